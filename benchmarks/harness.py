@@ -1,0 +1,134 @@
+"""How a time is taken here: check the result, warm up, interleave, report median and spread.
+
+On a shared machine the speed drifts by more than most differences worth knowing. So what is to be
+compared takes turns within the same minutes, and the machine's multiply-add peak is measured in
+the same run. Every figure is written with the processor, compiler and versions that made it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = ("numpy", "scikit-learn", "torch", "jax", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one call over several turns."""
+
+    median: float
+    spread: float  # half the distance between the quartiles, as a fraction of the median
+    best: float
+    turns: int
+
+    @classmethod
+    def of(cls, seconds: list[float]) -> Timing:
+        """Summarise the seconds a call took in each turn."""
+        median = statistics.median(seconds)
+        quartiles = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else [median] * 3
+        spread = (quartiles[2] - quartiles[0]) / 2 / median
+        return cls(median, spread, min(seconds), len(seconds))
+
+
+def interleave(
+    candidates: Mapping[str, Callable[[], object]],
+    *,
+    check: Callable[[], None],
+    rounds: int = 9,
+    turn: float = 0.05,
+) -> dict[str, Timing]:
+    """Time the candidates in alternation.
+
+    Parameters
+    ----------
+    candidates : mapping of str to callable
+        What is compared, by name.
+    check : callable
+        Runs first and raises if any candidate's result is wrong: no time without a right result.
+    rounds : int
+        Turns of each candidate; the order rotates from round to round.
+    turn : float
+        Seconds that one turn lasts at least, by repetition.
+    """
+    check()
+    repeats = {name: calibrate(call, turn) for name, call in candidates.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    names = list(candidates)
+    for index in range(rounds):
+        for name in names[index % len(names) :] + names[: index % len(names)]:
+            seconds[name].append(once(candidates[name], repeats[name]))
+    return {name: Timing.of(values) for name, values in seconds.items()}
+
+
+def calibrate(call: Callable[[], object], turn: float) -> int:
+    """Warm up, and return how many calls fill a turn."""
+    repeats = 1
+    while (spent := once(call, repeats) * repeats) < turn / 2:
+        repeats *= 2 if spent <= 0 else max(2, min(8, int(turn / spent)))
+    return max(1, round(repeats * turn / spent))
+
+
+def once(call: Callable[[], object], repeats: int) -> float:
+    """Return the seconds of one call, averaged over ``repeats`` calls."""
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return (time.perf_counter() - start) / repeats
+
+
+def peak(dtype: str = "float32") -> float:
+    """Return the multiply-add peak of one core, FLOP/s, measured now."""
+    from fastmlp import _backend
+
+    return float(_backend.peak(dtype)) * 1e9
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def environment() -> dict[str, Any]:
+    """Return what a figure depends on: machine, interpreter, versions, fastmlp's configuration."""
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    from fastmlp import _backend
+
+    return {
+        "processor": processor(),
+        "cpus": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": versions,
+        "fastmlp": _backend.config(),
+    }
+
+
+def write_json(path: str | Path, results: Any) -> None:
+    """Write results, timings included, together with the environment."""
+
+    def plain(value: object) -> object:
+        if isinstance(value, Timing):
+            return asdict(value)
+        raise TypeError(f"{value!r} has no place in a result file")
+
+    content = {"environment": environment(), "results": results}
+    Path(path).write_text(json.dumps(content, indent=1, default=plain) + "\n")

@@ -1,0 +1,86 @@
+"""Multi-layer perceptrons, compiled for CPUs.
+
+``MLP`` is the model; ``fastmlp.reference`` is the same in plain NumPy, to read and to check with.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.1.0"
+
+from fastmlp import reference
+from fastmlp._backend import show_config
+from fastmlp.callbacks import EarlyStopping, Progress, ReduceOnPlateau
+from fastmlp.losses import (
+    AbsoluteError,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    GaussianNLL,
+    Huber,
+    Loss,
+    PoissonNLL,
+    Quantile,
+    SquaredError,
+)
+from fastmlp.mlp import MLP
+from fastmlp.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from fastmlp.schedules import Constant, Cosine, InverseScaling, OneCycle, Schedule, Step, WarmUp
+from fastmlp.training import DivergenceError, History, State
+
+# The estimators are attributes too, but not listed: a star import must not need scikit-learn.
+__all__ = [
+    "MLP",
+    "History",
+    "State",
+    "DivergenceError",
+    "reference",
+    "show_config",
+    "Optimizer",
+    "SGD",
+    "RMSprop",
+    "Adam",
+    "AdamW",
+    "Schedule",
+    "Constant",
+    "Step",
+    "Cosine",
+    "OneCycle",
+    "InverseScaling",
+    "WarmUp",
+    "Loss",
+    "SquaredError",
+    "AbsoluteError",
+    "Huber",
+    "Quantile",
+    "PoissonNLL",
+    "GaussianNLL",
+    "CrossEntropy",
+    "BinaryCrossEntropy",
+    "EarlyStopping",
+    "ReduceOnPlateau",
+    "Progress",
+    "__version__",
+]
+
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ESTIMATORS:
+        raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
+    import importlib
+
+    try:
+        return getattr(importlib.import_module("fastmlp.sklearn"), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != "sklearn":
+            raise
+        raise ImportError(
+            f"fastmlp.{name} needs scikit-learn, which is not installed: "
+            "pip install 'fastmlp[sklearn]', or use fastmlp.MLP"
+        ) from error
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ESTIMATORS])

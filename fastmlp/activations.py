@@ -1,0 +1,198 @@
+"""The activations: one row each, a value and a slope as NumPy functions of the pre-activation z.
+
+Row order is the row order of the C table. Every function keeps the dtype of z (float32 or float64),
+raises no floating-point warning on finite z, and is accurate in both tails: exp only ever sees a
+non-positive argument. Where the slope jumps (relu, leaky_relu, selu at z = 0) it is the left one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+
+LEAK = 0.01
+# Klambauer et al. 2017, "Self-normalizing neural networks", section 2.
+SELU_ALPHA = 1.6732632423543772848170429916717
+SELU_SCALE = 1.0507009873554804934193349852946
+# Hendrycks and Gimpel 2016, "Gaussian error linear units", section 2.
+GELU_CUBIC = 0.044715
+SQRT_2_OVER_PI = math.sqrt(2.0 / math.pi)
+# Beyond this exp(-z**2/2) is 0 in float64, and z**3 would overflow float32 for no gain.
+GAUSSIAN_TAIL = 40.0
+# Beyond this exp(-2 z) is 0 in float64.
+TANH_TAIL = 400.0
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One row: y = value(z) and dy/dz = slope(z), elementwise.
+
+    Parameters
+    ----------
+    name : str
+        The key in `ACTIVATIONS`.
+    value, slope : callable
+        Array of z, any shape, to array of the same shape and dtype.
+    initializer : str
+        The name of the initialiser that suits a layer with this activation.
+    """
+
+    name: str
+    value: Callable[[Array], Array]
+    slope: Callable[[Array], Array]
+    initializer: str
+
+
+def decay(z: Array) -> Array:
+    """Return exp(-abs(z)), in (0, 1]: what sigmoid, softplus and mish are made of."""
+    return np.exp(-np.abs(z))
+
+
+def relu_slope(z: Array) -> Array:
+    """Return 1 where z > 0, else 0."""
+    return (z > 0).astype(z.dtype)
+
+
+def leaky_relu(z: Array) -> Array:
+    """Return z where z > 0, else 0.01 z."""
+    return np.where(z > 0, z, LEAK * z)
+
+
+def leaky_relu_slope(z: Array) -> Array:
+    """Return 1 where z > 0, else 0.01."""
+    return np.where(z > 0, 1, LEAK).astype(z.dtype)
+
+
+def elu(z: Array) -> Array:
+    """Return z where z > 0, else exp(z) - 1."""
+    return np.where(z > 0, z, np.expm1(np.minimum(z, 0)))
+
+
+def elu_slope(z: Array) -> Array:
+    """Return 1 where z > 0, else exp(z)."""
+    return np.exp(np.minimum(z, 0))
+
+
+def selu(z: Array) -> Array:
+    """Return the scaled elu whose fixed point has mean 0 and variance 1."""
+    return SELU_SCALE * np.where(z > 0, z, SELU_ALPHA * np.expm1(np.minimum(z, 0)))
+
+
+def selu_slope(z: Array) -> Array:
+    """Return scale where z > 0, else scale alpha exp(z)."""
+    return np.where(z > 0, SELU_SCALE, SELU_SCALE * SELU_ALPHA * elu_slope(z)).astype(z.dtype)
+
+
+def softplus(z: Array) -> Array:
+    """Return log(1 + exp(z))."""
+    return np.maximum(z, 0) + np.log1p(decay(z))
+
+
+def sigmoid(z: Array) -> Array:
+    """Return 1 / (1 + exp(-z)), with full relative accuracy in the lower tail."""
+    e = decay(z)
+    return np.asarray(np.where(z > 0, 1, e) / (1 + e))
+
+
+def sigmoid_slope(z: Array) -> Array:
+    """Return s (1 - s) with s = sigmoid(z), accurate in both tails."""
+    e = decay(z)
+    return np.asarray(e / (1 + e) ** 2)
+
+
+def tanh_slope(z: Array) -> Array:
+    """Return 1 - tanh(z)**2, accurate in both tails."""
+    # The slope of tanh is 4 times that of the sigmoid at 2 z; clipped, for 2 z would overflow.
+    return 4 * sigmoid_slope(2 * np.clip(z, -TANH_TAIL, TANH_TAIL))
+
+
+def normal_cdf(z: Array) -> Array:
+    """Return P(Z <= z) of a standard normal Z, by the C library's erfc in float64."""
+    erfc = np.frompyfunc(math.erfc, 1, 1)
+    return np.asarray(0.5 * erfc(z.astype(np.float64) * -math.sqrt(0.5))).astype(z.dtype)
+
+
+def gelu(z: Array) -> Array:
+    """Return z P(Z <= z)."""
+    return z * normal_cdf(z)
+
+
+def gelu_slope(z: Array) -> Array:
+    """Return P(Z <= z) + z times the normal density at z."""
+    z = np.clip(z, -GAUSSIAN_TAIL, GAUSSIAN_TAIL)
+    return normal_cdf(z) + z * np.exp(-0.5 * z * z) * math.sqrt(0.5 / math.pi)
+
+
+# (1 + tanh(u)) / 2 is sigmoid(2 u), which keeps its relative accuracy as u goes to -infinity.
+def gelu_tanh(z: Array) -> Array:
+    """Return z (1 + tanh(sqrt(2 / pi) (z + 0.044715 z**3))) / 2."""
+    c = np.clip(z, -GAUSSIAN_TAIL, GAUSSIAN_TAIL)
+    return z * sigmoid(2 * SQRT_2_OVER_PI * c * (1 + GELU_CUBIC * c * c))
+
+
+def gelu_tanh_slope(z: Array) -> Array:
+    """Return the derivative of gelu_tanh."""
+    z = np.clip(z, -GAUSSIAN_TAIL, GAUSSIAN_TAIL)
+    u2 = 2 * SQRT_2_OVER_PI * z * (1 + GELU_CUBIC * z * z)
+    du2 = 2 * SQRT_2_OVER_PI * (1 + 3 * GELU_CUBIC * z * z)
+    return sigmoid(u2) + z * sigmoid_slope(u2) * du2
+
+
+def silu(z: Array) -> Array:
+    """Return z sigmoid(z)."""
+    return z * sigmoid(z)
+
+
+def silu_slope(z: Array) -> Array:
+    """Return s (1 + z (1 - s)) with s = sigmoid(z)."""
+    return np.asarray(sigmoid(z) * (1 + z * sigmoid(-z)))
+
+
+# With w = exp(z), tanh(log(1 + w)) = (w**2 + 2 w) / (w**2 + 2 w + 2), which needs no logarithm;
+# for z > 0 numerator and denominator are multiplied by exp(-2 z), so that nothing overflows.
+def tanh_softplus(z: Array) -> Array:
+    """Return tanh(softplus(z)), the gate of mish."""
+    e = decay(z)
+    return np.asarray(np.where(z > 0, 1 + 2 * e, e * (e + 2)) / _mish_denominator(z, e))
+
+
+def _mish_denominator(z: Array, e: Array) -> Array:
+    return np.asarray(np.where(z > 0, 1 + 2 * e + 2 * e * e, e * e + 2 * e + 2))
+
+
+def mish(z: Array) -> Array:
+    """Return z tanh(softplus(z))."""
+    return z * tanh_softplus(z)
+
+
+def mish_slope(z: Array) -> Array:
+    """Return the derivative of mish."""
+    e = decay(z)
+    gate_slope = (2 * (1 + e) * np.where(z > 0, e, 1) / _mish_denominator(z, e)) ** 2
+    return np.asarray(tanh_softplus(z) + z * gate_slope * sigmoid(z))
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    row.name: row
+    for row in (
+        Activation("identity", np.copy, np.ones_like, "glorot_uniform"),
+        Activation("relu", lambda z: np.maximum(z, 0), relu_slope, "he_normal"),
+        Activation("leaky_relu", leaky_relu, leaky_relu_slope, "he_normal"),
+        Activation("elu", elu, elu_slope, "he_normal"),
+        Activation("selu", selu, selu_slope, "lecun_normal"),
+        Activation("softplus", softplus, sigmoid, "he_normal"),
+        Activation("sigmoid", sigmoid, sigmoid_slope, "glorot_uniform"),
+        Activation("tanh", np.tanh, tanh_slope, "glorot_uniform"),
+        Activation("gelu", gelu, gelu_slope, "he_normal"),
+        Activation("gelu_tanh", gelu_tanh, gelu_tanh_slope, "he_normal"),
+        Activation("silu", silu, silu_slope, "he_normal"),
+        Activation("mish", mish, mish_slope, "he_normal"),
+    )
+}

@@ -1,0 +1,127 @@
+"""The ranges that hyper-parameters live in, and the one wording of the complaint when one is left.
+
+Left of every other module: losses, optimizers, schedules and the network's shape check their
+numbers here at construction, so that a bad one is reported where it was written, not epochs later.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass
+from numbers import Real
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A range of real numbers; infinity and NaN are never inside.
+
+    Parameters
+    ----------
+    low, high : float
+        The two ends.
+    low_open, high_open : bool
+        Whether that end is excluded.
+
+    Examples
+    --------
+    >>> FRACTION.check("momentum", 0.9, example=0.5)
+    0.9
+    """
+
+    low: float
+    high: float
+    low_open: bool = False
+    high_open: bool = True
+
+    def __str__(self) -> str:
+        left = "(" if self.low_open else "["
+        right = ")" if self.high_open else "]"
+        return f"{left}{self.low:g}, {self.high:g}{right}"
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.low_open else value >= self.low
+        below = value < self.high if self.high_open else value <= self.high
+        return above and below and math.isfinite(value)
+
+    def check(self, name: str, value: object, example: float) -> float:
+        """Return `value` as a float, or complain.
+
+        Parameters
+        ----------
+        name : str
+            What the user calls it.
+        value : object
+            What the user passed.
+        example : float
+            A value that would do, for the message.
+
+        Returns
+        -------
+        float
+            `value`, known to be inside.
+
+        Raises
+        ------
+        TypeError
+            If `value` is not a real number (a bool is not).
+        ValueError
+            If `value` is outside.
+        """
+        remedy = f"pass for example {name}={example!r}"
+        if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+            raise TypeError(f"{name} is {value!r} but must be a number in {self}: {remedy}")
+        try:
+            number = float(value)
+        except OverflowError:  # an integer beyond the largest float
+            number = math.inf
+        if number not in self:
+            raise ValueError(f"{name} is {value!r} but must be a finite number in {self}: {remedy}")
+        return number
+
+
+POSITIVE = Interval(0.0, math.inf, low_open=True)
+NON_NEGATIVE = Interval(0.0, math.inf)
+FRACTION = Interval(0.0, 1.0)
+INNER_FRACTION = Interval(0.0, 1.0, low_open=True)
+
+
+def check_count(name: str, value: object, example: int) -> int:
+    """Return `value` as an int of at least 1, or complain.
+
+    Parameters
+    ----------
+    name : str
+        What the user calls it.
+    value : object
+        What the user passed: any integer type but bool.
+    example : int
+        A value that would do, for the message.
+
+    Returns
+    -------
+    int
+        `value`, known to be 1 or more.
+
+    Raises
+    ------
+    TypeError
+        If `value` is not an integer.
+    ValueError
+        If `value` is below 1.
+
+    Examples
+    --------
+    >>> check_count("n_steps", 100, example=10)
+    100
+    """
+    remedy = f"pass for example {name}={example}"
+    # Arrays of one element have __index__ too, and are as little a count as a bool is.
+    if isinstance(value, bool | np.bool_ | np.ndarray) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} is {value!r} but must be an integer of at least 1: {remedy}")
+    count = operator.index(value)
+    if count < 1:
+        raise ValueError(f"{name} is {value!r} but must be an integer of at least 1: {remedy}")
+    return count

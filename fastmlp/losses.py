@@ -1,0 +1,398 @@
+"""The losses: per-sample value, gradient with respect to the network's last affine output z, link.
+
+The loss of a sample is the SUM over its outputs; the loss of a batch is the weighted MEAN over its
+samples (the engine does that part). The link turns z into what `predict` returns, and belongs to
+the loss: so the gradient is taken through the link in closed form and never overflows on the way.
+Targets arrive checked and shaped (n, m) in the dtype of z, or as int32 labels (n,).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from fastmlp.activations import Array, sigmoid, softplus
+from fastmlp.intervals import FRACTION, INNER_FRACTION, POSITIVE
+
+HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
+
+# Row order of the C table. One class may have several rows (labels or soft targets, for example).
+NATIVE_LOSSES = (
+    "squared_error",
+    "absolute_error",
+    "huber",
+    "quantile",
+    "poisson_nll",
+    "gaussian_nll_unit",
+    "gaussian_nll",
+    "cross_entropy_labels",
+    "cross_entropy_soft",
+    "binary_cross_entropy",
+)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What every loss has; the subclasses are the rows.
+
+    `name` is the key in `LOSSES`; `target_kind` says what targets may be: "real" numbers, a "count"
+    (>= 0), the "unit_interval" [0, 1], or a "class".
+    """
+
+    name: ClassVar[str]
+    target_kind: ClassVar[str] = "real"
+
+    @property
+    def heads(self) -> int:
+        """Columns of the last affine layer per output."""
+        return 1
+
+    @property
+    def parameter(self) -> float:
+        """The one number of the loss, or 0."""
+        return 0.0
+
+    def native_row(self, labels: bool) -> str:
+        """Return the row of `NATIVE_LOSSES`; `labels` says whether targets are integer labels."""
+        del labels  # only cross_entropy has two kinds of target
+        return self.name
+
+    def link(self, z: Array) -> Array:
+        """Return the prediction that belongs to z, (n, heads * m), same dtype."""
+        return z.copy()
+
+    def value_and_gradient(self, z: Array, t: Array) -> tuple[Array, Array]:
+        """Return the losses of the samples and their gradients, not yet weighted or averaged.
+
+        Parameters
+        ----------
+        z : array of float32 or float64, shape (n, heads * m)
+            Outputs of the last affine layer.
+        t : array of the dtype of z, shape (n, m), or of int32, shape (n,)
+            Targets.
+
+        Returns
+        -------
+        values : array, shape (n,)
+            Summed over the outputs of a sample.
+        dz : array, shape (n, heads * m)
+            Row i is d values[i] / d z[i].
+        """
+        terms, dz = self._terms(z, t)
+        return np.sum(terms, axis=1), dz
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        """Return what a sample's loss is the sum of, (n, any), and the gradient."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class SquaredError(Loss):
+    """0.5 (z - t)**2, summed over outputs: the mean is fitted.
+
+    Examples
+    --------
+    >>> SquaredError().value_and_gradient(np.array([[3.0]]), np.array([[1.0]]))
+    (array([2.]), array([[2.]]))
+    """
+
+    name = "squared_error"
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        e = z - t
+        return 0.5 * e * e, e
+
+
+@dataclass(frozen=True)
+class AbsoluteError(Loss):
+    """abs(z - t), summed over outputs: the median is fitted. The slope at equality is 0.
+
+    Examples
+    --------
+    >>> AbsoluteError().value_and_gradient(np.array([[3.0]]), np.array([[1.0]]))
+    (array([2.]), array([[1.]]))
+    """
+
+    name = "absolute_error"
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        e = z - t
+        return np.abs(e), np.sign(e)
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """0.5 e**2 up to abs(e) = delta, a straight line beyond, with e = z - t; summed over outputs.
+
+    Parameters
+    ----------
+    delta : float, > 0
+        Where the parabola becomes a line of slope delta.
+
+    Examples
+    --------
+    >>> Huber(delta=1.0).value_and_gradient(np.array([[3.0]]), np.array([[1.0]]))
+    (array([1.5]), array([[1.]]))
+    """
+
+    name = "huber"
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        POSITIVE.check("delta", self.delta, example=1.0)
+
+    @property
+    def parameter(self) -> float:
+        """The delta."""
+        return float(self.delta)
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        e = z - t
+        # The slope is e cut to [-delta, delta]; slope * (e - slope / 2) is both branches at once.
+        slope = np.clip(e, -self.parameter, self.parameter)
+        return slope * (e - 0.5 * slope), slope
+
+
+@dataclass(frozen=True)
+class Quantile(Loss):
+    """The pinball loss max(q (t - z), (q - 1)(t - z)), summed over outputs: a quantile is fitted.
+
+    The slope at equality is 0.
+
+    Parameters
+    ----------
+    quantile : float, in (0, 1)
+        Share of the targets that shall lie below the prediction.
+
+    Examples
+    --------
+    >>> Quantile(quantile=0.9).value_and_gradient(np.array([[1.0]]), np.array([[3.0]]))
+    (array([1.8]), array([[-0.9]]))
+    """
+
+    name = "quantile"
+    quantile: float = 0.5
+
+    def __post_init__(self) -> None:
+        INNER_FRACTION.check("quantile", self.quantile, example=0.5)
+
+    @property
+    def parameter(self) -> float:
+        """The quantile."""
+        return float(self.quantile)
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        e, q = t - z, self.parameter
+        slope = np.where(e > 0, -q, np.where(e < 0, 1 - q, 0)).astype(z.dtype)
+        return np.maximum(q * e, (q - 1) * e), slope
+
+
+@dataclass(frozen=True)
+class PoissonNLL(Loss):
+    """exp(z) - t z, summed over outputs: Poisson likelihood of counts without log(t!); rate exp(z).
+
+    Examples
+    --------
+    >>> PoissonNLL().value_and_gradient(np.array([[0.0]]), np.array([[3.0]]))
+    (array([1.]), array([[-2.]]))
+    """
+
+    name = "poisson_nll"
+    target_kind = "count"
+
+    def link(self, z: Array) -> Array:
+        """Return the rate exp(z)."""
+        with np.errstate(over="ignore"):  # a rate beyond the dtype is infinity, rightly
+            return np.exp(z)
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        rate = self.link(z)
+        return rate - t * z, rate - t
+
+
+@dataclass(frozen=True)
+class GaussianNLL(Loss):
+    """Negative log-likelihood of a Gaussian, constant included, summed over outputs.
+
+    With `predict_variance` the network has two heads: columns [0, m) of z are the means, [m, 2 m)
+    the log-variances s: 0.5 (s + (t - mean)**2 exp(-s) + log(2 pi)), Nix and Weigend 1994.
+    Without, the variance is 1 and this is squared_error plus a constant.
+
+    Parameters
+    ----------
+    predict_variance : bool
+        Whether the variance is an output too.
+
+    Examples
+    --------
+    >>> loss = GaussianNLL(predict_variance=False)
+    >>> loss.value_and_gradient(np.array([[3.0]]), np.array([[1.0]]))[1]
+    array([[2.]])
+    """
+
+    name = "gaussian_nll"
+    predict_variance: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.predict_variance, bool | np.bool_):
+            raise TypeError(
+                f"predict_variance is {self.predict_variance!r} but must be a bool: "
+                "pass predict_variance=True or predict_variance=False"
+            )
+
+    @property
+    def heads(self) -> int:
+        """2 if the variance is predicted, else 1."""
+        return 2 if self.predict_variance else 1
+
+    def native_row(self, labels: bool) -> str:
+        """Return the row of `NATIVE_LOSSES`, by whether the variance is predicted."""
+        del labels
+        return "gaussian_nll" if self.predict_variance else "gaussian_nll_unit"
+
+    def link(self, z: Array) -> Array:
+        """Return the means, followed by the variances if they are predicted."""
+        if not self.predict_variance:
+            return z.copy()
+        mean, s = np.split(z, 2, axis=1)
+        with np.errstate(over="ignore"):
+            return np.concatenate([mean, np.exp(s)], axis=1)
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        if not self.predict_variance:
+            e = z - t
+            return 0.5 * e * e + HALF_LOG_2_PI, e
+        mean, s = np.split(z, 2, axis=1)
+        e = mean - t
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = e * np.exp(-s)
+            square = e * scaled
+        terms = 0.5 * (s + square) + HALF_LOG_2_PI
+        return terms, np.concatenate([scaled, 0.5 * (1 - square)], axis=1)
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Loss):
+    """-sum_c t_c log softmax(z)_c, with t integer labels or rows of probabilities that sum to 1.
+
+    Parameters
+    ----------
+    label_smoothing : float, in [0, 1)
+        Targets become (1 - label_smoothing) t + label_smoothing / C (Szegedy et al. 2016).
+
+    Examples
+    --------
+    >>> CrossEntropy().value_and_gradient(np.zeros((1, 2)), np.array([1]))
+    (array([0.69314718]), array([[ 0.5, -0.5]]))
+    """
+
+    name = "cross_entropy"
+    target_kind = "class"
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        FRACTION.check("label_smoothing", self.label_smoothing, example=0.1)
+
+    @property
+    def parameter(self) -> float:
+        """The label_smoothing."""
+        return float(self.label_smoothing)
+
+    def native_row(self, labels: bool) -> str:
+        """Return the row of `NATIVE_LOSSES`, by the kind of target."""
+        return "cross_entropy_labels" if labels else "cross_entropy_soft"
+
+    def link(self, z: Array) -> Array:
+        """Return the class probabilities softmax(z)."""
+        e = np.exp(z - _row_max(z))
+        return np.asarray(e / np.sum(e, axis=1, keepdims=True))
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        n_classes = z.shape[1]
+        if t.ndim == 1:
+            t = np.eye(n_classes, dtype=z.dtype)[t]
+        t = (1 - self.parameter) * t + self.parameter / n_classes
+        shifted = z - _row_max(z)
+        log_sum = np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))
+        return log_sum - np.sum(t * shifted, axis=1, keepdims=True), self.link(z) - t
+
+
+def _row_max(z: Array) -> Array:
+    return np.asarray(np.max(z, axis=1, keepdims=True))
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Loss):
+    """-t log(p) - (1 - t) log(1 - p) with p = sigmoid(z), summed over outputs (multi-label).
+
+    Examples
+    --------
+    >>> BinaryCrossEntropy().value_and_gradient(np.array([[0.0]]), np.array([[1.0]]))
+    (array([0.69314718]), array([[-0.5]]))
+    """
+
+    name = "binary_cross_entropy"
+    target_kind = "unit_interval"
+
+    def link(self, z: Array) -> Array:
+        """Return the probabilities sigmoid(z)."""
+        return sigmoid(z)
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        return softplus(z) - z * t, sigmoid(z) - t
+
+
+LOSSES: dict[str, type[Loss]] = {
+    row.name: row
+    for row in (
+        SquaredError,
+        AbsoluteError,
+        Huber,
+        Quantile,
+        PoissonNLL,
+        GaussianNLL,
+        CrossEntropy,
+        BinaryCrossEntropy,
+    )
+}
+
+
+def resolve(loss: str | Loss) -> Loss:
+    """Return the loss that the user named or built.
+
+    Parameters
+    ----------
+    loss : str or Loss
+        A key of `LOSSES`, for the defaults, or an instance.
+
+    Returns
+    -------
+    Loss
+        An instance.
+
+    Raises
+    ------
+    ValueError
+        If no loss has that name.
+    TypeError
+        If it is neither a name nor an instance.
+
+    Examples
+    --------
+    >>> resolve("huber")
+    Huber(delta=1.0)
+    """
+    if isinstance(loss, Loss):
+        return loss
+    choices = ", ".join(LOSSES)
+    if not isinstance(loss, str):
+        raise TypeError(
+            f"loss is {loss!r} but must be a name or an instance such as losses.Huber(): "
+            f"choose from {choices}"
+        )
+    if loss not in LOSSES:
+        raise ValueError(f"loss is {loss!r} but no loss has that name: choose from {choices}")
+    return LOSSES[loss]()

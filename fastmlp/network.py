@@ -1,0 +1,198 @@
+"""What a model is, without what it does: spec, engine, generator, parameters, copies, turns.
+
+``MLP`` adds training and prediction. Users see weights and biases as plain lists of arrays; how
+the engine keeps them is the engine's own matter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Self, SupportsIndex, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastmlp import _backend, check
+from fastmlp.losses import Loss
+from fastmlp.spec import Spec
+
+
+class Network:
+    """Parameters of one network in one engine; base of ``MLP``, not for users.
+
+    Parameters
+    ----------
+    spec : Spec
+        The shape of the network; all parameters are 0 at first.
+    rng : numpy.random.Generator
+        Source of everything random.
+    """
+
+    _engine_type: Callable[[Spec], Any] = staticmethod(_backend.engine)
+
+    def __init__(self, spec: Spec, rng: np.random.Generator) -> None:
+        self._spec, self._rng = spec, rng
+        self._attach()
+
+    def _attach(self) -> None:
+        """Make what is not part of the model's state, and so is neither copied nor pickled."""
+        self._engine = self._engine_type(self._spec)
+        self._n_weights = sum(fan_in * fan_out for fan_in, fan_out in self._spec.shapes)
+        self._turn: dict[str, tuple[int]] = {}  # "holder": thread of the call whose turn it is
+        self._progress: Any = None  # of the optimizer, between calls of partial_fit
+
+    @property
+    def weights(self) -> ParameterList:
+        """Weights, a list of (fan_in, fan_out) arrays; see :class:`ParameterList`."""
+        return ParameterList(self, "weights", 0)
+
+    @weights.setter
+    def weights(self, values: Iterable[ArrayLike]) -> None:
+        self._assign(0, values, "weights")
+
+    @property
+    def biases(self) -> ParameterList:
+        """Biases, a list of (fan_out,) arrays; see :class:`ParameterList`."""
+        return ParameterList(self, "biases", 1)
+
+    @biases.setter
+    def biases(self, values: Iterable[ArrayLike]) -> None:
+        self._assign(1, values, "biases")
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Inputs, hidden layers, outputs."""
+        return self._spec.layer_sizes
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """Activation of each hidden layer."""
+        return self._spec.activations
+
+    @property
+    def dropout(self) -> tuple[float, ...]:
+        """Drop probability of each hidden layer."""
+        return self._spec.dropout
+
+    @property
+    def loss(self) -> Loss:
+        """The loss, as an object of ``fastmlp.losses``."""
+        return self._spec.loss
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of weights, arithmetic and predictions."""
+        return self._spec.dtype
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """One fit at a time, and no assignment by others meanwhile."""
+        mine = (threading.get_ident(),)  # a new object each time
+        try:
+            holder = self._turn.setdefault("holder", mine)  # atomic
+        except BaseException:  # an interrupt just after: a turn that is never given back
+            if self._turn.get("holder") is mine:
+                self._turn.clear()
+            raise
+        if holder is not mine:
+            raise RuntimeError(
+                "a fit is running on this model: wait for its end, or use copy.deepcopy(model)"
+            )
+        try:
+            yield
+        finally:
+            self._turn.clear()
+
+    def _assign(self, which: int, values: Any, name: str) -> None:
+        # A callback of a running fit may assign: it runs in the thread of that fit, between epochs.
+        within = self._turn.get("holder") == (threading.get_ident(),)
+        with contextlib.nullcontext() if within else self._exclusive():
+            parameters = list(self._engine.parameters())
+            shapes = [array.shape for array in parameters[which]]
+            parameters[which] = check.parameters(values, shapes, self._spec.dtype, name)
+            self._engine.set_parameters(*parameters)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        for name in ("_engine", "_n_weights", "_turn", "_progress"):
+            del state[name]
+        state["parameters"] = self._engine.parameters()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        parameters = state.pop("parameters")
+        self.__dict__.update(state)
+        self._attach()
+        self._engine.set_parameters(*parameters)
+
+    def __copy__(self) -> Self:
+        # A copy that shared the generator would change with the fits of the original.
+        return copy.deepcopy(self)
+
+    def __repr__(self) -> str:
+        activations = set(self.activations)
+        activation = self.activations[0] if len(activations) == 1 else list(self.activations)
+        name = type(self).__module__.removesuffix(".mlp")
+        dropout = f", dropout={list(self.dropout)}" if any(self.dropout) else ""
+        return (
+            f"{name}.{type(self).__name__}({list(self.layer_sizes)}, activation={activation!r}, "
+            f"loss={self.loss!r}, dtype={self.dtype.name!r}{dropout})"
+        )
+
+
+class ParameterList(Sequence[NDArray[Any]]):
+    """The weights or the biases of an MLP, one array a layer, seen as a list.
+
+    Reading gives read-only copies. Assigning to an item or a slice checks shapes and values and
+    copies them into the model: ``net.weights[0] = 2 * net.weights[0]``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        On assignment, if shapes, types or values do not fit; the model is unchanged.
+    RuntimeError
+        On assignment, if a fit is running in another thread.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> net = fastmlp.MLP([3, 8, 2], rng=0)
+    >>> [w.shape for w in net.weights], len(net.biases)
+    ([(3, 8), (8, 2)], 2)
+    >>> net.biases[1] = [0.5, -0.5]
+    >>> net.biases[1].tolist()
+    [0.5, -0.5]
+    """
+
+    def __init__(self, model: Network, name: str, which: int) -> None:
+        self._model, self._name, self._which = model, name, which
+
+    def _read(self) -> list[NDArray[Any]]:
+        arrays: list[NDArray[Any]] = self._model._engine.parameters()[self._which]
+        for array in arrays:
+            array.flags.writeable = False  # writing to a copy would silently do nothing
+        return arrays
+
+    def __len__(self) -> int:
+        return len(self._model.layer_sizes) - 1
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return iter(self._read())
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> NDArray[Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[NDArray[Any]]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> NDArray[Any] | list[NDArray[Any]]:
+        return self._read()[index]
+
+    def __setitem__(self, index: SupportsIndex | slice, value: Any) -> None:
+        values: list[Any] = list(self._read())
+        values[index] = value
+        self._model._assign(self._which, values, self._name)
+
+    def __repr__(self) -> str:
+        return repr(self._read())

@@ -1,0 +1,319 @@
+"""The optimizers: one row each, the elementwise step as NumPy, with PyTorch's formulas.
+
+The state of an optimizer is `n_slots` arrays a parameter, all zero at the start, kept by the
+engine; an optimizer itself is frozen and can be shared by models. g is the gradient of the
+objective, L2 penalty included; t counts the steps from 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from fastmlp.activations import Array
+from fastmlp.intervals import FRACTION, NON_NEGATIVE, POSITIVE
+from fastmlp.schedules import LearningRate, check_learning_rate
+
+# Row order of the C table.
+NATIVE_OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
+N_HYPER = 4
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """What every optimizer has; the subclasses are the rows.
+
+    Attributes
+    ----------
+    learning_rate : float or callable
+        A rate > 0, or a schedule ``step -> learning rate``.
+    name : str
+        The key in `OPTIMIZERS`.
+    """
+
+    name: ClassVar[str]
+    _slots_by_row: ClassVar[dict[str, int]] = {}
+
+    learning_rate: LearningRate = 0.01
+
+    def __post_init__(self) -> None:
+        check_learning_rate("learning_rate", self.learning_rate, example=0.001)
+
+    @property
+    def native_row(self) -> str:
+        """The row of `NATIVE_OPTIMIZERS`."""
+        return self.name
+
+    @property
+    def n_slots(self) -> int:
+        """State arrays a parameter."""
+        return self._slots_by_row[self.native_row]
+
+    @property
+    def hyper(self) -> tuple[float, ...]:
+        """The numbers of the step, padded with 0 to 4."""
+        numbers = tuple(float(number) for number in self._numbers())
+        return numbers + (0.0,) * (N_HYPER - len(numbers))
+
+    def _numbers(self) -> tuple[float, ...]:
+        return ()
+
+    def step(
+        self,
+        parameter: Array,
+        gradient: Array,
+        slots: Sequence[Array],
+        learning_rate: float,
+        t: int,
+        decay: bool,
+    ) -> None:
+        """Move `parameter`, and its `slots`, by one step, in place.
+
+        Parameters
+        ----------
+        parameter, gradient : array of float32 or float64, any shape
+            Changed; read.
+        slots : sequence of `n_slots` arrays like `parameter`
+            The state, changed.
+        learning_rate : float, >= 0
+            The rate of this step.
+        t : int, >= 1
+            The number of this step since the state was zero.
+        decay : bool
+            Whether decoupled weight decay applies: True for weights, False for biases.
+        """
+        # Python floats, so that float32 parameters are moved in float32.
+        rate, weight_decay = float(learning_rate), float(self._weight_decay)
+        if decay and weight_decay:
+            parameter *= 1 - rate * weight_decay
+        self._step(parameter, gradient, slots, rate, t)
+
+    @property
+    def _weight_decay(self) -> float:
+        return 0.0
+
+    def _step(self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int) -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent: p -= rate g; with momentum b = mu b + g and p -= rate b.
+
+    Nesterov's variant takes p -= rate (g + mu b).
+
+    Parameters
+    ----------
+    learning_rate : float > 0 or callable
+        The rate, or a schedule.
+    momentum : float, in [0, 1)
+        mu.
+    nesterov : bool
+        Look ahead; needs momentum.
+
+    Examples
+    --------
+    >>> p = np.array([1.0])
+    >>> SGD(0.1).step(p, np.array([2.0]), [], 0.1, 1, decay=True)
+    >>> p
+    array([0.8])
+    """
+
+    name = "sgd"
+    _slots_by_row: ClassVar[dict[str, int]] = {"sgd": 0, "momentum": 1, "nesterov": 1}
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        FRACTION.check("momentum", self.momentum, example=0.9)
+        if not isinstance(self.nesterov, bool | np.bool_):
+            raise TypeError(
+                f"nesterov is {self.nesterov!r} but must be a bool: "
+                "pass nesterov=True or nesterov=False"
+            )
+        if self.nesterov and self.momentum == 0:
+            raise ValueError(
+                "nesterov is True but momentum is 0, which leaves nothing to look ahead with: "
+                "pass for example momentum=0.9"
+            )
+
+    @property
+    def native_row(self) -> str:
+        """The row of `NATIVE_OPTIMIZERS`, by momentum and nesterov."""
+        if self.momentum == 0:
+            return "sgd"
+        return "nesterov" if self.nesterov else "momentum"
+
+    def _numbers(self) -> tuple[float, ...]:
+        return (self.momentum,) if self.momentum else ()
+
+    def _step(self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int) -> None:
+        del t
+        direction = g
+        if self.momentum:
+            mu = float(self.momentum)
+            (b,) = slots
+            b[...] = mu * b + g
+            direction = g + mu * b if self.nesterov else b
+        p -= rate * direction
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """v = alpha v + (1 - alpha) g**2; p -= rate g / (sqrt(v) + epsilon). Source: Hinton 2012.
+
+    Parameters
+    ----------
+    learning_rate : float > 0 or callable
+        The rate, or a schedule.
+    alpha : float, in [0, 1)
+        Memory of the mean square.
+    epsilon : float, > 0
+        Keeps the division finite.
+
+    Examples
+    --------
+    >>> RMSprop(alpha=0.9).hyper
+    (0.9, 1e-08, 0.0, 0.0)
+    """
+
+    name = "rmsprop"
+    _slots_by_row: ClassVar[dict[str, int]] = {"rmsprop": 1}
+    alpha: float = 0.99
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        FRACTION.check("alpha", self.alpha, example=0.99)
+        POSITIVE.check("epsilon", self.epsilon, example=1e-8)
+
+    def _numbers(self) -> tuple[float, ...]:
+        return (self.alpha, self.epsilon)
+
+    def _step(self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int) -> None:
+        del t
+        alpha, epsilon, *_ = self.hyper
+        (v,) = slots
+        v[...] = alpha * v + (1 - alpha) * g * g
+        p -= rate * g / (np.sqrt(v) + epsilon)
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adaptive moments with bias correction. Source: Kingma and Ba 2015.
+
+    m = beta_1 m + (1 - beta_1) g; v = beta_2 v + (1 - beta_2) g**2;
+    p -= rate / (1 - beta_1**t) m / (sqrt(v) / sqrt(1 - beta_2**t) + epsilon).
+
+    Parameters
+    ----------
+    learning_rate : float > 0 or callable
+        The rate, or a schedule.
+    beta_1, beta_2 : float, in [0, 1)
+        Memory of the mean and of the mean square.
+    epsilon : float, > 0
+        Keeps the division finite.
+
+    Examples
+    --------
+    >>> Adam().hyper
+    (0.9, 0.999, 1e-08, 0.0)
+    """
+
+    name = "adam"
+    _slots_by_row: ClassVar[dict[str, int]] = {"adam": 2}
+    learning_rate: LearningRate = 1e-3
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        FRACTION.check("beta_1", self.beta_1, example=0.9)
+        FRACTION.check("beta_2", self.beta_2, example=0.999)
+        POSITIVE.check("epsilon", self.epsilon, example=1e-8)
+
+    def _numbers(self) -> tuple[float, ...]:
+        return (self.beta_1, self.beta_2, self.epsilon)
+
+    def _step(self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int) -> None:
+        beta_1, beta_2, epsilon, *_ = self.hyper
+        m, v = slots
+        m[...] = beta_1 * m + (1 - beta_1) * g
+        v[...] = beta_2 * v + (1 - beta_2) * g * g
+        p -= rate / (1 - beta_1**t) * m / (np.sqrt(v) / math.sqrt(1 - beta_2**t) + epsilon)
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam after p *= 1 - rate weight_decay, on weights only. Source: Loshchilov and Hutter 2019.
+
+    Parameters
+    ----------
+    learning_rate, beta_1, beta_2, epsilon
+        As in `Adam`.
+    weight_decay : float, >= 0
+        The decay, decoupled from the gradient; biases are left alone.
+
+    Examples
+    --------
+    >>> AdamW(weight_decay=0.1).hyper
+    (0.9, 0.999, 1e-08, 0.1)
+    """
+
+    name = "adamw"
+    _slots_by_row: ClassVar[dict[str, int]] = {"adamw": 2}
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        NON_NEGATIVE.check("weight_decay", self.weight_decay, example=0.01)
+
+    def _numbers(self) -> tuple[float, ...]:
+        return (*super()._numbers(), self.weight_decay)
+
+    @property
+    def _weight_decay(self) -> float:
+        return self.weight_decay
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {row.name: row for row in (SGD, RMSprop, Adam, AdamW)}
+
+
+def resolve(optimizer: object) -> Optimizer:
+    """Return the optimizer that the user built, or Adam with its defaults for None.
+
+    Parameters
+    ----------
+    optimizer : Optimizer or None
+        An instance.
+
+    Returns
+    -------
+    Optimizer
+        An instance.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else, a class or a name for example.
+
+    Examples
+    --------
+    >>> resolve(None)
+    Adam(learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-08)
+    """
+    if optimizer is None:
+        return Adam()
+    if not isinstance(optimizer, Optimizer):
+        choices = ", ".join(f"{row.__name__}()" for row in OPTIMIZERS.values())
+        raise TypeError(
+            f"optimizer is {optimizer!r} but must be an instance of an optimizer: "
+            f"choose from {choices}"
+        )
+    return optimizer

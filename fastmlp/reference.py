@@ -1,0 +1,336 @@
+"""The textbook: an MLP in plain NumPy, meant to be read beside a lecture, and the native oracle.
+
+Every function is the formula, for a whole batch, in the dtype of the network. What the compiled
+kernels compute is defined here; nothing is optimised. Axes: N rows, I fan-in, O fan-out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp import mlp
+from fastmlp.activations import ACTIVATIONS, Array
+from fastmlp.optimizers import Optimizer
+from fastmlp.spec import Data, Plan, Spec
+
+Parameters: TypeAlias = tuple[list[Array], list[Array]]
+# One per hidden layer: which activations stay, or None for "all of them".
+Masks: TypeAlias = Sequence[npt.NDArray[np.bool_] | None]
+
+
+def forward(
+    spec: Spec, parameters: Parameters, x: Array, masks: Masks | None = None
+) -> tuple[list[Array], list[Array]]:
+    """Return what enters every affine layer and what leaves it.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network.
+    parameters : (weights, biases)
+        Lists of (I, O) and (O,) arrays.
+    x : array, shape (N, I)
+        The inputs.
+    masks : list or None
+        Dropout masks, from `dropout_masks`; None for a prediction.
+
+    Returns
+    -------
+    inputs : list of arrays, shapes (N, I)
+        inputs[0] is x, inputs[k] the activations of hidden layer k - 1 after dropout.
+    outputs : list of arrays, shapes (N, O)
+        outputs[k] = inputs[k] @ W[k] + b[k]; the last one goes to the loss.
+    """
+    weights, biases = parameters
+    inputs, outputs = [x], [x @ weights[0] + biases[0]]
+    for k, name in enumerate(spec.activations):
+        y = ACTIVATIONS[name].value(outputs[k])
+        if masks is not None:
+            y = drop(y, masks[k], spec.dropout[k])
+        inputs.append(y)
+        outputs.append(y @ weights[k + 1] + biases[k + 1])
+    return inputs, outputs
+
+
+def loss(spec: Spec, z: Array, targets: Array, sample_weight: Array) -> tuple[float, Array]:
+    """Return the weighted mean of the samples' losses and its gradient.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network.
+    z : array, shape (N, O)
+        The last affine layer's output.
+    targets : array, shape (N, m), or int32 labels (N,)
+        The targets.
+    sample_weight : array, shape (N,)
+        All zero means loss 0 and gradient 0.
+
+    Returns
+    -------
+    value : float
+        sum(weight * loss) / sum(weight), summed in float64.
+    dz : array, shape (N, O)
+        Its gradient.
+    """
+    total = float(np.sum(sample_weight, dtype=np.float64))
+    if total == 0:
+        return 0.0, np.zeros_like(z)
+    values, dz = spec.loss.value_and_gradient(z, targets)
+    share = (sample_weight / total).astype(z.dtype)
+    return float(np.sum(share * values, dtype=np.float64)), share[:, np.newaxis] * dz
+
+
+def backward(
+    spec: Spec,
+    parameters: Parameters,
+    inputs: list[Array],
+    outputs: list[Array],
+    dz: Array,
+    l2: float,
+    masks: Masks | None = None,
+) -> Parameters:
+    """Return the gradient of loss + 0.5 l2 sum(W**2) by the chain rule, from the last layer back.
+
+    Parameters
+    ----------
+    spec, parameters, masks
+        As in `forward`.
+    inputs, outputs : list of arrays
+        What `forward` returned.
+    dz : array, shape (N, O)
+        Gradient with respect to outputs[-1].
+    l2 : float
+        The penalty.
+
+    Returns
+    -------
+    (dW, db)
+        Lists like the parameters.
+    """
+    weights, _ = parameters
+    dws: list[Array] = []
+    dbs: list[Array] = []
+    for k in reversed(range(len(weights))):
+        dws.insert(0, inputs[k].T @ dz + l2 * weights[k])
+        dbs.insert(0, np.sum(dz, axis=0))
+        if k > 0:
+            dy = dz @ weights[k].T
+            if masks is not None:
+                dy = drop(dy, masks[k - 1], spec.dropout[k - 1])
+            dz = dy * ACTIVATIONS[spec.activations[k - 1]].slope(outputs[k - 1])
+    return dws, dbs
+
+
+def clip(gradients: Parameters, norm: float) -> Parameters:
+    """Return the gradients, scaled down together if their global 2-norm exceeds `norm`."""
+    squares = (np.sum(np.square(g, dtype=np.float64)) for group in gradients for g in group)
+    found = math.sqrt(sum(squares))
+    scale = norm / found if found > norm else 1.0
+    return [scale * dw for dw in gradients[0]], [scale * db for db in gradients[1]]
+
+
+def drop(y: Array, kept: npt.NDArray[np.bool_] | None, p: float) -> Array:
+    """Return y (or, backward, dy) with dropped entries 0 and kept ones divided by 1 - p."""
+    if kept is None:
+        return y
+    scale = np.divide(1, np.subtract(1, p, dtype=y.dtype), dtype=y.dtype)
+    return np.where(kept, y * scale, np.zeros_like(y))
+
+
+def mix(x: npt.ArrayLike) -> npt.NDArray[np.uint32]:
+    """Return a well-mixed 32-bit hash of each 32-bit x (a bijection: xor-shift and multiply)."""
+    # At least one dimension: NumPy warns about wrap-around in scalars, and it is wanted here.
+    h = np.array(x, dtype=np.uint32, ndmin=1)
+    h ^= h >> 16
+    h *= np.uint32(0x7FEB352D)
+    h ^= h >> 15
+    h *= np.uint32(0x846CA68B)
+    h ^= h >> 16
+    return h
+
+
+def dropout_masks(spec: Spec, seed: int, step: int, n_rows: int) -> Masks:
+    """Return which activations each hidden layer keeps in one batch.
+
+    The random number of an activation is a hash of (seed, step, layer, row, column), so that it
+    does not depend on who computes it, or in which order.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network.
+    seed : int, 64 bits
+        The fit's seed.
+    step : int
+        Global index of the batch.
+    n_rows : int
+        Rows of the batch.
+
+    Returns
+    -------
+    list of (bool array, shape (n_rows, width), or None)
+        True where kept; None where the layer has no dropout.
+    """
+    low, high, now = (np.uint32(v & 0xFFFFFFFF) for v in (seed, seed >> 32, step))
+    masks: list[npt.NDArray[np.bool_] | None] = []
+    for layer, p in enumerate(spec.dropout):
+        if p == 0:
+            masks.append(None)
+            continue
+        rows = np.arange(n_rows, dtype=np.uint32)[:, np.newaxis]
+        columns = np.arange(spec.layer_sizes[layer + 1], dtype=np.uint32)
+        key = mix(low ^ mix(high ^ mix(now ^ mix(layer + 0x9E3779B9))))
+        row_key = mix(key ^ mix(rows + np.uint32(0x85EBCA6B)))
+        u = mix(row_key ^ (columns * np.uint32(0x9E3779B9)))
+        masks.append(u >= np.uint32(int(p * 2**32)))
+    return masks
+
+
+class Engine:
+    """A network's parameters and optimizer state, and what can be done with them.
+
+    The same methods as the compiled engine; `team` is accepted and not needed.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network. All parameters are 0 at first.
+
+    Examples
+    --------
+    >>> from fastmlp import spec
+    >>> engine = Engine(spec.build([2, 3, 1], dtype="float64"))
+    >>> engine.predict(np.ones((1, 2)))
+    array([[0.]])
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self._weights = [np.zeros(shape, spec.dtype) for shape in spec.shapes]
+        self._biases = [np.zeros(fan_out, spec.dtype) for _, fan_out in spec.shapes]
+        self._slots: list[list[Array]] = []
+        self._t = 0
+
+    def parameters(self) -> Parameters:
+        """Return copies of the (I, O) weights and (O,) biases."""
+        return [w.copy() for w in self._weights], [b.copy() for b in self._biases]
+
+    def set_parameters(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:
+        """Copy weights and biases, of the right shapes, in."""
+        for mine, given in zip([*self._weights, *self._biases], [*weights, *biases], strict=True):
+            mine[...] = given
+
+    def snapshot(self) -> Any:
+        """Return something that `restore` takes: the parameters of now."""
+        return self.parameters()
+
+    def restore(self, snapshot: Any) -> None:
+        """Return to the parameters of a snapshot."""
+        self.set_parameters(*snapshot)
+
+    def finite(self) -> bool:
+        """Return whether every parameter is finite."""
+        return all(bool(np.isfinite(p).all()) for p in [*self._weights, *self._biases])
+
+    def start(self, optimizer: Optimizer) -> None:
+        """Forget the state of earlier steps and prepare for `optimizer`: all slots 0, t = 0."""
+        everything = [*self._weights, *self._biases]
+        self._slots = [
+            [np.zeros_like(parameter) for _ in range(optimizer.n_slots)] for parameter in everything
+        ]
+        self._t = 0
+
+    def predict(self, x: Array, team: object = None) -> Array:
+        """Return the loss's link of the outputs, (n, heads * m)."""
+        del team
+        _, outputs = forward(self.spec, (self._weights, self._biases), x)
+        return self.spec.loss.link(outputs[-1])
+
+    def evaluate(self, data: Data, team: object = None) -> float:
+        """Return the weighted mean loss, without penalty."""
+        del team
+        _, outputs = forward(self.spec, (self._weights, self._biases), data.x)
+        value, _ = loss(self.spec, outputs[-1], data.targets, _sample_weight(data))
+        return value
+
+    def gradients(
+        self, data: Data, l2: float = 0.0, masks: Masks | None = None
+    ) -> tuple[float, list[Array], list[Array]]:
+        """Return the objective of one batch and its gradient, (objective, [dW], [db])."""
+        parameters = self._weights, self._biases
+        inputs, outputs = forward(self.spec, parameters, data.x, masks)
+        value, dz = loss(self.spec, outputs[-1], data.targets, _sample_weight(data))
+        penalty = sum(float(np.sum(np.square(w, dtype=np.float64))) for w in self._weights)
+        dws, dbs = backward(self.spec, parameters, inputs, outputs, dz, l2, masks)
+        return value + 0.5 * l2 * penalty, dws, dbs
+
+    def step(self, optimizer: Optimizer, gradients: Parameters, learning_rate: float) -> None:
+        """Move every parameter by one step of the optimizer; only weights decay."""
+        self._t += 1
+        everything = [*self._weights, *self._biases]
+        for k, (p, g) in enumerate(zip(everything, [*gradients[0], *gradients[1]], strict=True)):
+            decay = k < len(self._weights)
+            optimizer.step(p, g, self._slots[k], learning_rate, self._t, decay)
+
+    def epoch(self, data: Data, plan: Plan) -> float:
+        """Take one step for every batch.
+
+        Parameters
+        ----------
+        data : Data
+            All rows.
+        plan : Plan
+            What to do; its optimizer is the one given to `start`.
+
+        Returns
+        -------
+        float
+            The weighted mean of the batches' objectives, each before its step. As soon as a batch
+            has an objective that is not finite, that one; NaN when a parameter is not finite.
+        """
+        order = np.arange(len(data.x)) if plan.order is None else plan.order
+        sum_objective = sum_weight = 0.0
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            for k, first in enumerate(range(0, len(order), plan.batch_size)):
+                rows = order[first : first + plan.batch_size]
+                batch = Data(data.x[rows], data.targets[rows], _sample_weight(data)[rows])
+                weight = float(np.sum(_sample_weight(batch), dtype=np.float64))
+                l2 = float(plan.l2)
+                if plan.l2_per_batch:
+                    l2 = l2 / weight if weight else 0.0
+                masks = dropout_masks(self.spec, plan.seed, plan.step + k, len(rows))
+                objective, *gradients = self.gradients(batch, l2, masks)
+                if not math.isfinite(objective):
+                    return objective
+                dws, dbs = clip((gradients[0], gradients[1]), float(plan.clip_norm) or math.inf)
+                self.step(plan.optimizer, (dws, dbs), float(plan.learning_rates[k]))
+                if not self.finite():
+                    return math.nan
+                sum_objective += weight * objective
+                sum_weight += weight
+        return sum_objective / sum_weight if sum_weight else 0.0
+
+
+def _sample_weight(data: Data) -> Array:
+    return np.ones(len(data.x), data.x.dtype) if data.weights is None else data.weights
+
+
+class MLP(mlp.MLP):
+    """`fastmlp.MLP` with every computation in plain NumPy: textbook and oracle.
+
+    Parameters, methods and results are those of `fastmlp.MLP`; only the speed differs.
+
+    Examples
+    --------
+    >>> net = MLP([2, 3, 1], activation="tanh", dtype="float64", rng=0)
+    >>> net.predict(np.zeros((1, 2)))
+    array([[0.]])
+    """
+
+    _engine_type = Engine

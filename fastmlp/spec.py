@@ -1,0 +1,267 @@
+"""What a network is (Spec), what an epoch is to do (Plan) and to what (Data): plain values.
+
+`build` is the only way from the user's arguments to a Spec, and refuses nonsense before anything
+is allocated. Nothing here computes; both engines, native and reference, read these three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp import losses
+from fastmlp.activations import ACTIVATIONS, Array
+from fastmlp.intervals import FRACTION, check_count
+from fastmlp.losses import Loss
+from fastmlp.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from fastmlp.threads import Team
+
+MAX_SIZES = 1024  # entries of layer_sizes
+MAX_SIZE = 2**31 - 1  # each of them: row indices are 32 bits in the kernels
+MAX_PARAMETERS = 2**40 - 1
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The shape of a network; made by `build`.
+
+    Attributes
+    ----------
+    layer_sizes : tuple of int
+        Inputs, hidden layers, outputs.
+    activations : tuple of str
+        One per hidden layer; the output layer is affine.
+    dropout : tuple of float
+        Drop probability per hidden layer, in [0, 1).
+    loss : Loss
+        Brings the link and the number of heads.
+    dtype : numpy.dtype
+        float32 or float64.
+    """
+
+    layer_sizes: tuple[int, ...]
+    activations: tuple[str, ...]
+    dropout: tuple[float, ...]
+    loss: Loss
+    dtype: np.dtype[Any]
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(fan_in, fan_out) of each affine layer, the heads included."""
+        widths = [*self.layer_sizes[:-1], self.loss.heads * self.layer_sizes[-1]]
+        return list(pairwise(widths))
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights and biases together."""
+        return sum((fan_in + 1) * fan_out for fan_in, fan_out in self.shapes)
+
+    @property
+    def n_outputs(self) -> int:
+        """Columns of the targets, m: the heads not included."""
+        return self.layer_sizes[-1]
+
+
+@dataclass
+class Plan:
+    """What one epoch needs besides data.
+
+    Attributes
+    ----------
+    optimizer : Optimizer
+        Whose state the engine holds since `start`.
+    batch_size : int
+        Rows of a batch; the last one may be shorter.
+    learning_rates : array of float64, shape (number of batches,)
+        One a batch.
+    order : array of int64, shape (n,), or None
+        Row of the data at each position; None is 0, 1, 2, ...
+    l2 : float
+        The objective has 0.5 l2 sum(W**2).
+    l2_per_batch : bool
+        Divide l2 by the batch's sum of weights.
+    clip_norm : float
+        Gradients with a larger global norm are scaled down to it; 0 is off.
+    seed : int
+        Of the dropout masks, 64 bits.
+    step : int
+        Global index of the first batch, from 0.
+    team : threads.Team or None
+        Who computes; None is the caller alone.
+    """
+
+    optimizer: Optimizer
+    batch_size: int
+    learning_rates: npt.NDArray[np.float64]
+    order: npt.NDArray[np.int64] | None = None
+    l2: float = 0.0
+    l2_per_batch: bool = False
+    clip_norm: float = 0.0
+    seed: int = 0
+    step: int = 0
+    team: Team | None = None
+
+
+@dataclass
+class Data:
+    """Checked data: aligned, native byte order, of the network's dtype.
+
+    Attributes
+    ----------
+    x : array of spec.dtype, shape (n, I)
+        Any strides.
+    targets : array
+        C-contiguous, (n, m) of spec.dtype, or (n,) labels of int32.
+    weights : array of spec.dtype, shape (n,), or None
+        C-contiguous sample weights, >= 0; None is all 1.
+    """
+
+    x: Array
+    targets: Array
+    weights: Array | None = field(default=None)
+
+
+def build(
+    layer_sizes: Sequence[int] | npt.NDArray[Any],
+    activation: str | Sequence[str] = "relu",
+    loss: str | Loss = "squared_error",
+    dtype: npt.DTypeLike = "float32",
+    dropout: float | Sequence[float] = 0.0,
+) -> Spec:
+    """Return the Spec of the user's arguments, or complain about them.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int, at least 2, each in [1, 2**31)
+        Inputs, hidden layers, outputs.
+    activation : str or sequence of str
+        One for all hidden layers, or one per hidden layer.
+    loss : str or Loss
+        See `losses.resolve`.
+    dtype : "float32" or "float64"
+        Of parameters and arithmetic.
+    dropout : float or sequence of float, in [0, 1)
+        One drop probability for all hidden layers, or one per hidden layer.
+
+    Returns
+    -------
+    Spec
+        Checked.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type.
+    ValueError
+        If it has the right type but an impossible value.
+
+    Examples
+    --------
+    >>> build([4, 8, 3], "tanh", "cross_entropy").shapes
+    [(4, 8), (8, 3)]
+    """
+    sizes = _sizes(layer_sizes)
+    n_hidden = len(sizes) - 2
+    spec = Spec(
+        layer_sizes=sizes,
+        activations=_activations(activation, n_hidden),
+        dropout=_dropout(dropout, n_hidden),
+        loss=losses.resolve(loss),
+        dtype=_dtype(dtype),
+    )
+    if spec.n_parameters > MAX_PARAMETERS:
+        raise ValueError(
+            f"layer_sizes asks for {spec.n_parameters:,} parameters but at most "
+            f"{MAX_PARAMETERS:,} are possible: make the layers smaller"
+        )
+    if spec.loss.target_kind == "class" and spec.n_outputs == 1:
+        raise ValueError(
+            f"layer_sizes ends in 1 but {spec.loss.name} needs one output per class: "
+            "end it in the number of classes, or use loss='binary_cross_entropy'"
+        )
+    return spec
+
+
+def _is_sequence(value: object) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.ndim == 1
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _sizes(layer_sizes: Any) -> tuple[int, ...]:
+    if not _is_sequence(layer_sizes):
+        raise TypeError(
+            f"layer_sizes has type {type(layer_sizes).__name__} but must be a flat list of "
+            "integers: pass for example [64, 128, 10]"
+        )
+    if not 2 <= len(layer_sizes) <= MAX_SIZES:
+        raise ValueError(
+            f"layer_sizes has {len(layer_sizes)} entries but must have 2 to {MAX_SIZES}, "
+            "inputs first and outputs last: pass for example [64, 128, 10]"
+        )
+    sizes = tuple(
+        check_count(f"layer_sizes[{at}]", size, example=64) for at, size in enumerate(layer_sizes)
+    )
+    for at, size in enumerate(sizes):
+        if size > MAX_SIZE:
+            raise ValueError(
+                f"layer_sizes[{at}] is {size} but must be below 2**31: make the layer smaller"
+            )
+    return sizes
+
+
+def _per_hidden_layer(name: str, value: Any, n_hidden: int) -> list[Any]:
+    """Return one entry per hidden layer, from one for all or from a sequence."""
+    if not _is_sequence(value):
+        return [value] * n_hidden
+    if len(value) != n_hidden:
+        raise ValueError(
+            f"{name} has {len(value)} entries but this MLP has {n_hidden} hidden layers: "
+            "pass one for all of them, or one per hidden layer"
+        )
+    return list(value)
+
+
+def _activations(activation: Any, n_hidden: int) -> tuple[str, ...]:
+    names = _per_hidden_layer("activation", activation, n_hidden)
+    # With no hidden layer a single name is not used, but a wrong one is still a mistake.
+    for name in names or ([] if _is_sequence(activation) else [activation]):
+        if not isinstance(name, str):
+            raise TypeError(
+                f"activation is {name!r} but must be a name: choose from {', '.join(ACTIVATIONS)}"
+            )
+        if name not in ACTIVATIONS:
+            raise ValueError(
+                f"activation is {name!r} but no activation has that name: "
+                f"choose from {', '.join(ACTIVATIONS)}"
+            )
+    return tuple(str(name) for name in names)
+
+
+def _dropout(dropout: Any, n_hidden: int) -> tuple[float, ...]:
+    if not _is_sequence(dropout):
+        FRACTION.check("dropout", dropout, example=0.2)
+    rates = _per_hidden_layer("dropout", dropout, n_hidden)
+    return tuple(FRACTION.check("dropout", rate, example=0.2) for rate in rates)
+
+
+def _dtype(dtype: Any) -> np.dtype[Any]:
+    try:
+        # np.dtype(None) is float64, which nobody means by None.
+        found: np.dtype[Any] | None = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found not in [np.dtype(name) for name in DTYPES]:
+        raise ValueError(
+            f"dtype is {dtype!r} but must be one of {', '.join(DTYPES)}: "
+            "pass for example dtype='float32'"
+        )
+    return found

@@ -1,0 +1,267 @@
+"""How many threads a call uses, and the team of threads that lives as long as one call.
+
+The threads are Python's own: each enters the same native call, which gives the interpreter lock
+back, with its index. Nothing here is global, so a forked child starts clean. How native threads
+wait for each other inside one call is the engine's matter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+# One thread is assumed to do this many floating-point operations a second (a cautious figure for
+# one AVX2 core); only used to guess whether a second thread can pay.
+FLOPS = 50e9
+# Below this much one-thread work a step, waiting for each other costs more than it gains.
+STEP_SECONDS = 40e-6
+# Below this many rows a batch there is too little to divide.
+STEP_ROWS = 32
+# Starting a team for one prediction or evaluation costs about a tenth of this.
+CALL_SECONDS = 1e-3
+# No more threads than this, whatever was asked for.
+MAX_THREADS = 256
+
+
+def default_threads() -> int:
+    """Return the threads that a call may use when nobody said a number.
+
+    The smaller of the CPUs this process may run on and the CPU quota of its control group.
+    ``OMP_NUM_THREADS`` lowers it; ``FASTMLP_NUM_THREADS`` replaces it.
+
+    Returns
+    -------
+    int
+        At least 1.
+
+    Raises
+    ------
+    ValueError
+        If ``FASTMLP_NUM_THREADS`` is no integer of at least 1.
+    """
+    wanted = os.environ.get("FASTMLP_NUM_THREADS", "").strip()
+    if wanted:
+        if not wanted.isdecimal() or int(wanted) < 1:
+            raise ValueError(
+                f"FASTMLP_NUM_THREADS is {wanted!r} but an integer of at least 1 is expected: "
+                "unset it to use all CPUs"
+            )
+        return min(int(wanted), MAX_THREADS)
+    limits = [_cpus(), _quota(), MAX_THREADS]
+    # OpenMP allows a list, one number a nesting level; the first one is ours. What OpenMP would
+    # not understand either is not ours to complain about.
+    openmp = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if openmp.isdecimal():
+        limits.append(max(1, int(openmp)))
+    return min(limits)
+
+
+def _cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.cache  # read once: quotas hardly ever change, and reading takes half a millisecond
+def _quota(root: Path = Path("/")) -> int:
+    """Return the whole CPUs that the control group grants, MAX_THREADS without a limit."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return MAX_THREADS
+    best = float(MAX_THREADS)
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        base = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+        inner = base / group.lstrip("/")
+        # A limit of any group above holds too.
+        for folder in [inner, *inner.parents]:
+            if base not in (folder, *folder.parents):
+                break
+            best = min(best, _limit(folder))
+    return max(1, math.floor(best))
+
+
+def _limit(folder: Path) -> float:
+    """Return the CPUs granted by one control group folder; infinity when it sets no limit."""
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text().split()
+        else:
+            quota = (folder / "cpu.cfs_quota_us").read_text().strip()
+            period = (folder / "cpu.cfs_period_us").read_text().strip()
+        granted = float(quota) / float(period)
+    except (OSError, ValueError, ZeroDivisionError):  # no such file, or "max": no limit
+        return math.inf
+    return granted if granted > 0 else math.inf
+
+
+def for_fit(n_threads: int | None, n_weights: int, batch_size: int) -> int:
+    """Return the threads for a fit: as asked for, else the default where that much can pay.
+
+    Parameters
+    ----------
+    n_threads : int or None
+        The user's wish, taken as it is (at most ``MAX_THREADS``).
+    n_weights : int
+        Sum of fan-in times fan-out over the layers; a step costs 6 operations a weight and row.
+    batch_size : int
+        Rows of one step.
+    """
+    if n_threads is not None:
+        return min(n_threads, MAX_THREADS)
+    if batch_size < STEP_ROWS or 6 * n_weights * batch_size < FLOPS * STEP_SECONDS:
+        return 1
+    return default_threads()
+
+
+def for_call(n_weights: int, n_rows: int) -> int:
+    """Return the threads for one prediction of ``n_rows`` rows: 2 operations a weight and row."""
+    if n_rows < STEP_ROWS or 2 * n_weights * n_rows < FLOPS * CALL_SECONDS:
+        return 1
+    return default_threads()
+
+
+class Team:
+    """Threads that run one function together, each with its own index.
+
+    The threads start when they are first needed and end with the ``with`` block. If the system
+    refuses to start one, the team is smaller. A team serves one caller at a time.
+
+    Parameters
+    ----------
+    n : int
+        Wanted size, the calling thread included.
+
+    Examples
+    --------
+    >>> from fastmlp.threads import Team
+    >>> results = [0, 0]
+    >>> with Team(2) as team:
+    ...     team.run(lambda index: results.__setitem__(index, index + 1))
+    >>> results[0]
+    1
+    """
+
+    def __init__(self, n: int) -> None:
+        if n < 1:
+            raise ValueError(f"a team of {n} threads is not possible: at least 1 is expected")
+        self._wanted = min(n, MAX_THREADS)
+        self._helpers: list[_Helper] | None = None
+        self._returned: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    @property
+    def size(self) -> int:
+        """Threads of the team, the caller included; fixed from the first look on."""
+        return 1 + len(self._started())
+
+    def _started(self) -> list[_Helper]:
+        if self._helpers is None:
+            self._helpers = []
+            try:
+                for index in range(1, self._wanted):
+                    self._helpers.append(_Helper(index, self._returned))
+            except (RuntimeError, MemoryError):  # "can't start new thread": go on with fewer
+                pass
+        return self._helpers
+
+    def run(self, function: Callable[[int], object]) -> None:
+        """Call ``function(i)`` for every i below ``size`` at once, 0 in the calling thread.
+
+        Returns when all have returned. Then the caller's exception is raised, if there is one,
+        else the first of the others. An interrupt that arrives while this waits is kept until the
+        others have returned: they may still be working on the caller's arrays.
+        """
+        helpers = self._started()
+        for helper in helpers:
+            helper.running = True
+        errors: list[BaseException] = []
+        # The functions may wait for each other. So once one helper is off, all must be, and the
+        # caller too, even if an interrupt arrives between two of these calls: they are C calls,
+        # which an interrupt cannot split, and the iterator goes on where it stood.
+        wake_ups = iter([helper.jobs.put for helper in helpers])
+        while True:
+            try:
+                for wake_up in wake_ups:
+                    wake_up(function)
+                break
+            except BaseException as interrupt:
+                errors.append(interrupt)
+        try:
+            function(0)
+        except BaseException as failure:
+            errors.append(failure)
+        while any(helper.running for helper in helpers):
+            try:
+                self._returned.get()
+            except BaseException as interrupt:
+                errors.append(interrupt)
+        errors += [helper.error for helper in helpers if helper.error is not None]
+        if errors:
+            try:
+                raise errors[0]
+            finally:
+                errors.clear()  # no cycle of an exception, its traceback and this frame
+
+    def close(self) -> None:
+        """End the threads."""
+        helpers, self._helpers, self._wanted = self._helpers or [], None, 1
+        for helper in helpers:
+            helper.jobs.put(None)
+        for helper in helpers:
+            helper.thread.join()
+
+    def __enter__(self) -> Team:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Helper:
+    """One thread, asleep until it is given a function; None ends it."""
+
+    def __init__(self, index: int, returned: queue.SimpleQueue[None]) -> None:
+        self.running = False
+        self.error: BaseException | None = None
+        self.jobs: queue.SimpleQueue[Callable[[int], object] | None] = queue.SimpleQueue()
+        # A daemon: an interpreter that exits in the middle of a fit does not wait for it.
+        self.thread = threading.Thread(
+            target=self._loop, args=(index, returned), name=f"fastmlp-{index}", daemon=True
+        )
+        self.thread.start()
+
+    def _loop(self, index: int, returned: queue.SimpleQueue[None]) -> None:
+        while (function := self.jobs.get()) is not None:
+            self.error = None
+            try:
+                function(index)
+            except BaseException as error:
+                self.error = error
+            del function
+            self.running = False
+            returned.put(None)
+
+
+@contextlib.contextmanager
+def team_of(n: int) -> Iterator[Team | None]:
+    """Make a team for the length of one call; for 1 it is None, the caller alone."""
+    if n == 1:
+        yield None
+    else:
+        with Team(n) as team:
+            yield team

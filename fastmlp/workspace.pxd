@@ -1,0 +1,37 @@
+# Memory, workspace and division of work: for core.pyx, and for probe.pyx, which looks at one kernel.
+from libc.stdint cimport int64_t
+
+from network cimport *
+
+
+cdef inline int64_t round_up(int64_t n, int64_t multiple) noexcept nogil:
+    return (n + multiple - 1) // multiple * multiple
+
+
+cdef const fm_kernels* load(str level, str dtype) except NULL
+
+
+cdef class Memory:
+    cdef list arrays
+    cdef int64_t itemsize
+    cdef void* take(self, int64_t count, int64_t itemsize=*) except NULL
+
+
+cdef class Space:
+    cdef fm_space c
+    cdef Memory memory
+    @staticmethod
+    cdef Space make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
+                    bint training)
+
+
+cdef class Training:
+    cdef Space space
+    cdef Memory memory
+    cdef fm_barrier barrier
+    cdef fm_unit* units
+    cdef int64_t* unit_first
+    cdef double* column_squares
+    cdef tuple key
+    @staticmethod
+    cdef Training make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads)

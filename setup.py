@@ -1,0 +1,159 @@
+"""Build of the native modules; everything static is in pyproject.toml.
+
+One kernel source, `src_cython/kernels.pyx`, is compiled once per CPU level and dtype: it is copied
+under `build/kernels/` as `_kernels_{level}_{dtype}.pyx`, because an extension needs a name, a C
+file and an object file of its own. A level that the compiler cannot build is left out, with a loud
+message; `fastmlp._backend` chooses among the levels that exist.
+
+`python setup.py build_ext --inplace` is the development build: only what changed is compiled again.
+"""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import PlatformError
+
+ROOT = Path(__file__).resolve().parent
+SOURCES = Path("src_cython")
+COPIES = Path("build", "kernels")
+
+# Levels by machine, each a name and its flags. The names are those of fastmlp._backend.LEVELS.
+AVX2 = ("-mavx2", "-mfma")
+AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", *AVX2)
+X86_64 = {"baseline": (), "avx2": AVX2, "avx512": (*AVX512, "-mprefer-vector-width=512")}
+AARCH64 = {"neon": ()}
+LEVELS = {"x86_64": X86_64, "amd64": X86_64, "aarch64": AARCH64, "arm64": AARCH64}
+ELSEWHERE: dict[str, tuple[str, ...]] = {"baseline": ()}
+DTYPES = {"float32": "0", "float64": "1"}  # dtype -> FM_DOUBLE
+
+# No -ffast-math: loading the library would flush denormals in the whole process.
+# No -march=native: a wheel travels.
+FLAGS = [
+    "-O3",
+    "-g0",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=off",  # fused where the source says so, nowhere else: same bits by any compiler
+    "-fvisibility=hidden",
+    "-Wno-psabi",  # a note about passing vectors by value: here every such function is inlined
+]
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "cdivision": True,
+    "initializedcheck": False,
+    "freethreading_compatible": True,
+    "autotestdict": False,  # no __test__ dictionary beside what the stubs declare
+}
+
+
+def machine_levels() -> dict[str, tuple[str, ...]]:
+    """Return the levels of the machine built for, by its platform tag (a cross build sets it)."""
+    platform = sysconfig.get_platform().lower()
+    return next((levels for name, levels in LEVELS.items() if platform.endswith(name)), ELSEWHERE)
+
+
+def dependencies() -> list[str]:
+    """Return the files whose change rebuilds every extension: headers, .pxd files, this script."""
+    patterns = ("src_cython/c/*.h", "src_cython/*.pxd", "fastmlp/*.pxd")
+    found = [path.relative_to(ROOT) for pattern in patterns for path in sorted(ROOT.glob(pattern))]
+    return [*map(str, found), "setup.py"]
+
+
+def kernel_copy(stem: str) -> str:
+    """Write `kernels.pyx` under a module's name; the copy is touched only when its text changes."""
+    text = (ROOT / SOURCES / "kernels.pyx").read_bytes()
+    copy = COPIES / f"{stem}.pyx"
+    target = ROOT / copy
+    if not target.exists() or target.read_bytes() != text:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(text)
+    return str(copy)
+
+
+class BuildExtensions(build_ext):
+    """Cythonize late, compile in two jobs, and let a kernel level fail but not the build."""
+
+    def initialize_options(self) -> None:
+        super().initialize_options()
+        self.parallel = 2
+        self.failed: dict[str, str] = {}  # level -> first line of its error
+
+    def finalize_options(self) -> None:
+        """Replace the `.pyx` sources by C here and no earlier: other commands need no compiler."""
+        self.distribution.ext_modules[:] = self.cythonized()
+        super().finalize_options()
+
+    def cythonized(self) -> list[Extension]:
+        import numpy
+        from Cython.Build import cythonize
+
+        depends = dependencies()
+        include = [str(SOURCES / "c"), numpy.get_include()]
+        extensions = list(self.distribution.ext_modules)
+        for level, flags in machine_levels().items():
+            for dtype, is_double in DTYPES.items():
+                stem = f"_kernels_{level}_{dtype}"
+                macros = [("FM_DOUBLE", is_double), ("FM_LEVEL_NAME", f'"{level}"')]
+                kernels = Extension(f"fastmlp.{stem}", [kernel_copy(stem)], define_macros=macros)
+                kernels.extra_compile_args = list(flags)
+                extensions.append(kernels)
+        for extension in extensions:
+            extension.include_dirs = include
+            extension.depends = depends
+            extension.extra_compile_args = [*FLAGS, *extension.extra_compile_args]
+        extensions = cythonize(
+            extensions,
+            build_dir="build/cython",
+            include_path=[".", str(SOURCES)],  # fastmlp/*.pxd and src_cython/*.pxd
+            compiler_directives=DIRECTIVES,
+            force=self.force or None,
+        )
+        for extension in extensions:  # an in-place build may lack the modules of a failed level
+            extension.optional = extension.name.startswith("fastmlp._kernels_")
+        return extensions
+
+    def build_extensions(self) -> None:
+        if self.compiler.compiler_type == "msvc":
+            raise PlatformError("fastmlp needs gcc or clang: its kernels use their vector types")
+        super().build_extensions()
+        self.drop_failed_levels()
+
+    def build_extension(self, ext: Extension) -> None:
+        try:
+            super().build_extension(ext)
+        except Exception as error:  # whatever stops one level, the other levels are still good
+            if not ext.optional:
+                raise
+            level = ext.name.split("_kernels_")[1].rsplit("_", 1)[0]
+            self.failed.setdefault(level, str(error).splitlines()[0])
+
+    def drop_failed_levels(self) -> None:
+        """Leave out the levels that failed in either dtype, and what older builds left of them."""
+        levels = machine_levels()
+        banner = "*" * 100
+        for level, error in self.failed.items():
+            message = f"fastmlp: CPU level {level!r} did not compile and is LEFT OUT: {error}"
+            print(banner, message, banner, sep="\n", file=sys.stderr)
+            prefix = f"fastmlp._kernels_{level}_"
+            for ext in [ext for ext in self.extensions if ext.name.startswith(prefix)]:
+                self.extensions.remove(ext)
+                built = Path(self.get_ext_fullpath(ext.name))
+                for path in (built, ROOT / "fastmlp" / built.name):
+                    path.unlink(missing_ok=True)
+        if len(self.failed) == len(levels):
+            names = ", ".join(levels)
+            raise PlatformError(f"none of the CPU levels {names} compiled: see the messages above")
+
+
+PLAIN = ("core", "probe", "workspace", "_cpu")  # built once, for any CPU of the machine
+setup(
+    ext_modules=[Extension(f"fastmlp.{name}", [str(SOURCES / f"{name}.pyx")]) for name in PLAIN],
+    cmdclass={"build_ext": BuildExtensions},
+)

@@ -1,0 +1,258 @@
+/* Losses: one row each, link included (the output layer itself is linear).
+ *
+ * A loss reads the pre-link outputs z of rows [first, last), writes each row's loss and replaces z by
+ * the gradient times the row's share of the batch. Within a row, sums use the fixed tree of vec.h.
+ * Outputs wider than one panel, and two-headed ones, pass through a contiguous scratch row. */
+#ifndef FM_LOSSES_H
+#define FM_LOSSES_H
+
+#include "mathfun.h"
+
+/* Two rows, each with room for whole trees and one vector past them. */
+#define FM_LOSS_SCRATCH(columns) (2 * padded(columns) + 2 * TREE_LANES)
+
+typedef struct {
+    const real *targets;   /* (batch, width), NULL with labels */
+    const int32_t *labels; /* (batch,), NULL with real targets */
+    const real *share;     /* (batch,) weight of a row over the batch's sum of weights */
+    real *z;               /* output panels, z in, gradient out */
+    real *row_loss;        /* (batch,) */
+    real *scratch;         /* FM_LOSS_SCRATCH(columns) values */
+    int64_t panel;         /* distance of panels in z */
+    int64_t columns;       /* heads * width */
+    int64_t width;         /* targets of a row */
+    real parameter;        /* delta, quantile or label smoothing */
+} fm_loss_call;
+
+typedef struct {
+    const char *name;
+    void (*backward)(const fm_loss_call *call, int64_t first, int64_t last);
+    void (*link)(real *row, int64_t columns); /* in place on a padded contiguous row */
+} fm_loss;
+
+FM_INLINE int64_t padded(int64_t columns) {
+    return (columns + TREE_LANES - 1) / TREE_LANES * TREE_LANES;
+}
+
+/* Copy a row out of, or into, the panels. */
+FM_INLINE void row_from_panels(const real *z, int64_t panel, int64_t columns, real *row) {
+    for (int64_t c = 0; c < columns; c += NR, z += panel)
+        memcpy(row + c, z, sizeof(real) * (size_t)(columns - c < NR ? columns - c : NR));
+}
+FM_INLINE void row_to_panels(const real *row, int64_t panel, int64_t columns, real *z) {
+    for (int64_t c = 0; c < columns; c += NR, z += panel)
+        memcpy(z, row + c, sizeof(real) * (size_t)(columns - c < NR ? columns - c : NR));
+}
+
+/* Every vector of a row: c is the column, u the vector's place in the tree, keep masks the tail. */
+#define EACH_COLUMN(columns) \
+    for (int64_t c = 0, u = 0; c < (columns); c += LANES, u = (u + 1) % TREE_VECTORS)
+
+/* The loop over rows; the last argument computes `value` from z[0..columns) and turns z into the gradient. */
+#define LOSS_ROWS(name, direct, ...) \
+    static void name##_backward(const fm_loss_call *call, int64_t first, int64_t last) { \
+        const fm_loss_call q = *call; \
+        for (int64_t r = first; r < last; r++) { \
+            real *const home = q.z + r * NR; \
+            real *const z = (direct) && q.columns <= NR ? home : q.scratch; \
+            const v share = v_set1(q.share[r]); \
+            v sum[TREE_VECTORS]; \
+            for (int i = 0; i < TREE_VECTORS; i++) sum[i] = (v){0}; \
+            real value; \
+            if (z != home) row_from_panels(home, q.panel, q.columns, z); \
+            __VA_ARGS__ \
+            if (z != home) row_to_panels(z, q.panel, q.columns, home); \
+            q.row_loss[r] = value; \
+        } \
+    }
+
+/* Losses that treat every output alike: name_point(z, t, parameter, &d) gives loss and slope. */
+#define ELEMENTWISE_LOSS(name) \
+    LOSS_ROWS(name, 1, { \
+        const real *t = q.targets + r * q.width; \
+        const v parameter = v_set1(q.parameter); \
+        EACH_COLUMN(q.columns) { \
+            const vi keep = v_first(q.columns - c); \
+            v d; \
+            const v l = name##_point(v_load(z + c), v_loadu(t + c), parameter, &d); \
+            sum[u] += (v)((vi)l & keep); \
+            v_store(z + c, (v)((vi)(d * share) & keep)); \
+        } \
+        value = v_tree_sum(sum); \
+    })
+
+FM_INLINE v squared_error_point(v z, v t, v parameter, v *d) {
+    (void)parameter;
+    *d = z - t;
+    return *d * *d * (real)0.5;
+}
+
+FM_INLINE v sign_where(v e, v positive, v negative) {
+    return v_select(e > 0, positive, (v)((e < 0) & (vi)negative));
+}
+
+FM_INLINE v absolute_error_point(v z, v t, v parameter, v *d) {
+    (void)parameter;
+    const v e = z - t;
+    *d = sign_where(e, v_set1(1), v_set1(-1));
+    return v_abs(e);
+}
+
+FM_INLINE v huber_point(v z, v t, v delta, v *d) {
+    const v e = z - t, a = v_abs(e);
+    const vi inside = a <= delta;
+    *d = v_select(inside, e, sign_where(e, delta, -delta));
+    return v_select(inside, e * e * (real)0.5, delta * (a - delta * (real)0.5));
+}
+
+FM_INLINE v quantile_point(v z, v t, v quantile, v *d) {
+    const v e = z - t;
+    *d = sign_where(e, 1 - quantile, -quantile);
+    return e * *d + (e - e); /* e - e: a NaN error has no sign */
+}
+
+FM_INLINE v poisson_nll_point(v z, v t, v parameter, v *d) {
+    (void)parameter;
+    const v rate = v_exp(z);
+    *d = rate - t;
+    return v_fma(-t, z, rate);
+}
+
+FM_INLINE v gaussian_nll_unit_point(v z, v t, v parameter, v *d) {
+    return squared_error_point(z, t, parameter, d) + (real)0.91893853320467274178;
+}
+
+FM_INLINE v binary_cross_entropy_point(v z, v t, v parameter, v *d) {
+    (void)parameter;
+    const v e = v_exp(-v_abs(z));
+    *d = v_select(z >= 0, v_set1(1), e) / (e + 1) - t;
+    return v_fma(-z, t, v_max(v_set1(0), z)) + v_log1p_unit(e);
+}
+
+ELEMENTWISE_LOSS(squared_error)
+ELEMENTWISE_LOSS(absolute_error)
+ELEMENTWISE_LOSS(huber)
+ELEMENTWISE_LOSS(quantile)
+ELEMENTWISE_LOSS(poisson_nll)
+ELEMENTWISE_LOSS(gaussian_nll_unit)
+ELEMENTWISE_LOSS(binary_cross_entropy)
+
+/* Columns [0, width) are means, [width, 2 width) log-variances s: (s + (t - mean)^2 exp(-s)) / 2. */
+LOSS_ROWS(gaussian_nll, 0, {
+    const real *t = q.targets + r * q.width;
+    real *const d = q.scratch + padded(q.columns);
+    EACH_COLUMN(q.width) {
+        const vi keep = v_first(q.width - c);
+        const v e = v_loadu(z + c) - v_loadu(t + c);
+        const v s = v_loadu(z + q.width + c);
+        const v scaled = e * v_exp(-s);
+        const v l = v_fma(e, scaled, s) * (real)0.5 + (real)0.91893853320467274178;
+        sum[u] += (v)((vi)l & keep);
+        v_storeu(d + c, scaled * share);
+    }
+    EACH_COLUMN(q.width) {
+        const v e = v_loadu(z + c) - v_loadu(t + c);
+        const v scaled = e * v_exp(-v_loadu(z + q.width + c));
+        v_storeu(d + q.width + c, v_fma(-e, scaled, v_set1(1)) * (real)0.5 * share);
+    }
+    memcpy(z, d, sizeof(real) * (size_t)q.columns);
+    value = v_tree_sum(sum);
+})
+
+/* z becomes exp(z - max); returns max, and the sum of the exponentials through total. */
+FM_INLINE real softmax_row(real *z, int64_t columns, real *total) {
+    const v lowest = v_set1((real)-INFINITY);
+    v highest = lowest;
+    v sum[TREE_VECTORS];
+    for (int i = 0; i < TREE_VECTORS; i++) sum[i] = (v){0};
+    EACH_COLUMN(columns) highest = v_max(v_select(v_first(columns - c), v_load(z + c), lowest), highest);
+    real max = highest[0];
+    for (int i = 1; i < LANES; i++) max = highest[i] > max ? highest[i] : max;
+    EACH_COLUMN(columns) {
+        const v e = (v)((vi)v_exp(v_load(z + c) - max) & v_first(columns - c));
+        v_store(z + c, e);
+        sum[u] += e;
+    }
+    *total = v_tree_sum(sum);
+    return max;
+}
+
+/* Labels: -log softmax(z)[label], with smoothing s: targets (1 - s) onehot + s / columns. */
+LOSS_ROWS(cross_entropy_labels, 1, {
+    const int32_t label = q.labels[r];
+    const real spread = q.parameter / (real)q.columns;
+    const real z_label = z[label];
+    real z_sum = 0;
+    real total;
+    if (q.parameter > 0) {
+        EACH_COLUMN(q.columns) sum[u] += (v)((vi)v_load(z + c) & v_first(q.columns - c));
+        z_sum = v_tree_sum(sum);
+    }
+    const real max = softmax_row(z, q.columns, &total);
+    const real log_total = v_log(v_set1(total))[0];
+    const v inverse = v_set1(1 / total);
+    value = log_total + max - (1 - q.parameter) * z_label - spread * z_sum;
+    EACH_COLUMN(q.columns) {
+        const v d = v_fma(v_load(z + c), inverse, v_set1(-spread)) * share;
+        v_store(z + c, (v)((vi)d & v_first(q.columns - c)));
+    }
+    z[label] -= (1 - q.parameter) * q.share[r];
+})
+
+LOSS_ROWS(cross_entropy_soft, 1, {
+    const real *t = q.targets + r * q.width;
+    const v spread = v_set1(q.parameter / (real)q.columns);
+    const v rest = v_set1(1 - q.parameter);
+    v mass[TREE_VECTORS];
+    real total;
+    for (int i = 0; i < TREE_VECTORS; i++) mass[i] = (v){0};
+    EACH_COLUMN(q.columns) {
+        const vi keep = v_first(q.columns - c);
+        const v target = (v)((vi)v_fma(rest, v_loadu(t + c), spread) & keep);
+        sum[u] = v_fma(target, (v)((vi)v_load(z + c) & keep), sum[u]);
+        mass[u] += target;
+    }
+    const real dot = v_tree_sum(sum);
+    const real t_sum = v_tree_sum(mass);
+    const real max = softmax_row(z, q.columns, &total);
+    value = (v_log(v_set1(total))[0] + max) * t_sum - dot;
+    const v inverse = v_set1(t_sum / total);
+    EACH_COLUMN(q.columns) {
+        const v target = v_fma(rest, v_loadu(t + c), spread);
+        const v d = v_fma(v_load(z + c), inverse, -target) * share;
+        v_store(z + c, (v)((vi)d & v_first(q.columns - c)));
+    }
+})
+
+static void identity_link(real *row, int64_t columns) { (void)row, (void)columns; }
+
+static void exp_link(real *row, int64_t columns) {
+    EACH_COLUMN(columns) { (void)u; v_storeu(row + c, v_exp(v_loadu(row + c))); }
+}
+
+static void variance_link(real *row, int64_t columns) { exp_link(row + columns / 2, columns / 2); }
+
+static void sigmoid_link(real *row, int64_t columns) {
+    EACH_COLUMN(columns) { (void)u; v_store(row + c, v_sigmoid(v_load(row + c))); }
+}
+
+static void softmax_link(real *row, int64_t columns) {
+    real total;
+    softmax_row(row, columns, &total);
+    EACH_COLUMN(columns) { (void)u; v_store(row + c, v_load(row + c) / total); }
+}
+
+static const fm_loss LOSSES[] = {
+    {"squared_error", squared_error_backward, identity_link},
+    {"absolute_error", absolute_error_backward, identity_link},
+    {"huber", huber_backward, identity_link},
+    {"quantile", quantile_backward, identity_link},
+    {"poisson_nll", poisson_nll_backward, exp_link},
+    {"gaussian_nll_unit", gaussian_nll_unit_backward, identity_link},
+    {"gaussian_nll", gaussian_nll_backward, variance_link},
+    {"cross_entropy_labels", cross_entropy_labels_backward, softmax_link},
+    {"cross_entropy_soft", cross_entropy_soft_backward, softmax_link},
+    {"binary_cross_entropy", binary_cross_entropy_backward, sigmoid_link},
+};
+
+#endif

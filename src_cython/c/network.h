@@ -1,0 +1,142 @@
+/* What the Python-facing core and the kernel modules of every level agree on: how a network lies in memory,
+ * what one epoch needs, and the table of functions that a kernel module exports. No dtype here: arrays are
+ * void*, each kernel module knows its own. Lengths and offsets are in elements, strides of the
+ * user's arrays in bytes.
+ * B batch rows, I fan-in, O fan-out, NR panel width, C output columns. */
+#ifndef FM_NETWORK_H
+#define FM_NETWORK_H
+
+#include <stdint.h>
+
+#include "sync.h"
+
+#define FM_ABI 1
+#define FM_CAPSULE "fastmlp.kernels"
+
+typedef struct {
+    int64_t n_in, n_out;
+    int64_t rows;       /* rows of a weight panel: n_in rounded up */
+    int64_t panels;     /* ceil(n_out / NR) */
+    int64_t weight;     /* offset of W in the parameter arena: [panels][rows][NR] */
+    int64_t bias;       /* offset of b: [panels][NR] */
+    int64_t transposed; /* offset of W^T in its own arena: [ceil(n_in / NR)][t_rows][NR]; layer 0 has none */
+    int64_t t_rows;
+    int32_t activation; /* row of ACTIVATIONS */
+    uint32_t drop_threshold;
+    double drop_keep; /* 1 / (1 - drop probability); 0 without dropout */
+} fm_layer;
+
+typedef struct {
+    int32_t n_layers;
+    int32_t loss; /* row of LOSSES */
+    int64_t targets_width;
+    double loss_parameter;
+    const fm_layer *layers;
+    void *parameters;
+    void *transposed;
+} fm_network;
+
+/* Buffers of one batch of at most `capacity` rows (a multiple of ROW_MULTIPLE). */
+typedef struct {
+    int64_t capacity;
+    void *x;    /* [ceil(I / NR)][capacity][NR] gathered inputs */
+    void **y;   /* per layer, [panels][capacity][NR]: outputs; the last one holds z, then its gradient */
+    void **dz;  /* per layer: gradient of z; dz[last] is y[last] */
+    void **aux; /* per layer: derivative (times dropout), NULL where backward uses y */
+    void *targets;   /* (capacity, width) */
+    int32_t *labels; /* (capacity,) */
+    void *share;     /* (capacity,) */
+    void *weight;    /* (capacity,) */
+    void *row_loss;  /* (capacity,) */
+    void *scratch;   /* per thread, FM_SCRATCH elements each */
+    int64_t scratch_size;
+} fm_space;
+
+/* The user's data, as it lies in the user's memory. */
+typedef struct {
+    const char *x;
+    int64_t x_row_stride, x_column_stride;
+    int64_t n;
+    const void *targets;   /* (n, width) contiguous or NULL */
+    const int32_t *labels; /* (n,) contiguous or NULL */
+    const void *weights;   /* (n,) contiguous or NULL */
+} fm_data;
+
+/* One piece of the weight-gradient and optimizer work: rows [k_from, k_to) of one weight panel. */
+typedef struct {
+    int32_t layer;
+    int32_t panel;
+    int64_t k_from, k_to;
+} fm_unit;
+
+enum { FM_RUNNING = 0, FM_INTERRUPTED = 1, FM_DIVERGED = 2 };
+
+typedef struct {
+    const fm_network *net;
+    const fm_space *space;
+    fm_data data;
+    const int64_t *order; /* (n,) or NULL */
+    int64_t batch;
+    int32_t optimizer; /* row of OPTIMIZERS, -1: gradients only */
+    double hyper[4];
+    double powers[2]; /* running powers of the betas */
+    void *slots[2];
+    void *gradients; /* arena like the parameters', NULL when a unit's gradient is used at once */
+    double *column_squares; /* with gradients: one sum of squares a column */
+    const double *rates;    /* one a batch */
+    double l2, clip_norm;
+    int32_t l2_per_batch;
+    uint64_t seed, step;
+    const fm_unit *units;
+    const int64_t *unit_first; /* (n_threads + 1,) */
+    int32_t n_threads;
+    int64_t poll_every; /* batches between two looks at signals */
+    int (*poll)(void *);
+    void *poll_context;
+    fm_barrier *barrier;
+    /* results, written by thread 0 */
+    int32_t status;
+    double loss_sum, weight_sum;
+} fm_epoch;
+
+typedef struct {
+    int32_t abi;
+    int32_t element_size, lanes, mr, nr, row_multiple;
+    int32_t unit_rows; /* weight rows of a full unit: a multiple of NR */
+    const char *level;
+    const char *compiler;
+    int32_t n_activations, n_losses, n_optimizers;
+    const char *(*activation_name)(int32_t);
+    const char *(*loss_name)(int32_t);
+    const char *(*optimizer_name)(int32_t);
+    int32_t (*activation_needs_aux)(int32_t);
+    int64_t (*scratch_size)(const fm_network *);
+    /* plain (I, O) weights and (O,) biases to and from the arena of panels */
+    void (*pack)(const fm_layer *, const void *w, const void *b, void *parameters);
+    void (*unpack)(const fm_layer *, const void *parameters, void *w, void *b);
+    void (*transpose)(const fm_network *); /* renew every transposed copy */
+    void (*epoch)(fm_epoch *, int32_t thread);
+    /* rows [first, last) of data: (last - first, C) predictions into out */
+    void (*predict)(const fm_network *, const fm_space *, const fm_data *, int64_t first, int64_t last,
+                    void *out);
+    /* sums of weight * loss, one for each block of capacity rows from first on */
+    void (*evaluate)(const fm_network *, const fm_space *, const fm_data *, int64_t first, int64_t last,
+                     double *block_sums);
+    int32_t (*finite)(const void *arena, int64_t n);
+    double (*peak)(int64_t rounds); /* returns the number of floating-point operations done */
+    /* single steps, for tests and benchmarks (probe.pyx) */
+    void (*gather)(const fm_network *, const fm_space *, const fm_data *, const int64_t *order,
+                   int64_t start, int64_t first, int64_t last);
+    void (*forward)(const fm_network *, const fm_space *, int32_t layer, int64_t first, int64_t rows,
+                    const fm_epoch *training);
+    void (*output_loss)(const fm_network *, const fm_space *, int64_t first, int64_t last,
+                        int32_t thread);
+    void (*backward_input)(const fm_network *, const fm_space *, int32_t layer, int64_t first,
+                           int64_t rows);
+    void (*unit_gradient)(const fm_network *, const fm_space *, const fm_unit *, int64_t batch, void *g);
+    void (*bias_gradient)(const void *dz, int64_t batch, void *g);
+    void (*step)(int32_t optimizer, const double *hyper, double rate, double *powers, double l2,
+                 double scale, void *w, const void *g, void *s0, void *s1, int64_t n);
+} fm_kernels;
+
+#endif

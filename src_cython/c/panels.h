@@ -1,0 +1,105 @@
+/* Between the user's row-major world and column panels: packing of parameters, gather of rows,
+ * transposed copies, and a few passes over whole arenas. */
+#ifndef FM_PANELS_H
+#define FM_PANELS_H
+
+#include "network.h"
+#include "tile.h"
+
+static void pack_layer(const fm_layer *layer, const real *w, const real *b, real *parameters) {
+    for (int64_t p = 0; p < layer->panels; p++) {
+        const int64_t first = p * NR;
+        const int64_t width = layer->n_out - first < NR ? layer->n_out - first : NR;
+        real *panel = parameters + layer->weight + p * layer->rows * NR;
+        for (int64_t k = 0; k < layer->n_in; k++)
+            memcpy(panel + k * NR, w + k * layer->n_out + first, sizeof(real) * (size_t)width);
+        memcpy(parameters + layer->bias + first, b + first, sizeof(real) * (size_t)width);
+    }
+}
+
+static void unpack_layer(const fm_layer *layer, const real *parameters, real *w, real *b) {
+    for (int64_t p = 0; p < layer->panels; p++) {
+        const int64_t first = p * NR;
+        const int64_t width = layer->n_out - first < NR ? layer->n_out - first : NR;
+        const real *panel = parameters + layer->weight + p * layer->rows * NR;
+        for (int64_t k = 0; k < layer->n_in; k++)
+            memcpy(w + k * layer->n_out + first, panel + k * NR, sizeof(real) * (size_t)width);
+        memcpy(b + first, parameters + layer->bias + first, sizeof(real) * (size_t)width);
+    }
+}
+
+/* Rows [k_from, k_to) of weight panel p into the transposed copy. Both sides have room for whole squares. */
+static void transpose_rows(const fm_layer *layer, const real *parameters, real *transposed, int64_t p,
+                           int64_t k_from, int64_t k_to, int nv) {
+    const real *panel = parameters + layer->weight + p * layer->rows * NR;
+    for (int64_t k = k_from; k < k_to; k += LANES) {
+        real *to = transposed + layer->transposed + k / NR * layer->t_rows * NR + k % NR;
+        for (int j = 0; j < nv * LANES; j += LANES)
+            transpose_square(panel + k * NR + j, NR, to + (p * NR + j) * NR, NR);
+    }
+}
+
+/* Rows `first + i` (or order[first + i]) of the user's X become rows [from, to) of the input panels.
+ * Padding columns are never touched: they stay zero. */
+static void gather_rows(const fm_data *data, const int64_t *order, int64_t first, int64_t from,
+                        int64_t to, int64_t n_in, int64_t panel, real *x) {
+    for (int64_t r = from; r < to; r++) {
+        const char *row = data->x + (order ? order[first + r] : first + r) * data->x_row_stride;
+        real *out = x + r * NR;
+        if (data->x_column_stride == (int64_t)sizeof(real)) {
+            int64_t c = 0;
+            for (; c + NR <= n_in; c += NR, out += panel, row += NR * sizeof(real)) {
+                UNROLL
+                for (int j = 0; j < NV; j++)
+                    v_store(out + j * LANES, v_loadu((const real *)row + j * LANES));
+            }
+            memcpy(out, row, sizeof(real) * (size_t)(n_in - c));
+        } else {
+            for (int64_t c = 0; c < n_in; c++, row += data->x_column_stride)
+                out[c / NR * panel + c % NR] = *(const real *)row;
+        }
+    }
+}
+
+static void multiply_block(const real *factor, real *d, int64_t rows, int nv) {
+    EACH_VECTOR(rows, nv) v_store(d + at, v_load(d + at) * v_load(factor + at));
+}
+
+/* One sum of squares a column, each a sequential chain in double: independent of the panel width. */
+static void square_columns(const real *panel, int64_t rows, int64_t width, double *sums) {
+    double acc[NR] = {0};
+    for (int64_t k = 0; k < rows; k++, panel += NR)
+        for (int j = 0; j < NR; j++) acc[j] += (double)panel[j] * (double)panel[j];
+    memcpy(sums, acc, sizeof(double) * (size_t)width);
+}
+
+/* g += l2 * w, for gradients that are stored before use. */
+static void add_penalty(const real *w, real *g, int64_t n, real l2) {
+    for (int64_t i = 0; i < n; i += LANES)
+        v_store(g + i, v_fma(v_set1(l2), v_load(w + i), v_load(g + i)));
+}
+
+/* x - x is 0 for finite x only. */
+static int32_t all_finite(const real *arena, int64_t n) {
+    v sum = {0};
+    for (int64_t i = 0; i < n; i += LANES) sum += v_load(arena + i) - v_load(arena + i);
+    real total = 0;
+    for (int i = 0; i < LANES; i++) total += sum[i];
+    return total == 0;
+}
+
+/* 10 independent FMA chains: the peak of one core at this level. */
+static __attribute__((noinline)) double fma_peak(int64_t rounds) {
+    v acc[10];
+    const v a = v_set1((real)0.999), b = v_set1((real)0.001);
+    for (int i = 0; i < 10; i++) acc[i] = v_set1((real)i);
+    for (int64_t r = 0; r < rounds; r++) {
+        _Pragma("GCC unroll 10")
+        for (int i = 0; i < 10; i++) acc[i] = v_fma(acc[i], a, b);
+    }
+    real sink = 0;
+    for (int i = 0; i < 10; i++) sink += acc[i][0];
+    return (sink == sink ? 1.0 : 0.0) * (double)rounds * 10 * LANES * 2;
+}
+
+#endif

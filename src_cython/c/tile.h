@@ -1,0 +1,193 @@
+/* Register tiles of the dense affine passes, on column panels (docs/kernels.md draws them).
+ *
+ * A panel holds NR columns of a matrix, rows contiguous: element (row, column j) of a panel is at
+ * row * NR + j. Every output element is one sequential chain of fused multiply-adds over the
+ * reduction index, so tile shape, level, thread count and batch split cannot change its bits.
+ * Tiles are always full in rows (buffers are padded); in columns the last panel uses 1..NV vectors.
+ * Constant arguments plus always_inline keep accumulators in registers: `acc[8][4]` is a fixed
+ * maximum, the literal m and nv cut it down. */
+#ifndef FM_TILE_H
+#define FM_TILE_H
+
+#include "activations.h"
+
+#define UNROLL _Pragma("GCC unroll 8")
+
+/* What happens to a finished accumulator. */
+enum { STORE_PLAIN = 0, STORE_RELU = 1, STORE_RELU_SLOPE = 2 };
+
+/* out (m x NR) = epilogue(bias + a (m x k_len) @ w (k_len x NR)).
+ * a: panels of row stride a_row, the next NR columns are a_panel further; gate: y of the same shape
+ * as out, whose sign switches the gradient of a relu. */
+FM_INLINE void tile_nn(const int m, const int nv, const int store, const real *a, const int64_t a_row,
+                       const int64_t a_panel, const int64_t k_len, const real *w, const real *bias,
+                       const real *gate, real *out) {
+    v acc[8][4];
+    UNROLL
+    for (int j = 0; j < nv; j++) {
+        const v start = bias ? v_load(bias + j * LANES) : (v){0};
+        UNROLL
+        for (int i = 0; i < m; i++) acc[i][j] = start;
+    }
+    for (int64_t done = 0; done < k_len; done += NR, a += a_panel) {
+        /* pointers, not an index: the inner loop must not run out of registers */
+        const real *const end = a + (k_len - done < NR ? k_len - done : NR);
+        for (const real *at = a; at < end; at++, w += NR) {
+            v b[4];
+            UNROLL
+            for (int j = 0; j < nv; j++) b[j] = v_load(w + j * LANES);
+            UNROLL
+            for (int i = 0; i < m; i++) {
+                const v s = v_set1(at[i * a_row]);
+                UNROLL
+                for (int j = 0; j < nv; j++) acc[i][j] = v_fma(s, b[j], acc[i][j]);
+            }
+        }
+    }
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        UNROLL
+        for (int j = 0; j < nv; j++) {
+            const int64_t at = i * NR + j * LANES;
+            v r = acc[i][j];
+            if (store == STORE_RELU) r = relu_value(r);
+            if (store == STORE_RELU_SLOPE) r = (v)((vi)r & (v_load(gate + at) > 0));
+            v_store(out + at, r);
+        }
+    }
+}
+
+FM_INLINE void panel_nn_rows(const int m, const int nv, const int store, const real *a,
+                             const int64_t a_row, const int64_t a_panel, const int64_t k_len,
+                             const real *w, const real *bias, const real *gate, real *out,
+                             const int64_t rows) {
+    for (int64_t r = 0; r < rows; r += m)
+        tile_nn(m, nv, store, a + r * a_row, a_row, a_panel, k_len, w, bias, gate + r * NR,
+                out + r * NR);
+}
+
+/* One output panel for `rows` rows (a multiple of ROW_MULTIPLE). Narrow panels take more rows a tile:
+ * one vector of columns needs 8 independent chains to hide the latency of an FMA. */
+#define PANEL_NN(name, store) \
+    static __attribute__((noinline)) void name( \
+        const real *a, const int64_t a_panel, const int64_t k_len, const real *w, const real *bias, \
+        const real *gate, real *out, const int64_t rows, const int nv) { \
+        if (nv == NV) \
+            panel_nn_rows(MR, NV, store, a, NR, a_panel, k_len, w, bias, gate, out, rows); \
+        else if (nv == 1) \
+            panel_nn_rows(8, 1, store, a, NR, a_panel, k_len, w, bias, gate, out, rows); \
+        else if (nv == 2) \
+            panel_nn_rows(MR, 2, store, a, NR, a_panel, k_len, w, bias, gate, out, rows); \
+        else \
+            panel_nn_rows(MR, 3, store, a, NR, a_panel, k_len, w, bias, gate, out, rows); \
+    }
+
+PANEL_NN(panel_plain, STORE_PLAIN)
+PANEL_NN(panel_relu, STORE_RELU)
+PANEL_NN(panel_relu_slope, STORE_RELU_SLOPE)
+
+/* g (m x NR) = a^T d over `batch` rows: a is m adjacent columns of an activation panel, d a gradient
+ * panel; columns of g beyond nv vectors become 0. */
+FM_INLINE void tile_tn(const int m, const int nv, const real *a, const real *d, const int64_t batch,
+                       real *g) {
+    v acc[8][4];
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        UNROLL
+        for (int j = 0; j < nv; j++) acc[i][j] = (v){0};
+    }
+    for (int64_t r = 0; r < batch; r++, a += NR, d += NR) {
+        v b[4];
+        UNROLL
+        for (int j = 0; j < nv; j++) b[j] = v_load(d + j * LANES);
+        UNROLL
+        for (int i = 0; i < m; i++) {
+            const v s = v_set1(a[i]);
+            UNROLL
+            for (int j = 0; j < nv; j++) acc[i][j] = v_fma(s, b[j], acc[i][j]);
+        }
+    }
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        UNROLL
+        for (int j = 0; j < NV; j++)
+            v_store(g + i * NR + j * LANES, j < nv ? acc[i][j] : (v){0});
+    }
+}
+
+FM_INLINE void block_tn_rows(const int m, const int nv, const real *a, const int64_t a_panel,
+                             const int64_t k_from, const int64_t k_to, const real *d,
+                             const int64_t batch, real *g) {
+    for (int64_t k = k_from; k < k_to; k += m)
+        tile_tn(m, nv, a + (k / NR) * a_panel + k % NR, d, batch, g + (k - k_from) * NR);
+}
+
+/* Rows [k_from, k_to) of one weight-gradient panel. k_from is a multiple of NR, k_to of MR. */
+static __attribute__((noinline)) void block_tn(const real *a, const int64_t a_panel,
+                                               const int64_t k_from, const int64_t k_to,
+                                               const real *d, const int64_t batch, real *g,
+                                               const int nv) {
+    if (nv == NV) block_tn_rows(MR, NV, a, a_panel, k_from, k_to, d, batch, g);
+    else if (nv == 1) block_tn_rows(MR, 1, a, a_panel, k_from, k_to, d, batch, g);
+    else if (nv == 2) block_tn_rows(MR, 2, a, a_panel, k_from, k_to, d, batch, g);
+    else block_tn_rows(MR, 3, a, a_panel, k_from, k_to, d, batch, g);
+}
+
+/* g (NR) = sum of the rows of a gradient panel: the gradient of a bias panel. */
+static void column_sums(const real *d, const int64_t batch, real *g) {
+    v acc[NV];
+    for (int j = 0; j < NV; j++) acc[j] = (v){0};
+    for (int64_t r = 0; r < batch; r++, d += NR) {
+        UNROLL
+        for (int j = 0; j < NV; j++) acc[j] += v_load(d + j * LANES);
+    }
+    for (int j = 0; j < NV; j++) v_store(g + j * LANES, acc[j]);
+}
+
+/* Columns [valid, nv vectors) of a block become 0, so that padding never reaches a gradient. */
+static void clear_padding(real *y, const int64_t rows, const int64_t valid) {
+    const int64_t start = valid / LANES * LANES;
+    const vi keep = v_first(valid - start);
+    for (int64_t r = 0; r < rows; r++, y += NR)
+        v_store(y + start, (v)((vi)v_load(y + start) & keep));
+}
+
+/* Transpose LANES x LANES in registers: log2(LANES) rounds of interleaving row i with row i + half. */
+#if LANES == 2
+#define ZIP_LOW 0, 2
+#define ZIP_HIGH 1, 3
+#elif LANES == 4
+#define ZIP_LOW 0, 4, 1, 5
+#define ZIP_HIGH 2, 6, 3, 7
+#elif LANES == 8
+#define ZIP_LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define ZIP_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define ZIP_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define ZIP_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#endif
+#if defined(__clang__)
+#define ZIP(a, b, order) __builtin_shufflevector(a, b, order)
+#else
+#define ZIP(a, b, order) __builtin_shuffle(a, b, (vi){order})
+#endif
+
+static void transpose_square(const real *from, const int64_t from_row, real *to, const int64_t to_row) {
+    v a[LANES], b[LANES];
+    UNROLL
+    for (int i = 0; i < LANES; i++) a[i] = v_load(from + i * from_row);
+    UNROLL
+    for (int round = 1; round < LANES; round *= 2) {
+        UNROLL
+        for (int i = 0; i < LANES / 2; i++) {
+            b[2 * i] = ZIP(a[i], a[i + LANES / 2], ZIP_LOW);
+            b[2 * i + 1] = ZIP(a[i], a[i + LANES / 2], ZIP_HIGH);
+        }
+        UNROLL
+        for (int i = 0; i < LANES; i++) a[i] = b[i];
+    }
+    UNROLL
+    for (int i = 0; i < LANES; i++) v_store(to + i * to_row, a[i]);
+}
+
+#endif

@@ -1,0 +1,154 @@
+/* One SIMD vocabulary for every CPU level and both dtypes.
+ *
+ * The build sets FM_DOUBLE; the compiler's own macros tell the level. A vector is a GCC/Clang
+ * vector-extension type, so +, -, *, /, comparisons and shifts are the language's own; only what
+ * those lack (fused multiply-add, min, max, sqrt) is an intrinsic. Every multiply-add in the
+ * library is v_fma, because the build forbids contraction: the bits then do not depend on compiler,
+ * level or thread. The tile sizes MR x (NV vectors) of each level stand here and nowhere else. */
+#ifndef FM_VEC_H
+#define FM_VEC_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#define FM_INLINE static inline __attribute__((always_inline))
+
+#if FM_DOUBLE
+typedef double real;
+typedef int64_t bits;
+#define FM_REAL_BYTES 8
+#else
+typedef float real;
+typedef int32_t bits;
+#define FM_REAL_BYTES 4
+#endif
+
+#if defined(__AVX512F__)
+#define FM_VECTOR_BYTES 64
+#define MR 8
+#define NV 2
+#elif defined(__AVX2__) && defined(__FMA__)
+#define FM_VECTOR_BYTES 32
+#define MR 4
+#define NV 3
+#elif defined(__aarch64__)
+#define FM_VECTOR_BYTES 16
+#define MR 4
+#define NV 4
+#else
+#define FM_VECTOR_BYTES 16
+#define MR 4
+#define NV 2
+#endif
+
+#define LANES (FM_VECTOR_BYTES / FM_REAL_BYTES)
+#define NR (NV * LANES)    /* columns of a panel */
+#define ROW_MULTIPLE 8     /* batch rows are padded to this; MR divides it */
+#define TREE_LANES 16      /* horizontal sums use this many virtual lanes at every level */
+#define TREE_VECTORS (TREE_LANES / LANES)
+
+typedef real v __attribute__((vector_size(FM_VECTOR_BYTES), may_alias));
+typedef real v_unaligned __attribute__((vector_size(FM_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+typedef bits vi __attribute__((vector_size(FM_VECTOR_BYTES), may_alias));
+
+/* s - 0 folds to a plain broadcast; 0 + s would be a real addition (signed zero). */
+FM_INLINE v v_set1(real s) { return s - (v){0}; }
+FM_INLINE vi vi_set1(bits s) { return s - (vi){0}; }
+FM_INLINE v v_load(const real *p) { return *(const v *)p; }
+FM_INLINE v v_loadu(const real *p) { return *(const v_unaligned *)p; }
+FM_INLINE void v_store(real *p, v a) { *(v *)p = a; }
+FM_INLINE void v_storeu(real *p, v a) { *(v_unaligned *)p = a; }
+FM_INLINE v v_select(vi mask, v a, v b) { return (v)((mask & (vi)a) | (~mask & (vi)b)); }
+
+#if defined(__x86_64__)
+#if FM_DOUBLE
+#define FM_SUFFIX(name) name##_pd
+#else
+#define FM_SUFFIX(name) name##_ps
+#endif
+#if FM_VECTOR_BYTES == 64
+#define FM_OP(name) FM_SUFFIX(_mm512_##name)
+#elif FM_VECTOR_BYTES == 32
+#define FM_OP(name) FM_SUFFIX(_mm256_##name)
+#else
+#define FM_OP(name) FM_SUFFIX(_mm_##name)
+#endif
+/* x86 returns the SECOND operand when either is NaN: the bound goes first, so NaN passes through. */
+FM_INLINE v v_min(v bound, v a) { return (v)FM_OP(min)(bound, a); }
+FM_INLINE v v_max(v bound, v a) { return (v)FM_OP(max)(bound, a); }
+FM_INLINE v v_sqrt(v a) { return (v)FM_OP(sqrt)(a); }
+#if FM_VECTOR_BYTES == 16
+FM_INLINE v v_fma(v a, v b, v c) { return a * b + c; } /* baseline: no FMA, other bits */
+#else
+FM_INLINE v v_fma(v a, v b, v c) { return (v)FM_OP(fmadd)(a, b, c); }
+#endif
+#elif defined(__aarch64__)
+#if FM_DOUBLE
+#define FM_OP(name) name##q_f64
+#else
+#define FM_OP(name) name##q_f32
+#endif
+FM_INLINE v v_min(v bound, v a) { return (v)FM_OP(vmin)(bound, a); }
+FM_INLINE v v_max(v bound, v a) { return (v)FM_OP(vmax)(bound, a); }
+FM_INLINE v v_sqrt(v a) { return (v)FM_OP(vsqrt)(a); }
+FM_INLINE v v_fma(v a, v b, v c) { return (v)FM_OP(vfma)(c, a, b); }
+#else
+FM_INLINE v v_min(v bound, v a) { return v_select(bound < a, bound, a); }
+FM_INLINE v v_max(v bound, v a) { return v_select(bound > a, bound, a); }
+FM_INLINE v v_sqrt(v a) {
+    for (int i = 0; i < LANES; i++) a[i] = (real)sqrt((double)a[i]);
+    return a;
+}
+FM_INLINE v v_fma(v a, v b, v c) { return a * b + c; }
+#endif
+
+FM_INLINE v v_abs(v a) { return (v)((vi)a & ~(vi)v_set1((real)-0.0)); }
+
+/* Lane i is all ones where i < count. */
+FM_INLINE vi v_first(int64_t count) {
+    vi lane;
+    for (int i = 0; i < LANES; i++) lane[i] = i;
+    return lane < vi_set1((bits)(count < LANES ? count : LANES));
+}
+
+/* Horizontal sum of TREE_LANES virtual lanes by one fixed tree: 16 -> 8 -> 4 -> 2 -> 1. */
+FM_INLINE real v_tree_sum(const v acc[TREE_VECTORS]) {
+    real lane[TREE_LANES] __attribute__((aligned(64)));
+    for (int i = 0; i < TREE_VECTORS; i++) v_store(lane + i * LANES, acc[i]);
+    for (int half = TREE_LANES / 2; half >= 1; half /= 2)
+        for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+    return lane[0];
+}
+
+/* Denormals are flushed inside native calls only; the caller's control register comes back. */
+#if defined(__x86_64__)
+typedef unsigned int fm_control;
+FM_INLINE fm_control fm_flush_denormals(void) {
+    fm_control old = _mm_getcsr();
+    _mm_setcsr(old | 0x8040u); /* FTZ | DAZ */
+    return old;
+}
+FM_INLINE void fm_restore_control(fm_control old) { _mm_setcsr(old); }
+#elif defined(__aarch64__)
+typedef uint64_t fm_control;
+FM_INLINE fm_control fm_flush_denormals(void) {
+    fm_control old;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(old));
+    __asm__ volatile("msr fpcr, %0" : : "r"(old | (1u << 24)));
+    return old;
+}
+FM_INLINE void fm_restore_control(fm_control old) { __asm__ volatile("msr fpcr, %0" : : "r"(old)); }
+#else
+typedef int fm_control;
+FM_INLINE fm_control fm_flush_denormals(void) { return 0; }
+FM_INLINE void fm_restore_control(fm_control old) { (void)old; }
+#endif
+
+#endif

@@ -1,0 +1,389 @@
+# The native engine, seen from Python: owns the arenas, fills the structs of c/network.h, and hands whole
+# epochs and whole batches of rows to the kernel table of one CPU level. Nothing numerical is here,
+# and nothing the user wrote is checked here (fastmlp.check has done that).
+#
+# Memory of an engine: one arena of parameters (weight panels and bias panels of all layers), one of
+# transposed weights, one per optimizer slot, and the workspace of one batch. Arenas are zero outside
+# the true sizes and stay so.
+cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
+from libc.math cimport isfinite
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from fastmlp.workspace cimport Memory, Space, Training, load, round_up
+from network cimport *
+
+import time
+
+import numpy as np
+
+from fastmlp import arena
+from fastmlp.workspace import compiler, tables
+
+cnp.import_array()
+
+cdef extern from "shuffle.h" nogil:
+    void shuffle_indices(int64_t*, int64_t, uint64_t)
+
+cdef extern from *:
+    """
+    #ifdef __clang__
+    #define FM_COMPILER "clang " __clang_version__
+    #else
+    #define FM_COMPILER "gcc " __VERSION__
+    #endif
+    """
+    const char* FM_COMPILER
+
+COMPILER = FM_COMPILER.decode()
+
+cdef enum:
+    CALL_ROWS = 64  # rows of a block in predict and evaluate; evaluate adds up block by block
+    POLL_FLOPS = 20000000  # signals are looked at after about this much work: 10 ms at 2 GFLOP/s
+
+
+cdef double sequential_sum(cnp.ndarray values) except? -1:
+    """In order, in double: the same bits whatever NumPy's summation does."""
+    return np.add.accumulate(values, dtype=float).item(len(values) - 1)
+
+
+def shuffle(cnp.ndarray[int64_t, ndim=1, mode="c"] order, uint64_t seed):
+    """Permute an index array in place; the seed alone says how."""
+    cdef int64_t* data = <int64_t*>cnp.PyArray_DATA(order)
+    cdef int64_t n = order.shape[0]
+    with nogil:
+        shuffle_indices(data, n, seed)
+
+
+def peak(str dtype, str level):
+    """Multiply-adds of one core, in GFLOP/s: the best of several short loops of independent chains."""
+    cdef const fm_kernels* k = load(level, dtype)
+    cdef double operations
+    best = 0.0
+    for _ in range(20):
+        began = time.perf_counter()
+        with nogil:
+            operations = k.peak(200000)
+        best = max(best, operations / (time.perf_counter() - began))
+    return best / 1e9
+
+
+cdef class Signals:
+    """Keeps what a signal handler raised until the native call is over."""
+    cdef object interrupt
+
+
+cdef int poll(void* context) noexcept nogil:
+    """Give Python a chance to raise KeyboardInterrupt; runs on the thread that called epoch."""
+    with gil:
+        try:
+            PyErr_CheckSignals()
+        except BaseException as interrupt:
+            (<Signals>context).interrupt = interrupt
+            return 1
+    return 0
+
+
+cdef class Engine:
+    """A network on the kernels of one CPU level; the contract is in docs/architecture.md.
+
+    Parameters
+    ----------
+    spec : fastmlp.spec.Spec
+        The network.
+    level : str
+        A level of ``fastmlp._backend.available_levels()``.
+    """
+
+    def __init__(self, spec, str level):
+        cdef const fm_kernels* k = load(level, spec.dtype.name)
+        cdef fm_layer* layer
+        cdef int64_t at = 0
+        cdef int64_t t_at = 0
+        cdef int64_t square = max(k.mr, k.lanes)
+        self.spec, self.level, self.kernels = spec, level, k
+        self.memory = Memory(k.element_size)
+        self.call_spaces = []
+        activations, losses, _ = tables(level, spec.dtype.name)
+        self.losses = {name: row for row, name in enumerate(losses)}
+        shapes = spec.shapes
+        self.layers = <fm_layer*>self.memory.take(len(shapes), sizeof(fm_layer))
+        for l, (n_in, n_out) in enumerate(shapes):
+            layer = &self.layers[l]
+            layer.n_in, layer.n_out = n_in, n_out
+            layer.rows = round_up(n_in, square if l else k.mr)
+            layer.panels = round_up(n_out, k.nr) // k.nr
+            layer.weight = at
+            at += layer.panels * layer.rows * k.nr
+            layer.bias = at
+            at += layer.panels * k.nr
+            layer.t_rows = round_up(n_out, k.lanes)
+            if l:
+                layer.transposed = t_at
+                t_at += round_up(n_in, k.nr) * layer.t_rows
+            self.weight_count += n_in * n_out
+            if l < len(shapes) - 1:
+                layer.activation = activations.index(spec.activations[l])
+                drop = spec.dropout[l]
+                if drop > 0:
+                    layer.drop_threshold = <uint32_t>(drop * 4294967296.0)
+                    layer.drop_keep = 1 / (1 - drop)
+        self.n_parameters = at
+        self.net.n_layers = len(shapes)
+        self.net.loss = self.losses[spec.loss.native_row(False)]
+        self.net.targets_width = spec.n_outputs
+        self.net.loss_parameter = spec.loss.parameter
+        self.net.layers = self.layers
+        self.parameters_arena = arena.allocate(at * k.element_size)
+        self.net.parameters = cnp.PyArray_DATA(self.parameters_arena)
+        self.net.transposed = self.memory.take(t_at)
+
+    # ------------------------------------------------------------ parameters
+
+    def parameters(self):
+        """Copies of (weights, biases)."""
+        return self.unpack(self.net.parameters)
+
+    cdef tuple unpack(self, const void* arena_start):
+        weights, biases = [], []
+        for l, (n_in, n_out) in enumerate(self.spec.shapes):
+            w, b = np.empty((n_in, n_out), self.spec.dtype), np.empty(n_out, self.spec.dtype)
+            self.kernels.unpack(&self.layers[l], arena_start, cnp.PyArray_DATA(w), cnp.PyArray_DATA(b))
+            weights.append(w)
+            biases.append(b)
+        return weights, biases
+
+    def set_parameters(self, weights, biases):
+        """Copy plain (I, O) weights and (O,) biases in."""
+        plain = [[np.ascontiguousarray(a, self.spec.dtype) for a in arrays] for arrays in (weights, biases)]
+        for l, (n_in, n_out) in enumerate(self.spec.shapes):
+            if plain[0][l].shape != (n_in, n_out) or plain[1][l].shape != (n_out,):
+                raise ValueError(f"layer {l} has weights {plain[0][l].shape} and biases "
+                                 f"{plain[1][l].shape} but expects {(n_in, n_out)} and {(n_out,)}")
+        for l in range(self.net.n_layers):
+            self.kernels.pack(&self.layers[l], cnp.PyArray_DATA(plain[0][l]),
+                              cnp.PyArray_DATA(plain[1][l]), self.net.parameters)
+        self.kernels.transpose(&self.net)
+
+    def snapshot(self):
+        """A copy of the parameters, for restore."""
+        return self.parameters_arena.copy()
+
+    def restore(self, snapshot):
+        """Put a snapshot back."""
+        self.parameters_arena[:] = snapshot
+        self.kernels.transpose(&self.net)
+
+    def finite(self):
+        """Whether every parameter is finite."""
+        return bool(self.kernels.finite(self.net.parameters, self.n_parameters))
+
+    # ------------------------------------------------------------ training
+
+    def start(self, optimizer):
+        """Zero the state of an optimizer; the one of the epochs to come."""
+        self.slot_memory = Memory(self.kernels.element_size)
+        for i in range(2):  # a slot the optimizer lacks is never touched
+            self.slots[i] = self.net.parameters
+            if i < optimizer.n_slots:
+                self.slots[i] = self.slot_memory.take(self.n_parameters)
+        self.powers[0] = self.powers[1] = 1
+        self.optimizer = optimizer
+
+    cdef void describe(self, fm_data* c, data) except *:
+        """Point a struct at the user's arrays; data must outlive it."""
+        cdef cnp.ndarray x = data.x
+        c.x = <const char*>cnp.PyArray_DATA(x)
+        c.n = x.shape[0]
+        c.x_row_stride = x.strides[0]
+        c.x_column_stride = x.strides[1]
+        c.targets = NULL
+        c.labels = NULL
+        c.weights = NULL
+        if data.targets is not None:
+            if data.targets.ndim == 1:
+                c.labels = <const int32_t*>cnp.PyArray_DATA(data.targets)
+            else:
+                c.targets = cnp.PyArray_DATA(data.targets)
+        if data.weights is not None:
+            c.weights = cnp.PyArray_DATA(data.weights)
+
+    cdef fm_network network_for(self, fm_data* data):
+        """The network with the row of its loss that fits the targets."""
+        cdef fm_network net = self.net
+        net.loss = self.losses[self.spec.loss.native_row(data.labels != NULL)]
+        return net
+
+    def epoch(self, data, plan):
+        """Train on every batch once; the mean objective, or the first non-finite one."""
+        cdef fm_epoch e
+        cdef fm_network net
+        cdef int n_threads = plan.team.size if plan.team is not None else 1
+        cdef cnp.ndarray rates = plan.learning_rates
+        cdef Memory memory
+        cdef bint more
+        if self.optimizer is None:
+            raise RuntimeError("no optimizer was started")
+        self.describe(&e.data, data)
+        net = self.network_for(&e.data)
+        e.net = &net
+        e.order = NULL if plan.order is None else <int64_t*>cnp.PyArray_DATA(plan.order)
+        e.batch = min(<int64_t>plan.batch_size, e.data.n)
+        if self.training is None or self.training.key != (e.batch, n_threads):
+            self.training = None  # the old workspace goes before the new one comes
+            self.training = Training.make(self.kernels, &self.net, e.batch, n_threads)
+        e.optimizer = tables(self.level, self.spec.dtype.name)[2].index(self.optimizer.native_row)
+        for i in range(4):
+            e.hyper[i] = self.optimizer.hyper[i]
+        e.rates = <double*>cnp.PyArray_DATA(rates)
+        e.l2, e.l2_per_batch, e.clip_norm = plan.l2, plan.l2_per_batch, plan.clip_norm
+        e.seed, e.step = plan.seed, plan.step
+        e.gradients = NULL
+        if e.clip_norm > 0:
+            memory = Memory(self.kernels.element_size)
+            e.gradients = memory.take(self.n_parameters)
+        e.slots[0], e.slots[1] = self.slots[0], self.slots[1]
+        e.powers[0], e.powers[1] = self.powers[0], self.powers[1]
+        result = self.run(&e, self.training, plan.team, n_threads)
+        self.powers[0], self.powers[1] = e.powers[0], e.powers[1]
+        return result if self.finite() else np.nan
+
+    cdef double run(self, fm_epoch* e, Training training, team, int n_threads) except? -1:
+        """Enter the native epoch with every thread of the team; touches nothing of the engine."""
+        cdef Signals signals = Signals()
+        e.space = &training.space.c
+        e.column_squares = training.column_squares
+        e.units = training.units
+        e.unit_first = training.unit_first
+        e.n_threads = n_threads
+        e.poll_every = 1 + POLL_FLOPS // (6 * self.weight_count * e.batch + 1)
+        e.poll = poll
+        e.poll_context = <void*>signals
+        e.barrier = &training.barrier
+        e.status = FM_RUNNING
+        e.loss_sum = e.weight_sum = 0
+        fm_barrier_start(e.barrier, n_threads)
+        if n_threads == 1:
+            with nogil:
+                self.kernels.epoch(e, 0)
+        else:
+            team.run(Entry.make(self.kernels, e))
+        if e.status == FM_INTERRUPTED:
+            raise signals.interrupt
+        if e.status == FM_DIVERGED:
+            return e.loss_sum if not isfinite(e.loss_sum) else np.nan
+        return e.loss_sum / e.weight_sum if e.weight_sum > 0 else 0.0
+
+    def gradients(self, data, double l2=0.0):
+        """(objective, weight gradients, bias gradients) of all rows as one batch."""
+        cdef fm_epoch e
+        cdef fm_network net
+        cdef Memory memory = Memory(self.kernels.element_size)
+        cdef Training training
+        cdef double objective
+        self.describe(&e.data, data)
+        net = self.network_for(&e.data)
+        # No dropout in a gradient that is looked at: same layers, without it.
+        cdef fm_layer* layers = <fm_layer*>memory.take(net.n_layers, sizeof(fm_layer))
+        memcpy(layers, self.layers, net.n_layers * sizeof(fm_layer))
+        for l in range(net.n_layers):
+            layers[l].drop_keep = 0
+        net.layers = layers
+        e.net = &net
+        e.order = NULL
+        e.batch = e.data.n
+        e.optimizer = -1
+        e.rates = NULL
+        e.l2, e.l2_per_batch, e.clip_norm = l2, 0, 0
+        e.seed = e.step = 0
+        e.gradients = memory.take(self.n_parameters)
+        e.slots[0] = e.slots[1] = NULL
+        training = Training.make(self.kernels, &self.net, e.batch, 1)
+        objective = self.run(&e, training, None, 1)
+        return objective, *self.unpack(e.gradients)
+
+    # ------------------------------------------------------------ without training
+
+    cdef Space borrow_space(self):
+        try:
+            return self.call_spaces.pop()
+        except IndexError:
+            return Space.make(self.kernels, &self.net, CALL_ROWS, 1, False)
+
+    def predict(self, x, team=None):
+        """Predictions (n, C) after the link."""
+        cdef fm_data data
+        self.describe(&data, PlainData(x))
+        out = np.empty((data.n, self.layers[self.net.n_layers - 1].n_out), self.spec.dtype)
+        rows = Rows.make(self, &self.net, &data, cnp.PyArray_DATA(out), False)
+        self.share_rows(rows, team)
+        return out
+
+    def evaluate(self, data, team=None):
+        """Weighted mean loss, without penalty."""
+        cdef fm_data c
+        self.describe(&c, data)
+        cdef fm_network net = self.network_for(&c)
+        sums = np.zeros(round_up(c.n, CALL_ROWS) // CALL_ROWS)
+        self.share_rows(Rows.make(self, &net, &c, cnp.PyArray_DATA(sums), True), team)
+        total = c.n if data.weights is None else sequential_sum(data.weights)
+        return float(sequential_sum(sums) / total) if total > 0 else 0.0
+
+    cdef void share_rows(self, Rows rows, team) except *:
+        rows.n_threads = team.size if team is not None else 1
+        if rows.n_threads == 1:
+            rows(0)
+        else:
+            team.run(rows)
+
+
+cdef class PlainData:
+    """Inputs alone, with the attributes of spec.Data."""
+    cdef readonly object x, targets, weights
+
+    def __init__(self, x):
+        self.x = x
+
+
+cdef class Entry:
+    """A native epoch as a function of the thread's index."""
+    cdef const fm_kernels* kernels
+    cdef fm_epoch* e
+
+    @staticmethod
+    cdef Entry make(const fm_kernels* kernels, fm_epoch* e):
+        cdef Entry self = Entry.__new__(Entry)
+        self.kernels, self.e = kernels, e
+        return self
+
+    def __call__(self, int32_t index):
+        with nogil:
+            self.kernels.epoch(self.e, index)
+
+
+cdef class Rows:
+    """Prediction or evaluation of a thread's blocks of rows."""
+
+    @staticmethod
+    cdef Rows make(Engine engine, const fm_network* net, const fm_data* data, void* out, bint losses):
+        cdef Rows self = Rows.__new__(Rows)
+        self.engine, self.net, self.data, self.out, self.losses = engine, net, data, <char*>out, losses
+        return self
+
+    def __call__(self, int32_t index):
+        cdef const fm_kernels* k = self.engine.kernels
+        cdef int64_t blocks = round_up(self.data.n, CALL_ROWS) // CALL_ROWS
+        cdef int64_t first_block = blocks * index // self.n_threads
+        cdef int64_t first = first_block * CALL_ROWS
+        cdef int64_t last = min(blocks * (index + 1) // self.n_threads * CALL_ROWS, self.data.n)
+        cdef int64_t row_bytes = self.net.layers[self.net.n_layers - 1].n_out * k.element_size
+        cdef Space space = self.engine.borrow_space()
+        try:
+            with nogil:
+                if self.losses:
+                    k.evaluate(self.net, &space.c, self.data, first, last, <double*>self.out + first_block)
+                else:
+                    k.predict(self.net, &space.c, self.data, first, last, self.out + first * row_bytes)
+        finally:
+            self.engine.call_spaces.append(space)

@@ -1,0 +1,374 @@
+# The algorithm: one epoch of mini-batch training, and prediction, on packed column panels.
+#
+# Built once for each CPU level and dtype. Pointers in, nothing out but numbers: no Python object, no
+# allocation, no globals. The register tiles, activations, losses and optimizers are rows of the
+# tables in c/, the steps of a batch are in layers.pxd, their order is here. Threads (docs/architecture.md): each takes its rows of
+# the batch through all layers and back, then, after a barrier, its share of the weight panels.
+from cpython.pycapsule cimport PyCapsule_New
+from libc.math cimport isfinite, sqrt
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.string cimport memcpy
+
+from ctables cimport *
+from layers cimport *
+from network cimport *
+
+
+cdef extern from *:
+    """
+    #ifdef __clang__
+    #define FM_COMPILER "clang " __clang_version__
+    #else
+    #define FM_COMPILER "gcc " __VERSION__
+    #endif
+    enum { UNIT_ROWS = 4 * NR };
+    """
+    const char* FM_COMPILER
+    const char* FM_LEVEL_NAME
+    enum:
+        UNIT_ROWS
+
+
+cdef double batch_weight(const fm_epoch* e, int64_t start, int64_t rows) noexcept nogil:
+    """Sum of the sample weights of a batch, in the order of its rows."""
+    cdef double total = 0
+    cdef int64_t r
+    if e.data.weights == NULL:
+        return rows
+    for r in range(start, start + rows):
+        total += (<real*>e.data.weights)[e.order[r] if e.order != NULL else r]
+    return total
+
+
+# ---------------------------------------------------------------- norms
+
+cdef void square_all(const fm_epoch* e, const real* arena, int32_t thread) noexcept nogil:
+    """Sums of squares of the columns of all weights in an arena, panels dealt to the threads in turn."""
+    cdef int64_t p, turn = 0
+    cdef int64_t column = 0
+    cdef int32_t l
+    cdef const fm_layer* layer
+    for l in range(e.net.n_layers):
+        layer = &e.net.layers[l]
+        for p in range(layer.panels):
+            if turn % e.n_threads == thread:
+                square_columns(arena + layer.weight + p * layer.rows * NR, layer.rows,
+                               min(NR, layer.n_out - p * NR), e.column_squares + column + p * NR)
+            turn += 1
+        column += layer.n_out
+
+
+cdef double sum_squares(const fm_epoch* e, const real* bias_arena) noexcept nogil:
+    """Total of column_squares, plus the squares of the biases of an arena if given."""
+    cdef double total = 0
+    cdef double b
+    cdef int64_t j, column = 0
+    cdef int32_t l
+    for l in range(e.net.n_layers):
+        for j in range(e.net.layers[l].n_out):
+            total += e.column_squares[column + j]
+            if bias_arena != NULL:
+                b = bias_arena[e.net.layers[l].bias + j]
+                total += b * b
+        column += e.net.layers[l].n_out
+    return total
+
+
+# ---------------------------------------------------------------- one batch, one epoch
+
+cdef void rows_phase(fm_epoch* e, int64_t start, int64_t rows, double total, int32_t thread) noexcept nogil:
+    """Take this thread's rows of the batch forward, through the loss, and back to every dz."""
+    cdef const fm_network* net = e.net
+    cdef const fm_space* space = e.space
+    cdef int64_t groups = round_up(rows, ROW_MULTIPLE) // ROW_MULTIPLE
+    cdef int64_t first = groups * thread // e.n_threads * ROW_MULTIPLE
+    cdef int64_t end = groups * (thread + 1) // e.n_threads * ROW_MULTIPLE
+    cdef int64_t last = min(end, rows)
+    cdef real scale = <real>(1 / total) if total > 0 else 0
+    cdef int64_t r
+    cdef int32_t l
+    if first >= end:
+        return
+    gather(net, space, &e.data, e.order, start, first, last)
+    for r in range(first, last):
+        (<real*>space.share)[r] = (<real*>space.weight)[r] * scale
+    for l in range(net.n_layers):
+        forward(net, space, l, first, end - first, e)
+    output_loss(net, space, first, last, thread)
+    for l in range(net.n_layers - 1, 0, -1):
+        backward_input(net, space, l, first, end - first)
+
+
+cdef void update_unit(fm_epoch* e, const fm_unit* unit, const real* g, const fm_scalars* scalars) noexcept nogil:
+    """Step the weights of a unit and renew their transposed copy."""
+    cdef const fm_layer* layer = &e.net.layers[unit.layer]
+    cdef int64_t at = layer.weight + (unit.panel * layer.rows + unit.k_from) * NR
+    OPTIMIZERS[e.optimizer].step(<real*>e.net.parameters + at, g, <real*>e.slots[0] + at,
+                                 <real*>e.slots[1] + at, (unit.k_to - unit.k_from) * NR, scalars)
+    if unit.layer > 0:
+        transpose_rows(layer, <real*>e.net.parameters, <real*>e.net.transposed, unit.panel,
+                       unit.k_from, unit.k_to, vectors(layer.n_out - unit.panel * NR))
+
+
+cdef void update_bias(fm_epoch* e, const fm_unit* unit, const real* g, const fm_scalars* scalars) noexcept nogil:
+    """Step the biases of a panel: no penalty, no decay."""
+    cdef int64_t at = e.net.layers[unit.layer].bias + unit.panel * NR
+    cdef fm_scalars plain = scalars[0]
+    plain.l2 = 0
+    plain.shrink = 1
+    OPTIMIZERS[e.optimizer].step(<real*>e.net.parameters + at, g, <real*>e.slots[0] + at,
+                                 <real*>e.slots[1] + at, NR, &plain)
+
+
+cdef void panels_phase(fm_epoch* e, int64_t rows, double l2, fm_scalars* scalars,
+                       int32_t thread) noexcept nogil:
+    """Take this thread's share of the weight panels: gradient, step, transposed copy.
+
+    Without clipping a unit's gradient is used while it is in the cache. With it, or when gradients
+    are all that is wanted, they are stored first and the norm needs two more barriers.
+    """
+    cdef const fm_network* net = e.net
+    cdef int64_t panel = e.space.capacity * NR
+    cdef real* scratch = <real*>e.space.scratch + thread * e.space.scratch_size
+    cdef real* gradients = <real*>e.gradients
+    cdef const fm_layer* layer
+    cdef const fm_unit* unit
+    cdef const real* dz
+    cdef double norm
+    cdef int64_t i, at
+    for i in range(e.unit_first[thread], e.unit_first[thread + 1]):
+        unit = &e.units[i]
+        layer = &net.layers[unit.layer]
+        dz = <real*>e.space.dz[unit.layer] + unit.panel * panel
+        if gradients == NULL:
+            unit_gradient(net, e.space, unit, rows, scratch)
+            update_unit(e, unit, scratch, scalars)
+            if unit.k_from == 0:
+                column_sums(dz, rows, scratch)
+                update_bias(e, unit, scratch, scalars)
+        else:
+            at = layer.weight + (unit.panel * layer.rows + unit.k_from) * NR
+            unit_gradient(net, e.space, unit, rows, gradients + at)
+            add_penalty(<real*>net.parameters + at, gradients + at, (unit.k_to - unit.k_from) * NR, <real>l2)
+            if unit.k_from == 0:
+                column_sums(dz, rows, gradients + layer.bias + unit.panel * NR)
+    if gradients == NULL or e.optimizer < 0:
+        return
+    fm_barrier_wait(e.barrier)
+    square_all(e, gradients, thread)
+    fm_barrier_wait(e.barrier)
+    norm = sqrt(sum_squares(e, gradients))
+    scalars.l2 = 0
+    if norm > e.clip_norm:
+        scalars.scale = <real>(e.clip_norm / norm)
+    for i in range(e.unit_first[thread], e.unit_first[thread + 1]):
+        unit = &e.units[i]
+        layer = &net.layers[unit.layer]
+        update_unit(e, unit, gradients + layer.weight + (unit.panel * layer.rows + unit.k_from) * NR, scalars)
+        if unit.k_from == 0:
+            update_bias(e, unit, gradients + layer.bias + unit.panel * NR, scalars)
+
+
+cdef void report_batch(fm_epoch* e, int64_t rows, double total, double l2, int64_t batch_index) noexcept nogil:
+    """Add the batch's objective to the epoch's; notice divergence and signals. Thread 0 only."""
+    cdef double objective = 0
+    cdef int64_t r
+    for r in range(rows):
+        objective += <double>(<real*>e.space.row_loss)[r] * <double>(<real*>e.space.weight)[r]
+    objective = objective / total if total > 0 else 0 * objective
+    if l2 > 0:
+        objective += 0.5 * l2 * sum_squares(e, NULL)
+    e.loss_sum += objective * total
+    e.weight_sum += total
+    if not isfinite(objective):
+        e.status = FM_DIVERGED
+    elif e.poll != NULL and batch_index % e.poll_every == e.poll_every - 1 and e.poll(e.poll_context):
+        e.status = FM_INTERRUPTED
+
+
+cdef void epoch(fm_epoch* e, int32_t thread) noexcept nogil:
+    """Train on every batch of the data once. All threads enter with the same e and their own index."""
+    cdef fm_control control = fm_flush_denormals()
+    cdef double powers[2]
+    cdef fm_scalars scalars
+    cdef double total, l2
+    cdef int64_t start, rows, b
+    cdef int64_t n = e.data.n
+    cdef uint64_t first_step = e.step
+    powers[0] = e.powers[0]
+    powers[1] = e.powers[1]
+    for b in range((n + e.batch - 1) // e.batch):
+        start = b * e.batch
+        rows = min(e.batch, n - start)
+        total = batch_weight(e, start, rows)
+        l2 = e.l2
+        if e.l2_per_batch:
+            l2 = e.l2 / total if total > 0 else 0
+        rows_phase(e, start, rows, total, thread)
+        if l2 > 0:
+            square_all(e, <real*>e.net.parameters, thread)
+        if e.optimizer >= 0:
+            OPTIMIZERS[e.optimizer].prepare(e.hyper, e.rates[b], powers, &scalars)
+            scalars.l2 = <real>l2
+            scalars.scale = 1
+        fm_barrier_wait(e.barrier)
+        if thread == 0:
+            report_batch(e, rows, total, l2, b)
+            e.step = first_step + b + 1
+        panels_phase(e, rows, l2, &scalars, thread)
+        fm_barrier_wait(e.barrier)
+        if e.status != FM_RUNNING:
+            break
+    if thread == 0:
+        e.powers[0] = powers[0]
+        e.powers[1] = powers[1]
+    fm_restore_control(control)
+
+
+# ---------------------------------------------------------------- without training
+
+cdef void predict(const fm_network* net, const fm_space* space, const fm_data* data, int64_t first,
+                  int64_t last, void* out) noexcept nogil:
+    """Write the predictions of rows [first, last), (last - first, C) row-major, block by block."""
+    cdef fm_control control = fm_flush_denormals()
+    cdef int32_t top = net.n_layers - 1
+    cdef int64_t columns = net.layers[top].n_out
+    cdef int64_t panel = space.capacity * NR
+    cdef real* row = <real*>space.scratch
+    cdef real* result = <real*>out
+    cdef int64_t start, rows, r, block
+    cdef int32_t l
+    for block in range(round_up(last - first, space.capacity) // space.capacity):
+        start = first + block * space.capacity
+        rows = min(space.capacity, last - start)
+        gather_rows(data, NULL, start, 0, rows, net.layers[0].n_in, panel, <real*>space.x)
+        for l in range(net.n_layers):
+            forward(net, space, l, 0, round_up(rows, ROW_MULTIPLE), NULL)
+        for r in range(rows):
+            row_from_panels(<real*>space.y[top] + r * NR, panel, columns, row)
+            LOSSES[net.loss].link(row, columns)
+            memcpy(result, row, columns * sizeof(real))
+            result += columns
+    fm_restore_control(control)
+
+
+cdef void evaluate(const fm_network* net, const fm_space* space, const fm_data* data, int64_t first,
+                   int64_t last, double* block_sums) noexcept nogil:
+    """Write the sum of weight * loss of each block of capacity rows."""
+    cdef fm_control control = fm_flush_denormals()
+    cdef int64_t start, rows, r, block
+    cdef double total
+    cdef int32_t l
+    for block in range(round_up(last - first, space.capacity) // space.capacity):
+        start = first + block * space.capacity
+        rows = min(space.capacity, last - start)
+        gather(net, space, data, NULL, start, 0, rows)
+        for r in range(rows):
+            (<real*>space.share)[r] = 0
+        for l in range(net.n_layers):
+            forward(net, space, l, 0, round_up(rows, ROW_MULTIPLE), NULL)
+        output_loss(net, space, 0, rows, 0)
+        total = 0
+        for r in range(rows):
+            total += <double>(<real*>space.row_loss)[r] * <double>(<real*>space.weight)[r]
+        block_sums[block] = total
+    fm_restore_control(control)
+
+
+# ---------------------------------------------------------------- the table this module exports
+
+cdef int64_t scratch_size(const fm_network* net) noexcept nogil:
+    return round_up(max(FM_LOSS_SCRATCH(net.layers[net.n_layers - 1].n_out), UNIT_ROWS * NR), 64) + 64
+
+
+cdef void pack(const fm_layer* layer, const void* w, const void* b, void* parameters) noexcept nogil:
+    pack_layer(layer, <real*>w, <real*>b, <real*>parameters)
+
+
+cdef void unpack(const fm_layer* layer, const void* parameters, void* w, void* b) noexcept nogil:
+    unpack_layer(layer, <real*>parameters, <real*>w, <real*>b)
+
+
+cdef void transpose(const fm_network* net) noexcept nogil:
+    cdef const fm_layer* layer
+    cdef int32_t l
+    cdef int64_t p
+    for l in range(1, net.n_layers):
+        layer = &net.layers[l]
+        for p in range(layer.panels):
+            transpose_rows(layer, <real*>net.parameters, <real*>net.transposed, p, 0,
+                           round_up(layer.n_in, MR), vectors(layer.n_out - p * NR))
+
+
+cdef int32_t finite(const void* arena, int64_t n) noexcept nogil:
+    return all_finite(<real*>arena, n)
+
+
+cdef double peak(int64_t rounds) noexcept nogil:
+    return fma_peak(rounds)
+
+
+cdef void bias_gradient(const void* dz, int64_t batch, void* g) noexcept nogil:
+    column_sums(<real*>dz, batch, <real*>g)
+
+
+cdef void step(int32_t optimizer, const double* hyper, double rate, double* powers, double l2,
+               double scale, void* w, const void* g, void* s0, void* s1, int64_t n) noexcept nogil:
+    cdef fm_scalars scalars
+    OPTIMIZERS[optimizer].prepare(hyper, rate, powers, &scalars)
+    scalars.l2 = <real>l2
+    scalars.scale = <real>scale
+    OPTIMIZERS[optimizer].step(<real*>w, <real*>g, <real*>s0, <real*>s1, n, &scalars)
+
+
+cdef int32_t activation_needs_aux(int32_t row) noexcept nogil:
+    return ACTIVATIONS[row].backward == NULL
+
+
+cdef const char* activation_name(int32_t row) noexcept nogil:
+    return ACTIVATIONS[row].name
+
+
+cdef const char* loss_name(int32_t row) noexcept nogil:
+    return LOSSES[row].name
+
+
+cdef const char* optimizer_name(int32_t row) noexcept nogil:
+    return OPTIMIZERS[row].name
+
+
+cdef fm_kernels KERNELS
+KERNELS.abi = FM_ABI
+KERNELS.element_size = sizeof(real)
+KERNELS.lanes = LANES
+KERNELS.mr = MR
+KERNELS.nr = NR
+KERNELS.row_multiple = ROW_MULTIPLE
+KERNELS.unit_rows = UNIT_ROWS
+KERNELS.level = FM_LEVEL_NAME
+KERNELS.compiler = FM_COMPILER
+KERNELS.n_activations = FM_COUNT(ACTIVATIONS)
+KERNELS.n_losses = FM_COUNT(LOSSES)
+KERNELS.n_optimizers = FM_COUNT(OPTIMIZERS)
+KERNELS.activation_name = activation_name
+KERNELS.loss_name = loss_name
+KERNELS.optimizer_name = optimizer_name
+KERNELS.activation_needs_aux = activation_needs_aux
+KERNELS.scratch_size = scratch_size
+KERNELS.pack = pack
+KERNELS.unpack = unpack
+KERNELS.transpose = transpose
+KERNELS.epoch = epoch
+KERNELS.predict = predict
+KERNELS.evaluate = evaluate
+KERNELS.finite = finite
+KERNELS.peak = peak
+KERNELS.gather = gather
+KERNELS.forward = forward
+KERNELS.output_loss = output_loss
+KERNELS.backward_input = backward_input
+KERNELS.unit_gradient = unit_gradient
+KERNELS.bias_gradient = bias_gradient
+KERNELS.step = step
+
+table = PyCapsule_New(&KERNELS, FM_CAPSULE, NULL)

@@ -1,0 +1,129 @@
+# The steps of a batch, layer by layer, on packed column panels: gather, forward, loss, backward.
+#
+# Each takes a range of batch rows (or one unit of weight panels), so that threads can divide the work
+# without asking each other. B batch rows, I fan-in, O fan-out; z before and y after the activation;
+# prefix d = gradient.
+from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.string cimport memcpy
+
+from ctables cimport *
+from network cimport *
+
+
+cdef inline int64_t round_up(int64_t n, int64_t multiple) noexcept nogil:
+    return (n + multiple - 1) // multiple * multiple
+
+
+cdef inline int vectors(int64_t columns_left) noexcept nogil:
+    """Vectors of a panel that hold columns."""
+    return NV if columns_left >= NR else <int>((columns_left + LANES - 1) // LANES)
+
+
+cdef inline void forward(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
+                         int64_t rows, const fm_epoch* training) noexcept nogil:
+    """Set y[l] = activation(y[l-1] @ W + b) for rows [first, first + rows); rows is padded."""
+    cdef const fm_layer* layer = &net.layers[l]
+    cdef const fm_activation* activation = &ACTIVATIONS[layer.activation]
+    cdef int64_t panel = space.capacity * NR
+    cdef const real* a = <real*>(space.x if l == 0 else space.y[l - 1]) + first * NR
+    cdef const real* parameters = <real*>net.parameters
+    cdef real* aux = <real*>space.aux[l] if training != NULL else NULL
+    cdef real* y
+    cdef const real* w
+    cdef const real* b
+    cdef int64_t p, left
+    cdef int nv
+    cdef uint32_t key = 0
+    if aux != NULL and layer.drop_keep > 0:
+        key = dropout_key(training.seed, training.step, l)
+    for p in range(layer.panels):
+        left = layer.n_out - p * NR
+        nv = vectors(left)
+        y = <real*>space.y[l] + p * panel + first * NR
+        w = parameters + layer.weight + p * layer.rows * NR
+        b = parameters + layer.bias + p * NR
+        if aux == NULL and activation.fused == FUSED_RELU:
+            panel_relu(a, panel, layer.n_in, w, b, y, y, rows, nv)
+            continue
+        panel_plain(a, panel, layer.n_in, w, b, y, y, rows, nv)
+        if aux != NULL:
+            activation.forward_aux(y, aux + p * panel + first * NR, rows, nv)
+            if layer.drop_keep > 0:
+                dropout_panel(y, aux + p * panel + first * NR, rows, <int>min(left, NR), key, first,
+                              p * NR, layer.drop_threshold, <real>layer.drop_keep)
+        elif activation.fused == 0:
+            activation.forward(y, rows, nv)
+        if left < nv * LANES:
+            clear_padding(y, rows, left)
+
+
+cdef inline void backward_input(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
+                         int64_t rows) noexcept nogil:
+    """Set dz[l-1] = (dz[l] @ W^T) * activation'(z[l-1]) for the rows."""
+    cdef const fm_layer* layer = &net.layers[l]
+    cdef const fm_layer* lower = &net.layers[l - 1]
+    cdef const fm_activation* activation = &ACTIVATIONS[lower.activation]
+    cdef int64_t panel = space.capacity * NR
+    cdef const real* dz = <real*>space.dz[l] + first * NR
+    cdef real* out
+    cdef const real* y
+    cdef const real* w_t
+    cdef int64_t p, at
+    cdef int nv
+    for p in range(lower.panels):
+        nv = vectors(lower.n_out - p * NR)
+        at = p * panel + first * NR
+        out = <real*>space.dz[l - 1] + at
+        y = <real*>space.y[l - 1] + at
+        w_t = <real*>net.transposed + layer.transposed + p * layer.t_rows * NR
+        if space.aux[l - 1] != NULL:
+            panel_plain(dz, panel, layer.n_out, w_t, NULL, y, out, rows, nv)
+            multiply_block(<real*>space.aux[l - 1] + at, out, rows, nv)
+        elif activation.fused == FUSED_RELU:
+            panel_relu_slope(dz, panel, layer.n_out, w_t, NULL, y, out, rows, nv)
+        else:
+            panel_plain(dz, panel, layer.n_out, w_t, NULL, y, out, rows, nv)
+            if activation.fused != FUSED_IDENTITY:
+                activation.backward(y, out, rows, nv)
+
+
+cdef inline void unit_gradient(const fm_network* net, const fm_space* space, const fm_unit* unit, int64_t batch,
+                        void* g) noexcept nogil:
+    """Set g = rows [k_from, k_to) of y[l-1]^T @ dz[l], one panel wide."""
+    cdef const real* y = <real*>(space.x if unit.layer == 0 else space.y[unit.layer - 1])
+    cdef int64_t panel = space.capacity * NR
+    block_tn(y, panel, unit.k_from, unit.k_to, <real*>space.dz[unit.layer] + unit.panel * panel, batch, <real*>g,
+             vectors(net.layers[unit.layer].n_out - unit.panel * NR))
+
+
+cdef inline void output_loss(const fm_network* net, const fm_space* space, int64_t first, int64_t last,
+                      int32_t thread) noexcept nogil:
+    """Set row_loss, and turn the outputs z of rows [first, last) into their gradient."""
+    cdef fm_loss_call call
+    cdef int32_t top = net.n_layers - 1
+    call.targets = <real*>space.targets
+    call.labels = space.labels
+    call.share = <real*>space.share
+    call.z = <real*>space.y[top]
+    call.row_loss = <real*>space.row_loss
+    call.scratch = <real*>space.scratch + thread * space.scratch_size
+    call.panel = space.capacity * NR
+    call.columns = net.layers[top].n_out
+    call.width = net.targets_width
+    call.parameter = <real>net.loss_parameter
+    LOSSES[net.loss].backward(&call, first, last)
+
+
+cdef inline void gather(const fm_network* net, const fm_space* space, const fm_data* data, const int64_t* order,
+                 int64_t start, int64_t first, int64_t last) noexcept nogil:
+    """Bring rows start + [first, last) of the data (through order, if any) into the batch."""
+    cdef int64_t r, i
+    cdef int64_t width = net.targets_width
+    gather_rows(data, order, start, first, last, net.layers[0].n_in, space.capacity * NR, <real*>space.x)
+    for r in range(first, last):
+        i = order[start + r] if order != NULL else start + r
+        if data.labels != NULL:
+            space.labels[r] = data.labels[i]
+        elif data.targets != NULL:
+            memcpy(<real*>space.targets + r * width, <real*>data.targets + i * width, width * sizeof(real))
+        (<real*>space.weight)[r] = (<real*>data.weights)[i] if data.weights != NULL else 1

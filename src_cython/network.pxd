@@ -1,0 +1,115 @@
+# Cython's view of c/network.h, the seam between core.pyx and the kernel modules.
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+
+cdef extern from "network.h" nogil:
+    enum:
+        FM_ABI
+        FM_RUNNING
+        FM_INTERRUPTED
+        FM_DIVERGED
+    const char* FM_CAPSULE
+
+    ctypedef struct fm_barrier:
+        int size
+    void fm_barrier_start(fm_barrier*, int)
+    void fm_barrier_wait(fm_barrier*)
+
+    ctypedef struct fm_layer:
+        int64_t n_in, n_out, rows, panels, weight, bias, transposed, t_rows
+        int32_t activation
+        uint32_t drop_threshold
+        double drop_keep
+
+    ctypedef struct fm_network:
+        int32_t n_layers, loss
+        int64_t targets_width
+        double loss_parameter
+        const fm_layer* layers
+        void* parameters
+        void* transposed
+
+    ctypedef struct fm_space:
+        int64_t capacity
+        void* x
+        void** y
+        void** dz
+        void** aux
+        void* targets
+        int32_t* labels
+        void* share
+        void* weight
+        void* row_loss
+        void* scratch
+        int64_t scratch_size
+
+    ctypedef struct fm_data:
+        const char* x
+        int64_t x_row_stride, x_column_stride, n
+        const void* targets
+        const int32_t* labels
+        const void* weights
+
+    ctypedef struct fm_unit:
+        int32_t layer, panel
+        int64_t k_from, k_to
+
+    ctypedef struct fm_epoch:
+        const fm_network* net
+        const fm_space* space
+        fm_data data
+        const int64_t* order
+        int64_t batch
+        int32_t optimizer
+        double hyper[4]
+        double powers[2]
+        void* slots[2]
+        void* gradients
+        double* column_squares
+        const double* rates
+        double l2, clip_norm
+        int32_t l2_per_batch
+        uint64_t seed, step
+        const fm_unit* units
+        const int64_t* unit_first
+        int32_t n_threads
+        int64_t poll_every
+        int (*poll)(void*) noexcept nogil
+        void* poll_context
+        fm_barrier* barrier
+        int32_t status
+        double loss_sum, weight_sum
+
+    ctypedef struct fm_kernels:
+        int32_t abi, element_size, lanes, mr, nr, row_multiple, unit_rows
+        const char* level
+        const char* compiler
+        int32_t n_activations, n_losses, n_optimizers
+        const char* (*activation_name)(int32_t) noexcept nogil
+        const char* (*loss_name)(int32_t) noexcept nogil
+        const char* (*optimizer_name)(int32_t) noexcept nogil
+        int32_t (*activation_needs_aux)(int32_t) noexcept nogil
+        int64_t (*scratch_size)(const fm_network*) noexcept nogil
+        void (*pack)(const fm_layer*, const void*, const void*, void*) noexcept nogil
+        void (*unpack)(const fm_layer*, const void*, void*, void*) noexcept nogil
+        void (*transpose)(const fm_network*) noexcept nogil
+        void (*epoch)(fm_epoch*, int32_t) noexcept nogil
+        void (*predict)(const fm_network*, const fm_space*, const fm_data*, int64_t, int64_t,
+                        void*) noexcept nogil
+        void (*evaluate)(const fm_network*, const fm_space*, const fm_data*, int64_t, int64_t,
+                         double*) noexcept nogil
+        int32_t (*finite)(const void*, int64_t) noexcept nogil
+        double (*peak)(int64_t) noexcept nogil
+        void (*gather)(const fm_network*, const fm_space*, const fm_data*, const int64_t*, int64_t,
+                       int64_t, int64_t) noexcept nogil
+        void (*forward)(const fm_network*, const fm_space*, int32_t, int64_t, int64_t,
+                        const fm_epoch*) noexcept nogil
+        void (*output_loss)(const fm_network*, const fm_space*, int64_t, int64_t,
+                            int32_t) noexcept nogil
+        void (*backward_input)(const fm_network*, const fm_space*, int32_t, int64_t,
+                               int64_t) noexcept nogil
+        void (*unit_gradient)(const fm_network*, const fm_space*, const fm_unit*, int64_t,
+                              void*) noexcept nogil
+        void (*bias_gradient)(const void*, int64_t, void*) noexcept nogil
+        void (*step)(int32_t, const double*, double, double*, double, double, void*, const void*, void*,
+                     void*, int64_t) noexcept nogil

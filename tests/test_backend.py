@@ -1,0 +1,153 @@
+"""The package's surface and the choice of the CPU level: names, lazy imports, FASTMLP_CPU."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp import _backend
+
+
+def test_public_names():
+    for name in fastmlp.__all__:
+        assert getattr(fastmlp, name) is not None
+    assert fastmlp.__version__.count(".") == 2
+    assert "MLPClassifier" in dir(fastmlp)
+    with pytest.raises(AttributeError, match="no attribute 'MLPTransformer'"):
+        fastmlp.MLPTransformer
+
+
+def run_python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def test_import_is_lean():
+    code = (
+        "import sys, fastmlp; print([m for m in ('sklearn', 'tqdm', 'scipy') if m in sys.modules])"
+    )
+    assert run_python(code).stdout == "[]\n"
+
+
+def test_estimators_without_scikit_learn():
+    code = """
+import sys, types
+sys.modules["sklearn"] = None
+import fastmlp
+estimators = types.ModuleType("fastmlp.sklearn")
+class Loader:  # fastmlp.sklearn, whatever it holds, begins with this import
+    def find_spec(self, name, path=None, target=None):
+        if name == "fastmlp.sklearn":
+            from importlib.machinery import ModuleSpec
+            return ModuleSpec(name, self)
+    def create_module(self, spec): return None
+    def exec_module(self, module): import sklearn
+sys.meta_path.insert(0, Loader())
+try:
+    fastmlp.MLPClassifier
+except ImportError as error:
+    print(error)
+"""
+    result = run_python(code)
+    assert result.stdout.startswith("fastmlp.MLPClassifier needs scikit-learn"), result.stderr
+
+
+def test_show_config(capsys):
+    assert fastmlp.show_config() is None
+    text = capsys.readouterr().out
+    config = _backend.config()
+    assert config["fastmlp"] == fastmlp.__version__
+    assert config["CPU level"] in config["levels available"]
+    assert set(config["levels available"]) <= set(config["levels built"]) <= set(_backend.LEVELS)
+    for name, value in config.items():
+        assert name in text
+        assert (value[0] if isinstance(value, list) else str(value)) in text
+
+
+@pytest.mark.parametrize("level", _backend.available_levels())
+def test_forced_level(level):
+    code = "import fastmlp._backend as b, sys; print(b.level(), *sys.modules)"
+    result = run_python(code, FASTMLP_CPU=level)
+    assert result.stdout.split()[0] == level, result.stderr
+    loaded = [name for name in result.stdout.split() if "_kernels_" in name]
+    assert all(f"_kernels_{level}_" in name for name in loaded)
+
+
+@pytest.mark.parametrize("level", ["sse9", "AVX2", "neon,avx2"])
+def test_forced_level_that_does_not_exist(level):
+    result = run_python("import fastmlp", FASTMLP_CPU=level)
+    assert result.returncode == 1
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith(f"ImportError: FASTMLP_CPU is {level!r}, no such level: choose one of")
+    assert all(name in last for name in _backend.available_levels())
+
+
+BUILT = ("avx512", "avx2", "baseline")
+CHOICES = [
+    (None, BUILT, BUILT, "avx512"),
+    ("", BUILT, BUILT, "avx512"),
+    (None, BUILT, ("avx2", "baseline"), "avx2"),
+    ("baseline", BUILT, BUILT, "baseline"),
+    ("avx512", BUILT, ("avx2", "baseline"), "a level that this CPU does not support"),
+    ("neon", BUILT, BUILT, "a level that was not built"),
+    ("fast", BUILT, BUILT, "no such level"),
+    (None, (), (), "no compiled kernels"),
+    (None, ("avx2",), (), "no compiled kernels"),
+]
+
+
+@pytest.mark.parametrize(("forced", "built", "available", "expected"), CHOICES)
+def test_choice_of_level(forced, built, available, expected):
+    if " " not in expected:
+        assert _backend.choose(forced, built, available) == expected
+        return
+    with pytest.raises(ImportError, match=expected) as caught:
+        _backend.choose(forced, built, available)
+    assert all(level in str(caught.value) for level in available)
+
+
+@pytest.mark.parametrize(
+    ("features", "levels"),
+    [
+        ((), ["baseline"]),
+        (("avx2",), ["baseline"]),
+        (("avx2", "fma"), ["avx2", "baseline"]),
+        (("avx2", "fma", "avx512f"), ["avx2", "baseline"]),
+        (
+            ("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
+            ["avx512", "avx2", "baseline"],
+        ),
+        (("neon",), ["neon", "baseline"]),
+    ],
+)
+def test_levels_of_a_processor(monkeypatch, features, levels):
+    monkeypatch.setattr(_backend, "built_levels", lambda: tuple(_backend.LEVELS))
+    monkeypatch.setattr(_backend._cpu, "features", lambda: frozenset(features))
+    assert list(_backend.available_levels.__wrapped__()) == levels
+
+
+def test_peak_is_a_rate():
+    assert 0.01 < _backend.peak("float64") < 10000
+
+
+def test_shuffle_is_a_permutation_of_the_seed():
+    def shuffled(n, seed):
+        order = np.arange(n)
+        _backend.shuffle(order, seed)
+        return order.tolist()
+
+    for n in (0, 1, 2, 3, 100):
+        assert sorted(shuffled(n, 5)) == list(range(n))
+    assert shuffled(100, 5) == shuffled(100, 5) != shuffled(100, 6)
+    assert shuffled(100, 2**64 - 1) != shuffled(100, 2**32 - 1)
+    seen = {tuple(shuffled(4, seed)) for seed in range(1000)}
+    assert len(seen) == 24

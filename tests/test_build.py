@@ -1,0 +1,98 @@
+"""What is shipped: a source distribution that can be built, and an installation that is lean."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+import fastmlp
+from fastmlp import _backend, _cpu, core
+
+ROOT = Path(__file__).resolve().parents[1]
+INSTALLED = Path(core.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """Return the names in a source distribution, made from a copy of the sources."""
+    pytest.importorskip("Cython")
+    if not (ROOT / "setup.py").exists():
+        pytest.skip("the sources are not here")
+    copy = tmp_path_factory.mktemp("sdist") / "source"
+    ignored = shutil.ignore_patterns(".git", "build", "dist", "*.egg-info", "*.so", "__pycache__")
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    command = [sys.executable, "setup.py", "-q", "sdist", "--formats=gztar"]
+    subprocess.run(command, cwd=copy, check=True, capture_output=True)
+    (archive,) = (copy / "dist").iterdir()
+    with tarfile.open(archive) as tar:
+        return {name.partition("/")[2] for name in tar.getnames()}
+
+
+def test_source_distribution_has_every_source(sdist: set[str]) -> None:
+    native = {path for path in (ROOT / "src_cython").rglob("*") if path.is_file()}
+    wanted = {str(p.relative_to(ROOT)) for p in native if p.suffix in {".pyx", ".pxd", ".h"}}
+    python = (ROOT / "fastmlp").glob("*.py*")
+    wanted |= {str(p.relative_to(ROOT)) for p in python if p.suffix in {".py", ".pyi"}}
+    wanted |= {"setup.py", "pyproject.toml", "LICENSE", "README.md"}
+    wanted |= {"fastmlp/py.typed", "fastmlp/data/digits.npz", "fastmlp/data/digits.txt"}
+    wanted |= {str(p.relative_to(ROOT)) for p in (ROOT / "tests").glob("*.py")}
+    assert sorted(wanted - sdist) == []
+
+
+def test_source_distribution_has_no_products(sdist: set[str]) -> None:
+    products = {".c", ".so", ".o", ".pyc"}
+    assert [n for n in sorted(sdist) if Path(n).suffix in products or n.startswith("build/")] == []
+
+
+def test_numpy_is_the_only_requirement_at_run_time() -> None:
+    try:
+        metadata = importlib.metadata.metadata("fastmlp")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("built in place, not installed")
+    needed = [r for r in metadata.get_all("Requires-Dist") or [] if "extra ==" not in r]
+    assert [re.match(r"[\w-]+", requirement).group() for requirement in needed] == ["numpy"]
+    assert metadata["Version"] == fastmlp.__version__
+
+
+def test_installation_is_complete() -> None:
+    for name in ("py.typed", "data/digits.npz", "data/digits.txt", "core.pyi"):
+        assert (INSTALLED / name).exists(), name
+    assert (INSTALLED / "data" / "digits.npz").stat().st_size < 60_000
+
+
+def test_levels_are_built_and_the_best_is_used() -> None:
+    assert _backend.built_levels()
+    assert set(_backend.available_levels()) <= set(_backend.built_levels())
+    assert _backend.level() in _backend.available_levels()
+    assert _cpu.features() >= _backend.LEVELS[_backend.level()]
+
+
+def test_setup_builds_the_levels_that_the_library_knows() -> None:
+    text = (ROOT / "setup.py").read_text()
+    for level in _backend.LEVELS:
+        assert f'"{level}"' in text
+
+
+def dynamic(path: Path) -> str:
+    command = ["readelf", "-W", "-d", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf is not installed")
+@pytest.mark.parametrize("path", sorted(INSTALLED.glob("*.so")), ids=lambda p: p.name.split(".")[0])
+def test_modules_need_the_c_library_only(path: Path) -> None:
+    needed = re.findall(r"\(NEEDED\).*\[(.+?)\]", dynamic(path))
+    allowed = re.compile(r"(libc|libm|libpthread|libpython[\d.]+t?|ld-linux.*)\.so.*|libc\.musl.*")
+    assert [name for name in needed if not allowed.fullmatch(name)] == []
+
+
+def test_loading_leaves_denormals_alone() -> None:
+    # A library linked with -ffast-math would flush them in the whole process.
+    assert 5e-324 * 2 == 1e-323

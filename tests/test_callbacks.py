@@ -1,0 +1,287 @@
+"""Callbacks: when they are called, what they may do, and what they leave behind."""
+
+import io
+import sys
+
+import numpy as np
+import pytest
+
+import fastmlp
+
+X = np.linspace(-1, 1, 40)[:, np.newaxis]
+Y = X[:, 0] ** 2
+
+
+@pytest.fixture(params=[fastmlp.MLP, fastmlp.reference.MLP], ids=["native", "reference"])
+def net(request):
+    return request.param([1, 6, 1], activation="tanh", rng=0)
+
+
+def weights_of(net):
+    return [*net.weights, *net.biases]
+
+
+class Script:
+    """Plays given validation losses to another callback, in place of the real ones."""
+
+    def __init__(self, callback, values):
+        self.callback, self.values = callback, list(values)
+        self.weights, self.scales = [], []
+
+    def start(self, state):
+        self.callback.start(state)
+
+    def __call__(self, state):
+        self.weights.append(weights_of(state.model))
+        state.val_loss = self.values[state.epoch]
+        stop = self.callback(state)
+        self.scales.append(state.learning_rate_scale)
+        return stop
+
+    def finish(self, state):
+        getattr(self.callback, "finish", lambda state: None)(state)
+
+
+def play(net, callback, values, **options):
+    script = Script(callback, values)
+    options = {"epochs": len(script.values), "validation_data": (X, Y)} | options
+    return script, net.fit(X, Y, callbacks=[script], **options)
+
+
+# patience, min_delta, losses, epochs that run, best epoch
+EARLY = [
+    (2, 0.0, [5, 4, 3, 3, 3, 1], 5, 2),
+    (2, 0.0, [5, 4, 3, 2, 1], 5, 4),
+    (1, 0.0, [5, 6, 1], 2, 0),
+    (3, 0.0, [5, 6, 6, 4, 6, 6, 6, 1], 7, 3),
+    (2, 1.5, [5, 4, 3, 2.5, 1], 5, 4),
+    (2, 0.0, [np.nan, np.nan, 1], 2, -1),
+    (2, 0.0, [np.inf, 1, np.nan, 0.5, np.inf, 2, 1], 6, 3),
+]
+
+
+@pytest.mark.parametrize(("patience", "min_delta", "losses", "runs", "best"), EARLY)
+@pytest.mark.parametrize("restore", [True, False])
+def test_early_stopping(net, patience, min_delta, losses, runs, best, restore):
+    stop = fastmlp.EarlyStopping("val_loss", patience, min_delta, restore)
+    script, history = play(net, stop, losses)
+    assert len(history.loss) == runs
+    assert stop.best_epoch == best
+    stopped = runs < len(losses) or stop.wait == patience
+    assert history.stop_reason == (
+        f"val_loss has not improved for {patience} epochs" if stopped else ""
+    )
+    kept = best if restore and best >= 0 else runs - 1
+    for got, wanted in zip(weights_of(net), script.weights[kept], strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_early_stopping_begins_anew_with_each_fit(net):
+    stop = fastmlp.EarlyStopping(patience=2)
+    for _ in range(2):
+        _, history = play(net, stop, [3, 4, 5, 6])
+        assert len(history.loss) == 3
+
+
+def test_early_stopping_on_the_training_loss(net):
+    stop = fastmlp.EarlyStopping("loss", patience=2, min_delta=10)
+    assert len(net.fit(X, Y, epochs=9, callbacks=[stop]).loss) == 3
+
+
+@pytest.mark.parametrize("callback", [fastmlp.EarlyStopping, fastmlp.ReduceOnPlateau])
+def test_monitor_needs_validation_data(net, callback):
+    before = weights_of(net)
+    with pytest.raises(ValueError, match=f"{callback.__name__} monitors val_loss .*monitor='loss'"):
+        net.fit(X, Y, callbacks=[callback()])
+    for got, wanted in zip(weights_of(net), before, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    net.fit(X, Y, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("callback", "options", "exception"),
+    [
+        (fastmlp.EarlyStopping, {"monitor": "accuracy"}, ValueError),
+        (fastmlp.EarlyStopping, {"patience": 0}, ValueError),
+        (fastmlp.EarlyStopping, {"patience": 1.5}, TypeError),
+        (fastmlp.EarlyStopping, {"min_delta": -1.0}, ValueError),
+        (fastmlp.ReduceOnPlateau, {"factor": 1.0}, ValueError),
+        (fastmlp.ReduceOnPlateau, {"factor": 0.0}, ValueError),
+        (fastmlp.ReduceOnPlateau, {"factor": "half"}, TypeError),
+        (fastmlp.ReduceOnPlateau, {"min_learning_rate": -1.0}, ValueError),
+        (fastmlp.ReduceOnPlateau, {"patience": -2}, ValueError),
+    ],
+)
+def test_bad_arguments(callback, options, exception):
+    with pytest.raises(exception, match=next(iter(options))):
+        callback(**options)
+
+
+def test_plateau(net):
+    plateau = fastmlp.ReduceOnPlateau(factor=0.5, patience=2)
+    losses = [5, 5, 5, 5, 5, 1, 2, 2]
+    script, history = play(net, plateau, losses, optimizer=fastmlp.SGD(0.1))
+    assert script.scales == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125]
+    assert history.learning_rate == pytest.approx([0.1, 0.1, 0.1, 0.05, 0.05, 0.025, 0.025, 0.025])
+
+
+def test_plateau_stops_at_the_smallest_rate(net):
+    plateau = fastmlp.ReduceOnPlateau("val_loss", 0.1, patience=1, min_learning_rate=0.02)
+    _, history = play(net, plateau, [1] * 5, optimizer=fastmlp.SGD(0.1))
+    assert history.learning_rate == pytest.approx([0.1, 0.1, 0.02, 0.02, 0.02])
+
+
+def test_plateau_scales_a_schedule(net):
+    plateau = fastmlp.ReduceOnPlateau(factor=0.5, patience=1)
+    optimizer = fastmlp.SGD(lambda step: 0.1 / (1 + step))
+    _, history = play(net, plateau, [1, 1, 1], optimizer=optimizer, batch_size=len(X))
+    assert history.learning_rate == pytest.approx([0.1, 0.05, 0.5 * 0.1 / 3])
+
+
+@pytest.mark.parametrize("scale", [-1.0, np.nan, "2"])
+def test_a_scale_that_makes_no_sense(net, scale):
+    with pytest.raises((TypeError, ValueError), match="learning_rate_scale"):
+        net.fit(
+            X, Y, epochs=3, callbacks=[lambda state: setattr(state, "learning_rate_scale", scale)]
+        )
+    net.fit(X, Y, epochs=1)
+
+
+def test_state_and_hooks(net):
+    calls = []
+
+    class Recorder:
+        def start(self, state):
+            calls.append(("start", state.epoch, len(state.history.loss)))
+
+        def __call__(self, state):
+            assert state.model is net
+            assert state.epochs == 3
+            assert state.loss == state.history.loss[-1]
+            assert state.val_loss == state.history.val_loss[-1]
+            assert state.val_loss == net.evaluate(X, Y)
+            assert state.learning_rate == state.history.learning_rate[-1]
+            assert not state.completed
+            calls.append(("epoch", state.epoch, len(state.history.loss)))
+
+        def finish(self, state):
+            calls.append(("finish", state.epoch, state.completed))
+
+    net.fit(X, Y, epochs=3, validation_data=(X, Y), callbacks=[Recorder()])
+    assert calls == [
+        ("start", -1, 0), ("epoch", 0, 1), ("epoch", 1, 2), ("epoch", 2, 3), ("finish", 2, True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answer", "epochs"), [(True, 2), (np.True_, 2), (False, 5), (None, 5), (1, 5), ("yes", 5)]
+)
+def test_only_true_stops(net, answer, epochs):
+    def callback(state):
+        return answer if state.epoch == 1 else None
+
+    history = net.fit(X, Y, epochs=5, callbacks=[callback])
+    assert len(history.loss) == epochs
+    assert history.stop_reason == ("callback returned True" if epochs == 2 else "")
+
+
+def test_all_callbacks_see_the_last_epoch(net):
+    seen = []
+    net.fit(X, Y, epochs=5, callbacks=[lambda s: s.epoch == 1, lambda s: seen.append(s.epoch)])
+    assert seen == [0, 1]
+
+
+@pytest.mark.parametrize("hook", ["start", "__call__", "finish"])
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_an_error_in_a_callback_leaves_a_usable_model(net, hook, error):
+    finished = []
+
+    class Watcher:
+        def __call__(self, state):
+            pass
+
+        def finish(self, state):
+            finished.append(state.completed)
+
+    def fail(self, state):
+        raise error
+
+    broken = type("Broken", (), {"__call__": lambda self, state: None} | {hook: fail})()
+    early = fastmlp.EarlyStopping("loss")
+    with pytest.raises(error):
+        net.fit(X, Y, epochs=3, callbacks=[Watcher(), early, broken])
+    assert finished == [hook == "finish"]
+    assert all(np.isfinite(w).all() for w in weights_of(net))
+    assert len(net.fit(X, Y, epochs=2).loss) == 2
+
+
+def test_an_interrupt_keeps_the_last_epoch_not_the_best(net):
+    def interrupt(state):
+        if state.epoch == 2:
+            raise KeyboardInterrupt
+
+    script = Script(fastmlp.EarlyStopping(), [1, 2, 3, 4])
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, Y, epochs=4, validation_data=(X, Y), callbacks=[script, interrupt])
+    for got, wanted in zip(weights_of(net), script.weights[2], strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_a_callback_may_assign_weights(net):
+    def clip(state):
+        state.model.weights = [np.clip(w, -0.1, 0.1) for w in state.model.weights]
+
+    net.fit(X, Y, epochs=3, callbacks=[clip])
+    assert all(np.abs(w).max() <= np.float32(0.1) for w in net.weights)
+
+
+def test_a_callback_may_not_fit_the_same_model(net):
+    with pytest.raises(RuntimeError, match="a fit is running"):
+        net.fit(X, Y, epochs=3, callbacks=[lambda state: state.model.fit(X, Y)])
+
+
+def test_progress_lines(net, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tqdm", None)  # importing it fails
+    net.fit(X, Y, epochs=12, validation_data=(X, Y), verbose=True)
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == ""
+    assert len(lines) == 12
+    assert lines[0].startswith("epoch  1/12  loss ")
+    assert "val_loss" in lines[0]
+    assert lines[-1].startswith("epoch 12/12  loss ")
+
+
+def test_progress_bar(net, monkeypatch):
+    class Bar:
+        def __init__(self, **options):
+            self.total, self.n, self.closed = options["total"], 0, False
+            bars.append(self)
+
+        def set_postfix(self, losses, refresh):
+            self.losses = losses
+
+        def update(self):
+            self.n += 1
+
+        def close(self):
+            self.closed = True
+
+    bars = []
+    monkeypatch.setitem(sys.modules, "tqdm", type("Module", (), {"tqdm": Bar}))
+    net.fit(X, Y, epochs=4, callbacks=[lambda state: state.epoch == 2], verbose=True)
+    (bar,) = bars
+    assert (bar.total, bar.n, bar.closed) == (4, 3, True)
+    assert list(bar.losses) == ["loss"]
+
+
+def test_progress_to_a_file(net, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    text = io.StringIO()
+    net.fit(X, Y, epochs=2, callbacks=[fastmlp.Progress(text)])
+    assert text.getvalue().count("\n") == 2
+
+
+def test_silent_by_default(net, capsys):
+    net.fit(X, Y, epochs=2)
+    assert capsys.readouterr() == ("", "")

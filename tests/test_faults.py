@@ -1,0 +1,150 @@
+"""What goes wrong during a fit: divergence, interrupts, a second fit. The model stays usable."""
+
+import copy
+import os
+import pickle
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import fastmlp
+
+RNG = np.random.default_rng(7)
+X = RNG.normal(size=(90, 3))
+Y = np.column_stack([X[:, 0] * X[:, 1], np.sin(X[:, 2])])
+
+
+@pytest.fixture(params=[fastmlp.MLP, fastmlp.reference.MLP], ids=["native", "reference"])
+def mlp(request):
+    return request.param
+
+
+def network(mlp, **options):
+    return mlp([3, 8, 2], **{"activation": "tanh", "rng": 0} | options)
+
+
+def digest(net):
+    return b"".join(array.tobytes() for array in [*net.weights, *net.biases])
+
+
+DIVERGING = {
+    "rate": {"optimizer": fastmlp.SGD(1e30)},
+    "adam": {"optimizer": fastmlp.Adam(1e38)},
+    "momentum": {"optimizer": fastmlp.SGD(1e5, momentum=0.9)},
+    "later": {"optimizer": fastmlp.SGD(lambda step: 1e-3 if step < 6 else 1e30)},
+    "targets": {"y": Y * 1e37},
+}
+
+
+@pytest.mark.parametrize("name", DIVERGING)
+def test_divergence_is_reported_at_once(mlp, name):
+    options = {"optimizer": fastmlp.SGD(0.01), "y": Y} | DIVERGING[name]
+    net = network(mlp, activation="relu")
+    digests = [digest(net)]
+    with pytest.raises(fastmlp.DivergenceError) as caught:
+        net.fit(
+            X,
+            options["y"],
+            epochs=100,
+            batch_size=30,
+            optimizer=options["optimizer"],
+            callbacks=[lambda state: digests.append(digest(state.model))],
+        )
+    error = caught.value
+    assert isinstance(error, FloatingPointError)
+    assert error.epoch == len(digests) - 1 == len(error.history.loss)
+    assert np.isfinite(error.history.loss).all()
+    message = str(error)
+    assert f"epoch {error.epoch} " in message
+    assert f"learning rate {error.learning_rate:g}" in message
+    assert "smaller learning rate" in message
+    assert digest(net) == digests[-1]
+    assert np.isfinite(net.predict(X)).all()
+    net.fit(X, Y, epochs=1)
+    assert pickle.loads(pickle.dumps(error)).epoch == error.epoch
+
+
+def test_divergence_of_partial_fit(mlp):
+    net = network(mlp, activation="relu")
+    before = digest(net)
+    with pytest.raises(fastmlp.DivergenceError):
+        net.partial_fit(X, Y * 1e30, optimizer=fastmlp.SGD(1e30))
+    assert digest(net) == before
+    net.partial_fit(X, Y)
+
+
+@pytest.fixture
+def interrupt_after():
+    """SIGINT to this process after some seconds; gives the time it was sent."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    sent, timers = [], []
+
+    def arm(seconds):
+        def send():
+            sent.append(time.perf_counter())
+            os.kill(os.getpid(), signal.SIGINT)
+
+        timers.append(threading.Timer(seconds, send))
+        timers[0].start()
+        return sent
+
+    yield arm
+    for timer in timers:
+        timer.join()
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_interrupt_in_a_long_epoch(mlp, interrupt_after, n_threads):
+    net = mlp([64, 64, 64, 1], rng=0)
+    values = np.random.default_rng(0).normal(size=1_500_063).astype(np.float32)
+    x = np.lib.stride_tricks.sliding_window_view(values, 64)  # many rows in little memory
+    digests = [digest(net)]
+    sent = interrupt_after(0.3)
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(
+            x,
+            x[:, 0],
+            n_threads=n_threads,
+            callbacks=[lambda state: digests.append(digest(state.model))],
+        )
+    assert time.perf_counter() - sent[0] < 0.7  # 0.2 promised, the rest is for a busy machine
+    assert digest(net) == digests[-1]
+    assert len(net.fit(x[:100], x[:100, 0], epochs=2).loss) == 2
+
+
+def test_a_second_fit_is_refused(mlp):
+    net = network(mlp)
+    running, go_on, results = threading.Event(), threading.Event(), []
+
+    def hold(state):
+        running.set()
+        assert go_on.wait(10)
+
+    def first():
+        results.append(net.fit(X, Y, epochs=2, callbacks=[hold]))
+
+    worker = threading.Thread(target=first)
+    worker.start()
+    assert running.wait(10)
+    try:
+        before = digest(net)
+        for call in (
+            lambda: net.fit(X, Y),
+            lambda: net.partial_fit(X, Y),
+            lambda: setattr(net, "weights", list(net.weights)),
+            lambda: net.biases.__setitem__(0, net.biases[0]),
+        ):
+            with pytest.raises(RuntimeError, match="a fit is running on this model"):
+                call()
+        assert digest(net) == before
+        net.predict(X)
+        copy.deepcopy(net).fit(X, Y, epochs=1)
+    finally:
+        go_on.set()
+        worker.join()
+    assert len(results[0].loss) == 2
+    net.fit(X, Y, epochs=1)

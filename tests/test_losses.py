@@ -1,0 +1,220 @@
+"""Losses: gradients by central differences, hand-worked numbers, extremes, validation, names."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import warnings
+
+import cases
+import numpy as np
+import pytest
+from tolerances import assert_close, central_difference_step
+
+from fastmlp import losses
+
+CASES = pytest.mark.parametrize("case", cases.LOSSES, ids=str)
+
+
+@CASES
+@pytest.mark.parametrize("m", [2, 3, 7])
+def test_gradient_is_that_of_the_value(case, m):
+    rng = np.random.default_rng(m)
+    n, h = 5, central_difference_step()
+    z = rng.normal(scale=2.0, size=(n, case.loss.heads * m))
+    t = cases.targets(case.loss, n, m, rng, labels=case.labels)
+    values, dz = case.loss.value_and_gradient(z, t)
+    assert values.shape == (n,)
+    assert dz.shape == z.shape
+    for column in range(z.shape[1]):
+        step = np.zeros_like(z)
+        step[:, column] = h
+        up, _ = case.loss.value_and_gradient(z + step, t)
+        down, _ = case.loss.value_and_gradient(z - step, t)
+        assert_close(dz[:, column], (up - down) / (2 * h), "central_difference", "float64", scale=4)
+
+
+@CASES
+def test_value_is_a_sum_over_outputs_and_rows_are_independent(case):
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(6, case.loss.heads * 4))
+    t = cases.targets(case.loss, 6, 4, rng, labels=case.labels)
+    values, dz = case.loss.value_and_gradient(z, t)
+    row_values, row_dz = case.loss.value_and_gradient(z[2:3], t[2:3])
+    assert_close(values[2:3], row_values, "elementwise", "float64")
+    assert_close(dz[2:3], row_dz, "elementwise", "float64")
+    if case.loss.target_kind != "class":
+        parts = [
+            case.loss.value_and_gradient(z[:, k :: z.shape[1] // case.loss.heads], t[:, k : k + 1])
+            for k in range(4)
+        ]
+        assert_close(values, sum(part[0] for part in parts), "loss", "float64")
+
+
+@pytest.mark.parametrize(
+    ("loss", "z", "t", "value", "dz"),
+    [
+        (losses.SquaredError(), [[3.0, 1.0]], [[1.0, 4.0]], 6.5, [2.0, -3.0]),
+        (losses.AbsoluteError(), [[3.0, 1.0, 2.0]], [[1.0, 4.0, 2.0]], 5.0, [1.0, -1.0, 0.0]),
+        (losses.Huber(2.0), [[1.0, 5.0, -5.0]], [[0.0, 0.0, 0.0]], 16.5, [1.0, 2.0, -2.0]),
+        (losses.Huber(2.0), [[2.0, -2.0]], [[0.0, 0.0]], 4.0, [2.0, -2.0]),
+        (losses.Quantile(0.8), [[1.0, 3.0, 2.0]], [[3.0, 1.0, 2.0]], 2.0, [-0.8, 0.2, 0.0]),
+        (losses.PoissonNLL(), [[math.log(2)]], [[3.0]], 2 - 3 * math.log(2), [-1.0]),
+        (
+            losses.GaussianNLL(),
+            [[1.0, math.log(4)]],
+            [[3.0]],
+            0.5 * (math.log(4) + 1 + math.log(2 * math.pi)),
+            [-0.5, 0.0],
+        ),
+        (
+            losses.GaussianNLL(predict_variance=False),
+            [[1.0, 0.0]],
+            [[3.0, 0.0]],
+            2 + math.log(2 * math.pi),
+            [-2.0, 0.0],
+        ),
+        (losses.CrossEntropy(), [[math.log(3), 0.0]], [0], math.log(4 / 3), [-0.25, 0.25]),
+        (losses.CrossEntropy(), [[0.0, math.log(3)]], [[0.5, 0.5]], None, [-0.25, 0.25]),
+        # Targets become (0.1, 0.9).
+        (losses.CrossEntropy(0.2), [[0.0, 0.0]], [1], math.log(2), [0.4, -0.4]),
+        (
+            losses.BinaryCrossEntropy(),
+            [[math.log(3), 0.0]],
+            [[1.0, 0.5]],
+            math.log(4 / 3) + math.log(2),
+            [-0.25, 0.0],
+        ),
+    ],
+)
+def test_hand_worked(loss, z, t, value, dz):
+    got_value, got_dz = loss.value_and_gradient(np.array(z), np.array(t))
+    if value is not None:
+        assert_close(got_value, [value], "elementwise", "float64")
+    assert_close(got_dz, [dz], "elementwise", "float64")
+
+
+def test_links():
+    z = np.array([[0.0, math.log(3)]])
+    assert_close(losses.CrossEntropy().link(z), [[0.25, 0.75]], "elementwise", "float64")
+    assert_close(losses.BinaryCrossEntropy().link(z), [[0.5, 0.75]], "elementwise", "float64")
+    assert_close(losses.PoissonNLL().link(z), [[1.0, 3.0]], "elementwise", "float64")
+    assert_close(losses.GaussianNLL().link(z), [[0.0, 3.0]], "elementwise", "float64")
+    assert np.array_equal(losses.Huber().link(z), z)
+
+
+def test_unit_variance_gaussian_is_squared_error_plus_a_constant():
+    rng = np.random.default_rng(1)
+    z, t = rng.normal(size=(2, 9, 3))
+    square, dz = losses.SquaredError().value_and_gradient(z, t)
+    gauss, dz_gauss = losses.GaussianNLL(predict_variance=False).value_and_gradient(z, t)
+    assert_close(gauss - square, np.full(9, 1.5 * math.log(2 * math.pi)), "loss", "float64")
+    assert np.array_equal(dz, dz_gauss)
+
+
+def test_labels_are_one_hot_soft_targets():
+    rng = np.random.default_rng(2)
+    z, labels = rng.normal(size=(8, 5)), rng.integers(0, 5, 8).astype(np.int32)
+    for loss in (losses.CrossEntropy(), losses.CrossEntropy(0.3)):
+        hard = loss.value_and_gradient(z, labels)
+        soft = loss.value_and_gradient(z, np.eye(5)[labels])
+        assert np.array_equal(hard[0], soft[0])
+        assert np.array_equal(hard[1], soft[1])
+
+
+@CASES
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+def test_dtype_kept_inputs_untouched_and_float32_accurate(case, dtype):
+    rng = np.random.default_rng(3)
+    z = rng.normal(scale=3, size=(7, case.loss.heads * 3)).astype(dtype)
+    t = cases.targets(case.loss, 7, 3, rng, dtype, case.labels)
+    z_before, t_before = z.copy(), t.copy()
+    values, dz = case.loss.value_and_gradient(z, t)
+    prediction = case.loss.link(z)
+    assert values.dtype == dz.dtype == prediction.dtype == np.dtype(dtype)
+    assert prediction.shape == z.shape
+    assert not np.shares_memory(prediction, z)
+    assert np.array_equal(z, z_before)
+    assert np.array_equal(t, t_before)
+    wide = t if case.labels else t.astype(np.float64)
+    exact_values, exact_dz = case.loss.value_and_gradient(z.astype(np.float64), wide)
+    scale = 1 + np.max(np.abs(exact_values))
+    assert_close(values, exact_values, "loss", dtype, scale)
+    assert_close(dz, exact_dz, "loss", dtype, scale)
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize(
+    "case",
+    [c for c in cases.LOSSES if c.loss.target_kind in ("class", "unit_interval")],
+    ids=str,
+)
+def test_saturated_outputs_give_the_right_finite_loss(case, dtype):
+    z = np.array([[1e4, -1e4], [-1e4, 1e4], [1e30, 0]], dtype)
+    t = np.zeros(3, np.int32) if case.labels else np.array([[1, 0]] * 3, dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        values, dz = case.loss.value_and_gradient(z, t)
+        prediction = case.loss.link(z)
+    assert np.isfinite(values).all()
+    assert np.all(np.abs(dz) <= 1)
+    assert np.all((prediction >= 0) & (prediction <= 1))
+    if not case.loss.parameter:
+        n_wrong = {"class": 1, "unit_interval": 2}[case.loss.target_kind]
+        mistake = 2e4 if n_wrong == 1 else 1e4 * n_wrong
+        assert_close(values[:2], [0, mistake], "elementwise", dtype)
+
+
+@pytest.mark.parametrize("loss", [losses.PoissonNLL(), losses.GaussianNLL()])
+def test_overflow_is_infinity_without_warning(loss):
+    z = np.array([[1e3, -1e3], [1e3, 1e3]])
+    t = np.zeros((2, 2 // loss.heads))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loss.link(z)
+        values, _ = loss.value_and_gradient(z, t)
+    assert values[0] == np.inf
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "words"),
+    [
+        (lambda: losses.Huber(0), ValueError, "delta"),
+        (lambda: losses.Huber(-1.0), ValueError, "delta"),
+        (lambda: losses.Huber(math.nan), ValueError, "delta"),
+        (lambda: losses.Huber(math.inf), ValueError, "delta"),
+        (lambda: losses.Huber("1"), TypeError, "delta"),
+        (lambda: losses.Huber(True), TypeError, "delta"),
+        (lambda: losses.Quantile(0), ValueError, "quantile"),
+        (lambda: losses.Quantile(1), ValueError, "quantile"),
+        (lambda: losses.CrossEntropy(1.0), ValueError, "label_smoothing"),
+        (lambda: losses.CrossEntropy(-0.1), ValueError, "label_smoothing"),
+        (lambda: losses.GaussianNLL("yes"), TypeError, "predict_variance"),
+        (lambda: losses.resolve("mse"), ValueError, "squared_error, absolute_error"),
+        (lambda: losses.resolve(losses.Huber), TypeError, "instance"),
+        (lambda: losses.resolve(None), TypeError, "instance"),
+    ],
+)
+def test_bad_parameters_are_refused(build, error, words):
+    with pytest.raises(error, match=words):
+        build()
+
+
+@CASES
+def test_rows_and_values(case):
+    loss = case.loss
+    assert loss.native_row(case.labels) in losses.NATIVE_LOSSES
+    assert isinstance(losses.resolve(loss.name), losses.LOSSES[loss.name])
+    assert losses.resolve(loss) is loss
+    assert loss.target_kind in ("real", "count", "unit_interval", "class")
+    assert pickle.loads(pickle.dumps(loss)) == loss
+    assert hash(loss) == hash(type(loss)(**vars(loss)))
+
+
+def test_every_native_row_has_a_case():
+    assert {c.loss.native_row(c.labels) for c in cases.LOSSES} == set(losses.NATIVE_LOSSES)
+
+
+def test_numpy_scalars_are_numbers():
+    assert losses.Huber(np.float32(0.5)).parameter == 0.5
+    assert losses.Huber(np.int64(2)).parameter == 2.0
