@@ -59,6 +59,7 @@ cdef extern from "panels.h" nogil:
                     int64_t, int)
     void panel_relu_slope(const real*, int64_t, int64_t, const real*, const real*, const real*, real*,
                           int64_t, int)
+    int64_t nn_rows(int64_t)
     void block_tn(const real*, int64_t, int64_t, int64_t, const real*, int64_t, real*, int)
     void column_sums(const real*, int64_t, real*)
     void clear_padding(real*, int64_t, int64_t)

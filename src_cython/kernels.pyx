@@ -76,13 +76,17 @@ cdef double sum_squares(const fm_epoch* e, const real* bias_arena) noexcept nogi
 
 # ---------------------------------------------------------------- one batch, one epoch
 
+cdef inline int64_t row_share(int64_t rows, int64_t part, int64_t parts) noexcept nogil:
+    """First row of a part when the rows of a batch are divided in whole groups of ROW_MULTIPLE."""
+    return round_up(rows, ROW_MULTIPLE) // ROW_MULTIPLE * part // parts * ROW_MULTIPLE
+
+
 cdef void rows_phase(fm_epoch* e, int64_t start, int64_t rows, double total, int32_t thread) noexcept nogil:
     """Take this thread's rows of the batch forward, through the loss, and back to every dz."""
     cdef const fm_network* net = e.net
     cdef const fm_space* space = e.space
-    cdef int64_t groups = round_up(rows, ROW_MULTIPLE) // ROW_MULTIPLE
-    cdef int64_t first = groups * thread // e.n_threads * ROW_MULTIPLE
-    cdef int64_t end = groups * (thread + 1) // e.n_threads * ROW_MULTIPLE
+    cdef int64_t first = row_share(rows, thread, e.n_threads)
+    cdef int64_t end = row_share(rows, thread + 1, e.n_threads)
     cdef int64_t last = min(end, rows)
     cdef real scale = <real>(1 / total) if total > 0 else 0
     cdef int64_t r
@@ -136,7 +140,9 @@ cdef void panels_phase(fm_epoch* e, int64_t rows, double l2, fm_scalars* scalars
     cdef const real* dz
     cdef double norm
     cdef int64_t i, at
-    for i in range(e.unit_first[thread], e.unit_first[thread + 1]):
+    cdef int64_t first = e.unit_first[thread]
+    cdef int64_t count = e.unit_first[thread + 1] - first
+    for i in range(first, first + count):
         unit = &e.units[i]
         layer = &net.layers[unit.layer]
         dz = <real*>e.space.dz[unit.layer] + unit.panel * panel
@@ -161,7 +167,7 @@ cdef void panels_phase(fm_epoch* e, int64_t rows, double l2, fm_scalars* scalars
     scalars.l2 = 0
     if norm > e.clip_norm:
         scalars.scale = <real>(e.clip_norm / norm)
-    for i in range(e.unit_first[thread], e.unit_first[thread + 1]):
+    for i in range(first, first + count):
         unit = &e.units[i]
         layer = &net.layers[unit.layer]
         update_unit(e, unit, gradients + layer.weight + (unit.panel * layer.rows + unit.k_from) * NR, scalars)

@@ -19,9 +19,9 @@ cdef inline int vectors(int64_t columns_left) noexcept nogil:
     return NV if columns_left >= NR else <int>((columns_left + LANES - 1) // LANES)
 
 
-cdef inline void forward(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
-                         int64_t rows, const fm_epoch* training) noexcept nogil:
-    """Set y[l] = activation(y[l-1] @ W + b) for rows [first, first + rows); rows is padded."""
+cdef inline void forward_block(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
+                               int64_t rows, const fm_epoch* training) noexcept nogil:
+    """Set y[l] for rows that fit in the cache together."""
     cdef const fm_layer* layer = &net.layers[l]
     cdef const fm_activation* activation = &ACTIVATIONS[layer.activation]
     cdef int64_t panel = space.capacity * NR
@@ -57,9 +57,9 @@ cdef inline void forward(const fm_network* net, const fm_space* space, int32_t l
             clear_padding(y, rows, left)
 
 
-cdef inline void backward_input(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
-                         int64_t rows) noexcept nogil:
-    """Set dz[l-1] = (dz[l] @ W^T) * activation'(z[l-1]) for the rows."""
+cdef inline void backward_input_block(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
+                                      int64_t rows) noexcept nogil:
+    """Set dz[l-1] for rows that fit in the cache together."""
     cdef const fm_layer* layer = &net.layers[l]
     cdef const fm_layer* lower = &net.layers[l - 1]
     cdef const fm_activation* activation = &ACTIVATIONS[lower.activation]
@@ -85,6 +85,26 @@ cdef inline void backward_input(const fm_network* net, const fm_space* space, in
             panel_plain(dz, panel, layer.n_out, w_t, NULL, y, out, rows, nv)
             if activation.fused != FUSED_IDENTITY:
                 activation.backward(y, out, rows, nv)
+
+
+cdef inline void forward(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
+                         int64_t rows, const fm_epoch* training) noexcept nogil:
+    """Set y[l] = activation(y[l-1] @ W + b) for rows [first, first + rows); rows is padded."""
+    cdef int64_t block = nn_rows(net.layers[l].n_in)
+    cdef int64_t done = 0
+    while done < rows:
+        forward_block(net, space, l, first + done, min(block, rows - done), training)
+        done += block
+
+
+cdef inline void backward_input(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
+                                int64_t rows) noexcept nogil:
+    """Set dz[l-1] = (dz[l] @ W^T) * activation'(z[l-1]) for the rows."""
+    cdef int64_t block = nn_rows(net.layers[l].n_out)
+    cdef int64_t done = 0
+    while done < rows:
+        backward_input_block(net, space, l, first + done, min(block, rows - done))
+        done += block
 
 
 cdef inline void unit_gradient(const fm_network* net, const fm_space* space, const fm_unit* unit, int64_t batch,

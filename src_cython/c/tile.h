@@ -82,21 +82,27 @@ FM_INLINE void panel_nn_rows(const int m, const int nv, const int store, const r
             panel_nn_rows(MR, 3, store, a, NR, a_panel, k_len, w, bias, gate, out, rows); \
     }
 
+/* Batch rows taken through all panels at a time, so that they stay in the second-level cache. */
+FM_INLINE int64_t nn_rows(const int64_t k_len) {
+    const int64_t rows = 196608 / (k_len * FM_REAL_BYTES) / ROW_MULTIPLE * ROW_MULTIPLE;
+    return rows > 4 * ROW_MULTIPLE ? rows : 4 * ROW_MULTIPLE;
+}
+
 PANEL_NN(panel_plain, STORE_PLAIN)
 PANEL_NN(panel_relu, STORE_RELU)
 PANEL_NN(panel_relu_slope, STORE_RELU_SLOPE)
 
-/* g (m x NR) = a^T d over `batch` rows: a is m adjacent columns of an activation panel, d a gradient
- * panel; columns of g beyond nv vectors become 0. */
-FM_INLINE void tile_tn(const int m, const int nv, const real *a, const real *d, const int64_t batch,
-                       real *g) {
+/* g (m x NR) = a^T d over `rows` rows, added to what g holds if `more`: a is m adjacent columns of an
+ * activation panel, d a gradient panel; columns of g beyond nv vectors become 0. */
+FM_INLINE void tile_tn(const int m, const int nv, const real *a, const real *d, const int64_t rows,
+                       const int more, real *g) {
     v acc[8][4];
     UNROLL
     for (int i = 0; i < m; i++) {
         UNROLL
-        for (int j = 0; j < nv; j++) acc[i][j] = (v){0};
+        for (int j = 0; j < nv; j++) acc[i][j] = more ? v_load(g + i * NR + j * LANES) : (v){0};
     }
-    for (int64_t r = 0; r < batch; r++, a += NR, d += NR) {
+    for (int64_t r = 0; r < rows; r++, a += NR, d += NR) {
         v b[4];
         UNROLL
         for (int j = 0; j < nv; j++) b[j] = v_load(d + j * LANES);
@@ -115,11 +121,19 @@ FM_INLINE void tile_tn(const int m, const int nv, const real *a, const real *d, 
     }
 }
 
+/* Batch rows taken at a time, so that an activation and a gradient panel stay in 24 KiB of first-level cache.
+ * The chain of a sum goes on through memory: the same bits. */
+enum { TN_ROWS = 12288 / (NR * FM_REAL_BYTES) };
+
 FM_INLINE void block_tn_rows(const int m, const int nv, const real *a, const int64_t a_panel,
                              const int64_t k_from, const int64_t k_to, const real *d,
                              const int64_t batch, real *g) {
-    for (int64_t k = k_from; k < k_to; k += m)
-        tile_tn(m, nv, a + (k / NR) * a_panel + k % NR, d, batch, g + (k - k_from) * NR);
+    for (int64_t r = 0; r < batch; r += TN_ROWS) {
+        const int64_t rows = batch - r < TN_ROWS ? batch - r : TN_ROWS;
+        for (int64_t k = k_from; k < k_to; k += m)
+            tile_tn(m, nv, a + (k / NR) * a_panel + r * NR + k % NR, d + r * NR, rows, r > 0,
+                    g + (k - k_from) * NR);
+    }
 }
 
 /* Rows [k_from, k_to) of one weight-gradient panel. k_from is a multiple of NR, k_to of MR. */
