@@ -112,15 +112,16 @@ cdef class Engine:
         for l, (n_in, n_out) in enumerate(shapes):
             layer = &self.layers[l]
             layer.n_in, layer.n_out = n_in, n_out
-            layer.rows = round_up(n_in, square if l else k.mr)
+            transposed = l > 0 or n_out == 1
+            layer.rows = round_up(n_in, square if transposed else k.mr)
             layer.panels = round_up(n_out, k.nr) // k.nr
             layer.weight = at
             at += layer.panels * layer.rows * k.nr
             layer.bias = at
             at += layer.panels * k.nr
             layer.t_rows = round_up(n_out, k.lanes)
-            if l:
-                layer.transposed = t_at
+            layer.transposed = t_at if transposed else -1
+            if transposed:
                 t_at += round_up(n_in, k.nr) * layer.t_rows
             self.weight_count += n_in * n_out
             if l < len(shapes) - 1:

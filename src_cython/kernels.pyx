@@ -53,7 +53,8 @@ cdef void square_all(const fm_epoch* e, const real* arena, int32_t thread) noexc
         for p in range(layer.panels):
             if turn % e.n_threads == thread:
                 square_columns(arena + layer.weight + p * layer.rows * NR, layer.rows,
-                               min(NR, layer.n_out - p * NR), e.column_squares + column + p * NR)
+                               min(NR, layer.n_out - p * NR), vectors(layer.n_out, p * NR),
+                               e.column_squares + column + p * NR)
             turn += 1
         column += layer.n_out
 
@@ -103,15 +104,25 @@ cdef void rows_phase(fm_epoch* e, int64_t start, int64_t rows, double total, int
         backward_input(net, space, l, first, end - first)
 
 
+cdef inline int64_t unit_offset(const fm_layer* layer, const fm_unit* unit) noexcept nogil:
+    """Where the weights of a unit start in the parameter arena."""
+    return (layer.weight + unit.panel * layer.rows * NR
+            + unit.k_from * panel_stride(layer, unit.panel))
+
+
+cdef inline int64_t unit_size(const fm_layer* layer, const fm_unit* unit) noexcept nogil:
+    return (unit.k_to - unit.k_from) * panel_stride(layer, unit.panel)
+
+
 cdef void update_unit(fm_epoch* e, const fm_unit* unit, const real* g, const fm_scalars* scalars) noexcept nogil:
     """Step the weights of a unit and renew their transposed copy."""
     cdef const fm_layer* layer = &e.net.layers[unit.layer]
-    cdef int64_t at = layer.weight + (unit.panel * layer.rows + unit.k_from) * NR
+    cdef int64_t at = unit_offset(layer, unit)
     OPTIMIZERS[e.optimizer].step(<real*>e.net.parameters + at, g, <real*>e.slots[0] + at,
-                                 <real*>e.slots[1] + at, (unit.k_to - unit.k_from) * NR, scalars)
-    if unit.layer > 0:
+                                 <real*>e.slots[1] + at, unit_size(layer, unit), scalars)
+    if layer.transposed >= 0:
         transpose_rows(layer, <real*>e.net.parameters, <real*>e.net.transposed, unit.panel,
-                       unit.k_from, unit.k_to, vectors(layer.n_out - unit.panel * NR))
+                       unit.k_from, unit.k_to)
 
 
 cdef void update_bias(fm_epoch* e, const fm_unit* unit, const real* g, const fm_scalars* scalars) noexcept nogil:
@@ -153,9 +164,10 @@ cdef void panels_phase(fm_epoch* e, int64_t rows, double l2, fm_scalars* scalars
                 column_sums(dz, rows, scratch)
                 update_bias(e, unit, scratch, scalars)
         else:
-            at = layer.weight + (unit.panel * layer.rows + unit.k_from) * NR
+            at = unit_offset(layer, unit)
             unit_gradient(net, e.space, unit, rows, gradients + at)
-            add_penalty(<real*>net.parameters + at, gradients + at, (unit.k_to - unit.k_from) * NR, <real>l2)
+            add_penalty(<real*>net.parameters + at, gradients + at,
+                        unit_size(layer, unit), <real>l2)
             if unit.k_from == 0:
                 column_sums(dz, rows, gradients + layer.bias + unit.panel * NR)
     if gradients == NULL or e.optimizer < 0:
@@ -170,7 +182,7 @@ cdef void panels_phase(fm_epoch* e, int64_t rows, double l2, fm_scalars* scalars
     for i in range(first, first + count):
         unit = &e.units[i]
         layer = &net.layers[unit.layer]
-        update_unit(e, unit, gradients + layer.weight + (unit.panel * layer.rows + unit.k_from) * NR, scalars)
+        update_unit(e, unit, gradients + unit_offset(layer, unit), scalars)
         if unit.k_from == 0:
             update_bias(e, unit, gradients + layer.bias + unit.panel * NR, scalars)
 
@@ -299,11 +311,13 @@ cdef void transpose(const fm_network* net) noexcept nogil:
     cdef const fm_layer* layer
     cdef int32_t l
     cdef int64_t p
-    for l in range(1, net.n_layers):
+    for l in range(net.n_layers):
         layer = &net.layers[l]
+        if layer.transposed < 0:
+            continue
         for p in range(layer.panels):
             transpose_rows(layer, <real*>net.parameters, <real*>net.transposed, p, 0,
-                           round_up(layer.n_in, MR), vectors(layer.n_out - p * NR))
+                           round_up(layer.n_in, MR))
 
 
 cdef int32_t finite(const void* arena, int64_t n) noexcept nogil:

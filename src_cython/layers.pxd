@@ -14,9 +14,13 @@ cdef inline int64_t round_up(int64_t n, int64_t multiple) noexcept nogil:
     return (n + multiple - 1) // multiple * multiple
 
 
-cdef inline int vectors(int64_t columns_left) noexcept nogil:
-    """Vectors of a panel that hold columns."""
-    return NV if columns_left >= NR else <int>((columns_left + LANES - 1) // LANES)
+cdef inline int64_t ceil_div(int64_t n, int64_t divisor) noexcept nogil:
+    return (n + divisor - 1) // divisor
+
+
+cdef inline int64_t panel_stride(const fm_layer* layer, int64_t p) noexcept nogil:
+    """Distance of the rows of a weight panel."""
+    return vectors(layer.n_out, p * NR) * LANES
 
 
 cdef inline void forward_block(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
@@ -38,20 +42,24 @@ cdef inline void forward_block(const fm_network* net, const fm_space* space, int
         key = dropout_key(training.seed, training.step, l)
     for p in range(layer.panels):
         left = layer.n_out - p * NR
-        nv = vectors(left)
+        nv = vectors(layer.n_out, p * NR)
         y = <real*>space.y[l] + p * panel + first * NR
         w = parameters + layer.weight + p * layer.rows * NR
         b = parameters + layer.bias + p * NR
-        if aux == NULL and activation.fused == FUSED_RELU:
+        if layer.n_out == 1:
+            dot_rows(a, panel, ceil_div(layer.n_in, NR), <real*>net.transposed + layer.transposed,
+                     layer.t_rows * NR, vectors(layer.n_in, (layer.n_in - 1) // NR * NR), b[0], y, rows)
+        elif aux == NULL and activation.fused == FUSED_RELU:
             panel_relu(a, panel, layer.n_in, w, b, y, y, rows, nv)
             continue
-        panel_plain(a, panel, layer.n_in, w, b, y, y, rows, nv)
+        else:
+            panel_plain(a, panel, layer.n_in, w, b, y, y, rows, nv)
         if aux != NULL:
             activation.forward_aux(y, aux + p * panel + first * NR, rows, nv)
             if layer.drop_keep > 0:
                 dropout_panel(y, aux + p * panel + first * NR, rows, <int>min(left, NR), key, first,
                               p * NR, layer.drop_threshold, <real>layer.drop_keep)
-        elif activation.fused == 0:
+        elif activation.fused != FUSED_IDENTITY:
             activation.forward(y, rows, nv)
         if left < nv * LANES:
             clear_padding(y, rows, left)
@@ -71,7 +79,7 @@ cdef inline void backward_input_block(const fm_network* net, const fm_space* spa
     cdef int64_t p, at
     cdef int nv
     for p in range(lower.panels):
-        nv = vectors(lower.n_out - p * NR)
+        nv = vectors(lower.n_out, p * NR)
         at = p * panel + first * NR
         out = <real*>space.dz[l - 1] + at
         y = <real*>space.y[l - 1] + at
@@ -110,10 +118,15 @@ cdef inline void backward_input(const fm_network* net, const fm_space* space, in
 cdef inline void unit_gradient(const fm_network* net, const fm_space* space, const fm_unit* unit, int64_t batch,
                         void* g) noexcept nogil:
     """Set g = rows [k_from, k_to) of y[l-1]^T @ dz[l], one panel wide."""
+    cdef const fm_layer* layer = &net.layers[unit.layer]
     cdef const real* y = <real*>(space.x if unit.layer == 0 else space.y[unit.layer - 1])
     cdef int64_t panel = space.capacity * NR
-    block_tn(y, panel, unit.k_from, unit.k_to, <real*>space.dz[unit.layer] + unit.panel * panel, batch, <real*>g,
-             vectors(net.layers[unit.layer].n_out - unit.panel * NR))
+    cdef const real* dz = <real*>space.dz[unit.layer] + unit.panel * panel
+    if layer.n_out == 1:
+        column_tn(y, panel, unit.k_from, unit.k_to, dz, batch, <real*>g)
+    else:
+        block_tn(y, panel, unit.k_from, unit.k_to, dz, batch, <real*>g,
+                 vectors(layer.n_out, unit.panel * NR))
 
 
 cdef inline void output_loss(const fm_network* net, const fm_space* space, int64_t first, int64_t last,

@@ -69,6 +69,11 @@ cdef class Affine:
                       view(self.gradient, layer.panels * layer.rows * self.nr, self.dtype)):
             array[...] = fill
 
+    cdef int64_t _stride(self, int64_t p):
+        """Distance of the rows of a weight panel: the last one is as narrow as its vectors."""
+        cdef int64_t lanes = self.engine.kernels.lanes
+        return ceil_div(min(self.nr, self.n_out - p * self.nr), lanes) * lanes
+
     cdef object _panels(self, void* data, int64_t columns):
         panels = ceil_div(columns, self.nr)
         capacity = self.space.c.capacity
@@ -116,7 +121,7 @@ cdef class Affine:
                 unit.k_from = k_from
                 unit.k_to = min(k_from + k.unit_rows, rows)
                 k.unit_gradient(&self.engine.net, &self.space.c, &unit, self.batch,
-                                <char*>self.gradient + (p * layer.rows + k_from) * k.nr * k.element_size)
+                                <char*>self.gradient + (p * layer.rows * k.nr + k_from * self._stride(p)) * k.element_size)
                 k_from += k.unit_rows
             k.bias_gradient(<char*>self.space.c.dz[1] + p * self.space.c.capacity * k.nr * k.element_size,
                             self.batch, <char*>self.bias_gradient + p * k.nr * k.element_size)
@@ -140,7 +145,12 @@ cdef class Affine:
     def dw(self):
         layer = self.engine.layers[1]
         flat = view(self.gradient, layer.panels * layer.rows * self.nr, self.dtype)
-        return from_panels(flat.reshape(layer.panels, layer.rows, self.nr), self.n_in, self.n_out)
+        pieces = []
+        for p in range(layer.panels):
+            stride = self._stride(p)
+            start = p * layer.rows * self.nr
+            pieces.append(flat[start:start + layer.rows * stride].reshape(layer.rows, stride))
+        return np.concatenate(pieces, axis=1)[:self.n_in, :self.n_out]
 
     @property
     def db(self):

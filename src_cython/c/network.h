@@ -17,9 +17,9 @@ typedef struct {
     int64_t n_in, n_out;
     int64_t rows;       /* rows of a weight panel: n_in rounded up */
     int64_t panels;     /* ceil(n_out / NR) */
-    int64_t weight;     /* offset of W in the parameter arena: [panels][rows][NR] */
+    int64_t weight;     /* offset of W in the parameter arena: [panels][rows][NR, or fewer in the last] */
     int64_t bias;       /* offset of b: [panels][NR] */
-    int64_t transposed; /* offset of W^T in its own arena: [ceil(n_in / NR)][t_rows][NR]; layer 0 has none */
+    int64_t transposed; /* offset of W^T in its own arena: [ceil(n_in / NR)][t_rows][NR]; -1: none is kept */
     int64_t t_rows;
     int32_t activation; /* row of ACTIVATIONS */
     uint32_t drop_threshold;

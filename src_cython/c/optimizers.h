@@ -1,4 +1,5 @@
-/* Optimizers: one row each, elementwise and blind to shapes. Formulas are PyTorch's.
+/* Optimizers: one row each, elementwise and blind to shapes. Formulas are PyTorch's; the rows
+ * _with_rate and _hat are the other forms of SGD and Adam (see fastmlp/optimizers.py).
  *
  * `prepare` turns hyper-parameters, learning rate and the running powers of the betas into scalars
  * once a step, in double; `step` updates n elements (a multiple of LANES). The bias corrections of
@@ -65,6 +66,20 @@ FM_INLINE v nesterov_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
     return v_fma(v_set1(-s.rate), v_fma(v_set1(s.first), velocity, g), w);
 }
 
+FM_INLINE v momentum_with_rate_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
+    (void)s1;
+    const v velocity = v_fma(v_set1(-s.rate), g, v_load(s0) * s.first);
+    v_store(s0, velocity);
+    return w + velocity;
+}
+
+FM_INLINE v nesterov_with_rate_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
+    (void)s1;
+    const v velocity = v_fma(v_set1(-s.rate), g, v_load(s0) * s.first);
+    v_store(s0, velocity);
+    return w + v_fma(v_set1(-s.rate), g, velocity * s.first);
+}
+
 static void rmsprop_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
     (void)powers;
     set_rate(rate, s);
@@ -109,9 +124,22 @@ FM_INLINE v adamw_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
     return adam_update(w * s.shrink, g, s0, s1, s);
 }
 
+/* The same updates with an epsilon that the bias correction leaves alone. */
+static void adam_hat_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
+    adam_prepare(hyper, rate, powers, s);
+    s->epsilon = (real)hyper[2];
+}
+
+static void adamw_hat_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
+    adamw_prepare(hyper, rate, powers, s);
+    s->epsilon = (real)hyper[2];
+}
+
 OPTIMIZER(sgd)
 OPTIMIZER(momentum)
 OPTIMIZER(nesterov)
+OPTIMIZER(momentum_with_rate)
+OPTIMIZER(nesterov_with_rate)
 OPTIMIZER(rmsprop)
 OPTIMIZER(adam)
 OPTIMIZER(adamw)
@@ -123,6 +151,10 @@ static const fm_optimizer OPTIMIZERS[] = {
     {"rmsprop", 1, rmsprop_prepare, rmsprop_step},
     {"adam", 2, adam_prepare, adam_step},
     {"adamw", 2, adamw_prepare, adamw_step},
+    {"momentum_with_rate", 1, sgd_prepare, momentum_with_rate_step},
+    {"nesterov_with_rate", 1, sgd_prepare, nesterov_with_rate_step},
+    {"adam_hat", 2, adam_hat_prepare, adam_step},
+    {"adamw_hat", 2, adamw_hat_prepare, adamw_step},
 };
 
 #endif

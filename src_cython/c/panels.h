@@ -6,13 +6,20 @@
 #include "network.h"
 #include "tile.h"
 
+/* Vectors that hold columns in the panel that starts at column `first`. */
+FM_INLINE int vectors(const int64_t columns, const int64_t first) {
+    const int64_t left = columns - first;
+    return left >= NR ? NV : (int)((left + LANES - 1) / LANES);
+}
+
 static void pack_layer(const fm_layer *layer, const real *w, const real *b, real *parameters) {
     for (int64_t p = 0; p < layer->panels; p++) {
         const int64_t first = p * NR;
         const int64_t width = layer->n_out - first < NR ? layer->n_out - first : NR;
+        const int64_t stride = vectors(layer->n_out, first) * LANES;
         real *panel = parameters + layer->weight + p * layer->rows * NR;
         for (int64_t k = 0; k < layer->n_in; k++)
-            memcpy(panel + k * NR, w + k * layer->n_out + first, sizeof(real) * (size_t)width);
+            memcpy(panel + k * stride, w + k * layer->n_out + first, sizeof(real) * (size_t)width);
         memcpy(parameters + layer->bias + first, b + first, sizeof(real) * (size_t)width);
     }
 }
@@ -21,21 +28,26 @@ static void unpack_layer(const fm_layer *layer, const real *parameters, real *w,
     for (int64_t p = 0; p < layer->panels; p++) {
         const int64_t first = p * NR;
         const int64_t width = layer->n_out - first < NR ? layer->n_out - first : NR;
+        const int64_t stride = vectors(layer->n_out, first) * LANES;
         const real *panel = parameters + layer->weight + p * layer->rows * NR;
         for (int64_t k = 0; k < layer->n_in; k++)
-            memcpy(w + k * layer->n_out + first, panel + k * NR, sizeof(real) * (size_t)width);
+            memcpy(w + k * layer->n_out + first, panel + k * stride, sizeof(real) * (size_t)width);
         memcpy(b + first, parameters + layer->bias + first, sizeof(real) * (size_t)width);
     }
 }
 
 /* Rows [k_from, k_to) of weight panel p into the transposed copy. Both sides have room for whole squares. */
 static void transpose_rows(const fm_layer *layer, const real *parameters, real *transposed, int64_t p,
-                           int64_t k_from, int64_t k_to, int nv) {
+                           int64_t k_from, int64_t k_to) {
     const real *panel = parameters + layer->weight + p * layer->rows * NR;
+    const int64_t stride = vectors(layer->n_out, p * NR) * LANES;
+    if (k_to > layer->n_in) k_to = layer->n_in; /* rows of padding have no place in the copy */
     for (int64_t k = k_from; k < k_to; k += LANES) {
-        real *to = transposed + layer->transposed + k / NR * layer->t_rows * NR + k % NR;
-        for (int j = 0; j < nv * LANES; j += LANES)
-            transpose_square(panel + k * NR + j, NR, to + (p * NR + j) * NR, NR);
+        const int64_t to_panel = k / NR * NR;
+        const int64_t to_stride = vectors(layer->n_in, to_panel) * LANES;
+        real *to = transposed + layer->transposed + to_panel * layer->t_rows + k % NR;
+        for (int64_t j = 0; j < stride; j += LANES)
+            transpose_square(panel + k * stride + j, stride, to + (p * NR + j) * to_stride, to_stride);
     }
 }
 
@@ -66,10 +78,10 @@ static void multiply_block(const real *factor, real *d, int64_t rows, int nv) {
 }
 
 /* One sum of squares a column, each a sequential chain in double: independent of the panel width. */
-static void square_columns(const real *panel, int64_t rows, int64_t width, double *sums) {
+static void square_columns(const real *panel, int64_t rows, int64_t width, int nv, double *sums) {
     double acc[NR] = {0};
-    for (int64_t k = 0; k < rows; k++, panel += NR)
-        for (int j = 0; j < NR; j++) acc[j] += (double)panel[j] * (double)panel[j];
+    for (int64_t k = 0; k < rows; k++, panel += nv * LANES)
+        for (int j = 0; j < nv * LANES; j++) acc[j] += (double)panel[j] * (double)panel[j];
     memcpy(sums, acc, sizeof(double) * (size_t)width);
 }
 

@@ -3,7 +3,8 @@
  * A panel holds NR columns of a matrix, rows contiguous: element (row, column j) of a panel is at
  * row * NR + j. Every output element is one sequential chain of fused multiply-adds over the
  * reduction index, so tile shape, level, thread count and batch split cannot change its bits.
- * Tiles are always full in rows (buffers are padded); in columns the last panel uses 1..NV vectors.
+ * Tiles are always full in rows (buffers are padded). The last panel of a matrix uses nv = 1..NV vectors;
+ * weights (and their gradients and optimizer slots) are then stored that narrow, activations are not.
  * Constant arguments plus always_inline keep accumulators in registers: `acc[8][4]` is a fixed
  * maximum, the literal m and nv cut it down. */
 #ifndef FM_TILE_H
@@ -16,7 +17,7 @@
 /* What happens to a finished accumulator. */
 enum { STORE_PLAIN = 0, STORE_RELU = 1, STORE_RELU_SLOPE = 2 };
 
-/* out (m x NR) = epilogue(bias + a (m x k_len) @ w (k_len x NR)).
+/* out (m x NR) = epilogue(bias + a (m x k_len) @ w (k_len x nv vectors)).
  * a: panels of row stride a_row, the next NR columns are a_panel further; gate: y of the same shape
  * as out, whose sign switches the gradient of a relu. */
 FM_INLINE void tile_nn(const int m, const int nv, const int store, const real *a, const int64_t a_row,
@@ -32,7 +33,7 @@ FM_INLINE void tile_nn(const int m, const int nv, const int store, const real *a
     for (int64_t done = 0; done < k_len; done += NR, a += a_panel) {
         /* pointers, not an index: the inner loop must not run out of registers */
         const real *const end = a + (k_len - done < NR ? k_len - done : NR);
-        for (const real *at = a; at < end; at++, w += NR) {
+        for (const real *at = a; at < end; at++, w += nv * LANES) {
             v b[4];
             UNROLL
             for (int j = 0; j < nv; j++) b[j] = v_load(w + j * LANES);
@@ -92,15 +93,15 @@ PANEL_NN(panel_plain, STORE_PLAIN)
 PANEL_NN(panel_relu, STORE_RELU)
 PANEL_NN(panel_relu_slope, STORE_RELU_SLOPE)
 
-/* g (m x NR) = a^T d over `rows` rows, added to what g holds if `more`: a is m adjacent columns of an
- * activation panel, d a gradient panel; columns of g beyond nv vectors become 0. */
+/* g (m x nv vectors) = a^T d over `rows` rows, added to what g holds if `more`: a is m adjacent columns of an
+ * activation panel, d a gradient panel. */
 FM_INLINE void tile_tn(const int m, const int nv, const real *a, const real *d, const int64_t rows,
                        const int more, real *g) {
     v acc[8][4];
     UNROLL
     for (int i = 0; i < m; i++) {
         UNROLL
-        for (int j = 0; j < nv; j++) acc[i][j] = more ? v_load(g + i * NR + j * LANES) : (v){0};
+        for (int j = 0; j < nv; j++) acc[i][j] = more ? v_load(g + (i * nv + j) * LANES) : (v){0};
     }
     for (int64_t r = 0; r < rows; r++, a += NR, d += NR) {
         v b[4];
@@ -116,8 +117,7 @@ FM_INLINE void tile_tn(const int m, const int nv, const real *a, const real *d, 
     UNROLL
     for (int i = 0; i < m; i++) {
         UNROLL
-        for (int j = 0; j < NV; j++)
-            v_store(g + i * NR + j * LANES, j < nv ? acc[i][j] : (v){0});
+        for (int j = 0; j < nv; j++) v_store(g + (i * nv + j) * LANES, acc[i][j]);
     }
 }
 
@@ -132,7 +132,7 @@ FM_INLINE void block_tn_rows(const int m, const int nv, const real *a, const int
         const int64_t rows = batch - r < TN_ROWS ? batch - r : TN_ROWS;
         for (int64_t k = k_from; k < k_to; k += m)
             tile_tn(m, nv, a + (k / NR) * a_panel + r * NR + k % NR, d + r * NR, rows, r > 0,
-                    g + (k - k_from) * NR);
+                    g + (k - k_from) * nv * LANES);
     }
 }
 
@@ -145,6 +145,52 @@ static __attribute__((noinline)) void block_tn(const real *a, const int64_t a_pa
     else if (nv == 1) block_tn_rows(MR, 1, a, a_panel, k_from, k_to, d, batch, g);
     else if (nv == 2) block_tn_rows(MR, 2, a, a_panel, k_from, k_to, d, batch, g);
     else block_tn_rows(MR, 3, a, a_panel, k_from, k_to, d, batch, g);
+}
+
+/* One output column: out[r * NR] = bias + y[r] . w by the fixed tree, w contiguous in pieces of a panel row
+ * (w_panel apart), each `last` vectors long in the last panel. A tile would leave most lanes idle. */
+FM_INLINE real dot_row(const real *y, const int64_t y_panel, const int64_t panels, const real *w,
+                       const int64_t w_panel, const int last, const real bias) {
+    v acc[TREE_VECTORS];
+    UNROLL
+    for (int u = 0; u < TREE_VECTORS; u++) acc[u] = (v){0};
+    int turn = 0; /* of the virtual lanes: NR need not be a multiple of them */
+    for (int64_t p = 0; p < panels; p++, y += y_panel, w += w_panel) {
+        const int nv = p + 1 < panels ? NV : last;
+        for (int j = 0; j < nv; j++, turn = (turn + 1) % TREE_VECTORS)
+            acc[turn] = v_fma(v_load(y + j * LANES), v_load(w + j * LANES), acc[turn]);
+    }
+    return bias + v_tree_sum(acc);
+}
+
+static void dot_rows(const real *y, const int64_t y_panel, const int64_t panels, const real *w,
+                     const int64_t w_panel, const int last, const real bias, real *out,
+                     const int64_t rows) {
+    for (int64_t r = 0; r < rows; r++)
+        out[r * NR] = dot_row(y + r * NR, y_panel, panels, w, w_panel, last, bias);
+}
+
+/* The weight gradient of one output column, rows [k_from, k_to): vectors run over k, not over columns. */
+static void column_tn(const real *a, const int64_t a_panel, const int64_t k_from, const int64_t k_to,
+                      const real *d, const int64_t batch, real *g) {
+    for (int64_t k = k_from; k < k_to; k += NR) {
+        const real *panel = a + k / NR * a_panel;
+        real piece[NR] __attribute__((aligned(64)));
+        v acc[NV];
+        UNROLL
+        for (int j = 0; j < NV; j++) acc[j] = (v){0};
+        for (int64_t r = 0; r < batch; r++) {
+            const v s = v_set1(d[r * NR]);
+            UNROLL
+            for (int j = 0; j < NV; j++) acc[j] = v_fma(v_load(panel + r * NR + j * LANES), s, acc[j]);
+        }
+        UNROLL
+        for (int j = 0; j < NV; j++) v_store(piece + j * LANES, acc[j]);
+        for (int64_t i = 0; i < NR && k + i < k_to; i++) {
+            v_store(g + (k + i - k_from) * LANES, (v){0});
+            g[(k + i - k_from) * LANES] = piece[i];
+        }
+    }
 }
 
 /* g (NR) = sum of the rows of a gradient panel: the gradient of a bias panel. */
