@@ -66,10 +66,10 @@ def data(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Sequence[str] = 
 
 def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> NDArray[Any]:
     """Return an (n, fan-in) array of the model's dtype; ``empty`` allows n = 0."""
-    array = value if type(value) is np.ndarray else _array(value, name)
+    array = value if type(value) is np.ndarray else numeric(value, name)
     expected = spec.layer_sizes[0]
     if array.dtype.kind not in "biuf":
-        array = _array(array, name)
+        array = numeric(array, name)
     if array.ndim == 1:
         raise ValueError(
             f"{name} has shape {array.shape} but a 2-D array of shape (n, {expected}) is expected: "
@@ -92,7 +92,7 @@ def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> N
 
 def targets(value: Any, spec: Spec, n: int, *, name: str = "y") -> NDArray[Any]:
     """Return (n, outputs) targets, C order, or a private int32 copy of integer labels."""
-    array = _array(value, name)
+    array = numeric(value, name)
     outputs, kind = spec.layer_sizes[-1], spec.loss.target_kind
     if array.ndim >= 1 and array.shape[0] != n:
         raise ValueError(
@@ -157,7 +157,7 @@ def sample_weights(value: Any, n: int, dtype: np.dtype[Any]) -> NDArray[Any] | N
     """Return (n,) weights, C order, not negative and not all zero; None stays None."""
     if value is None:
         return None
-    array = _array(value, "sample_weight")
+    array = numeric(value, "sample_weight")
     if array.shape != (n,):
         raise ValueError(
             f"sample_weight has shape {array.shape} but ({n},) is expected: one for each row of X"
@@ -193,7 +193,7 @@ def parameters(
         )
     checked = []
     for layer, (value, shape) in enumerate(zip(values, shapes, strict=True)):
-        array = _array(value, f"{name}[{layer}]")
+        array = numeric(value, f"{name}[{layer}]")
         if array.shape != shape:
             raise ValueError(
                 f"{name}[{layer}] has shape {array.shape} but {shape} is expected: "
@@ -203,7 +203,7 @@ def parameters(
     return checked
 
 
-def _array(value: Any, name: str) -> NDArray[Any]:
+def numeric(value: Any, name: str) -> NDArray[Any]:
     """Return a plain array of real numbers (kinds b, i, u, f), without a copy where possible."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(

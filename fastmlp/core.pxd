@@ -22,6 +22,8 @@ cdef class Engine:
     cdef double powers[2]
     cdef int64_t n_parameters  # elements of the arena, padding included
     cdef int64_t weight_count  # true weights
+    cdef int typenum
+    cdef int64_t row_bytes
     cdef Training training
     cdef list call_spaces
     cdef dict losses

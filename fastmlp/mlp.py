@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fastmlp import check, initializers, training
+from fastmlp import _backend, check, initializers, training
 from fastmlp.callbacks import Progress
 from fastmlp.initializers import Initializer
 from fastmlp.intervals import NON_NEGATIVE, check_count
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer
+from fastmlp.predictor import Predictor
 from fastmlp.spec import Data, Plan, build
-from fastmlp.threads import Team, for_call, for_fit, team_of
+from fastmlp.threads import for_call, for_fit, team_of
 from fastmlp.training import Callback, History
 
 
@@ -258,20 +259,62 @@ class MLP(Network):
         TypeError, ValueError
             If X is not as described.
         """
-        x = check.inputs(X, self._spec, empty=True)
-        if x.shape[0] == 0:
-            z = np.empty((0, self._spec.shapes[-1][1]), self._spec.dtype)
-        else:
-            size = for_call(self._n_weights, x.shape[0])
-            if size == 1:
-                z = self._engine.predict(x)
-            else:
-                with Team(size) as team:
-                    z = self._engine.predict(x, team)
-        if self._spec.loss.heads == 1:
+        z = self._engine.predict_row(X)
+        if z is None:
+            x = check.inputs(X, self._spec, empty=True)
+            with team_of(for_call(self._n_weights, x.shape[0])) as team:
+                z = self._engine.predict(x, team)
+        if not self._two_headed:
             return z
         m = self._spec.n_outputs
         return z[:, :m], z[:, m:]
+
+    def predictor(self, n_threads: int | None = None) -> Predictor:
+        """Return a function of the weights of now: the fast way to many single predictions.
+
+        Parameters
+        ----------
+        n_threads : int, optional
+            The most threads for large batches; by default as many as the machine has.
+
+        Returns
+        -------
+        fastmlp.predictor.Predictor
+            Called with one row (fan-in,) or a batch (n, fan-in), and ``out=`` if wanted; safe to
+            call from many threads. Later fits do not change it.
+
+        Examples
+        --------
+        >>> import fastmlp, numpy as np
+        >>> p = fastmlp.MLP([2, 8, 1], rng=0).predictor()
+        >>> p(np.zeros(2, np.float32)).shape
+        (1,)
+        """
+        if n_threads is not None:
+            n_threads = check_count("n_threads", n_threads, example=2)
+        return Predictor(self._spec, _backend.level(), *self._engine.parameters(), n_threads)
+
+    def jacobian(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the derivatives of the predictions with respect to the inputs.
+
+        Parameters
+        ----------
+        X : array-like, shape (fan-in,) for one sample or (n, fan-in)
+            Where to differentiate.
+
+        Returns
+        -------
+        array of the model's dtype, shape (outputs, fan-in) or (n, outputs, fan-in)
+            The link is included. With predicted variances the outputs are all means, then all
+            variances. Repacks the weights in every call: for many calls use
+            ``net.predictor().jacobian``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is not as described.
+        """
+        return self.predictor().jacobian(X)
 
     def evaluate(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the loss on data: weighted mean over samples, no penalty, no dropout.

@@ -41,6 +41,7 @@ class Network:
         """Make what is not part of the model's state, and so is neither copied nor pickled."""
         self._engine = self._engine_type(self._spec)
         self._n_weights = sum(fan_in * fan_out for fan_in, fan_out in self._spec.shapes)
+        self._two_headed = self._spec.loss.heads == 2
         self._turn: dict[str, tuple[int]] = {}  # "holder": thread of the call whose turn it is
         self._progress: Any = None  # of the optimizer, between calls of partial_fit
 
@@ -117,7 +118,7 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("_engine", "_n_weights", "_turn", "_progress"):
+        for name in ("_engine", "_n_weights", "_two_headed", "_turn", "_progress"):
             del state[name]
         state["parameters"] = self._engine.parameters()
         return state

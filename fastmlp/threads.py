@@ -124,11 +124,14 @@ def for_fit(n_threads: int | None, n_weights: int, batch_size: int) -> int:
     return default_threads()
 
 
-def for_call(n_weights: int, n_rows: int) -> int:
-    """Return the threads for one prediction of ``n_rows`` rows: 2 operations a weight and row."""
+def for_call(n_weights: int, n_rows: int, n_threads: int | None = None) -> int:
+    """Threads for one prediction or evaluation of ``n_rows`` rows (2 operations a weight and row).
+
+    ``n_threads`` is the most that may be used; None is the default of the machine.
+    """
     if n_rows < STEP_ROWS or 2 * n_weights * n_rows < FLOPS * CALL_SECONDS:
         return 1
-    return default_threads()
+    return default_threads() if n_threads is None else min(n_threads, MAX_THREADS)
 
 
 class Team:

@@ -8,7 +8,7 @@
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport isfinite
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
 from fastmlp.workspace cimport Memory, Space, Training, load, round_up
@@ -19,6 +19,7 @@ import time
 import numpy as np
 
 from fastmlp import arena
+from fastmlp.spec import Data
 from fastmlp.workspace import compiler, tables
 
 cnp.import_array()
@@ -40,6 +41,7 @@ COMPILER = FM_COMPILER.decode()
 
 cdef enum:
     CALL_ROWS = 64  # rows of a block in predict and evaluate; evaluate adds up block by block
+    ROW_BYTES = 16384  # buffers of a single prediction on the stack
     POLL_FLOPS = 20000000  # signals are looked at after about this much work: 10 ms at 2 GFLOP/s
 
 
@@ -94,9 +96,11 @@ cdef class Engine:
         The network.
     level : str
         A level of ``fastmlp._backend.available_levels()``.
+    transpose_all : bool
+        Keep the transposed weights of the first layer too: for derivatives with respect to inputs.
     """
 
-    def __init__(self, spec, str level):
+    def __init__(self, spec, str level, bint transpose_all=False):
         cdef const fm_kernels* k = load(level, spec.dtype.name)
         cdef fm_layer* layer
         cdef int64_t at = 0
@@ -112,7 +116,7 @@ cdef class Engine:
         for l, (n_in, n_out) in enumerate(shapes):
             layer = &self.layers[l]
             layer.n_in, layer.n_out = n_in, n_out
-            transposed = l > 0 or n_out == 1
+            transposed = l > 0 or n_out == 1 or transpose_all
             layer.rows = round_up(n_in, square if transposed else k.mr)
             layer.panels = round_up(n_out, k.nr) // k.nr
             layer.weight = at
@@ -139,6 +143,8 @@ cdef class Engine:
         self.parameters_arena = arena.allocate(at * k.element_size)
         self.net.parameters = cnp.PyArray_DATA(self.parameters_arena)
         self.net.transposed = self.memory.take(t_at)
+        self.typenum = spec.dtype.num
+        self.row_bytes = k.row_scratch_size(&self.net) * k.element_size
 
     # ------------------------------------------------------------ parameters
 
@@ -314,11 +320,35 @@ cdef class Engine:
 
     def predict(self, x, team=None):
         """Predictions (n, C) after the link."""
+        out = np.empty((x.shape[0], self.layers[self.net.n_layers - 1].n_out), self.spec.dtype)
+        self.predict_into(x, out, team)
+        return out
+
+    def predict_into(self, x, cnp.ndarray out, team=None):
+        """The same into a C-contiguous array."""
         cdef fm_data data
-        self.describe(&data, PlainData(x))
-        out = np.empty((data.n, self.layers[self.net.n_layers - 1].n_out), self.spec.dtype)
-        rows = Rows.make(self, &self.net, &data, cnp.PyArray_DATA(out), False)
-        self.share_rows(rows, team)
+        self.describe(&data, Data(x, None))
+        self.share_rows(Rows.make(self, &self.net, &data, cnp.PyArray_DATA(out), False), team)
+
+    def predict_row(self, x):
+        """The prediction (1, C) if x is one plain finite row (1, I), else None: the way of single
+        predictions around the checks, which look at everything else."""
+        cdef char scratch[ROW_BYTES + 64]
+        cdef cnp.npy_intp dims[2]
+        cdef const fm_kernels* k = self.kernels
+        cdef cnp.ndarray a
+        if not cnp.PyArray_CheckExact(x):
+            return None
+        a = <cnp.ndarray>x
+        if (cnp.PyArray_TYPE(a) != self.typenum or cnp.PyArray_NDIM(a) != 2 or a.shape[0] != 1
+                or a.shape[1] != self.layers[0].n_in or not cnp.PyArray_ISCARRAY_RO(a)
+                or self.row_bytes > ROW_BYTES or not k.finite_row(cnp.PyArray_DATA(a), a.shape[1])):
+            return None
+        dims[0] = 1
+        dims[1] = self.layers[self.net.n_layers - 1].n_out
+        out = cnp.PyArray_SimpleNew(2, dims, self.typenum)
+        k.predict_row(&self.net, cnp.PyArray_DATA(a),
+                      <void*>((<uintptr_t>scratch + 63) & ~<uintptr_t>63), cnp.PyArray_DATA(out))
         return out
 
     def evaluate(self, data, team=None):
@@ -337,14 +367,6 @@ cdef class Engine:
             rows(0)
         else:
             team.run(rows)
-
-
-cdef class PlainData:
-    """Inputs alone, with the attributes of spec.Data."""
-    cdef readonly object x, targets, weights
-
-    def __init__(self, x):
-        self.x = x
 
 
 cdef class Entry:

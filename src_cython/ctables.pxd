@@ -22,10 +22,12 @@ cdef extern from "losses.h" nogil:
         const char* name
         void (*backward)(const fm_loss_call*, int64_t, int64_t) noexcept nogil
         void (*link)(real*, int64_t) noexcept nogil
+        void (*link_slope)(const real*, int64_t, int64_t, real*) noexcept nogil
     const fm_loss* LOSSES
     int FM_COUNT(const void*)
     int64_t FM_LOSS_SCRATCH(int64_t)
     void row_from_panels(const real*, int64_t, int64_t, real*)
+    void row_to_panels(const real*, int64_t, int64_t, real*)
     ctypedef unsigned int fm_control
     fm_control fm_flush_denormals()
     void fm_restore_control(fm_control)
@@ -62,6 +64,7 @@ cdef extern from "panels.h" nogil:
     int64_t nn_rows(int64_t)
     void block_tn(const real*, int64_t, int64_t, int64_t, const real*, int64_t, real*, int)
     void column_sums(const real*, int64_t, real*)
+    real dot_row(const real*, int64_t, int64_t, const real*, int64_t, int, real)
     void clear_padding(real*, int64_t, int64_t)
     void pack_layer(const fm_layer*, const real*, const real*, real*)
     void unpack_layer(const fm_layer*, const real*, real*, real*)
@@ -74,4 +77,8 @@ cdef extern from "panels.h" nogil:
     void square_columns(const real*, int64_t, int64_t, int, double*)
     void add_penalty(const real*, real*, int64_t, real)
     int32_t all_finite(const real*, int64_t)
+    int32_t row_finite(const real*, int64_t)
     double fma_peak(int64_t)
+
+cdef extern from "row.h" nogil:
+    void row_affine(const fm_layer*, const real*, const real*, real*)

@@ -96,9 +96,14 @@ cdef extern from "network.h" nogil:
         void (*epoch)(fm_epoch*, int32_t) noexcept nogil
         void (*predict)(const fm_network*, const fm_space*, const fm_data*, int64_t, int64_t,
                         void*) noexcept nogil
+        void (*predict_row)(const fm_network*, const void*, void*, void*) noexcept nogil
+        int64_t (*row_scratch_size)(const fm_network*) noexcept nogil
+        void (*jacobian)(const fm_network*, const fm_space*, const fm_data*, int64_t, int64_t,
+                         void*) noexcept nogil
         void (*evaluate)(const fm_network*, const fm_space*, const fm_data*, int64_t, int64_t,
                          double*) noexcept nogil
         int32_t (*finite)(const void*, int64_t) noexcept nogil
+        int32_t (*finite_row)(const void*, int64_t) noexcept nogil
         double (*peak)(int64_t) noexcept nogil
         void (*gather)(const fm_network*, const fm_space*, const fm_data*, const int64_t*, int64_t,
                        int64_t, int64_t) noexcept nogil

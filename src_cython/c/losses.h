@@ -28,6 +28,8 @@ typedef struct {
     const char *name;
     void (*backward)(const fm_loss_call *call, int64_t first, int64_t last);
     void (*link)(real *row, int64_t columns); /* in place on a padded contiguous row */
+    /* d[j] = d prediction[c] / d z[j], from the row of predictions */
+    void (*link_slope)(const real *prediction, int64_t columns, int64_t c, real *d);
 } fm_loss;
 
 FM_INLINE int64_t padded(int64_t columns) {
@@ -226,6 +228,34 @@ LOSS_ROWS(cross_entropy_soft, 1, {
 
 static void identity_link(real *row, int64_t columns) { (void)row, (void)columns; }
 
+/* Links that act on each output alone: everything but the diagonal is 0. */
+FM_INLINE void diagonal(int64_t columns, int64_t c, real value, real *d) {
+    memset(d, 0, sizeof(real) * (size_t)columns);
+    d[c] = value;
+}
+
+static void identity_slope_row(const real *prediction, int64_t columns, int64_t c, real *d) {
+    (void)prediction;
+    diagonal(columns, c, 1, d);
+}
+
+static void exp_slope_row(const real *prediction, int64_t columns, int64_t c, real *d) {
+    diagonal(columns, c, prediction[c], d);
+}
+
+static void variance_slope_row(const real *prediction, int64_t columns, int64_t c, real *d) {
+    diagonal(columns, c, c < columns / 2 ? 1 : prediction[c], d);
+}
+
+static void sigmoid_slope_row(const real *prediction, int64_t columns, int64_t c, real *d) {
+    diagonal(columns, c, prediction[c] * (1 - prediction[c]), d);
+}
+
+static void softmax_slope_row(const real *prediction, int64_t columns, int64_t c, real *d) {
+    for (int64_t j = 0; j < columns; j++) d[j] = -prediction[c] * prediction[j];
+    d[c] += prediction[c];
+}
+
 static void exp_link(real *row, int64_t columns) {
     EACH_COLUMN(columns) { (void)u; v_storeu(row + c, v_exp(v_loadu(row + c))); }
 }
@@ -243,16 +273,16 @@ static void softmax_link(real *row, int64_t columns) {
 }
 
 static const fm_loss LOSSES[] = {
-    {"squared_error", squared_error_backward, identity_link},
-    {"absolute_error", absolute_error_backward, identity_link},
-    {"huber", huber_backward, identity_link},
-    {"quantile", quantile_backward, identity_link},
-    {"poisson_nll", poisson_nll_backward, exp_link},
-    {"gaussian_nll_unit", gaussian_nll_unit_backward, identity_link},
-    {"gaussian_nll", gaussian_nll_backward, variance_link},
-    {"cross_entropy_labels", cross_entropy_labels_backward, softmax_link},
-    {"cross_entropy_soft", cross_entropy_soft_backward, softmax_link},
-    {"binary_cross_entropy", binary_cross_entropy_backward, sigmoid_link},
+    {"squared_error", squared_error_backward, identity_link, identity_slope_row},
+    {"absolute_error", absolute_error_backward, identity_link, identity_slope_row},
+    {"huber", huber_backward, identity_link, identity_slope_row},
+    {"quantile", quantile_backward, identity_link, identity_slope_row},
+    {"poisson_nll", poisson_nll_backward, exp_link, exp_slope_row},
+    {"gaussian_nll_unit", gaussian_nll_unit_backward, identity_link, identity_slope_row},
+    {"gaussian_nll", gaussian_nll_backward, variance_link, variance_slope_row},
+    {"cross_entropy_labels", cross_entropy_labels_backward, softmax_link, softmax_slope_row},
+    {"cross_entropy_soft", cross_entropy_soft_backward, softmax_link, softmax_slope_row},
+    {"binary_cross_entropy", binary_cross_entropy_backward, sigmoid_link, sigmoid_slope_row},
 };
 
 #endif

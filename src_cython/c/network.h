@@ -10,7 +10,7 @@
 
 #include "sync.h"
 
-#define FM_ABI 1
+#define FM_ABI 2
 #define FM_CAPSULE "fastmlp.kernels"
 
 typedef struct {
@@ -119,10 +119,18 @@ typedef struct {
     /* rows [first, last) of data: (last - first, C) predictions into out */
     void (*predict)(const fm_network *, const fm_space *, const fm_data *, int64_t first, int64_t last,
                     void *out);
+    /* one contiguous row into out; scratch holds row_scratch_size elements, 64-byte aligned */
+    void (*predict_row)(const fm_network *, const void *x, void *scratch, void *out);
+    int64_t (*row_scratch_size)(const fm_network *);
+    /* d prediction / d input, (last - first, C, I) into out; the network keeps every transposed copy and
+     * the space is one of training */
+    void (*jacobian)(const fm_network *, const fm_space *, const fm_data *, int64_t first, int64_t last,
+                     void *out);
     /* sums of weight * loss, one for each block of capacity rows from first on */
     void (*evaluate)(const fm_network *, const fm_space *, const fm_data *, int64_t first, int64_t last,
                      double *block_sums);
     int32_t (*finite)(const void *arena, int64_t n);
+    int32_t (*finite_row)(const void *x, int64_t n); /* any alignment and length */
     double (*peak)(int64_t rounds); /* returns the number of floating-point operations done */
     /* single steps, for tests and benchmarks (probe.pyx) */
     void (*gather)(const fm_network *, const fm_space *, const fm_data *, const int64_t *order,

@@ -100,6 +100,17 @@ static int32_t all_finite(const real *arena, int64_t n) {
     return total == 0;
 }
 
+/* The same for a row of the user's: any alignment, any length. */
+static int32_t row_finite(const real *x, int64_t n) {
+    v sum = {0};
+    int64_t i = 0;
+    real total = 0;
+    for (; i + LANES <= n; i += LANES) sum += v_loadu(x + i) - v_loadu(x + i);
+    for (; i < n; i++) total += x[i] - x[i];
+    for (int j = 0; j < LANES; j++) total += sum[j];
+    return total == 0;
+}
+
 /* 10 independent FMA chains: the peak of one core at this level. */
 static __attribute__((noinline)) double fma_peak(int64_t rounds) {
     v acc[10];

@@ -1,0 +1,270 @@
+# Predictions at the price of their arithmetic: a frozen copy of a model's weights behind a fast call.
+#
+# The fast path asks NumPy's C API whether x is exactly what the kernels read, and hands the pointer on;
+# everything else (lists, other dtypes, wrong shapes) goes the slow way through fastmlp.check. One row
+# needs no workspace but a piece of the stack, so calls from many threads share nothing they write to.
+cimport numpy as cnp
+from cpython.pycapsule cimport PyCapsule_New, PyCapsule_SetContext
+from libc.stdint cimport int64_t, uintptr_t
+from libc.stdlib cimport free, malloc
+
+from fastmlp.core cimport Engine
+from fastmlp.workspace cimport Space, round_up
+from network cimport *
+
+import numpy as np
+
+from fastmlp import check, threads
+from fastmlp.spec import Data
+
+cnp.import_array()
+
+cdef enum:
+    STACK_BYTES = 32768  # row buffers up to this size live on the stack
+    FEW_ROWS = 4  # up to here, row by row costs less than setting a block up
+    QUICK_WEIGHTS = 30000  # below this much work a row, giving the interpreter lock back costs more
+    JACOBIAN_ROWS = 64
+
+
+cdef struct Context:
+    const fm_kernels* kernels
+    const fm_network* net
+    int64_t n_in, n_out, scratch_bytes
+
+
+cdef int predict_rows(const Context* c, const char* x, int64_t n, char* out) noexcept nogil:
+    """Rows of contiguous x, one by one; -1 when a very wide network finds no memory."""
+    cdef char stack[STACK_BYTES + 64]
+    cdef char* raw = stack
+    cdef char* scratch
+    cdef int64_t i
+    cdef int64_t size = c.kernels.element_size
+    if c.scratch_bytes > STACK_BYTES:
+        raw = <char*>malloc(c.scratch_bytes + 64)
+        if raw == NULL:
+            return -1
+    scratch = <char*>((<uintptr_t>raw + 63) & ~<uintptr_t>63)
+    for i in range(n):
+        c.kernels.predict_row(c.net, x + i * c.n_in * size, scratch, out + i * c.n_out * size)
+    if raw != stack:
+        free(raw)
+    return 0
+
+
+cdef int predict_c(const void* context, const void* x, int64_t n, void* out) noexcept nogil:
+    """The function that C code calls: n rows of contiguous x into contiguous out; 0, or -1."""
+    return predict_rows(<const Context*>context, <const char*>x, n, <char*>out)
+
+
+cdef class Predictor:
+    """A trained network as a function: a frozen copy of the weights, made by ``MLP.predictor``.
+
+    Calling it costs little more than the arithmetic. It is safe to call from many threads at once,
+    and long work does not hold the interpreter lock. NaN in a row of x gives NaN in that row of the
+    result; it is not searched for.
+
+    Parameters
+    ----------
+    spec : fastmlp.spec.Spec
+        The network.
+    level : str
+        CPU level.
+    weights, biases : list of array
+        As ``MLP.weights`` and ``MLP.biases``; copied.
+    n_threads : int or None
+        For large batches; None is the default of the machine.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> net = fastmlp.MLP([3, 8, 2], rng=0)
+    >>> p = net.predictor()
+    >>> x = np.ones((5, 3), np.float32)
+    >>> bool((p(x) == net.predict(x)).all()), p(x[0]).shape
+    (True, (2,))
+    """
+    cdef readonly Engine engine
+    cdef Engine full  # with every transposed copy, made by the first jacobian
+    cdef readonly object n_threads
+    cdef Context context
+    cdef int typenum
+    cdef int64_t itemsize, weight_count
+
+    def __init__(self, spec, str level, weights, biases, n_threads=None):
+        self.engine = Engine(spec, level)
+        self.engine.set_parameters(weights, biases)
+        self.n_threads = n_threads
+        self.typenum = spec.dtype.num
+        self.itemsize = spec.dtype.itemsize
+        self.weight_count = self.engine.weight_count
+        self.context.kernels = self.engine.kernels
+        self.context.net = &self.engine.net
+        self.context.n_in = self.engine.layers[0].n_in
+        self.context.n_out = self.engine.layers[self.engine.net.n_layers - 1].n_out
+        self.context.scratch_bytes = self.engine.kernels.row_scratch_size(&self.engine.net) * self.itemsize
+
+    def __reduce__(self):
+        return Predictor, (self.engine.spec, self.engine.level, *self.engine.parameters(), self.n_threads)
+
+    cdef bint is_plain(self, x) noexcept:
+        """Whether x is an array that the kernels can read where it lies."""
+        return (cnp.PyArray_CheckExact(x) and cnp.PyArray_TYPE(<cnp.ndarray>x) == self.typenum
+                and cnp.PyArray_ISBEHAVED_RO(<cnp.ndarray>x))
+
+    cdef bint is_row(self, cnp.ndarray x) noexcept:
+        """Whether a plain array is one contiguous row, (I,) or (1, I)."""
+        cdef int ndim = cnp.PyArray_NDIM(x)
+        return (ndim == 1 or (ndim == 2 and cnp.PyArray_DIM(x, 0) == 1)) \
+            and cnp.PyArray_DIM(x, ndim - 1) == self.context.n_in \
+            and (cnp.PyArray_STRIDE(x, ndim - 1) == self.itemsize or self.context.n_in == 1)
+
+    cdef bint fits(self, out, int ndim, int64_t n) noexcept:
+        """Whether out can take the result of n rows (ndim 1: of one row)."""
+        return (self.is_plain(out) and cnp.PyArray_ISCARRAY(<cnp.ndarray>out)
+                and cnp.PyArray_NDIM(<cnp.ndarray>out) == ndim
+                and cnp.PyArray_DIM(<cnp.ndarray>out, ndim - 1) == self.context.n_out
+                and (ndim == 1 or cnp.PyArray_DIM(<cnp.ndarray>out, 0) == n))
+
+    def __call__(self, x, out=None):
+        """Predict.
+
+        Parameters
+        ----------
+        x : array-like, shape (I,) for one row or (n, I)
+            An array of the model's dtype is read where it lies, whatever its strides.
+        out : array of the model's dtype, C-contiguous, optional
+            Takes the result: shape (C,) for one row, else (n, C).
+
+        Returns
+        -------
+        array of the model's dtype, shape (C,) or (n, C)
+            After the link. With predicted variances the columns are all means, then all variances.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x or out is not as described.
+        """
+        cdef int ndim
+        cdef cnp.npy_intp dims[2]
+        if not (self.is_plain(x) and self.is_row(<cnp.ndarray>x)):
+            return self._general(x, out)
+        ndim = cnp.PyArray_NDIM(<cnp.ndarray>x)
+        if out is None:
+            dims[0] = 1
+            dims[ndim - 1] = self.context.n_out
+            out = cnp.PyArray_SimpleNew(ndim, dims, self.typenum)
+        elif not self.fits(out, ndim, 1):
+            raise self._misfit(out, (1, self.context.n_out)[2 - ndim:])
+        self._rows(<const char*>cnp.PyArray_DATA(<cnp.ndarray>x), 1, <char*>cnp.PyArray_DATA(<cnp.ndarray>out))
+        return out
+
+    cdef int _rows(self, const char* x, int64_t n, char* out) except -1:
+        cdef int status
+        if self.weight_count * n < QUICK_WEIGHTS:
+            status = predict_rows(&self.context, x, n, out)
+        else:
+            with nogil:
+                status = predict_rows(&self.context, x, n, out)
+        if status:
+            raise MemoryError("no memory for the buffers of one row")
+        return 0
+
+    def _misfit(self, out, shape):
+        found = f"shape {out.shape}, dtype {out.dtype}" if isinstance(out, np.ndarray) else repr(type(out))
+        return ValueError(f"out is {found} but a writable C-contiguous array of shape {shape} and dtype "
+                          f"{self.engine.spec.dtype} is expected: make it with np.empty, or leave it out")
+
+    def _general(self, x, out):
+        """Any x: converted if need be, then one row, a few rows, or blocks of rows shared by threads."""
+        if not self.is_plain(x):
+            x = check.numeric(x, "x").astype(self.engine.spec.dtype, copy=False)
+        if x.ndim not in (1, 2) or x.shape[x.ndim - 1] != self.context.n_in:
+            raise ValueError(f"x has shape {x.shape} but ({self.context.n_in},) or (n, {self.context.n_in}) "
+                             "is expected: pass one row, or one row a sample")
+        if not self.is_plain(x):
+            x = np.array(x, self.engine.spec.dtype)  # misaligned, byte-swapped or a subclass
+        shape = (*x.shape[:x.ndim - 1], self.context.n_out)
+        if out is None:
+            out = np.empty(shape, self.engine.spec.dtype)
+        elif not self.fits(out, x.ndim, x.shape[0]):
+            raise self._misfit(out, shape)
+        rows = x.reshape(-1, self.context.n_in) if x.ndim == 1 else x
+        n = rows.shape[0]
+        if np.may_share_memory(x, out):  # a row may be read after its result is written
+            rows = rows.copy()
+        if n <= FEW_ROWS:
+            rows = np.ascontiguousarray(rows)
+            self._rows(<const char*>cnp.PyArray_DATA(<cnp.ndarray>rows), n,
+                       <char*>cnp.PyArray_DATA(<cnp.ndarray>out))
+            return out
+        with threads.team_of(threads.for_call(self.weight_count, n, self.n_threads)) as team:
+            self.engine.predict_into(rows, out, team)
+        return out
+
+    def jacobian(self, x):
+        """Derivatives of the predictions with respect to the inputs, by one backward pass an output.
+
+        Parameters
+        ----------
+        x : array-like, shape (I,) for one row or (n, I)
+            Where to differentiate.
+
+        Returns
+        -------
+        array of the model's dtype, shape (C, I) or (n, C, I)
+            Element [..., c, i] is d prediction c / d input i, the link included.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is not as described.
+        """
+        cdef fm_data data
+        cdef Space space
+        cdef Engine full
+        cdef void* result
+        cdef int64_t n
+        x = check.numeric(x, "x").astype(self.engine.spec.dtype, copy=False)
+        if x.ndim not in (1, 2) or x.shape[x.ndim - 1] != self.context.n_in:
+            raise ValueError(f"x has shape {x.shape} but ({self.context.n_in},) or (n, {self.context.n_in}) "
+                             "is expected: pass one row, or one row a sample")
+        if self.full is None:
+            full = Engine(self.engine.spec, self.engine.level, True)
+            full.set_parameters(*self.engine.parameters())
+            self.full = full
+        full = self.full
+        rows = np.require(x.reshape(-1, self.context.n_in), requirements=["A"])
+        full.describe(&data, Data(rows, None))
+        n = data.n
+        out = np.empty((*x.shape[:x.ndim - 1], self.context.n_out, self.context.n_in), x.dtype)
+        result = cnp.PyArray_DATA(<cnp.ndarray>out)
+        space = Space.make(full.kernels, &full.net, min(max(n, 1), JACOBIAN_ROWS), 1, True)
+        space.c.row_loss = space.memory.take(space.c.capacity * self.context.n_out)
+        with nogil:
+            full.kernels.jacobian(&full.net, &space.c, &data, 0, n, result)
+        return out
+
+    # ------------------------------------------------------------ for other compiled code
+
+    @property
+    def function_address(self):
+        """Address of ``int f(const void *context, const real *x, int64_t n, real *out)``.
+
+        It writes n contiguous rows of predictions for n contiguous rows of x, needs no interpreter
+        lock, may run in many threads at once, and returns 0 (or -1: out of memory, only possible with
+        layers of thousands of units). Valid while the predictor lives.
+        """
+        return <uintptr_t>&predict_c
+
+    @property
+    def context_address(self):
+        """First argument of the function at ``function_address``."""
+        return <uintptr_t>&self.context
+
+    @property
+    def capsule(self):
+        """Both addresses as a PyCapsule named "fastmlp.predict", the context as its context."""
+        capsule = PyCapsule_New(<void*>&predict_c, "fastmlp.predict", NULL)
+        PyCapsule_SetContext(capsule, <void*>&self.context)
+        return capsule
