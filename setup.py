@@ -152,7 +152,13 @@ class BuildExtensions(build_ext):
             raise PlatformError(f"none of the CPU levels {names} compiled: see the messages above")
 
 
-PLAIN = ("core", "predictor", "probe", "workspace", "_cpu")  # built once, for any CPU of the machine
+PLAIN = (
+    "core",
+    "predictor",
+    "probe",
+    "workspace",
+    "_cpu",
+)  # built once, for any CPU of the machine
 setup(
     ext_modules=[Extension(f"fastmlp.{name}", [str(SOURCES / f"{name}.pyx")]) for name in PLAIN],
     cmdclass={"build_ext": BuildExtensions},

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastmlp import _cpu, core, threads
+from fastmlp import _cpu, core, threads, workspace
 from fastmlp.spec import Spec
 
 # Best first; what a CPU must report for each.
@@ -108,7 +108,7 @@ def shuffle(order: NDArray[np.int64], seed: int) -> None:
 
 def peak(dtype: DTypeLike = "float32") -> float:
     """Return the multiply-add rate of one core on this level, measured now, in GFLOP/s."""
-    return float(core.peak(np.dtype(dtype).name, _LEVEL))
+    return float(workspace.peak(np.dtype(dtype).name, _LEVEL))
 
 
 def config() -> dict[str, Any]:
@@ -119,7 +119,7 @@ def config() -> dict[str, Any]:
         "levels built": list(built_levels()),
         "levels available": list(available_levels()),
         "threads": threads.default_threads(),
-        "compiler": core.COMPILER,
+        "compiler": workspace.compiler(_LEVEL)[0],
         "NumPy": np.__version__,
         "Python": platform.python_version(),
     }

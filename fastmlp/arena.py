@@ -1,7 +1,7 @@
 """Where all native memory comes from: zeroed, 64-byte aligned blocks owned by NumPy arrays.
 
-One function, so that out of memory is NumPy's MemoryError, and so that a test can put every block of
-the library against an inaccessible page.
+One function, so that out of memory is NumPy's MemoryError, and so that a test can put every block
+of the library against an inaccessible page.
 """
 
 from __future__ import annotations

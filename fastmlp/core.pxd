@@ -43,5 +43,6 @@ cdef class Rows:
     cdef char* out
     cdef bint losses
     cdef int n_threads
+
     @staticmethod
     cdef Rows make(Engine engine, const fm_network* net, const fm_data* data, void* out, bint losses)

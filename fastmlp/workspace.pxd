@@ -20,6 +20,7 @@ cdef class Memory:
 cdef class Space:
     cdef fm_space c
     cdef Memory memory
+
     @staticmethod
     cdef Space make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
                     bint training)
@@ -33,5 +34,6 @@ cdef class Training:
     cdef int64_t* unit_first
     cdef double* column_squares
     cdef tuple key
+
     @staticmethod
     cdef Training make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads)

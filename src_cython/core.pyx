@@ -14,30 +14,16 @@ from libc.string cimport memcpy
 from fastmlp.workspace cimport Memory, Space, Training, load, round_up
 from network cimport *
 
-import time
-
 import numpy as np
 
 from fastmlp import arena
 from fastmlp.spec import Data
-from fastmlp.workspace import compiler, tables
+from fastmlp.workspace import tables
 
 cnp.import_array()
 
 cdef extern from "shuffle.h" nogil:
     void shuffle_indices(int64_t*, int64_t, uint64_t)
-
-cdef extern from *:
-    """
-    #ifdef __clang__
-    #define FM_COMPILER "clang " __clang_version__
-    #else
-    #define FM_COMPILER "gcc " __VERSION__
-    #endif
-    """
-    const char* FM_COMPILER
-
-COMPILER = FM_COMPILER.decode()
 
 cdef enum:
     CALL_ROWS = 64  # rows of a block in predict and evaluate; evaluate adds up block by block
@@ -56,19 +42,6 @@ def shuffle(cnp.ndarray[int64_t, ndim=1, mode="c"] order, uint64_t seed):
     cdef int64_t n = order.shape[0]
     with nogil:
         shuffle_indices(data, n, seed)
-
-
-def peak(str dtype, str level):
-    """Multiply-adds of one core, in GFLOP/s: the best of several short loops of independent chains."""
-    cdef const fm_kernels* k = load(level, dtype)
-    cdef double operations
-    best = 0.0
-    for _ in range(20):
-        began = time.perf_counter()
-        with nogil:
-            operations = k.peak(200000)
-        best = max(best, operations / (time.perf_counter() - began))
-    return best / 1e9
 
 
 cdef class Signals:
@@ -229,7 +202,6 @@ cdef class Engine:
         cdef int n_threads = plan.team.size if plan.team is not None else 1
         cdef cnp.ndarray rates = plan.learning_rates
         cdef Memory memory
-        cdef bint more
         if self.optimizer is None:
             raise RuntimeError("no optimizer was started")
         self.describe(&e.data, data)

@@ -65,8 +65,8 @@ cdef inline void forward_block(const fm_network* net, const fm_space* space, int
             clear_padding(y, rows, left)
 
 
-cdef inline void backward_input_block(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
-                                      int64_t rows) noexcept nogil:
+cdef inline void backward_input_block(const fm_network* net, const fm_space* space, int32_t l,
+                                      int64_t first, int64_t rows) noexcept nogil:
     """Set dz[l-1] for rows that fit in the cache together."""
     cdef const fm_layer* layer = &net.layers[l]
     cdef const fm_layer* lower = &net.layers[l - 1]
@@ -115,8 +115,8 @@ cdef inline void backward_input(const fm_network* net, const fm_space* space, in
         done += block
 
 
-cdef inline void unit_gradient(const fm_network* net, const fm_space* space, const fm_unit* unit, int64_t batch,
-                        void* g) noexcept nogil:
+cdef inline void unit_gradient(const fm_network* net, const fm_space* space, const fm_unit* unit,
+                               int64_t batch, void* g) noexcept nogil:
     """Set g = rows [k_from, k_to) of y[l-1]^T @ dz[l], one panel wide."""
     cdef const fm_layer* layer = &net.layers[unit.layer]
     cdef const real* y = <real*>(space.x if unit.layer == 0 else space.y[unit.layer - 1])
@@ -130,7 +130,7 @@ cdef inline void unit_gradient(const fm_network* net, const fm_space* space, con
 
 
 cdef inline void output_loss(const fm_network* net, const fm_space* space, int64_t first, int64_t last,
-                      int32_t thread) noexcept nogil:
+                             int32_t thread) noexcept nogil:
     """Set row_loss, and turn the outputs z of rows [first, last) into their gradient."""
     cdef fm_loss_call call
     cdef int32_t top = net.n_layers - 1
@@ -147,8 +147,9 @@ cdef inline void output_loss(const fm_network* net, const fm_space* space, int64
     LOSSES[net.loss].backward(&call, first, last)
 
 
-cdef inline void gather(const fm_network* net, const fm_space* space, const fm_data* data, const int64_t* order,
-                 int64_t start, int64_t first, int64_t last) noexcept nogil:
+cdef inline void gather(const fm_network* net, const fm_space* space, const fm_data* data,
+                        const int64_t* order, int64_t start, int64_t first,
+                        int64_t last) noexcept nogil:
     """Bring rows start + [first, last) of the data (through order, if any) into the batch."""
     cdef int64_t r, i
     cdef int64_t width = net.targets_width

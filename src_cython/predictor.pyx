@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
 from fastmlp.core cimport Engine
-from fastmlp.workspace cimport Space, round_up
+from fastmlp.workspace cimport Space
 from network cimport *
 
 import numpy as np
@@ -156,7 +156,8 @@ cdef class Predictor:
             out = cnp.PyArray_SimpleNew(ndim, dims, self.typenum)
         elif not self.fits(out, ndim, 1):
             raise self._misfit(out, (1, self.context.n_out)[2 - ndim:])
-        self._rows(<const char*>cnp.PyArray_DATA(<cnp.ndarray>x), 1, <char*>cnp.PyArray_DATA(<cnp.ndarray>out))
+        self._rows(<const char*>cnp.PyArray_DATA(<cnp.ndarray>x), 1,
+                   <char*>cnp.PyArray_DATA(<cnp.ndarray>out))
         return out
 
     cdef int _rows(self, const char* x, int64_t n, char* out) except -1:

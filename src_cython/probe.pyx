@@ -4,7 +4,7 @@
 # three passes of an inner layer can be called alone. Panels are made and read by NumPy here, not by
 # the library's own packing, so that a mistake in one cannot hide in the other.
 cimport numpy as cnp
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int64_t
 
 from fastmlp.core cimport Engine
 from fastmlp.workspace cimport Memory, Space, load
@@ -112,7 +112,7 @@ cdef class Affine:
         cdef fm_layer* layer = &self.engine.layers[1]
         cdef int64_t rows = ceil_div(layer.n_in, k.mr) * k.mr
         cdef fm_unit unit
-        cdef int64_t p, k_from
+        cdef int64_t p, k_from, at
         unit.layer = 1
         for p in range(layer.panels):
             unit.panel = p
@@ -120,8 +120,9 @@ cdef class Affine:
             while k_from < rows:
                 unit.k_from = k_from
                 unit.k_to = min(k_from + k.unit_rows, rows)
+                at = p * layer.rows * k.nr + k_from * self._stride(p)
                 k.unit_gradient(&self.engine.net, &self.space.c, &unit, self.batch,
-                                <char*>self.gradient + (p * layer.rows * k.nr + k_from * self._stride(p)) * k.element_size)
+                                <char*>self.gradient + at * k.element_size)
                 k_from += k.unit_rows
             k.bias_gradient(<char*>self.space.c.dz[1] + p * self.space.c.capacity * k.nr * k.element_size,
                             self.batch, <char*>self.bias_gradient + p * k.nr * k.element_size)
@@ -154,7 +155,8 @@ cdef class Affine:
 
     @property
     def db(self):
-        return view(self.bias_gradient, self.engine.layers[1].panels * self.nr, self.dtype)[:self.n_out].copy()
+        panels = self.engine.layers[1].panels
+        return view(self.bias_gradient, panels * self.nr, self.dtype)[:self.n_out].copy()
 
 
 class Kernels:
@@ -219,7 +221,8 @@ cdef tuple _loss(level, dtype, loss, z, targets):
     cdef int64_t nr = engine.kernels.nr
     labels = targets.ndim == 1
     net.loss = engine.losses[loss.native_row(labels)]
-    panels = view(space.c.y[0], ceil_div(columns, nr) * space.c.capacity * nr, dtype).reshape(-1, space.c.capacity, nr)
+    panels = view(space.c.y[0], ceil_div(columns, nr) * space.c.capacity * nr, dtype)
+    panels = panels.reshape(-1, space.c.capacity, nr)
     panels[...] = to_panels(z, space.c.capacity, nr)
     view(space.c.share, n, dtype)[...] = 1
     if labels:

@@ -7,6 +7,7 @@ from libc.stdint cimport int32_t, int64_t
 from network cimport *
 
 import importlib
+import time
 
 import numpy as np
 
@@ -40,6 +41,19 @@ def compiler(str level, str dtype="float32"):
     """Compiler of a kernel module, and the level it was built for."""
     cdef const fm_kernels* k = load(level, dtype)
     return k.compiler.decode(), k.level.decode()
+
+
+def peak(str dtype, str level):
+    """Multiply-adds of one core, in GFLOP/s: the best of several short loops of independent chains."""
+    cdef const fm_kernels* k = load(level, dtype)
+    cdef double operations
+    best = 0.0
+    for _ in range(20):
+        began = time.perf_counter()
+        with nogil:
+            operations = k.peak(200000)
+        best = max(best, operations / (time.perf_counter() - began))
+    return best / 1e9
 
 
 cdef class Memory:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import fastmlp
-from fastmlp import _backend, activations, core, losses, optimizers
+from fastmlp import _backend, activations, losses, optimizers, workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "fastmlp"
@@ -107,7 +107,7 @@ def test_no_build_products_among_the_sources() -> None:
 @pytest.mark.parametrize("dtype", _backend.DTYPES)
 @pytest.mark.parametrize("level", _backend.available_levels())
 def test_tables_in_c_and_python_have_the_same_rows(level: str, dtype: str) -> None:
-    rows, loss_rows, optimizer_rows = core.tables(level, dtype)
+    rows, loss_rows, optimizer_rows = workspace.tables(level, dtype)
     assert tuple(rows) == tuple(activations.ACTIVATIONS)
     assert tuple(loss_rows) == losses.NATIVE_LOSSES
     assert tuple(optimizer_rows) == optimizers.NATIVE_OPTIMIZERS
