@@ -44,6 +44,7 @@ FLAGS = [
 ]
 DIRECTIVES = {
     "language_level": 3,
+    "auto_pickle": False,  # nothing native is pickled by guesswork
     "boundscheck": False,
     "wraparound": False,
     "cdivision": True,

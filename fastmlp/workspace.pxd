@@ -30,6 +30,7 @@ cdef class Training:
     cdef Space space
     cdef Memory memory
     cdef fm_barrier barrier
+    cdef fm_pace pace
     cdef fm_unit* units
     cdef int64_t* unit_first
     cdef double* column_squares

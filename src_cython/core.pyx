@@ -236,6 +236,8 @@ cdef class Engine:
         e.units = training.units
         e.unit_first = training.unit_first
         e.n_threads = n_threads
+        e.pace = &training.pace
+        e.next_active = 1 if training.pace.alone else n_threads
         e.poll_every = 1 + POLL_FLOPS // (6 * self.weight_count * e.batch + 1)
         e.poll = poll
         e.poll_context = <void*>signals

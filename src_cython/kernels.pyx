@@ -43,7 +43,14 @@ cdef double batch_weight(const fm_epoch* e, int64_t start, int64_t rows) noexcep
 
 # ---------------------------------------------------------------- norms
 
-cdef void square_all(const fm_epoch* e, const real* arena, int32_t thread) noexcept nogil:
+cdef inline void meet(fm_epoch* e, int32_t active) noexcept nogil:
+    """Wait for the other threads of this step."""
+    if active > 1:
+        fm_barrier_wait(e.barrier)
+
+
+cdef void square_all(const fm_epoch* e, const real* arena, int32_t thread,
+                     int32_t active) noexcept nogil:
     """Sums of squares of the columns of all weights in an arena, panels dealt to the threads in turn."""
     cdef int64_t p, turn = 0
     cdef int64_t column = 0
@@ -52,7 +59,7 @@ cdef void square_all(const fm_epoch* e, const real* arena, int32_t thread) noexc
     for l in range(e.net.n_layers):
         layer = &e.net.layers[l]
         for p in range(layer.panels):
-            if turn % e.n_threads == thread:
+            if turn % active == thread:
                 square_columns(arena + layer.weight + p * layer.rows * NR, layer.rows,
                                min(NR, layer.n_out - p * NR), vectors(layer.n_out, p * NR),
                                e.column_squares + column + p * NR)
@@ -84,12 +91,12 @@ cdef inline int64_t row_share(int64_t rows, int64_t part, int64_t parts) noexcep
 
 
 cdef void rows_phase(fm_epoch* e, int64_t start, int64_t rows, double total,
-                     int32_t thread) noexcept nogil:
+                     int32_t thread, int32_t active) noexcept nogil:
     """Take this thread's rows of the batch forward, through the loss, and back to every dz."""
     cdef const fm_network* net = e.net
     cdef const fm_space* space = e.space
-    cdef int64_t first = row_share(rows, thread, e.n_threads)
-    cdef int64_t end = row_share(rows, thread + 1, e.n_threads)
+    cdef int64_t first = row_share(rows, thread, active)
+    cdef int64_t end = row_share(rows, thread + 1, active)
     cdef int64_t last = min(end, rows)
     cdef real scale = <real>(1 / total) if total > 0 else 0
     cdef int64_t r
@@ -139,8 +146,8 @@ cdef void update_bias(fm_epoch* e, const fm_unit* unit, const real* g,
                                  <real*>e.slots[1] + at, NR, &plain)
 
 
-cdef void panels_phase(fm_epoch* e, int64_t rows, double l2, fm_scalars* scalars,
-                       int32_t thread) noexcept nogil:
+cdef void panels_phase(fm_epoch* e, int64_t rows, double l2, fm_scalars* scalars, int32_t thread,
+                       int32_t active) noexcept nogil:
     """Take this thread's share of the weight panels: gradient, step, transposed copy.
 
     Without clipping a unit's gradient is used while it is in the cache. With it, or when gradients
@@ -156,7 +163,7 @@ cdef void panels_phase(fm_epoch* e, int64_t rows, double l2, fm_scalars* scalars
     cdef double norm
     cdef int64_t i, at
     cdef int64_t first = e.unit_first[thread]
-    cdef int64_t count = e.unit_first[thread + 1] - first
+    cdef int64_t count = e.unit_first[thread + 1 if active > 1 else e.n_threads] - first
     for i in range(first, first + count):
         unit = &e.units[i]
         layer = &net.layers[unit.layer]
@@ -176,9 +183,9 @@ cdef void panels_phase(fm_epoch* e, int64_t rows, double l2, fm_scalars* scalars
                 column_sums(dz, rows, gradients + layer.bias + unit.panel * NR)
     if gradients == NULL or e.optimizer < 0:
         return
-    fm_barrier_wait(e.barrier)
-    square_all(e, gradients, thread)
-    fm_barrier_wait(e.barrier)
+    meet(e, active)
+    square_all(e, gradients, thread, active)
+    meet(e, active)
     norm = sqrt(sum_squares(e, gradients))
     scalars.l2 = 0
     if norm > e.clip_norm:
@@ -209,40 +216,75 @@ cdef void report_batch(fm_epoch* e, int64_t rows, double total, double l2,
         e.status = FM_INTERRUPTED
 
 
+cdef void one_batch(fm_epoch* e, int64_t b, double* powers, int32_t thread,
+                    int32_t active) noexcept nogil:
+    """Take this thread's part in one step of training."""
+    cdef int64_t start = b * e.batch
+    cdef int64_t rows = min(e.batch, e.data.n - start)
+    cdef double total = batch_weight(e, start, rows)
+    cdef double l2 = e.l2
+    cdef fm_scalars scalars
+    if e.l2_per_batch:
+        l2 = e.l2 / total if total > 0 else 0
+    rows_phase(e, start, rows, total, thread, active)
+    if l2 > 0:
+        square_all(e, <real*>e.net.parameters, thread, active)
+    if e.optimizer >= 0:
+        OPTIMIZERS[e.optimizer].prepare(e.hyper, e.rates[b], powers, &scalars)
+        scalars.l2 = <real>l2
+        scalars.scale = 1
+    meet(e, active)
+    if thread == 0:
+        report_batch(e, rows, total, l2, b)
+        e.step += 1
+        if active > 1:
+            e.next_active = 1 if fm_pace_step(e.pace) else e.n_threads
+    panels_phase(e, rows, l2, &scalars, thread, active)
+    meet(e, active)
+
+
+cdef void call_team(fm_epoch* e, int64_t b, const double* powers) noexcept nogil:
+    """Thread 0, alone so far, lets the others go on with it at batch b."""
+    e.next_batch = b
+    e.powers[0] = powers[0]
+    e.powers[1] = powers[1]
+    fm_barrier_wait(e.barrier)
+
+
 cdef void epoch(fm_epoch* e, int32_t thread) noexcept nogil:
-    """Train on every batch of the data once. All threads enter with the same e and their own index."""
+    """Train on every batch of the data once. All threads enter with the same e and their own index.
+
+    Thread 0 may find out that it is faster alone (c/pace.h); the others then wait at the barrier until it
+    calls them again, at the latest at the end.
+    """
     cdef fm_control control = fm_flush_denormals()
     cdef double powers[2]
-    cdef fm_scalars scalars
-    cdef double total, l2
-    cdef int64_t start, rows, b
-    cdef int64_t n = e.data.n
-    cdef uint64_t first_step = e.step
+    cdef int32_t active = e.next_active
+    cdef int64_t n_batches = (e.data.n + e.batch - 1) // e.batch
+    cdef int64_t b = 0
     powers[0] = e.powers[0]
     powers[1] = e.powers[1]
-    for b in range((n + e.batch - 1) // e.batch):
-        start = b * e.batch
-        rows = min(e.batch, n - start)
-        total = batch_weight(e, start, rows)
-        l2 = e.l2
-        if e.l2_per_batch:
-            l2 = e.l2 / total if total > 0 else 0
-        rows_phase(e, start, rows, total, thread)
-        if l2 > 0:
-            square_all(e, <real*>e.net.parameters, thread)
-        if e.optimizer >= 0:
-            OPTIMIZERS[e.optimizer].prepare(e.hyper, e.rates[b], powers, &scalars)
-            scalars.l2 = <real>l2
-            scalars.scale = 1
-        fm_barrier_wait(e.barrier)
-        if thread == 0:
-            report_batch(e, rows, total, l2, b)
-            e.step = first_step + b + 1
-        panels_phase(e, rows, l2, &scalars, thread)
-        fm_barrier_wait(e.barrier)
-        if e.status != FM_RUNNING:
+    if thread == 0 and e.n_threads > 1:
+        fm_pace_resume(e.pace)
+    while True:
+        if active < e.n_threads and thread > 0:
+            fm_barrier_wait(e.barrier)
+            b = e.next_batch
+            powers[0] = e.powers[0]
+            powers[1] = e.powers[1]
+            active = e.n_threads
+        if b == n_batches or e.status != FM_RUNNING:
             break
+        one_batch(e, b, powers, thread, active)
+        b += 1
+        if active == e.n_threads:
+            active = e.next_active
+        elif not fm_pace_step(e.pace):
+            call_team(e, b, powers)
+            active = e.n_threads
     if thread == 0:
+        if active < e.n_threads:
+            call_team(e, n_batches, powers)
         e.powers[0] = powers[0]
         e.powers[1] = powers[1]
     fm_restore_control(control)

@@ -15,6 +15,11 @@ cdef extern from "network.h" nogil:
     void fm_barrier_start(fm_barrier*, int)
     void fm_barrier_wait(fm_barrier*)
 
+    ctypedef struct fm_pace:
+        int32_t alone
+    void fm_pace_resume(fm_pace*)
+    int32_t fm_pace_step(fm_pace*)
+
     ctypedef struct fm_layer:
         int64_t n_in, n_out, rows, panels, weight, bias, transposed, t_rows
         int32_t activation
@@ -72,7 +77,9 @@ cdef extern from "network.h" nogil:
         uint64_t seed, step
         const fm_unit* units
         const int64_t* unit_first
-        int32_t n_threads
+        int32_t n_threads, next_active
+        int64_t next_batch
+        fm_pace* pace
         int64_t poll_every
         int (*poll)(void*) noexcept nogil
         void* poll_context

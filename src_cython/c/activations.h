@@ -95,16 +95,16 @@ FM_INLINE v gelu_value(v z) { v slope; return gelu_value_slope(z, &slope); }
 FM_INLINE v gelu_tanh_value_slope(v z, v *slope) {
     const real two_root = (real)1.5957691216057307117;
     v square = v_min(v_set1((real)1e4), z * z);
-    v s = v_sigmoid(z * v_fma(square, v_set1(two_root * (real)0.044715), v_set1(two_root)));
+    v rest, s = v_sigmoid_pair(z * v_fma(square, v_set1(two_root * (real)0.044715), v_set1(two_root)), &rest);
     v du = v_fma(square, v_set1(3 * two_root * (real)0.044715), v_set1(two_root));
-    *slope = v_fma(z * s * (1 - s), du, s);
+    *slope = v_fma(z * s * rest, du, s);
     return z * s;
 }
 FM_INLINE v gelu_tanh_value(v z) { v slope; return gelu_tanh_value_slope(z, &slope); }
 
 FM_INLINE v silu_value_slope(v z, v *slope) {
-    v s = v_sigmoid(z);
-    *slope = s * v_fma(z, 1 - s, v_set1(1));
+    v rest, s = v_sigmoid_pair(z, &rest);
+    *slope = s * v_fma(z, rest, v_set1(1));
     return z * s;
 }
 FM_INLINE v silu_value(v z) { v slope; return silu_value_slope(z, &slope); }

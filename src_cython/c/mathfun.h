@@ -95,6 +95,15 @@ FM_INLINE v v_log1p_unit(v u) {
     return v_log1p_reduced(f, (v)(big & (vi)v_set1(1)));
 }
 
+/* sigmoid(z), and sigmoid(-z) = 1 - sigmoid(z) without cancellation. */
+FM_INLINE v v_sigmoid_pair(v z, v *complement) {
+    v e = v_exp(-v_abs(z));
+    v large = 1 / (e + 1);
+    v small = e / (e + 1);
+    *complement = v_select(z >= 0, small, large);
+    return v_select(z >= 0, large, small);
+}
+
 FM_INLINE v v_sigmoid(v z) {
     v e = v_exp(-v_abs(z));
     return v_select(z >= 0, v_set1(1), e) / (e + 1);

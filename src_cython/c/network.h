@@ -8,9 +8,10 @@
 
 #include <stdint.h>
 
+#include "pace.h"
 #include "sync.h"
 
-#define FM_ABI 2
+#define FM_ABI 3
 #define FM_CAPSULE "fastmlp.kernels"
 
 typedef struct {
@@ -88,8 +89,11 @@ typedef struct {
     int32_t l2_per_batch;
     uint64_t seed, step;
     const fm_unit *units;
-    const int64_t *unit_first; /* (n_threads + 1,) */
+    const int64_t *unit_first; /* (n_threads + 1,): the units of each thread */
     int32_t n_threads;
+    int32_t next_active; /* threads of the next step: all, or thread 0 alone */
+    int64_t next_batch;  /* for the others, when thread 0 wants them again */
+    fm_pace *pace;
     int64_t poll_every; /* batches between two looks at signals */
     int (*poll)(void *);
     void *poll_context;
