@@ -10,57 +10,24 @@ second, every turn one or more whole shuffled epochs.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
-import multiprocessing
-import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from multiprocessing.connection import Connection
 from typing import Any
 
 import harness
 import numpy as np
+import rivals_predict
 from cases import CASES, NumpyTrainer, loss
 from trainers import TRAINERS
+from workers import Worker, available_cpus, take_turns
 
 OURS = "fastmlp"
-THREAD_VARIABLES = ("OMP", "MKL", "OPENBLAS", "FASTMLP")
 # Relative difference of the loss allowed after one epoch: in row order (the same sums, in float32)
 # and in a random order of the library's own.
 TOLERANCES = {"in row order": 0.01, "shuffled": 0.1}
-PAUSE = 0.02  # seconds between turns: the idle threads of the last library stop spinning
-
-
-@contextlib.contextmanager
-def limited(threads: int) -> Iterator[None]:
-    """Limit the threads and the CPUs of a process that is started inside."""
-    before = dict(os.environ)
-    pinned = hasattr(os, "sched_setaffinity")
-    cpus = os.sched_getaffinity(0) if pinned else set()
-    os.environ.update({f"{name}_NUM_THREADS": str(threads) for name in THREAD_VARIABLES})
-    os.environ.update(JAX_PLATFORMS="cpu", NPROC=str(threads))  # NPROC: XLA's pool
-    if pinned:
-        os.sched_setaffinity(0, sorted(cpus)[-threads:])
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-        if pinned:
-            os.sched_setaffinity(0, cpus)
-
-
-def serve(pipe: Connection, rival: str, threads: int) -> None:
-    """Obey the parent: a command is the name of a method of `Session` and its arguments."""
-    session = Session(rival, threads)
-    while (command := pipe.recv()) is not None:
-        try:
-            pipe.send((True, getattr(session, command[0])(*command[1:])))
-        except Exception as error:
-            pipe.send((False, f"{rival}: {type(error).__name__}: {error}"))
 
 
 class Session:
@@ -95,32 +62,6 @@ class Session:
     def peak(self) -> float:
         """Return the multiply-add peak of one core, in FLOP/s."""
         return harness.peak("float32")
-
-
-class Worker:
-    """The parent's end of a worker process."""
-
-    def __init__(self, rival: str, threads: int) -> None:
-        self.pipe, other = multiprocessing.Pipe()
-        context = multiprocessing.get_context("spawn")
-        arguments = (other, rival, threads)
-        with limited(threads):
-            self.process = context.Process(target=serve, args=arguments, daemon=True)
-            self.process.start()
-        other.close()
-
-    def ask(self, *command: Any) -> Any:
-        """Have a method of the session called; return its result."""
-        self.pipe.send(command)
-        good, result = self.pipe.recv()
-        if not good:
-            raise RuntimeError(result)
-        return result
-
-    def close(self) -> None:
-        """End the process."""
-        self.pipe.send(None)
-        self.process.join()
 
 
 @functools.cache
@@ -166,16 +107,8 @@ def measure(
             continue
         worker.ask("calibrate", turn)
         sound[rival] = worker
-    seconds: dict[str, list[float]] = {rival: [] for rival in sound}
-    peaks = []
-    for index in range(rounds):
-        names = list(sound)
-        for rival in names[index % len(names) :] + names[: index % len(names)]:
-            time.sleep(PAUSE)
-            seconds[rival].append(sound[rival].ask("turn"))
-        if OURS in sound:
-            peaks.append(sound[OURS].ask("peak") * threads)
-    peak = float(np.median(peaks)) if peaks else float("nan")
+    seconds, peaks = take_turns(sound, rounds, OURS)
+    peak = float(np.median(peaks)) * threads if peaks else float("nan")
     for rival, values in seconds.items():
         timing = harness.Timing.of(values)
         fraction = CASES[case].flops / timing.median / peak
@@ -219,12 +152,12 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     many("--rivals", nargs="*", choices=rivals, default=rivals, help="default: all installed")
     many("--rounds", type=int, default=9, help="turns of each library (default 9)")
     many("--turn", type=float, default=0.3, help="seconds of a turn, about (default 0.3)")
+    many("--predict", action="store_true", help="predictions; has options of its own (--help)")
     many("--json", metavar="FILE", help="write the results there, with what they depend on")
     options = parser.parse_args(argv)
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     for threads in options.threads:
-        if not 1 <= threads <= (cpus or 1):
-            parser.error(f"--threads {threads}: this process has {cpus} CPUs")
+        if not 1 <= threads <= available_cpus():
+            parser.error(f"--threads {threads}: this process has {available_cpus()} CPUs")
     if options.rounds < 1 or options.turn <= 0:
         parser.error("--rounds must be at least 1 and --turn above 0")
     return options
@@ -232,6 +165,10 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the comparison."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if "--predict" in argv:
+        argv.remove("--predict")
+        return rivals_predict.main(argv)
     options = arguments(argv)
     chosen = [OURS, *options.rivals]
     missing = [name for name in chosen if find_spec(TRAINERS[name][0]) is None]
@@ -240,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results: dict[str, Any] = {"missing": missing}
     faulty = False
     for threads in options.threads:
-        workers = {name: Worker(name, threads) for name in chosen if name not in missing}
+        workers = {name: Worker(name, Session, threads) for name in chosen if name not in missing}
         for case in options.cases:
             rows = measure(case, workers, options.rounds, options.turn, threads)
             show(case, threads, rows)

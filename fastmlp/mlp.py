@@ -259,13 +259,14 @@ class MLP(Network):
         TypeError, ValueError
             If X is not as described.
         """
-        z = self._engine.predict_row(X)
+        z: Any = self._engine.predict_row(X)  # None: not that plain
         if z is None:
             x = check.inputs(X, self._spec, empty=True)
             with team_of(for_call(self._n_weights, x.shape[0])) as team:
                 z = self._engine.predict(x, team)
         if not self._two_headed:
-            return z
+            one_head: NDArray[Any] = z
+            return one_head
         m = self._spec.n_outputs
         return z[:, :m], z[:, m:]
 
@@ -292,7 +293,8 @@ class MLP(Network):
         """
         if n_threads is not None:
             n_threads = check_count("n_threads", n_threads, example=2)
-        return Predictor(self._spec, _backend.level(), *self._engine.parameters(), n_threads)
+        weights, biases = self._engine.parameters()
+        return Predictor(self._spec, _backend.level(), weights, biases, n_threads)
 
     def jacobian(self, X: ArrayLike) -> NDArray[Any]:
         """Return the derivatives of the predictions with respect to the inputs.

@@ -10,6 +10,7 @@ from fastmlp.optimizers import Optimizer
 
 def to_panels(plain: NDArray[Any], rows: int, nr: int) -> NDArray[Any]: ...
 def from_panels(panels: NDArray[Any], rows: int, columns: int) -> NDArray[Any]: ...
+
 @disjoint_base
 class Affine:
     @property

@@ -4,6 +4,10 @@ from libc.stdint cimport int64_t
 from network cimport *
 
 
+cdef enum:
+    QUICK_WEIGHTS = 30000  # below this much work, giving the interpreter lock back costs more
+
+
 cdef inline int64_t round_up(int64_t n, int64_t multiple) noexcept nogil:
     return (n + multiple - 1) // multiple * multiple
 

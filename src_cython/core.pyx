@@ -11,7 +11,7 @@ from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
-from fastmlp.workspace cimport Memory, Space, Training, load, round_up
+from fastmlp.workspace cimport QUICK_WEIGHTS, Memory, Space, Training, load, round_up
 from network cimport *
 
 import numpy as np
@@ -308,6 +308,9 @@ cdef class Engine:
         """The prediction (1, C) if x is one plain finite row (1, I), else None: the way of single
         predictions around the checks, which look at everything else."""
         cdef char scratch[ROW_BYTES + 64]
+        cdef void* aligned = <void*>((<uintptr_t>scratch + 63) & ~<uintptr_t>63)
+        cdef const void* row
+        cdef void* result
         cdef cnp.npy_intp dims[2]
         cdef const fm_kernels* k = self.kernels
         cdef cnp.ndarray a
@@ -321,8 +324,12 @@ cdef class Engine:
         dims[0] = 1
         dims[1] = self.layers[self.net.n_layers - 1].n_out
         out = cnp.PyArray_SimpleNew(2, dims, self.typenum)
-        k.predict_row(&self.net, cnp.PyArray_DATA(a),
-                      <void*>((<uintptr_t>scratch + 63) & ~<uintptr_t>63), cnp.PyArray_DATA(out))
+        row, result = cnp.PyArray_DATA(a), cnp.PyArray_DATA(out)
+        if self.weight_count < QUICK_WEIGHTS:
+            k.predict_row(&self.net, row, aligned, result)
+        else:
+            with nogil:
+                k.predict_row(&self.net, row, aligned, result)
         return out
 
     def evaluate(self, data, team=None):

@@ -68,9 +68,8 @@ cdef inline void predict_row(const fm_network* net, const void* x, void* scratch
         activation = &ACTIVATIONS[layer.activation]
         if layer.n_out == 1:
             memset(y, 0, NR * sizeof(real))
-            y[0] = dot_row(a, NR, ceil_div(layer.n_in, NR), <real*>net.transposed + layer.transposed,
-                           layer.t_rows * NR, vectors(layer.n_in, (layer.n_in - 1) // NR * NR),
-                           (<real*>net.parameters)[layer.bias])
+            y[0] = dot_row(a, NR, <real*>net.transposed + layer.transposed, layer.t_rows * NR,
+                           layer.n_in, (<real*>net.parameters)[layer.bias])
         else:
             row_affine(layer, a, <real*>net.parameters, y)
         if activation.fused != FUSED_IDENTITY:
@@ -80,8 +79,6 @@ cdef inline void predict_row(const fm_network* net, const void* x, void* scratch
                 activation.forward(y, whole, NV)
             if whole <= last:
                 activation.forward(y + last * NR, 1, vectors(layer.n_out, last * NR))
-                if layer.n_out % LANES:
-                    clear_padding(y + last * NR, 1, layer.n_out - last * NR)
         a = y
         y, spare = spare, y
     LOSSES[net.loss].link(spare, layer.n_out)

@@ -7,7 +7,7 @@
 # (docs/architecture.md).
 from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport isfinite, sqrt
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t
 
 from ctables cimport *
 from inference cimport *

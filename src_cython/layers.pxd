@@ -47,8 +47,8 @@ cdef inline void forward_block(const fm_network* net, const fm_space* space, int
         w = parameters + layer.weight + p * layer.rows * NR
         b = parameters + layer.bias + p * NR
         if layer.n_out == 1:
-            dot_rows(a, panel, ceil_div(layer.n_in, NR), <real*>net.transposed + layer.transposed,
-                     layer.t_rows * NR, vectors(layer.n_in, (layer.n_in - 1) // NR * NR), b[0], y, rows)
+            dot_rows(a, panel, <real*>net.transposed + layer.transposed, layer.t_rows * NR,
+                     layer.n_in, b[0], y, rows)
         elif aux == NULL and activation.fused == FUSED_RELU:
             panel_relu(a, panel, layer.n_in, w, b, y, y, rows, nv)
             continue

@@ -4,13 +4,16 @@
 # everything else (lists, other dtypes, wrong shapes) goes the slow way through fastmlp.check. One row
 # needs no workspace but a piece of the stack, so calls from many threads share nothing they write to.
 cimport numpy as cnp
-from cpython.pycapsule cimport PyCapsule_New, PyCapsule_SetContext
+from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_New, PyCapsule_SetContext
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
 from fastmlp.core cimport Engine
-from fastmlp.workspace cimport Space
+from fastmlp.workspace cimport QUICK_WEIGHTS, Space
 from network cimport *
+
+import dataclasses
 
 import numpy as np
 
@@ -22,7 +25,6 @@ cnp.import_array()
 cdef enum:
     STACK_BYTES = 32768  # row buffers up to this size live on the stack
     FEW_ROWS = 4  # up to here, row by row costs less than setting a block up
-    QUICK_WEIGHTS = 30000  # below this much work a row, giving the interpreter lock back costs more
     JACOBIAN_ROWS = 64
 
 
@@ -30,6 +32,7 @@ cdef struct Context:
     const fm_kernels* kernels
     const fm_network* net
     int64_t n_in, n_out, scratch_bytes
+    PyObject* owner
 
 
 cdef int predict_rows(const Context* c, const char* x, int64_t n, char* out) noexcept nogil:
@@ -54,6 +57,17 @@ cdef int predict_rows(const Context* c, const char* x, int64_t n, char* out) noe
 cdef int predict_c(const void* context, const void* x, int64_t n, void* out) noexcept nogil:
     """The function that C code calls: n rows of contiguous x into contiguous out; 0, or -1."""
     return predict_rows(<const Context*>context, <const char*>x, n, <char*>out)
+
+
+cdef void release_owner(object capsule) noexcept:
+    Py_DECREF(<object>(<Context*>PyCapsule_GetContext(capsule)).owner)
+
+
+def restored(spec, weights, biases, n_threads):
+    """A predictor from its pickle, on the CPU level of the process that loads it."""
+    from fastmlp import _backend  # which chooses kernels, and is not needed before
+
+    return Predictor(spec, _backend.level(), weights, biases, n_threads)
 
 
 cdef class Predictor:
@@ -83,20 +97,21 @@ cdef class Predictor:
     >>> bool((p(x) == net.predict(x)).all()), p(x[0]).shape
     (True, (2,))
     """
-    cdef readonly Engine engine
+    cdef Engine engine
     cdef Engine full  # with every transposed copy, made by the first jacobian
     cdef readonly object n_threads
     cdef Context context
     cdef int typenum
     cdef int64_t itemsize, weight_count
 
-    def __init__(self, spec, str level, weights, biases, n_threads=None):
+    def __cinit__(self, spec, str level, weights, biases, n_threads=None):
         self.engine = Engine(spec, level)
         self.engine.set_parameters(weights, biases)
         self.n_threads = n_threads
         self.typenum = spec.dtype.num
         self.itemsize = spec.dtype.itemsize
         self.weight_count = self.engine.weight_count
+        self.context.owner = <PyObject*>self
         self.context.kernels = self.engine.kernels
         self.context.net = &self.engine.net
         self.context.n_in = self.engine.layers[0].n_in
@@ -104,7 +119,21 @@ cdef class Predictor:
         self.context.scratch_bytes = self.engine.kernels.row_scratch_size(&self.engine.net) * self.itemsize
 
     def __reduce__(self):
-        return Predictor, (self.engine.spec, self.engine.level, *self.engine.parameters(), self.n_threads)
+        return restored, (self.engine.spec, *self.engine.parameters(), self.n_threads)
+
+    def parameters(self):
+        """Copies of (weights, biases), as ``MLP.weights`` and ``MLP.biases``."""
+        return self.engine.parameters()
+
+    @property
+    def spec(self):
+        """The network, a ``fastmlp.spec.Spec``."""
+        return self.engine.spec
+
+    @property
+    def level(self):
+        """CPU level of the kernels."""
+        return self.engine.level
 
     cdef bint is_plain(self, x) noexcept:
         """Whether x is an array that the kernels can read where it lies."""
@@ -154,6 +183,9 @@ cdef class Predictor:
             dims[0] = 1
             dims[ndim - 1] = self.context.n_out
             out = cnp.PyArray_SimpleNew(ndim, dims, self.typenum)
+        elif isinstance(out, np.memmap):
+            self(x, np.asarray(out))
+            return out
         elif not self.fits(out, ndim, 1):
             raise self._misfit(out, (1, self.context.n_out)[2 - ndim:])
         self._rows(<const char*>cnp.PyArray_DATA(<cnp.ndarray>x), 1,
@@ -188,6 +220,9 @@ cdef class Predictor:
         shape = (*x.shape[:x.ndim - 1], self.context.n_out)
         if out is None:
             out = np.empty(shape, self.engine.spec.dtype)
+        elif isinstance(out, np.memmap):
+            self(x, np.asarray(out))
+            return out
         elif not self.fits(out, x.ndim, x.shape[0]):
             raise self._misfit(out, shape)
         rows = x.reshape(-1, self.context.n_in) if x.ndim == 1 else x
@@ -231,7 +266,9 @@ cdef class Predictor:
             raise ValueError(f"x has shape {x.shape} but ({self.context.n_in},) or (n, {self.context.n_in}) "
                              "is expected: pass one row, or one row a sample")
         if self.full is None:
-            full = Engine(self.engine.spec, self.engine.level, True)
+            spec = self.engine.spec
+            spec = dataclasses.replace(spec, dropout=(0.0,) * len(spec.dropout))
+            full = Engine(spec, self.engine.level, True)
             full.set_parameters(*self.engine.parameters())
             self.full = full
         full = self.full
@@ -265,7 +302,11 @@ cdef class Predictor:
 
     @property
     def capsule(self):
-        """Both addresses as a PyCapsule named "fastmlp.predict", the context as its context."""
-        capsule = PyCapsule_New(<void*>&predict_c, "fastmlp.predict", NULL)
+        """Both addresses as a PyCapsule named "fastmlp.predict", the context as its context.
+
+        The capsule keeps the predictor alive.
+        """
+        capsule = PyCapsule_New(<void*>&predict_c, "fastmlp.predict", release_owner)
         PyCapsule_SetContext(capsule, <void*>&self.context)
+        Py_INCREF(self)
         return capsule

@@ -27,8 +27,11 @@ PACKAGE = ROOT / "fastmlp"
 ORDER = (
     *("intervals", "arena", "threads", "_cpu", "digits"),
     *("activations", "losses", "schedules", "optimizers", "spec", "initializers", "check"),
-    *("core", "probe", "_backend", "network"),
+    *("workspace", "core", "predictor", "probe", "_backend", "network"),
     *("training", "callbacks", "mlp", "reference", "__init__"),
+    *(f"sklearn.{part}" for part in ("parameters", "scaling", "network", "initialization")),
+    *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "stochastic", "lbfgs")),
+    *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier")),
     *("sklearn", "__main__"),
 )
 SUFFIXES = (".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in", "run")
@@ -46,7 +49,13 @@ def sources() -> list[Path]:
 
 
 def modules() -> list[Path]:
-    return sorted(PACKAGE.glob("*.py"))
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    """Return the name below fastmlp; that of a subpackage is its folder's."""
+    name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    return name.removesuffix(".__init__")
 
 
 def imported(path: Path) -> set[str]:
@@ -61,18 +70,19 @@ def imported(path: Path) -> set[str]:
         else:
             continue
         for name in found:
-            first, _, rest = name.partition(".")
+            first, *parts = name.split(".")
             if first == "fastmlp":
-                part = rest.partition(".")[0]
-                names.add(part if part in ORDER else "__init__")
+                below = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+                names.add(next((part for part in below if part in ORDER), "__init__"))
     return names
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", modules(), ids=module_name)
 def test_imports_point_one_way(path: Path) -> None:
-    assert path.stem in ORDER, f"{path.name} needs a place in ORDER"
-    before = ORDER[: ORDER.index(path.stem)]
-    assert imported(path) <= {path.stem, *before}
+    name = module_name(path)
+    assert name in ORDER, f"{name} needs a place in ORDER"
+    before = ORDER[: ORDER.index(name)]
+    assert imported(path) <= {name, *before}
 
 
 def test_importing_fastmlp_needs_numpy_only() -> None:
@@ -179,8 +189,9 @@ def documented_parameters(text: str) -> set[str]:
 
 
 def documented_modules() -> list[str]:
-    optional = {"sklearn"} if importlib.util.find_spec("sklearn") is None else set()
-    names = {path.stem for path in modules()} - {"__init__", "__main__"} - optional
+    names = {module_name(path) for path in modules()} - {"__init__", "__main__"}
+    if importlib.util.find_spec("sklearn") is None:
+        names = {name for name in names if name.partition(".")[0] != "sklearn"}
     return ["fastmlp", *(f"fastmlp.{name}" for name in sorted(names)), "fastmlp._cpu"]
 
 

@@ -147,27 +147,27 @@ static __attribute__((noinline)) void block_tn(const real *a, const int64_t a_pa
     else block_tn_rows(MR, 3, a, a_panel, k_from, k_to, d, batch, g);
 }
 
-/* One output column: out[r * NR] = bias + y[r] . w by the fixed tree, w contiguous in pieces of a panel row
- * (w_panel apart), each `last` vectors long in the last panel. A tile would leave most lanes idle. */
-FM_INLINE real dot_row(const real *y, const int64_t y_panel, const int64_t panels, const real *w,
-                       const int64_t w_panel, const int last, const real bias) {
+/* One output column: bias + y . w by the fixed tree, both in pieces of a panel row. A tile would leave most
+ * lanes idle. The tail is masked: padding of y may hold anything. */
+FM_INLINE real dot_row(const real *y, const int64_t y_panel, const real *w, const int64_t w_panel,
+                       const int64_t k_len, const real bias) {
     v acc[TREE_VECTORS];
     UNROLL
     for (int u = 0; u < TREE_VECTORS; u++) acc[u] = (v){0};
-    int turn = 0; /* of the virtual lanes: NR need not be a multiple of them */
-    for (int64_t p = 0; p < panels; p++, y += y_panel, w += w_panel) {
-        const int nv = p + 1 < panels ? NV : last;
-        for (int j = 0; j < nv; j++, turn = (turn + 1) % TREE_VECTORS)
-            acc[turn] = v_fma(v_load(y + j * LANES), v_load(w + j * LANES), acc[turn]);
-    }
+    int u = 0; /* of the virtual lanes: NR need not be a multiple of them */
+    int64_t left = k_len;
+    for (; left >= NR; left -= NR, y += y_panel, w += w_panel)
+        for (int j = 0; j < NV; j++, u = (u + 1) % TREE_VECTORS)
+            acc[u] = v_fma(v_load(y + j * LANES), v_load(w + j * LANES), acc[u]);
+    for (; left > 0; left -= LANES, y += LANES, w += LANES, u = (u + 1) % TREE_VECTORS)
+        acc[u] = v_fma((v)((vi)v_load(y) & v_first(left)), v_load(w), acc[u]);
     return bias + v_tree_sum(acc);
 }
 
-static void dot_rows(const real *y, const int64_t y_panel, const int64_t panels, const real *w,
-                     const int64_t w_panel, const int last, const real bias, real *out,
-                     const int64_t rows) {
+static void dot_rows(const real *y, const int64_t y_panel, const real *w, const int64_t w_panel,
+                     const int64_t k_len, const real bias, real *out, const int64_t rows) {
     for (int64_t r = 0; r < rows; r++)
-        out[r * NR] = dot_row(y + r * NR, y_panel, panels, w, w_panel, last, bias);
+        out[r * NR] = dot_row(y + r * NR, y_panel, w, w_panel, k_len, bias);
 }
 
 /* The weight gradient of one output column, rows [k_from, k_to): vectors run over k, not over columns. */

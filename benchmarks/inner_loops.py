@@ -1,0 +1,234 @@
+"""Disassemble the kernel modules and fail if an inner loop of a tile is not what it was meant to be.
+
+The speed of the tiles rests on the compiler keeping every accumulator in a register. One that does
+not still gives the right sums, so no test of results would notice. Here every innermost loop with
+vector multiply-adds must leave the stack alone, store no vector, and do as many multiply-adds an
+iteration as its tile has accumulators (or a multiple, where the compiler unrolled). Needs objdump.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastmlp import _backend, core
+
+ROOT = Path(__file__).resolve().parents[1]
+TILE_SIZES = re.compile(r"#define MR (\d+)\n#define NV (\d+)\n")
+
+SYMBOL = re.compile(r"^[0-9a-f]+ <_?(.+)>:$")
+LINE = re.compile(r"^\s*([0-9a-f]+):\s+(?:(?:notrack|bnd|rep|data16|cs)\s+)*(\S+)\s*(.*)$")
+TARGET = re.compile(r"(?:^|[\s,])(?:0x)?([0-9a-f]+)(?: <|$)")
+# x86-64 (AT&T syntax) and aarch64. The baseline of x86-64 has no fused form: it multiplies and adds.
+JUMP = re.compile(r"^(j\w+|b|b\.\w+|cbn?z|tbn?z)$")
+NO_RETURN_HERE = re.compile(r"^(jmp\w*|b|br|ret\w*|ud2|udf)$")
+PADDING = re.compile(r"^(nop|xchg +%ax,%ax|data16|cs )")
+FMA = re.compile(r"^(vfn?m(add|sub)\d+p[sd]|fmla|fmls)$")
+PLAIN_MULTIPLY = re.compile(r"^mulp[sd]$")
+FRAME = re.compile(r"^(mov|lea|add)\w* .*(%rsp.*,%rbp|x29, sp)")
+VECTOR_STORE = re.compile(
+    r"^v?mov(nt)?[au]p[sd] %[xyz]mm\d+,.*\(|^v?movdq[au]\w* %[xyz]mm\d+,.*\(|^st[rpu]\w* q\d"
+)
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One line of the disassembly."""
+
+    address: int
+    mnemonic: str
+    operands: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.mnemonic} {self.operands}"
+
+    @property
+    def target(self) -> int | None:
+        """Where a direct jump goes."""
+        found = TARGET.search(self.operands) if JUMP.match(self.mnemonic) else None
+        return int(found[1], 16) if found and "*" not in self.operands else None
+
+
+def functions(listing: str) -> Iterator[tuple[str, list[Instruction]]]:
+    """Split the output of objdump into functions; compilers' suffixes are cut off the names."""
+    name, body = "", list[Instruction]()
+    for line in [*listing.splitlines(), "0 <end>:"]:
+        if symbol := SYMBOL.match(line):
+            if body:
+                yield name, body
+            name, body = symbol[1].split(".")[0], []
+        elif found := LINE.match(line):
+            body.append(Instruction(int(found[1], 16), found[2], found[3].split("#")[0].strip()))
+
+
+def predecessors(body: Sequence[Instruction]) -> dict[int, list[int]]:
+    """Return, by index, the instructions from which control comes; indirect jumps are not known."""
+    index = {instruction.address: i for i, instruction in enumerate(body)}
+    before: dict[int, list[int]] = defaultdict(list)
+    for i, instruction in enumerate(body):
+        if instruction.target in index:
+            before[index[instruction.target]].append(i)
+    for i, instruction in enumerate(body[:-1]):
+        padding = PADDING.match(instruction.text) and i > 0 and not before[i]
+        if not padding and not NO_RETURN_HERE.match(instruction.mnemonic):
+            before[i + 1].append(i)
+    return before
+
+
+def inner_loops(body: Sequence[Instruction]) -> list[list[Instruction]]:
+    """Return the innermost natural loops: an edge back to what every way to the edge goes through.
+
+    A loop may be entered in its middle. That is then its head, and the edge back falls into it.
+    """
+    index = {instruction.address: i for i, instruction in enumerate(body)}
+    before = predecessors(body)
+    loops = set()
+    for end, instruction in enumerate(body):
+        start = index.get(instruction.target, end + 1) if instruction.target else end + 1
+        if start > end:
+            continue
+        edges = [(end, start)]
+        edges += [
+            (head - 1, head)
+            for head in range(start + 1, end + 1)
+            if any(not start <= origin <= end for origin in before[head])
+        ]
+        for origin, head in edges:
+            members, stack = {head}, [origin]
+            while stack:
+                at = stack.pop()
+                if at not in members:
+                    members.add(at)
+                    stack += before[at]
+            if all(at == head or (at > 0 and before[at]) for at in members):
+                loops.add(frozenset(members))
+                break
+    innermost = [loop for loop in loops if not any(other < loop for other in loops)]
+    return [[body[i] for i in sorted(loop)] for loop in sorted(innermost, key=min)]
+
+
+def fmas(loop: Iterable[Instruction], fused: bool) -> int:
+    """Count the vector multiply-adds of a loop."""
+    pattern = FMA if fused else PLAIN_MULTIPLY
+    return sum(1 for instruction in loop if pattern.match(instruction.mnemonic))
+
+
+def faults(loop: Sequence[Instruction], framed: bool) -> list[str]:
+    """Say which instructions of an inner loop touch the stack or store a vector.
+
+    ``framed``: whether the function uses the frame pointer as such, and not as any register.
+    """
+    registers = "%rsp|%rbp|x29|sp" if framed else "%rsp|sp"
+    stack = re.compile(rf"[(\[][^)\]]*(?:{registers})\b")
+    found = []
+    for instruction in loop:
+        at = f"{instruction.address:x}: {instruction.text}"
+        if stack.search(instruction.operands) or instruction.mnemonic in {"push", "pop"}:
+            found.append(f"touches the stack at {at}")
+        elif VECTOR_STORE.match(instruction.text):
+            found.append(f"stores a vector at {at}")
+    return found
+
+
+def tile_sizes() -> dict[str, tuple[int, int]]:
+    """Return MR and NV of each level, from the one place that says them."""
+    text = (ROOT / "src_cython" / "c" / "vec.h").read_text()
+    found = TILE_SIZES.findall(text)
+    return {
+        level: (int(mr), int(nv))
+        for level, (mr, nv) in zip(_backend.LEVELS, found, strict=True)  # in the same order
+    }
+
+
+def expected(mr: int, nv: int) -> dict[str, set[int]]:
+    """Return what the inner loops of each tile do: multiply-adds of an iteration."""
+    panel = {8} | {mr * n for n in range(2, nv + 1)}
+    return {
+        "panel_plain": panel,
+        "panel_relu": panel,
+        "panel_relu_slope": panel,
+        "block_tn": {mr * n for n in range(1, nv + 1)},
+        "row_affine": set(range(1, 4 * nv + 1)),
+        "column_tn": {nv},
+        "dot_rows": {1},  # any: its accumulators are those of a tree, not of a tile
+        "fma_peak": {10},
+    }
+
+
+# Small functions are often inlined: where their loops then are.
+HOSTS = {
+    "row_affine": ("predict_row",),
+    "column_tn": ("unit_gradient",),
+    "dot_rows": ("dot_row", "forward_block", "forward", "predict_row"),
+}
+
+
+def examine(listing: str, level: str) -> tuple[int, list[str]]:
+    """Return how many loops of a module were found, and what is wrong with them."""
+    mr, nv = tile_sizes()[level]
+    fused = level != "baseline"
+    found: dict[str, list[tuple[int, list[str]]]] = defaultdict(list)
+    for name, body in functions(listing):
+        short = re.sub(r"^_*pyx_f_\d+[a-z]+_", "", name)
+        framed = any(FRAME.match(instruction.text) for instruction in body)
+        for loop in inner_loops(body):
+            if count := fmas(loop, fused):
+                found[short].append((count, faults(loop, framed)))
+    wrong, seen = [], 0
+    for tile, counts in expected(mr, nv).items():
+        where = [tile] if tile in found else [h for h in HOSTS.get(tile, ()) if h in found]
+        loops = [(place, *loop) for place in where for loop in found[place]]
+        seen += len(loops)
+        for place, count, bad in loops:
+            shape = f"{tile} (in {place}), loop of {count}"
+            wrong += [f"{shape}, {len(bad)} times: {text}" for text in bad[:1]]
+            if place == tile and not any(count % wanted == 0 for wanted in counts):
+                wrong.append(f"{shape}: expected {sorted(counts)}")
+        for wanted in counts:
+            if not any(count % wanted == 0 for _, count, _ in loops):
+                wrong.append(f"{tile}: no loop with {wanted} multiply-adds an iteration")
+    return seen, wrong
+
+
+def modules() -> list[tuple[str, str, Path]]:
+    """Return level, dtype and file of every kernel module that is built, runnable here or not."""
+    folder = Path(core.__file__).parent
+    pairs = [(level, dtype) for level in _backend.built_levels() for dtype in _backend.DTYPES]
+    return [
+        (*pair, next(folder.glob(f"_kernels_{pair[0]}_{pair[1]}.*{Path(core.__file__).suffix}")))
+        for pair in pairs
+    ]
+
+
+def disassemble(path: Path) -> str:
+    """Return objdump's listing of a module."""
+    command = ["objdump", "-d", "--no-show-raw-insn", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Examine every module; 1 if anything is wrong, 2 if nothing can be examined."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.parse_args(argv)
+    if shutil.which("objdump") is None:
+        print("objdump is not installed: nothing examined")
+        return 2
+    faulty = False
+    for level, dtype, path in modules():
+        count, wrong = examine(disassemble(path), level)
+        print(f"{level} {dtype}: {count} inner loops, {len(wrong) or 'no'} faults", flush=True)
+        print(*(f"  {text}" for text in wrong), sep="\n", end="\n" if wrong else "")
+        faulty |= bool(wrong)
+    return int(faulty)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

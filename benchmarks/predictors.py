@@ -1,0 +1,220 @@
+"""How each library predicts in its own best way: NumPy array in, NumPy array out, link included.
+
+A library is a function ``(case, x, threads) -> (statement, names)``: what a user's loop would say
+to predict ``x``, and what the names in it are. Timing a statement adds the cost of no wrapper.
+Libraries are imported where they are used: a process holds one of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from cases import CASES, Array, Case, forward
+
+Call = tuple[str, dict[str, Any]]
+
+PREDICTED = {
+    name: dataclasses.replace(CASES[name], activation="relu") for name in ("tiny", "small", "mnist")
+}
+
+
+def classifies(case: Case) -> bool:
+    """Return whether a softmax follows the last layer."""
+    return case.loss == "cross_entropy"
+
+
+def inputs(case: Case, rows: int) -> Array:
+    """Return the first rows of the case's data, float32."""
+    return np.ascontiguousarray(case.data()[0][:rows])
+
+
+def flops(case: Case, rows: int) -> int:
+    """Floating-point operations of a prediction: two a weight and row."""
+    return 2 * rows * sum(w.size for w, _ in case.parameters())
+
+
+def expected(case: Case, x: Array) -> Array:
+    """Return the predictions in float64."""
+    wide = [(w.astype(np.float64), b.astype(np.float64)) for w, b in case.parameters()]
+    z: Array = forward(case, wide, x.astype(np.float64))[-1]
+    return softmax(z) if classifies(case) else z
+
+
+def softmax(z: Array) -> Array:
+    """Return exp(z) over its sum, row by row."""
+    e: Array = np.exp(z - z.max(axis=1, keepdims=True))
+    e /= e.sum(axis=1, keepdims=True)
+    return e
+
+
+def fastmlp_net(case: Case) -> Any:
+    """Return the MLP of a case."""
+    import fastmlp
+
+    net = fastmlp.MLP(list(case.layer_sizes), activation=case.activation, loss=case.loss)
+    weights, biases = zip(*case.parameters(), strict=True)
+    net.weights, net.biases = list(weights), list(biases)
+    return net
+
+
+def bound(case: Case, x: Array, threads: int) -> Call:
+    """Predict with fastmlp's predictor."""
+    return "p(x)", {"p": fastmlp_net(case).predictor(threads), "x": x}
+
+
+def bound_out(case: Case, x: Array, threads: int) -> Call:
+    """Predict with fastmlp's predictor, the result into an array that is there."""
+    out = np.empty((len(x), case.layer_sizes[-1]), np.float32)
+    return "p(x, out)", {"p": fastmlp_net(case).predictor(threads), "x": x, "out": out}
+
+
+def checked(case: Case, x: Array, threads: int) -> Call:
+    """Predict with fastmlp's checked method."""
+    return "net.predict(x)", {"net": fastmlp_net(case), "x": x}
+
+
+def onnx_runtime(case: Case, x: Array, threads: int) -> Call:
+    """ONNX Runtime: Gemm and Relu nodes, all graph optimisations, as many threads as told."""
+    import onnxruntime
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    nodes, constants, name = [], [], "x"
+    parameters = case.parameters()
+    for depth, (w, b) in enumerate(parameters):
+        constants += [numpy_helper.from_array(w, f"w{depth}")]
+        constants += [numpy_helper.from_array(b, f"b{depth}")]
+        nodes.append(helper.make_node("Gemm", [name, f"w{depth}", f"b{depth}"], [f"z{depth}"]))
+        name = f"z{depth}"
+        if depth < len(parameters) - 1:
+            nodes.append(helper.make_node("Relu", [name], [f"y{depth}"]))
+            name = f"y{depth}"
+    if classifies(case):
+        nodes.append(helper.make_node("Softmax", [name], ["p"], axis=-1))
+        name = "p"
+    ends = [
+        helper.make_tensor_value_info(label, TensorProto.FLOAT, ["n", width])
+        for label, width in (("x", case.layer_sizes[0]), (name, case.layer_sizes[-1]))
+    ]
+    graph = helper.make_graph(nodes, case.name, ends[:1], ends[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    checker.check_model(model)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return "run(names, {'x': x})[0]", {"run": session.run, "names": [name], "x": x}
+
+
+@functools.cache  # once a process; the mode lasts as long as its object
+def torch_inference_mode() -> Any:
+    """Enter PyTorch's inference mode for good, not in every call."""
+    import torch
+
+    mode = torch.inference_mode()
+    mode.__enter__()
+    return mode
+
+
+def torch_net(case: Case, threads: int) -> tuple[Any, Any]:
+    """Return torch, in inference mode from now on, and the network of a case."""
+    import torch
+
+    torch.set_num_threads(threads)
+    layers: list[Any] = []
+    with torch.inference_mode(False), torch.no_grad():
+        for w, b in case.parameters():
+            linear = torch.nn.Linear(*w.shape)
+            linear.weight.copy_(torch.from_numpy(w.T.copy()))
+            linear.bias.copy_(torch.from_numpy(b))
+            layers += [linear, torch.nn.ReLU()]
+    layers[-1:] = [torch.nn.Softmax(dim=1)] if classifies(case) else []
+    torch_inference_mode()
+    return torch, torch.nn.Sequential(*layers).eval()
+
+
+def torch_eager(case: Case, x: Array, threads: int) -> Call:
+    """PyTorch, module by module, in inference mode."""
+    torch, net = torch_net(case, threads)
+    names = {"net": net, "from_numpy": torch.from_numpy, "x": x}
+    return "net(from_numpy(x)).numpy()", names
+
+
+def torch_jit(case: Case, x: Array, threads: int) -> Call:
+    """PyTorch, traced, frozen and optimised for inference."""
+    warnings.simplefilter("ignore", DeprecationWarning)
+    torch, net = torch_net(case, threads)
+    traced = torch.jit.trace(net, torch.from_numpy(x))
+    frozen = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
+    names = {"net": frozen, "from_numpy": torch.from_numpy, "x": x}
+    return "net(from_numpy(x)).numpy()", names
+
+
+def jax_jit(case: Case, x: Array, threads: int) -> Call:
+    """JAX, jitted, the weights constants of the program."""
+    import jax
+
+    parameters = [(jax.numpy.asarray(w), jax.numpy.asarray(b)) for w, b in case.parameters()]
+
+    def predict(y: Any) -> Any:
+        for w, b in parameters[:-1]:
+            y = jax.nn.relu(y @ w + b)
+        z = y @ parameters[-1][0] + parameters[-1][1]
+        return jax.nn.softmax(z, axis=1) if classifies(case) else z
+
+    return "asarray(predict(x))", {"asarray": np.asarray, "predict": jax.jit(predict), "x": x}
+
+
+def scikit_learn(case: Case, x: Array, threads: int) -> Call:
+    """scikit-learn, an estimator with the weights of the case."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    kind, method = (
+        (MLPClassifier, "predict_proba") if classifies(case) else (MLPRegressor, "predict")
+    )
+    n_out = case.layer_sizes[-1]
+    y = np.arange(2 * n_out) % n_out if classifies(case) else np.zeros(2)
+    net = kind(hidden_layer_sizes=case.layer_sizes[1:-1], activation="relu", max_iter=1)
+    net.fit(np.resize(x, (len(y), x.shape[1])), y)  # for its shapes: then it gets its weights
+    weights, biases = zip(*case.parameters(), strict=True)
+    net.coefs_, net.intercepts_ = list(weights), list(biases)
+    return f"net.{method}(x)", {"net": net, "x": x}
+
+
+def by_hand(case: Case, x: Array, threads: int) -> Call:
+    """NumPy, as one writes it for speed: in place where that is possible."""
+    *hidden, (w_out, b_out) = case.parameters()
+    link = softmax if classifies(case) else (lambda z: z)
+
+    def predict(y: Array) -> Array:
+        for w, b in hidden:
+            y = y @ w
+            y += b
+            np.maximum(y, 0, out=y)
+        z = y @ w_out
+        z += b_out
+        return link(z)
+
+    return "predict(x)", {"predict": predict, "x": x}
+
+
+# Name in the table -> modules that must be installed, function.
+PREDICTORS: dict[str, tuple[tuple[str, ...], Callable[[Case, Array, int], Call]]] = {
+    "fastmlp p(x)": (("fastmlp",), bound),
+    "fastmlp p(x, out)": (("fastmlp",), bound_out),
+    "fastmlp predict": (("fastmlp",), checked),
+    "ONNX Runtime": (("onnxruntime", "onnx"), onnx_runtime),
+    "PyTorch eager": (("torch",), torch_eager),
+    "PyTorch jit": (("torch",), torch_jit),
+    "JAX jit": (("jax",), jax_jit),
+    "scikit-learn": (("sklearn",), scikit_learn),
+    "NumPy": (("numpy",), by_hand),
+}

@@ -1,0 +1,364 @@
+"""Predictors over time: frozen, copied, called from many threads, and frugal with memory."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import mmap
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+
+import cases
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_predictor import assert_same_bits, every_dtype, every_level, make, rows_of
+
+import fastmlp
+from fastmlp import _backend, threads
+from fastmlp.activations import ACTIVATIONS
+
+MIB = 2**20
+MAP_NORESERVE = 0x4000  # Linux; the mmap module has it from Python 3.12 on
+
+
+def bound_net(**options):
+    net = fastmlp.MLP([4, 8, 3], rng=0, **options)
+    return net, net.predictor(), np.random.default_rng(2).normal(size=(40, 4)).astype(net.dtype)
+
+
+# ---- NaN -----------------------------------------------------------------------------------------
+
+
+@every_dtype
+@every_level
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_stays_in_its_row(value, level, dtype):
+    for activation in ACTIVATIONS:
+        predictor = make((5, 33, 3), dtype, activation, level=level)
+        x = rows_of(100, predictor)
+        wanted = predictor(x)
+        for row in (0, 3, 64, 99):
+            x[row, row % 5] = value
+        others = np.ones(100, bool)
+        others[[0, 3, 64, 99]] = False
+        got = predictor(x)
+        assert_same_bits(got[others], wanted[others])
+        if np.isnan(value):
+            assert np.isnan(got[~others]).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_net_predict_refuses_what_is_not_finite(value):
+    net, _, x = bound_net()
+    for rows in (1, 2, 40):
+        for wrong in (x[:rows].copy(), x[:rows].astype("f8"), x[:rows].copy("F")):
+            wrong[rows // 2, 1] = value
+            with pytest.raises(ValueError, match=rf"^X\[{rows // 2}, 1\] is {value} but finite"):
+                net.predict(wrong)
+
+
+# ---- frozen, and copied --------------------------------------------------------------------------
+
+
+def test_later_changes_of_the_model_do_not_matter():
+    net, predictor, x = bound_net()
+    row, batch, slopes = predictor(x[0]), predictor(x), predictor.jacobian(x[0])
+    net.fit(x, x[:, :3], epochs=2)
+    net.weights = [2 * w for w in net.weights]
+    net.biases[0] = np.ones(8)
+    assert not np.array_equal(net.predict(x), batch)
+    del net
+    assert_same_bits(predictor(x[0]), row)
+    assert_same_bits(predictor(x), batch)
+    assert_same_bits(predictor.jacobian(x[0]), slopes)
+
+
+def test_results_are_new_arrays():
+    _, predictor, x = bound_net()
+    for value in (x[0], x[:1], x[:3], x):
+        first = predictor(value)
+        kept = first.copy()
+        second = predictor(value)
+        assert not np.shares_memory(first, second)
+        assert not np.shares_memory(first, x)
+        assert first.flags.owndata
+        assert first.flags.c_contiguous
+        second[...] = 7
+        assert_same_bits(first, kept)
+
+
+@every_dtype
+@pytest.mark.parametrize("protocol", [*range(2, pickle.HIGHEST_PROTOCOL + 1), "copy", "deepcopy"])
+def test_copies_predict_the_same(protocol, dtype):
+    predictor = make((7, 33, 5), dtype, "gelu", n_threads=3)
+    if isinstance(protocol, str):
+        twin = getattr(copy, protocol)(predictor)
+    else:
+        twin = pickle.loads(pickle.dumps(predictor, protocol))
+    x = rows_of(100, predictor)
+    for value in (x[0], x):
+        assert_same_bits(twin(value), predictor(value))
+    assert_same_bits(twin.jacobian(x), predictor.jacobian(x))
+    assert twin.n_threads == 3
+
+
+def test_a_pickle_runs_on_the_level_of_the_process_that_loads_it(tmp_path):
+    """The machine that loads it may lack the instructions of the one that wrote it."""
+    best, predictor = _backend.available_levels()[0], make((7, 33, 5))
+    (tmp_path / "p").write_bytes(pickle.dumps(make((7, 33, 5), level=best)))
+    program = (
+        "import pickle, sys, pathlib, numpy as np\n"
+        "p = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())\n"
+        "print(p.level, float(p(np.ones(7, np.float32))[0]))"
+    )
+    level, value = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "p")],
+        env={**os.environ, "FASTMLP_CPU": "baseline"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert level == "baseline"
+    assert float(value) == pytest.approx(float(predictor(np.ones(7, np.float32))[0]), rel=1e-5)
+
+
+# ---- threads -------------------------------------------------------------------------------------
+
+
+def run_all(functions):
+    """Run functions at once, each in a thread; raise what one of them raised."""
+    errors = []
+    gate = threading.Barrier(len(functions))
+
+    def guarded(function):
+        gate.wait()
+        try:
+            function()
+        except BaseException as error:
+            errors.append(error)
+
+    crew = [threading.Thread(target=guarded, args=(function,)) for function in functions]
+    for thread in crew:
+        thread.start()
+    for thread in crew:
+        thread.join()
+    for error in errors:
+        raise error
+
+
+@every_dtype
+@pytest.mark.parametrize("sizes", [(7, 33, 5), (200, 300, 5)], ids=["lock kept", "lock released"])
+def test_eight_threads_of_a_thousand_calls(sizes, dtype):
+    predictor = make(sizes, dtype, "tanh")
+    x = rows_of(125, predictor)
+    wanted = predictor(x)
+
+    def calls(seed):
+        rng = np.random.default_rng(seed)
+        out = np.empty(wanted.shape[1], dtype)
+        got = np.empty((1000, wanted.shape[1]), dtype)
+        order = rng.integers(0, len(x), 1000)
+        for i, row in enumerate(order.tolist()):
+            if i % 2:
+                predictor(x[row], out)
+                got[i] = out
+            elif i % 50:
+                got[i] = predictor(x[row])
+            else:
+                first = row // 2
+                got[i] = predictor(x[first : first + 65])[row - first]
+        assert_same_bits(got, wanted[order])
+
+    run_all([lambda seed=seed: calls(seed) for seed in range(8)])
+
+
+def test_threads_with_teams_of_their_own(monkeypatch):
+    monkeypatch.setattr(threads, "CALL_SECONDS", 0.0)
+    predictor = make((7, 33, 5), n_threads=2)
+    x = rows_of(500, predictor)
+    wanted = predictor(x)
+
+    def calls():
+        for _ in range(20):
+            assert_same_bits(predictor(x), wanted)
+
+    run_all([calls] * 8)
+
+
+def test_first_jacobians_at_once():
+    x = rows_of(100, make((7, 33, 5)))
+    wanted = make((7, 33, 5)).jacobian(x)
+
+    def first(predictor):
+        assert_same_bits(predictor.jacobian(x), wanted)
+
+    for _ in range(5):
+        run_all([functools.partial(first, make((7, 33, 5)))] * 8)
+
+
+@pytest.mark.parametrize("what", ["one row", "two rows", "batch", "jacobian"])
+def test_long_work_does_not_hold_the_interpreter_lock(what):
+    sizes, rows = {"one row": ((3000, 3000, 1), 1), "two rows": ((3000, 3000, 1), 2)}.get(
+        what, ((300, 400, 30), 1000)
+    )
+    predictor = make(sizes, n_threads=1)
+    x = rows_of(rows, predictor)
+    call = predictor.jacobian if what == "jacobian" else predictor
+    call(x)
+    over, stamps, inside = threading.Event(), [], 0
+
+    def watch():
+        while not over.is_set():
+            stamps.append(time.perf_counter())
+            time.sleep(1e-4)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        deadline = time.perf_counter() + 20
+        while inside < 3 and time.perf_counter() < deadline:
+            began = time.perf_counter()
+            call(x)
+            ended = time.perf_counter()
+            # Not at the edges: there the lock changes hands between two lines of this loop.
+            margin = (ended - began) / 10
+            inside += sum(began + margin < stamp < ended - margin for stamp in stamps)
+            stamps.clear()
+    finally:
+        over.set()
+        thread.join()
+    assert inside >= 3
+
+
+# ---- memory --------------------------------------------------------------------------------------
+
+
+def peak_of(call):
+    """Return the most bytes that a call had allocated at once, beside its result, and that."""
+    tracemalloc.start()
+    try:
+        result = call()
+        return tracemalloc.get_traced_memory()[1] - result.nbytes, result
+    finally:
+        tracemalloc.stop()
+
+
+LAYOUTS = {
+    "rows": lambda file, n, m: np.memmap(file, np.float32, "r", shape=(n, m)),
+    "columns": lambda file, n, m: np.memmap(file, np.float32, "r", shape=(n, m), order="F"),
+    "every other row": lambda file, n, m: np.memmap(file, np.float32, "r", shape=(n, m))[::2],
+    "part of the columns": lambda file, n, m: np.memmap(file, np.float32, "r", shape=(n, m))[:, :8],
+    "reversed": lambda file, n, m: np.memmap(file, np.float32, "r", shape=(n, m))[::-1, ::-1],
+}
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_large_mapped_file_is_not_copied(layout, n_threads, tmp_path):
+    n, m = 200_000, 16
+    np.random.default_rng(0).random(n * m, np.float32).tofile(tmp_path / "x")  # 13 MB
+    x = LAYOUTS[layout](tmp_path / "x", n, m)
+    net = fastmlp.MLP([x.shape[1], 8, 2], rng=0)
+    predictor = net.predictor(n_threads)
+    predictor(x[:100])
+    for call in (predictor, net.predict):
+        extra, result = peak_of(lambda call=call: call(x))
+        assert extra < 2 * MIB
+        assert_same_bits(result[::9999], predictor(np.array(x[::9999])))
+
+
+def test_millions_of_rows_need_their_result_only():
+    predictor = make((3, 4, 2))
+    x = np.broadcast_to(np.float32([0.25, -1, 2]), (5_000_000, 3))
+    extra, result = peak_of(lambda: predictor(x))
+    assert extra < MIB
+    assert (result == predictor(x[0])).all()
+
+
+def test_more_elements_than_32_bits_count():
+    predictor = make((513, 1))
+    row = rows_of(1, predictor)[0]
+    x = np.broadcast_to(row, (2**22, 513))
+    assert x.size > 2**31
+    assert (predictor(x) == predictor(row)).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a mapping that reserves no memory")
+@pytest.mark.parametrize("reverse", [False, True])
+def test_rows_further_apart_than_32_bits(reverse):
+    predictor = make((4, 8, 3))
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
+    n, stride = 70, 2**27  # bytes: 9 GB of addresses, of which a page a row is used
+    pages = mmap.mmap(-1, n * stride, flags=flags)
+    x = np.ndarray((n, 4), np.float32, pages, strides=(stride, 4))
+    x[...] = rows_of(n, predictor)
+    plain = x.copy()
+    if reverse:
+        x, plain = x[::-1], plain[::-1]
+    assert_same_bits(predictor(x), predictor(plain))
+    columns = np.ndarray((4, n), np.float32, pages, strides=(4, stride))
+    wide = make((n, 3))
+    assert_same_bits(wide(columns), wide(columns.copy()))
+    assert_same_bits(wide(columns[1]), wide(columns[1].copy()))
+
+
+@every_dtype
+@every_level
+@pytest.mark.parametrize("sizes", [(3, 9001, 2), (9001, 3), (3, 9001), (9001, 1), (1, 9001, 1)])
+def test_layers_wider_than_the_stack_has_room_for(sizes, level, dtype):
+    predictor = make(sizes, dtype, "tanh", level=level)
+    x = rows_of(9, predictor)
+    wanted = predictor(x)
+    for i in range(9):
+        assert_same_bits(predictor(x[i]), wanted[i])
+    assert_same_bits(predictor(x[:3]), wanted[:3])
+    net = fastmlp.MLP(list(sizes), dtype=dtype, rng=0)
+    assert_same_bits(net.predict(x[:1]), net.predictor()(x[:1]))
+
+
+# ---- anything ------------------------------------------------------------------------------------
+
+
+@st.composite
+def calls(draw):
+    """Return a predictor and an x of any number type, strides and offset that fits it."""
+    sizes = draw(st.lists(st.integers(1, 40), min_size=2, max_size=5))
+    predictor = make(
+        tuple(sizes),
+        draw(st.sampled_from(cases.DTYPES)),
+        draw(st.sampled_from(list(ACTIVATIONS))),
+        level=draw(st.sampled_from(_backend.available_levels())),
+    )
+    n, m = draw(st.integers(0, 80)), sizes[0]
+    kind = draw(st.sampled_from(["f4", "f8", ">f4", ">f8", "f2", "i1", "u2", ">i4", "?", "g"]))
+    order = draw(st.sampled_from("CF"))
+    step = draw(st.tuples(*[st.sampled_from([1, 2, 3, -1, -2])] * 2))
+    shape = [max(1, length * abs(s)) for length, s in zip((n, m), step, strict=True)]
+    offset = draw(st.integers(0, 17))
+    raw = np.zeros(offset + np.prod(shape) * np.dtype(kind).itemsize, np.uint8)
+    base = raw[offset:].view(kind).reshape(shape, order=order)
+    values = np.random.default_rng(draw(st.integers(0, 99))).normal(size=shape) * 3
+    base[...] = np.abs(values) if "u" in kind else values
+    x = base[:: step[0], :: step[1]][:n, :m]
+    return predictor, x[draw(st.integers(0, n - 1))] if n and draw(st.booleans()) else x
+
+
+@given(calls())
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_anything_that_fits(call):
+    predictor, x = call
+    plain = np.array(x, predictor.spec.dtype, order="C")
+    wanted = np.array([predictor(row) for row in np.atleast_2d(plain)]).reshape(
+        *x.shape[:-1], predictor.spec.n_outputs
+    )
+    assert_same_bits(predictor(x), wanted.astype(plain.dtype))
+    out = np.empty_like(predictor(x))
+    assert predictor(x, out=out) is out
+    assert_same_bits(out, predictor(x))
