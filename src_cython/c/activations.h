@@ -115,7 +115,7 @@ FM_INLINE v mish_value_slope(v z, v *slope) {
     v w = n * (n + 2);
     v t = w / (w + 2);
     v rise = 4 * (w + 1) / ((w + 2) * (w + 2)) * n / (n + 1);
-    *slope = v_fma(z, rise, t);
+    *slope = v_select(z > 20, v_set1(1), v_fma(z, rise, t)); /* n stops at 20, z does not */
     return z * t;
 }
 FM_INLINE v mish_value(v z) { v slope; return mish_value_slope(z, &slope); }

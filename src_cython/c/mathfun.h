@@ -112,7 +112,7 @@ FM_INLINE v v_sigmoid(v z) {
 FM_INLINE v v_tanh(v z) {
     v e = v_expm1_negative(v_abs(z) * -2);
     vi sign = (vi)z & (vi)v_set1((real)-0.0);
-    return (v)((vi)(-e / (e + 2)) ^ sign);
+    return (v)((vi)v_abs(e / (e + 2)) | sign);
 }
 
 FM_INLINE v v_softplus(v z) {

@@ -1,0 +1,245 @@
+"""The same bits: over runs, threads, CPU levels with FMA, compilers, and however rows are divided.
+
+Data and first weights are whole numbers divided by powers of two, made by integer arithmetic. The
+golden digests hold for every level that has FMA, on any machine. A change of them is a change of
+results, and has to be said in the changelog; `python tests/test_bits.py` prints those of now.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp import _backend, core, losses, optimizers
+from fastmlp.predictor import Predictor
+from fastmlp.threads import Team
+
+LEVELS = _backend.available_levels()
+FMA_LEVELS = [level for level in LEVELS if level in {"avx512", "avx2", "neon"}]
+DTYPES = _backend.DTYPES
+
+# name: (layer sizes, options of the model, options of fit). 150 rows: the last batch is smaller.
+FITS = {
+    "tanh": ([7, 13, 3], {"activation": "tanh"}, {"optimizer": optimizers.SGD(0.05)}),
+    "relu, dropout": (
+        [19, 40, 24, 2],
+        {"activation": "relu", "dropout": [0.3, 0.1]},
+        {"optimizer": optimizers.Adam(0.01), "batch_size": 64},
+    ),
+    "gelu, clipping, l2": (
+        [9, 33, 1],
+        {"activation": "gelu", "loss": losses.Huber(0.5)},
+        {"optimizer": optimizers.AdamW(0.01), "clip_norm": 0.25, "l2": 0.01},
+    ),
+    "100 classes, weights": (
+        [24, 50, 100],
+        {"activation": "silu", "loss": "cross_entropy"},
+        {"optimizer": optimizers.RMSprop(0.003), "batch_size": 32, "sample_weight": True},
+    ),
+    "two heads": (
+        [5, 17, 30],
+        {"activation": "mish", "loss": "gaussian_nll"},
+        {"optimizer": optimizers.SGD(0.01, momentum=0.9), "batch_size": 150, "clip_norm": 5.0},
+    ),
+    "counts, wide": (
+        [130, 8, 3],
+        {"activation": "sigmoid", "loss": "poisson_nll"},
+        {"optimizer": optimizers.SGD(0.01, momentum=0.8, nesterov=True), "l2": 0.1},
+    ),
+    "deep, everything": (
+        [11, 48, 47, 25, 9, 5],
+        {
+            "activation": ["elu", "softplus", "selu", "gelu_tanh"],
+            "loss": losses.CrossEntropy(label_smoothing=0.1),
+            "dropout": [0.0, 0.5, 0.0, 0.2],
+        },
+        {"l2": 0.001, "clip_norm": 1.0, "sample_weight": True, "batch_size": 50},
+    ),
+    "probabilities": (
+        [16, 64, 11],
+        {"activation": "leaky_relu", "loss": "binary_cross_entropy"},
+        {"optimizer": optimizers.Adam(0.01), "batch_size": 129},
+    ),
+    "no hidden layer": ([12, 1], {"loss": losses.Quantile(0.8)}, {"shuffle": False}),
+}
+
+GOLDEN = {
+    ("tanh", "float32"): "24d0a423bc8256a0",
+    ("tanh", "float64"): "63848708c0dfa903",
+    ("relu, dropout", "float32"): "42643e1ef42043b8",
+    ("relu, dropout", "float64"): "9cc9affc1b77429c",
+    ("gelu, clipping, l2", "float32"): "c570f4dc23be49a1",
+    ("gelu, clipping, l2", "float64"): "c9dd5f78ad62e287",
+    ("100 classes, weights", "float32"): "7888eedad8106193",
+    ("100 classes, weights", "float64"): "62c554b90f917177",
+    ("two heads", "float32"): "a747421e2c305fe9",
+    ("two heads", "float64"): "83b529fb63dc26b9",
+    ("counts, wide", "float32"): "7a14820ba9ede704",
+    ("counts, wide", "float64"): "500d449c4ebb242b",
+    ("deep, everything", "float32"): "46bcb0b960deedb3",
+    ("deep, everything", "float64"): "7dda07777acf023e",
+    ("probabilities", "float32"): "a00ff6ed11903369",
+    ("probabilities", "float64"): "626eb6309e718c08",
+    ("no hidden layer", "float32"): "c41c4737eac96c74",
+    ("no hidden layer", "float64"): "60f0849ed73ee0cb",
+}
+
+
+def numbers(n, seed):
+    """n whole numbers in [0, 2**16), by a linear congruential generator."""
+    state, found = seed * 2654435761 % 2**32, []
+    for _ in range(n):
+        state = (state * 1664525 + 1013904223) % 2**32
+        found.append(state >> 16)
+    return np.array(found, np.float64)
+
+
+def between(low, high, shape, seed):
+    """Numbers of [low, high), exact in float32 for bounds that are small powers of two."""
+    return low + (high - low) * (numbers(int(np.prod(shape)), seed).reshape(shape) / 2**16)
+
+
+def data(sizes, loss, n=150):
+    x = between(-2, 2, (n, sizes[0]), 1)
+    shape = (n, sizes[-1])
+    targets = {
+        "real": lambda: between(-1, 1, shape, 2),
+        "count": lambda: np.floor(between(0, 8, shape, 2)),
+        "unit_interval": lambda: np.floor(between(0, 2, shape, 2)),
+        "class": lambda: (numbers(n, 2) % sizes[-1]).astype(np.int64),
+    }
+    return x, targets[loss.target_kind](), between(0, 2, n, 3)
+
+
+def model(name, level, dtype):
+    """The network of a fit, on a level, its weights set to fixed numbers."""
+
+    class OnLevel(fastmlp.MLP):
+        _engine_type = staticmethod(lambda spec: core.Engine(spec, level))
+
+    sizes, options, _ = FITS[name]
+    # PCG64's stream is fixed by NumPy's policy; it seeds shuffling and dropout.
+    generator = np.random.Generator(np.random.PCG64(3))
+    net = OnLevel(sizes, dtype=dtype, rng=generator, **options)
+    net.weights = [
+        between(-1, 1, w.shape, 10 + k) / 2 ** (w.shape[0].bit_length() // 2)
+        for k, w in enumerate(net.weights)
+    ]
+    return net
+
+
+def digest(name, level, dtype, n_threads=1):
+    """Fit, and return a digest of weights, losses, predictions and gradients."""
+    sizes, _, options = FITS[name]
+    net = model(name, level, dtype)
+    x, t, weights = data(sizes, net.loss)
+    options = dict(options)
+    sample_weight = weights if options.pop("sample_weight", False) else None
+    history = net.fit(x, t, epochs=4, n_threads=n_threads, sample_weight=sample_weight, **options)
+    predictions = net.predict(x)
+    _, dws, dbs = net.gradients(x, t)
+    found = hashlib.sha256()
+    for array in (*net.weights, *net.biases, *dws, *dbs, *np.atleast_3d(predictions)):
+        found.update(np.ascontiguousarray(array).tobytes())
+    found.update(np.array([*history.loss, net.evaluate(x, t, weights)]).tobytes())
+    return found.hexdigest()[:16]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("level", FMA_LEVELS)
+@pytest.mark.parametrize("name", FITS)
+def test_golden_digests(name, level, dtype):
+    assert digest(name, level, dtype) == GOLDEN[name, dtype]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", FITS)
+def test_threads_do_not_matter(name, level, dtype):
+    assert len({digest(name, level, dtype, n) for n in (1, 2, 3, 8)}) == 1
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_fresh_processes_agree(level):
+    code = (
+        "import json, fastmlp, test_bits as t\n"
+        "print(json.dumps([t.digest(n, fastmlp._backend.level(), d)"
+        " for n in t.FITS for d in t.DTYPES]))"
+    )
+    here = [digest(name, level, dtype) for name in FITS for dtype in DTYPES]
+    paths = str(Path(__file__).parent), str(Path(fastmlp.__file__).parents[1])
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "FASTMLP_CPU": level}
+    for extra in ({"PYTHONHASHSEED": "1"}, {"PYTHONHASHSEED": "2", "MALLOC_PERTURB_": "165"}):
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**env, **extra},
+        )
+        assert json.loads(result.stdout) == here
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", FITS)
+def test_predictions_do_not_depend_on_the_batch(name, level, dtype):
+    net = model(name, level, dtype)
+    x = data(FITS[name][0], net.loss, 257)[0].astype(dtype)
+    engine = net._engine
+    whole = engine.predict(x)
+    alone = np.concatenate([engine.predict(x[i : i + 1]) for i in range(257)])
+    np.testing.assert_array_equal(alone, whole)
+    order = np.argsort(numbers(257, 5), kind="stable")
+    np.testing.assert_array_equal(engine.predict(x[order]), whole[order])
+    for split in (1, 2, 63, 64, 65, 100, 255, 256):
+        parts = np.concatenate([engine.predict(x[:split]), engine.predict(x[split:])])
+        np.testing.assert_array_equal(parts, whole)
+    for n_threads in (2, 3, 8):
+        with Team(n_threads) as team:
+            np.testing.assert_array_equal(engine.predict(x, team), whole)
+    # The path of single rows has kernels of its own.
+    predict = Predictor(net._spec, level, *engine.parameters())
+    np.testing.assert_array_equal(np.stack([predict(row) for row in x]), whole)
+    for size in (1, 2, 4, 5, 257):
+        np.testing.assert_array_equal(predict(x[:size]), whole[:size])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", FITS)
+def test_evaluation_does_not_depend_on_threads_and_layout(name, level, dtype):
+    net = model(name, level, dtype)
+    x, t, weights = data(FITS[name][0], net.loss, 257)
+    wanted = net.evaluate(x, t, weights)
+    x = np.ascontiguousarray(x[::-1].astype(dtype))[::-1]
+    assert net.evaluate(np.asfortranarray(x), t, weights) == wanted
+    checked = fastmlp.check.data(x, t, weights, net._spec)
+    for n_threads in (1, 2, 3, 8):
+        with Team(n_threads) as team:
+            assert net._engine.evaluate(checked, team) == wanted
+
+
+def test_levels_without_fma_are_near():
+    """The baseline has other bits, but not another result."""
+    if not FMA_LEVELS or FMA_LEVELS == LEVELS:
+        pytest.skip("one kind of level only on this machine: nothing to compare")
+    for name in FITS:
+        nets = [model(name, level, "float64") for level in (FMA_LEVELS[0], LEVELS[-1])]
+        x, t, _ = data(FITS[name][0], nets[0].loss)
+        for net in nets:
+            net.fit(x, t, epochs=2)
+        for a, b in zip(nets[0].weights, nets[1].weights, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+if __name__ == "__main__":
+    for key in itertools.product(FITS, DTYPES):
+        print(f'    ({json.dumps(key)[1:-1]}): "{digest(key[0], FMA_LEVELS[0], key[1])}",')

@@ -1,0 +1,140 @@
+"""A hundred steps like PyTorch's: same weights, same batches, same weights after. Optional."""
+
+import warnings
+
+import cases
+import numpy as np
+import pytest
+
+from fastmlp import _backend, core, losses, optimizers, spec
+
+with warnings.catch_warnings():  # what PyTorch says to newer Pythons and NumPys is its own matter
+    warnings.simplefilter("ignore")
+    torch = pytest.importorskip("torch", reason="the comparison with PyTorch needs torch")
+
+torch.set_num_threads(1)  # what is left of PyTorch's threads keeps spinning between small steps
+
+N, BATCH, STEPS = 160, 32, 100
+LEVELS = _backend.available_levels()
+ACTIVATIONS = {
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "gelu": torch.nn.functional.gelu,
+    "gelu_tanh": lambda z: torch.nn.functional.gelu(z, approximate="tanh"),
+    "silu": torch.nn.functional.silu,
+    "mish": torch.nn.functional.mish,
+    "elu": torch.nn.functional.elu,
+    "selu": torch.selu,
+    "softplus": torch.nn.functional.softplus,
+    "leaky_relu": torch.nn.functional.leaky_relu,
+}
+
+
+def per_row(function):
+    """Sum over outputs, mean over rows."""
+    return lambda z, t: function(z, t, reduction="sum") / len(z)
+
+
+F = torch.nn.functional
+LOSSES = {
+    "squared_error": (
+        losses.SquaredError(),
+        lambda z, t: 0.5 * F.mse_loss(z, t, reduction="sum") / len(z),
+    ),
+    "huber": (losses.Huber(0.7), per_row(lambda z, t, **o: F.huber_loss(z, t, delta=0.7, **o))),
+    "poisson": (losses.PoissonNLL(), per_row(F.poisson_nll_loss)),
+    "binary": (losses.BinaryCrossEntropy(), per_row(F.binary_cross_entropy_with_logits)),
+    "labels": (losses.CrossEntropy(), per_row(F.cross_entropy)),
+    "smooth": (
+        losses.CrossEntropy(label_smoothing=0.1),
+        per_row(lambda z, t, **o: F.cross_entropy(z, t, label_smoothing=0.1, **o)),
+    ),
+}
+OPTIMIZERS = {
+    "sgd": (optimizers.SGD(0.05), lambda p: torch.optim.SGD(p, lr=0.05)),
+    "momentum": (
+        optimizers.SGD(0.02, momentum=0.9),
+        lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9),
+    ),
+    "nesterov": (
+        optimizers.SGD(0.02, momentum=0.9, nesterov=True),
+        lambda p: torch.optim.SGD(p, lr=0.02, momentum=0.9, nesterov=True),
+    ),
+    "rmsprop": (optimizers.RMSprop(0.002), lambda p: torch.optim.RMSprop(p, lr=0.002)),
+    "adam": (optimizers.Adam(0.003), lambda p: torch.optim.Adam(p, lr=0.003)),
+    "adamw": (
+        optimizers.AdamW(0.003, weight_decay=0.1),
+        lambda p: torch.optim.AdamW(p, lr=0.003, weight_decay=0.1),
+    ),
+}
+# Relative distance of all weights after the steps: roundings are amplified in between.
+NEAR = {"float64": 1e-11, "float32": 1e-3}
+
+
+def torch_fit(network, parameters, data, name, loss, make_optimizer, order, clip_norm):
+    """The same fit in PyTorch; returns weights and biases as arrays."""
+    weights, biases = ([torch.tensor(a, requires_grad=True) for a in group] for group in parameters)
+    # Biases do not decay here; PyTorch's own habit is to let them.
+    optimizer = make_optimizer([{"params": weights}, {"params": biases, "weight_decay": 0.0}])
+    x, t = torch.tensor(data.x), torch.tensor(data.targets)
+    t = t.long() if data.targets.ndim == 1 else t
+    for step in range(STEPS):
+        rows = torch.tensor(order[step * BATCH % N :][:BATCH])
+        y = x[rows]
+        for k, (w, b) in enumerate(zip(weights, biases, strict=True)):
+            y = y @ w + b
+            if k < len(weights) - 1:
+                y = ACTIVATIONS[name](y)
+        optimizer.zero_grad()
+        loss(y, t[rows]).backward()
+        if clip_norm:
+            torch.nn.utils.clip_grad_norm_([*weights, *biases], clip_norm)
+        optimizer.step()
+    return [p.detach().numpy() for p in [*weights, *biases]]
+
+
+def compare(dtype, name, loss_name, optimizer_name, clip_norm=0.0, slack=0.0):
+    rng = np.random.default_rng(51)
+    loss, torch_loss = LOSSES[loss_name]
+    optimizer, make_optimizer = OPTIMIZERS[optimizer_name]
+    network = cases.build([9, 26, 13, 4], name, loss, dtype)
+    data = cases.data(network, N, rng, labels=loss_name in {"labels", "smooth"})
+    parameters = cases.parameters(network, rng)
+    order = rng.permutation(N)
+    theirs = torch_fit(
+        network, parameters, data, name, torch_loss, make_optimizer, order, clip_norm
+    )
+    b = np.concatenate([p.ravel() for p in theirs]).astype(np.float64)
+    for level in LEVELS:
+        engine = core.Engine(network, level)
+        engine.set_parameters(*parameters)
+        engine.start(optimizer)
+        rates = np.full(N // BATCH, optimizer.learning_rate)
+        plan = spec.Plan(optimizer, BATCH, rates, order, clip_norm=clip_norm)
+        for _ in range(STEPS * BATCH // N):
+            engine.epoch(data, plan)
+        a = np.concatenate([p.ravel() for group in engine.parameters() for p in group])
+        assert np.linalg.norm(a - b) <= (NEAR[dtype] + slack) * np.linalg.norm(b), level
+
+
+DTYPES = pytest.mark.parametrize("dtype", _backend.DTYPES)
+
+
+@DTYPES
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_losses_and_optimizers(dtype, loss, optimizer):
+    compare(dtype, "tanh", loss, optimizer)
+
+
+@DTYPES
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(dtype, name):
+    compare(dtype, name, "squared_error", "momentum")
+
+
+@DTYPES
+def test_clipping(dtype):
+    # PyTorch divides by norm + 1e-6, and so clips a little more.
+    compare(dtype, "tanh", "labels", "sgd", clip_norm=0.3, slack=1e-6)
