@@ -76,12 +76,12 @@ DATA: dict[str, Callable[[str], tuple[Any, Any]]] = {
 SMALL = {"batch_size": 32, "hidden_layer_sizes": (32, 32)}
 WIDE = {"hidden_layer_sizes": (512, 512)}
 FITS: dict[str, Fit] = {
-    "digits": Fit("MLPClassifier", "digits", "float64", 3.5, 10),
-    "digits, float32": Fit("MLPClassifier", "digits", "float32", 5.5, 10),
-    "10,000 x 20": Fit("MLPRegressor", "regression", "float64", 7, 4),
-    "10,000 x 20, float32": Fit("MLPRegressor", "regression", "float32", 12, 4),
-    "batch 32": Fit("MLPRegressor", "regression", "float64", 20, 2, SMALL),
-    "batch 32, float32": Fit("MLPRegressor", "regression", "float32", 20, 2, SMALL),
+    "digits": Fit("MLPClassifier", "digits", "float64", 3.5, 50),
+    "digits, float32": Fit("MLPClassifier", "digits", "float32", 5.5, 50),
+    "10,000 x 20": Fit("MLPRegressor", "regression", "float64", 7, 10),
+    "10,000 x 20, float32": Fit("MLPRegressor", "regression", "float32", 12, 10),
+    "batch 32": Fit("MLPRegressor", "regression", "float64", 20, 4, SMALL),
+    "batch 32, float32": Fit("MLPRegressor", "regression", "float32", 20, 4, SMALL),
     "sgd": Fit("MLPClassifier", "digits", "float64", 1, 10, {"solver": "sgd"}),
     "early stopping": Fit("MLPClassifier", "digits", "float64", 1, 10, {"early_stopping": True}),
     "lbfgs": Fit("MLPClassifier", "digits", "float64", 1, 10, {"solver": "lbfgs", "tol": 1e-4}),

@@ -1,4 +1,4 @@
-"""Disassemble the kernel modules and fail if an inner loop of a tile is not what it was meant to be.
+"""Disassemble the kernel modules and fail if an inner loop of a tile is not as it was meant.
 
 The speed of the tiles rests on the compiler keeping every accumulator in a register. One that does
 not still gives the right sums, so no test of results would notice. Here every innermost loop with
@@ -26,13 +26,12 @@ TILE_SIZES = re.compile(r"#define MR (\d+)\n#define NV (\d+)\n")
 SYMBOL = re.compile(r"^[0-9a-f]+ <_?(.+)>:$")
 LINE = re.compile(r"^\s*([0-9a-f]+):\s+(?:(?:notrack|bnd|rep|data16|cs)\s+)*(\S+)\s*(.*)$")
 TARGET = re.compile(r"(?:^|[\s,])(?:0x)?([0-9a-f]+)(?: <|$)")
-# x86-64 (AT&T syntax) and aarch64. The baseline of x86-64 has no fused form: it multiplies and adds.
+# x86-64 (AT&T syntax) and aarch64. The baseline of x86-64 multiplies and adds.
 JUMP = re.compile(r"^(j\w+|b|b\.\w+|cbn?z|tbn?z)$")
 NO_RETURN_HERE = re.compile(r"^(jmp\w*|b|br|ret\w*|ud2|udf)$")
 PADDING = re.compile(r"^(nop|xchg +%ax,%ax|data16|cs )")
 FMA = re.compile(r"^(vfn?m(add|sub)\d+p[sd]|fmla|fmls)$")
-PLAIN_MULTIPLY = re.compile(r"^mulp[sd]$")
-FRAME = re.compile(r"^(mov|lea|add)\w* .*(%rsp.*,%rbp|x29, sp)")
+FRAME = re.compile(r"^(mov\w* %rsp,%rbp|lea\w* \S*\(%rsp\),%rbp|(mov|add) x29, sp)")
 VECTOR_STORE = re.compile(
     r"^v?mov(nt)?[au]p[sd] %[xyz]mm\d+,.*\(|^v?movdq[au]\w* %[xyz]mm\d+,.*\(|^st[rpu]\w* q\d"
 )
@@ -117,8 +116,10 @@ def inner_loops(body: Sequence[Instruction]) -> list[list[Instruction]]:
 
 def fmas(loop: Iterable[Instruction], fused: bool) -> int:
     """Count the vector multiply-adds of a loop."""
-    pattern = FMA if fused else PLAIN_MULTIPLY
-    return sum(1 for instruction in loop if pattern.match(instruction.mnemonic))
+    if fused:
+        return sum(1 for instruction in loop if FMA.match(instruction.mnemonic))
+    kinds = [instruction.mnemonic[:-1] for instruction in loop]
+    return min(kinds.count("mulp"), kinds.count("addp"))
 
 
 def faults(loop: Sequence[Instruction], framed: bool) -> list[str]:
@@ -182,20 +183,23 @@ def examine(listing: str, level: str) -> tuple[int, list[str]]:
         for loop in inner_loops(body):
             if count := fmas(loop, fused):
                 found[short].append((count, faults(loop, framed)))
-    wrong, seen = [], 0
+    wrong, seen = [], set[str]()
     for tile, counts in expected(mr, nv).items():
         where = [tile] if tile in found else [h for h in HOSTS.get(tile, ()) if h in found]
         loops = [(place, *loop) for place in where for loop in found[place]]
-        seen += len(loops)
         for place, count, bad in loops:
             shape = f"{tile} (in {place}), loop of {count}"
-            wrong += [f"{shape}, {len(bad)} times: {text}" for text in bad[:1]]
+            if bad and place not in seen:
+                wrong.append(f"{shape}, {len(bad)} times: {bad[0]}")
             if place == tile and not any(count % wanted == 0 for wanted in counts):
                 wrong.append(f"{shape}: expected {sorted(counts)}")
-        for wanted in counts:
-            if not any(count % wanted == 0 for _, count, _ in loops):
-                wrong.append(f"{tile}: no loop with {wanted} multiply-adds an iteration")
-    return seen, wrong
+        wrong += [
+            f"{tile}: no loop with {wanted} multiply-adds an iteration"
+            for wanted in sorted(counts)
+            if not any(count % wanted == 0 for _, count, _ in loops)
+        ]
+        seen.update(where)
+    return sum(len(found[place]) for place in seen), wrong
 
 
 def modules() -> list[tuple[str, str, Path]]:

@@ -21,7 +21,7 @@ from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer
 from fastmlp.predictor import Predictor
 from fastmlp.spec import Data, Plan, build
-from fastmlp.threads import for_call, for_fit, team_of
+from fastmlp.threads import borrowed_team, for_call, for_fit, team_of
 from fastmlp.training import Callback, History
 
 
@@ -262,7 +262,7 @@ class MLP(Network):
         z: Any = self._engine.predict_row(X)  # None: not that plain
         if z is None:
             x = check.inputs(X, self._spec, empty=True)
-            with team_of(for_call(self._n_weights, x.shape[0])) as team:
+            with borrowed_team(for_call(self._n_weights, x.shape[0])) as team:
                 z = self._engine.predict(x, team)
         if not self._two_headed:
             one_head: NDArray[Any] = z
@@ -332,7 +332,7 @@ class MLP(Network):
             If an argument is not as described.
         """
         data = check.data(X, y, sample_weight, self._spec)
-        with team_of(for_call(self._n_weights, data.x.shape[0])) as team:
+        with borrowed_team(for_call(self._n_weights, data.x.shape[0])) as team:
             return float(self._engine.evaluate(data, team))
 
     def gradients(

@@ -1,5 +1,7 @@
 """The optimizers: one row each, the elementwise step as NumPy, with PyTorch's formulas.
 
+SGD and Adam have a second form each, a keyword away, which scikit-learn and others compute.
+
 The state of an optimizer is `n_slots` arrays a parameter, all zero at the start, kept by the
 engine; an optimizer itself is frozen and can be shared by models. g is the gradient of the
 objective, L2 penalty included; t counts the steps from 1.
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -19,7 +21,10 @@ from fastmlp.intervals import FRACTION, NON_NEGATIVE, POSITIVE
 from fastmlp.schedules import LearningRate, check_learning_rate
 
 # Row order of the C table.
-NATIVE_OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
+NATIVE_OPTIMIZERS = (
+    *("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"),
+    *("momentum_with_rate", "nesterov_with_rate", "adam_hat", "adamw_hat"),
+)
 N_HYPER = 4
 
 
@@ -106,6 +111,10 @@ class SGD(Optimizer):
 
     Nesterov's variant takes p -= rate (g + mu b).
 
+    With `rate_in_velocity` the velocity has the learning rate in it: b = mu b - rate g and p += b,
+    Nesterov's p += mu b - rate g. The same while the rate stays; after a change, the old steps live
+    on at the old rate. It is what scikit-learn and Sutskever et al. 2013 do.
+
     Parameters
     ----------
     learning_rate : float > 0 or callable
@@ -114,6 +123,8 @@ class SGD(Optimizer):
         mu.
     nesterov : bool
         Look ahead; needs momentum.
+    rate_in_velocity : bool
+        Which of the two forms; without momentum they are one.
 
     Examples
     --------
@@ -124,18 +135,19 @@ class SGD(Optimizer):
     """
 
     name = "sgd"
-    _slots_by_row: ClassVar[dict[str, int]] = {"sgd": 0, "momentum": 1, "nesterov": 1}
+    _slots_by_row: ClassVar[dict[str, int]] = {
+        **{"sgd": 0, "momentum": 1, "nesterov": 1},
+        **{"momentum_with_rate": 1, "nesterov_with_rate": 1},
+    }
     momentum: float = 0.0
     nesterov: bool = False
+    rate_in_velocity: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         FRACTION.check("momentum", self.momentum, example=0.9)
-        if not isinstance(self.nesterov, bool | np.bool_):
-            raise TypeError(
-                f"nesterov is {self.nesterov!r} but must be a bool: "
-                "pass nesterov=True or nesterov=False"
-            )
+        _check_flag("nesterov", self.nesterov)
+        _check_flag("rate_in_velocity", self.rate_in_velocity)
         if self.nesterov and self.momentum == 0:
             raise ValueError(
                 "nesterov is True but momentum is 0, which leaves nothing to look ahead with: "
@@ -144,23 +156,28 @@ class SGD(Optimizer):
 
     @property
     def native_row(self) -> str:
-        """The row of `NATIVE_OPTIMIZERS`, by momentum and nesterov."""
+        """The row of `NATIVE_OPTIMIZERS`, by momentum, nesterov and form."""
         if self.momentum == 0:
             return "sgd"
-        return "nesterov" if self.nesterov else "momentum"
+        row = "nesterov" if self.nesterov else "momentum"
+        return f"{row}_with_rate" if self.rate_in_velocity else row
 
     def _numbers(self) -> tuple[float, ...]:
         return (self.momentum,) if self.momentum else ()
 
     def _step(self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int) -> None:
         del t
-        direction = g
-        if self.momentum:
-            mu = float(self.momentum)
-            (b,) = slots
+        if not self.momentum:
+            p -= rate * g
+            return
+        mu = float(self.momentum)
+        (b,) = slots
+        if self.rate_in_velocity:
+            b[...] = mu * b - rate * g
+            p += mu * b - rate * g if self.nesterov else b
+        else:
             b[...] = mu * b + g
-            direction = g + mu * b if self.nesterov else b
-        p -= rate * direction
+            p -= rate * (g + mu * b if self.nesterov else b)
 
 
 @dataclass(frozen=True)
@@ -210,6 +227,9 @@ class Adam(Optimizer):
     m = beta_1 m + (1 - beta_1) g; v = beta_2 v + (1 - beta_2) g**2;
     p -= rate / (1 - beta_1**t) m / (sqrt(v) / sqrt(1 - beta_2**t) + epsilon).
 
+    With `epsilon_hat` the last line is the paper's shorter form (end of its section 2), which
+    scikit-learn computes: p -= rate sqrt(1 - beta_2**t) / (1 - beta_1**t) m / (sqrt(v) + epsilon).
+
     Parameters
     ----------
     learning_rate : float > 0 or callable
@@ -218,6 +238,8 @@ class Adam(Optimizer):
         Memory of the mean and of the mean square.
     epsilon : float, > 0
         Keeps the division finite.
+    epsilon_hat : bool
+        Add epsilon before the bias correction of v, not after it.
 
     Examples
     --------
@@ -226,17 +248,24 @@ class Adam(Optimizer):
     """
 
     name = "adam"
-    _slots_by_row: ClassVar[dict[str, int]] = {"adam": 2}
+    _slots_by_row: ClassVar[dict[str, int]] = {"adam": 2, "adam_hat": 2}
     learning_rate: LearningRate = 1e-3
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
+    epsilon_hat: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         FRACTION.check("beta_1", self.beta_1, example=0.9)
         FRACTION.check("beta_2", self.beta_2, example=0.999)
         POSITIVE.check("epsilon", self.epsilon, example=1e-8)
+        _check_flag("epsilon_hat", self.epsilon_hat)
+
+    @property
+    def native_row(self) -> str:
+        """The row of `NATIVE_OPTIMIZERS`, by the place of epsilon."""
+        return f"{self.name}_hat" if self.epsilon_hat else self.name
 
     def _numbers(self) -> tuple[float, ...]:
         return (self.beta_1, self.beta_2, self.epsilon)
@@ -246,7 +275,10 @@ class Adam(Optimizer):
         m, v = slots
         m[...] = beta_1 * m + (1 - beta_1) * g
         v[...] = beta_2 * v + (1 - beta_2) * g * g
-        p -= rate / (1 - beta_1**t) * m / (np.sqrt(v) / math.sqrt(1 - beta_2**t) + epsilon)
+        root = math.sqrt(1 - beta_2**t)
+        if not self.epsilon_hat:
+            epsilon *= root
+        p -= rate * root / (1 - beta_1**t) * m / (np.sqrt(v) + epsilon)
 
 
 @dataclass(frozen=True)
@@ -255,7 +287,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    learning_rate, beta_1, beta_2, epsilon
+    learning_rate, beta_1, beta_2, epsilon, epsilon_hat
         As in `Adam`.
     weight_decay : float, >= 0
         The decay, decoupled from the gradient; biases are left alone.
@@ -267,7 +299,7 @@ class AdamW(Adam):
     """
 
     name = "adamw"
-    _slots_by_row: ClassVar[dict[str, int]] = {"adamw": 2}
+    _slots_by_row: ClassVar[dict[str, int]] = {"adamw": 2, "adamw_hat": 2}
     weight_decay: float = 0.01
 
     def __post_init__(self) -> None:
@@ -306,7 +338,7 @@ def resolve(optimizer: object) -> Optimizer:
     Examples
     --------
     >>> resolve(None)
-    Adam(learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-08)
+    Adam(learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-08, epsilon_hat=False)
     """
     if optimizer is None:
         return Adam()
@@ -317,3 +349,8 @@ def resolve(optimizer: object) -> Optimizer:
             f"choose from {choices}"
         )
     return optimizer
+
+
+def _check_flag(name: str, value: object) -> None:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r} but must be a bool: pass {name}=True or {name}=False")

@@ -1,8 +1,9 @@
-"""How many threads a call uses, and the team of threads that lives as long as one call.
+"""How many threads a call uses, and the teams of threads.
 
 The threads are Python's own: each enters the same native call, which gives the interpreter lock
-back, with its index. Nothing here is global, so a forked child starts clean. How native threads
-wait for each other inside one call is the engine's matter.
+back, with its index. A fit has a team of its own; predictions borrow one that sleeps in between,
+and a forked child starts without any. How native threads wait for each other inside one call is the
+engine's matter.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ FLOPS = 50e9
 STEP_SECONDS = 40e-6
 # Below this many rows a batch there is too little to divide.
 STEP_ROWS = 32
-# Starting a team for one prediction or evaluation costs about a tenth of this.
-CALL_SECONDS = 1e-3
+# Below this much one-thread work, waking a sleeping team for a prediction costs more than it gains.
+CALL_SECONDS = 2e-4
 # No more threads than this, whatever was asked for.
 MAX_THREADS = 256
 
@@ -260,9 +261,32 @@ class _Helper:
             returned.put(None)
 
 
+# Teams that sleep until the next prediction, by size. A list's pop and append are atomic.
+_idle: dict[int, list[Team]] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)  # their threads stay with the parent
+
+
+@contextlib.contextmanager
+def borrowed_team(n: int) -> Iterator[Team | None]:
+    """Lend a team for the length of one prediction; for 1 it is None, the caller alone."""
+    if n == 1:
+        yield None
+        return
+    idle = _idle.setdefault(n, [])
+    try:
+        team = idle.pop()
+    except IndexError:
+        team = Team(n)
+    try:
+        yield team
+    finally:
+        idle.append(team)
+
+
 @contextlib.contextmanager
 def team_of(n: int) -> Iterator[Team | None]:
-    """Make a team for the length of one call; for 1 it is None, the caller alone."""
+    """Make a team for the length of one fit; for 1 it is None, the caller alone."""
     if n == 1:
         yield None
     else:

@@ -234,7 +234,11 @@ cdef class Predictor:
             self._rows(<const char*>cnp.PyArray_DATA(<cnp.ndarray>rows), n,
                        <char*>cnp.PyArray_DATA(<cnp.ndarray>out))
             return out
-        with threads.team_of(threads.for_call(self.weight_count, n, self.n_threads)) as team:
+        n_threads = threads.for_call(self.weight_count, n, self.n_threads)
+        if n_threads == 1:
+            self.engine.predict_into(rows, out)
+            return out
+        with threads.borrowed_team(n_threads) as team:
             self.engine.predict_into(rows, out, team)
         return out
 

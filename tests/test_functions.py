@@ -240,3 +240,17 @@ def test_softmax_of_any_finite_logits(level, dtype):
         good = np.abs(values - wanted) <= 64 * np.finfo(dtype).eps * scale
         assert np.all(good | (wanted > np.finfo(dtype).max))
     assert rows >= 100_000
+
+
+@pytest.mark.parametrize("dtype", _backend.DTYPES)
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_keeps_its_digits_at_large_logits(smoothing, level, dtype):
+    kernels = probe.Kernels(level, dtype)
+    for size in (1e4, 3e38 if dtype == "float32" else 1e308):
+        for classes in (3, 10):
+            z = np.full((1, classes), size, dtype)
+            soft = np.full((1, classes), 1 / classes, dtype)
+            for t in (np.zeros(1, np.int32), soft):
+                value, _ = kernels.loss(losses.CrossEntropy(smoothing), z, t)
+                assert abs(value[0] - np.log(classes)) <= 4 * np.finfo(dtype).eps * np.log(classes)

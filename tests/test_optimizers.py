@@ -53,7 +53,37 @@ def adamw(o, p, g, state, rate, t, decay):
     return adam(o, p, g, state, rate, t, decay)
 
 
+# --- the other forms, as scikit-learn computes them ----------------------------------------------
+
+
+def momentum_with_rate(o, p, g, state, rate, t, decay):
+    state["v"] = o.momentum * state.get("v", 0.0) - rate * g
+    return p + state["v"]
+
+
+def nesterov_with_rate(o, p, g, state, rate, t, decay):
+    state["v"] = o.momentum * state.get("v", 0.0) - rate * g
+    return p + o.momentum * state["v"] - rate * g
+
+
+def adam_hat(o, p, g, state, rate, t, decay):
+    state["m"] = o.beta_1 * state.get("m", 0.0) + (1 - o.beta_1) * g
+    state["v"] = o.beta_2 * state.get("v", 0.0) + (1 - o.beta_2) * g**2
+    rate *= math.sqrt(1 - o.beta_2**t) / (1 - o.beta_1**t)
+    return p - rate * state["m"] / (math.sqrt(state["v"]) + o.epsilon)
+
+
+def adamw_hat(o, p, g, state, rate, t, decay):
+    if decay:
+        p = p - rate * o.weight_decay * p
+    return adam_hat(o, p, g, state, rate, t, decay)
+
+
 FORMULAS = {
+    "momentum_with_rate": momentum_with_rate,
+    "nesterov_with_rate": nesterov_with_rate,
+    "adam_hat": adam_hat,
+    "adamw_hat": adamw_hat,
     "sgd": sgd,
     "momentum": momentum,
     "nesterov": nesterov,
@@ -136,6 +166,23 @@ def test_every_native_row_has_a_case():
     assert optimizers.resolve(None) == optimizers.Adam()
 
 
+def test_the_two_forms_are_one_where_they_should_be():
+    assert optimizers.SGD(rate_in_velocity=True).native_row == "sgd"
+    rng = np.random.default_rng(5)
+    for form, other in (
+        ({"nesterov": False}, {"rate_in_velocity": True}),
+        ({"nesterov": True}, {"rate_in_velocity": True, "nesterov": True}),
+    ):
+        ends = []
+        for options in (form, other):
+            optimizer, p, slots = optimizers.SGD(momentum=0.9, **options), np.ones(3), [np.zeros(3)]
+            for t, g in enumerate(rng.normal(size=(6, 3)), start=1):
+                optimizer.step(p, g, slots, 0.05, t, False)
+            ends.append(p)
+            rng = np.random.default_rng(5)
+        assert_close(*ends, "loss", "float64")
+
+
 def test_hyper_order():
     assert optimizers.SGD(momentum=0.5).hyper == (0.5, 0, 0, 0)
     assert optimizers.SGD().hyper == (0, 0, 0, 0)
@@ -156,6 +203,8 @@ def test_hyper_order():
         (lambda: optimizers.SGD(momentum=1), ValueError, "momentum"),
         (lambda: optimizers.SGD(nesterov=True), ValueError, "momentum=0.9"),
         (lambda: optimizers.SGD(momentum=0.9, nesterov=1), TypeError, "nesterov"),
+        (lambda: optimizers.SGD(rate_in_velocity=1), TypeError, "rate_in_velocity"),
+        (lambda: optimizers.Adam(epsilon_hat="yes"), TypeError, "epsilon_hat"),
         (lambda: optimizers.RMSprop(alpha=-0.1), ValueError, "alpha"),
         (lambda: optimizers.RMSprop(epsilon=0), ValueError, "epsilon"),
         (lambda: optimizers.Adam(beta_1=1.0), ValueError, "beta_1"),

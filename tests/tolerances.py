@@ -31,7 +31,7 @@ TOLERANCES: dict[str, dict[str, tuple[float, float]]] = {
     "central_difference": {"float64": (2**23, 2**23)},
 }
 
-# Largest error of one function in units in the last place, as measured on every 257th float32 and
+# Largest error of one function in units in the last place, as measured on every 1031st float32 and
 # rounded up. Those below exp, elu and log are quotients and products of these and of log1p.
 # `gelu_tanh` has in addition the rounding of its argument, see test_functions.py.
 ULPS = {

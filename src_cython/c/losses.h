@@ -161,40 +161,47 @@ LOSS_ROWS(gaussian_nll, 0, {
     value = v_tree_sum(sum);
 })
 
-/* z becomes exp(z - max); returns max, and the sum of the exponentials through total. */
-FM_INLINE real softmax_row(real *z, int64_t columns, real *total) {
+FM_INLINE real row_max(const real *z, int64_t columns) {
     const v lowest = v_set1((real)-INFINITY);
     v highest = lowest;
-    v sum[TREE_VECTORS];
-    for (int i = 0; i < TREE_VECTORS; i++) sum[i] = (v){0};
-    EACH_COLUMN(columns) highest = v_max(v_select(v_first(columns - c), v_load(z + c), lowest), highest);
+    EACH_COLUMN(columns) {
+        (void)u;
+        highest = v_max(v_select(v_first(columns - c), v_load(z + c), lowest), highest);
+    }
     real max = highest[0];
     for (int i = 1; i < LANES; i++) max = highest[i] > max ? highest[i] : max;
+    return max;
+}
+
+/* z becomes exp(z - max); returns the sum of the exponentials. */
+FM_INLINE real exponentials(real *z, int64_t columns, real max) {
+    v sum[TREE_VECTORS];
+    for (int i = 0; i < TREE_VECTORS; i++) sum[i] = (v){0};
     EACH_COLUMN(columns) {
         const v e = (v)((vi)v_exp(v_load(z + c) - max) & v_first(columns - c));
         v_store(z + c, e);
         sum[u] += e;
     }
-    *total = v_tree_sum(sum);
-    return max;
+    return v_tree_sum(sum);
 }
 
-/* Labels: -log softmax(z)[label], with smoothing s: targets (1 - s) onehot + s / columns. */
+/* Labels: -log softmax(z)[label], with smoothing s: targets (1 - s) onehot + s / columns. Everything is
+ * relative to the largest z, or large logits would cost the loss its digits. */
 LOSS_ROWS(cross_entropy_labels, 1, {
     const int32_t label = q.labels[r];
     const real spread = q.parameter / (real)q.columns;
-    const real z_label = z[label];
-    real z_sum = 0;
-    real total;
+    const real max = row_max(z, q.columns);
+    const real below = max - z[label];
+    real below_sum = 0;
     if (q.parameter > 0) {
-        EACH_COLUMN(q.columns) sum[u] += (v)((vi)v_load(z + c) & v_first(q.columns - c));
-        z_sum = v_tree_sum(sum);
+        EACH_COLUMN(q.columns) sum[u] += (v)((vi)(max - v_load(z + c)) & v_first(q.columns - c));
+        below_sum = v_tree_sum(sum);
     }
-    const real max = softmax_row(z, q.columns, &total);
-    const real log_total = v_log(v_set1(total))[0];
+    const real total = exponentials(z, q.columns, max);
     const v inverse = v_set1(1 / total);
-    value = log_total + max - (1 - q.parameter) * z_label - spread * z_sum;
+    value = v_log(v_set1(total))[0] + (1 - q.parameter) * below + spread * below_sum;
     EACH_COLUMN(q.columns) {
+        (void)u;
         const v d = v_fma(v_load(z + c), inverse, v_set1(-spread)) * share;
         v_store(z + c, (v)((vi)d & v_first(q.columns - c)));
     }
@@ -205,21 +212,22 @@ LOSS_ROWS(cross_entropy_soft, 1, {
     const real *t = q.targets + r * q.width;
     const v spread = v_set1(q.parameter / (real)q.columns);
     const v rest = v_set1(1 - q.parameter);
+    const real max = row_max(z, q.columns);
     v mass[TREE_VECTORS];
-    real total;
     for (int i = 0; i < TREE_VECTORS; i++) mass[i] = (v){0};
     EACH_COLUMN(q.columns) {
         const vi keep = v_first(q.columns - c);
         const v target = (v)((vi)v_fma(rest, v_loadu(t + c), spread) & keep);
-        sum[u] = v_fma(target, (v)((vi)v_load(z + c) & keep), sum[u]);
+        sum[u] = v_fma(target, (v)((vi)(max - v_load(z + c)) & keep), sum[u]);
         mass[u] += target;
     }
-    const real dot = v_tree_sum(sum);
+    const real below = v_tree_sum(sum);
     const real t_sum = v_tree_sum(mass);
-    const real max = softmax_row(z, q.columns, &total);
-    value = (v_log(v_set1(total))[0] + max) * t_sum - dot;
+    const real total = exponentials(z, q.columns, max);
+    value = v_log(v_set1(total))[0] * t_sum + below;
     const v inverse = v_set1(t_sum / total);
     EACH_COLUMN(q.columns) {
+        (void)u;
         const v target = v_fma(rest, v_loadu(t + c), spread);
         const v d = v_fma(v_load(z + c), inverse, -target) * share;
         v_store(z + c, (v)((vi)d & v_first(q.columns - c)));
@@ -267,8 +275,7 @@ static void sigmoid_link(real *row, int64_t columns) {
 }
 
 static void softmax_link(real *row, int64_t columns) {
-    real total;
-    softmax_row(row, columns, &total);
+    const real total = exponentials(row, columns, row_max(row, columns));
     EACH_COLUMN(columns) { (void)u; v_store(row + c, v_load(row + c) / total); }
 }
 

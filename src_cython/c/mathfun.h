@@ -34,7 +34,7 @@
 
 FM_INLINE v v_horner(const real *c, int n, v x) {
     v sum = v_set1(c[n - 1]);
-#pragma GCC unroll 32
+    UNROLL
     for (int i = n - 2; i >= 0; i--) sum = v_fma(sum, x, v_set1(c[i]));
     return sum;
 }

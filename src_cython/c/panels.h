@@ -115,9 +115,9 @@ static int32_t row_finite(const real *x, int64_t n) {
 static __attribute__((noinline)) double fma_peak(int64_t rounds) {
     v acc[10];
     const v a = v_set1((real)0.999), b = v_set1((real)0.001);
-    for (int i = 0; i < 10; i++) acc[i] = v_set1((real)i);
+    for (int i = 0; i < 10; i++) acc[i] = v_set1((real)(i + 2)); /* 1 would stay 1 */
     for (int64_t r = 0; r < rounds; r++) {
-        _Pragma("GCC unroll 10")
+        UNROLL
         for (int i = 0; i < 10; i++) acc[i] = v_fma(acc[i], a, b);
     }
     real sink = 0;

@@ -12,8 +12,6 @@
 
 #include "activations.h"
 
-#define UNROLL _Pragma("GCC unroll 8")
-
 /* What happens to a finished accumulator. */
 enum { STORE_PLAIN = 0, STORE_RELU = 1, STORE_RELU_SLOPE = 2 };
 
@@ -79,7 +77,7 @@ FM_INLINE void panel_nn_rows(const int m, const int nv, const int store, const r
             panel_nn_rows(8, 1, store, a, NR, a_panel, k_len, w, bias, gate, out, rows); \
         else if (nv == 2) \
             panel_nn_rows(MR, 2, store, a, NR, a_panel, k_len, w, bias, gate, out, rows); \
-        else \
+        else if (NV > 3) \
             panel_nn_rows(MR, 3, store, a, NR, a_panel, k_len, w, bias, gate, out, rows); \
     }
 
@@ -144,7 +142,15 @@ static __attribute__((noinline)) void block_tn(const real *a, const int64_t a_pa
     if (nv == NV) block_tn_rows(MR, NV, a, a_panel, k_from, k_to, d, batch, g);
     else if (nv == 1) block_tn_rows(MR, 1, a, a_panel, k_from, k_to, d, batch, g);
     else if (nv == 2) block_tn_rows(MR, 2, a, a_panel, k_from, k_to, d, batch, g);
-    else block_tn_rows(MR, 3, a, a_panel, k_from, k_to, d, batch, g);
+    else if (NV > 3) block_tn_rows(MR, 3, a, a_panel, k_from, k_to, d, batch, g);
+}
+
+/* The vector in front goes to the back: the next one of the virtual lanes has its turn. (An index would
+ * put the accumulators in memory.) */
+FM_INLINE void tree_turn(v acc[TREE_VECTORS], const v front) {
+    UNROLL
+    for (int u = 0; u + 1 < TREE_VECTORS; u++) acc[u] = acc[u + 1];
+    acc[TREE_VECTORS - 1] = front;
 }
 
 /* One output column: bias + y . w by the fixed tree, both in pieces of a panel row. A tile would leave most
@@ -154,13 +160,17 @@ FM_INLINE real dot_row(const real *y, const int64_t y_panel, const real *w, cons
     v acc[TREE_VECTORS];
     UNROLL
     for (int u = 0; u < TREE_VECTORS; u++) acc[u] = (v){0};
-    int u = 0; /* of the virtual lanes: NR need not be a multiple of them */
     int64_t left = k_len;
-    for (; left >= NR; left -= NR, y += y_panel, w += w_panel)
-        for (int j = 0; j < NV; j++, u = (u + 1) % TREE_VECTORS)
-            acc[u] = v_fma(v_load(y + j * LANES), v_load(w + j * LANES), acc[u]);
-    for (; left > 0; left -= LANES, y += LANES, w += LANES, u = (u + 1) % TREE_VECTORS)
-        acc[u] = v_fma((v)((vi)v_load(y) & v_first(left)), v_load(w), acc[u]);
+    for (; left >= NR; left -= NR, y += y_panel, w += w_panel) {
+        UNROLL
+        for (int j = 0; j < NV; j++)
+            tree_turn(acc, v_fma(v_load(y + j * LANES), v_load(w + j * LANES), acc[0]));
+    }
+    for (; left > 0; left -= LANES, y += LANES, w += LANES)
+        tree_turn(acc, v_fma((v)((vi)v_load(y) & v_first(left)), v_load(w), acc[0]));
+    /* vector 0 back to the front */
+    for (int64_t done = (k_len + LANES - 1) / LANES; done % TREE_VECTORS; done++)
+        tree_turn(acc, acc[0]);
     return bias + v_tree_sum(acc);
 }
 

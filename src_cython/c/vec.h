@@ -18,6 +18,11 @@
 #include <arm_neon.h>
 #endif
 
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
 #define FM_INLINE static inline __attribute__((always_inline))
 
 #if FM_DOUBLE

@@ -1,0 +1,85 @@
+"""float64 against float32, and every CPU level that runs here against the best, in turns.
+
+Targets: AVX2 within 10 percent of AVX-512, float64 at half the speed of float32 or better. The
+first epoch of a level is compared with the NumPy engine's before anything is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import harness
+from cases import CASES, Case
+from options import Option, check, less, prepare
+
+import fastmlp
+from fastmlp import _backend, core
+
+
+def on_level(level: str) -> type[fastmlp.MLP]:
+    """Return an MLP whose engine uses the kernels of a level."""
+
+    class Leveled(fastmlp.MLP):
+        _engine_type = staticmethod(functools.partial(core.Engine, level=level))
+
+    return Leveled
+
+
+def measure(case: Case, levels: Sequence[str], rounds: int, turn: float) -> dict[str, Any]:
+    """Return a row for each level and dtype; ratios are to float32 on the best level."""
+    choices = {
+        f"{level} {dtype}": (on_level(level), Option(less, net={"dtype": dtype}))
+        for level in levels
+        for dtype in _backend.DTYPES
+    }
+    calls = {name: prepare(case, option, kind) for name, (kind, option) in choices.items()}
+
+    def right() -> None:
+        for name, (kind, option) in choices.items():
+            check(case, {name: option}, kind)
+
+    timings = harness.interleave(calls, check=right, rounds=rounds, turn=turn)
+    best = timings[f"{levels[0]} float32"].median
+    return {
+        name: {
+            "us a step": timing.median / case.steps * 1e6,
+            "epoch": timing,
+            "ratio": timing.median / best,
+            "to float32": timing.median / timings[name.split()[0] + " float32"].median,
+        }
+        for name, timing in timings.items()
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print a table a case."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    many = parser.add_argument
+    many("--cases", nargs="+", choices=CASES, default=["small", "mnist", "wide"])
+    many("--rounds", type=int, default=9, help="turns of each (default 9)")
+    many("--turn", type=float, default=0.2, help="seconds of a turn, about (default 0.2)")
+    many("--json", metavar="FILE", help="write the results there, with what they depend on")
+    options = parser.parse_args(argv)
+    levels = _backend.available_levels()
+    results = {}
+    for name in options.cases:
+        results[name] = measure(CASES[name], levels, options.rounds, options.turn)
+        print(f"\n{name}: batch {CASES[name].batch_size}, 1 thread")
+        print(f"  {'':<18}{'us/step':>11}{'spread':>9}{'to the best':>13}{'to float32':>12}")
+        for each, row in results[name].items():
+            print(
+                f"  {each:<18}{row['us a step']:>11.2f}{row['epoch'].spread:>9.1%}"
+                f"{row['ratio']:>13.3f}{row['to float32']:>12.3f}",
+                flush=True,
+            )
+    if options.json:
+        harness.write_json(options.json, results)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""What options cost: an epoch with each, in turns with the plain case (relu, Adam, no extras).
+
+Beside the measured ratio stands the one that the option's extra arithmetic explains. Activations:
+the nanoseconds an element of their kernel alone, less those of relu. Validation and float64:
+floating-point operations at the measured peak. The others: vector operations an element, counted
+in the C sources, two a cycle. Each option is first trained side by side with the NumPy engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import harness
+import numpy as np
+from cases import CASES, Case
+
+import fastmlp
+from fastmlp import _backend, probe, reference
+from fastmlp.activations import ACTIVATIONS
+
+CHECKED_ROWS = 512
+# Vector operations an element, loads and stores included.
+ADAMW_DECAY = 1
+DROPOUT = 19  # two hashes of 8, a comparison, the product forward and that backward
+SQUARES = 4  # of weights for the penalty: load, conversion to double, multiply-add of half vectors
+CLIPPING = 8  # store and load the gradient, add the penalty, squares
+AUX = 3  # a kept derivative instead of the fused relu: load, multiply, store
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What is measured once, to explain the rest."""
+
+    peaks: Mapping[str, float]  # FLOP/s by dtype
+    activations: Mapping[str, float]  # seconds an element, value and derivative
+
+    def operations(self, count: float) -> float:
+        """Return the seconds of element operations, vectorised, two vectors a cycle."""
+        return count / (self.peaks["float32"] / 2)
+
+
+@dataclass(frozen=True)
+class Option:
+    """Arguments of the network and of its fit, and the seconds they should add to a step."""
+
+    explained: Callable[[Case, Costs], float]
+    net: Mapping[str, Any] = field(default_factory=dict)
+    fit: Mapping[str, Any] = field(default_factory=dict)
+    validate: bool = False
+    weigh: bool = False
+
+
+def weights(case: Case) -> int:
+    pairs = zip(case.layer_sizes[:-1], case.layer_sizes[1:], strict=True)
+    return sum(i * o for i, o in pairs)
+
+
+def hidden(case: Case) -> int:
+    """Return the hidden elements of a batch."""
+    return case.batch_size * sum(case.layer_sizes[1:-1])
+
+
+def less(case: Case, costs: Costs) -> float:
+    """Explain what does no more than the plain case."""
+    return 0.0
+
+
+def counted(amount: Callable[[Case], int], each: int) -> Callable[[Case, Costs], float]:
+    return lambda case, costs: costs.operations(amount(case) * each)
+
+
+def activated(names: Sequence[str]) -> Callable[[Case, Costs], float]:
+    """Explain activations, one a hidden layer (a single one stands for all)."""
+
+    def explained(case: Case, costs: Costs) -> float:
+        sizes = case.layer_sizes[1:-1]
+        each = list(names) * len(sizes) if len(names) == 1 else names
+        total = 0.0
+        for size, name in zip(sizes, each, strict=True):
+            extra = costs.activations[name] - costs.activations["relu"]
+            extra += 0.0 if name == "relu" else costs.operations(AUX)
+            total += max(0.0, extra) * size * case.batch_size
+        return total
+
+    return explained
+
+
+def forward_pass(case: Case, costs: Costs) -> float:
+    return 2 * weights(case) * case.batch_size / costs.peaks["float32"]
+
+
+def doubles(case: Case, costs: Costs) -> float:
+    return case.flops / costs.peaks["float64"] - case.flops / costs.peaks["float32"]
+
+
+OPTIMIZERS = {
+    "SGD": fastmlp.SGD(learning_rate=1e-3),
+    "SGD, momentum": fastmlp.SGD(learning_rate=1e-3, momentum=0.9),
+    "SGD, Nesterov": fastmlp.SGD(learning_rate=1e-3, momentum=0.9, nesterov=True),
+    "RMSprop": fastmlp.RMSprop(learning_rate=1e-4),
+}
+PLAIN = "plain"
+OPTIONS: dict[str, Option] = {
+    PLAIN: Option(less),
+    **{name: Option(less, fit={"optimizer": value}) for name, value in OPTIMIZERS.items()},
+    "AdamW": Option(counted(weights, ADAMW_DECAY), fit={"optimizer": fastmlp.AdamW()}),
+    "dropout 0.5": Option(counted(hidden, DROPOUT), net={"dropout": 0.5}),
+    "clip_norm": Option(counted(weights, CLIPPING), fit={"clip_norm": 1.0}),
+    "l2": Option(counted(weights, SQUARES), fit={"l2": 1e-4}),
+    "sample_weight": Option(less, weigh=True),
+    "validation": Option(forward_pass, validate=True),
+    "float64": Option(doubles, net={"dtype": "float64"}),
+    "relu, tanh": Option(activated(["relu", "tanh"]), net={"activation": ["relu", "tanh"]}),
+    **{
+        name: Option(activated([name]), net={"activation": name})
+        for name in ACTIVATIONS
+        if name != "relu"
+    },
+}
+
+
+def prepare(case: Case, option: Option, kind: type = fastmlp.MLP, rows: int | None = None) -> Any:
+    """Return a function that trains one epoch, fresh optimizer included, on one thread."""
+    settings = {"activation": "relu", "loss": case.loss, "rng": 0, **option.net}
+    net = kind(list(case.layer_sizes), **settings)
+    x, y = (array[:rows] for array in case.data())
+    dtype = settings.get("dtype", "float32")
+    x = x.astype(dtype)
+    y = y if case.loss == "cross_entropy" else y.astype(dtype)
+    fit = {"batch_size": case.batch_size, "epochs": 1, "n_threads": 1, **option.fit}
+    if option.validate:
+        fit["validation_data"] = x, y
+    if option.weigh:
+        fit["sample_weight"] = np.linspace(0.5, 1.5, len(x)).astype(dtype)
+    return functools.partial(net.fit, x, y, **fit)
+
+
+def check(case: Case, options: Mapping[str, Option], kind: type = fastmlp.MLP) -> None:
+    """Raise if a short epoch of an option ends with another loss than in NumPy."""
+    rows = max(CHECKED_ROWS, 2 * case.batch_size)
+    for name, option in options.items():
+        ours, right = (prepare(case, option, each, rows)() for each in (kind, reference.MLP))
+        for key in ("loss", "val_loss"):
+            got, wanted = getattr(ours, key), getattr(right, key)
+            np.testing.assert_allclose(got, wanted, rtol=1e-3, err_msg=f"{name}: {key}")
+
+
+def measure_costs(names: Sequence[str], rounds: int, turn: float) -> Costs:
+    """Time the activations' kernels behind the cheapest affine map there is: one input."""
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((128, 1), (1, 192)))
+    layers = {}
+    for name in names:
+        layers[name] = probe.Affine(_backend.level(), "float32", 128, 1, 192, name)
+        layers[name].load(x=x, w=w)
+
+    def right() -> None:
+        z = x.astype(float) @ w.astype(float)
+        for name, layer in layers.items():
+            layer.forward(training=True)
+            np.testing.assert_allclose(
+                layer.y, ACTIVATIONS[name].value(z), rtol=0, atol=2e-4, err_msg=name
+            )
+
+    calls = {name: functools.partial(each.forward, training=True) for name, each in layers.items()}
+    timings = harness.interleave(calls, check=right, rounds=rounds, turn=turn)
+    seconds = {name: timing.median / (128 * 192) for name, timing in timings.items()}
+    return Costs({dtype: harness.peak(dtype) for dtype in _backend.DTYPES}, seconds)
+
+
+def measure(case: Case, names: Sequence[str], rounds: int, turn: float) -> dict[str, Any]:
+    """Return a row an option: timing of a step, ratio to the plain case, the ratio explained."""
+    options = {name: OPTIONS[name] for name in dict.fromkeys([PLAIN, *names])}
+    costs = measure_costs(list(ACTIVATIONS), rounds, turn / 10)
+    calls = {name: prepare(case, option) for name, option in options.items()}
+    timings = harness.interleave(
+        calls, check=functools.partial(check, case, options), rounds=rounds, turn=turn
+    )
+    plain = timings[PLAIN].median / case.steps
+    rows = {}
+    for name, timing in timings.items():
+        rows[name] = {
+            "us a step": timing.median / case.steps * 1e6,
+            "epoch": timing,
+            "ratio": timing.median / case.steps / plain,
+            "explained": (plain + options[name].explained(case, costs)) / plain,
+        }
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print a table a case."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    many = parser.add_argument
+    many("--cases", nargs="+", choices=CASES, default=["small", "mnist"])
+    many("--options", nargs="+", choices=OPTIONS, default=list(OPTIONS), help="default: all")
+    many("--rounds", type=int, default=9, help="turns of each option (default 9)")
+    many("--turn", type=float, default=0.1, help="seconds of a turn, about (default 0.1)")
+    many("--json", metavar="FILE", help="write the results there, with what they depend on")
+    options = parser.parse_args(argv)
+    results = {}
+    for name in options.cases:
+        results[name] = measure(CASES[name], options.options, options.rounds, options.turn)
+        sizes = "-".join(map(str, CASES[name].layer_sizes))
+        print(f"\n{name}: {sizes} relu, Adam, batch {CASES[name].batch_size}, 1 thread")
+        print(f"  {'':<16}{'us/step':>10}{'spread':>9}{'ratio':>8}{'explained':>11}")
+        for option, row in results[name].items():
+            print(
+                f"  {option:<16}{row['us a step']:>10.2f}{row['epoch'].spread:>9.1%}"
+                f"{row['ratio']:>8.3f}{row['explained']:>11.3f}"
+            )
+    if options.json:
+        harness.write_json(options.json, results)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,268 @@
+"""The classifier: two classes, many, or several labels at once."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    type_of_target,
+    unique_labels,
+)
+
+from fastmlp import losses
+from fastmlp.sklearn import validation
+from fastmlp.sklearn.estimator import BaseMLP, is_stochastic
+from fastmlp.sklearn.parameters import documented, store
+
+Array = NDArray[Any]
+
+
+@documented(
+    standardized="targets are classes",
+    own="""
+    class_weight : dict, "balanced" or None, default=None
+        Weight of each class, by which those of its samples are multiplied in training; "balanced"
+        is inversely proportional to the classes' frequencies.
+    label_smoothing : float in [0, 1), default=0.0
+        Train towards (1 - s) t + s / classes instead of t, 0 or 1.
+    """,
+)
+class MLPClassifier(ClassifierMixin, BaseMLP):
+    """Multi-layer perceptron for classification, in the place of scikit-learn's.
+
+    Cross-entropy over a softmax; over a logistic output for two classes, and for a matrix of
+    0 and 1 with one column a label.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    classes_ : array
+        Labels, in the order of the columns of ``predict_proba``.
+    coefs_, intercepts_ : lists of arrays
+        Weights (fan_in, fan_out) and biases (fan_out,) of each layer.
+    loss_, best_loss_ : float
+        Objective of the last epoch, and the lowest; None with ``early_stopping``.
+    loss_curve_, validation_loss_curve_ : lists of float
+        Of each epoch; the second is None without validation data.
+    validation_scores_, best_validation_score_ : list of float, float
+        With ``early_stopping``: the score of each epoch, and the best; else None.
+    history_ : fastmlp.History
+        Losses, seconds and learning rate of each epoch; why the fit ended.
+    n_iter_, t_ : int
+        Epochs of the last fit; samples seen since the first.
+    n_layers_, n_outputs_, n_features_in_ : int
+        Layers with input and output, columns of the output, columns of X.
+    feature_names_in_ : array of str
+        If X has such.
+    out_activation_ : str
+        logistic or softmax.
+
+    Notes
+    -----
+    With the same ``random_state``, weights, batches and losses are those of
+    ``sklearn.neural_network.MLPClassifier``, up to rounding; lbfgs, as there, works in float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import MLPClassifier
+    >>> X = np.random.default_rng(0).normal(size=(400, 2))
+    >>> y = np.where(X[:, 0] * X[:, 1] > 0, "same", "different")
+    >>> net = MLPClassifier((32,), random_state=0, learning_rate_init=0.01, tol=1e-3)
+    >>> net.fit(X, y).score(X, y) > 0.95
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseMLP._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+    }
+    loss = "log_loss"  # scikit-learn's name; no parameter
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: Any = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: Any = 10,
+        max_fun: int = 15000,
+        class_weight: Any = None,
+        label_smoothing: float = 0.0,
+        dropout: Any = 0.0,
+        clip_norm: float | None = None,
+        scoring: Any = None,
+        restore_best: bool = False,
+        standardize: bool = False,
+        callbacks: Any = None,
+        progress_bar: bool = False,
+        n_jobs: int | None = None,
+    ) -> None:
+        store(self, locals())
+
+    @available_if(is_stochastic)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
+    ) -> MLPClassifier:
+        """Train for one epoch, going on with weights and optimizer of the last call.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for ``fit``; y need not have all classes.
+        classes : array, shape (n_classes,)
+            All classes there will ever be; needed in the first call.
+
+        Returns
+        -------
+        MLPClassifier
+            Itself.
+        """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit: pass a dict, for "
+                "example from sklearn.utils.compute_class_weight"
+            )
+        if _check_partial_fit_first_call(self, classes):
+            self._label_binarizer = LabelBinarizer()
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._label_binarizer.fit(y if multilabel else classes)
+        self._fit(X, y, sample_weight, one_epoch=True)
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        array, shape (n_samples,) or (n_samples, n_labels)
+            Labels from ``classes_``, or 0 and 1 for each label.
+        """
+        outputs = self._outputs(X)
+        kind = self._label_binarizer.y_type_
+        if kind == "multiclass":
+            return self.classes_[outputs.argmax(axis=1)]  # type: ignore[no-any-return]
+        if kind == "binary" and len(self.classes_) == 2:
+            return self.classes_[(outputs[:, 0] > 0.5).view(np.int8)]  # type: ignore[no-any-return]
+        if self.n_outputs_ == 1:
+            outputs = outputs.ravel()
+        return self._label_binarizer.inverse_transform(outputs)  # type: ignore[no-any-return]
+
+    def predict_proba(self, X: Any) -> Array:
+        """Predict probabilities.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        array, shape (n_samples, n_classes)
+            In the order of ``classes_``; of each label by itself for a matrix of labels.
+        """
+        outputs = self._outputs(X)
+        if self.n_outputs_ > 1:
+            return outputs
+        return np.concatenate([1 - outputs, outputs], axis=1)
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Return the logarithm of ``predict_proba``."""
+        probabilities = self.predict_proba(X)
+        return np.log(probabilities, out=probabilities)
+
+    def _encode(self, y: Array, known: bool) -> Array:
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if not hasattr(self, "classes_") or not (self.warm_start or known):
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+        else:
+            self._check_classes(unique_labels(y), known)
+        if self._label_binarizer.y_type_ == "multiclass":
+            self.n_outputs_ = len(self.classes_)
+            return np.searchsorted(self.classes_, y).astype(np.int32)
+        targets: Array = self._label_binarizer.transform(y).astype(np.float64)
+        self.n_outputs_ = targets.shape[1]
+        smoothing = float(self.label_smoothing)
+        return targets * (1 - smoothing) + smoothing / 2 if smoothing else targets
+
+    def _check_classes(self, classes: Array, known: bool) -> None:
+        if self.warm_start and not known:
+            if set(classes) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same "
+                    "classes as in the previous call to fit. Previously "
+                    f"got {self.classes_}, `y` has {classes}"
+                )
+        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                "`y` has classes not in `self.classes_`. "
+                f"`self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
+
+    def _loss(self) -> losses.Loss:
+        if self._label_binarizer.y_type_ == "multiclass":
+            return losses.CrossEntropy(label_smoothing=float(self.label_smoothing))
+        return losses.BinaryCrossEntropy()
+
+    def _output_activation(self) -> str:
+        return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
+
+    def _class_weights(self, y: Array) -> Array | None:
+        if self.class_weight is None:
+            return None
+        return compute_sample_weight(self.class_weight, y)  # type: ignore[no-any-return]
+
+    def _stratification(self, targets: Array) -> Array | None:
+        return targets > 0.5 if self.n_outputs_ == 1 else None
+
+    def _outputs_score(self, outputs: Array, targets: Array, weights: Array | None) -> float:
+        if targets.ndim == 1:
+            right = outputs.argmax(axis=1) == targets
+        else:
+            right = ((outputs > 0.5) == (targets > 0.5)).all(axis=1)
+        return validation.accuracy(right, weights)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

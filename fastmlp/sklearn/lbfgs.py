@@ -1,0 +1,150 @@
+"""The solver lbfgs: SciPy's L-BFGS-B on the engine's objective and gradient over all rows."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+from numpy.typing import NDArray
+from sklearn.utils.optimize import _check_optimize_result
+
+from fastmlp.sklearn.callbacks import Observers
+from fastmlp.sklearn.scaling import Arrays
+from fastmlp.sklearn.stochastic import NON_FINITE
+from fastmlp.sklearn.validation import Validation
+from fastmlp.spec import Data
+
+# Parameters of the estimators that mean nothing to this solver and would change the result.
+STOCHASTIC_ONLY = {"dropout": 0.0, "clip_norm": None}
+
+
+class LbfgsFit:
+    """One fit of an estimator by L-BFGS-B, in float64.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Has its parameters and ``_network``; its run statistics are set.
+    data : Data
+        Training data for the engine.
+    validation : Validation or None
+        Held-out data: its loss is recorded.
+    loss_constant : float
+        Added to every reported loss.
+    """
+
+    def __init__(
+        self, estimator: Any, data: Data, validation: Validation | None, loss_constant: float
+    ) -> None:
+        for name, off in STOCHASTIC_ONLY.items():
+            value = getattr(estimator, name)
+            if np.any(value != off):
+                raise ValueError(
+                    f"{name} is {value!r} but solver 'lbfgs' has no such thing: "
+                    f"use solver='adam' or 'sgd', or {name}={off!r}"
+                )
+        self.estimator, self.data, self.validation = estimator, data, validation
+        self.loss_constant = loss_constant
+        self.network = estimator._network
+        self.engine = self.network.engine
+        total = data.x.shape[0] if data.weights is None else data.weights.sum()
+        self.l2 = float(estimator.alpha / total)
+        self.shapes = self.network.spec.shapes
+        self.objective = np.inf
+        self.best, self.lowest = self.engine.snapshot(), np.inf
+        self.iterations = 0
+
+    def run(self, observers: Observers) -> None:
+        """Minimise, and leave the engine at the minimum."""
+        estimator = self.estimator
+        self.observers, self.began = observers, time.perf_counter()
+        try:
+            with observers.watching():
+                result = self._minimise()
+        finally:
+            self.network.trained()
+        if not estimator.history_.stop_reason:
+            estimator.n_iter_ = _check_optimize_result("lbfgs", result, estimator.max_iter)
+        else:
+            estimator.n_iter_ = int(result.nit)
+        estimator.loss_ = float(result.fun) + self.loss_constant
+        if not self.engine.finite():
+            raise ValueError(NON_FINITE)
+
+    def _minimise(self) -> Any:
+        """Return SciPy's result; the engine is at the minimum, or the best iteration."""
+        estimator = self.estimator
+        self.observers.epoch_begins()
+        result = scipy.optimize.minimize(
+            self._objective,
+            _pack(*self.engine.parameters()),
+            method="L-BFGS-B",
+            jac=True,
+            callback=self._iteration if self._watched() else None,
+            options={
+                "maxfun": estimator.max_fun,
+                "maxiter": estimator.max_iter,
+                "gtol": estimator.tol,
+            },
+        )
+        self.engine.set_parameters(*self._unpack(result.x))
+        if estimator.restore_best and np.isfinite(self.lowest):
+            self.engine.restore(self.best)
+        return result
+
+    def _watched(self) -> bool:
+        """Whether anybody wants to see the iterations."""
+        estimator, observers = self.estimator, self.observers
+        wanted = estimator.verbose, estimator.restore_best, observers.callbacks, observers._root
+        return self.validation is not None or any(wanted)
+
+    def _objective(self, packed: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        self.engine.set_parameters(*self._unpack(packed))
+        self.objective, weights, biases = self.engine.gradients(self.data, self.l2)
+        return self.objective, _pack(weights, biases)
+
+    def _iteration(self, intermediate_result: Any) -> None:
+        """Record an iteration; what was evaluated last is where it arrived.
+
+        The argument's name is how SciPy knows that it may hand over a result object.
+        """
+        del intermediate_result
+        history, engine = self.estimator.history_, self.engine
+        loss = val_loss = self.objective + self.loss_constant
+        now = time.perf_counter()
+        history.loss.append(loss)
+        history.seconds.append(now - self.began)
+        history.learning_rate.append(float("nan"))
+        self.network.trained()
+        if self.validation is not None:
+            val_loss = self.validation.loss(engine, None) + self.loss_constant
+            history.val_loss.append(val_loss)
+            self.estimator.validation_loss_curve_.append(val_loss)
+        if val_loss < self.lowest:
+            self.lowest, self.best = val_loss, engine.snapshot()
+        if self.estimator.verbose:
+            print(f"Iteration {self.iterations + 1}, loss = {loss:.8f}")
+        self.iterations += 1
+        if self.observers.epoch_ended(self.iterations - 1):
+            raise StopIteration
+        if self.iterations < self.estimator.max_iter:
+            self.observers.epoch_begins()
+        self.began = time.perf_counter()
+
+    def _unpack(self, packed: NDArray[np.float64]) -> tuple[Arrays, Arrays]:
+        weights, biases, at = [], [], 0
+        for shape in self.shapes:
+            size = shape[0] * shape[1]
+            weights.append(packed[at : at + size].reshape(shape))
+            at += size
+        for _, fan_out in self.shapes:
+            biases.append(packed[at : at + fan_out])
+            at += fan_out
+        return weights, biases
+
+
+def _pack(weights: Arrays, biases: Arrays) -> NDArray[Any]:
+    """Return all parameters as one vector, in scikit-learn's order."""
+    return np.concatenate([array.ravel() for array in (*weights, *biases)])

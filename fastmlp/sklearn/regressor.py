@@ -1,0 +1,218 @@
+"""The regressor: squared error and Poisson as in scikit-learn, and five losses beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import xlogy
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+
+from fastmlp import losses
+from fastmlp.sklearn import validation
+from fastmlp.sklearn.estimator import BaseMLP, is_stochastic
+from fastmlp.sklearn.parameters import documented, store
+
+Array = NDArray[Any]
+
+# scikit-learn's name of a loss -> the loss, from the estimator's parameters.
+LOSSES: dict[str, Callable[[Any], losses.Loss]] = {
+    "squared_error": lambda estimator: losses.SquaredError(),
+    "poisson": lambda estimator: losses.PoissonNLL(),
+    "absolute_error": lambda estimator: losses.AbsoluteError(),
+    "huber": lambda estimator: losses.Huber(delta=float(estimator.huber_delta)),
+    "quantile": lambda estimator: losses.Quantile(quantile=float(estimator.quantile)),
+    "gaussian": lambda estimator: losses.GaussianNLL(),
+}
+
+
+@documented(
+    standardized="and every target, except with the poisson loss",
+    own="""
+    quantile : float in (0, 1), default=0.5
+        With loss="quantile": share of the targets that shall lie below the prediction.
+    huber_delta : float, default=1.0
+        With loss="huber": error at which the parabola becomes a line; in units of the target,
+        or of its standard deviation with ``standardize``.
+    """,
+)
+class MLPRegressor(RegressorMixin, BaseMLP):
+    """Multi-layer perceptron for regression, in the place of scikit-learn's.
+
+    Parameters
+    ----------
+    loss : str, default="squared_error"
+        squared_error, poisson (rates, y >= 0), absolute_error (the median), huber, quantile, or
+        gaussian, which fits mean and variance by maximum likelihood (``predict`` with
+        ``return_std=True``). Half the squared error and half the deviance, summed over outputs.
+    {parameters}
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : lists of arrays
+        Weights (fan_in, fan_out) and biases (fan_out,) of each layer.
+    loss_, best_loss_ : float
+        Objective of the last epoch, and the lowest; None with ``early_stopping``.
+    loss_curve_, validation_loss_curve_ : lists of float
+        Of each epoch; the second is None without validation data.
+    validation_scores_, best_validation_score_ : list of float, float
+        With ``early_stopping``: the score of each epoch, and the best; else None.
+    history_ : fastmlp.History
+        Losses, seconds and learning rate of each epoch; why the fit ended.
+    n_iter_, t_ : int
+        Epochs of the last fit; samples seen since the first.
+    n_layers_, n_outputs_, n_features_in_ : int
+        Layers with input and output, columns of y, columns of X.
+    feature_names_in_ : array of str
+        If X has such.
+    out_activation_ : str
+        identity or exp.
+
+    Notes
+    -----
+    With the same ``random_state``, weights, batches and losses are those of
+    ``sklearn.neural_network.MLPRegressor``, up to rounding; lbfgs, as there, works in float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import MLPRegressor
+    >>> X = np.linspace(-1, 1, 200)[:, np.newaxis]
+    >>> net = MLPRegressor(solver="lbfgs", random_state=0, max_iter=1000).fit(X, X[:, 0] ** 2)
+    >>> net.score(X, X[:, 0] ** 2) > 0.99
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseMLP._parameter_constraints,
+        "loss": [StrOptions(set(LOSSES))],
+        "quantile": [Interval(Real, 0, 1, closed="neither")],
+        "huber_delta": [Interval(Real, 0, None, closed="neither")],
+    }
+    _target_checks: ClassVar[dict[str, Any]] = {"y_numeric": True}
+
+    def __init__(
+        self,
+        loss: str = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: Any = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: Any = 10,
+        max_fun: int = 15000,
+        quantile: float = 0.5,
+        huber_delta: float = 1.0,
+        dropout: Any = 0.0,
+        clip_norm: float | None = None,
+        scoring: Any = None,
+        restore_best: bool = False,
+        standardize: bool = False,
+        callbacks: Any = None,
+        progress_bar: bool = False,
+        n_jobs: int | None = None,
+    ) -> None:
+        store(self, locals())
+
+    @available_if(is_stochastic)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+        """Train for one epoch, going on with weights and optimizer of the last call.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for ``fit``.
+
+        Returns
+        -------
+        MLPRegressor
+            Itself.
+        """
+        self._fit(X, y, sample_weight, one_epoch=True)
+        return self
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+            Samples.
+        return_std : bool
+            Return the predicted standard deviation too; with ``loss="gaussian"`` only.
+
+        Returns
+        -------
+        array, shape (n_samples,) or (n_samples, n_outputs), or a tuple of two such
+            Means (or what else the loss fits), and standard deviations.
+        """
+        outputs = self._outputs(X)
+        m = self.n_outputs_
+        mean = outputs[:, 0] if m == 1 else outputs[:, :m]
+        if not return_std:
+            return mean
+        if outputs.shape[1] == m:
+            raise ValueError(
+                f"return_std needs a predicted variance but loss is {self.loss!r}: "
+                "fit with loss='gaussian'"
+            )
+        return mean, np.sqrt(outputs[:, m] if m == 1 else outputs[:, m:])
+
+    def _encode(self, y: Array, known: bool) -> Array:
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        y = y.reshape(len(y), -1)
+        if self.loss == "poisson" and np.any(y < 0):
+            raise ValueError("loss='poisson' requires non-negative y: use another loss")
+        if known and hasattr(self, "_network") and y.shape[1] != self.n_outputs_:
+            raise ValueError(f"y has {y.shape[1]} columns but {self.n_outputs_} are expected")
+        self.n_outputs_ = y.shape[1]
+        return y.astype(np.float64, copy=False)
+
+    def _loss(self) -> losses.Loss:
+        return LOSSES[self.loss](self)
+
+    def _output_activation(self) -> str:
+        return "exp" if self.loss == "poisson" else "identity"
+
+    def _scales_target(self) -> bool:
+        return bool(self.loss != "poisson")
+
+    def _loss_constant(self, targets: Array, weights: Array | None) -> float:
+        """Poisson: what half the deviance has more than exp(z) - y z."""
+        if self.loss != "poisson":
+            return 0.0
+        terms = np.sum(xlogy(targets, targets) - targets, axis=1)
+        return float(np.average(terms, weights=weights))
+
+    def _outputs_score(self, outputs: Array, targets: Array, weights: Array | None) -> float:
+        return validation.r2(outputs[:, : self.n_outputs_], targets, weights)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

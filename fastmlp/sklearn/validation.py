@@ -1,0 +1,109 @@
+"""Validation data of a fit, and what is measured on them after each epoch."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import train_test_split
+
+from fastmlp.spec import Data
+
+Array = NDArray[Any]
+
+
+@dataclass
+class Samples:
+    """Rows that belong together.
+
+    Attributes
+    ----------
+    X : array, shape (n, features)
+        Raw, dense inputs.
+    y : array
+        Labels or targets as the user writes them.
+    targets : array
+        The same as the engine wants them, not yet scaled.
+    weights : array or None
+        Sample weights of the user.
+    """
+
+    X: Array
+    y: Array
+    targets: Array
+    weights: Array | None
+
+    def take(self, rows: NDArray[np.int64]) -> Samples:
+        """Return a copy of some rows."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Samples(self.X[rows], self.y[rows], self.targets[rows], weights)
+
+
+@dataclass
+class Validation:
+    """Held-out samples, and the same for the engine: scaled."""
+
+    samples: Samples
+    data: Data
+
+    def loss(self, engine: Any, team: Any) -> float:
+        """Return the mean loss, without penalty."""
+        return float(engine.evaluate(self.data, team))
+
+    def score(self, estimator: Any, engine: Any, loss: float) -> float:
+        """Return what ``scoring`` asks for; more is better."""
+        if estimator.scoring == "loss":
+            return -loss
+        if estimator.scoring is None:
+            outputs = engine.predict(self.data.x)
+            weights = self.samples.weights
+            return float(estimator._outputs_score(outputs, self.data.targets, weights))
+        scorer = check_scoring(estimator, estimator.scoring)
+        X, y, weights = self.samples.X, self.samples.y, self.samples.weights
+        options = {} if weights is None else {"sample_weight": weights}
+        # X is an array here: a copy that knows no feature names does not warn that it has none.
+        nameless = copy.copy(estimator)
+        vars(nameless).pop("feature_names_in_", None)
+        return float(scorer(nameless, X, y, **options))
+
+
+def split(
+    n: int, fraction: float, stratify: Array | None, random_state: np.random.RandomState
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows for training and for validation, those that scikit-learn would take."""
+    training, held_out = train_test_split(
+        np.arange(n), random_state=random_state, test_size=fraction, stratify=stratify
+    )
+    if held_out.size < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' "
+            "or the size of your dataset."
+        )
+    return training, held_out
+
+
+def accuracy(right: Array, weights: Array | None) -> float:
+    """Return the weighted share of True."""
+    return float(np.average(right, weights=weights))
+
+
+def r2(outputs: Array, targets: Array, weights: Array | None) -> float:
+    """Return R2, averaged over outputs; NaN for outputs that are not finite.
+
+    A constant target counts 1 if it is predicted exactly and 0 if not.
+    """
+    if not np.isfinite(outputs).all():
+        return float("nan")
+    w = None if weights is None else weights[:, np.newaxis]
+    share = np.ones((1, 1)) if w is None else w
+    targets = targets.astype(np.float64, copy=False)
+    residual = np.sum(share * (targets - outputs) ** 2, axis=0)
+    mean = np.average(targets, axis=0, weights=weights)
+    total = np.sum(share * (targets - mean) ** 2, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.where(total > 0, 1 - residual / total, np.where(residual > 0, 0.0, 1.0))
+    return float(values.mean())
