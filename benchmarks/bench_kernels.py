@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES
+from workloads import CASES
 
 from fastmlp import _backend, probe
 from fastmlp.activations import ACTIVATIONS

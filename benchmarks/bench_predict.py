@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES, forward
 from trainers import FastmlpTrainer
+from workloads import CASES, forward
 
 
 @pytest.mark.parametrize("rows", [1, 32, 1024])

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CASES, NumpyTrainer, loss
 from harness import peak
 from trainers import FastmlpTrainer
+from workloads import CASES, NumpyTrainer, loss
 
 from fastmlp.threads import default_threads
 

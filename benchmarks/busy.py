@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import harness
-from cases import CASES, Case
 from options import Option, less, prepare
 from workers import available_cpus
+from workloads import CASES, Case
 
 LIMITS = {"quiet": 1.0, "busy": 1.15}
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import harness
 import numpy as np
-from cases import Array, Case
 from predictors import PREDICTED, bound, bound_out, checked, expected, inputs
+from workloads import Array, Case
 
 WAYS = {"p(x)": bound, "p(x, out)": bound_out, "net.predict(x)": checked}
 CLOCK = "clock"

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import harness
-from cases import CASES, Case
 from options import Option, check, less, prepare
+from workloads import CASES, Case
 
 import fastmlp
 from fastmlp import _backend, core

@@ -17,7 +17,7 @@ from typing import Any
 
 import harness
 import numpy as np
-from cases import CASES, Case
+from workloads import CASES, Case
 
 import fastmlp
 from fastmlp import _backend, probe, reference

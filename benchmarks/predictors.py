@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from cases import CASES, Array, Case, forward
+from workloads import CASES, Array, Case, forward
 
 Call = tuple[str, dict[str, Any]]
 

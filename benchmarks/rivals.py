@@ -20,9 +20,9 @@ from typing import Any
 import harness
 import numpy as np
 import rivals_predict
-from cases import CASES, NumpyTrainer, loss
 from trainers import TRAINERS
 from workers import Worker, available_cpus, take_turns
+from workloads import CASES, NumpyTrainer, loss
 
 OURS = "fastmlp"
 # Relative difference of the loss allowed after one epoch: in row order (the same sums, in float32)

@@ -14,8 +14,8 @@ from typing import Any
 
 import harness
 import numpy as np
-from cases import Case
 from options import OPTIONS, PLAIN, check, prepare
+from workloads import Case
 
 INPUTS, OUTPUTS, BATCH = 32, 10, 128
 ROWS = (1_000, 3_162, 10_000, 31_623, 100_000, 316_228, 1_000_000)

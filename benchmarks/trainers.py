@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from cases import LEARNING_RATE, Case, NumpyTrainer, Parameters
+from workloads import LEARNING_RATE, Case, NumpyTrainer, Parameters
 
 
 class FastmlpTrainer:
