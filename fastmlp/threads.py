@@ -26,7 +26,7 @@ STEP_SECONDS = 40e-6
 # Below this many rows a batch there is too little to divide.
 STEP_ROWS = 32
 # Below this much one-thread work, waking a sleeping team for a prediction costs more than it gains.
-CALL_SECONDS = 2e-4
+CALL_SECONDS = 4e-4
 # No more threads than this, whatever was asked for.
 MAX_THREADS = 256
 

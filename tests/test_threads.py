@@ -136,7 +136,7 @@ def test_threads_for_a_fit(machine, wanted, n_weights, batch, expected):
 
 
 @pytest.mark.parametrize(
-    ("n_weights", "rows", "expected"), [(10_000_000, 1, 1), (10_000, 400, 1), (10_000, 600, 8)]
+    ("n_weights", "rows", "expected"), [(10_000_000, 1, 1), (10_000, 900, 1), (10_000, 1100, 8)]
 )
 def test_threads_for_a_call(machine, n_weights, rows, expected):
     assert threads.for_call(n_weights, rows) == expected
