@@ -1,5 +1,5 @@
 # The engine's own state, for core.pyx and for probe.pyx, which looks at one kernel at a time.
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
 
 from fastmlp.workspace cimport Memory, Space, Training
 from network cimport *
@@ -16,7 +16,8 @@ cdef class Engine:
     cdef fm_layer* layers
     cdef Memory memory
     cdef object parameters_arena
-    cdef object optimizer
+    cdef int32_t optimizer  # its row, -1 before start
+    cdef double hyper[4]
     cdef Memory slot_memory
     cdef void* slots[2]
     cdef double powers[2]

@@ -82,6 +82,7 @@ cdef class Engine:
         self.spec, self.level, self.kernels = spec, level, k
         self.memory = Memory(k.element_size)
         self.call_spaces = []
+        self.optimizer = -1
         activations, losses, _ = tables(level, spec.dtype.name)
         self.losses = {name: row for row, name in enumerate(losses)}
         shapes = spec.shapes
@@ -169,7 +170,9 @@ cdef class Engine:
             if i < optimizer.n_slots:
                 self.slots[i] = self.slot_memory.take(self.n_parameters)
         self.powers[0] = self.powers[1] = 1
-        self.optimizer = optimizer
+        self.optimizer = tables(self.level, self.spec.dtype.name)[2].index(optimizer.native_row)
+        for i in range(4):
+            self.hyper[i] = optimizer.hyper[i]
 
     cdef void describe(self, fm_data* c, data) except *:
         """Point a struct at the user's arrays; data must outlive it."""
@@ -202,7 +205,7 @@ cdef class Engine:
         cdef int n_threads = plan.team.size if plan.team is not None else 1
         cdef cnp.ndarray rates = plan.learning_rates
         cdef Memory memory
-        if self.optimizer is None:
+        if self.optimizer < 0:
             raise RuntimeError("no optimizer was started")
         self.describe(&e.data, data)
         net = self.network_for(&e.data)
@@ -212,9 +215,8 @@ cdef class Engine:
         if self.training is None or self.training.key != (e.batch, n_threads):
             self.training = None  # the old workspace goes before the new one comes
             self.training = Training.make(self.kernels, &self.net, e.batch, n_threads)
-        e.optimizer = tables(self.level, self.spec.dtype.name)[2].index(self.optimizer.native_row)
-        for i in range(4):
-            e.hyper[i] = self.optimizer.hyper[i]
+        e.optimizer = self.optimizer
+        e.hyper = self.hyper
         e.rates = <double*>cnp.PyArray_DATA(rates)
         e.l2, e.l2_per_batch, e.clip_norm = plan.l2, plan.l2_per_batch, plan.clip_norm
         e.seed, e.step = plan.seed, plan.step
