@@ -55,11 +55,12 @@ TARGET_RANGES = {
 
 def data(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Sequence[str] = ("X", "y")) -> Data:
     """Return samples, targets and weights of one call, checked against each other and the model."""
-    checked = inputs(x, spec, name=names[0])
+    # Views: a caller who gives his array another shape during a fit must not reach the engine's.
+    checked = inputs(x, spec, name=names[0]).view()
     n = checked.shape[0]
     return Data(
         x=checked,
-        targets=targets(y, spec, n, name=names[1]),
+        targets=targets(y, spec, n, name=names[1]).view(),
         weights=sample_weights(sample_weight, n, spec.dtype),
     )
 
@@ -170,10 +171,12 @@ def sample_weights(value: Any, n: int, dtype: np.dtype[Any]) -> NDArray[Any] | N
             "drop the rows that are not wanted"
         )
     total = checked.sum(dtype=np.float64)
-    if not 0 < total <= np.finfo(dtype).max:
+    smallest = float(np.finfo(dtype).tiny)  # kernels flush what is smaller, and divide by the sum
+    if not smallest <= total <= 1 / smallest:
         raise ValueError(
-            f"sample_weight sums to {total} in {dtype} but a positive finite sum is expected: "
-            "rescale the weights, at least one must be above 0"
+            f"sample_weight sums to {total} in {dtype} but a positive finite sum from "
+            f"{smallest:.3g} to {1 / smallest:.3g} is expected: rescale the weights, at least one "
+            "must be above 0"
         )
     return checked
 

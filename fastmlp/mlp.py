@@ -316,7 +316,10 @@ class MLP(Network):
         TypeError, ValueError
             If X is not as described.
         """
-        return self.predictor().jacobian(X)
+        x = check.numeric(X, "X")
+        rows = check.inputs(x[np.newaxis] if x.ndim == 1 else x, self._spec, empty=True)
+        derivatives = self.predictor().jacobian(rows)
+        return derivatives[0] if x.ndim == 1 else derivatives
 
     def evaluate(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the loss on data: weighted mean over samples, no penalty, no dropout.

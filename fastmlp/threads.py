@@ -161,6 +161,7 @@ class Team:
             raise ValueError(f"a team of {n} threads is not possible: at least 1 is expected")
         self._wanted = min(n, MAX_THREADS)
         self._helpers: list[_Helper] | None = None
+        self._process = os.getpid()
         self._returned: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     @property
@@ -169,8 +170,11 @@ class Team:
         return 1 + len(self._started())
 
     def _started(self) -> list[_Helper]:
+        if self._helpers is not None and self._process != os.getpid():
+            self._helpers = []  # a forked child: the threads stayed with the parent
         if self._helpers is None:
             self._helpers = []
+            self._process = os.getpid()
             try:
                 for index in range(1, self._wanted):
                     self._helpers.append(_Helper(index, self._returned))

@@ -245,6 +245,8 @@ cdef class Predictor:
     def jacobian(self, x):
         """Derivatives of the predictions with respect to the inputs, by one backward pass an output.
 
+        NaN in x is not searched for, and some derivatives (relu's) do not show it; ``MLP.jacobian`` does.
+
         Parameters
         ----------
         x : array-like, shape (I,) for one row or (n, I)

@@ -304,3 +304,18 @@ def test_l2_per_batch(mlp):
     got = net.fit(X, Y, epochs=1, batch_size=90, l2=0.9, sample_weight=weights)
     wanted = other.fit(X, Y, epochs=1, batch_size=90, l2=0.9 / 45)
     assert got.loss == pytest.approx(wanted.loss, rel=1e-12)
+
+
+def test_jacobian_refuses_what_is_not_finite():
+    net = fastmlp.MLP([2, 4, 1], rng=0)
+    with pytest.raises(ValueError, match="NaN|nan"):
+        net.jacobian([[np.nan, 1.0]])
+    assert net.jacobian([0.5, 1.0]).shape == (1, 2)
+
+
+@pytest.mark.parametrize("weight", [1e-39, 5e37])
+def test_weights_that_the_dtype_cannot_divide_by_are_refused(weight):
+    net = fastmlp.MLP([1, 4, 1], rng=0)
+    x = np.ones((4, 1))
+    with pytest.raises(ValueError, match="sample_weight sums to"):
+        net.evaluate(x, x, np.full(4, weight))
