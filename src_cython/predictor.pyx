@@ -208,13 +208,18 @@ cdef class Predictor:
         return ValueError(f"out is {found} but a writable C-contiguous array of shape {shape} and dtype "
                           f"{self.engine.spec.dtype} is expected: make it with np.empty, or leave it out")
 
-    def _general(self, x, out):
-        """Any x: converted if need be, then one row, a few rows, or blocks of rows shared by threads."""
+    def _numbers(self, x):
+        """x as an array of the model's dtype and a shape that can be predicted, or the complaint."""
         if not self.is_plain(x):
             x = check.numeric(x, "x").astype(self.engine.spec.dtype, copy=False)
         if x.ndim not in (1, 2) or x.shape[x.ndim - 1] != self.context.n_in:
             raise ValueError(f"x has shape {x.shape} but ({self.context.n_in},) or (n, {self.context.n_in}) "
                              "is expected: pass one row, or one row a sample")
+        return x
+
+    def _general(self, x, out):
+        """Any x: converted if need be, then one row, a few rows, or blocks of rows shared by threads."""
+        x = self._numbers(x)
         if not self.is_plain(x):
             x = np.array(x, self.engine.spec.dtype)  # misaligned, byte-swapped or a subclass
         shape = (*x.shape[:x.ndim - 1], self.context.n_out)
@@ -267,10 +272,7 @@ cdef class Predictor:
         cdef Engine full
         cdef void* result
         cdef int64_t n
-        x = check.numeric(x, "x").astype(self.engine.spec.dtype, copy=False)
-        if x.ndim not in (1, 2) or x.shape[x.ndim - 1] != self.context.n_in:
-            raise ValueError(f"x has shape {x.shape} but ({self.context.n_in},) or (n, {self.context.n_in}) "
-                             "is expected: pass one row, or one row a sample")
+        x = self._numbers(x)
         if self.full is None:
             spec = self.engine.spec
             spec = dataclasses.replace(spec, dropout=(0.0,) * len(spec.dropout))
