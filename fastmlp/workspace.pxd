@@ -8,10 +8,6 @@ cdef enum:
     QUICK_WEIGHTS = 30000  # below this much work, giving the interpreter lock back costs more
 
 
-cdef inline int64_t round_up(int64_t n, int64_t multiple) noexcept nogil:
-    return (n + multiple - 1) // multiple * multiple
-
-
 cdef const fm_kernels* load(str level, str dtype) except NULL
 
 

@@ -11,8 +11,9 @@ from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
-from fastmlp.workspace cimport QUICK_WEIGHTS, Memory, Space, Training, load, round_up
+from fastmlp.workspace cimport QUICK_WEIGHTS, Memory, Space, Training, load
 from network cimport *
+from rounding cimport ceil_div, round_up
 
 import numpy as np
 
@@ -90,14 +91,14 @@ cdef class Engine:
         for l, (n_in, n_out) in enumerate(shapes):
             layer = &self.layers[l]
             layer.n_in, layer.n_out = n_in, n_out
-            transposed = l > 0 or n_out == 1 or transpose_all
-            layer.rows = round_up(n_in, square if transposed else k.mr)
-            layer.panels = round_up(n_out, k.nr) // k.nr
+            transposed = (l > 0 or transpose_all) and n_out > 1
+            layer.rows = round_up(n_in, k.nr if n_out == 1 else square if transposed else k.mr)
+            layer.panels = ceil_div(n_out, k.nr)
             layer.weight = at
-            at += layer.panels * layer.rows * k.nr
+            at += layer.panels * layer.rows * (k.nr if n_out > 1 else 1)
             layer.bias = at
             at += layer.panels * k.nr
-            layer.t_rows = round_up(n_out, k.lanes)
+            layer.t_rows = round_up(n_out, k.lanes) if n_out > 1 else 1
             layer.transposed = t_at if transposed else -1
             if transposed:
                 t_at += round_up(n_in, k.nr) * layer.t_rows
@@ -339,7 +340,7 @@ cdef class Engine:
         cdef fm_data c
         self.describe(&c, data)
         cdef fm_network net = self.network_for(&c)
-        sums = np.zeros(round_up(c.n, CALL_ROWS) // CALL_ROWS)
+        sums = np.zeros(ceil_div(c.n, CALL_ROWS))
         self.share_rows(Rows.make(self, &net, &c, cnp.PyArray_DATA(sums), True), team)
         total = c.n if data.weights is None else sequential_sum(data.weights)
         return float(sequential_sum(sums) / total) if total > 0 else 0.0
@@ -379,7 +380,7 @@ cdef class Rows:
 
     def __call__(self, int32_t index):
         cdef const fm_kernels* k = self.engine.kernels
-        cdef int64_t blocks = round_up(self.data.n, CALL_ROWS) // CALL_ROWS
+        cdef int64_t blocks = ceil_div(self.data.n, CALL_ROWS)
         cdef int64_t first_block = blocks * index // self.n_threads
         cdef int64_t first = first_block * CALL_ROWS
         cdef int64_t last = min(blocks * (index + 1) // self.n_threads * CALL_ROWS, self.data.n)

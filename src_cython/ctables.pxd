@@ -39,6 +39,8 @@ cdef extern from "optimizers.h" nogil:
         const char* name
         void (*prepare)(const double*, double, double*, fm_scalars*) noexcept nogil
         void (*step)(real*, const real*, real*, real*, int64_t, const fm_scalars*) noexcept nogil
+        void (*block)(const real*, int64_t, int64_t, int64_t, const real*, int64_t, int, real*, real*,
+                      real*, real*, const fm_scalars*, fm_ahead*) noexcept nogil
     const fm_optimizer* OPTIMIZERS
 
 cdef extern from "random.h" nogil:
@@ -62,19 +64,20 @@ cdef extern from "panels.h" nogil:
     void panel_relu_slope(const real*, int64_t, int64_t, const real*, const real*, const real*, real*,
                           int64_t, int)
     int64_t nn_rows(int64_t)
-    void block_tn(const real*, int64_t, int64_t, int64_t, const real*, int64_t, real*, int)
+    void block_tn(const real*, int64_t, int64_t, int64_t, const real*, int64_t, real*, int, fm_ahead*)
     void column_sums(const real*, int64_t, real*)
     real dot_row(const real*, int64_t, const real*, int64_t, int64_t, real)
     void clear_padding(real*, int64_t, int64_t)
     void pack_layer(const fm_layer*, const real*, const real*, real*)
     void unpack_layer(const fm_layer*, const real*, real*, real*)
     int vectors(int64_t, int64_t)
+    int64_t panel_stride(const fm_layer*, int64_t)
     void dot_rows(const real*, int64_t, const real*, int64_t, int64_t, real, real*, int64_t)
     void column_tn(const real*, int64_t, int64_t, int64_t, const real*, int64_t, real*)
     void transpose_rows(const fm_layer*, const real*, real*, int64_t, int64_t, int64_t)
     void gather_rows(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int64_t, int64_t, real*)
     void multiply_block(const real*, real*, int64_t, int)
-    void square_columns(const real*, int64_t, int64_t, int, double*)
+    void square_columns(const real*, int64_t, int64_t, int64_t, double*)
     void add_penalty(const real*, real*, int64_t, real)
     int32_t all_finite(const real*, int64_t)
     int32_t row_finite(const real*, int64_t)

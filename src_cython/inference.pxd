@@ -8,6 +8,7 @@ from libc.string cimport memcpy, memset
 from ctables cimport *
 from layers cimport *
 from network cimport *
+from rounding cimport ceil_div, round_up
 
 
 cdef inline void predict(const fm_network* net, const fm_space* space, const fm_data* data, int64_t first,
@@ -16,14 +17,14 @@ cdef inline void predict(const fm_network* net, const fm_space* space, const fm_
     cdef fm_control control = fm_flush_denormals()
     cdef int32_t top = net.n_layers - 1
     cdef int64_t columns = net.layers[top].n_out
-    cdef int64_t panel = space.capacity * NR
+    cdef int64_t panel = space.panel
     cdef real* row = <real*>space.scratch
     cdef real* result = <real*>out
     cdef int64_t start, rows, r, block
     cdef int32_t l
-    for block in range(round_up(last - first, space.capacity) // space.capacity):
-        start = first + block * space.capacity
-        rows = min(space.capacity, last - start)
+    for block in range(ceil_div(last - first, space.rows)):
+        start = first + block * space.rows
+        rows = min(space.rows, last - start)
         gather_rows(data, NULL, start, 0, rows, net.layers[0].n_in, panel, <real*>space.x)
         for l in range(net.n_layers):
             forward(net, space, l, 0, round_up(rows, ROW_MULTIPLE), NULL)
@@ -68,8 +69,8 @@ cdef inline void predict_row(const fm_network* net, const void* x, void* scratch
         activation = &ACTIVATIONS[layer.activation]
         if layer.n_out == 1:
             memset(y, 0, NR * sizeof(real))
-            y[0] = dot_row(a, NR, <real*>net.transposed + layer.transposed, layer.t_rows * NR,
-                           layer.n_in, (<real*>net.parameters)[layer.bias])
+            y[0] = dot_row(a, NR, <real*>net.parameters + layer.weight, NR, layer.n_in,
+                           (<real*>net.parameters)[layer.bias])
         else:
             row_affine(layer, a, <real*>net.parameters, y)
         if activation.fused != FUSED_IDENTITY:
@@ -93,8 +94,8 @@ cdef inline void jacobian(const fm_network* net, const fm_space* space, const fm
     cdef int32_t top = net.n_layers - 1
     cdef int64_t columns = net.layers[top].n_out
     cdef int64_t n_in = net.layers[0].n_in
-    cdef int64_t panel = space.capacity * NR
-    cdef real* predictions = <real*>space.row_loss  # room for capacity rows of C, see Space.make
+    cdef int64_t panel = space.panel
+    cdef real* predictions = <real*>space.row_loss  # room for space.rows rows of C, see Space.make
     cdef real* slope = <real*>space.scratch
     cdef real* result = <real*>out
     cdef const fm_layer* bottom = net.layers
@@ -102,9 +103,9 @@ cdef inline void jacobian(const fm_network* net, const fm_space* space, const fm
     cdef int64_t block, start, rows, padded, r, c, p
     cdef int32_t l
     no_dropout.seed = no_dropout.step = 0
-    for block in range(ceil_div(last - first, space.capacity)):
-        start = first + block * space.capacity
-        rows = min(space.capacity, last - start)
+    for block in range(ceil_div(last - first, space.rows)):
+        start = first + block * space.rows
+        rows = min(space.rows, last - start)
         padded = round_up(rows, ROW_MULTIPLE)
         gather_rows(data, NULL, start, 0, rows, n_in, panel, <real*>space.x)
         for l in range(net.n_layers):
@@ -121,8 +122,8 @@ cdef inline void jacobian(const fm_network* net, const fm_space* space, const fm
                 backward_input(net, space, l, 0, padded)
             for p in range(ceil_div(n_in, NR)):
                 panel_plain(<real*>space.dz[0], panel, bottom.n_out,
-                            <real*>net.transposed + bottom.transposed + p * bottom.t_rows * NR, NULL,
-                            NULL, <real*>space.x + p * panel, padded, vectors(n_in, p * NR))
+                            transposed_weights(net, bottom) + p * bottom.t_rows * NR, NULL, NULL,
+                            <real*>space.x + p * panel, padded, vectors(n_in, p * NR))
             for r in range(rows):
                 row_from_panels(<real*>space.x + r * NR, panel, n_in,
                                 result + ((start - first + r) * columns + c) * n_in)
@@ -131,14 +132,14 @@ cdef inline void jacobian(const fm_network* net, const fm_space* space, const fm
 
 cdef inline void evaluate(const fm_network* net, const fm_space* space, const fm_data* data, int64_t first,
                           int64_t last, double* block_sums) noexcept nogil:
-    """Write the sum of weight * loss of each block of capacity rows."""
+    """Write the sum of weight * loss of each block of space.rows rows."""
     cdef fm_control control = fm_flush_denormals()
     cdef int64_t start, rows, r, block
     cdef double total
     cdef int32_t l
-    for block in range(round_up(last - first, space.capacity) // space.capacity):
-        start = first + block * space.capacity
-        rows = min(space.capacity, last - start)
+    for block in range(ceil_div(last - first, space.rows)):
+        start = first + block * space.rows
+        rows = min(space.rows, last - start)
         gather(net, space, data, NULL, start, 0, rows)
         for r in range(rows):
             (<real*>space.share)[r] = 0

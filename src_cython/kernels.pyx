@@ -2,9 +2,9 @@
 #
 # Built once for each CPU level and dtype. Pointers in, nothing out but numbers: no Python object, no
 # allocation, no globals. The register tiles, activations, losses and optimizers are rows of the tables
-# in c/, the steps of a batch are in layers.pxd, prediction is in inference.pxd. Threads: each takes its
-# rows of the batch through all layers and back, then, after a barrier, its share of the weight panels
-# (docs/architecture.md).
+# in c/; the steps of a batch are in layers.pxd, those of the weights in units.pxd, prediction is in
+# inference.pxd. Threads: each takes its rows of the batch through all layers and back, then, after a
+# barrier, its share of the weight panels (docs/architecture.md).
 from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport isfinite, sqrt
 from libc.stdint cimport int32_t, int64_t
@@ -13,6 +13,8 @@ from ctables cimport *
 from inference cimport *
 from layers cimport *
 from network cimport *
+from rounding cimport ceil_div, round_up
+from units cimport *
 
 
 cdef extern from *:
@@ -37,11 +39,11 @@ cdef double batch_weight(const fm_epoch* e, int64_t start, int64_t rows) noexcep
     if e.data.weights == NULL:
         return rows
     for r in range(start, start + rows):
-        total += (<real*>e.data.weights)[e.order[r] if e.order != NULL else r]
+        total += (<real*>e.data.weights)[row_of(e.order, r)]
     return total
 
 
-# ---------------------------------------------------------------- norms
+# ---------------------------------------------------------------- one batch, one epoch
 
 cdef inline void meet(fm_epoch* e, int32_t active) noexcept nogil:
     """Wait for the other threads of this step."""
@@ -49,45 +51,9 @@ cdef inline void meet(fm_epoch* e, int32_t active) noexcept nogil:
         fm_barrier_wait(e.barrier)
 
 
-cdef void square_all(const fm_epoch* e, const real* arena, int32_t thread,
-                     int32_t active) noexcept nogil:
-    """Sums of squares of the columns of all weights in an arena, panels dealt to the threads in turn."""
-    cdef int64_t p, turn = 0
-    cdef int64_t column = 0
-    cdef int32_t l
-    cdef const fm_layer* layer
-    for l in range(e.net.n_layers):
-        layer = &e.net.layers[l]
-        for p in range(layer.panels):
-            if turn % active == thread:
-                square_columns(arena + layer.weight + p * layer.rows * NR, layer.rows,
-                               min(NR, layer.n_out - p * NR), vectors(layer.n_out, p * NR),
-                               e.column_squares + column + p * NR)
-            turn += 1
-        column += layer.n_out
-
-
-cdef double sum_squares(const fm_epoch* e, const real* bias_arena) noexcept nogil:
-    """Total of column_squares, plus the squares of the biases of an arena if given."""
-    cdef double total = 0
-    cdef double b
-    cdef int64_t j, column = 0
-    cdef int32_t l
-    for l in range(e.net.n_layers):
-        for j in range(e.net.layers[l].n_out):
-            total += e.column_squares[column + j]
-            if bias_arena != NULL:
-                b = bias_arena[e.net.layers[l].bias + j]
-                total += b * b
-        column += e.net.layers[l].n_out
-    return total
-
-
-# ---------------------------------------------------------------- one batch, one epoch
-
 cdef inline int64_t row_share(int64_t rows, int64_t part, int64_t parts) noexcept nogil:
     """First row of a part when the rows of a batch are divided in whole groups of ROW_MULTIPLE."""
-    return round_up(rows, ROW_MULTIPLE) // ROW_MULTIPLE * part // parts * ROW_MULTIPLE
+    return ceil_div(rows, ROW_MULTIPLE) * part // parts * ROW_MULTIPLE
 
 
 cdef void rows_phase(fm_epoch* e, int64_t start, int64_t rows, double total,
@@ -113,40 +79,23 @@ cdef void rows_phase(fm_epoch* e, int64_t start, int64_t rows, double total,
         backward_input(net, space, l, first, end - first)
 
 
-cdef inline int64_t unit_offset(const fm_layer* layer, const fm_unit* unit) noexcept nogil:
-    """Where the weights of a unit start in the parameter arena."""
-    return (layer.weight + unit.panel * layer.rows * NR
-            + unit.k_from * panel_stride(layer, unit.panel))
+cdef fm_ahead next_rows(const fm_epoch* e, int64_t next, int32_t thread, int32_t active) noexcept nogil:
+    """What to fetch ahead: this thread's rows of the batch that starts at row `next` of the order."""
+    cdef fm_ahead ahead
+    cdef int64_t rows = min(e.batch, e.data.n - next)
+    ahead.x = e.data.x
+    ahead.order = e.order
+    ahead.row_stride = e.data.x_row_stride
+    ahead.row_bytes = e.net.layers[0].n_in * sizeof(real)
+    ahead.at = 0
+    ahead.row = next + row_share(rows, thread, active)
+    ahead.end = next + min(row_share(rows, thread + 1, active), rows)
+    if e.order == NULL or e.data.x_column_stride != sizeof(real):
+        ahead.end = ahead.row
+    return ahead
 
 
-cdef inline int64_t unit_size(const fm_layer* layer, const fm_unit* unit) noexcept nogil:
-    return (unit.k_to - unit.k_from) * panel_stride(layer, unit.panel)
-
-
-cdef void update_unit(fm_epoch* e, const fm_unit* unit, const real* g,
-                      const fm_scalars* scalars) noexcept nogil:
-    """Step the weights of a unit and renew their transposed copy."""
-    cdef const fm_layer* layer = &e.net.layers[unit.layer]
-    cdef int64_t at = unit_offset(layer, unit)
-    OPTIMIZERS[e.optimizer].step(<real*>e.net.parameters + at, g, <real*>e.slots[0] + at,
-                                 <real*>e.slots[1] + at, unit_size(layer, unit), scalars)
-    if layer.transposed >= 0:
-        transpose_rows(layer, <real*>e.net.parameters, <real*>e.net.transposed, unit.panel,
-                       unit.k_from, unit.k_to)
-
-
-cdef void update_bias(fm_epoch* e, const fm_unit* unit, const real* g,
-                      const fm_scalars* scalars) noexcept nogil:
-    """Step the biases of a panel: no penalty, no decay."""
-    cdef int64_t at = e.net.layers[unit.layer].bias + unit.panel * NR
-    cdef fm_scalars plain = scalars[0]
-    plain.l2 = 0
-    plain.shrink = 1
-    OPTIMIZERS[e.optimizer].step(<real*>e.net.parameters + at, g, <real*>e.slots[0] + at,
-                                 <real*>e.slots[1] + at, NR, &plain)
-
-
-cdef void panels_phase(fm_epoch* e, int64_t rows, double l2, fm_scalars* scalars, int32_t thread,
+cdef void panels_phase(fm_epoch* e, int64_t start, int64_t rows, double l2, fm_scalars* scalars, int32_t thread,
                        int32_t active) noexcept nogil:
     """Take this thread's share of the weight panels: gradient, step, transposed copy.
 
@@ -154,12 +103,13 @@ cdef void panels_phase(fm_epoch* e, int64_t rows, double l2, fm_scalars* scalars
     are all that is wanted, they are stored first and the norm needs two more barriers.
     """
     cdef const fm_network* net = e.net
-    cdef int64_t panel = e.space.capacity * NR
+    cdef int64_t panel = e.space.panel
     cdef real* scratch = <real*>e.space.scratch + thread * e.space.scratch_size
     cdef real* gradients = <real*>e.gradients
     cdef const fm_layer* layer
     cdef const fm_unit* unit
     cdef const real* dz
+    cdef fm_ahead ahead = next_rows(e, start + rows, thread, active)
     cdef double norm
     cdef int64_t i, at
     cdef int64_t first = e.unit_first[thread]
@@ -169,14 +119,13 @@ cdef void panels_phase(fm_epoch* e, int64_t rows, double l2, fm_scalars* scalars
         layer = &net.layers[unit.layer]
         dz = <real*>e.space.dz[unit.layer] + unit.panel * panel
         if gradients == NULL:
-            unit_gradient(net, e.space, unit, rows, scratch)
-            update_unit(e, unit, scratch, scalars)
+            train_unit(e, unit, rows, scratch, scalars, &ahead)
             if unit.k_from == 0:
                 column_sums(dz, rows, scratch)
                 update_bias(e, unit, scratch, scalars)
         else:
             at = unit_offset(layer, unit)
-            unit_gradient(net, e.space, unit, rows, gradients + at)
+            unit_gradient(net, e.space, unit, rows, gradients + at, &ahead)
             add_penalty(<real*>net.parameters + at, gradients + at,
                         unit_size(layer, unit), <real>l2)
             if unit.k_from == 0:
@@ -239,7 +188,7 @@ cdef void one_batch(fm_epoch* e, int64_t b, double* powers, int32_t thread,
         e.step += 1
         if active > 1:
             e.next_active = 1 if fm_pace_step(e.pace) else e.n_threads
-    panels_phase(e, rows, l2, &scalars, thread, active)
+    panels_phase(e, start, rows, l2, &scalars, thread, active)
     meet(e, active)
 
 

@@ -8,19 +8,14 @@ from libc.string cimport memcpy
 
 from ctables cimport *
 from network cimport *
+from rounding cimport ceil_div, round_up
 
 
-cdef inline int64_t round_up(int64_t n, int64_t multiple) noexcept nogil:
-    return (n + multiple - 1) // multiple * multiple
-
-
-cdef inline int64_t ceil_div(int64_t n, int64_t divisor) noexcept nogil:
-    return (n + divisor - 1) // divisor
-
-
-cdef inline int64_t panel_stride(const fm_layer* layer, int64_t p) noexcept nogil:
-    """Distance of the rows of a weight panel."""
-    return vectors(layer.n_out, p * NR) * LANES
+cdef inline const real* transposed_weights(const fm_network* net, const fm_layer* layer) noexcept nogil:
+    """W^T in panels of the fan-in; a single column is its own."""
+    if layer.n_out == 1:
+        return <real*>net.parameters + layer.weight
+    return <real*>net.transposed + layer.transposed
 
 
 cdef inline void forward_block(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
@@ -28,7 +23,7 @@ cdef inline void forward_block(const fm_network* net, const fm_space* space, int
     """Set y[l] for rows that fit in the cache together."""
     cdef const fm_layer* layer = &net.layers[l]
     cdef const fm_activation* activation = &ACTIVATIONS[layer.activation]
-    cdef int64_t panel = space.capacity * NR
+    cdef int64_t panel = space.panel
     cdef const real* a = <real*>(space.x if l == 0 else space.y[l - 1]) + first * NR
     cdef const real* parameters = <real*>net.parameters
     cdef real* aux = <real*>space.aux[l] if training != NULL else NULL
@@ -47,8 +42,7 @@ cdef inline void forward_block(const fm_network* net, const fm_space* space, int
         w = parameters + layer.weight + p * layer.rows * NR
         b = parameters + layer.bias + p * NR
         if layer.n_out == 1:
-            dot_rows(a, panel, <real*>net.transposed + layer.transposed, layer.t_rows * NR,
-                     layer.n_in, b[0], y, rows)
+            dot_rows(a, panel, w, NR, layer.n_in, b[0], y, rows)
         elif aux == NULL and activation.fused == FUSED_RELU:
             panel_relu(a, panel, layer.n_in, w, b, y, y, rows, nv)
             continue
@@ -71,7 +65,7 @@ cdef inline void backward_input_block(const fm_network* net, const fm_space* spa
     cdef const fm_layer* layer = &net.layers[l]
     cdef const fm_layer* lower = &net.layers[l - 1]
     cdef const fm_activation* activation = &ACTIVATIONS[lower.activation]
-    cdef int64_t panel = space.capacity * NR
+    cdef int64_t panel = space.panel
     cdef const real* dz = <real*>space.dz[l] + first * NR
     cdef real* out
     cdef const real* y
@@ -83,7 +77,7 @@ cdef inline void backward_input_block(const fm_network* net, const fm_space* spa
         at = p * panel + first * NR
         out = <real*>space.dz[l - 1] + at
         y = <real*>space.y[l - 1] + at
-        w_t = <real*>net.transposed + layer.transposed + p * layer.t_rows * NR
+        w_t = transposed_weights(net, layer) + p * layer.t_rows * NR
         if space.aux[l - 1] != NULL:
             panel_plain(dz, panel, layer.n_out, w_t, NULL, y, out, rows, nv)
             multiply_block(<real*>space.aux[l - 1] + at, out, rows, nv)
@@ -116,17 +110,17 @@ cdef inline void backward_input(const fm_network* net, const fm_space* space, in
 
 
 cdef inline void unit_gradient(const fm_network* net, const fm_space* space, const fm_unit* unit,
-                               int64_t batch, void* g) noexcept nogil:
+                               int64_t batch, void* g, fm_ahead* ahead) noexcept nogil:
     """Set g = rows [k_from, k_to) of y[l-1]^T @ dz[l], one panel wide."""
     cdef const fm_layer* layer = &net.layers[unit.layer]
     cdef const real* y = <real*>(space.x if unit.layer == 0 else space.y[unit.layer - 1])
-    cdef int64_t panel = space.capacity * NR
+    cdef int64_t panel = space.panel
     cdef const real* dz = <real*>space.dz[unit.layer] + unit.panel * panel
     if layer.n_out == 1:
         column_tn(y, panel, unit.k_from, unit.k_to, dz, batch, <real*>g)
     else:
         block_tn(y, panel, unit.k_from, unit.k_to, dz, batch, <real*>g,
-                 vectors(layer.n_out, unit.panel * NR))
+                 vectors(layer.n_out, unit.panel * NR), ahead)
 
 
 cdef inline void output_loss(const fm_network* net, const fm_space* space, int64_t first, int64_t last,
@@ -140,24 +134,35 @@ cdef inline void output_loss(const fm_network* net, const fm_space* space, int64
     call.z = <real*>space.y[top]
     call.row_loss = <real*>space.row_loss
     call.scratch = <real*>space.scratch + thread * space.scratch_size
-    call.panel = space.capacity * NR
+    call.panel = space.panel
     call.columns = net.layers[top].n_out
     call.width = net.targets_width
     call.parameter = <real>net.loss_parameter
     LOSSES[net.loss].backward(&call, first, last)
 
 
+cdef inline int64_t row_of(const int64_t* order, int64_t i) noexcept nogil:
+    return order[i] if order != NULL else i
+
+
 cdef inline void gather(const fm_network* net, const fm_space* space, const fm_data* data,
                         const int64_t* order, int64_t start, int64_t first,
                         int64_t last) noexcept nogil:
     """Bring rows start + [first, last) of the data (through order, if any) into the batch."""
-    cdef int64_t r, i
+    cdef int64_t r
     cdef int64_t width = net.targets_width
-    gather_rows(data, order, start, first, last, net.layers[0].n_in, space.capacity * NR, <real*>space.x)
+    cdef real* weight = <real*>space.weight
+    cdef real* targets = <real*>space.targets
+    gather_rows(data, order, start, first, last, net.layers[0].n_in, space.panel, <real*>space.x)
+    if data.labels != NULL:
+        for r in range(first, last):
+            space.labels[r] = data.labels[row_of(order, start + r)]
+    elif data.targets != NULL and width == 1:
+        for r in range(first, last):
+            targets[r] = (<real*>data.targets)[row_of(order, start + r)]
+    elif data.targets != NULL:
+        for r in range(first, last):
+            memcpy(targets + r * width, <real*>data.targets + row_of(order, start + r) * width,
+                   width * sizeof(real))
     for r in range(first, last):
-        i = order[start + r] if order != NULL else start + r
-        if data.labels != NULL:
-            space.labels[r] = data.labels[i]
-        elif data.targets != NULL:
-            memcpy(<real*>space.targets + r * width, <real*>data.targets + i * width, width * sizeof(real))
-        (<real*>space.weight)[r] = (<real*>data.weights)[i] if data.weights != NULL else 1
+        weight[r] = (<real*>data.weights)[row_of(order, start + r)] if data.weights != NULL else 1

@@ -20,6 +20,11 @@ cdef extern from "network.h" nogil:
     void fm_pace_resume(fm_pace*)
     int32_t fm_pace_step(fm_pace*)
 
+    ctypedef struct fm_ahead:
+        const char* x
+        const int64_t* order
+        int64_t row_stride, row_bytes, row, end, at
+
     ctypedef struct fm_layer:
         int64_t n_in, n_out, rows, panels, weight, bias, transposed, t_rows
         int32_t activation
@@ -35,7 +40,7 @@ cdef extern from "network.h" nogil:
         void* transposed
 
     ctypedef struct fm_space:
-        int64_t capacity
+        int64_t rows, panel
         void* x
         void** y
         void** dz
@@ -121,7 +126,7 @@ cdef extern from "network.h" nogil:
         void (*backward_input)(const fm_network*, const fm_space*, int32_t, int64_t,
                                int64_t) noexcept nogil
         void (*unit_gradient)(const fm_network*, const fm_space*, const fm_unit*, int64_t,
-                              void*) noexcept nogil
+                              void*, fm_ahead*) noexcept nogil
         void (*bias_gradient)(const void*, int64_t, void*) noexcept nogil
         void (*step)(int32_t, const double*, double, double*, double, double, void*, const void*, void*,
                      void*, int64_t) noexcept nogil

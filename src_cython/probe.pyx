@@ -9,16 +9,13 @@ from libc.stdint cimport int64_t
 from fastmlp.core cimport Engine
 from fastmlp.workspace cimport Memory, Space, load
 from network cimport *
+from rounding cimport ceil_div, round_up
 
 import numpy as np
 
 from fastmlp import spec, workspace
 
 cnp.import_array()
-
-
-cdef inline int64_t ceil_div(int64_t n, int64_t d) noexcept nogil:
-    return (n + d - 1) // d
 
 
 cdef object view(void* data, int64_t count, dtype):
@@ -50,6 +47,7 @@ cdef class Affine:
     cdef Memory memory
     cdef void* gradient
     cdef void* bias_gradient
+    cdef int64_t padded
     cdef readonly int64_t batch, n_in, n_out, nr
     cdef readonly object dtype
 
@@ -61,6 +59,7 @@ cdef class Affine:
         self.space = Space.make(self.engine.kernels, &self.engine.net, batch, 1, True)
         self.batch, self.n_in, self.n_out = batch, n_in, n_out
         self.nr = self.engine.kernels.nr
+        self.padded = round_up(batch, self.engine.kernels.row_multiple)
         self.memory = Memory(self.dtype.itemsize)
         cdef fm_layer* layer = &self.engine.layers[1]
         self.gradient = self.memory.take(layer.panels * layer.rows * self.nr)
@@ -70,19 +69,20 @@ cdef class Affine:
             array[...] = fill
 
     cdef int64_t _stride(self, int64_t p):
-        """Distance of the rows of a weight panel: the last one is as narrow as its vectors."""
+        """Distance of the rows of a weight panel: the last one is as narrow as its vectors, or its column."""
         cdef int64_t lanes = self.engine.kernels.lanes
+        if self.n_out == 1:
+            return 1
         return ceil_div(min(self.nr, self.n_out - p * self.nr), lanes) * lanes
 
     cdef object _panels(self, void* data, int64_t columns):
         panels = ceil_div(columns, self.nr)
-        capacity = self.space.c.capacity
-        return view(data, panels * capacity * self.nr, self.dtype).reshape(panels, capacity, self.nr)
+        return view(data, panels * self.space.c.panel, self.dtype).reshape(panels, -1, self.nr)
 
     def load(self, x=None, w=None, b=None, dz=None, slope=None):
         """Set the input (batch, I), weights (I, O), biases (O,), gradient (batch, O), and, where the
         activation below keeps its derivative in a buffer, that (batch, I)."""
-        n = self.space.c.capacity
+        n = self.space.c.panel // self.nr
         if x is not None:
             self._panels(self.space.c.y[0], self.n_in)[...] = to_panels(x, n, self.nr)
         if slope is not None and self.space.c.aux[0] != NULL:
@@ -99,21 +99,23 @@ cdef class Affine:
         """y = activation(x @ w + b); with training also the derivative where it is kept."""
         cdef fm_epoch e
         e.seed = e.step = 0
-        self.engine.kernels.forward(&self.engine.net, &self.space.c, 1, 0, self.space.c.capacity,
+        self.engine.kernels.forward(&self.engine.net, &self.space.c, 1, 0, self.padded,
                                     &e if training else NULL)
 
     def backward_input(self):
         """dx = (dz @ w.T) * derivative of the activation below at x."""
-        self.engine.kernels.backward_input(&self.engine.net, &self.space.c, 1, 0, self.space.c.capacity)
+        self.engine.kernels.backward_input(&self.engine.net, &self.space.c, 1, 0, self.padded)
 
     def backward_weights(self):
         """dw = x.T @ dz and db = sums of dz, unit by unit as in training."""
         cdef const fm_kernels* k = self.engine.kernels
         cdef fm_layer* layer = &self.engine.layers[1]
-        cdef int64_t rows = ceil_div(layer.n_in, k.mr) * k.mr
+        cdef int64_t rows = layer.rows if layer.n_out == 1 else round_up(layer.n_in, k.mr)
         cdef fm_unit unit
+        cdef fm_ahead nothing
         cdef int64_t p, k_from, at
         unit.layer = 1
+        nothing.row = nothing.end = 0
         for p in range(layer.panels):
             unit.panel = p
             k_from = 0
@@ -122,9 +124,9 @@ cdef class Affine:
                 unit.k_to = min(k_from + k.unit_rows, rows)
                 at = p * layer.rows * k.nr + k_from * self._stride(p)
                 k.unit_gradient(&self.engine.net, &self.space.c, &unit, self.batch,
-                                <char*>self.gradient + at * k.element_size)
+                                <char*>self.gradient + at * k.element_size, &nothing)
                 k_from += k.unit_rows
-            k.bias_gradient(<char*>self.space.c.dz[1] + p * self.space.c.capacity * k.nr * k.element_size,
+            k.bias_gradient(<char*>self.space.c.dz[1] + p * self.space.c.panel * k.element_size,
                             self.batch, <char*>self.bias_gradient + p * k.nr * k.element_size)
 
     @property
@@ -221,9 +223,9 @@ cdef tuple _loss(level, dtype, loss, z, targets):
     cdef int64_t nr = engine.kernels.nr
     labels = targets.ndim == 1
     net.loss = engine.losses[loss.native_row(labels)]
-    panels = view(space.c.y[0], ceil_div(columns, nr) * space.c.capacity * nr, dtype)
-    panels = panels.reshape(-1, space.c.capacity, nr)
-    panels[...] = to_panels(z, space.c.capacity, nr)
+    panels = view(space.c.y[0], ceil_div(columns, nr) * space.c.panel, dtype)
+    panels = panels.reshape(-1, space.c.panel // nr, nr)
+    panels[...] = to_panels(z, space.c.panel // nr, nr)
     view(space.c.share, n, dtype)[...] = 1
     if labels:
         view(<void*>space.c.labels, n, np.int32)[...] = targets
@@ -241,8 +243,8 @@ cdef object _gather(level, dtype, x, order):
     cdef int64_t nr = engine.kernels.nr
     engine.describe(&data, spec.Data(x, None))
     engine.kernels.gather(&engine.net, &space.c, &data, <int64_t*>cnp.PyArray_DATA(indices), 0, 0, len(order))
-    panels = view(space.c.x, ceil_div(x.shape[1], nr) * space.c.capacity * nr, dtype)
-    return from_panels(panels.reshape(-1, space.c.capacity, nr), len(order), x.shape[1])
+    panels = view(space.c.x, ceil_div(x.shape[1], nr) * space.c.panel, dtype)
+    return from_panels(panels.reshape(-1, space.c.panel // nr, nr), len(order), x.shape[1])
 
 
 cdef tuple _step(level, dtype, optimizer, w, g, slots, double rate, powers, double l2, double scale):

@@ -5,6 +5,7 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int32_t, int64_t
 
 from network cimport *
+from rounding cimport ceil_div, round_up
 
 import importlib
 import time
@@ -79,29 +80,30 @@ cdef class Space:
         cdef Memory memory = Memory(k.element_size)
         cdef fm_space* c = &self.c
         cdef const fm_layer* layer
-        cdef int64_t capacity = round_up(rows, k.row_multiple)
+        # An odd number of row groups: panels a power of two apart would share a few sets of the cache.
+        cdef int64_t padded = (ceil_div(rows, k.row_multiple) | 1) * k.row_multiple
         cdef int32_t n = net.n_layers
         cdef int32_t l
-        cdef int64_t panel = capacity * k.nr
         self.memory = memory
-        c.capacity = capacity
-        c.x = memory.take(round_up(net.layers[0].n_in, k.nr) * capacity)
+        c.rows = rows
+        c.panel = padded * k.nr
+        c.x = memory.take(ceil_div(net.layers[0].n_in, k.nr) * c.panel)
         c.y = <void**>memory.take(n, sizeof(void*))
         c.dz = <void**>memory.take(n, sizeof(void*))
         c.aux = <void**>memory.take(n, sizeof(void*))
         for l in range(n):
             layer = &net.layers[l]
-            c.y[l] = memory.take(layer.panels * panel)
+            c.y[l] = memory.take(layer.panels * c.panel)
             if not training:
                 continue
-            c.dz[l] = memory.take(layer.panels * panel) if l < n - 1 else c.y[l]
+            c.dz[l] = memory.take(layer.panels * c.panel) if l < n - 1 else c.y[l]
             if layer.drop_keep > 0 or (l < n - 1 and k.activation_needs_aux(layer.activation)):
-                c.aux[l] = memory.take(layer.panels * panel)
-        c.targets = memory.take(capacity * net.targets_width + k.lanes)
-        c.labels = <int32_t*>memory.take(capacity, sizeof(int32_t))
-        c.share = memory.take(capacity)
-        c.weight = memory.take(capacity)
-        c.row_loss = memory.take(capacity)
+                c.aux[l] = memory.take(layer.panels * c.panel)
+        c.targets = memory.take(padded * net.targets_width + k.lanes)
+        c.labels = <int32_t*>memory.take(padded, sizeof(int32_t))
+        c.share = memory.take(padded)
+        c.weight = memory.take(padded)
+        c.row_loss = memory.take(padded)
         c.scratch_size = k.scratch_size(net)
         c.scratch = memory.take(c.scratch_size * n_threads)
         return self
@@ -121,7 +123,7 @@ cdef class Training:
             sum(net.layers[l].n_out for l in range(net.n_layers)), sizeof(double))
         units, costs = [], []
         for l in range(net.n_layers):
-            n_in = round_up(net.layers[l].n_in, k.mr)
+            n_in = net.layers[l].rows if net.layers[l].n_out == 1 else round_up(net.layers[l].n_in, k.mr)
             for p in range(net.layers[l].panels):
                 left = min(net.layers[l].n_out - p * k.nr, k.nr)
                 width = round_up(left, k.lanes) // k.lanes

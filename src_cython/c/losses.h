@@ -168,9 +168,7 @@ FM_INLINE real row_max(const real *z, int64_t columns) {
         (void)u;
         highest = v_max(v_select(v_first(columns - c), v_load(z + c), lowest), highest);
     }
-    real max = highest[0];
-    for (int i = 1; i < LANES; i++) max = highest[i] > max ? highest[i] : max;
-    return max;
+    return v_highest(highest);
 }
 
 /* z becomes exp(z - max); returns the sum of the exponentials. */

@@ -8,19 +8,22 @@
 
 #include <stdint.h>
 
+#include "ahead.h"
 #include "pace.h"
 #include "sync.h"
 
-#define FM_ABI 3
+#define FM_ABI 4
 #define FM_CAPSULE "fastmlp.kernels"
 
 typedef struct {
     int64_t n_in, n_out;
     int64_t rows;       /* rows of a weight panel: n_in rounded up */
     int64_t panels;     /* ceil(n_out / NR) */
-    int64_t weight;     /* offset of W in the parameter arena: [panels][rows][NR, or fewer in the last] */
+    int64_t weight;     /* offset of W in the parameter arena: [panels][rows][NR, or fewer in the last];
+                         * a single column: [rows] */
     int64_t bias;       /* offset of b: [panels][NR] */
-    int64_t transposed; /* offset of W^T in its own arena: [ceil(n_in / NR)][t_rows][NR]; -1: none is kept */
+    int64_t transposed; /* offset of W^T in its own arena: [ceil(n_in / NR)][t_rows][NR]; -1: none is kept,
+                         * a single column needs none */
     int64_t t_rows;
     int32_t activation; /* row of ACTIVATIONS */
     uint32_t drop_threshold;
@@ -37,18 +40,19 @@ typedef struct {
     void *transposed;
 } fm_network;
 
-/* Buffers of one batch of at most `capacity` rows (a multiple of ROW_MULTIPLE). */
+/* Buffers of one batch. */
 typedef struct {
-    int64_t capacity;
-    void *x;    /* [ceil(I / NR)][capacity][NR] gathered inputs */
-    void **y;   /* per layer, [panels][capacity][NR]: outputs; the last one holds z, then its gradient */
+    int64_t rows;  /* at most; panels have room for a few more */
+    int64_t panel; /* elements from the start of a panel to the next */
+    void *x;    /* [ceil(I / NR)][panel / NR][NR] gathered inputs */
+    void **y;   /* per layer, [panels][panel / NR][NR]: outputs; the last one holds z, then its gradient */
     void **dz;  /* per layer: gradient of z; dz[last] is y[last] */
     void **aux; /* per layer: derivative (times dropout), NULL where backward uses y */
-    void *targets;   /* (capacity, width) */
-    int32_t *labels; /* (capacity,) */
-    void *share;     /* (capacity,) */
-    void *weight;    /* (capacity,) */
-    void *row_loss;  /* (capacity,) */
+    void *targets;   /* (rows, width) */
+    int32_t *labels; /* (rows,) */
+    void *share;     /* (rows,) */
+    void *weight;    /* (rows,) */
+    void *row_loss;  /* (rows,) */
     void *scratch;   /* per thread, FM_SCRATCH elements each */
     int64_t scratch_size;
 } fm_space;
@@ -145,7 +149,8 @@ typedef struct {
                         int32_t thread);
     void (*backward_input)(const fm_network *, const fm_space *, int32_t layer, int64_t first,
                            int64_t rows);
-    void (*unit_gradient)(const fm_network *, const fm_space *, const fm_unit *, int64_t batch, void *g);
+    void (*unit_gradient)(const fm_network *, const fm_space *, const fm_unit *, int64_t batch, void *g,
+                          fm_ahead *);
     void (*bias_gradient)(const void *dz, int64_t batch, void *g);
     void (*step)(int32_t optimizer, const double *hyper, double rate, double *powers, double l2,
                  double scale, void *w, const void *g, void *s0, void *s1, int64_t n);

@@ -7,7 +7,7 @@
 #ifndef FM_OPTIMIZERS_H
 #define FM_OPTIMIZERS_H
 
-#include "vec.h"
+#include "tile.h"
 
 typedef struct {
     real rate, epsilon;
@@ -22,18 +22,92 @@ typedef struct {
     int n_slots;
     void (*prepare)(const double hyper[4], double rate, double powers[2], fm_scalars *s);
     void (*step)(real *w, const real *g, real *s0, real *s1, int64_t n, const fm_scalars *s);
+    /* gradient and step of rows [k_from, k_to) of a weight panel at once; g is scratch. NULL: not here */
+    void (*block)(const real *a, int64_t a_panel, int64_t k_from, int64_t k_to, const real *d, int64_t batch,
+                  int nv, real *w, real *g, real *s0, real *s1, const fm_scalars *s, fm_ahead *ahead);
 } fm_optimizer;
+
+typedef v (*fm_update)(v w, v g, real *s0, real *s1, const fm_scalars s);
+
+/* One vector of parameters; `update` is a constant and inlined. */
+FM_INLINE void update_vector(fm_update update, real *w, const real *g, real *s0, real *s1,
+                             const fm_scalars s) {
+    const v old = v_load(w);
+    const v gradient = v_fma(v_set1(s.l2), old, v_load(g) * s.scale);
+    v_store(w, update(old, gradient, s0, s1, s));
+}
+
+FM_INLINE void update_all(fm_update update, real *w, const real *g, real *s0, real *s1, const int64_t n,
+                          const fm_scalars s) {
+    for (int64_t i = 0; i < n; i += LANES) update_vector(update, w + i, g + i, s0 + i, s1 + i, s);
+}
+
+#if FM_REGISTERS >= 32
+/* The tile at g, and meanwhile, a vector every few rows, the step of the tile before it, so that square root,
+ * division and memory run beside the multiply-adds. What this tile's own step needs is fetched. */
+FM_INLINE void tile_tn_beside(const int m, const int nv, fm_update update, const real *a, const real *d,
+                              const int64_t rows, const int more, real *w, real *g, real *s0, real *s1,
+                              const fm_scalars s) {
+    const int64_t every = rows / (m * nv), size = m * nv * LANES;
+    v acc[8][4];
+    start_tile(m, nv, more, g, acc);
+    ROLLED
+    for (int64_t i = 0; i < size; i += LANES, a += every * NR, d += every * NR) {
+        accumulate_tn(m, nv, a, d, every, acc);
+        __builtin_prefetch(w + i, 1);
+        __builtin_prefetch(s0 + i, 1);
+        __builtin_prefetch(s1 + i, 1);
+        const int64_t at = i - size;
+        update_vector(update, w + at, g + at, s0 + at, s1 + at, s);
+    }
+    accumulate_tn(m, nv, a, d, rows - every * m * nv, acc);
+    store_tile(m, nv, acc, g);
+}
+
+FM_INLINE void block_beside(const int m, const int nv, fm_update update, const real *a, const int64_t a_panel,
+                            const int64_t k_from, const int64_t k_to, const real *d, const int64_t batch,
+                            real *w, real *g, real *s0, real *s1, const fm_scalars s, fm_ahead *ahead) {
+    const int64_t size = m * nv * LANES;
+    for (int64_t r = 0; r < batch; r += TN_ROWS) {
+        const int64_t rows = batch - r < TN_ROWS ? batch - r : TN_ROWS;
+        for (int64_t k = k_from, at = 0; k < k_to; k += m, at += size) {
+            const real *columns = a + (k / NR) * a_panel + r * NR + k % NR;
+            fm_fetch_ahead(ahead);
+            if (r + rows == batch && k > k_from)
+                tile_tn_beside(m, nv, update, columns, d + r * NR, rows, r > 0, w + at, g + at, s0 + at,
+                               s1 + at, s);
+            else
+                tile_tn(m, nv, columns, d + r * NR, rows, r > 0, g + at);
+        }
+    }
+    const int64_t last = (k_to - k_from) * nv * LANES - size;
+    update_all(update, w + last, g + last, s0 + last, s1 + last, size, s);
+}
+
+#define BLOCK_CASE(name, n) \
+    if (nv == (n)) \
+        block_beside(MR, n, name##_update, a, a_panel, k_from, k_to, d, batch, w, g, s0, s1, s, ahead);
+#define BLOCK(name) \
+    static void name##_block(const real *a, int64_t a_panel, int64_t k_from, int64_t k_to, const real *d, \
+                             int64_t batch, int nv, real *w, real *g, real *s0, real *s1, \
+                             const fm_scalars *scalars, fm_ahead *ahead) { \
+        const fm_scalars s = *scalars; \
+        BLOCK_CASE(name, 1) \
+        BLOCK_CASE(name, NV) \
+    }
+#define BLOCK_OF(name) name##_block
+_Static_assert(NV == 2, "BLOCK has a case for each number of vectors");
+#else
+#define BLOCK(name)
+#define BLOCK_OF(name) NULL
+#endif
 
 /* The scalars are copied to a local: stores through vectors may alias the caller's. */
 #define OPTIMIZER(name) \
+    BLOCK(name) \
     static void name##_step(real *w, const real *g, real *s0, real *s1, int64_t n, \
                             const fm_scalars *scalars) { \
-        const fm_scalars s = *scalars; \
-        for (int64_t i = 0; i < n; i += LANES) { \
-            const v old = v_load(w + i); \
-            const v gradient = v_fma(v_set1(s.l2), old, v_load(g + i) * s.scale); \
-            v_store(w + i, name##_update(old, gradient, s0 + i, s1 + i, s)); \
-        } \
+        update_all(name##_update, w, g, s0, s1, n, *scalars); \
     }
 
 FM_INLINE void set_rate(double rate, fm_scalars *s) {
@@ -145,16 +219,16 @@ OPTIMIZER(adam)
 OPTIMIZER(adamw)
 
 static const fm_optimizer OPTIMIZERS[] = {
-    {"sgd", 0, sgd_prepare, sgd_step},
-    {"momentum", 1, sgd_prepare, momentum_step},
-    {"nesterov", 1, sgd_prepare, nesterov_step},
-    {"rmsprop", 1, rmsprop_prepare, rmsprop_step},
-    {"adam", 2, adam_prepare, adam_step},
-    {"adamw", 2, adamw_prepare, adamw_step},
-    {"momentum_with_rate", 1, sgd_prepare, momentum_with_rate_step},
-    {"nesterov_with_rate", 1, sgd_prepare, nesterov_with_rate_step},
-    {"adam_hat", 2, adam_hat_prepare, adam_step},
-    {"adamw_hat", 2, adamw_hat_prepare, adamw_step},
+    {"sgd", 0, sgd_prepare, sgd_step, BLOCK_OF(sgd)},
+    {"momentum", 1, sgd_prepare, momentum_step, BLOCK_OF(momentum)},
+    {"nesterov", 1, sgd_prepare, nesterov_step, BLOCK_OF(nesterov)},
+    {"rmsprop", 1, rmsprop_prepare, rmsprop_step, BLOCK_OF(rmsprop)},
+    {"adam", 2, adam_prepare, adam_step, BLOCK_OF(adam)},
+    {"adamw", 2, adamw_prepare, adamw_step, BLOCK_OF(adamw)},
+    {"momentum_with_rate", 1, sgd_prepare, momentum_with_rate_step, BLOCK_OF(momentum_with_rate)},
+    {"nesterov_with_rate", 1, sgd_prepare, nesterov_with_rate_step, BLOCK_OF(nesterov_with_rate)},
+    {"adam_hat", 2, adam_hat_prepare, adam_step, BLOCK_OF(adam)},
+    {"adamw_hat", 2, adamw_hat_prepare, adamw_step, BLOCK_OF(adamw)},
 };
 
 #endif

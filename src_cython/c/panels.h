@@ -12,11 +12,17 @@ FM_INLINE int vectors(const int64_t columns, const int64_t first) {
     return left >= NR ? NV : (int)((left + LANES - 1) / LANES);
 }
 
+/* Distance of the rows of the weight panel that starts at column `first`. A single column is a plain vector:
+ * its own transposed copy. */
+FM_INLINE int64_t panel_stride(const fm_layer *layer, const int64_t first) {
+    return layer->n_out == 1 ? 1 : vectors(layer->n_out, first) * LANES;
+}
+
 static void pack_layer(const fm_layer *layer, const real *w, const real *b, real *parameters) {
     for (int64_t p = 0; p < layer->panels; p++) {
         const int64_t first = p * NR;
         const int64_t width = layer->n_out - first < NR ? layer->n_out - first : NR;
-        const int64_t stride = vectors(layer->n_out, first) * LANES;
+        const int64_t stride = panel_stride(layer, first);
         real *panel = parameters + layer->weight + p * layer->rows * NR;
         for (int64_t k = 0; k < layer->n_in; k++)
             memcpy(panel + k * stride, w + k * layer->n_out + first, sizeof(real) * (size_t)width);
@@ -28,7 +34,7 @@ static void unpack_layer(const fm_layer *layer, const real *parameters, real *w,
     for (int64_t p = 0; p < layer->panels; p++) {
         const int64_t first = p * NR;
         const int64_t width = layer->n_out - first < NR ? layer->n_out - first : NR;
-        const int64_t stride = vectors(layer->n_out, first) * LANES;
+        const int64_t stride = panel_stride(layer, first);
         const real *panel = parameters + layer->weight + p * layer->rows * NR;
         for (int64_t k = 0; k < layer->n_in; k++)
             memcpy(w + k * layer->n_out + first, panel + k * stride, sizeof(real) * (size_t)width);
@@ -40,7 +46,7 @@ static void unpack_layer(const fm_layer *layer, const real *parameters, real *w,
 static void transpose_rows(const fm_layer *layer, const real *parameters, real *transposed, int64_t p,
                            int64_t k_from, int64_t k_to) {
     const real *panel = parameters + layer->weight + p * layer->rows * NR;
-    const int64_t stride = vectors(layer->n_out, p * NR) * LANES;
+    const int64_t stride = panel_stride(layer, p * NR);
     if (k_to > layer->n_in) k_to = layer->n_in; /* rows of padding have no place in the copy */
     for (int64_t k = k_from; k < k_to; k += LANES) {
         const int64_t to_panel = k / NR * NR;
@@ -48,6 +54,19 @@ static void transpose_rows(const fm_layer *layer, const real *parameters, real *
         real *to = transposed + layer->transposed + to_panel * layer->t_rows + k % NR;
         for (int64_t j = 0; j < stride; j += LANES)
             transpose_square(panel + k * stride + j, stride, to + (p * NR + j) * to_stride, to_stride);
+    }
+}
+
+_Static_assert(NR <= 32, "copy_rest");
+
+/* Fewer than NR elements, in pieces of fixed sizes: a call of memcpy for each row would take longer. */
+FM_INLINE void copy_rest(real *out, const real *from, const int64_t n) {
+    UNROLL
+    for (int piece = 16; piece >= 1; piece /= 2) {
+        if (n & piece) {
+            memcpy(out, from, sizeof(real) * (size_t)piece);
+            out += piece, from += piece;
+        }
     }
 }
 
@@ -59,13 +78,13 @@ static void gather_rows(const fm_data *data, const int64_t *order, int64_t first
         const char *row = data->x + (order ? order[first + r] : first + r) * data->x_row_stride;
         real *out = x + r * NR;
         if (data->x_column_stride == (int64_t)sizeof(real)) {
-            int64_t c = 0;
-            for (; c + NR <= n_in; c += NR, out += panel, row += NR * sizeof(real)) {
+            int64_t left = n_in;
+            for (; left >= NR; left -= NR, out += panel, row += NR * sizeof(real)) {
                 UNROLL
                 for (int j = 0; j < NV; j++)
                     v_store(out + j * LANES, v_loadu((const real *)row + j * LANES));
             }
-            memcpy(out, row, sizeof(real) * (size_t)(n_in - c));
+            copy_rest(out, (const real *)row, left);
         } else {
             for (int64_t c = 0; c < n_in; c++, row += data->x_column_stride)
                 out[c / NR * panel + c % NR] = *(const real *)row;
@@ -78,10 +97,10 @@ static void multiply_block(const real *factor, real *d, int64_t rows, int nv) {
 }
 
 /* One sum of squares a column, each a sequential chain in double: independent of the panel width. */
-static void square_columns(const real *panel, int64_t rows, int64_t width, int nv, double *sums) {
+static void square_columns(const real *panel, int64_t rows, int64_t width, int64_t stride, double *sums) {
     double acc[NR] = {0};
-    for (int64_t k = 0; k < rows; k++, panel += nv * LANES)
-        for (int j = 0; j < nv * LANES; j++) acc[j] += (double)panel[j] * (double)panel[j];
+    for (int64_t k = 0; k < rows; k++, panel += stride)
+        for (int64_t j = 0; j < stride; j++) acc[j] += (double)panel[j] * (double)panel[j];
     memcpy(sums, acc, sizeof(double) * (size_t)width);
 }
 

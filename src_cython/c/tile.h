@@ -11,6 +11,7 @@
 #define FM_TILE_H
 
 #include "activations.h"
+#include "ahead.h"
 
 /* What happens to a finished accumulator. */
 enum { STORE_PLAIN = 0, STORE_RELU = 1, STORE_RELU_SLOPE = 2 };
@@ -91,17 +92,11 @@ PANEL_NN(panel_plain, STORE_PLAIN)
 PANEL_NN(panel_relu, STORE_RELU)
 PANEL_NN(panel_relu_slope, STORE_RELU_SLOPE)
 
-/* g (m x nv vectors) = a^T d over `rows` rows, added to what g holds if `more`: a is m adjacent columns of an
- * activation panel, d a gradient panel. */
-FM_INLINE void tile_tn(const int m, const int nv, const real *a, const real *d, const int64_t rows,
-                       const int more, real *g) {
-    v acc[8][4];
-    UNROLL
-    for (int i = 0; i < m; i++) {
-        UNROLL
-        for (int j = 0; j < nv; j++) acc[i][j] = more ? v_load(g + (i * nv + j) * LANES) : (v){0};
-    }
-    for (int64_t r = 0; r < rows; r++, a += NR, d += NR) {
+/* acc (m x nv vectors) += a^T d over `rows` rows: a is m adjacent columns of an activation panel, d a
+ * gradient panel. */
+FM_INLINE void accumulate_tn(const int m, const int nv, const real *a, const real *d, int64_t rows,
+                             v acc[8][4]) {
+    for (; rows > 0; rows--, a += NR, d += NR) {
         v b[4];
         UNROLL
         for (int j = 0; j < nv; j++) b[j] = v_load(d + j * LANES);
@@ -112,6 +107,18 @@ FM_INLINE void tile_tn(const int m, const int nv, const real *a, const real *d, 
             for (int j = 0; j < nv; j++) acc[i][j] = v_fma(s, b[j], acc[i][j]);
         }
     }
+}
+
+/* A tile of a gradient lies in its arena as m rows of nv vectors. */
+FM_INLINE void start_tile(const int m, const int nv, const int more, const real *g, v acc[8][4]) {
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        UNROLL
+        for (int j = 0; j < nv; j++) acc[i][j] = more ? v_load(g + (i * nv + j) * LANES) : (v){0};
+    }
+}
+
+FM_INLINE void store_tile(const int m, const int nv, v acc[8][4], real *g) {
     UNROLL
     for (int i = 0; i < m; i++) {
         UNROLL
@@ -119,18 +126,29 @@ FM_INLINE void tile_tn(const int m, const int nv, const real *a, const real *d, 
     }
 }
 
-/* Batch rows taken at a time, so that an activation and a gradient panel stay in 24 KiB of first-level cache.
+/* g = a^T d, added to what g holds if `more`. */
+FM_INLINE void tile_tn(const int m, const int nv, const real *a, const real *d, const int64_t rows,
+                       const int more, real *g) {
+    v acc[8][4];
+    start_tile(m, nv, more, g, acc);
+    accumulate_tn(m, nv, a, d, rows, acc);
+    store_tile(m, nv, acc, g);
+}
+
+/* Batch rows taken at a time, so that an activation and a gradient panel stay in 32 KiB of first-level cache.
  * The chain of a sum goes on through memory: the same bits. */
-enum { TN_ROWS = 12288 / (NR * FM_REAL_BYTES) };
+enum { TN_ROWS = 16384 / (NR * FM_REAL_BYTES) };
 
 FM_INLINE void block_tn_rows(const int m, const int nv, const real *a, const int64_t a_panel,
                              const int64_t k_from, const int64_t k_to, const real *d,
-                             const int64_t batch, real *g) {
+                             const int64_t batch, real *g, fm_ahead *ahead) {
     for (int64_t r = 0; r < batch; r += TN_ROWS) {
         const int64_t rows = batch - r < TN_ROWS ? batch - r : TN_ROWS;
-        for (int64_t k = k_from; k < k_to; k += m)
+        for (int64_t k = k_from; k < k_to; k += m) {
+            fm_fetch_ahead(ahead);
             tile_tn(m, nv, a + (k / NR) * a_panel + r * NR + k % NR, d + r * NR, rows, r > 0,
                     g + (k - k_from) * nv * LANES);
+        }
     }
 }
 
@@ -138,11 +156,11 @@ FM_INLINE void block_tn_rows(const int m, const int nv, const real *a, const int
 static __attribute__((noinline)) void block_tn(const real *a, const int64_t a_panel,
                                                const int64_t k_from, const int64_t k_to,
                                                const real *d, const int64_t batch, real *g,
-                                               const int nv) {
-    if (nv == NV) block_tn_rows(MR, NV, a, a_panel, k_from, k_to, d, batch, g);
-    else if (nv == 1) block_tn_rows(MR, 1, a, a_panel, k_from, k_to, d, batch, g);
-    else if (nv == 2) block_tn_rows(MR, 2, a, a_panel, k_from, k_to, d, batch, g);
-    else if (NV > 3) block_tn_rows(MR, 3, a, a_panel, k_from, k_to, d, batch, g);
+                                               const int nv, fm_ahead *ahead) {
+    if (nv == NV) block_tn_rows(MR, NV, a, a_panel, k_from, k_to, d, batch, g, ahead);
+    else if (nv == 1) block_tn_rows(MR, 1, a, a_panel, k_from, k_to, d, batch, g, ahead);
+    else if (nv == 2) block_tn_rows(MR, 2, a, a_panel, k_from, k_to, d, batch, g, ahead);
+    else if (NV > 3) block_tn_rows(MR, 3, a, a_panel, k_from, k_to, d, batch, g, ahead);
 }
 
 /* The vector in front goes to the back: the next one of the virtual lanes has its turn. (An index would
@@ -180,12 +198,12 @@ static void dot_rows(const real *y, const int64_t y_panel, const real *w, const 
         out[r * NR] = dot_row(y + r * NR, y_panel, w, w_panel, k_len, bias);
 }
 
-/* The weight gradient of one output column, rows [k_from, k_to): vectors run over k, not over columns. */
+/* The weight gradient of one output column, rows [k_from, k_to), multiples of NR: vectors run over k, not
+ * over columns. */
 static void column_tn(const real *a, const int64_t a_panel, const int64_t k_from, const int64_t k_to,
                       const real *d, const int64_t batch, real *g) {
-    for (int64_t k = k_from; k < k_to; k += NR) {
+    for (int64_t k = k_from; k < k_to; k += NR, g += NR) {
         const real *panel = a + k / NR * a_panel;
-        real piece[NR] __attribute__((aligned(64)));
         v acc[NV];
         UNROLL
         for (int j = 0; j < NV; j++) acc[j] = (v){0};
@@ -195,23 +213,35 @@ static void column_tn(const real *a, const int64_t a_panel, const int64_t k_from
             for (int j = 0; j < NV; j++) acc[j] = v_fma(v_load(panel + r * NR + j * LANES), s, acc[j]);
         }
         UNROLL
-        for (int j = 0; j < NV; j++) v_store(piece + j * LANES, acc[j]);
-        for (int64_t i = 0; i < NR && k + i < k_to; i++) {
-            v_store(g + (k + i - k_from) * LANES, (v){0});
-            g[(k + i - k_from) * LANES] = piece[i];
-        }
+        for (int j = 0; j < NV; j++) v_store(g + j * LANES, acc[j]);
     }
 }
 
-/* g (NR) = sum of the rows of a gradient panel: the gradient of a bias panel. */
+/* g (NR) = sum of the rows of a gradient panel: the gradient of a bias panel. Row r goes to sum r % 4, or the
+ * latency of one addition a row would be all the time this takes. */
 static void column_sums(const real *d, const int64_t batch, real *g) {
-    v acc[NV];
-    for (int j = 0; j < NV; j++) acc[j] = (v){0};
-    for (int64_t r = 0; r < batch; r++, d += NR) {
+    v acc[4][NV];
+    UNROLL
+    for (int i = 0; i < 4; i++) {
         UNROLL
-        for (int j = 0; j < NV; j++) acc[j] += v_load(d + j * LANES);
+        for (int j = 0; j < NV; j++) acc[i][j] = (v){0};
     }
-    for (int j = 0; j < NV; j++) v_store(g + j * LANES, acc[j]);
+    int64_t r = 0;
+    for (; r + 4 <= batch; r += 4, d += 4 * NR) {
+        UNROLL
+        for (int i = 0; i < 4; i++) {
+            UNROLL
+            for (int j = 0; j < NV; j++) acc[i][j] += v_load(d + i * NR + j * LANES);
+        }
+    }
+    UNROLL
+    for (int i = 0; i < 3; i++) {
+        if (r + i >= batch) break;
+        UNROLL
+        for (int j = 0; j < NV; j++) acc[i][j] += v_load(d + i * NR + j * LANES);
+    }
+    UNROLL
+    for (int j = 0; j < NV; j++) v_store(g + j * LANES, (acc[0][j] + acc[1][j]) + (acc[2][j] + acc[3][j]));
 }
 
 /* Columns [valid, nv vectors) of a block become 0, so that padding never reaches a gradient. */
@@ -223,25 +253,6 @@ static void clear_padding(real *y, const int64_t rows, const int64_t valid) {
 }
 
 /* Transpose LANES x LANES in registers: log2(LANES) rounds of interleaving row i with row i + half. */
-#if LANES == 2
-#define ZIP_LOW 0, 2
-#define ZIP_HIGH 1, 3
-#elif LANES == 4
-#define ZIP_LOW 0, 4, 1, 5
-#define ZIP_HIGH 2, 6, 3, 7
-#elif LANES == 8
-#define ZIP_LOW 0, 8, 1, 9, 2, 10, 3, 11
-#define ZIP_HIGH 4, 12, 5, 13, 6, 14, 7, 15
-#else
-#define ZIP_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define ZIP_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
-#endif
-#if defined(__clang__)
-#define ZIP(a, b, order) __builtin_shufflevector(a, b, order)
-#else
-#define ZIP(a, b, order) __builtin_shuffle(a, b, (vi){order})
-#endif
-
 static void transpose_square(const real *from, const int64_t from_row, real *to, const int64_t to_row) {
     v a[LANES], b[LANES];
     UNROLL
@@ -250,8 +261,8 @@ static void transpose_square(const real *from, const int64_t from_row, real *to,
     for (int round = 1; round < LANES; round *= 2) {
         UNROLL
         for (int i = 0; i < LANES / 2; i++) {
-            b[2 * i] = ZIP(a[i], a[i + LANES / 2], ZIP_LOW);
-            b[2 * i + 1] = ZIP(a[i], a[i + LANES / 2], ZIP_HIGH);
+            b[2 * i] = v_zip_low(a[i], a[i + LANES / 2]);
+            b[2 * i + 1] = v_zip_high(a[i], a[i + LANES / 2]);
         }
         UNROLL
         for (int i = 0; i < LANES; i++) a[i] = b[i];

@@ -20,8 +20,10 @@
 
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define ROLLED _Pragma("clang loop unroll(disable)")
 #else
 #define UNROLL _Pragma("GCC unroll 32")
+#define ROLLED _Pragma("GCC unroll 1")
 #endif
 #define FM_INLINE static inline __attribute__((always_inline))
 
@@ -39,6 +41,7 @@ typedef int32_t bits;
 #define FM_VECTOR_BYTES 64
 #define MR 8
 #define NV 2
+#define FM_REGISTERS 32
 #elif defined(__AVX2__) && defined(__FMA__)
 #define FM_VECTOR_BYTES 32
 #define MR 4
@@ -53,6 +56,9 @@ typedef int32_t bits;
 #define NV 2
 #endif
 
+#ifndef FM_REGISTERS
+#define FM_REGISTERS 16
+#endif
 #define LANES (FM_VECTOR_BYTES / FM_REAL_BYTES)
 #define NR (NV * LANES)    /* columns of a panel */
 #define ROW_MULTIPLE 8     /* batch rows are padded to this; MR divides it */
@@ -123,13 +129,46 @@ FM_INLINE vi v_first(int64_t count) {
     return lane < vi_set1((bits)(count < LANES ? count : LANES));
 }
 
-/* Horizontal sum of TREE_LANES virtual lanes by one fixed tree: 16 -> 8 -> 4 -> 2 -> 1. */
-FM_INLINE real v_tree_sum(const v acc[TREE_VECTORS]) {
-    real lane[TREE_LANES] __attribute__((aligned(64)));
-    for (int i = 0; i < TREE_VECTORS; i++) v_store(lane + i * LANES, acc[i]);
-    for (int half = TREE_LANES / 2; half >= 1; half /= 2)
-        for (int i = 0; i < half; i++) lane[i] += lane[i + half];
-    return lane[0];
+/* Lanes of the first half of a and b, or of the second, in turn. */
+#if LANES == 2
+#define ZIP_LOW 0, 2
+#define ZIP_HIGH 1, 3
+#elif LANES == 4
+#define ZIP_LOW 0, 4, 1, 5
+#define ZIP_HIGH 2, 6, 3, 7
+#elif LANES == 8
+#define ZIP_LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define ZIP_HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define ZIP_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define ZIP_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#endif
+#if defined(__clang__)
+#define ZIP(a, b, order) __builtin_shufflevector(a, b, order)
+#else
+#define ZIP(a, b, order) __builtin_shuffle(a, b, (vi){order})
+#endif
+FM_INLINE v v_zip_low(v a, v b) { return ZIP(a, b, ZIP_LOW); }
+FM_INLINE v v_zip_high(v a, v b) { return ZIP(a, b, ZIP_HIGH); }
+
+/* Horizontal sum of TREE_LANES virtual lanes by one fixed tree: 16 -> 8 -> 4 -> 2 -> 1. Zipped with itself, a
+ * vector has lane i in its first half twice and lane i + half in its second. */
+FM_INLINE real v_tree_sum(v acc[TREE_VECTORS]) {
+    UNROLL
+    for (int half = TREE_VECTORS / 2; half >= 1; half /= 2) {
+        UNROLL
+        for (int i = 0; i < half; i++) acc[i] += acc[i + half];
+    }
+    v sum = acc[0];
+    UNROLL
+    for (int half = LANES / 2; half >= 1; half /= 2) sum = v_zip_low(sum, sum) + v_zip_high(sum, sum);
+    return sum[0];
+}
+
+FM_INLINE real v_highest(v a) {
+    UNROLL
+    for (int half = LANES / 2; half >= 1; half /= 2) a = v_max(v_zip_low(a, a), v_zip_high(a, a));
+    return a[0];
 }
 
 /* Denormals are flushed inside native calls only; the caller's control register comes back. */

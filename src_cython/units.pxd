@@ -1,0 +1,97 @@
+# What happens to the weights in a step: gradient, optimizer, transposed copy and norms, of one unit (some
+# rows of one weight panel) at a time, so that threads can share them out.
+from libc.stdint cimport int32_t, int64_t
+
+from ctables cimport *
+from layers cimport unit_gradient
+from network cimport *
+
+
+cdef inline int64_t unit_offset(const fm_layer* layer, const fm_unit* unit) noexcept nogil:
+    """Where the weights of a unit start in the parameter arena."""
+    return (layer.weight + unit.panel * layer.rows * NR
+            + unit.k_from * panel_stride(layer, unit.panel * NR))
+
+
+cdef inline int64_t unit_size(const fm_layer* layer, const fm_unit* unit) noexcept nogil:
+    return (unit.k_to - unit.k_from) * panel_stride(layer, unit.panel * NR)
+
+
+cdef inline void transpose_unit(const fm_network* net, const fm_unit* unit) noexcept nogil:
+    """Renew the transposed copy of a unit's weights, if one is kept."""
+    cdef const fm_layer* layer = &net.layers[unit.layer]
+    if layer.transposed >= 0:
+        transpose_rows(layer, <real*>net.parameters, <real*>net.transposed, unit.panel, unit.k_from,
+                       unit.k_to)
+
+
+cdef inline void update_unit(fm_epoch* e, const fm_unit* unit, const real* g,
+                             const fm_scalars* scalars) noexcept nogil:
+    """Step the weights of a unit and renew their transposed copy."""
+    cdef const fm_layer* layer = &e.net.layers[unit.layer]
+    cdef int64_t at = unit_offset(layer, unit)
+    OPTIMIZERS[e.optimizer].step(<real*>e.net.parameters + at, g, <real*>e.slots[0] + at,
+                                 <real*>e.slots[1] + at, unit_size(layer, unit), scalars)
+    transpose_unit(e.net, unit)
+
+
+cdef inline void train_unit(fm_epoch* e, const fm_unit* unit, int64_t rows, real* scratch,
+                            const fm_scalars* scalars, fm_ahead* ahead) noexcept nogil:
+    """Gradient and step of a unit, at once where the level has registers for both."""
+    cdef const fm_layer* layer = &e.net.layers[unit.layer]
+    cdef int64_t at = unit_offset(layer, unit)
+    if OPTIMIZERS[e.optimizer].block == NULL or layer.n_out == 1:
+        unit_gradient(e.net, e.space, unit, rows, scratch, ahead)
+        update_unit(e, unit, scratch, scalars)
+        return
+    OPTIMIZERS[e.optimizer].block(
+        <real*>(e.space.x if unit.layer == 0 else e.space.y[unit.layer - 1]), e.space.panel, unit.k_from,
+        unit.k_to, <real*>e.space.dz[unit.layer] + unit.panel * e.space.panel, rows,
+        vectors(layer.n_out, unit.panel * NR), <real*>e.net.parameters + at, scratch,
+        <real*>e.slots[0] + at, <real*>e.slots[1] + at, scalars, ahead)
+    transpose_unit(e.net, unit)
+
+
+cdef inline void update_bias(fm_epoch* e, const fm_unit* unit, const real* g,
+                             const fm_scalars* scalars) noexcept nogil:
+    """Step the biases of a panel: no penalty, no decay."""
+    cdef int64_t at = e.net.layers[unit.layer].bias + unit.panel * NR
+    cdef fm_scalars plain = scalars[0]
+    plain.l2 = 0
+    plain.shrink = 1
+    OPTIMIZERS[e.optimizer].step(<real*>e.net.parameters + at, g, <real*>e.slots[0] + at,
+                                 <real*>e.slots[1] + at, NR, &plain)
+
+
+cdef inline void square_all(const fm_epoch* e, const real* arena, int32_t thread,
+                            int32_t active) noexcept nogil:
+    """Sums of squares of the columns of all weights in an arena, panels dealt to the threads in turn."""
+    cdef int64_t p, turn = 0
+    cdef int64_t column = 0
+    cdef int32_t l
+    cdef const fm_layer* layer
+    for l in range(e.net.n_layers):
+        layer = &e.net.layers[l]
+        for p in range(layer.panels):
+            if turn % active == thread:
+                square_columns(arena + layer.weight + p * layer.rows * NR, layer.rows,
+                               min(NR, layer.n_out - p * NR), panel_stride(layer, p * NR),
+                               e.column_squares + column + p * NR)
+            turn += 1
+        column += layer.n_out
+
+
+cdef inline double sum_squares(const fm_epoch* e, const real* bias_arena) noexcept nogil:
+    """Total of column_squares, plus the squares of the biases of an arena if given."""
+    cdef double total = 0
+    cdef double b
+    cdef int64_t j, column = 0
+    cdef int32_t l
+    for l in range(e.net.n_layers):
+        for j in range(e.net.layers[l].n_out):
+            total += e.column_squares[column + j]
+            if bias_arena != NULL:
+                b = bias_arena[e.net.layers[l].bias + j]
+                total += b * b
+        column += e.net.layers[l].n_out
+    return total
