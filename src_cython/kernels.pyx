@@ -95,8 +95,8 @@ cdef fm_ahead next_rows(const fm_epoch* e, int64_t next, int32_t thread, int32_t
     return ahead
 
 
-cdef void panels_phase(fm_epoch* e, int64_t start, int64_t rows, double l2, fm_scalars* scalars, int32_t thread,
-                       int32_t active) noexcept nogil:
+cdef void panels_phase(fm_epoch* e, int64_t start, int64_t rows, double l2, fm_scalars* scalars,
+                       int32_t thread, int32_t active) noexcept nogil:
     """Take this thread's share of the weight panels: gradient, step, transposed copy.
 
     Without clipping a unit's gradient is used while it is in the cache. With it, or when gradients
@@ -230,6 +230,7 @@ cdef void epoch(fm_epoch* e, int32_t thread) noexcept nogil:
             active = e.next_active
         elif not fm_pace_step(e.pace):
             call_team(e, b, powers)
+            fm_pace_resume(e.pace)
             active = e.n_threads
     if thread == 0:
         if active < e.n_threads:

@@ -1,8 +1,8 @@
 /* Whether the team or thread 0 alone is faster, found out while training: results do not depend on it.
  *
  * On a machine with other work a barrier waits for a thread that the scheduler has put aside, and two threads
- * can be slower than one. So time is taken in windows; the mode that is not in use gets one window now and
- * then, rarely while nothing changes (1 window in 128), and the faster mode goes on. */
+ * can be slower than one. So time is taken in windows; the mode that is not in use gets a short one now and
+ * then, rarely while nothing changes (after 128 of the others), and the faster mode goes on. */
 #ifndef FM_PACE_H
 #define FM_PACE_H
 
@@ -10,6 +10,8 @@
 #include <time.h>
 
 #define PACE_WINDOW 2e-3 /* seconds */
+#define PACE_TRIAL 5e-4  /* seconds; at least one step */
+#define PACE_MARGIN 0.9  /* of the cost of now: a mode that costs more is not worth a change */
 enum { PACE_SHORTEST = 4, PACE_LONGEST = 128 }; /* windows between two trials of the other mode */
 
 typedef struct {
@@ -28,7 +30,7 @@ static inline double fm_now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* At the start of an epoch: time between epochs does not count. */
+/* At the start of an epoch, and when the team has come: time before it does not count. */
 static inline void fm_pace_resume(fm_pace *p) {
     p->steps = 0;
     p->began = fm_now();
@@ -38,13 +40,13 @@ static inline void fm_pace_resume(fm_pace *p) {
 static inline int32_t fm_pace_step(fm_pace *p) {
     p->steps++;
     const double now = fm_now();
-    if (now - p->began < PACE_WINDOW) return p->alone;
+    if (now - p->began < (p->trial ? PACE_TRIAL : PACE_WINDOW)) return p->alone;
     p->cost[p->alone] = (now - p->began) / (double)p->steps;
     p->steps = 0;
     p->began = now;
     if (p->trial) {
         p->trial = 0;
-        const int won = p->cost[p->alone] < p->cost[!p->alone];
+        const int won = p->cost[p->alone] < PACE_MARGIN * p->cost[!p->alone];
         if (!won) p->alone = !p->alone;
         p->interval = won || p->interval < PACE_SHORTEST ? PACE_SHORTEST
                       : p->interval * 2 < PACE_LONGEST ? p->interval * 2 : PACE_LONGEST;
