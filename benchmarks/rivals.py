@@ -60,8 +60,8 @@ class Session:
         return (time.perf_counter() - start) / self.epochs / self.case.steps
 
     def peak(self) -> float:
-        """Return the multiply-add peak of one core, in FLOP/s."""
-        return harness.peak("float32")
+        """Return the multiply-add peak of the threads, in FLOP/s."""
+        return harness.peak("float32", self.threads)
 
 
 @functools.cache
@@ -91,9 +91,7 @@ def complaints(case: str, weights: dict[str, Any]) -> list[str]:
     return found
 
 
-def measure(
-    case: str, workers: dict[str, Worker], rounds: int, turn: float, threads: int
-) -> dict[str, Any]:
+def measure(case: str, workers: dict[str, Worker], rounds: int, turn: float) -> dict[str, Any]:
     """Check and time one case on all workers; return a row a library."""
     rows: dict[str, Any] = {}
     sound = {}
@@ -108,7 +106,7 @@ def measure(
         worker.ask("calibrate", turn)
         sound[rival] = worker
     seconds, peaks = take_turns(sound, rounds, OURS)
-    peak = float(np.median(peaks)) * threads if peaks else float("nan")
+    peak = float(np.median(peaks)) if peaks else float("nan")
     for rival, values in seconds.items():
         timing = harness.Timing.of(values)
         fraction = CASES[case].flops / timing.median / peak
@@ -122,11 +120,13 @@ def show(case: str, threads: int, rows: dict[str, Any]) -> None:
     others = [timing.median for name, timing in timed.items() if name != OURS]
     best = min(others, default=float("nan"))
     sizes = "-".join(map(str, CASES[case].layer_sizes))
+    turns = max((timing.turns for timing in timed.values()), default=0)
     peak = next((row["peak"] / 1e9 for row in rows.values() if "peak" in row), float("nan"))
     plural = "" if threads == 1 else "s"
     print(
         f"\n{case}: {sizes} {CASES[case].activation}, {CASES[case].loss}, batch "
-        f"{CASES[case].batch_size}, {threads} thread{plural}, peak {peak:.0f} GFLOP/s"
+        f"{CASES[case].batch_size}, {threads} thread{plural}, peak {peak:.0f} GFLOP/s, "
+        f"{turns} rounds count"
     )
     print(f"  {'':<14}{'us/step':>11}{'spread':>9}{'of peak':>9}{'best rival / this':>19}")
     speed = {name: timed[name].median if name in timed else float("inf") for name in rows}
@@ -179,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for threads in options.threads:
         workers = {name: Worker(name, Session, threads) for name in chosen if name not in missing}
         for case in options.cases:
-            rows = measure(case, workers, options.rounds, options.turn, threads)
+            rows = measure(case, workers, options.rounds, options.turn)
             show(case, threads, rows)
             results[f"{case}, {threads} threads"] = rows
             faulty |= any("not timed" in row for row in rows.values())

@@ -49,12 +49,12 @@ class Session:
         return self.timer.timeit(self.calls) / self.calls
 
     def peak(self) -> float:
-        """Return the multiply-add peak of one core, in FLOP/s."""
-        return harness.peak("float32")
+        """Return the multiply-add peak of the threads, in FLOP/s."""
+        return harness.peak("float32", self.threads)
 
 
 def measure(
-    case: str, rows: int, workers: dict[str, Worker], rounds: int, turn: float, threads: int
+    case: str, rows: int, workers: dict[str, Worker], rounds: int, turn: float
 ) -> dict[str, Any]:
     """Check and time one case on all workers; return a row a library."""
     table: dict[str, Any] = {}
@@ -70,7 +70,7 @@ def measure(
             continue
         sound[name] = worker
     seconds, peaks = take_turns(sound, rounds, OURS)
-    peak = float(np.median(peaks)) * threads if peaks else float("nan")
+    peak = float(np.median(peaks)) if peaks else float("nan")
     for name, values in seconds.items():
         timing = harness.Timing.of(values)
         fraction = flops(PREDICTED[case], rows) / timing.median / peak
@@ -83,10 +83,11 @@ def show(case: str, rows: int, threads: int, table: dict[str, Any]) -> None:
     timed = {name: row["seconds a call"] for name, row in table.items() if "of peak" in row}
     ours = timed[OURS].median if OURS in timed else float("nan")
     sizes = "-".join(map(str, PREDICTED[case].layer_sizes))
+    turns = max((timing.turns for timing in timed.values()), default=0)
     peak = next((row["peak"] / 1e9 for row in table.values() if "peak" in row), float("nan"))
     print(
         f"\n{case}: {sizes} relu, {rows} row{'s' * (rows > 1)}, {threads} "
-        f"thread{'s' * (threads > 1)}, peak {peak:.0f} GFLOP/s"
+        f"thread{'s' * (threads > 1)}, peak {peak:.0f} GFLOP/s, {turns} rounds count"
     )
     print(f"  {'':<18}{'us/call':>11}{'spread':>9}{'of peak':>9}{'this / p(x)':>13}")
     for name in sorted(table, key=lambda n: timed[n].median if n in timed else float("inf")):
@@ -143,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         workers = {name: Worker(name, Session, threads) for name in chosen}
         for case in options.cases:
             for rows in options.rows:
-                table = measure(case, rows, workers, options.rounds, options.turn, threads)
+                table = measure(case, rows, workers, options.rounds, options.turn)
                 show(case, rows, threads, table)
                 results[f"{case}, {rows} rows, {threads} threads"] = table
                 faulty |= any("not timed" in row for row in table.values())

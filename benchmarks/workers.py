@@ -7,6 +7,7 @@ A worker holds a session, an object whose methods the parent calls. Sessions hav
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import time
@@ -16,6 +17,7 @@ from typing import Any
 
 THREAD_VARIABLES = ("OMP", "MKL", "OPENBLAS", "FASTMLP")
 PAUSE = 0.02  # seconds between turns: the idle threads of the last library stop spinning
+UNDISTURBED = 0.9  # of the best round's peak: a round below it does not count, for anybody
 
 
 def available_cpus() -> int:
@@ -98,12 +100,13 @@ def take_turns(
     Returns
     -------
     seconds : dict of list of float
-        What each worker's turns returned.
+        What each worker's turns returned, in the rounds that count.
     peaks : list of float
-        Multiply-add peak of one core in each round, FLOP/s; empty if ``ours`` is not there.
+        Multiply-add peak of the threads in each of these rounds, FLOP/s: the lower of before and
+        after. Empty if ``ours`` is not there; then every round counts.
     """
     seconds: dict[str, list[float]] = {name: [] for name in workers}
-    peaks = []
+    peaks = [workers[ours].ask("peak")] if ours in workers else []
     names = list(workers)
     for index in range(rounds):
         for name in names[index % len(names) :] + names[: index % len(names)]:
@@ -111,4 +114,11 @@ def take_turns(
             seconds[name].append(workers[name].ask("turn"))
         if ours in workers:
             peaks.append(workers[ours].ask("peak"))
-    return seconds, peaks
+    peaks = [min(pair) for pair in itertools.pairwise(peaks)]
+    if not peaks:
+        return seconds, peaks
+    counts = [peak >= UNDISTURBED * max(peaks) for peak in peaks]
+    return (
+        {name: list(itertools.compress(values, counts)) for name, values in seconds.items()},
+        list(itertools.compress(peaks, counts)),
+    )
