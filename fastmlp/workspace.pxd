@@ -33,6 +33,7 @@ cdef class Training:
     cdef fm_pace pace
     cdef fm_unit* units
     cdef int64_t* unit_first
+    cdef fm_counter* counters
     cdef double* column_squares
     cdef tuple key
 

@@ -238,6 +238,7 @@ cdef class Engine:
         e.column_squares = training.column_squares
         e.units = training.units
         e.unit_first = training.unit_first
+        e.counters = training.counters
         e.n_threads = n_threads
         e.pace = &training.pace
         e.next_active = 1 if training.pace.alone else n_threads

@@ -24,7 +24,7 @@ cdef extern from *:
     #else
     #define FM_COMPILER "gcc " __VERSION__
     #endif
-    enum { UNIT_ROWS = 4 * NR };
+    enum { UNIT_ROWS = 2 * NR };
     """
     const char* FM_COMPILER
     const char* FM_LEVEL_NAME
@@ -95,43 +95,47 @@ cdef fm_ahead next_rows(const fm_epoch* e, int64_t next, int32_t thread, int32_t
     return ahead
 
 
-cdef void panels_phase(fm_epoch* e, int64_t start, int64_t rows, double l2, fm_scalars* scalars,
-                       int32_t thread, int32_t active) noexcept nogil:
-    """Take this thread's share of the weight panels: gradient, step, transposed copy.
-
-    Without clipping a unit's gradient is used while it is in the cache. With it, or when gradients
-    are all that is wanted, they are stored first and the norm needs two more barriers.
-    """
-    cdef const fm_network* net = e.net
-    cdef int64_t panel = e.space.panel
+cdef void train_panels(fm_epoch* e, int64_t start, int64_t rows, const fm_scalars* scalars, int32_t thread,
+                       int32_t active) noexcept nogil:
+    """Take units of the weights: gradient and, while it is in the cache, step and transposed copy."""
     cdef real* scratch = <real*>e.space.scratch + thread * e.space.scratch_size
+    cdef fm_ahead ahead = next_rows(e, start + rows, thread, active)
+    cdef int32_t done = 0
+    cdef const fm_unit* unit = next_unit(e, &done, thread, active)
+    while unit != NULL:
+        train_unit(e, unit, rows, scratch, scalars, &ahead)
+        if unit.k_from == 0:
+            column_sums(panel_dz(e, unit), rows, scratch)
+            update_bias(e, unit, scratch, scalars)
+        unit = next_unit(e, &done, thread, active)
+
+
+cdef void store_gradients(fm_epoch* e, int64_t start, int64_t rows, double l2, int32_t thread,
+                          int32_t active) noexcept nogil:
+    """Take units of the weights: gradients into their arena, with the penalty's."""
     cdef real* gradients = <real*>e.gradients
+    cdef fm_ahead ahead = next_rows(e, start + rows, thread, active)
+    cdef int32_t done = 0
+    cdef int64_t at
+    cdef const fm_layer* layer
+    cdef const fm_unit* unit = next_unit(e, &done, thread, active)
+    while unit != NULL:
+        layer = &e.net.layers[unit.layer]
+        at = unit_offset(layer, unit)
+        unit_gradient(e.net, e.space, unit, rows, gradients + at, &ahead)
+        add_penalty(<real*>e.net.parameters + at, gradients + at, unit_size(layer, unit), <real>l2)
+        if unit.k_from == 0:
+            column_sums(panel_dz(e, unit), rows, gradients + layer.bias + unit.panel * NR)
+        unit = next_unit(e, &done, thread, active)
+
+
+cdef void clipped_step(fm_epoch* e, fm_scalars* scalars, int32_t thread, int32_t active) noexcept nogil:
+    """Step this thread's share of the weights along the stored gradients, no longer than clip_norm."""
+    cdef const real* gradients = <real*>e.gradients
     cdef const fm_layer* layer
     cdef const fm_unit* unit
-    cdef const real* dz
-    cdef fm_ahead ahead = next_rows(e, start + rows, thread, active)
     cdef double norm
-    cdef int64_t i, at
-    cdef int64_t first = e.unit_first[thread]
-    cdef int64_t count = e.unit_first[thread + 1 if active > 1 else e.n_threads] - first
-    for i in range(first, first + count):
-        unit = &e.units[i]
-        layer = &net.layers[unit.layer]
-        dz = <real*>e.space.dz[unit.layer] + unit.panel * panel
-        if gradients == NULL:
-            train_unit(e, unit, rows, scratch, scalars, &ahead)
-            if unit.k_from == 0:
-                column_sums(dz, rows, scratch)
-                update_bias(e, unit, scratch, scalars)
-        else:
-            at = unit_offset(layer, unit)
-            unit_gradient(net, e.space, unit, rows, gradients + at, &ahead)
-            add_penalty(<real*>net.parameters + at, gradients + at,
-                        unit_size(layer, unit), <real>l2)
-            if unit.k_from == 0:
-                column_sums(dz, rows, gradients + layer.bias + unit.panel * NR)
-    if gradients == NULL or e.optimizer < 0:
-        return
+    cdef int64_t i
     meet(e, active)
     square_all(e, gradients, thread, active)
     meet(e, active)
@@ -139,9 +143,9 @@ cdef void panels_phase(fm_epoch* e, int64_t start, int64_t rows, double l2, fm_s
     scalars.l2 = 0
     if norm > e.clip_norm:
         scalars.scale = <real>(e.clip_norm / norm)
-    for i in range(first, first + count):
+    for i in range(e.unit_first[thread], e.unit_first[thread + 1 if active > 1 else e.n_threads]):
         unit = &e.units[i]
-        layer = &net.layers[unit.layer]
+        layer = &e.net.layers[unit.layer]
         update_unit(e, unit, gradients + unit_offset(layer, unit), scalars)
         if unit.k_from == 0:
             update_bias(e, unit, gradients + layer.bias + unit.panel * NR, scalars)
@@ -175,6 +179,7 @@ cdef void one_batch(fm_epoch* e, int64_t b, double* powers, int32_t thread,
     cdef fm_scalars scalars
     if e.l2_per_batch:
         l2 = e.l2 / total if total > 0 else 0
+    fm_counter_reset(&e.counters[thread])
     rows_phase(e, start, rows, total, thread, active)
     if l2 > 0:
         square_all(e, <real*>e.net.parameters, thread, active)
@@ -188,7 +193,12 @@ cdef void one_batch(fm_epoch* e, int64_t b, double* powers, int32_t thread,
         e.step += 1
         if active > 1:
             e.next_active = 1 if fm_pace_step(e.pace) else e.n_threads
-    panels_phase(e, start, rows, l2, &scalars, thread, active)
+    if e.gradients == NULL:
+        train_panels(e, start, rows, &scalars, thread, active)
+    else:
+        store_gradients(e, start, rows, l2, thread, active)
+        if e.optimizer >= 0:
+            clipped_step(e, &scalars, thread, active)
     meet(e, active)
 
 

@@ -15,6 +15,11 @@ cdef extern from "network.h" nogil:
     void fm_barrier_start(fm_barrier*, int)
     void fm_barrier_wait(fm_barrier*)
 
+    ctypedef struct fm_counter:
+        pass
+    void fm_counter_reset(fm_counter*)
+    int64_t fm_counter_take(fm_counter*, int)
+
     ctypedef struct fm_pace:
         int32_t alone
     void fm_pace_resume(fm_pace*)
@@ -82,6 +87,7 @@ cdef extern from "network.h" nogil:
         uint64_t seed, step
         const fm_unit* units
         const int64_t* unit_first
+        fm_counter* counters
         int32_t n_threads, next_active
         int64_t next_batch
         fm_pace* pace

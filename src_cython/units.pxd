@@ -7,6 +7,24 @@ from layers cimport unit_gradient
 from network cimport *
 
 
+cdef inline const fm_unit* next_unit(const fm_epoch* e, int32_t* done, int32_t thread,
+                                     int32_t active) noexcept nogil:
+    """A unit that nobody has taken: of the thread's own share, or else of another's. NULL: there is none.
+
+    `done` counts the shares that are used up, 0 at first. Own units are the same in every step: their
+    weights and slots are in this core's cache.
+    """
+    cdef int32_t owner
+    cdef int64_t i
+    while done[0] < active:
+        owner = (thread + done[0]) % active
+        i = e.unit_first[owner] + fm_counter_take(&e.counters[owner], active > 1)
+        if i < e.unit_first[owner + 1 if active > 1 else e.n_threads]:
+            return &e.units[i]
+        done[0] += 1
+    return NULL
+
+
 cdef inline int64_t unit_offset(const fm_layer* layer, const fm_unit* unit) noexcept nogil:
     """Where the weights of a unit start in the parameter arena."""
     return (layer.weight + unit.panel * layer.rows * NR
@@ -15,6 +33,11 @@ cdef inline int64_t unit_offset(const fm_layer* layer, const fm_unit* unit) noex
 
 cdef inline int64_t unit_size(const fm_layer* layer, const fm_unit* unit) noexcept nogil:
     return (unit.k_to - unit.k_from) * panel_stride(layer, unit.panel * NR)
+
+
+cdef inline const real* panel_dz(const fm_epoch* e, const fm_unit* unit) noexcept nogil:
+    """The gradient of the panel of outputs that a unit belongs to."""
+    return <real*>e.space.dz[unit.layer] + unit.panel * e.space.panel
 
 
 cdef inline void transpose_unit(const fm_network* net, const fm_unit* unit) noexcept nogil:
@@ -46,7 +69,7 @@ cdef inline void train_unit(fm_epoch* e, const fm_unit* unit, int64_t rows, real
         return
     OPTIMIZERS[e.optimizer].block(
         <real*>(e.space.x if unit.layer == 0 else e.space.y[unit.layer - 1]), e.space.panel, unit.k_from,
-        unit.k_to, <real*>e.space.dz[unit.layer] + unit.panel * e.space.panel, rows,
+        unit.k_to, panel_dz(e, unit), rows,
         vectors(layer.n_out, unit.panel * NR), <real*>e.net.parameters + at, scratch,
         <real*>e.slots[0] + at, <real*>e.slots[1] + at, scalars, ahead)
     transpose_unit(e.net, unit)

@@ -94,6 +94,7 @@ typedef struct {
     uint64_t seed, step;
     const fm_unit *units;
     const int64_t *unit_first; /* (n_threads + 1,): the units of each thread */
+    fm_counter *counters;      /* (n_threads,): of the units of each thread */
     int32_t n_threads;
     int32_t next_active; /* threads of the next step: all, or thread 0 alone */
     int64_t next_batch;  /* for the others, when thread 0 wants them again */

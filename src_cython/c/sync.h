@@ -1,5 +1,5 @@
-/* The only thing threads of one epoch share besides data: a barrier. Threads are Python's own, each inside
- * the same native call; waiting spins first (a step is microseconds), then yields, then sleeps, so
+/* What threads of one epoch share besides data: a barrier, and counters of the work that is taken. Threads are
+ * Python's own, each inside the same native call; waiting spins first (a step is microseconds), then yields, then sleeps, so
  * that an oversubscribed machine is not burnt. */
 #ifndef FM_SYNC_H
 #define FM_SYNC_H
@@ -24,6 +24,21 @@ typedef struct {
     _Alignas(64) atomic_int generation;
     int size;
 } fm_barrier;
+
+/* Of one thread's share of the work: how much of it is taken, by itself or by one that had finished. */
+typedef struct {
+    _Alignas(64) atomic_llong taken;
+} fm_counter;
+
+static inline void fm_counter_reset(fm_counter *c) { atomic_store_explicit(&c->taken, 0, memory_order_relaxed); }
+
+/* Returns how much was taken before. */
+static inline long long fm_counter_take(fm_counter *c, int shared) {
+    if (shared) return atomic_fetch_add_explicit(&c->taken, 1, memory_order_relaxed);
+    const long long before = atomic_load_explicit(&c->taken, memory_order_relaxed);
+    atomic_store_explicit(&c->taken, before + 1, memory_order_relaxed);
+    return before;
+}
 
 static inline void fm_barrier_start(fm_barrier *b, int size) {
     atomic_init(&b->arrived, 0);
