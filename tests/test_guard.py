@@ -147,8 +147,8 @@ def short_blocks(run):
 
     fit_in(run, note_size)
     arena.allocate = real
-    # Any part of a single vector is a vector.
-    big = [k for k, size in enumerate(sizes) if size > guarded.VECTOR_BYTES.get(run.level, 16)]
+    # Any part of a single vector is a vector, and a counter has a cache line to itself.
+    big = [k for k, size in enumerate(sizes) if size > arena.ALIGNMENT]
     return {f"own block {k}, {sizes[k]} bytes": lambda k=k: fit_in(run, plant(k)) for k in big}
 
 
