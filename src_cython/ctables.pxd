@@ -26,6 +26,7 @@ cdef extern from "losses.h" nogil:
     const fm_loss* LOSSES
     int FM_COUNT(const void*)
     int64_t FM_LOSS_SCRATCH(int64_t)
+    void copy_values(real*, const real*, int64_t)
     void row_from_panels(const real*, int64_t, int64_t, real*)
     void row_to_panels(const real*, int64_t, int64_t, real*)
     ctypedef unsigned int fm_control

@@ -18,7 +18,7 @@ cdef inline void predict(const fm_network* net, const fm_space* space, const fm_
     cdef int32_t top = net.n_layers - 1
     cdef int64_t columns = net.layers[top].n_out
     cdef int64_t panel = space.panel
-    cdef real* row = <real*>space.scratch
+    cdef real* row
     cdef real* result = <real*>out
     cdef int64_t start, rows, r, block
     cdef int32_t l
@@ -29,9 +29,12 @@ cdef inline void predict(const fm_network* net, const fm_space* space, const fm_
         for l in range(net.n_layers):
             forward(net, space, l, 0, round_up(rows, ROW_MULTIPLE), NULL)
         for r in range(rows):
-            row_from_panels(<real*>space.y[top] + r * NR, panel, columns, row)
+            row = <real*>space.y[top] + r * NR
+            if columns > NR - LANES:  # several panels, or the link would reach the next row
+                row_from_panels(row, panel, columns, <real*>space.scratch)
+                row = <real*>space.scratch
             LOSSES[net.loss].link(row, columns)
-            memcpy(result, row, columns * sizeof(real))
+            copy_values(result, row, columns)
             result += columns
     fm_restore_control(control)
 
@@ -83,7 +86,7 @@ cdef inline void predict_row(const fm_network* net, const void* x, void* scratch
         a = y
         y, spare = spare, y
     LOSSES[net.loss].link(spare, layer.n_out)
-    memcpy(out, spare, layer.n_out * sizeof(real))
+    copy_values(<real*>out, spare, layer.n_out)
     fm_restore_control(control)
 
 

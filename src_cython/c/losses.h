@@ -27,7 +27,8 @@ typedef struct {
 typedef struct {
     const char *name;
     void (*backward)(const fm_loss_call *call, int64_t first, int64_t last);
-    void (*link)(real *row, int64_t columns); /* in place on a padded contiguous row */
+    /* in place on a contiguous row; reads and writes whole vectors, the last up to LANES - 1 past the columns */
+    void (*link)(real *row, int64_t columns);
     /* d[j] = d prediction[c] / d z[j], from the row of predictions */
     void (*link_slope)(const real *prediction, int64_t columns, int64_t c, real *d);
 } fm_loss;
@@ -39,32 +40,53 @@ FM_INLINE int64_t padded(int64_t columns) {
 /* Copy a row out of, or into, the panels. */
 FM_INLINE void row_from_panels(const real *z, int64_t panel, int64_t columns, real *row) {
     for (int64_t c = 0; c < columns; c += NR, z += panel)
-        memcpy(row + c, z, sizeof(real) * (size_t)(columns - c < NR ? columns - c : NR));
+        copy_values(row + c, z, columns - c < NR ? columns - c : NR);
 }
 FM_INLINE void row_to_panels(const real *row, int64_t panel, int64_t columns, real *z) {
     for (int64_t c = 0; c < columns; c += NR, z += panel)
-        memcpy(z, row + c, sizeof(real) * (size_t)(columns - c < NR ? columns - c : NR));
+        copy_values(z, row + c, columns - c < NR ? columns - c : NR);
 }
 
 /* Every vector of a row: c is the column, u the vector's place in the tree, keep masks the tail. */
 #define EACH_COLUMN(columns) \
     for (int64_t c = 0, u = 0; c < (columns); c += LANES, u = (u + 1) % TREE_VECTORS)
 
-/* The loop over rows; the last argument computes `value` from z[0..columns) and turns z into the gradient. */
+/* One row; `compute` sets `value` from z[0..columns) and turns z into the gradient. */
+#define LOSS_ROW(direct, compute) \
+    real *const home = q.z + r * NR; \
+    real *const z = (direct) && q.columns <= NR ? home : q.scratch; \
+    const v share = v_set1(q.share[r]); \
+    v sum[TREE_VECTORS]; \
+    for (int i = 0; i < TREE_VECTORS; i++) sum[i] = (v){0}; \
+    real value; \
+    if (z != home) row_from_panels(home, q.panel, q.columns, z); \
+    compute \
+    if (z != home) row_to_panels(z, q.panel, q.columns, home); \
+    q.row_loss[r] = value;
+
 #define LOSS_ROWS(name, direct, ...) \
     static void name##_backward(const fm_loss_call *call, int64_t first, int64_t last) { \
         const fm_loss_call q = *call; \
         for (int64_t r = first; r < last; r++) { \
-            real *const home = q.z + r * NR; \
-            real *const z = (direct) && q.columns <= NR ? home : q.scratch; \
-            const v share = v_set1(q.share[r]); \
-            v sum[TREE_VECTORS]; \
-            for (int i = 0; i < TREE_VECTORS; i++) sum[i] = (v){0}; \
-            real value; \
-            if (z != home) row_from_panels(home, q.panel, q.columns, z); \
-            __VA_ARGS__ \
-            if (z != home) row_to_panels(z, q.panel, q.columns, home); \
-            q.row_loss[r] = value; \
+            LOSS_ROW(direct, __VA_ARGS__) \
+        } \
+    }
+
+/* The same plus factor * log(total), which `compute` sets too: one vector of logarithms for many rows. */
+#define LOSS_ROWS_WITH_LOG(name, direct, ...) \
+    static void name##_backward(const fm_loss_call *call, int64_t first, int64_t last) { \
+        const fm_loss_call q = *call; \
+        for (int64_t start = first; start < last; start += LANES) { \
+            const int64_t end = start + LANES < last ? start + LANES : last; \
+            v totals = v_set1(1), factors = v_set1(0); \
+            for (int64_t r = start; r < end; r++) { \
+                real total, factor = 1; \
+                LOSS_ROW(direct, __VA_ARGS__) \
+                totals[r - start] = total; \
+                factors[r - start] = factor; \
+            } \
+            const v logs = v_log(totals) * factors; \
+            for (int64_t r = start; r < end; r++) q.row_loss[r] += logs[r - start]; \
         } \
     }
 
@@ -185,7 +207,7 @@ FM_INLINE real exponentials(real *z, int64_t columns, real max) {
 
 /* Labels: -log softmax(z)[label], with smoothing s: targets (1 - s) onehot + s / columns. Everything is
  * relative to the largest z, or large logits would cost the loss its digits. */
-LOSS_ROWS(cross_entropy_labels, 1, {
+LOSS_ROWS_WITH_LOG(cross_entropy_labels, 1, {
     const int32_t label = q.labels[r];
     const real spread = q.parameter / (real)q.columns;
     const real max = row_max(z, q.columns);
@@ -195,9 +217,9 @@ LOSS_ROWS(cross_entropy_labels, 1, {
         EACH_COLUMN(q.columns) sum[u] += (v)((vi)(max - v_load(z + c)) & v_first(q.columns - c));
         below_sum = v_tree_sum(sum);
     }
-    const real total = exponentials(z, q.columns, max);
+    total = exponentials(z, q.columns, max);
     const v inverse = v_set1(1 / total);
-    value = v_log(v_set1(total))[0] + (1 - q.parameter) * below + spread * below_sum;
+    value = (1 - q.parameter) * below + spread * below_sum;
     EACH_COLUMN(q.columns) {
         (void)u;
         const v d = v_fma(v_load(z + c), inverse, v_set1(-spread)) * share;
@@ -206,24 +228,23 @@ LOSS_ROWS(cross_entropy_labels, 1, {
     z[label] -= (1 - q.parameter) * q.share[r];
 })
 
-LOSS_ROWS(cross_entropy_soft, 1, {
+LOSS_ROWS_WITH_LOG(cross_entropy_soft, 1, {
     const real *t = q.targets + r * q.width;
     const v spread = v_set1(q.parameter / (real)q.columns);
     const v rest = v_set1(1 - q.parameter);
     const real max = row_max(z, q.columns);
-    v mass[TREE_VECTORS];
-    for (int i = 0; i < TREE_VECTORS; i++) mass[i] = (v){0};
+    v target_sum[TREE_VECTORS];
+    for (int i = 0; i < TREE_VECTORS; i++) target_sum[i] = (v){0};
     EACH_COLUMN(q.columns) {
         const vi keep = v_first(q.columns - c);
         const v target = (v)((vi)v_fma(rest, v_loadu(t + c), spread) & keep);
         sum[u] = v_fma(target, (v)((vi)(max - v_load(z + c)) & keep), sum[u]);
-        mass[u] += target;
+        target_sum[u] += target;
     }
-    const real below = v_tree_sum(sum);
-    const real t_sum = v_tree_sum(mass);
-    const real total = exponentials(z, q.columns, max);
-    value = v_log(v_set1(total))[0] * t_sum + below;
-    const v inverse = v_set1(t_sum / total);
+    value = v_tree_sum(sum);
+    factor = v_tree_sum(target_sum);
+    total = exponentials(z, q.columns, max);
+    const v inverse = v_set1(factor / total);
     EACH_COLUMN(q.columns) {
         (void)u;
         const v target = v_fma(rest, v_loadu(t + c), spread);

@@ -57,19 +57,6 @@ static void transpose_rows(const fm_layer *layer, const real *parameters, real *
     }
 }
 
-_Static_assert(NR <= 32, "copy_rest");
-
-/* Fewer than NR elements, in pieces of fixed sizes: a call of memcpy for each row would take longer. */
-FM_INLINE void copy_rest(real *out, const real *from, const int64_t n) {
-    UNROLL
-    for (int piece = 16; piece >= 1; piece /= 2) {
-        if (n & piece) {
-            memcpy(out, from, sizeof(real) * (size_t)piece);
-            out += piece, from += piece;
-        }
-    }
-}
-
 /* Rows `first + i` (or order[first + i]) of the user's X become rows [from, to) of the input panels.
  * Padding columns are never touched: they stay zero. */
 static void gather_rows(const fm_data *data, const int64_t *order, int64_t first, int64_t from,
@@ -84,7 +71,7 @@ static void gather_rows(const fm_data *data, const int64_t *order, int64_t first
                 for (int j = 0; j < NV; j++)
                     v_store(out + j * LANES, v_loadu((const real *)row + j * LANES));
             }
-            copy_rest(out, (const real *)row, left);
+            copy_values(out, (const real *)row, left);
         } else {
             for (int64_t c = 0; c < n_in; c++, row += data->x_column_stride)
                 out[c / NR * panel + c % NR] = *(const real *)row;

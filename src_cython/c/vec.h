@@ -122,6 +122,18 @@ FM_INLINE v v_fma(v a, v b, v c) { return a * b + c; }
 
 FM_INLINE v v_abs(v a) { return (v)((vi)a & ~(vi)v_set1((real)-0.0)); }
 
+/* A few values, in pieces of fixed sizes: calling memcpy for each row would take longer. */
+FM_INLINE void copy_values(real *to, const real *from, int64_t n) {
+    for (; n >= 32; n -= 32, to += 32, from += 32) memcpy(to, from, 32 * sizeof(real));
+    UNROLL
+    for (int piece = 16; piece >= 1; piece /= 2) {
+        if (n & piece) {
+            memcpy(to, from, (size_t)piece * sizeof(real));
+            to += piece, from += piece;
+        }
+    }
+}
+
 /* Lane i is all ones where i < count. */
 FM_INLINE vi v_first(int64_t count) {
     vi lane;
