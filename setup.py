@@ -155,6 +155,7 @@ class BuildExtensions(build_ext):
 
 PLAIN = (
     "core",
+    "crew",
     "predictor",
     "probe",
     "workspace",

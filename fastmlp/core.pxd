@@ -2,10 +2,8 @@
 from libc.stdint cimport int32_t, int64_t
 
 from fastmlp.workspace cimport Memory, Space, Training
+from jobs cimport RowsJob
 from network cimport *
-
-
-cdef class Rows
 
 
 cdef class Engine:
@@ -34,16 +32,4 @@ cdef class Engine:
     cdef fm_network network_for(self, fm_data* data)
     cdef double run(self, fm_epoch* e, Training training, team, int n_threads) except? -1
     cdef Space borrow_space(self)
-    cdef void share_rows(self, Rows rows, team) except *
-
-
-cdef class Rows:
-    cdef Engine engine
-    cdef const fm_network* net
-    cdef const fm_data* data
-    cdef char* out
-    cdef bint losses
-    cdef int n_threads
-
-    @staticmethod
-    cdef Rows make(Engine engine, const fm_network* net, const fm_data* data, void* out, bint losses)
+    cdef void share_rows(self, RowsJob* job, team) except *

@@ -7,9 +7,11 @@ from typing_extensions import disjoint_base
 
 from fastmlp.losses import Loss
 from fastmlp.optimizers import Optimizer
+from fastmlp.threads import Team
 
 def to_panels(plain: NDArray[Any], rows: int, nr: int) -> NDArray[Any]: ...
 def from_panels(panels: NDArray[Any], rows: int, columns: int) -> NDArray[Any]: ...
+def meet(team: Team) -> list[int]: ...
 
 @disjoint_base
 class Affine:

@@ -1,9 +1,8 @@
 """How many threads a call uses, and the teams of threads.
 
-The threads are Python's own: each enters the same native call, which gives the interpreter lock
-back, with its index. A fit has a team of its own; predictions borrow one that sleeps in between,
-and a forked child starts without any. How native threads wait for each other inside one call is the
-engine's matter.
+The threads are Python's own: each enters one native call, which gives the interpreter lock back,
+and waits there for jobs. A fit has a team of its own; predictions borrow one that sleeps in
+between, and a forked child starts without any. How they wait is the native side's matter.
 """
 
 from __future__ import annotations
@@ -12,11 +11,12 @@ import contextlib
 import functools
 import math
 import os
-import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+
+from fastmlp.crew import Crew
 
 # One thread is assumed to do this many floating-point operations a second (a cautious figure for
 # one AVX2 core); only used to guess whether a second thread can pay.
@@ -25,8 +25,10 @@ FLOPS = 50e9
 STEP_SECONDS = 40e-6
 # Below this many rows a batch there is too little to divide.
 STEP_ROWS = 32
-# Below this much one-thread work, waking a sleeping team for a prediction costs more than it gains.
-CALL_SECONDS = 4e-4
+# Below this much one-thread work, or fewer rows than two blocks of the engine, a prediction has
+# nothing to share.
+CALL_SECONDS = 1e-4
+CALL_ROWS = 128
 # No more threads than this, whatever was asked for.
 MAX_THREADS = 256
 
@@ -130,13 +132,13 @@ def for_call(n_weights: int, n_rows: int, n_threads: int | None = None) -> int:
 
     ``n_threads`` is the most that may be used; None is the default of the machine.
     """
-    if n_rows < STEP_ROWS or 2 * n_weights * n_rows < FLOPS * CALL_SECONDS:
+    if n_rows < CALL_ROWS or 2 * n_weights * n_rows < FLOPS * CALL_SECONDS:
         return 1
     return default_threads() if n_threads is None else min(n_threads, MAX_THREADS)
 
 
 class Team:
-    """Threads that run one function together, each with its own index.
+    """Threads that do the engine's native jobs together, each with its own index.
 
     The threads start when they are first needed and end with the ``with`` block. If the system
     refuses to start one, the team is smaller. A team serves one caller at a time.
@@ -149,84 +151,57 @@ class Team:
     Examples
     --------
     >>> from fastmlp.threads import Team
-    >>> results = [0, 0]
     >>> with Team(2) as team:
-    ...     team.run(lambda index: results.__setitem__(index, index + 1))
-    >>> results[0]
-    1
+    ...     team.size
+    2
     """
 
     def __init__(self, n: int) -> None:
         if n < 1:
             raise ValueError(f"a team of {n} threads is not possible: at least 1 is expected")
         self._wanted = min(n, MAX_THREADS)
-        self._helpers: list[_Helper] | None = None
+        self._crew: Crew | None = None
+        self._threads: list[threading.Thread] = []
         self._process = os.getpid()
-        self._returned: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    @property
+    def crew(self) -> Crew:
+        """What the engine gives its jobs to; its threads are started here."""
+        if self._process != os.getpid():  # a forked child: the threads stayed with the parent
+            self._crew, self._threads, self._wanted = None, [], 1
+            self._process = os.getpid()
+        if self._crew is None:
+            crew = Crew()
+            try:
+                for index in range(1, self._wanted):
+                    # A daemon: an interpreter that exits in the middle of a fit does not wait.
+                    helper = threading.Thread(
+                        target=crew.serve, args=(index,), name=f"fastmlp-{index}", daemon=True
+                    )
+                    helper.start()
+                    crew.admit()
+                    self._threads.append(helper)
+            except (RuntimeError, MemoryError):  # "can't start new thread": go on with fewer
+                pass
+            except BaseException:  # an interrupt: who knows how many there are
+                crew.dismiss()
+                self._threads.clear()
+                raise
+            self._crew = crew
+        return self._crew
 
     @property
     def size(self) -> int:
         """Threads of the team, the caller included; fixed from the first look on."""
-        return 1 + len(self._started())
-
-    def _started(self) -> list[_Helper]:
-        if self._helpers is not None and self._process != os.getpid():
-            self._helpers = []  # a forked child: the threads stayed with the parent
-        if self._helpers is None:
-            self._helpers = []
-            self._process = os.getpid()
-            try:
-                for index in range(1, self._wanted):
-                    self._helpers.append(_Helper(index, self._returned))
-            except (RuntimeError, MemoryError):  # "can't start new thread": go on with fewer
-                pass
-        return self._helpers
-
-    def run(self, function: Callable[[int], object]) -> None:
-        """Call ``function(i)`` for every i below ``size`` at once, 0 in the calling thread.
-
-        Returns when all have returned. Then the caller's exception is raised, if there is one,
-        else the first of the others. An interrupt that arrives while this waits is kept until the
-        others have returned: they may still be working on the caller's arrays.
-        """
-        helpers = self._started()
-        for helper in helpers:
-            helper.running = True
-        errors: list[BaseException] = []
-        # The functions may wait for each other. So once one helper is off, all must be, and the
-        # caller too, even if an interrupt arrives between two of these calls: they are C calls,
-        # which an interrupt cannot split, and the iterator goes on where it stood.
-        wake_ups = iter([helper.jobs.put for helper in helpers])
-        while True:
-            try:
-                for wake_up in wake_ups:
-                    wake_up(function)
-                break
-            except BaseException as interrupt:
-                errors.append(interrupt)
-        try:
-            function(0)
-        except BaseException as failure:
-            errors.append(failure)
-        while any(helper.running for helper in helpers):
-            try:
-                self._returned.get()
-            except BaseException as interrupt:
-                errors.append(interrupt)
-        errors += [helper.error for helper in helpers if helper.error is not None]
-        if errors:
-            try:
-                raise errors[0]
-            finally:
-                errors.clear()  # no cycle of an exception, its traceback and this frame
+        return self.crew.size
 
     def close(self) -> None:
         """End the threads."""
-        helpers, self._helpers, self._wanted = self._helpers or [], None, 1
-        for helper in helpers:
-            helper.jobs.put(None)
-        for helper in helpers:
-            helper.thread.join()
+        if self._crew is not None and self._process == os.getpid():
+            self._crew.dismiss()
+            for thread in self._threads:
+                thread.join()
+        self._crew, self._threads, self._wanted = None, [], 1
 
     def __enter__(self) -> Team:
         return self
@@ -238,31 +213,6 @@ class Team:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class _Helper:
-    """One thread, asleep until it is given a function; None ends it."""
-
-    def __init__(self, index: int, returned: queue.SimpleQueue[None]) -> None:
-        self.running = False
-        self.error: BaseException | None = None
-        self.jobs: queue.SimpleQueue[Callable[[int], object] | None] = queue.SimpleQueue()
-        # A daemon: an interpreter that exits in the middle of a fit does not wait for it.
-        self.thread = threading.Thread(
-            target=self._loop, args=(index, returned), name=f"fastmlp-{index}", daemon=True
-        )
-        self.thread.start()
-
-    def _loop(self, index: int, returned: queue.SimpleQueue[None]) -> None:
-        while (function := self.jobs.get()) is not None:
-            self.error = None
-            try:
-                function(index)
-            except BaseException as error:
-                self.error = error
-            del function
-            self.running = False
-            returned.put(None)
 
 
 # Teams that sleep until the next prediction, by size. A list's pop and append are atomic.

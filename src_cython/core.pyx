@@ -11,7 +11,9 @@ from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
+from fastmlp.crew cimport Crew
 from fastmlp.workspace cimport QUICK_WEIGHTS, Memory, Space, Training, load
+from jobs cimport *
 from network cimport *
 from rounding cimport ceil_div, round_up
 
@@ -27,7 +29,6 @@ cdef extern from "shuffle.h" nogil:
     void shuffle_indices(int64_t*, int64_t, uint64_t)
 
 cdef enum:
-    CALL_ROWS = 64  # rows of a block in predict and evaluate; evaluate adds up block by block
     ROW_BYTES = 16384  # buffers of a single prediction on the stack
     POLL_FLOPS = 20000000  # signals are looked at after about this much work: 10 ms at 2 GFLOP/s
 
@@ -234,6 +235,8 @@ cdef class Engine:
     cdef double run(self, fm_epoch* e, Training training, team, int n_threads) except? -1:
         """Enter the native epoch with every thread of the team; touches nothing of the engine."""
         cdef Signals signals = Signals()
+        cdef EpochJob job = EpochJob(self.kernels, e)
+        cdef Crew crew
         e.space = &training.space.c
         e.column_squares = training.column_squares
         e.units = training.units
@@ -253,7 +256,9 @@ cdef class Engine:
             with nogil:
                 self.kernels.epoch(e, 0)
         else:
-            team.run(Entry.make(self.kernels, e))
+            crew = team.crew
+            with nogil:
+                crew.call(run_epoch, &job)
         if e.status == FM_INTERRUPTED:
             raise signals.interrupt
         if e.status == FM_DIVERGED:
@@ -305,8 +310,11 @@ cdef class Engine:
     def predict_into(self, x, cnp.ndarray out, team=None):
         """The same into a C-contiguous array."""
         cdef fm_data data
+        cdef RowsJob job
         self.describe(&data, Data(x, None))
-        self.share_rows(Rows.make(self, &self.net, &data, cnp.PyArray_DATA(out), False), team)
+        job.net, job.data = &self.net, &data
+        job.predictions, job.block_losses = <char*>cnp.PyArray_DATA(out), NULL
+        self.share_rows(&job, team)
 
     def predict_row(self, x):
         """The prediction (1, C) if x is one plain finite row (1, I), else None: the way of single
@@ -341,57 +349,36 @@ cdef class Engine:
         cdef fm_data c
         self.describe(&c, data)
         cdef fm_network net = self.network_for(&c)
-        sums = np.zeros(ceil_div(c.n, CALL_ROWS))
-        self.share_rows(Rows.make(self, &net, &c, cnp.PyArray_DATA(sums), True), team)
+        cdef RowsJob job
+        cdef cnp.ndarray sums = np.zeros(max(1, ceil_div(c.n, CALL_ROWS)))
+        job.net, job.data = &net, &c
+        job.block_losses = <double*>cnp.PyArray_DATA(sums)
+        self.share_rows(&job, team)
         total = c.n if data.weights is None else sequential_sum(data.weights)
         return float(sequential_sum(sums) / total) if total > 0 else 0.0
 
-    cdef void share_rows(self, Rows rows, team) except *:
-        rows.n_threads = team.size if team is not None else 1
-        if rows.n_threads == 1:
-            rows(0)
-        else:
-            team.run(rows)
-
-
-cdef class Entry:
-    """A native epoch as a function of the thread's index."""
-    cdef const fm_kernels* kernels
-    cdef fm_epoch* e
-
-    @staticmethod
-    cdef Entry make(const fm_kernels* kernels, fm_epoch* e):
-        cdef Entry self = Entry.__new__(Entry)
-        self.kernels, self.e = kernels, e
-        return self
-
-    def __call__(self, int32_t index):
-        with nogil:
-            self.kernels.epoch(self.e, index)
-
-
-cdef class Rows:
-    """Prediction or evaluation of a thread's blocks of rows."""
-
-    @staticmethod
-    cdef Rows make(Engine engine, const fm_network* net, const fm_data* data, void* out, bint losses):
-        cdef Rows self = Rows.__new__(Rows)
-        self.engine, self.net, self.data, self.out, self.losses = engine, net, data, <char*>out, losses
-        return self
-
-    def __call__(self, int32_t index):
-        cdef const fm_kernels* k = self.engine.kernels
-        cdef int64_t blocks = ceil_div(self.data.n, CALL_ROWS)
-        cdef int64_t first_block = blocks * index // self.n_threads
-        cdef int64_t first = first_block * CALL_ROWS
-        cdef int64_t last = min(blocks * (index + 1) // self.n_threads * CALL_ROWS, self.data.n)
-        cdef int64_t row_bytes = self.net.layers[self.net.n_layers - 1].n_out * k.element_size
-        cdef Space space = self.engine.borrow_space()
-        try:
+    cdef void share_rows(self, RowsJob* job, team) except *:
+        """Divide the rows among the team, each thread with a workspace of its own."""
+        cdef Crew crew
+        cdef Space space
+        cdef fm_counter counter
+        cdef const fm_space* spaces[MAX_THREADS]
+        fm_counter_reset(&counter)
+        job.kernels = self.kernels
+        job.n_threads = team.size if team is not None else 1
+        job.blocks = max(1, min(MOST_BLOCKS, job.data.n // (CALL_ROWS * 8 * job.n_threads)))
+        job.counter = &counter
+        job.spaces = spaces
+        borrowed = []
+        for i in range(job.n_threads):
+            space = self.borrow_space()
+            borrowed.append(space)
+            spaces[i] = &space.c
+        if job.n_threads == 1:
             with nogil:
-                if self.losses:
-                    k.evaluate(self.net, &space.c, self.data, first, last, <double*>self.out + first_block)
-                else:
-                    k.predict(self.net, &space.c, self.data, first, last, self.out + first * row_bytes)
-        finally:
-            self.engine.call_spaces.append(space)
+                run_rows(job, 0)
+        else:
+            crew = team.crew
+            with nogil:
+                crew.call(run_rows, job)
+        self.call_spaces.extend(borrowed)

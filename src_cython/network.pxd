@@ -15,6 +15,15 @@ cdef extern from "network.h" nogil:
     void fm_barrier_start(fm_barrier*, int)
     void fm_barrier_wait(fm_barrier*)
 
+    ctypedef struct fm_crew:
+        int helpers
+    ctypedef void (*fm_job)(void*, int32_t) noexcept nogil
+    void fm_crew_start(fm_crew*)
+    void fm_crew_end(fm_crew*)
+    void fm_crew_serve(fm_crew*, int32_t)
+    void fm_crew_dismiss(fm_crew*)
+    void fm_crew_call(fm_crew*, fm_job, void*)
+
     ctypedef struct fm_counter:
         pass
     void fm_counter_reset(fm_counter*)

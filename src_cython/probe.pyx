@@ -4,9 +4,10 @@
 # three passes of an inner layer can be called alone. Panels are made and read by NumPy here, not by
 # the library's own packing, so that a mistake in one cannot hide in the other.
 cimport numpy as cnp
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
 
 from fastmlp.core cimport Engine
+from fastmlp.crew cimport Crew
 from fastmlp.workspace cimport Memory, Space, load
 from network cimport *
 from rounding cimport ceil_div, round_up
@@ -16,6 +17,29 @@ import numpy as np
 from fastmlp import spec, workspace
 
 cnp.import_array()
+
+
+cdef struct Meeting:
+    fm_barrier* barrier
+    int64_t* came
+
+
+cdef void come(void* context, int32_t index) noexcept nogil:
+    cdef Meeting* meeting = <Meeting*>context
+    meeting.came[index] += 1
+    fm_barrier_wait(meeting.barrier)
+
+
+def meet(team):
+    """Let every thread of a team come to a barrier; returns how often each index came."""
+    cdef Crew crew = team.crew
+    cdef cnp.ndarray came = np.zeros(crew.size, np.int64)
+    cdef fm_barrier barrier
+    cdef Meeting meeting = Meeting(&barrier, <int64_t*>cnp.PyArray_DATA(came))
+    fm_barrier_start(&barrier, crew.size)
+    with nogil:
+        crew.call(come, &meeting)
+    return came.tolist()
 
 
 cdef object view(void* data, int64_t count, dtype):

@@ -25,9 +25,9 @@ PACKAGE = ROOT / "fastmlp"
 
 # Each module may import only what stands before it: arrays go down, one number comes up.
 ORDER = (
-    *("intervals", "arena", "threads", "_cpu", "digits"),
+    *("intervals", "arena", "workspace", "crew", "threads", "_cpu", "digits"),
     *("activations", "losses", "schedules", "optimizers", "spec", "initializers", "check"),
-    *("workspace", "core", "predictor", "probe", "_backend", "network"),
+    *("core", "predictor", "probe", "_backend", "network"),
     *("training", "callbacks", "mlp", "reference", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "network", "initialization")),
     *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "stochastic", "lbfgs")),

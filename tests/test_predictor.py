@@ -113,7 +113,7 @@ def test_values_are_those_of_the_reference(level, dtype):
 
 @every_dtype
 @every_level
-@pytest.mark.parametrize("n", [5, 64, 65, 1000])
+@pytest.mark.parametrize("n", [5, 127, 128, 129, 1000])
 def test_any_number_of_threads(n, level, dtype, monkeypatch):
     monkeypatch.setattr(threads, "CALL_SECONDS", 0.0)
     sizes = []
@@ -125,7 +125,7 @@ def test_any_number_of_threads(n, level, dtype, monkeypatch):
     assert not sizes
     for n_threads in (2, 3, 7):
         assert_same_bits(make((7, 33, 5), dtype, level=level, n_threads=n_threads)(x), wanted)
-    assert sizes == ([2, 3, 7] if n >= threads.STEP_ROWS else [])
+    assert sizes == ([2, 3, 7] if n >= threads.CALL_ROWS else [])
 
 
 @every_dtype

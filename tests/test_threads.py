@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import threads
+from fastmlp import probe, threads
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(512, 20)).astype(np.float32)
@@ -136,7 +136,8 @@ def test_threads_for_a_fit(machine, wanted, n_weights, batch, expected):
 
 
 @pytest.mark.parametrize(
-    ("n_weights", "rows", "expected"), [(10_000_000, 1, 1), (10_000, 900, 1), (10_000, 1100, 8)]
+    ("n_weights", "rows", "expected"),
+    [(10_000_000, 127, 1), (10_000_000, 128, 8), (10_000, 240, 1), (10_000, 260, 8)],
 )
 def test_threads_for_a_call(machine, n_weights, rows, expected):
     assert threads.for_call(n_weights, rows) == expected
@@ -144,27 +145,41 @@ def test_threads_for_a_call(machine, n_weights, rows, expected):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 def test_team_runs_every_index_at_once(size):
-    together = threading.Barrier(size)
     with threads.Team(size) as team:
         assert team.size == size
-        for _ in range(20):
-            seen = {}
+        for pause in (0, 0, 0, 0.001, 0.01):  # helpers still look for work, or have fallen asleep
+            for _ in range(20):
+                assert probe.meet(team) == [1] * size
+                time.sleep(pause)
 
-            def work(index, seen=seen):
-                together.wait(timeout=10)
-                seen[index] = threading.get_ident()
 
-            team.run(work)
-            assert sorted(seen) == list(range(size))
-            assert seen[0] == threading.get_ident()
-            assert len(set(seen.values())) == size
+def test_no_call_is_lost():
+    """Pauses around the time after which a helper falls asleep."""
+    pauses = np.random.default_rng(0).uniform(0, 3e-4, 3000)
+
+    def work():
+        with threads.Team(2) as team:
+            for pause in pauses:
+                assert probe.meet(team) == [1, 1]
+                end = time.perf_counter() + pause
+                while time.perf_counter() < end:
+                    pass
+        finished.append(True)
+
+    finished = []
+    callers = [threading.Thread(target=work) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(timeout=120)
+    assert finished == [True, True]
 
 
 def test_team_starts_threads_late_and_ends_them():
     before = threading.active_count()
     with threads.Team(4) as team:
         assert threading.active_count() == before
-        team.run(lambda index: None)
+        probe.meet(team)
         assert threading.active_count() == before + 3
     assert threading.active_count() == before
 
@@ -172,27 +187,6 @@ def test_team_starts_threads_late_and_ends_them():
 def test_team_of_none_is_refused():
     with pytest.raises(ValueError, match="at least 1"):
         threads.Team(0)
-
-
-@pytest.mark.parametrize("failing", [[0], [1], [2], [0, 1], [1, 2], [0, 1, 2]])
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_team_raises_after_all_have_returned(failing, error):
-    done = []
-
-    def work(index):
-        if index in failing:
-            raise error(index)
-        time.sleep(0.02)
-        done.append(index)
-
-    with threads.Team(3) as team:
-        for _ in range(2):
-            done.clear()
-            with pytest.raises(error) as caught:
-                team.run(work)
-            assert caught.value.args == (min(failing),)
-            assert sorted(done + failing) == [0, 1, 2]
-        team.run(lambda index: done.append(index))
 
 
 @pytest.mark.parametrize("started", [0, 1, 2])
@@ -207,9 +201,28 @@ def test_team_is_smaller_when_threads_cannot_start(monkeypatch, started):
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with threads.Team(4) as team:
         assert team.size == started + 1
-        seen = []
-        team.run(seen.append)
-        assert sorted(seen) == list(range(started + 1))
+        assert probe.meet(team) == [1] * (started + 1)
+
+
+@pytest.mark.parametrize("started", [0, 1, 2])
+def test_interrupt_while_threads_start(monkeypatch, started):
+    start, count = threading.Thread.start, iter(range(100))
+
+    def interrupt(thread):
+        if next(count) == started:
+            raise KeyboardInterrupt
+        start(thread)
+
+    before = threading.active_count()
+    monkeypatch.setattr(threading.Thread, "start", interrupt)
+    with threads.Team(4) as team:
+        with pytest.raises(KeyboardInterrupt):
+            _ = team.size
+        assert probe.meet(team) == [1] * 4  # a new start
+    end = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threading.active_count() == before
 
 
 @pytest.fixture
@@ -218,25 +231,6 @@ def interrupts():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield lambda: os.kill(os.getpid(), signal.SIGINT)
     signal.signal(signal.SIGINT, before)
-
-
-def test_interrupt_while_waiting_for_the_others(interrupts):
-    done = []
-
-    def work(index):
-        if index:
-            time.sleep(0.3)
-            done.append(index)
-
-    with threads.Team(2) as team:
-        timer = threading.Timer(0.1, interrupts)
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
-            team.run(work)
-        timer.join()
-        assert done == [1]
-        team.run(work)
-        assert done == [1, 1]
 
 
 def network():

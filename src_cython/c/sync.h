@@ -1,11 +1,15 @@
-/* What threads of one epoch share besides data: a barrier, and counters of the work that is taken. Threads are
- * Python's own, each inside the same native call; waiting spins first (a step is microseconds), then yields, then sleeps, so
- * that an oversubscribed machine is not burnt. */
+/* How threads wait for each other. Threads are Python's own, each inside a native call.
+ *
+ * Within an epoch there is a barrier, and counters of the work that is taken. Between calls a crew waits for
+ * the next job. Waiting spins first (a step is microseconds), then yields, then sleeps, so that an
+ * oversubscribed machine is not burnt. */
 #ifndef FM_SYNC_H
 #define FM_SYNC_H
 
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <time.h>
 
 #if defined(__x86_64__)
@@ -18,6 +22,18 @@
 #endif
 
 enum { SPINS = 2000, YIELDS = 200 };
+
+/* A turn of waiting; the first is turn 0. */
+static inline void fm_wait_a_little(int turn) {
+    if (turn < SPINS) {
+        fm_pause();
+    } else if (turn < SPINS + YIELDS) {
+        sched_yield();
+    } else {
+        const struct timespec nap = {0, 50000};
+        nanosleep(&nap, NULL);
+    }
+}
 
 typedef struct {
     _Alignas(64) atomic_int arrived;
@@ -54,16 +70,91 @@ static inline void fm_barrier_wait(fm_barrier *b) {
         atomic_store_explicit(&b->generation, generation + 1, memory_order_release);
         return;
     }
-    for (int turn = 0; atomic_load_explicit(&b->generation, memory_order_acquire) == generation; turn++) {
-        if (turn < SPINS) {
-            fm_pause();
-        } else if (turn < SPINS + YIELDS) {
-            sched_yield();
-        } else {
-            const struct timespec nap = {0, 50000};
-            nanosleep(&nap, NULL);
-        }
+    for (int turn = 0; atomic_load_explicit(&b->generation, memory_order_acquire) == generation; turn++)
+        fm_wait_a_little(turn);
+}
+
+typedef void (*fm_job)(void *context, int32_t index);
+
+/* Helpers that wait for jobs; one caller at a time. A helper that comes late, when the caller has done all the
+ * work alone, finds the job closed: nobody waits for it. */
+typedef struct {
+    _Alignas(64) atomic_llong state; /* number of the job << 32 | CREW_OPEN | helpers inside it */
+    atomic_int asleep;
+    int helpers;
+    fm_job job; /* NULL: go home */
+    void *context;
+    pthread_mutex_t mutex;
+    pthread_cond_t called;
+} fm_crew;
+
+#define CREW_OPEN (1LL << 31)
+#define CREW_INSIDE (CREW_OPEN - 1)
+
+static inline void fm_crew_start(fm_crew *c) {
+    atomic_init(&c->state, 0);
+    atomic_init(&c->asleep, 0);
+    c->helpers = 0;
+    pthread_mutex_init(&c->mutex, NULL);
+    pthread_cond_init(&c->called, NULL);
+}
+
+static inline void fm_crew_end(fm_crew *c) {
+    pthread_cond_destroy(&c->called);
+    pthread_mutex_destroy(&c->mutex);
+}
+
+/* Wait for a job other than number `seen`. */
+static inline void fm_crew_wait(fm_crew *c, long long seen) {
+    for (int turn = 0; turn < SPINS + YIELDS; turn++) {
+        if (atomic_load(&c->state) >> 32 != seen) return;
+        fm_wait_a_little(turn);
     }
+    pthread_mutex_lock(&c->mutex);
+    atomic_fetch_add(&c->asleep, 1);
+    while (atomic_load(&c->state) >> 32 == seen) pthread_cond_wait(&c->called, &c->mutex);
+    atomic_fetch_sub(&c->asleep, 1);
+    pthread_mutex_unlock(&c->mutex);
+}
+
+/* The life of a helper. */
+static inline void fm_crew_serve(fm_crew *c, int32_t index) {
+    long long seen = 0;
+    for (;;) {
+        fm_crew_wait(c, seen);
+        long long state = atomic_load(&c->state);
+        while ((state & CREW_OPEN) && !atomic_compare_exchange_weak(&c->state, &state, state + 1)) continue;
+        seen = state >> 32;
+        if (!(state & CREW_OPEN)) continue;
+        if (!c->job) return;
+        c->job(c->context, index);
+        atomic_fetch_sub(&c->state, 1);
+    }
+}
+
+static inline void fm_crew_open(fm_crew *c, fm_job job, void *context) {
+    c->job = job;
+    c->context = context;
+    atomic_store(&c->state, ((atomic_load(&c->state) >> 32) + 1) << 32 | CREW_OPEN);
+    if (atomic_load(&c->asleep)) { /* who is about to fall asleep looks for jobs once more, under the lock */
+        pthread_mutex_lock(&c->mutex);
+        pthread_cond_broadcast(&c->called);
+        pthread_mutex_unlock(&c->mutex);
+    }
+}
+
+/* Do a job together, the caller with index 0. Returns when it is done there and in every helper inside. */
+static inline void fm_crew_call(fm_crew *c, fm_job job, void *context) {
+    fm_crew_open(c, job, context);
+    job(context, 0);
+    atomic_fetch_and(&c->state, ~CREW_OPEN);
+    for (int turn = 0; atomic_load(&c->state) & CREW_INSIDE; turn++) fm_wait_a_little(turn);
+}
+
+/* Let the helpers go, those too that are still on their way. */
+static inline void fm_crew_dismiss(fm_crew *c) {
+    fm_crew_open(c, NULL, NULL);
+    c->helpers = 0;
 }
 
 #endif

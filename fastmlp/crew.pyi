@@ -1,0 +1,13 @@
+from typing import Any
+
+from typing_extensions import disjoint_base
+
+__pyx_capi__: dict[str, Any]
+
+@disjoint_base
+class Crew:
+    @property
+    def size(self) -> int: ...
+    def admit(self) -> None: ...
+    def serve(self, index: int) -> None: ...
+    def dismiss(self) -> None: ...

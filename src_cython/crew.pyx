@@ -1,0 +1,39 @@
+# Threads that wait natively for the next native job: fastmlp.threads starts them, the engine gives the jobs.
+from libc.stdint cimport int32_t
+
+from fastmlp.workspace cimport Memory
+from network cimport *
+
+
+cdef class Crew:
+    """A caller and its helpers. A helper is a thread that has entered serve(); admit() comes before it."""
+
+    def __cinit__(self):
+        self.memory = Memory(1)
+        self.c = <fm_crew*>self.memory.take(sizeof(fm_crew))
+        fm_crew_start(self.c)
+
+    def __dealloc__(self):
+        fm_crew_end(self.c)
+
+    @property
+    def size(self):
+        """Threads of a job, the caller included."""
+        return self.c.helpers + 1
+
+    def admit(self):
+        """Count one helper more: it is running, and in serve() or on its way there."""
+        self.c.helpers += 1
+
+    def serve(self, int32_t index):
+        """Do jobs until dismissed; the interpreter lock is not held."""
+        with nogil:
+            fm_crew_serve(self.c, index)
+
+    def dismiss(self):
+        """Let the helpers go, those too that are still on their way."""
+        fm_crew_dismiss(self.c)
+
+    cdef void call(self, fm_job job, void* context) noexcept nogil:
+        """Run job(context, index): index 0 on this thread, the others on helpers that come in time."""
+        fm_crew_call(self.c, job, context)

@@ -1,0 +1,50 @@
+# What each thread of a team runs: a native function of the thread's index, without the interpreter.
+from libc.stdint cimport int32_t, int64_t
+
+from network cimport *
+
+
+cdef enum:
+    MAX_THREADS = 256  # as fastmlp.threads has it
+    CALL_ROWS = 64  # rows of a block in predict and evaluate; evaluate adds up block by block
+    MOST_BLOCKS = 16  # that a thread takes at a time
+
+
+cdef struct RowsJob:
+    const fm_kernels* kernels
+    const fm_network* net
+    const fm_data* data
+    int n_threads
+    int64_t blocks  # that a thread takes at a time
+    fm_counter* counter  # of what is taken
+    const fm_space** spaces  # one a thread
+    char* predictions
+    double* block_losses  # NULL: predict, else evaluate
+
+
+cdef struct EpochJob:
+    const fm_kernels* kernels
+    fm_epoch* e
+
+
+cdef inline void run_epoch(void* context, int32_t index) noexcept nogil:
+    cdef EpochJob* job = <EpochJob*>context
+    job.kernels.epoch(job.e, index)
+
+
+cdef inline void run_rows(void* context, int32_t index) noexcept nogil:
+    """Predict or evaluate blocks of rows that nobody has taken, until there are none."""
+    cdef RowsJob* job = <RowsJob*>context
+    cdef const fm_kernels* k = job.kernels
+    cdef int64_t row_bytes = job.net.layers[job.net.n_layers - 1].n_out * k.element_size
+    cdef int64_t block, first, last
+    while True:
+        block = fm_counter_take(job.counter, job.n_threads > 1) * job.blocks
+        first = block * CALL_ROWS
+        if first >= job.data.n:
+            return
+        last = min(first + job.blocks * CALL_ROWS, job.data.n)
+        if job.block_losses != NULL:
+            k.evaluate(job.net, job.spaces[index], job.data, first, last, job.block_losses + block)
+        else:
+            k.predict(job.net, job.spaces[index], job.data, first, last, job.predictions + first * row_bytes)
