@@ -3,7 +3,8 @@
 The speed of the tiles rests on the compiler keeping every accumulator in a register. One that does
 not still gives the right sums, so no test of results would notice. Here every innermost loop with
 vector multiply-adds must leave the stack alone, store no vector, and do as many multiply-adds an
-iteration as its tile has accumulators (or a multiple, where the compiler unrolled). Needs objdump.
+iteration as its tile has accumulators (or a multiple, where the compiler unrolled). Where an
+optimizer's step runs beside a tile, it may store its own vectors. Needs objdump.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from pathlib import Path
 from fastmlp import _backend, core
 
 ROOT = Path(__file__).resolve().parents[1]
+OPTIMIZER = re.compile(r"^OPTIMIZER\((\w+)\)$", re.MULTILINE)
+WITH_32_REGISTERS = {"avx512"}  # there the step of a tile runs beside the next one: such a loop may
+BESIDE_FAULTS = 4  # store a vector of weights and of each slot, and count on the stack; no more
 TILE_SIZES = re.compile(r"#define MR (\d+)\n#define NV (\d+)\n")
 
 SYMBOL = re.compile(r"^[0-9a-f]+ <_?(.+)>:$")
@@ -149,6 +153,12 @@ def tile_sizes() -> dict[str, tuple[int, int]]:
     }
 
 
+def beside(level: str) -> list[str]:
+    """Return the kernels that run an optimizer's step beside a tile, from the place that lists them."""
+    text = (ROOT / "src_cython" / "c" / "optimizers.h").read_text()
+    return [f"{name}_block" for name in OPTIMIZER.findall(text) if level in WITH_32_REGISTERS]
+
+
 def expected(mr: int, nv: int) -> dict[str, set[int]]:
     """Return what the inner loops of each tile do: multiply-adds of an iteration."""
     panel = {8} | {mr * n for n in range(2, nv + 1)}
@@ -199,6 +209,19 @@ def examine(listing: str, level: str) -> tuple[int, list[str]]:
             if not any(count % wanted == 0 for _, count, _ in loops)
         ]
         seen.update(where)
+    for tile in beside(level) if fused else ():
+        tiles = [(count, bad) for count, bad in found[tile] if count >= mr]
+        wrong += [
+            f"{tile}, loop of {count}, {len(bad)} times: {bad[0]}"
+            for count, bad in tiles
+            if len(bad) > BESIDE_FAULTS
+        ]
+        wrong += [
+            f"{tile}: no loop with {wanted} multiply-adds an iteration"
+            for wanted in (mr, mr * nv)
+            if not any(count % wanted == 0 and not bad for count, bad in tiles)
+        ]
+        seen.add(tile)
     return sum(len(found[place]) for place in seen), wrong
 
 
