@@ -154,7 +154,7 @@ def tile_sizes() -> dict[str, tuple[int, int]]:
 
 
 def beside(level: str) -> list[str]:
-    """Return the kernels that run an optimizer's step beside a tile, from the place that lists them."""
+    """Return the kernels that run an optimizer's step beside a tile, from the list of them."""
     text = (ROOT / "src_cython" / "c" / "optimizers.h").read_text()
     return [f"{name}_block" for name in OPTIMIZER.findall(text) if level in WITH_32_REGISTERS]
 
