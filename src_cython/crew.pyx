@@ -13,9 +13,6 @@ cdef class Crew:
         self.c = <fm_crew*>self.memory.take(sizeof(fm_crew))
         fm_crew_start(self.c)
 
-    def __dealloc__(self):
-        fm_crew_end(self.c)
-
     @property
     def size(self):
         """Threads of a job, the caller included."""

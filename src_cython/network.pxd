@@ -19,7 +19,6 @@ cdef extern from "network.h" nogil:
         int helpers
     ctypedef void (*fm_job)(void*, int32_t) noexcept nogil
     void fm_crew_start(fm_crew*)
-    void fm_crew_end(fm_crew*)
     void fm_crew_serve(fm_crew*, int32_t)
     void fm_crew_dismiss(fm_crew*)
     void fm_crew_call(fm_crew*, fm_job, void*)

@@ -329,6 +329,25 @@ print("same bits")
 os._exit(0)
 """
 
+FORK_BETWEEN_PREDICTIONS = """
+import gc
+from fastmlp import threads
+threads.CALL_SECONDS = 0.0
+p = fastmlp.MLP([20, 64, 64, 5], rng=0).predictor(n_threads=3)
+expected = p(x)
+for pause in (0, 0.05):  # helpers look for work, or have fallen asleep
+    time.sleep(pause)
+    child = os.fork()
+    if child == 0:
+        same = (p(x) == expected).all()
+        threads._idle.clear()
+        gc.collect()
+        os._exit(0 if same else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert (p(x) == expected).all()
+print("same bits")
+"""
+
 EXIT = """
 threading.Thread(target=fitted, args=(2, 10**6), daemon=True).start()
 time.sleep(0.2)
@@ -339,6 +358,12 @@ print("bye")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_fork_after_and_during_a_fit():
     result = run_python(SETUP + FORK)
+    assert (result.stdout, result.returncode) == ("same bits\n", 0), result.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_fork_between_predictions():
+    result = run_python(SETUP + FORK_BETWEEN_PREDICTIONS)
     assert (result.stdout, result.returncode) == ("same bits\n", 0), result.stderr
 
 

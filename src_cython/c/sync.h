@@ -91,17 +91,14 @@ typedef struct {
 #define CREW_OPEN (1LL << 31)
 #define CREW_INSIDE (CREW_OPEN - 1)
 
+/* Nothing undoes this: the two own no memory, and a forked child that destroyed its copy of `called` would wait
+ * for threads that stayed with the parent. */
 static inline void fm_crew_start(fm_crew *c) {
     atomic_init(&c->state, 0);
     atomic_init(&c->asleep, 0);
     c->helpers = 0;
     pthread_mutex_init(&c->mutex, NULL);
     pthread_cond_init(&c->called, NULL);
-}
-
-static inline void fm_crew_end(fm_crew *c) {
-    pthread_cond_destroy(&c->called);
-    pthread_mutex_destroy(&c->mutex);
 }
 
 /* Wait for a job other than number `seen`. */
