@@ -1,8 +1,4 @@
-from typing import Any
-
 from typing_extensions import disjoint_base
-
-__pyx_capi__: dict[str, Any]
 
 @disjoint_base
 class Crew:

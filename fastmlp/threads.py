@@ -25,10 +25,10 @@ FLOPS = 50e9
 STEP_SECONDS = 40e-6
 # Below this many rows a batch there is too little to divide.
 STEP_ROWS = 32
-# Below this much one-thread work, or fewer rows than two blocks of the engine, a prediction has
-# nothing to share.
+# Below this much one-thread work a prediction has nothing to share.
 CALL_SECONDS = 1e-4
-CALL_ROWS = 128
+# Predictions are shared out in blocks of so many rows (src_cython/jobs.pxd).
+CALL_ROWS = 64
 # No more threads than this, whatever was asked for.
 MAX_THREADS = 256
 
@@ -132,9 +132,10 @@ def for_call(n_weights: int, n_rows: int, n_threads: int | None = None) -> int:
 
     ``n_threads`` is the most that may be used; None is the default of the machine.
     """
-    if n_rows < CALL_ROWS or 2 * n_weights * n_rows < FLOPS * CALL_SECONDS:
+    blocks = n_rows // CALL_ROWS
+    if blocks < 2 or 2 * n_weights * n_rows < FLOPS * CALL_SECONDS:
         return 1
-    return default_threads() if n_threads is None else min(n_threads, MAX_THREADS)
+    return min(default_threads() if n_threads is None else n_threads, blocks, MAX_THREADS)
 
 
 class Team:
@@ -171,7 +172,7 @@ class Team:
             self._crew, self._threads, self._wanted = None, [], 1
             self._process = os.getpid()
         if self._crew is None:
-            crew = Crew()
+            crew = self._crew = Crew()
             try:
                 for index in range(1, self._wanted):
                     # A daemon: an interpreter that exits in the middle of a fit does not wait.
@@ -185,9 +186,8 @@ class Team:
                 pass
             except BaseException:  # an interrupt: who knows how many there are
                 crew.dismiss()
-                self._threads.clear()
+                self._crew, self._threads = None, []
                 raise
-            self._crew = crew
         return self._crew
 
     @property
@@ -228,14 +228,16 @@ def borrowed_team(n: int) -> Iterator[Team | None]:
         yield None
         return
     idle = _idle.setdefault(n, [])
+    team = None
     try:
-        team = idle.pop()
-    except IndexError:
-        team = Team(n)
-    try:
+        try:
+            team = idle.pop()
+        except IndexError:
+            team = Team(n)
         yield team
     finally:
-        idle.append(team)
+        if team is not None:
+            idle.append(team)
 
 
 @contextlib.contextmanager

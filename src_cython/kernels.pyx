@@ -4,7 +4,7 @@
 # allocation, no globals. The register tiles, activations, losses and optimizers are rows of the tables
 # in c/; the steps of a batch are in layers.pxd, those of the weights in units.pxd, prediction is in
 # inference.pxd. Threads: each takes its rows of the batch through all layers and back, then, after a
-# barrier, its share of the weight panels (docs/architecture.md).
+# barrier, units of the weight panels (docs/architecture.md).
 from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport isfinite, sqrt
 from libc.stdint cimport int32_t, int64_t
@@ -143,7 +143,7 @@ cdef void clipped_step(fm_epoch* e, fm_scalars* scalars, int32_t thread, int32_t
     scalars.l2 = 0
     if norm > e.clip_norm:
         scalars.scale = <real>(e.clip_norm / norm)
-    for i in range(e.unit_first[thread], e.unit_first[thread + 1 if active > 1 else e.n_threads]):
+    for i in range(e.unit_first[thread], share_end(e, thread, active)):
         unit = &e.units[i]
         layer = &e.net.layers[unit.layer]
         update_unit(e, unit, gradients + unit_offset(layer, unit), scalars)
@@ -219,7 +219,7 @@ cdef void epoch(fm_epoch* e, int32_t thread) noexcept nogil:
     cdef fm_control control = fm_flush_denormals()
     cdef double powers[2]
     cdef int32_t active = e.next_active
-    cdef int64_t n_batches = (e.data.n + e.batch - 1) // e.batch
+    cdef int64_t n_batches = ceil_div(e.data.n, e.batch)
     cdef int64_t b = 0
     powers[0] = e.powers[0]
     powers[1] = e.powers[1]

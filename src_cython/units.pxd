@@ -7,6 +7,11 @@ from layers cimport unit_gradient
 from network cimport *
 
 
+cdef inline int64_t share_end(const fm_epoch* e, int32_t thread, int32_t active) noexcept nogil:
+    """The unit after the last of a thread's share; alone it has all."""
+    return e.unit_first[thread + 1 if active > 1 else e.n_threads]
+
+
 cdef inline const fm_unit* next_unit(const fm_epoch* e, int32_t* done, int32_t thread,
                                      int32_t active) noexcept nogil:
     """A unit that nobody has taken: of the thread's own share, or else of another's. NULL: there is none.
@@ -19,7 +24,7 @@ cdef inline const fm_unit* next_unit(const fm_epoch* e, int32_t* done, int32_t t
     while done[0] < active:
         owner = (thread + done[0]) % active
         i = e.unit_first[owner] + fm_counter_take(&e.counters[owner], active > 1)
-        if i < e.unit_first[owner + 1 if active > 1 else e.n_threads]:
+        if i < share_end(e, owner, active):
             return &e.units[i]
         done[0] += 1
     return NULL

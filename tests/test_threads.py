@@ -137,7 +137,13 @@ def test_threads_for_a_fit(machine, wanted, n_weights, batch, expected):
 
 @pytest.mark.parametrize(
     ("n_weights", "rows", "expected"),
-    [(10_000_000, 127, 1), (10_000_000, 128, 8), (10_000, 240, 1), (10_000, 260, 8)],
+    [
+        (10_000_000, 127, 1),
+        (10_000_000, 128, 2),
+        (10_000_000, 400, 6),
+        (300, 8000, 1),
+        (300, 9000, 8),
+    ],
 )
 def test_threads_for_a_call(machine, n_weights, rows, expected):
     assert threads.for_call(n_weights, rows) == expected

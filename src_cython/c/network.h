@@ -53,7 +53,7 @@ typedef struct {
     void *share;     /* (rows,) */
     void *weight;    /* (rows,) */
     void *row_loss;  /* (rows,) */
-    void *scratch;   /* per thread, FM_SCRATCH elements each */
+    void *scratch;   /* per thread, scratch_size elements each */
     int64_t scratch_size;
 } fm_space;
 
@@ -87,13 +87,13 @@ typedef struct {
     double powers[2]; /* running powers of the betas */
     void *slots[2];
     void *gradients; /* arena like the parameters', NULL when a unit's gradient is used at once */
-    double *column_squares; /* with gradients: one sum of squares a column */
+    double *column_squares; /* one sum of squares a column, for penalty and clipping */
     const double *rates;    /* one a batch */
     double l2, clip_norm;
     int32_t l2_per_batch;
     uint64_t seed, step;
     const fm_unit *units;
-    const int64_t *unit_first; /* (n_threads + 1,): the units of each thread */
+    const int64_t *unit_first; /* (n_threads + 1,): the units that each thread takes first */
     fm_counter *counters;      /* (n_threads,): of the units of each thread */
     int32_t n_threads;
     int32_t next_active; /* threads of the next step: all, or thread 0 alone */
@@ -135,7 +135,7 @@ typedef struct {
      * the space is one of training */
     void (*jacobian)(const fm_network *, const fm_space *, const fm_data *, int64_t first, int64_t last,
                      void *out);
-    /* sums of weight * loss, one for each block of capacity rows from first on */
+    /* sums of weight * loss, one for each block of space->rows rows from first on */
     void (*evaluate)(const fm_network *, const fm_space *, const fm_data *, int64_t first, int64_t last,
                      double *block_sums);
     int32_t (*finite)(const void *arena, int64_t n);

@@ -79,7 +79,7 @@ typedef void (*fm_job)(void *context, int32_t index);
 /* Helpers that wait for jobs; one caller at a time. A helper that comes late, when the caller has done all the
  * work alone, finds the job closed: nobody waits for it. */
 typedef struct {
-    _Alignas(64) atomic_llong state; /* number of the job << 32 | CREW_OPEN | helpers inside it */
+    _Alignas(64) atomic_ullong state; /* number of the job << 32 | CREW_OPEN | helpers inside it */
     atomic_int asleep;
     int helpers;
     fm_job job; /* NULL: go home */
@@ -88,7 +88,7 @@ typedef struct {
     pthread_cond_t called;
 } fm_crew;
 
-#define CREW_OPEN (1LL << 31)
+#define CREW_OPEN (1ULL << 31)
 #define CREW_INSIDE (CREW_OPEN - 1)
 
 /* Nothing undoes this: the two own no memory, and a forked child that destroyed its copy of `called` would wait
@@ -102,7 +102,7 @@ static inline void fm_crew_start(fm_crew *c) {
 }
 
 /* Wait for a job other than number `seen`. */
-static inline void fm_crew_wait(fm_crew *c, long long seen) {
+static inline void fm_crew_wait(fm_crew *c, unsigned long long seen) {
     for (int turn = 0; turn < SPINS + YIELDS; turn++) {
         if (atomic_load(&c->state) >> 32 != seen) return;
         fm_wait_a_little(turn);
@@ -116,10 +116,10 @@ static inline void fm_crew_wait(fm_crew *c, long long seen) {
 
 /* The life of a helper. */
 static inline void fm_crew_serve(fm_crew *c, int32_t index) {
-    long long seen = 0;
+    unsigned long long seen = 0;
     for (;;) {
         fm_crew_wait(c, seen);
-        long long state = atomic_load(&c->state);
+        unsigned long long state = atomic_load(&c->state);
         while ((state & CREW_OPEN) && !atomic_compare_exchange_weak(&c->state, &state, state + 1)) continue;
         seen = state >> 32;
         if (!(state & CREW_OPEN)) continue;
