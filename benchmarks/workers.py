@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 THREAD_VARIABLES = ("OMP", "MKL", "OPENBLAS", "FASTMLP")
-PAUSE = 0.1  # seconds between turns: the idle threads of the last library stop spinning (OpenBLAS: 26 ms)
+PAUSE = 0.1  # seconds between turns: idle threads of the last library spin (OpenBLAS: 26 ms)
 UNDISTURBED = 0.9  # of the best round's peak: a round below it does not count, for anybody
 
 
