@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # `python -m pytest` puts the current folder on the path; without compiled modules it is no package.
@@ -17,3 +19,8 @@ import fastmlp  # noqa: E402
 # The same for the processes that tests start, whatever folder they start in.
 os.environ["PYTHONSAFEPATH"] = "1"
 os.environ["PYTHONPATH"] = str(Path(fastmlp.__file__).parents[1])
+
+
+@pytest.fixture(params=[fastmlp.MLP, fastmlp.reference.MLP], ids=["native", "reference"])
+def mlp(request):
+    return request.param

@@ -165,11 +165,6 @@ BAD_OPTIONS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(params=[fastmlp.MLP, fastmlp.reference.MLP], ids=["native", "reference"])
-def mlp(request):
-    return request.param
-
-
 def network(mlp, loss="squared_error", outputs=1, **options):
     return mlp([FEATURES, 5, outputs], loss=loss, rng=0, **options)
 

@@ -65,11 +65,6 @@ GOOD_X = {
 }
 
 
-@pytest.fixture(params=[fastmlp.MLP, fastmlp.reference.MLP], ids=["native", "reference"])
-def mlp(request):
-    return request.param
-
-
 def network(mlp, loss="squared_error", outputs=1):
     return mlp([FEATURES, 5, outputs], loss=loss, rng=0)
 

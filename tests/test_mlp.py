@@ -5,28 +5,11 @@ import pickle
 
 import numpy as np
 import pytest
+from models import X, Y, digest, network
 
 import fastmlp
 from fastmlp import _backend
 from fastmlp.losses import LOSSES
-
-RNG = np.random.default_rng(7)
-X = RNG.normal(size=(90, 3))
-Y = np.column_stack([X[:, 0] * X[:, 1], np.sin(X[:, 2])])
-
-
-@pytest.fixture(params=[fastmlp.MLP, fastmlp.reference.MLP], ids=["native", "reference"])
-def mlp(request):
-    return request.param
-
-
-def network(mlp, **options):
-    return mlp([3, 8, 2], **{"activation": "tanh", "rng": 0} | options)
-
-
-def digest(net):
-    return b"".join(array.tobytes() for array in [*net.weights, *net.biases])
-
 
 TARGETS = {
     "real": Y,
