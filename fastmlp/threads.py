@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from fastmlp.crew import Crew
+from fastmlp.crew import CALL_ROWS, MAX_THREADS, Crew
 
 # One thread is assumed to do this many floating-point operations a second (a cautious figure for
 # one AVX2 core); only used to guess whether a second thread can pay.
@@ -27,10 +27,6 @@ STEP_SECONDS = 40e-6
 STEP_ROWS = 32
 # Below this much one-thread work a prediction has nothing to share.
 CALL_SECONDS = 1e-4
-# Predictions are shared out in blocks of so many rows (src_cython/jobs.pxd).
-CALL_ROWS = 64
-# No more threads than this, whatever was asked for.
-MAX_THREADS = 256
 
 
 def default_threads() -> int:
@@ -180,7 +176,6 @@ class Team:
                         target=crew.serve, args=(index,), name=f"fastmlp-{index}", daemon=True
                     )
                     helper.start()
-                    crew.admit()
                     self._threads.append(helper)
             except (RuntimeError, MemoryError):  # "can't start new thread": go on with fewer
                 pass
@@ -193,7 +188,8 @@ class Team:
     @property
     def size(self) -> int:
         """Threads of the team, the caller included; fixed from the first look on."""
-        return self.crew.size
+        _ = self.crew
+        return 1 + len(self._threads)
 
     def close(self) -> None:
         """End the threads."""

@@ -2,25 +2,21 @@
 from libc.stdint cimport int32_t
 
 from fastmlp.workspace cimport Memory
+from jobs cimport CALL_ROWS as _CALL_ROWS, MAX_THREADS as _MAX_THREADS
 from network cimport *
+
+# For fastmlp.threads, which decides how many threads pay.
+CALL_ROWS = _CALL_ROWS
+MAX_THREADS = _MAX_THREADS
 
 
 cdef class Crew:
-    """A caller and its helpers. A helper is a thread that has entered serve(); admit() comes before it."""
+    """A caller and its helpers. A helper is a thread that has entered serve()."""
 
     def __cinit__(self):
         self.memory = Memory(1)
         self.c = <fm_crew*>self.memory.take(sizeof(fm_crew))
         fm_crew_start(self.c)
-
-    @property
-    def size(self):
-        """Threads of a job, the caller included."""
-        return self.c.helpers + 1
-
-    def admit(self):
-        """Count one helper more: it is running, and in serve() or on its way there."""
-        self.c.helpers += 1
 
     def serve(self, int32_t index):
         """Do jobs until dismissed; the interpreter lock is not held."""
@@ -29,7 +25,7 @@ cdef class Crew:
 
     def dismiss(self):
         """Let the helpers go, those too that are still on their way."""
-        fm_crew_dismiss(self.c)
+        fm_crew_open(self.c, NULL, NULL)
 
     cdef void call(self, fm_job job, void* context) noexcept nogil:
         """Run job(context, index): index 0 on this thread, the others on helpers that come in time."""

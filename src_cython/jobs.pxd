@@ -5,7 +5,7 @@ from network cimport *
 
 
 cdef enum:
-    MAX_THREADS = 256  # as fastmlp.threads has it
+    MAX_THREADS = 256  # no more than this, whatever was asked for
     CALL_ROWS = 64  # rows of a block in predict and evaluate; evaluate adds up block by block
     MOST_BLOCKS = 16  # that a thread takes at a time
 

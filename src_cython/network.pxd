@@ -16,11 +16,11 @@ cdef extern from "network.h" nogil:
     void fm_barrier_wait(fm_barrier*)
 
     ctypedef struct fm_crew:
-        int helpers
+        pass
     ctypedef void (*fm_job)(void*, int32_t) noexcept nogil
     void fm_crew_start(fm_crew*)
     void fm_crew_serve(fm_crew*, int32_t)
-    void fm_crew_dismiss(fm_crew*)
+    void fm_crew_open(fm_crew*, fm_job, void*)
     void fm_crew_call(fm_crew*, fm_job, void*)
 
     ctypedef struct fm_counter:

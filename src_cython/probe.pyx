@@ -33,10 +33,10 @@ cdef void come(void* context, int32_t index) noexcept nogil:
 def meet(team):
     """Let every thread of a team come to a barrier; returns how often each index came."""
     cdef Crew crew = team.crew
-    cdef cnp.ndarray came = np.zeros(crew.size, np.int64)
+    cdef cnp.ndarray came = np.zeros(team.size, np.int64)
     cdef fm_barrier barrier
     cdef Meeting meeting = Meeting(&barrier, <int64_t*>cnp.PyArray_DATA(came))
-    fm_barrier_start(&barrier, crew.size)
+    fm_barrier_start(&barrier, team.size)
     with nogil:
         crew.call(come, &meeting)
     return came.tolist()

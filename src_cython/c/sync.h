@@ -81,7 +81,6 @@ typedef void (*fm_job)(void *context, int32_t index);
 typedef struct {
     _Alignas(64) atomic_ullong state; /* number of the job << 32 | CREW_OPEN | helpers inside it */
     atomic_int asleep;
-    int helpers;
     fm_job job; /* NULL: go home */
     void *context;
     pthread_mutex_t mutex;
@@ -96,7 +95,6 @@ typedef struct {
 static inline void fm_crew_start(fm_crew *c) {
     atomic_init(&c->state, 0);
     atomic_init(&c->asleep, 0);
-    c->helpers = 0;
     pthread_mutex_init(&c->mutex, NULL);
     pthread_cond_init(&c->called, NULL);
 }
@@ -146,12 +144,6 @@ static inline void fm_crew_call(fm_crew *c, fm_job job, void *context) {
     job(context, 0);
     atomic_fetch_and(&c->state, ~CREW_OPEN);
     for (int turn = 0; atomic_load(&c->state) & CREW_INSIDE; turn++) fm_wait_a_little(turn);
-}
-
-/* Let the helpers go, those too that are still on their way. */
-static inline void fm_crew_dismiss(fm_crew *c) {
-    fm_crew_open(c, NULL, NULL);
-    c->helpers = 0;
 }
 
 #endif
