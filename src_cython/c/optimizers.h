@@ -29,25 +29,30 @@ typedef struct {
 
 typedef v (*fm_update)(v w, v g, real *s0, real *s1, const fm_scalars s);
 
-/* One vector of parameters; `update` is a constant and inlined. */
-FM_INLINE void update_vector(fm_update update, real *w, const real *g, real *s0, real *s1,
+/* The gradient is taken as it is: worth a loop of its own, multiplying by 1 and adding 0 w takes 1.5 % of a step. */
+FM_INLINE int is_plain(const fm_scalars s) { return s.scale == 1 && s.l2 == 0; }
+
+/* One vector of parameters; `update` and `plain` are constants and inlined. */
+FM_INLINE void update_vector(fm_update update, const int plain, real *w, const real *g, real *s0, real *s1,
                              const fm_scalars s) {
     const v old = v_load(w);
-    const v gradient = v_fma(v_set1(s.l2), old, v_load(g) * s.scale);
+    v gradient = v_load(g);
+    if (!plain) gradient = v_fma(v_set1(s.l2), old, gradient * s.scale);
     v_store(w, update(old, gradient, s0, s1, s));
 }
 
-FM_INLINE void update_all(fm_update update, real *w, const real *g, real *s0, real *s1, const int64_t n,
-                          const fm_scalars s) {
-    for (int64_t i = 0; i < n; i += LANES) update_vector(update, w + i, g + i, s0 + i, s1 + i, s);
+FM_INLINE void update_all(fm_update update, const int plain, real *w, const real *g, real *s0, real *s1,
+                          const int64_t n, const fm_scalars s) {
+    for (int64_t i = 0; i < n; i += LANES)
+        update_vector(update, plain, w + i, g + i, s0 + i, s1 + i, s);
 }
 
 #if FM_REGISTERS >= 32
 /* The tile at g, and meanwhile, a vector every few rows, the step of the tile before it, so that square root,
  * division and memory run beside the multiply-adds. What this tile's own step needs is fetched. */
-FM_INLINE void tile_tn_beside(const int m, const int nv, fm_update update, const real *a, const real *d,
-                              const int64_t rows, const int more, real *w, real *g, real *s0, real *s1,
-                              const fm_scalars s) {
+FM_INLINE void tile_tn_beside(const int m, const int nv, fm_update update, const int plain, const real *a,
+                              const real *d, const int64_t rows, const int more, real *w, real *g,
+                              real *s0, real *s1, const fm_scalars s) {
     const int64_t every = rows / (m * nv), size = m * nv * LANES;
     v acc[8][4];
     start_tile(m, nv, more, g, acc);
@@ -58,15 +63,16 @@ FM_INLINE void tile_tn_beside(const int m, const int nv, fm_update update, const
         __builtin_prefetch(s0 + i, 1);
         __builtin_prefetch(s1 + i, 1);
         const int64_t at = i - size;
-        update_vector(update, w + at, g + at, s0 + at, s1 + at, s);
+        update_vector(update, plain, w + at, g + at, s0 + at, s1 + at, s);
     }
     accumulate_tn(m, nv, a, d, rows - every * m * nv, acc);
     store_tile(m, nv, acc, g);
 }
 
-FM_INLINE void block_beside(const int m, const int nv, fm_update update, const real *a, const int64_t a_panel,
-                            const int64_t k_from, const int64_t k_to, const real *d, const int64_t batch,
-                            real *w, real *g, real *s0, real *s1, const fm_scalars s, fm_ahead *ahead) {
+FM_INLINE void block_beside(const int m, const int nv, fm_update update, const int plain, const real *a,
+                            const int64_t a_panel, const int64_t k_from, const int64_t k_to, const real *d,
+                            const int64_t batch, real *w, real *g, real *s0, real *s1, const fm_scalars s,
+                            fm_ahead *ahead) {
     const int64_t size = m * nv * LANES;
     for (int64_t r = 0; r < batch; r += TN_ROWS) {
         const int64_t rows = batch - r < TN_ROWS ? batch - r : TN_ROWS;
@@ -74,26 +80,28 @@ FM_INLINE void block_beside(const int m, const int nv, fm_update update, const r
             const real *columns = a + (k / NR) * a_panel + r * NR + k % NR;
             fm_fetch_ahead(ahead);
             if (r + rows == batch && k > k_from)
-                tile_tn_beside(m, nv, update, columns, d + r * NR, rows, r > 0, w + at, g + at, s0 + at,
-                               s1 + at, s);
+                tile_tn_beside(m, nv, update, plain, columns, d + r * NR, rows, r > 0, w + at, g + at,
+                               s0 + at, s1 + at, s);
             else
                 tile_tn(m, nv, columns, d + r * NR, rows, r > 0, g + at);
         }
     }
     const int64_t last = (k_to - k_from) * nv * LANES - size;
-    update_all(update, w + last, g + last, s0 + last, s1 + last, size, s);
+    update_all(update, plain, w + last, g + last, s0 + last, s1 + last, size, s);
 }
 
-#define BLOCK_CASE(name, n) \
-    if (nv == (n)) \
-        block_beside(MR, n, name##_update, a, a_panel, k_from, k_to, d, batch, w, g, s0, s1, s, ahead);
+#define BLOCK_CASE(name, n, plain) \
+    if (nv == (n) && is_plain(s) == (plain)) \
+        block_beside(MR, n, name##_update, plain, a, a_panel, k_from, k_to, d, batch, w, g, s0, s1, s, ahead);
 #define BLOCK(name) \
     static void name##_block(const real *a, int64_t a_panel, int64_t k_from, int64_t k_to, const real *d, \
                              int64_t batch, int nv, real *w, real *g, real *s0, real *s1, \
                              const fm_scalars *scalars, fm_ahead *ahead) { \
         const fm_scalars s = *scalars; \
-        BLOCK_CASE(name, 1) \
-        BLOCK_CASE(name, NV) \
+        BLOCK_CASE(name, 1, 0) \
+        BLOCK_CASE(name, 1, 1) \
+        BLOCK_CASE(name, NV, 0) \
+        BLOCK_CASE(name, NV, 1) \
     }
 #define BLOCK_OF(name) name##_block
 _Static_assert(NV == 2, "BLOCK has a case for each number of vectors");
@@ -107,7 +115,9 @@ _Static_assert(NV == 2, "BLOCK has a case for each number of vectors");
     BLOCK(name) \
     static void name##_step(real *w, const real *g, real *s0, real *s1, int64_t n, \
                             const fm_scalars *scalars) { \
-        update_all(name##_update, w, g, s0, s1, n, *scalars); \
+        const fm_scalars s = *scalars; \
+        if (is_plain(s)) update_all(name##_update, 1, w, g, s0, s1, n, s); \
+        else update_all(name##_update, 0, w, g, s0, s1, n, s); \
     }
 
 FM_INLINE void set_rate(double rate, fm_scalars *s) {
