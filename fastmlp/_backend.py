@@ -102,8 +102,14 @@ def engine(spec: Spec) -> Any:
 
 
 def shuffle(order: NDArray[np.int64], seed: int) -> None:
-    """Permute an index array in place (Fisher-Yates); the seed alone (64 bits) says how."""
-    core.shuffle(order, seed)
+    """Permute an index array in place (Fisher-Yates); the seed alone (64 bits) says how.
+
+    Raises
+    ------
+    ValueError
+        If there are 2**32 rows or more.
+    """
+    workspace.shuffle(order, seed, _LEVEL)
 
 
 def peak(dtype: DTypeLike = "float32") -> float:

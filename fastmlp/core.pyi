@@ -9,8 +9,6 @@ from fastmlp.optimizers import Optimizer
 from fastmlp.spec import Data, Plan, Spec
 from fastmlp.threads import Team
 
-def shuffle(order: NDArray[np.int64], seed: int) -> None: ...
-
 @disjoint_base
 class Engine:
     @property

@@ -1,5 +1,7 @@
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 __pyx_capi__: dict[str, Any]  # of what core.pyx and probe.pyx cimport
@@ -8,6 +10,7 @@ def tables(
     level: str, dtype: str = "float32"
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]: ...
 def compiler(level: str, dtype: str = "float32") -> tuple[str, str]: ...
+def shuffle(order: NDArray[np.int64], seed: int, level: str) -> None: ...
 def peak(dtype: str, level: str) -> float: ...
 
 @disjoint_base

@@ -8,7 +8,7 @@
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport isfinite
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uintptr_t
 from libc.string cimport memcpy
 
 from fastmlp.crew cimport Crew
@@ -25,9 +25,6 @@ from fastmlp.workspace import tables
 
 cnp.import_array()
 
-cdef extern from "shuffle.h" nogil:
-    void shuffle_indices(int64_t*, int64_t, uint64_t)
-
 cdef enum:
     ROW_BYTES = 16384  # buffers of a single prediction on the stack
     POLL_FLOPS = 20000000  # signals are looked at after about this much work: 10 ms at 2 GFLOP/s
@@ -36,14 +33,6 @@ cdef enum:
 cdef double sequential_sum(cnp.ndarray values) except? -1:
     """In order, in double: the same bits whatever NumPy's summation does."""
     return np.add.accumulate(values, dtype=float).item(len(values) - 1)
-
-
-def shuffle(cnp.ndarray[int64_t, ndim=1, mode="c"] order, uint64_t seed):
-    """Permute an index array in place; the seed alone says how."""
-    cdef int64_t* data = <int64_t*>cnp.PyArray_DATA(order)
-    cdef int64_t n = order.shape[0]
-    with nogil:
-        shuffle_indices(data, n, seed)
 
 
 cdef class Signals:

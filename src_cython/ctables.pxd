@@ -84,5 +84,8 @@ cdef extern from "panels.h" nogil:
     int32_t row_finite(const real*, int64_t)
     double fma_peak(int64_t)
 
+cdef extern from "shuffle.h" nogil:
+    void shuffle_indices(int64_t*, int64_t, uint64_t)
+
 cdef extern from "row.h" nogil:
     void row_affine(const fm_layer*, const real*, const real*, real*)

@@ -7,7 +7,7 @@
 # barrier, units of the weight panels (docs/architecture.md).
 from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport isfinite, sqrt
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from ctables cimport *
 from inference cimport *
@@ -285,6 +285,10 @@ cdef int32_t finite_row(const void* x, int64_t n) noexcept nogil:
     return row_finite(<real*>x, n)
 
 
+cdef void shuffle(int64_t* order, int64_t n, uint64_t seed) noexcept nogil:
+    shuffle_indices(order, n, seed)
+
+
 cdef double peak(int64_t rounds) noexcept nogil:
     return fma_peak(rounds)
 
@@ -347,6 +351,7 @@ KERNELS.jacobian = jacobian
 KERNELS.evaluate = evaluate
 KERNELS.finite = finite
 KERNELS.finite_row = finite_row
+KERNELS.shuffle = shuffle
 KERNELS.peak = peak
 KERNELS.gather = gather
 KERNELS.forward = forward

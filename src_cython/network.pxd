@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 cdef extern from "network.h" nogil:
     enum:
         FM_ABI
+        FM_SHUFFLE_MOST
         FM_RUNNING
         FM_INTERRUPTED
         FM_DIVERGED
@@ -130,6 +131,7 @@ cdef extern from "network.h" nogil:
                          double*) noexcept nogil
         int32_t (*finite)(const void*, int64_t) noexcept nogil
         int32_t (*finite_row)(const void*, int64_t) noexcept nogil
+        void (*shuffle)(int64_t*, int64_t, uint64_t) noexcept nogil
         double (*peak)(int64_t) noexcept nogil
         void (*gather)(const fm_network*, const fm_space*, const fm_data*, const int64_t*, int64_t,
                        int64_t, int64_t) noexcept nogil

@@ -2,7 +2,7 @@
 # weight panels among threads. Also where kernel modules are loaded. Offsets only, no arithmetic on data.
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from network cimport *
 from rounding cimport ceil_div, round_up
@@ -55,6 +55,18 @@ def peak(str dtype, str level):
             operations = k.peak(200000)
         best = max(best, operations / (time.perf_counter() - began))
     return best / 1e9
+
+
+def shuffle(cnp.ndarray[int64_t, ndim=1, mode="c"] order, uint64_t seed, str level):
+    """Permute an index array in place; the seed alone says how."""
+    cdef const fm_kernels* k = load(level, "float32")
+    cdef int64_t* data = <int64_t*>cnp.PyArray_DATA(order)
+    cdef int64_t n = order.shape[0]
+    if n > FM_SHUFFLE_MOST:
+        raise ValueError(f"{n} rows cannot be shuffled but at most {FM_SHUFFLE_MOST}: "
+                         "pass shuffle=False, or fewer rows at a time to partial_fit")
+    with nogil:
+        k.shuffle(data, n, seed)
 
 
 cdef class Memory:

@@ -23,7 +23,7 @@ from pathlib import Path
 import cases
 import numpy as np
 
-from fastmlp import arena, core, predictor, probe
+from fastmlp import arena, core, predictor, probe, workspace
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.spec import Data, Plan
 from fastmlp.threads import team_of
@@ -271,7 +271,7 @@ def one_engine(run, layer_sizes, layout, turn, team):
     objective, dws, dbs = engine.gradients(data, 0.01)
     run.count("gradients", objective, *dws, *dbs)
     order = POOL.copy(np.arange(n, dtype=np.int64))
-    core.shuffle(order, 3)
+    workspace.shuffle(order, 3, run.level)
     run.count("shuffle")
     engine.start(turn["optimizer"])
     rates = POOL.empty(-(-n // turn["batch"]))

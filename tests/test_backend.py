@@ -1,14 +1,16 @@
 """The package's surface and the choice of the CPU level: names, lazy imports, FASTMLP_CPU."""
 
+import math
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import _backend
+from fastmlp import _backend, workspace
 
 
 def test_public_names():
@@ -139,15 +141,39 @@ def test_peak_is_a_rate():
     assert 0.01 < _backend.peak("float64") < 10000
 
 
-def test_shuffle_is_a_permutation_of_the_seed():
-    def shuffled(n, seed):
-        order = np.arange(n)
-        _backend.shuffle(order, seed)
-        return order.tolist()
+def shuffled(n, seed, level):
+    order = np.arange(n)
+    workspace.shuffle(order, seed, level)
+    return order.tolist()
 
-    for n in (0, 1, 2, 3, 100):
-        assert sorted(shuffled(n, 5)) == list(range(n))
-    assert shuffled(100, 5) == shuffled(100, 5) != shuffled(100, 6)
-    assert shuffled(100, 2**64 - 1) != shuffled(100, 2**32 - 1)
-    seen = {tuple(shuffled(4, seed)) for seed in range(1000)}
-    assert len(seen) == 24
+
+@pytest.mark.parametrize("level", _backend.available_levels())
+def test_shuffle_is_a_permutation_of_the_seed(level):
+    for n in (0, 1, 2, 3, 16, 17, 32, 33, 34, 100):
+        assert sorted(shuffled(n, 5, level)) == list(range(n))
+    assert shuffled(100, 5, level) == shuffled(100, 5, level) != shuffled(100, 6, level)
+    assert shuffled(100, 2**64 - 1, level) != shuffled(100, 2**32 - 1, level)
+    assert shuffled(12, 7, level) == [8, 7, 11, 10, 6, 2, 1, 3, 5, 9, 0, 4]
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_shuffle_gives_every_order_equally_often(n):
+    """Chi-squared: 24 orders of 4, 10,000 draws; 65 is exceeded once in a million."""
+    orders = Counter(tuple(shuffled(n, seed, _backend.level())) for seed in range(10_000))
+    expected = 10_000 / math.factorial(n)
+    assert len(orders) == math.factorial(n)
+    assert sum((count - expected) ** 2 for count in orders.values()) / expected < 65
+
+
+def test_every_place_is_as_likely_for_every_row():
+    """The mean place of 40 rows, more than are drawn at a time, over 10,000 shuffles."""
+    places = np.array([np.argsort(shuffled(40, seed, _backend.level())) for seed in range(10_000)])
+    deviation = math.sqrt((40**2 - 1) / 12 / 10_000)
+    assert abs(places.mean(axis=0) - 19.5).max() < 5 * deviation
+    assert abs(np.corrcoef(places.T)[0, 1:] + 1 / 39).max() < 5 / 100
+
+
+def test_too_many_rows_to_shuffle(tmp_path):
+    order = np.memmap(tmp_path / "order", np.int64, "w+", shape=2**32)  # no disk, no memory: a hole
+    with pytest.raises(ValueError, match="4294967296 rows.*shuffle=False"):
+        _backend.shuffle(order, 1)

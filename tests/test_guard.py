@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import _backend, arena, core, losses, optimizers
+from fastmlp import _backend, arena, core, losses, optimizers, workspace
 from fastmlp.spec import Data, Plan
 
 pytestmark = pytest.mark.skipif(
@@ -114,7 +114,7 @@ def plants(run):
         "read: learning rates": lambda: fit(rates=full(rates), batch_size=2),
         "write: predictions": lambda: short_result(lambda: engine.predict(x)),
         "write: weights out": lambda: short_result(engine.parameters),
-        "write: shuffle": lambda: core.shuffle(longer(full(order)), 5),
+        "write: shuffle": lambda: workspace.shuffle(longer(full(order)), 5, run.level),
         **short_blocks(run),
     }
 

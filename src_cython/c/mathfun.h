@@ -39,15 +39,20 @@ FM_INLINE v v_horner(const real *c, int n, v x) {
     return sum;
 }
 
+/* exp(r) - 1 for |r| <= ln 2 / 2. */
+FM_INLINE v v_expm1_reduced(v r) {
+    static const real c[] = EXPM1_TAIL;
+    return v_fma(r * r, v_horner(c, FM_COUNT(c), r), r);
+}
+
 /* exp(r) - 1 on the reduced range, and the power of two that belongs to it (as shifted integer k). */
 FM_INLINE v v_exp_reduce(v x, vi *k) {
-    static const real c[] = EXPM1_TAIL;
     v shifted = v_fma(x, v_set1((real)1.44269504088896340736), v_set1(ROUND_MAGIC));
     v n = shifted - v_set1(ROUND_MAGIC);
     v r = v_fma(n, v_set1(-LN2_HIGH), x);
     r = v_fma(n, v_set1(-LN2_LOW), r);
     *k = (vi)shifted;
-    return v_fma(r * r, v_horner(c, FM_COUNT(c), r), r);
+    return v_expm1_reduced(r);
 }
 
 FM_INLINE v v_power_of_two(vi k) { return (v)((k + EXPONENT_BIAS) << MANTISSA_BITS); }
@@ -109,10 +114,20 @@ FM_INLINE v v_sigmoid(v z) {
     return v_select(z >= 0, v_set1(1), e) / (e + 1);
 }
 
+/* exp(2x) - 1 for x <= 0, accurate near 0: where n is so large that ln 2 would need its second part, the
+ * result is -1. */
+FM_INLINE v v_expm1_twice(v x) {
+    v bounded = v_max(v_set1(-25), x);
+    v shifted = v_fma(bounded, v_set1((real)(2 * 1.44269504088896340736)), v_set1(ROUND_MAGIC));
+    v half = v_fma(shifted - v_set1(ROUND_MAGIC), v_set1((real)(-0.5 * 0.69314718055994530942)), bounded);
+    v scale = v_power_of_two((vi)shifted);
+    return v_fma(v_expm1_reduced(half + half), scale, scale - 1);
+}
+
 FM_INLINE v v_tanh(v z) {
-    v e = v_expm1_negative(v_abs(z) * -2);
-    vi sign = (vi)z & (vi)v_set1((real)-0.0);
-    return (v)((vi)v_abs(e / (e + 2)) | sign);
+    const vi minus = (vi)v_set1((real)-0.0);
+    v e = v_expm1_twice((v)((vi)z | minus));
+    return (v)((vi)v_abs(e / (e + 2)) | ((vi)z & minus));
 }
 
 FM_INLINE v v_softplus(v z) {

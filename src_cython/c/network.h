@@ -12,8 +12,9 @@
 #include "pace.h"
 #include "sync.h"
 
-#define FM_ABI 4
+#define FM_ABI 5
 #define FM_CAPSULE "fastmlp.kernels"
+#define FM_SHUFFLE_MOST 0xffffffffLL /* rows: what a draw of 32 bits reaches */
 
 typedef struct {
     int64_t n_in, n_out;
@@ -140,6 +141,7 @@ typedef struct {
                      double *block_sums);
     int32_t (*finite)(const void *arena, int64_t n);
     int32_t (*finite_row)(const void *x, int64_t n); /* any alignment and length */
+    void (*shuffle)(int64_t *order, int64_t n, uint64_t seed);
     double (*peak)(int64_t rounds); /* returns the number of floating-point operations done */
     /* single steps, for tests and benchmarks (probe.pyx) */
     void (*gather)(const fm_network *, const fm_space *, const fm_data *, const int64_t *order,

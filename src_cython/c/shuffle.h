@@ -1,29 +1,30 @@
 /* The order of rows in an epoch: Fisher-Yates with SplitMix64 (Steele, Lea and Flood 2014) and Lemire's
- * bounded draw by multiplication (2019); its bias, below n 2^-64, is accepted. Draws do not depend on the
- * data, so they run ahead of the swaps, and what is to be swapped is on its way from memory. */
+ * bounded draw by multiplication (2019), two draws of 32 bits from each 64; their bias, below n 2^-32, is
+ * accepted. Draws depend neither on the data nor on each other, so that the compiler makes vectors of them. */
 #ifndef FM_SHUFFLE_H
 #define FM_SHUFFLE_H
 
 #include <stdint.h>
 
-enum { SHUFFLE_AHEAD = 32 };
+enum { DRAWS = 32 }; /* at a time */
 
-static inline int64_t draw_below(int64_t n, uint64_t *seed) {
-    uint64_t x = (*seed += 0x9e3779b97f4a7c15u);
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    x ^= x >> 31;
-    return (int64_t)(((unsigned __int128)x * (uint64_t)n) >> 64);
+/* Draw k is below bound - k, as long as that is positive. */
+static inline void draw_below(uint32_t drawn[DRAWS], int64_t bound, uint64_t seed) {
+    for (int k = 0; k < DRAWS / 2; k++) {
+        uint64_t x = seed + (uint64_t)(k + 1) * 0x9e3779b97f4a7c15u;
+        x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+        x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+        x ^= x >> 31;
+        drawn[k] = (uint32_t)(((x >> 32) * (uint32_t)(bound - k)) >> 32);
+        drawn[k + DRAWS / 2] = (uint32_t)(((x & 0xffffffffu) * (uint32_t)(bound - k - DRAWS / 2)) >> 32);
+    }
 }
 
 static void shuffle_indices(int64_t *order, int64_t n, uint64_t seed) {
-    int64_t drawn[SHUFFLE_AHEAD];
-    for (int64_t i = n - 1; i > 0;) {
-        const int64_t count = i < SHUFFLE_AHEAD ? i : SHUFFLE_AHEAD;
-        for (int64_t k = 0; k < count; k++) {
-            drawn[k] = draw_below(i - k + 1, &seed);
-            __builtin_prefetch(order + drawn[k], 1);
-        }
+    uint32_t drawn[DRAWS];
+    for (int64_t i = n - 1; i > 0; seed += DRAWS / 2 * 0x9e3779b97f4a7c15u) {
+        const int64_t count = i < DRAWS ? i : DRAWS;
+        draw_below(drawn, i + 1, seed);
         for (int64_t k = 0; k < count; k++, i--) {
             const int64_t kept = order[i];
             order[i] = order[drawn[k]];
