@@ -11,7 +11,7 @@
 
 #define PACE_WINDOW 2e-3 /* seconds */
 #define PACE_TRIAL 5e-4  /* seconds; at least one step */
-#define PACE_MARGIN 0.9  /* of the cost of now: a mode that costs more is not worth a change */
+#define PACE_MARGIN 0.9  /* of the cost of thread 0 alone: a team that costs more is not worth its helpers */
 enum { PACE_SHORTEST = 4, PACE_LONGEST = 128 }; /* windows between two trials of the other mode */
 
 typedef struct {
@@ -46,8 +46,9 @@ static inline int32_t fm_pace_step(fm_pace *p) {
     p->began = now;
     if (p->trial) {
         p->trial = 0;
-        const int won = p->cost[p->alone] < PACE_MARGIN * p->cost[!p->alone];
-        if (!won) p->alone = !p->alone;
+        const int alone = p->cost[0] > PACE_MARGIN * p->cost[1];
+        const int won = p->alone == alone;
+        p->alone = alone;
         p->interval = won || p->interval < PACE_SHORTEST ? PACE_SHORTEST
                       : p->interval * 2 < PACE_LONGEST ? p->interval * 2 : PACE_LONGEST;
         p->left = p->interval;
