@@ -7,7 +7,6 @@ to the bit.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import multiprocessing
 import os
@@ -77,13 +76,10 @@ def measure(case: Case, threads: int, rounds: int, turn: float) -> dict[str, Any
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; 1 if a target is missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = harness.command_line(__doc__ or "", rounds=15, turn=0.2)
     many = parser.add_argument
     many("--cases", nargs="+", choices=CASES, default=list(CASES), help="default: all four")
     many("--threads", type=int, default=2, help="against one (default 2)")
-    many("--rounds", type=int, default=15, help="turns of each (default 15)")
-    many("--turn", type=float, default=0.2, help="seconds of a turn, about (default 0.2)")
-    many("--json", metavar="FILE", help="write the results there, with what they depend on")
     options = parser.parse_args(argv)
     if options.threads < 2:
         parser.error("--threads must be at least 2")
@@ -103,8 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"{LIMITS[kind]:>7.2f}{'' if good else '  MISSED'}",
                 flush=True,
             )
-    if options.json:
-        harness.write_json(options.json, results)
+    harness.write_json(options.json, results)
     return int(missed)
 
 

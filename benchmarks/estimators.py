@@ -161,16 +161,16 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the comparison; 1 if a promise is not kept."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = harness.command_line(__doc__ or "", rounds=9, turn=0.2)
     many = parser.add_argument
     many("--cases", nargs="+", choices=FITS, default=list(FITS), help="default: all")
-    many("--threads", type=int, default=1, help="of both libraries (default 1)")
-    many("--rounds", type=int, default=9, help="turns of each library (default 9)")
-    many("--turn", type=float, default=0.2, help="seconds of a turn, about (default 0.2)")
-    many("--json", metavar="FILE", help="write the results there, with what they depend on")
+    many(
+        "--threads",
+        type=harness.positive(int, available_cpus()),
+        default=1,
+        help="of both libraries (default 1)",
+    )
     options = parser.parse_args(argv)
-    if not 1 <= options.threads <= available_cpus():
-        parser.error(f"--threads {options.threads}: this process has {available_cpus()} CPUs")
     with limited(options.threads):  # before NumPy's BLAS is used for the first time
         try:
             from threadpoolctl import threadpool_limits
@@ -178,8 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error("needs scikit-learn: pip install 'fastmlp[sklearn]'")
         with threadpool_limits(options.threads):
             results = run(options)
-    if options.json:
-        harness.write_json(options.json, results)
+    harness.write_json(options.json, results)
     late = [name for name, row in results.items() if row["ratio"] < row["floor"]]
     if late:
         print(f"\nslower than promised: {', '.join(late)}")

@@ -7,7 +7,9 @@ the same run. Every figure is written with the processor, compiler and versions 
 
 from __future__ import annotations
 
+import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -70,6 +72,31 @@ def interleave(
     return {name: Timing.of(values) for name, values in seconds.items()}
 
 
+def command_line(
+    description: str, *, rounds: int, turn: float, prog: str | None = None
+) -> argparse.ArgumentParser:
+    """Return the command line that every script has; those of one script are added to it."""
+    parser = argparse.ArgumentParser(prog, description=description.split("\n\n")[0])
+    many = parser.add_argument
+    many("--rounds", type=positive(int), default=rounds, help=f"turns of each (default {rounds})")
+    many("--turn", type=positive(float), default=turn, help=f"its seconds, about (default {turn})")
+    many("--json", metavar="FILE", help="write the results there, with what they depend on")
+    return parser
+
+
+def positive(kind: type[int] | type[float], most: float = math.inf) -> Callable[[str], float]:
+    """Return what reads a number of the command line: above 0, and no more than ``most``."""
+
+    def read(text: str) -> float:
+        number = kind(text)
+        if not 0 < number <= most:
+            limits = "above 0" if most == math.inf else f"from 1 to {most}"
+            raise argparse.ArgumentTypeError(f"{text} is not {limits}")
+        return number
+
+    return read
+
+
 def calibrate(call: Callable[[], object], turn: float) -> int:
     """Warm up, and return how many calls fill a turn."""
     repeats = 1
@@ -128,8 +155,10 @@ def environment() -> dict[str, Any]:
     }
 
 
-def write_json(path: str | Path, results: Any) -> None:
-    """Write results, timings included, together with the environment."""
+def write_json(path: str | Path | None, results: Any) -> None:
+    """Write results, timings included, together with the environment; without a path do nothing."""
+    if path is None:
+        return
 
     def plain(value: object) -> object:
         if isinstance(value, Timing):

@@ -88,13 +88,15 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     many = parser.add_argument
     many("--cases", nargs="+", choices=PREDICTED, default=list(PREDICTED), help="default: all")
-    many("--calls", type=int, default=1_000_000, help="of each way (default a million)")
+    many(
+        "--calls",
+        type=harness.positive(int),
+        default=1_000_000,
+        help="of each way (default a million)",
+    )
     many("--plot", metavar="FILE", help="draw the distributions there (needs matplotlib)")
     many("--json", metavar="FILE", help="write the quantiles there, with what they depend on")
-    options = parser.parse_args(argv)
-    if options.calls < 1:
-        parser.error("--calls must be at least 1")
-    return options
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -114,12 +116,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"  {way:<16}" + "".join(f"{value:>11.3f}" for value in values), flush=True)
     if options.plot:
         plot(options.plot, results)
-    if options.json:
-        table = {
-            name: {way: quantiles(spent) for way, spent in times.items()}
-            for name, times in results.items()
-        }
-        harness.write_json(options.json, {"calls": options.calls, "microseconds": table})
+    table = {
+        name: {way: quantiles(spent) for way, spent in times.items()}
+        for name, times in results.items()
+    }
+    harness.write_json(options.json, {"calls": options.calls, "microseconds": table})
     return 0
 
 

@@ -6,7 +6,6 @@ first epoch of a level is compared with the NumPy engine's before anything is ti
 
 from __future__ import annotations
 
-import argparse
 import functools
 import sys
 from collections.abc import Sequence
@@ -57,12 +56,9 @@ def measure(case: Case, levels: Sequence[str], rounds: int, turn: float) -> dict
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print a table a case."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = harness.command_line(__doc__ or "", rounds=9, turn=0.2)
     many = parser.add_argument
     many("--cases", nargs="+", choices=CASES, default=["small", "mnist", "wide"])
-    many("--rounds", type=int, default=9, help="turns of each (default 9)")
-    many("--turn", type=float, default=0.2, help="seconds of a turn, about (default 0.2)")
-    many("--json", metavar="FILE", help="write the results there, with what they depend on")
     options = parser.parse_args(argv)
     levels = _backend.available_levels()
     results = {}
@@ -76,8 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"{row['ratio']:>13.3f}{row['to float32']:>12.3f}",
                 flush=True,
             )
-    if options.json:
-        harness.write_json(options.json, results)
+    harness.write_json(options.json, results)
     return 0
 
 

@@ -8,7 +8,6 @@ in the C sources, two a cycle. Each option is first trained side by side with th
 
 from __future__ import annotations
 
-import argparse
 import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -195,13 +194,10 @@ def measure(case: Case, names: Sequence[str], rounds: int, turn: float) -> dict[
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print a table a case."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = harness.command_line(__doc__ or "", rounds=9, turn=0.1)
     many = parser.add_argument
     many("--cases", nargs="+", choices=CASES, default=["small", "mnist"])
     many("--options", nargs="+", choices=OPTIONS, default=list(OPTIONS), help="default: all")
-    many("--rounds", type=int, default=9, help="turns of each option (default 9)")
-    many("--turn", type=float, default=0.1, help="seconds of a turn, about (default 0.1)")
-    many("--json", metavar="FILE", help="write the results there, with what they depend on")
     options = parser.parse_args(argv)
     results = {}
     for name in options.cases:
@@ -214,8 +210,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"  {option:<16}{row['us a step']:>10.2f}{row['epoch'].spread:>9.1%}"
                 f"{row['ratio']:>8.3f}{row['explained']:>11.3f}"
             )
-    if options.json:
-        harness.write_json(options.json, results)
+    harness.write_json(options.json, results)
     return 0
 
 

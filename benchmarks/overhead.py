@@ -7,7 +7,6 @@ microseconds and 2 nanoseconds a sample; the shuffle alone has to stay under 2 n
 
 from __future__ import annotations
 
-import argparse
 import functools
 import sys
 from collections.abc import Callable, Sequence
@@ -93,15 +92,16 @@ def measure(rows: int, rounds: int, turn: float) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print; 1 if a target is missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = harness.command_line(__doc__ or "", rounds=9, turn=0.05)
     many = parser.add_argument
-    many("--rows", nargs="+", type=int, default=list(ROWS), help="default: 1e3 to 1e6")
-    many("--rounds", type=int, default=9, help="turns of each (default 9)")
-    many("--turn", type=float, default=0.05, help="seconds of a turn, about (default 0.05)")
-    many("--json", metavar="FILE", help="write the results there, with what they depend on")
+    many(
+        "--rows",
+        nargs="+",
+        type=harness.positive(int),
+        default=list(ROWS),
+        help="default: 1e3 to 1e6",
+    )
     options = parser.parse_args(argv)
-    if min(options.rows) < 1:
-        parser.error("--rows must be at least 1")
     results = {}
     print(f"{'rows':>9}{'shuffle ns':>12}{'epoch us':>11}{'+ callback':>12}{'target us':>11}")
     for rows in options.rows:
@@ -112,8 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"  {'met' if row['met'] else 'MISSED'}",
             flush=True,
         )
-    if options.json:
-        harness.write_json(options.json, results)
+    harness.write_json(options.json, results)
     return int(not all(row["met"] for row in results.values()))
 
 

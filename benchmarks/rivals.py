@@ -144,23 +144,20 @@ def show(case: str, threads: int, rows: dict[str, Any]) -> None:
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = harness.command_line(__doc__ or "", rounds=9, turn=0.3)
     rivals = [name for name in TRAINERS if name != OURS]
     many = parser.add_argument
     many("--cases", nargs="+", choices=CASES, default=list(CASES), help="default: all four")
-    many("--threads", nargs="+", type=int, default=[1, 2], help="default: 1 2")
+    many(
+        "--threads",
+        nargs="+",
+        type=harness.positive(int, available_cpus()),
+        default=[1, 2],
+        help="default: 1 2",
+    )
     many("--rivals", nargs="*", choices=rivals, default=rivals, help="default: all installed")
-    many("--rounds", type=int, default=9, help="turns of each library (default 9)")
-    many("--turn", type=float, default=0.3, help="seconds of a turn, about (default 0.3)")
     many("--predict", action="store_true", help="predictions; has options of its own (--help)")
-    many("--json", metavar="FILE", help="write the results there, with what they depend on")
-    options = parser.parse_args(argv)
-    for threads in options.threads:
-        if not 1 <= threads <= available_cpus():
-            parser.error(f"--threads {threads}: this process has {available_cpus()} CPUs")
-    if options.rounds < 1 or options.turn <= 0:
-        parser.error("--rounds must be at least 1 and --turn above 0")
-    return options
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -185,8 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             faulty |= any("not timed" in row for row in rows.values())
         for worker in workers.values():
             worker.close()
-    if options.json:
-        harness.write_json(options.json, results)
+    harness.write_json(options.json, results)
     return int(faulty)
 
 

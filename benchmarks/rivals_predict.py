@@ -104,25 +104,23 @@ def show(case: str, rows: int, threads: int, table: dict[str, Any]) -> None:
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="rivals.py --predict", description=__doc__)
+    parser = harness.command_line(__doc__ or "", rounds=9, turn=0.2, prog="rivals.py --predict")
     rivals = [name for name in PREDICTORS if name not in ALL_OURS]
     many = parser.add_argument
     many("--cases", nargs="+", choices=PREDICTED, default=list(PREDICTED), help="default: all")
     many("--rows", nargs="+", type=int, default=[1, 1024], help="rows of a call (default 1 1024)")
-    many("--threads", nargs="+", type=int, default=[1], help="default: 1")
+    many(
+        "--threads",
+        nargs="+",
+        type=harness.positive(int, available_cpus()),
+        default=[1],
+        help="default: 1",
+    )
     many("--rivals", nargs="*", choices=rivals, default=rivals, help="default: all installed")
-    many("--rounds", type=int, default=9, help="turns of each library (default 9)")
-    many("--turn", type=float, default=0.2, help="seconds of a turn, about (default 0.2)")
-    many("--json", metavar="FILE", help="write the results there, with what they depend on")
     options = parser.parse_args(argv)
-    for threads in options.threads:
-        if not 1 <= threads <= available_cpus():
-            parser.error(f"--threads {threads}: this process has {available_cpus()} CPUs")
     for rows in options.rows:
         if not 1 <= rows <= min(case.n_rows for case in PREDICTED.values()):
             parser.error(f"--rows {rows}: the cases have fewer")
-    if options.rounds < 1 or options.turn <= 0:
-        parser.error("--rounds must be at least 1 and --turn above 0")
     return options
 
 
@@ -150,6 +148,5 @@ def main(argv: Sequence[str] | None = None) -> int:
                 faulty |= any("not timed" in row for row in table.values())
         for worker in workers.values():
             worker.close()
-    if options.json:
-        harness.write_json(options.json, results)
+    harness.write_json(options.json, results)
     return int(faulty)

@@ -6,7 +6,6 @@ and parameter over the parameters. One thread, relu, cross-entropy, Adam, batch 
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Sequence
@@ -94,13 +93,10 @@ def plot(path: str, results: dict[str, list[dict[str, Any]]]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, draw."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = harness.command_line(__doc__ or "", rounds=5, turn=0.1)
     many = parser.add_argument
-    many("--rounds", type=int, default=5, help="turns of each size (default 5)")
-    many("--turn", type=float, default=0.1, help="seconds of a turn at least (default 0.1)")
     many("--quick", action="store_true", help=f"sizes up to {QUICK} only, two short turns")
     many("--plot", metavar="FILE", help="draw the results there (needs matplotlib)")
-    many("--json", metavar="FILE", help="write the results there, with what they depend on")
     options = parser.parse_args(argv)
     largest = QUICK if options.quick else max(*ROWS, *PARAMETERS)
     rounds, turn = (2, 0.01) if options.quick else (options.rounds, options.turn)
@@ -119,8 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
     if options.plot:
         plot(options.plot, results)
-    if options.json:
-        harness.write_json(options.json, results)
+    harness.write_json(options.json, results)
     return 0
 
 

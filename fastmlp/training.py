@@ -67,6 +67,14 @@ class DivergenceError(FloatingPointError):
     history = History()
 
 
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The parameters of a model at some time; only :meth:`State.restore` looks inside."""
+
+    engine: Any = field(repr=False)
+    parameters: Any = field(repr=False)
+
+
 @dataclass
 class State:
     """What a callback sees, the same object throughout one fit.
@@ -108,13 +116,24 @@ class State:
     stop_reason: str = ""
     engine: Any = field(default=None, repr=False)
 
-    def snapshot(self) -> Any:
+    def snapshot(self) -> Snapshot:
         """Return the model's parameters of now, for :meth:`restore`."""
-        return self.engine.snapshot()
+        return Snapshot(self.engine, self.engine.snapshot())
 
-    def restore(self, snapshot: Any) -> None:
-        """Give the model the parameters of a snapshot."""
-        self.engine.restore(snapshot)
+    def restore(self, snapshot: Snapshot) -> None:
+        """Give the model the parameters of a snapshot.
+
+        Raises
+        ------
+        ValueError
+            If it is not a snapshot of this model.
+        """
+        if not isinstance(snapshot, Snapshot) or snapshot.engine is not self.engine:
+            kind = type(snapshot).__name__
+            raise ValueError(
+                f"restore was given a {kind} but expects what snapshot() returned for this model"
+            )
+        self.engine.restore(snapshot.parameters)
 
 
 Callback = Callable[[State], Any]

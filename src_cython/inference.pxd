@@ -21,13 +21,11 @@ cdef inline void predict(const fm_network* net, const fm_space* space, const fm_
     cdef real* row
     cdef real* result = <real*>out
     cdef int64_t start, rows, r, block
-    cdef int32_t l
     for block in range(ceil_div(last - first, space.rows)):
         start = first + block * space.rows
         rows = min(space.rows, last - start)
         gather_rows(data, NULL, start, 0, rows, net.layers[0].n_in, panel, <real*>space.x)
-        for l in range(net.n_layers):
-            forward(net, space, l, 0, round_up(rows, ROW_MULTIPLE), NULL)
+        forward_layers(net, space, 0, rows, NULL)
         for r in range(rows):
             row = <real*>space.y[top] + r * NR
             if columns > NR - LANES:  # several panels, or the link would reach the next row
@@ -111,8 +109,7 @@ cdef inline void jacobian(const fm_network* net, const fm_space* space, const fm
         rows = min(space.rows, last - start)
         padded = round_up(rows, ROW_MULTIPLE)
         gather_rows(data, NULL, start, 0, rows, n_in, panel, <real*>space.x)
-        for l in range(net.n_layers):
-            forward(net, space, l, 0, padded, &no_dropout)
+        forward_layers(net, space, 0, rows, &no_dropout)
         for r in range(rows):
             row_from_panels(<real*>space.y[top] + r * NR, panel, columns, slope)
             LOSSES[net.loss].link(slope, columns)
@@ -139,15 +136,13 @@ cdef inline void evaluate(const fm_network* net, const fm_space* space, const fm
     cdef fm_control control = fm_flush_denormals()
     cdef int64_t start, rows, r, block
     cdef double total
-    cdef int32_t l
     for block in range(ceil_div(last - first, space.rows)):
         start = first + block * space.rows
         rows = min(space.rows, last - start)
         gather(net, space, data, NULL, start, 0, rows)
         for r in range(rows):
             (<real*>space.share)[r] = 0
-        for l in range(net.n_layers):
-            forward(net, space, l, 0, round_up(rows, ROW_MULTIPLE), NULL)
+        forward_layers(net, space, 0, rows, NULL)
         output_loss(net, space, 0, rows, 0)
         total = 0
         for r in range(rows):

@@ -72,8 +72,7 @@ cdef void rows_phase(fm_epoch* e, int64_t start, int64_t rows, double total,
     gather(net, space, &e.data, e.order, start, first, last)
     for r in range(first, last):
         (<real*>space.share)[r] = (<real*>space.weight)[r] * scale
-    for l in range(net.n_layers):
-        forward(net, space, l, first, end - first, e)
+    forward_layers(net, space, first, end, e)
     output_loss(net, space, first, last, thread)
     for l in range(net.n_layers - 1, 0, -1):
         backward_input(net, space, l, first, end - first)

@@ -99,6 +99,15 @@ cdef inline void forward(const fm_network* net, const fm_space* space, int32_t l
         done += block
 
 
+cdef inline void forward_layers(const fm_network* net, const fm_space* space, int64_t first, int64_t end,
+                                const fm_epoch* training) noexcept nogil:
+    """Take rows [first, end) from the gathered inputs to the outputs before their link."""
+    cdef int64_t rows = round_up(end - first, ROW_MULTIPLE)
+    cdef int32_t l
+    for l in range(net.n_layers):
+        forward(net, space, l, first, rows, training)
+
+
 cdef inline void backward_input(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
                                 int64_t rows) noexcept nogil:
     """Set dz[l-1] = (dz[l] @ W^T) * activation'(z[l-1]) for the rows."""

@@ -285,3 +285,18 @@ def test_progress_to_a_file(net, monkeypatch):
 def test_silent_by_default(net, capsys):
     net.fit(X, Y, epochs=2)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("wrong", [None, 0, np.zeros(3, np.uint8), "last"])
+def test_only_a_snapshot_of_the_model_is_restored(net, wrong):
+    def meddle(state):
+        before = state.model.weights[0].copy()
+        with pytest.raises(ValueError, match="snapshot"):
+            state.restore(wrong)
+        assert np.array_equal(before, state.model.weights[0])
+
+    kept = []
+    net.fit(X, Y, epochs=1, callbacks=[meddle, lambda state: kept.append(state.snapshot())])
+    other = type(net)([1, 6, 1], rng=0)
+    with pytest.raises(ValueError, match="a Snapshot but expects"):
+        other.fit(X, Y, epochs=1, callbacks=[lambda state: state.restore(kept[0])])
