@@ -233,7 +233,7 @@ cdef class Engine:
         e.counters = training.counters
         e.n_threads = n_threads
         e.pace = &training.pace
-        e.next_active = 1 if training.pace.alone else n_threads
+        e.alone_from = -1
         e.poll_every = 1 + POLL_FLOPS // (6 * self.weight_count * e.batch + 1)
         e.poll = poll
         e.poll_context = <void*>signals
@@ -246,8 +246,10 @@ cdef class Engine:
                 self.kernels.epoch(e, 0)
         else:
             crew = team.crew
+            e.crew, e.job, e.job_context = crew.c, run_epoch, &job
             with nogil:
-                crew.call(run_epoch, &job)
+                self.kernels.epoch(e, 0)
+                fm_crew_close(crew.c)
         if e.status == FM_INTERRUPTED:
             raise signals.interrupt
         if e.status == FM_DIVERGED:

@@ -190,8 +190,8 @@ cdef void one_batch(fm_epoch* e, int64_t b, double* powers, int32_t thread,
     if thread == 0:
         report_batch(e, rows, total, l2, b)
         e.step += 1
-        if active > 1:
-            e.next_active = 1 if fm_pace_step(e.pace) else e.n_threads
+        if active > 1 and fm_pace_step(e.pace):
+            e.alone_from = b + 1
     if e.gradients == NULL:
         train_panels(e, start, rows, &scalars, thread, active)
     else:
@@ -202,48 +202,51 @@ cdef void one_batch(fm_epoch* e, int64_t b, double* powers, int32_t thread,
 
 
 cdef void call_team(fm_epoch* e, int64_t b, const double* powers) noexcept nogil:
-    """Thread 0, alone so far, lets the others go on with it at batch b."""
+    """Thread 0, alone so far, goes on with all the others at batch b."""
     e.next_batch = b
     e.powers[0] = powers[0]
     e.powers[1] = powers[1]
+    fm_crew_open(e.crew, e.job, e.job_context)
     fm_barrier_wait(e.barrier)
+    fm_pace_resume(e.pace)
 
 
 cdef void epoch(fm_epoch* e, int32_t thread) noexcept nogil:
-    """Train on every batch of the data once. All threads enter with the same e and their own index.
+    """Train on every batch of the data once.
 
-    Thread 0 may find out that it is faster alone (c/pace.h); the others then wait at the barrier until it
-    calls them again, at the latest at the end.
+    Thread 0 is in it from start to end. It calls the others and they join it; when it finds out that it is
+    faster alone (c/pace.h), they leave, and are called again for the next trial: nobody waits for a thread
+    that is of no use.
     """
     cdef fm_control control = fm_flush_denormals()
-    cdef double powers[2]
-    cdef int32_t active = e.next_active
     cdef int64_t n_batches = ceil_div(e.data.n, e.batch)
+    cdef int32_t active = 1
     cdef int64_t b = 0
+    cdef double powers[2]
+    if thread > 0:
+        fm_barrier_wait(e.barrier)
+        b = e.next_batch
+        active = e.n_threads
     powers[0] = e.powers[0]
     powers[1] = e.powers[1]
     if thread == 0 and e.n_threads > 1:
         fm_pace_resume(e.pace)
-    while True:
-        if active < e.n_threads and thread > 0:
-            fm_barrier_wait(e.barrier)
-            b = e.next_batch
-            powers[0] = e.powers[0]
-            powers[1] = e.powers[1]
+        if not e.pace.alone:
+            call_team(e, b, powers)
             active = e.n_threads
-        if b == n_batches or e.status != FM_RUNNING:
-            break
+    while b < n_batches and e.status == FM_RUNNING:
         one_batch(e, b, powers, thread, active)
         b += 1
-        if active == e.n_threads:
-            active = e.next_active
-        elif not fm_pace_step(e.pace):
+        if e.n_threads == 1:
+            continue
+        if active > 1 and e.alone_from == b:
+            if thread > 0:
+                break
+            active = 1
+        elif active == 1 and b < n_batches and e.status == FM_RUNNING and not fm_pace_step(e.pace):
             call_team(e, b, powers)
-            fm_pace_resume(e.pace)
             active = e.n_threads
     if thread == 0:
-        if active < e.n_threads:
-            call_team(e, n_batches, powers)
         e.powers[0] = powers[0]
         e.powers[1] = powers[1]
     fm_restore_control(control)

@@ -22,6 +22,7 @@ cdef extern from "network.h" nogil:
     void fm_crew_start(fm_crew*)
     void fm_crew_serve(fm_crew*, int32_t)
     void fm_crew_open(fm_crew*, fm_job, void*)
+    void fm_crew_close(fm_crew*)
     void fm_crew_call(fm_crew*, fm_job, void*)
 
     ctypedef struct fm_counter:
@@ -97,8 +98,11 @@ cdef extern from "network.h" nogil:
         const fm_unit* units
         const int64_t* unit_first
         fm_counter* counters
-        int32_t n_threads, next_active
-        int64_t next_batch
+        int32_t n_threads
+        fm_crew* crew
+        fm_job job
+        void* job_context
+        int64_t next_batch, alone_from
         fm_pace* pace
         int64_t poll_every
         int (*poll)(void*) noexcept nogil

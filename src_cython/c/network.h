@@ -12,7 +12,7 @@
 #include "pace.h"
 #include "sync.h"
 
-#define FM_ABI 5
+#define FM_ABI 6
 #define FM_CAPSULE "fastmlp.kernels"
 #define FM_SHUFFLE_MOST 0xffffffffLL /* rows: what a draw of 32 bits reaches */
 
@@ -97,8 +97,11 @@ typedef struct {
     const int64_t *unit_first; /* (n_threads + 1,): the units that each thread takes first */
     fm_counter *counters;      /* (n_threads,): of the units of each thread */
     int32_t n_threads;
-    int32_t next_active; /* threads of the next step: all, or thread 0 alone */
-    int64_t next_batch;  /* for the others, when thread 0 wants them again */
+    fm_crew *crew; /* with its job: how thread 0 calls the others */
+    fm_job job;
+    void *job_context;
+    int64_t next_batch; /* at which they join */
+    int64_t alone_from; /* batch at which they leave; -1: none */
     fm_pace *pace;
     int64_t poll_every; /* batches between two looks at signals */
     int (*poll)(void *);

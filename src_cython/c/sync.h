@@ -77,7 +77,8 @@ static inline void fm_barrier_wait(fm_barrier *b) {
 typedef void (*fm_job)(void *context, int32_t index);
 
 /* Helpers that wait for jobs; one caller at a time. A helper that comes late, when the caller has done all the
- * work alone, finds the job closed: nobody waits for it. */
+ * work alone, finds the job closed: nobody waits for it. A job may be offered again while it is open, to helpers
+ * that have left it. */
 typedef struct {
     _Alignas(64) atomic_ullong state; /* number of the job << 32 | CREW_OPEN | helpers inside it */
     atomic_int asleep;
@@ -87,6 +88,7 @@ typedef struct {
     pthread_cond_t called;
 } fm_crew;
 
+#define CREW_NEXT (1ULL << 32)
 #define CREW_OPEN (1ULL << 31)
 #define CREW_INSIDE (CREW_OPEN - 1)
 
@@ -127,10 +129,11 @@ static inline void fm_crew_serve(fm_crew *c, int32_t index) {
     }
 }
 
+/* Offer a job, or the same once more to the helpers that have left it; some may still be on their way out. */
 static inline void fm_crew_open(fm_crew *c, fm_job job, void *context) {
     c->job = job;
     c->context = context;
-    atomic_store(&c->state, ((atomic_load(&c->state) >> 32) + 1) << 32 | CREW_OPEN);
+    atomic_fetch_add(&c->state, CREW_NEXT + (atomic_load(&c->state) & CREW_OPEN ? 0 : CREW_OPEN));
     if (atomic_load(&c->asleep)) { /* who is about to fall asleep looks for jobs once more, under the lock */
         pthread_mutex_lock(&c->mutex);
         pthread_cond_broadcast(&c->called);
@@ -138,12 +141,17 @@ static inline void fm_crew_open(fm_crew *c, fm_job job, void *context) {
     }
 }
 
+/* Let nobody else in, and wait for those inside. */
+static inline void fm_crew_close(fm_crew *c) {
+    atomic_fetch_and(&c->state, ~CREW_OPEN);
+    for (int turn = 0; atomic_load(&c->state) & CREW_INSIDE; turn++) fm_wait_a_little(turn);
+}
+
 /* Do a job together, the caller with index 0. Returns when it is done there and in every helper inside. */
 static inline void fm_crew_call(fm_crew *c, fm_job job, void *context) {
     fm_crew_open(c, job, context);
     job(context, 0);
-    atomic_fetch_and(&c->state, ~CREW_OPEN);
-    for (int turn = 0; atomic_load(&c->state) & CREW_INSIDE; turn++) fm_wait_a_little(turn);
+    fm_crew_close(c);
 }
 
 #endif
