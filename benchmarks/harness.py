@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+LARGEST = sys.float_info.max
 LIBRARIES = ("numpy", "scikit-learn", "torch", "jax", "onnxruntime")
 
 
@@ -84,16 +85,17 @@ def command_line(
     return parser
 
 
-def positive(kind: type[int] | type[float], most: float = math.inf) -> Callable[[str], float]:
+def positive(kind: type[int] | type[float], most: float = LARGEST) -> Callable[[str], float]:
     """Return what reads a number of the command line: above 0, and no more than ``most``."""
 
     def read(text: str) -> float:
         number = kind(text)
         if not 0 < number <= most:
-            limits = "above 0" if most == math.inf else f"from 1 to {most}"
-            raise argparse.ArgumentTypeError(f"{text} is not {limits}")
+            limits = "above 0" if most == LARGEST else f"from 1 to {most}"
+            raise argparse.ArgumentTypeError(f"{text} is not a finite number {limits}")
         return number
 
+    read.__name__ = kind.__name__  # for argparse, which names it when text is no number
     return read
 
 

@@ -71,7 +71,7 @@ class DivergenceError(FloatingPointError):
 class Snapshot:
     """The parameters of a model at some time; only :meth:`State.restore` looks inside."""
 
-    engine: Any = field(repr=False)
+    kind: tuple[Any, ...]  # of models that they fit
     parameters: Any = field(repr=False)
 
 
@@ -118,7 +118,7 @@ class State:
 
     def snapshot(self) -> Snapshot:
         """Return the model's parameters of now, for :meth:`restore`."""
-        return Snapshot(self.engine, self.engine.snapshot())
+        return Snapshot(self._kind(), self.engine.snapshot())
 
     def restore(self, snapshot: Snapshot) -> None:
         """Give the model the parameters of a snapshot.
@@ -126,14 +126,18 @@ class State:
         Raises
         ------
         ValueError
-            If it is not a snapshot of this model.
+            If it is not a snapshot of a model with these layers and this dtype.
         """
-        if not isinstance(snapshot, Snapshot) or snapshot.engine is not self.engine:
-            kind = type(snapshot).__name__
+        if not isinstance(snapshot, Snapshot) or snapshot.kind != self._kind():
+            given = snapshot if isinstance(snapshot, Snapshot) else type(snapshot).__name__
             raise ValueError(
-                f"restore was given a {kind} but expects what snapshot() returned for this model"
+                f"restore was given {given} but expects what snapshot() returned for {self.model!r}"
             )
         self.engine.restore(snapshot.parameters)
+
+    def _kind(self) -> tuple[Any, ...]:
+        spec = self.engine.spec
+        return type(self.engine), spec.layer_sizes, spec.dtype.name
 
 
 Callback = Callable[[State], Any]

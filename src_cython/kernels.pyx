@@ -243,8 +243,8 @@ cdef void epoch(fm_epoch* e, int32_t thread) noexcept nogil:
             if thread > 0:
                 break
             active = 1
-        elif active == 1 and b < n_batches and e.status == FM_RUNNING and not fm_pace_step(e.pace):
-            call_team(e, b, powers)
+        elif active == 1 and not fm_pace_step(e.pace) and b < n_batches and e.status == FM_RUNNING:
+            call_team(e, b, powers)  # after the last batch the next epoch does
             active = e.n_threads
     if thread == 0:
         e.powers[0] = powers[0]

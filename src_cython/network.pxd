@@ -31,6 +31,7 @@ cdef extern from "network.h" nogil:
     int64_t fm_counter_take(fm_counter*, int)
 
     ctypedef struct fm_pace:
+        int32_t trial
         int32_t alone
     void fm_pace_resume(fm_pace*)
     int32_t fm_pace_step(fm_pace*)

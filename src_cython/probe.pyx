@@ -48,6 +48,11 @@ cdef object view(void* data, int64_t count, dtype):
     return cnp.PyArray_SimpleNewFromData(1, &shape, np.dtype(dtype).num, data)
 
 
+def is_trial(Engine engine):
+    """Whether the last fit ended while it tried the number of threads that was not in use."""
+    return bool(engine.training.pace.trial)
+
+
 def to_panels(plain, int64_t rows, int64_t nr):
     """Lay (r, c) out as panels (ceil(c / nr), rows, nr), zero padded."""
     padded = np.zeros((rows, ceil_div(plain.shape[1], nr) * nr), plain.dtype)
