@@ -5,9 +5,15 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pkgutil import extend_path
 from typing import Any
 
 __version__ = "0.1.0"
+
+# Started in the source folder, which comes first: the compiled modules are where pip put them.
+if find_spec("fastmlp._cpu") is None:
+    __path__ = extend_path(__path__, __name__)
 
 from fastmlp import reference
 from fastmlp._backend import show_config

@@ -50,7 +50,7 @@ cdef object view(void* data, int64_t count, dtype):
 
 def is_trial(Engine engine):
     """Whether the last fit ended while it tried the number of threads that was not in use."""
-    return bool(engine.training.pace.trial)
+    return engine.training is not None and bool(engine.training.pace.trial)
 
 
 def to_panels(plain, int64_t rows, int64_t nr):

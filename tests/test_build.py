@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -49,6 +50,18 @@ def test_source_distribution_has_every_source(sdist: set[str]) -> None:
 def test_source_distribution_has_no_products(sdist: set[str]) -> None:
     products = {".c", ".so", ".o", ".pyc"}
     assert [n for n in sorted(sdist) if Path(n).suffix in products or n.startswith("build/")] == []
+
+
+def test_the_demo_starts_in_the_source_folder(tmp_path: Path) -> None:
+    """There the sources come first on the path, and the compiled modules are in another place."""
+    sources = tmp_path / "fastmlp"
+    shutil.copytree(Path(fastmlp.__file__).parent, sources, ignore=shutil.ignore_patterns("*.so"))
+    env = {**os.environ, "PYTHONPATH": str(INSTALLED.parent), "PYTHONSAFEPATH": ""}
+    command = [sys.executable, "-c", "import fastmlp; print(fastmlp.__file__, fastmlp.MLP([1, 1]))"]
+    result = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert result.stdout.startswith(f"{sources / '__init__.py'} fastmlp.MLP("), result.stderr
+    command = [sys.executable, "-m", "fastmlp", "--help"]
+    assert subprocess.run(command, cwd=tmp_path, env=env, capture_output=True).returncode == 0
 
 
 def test_numpy_is_the_only_requirement_at_run_time() -> None:
