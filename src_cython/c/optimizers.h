@@ -3,7 +3,9 @@
  *
  * `prepare` turns hyper-parameters, learning rate and the running powers of the betas into scalars
  * once a step, in double; `step` updates n elements (a multiple of LANES). The bias corrections of
- * Adam (Kingma and Ba 2015) are folded into rate and epsilon, which is the same formula exactly. */
+ * Adam (Kingma and Ba 2015) are folded into rate and epsilon, which is the same formula exactly; so are
+ * the factors 1 - beta of its means: the slots hold the sums m / (1 - beta_1) and v / (1 - beta_2), one
+ * operation less each, and RMSprop's the sum v / (1 - alpha). */
 #ifndef FM_OPTIMIZERS_H
 #define FM_OPTIMIZERS_H
 
@@ -12,8 +14,7 @@
 typedef struct {
     real rate, epsilon;
     real l2, scale;          /* the gradient is multiplied by scale (clipping), then l2 w is added */
-    real first, first_rest;  /* momentum or beta_1, and 1 - it */
-    real second, second_rest;
+    real first, second;      /* momentum or beta_1; beta_2 or alpha */
     real shrink;             /* decoupled weight decay: parameters are multiplied by it */
 } fm_scalars;
 
@@ -58,12 +59,12 @@ FM_INLINE void tile_tn_beside(const int m, const int nv, fm_update update, const
     start_tile(m, nv, more, g, acc);
     ROLLED
     for (int64_t i = 0; i < size; i += LANES, a += every * NR, d += every * NR) {
+        const int64_t at = i - size;
+        update_vector(update, plain, w + at, g + at, s0 + at, s1 + at, s);
         accumulate_tn(m, nv, a, d, every, acc);
         __builtin_prefetch(w + i, 1);
         __builtin_prefetch(s0 + i, 1);
         __builtin_prefetch(s1 + i, 1);
-        const int64_t at = i - size;
-        update_vector(update, plain, w + at, g + at, s0 + at, s1 + at, s);
     }
     accumulate_tn(m, nv, a, d, rows - every * m * nv, acc);
     store_tile(m, nv, acc, g);
@@ -164,39 +165,39 @@ FM_INLINE v nesterov_with_rate_update(v w, v g, real *s0, real *s1, const fm_sca
     return w + v_fma(v_set1(-s.rate), g, velocity * s.first);
 }
 
+/* A step rate * mean / (sqrt(share * squares) + epsilon), with the root of share taken out of the fraction. */
+static void set_root_rate(double rate, double epsilon, double share, fm_scalars *s) {
+    set_rate(rate / sqrt(share), s);
+    s->epsilon = (real)(epsilon / sqrt(share));
+}
+
 static void rmsprop_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
     (void)powers;
-    set_rate(rate, s);
+    set_root_rate(rate, hyper[1], 1 - hyper[0], s);
     s->second = (real)hyper[0];
-    s->second_rest = (real)(1 - hyper[0]);
-    s->epsilon = (real)hyper[1];
 }
 
 FM_INLINE v rmsprop_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
     (void)s1;
-    const v square = v_fma(v_set1(s.second), v_load(s0), g * s.second_rest * g);
-    v_store(s0, square);
-    return v_fma(v_set1(-s.rate), g / (v_sqrt(square) + s.epsilon), w);
+    const v squares = v_fma(v_set1(s.second), v_load(s0), g * g);
+    v_store(s0, squares);
+    return v_fma(v_set1(-s.rate), g / (v_sqrt(squares) + s.epsilon), w);
 }
 
 static void adam_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
     powers[0] *= hyper[0];
     powers[1] *= hyper[1];
-    const double root = sqrt(1 - powers[1]);
-    set_rate(rate * root / (1 - powers[0]), s);
-    s->epsilon = (real)(hyper[2] * root);
+    set_root_rate(rate * (1 - hyper[0]) / (1 - powers[0]), hyper[2], (1 - hyper[1]) / (1 - powers[1]), s);
     s->first = (real)hyper[0];
-    s->first_rest = (real)(1 - hyper[0]);
     s->second = (real)hyper[1];
-    s->second_rest = (real)(1 - hyper[1]);
 }
 
 FM_INLINE v adam_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
-    const v mean = v_fma(v_set1(s.first), v_load(s0), g * s.first_rest);
-    const v square = v_fma(v_set1(s.second), v_load(s1), g * s.second_rest * g);
-    v_store(s0, mean);
-    v_store(s1, square);
-    return v_fma(v_set1(-s.rate), mean / (v_sqrt(square) + s.epsilon), w);
+    const v sum = v_fma(v_set1(s.first), v_load(s0), g);
+    const v squares = v_fma(v_set1(s.second), v_load(s1), g * g);
+    v_store(s0, sum);
+    v_store(s1, squares);
+    return v_fma(v_set1(-s.rate), sum / (v_sqrt(squares) + s.epsilon), w);
 }
 
 static void adamw_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
@@ -211,12 +212,12 @@ FM_INLINE v adamw_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
 /* The same updates with an epsilon that the bias correction leaves alone. */
 static void adam_hat_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
     adam_prepare(hyper, rate, powers, s);
-    s->epsilon = (real)hyper[2];
+    s->epsilon = (real)(hyper[2] / sqrt(1 - hyper[1]));
 }
 
 static void adamw_hat_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
     adamw_prepare(hyper, rate, powers, s);
-    s->epsilon = (real)hyper[2];
+    s->epsilon = (real)(hyper[2] / sqrt(1 - hyper[1]));
 }
 
 OPTIMIZER(sgd)
