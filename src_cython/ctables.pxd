@@ -27,8 +27,6 @@ cdef extern from "losses.h" nogil:
     int FM_COUNT(const void*)
     int64_t FM_LOSS_SCRATCH(int64_t)
     void copy_values(real*, const real*, int64_t)
-    void row_from_panels(const real*, int64_t, int64_t, real*)
-    void row_to_panels(const real*, int64_t, int64_t, real*)
     ctypedef unsigned int fm_control
     fm_control fm_flush_denormals()
     void fm_restore_control(fm_control)
@@ -76,6 +74,8 @@ cdef extern from "panels.h" nogil:
     void dot_rows(const real*, int64_t, const real*, int64_t, int64_t, real, real*, int64_t)
     void column_tn(const real*, int64_t, int64_t, int64_t, const real*, int64_t, real*)
     void transpose_rows(const fm_layer*, const real*, real*, int64_t, int64_t, int64_t)
+    void row_from_panels(const real*, int64_t, int64_t, real*)
+    void row_to_panels(const real*, int64_t, int64_t, real*)
     void gather_rows(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int64_t, int64_t, real*)
     void multiply_block(const real*, real*, int64_t, int)
     void square_columns(const real*, int64_t, int64_t, int64_t, double*)

@@ -1,15 +1,17 @@
 /* Losses: one row each, link included (the output layer itself is linear).
  *
  * A loss reads the pre-link outputs z of rows [first, last), writes each row's loss and replaces z by
- * the gradient times the row's share of the batch. Within a row, sums use the fixed tree of vec.h.
- * Outputs wider than one panel, and two-headed ones, pass through a contiguous scratch row. */
+ * the gradient times the row's share of the batch. It takes LANES rows at once, row i in lane i: a column
+ * is one vector, and no sum crosses the lanes of a vector. The columns of a row are added up by the
+ * virtual lanes and the fixed tree of vec.h. */
 #ifndef FM_LOSSES_H
 #define FM_LOSSES_H
 
 #include "mathfun.h"
+#include "tile.h"
 
-/* Two rows, each with room for whole trees and one vector past them. */
-#define FM_LOSS_SCRATCH(columns) (2 * padded(columns) + 2 * TREE_LANES)
+/* LANES rows of outputs, and as many of targets. */
+#define FM_LOSS_SCRATCH(columns) (2 * LANES * padded(columns))
 
 typedef struct {
     const real *targets;   /* (batch, width), NULL with labels */
@@ -37,73 +39,97 @@ FM_INLINE int64_t padded(int64_t columns) {
     return (columns + TREE_LANES - 1) / TREE_LANES * TREE_LANES;
 }
 
-/* Copy a row out of, or into, the panels. */
-FM_INLINE void row_from_panels(const real *z, int64_t panel, int64_t columns, real *row) {
-    for (int64_t c = 0; c < columns; c += NR, z += panel)
-        copy_values(row + c, z, columns - c < NR ? columns - c : NR);
-}
-FM_INLINE void row_to_panels(const real *row, int64_t panel, int64_t columns, real *z) {
-    for (int64_t c = 0; c < columns; c += NR, z += panel)
-        copy_values(z, row + c, columns - c < NR ? columns - c : NR);
+/* Rows of `width` values, row_stride apart and in panels, into columns of LANES; lanes without a row hold zeros
+ * or what they held. Reads up to LANES - 1 values past a row. */
+FM_INLINE void to_columns(const real *from, int64_t row_stride, int64_t panel, int64_t rows, int64_t width,
+                          real *columns) {
+    if (width == 1) {
+        for (int64_t i = 0; i < rows; i++) columns[i] = from[i * row_stride];
+        return;
+    }
+    for (int64_t c = 0; c < width; c += LANES)
+        transpose_square(from + c / NR * panel + c % NR, row_stride, rows, columns + c * LANES, LANES, LANES);
 }
 
-/* Every vector of a row: c is the column, u the vector's place in the tree, keep masks the tail. */
+/* The way back, into panels; what is behind the columns of a row was zero and stays so. */
+FM_INLINE void from_columns(const real *columns, int64_t panel, int64_t rows, int64_t width, real *to) {
+    if (width == 1) {
+        for (int64_t i = 0; i < rows; i++) to[i * NR] = columns[i];
+        return;
+    }
+    for (int64_t c = 0; c < width; c += LANES)
+        transpose_square(columns + c * LANES, LANES, width - c, to + c / NR * panel + c % NR, NR, rows);
+}
+
+/* The virtual lanes of the tree, for LANES rows: column c belongs to number c % TREE_LANES. */
+FM_INLINE v tree_of_columns(v lane[TREE_LANES]) {
+    UNROLL
+    for (int half = TREE_LANES / 2; half >= 1; half /= 2) {
+        UNROLL
+        for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+    }
+    return lane[0];
+}
+
+/* Each block of LANES rows, or what is left: `compute` turns their outputs z, by columns, into the gradient and sets
+ * `value`, the losses of the rows. t holds their targets in the same way. */
+#define LOSS(name, compute) \
+    static void name##_backward(const fm_loss_call *call, int64_t first, int64_t last) { \
+        const fm_loss_call q = *call; \
+        real *const z = q.scratch; \
+        real *const t = q.scratch + LANES * padded(q.columns); \
+        for (int64_t start = first; start < last; start += LANES) { \
+            const int64_t rows = start + LANES < last ? LANES : last - start; \
+            real *const home = q.z + start * NR; \
+            const v share = v_rows(q.share + start, rows); \
+            v value; \
+            to_columns(home, NR, q.panel, rows, q.columns, z); \
+            if (q.targets) to_columns(q.targets + start * q.width, q.width, NR, rows, q.width, t); \
+            compute \
+            from_columns(z, q.panel, rows, q.columns, home); \
+            if (rows == LANES) v_storeu(q.row_loss + start, value); \
+            else for (int64_t i = 0; i < rows; i++) q.row_loss[start + i] = value[i]; \
+        } \
+    }
+
+/* Every vector of a row: c is the column, u the vector's place in the tree. */
 #define EACH_COLUMN(columns) \
     for (int64_t c = 0, u = 0; c < (columns); c += LANES, u = (u + 1) % TREE_VECTORS)
 
-/* One row; `compute` sets `value` from z[0..columns) and turns z into the gradient. */
-#define LOSS_ROW(direct, compute) \
-    real *const home = q.z + r * NR; \
-    real *const z = (direct) && q.columns <= NR ? home : q.scratch; \
-    const v share = v_set1(q.share[r]); \
-    v sum[TREE_VECTORS]; \
-    for (int i = 0; i < TREE_VECTORS; i++) sum[i] = (v){0}; \
-    real value; \
-    if (z != home) row_from_panels(home, q.panel, q.columns, z); \
-    compute \
-    if (z != home) row_to_panels(z, q.panel, q.columns, home); \
-    q.row_loss[r] = value;
-
-#define LOSS_ROWS(name, direct, ...) \
-    static void name##_backward(const fm_loss_call *call, int64_t first, int64_t last) { \
-        const fm_loss_call q = *call; \
-        for (int64_t r = first; r < last; r++) { \
-            LOSS_ROW(direct, __VA_ARGS__) \
-        } \
-    }
-
-/* The same plus factor * log(total), which `compute` sets too: one vector of logarithms for many rows. */
-#define LOSS_ROWS_WITH_LOG(name, direct, ...) \
-    static void name##_backward(const fm_loss_call *call, int64_t first, int64_t last) { \
-        const fm_loss_call q = *call; \
-        for (int64_t start = first; start < last; start += LANES) { \
-            const int64_t end = start + LANES < last ? start + LANES : last; \
-            v totals = v_set1(1), factors = v_set1(0); \
-            for (int64_t r = start; r < end; r++) { \
-                real total, factor = 1; \
-                LOSS_ROW(direct, __VA_ARGS__) \
-                totals[r - start] = total; \
-                factors[r - start] = factor; \
-            } \
-            const v logs = v_log(totals) * factors; \
-            for (int64_t r = start; r < end; r++) q.row_loss[r] += logs[r - start]; \
-        } \
-    }
-
-/* Losses that treat every output alike: name_point(z, t, parameter, &d) gives loss and slope. */
+/* Losses that treat every output alike: name_point(z, t, parameter, &d) gives loss and slope. Rows that fill their
+ * vectors stay as they are, which saves the way into columns and back; the same sums in the same order. */
 #define ELEMENTWISE_LOSS(name) \
-    LOSS_ROWS(name, 1, { \
-        const real *t = q.targets + r * q.width; \
+    LOSS(name##_columns, { \
         const v parameter = v_set1(q.parameter); \
-        EACH_COLUMN(q.columns) { \
-            const vi keep = v_first(q.columns - c); \
+        v lane[TREE_LANES] = {0}; \
+        for (int64_t c = 0; c < q.columns; c++) { \
             v d; \
-            const v l = name##_point(v_load(z + c), v_loadu(t + c), parameter, &d); \
-            sum[u] += (v)((vi)l & keep); \
-            v_store(z + c, (v)((vi)(d * share) & keep)); \
+            lane[c % TREE_LANES] += name##_point(v_load(z + c * LANES), v_load(t + c * LANES), parameter, &d); \
+            v_store(z + c * LANES, d * share); \
         } \
-        value = v_tree_sum(sum); \
-    })
+        value = tree_of_columns(lane); \
+    }) \
+    static void name##_backward(const fm_loss_call *call, int64_t first, int64_t last) { \
+        const fm_loss_call q = *call; \
+        const v parameter = v_set1(q.parameter); \
+        if (2 * q.columns <= LANES) { \
+            name##_columns_backward(call, first, last); \
+            return; \
+        } \
+        for (int64_t r = first; r < last; r++) { \
+            const v share = v_set1(q.share[r]); \
+            v sum[TREE_VECTORS] = {0}; \
+            EACH_COLUMN(q.columns) { \
+                real *const z = q.z + c / NR * q.panel + r * NR + c % NR; \
+                const vi keep = v_first(q.columns - c); \
+                v d; \
+                const v l = name##_point(v_load(z), v_loadu(q.targets + r * q.width + c), parameter, &d); \
+                sum[u] += (v)((vi)l & keep); \
+                v_store(z, (v)((vi)(d * share) & keep)); \
+            } \
+            q.row_loss[r] = v_tree_sum(sum); \
+        } \
+    }
 
 FM_INLINE v squared_error_point(v z, v t, v parameter, v *d) {
     (void)parameter;
@@ -162,27 +188,85 @@ ELEMENTWISE_LOSS(gaussian_nll_unit)
 ELEMENTWISE_LOSS(binary_cross_entropy)
 
 /* Columns [0, width) are means, [width, 2 width) log-variances s: (s + (t - mean)^2 exp(-s)) / 2. */
-LOSS_ROWS(gaussian_nll, 0, {
-    const real *t = q.targets + r * q.width;
-    real *const d = q.scratch + padded(q.columns);
-    EACH_COLUMN(q.width) {
-        const vi keep = v_first(q.width - c);
-        const v e = v_loadu(z + c) - v_loadu(t + c);
-        const v s = v_loadu(z + q.width + c);
+LOSS(gaussian_nll, {
+    v lane[TREE_LANES] = {0};
+    for (int64_t c = 0; c < q.width; c++) {
+        real *const mean = z + c * LANES;
+        real *const log_variance = mean + q.width * LANES;
+        const v e = v_load(mean) - v_load(t + c * LANES);
+        const v s = v_load(log_variance);
         const v scaled = e * v_exp(-s);
-        const v l = v_fma(e, scaled, s) * (real)0.5 + (real)0.91893853320467274178;
-        sum[u] += (v)((vi)l & keep);
-        v_storeu(d + c, scaled * share);
+        lane[c % TREE_LANES] += v_fma(e, scaled, s) * (real)0.5 + (real)0.91893853320467274178;
+        v_store(mean, scaled * share);
+        v_store(log_variance, v_fma(-e, scaled, v_set1(1)) * (real)0.5 * share);
     }
-    EACH_COLUMN(q.width) {
-        const v e = v_loadu(z + c) - v_loadu(t + c);
-        const v scaled = e * v_exp(-v_loadu(z + q.width + c));
-        v_storeu(d + q.width + c, v_fma(-e, scaled, v_set1(1)) * (real)0.5 * share);
-    }
-    memcpy(z, d, sizeof(real) * (size_t)q.columns);
-    value = v_tree_sum(sum);
+    value = tree_of_columns(lane);
 })
 
+FM_INLINE v columns_max(const real *z, int64_t columns) {
+    v highest = v_load(z);
+    for (int64_t c = 1; c < columns; c++) highest = v_max(v_load(z + c * LANES), highest);
+    return highest;
+}
+
+/* z becomes exp(z - max); returns the sums of the exponentials. */
+FM_INLINE v columns_exponentials(real *z, int64_t columns, v max) {
+    v lane[TREE_LANES] = {0};
+    for (int64_t c = 0; c < columns; c++) {
+        const v e = v_exp(v_load(z + c * LANES) - max);
+        v_store(z + c * LANES, e);
+        lane[c % TREE_LANES] += e;
+    }
+    return tree_of_columns(lane);
+}
+
+/* Labels: -log softmax(z)[label], with smoothing s: targets (1 - s) onehot + s / columns. Everything is
+ * relative to the largest z, or large logits would cost the loss its digits. */
+LOSS(cross_entropy_labels, {
+    const int32_t *label = q.labels + start;
+    const v max = columns_max(z, q.columns);
+    const v spread = v_set1(q.parameter / (real)q.columns);
+    const v rest = v_set1(1 - q.parameter);
+    v chosen = {0};
+    for (int64_t i = 0; i < rows; i++) chosen[i] = z[label[i] * LANES + i];
+    v below_sum = {0};
+    if (q.parameter > 0) {
+        v lane[TREE_LANES] = {0};
+        for (int64_t c = 0; c < q.columns; c++) lane[c % TREE_LANES] += max - v_load(z + c * LANES);
+        below_sum = tree_of_columns(lane);
+    }
+    const v total = columns_exponentials(z, q.columns, max);
+    const v inverse = 1 / total;
+    value = rest * (max - chosen) + spread * below_sum + v_log(total);
+    for (int64_t c = 0; c < q.columns; c++)
+        v_store(z + c * LANES, v_fma(v_load(z + c * LANES), inverse, -spread) * share);
+    const v own = rest * share;
+    for (int64_t i = 0; i < rows; i++) z[label[i] * LANES + i] -= own[i];
+})
+
+LOSS(cross_entropy_soft, {
+    const v spread = v_set1(q.parameter / (real)q.columns);
+    const v rest = v_set1(1 - q.parameter);
+    const v max = columns_max(z, q.columns);
+    v below[TREE_LANES] = {0};
+    v target_sum[TREE_LANES] = {0};
+    for (int64_t c = 0; c < q.columns; c++) {
+        const v target = v_fma(rest, v_load(t + c * LANES), spread);
+        v_store(t + c * LANES, target);
+        below[c % TREE_LANES] = v_fma(target, max - v_load(z + c * LANES), below[c % TREE_LANES]);
+        target_sum[c % TREE_LANES] += target;
+    }
+    const v factor = tree_of_columns(target_sum);
+    const v total = columns_exponentials(z, q.columns, max);
+    const v inverse = factor / total;
+    value = tree_of_columns(below) + v_log(total) * factor;
+    for (int64_t c = 0; c < q.columns; c++) {
+        const v target = v_load(t + c * LANES);
+        v_store(z + c * LANES, v_fma(v_load(z + c * LANES), inverse, -target) * share);
+    }
+})
+
+/* Links act on rows, as predictions come. */
 FM_INLINE real row_max(const real *z, int64_t columns) {
     const v lowest = v_set1((real)-INFINITY);
     v highest = lowest;
@@ -204,54 +288,6 @@ FM_INLINE real exponentials(real *z, int64_t columns, real max) {
     }
     return v_tree_sum(sum);
 }
-
-/* Labels: -log softmax(z)[label], with smoothing s: targets (1 - s) onehot + s / columns. Everything is
- * relative to the largest z, or large logits would cost the loss its digits. */
-LOSS_ROWS_WITH_LOG(cross_entropy_labels, 1, {
-    const int32_t label = q.labels[r];
-    const real spread = q.parameter / (real)q.columns;
-    const real max = row_max(z, q.columns);
-    const real below = max - z[label];
-    real below_sum = 0;
-    if (q.parameter > 0) {
-        EACH_COLUMN(q.columns) sum[u] += (v)((vi)(max - v_load(z + c)) & v_first(q.columns - c));
-        below_sum = v_tree_sum(sum);
-    }
-    total = exponentials(z, q.columns, max);
-    const v inverse = v_set1(1 / total);
-    value = (1 - q.parameter) * below + spread * below_sum;
-    EACH_COLUMN(q.columns) {
-        (void)u;
-        const v d = v_fma(v_load(z + c), inverse, v_set1(-spread)) * share;
-        v_store(z + c, (v)((vi)d & v_first(q.columns - c)));
-    }
-    z[label] -= (1 - q.parameter) * q.share[r];
-})
-
-LOSS_ROWS_WITH_LOG(cross_entropy_soft, 1, {
-    const real *t = q.targets + r * q.width;
-    const v spread = v_set1(q.parameter / (real)q.columns);
-    const v rest = v_set1(1 - q.parameter);
-    const real max = row_max(z, q.columns);
-    v target_sum[TREE_VECTORS];
-    for (int i = 0; i < TREE_VECTORS; i++) target_sum[i] = (v){0};
-    EACH_COLUMN(q.columns) {
-        const vi keep = v_first(q.columns - c);
-        const v target = (v)((vi)v_fma(rest, v_loadu(t + c), spread) & keep);
-        sum[u] = v_fma(target, (v)((vi)(max - v_load(z + c)) & keep), sum[u]);
-        target_sum[u] += target;
-    }
-    value = v_tree_sum(sum);
-    factor = v_tree_sum(target_sum);
-    total = exponentials(z, q.columns, max);
-    const v inverse = v_set1(factor / total);
-    EACH_COLUMN(q.columns) {
-        (void)u;
-        const v target = v_fma(rest, v_loadu(t + c), spread);
-        const v d = v_fma(v_load(z + c), inverse, -target) * share;
-        v_store(z + c, (v)((vi)d & v_first(q.columns - c)));
-    }
-})
 
 static void identity_link(real *row, int64_t columns) { (void)row, (void)columns; }
 

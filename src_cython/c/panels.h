@@ -53,8 +53,18 @@ static void transpose_rows(const fm_layer *layer, const real *parameters, real *
         const int64_t to_stride = vectors(layer->n_in, to_panel) * LANES;
         real *to = transposed + layer->transposed + to_panel * layer->t_rows + k % NR;
         for (int64_t j = 0; j < stride; j += LANES)
-            transpose_square(panel + k * stride + j, stride, to + (p * NR + j) * to_stride, to_stride);
+            transpose_square(panel + k * stride + j, stride, LANES, to + (p * NR + j) * to_stride, to_stride, LANES);
     }
+}
+
+/* Copy a row out of, or into, panels. */
+FM_INLINE void row_from_panels(const real *z, int64_t panel, int64_t columns, real *row) {
+    for (int64_t c = 0; c < columns; c += NR, z += panel)
+        copy_values(row + c, z, columns - c < NR ? columns - c : NR);
+}
+FM_INLINE void row_to_panels(const real *row, int64_t panel, int64_t columns, real *z) {
+    for (int64_t c = 0; c < columns; c += NR, z += panel)
+        copy_values(z, row + c, columns - c < NR ? columns - c : NR);
 }
 
 /* Rows `first + i` (or order[first + i]) of the user's X become rows [from, to) of the input panels.

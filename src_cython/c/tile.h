@@ -252,11 +252,13 @@ static void clear_padding(real *y, const int64_t rows, const int64_t valid) {
         v_store(y + start, (v)((vi)v_load(y + start) & keep));
 }
 
-/* Transpose LANES x LANES in registers: log2(LANES) rounds of interleaving row i with row i + half. */
-static void transpose_square(const real *from, const int64_t from_row, real *to, const int64_t to_row) {
+/* Transpose LANES x LANES in registers: log2(LANES) rounds of interleaving row i with row i + half. Rows past
+ * `from_rows` count as zeros, those past `to_rows` are not written. */
+FM_INLINE void transpose_square(const real *from, const int64_t from_row, const int64_t from_rows, real *to,
+                                const int64_t to_row, const int64_t to_rows) {
     v a[LANES], b[LANES];
     UNROLL
-    for (int i = 0; i < LANES; i++) a[i] = v_load(from + i * from_row);
+    for (int i = 0; i < LANES; i++) a[i] = i < from_rows ? v_loadu(from + i * from_row) : (v){0};
     UNROLL
     for (int round = 1; round < LANES; round *= 2) {
         UNROLL
@@ -268,7 +270,8 @@ static void transpose_square(const real *from, const int64_t from_row, real *to,
         for (int i = 0; i < LANES; i++) a[i] = b[i];
     }
     UNROLL
-    for (int i = 0; i < LANES; i++) v_store(to + i * to_row, a[i]);
+    for (int i = 0; i < LANES; i++)
+        if (i < to_rows) v_store(to + i * to_row, a[i]);
 }
 
 #endif

@@ -141,6 +141,14 @@ FM_INLINE vi v_first(int64_t count) {
     return lane < vi_set1((bits)(count < LANES ? count : LANES));
 }
 
+/* The first `count` values, and zeros. */
+FM_INLINE v v_rows(const real *p, int64_t count) {
+    if (count >= LANES) return v_loadu(p);
+    v a = {0};
+    for (int64_t i = 0; i < count; i++) a[i] = p[i];
+    return a;
+}
+
 /* Lanes of the first half of a and b, or of the second, in turn. */
 #if LANES == 2
 #define ZIP_LOW 0, 2
