@@ -67,24 +67,36 @@ FM_INLINE void row_to_panels(const real *row, int64_t panel, int64_t columns, re
         copy_values(z, row + c, columns - c < NR ? columns - c : NR);
 }
 
+/* `width` values, `stride` bytes apart, into a row of a panel. */
+FM_INLINE void copy_piece(const char *from, int64_t stride, int64_t width, real *to) {
+    if (stride != (int64_t)sizeof(real)) {
+        for (int64_t j = 0; j < width; j++) to[j] = *(const real *)(from + j * stride);
+    } else if (width < NR) {
+        copy_values(to, (const real *)from, width);
+    } else {
+        UNROLL
+        for (int j = 0; j < NV; j++) v_store(to + j * LANES, v_loadu((const real *)from + j * LANES));
+    }
+}
+
+enum { GATHER_ROWS = 8 }; /* at once: a panel then gets a few lines together, instead of every panel one */
+
 /* Rows `first + i` (or order[first + i]) of the user's X become rows [from, to) of the input panels.
  * Padding columns are never touched: they stay zero. */
 static void gather_rows(const fm_data *data, const int64_t *order, int64_t first, int64_t from,
                         int64_t to, int64_t n_in, int64_t panel, real *x) {
-    for (int64_t r = from; r < to; r++) {
-        const char *row = data->x + (order ? order[first + r] : first + r) * data->x_row_stride;
-        real *out = x + r * NR;
-        if (data->x_column_stride == (int64_t)sizeof(real)) {
-            int64_t left = n_in;
-            for (; left >= NR; left -= NR, out += panel, row += NR * sizeof(real)) {
-                UNROLL
-                for (int j = 0; j < NV; j++)
-                    v_store(out + j * LANES, v_loadu((const real *)row + j * LANES));
-            }
-            copy_values(out, (const real *)row, left);
-        } else {
-            for (int64_t c = 0; c < n_in; c++, row += data->x_column_stride)
-                out[c / NR * panel + c % NR] = *(const real *)row;
+    const int64_t stride = data->x_column_stride;
+    for (int64_t start = from; start < to; start += GATHER_ROWS) {
+        const int n = to - start < GATHER_ROWS ? (int)(to - start) : GATHER_ROWS;
+        const char *rows[GATHER_ROWS];
+        for (int i = 0; i < n; i++) {
+            const int64_t r = first + start + i;
+            rows[i] = data->x + (order ? order[r] : r) * data->x_row_stride;
+        }
+        for (int64_t c = 0; c < n_in; c += NR) {
+            real *out = x + c / NR * panel + start * NR;
+            for (int i = 0; i < n; i++)
+                copy_piece(rows[i] + c * stride, stride, n_in - c < NR ? n_in - c : NR, out + i * NR);
         }
     }
 }
