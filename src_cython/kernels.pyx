@@ -24,7 +24,7 @@ cdef extern from *:
     #else
     #define FM_COMPILER "gcc " __VERSION__
     #endif
-    enum { UNIT_ROWS = 2 * NR };
+    enum { UNIT_ROWS = 4 * NR };
     """
     const char* FM_COMPILER
     const char* FM_LEVEL_NAME

@@ -121,6 +121,9 @@ cdef class Space:
         return self
 
 
+LONG_UNITS = 16  # for each thread, at least: or the units are half as long
+
+
 cdef class Training:
     """What fits of one shape share: workspace, barrier, and the division of the weight panels."""
 
@@ -133,14 +136,19 @@ cdef class Training:
         self.space = Space.make(k, net, rows, n_threads, True)
         self.column_squares = <double*>memory.take(
             sum(net.layers[l].n_out for l in range(net.n_layers)), sizeof(double))
+        # A long unit has fewer ends, where no tile hides the step of the one before; short ones are divided
+        # more evenly.
+        weights = sum(net.layers[l].n_in * net.layers[l].n_out for l in range(net.n_layers))
+        is_large = weights >= LONG_UNITS * n_threads * k.unit_rows * k.nr
+        unit_rows = k.unit_rows if is_large else k.unit_rows // 2
         units, costs = [], []
         for l in range(net.n_layers):
             n_in = net.layers[l].rows if net.layers[l].n_out == 1 else round_up(net.layers[l].n_in, k.mr)
             for p in range(net.layers[l].panels):
                 left = min(net.layers[l].n_out - p * k.nr, k.nr)
                 width = round_up(left, k.lanes) // k.lanes
-                for k_from in range(0, n_in, k.unit_rows):
-                    k_to = min(k_from + k.unit_rows, n_in)
+                for k_from in range(0, n_in, unit_rows):
+                    k_to = min(k_from + unit_rows, n_in)
                     units.append((l, p, k_from, k_to))
                     # a narrow tile costs more than its share: loads are not shared
                     costs.append((k_to - k_from) * (0.5 + width))

@@ -115,7 +115,7 @@ typedef struct {
 typedef struct {
     int32_t abi;
     int32_t element_size, lanes, mr, nr, row_multiple;
-    int32_t unit_rows; /* weight rows of a full unit: a multiple of NR */
+    int32_t unit_rows; /* weight rows of a full unit, at most: a multiple of 2 NR */
     const char *level;
     const char *compiler;
     int32_t n_activations, n_losses, n_optimizers;

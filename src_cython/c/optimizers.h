@@ -49,25 +49,41 @@ FM_INLINE void update_all(fm_update update, const int plain, real *w, const real
 }
 
 #if FM_REGISTERS >= 32
+/* What the step of a tile needs is fetched before its gradient is computed. */
+FM_INLINE void fetch_for_step(const real *w, const real *s0, const real *s1, int64_t n) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        __builtin_prefetch(w + i, 1);
+        __builtin_prefetch(s0 + i, 1);
+        __builtin_prefetch(s1 + i, 1);
+    }
+}
+
 /* The tile at g, and meanwhile, a vector every few rows, the step of the tile before it, so that square root,
  * division and memory run beside the multiply-adds. What this tile's own step needs is fetched. */
 FM_INLINE void tile_tn_beside(const int m, const int nv, fm_update update, const int plain, const real *a,
                               const real *d, const int64_t rows, const int more, real *w, real *g,
                               real *s0, real *s1, const fm_scalars s) {
-    const int64_t every = rows / (m * nv), size = m * nv * LANES;
+    const int64_t count = m * nv, size = count * LANES;
+    const int64_t every = rows < count ? 1 : rows / count;
+    const int64_t beside = (rows < count ? rows : count) * LANES; /* the rest of the step has no rows left */
+    int64_t left = rows;
     v acc[8][4];
     start_tile(m, nv, more, g, acc);
     ROLLED
-    for (int64_t i = 0; i < size; i += LANES, a += every * NR, d += every * NR) {
+    for (int64_t i = 0; i < beside; i += LANES, left -= every) {
         const int64_t at = i - size;
         update_vector(update, plain, w + at, g + at, s0 + at, s1 + at, s);
-        accumulate_tn(m, nv, a, d, every, acc);
-        __builtin_prefetch(w + i, 1);
-        __builtin_prefetch(s0 + i, 1);
-        __builtin_prefetch(s1 + i, 1);
+        int64_t r = every;
+        do { /* a loop with a test in front would keep its bound on the stack */
+            accumulate_row(m, nv, a, d, acc);
+            a += NR, d += NR;
+        } while (--r > 0);
+        fetch_for_step(w + i, s0 + i, s1 + i, LANES);
     }
-    accumulate_tn(m, nv, a, d, rows - every * m * nv, acc);
+    accumulate_tn(m, nv, a, d, left, acc);
     store_tile(m, nv, acc, g);
+    const int64_t at = beside - size;
+    update_all(update, plain, w + at, g + at, s0 + at, s1 + at, -at, s);
 }
 
 FM_INLINE void block_beside(const int m, const int nv, fm_update update, const int plain, const real *a,
@@ -80,11 +96,13 @@ FM_INLINE void block_beside(const int m, const int nv, fm_update update, const i
         for (int64_t k = k_from, at = 0; k < k_to; k += m, at += size) {
             const real *columns = a + (k / NR) * a_panel + r * NR + k % NR;
             fm_fetch_ahead(ahead);
-            if (r + rows == batch && k > k_from)
+            if (r + rows == batch && k > k_from) {
                 tile_tn_beside(m, nv, update, plain, columns, d + r * NR, rows, r > 0, w + at, g + at,
                                s0 + at, s1 + at, s);
-            else
+            } else {
+                if (k == k_from) fetch_for_step(w, s0, s1, size);
                 tile_tn(m, nv, columns, d + r * NR, rows, r > 0, g + at);
+            }
         }
     }
     const int64_t last = (k_to - k_from) * nv * LANES - size;

@@ -92,21 +92,22 @@ PANEL_NN(panel_plain, STORE_PLAIN)
 PANEL_NN(panel_relu, STORE_RELU)
 PANEL_NN(panel_relu_slope, STORE_RELU_SLOPE)
 
-/* acc (m x nv vectors) += a^T d over `rows` rows: a is m adjacent columns of an activation panel, d a
- * gradient panel. */
+/* acc (m x nv vectors) += a^T d of one row: a is m adjacent columns of an activation panel, d a gradient panel. */
+FM_INLINE void accumulate_row(const int m, const int nv, const real *a, const real *d, v acc[8][4]) {
+    v b[4];
+    UNROLL
+    for (int j = 0; j < nv; j++) b[j] = v_load(d + j * LANES);
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        const v s = v_set1(a[i]);
+        UNROLL
+        for (int j = 0; j < nv; j++) acc[i][j] = v_fma(s, b[j], acc[i][j]);
+    }
+}
+
 FM_INLINE void accumulate_tn(const int m, const int nv, const real *a, const real *d, int64_t rows,
                              v acc[8][4]) {
-    for (; rows > 0; rows--, a += NR, d += NR) {
-        v b[4];
-        UNROLL
-        for (int j = 0; j < nv; j++) b[j] = v_load(d + j * LANES);
-        UNROLL
-        for (int i = 0; i < m; i++) {
-            const v s = v_set1(a[i]);
-            UNROLL
-            for (int j = 0; j < nv; j++) acc[i][j] = v_fma(s, b[j], acc[i][j]);
-        }
-    }
+    for (; rows > 0; rows--, a += NR, d += NR) accumulate_row(m, nv, a, d, acc);
 }
 
 /* A tile of a gradient lies in its arena as m rows of nv vectors. */
