@@ -230,8 +230,9 @@ cdef void epoch(fm_epoch* e, int32_t thread) noexcept nogil:
     powers[0] = e.powers[0]
     powers[1] = e.powers[1]
     if thread == 0 and e.n_threads > 1:
-        fm_pace_resume(e.pace)
-        if not e.pace.alone:
+        if e.pace.alone:
+            fm_pace_resume(e.pace)
+        else:
             call_team(e, b, powers)
             active = e.n_threads
     while b < n_batches and e.status == FM_RUNNING:

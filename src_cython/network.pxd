@@ -24,6 +24,8 @@ cdef extern from "network.h" nogil:
     void fm_crew_open(fm_crew*, fm_job, void*)
     void fm_crew_close(fm_crew*)
     void fm_crew_call(fm_crew*, fm_job, void*)
+    int fm_this_cpu()
+    void fm_leave_cpu(int)
 
     ctypedef struct fm_counter:
         pass
@@ -35,6 +37,7 @@ cdef extern from "network.h" nogil:
         int32_t alone
     void fm_pace_resume(fm_pace*)
     int32_t fm_pace_step(fm_pace*)
+    int32_t fm_pace_step_at(fm_pace*, double)
 
     ctypedef struct fm_ahead:
         const char* x

@@ -5,6 +5,7 @@
 # the library's own packing, so that a mistake in one cannot hide in the other.
 cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memset
 
 from fastmlp.core cimport Engine
 from fastmlp.crew cimport Crew
@@ -51,6 +52,26 @@ cdef object view(void* data, int64_t count, dtype):
 def is_trial(Engine engine):
     """Whether the last fit ended while it tried the number of threads that was not in use."""
     return engine.training is not None and bool(engine.training.pace.trial)
+
+
+def pace(team, alone, double seconds):
+    """Steps by the team and alone in `seconds`, where a step at time t takes team(t) or alone(t) seconds."""
+    cdef fm_pace p
+    cdef double now = 0
+    steps = [0, 0]
+    memset(&p, 0, sizeof(p))
+    while now < seconds:
+        steps[p.alone] += 1
+        now += (alone if p.alone else team)(now)
+        fm_pace_step_at(&p, now)
+    return tuple(steps)
+
+
+def leave_cpu():
+    """Have this thread go to another CPU; the numbers of both, -1 where the system does not tell."""
+    before = fm_this_cpu()
+    fm_leave_cpu(before)
+    return before, fm_this_cpu()
 
 
 def to_panels(plain, int64_t rows, int64_t nr):

@@ -1,6 +1,5 @@
 """Thread counts, teams, and what threads must survive: errors, interrupts, forks, exits."""
 
-import itertools
 import os
 import signal
 import subprocess
@@ -283,19 +282,6 @@ def test_same_bits_for_any_number_of_threads():
         net.fit(X, Y, epochs=2, batch_size=100, n_threads=n)
         results.add(digest(net))
     assert len(results) == 1
-
-
-def test_a_trial_ends_though_an_epoch_is_one_step():
-    """A step of milliseconds, so that each is a window or a trial of its own."""
-    net = fastmlp.MLP([128, 512, 512, 1], rng=0)
-    x = np.random.default_rng(0).normal(size=(2048, 128)).astype(np.float32)
-    trials = []
-
-    def note(state):
-        trials.append(probe.is_trial(state.engine))
-
-    net.fit(x, x[:, :1], epochs=12, batch_size=2048, n_threads=2, callbacks=[note])
-    assert (True, False) in itertools.pairwise(trials)
 
 
 def test_concurrent_predictions():

@@ -12,7 +12,7 @@
 #include "pace.h"
 #include "sync.h"
 
-#define FM_ABI 6
+#define FM_ABI 7
 #define FM_CAPSULE "fastmlp.kernels"
 #define FM_SHUFFLE_MOST 0xffffffffLL /* rows: what a draw of 32 bits reaches */
 
