@@ -29,7 +29,7 @@ cdef class Space:
 cdef class Training:
     cdef Space space
     cdef Memory memory
-    cdef fm_barrier barrier
+    cdef fm_barrier* barrier
     cdef fm_pace pace
     cdef fm_unit* units
     cdef int64_t* unit_first

@@ -237,7 +237,7 @@ cdef class Engine:
         e.poll_every = 1 + POLL_FLOPS // (6 * self.weight_count * e.batch + 1)
         e.poll = poll
         e.poll_context = <void*>signals
-        e.barrier = &training.barrier
+        e.barrier = training.barrier
         e.status = FM_RUNNING
         e.loss_sum = e.weight_sum = 0
         fm_barrier_start(e.barrier, n_threads)

@@ -155,6 +155,7 @@ cdef class Training:
         self.units = <fm_unit*>memory.take(len(units), sizeof(fm_unit))
         for i, (l, p, k_from, k_to) in enumerate(units):
             self.units[i] = fm_unit(l, p, k_from, k_to)
+        self.barrier = <fm_barrier*>memory.take(1, sizeof(fm_barrier))
         self.counters = <fm_counter*>memory.take(n_threads, sizeof(fm_counter))
         self.unit_first = <int64_t*>memory.take(n_threads + 1, sizeof(int64_t))
         ends = np.cumsum(costs)

@@ -142,7 +142,9 @@ def shares(optimizer):
     """What turns the native slots, plain sums, into the means of the textbook's formulas."""
     if isinstance(optimizer, optimizers.Adam):
         return 1 - optimizer.beta_1, 1 - optimizer.beta_2
-    return (1 - optimizer.alpha if isinstance(optimizer, optimizers.RMSprop) else 1,)
+    if isinstance(optimizer, optimizers.RMSprop):
+        return (1 - optimizer.alpha,)
+    return (1,) * optimizer.n_slots
 
 
 @pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
@@ -161,7 +163,7 @@ def test_optimizer_steps(level, dtype, optimizer, l2, scale):
             gradient = scale * g.astype(np.float64) + l2 * wide
             optimizer.step(wide, gradient, wide_slots, 0.02, t, decay=True)
             assert_close(w, wide, "elementwise", dtype)
-            for slot, wide_slot, share in zip(slots, wide_slots, shares(optimizer), strict=False):
+            for slot, wide_slot, share in zip(slots, wide_slots, shares(optimizer), strict=True):
                 assert_close(share * slot, wide_slot, "elementwise", dtype)
 
 

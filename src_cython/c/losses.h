@@ -40,7 +40,8 @@ FM_INLINE int64_t padded(int64_t columns) {
 }
 
 /* Rows of `width` values, row_stride apart and in panels, into columns of LANES; lanes without a row hold zeros
- * or what they held. Reads up to LANES - 1 values past a row. */
+ * or what they held. Reads up to LANES - 1 values past a row, and has no use for them: they may be another
+ * thread's, just being written. */
 FM_INLINE void to_columns(const real *from, int64_t row_stride, int64_t panel, int64_t rows, int64_t width,
                           real *columns) {
     if (width == 1) {

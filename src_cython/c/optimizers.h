@@ -5,7 +5,8 @@
  * once a step, in double; `step` updates n elements (a multiple of LANES). The bias corrections of
  * Adam (Kingma and Ba 2015) are folded into rate and epsilon, which is the same formula exactly; so are
  * the factors 1 - beta of its means: the slots hold the sums m / (1 - beta_1) and v / (1 - beta_2), one
- * operation less each, and RMSprop's the sum v / (1 - alpha). */
+ * operation less each, and RMSprop's the sum v / (1 - alpha). They overflow for smaller gradients: in float32
+ * above 5e17 with beta_2 = 0.999, where v does above 1e19; either way the parameter then stays where it is. */
 #ifndef FM_OPTIMIZERS_H
 #define FM_OPTIMIZERS_H
 

@@ -62,18 +62,21 @@ static inline void fm_pace_end_trial(fm_pace *p) {
     const int32_t used = !p->alone, alone = fm_pace_team_is_slow(p);
     p->trial = 0;
     fm_pace_use(p, alone, alone == used);
-    if (alone == used) return;
-    if (alone) p->wait[0] = 0;
-    else p->probation = PACE_SHORTEST;
+    if (alone != used && alone) p->wait[0] = PACE_SHORTEST;
+    if (alone != used && !alone) p->probation = PACE_SHORTEST;
 }
 
 /* The end of a window of the mode in use. */
 static inline void fm_pace_end_window(fm_pace *p) {
     const int is_slow = !p->alone && fm_pace_team_is_slow(p);
+    if (p->probation > 0 && is_slow) {
+        p->probation = 0;
+        fm_pace_use(p, 1, 1);
+        return;
+    }
     if (p->probation > 0) {
-        if (is_slow) fm_pace_use(p, 1, 1);
-        else if (p->probation == 1) p->wait[1] = 0;
-        p->probation = is_slow ? 0 : p->probation - 1;
+        p->probation--;
+        if (p->probation == 0) p->wait[1] = PACE_SHORTEST;
         return;
     }
     p->left -= is_slow ? PACE_DOUBT : 1;

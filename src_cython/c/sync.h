@@ -106,14 +106,17 @@ static inline void fm_crew_start(fm_crew *c) {
 #if defined(__linux__) && defined(CPU_CLR)
 static inline int fm_this_cpu(void) { return sched_getcpu(); }
 
-/* Go to another CPU of those that are allowed, if there is one, free to come back later. */
+/* Go to another CPU of those that are allowed, if there is one, free to come back later; unless somebody else
+ * has just said where this thread may run. */
 static inline void fm_leave_cpu(int cpu) {
     cpu_set_t allowed, others;
     if (sched_getaffinity(0, sizeof allowed, &allowed)) return;
     others = allowed;
     CPU_CLR(cpu, &others);
     if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others)) return;
-    sched_setaffinity(0, sizeof allowed, &allowed);
+    cpu_set_t now;
+    if (!sched_getaffinity(0, sizeof now, &now) && CPU_EQUAL(&now, &others))
+        sched_setaffinity(0, sizeof allowed, &allowed);
 }
 #else
 static inline int fm_this_cpu(void) { return -1; }
