@@ -20,12 +20,23 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from test_sklearn import HAS_POISSON, assert_same, digits, pair, regression
 
 import fastmlp as ours
+from fastmlp.sklearn.parameters import documented
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
     pytest.mark.filterwarnings("ignore:scipy.optimize:DeprecationWarning"),  # scikit-learn 1.6
 ]
 BOTH = pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
+
+
+def test_shared_parameters_are_documented_by_any_compiler():
+    """Python 3.13 and later leave the indentation of docstrings out."""
+    docs = {
+        documented(standardized="yes")(type("Model", (), {"__doc__": doc})).__doc__
+        for doc in ("A model.\n\n    {parameters}\n    ", "A model.\n\n{parameters}\n")
+    }
+    (text,) = docs
+    assert "\nhidden_layer_sizes : " in text
 
 
 def test_constructor_is_scikit_learns():

@@ -146,9 +146,8 @@ def documented(*, standardized: str, own: str = "") -> Callable[[Class], Class]:
     text = TEXT.format(standardized=standardized, own=inspect.cleandoc(own) + "\n" if own else "")
 
     def decorate(cls: Class) -> Class:
-        before, mark, after = (cls.__doc__ or "").partition("    {parameters}")
-        assert mark
-        cls.__doc__ = before + "\n".join("    " + line for line in text.splitlines()) + after
+        # Without its indentation, which compilers of Python 3.13 on leave out already.
+        cls.__doc__ = inspect.cleandoc(cls.__doc__ or "").replace("{parameters}", text)
         return cls
 
     return decorate
