@@ -121,7 +121,8 @@ cdef class Space:
         return self
 
 
-LONG_UNITS = 16  # for each thread, at least: or the units are half as long
+cdef enum:
+    LONG_UNITS = 16  # for each thread, at least: or the units are half as long
 
 
 cdef class Training:

@@ -133,6 +133,7 @@ def test_a_second_fit_is_refused(mlp):
     net.fit(X, Y, epochs=1)
 
 
+@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")  # NumPy 2.5
 def test_a_shape_changed_during_a_fit_does_not_reach_the_engine(mlp):
     x = np.random.default_rng(0).normal(size=(600, 5)).astype("float32")
     y = np.arange(600) % 3
