@@ -152,7 +152,7 @@ def chosen(run: Run, n: int) -> npt.NDArray[np.int64]:
     """Return `n` held-out digits to show: of the first kinds one each, then the hardest of all."""
     shown = np.array([np.flatnonzero(run.labels == digit)[0] for digit in range(n)])
     given = run.probabilities[np.arange(len(run.labels)), run.labels]
-    shown[-1] = given.argmin()
+    shown[-1] = np.argmin(given)
     return shown
 
 

@@ -246,7 +246,7 @@ def guarded_epoch(engine: Any, data: Data, plan: Plan, epoch: int, history: Hist
         raise
     if not math.isfinite(loss):
         engine.restore(before)
-        rate = float(plan.learning_rates.max())
+        rate = float(np.max(plan.learning_rates))
         error = DivergenceError(
             f"training diverged in epoch {epoch} (counted from 0): the loss, a gradient or a "
             f"weight became {loss} at learning rate {rate:g}. Use a smaller learning rate, "
