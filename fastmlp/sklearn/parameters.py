@@ -147,7 +147,9 @@ def documented(*, standardized: str, own: str = "") -> Callable[[Class], Class]:
 
     def decorate(cls: Class) -> Class:
         # Without its indentation, which compilers of Python 3.13 on leave out already.
-        cls.__doc__ = inspect.cleandoc(cls.__doc__ or "").replace("{parameters}", text)
+        before, mark, after = inspect.cleandoc(cls.__doc__ or "").partition("{parameters}")
+        assert mark
+        cls.__doc__ = before + text + after
         return cls
 
     return decorate
