@@ -156,6 +156,7 @@ class BuildExtensions(build_ext):
 PLAIN = (
     "core",
     "crew",
+    "parameters",
     "predictor",
     "probe",
     "workspace",

@@ -225,7 +225,9 @@ class MLP(Network):
             team_size = self._team_size(n_threads, plan)
             n_steps = -(-data.x.shape[0] // plan.batch_size)
             if self._progress is None or self._progress[0] != plan.optimizer:
-                self._engine.start(plan.optimizer)
+                self._engine.start(
+                    plan.optimizer
+                )  # all or nothing: if it fails, the state of before goes on
                 self._progress = plan.optimizer, 0, training.next_seed(self._rng)
             _, plan.step, plan.seed = self._progress
             plan.learning_rates = training.step_rates(plan.optimizer, plan.step, n_steps)

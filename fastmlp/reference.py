@@ -295,8 +295,19 @@ class Engine:
         -------
         float
             The weighted mean of the batches' objectives, each before its step. As soon as a batch
-            has an objective that is not finite, that one; NaN when a parameter is not finite.
+            has an objective that is not finite, that one; NaN when a parameter is not finite. Then,
+            and after any error, the parameters are those of before.
         """
+        before = self.parameters()
+        objective = math.nan
+        try:
+            objective = self._batches(data, plan)
+        finally:
+            if not math.isfinite(objective):
+                self.set_parameters(*before)
+        return objective
+
+    def _batches(self, data: Data, plan: Plan) -> float:
         order = np.arange(len(data.x)) if plan.order is None else plan.order
         sum_objective = sum_weight = 0.0
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

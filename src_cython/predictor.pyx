@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
 from fastmlp.core cimport Engine
-from fastmlp.workspace cimport QUICK_WEIGHTS, Space
+from fastmlp.workspace cimport QUICK_WEIGHTS
 from network cimport *
 
 import dataclasses
@@ -18,14 +18,12 @@ import dataclasses
 import numpy as np
 
 from fastmlp import check, threads
-from fastmlp.spec import Data
 
 cnp.import_array()
 
 cdef enum:
     STACK_BYTES = 32768  # row buffers up to this size live on the stack
     FEW_ROWS = 4  # up to here, row by row costs less than setting a block up
-    JACOBIAN_ROWS = 64
 
 
 cdef struct Context:
@@ -267,29 +265,17 @@ cdef class Predictor:
         TypeError, ValueError
             If x is not as described.
         """
-        cdef fm_data data
-        cdef Space space
         cdef Engine full
-        cdef void* result
-        cdef int64_t n
         x = self._numbers(x)
         if self.full is None:
             spec = self.engine.spec
             spec = dataclasses.replace(spec, dropout=(0.0,) * len(spec.dropout))
             full = Engine(spec, self.engine.level, True)
             full.set_parameters(*self.engine.parameters())
+            full.keep_transposed()
             self.full = full
-        full = self.full
         rows = np.require(x.reshape(-1, self.context.n_in), requirements=["A"])
-        full.describe(&data, Data(rows, None))
-        n = data.n
-        out = np.empty((*x.shape[:x.ndim - 1], self.context.n_out, self.context.n_in), x.dtype)
-        result = cnp.PyArray_DATA(<cnp.ndarray>out)
-        space = Space.make(full.kernels, &full.net, min(max(n, 1), JACOBIAN_ROWS), 1, True)
-        space.c.row_loss = space.memory.take(space.c.rows * self.context.n_out)
-        with nogil:
-            full.kernels.jacobian(&full.net, &space.c, &data, 0, n, result)
-        return out
+        return self.full.jacobian(rows).reshape(*x.shape[:x.ndim - 1], self.context.n_out, self.context.n_in)
 
     # ------------------------------------------------------------ for other compiled code
 

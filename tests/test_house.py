@@ -27,7 +27,7 @@ PACKAGE = ROOT / "fastmlp"
 ORDER = (
     *("intervals", "arena", "workspace", "crew", "threads", "_cpu", "digits"),
     *("activations", "losses", "schedules", "optimizers", "spec", "initializers", "check"),
-    *("core", "predictor", "probe", "_backend", "network"),
+    *("parameters", "core", "predictor", "probe", "_backend", "network"),
     *("training", "callbacks", "mlp", "reference", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "network", "initialization")),
     *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "stochastic", "lbfgs")),
