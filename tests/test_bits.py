@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import _backend, core, losses, optimizers
+from fastmlp import _backend, losses, optimizers
 from fastmlp.predictor import Predictor
 from fastmlp.threads import Team
 
@@ -122,7 +122,7 @@ def model(name, level, dtype):
     """The network of a fit, on a level, its weights set to fixed numbers."""
 
     class OnLevel(fastmlp.MLP):
-        _engine_type = staticmethod(lambda spec: core.Engine(spec, level))
+        _engine_type = staticmethod(lambda spec: _backend.Engine(spec, level))
 
     sizes, options, _ = FITS[name]
     # PCG64's stream is fixed by NumPy's policy; it seeds shuffling and dropout.
