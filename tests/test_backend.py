@@ -1,11 +1,9 @@
 """The package's surface and the choice of the CPU level: names, lazy imports, FASTMLP_CPU."""
 
 import math
-import os
-import subprocess
-import sys
 from collections import Counter
 
+import children
 import numpy as np
 import pytest
 
@@ -23,14 +21,7 @@ def test_public_names():
 
 
 def run_python(code, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, **environment},
-    )
+    return children.python("-c", code, **environment)
 
 
 def test_import_is_lean():

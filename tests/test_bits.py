@@ -8,11 +8,8 @@ results, and has to be said in the changelog; `python tests/test_bits.py` prints
 import hashlib
 import itertools
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
+import children
 import numpy as np
 import pytest
 
@@ -174,17 +171,9 @@ def test_fresh_processes_agree(level):
         " for n in t.FITS for d in t.DTYPES]))"
     )
     here = [digest(name, level, dtype) for name in FITS for dtype in DTYPES]
-    paths = str(Path(__file__).parent), str(Path(fastmlp.__file__).parents[1])
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "FASTMLP_CPU": level}
     for extra in ({"PYTHONHASHSEED": "1"}, {"PYTHONHASHSEED": "2", "MALLOC_PERTURB_": "165"}):
-        result = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**env, **extra},
-        )
-        assert json.loads(result.stdout) == here
+        found = children.python("-c", code, folders=[children.TESTS], FASTMLP_CPU=level, **extra)
+        assert json.loads(children.printed(found)) == here
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
