@@ -347,3 +347,21 @@ def _short(value: Any) -> str:
     """Return how a value is named in a message: its beginning, and its type."""
     text = repr(value)
     return f"{text[:60]}{'...' if len(text) > 60 else ''} ({type(value).__name__})"
+
+
+def bad_rows(shape: tuple[int, ...], n_in: int) -> ValueError:
+    """Return the complaint of a predictor about an x of that shape."""
+    return ValueError(
+        f"x has shape {shape} but ({n_in},) or (n, {n_in}) is expected: "
+        "pass one row, or one row a sample"
+    )
+
+
+def bad_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ValueError:
+    """Return the complaint of a predictor about an out that cannot take the result."""
+    array = isinstance(out, np.ndarray)
+    found = f"shape {out.shape}, dtype {out.dtype}" if array else repr(type(out))
+    return ValueError(
+        f"out is {found} but a writable C-contiguous array of shape {shape} and dtype {dtype} "
+        "is expected: make it with np.empty, or leave it out"
+    )

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastmlp import links
 from fastmlp.activations import Array, sigmoid, softplus
 from fastmlp.intervals import FRACTION, INNER_FRACTION, POSITIVE
 
@@ -60,9 +61,17 @@ class Loss:
         del labels  # only cross_entropy has two kinds of target
         return self.name
 
+    @property
+    def _link(self) -> links.Link:
+        return links.IDENTITY
+
     def link(self, z: Array) -> Array:
         """Return the prediction that belongs to z, (n, heads * m), same dtype."""
-        return z.copy()
+        return self._link.value(z)
+
+    def link_slope(self, prediction: Array, c: int) -> Array:
+        """Return the derivatives of column c of the prediction with respect to z, like z."""
+        return self._link.slope(prediction, c)
 
     def value_and_gradient(self, z: Array, t: Array) -> tuple[Array, Array]:
         """Return the losses of the samples and their gradients, not yet weighted or averaged.
@@ -202,11 +211,7 @@ class PoissonNLL(Loss):
 
     name = "poisson_nll"
     target_kind = "count"
-
-    def link(self, z: Array) -> Array:
-        """Return the rate exp(z)."""
-        with np.errstate(over="ignore"):  # a rate beyond the dtype is infinity, rightly
-            return np.exp(z)
+    _link = links.EXP
 
     def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
         rate = self.link(z)
@@ -253,13 +258,9 @@ class GaussianNLL(Loss):
         del labels
         return "gaussian_nll" if self.predict_variance else "gaussian_nll_unit"
 
-    def link(self, z: Array) -> Array:
-        """Return the means, followed by the variances if they are predicted."""
-        if not self.predict_variance:
-            return z.copy()
-        mean, s = np.split(z, 2, axis=1)
-        with np.errstate(over="ignore"):
-            return np.concatenate([mean, np.exp(s)], axis=1)
+    @property
+    def _link(self) -> links.Link:
+        return links.MEAN_AND_VARIANCE if self.predict_variance else links.IDENTITY
 
     def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
         if not self.predict_variance:
@@ -291,6 +292,7 @@ class CrossEntropy(Loss):
 
     name = "cross_entropy"
     target_kind = "class"
+    _link = links.SOFTMAX
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
@@ -304,11 +306,6 @@ class CrossEntropy(Loss):
     def native_row(self, labels: bool) -> str:
         """Return the row of `NATIVE_LOSSES`, by the kind of target."""
         return "cross_entropy_labels" if labels else "cross_entropy_soft"
-
-    def link(self, z: Array) -> Array:
-        """Return the class probabilities softmax(z)."""
-        e = np.exp(z - _row_max(z))
-        return np.asarray(e / np.sum(e, axis=1, keepdims=True))
 
     def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
         n_classes = z.shape[1]
@@ -336,10 +333,7 @@ class BinaryCrossEntropy(Loss):
 
     name = "binary_cross_entropy"
     target_kind = "unit_interval"
-
-    def link(self, z: Array) -> Array:
-        """Return the probabilities sigmoid(z)."""
-        return sigmoid(z)
+    _link = links.SIGMOID
 
     def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
         return softplus(z) - z * t, sigmoid(z) - t

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp import _backend, schedules, threads
+from fastmlp import schedules, threads
 from fastmlp.intervals import NON_NEGATIVE
 from fastmlp.spec import Data, Plan
 
@@ -197,7 +197,7 @@ def _epochs(
     for epoch in range(state.epochs):
         began = time.perf_counter()
         if plan.order is not None:
-            _backend.shuffle(plan.order, next_seed(rng))
+            engine.shuffle(plan.order, next_seed(rng))
         plan.step = epoch * n_batches
         if epoch and callable(plan.optimizer.learning_rate):
             base, scale = step_rates(plan.optimizer, plan.step, n_batches), math.nan

@@ -297,7 +297,7 @@ cdef class Engine(Parameters):
         del keep
         return out
 
-    def jacobian(self, x):
+    def differentiate(self, x):
         """Derivatives of the predictions with respect to the inputs, (n, C, I).
 
         For a network whose weights do not change and that keeps the transposed ones of every layer.
