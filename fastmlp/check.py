@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.intervals import POSITIVE
-from fastmlp.optimizers import Adam, Optimizer
+from fastmlp.optimizers import OPTIMIZERS, Adam, Optimizer
 from fastmlp.spec import Data, Spec
 
 # Elements looked at in one go by the search for NaN and infinity: its temporary stays in cache.
@@ -291,12 +291,14 @@ def optimizer(value: Any) -> Optimizer:
     """Return one of this package's optimizers; Adam() for None; not a name, not a class."""
     if value is None:
         return Adam()
-    if not isinstance(value, Optimizer):
+    if type(value) not in OPTIMIZERS.values():
         raise TypeError(
-            f"optimizer is {_short(value)} but an optimizer object is expected: "
-            "for example fastmlp.Adam(learning_rate=1e-3)"
+            f"optimizer is {_short(value)} but an object of one of the package's own optimizers is "
+            "expected, no subclass, whose step would never be called: for example "
+            "fastmlp.Adam(learning_rate=1e-3)"
         )
-    return value
+    chosen: Optimizer = value
+    return chosen
 
 
 def validation(value: Any, spec: Spec) -> Data | None:

@@ -40,7 +40,8 @@ def _exp_of_second_half(z: Array) -> Array:
 
 
 def _softmax(z: Array) -> Array:
-    e = np.exp(z - np.max(z, axis=1, keepdims=True))
+    with np.errstate(over="ignore"):  # so far below the largest that exp is 0
+        e = np.exp(z - np.max(z, axis=1, keepdims=True))
     return np.asarray(e / np.sum(e, axis=1, keepdims=True))
 
 

@@ -90,8 +90,9 @@ class Loss:
         dz : array, shape (n, heads * m)
             Row i is d values[i] / d z[i].
         """
-        terms, dz = self._terms(z, t)
-        return np.sum(terms, axis=1), dz
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond the dtype is infinity, rightly
+            terms, dz = self._terms(z, t)
+            return np.sum(terms, axis=1), dz
 
     def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
         """Return what a sample's loss is the sum of, (n, any), and the gradient."""
@@ -215,7 +216,7 @@ class PoissonNLL(Loss):
 
     def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
         rate = self.link(z)
-        return rate - t * z, rate - t
+        return np.where(np.isinf(rate), rate, rate - t * z), rate - t
 
 
 @dataclass(frozen=True)
@@ -268,11 +269,12 @@ class GaussianNLL(Loss):
             return 0.5 * e * e + HALF_LOG_2_PI, e
         mean, s = np.split(z, 2, axis=1)
         e = mean - t
-        with np.errstate(over="ignore", invalid="ignore"):
-            scaled = e * np.exp(-s)
-            square = e * scaled
-        terms = 0.5 * (s + square) + HALF_LOG_2_PI
-        return terms, np.concatenate([scaled, 0.5 * (1 - square)], axis=1)
+        # In four parts, or exp(-s) would overflow before a small error is multiplied.
+        root = np.where(e == 0, 1, np.exp(-s / 4)).astype(z.dtype)
+        near = e * root * root
+        half_square = 0.5 * near * near
+        terms = 0.5 * s + half_square + HALF_LOG_2_PI
+        return terms, np.concatenate([near * root * root, 0.5 - half_square], axis=1)
 
 
 @dataclass(frozen=True)
@@ -312,9 +314,11 @@ class CrossEntropy(Loss):
         if t.ndim == 1:
             t = np.eye(n_classes, dtype=z.dtype)[t]
         t = (1 - self.parameter) * t + self.parameter / n_classes
-        shifted = z - _row_max(z)
-        log_sum = np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))
-        return log_sum - np.sum(t * shifted, axis=1, keepdims=True), self.link(z) - t
+        largest = _row_max(z)
+        log_sum = np.log(np.sum(np.exp(z - largest), axis=1, keepdims=True))
+        # In quarters: a difference beyond the dtype may have a target of 0.
+        below = 4 * np.sum(t * (largest / 4 - z / 4), axis=1, keepdims=True)
+        return below + log_sum, self.link(z) - t
 
 
 def _row_max(z: Array) -> Array:
@@ -342,14 +346,8 @@ class BinaryCrossEntropy(Loss):
 LOSSES: dict[str, type[Loss]] = {
     row.name: row
     for row in (
-        SquaredError,
-        AbsoluteError,
-        Huber,
-        Quantile,
-        PoissonNLL,
-        GaussianNLL,
-        CrossEntropy,
-        BinaryCrossEntropy,
+        *(SquaredError, AbsoluteError, Huber, Quantile, PoissonNLL, GaussianNLL),
+        *(CrossEntropy, BinaryCrossEntropy),
     )
 }
 
@@ -372,21 +370,22 @@ def resolve(loss: str | Loss) -> Loss:
     ValueError
         If no loss has that name.
     TypeError
-        If it is neither a name nor an instance.
+        If it is neither a name nor an instance of exactly one of these classes.
 
     Examples
     --------
     >>> resolve("huber")
     Huber(delta=1.0)
     """
-    if isinstance(loss, Loss):
+    choices = f"choose from {', '.join(LOSSES)}"
+    if isinstance(loss, Loss) and type(loss) in LOSSES.values():
         return loss
-    choices = ", ".join(LOSSES)
     if not isinstance(loss, str):
         raise TypeError(
-            f"loss is {loss!r} but must be a name or an instance such as losses.Huber(): "
-            f"choose from {choices}"
+            f"loss is {loss!r} ({type(loss).__name__}) but a name or an instance such as "
+            "losses.Huber() is expected, no subclass, whose formula would never be called: "
+            f"{choices}"
         )
     if loss not in LOSSES:
-        raise ValueError(f"loss is {loss!r} but no loss has that name: choose from {choices}")
+        raise ValueError(f"loss is {loss!r} but no loss has that name: {choices}")
     return LOSSES[loss]()

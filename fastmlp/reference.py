@@ -81,7 +81,9 @@ def loss(spec: Spec, z: Array, targets: Array, sample_weight: Array) -> tuple[fl
     total = float(np.sum(sample_weight, dtype=np.float64))
     if total == 0:
         return 0.0, np.zeros_like(z)
-    values, dz = spec.loss.value_and_gradient(z, targets)
+    used = sample_weight != 0  # what overflows in another row is no part of a sum
+    values, dz = np.zeros(len(z), z.dtype), np.zeros_like(z)
+    values[used], dz[used] = spec.loss.value_and_gradient(z[used], targets[used])
     share = (sample_weight / total).astype(z.dtype)
     return float(np.sum(share * values, dtype=np.float64)), share[:, np.newaxis] * dz
 
@@ -145,6 +147,9 @@ def objective(
     spec: Spec, parameters: Parameters, data: Data, l2: float, masks: Masks | None = None
 ) -> tuple[float, list[Array], list[Array]]:
     """Return loss + 0.5 l2 sum(W**2) of one batch and its gradient, (objective, [dW], [db])."""
+    used = _sample_weight(data) != 0  # 0 times what overflows in another row would be NaN
+    data = Data(data.x[used], data.targets[used], _sample_weight(data)[used])
+    masks = masks and [m if m is None else m[used] for m in masks]
     inputs, outputs = forward(spec, parameters, data.x, masks)
     value, dz = loss(spec, outputs[-1], data.targets, _sample_weight(data))
     penalty = sum(float(np.sum(np.square(w, dtype=np.float64))) for w in parameters[0])

@@ -4,7 +4,7 @@
 # without asking each other. B batch rows, I fan-in, O fan-out; z before and y after the activation;
 # prefix d = gradient.
 from libc.stdint cimport int32_t, int64_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from ctables cimport *
 from network cimport *
@@ -149,10 +149,28 @@ cdef inline void unit_gradient(const fm_network* net, const fm_space* space, con
                  vectors(layer.n_out, unit.panel * NR), ahead)
 
 
+cdef inline void clear_row(void* panels, int64_t r, int64_t panel, int64_t columns) noexcept nogil:
+    cdef int64_t p
+    for p in range(ceil_div(columns, NR)):
+        memset(<real*>panels + p * panel + r * NR, 0, NR * sizeof(real))
+
+
+cdef inline void forget_row(const fm_network* net, const fm_space* space, int64_t r) noexcept nogil:
+    """Leave no trace of a row of weight 0: 0 times what overflowed in it would be NaN."""
+    cdef int32_t l
+    (<real*>space.row_loss)[r] = 0
+    clear_row(space.x, r, space.panel, net.layers[0].n_in)
+    for l in range(net.n_layers):
+        clear_row(space.y[l], r, space.panel, net.layers[l].n_out)
+        if space.aux[l] != NULL:
+            clear_row(space.aux[l], r, space.panel, net.layers[l].n_out)
+
+
 cdef inline void output_loss(const fm_network* net, const fm_space* space, int64_t first, int64_t last,
                              int32_t thread) noexcept nogil:
     """Set row_loss, and turn the outputs z of rows [first, last) into their gradient."""
     cdef fm_loss_call call
+    cdef int64_t r
     cdef int32_t top = net.n_layers - 1
     call.targets = <real*>space.targets
     call.labels = space.labels
@@ -165,6 +183,9 @@ cdef inline void output_loss(const fm_network* net, const fm_space* space, int64
     call.width = net.targets_width
     call.parameter = <real>net.loss_parameter
     LOSSES[net.loss].backward(&call, first, last)
+    for r in range(first, last):
+        if (<real*>space.weight)[r] == 0:
+            forget_row(net, space, r)
 
 
 cdef inline int64_t row_of(const int64_t* order, int64_t i) noexcept nogil:

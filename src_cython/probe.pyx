@@ -282,6 +282,7 @@ cdef tuple _loss(level, dtype, loss, z, targets):
     panels = panels.reshape(-1, space.c.panel // nr, nr)
     panels[...] = to_panels(z, space.c.panel // nr, nr)
     view(space.c.share, n, dtype)[...] = 1
+    view(space.c.weight, n, dtype)[...] = 1
     if labels:
         view(<void*>space.c.labels, n, np.int32)[...] = targets
     else:
