@@ -181,6 +181,7 @@ cdef inline void output_loss(const fm_network* net, const fm_space* space, int64
     call.panel = space.panel
     call.columns = net.layers[top].n_out
     call.width = net.targets_width
+    call.target_stride = space.target_stride
     call.parameter = <real>net.loss_parameter
     LOSSES[net.loss].backward(&call, first, last)
     for r in range(first, last):
@@ -209,7 +210,7 @@ cdef inline void gather(const fm_network* net, const fm_space* space, const fm_d
             targets[r] = (<real*>data.targets)[row_of(order, start + r)]
     elif data.targets != NULL:
         for r in range(first, last):
-            memcpy(targets + r * width, <real*>data.targets + row_of(order, start + r) * width,
+            memcpy(targets + r * space.target_stride, <real*>data.targets + row_of(order, start + r) * width,
                    width * sizeof(real))
     for r in range(first, last):
         weight[r] = (<real*>data.weights)[row_of(order, start + r)] if data.weights != NULL else 1

@@ -77,6 +77,7 @@ cdef extern from "network.h" nogil:
         void** dz
         void** aux
         void* targets
+        int64_t target_stride
         int32_t* labels
         void* share
         void* weight

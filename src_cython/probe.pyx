@@ -286,7 +286,8 @@ cdef tuple _loss(level, dtype, loss, z, targets):
     if labels:
         view(<void*>space.c.labels, n, np.int32)[...] = targets
     else:
-        view(space.c.targets, n * (columns // loss.heads), dtype)[...] = targets.ravel()
+        rows = view(space.c.targets, n * space.c.target_stride, dtype).reshape(n, space.c.target_stride)
+        rows[:, :targets.shape[1]] = targets
     engine.kernels.output_loss(&net, &space.c, 0, n, 0)
     return view(space.c.row_loss, n, dtype).copy(), from_panels(panels, n, columns)
 

@@ -111,7 +111,9 @@ cdef class Space:
             c.dz[l] = memory.take(layer.panels * c.panel) if l < n - 1 else c.y[l]
             if layer.drop_keep > 0 or (l < n - 1 and k.activation_needs_aux(layer.activation)):
                 c.aux[l] = memory.take(layer.panels * c.panel)
-        c.targets = memory.take(padded * net.targets_width + k.lanes)
+        # Losses read whole vectors: none may reach into the next row, which another thread may be writing.
+        c.target_stride = round_up(net.targets_width, k.lanes) if net.targets_width > 1 else 1
+        c.targets = memory.take(padded * c.target_stride)
         c.labels = <int32_t*>memory.take(padded, sizeof(int32_t))
         c.share = memory.take(padded)
         c.weight = memory.take(padded)

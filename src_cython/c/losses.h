@@ -14,7 +14,7 @@
 #define FM_LOSS_SCRATCH(columns) (2 * LANES * padded(columns))
 
 typedef struct {
-    const real *targets;   /* (batch, width), NULL with labels */
+    const real *targets;   /* (batch, width), target_stride apart; NULL with labels */
     const int32_t *labels; /* (batch,), NULL with real targets */
     const real *share;     /* (batch,) weight of a row over the batch's sum of weights */
     real *z;               /* output panels, z in, gradient out */
@@ -23,6 +23,7 @@ typedef struct {
     int64_t panel;         /* distance of panels in z */
     int64_t columns;       /* heads * width */
     int64_t width;         /* targets of a row */
+    int64_t target_stride; /* width, rounded up to whole vectors if it is more than 1 */
     real parameter;        /* delta, quantile or label smoothing */
 } fm_loss_call;
 
@@ -40,8 +41,7 @@ FM_INLINE int64_t padded(int64_t columns) {
 }
 
 /* Rows of `width` values, row_stride apart and in panels, into columns of LANES; lanes without a row hold zeros
- * or what they held. Reads up to LANES - 1 values past a row, and has no use for them: they may be another
- * thread's, just being written. */
+ * or what they held. Rows of several end at a whole vector: the values in it past the row are read, not used. */
 FM_INLINE void to_columns(const real *from, int64_t row_stride, int64_t panel, int64_t rows, int64_t width,
                           real *columns) {
     if (width == 1) {
@@ -85,7 +85,7 @@ FM_INLINE v tree_of_columns(v lane[TREE_LANES]) {
             const v share = v_rows(q.share + start, rows); \
             v value; \
             to_columns(home, NR, q.panel, rows, q.columns, z); \
-            if (q.targets) to_columns(q.targets + start * q.width, q.width, NR, rows, q.width, t); \
+            if (q.targets) to_columns(q.targets + start * q.target_stride, q.target_stride, NR, rows, q.width, t); \
             compute \
             from_columns(z, q.panel, rows, q.columns, home); \
             if (rows == LANES) v_storeu(q.row_loss + start, value); \
@@ -124,7 +124,7 @@ FM_INLINE v tree_of_columns(v lane[TREE_LANES]) {
                 real *const z = q.z + c / NR * q.panel + r * NR + c % NR; \
                 const vi keep = v_first(q.columns - c); \
                 v d; \
-                const v l = name##_point(v_load(z), v_loadu(q.targets + r * q.width + c), parameter, &d); \
+                const v l = name##_point(v_load(z), v_load(q.targets + r * q.target_stride + c), parameter, &d); \
                 sum[u] += (v)((vi)l & keep); \
                 v_store(z, (v)((vi)(d * share) & keep)); \
             } \

@@ -50,7 +50,8 @@ typedef struct {
     void **y;   /* per layer, [panels][panel / NR][NR]: outputs; the last one holds z, then its gradient */
     void **dz;  /* per layer: gradient of z; dz[last] is y[last] */
     void **aux; /* per layer: derivative (times dropout), NULL where backward uses y */
-    void *targets;   /* (rows, width) */
+    void *targets;   /* (rows, width), target_stride apart */
+    int64_t target_stride;
     int32_t *labels; /* (rows,) */
     void *share;     /* (rows,) */
     void *weight;    /* (rows,) */
