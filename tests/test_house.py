@@ -25,7 +25,7 @@ PACKAGE = ROOT / "fastmlp"
 
 # Each module may import only what stands before it: arrays go down, one number comes up.
 ORDER = (
-    *("intervals", "arena", "workspace", "crew", "threads", "_cpu", "digits"),
+    *("intervals", "turn", "arena", "workspace", "crew", "threads", "_cpu", "digits"),
     *("activations", "losses", "schedules", "optimizers", "spec", "initializers", "check"),
     *("core", "predictor", "probe", "_backend", "network"),
     *("training", "callbacks", "mlp", "reference", "__init__"),
