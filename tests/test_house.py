@@ -30,7 +30,8 @@ ORDER = (
     *("core", "predictor", "probe", "_backend", "network"),
     *("training", "callbacks", "mlp", "reference", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "network", "initialization")),
-    *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "stochastic", "lbfgs")),
+    *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "stochastic")),
+    *(f"sklearn.{part}" for part in ("blas", "lbfgs", "fitting")),
     *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier")),
     *("sklearn", "__main__"),
 )
