@@ -175,7 +175,7 @@ class Fitting(BaseEstimator):
         if fresh:
             scaling = self._scaling(samples, weights, network)
             decoder = getattr(self, "_label_binarizer", None)
-            self._network = Network(network, scaling=scaling, decoder=decoder)
+            self._network = Network(network, scaling, decoder)
             self._network.engine.set_parameters(*first)
             self._reset_statistics()
         else:

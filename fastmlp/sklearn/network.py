@@ -32,31 +32,21 @@ class Network:
     Parameters
     ----------
     spec : Spec
-    weights, biases : lists of arrays
-        As the user sees them, for raw data; None for zeros, to be set in ``engine``.
+        All parameters are 0 at first.
     scaling : Scaling, optional
     decoder : object, optional
         What makes labels of predictions: classes belong to the network that was trained on them.
     """
 
-    def __init__(
-        self,
-        spec: Spec,
-        weights: Arrays | None = None,
-        biases: Arrays | None = None,
-        scaling: Scaling | None = None,
-        decoder: Any = None,
-    ) -> None:
+    def __init__(self, spec: Spec, scaling: Scaling | None = None, decoder: Any = None) -> None:
         self.spec, self.scaling, self.decoder = spec, scaling, decoder
         self.engine = _backend.engine(spec)
         self.run: Any = None  # learning rate and optimizer, between two calls of partial_fit
         self._n_weights = sum(fan_in * fan_out for fan_in, fan_out in spec.shapes)
-        # What is seen of the parameters of one moment: "predictor", "shown". New parameters have a
-        # new dictionary, so that who looks meanwhile adds to the old one.
+        # What is seen of the parameters of one moment: "predictor", "shown"; whether they were
+        # "given" by the user, and are "news" to the engine. Trained parameters have a new
+        # dictionary, so that who looks meanwhile adds to the old one.
         self._view: dict[str, Any] = {}
-        if weights is not None and biases is not None:
-            self.load(weights, biases)
-            self.take_over()
 
     # ------------------------------------------------------------ parameters
 
@@ -65,7 +55,8 @@ class Network:
 
         Lists that were shown are the model's no longer.
         """
-        self._view = {"predictor": self._engine_with(weights, biases), "news": True}
+        predictor = self._engine_with(weights, biases)
+        self._view = {"predictor": predictor, "given": True, "news": True}
 
     def take_over(self) -> None:
         """Give ``engine`` what the user has assigned or written since it was trained."""
@@ -75,7 +66,7 @@ class Network:
         weights, biases = view["predictor"].parameters()
         if self.scaling is None:
             self.engine.set_parameters(weights, biases)
-            self._view = {key: view[key] for key in view if key != "predictor"}
+            self._view = {key: view[key] for key in view if key == "shown"}
         else:
             # Not folded back from there: what was loaded predicts with the same bits.
             with np.errstate(under="ignore"):
@@ -84,7 +75,7 @@ class Network:
     def again(self, spec: Spec) -> Network:
         """Return another network with the same parameters; ``spec`` has the same shapes."""
         self.take_over()
-        other = Network(spec, scaling=self.scaling, decoder=self.decoder)
+        other = Network(spec, self.scaling, self.decoder)
         other.engine.set_parameters(*self.engine.parameters())
         return other
 
@@ -147,7 +138,7 @@ class Network:
             # In this order: who comes meanwhile does the same once more.
             weights, biases, remember = shown.read(self._checked)
             view["predictor"] = self._engine_with(weights, biases)
-            view["news"] = True
+            view["given"] = view["news"] = True
             remember()
         return view
 
@@ -210,13 +201,19 @@ class Network:
     # ------------------------------------------------------------ copies
 
     def __getstate__(self) -> dict[str, Any]:
-        parameters = self.predictor.parameters()
+        view = self._seen()
+        given = view.get("given", False)
+        parameters = (view["predictor"] if given else self.engine).parameters()
         kept = {name: getattr(self, name) for name in ("spec", "scaling", "decoder")}
-        return {**kept, "parameters": parameters}
+        return {**kept, "given": given, "parameters": parameters}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        weights, biases = state["parameters"]
-        Network.__init__(self, state["spec"], weights, biases, state["scaling"], state["decoder"])
+        Network.__init__(self, state["spec"], state["scaling"], state["decoder"])
+        if state["given"]:
+            self.load(*state["parameters"])
+            self.take_over()
+        else:
+            self.engine.set_parameters(*state["parameters"])
 
     def __copy__(self) -> Network:
         copy = object.__new__(Network)
