@@ -148,7 +148,7 @@ class BaseMLP(CallbackSupportMixin, Fitting):
 
     @coefs_.setter
     def coefs_(self, values: Any) -> None:
-        self._assign("coefs_", coefs=values)
+        self._assign("coefs_", values)
 
     @property
     def intercepts_(self) -> list[Array]:
@@ -157,7 +157,7 @@ class BaseMLP(CallbackSupportMixin, Fitting):
 
     @intercepts_.setter
     def intercepts_(self, values: Any) -> None:
-        self._assign("intercepts_", intercepts=values)
+        self._assign("intercepts_", values)
 
     def _shown(self, name: str) -> Shown:
         if "_network" not in vars(self):
@@ -166,12 +166,12 @@ class BaseMLP(CallbackSupportMixin, Fitting):
             )
         return self._network.shown()
 
-    def _assign(self, name: str, **values: Any) -> None:
+    def _assign(self, name: str, values: Any) -> None:
         turn = self._turn()
         # A callback of a running fit may assign: it runs in the thread of that fit.
         with contextlib.nullcontext() if turn.is_mine() else turn.taken():
             self._shown(name)
-            self._network.assign(**values)
+            self._network.assign(name, values)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

@@ -84,7 +84,7 @@ class LbfgsFit:
         """Return SciPy's result; the network is there."""
         estimator = self.estimator
         self.observers.epoch_begins()
-        with one_thread:
+        with one_thread():
             result = scipy.optimize.minimize(
                 self._objective,
                 _pack(*self.network.engine.parameters()),

@@ -142,13 +142,12 @@ class Network:
             remember()
         return view
 
-    def assign(self, coefs: Any = None, intercepts: Any = None) -> None:
+    def assign(self, name: str, values: Any) -> None:
         """Replace one of the two lists, as an assignment to the attribute does."""
         self._seen()
         shown = self.shown()
-        weights = shown.coefs if coefs is None else coefs
-        biases = shown.intercepts if intercepts is None else intercepts
-        self.load(*self._checked(weights, biases))
+        lists = {"coefs_": shown.coefs, "intercepts_": shown.intercepts, name: values}
+        self.load(*self._checked(*lists.values()))
 
     def _checked(self, weights: Any, biases: Any) -> tuple[Arrays, Arrays]:
         """Return copies that are fit for the engine."""

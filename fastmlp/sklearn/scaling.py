@@ -106,12 +106,14 @@ def _moments(
     """Return mean, standard deviation (0 if constant) and order of magnitude of the columns."""
     wide = values.astype(np.float64, copy=False)
     # Squares neither overflow nor vanish, and a power of two changes no digit.
-    magnitude = np.frexp(np.maximum(wide.max(axis=0), -wide.min(axis=0)))[1].clip(-1023, 1023)
+    highest, lowest = wide.max(axis=0), wide.min(axis=0)
+    magnitude = np.frexp(np.maximum(highest, -lowest))[1].clip(-1023, 1023)
     unit = wide * np.ldexp(1.0, -magnitude)
     mean = np.average(unit, axis=0, weights=weights)
     deviation = np.sqrt(np.average((unit - mean) ** 2, axis=0, weights=weights))
     # What rounding leaves of a constant column is no variation.
     constant = deviation <= 10 * np.finfo(values.dtype).eps * np.abs(mean)
+    constant |= highest == lowest
     scale = np.where(constant, 0.0, np.ldexp(deviation, magnitude))
     info = np.finfo(dtype)
     # Smaller numbers than tiny are 0 in the kernels: of folded weights that must be rounding.

@@ -211,7 +211,8 @@ class StochasticFit:
             estimator.validation_scores_.append(score)
             if estimator.verbose:
                 print(f"Validation score: {score:f}")
-            worse = score < estimator.best_validation_score_ + estimator.tol
+            # Also where it is NaN.
+            worse = not score >= estimator.best_validation_score_ + estimator.tol
             if score > estimator.best_validation_score_:
                 estimator.best_validation_score_ = score
                 self.best = self.engine.snapshot()

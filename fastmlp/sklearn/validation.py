@@ -141,9 +141,9 @@ def r2(outputs: Array, targets: Array, weights: Array | None) -> float:
     w = None if weights is None else weights[:, np.newaxis]
     share = np.ones((1, 1)) if w is None else w
     targets = targets.astype(np.float64, copy=False)
-    residual = np.sum(share * (targets - outputs) ** 2, axis=0)
-    mean = np.average(targets, axis=0, weights=weights)
-    total = np.sum(share * (targets - mean) ** 2, axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        residual = np.sum(share * (targets - outputs) ** 2, axis=0)
+        mean = np.average(targets, axis=0, weights=weights)
+        total = np.sum(share * (targets - mean) ** 2, axis=0)
         values = np.where(total > 0, 1 - residual / total, np.where(residual > 0, 0.0, 1.0))
     return float(values.mean())
