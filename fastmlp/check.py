@@ -170,7 +170,8 @@ def sample_weights(value: Any, n: int, dtype: np.dtype[Any]) -> NDArray[Any] | N
             f"sample_weight[{row}] is {checked[row]} but weights of at least 0 are expected: "
             "drop the rows that are not wanted"
         )
-    total = checked.sum(dtype=np.float64)
+    with np.errstate(over="ignore"):
+        total = checked.sum(dtype=np.float64)
     smallest = float(np.finfo(dtype).tiny)  # kernels flush what is smaller, and divide by the sum
     if not smallest <= total <= 1 / smallest:
         raise ValueError(
