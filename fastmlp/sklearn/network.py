@@ -109,6 +109,8 @@ class Network:
     @property
     def predictor(self) -> Any:
         """The engine on raw data."""
+        if not self._view and self.scaling is None:
+            return self.engine
         return self._predictor(self._seen())
 
     def _predictor(self, view: dict[str, Any]) -> Any:
