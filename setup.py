@@ -10,6 +10,7 @@ message; `fastmlp._backend` chooses among the levels that exist.
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 from pathlib import Path
@@ -42,6 +43,11 @@ FLAGS = [
     "-fvisibility=hidden",
     "-Wno-psabi",  # a note about passing vectors by value: here every such function is inlined
 ]
+# FASTMLP_SANITIZE=address,undefined, or thread: modules that the compiler's sanitizers watch, for
+# an interpreter that has their run-time library preloaded (.ci/sanitize).
+SANITIZE = [f"-fsanitize={names}" for names in [os.environ.get("FASTMLP_SANITIZE")] if names]
+if SANITIZE:
+    FLAGS += [*SANITIZE, "-O1", "-g", "-fno-omit-frame-pointer"]
 DIRECTIVES = {
     "language_level": 3,
     "auto_pickle": False,  # nothing native is pickled by guesswork
@@ -109,6 +115,7 @@ class BuildExtensions(build_ext):
             extension.include_dirs = include
             extension.depends = depends
             extension.extra_compile_args = [*FLAGS, *extension.extra_compile_args]
+            extension.extra_link_args = SANITIZE
         extensions = cythonize(
             extensions,
             build_dir="build/cython",
@@ -156,6 +163,7 @@ class BuildExtensions(build_ext):
 PLAIN = (
     "core",
     "crew",
+    "parameters",
     "predictor",
     "probe",
     "workspace",

@@ -16,8 +16,8 @@ if find_spec("fastmlp._cpu") is None:
     __path__ = extend_path(__path__, __name__)
 
 from fastmlp import reference
-from fastmlp._backend import show_config
 from fastmlp.callbacks import EarlyStopping, Progress, ReduceOnPlateau
+from fastmlp.config import show_config
 from fastmlp.losses import (
     AbsoluteError,
     BinaryCrossEntropy,

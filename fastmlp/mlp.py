@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fastmlp import _backend, check, initializers, training
+from fastmlp import check, initializers, training
 from fastmlp.callbacks import Progress
+from fastmlp.contract import Predictor
 from fastmlp.initializers import Initializer
 from fastmlp.intervals import NON_NEGATIVE, check_count
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer
-from fastmlp.predictor import Predictor
 from fastmlp.spec import Data, Plan, build
 from fastmlp.threads import borrowed_team, for_call, for_fit, team_of
 from fastmlp.training import Callback, History
@@ -225,7 +225,9 @@ class MLP(Network):
             team_size = self._team_size(n_threads, plan)
             n_steps = -(-data.x.shape[0] // plan.batch_size)
             if self._progress is None or self._progress[0] != plan.optimizer:
-                self._engine.start(plan.optimizer)
+                self._engine.start(
+                    plan.optimizer
+                )  # all or nothing: if it fails, the state of before goes on
                 self._progress = plan.optimizer, 0, training.next_seed(self._rng)
             _, plan.step, plan.seed = self._progress
             plan.learning_rates = training.step_rates(plan.optimizer, plan.step, n_steps)
@@ -293,8 +295,7 @@ class MLP(Network):
         """
         if n_threads is not None:
             n_threads = check_count("n_threads", n_threads, example=2)
-        weights, biases = self._engine.parameters()
-        return Predictor(self._spec, _backend.level(), weights, biases, n_threads)
+        return self._engine.predictor(n_threads)
 
     def jacobian(self, X: ArrayLike) -> NDArray[Any]:
         """Return the derivatives of the predictions with respect to the inputs.
@@ -318,7 +319,7 @@ class MLP(Network):
         """
         x = check.numeric(X, "X")
         rows = check.inputs(x[np.newaxis] if x.ndim == 1 else x, self._spec, empty=True)
-        derivatives = self.predictor().jacobian(rows)
+        derivatives = self._engine.jacobian(rows)
         return derivatives[0] if x.ndim == 1 else derivatives
 
     def evaluate(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -368,7 +369,8 @@ class MLP(Network):
         """
         data = check.data(X, y, sample_weight, self._spec)
         l2 = NON_NEGATIVE.check("l2", l2, example=1e-4)
-        objective, weights, biases = self._engine.gradients(data, l2)
+        with borrowed_team(for_fit(None, self._n_weights, data.x.shape[0])) as team:
+            objective, weights, biases = self._engine.gradients(data, l2, team)
         return float(objective), weights, biases
 
     def _team_size(self, n_threads: Any, plan: Plan) -> int:

@@ -15,9 +15,16 @@ from typing import Any, Self, SupportsIndex, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastmlp import _backend, check
+from fastmlp import check
+from fastmlp.contract import Engine
 from fastmlp.losses import Loss
 from fastmlp.spec import Spec
+
+
+def _compiled(spec: Spec) -> Engine:
+    from fastmlp import _backend  # not before it is needed: fastmlp.reference does without
+
+    return _backend.engine(spec)
 
 
 class Network:
@@ -31,7 +38,7 @@ class Network:
         Source of everything random.
     """
 
-    _engine_type: Callable[[Spec], Any] = staticmethod(_backend.engine)
+    _engine_type: Callable[[Spec], Engine] = staticmethod(_compiled)
 
     def __init__(self, spec: Spec, rng: np.random.Generator) -> None:
         self._spec, self._rng = spec, rng

@@ -15,8 +15,14 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from fastmlp.crew import CALL_ROWS, MAX_THREADS, Crew
+if TYPE_CHECKING:
+    from fastmlp.crew import Crew
+
+# The native side's (jobs.pxd), known here without it; a test compares.
+MAX_THREADS = 256
+CALL_ROWS = 64  # of a block, which one thread takes
 
 # One thread is assumed to do this many floating-point operations a second (a cautious figure for
 # one AVX2 core); only used to guess whether a second thread can pay.
@@ -168,6 +174,8 @@ class Team:
             self._crew, self._threads, self._wanted = None, [], 1
             self._process = os.getpid()
         if self._crew is None:
+            from fastmlp.crew import Crew  # compiled: the reference makes teams, but no crews
+
             crew = self._crew = Crew()
             try:
                 for index in range(1, self._wanted):

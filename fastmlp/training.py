@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp import _backend, schedules, threads
+from fastmlp import schedules, threads
 from fastmlp.intervals import NON_NEGATIVE
 from fastmlp.spec import Data, Plan
 
@@ -137,7 +137,7 @@ class State:
 
     def _kind(self) -> tuple[Any, ...]:
         spec = self.engine.spec
-        return type(self.engine), spec.layer_sizes, spec.dtype.name
+        return type(self.engine), spec.shapes, spec.dtype.name
 
 
 Callback = Callable[[State], Any]
@@ -197,7 +197,7 @@ def _epochs(
     for epoch in range(state.epochs):
         began = time.perf_counter()
         if plan.order is not None:
-            _backend.shuffle(plan.order, next_seed(rng))
+            engine.shuffle(plan.order, next_seed(rng))
         plan.step = epoch * n_batches
         if epoch and callable(plan.optimizer.learning_rate):
             base, scale = step_rates(plan.optimizer, plan.step, n_batches), math.nan
@@ -231,21 +231,15 @@ def _call(callbacks: Sequence[Callback], state: State) -> bool:
 
 
 def guarded_epoch(engine: Any, data: Data, plan: Plan, epoch: int, history: History) -> float:
-    """One epoch that either ends with finite weights or leaves the model as it was before.
+    """One epoch; if its objective or a weight is not finite, the engine has kept those of before.
 
     Raises
     ------
     DivergenceError
         If the objective or a weight became NaN or infinite.
     """
-    before = engine.snapshot()
-    try:
-        loss = float(engine.epoch(data, plan))
-    except BaseException:
-        engine.restore(before)
-        raise
+    loss = float(engine.epoch(data, plan))
     if not math.isfinite(loss):
-        engine.restore(before)
         rate = float(np.max(plan.learning_rates))
         error = DivergenceError(
             f"training diverged in epoch {epoch} (counted from 0): the loss, a gradient or a "

@@ -16,7 +16,7 @@ cdef extern from "losses.h" nogil:
         real* z
         real* row_loss
         real* scratch
-        int64_t panel, columns, width
+        int64_t panel, columns, width, target_stride
         real parameter
     ctypedef struct fm_loss:
         const char* name

@@ -111,7 +111,9 @@ cdef class Space:
             c.dz[l] = memory.take(layer.panels * c.panel) if l < n - 1 else c.y[l]
             if layer.drop_keep > 0 or (l < n - 1 and k.activation_needs_aux(layer.activation)):
                 c.aux[l] = memory.take(layer.panels * c.panel)
-        c.targets = memory.take(padded * net.targets_width + k.lanes)
+        # Losses read whole vectors: none may reach into the next row, which another thread may be writing.
+        c.target_stride = round_up(net.targets_width, k.lanes) if net.targets_width > 1 else 1
+        c.targets = memory.take(padded * c.target_stride)
         c.labels = <int32_t*>memory.take(padded, sizeof(int32_t))
         c.share = memory.take(padded)
         c.weight = memory.take(padded)
@@ -132,8 +134,7 @@ cdef class Training:
     cdef Training make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads):
         cdef Training self = Training.__new__(Training)
         cdef Memory memory = Memory(k.element_size)
-        self.memory = memory
-        self.key = (rows, n_threads)
+        self.memory, self.n_threads = memory, n_threads
         self.space = Space.make(k, net, rows, n_threads, True)
         self.column_squares = <double*>memory.take(
             sum(net.layers[l].n_out for l in range(net.n_layers)), sizeof(double))

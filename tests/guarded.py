@@ -23,7 +23,7 @@ from pathlib import Path
 import cases
 import numpy as np
 
-from fastmlp import arena, core, predictor, probe, workspace
+from fastmlp import arena, core, parameters, predictor, probe, workspace
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.spec import Data, Plan
 from fastmlp.threads import team_of
@@ -139,7 +139,7 @@ def install(level):
         return block
 
     arena.allocate = allocate
-    core.np = predictor.np = GuardedNumPy()
+    parameters.np = core.np = predictor.np = GuardedNumPy()
 
 
 class Run:

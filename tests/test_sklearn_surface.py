@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import os
 import pickle
 import re
-import subprocess
-import sys
 import warnings
 
+import children
 import numpy as np
 import pytest
 
@@ -271,7 +269,7 @@ else:
 
 @pytest.mark.parametrize("program", [LAZY, ABSENT])
 def test_import_is_lazy_and_optional(program):
-    subprocess.run([sys.executable, "-c", program], check=True, env=os.environ)
+    children.printed(children.python("-c", program))
 
 
 def test_same_convergence_warning():

@@ -2,11 +2,10 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
+import children
 import numpy as np
 import pytest
 
@@ -301,13 +300,7 @@ def test_concurrent_predictions():
 
 
 def run_python(code, timeout=30):
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    return children.python("-W", "ignore", "-c", code, timeout=timeout)
 
 
 SETUP = """
