@@ -97,9 +97,8 @@ class Network:
         """Whether the parameters for raw data are finite, those for scaled data being so."""
         if self.scaling is None:
             return True
-        largest = np.finfo(self.spec.dtype).max
-        folded = self.scaling.fold(*self.engine.parameters())
-        return all(np.abs(arrays[at]).max() <= largest for arrays in folded for at in (0, -1))
+        weights, biases = self.engine.parameters()
+        return self.scaling.fits(weights, biases, self.spec.dtype)
 
     def _engine_with(self, weights: Arrays, biases: Arrays) -> Any:
         engine = _backend.engine(self.spec)
@@ -110,6 +109,8 @@ class Network:
     @property
     def predictor(self) -> Any:
         """The engine on raw data."""
+        if not self._view and self.scaling is None:
+            return self.engine
         return self._predictor(self._seen())
 
     def _predictor(self, view: dict[str, Any]) -> Any:

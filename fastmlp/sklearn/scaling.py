@@ -6,6 +6,7 @@ A network on scaled inputs and targets is a network on raw ones with another fir
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +92,23 @@ class Scaling:
             biases[0] = biases[0] + self.x_mean @ weights[0]
             weights[0] = weights[0] * self.x_scale[:, np.newaxis]
         return weights, biases
+
+    def fits(self, weights: Arrays, biases: Arrays, dtype: np.dtype[Any]) -> bool:
+        """Whether the parameters for raw data, from those for scaled data, are finite."""
+        largest = float(np.finfo(dtype).max)
+        peak = max(float(np.abs(a[at]).max()) for a in (weights, biases) for at in (0, -1))
+        if (1 + peak) * self._growth < largest:
+            return True
+        folded = self.fold(weights, biases)
+        return all(np.abs(arrays[at]).max() <= largest for arrays in folded for at in (0, -1))
+
+    @functools.cached_property
+    def _growth(self) -> float:
+        """How many times larger than scaled parameters, and 1, those for raw data can be."""
+        scale, shift = self._outputs()
+        with np.errstate(over="ignore", invalid="ignore"):
+            inwards = 1 + np.sum((1 + np.abs(self.x_mean)) / self.x_scale)
+            return float(2 * inwards * (1 + scale.max()) + np.abs(shift).max())
 
     def _outputs(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Scale and shift of each column of the last layer: means, then log-variances."""
