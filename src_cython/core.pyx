@@ -32,7 +32,11 @@ cdef enum:
 
 cdef double sequential_sum(cnp.ndarray values) except? -1:
     """In order, in double: the same bits whatever NumPy's summation does."""
-    return np.add.accumulate(values, dtype=float).item(len(values) - 1)
+    cdef fm_control control = fm_own_control()
+    try:
+        return np.add.accumulate(values, dtype=float).item(len(values) - 1)
+    finally:
+        fm_restore_control(control)
 
 
 cdef class Signals:
@@ -254,7 +258,7 @@ cdef class Engine:
             raise signals.interrupt
         if e.status == FM_DIVERGED:
             return e.loss_sum if not isfinite(e.loss_sum) else np.nan
-        return e.loss_sum / e.weight_sum if e.weight_sum > 0 else 0.0
+        return fm_quotient(e.loss_sum, e.weight_sum) if e.weight_sum > 0 else 0.0
 
     def gradients(self, data, double l2=0.0):
         """(objective, weight gradients, bias gradients) of all rows as one batch."""
@@ -346,7 +350,7 @@ cdef class Engine:
         job.block_losses = <double*>cnp.PyArray_DATA(sums)
         self.share_rows(&job, team)
         total = c.n if data.weights is None else sequential_sum(data.weights)
-        return float(sequential_sum(sums) / total) if total > 0 else 0.0
+        return fm_quotient(sequential_sum(sums), total) if total > 0 else 0.0
 
     cdef void share_rows(self, RowsJob* job, team) except *:
         """Divide the rows among the team, each thread with a workspace of its own."""

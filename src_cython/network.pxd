@@ -11,6 +11,11 @@ cdef extern from "network.h" nogil:
         FM_DIVERGED
     const char* FM_CAPSULE
 
+    ctypedef unsigned int fm_control
+    fm_control fm_own_control()
+    void fm_restore_control(fm_control)
+    double fm_quotient(double, double)
+
     ctypedef struct fm_barrier:
         int size
     void fm_barrier_start(fm_barrier*, int)
@@ -69,6 +74,7 @@ cdef extern from "network.h" nogil:
         void* share
         void* weight
         void* row_loss
+        void* predictions
         void* scratch
         int64_t scratch_size
 

@@ -285,8 +285,7 @@ cdef class Predictor:
         n = data.n
         out = np.empty((*x.shape[:x.ndim - 1], self.context.n_out, self.context.n_in), x.dtype)
         result = cnp.PyArray_DATA(<cnp.ndarray>out)
-        space = Space.make(full.kernels, &full.net, min(max(n, 1), JACOBIAN_ROWS), 1, True)
-        space.c.row_loss = space.memory.take(space.c.rows * self.context.n_out)
+        space = Space.make(full.kernels, &full.net, min(max(n, 1), JACOBIAN_ROWS), 1, True, True)
         with nogil:
             full.kernels.jacobian(&full.net, &space.c, &data, 0, n, result)
         return out

@@ -303,6 +303,7 @@ def predictor_cases(run):
             run.count("rows", predict(POOL.copy(x), POOL.empty((9, spec.shapes[-1][1]), run.dtype)))
             if sizes[-1] < 60:
                 run.count("jacobian", predict.jacobian(POOL.copy(x)))
+                run.count("jacobian of one row", predict.jacobian(POOL.copy(row)))
 
 
 KINDS = (affine_cases, loss_cases, step_cases, gather_cases, engine_cases, predictor_cases)

@@ -9,10 +9,11 @@
 #include <stdint.h>
 
 #include "ahead.h"
+#include "control.h"
 #include "pace.h"
 #include "sync.h"
 
-#define FM_ABI 7
+#define FM_ABI 8
 #define FM_CAPSULE "fastmlp.kernels"
 #define FM_SHUFFLE_MOST 0xffffffffLL /* rows: what a draw of 32 bits reaches */
 
@@ -54,6 +55,7 @@ typedef struct {
     void *share;     /* (rows,) */
     void *weight;    /* (rows,) */
     void *row_loss;  /* (rows,) */
+    void *predictions; /* (rows, C) after the link; NULL in a space that was not made for the jacobian */
     void *scratch;   /* per thread, scratch_size elements each */
     int64_t scratch_size;
 } fm_space;
@@ -136,7 +138,7 @@ typedef struct {
     void (*predict_row)(const fm_network *, const void *x, void *scratch, void *out);
     int64_t (*row_scratch_size)(const fm_network *);
     /* d prediction / d input, (last - first, C, I) into out; the network keeps every transposed copy and
-     * the space is one of training */
+     * the space is one of training made for it */
     void (*jacobian)(const fm_network *, const fm_space *, const fm_data *, int64_t first, int64_t last,
                      void *out);
     /* sums of weight * loss, one for each block of space->rows rows from first on */
