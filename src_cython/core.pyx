@@ -8,7 +8,7 @@
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport isfinite
-from libc.stdint cimport int32_t, int64_t, uint32_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memcpy
 
 from fastmlp.crew cimport Crew
@@ -16,6 +16,7 @@ from fastmlp.workspace cimport QUICK_WEIGHTS, Memory, Space, Training, load
 from jobs cimport *
 from network cimport *
 from rounding cimport ceil_div, round_up
+from rows cimport predict_rows
 
 import numpy as np
 
@@ -26,7 +27,6 @@ from fastmlp.workspace import tables
 cnp.import_array()
 
 cdef enum:
-    ROW_BYTES = 16384  # buffers of a single prediction on the stack
     POLL_FLOPS = 20000000  # signals are looked at after about this much work: 10 ms at 2 GFLOP/s
 
 
@@ -314,10 +314,9 @@ cdef class Engine:
     def predict_row(self, x):
         """The prediction (1, C) if x is one plain finite row (1, I), else None: the way of single
         predictions around the checks, which look at everything else."""
-        cdef char scratch[ROW_BYTES + 64]
-        cdef void* aligned = <void*>((<uintptr_t>scratch + 63) & ~<uintptr_t>63)
-        cdef const void* row
-        cdef void* result
+        cdef const char* row
+        cdef char* result
+        cdef int status
         cdef cnp.npy_intp dims[2]
         cdef const fm_kernels* k = self.kernels
         cdef cnp.ndarray a
@@ -326,18 +325,18 @@ cdef class Engine:
         a = <cnp.ndarray>x
         if (cnp.PyArray_TYPE(a) != self.typenum or cnp.PyArray_NDIM(a) != 2 or a.shape[0] != 1
                 or a.shape[1] != self.layers[0].n_in or not cnp.PyArray_ISCARRAY_RO(a)
-                or self.row_bytes > ROW_BYTES or not k.finite_row(cnp.PyArray_DATA(a), a.shape[1])):
+                or not k.finite_row(cnp.PyArray_DATA(a), a.shape[1])):
             return None
         dims[0] = 1
         dims[1] = self.layers[self.net.n_layers - 1].n_out
         out = cnp.PyArray_SimpleNew(2, dims, self.typenum)
-        row, result = cnp.PyArray_DATA(a), cnp.PyArray_DATA(out)
+        row, result = <const char*>cnp.PyArray_DATA(a), <char*>cnp.PyArray_DATA(out)
         if self.weight_count < QUICK_WEIGHTS:
-            k.predict_row(&self.net, row, aligned, result)
+            status = predict_rows(k, &self.net, self.row_bytes, row, 1, result)
         else:
             with nogil:
-                k.predict_row(&self.net, row, aligned, result)
-        return out
+                status = predict_rows(k, &self.net, self.row_bytes, row, 1, result)
+        return out if status == 0 else None
 
     def evaluate(self, data, team=None):
         """Weighted mean loss, without penalty."""
