@@ -26,7 +26,7 @@ PACKAGE = ROOT / "fastmlp"
 # src_cython and is no module of its own is "native."; the second half of it, which is compiled for
 # each CPU level, stands at the end, where no module reaches it.
 ORDER = (
-    *(f"native.{part}" for part in ("rounding", "network", "jobs")),
+    *(f"native.{part}" for part in ("rounding", "network", "jobs", "rows")),
     *("intervals", "turn", "records", "digits"),
     *("arena", "workspace", "crew", "threads", "_cpu", "levels"),
     *("activations", "links", "losses", "schedules", "optimizers", "spec", "initializers", "check"),
