@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp import schedules, threads
+from fastmlp.contract import Engine
 from fastmlp.intervals import NON_NEGATIVE
 from fastmlp.spec import Data, Plan
 
@@ -145,7 +146,7 @@ Callback = Callable[[State], Any]
 
 def fit(
     model: Any,
-    engine: Any,
+    engine: Engine,
     data: Data,
     validation: Data | None,
     plan: Plan,
@@ -180,7 +181,7 @@ def fit(
 
 def _epochs(
     state: State,
-    engine: Any,
+    engine: Engine,
     data: Data,
     validation: Data | None,
     plan: Plan,
@@ -230,7 +231,7 @@ def _call(callbacks: Sequence[Callback], state: State) -> bool:
     return stop
 
 
-def guarded_epoch(engine: Any, data: Data, plan: Plan, epoch: int, history: History) -> float:
+def guarded_epoch(engine: Engine, data: Data, plan: Plan, epoch: int, history: History) -> float:
     """One epoch that either ends with finite weights or leaves the model as it was before.
 
     Raises
