@@ -4,11 +4,11 @@ import cases
 import numpy as np
 import pytest
 
-from fastmlp import _backend, core, losses, optimizers, reference
+from fastmlp import _backend, core, optimizers, reference
 from fastmlp.spec import BLOCK_ROWS, Plan
 from fastmlp.threads import borrowed_team
 
-# Rows of the data and of a batch: around one block and two, batches of different kinds in one epoch.
+# Rows of the data and of a batch: around one block and two; batches of both kinds in one epoch.
 ROWS = (
     (BLOCK_ROWS - 1, BLOCK_ROWS - 1),
     (BLOCK_ROWS, BLOCK_ROWS),

@@ -151,6 +151,12 @@ def test_children_are_started_in_one_place() -> None:
         assert "sys.executable" not in names or path.name == "children.py", path.name
 
 
+def test_blas_has_one_thread() -> None:
+    """See conftest.py; test_sklearn_checks takes five times as long with more on a busy machine."""
+    pools = pytest.importorskip("threadpoolctl").threadpool_info()
+    assert {pool["num_threads"] for pool in pools if pool["user_api"] == "blas"} <= {1}
+
+
 def is_name(node: ast.AST) -> bool:
     return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
 

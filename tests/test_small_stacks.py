@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
-import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import cases
+import children
 import numpy as np
 import pytest
 
@@ -102,15 +100,7 @@ def call_everything(level):
 
 @pytest.mark.parametrize("level", _backend.available_levels())
 def test_threads_with_small_stacks(level):
-    folders = Path(__file__).parent, Path(fastmlp.__file__).parents[1]
-    result = subprocess.run(
-        [sys.executable, __file__, level],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))},
-    )
+    result = children.python(__file__, level, folders=[children.TESTS])
     assert result.returncode == 0, f"exit {result.returncode}\n{result.stderr}"
 
 
