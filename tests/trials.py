@@ -1,0 +1,205 @@
+"""How faults are tried: in children, with a watchdog, counted. Tests and the campaign use it alike.
+
+A trial is a generator function of a random generator, its luck. It yields once for each thing it
+has tried: the seconds that the thing kept somebody waiting, 0 where that is not the question. It
+fails by raising. A group is a table of trials; one that crashes or hangs takes its child with it
+and is counted, and the next child goes on with the trials after it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import faulthandler
+import importlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Trial = Callable[[np.random.Generator], Iterator[float]]
+
+# Group: where its table stands, and its share of a campaign's time.
+GROUPS: dict[str, tuple[str, float]] = {
+    "fuzz of MLP": ("fuzz.TRIALS", 6),
+    "fuzz of the estimators": ("fuzz_estimators.TRIALS", 6),
+    "out of memory": ("injection.MEMORY", 3),
+    "threads that cannot start": ("injection.THREADS", 3),
+    "near the memory limit": ("injection.LIMITS", 4),
+    "interrupts": ("disturbances.SIGNALS", 6),
+    "forks": ("disturbances.FORKS", 4),
+    "exits with threads running": ("disturbances.EXITS", 3),
+    "affinity changed meanwhile": ("disturbances.AFFINITY", 2),
+    "concurrent calls": ("disturbances.CONCURRENT", 3),
+    "divergence": ("extremes.DIVERGENCE", 4),
+    "extreme values": ("extremes.VALUES", 2),
+    "thread counts and batches": ("extremes.SAME_BITS", 4),
+}
+HANG_SECONDS = float(os.environ.get("FASTMLP_HANG_SECONDS", "60"))  # more under a sanitizer
+FORK_SECONDS = HANG_SECONDS / 6
+
+
+@dataclass
+class Outcome:
+    """What came of one trial, or of all trials of a group."""
+
+    tried: int = 0
+    failed: int = 0
+    longest: float = 0.0  # seconds
+    growth: int = 0  # bytes of resident memory, after the first third
+    messages: list[str] = field(default_factory=list)
+
+    def __iadd__(self, other: Outcome) -> Outcome:
+        self.tried += other.tried
+        self.failed += other.failed
+        self.longest = max(self.longest, other.longest)
+        self.growth = max(self.growth, other.growth)
+        self.messages += other.messages
+        return self
+
+
+def table(group: str) -> dict[str, Trial]:
+    """Return the trials of a group; its module is imported only here."""
+    module, name = GROUPS[group][0].split(".")
+    found: dict[str, Trial] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def check(group: str, name: str) -> None:
+    """Run one trial once, in a child; fail as it failed. What tests call."""
+    outcome = run(group, [name], seconds=None, seed=0)[name]
+    assert not outcome.failed, "\n".join(outcome.messages)
+    assert outcome.tried, "nothing was tried"
+
+
+def run(group: str, names: list[str], seconds: float | None, seed: int) -> dict[str, Outcome]:
+    """Run trials for some seconds altogether, or each of them once."""
+    outcomes: dict[str, Outcome] = {}
+    each = None if seconds is None else seconds / len(names)
+    while left := [name for name in names if name not in outcomes]:
+        arguments = [group, *left, "--seed", str(seed), *([] if each is None else ["-s", str(each)])]
+        child = subprocess.Popen(
+            [sys.executable, "-W", "ignore", __file__, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parent,
+        )
+        output, errors = child.communicate()
+        for line in output.splitlines():
+            if line.startswith("{"):
+                found = json.loads(line)
+                outcomes[found.pop("name")] = Outcome(**found)
+        unfinished = [name for name in left if name not in outcomes]
+        if unfinished:  # the first of them was running when the child ended
+            how = f"the child ended with {child.returncode}\n{errors[-4000:]}"
+            outcomes[unfinished[0]] = Outcome(1, 1, messages=[f"{unfinished[0]}: {how}"])
+    return outcomes
+
+
+def run_here(name: str, trial: Trial, seconds: float | None, seed: int) -> Outcome:
+    """Run one trial in this process: again and again for some seconds, or once."""
+    outcome, early = Outcome(), None
+    began = time.monotonic()
+    for turn in itertools.count():
+        try:
+            for waited in trial(np.random.default_rng([seed, turn])):
+                outcome += Outcome(tried=1, longest=waited)
+                faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
+                passed = time.monotonic() - began
+                if seconds is not None and early is None and passed > seconds / 3:
+                    early = resident()
+                if seconds is not None and passed > seconds:
+                    break
+        except Exception:
+            message = f"{name}, seed {seed}, turn {turn}: {traceback.format_exc(limit=-6)}"
+            outcome += Outcome(1, 1, messages=[message])
+        if seconds is None or time.monotonic() - began > seconds:
+            break
+    outcome.growth = 0 if early is None else max(0, resident() - early)
+    return outcome
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process has, 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def forked(work: Callable[[], Any], seconds: float = FORK_SECONDS) -> float:
+    """Do work in a forked child and return how long it took; fail if it fails or hangs."""
+    began = time.perf_counter()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            faulthandler.cancel_dump_traceback_later()
+            work()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)
+    status = wait_for(child, seconds)
+    assert status == 0, f"the forked child ended with {status}"
+    return time.perf_counter() - began
+
+
+def wait_for(child: int, seconds: float) -> int:
+    """Return the exit status of a child, minus the signal that ended it; kill one that hangs."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(child, signal.SIGABRT)  # faulthandler says where it hung
+    os.waitpid(child, 0)
+    raise AssertionError(f"the forked child still ran after {seconds:g} seconds")
+
+
+def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until something is so; fail if it never is."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not so after {seconds:g} seconds"
+        time.sleep(0.002)
+
+
+def main() -> None:
+    """Run trials here, and print a line of JSON for each."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("group")
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("-s", "--seconds", type=float)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    faulthandler.enable()
+    trials = table(options.group)
+    for name in options.names or trials:
+        faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
+        outcome = run_here(name, trials[name], options.seconds, options.seed)
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps({"name": name, **vars(outcome)}), flush=True)
+    faulthandler.cancel_dump_traceback_later()
+    # Not through the interpreter's own end: what is tried there, exits try.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
