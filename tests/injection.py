@@ -66,6 +66,12 @@ def estimator(kind: Any = MLPClassifier, **parameters: Any) -> Any:
     return model.set_params(**parameters)
 
 
+def written_into(model: Any) -> Any:
+    """Return an estimator whose coefs_ the user has changed since the last call."""
+    model.coefs_[0][0] = 0.5
+    return model
+
+
 CALLS: dict[str, Callable[[Any], Any]] = {
     "fit": lambda net: net.fit(X, Y, epochs=2, batch_size=40, n_threads=THREADS_WANTED),
     "fit with everything": lambda net: net.fit(
@@ -113,17 +119,17 @@ SUBJECTS |= {
     "MLPClassifier: partial_fit": Subject(
         estimator, lambda model: model.partial_fit(X, Y), lambda model: model.partial_fit(X, Y)
     ),
-    "MLPClassifier: partial_fit, another solver": Subject(
-        lambda: estimator(solver="sgd"),
-        lambda model: model.partial_fit(X, Y),
-        lambda model: model.set_params(solver="adam").partial_fit(X, Y),
+    "MLPClassifier: first partial_fit": Subject(
+        lambda: MLPClassifier((9, 7), random_state=0, n_jobs=1),
+        lambda model: model.partial_fit(X, Y, classes=[0, 1, 2]),
+        lambda model: model.partial_fit(X, Y, classes=[0, 1, 2]),
     ),
     "MLPClassifier: predict_proba": Subject(
         estimator, lambda model: model.predict_proba(X), lambda model: model.predict(X)
     ),
-    "MLPRegressor: predict, other coefs_": Subject(
-        functools.partial(estimator, MLPRegressor),
-        lambda model: [model.coefs_[0].fill(0.5), model.predict(X)],
+    "MLPRegressor: predict with other coefs_": Subject(
+        lambda: written_into(estimator(MLPRegressor, standardize=True)),
+        lambda model: model.predict(X),
         lambda model: model.predict(X),
     ),
 }

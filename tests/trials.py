@@ -38,15 +38,15 @@ GROUPS: dict[str, tuple[str, float]] = {
     "near the memory limit": ("injection.LIMITS", 4),
     "interrupts": ("disturbances.SIGNALS", 6),
     "forks": ("disturbances.FORKS", 4),
-    "exits with threads running": ("disturbances.EXITS", 3),
-    "affinity changed meanwhile": ("disturbances.AFFINITY", 2),
-    "concurrent calls": ("disturbances.CONCURRENT", 3),
+    "exits with threads running": ("surroundings.EXITS", 3),
+    "affinity changed meanwhile": ("surroundings.AFFINITY", 2),
+    "concurrent calls": ("surroundings.CONCURRENT", 3),
     "divergence": ("extremes.DIVERGENCE", 4),
     "extreme values": ("extremes.VALUES", 2),
     "thread counts and batches": ("extremes.SAME_BITS", 4),
 }
-HANG_SECONDS = float(os.environ.get("FASTMLP_HANG_SECONDS", "60"))  # more under a sanitizer
-FORK_SECONDS = HANG_SECONDS / 6
+HANG_SECONDS = float(os.environ.get("FASTMLP_HANG_SECONDS", "30"))  # more under a sanitizer
+FORK_SECONDS = HANG_SECONDS / 3
 
 
 @dataclass
@@ -87,22 +87,21 @@ def run(group: str, names: list[str], seconds: float | None, seed: int) -> dict[
     outcomes: dict[str, Outcome] = {}
     each = None if seconds is None else seconds / len(names)
     while left := [name for name in names if name not in outcomes]:
-        arguments = [group, *left, "--seed", str(seed), *([] if each is None else ["-s", str(each)])]
-        child = subprocess.Popen(
-            [sys.executable, "-W", "ignore", __file__, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+        limit = [] if each is None else ["--seconds", str(each)]
+        child = subprocess.run(
+            [sys.executable, "-W", "ignore", __file__, group, *left, "--seed", str(seed), *limit],
+            capture_output=True,
             text=True,
+            check=False,
             cwd=Path(__file__).parent,
         )
-        output, errors = child.communicate()
-        for line in output.splitlines():
-            if line.startswith("{"):
-                found = json.loads(line)
-                outcomes[found.pop("name")] = Outcome(**found)
+        for line in child.stdout.splitlines():
+            if line.startswith("["):
+                name, found = json.loads(line)
+                outcomes[name] = Outcome(**found)
         unfinished = [name for name in left if name not in outcomes]
         if unfinished:  # the first of them was running when the child ended
-            how = f"the child ended with {child.returncode}\n{errors[-4000:]}"
+            how = f"the child ended with {child.returncode}\n{child.stderr[-4000:]}"
             outcomes[unfinished[0]] = Outcome(1, 1, messages=[f"{unfinished[0]}: {how}"])
     return outcomes
 
@@ -195,7 +194,7 @@ def main() -> None:
         faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
         outcome = run_here(name, trials[name], options.seconds, options.seed)
         with contextlib.suppress(BrokenPipeError):
-            print(json.dumps({"name": name, **vars(outcome)}), flush=True)
+            print(json.dumps([name, vars(outcome)]), flush=True)
     faulthandler.cancel_dump_traceback_later()
     # Not through the interpreter's own end: what is tried there, exits try.
     os._exit(0)
