@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
+import functools
 import importlib
 import itertools
 import json
@@ -44,6 +45,7 @@ GROUPS: dict[str, tuple[str, float]] = {
     "divergence": ("extremes.DIVERGENCE", 4),
     "extreme values": ("extremes.VALUES", 2),
     "thread counts and batches": ("extremes.SAME_BITS", 4),
+    "the machinery itself": ("trials.SELF", 0),
 }
 HANG_SECONDS = float(os.environ.get("FASTMLP_HANG_SECONDS", "30"))  # more under a sanitizer
 FORK_SECONDS = HANG_SECONDS / 3
@@ -75,11 +77,32 @@ def table(group: str) -> dict[str, Trial]:
     return found
 
 
-def check(group: str, name: str) -> None:
-    """Run one trial once, in a child; fail as it failed. What tests call."""
-    outcome = run(group, [name], seconds=None, seed=0)[name]
-    assert not outcome.failed, "\n".join(outcome.messages)
-    assert outcome.tried, "nothing was tried"
+def chosen(session: Any) -> Callable[[tuple[str, str]], None]:
+    """Return what a test calls: fail as one trial of a group has failed.
+
+    The trials of a group that the session has chosen are run together, once, in one child.
+    """
+    names: dict[str, list[str]] = {}
+    for item in session.items:
+        if "trial" in getattr(item, "fixturenames", ()):
+            group, name = item.callspec.params["trial"]
+            names.setdefault(group, []).append(name)
+    outcomes: dict[str, dict[str, Outcome]] = {}
+
+    def check(trial: tuple[str, str]) -> None:
+        group, name = trial
+        if group not in outcomes:
+            outcomes[group] = run(group, names[group], seconds=None, seed=0)
+        outcome = outcomes[group][name]
+        assert not outcome.failed, "\n".join(outcome.messages)
+        assert outcome.tried, "nothing was tried"
+
+    return check
+
+
+def every(*groups: str) -> list[tuple[str, str]]:
+    """Return the trials of some groups, as tests are parametrized with them."""
+    return [(group, name) for group in groups for name in table(group)]
 
 
 def run(group: str, names: list[str], seconds: float | None, seed: int) -> dict[str, Outcome]:
@@ -120,7 +143,7 @@ def run_here(name: str, trial: Trial, seconds: float | None, seed: int) -> Outco
                     early = resident()
                 if seconds is not None and passed > seconds:
                     break
-        except Exception:
+        except (Exception, KeyboardInterrupt):
             message = f"{name}, seed {seed}, turn {turn}: {traceback.format_exc(limit=-6)}"
             outcome += Outcome(1, 1, messages=[message])
         if seconds is None or time.monotonic() - began > seconds:
@@ -141,21 +164,19 @@ def resident() -> int:
 def forked(work: Callable[[], Any], seconds: float = FORK_SECONDS) -> float:
     """Do work in a forked child and return how long it took; fail if it fails or hangs."""
     began = time.perf_counter()
-    sys.stderr.flush()
+    reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        status = 1
         try:
-            faulthandler.cancel_dump_traceback_later()
             work()
-            status = 0
         except BaseException:
-            traceback.print_exc()
-            sys.stderr.flush()
-        finally:
-            os._exit(status)
-    status = wait_for(child, seconds)
-    assert status == 0, f"the forked child ended with {status}"
+            os.write(writer, traceback.format_exc(limit=-6)[-4000:].encode())
+            os._exit(1)
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as messages:
+        status = wait_for(child, seconds)
+        assert status == 0, f"the forked child ended with {status}: {messages.read()}"
     return time.perf_counter() - began
 
 
@@ -180,6 +201,22 @@ def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
         time.sleep(0.002)
 
 
+def _fails(rng: np.random.Generator) -> Iterator[float]:
+    yield 0.0
+    raise AssertionError("seen")
+
+
+# What must be counted as failed, and what must not, for a test of all this.
+SELF: dict[str, Trial] = {
+    "holds": lambda rng: iter([0.25, 0.5]),
+    "crashes": lambda rng: map(signal.raise_signal, [signal.SIGSEGV]),
+    "hangs": lambda rng: map(time.sleep, [100.0]),
+    "fails": _fails,
+    "a child that hangs": lambda rng: map(forked, [functools.partial(time.sleep, 100.0)]),
+    "holds too": lambda rng: iter([0.0]),
+}
+
+
 def main() -> None:
     """Run trials here, and print a line of JSON for each."""
     parser = argparse.ArgumentParser()
@@ -201,4 +238,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.path.insert(0, str(Path(__file__).parent))
+    importlib.import_module("trials").main()  # one copy of this module, which the others import
