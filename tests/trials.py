@@ -19,6 +19,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -32,7 +33,7 @@ Trial = Callable[[np.random.Generator], Iterator[float]]
 
 # Group: where its table stands, and its share of a campaign's time.
 GROUPS: dict[str, tuple[str, float]] = {
-    "fuzz of MLP": ("fuzz.TRIALS", 6),
+    "fuzz of MLP": ("fuzz_calls.TRIALS", 6),
     "fuzz of the estimators": ("fuzz_estimators.TRIALS", 6),
     "out of memory": ("injection.MEMORY", 3),
     "threads that cannot start": ("injection.THREADS", 3),
@@ -49,6 +50,7 @@ GROUPS: dict[str, tuple[str, float]] = {
 }
 HANG_SECONDS = float(os.environ.get("FASTMLP_HANG_SECONDS", "30"))  # more under a sanitizer
 FORK_SECONDS = HANG_SECONDS / 3
+LAST_WORDS = int(os.environ["FASTMLP_LAST_WORDS"]) if "FASTMLP_LAST_WORDS" in os.environ else None
 
 
 @dataclass
@@ -111,20 +113,34 @@ def run(group: str, names: list[str], seconds: float | None, seed: int) -> dict[
     each = None if seconds is None else seconds / len(names)
     while left := [name for name in names if name not in outcomes]:
         limit = [] if each is None else ["--seconds", str(each)]
-        child = subprocess.run(
-            [sys.executable, "-W", "ignore", __file__, group, *left, "--seed", str(seed), *limit],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=Path(__file__).parent,
-        )
+        with tempfile.TemporaryFile() as words:
+            child = subprocess.run(
+                [
+                    sys.executable,
+                    "-W",
+                    "ignore",
+                    __file__,
+                    group,
+                    *left,
+                    "--seed",
+                    str(seed),
+                    *limit,
+                ],
+                capture_output=True,
+                text=True,
+                check=False,
+                cwd=Path(__file__).parent,
+                pass_fds=[words.fileno()],
+                env={**os.environ, "FASTMLP_LAST_WORDS": str(words.fileno())},
+            )
+            said = words.read().decode().strip()
         for line in child.stdout.splitlines():
             if line.startswith("["):
                 name, found = json.loads(line)
                 outcomes[name] = Outcome(**found)
         unfinished = [name for name in left if name not in outcomes]
         if unfinished:  # the first of them was running when the child ended
-            how = f"the child ended with {child.returncode}\n{child.stderr[-4000:]}"
+            how = f"the child ended with {child.returncode}\n{said}\n{child.stderr[-4000:]}"
             outcomes[unfinished[0]] = Outcome(1, 1, messages=[f"{unfinished[0]}: {how}"])
     return outcomes
 
@@ -191,6 +207,12 @@ def wait_for(child: int, seconds: float) -> int:
     os.kill(child, signal.SIGABRT)  # faulthandler says where it hung
     os.waitpid(child, 0)
     raise AssertionError(f"the forked child still ran after {seconds:g} seconds")
+
+
+def note(text: str) -> None:
+    """Write down what is about to be tried, for the case that the process does not survive it."""
+    if LAST_WORDS is not None:
+        os.pwrite(LAST_WORDS, text.encode(errors="replace")[:4000].ljust(4000), 0)
 
 
 def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
