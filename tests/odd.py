@@ -123,6 +123,10 @@ SAME: dict[str, Callable[[np.ndarray], Any]] = {
 }
 
 
+# Forms that carry more than the values of a plain array has, which most functions refuse.
+MORE = ("masked", "csr", "csc array", "coo")
+
+
 def replaced(value: Any) -> Callable[[np.ndarray], Any]:
     """Return what puts a value somewhere into an array."""
 
