@@ -210,7 +210,8 @@ def wait_for(child: int, seconds: float) -> int:
 
 
 def note(text: str) -> None:
-    """Write down what is about to be tried, for the case that the process does not survive it."""
+    """Write down what is about to be tried, in case the process does not survive it."""
+    faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
     if LAST_WORDS is not None:
         os.pwrite(LAST_WORDS, text.encode(errors="replace")[:4000].ljust(4000), 0)
 
