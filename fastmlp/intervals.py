@@ -71,7 +71,7 @@ class Interval:
             If `value` is outside.
         """
         remedy = f"pass for example {name}={example!r}"
-        if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        if isinstance(value, bool | np.bool_ | np.timedelta64) or not isinstance(value, Real):
             raise TypeError(f"{name} is {value!r} but must be a number in {self}: {remedy}")
         try:
             number = float(value)

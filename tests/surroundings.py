@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import itertools
 import os
 import pickle
 import signal
@@ -148,9 +147,9 @@ READS: dict[str, Callable[[Any], Any]] = {
     "predict": lambda model: model.predict(X),
     "predict one row": lambda model: model.predict(X[:1]),
     "copy": lambda model: copy.deepcopy(model).predict(X),
-    "pickle": lambda model: pickle.loads(pickle.dumps(model)).predict(X),
 }
 MLP_READS: dict[str, Callable[[Any], Any]] = {
+    "pickle": lambda model: pickle.loads(pickle.dumps(model)).predict(X),
     "predictor": lambda net: net.predictor()(X),
     "evaluate": lambda net: net.evaluate(X, REAL),
     "gradients": lambda net: net.gradients(X, REAL)[1][0],
@@ -168,17 +167,14 @@ def reads_during_a_fit(make: Callable[[], Any], read: Callable[[Any], Any]) -> t
     def trial(rng: np.random.Generator) -> Iterator[float]:
         model, seen = make(), []
         whole = {digest(read(model))}
-        epochs = itertools.count()
+        stop = stop_after(200)
 
-        def fit(stop: Callable[[], bool]) -> None:
-            def after() -> bool:
-                whole.add(digest(read(model)))
-                return next(epochs) > 200 or stop()
+        def after_an_epoch() -> bool:
+            whole.add(digest(read(model)))
+            return stop()
 
-            fit_until(model, after)
-
-        with busy(lambda stop: repeat(lambda: seen.append(digest(read(model))), stop), n=2):
-            fit(lambda: False)
+        with busy(lambda end: repeat(lambda: seen.append(digest(read(model))), end), n=2):
+            fit_until(model, after_an_epoch)
         torn = sum(found not in whole for found in seen)
         assert not torn, f"{torn} of {len(seen)} reads saw no whole epoch"
         yield 0.0

@@ -161,7 +161,7 @@ def run_here(name: str, trial: Trial, seconds: float | None, seed: int) -> Outco
                     break
         except (Exception, KeyboardInterrupt):
             message = f"{name}, seed {seed}, turn {turn}: {traceback.format_exc(limit=-6)}"
-            outcome += Outcome(1, 1, messages=[message])
+            outcome += Outcome(1, 1, messages=[message][: outcome.failed == 0])
         if seconds is None or time.monotonic() - began > seconds:
             break
     outcome.growth = 0 if early is None else max(0, resident() - early)
