@@ -335,7 +335,7 @@ def generator(value: Any) -> np.random.Generator:
         return value
     if value is None:
         return np.random.default_rng()
-    if isinstance(value, bool | np.bool_ | np.ndarray) or not hasattr(type(value), "__index__"):
+    if isinstance(value, bool | np.bool_ | np.ndarray | type) or not hasattr(value, "__index__"):
         raise TypeError(
             f"rng is {_short(value)} but None, an integer of at least 0, or a "
             "numpy.random.Generator is expected: for example rng=0"
