@@ -7,6 +7,7 @@ again from ``coefs_`` by the reference.
 from __future__ import annotations
 
 import copy
+import numbers
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,8 +180,10 @@ def do(model: Any, call: Call, given: dict[str, Any]) -> Any:
 
 def clean(name: str, value: Any) -> Any:
     """Return an accepted argument as a plain C-order array, of the dtype scikit-learn reads."""
-    if value is None or name == "coefs_" or hasattr(value, "columns"):
-        return value  # the names of a frame's columns are remembered
+    if value is None or isinstance(value, numbers.Number) or name == "coefs_":
+        return value  # one weight is that of all samples
+    if hasattr(value, "columns"):
+        return value  # a frame's names are remembered
     if name == "y":
         return np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value
     dense = value.toarray() if scipy.sparse.issparse(value) else value
