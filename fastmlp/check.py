@@ -215,7 +215,10 @@ def numeric(value: Any, name: str) -> NDArray[Any]:
             f"{name}.filled(value), or drop the masked rows"
         )
     if hasattr(value, "toarray"):
-        raise TypeError(f"{name} is a sparse {type(value).__name__}: pass {name}.toarray()")
+        raise TypeError(
+            f"{name} is a sparse {type(value).__name__} but a dense array is expected: "
+            f"pass {name}.toarray()"
+        )
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -335,7 +338,7 @@ def generator(value: Any) -> np.random.Generator:
         return value
     if value is None:
         return np.random.default_rng()
-    if isinstance(value, bool | np.bool_ | np.ndarray) or not hasattr(value, "__index__"):
+    if isinstance(value, bool | np.bool_ | np.ndarray | type) or not hasattr(value, "__index__"):
         raise TypeError(
             f"rng is {_short(value)} but None, an integer of at least 0, or a "
             "numpy.random.Generator is expected: for example rng=0"

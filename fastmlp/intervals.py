@@ -71,7 +71,7 @@ class Interval:
             If `value` is outside.
         """
         remedy = f"pass for example {name}={example!r}"
-        if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        if isinstance(value, bool | np.bool_ | np.timedelta64) or not isinstance(value, Real):
             raise TypeError(f"{name} is {value!r} but must be a number in {self}: {remedy}")
         try:
             number = float(value)
@@ -119,7 +119,7 @@ def check_count(name: str, value: object, example: int) -> int:
     """
     remedy = f"pass for example {name}={example}"
     # Arrays of one element have __index__ too, and are as little a count as a bool is.
-    if isinstance(value, bool | np.bool_ | np.ndarray) or not hasattr(value, "__index__"):
+    if isinstance(value, bool | np.bool_ | np.ndarray | type) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} is {value!r} but must be an integer of at least 1: {remedy}")
     count = operator.index(value)
     if count < 1:

@@ -262,7 +262,7 @@ def _dtype(dtype: Any) -> np.dtype[Any]:
     try:
         # np.dtype(None) is float64, which nobody means by None.
         found: np.dtype[Any] | None = None if dtype is None else np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError):
         found = None
     if found is None or found not in [np.dtype(name) for name in DTYPES]:
         raise ValueError(

@@ -1,0 +1,301 @@
+"""Training that diverges, values at the ends of the range, thread counts and batches: as tables."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import cases
+import numpy as np
+import trials
+from injection import REAL, X, Y
+from states import digest, finite, state
+
+import fastmlp
+from fastmlp import _backend, optimizers
+from fastmlp.activations import ACTIVATIONS
+from fastmlp.sklearn import MLPClassifier, MLPRegressor
+
+LEVELS = _backend.available_levels()
+DTYPES = _backend.DTYPES
+FMA_LEVELS = [level for level in LEVELS if _backend.LEVELS[level] - {"avx2"}]
+THREAD_COUNTS = (1, 2, 3, 4, 8, 64)
+
+
+@contextlib.contextmanager
+def at(level: str) -> Iterator[None]:
+    """Have new engines use the kernels of a level."""
+    with mock.patch.object(_backend, "level", return_value=level):
+        yield
+
+
+# ---- divergence --------------------------------------------------------------------------------
+
+RATES = [float(f"1e{power}") for power in (0, 1, 2, 3, 5, 8, 12, 16, 20, 25, 30, 35, 38)]
+# Factors on inputs and targets; float32 ends at 3.4e38.
+SCALES = {"plain": (1, 1), "large X": (1e15, 1), "large y": (1, 1e18), "both": (1e30, 1e36)}
+OPTIMIZERS = (
+    optimizers.SGD(),
+    optimizers.SGD(momentum=0.9, nesterov=True),
+    optimizers.RMSprop(),
+    optimizers.Adam(),
+    optimizers.AdamW(weight_decay=0.1),
+)
+
+
+def diverging(optimizer: optimizers.Optimizer, dtype: str, level: str) -> trials.Trial:
+    """Train with ever larger rates: every epoch ends well, or the error comes in that epoch."""
+
+    def trial(rng: np.random.Generator) -> Iterator[float]:
+        table = itertools.product(RATES, SCALES.values(), (None, 1.0), ("relu", "tanh"))
+        for rate, (x_scale, y_scale), clip_norm, activation in table:
+            epochs: list[str] = []
+            with at(level):
+                net = fastmlp.MLP([5, 12, 1], activation=activation, dtype=dtype, rng=0)
+            epochs.append(digest([*net.weights, *net.biases]))
+
+            def note(current: Any, epochs: list[str] = epochs) -> None:
+                assert finite([*current.model.weights, *current.model.biases, current.loss])
+                epochs.append(digest([*current.model.weights, *current.model.biases]))
+
+            chosen = type(optimizer)(rate, **options_of(optimizer))
+            options = {"epochs": 4, "optimizer": chosen, "clip_norm": clip_norm}
+            error = None
+            try:
+                net.fit(X * x_scale, REAL * y_scale, **options, callbacks=[note])
+            except fastmlp.DivergenceError as caught:
+                error = caught
+            if error is None:
+                assert len(epochs) == 5
+            else:
+                assert error.epoch == len(epochs) - 1 == len(error.history.loss)
+                assert error.learning_rate == rate
+            assert digest([*net.weights, *net.biases]) == epochs[-1]
+            yield 0.0
+
+    return trial
+
+
+def options_of(optimizer: optimizers.Optimizer) -> dict[str, Any]:
+    """Return an optimizer's parameters without the learning rate."""
+    return {name: value for name, value in vars(optimizer).items() if name != "learning_rate"}
+
+
+ESTIMATOR_SCALES = (*SCALES.values(), (1, 1e155), (1e155, 1), (1e155, 1e155), (1e300, 1e300))
+ESTIMATOR_OPTIONS: tuple[dict[str, Any], ...] = (
+    {},
+    {"standardize": True},
+    {"early_stopping": True},
+    {"restore_best": True},
+    {"clip_norm": 1.0},
+)
+
+
+def diverging_estimator(kind: Any, solver: str, dtype: str) -> trials.Trial:
+    """Fit an estimator likewise: ValueError, or finite losses, weights and predictions."""
+
+    def trial(rng: np.random.Generator) -> Iterator[float]:
+        rates = (1e-3,) if solver == "lbfgs" else RATES[::3]
+        options = [o for o in ESTIMATOR_OPTIONS if solver != "lbfgs" or "clip_norm" not in o]
+        for rate, (x_scale, y_scale), more in itertools.product(rates, ESTIMATOR_SCALES, options):
+            with np.errstate(over="ignore"):
+                x = (X.astype(float) * x_scale).astype(dtype)
+                y = Y if kind is MLPClassifier else (REAL.astype(float) * y_scale).astype(dtype)
+            if not finite([x, y]):
+                continue
+            model = kind(
+                hidden_layer_sizes=(12,), solver=solver, learning_rate_init=rate, max_iter=6,
+                random_state=0, **more,
+            )  # fmt: skip
+            what = f"rate {rate:g}, X * {x_scale:g}, y * {y_scale:g}, {more}"
+            try:
+                model.fit(x, y)
+            except (ValueError, fastmlp.DivergenceError):
+                if not hasattr(model, "coefs_"):
+                    continue  # refused before anything was fitted
+            else:
+                assert np.isfinite(model.loss_), f"{what}: the loss is {model.loss_}, and no error"
+                predictions = model.predict(x)
+                assert not np.isnan(predictions.astype(float)).any(), f"{what}: predicts NaN"
+            assert finite([*model.coefs_, *model.intercepts_]), f"{what}: coefs_ are not finite"
+            assert finite(getattr(model, "loss_curve_", [])), f"{what}: losses are not finite"
+            yield 0.0
+
+    return trial
+
+
+DIVERGENCE: dict[str, trials.Trial] = {
+    **{
+        f"{optimizer.native_row}, {dtype}, {level}": diverging(optimizer, dtype, level)
+        for optimizer in OPTIMIZERS
+        for dtype in DTYPES
+        for level in LEVELS
+    },
+    **{
+        f"{kind.__name__}, {solver}, {dtype}": diverging_estimator(kind, solver, dtype)
+        for kind in (MLPClassifier, MLPRegressor)
+        for solver in ("sgd", "adam", "lbfgs")
+        for dtype in DTYPES
+    },
+}
+
+# ---- values ------------------------------------------------------------------------------------
+
+
+def big_sums(level: str) -> trials.Trial:
+    """Add up a million rows in float32: the gradient of float64, to 1e-6."""
+
+    def trial(rng: np.random.Generator) -> Iterator[float]:
+        # All terms of one sign, so that errors do not cancel and are not cancelled against.
+        x = rng.uniform(0.5, 1.5, (10**6, 2)).astype(np.float32)
+        y = rng.uniform(-3, -2, 10**6).astype(np.float32)
+        results = []
+        for dtype in DTYPES:
+            with at(level):
+                net = fastmlp.MLP([2, 3, 1], activation="sigmoid", dtype=dtype, rng=0)
+            net.weights = [np.float32([[0.3, 0.5, 0.2], [0.4, 0.1, 0.6]]), np.full((3, 1), 0.25)]
+            loss, weights, biases = net.gradients(x, y)
+            passed = net.partial_fit(x, y, optimizer=fastmlp.SGD(1e-30))
+            results.append([loss, passed, net.evaluate(x, y), *weights, *biases])
+        for single, double in zip(*results, strict=True):
+            np.testing.assert_allclose(single, double, rtol=1e-6)
+            yield 0.0
+
+    return trial
+
+
+def ends_of_the_range(dtype: str, level: str) -> trials.Trial:
+    """Predict with numbers of every size in: no NaN comes of them."""
+
+    def trial(rng: np.random.Generator) -> Iterator[float]:
+        info = np.finfo(dtype)
+        ends = [0.0, -0.0, info.smallest_subnormal, info.tiny, 1.0, info.max / 2**12]
+        x = np.array(list(itertools.product(ends, repeat=3)), dtype)
+        x[1::2] *= -1
+        for activation, (loss, outputs) in itertools.product(
+            ACTIVATIONS, {"cross_entropy": 3, "binary_cross_entropy": 2}.items()
+        ):
+            with at(level):
+                net = fastmlp.MLP(
+                    [3, 8, outputs], activation=activation, loss=loss, dtype=dtype, rng=0
+                )
+                p = net.predict(x)
+            assert np.isfinite(p).all(), f"{activation}, {loss}: {np.isnan(p).sum()} NaN"
+            if loss == "cross_entropy":
+                np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)
+            yield 0.0
+
+    return trial
+
+
+# Loss, last outputs, targets, weights; "huge" is nearly the largest number of the dtype. Cases in
+# which some term overflows and the answer does not.
+FINITE_LOSSES: dict[str, tuple[str, Any, Any, Any]] = {
+    "soft one-hot targets": (
+        "cross_entropy", [["huge", "-huge", 0]], [[1.0, 0.0, 0.0]], None,
+    ),
+    "labels": ("cross_entropy", [["huge", "-huge", 0]], [0], None),
+    "probabilities": ("binary_cross_entropy", [["huge", "-huge"]], [[1.0, 0.0]], None),
+    "a row of weight 0": (
+        "squared_error", [[1.0], ["huge"]], [[0.5], ["-huge"]], [1.0, 0.0],
+    ),
+    "a rate of weight 0": ("poisson_nll", [[1.0], ["huge"]], [[1.0], [0.0]], [1.0, 0.0]),
+    "no error, tiny variance": ("gaussian_nll", [[1.0, -2000.0]], [[1.0]], None),
+}  # fmt: skip
+
+
+def finite_losses(dtype: str, level: str) -> trials.Trial:
+    """Evaluate losses, and their gradients, where the answer is finite and a term is not."""
+
+    def trial(rng: np.random.Generator) -> Iterator[float]:
+        huge = float(np.finfo(dtype).max) * 0.9
+
+        def numbers(table: Any) -> Any:
+            spelled = {"huge": huge, "-huge": -huge}
+            return [[spelled.get(value, value) for value in row] for row in table]
+
+        for name, (loss, x, y, weights) in FINITE_LOSSES.items():
+            x = numbers(x)
+            width = len(x[0])
+            for model in (fastmlp.MLP, fastmlp.reference.MLP):
+                with at(level):
+                    outputs = width // 2 if loss == "gaussian_nll" else width
+                    net = model([width, outputs], loss=loss, dtype=dtype, rng=0)
+                net.weights = [np.eye(width)]
+                y_plain = y if name == "labels" else numbers(y)
+                given = np.array(x, dtype), np.array(y_plain), weights
+                with np.errstate(all="ignore"):
+                    found = [net.evaluate(*given), *net.gradients(*given)]
+                assert finite(found), f"{name}, {model.__module__}: {found}"
+                yield 0.0
+
+    return trial
+
+
+VALUES: dict[str, trials.Trial] = {
+    **{f"sums over a million rows, {level}": big_sums(level) for level in LEVELS},
+    **{
+        f"ends of the range, {dtype}, {level}": ends_of_the_range(dtype, level)
+        for dtype in DTYPES
+        for level in LEVELS
+    },
+    **{
+        f"finite losses, {dtype}, {level}": finite_losses(dtype, level)
+        for dtype in DTYPES
+        for level in LEVELS
+    },
+}
+
+# ---- the same bits -----------------------------------------------------------------------------
+
+
+def thread_counts(dtype: str) -> trials.Trial:
+    """Train and predict with each number of threads, on each level: one digest."""
+
+    def trial(rng: np.random.Generator) -> Iterator[float]:
+        for optimizer in cases.OPTIMIZERS:
+            found: dict[str, set[str]] = {}
+            for level, n_threads in itertools.product(LEVELS, THREAD_COUNTS):
+                with at(level):
+                    net = fastmlp.MLP([5, 40, 9, 3], loss="cross_entropy", dtype=dtype, rng=0)
+                    net.fit(
+                        X, Y, epochs=2, batch_size=70, optimizer=optimizer,
+                        clip_norm=0.5, n_threads=n_threads,
+                    )  # fmt: skip
+                    found.setdefault("FMA" if level in FMA_LEVELS else level, set()).add(
+                        digest([state(net), net.predictor(n_threads)(X), net.evaluate(X, Y)])
+                    )
+                yield 0.0
+            assert all(len(digests) == 1 for digests in found.values()), optimizer
+
+    return trial
+
+
+def batches(dtype: str, level: str) -> trials.Trial:
+    """Predict rows alone, split in two anywhere, and in another order: the same bits."""
+
+    def trial(rng: np.random.Generator) -> Iterator[float]:
+        x = rng.normal(size=(257, 5)).astype(dtype)
+        for loss, outputs in (("cross_entropy", 3), ("gaussian_nll", 1), ("squared_error", 17)):
+            with at(level):
+                net = fastmlp.MLP([5, 40, 9, outputs], loss=loss, dtype=dtype, rng=0)
+                predictor = net.predictor()
+            whole = predictor(x)
+            order = rng.permutation(257)
+            assert np.array_equal(predictor(x[order]), whole[order])
+            for row in range(257):
+                assert np.array_equal(predictor(x[row]), whole[row])
+                both = predictor(x[:row]), predictor(x[row:])
+                assert np.array_equal(np.concatenate(both), whole)
+                yield 0.0
+
+    return trial
+
+
+SAME_BITS: dict[str, trials.Trial] = {
+    **{f"thread counts, {dtype}": thread_counts(dtype) for dtype in DTYPES},
+    **{f"batches, {dtype}, {level}": batches(dtype, level) for dtype in DTYPES for level in LEVELS},
+}

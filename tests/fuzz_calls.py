@@ -1,0 +1,208 @@
+"""How fuzzed calls of MLP are made and judged; `fuzz` draws them."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import itertools
+import pickle
+import re
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import hypothesis
+import numpy as np
+import odd
+import tolerances
+import trials
+from fuzz import CALLS, CHUNK, Argument, Call, Case, cases_of_mlp
+from states import digest, finite, state
+
+import fastmlp
+
+DOCUMENTED = (TypeError, ValueError, MemoryError, fastmlp.DivergenceError)
+EXPECTATION = re.compile(r"\b(but|must|expects?|expected|needs?|cannot|too large|is not|are not)\b")
+# Arguments whose value a complaint has to show, and not only its name.
+SHOWN = {"epochs", "batch_size", "l2", "clip_norm", "n_threads", "learning_rate", "rng", "dropout"}
+# Whose complaints may come from the user's own functions.
+FUNCTIONS = {"optimizer", "learning_rate", "verbose"}
+
+SETTINGS = hypothesis.settings(
+    max_examples=CHUNK,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+
+
+def attempt(work: Any, more: tuple[Any, ...] = ()) -> tuple[Any, Exception | None]:
+    """Return the result or the documented exception; every other exception passes."""
+    quiet = io.StringIO()
+    with (
+        warnings.catch_warnings(action="ignore"),
+        np.errstate(all="ignore"),
+        contextlib.redirect_stderr(quiet),
+        contextlib.redirect_stdout(quiet),
+    ):
+        try:
+            return work(), None
+        except (*DOCUMENTED, *more) as error:
+            return None, error
+
+
+def made(model: Any, network: dict[str, Argument]) -> Any:
+    """Return a network."""
+    return model(**{name: argument.value for name, argument in network.items()})
+
+
+def do(net: Any, call: Call, values: dict[str, Any]) -> Any:
+    """Make one call; what it returns is compared."""
+    given = {n: v() if callable(v) and n == "optimizer" else v for n, v in values.items()}
+    match call.method:
+        case "fit":
+            asked = itertools.count(1)
+            return net.fit(**given, callbacks=[lambda _: next(asked) >= 2])
+        case "call":
+            return net.predictor()(given["X"])
+        case "predictor":
+            return net.predictor(**given).parameters()
+        case "assign":
+            first, *others = net.weights
+            net.weights = [0.5 * first if given["weights"] is None else given["weights"], *others]
+            return list(net.weights)
+        case "copy":
+            net = pickle.loads(pickle.dumps(copy.deepcopy(net)))
+            return net.predict(given["X"])
+        case method:
+            return getattr(net, method)(**given)
+
+
+def clean(name: str, value: Any, net: Any) -> Any:
+    """Return an accepted argument as a plain C-order array of the model's dtype."""
+    if name == "validation_data" and value is not None:
+        names = ("X", "y", "sample_weight")
+        return tuple(clean(n, v, net) for n, v in zip(names, value, strict=False))
+    if name not in ("X", "y", "sample_weight") or value is None:
+        return value
+    array = np.asarray(value)
+    labels = name == "y" and array.ndim == 1 and net.loss.target_kind == "class"
+    with np.errstate(all="ignore"):
+        return np.array(array.astype(np.int64 if labels else net.dtype), order="C")
+
+
+def check_complaint(error: Exception, arguments: dict[str, Argument], what: str) -> None:
+    """Fail if a message does not say what is wrong."""
+    if isinstance(error, MemoryError):
+        return
+    message, strange = str(error), {n: a for n, a in arguments.items() if a.is_odd}
+    if FUNCTIONS & set(strange):
+        return
+    assert EXPECTATION.search(message), f"{what}: {message!r} says no expectation"
+    assert len(message) < 2000, f"{what}: a message of {len(message)} characters"
+    shown = {n: a for n, a in strange.items() if n in SHOWN}
+    if len(strange) == len(shown) == 1:
+        ((name, argument),) = shown.items()
+        assert name in message, f"{what}: {message!r} does not name {name}"
+        value = repr(argument.value)[:20]
+        is_short = isinstance(argument.value, int | float | str | None)
+        assert not is_short or value in message, f"{what}: {message!r} does not say {value}"
+
+
+def check_near(native: Any, textbook: Any, net: Any, call: Call) -> None:
+    """Fail if two results that are ordinary numbers are not near each other."""
+    native, textbook = numbers(native), numbers(textbook)
+    assert native.shape == textbook.shape
+    largest = max(1.0, float(np.abs(textbook).max(initial=0.0)))
+    if not np.isfinite(textbook).all() or largest > 1e4:
+        return  # once numbers run away, differences prove nothing more
+    if call.method in ("fit", "partial_fit"):
+        near = {"float32": 2e-2, "float64": 1e-6}[net.dtype.name]
+        assert np.linalg.norm(native - textbook) <= near * max(1.0, np.linalg.norm(textbook))
+    else:
+        tolerances.assert_close(native, textbook, "gradient", net.dtype, scale=largest)
+
+
+def numbers(value: Any) -> np.ndarray:
+    """Return all numbers of a result as one vector."""
+    if isinstance(value, fastmlp.History):
+        return np.array([*value.loss, *value.val_loss])
+    if isinstance(value, list | tuple):
+        return np.concatenate([numbers(item) for item in value]) if value else np.zeros(0)
+    return np.ravel(np.asarray(value, np.float64))
+
+
+def check(case: Case) -> int:
+    """Make all calls of a case; return how many."""
+    trials.note(repr(case))
+    kinds = (fastmlp.MLP, fastmlp.MLP, fastmlp.reference.MLP)
+    found = [attempt(lambda kind=kind: made(kind, case.network)) for kind in kinds]
+    errors = {str(error) if not isinstance(error, MemoryError) else "" for _, error in found}
+    assert len(errors) == 1, f"native and reference disagree: {errors}"
+    (native, error), (twin, _), (textbook, _) = found
+    if error is not None:
+        check_complaint(error, case.network, "MLP")
+        return 1
+    textbook.weights = list(native.weights)
+    for call in case.calls:
+        check_call(native, twin, textbook, call)
+    return 1 + len(case.calls)
+
+
+def check_call(native: Any, twin: Any, textbook: Any, call: Call) -> None:
+    """Make one call of all three."""
+    what = f"{call.method}({call.arguments})"
+    values = {name: argument.value for name, argument in call.arguments.items()}
+    before, held = state(native), {name: odd.contents(value) for name, value in values.items()}
+    result, error = attempt(lambda: do(native, call, values))
+    after = {name: odd.contents(value) for name, value in values.items()}
+    assert after == held, f"{what} has changed its arguments"
+    other, complaint = attempt(lambda: do(textbook, call, values))
+    if error is not None and not isinstance(error, fastmlp.DivergenceError):
+        assert state(native) == before, f"{what} failed and has changed the model"
+        assert (type(complaint), str(complaint)) == (type(error), str(error)), what
+        check_complaint(error, call.arguments, what)
+        return
+    plain = {name: clean(name, value, native) for name, value in values.items()}
+    same, same_error = attempt(lambda: do(twin, call, plain))
+    assert str(same_error) == str(error), f"{what}: {error}, and with plain arrays {same_error}"
+    assert digest(same) == digest(result), f"{what} gives other bits with plain arrays"
+    assert state(twin) == state(native), f"{what} leaves another model with plain arrays"
+    assert finite([*native.weights, *native.biases]), f"{what} has left non-finite weights"
+    tame = (
+        error is None and complaint is None and not any(a.is_odd for a in call.arguments.values())
+    )
+    if tame:
+        check_near(result, other, native, call)
+        check_near(
+            [*native.weights, *native.biases], [*textbook.weights, *textbook.biases], native, call
+        )
+    elif error is None and not isinstance(complaint, fastmlp.DivergenceError):
+        assert complaint is None, f"{what}: only the reference complains, {complaint}"
+    textbook.weights, textbook.biases = list(native.weights), list(native.biases)
+    textbook._rng.bit_generator.state = native._rng.bit_generator.state
+
+
+def calls_of(strategy: Any, judge: Any) -> trials.Trial:
+    """Return a trial that draws cases until there were CALLS calls."""
+
+    done: list[int] = []
+
+    @SETTINGS
+    @hypothesis.given(strategy)
+    def run(case: Any) -> None:
+        done.append(judge(case))
+
+    def trial(rng: np.random.Generator) -> Iterator[float]:
+        count = 0
+        while count < CALLS:
+            done.clear()
+            hypothesis.seed(int(rng.integers(2**32)))(run)()
+            count += sum(done)
+            yield from [0.0] * sum(done)
+
+    return trial
+
+
+TRIALS: dict[str, trials.Trial] = {"MLP": calls_of(cases_of_mlp(), check)}

@@ -1,0 +1,20 @@
+"""Calls drawn at random, 5,000 of each kind, or as many as FASTMLP_FUZZ_CALLS says.
+
+What is drawn is said in `odd`, `fuzz` and `fuzz_estimators`, how it is judged in `fuzz_calls`.
+They run in a child: a crash is a failure, and its last call is in the message.
+"""
+
+import pytest
+import trials
+
+GROUPS = ("fuzz of MLP", "fuzz of the estimators")
+
+
+@pytest.fixture(scope="session")
+def check(request):
+    return trials.chosen(request.session)
+
+
+@pytest.mark.parametrize("trial", trials.every(*GROUPS), ids=", ".join)
+def test_trial(trial, check):
+    check(trial)
