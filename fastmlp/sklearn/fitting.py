@@ -193,7 +193,7 @@ class Fitting(BaseEstimator):
             observers = Observers(owner, self, given, validation is not None, partial=one_epoch)
             constant = self._loss_constant(samples.targets, weights)
             if not stochastic:
-                LbfgsFit(self, data, validation, constant).run(observers)
+                LbfgsFit(self, data, validation, constant).run(observers, self._threads())
                 return
             StochasticFit(
                 self,

@@ -11,7 +11,7 @@ import scipy.optimize
 from numpy.typing import NDArray
 from sklearn.utils.optimize import _check_optimize_result
 
-from fastmlp import _backend
+from fastmlp import _backend, threads
 from fastmlp.sklearn.blas import one_thread
 from fastmlp.sklearn.callbacks import Observers
 from fastmlp.sklearn.scaling import Arrays
@@ -59,13 +59,14 @@ class LbfgsFit:
         self.best, self.lowest = self.network.engine.snapshot(), np.inf
         self.iterations = 0
 
-    def run(self, observers: Observers) -> None:
+    def run(self, observers: Observers, n_jobs: int | None) -> None:
         """Minimise, and leave the network at the minimum, or at the best iteration."""
         estimator = self.estimator
+        size = threads.for_fit(n_jobs, self.network.n_weights, self.data.x.shape[0])
         self.observers, self.began = observers, time.perf_counter()
         estimator.n_iter_ = 0
         try:
-            with observers.watching():
+            with threads.team_of(size) as self.team, observers.watching():
                 result = self._minimise()
                 self._finish()
         except KeyboardInterrupt:
@@ -113,7 +114,7 @@ class LbfgsFit:
 
     def _objective(self, packed: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         self.engine.set_parameters(*self._unpack(packed))
-        objective, weights, biases = self.engine.gradients(self.data, self.l2)
+        objective, weights, biases = self.engine.gradients(self.data, self.l2, self.team)
         return objective, _pack(weights, biases)
 
     def _iteration(self, intermediate_result: Any) -> None:
@@ -132,7 +133,7 @@ class LbfgsFit:
         self.iterations += 1
         estimator.n_iter_, estimator.loss_ = self.iterations, loss
         if self.validation is not None:
-            val_loss = self.validation.loss(engine, None) + self.loss_constant
+            val_loss = self.validation.loss(engine, self.team) + self.loss_constant
             history.val_loss.append(val_loss)
             estimator.validation_loss_curve_.append(val_loss)
         if estimator.restore_best and val_loss < self.lowest:

@@ -132,7 +132,7 @@ class StochasticFit:
         if estimator.shuffle:
             self.positions = np.arange(self.n, dtype=np.int64)
             plan.order, self.draw = self.positions.copy(), np.empty_like(self.positions)
-        size = threads.for_fit(n_jobs, self.network._n_weights, plan.batch_size)
+        size = threads.for_fit(n_jobs, self.network.n_weights, plan.batch_size)
         estimator.n_iter_ = 0
         try:
             with threads.team_of(size) as plan.team, observers.watching():
