@@ -20,7 +20,8 @@ cdef extern from "network.h" nogil:
         pass
     ctypedef void (*fm_job)(void*, int32_t) noexcept nogil
     void fm_crew_start(fm_crew*)
-    void fm_crew_serve(fm_crew*, int32_t)
+    int fm_crew_muster(fm_crew*, int)
+    void fm_crew_serve(fm_crew*)
     void fm_crew_open(fm_crew*, fm_job, void*)
     void fm_crew_close(fm_crew*)
     void fm_crew_call(fm_crew*, fm_job, void*)

@@ -27,7 +27,8 @@ PACKAGE = ROOT / "fastmlp"
 # each CPU level, stands at the end, where no module reaches it.
 ORDER = (
     *(f"native.{part}" for part in ("rounding", "network", "jobs")),
-    *("intervals", "turn", "arena", "workspace", "crew", "threads", "_cpu", "levels", "digits"),
+    *("intervals", "turn", "records", "digits"),
+    *("arena", "workspace", "crew", "threads", "_cpu", "levels"),
     *("activations", "links", "losses", "schedules", "optimizers", "spec", "initializers", "check"),
     *("contract", "parameters", "core", "predictor", "probe", "_backend", "config", "network"),
     *("training", "callbacks", "mlp", "randomness", "frozen", "reference", "__init__"),

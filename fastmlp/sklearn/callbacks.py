@@ -14,7 +14,7 @@ import numpy as np
 
 from fastmlp import check
 from fastmlp.callbacks import Progress
-from fastmlp.training import State
+from fastmlp.records import State
 
 __all__ = ["CallbackSupportMixin", "Observers", "with_callbacks"]
 

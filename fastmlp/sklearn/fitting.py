@@ -22,6 +22,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastmlp import check, threads
 from fastmlp.losses import Loss
+from fastmlp.records import History
 from fastmlp.sklearn import parameters
 from fastmlp.sklearn.callbacks import Observers
 from fastmlp.sklearn.initialization import first_parameters, spec_of
@@ -30,7 +31,6 @@ from fastmlp.sklearn.network import Network
 from fastmlp.sklearn.scaling import Scaling
 from fastmlp.sklearn.stochastic import NON_FINITE, Diverged, StochasticFit
 from fastmlp.sklearn.validation import Samples, Validation, sound, split
-from fastmlp.training import History
 from fastmlp.turn import Turn
 
 Array = NDArray[Any]

@@ -135,7 +135,7 @@ class StochasticFit:
         size = threads.for_fit(n_jobs, self.network.n_weights, plan.batch_size)
         estimator.n_iter_ = 0
         try:
-            with threads.team_of(size) as plan.team, observers.watching():
+            with threads.borrowed_team(size) as plan.team, observers.watching():
                 self._epochs(observers)
                 if self.restores:
                     self.engine.restore(self.best)

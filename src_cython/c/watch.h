@@ -5,7 +5,8 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
-#include <time.h>
+
+#include "clock.h"
 
 #define WATCH_WORK 2e7     /* floating-point operations before the next look at the clock: 10 ms at 2 GFLOP/s */
 #define WATCH_SECONDS 2e-2 /* between two polls: each waits for the interpreter lock */
@@ -18,25 +19,19 @@ typedef struct {
     uint64_t control;   /* floating-point control of the caller: what a poll runs has that, not ours */
 } fm_watch;
 
-static inline double fm_watch_clock(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static inline void fm_watch_start(fm_watch *w, int (*poll)(void *), void *context, atomic_int *stop) {
     w->poll = poll;
     w->context = context;
     w->stop = stop;
     w->work = 0;
-    w->asked = poll ? fm_watch_clock() : 0;
+    w->asked = poll ? fm_now() : 0;
 }
 
 /* Whether it is time to poll, so much work later. */
 static inline int fm_watch_due(fm_watch *w, double work) {
     if (!w->poll || (w->work += work) < WATCH_WORK) return 0;
     w->work = 0;
-    const double now = fm_watch_clock();
+    const double now = fm_now();
     if (now - w->asked < WATCH_SECONDS) return 0;
     w->asked = now;
     return 1;
