@@ -66,7 +66,7 @@ class LbfgsFit:
         self.observers, self.began = observers, time.perf_counter()
         estimator.n_iter_ = 0
         try:
-            with threads.team_of(size) as self.team, observers.watching():
+            with threads.borrowed_team(size) as self.team, observers.watching():
                 result = self._minimise()
                 self._finish()
         except KeyboardInterrupt:

@@ -177,14 +177,17 @@ class StochasticFit:
             plan.order = plan.order[self.draw]
         plan.step = self.rate.step
         plan.learning_rates = self.rate.of_steps(self.n_batches)
-        before = engine.snapshot()
+        # An epoch that fails has changed nothing; but the engine does not know about folding.
+        before = engine.snapshot() if self.network.scaling is not None else None
         began = time.perf_counter()
         try:
             loss = float(engine.epoch(self.data, plan))
-            if not (math.isfinite(loss) and self.network.foldable()):
+            if math.isfinite(loss) and not self.network.foldable():
+                engine.restore(before)
+                loss = math.inf
+            if not math.isfinite(loss):
                 raise Diverged
         except BaseException:
-            engine.restore(before)
             self.network.run = None  # moments and weights no longer belong together
             raise
         seconds = time.perf_counter() - began
