@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import signal
 import time
 
@@ -13,7 +14,7 @@ pytest.importorskip("sklearn")
 
 from estimators import OTHER, WIDE, X, Y, classifier, state
 
-from fastmlp import _backend
+from fastmlp import _backend, arena
 from fastmlp.sklearn import fitting
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -260,3 +261,37 @@ def test_interrupts_at_any_time(name):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
     assert caught
+
+
+@pytest.mark.parametrize("for_good", [False, True], ids=["once", "for good"])
+@pytest.mark.parametrize("name", INTERRUPTED)
+def test_memory_that_ends_anywhere(name, for_good, monkeypatch):
+    """Each native allocation of a fit fails in turn: a MemoryError, and the old estimator."""
+    method, options = INTERRUPTED[name]
+    data = (X, Y) if name in ("warm", "partial") else (WIDE, OTHER)
+    fitted = classifier(n_iter_no_change=np.inf).set_params(**options).fit(X, Y)
+    allocate, failing = arena.allocate, True
+    for n in itertools.count():
+        # A copy has no optimizer: another one begins.
+        net = copy.deepcopy(fitted)
+        net.predict(X)
+        before, count = state(net), itertools.count()
+
+        def short(n_bytes, n=n, count=count):
+            at = next(count)
+            if at == n or (for_good and at > n):
+                raise MemoryError
+            return allocate(n_bytes)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(arena, "allocate", short)
+            try:
+                getattr(net, method)(*data)
+                failing = False
+            except MemoryError:
+                pass
+        if not failing:
+            break
+        assert state(net) == before
+        getattr(net, method)(*data)
+    assert n > 2
