@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import sys
 import sysconfig
+import tempfile
+from itertools import takewhile
 from pathlib import Path
 
 from setuptools import Extension, setup
-from setuptools.command.build_ext import build_ext
-from setuptools.errors import PlatformError
+from setuptools.command.build_ext import build_ext, customize_compiler, new_compiler
+from setuptools.errors import CompileError, PlatformError
 
 ROOT = Path(__file__).resolve().parent
 SOURCES = Path("src_cython")
@@ -29,6 +31,7 @@ X86_64 = {"baseline": (), "avx2": AVX2, "avx512": (*AVX512, "-mprefer-vector-wid
 AARCH64 = {"neon": ()}
 LEVELS = {"x86_64": X86_64, "amd64": X86_64, "aarch64": AARCH64, "arm64": AARCH64}
 ELSEWHERE: dict[str, tuple[str, ...]] = {"baseline": ()}
+DESCRIBING = {"egg_info", "dist_info", "sdist"}  # commands that list sources, and build nothing
 DTYPES = {"float32": "0", "float64": "1"}  # dtype -> FM_DOUBLE
 
 # No -ffast-math: loading the library would flush denormals in the whole process.
@@ -78,6 +81,40 @@ def kernel_copy(stem: str) -> str:
     return str(copy)
 
 
+# What every module needs of the compiler and the system.
+TRIAL = """
+#include <Python.h>
+#include <pthread.h>
+typedef float vector __attribute__((vector_size(16)));
+vector twice(vector a) { return a + a; }
+"""
+REMEDY = (
+    "install a C compiler and Python's headers (Debian and Ubuntu: apt install gcc libc6-dev "
+    "python3-dev; Fedora: dnf install gcc python3-devel; Alpine: apk add gcc musl-dev python3-dev; "
+    "macOS: xcode-select --install), or name another compiler, as in CC=clang pip install ."
+)
+
+
+def check_compiler() -> None:
+    """Compile a few lines, and say what to do if that fails, before minutes have been spent."""
+    compiler = new_compiler()
+    if compiler.compiler_type == "msvc":
+        raise PlatformError("fastmlp needs gcc or clang: its kernels use their vector types")
+    customize_compiler(compiler)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "trial.c")
+        source.write_text(TRIAL)
+        include = [sysconfig.get_path("include"), sysconfig.get_path("platinclude")]
+        try:
+            compiler.compile([str(source)], output_dir=folder, include_dirs=include)
+        except CompileError as error:
+            command = " ".join(takewhile(lambda word: word[0] != "-", compiler.compiler_so))
+            raise PlatformError(
+                f"fastmlp is compiled where it is installed, but the C compiler {command!r} is "
+                f"missing here, or cannot compile for this Python: {REMEDY}"
+            ) from error
+
+
 class BuildExtensions(build_ext):
     """Cythonize late, compile in two jobs, and let a kernel level fail but not the build."""
 
@@ -88,7 +125,9 @@ class BuildExtensions(build_ext):
 
     def finalize_options(self) -> None:
         """Replace the `.pyx` sources by C here and no earlier: other commands need no compiler."""
-        self.distribution.ext_modules[:] = self.cythonized()
+        if not DESCRIBING.issuperset(self.distribution.commands):
+            check_compiler()
+            self.distribution.ext_modules[:] = self.cythonized()
         super().finalize_options()
 
     def cythonized(self) -> list[Extension]:
@@ -121,8 +160,6 @@ class BuildExtensions(build_ext):
         return extensions
 
     def build_extensions(self) -> None:
-        if self.compiler.compiler_type == "msvc":
-            raise PlatformError("fastmlp needs gcc or clang: its kernels use their vector types")
         super().build_extensions()
         self.drop_failed_levels()
 

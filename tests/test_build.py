@@ -52,6 +52,29 @@ def test_source_distribution_has_no_products(sdist: set[str]) -> None:
     assert [n for n in sorted(sdist) if Path(n).suffix in products or n.startswith("build/")] == []
 
 
+@pytest.mark.parametrize(
+    ("environment", "compiler"),
+    [({"CC": "nonexistent-cc"}, "nonexistent-cc"), ({"PATH": ""}, ""), ({"CC": "false"}, "false")],
+)
+def test_a_missing_compiler_is_told_before_anything_is_done(
+    environment: dict[str, str], compiler: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("Cython")
+    if not (ROOT / "setup.py").exists():
+        pytest.skip("the sources are not here")
+    for name in ("setup.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)  # without a source: Cython would stop with another error
+    env = {key: value for key, value in os.environ.items() if key != "CC"} | environment
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+    result = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert result.returncode == 1
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("error: fastmlp is compiled where it is installed, but the C compiler")
+    assert compiler in last
+    assert "apt install gcc" in last
+    assert not (tmp_path / "build").exists()
+
+
 def test_the_demo_starts_in_the_source_folder(tmp_path: Path) -> None:
     """There the sources come first on the path, and the compiled modules are in another place."""
     sources = tmp_path / "fastmlp"
