@@ -116,8 +116,8 @@ def test_setup_builds_the_levels_that_the_library_knows() -> None:
         assert f'"{level}"' in text
 
 
-def dynamic(path: Path) -> str:
-    command = ["readelf", "-W", "-d", str(path)]
+def dynamic(path: Path, what: str = "-d") -> str:
+    command = ["readelf", "-W", what, str(path)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -127,6 +127,19 @@ def test_modules_need_the_c_library_only(path: Path) -> None:
     needed = re.findall(r"\(NEEDED\).*\[(.+?)\]", dynamic(path))
     allowed = re.compile(r"(libc|libm|libpthread|libpython[\d.]+t?|ld-linux.*)\.so.*|libc\.musl.*")
     assert [name for name in needed if not allowed.fullmatch(name)] == []
+
+
+@pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf is not installed")
+@pytest.mark.parametrize("path", sorted(INSTALLED.glob("*.so")), ids=lambda p: p.name.split(".")[0])
+def test_modules_are_hardened(path: Path) -> None:
+    """Addresses are read-only after loading, the code is never written, the stack never run."""
+    segments = dynamic(path, "-l")
+    assert "GNU_RELRO" in segments
+    (stack,) = re.findall(r"GNU_STACK.* (R\w*) ", segments)
+    assert stack == "RW"
+    found = dynamic(path)
+    assert re.search(r"BIND_NOW|Flags: .*NOW", found)
+    assert "TEXTREL" not in found
 
 
 def test_loading_leaves_denormals_alone() -> None:
