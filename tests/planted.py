@@ -16,14 +16,14 @@ ROW = 3000
 
 
 def address():
-    """A vector is read that ends a value past an array."""
+    """A row is read past the end of its array."""
     short = np.zeros(ROW - 1, np.float32)
     longer = np.lib.stride_tricks.as_strided(short, (ROW,), short.strides)
     fastmlp.MLP([ROW, 2], rng=0).predictor()(longer)
 
 
 def undefined():
-    """Values are read that are not aligned."""
+    """A row is read that is not aligned."""
     predict = fastmlp.MLP([ROW, 2], rng=0).predictor()
     call = ctypes.CFUNCTYPE(
         ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p
