@@ -163,6 +163,7 @@ class BuildExtensions(build_ext):
 PLAIN = (
     "core",
     "crew",
+    "parameters",
     "predictor",
     "probe",
     "workspace",

@@ -10,22 +10,20 @@ from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
 from fastmlp.core cimport Engine
-from fastmlp.workspace cimport QUICK_WEIGHTS, Space
+from fastmlp.workspace cimport QUICK_WEIGHTS
 from network cimport *
 
 import dataclasses
 
 import numpy as np
 
-from fastmlp import check, threads
-from fastmlp.spec import Data
+from fastmlp import check, levels, threads
 
 cnp.import_array()
 
 cdef enum:
     STACK_BYTES = 32768  # row buffers up to this size live on the stack
     FEW_ROWS = 4  # up to here, row by row costs less than setting a block up
-    JACOBIAN_ROWS = 64
 
 
 cdef struct Context:
@@ -65,9 +63,7 @@ cdef void release_owner(object capsule) noexcept:
 
 def restored(spec, weights, biases, n_threads):
     """A predictor from its pickle, on the CPU level of the process that loads it."""
-    from fastmlp import _backend  # which chooses kernels, and is not needed before
-
-    return Predictor(spec, _backend.level(), weights, biases, n_threads)
+    return Predictor(spec, levels.level(), weights, biases, n_threads)
 
 
 cdef class Predictor:
@@ -187,7 +183,7 @@ cdef class Predictor:
             self(x, np.asarray(out))
             return out
         elif not self.fits(out, ndim, 1):
-            raise self._misfit(out, (1, self.context.n_out)[2 - ndim:])
+            raise check.bad_out(out, (1, self.context.n_out)[2 - ndim:], self.engine.spec.dtype)
         self._rows(<const char*>cnp.PyArray_DATA(<cnp.ndarray>x), 1,
                    <char*>cnp.PyArray_DATA(<cnp.ndarray>out))
         return out
@@ -203,18 +199,12 @@ cdef class Predictor:
             raise MemoryError("no memory for the buffers of one row")
         return 0
 
-    def _misfit(self, out, shape):
-        found = f"shape {out.shape}, dtype {out.dtype}" if isinstance(out, np.ndarray) else repr(type(out))
-        return ValueError(f"out is {found} but a writable C-contiguous array of shape {shape} and dtype "
-                          f"{self.engine.spec.dtype} is expected: make it with np.empty, or leave it out")
-
     def _numbers(self, x):
         """x as an array of the model's dtype and a shape that can be predicted, or the complaint."""
         if not self.is_plain(x):
             x = check.numeric(x, "x").astype(self.engine.spec.dtype, copy=False)
         if x.ndim not in (1, 2) or x.shape[x.ndim - 1] != self.context.n_in:
-            raise ValueError(f"x has shape {x.shape} but ({self.context.n_in},) or (n, {self.context.n_in}) "
-                             "is expected: pass one row, or one row a sample")
+            raise check.bad_rows(x.shape, self.context.n_in)
         return x
 
     def _general(self, x, out):
@@ -229,7 +219,7 @@ cdef class Predictor:
             self(x, np.asarray(out))
             return out
         elif not self.fits(out, x.ndim, x.shape[0]):
-            raise self._misfit(out, shape)
+            raise check.bad_out(out, shape, self.engine.spec.dtype)
         rows = x.reshape(-1, self.context.n_in) if x.ndim == 1 else x
         n = rows.shape[0]
         if np.may_share_memory(x, out):  # a row may be read after its result is written
@@ -267,29 +257,18 @@ cdef class Predictor:
         TypeError, ValueError
             If x is not as described.
         """
-        cdef fm_data data
-        cdef Space space
         cdef Engine full
-        cdef void* result
-        cdef int64_t n
         x = self._numbers(x)
         if self.full is None:
             spec = self.engine.spec
             spec = dataclasses.replace(spec, dropout=(0.0,) * len(spec.dropout))
             full = Engine(spec, self.engine.level, True)
             full.set_parameters(*self.engine.parameters())
+            full.keep_transposed()
             self.full = full
-        full = self.full
         rows = np.require(x.reshape(-1, self.context.n_in), requirements=["A"])
-        full.describe(&data, Data(rows, None))
-        n = data.n
-        out = np.empty((*x.shape[:x.ndim - 1], self.context.n_out, self.context.n_in), x.dtype)
-        result = cnp.PyArray_DATA(<cnp.ndarray>out)
-        space = Space.make(full.kernels, &full.net, min(max(n, 1), JACOBIAN_ROWS), 1, True)
-        space.c.row_loss = space.memory.take(space.c.rows * self.context.n_out)
-        with nogil:
-            full.kernels.jacobian(&full.net, &space.c, &data, 0, n, result)
-        return out
+        derivatives = self.full.differentiate(rows)
+        return derivatives.reshape(*x.shape[:x.ndim - 1], self.context.n_out, self.context.n_in)
 
     # ------------------------------------------------------------ for other compiled code
 

@@ -134,8 +134,7 @@ cdef class Training:
     cdef Training make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads):
         cdef Training self = Training.__new__(Training)
         cdef Memory memory = Memory(k.element_size)
-        self.memory = memory
-        self.key = (rows, n_threads)
+        self.memory, self.n_threads = memory, n_threads
         self.space = Space.make(k, net, rows, n_threads, True)
         self.column_squares = <double*>memory.take(
             sum(net.layers[l].n_out for l in range(net.n_layers)), sizeof(double))

@@ -23,10 +23,10 @@ from pathlib import Path
 import cases
 import numpy as np
 
-from fastmlp import arena, core, predictor, probe, workspace
+from fastmlp import arena, core, parameters, predictor, probe, workspace
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.spec import Data, Plan
-from fastmlp.threads import team_of
+from fastmlp.threads import borrowed_team
 
 PAGE = mmap.PAGESIZE
 PROT_NONE = 0  # sys/mman.h
@@ -139,7 +139,7 @@ def install(level):
         return block
 
     arena.allocate = allocate
-    core.np = predictor.np = GuardedNumPy()
+    parameters.np = core.np = predictor.np = GuardedNumPy()
 
 
 class Run:
@@ -248,7 +248,7 @@ def engine_cases(run):
     for layer_sizes, layout, place in itertools.product(sizes, LAYOUTS, PLACES):
         turn = {name: next(values) for name, values in turns.items()}
         run.begin(place, "engine", layer_sizes, layout, *turn.items())
-        with team_of(turn["threads"]) as team:
+        with borrowed_team(turn["threads"]) as team:
             one_engine(run, layer_sizes, layout, turn, team)
 
 
