@@ -3,7 +3,7 @@
 One kernel source, `src_cython/kernels.pyx`, is compiled once per CPU level and dtype: it is copied
 under `build/kernels/` as `_kernels_{level}_{dtype}.pyx`, because an extension needs a name, a C
 file and an object file of its own. A level that the compiler cannot build is left out, with a loud
-message; `fastmlp._backend` chooses among the levels that exist.
+message; `fastmlp.levels` chooses among the levels that exist.
 
 `python setup.py build_ext --inplace` is the development build: only what changed is compiled again.
 """
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent
 SOURCES = Path("src_cython")
 COPIES = Path("build", "kernels")
 
-# Levels by machine, each a name and its flags. The names are those of fastmlp._backend.LEVELS.
+# Levels by machine, each a name and its flags. The names are those of fastmlp.levels.LEVELS.
 AVX2 = ("-mavx2", "-mfma")
 AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", *AVX2)
 X86_64 = {"baseline": (), "avx2": AVX2, "avx512": (*AVX512, "-mprefer-vector-width=512")}

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp import schedules, threads
+from fastmlp.contract import Engine
 from fastmlp.intervals import NON_NEGATIVE
 from fastmlp.records import DivergenceError, History, State
 from fastmlp.spec import Data, Plan
@@ -28,7 +29,7 @@ Callback = Callable[[State], Any]
 
 def fit(
     model: Any,
-    engine: Any,
+    engine: Engine,
     data: Data,
     validation: Data | None,
     plan: Plan,
@@ -63,7 +64,7 @@ def fit(
 
 def _epochs(
     state: State,
-    engine: Any,
+    engine: Engine,
     data: Data,
     validation: Data | None,
     plan: Plan,
@@ -113,7 +114,7 @@ def _call(callbacks: Sequence[Callback], state: State) -> bool:
     return stop
 
 
-def guarded_epoch(engine: Any, data: Data, plan: Plan, epoch: int, history: History) -> float:
+def guarded_epoch(engine: Engine, data: Data, plan: Plan, epoch: int, history: History) -> float:
     """One epoch; if its objective or a weight is not finite, the engine has kept those of before.
 
     Raises

@@ -23,7 +23,7 @@ cdef class Space:
 
     @staticmethod
     cdef Space make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
-                    bint training)
+                    bint training, bint for_jacobian=*)
 
 
 cdef class Training:

@@ -4,7 +4,7 @@
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport isfinite
-from libc.stdint cimport int32_t, int64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
 from fastmlp.crew cimport Crew
@@ -13,6 +13,7 @@ from fastmlp.workspace cimport QUICK_WEIGHTS, Memory, Space, Training
 from jobs cimport *
 from network cimport *
 from rounding cimport ceil_div
+from rows cimport predict_rows
 
 import numpy as np
 
@@ -22,13 +23,15 @@ from fastmlp.workspace import tables
 cnp.import_array()
 
 cdef int64_t BLOCK_ROWS = _BLOCK_ROWS
-cdef enum:
-    ROW_BYTES = 16384  # buffers of a single prediction on the stack
 
 
 cdef double sequential_sum(cnp.ndarray values) except? -1:
     """In order, in double: the same bits whatever NumPy's summation does."""
-    return np.add.accumulate(values, dtype=float).item(len(values) - 1)
+    cdef fm_control control = fm_own_control()
+    try:
+        return np.add.accumulate(values, dtype=float).item(len(values) - 1)
+    finally:
+        fm_restore_control(control)
 
 
 cdef class Signals:
@@ -203,7 +206,7 @@ cdef class Engine(Parameters):
             raise signals.interrupt
         if e.status == FM_DIVERGED:
             return e.loss_sum if not isfinite(e.loss_sum) else np.nan
-        return e.loss_sum / e.weight_sum if e.weight_sum > 0 else 0.0
+        return fm_quotient(e.loss_sum, e.weight_sum) if e.weight_sum > 0 else 0.0
 
     def gradients(self, data, double l2=0.0, team=None):
         """(objective, weight gradients, bias gradients) of all rows as one batch."""
@@ -269,10 +272,9 @@ cdef class Engine(Parameters):
     def predict_row(self, x):
         """The prediction (1, C) if x is one plain finite row (1, I), else None: the way of single
         predictions around the checks, which look at everything else."""
-        cdef char scratch[ROW_BYTES + 64]
-        cdef void* aligned = <void*>((<uintptr_t>scratch + 63) & ~<uintptr_t>63)
-        cdef const void* row
-        cdef void* result
+        cdef const char* row
+        cdef char* result
+        cdef int status
         cdef cnp.npy_intp dims[2]
         cdef fm_network net
         cdef const fm_kernels* k = self.kernels
@@ -282,20 +284,20 @@ cdef class Engine(Parameters):
         a = <cnp.ndarray>x
         if (cnp.PyArray_TYPE(a) != self.typenum or cnp.PyArray_NDIM(a) != 2 or a.shape[0] != 1
                 or a.shape[1] != self.layers[0].n_in or not cnp.PyArray_ISCARRAY_RO(a)
-                or self.row_bytes > ROW_BYTES or not k.finite_row(cnp.PyArray_DATA(a), a.shape[1])):
+                or not k.finite_row(cnp.PyArray_DATA(a), a.shape[1])):
             return None
         dims[0] = 1
         dims[1] = self.layers[self.net.n_layers - 1].n_out
         out = cnp.PyArray_SimpleNew(2, dims, self.typenum)
-        row, result = cnp.PyArray_DATA(a), cnp.PyArray_DATA(out)
+        row, result = <const char*>cnp.PyArray_DATA(a), <char*>cnp.PyArray_DATA(out)
         keep = self.read(&net)
         if self.weight_count < QUICK_WEIGHTS:
-            k.predict_row(&net, row, aligned, result)
+            status = predict_rows(k, &net, self.row_bytes, row, 1, result)
         else:
             with nogil:
-                k.predict_row(&net, row, aligned, result)
+                status = predict_rows(k, &net, self.row_bytes, row, 1, result)
         del keep
-        return out
+        return out if status == 0 else None
 
     def differentiate(self, x):
         """Derivatives of the predictions with respect to the inputs, (n, C, I).
@@ -310,8 +312,7 @@ cdef class Engine(Parameters):
         cdef int64_t columns = self.layers[self.net.n_layers - 1].n_out
         cdef cnp.ndarray out = np.empty((x.shape[0], columns, x.shape[1]), self.spec.dtype)
         self.describe(&data, Data(x, None))
-        space = Space.make(self.kernels, &self.net, min(max(data.n, 1), CALL_ROWS), 1, True)
-        space.c.row_loss = space.memory.take(space.c.rows * columns)
+        space = Space.make(self.kernels, &self.net, min(max(data.n, 1), CALL_ROWS), 1, True, True)
         fm_stop_clear(&stop)
         fm_watch_start(&watch, poll, <void*>signals, &stop)
         with nogil:
@@ -334,7 +335,7 @@ cdef class Engine(Parameters):
         self.share_rows(&job, team)
         del keep
         total = c.n if data.weights is None else sequential_sum(data.weights)
-        return float(sequential_sum(sums) / total) if total > 0 else 0.0
+        return fm_quotient(sequential_sum(sums), total) if total > 0 else 0.0
 
     cdef void share_rows(self, RowsJob* job, team) except *:
         """Divide the rows among the team, each thread with a workspace of its own."""

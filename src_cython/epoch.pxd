@@ -241,7 +241,7 @@ cdef inline void epoch(fm_epoch* e, int32_t thread) noexcept nogil:
     faster alone (c/pace.h), they leave, and are called again for the next trial: nobody waits for a thread
     that is of no use.
     """
-    cdef fm_control control = fm_flush_denormals()
+    cdef fm_control control = fm_own_control()
     cdef int64_t n_batches = ceil_div(e.data.n, e.batch)
     cdef int32_t active = 1
     cdef int64_t b = 0

@@ -14,7 +14,7 @@ from rounding cimport ceil_div, round_up
 cdef inline void predict(const fm_network* net, const fm_space* space, const fm_data* data, int64_t first,
                          int64_t last, void* out, fm_watch* watch) noexcept nogil:
     """Write the predictions of rows [first, last), (last - first, C) row-major, block by block."""
-    cdef fm_control control = fm_flush_denormals()
+    cdef fm_control control = fm_own_control()
     cdef int32_t top = net.n_layers - 1
     cdef int64_t columns = net.layers[top].n_out
     cdef int64_t panel = space.panel
@@ -55,7 +55,7 @@ cdef inline int64_t row_scratch_size(const fm_network* net) noexcept nogil:
 
 cdef inline void predict_row(const fm_network* net, const void* x, void* scratch, void* out) noexcept nogil:
     """Write the prediction of one contiguous row: the bits of predict, without its set-up."""
-    cdef fm_control control = fm_flush_denormals()
+    cdef fm_control control = fm_own_control()
     cdef int64_t width = row_width(net)
     cdef const real* a = <const real*>x
     cdef real* y = <real*>scratch
@@ -94,12 +94,12 @@ cdef inline void predict_row(const fm_network* net, const void* x, void* scratch
 cdef inline void jacobian(const fm_network* net, const fm_space* space, const fm_data* data, int64_t first,
                           int64_t last, void* out, fm_watch* watch) noexcept nogil:
     """Write d prediction / d input of rows [first, last): one backward pass for each output."""
-    cdef fm_control control = fm_flush_denormals()
+    cdef fm_control control = fm_own_control()
     cdef int32_t top = net.n_layers - 1
     cdef int64_t columns = net.layers[top].n_out
     cdef int64_t n_in = net.layers[0].n_in
     cdef int64_t panel = space.panel
-    cdef real* predictions = <real*>space.row_loss  # room for space.rows rows of C, see Space.make
+    cdef real* predictions = <real*>space.predictions
     cdef real* slope = <real*>space.scratch
     cdef real* result = <real*>out
     cdef const fm_layer* bottom = net.layers
@@ -141,7 +141,7 @@ cdef inline void jacobian(const fm_network* net, const fm_space* space, const fm
 cdef inline void evaluate(const fm_network* net, const fm_space* space, const fm_data* data, int64_t first,
                           int64_t last, double* block_sums, fm_watch* watch) noexcept nogil:
     """Write the sum of weight * loss of each block of space.rows rows."""
-    cdef fm_control control = fm_flush_denormals()
+    cdef fm_control control = fm_own_control()
     cdef int64_t start, rows, r, block
     cdef double total
     watch.control = control

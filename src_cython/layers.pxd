@@ -23,18 +23,6 @@ cdef inline double affine_work(const fm_network* net, int32_t l, int64_t rows) n
     return 2.0 * rows * net.layers[l].n_in * net.layers[l].n_out
 
 
-cdef inline bint stopped(fm_watch* watch, double work) noexcept nogil:
-    """Whether to leave early; asked so many floating-point operations after the last time."""
-    cdef fm_control control
-    if fm_watch_due(watch, work):
-        control = fm_flush_denormals()
-        fm_restore_control(<fm_control>watch.control)
-        if fm_watch_poll(watch):
-            fm_stop(watch)
-        fm_restore_control(control)
-    return fm_stopped(watch)
-
-
 cdef inline void forward_block(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
                                int64_t rows, const fm_draws* draws) noexcept nogil:
     """Set y[l] for rows that fit in the cache together."""
@@ -111,7 +99,7 @@ cdef inline void forward(const fm_network* net, const fm_space* space, int32_t l
     """Set y[l] = activation(y[l-1] @ W + b) for rows [first, first + rows); rows is padded."""
     cdef int64_t block = nn_rows(net.layers[l].n_in)
     cdef int64_t done = 0
-    while done < rows and not stopped(watch, affine_work(net, l, min(block, rows - done))):
+    while done < rows and not fm_watch_stop(watch, affine_work(net, l, min(block, rows - done))):
         forward_block(net, space, l, first + done, min(block, rows - done), draws)
         done += block
 
@@ -130,7 +118,7 @@ cdef inline void backward_input(const fm_network* net, const fm_space* space, in
     """Set dz[l-1] = (dz[l] @ W^T) * activation'(z[l-1]) for the rows."""
     cdef int64_t block = nn_rows(net.layers[l].n_out)
     cdef int64_t done = 0
-    while done < rows and not stopped(watch, affine_work(net, l, min(block, rows - done))):
+    while done < rows and not fm_watch_stop(watch, affine_work(net, l, min(block, rows - done))):
         backward_input_block(net, space, l, first + done, min(block, rows - done))
         done += block
 

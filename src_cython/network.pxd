@@ -11,6 +11,11 @@ cdef extern from "network.h" nogil:
         FM_DIVERGED
     const char* FM_CAPSULE
 
+    ctypedef unsigned int fm_control
+    fm_control fm_own_control()
+    void fm_restore_control(fm_control)
+    double fm_quotient(double, double)
+
     ctypedef struct fm_barrier:
         int size
     void fm_barrier_start(fm_barrier*, int)
@@ -49,12 +54,10 @@ cdef extern from "network.h" nogil:
         pass
 
     ctypedef struct fm_watch:
-        uint64_t control
+        fm_control control
     void fm_watch_start(fm_watch*, int (*)(void*) noexcept nogil, void*, atomic_int*)
-    int fm_watch_due(fm_watch*, double)
-    int fm_watch_poll(fm_watch*)
+    int fm_watch_stop(fm_watch*, double)
     void fm_stop_clear(atomic_int*)
-    void fm_stop(fm_watch*)
     int fm_stopped(const fm_watch*)
 
     ctypedef struct fm_layer:
@@ -83,6 +86,7 @@ cdef extern from "network.h" nogil:
         void* share
         void* weight
         void* row_loss
+        void* predictions
         void* scratch
         int64_t scratch_size
 

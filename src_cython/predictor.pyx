@@ -7,11 +7,11 @@ cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_New, PyCapsule_SetContext
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport int64_t, uintptr_t
-from libc.stdlib cimport free, malloc
 
 from fastmlp.core cimport Engine
 from fastmlp.workspace cimport QUICK_WEIGHTS
 from network cimport *
+from rows cimport predict_rows
 
 import dataclasses
 
@@ -22,7 +22,6 @@ from fastmlp import check, levels, threads
 cnp.import_array()
 
 cdef enum:
-    STACK_BYTES = 32768  # row buffers up to this size live on the stack
     FEW_ROWS = 4  # up to here, row by row costs less than setting a block up
 
 
@@ -33,28 +32,13 @@ cdef struct Context:
     PyObject* owner
 
 
-cdef int predict_rows(const Context* c, const char* x, int64_t n, char* out) noexcept nogil:
-    """Rows of contiguous x, one by one; -1 when a very wide network finds no memory."""
-    cdef char stack[STACK_BYTES + 64]
-    cdef char* raw = stack
-    cdef char* scratch
-    cdef int64_t i
-    cdef int64_t size = c.kernels.element_size
-    if c.scratch_bytes > STACK_BYTES:
-        raw = <char*>malloc(c.scratch_bytes + 64)
-        if raw == NULL:
-            return -1
-    scratch = <char*>((<uintptr_t>raw + 63) & ~<uintptr_t>63)
-    for i in range(n):
-        c.kernels.predict_row(c.net, x + i * c.n_in * size, scratch, out + i * c.n_out * size)
-    if raw != stack:
-        free(raw)
-    return 0
+cdef int predict_context(const Context* c, const char* x, int64_t n, char* out) noexcept nogil:
+    return predict_rows(c.kernels, c.net, c.scratch_bytes, x, n, out)
 
 
 cdef int predict_c(const void* context, const void* x, int64_t n, void* out) noexcept nogil:
     """The function that C code calls: n rows of contiguous x into contiguous out; 0, or -1."""
-    return predict_rows(<const Context*>context, <const char*>x, n, <char*>out)
+    return predict_context(<const Context*>context, <const char*>x, n, <char*>out)
 
 
 cdef void release_owner(object capsule) noexcept:
@@ -191,10 +175,10 @@ cdef class Predictor:
     cdef int _rows(self, const char* x, int64_t n, char* out) except -1:
         cdef int status
         if self.weight_count * n < QUICK_WEIGHTS:
-            status = predict_rows(&self.context, x, n, out)
+            status = predict_context(&self.context, x, n, out)
         else:
             with nogil:
-                status = predict_rows(&self.context, x, n, out)
+                status = predict_context(&self.context, x, n, out)
         if status:
             raise MemoryError("no memory for the buffers of one row")
         return 0
@@ -277,8 +261,8 @@ cdef class Predictor:
         """Address of ``int f(const void *context, const real *x, int64_t n, real *out)``.
 
         It writes n contiguous rows of predictions for n contiguous rows of x, needs no interpreter
-        lock, may run in many threads at once, and returns 0 (or -1: out of memory, only possible with
-        layers of thousands of units). Valid while the predictor lives.
+        lock and at most 16 KiB of stack, may run in many threads at once, and returns 0 (or -1: out of
+        memory, only possible with layers of hundreds of units). Valid while the predictor lives.
         """
         return <uintptr_t>&predict_c
 

@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, int64_t
 
 from ctables cimport *
-from layers cimport stopped, unit_gradient
+from layers cimport unit_gradient
 from network cimport *
 
 
@@ -35,7 +35,7 @@ cdef inline const fm_unit* next_unit(const fm_epoch* e, int32_t* done, int32_t t
         owner = (thread + done[0]) % active
         i = e.unit_first[owner] + fm_counter_take(&e.counters[owner], active > 1)
         if i < share_end(e, owner, active):
-            if stopped(watch, unit_work(&e.units[i], rows)):
+            if fm_watch_stop(watch, unit_work(&e.units[i], rows)):
                 return NULL
             return &e.units[i]
         done[0] += 1

@@ -87,7 +87,7 @@ cdef class Space:
 
     @staticmethod
     cdef Space make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
-                    bint training):
+                    bint training, bint for_jacobian=False):
         cdef Space self = Space.__new__(Space)
         cdef Memory memory = Memory(k.element_size)
         cdef fm_space* c = &self.c
@@ -118,6 +118,7 @@ cdef class Space:
         c.share = memory.take(padded)
         c.weight = memory.take(padded)
         c.row_loss = memory.take(padded)
+        c.predictions = memory.take(rows * net.layers[n - 1].n_out) if for_jacobian else NULL
         c.scratch_size = k.scratch_size(net)
         c.scratch = memory.take(c.scratch_size * n_threads)
         return self

@@ -11,7 +11,7 @@ import pytest
 # Before NumPy is loaded: the threads of a BLAS spin, beside ours and those of other processes, for
 # products that are too small to share. Not OMP_NUM_THREADS, which sets our own default too.
 for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
+    os.environ[variable] = "1"
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -303,6 +303,7 @@ def predictor_cases(run):
             run.count("rows", predict(POOL.copy(x), POOL.empty((9, spec.shapes[-1][1]), run.dtype)))
             if sizes[-1] < 60:
                 run.count("jacobian", predict.jacobian(POOL.copy(x)))
+                run.count("jacobian of one row", predict.jacobian(POOL.copy(row)))
 
 
 KINDS = (affine_cases, loss_cases, step_cases, gather_cases, engine_cases, predictor_cases)
@@ -310,6 +311,9 @@ KINDS = (affine_cases, loss_cases, step_cases, gather_cases, engine_cases, predi
 
 def main(level, dtype, note):
     run = Run(level, dtype, Path(note))
+    for n in (2, 3):  # a team outlives its case, and so its memory is not the pool's
+        with borrowed_team(n) as team:
+            assert team.size == n
     install(level)
     for kind in KINDS:
         kind(run)

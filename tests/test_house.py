@@ -26,7 +26,7 @@ PACKAGE = ROOT / "fastmlp"
 # src_cython and is no module of its own is "native."; the second half of it, which is compiled for
 # each CPU level, stands at the end, where no module reaches it.
 ORDER = (
-    *(f"native.{part}" for part in ("rounding", "network", "jobs")),
+    *(f"native.{part}" for part in ("rounding", "network", "jobs", "rows")),
     *("intervals", "turn", "records", "digits"),
     *("arena", "workspace", "crew", "threads", "_cpu", "levels"),
     *("activations", "links", "losses", "schedules", "optimizers", "spec", "initializers", "check"),
@@ -149,6 +149,12 @@ def test_children_are_started_in_one_place() -> None:
     for path in sorted((ROOT / "tests").glob("*.py")):
         names = {ast.unparse(n) for n in ast.walk(ast.parse(path.read_text())) if is_name(n)}
         assert "sys.executable" not in names or path.name == "children.py", path.name
+
+
+def test_blas_has_one_thread() -> None:
+    """See conftest.py; test_sklearn_checks takes five times as long with more on a busy machine."""
+    pools = pytest.importorskip("threadpoolctl").threadpool_info()
+    assert {pool["num_threads"] for pool in pools if pool["user_api"] == "blas"} <= {1}
 
 
 def is_name(node: ast.AST) -> bool:

@@ -88,6 +88,7 @@ def test_interrupt_while_threads_start(monkeypatch, started):
 
 
 def test_a_team_that_is_not_whole_is_not_lent_again(monkeypatch):
+    monkeypatch.setattr(threads, "_idle", {})
     monkeypatch.setattr(_thread, "start_new_thread", lambda serve, arguments: refused(serve))
     with threads.borrowed_team(7) as team:
         assert team.size == 1

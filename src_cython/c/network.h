@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "ahead.h"
+#include "control.h"
 #include "pace.h"
 #include "sync.h"
 #include "watch.h"
@@ -56,6 +57,7 @@ typedef struct {
     void *share;     /* (rows,) */
     void *weight;    /* (rows,) */
     void *row_loss;  /* (rows,) */
+    void *predictions; /* (rows, C) after the link; NULL in a space that was not made for the jacobian */
     void *scratch;   /* per thread, scratch_size elements each */
     int64_t scratch_size;
 } fm_space;
@@ -147,7 +149,7 @@ typedef struct {
     void (*predict_row)(const fm_network *, const void *x, void *scratch, void *out);
     int64_t (*row_scratch_size)(const fm_network *);
     /* d prediction / d input, (last - first, C, I) into out; the network keeps every transposed copy and
-     * the space is one of training */
+     * the space is one of training made for it */
     void (*jacobian)(const fm_network *, const fm_space *, const fm_data *, int64_t first, int64_t last,
                      void *out, fm_watch *);
     /* sums of weight * loss, one for each block of space->rows rows from first on */

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "clock.h"
+#include "control.h"
 
 #define WATCH_WORK 2e7     /* floating-point operations before the next look at the clock: 10 ms at 2 GFLOP/s */
 #define WATCH_SECONDS 2e-2 /* between two polls: each waits for the interpreter lock */
@@ -16,7 +17,7 @@ typedef struct {
     void *context;
     atomic_int *stop;
     double work, asked; /* since the last look at the clock; time of the last poll */
-    uint64_t control;   /* floating-point control of the caller: what a poll runs has that, not ours */
+    fm_control control; /* of the caller: signal handlers have that, not ours */
 } fm_watch;
 
 static inline void fm_watch_start(fm_watch *w, int (*poll)(void *), void *context, atomic_int *stop) {
@@ -27,20 +28,24 @@ static inline void fm_watch_start(fm_watch *w, int (*poll)(void *), void *contex
     w->asked = poll ? fm_now() : 0;
 }
 
-/* Whether it is time to poll, so much work later. */
-static inline int fm_watch_due(fm_watch *w, double work) {
-    if (!w->poll || (w->work += work) < WATCH_WORK) return 0;
-    w->work = 0;
+static inline void fm_stop_clear(atomic_int *stop) { atomic_store_explicit(stop, 0, memory_order_relaxed); }
+static inline int fm_stopped(const fm_watch *w) { return atomic_load_explicit(w->stop, memory_order_relaxed); }
+
+static inline void fm_watch_ask(fm_watch *w) {
     const double now = fm_now();
-    if (now - w->asked < WATCH_SECONDS) return 0;
+    w->work = 0;
+    if (now - w->asked < WATCH_SECONDS) return;
     w->asked = now;
-    return 1;
+    const fm_control own = fm_get_control();
+    fm_restore_control(w->control);
+    if (w->poll(w->context)) atomic_store_explicit(w->stop, 1, memory_order_relaxed);
+    fm_restore_control(own);
 }
 
-static inline int fm_watch_poll(const fm_watch *w) { return w->poll(w->context); }
-
-static inline void fm_stop_clear(atomic_int *stop) { atomic_store_explicit(stop, 0, memory_order_relaxed); }
-static inline void fm_stop(fm_watch *w) { atomic_store_explicit(w->stop, 1, memory_order_relaxed); }
-static inline int fm_stopped(const fm_watch *w) { return atomic_load_explicit(w->stop, memory_order_relaxed); }
+/* Whether to leave early; before so much more work. */
+static inline int fm_watch_stop(fm_watch *w, double work) {
+    if (w->poll && (w->work += work) >= WATCH_WORK) fm_watch_ask(w);
+    return fm_stopped(w);
+}
 
 #endif
