@@ -3,13 +3,14 @@
 One kernel source, `src_cython/kernels.pyx`, is compiled once per CPU level and dtype: it is copied
 under `build/kernels/` as `_kernels_{level}_{dtype}.pyx`, because an extension needs a name, a C
 file and an object file of its own. A level that the compiler cannot build is left out, with a loud
-message; `fastmlp._backend` chooses among the levels that exist.
+message; `fastmlp.levels` chooses among the levels that exist.
 
 `python setup.py build_ext --inplace` is the development build: only what changed is compiled again.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 from pathlib import Path
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parent
 SOURCES = Path("src_cython")
 COPIES = Path("build", "kernels")
 
-# Levels by machine, each a name and its flags. The names are those of fastmlp._backend.LEVELS.
+# Levels by machine, each a name and its flags. The names are those of fastmlp.levels.LEVELS.
 AVX2 = ("-mavx2", "-mfma")
 AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", *AVX2)
 X86_64 = {"baseline": (), "avx2": AVX2, "avx512": (*AVX512, "-mprefer-vector-width=512")}
@@ -42,6 +43,11 @@ FLAGS = [
     "-fvisibility=hidden",
     "-Wno-psabi",  # a note about passing vectors by value: here every such function is inlined
 ]
+# FASTMLP_SANITIZE=address,undefined, or thread: modules that the compiler's sanitizers watch, for
+# an interpreter that has their run-time library preloaded (.ci/sanitize).
+SANITIZE = [f"-fsanitize={names}" for names in [os.environ.get("FASTMLP_SANITIZE")] if names]
+if SANITIZE:
+    FLAGS += [*SANITIZE, "-O1", "-g", "-fno-omit-frame-pointer"]
 DIRECTIVES = {
     "language_level": 3,
     "auto_pickle": False,  # nothing native is pickled by guesswork
@@ -109,6 +115,7 @@ class BuildExtensions(build_ext):
             extension.include_dirs = include
             extension.depends = depends
             extension.extra_compile_args = [*FLAGS, *extension.extra_compile_args]
+            extension.extra_link_args = SANITIZE
         extensions = cythonize(
             extensions,
             build_dir="build/cython",
@@ -156,6 +163,7 @@ class BuildExtensions(build_ext):
 PLAIN = (
     "core",
     "crew",
+    "parameters",
     "predictor",
     "probe",
     "workspace",

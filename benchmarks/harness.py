@@ -145,7 +145,7 @@ def environment() -> dict[str, Any]:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    from fastmlp import _backend
+    from fastmlp import config
 
     return {
         "processor": processor(),
@@ -153,7 +153,7 @@ def environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": versions,
-        "fastmlp": _backend.config(),
+        "fastmlp": config.config(),
     }
 
 

@@ -16,14 +16,14 @@ from options import Option, check, less, prepare
 from workloads import CASES, Case
 
 import fastmlp
-from fastmlp import _backend, core
+from fastmlp import _backend
 
 
 def on_level(level: str) -> type[fastmlp.MLP]:
     """Return an MLP whose engine uses the kernels of a level."""
 
     class Leveled(fastmlp.MLP):
-        _engine_type = staticmethod(functools.partial(core.Engine, level=level))
+        _engine_type = staticmethod(functools.partial(_backend.Engine, level=level))
 
     return Leveled
 

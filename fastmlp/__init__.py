@@ -16,8 +16,8 @@ if find_spec("fastmlp._cpu") is None:
     __path__ = extend_path(__path__, __name__)
 
 from fastmlp import reference
-from fastmlp._backend import show_config
 from fastmlp.callbacks import EarlyStopping, Progress, ReduceOnPlateau
+from fastmlp.config import show_config
 from fastmlp.losses import (
     AbsoluteError,
     BinaryCrossEntropy,
@@ -31,8 +31,8 @@ from fastmlp.losses import (
 )
 from fastmlp.mlp import MLP
 from fastmlp.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from fastmlp.records import DivergenceError, History, State
 from fastmlp.schedules import Constant, Cosine, InverseScaling, OneCycle, Schedule, Step, WarmUp
-from fastmlp.training import DivergenceError, History, State
 
 # The estimators are attributes too, but not listed: a star import must not need scikit-learn.
 __all__ = [

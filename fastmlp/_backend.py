@@ -1,147 +1,72 @@
-"""Which compiled kernels this process uses: chosen once, at import, before any is loaded.
+"""The native side as models use it, on the CPU level of this process; imported on first use.
 
-A kernel module for instructions that the CPU lacks kills the process, so modules are looked up
-by name without importing them, and only one whose needs the CPU meets is ever imported (by
-``fastmlp.core``, on the level that stands here). ``FASTMLP_CPU`` forces a level.
+So ``import fastmlp`` loads nothing compiled, and ``fastmlp.reference`` works where nothing
+compiled can be loaded.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-import os
-import platform
-import sys
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastmlp import _cpu, core, threads, workspace
+try:
+    from fastmlp import core, workspace
+    from fastmlp.levels import DTYPES, LEVELS, available_levels, built_levels, level
+    from fastmlp.predictor import Predictor
+except ImportError as error:
+    raise ImportError(
+        f"the compiled modules of fastmlp cannot be loaded ({error}): install it with a C compiler "
+        "present (pip install .), or use fastmlp.reference.MLP, which is plain NumPy"
+    ) from error
 from fastmlp.spec import Spec
 
-# Best first; what a CPU must report for each.
-LEVELS: dict[str, frozenset[str]] = {
-    "avx512": frozenset({"avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"}),
-    "avx2": frozenset({"avx2", "fma"}),
-    "neon": frozenset({"neon"}),
-    "baseline": frozenset(),
-}
-DTYPES = ("float32", "float64")
+__all__ = ["DTYPES", "LEVELS", "Engine", "available_levels", "built_levels", "engine", "level"]
 
 
-@functools.cache
-def built_levels() -> tuple[str, ...]:
-    """Return the levels that are installed, best first, without importing any of them."""
-    return tuple(
-        level
-        for level in LEVELS
-        if all(importlib.util.find_spec(f"fastmlp._kernels_{level}_{dtype}") for dtype in DTYPES)
-    )
-
-
-@functools.cache
-def available_levels() -> tuple[str, ...]:
-    """Return the levels that are built and that this CPU can run, best first."""
-    features = _cpu.features()
-    return tuple(level for level in built_levels() if LEVELS[level] <= features)
-
-
-def choose(forced: str | None, built: Collection[str], available: Collection[str]) -> str:
-    """Return the level to use.
+class Engine(core.Engine):
+    """The compiled engine, with what takes more than the engine's own module.
 
     Parameters
     ----------
-    forced : str or None
-        Value of ``FASTMLP_CPU``; None or an empty string leaves the choice to the order.
-    built, available : collection of str
-        Levels that are installed, and those that also run here, best first.
-
-    Raises
-    ------
-    ImportError
-        If the forced level is unknown, not built or not supported, or if there is none at all.
+    spec : fastmlp.spec.Spec
+        The network.
+    level : str
+        A level of `available_levels()`.
     """
-    if not available:
-        raise ImportError(
-            f"no compiled kernels of fastmlp run on this machine (built: {_names(built)}): "
-            "install the package with a C compiler present (pip install .)"
-        )
-    if not forced:
-        return next(iter(available))
-    if forced not in available:
-        if forced not in LEVELS:
-            reason = "no such level"
-        elif forced not in built:
-            reason = "a level that was not built"
-        else:
-            reason = "a level that this CPU does not support"
-        raise ImportError(
-            f"FASTMLP_CPU is {forced!r}, {reason}: "
-            f"choose one of {_names(available)}, or unset it to take the best"
-        )
-    return forced
+
+    __slots__ = ()
+
+    def shuffle(self, order: NDArray[np.int64], seed: int) -> None:
+        """Permute an index array in place (Fisher-Yates); the seed alone (64 bits) says how.
+
+        Raises
+        ------
+        ValueError
+            If there are 2**32 rows or more.
+        """
+        workspace.shuffle(order, seed, self.level)
+
+    def jacobian(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the derivatives of the predictions with respect to the inputs, (n, C, I)."""
+        return self.predictor().jacobian(x)
+
+    def predictor(self, n_threads: int | None = None) -> Predictor:
+        """Return a frozen copy behind a fast call."""
+        return Predictor(self.spec, self.level, *self.parameters(), n_threads)
 
 
-def _names(levels: Collection[str]) -> str:
-    return ", ".join(levels) or "none"
-
-
-_LEVEL = choose(os.environ.get("FASTMLP_CPU"), built_levels(), available_levels())
-
-
-def level() -> str:
-    """Return the CPU level of this process."""
-    return _LEVEL
-
-
-def engine(spec: Spec) -> Any:
+def engine(spec: Spec) -> Engine:
     """Return a native engine for one network, on the level of this process."""
-    return core.Engine(spec, _LEVEL)
-
-
-def shuffle(order: NDArray[np.int64], seed: int) -> None:
-    """Permute an index array in place (Fisher-Yates); the seed alone (64 bits) says how.
-
-    Raises
-    ------
-    ValueError
-        If there are 2**32 rows or more.
-    """
-    workspace.shuffle(order, seed, _LEVEL)
+    return Engine(spec, level())
 
 
 def peak(dtype: DTypeLike = "float32") -> float:
     """Return the multiply-add rate of one core on this level, measured now, in GFLOP/s."""
-    return float(workspace.peak(np.dtype(dtype).name, _LEVEL))
+    return float(workspace.peak(np.dtype(dtype).name, level()))
 
 
-def config() -> dict[str, Any]:
-    """Return what :func:`show_config` prints, as a dictionary."""
-    return {
-        "fastmlp": sys.modules[__package__].__version__,
-        "CPU level": _LEVEL,
-        "levels built": list(built_levels()),
-        "levels available": list(available_levels()),
-        "threads": threads.default_threads(),
-        "compiler": workspace.compiler(_LEVEL)[0],
-        "NumPy": np.__version__,
-        "Python": platform.python_version(),
-    }
-
-
-def show_config() -> None:
-    """Print version, CPU level, levels built and available, threads, compiler.
-
-    Examples
-    --------
-    >>> import fastmlp
-    >>> fastmlp.show_config()  # doctest: +SKIP
-    fastmlp           0.1.0
-    CPU level         avx512
-    levels built      avx512, avx2, baseline
-    ...
-    """
-    for name, value in config().items():
-        print(f"{name:<17} {', '.join(value) if isinstance(value, list) else value}")
+def compiler() -> str:
+    """Return the name and version of the compiler that made the kernels in use."""
+    return workspace.compiler(level())[0]

@@ -1,6 +1,6 @@
 """Callables for the end of an epoch: early stopping, plateau schedule, progress.
 
-A callback is any callable that takes the training state (:class:`fastmlp.training.State`);
+A callback is any callable that takes the training state (:class:`fastmlp.State`);
 returning True ends the fit. Optional methods ``start(state)`` and ``finish(state)`` are called
 before the first and after the last epoch. An object serves one fit at a time, and begins anew
 with each.
@@ -14,7 +14,7 @@ import sys
 from typing import Any, TextIO
 
 from fastmlp.intervals import INNER_FRACTION, NON_NEGATIVE, check_count
-from fastmlp.training import State
+from fastmlp.records import State
 
 _MONITORS = ("val_loss", "loss")
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.intervals import POSITIVE
-from fastmlp.optimizers import Adam, Optimizer
+from fastmlp.optimizers import OPTIMIZERS, Adam, Optimizer
 from fastmlp.spec import Data, Spec
 
 # Elements looked at in one go by the search for NaN and infinity: its temporary stays in cache.
@@ -170,7 +170,8 @@ def sample_weights(value: Any, n: int, dtype: np.dtype[Any]) -> NDArray[Any] | N
             f"sample_weight[{row}] is {checked[row]} but weights of at least 0 are expected: "
             "drop the rows that are not wanted"
         )
-    total = checked.sum(dtype=np.float64)
+    with np.errstate(over="ignore"):
+        total = checked.sum(dtype=np.float64)
     smallest = float(np.finfo(dtype).tiny)  # kernels flush what is smaller, and divide by the sum
     if not smallest <= total <= 1 / smallest:
         raise ValueError(
@@ -294,12 +295,14 @@ def optimizer(value: Any) -> Optimizer:
     """Return one of this package's optimizers; Adam() for None; not a name, not a class."""
     if value is None:
         return Adam()
-    if not isinstance(value, Optimizer):
+    if type(value) not in OPTIMIZERS.values():
         raise TypeError(
-            f"optimizer is {_short(value)} but an optimizer object is expected: "
-            "for example fastmlp.Adam(learning_rate=1e-3)"
+            f"optimizer is {_short(value)} but an object of one of the package's own optimizers is "
+            "expected, no subclass, whose step would never be called: for example "
+            "fastmlp.Adam(learning_rate=1e-3)"
         )
-    return value
+    chosen: Optimizer = value
+    return chosen
 
 
 def validation(value: Any, spec: Spec) -> Data | None:
@@ -350,3 +353,21 @@ def _short(value: Any) -> str:
     """Return how a value is named in a message: its beginning, and its type."""
     text = repr(value)
     return f"{text[:60]}{'...' if len(text) > 60 else ''} ({type(value).__name__})"
+
+
+def bad_rows(shape: tuple[int, ...], n_in: int) -> ValueError:
+    """Return the complaint of a predictor about an x of that shape."""
+    return ValueError(
+        f"x has shape {shape} but ({n_in},) or (n, {n_in}) is expected: "
+        "pass one row, or one row a sample"
+    )
+
+
+def bad_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ValueError:
+    """Return the complaint of a predictor about an out that cannot take the result."""
+    array = isinstance(out, np.ndarray)
+    found = f"shape {out.shape}, dtype {out.dtype}" if array else repr(type(out))
+    return ValueError(
+        f"out is {found} but a writable C-contiguous array of shape {shape} and dtype {dtype} "
+        "is expected: make it with np.empty, or leave it out"
+    )

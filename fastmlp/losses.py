@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from fastmlp import links
 from fastmlp.activations import Array, sigmoid, softplus
 from fastmlp.intervals import FRACTION, INNER_FRACTION, POSITIVE
 
@@ -60,9 +61,17 @@ class Loss:
         del labels  # only cross_entropy has two kinds of target
         return self.name
 
+    @property
+    def _link(self) -> links.Link:
+        return links.IDENTITY
+
     def link(self, z: Array) -> Array:
         """Return the prediction that belongs to z, (n, heads * m), same dtype."""
-        return z.copy()
+        return self._link.value(z)
+
+    def link_slope(self, prediction: Array, c: int) -> Array:
+        """Return the derivatives of column c of the prediction with respect to z, like z."""
+        return self._link.slope(prediction, c)
 
     def value_and_gradient(self, z: Array, t: Array) -> tuple[Array, Array]:
         """Return the losses of the samples and their gradients, not yet weighted or averaged.
@@ -81,8 +90,9 @@ class Loss:
         dz : array, shape (n, heads * m)
             Row i is d values[i] / d z[i].
         """
-        terms, dz = self._terms(z, t)
-        return np.sum(terms, axis=1), dz
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond the dtype is infinity, rightly
+            terms, dz = self._terms(z, t)
+            return np.sum(terms, axis=1), dz
 
     def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
         """Return what a sample's loss is the sum of, (n, any), and the gradient."""
@@ -202,15 +212,11 @@ class PoissonNLL(Loss):
 
     name = "poisson_nll"
     target_kind = "count"
-
-    def link(self, z: Array) -> Array:
-        """Return the rate exp(z)."""
-        with np.errstate(over="ignore"):  # a rate beyond the dtype is infinity, rightly
-            return np.exp(z)
+    _link = links.EXP
 
     def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
         rate = self.link(z)
-        return rate - t * z, rate - t
+        return np.where(np.isinf(rate), rate, rate - t * z), rate - t
 
 
 @dataclass(frozen=True)
@@ -253,13 +259,9 @@ class GaussianNLL(Loss):
         del labels
         return "gaussian_nll" if self.predict_variance else "gaussian_nll_unit"
 
-    def link(self, z: Array) -> Array:
-        """Return the means, followed by the variances if they are predicted."""
-        if not self.predict_variance:
-            return z.copy()
-        mean, s = np.split(z, 2, axis=1)
-        with np.errstate(over="ignore"):
-            return np.concatenate([mean, np.exp(s)], axis=1)
+    @property
+    def _link(self) -> links.Link:
+        return links.MEAN_AND_VARIANCE if self.predict_variance else links.IDENTITY
 
     def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
         if not self.predict_variance:
@@ -267,11 +269,12 @@ class GaussianNLL(Loss):
             return 0.5 * e * e + HALF_LOG_2_PI, e
         mean, s = np.split(z, 2, axis=1)
         e = mean - t
-        with np.errstate(over="ignore", invalid="ignore"):
-            scaled = e * np.exp(-s)
-            square = e * scaled
-        terms = 0.5 * (s + square) + HALF_LOG_2_PI
-        return terms, np.concatenate([scaled, 0.5 * (1 - square)], axis=1)
+        # In four parts, or exp(-s) would overflow before a small error is multiplied.
+        root = np.where(e == 0, 1, np.exp(-s / 4)).astype(z.dtype)
+        near = e * root * root
+        half_square = 0.5 * near * near
+        terms = 0.5 * s + half_square + HALF_LOG_2_PI
+        return terms, np.concatenate([near * root * root, 0.5 - half_square], axis=1)
 
 
 @dataclass(frozen=True)
@@ -291,6 +294,7 @@ class CrossEntropy(Loss):
 
     name = "cross_entropy"
     target_kind = "class"
+    _link = links.SOFTMAX
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
@@ -305,19 +309,16 @@ class CrossEntropy(Loss):
         """Return the row of `NATIVE_LOSSES`, by the kind of target."""
         return "cross_entropy_labels" if labels else "cross_entropy_soft"
 
-    def link(self, z: Array) -> Array:
-        """Return the class probabilities softmax(z)."""
-        e = np.exp(z - _row_max(z))
-        return np.asarray(e / np.sum(e, axis=1, keepdims=True))
-
     def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
         n_classes = z.shape[1]
         if t.ndim == 1:
             t = np.eye(n_classes, dtype=z.dtype)[t]
         t = (1 - self.parameter) * t + self.parameter / n_classes
-        shifted = z - _row_max(z)
-        log_sum = np.log(np.sum(np.exp(shifted), axis=1, keepdims=True))
-        return log_sum - np.sum(t * shifted, axis=1, keepdims=True), self.link(z) - t
+        largest = _row_max(z)
+        log_sum = np.log(np.sum(np.exp(z - largest), axis=1, keepdims=True))
+        # In quarters: a difference beyond the dtype may have a target of 0.
+        below = 4 * np.sum(t * (largest / 4 - z / 4), axis=1, keepdims=True)
+        return below + log_sum, self.link(z) - t
 
 
 def _row_max(z: Array) -> Array:
@@ -336,10 +337,7 @@ class BinaryCrossEntropy(Loss):
 
     name = "binary_cross_entropy"
     target_kind = "unit_interval"
-
-    def link(self, z: Array) -> Array:
-        """Return the probabilities sigmoid(z)."""
-        return sigmoid(z)
+    _link = links.SIGMOID
 
     def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
         return softplus(z) - z * t, sigmoid(z) - t
@@ -348,14 +346,8 @@ class BinaryCrossEntropy(Loss):
 LOSSES: dict[str, type[Loss]] = {
     row.name: row
     for row in (
-        SquaredError,
-        AbsoluteError,
-        Huber,
-        Quantile,
-        PoissonNLL,
-        GaussianNLL,
-        CrossEntropy,
-        BinaryCrossEntropy,
+        *(SquaredError, AbsoluteError, Huber, Quantile, PoissonNLL, GaussianNLL),
+        *(CrossEntropy, BinaryCrossEntropy),
     )
 }
 
@@ -378,21 +370,22 @@ def resolve(loss: str | Loss) -> Loss:
     ValueError
         If no loss has that name.
     TypeError
-        If it is neither a name nor an instance.
+        If it is neither a name nor an instance of exactly one of these classes.
 
     Examples
     --------
     >>> resolve("huber")
     Huber(delta=1.0)
     """
-    if isinstance(loss, Loss):
+    choices = f"choose from {', '.join(LOSSES)}"
+    if isinstance(loss, Loss) and type(loss) in LOSSES.values():
         return loss
-    choices = ", ".join(LOSSES)
     if not isinstance(loss, str):
         raise TypeError(
-            f"loss is {loss!r} but must be a name or an instance such as losses.Huber(): "
-            f"choose from {choices}"
+            f"loss is {loss!r} ({type(loss).__name__}) but a name or an instance such as "
+            "losses.Huber() is expected, no subclass, whose formula would never be called: "
+            f"{choices}"
         )
     if loss not in LOSSES:
-        raise ValueError(f"loss is {loss!r} but no loss has that name: choose from {choices}")
+        raise ValueError(f"loss is {loss!r} but no loss has that name: {choices}")
     return LOSSES[loss]()

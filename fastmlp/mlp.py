@@ -12,17 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fastmlp import _backend, check, initializers, training
+from fastmlp import check, initializers, training
 from fastmlp.callbacks import Progress
+from fastmlp.contract import Predictor
 from fastmlp.initializers import Initializer
 from fastmlp.intervals import NON_NEGATIVE, check_count
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer
-from fastmlp.predictor import Predictor
+from fastmlp.records import History
 from fastmlp.spec import Data, Plan, build
-from fastmlp.threads import borrowed_team, for_call, for_fit, team_of
-from fastmlp.training import Callback, History
+from fastmlp.threads import borrowed_team, for_call, for_fit
+from fastmlp.training import Callback
 
 
 class MLP(Network):
@@ -140,7 +141,7 @@ class MLP(Network):
         shuffle : bool
             Visit the samples in a new random order each epoch.
         callbacks : iterable of callables
-            Called with a ``fastmlp.training.State`` after each epoch; True ends the fit.
+            Called with a ``fastmlp.State`` after each epoch; True ends the fit.
         n_threads : int, optional
             Threads to use; by default what the machine allows, and one where more cannot pay.
         verbose : bool
@@ -161,9 +162,10 @@ class MLP(Network):
         RuntimeError
             If another fit is running on this model.
         KeyboardInterrupt
-            When interrupted; the model is at its last whole epoch, and usable.
+            When interrupted; the model is at its last whole epoch, and usable, and ``history``
+            has the epochs until then.
         """
-        with self._exclusive():
+        with self._turn.taken():
             data = check.data(X, y, sample_weight, self._spec)
             plan = self._plan(data, batch_size, optimizer, l2, clip_norm)
             epochs = check_count("epochs", epochs, example=20)
@@ -171,7 +173,8 @@ class MLP(Network):
             team_size = self._team_size(n_threads, plan)
             validation = check.validation(validation_data, self._spec)
             self._progress = None  # the optimizer of an earlier partial_fit is forgotten
-            return training.fit(
+            self._history = History()
+            training.fit(
                 self,
                 self._engine,
                 data,
@@ -182,7 +185,9 @@ class MLP(Network):
                 callbacks=[*hooks, Progress()] if verbose else hooks,
                 n_threads=team_size,
                 rng=self._rng,
+                history=self._history,
             )
+            return self._history
 
     def partial_fit(
         self,
@@ -218,19 +223,21 @@ class MLP(Network):
         TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
             As for :meth:`fit`; the model then has the weights from before the call.
         """
-        with self._exclusive():
+        with self._turn.taken():
             data = check.data(X, y, sample_weight, self._spec)
             rows = data.x.shape[0] if batch_size is None else batch_size
             plan = self._plan(data, rows, optimizer, l2, clip_norm)
             team_size = self._team_size(n_threads, plan)
             n_steps = -(-data.x.shape[0] // plan.batch_size)
             if self._progress is None or self._progress[0] != plan.optimizer:
-                self._engine.start(plan.optimizer)
+                self._engine.start(
+                    plan.optimizer
+                )  # all or nothing: if it fails, the state of before goes on
                 self._progress = plan.optimizer, 0, training.next_seed(self._rng)
             _, plan.step, plan.seed = self._progress
             plan.learning_rates = training.step_rates(plan.optimizer, plan.step, n_steps)
             try:
-                with team_of(team_size) as plan.team:
+                with borrowed_team(team_size) as plan.team:
                     loss = training.guarded_epoch(self._engine, data, plan, 0, History())
             except BaseException:
                 self._progress = None  # moments and weights no longer belong together
@@ -293,8 +300,7 @@ class MLP(Network):
         """
         if n_threads is not None:
             n_threads = check_count("n_threads", n_threads, example=2)
-        weights, biases = self._engine.parameters()
-        return Predictor(self._spec, _backend.level(), weights, biases, n_threads)
+        return self._engine.predictor(n_threads)
 
     def jacobian(self, X: ArrayLike) -> NDArray[Any]:
         """Return the derivatives of the predictions with respect to the inputs.
@@ -318,7 +324,7 @@ class MLP(Network):
         """
         x = check.numeric(X, "X")
         rows = check.inputs(x[np.newaxis] if x.ndim == 1 else x, self._spec, empty=True)
-        derivatives = self.predictor().jacobian(rows)
+        derivatives = self._engine.jacobian(rows)
         return derivatives[0] if x.ndim == 1 else derivatives
 
     def evaluate(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -368,7 +374,8 @@ class MLP(Network):
         """
         data = check.data(X, y, sample_weight, self._spec)
         l2 = NON_NEGATIVE.check("l2", l2, example=1e-4)
-        objective, weights, biases = self._engine.gradients(data, l2)
+        with borrowed_team(for_fit(None, self._n_weights, data.x.shape[0])) as team:
+            objective, weights, biases = self._engine.gradients(data, l2, team)
         return float(objective), weights, biases
 
     def _team_size(self, n_threads: Any, plan: Plan) -> int:

@@ -8,16 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastmlp import _backend, check
+from fastmlp import check
+from fastmlp.contract import Engine
 from fastmlp.losses import Loss
+from fastmlp.records import History
 from fastmlp.spec import Spec
+from fastmlp.turn import Turn
+
+
+def _compiled(spec: Spec) -> Engine:
+    from fastmlp import _backend  # not before it is needed: fastmlp.reference does without
+
+    return _backend.engine(spec)
 
 
 class Network:
@@ -31,10 +39,11 @@ class Network:
         Source of everything random.
     """
 
-    _engine_type: Callable[[Spec], Any] = staticmethod(_backend.engine)
+    _engine_type: Callable[[Spec], Engine] = staticmethod(_compiled)
 
     def __init__(self, spec: Spec, rng: np.random.Generator) -> None:
         self._spec, self._rng = spec, rng
+        self._history: History | None = None
         self._attach()
 
     def _attach(self) -> None:
@@ -42,7 +51,7 @@ class Network:
         self._engine = self._engine_type(self._spec)
         self._n_weights = sum(fan_in * fan_out for fan_in, fan_out in self._spec.shapes)
         self._two_headed = self._spec.loss.heads == 2
-        self._turn: dict[str, tuple[int]] = {}  # "holder": thread of the call whose turn it is
+        self._turn = Turn()  # one fit at a time, and no assignment by others meanwhile
         self._progress: Any = None  # of the optimizer, between calls of partial_fit
 
     @property
@@ -88,29 +97,14 @@ class Network:
         """Of weights, arithmetic and predictions."""
         return self._spec.dtype
 
-    @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """One fit at a time, and no assignment by others meanwhile."""
-        mine = (threading.get_ident(),)  # a new object each time
-        try:
-            holder = self._turn.setdefault("holder", mine)  # atomic
-        except BaseException:  # an interrupt just after: a turn that is never given back
-            if self._turn.get("holder") is mine:
-                self._turn.clear()
-            raise
-        if holder is not mine:
-            raise RuntimeError(
-                "a fit is running on this model: wait for its end, or use copy.deepcopy(model)"
-            )
-        try:
-            yield
-        finally:
-            self._turn.clear()
+    @property
+    def history(self) -> History | None:
+        """Of the last fit, also of one that was interrupted or diverged; None before the first."""
+        return self._history
 
     def _assign(self, which: int, values: Any, name: str) -> None:
         # A callback of a running fit may assign: it runs in the thread of that fit, between epochs.
-        within = self._turn.get("holder") == (threading.get_ident(),)
-        with contextlib.nullcontext() if within else self._exclusive():
+        with contextlib.nullcontext() if self._turn.is_mine() else self._turn.taken():
             parameters = list(self._engine.parameters())
             shapes = [array.shape for array in parameters[which]]
             parameters[which] = check.parameters(values, shapes, self._spec.dtype, name)

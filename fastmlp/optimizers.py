@@ -317,40 +317,6 @@ class AdamW(Adam):
 OPTIMIZERS: dict[str, type[Optimizer]] = {row.name: row for row in (SGD, RMSprop, Adam, AdamW)}
 
 
-def resolve(optimizer: object) -> Optimizer:
-    """Return the optimizer that the user built, or Adam with its defaults for None.
-
-    Parameters
-    ----------
-    optimizer : Optimizer or None
-        An instance.
-
-    Returns
-    -------
-    Optimizer
-        An instance.
-
-    Raises
-    ------
-    TypeError
-        If it is anything else, a class or a name for example.
-
-    Examples
-    --------
-    >>> resolve(None)
-    Adam(learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-08, epsilon_hat=False)
-    """
-    if optimizer is None:
-        return Adam()
-    if not isinstance(optimizer, Optimizer):
-        choices = ", ".join(f"{row.__name__}()" for row in OPTIMIZERS.values())
-        raise TypeError(
-            f"optimizer is {optimizer!r} but must be an instance of an optimizer: "
-            f"choose from {choices}"
-        )
-    return optimizer
-
-
 def _check_flag(name: str, value: object) -> None:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} is {value!r} but must be a bool: pass {name}=True or {name}=False")

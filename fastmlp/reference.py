@@ -13,14 +13,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import mlp
+from fastmlp import mlp, randomness
 from fastmlp.activations import ACTIVATIONS, Array
+from fastmlp.frozen import Predictor
 from fastmlp.optimizers import Optimizer
-from fastmlp.spec import Data, Plan, Spec
+from fastmlp.randomness import Masks
+from fastmlp.spec import BLOCK_ROWS, Data, Plan, Spec
 
 Parameters: TypeAlias = tuple[list[Array], list[Array]]
-# One per hidden layer: which activations stay, or None for "all of them".
-Masks: TypeAlias = Sequence[npt.NDArray[np.bool_] | None]
 
 
 def forward(
@@ -81,7 +81,9 @@ def loss(spec: Spec, z: Array, targets: Array, sample_weight: Array) -> tuple[fl
     total = float(np.sum(sample_weight, dtype=np.float64))
     if total == 0:
         return 0.0, np.zeros_like(z)
-    values, dz = spec.loss.value_and_gradient(z, targets)
+    used = sample_weight != 0  # what overflows in another row is no part of a sum
+    values, dz = np.zeros(len(z), z.dtype), np.zeros_like(z)
+    values[used], dz[used] = spec.loss.value_and_gradient(z[used], targets[used])
     share = (sample_weight / total).astype(z.dtype)
     return float(np.sum(share * values, dtype=np.float64)), share[:, np.newaxis] * dz
 
@@ -117,14 +119,70 @@ def backward(
     dws: list[Array] = []
     dbs: list[Array] = []
     for k in reversed(range(len(weights))):
-        dws.insert(0, inputs[k].T @ dz + l2 * weights[k])
-        dbs.insert(0, np.sum(dz, axis=0))
+        dws.insert(0, over_rows(inputs[k], dz) + l2 * weights[k])
+        dbs.insert(0, np.sum(dz, axis=0, dtype=np.float64).astype(dz.dtype))
         if k > 0:
             dy = dz @ weights[k].T
             if masks is not None:
                 dy = drop(dy, masks[k - 1], spec.dropout[k - 1])
             dz = dy * ACTIVATIONS[spec.activations[k - 1]].slope(outputs[k - 1])
     return dws, dbs
+
+
+def over_rows(y: Array, dz: Array) -> Array:
+    """Return y.T @ dz; more than BLOCK_ROWS rows are added block by block, in float64.
+
+    In float32 a sum of a million terms, one after the other, is wrong in its second digit.
+    """
+    if len(y) <= BLOCK_ROWS:
+        return np.asarray(y.T @ dz)
+    total = np.zeros((y.shape[1], dz.shape[1]))
+    for first in range(0, len(y), BLOCK_ROWS):
+        block = slice(first, first + BLOCK_ROWS)
+        total += y[block].T @ dz[block]
+    return total.astype(dz.dtype)
+
+
+def objective(
+    spec: Spec, parameters: Parameters, data: Data, l2: float, masks: Masks | None = None
+) -> tuple[float, list[Array], list[Array]]:
+    """Return loss + 0.5 l2 sum(W**2) of one batch and its gradient, (objective, [dW], [db])."""
+    used = _sample_weight(data) != 0  # 0 times what overflows in another row would be NaN
+    data = Data(data.x[used], data.targets[used], _sample_weight(data)[used])
+    masks = masks and [m if m is None else m[used] for m in masks]
+    inputs, outputs = forward(spec, parameters, data.x, masks)
+    value, dz = loss(spec, outputs[-1], data.targets, _sample_weight(data))
+    penalty = sum(float(np.sum(np.square(w, dtype=np.float64))) for w in parameters[0])
+    dws, dbs = backward(spec, parameters, inputs, outputs, dz, l2, masks)
+    return value + 0.5 * l2 * penalty, dws, dbs
+
+
+def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
+    """Return the derivatives of the predictions with respect to the inputs.
+
+    Once forward, then once backward for every output, from the link's slope.
+
+    Parameters
+    ----------
+    spec, parameters, x
+        As in `forward`.
+
+    Returns
+    -------
+    array, shape (N, C, I)
+        Element [n, c, i] is d prediction[n, c] / d x[n, i]; C counts the heads too.
+    """
+    weights, _ = parameters
+    _, outputs = forward(spec, parameters, x)
+    prediction = spec.loss.link(outputs[-1])
+    slopes = [ACTIVATIONS[spec.activations[k]].slope(z) for k, z in enumerate(outputs[:-1])]
+    derivatives = []
+    for c in range(prediction.shape[1]):
+        dz = spec.loss.link_slope(prediction, c)
+        for k in reversed(range(1, len(weights))):
+            dz = (dz @ weights[k].T) * slopes[k - 1]
+        derivatives.append(dz @ weights[0].T)
+    return np.stack(derivatives, axis=1)
 
 
 def clip(gradients: Parameters, norm: float) -> Parameters:
@@ -141,55 +199,6 @@ def drop(y: Array, kept: npt.NDArray[np.bool_] | None, p: float) -> Array:
         return y
     scale = np.divide(1, np.subtract(1, p, dtype=y.dtype), dtype=y.dtype)
     return np.where(kept, y * scale, np.zeros_like(y))
-
-
-def mix(x: npt.ArrayLike) -> npt.NDArray[np.uint32]:
-    """Return a well-mixed 32-bit hash of each 32-bit x (a bijection: xor-shift and multiply)."""
-    # At least one dimension: NumPy warns about wrap-around in scalars, and it is wanted here.
-    h = np.array(x, dtype=np.uint32, ndmin=1)
-    h ^= h >> 16
-    h *= np.uint32(0x7FEB352D)
-    h ^= h >> 15
-    h *= np.uint32(0x846CA68B)
-    h ^= h >> 16
-    return h
-
-
-def dropout_masks(spec: Spec, seed: int, step: int, n_rows: int) -> Masks:
-    """Return which activations each hidden layer keeps in one batch.
-
-    The random number of an activation is a hash of (seed, step, layer, row, column), so that it
-    does not depend on who computes it, or in which order.
-
-    Parameters
-    ----------
-    spec : Spec
-        The network.
-    seed : int, 64 bits
-        The fit's seed.
-    step : int
-        Global index of the batch.
-    n_rows : int
-        Rows of the batch.
-
-    Returns
-    -------
-    list of (bool array, shape (n_rows, width), or None)
-        True where kept; None where the layer has no dropout.
-    """
-    low, high, now = (np.uint32(v & 0xFFFFFFFF) for v in (seed, seed >> 32, step))
-    masks: list[npt.NDArray[np.bool_] | None] = []
-    for layer, p in enumerate(spec.dropout):
-        if p == 0:
-            masks.append(None)
-            continue
-        rows = np.arange(n_rows, dtype=np.uint32)[:, np.newaxis]
-        columns = np.arange(spec.layer_sizes[layer + 1], dtype=np.uint32)
-        key = mix(low ^ mix(high ^ mix(now ^ mix(layer + 0x9E3779B9))))
-        row_key = mix(key ^ mix(rows + np.uint32(0x85EBCA6B)))
-        u = mix(row_key ^ (columns * np.uint32(0x9E3779B9)))
-        masks.append(u >= np.uint32(int(p * 2**32)))
-    return masks
 
 
 class Engine:
@@ -238,6 +247,10 @@ class Engine:
         """Return whether every parameter is finite."""
         return all(bool(np.isfinite(p).all()) for p in [*self._weights, *self._biases])
 
+    def shuffle(self, order: npt.NDArray[np.int64], seed: int) -> None:
+        """Permute an index array in place; the seed alone says how."""
+        randomness.shuffle(order, seed)
+
     def start(self, optimizer: Optimizer) -> None:
         """Forget the state of earlier steps and prepare for `optimizer`: all slots 0, t = 0."""
         everything = [*self._weights, *self._biases]
@@ -263,17 +276,23 @@ class Engine:
         return value
 
     def gradients(
-        self, data: Data, l2: float = 0.0, masks: Masks | None = None
+        self, data: Data, l2: float = 0.0, team: object = None
     ) -> tuple[float, list[Array], list[Array]]:
         """Return the objective of one batch and its gradient, (objective, [dW], [db])."""
-        parameters = self._weights, self._biases
-        inputs, outputs = forward(self.spec, parameters, data.x, masks)
-        value, dz = loss(self.spec, outputs[-1], data.targets, _sample_weight(data))
-        penalty = sum(float(np.sum(np.square(w, dtype=np.float64))) for w in self._weights)
-        dws, dbs = backward(self.spec, parameters, inputs, outputs, dz, l2, masks)
-        return value + 0.5 * l2 * penalty, dws, dbs
+        del team
+        return objective(self.spec, (self._weights, self._biases), data, l2)
 
-    def step(self, optimizer: Optimizer, gradients: Parameters, learning_rate: float) -> None:
+    def jacobian(self, x: Array) -> Array:
+        """Return the derivatives of the predictions with respect to the inputs, (n, C, I)."""
+        return jacobian(self.spec, (self._weights, self._biases), x)
+
+    def predictor(self, n_threads: int | None = None) -> Predictor:
+        """Return a frozen copy as a function."""
+        frozen = Engine(self.spec)
+        frozen.set_parameters(self._weights, self._biases)
+        return Predictor(frozen, n_threads)
+
+    def _step(self, optimizer: Optimizer, gradients: Parameters, learning_rate: float) -> None:
         """Move every parameter by one step of the optimizer; only weights decay."""
         self._t += 1
         everything = [*self._weights, *self._biases]
@@ -295,8 +314,19 @@ class Engine:
         -------
         float
             The weighted mean of the batches' objectives, each before its step. As soon as a batch
-            has an objective that is not finite, that one; NaN when a parameter is not finite.
+            has an objective that is not finite, that one; NaN when a parameter is not finite. Then,
+            and after any error, the parameters are those of before.
         """
+        before, value = self.parameters(), math.nan
+        try:
+            value = self._batches(data, plan)
+        finally:
+            if not math.isfinite(value):
+                self.set_parameters(*before)
+        return value
+
+    def _batches(self, data: Data, plan: Plan) -> float:
+        parameters = self._weights, self._biases
         order = np.arange(len(data.x)) if plan.order is None else plan.order
         sum_objective = sum_weight = 0.0
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -307,15 +337,15 @@ class Engine:
                 l2 = float(plan.l2)
                 if plan.l2_per_batch:
                     l2 = l2 / weight if weight else 0.0
-                masks = dropout_masks(self.spec, plan.seed, plan.step + k, len(rows))
-                objective, *gradients = self.gradients(batch, l2, masks)
-                if not math.isfinite(objective):
-                    return objective
+                masks = randomness.dropout_masks(self.spec, plan.seed, plan.step + k, len(rows))
+                value, *gradients = objective(self.spec, parameters, batch, l2, masks)
+                if not math.isfinite(value):
+                    return value
                 dws, dbs = clip((gradients[0], gradients[1]), float(plan.clip_norm) or math.inf)
-                self.step(plan.optimizer, (dws, dbs), float(plan.learning_rates[k]))
+                self._step(plan.optimizer, (dws, dbs), float(plan.learning_rates[k]))
                 if not self.finite():
                     return math.nan
-                sum_objective += weight * objective
+                sum_objective += weight * value
                 sum_weight += weight
         return sum_objective / sum_weight if sum_weight else 0.0
 

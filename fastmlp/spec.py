@@ -29,6 +29,11 @@ MAX_PARAMETERS = 2**40 - 1
 DTYPES = ("float32", "float64")
 
 
+# Rows that go through the network together. A larger batch is a sum over such blocks, in double
+# and in their order: float32 sums of a million rows in one chain would be wrong by a percent.
+BLOCK_ROWS = 1024
+
+
 @dataclass(frozen=True)
 class Spec:
     """The shape of a network; made by `build`.

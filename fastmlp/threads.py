@@ -1,22 +1,28 @@
 """How many threads a call uses, and the teams of threads.
 
 The threads are Python's own: each enters one native call, which gives the interpreter lock back,
-and waits there for jobs. A fit has a team of its own; predictions borrow one that sleeps in
-between, and a forked child starts without any. How they wait is the native side's matter.
+and waits there for jobs. Fits and predictions borrow a team that sleeps in between, and a forked
+child starts without any. How they wait is the native side's matter.
 """
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import functools
 import math
 import os
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from fastmlp.crew import CALL_ROWS, MAX_THREADS, Crew
+if TYPE_CHECKING:
+    from fastmlp.crew import Crew
+
+# The native side's (jobs.pxd), known here without it; a test compares.
+MAX_THREADS = 256
+CALL_ROWS = 64  # of a block, which one thread takes
 
 # One thread is assumed to do this many floating-point operations a second (a cautious figure for
 # one AVX2 core); only used to guess whether a second thread can pay.
@@ -137,8 +143,9 @@ def for_call(n_weights: int, n_rows: int, n_threads: int | None = None) -> int:
 class Team:
     """Threads that do the engine's native jobs together, each with its own index.
 
-    The threads start when they are first needed and end with the ``with`` block. If the system
-    refuses to start one, the team is smaller. A team serves one caller at a time.
+    The threads start when they are first needed. If the system refuses one, or it does not come
+    (a thread that starts without memory dies on its way), the team is smaller. A team serves one
+    caller at a time.
 
     Parameters
     ----------
@@ -158,30 +165,24 @@ class Team:
             raise ValueError(f"a team of {n} threads is not possible: at least 1 is expected")
         self._wanted = min(n, MAX_THREADS)
         self._crew: Crew | None = None
-        self._threads: list[threading.Thread] = []
+        self._helpers = 0
         self._process = os.getpid()
 
     @property
     def crew(self) -> Crew:
         """What the engine gives its jobs to; its threads are started here."""
-        if self._process != os.getpid():  # a forked child: the threads stayed with the parent
-            self._crew, self._threads, self._wanted = None, [], 1
+        if not self._is_here():  # a forked child: the threads stayed with the parent
+            self._forget()
             self._process = os.getpid()
         if self._crew is None:
-            crew = self._crew = Crew()
+            from fastmlp.crew import Crew  # compiled: the reference makes teams, but no crews
+
+            crew = Crew()
             try:
-                for index in range(1, self._wanted):
-                    # A daemon: an interpreter that exits in the middle of a fit does not wait.
-                    helper = threading.Thread(
-                        target=crew.serve, args=(index,), name=f"fastmlp-{index}", daemon=True
-                    )
-                    helper.start()
-                    self._threads.append(helper)
-            except (RuntimeError, MemoryError):  # "can't start new thread": go on with fewer
-                pass
-            except BaseException:  # an interrupt: who knows how many there are
+                self._helpers = crew.muster(_start(crew.serve, self._wanted - 1))
+                self._crew = crew
+            except BaseException:  # an interrupt: whoever has come, or still comes, goes home
                 crew.dismiss()
-                self._crew, self._threads = None, []
                 raise
         return self._crew
 
@@ -189,15 +190,23 @@ class Team:
     def size(self) -> int:
         """Threads of the team, the caller included; fixed from the first look on."""
         _ = self.crew
-        return 1 + len(self._threads)
+        return 1 + self._helpers
+
+    def is_whole(self) -> bool:
+        """Whether the team is, or can be, as large as it was meant to be."""
+        return self._is_here() and (self._crew is None or self._helpers == self._wanted - 1)
 
     def close(self) -> None:
-        """End the threads."""
-        if self._crew is not None and self._process == os.getpid():
+        """Let the threads end."""
+        if self._crew is not None and self._is_here():
             self._crew.dismiss()
-            for thread in self._threads:
-                thread.join()
-        self._crew, self._threads, self._wanted = None, [], 1
+        self._forget()
+
+    def _is_here(self) -> bool:
+        return self._process == os.getpid()
+
+    def _forget(self) -> None:
+        self._crew, self._helpers, self._wanted = None, 0, 1
 
     def __enter__(self) -> Team:
         return self
@@ -211,7 +220,21 @@ class Team:
         self.close()
 
 
-# Teams that sleep until the next prediction, by size. A list's pop and append are atomic.
+def _start(serve: Callable[[], None], n: int) -> int:
+    """Start n threads and return how many the system has granted.
+
+    Not ``threading.Thread``, whose start waits for a thread that may never come. An interpreter
+    that exits does not wait for these.
+    """
+    for started in range(n):
+        try:
+            _thread.start_new_thread(serve, ())
+        except (RuntimeError, MemoryError):  # "can't start new thread"
+            return started
+    return n
+
+
+# Teams that sleep until somebody needs one, by size. A list's pop and append are atomic.
 _idle: dict[int, list[Team]] = {}
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_idle.clear)  # their threads stay with the parent
@@ -219,7 +242,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextlib.contextmanager
 def borrowed_team(n: int) -> Iterator[Team | None]:
-    """Lend a team for the length of one prediction; for 1 it is None, the caller alone."""
+    """Lend a team for the length of one call, a fit for example; for 1 it is None."""
     if n == 1:
         yield None
         return
@@ -233,14 +256,7 @@ def borrowed_team(n: int) -> Iterator[Team | None]:
         yield team
     finally:
         if team is not None:
-            idle.append(team)
-
-
-@contextlib.contextmanager
-def team_of(n: int) -> Iterator[Team | None]:
-    """Make a team for the length of one fit; for 1 it is None, the caller alone."""
-    if n == 1:
-        yield None
-    else:
-        with Team(n) as team:
-            yield team
+            if team.is_whole():
+                idle.append(team)
+            else:
+                team.close()

@@ -10,134 +10,18 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp import _backend, schedules, threads
+from fastmlp import schedules, threads
+from fastmlp.contract import Engine
 from fastmlp.intervals import NON_NEGATIVE
+from fastmlp.records import DivergenceError, History, State
 from fastmlp.spec import Data, Plan
 
 _SEED_MASK = 2**64 - 1
-
-
-@dataclass
-class History:
-    """What a fit has gone through, one entry an epoch.
-
-    Attributes
-    ----------
-    loss : list of float
-        The objective that was trained: mean loss over the epoch's batches, as they were when
-        their turn came, with the L2 penalty.
-    val_loss : list of float
-        Loss on the validation data after the epoch, without penalty; empty without such data.
-    seconds : list of float
-        Time of the training itself, without validation and callbacks.
-    learning_rate : list of float
-        Learning rate of the epoch's last step.
-    stop_reason : str
-        Why a callback ended the fit early; empty if all epochs were run.
-    """
-
-    loss: list[float] = field(default_factory=list)
-    val_loss: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    learning_rate: list[float] = field(default_factory=list)
-    stop_reason: str = ""
-
-
-class DivergenceError(FloatingPointError):
-    """The loss, a gradient or a weight was no longer finite; the model keeps finite weights.
-
-    Attributes
-    ----------
-    epoch : int
-        Epoch in which it happened, counted from 0.
-    learning_rate : float
-        Largest learning rate of that epoch.
-    history : History
-        The epochs before.
-    """
-
-    epoch = 0
-    learning_rate = math.nan
-    history = History()
-
-
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """The parameters of a model at some time; only :meth:`State.restore` looks inside."""
-
-    kind: tuple[Any, ...]  # of models that they fit
-    parameters: Any = field(repr=False)
-
-
-@dataclass
-class State:
-    """What a callback sees, the same object throughout one fit.
-
-    Attributes
-    ----------
-    epoch : int
-        Epoch that has just ended, counted from 0; -1 before the first.
-    epochs : int
-        Number of epochs the fit was asked for.
-    loss, val_loss : float
-        Last entries of the history; ``val_loss`` is NaN without validation data.
-    learning_rate : float
-        Learning rate of the last step, the scale included.
-    learning_rate_scale : float
-        Factor on the optimizer's learning rate from the next epoch on; may be set, at least 0.
-    has_validation : bool
-        Whether there is validation data.
-    completed : bool
-        For ``finish``: the fit has ended as it should, neither interrupted nor diverged.
-    stop_reason : str
-        May be set by a callback that returns True.
-    model : MLP
-        The model in training. It may be evaluated, and its weights may be read and assigned.
-    history : History
-        The epochs so far.
-    """
-
-    model: Any
-    epochs: int
-    history: History
-    has_validation: bool
-    epoch: int = -1
-    loss: float = math.nan
-    val_loss: float = math.nan
-    learning_rate: float = math.nan
-    learning_rate_scale: float = 1.0
-    completed: bool = False
-    stop_reason: str = ""
-    engine: Any = field(default=None, repr=False)
-
-    def snapshot(self) -> Snapshot:
-        """Return the model's parameters of now, for :meth:`restore`."""
-        return Snapshot(self._kind(), self.engine.snapshot())
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """Give the model the parameters of a snapshot.
-
-        Raises
-        ------
-        ValueError
-            If it is not a snapshot of a model with these layers and this dtype.
-        """
-        if not isinstance(snapshot, Snapshot) or snapshot.kind != self._kind():
-            given = snapshot if isinstance(snapshot, Snapshot) else type(snapshot).__name__
-            raise ValueError(
-                f"restore was given {given} but expects what snapshot() returned for {self.model!r}"
-            )
-        self.engine.restore(snapshot.parameters)
-
-    def _kind(self) -> tuple[Any, ...]:
-        spec = self.engine.spec
-        return type(self.engine), spec.layer_sizes, spec.dtype.name
 
 
 Callback = Callable[[State], Any]
@@ -145,7 +29,7 @@ Callback = Callable[[State], Any]
 
 def fit(
     model: Any,
-    engine: Any,
+    engine: Engine,
     data: Data,
     validation: Data | None,
     plan: Plan,
@@ -155,16 +39,17 @@ def fit(
     callbacks: Sequence[Callback],
     n_threads: int,
     rng: np.random.Generator,
-) -> History:
-    """Train for ``epochs`` epochs; all arguments are checked already.
+    history: History,
+) -> None:
+    """Train for ``epochs`` epochs, written down in ``history``; all arguments are checked already.
 
     ``plan`` comes with the options of the whole fit; order, learning rates and step counter are
     filled in here, epoch by epoch. Callbacks with ``start`` or ``finish`` hooks have them called
     around the epochs, ``finish`` also after an error.
     """
-    state = State(model, epochs, History(), validation is not None, engine=engine)
+    state = State(model, epochs, history, validation is not None, engine=engine)
     with contextlib.ExitStack() as stack:
-        plan.team = stack.enter_context(threads.team_of(n_threads))
+        plan.team = stack.enter_context(threads.borrowed_team(n_threads))
         for callback in callbacks:
             finish, start = getattr(callback, "finish", None), getattr(callback, "start", None)
             if finish is not None:
@@ -175,12 +60,11 @@ def fit(
         plan.seed = next_seed(rng)
         _epochs(state, engine, data, validation, plan, shuffle, callbacks, rng)
         state.completed = True
-    return state.history
 
 
 def _epochs(
     state: State,
-    engine: Any,
+    engine: Engine,
     data: Data,
     validation: Data | None,
     plan: Plan,
@@ -197,7 +81,7 @@ def _epochs(
     for epoch in range(state.epochs):
         began = time.perf_counter()
         if plan.order is not None:
-            _backend.shuffle(plan.order, next_seed(rng))
+            engine.shuffle(plan.order, next_seed(rng))
         plan.step = epoch * n_batches
         if epoch and callable(plan.optimizer.learning_rate):
             base, scale = step_rates(plan.optimizer, plan.step, n_batches), math.nan
@@ -230,22 +114,16 @@ def _call(callbacks: Sequence[Callback], state: State) -> bool:
     return stop
 
 
-def guarded_epoch(engine: Any, data: Data, plan: Plan, epoch: int, history: History) -> float:
-    """One epoch that either ends with finite weights or leaves the model as it was before.
+def guarded_epoch(engine: Engine, data: Data, plan: Plan, epoch: int, history: History) -> float:
+    """One epoch; if its objective or a weight is not finite, the engine has kept those of before.
 
     Raises
     ------
     DivergenceError
         If the objective or a weight became NaN or infinite.
     """
-    before = engine.snapshot()
-    try:
-        loss = float(engine.epoch(data, plan))
-    except BaseException:
-        engine.restore(before)
-        raise
+    loss = float(engine.epoch(data, plan))
     if not math.isfinite(loss):
-        engine.restore(before)
         rate = float(np.max(plan.learning_rates))
         error = DivergenceError(
             f"training diverged in epoch {epoch} (counted from 0): the loss, a gradient or a "

@@ -23,7 +23,7 @@ cdef class Space:
 
     @staticmethod
     cdef Space make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
-                    bint training)
+                    bint training, bint for_jacobian=*)
 
 
 cdef class Training:
@@ -35,7 +35,11 @@ cdef class Training:
     cdef int64_t* unit_first
     cdef fm_counter* counters
     cdef double* column_squares
-    cdef tuple key
+    cdef void* transposed
+    cdef object transposed_of  # the arena of parameters whose transposed weights these are
+    cdef void* gradients
+    cdef double* sums
+    cdef int n_threads
 
     @staticmethod
     cdef Training make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads)

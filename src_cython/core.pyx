@@ -1,38 +1,37 @@
-# The native engine, seen from Python: owns the arenas, fills the structs of c/network.h, and hands whole
-# epochs and whole batches of rows to the kernel table of one CPU level. Nothing numerical is here,
-# and nothing the user wrote is checked here (fastmlp.check has done that).
-#
-# Memory of an engine: one arena of parameters (weight panels and bias panels of all layers), one of
-# transposed weights, one per optimizer slot, and the workspace of one batch. Arenas are zero outside
-# the true sizes and stay so.
+# The native engine, seen from Python: fills the structs of c/network.h, and hands whole epochs and whole
+# batches of rows to the kernel table of one CPU level. Nothing numerical is here, and nothing the user wrote
+# is checked here (fastmlp.check has done that). Where weights and biases lie is the matter of parameters.pyx.
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport isfinite
-from libc.stdint cimport int32_t, int64_t, uint32_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
 
 from fastmlp.crew cimport Crew
-from fastmlp.workspace cimport QUICK_WEIGHTS, Memory, Space, Training, load
+from fastmlp.parameters cimport Parameters
+from fastmlp.workspace cimport QUICK_WEIGHTS, Memory, Space, Training
 from jobs cimport *
 from network cimport *
-from rounding cimport ceil_div, round_up
+from rounding cimport ceil_div
+from rows cimport predict_rows
 
 import numpy as np
 
-from fastmlp import arena
-from fastmlp.spec import Data
+from fastmlp.spec import BLOCK_ROWS as _BLOCK_ROWS, Data
 from fastmlp.workspace import tables
 
 cnp.import_array()
 
-cdef enum:
-    ROW_BYTES = 16384  # buffers of a single prediction on the stack
-    POLL_FLOPS = 20000000  # signals are looked at after about this much work: 10 ms at 2 GFLOP/s
+cdef int64_t BLOCK_ROWS = _BLOCK_ROWS
 
 
 cdef double sequential_sum(cnp.ndarray values) except? -1:
     """In order, in double: the same bits whatever NumPy's summation does."""
-    return np.add.accumulate(values, dtype=float).item(len(values) - 1)
+    cdef fm_control control = fm_own_control()
+    try:
+        return np.add.accumulate(values, dtype=float).item(len(values) - 1)
+    finally:
+        fm_restore_control(control)
 
 
 cdef class Signals:
@@ -51,7 +50,7 @@ cdef int poll(void* context) noexcept nogil:
     return 0
 
 
-cdef class Engine:
+cdef class Engine(Parameters):
     """A network on the kernels of one CPU level; the contract is in docs/architecture.md.
 
     Parameters
@@ -65,105 +64,30 @@ cdef class Engine:
     """
 
     def __init__(self, spec, str level, bint transpose_all=False):
-        cdef const fm_kernels* k = load(level, spec.dtype.name)
-        cdef fm_layer* layer
-        cdef int64_t at = 0
-        cdef int64_t t_at = 0
-        cdef int64_t square = max(k.mr, k.lanes)
-        self.spec, self.level, self.kernels = spec, level, k
-        self.memory = Memory(k.element_size)
-        self.call_spaces = []
+        Parameters.__init__(self, spec, level, transpose_all)
+        self.call_spaces, self.call_trainings = [], []
         self.optimizer = -1
-        activations, losses, _ = tables(level, spec.dtype.name)
-        self.losses = {name: row for row, name in enumerate(losses)}
-        shapes = spec.shapes
-        self.layers = <fm_layer*>self.memory.take(len(shapes), sizeof(fm_layer))
-        for l, (n_in, n_out) in enumerate(shapes):
-            layer = &self.layers[l]
-            layer.n_in, layer.n_out = n_in, n_out
-            transposed = (l > 0 or transpose_all) and n_out > 1
-            layer.rows = round_up(n_in, k.nr if n_out == 1 else square if transposed else k.mr)
-            layer.panels = ceil_div(n_out, k.nr)
-            layer.weight = at
-            at += layer.panels * layer.rows * (k.nr if n_out > 1 else 1)
-            layer.bias = at
-            at += layer.panels * k.nr
-            layer.t_rows = round_up(n_out, k.lanes) if n_out > 1 else 1
-            layer.transposed = t_at if transposed else -1
-            if transposed:
-                t_at += round_up(n_in, k.nr) * layer.t_rows
-            self.weight_count += n_in * n_out
-            if l < len(shapes) - 1:
-                layer.activation = activations.index(spec.activations[l])
-                drop = spec.dropout[l]
-                if drop > 0:
-                    layer.drop_threshold = <uint32_t>(drop * 4294967296.0)
-                    layer.drop_keep = 1 / (1 - drop)
-        self.n_parameters = at
-        self.net.n_layers = len(shapes)
-        self.net.loss = self.losses[spec.loss.native_row(False)]
-        self.net.targets_width = spec.n_outputs
-        self.net.loss_parameter = spec.loss.parameter
-        self.net.layers = self.layers
-        self.parameters_arena = arena.allocate(at * k.element_size)
-        self.net.parameters = cnp.PyArray_DATA(self.parameters_arena)
-        self.net.transposed = self.memory.take(t_at)
         self.typenum = spec.dtype.num
-        self.row_bytes = k.row_scratch_size(&self.net) * k.element_size
-
-    # ------------------------------------------------------------ parameters
-
-    def parameters(self):
-        """Copies of (weights, biases)."""
-        return self.unpack(self.net.parameters)
-
-    cdef tuple unpack(self, const void* arena_start):
-        weights, biases = [], []
-        for l, (n_in, n_out) in enumerate(self.spec.shapes):
-            w, b = np.empty((n_in, n_out), self.spec.dtype), np.empty(n_out, self.spec.dtype)
-            self.kernels.unpack(&self.layers[l], arena_start, cnp.PyArray_DATA(w), cnp.PyArray_DATA(b))
-            weights.append(w)
-            biases.append(b)
-        return weights, biases
-
-    def set_parameters(self, weights, biases):
-        """Copy plain (I, O) weights and (O,) biases in."""
-        plain = [[np.ascontiguousarray(a, self.spec.dtype) for a in arrays] for arrays in (weights, biases)]
-        for l, (n_in, n_out) in enumerate(self.spec.shapes):
-            if plain[0][l].shape != (n_in, n_out) or plain[1][l].shape != (n_out,):
-                raise ValueError(f"layer {l} has weights {plain[0][l].shape} and biases "
-                                 f"{plain[1][l].shape} but expects {(n_in, n_out)} and {(n_out,)}")
-        for l in range(self.net.n_layers):
-            self.kernels.pack(&self.layers[l], cnp.PyArray_DATA(plain[0][l]),
-                              cnp.PyArray_DATA(plain[1][l]), self.net.parameters)
-        self.kernels.transpose(&self.net)
-
-    def snapshot(self):
-        """A copy of the parameters, for restore."""
-        return self.parameters_arena.copy()
-
-    def restore(self, snapshot):
-        """Put a snapshot back."""
-        self.parameters_arena[:] = snapshot
-        self.kernels.transpose(&self.net)
-
-    def finite(self):
-        """Whether every parameter is finite."""
-        return bool(self.kernels.finite(self.net.parameters, self.n_parameters))
+        self.row_bytes = self.kernels.row_scratch_size(&self.net) * self.kernels.element_size
 
     # ------------------------------------------------------------ training
 
     def start(self, optimizer):
-        """Zero the state of an optimizer; the one of the epochs to come."""
-        self.slot_memory = Memory(self.kernels.element_size)
-        for i in range(2):  # a slot the optimizer lacks is never touched
-            self.slots[i] = self.net.parameters
-            if i < optimizer.n_slots:
-                self.slots[i] = self.slot_memory.take(self.n_parameters)
-        self.powers[0] = self.powers[1] = 1
-        self.optimizer = tables(self.level, self.spec.dtype.name)[2].index(optimizer.native_row)
+        """Zero the state of an optimizer; the one of the epochs to come. All of it, or nothing."""
+        cdef Memory memory = Memory(self.kernels.element_size)
+        cdef void* slots[2]
+        cdef double hyper[4]
+        cdef int32_t row = tables(self.level, self.spec.dtype.name)[2].index(optimizer.native_row)
+        for i in range(2):
+            slots[i] = memory.take(self.n_parameters) if i < optimizer.n_slots else NULL
         for i in range(4):
-            self.hyper[i] = optimizer.hyper[i]
+            hyper[i] = optimizer.hyper[i]
+        # From here on nothing can fail: no error or interrupt leaves slots of one and rules of another.
+        self.slots[0], self.slots[1] = slots[0], slots[1]
+        self.slot_memory = memory
+        memcpy(self.hyper, hyper, sizeof(hyper))
+        self.powers[0] = self.powers[1] = 1
+        self.optimizer = row
 
     cdef void describe(self, fm_data* c, data) except *:
         """Point a struct at the user's arrays; data must outlive it."""
@@ -183,50 +107,78 @@ cdef class Engine:
         if data.weights is not None:
             c.weights = cnp.PyArray_DATA(data.weights)
 
-    cdef fm_network network_for(self, fm_data* data):
-        """The network with the row of its loss that fits the targets."""
-        cdef fm_network net = self.net
-        net.loss = self.losses[self.spec.loss.native_row(data.labels != NULL)]
-        return net
+    cdef int32_t row_of_loss(self, fm_data* data) except -1:
+        """The row of the loss that fits the targets."""
+        return self.losses[self.spec.loss.native_row(data.labels != NULL)]
 
     def epoch(self, data, plan):
-        """Train on every batch once; the mean objective, or the first non-finite one."""
+        """Train on every batch once; the mean objective, or the first that is not finite (NaN for a weight).
+
+        In that case, and after any error, the parameters are those of before.
+        """
         cdef fm_epoch e
         cdef fm_network net
         cdef int n_threads = plan.team.size if plan.team is not None else 1
         cdef cnp.ndarray rates = plan.learning_rates
-        cdef Memory memory
+        cdef Training training
         if self.optimizer < 0:
             raise RuntimeError("no optimizer was started")
         self.describe(&e.data, data)
-        net = self.network_for(&e.data)
+        net = self.net
+        net.loss = self.row_of_loss(&e.data)
         e.net = &net
         e.order = NULL if plan.order is None else <int64_t*>cnp.PyArray_DATA(plan.order)
         e.batch = min(<int64_t>plan.batch_size, e.data.n)
-        if self.training is None or self.training.key != (e.batch, n_threads):
-            self.training = None  # the old workspace goes before the new one comes
-            self.training = Training.make(self.kernels, &self.net, e.batch, n_threads)
+        training = self.workspace(self.training, e.batch, n_threads, plan.clip_norm > 0)
+        self.training = None  # until the epoch has ended well
+        working = self.to_work_on()
+        net.parameters = cnp.PyArray_DATA(working)
+        net.transposed = training.transposed
+        if training.transposed_of is not self.published:
+            self.kernels.transpose(&net)
+        training.transposed_of = None  # until the epoch has ended well
         e.optimizer = self.optimizer
         e.hyper = self.hyper
         e.rates = <double*>cnp.PyArray_DATA(rates)
         e.l2, e.l2_per_batch, e.clip_norm = plan.l2, plan.l2_per_batch, plan.clip_norm
         e.seed, e.step = plan.seed, plan.step
-        e.gradients = NULL
-        if e.clip_norm > 0:
-            memory = Memory(self.kernels.element_size)
-            e.gradients = memory.take(self.n_parameters)
-        e.slots[0], e.slots[1] = self.slots[0], self.slots[1]
-        e.powers[0], e.powers[1] = self.powers[0], self.powers[1]
-        result = self.run(&e, self.training, plan.team, n_threads)
+        for i in range(2):  # a slot the optimizer lacks is never touched
+            e.slots[i] = self.slots[i] if self.slots[i] != NULL else net.parameters
+            e.powers[i] = self.powers[i]
+        result = self.run(&e, training, plan.team, n_threads)
         self.powers[0], self.powers[1] = e.powers[0], e.powers[1]
-        return result if self.finite() else np.nan
+        if isfinite(result) and not self.kernels.finite(net.parameters, self.n_parameters):
+            result = np.nan
+        if isfinite(result):
+            self.spare, training.transposed_of = self.publish(working), working
+        self.training = training
+        return result
+
+    cdef Training workspace(self, Training last, int64_t batch, int n_threads, bint stores):
+        """The last workspace if it fits, else a new one; with room for whole gradients if they are stored."""
+        cdef int64_t rows = min(batch, BLOCK_ROWS)
+        cdef Training training = last
+        if last is None or last.space.c.rows != rows or last.n_threads != n_threads:
+            training = Training.make(self.kernels, &self.net, rows, n_threads)
+            training.transposed = training.memory.take(self.n_transposed)
+        if (stores or batch > rows) and training.gradients == NULL:
+            training.gradients = training.memory.take(self.n_parameters)
+        if batch > rows and training.sums == NULL:
+            training.sums = <double*>training.memory.take(self.n_parameters, sizeof(double))
+        return training
 
     cdef double run(self, fm_epoch* e, Training training, team, int n_threads) except? -1:
         """Enter the native epoch with every thread of the team; touches nothing of the engine."""
         cdef Signals signals = Signals()
         cdef EpochJob job = EpochJob(self.kernels, e)
         cdef Crew crew
+        cdef atomic_int stop
+        fm_stop_clear(&stop)
+        e.block = training.space.c.rows
         e.space = &training.space.c
+        stores = e.optimizer < 0 or e.clip_norm > 0 or e.batch > e.block
+        e.gradients = training.gradients if stores else NULL
+        e.sums = training.sums
         e.column_squares = training.column_squares
         e.units = training.units
         e.unit_first = training.unit_first
@@ -234,9 +186,9 @@ cdef class Engine:
         e.n_threads = n_threads
         e.pace = &training.pace
         e.alone_from = -1
-        e.poll_every = 1 + POLL_FLOPS // (6 * self.weight_count * e.batch + 1)
         e.poll = poll
         e.poll_context = <void*>signals
+        e.stop = &stop
         e.barrier = training.barrier
         e.status = FM_RUNNING
         e.loss_sum = e.weight_sum = 0
@@ -254,17 +206,19 @@ cdef class Engine:
             raise signals.interrupt
         if e.status == FM_DIVERGED:
             return e.loss_sum if not isfinite(e.loss_sum) else np.nan
-        return e.loss_sum / e.weight_sum if e.weight_sum > 0 else 0.0
+        return fm_quotient(e.loss_sum, e.weight_sum) if e.weight_sum > 0 else 0.0
 
-    def gradients(self, data, double l2=0.0):
+    def gradients(self, data, double l2=0.0, team=None):
         """(objective, weight gradients, bias gradients) of all rows as one batch."""
         cdef fm_epoch e
         cdef fm_network net
         cdef Memory memory = Memory(self.kernels.element_size)
+        cdef int n_threads = team.size if team is not None else 1
         cdef Training training
         cdef double objective
         self.describe(&e.data, data)
-        net = self.network_for(&e.data)
+        keep = self.read(&net)
+        net.loss = self.row_of_loss(&e.data)
         # No dropout in a gradient that is looked at: same layers, without it.
         cdef fm_layer* layers = <fm_layer*>memory.take(net.n_layers, sizeof(fm_layer))
         memcpy(layers, self.layers, net.n_layers * sizeof(fm_layer))
@@ -278,11 +232,16 @@ cdef class Engine:
         e.rates = NULL
         e.l2, e.l2_per_batch, e.clip_norm = l2, 0, 0
         e.seed = e.step = 0
-        e.gradients = memory.take(self.n_parameters)
         e.slots[0] = e.slots[1] = NULL
-        training = Training.make(self.kernels, &self.net, e.batch, 1)
-        objective = self.run(&e, training, None, 1)
-        return objective, *self.unpack(e.gradients)
+        training = self.call_trainings.pop() if self.call_trainings else None
+        training = self.workspace(training, e.batch, n_threads, True)
+        net.transposed = training.transposed
+        self.kernels.transpose(&net)
+        objective = self.run(&e, training, team, n_threads)
+        gradients = self.unpack(training.gradients)
+        self.call_trainings.append(training)
+        del keep
+        return objective, *gradients
 
     # ------------------------------------------------------------ without training
 
@@ -301,20 +260,23 @@ cdef class Engine:
     def predict_into(self, x, cnp.ndarray out, team=None):
         """The same into a C-contiguous array."""
         cdef fm_data data
+        cdef fm_network net
         cdef RowsJob job
         self.describe(&data, Data(x, None))
-        job.net, job.data = &self.net, &data
+        keep = self.read(&net)
+        job.net, job.data = &net, &data
         job.predictions, job.block_losses = <char*>cnp.PyArray_DATA(out), NULL
         self.share_rows(&job, team)
+        del keep
 
     def predict_row(self, x):
         """The prediction (1, C) if x is one plain finite row (1, I), else None: the way of single
         predictions around the checks, which look at everything else."""
-        cdef char scratch[ROW_BYTES + 64]
-        cdef void* aligned = <void*>((<uintptr_t>scratch + 63) & ~<uintptr_t>63)
-        cdef const void* row
-        cdef void* result
+        cdef const char* row
+        cdef char* result
+        cdef int status
         cdef cnp.npy_intp dims[2]
+        cdef fm_network net
         cdef const fm_kernels* k = self.kernels
         cdef cnp.ndarray a
         if not cnp.PyArray_CheckExact(x):
@@ -322,36 +284,64 @@ cdef class Engine:
         a = <cnp.ndarray>x
         if (cnp.PyArray_TYPE(a) != self.typenum or cnp.PyArray_NDIM(a) != 2 or a.shape[0] != 1
                 or a.shape[1] != self.layers[0].n_in or not cnp.PyArray_ISCARRAY_RO(a)
-                or self.row_bytes > ROW_BYTES or not k.finite_row(cnp.PyArray_DATA(a), a.shape[1])):
+                or not k.finite_row(cnp.PyArray_DATA(a), a.shape[1])):
             return None
         dims[0] = 1
         dims[1] = self.layers[self.net.n_layers - 1].n_out
         out = cnp.PyArray_SimpleNew(2, dims, self.typenum)
-        row, result = cnp.PyArray_DATA(a), cnp.PyArray_DATA(out)
+        row, result = <const char*>cnp.PyArray_DATA(a), <char*>cnp.PyArray_DATA(out)
+        keep = self.read(&net)
         if self.weight_count < QUICK_WEIGHTS:
-            k.predict_row(&self.net, row, aligned, result)
+            status = predict_rows(k, &net, self.row_bytes, row, 1, result)
         else:
             with nogil:
-                k.predict_row(&self.net, row, aligned, result)
+                status = predict_rows(k, &net, self.row_bytes, row, 1, result)
+        del keep
+        return out if status == 0 else None
+
+    def differentiate(self, x):
+        """Derivatives of the predictions with respect to the inputs, (n, C, I).
+
+        For a network whose weights do not change and that keeps the transposed ones of every layer.
+        """
+        cdef fm_data data
+        cdef fm_watch watch
+        cdef atomic_int stop
+        cdef Signals signals = Signals()
+        cdef Space space
+        cdef int64_t columns = self.layers[self.net.n_layers - 1].n_out
+        cdef cnp.ndarray out = np.empty((x.shape[0], columns, x.shape[1]), self.spec.dtype)
+        self.describe(&data, Data(x, None))
+        space = Space.make(self.kernels, &self.net, min(max(data.n, 1), CALL_ROWS), 1, True, True)
+        fm_stop_clear(&stop)
+        fm_watch_start(&watch, poll, <void*>signals, &stop)
+        with nogil:
+            self.kernels.jacobian(&self.net, &space.c, &data, 0, data.n, cnp.PyArray_DATA(out), &watch)
+        if signals.interrupt is not None:
+            raise signals.interrupt
         return out
 
     def evaluate(self, data, team=None):
         """Weighted mean loss, without penalty."""
         cdef fm_data c
+        cdef fm_network net
         self.describe(&c, data)
-        cdef fm_network net = self.network_for(&c)
+        keep = self.read(&net)
+        net.loss = self.row_of_loss(&c)
         cdef RowsJob job
         cdef cnp.ndarray sums = np.zeros(max(1, ceil_div(c.n, CALL_ROWS)))
         job.net, job.data = &net, &c
         job.block_losses = <double*>cnp.PyArray_DATA(sums)
         self.share_rows(&job, team)
+        del keep
         total = c.n if data.weights is None else sequential_sum(data.weights)
-        return float(sequential_sum(sums) / total) if total > 0 else 0.0
+        return fm_quotient(sequential_sum(sums), total) if total > 0 else 0.0
 
     cdef void share_rows(self, RowsJob* job, team) except *:
         """Divide the rows among the team, each thread with a workspace of its own."""
         cdef Crew crew
         cdef Space space
+        cdef Signals signals = Signals()
         cdef fm_counter counter
         cdef const fm_space* spaces[MAX_THREADS]
         fm_counter_reset(&counter)
@@ -359,6 +349,8 @@ cdef class Engine:
         job.n_threads = team.size if team is not None else 1
         job.blocks = max(1, min(MOST_BLOCKS, job.data.n // (CALL_ROWS * 8 * job.n_threads)))
         job.counter = &counter
+        job.poll, job.poll_context = poll, <void*>signals
+        fm_stop_clear(&job.stop)
         job.spaces = spaces
         borrowed = []
         for i in range(job.n_threads):
@@ -373,3 +365,5 @@ cdef class Engine:
             with nogil:
                 crew.call(run_rows, job)
         self.call_spaces.extend(borrowed)
+        if signals.interrupt is not None:
+            raise signals.interrupt

@@ -1,6 +1,4 @@
 # Threads that wait natively for the next native job: fastmlp.threads starts them, the engine gives the jobs.
-from libc.stdint cimport int32_t
-
 from fastmlp.workspace cimport Memory
 from jobs cimport CALL_ROWS as _CALL_ROWS, MAX_THREADS as _MAX_THREADS
 from network cimport *
@@ -18,13 +16,21 @@ cdef class Crew:
         self.c = <fm_crew*>self.memory.take(sizeof(fm_crew))
         fm_crew_start(self.c)
 
-    def serve(self, int32_t index):
+    def serve(self):
         """Do jobs until dismissed; the interpreter lock is not held."""
         with nogil:
-            fm_crew_serve(self.c, index)
+            fm_crew_serve(self.c)
+
+    def muster(self, int wanted):
+        """Wait for the helpers that were started; how many came. Who comes later goes home."""
+        cdef int came
+        with nogil:
+            came = fm_crew_muster(self.c, wanted)
+        return came
 
     def dismiss(self):
         """Let the helpers go, those too that are still on their way."""
+        fm_crew_muster(self.c, 0)
         fm_crew_open(self.c, NULL, NULL)
 
     cdef void call(self, fm_job job, void* context) noexcept nogil:

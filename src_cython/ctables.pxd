@@ -16,7 +16,7 @@ cdef extern from "losses.h" nogil:
         real* z
         real* row_loss
         real* scratch
-        int64_t panel, columns, width
+        int64_t panel, columns, width, target_stride
         real parameter
     ctypedef struct fm_loss:
         const char* name
@@ -27,9 +27,6 @@ cdef extern from "losses.h" nogil:
     int FM_COUNT(const void*)
     int64_t FM_LOSS_SCRATCH(int64_t)
     void copy_values(real*, const real*, int64_t)
-    ctypedef unsigned int fm_control
-    fm_control fm_flush_denormals()
-    void fm_restore_control(fm_control)
 
 cdef extern from "optimizers.h" nogil:
     ctypedef struct fm_scalars:

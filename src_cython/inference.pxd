@@ -12,20 +12,23 @@ from rounding cimport ceil_div, round_up
 
 
 cdef inline void predict(const fm_network* net, const fm_space* space, const fm_data* data, int64_t first,
-                         int64_t last, void* out) noexcept nogil:
+                         int64_t last, void* out, fm_watch* watch) noexcept nogil:
     """Write the predictions of rows [first, last), (last - first, C) row-major, block by block."""
-    cdef fm_control control = fm_flush_denormals()
+    cdef fm_control control = fm_own_control()
     cdef int32_t top = net.n_layers - 1
     cdef int64_t columns = net.layers[top].n_out
     cdef int64_t panel = space.panel
     cdef real* row
     cdef real* result = <real*>out
     cdef int64_t start, rows, r, block
+    watch.control = control
     for block in range(ceil_div(last - first, space.rows)):
+        if fm_stopped(watch):
+            break
         start = first + block * space.rows
         rows = min(space.rows, last - start)
         gather_rows(data, NULL, start, 0, rows, net.layers[0].n_in, panel, <real*>space.x)
-        forward_layers(net, space, 0, rows, NULL)
+        forward_layers(net, space, 0, rows, NULL, watch)
         for r in range(rows):
             row = <real*>space.y[top] + r * NR
             if columns > NR - LANES:  # several panels, or the link would reach the next row
@@ -52,7 +55,7 @@ cdef inline int64_t row_scratch_size(const fm_network* net) noexcept nogil:
 
 cdef inline void predict_row(const fm_network* net, const void* x, void* scratch, void* out) noexcept nogil:
     """Write the prediction of one contiguous row: the bits of predict, without its set-up."""
-    cdef fm_control control = fm_flush_denormals()
+    cdef fm_control control = fm_own_control()
     cdef int64_t width = row_width(net)
     cdef const real* a = <const real*>x
     cdef real* y = <real*>scratch
@@ -89,37 +92,42 @@ cdef inline void predict_row(const fm_network* net, const void* x, void* scratch
 
 
 cdef inline void jacobian(const fm_network* net, const fm_space* space, const fm_data* data, int64_t first,
-                          int64_t last, void* out) noexcept nogil:
+                          int64_t last, void* out, fm_watch* watch) noexcept nogil:
     """Write d prediction / d input of rows [first, last): one backward pass for each output."""
-    cdef fm_control control = fm_flush_denormals()
+    cdef fm_control control = fm_own_control()
     cdef int32_t top = net.n_layers - 1
     cdef int64_t columns = net.layers[top].n_out
     cdef int64_t n_in = net.layers[0].n_in
     cdef int64_t panel = space.panel
-    cdef real* predictions = <real*>space.row_loss  # room for space.rows rows of C, see Space.make
+    cdef real* predictions = <real*>space.predictions
     cdef real* slope = <real*>space.scratch
     cdef real* result = <real*>out
     cdef const fm_layer* bottom = net.layers
-    cdef fm_epoch no_dropout
+    cdef fm_draws no_dropout
     cdef int64_t block, start, rows, padded, r, c, p
     cdef int32_t l
-    no_dropout.seed = no_dropout.step = 0
+    no_dropout.seed = no_dropout.step = no_dropout.row = 0
+    watch.control = control
     for block in range(ceil_div(last - first, space.rows)):
         start = first + block * space.rows
         rows = min(space.rows, last - start)
+        if fm_stopped(watch):
+            break
         padded = round_up(rows, ROW_MULTIPLE)
         gather_rows(data, NULL, start, 0, rows, n_in, panel, <real*>space.x)
-        forward_layers(net, space, 0, rows, &no_dropout)
+        forward_layers(net, space, 0, rows, &no_dropout, watch)
         for r in range(rows):
             row_from_panels(<real*>space.y[top] + r * NR, panel, columns, slope)
             LOSSES[net.loss].link(slope, columns)
             memcpy(predictions + r * columns, slope, columns * sizeof(real))
         for c in range(columns):
+            if fm_stopped(watch):
+                break
             for r in range(rows):
                 LOSSES[net.loss].link_slope(predictions + r * columns, columns, c, slope)
                 row_to_panels(slope, panel, columns, <real*>space.dz[top] + r * NR)
             for l in range(top, 0, -1):
-                backward_input(net, space, l, 0, padded)
+                backward_input(net, space, l, 0, padded, watch)
             for p in range(ceil_div(n_in, NR)):
                 panel_plain(<real*>space.dz[0], panel, bottom.n_out,
                             transposed_weights(net, bottom) + p * bottom.t_rows * NR, NULL, NULL,
@@ -131,18 +139,21 @@ cdef inline void jacobian(const fm_network* net, const fm_space* space, const fm
 
 
 cdef inline void evaluate(const fm_network* net, const fm_space* space, const fm_data* data, int64_t first,
-                          int64_t last, double* block_sums) noexcept nogil:
+                          int64_t last, double* block_sums, fm_watch* watch) noexcept nogil:
     """Write the sum of weight * loss of each block of space.rows rows."""
-    cdef fm_control control = fm_flush_denormals()
+    cdef fm_control control = fm_own_control()
     cdef int64_t start, rows, r, block
     cdef double total
+    watch.control = control
     for block in range(ceil_div(last - first, space.rows)):
+        if fm_stopped(watch):
+            break
         start = first + block * space.rows
         rows = min(space.rows, last - start)
         gather(net, space, data, NULL, start, 0, rows)
         for r in range(rows):
             (<real*>space.share)[r] = 0
-        forward_layers(net, space, 0, rows, NULL)
+        forward_layers(net, space, 0, rows, NULL, watch)
         output_loss(net, space, 0, rows, 0)
         total = 0
         for r in range(rows):

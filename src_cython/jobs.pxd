@@ -20,6 +20,9 @@ cdef struct RowsJob:
     const fm_space** spaces  # one a thread
     char* predictions
     double* block_losses  # NULL: predict, else evaluate
+    int (*poll)(void*) noexcept nogil  # of the caller
+    void* poll_context
+    atomic_int stop
 
 
 cdef struct EpochJob:
@@ -38,13 +41,17 @@ cdef inline void run_rows(void* context, int32_t index) noexcept nogil:
     cdef const fm_kernels* k = job.kernels
     cdef int64_t row_bytes = job.net.layers[job.net.n_layers - 1].n_out * k.element_size
     cdef int64_t block, first, last
-    while True:
+    cdef fm_watch watch
+    fm_watch_start(&watch, job.poll if index == 0 else NULL, job.poll_context, &job.stop)
+    while not fm_stopped(&watch):
         block = fm_counter_take(job.counter, job.n_threads > 1) * job.blocks
         first = block * CALL_ROWS
         if first >= job.data.n:
             return
         last = min(first + job.blocks * CALL_ROWS, job.data.n)
         if job.block_losses != NULL:
-            k.evaluate(job.net, job.spaces[index], job.data, first, last, job.block_losses + block)
+            k.evaluate(job.net, job.spaces[index], job.data, first, last, job.block_losses + block,
+                       &watch)
         else:
-            k.predict(job.net, job.spaces[index], job.data, first, last, job.predictions + first * row_bytes)
+            k.predict(job.net, job.spaces[index], job.data, first, last, job.predictions + first * row_bytes,
+                      &watch)

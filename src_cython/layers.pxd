@@ -4,7 +4,7 @@
 # without asking each other. B batch rows, I fan-in, O fan-out; z before and y after the activation;
 # prefix d = gradient.
 from libc.stdint cimport int32_t, int64_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from ctables cimport *
 from network cimport *
@@ -18,15 +18,20 @@ cdef inline const real* transposed_weights(const fm_network* net, const fm_layer
     return <real*>net.transposed + layer.transposed
 
 
+cdef inline double affine_work(const fm_network* net, int32_t l, int64_t rows) noexcept nogil:
+    """Floating-point operations of a product of `rows` rows with the weights of a layer."""
+    return 2.0 * rows * net.layers[l].n_in * net.layers[l].n_out
+
+
 cdef inline void forward_block(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
-                               int64_t rows, const fm_epoch* training) noexcept nogil:
+                               int64_t rows, const fm_draws* draws) noexcept nogil:
     """Set y[l] for rows that fit in the cache together."""
     cdef const fm_layer* layer = &net.layers[l]
     cdef const fm_activation* activation = &ACTIVATIONS[layer.activation]
     cdef int64_t panel = space.panel
     cdef const real* a = <real*>(space.x if l == 0 else space.y[l - 1]) + first * NR
     cdef const real* parameters = <real*>net.parameters
-    cdef real* aux = <real*>space.aux[l] if training != NULL else NULL
+    cdef real* aux = <real*>space.aux[l] if draws != NULL else NULL
     cdef real* y
     cdef const real* w
     cdef const real* b
@@ -34,7 +39,7 @@ cdef inline void forward_block(const fm_network* net, const fm_space* space, int
     cdef int nv
     cdef uint32_t key = 0
     if aux != NULL and layer.drop_keep > 0:
-        key = dropout_key(training.seed, training.step, l)
+        key = dropout_key(draws.seed, draws.step, l)
     for p in range(layer.panels):
         left = layer.n_out - p * NR
         nv = vectors(layer.n_out, p * NR)
@@ -51,8 +56,8 @@ cdef inline void forward_block(const fm_network* net, const fm_space* space, int
         if aux != NULL:
             activation.forward_aux(y, aux + p * panel + first * NR, rows, nv)
             if layer.drop_keep > 0:
-                dropout_panel(y, aux + p * panel + first * NR, rows, <int>min(left, NR), key, first,
-                              p * NR, layer.drop_threshold, <real>layer.drop_keep)
+                dropout_panel(y, aux + p * panel + first * NR, rows, <int>min(left, NR), key,
+                              draws.row + first, p * NR, layer.drop_threshold, <real>layer.drop_keep)
         elif activation.fused != FUSED_IDENTITY:
             activation.forward(y, rows, nv)
         if left < nv * LANES:
@@ -90,52 +95,70 @@ cdef inline void backward_input_block(const fm_network* net, const fm_space* spa
 
 
 cdef inline void forward(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
-                         int64_t rows, const fm_epoch* training) noexcept nogil:
+                         int64_t rows, const fm_draws* draws, fm_watch* watch) noexcept nogil:
     """Set y[l] = activation(y[l-1] @ W + b) for rows [first, first + rows); rows is padded."""
     cdef int64_t block = nn_rows(net.layers[l].n_in)
     cdef int64_t done = 0
-    while done < rows:
-        forward_block(net, space, l, first + done, min(block, rows - done), training)
+    while done < rows and not fm_watch_stop(watch, affine_work(net, l, min(block, rows - done))):
+        forward_block(net, space, l, first + done, min(block, rows - done), draws)
         done += block
 
 
 cdef inline void forward_layers(const fm_network* net, const fm_space* space, int64_t first, int64_t end,
-                                const fm_epoch* training) noexcept nogil:
+                                const fm_draws* draws, fm_watch* watch) noexcept nogil:
     """Take rows [first, end) from the gathered inputs to the outputs before their link."""
     cdef int64_t rows = round_up(end - first, ROW_MULTIPLE)
     cdef int32_t l
     for l in range(net.n_layers):
-        forward(net, space, l, first, rows, training)
+        forward(net, space, l, first, rows, draws, watch)
 
 
 cdef inline void backward_input(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
-                                int64_t rows) noexcept nogil:
+                                int64_t rows, fm_watch* watch) noexcept nogil:
     """Set dz[l-1] = (dz[l] @ W^T) * activation'(z[l-1]) for the rows."""
     cdef int64_t block = nn_rows(net.layers[l].n_out)
     cdef int64_t done = 0
-    while done < rows:
+    while done < rows and not fm_watch_stop(watch, affine_work(net, l, min(block, rows - done))):
         backward_input_block(net, space, l, first + done, min(block, rows - done))
         done += block
 
 
 cdef inline void unit_gradient(const fm_network* net, const fm_space* space, const fm_unit* unit,
-                               int64_t batch, void* g, fm_ahead* ahead) noexcept nogil:
-    """Set g = rows [k_from, k_to) of y[l-1]^T @ dz[l], one panel wide."""
+                               int64_t first, int64_t rows, void* g, fm_ahead* ahead) noexcept nogil:
+    """Set g = rows [k_from, k_to) of y[l-1]^T @ dz[l], one panel wide, over `rows` batch rows."""
     cdef const fm_layer* layer = &net.layers[unit.layer]
-    cdef const real* y = <real*>(space.x if unit.layer == 0 else space.y[unit.layer - 1])
+    cdef const real* y = <real*>(space.x if unit.layer == 0 else space.y[unit.layer - 1]) + first * NR
     cdef int64_t panel = space.panel
-    cdef const real* dz = <real*>space.dz[unit.layer] + unit.panel * panel
+    cdef const real* dz = <real*>space.dz[unit.layer] + unit.panel * panel + first * NR
     if layer.n_out == 1:
-        column_tn(y, panel, unit.k_from, unit.k_to, dz, batch, <real*>g)
+        column_tn(y, panel, unit.k_from, unit.k_to, dz, rows, <real*>g)
     else:
-        block_tn(y, panel, unit.k_from, unit.k_to, dz, batch, <real*>g,
+        block_tn(y, panel, unit.k_from, unit.k_to, dz, rows, <real*>g,
                  vectors(layer.n_out, unit.panel * NR), ahead)
+
+
+cdef inline void clear_row(void* panels, int64_t r, int64_t panel, int64_t columns) noexcept nogil:
+    cdef int64_t p
+    for p in range(ceil_div(columns, NR)):
+        memset(<real*>panels + p * panel + r * NR, 0, NR * sizeof(real))
+
+
+cdef inline void forget_row(const fm_network* net, const fm_space* space, int64_t r) noexcept nogil:
+    """Leave no trace of a row of weight 0: 0 times what overflowed in it would be NaN."""
+    cdef int32_t l
+    (<real*>space.row_loss)[r] = 0
+    clear_row(space.x, r, space.panel, net.layers[0].n_in)
+    for l in range(net.n_layers):
+        clear_row(space.y[l], r, space.panel, net.layers[l].n_out)
+        if space.aux[l] != NULL:
+            clear_row(space.aux[l], r, space.panel, net.layers[l].n_out)
 
 
 cdef inline void output_loss(const fm_network* net, const fm_space* space, int64_t first, int64_t last,
                              int32_t thread) noexcept nogil:
     """Set row_loss, and turn the outputs z of rows [first, last) into their gradient."""
     cdef fm_loss_call call
+    cdef int64_t r
     cdef int32_t top = net.n_layers - 1
     call.targets = <real*>space.targets
     call.labels = space.labels
@@ -146,8 +169,12 @@ cdef inline void output_loss(const fm_network* net, const fm_space* space, int64
     call.panel = space.panel
     call.columns = net.layers[top].n_out
     call.width = net.targets_width
+    call.target_stride = space.target_stride
     call.parameter = <real>net.loss_parameter
     LOSSES[net.loss].backward(&call, first, last)
+    for r in range(first, last):
+        if (<real*>space.weight)[r] == 0:
+            forget_row(net, space, r)
 
 
 cdef inline int64_t row_of(const int64_t* order, int64_t i) noexcept nogil:
@@ -171,7 +198,7 @@ cdef inline void gather(const fm_network* net, const fm_space* space, const fm_d
             targets[r] = (<real*>data.targets)[row_of(order, start + r)]
     elif data.targets != NULL:
         for r in range(first, last):
-            memcpy(targets + r * width, <real*>data.targets + row_of(order, start + r) * width,
+            memcpy(targets + r * space.target_stride, <real*>data.targets + row_of(order, start + r) * width,
                    width * sizeof(real))
     for r in range(first, last):
         weight[r] = (<real*>data.weights)[row_of(order, start + r)] if data.weights != NULL else 1

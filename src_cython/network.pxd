@@ -11,6 +11,11 @@ cdef extern from "network.h" nogil:
         FM_DIVERGED
     const char* FM_CAPSULE
 
+    ctypedef unsigned int fm_control
+    fm_control fm_own_control()
+    void fm_restore_control(fm_control)
+    double fm_quotient(double, double)
+
     ctypedef struct fm_barrier:
         int size
     void fm_barrier_start(fm_barrier*, int)
@@ -20,7 +25,8 @@ cdef extern from "network.h" nogil:
         pass
     ctypedef void (*fm_job)(void*, int32_t) noexcept nogil
     void fm_crew_start(fm_crew*)
-    void fm_crew_serve(fm_crew*, int32_t)
+    int fm_crew_muster(fm_crew*, int)
+    void fm_crew_serve(fm_crew*)
     void fm_crew_open(fm_crew*, fm_job, void*)
     void fm_crew_close(fm_crew*)
     void fm_crew_call(fm_crew*, fm_job, void*)
@@ -44,6 +50,16 @@ cdef extern from "network.h" nogil:
         const int64_t* order
         int64_t row_stride, row_bytes, row, end, at
 
+    ctypedef struct atomic_int:
+        pass
+
+    ctypedef struct fm_watch:
+        fm_control control
+    void fm_watch_start(fm_watch*, int (*)(void*) noexcept nogil, void*, atomic_int*)
+    int fm_watch_stop(fm_watch*, double)
+    void fm_stop_clear(atomic_int*)
+    int fm_stopped(const fm_watch*)
+
     ctypedef struct fm_layer:
         int64_t n_in, n_out, rows, panels, weight, bias, transposed, t_rows
         int32_t activation
@@ -65,10 +81,12 @@ cdef extern from "network.h" nogil:
         void** dz
         void** aux
         void* targets
+        int64_t target_stride
         int32_t* labels
         void* share
         void* weight
         void* row_loss
+        void* predictions
         void* scratch
         int64_t scratch_size
 
@@ -83,17 +101,22 @@ cdef extern from "network.h" nogil:
         int32_t layer, panel
         int64_t k_from, k_to
 
+    ctypedef struct fm_draws:
+        uint64_t seed, step
+        int64_t row
+
     ctypedef struct fm_epoch:
         const fm_network* net
         const fm_space* space
         fm_data data
         const int64_t* order
-        int64_t batch
+        int64_t batch, block
         int32_t optimizer
         double hyper[4]
         double powers[2]
         void* slots[2]
         void* gradients
+        double* sums
         double* column_squares
         const double* rates
         double l2, clip_norm
@@ -108,12 +131,12 @@ cdef extern from "network.h" nogil:
         void* job_context
         int64_t next_batch, alone_from
         fm_pace* pace
-        int64_t poll_every
         int (*poll)(void*) noexcept nogil
         void* poll_context
+        atomic_int* stop
         fm_barrier* barrier
         int32_t status
-        double loss_sum, weight_sum
+        double objective, loss_sum, weight_sum
 
     ctypedef struct fm_kernels:
         int32_t abi, element_size, lanes, mr, nr, row_multiple, unit_rows
@@ -130,13 +153,13 @@ cdef extern from "network.h" nogil:
         void (*transpose)(const fm_network*) noexcept nogil
         void (*epoch)(fm_epoch*, int32_t) noexcept nogil
         void (*predict)(const fm_network*, const fm_space*, const fm_data*, int64_t, int64_t,
-                        void*) noexcept nogil
+                        void*, fm_watch*) noexcept nogil
         void (*predict_row)(const fm_network*, const void*, void*, void*) noexcept nogil
         int64_t (*row_scratch_size)(const fm_network*) noexcept nogil
         void (*jacobian)(const fm_network*, const fm_space*, const fm_data*, int64_t, int64_t,
-                         void*) noexcept nogil
+                         void*, fm_watch*) noexcept nogil
         void (*evaluate)(const fm_network*, const fm_space*, const fm_data*, int64_t, int64_t,
-                         double*) noexcept nogil
+                         double*, fm_watch*) noexcept nogil
         int32_t (*finite)(const void*, int64_t) noexcept nogil
         int32_t (*finite_row)(const void*, int64_t) noexcept nogil
         void (*shuffle)(int64_t*, int64_t, uint64_t) noexcept nogil
@@ -144,13 +167,13 @@ cdef extern from "network.h" nogil:
         void (*gather)(const fm_network*, const fm_space*, const fm_data*, const int64_t*, int64_t,
                        int64_t, int64_t) noexcept nogil
         void (*forward)(const fm_network*, const fm_space*, int32_t, int64_t, int64_t,
-                        const fm_epoch*) noexcept nogil
+                        const fm_draws*, fm_watch*) noexcept nogil
         void (*output_loss)(const fm_network*, const fm_space*, int64_t, int64_t,
                             int32_t) noexcept nogil
         void (*backward_input)(const fm_network*, const fm_space*, int32_t, int64_t,
-                               int64_t) noexcept nogil
+                               int64_t, fm_watch*) noexcept nogil
         void (*unit_gradient)(const fm_network*, const fm_space*, const fm_unit*, int64_t,
-                              void*, fm_ahead*) noexcept nogil
+                              int64_t, void*, fm_ahead*) noexcept nogil
         void (*bias_gradient)(const void*, int64_t, void*) noexcept nogil
         void (*step)(int32_t, const double*, double, double*, double, double, void*, const void*, void*,
                      void*, int64_t) noexcept nogil

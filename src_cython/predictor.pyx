@@ -7,25 +7,22 @@ cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_New, PyCapsule_SetContext
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport int64_t, uintptr_t
-from libc.stdlib cimport free, malloc
 
 from fastmlp.core cimport Engine
-from fastmlp.workspace cimport QUICK_WEIGHTS, Space
+from fastmlp.workspace cimport QUICK_WEIGHTS
 from network cimport *
+from rows cimport predict_rows
 
 import dataclasses
 
 import numpy as np
 
-from fastmlp import check, threads
-from fastmlp.spec import Data
+from fastmlp import check, levels, threads
 
 cnp.import_array()
 
 cdef enum:
-    STACK_BYTES = 32768  # row buffers up to this size live on the stack
     FEW_ROWS = 4  # up to here, row by row costs less than setting a block up
-    JACOBIAN_ROWS = 64
 
 
 cdef struct Context:
@@ -35,28 +32,13 @@ cdef struct Context:
     PyObject* owner
 
 
-cdef int predict_rows(const Context* c, const char* x, int64_t n, char* out) noexcept nogil:
-    """Rows of contiguous x, one by one; -1 when a very wide network finds no memory."""
-    cdef char stack[STACK_BYTES + 64]
-    cdef char* raw = stack
-    cdef char* scratch
-    cdef int64_t i
-    cdef int64_t size = c.kernels.element_size
-    if c.scratch_bytes > STACK_BYTES:
-        raw = <char*>malloc(c.scratch_bytes + 64)
-        if raw == NULL:
-            return -1
-    scratch = <char*>((<uintptr_t>raw + 63) & ~<uintptr_t>63)
-    for i in range(n):
-        c.kernels.predict_row(c.net, x + i * c.n_in * size, scratch, out + i * c.n_out * size)
-    if raw != stack:
-        free(raw)
-    return 0
+cdef int predict_context(const Context* c, const char* x, int64_t n, char* out) noexcept nogil:
+    return predict_rows(c.kernels, c.net, c.scratch_bytes, x, n, out)
 
 
 cdef int predict_c(const void* context, const void* x, int64_t n, void* out) noexcept nogil:
     """The function that C code calls: n rows of contiguous x into contiguous out; 0, or -1."""
-    return predict_rows(<const Context*>context, <const char*>x, n, <char*>out)
+    return predict_context(<const Context*>context, <const char*>x, n, <char*>out)
 
 
 cdef void release_owner(object capsule) noexcept:
@@ -65,9 +47,7 @@ cdef void release_owner(object capsule) noexcept:
 
 def restored(spec, weights, biases, n_threads):
     """A predictor from its pickle, on the CPU level of the process that loads it."""
-    from fastmlp import _backend  # which chooses kernels, and is not needed before
-
-    return Predictor(spec, _backend.level(), weights, biases, n_threads)
+    return Predictor(spec, levels.level(), weights, biases, n_threads)
 
 
 cdef class Predictor:
@@ -187,7 +167,7 @@ cdef class Predictor:
             self(x, np.asarray(out))
             return out
         elif not self.fits(out, ndim, 1):
-            raise self._misfit(out, (1, self.context.n_out)[2 - ndim:])
+            raise check.bad_out(out, (1, self.context.n_out)[2 - ndim:], self.engine.spec.dtype)
         self._rows(<const char*>cnp.PyArray_DATA(<cnp.ndarray>x), 1,
                    <char*>cnp.PyArray_DATA(<cnp.ndarray>out))
         return out
@@ -195,26 +175,20 @@ cdef class Predictor:
     cdef int _rows(self, const char* x, int64_t n, char* out) except -1:
         cdef int status
         if self.weight_count * n < QUICK_WEIGHTS:
-            status = predict_rows(&self.context, x, n, out)
+            status = predict_context(&self.context, x, n, out)
         else:
             with nogil:
-                status = predict_rows(&self.context, x, n, out)
+                status = predict_context(&self.context, x, n, out)
         if status:
             raise MemoryError("no memory for the buffers of one row")
         return 0
-
-    def _misfit(self, out, shape):
-        found = f"shape {out.shape}, dtype {out.dtype}" if isinstance(out, np.ndarray) else repr(type(out))
-        return ValueError(f"out is {found} but a writable C-contiguous array of shape {shape} and dtype "
-                          f"{self.engine.spec.dtype} is expected: make it with np.empty, or leave it out")
 
     def _numbers(self, x):
         """x as an array of the model's dtype and a shape that can be predicted, or the complaint."""
         if not self.is_plain(x):
             x = check.numeric(x, "x").astype(self.engine.spec.dtype, copy=False)
         if x.ndim not in (1, 2) or x.shape[x.ndim - 1] != self.context.n_in:
-            raise ValueError(f"x has shape {x.shape} but ({self.context.n_in},) or (n, {self.context.n_in}) "
-                             "is expected: pass one row, or one row a sample")
+            raise check.bad_rows(x.shape, self.context.n_in)
         return x
 
     def _general(self, x, out):
@@ -229,7 +203,7 @@ cdef class Predictor:
             self(x, np.asarray(out))
             return out
         elif not self.fits(out, x.ndim, x.shape[0]):
-            raise self._misfit(out, shape)
+            raise check.bad_out(out, shape, self.engine.spec.dtype)
         rows = x.reshape(-1, self.context.n_in) if x.ndim == 1 else x
         n = rows.shape[0]
         if np.may_share_memory(x, out):  # a row may be read after its result is written
@@ -267,29 +241,18 @@ cdef class Predictor:
         TypeError, ValueError
             If x is not as described.
         """
-        cdef fm_data data
-        cdef Space space
         cdef Engine full
-        cdef void* result
-        cdef int64_t n
         x = self._numbers(x)
         if self.full is None:
             spec = self.engine.spec
             spec = dataclasses.replace(spec, dropout=(0.0,) * len(spec.dropout))
             full = Engine(spec, self.engine.level, True)
             full.set_parameters(*self.engine.parameters())
+            full.keep_transposed()
             self.full = full
-        full = self.full
         rows = np.require(x.reshape(-1, self.context.n_in), requirements=["A"])
-        full.describe(&data, Data(rows, None))
-        n = data.n
-        out = np.empty((*x.shape[:x.ndim - 1], self.context.n_out, self.context.n_in), x.dtype)
-        result = cnp.PyArray_DATA(<cnp.ndarray>out)
-        space = Space.make(full.kernels, &full.net, min(max(n, 1), JACOBIAN_ROWS), 1, True)
-        space.c.row_loss = space.memory.take(space.c.rows * self.context.n_out)
-        with nogil:
-            full.kernels.jacobian(&full.net, &space.c, &data, 0, n, result)
-        return out
+        derivatives = self.full.differentiate(rows)
+        return derivatives.reshape(*x.shape[:x.ndim - 1], self.context.n_out, self.context.n_in)
 
     # ------------------------------------------------------------ for other compiled code
 
@@ -298,8 +261,8 @@ cdef class Predictor:
         """Address of ``int f(const void *context, const real *x, int64_t n, real *out)``.
 
         It writes n contiguous rows of predictions for n contiguous rows of x, needs no interpreter
-        lock, may run in many threads at once, and returns 0 (or -1: out of memory, only possible with
-        layers of thousands of units). Valid while the predictor lives.
+        lock and at most 16 KiB of stack, may run in many threads at once, and returns 0 (or -1: out of
+        memory, only possible with layers of hundreds of units). Valid while the predictor lives.
         """
         return <uintptr_t>&predict_c
 

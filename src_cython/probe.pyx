@@ -97,6 +97,8 @@ cdef class Affine:
     cdef Memory memory
     cdef void* gradient
     cdef void* bias_gradient
+    cdef fm_watch watch  # that never says stop
+    cdef atomic_int stop
     cdef int64_t padded
     cdef readonly int64_t batch, n_in, n_out, nr
     cdef readonly object dtype
@@ -104,6 +106,8 @@ cdef class Affine:
     def __init__(self, str level, dtype, int64_t batch, int64_t n_in, int64_t n_out,
                  activation="identity", below="identity", double fill=0.0):
         self.dtype = np.dtype(dtype)
+        fm_stop_clear(&self.stop)
+        fm_watch_start(&self.watch, NULL, NULL, &self.stop)
         network = spec.build([1, n_in, n_out, 1], [below, activation], "squared_error", self.dtype)
         self.engine = Engine(network, level)
         self.space = Space.make(self.engine.kernels, &self.engine.net, batch, 1, True)
@@ -144,17 +148,18 @@ cdef class Affine:
             self.engine.set_parameters(
                 [np.zeros((1, self.n_in), self.dtype), w, np.zeros((self.n_out, 1), self.dtype)],
                 [np.zeros(self.n_in, self.dtype), zeros, np.zeros(1, self.dtype)])
+            self.engine.keep_transposed()
 
     def forward(self, bint training=False):
         """y = activation(x @ w + b); with training also the derivative where it is kept."""
-        cdef fm_epoch e
-        e.seed = e.step = 0
+        cdef fm_draws draws = fm_draws(0, 0, 0)
         self.engine.kernels.forward(&self.engine.net, &self.space.c, 1, 0, self.padded,
-                                    &e if training else NULL)
+                                    &draws if training else NULL, &self.watch)
 
     def backward_input(self):
         """dx = (dz @ w.T) * derivative of the activation below at x."""
-        self.engine.kernels.backward_input(&self.engine.net, &self.space.c, 1, 0, self.padded)
+        self.engine.kernels.backward_input(&self.engine.net, &self.space.c, 1, 0, self.padded,
+                                           &self.watch)
 
     def backward_weights(self):
         """dw = x.T @ dz and db = sums of dz, unit by unit as in training."""
@@ -173,7 +178,7 @@ cdef class Affine:
                 unit.k_from = k_from
                 unit.k_to = min(k_from + k.unit_rows, rows)
                 at = p * layer.rows * k.nr + k_from * self._stride(p)
-                k.unit_gradient(&self.engine.net, &self.space.c, &unit, self.batch,
+                k.unit_gradient(&self.engine.net, &self.space.c, &unit, 0, self.batch,
                                 <char*>self.gradient + at * k.element_size, &nothing)
                 k_from += k.unit_rows
             k.bias_gradient(<char*>self.space.c.dz[1] + p * self.space.c.panel * k.element_size,
@@ -277,10 +282,12 @@ cdef tuple _loss(level, dtype, loss, z, targets):
     panels = panels.reshape(-1, space.c.panel // nr, nr)
     panels[...] = to_panels(z, space.c.panel // nr, nr)
     view(space.c.share, n, dtype)[...] = 1
+    view(space.c.weight, n, dtype)[...] = 1
     if labels:
         view(<void*>space.c.labels, n, np.int32)[...] = targets
     else:
-        view(space.c.targets, n * (columns // loss.heads), dtype)[...] = targets.ravel()
+        rows = view(space.c.targets, n * space.c.target_stride, dtype).reshape(n, space.c.target_stride)
+        rows[:, :targets.shape[1]] = targets
     engine.kernels.output_loss(&net, &space.c, 0, n, 0)
     return view(space.c.row_loss, n, dtype).copy(), from_panels(panels, n, columns)
 

@@ -7,14 +7,24 @@ from layers cimport unit_gradient
 from network cimport *
 
 
+cdef enum:
+    CHAIN_ROWS = 256
+
+
 cdef inline int64_t share_end(const fm_epoch* e, int32_t thread, int32_t active) noexcept nogil:
     """The unit after the last of a thread's share; alone it has all."""
     return e.unit_first[thread + 1 if active > 1 else e.n_threads]
 
 
-cdef inline const fm_unit* next_unit(const fm_epoch* e, int32_t* done, int32_t thread,
-                                     int32_t active) noexcept nogil:
-    """A unit that nobody has taken: of the thread's own share, or else of another's. NULL: there is none.
+cdef inline double unit_work(const fm_unit* unit, int64_t rows) noexcept nogil:
+    """Floating-point operations of the gradient of a unit."""
+    return 2.0 * rows * NR * (unit.k_to - unit.k_from)
+
+
+cdef inline const fm_unit* next_unit(const fm_epoch* e, int32_t* done, int32_t thread, int32_t active,
+                                     int64_t rows, fm_watch* watch) noexcept nogil:
+    """A unit that nobody has taken: of the thread's own share, or else of another's. NULL: there is none, or
+    the work is to be left.
 
     `done` counts the shares that are used up, 0 at first. Own units are the same in every step: their
     weights and slots are in this core's cache.
@@ -25,6 +35,8 @@ cdef inline const fm_unit* next_unit(const fm_epoch* e, int32_t* done, int32_t t
         owner = (thread + done[0]) % active
         i = e.unit_first[owner] + fm_counter_take(&e.counters[owner], active > 1)
         if i < share_end(e, owner, active):
+            if fm_watch_stop(watch, unit_work(&e.units[i], rows)):
+                return NULL
             return &e.units[i]
         done[0] += 1
     return NULL
@@ -69,7 +81,7 @@ cdef inline void train_unit(fm_epoch* e, const fm_unit* unit, int64_t rows, real
     cdef const fm_layer* layer = &e.net.layers[unit.layer]
     cdef int64_t at = unit_offset(layer, unit)
     if OPTIMIZERS[e.optimizer].block == NULL or layer.n_out == 1:
-        unit_gradient(e.net, e.space, unit, rows, scratch, ahead)
+        unit_gradient(e.net, e.space, unit, 0, rows, scratch, ahead)
         update_unit(e, unit, scratch, scalars)
         return
     OPTIMIZERS[e.optimizer].block(
@@ -89,6 +101,44 @@ cdef inline void update_bias(fm_epoch* e, const fm_unit* unit, const real* g,
     plain.shrink = 1
     OPTIMIZERS[e.optimizer].step(<real*>e.net.parameters + at, g, <real*>e.slots[0] + at,
                                  <real*>e.slots[1] + at, NR, &plain)
+
+
+cdef inline void add_to_sums(double* sums, const real* g, int64_t n, bint is_first) noexcept nogil:
+    cdef int64_t i
+    if is_first:
+        for i in range(n):
+            sums[i] = g[i]
+    else:
+        for i in range(n):
+            sums[i] += g[i]
+
+
+cdef inline void add_unit(const fm_epoch* e, const fm_unit* unit, int64_t rows, bint is_first, real* scratch,
+                          fm_ahead* ahead) noexcept nogil:
+    """Add a block's gradient of a unit to the sums of its batch: in the dtype over CHAIN_ROWS rows, so that
+    rounding stays small, in double from there on."""
+    cdef const fm_layer* layer = &e.net.layers[unit.layer]
+    cdef double* sums = e.sums + unit_offset(layer, unit)
+    cdef double* bias_sums = e.sums + layer.bias + unit.panel * NR
+    cdef int64_t first = 0
+    cdef int64_t size
+    while first < rows:
+        size = min(rows - first, <int64_t>CHAIN_ROWS)
+        unit_gradient(e.net, e.space, unit, first, size, scratch, ahead)
+        add_to_sums(sums, scratch, unit_size(layer, unit), is_first and first == 0)
+        if unit.k_from == 0:
+            column_sums(panel_dz(e, unit) + first * NR, size, scratch)
+            add_to_sums(bias_sums, scratch, NR, is_first and first == 0)
+        first += size
+
+
+cdef inline void finish_sums(const fm_epoch* e, int64_t at, int64_t n, double rest) noexcept nogil:
+    """Make gradients of sums, with what is left of their scale."""
+    cdef const double* sums = e.sums + at
+    cdef real* gradients = <real*>e.gradients + at
+    cdef int64_t i
+    for i in range(n):
+        gradients[i] = <real>(rest * sums[i])
 
 
 cdef inline void square_all(const fm_epoch* e, const real* arena, int32_t thread,

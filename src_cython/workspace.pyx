@@ -87,7 +87,7 @@ cdef class Space:
 
     @staticmethod
     cdef Space make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
-                    bint training):
+                    bint training, bint for_jacobian=False):
         cdef Space self = Space.__new__(Space)
         cdef Memory memory = Memory(k.element_size)
         cdef fm_space* c = &self.c
@@ -111,11 +111,14 @@ cdef class Space:
             c.dz[l] = memory.take(layer.panels * c.panel) if l < n - 1 else c.y[l]
             if layer.drop_keep > 0 or (l < n - 1 and k.activation_needs_aux(layer.activation)):
                 c.aux[l] = memory.take(layer.panels * c.panel)
-        c.targets = memory.take(padded * net.targets_width + k.lanes)
+        # Losses read whole vectors: none may reach into the next row, which another thread may be writing.
+        c.target_stride = round_up(net.targets_width, k.lanes) if net.targets_width > 1 else 1
+        c.targets = memory.take(padded * c.target_stride)
         c.labels = <int32_t*>memory.take(padded, sizeof(int32_t))
         c.share = memory.take(padded)
         c.weight = memory.take(padded)
         c.row_loss = memory.take(padded)
+        c.predictions = memory.take(rows * net.layers[n - 1].n_out) if for_jacobian else NULL
         c.scratch_size = k.scratch_size(net)
         c.scratch = memory.take(c.scratch_size * n_threads)
         return self
@@ -132,8 +135,7 @@ cdef class Training:
     cdef Training make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads):
         cdef Training self = Training.__new__(Training)
         cdef Memory memory = Memory(k.element_size)
-        self.memory = memory
-        self.key = (rows, n_threads)
+        self.memory, self.n_threads = memory, n_threads
         self.space = Space.make(k, net, rows, n_threads, True)
         self.column_squares = <double*>memory.take(
             sum(net.layers[l].n_out for l in range(net.n_layers)), sizeof(double))

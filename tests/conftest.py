@@ -8,17 +8,23 @@ from pathlib import Path
 
 import pytest
 
+# Before NumPy is loaded: the threads of a BLAS spin, beside ours and those of other processes, for
+# products that are too small to share. Not OMP_NUM_THREADS, which sets our own default too.
+for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"):
+    os.environ[variable] = "1"
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # `python -m pytest` puts the current folder on the path; without compiled modules it is no package.
 if not list((ROOT / "fastmlp").glob("core.*.so")):
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
+import children  # noqa: E402
+
 import fastmlp  # noqa: E402
 
-# The same for the processes that tests start, whatever folder they start in.
-os.environ["PYTHONSAFEPATH"] = "1"
-os.environ["PYTHONPATH"] = str(Path(fastmlp.__file__).parents[1])
+# The same for the processes that libraries start, whatever folder they start in.
+os.environ.update(children.importing(children.PACKAGE))
 
 
 @pytest.fixture(params=[fastmlp.MLP, fastmlp.reference.MLP], ids=["native", "reference"])

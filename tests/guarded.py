@@ -23,10 +23,10 @@ from pathlib import Path
 import cases
 import numpy as np
 
-from fastmlp import arena, core, predictor, probe, workspace
+from fastmlp import arena, core, parameters, predictor, probe, workspace
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.spec import Data, Plan
-from fastmlp.threads import team_of
+from fastmlp.threads import borrowed_team
 
 PAGE = mmap.PAGESIZE
 PROT_NONE = 0  # sys/mman.h
@@ -139,7 +139,7 @@ def install(level):
         return block
 
     arena.allocate = allocate
-    core.np = predictor.np = GuardedNumPy()
+    parameters.np = core.np = predictor.np = GuardedNumPy()
 
 
 class Run:
@@ -248,7 +248,7 @@ def engine_cases(run):
     for layer_sizes, layout, place in itertools.product(sizes, LAYOUTS, PLACES):
         turn = {name: next(values) for name, values in turns.items()}
         run.begin(place, "engine", layer_sizes, layout, *turn.items())
-        with team_of(turn["threads"]) as team:
+        with borrowed_team(turn["threads"]) as team:
             one_engine(run, layer_sizes, layout, turn, team)
 
 
@@ -303,6 +303,7 @@ def predictor_cases(run):
             run.count("rows", predict(POOL.copy(x), POOL.empty((9, spec.shapes[-1][1]), run.dtype)))
             if sizes[-1] < 60:
                 run.count("jacobian", predict.jacobian(POOL.copy(x)))
+                run.count("jacobian of one row", predict.jacobian(POOL.copy(row)))
 
 
 KINDS = (affine_cases, loss_cases, step_cases, gather_cases, engine_cases, predictor_cases)
@@ -310,6 +311,9 @@ KINDS = (affine_cases, loss_cases, step_cases, gather_cases, engine_cases, predi
 
 def main(level, dtype, note):
     run = Run(level, dtype, Path(note))
+    for n in (2, 3):  # a team outlives its case, and so its memory is not the pool's
+        with borrowed_team(n) as team:
+            assert team.size == n
     install(level)
     for kind in KINDS:
         kind(run)

@@ -1,16 +1,14 @@
 """The package's surface and the choice of the CPU level: names, lazy imports, FASTMLP_CPU."""
 
 import math
-import os
-import subprocess
-import sys
 from collections import Counter
 
+import children
 import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import _backend, workspace
+from fastmlp import _backend, config, levels, spec, workspace
 
 
 def test_public_names():
@@ -23,14 +21,7 @@ def test_public_names():
 
 
 def run_python(code, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, **environment},
-    )
+    return children.python("-c", code, **environment)
 
 
 def test_import_is_lean():
@@ -66,11 +57,11 @@ except ImportError as error:
 def test_show_config(capsys):
     assert fastmlp.show_config() is None
     text = capsys.readouterr().out
-    config = _backend.config()
-    assert config["fastmlp"] == fastmlp.__version__
-    assert config["CPU level"] in config["levels available"]
-    assert set(config["levels available"]) <= set(config["levels built"]) <= set(_backend.LEVELS)
-    for name, value in config.items():
+    found = config.config()
+    assert found["fastmlp"] == fastmlp.__version__
+    assert found["CPU level"] in found["levels available"]
+    assert set(found["levels available"]) <= set(found["levels built"]) <= set(_backend.LEVELS)
+    for name, value in found.items():
         assert name in text
         assert (value[0] if isinstance(value, list) else str(value)) in text
 
@@ -86,7 +77,7 @@ def test_forced_level(level):
 
 @pytest.mark.parametrize("level", ["sse9", "AVX2", "neon,avx2"])
 def test_forced_level_that_does_not_exist(level):
-    result = run_python("import fastmlp", FASTMLP_CPU=level)
+    result = run_python("import fastmlp; fastmlp.MLP([1, 1])", FASTMLP_CPU=level)
     assert result.returncode == 1
     last = result.stderr.splitlines()[-1]
     assert last.startswith(f"ImportError: FASTMLP_CPU is {level!r}, no such level: choose one of")
@@ -110,15 +101,15 @@ CHOICES = [
 @pytest.mark.parametrize(("forced", "built", "available", "expected"), CHOICES)
 def test_choice_of_level(forced, built, available, expected):
     if " " not in expected:
-        assert _backend.choose(forced, built, available) == expected
+        assert levels.choose(forced, built, available) == expected
         return
     with pytest.raises(ImportError, match=expected) as caught:
-        _backend.choose(forced, built, available)
+        levels.choose(forced, built, available)
     assert all(level in str(caught.value) for level in available)
 
 
 @pytest.mark.parametrize(
-    ("features", "levels"),
+    ("features", "expected"),
     [
         ((), ["baseline"]),
         (("avx2",), ["baseline"]),
@@ -131,10 +122,10 @@ def test_choice_of_level(forced, built, available, expected):
         (("neon",), ["neon", "baseline"]),
     ],
 )
-def test_levels_of_a_processor(monkeypatch, features, levels):
-    monkeypatch.setattr(_backend, "built_levels", lambda: tuple(_backend.LEVELS))
-    monkeypatch.setattr(_backend._cpu, "features", lambda: frozenset(features))
-    assert list(_backend.available_levels.__wrapped__()) == levels
+def test_levels_of_a_processor(monkeypatch, features, expected):
+    monkeypatch.setattr(levels, "built_levels", lambda: tuple(levels.LEVELS))
+    monkeypatch.setattr(levels._cpu, "features", lambda: frozenset(features))
+    assert list(levels.available_levels.__wrapped__()) == expected
 
 
 def test_peak_is_a_rate():
@@ -176,4 +167,4 @@ def test_every_place_is_as_likely_for_every_row():
 def test_too_many_rows_to_shuffle(tmp_path):
     order = np.memmap(tmp_path / "order", np.int64, "w+", shape=2**32)  # no disk, no memory: a hole
     with pytest.raises(ValueError, match="4294967296 rows.*shuffle=False"):
-        _backend.shuffle(order, 1)
+        _backend.engine(spec.build([1, 1])).shuffle(order, 1)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
+import children
 import pytest
-
-import fastmlp
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -23,13 +20,8 @@ SCRIPTS = sorted(
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_script_explains_itself(script: str) -> None:
-    # The package under test, and the scripts' own folder also where PYTHONSAFEPATH leaves it out.
-    places = (Path(fastmlp.__file__).parents[1], BENCHMARKS)
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
-    command = [sys.executable, str(BENCHMARKS / script), "--help"]
-    result = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
-    assert result.returncode == 0, result.stderr
-    assert "usage:" in result.stdout
+    found = children.python(BENCHMARKS / script, "--help", folders=[BENCHMARKS])
+    assert "usage:" in children.printed(found)
 
 
 def test_timing_of_several_turns() -> None:

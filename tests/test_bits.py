@@ -8,16 +8,13 @@ results, and has to be said in the changelog; `python tests/test_bits.py` prints
 import hashlib
 import itertools
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
+import children
 import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import _backend, core, losses, optimizers
+from fastmlp import _backend, losses, optimizers
 from fastmlp.predictor import Predictor
 from fastmlp.threads import Team
 
@@ -122,7 +119,7 @@ def model(name, level, dtype):
     """The network of a fit, on a level, its weights set to fixed numbers."""
 
     class OnLevel(fastmlp.MLP):
-        _engine_type = staticmethod(lambda spec: core.Engine(spec, level))
+        _engine_type = staticmethod(lambda spec: _backend.Engine(spec, level))
 
     sizes, options, _ = FITS[name]
     # PCG64's stream is fixed by NumPy's policy; it seeds shuffling and dropout.
@@ -174,17 +171,9 @@ def test_fresh_processes_agree(level):
         " for n in t.FITS for d in t.DTYPES]))"
     )
     here = [digest(name, level, dtype) for name in FITS for dtype in DTYPES]
-    paths = str(Path(__file__).parent), str(Path(fastmlp.__file__).parents[1])
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "FASTMLP_CPU": level}
     for extra in ({"PYTHONHASHSEED": "1"}, {"PYTHONHASHSEED": "2", "MALLOC_PERTURB_": "165"}):
-        result = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**env, **extra},
-        )
-        assert json.loads(result.stdout) == here
+        found = children.python("-c", code, folders=[children.TESTS], FASTMLP_CPU=level, **extra)
+        assert json.loads(children.printed(found)) == here
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

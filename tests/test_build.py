@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
+import children
 import pytest
 
 import fastmlp
@@ -29,8 +28,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     copy = tmp_path_factory.mktemp("sdist") / "source"
     ignored = shutil.ignore_patterns(".git", "build", "dist", "*.egg-info", "*.so", "__pycache__")
     shutil.copytree(ROOT, copy, ignore=ignored)
-    command = [sys.executable, "setup.py", "-q", "sdist", "--formats=gztar"]
-    subprocess.run(command, cwd=copy, check=True, capture_output=True)
+    children.printed(children.python("setup.py", "-q", "sdist", "--formats=gztar", cwd=copy))
     (archive,) = (copy / "dist").iterdir()
     with tarfile.open(archive) as tar:
         return {name.partition("/")[2] for name in tar.getnames()}
@@ -56,12 +54,11 @@ def test_the_demo_starts_in_the_source_folder(tmp_path: Path) -> None:
     """There the sources come first on the path, and the compiled modules are in another place."""
     sources = tmp_path / "fastmlp"
     shutil.copytree(Path(fastmlp.__file__).parent, sources, ignore=shutil.ignore_patterns("*.so"))
-    env = {**os.environ, "PYTHONPATH": str(INSTALLED.parent), "PYTHONSAFEPATH": ""}
-    command = [sys.executable, "-c", "import fastmlp; print(fastmlp.__file__, fastmlp.MLP([1, 1]))"]
-    result = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert result.stdout.startswith(f"{sources / '__init__.py'} fastmlp.MLP("), result.stderr
-    command = [sys.executable, "-m", "fastmlp", "--help"]
-    assert subprocess.run(command, cwd=tmp_path, env=env, capture_output=True).returncode == 0
+    there = {"cwd": tmp_path, "PYTHONSAFEPATH": ""}
+    program = "import fastmlp; print(fastmlp.__file__, fastmlp.MLP([1, 1]))"
+    found = children.printed(children.python("-c", program, **there))
+    assert found.startswith(f"{sources / '__init__.py'} fastmlp.MLP(")
+    children.printed(children.python("-m", "fastmlp", "--help", **there))
 
 
 def test_numpy_is_the_only_requirement_at_run_time() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import check
+from fastmlp import check, optimizers
 
 N, FEATURES = 12, 4
 X = np.random.default_rng(1).normal(size=(N, FEATURES)).astype(np.float32)
@@ -19,6 +19,13 @@ def changed(array, index, value, dtype=None):
     result = array.astype(dtype or array.dtype)
     result[index] = value
     return result
+
+
+class Sign(fastmlp.SGD):
+    """With a step of its own, which no kernel would have called."""
+
+    def step(self, *args):
+        raise AssertionError
 
 
 class Sparse:
@@ -156,6 +163,7 @@ BAD_OPTIONS = [
     ("n_threads", [0, -1], ValueError, ["n_threads", "at least 1"]),
     ("n_threads", [1.5, "2", True], TypeError, ["n_threads", "integer"]),
     ("optimizer", ["adam", fastmlp.Adam, 0.1], TypeError, ["optimizer", "fastmlp.Adam("]),
+    ("optimizer", [Sign(0.1), optimizers.Optimizer()], TypeError, ["optimizer", "no subclass"]),
     ("callbacks", [1, fastmlp.EarlyStopping(), [1], [fastmlp.EarlyStopping]], TypeError,
      ["callbacks", "callable"]),
     ("validation_data", [X, (X,), (X, REAL, ONES, ONES), 3], TypeError, ["validation_data"]),

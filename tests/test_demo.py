@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+import children
 import numpy as np
 import pytest
 
-import fastmlp
 from fastmlp import __main__ as demo
 from fastmlp import digits
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "fastmlp", *arguments]
-    # The package under test, whether installed or built in place.
-    env = {**os.environ, "PYTHONPATH": str(Path(fastmlp.__file__).parents[1]), **environment}
-    cwd = Path(__file__).parent
-    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, timeout=120)
+    return children.python("-m", "fastmlp", *arguments, **environment)
 
 
 def test_digits_are_those_of_the_repository() -> None:

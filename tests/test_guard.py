@@ -9,16 +9,15 @@ import itertools
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import cases
+import children
 import guarded
 import numpy as np
 import pytest
 
-import fastmlp
 from fastmlp import _backend, arena, core, losses, optimizers, workspace
 from fastmlp.spec import Data, Plan
 
@@ -31,15 +30,8 @@ FEWEST_CASES = 40_000
 
 def run(program, level, dtype, folder):
     note = folder / "note"
-    folders = Path(__file__).parent, Path(fastmlp.__file__).parents[1]
-    return note, subprocess.run(
-        [sys.executable, str(program), level, dtype, str(note)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders))},
-    )
+    folders = [children.TESTS]
+    return note, children.python(program, level, dtype, note, folders=folders, timeout=300)
 
 
 @pytest.mark.parametrize("dtype", _backend.DTYPES)

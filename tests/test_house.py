@@ -8,13 +8,12 @@ import doctest
 import importlib
 import importlib.util
 import inspect
-import os
 import re
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import children
 import pytest
 
 import fastmlp
@@ -23,18 +22,25 @@ from fastmlp import _backend, activations, losses, optimizers, workspace
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "fastmlp"
 
-# Each module may import only what stands before it: arrays go down, one number comes up.
+# Each module may import only what stands before it: arrays go down, one number comes up. What is in
+# src_cython and is no module of its own is "native."; the second half of it, which is compiled for
+# each CPU level, stands at the end, where no module reaches it.
 ORDER = (
-    *("intervals", "arena", "workspace", "crew", "threads", "_cpu", "digits"),
-    *("activations", "losses", "schedules", "optimizers", "spec", "initializers", "check"),
-    *("core", "predictor", "probe", "_backend", "network"),
-    *("training", "callbacks", "mlp", "reference", "__init__"),
+    *(f"native.{part}" for part in ("rounding", "network", "jobs", "rows")),
+    *("intervals", "turn", "records", "digits"),
+    *("arena", "workspace", "crew", "threads", "_cpu", "levels"),
+    *("activations", "links", "losses", "schedules", "optimizers", "spec", "initializers", "check"),
+    *("contract", "parameters", "core", "predictor", "probe", "_backend", "config", "network"),
+    *("training", "callbacks", "mlp", "randomness", "frozen", "reference", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "network", "initialization")),
-    *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "stochastic", "lbfgs")),
+    *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "stochastic")),
+    *(f"sklearn.{part}" for part in ("blas", "lbfgs", "fitting")),
     *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier")),
     *("sklearn", "__main__"),
+    *(f"native.{part}" for part in ("ctables", "layers", "units", "epoch", "inference", "kernels")),
 )
 SUFFIXES = (".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in", "run")
+NATIVE = ROOT / "src_cython"
 FOLDERS = ("fastmlp", "src_cython", "tests", "benchmarks", "examples", "docs", ".ci")
 CODE = (".py", ".pyi", ".pyx", ".pxd", ".h", ".c")
 MOST_LINES = 400
@@ -49,40 +55,110 @@ def sources() -> list[Path]:
 
 
 def modules() -> list[Path]:
+    """Return the Python modules of the package."""
     return sorted(PACKAGE.rglob("*.py"))
 
 
+def importers() -> list[Path]:
+    """Return all files that import, Cython's too."""
+    folders = (PACKAGE, NATIVE)
+    cython = [path for folder in folders for path in folder.rglob("*.p[yx][xd]")]
+    return [*modules(), *sorted(cython)]
+
+
 def module_name(path: Path) -> str:
-    """Return the name below fastmlp; that of a subpackage is its folder's."""
-    name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-    return name.removesuffix(".__init__")
+    """Return the name below fastmlp, or of native code; that of a subpackage is its folder's."""
+    if path.is_relative_to(NATIVE) and f"native.{path.stem}" in ORDER:
+        return f"native.{path.stem}"
+    name = ".".join(path.relative_to(PACKAGE).parts) if path.is_relative_to(PACKAGE) else path.name
+    return name.rpartition(".")[0].removesuffix(".__init__")
 
 
-def imported(path: Path) -> set[str]:
-    """Return the modules of fastmlp that a file imports, wherever in it."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+def names_in_python(text: str) -> Iterator[str]:
+    """Yield what a Python file imports, wherever in it, as package.module.name."""
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            found = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name}: imports are absolute in this house"
-            found = [f"{node.module}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        for name in found:
-            first, *parts = name.split(".")
-            if first == "fastmlp":
-                below = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
-                names.add(next((part for part in below if part in ORDER), "__init__"))
-    return names
+            assert node.level == 0, "imports are absolute in this house"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", modules(), ids=module_name)
+def names_in_cython(text: str) -> Iterator[str]:
+    """Yield the same of a Cython file, cimports too."""
+    text = re.sub(r"\\\n|#.*", " ", text)
+    statement = r"^[ \t]*(?:from[ \t]+(\S+)[ \t]+)?c?import[ \t]+(\([^)]*\)|.*)"
+    for source, names in re.findall(statement, text, re.MULTILINE):
+        assert not source.startswith("."), "imports are absolute in this house"
+        for name in filter(None, map(str.split, names.strip("()").split(","))):  # "as" is dropped
+            yield f"{source}.{name[0]}" if source else name[0]
+
+
+def imported(text: str, cython: bool) -> set[str]:
+    """Return the modules of ORDER that a file imports."""
+    found: set[str] = set()
+    for name in (names_in_cython if cython else names_in_python)(text):
+        first, *parts = name.split(".")
+        if first == "fastmlp":
+            below = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+            found.add(next((part for part in below if part in ORDER), "__init__"))
+        elif cython and f"native.{first}" in ORDER:
+            found.add(f"native.{first}")
+    return found
+
+
+def wrong_imports(name: str, text: str, cython: bool) -> set[str]:
+    """Return the modules that a file imports and should not."""
+    allowed = {name, *ORDER[: ORDER.index(name)]}
+    if name.startswith("native."):  # knows nothing of Python
+        allowed = {other for other in allowed if other.startswith("native.")}
+    return imported(text, cython) - allowed
+
+
+@pytest.mark.parametrize("path", importers(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_one_way(path: Path) -> None:
     name = module_name(path)
     assert name in ORDER, f"{name} needs a place in ORDER"
-    before = ORDER[: ORDER.index(name)]
-    assert imported(path) <= {name, *before}
+    assert not wrong_imports(name, path.read_text(), path.suffix != ".py")
+
+
+PLANTED = [
+    ("threads", False, "def f():\n    from fastmlp import mlp", "mlp"),
+    ("spec", False, "import fastmlp.check as c", "check"),
+    ("intervals", False, "import fastmlp", "__init__"),
+    ("core", True, "import numpy as np, fastmlp.predictor", "predictor"),
+    ("core", True, "cdef f():\n    from fastmlp import arena, training  # later", "training"),
+    ("core", True, "from fastmlp.predictor cimport Predictor", "predictor"),
+    ("core", True, "from fastmlp import (\n    arena,\n    _backend,\n)", "_backend"),
+    ("crew", True, "from fastmlp import \\\n    arena, core", "core"),
+    ("core", True, "cimport layers", "native.layers"),
+    ("native.layers", True, "from units cimport unit_gradient as u", "native.units"),
+    ("native.network", True, "from fastmlp.arena import allocate", "arena"),
+]
+
+
+@pytest.mark.parametrize(("name", "cython", "text", "wrong"), PLANTED)
+def test_an_import_that_points_the_other_way_is_found(
+    name: str, cython: bool, text: str, wrong: str
+) -> None:
+    assert wrong_imports(name, text, cython) == {wrong}
+
+
+def test_children_are_started_in_one_place() -> None:
+    """So that the suite runs under an emulator: see children.py."""
+    for path in sorted((ROOT / "tests").glob("*.py")):
+        names = {ast.unparse(n) for n in ast.walk(ast.parse(path.read_text())) if is_name(n)}
+        assert "sys.executable" not in names or path.name == "children.py", path.name
+
+
+def test_blas_has_one_thread() -> None:
+    """See conftest.py; test_sklearn_checks takes five times as long with more on a busy machine."""
+    pools = pytest.importorskip("threadpoolctl").threadpool_info()
+    assert {pool["num_threads"] for pool in pools if pool["user_api"] == "blas"} <= {1}
+
+
+def is_name(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
 
 
 def test_importing_fastmlp_needs_numpy_only() -> None:
@@ -91,12 +167,7 @@ def test_importing_fastmlp_needs_numpy_only() -> None:
         "optional = {'sklearn', 'scipy', 'matplotlib', 'tqdm', 'pandas', 'torch', 'jax'}\n"
         "print(*sorted(optional & set(sys.modules)))"
     )
-    command = [sys.executable, "-c", program]
-    # The package under test, whether installed or built in place: not what the current folder has.
-    env = {**os.environ, "PYTHONPATH": str(Path(fastmlp.__file__).parents[1])}
-    cwd = Path(__file__).parent
-    result = subprocess.run(command, capture_output=True, text=True, check=True, env=env, cwd=cwd)
-    assert result.stdout.strip() == ""
+    assert children.printed(children.python("-c", program)).strip() == ""
 
 
 @pytest.mark.parametrize("path", sources(), ids=str)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tolerances import assert_close, central_difference_step
 
+import fastmlp
 from fastmlp import losses
 
 CASES = pytest.mark.parametrize("case", cases.LOSSES, ids=str)
@@ -176,6 +177,13 @@ def test_overflow_is_infinity_without_warning(loss):
     assert values[0] == np.inf
 
 
+class Focal(losses.BinaryCrossEntropy):
+    """With a formula of its own, which no kernel would have called."""
+
+    def value_and_gradient(self, z, t):
+        raise AssertionError
+
+
 @pytest.mark.parametrize(
     ("build", "error", "words"),
     [
@@ -193,6 +201,10 @@ def test_overflow_is_infinity_without_warning(loss):
         (lambda: losses.resolve("mse"), ValueError, "squared_error, absolute_error"),
         (lambda: losses.resolve(losses.Huber), TypeError, "instance"),
         (lambda: losses.resolve(None), TypeError, "instance"),
+        (lambda: losses.resolve(losses.Loss()), TypeError, r"\(Loss\).*losses\.Huber"),
+        (lambda: losses.resolve(Focal()), TypeError, r"\(Focal\).*no subclass"),
+        (lambda: fastmlp.MLP([2, 1], loss=Focal()), TypeError, r"\(Focal\).*no subclass"),
+        (lambda: fastmlp.reference.MLP([2, 1], loss=Focal()), TypeError, "no subclass"),
     ],
 )
 def test_bad_parameters_are_refused(build, error, words):

@@ -8,7 +8,6 @@ import pytest
 from models import X, Y, digest, network
 
 import fastmlp
-from fastmlp import _backend
 from fastmlp.losses import LOSSES
 
 TARGETS = {
@@ -91,14 +90,16 @@ def test_any_bit_generator(mlp, bits):
 
 def test_every_epoch_has_its_own_order_and_every_row(mlp, monkeypatch):
     orders = []
-    shuffle = _backend.shuffle
+    net = network(mlp)
+    engine = type(net._engine)
+    shuffle = engine.shuffle
 
-    def record(order, seed):
-        shuffle(order, seed)
+    def record(self, order, seed):
+        shuffle(self, order, seed)
         orders.append(order.copy())
 
-    monkeypatch.setattr(_backend, "shuffle", record)
-    network(mlp).fit(X, Y, epochs=4)
+    monkeypatch.setattr(engine, "shuffle", record)
+    net.fit(X, Y, epochs=4)
     assert all(np.array_equal(np.sort(order), np.arange(90)) for order in orders)
     assert len({order.tobytes() for order in orders}) == 4
 

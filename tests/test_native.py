@@ -16,7 +16,7 @@ from tolerances import assert_close
 from fastmlp import _backend, core, optimizers, reference, spec
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.losses import LOSSES
-from fastmlp.threads import team_of
+from fastmlp.threads import borrowed_team
 
 LEVELS = _backend.available_levels()
 DEPTHS = ([5, 3], [5, 9, 3], [4, 17, 6, 2], [3, 5, 34, 7, 4])
@@ -148,7 +148,7 @@ def compare(fit, epochs):
     results = []
     for engine in pair:
         engine.start(plan.optimizer)
-        with team_of(n_threads) as plan.team:
+        with borrowed_team(n_threads) as plan.team:
             history = [engine.epoch(data, plan) for _ in range(epochs)]
         parameters = [a.astype(np.float64) for arrays in engine.parameters() for a in arrays]
         results.append((parameters, np.array(history)))

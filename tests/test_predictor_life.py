@@ -5,15 +5,14 @@ from __future__ import annotations
 import copy
 import functools
 import mmap
-import os
 import pickle
-import subprocess
 import sys
 import threading
 import time
 import tracemalloc
 
 import cases
+import children
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -118,13 +117,8 @@ def test_a_pickle_runs_on_the_level_of_the_process_that_loads_it(tmp_path):
         "p = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())\n"
         "print(p.level, float(p(np.ones(7, np.float32))[0]))"
     )
-    level, value = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "p")],
-        env={**os.environ, "FASTMLP_CPU": "baseline"},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
+    found = children.python("-c", program, tmp_path / "p", FASTMLP_CPU="baseline")
+    level, value = children.printed(found).split()
     assert level == "baseline"
     assert float(value) == pytest.approx(float(predictor(np.ones(7, np.float32))[0]), rel=1e-5)
 

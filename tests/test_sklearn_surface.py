@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import os
 import pickle
 import re
-import subprocess
-import sys
 import warnings
 
+import children
 import numpy as np
 import pytest
 
@@ -234,7 +232,7 @@ def test_parameters_may_be_written():
     other = theirs.MLPRegressor(hidden_layer_sizes=(4,), max_iter=9, random_state=1).fit(x, y)
     net.coefs_, net.intercepts_ = other.coefs_, other.intercepts_  # scikit-learn's
     np.testing.assert_allclose(net.predict(x), other.predict(x))
-    with pytest.raises(ValueError, match="have shapes"):
+    with pytest.raises(ValueError, match="coefs_ has 1 arrays but 2 are expected"):
         net.coefs_ = other.coefs_[:1]
     assert np.array_equal(pickle.loads(pickle.dumps(net)).predict(x), net.predict(x))
 
@@ -271,7 +269,7 @@ else:
 
 @pytest.mark.parametrize("program", [LAZY, ABSENT])
 def test_import_is_lazy_and_optional(program):
-    subprocess.run([sys.executable, "-c", program], check=True, env=os.environ)
+    children.printed(children.python("-c", program))
 
 
 def test_same_convergence_warning():

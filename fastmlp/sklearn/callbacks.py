@@ -14,7 +14,7 @@ import numpy as np
 
 from fastmlp import check
 from fastmlp.callbacks import Progress
-from fastmlp.training import State
+from fastmlp.records import State
 
 __all__ = ["CallbackSupportMixin", "Observers", "with_callbacks"]
 
@@ -37,7 +37,9 @@ class Observers:
     Parameters
     ----------
     estimator : estimator
-        In training; its ``callbacks`` and ``progress_bar`` are used.
+        The user's, of which scikit-learn's callbacks are told.
+    draft : estimator
+        What it will be after the fit, in training; its ``callbacks`` and ``progress_bar`` are used.
     arguments : dict
         ``X``, ``y`` and ``metadata`` as fit was given them, for scikit-learn's callbacks.
     has_validation : bool
@@ -47,19 +49,20 @@ class Observers:
     """
 
     def __init__(
-        self, estimator: Any, arguments: dict[str, Any], has_validation: bool, partial: bool
+        self,
+        estimator: Any,
+        draft: Any,
+        arguments: dict[str, Any],
+        has_validation: bool,
+        partial: bool,
     ) -> None:
-        self.estimator, self.arguments = estimator, arguments
+        self.estimator, self.draft, self.arguments = estimator, draft, arguments
         self.partial = partial
-        self.callbacks = check.callbacks(estimator.callbacks or ())
-        if estimator.progress_bar:
+        self.callbacks = check.callbacks(draft.callbacks or ())
+        if draft.progress_bar:
             self.callbacks.append(Progress())
         self.state = State(
-            estimator,
-            estimator.max_iter,
-            estimator.history_,
-            has_validation,
-            engine=estimator._network.engine,
+            draft, draft.max_iter, draft.history_, has_validation, engine=draft._network.engine
         )
         self._root: Any = None
         self._task: Any = None
@@ -75,9 +78,7 @@ class Observers:
                 if start is not None:
                     start(self.state)
             if getattr(self.estimator, "_skl_callbacks", None) and not self.partial:
-                self._root = self.estimator._init_callback_context(
-                    max_subtasks=self.estimator.max_iter
-                )
+                self._root = self.estimator._init_callback_context(max_subtasks=self.draft.max_iter)
                 self._root.call_on_fit_task_begin(estimator=self.estimator, **self.arguments)
             yield
             if self._root is not None:
@@ -92,7 +93,7 @@ class Observers:
 
     def epoch_ended(self, epoch: int) -> bool:
         """Tell everybody; the history has the epoch already. Return True if one wants to stop."""
-        state, history = self.state, self.estimator.history_
+        state, history = self.state, self.draft.history_
         state.epoch, state.loss = epoch, history.loss[-1]
         state.learning_rate = history.learning_rate[-1]
         if state.has_validation:
@@ -120,4 +121,4 @@ class Observers:
         )
 
     def _as_of_now(self) -> dict[str, Any]:
-        return {"_network": copy.deepcopy(self.estimator._network)}
+        return {**self.draft.__getstate__(), "_network": copy.copy(self.draft._network)}

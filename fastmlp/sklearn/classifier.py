@@ -22,6 +22,7 @@ from sklearn.utils.multiclass import (
 from fastmlp import losses
 from fastmlp.sklearn import validation
 from fastmlp.sklearn.estimator import BaseMLP, is_stochastic
+from fastmlp.sklearn.fitting import one_at_a_time
 from fastmlp.sklearn.parameters import documented, store
 
 Array = NDArray[Any]
@@ -133,6 +134,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         store(self, locals())
 
     @available_if(is_stochastic)
+    @one_at_a_time
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
@@ -156,11 +158,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 "class_weight 'balanced' is not supported for partial_fit: pass a dict, for "
                 "example from sklearn.utils.compute_class_weight"
             )
-        if _check_partial_fit_first_call(self, classes):
-            self._label_binarizer = LabelBinarizer()
-            multilabel = type_of_target(y).startswith("multilabel")
-            self._label_binarizer.fit(y if multilabel else classes)
-        self._fit(X, y, sample_weight, one_epoch=True)
+        self._fit(X, y, sample_weight, classes=classes, one_epoch=True)
         return self
 
     def predict(self, X: Any) -> Array:
@@ -176,15 +174,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         array, shape (n_samples,) or (n_samples, n_labels)
             Labels from ``classes_``, or 0 and 1 for each label.
         """
-        outputs = self._outputs(X)
-        kind = self._label_binarizer.y_type_
+        outputs, network = self._outputs(X)
+        binarizer = network.decoder
+        kind, classes = binarizer.y_type_, binarizer.classes_
         if kind == "multiclass":
-            return self.classes_[outputs.argmax(axis=1)]  # type: ignore[no-any-return]
-        if kind == "binary" and len(self.classes_) == 2:
-            return self.classes_[(outputs[:, 0] > 0.5).view(np.int8)]  # type: ignore[no-any-return]
-        if self.n_outputs_ == 1:
+            return classes[outputs.argmax(axis=1)]  # type: ignore[no-any-return]
+        if kind == "binary" and len(classes) == 2:
+            return classes[(outputs[:, 0] > 0.5).view(np.int8)]  # type: ignore[no-any-return]
+        if network.spec.n_outputs == 1:
             outputs = outputs.ravel()
-        return self._label_binarizer.inverse_transform(outputs)  # type: ignore[no-any-return]
+        return binarizer.inverse_transform(outputs)  # type: ignore[no-any-return]
 
     def predict_proba(self, X: Any) -> Array:
         """Predict probabilities.
@@ -199,8 +198,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         array, shape (n_samples, n_classes)
             In the order of ``classes_``; of each label by itself for a matrix of labels.
         """
-        outputs = self._outputs(X)
-        if self.n_outputs_ > 1:
+        outputs, network = self._outputs(X)
+        if network.spec.n_outputs > 1:
             return outputs
         return np.concatenate([1 - outputs, outputs], axis=1)
 
@@ -208,6 +207,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """Return the logarithm of ``predict_proba``."""
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
+
+    def _first_call(self, y: Any, classes: Any) -> None:
+        if _check_partial_fit_first_call(self, classes):
+            self._label_binarizer = LabelBinarizer()
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._label_binarizer.fit(y if multilabel else classes)
 
     def _encode(self, y: Array, known: bool) -> Array:
         if y.ndim == 2 and y.shape[1] == 1:

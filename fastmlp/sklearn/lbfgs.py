@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ import scipy.optimize
 from numpy.typing import NDArray
 from sklearn.utils.optimize import _check_optimize_result
 
+from fastmlp import _backend
+from fastmlp.sklearn.blas import one_thread
 from fastmlp.sklearn.callbacks import Observers
 from fastmlp.sklearn.scaling import Arrays
-from fastmlp.sklearn.stochastic import NON_FINITE
+from fastmlp.sklearn.stochastic import INTERRUPTED, NON_FINITE
 from fastmlp.sklearn.validation import Validation
 from fastmlp.spec import Data
 
@@ -48,88 +51,97 @@ class LbfgsFit:
         self.estimator, self.data, self.validation = estimator, data, validation
         self.loss_constant = loss_constant
         self.network = estimator._network
-        self.engine = self.network.engine
-        total = data.x.shape[0] if data.weights is None else data.weights.sum()
+        # Trial points are nobody's business: only where an iteration arrives is the network's.
+        self.engine = _backend.engine(self.network.spec)
+        total = data.x.shape[0] if data.weights is None else data.weights.sum(dtype=float)
         self.l2 = float(estimator.alpha / total)
         self.shapes = self.network.spec.shapes
-        self.objective = np.inf
-        self.best, self.lowest = self.engine.snapshot(), np.inf
+        self.best, self.lowest = self.network.engine.snapshot(), np.inf
         self.iterations = 0
 
     def run(self, observers: Observers) -> None:
-        """Minimise, and leave the engine at the minimum."""
+        """Minimise, and leave the network at the minimum, or at the best iteration."""
         estimator = self.estimator
         self.observers, self.began = observers, time.perf_counter()
+        estimator.n_iter_ = 0
         try:
             with observers.watching():
                 result = self._minimise()
+                self._finish()
+        except KeyboardInterrupt:
+            warnings.warn(INTERRUPTED, stacklevel=2)
+            self._finish()
+        else:
+            n_iter = int(result.nit)
+            if not estimator.history_.stop_reason:
+                n_iter = _check_optimize_result("lbfgs", result, estimator.max_iter)
+            estimator.n_iter_ = n_iter
+            estimator.loss_ = float(result.fun) + self.loss_constant
         finally:
             self.network.trained()
-        if not estimator.history_.stop_reason:
-            estimator.n_iter_ = _check_optimize_result("lbfgs", result, estimator.max_iter)
-        else:
-            estimator.n_iter_ = int(result.nit)
-        estimator.loss_ = float(result.fun) + self.loss_constant
-        if not self.engine.finite():
-            raise ValueError(NON_FINITE)
 
     def _minimise(self) -> Any:
-        """Return SciPy's result; the engine is at the minimum, or the best iteration."""
+        """Return SciPy's result; the network is there."""
         estimator = self.estimator
         self.observers.epoch_begins()
-        result = scipy.optimize.minimize(
-            self._objective,
-            _pack(*self.engine.parameters()),
-            method="L-BFGS-B",
-            jac=True,
-            callback=self._iteration if self._watched() else None,
-            options={
-                "maxfun": estimator.max_fun,
-                "maxiter": estimator.max_iter,
-                "gtol": estimator.tol,
-            },
-        )
-        self.engine.set_parameters(*self._unpack(result.x))
-        if estimator.restore_best and np.isfinite(self.lowest):
-            self.engine.restore(self.best)
+        with one_thread():
+            result = scipy.optimize.minimize(
+                self._objective,
+                _pack(*self.network.engine.parameters()),
+                method="L-BFGS-B",
+                jac=True,
+                callback=self._iteration,
+                options={
+                    "maxfun": estimator.max_fun,
+                    "maxiter": estimator.max_iter,
+                    "gtol": estimator.tol,
+                },
+            )
+        self._arrive(result.x, result.fun)
         return result
 
-    def _watched(self) -> bool:
-        """Whether anybody wants to see the iterations."""
-        estimator, observers = self.estimator, self.observers
-        wanted = estimator.verbose, estimator.restore_best, observers.callbacks, observers._root
-        return self.validation is not None or any(wanted)
+    def _arrive(self, packed: NDArray[np.float64], objective: float) -> None:
+        engine = self.network.engine
+        engine.set_parameters(*self._unpack(packed))
+        self.network.trained()
+        if not (np.isfinite(objective) and engine.finite() and self.network.foldable()):
+            raise ValueError(NON_FINITE)
+
+    def _finish(self) -> None:
+        if self.estimator.restore_best and np.isfinite(self.lowest):
+            self.network.engine.restore(self.best)
 
     def _objective(self, packed: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         self.engine.set_parameters(*self._unpack(packed))
-        self.objective, weights, biases = self.engine.gradients(self.data, self.l2)
-        return self.objective, _pack(weights, biases)
+        objective, weights, biases = self.engine.gradients(self.data, self.l2)
+        return objective, _pack(weights, biases)
 
     def _iteration(self, intermediate_result: Any) -> None:
-        """Record an iteration; what was evaluated last is where it arrived.
+        """Record an iteration.
 
         The argument's name is how SciPy knows that it may hand over a result object.
         """
-        del intermediate_result
-        history, engine = self.estimator.history_, self.engine
-        loss = val_loss = self.objective + self.loss_constant
+        estimator, engine = self.estimator, self.network.engine
+        history = estimator.history_
+        self._arrive(intermediate_result.x, intermediate_result.fun)
+        loss = val_loss = float(intermediate_result.fun) + self.loss_constant
         now = time.perf_counter()
         history.loss.append(loss)
         history.seconds.append(now - self.began)
         history.learning_rate.append(float("nan"))
-        self.network.trained()
+        self.iterations += 1
+        estimator.n_iter_, estimator.loss_ = self.iterations, loss
         if self.validation is not None:
             val_loss = self.validation.loss(engine, None) + self.loss_constant
             history.val_loss.append(val_loss)
-            self.estimator.validation_loss_curve_.append(val_loss)
-        if val_loss < self.lowest:
+            estimator.validation_loss_curve_.append(val_loss)
+        if estimator.restore_best and val_loss < self.lowest:
             self.lowest, self.best = val_loss, engine.snapshot()
-        if self.estimator.verbose:
-            print(f"Iteration {self.iterations + 1}, loss = {loss:.8f}")
-        self.iterations += 1
+        if estimator.verbose:
+            print(f"Iteration {self.iterations}, loss = {loss:.8f}")
         if self.observers.epoch_ended(self.iterations - 1):
             raise StopIteration
-        if self.iterations < self.estimator.max_iter:
+        if self.iterations < estimator.max_iter:
             self.observers.epoch_begins()
         self.began = time.perf_counter()
 

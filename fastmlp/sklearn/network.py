@@ -3,20 +3,24 @@
 scikit-learn's attributes ``coefs_`` and ``intercepts_`` are lists that programs replace, whole or
 item by item, and arrays that they write into. So they are views of one flat vector that is made
 when somebody asks for them, and looked at for changes from then on; before that nothing is spent.
+
+Whoever predicts, reads or copies changes nothing that others see, and waits for nobody; only who
+has the estimator's turn touches ``engine``.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp import _backend
-from fastmlp.check import first_non_finite
+from fastmlp import _backend, check
 from fastmlp.sklearn.scaling import Arrays, Scaling
 from fastmlp.spec import Data, Spec
-from fastmlp.threads import for_call, team_of
+from fastmlp.threads import borrowed_team, for_call
 
 
 class Network:
@@ -28,90 +32,131 @@ class Network:
     Parameters
     ----------
     spec : Spec
-    weights, biases : lists of arrays
-        As the user sees them, for raw data; None for zeros, to be set in ``engine``.
+        All parameters are 0 at first.
     scaling : Scaling, optional
+    decoder : object, optional
+        What makes labels of predictions: classes belong to the network that was trained on them.
     """
 
-    def __init__(
-        self,
-        spec: Spec,
-        weights: Arrays | None = None,
-        biases: Arrays | None = None,
-        scaling: Scaling | None = None,
-    ) -> None:
-        self.spec, self.scaling = spec, scaling
+    def __init__(self, spec: Spec, scaling: Scaling | None = None, decoder: Any = None) -> None:
+        self.spec, self.scaling, self.decoder = spec, scaling, decoder
         self.engine = _backend.engine(spec)
         self.run: Any = None  # learning rate and optimizer, between two calls of partial_fit
         self._n_weights = sum(fan_in * fan_out for fan_in, fan_out in spec.shapes)
-        self._shown: Shown | None = None
-        self._folded: Any = None
-        if weights is not None and biases is not None:
-            self.load(weights, biases)
+        # What is seen of the parameters of one moment: "predictor", "shown"; whether they were
+        # "given" by the user, and are "news" to the engine. Trained parameters have a new
+        # dictionary, so that who looks meanwhile adds to the old one.
+        self._view: dict[str, Any] = {}
 
     # ------------------------------------------------------------ parameters
 
     def load(self, weights: Arrays, biases: Arrays) -> None:
-        """Take parameters for raw data; lists that were shown are the model's no longer."""
-        self._shown = None
-        self._set(weights, biases)
+        """Predict with these, for raw data, until ``engine`` has others: see ``take_over``.
 
-    def _set(self, weights: Arrays, biases: Arrays) -> None:
+        Lists that were shown are the model's no longer.
+        """
+        predictor = self._engine_with(weights, biases)
+        self._view = {"predictor": predictor, "given": True, "news": True}
+
+    def take_over(self) -> None:
+        """Give ``engine`` what the user has assigned or written since it was trained."""
+        view = self._seen()
+        if not view.pop("news", False):
+            return
+        weights, biases = view["predictor"].parameters()
         if self.scaling is None:
             self.engine.set_parameters(weights, biases)
-            return
-        self.engine.set_parameters(*self.scaling.unfold(weights, biases))
-        # Not folded back from there: what was loaded predicts with the same bits.
-        self._folded = _backend.engine(self.spec)
-        self._folded.set_parameters(weights, biases)
+            self._view = {key: view[key] for key in view if key == "shown"}
+        else:
+            # Not folded back from there: what was loaded predicts with the same bits.
+            with np.errstate(under="ignore"):
+                self.engine.set_parameters(*self.scaling.unfold(weights, biases))
+
+    def again(self, spec: Spec) -> Network:
+        """Return another network with the same parameters; ``spec`` has the same shapes."""
+        self.take_over()
+        other = Network(spec, self.scaling, self.decoder)
+        other.engine.set_parameters(*self.engine.parameters())
+        return other
 
     def trained(self) -> None:
         """Say that ``engine`` has other parameters now."""
-        self._shown = self._folded = None
+        self._view = {}
+
+    def undo(self) -> Callable[[], None]:
+        """Return what gives parameters and view of now back, and forgets the optimizer."""
+        view, parameters = self._view, self.engine.snapshot()
+
+        def back() -> None:
+            self.engine.restore(parameters)
+            self._view, self.run = view, None
+
+        return back
+
+    def foldable(self) -> bool:
+        """Whether the parameters for raw data are finite, those for scaled data being so."""
+        if self.scaling is None:
+            return True
+        weights, biases = self.engine.parameters()
+        return self.scaling.fits(weights, biases, self.spec.dtype)
+
+    def _engine_with(self, weights: Arrays, biases: Arrays) -> Any:
+        engine = _backend.engine(self.spec)
+        with np.errstate(under="ignore"):
+            engine.set_parameters(weights, biases)
+        return engine
 
     @property
     def predictor(self) -> Any:
         """The engine on raw data."""
-        if self.scaling is None:
+        if not self._view and self.scaling is None:
             return self.engine
-        if self._folded is None:
-            folded = _backend.engine(self.spec)
-            folded.set_parameters(*self.scaling.fold(*self.engine.parameters()))
-            self._folded = folded
-        return self._folded
+        return self._predictor(self._seen())
+
+    def _predictor(self, view: dict[str, Any]) -> Any:
+        predictor = view.get("predictor")
+        if predictor is None:
+            if self.scaling is None:
+                return self.engine
+            folded = self._engine_with(*self.scaling.fold(*self.engine.parameters()))
+            predictor = view.setdefault("predictor", folded)
+        return predictor
 
     def shown(self) -> Shown:
         """Return the lists of arrays that the user reads and may write into."""
-        if self._shown is None:
-            self._shown = Shown(*self.predictor.parameters())
-        return self._shown
+        view = self._view
+        shown: Shown | None = view.get("shown")
+        if shown is None:
+            made = Shown(*self._predictor(view).parameters())
+            shown = view.setdefault("shown", made)
+        return shown
 
-    def sync(self) -> None:
-        """Take over what the user may have written into ``coefs_`` and ``intercepts_``."""
-        shown = self._shown
+    def _seen(self) -> dict[str, Any]:
+        """Return the view, with what the user may have written into ``coefs_``."""
+        view = self._view
+        shown: Shown | None = view.get("shown")
         if shown is not None and shown.changed():
-            weights, biases = self._checked(shown.coefs, shown.intercepts)
-            self._set(weights, biases)
-            shown.accept([*weights, *biases])
+            # In this order: who comes meanwhile does the same once more.
+            weights, biases, remember = shown.read(self._checked)
+            view["predictor"] = self._engine_with(weights, biases)
+            view["given"] = view["news"] = True
+            remember()
+        return view
 
-    def assign(self, coefs: Any = None, intercepts: Any = None) -> None:
+    def assign(self, name: str, values: Any) -> None:
         """Replace one of the two lists, as an assignment to the attribute does."""
-        self.sync()
+        self._seen()
         shown = self.shown()
-        weights = shown.coefs if coefs is None else coefs
-        biases = shown.intercepts if intercepts is None else intercepts
-        self.load(*self._checked(weights, biases))
+        lists = {"coefs_": shown.coefs, "intercepts_": shown.intercepts, name: values}
+        self.load(*self._checked(*lists.values()))
 
     def _checked(self, weights: Any, biases: Any) -> tuple[Arrays, Arrays]:
-        plain = [[np.array(a, self.spec.dtype) for a in arrays] for arrays in (weights, biases)]
-        wanted = [[tuple(shape) for shape in self.spec.shapes], [(o,) for _, o in self.spec.shapes]]
-        given = [[a.shape for a in arrays] for arrays in plain]
-        if given != wanted:
-            raise ValueError(
-                f"coefs_ have shapes {given[0]} and intercepts_ {given[1]} but this network has "
-                f"{wanted[0]} and {wanted[1]}: fit an estimator with other hidden_layer_sizes"
-            )
-        return plain[0], plain[1]
+        """Return copies that are fit for the engine."""
+        shapes, dtype = self.spec.shapes, self.spec.dtype
+        return (
+            check.parameters(weights, shapes, dtype, "coefs_"),
+            check.parameters(biases, [(o,) for _, o in shapes], dtype, "intercepts_"),
+        )
 
     # ------------------------------------------------------------ data and prediction
 
@@ -121,50 +166,59 @@ class Network:
         real = targets.dtype.kind == "f"
         x = self.cast(x)
         if self.scaling is not None:
-            x = self.scaling.inputs(x)
+            x = self.cast(self.scaling.inputs(x))
             targets = self.scaling.targets(targets) if real else targets
+        targets = self.cast(targets, "y") if real else targets
         return Data(
             x=np.require(x, requirements="A"),
-            targets=np.ascontiguousarray(targets, dtype if real else None),
+            targets=np.ascontiguousarray(targets),
             weights=None if weights is None else np.ascontiguousarray(weights, dtype),
         )
 
-    def cast(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return finite float inputs in the network's dtype; complain if they do not fit in."""
+    def cast(self, x: NDArray[Any], name: str = "X") -> NDArray[Any]:
+        """Return finite floats in the network's dtype; complain if they do not fit in."""
         if x.dtype == self.spec.dtype:
             return x
         with np.errstate(over="ignore", under="ignore"):
             narrow = x.astype(self.spec.dtype)
-        index = first_non_finite(narrow)
+        index = check.first_non_finite(narrow)
         if index is not None and np.isfinite(x[index]):
             raise ValueError(
-                f"Input X contains {x[index]}, a value too large for "
+                f"Input {name} contains {x[index]}, a value too large for "
                 f"dtype({self.spec.dtype.name!r}): rescale it, or fit on float64"
             )
         return narrow
 
     def predict(self, x: NDArray[Any], n_jobs: int | None = None) -> NDArray[Any]:
         """Predict for raw inputs of the network's dtype, (n, heads * outputs)."""
-        self.sync()
-        n_rows = x.shape[0]
-        size = for_call(self._n_weights, n_rows) if n_rows > 1 else 1
-        if n_jobs is not None:
-            size = min(size, n_jobs)
+        predictor, n_rows = self.predictor, x.shape[0]
+        size = for_call(self._n_weights, n_rows, n_jobs) if n_rows > 1 else 1
         if size == 1:
-            return self.predictor.predict(x)  # type: ignore[no-any-return]
-        with team_of(size) as team:
-            return self.predictor.predict(x, team)  # type: ignore[no-any-return]
+            return predictor.predict(x)  # type: ignore[no-any-return]
+        with borrowed_team(size) as team:
+            return predictor.predict(x, team)  # type: ignore[no-any-return]
 
     # ------------------------------------------------------------ copies
 
     def __getstate__(self) -> dict[str, Any]:
-        self.sync()
-        parameters = self.predictor.parameters()
-        return {"spec": self.spec, "scaling": self.scaling, "parameters": parameters}
+        view = self._seen()
+        given = view.get("given", False)
+        parameters = (view["predictor"] if given else self.engine).parameters()
+        kept = {name: getattr(self, name) for name in ("spec", "scaling", "decoder")}
+        return {**kept, "given": given, "parameters": parameters}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        weights, biases = state["parameters"]
-        Network.__init__(self, state["spec"], weights, biases, state["scaling"])
+        Network.__init__(self, state["spec"], state["scaling"], state["decoder"])
+        if state["given"]:
+            self.load(*state["parameters"])
+            self.take_over()
+        else:
+            self.engine.set_parameters(*state["parameters"])
+
+    def __copy__(self) -> Network:
+        copy = object.__new__(Network)
+        copy.__setstate__(self.__getstate__())
+        return copy
 
 
 class Shown:
@@ -172,15 +226,21 @@ class Shown:
 
     def __init__(self, weights: Arrays, biases: Arrays) -> None:
         arrays = [*weights, *biases]
-        flat = np.concatenate([array.ravel() for array in arrays])
-        self._views, at = [], 0
-        for array in arrays:
-            self._views.append(flat[at : at + array.size].reshape(array.shape))
-            at += array.size
-        self.coefs, self.intercepts = self._views[: len(weights)], self._views[len(weights) :]
+        self._shapes = [array.shape for array in arrays]
+        self._flat = np.concatenate([array.ravel() for array in arrays])
+        self._views, self._n = self._parts(self._flat), len(weights)
+        self.coefs, self.intercepts = self._views[: self._n], self._views[self._n :]
         # Compared as integers: NaN is equal to itself then.
-        self._bits = flat.view(f"i{flat.itemsize}")
+        self._bits = self._flat.view(f"i{self._flat.itemsize}")
         self._before = self._bits.copy()
+
+    def _parts(self, flat: NDArray[Any]) -> Arrays:
+        parts, at = [], 0
+        for shape in self._shapes:
+            size = math.prod(shape)
+            parts.append(flat[at : at + size].reshape(shape))
+            at += size
+        return parts
 
     def changed(self) -> bool:
         """Whether a list has another array in it, or an array other contents."""
@@ -191,10 +251,22 @@ class Shown:
             return True
         return not np.array_equal(self._bits, self._before)
 
-    def accept(self, arrays: Arrays) -> None:
-        """Remember the contents of now; arrays that the user put into a list are copied."""
-        for view, array in zip(self._views, arrays, strict=True):
-            view[...] = array
-        n = len(self.coefs)
-        self.coefs[:], self.intercepts[:] = self._views[:n], self._views[n:]
-        self._before = self._bits.copy()
+    def read(
+        self, checked: Callable[[Any, Any], tuple[Arrays, Arrays]]
+    ) -> tuple[Arrays, Arrays, Callable[[], None]]:
+        """Return copies of what is in the lists, and a function that makes it the known state.
+
+        Arrays that the user has put into a list are copied into the vector.
+        """
+        weights, biases = checked(self.coefs, self.intercepts)
+        for view, array in zip(self._views, [*weights, *biases], strict=True):
+            if array is not view:
+                view[...] = array
+        flat = self._flat.copy()
+
+        def remember() -> None:
+            self.coefs[:], self.intercepts[:] = self._views[: self._n], self._views[self._n :]
+            self._before = flat.view(self._bits.dtype)
+
+        parts = self._parts(flat)
+        return parts[: self._n], parts[self._n :], remember

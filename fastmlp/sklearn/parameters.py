@@ -123,7 +123,8 @@ standardize : bool, default=False
     the scaled data.
 callbacks : list of callables, optional
     Called with a ``fastmlp.State`` after each epoch; True ends the fit. For example
-    ``fastmlp.ReduceOnPlateau()``. Beside scikit-learn's own ``set_callbacks``.
+    ``fastmlp.ReduceOnPlateau()``. ``state.model`` is the estimator in training; the one that is
+    fitted changes at the end. Beside scikit-learn's own ``set_callbacks``.
 progress_bar : bool, default=False
     Show a tqdm bar if tqdm is installed, else a line an epoch on the standard error stream.
 n_jobs : int, optional

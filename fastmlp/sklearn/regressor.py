@@ -17,6 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from fastmlp import losses
 from fastmlp.sklearn import validation
 from fastmlp.sklearn.estimator import BaseMLP, is_stochastic
+from fastmlp.sklearn.fitting import one_at_a_time
 from fastmlp.sklearn.parameters import documented, store
 
 Array = NDArray[Any]
@@ -138,6 +139,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         store(self, locals())
 
     @available_if(is_stochastic)
+    @one_at_a_time
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """Train for one epoch, going on with weights and optimizer of the last call.
@@ -170,8 +172,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         array, shape (n_samples,) or (n_samples, n_outputs), or a tuple of two such
             Means (or what else the loss fits), and standard deviations.
         """
-        outputs = self._outputs(X)
-        m = self.n_outputs_
+        outputs, network = self._outputs(X)
+        m = network.spec.n_outputs
         mean = outputs[:, 0] if m == 1 else outputs[:, :m]
         if not return_std:
             return mean

@@ -6,6 +6,7 @@ A network on scaled inputs and targets is a network on raw ones with another fir
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,41 +42,73 @@ class Scaling:
         n_outputs: int,
         weights: NDArray[Any] | None,
         heads: int,
+        dtype: np.dtype[Any],
     ) -> Scaling:
-        """Measure inputs and, unless ``y`` is None, targets, both 2-D, with sample weights."""
-        x_mean, x_scale = _moments(x, weights)
+        """Measure inputs and, unless ``y`` is None, targets, both 2-D, with sample weights.
+
+        ``dtype`` is the network's, in which the folded weights have to fit.
+        """
+        x_mean, x_scale, peak = _moments(x, weights, "X", dtype)
+        # A constant column is 0 for the network whatever its scale. Its own makes of the folded
+        # weight something that the raw value does not blow up.
+        x_scale = np.where(x_scale > 0, x_scale, np.maximum(peak, 1.0))
         y_mean, y_scale = np.zeros(n_outputs), np.ones(n_outputs)
         if y is not None:
-            y_mean, y_scale = _moments(y, weights)
+            y_mean, y_scale, _ = _moments(y, weights, "y", dtype)
+            y_scale = np.where(y_scale > 0, y_scale, 1.0)
         return cls(x_mean, x_scale, y_mean, y_scale, heads)
 
     def inputs(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Scale inputs, in their dtype."""
-        return ((x - self.x_mean) / self.x_scale).astype(x.dtype, copy=False)
+        """Scale inputs, in float64."""
+        scaled: NDArray[Any] = (x - self.x_mean) / self.x_scale
+        return scaled
 
     def targets(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Scale targets, in their dtype."""
-        return ((y - self.y_mean) / self.y_scale).astype(y.dtype, copy=False)
+        """Scale targets, in float64."""
+        scaled: NDArray[Any] = (y - self.y_mean) / self.y_scale
+        return scaled
 
     def fold(self, weights: Arrays, biases: Arrays) -> tuple[Arrays, Arrays]:
-        """Return the parameters for raw data from those for scaled data."""
+        """Return the parameters for raw data from those for scaled data.
+
+        First and last layer are float64, and not finite where they do not fit into that.
+        """
         weights, biases = _wide(weights), _wide(biases)
-        biases[0] = biases[0] - (self.x_mean / self.x_scale) @ weights[0]
-        weights[0] = weights[0] / self.x_scale[:, np.newaxis]
         scale, shift = self._outputs()
-        weights[-1] = weights[-1] * scale
-        biases[-1] = biases[-1] * scale + shift
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            biases[0] = biases[0] - (self.x_mean / self.x_scale) @ weights[0]
+            weights[0] = weights[0] / self.x_scale[:, np.newaxis]
+            weights[-1] = weights[-1] * scale
+            biases[-1] = biases[-1] * scale + shift
         return weights, biases
 
     def unfold(self, weights: Arrays, biases: Arrays) -> tuple[Arrays, Arrays]:
         """Return the parameters for scaled data from those for raw data."""
         weights, biases = _wide(weights), _wide(biases)
         scale, shift = self._outputs()
-        weights[-1] = weights[-1] / scale
-        biases[-1] = (biases[-1] - shift) / scale
-        biases[0] = biases[0] + self.x_mean @ weights[0]
-        weights[0] = weights[0] * self.x_scale[:, np.newaxis]
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            weights[-1] = weights[-1] / scale
+            biases[-1] = (biases[-1] - shift) / scale
+            biases[0] = biases[0] + self.x_mean @ weights[0]
+            weights[0] = weights[0] * self.x_scale[:, np.newaxis]
         return weights, biases
+
+    def fits(self, weights: Arrays, biases: Arrays, dtype: np.dtype[Any]) -> bool:
+        """Whether the parameters for raw data, from those for scaled data, are finite."""
+        largest = float(np.finfo(dtype).max)
+        peak = max(float(np.abs(a[at]).max()) for a in (weights, biases) for at in (0, -1))
+        if (1 + peak) * self._growth < largest:
+            return True
+        folded = self.fold(weights, biases)
+        return all(np.abs(arrays[at]).max() <= largest for arrays in folded for at in (0, -1))
+
+    @functools.cached_property
+    def _growth(self) -> float:
+        """How many times larger than scaled parameters, and 1, those for raw data can be."""
+        scale, shift = self._outputs()
+        with np.errstate(over="ignore", invalid="ignore"):
+            inwards = 1 + np.sum((1 + np.abs(self.x_mean)) / self.x_scale)
+            return float(2 * inwards * (1 + scale.max()) + np.abs(shift).max())
 
     def _outputs(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Scale and shift of each column of the last layer: means, then log-variances."""
@@ -86,16 +119,36 @@ class Scaling:
 
 
 def _moments(
-    values: NDArray[Any], weights: NDArray[Any] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation of the columns; 1 for a column that does not vary."""
+    values: NDArray[Any], weights: NDArray[Any] | None, name: str, dtype: np.dtype[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean, standard deviation (0 if constant) and order of magnitude of the columns."""
     wide = values.astype(np.float64, copy=False)
-    mean = np.average(wide, axis=0, weights=weights)
-    deviation = np.sqrt(np.average((wide - mean) ** 2, axis=0, weights=weights))
+    # Squares neither overflow nor vanish, and a power of two changes no digit.
+    highest, lowest = wide.max(axis=0), wide.min(axis=0)
+    magnitude = np.frexp(np.maximum(highest, -lowest))[1].clip(-1023, 1023)
+    unit = wide * np.ldexp(1.0, -magnitude)
+    mean = np.average(unit, axis=0, weights=weights)
+    deviation = np.sqrt(np.average((unit - mean) ** 2, axis=0, weights=weights))
     # What rounding leaves of a constant column is no variation.
     constant = deviation <= 10 * np.finfo(values.dtype).eps * np.abs(mean)
-    return mean, np.where(constant, 1.0, deviation)
+    constant |= highest == lowest
+    scale = np.where(constant, 0.0, np.ldexp(deviation, magnitude))
+    info = np.finfo(dtype)
+    # Smaller numbers than tiny are 0 in the kernels: of folded weights that must be rounding.
+    smallest, largest = info.tiny / info.eps, info.eps / info.tiny
+    wrong = (magnitude > np.frexp(largest)[1]) | (~constant & (scale < smallest))
+    if wrong.any():
+        column = int(np.argmax(wrong))
+        raise ValueError(
+            f"{name} has a column ({column}) of standard deviation {scale[column]:.3g} and values "
+            f"up to {np.ldexp(1.0, int(magnitude[column])):.3g} but standardize=True can do with "
+            f"{smallest:.1g} to {largest:.1g} in {dtype}: rescale {name}"
+        )
+    return np.ldexp(mean, magnitude), scale, np.ldexp(1.0, magnitude)
 
 
 def _wide(arrays: Arrays) -> Arrays:
-    return [np.asarray(array, np.float64) for array in arrays]
+    """Return a new list with the arrays at both ends in float64."""
+    wide = list(arrays)
+    wide[0], wide[-1] = (np.asarray(arrays[at], np.float64) for at in (0, -1))
+    return wide

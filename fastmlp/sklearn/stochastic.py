@@ -26,6 +26,12 @@ NON_FINITE = (
     " contain large values and need to be preprocessed."
 )
 
+INTERRUPTED = "Training interrupted by user."
+
+
+class Diverged(Exception):  # noqa: N818 - never seen by users, who get scikit-learn's ValueError
+    """A loss or a weight is no longer finite; the network has those of the last good epoch."""
+
 
 def optimizer_of(estimator: Any) -> Optimizer:
     """Return the step that the estimator's parameters describe, in scikit-learn's form."""
@@ -88,8 +94,10 @@ class StochasticFit:
                 e.power_t,
                 e.max_iter * self.n_batches,
             )
-            self.network.run = rate, optimizer_of(e)
-            self.engine.start(self.network.run[1])
+            optimizer = optimizer_of(e)
+            self.network.run = None  # until the engine has one again
+            self.engine.start(optimizer)
+            self.network.run = rate, optimizer
         self.rate: LearningRate = self.network.run[0]
         self.plan = Plan(
             optimizer=self.network.run[1],
@@ -127,16 +135,16 @@ class StochasticFit:
         size = threads.for_fit(n_jobs, self.network._n_weights, plan.batch_size)
         estimator.n_iter_ = 0
         try:
-            with threads.team_of(size) as plan.team, observers.watching():
+            with threads.borrowed_team(size) as plan.team, observers.watching():
                 self._epochs(observers)
                 if self.restores:
                     self.engine.restore(self.best)
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=2)
+            warnings.warn(INTERRUPTED, stacklevel=2)
             if self.restores:
                 self.engine.restore(self.best)
         finally:
-            self.network.sync()
+            self.network.take_over()
             self.network.trained()  # restored, by this or by a callback's last hook
 
     def _epochs(self, observers: Observers) -> None:
@@ -149,7 +157,7 @@ class StochasticFit:
             self._judge()
             self.rate.epoch_ended(self.n_batches, estimator.t_)
             asked = observers.epoch_ended(epoch)
-            self.network.sync()  # a callback may have written weights
+            self.network.take_over()  # a callback may have written weights
             self.rate.scale = observers.state.learning_rate_scale
             if asked or self._plateau() or self.one_epoch:
                 return
@@ -173,10 +181,11 @@ class StochasticFit:
         began = time.perf_counter()
         try:
             loss = float(engine.epoch(self.data, plan))
-            if not math.isfinite(loss):
-                raise ValueError(NON_FINITE)
+            if not (math.isfinite(loss) and self.network.foldable()):
+                raise Diverged
         except BaseException:
             engine.restore(before)
+            self.network.run = None  # moments and weights no longer belong together
             raise
         seconds = time.perf_counter() - began
         self.network.trained()
@@ -198,11 +207,12 @@ class StochasticFit:
             estimator.validation_loss_curve_.append(val_loss)
             estimator.history_.val_loss.append(val_loss)
         if estimator.early_stopping and validation is not None:
-            score = validation.score(estimator, self.engine, val_loss)
+            score = validation.score(estimator, self.engine, self.plan.team, val_loss)
             estimator.validation_scores_.append(score)
             if estimator.verbose:
                 print(f"Validation score: {score:f}")
-            worse = score < estimator.best_validation_score_ + estimator.tol
+            # Also where it is NaN.
+            worse = not score >= estimator.best_validation_score_ + estimator.tol
             if score > estimator.best_validation_score_:
                 estimator.best_validation_score_ = score
                 self.best = self.engine.snapshot()

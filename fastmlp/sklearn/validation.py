@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 
@@ -54,21 +54,61 @@ class Validation:
         """Return the mean loss, without penalty."""
         return float(engine.evaluate(self.data, team))
 
-    def score(self, estimator: Any, engine: Any, loss: float) -> float:
+    def score(self, estimator: Any, engine: Any, team: Any, loss: float) -> float:
         """Return what ``scoring`` asks for; more is better."""
         if estimator.scoring == "loss":
             return -loss
         if estimator.scoring is None:
-            outputs = engine.predict(self.data.x)
+            outputs = engine.predict(self.data.x, team)
             weights = self.samples.weights
             return float(estimator._outputs_score(outputs, self.data.targets, weights))
         scorer = check_scoring(estimator, estimator.scoring)
         X, y, weights = self.samples.X, self.samples.y, self.samples.weights
         options = {} if weights is None else {"sample_weight": weights}
         # X is an array here: a copy that knows no feature names does not warn that it has none.
-        nameless = copy.copy(estimator)
+        nameless = estimator._draft()
         vars(nameless).pop("feature_names_in_", None)
         return float(scorer(nameless, X, y, **options))
+
+
+def sound(X: Any, name: str) -> Any:
+    """Return X; complain about a sparse matrix whose indices lie outside of it.
+
+    Neither SciPy nor scikit-learn looks at them before native code follows them.
+    """
+    if issparse(X) and not _SOUND.get(X.format, lambda _: True)(X):
+        raise ValueError(
+            f"{name} is a {X.format} matrix of shape {X.shape} with indices outside of it: "
+            f"build it anew from a dense or COO matrix, and do not write into its index arrays"
+        )
+    return X
+
+
+def _compressed(X: Any) -> bool:
+    """Whether pointers never fall and indices are those of columns (rows of csc)."""
+    blocks = X.blocksize if X.format == "bsr" else (1, 1)
+    lengths = [size // block for size, block in zip(X.shape, blocks, strict=True)]
+    major, minor = lengths[::-1] if X.format == "csc" else lengths
+    pointers, stored = X.indptr, len(X.data)
+    return bool(
+        pointers.shape == (major + 1,)
+        and pointers[0] == 0
+        and not (pointers[1:] < pointers[:-1]).any()
+        and pointers[-1] <= stored == len(X.indices)
+        and _inside(X.indices[: pointers[-1]], minor)
+    )
+
+
+def _coordinates(X: Any) -> bool:
+    indices = ((X.row, X.shape[0]), (X.col, X.shape[1]))
+    return all(len(index) == len(X.data) and _inside(index, n) for index, n in indices)
+
+
+def _inside(index: Array, n: int) -> bool:
+    return index.size == 0 or bool(index.min() >= 0 and index.max() < n)
+
+
+_SOUND = {"csr": _compressed, "csc": _compressed, "bsr": _compressed, "coo": _coordinates}
 
 
 def split(
@@ -101,9 +141,9 @@ def r2(outputs: Array, targets: Array, weights: Array | None) -> float:
     w = None if weights is None else weights[:, np.newaxis]
     share = np.ones((1, 1)) if w is None else w
     targets = targets.astype(np.float64, copy=False)
-    residual = np.sum(share * (targets - outputs) ** 2, axis=0)
-    mean = np.average(targets, axis=0, weights=weights)
-    total = np.sum(share * (targets - mean) ** 2, axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        residual = np.sum(share * (targets - outputs) ** 2, axis=0)
+        mean = np.average(targets, axis=0, weights=weights)
+        total = np.sum(share * (targets - mean) ** 2, axis=0)
         values = np.where(total > 0, 1 - residual / total, np.where(residual > 0, 0.0, 1.0))
     return float(values.mean())

@@ -14,7 +14,7 @@
 #define FM_LOSS_SCRATCH(columns) (2 * LANES * padded(columns))
 
 typedef struct {
-    const real *targets;   /* (batch, width), NULL with labels */
+    const real *targets;   /* (batch, width), target_stride apart; NULL with labels */
     const int32_t *labels; /* (batch,), NULL with real targets */
     const real *share;     /* (batch,) weight of a row over the batch's sum of weights */
     real *z;               /* output panels, z in, gradient out */
@@ -23,6 +23,7 @@ typedef struct {
     int64_t panel;         /* distance of panels in z */
     int64_t columns;       /* heads * width */
     int64_t width;         /* targets of a row */
+    int64_t target_stride; /* width, rounded up to whole vectors if it is more than 1 */
     real parameter;        /* delta, quantile or label smoothing */
 } fm_loss_call;
 
@@ -40,8 +41,7 @@ FM_INLINE int64_t padded(int64_t columns) {
 }
 
 /* Rows of `width` values, row_stride apart and in panels, into columns of LANES; lanes without a row hold zeros
- * or what they held. Reads up to LANES - 1 values past a row, and has no use for them: they may be another
- * thread's, just being written. */
+ * or what they held. Rows of several end at a whole vector: the values in it past the row are read, not used. */
 FM_INLINE void to_columns(const real *from, int64_t row_stride, int64_t panel, int64_t rows, int64_t width,
                           real *columns) {
     if (width == 1) {
@@ -85,7 +85,7 @@ FM_INLINE v tree_of_columns(v lane[TREE_LANES]) {
             const v share = v_rows(q.share + start, rows); \
             v value; \
             to_columns(home, NR, q.panel, rows, q.columns, z); \
-            if (q.targets) to_columns(q.targets + start * q.width, q.width, NR, rows, q.width, t); \
+            if (q.targets) to_columns(q.targets + start * q.target_stride, q.target_stride, NR, rows, q.width, t); \
             compute \
             from_columns(z, q.panel, rows, q.columns, home); \
             if (rows == LANES) v_storeu(q.row_loss + start, value); \
@@ -124,7 +124,7 @@ FM_INLINE v tree_of_columns(v lane[TREE_LANES]) {
                 real *const z = q.z + c / NR * q.panel + r * NR + c % NR; \
                 const vi keep = v_first(q.columns - c); \
                 v d; \
-                const v l = name##_point(v_load(z), v_loadu(q.targets + r * q.width + c), parameter, &d); \
+                const v l = name##_point(v_load(z), v_load(q.targets + r * q.target_stride + c), parameter, &d); \
                 sum[u] += (v)((vi)l & keep); \
                 v_store(z, (v)((vi)(d * share) & keep)); \
             } \
@@ -135,7 +135,7 @@ FM_INLINE v tree_of_columns(v lane[TREE_LANES]) {
 FM_INLINE v squared_error_point(v z, v t, v parameter, v *d) {
     (void)parameter;
     *d = z - t;
-    return *d * *d * (real)0.5;
+    return *d * (real)0.5 * *d;
 }
 
 FM_INLINE v sign_where(v e, v positive, v negative) {
@@ -153,20 +153,20 @@ FM_INLINE v huber_point(v z, v t, v delta, v *d) {
     const v e = z - t, a = v_abs(e);
     const vi inside = a <= delta;
     *d = v_select(inside, e, sign_where(e, delta, -delta));
-    return v_select(inside, e * e * (real)0.5, delta * (a - delta * (real)0.5));
+    return v_select(inside, e * (real)0.5 * e, delta * (a - delta * (real)0.5));
 }
 
 FM_INLINE v quantile_point(v z, v t, v quantile, v *d) {
     const v e = z - t;
     *d = sign_where(e, 1 - quantile, -quantile);
-    return e * *d + (e - e); /* e - e: a NaN error has no sign */
+    return v_select(e == e, e * *d, e); /* a NaN error has no sign */
 }
 
 FM_INLINE v poisson_nll_point(v z, v t, v parameter, v *d) {
     (void)parameter;
     const v rate = v_exp(z);
     *d = rate - t;
-    return v_fma(-t, z, rate);
+    return v_select(z > EXP_HIGHEST, rate, v_fma(-t, z, rate)); /* infinity less infinity would be NaN */
 }
 
 FM_INLINE v gaussian_nll_unit_point(v z, v t, v parameter, v *d) {
@@ -196,10 +196,15 @@ LOSS(gaussian_nll, {
         real *const log_variance = mean + q.width * LANES;
         const v e = v_load(mean) - v_load(t + c * LANES);
         const v s = v_load(log_variance);
-        const v scaled = e * v_exp(-s);
-        lane[c % TREE_LANES] += v_fma(e, scaled, s) * (real)0.5 + (real)0.91893853320467274178;
-        v_store(mean, scaled * share);
-        v_store(log_variance, v_fma(-e, scaled, v_set1(1)) * (real)0.5 * share);
+        v power;
+        v rest;
+        const v m = v_exp_parts(-s, &power, &rest);
+        /* near * far is half the scaled square; each product is as large as it must be, no larger */
+        const v near = e * power * m * power;
+        const v far = e * power * rest * (real)0.5;
+        lane[c % TREE_LANES] += v_fma(far, near, s * (real)0.5) + (real)0.91893853320467274178;
+        v_store(mean, near * power * rest * share);
+        v_store(log_variance, v_fma(-far, near, v_set1((real)0.5)) * share);
     }
     value = tree_of_columns(lane);
 })
@@ -221,6 +226,11 @@ FM_INLINE v columns_exponentials(real *z, int64_t columns, v max) {
     return tree_of_columns(lane);
 }
 
+/* Differences of logits are added up in units of their own, or one above the dtype would be infinite, and NaN
+ * where its target is 0: a power of two, so that nothing else changes. */
+#define UNIT_OF_SUM ((real)4294967296.0) /* up to 2^31 classes, each with a weight below 1 */
+#define UNIT_OF_MEAN ((real)4.0)         /* targets of a sum of 1 */
+
 /* Labels: -log softmax(z)[label], with smoothing s: targets (1 - s) onehot + s / columns. Everything is
  * relative to the largest z, or large logits would cost the loss its digits. */
 LOSS(cross_entropy_labels, {
@@ -228,17 +238,19 @@ LOSS(cross_entropy_labels, {
     const v max = columns_max(z, q.columns);
     const v spread = v_set1(q.parameter / (real)q.columns);
     const v rest = v_set1(1 - q.parameter);
+    const v top = max * (1 / UNIT_OF_SUM);
     v chosen = {0};
     for (int64_t i = 0; i < rows; i++) chosen[i] = z[label[i] * LANES + i];
-    v below_sum = {0};
+    v below = rest * (top - chosen * (1 / UNIT_OF_SUM));
     if (q.parameter > 0) {
         v lane[TREE_LANES] = {0};
-        for (int64_t c = 0; c < q.columns; c++) lane[c % TREE_LANES] += max - v_load(z + c * LANES);
-        below_sum = tree_of_columns(lane);
+        for (int64_t c = 0; c < q.columns; c++)
+            lane[c % TREE_LANES] += top - v_load(z + c * LANES) * (1 / UNIT_OF_SUM);
+        below += spread * tree_of_columns(lane);
     }
     const v total = columns_exponentials(z, q.columns, max);
     const v inverse = 1 / total;
-    value = rest * (max - chosen) + spread * below_sum + v_log(total);
+    value = below * UNIT_OF_SUM + v_log(total);
     for (int64_t c = 0; c < q.columns; c++)
         v_store(z + c * LANES, v_fma(v_load(z + c * LANES), inverse, -spread) * share);
     const v own = rest * share;
@@ -249,18 +261,20 @@ LOSS(cross_entropy_soft, {
     const v spread = v_set1(q.parameter / (real)q.columns);
     const v rest = v_set1(1 - q.parameter);
     const v max = columns_max(z, q.columns);
+    const v top = max * (1 / UNIT_OF_MEAN);
     v below[TREE_LANES] = {0};
     v target_sum[TREE_LANES] = {0};
     for (int64_t c = 0; c < q.columns; c++) {
         const v target = v_fma(rest, v_load(t + c * LANES), spread);
         v_store(t + c * LANES, target);
-        below[c % TREE_LANES] = v_fma(target, max - v_load(z + c * LANES), below[c % TREE_LANES]);
+        const v under = top - v_load(z + c * LANES) * (1 / UNIT_OF_MEAN);
+        below[c % TREE_LANES] = v_fma(target, under, below[c % TREE_LANES]);
         target_sum[c % TREE_LANES] += target;
     }
     const v factor = tree_of_columns(target_sum);
     const v total = columns_exponentials(z, q.columns, max);
     const v inverse = factor / total;
-    value = tree_of_columns(below) + v_log(total) * factor;
+    value = tree_of_columns(below) * UNIT_OF_MEAN + v_log(total) * factor;
     for (int64_t c = 0; c < q.columns; c++) {
         const v target = v_load(t + c * LANES);
         v_store(z + c * LANES, v_fma(v_load(z + c * LANES), inverse, -target) * share);

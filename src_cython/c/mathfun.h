@@ -18,6 +18,7 @@
 #define LN2_LOW 1.90821492927058770002e-10
 #define EXP_LOWEST (-707.7)
 #define EXP_HIGHEST 709.782712893383973096
+#define EXP_FAR 2828.0 /* exponent 4080 */
 #define SQRT_HALF_BITS 0x3fe6a09e667f3bcdLL
 #else
 #define MANTISSA_BITS 23
@@ -27,6 +28,7 @@
 #define LN2_LOW -2.12194440e-4f
 #define EXP_LOWEST (-86.6f)
 #define EXP_HIGHEST 88.7228394f
+#define EXP_FAR 343.5f /* exponent 496 */
 #define SQRT_HALF_BITS 0x3f3504f3
 #endif
 
@@ -66,6 +68,18 @@ FM_INLINE v v_exp(v x) {
     v y = v_fma(p, scale, scale) * 2;
     y = (v)((vi)y & ~(x < v_set1(EXP_LOWEST)));
     return v_select(x > v_set1(EXP_HIGHEST), v_set1((real)INFINITY), y);
+}
+
+/* exp(x) = m power^3 rest, with m near 1 and powers of two, for factors that bring it back into the range of the
+ * dtype. Farther out than EXP_FAR even the square of the smallest number or of the largest cannot. */
+FM_INLINE v v_exp_parts(v x, v *power, v *rest) {
+    vi k;
+    v p = v_exp_reduce(v_min(v_set1(EXP_FAR), v_max(v_set1(-EXP_FAR), x)), &k);
+    k -= (vi)v_set1(ROUND_MAGIC);
+    vi quarter = k >> 2;
+    *power = v_power_of_two(quarter);
+    *rest = v_power_of_two(k - quarter - quarter - quarter);
+    return p + 1;
 }
 
 /* exp(x) - 1 for x <= 0, accurate near 0. */

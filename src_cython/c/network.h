@@ -9,10 +9,12 @@
 #include <stdint.h>
 
 #include "ahead.h"
+#include "control.h"
 #include "pace.h"
 #include "sync.h"
+#include "watch.h"
 
-#define FM_ABI 7
+#define FM_ABI 8
 #define FM_CAPSULE "fastmlp.kernels"
 #define FM_SHUFFLE_MOST 0xffffffffLL /* rows: what a draw of 32 bits reaches */
 
@@ -49,11 +51,13 @@ typedef struct {
     void **y;   /* per layer, [panels][panel / NR][NR]: outputs; the last one holds z, then its gradient */
     void **dz;  /* per layer: gradient of z; dz[last] is y[last] */
     void **aux; /* per layer: derivative (times dropout), NULL where backward uses y */
-    void *targets;   /* (rows, width) */
+    void *targets;   /* (rows, width), target_stride apart */
+    int64_t target_stride;
     int32_t *labels; /* (rows,) */
     void *share;     /* (rows,) */
     void *weight;    /* (rows,) */
     void *row_loss;  /* (rows,) */
+    void *predictions; /* (rows, C) after the link; NULL in a space that was not made for the jacobian */
     void *scratch;   /* per thread, scratch_size elements each */
     int64_t scratch_size;
 } fm_space;
@@ -75,6 +79,12 @@ typedef struct {
     int64_t k_from, k_to;
 } fm_unit;
 
+/* Of which batch row and step dropout draws its numbers; NULL where a network only predicts. */
+typedef struct {
+    uint64_t seed, step;
+    int64_t row; /* of the batch, that lies in row 0 of the workspace */
+} fm_draws;
+
 enum { FM_RUNNING = 0, FM_INTERRUPTED = 1, FM_DIVERGED = 2 };
 
 typedef struct {
@@ -83,11 +93,13 @@ typedef struct {
     fm_data data;
     const int64_t *order; /* (n,) or NULL */
     int64_t batch;
+    int64_t block; /* rows that go through the network together: a larger batch is a sum over blocks */
     int32_t optimizer; /* row of OPTIMIZERS, -1: gradients only */
     double hyper[4];
     double powers[2]; /* running powers of the betas */
     void *slots[2];
     void *gradients; /* arena like the parameters', NULL when a unit's gradient is used at once */
+    double *sums;    /* the same over the blocks of a batch, NULL when none is larger than a block */
     double *column_squares; /* one sum of squares a column, for penalty and clipping */
     const double *rates;    /* one a batch */
     double l2, clip_norm;
@@ -103,12 +115,13 @@ typedef struct {
     int64_t next_batch; /* at which they join */
     int64_t alone_from; /* batch at which they leave; -1: none */
     fm_pace *pace;
-    int64_t poll_every; /* batches between two looks at signals */
-    int (*poll)(void *);
+    int (*poll)(void *); /* of thread 0 */
     void *poll_context;
+    atomic_int *stop;
     fm_barrier *barrier;
     /* results, written by thread 0 */
     int32_t status;
+    double objective; /* of the batch so far */
     double loss_sum, weight_sum;
 } fm_epoch;
 
@@ -129,19 +142,19 @@ typedef struct {
     void (*unpack)(const fm_layer *, const void *parameters, void *w, void *b);
     void (*transpose)(const fm_network *); /* renew every transposed copy */
     void (*epoch)(fm_epoch *, int32_t thread);
-    /* rows [first, last) of data: (last - first, C) predictions into out */
+    /* rows [first, last) of data: (last - first, C) predictions into out, unless the watch says stop */
     void (*predict)(const fm_network *, const fm_space *, const fm_data *, int64_t first, int64_t last,
-                    void *out);
+                    void *out, fm_watch *);
     /* one contiguous row into out; scratch holds row_scratch_size elements, 64-byte aligned */
     void (*predict_row)(const fm_network *, const void *x, void *scratch, void *out);
     int64_t (*row_scratch_size)(const fm_network *);
     /* d prediction / d input, (last - first, C, I) into out; the network keeps every transposed copy and
-     * the space is one of training */
+     * the space is one of training made for it */
     void (*jacobian)(const fm_network *, const fm_space *, const fm_data *, int64_t first, int64_t last,
-                     void *out);
+                     void *out, fm_watch *);
     /* sums of weight * loss, one for each block of space->rows rows from first on */
     void (*evaluate)(const fm_network *, const fm_space *, const fm_data *, int64_t first, int64_t last,
-                     double *block_sums);
+                     double *block_sums, fm_watch *);
     int32_t (*finite)(const void *arena, int64_t n);
     int32_t (*finite_row)(const void *x, int64_t n); /* any alignment and length */
     void (*shuffle)(int64_t *order, int64_t n, uint64_t seed);
@@ -150,13 +163,13 @@ typedef struct {
     void (*gather)(const fm_network *, const fm_space *, const fm_data *, const int64_t *order,
                    int64_t start, int64_t first, int64_t last);
     void (*forward)(const fm_network *, const fm_space *, int32_t layer, int64_t first, int64_t rows,
-                    const fm_epoch *training);
+                    const fm_draws *, fm_watch *);
     void (*output_loss)(const fm_network *, const fm_space *, int64_t first, int64_t last,
                         int32_t thread);
     void (*backward_input)(const fm_network *, const fm_space *, int32_t layer, int64_t first,
-                           int64_t rows);
-    void (*unit_gradient)(const fm_network *, const fm_space *, const fm_unit *, int64_t batch, void *g,
-                          fm_ahead *);
+                           int64_t rows, fm_watch *);
+    void (*unit_gradient)(const fm_network *, const fm_space *, const fm_unit *, int64_t first, int64_t rows,
+                          void *g, fm_ahead *);
     void (*bias_gradient)(const void *dz, int64_t batch, void *g);
     void (*step)(int32_t optimizer, const double *hyper, double rate, double *powers, double l2,
                  double scale, void *w, const void *g, void *s0, void *s1, int64_t n);

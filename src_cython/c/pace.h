@@ -8,7 +8,8 @@
 #define FM_PACE_H
 
 #include <stdint.h>
-#include <time.h>
+
+#include "clock.h"
 
 #define PACE_WINDOW 2e-3 /* seconds */
 #define PACE_TRIAL 5e-4  /* seconds; at least one step */
@@ -31,12 +32,6 @@ typedef struct {
     double used_seconds, used_steps; /* of the mode in use, older windows counting less and less */
     double cost[2];                  /* seconds a step of each mode; 0: not known */
 } fm_pace;
-
-static inline double fm_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* At the start of an epoch, and when the team has come: time before it does not count. */
 static inline void fm_pace_resume(fm_pace *p) {

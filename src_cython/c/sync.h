@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "clock.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #define fm_pause() _mm_pause()
@@ -81,6 +83,7 @@ typedef void (*fm_job)(void *context, int32_t index);
  * that have left it. */
 typedef struct {
     _Alignas(64) atomic_ullong state; /* number of the job << 32 | CREW_OPEN | helpers inside it */
+    atomic_int members;               /* helpers that have come; CREW_FULL: who comes later goes home */
     atomic_int asleep;
     atomic_int caller_cpu; /* -1: not known */
     fm_job job; /* NULL: go home */
@@ -92,11 +95,14 @@ typedef struct {
 #define CREW_NEXT (1ULL << 32)
 #define CREW_OPEN (1ULL << 31)
 #define CREW_INSIDE (CREW_OPEN - 1)
+#define CREW_FULL (1 << 30)
+#define CREW_PATIENCE 1.0 /* seconds until a helper that has not come is given up */
 
 /* Nothing undoes this: the two own no memory, and a forked child that destroyed its copy of `called` would wait
  * for threads that stayed with the parent. */
 static inline void fm_crew_start(fm_crew *c) {
     atomic_init(&c->state, 0);
+    atomic_init(&c->members, 0);
     atomic_init(&c->asleep, 0);
     atomic_init(&c->caller_cpu, -1);
     pthread_mutex_init(&c->mutex, NULL);
@@ -136,9 +142,20 @@ static inline void fm_crew_wait(fm_crew *c, unsigned long long seen) {
     pthread_mutex_unlock(&c->mutex);
 }
 
-/* The life of a helper. Where the other CPUs are busy for a moment, the system wakes it on its caller's, and takes
- * 10 to 20 ms to part the two: it leaves by itself. */
-static inline void fm_crew_serve(fm_crew *c, int32_t index) {
+/* Wait until so many helpers have come, or for a second: a thread that the system has started may die before it
+ * gets here, of lack of memory for example. Returns how many there are from now on. */
+static inline int fm_crew_muster(fm_crew *c, int wanted) {
+    const double began = fm_now();
+    for (int turn = 0; atomic_load(&c->members) < wanted && fm_now() - began < CREW_PATIENCE; turn++)
+        fm_wait_a_little(turn);
+    return atomic_fetch_or(&c->members, CREW_FULL) & ~CREW_FULL;
+}
+
+/* The life of a helper; its index is the order of coming. Where the other CPUs are busy for a moment, the system
+ * wakes it on its caller's, and takes 10 to 20 ms to part the two: it leaves by itself. */
+static inline void fm_crew_serve(fm_crew *c) {
+    const int index = atomic_fetch_add(&c->members, 1) + 1;
+    if (index > CREW_FULL) return;
     unsigned long long seen = 0;
     for (;;) {
         fm_crew_wait(c, seen);

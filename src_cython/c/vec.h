@@ -191,28 +191,4 @@ FM_INLINE real v_highest(v a) {
     return a[0];
 }
 
-/* Denormals are flushed inside native calls only; the caller's control register comes back. */
-#if defined(__x86_64__)
-typedef unsigned int fm_control;
-FM_INLINE fm_control fm_flush_denormals(void) {
-    fm_control old = _mm_getcsr();
-    _mm_setcsr(old | 0x8040u); /* FTZ | DAZ */
-    return old;
-}
-FM_INLINE void fm_restore_control(fm_control old) { _mm_setcsr(old); }
-#elif defined(__aarch64__)
-typedef uint64_t fm_control;
-FM_INLINE fm_control fm_flush_denormals(void) {
-    fm_control old;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(old));
-    __asm__ volatile("msr fpcr, %0" : : "r"(old | (1u << 24)));
-    return old;
-}
-FM_INLINE void fm_restore_control(fm_control old) { __asm__ volatile("msr fpcr, %0" : : "r"(old)); }
-#else
-typedef int fm_control;
-FM_INLINE fm_control fm_flush_denormals(void) { return 0; }
-FM_INLINE void fm_restore_control(fm_control old) { (void)old; }
-#endif
-
 #endif

@@ -1,0 +1,124 @@
+"""What a fit shows on its way and leaves behind: state, snapshots, history, divergence."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class History:
+    """What a fit has gone through, one entry an epoch.
+
+    Attributes
+    ----------
+    loss : list of float
+        The objective that was trained: mean loss over the epoch's batches, as they were when
+        their turn came, with the L2 penalty.
+    val_loss : list of float
+        Loss on the validation data after the epoch, without penalty; empty without such data.
+    seconds : list of float
+        Time of the training itself, without validation and callbacks.
+    learning_rate : list of float
+        Learning rate of the epoch's last step.
+    stop_reason : str
+        Why a callback ended the fit early; empty if all epochs were run.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    learning_rate: list[float] = field(default_factory=list)
+    stop_reason: str = ""
+
+
+class DivergenceError(FloatingPointError):
+    """The loss, a gradient or a weight was no longer finite; the model keeps finite weights.
+
+    Attributes
+    ----------
+    epoch : int
+        Epoch in which it happened, counted from 0.
+    learning_rate : float
+        Largest learning rate of that epoch.
+    history : History
+        The epochs before.
+    """
+
+    epoch = 0
+    learning_rate = math.nan
+    history = History()
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The parameters of a model at some time; only :meth:`State.restore` looks inside."""
+
+    kind: tuple[Any, ...]  # of models that they fit
+    parameters: Any = field(repr=False)
+
+
+@dataclass
+class State:
+    """What a callback sees, the same object throughout one fit.
+
+    Attributes
+    ----------
+    epoch : int
+        Epoch that has just ended, counted from 0; -1 before the first.
+    epochs : int
+        Number of epochs the fit was asked for.
+    loss, val_loss : float
+        Last entries of the history; ``val_loss`` is NaN without validation data.
+    learning_rate : float
+        Learning rate of the last step, the scale included.
+    learning_rate_scale : float
+        Factor on the optimizer's learning rate from the next epoch on; may be set, at least 0.
+    has_validation : bool
+        Whether there is validation data.
+    completed : bool
+        For ``finish``: the fit has ended as it should, neither interrupted nor diverged.
+    stop_reason : str
+        May be set by a callback that returns True.
+    model : MLP
+        The model in training. It may be evaluated, and its weights may be read and assigned.
+    history : History
+        The epochs so far.
+    """
+
+    model: Any
+    epochs: int
+    history: History
+    has_validation: bool
+    epoch: int = -1
+    loss: float = math.nan
+    val_loss: float = math.nan
+    learning_rate: float = math.nan
+    learning_rate_scale: float = 1.0
+    completed: bool = False
+    stop_reason: str = ""
+    engine: Any = field(default=None, repr=False)
+
+    def snapshot(self) -> Snapshot:
+        """Return the model's parameters of now, for :meth:`restore`."""
+        return Snapshot(self._kind(), self.engine.snapshot())
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Give the model the parameters of a snapshot.
+
+        Raises
+        ------
+        ValueError
+            If it is not a snapshot of a model with these layers and this dtype.
+        """
+        if not isinstance(snapshot, Snapshot) or snapshot.kind != self._kind():
+            given = snapshot if isinstance(snapshot, Snapshot) else type(snapshot).__name__
+            raise ValueError(
+                f"restore was given {given} but expects what snapshot() returned for {self.model!r}"
+            )
+        self.engine.restore(snapshot.parameters)
+
+    def _kind(self) -> tuple[Any, ...]:
+        spec = self.engine.spec
+        return type(self.engine), spec.shapes, spec.dtype.name

@@ -1,0 +1,317 @@
+"""What happens in a fit: on a draft of the estimator, which becomes the estimator at the end.
+
+A fit is: check with scikit-learn's own functions, encode the target, draw first weights from
+``random_state`` in scikit-learn's order, hold validation data out, and let a solver work. Whoever
+looks at the estimator meanwhile sees the old one, and a fit that fails leaves it as it was. Only
+the weights that a fit goes on with, and the lists of epochs, change in place; ``undo`` is for them.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from fastmlp import check, threads
+from fastmlp.losses import Loss
+from fastmlp.records import History
+from fastmlp.sklearn import parameters
+from fastmlp.sklearn.callbacks import Observers
+from fastmlp.sklearn.initialization import first_parameters, spec_of
+from fastmlp.sklearn.lbfgs import LbfgsFit
+from fastmlp.sklearn.network import Network
+from fastmlp.sklearn.scaling import Scaling
+from fastmlp.sklearn.stochastic import NON_FINITE, Diverged, StochasticFit
+from fastmlp.sklearn.validation import Samples, Validation, sound, split
+from fastmlp.turn import Turn
+
+Array = NDArray[Any]
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+# Lists that get an entry an epoch, besides those of the history.
+CURVES = ("loss_curve_", "validation_loss_curve_", "validation_scores_")
+
+
+def one_at_a_time(method: Method) -> Method:
+    """Decorate a method that trains: a second one meanwhile raises RuntimeError."""
+
+    @functools.wraps(method)
+    def alone(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with self._turn().taken():
+            return method(self, *args, **kwargs)
+
+    return alone  # type: ignore[return-value]
+
+
+class Fitting(BaseEstimator):
+    """The part of an estimator that trains, not for users."""
+
+    _target_checks: ClassVar[dict[str, Any]] = {}  # more arguments of validate_data
+
+    _network: Network
+    history_: History
+    loss_curve_: list[float]
+    validation_loss_curve_: list[float] | None
+    validation_scores_: list[float] | None
+    best_loss_: float | None
+    best_validation_score_: float | None
+    n_iter_: int
+    t_: int
+    n_outputs_: int
+
+    def _encode(self, y: Array, known: bool) -> Array:
+        """Return the engine's targets, (n, outputs) floats or int32 labels; set ``n_outputs_``.
+
+        ``known`` forbids classes that an earlier call has not seen.
+        """
+        raise NotImplementedError
+
+    def _loss(self) -> Loss:
+        raise NotImplementedError
+
+    def _output_activation(self) -> str:
+        """Return scikit-learn's name of the loss's link."""
+        raise NotImplementedError
+
+    def _outputs_score(self, outputs: Array, targets: Array, weights: Array | None) -> float:
+        """Return accuracy or R2 of the engine's outputs."""
+        raise NotImplementedError
+
+    def _scales_target(self) -> bool:
+        """Whether ``standardize`` means the target too."""
+        return False
+
+    def _loss_constant(self, targets: Array, weights: Array | None) -> float:
+        """Return what the reported loss has more than the engine's."""
+        del targets, weights
+        return 0.0
+
+    def _class_weights(self, y: Array) -> Array | None:
+        """Return what ``class_weight`` makes of the labels."""
+        del y
+        return None
+
+    # ------------------------------------------------------------ fit
+
+    def _turn(self) -> Turn:
+        """Return whose turn it is to fit; made when first asked for, and no part of the state."""
+        turn: Turn = self.__dict__.setdefault("_fitting", Turn())
+        return turn
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        held_out: tuple[Any, Any, Any] = (None, None, None),
+        classes: Any = None,
+        one_epoch: bool = False,
+    ) -> Any:
+        before = vars(self).copy()
+        draft = self._draft()
+        try:
+            if one_epoch:
+                draft._first_call(y, classes)
+            draft._train(self, X, y, sample_weight, held_out, one_epoch)
+        except Diverged:
+            self._become(draft, before)
+            raise ValueError(NON_FINITE) from None
+        self._become(draft, before)
+        return self
+
+    def _draft(self) -> Any:
+        """Return an estimator that has all that this one has; what it gets is its own."""
+        draft = object.__new__(type(self))
+        draft.__dict__.update(vars(self))
+        return draft
+
+    def _become(self, draft: Any, before: dict[str, Any]) -> None:
+        """Take over what the draft has got since, at one moment."""
+        after, nothing = vars(draft), object()
+        self.__dict__.update(
+            {name: new for name, new in after.items() if before.get(name, nothing) is not new}
+        )
+        for name in before.keys() - after.keys():  # names of columns that are no more
+            self.__dict__.pop(name, None)
+
+    def _train(
+        self,
+        owner: Any,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        held_out: tuple[Any, Any, Any],
+        one_epoch: bool,
+    ) -> None:
+        """Do all of a fit, as the draft of its owner."""
+        given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+        parameters.hidden_sizes(self.hidden_layer_sizes)
+        fresh = not hasattr(self, "_network") or not (self.warm_start or one_epoch)
+        samples = self._samples(X, y, sample_weight, reset=fresh, known=one_epoch)
+        rng = check_random_state(self.random_state)
+        stochastic = self.solver in parameters.STOCHASTIC
+        if one_epoch and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if fresh:
+            network = spec_of(self, samples.X.shape[1], samples.X.dtype)
+            first = first_parameters(network, self.activation, rng)
+        else:
+            network = self._network.spec
+        held = self._given_validation(*held_out)
+        if held is None and stochastic and self.early_stopping:
+            stratify = self._stratification(samples.targets)
+            rows, held_rows = split(len(samples.X), self.validation_fraction, stratify, rng)
+            held, samples = samples.take(held_rows), samples.take(rows)
+        n, weights = len(samples.X), self._training_weights(samples)
+        weights = check.sample_weights(weights, n, network.dtype)
+        if fresh:
+            scaling = self._scaling(samples, weights, network)
+            decoder = getattr(self, "_label_binarizer", None)
+            self._network = Network(network, scaling, decoder)
+            self._network.engine.set_parameters(*first)
+            self._reset_statistics()
+        else:
+            self._go_on(samples.X)
+        undo = self._undo()
+        try:
+            data = self._network.data(samples.X, samples.targets, weights)
+            validation = None
+            if held is not None:
+                held_weights = check.sample_weights(held.weights, len(held.X), network.dtype)
+                own = self._network.data(held.X, held.targets, held_weights)
+                validation = Validation(held, own)
+                if getattr(self, "validation_loss_curve_", None) is None:
+                    self.validation_loss_curve_ = []
+            observers = Observers(owner, self, given, validation is not None, partial=one_epoch)
+            constant = self._loss_constant(samples.targets, weights)
+            if not stochastic:
+                LbfgsFit(self, data, validation, constant).run(observers)
+                return
+            StochasticFit(
+                self,
+                data,
+                validation,
+                loss_constant=constant,
+                random_state=rng,
+                one_epoch=one_epoch,
+            ).run(observers, self._threads())
+        except Diverged:
+            raise
+        except BaseException:
+            undo()
+            raise
+
+    def _first_call(self, y: Any, classes: Any) -> None:
+        """See to the classes of ``partial_fit``."""
+        del y, classes
+
+    def _undo(self) -> Callable[[], None]:
+        """Return what takes back what training changes in place: weights, and lists of epochs."""
+        lists = [*vars(self.history_).values(), *(vars(self).get(name) for name in CURVES)]
+        lengths = [(each, len(each)) for each in lists if isinstance(each, list)]
+        network_back = self._network.undo()
+
+        def back() -> None:
+            for each, length in lengths:
+                del each[length:]
+            network_back()
+
+        return back
+
+    def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, known: bool) -> Samples:
+        """Return dense, checked samples; the complaints are scikit-learn's."""
+        X, y = validate_data(
+            self,
+            sound(X, "X"),
+            sound(y, "y"),
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            dtype=(np.float64, np.float32),
+            reset=reset,
+            **self._target_checks,
+        )
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        return Samples(_dense(X), y, self._encode(y, known), sample_weight)
+
+    def _given_validation(self, X: Any, y: Any, sample_weight: Any) -> Samples | None:
+        if X is None and y is None and sample_weight is None:
+            return None
+        if X is None or y is None:
+            raise ValueError("X_val and y_val belong together: pass both to fit, or neither")
+        return self._samples(X, y, sample_weight, reset=False, known=True)
+
+    def _stratification(self, targets: Array) -> Array | None:
+        """Return what the split is stratified by: None for all but two classes."""
+        del targets
+        return None
+
+    def _training_weights(self, samples: Samples) -> Array | None:
+        by_class = self._class_weights(samples.y)
+        if by_class is None or samples.weights is None:
+            return samples.weights if by_class is None else by_class
+        return samples.weights * by_class
+
+    def _scaling(self, samples: Samples, weights: Array | None, network: Any) -> Scaling | None:
+        if not self.standardize:
+            return None
+        targets = samples.targets if self._scales_target() else None
+        heads = network.loss.heads
+        return Scaling.measure(samples.X, targets, network.n_outputs, weights, heads, network.dtype)
+
+    def _reset_statistics(self) -> None:
+        self.n_iter_ = self.t_ = 0
+        self.n_layers_ = len(self._network.spec.layer_sizes)
+        self.out_activation_ = self._output_activation()
+        self.history_ = History()
+        self.validation_loss_curve_ = None
+        if self.solver in parameters.STOCHASTIC:
+            self.loss_curve_ = []
+            self._forget_best()
+
+    def _forget_best(self) -> None:
+        stops = self.early_stopping
+        self._no_improvement_count = 0
+        self.validation_scores_ = [] if stops else None
+        self.best_validation_score_ = -math.inf if stops else None
+        self.best_loss_ = None if stops else math.inf
+
+    def _go_on(self, X: Array) -> None:
+        """Keep the weights; take over parameters that were set since, if the weights allow it."""
+        known = self._network.spec
+        wanted = spec_of(self, X.shape[1], known.dtype)
+        if wanted.shapes != known.shapes:
+            raise ValueError(
+                f"the network was fitted with layers of {list(known.layer_sizes)} and cannot go on "
+                f"with {list(wanted.layer_sizes)}: use fit with warm_start=False"
+            )
+        if wanted != known:
+            self._network = self._network.again(wanted)
+        self._network.take_over()
+        # The same lists, which grow; but why this fit ended is its own.
+        self.history_ = replace(self.history_, stop_reason="")
+        if self.solver in parameters.STOCHASTIC:
+            self.loss_curve_ = getattr(self, "loss_curve_", [])
+            best = "best_validation_score_" if self.early_stopping else "best_loss_"
+            if getattr(self, best, None) is None:
+                self._forget_best()
+
+    def _threads(self) -> int | None:
+        """Return the threads asked for; None leaves it to what pays off."""
+        wanted: int | None = self.n_jobs
+        if wanted is None or wanted > 0:
+            return wanted
+        return max(1, threads.default_threads() + 1 + wanted)
+
+
+def _dense(X: Any) -> Array:
+    dense: Array = sound(X, "X").toarray() if hasattr(X, "toarray") else X
+    return dense

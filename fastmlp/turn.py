@@ -1,0 +1,70 @@
+"""One fit at a time: whose turn it is to change a model. Without waiting: who comes second is told.
+
+The holder is a thread of a process. It is put into a dictionary with ``setdefault``, which is
+atomic, with and without the interpreter lock; so there is nothing to wait for, and no lock that a
+forked child could inherit locked.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Turn:
+    """The right to change one model; copies and pickles of it are new and free.
+
+    Examples
+    --------
+    >>> from fastmlp.turn import Turn
+    >>> turn = Turn()
+    >>> with turn.taken():
+    ...     turn.is_mine()
+    True
+    >>> turn.is_mine()
+    False
+    """
+
+    __slots__ = ("_holders",)
+
+    def __init__(self) -> None:
+        # Process -> (process, thread). What a forked child has of its parent is under another key.
+        self._holders: dict[int, tuple[int, int]] = {}
+
+    def is_mine(self) -> bool:
+        """Whether this thread has the turn."""
+        me = _me()
+        return self._holders.get(me[0]) == me
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Have the turn for the length of a ``with`` block.
+
+        Raises
+        ------
+        RuntimeError
+            If somebody has it, the same thread included.
+        """
+        mine = _me()
+        holder = None
+        try:
+            holder = self._holders.setdefault(mine[0], mine)
+            if holder is not mine:
+                raise RuntimeError(
+                    "a fit is running on this model: wait for its end, or use copy.deepcopy(model)"
+                )
+            yield
+        finally:
+            # An interrupt may come after the turn was taken, and before it is known here.
+            if holder is mine or (holder is None and self._holders.get(mine[0]) is mine):
+                self._holders.clear()
+
+    def __reduce__(self) -> tuple[type[Turn], tuple[()]]:
+        return Turn, ()
+
+
+def _me() -> tuple[int, int]:
+    """Return who is calling, as a new object each time."""
+    return os.getpid(), threading.get_ident()

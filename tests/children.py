@@ -1,0 +1,64 @@
+"""How tests start another Python: with the package under test, and under an emulator if told so.
+
+``FASTMLP_TEST_RUNNER`` stands before the interpreter: "qemu-aarch64 -cpu cortex-a72" runs the suite
+of another machine, whose interpreter this system cannot start by itself (see .ci/aarch64).
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import fastmlp
+
+TESTS = Path(__file__).resolve().parent
+PACKAGE = Path(fastmlp.__file__).parents[1]  # the folder of the package under test
+RUNNER = shlex.split(os.environ.get("FASTMLP_TEST_RUNNER", ""))
+
+
+def python(
+    *arguments: str | Path,
+    folders: Sequence[Path] = (),
+    cwd: Path = TESTS,
+    timeout: float = 120,
+    **environment: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run Python to its end, successful or not; its output is text.
+
+    Parameters
+    ----------
+    *arguments : str or Path
+        Of the interpreter.
+    folders : sequence of Path
+        Where it finds modules, before the package under test.
+    cwd : Path
+        Where it starts; nothing is imported from there.
+    timeout : float
+        Seconds; longer under an emulator.
+    **environment : str
+        Variables besides those of this process, or instead of them.
+    """
+    return subprocess.run(
+        [*RUNNER, sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        timeout=timeout * (10 if RUNNER else 1),
+        env={**os.environ, **importing(*folders, PACKAGE), **environment},
+    )
+
+
+def importing(*folders: Path) -> dict[str, str]:
+    """Return the variables that let a child import from some folders, and not from its own."""
+    return {"PYTHONPATH": os.pathsep.join(map(str, folders)), "PYTHONSAFEPATH": "1"}
+
+
+def printed(result: subprocess.CompletedProcess[str]) -> str:
+    """Return what a child printed that must not have failed."""
+    assert result.returncode == 0, f"exit {result.returncode}: {result.stderr}"
+    return result.stdout

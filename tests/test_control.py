@@ -1,0 +1,110 @@
+"""The caller's floating-point control: it changes no result, and comes back as it was.
+
+Each case runs in a process of its own, as a program: ``python test_control.py MODE THREADS``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import platform
+import signal
+import sys
+
+import children
+import numpy as np
+import pytest
+import test_bits
+
+import fastmlp
+from fastmlp import _backend, losses
+from fastmlp.predictor import Predictor
+
+LIBM = ctypes.CDLL(None)
+X86 = ("x86_64", "amd64"), {"nearest": 0, "down": 0x400, "up": 0x800, "to zero": 0xC00}
+ARM = ("aarch64", "arm64"), {"nearest": 0, "up": 0x400000, "down": 0x800000, "to zero": 0xC00000}
+MODES = next((m for names, m in (X86, ARM) if platform.machine().lower() in names), {})
+# fenv.h of glibc on x86-64: those that ordinary Python code does not raise.
+TRAPS = {"divide": 0x4, "overflow": 0x8, "underflow": 0x10}
+FITS = ("relu, dropout", "gelu, clipping, l2", "deep, everything", "two heads")
+
+pytestmark = pytest.mark.skipif(
+    not MODES or not hasattr(LIBM, "fesetround"), reason="no rounding modes that are known here"
+)
+
+
+def digest(name, level, dtype, mode, n_threads):
+    """Return a digest of everything that is computed in a rounding mode."""
+    sizes, _, options = test_bits.FITS[name]
+    net = test_bits.model(name, level, dtype)
+    x, t, weights = test_bits.data(sizes, net.loss, 257)
+    x, weights = x.astype(dtype), weights.astype(dtype)
+    options = {**options, "sample_weight": weights, "n_threads": n_threads}
+    assert LIBM.fesetround(MODES[mode]) == 0
+    try:
+        history = net.fit(x, t, epochs=2, **options)
+        predict = Predictor(net._spec, level, *net._engine.parameters())
+        results = [*net.weights, *net.biases, np.array(history.loss), net._engine.predict(x)]
+        results += [predict(x[0]), predict(x[:3]), predict(x), predict.jacobian(x[:9])]
+        results += [np.array(net.evaluate(x, t, weights)), np.array(net.evaluate(x, t))]
+        objective, dws, dbs = net.gradients(x, t, weights)
+        results += [np.array(objective), *dws, *dbs]
+        assert LIBM.fegetround() == MODES[mode]
+    finally:
+        LIBM.fesetround(MODES["nearest"])
+    found = hashlib.sha256()
+    for array in results:
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+def compare(mode, n_threads):
+    """Compare everything with what it is when the mode is the usual one."""
+    for level in _backend.available_levels():
+        for dtype in _backend.DTYPES:
+            for name in FITS:
+                case = name, level, dtype
+                assert digest(*case, mode, n_threads) == digest(*case, "nearest", n_threads), case
+
+
+def trap():
+    """Compute what overflows, underflows and divides by zero, with those exceptions unmasked."""
+    net = fastmlp.MLP([1, 30, 2], activation="gelu", loss=losses.GaussianNLL(False), rng=0)
+    rate = fastmlp.MLP([1, 2], loss="poisson_nll", rng=0)
+    x, y = np.linspace(-9, 9, 300, dtype=np.float32)[:, np.newaxis], np.ones((300, 2), np.float32)
+    predict, far = rate.predictor(), np.full((300, 1), 1e30, np.float32)
+    LIBM.feenableexcept(sum(TRAPS.values()))
+    net.fit(x, y, epochs=2, n_threads=2)
+    rate.gradients(x, y)
+    predict(far)
+    predict(far[0])
+    assert LIBM.fegetexcept() == sum(TRAPS.values())
+    LIBM.fedisableexcept(sum(TRAPS.values()))
+
+
+def run(*arguments):
+    return children.python(__file__, *arguments, folders=[children.TESTS], timeout=300)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "nearest"])
+def test_rounding_modes_change_nothing(mode, n_threads):
+    result = run(mode, n_threads)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.skipif(
+    not hasattr(LIBM, "feenableexcept") or "x86" not in platform.machine(),
+    reason="needs glibc, on a processor that traps",
+)
+def test_unmasked_exceptions_do_not_trap():
+    result = run("trap", 1)
+    assert result.returncode != -signal.SIGFPE
+    assert result.returncode == 0, result.stderr
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "trap":
+        trap()
+    else:
+        compare(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,299 @@
+"""Threads at the same things at once: what is read is of one moment, as one thread would read it.
+
+`.ci/sanitize` runs this under ThreadSanitizer as well, which sees the races that went well.
+"""
+
+import copy
+import functools
+import itertools
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import cases
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp import optimizers, threads
+from fastmlp.activations import ACTIVATIONS
+
+RNG = np.random.default_rng(11)
+X = RNG.normal(size=(1000, 6)).astype(np.float32)
+Y = np.column_stack([X[:, 0] * X[:, 1], np.sin(X[:, 2]), X[:, 3]]).astype(np.float32)
+READERS = 8
+
+
+def at_once(*calls):
+    """Run functions at the same time, each in a thread of its own; return their results."""
+    start = threading.Barrier(len(calls))
+
+    def run(call):
+        start.wait()
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result() for future in [pool.submit(run, call) for call in calls]]
+
+
+def beside(work, reads):
+    """Return {name: all that reads[name] returned}, each run over and over while `work` runs."""
+    done = threading.Event()
+
+    def working():
+        try:
+            work()
+        finally:
+            done.set()
+
+    def reading(read):
+        seen = {read()}
+        while not done.is_set():
+            seen.add(read())
+        return seen
+
+    _, *seen = at_once(working, *[functools.partial(reading, read) for read in reads.values()])
+    return dict(zip(reads, seen, strict=True))
+
+
+def strays(seen, expected):
+    """Return {name: how many of the results seen are not expected}, where there are any."""
+    found = {name: len(seen[name] - set(expected[name])) for name in seen}
+    return {name: count for name, count in found.items() if count}
+
+
+def raw(*arrays):
+    return b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
+
+
+def parameters(net):
+    return raw(*net.weights, *net.biases)
+
+
+def bound(table, model):
+    """Return a table of functions of a model as one of functions without arguments."""
+    return {name: functools.partial(read, model) for name, read in table.items()}
+
+
+@pytest.fixture(params=[1, 3])
+def call_threads(request, monkeypatch):
+    """How many threads share the rows of a prediction, however few."""
+    monkeypatch.setattr(threads, "CALL_SECONDS", 0.0)
+    monkeypatch.setenv("FASTMLP_NUM_THREADS", str(request.param))
+    return request.param
+
+
+# ---- the threads of one fit ----------------------------------------------------------------------
+
+ADAM = optimizers.Adam(0.01)
+FITS = {
+    **{f"loss {case}": ("relu", case, ADAM, {}) for case in cases.LOSSES},
+    **{
+        f"optimizer {cases.optimizer_id(row)}": ("tanh", cases.LOSSES[0], row, {"l2": 0.1})
+        for row in cases.OPTIMIZERS
+    },
+    **{
+        f"activation {name}": (name, cases.LOSSES[0], ADAM, {"clip_norm": 0.5})
+        for name in ACTIVATIONS
+    },
+}
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("name", FITS)
+def test_threads_of_a_fit(name, dtype):
+    activation, case, optimizer, options = FITS[name]
+    rng = np.random.default_rng(5)
+    targets = cases.targets(case.loss, 150, 5, rng, dtype, case.labels)
+    shares = rng.uniform(0.5, 2, 150)
+    found = set()
+    for n_threads in (1, 2, 3, 4):
+        net = fastmlp.MLP(
+            [6, 17, 33, 5], activation=activation, loss=case.loss, dtype=dtype, dropout=0.2, rng=0
+        )
+        net.fit(
+            X[:150], targets, epochs=2, batch_size=70, optimizer=optimizer, n_threads=n_threads,
+            sample_weight=shares, **options,
+        )  # fmt: skip
+        found.add(parameters(net))
+    assert len(found) == 1
+
+
+# ---- calls that change nothing ------------------------------------------------------------------
+
+# What may be asked of an MLP while it is in training.
+READS = {
+    "predict a row": lambda net: raw(net.predict(X[:1])),
+    "predict": lambda net: raw(net.predict(X)),
+    "evaluate": lambda net: net.evaluate(X, Y),
+    "jacobian": lambda net: raw(net.jacobian(X[:70])),
+    "gradients": lambda net: raw(*net.gradients(X[:70], Y[:70])[1]),
+    "predictor": lambda net: raw(net.predictor()(X[0])),
+    "weights": lambda net: raw(*net.weights),
+    "copy": lambda net: parameters(copy.deepcopy(net)),
+    "pickle": lambda net: parameters(pickle.loads(pickle.dumps(net))),
+}
+PREDICTIONS = {
+    "a row": lambda p: raw(p(X[0])),
+    "a row, out": lambda p: raw(p(X[0], out=np.empty(3, np.float32))),
+    "few rows": lambda p: raw(p(X[:3])),
+    "rows": lambda p: raw(p(X)),
+    "other strides": lambda p: raw(p(np.asfortranarray(X))),
+    "jacobian": lambda p: raw(p.jacobian(X[:70])),
+    "parameters": lambda p: raw(*itertools.chain(*p.parameters())),
+    "pickle": lambda p: raw(pickle.loads(pickle.dumps(p))(X[0])),
+}
+
+
+def small_network(**options):
+    return fastmlp.MLP([6, 48, 40, 3], **{"activation": "tanh", "rng": 0} | options)
+
+
+@pytest.mark.parametrize(
+    ("make", "table"),
+    [(small_network, READS), (lambda: small_network().predictor(), PREDICTIONS)],
+    ids=["MLP", "predictor"],
+)
+def test_mixed_predictions(call_threads, make, table):
+    names = list(table)
+    expected = {name: read() for name, read in bound(table, make()).items()}
+    reads = bound(table, make())  # another one: what is made by the first call is made by many
+
+    def work(first):
+        mine = [names[(first + k) % len(names)] for k in range(3 * len(names))]
+        return [name for name in mine if reads[name]() != expected[name]]
+
+    wrong = at_once(*[functools.partial(work, first) for first in range(READERS)])
+    assert wrong == [[]] * READERS
+
+
+def test_a_model_for_each_thread():
+    def work():
+        net = small_network(dropout=0.1)
+        net.fit(X, Y, epochs=5, n_threads=2)
+        return parameters(net), raw(net.predict(X))
+
+    assert set(at_once(*[work] * READERS)) == {work()}
+
+
+# ---- beside a fit -------------------------------------------------------------------------------
+
+
+def fit(net, each):
+    net.fit(X, Y, epochs=60, batch_size=100, n_threads=2, callbacks=[lambda state: each()])
+
+
+def fit_with_everything(net, each):
+    net.fit(
+        X, Y, epochs=60, batch_size=100, n_threads=3, callbacks=[lambda state: each()], l2=1e-3,
+        optimizer=optimizers.SGD(0.01, momentum=0.9), clip_norm=0.1, validation_data=(X, Y),
+    )  # fmt: skip
+
+
+def fit_in_parts(net, each):
+    for _ in range(25):
+        net.partial_fit(X, Y, batch_size=100, n_threads=2)
+        each()
+
+
+@pytest.mark.parametrize("train", [fit, fit_with_everything, fit_in_parts])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_reading_beside_a_fit(call_threads, train, dropout):
+    """Whatever is read is that of a whole epoch, or of the start."""
+    net, twin = small_network(dropout=dropout), small_network(dropout=dropout)
+    expected = {name: [read(twin)] for name, read in READS.items()}
+
+    def note():
+        for name, read in READS.items():
+            expected[name].append(read(twin))
+
+    train(twin, note)
+    seen = beside(lambda: train(net, lambda: None), bound(READS, net))
+    assert strays(seen, expected) == {}
+    assert parameters(net) == parameters(twin)
+
+
+INTRUSIONS = {
+    "fit": lambda net: net.fit(X, Y, epochs=1),
+    "partial_fit": lambda net: net.partial_fit(X, Y),
+    "assignment": lambda net: setattr(net, "biases", [0 * b for b in net.biases]),
+}
+
+
+def test_one_fit_at_a_time():
+    """Others are refused, and it is as if they had never been."""
+    net, alone = small_network(), small_network()
+    running, refused = threading.Event(), []
+
+    def last_epoch(state):
+        running.set()
+        return len(refused) == len(INTRUSIONS)
+
+    def intrude(intrusion):
+        running.wait()
+        with pytest.raises(RuntimeError, match="a fit is running"):
+            intrusion(net)
+        refused.append(intrusion)
+
+    history, *_ = at_once(
+        lambda: net.fit(X, Y, epochs=10**6, n_threads=2, callbacks=[last_epoch]),
+        *[functools.partial(intrude, intrusion) for intrusion in INTRUSIONS.values()],
+    )
+    alone.fit(X, Y, epochs=len(history.loss), n_threads=2)
+    assert parameters(net) == parameters(alone)
+
+
+# ---- estimators ---------------------------------------------------------------------------------
+
+LABELS = (Y[:, 0] > 0).astype(int) + (Y[:, 1] > 0)
+ESTIMATORS = {"MLPRegressor": Y, "MLPClassifier": LABELS}
+ESTIMATOR_READS = {
+    "predict a row": lambda e: raw(e.predict(X[:1])),
+    "predict": lambda e: raw(e.predict(X)),
+    "score": lambda e: e.score(X, ESTIMATORS[type(e).__name__]),
+    "coefs": lambda e: raw(*e.coefs_),
+    "copy": lambda e: raw(copy.deepcopy(e).predict(X)),
+    "pickle": lambda e: raw(pickle.loads(pickle.dumps(e)).predict(X)),
+}
+
+
+def estimator(name, solver="adam", **options):
+    sklearn = pytest.importorskip("fastmlp.sklearn")
+    fixed = {"hidden_layer_sizes": (40, 30), "random_state": 0, "max_iter": 25, "tol": 0}
+    return getattr(sklearn, name)(solver=solver, n_jobs=2, **fixed | options)
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:lbfgs failed")
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_reading_beside_a_refit(name, solver, standardize):
+    """A fit that has not ended has changed nothing."""
+    options = {"solver": solver, "standardize": standardize, "early_stopping": solver == "sgd"}
+    refitted = estimator(name, **options).fit(X[:300], ESTIMATORS[name][:300])
+    again = estimator(name, **options).fit(X, ESTIMATORS[name])
+    expected = {key: (read(refitted), read(again)) for key, read in ESTIMATOR_READS.items()}
+    seen = beside(lambda: refitted.fit(X, ESTIMATORS[name]), bound(ESTIMATOR_READS, refitted))
+    assert strays(seen, expected) == {}
+    assert raw(*refitted.coefs_) == raw(*again.coefs_)
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_reading_beside_partial_fit(name, standardize):
+    """What is read is as after one of the calls."""
+    known = {"classes": np.unique(LABELS)} if name == "MLPClassifier" else {}
+    both = [estimator(name, standardize=standardize) for _ in range(2)]
+    learner, twin = (e.partial_fit(X, ESTIMATORS[name], **known) for e in both)
+    expected = {key: [read(twin)] for key, read in ESTIMATOR_READS.items()}
+    for _ in range(30):
+        twin.partial_fit(X, ESTIMATORS[name])
+        for key, read in ESTIMATOR_READS.items():
+            expected[key].append(read(twin))
+
+    def work():
+        for _ in range(30):
+            learner.partial_fit(X, ESTIMATORS[name])
+
+    assert strays(beside(work, bound(ESTIMATOR_READS, learner)), expected) == {}
+    assert raw(*learner.coefs_) == raw(*twin.coefs_)

@@ -1,0 +1,209 @@
+"""Fitted state changes as a whole: when a fit has succeeded, or not at all; and early ends."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from estimators import OTHER, WIDE, X, Y, classifier, state
+
+from fastmlp import _backend
+from fastmlp.sklearn import fitting
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+# ---- a fit that fails ----------------------------------------------------------------------------
+
+
+class CalledError(Exception):
+    pass
+
+
+def fail(*args, **kwargs):
+    raise CalledError
+
+
+def no_memory(*args, **kwargs):
+    raise MemoryError
+
+
+def failing_epoch(monkeypatch, after, error):
+    """Let the engine's epochs raise after some of them."""
+    real, calls = _backend.engine, []
+
+    def engine(spec):
+        inner = real(spec)
+
+        class Failing:
+            def __getattr__(self, name):
+                return getattr(inner, name)
+
+            def epoch(self, data, plan):
+                calls.append(None)
+                if len(calls) > after:
+                    raise error
+                return inner.epoch(data, plan)
+
+        return Failing()
+
+    monkeypatch.setattr(_backend, "engine", engine)
+
+
+NAN = np.where(np.arange(5) == 2, np.nan, X)
+FIT = {
+    "NaN in X": (ValueError, {}, (NAN, OTHER), {}),
+    "NaN in X_val": (ValueError, {}, (WIDE, OTHER), {"X_val": NAN, "y_val": OTHER}),
+    "validation of another width": (ValueError, {}, (WIDE, OTHER), {"X_val": X, "y_val": OTHER}),
+    "unknown class": (ValueError, {}, (X, Y), {"X_val": X, "y_val": Y + 1}),
+    "targets": (ValueError, {}, (WIDE, X[:, 0]), {}),
+    "weights": (ValueError, {}, (WIDE, OTHER), {"sample_weight": -np.ones(80)}),
+    "callback": (CalledError, {"callbacks": [fail]}, (WIDE, OTHER), {}),
+    "callbacks": (TypeError, {"callbacks": [3]}, (WIDE, OTHER), {}),
+    "scorer": (CalledError, {"early_stopping": True, "scoring": fail}, (WIDE, OTHER), {}),
+    "schedule": (CalledError, {"learning_rate": fail}, (WIDE, OTHER), {}),
+    "activation": (ValueError, {"activation": ["relu"] * 3}, (WIDE, OTHER), {}),
+    "lbfgs with dropout": (ValueError, {"solver": "lbfgs", "dropout": 0.5}, (WIDE, OTHER), {}),
+    "lbfgs overflow": (ValueError, {"solver": "lbfgs"}, (WIDE * 1e300, OTHER), {}),
+    "lbfgs callback": (CalledError, {"solver": "lbfgs", "callbacks": [fail]}, (WIDE, OTHER), {}),
+}
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("name", FIT)
+def test_a_fit_that_fails_changes_nothing(name, standardize):
+    error, options, data, more = FIT[name]
+    if standardize and name == "lbfgs overflow":
+        pytest.skip("these data can be fitted, or are refused")
+    net = classifier(standardize=standardize).fit(X, Y)
+    before = state(net)
+    with pytest.raises(error):
+        net.set_params(**options).fit(*data, **more)
+    assert state(net) == before
+    first = classifier(standardize=standardize, **options)
+    with pytest.raises(error):
+        first.fit(*data, **more)
+    assert vars(first).keys() - {"_fitting"} == first.get_params().keys()
+
+
+GOING_ON = {
+    "NaN in X": (ValueError, {}, (NAN, Y)),
+    "unknown class": (ValueError, {}, (X, Y + 1)),
+    "another width": (ValueError, {}, (WIDE, Y)),
+    "weights": (ValueError, {}, (X, Y, np.zeros(80))),
+    "other layers": (ValueError, {"hidden_layer_sizes": (3,)}, (X, Y)),
+    "callback": (CalledError, {"callbacks": [fail]}, (X, Y)),
+    "memory": (MemoryError, {"callbacks": [no_memory]}, (X, Y)),
+}
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("name", GOING_ON)
+def test_going_on_that_fails_changes_nothing(name, method, standardize):
+    error, options, data = GOING_ON[name]
+    net = classifier(standardize=standardize, warm_start=True).fit(X, Y).partial_fit(X, Y)
+    before, options_before = state(net), net.get_params()
+    for _ in range(2):
+        with pytest.raises(error):
+            getattr(net.set_params(**options), method)(*data)
+        assert state(net) == before
+    # And it can go on: with the optimizer as it was if training had not begun.
+    net.set_params(**{key: options_before[key] for key in options})
+    net.partial_fit(X, Y)
+    assert len(net.loss_curve_) == 6
+    if error is ValueError:
+        expected = classifier(standardize=standardize, warm_start=True).fit(X, Y)
+        expected.partial_fit(X, Y).partial_fit(X, Y)
+        assert state(net) == state(expected)
+
+
+def test_a_failed_first_partial_fit_leaves_no_classes():
+    net = classifier()
+    with pytest.raises(ValueError, match="NaN"):
+        net.partial_fit(NAN, Y, classes=[0, 1, 2])
+    assert not hasattr(net, "classes_")
+    net.partial_fit(X, OTHER, classes=["high", "low"])
+    assert list(net.classes_) == ["high", "low"]
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("after", [0, 1])
+def test_an_epoch_that_fails(method, after, monkeypatch):
+    failing_epoch(monkeypatch, 5 + after, MemoryError())
+    net = classifier(warm_start=True).fit(X, Y).partial_fit(X, Y)  # five epochs
+    before = state(net)
+    for _ in range(1 + after * (method == "partial_fit")):
+        try:
+            getattr(net, method)(X, Y)
+        except MemoryError:
+            break
+        before = state(net)
+    else:
+        pytest.fail("no error")
+    assert state(net) == before
+    monkeypatch.undo()
+
+
+def test_memory_that_ends_at_the_start_of_an_optimizer(monkeypatch):
+    net = classifier().fit(X, Y).partial_fit(X, Y)
+    before = state(net)
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting.StochasticFit, "run", no_memory)
+        with pytest.raises(MemoryError):
+            net.partial_fit(X, Y)
+    assert state(net) == before
+    assert net._network.run is None  # the engine's optimizer is begun anew
+    net.partial_fit(X, Y)
+
+
+# ---- a fit that ends early -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"restore_best": True}, {"standardize": True}], ids=str)
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("fitted", [False, True])
+def test_an_interrupt_keeps_the_epochs_so_far(fitted, solver, options):
+    seen = []
+
+    def interrupt(state):
+        seen.append(copy.deepcopy(state.model).predict_proba(WIDE))
+        if state.epoch == 2:
+            raise KeyboardInterrupt
+
+    net = classifier(max_iter=50, solver=solver, **options)
+    if fitted:
+        net.fit(X, Y)
+    net.set_params(callbacks=[interrupt])
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        net.fit(WIDE, OTHER, X_val=WIDE, y_val=OTHER)
+    assert net.n_iter_ == len(net.history_.loss) == len(net.history_.seconds) == 3
+    assert len(net.validation_loss_curve_) == 3
+    best = int(np.argmin(net.validation_loss_curve_)) if options.get("restore_best") else 2
+    assert np.array_equal(net.predict_proba(WIDE), seen[best])
+    assert list(net.classes_) == ["high", "low"]
+    assert net.loss_ == net.history_.loss[-1]
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_divergence_keeps_the_last_good_epoch(solver):
+    seen = []
+    net = classifier(
+        solver=solver,
+        learning_rate=lambda step: 1e-3 if step < 3 else 1e308,
+        max_iter=50,
+        alpha=1.0,
+        n_iter_no_change=np.inf,
+        callbacks=[lambda state: seen.append([w.copy() for w in state.model.coefs_])],
+    )
+    with pytest.raises(ValueError, match="non-finite parameter weights"):
+        net.fit(WIDE, OTHER)
+    assert net.n_iter_ == len(net.loss_curve_) == len(seen)
+    assert all(np.array_equal(a, b) for a, b in zip(net.coefs_, seen[-1], strict=True))
+    assert list(net.classes_) == ["high", "low"]
+    net.set_params(learning_rate="constant", alpha=0.0).fit(WIDE, OTHER)
+    assert net.score(WIDE, OTHER) > 0.6

@@ -1,0 +1,151 @@
+"""Whose turn it is to change a model: threads, interrupts, forks, copies."""
+
+import contextlib
+import copy
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import warnings
+
+import pytest
+
+from fastmlp.turn import Turn
+
+
+def in_thread(function):
+    """Return what a function returns in another thread."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(function()))
+    thread.start()
+    thread.join(60)
+    return found[0]
+
+
+def refused(turn):
+    try:
+        with turn.taken():
+            return False
+    except RuntimeError as error:
+        return "wait for its end, or use copy.deepcopy(model)" in str(error)
+
+
+@contextlib.contextmanager
+def held_by_another(turn):
+    """Another thread has the turn within the block."""
+    taken, done = threading.Event(), threading.Event()
+
+    def hold():
+        with turn.taken():
+            taken.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait(60)
+    yield
+    done.set()
+    thread.join(60)
+
+
+def test_one_at_a_time():
+    turn = Turn()
+    assert not turn.is_mine()
+    with turn.taken():
+        assert turn.is_mine()
+        assert not in_thread(turn.is_mine)
+        assert refused(turn)
+        assert in_thread(lambda: refused(turn))
+        assert turn.is_mine()  # who was refused has taken nothing away
+    assert not turn.is_mine()
+    with held_by_another(turn):
+        assert not turn.is_mine()
+        assert refused(turn)
+    assert not refused(turn)
+
+
+def test_an_error_gives_it_back():
+    turn = Turn()
+    for error in (ValueError, KeyboardInterrupt, SystemExit):
+        with pytest.raises(error), turn.taken():
+            raise error
+        assert not in_thread(lambda: refused(turn))
+
+
+def test_never_two():
+    turn, inside, most, began = Turn(), [], [], []
+
+    def work():
+        for _ in range(2000):
+            with contextlib.suppress(RuntimeError), turn.taken():
+                inside.append(None)
+                most.append(len(inside))
+                inside.pop()
+        began.append(None)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(began) == 8
+    assert set(most) == {1}
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda turn: pickle.loads(pickle.dumps(turn))],
+    ids=["copy", "deepcopy", "pickle"],
+)
+def test_copies_are_free(copied):
+    turn = Turn()
+    with turn.taken():
+        other = copied(turn)
+        assert not other.is_mine()
+        assert not refused(other)
+        assert turn.is_mine()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.parametrize("where", ["forked within", "forked by another thread"])
+def test_a_forked_child_is_free(where):
+    turn = Turn()
+    holding = turn.taken() if where == "forked within" else held_by_another(turn)
+    with holding, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork, from 3.12 on
+        child = os.fork()
+        if child == 0:
+            ours = not turn.is_mine() and not refused(turn) and not refused(turn)
+            os._exit(0 if ours else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert refused(turn)
+    assert not refused(turn)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
+def test_interrupts_never_leave_it_taken():
+    turn, caught, seed = Turn(), 0, 1
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    end = time.monotonic() + 1.0
+    try:
+        while time.monotonic() < end:
+            seed = seed * 16807 % (2**31 - 1)
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 1e-6 + seed / 2**31 * 4e-5)
+                while True:
+                    with turn.taken():
+                        pass
+            except KeyboardInterrupt:
+                caught += 1
+            assert not turn.is_mine(), f"after {caught} interrupts"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert caught > 100
