@@ -4,7 +4,7 @@ import cases
 import numpy as np
 import pytest
 
-from fastmlp import _backend, core, losses, optimizers, reference
+from fastmlp import _backend, core, optimizers, reference
 from fastmlp.spec import BLOCK_ROWS, Plan
 from fastmlp.threads import borrowed_team
 

@@ -62,9 +62,8 @@ def test_a_missing_compiler_is_told_before_anything_is_done(
         pytest.skip("the sources are not here")
     for name in ("setup.py", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)  # without a source: Cython would stop with another error
-    env = {key: value for key, value in os.environ.items() if key != "CC"} | environment
-    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
-    result = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    command = "setup.py", "-q", "build_ext", "--inplace"
+    result = children.python(*command, cwd=tmp_path, **{"CC": None, **environment})
     assert result.returncode == 1
     last = result.stderr.splitlines()[-1]
     assert last.startswith("error: fastmlp is compiled where it is installed, but the C compiler")

@@ -17,7 +17,6 @@ import itertools
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import children
 import numpy as np
 
 Trial = Callable[[np.random.Generator], Iterator[float]]
@@ -114,24 +114,11 @@ def run(group: str, names: list[str], seconds: float | None, seed: int) -> dict[
     while left := [name for name in names if name not in outcomes]:
         limit = [] if each is None else ["--seconds", str(each)]
         with tempfile.TemporaryFile() as words:
-            child = subprocess.run(
-                [
-                    sys.executable,
-                    "-W",
-                    "ignore",
-                    __file__,
-                    group,
-                    *left,
-                    "--seed",
-                    str(seed),
-                    *limit,
-                ],
-                capture_output=True,
-                text=True,
-                check=False,
-                cwd=Path(__file__).parent,
+            child = children.python(
+                *("-W", "ignore", __file__, group, *left, "--seed", str(seed), *limit),
+                timeout=None,
                 pass_fds=[words.fileno()],
-                env={**os.environ, "FASTMLP_LAST_WORDS": str(words.fileno())},
+                FASTMLP_LAST_WORDS=str(words.fileno()),
             )
             said = words.read().decode().strip()
         for line in child.stdout.splitlines():
