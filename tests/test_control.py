@@ -91,6 +91,26 @@ def trap():
     LIBM.fedisableexcept(sum(TRAPS.values()))
 
 
+def interrupt():
+    """Look at the control from a signal handler that runs within a native call."""
+    seen = []
+
+    def handler(*_):
+        small, one, three = (float(number) for number in ("1e-320", "1", "3"))
+        seen.append((small * 2 > 0, one / three))
+
+    net = fastmlp.MLP([200, 500, 500, 1], rng=0)
+    x, y = np.ones((3000, 200), np.float32), np.ones((3000, 1), np.float32)
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+    LIBM.fesetround(MODES["up"])
+    for n_threads in (1, 2):
+        net.fit(x, y, epochs=1, batch_size=50, n_threads=n_threads)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    LIBM.fesetround(MODES["nearest"])
+    assert set(seen) == {(True, np.nextafter(1 / 3, 1))}, seen
+
+
 def run(*arguments):
     folders = Path(__file__).parent, Path(fastmlp.__file__).parents[1]
     return subprocess.run(
@@ -110,6 +130,11 @@ def test_rounding_modes_change_nothing(mode, n_threads):
     assert result.returncode == 0, result.stderr
 
 
+def test_signal_handlers_have_the_control_of_the_caller():
+    result = run("interrupt", 1)
+    assert result.returncode == 0, result.stderr
+
+
 @pytest.mark.skipif(
     not hasattr(LIBM, "feenableexcept") or "x86" not in platform.machine(),
     reason="needs glibc, on a processor that traps",
@@ -121,7 +146,7 @@ def test_unmasked_exceptions_do_not_trap():
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "trap":
-        trap()
-    else:
+    if sys.argv[1] in MODES:
         compare(sys.argv[1], int(sys.argv[2]))
+    else:
+        {"trap": trap, "interrupt": interrupt}[sys.argv[1]]()
