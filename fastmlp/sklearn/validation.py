@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +75,7 @@ class Validation:
 
 @contextlib.contextmanager
 def numbers_that_fit() -> Iterator[None]:
-    """Have scikit-learn's checks refuse Python's integers beyond float64 as they refuse infinity."""
+    """Have scikit-learn's checks refuse integers beyond float64 as they refuse infinity."""
     try:
         yield
     except OverflowError as error:
