@@ -6,6 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import cases
 import numpy as np
@@ -27,12 +28,8 @@ THREAD_COUNTS = (1, 2, 3, 4, 8, 64)
 @contextlib.contextmanager
 def at(level: str) -> Iterator[None]:
     """Have new engines use the kernels of a level."""
-    before = _backend._LEVEL
-    _backend._LEVEL = level
-    try:
+    with mock.patch.object(_backend, "level", return_value=level):
         yield
-    finally:
-        _backend._LEVEL = before
 
 
 # ---- divergence --------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ go on with the same bits.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import copy
 import functools
@@ -13,7 +14,6 @@ import itertools
 import os
 import pickle
 import resource
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -280,10 +280,10 @@ def no_thread(subject: Subject, error: BaseException, before: bool) -> trials.Tr
         expected = digest(subject.call(clean)), state(clean)
         for nth, for_good in itertools.product(range(THREADS_WANTED - 1), (False, True)):
             model = subject.make()
-            n_threads = threading.active_count()
+            n_threads = trials.tasks()
             refused = type(error)(*error.args)
             with many_threads():
-                with injected(threading.Thread, "start", refused, nth, for_good, before) as start:
+                with injected(_thread, "start_new_thread", refused, nth, for_good, before) as start:
                     try:
                         result = digest(subject.call(model))
                     except KeyboardInterrupt:
@@ -294,7 +294,7 @@ def no_thread(subject: Subject, error: BaseException, before: bool) -> trials.Tr
                     assert (result, state(model)) == expected, f"start {nth} failed, other bits"
                 # Once more as if nothing had been, with the threads that there are.
                 assert digest(subject.call(subject.make())) == expected[0]
-            trials.until(lambda most=n_threads: threading.active_count() <= most)
+            trials.until(lambda most=n_threads: trials.tasks() <= most)
             yield 0.0
 
     return trial

@@ -7,13 +7,13 @@ import copy
 import os
 import pickle
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import children
 import numpy as np
 import trials
 from disturbances import busy, fit_until, network, repeat, stop_after
@@ -83,13 +83,9 @@ def ends(code: str, status: int, names: tuple[str, ...] = ("fit",)) -> trials.Tr
             lines = [f"PAUSE = {rng.uniform(0, 0.1)}", SETUP]
             lines += [f"start({name!r})"] if len(names) > 1 else []
             lines += ["print(time.time(), flush=True)", code]
-            done = subprocess.run(
-                [sys.executable, "-W", "ignore", "-c", "\n".join(lines)],
-                capture_output=True,
-                text=True,
+            done = children.python(
+                *("-W", "ignore", "-X", "faulthandler", "-c", "\n".join(lines)),
                 timeout=trials.FORK_SECONDS,
-                check=False,
-                env={**os.environ, "PYTHONFAULTHANDLER": "1"},
             )
             waited = time.time() - float(done.stdout.split()[0])
             assert done.returncode == status, f"{name}: {done.returncode}, {done.stderr}"
