@@ -13,11 +13,13 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+import tempfile
+from itertools import takewhile
 from pathlib import Path
 
 from setuptools import Extension, setup
-from setuptools.command.build_ext import build_ext
-from setuptools.errors import PlatformError
+from setuptools.command.build_ext import build_ext, customize_compiler, new_compiler
+from setuptools.errors import CompileError, PlatformError
 
 ROOT = Path(__file__).resolve().parent
 SOURCES = Path("src_cython")
@@ -30,6 +32,7 @@ X86_64 = {"baseline": (), "avx2": AVX2, "avx512": (*AVX512, "-mprefer-vector-wid
 AARCH64 = {"neon": ()}
 LEVELS = {"x86_64": X86_64, "amd64": X86_64, "aarch64": AARCH64, "arm64": AARCH64}
 ELSEWHERE: dict[str, tuple[str, ...]] = {"baseline": ()}
+DESCRIBING = {"egg_info", "dist_info", "sdist"}  # commands that list sources, and build nothing
 DTYPES = {"float32": "0", "float64": "1"}  # dtype -> FM_DOUBLE
 
 # No -ffast-math: loading the library would flush denormals in the whole process.
@@ -43,11 +46,16 @@ FLAGS = [
     "-fvisibility=hidden",
     "-Wno-psabi",  # a note about passing vectors by value: here every such function is inlined
 ]
+# Of the modules that see Python objects. A kernel has no array that a caller's number can overrun.
+GUARDED = ["-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
+# Addresses of functions are read-only after loading; no page of stack is executable.
+LINK_FLAGS = ["-Wl,-z,relro,-z,now,-z,noexecstack"] if sys.platform == "linux" else []
 # FASTMLP_SANITIZE=address,undefined, or thread: modules that the compiler's sanitizers watch, for
 # an interpreter that has their run-time library preloaded (.ci/sanitize).
-SANITIZE = [f"-fsanitize={names}" for names in [os.environ.get("FASTMLP_SANITIZE")] if names]
-if SANITIZE:
-    FLAGS += [*SANITIZE, "-O1", "-g", "-fno-omit-frame-pointer"]
+if SANITIZE := os.environ.get("FASTMLP_SANITIZE"):
+    LINK_FLAGS = [f"-fsanitize={SANITIZE}"]
+    FLAGS += [*LINK_FLAGS, "-O1", "-g", "-fno-omit-frame-pointer"]
+    GUARDED = []  # the two do not go together
 DIRECTIVES = {
     "language_level": 3,
     "auto_pickle": False,  # nothing native is pickled by guesswork
@@ -84,6 +92,40 @@ def kernel_copy(stem: str) -> str:
     return str(copy)
 
 
+# What every module needs of the compiler and the system.
+TRIAL = """
+#include <Python.h>
+#include <pthread.h>
+typedef float vector __attribute__((vector_size(16)));
+vector twice(vector a) { return a + a; }
+"""
+REMEDY = (
+    "install a C compiler and Python's headers (Debian and Ubuntu: apt install gcc libc6-dev "
+    "python3-dev; Fedora: dnf install gcc python3-devel; Alpine: apk add gcc musl-dev python3-dev; "
+    "macOS: xcode-select --install), or name another compiler, as in CC=clang pip install ."
+)
+
+
+def check_compiler() -> None:
+    """Compile a few lines, and say what to do if that fails, before minutes have been spent."""
+    compiler = new_compiler()
+    if compiler.compiler_type == "msvc":
+        raise PlatformError("fastmlp needs gcc or clang: its kernels use their vector types")
+    customize_compiler(compiler)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "trial.c")
+        source.write_text(TRIAL)
+        include = [sysconfig.get_path("include"), sysconfig.get_path("platinclude")]
+        try:
+            compiler.compile([str(source)], output_dir=folder, include_dirs=include)
+        except CompileError as error:
+            command = " ".join(takewhile(lambda word: word[0] != "-", compiler.compiler_so))
+            raise PlatformError(
+                f"fastmlp is compiled where it is installed, but the C compiler {command!r} is "
+                f"missing here, or cannot compile for this Python: {REMEDY}"
+            ) from error
+
+
 class BuildExtensions(build_ext):
     """Cythonize late, compile in two jobs, and let a kernel level fail but not the build."""
 
@@ -94,7 +136,9 @@ class BuildExtensions(build_ext):
 
     def finalize_options(self) -> None:
         """Replace the `.pyx` sources by C here and no earlier: other commands need no compiler."""
-        self.distribution.ext_modules[:] = self.cythonized()
+        if not DESCRIBING.issuperset(self.distribution.commands):
+            check_compiler()
+            self.distribution.ext_modules[:] = self.cythonized()
         super().finalize_options()
 
     def cythonized(self) -> list[Extension]:
@@ -115,7 +159,7 @@ class BuildExtensions(build_ext):
             extension.include_dirs = include
             extension.depends = depends
             extension.extra_compile_args = [*FLAGS, *extension.extra_compile_args]
-            extension.extra_link_args = SANITIZE
+            extension.extra_link_args = LINK_FLAGS
         extensions = cythonize(
             extensions,
             build_dir="build/cython",
@@ -128,8 +172,6 @@ class BuildExtensions(build_ext):
         return extensions
 
     def build_extensions(self) -> None:
-        if self.compiler.compiler_type == "msvc":
-            raise PlatformError("fastmlp needs gcc or clang: its kernels use their vector types")
         super().build_extensions()
         self.drop_failed_levels()
 
@@ -170,6 +212,9 @@ PLAIN = (
     "_cpu",
 )  # built once, for any CPU of the machine
 setup(
-    ext_modules=[Extension(f"fastmlp.{name}", [str(SOURCES / f"{name}.pyx")]) for name in PLAIN],
+    ext_modules=[
+        Extension(f"fastmlp.{name}", [str(SOURCES / f"{name}.pyx")], extra_compile_args=GUARDED)
+        for name in PLAIN
+    ],
     cmdclass={"build_ext": BuildExtensions},
 )

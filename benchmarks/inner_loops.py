@@ -5,19 +5,26 @@ not still gives the right sums, so no test of results would notice. Here every i
 vector multiply-adds must leave the stack alone, store no vector, and do as many multiply-adds an
 iteration as its tile has accumulators (or a multiple, where the compiler unrolled). Where an
 optimizer's step runs beside a tile, it may store its own vectors. Needs objdump.
+
+    python inner_loops.py                       the modules that are built
+    python inner_loops.py --compiler clang gcc  the tiles alone, compiled as setup.py would
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import runpy
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 from fastmlp import _backend, core
 
@@ -235,6 +242,36 @@ def modules() -> list[tuple[str, str, Path]]:
     ]
 
 
+# All that is examined, in one file that compiles in seconds: what has a pointer is kept.
+TILES = """
+#include "optimizers.h"
+#include "row.h"
+typedef void (*kept)(void);
+const kept fm_kept[] = {(kept)panel_plain, (kept)panel_relu, (kept)panel_relu_slope, (kept)block_tn,
+                        (kept)row_affine, (kept)column_tn, (kept)dot_rows, (kept)fma_peak};
+const fm_optimizer *fm_optimizers(void) { return OPTIMIZERS; }
+"""
+
+
+def fused_levels() -> dict[str, Sequence[str]]:
+    """Return the flags of setup.py for each level of this machine that has multiply-adds."""
+    with mock.patch("setuptools.setup"):
+        build = runpy.run_path(str(ROOT / "setup.py"))
+    levels = build["machine_levels"]().items()
+    return {level: [*build["FLAGS"], *flags] for level, flags in levels if level != "baseline"}
+
+
+def compile_tiles(compiler: str, level: str, dtype: str, folder: Path) -> Path:
+    """Compile the tiles of a level and dtype; returns the object file."""
+    source, target = folder / "tiles.c", folder / f"{level}_{dtype}.o"
+    source.write_text(TILES)
+    flags = [*fused_levels()[level], f"-DFM_DOUBLE={int(dtype == 'float64')}", "-fwrapv", "-fPIC"]
+    include = f"-I{ROOT / 'src_cython' / 'c'}"
+    command = [*shlex.split(compiler), *flags, include, "-c", str(source), "-o", str(target)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    return target
+
+
 def disassemble(path: Path) -> str:
     """Return objdump's listing of a module."""
     command = ["objdump", "-d", "--no-show-raw-insn", str(path)]
@@ -243,17 +280,28 @@ def disassemble(path: Path) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Examine every module; 1 if anything is wrong, 2 if nothing can be examined."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.parse_args(argv)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
+    parser.add_argument("--compiler", nargs="+", default=[], help="compile the tiles with each")
+    compilers = parser.parse_args(argv).compiler
     if shutil.which("objdump") is None:
         print("objdump is not installed: nothing examined")
         return 2
     faulty = False
-    for level, dtype, path in modules():
-        count, wrong = examine(disassemble(path), level)
-        print(f"{level} {dtype}: {count} inner loops, {len(wrong) or 'no'} faults", flush=True)
-        print(*(f"  {text}" for text in wrong), sep="\n", end="\n" if wrong else "")
-        faulty |= bool(wrong)
+    with tempfile.TemporaryDirectory() as folder:
+        places = [(f"{level} {dtype}", level, path) for level, dtype, path in modules()]
+        if compilers:
+            places = [
+                (f"{name} {level} {dtype}", level, compile_tiles(name, level, dtype, Path(folder)))
+                for name in compilers
+                for level in fused_levels()
+                for dtype in _backend.DTYPES
+            ]
+        for title, level, path in places:
+            count, wrong = examine(disassemble(path), level)
+            print(f"{title}: {count} inner loops, {len(wrong) or 'no'} faults", flush=True)
+            print(*(f"  {text}" for text in wrong), sep="\n", end="\n" if wrong else "")
+            faulty |= bool(wrong)
     return int(faulty)
 
 

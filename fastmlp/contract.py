@@ -100,7 +100,19 @@ class Engine(Protocol):
         ...
 
     def start(self, optimizer: Optimizer) -> None:
-        """Zero the optimizer's state; the one of the epochs to come."""
+        """Zero the state of an optimizer, the one of the epochs to come; all of it, or nothing."""
+        ...
+
+    def optimizer_state(self) -> Any:
+        """Return the optimizer's state, which epochs go on to change; None before the start."""
+        ...
+
+    def set_optimizer_state(self, state: Any) -> None:
+        """Go on with what `optimizer_state` has returned."""
+        ...
+
+    def can_go_on(self) -> bool:
+        """Return whether there is such a state, and it is that of the last whole epoch."""
         ...
 
     def epoch(self, data: Data, plan: Plan) -> float:

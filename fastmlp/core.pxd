@@ -1,18 +1,24 @@
 # The engine's own state, for predictor.pyx, and for probe.pyx, which looks at one kernel at a time.
 from libc.stdint cimport int32_t, int64_t
 
+from fastmlp.crew cimport Crew
 from fastmlp.parameters cimport Parameters
 from fastmlp.workspace cimport Memory, Space, Training
 from jobs cimport RowsJob
 from network cimport *
 
 
-cdef class Engine(Parameters):
-    cdef int32_t optimizer  # its row, -1 before start
+cdef class Steps:
+    cdef int32_t optimizer  # its row
     cdef double hyper[4]
-    cdef Memory slot_memory
-    cdef void* slots[2]
+    cdef Memory memory
+    cdef void* slots[2]  # NULL: it has fewer
     cdef double powers[2]
+    cdef bint is_whole  # not in the middle of an epoch, nor left there
+
+
+cdef class Engine(Parameters):
+    cdef Steps steps
     cdef int typenum
     cdef int64_t row_bytes
     cdef Training training
@@ -21,6 +27,6 @@ cdef class Engine(Parameters):
     cdef void describe(self, fm_data* c, data) except *
     cdef int32_t row_of_loss(self, fm_data* data) except -1
     cdef Training workspace(self, Training last, int64_t batch, int n_threads, bint stores)
-    cdef double run(self, fm_epoch* e, Training training, team, int n_threads) except? -1
+    cdef double run(self, fm_epoch* e, Training training, Crew crew, int n_threads) except? -1
     cdef Space borrow_space(self)
     cdef void share_rows(self, RowsJob* job, team) except *

@@ -165,15 +165,15 @@ class MLP(Network):
             When interrupted; the model is at its last whole epoch, and usable, and ``history``
             has the epochs until then.
         """
-        with self._turn.taken():
+        history = History()
+        with self._turn.taken(), self._kept(lambda: bool(history.loss)):
             data = check.data(X, y, sample_weight, self._spec)
             plan = self._plan(data, batch_size, optimizer, l2, clip_norm)
             epochs = check_count("epochs", epochs, example=20)
             hooks = check.callbacks(callbacks)
             team_size = self._team_size(n_threads, plan)
             validation = check.validation(validation_data, self._spec)
-            self._progress = None  # the optimizer of an earlier partial_fit is forgotten
-            self._history = History()
+            self._progress, self._history = None, history
             training.fit(
                 self,
                 self._engine,
@@ -185,9 +185,9 @@ class MLP(Network):
                 callbacks=[*hooks, Progress()] if verbose else hooks,
                 n_threads=team_size,
                 rng=self._rng,
-                history=self._history,
+                history=history,
             )
-            return self._history
+            return history
 
     def partial_fit(
         self,
@@ -223,25 +223,20 @@ class MLP(Network):
         TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
             As for :meth:`fit`; the model then has the weights from before the call.
         """
-        with self._turn.taken():
+        with self._turn.taken(), self._kept(lambda: False):
             data = check.data(X, y, sample_weight, self._spec)
             rows = data.x.shape[0] if batch_size is None else batch_size
             plan = self._plan(data, rows, optimizer, l2, clip_norm)
             team_size = self._team_size(n_threads, plan)
             n_steps = -(-data.x.shape[0] // plan.batch_size)
-            if self._progress is None or self._progress[0] != plan.optimizer:
-                self._engine.start(
-                    plan.optimizer
-                )  # all or nothing: if it fails, the state of before goes on
-                self._progress = plan.optimizer, 0, training.next_seed(self._rng)
-            _, plan.step, plan.seed = self._progress
+            before = self._progress
+            if before is None or before[0] != plan.optimizer or not self._engine.can_go_on():
+                self._engine.start(plan.optimizer)
+                before = plan.optimizer, 0, training.next_seed(self._rng)
+            _, plan.step, plan.seed = before
             plan.learning_rates = training.step_rates(plan.optimizer, plan.step, n_steps)
-            try:
-                with borrowed_team(team_size) as plan.team:
-                    loss = training.guarded_epoch(self._engine, data, plan, 0, History())
-            except BaseException:
-                self._progress = None  # moments and weights no longer belong together
-                raise
+            with borrowed_team(team_size) as plan.team:
+                loss = training.guarded_epoch(self._engine, data, plan, 0, History())
             self._progress = plan.optimizer, plan.step + n_steps, plan.seed
             return loss
 

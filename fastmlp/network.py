@@ -110,6 +110,20 @@ class Network:
             parameters[which] = check.parameters(values, shapes, self._spec.dtype, name)
             self._engine.set_parameters(*parameters)
 
+    @contextlib.contextmanager
+    def _kept(self, is_done: Callable[[], bool]) -> Iterator[None]:
+        """Put back what a fit has changed besides parameters if no epoch of it has ended."""
+        generator = self._rng.bit_generator.state
+        before = self._progress, self._history, self._engine.optimizer_state()
+        try:
+            yield
+        except BaseException:
+            if not is_done():
+                self._rng.bit_generator.state = generator
+                self._progress, self._history, state = before
+                self._engine.set_optimizer_state(state)
+            raise
+
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         for name in ("_engine", "_n_weights", "_two_headed", "_turn", "_progress"):

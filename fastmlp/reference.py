@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -201,6 +202,15 @@ def drop(y: Array, kept: npt.NDArray[np.bool_] | None, p: float) -> Array:
     return np.where(kept, y * scale, np.zeros_like(y))
 
 
+@dataclass
+class Steps:
+    """The state of an optimizer: the slots of each parameter, the number of steps taken."""
+
+    slots: list[list[Array]]
+    t: int = 0
+    is_whole: bool = True  # not in the middle of an epoch, nor left there
+
+
 class Engine:
     """A network's parameters and optimizer state, and what can be done with them.
 
@@ -223,8 +233,7 @@ class Engine:
         self.spec = spec
         self._weights = [np.zeros(shape, spec.dtype) for shape in spec.shapes]
         self._biases = [np.zeros(fan_out, spec.dtype) for _, fan_out in spec.shapes]
-        self._slots: list[list[Array]] = []
-        self._t = 0
+        self._steps: Steps | None = None
 
     def parameters(self) -> Parameters:
         """Return copies of the (I, O) weights and (O,) biases."""
@@ -254,10 +263,21 @@ class Engine:
     def start(self, optimizer: Optimizer) -> None:
         """Forget the state of earlier steps and prepare for `optimizer`: all slots 0, t = 0."""
         everything = [*self._weights, *self._biases]
-        self._slots = [
-            [np.zeros_like(parameter) for _ in range(optimizer.n_slots)] for parameter in everything
-        ]
-        self._t = 0
+        self._steps = Steps(
+            [[np.zeros_like(p) for _ in range(optimizer.n_slots)] for p in everything]
+        )
+
+    def optimizer_state(self) -> Any:
+        """Return the optimizer's state, which epochs go on to change; None before the start."""
+        return self._steps
+
+    def set_optimizer_state(self, state: Any) -> None:
+        """Go on with what `optimizer_state` has returned."""
+        self._steps = state
+
+    def can_go_on(self) -> bool:
+        """Return whether there is such a state, and it is that of the last whole epoch."""
+        return self._steps is not None and self._steps.is_whole
 
     def predict(self, x: Array, team: object = None) -> Array:
         """Return the loss's link of the outputs, (n, heads * m)."""
@@ -294,11 +314,12 @@ class Engine:
 
     def _step(self, optimizer: Optimizer, gradients: Parameters, learning_rate: float) -> None:
         """Move every parameter by one step of the optimizer; only weights decay."""
-        self._t += 1
+        assert self._steps is not None
+        self._steps.t += 1
         everything = [*self._weights, *self._biases]
         for k, (p, g) in enumerate(zip(everything, [*gradients[0], *gradients[1]], strict=True)):
             decay = k < len(self._weights)
-            optimizer.step(p, g, self._slots[k], learning_rate, self._t, decay)
+            optimizer.step(p, g, self._steps.slots[k], learning_rate, self._steps.t, decay)
 
     def epoch(self, data: Data, plan: Plan) -> float:
         """Take one step for every batch.
@@ -317,11 +338,15 @@ class Engine:
             has an objective that is not finite, that one; NaN when a parameter is not finite. Then,
             and after any error, the parameters are those of before.
         """
-        before, value = self.parameters(), math.nan
+        if self._steps is None:
+            raise RuntimeError("no optimizer was started")
+        before, value, self._steps.is_whole = self.parameters(), math.nan, False
         try:
             value = self._batches(data, plan)
         finally:
-            if not math.isfinite(value):
+            if math.isfinite(value):
+                self._steps.is_whole = True
+            else:
                 self.set_parameters(*before)
         return value
 

@@ -89,12 +89,19 @@ def _epochs(
             wanted = state.learning_rate_scale
             scale = NON_NEGATIVE.check("learning_rate_scale", wanted, example=0.5)
             plan.learning_rates = base * scale
-        loss = guarded_epoch(engine, data, plan, epoch, history)
-        history.seconds.append(time.perf_counter() - began)
+        before = engine.snapshot()
+        try:
+            loss = guarded_epoch(engine, data, plan, epoch, history)
+            seconds = time.perf_counter() - began
+            if validation is not None:
+                state.val_loss = engine.evaluate(validation, plan.team)
+        except BaseException:
+            engine.restore(before)  # an epoch that was not evaluated has not ended
+            raise
+        history.seconds.append(seconds)
         history.loss.append(loss)
         history.learning_rate.append(float(plan.learning_rates[-1]))
         if validation is not None:
-            state.val_loss = engine.evaluate(validation, plan.team)
             history.val_loss.append(state.val_loss)
         if callbacks:
             state.epoch, state.loss, state.learning_rate = epoch, loss, history.learning_rate[-1]

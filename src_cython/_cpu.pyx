@@ -1,34 +1,9 @@
-"""What this processor can do, asked before a kernel module is loaded: the wrong one would crash.
+"""What this processor can do, asked before a kernel module is loaded: the wrong one would crash."""
 
-The compiler's own check is used: it also asks whether the system saves the wide registers.
-"""
-
-cdef extern from *:
-    """
-    #if defined(__x86_64__) || defined(__amd64__)
-    static int fm_cpu_features(const char **names) {
-        int n = 0;
-        __builtin_cpu_init();
-    #define FM_ASK(feature) if (__builtin_cpu_supports(feature)) names[n++] = feature
-        FM_ASK("avx2");
-        FM_ASK("fma");
-        FM_ASK("avx512f");
-        FM_ASK("avx512bw");
-        FM_ASK("avx512dq");
-        FM_ASK("avx512vl");
-    #undef FM_ASK
-        return n;
-    }
-    #elif defined(__aarch64__) || defined(__arm64__)
-    static int fm_cpu_features(const char **names) {  /* every aarch64 has Advanced SIMD */
-        names[0] = "neon";
-        return 1;
-    }
-    #else
-    static int fm_cpu_features(const char **names) { (void)names; return 0; }
-    #endif
-    """
-    int fm_cpu_features(const char **names) noexcept nogil
+cdef extern from "cpu.h" nogil:
+    enum:
+        FM_MOST_FEATURES
+    int fm_cpu_features(const char **names)
 
 
 def features():
@@ -46,6 +21,6 @@ def features():
     >>> isinstance(_cpu.features(), frozenset)
     True
     """
-    cdef const char *names[8]
+    cdef const char *names[FM_MOST_FEATURES]
     cdef int n = fm_cpu_features(names)
     return frozenset([(<bytes>names[i]).decode("ascii") for i in range(n)])

@@ -50,6 +50,10 @@ cdef int poll(void* context) noexcept nogil:
     return 0
 
 
+cdef class Steps:
+    """The state of an optimizer: slots, powers of the betas."""
+
+
 cdef class Engine(Parameters):
     """A network on the kernels of one CPU level; the contract is in docs/architecture.md.
 
@@ -66,28 +70,35 @@ cdef class Engine(Parameters):
     def __init__(self, spec, str level, bint transpose_all=False):
         Parameters.__init__(self, spec, level, transpose_all)
         self.call_spaces, self.call_trainings = [], []
-        self.optimizer = -1
         self.typenum = spec.dtype.num
         self.row_bytes = self.kernels.row_scratch_size(&self.net) * self.kernels.element_size
 
     # ------------------------------------------------------------ training
 
     def start(self, optimizer):
-        """Zero the state of an optimizer; the one of the epochs to come. All of it, or nothing."""
-        cdef Memory memory = Memory(self.kernels.element_size)
-        cdef void* slots[2]
-        cdef double hyper[4]
-        cdef int32_t row = tables(self.level, self.spec.dtype.name)[2].index(optimizer.native_row)
-        for i in range(2):
-            slots[i] = memory.take(self.n_parameters) if i < optimizer.n_slots else NULL
+        """Zero the state of an optimizer, the one of the epochs to come. All of it, or nothing."""
+        cdef Steps steps = Steps()
+        steps.optimizer = tables(self.level, self.spec.dtype.name)[2].index(optimizer.native_row)
+        steps.memory = Memory(self.kernels.element_size)
+        for i in range(optimizer.n_slots):
+            steps.slots[i] = steps.memory.take(self.n_parameters)
         for i in range(4):
-            hyper[i] = optimizer.hyper[i]
-        # From here on nothing can fail: no error or interrupt leaves slots of one and rules of another.
-        self.slots[0], self.slots[1] = slots[0], slots[1]
-        self.slot_memory = memory
-        memcpy(self.hyper, hyper, sizeof(hyper))
-        self.powers[0] = self.powers[1] = 1
-        self.optimizer = row
+            steps.hyper[i] = optimizer.hyper[i]
+        steps.powers[0] = steps.powers[1] = 1
+        steps.is_whole = True
+        self.steps = steps
+
+    def optimizer_state(self):
+        """The state of the optimizer, which epochs go on to change; None before the first start."""
+        return self.steps
+
+    def set_optimizer_state(self, state):
+        """Go on with what optimizer_state() has returned."""
+        self.steps = state
+
+    def can_go_on(self):
+        """Whether an optimizer was started and its state is that of the last whole epoch."""
+        return self.steps is not None and self.steps.is_whole
 
     cdef void describe(self, fm_data* c, data) except *:
         """Point a struct at the user's arrays; data must outlive it."""
@@ -121,7 +132,8 @@ cdef class Engine(Parameters):
         cdef int n_threads = plan.team.size if plan.team is not None else 1
         cdef cnp.ndarray rates = plan.learning_rates
         cdef Training training
-        if self.optimizer < 0:
+        cdef Steps steps = self.steps
+        if steps is None:
             raise RuntimeError("no optimizer was started")
         self.describe(&e.data, data)
         net = self.net
@@ -137,20 +149,23 @@ cdef class Engine(Parameters):
         if training.transposed_of is not self.published:
             self.kernels.transpose(&net)
         training.transposed_of = None  # until the epoch has ended well
-        e.optimizer = self.optimizer
-        e.hyper = self.hyper
+        e.optimizer = steps.optimizer
+        e.hyper = steps.hyper
         e.rates = <double*>cnp.PyArray_DATA(rates)
         e.l2, e.l2_per_batch, e.clip_norm = plan.l2, plan.l2_per_batch, plan.clip_norm
         e.seed, e.step = plan.seed, plan.step
         for i in range(2):  # a slot the optimizer lacks is never touched
-            e.slots[i] = self.slots[i] if self.slots[i] != NULL else net.parameters
-            e.powers[i] = self.powers[i]
-        result = self.run(&e, training, plan.team, n_threads)
-        self.powers[0], self.powers[1] = e.powers[0], e.powers[1]
+            e.slots[i] = steps.slots[i] if steps.slots[i] != NULL else net.parameters
+            e.powers[i] = steps.powers[i]
+        crew = plan.team.crew if plan.team is not None else None
+        steps.is_whole = False  # until the epoch has ended well
+        result = self.run(&e, training, crew, n_threads)
+        steps.powers[0], steps.powers[1] = e.powers[0], e.powers[1]
         if isfinite(result) and not self.kernels.finite(net.parameters, self.n_parameters):
             result = np.nan
         if isfinite(result):
             self.spare, training.transposed_of = self.publish(working), working
+            steps.is_whole = True
         self.training = training
         return result
 
@@ -167,11 +182,10 @@ cdef class Engine(Parameters):
             training.sums = <double*>training.memory.take(self.n_parameters, sizeof(double))
         return training
 
-    cdef double run(self, fm_epoch* e, Training training, team, int n_threads) except? -1:
+    cdef double run(self, fm_epoch* e, Training training, Crew crew, int n_threads) except? -1:
         """Enter the native epoch with every thread of the team; touches nothing of the engine."""
         cdef Signals signals = Signals()
         cdef EpochJob job = EpochJob(self.kernels, e)
-        cdef Crew crew
         cdef atomic_int stop
         fm_stop_clear(&stop)
         e.block = training.space.c.rows
@@ -197,7 +211,6 @@ cdef class Engine(Parameters):
             with nogil:
                 self.kernels.epoch(e, 0)
         else:
-            crew = team.crew
             e.crew, e.job, e.job_context = crew.c, run_epoch, &job
             with nogil:
                 self.kernels.epoch(e, 0)
@@ -237,7 +250,7 @@ cdef class Engine(Parameters):
         training = self.workspace(training, e.batch, n_threads, True)
         net.transposed = training.transposed
         self.kernels.transpose(&net)
-        objective = self.run(&e, training, team, n_threads)
+        objective = self.run(&e, training, team.crew if team is not None else None, n_threads)
         gradients = self.unpack(training.gradients)
         self.call_trainings.append(training)
         del keep

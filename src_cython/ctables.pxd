@@ -79,6 +79,7 @@ cdef extern from "panels.h" nogil:
     void add_penalty(const real*, real*, int64_t, real)
     int32_t all_finite(const real*, int64_t)
     int32_t row_finite(const real*, int64_t)
+    int32_t any_zero(const real*, int64_t)
     double fma_peak(int64_t)
 
 cdef extern from "shuffle.h" nogil:

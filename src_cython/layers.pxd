@@ -172,9 +172,10 @@ cdef inline void output_loss(const fm_network* net, const fm_space* space, int64
     call.target_stride = space.target_stride
     call.parameter = <real>net.loss_parameter
     LOSSES[net.loss].backward(&call, first, last)
-    for r in range(first, last):
-        if (<real*>space.weight)[r] == 0:
-            forget_row(net, space, r)
+    if any_zero(<real*>space.weight + first, last - first):
+        for r in range(first, last):
+            if (<real*>space.weight)[r] == 0:
+                forget_row(net, space, r)
 
 
 cdef inline int64_t row_of(const int64_t* order, int64_t i) noexcept nogil:

@@ -24,8 +24,9 @@ def python(
     *arguments: str | Path,
     folders: Sequence[Path] = (),
     cwd: Path = TESTS,
-    timeout: float = 120,
-    **environment: str,
+    timeout: float | None = 120,
+    pass_fds: Sequence[int] = (),
+    **environment: str | None,
 ) -> subprocess.CompletedProcess[str]:
     """Run Python to its end, successful or not; its output is text.
 
@@ -37,19 +38,23 @@ def python(
         Where it finds modules, before the package under test.
     cwd : Path
         Where it starts; nothing is imported from there.
-    timeout : float
+    timeout : float or None
         Seconds; longer under an emulator.
-    **environment : str
-        Variables besides those of this process, or instead of them.
+    pass_fds : sequence of int
+        Open files that it inherits.
+    **environment : str or None
+        Variables besides those of this process, or instead of them; None: without it.
     """
+    variables = {**os.environ, **importing(*folders, PACKAGE), **environment}
     return subprocess.run(
         [*RUNNER, sys.executable, *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
         cwd=cwd,
-        timeout=timeout * (10 if RUNNER else 1),
-        env={**os.environ, **importing(*folders, PACKAGE), **environment},
+        timeout=timeout and timeout * (10 if RUNNER else 1),
+        pass_fds=pass_fds,
+        env={name: value for name, value in variables.items() if value is not None},
     )
 
 

@@ -280,7 +280,7 @@ def no_thread(subject: Subject, error: BaseException, before: bool) -> trials.Tr
         expected = digest(subject.call(clean)), state(clean)
         for nth, for_good in itertools.product(range(THREADS_WANTED - 1), (False, True)):
             model = subject.make()
-            n_threads = trials.tasks()
+            n_threads = _thread._count()
             refused = type(error)(*error.args)
             with many_threads():
                 with injected(_thread, "start_new_thread", refused, nth, for_good, before) as start:
@@ -294,7 +294,7 @@ def no_thread(subject: Subject, error: BaseException, before: bool) -> trials.Tr
                     assert (result, state(model)) == expected, f"start {nth} failed, other bits"
                 # Once more as if nothing had been, with the threads that there are.
                 assert digest(subject.call(subject.make())) == expected[0]
-            trials.until(lambda most=n_threads: trials.tasks() <= most)
+            trials.until(lambda most=n_threads: _thread._count() <= most)
             yield 0.0
 
     return trial

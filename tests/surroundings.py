@@ -83,10 +83,9 @@ def ends(code: str, status: int, names: tuple[str, ...] = ("fit",)) -> trials.Tr
             lines = [f"PAUSE = {rng.uniform(0, 0.1)}", SETUP]
             lines += [f"start({name!r})"] if len(names) > 1 else []
             lines += ["print(time.time(), flush=True)", code]
-            done = children.python(
-                *("-W", "ignore", "-X", "faulthandler", "-c", "\n".join(lines)),
-                timeout=trials.FORK_SECONDS,
-            )
+            program = "-W", "ignore", "-c", "\n".join(lines)
+            limit = trials.FORK_SECONDS
+            done = children.python(*program, timeout=limit, PYTHONFAULTHANDLER="1")
             waited = time.time() - float(done.stdout.split()[0])
             assert done.returncode == status, f"{name}: {done.returncode}, {done.stderr}"
             assert "Fatal" not in done.stderr, done.stderr

@@ -50,6 +50,28 @@ def test_source_distribution_has_no_products(sdist: set[str]) -> None:
     assert [n for n in sorted(sdist) if Path(n).suffix in products or n.startswith("build/")] == []
 
 
+@pytest.mark.parametrize(
+    ("environment", "compiler"),
+    [({"CC": "nonexistent-cc"}, "nonexistent-cc"), ({"PATH": ""}, ""), ({"CC": "false"}, "false")],
+)
+def test_a_missing_compiler_is_told_before_anything_is_done(
+    environment: dict[str, str], compiler: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("Cython")
+    if not (ROOT / "setup.py").exists():
+        pytest.skip("the sources are not here")
+    for name in ("setup.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)  # without a source: Cython would stop with another error
+    command = "setup.py", "-q", "build_ext", "--inplace"
+    result = children.python(*command, cwd=tmp_path, **{"CC": None, **environment})
+    assert result.returncode == 1
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("error: fastmlp is compiled where it is installed, but the C compiler")
+    assert compiler in last
+    assert "apt install gcc" in last
+    assert not (tmp_path / "build").exists()
+
+
 def test_the_demo_starts_in_the_source_folder(tmp_path: Path) -> None:
     """There the sources come first on the path, and the compiled modules are in another place."""
     sources = tmp_path / "fastmlp"
@@ -90,8 +112,8 @@ def test_setup_builds_the_levels_that_the_library_knows() -> None:
         assert f'"{level}"' in text
 
 
-def dynamic(path: Path) -> str:
-    command = ["readelf", "-W", "-d", str(path)]
+def dynamic(path: Path, what: str = "-d") -> str:
+    command = ["readelf", "-W", what, str(path)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -101,6 +123,19 @@ def test_modules_need_the_c_library_only(path: Path) -> None:
     needed = re.findall(r"\(NEEDED\).*\[(.+?)\]", dynamic(path))
     allowed = re.compile(r"(libc|libm|libpthread|libpython[\d.]+t?|ld-linux.*)\.so.*|libc\.musl.*")
     assert [name for name in needed if not allowed.fullmatch(name)] == []
+
+
+@pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf is not installed")
+@pytest.mark.parametrize("path", sorted(INSTALLED.glob("*.so")), ids=lambda p: p.name.split(".")[0])
+def test_modules_are_hardened(path: Path) -> None:
+    """Addresses are read-only after loading, the code is never written, the stack never run."""
+    segments = dynamic(path, "-l")
+    assert "GNU_RELRO" in segments
+    (stack,) = re.findall(r"GNU_STACK.* (R\w*) ", segments)
+    assert stack == "RW"
+    found = dynamic(path)
+    assert re.search(r"BIND_NOW|Flags: .*NOW", found)
+    assert "TEXTREL" not in found
 
 
 def test_loading_leaves_denormals_alone() -> None:

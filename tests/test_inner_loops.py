@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
+
+from fastmlp import _backend
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -77,7 +80,12 @@ def test_a_wrong_number_of_multiply_adds_is_a_fault() -> None:
     assert any(text.startswith("block_tn: no loop") for text in wrong)
 
 
-@pytest.mark.skipif(shutil.which("objdump") is None, reason="objdump is not installed")
+needs_objdump = pytest.mark.skipif(
+    shutil.which("objdump") is None, reason="objdump is not installed"
+)
+
+
+@needs_objdump
 @pytest.mark.parametrize(
     ("level", "dtype", "path"),
     inner_loops.modules(),
@@ -89,3 +97,23 @@ def test_inner_loops_of_the_build(level: str, dtype: str, path: Path) -> None:
         pytest.skip("the modules are stripped of their symbols")
     _, wrong = inner_loops.examine(listing, level)
     assert not wrong
+
+
+def compilers() -> list[str]:
+    """Return clang, and the newest of those that have a number: what they spill differs."""
+    folders = [Path(folder) for folder in os.get_exec_path()]
+    paths = (path.name for folder in folders for path in folder.glob("clang-*"))
+    numbers = [int(name[6:]) for name in paths if name[6:].isdigit()]
+    newest = [f"clang-{max(numbers)}"] if numbers else []
+    return [name for name in ("clang", *newest) if shutil.which(name)]
+
+
+@needs_objdump
+@pytest.mark.skipif(not compilers(), reason="clang is not installed")
+@pytest.mark.parametrize("dtype", _backend.DTYPES)
+@pytest.mark.parametrize("level", inner_loops.fused_levels())
+def test_inner_loops_by_clang(level: str, dtype: str, tmp_path: Path) -> None:
+    for compiler in compilers():
+        path = inner_loops.compile_tiles(compiler, level, dtype, tmp_path)
+        _, wrong = inner_loops.examine(inner_loops.disassemble(path), level)
+        assert not wrong, compiler

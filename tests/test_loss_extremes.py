@@ -18,7 +18,7 @@ from tolerances import assert_close
 import fastmlp
 from fastmlp import _backend, core, losses, optimizers, probe, reference
 from fastmlp.spec import Data, Plan
-from fastmlp.threads import team_of
+from fastmlp.threads import borrowed_team
 
 LEVELS = _backend.available_levels()
 SMOOTHED = cases.LossCase(losses.CrossEntropy(label_smoothing=0.9), True)
@@ -237,7 +237,7 @@ def test_fits_with_rows_of_weight_0_go_on(case, dtype):
         engine.set_parameters(weights, biases)
         engine.start(optimizers.SGD(1e-4))
         plan = Plan(optimizers.SGD(1e-4), 32, np.full(3, 1e-4), l2=0.01)
-        with team_of(n_threads) as plan.team:
+        with borrowed_team(n_threads) as plan.team:
             assert np.isfinite(engine.epoch(data, plan)), name
         assert all(np.isfinite(w).all() for w in engine.parameters()[0])
 

@@ -197,10 +197,9 @@ def fit_in_parts(net, each):
 
 
 @pytest.mark.parametrize("train", [fit, fit_with_everything, fit_in_parts])
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_reading_beside_a_fit(call_threads, train, dropout):
+def test_reading_beside_a_fit(call_threads, train):
     """Whatever is read is that of a whole epoch, or of the start."""
-    net, twin = small_network(dropout=dropout), small_network(dropout=dropout)
+    net, twin = small_network(dropout=0.3), small_network(dropout=0.3)
     expected = {name: [read(twin)] for name, read in READS.items()}
 
     def note():

@@ -191,6 +191,51 @@ def test_predictions_belong_to_one_fit():
     assert not errors
 
 
+WHOLE = set()  # predictions at the ends of epochs
+
+
+def note(model):
+    """Remember what a model, or that of a callback's state, predicts; can be pickled."""
+    WHOLE.add(getattr(model, "model", model).predict(X).tobytes())
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "lbfgs"])
+def test_a_fit_that_goes_on_shows_whole_epochs(method, standardize):
+    """Predictions, parameters, copies and pickles: always those of the end of some epoch."""
+    net = regressor(hidden_layer_sizes=(40, 40), standardize=standardize, batch_size=4)
+    net.set_params(warm_start=True, max_iter=8, tol=0, n_iter_no_change=np.inf)
+    if method == "lbfgs":
+        net.set_params(solver="lbfgs", max_iter=40)
+    net.fit(X, X[:, 0])
+    WHOLE.clear(), note(net)
+    seen, done = [], threading.Event()
+    net.set_params(callbacks=[note])
+    views = {
+        "predict": lambda: net.predict(X),
+        **{name: lambda make=make: make(net).predict(X) for name, make in COPIES.items()},
+    }
+
+    def look(view):
+        while not done.is_set():
+            seen.append((view, views[view]().tobytes()))
+
+    readers = [threading.Thread(target=look, args=(view,)) for view in views]
+    for reader in readers:
+        reader.start()
+    try:
+        for _ in range(10):
+            getattr(net, "partial_fit" if method == "partial_fit" else "fit")(X, X[:, 0])
+            note(net)
+    finally:
+        done.set()
+        for reader in readers:
+            reader.join(60)
+    torn = {view for view, predicted in seen if predicted not in WHOLE}
+    assert {view for view, _ in seen} == set(views)
+    assert not torn
+
+
 @pytest.mark.parametrize("written", [False, True])
 @pytest.mark.parametrize("standardize", [False, True])
 def test_many_threads_predict_the_same(standardize, written):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ pytest.importorskip("sklearn")
 
 from estimators import OTHER, WIDE, X, Y, classifier, state
 
-from fastmlp import _backend
+from fastmlp import _backend, arena
 from fastmlp.sklearn import fitting
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -207,3 +210,88 @@ def test_divergence_keeps_the_last_good_epoch(solver):
     assert list(net.classes_) == ["high", "low"]
     net.set_params(learning_rate="constant", alpha=0.0).fit(WIDE, OTHER)
     assert net.score(WIDE, OTHER) > 0.6
+
+
+INTERRUPTED = {
+    "fresh": ("fit", {}),
+    "standardised": ("fit", {"standardize": True}),
+    "early": ("fit", {"early_stopping": True}),
+    "warm": ("fit", {"warm_start": True}),
+    "lbfgs": ("fit", {"solver": "lbfgs"}),
+    "partial": ("partial_fit", {"standardize": True}),
+}
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
+@pytest.mark.filterwarnings("ignore:Training interrupted")
+@pytest.mark.parametrize("name", INTERRUPTED)
+def test_interrupts_at_any_time(name):
+    """Afterwards it is the old estimator, or a new one of whole epochs, and can be fitted."""
+    method, options = INTERRUPTED[name]
+    rng = np.random.default_rng(0)
+    # The same data where the fit goes on, else others.
+    data = (X, Y) if name in ("warm", "partial") else (WIDE, OTHER)
+    fitted = classifier(n_iter_no_change=np.inf).set_params(**options, max_iter=2).fit(X, Y)
+    began = time.perf_counter()
+    getattr(copy.deepcopy(fitted).set_params(max_iter=20), method)(*data)
+    longest = time.perf_counter() - began
+    caught, handler = 0, signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for _ in range(40):
+            net = copy.deepcopy(fitted).set_params(max_iter=20)
+            before, epochs = state(net), net.history_.loss.copy()
+            try:
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-5, longest))
+                getattr(net, method)(*data)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except KeyboardInterrupt:
+                caught += 1
+            after, history = state(net), net.history_
+            if after != before:
+                assert net.n_features_in_ == data[0].shape[1]
+                assert set(net.predict(data[0])) <= set(net.classes_) == set(np.unique(data[1]))
+                earlier = len(epochs) if name in ("warm", "partial") else 0
+                assert net.n_iter_ == len(history.loss) - earlier
+                assert len(history.seconds) == len(history.learning_rate) == len(history.loss)
+                if name != "lbfgs":
+                    assert net.loss_curve_ == history.loss
+            net.set_params(early_stopping=False)
+            getattr(net, method)(*((X, Y) if net.n_features_in_ == 5 else data))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+    assert caught
+
+
+@pytest.mark.parametrize("for_good", [False, True], ids=["once", "for good"])
+@pytest.mark.parametrize("name", INTERRUPTED)
+def test_memory_that_ends_anywhere(name, for_good, monkeypatch):
+    """Each native allocation of a fit fails in turn: a MemoryError, and the old estimator."""
+    method, options = INTERRUPTED[name]
+    data = (X, Y) if name in ("warm", "partial") else (WIDE, OTHER)
+    fitted = classifier(n_iter_no_change=np.inf).set_params(**options).fit(X, Y)
+    allocate, failing = arena.allocate, True
+    for n in itertools.count():
+        # A copy has no optimizer: another one begins.
+        net = copy.deepcopy(fitted)
+        net.predict(X)
+        before, count = state(net), itertools.count()
+
+        def short(n_bytes, n=n, count=count):
+            at = next(count)
+            if at == n or (for_good and at > n):
+                raise MemoryError
+            return allocate(n_bytes)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(arena, "allocate", short)
+            try:
+                getattr(net, method)(*data)
+                failing = False
+            except MemoryError:
+                pass
+        if not failing:
+            break
+        assert state(net) == before
+        getattr(net, method)(*data)
+    assert n > 2

@@ -50,7 +50,7 @@ GROUPS: dict[str, tuple[str, float]] = {
 }
 HANG_SECONDS = float(os.environ.get("FASTMLP_HANG_SECONDS", "30"))  # more under a sanitizer
 FORK_SECONDS = HANG_SECONDS / 3
-LAST_WORDS = os.environ.get("FASTMLP_LAST_WORDS")
+LAST_WORDS = int(os.environ["FASTMLP_LAST_WORDS"]) if "FASTMLP_LAST_WORDS" in os.environ else None
 
 
 @dataclass
@@ -113,12 +113,13 @@ def run(group: str, names: list[str], seconds: float | None, seed: int) -> dict[
     each = None if seconds is None else seconds / len(names)
     while left := [name for name in names if name not in outcomes]:
         limit = [] if each is None else ["--seconds", str(each)]
-        with tempfile.NamedTemporaryFile() as words:
+        with tempfile.TemporaryFile() as words:
             child = children.python(
-                *("-W", "ignore", "-m", "trials", group, *left, "--seed", str(seed), *limit),
+                *("-W", "ignore", __file__, group, *left, "--seed", str(seed), *limit),
+                timeout=None,
                 folders=[children.TESTS],
-                timeout=10**6,  # it has a watchdog
-                FASTMLP_LAST_WORDS=words.name,
+                pass_fds=[words.fileno()],
+                FASTMLP_LAST_WORDS=str(words.fileno()),
             )
             said = words.read().decode().strip()
         for line in child.stdout.splitlines():
@@ -162,12 +163,6 @@ def resident() -> int:
     except OSError:
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def tasks() -> int:
-    """Return how many threads this process has, 0 where the system does not say."""
-    folder = Path("/proc/self/task")
-    return sum(1 for _ in folder.iterdir()) if folder.exists() else 0
 
 
 def forked(work: Callable[[], Any], seconds: float = FORK_SECONDS) -> float:
@@ -215,7 +210,7 @@ def note(text: str) -> None:
     """Write down what is about to be tried, in case the process does not survive it."""
     faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
     if LAST_WORDS is not None:
-        Path(LAST_WORDS).write_text(text[:4000], "utf-8", "replace")
+        os.pwrite(LAST_WORDS, text.encode(errors="replace")[:4000].ljust(4000), 0)
 
 
 def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -263,4 +258,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
     importlib.import_module("trials").main()  # one copy of this module, which the others import

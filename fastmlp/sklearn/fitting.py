@@ -55,6 +55,7 @@ class Fitting(BaseEstimator):
     """The part of an estimator that trains, not for users."""
 
     _target_checks: ClassVar[dict[str, Any]] = {}  # more arguments of validate_data
+    _complete = False  # of a draft: nothing is left but to become the estimator
 
     _network: Network
     history_: History
@@ -115,27 +116,32 @@ class Fitting(BaseEstimator):
         classes: Any = None,
         one_epoch: bool = False,
     ) -> Any:
-        before = vars(self).copy()
-        draft = self._draft()
+        before, draft = vars(self).copy(), self._draft()
         try:
             if one_epoch:
                 draft._first_call(y, classes)
             draft._train(self, X, y, sample_weight, held_out, one_epoch)
+            self._become(draft, before)
         except Diverged:
             self._become(draft, before)
             raise ValueError(NON_FINITE) from None
-        self._become(draft, before)
+        except KeyboardInterrupt:
+            if draft._complete:  # it comes too late
+                self._become(draft, before)
+            raise
         return self
 
     def _draft(self) -> Any:
         """Return an estimator that has all that this one has; what it gets is its own."""
         draft = object.__new__(type(self))
         draft.__dict__.update(vars(self))
+        draft.__dict__.pop("_complete", None)
         return draft
 
     def _become(self, draft: Any, before: dict[str, Any]) -> None:
         """Take over what the draft has got since, at one moment."""
-        after, nothing = vars(draft), object()
+        after, nothing = vars(draft).copy(), object()
+        after.pop("_complete", None)
         self.__dict__.update(
             {name: new for name, new in after.items() if before.get(name, nothing) is not new}
         )
@@ -192,17 +198,20 @@ class Fitting(BaseEstimator):
                     self.validation_loss_curve_ = []
             observers = Observers(owner, self, given, validation is not None, partial=one_epoch)
             constant = self._loss_constant(samples.targets, weights)
-            if not stochastic:
-                LbfgsFit(self, data, validation, constant).run(observers)
-                return
-            StochasticFit(
-                self,
-                data,
-                validation,
-                loss_constant=constant,
-                random_state=rng,
-                one_epoch=one_epoch,
-            ).run(observers, self._threads())
+            fit: LbfgsFit | StochasticFit
+            if stochastic:
+                fit = StochasticFit(
+                    self,
+                    data,
+                    validation,
+                    loss_constant=constant,
+                    random_state=rng,
+                    one_epoch=one_epoch,
+                )
+            else:
+                fit = LbfgsFit(self, data, validation, constant)
+            fit.run(observers, self._threads())
+            self._complete = True
         except Diverged:
             raise
         except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from typing import Any
@@ -11,7 +12,7 @@ import scipy.optimize
 from numpy.typing import NDArray
 from sklearn.utils.optimize import _check_optimize_result
 
-from fastmlp import _backend
+from fastmlp import _backend, threads
 from fastmlp.sklearn.blas import one_thread
 from fastmlp.sklearn.callbacks import Observers
 from fastmlp.sklearn.scaling import Arrays
@@ -56,20 +57,23 @@ class LbfgsFit:
         total = data.x.shape[0] if data.weights is None else data.weights.sum(dtype=float)
         self.l2 = float(estimator.alpha / total)
         self.shapes = self.network.spec.shapes
-        self.best, self.lowest = self.network.engine.snapshot(), np.inf
+        self.reached = self.best = self.network.engine.snapshot()
+        self.lowest = np.inf
         self.iterations = 0
 
-    def run(self, observers: Observers) -> None:
+    def run(self, observers: Observers, n_jobs: int | None) -> None:
         """Minimise, and leave the network at the minimum, or at the best iteration."""
         estimator = self.estimator
+        size = threads.for_fit(n_jobs, self.network.n_weights, self.data.x.shape[0])
         self.observers, self.began = observers, time.perf_counter()
         estimator.n_iter_ = 0
         try:
-            with observers.watching():
+            with threads.borrowed_team(size) as self.team, observers.watching():
                 result = self._minimise()
                 self._finish()
         except KeyboardInterrupt:
             warnings.warn(INTERRUPTED, stacklevel=2)
+            self.network.engine.restore(self.reached)
             self._finish()
         else:
             n_iter = int(result.nit)
@@ -113,7 +117,7 @@ class LbfgsFit:
 
     def _objective(self, packed: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         self.engine.set_parameters(*self._unpack(packed))
-        objective, weights, biases = self.engine.gradients(self.data, self.l2)
+        objective, weights, biases = self.engine.gradients(self.data, self.l2, self.team)
         return objective, _pack(weights, biases)
 
     def _iteration(self, intermediate_result: Any) -> None:
@@ -125,18 +129,20 @@ class LbfgsFit:
         history = estimator.history_
         self._arrive(intermediate_result.x, intermediate_result.fun)
         loss = val_loss = float(intermediate_result.fun) + self.loss_constant
-        now = time.perf_counter()
-        history.loss.append(loss)
-        history.seconds.append(now - self.began)
-        history.learning_rate.append(float("nan"))
+        reached, seconds = engine.snapshot(), time.perf_counter() - self.began
+        # No call from here on, and so no interrupt: an iteration is recorded as a whole.
+        history.loss += [loss]
+        history.seconds += [seconds]
+        history.learning_rate += [math.nan]
         self.iterations += 1
         estimator.n_iter_, estimator.loss_ = self.iterations, loss
+        self.reached = reached
         if self.validation is not None:
-            val_loss = self.validation.loss(engine, None) + self.loss_constant
-            history.val_loss.append(val_loss)
-            estimator.validation_loss_curve_.append(val_loss)
+            val_loss = self.validation.loss(engine, self.team) + self.loss_constant
+            history.val_loss += [val_loss]
+            estimator.validation_loss_curve_ += [val_loss]
         if estimator.restore_best and val_loss < self.lowest:
-            self.lowest, self.best = val_loss, engine.snapshot()
+            self.lowest, self.best = val_loss, reached
         if estimator.verbose:
             print(f"Iteration {self.iterations}, loss = {loss:.8f}")
         if self.observers.epoch_ended(self.iterations - 1):

@@ -42,7 +42,7 @@ class Network:
         self.spec, self.scaling, self.decoder = spec, scaling, decoder
         self.engine = _backend.engine(spec)
         self.run: Any = None  # learning rate and optimizer, between two calls of partial_fit
-        self._n_weights = sum(fan_in * fan_out for fan_in, fan_out in spec.shapes)
+        self.n_weights = sum(fan_in * fan_out for fan_in, fan_out in spec.shapes)
         # What is seen of the parameters of one moment: "predictor", "shown"; whether they were
         # "given" by the user, and are "news" to the engine. Trained parameters have a new
         # dictionary, so that who looks meanwhile adds to the old one.
@@ -192,7 +192,7 @@ class Network:
     def predict(self, x: NDArray[Any], n_jobs: int | None = None) -> NDArray[Any]:
         """Predict for raw inputs of the network's dtype, (n, heads * outputs)."""
         predictor, n_rows = self.predictor, x.shape[0]
-        size = for_call(self._n_weights, n_rows, n_jobs) if n_rows > 1 else 1
+        size = for_call(self.n_weights, n_rows, n_jobs) if n_rows > 1 else 1
         if size == 1:
             return predictor.predict(x)  # type: ignore[no-any-return]
         with borrowed_team(size) as team:

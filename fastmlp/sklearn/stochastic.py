@@ -132,7 +132,7 @@ class StochasticFit:
         if estimator.shuffle:
             self.positions = np.arange(self.n, dtype=np.int64)
             plan.order, self.draw = self.positions.copy(), np.empty_like(self.positions)
-        size = threads.for_fit(n_jobs, self.network._n_weights, plan.batch_size)
+        size = threads.for_fit(n_jobs, self.network.n_weights, plan.batch_size)
         estimator.n_iter_ = 0
         try:
             with threads.borrowed_team(size) as plan.team, observers.watching():
@@ -183,20 +183,21 @@ class StochasticFit:
             loss = float(engine.epoch(self.data, plan))
             if not (math.isfinite(loss) and self.network.foldable()):
                 raise Diverged
+            history, rate = estimator.history_, float(plan.learning_rates[-1])
+            seconds = time.perf_counter() - began
+            # No call from here on, and so no interrupt: an epoch is recorded as a whole.
+            estimator.n_iter_ += 1
+            estimator.t_ += self.n
+            estimator.loss_ = loss + self.loss_constant
+            estimator.loss_curve_ += [estimator.loss_]
+            history.loss += [estimator.loss_]
+            history.seconds += [seconds]
+            history.learning_rate += [rate]
         except BaseException:
             engine.restore(before)
             self.network.run = None  # moments and weights no longer belong together
             raise
-        seconds = time.perf_counter() - began
         self.network.trained()
-        estimator.n_iter_ += 1
-        estimator.t_ += self.n
-        estimator.loss_ = loss + self.loss_constant
-        estimator.loss_curve_.append(estimator.loss_)
-        history = estimator.history_
-        history.loss.append(estimator.loss_)
-        history.seconds.append(seconds)
-        history.learning_rate.append(float(plan.learning_rates[-1]))
 
     def _judge(self) -> None:
         """Count epochs without improvement, and remember the best weights."""
@@ -204,18 +205,19 @@ class StochasticFit:
         loss = val_loss = estimator.loss_
         if validation is not None:
             val_loss = validation.loss(self.engine, self.plan.team) + self.loss_constant
-            estimator.validation_loss_curve_.append(val_loss)
-            estimator.history_.val_loss.append(val_loss)
+            history = estimator.history_
+            estimator.validation_loss_curve_ += [val_loss]
+            history.val_loss += [val_loss]
         if estimator.early_stopping and validation is not None:
             score = validation.score(estimator, self.engine, self.plan.team, val_loss)
-            estimator.validation_scores_.append(score)
+            best = self.engine.snapshot()
+            estimator.validation_scores_ += [score]
             if estimator.verbose:
                 print(f"Validation score: {score:f}")
             # Also where it is NaN.
             worse = not score >= estimator.best_validation_score_ + estimator.tol
             if score > estimator.best_validation_score_:
-                estimator.best_validation_score_ = score
-                self.best = self.engine.snapshot()
+                estimator.best_validation_score_, self.best = score, best
         else:
             worse = loss > estimator.best_loss_ - estimator.tol
             estimator.best_loss_ = min(estimator.best_loss_, loss)

@@ -139,6 +139,17 @@ static int32_t row_finite(const real *x, int64_t n) {
     return total == 0;
 }
 
+/* Whether any of n numbers is 0. */
+static int32_t any_zero(const real *a, int64_t n) {
+    vi found = {0};
+    int64_t i = 0;
+    bits total = 0;
+    for (; i + LANES <= n; i += LANES) found |= v_loadu(a + i) == 0;
+    for (; i < n; i++) total |= a[i] == 0;
+    for (int j = 0; j < LANES; j++) total |= found[j];
+    return total != 0;
+}
+
 /* 10 independent FMA chains: the peak of one core at this level. */
 static __attribute__((noinline)) double fma_peak(int64_t rounds) {
     v acc[10];

@@ -40,7 +40,10 @@ FM_INLINE void tile_nn(const int m, const int nv, const int store, const real *a
             for (int i = 0; i < m; i++) {
                 const v s = v_set1(at[i * a_row]);
                 UNROLL
-                for (int j = 0; j < nv; j++) acc[i][j] = v_fma(s, b[j], acc[i][j]);
+                for (int j = 0; j < nv; j++) {
+                    acc[i][j] = v_fma(s, b[j], acc[i][j]);
+                    if (nv > 1) HOLD(acc[i][j]); /* one is so few that it costs a register instead */
+                }
             }
         }
     }
@@ -101,7 +104,10 @@ FM_INLINE void accumulate_row(const int m, const int nv, const real *a, const re
     for (int i = 0; i < m; i++) {
         const v s = v_set1(a[i]);
         UNROLL
-        for (int j = 0; j < nv; j++) acc[i][j] = v_fma(s, b[j], acc[i][j]);
+        for (int j = 0; j < nv; j++) {
+            acc[i][j] = v_fma(s, b[j], acc[i][j]);
+            if (nv > 1) HOLD(acc[i][j]);
+        }
     }
 }
 
@@ -165,11 +171,14 @@ static __attribute__((noinline)) void block_tn(const real *a, const int64_t a_pa
 }
 
 /* The vector in front goes to the back: the next one of the virtual lanes has its turn. (An index would
- * put the accumulators in memory.) */
-FM_INLINE void tree_turn(v acc[TREE_VECTORS], const v front) {
+ * put the accumulators in memory, and so would a loop that clang takes for a memmove.) */
+FM_INLINE void tree_turn(v acc[TREE_VECTORS], v front) {
     UNROLL
-    for (int u = 0; u + 1 < TREE_VECTORS; u++) acc[u] = acc[u + 1];
-    acc[TREE_VECTORS - 1] = front;
+    for (int u = TREE_VECTORS - 1; u >= 0; u--) {
+        const v before = acc[u];
+        acc[u] = front;
+        front = before;
+    }
 }
 
 /* One output column: bias + y . w by the fixed tree, both in pieces of a panel row. A tile would leave most
