@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +84,17 @@ def sound(X: Any, name: str) -> Any:
             f"build it anew from a dense or COO matrix, and do not write into its index arrays"
         )
     return X
+
+
+@contextlib.contextmanager
+def no_overflow() -> Iterator[None]:
+    """Have integers that no floating-point number is near raise ValueError, as infinity does."""
+    try:
+        yield
+    except OverflowError as error:
+        raise ValueError(
+            f"the data hold a number too large for float64 ({error}): rescale it"
+        ) from error
 
 
 def _compressed(X: Any) -> bool:
