@@ -16,7 +16,7 @@ from fastmlp.sklearn import parameters
 from fastmlp.sklearn.callbacks import CallbackSupportMixin, with_callbacks
 from fastmlp.sklearn.fitting import CURVES, Fitting, one_at_a_time
 from fastmlp.sklearn.network import Network, Shown
-from fastmlp.sklearn.validation import no_overflow, sound
+from fastmlp.sklearn.validation import numbers_that_fit, sound
 
 Array = NDArray[Any]
 
@@ -117,7 +117,7 @@ class BaseMLP(CallbackSupportMixin, Fitting):
             and _finite(X)
         ):
             return network.predict(X, self._threads()), network
-        with no_overflow():
+        with numbers_that_fit():
             checked = validate_data(
                 self,
                 sound(X, "X"),

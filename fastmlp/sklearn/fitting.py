@@ -30,7 +30,7 @@ from fastmlp.sklearn.lbfgs import LbfgsFit
 from fastmlp.sklearn.network import Network
 from fastmlp.sklearn.scaling import Scaling
 from fastmlp.sklearn.stochastic import NON_FINITE, Diverged, StochasticFit
-from fastmlp.sklearn.validation import Samples, Validation, no_overflow, sound, split
+from fastmlp.sklearn.validation import Samples, Validation, numbers_that_fit, sound, split
 from fastmlp.turn import Turn
 
 Array = NDArray[Any]
@@ -237,7 +237,7 @@ class Fitting(BaseEstimator):
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, known: bool) -> Samples:
         """Return dense, checked samples; the complaints are scikit-learn's."""
-        with no_overflow():
+        with numbers_that_fit():
             X, y = validate_data(
                 self,
                 sound(X, "X"),
@@ -248,8 +248,8 @@ class Fitting(BaseEstimator):
                 reset=reset,
                 **self._target_checks,
             )
-            if sample_weight is not None:
-                sample_weight = _check_sample_weight(sample_weight, X)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
         return Samples(_dense(X), y, self._encode(y, known), sample_weight)
 
     def _given_validation(self, X: Any, y: Any, sample_weight: Any) -> Samples | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +72,17 @@ class Validation:
         return float(scorer(nameless, X, y, **options))
 
 
+@contextlib.contextmanager
+def numbers_that_fit() -> Iterator[None]:
+    """Have scikit-learn's checks refuse Python's integers beyond float64 as they refuse infinity."""
+    try:
+        yield
+    except OverflowError as error:
+        raise ValueError(
+            f"X or y holds a number too large for float64 ({error}): rescale the data"
+        ) from error
+
+
 def sound(X: Any, name: str) -> Any:
     """Return X; complain about a sparse matrix whose indices lie outside of it.
 
@@ -84,17 +94,6 @@ def sound(X: Any, name: str) -> Any:
             f"build it anew from a dense or COO matrix, and do not write into its index arrays"
         )
     return X
-
-
-@contextlib.contextmanager
-def no_overflow() -> Iterator[None]:
-    """Have integers that no floating-point number is near raise ValueError, as infinity does."""
-    try:
-        yield
-    except OverflowError as error:
-        raise ValueError(
-            f"the data hold a number too large for float64 ({error}): rescale it"
-        ) from error
 
 
 def _compressed(X: Any) -> bool:
