@@ -66,8 +66,9 @@ class MLP(Network):
     -----
     The same program gives the same bits, whatever the number of threads. Predictions may run
     concurrently. A fit is exclusive: a second one, or an assignment of weights from another
-    thread while one runs, raises RuntimeError. Models can be copied and pickled (parameters and
-    generator, without optimizer state); unpickle only what you trust.
+    thread while one runs, raises RuntimeError; predictions, copies and pickles meanwhile see the
+    last whole epoch. Models can be copied and pickled (parameters, generator, history, and what
+    ``partial_fit`` goes on with); unpickle only what you trust.
 
     Examples
     --------
@@ -78,9 +79,6 @@ class MLP(Network):
     >>> history.loss[-1] < 1e-3
     True
     """
-
-    # Divide l2 by each batch's sum of weights, as the scikit-learn estimators want it.
-    _l2_per_batch = False
 
     def __init__(
         self,
@@ -388,6 +386,5 @@ class MLP(Network):
             batch_size=min(check_count("batch_size", batch_size, example=64), data.x.shape[0]),
             learning_rates=np.empty(0),
             l2=NON_NEGATIVE.check("l2", l2, example=1e-4),
-            l2_per_batch=self._l2_per_batch,
             clip_norm=check.clip_norm(clip_norm),
         )

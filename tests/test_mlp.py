@@ -307,16 +307,6 @@ def test_subclasses_keep_their_attributes():
     assert digest(net) == digest(Named("other"))
 
 
-def test_l2_per_batch(mlp):
-    """For the scikit-learn estimators: the penalty of a batch is l2 over its sum of weights."""
-    net, other = network(mlp, dtype="float64"), network(mlp, dtype="float64")
-    net._l2_per_batch = True
-    weights = np.full(90, 0.5)
-    got = net.fit(X, Y, epochs=1, batch_size=90, l2=0.9, sample_weight=weights)
-    wanted = other.fit(X, Y, epochs=1, batch_size=90, l2=0.9 / 45)
-    assert got.loss == pytest.approx(wanted.loss, rel=1e-12)
-
-
 def test_jacobian_refuses_what_is_not_finite():
     net = fastmlp.MLP([2, 4, 1], rng=0)
     with pytest.raises(ValueError, match="NaN|nan"):
