@@ -208,6 +208,7 @@ PLAIN = (
     "parameters",
     "predictor",
     "probe",
+    "steps",
     "workspace",
     "_cpu",
 )  # built once, for any CPU of the machine

@@ -111,6 +111,14 @@ class Engine(Protocol):
         """Go on with what `optimizer_state` has returned."""
         ...
 
+    def plain_optimizer_state(self) -> dict[str, Any] | None:
+        """Return the same as plain numbers and arrays, to pickle; None if it cannot go on."""
+        ...
+
+    def set_plain_optimizer_state(self, state: dict[str, Any] | None) -> None:
+        """Go on with what `plain_optimizer_state` of such an engine has returned."""
+        ...
+
     def can_go_on(self) -> bool:
         """Return whether there is such a state, and it is that of the last whole epoch."""
         ...

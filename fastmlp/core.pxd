@@ -3,18 +3,10 @@ from libc.stdint cimport int32_t, int64_t
 
 from fastmlp.crew cimport Crew
 from fastmlp.parameters cimport Parameters
-from fastmlp.workspace cimport Memory, Space, Training
+from fastmlp.steps cimport Steps
+from fastmlp.workspace cimport Space, Training
 from jobs cimport RowsJob
 from network cimport *
-
-
-cdef class Steps:
-    cdef int32_t optimizer  # its row
-    cdef double hyper[4]
-    cdef Memory memory
-    cdef void* slots[2]  # NULL: it has fewer
-    cdef double powers[2]
-    cdef bint is_whole  # not in the middle of an epoch, nor left there
 
 
 cdef class Engine(Parameters):

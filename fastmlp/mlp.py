@@ -20,7 +20,7 @@ from fastmlp.intervals import NON_NEGATIVE, check_count
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer
-from fastmlp.records import History
+from fastmlp.records import Continuation, History
 from fastmlp.spec import Data, Plan, build
 from fastmlp.threads import borrowed_team, for_call, for_fit
 from fastmlp.training import Callback
@@ -203,8 +203,9 @@ class MLP(Network):
     ) -> float:
         """Take one pass over the samples, in their order, and keep the optimizer's state.
 
-        The state (moments, step count) lives on from call to call while ``optimizer`` is equal to
-        that of the last call; another optimizer, or a fit, begins anew.
+        The state (moments, step count) lives on from call to call, in copies and in pickles, while
+        ``optimizer`` is that of the last call; its learning rate may change. Another optimizer, or
+        a fit, begins anew.
 
         Parameters
         ----------
@@ -229,15 +230,19 @@ class MLP(Network):
             plan = self._plan(data, rows, optimizer, l2, clip_norm)
             team_size = self._team_size(n_threads, plan)
             n_steps = -(-data.x.shape[0] // plan.batch_size)
-            before = self._progress
-            if before is None or before[0] != plan.optimizer or not self._engine.can_go_on():
+            kind = plan.optimizer.native_row, plan.optimizer.hyper
+            if (
+                self._progress is None
+                or self._progress.kind != kind
+                or not self._engine.can_go_on()
+            ):
                 self._engine.start(plan.optimizer)
-                before = plan.optimizer, 0, training.next_seed(self._rng)
-            _, plan.step, plan.seed = before
+                self._progress = Continuation(kind, 0, training.next_seed(self._rng))
+            plan.step, plan.seed = self._progress.step, self._progress.seed
             plan.learning_rates = training.step_rates(plan.optimizer, plan.step, n_steps)
             with borrowed_team(team_size) as plan.team:
                 loss = training.guarded_epoch(self._engine, data, plan, 0, History())
-            self._progress = plan.optimizer, plan.step + n_steps, plan.seed
+            self._progress = Continuation(kind, plan.step + n_steps, plan.seed)
             return loss
 
     def predict(self, X: ArrayLike) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastmlp import check
 from fastmlp.contract import Engine
 from fastmlp.losses import Loss
-from fastmlp.records import History
+from fastmlp.records import Continuation, History
 from fastmlp.spec import Spec
 from fastmlp.turn import Turn
 
@@ -52,7 +52,7 @@ class Network:
         self._n_weights = sum(fan_in * fan_out for fan_in, fan_out in self._spec.shapes)
         self._two_headed = self._spec.loss.heads == 2
         self._turn = Turn()  # one fit at a time, and no assignment by others meanwhile
-        self._progress: Any = None  # of the optimizer, between calls of partial_fit
+        self._progress: Continuation | None = None  # between calls of partial_fit
 
     @property
     def weights(self) -> ParameterList:
@@ -129,13 +129,21 @@ class Network:
         for name in ("_engine", "_n_weights", "_two_headed", "_turn", "_progress"):
             del state[name]
         state["parameters"] = self._engine.parameters()
+        state["optimizer"] = None
+        if self._progress is not None and self._turn.is_free():  # its state stands still
+            steps = self._engine.plain_optimizer_state()
+            state["optimizer"] = steps and (self._progress, steps)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        parameters = state.pop("parameters")
+        state = dict(state)
+        parameters, optimizer = state.pop("parameters"), state.pop("optimizer", None)
         self.__dict__.update(state)
         self._attach()
         self._engine.set_parameters(*parameters)
+        if optimizer is not None:
+            self._progress, steps = optimizer
+            self._engine.set_plain_optimizer_state(steps)
 
     def __copy__(self) -> Self:
         # A copy that shared the generator would change with the fits of the original.

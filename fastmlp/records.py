@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass
@@ -31,6 +31,24 @@ class History:
     seconds: list[float] = field(default_factory=list)
     learning_rate: list[float] = field(default_factory=list)
     stop_reason: str = ""
+
+
+class Continuation(NamedTuple):
+    """With what the next ``partial_fit`` goes on, besides the engine's state.
+
+    Attributes
+    ----------
+    kind : tuple
+        Of the optimizer: its native row and its numbers, all but the learning rate.
+    step : int
+        Steps taken.
+    seed : int
+        Of dropout, 64 bits.
+    """
+
+    kind: tuple[Any, ...]
+    step: int
+    seed: int
 
 
 class DivergenceError(FloatingPointError):

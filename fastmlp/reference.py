@@ -6,9 +6,10 @@ kernels compute is defined here; nothing is optimised. Axes: N rows, I fan-in, O
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -131,12 +132,7 @@ def backward(
 
 
 def over_rows(y: Array, dz: Array) -> Array:
-    """Return y.T @ dz; more than BLOCK_ROWS rows are added block by block, in float64.
-
-    In float32 a sum of a million terms, one after the other, is wrong in its second digit.
-    """
-    if len(y) <= BLOCK_ROWS:
-        return np.asarray(y.T @ dz)
+    """Return y.T @ dz, blocks of rows added in float64: a million float32 terms lose two digits."""
     total = np.zeros((y.shape[1], dz.shape[1]))
     for first in range(0, len(y), BLOCK_ROWS):
         block = slice(first, first + BLOCK_ROWS)
@@ -202,7 +198,7 @@ def drop(y: Array, kept: npt.NDArray[np.bool_] | None, p: float) -> Array:
     return np.where(kept, y * scale, np.zeros_like(y))
 
 
-@dataclass
+@dataclasses.dataclass
 class Steps:
     """The state of an optimizer: the slots of each parameter, the number of steps taken."""
 
@@ -274,6 +270,14 @@ class Engine:
     def set_optimizer_state(self, state: Any) -> None:
         """Go on with what `optimizer_state` has returned."""
         self._steps = state
+
+    def plain_optimizer_state(self) -> dict[str, Any] | None:
+        """Return the same as plain numbers and arrays; None if it cannot go on."""
+        return dataclasses.asdict(self._steps) if self._steps and self._steps.is_whole else None
+
+    def set_plain_optimizer_state(self, state: dict[str, Any] | None) -> None:
+        """Go on with what `plain_optimizer_state` has returned."""
+        self._steps = Steps(**copy.deepcopy(state)) if state else None
 
     def can_go_on(self) -> bool:
         """Return whether there is such a state, and it is that of the last whole epoch."""

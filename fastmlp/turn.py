@@ -38,6 +38,10 @@ class Turn:
         me = _me()
         return self._holders.get(me[0]) == me
 
+    def is_free(self) -> bool:
+        """Whether nobody has the turn."""
+        return os.getpid() not in self._holders
+
     @contextmanager
     def taken(self) -> Iterator[None]:
         """Have the turn for the length of a ``with`` block.

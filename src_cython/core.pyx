@@ -9,6 +9,7 @@ from libc.string cimport memcpy
 
 from fastmlp.crew cimport Crew
 from fastmlp.parameters cimport Parameters
+from fastmlp.steps cimport Steps
 from fastmlp.workspace cimport QUICK_WEIGHTS, Memory, Space, Training
 from jobs cimport *
 from network cimport *
@@ -18,7 +19,6 @@ from rows cimport predict_rows
 import numpy as np
 
 from fastmlp.spec import BLOCK_ROWS as _BLOCK_ROWS, Data
-from fastmlp.workspace import tables
 
 cnp.import_array()
 
@@ -50,10 +50,6 @@ cdef int poll(void* context) noexcept nogil:
     return 0
 
 
-cdef class Steps:
-    """The state of an optimizer: slots, powers of the betas."""
-
-
 cdef class Engine(Parameters):
     """A network on the kernels of one CPU level; the contract is in docs/architecture.md.
 
@@ -77,16 +73,7 @@ cdef class Engine(Parameters):
 
     def start(self, optimizer):
         """Zero the state of an optimizer, the one of the epochs to come. All of it, or nothing."""
-        cdef Steps steps = Steps()
-        steps.optimizer = tables(self.level, self.spec.dtype.name)[2].index(optimizer.native_row)
-        steps.memory = Memory(self.kernels.element_size)
-        for i in range(optimizer.n_slots):
-            steps.slots[i] = steps.memory.take(self.n_parameters)
-        for i in range(4):
-            steps.hyper[i] = optimizer.hyper[i]
-        steps.powers[0] = steps.powers[1] = 1
-        steps.is_whole = True
-        self.steps = steps
+        self.steps = Steps.make(self, optimizer.native_row, optimizer.n_slots, optimizer.hyper)
 
     def optimizer_state(self):
         """The state of the optimizer, which epochs go on to change; None before the first start."""
@@ -95,6 +82,14 @@ cdef class Engine(Parameters):
     def set_optimizer_state(self, state):
         """Go on with what optimizer_state() has returned."""
         self.steps = state
+
+    def plain_optimizer_state(self):
+        """The same as plain numbers and arrays, which can be pickled; None if it cannot go on."""
+        return self.steps.plain(self) if self.can_go_on() else None
+
+    def set_plain_optimizer_state(self, state):
+        """Go on with what plain_optimizer_state() has returned: in all, or not at all."""
+        self.steps = None if state is None else Steps.from_plain(self, state)
 
     def can_go_on(self):
         """Whether an optimizer was started and its state is that of the last whole epoch."""

@@ -125,6 +125,13 @@ cdef class Parameters:
             biases.append(b)
         return weights, biases
 
+    cdef int pack(self, list weights, list biases, void* arena_start) except -1:
+        """Lay contiguous arrays of the right shapes and dtype out in an arena."""
+        for l in range(self.net.n_layers):
+            self.kernels.pack(&self.layers[l], cnp.PyArray_DATA(weights[l]), cnp.PyArray_DATA(biases[l]),
+                              arena_start)
+        return 0
+
     def parameters(self):
         """Copies of (weights, biases)."""
         cdef fm_network net
@@ -141,9 +148,7 @@ cdef class Parameters:
                 raise ValueError(f"layer {l} has weights {plain[0][l].shape} and biases "
                                  f"{plain[1][l].shape} but expects {(n_in, n_out)} and {(n_out,)}")
         fresh = self.empty_arena()
-        for l in range(self.net.n_layers):
-            self.kernels.pack(&self.layers[l], cnp.PyArray_DATA(plain[0][l]),
-                              cnp.PyArray_DATA(plain[1][l]), cnp.PyArray_DATA(fresh))
+        self.pack(plain[0], plain[1], cnp.PyArray_DATA(fresh))
         self.publish(fresh)
 
     def snapshot(self):

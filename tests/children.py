@@ -18,6 +18,7 @@ import fastmlp
 TESTS = Path(__file__).resolve().parent
 PACKAGE = Path(fastmlp.__file__).parents[1]  # the folder of the package under test
 RUNNER = shlex.split(os.environ.get("FASTMLP_TEST_RUNNER", ""))
+SLOWDOWN = 10 if RUNNER else 1  # of what may take only so long
 
 
 def python(
@@ -52,7 +53,7 @@ def python(
         text=True,
         check=False,
         cwd=cwd,
-        timeout=timeout and timeout * (10 if RUNNER else 1),
+        timeout=timeout and timeout * SLOWDOWN,
         pass_fds=pass_fds,
         env={name: value for name, value in variables.items() if value is not None},
     )

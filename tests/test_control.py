@@ -33,6 +33,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def control():
+    """Return what shows it: the mode, what is rounded in it, and a denormal number."""
+    small, one, three = (float(number) for number in ("1e-320", "1", "3"))
+    return LIBM.fegetround(), one / three, -one / three, small * 2
+
+
 def digest(name, level, dtype, mode, n_threads):
     """Return a digest of everything that is computed in a rounding mode."""
     sizes, _, options = test_bits.FITS[name]
@@ -41,6 +47,7 @@ def digest(name, level, dtype, mode, n_threads):
     x, weights = x.astype(dtype), weights.astype(dtype)
     options = {**options, "sample_weight": weights, "n_threads": n_threads}
     assert LIBM.fesetround(MODES[mode]) == 0
+    before = control()
     try:
         history = net.fit(x, t, epochs=2, **options)
         predict = Predictor(net._spec, level, *net._engine.parameters())
@@ -49,7 +56,7 @@ def digest(name, level, dtype, mode, n_threads):
         results += [np.array(net.evaluate(x, t, weights)), np.array(net.evaluate(x, t))]
         objective, dws, dbs = net.gradients(x, t, weights)
         results += [np.array(objective), *dws, *dbs]
-        assert LIBM.fegetround() == MODES[mode]
+        assert control() == before
     finally:
         LIBM.fesetround(MODES["nearest"])
     found = hashlib.sha256()
@@ -82,6 +89,26 @@ def trap():
     LIBM.fedisableexcept(sum(TRAPS.values()))
 
 
+def interrupt():
+    """Look at the control from a signal handler that runs within a native call."""
+    seen = []
+
+    def handler(*_):
+        small, one, three = (float(number) for number in ("1e-320", "1", "3"))
+        seen.append((small * 2 > 0, one / three))
+
+    net = fastmlp.MLP([200, 500, 500, 1], rng=0)
+    x, y = np.ones((3000, 200), np.float32), np.ones((3000, 1), np.float32)
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+    LIBM.fesetround(MODES["up"])
+    for n_threads in (1, 2):
+        net.fit(x, y, epochs=1, batch_size=50, n_threads=n_threads)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    LIBM.fesetround(MODES["nearest"])
+    assert set(seen) == {(True, np.nextafter(1 / 3, 1))}, seen
+
+
 def run(*arguments):
     return children.python(__file__, *arguments, folders=[children.TESTS], timeout=300)
 
@@ -90,6 +117,11 @@ def run(*arguments):
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "nearest"])
 def test_rounding_modes_change_nothing(mode, n_threads):
     result = run(mode, n_threads)
+    assert result.returncode == 0, result.stderr
+
+
+def test_signal_handlers_have_the_control_of_the_caller():
+    result = run("interrupt", 1)
     assert result.returncode == 0, result.stderr
 
 
@@ -104,7 +136,7 @@ def test_unmasked_exceptions_do_not_trap():
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "trap":
-        trap()
-    else:
+    if sys.argv[1] in MODES:
         compare(sys.argv[1], int(sys.argv[2]))
+    else:
+        {"trap": trap, "interrupt": interrupt}[sys.argv[1]]()

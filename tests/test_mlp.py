@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import cases
 import numpy as np
 import pytest
 from models import X, Y, digest, network
@@ -197,11 +198,37 @@ def test_dropout_follows_the_generator(mlp):
 
 def test_partial_fit_begins_anew_with_another_optimizer_or_fit(mlp):
     fresh, used = network(mlp), network(mlp)
-    used.partial_fit(X, Y, optimizer=fastmlp.SGD(0.1, momentum=0.9))
+    used.partial_fit(X, Y, optimizer=fastmlp.SGD(0.2, momentum=0.8))
     used.weights, used.biases = list(fresh.weights), list(fresh.biases)
     used.partial_fit(X, Y, optimizer=fastmlp.SGD(0.2, momentum=0.9))
     fresh.partial_fit(X, Y, optimizer=fastmlp.SGD(0.2, momentum=0.9))
     assert digest(used) == digest(fresh)
+
+
+@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize(
+    "twin", [copy.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))],
+    ids=["copy", "deepcopy", "pickle"],
+)  # fmt: skip
+def test_copies_go_on_with_the_optimizer(mlp, twin, dtype, optimizer):
+    net = network(mlp, dtype=dtype, dropout=0.2)
+    for _ in range(3):
+        net.partial_fit(X, Y, optimizer=optimizer, batch_size=17)
+    other = twin(net)
+    for each in (net, other, net, other):
+        each.partial_fit(X, Y, optimizer=optimizer, batch_size=17)
+    assert digest(net) == digest(other)
+
+
+def test_the_learning_rate_may_change_between_passes(mlp):
+    at_once, changed = network(mlp), network(mlp)
+    schedule = fastmlp.Adam(lambda step: 0.01 if step < 2 else 0.002)
+    at_once.partial_fit(X, Y, optimizer=schedule, batch_size=45)
+    at_once.partial_fit(X, Y, optimizer=schedule, batch_size=45)
+    changed.partial_fit(X, Y, optimizer=fastmlp.Adam(0.01), batch_size=45)
+    changed.partial_fit(X, Y, optimizer=fastmlp.Adam(0.002), batch_size=45)
+    assert digest(at_once) == digest(changed)
 
 
 def test_weights_are_a_checked_list(mlp):

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import _backend, core, losses
+from fastmlp import _backend, losses
 from fastmlp.predictor import Predictor
 
 SMALLEST = 32 * 1024  # that Python allows; docs/prediction.md promises twice that to be enough
@@ -91,7 +91,7 @@ def call_everything(level):
     """Make every call, with a width on each side of the limit."""
 
     class OnLevel(fastmlp.MLP):
-        _engine_type = staticmethod(lambda spec: core.Engine(spec, level))
+        _engine_type = staticmethod(lambda spec: _backend.Engine(spec, level))
 
     for width in (30, 2000):
         for name, call in calls_of(OnLevel([width, 20, 3], activation="gelu", rng=0)).items():

@@ -117,6 +117,7 @@ def run(group: str, names: list[str], seconds: float | None, seed: int) -> dict[
             child = children.python(
                 *("-W", "ignore", __file__, group, *left, "--seed", str(seed), *limit),
                 timeout=None,
+                folders=[children.TESTS],
                 pass_fds=[words.fileno()],
                 FASTMLP_LAST_WORDS=str(words.fileno()),
             )

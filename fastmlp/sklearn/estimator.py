@@ -16,7 +16,7 @@ from fastmlp.sklearn import parameters
 from fastmlp.sklearn.callbacks import CallbackSupportMixin, with_callbacks
 from fastmlp.sklearn.fitting import CURVES, Fitting, one_at_a_time
 from fastmlp.sklearn.network import Network, Shown
-from fastmlp.sklearn.validation import sound
+from fastmlp.sklearn.validation import numbers_that_fit, sound
 
 Array = NDArray[Any]
 
@@ -117,13 +117,14 @@ class BaseMLP(CallbackSupportMixin, Fitting):
             and _finite(X)
         ):
             return network.predict(X, self._threads()), network
-        checked = validate_data(
-            self,
-            sound(X, "X"),
-            accept_sparse=["csr", "csc"],
-            dtype=(np.float64, np.float32),
-            reset=False,
-        )
+        with numbers_that_fit():
+            checked = validate_data(
+                self,
+                sound(X, "X"),
+                accept_sparse=["csr", "csc"],
+                dtype=(np.float64, np.float32),
+                reset=False,
+            )
         if checked.shape[1] != known.layer_sizes[0]:  # checked by the words of another network
             return self._outputs(X)
         if not hasattr(checked, "toarray"):

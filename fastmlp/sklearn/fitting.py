@@ -30,7 +30,7 @@ from fastmlp.sklearn.lbfgs import LbfgsFit
 from fastmlp.sklearn.network import Network
 from fastmlp.sklearn.scaling import Scaling
 from fastmlp.sklearn.stochastic import NON_FINITE, Diverged, StochasticFit
-from fastmlp.sklearn.validation import Samples, Validation, sound, split
+from fastmlp.sklearn.validation import Samples, Validation, numbers_that_fit, sound, split
 from fastmlp.turn import Turn
 
 Array = NDArray[Any]
@@ -237,16 +237,17 @@ class Fitting(BaseEstimator):
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, known: bool) -> Samples:
         """Return dense, checked samples; the complaints are scikit-learn's."""
-        X, y = validate_data(
-            self,
-            sound(X, "X"),
-            sound(y, "y"),
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            dtype=(np.float64, np.float32),
-            reset=reset,
-            **self._target_checks,
-        )
+        with numbers_that_fit():
+            X, y = validate_data(
+                self,
+                sound(X, "X"),
+                sound(y, "y"),
+                accept_sparse=["csr", "csc"],
+                multi_output=True,
+                dtype=(np.float64, np.float32),
+                reset=reset,
+                **self._target_checks,
+            )
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
         return Samples(_dense(X), y, self._encode(y, known), sample_weight)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +71,17 @@ class Validation:
         nameless = estimator._draft()
         vars(nameless).pop("feature_names_in_", None)
         return float(scorer(nameless, X, y, **options))
+
+
+@contextlib.contextmanager
+def numbers_that_fit() -> Iterator[None]:
+    """Have scikit-learn's checks refuse integers beyond float64 as they refuse infinity."""
+    try:
+        yield
+    except OverflowError as error:
+        raise ValueError(
+            f"X or y holds a number too large for float64 ({error}): rescale the data"
+        ) from error
 
 
 def sound(X: Any, name: str) -> Any:
