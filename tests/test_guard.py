@@ -97,7 +97,7 @@ def plants(run):
         "read: X, predict": lambda: engine.predict(longer(full(x))),
         "read: X before its start": lambda: engine.predict(reversed_x()),
         "read: X, fit": lambda: fit(longer(full(x)), more, None, None, rates, 9),
-        "read: X, by order": lambda: fit(full(x), order=order + 1),
+        "read: X, by order": lambda: fit(full(x), more, None, order + 1),
         "read: columns of X": lambda: wide.predict(full(x[:1])),
         "read: soft targets": lambda: fit(long_x, longer(full(soft)), None, None),
         "read: labels": lambda: fit(long_x, longer(full(labels)), None, None),
@@ -135,7 +135,8 @@ def short_blocks(run):
 
     def plant(which):
         counter = itertools.count()
-        return lambda n_bytes: real(n_bytes // 8 if next(counter) == which else n_bytes)
+        short = arena.ALIGNMENT * -(-sizes[which] // (8 * arena.ALIGNMENT))  # aligned like the rest
+        return lambda n_bytes: real(short if next(counter) == which else n_bytes)
 
     fit_in(run, note_size)
     arena.allocate = real
