@@ -160,6 +160,7 @@ class Fitting(BaseEstimator):
         """Do all of a fit, as the draft of its owner."""
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         parameters.hidden_sizes(self.hidden_layer_sizes)
+        parameters.check_reals(self)
         fresh = not hasattr(self, "_network") or not (self.warm_start or one_epoch)
         samples = self._samples(X, y, sample_weight, reset=fresh, known=one_epoch)
         rng = check_random_state(self.random_state)
@@ -248,8 +249,8 @@ class Fitting(BaseEstimator):
                 reset=reset,
                 **self._target_checks,
             )
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
+            if sample_weight is not None:
+                sample_weight = _check_sample_weight(sample_weight, X)
         return Samples(_dense(X), y, self._encode(y, known), sample_weight)
 
     def _given_validation(self, X: Any, y: Any, sample_weight: Any) -> Samples | None:

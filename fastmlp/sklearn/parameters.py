@@ -7,6 +7,7 @@ The ranges are checked by scikit-learn's own machinery, so that a wrong value ra
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any, TypeVar
@@ -161,6 +162,18 @@ def store(estimator: Any, arguments: Mapping[str, Any]) -> None:
     for name, value in arguments.items():
         if name not in ("self", "__class__"):
             setattr(estimator, name, value)
+
+
+def check_reals(estimator: Any) -> None:
+    """Refuse integers beyond the largest float: scikit-learn's open ranges hold them."""
+    for name, allowed in estimator._parameter_constraints.items():
+        value = getattr(estimator, name)
+        is_real = any(isinstance(each, Interval) and each.type is Real for each in allowed)
+        if is_real and isinstance(value, int) and abs(value) > sys.float_info.max:
+            raise ValueError(
+                f"{name} is {value!r} but a number up to {sys.float_info.max:g} is expected: "
+                "pass a smaller one"
+            )
 
 
 def hidden_sizes(value: Any) -> list[int]:

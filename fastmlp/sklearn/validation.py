@@ -80,7 +80,7 @@ def numbers_that_fit() -> Iterator[None]:
         yield
     except OverflowError as error:
         raise ValueError(
-            f"X or y holds a number too large for float64 ({error}): rescale the data"
+            f"X, y or sample_weight holds a number too large for float64 ({error}): rescale it"
         ) from error
 
 
