@@ -76,7 +76,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "set_params": (),
     "coefs_": ("coefs_",),
 }
-# What scikit-learn raises where a solver or a loss lacks a method, and its metrics on huge integers.
+# What scikit-learn raises where a solver or a loss lacks a method, and in metrics of huge integers.
 MORE: dict[str, tuple[type[Exception], ...]] = {"score": (AttributeError, OverflowError)}
 
 
