@@ -18,6 +18,7 @@ if find_spec("fastmlp._cpu") is None:
 from fastmlp import reference
 from fastmlp.callbacks import EarlyStopping, Progress, ReduceOnPlateau
 from fastmlp.config import show_config
+from fastmlp.groups import Groups
 from fastmlp.losses import (
     AbsoluteError,
     BinaryCrossEntropy,
@@ -47,6 +48,7 @@ __all__ = [
     "RMSprop",
     "Adam",
     "AdamW",
+    "Groups",
     "Schedule",
     "Constant",
     "Step",

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp.groups import PLAIN, Groups
 from fastmlp.intervals import POSITIVE
 from fastmlp.optimizers import OPTIMIZERS, Adam, Optimizer
 from fastmlp.spec import Data, Spec
@@ -302,6 +303,26 @@ def optimizer(value: Any) -> Optimizer:
             "fastmlp.Adam(learning_rate=1e-3)"
         )
     chosen: Optimizer = value
+    return chosen
+
+
+def groups(value: Any, spec: Spec) -> Groups:
+    """Return Groups with a factor for every layer; PLAIN for None."""
+    if value is None:
+        return PLAIN
+    if type(value) is not Groups:
+        raise TypeError(
+            f"groups is {_short(value)} but an object of fastmlp.Groups is expected: for example "
+            "fastmlp.Groups(bias_rate=2.0)"
+        )
+    chosen: Groups = value
+    for name in ("layer_rates", "layer_decays"):
+        factors, n_layers = getattr(chosen, name), len(spec.shapes)
+        if factors is not None and len(factors) != n_layers:
+            raise ValueError(
+                f"{name} of groups has {len(factors)} factors but this MLP has {n_layers} layers: "
+                "pass one for each, the output layer included"
+            )
     return chosen
 
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from fastmlp import check, initializers, training
 from fastmlp.callbacks import Progress
 from fastmlp.contract import Predictor
+from fastmlp.groups import Groups
 from fastmlp.initializers import Initializer
 from fastmlp.intervals import NON_NEGATIVE, check_count
 from fastmlp.losses import Loss
@@ -106,6 +107,7 @@ class MLP(Network):
         optimizer: Optimizer | None = None,
         l2: float = 0.0,
         clip_norm: float | None = None,
+        groups: Groups | None = None,
         validation_data: Sequence[ArrayLike] | None = None,
         sample_weight: ArrayLike | None = None,
         shuffle: bool = True,
@@ -132,6 +134,8 @@ class MLP(Network):
             The objective has 0.5 * l2 * sum(W**2) added, over weights and not biases; at least 0.
         clip_norm : float, optional
             Gradients with a larger norm (over all parameters together) are scaled down to it.
+        groups : Groups, optional
+            Rates and decay by layer, for weights and biases; frozen layers.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch.
         sample_weight : array-like, shape (n,), optional
@@ -166,7 +170,7 @@ class MLP(Network):
         history = History()
         with self._turn.taken(), self._kept(lambda: bool(history.loss)):
             data = check.data(X, y, sample_weight, self._spec)
-            plan = self._plan(data, batch_size, optimizer, l2, clip_norm)
+            plan = self._plan(data, batch_size, optimizer, l2, clip_norm, groups)
             epochs = check_count("epochs", epochs, example=20)
             hooks = check.callbacks(callbacks)
             team_size = self._team_size(n_threads, plan)
@@ -197,6 +201,7 @@ class MLP(Network):
         optimizer: Optimizer | None = None,
         l2: float = 0.0,
         clip_norm: float | None = None,
+        groups: Groups | None = None,
         n_threads: int | None = None,
     ) -> float:
         """Take one pass over the samples, in their order, and keep the optimizer's state.
@@ -207,7 +212,7 @@ class MLP(Network):
 
         Parameters
         ----------
-        X, y, sample_weight, optimizer, l2, clip_norm, n_threads
+        X, y, sample_weight, optimizer, l2, clip_norm, groups, n_threads
             As for :meth:`fit`.
         batch_size : int, optional
             Samples a step; by default all: one step.
@@ -225,7 +230,7 @@ class MLP(Network):
         with self._turn.taken(), self._kept(lambda: False):
             data = check.data(X, y, sample_weight, self._spec)
             rows = data.x.shape[0] if batch_size is None else batch_size
-            plan = self._plan(data, rows, optimizer, l2, clip_norm)
+            plan = self._plan(data, rows, optimizer, l2, clip_norm, groups)
             team_size = self._team_size(n_threads, plan)
             n_steps = -(-data.x.shape[0] // plan.batch_size)
             kind = plan.optimizer.native_row, plan.optimizer.hyper
@@ -380,11 +385,14 @@ class MLP(Network):
         wanted = None if n_threads is None else check_count("n_threads", n_threads, example=2)
         return for_fit(wanted, self._n_weights, plan.batch_size)
 
-    def _plan(self, data: Data, batch_size: Any, optimizer: Any, l2: Any, clip_norm: Any) -> Plan:
+    def _plan(
+        self, data: Data, batch_size: Any, optimizer: Any, l2: Any, clip_norm: Any, groups: Any
+    ) -> Plan:
         return Plan(
             optimizer=check.optimizer(optimizer),
             batch_size=min(check_count("batch_size", batch_size, example=64), data.x.shape[0]),
             learning_rates=np.empty(0),
             l2=NON_NEGATIVE.check("l2", l2, example=1e-4),
             clip_norm=check.clip_norm(clip_norm),
+            groups=check.groups(groups, self._spec),
         )

@@ -74,7 +74,7 @@ class Optimizer:
         slots: Sequence[Array],
         learning_rate: float,
         t: int,
-        decay: bool,
+        decay: float,
     ) -> None:
         """Move `parameter`, and its `slots`, by one step, in place.
 
@@ -88,12 +88,12 @@ class Optimizer:
             The rate of this step.
         t : int, >= 1
             The number of this step since the state was zero.
-        decay : bool
-            Whether decoupled weight decay applies: True for weights, False for biases.
+        decay : float, >= 0
+            Factor on decoupled weight decay: 1 for weights, 0 for biases, unless told otherwise.
         """
         # Python floats, so that float32 parameters are moved in float32.
-        rate, weight_decay = float(learning_rate), float(self._weight_decay)
-        if decay and weight_decay:
+        rate, weight_decay = float(learning_rate), float(decay * self._weight_decay)
+        if weight_decay:
             parameter *= 1 - rate * weight_decay
         self._step(parameter, gradient, slots, rate, t)
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from fastmlp import mlp, randomness
 from fastmlp.activations import ACTIVATIONS, Array
 from fastmlp.frozen import Predictor
+from fastmlp.groups import PLAIN, Groups
 from fastmlp.optimizers import Optimizer
 from fastmlp.randomness import Masks
 from fastmlp.spec import BLOCK_ROWS, Data, Plan, Spec
@@ -96,10 +97,9 @@ def backward(
     inputs: list[Array],
     outputs: list[Array],
     dz: Array,
-    l2: float,
     masks: Masks | None = None,
 ) -> Parameters:
-    """Return the gradient of loss + 0.5 l2 sum(W**2) by the chain rule, from the last layer back.
+    """Return the gradient of the loss by the chain rule, from the last layer back.
 
     Parameters
     ----------
@@ -109,8 +109,6 @@ def backward(
         What `forward` returned.
     dz : array, shape (N, O)
         Gradient with respect to outputs[-1].
-    l2 : float
-        The penalty.
 
     Returns
     -------
@@ -121,7 +119,7 @@ def backward(
     dws: list[Array] = []
     dbs: list[Array] = []
     for k in reversed(range(len(weights))):
-        dws.insert(0, over_rows(inputs[k], dz) + l2 * weights[k])
+        dws.insert(0, over_rows(inputs[k], dz))
         dbs.insert(0, np.sum(dz, axis=0, dtype=np.float64).astype(dz.dtype))
         if k > 0:
             dy = dz @ weights[k].T
@@ -141,17 +139,29 @@ def over_rows(y: Array, dz: Array) -> Array:
 
 
 def objective(
-    spec: Spec, parameters: Parameters, data: Data, l2: float, masks: Masks | None = None
+    spec: Spec,
+    parameters: Parameters,
+    data: Data,
+    l2: float,
+    masks: Masks | None = None,
+    groups: Groups = PLAIN,
 ) -> tuple[float, list[Array], list[Array]]:
-    """Return loss + 0.5 l2 sum(W**2) of one batch and its gradient, (objective, [dW], [db])."""
+    """Return loss + 0.5 l2 sum(decay p**2) of one batch and its gradient, (objective, [dW], [db]).
+
+    The decay is a factor of the parameter's group, by default 1 for weights and 0 for biases.
+    """
     used = _sample_weight(data) != 0  # 0 times what overflows in another row would be NaN
     data = Data(data.x[used], data.targets[used], _sample_weight(data)[used])
     masks = masks and [m if m is None else m[used] for m in masks]
     inputs, outputs = forward(spec, parameters, data.x, masks)
     value, dz = loss(spec, outputs[-1], data.targets, _sample_weight(data))
-    penalty = sum(float(np.sum(np.square(w, dtype=np.float64))) for w in parameters[0])
-    dws, dbs = backward(spec, parameters, inputs, outputs, dz, l2, masks)
-    return value + 0.5 * l2 * penalty, dws, dbs
+    dws, dbs = backward(spec, parameters, inputs, outputs, dz, masks)
+    tensors = zip([*parameters[0], *parameters[1]], [*dws, *dbs], strict=True)
+    for (p, g), (_, decay) in zip(tensors, groups.tensors(len(dws)), strict=True):
+        if decay:
+            value += 0.5 * l2 * decay * float(np.sum(np.square(p, dtype=np.float64)))
+            g += l2 * decay * p
+    return value, dws, dbs
 
 
 def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
@@ -182,12 +192,11 @@ def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
     return np.stack(derivatives, axis=1)
 
 
-def clip(gradients: Parameters, norm: float) -> Parameters:
+def clip(gradients: list[Array], norm: float) -> list[Array]:
     """Return the gradients, scaled down together if their global 2-norm exceeds `norm`."""
-    squares = (np.sum(np.square(g, dtype=np.float64)) for group in gradients for g in group)
-    found = math.sqrt(sum(squares))
+    found = math.sqrt(sum(np.sum(np.square(g, dtype=np.float64)) for g in gradients))
     scale = norm / found if found > norm else 1.0
-    return [scale * dw for dw in gradients[0]], [scale * db for db in gradients[1]]
+    return [scale * g for g in gradients]
 
 
 def drop(y: Array, kept: npt.NDArray[np.bool_] | None, p: float) -> Array:
@@ -231,13 +240,16 @@ class Engine:
         self._biases = [np.zeros(fan_out, spec.dtype) for _, fan_out in spec.shapes]
         self._steps: Steps | None = None
 
+    def _everything(self) -> list[Array]:
+        return [*self._weights, *self._biases]
+
     def parameters(self) -> Parameters:
         """Return copies of the (I, O) weights and (O,) biases."""
         return [w.copy() for w in self._weights], [b.copy() for b in self._biases]
 
     def set_parameters(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:
         """Copy weights and biases, of the right shapes, in."""
-        for mine, given in zip([*self._weights, *self._biases], [*weights, *biases], strict=True):
+        for mine, given in zip(self._everything(), [*weights, *biases], strict=True):
             mine[...] = given
 
     def snapshot(self) -> Any:
@@ -250,7 +262,7 @@ class Engine:
 
     def finite(self) -> bool:
         """Return whether every parameter is finite."""
-        return all(bool(np.isfinite(p).all()) for p in [*self._weights, *self._biases])
+        return all(bool(np.isfinite(p).all()) for p in self._everything())
 
     def shuffle(self, order: npt.NDArray[np.int64], seed: int) -> None:
         """Permute an index array in place; the seed alone says how."""
@@ -258,10 +270,8 @@ class Engine:
 
     def start(self, optimizer: Optimizer) -> None:
         """Forget the state of earlier steps and prepare for `optimizer`: all slots 0, t = 0."""
-        everything = [*self._weights, *self._biases]
-        self._steps = Steps(
-            [[np.zeros_like(p) for _ in range(optimizer.n_slots)] for p in everything]
-        )
+        slots = [[np.zeros_like(p) for _ in range(optimizer.n_slots)] for p in self._everything()]
+        self._steps = Steps(slots)
 
     def optimizer_state(self) -> Any:
         """Return the optimizer's state, which epochs go on to change; None before the start."""
@@ -316,31 +326,23 @@ class Engine:
         frozen.set_parameters(self._weights, self._biases)
         return Predictor(frozen, n_threads)
 
-    def _step(self, optimizer: Optimizer, gradients: Parameters, learning_rate: float) -> None:
-        """Move every parameter by one step of the optimizer; only weights decay."""
+    def _step(self, plan: Plan, gradients: list[Array], learning_rate: float) -> None:
+        """Move every parameter that is not frozen by one step of the optimizer."""
         assert self._steps is not None
         self._steps.t += 1
-        everything = [*self._weights, *self._biases]
-        for k, (p, g) in enumerate(zip(everything, [*gradients[0], *gradients[1]], strict=True)):
-            decay = k < len(self._weights)
-            optimizer.step(p, g, self._steps.slots[k], learning_rate, self._steps.t, decay)
+        everything = self._everything()
+        factors = plan.groups.tensors(len(self._weights))
+        moved = [k for k, tensor in enumerate(factors) if tensor.rate]
+        clipped = clip([gradients[k] for k in moved], float(plan.clip_norm) or math.inf)
+        for k, g in zip(moved, clipped, strict=True):
+            rate, slots = learning_rate * factors[k].rate, self._steps.slots[k]
+            plan.optimizer.step(everything[k], g, slots, rate, self._steps.t, factors[k].decay)
 
     def epoch(self, data: Data, plan: Plan) -> float:
-        """Take one step for every batch.
+        """Take one step for every batch; return the weighted mean of the objectives before each.
 
-        Parameters
-        ----------
-        data : Data
-            All rows.
-        plan : Plan
-            What to do; its optimizer is the one given to `start`.
-
-        Returns
-        -------
-        float
-            The weighted mean of the batches' objectives, each before its step. As soon as a batch
-            has an objective that is not finite, that one; NaN when a parameter is not finite. Then,
-            and after any error, the parameters are those of before.
+        As soon as a batch has an objective that is not finite, that one; NaN when a parameter is
+        not finite. Then, and after any error, the parameters are those of before.
         """
         if self._steps is None:
             raise RuntimeError("no optimizer was started")
@@ -367,11 +369,10 @@ class Engine:
                 if plan.l2_per_batch:
                     l2 = l2 / weight if weight else 0.0
                 masks = randomness.dropout_masks(self.spec, plan.seed, plan.step + k, len(rows))
-                value, *gradients = objective(self.spec, parameters, batch, l2, masks)
+                value, dws, dbs = objective(self.spec, parameters, batch, l2, masks, plan.groups)
                 if not math.isfinite(value):
                     return value
-                dws, dbs = clip((gradients[0], gradients[1]), float(plan.clip_norm) or math.inf)
-                self._step(plan.optimizer, (dws, dbs), float(plan.learning_rates[k]))
+                self._step(plan, [*dws, *dbs], float(plan.learning_rates[k]))
                 if not self.finite():
                     return math.nan
                 sum_objective += weight * value

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from fastmlp import losses
 from fastmlp.activations import ACTIVATIONS, Array
+from fastmlp.groups import PLAIN, Groups
 from fastmlp.intervals import FRACTION, check_count
 from fastmlp.losses import Loss
 from fastmlp.optimizers import Optimizer
@@ -95,6 +96,8 @@ class Plan:
         Divide l2 by the batch's sum of weights.
     clip_norm : float
         Gradients with a larger global norm are scaled down to it; 0 is off.
+    groups : Groups
+        Factors on rates, decay and l2 of each tensor.
     seed : int
         Of the dropout masks, 64 bits.
     step : int
@@ -110,6 +113,7 @@ class Plan:
     l2: float = 0.0
     l2_per_batch: bool = False
     clip_norm: float = 0.0
+    groups: Groups = PLAIN
     seed: int = 0
     step: int = 0
     team: Team | None = None

@@ -18,6 +18,7 @@ from rows cimport predict_rows
 
 import numpy as np
 
+from fastmlp.groups import PLAIN, table as groups_table
 from fastmlp.spec import BLOCK_ROWS as _BLOCK_ROWS, Data
 
 cnp.import_array()
@@ -32,6 +33,16 @@ cdef double sequential_sum(cnp.ndarray values) except? -1:
         return np.add.accumulate(values, dtype=float).item(len(values) - 1)
     finally:
         fm_restore_control(control)
+
+
+cdef object set_groups(fm_epoch* e, groups):
+    """Say what is trained, and how fast; the table that is returned must outlive the epoch."""
+    table = groups_table(groups, e.net.n_layers)
+    e.groups = <const fm_group*>cnp.PyArray_DATA(table.factors)
+    e.n_groups = len(table.factors)
+    e.group_of = <const int32_t*>cnp.PyArray_DATA(table.group_of)
+    e.first_trained = table.first_trained
+    return table
 
 
 cdef class Signals:
@@ -147,6 +158,7 @@ cdef class Engine(Parameters):
         e.optimizer = steps.optimizer
         e.hyper = steps.hyper
         e.rates = <double*>cnp.PyArray_DATA(rates)
+        table = set_groups(&e, plan.groups)
         e.l2, e.l2_per_batch, e.clip_norm = plan.l2, plan.l2_per_batch, plan.clip_norm
         e.seed, e.step = plan.seed, plan.step
         for i in range(2):  # a slot the optimizer lacks is never touched
@@ -155,6 +167,7 @@ cdef class Engine(Parameters):
         crew = plan.team.crew if plan.team is not None else None
         steps.is_whole = False  # until the epoch has ended well
         result = self.run(&e, training, crew, n_threads)
+        del table
         steps.powers[0], steps.powers[1] = e.powers[0], e.powers[1]
         if isfinite(result) and not self.kernels.finite(net.parameters, self.n_parameters):
             result = np.nan
@@ -238,6 +251,7 @@ cdef class Engine(Parameters):
         e.batch = e.data.n
         e.optimizer = -1
         e.rates = NULL
+        table = set_groups(&e, PLAIN)
         e.l2, e.l2_per_batch, e.clip_norm = l2, 0, 0
         e.seed = e.step = 0
         e.slots[0] = e.slots[1] = NULL
@@ -248,7 +262,7 @@ cdef class Engine(Parameters):
         objective = self.run(&e, training, team.crew if team is not None else None, n_threads)
         gradients = self.unpack(training.gradients)
         self.call_trainings.append(training)
-        del keep
+        del keep, table
         return objective, *gradients
 
     # ------------------------------------------------------------ without training

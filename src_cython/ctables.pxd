@@ -33,11 +33,12 @@ cdef extern from "optimizers.h" nogil:
         real l2, scale, shrink
     ctypedef struct fm_optimizer:
         const char* name
-        void (*prepare)(const double*, double, double*, fm_scalars*) noexcept nogil
         void (*step)(real*, const real*, real*, real*, int64_t, const fm_scalars*) noexcept nogil
         void (*block)(const real*, int64_t, int64_t, int64_t, const real*, int64_t, int, real*, real*,
                       real*, real*, const fm_scalars*, fm_ahead*) noexcept nogil
     const fm_optimizer* OPTIMIZERS
+    void prepare_groups(int32_t, const double*, double, double, double*, const fm_group*, int32_t,
+                        fm_scalars*)
 
 cdef extern from "random.h" nogil:
     uint32_t dropout_key(uint64_t, uint64_t, uint32_t)

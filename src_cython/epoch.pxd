@@ -64,7 +64,7 @@ cdef inline void rows_phase(fm_epoch* e, int64_t start, int64_t at, int64_t rows
         (<real*>space.share)[r] = (<real*>space.weight)[r] * <real>scale
     forward_layers(net, space, first, end, &draws, watch)
     output_loss(net, space, first, last, thread)
-    for l in range(net.n_layers - 1, 0, -1):
+    for l in range(net.n_layers - 1, e.first_trained, -1):
         backward_input(net, space, l, first, end - first, watch)
 
 
@@ -93,8 +93,9 @@ cdef inline void train_panels(fm_epoch* e, int64_t start, int64_t rows, const fm
     cdef int32_t done = 0
     cdef const fm_unit* unit = next_unit(e, &done, thread, active, rows, watch)
     while unit != NULL:
-        train_unit(e, unit, rows, scratch, scalars, &ahead)
-        if unit.k_from == 0:
+        if moves_weights(e, unit):
+            train_unit(e, unit, rows, scratch, scalars, &ahead)
+        if moves_biases(e, unit):
             column_sums(panel_dz(e, unit), rows, scratch)
             update_bias(e, unit, scratch, scalars)
         unit = next_unit(e, &done, thread, active, rows, watch)
@@ -116,18 +117,19 @@ cdef inline void store_gradients(fm_epoch* e, int64_t next, int64_t rows, bint i
     while unit != NULL:
         layer = &e.net.layers[unit.layer]
         at, bias = unit_offset(layer, unit), layer.bias + unit.panel * NR
-        if is_whole:
-            unit_gradient(e.net, e.space, unit, 0, rows, gradients + at, &ahead)
-            if unit.k_from == 0:
-                column_sums(panel_dz(e, unit), rows, gradients + bias)
-        else:
+        if not is_whole:
             add_unit(e, unit, rows, is_first, scratch, &ahead)
+        if moves_weights(e, unit):
+            if is_whole:
+                unit_gradient(e.net, e.space, unit, 0, rows, gradients + at, &ahead)
             if is_last:
-                finish_sums(e, at, unit_size(layer, unit), rest)
-                if unit.k_from == 0:
-                    finish_sums(e, bias, NR, rest)
-        if is_last:
-            add_penalty(<real*>e.net.parameters + at, gradients + at, unit_size(layer, unit), <real>l2)
+                finish_gradient(e, at, unit_size(layer, unit), is_whole, rest,
+                                l2 * weight_group(e, unit.layer).decay)
+        if moves_biases(e, unit):
+            if is_whole:
+                column_sums(panel_dz(e, unit), rows, gradients + bias)
+            if is_last:
+                finish_gradient(e, bias, NR, is_whole, rest, l2 * bias_group(e, unit.layer).decay)
         unit = next_unit(e, &done, thread, active, rows, watch)
 
 
@@ -137,20 +139,24 @@ cdef inline void stored_step(fm_epoch* e, fm_scalars* scalars, int32_t thread, i
     cdef const fm_layer* layer
     cdef const fm_unit* unit
     cdef double norm
+    cdef double scale = 1
     cdef int64_t i
     meet(e, active)
-    scalars.l2 = 0
     if e.clip_norm > 0:
         square_all(e, gradients, thread, active)
         meet(e, active)
-        norm = sqrt(sum_squares(e, gradients))
+        norm = sqrt(sum_squares(e, gradients, norm_share))
         if norm > e.clip_norm:
-            scalars.scale = <real>(e.clip_norm / norm)
+            scale = e.clip_norm / norm
+    for i in range(e.n_groups):
+        scalars[i].l2 = 0  # is in the gradients
+        scalars[i].scale = <real>scale
     for i in range(e.unit_first[thread], share_end(e, thread, active)):
         unit = &e.units[i]
         layer = &e.net.layers[unit.layer]
-        update_unit(e, unit, gradients + unit_offset(layer, unit), scalars)
-        if unit.k_from == 0:
+        if moves_weights(e, unit):
+            update_unit(e, unit, gradients + unit_offset(layer, unit), scalars)
+        if moves_biases(e, unit):
             update_bias(e, unit, gradients + layer.bias + unit.panel * NR, scalars)
 
 
@@ -167,7 +173,7 @@ cdef inline void report_batch(fm_epoch* e, double total, double l2) noexcept nog
     """Add the batch's objective to the epoch's; notice divergence. Thread 0 only."""
     cdef double objective = e.objective / total if total > 0 else 0 * e.objective
     if l2 > 0:
-        objective += 0.5 * l2 * sum_squares(e, NULL)
+        objective += 0.5 * l2 * sum_squares(e, <real*>e.net.parameters, penalty_share)
     e.loss_sum += objective * total
     e.weight_sum += total
     if not isfinite(objective):
@@ -190,15 +196,13 @@ cdef inline void one_batch(fm_epoch* e, int64_t b, double* powers, fm_watch* wat
     cdef int64_t at = 0
     cdef int64_t size
     cdef bint is_last
-    cdef fm_scalars scalars
+    cdef fm_scalars* scalars = scalars_of(e, thread)
     if e.l2_per_batch:
         l2 = e.l2 / total if total > 0 else 0
     if l2 > 0:
         square_all(e, <real*>e.net.parameters, thread, active)
     if e.optimizer >= 0:
-        OPTIMIZERS[e.optimizer].prepare(e.hyper, e.rates[b], powers, &scalars)
-        scalars.l2 = <real>l2
-        scalars.scale = 1
+        prepare_groups(e.optimizer, e.hyper, e.rates[b], l2, powers, e.groups, e.n_groups, scalars)
     while at < rows and e.status == FM_RUNNING:
         size = min(e.block, rows - at)
         is_last = at + size == rows
@@ -212,12 +216,12 @@ cdef inline void one_batch(fm_epoch* e, int64_t b, double* powers, fm_watch* wat
                 if active > 1 and fm_pace_step(e.pace):
                     e.alone_from = b + 1
         if e.gradients == NULL:
-            train_panels(e, start, size, &scalars, watch, thread, active)
+            train_panels(e, start, size, scalars, watch, thread, active)
         else:
             rest = 1 / (total * scale) if scale > 0 else 0
             store_gradients(e, start + at + size, size, at == 0, is_last, rest, l2, watch, thread, active)
             if is_last and e.optimizer >= 0:
-                stored_step(e, &scalars, thread, active)
+                stored_step(e, scalars, thread, active)
         if thread == 0 and fm_stopped(watch):
             e.status = FM_INTERRUPTED
         meet(e, active)

@@ -31,7 +31,8 @@ cdef extern from *:
 
 
 cdef int64_t scratch_size(const fm_network* net) noexcept nogil:
-    return round_up(max(FM_LOSS_SCRATCH(net.layers[net.n_layers - 1].n_out), UNIT_ROWS * NR), 64) + 64
+    return (round_up(max(FM_LOSS_SCRATCH(net.layers[net.n_layers - 1].n_out), UNIT_ROWS * NR), 64) + 64
+            + scalars_size(net))
 
 
 cdef void pack(const fm_layer* layer, const void* w, const void* b, void* parameters) noexcept nogil:
@@ -78,8 +79,8 @@ cdef void bias_gradient(const void* dz, int64_t batch, void* g) noexcept nogil:
 cdef void step(int32_t optimizer, const double* hyper, double rate, double* powers, double l2,
                double scale, void* w, const void* g, void* s0, void* s1, int64_t n) noexcept nogil:
     cdef fm_scalars scalars
-    OPTIMIZERS[optimizer].prepare(hyper, rate, powers, &scalars)
-    scalars.l2 = <real>l2
+    cdef fm_group group = fm_group(1, 1)
+    prepare_groups(optimizer, hyper, rate, l2, powers, &group, 1, &scalars)
     scalars.scale = <real>scale
     OPTIMIZERS[optimizer].step(<real*>w, <real*>g, <real*>s0, <real*>s1, n, &scalars)
 

@@ -101,6 +101,9 @@ cdef extern from "network.h" nogil:
         int32_t layer, panel
         int64_t k_from, k_to
 
+    ctypedef struct fm_group:
+        double rate, decay
+
     ctypedef struct fm_draws:
         uint64_t seed, step
         int64_t row
@@ -113,6 +116,10 @@ cdef extern from "network.h" nogil:
         int64_t batch, block
         int32_t optimizer
         double hyper[4]
+        const fm_group* groups
+        int32_t n_groups
+        const int32_t* group_of
+        int32_t first_trained
         double powers[2]
         void* slots[2]
         void* gradients

@@ -5,10 +5,38 @@ from libc.stdint cimport int32_t, int64_t
 from ctables cimport *
 from layers cimport unit_gradient
 from network cimport *
+from rounding cimport round_up
 
 
 cdef enum:
     CHAIN_ROWS = 256
+
+
+cdef inline int64_t scalars_size(const fm_network* net) noexcept nogil:
+    """Room for the scalars of every group, at most one a tensor, in elements."""
+    return round_up(2 * net.n_layers * <int64_t>sizeof(fm_scalars) // <int64_t>sizeof(real), 64)
+
+
+cdef inline fm_scalars* scalars_of(const fm_epoch* e, int32_t thread) noexcept nogil:
+    """A thread's copy of the scalars of the groups."""
+    return <fm_scalars*>(<real*>e.space.scratch + (thread + 1) * e.space.scratch_size - scalars_size(e.net))
+
+
+cdef inline const fm_group* weight_group(const fm_epoch* e, int32_t layer) noexcept nogil:
+    return &e.groups[e.group_of[2 * layer]]
+
+
+cdef inline const fm_group* bias_group(const fm_epoch* e, int32_t layer) noexcept nogil:
+    return &e.groups[e.group_of[2 * layer + 1]]
+
+
+cdef inline bint moves_weights(const fm_epoch* e, const fm_unit* unit) noexcept nogil:
+    return weight_group(e, unit.layer).rate != 0
+
+
+cdef inline bint moves_biases(const fm_epoch* e, const fm_unit* unit) noexcept nogil:
+    """The first unit of a panel does its biases too."""
+    return unit.k_from == 0 and bias_group(e, unit.layer).rate != 0
 
 
 cdef inline int64_t share_end(const fm_epoch* e, int32_t thread, int32_t active) noexcept nogil:
@@ -71,7 +99,8 @@ cdef inline void update_unit(fm_epoch* e, const fm_unit* unit, const real* g,
     cdef const fm_layer* layer = &e.net.layers[unit.layer]
     cdef int64_t at = unit_offset(layer, unit)
     OPTIMIZERS[e.optimizer].step(<real*>e.net.parameters + at, g, <real*>e.slots[0] + at,
-                                 <real*>e.slots[1] + at, unit_size(layer, unit), scalars)
+                                 <real*>e.slots[1] + at, unit_size(layer, unit),
+                                 &scalars[e.group_of[2 * unit.layer]])
     transpose_unit(e.net, unit)
 
 
@@ -88,19 +117,16 @@ cdef inline void train_unit(fm_epoch* e, const fm_unit* unit, int64_t rows, real
         <real*>(e.space.x if unit.layer == 0 else e.space.y[unit.layer - 1]), e.space.panel, unit.k_from,
         unit.k_to, panel_dz(e, unit), rows,
         vectors(layer.n_out, unit.panel * NR), <real*>e.net.parameters + at, scratch,
-        <real*>e.slots[0] + at, <real*>e.slots[1] + at, scalars, ahead)
+        <real*>e.slots[0] + at, <real*>e.slots[1] + at, &scalars[e.group_of[2 * unit.layer]], ahead)
     transpose_unit(e.net, unit)
 
 
 cdef inline void update_bias(fm_epoch* e, const fm_unit* unit, const real* g,
                              const fm_scalars* scalars) noexcept nogil:
-    """Step the biases of a panel: no penalty, no decay."""
+    """Step the biases of a panel."""
     cdef int64_t at = e.net.layers[unit.layer].bias + unit.panel * NR
-    cdef fm_scalars plain = scalars[0]
-    plain.l2 = 0
-    plain.shrink = 1
     OPTIMIZERS[e.optimizer].step(<real*>e.net.parameters + at, g, <real*>e.slots[0] + at,
-                                 <real*>e.slots[1] + at, NR, &plain)
+                                 <real*>e.slots[1] + at, NR, &scalars[e.group_of[2 * unit.layer + 1]])
 
 
 cdef inline void add_to_sums(double* sums, const real* g, int64_t n, bint is_first) noexcept nogil:
@@ -124,21 +150,26 @@ cdef inline void add_unit(const fm_epoch* e, const fm_unit* unit, int64_t rows, 
     cdef int64_t size
     while first < rows:
         size = min(rows - first, <int64_t>CHAIN_ROWS)
-        unit_gradient(e.net, e.space, unit, first, size, scratch, ahead)
-        add_to_sums(sums, scratch, unit_size(layer, unit), is_first and first == 0)
-        if unit.k_from == 0:
+        if moves_weights(e, unit):
+            unit_gradient(e.net, e.space, unit, first, size, scratch, ahead)
+            add_to_sums(sums, scratch, unit_size(layer, unit), is_first and first == 0)
+        if moves_biases(e, unit):
             column_sums(panel_dz(e, unit) + first * NR, size, scratch)
             add_to_sums(bias_sums, scratch, NR, is_first and first == 0)
         first += size
 
 
-cdef inline void finish_sums(const fm_epoch* e, int64_t at, int64_t n, double rest) noexcept nogil:
-    """Make gradients of sums, with what is left of their scale."""
+cdef inline void finish_gradient(const fm_epoch* e, int64_t at, int64_t n, bint is_whole, double rest,
+                                 double l2) noexcept nogil:
+    """Make a gradient of sums, if it is one, with what is left of their scale, and add the penalty's."""
     cdef const double* sums = e.sums + at
     cdef real* gradients = <real*>e.gradients + at
     cdef int64_t i
-    for i in range(n):
-        gradients[i] = <real>(rest * sums[i])
+    if not is_whole:
+        for i in range(n):
+            gradients[i] = <real>(rest * sums[i])
+    if l2 > 0:
+        add_penalty(<real*>e.net.parameters + at, gradients, n, <real>l2)
 
 
 cdef inline void square_all(const fm_epoch* e, const real* arena, int32_t thread,
@@ -159,17 +190,28 @@ cdef inline void square_all(const fm_epoch* e, const real* arena, int32_t thread
         column += layer.n_out
 
 
-cdef inline double sum_squares(const fm_epoch* e, const real* bias_arena) noexcept nogil:
-    """Total of column_squares, plus the squares of the biases of an arena if given."""
+cdef inline double penalty_share(const fm_group* group) noexcept nogil:
+    return group.decay
+
+
+cdef inline double norm_share(const fm_group* group) noexcept nogil:
+    return group.rate != 0
+
+
+cdef inline double sum_squares(const fm_epoch* e, const real* arena,
+                               double (*share)(const fm_group*) noexcept nogil) noexcept nogil:
+    """Total of column_squares and of the squares of the biases in an arena, of each group its share."""
     cdef double total = 0
-    cdef double b
+    cdef double weights, biases, b
     cdef int64_t j, column = 0
     cdef int32_t l
     for l in range(e.net.n_layers):
+        weights, biases = share(weight_group(e, l)), share(bias_group(e, l))
         for j in range(e.net.layers[l].n_out):
-            total += e.column_squares[column + j]
-            if bias_arena != NULL:
-                b = bias_arena[e.net.layers[l].bias + j]
-                total += b * b
+            if weights > 0:
+                total += weights * e.column_squares[column + j]
+            if biases > 0:
+                b = arena[e.net.layers[l].bias + j]
+                total += biases * (b * b)
         column += e.net.layers[l].n_out
     return total

@@ -160,6 +160,8 @@ BAD_OPTIONS = [
     ("l2", ["0", None, True], TypeError, ["l2", "number"]),
     ("clip_norm", [0, -1.0, NAN, INF], ValueError, ["clip_norm", "finite"]),
     ("clip_norm", ["1", True], TypeError, ["clip_norm", "number"]),
+    ("groups", [0.5, [1, 1], {"bias_rate": 2.0}], TypeError, ["groups", "fastmlp.Groups"]),
+    ("groups", [fastmlp.Groups(layer_rates=[1])], ValueError, ["layer_rates", "layers"]),
     ("n_threads", [0, -1], ValueError, ["n_threads", "at least 1"]),
     ("n_threads", [1.5, "2", True], TypeError, ["n_threads", "integer"]),
     ("optimizer", ["adam", fastmlp.Adam, 0.1], TypeError, ["optimizer", "fastmlp.Adam("]),

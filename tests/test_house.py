@@ -27,7 +27,7 @@ PACKAGE = ROOT / "fastmlp"
 # each CPU level, stands at the end, where no module reaches it.
 ORDER = (
     *(f"native.{part}" for part in ("rounding", "network", "jobs", "rows")),
-    *("intervals", "turn", "records", "digits"),
+    *("intervals", "groups", "turn", "records", "digits"),
     *("arena", "workspace", "crew", "threads", "_cpu", "levels"),
     *("activations", "links", "losses", "schedules", "optimizers", "spec", "initializers", "check"),
     *(

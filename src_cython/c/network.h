@@ -14,7 +14,7 @@
 #include "sync.h"
 #include "watch.h"
 
-#define FM_ABI 8
+#define FM_ABI 9
 #define FM_CAPSULE "fastmlp.kernels"
 #define FM_SHUFFLE_MOST 0xffffffffLL /* rows: what a draw of 32 bits reaches */
 
@@ -58,7 +58,7 @@ typedef struct {
     void *weight;    /* (rows,) */
     void *row_loss;  /* (rows,) */
     void *predictions; /* (rows, C) after the link; NULL in a space that was not made for the jacobian */
-    void *scratch;   /* per thread, scratch_size elements each */
+    void *scratch;   /* per thread, scratch_size elements each; at their end the scalars of the groups */
     int64_t scratch_size;
 } fm_space;
 
@@ -79,6 +79,12 @@ typedef struct {
     int64_t k_from, k_to;
 } fm_unit;
 
+/* Tensors that are treated alike: factors on the learning rate (0: they stay as they are, and so does their
+ * state) and on what pulls them to 0, the penalty and the decoupled decay. */
+typedef struct {
+    double rate, decay;
+} fm_group;
+
 /* Of which batch row and step dropout draws its numbers; NULL where a network only predicts. */
 typedef struct {
     uint64_t seed, step;
@@ -95,7 +101,11 @@ typedef struct {
     int64_t batch;
     int64_t block; /* rows that go through the network together: a larger batch is a sum over blocks */
     int32_t optimizer; /* row of OPTIMIZERS, -1: gradients only */
-    double hyper[4];
+    double hyper[4];   /* the last one is the decoupled decay of any optimizer */
+    const fm_group *groups;
+    int32_t n_groups;
+    const int32_t *group_of; /* (n_layers, 2): of the weights and of the biases of each layer */
+    int32_t first_trained;   /* layer; the gradient goes back no further */
     double powers[2]; /* running powers of the betas */
     void *slots[2];
     void *gradients; /* arena like the parameters', NULL when a unit's gradient is used at once */

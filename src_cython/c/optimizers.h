@@ -2,7 +2,7 @@
  * _with_rate and _hat are the other forms of SGD and Adam (see fastmlp/optimizers.py).
  *
  * `prepare` turns hyper-parameters, learning rate and the running powers of the betas into scalars
- * once a step, in double; `step` updates n elements (a multiple of LANES). The bias corrections of
+ * once a group and step, in double; `step` updates n elements (a multiple of LANES). The bias corrections of
  * Adam (Kingma and Ba 2015) are folded into rate and epsilon, which is the same formula exactly; so are
  * the factors 1 - beta of its means: the slots hold the sums m / (1 - beta_1) and v / (1 - beta_2), one
  * operation less each, and RMSprop's the sum v / (1 - alpha). They overflow for smaller gradients: in float32
@@ -142,7 +142,6 @@ _Static_assert(NV == 2, "BLOCK has a case for each number of vectors");
 
 FM_INLINE void set_rate(double rate, fm_scalars *s) {
     s->rate = (real)rate;
-    s->shrink = 1;
 }
 
 static void sgd_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
@@ -219,11 +218,6 @@ FM_INLINE v adam_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
     return v_fma(v_set1(-s.rate), sum / (v_sqrt(squares) + s.epsilon), w);
 }
 
-static void adamw_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
-    adam_prepare(hyper, rate, powers, s);
-    s->shrink = (real)(1 - rate * hyper[3]);
-}
-
 FM_INLINE v adamw_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
     return adam_update(w * s.shrink, g, s0, s1, s);
 }
@@ -231,11 +225,6 @@ FM_INLINE v adamw_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
 /* The same updates with an epsilon that the bias correction leaves alone. */
 static void adam_hat_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
     adam_prepare(hyper, rate, powers, s);
-    s->epsilon = (real)(hyper[2] / sqrt(1 - hyper[1]));
-}
-
-static void adamw_hat_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
-    adamw_prepare(hyper, rate, powers, s);
     s->epsilon = (real)(hyper[2] / sqrt(1 - hyper[1]));
 }
 
@@ -254,11 +243,31 @@ static const fm_optimizer OPTIMIZERS[] = {
     {"nesterov", 1, sgd_prepare, nesterov_step, BLOCK_OF(nesterov)},
     {"rmsprop", 1, rmsprop_prepare, rmsprop_step, BLOCK_OF(rmsprop)},
     {"adam", 2, adam_prepare, adam_step, BLOCK_OF(adam)},
-    {"adamw", 2, adamw_prepare, adamw_step, BLOCK_OF(adamw)},
+    {"adamw", 2, adam_prepare, adamw_step, BLOCK_OF(adamw)},
     {"momentum_with_rate", 1, sgd_prepare, momentum_with_rate_step, BLOCK_OF(momentum_with_rate)},
     {"nesterov_with_rate", 1, sgd_prepare, nesterov_with_rate_step, BLOCK_OF(nesterov_with_rate)},
     {"adam_hat", 2, adam_hat_prepare, adam_step, BLOCK_OF(adam)},
-    {"adamw_hat", 2, adamw_hat_prepare, adamw_step, BLOCK_OF(adamw)},
+    {"adamw_hat", 2, adam_hat_prepare, adamw_step, BLOCK_OF(adamw)},
 };
+
+/* The scalars of every group for one step, in which the powers advance once. Groups of the same rate stand
+ * together: what they share is computed for the first of them. */
+static void prepare_groups(int32_t optimizer, const double hyper[4], double rate, double l2, double powers[2],
+                           const fm_group *groups, int32_t n, fm_scalars *s) {
+    double next[2] = {0, 0};
+    for (int32_t i = 0; i < n; i++) {
+        const double own_rate = rate * groups[i].rate;
+        if (i > 0 && groups[i].rate == groups[i - 1].rate) {
+            s[i] = s[i - 1];
+        } else {
+            next[0] = powers[0], next[1] = powers[1];
+            OPTIMIZERS[optimizer].prepare(hyper, own_rate, next, &s[i]);
+        }
+        s[i].shrink = (real)(1 - own_rate * (hyper[3] * groups[i].decay));
+        s[i].l2 = (real)(l2 * groups[i].decay);
+        s[i].scale = 1;
+    }
+    powers[0] = next[0], powers[1] = next[1];
+}
 
 #endif

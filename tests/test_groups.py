@@ -1,0 +1,233 @@
+"""Groups: rates and decay by layer and kind of tensor, frozen layers, in both engines."""
+
+import cases
+import numpy as np
+import pytest
+import test_bits
+from models import X, Y, digest, network
+from test_blocks import engines, train
+
+import fastmlp
+from fastmlp import groups, optimizers, reference
+from fastmlp.groups import Groups
+from fastmlp.spec import BLOCK_ROWS, Plan
+
+# Layer sizes of three layers: odd, one panel and more; a single output.
+NETWORKS = ((5, 33, 9, 3), (1, 3, 2, 2), (24, 50, 70, 5), (7, 17, 40, 2))
+MIXED = (
+    Groups(layer_rates=[0.5, 3.0, 1.0], bias_rate=2.0, layer_decays=[0.0, 2.0, 1.0]),
+    Groups(layer_rates=[0, 0, 1], bias_decay=1.0),  # the last layer is trained
+    Groups(layer_rates=[1, 0, 2], weight_rate=0.3, bias_decay=0.5),
+    Groups(weight_rate=0, bias_rate=1.5, layer_decays=[1, 2, 0], bias_decay=1.0),  # only biases
+    Groups(bias_rate=0),
+    Groups(layer_rates=[0, 0, 0]),
+)
+# Rows of the data and of a batch, and the options of a fit.
+WAYS = (
+    (150, 64, {"l2": 0.1}),
+    (150, 64, {"l2": 0.1, "clip_norm": 0.05}),
+    (2 * BLOCK_ROWS + 7, 2 * BLOCK_ROWS + 7, {"l2": 0.1, "clip_norm": 0.05}),
+    (2 * BLOCK_ROWS + 7, BLOCK_ROWS + 300, {"l2": 3.0, "l2_per_batch": True}),
+)
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("level", test_bits.LEVELS)
+@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
+def test_training_is_that_of_the_reference_on_any_threads(optimizer, level, dtype):
+    for at, chosen in enumerate(MIXED):
+        sizes = NETWORKS[at % len(NETWORKS)]
+        n, batch_size, options = WAYS[at % len(WAYS)]
+        options = {**options, "groups": chosen}
+        spec, _, slow = engines(level, dtype, sizes=sizes, dropout=0.2 * (at % 2))
+        data = cases.data(spec, n, np.random.default_rng(at), weighted=at % 3 == 1)
+        expected, weights = train(slow, data, batch_size, optimizer, **options)
+        results = []
+        for n_threads in (1, 3):
+            _, fast, _ = engines(level, dtype, sizes=sizes, dropout=0.2 * (at % 2))
+            results.append(train(fast, data, batch_size, optimizer, n_threads, **options))
+        objectives, trained = results[0]
+        tolerance = 5e-5 if dtype == "float32" else 1e-10
+        np.testing.assert_allclose(objectives, expected, rtol=tolerance)
+        np.testing.assert_allclose(trained, weights, rtol=0, atol=20 * tolerance)
+        assert results[1][0] == objectives
+        np.testing.assert_array_equal(results[1][1], trained)
+
+
+def test_a_single_output_has_groups_too():
+    for optimizer in cases.OPTIMIZERS:
+        for chosen in MIXED:
+            fits = []
+            for model in (fastmlp.MLP, reference.MLP):
+                net = model([3, 9, 4, 1], activation="tanh", dtype="float64", rng=0)
+                net.fit(X, Y[:, 0], epochs=2, optimizer=optimizer, l2=0.1, groups=chosen)
+                fits.append(net)
+            for a, b in zip([*fits[0].weights, *fits[0].biases],
+                            [*fits[1].weights, *fits[1].biases], strict=True):  # fmt: skip
+                np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("level", test_bits.LEVELS)
+@pytest.mark.parametrize("name", test_bits.FITS)
+def test_factors_of_1_change_no_bit(name, level, dtype, monkeypatch):
+    """In whatever groups: the decays of the last differ, and nothing decays."""
+    sizes, model, options = test_bits.FITS[name]
+    n = len(sizes) - 1
+    same = [Groups(layer_rates=[1] * n, layer_decays=np.ones(n), weight_rate=1)]
+    if "l2" not in options and not isinstance(options.get("optimizer"), optimizers.AdamW):
+        same.append(Groups(layer_decays=range(n), bias_decay=7.0))
+    wanted = test_bits.digest(name, level, dtype)
+    for chosen in same:
+        monkeypatch.setitem(test_bits.FITS, name, (sizes, model, {**options, "groups": chosen}))
+        assert {test_bits.digest(name, level, dtype, threads) for threads in (1, 3)} == {wanted}
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
+def test_a_factor_is_the_learning_rate_of_that_layer(mlp, optimizer, dtype):
+    """One step: what has twice the rate moves as it does when all have."""
+
+    def step(rate, chosen):
+        net = mlp([3, 8, 5, 2], activation="tanh", dtype=dtype, rng=0)
+        kind = type(optimizer)
+        fields = {**vars(optimizer), "learning_rate": rate}
+        net.partial_fit(X, Y, optimizer=kind(**fields), l2=0.1, groups=chosen)
+        return net.weights[:] + net.biases[:]
+
+    rate = optimizer.learning_rate
+    once, twice = step(rate, None), step(2 * rate, None)
+    kinds = {
+        (0, 3): Groups(layer_rates=[2, 1, 1]),
+        (2, 5): Groups(layer_rates=(1, 1, 2)),
+        (0, 1, 2): Groups(weight_rate=2.0),
+        (3, 4, 5): Groups(bias_rate=2.0),
+        (1, 4): Groups(layer_rates=[1, 2, 1]),
+    }
+    for fast, chosen in kinds.items():
+        for k, found in enumerate(step(rate, chosen)):
+            np.testing.assert_array_equal(found, (twice if k in fast else once)[k])
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
+def test_what_is_frozen_keeps_its_bytes_whatever_its_moments(mlp, optimizer, dtype):
+    frozen = {
+        (0, 3): Groups(layer_rates=[0, 1, 1]),
+        (1, 4): Groups(layer_rates=[1, 0, 1]),
+        (0, 1, 2): Groups(weight_rate=0),
+        (3, 4, 5): Groups(bias_rate=0, bias_decay=1.0),
+    }
+    for clip_norm in (None, 0.1):
+        for still, chosen in frozen.items():
+            net = mlp([3, 8, 5, 2], activation="tanh", dtype=dtype, rng=0)
+            net.partial_fit(X, Y, optimizer=optimizer, batch_size=32)
+            net.weights[1] = np.where(net.weights[1] > 0, net.weights[1], -0.0)
+            before = net.weights[:] + net.biases[:]
+            options = {"l2": 0.1, "clip_norm": clip_norm, "groups": chosen, "batch_size": 32}
+            net.partial_fit(X, Y, optimizer=optimizer, **options)
+            for k, (old, new) in enumerate(
+                zip(before, net.weights[:] + net.biases[:], strict=True)
+            ):
+                assert (old.tobytes() == new.tobytes()) == (k in still)
+
+
+@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
+def test_other_factors_go_on_with_the_same_moments(optimizer):
+    """Native and reference, call by call: freezing, and thawing what has kept its state."""
+    nets = [network(model, dtype="float64") for model in (fastmlp.MLP, reference.MLP)]
+    for chosen in (None, Groups(layer_rates=[0, 1]), None, Groups(bias_rate=0, bias_decay=1), None):
+        for net in nets:
+            net.partial_fit(X, Y, optimizer=optimizer, batch_size=30, l2=0.01, groups=chosen)
+    assert nets[0]._progress[1] == nets[1]._progress[1] == 15
+    for a, b in zip(nets[0].weights[:] + nets[0].biases[:],
+                    nets[1].weights[:] + nets[1].biases[:], strict=True):  # fmt: skip
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
+
+
+def test_the_norm_is_that_of_what_is_trained(mlp):
+    """Along a gradient that is clipped, SGD moves by rate times clip_norm."""
+    for chosen in (Groups(layer_rates=[0, 1]), Groups(bias_rate=0), Groups(weight_rate=0)):
+        net = network(mlp, dtype="float64")
+        before = net.weights[:] + net.biases[:]
+        net.partial_fit(X, Y, optimizer=fastmlp.SGD(0.5), clip_norm=1e-3, groups=chosen)
+        moves = zip(net.weights[:] + net.biases[:], before, strict=True)
+        length = np.sqrt(sum(np.sum((new - old) ** 2) for new, old in moves))
+        assert length == pytest.approx(0.5e-3, rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [90, 90 * 12])
+def test_the_objective_is_that_of_the_gradient(mlp, n):
+    """The penalty counts each tensor by its factor, and SGD steps along its derivative."""
+    chosen = Groups(layer_decays=[0.5, 2.0], bias_decay=3.0)
+    x, y = np.tile(X, (n // 90, 1)), np.tile(Y, (n // 90, 1))
+    net = network(mlp, dtype="float64")
+    net.biases = [np.linspace(-1, 1, 8), [0.5, -0.25]]
+    old = net.weights[:] + net.biases[:]
+    loss, dws, dbs = net.gradients(x, y)
+    decays = (0.5, 2.0, 1.5, 6.0)
+    penalty = sum(0.5 * 0.1 * d * np.sum(p**2) for d, p in zip(decays, old, strict=True))
+    for clip_norm in (None, 1e6):
+        net.weights, net.biases = old[:2], old[2:]
+        options = {"optimizer": fastmlp.SGD(0.5), "l2": 0.1, "clip_norm": clip_norm}
+        found = net.partial_fit(x, y, groups=chosen, **options)
+        assert found == pytest.approx(loss + penalty, rel=1e-12)
+        new = net.weights[:] + net.biases[:]
+        for p, q, g, decay in zip(new, old, [*dws, *dbs], decays, strict=True):
+            np.testing.assert_allclose(p, q - 0.5 * (g + 0.1 * decay * q), rtol=1e-9, atol=1e-12)
+
+
+def test_weight_decay_of_biases_is_that_of_weights(mlp):
+    net = network(mlp, dtype="float64")
+    net.biases = [np.ones(8), np.ones(2)]
+    other = network(mlp, dtype="float64")
+    other.biases = net.biases
+    chosen = Groups(layer_decays=[1.0, 0.5], bias_decay=1.0)
+    net.partial_fit(X, Y, optimizer=fastmlp.AdamW(0.1, weight_decay=0.2), groups=chosen)
+    other.partial_fit(X, Y, optimizer=fastmlp.AdamW(0.1, weight_decay=0.0))
+    for at, factor in enumerate((0.02, 0.01)):
+        np.testing.assert_allclose(net.biases[at], other.biases[at] - factor, rtol=1e-12)
+
+
+def test_tensors_of_equal_factors_are_one_group():
+    table = groups.table(groups.PLAIN, 3)
+    assert table.factors.tolist() == [[1, 0], [1, 1]]
+    assert table.group_of.tolist() == [[1, 0]] * 3
+    assert table.first_trained == 0
+    mixed = groups.table(Groups(layer_rates=[0, 2, 1], bias_rate=0.5, bias_decay=1.0), 3)
+    assert mixed.factors.tolist() == [[0, 1], [0.5, 1], [1, 1], [2, 1]]
+    assert mixed.group_of.tolist() == [[0, 0], [3, 2], [2, 1]]
+    assert mixed.first_trained == 1
+    assert groups.table(Groups(layer_rates=[0, 0]), 2).first_trained == 1
+    assert Groups(layer_rates=[1, 2]) == Groups(layer_rates=np.array([1.0, 2.0]))
+    assert Plan(fastmlp.SGD(), 1, np.ones(1)).groups == Groups()
+
+
+BAD = [
+    ({"layer_rates": 2.0}, TypeError, "layer_rates is 2.0"),
+    ({"layer_rates": "12"}, TypeError, "layer_rates is '12'"),
+    ({"layer_rates": [1, True]}, TypeError, r"layer_rates\[1\]"),
+    ({"layer_rates": []}, ValueError, "layer_rates is empty"),
+    ({"layer_decays": [-1.0, 1.0]}, ValueError, r"layer_decays\[0\]"),
+    ({"weight_rate": np.inf}, ValueError, "weight_rate"),
+    ({"bias_rate": "1"}, TypeError, "bias_rate"),
+    ({"bias_decay": np.nan}, ValueError, "bias_decay"),
+]
+
+
+@pytest.mark.parametrize(("options", "error", "words"), BAD)
+def test_factors_are_checked(options, error, words):
+    with pytest.raises(error, match=words):
+        Groups(**options)
+
+
+def test_groups_must_fit_the_network(mlp):
+    net = network(mlp)
+    before = digest(net)
+    for name in ("layer_rates", "layer_decays"):
+        for call in (net.fit, net.partial_fit):
+            with pytest.raises(ValueError, match=f"{name} of groups has 3 factors.* 2 layers"):
+                call(X, Y, groups=Groups(**{name: [1, 1, 1]}))
+    with pytest.raises(TypeError, match="groups is .*fastmlp.Groups"):
+        net.fit(X, Y, groups={"bias_rate": 2.0})
+    assert digest(net) == before
