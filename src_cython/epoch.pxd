@@ -180,8 +180,8 @@ cdef inline void report_batch(fm_epoch* e, double total, double l2) noexcept nog
         e.status = FM_DIVERGED
 
 
-cdef inline void one_batch(fm_epoch* e, int64_t b, double* powers, fm_watch* watch, int32_t thread,
-                           int32_t active) noexcept nogil:
+cdef inline void one_batch(fm_epoch* e, int64_t b, double* powers, fm_scalars* scalars, fm_watch* watch,
+                           int32_t thread, int32_t active) noexcept nogil:
     """Take this thread's part in one step of training: gradients block by block, then the move.
 
     Everybody comes to every meeting; who finds the work stopped only leaves out what lies between. Thread 0
@@ -196,7 +196,6 @@ cdef inline void one_batch(fm_epoch* e, int64_t b, double* powers, fm_watch* wat
     cdef int64_t at = 0
     cdef int64_t size
     cdef bint is_last
-    cdef fm_scalars* scalars = scalars_of(e, thread)
     if e.l2_per_batch:
         l2 = e.l2 / total if total > 0 else 0
     if l2 > 0:
@@ -250,6 +249,7 @@ cdef inline void epoch(fm_epoch* e, int32_t thread) noexcept nogil:
     cdef int32_t active = 1
     cdef int64_t b = 0
     cdef double powers[2]
+    cdef fm_scalars* scalars = scalars_of(e, thread)
     cdef fm_watch watch
     fm_watch_start(&watch, e.poll if thread == 0 else NULL, e.poll_context, e.stop)
     watch.control = control
@@ -266,7 +266,7 @@ cdef inline void epoch(fm_epoch* e, int32_t thread) noexcept nogil:
             call_team(e, b, powers)
             active = e.n_threads
     while b < n_batches and e.status == FM_RUNNING:
-        one_batch(e, b, powers, &watch, thread, active)
+        one_batch(e, b, powers, scalars, &watch, thread, active)
         b += 1
         if e.n_threads == 1:
             continue
