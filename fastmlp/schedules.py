@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from fastmlp.intervals import INNER_FRACTION, NON_NEGATIVE, POSITIVE, check_count
 
+MOST_STEPS = 2**62  # no training gets there; arrays cannot count beyond
+
 LearningRate: TypeAlias = float | Callable[[int], float]
 
 
@@ -83,7 +85,7 @@ class Step(Schedule):
         INNER_FRACTION.check("factor", self.factor, example=0.1)
 
     def _rate(self, step: npt.NDArray[Any]) -> Any:
-        drops = step // self.every
+        drops = step // min(self.every, MOST_STEPS)
         return self.learning_rate * np.float64(self.factor) ** drops
 
 
@@ -118,7 +120,7 @@ class Cosine(Schedule):
         NON_NEGATIVE.check("final", self.final, example=0.0)
 
     def _rate(self, step: npt.NDArray[Any]) -> Any:
-        return _half_cosine(self.learning_rate, self.final, step / self.n_steps)
+        return _half_cosine(self.learning_rate, self.final, _share(step, self.n_steps))
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ class OneCycle(Schedule):
         POSITIVE.check("final_divisor", self.final_divisor, example=1e4)
 
     def _rate(self, step: npt.NDArray[Any]) -> Any:
-        share = step / self.n_steps
+        share = _share(step, self.n_steps)
         warm = self.warm_fraction
         climb = _half_cosine(self.peak / self.start_divisor, self.peak, share / warm)
         descent = _half_cosine(
@@ -222,7 +224,7 @@ class WarmUp(Schedule):
         check_count("n_steps", self.n_steps, example=100)
 
     def _rate(self, step: npt.NDArray[Any]) -> Any:
-        ramp = np.minimum(1.0, (step + 1.0) / self.n_steps)
+        ramp = np.minimum(1.0, _share(step + 1.0, self.n_steps))
         return ramp * _evaluate(self.schedule, step)
 
 
@@ -312,6 +314,11 @@ def _evaluate(schedule: Any, steps: npt.NDArray[Any]) -> npt.NDArray[np.float64]
                 "a number: return the learning rate as a float"
             ) from None
     return rates
+
+
+def _share(step: npt.NDArray[Any], n_steps: int) -> Any:
+    """Return which part of the steps has passed, of as many as a float can still count."""
+    return step / float(min(n_steps, MOST_STEPS))
 
 
 def _half_cosine(start: float, end: float, share: npt.NDArray[Any]) -> Any:

@@ -61,6 +61,7 @@ RATES: dict[str, tuple[Any, ...]] = {
     "epsilon": (1e-2,),
     "weight_decay": (0.1,),
 }
+SCHEDULES = (fastmlp.Cosine, fastmlp.OneCycle, fastmlp.WarmUp, fastmlp.Step)
 TRAINING = ("batch_size", "optimizer", "l2", "clip_norm", "groups", "n_threads", "sample_weight")
 # The arguments of each method, those that must be given first.
 METHODS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -130,6 +131,11 @@ def arrays(draw: Any, plain: np.ndarray) -> Argument:
     return Argument(odd.SAME[name](plain), f"<{name} {plain.dtype}{plain.shape}>", name in odd.MORE)
 
 
+def built(argument: Argument) -> Any:
+    """Return a value, or the schedule that it makes."""
+    return argument.value() if argument.how.startswith("<class") else argument.value
+
+
 @st.composite
 def optimizers(draw: Any) -> Argument:
     """Return a class of optimizers and its arguments: it is made where the call is."""
@@ -138,9 +144,12 @@ def optimizers(draw: Any) -> Argument:
     row = OPTIMIZERS[draw(st.sampled_from(sorted(OPTIMIZERS)))]
     names = sorted(set(RATES) & set(row.__dataclass_fields__))
     given = {name: draw(scalars(name, RATES)) for name in names}
+    if draw(oddly):
+        kind, count = draw(st.sampled_from(SCHEDULES)), draw(values)
+        given["learning_rate"] = Argument(lambda: kind(0.05, count.value), f"{kind} {count}", True)
     is_odd = any(argument.is_odd for argument in given.values())
     return Argument(
-        lambda: row(**{name: argument.value for name, argument in given.items()}),
+        lambda: row(**{name: built(argument) for name, argument in given.items()}),
         f"{row.__name__}({given})",
         is_odd,
     )

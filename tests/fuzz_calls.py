@@ -26,8 +26,8 @@ DOCUMENTED = (TypeError, ValueError, MemoryError, fastmlp.DivergenceError)
 EXPECTATION = re.compile(r"\b(but|must|expects?|expected|needs?|cannot|too large|is not|are not)\b")
 # Arguments whose value a complaint has to show, and not only its name.
 SHOWN = {"epochs", "batch_size", "l2", "clip_norm", "n_threads", "learning_rate", "rng", "dropout"}
-# Whose complaints may come from the user's own functions.
-FUNCTIONS = {"optimizer", "learning_rate", "verbose"}
+# Whose complaints may be the user's own: of a function, or of an object asked whether it is true.
+FUNCTIONS = {"optimizer", "learning_rate", "verbose", "shuffle"}
 
 SETTINGS = hypothesis.settings(
     max_examples=CHUNK,
@@ -101,7 +101,7 @@ def check_complaint(error: Exception, arguments: dict[str, Argument], what: str)
         return
     assert EXPECTATION.search(message), f"{what}: {message!r} says no expectation"
     assert len(message) < 2000, f"{what}: a message of {len(message)} characters"
-    shown = {n: a for n, a in strange.items() if n in SHOWN}
+    shown = {n: a for n, a in strange.items() if n in SHOWN and a.value is not None}
     if len(strange) == len(shown) == 1:
         ((name, argument),) = shown.items()
         assert name in message, f"{what}: {message!r} does not name {name}"
@@ -145,12 +145,14 @@ def check(case: Case) -> int:
         check_complaint(error, case.network, "MLP")
         return 1
     textbook.weights = list(native.weights)
+    # The data of the calls do not fit the sizes of an odd network: who complains first is open.
+    fits = not case.network["layer_sizes"].is_odd
     for call in case.calls:
-        check_call(native, twin, textbook, call)
+        check_call(native, twin, textbook, call, fits)
     return 1 + len(case.calls)
 
 
-def check_call(native: Any, twin: Any, textbook: Any, call: Call) -> None:
+def check_call(native: Any, twin: Any, textbook: Any, call: Call, fits: bool) -> None:
     """Make one call of all three."""
     what = f"{call.method}({call.arguments})"
     values = {name: argument.value for name, argument in call.arguments.items()}
@@ -162,7 +164,7 @@ def check_call(native: Any, twin: Any, textbook: Any, call: Call) -> None:
     if error is not None and not isinstance(error, fastmlp.DivergenceError):
         assert state(native) == before, f"{what} failed and has changed the model"
         assert (type(complaint), str(complaint)) == (type(error), str(error)), what
-        check_complaint(error, call.arguments, what)
+        check_complaint(error, call.arguments if fits else {}, what)
         return
     plain = {name: clean(name, value, native) for name, value in values.items()}
     same, same_error = attempt(lambda: do(twin, call, plain))

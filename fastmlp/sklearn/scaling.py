@@ -122,7 +122,7 @@ def _moments(
     values: NDArray[Any], weights: NDArray[Any] | None, name: str, dtype: np.dtype[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return mean, standard deviation (0 if constant) and order of magnitude of the columns."""
-    wide = values.astype(np.float64, copy=False)
+    wide = np.ascontiguousarray(values, np.float64)  # the order of NumPy's sums is the layout's
     # Squares neither overflow nor vanish, and a power of two changes no digit.
     highest, lowest = wide.max(axis=0), wide.min(axis=0)
     magnitude = np.frexp(np.maximum(highest, -lowest))[1].clip(-1023, 1023)
