@@ -33,16 +33,17 @@ def undefined():
 
 
 def thread():
-    """Two threads write into one array."""
-    order = np.arange(10**6)
-    calls = [
-        threading.Thread(target=workspace.shuffle, args=(order, seed, _backend.level()))
-        for seed in (1, 2)
-    ]
-    for call in calls:
-        call.start()
-    for call in calls:
-        call.join()
+    """Two threads write into one array; again and again, for one may be done when the other starts."""
+    order = np.arange(10**5)
+    for _ in range(50):
+        calls = [
+            threading.Thread(target=workspace.shuffle, args=(order, seed, _backend.level()))
+            for seed in (1, 2)
+        ]
+        for call in calls:
+            call.start()
+        for call in calls:
+            call.join()
 
 
 if __name__ == "__main__":
