@@ -33,7 +33,7 @@ def undefined():
 
 
 def thread():
-    """Two threads write into one array; again and again, for one may be done when the other starts."""
+    """Two threads write into one array, again and again: one may be done when the other starts."""
     order = np.arange(10**5)
     for _ in range(50):
         calls = [
