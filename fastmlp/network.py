@@ -61,7 +61,7 @@ class Network:
 
     @weights.setter
     def weights(self, values: Iterable[ArrayLike]) -> None:
-        self._assign(0, values, "weights")
+        self._assign(0, "weights", lambda _: values)
 
     @property
     def biases(self) -> ParameterList:
@@ -70,7 +70,7 @@ class Network:
 
     @biases.setter
     def biases(self, values: Iterable[ArrayLike]) -> None:
-        self._assign(1, values, "biases")
+        self._assign(1, "biases", lambda _: values)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -102,11 +102,13 @@ class Network:
         """Of the last fit, also of one that was interrupted or diverged; None before the first."""
         return self._history
 
-    def _assign(self, which: int, values: Any, name: str) -> None:
+    def _assign(self, which: int, name: str, change: Callable[[list[NDArray[Any]]], Any]) -> None:
+        """Put what ``change`` makes of the arrays of now in their place."""
         # A callback of a running fit may assign: it runs in the thread of that fit, between epochs.
         with contextlib.nullcontext() if self._turn.is_mine() else self._turn.taken():
             parameters = list(self._engine.parameters())
             shapes = [array.shape for array in parameters[which]]
+            values = change(parameters[which])
             parameters[which] = check.parameters(values, shapes, self._spec.dtype, name)
             self._engine.set_parameters(*parameters)
 
@@ -207,9 +209,11 @@ class ParameterList(Sequence[NDArray[Any]]):
         return self._read()[index]
 
     def __setitem__(self, index: SupportsIndex | slice, value: Any) -> None:
-        values: list[Any] = list(self._read())
-        values[index] = value
-        self._model._assign(self._which, values, self._name)
+        def change(arrays: list[Any]) -> list[Any]:
+            arrays[index] = value
+            return arrays
+
+        self._model._assign(self._which, self._name, change)
 
     def __repr__(self) -> str:
         return repr(self._read())

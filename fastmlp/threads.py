@@ -240,6 +240,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_idle.clear)  # their threads stay with the parent
 
 
+def _let_go(n: int) -> None:
+    """End idle teams, of the sizes known longest, until those and n more threads are no crowd."""
+    for teams in list(_idle.values()):
+        while sum(each * len(others) for each, others in list(_idle.items())) + n > MAX_THREADS:
+            try:
+                teams.pop().close()
+            except IndexError:
+                break
+
+
 @contextlib.contextmanager
 def borrowed_team(n: int) -> Iterator[Team | None]:
     """Lend a team for the length of one call, a fit for example; for 1 it is None."""
@@ -252,6 +262,7 @@ def borrowed_team(n: int) -> Iterator[Team | None]:
         try:
             team = idle.pop()
         except IndexError:
+            _let_go(n)
             team = Team(n)
         yield team
     finally:

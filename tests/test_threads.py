@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import children
 import numpy as np
@@ -232,6 +233,21 @@ def test_same_bits_for_any_number_of_threads():
         net.fit(X, Y, epochs=2, batch_size=100, n_threads=n)
         results.add(digest(net))
     assert len(results) == 1
+
+
+def test_idle_threads_are_no_crowd():
+    """Teams of a hundred sizes are not all kept: 5000 threads would sleep."""
+    tasks = Path("/proc/self/task")
+    if not tasks.exists():
+        pytest.skip("this system does not show its threads")
+    before = len(list(tasks.iterdir()))
+    for n in range(2, 102):
+        network().fit(X, Y, epochs=1, n_threads=n)
+    assert sum(n * len(teams) for n, teams in threads._idle.items()) <= threads.MAX_THREADS
+    end = time.monotonic() + 10
+    while len(list(tasks.iterdir())) > before + threads.MAX_THREADS:
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_concurrent_predictions():
