@@ -1,20 +1,23 @@
 """Groups of tensors: factors on the learning rate and on the decay, by layer and by kind of tensor.
 
-A tensor is the weights or the biases of one layer. Both engines read the factors of each tensor;
-the native one prepares its optimizer's numbers once for each group of tensors with equal factors.
+A tensor is the weights, biases, gains or shifts of one layer. Both engines read the factors of
+each; the native one prepares its optimizer's numbers once for each group of equal factors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.intervals import NON_NEGATIVE
+
+# Shapes by kind, one a layer: Spec.tensors.
+Tensors: TypeAlias = Mapping[str, Sequence[tuple[int, ...]]]
 
 
 class Factors(NamedTuple):
@@ -29,8 +32,9 @@ class Groups:
     """Learning rates and decay by layer and by kind of tensor, as factors of those of the fit.
 
     The rate of the weights of layer k is ``learning_rate * layer_rates[k] * weight_rate``, that of
-    its biases ``learning_rate * layer_rates[k] * bias_rate``. A factor 0 freezes: the tensor and
-    the optimizer's state for it stay as they are, and clipping leaves its gradient out of the norm.
+    its biases ``learning_rate * layer_rates[k] * bias_rate``, and so on. A factor 0 freezes: the
+    tensor and the optimizer's state for it stay as they are, and clipping leaves its gradient out
+    of the norm.
 
     Parameters
     ----------
@@ -42,6 +46,8 @@ class Groups:
         One factor for each layer on ``l2`` and on the optimizer's ``weight_decay``; by default 1.
     bias_decay : float, >= 0
         A further one for biases; 0 leaves them alone, 1 treats them as weights.
+    norm_rate, norm_decay : float, >= 0
+        The same for the gains and shifts of layer normalisation.
 
     Examples
     --------
@@ -59,22 +65,33 @@ class Groups:
     bias_rate: float = 1.0
     layer_decays: Sequence[float] | None = None
     bias_decay: float = 0.0
+    norm_rate: float = 1.0
+    norm_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("weight_rate", "bias_rate", "bias_decay"):
+        for name in ("weight_rate", "bias_rate", "bias_decay", "norm_rate", "norm_decay"):
             number = NON_NEGATIVE.check(name, getattr(self, name), example=0.5)
             object.__setattr__(self, name, number)
         for name in ("layer_rates", "layer_decays"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _per_layer(name, getattr(self, name)))
 
-    def tensors(self, n_layers: int) -> list[Factors]:
-        """Return the factors of the weights of each layer, then those of the biases."""
-        ones = (1.0,) * n_layers
+    def factors(self, tensors: Tensors) -> list[Factors]:
+        """Return the factors of every tensor of a network, kind by kind."""
+        ones = (1.0,) * len(tensors["weights"])
         layers = list(zip(self.layer_rates or ones, self.layer_decays or ones, strict=True))
-        weights = [Factors(rate * self.weight_rate, decay) for rate, decay in layers]
-        biases = [Factors(rate * self.bias_rate, decay * self.bias_decay) for rate, decay in layers]
-        return weights + biases
+        norm = Factors(self.norm_rate, self.norm_decay)
+        kinds = {
+            "weights": Factors(self.weight_rate, 1.0),
+            "biases": Factors(self.bias_rate, self.bias_decay),
+            "gains": norm,
+            "shifts": norm,
+        }
+        return [
+            Factors(rate * kinds[kind].rate, decay * kinds[kind].decay)
+            for kind, shapes in tensors.items()
+            for (rate, decay), _ in zip(layers, shapes, strict=False)  # gains: hidden layers only
+        ]
 
 
 PLAIN = Groups()  # what a fit does that is told nothing: all alike, but biases do not decay
@@ -87,8 +104,8 @@ class Table(NamedTuple):
     ----------
     factors : array of float64, shape (groups, 2)
         Of each group; groups of the same rate stand together.
-    group_of : array of int32, shape (layers, 2)
-        Of the weights and of the biases of each layer.
+    group_of : array of int32, shape (tensors,)
+        Of each tensor, kind by kind.
     first_trained : int
         The first layer that is not frozen, or else the last one.
     """
@@ -99,14 +116,20 @@ class Table(NamedTuple):
 
 
 @lru_cache
-def table(groups: Groups, n_layers: int) -> Table:
-    """Return the groups of a network with so many layers; nobody may write to them."""
-    tensors = groups.tensors(n_layers)
-    layers = list(zip(tensors[:n_layers], tensors[n_layers:], strict=True))
-    factors = sorted(set(tensors))
-    group_of = [[factors.index(tensor) for tensor in layer] for layer in layers]
-    trained = (k for k, (w, b) in enumerate(layers) if w.rate or b.rate)
-    found = Table(np.array(factors), np.array(group_of, np.int32), next(trained, n_layers - 1))
+def table(groups: Groups, tensors: tuple[tuple[str, tuple[tuple[int, ...], ...]], ...]) -> Table:
+    """Return the groups of a network with these tensors, as items; nobody may write to them."""
+    kinds = dict(tensors)
+    per_tensor = groups.factors(kinds)
+    factors = sorted(set(per_tensor))
+    group_of = np.array([factors.index(f) for f in per_tensor], np.int32)
+    places = [(layer, shape) for shapes in kinds.values() for layer, shape in enumerate(shapes)]
+    trained = {
+        layer
+        for (layer, shape), (rate, _) in zip(places, per_tensor, strict=True)
+        if rate and 0 not in shape
+    }
+    last = len(kinds["weights"]) - 1
+    found = Table(np.array(factors), group_of, min(trained, default=last))
     for array in found[:2]:
         array.flags.writeable = False
     return found

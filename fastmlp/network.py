@@ -57,20 +57,42 @@ class Network:
     @property
     def weights(self) -> ParameterList:
         """Weights, a list of (fan_in, fan_out) arrays; see :class:`ParameterList`."""
-        return ParameterList(self, "weights", 0)
+        return ParameterList(self, "weights")
 
     @weights.setter
     def weights(self, values: Iterable[ArrayLike]) -> None:
-        self._assign(0, "weights", lambda _: values)
+        self._assign("weights", lambda _: values)
 
     @property
     def biases(self) -> ParameterList:
         """Biases, a list of (fan_out,) arrays; see :class:`ParameterList`."""
-        return ParameterList(self, "biases", 1)
+        return ParameterList(self, "biases")
 
     @biases.setter
     def biases(self, values: Iterable[ArrayLike]) -> None:
-        self._assign(1, "biases", lambda _: values)
+        self._assign("biases", lambda _: values)
+
+    @property
+    def gains(self) -> ParameterList:
+        """Gains of layer normalisation, one array (width,) a hidden layer.
+
+        Those of a layer that is not normalised are empty; without ``layer_norm`` there are none.
+        See :class:`ParameterList`.
+        """
+        return ParameterList(self, "gains")
+
+    @gains.setter
+    def gains(self, values: Iterable[ArrayLike]) -> None:
+        self._assign("gains", lambda _: values)
+
+    @property
+    def shifts(self) -> ParameterList:
+        """Shifts of layer normalisation, as :attr:`gains`."""
+        return ParameterList(self, "shifts")
+
+    @shifts.setter
+    def shifts(self, values: Iterable[ArrayLike]) -> None:
+        self._assign("shifts", lambda _: values)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -88,6 +110,11 @@ class Network:
         return self._spec.dropout
 
     @property
+    def layer_norm(self) -> tuple[str | None, ...]:
+        """Where each hidden layer is normalised: before or after its activation, or not."""
+        return self._spec.layer_norm
+
+    @property
     def loss(self) -> Loss:
         """The loss, as an object of ``fastmlp.losses``."""
         return self._spec.loss
@@ -102,15 +129,16 @@ class Network:
         """Of the last fit, also of one that was interrupted or diverged; None before the first."""
         return self._history
 
-    def _assign(self, which: int, name: str, change: Callable[[list[NDArray[Any]]], Any]) -> None:
+    def _assign(self, kind: str, change: Callable[[list[NDArray[Any]]], Any]) -> None:
         """Put what ``change`` makes of the arrays of now in their place."""
         # A callback of a running fit may assign: it runs in the thread of that fit, between epochs.
         with contextlib.nullcontext() if self._turn.is_mine() else self._turn.taken():
-            parameters = list(self._engine.parameters())
-            shapes = [array.shape for array in parameters[which]]
-            values = change(parameters[which])
-            parameters[which] = check.parameters(values, shapes, self._spec.dtype, name)
-            self._engine.set_parameters(*parameters)
+            tensors = self._spec.tensors
+            parameters = dict(zip(tensors, self._engine.parameters(), strict=True))
+            values = change(parameters.get(kind, []))
+            shapes = tensors.get(kind, [])
+            parameters[kind] = check.parameters(values, shapes, self._spec.dtype, kind)
+            self._engine.set_parameters(*(parameters[kind] for kind in tensors))
 
     @contextlib.contextmanager
     def _kept(self, is_done: Callable[[], bool]) -> Iterator[None]:
@@ -156,14 +184,15 @@ class Network:
         activation = self.activations[0] if len(activations) == 1 else list(self.activations)
         name = type(self).__module__.removesuffix(".mlp")
         dropout = f", dropout={list(self.dropout)}" if any(self.dropout) else ""
+        norm = f", layer_norm={list(self.layer_norm)}" if any(self.layer_norm) else ""
         return (
             f"{name}.{type(self).__name__}({list(self.layer_sizes)}, activation={activation!r}, "
-            f"loss={self.loss!r}, dtype={self.dtype.name!r}{dropout})"
+            f"loss={self.loss!r}, dtype={self.dtype.name!r}{dropout}{norm})"
         )
 
 
 class ParameterList(Sequence[NDArray[Any]]):
-    """The weights or the biases of an MLP, one array a layer, seen as a list.
+    """Weights, biases, gains or shifts of an MLP, one array a layer, seen as a list.
 
     Reading gives read-only copies. Assigning to an item or a slice checks shapes and values and
     copies them into the model: ``net.weights[0] = 2 * net.weights[0]``.
@@ -186,17 +215,18 @@ class ParameterList(Sequence[NDArray[Any]]):
     [0.5, -0.5]
     """
 
-    def __init__(self, model: Network, name: str, which: int) -> None:
-        self._model, self._name, self._which = model, name, which
+    def __init__(self, model: Network, kind: str) -> None:
+        self._model, self._kind = model, kind
 
     def _read(self) -> list[NDArray[Any]]:
-        arrays: list[NDArray[Any]] = self._model._engine.parameters()[self._which]
+        kinds = zip(self._model._spec.tensors, self._model._engine.parameters(), strict=True)
+        arrays: list[NDArray[Any]] = dict(kinds).get(self._kind, [])
         for array in arrays:
             array.flags.writeable = False  # writing to a copy would silently do nothing
         return arrays
 
     def __len__(self) -> int:
-        return len(self._model.layer_sizes) - 1
+        return len(self._model._spec.tensors.get(self._kind, []))
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return iter(self._read())
@@ -213,7 +243,7 @@ class ParameterList(Sequence[NDArray[Any]]):
             arrays[index] = value
             return arrays
 
-        self._model._assign(self._which, self._name, change)
+        self._model._assign(self._kind, change)
 
     def __repr__(self) -> str:
         return repr(self._read())

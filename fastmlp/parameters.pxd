@@ -12,6 +12,7 @@ cdef class Parameters:
     cdef fm_network net  # as published
     cdef fm_layer* layers
     cdef dict losses  # row of each
+    cdef tuple tensors  # Spec.tensors as items: kinds, and the shapes of each
     cdef Memory memory
     cdef object published, spare  # arenas
     cdef int64_t n_parameters, n_transposed  # elements of the arenas, padding included
@@ -22,5 +23,5 @@ cdef class Parameters:
     cdef object publish(self, parameters)
     cdef object to_work_on(self)
     cdef int keep_transposed(self) except -1
-    cdef int pack(self, list weights, list biases, void* arena_start) except -1
+    cdef int pack(self, kinds, void* arena_start) except -1
     cdef tuple unpack(self, const void* arena_start)

@@ -139,4 +139,4 @@ class State:
 
     def _kind(self) -> tuple[Any, ...]:
         spec = self.engine.spec
-        return type(self.engine), spec.shapes, spec.dtype.name
+        return type(self.engine), spec.tensors, spec.dtype.name

@@ -6,6 +6,7 @@ is allocated. Nothing here computes; both engines, native and reference, read th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -19,6 +20,7 @@ from fastmlp.activations import ACTIVATIONS, Array
 from fastmlp.groups import PLAIN, Groups
 from fastmlp.intervals import FRACTION, check_count
 from fastmlp.losses import Loss
+from fastmlp.normalization import POSITIONS
 from fastmlp.optimizers import Optimizer
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ class Spec:
         One per hidden layer; the output layer is affine.
     dropout : tuple of float
         Drop probability per hidden layer, in [0, 1).
+    layer_norm : tuple of str or None
+        Where a hidden layer is normalised, one of `POSITIONS`: before or after its activation.
     loss : Loss
         Brings the link and the number of heads.
     dtype : numpy.dtype
@@ -56,6 +60,7 @@ class Spec:
     layer_sizes: tuple[int, ...]
     activations: tuple[str, ...]
     dropout: tuple[float, ...]
+    layer_norm: tuple[str | None, ...]
     loss: Loss
     dtype: np.dtype[Any]
 
@@ -66,9 +71,26 @@ class Spec:
         return list(pairwise(widths))
 
     @property
+    def tensors(self) -> dict[str, list[tuple[int, ...]]]:
+        """Shapes of the parameters by kind, one a layer, in the order of everything of this kind.
+
+        Gains and shifts, one a hidden layer, are there if any layer is normalised; those of a layer
+        that is not are empty.
+        """
+        kinds: dict[str, list[tuple[int, ...]]] = {
+            "weights": [*self.shapes],
+            "biases": [(fan_out,) for _, fan_out in self.shapes],
+        }
+        if any(self.layer_norm):
+            hidden = zip(self.layer_sizes[1:-1], self.layer_norm, strict=True)
+            kinds["gains"] = [(width if norm else 0,) for width, norm in hidden]
+            kinds["shifts"] = kinds["gains"]
+        return kinds
+
+    @property
     def n_parameters(self) -> int:
-        """Weights and biases together."""
-        return sum((fan_in + 1) * fan_out for fan_in, fan_out in self.shapes)
+        """Elements of all tensors together."""
+        return sum(math.prod(shape) for shapes in self.tensors.values() for shape in shapes)
 
     @property
     def n_outputs(self) -> int:
@@ -144,6 +166,7 @@ def build(
     loss: str | Loss = "squared_error",
     dtype: npt.DTypeLike = "float32",
     dropout: float | Sequence[float] = 0.0,
+    layer_norm: str | Sequence[str | None] | None = None,
 ) -> Spec:
     """Return the Spec of the user's arguments, or complain about them.
 
@@ -159,6 +182,8 @@ def build(
         Of parameters and arithmetic.
     dropout : float or sequence of float, in [0, 1)
         One drop probability for all hidden layers, or one per hidden layer.
+    layer_norm : None, "before", "after" or sequence of these
+        Where hidden layers are normalised, see `fastmlp.normalization`.
 
     Returns
     -------
@@ -183,6 +208,7 @@ def build(
         layer_sizes=sizes,
         activations=_activations(activation, n_hidden),
         dropout=_dropout(dropout, n_hidden),
+        layer_norm=_layer_norm(layer_norm, n_hidden),
         loss=losses.resolve(loss),
         dtype=_dtype(dtype),
     )
@@ -260,6 +286,17 @@ def _dropout(dropout: Any, n_hidden: int) -> tuple[float, ...]:
         FRACTION.check("dropout", dropout, example=0.2)
     rates = _per_hidden_layer("dropout", dropout, n_hidden)
     return tuple(FRACTION.check("dropout", rate, example=0.2) for rate in rates)
+
+
+def _layer_norm(layer_norm: Any, n_hidden: int) -> tuple[str | None, ...]:
+    chosen = _per_hidden_layer("layer_norm", layer_norm, n_hidden)
+    for position in chosen or ([] if _is_sequence(layer_norm) else [layer_norm]):
+        if position is not None and position not in POSITIONS:
+            raise ValueError(
+                f"layer_norm is {position!r} but must be None or a place: "
+                f"choose from {', '.join(POSITIONS)} (the activation)"
+            )
+    return tuple(position and str(position) for position in chosen)
 
 
 def _dtype(dtype: Any) -> np.dtype[Any]:

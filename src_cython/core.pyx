@@ -35,9 +35,9 @@ cdef double sequential_sum(cnp.ndarray values) except? -1:
         fm_restore_control(control)
 
 
-cdef object set_groups(fm_epoch* e, groups):
+cdef object set_groups(fm_epoch* e, groups, tensors):
     """Say what is trained, and how fast; the table that is returned must outlive the epoch."""
-    table = groups_table(groups, e.net.n_layers)
+    table = groups_table(groups, tensors)
     e.groups = <const fm_group*>cnp.PyArray_DATA(table.factors)
     e.n_groups = len(table.factors)
     e.group_of = <const int32_t*>cnp.PyArray_DATA(table.group_of)
@@ -158,7 +158,7 @@ cdef class Engine(Parameters):
         e.optimizer = steps.optimizer
         e.hyper = steps.hyper
         e.rates = <double*>cnp.PyArray_DATA(rates)
-        table = set_groups(&e, plan.groups)
+        table = set_groups(&e, plan.groups, self.tensors)
         e.l2, e.l2_per_batch, e.clip_norm = plan.l2, plan.l2_per_batch, plan.clip_norm
         e.seed, e.step = plan.seed, plan.step
         for i in range(2):  # a slot the optimizer lacks is never touched
@@ -230,7 +230,7 @@ cdef class Engine(Parameters):
         return fm_quotient(e.loss_sum, e.weight_sum) if e.weight_sum > 0 else 0.0
 
     def gradients(self, data, double l2=0.0, team=None):
-        """(objective, weight gradients, bias gradients) of all rows as one batch."""
+        """(objective, weight gradients, bias gradients, ...) of all rows as one batch."""
         cdef fm_epoch e
         cdef fm_network net
         cdef Memory memory = Memory(self.kernels.element_size)
@@ -251,7 +251,7 @@ cdef class Engine(Parameters):
         e.batch = e.data.n
         e.optimizer = -1
         e.rates = NULL
-        table = set_groups(&e, PLAIN)
+        table = set_groups(&e, PLAIN, self.tensors)
         e.l2, e.l2_per_batch, e.clip_norm = l2, 0, 0
         e.seed = e.step = 0
         e.slots[0] = e.slots[1] = NULL

@@ -50,7 +50,10 @@ cdef class Parameters:
         cdef fm_layer* layer
         cdef int64_t at = 0
         cdef int64_t square = max(k.mr, k.lanes)
+        if any(spec.layer_norm):
+            raise NotImplementedError("layer_norm is not compiled yet: use fastmlp.reference.MLP")
         self.spec, self.level, self.kernels = spec, level, k
+        self.tensors = tuple((kind, tuple(shapes)) for kind, shapes in spec.tensors.items())
         self.memory = Memory(k.element_size)
         activations, losses, _ = tables(level, spec.dtype.name)
         self.losses = {name: row for row, name in enumerate(losses)}
@@ -125,30 +128,30 @@ cdef class Parameters:
             biases.append(b)
         return weights, biases
 
-    cdef int pack(self, list weights, list biases, void* arena_start) except -1:
+    cdef int pack(self, kinds, void* arena_start) except -1:
         """Lay contiguous arrays of the right shapes and dtype out in an arena."""
+        weights, biases = kinds
         for l in range(self.net.n_layers):
             self.kernels.pack(&self.layers[l], cnp.PyArray_DATA(weights[l]), cnp.PyArray_DATA(biases[l]),
                               arena_start)
         return 0
 
     def parameters(self):
-        """Copies of (weights, biases)."""
+        """Copies of (weights, biases), of gains and shifts too if there are any."""
         cdef fm_network net
         keep = self.read(&net)
         copies = self.unpack(net.parameters)
         del keep
         return copies
 
-    def set_parameters(self, weights, biases):
-        """Copy plain (I, O) weights and (O,) biases in."""
-        plain = [[np.ascontiguousarray(a, self.spec.dtype) for a in arrays] for arrays in (weights, biases)]
-        for l, (n_in, n_out) in enumerate(self.spec.shapes):
-            if plain[0][l].shape != (n_in, n_out) or plain[1][l].shape != (n_out,):
-                raise ValueError(f"layer {l} has weights {plain[0][l].shape} and biases "
-                                 f"{plain[1][l].shape} but expects {(n_in, n_out)} and {(n_out,)}")
+    def set_parameters(self, *kinds):
+        """Copy plain arrays in: what parameters() has returned, or the like of it."""
+        plain = [[np.ascontiguousarray(a, self.spec.dtype) for a in arrays] for arrays in kinds]
+        found = tuple(tuple(a.shape for a in arrays) for arrays in plain)
+        if found != tuple(shapes for _, shapes in self.tensors):
+            raise ValueError(f"parameters have shapes {found} but {dict(self.tensors)} are expected")
         fresh = self.empty_arena()
-        self.pack(plain[0], plain[1], cnp.PyArray_DATA(fresh))
+        self.pack(plain, cnp.PyArray_DATA(fresh))
         self.publish(fresh)
 
     def snapshot(self):

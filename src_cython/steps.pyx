@@ -39,6 +39,6 @@ cdef class Steps:
         """What plain() was made of."""
         cdef Steps self = Steps.make(network, state["row"], len(state["slots"]), state["hyper"])
         self.powers[0], self.powers[1] = state["powers"]
-        for i, (weights, biases) in enumerate(state["slots"]):
-            network.pack(weights, biases, self.slots[i])
+        for i, kinds in enumerate(state["slots"]):
+            network.pack(kinds, self.slots[i])
         return self

@@ -23,11 +23,11 @@ cdef inline fm_scalars* scalars_of(const fm_epoch* e, int32_t thread) noexcept n
 
 
 cdef inline const fm_group* weight_group(const fm_epoch* e, int32_t layer) noexcept nogil:
-    return &e.groups[e.group_of[2 * layer]]
+    return &e.groups[e.group_of[layer]]
 
 
 cdef inline const fm_group* bias_group(const fm_epoch* e, int32_t layer) noexcept nogil:
-    return &e.groups[e.group_of[2 * layer + 1]]
+    return &e.groups[e.group_of[e.net.n_layers + layer]]
 
 
 cdef inline bint moves_weights(const fm_epoch* e, const fm_unit* unit) noexcept nogil:
@@ -100,7 +100,7 @@ cdef inline void update_unit(fm_epoch* e, const fm_unit* unit, const real* g,
     cdef int64_t at = unit_offset(layer, unit)
     OPTIMIZERS[e.optimizer].step(<real*>e.net.parameters + at, g, <real*>e.slots[0] + at,
                                  <real*>e.slots[1] + at, unit_size(layer, unit),
-                                 &scalars[e.group_of[2 * unit.layer]])
+                                 &scalars[e.group_of[unit.layer]])
     transpose_unit(e.net, unit)
 
 
@@ -117,7 +117,7 @@ cdef inline void train_unit(fm_epoch* e, const fm_unit* unit, int64_t rows, real
         <real*>(e.space.x if unit.layer == 0 else e.space.y[unit.layer - 1]), e.space.panel, unit.k_from,
         unit.k_to, panel_dz(e, unit), rows,
         vectors(layer.n_out, unit.panel * NR), <real*>e.net.parameters + at, scratch,
-        <real*>e.slots[0] + at, <real*>e.slots[1] + at, &scalars[e.group_of[2 * unit.layer]], ahead)
+        <real*>e.slots[0] + at, <real*>e.slots[1] + at, &scalars[e.group_of[unit.layer]], ahead)
     transpose_unit(e.net, unit)
 
 
@@ -126,7 +126,8 @@ cdef inline void update_bias(fm_epoch* e, const fm_unit* unit, const real* g,
     """Step the biases of a panel."""
     cdef int64_t at = e.net.layers[unit.layer].bias + unit.panel * NR
     OPTIMIZERS[e.optimizer].step(<real*>e.net.parameters + at, g, <real*>e.slots[0] + at,
-                                 <real*>e.slots[1] + at, NR, &scalars[e.group_of[2 * unit.layer + 1]])
+                                 <real*>e.slots[1] + at, NR,
+                                 &scalars[e.group_of[e.net.n_layers + unit.layer]])
 
 
 cdef inline void add_to_sums(double* sums, const real* g, int64_t n, bint is_first) noexcept nogil:

@@ -189,16 +189,27 @@ def test_weight_decay_of_biases_is_that_of_weights(mlp):
         np.testing.assert_allclose(net.biases[at], other.biases[at] - factor, rtol=1e-12)
 
 
+def tensors(sizes, layer_norm=None):
+    network = cases.build(sizes, layer_norm=layer_norm)
+    return tuple((kind, tuple(shapes)) for kind, shapes in network.tensors.items())
+
+
 def test_tensors_of_equal_factors_are_one_group():
-    table = groups.table(groups.PLAIN, 3)
+    three, two = tensors((1,) * 4), tensors((1,) * 3)
+    table = groups.table(groups.PLAIN, three)
     assert table.factors.tolist() == [[1, 0], [1, 1]]
-    assert table.group_of.tolist() == [[1, 0]] * 3
+    assert table.group_of.tolist() == [1, 1, 1, 0, 0, 0]
     assert table.first_trained == 0
-    mixed = groups.table(Groups(layer_rates=[0, 2, 1], bias_rate=0.5, bias_decay=1.0), 3)
+    mixed = groups.table(Groups(layer_rates=[0, 2, 1], bias_rate=0.5, bias_decay=1.0), three)
     assert mixed.factors.tolist() == [[0, 1], [0.5, 1], [1, 1], [2, 1]]
-    assert mixed.group_of.tolist() == [[0, 0], [3, 2], [2, 1]]
+    assert mixed.group_of.tolist() == [0, 3, 2, 0, 2, 1]
     assert mixed.first_trained == 1
-    assert groups.table(Groups(layer_rates=[0, 0]), 2).first_trained == 1
+    assert groups.table(Groups(layer_rates=[0, 0]), two).first_trained == 1
+    normed = tensors((1,) * 4, [None, "after"])
+    only_norms = groups.table(Groups(weight_rate=0, bias_rate=0, norm_rate=2, norm_decay=3), normed)
+    assert only_norms.factors.tolist() == [[0, 0], [0, 1], [2, 3]]
+    assert only_norms.group_of.tolist() == [1, 1, 1, 0, 0, 0, 2, 2, 2, 2]
+    assert only_norms.first_trained == 1  # the first layer has no gains
     assert Groups(layer_rates=[1, 2]) == Groups(layer_rates=np.array([1.0, 2.0]))
     assert Plan(fastmlp.SGD(), 1, np.ones(1)).groups == Groups()
 

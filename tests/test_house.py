@@ -29,7 +29,8 @@ ORDER = (
     *(f"native.{part}" for part in ("rounding", "network", "jobs", "rows")),
     *("intervals", "groups", "turn", "records", "digits"),
     *("arena", "workspace", "crew", "threads", "_cpu", "levels"),
-    *("activations", "links", "losses", "schedules", "optimizers", "spec", "initializers", "check"),
+    *("activations", "links", "losses", "schedules", "optimizers", "normalization"),
+    *("spec", "initializers", "check"),
     *(
         "contract",
         "parameters",
@@ -41,7 +42,7 @@ ORDER = (
         "config",
         "network",
     ),
-    *("training", "callbacks", "mlp", "randomness", "frozen", "reference", "__init__"),
+    *("training", "callbacks", "mlp", "randomness", "hidden", "frozen", "reference", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "network", "initialization")),
     *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "stochastic")),
     *(f"sklearn.{part}" for part in ("blas", "lbfgs", "fitting")),
