@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,35 @@ DTYPES = ("float32", "float64")
 # Rows that go through the network together. A larger batch is a sum over such blocks, in double
 # and in their order: float32 sums of a million rows in one chain would be wrong by a percent.
 BLOCK_ROWS = 1024
+
+
+# Kinds of operators, in the order of the native table, and the kinds of their two tensors.
+OPERATORS = {"affine": ("weights", "biases"), "layer_norm": ("gains", "shifts")}
+
+
+class Operator(NamedTuple):
+    """One step of a network: z from what the step before gives, then dropout(activation(z)).
+
+    Attributes
+    ----------
+    kind : str
+        A key of `OPERATORS`.
+    layer : int
+        The layer that it belongs to.
+    n_in, n_out : int
+        Widths.
+    activation : str
+        Its name.
+    dropout : float
+        Drop probability.
+    """
+
+    kind: str
+    layer: int
+    n_in: int
+    n_out: int
+    activation: str = "identity"
+    dropout: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -86,6 +115,21 @@ class Spec:
             kinds["gains"] = [(width if norm else 0,) for width, norm in hidden]
             kinds["shifts"] = kinds["gains"]
         return kinds
+
+    @property
+    def operators(self) -> list[Operator]:
+        """The steps from the inputs to the outputs: affine layers, normalisations."""
+        steps = []
+        hidden = zip(self.activations, self.dropout, self.layer_norm, strict=True)
+        for k, (activation, dropout, position) in enumerate(hidden):
+            n_in, n_out = self.shapes[k]
+            if position is None:
+                steps.append(Operator("affine", k, n_in, n_out, activation, dropout))
+                continue
+            inner, outer = ("identity", activation)[:: 1 if position == "before" else -1]
+            steps.append(Operator("affine", k, n_in, n_out, inner))
+            steps.append(Operator("layer_norm", k, n_out, n_out, outer, dropout))
+        return [*steps, Operator("affine", len(self.shapes) - 1, *self.shapes[-1])]
 
     @property
     def n_parameters(self) -> int:

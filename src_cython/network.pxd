@@ -60,8 +60,25 @@ cdef extern from "network.h" nogil:
     void fm_stop_clear(atomic_int*)
     int fm_stopped(const fm_watch*)
 
+    enum:
+        FM_TILES
+        FM_COLUMN
+        FM_SUMS
+        FM_PRODUCTS
+        FM_WEIGHTS
+        FM_BIASES
+        FM_TENSORS
+        FM_AFFINE
+        FM_LAYER_NORM
+
+    ctypedef struct fm_tensor:
+        int64_t n_rows, n_columns, rows, panels, offset, transposed, t_rows
+        int32_t gradient, index
+
     ctypedef struct fm_layer:
-        int64_t n_in, n_out, rows, panels, weight, bias, transposed, t_rows
+        int32_t kind, hidden
+        int64_t n_in, n_out, panels
+        fm_tensor tensors[2]
         int32_t activation
         uint32_t drop_threshold
         double drop_keep
@@ -80,6 +97,7 @@ cdef extern from "network.h" nogil:
         void** y
         void** dz
         void** aux
+        void** statistics
         void* targets
         int64_t target_stride
         int32_t* labels
@@ -98,8 +116,8 @@ cdef extern from "network.h" nogil:
         const void* weights
 
     ctypedef struct fm_unit:
-        int32_t layer, panel
-        int64_t k_from, k_to
+        int32_t layer, tensor
+        int64_t panel, k_from, k_to
 
     ctypedef struct fm_group:
         double rate, decay
@@ -155,8 +173,8 @@ cdef extern from "network.h" nogil:
         const char* (*optimizer_name)(int32_t) noexcept nogil
         int32_t (*activation_needs_aux)(int32_t) noexcept nogil
         int64_t (*scratch_size)(const fm_network*) noexcept nogil
-        void (*pack)(const fm_layer*, const void*, const void*, void*) noexcept nogil
-        void (*unpack)(const fm_layer*, const void*, void*, void*) noexcept nogil
+        void (*pack)(const fm_tensor*, const void*, void*) noexcept nogil
+        void (*unpack)(const fm_tensor*, const void*, void*) noexcept nogil
         void (*transpose)(const fm_network*) noexcept nogil
         void (*epoch)(fm_epoch*, int32_t) noexcept nogil
         void (*predict)(const fm_network*, const fm_space*, const fm_data*, int64_t, int64_t,
@@ -181,6 +199,5 @@ cdef extern from "network.h" nogil:
                                int64_t, fm_watch*) noexcept nogil
         void (*unit_gradient)(const fm_network*, const fm_space*, const fm_unit*, int64_t,
                               int64_t, void*, fm_ahead*) noexcept nogil
-        void (*bias_gradient)(const void*, int64_t, void*) noexcept nogil
         void (*step)(int32_t, const double*, double, double*, double, double, void*, const void*, void*,
                      void*, int64_t) noexcept nogil

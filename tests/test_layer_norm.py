@@ -21,12 +21,6 @@ CHOICES = (*POSITIONS, ["before", None], [None, "after"], ["after", "before"])
 TWO_HIDDEN = (3, 5, 4, 2)
 
 
-@pytest.fixture
-def mlp():
-    """The native engine refuses the option."""
-    return reference.MLP
-
-
 def flat(kinds):
     return [array for kind in kinds for array in kind]
 

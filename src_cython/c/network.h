@@ -14,20 +14,40 @@
 #include "threads/sync.h"
 #include "threads/watch.h"
 
-#define FM_ABI 9
+#define FM_ABI 10
 #define FM_CAPSULE "fastmlp.kernels"
 #define FM_SHUFFLE_MOST 0xffffffffLL /* rows: what a draw of 32 bits reaches */
 
+/* How the gradient of a tensor is found: by tiles of y^T dz, the same of a single column, sums over the rows of dz,
+ * or sums of dz times the normalised rows. */
+enum { FM_TILES = 0, FM_COLUMN = 1, FM_SUMS = 2, FM_PRODUCTS = 3 };
+
+/* Parameters that are used alike, a matrix or (one row) a vector. */
 typedef struct {
-    int64_t n_in, n_out;
-    int64_t rows;       /* rows of a weight panel: n_in rounded up */
-    int64_t panels;     /* ceil(n_out / NR) */
-    int64_t weight;     /* offset of W in the parameter arena: [panels][rows][NR, or fewer in the last];
-                         * a single column: [rows] */
-    int64_t bias;       /* offset of b: [panels][NR] */
-    int64_t transposed; /* offset of W^T in its own arena: [ceil(n_in / NR)][t_rows][NR]; -1: none is kept,
-                         * a single column needs none */
+    int64_t n_rows, n_columns;
+    int64_t rows;       /* of a panel: n_rows rounded up as its kernels need it */
+    int64_t panels;     /* ceil(n_columns / NR); 0: the operator has no such tensor */
+    int64_t offset;     /* in the parameter arena: [panels][rows][NR, or fewer in the last]; a single column: [rows] */
+    int64_t transposed; /* offset of a transposed copy in its own arena: [ceil(n_rows / NR)][t_rows][NR]; -1: none is
+                         * kept, a single column needs none */
     int64_t t_rows;
+    int32_t gradient;   /* FM_TILES, ... */
+    int32_t index;      /* among all tensors of the network, kind by kind: which group it belongs to */
+} fm_tensor;
+
+/* What multiplies, and what is added: weights and biases, or gains and shifts. */
+enum { FM_WEIGHTS = 0, FM_BIASES = 1, FM_TENSORS = 2 };
+
+/* Kinds of operators, rows of OPERATORS. */
+enum { FM_AFFINE = 0, FM_LAYER_NORM = 1 };
+
+/* One step of a network, z from the outputs of the step before, then y = dropout(activation(z)). */
+typedef struct {
+    int32_t kind;
+    int32_t hidden;     /* number of the hidden layer that it belongs to, from 0: dropout draws by it */
+    int64_t n_in, n_out;
+    int64_t panels;     /* of the outputs: ceil(n_out / NR) */
+    fm_tensor tensors[FM_TENSORS];
     int32_t activation; /* row of ACTIVATIONS */
     uint32_t drop_threshold;
     double drop_keep; /* 1 / (1 - drop probability); 0 without dropout */
@@ -51,6 +71,7 @@ typedef struct {
     void **y;   /* per layer, [panels][panel / NR][NR]: outputs; the last one holds z, then its gradient */
     void **dz;  /* per layer: gradient of z; dz[last] is y[last] */
     void **aux; /* per layer: derivative (times dropout), NULL where backward uses y */
+    void **statistics; /* per layer: [rows][2] mean of a row and one over its deviation, NULL where there are none */
     void *targets;   /* (rows, width), target_stride apart */
     int64_t target_stride;
     int32_t *labels; /* (rows,) */
@@ -72,10 +93,11 @@ typedef struct {
     const void *weights;   /* (n,) contiguous or NULL */
 } fm_data;
 
-/* One piece of the weight-gradient and optimizer work: rows [k_from, k_to) of one weight panel. */
+/* One piece of the gradient and optimizer work: rows [k_from, k_to) of one panel of a tensor. */
 typedef struct {
     int32_t layer;
-    int32_t panel;
+    int32_t tensor; /* FM_WEIGHTS or FM_BIASES */
+    int64_t panel;
     int64_t k_from, k_to;
 } fm_unit;
 
@@ -104,7 +126,7 @@ typedef struct {
     double hyper[4];   /* the last one is the decoupled decay of any optimizer */
     const fm_group *groups;
     int32_t n_groups;
-    const int32_t *group_of; /* (n_layers, 2): of the weights and of the biases of each layer */
+    const int32_t *group_of; /* of each tensor of the network */
     int32_t first_trained;   /* layer; the gradient goes back no further */
     double powers[2]; /* running powers of the betas */
     void *slots[2];
@@ -147,9 +169,9 @@ typedef struct {
     const char *(*optimizer_name)(int32_t);
     int32_t (*activation_needs_aux)(int32_t);
     int64_t (*scratch_size)(const fm_network *);
-    /* plain (I, O) weights and (O,) biases to and from the arena of panels */
-    void (*pack)(const fm_layer *, const void *w, const void *b, void *parameters);
-    void (*unpack)(const fm_layer *, const void *parameters, void *w, void *b);
+    /* a plain (rows, columns) array to and from the arena of panels */
+    void (*pack)(const fm_tensor *, const void *plain, void *parameters);
+    void (*unpack)(const fm_tensor *, const void *parameters, void *plain);
     void (*transpose)(const fm_network *); /* renew every transposed copy */
     void (*epoch)(fm_epoch *, int32_t thread);
     /* rows [first, last) of data: (last - first, C) predictions into out, unless the watch says stop */
@@ -180,7 +202,6 @@ typedef struct {
                            int64_t rows, fm_watch *);
     void (*unit_gradient)(const fm_network *, const fm_space *, const fm_unit *, int64_t first, int64_t rows,
                           void *g, fm_ahead *);
-    void (*bias_gradient)(const void *dz, int64_t batch, void *g);
     void (*step)(int32_t optimizer, const double *hyper, double rate, double *powers, double l2,
                  double scale, void *w, const void *g, void *s0, void *s1, int64_t n);
 } fm_kernels;

@@ -116,11 +116,12 @@ cdef class Affine:
         self.nr = self.engine.kernels.nr
         self.padded = round_up(batch, self.engine.kernels.row_multiple)
         self.memory = Memory(self.dtype.itemsize)
-        cdef fm_layer* layer = &self.engine.layers[1]
-        self.gradient = self.memory.take(layer.panels * layer.rows * self.nr)
-        self.bias_gradient = self.memory.take(layer.panels * self.nr)
+        cdef fm_tensor* weights = &self.engine.layers[1].tensors[FM_WEIGHTS]
+        cdef int64_t size = weights.panels * weights.rows * self.nr
+        self.gradient = self.memory.take(size)
+        self.bias_gradient = self.memory.take(weights.panels * self.nr)
         for array in (self._panels(self.space.c.y[1], n_out), self._panels(self.space.c.dz[0], n_in),
-                      view(self.gradient, layer.panels * layer.rows * self.nr, self.dtype)):
+                      view(self.gradient, size, self.dtype)):
             array[...] = fill
 
     cdef int64_t _stride(self, int64_t p):
@@ -165,25 +166,26 @@ cdef class Affine:
     def backward_weights(self):
         """dw = x.T @ dz and db = sums of dz, unit by unit as in training."""
         cdef const fm_kernels* k = self.engine.kernels
-        cdef fm_layer* layer = &self.engine.layers[1]
-        cdef int64_t rows = layer.rows if layer.n_out == 1 else round_up(layer.n_in, k.mr)
+        cdef fm_tensor* weights = &self.engine.layers[1].tensors[FM_WEIGHTS]
+        cdef int64_t rows = weights.rows if self.n_out == 1 else round_up(self.n_in, k.mr)
         cdef fm_unit unit
         cdef fm_ahead nothing
         cdef int64_t p, k_from, at
         unit.layer = 1
         nothing.row = nothing.end = 0
-        for p in range(layer.panels):
-            unit.panel = p
+        for p in range(weights.panels):
+            unit.tensor, unit.panel = FM_WEIGHTS, p
             k_from = 0
             while k_from < rows:
                 unit.k_from = k_from
                 unit.k_to = min(k_from + k.unit_rows, rows)
-                at = p * layer.rows * k.nr + k_from * self._stride(p)
+                at = p * weights.rows * k.nr + k_from * self._stride(p)
                 k.unit_gradient(&self.engine.net, &self.space.c, &unit, 0, self.batch,
                                 <char*>self.gradient + at * k.element_size, &nothing)
                 k_from += k.unit_rows
-            k.bias_gradient(<char*>self.space.c.dz[1] + p * self.space.c.panel * k.element_size,
-                            self.batch, <char*>self.bias_gradient + p * k.nr * k.element_size)
+            unit.tensor = FM_BIASES
+            k.unit_gradient(&self.engine.net, &self.space.c, &unit, 0, self.batch,
+                            <char*>self.bias_gradient + p * k.nr * k.element_size, &nothing)
 
     @property
     def y(self):
@@ -202,13 +204,13 @@ cdef class Affine:
 
     @property
     def dw(self):
-        layer = self.engine.layers[1]
-        flat = view(self.gradient, layer.panels * layer.rows * self.nr, self.dtype)
+        weights = self.engine.layers[1].tensors[FM_WEIGHTS]
+        flat = view(self.gradient, weights.panels * weights.rows * self.nr, self.dtype)
         pieces = []
-        for p in range(layer.panels):
+        for p in range(weights.panels):
             stride = self._stride(p)
-            start = p * layer.rows * self.nr
-            pieces.append(flat[start:start + layer.rows * stride].reshape(layer.rows, stride))
+            start = p * weights.rows * self.nr
+            pieces.append(flat[start:start + weights.rows * stride].reshape(weights.rows, stride))
         return np.concatenate(pieces, axis=1)[:self.n_in, :self.n_out]
 
     @property

@@ -87,56 +87,47 @@ cdef inline fm_ahead next_rows(const fm_epoch* e, int64_t next, int32_t thread,
 
 cdef inline void train_panels(fm_epoch* e, int64_t start, int64_t rows, const fm_scalars* scalars,
                               fm_watch* watch, int32_t thread, int32_t active) noexcept nogil:
-    """Take units of the weights: gradient and, while it is in the cache, step and transposed copy."""
+    """Take units: gradient and, while it is in the cache, step and transposed copy."""
     cdef real* scratch = <real*>e.space.scratch + thread * e.space.scratch_size
     cdef fm_ahead ahead = next_rows(e, start + rows, thread, active)
     cdef int32_t done = 0
     cdef const fm_unit* unit = next_unit(e, &done, thread, active, rows, watch)
     while unit != NULL:
-        if moves_weights(e, unit):
+        if moves(e, unit):
             train_unit(e, unit, rows, scratch, scalars, &ahead)
-        if moves_biases(e, unit):
-            column_sums(panel_dz(e, unit), rows, scratch)
-            update_bias(e, unit, scratch, scalars)
         unit = next_unit(e, &done, thread, active, rows, watch)
 
 
 cdef inline void store_gradients(fm_epoch* e, int64_t next, int64_t rows, bint is_first, bint is_last,
                                  double rest, double l2, fm_watch* watch, int32_t thread,
                                  int32_t active) noexcept nogil:
-    """Take units of the weights: a block's gradients, added to those of the other blocks of the batch; after
+    """Take units: a block's gradients, added to those of the other blocks of the batch; after
     the last one `rest` of their scale and the penalty's. `next` is where the next block starts."""
     cdef bint is_whole = is_first and is_last
     cdef real* gradients = <real*>e.gradients
     cdef real* scratch = <real*>e.space.scratch + thread * e.space.scratch_size
     cdef fm_ahead ahead = next_rows(e, next, thread, active)
     cdef int32_t done = 0
-    cdef int64_t at, bias
-    cdef const fm_layer* layer
+    cdef int64_t at
+    cdef const fm_tensor* tensor
     cdef const fm_unit* unit = next_unit(e, &done, thread, active, rows, watch)
     while unit != NULL:
-        layer = &e.net.layers[unit.layer]
-        at, bias = unit_offset(layer, unit), layer.bias + unit.panel * NR
-        if not is_whole:
-            add_unit(e, unit, rows, is_first, scratch, &ahead)
-        if moves_weights(e, unit):
+        if moves(e, unit):
+            tensor = tensor_of(e, unit)
+            at = unit_offset(tensor, unit)
             if is_whole:
                 unit_gradient(e.net, e.space, unit, 0, rows, gradients + at, &ahead)
+            else:
+                add_unit(e, unit, rows, is_first, scratch, &ahead)
             if is_last:
-                finish_gradient(e, at, unit_size(layer, unit), is_whole, rest,
-                                l2 * weight_group(e, unit.layer).decay)
-        if moves_biases(e, unit):
-            if is_whole:
-                column_sums(panel_dz(e, unit), rows, gradients + bias)
-            if is_last:
-                finish_gradient(e, bias, NR, is_whole, rest, l2 * bias_group(e, unit.layer).decay)
+                finish_gradient(e, at, unit_size(tensor, unit), is_whole, rest,
+                                l2 * group_of(e, tensor).decay)
         unit = next_unit(e, &done, thread, active, rows, watch)
 
 
 cdef inline void stored_step(fm_epoch* e, fm_scalars* scalars, int32_t thread, int32_t active) noexcept nogil:
     """Step this thread's share of the weights along the stored gradients, no longer than clip_norm."""
     cdef const real* gradients = <real*>e.gradients
-    cdef const fm_layer* layer
     cdef const fm_unit* unit
     cdef double norm
     cdef double scale = 1
@@ -145,7 +136,7 @@ cdef inline void stored_step(fm_epoch* e, fm_scalars* scalars, int32_t thread, i
     if e.clip_norm > 0:
         square_all(e, gradients, thread, active)
         meet(e, active)
-        norm = sqrt(sum_squares(e, gradients, norm_share))
+        norm = sqrt(sum_squares(e, norm_share))
         if norm > e.clip_norm:
             scale = e.clip_norm / norm
     for i in range(e.n_groups):
@@ -153,11 +144,8 @@ cdef inline void stored_step(fm_epoch* e, fm_scalars* scalars, int32_t thread, i
         scalars[i].scale = <real>scale
     for i in range(e.unit_first[thread], share_end(e, thread, active)):
         unit = &e.units[i]
-        layer = &e.net.layers[unit.layer]
-        if moves_weights(e, unit):
-            update_unit(e, unit, gradients + unit_offset(layer, unit), scalars)
-        if moves_biases(e, unit):
-            update_bias(e, unit, gradients + layer.bias + unit.panel * NR, scalars)
+        if moves(e, unit):
+            update_unit(e, unit, gradients + unit_offset(tensor_of(e, unit), unit), scalars)
 
 
 cdef inline void report_block(fm_epoch* e, int64_t rows, bint is_first) noexcept nogil:
@@ -173,7 +161,7 @@ cdef inline void report_batch(fm_epoch* e, double total, double l2) noexcept nog
     """Add the batch's objective to the epoch's; notice divergence. Thread 0 only."""
     cdef double objective = e.objective / total if total > 0 else 0 * e.objective
     if l2 > 0:
-        objective += 0.5 * l2 * sum_squares(e, <real*>e.net.parameters, penalty_share)
+        objective += 0.5 * l2 * sum_squares(e, penalty_share)
     e.loss_sum += objective * total
     e.weight_sum += total
     if not isfinite(objective):

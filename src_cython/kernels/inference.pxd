@@ -71,10 +71,13 @@ cdef inline void predict_row(const fm_network* net, const void* x, void* scratch
     for l in range(net.n_layers):
         layer = &net.layers[l]
         activation = &ACTIVATIONS[layer.activation]
-        if layer.n_out == 1:
+        if layer.kind == FM_LAYER_NORM:
+            norm_forward(a, NR, layer.n_out, <real*>net.parameters + layer.tensors[FM_WEIGHTS].offset,
+                         <real*>net.parameters + layer.tensors[FM_BIASES].offset, 1, y, NULL)
+        elif layer.n_out == 1:
             memset(y, 0, NR * sizeof(real))
-            y[0] = dot_row(a, NR, <real*>net.parameters + layer.weight, NR, layer.n_in,
-                           (<real*>net.parameters)[layer.bias])
+            y[0] = dot_row(a, NR, <real*>net.parameters + layer.tensors[FM_WEIGHTS].offset, NR, layer.n_in,
+                           (<real*>net.parameters)[layer.tensors[FM_BIASES].offset])
         else:
             row_affine(layer, a, <real*>net.parameters, y)
         if activation.fused != FUSED_IDENTITY:
@@ -130,8 +133,8 @@ cdef inline void jacobian(const fm_network* net, const fm_space* space, const fm
                 backward_input(net, space, l, 0, padded, watch)
             for p in range(ceil_div(n_in, NR)):
                 panel_plain(<real*>space.dz[0], panel, bottom.n_out,
-                            transposed_weights(net, bottom) + p * bottom.t_rows * NR, NULL, NULL,
-                            <real*>space.x + p * panel, padded, vectors(n_in, p * NR))
+                            transposed_weights(net, bottom) + p * bottom.tensors[FM_WEIGHTS].t_rows * NR,
+                            NULL, NULL, <real*>space.x + p * panel, padded, vectors(n_in, p * NR))
             for r in range(rows):
                 row_from_panels(<real*>space.x + r * NR, panel, n_in,
                                 result + ((start - first + r) * columns + c) * n_in)

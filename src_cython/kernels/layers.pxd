@@ -13,63 +13,104 @@ from rounding cimport ceil_div, round_up
 
 cdef inline const real* transposed_weights(const fm_network* net, const fm_layer* layer) noexcept nogil:
     """W^T in panels of the fan-in; a single column is its own."""
+    cdef const fm_tensor* weights = &layer.tensors[FM_WEIGHTS]
     if layer.n_out == 1:
-        return <real*>net.parameters + layer.weight
-    return <real*>net.transposed + layer.transposed
+        return <real*>net.parameters + weights.offset
+    return <real*>net.transposed + weights.transposed
 
 
-cdef inline double affine_work(const fm_network* net, int32_t l, int64_t rows) noexcept nogil:
+cdef inline double layer_work(const fm_network* net, int32_t l, int64_t rows) noexcept nogil:
     """Floating-point operations of a product of `rows` rows with the weights of a layer."""
-    return 2.0 * rows * net.layers[l].n_in * net.layers[l].n_out
+    cdef const fm_tensor* weights = &net.layers[l].tensors[FM_WEIGHTS]
+    return 2.0 * rows * weights.n_rows * weights.n_columns
 
 
-cdef inline void forward_block(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
-                               int64_t rows, const fm_draws* draws) noexcept nogil:
-    """Set y[l] for rows that fit in the cache together."""
-    cdef const fm_layer* layer = &net.layers[l]
+cdef inline const real* inputs_of(const fm_space* space, int32_t l) noexcept nogil:
+    """What enters a layer: the outputs of the one below."""
+    return <real*>(space.x if l == 0 else space.y[l - 1])
+
+
+cdef inline real* kept_slope(const fm_space* space, int32_t l, int64_t at,
+                             const fm_draws* draws) noexcept nogil:
+    """Where the derivative of a block is kept; NULL where it is not, or nobody wants it."""
+    return <real*>space.aux[l] + at if space.aux[l] != NULL and draws != NULL else NULL
+
+
+cdef inline void finish_panel(const fm_layer* layer, real* y, real* aux, int64_t p, int64_t rows,
+                              int64_t first, const fm_draws* draws) noexcept nogil:
+    """Turn a block of z into y = dropout(activation(z)), and keep the derivative if aux is there."""
     cdef const fm_activation* activation = &ACTIVATIONS[layer.activation]
+    cdef int64_t left = layer.n_out - p * NR
+    cdef int nv = vectors(layer.n_out, p * NR)
+    if aux != NULL:
+        activation.forward_aux(y, aux, rows, nv)
+        if layer.drop_keep > 0:
+            dropout_panel(y, aux, rows, <int>min(left, NR), dropout_key(draws.seed, draws.step, layer.hidden),
+                          draws.row + first, p * NR, layer.drop_threshold, <real>layer.drop_keep)
+    elif activation.fused != FUSED_IDENTITY:
+        activation.forward(y, rows, nv)
+    if left < nv * LANES:
+        clear_padding(y, rows, left)
+
+
+cdef inline void affine_block(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
+                              int64_t rows, const fm_draws* draws) noexcept nogil:
+    cdef const fm_layer* layer = &net.layers[l]
     cdef int64_t panel = space.panel
-    cdef const real* a = <real*>(space.x if l == 0 else space.y[l - 1]) + first * NR
-    cdef const real* parameters = <real*>net.parameters
-    cdef real* aux = <real*>space.aux[l] if draws != NULL else NULL
-    cdef real* y
+    cdef const real* a = inputs_of(space, l) + first * NR
     cdef const real* w
     cdef const real* b
-    cdef int64_t p, left
+    cdef real* y
+    cdef real* aux
+    cdef int64_t p, at
     cdef int nv
-    cdef uint32_t key = 0
-    if aux != NULL and layer.drop_keep > 0:
-        key = dropout_key(draws.seed, draws.step, l)
     for p in range(layer.panels):
-        left = layer.n_out - p * NR
         nv = vectors(layer.n_out, p * NR)
-        y = <real*>space.y[l] + p * panel + first * NR
-        w = parameters + layer.weight + p * layer.rows * NR
-        b = parameters + layer.bias + p * NR
+        at = p * panel + first * NR
+        y = <real*>space.y[l] + at
+        aux = kept_slope(space, l, at, draws)
+        w = <real*>net.parameters + layer.tensors[FM_WEIGHTS].offset + p * layer.tensors[FM_WEIGHTS].rows * NR
+        b = <real*>net.parameters + layer.tensors[FM_BIASES].offset + p * NR
         if layer.n_out == 1:
             dot_rows(a, panel, w, NR, layer.n_in, b[0], y, rows)
-        elif aux == NULL and activation.fused == FUSED_RELU:
+        elif aux == NULL and ACTIVATIONS[layer.activation].fused == FUSED_RELU:
             panel_relu(a, panel, layer.n_in, w, b, y, y, rows, nv)
             continue
         else:
             panel_plain(a, panel, layer.n_in, w, b, y, y, rows, nv)
-        if aux != NULL:
-            activation.forward_aux(y, aux + p * panel + first * NR, rows, nv)
-            if layer.drop_keep > 0:
-                dropout_panel(y, aux + p * panel + first * NR, rows, <int>min(left, NR), key,
-                              draws.row + first, p * NR, layer.drop_threshold, <real>layer.drop_keep)
-        elif activation.fused != FUSED_IDENTITY:
-            activation.forward(y, rows, nv)
-        if left < nv * LANES:
-            clear_padding(y, rows, left)
+        finish_panel(layer, y, aux, p, rows, first, draws)
 
 
-cdef inline void backward_input_block(const fm_network* net, const fm_space* space, int32_t l,
-                                      int64_t first, int64_t rows) noexcept nogil:
-    """Set dz[l-1] for rows that fit in the cache together."""
+cdef inline void norm_block(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
+                            int64_t rows, const fm_draws* draws) noexcept nogil:
+    cdef const fm_layer* layer = &net.layers[l]
+    cdef const real* gain = <real*>net.parameters + layer.tensors[FM_WEIGHTS].offset
+    cdef const real* shift = <real*>net.parameters + layer.tensors[FM_BIASES].offset
+    cdef real* statistics = <real*>space.statistics[l] + 2 * first if draws != NULL else NULL
+    cdef int64_t p, at
+    norm_forward(inputs_of(space, l) + first * NR, space.panel, layer.n_out, gain, shift, rows,
+                 <real*>space.y[l] + first * NR, statistics)
+    for p in range(layer.panels):
+        at = p * space.panel + first * NR
+        finish_panel(layer, <real*>space.y[l] + at, kept_slope(space, l, at, draws), p, rows, first, draws)
+
+
+cdef inline void apply_slope(const fm_network* net, const fm_space* space, int32_t l, int64_t p, int64_t first,
+                             int64_t rows) noexcept nogil:
+    """Multiply the gradient of a block of y[l], in dz[l], by the derivative of the activation."""
+    cdef const fm_activation* activation = &ACTIVATIONS[net.layers[l].activation]
+    cdef int64_t at = p * space.panel + first * NR
+    cdef int nv = vectors(net.layers[l].n_out, p * NR)
+    if space.aux[l] != NULL:
+        multiply_block(<real*>space.aux[l] + at, <real*>space.dz[l] + at, rows, nv)
+    elif activation.fused != FUSED_IDENTITY:
+        activation.backward(<real*>space.y[l] + at, <real*>space.dz[l] + at, rows, nv)
+
+
+cdef inline void affine_backward(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
+                                 int64_t rows) noexcept nogil:
     cdef const fm_layer* layer = &net.layers[l]
     cdef const fm_layer* lower = &net.layers[l - 1]
-    cdef const fm_activation* activation = &ACTIVATIONS[lower.activation]
     cdef int64_t panel = space.panel
     cdef const real* dz = <real*>space.dz[l] + first * NR
     cdef real* out
@@ -82,24 +123,49 @@ cdef inline void backward_input_block(const fm_network* net, const fm_space* spa
         at = p * panel + first * NR
         out = <real*>space.dz[l - 1] + at
         y = <real*>space.y[l - 1] + at
-        w_t = transposed_weights(net, layer) + p * layer.t_rows * NR
-        if space.aux[l - 1] != NULL:
-            panel_plain(dz, panel, layer.n_out, w_t, NULL, y, out, rows, nv)
-            multiply_block(<real*>space.aux[l - 1] + at, out, rows, nv)
-        elif activation.fused == FUSED_RELU:
+        w_t = transposed_weights(net, layer) + p * layer.tensors[FM_WEIGHTS].t_rows * NR
+        if space.aux[l - 1] == NULL and ACTIVATIONS[lower.activation].fused == FUSED_RELU:
             panel_relu_slope(dz, panel, layer.n_out, w_t, NULL, y, out, rows, nv)
         else:
             panel_plain(dz, panel, layer.n_out, w_t, NULL, y, out, rows, nv)
-            if activation.fused != FUSED_IDENTITY:
-                activation.backward(y, out, rows, nv)
+            apply_slope(net, space, l - 1, p, first, rows)
+
+
+cdef inline void norm_backward_block(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
+                                     int64_t rows) noexcept nogil:
+    cdef const fm_layer* layer = &net.layers[l]
+    cdef const real* gain = <real*>net.parameters + layer.tensors[FM_WEIGHTS].offset
+    cdef int64_t p
+    norm_backward(<real*>space.dz[l] + first * NR, <real*>space.y[l - 1] + first * NR, space.panel, layer.n_out,
+                  gain, <real*>space.statistics[l] + 2 * first, rows, <real*>space.dz[l - 1] + first * NR)
+    for p in range(layer.panels):
+        apply_slope(net, space, l - 1, p, first, rows)
+
+
+cdef inline void forward_block(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
+                               int64_t rows, const fm_draws* draws) noexcept nogil:
+    """Set y[l] for rows that fit in the cache together."""
+    if net.layers[l].kind == FM_AFFINE:
+        affine_block(net, space, l, first, rows, draws)
+    else:
+        norm_block(net, space, l, first, rows, draws)
+
+
+cdef inline void backward_input_block(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
+                                      int64_t rows) noexcept nogil:
+    """Set dz[l-1] for rows that fit in the cache together."""
+    if net.layers[l].kind == FM_AFFINE:
+        affine_backward(net, space, l, first, rows)
+    else:
+        norm_backward_block(net, space, l, first, rows)
 
 
 cdef inline void forward(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
                          int64_t rows, const fm_draws* draws, fm_watch* watch) noexcept nogil:
-    """Set y[l] = activation(y[l-1] @ W + b) for rows [first, first + rows); rows is padded."""
+    """Set y[l] from y[l-1] for rows [first, first + rows); rows is padded."""
     cdef int64_t block = nn_rows(net.layers[l].n_in)
     cdef int64_t done = 0
-    while done < rows and not fm_watch_stop(watch, affine_work(net, l, min(block, rows - done))):
+    while done < rows and not fm_watch_stop(watch, layer_work(net, l, min(block, rows - done))):
         forward_block(net, space, l, first + done, min(block, rows - done), draws)
         done += block
 
@@ -115,26 +181,31 @@ cdef inline void forward_layers(const fm_network* net, const fm_space* space, in
 
 cdef inline void backward_input(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
                                 int64_t rows, fm_watch* watch) noexcept nogil:
-    """Set dz[l-1] = (dz[l] @ W^T) * activation'(z[l-1]) for the rows."""
+    """Set dz[l-1], the gradient of z[l-1], from dz[l] for the rows."""
     cdef int64_t block = nn_rows(net.layers[l].n_out)
     cdef int64_t done = 0
-    while done < rows and not fm_watch_stop(watch, affine_work(net, l, min(block, rows - done))):
+    while done < rows and not fm_watch_stop(watch, layer_work(net, l, min(block, rows - done))):
         backward_input_block(net, space, l, first + done, min(block, rows - done))
         done += block
 
 
 cdef inline void unit_gradient(const fm_network* net, const fm_space* space, const fm_unit* unit,
                                int64_t first, int64_t rows, void* g, fm_ahead* ahead) noexcept nogil:
-    """Set g = rows [k_from, k_to) of y[l-1]^T @ dz[l], one panel wide, over `rows` batch rows."""
+    """Set g to the gradient of a unit over `rows` batch rows: rows [k_from, k_to) of y[l-1]^T @ dz[l], or sums."""
     cdef const fm_layer* layer = &net.layers[unit.layer]
-    cdef const real* y = <real*>(space.x if unit.layer == 0 else space.y[unit.layer - 1]) + first * NR
+    cdef int32_t kind = layer.tensors[unit.tensor].gradient
     cdef int64_t panel = space.panel
+    cdef const real* y = inputs_of(space, unit.layer) + first * NR
     cdef const real* dz = <real*>space.dz[unit.layer] + unit.panel * panel + first * NR
-    if layer.n_out == 1:
-        column_tn(y, panel, unit.k_from, unit.k_to, dz, rows, <real*>g)
-    else:
+    if kind == FM_TILES:
         block_tn(y, panel, unit.k_from, unit.k_to, dz, rows, <real*>g,
                  vectors(layer.n_out, unit.panel * NR), ahead)
+    elif kind == FM_COLUMN:
+        column_tn(y, panel, unit.k_from, unit.k_to, dz, rows, <real*>g)
+    elif kind == FM_SUMS:
+        column_sums(dz, rows, <real*>g)
+    else:
+        norm_products(dz, y + unit.panel * panel, <real*>space.statistics[unit.layer] + 2 * first, rows, <real*>g)
 
 
 cdef inline void clear_row(void* panels, int64_t r, int64_t panel, int64_t columns) noexcept nogil:
@@ -152,6 +223,8 @@ cdef inline void forget_row(const fm_network* net, const fm_space* space, int64_
         clear_row(space.y[l], r, space.panel, net.layers[l].n_out)
         if space.aux[l] != NULL:
             clear_row(space.aux[l], r, space.panel, net.layers[l].n_out)
+        if space.statistics[l] != NULL:
+            memset(<real*>space.statistics[l] + 2 * r, 0, 2 * sizeof(real))
 
 
 cdef inline void output_loss(const fm_network* net, const fm_space* space, int64_t first, int64_t last,

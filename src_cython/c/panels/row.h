@@ -41,8 +41,9 @@ FM_INLINE void row_tile(const int full, const int nv, const real *x, const int64
 
 /* out (padded to whole panels) = x @ w + b, before the activation. */
 static void row_affine(const fm_layer *layer, const real *x, const real *parameters, real *out) {
-    const int64_t w_panel = layer->rows * NR;
-    const real *w = parameters + layer->weight, *bias = parameters + layer->bias;
+    const int64_t w_panel = layer->tensors[FM_WEIGHTS].rows * NR;
+    const real *w = parameters + layer->tensors[FM_WEIGHTS].offset;
+    const real *bias = parameters + layer->tensors[FM_BIASES].offset;
     int64_t left = (layer->n_out + LANES - 1) / LANES; /* vectors to go */
     while (left > 0) {
         const int64_t here = left < 4 * NV ? left : 4 * NV;

@@ -41,7 +41,9 @@ cdef object set_groups(fm_epoch* e, groups, tensors):
     e.groups = <const fm_group*>cnp.PyArray_DATA(table.factors)
     e.n_groups = len(table.factors)
     e.group_of = <const int32_t*>cnp.PyArray_DATA(table.group_of)
-    e.first_trained = table.first_trained
+    e.first_trained = 0
+    while e.net.layers[e.first_trained].hidden < table.first_trained:
+        e.first_trained += 1
     return table
 
 

@@ -13,6 +13,7 @@ cdef class Parameters:
     cdef fm_layer* layers
     cdef dict losses  # row of each
     cdef tuple tensors  # Spec.tensors as items: kinds, and the shapes of each
+    cdef const fm_tensor** flat  # the same, kind by kind; NULL: empty
     cdef Memory memory
     cdef object published, spare  # arenas
     cdef int64_t n_parameters, n_transposed  # elements of the arenas, padding included
@@ -23,5 +24,6 @@ cdef class Parameters:
     cdef object publish(self, parameters)
     cdef object to_work_on(self)
     cdef int keep_transposed(self) except -1
+    cdef void lay_out(self, fm_tensor* tensor, int64_t n_rows, int64_t n_columns, bint is_transposed) noexcept
     cdef int pack(self, kinds, void* arena_start) except -1
     cdef tuple unpack(self, const void* arena_start)

@@ -104,6 +104,7 @@ cdef class Space:
         c.y = <void**>memory.take(n, sizeof(void*))
         c.dz = <void**>memory.take(n, sizeof(void*))
         c.aux = <void**>memory.take(n, sizeof(void*))
+        c.statistics = <void**>memory.take(n, sizeof(void*))
         for l in range(n):
             layer = &net.layers[l]
             c.y[l] = memory.take(layer.panels * c.panel)
@@ -112,6 +113,8 @@ cdef class Space:
             c.dz[l] = memory.take(layer.panels * c.panel) if l < n - 1 else c.y[l]
             if layer.drop_keep > 0 or (l < n - 1 and k.activation_needs_aux(layer.activation)):
                 c.aux[l] = memory.take(layer.panels * c.panel)
+            if layer.kind == FM_LAYER_NORM:
+                c.statistics[l] = memory.take(2 * padded)
         # Losses read whole vectors: none may reach into the next row, which another thread may be writing.
         c.target_stride = round_up(net.targets_width, k.lanes) if net.targets_width > 1 else 1
         c.targets = memory.take(padded * c.target_stride)
@@ -136,10 +139,11 @@ cdef class Training:
     cdef Training make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads):
         cdef Training self = Training.__new__(Training)
         cdef Memory memory = Memory(k.element_size)
+        cdef const fm_tensor* tensor
         self.memory, self.n_threads = memory, n_threads
         self.space = Space.make(k, net, rows, n_threads, True)
         self.column_squares = <double*>memory.take(
-            sum(net.layers[l].n_out for l in range(net.n_layers)), sizeof(double))
+            sum(net.layers[l].n_out for l in range(net.n_layers)) * FM_TENSORS, sizeof(double))
         # A long unit has fewer ends, where no tile hides the step of the one before; short ones are divided
         # more evenly.
         weights = sum(net.layers[l].n_in * net.layers[l].n_out for l in range(net.n_layers))
@@ -147,18 +151,20 @@ cdef class Training:
         unit_rows = k.unit_rows if is_large else k.unit_rows // 2
         units, costs = [], []
         for l in range(net.n_layers):
-            n_in = net.layers[l].rows if net.layers[l].n_out == 1 else round_up(net.layers[l].n_in, k.mr)
             for p in range(net.layers[l].panels):
                 left = min(net.layers[l].n_out - p * k.nr, k.nr)
                 width = round_up(left, k.lanes) // k.lanes
-                for k_from in range(0, n_in, unit_rows):
-                    k_to = min(k_from + unit_rows, n_in)
-                    units.append((l, p, k_from, k_to))
-                    # a narrow tile costs more than its share: loads are not shared
-                    costs.append((k_to - k_from) * (0.5 + width))
+                for t in range(FM_TENSORS):
+                    tensor = &net.layers[l].tensors[t]
+                    rows = round_up(tensor.n_rows, k.mr) if tensor.gradient == FM_TILES else tensor.rows
+                    for k_from in range(0, rows, unit_rows):
+                        k_to = min(k_from + unit_rows, rows)
+                        units.append((l, t, p, k_from, k_to))
+                        # a narrow tile costs more than its share: loads are not shared
+                        costs.append((k_to - k_from) * (0.5 + width))
         self.units = <fm_unit*>memory.take(len(units), sizeof(fm_unit))
-        for i, (l, p, k_from, k_to) in enumerate(units):
-            self.units[i] = fm_unit(l, p, k_from, k_to)
+        for i, (l, t, p, k_from, k_to) in enumerate(units):
+            self.units[i] = fm_unit(l, t, p, k_from, k_to)
         self.barrier = <fm_barrier*>memory.take(1, sizeof(fm_barrier))
         self.counters = <fm_counter*>memory.take(n_threads, sizeof(fm_counter))
         self.unit_first = <int64_t*>memory.take(n_threads + 1, sizeof(int64_t))
