@@ -158,7 +158,7 @@ def objective(
     dws, dbs = backward(spec, parameters, inputs, outputs, dz, masks)
     tensors = zip([*parameters[0], *parameters[1]], [*dws, *dbs], strict=True)
     for (p, g), (_, decay) in zip(tensors, groups.tensors(len(dws)), strict=True):
-        if decay:
+        if l2 * decay:  # without a penalty nothing is added to infinity
             value += 0.5 * l2 * decay * float(np.sum(np.square(p, dtype=np.float64)))
             g += l2 * decay * p
     return value, dws, dbs
@@ -234,6 +234,8 @@ class Engine:
     array([[0.]])
     """
 
+    level = "numpy"
+
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self._weights = [np.zeros(shape, spec.dtype) for shape in spec.shapes]
@@ -289,9 +291,9 @@ class Engine:
         """Go on with what `plain_optimizer_state` has returned."""
         self._steps = Steps(**copy.deepcopy(state)) if state else None
 
-    def can_go_on(self) -> bool:
-        """Return whether there is such a state, and it is that of the last whole epoch."""
-        return self._steps is not None and self._steps.is_whole
+    def can_go_on(self, step: int) -> bool:
+        """Return whether there is such a state, of a whole epoch that ended after `step` steps."""
+        return self._steps is not None and self._steps.is_whole and self._steps.t == step
 
     def predict(self, x: Array, team: object = None) -> Array:
         """Return the loss's link of the outputs, (n, heads * m)."""

@@ -10,7 +10,7 @@ import pytest
 from fastmlp import _backend, contract, crew, reference, threads
 
 # What the native side has besides, for its own modules only.
-NATIVE_ONLY = {"Engine": {"level", "predict_into", "differentiate"}, "Predictor": set()}
+NATIVE_ONLY = {"Engine": {"predict_into", "differentiate"}, "Predictor": set()}
 
 
 def pair(name):
