@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastmlp import check, initializers, training
 from fastmlp.callbacks import Progress
-from fastmlp.contract import Predictor
+from fastmlp.engine.contract import Predictor
 from fastmlp.groups import Groups
 from fastmlp.initializers import Initializer
 from fastmlp.intervals import NON_NEGATIVE, check_count

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp import schedules, threads
-from fastmlp.contract import Engine
+from fastmlp.engine.contract import Engine
 from fastmlp.intervals import NON_NEGATIVE
 from fastmlp.records import DivergenceError, History, State
 from fastmlp.spec import Data, Plan
