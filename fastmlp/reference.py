@@ -159,7 +159,7 @@ def objective(
     gradients = backward(spec, parameters, inputs, outputs, dz, masks)
     tensors = zip(flat(parameters), flat(gradients), groups.factors(spec.tensors), strict=True)
     for p, g, (_, decay) in tensors:
-        if decay:
+        if l2 * decay:  # without a penalty nothing is added to infinity
             value += 0.5 * l2 * decay * float(np.sum(np.square(p, dtype=np.float64)))
             g += l2 * decay * p
     return value, *gradients
@@ -231,10 +231,13 @@ class Engine:
     array([[0.]])
     """
 
+    level = "numpy"
+
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         kinds = spec.tensors.values()
         self._parameters = tuple([np.zeros(s, spec.dtype) for s in shapes] for shapes in kinds)
+        self._everything = flat(self._parameters)
         self._steps: Steps | None = None
 
     def parameters(self) -> Parameters:
@@ -243,7 +246,7 @@ class Engine:
 
     def set_parameters(self, *kinds: Sequence[Array]) -> None:
         """Copy what `parameters` has returned, or the like of it, in."""
-        for mine, given in zip(flat(self._parameters), flat(kinds), strict=True):
+        for mine, given in zip(self._everything, flat(kinds), strict=True):
             mine[...] = given
 
     def snapshot(self) -> Any:
@@ -256,7 +259,7 @@ class Engine:
 
     def finite(self) -> bool:
         """Return whether every parameter is finite."""
-        return all(bool(np.isfinite(p).all()) for p in flat(self._parameters))
+        return all(np.isfinite(p).all() for p in self._everything)
 
     def shuffle(self, order: npt.NDArray[np.int64], seed: int) -> None:
         """Permute an index array in place; the seed alone says how."""
@@ -264,8 +267,8 @@ class Engine:
 
     def start(self, optimizer: Optimizer) -> None:
         """Forget the state of earlier steps and prepare for `optimizer`: all slots 0, t = 0."""
-        n = optimizer.n_slots
-        self._steps = Steps([[np.zeros_like(p) for _ in range(n)] for p in flat(self._parameters)])
+        slots = [[np.zeros_like(p) for _ in range(optimizer.n_slots)] for p in self._everything]
+        self._steps = Steps(slots)
 
     def optimizer_state(self) -> Any:
         """Return the optimizer's state, which epochs go on to change; None before the start."""
@@ -283,9 +286,9 @@ class Engine:
         """Go on with what `plain_optimizer_state` has returned."""
         self._steps = Steps(**copy.deepcopy(state)) if state else None
 
-    def can_go_on(self) -> bool:
-        """Return whether there is such a state, and it is that of the last whole epoch."""
-        return self._steps is not None and self._steps.is_whole
+    def can_go_on(self, step: int) -> bool:
+        """Return whether there is such a state, of a whole epoch that ended after `step` steps."""
+        return bool(self._steps and self._steps.is_whole and self._steps.t == step)
 
     def predict(self, x: Array, team: object = None) -> Array:
         """Return the loss's link of the outputs, (n, heads * m)."""
@@ -322,7 +325,7 @@ class Engine:
         """Move every parameter that is not frozen by one step of the optimizer."""
         assert self._steps is not None
         self._steps.t += 1
-        everything = flat(self._parameters)
+        everything = self._everything
         factors = plan.groups.factors(self.spec.tensors)
         moved = [k for k, tensor in enumerate(factors) if tensor.rate]
         clipped = clip([gradients[k] for k in moved], float(plan.clip_norm) or math.inf)

@@ -10,6 +10,7 @@
 #ifndef FM_OPTIMIZERS_H
 #define FM_OPTIMIZERS_H
 
+#include "network.h"
 #include "panels/tile.h"
 
 typedef struct {

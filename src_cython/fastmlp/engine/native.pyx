@@ -98,15 +98,15 @@ cdef class Engine(Parameters):
 
     def plain_optimizer_state(self):
         """The same as plain numbers and arrays, which can be pickled; None if it cannot go on."""
-        return self.steps.plain(self) if self.can_go_on() else None
+        return self.steps.plain(self) if self.steps is not None and self.steps.is_whole else None
 
     def set_plain_optimizer_state(self, state):
         """Go on with what plain_optimizer_state() has returned: in all, or not at all."""
         self.steps = None if state is None else Steps.from_plain(self, state)
 
-    def can_go_on(self):
-        """Whether an optimizer was started and its state is that of the last whole epoch."""
-        return self.steps is not None and self.steps.is_whole
+    def can_go_on(self, int64_t step):
+        """Whether an optimizer was started, and its last epoch was whole and ended after step steps."""
+        return self.steps is not None and self.steps.is_whole and self.steps.taken == step
 
     cdef void describe(self, fm_data* c, data) except *:
         """Point a struct at the user's arrays; data must outlive it."""
@@ -154,8 +154,10 @@ cdef class Engine(Parameters):
         working = self.to_work_on()
         net.parameters = cnp.PyArray_DATA(working)
         net.transposed = training.transposed
+        PyErr_CheckSignals()  # copies of many millions of weights take a while each
         if training.transposed_of is not self.published:
             self.kernels.transpose(&net)
+            PyErr_CheckSignals()
         training.transposed_of = None  # until the epoch has ended well
         e.optimizer = steps.optimizer
         e.hyper = steps.hyper
@@ -175,6 +177,7 @@ cdef class Engine(Parameters):
             result = np.nan
         if isfinite(result):
             self.spare, training.transposed_of = self.publish(working), working
+            steps.taken += ceil_div(e.data.n, e.batch)
             steps.is_whole = True
         self.training = training
         return result
@@ -261,7 +264,9 @@ cdef class Engine(Parameters):
         training = self.workspace(training, e.batch, n_threads, True)
         net.transposed = training.transposed
         self.kernels.transpose(&net)
+        PyErr_CheckSignals()
         objective = self.run(&e, training, team.crew if team is not None else None, n_threads)
+        PyErr_CheckSignals()
         gradients = self.unpack(training.gradients)
         self.call_trainings.append(training)
         del keep, table
