@@ -22,8 +22,9 @@ from pathlib import Path
 
 import cases
 import numpy as np
+from probing import probe
 
-from fastmlp import predictor, probe
+from fastmlp import predictor
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.engine import arena, native, parameters, workspace
 from fastmlp.spec import Data, Plan

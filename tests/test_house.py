@@ -33,7 +33,7 @@ ORDER = (
     "threads",
     *("activations", "links", "losses", "schedules", "optimizers", "spec", "initializers", "check"),
     *(f"engine.{part}" for part in ("contract", "parameters", "steps", "native")),
-    *("predictor", "probe", "engine.backend", "engine", "config", "network"),
+    *("predictor", "engine.backend", "engine", "config", "network"),
     *("training", "callbacks", "mlp", "randomness", "frozen", "reference", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "network", "initialization")),
     *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "stochastic")),
@@ -41,6 +41,7 @@ ORDER = (
     *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier")),
     *("sklearn", "__main__"),
     *(f"native.{part}" for part in ("ctables", "layers", "units", "epoch", "inference", "kernels")),
+    "probe",  # not shipped
 )
 SUFFIXES = (".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in", "run")
 NATIVE = ROOT / "src_cython"
@@ -71,7 +72,7 @@ def module_name(path: Path) -> str:
     """Return the name below fastmlp, or of native code; that of a subpackage is its folder's."""
     package = PACKAGE if path.is_relative_to(PACKAGE) else NATIVE / "fastmlp"
     if not path.is_relative_to(package):
-        return f"native.{path.stem}"
+        return f"native.{path.stem}" if f"native.{path.stem}" in ORDER else path.stem
     return ".".join(path.relative_to(package).with_suffix("").parts).removesuffix(".__init__")
 
 

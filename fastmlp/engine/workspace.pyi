@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
-__pyx_capi__: dict[str, Any]  # of what native.pyx and probe.pyx cimport
+__pyx_capi__: dict[str, Any]  # of what others cimport
 
 def tables(
     level: str, dtype: str = "float32"
