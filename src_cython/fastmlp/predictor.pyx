@@ -9,9 +9,8 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport int64_t, uintptr_t
 
 from fastmlp.engine.native cimport Engine
-from fastmlp.engine.workspace cimport QUICK_WEIGHTS
 from network cimport *
-from fastmlp.engine.rows cimport predict_rows
+from fastmlp.engine.rows cimport QUICK_WEIGHTS, predict_rows
 
 import dataclasses
 

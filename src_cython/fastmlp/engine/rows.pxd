@@ -6,6 +6,7 @@ from network cimport *
 
 
 cdef enum:
+    QUICK_WEIGHTS = 30000  # below this much work, giving the interpreter lock back costs more
     STACK_BYTES = 8192  # of row buffers, the larger go to the heap: some threads have 64 KiB of stack or less
     ALIGNMENT = 64
 
