@@ -11,7 +11,7 @@ from fastmlp import reference, threads
 from fastmlp.engine import backend, contract, crew
 
 # What the native side has besides, for its own modules only.
-NATIVE_ONLY = {"Engine": {"level", "predict_into", "differentiate"}, "Predictor": set()}
+NATIVE_ONLY = {"Engine": {"predict_into", "differentiate"}, "Predictor": set()}
 
 
 def pair(name):

@@ -73,6 +73,11 @@ class Engine(Protocol):
         """The network."""
         ...
 
+    @property
+    def level(self) -> str:
+        """CPU level of the kernels; of the reference "numpy"."""
+        ...
+
     def parameters(self) -> tuple[Arrays, Arrays]:
         """Return (weights, biases): fresh C-order arrays (fan_in, fan_out) and (fan_out,)."""
         ...
@@ -119,8 +124,8 @@ class Engine(Protocol):
         """Go on with what `plain_optimizer_state` of such an engine has returned."""
         ...
 
-    def can_go_on(self) -> bool:
-        """Return whether there is such a state, and it is that of the last whole epoch."""
+    def can_go_on(self, step: int) -> bool:
+        """Return whether there is such a state, of a whole epoch that ended after `step` steps."""
         ...
 
     def epoch(self, data: Data, plan: Plan) -> float:

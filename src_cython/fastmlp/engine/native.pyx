@@ -98,15 +98,15 @@ cdef class Engine(Parameters):
 
     def plain_optimizer_state(self):
         """The same as plain numbers and arrays, which can be pickled; None if it cannot go on."""
-        return self.steps.plain(self) if self.can_go_on() else None
+        return self.steps.plain(self) if self.steps is not None and self.steps.is_whole else None
 
     def set_plain_optimizer_state(self, state):
         """Go on with what plain_optimizer_state() has returned: in all, or not at all."""
         self.steps = None if state is None else Steps.from_plain(self, state)
 
-    def can_go_on(self):
-        """Whether an optimizer was started and its state is that of the last whole epoch."""
-        return self.steps is not None and self.steps.is_whole
+    def can_go_on(self, int64_t step):
+        """Whether an optimizer was started, and its last epoch was whole and ended after step steps."""
+        return self.steps is not None and self.steps.is_whole and self.steps.taken == step
 
     cdef void describe(self, fm_data* c, data) except *:
         """Point a struct at the user's arrays; data must outlive it."""
@@ -154,8 +154,10 @@ cdef class Engine(Parameters):
         working = self.to_work_on()
         net.parameters = cnp.PyArray_DATA(working)
         net.transposed = shift.transposed
+        PyErr_CheckSignals()  # copies of many millions of weights take a while each
         if shift.transposed_of is not self.published:
             self.kernels.transpose(&net)
+            PyErr_CheckSignals()
         shift.transposed_of = None  # until the epoch has ended well
         task.optimizer = steps.optimizer
         task.hyper = steps.hyper
@@ -174,6 +176,7 @@ cdef class Engine(Parameters):
             result = np.nan
         if isfinite(result):
             self.spare, shift.transposed_of = self.publish(working), working
+            steps.taken += ceil_div(task.data.n, task.batch)
             steps.is_whole = True
         self.shift = shift
         return result
@@ -253,7 +256,9 @@ cdef class Engine(Parameters):
         shift = self.shift_for(shift, task.batch, team.size if team is not None else 1, True)
         net.transposed = shift.transposed
         self.kernels.transpose(&net)
+        PyErr_CheckSignals()
         objective = self.run(&task, &report, shift, team)
+        PyErr_CheckSignals()
         gradients = self.unpack(shift.buffers.c.gradients)
         self.call_shifts.append(shift)
         del keep, table

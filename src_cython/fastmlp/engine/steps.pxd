@@ -1,5 +1,5 @@
 # The state of an optimizer: for native.pyx.
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, int64_t
 
 from fastmlp.engine.parameters cimport Parameters
 from fastmlp.engine.memory cimport Memory
@@ -11,6 +11,7 @@ cdef class Steps:
     cdef Memory memory
     cdef void* slots[2]  # NULL: it has fewer
     cdef double powers[2]
+    cdef int64_t taken  # steps of whole epochs
     cdef bint is_whole  # not in the middle of an epoch, nor left there
 
     @staticmethod

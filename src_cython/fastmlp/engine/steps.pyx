@@ -30,6 +30,7 @@ cdef class Steps:
         return {
             "row": tables(network.level, network.spec.dtype.name)[2][self.optimizer],
             "hyper": tuple(self.hyper[i] for i in range(4)),
+            "taken": self.taken,
             "powers": (self.powers[0], self.powers[1]),
             "slots": [network.unpack(self.slots[i]) for i in range(self.n_slots)],
         }
@@ -38,6 +39,7 @@ cdef class Steps:
     cdef Steps from_plain(Parameters network, dict state):
         """What plain() was made of."""
         cdef Steps self = Steps.make(network, state["row"], len(state["slots"]), state["hyper"])
+        self.taken = state["taken"]
         self.powers[0], self.powers[1] = state["powers"]
         for i, (weights, biases) in enumerate(state["slots"]):
             network.pack(weights, biases, self.slots[i])
