@@ -1,7 +1,7 @@
 """Memory that ends or starts at an inaccessible page, and every native call made on it.
 
 `test_guard.py` runs this as a program: an access outside an array kills the process. All the
-memory that a kernel sees is guarded: the user's arrays, what the core makes with NumPy, and the
+memory that a kernel sees is guarded: the user's arrays, what the engine makes with NumPy, and the
 library's own blocks. The unguarded side of each holds NaN, so a read there is seen in the results.
 
     python guarded.py LEVEL DTYPE NOTE    run all cases, print how many by kind as JSON

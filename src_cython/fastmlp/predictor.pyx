@@ -2,7 +2,7 @@
 #
 # The fast path asks NumPy's C API whether x is exactly what the kernels read, and hands the pointer on;
 # everything else (lists, other dtypes, wrong shapes) goes the slow way through fastmlp.check. One row
-# needs no workspace but a piece of the stack, so calls from many threads share nothing they write to.
+# needs no memory but a part of the stack, so calls from many threads share nothing they write to.
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_New, PyCapsule_SetContext
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject

@@ -359,7 +359,7 @@ cdef class Engine(Parameters):
         return fm_quotient(sequential_sum(sums), total) if total > 0 else 0.0
 
     cdef void divide_rows(self, RowsJob* job, team) except *:
-        """Divide the rows among the team, each thread with a workspace of its own."""
+        """Divide the rows among the team, each thread with buffers of its own."""
         cdef Crew crew
         cdef Buffers buffers
         cdef Signals signals = Signals()

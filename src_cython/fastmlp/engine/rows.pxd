@@ -1,4 +1,4 @@
-# Single rows: one after the other through a kernel of their own, with no workspace but a piece of the stack.
+# Single rows: one after the other through a kernel of their own, with no memory but a part of the stack.
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
