@@ -1,87 +1,25 @@
-/* What the Python-facing core and the kernel modules of every level agree on: how a network lies in memory,
- * what one epoch needs, and the table of functions that a kernel module exports. No dtype here: arrays are
- * void*, each kernel module knows its own. Lengths and offsets are in elements, strides of the
- * user's arrays in bytes.
+/* How parameters and data lie in memory, as far as C reads it; all else that the Python-facing modules and
+ * the kernels of every level agree on is in network.pxd. No dtype here: arrays are void*, each kernel module
+ * knows its own. Lengths and offsets are in elements, strides of the user's arrays in bytes.
  * B batch rows, I fan-in, O fan-out, NR panel width, C output columns. */
 #ifndef FM_NETWORK_H
 #define FM_NETWORK_H
 
 #include <stdint.h>
 
-#include "panels/ahead.h"
-#include "simd/control.h"
-#include "threads/pace.h"
-#include "threads/sync.h"
-#include "threads/watch.h"
-
-#define FM_ABI 10
-#define FM_CAPSULE "fastmlp.kernels"
-#define FM_SHUFFLE_MOST 0xffffffffLL /* rows: what a draw of 32 bits reaches */
-
-/* How the gradient of a tensor is found: by tiles of y^T dz, the same of a single column, sums over the rows of dz,
- * or sums of dz times the normalised rows. */
-enum { FM_TILES = 0, FM_COLUMN = 1, FM_SUMS = 2, FM_PRODUCTS = 3 };
-
-/* Parameters that are used alike, a matrix or (one row) a vector. */
+/* Parameters that are used alike: a matrix, or a vector as its only row. */
 typedef struct {
     int64_t n_rows, n_columns;
-    int64_t rows;       /* of a panel: n_rows rounded up as its kernels need it */
-    int64_t panels;     /* ceil(n_columns / NR); 0: the operator has no such tensor */
-    int64_t offset;     /* in the parameter arena: [panels][rows][NR, or fewer in the last]; a single column: [rows] */
-    int64_t transposed; /* offset of a transposed copy in its own arena: [ceil(n_rows / NR)][t_rows][NR]; -1: none is
-                         * kept, a single column needs none */
+    int64_t rows;       /* of a panel: n_rows rounded up as the kernels need it */
+    int64_t panels;     /* ceil(n_columns / NR) */
+    int64_t offset;     /* in the arena of parameters: [panels][rows][NR, or fewer in the last];
+                         * a single column: [rows] */
+    int64_t transposed; /* offset of the transposed copy in its own arena: [ceil(n_rows / NR)][t_rows][NR];
+                         * -1: none is kept, a single column needs none */
     int64_t t_rows;
-    int32_t gradient;   /* FM_TILES, ... */
-    int32_t index;      /* among all tensors of the network, kind by kind: which group it belongs to */
+    int32_t gradient;   /* how it is found: TILES, ... of network.pxd */
+    int32_t index;      /* among all tensors of the network, kind by kind: groups go by it */
 } fm_tensor;
-
-/* What multiplies, and what is added: weights and biases, or gains and shifts. */
-enum { FM_WEIGHTS = 0, FM_BIASES = 1, FM_TENSORS = 2 };
-
-/* Kinds of operators, rows of OPERATORS. */
-enum { FM_AFFINE = 0, FM_LAYER_NORM = 1 };
-
-/* One step of a network, z from the outputs of the step before, then y = dropout(activation(z)). */
-typedef struct {
-    int32_t kind;
-    int32_t hidden;     /* number of the hidden layer that it belongs to, from 0: dropout draws by it */
-    int64_t n_in, n_out;
-    int64_t panels;     /* of the outputs: ceil(n_out / NR) */
-    fm_tensor tensors[FM_TENSORS];
-    int32_t activation; /* row of ACTIVATIONS */
-    uint32_t drop_threshold;
-    double drop_keep; /* 1 / (1 - drop probability); 0 without dropout */
-} fm_layer;
-
-typedef struct {
-    int32_t n_layers;
-    int32_t loss; /* row of LOSSES */
-    int64_t targets_width;
-    double loss_parameter;
-    const fm_layer *layers;
-    void *parameters;
-    void *transposed;
-} fm_network;
-
-/* Buffers of one batch. */
-typedef struct {
-    int64_t rows;  /* at most; panels have room for a few more */
-    int64_t panel; /* elements from the start of a panel to the next */
-    void *x;    /* [ceil(I / NR)][panel / NR][NR] gathered inputs */
-    void **y;   /* per layer, [panels][panel / NR][NR]: outputs; the last one holds z, then its gradient */
-    void **dz;  /* per layer: gradient of z; dz[last] is y[last] */
-    void **aux; /* per layer: derivative (times dropout), NULL where backward uses y */
-    void **statistics; /* per layer: [rows][2] mean of a row and one over its deviation, NULL where there are none */
-    void *targets;   /* (rows, width), target_stride apart */
-    int64_t target_stride;
-    int32_t *labels; /* (rows,) */
-    void *share;     /* (rows,) */
-    void *weight;    /* (rows,) */
-    void *row_loss;  /* (rows,) */
-    void *predictions; /* (rows, C) after the link; NULL in a space that was not made for the jacobian */
-    void *scratch;   /* per thread, scratch_size elements each; at their end the scalars of the groups */
-    int64_t scratch_size;
-} fm_space;
 
 /* The user's data, as it lies in the user's memory. */
 typedef struct {
@@ -93,117 +31,10 @@ typedef struct {
     const void *weights;   /* (n,) contiguous or NULL */
 } fm_data;
 
-/* One piece of the gradient and optimizer work: rows [k_from, k_to) of one panel of a tensor. */
-typedef struct {
-    int32_t layer;
-    int32_t tensor; /* FM_WEIGHTS or FM_BIASES */
-    int64_t panel;
-    int64_t k_from, k_to;
-} fm_unit;
-
 /* Tensors that are treated alike: factors on the learning rate (0: they stay as they are, and so does their
  * state) and on what pulls them to 0, the penalty and the decoupled decay. */
 typedef struct {
     double rate, decay;
 } fm_group;
-
-/* Of which batch row and step dropout draws its numbers; NULL where a network only predicts. */
-typedef struct {
-    uint64_t seed, step;
-    int64_t row; /* of the batch, that lies in row 0 of the workspace */
-} fm_draws;
-
-enum { FM_RUNNING = 0, FM_INTERRUPTED = 1, FM_DIVERGED = 2 };
-
-typedef struct {
-    const fm_network *net;
-    const fm_space *space;
-    fm_data data;
-    const int64_t *order; /* (n,) or NULL */
-    int64_t batch;
-    int64_t block; /* rows that go through the network together: a larger batch is a sum over blocks */
-    int32_t optimizer; /* row of OPTIMIZERS, -1: gradients only */
-    double hyper[4];   /* the last one is the decoupled decay of any optimizer */
-    const fm_group *groups;
-    int32_t n_groups;
-    const int32_t *group_of; /* of each tensor of the network */
-    int32_t first_trained;   /* layer; the gradient goes back no further */
-    double powers[2]; /* running powers of the betas */
-    void *slots[2];
-    void *gradients; /* arena like the parameters', NULL when a unit's gradient is used at once */
-    double *sums;    /* the same over the blocks of a batch, NULL when none is larger than a block */
-    double *column_squares; /* one sum of squares a column, for penalty and clipping */
-    const double *rates;    /* one a batch */
-    double l2, clip_norm;
-    int32_t l2_per_batch;
-    uint64_t seed, step;
-    const fm_unit *units;
-    const int64_t *unit_first; /* (n_threads + 1,): the units that each thread takes first */
-    fm_counter *counters;      /* (n_threads,): of the units of each thread */
-    int32_t n_threads;
-    fm_crew *crew; /* with its job: how thread 0 calls the others */
-    fm_job job;
-    void *job_context;
-    int64_t next_batch; /* at which they join */
-    int64_t alone_from; /* batch at which they leave; -1: none */
-    fm_pace *pace;
-    int (*poll)(void *); /* of thread 0 */
-    void *poll_context;
-    atomic_int *stop;
-    fm_barrier *barrier;
-    /* results, written by thread 0 */
-    int32_t status;
-    double objective; /* of the batch so far */
-    double loss_sum, weight_sum;
-} fm_epoch;
-
-typedef struct {
-    int32_t abi;
-    int32_t element_size, lanes, mr, nr, row_multiple;
-    int32_t unit_rows; /* weight rows of a full unit, at most: a multiple of 2 NR */
-    const char *level;
-    const char *compiler;
-    int32_t n_activations, n_losses, n_optimizers;
-    const char *(*activation_name)(int32_t);
-    const char *(*loss_name)(int32_t);
-    const char *(*optimizer_name)(int32_t);
-    int32_t (*activation_needs_aux)(int32_t);
-    int64_t (*scratch_size)(const fm_network *);
-    /* a plain (rows, columns) array to and from the arena of panels */
-    void (*pack)(const fm_tensor *, const void *plain, void *parameters);
-    void (*unpack)(const fm_tensor *, const void *parameters, void *plain);
-    void (*transpose)(const fm_network *); /* renew every transposed copy */
-    void (*epoch)(fm_epoch *, int32_t thread);
-    /* rows [first, last) of data: (last - first, C) predictions into out, unless the watch says stop */
-    void (*predict)(const fm_network *, const fm_space *, const fm_data *, int64_t first, int64_t last,
-                    void *out, fm_watch *);
-    /* one contiguous row into out; scratch holds row_scratch_size elements, 64-byte aligned */
-    void (*predict_row)(const fm_network *, const void *x, void *scratch, void *out);
-    int64_t (*row_scratch_size)(const fm_network *);
-    /* d prediction / d input, (last - first, C, I) into out; the network keeps every transposed copy and
-     * the space is one of training made for it */
-    void (*jacobian)(const fm_network *, const fm_space *, const fm_data *, int64_t first, int64_t last,
-                     void *out, fm_watch *);
-    /* sums of weight * loss, one for each block of space->rows rows from first on */
-    void (*evaluate)(const fm_network *, const fm_space *, const fm_data *, int64_t first, int64_t last,
-                     double *block_sums, fm_watch *);
-    int32_t (*finite)(const void *arena, int64_t n);
-    int32_t (*finite_row)(const void *x, int64_t n); /* any alignment and length */
-    void (*shuffle)(int64_t *order, int64_t n, uint64_t seed);
-    double (*peak)(int64_t rounds); /* returns the number of floating-point operations done */
-    /* single steps, for tests and benchmarks (probe.pyx) */
-    void (*gather)(const fm_network *, const fm_space *, const fm_data *, const int64_t *order,
-                   int64_t start, int64_t first, int64_t last);
-    void (*forward)(const fm_network *, const fm_space *, int32_t layer, int64_t first, int64_t rows,
-                    const fm_draws *, fm_watch *);
-    void (*output_loss)(const fm_network *, const fm_space *, int64_t first, int64_t last,
-                        int32_t thread);
-    void (*backward_input)(const fm_network *, const fm_space *, int32_t layer, int64_t first,
-                           int64_t rows, fm_watch *);
-    void (*unit_gradient)(const fm_network *, const fm_space *, const fm_unit *, int64_t first, int64_t rows,
-                          void *g, fm_ahead *);
-    void (*step)(int32_t optimizer, const double *hyper, double rate, double *powers, double l2,
-                 double scale, void *w, const void *g, void *s0, void *s1, int64_t n);
-} fm_kernels;
 
 #endif

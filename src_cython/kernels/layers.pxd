@@ -1,278 +1,135 @@
-# The steps of a batch, layer by layer, on packed column panels: gather, forward, loss, backward.
+# The steps of a batch on packed column panels: gather, forward, loss, backward, gradients.
 #
-# Each takes a range of batch rows (or one unit of weight panels), so that threads can divide the work
-# without asking each other. B batch rows, I fan-in, O fan-out; z before and y after the activation;
-# prefix d = gradient.
-from libc.stdint cimport int32_t, int64_t, uint32_t
+# Each takes a range of batch rows (or one piece of a tensor), so that threads can divide the work without
+# asking each other. B batch rows; z before and y after the activation; prefix d = gradient.
+from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
 from ctables cimport *
 from network cimport *
+from operators cimport *
 from rounding cimport ceil_div, round_up
 
 
-cdef inline const real* transposed_weights(const fm_network* net, const fm_layer* layer) noexcept nogil:
-    """W^T in panels of the fan-in; a single column is its own."""
-    cdef const fm_tensor* weights = &layer.tensors[FM_WEIGHTS]
-    if layer.n_out == 1:
-        return <real*>net.parameters + weights.offset
-    return <real*>net.transposed + weights.transposed
-
-
-cdef inline double layer_work(const fm_network* net, int32_t l, int64_t rows) noexcept nogil:
-    """Floating-point operations of a product of `rows` rows with the weights of a layer."""
-    cdef const fm_tensor* weights = &net.layers[l].tensors[FM_WEIGHTS]
+cdef inline double forward_work(const fm_network* net, int32_t l, int64_t rows) noexcept nogil:
+    """Floating-point operations of `rows` rows in an operator, about."""
+    cdef const fm_tensor* weights = &net.layers[l].tensors[WEIGHTS]
     return 2.0 * rows * weights.n_rows * weights.n_columns
 
 
-cdef inline const real* inputs_of(const fm_space* space, int32_t l) noexcept nogil:
-    """What enters a layer: the outputs of the one below."""
-    return <real*>(space.x if l == 0 else space.y[l - 1])
-
-
-cdef inline real* kept_slope(const fm_space* space, int32_t l, int64_t at,
-                             const fm_draws* draws) noexcept nogil:
-    """Where the derivative of a block is kept; NULL where it is not, or nobody wants it."""
-    return <real*>space.aux[l] + at if space.aux[l] != NULL and draws != NULL else NULL
-
-
-cdef inline void finish_panel(const fm_layer* layer, real* y, real* aux, int64_t p, int64_t rows,
-                              int64_t first, const fm_draws* draws) noexcept nogil:
-    """Turn a block of z into y = dropout(activation(z)), and keep the derivative if aux is there."""
-    cdef const fm_activation* activation = &ACTIVATIONS[layer.activation]
-    cdef int64_t left = layer.n_out - p * NR
-    cdef int nv = vectors(layer.n_out, p * NR)
-    if aux != NULL:
-        activation.forward_aux(y, aux, rows, nv)
-        if layer.drop_keep > 0:
-            dropout_panel(y, aux, rows, <int>min(left, NR), dropout_key(draws.seed, draws.step, layer.hidden),
-                          draws.row + first, p * NR, layer.drop_threshold, <real>layer.drop_keep)
-    elif activation.fused != FUSED_IDENTITY:
-        activation.forward(y, rows, nv)
-    if left < nv * LANES:
-        clear_padding(y, rows, left)
-
-
-cdef inline void affine_block(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
-                              int64_t rows, const fm_draws* draws) noexcept nogil:
-    cdef const fm_layer* layer = &net.layers[l]
-    cdef int64_t panel = space.panel
-    cdef const real* a = inputs_of(space, l) + first * NR
-    cdef const real* w
-    cdef const real* b
-    cdef real* y
-    cdef real* aux
-    cdef int64_t p, at
-    cdef int nv
-    for p in range(layer.panels):
-        nv = vectors(layer.n_out, p * NR)
-        at = p * panel + first * NR
-        y = <real*>space.y[l] + at
-        aux = kept_slope(space, l, at, draws)
-        w = <real*>net.parameters + layer.tensors[FM_WEIGHTS].offset + p * layer.tensors[FM_WEIGHTS].rows * NR
-        b = <real*>net.parameters + layer.tensors[FM_BIASES].offset + p * NR
-        if layer.n_out == 1:
-            dot_rows(a, panel, w, NR, layer.n_in, b[0], y, rows)
-        elif aux == NULL and ACTIVATIONS[layer.activation].fused == FUSED_RELU:
-            panel_relu(a, panel, layer.n_in, w, b, y, y, rows, nv)
-            continue
-        else:
-            panel_plain(a, panel, layer.n_in, w, b, y, y, rows, nv)
-        finish_panel(layer, y, aux, p, rows, first, draws)
-
-
-cdef inline void norm_block(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
-                            int64_t rows, const fm_draws* draws) noexcept nogil:
-    cdef const fm_layer* layer = &net.layers[l]
-    cdef const real* gain = <real*>net.parameters + layer.tensors[FM_WEIGHTS].offset
-    cdef const real* shift = <real*>net.parameters + layer.tensors[FM_BIASES].offset
-    cdef real* statistics = <real*>space.statistics[l] + 2 * first if draws != NULL else NULL
-    cdef int64_t p, at
-    norm_forward(inputs_of(space, l) + first * NR, space.panel, layer.n_out, gain, shift, rows,
-                 <real*>space.y[l] + first * NR, statistics)
-    for p in range(layer.panels):
-        at = p * space.panel + first * NR
-        finish_panel(layer, <real*>space.y[l] + at, kept_slope(space, l, at, draws), p, rows, first, draws)
-
-
-cdef inline void apply_slope(const fm_network* net, const fm_space* space, int32_t l, int64_t p, int64_t first,
-                             int64_t rows) noexcept nogil:
-    """Multiply the gradient of a block of y[l], in dz[l], by the derivative of the activation."""
-    cdef const fm_activation* activation = &ACTIVATIONS[net.layers[l].activation]
-    cdef int64_t at = p * space.panel + first * NR
-    cdef int nv = vectors(net.layers[l].n_out, p * NR)
-    if space.aux[l] != NULL:
-        multiply_block(<real*>space.aux[l] + at, <real*>space.dz[l] + at, rows, nv)
-    elif activation.fused != FUSED_IDENTITY:
-        activation.backward(<real*>space.y[l] + at, <real*>space.dz[l] + at, rows, nv)
-
-
-cdef inline void affine_backward(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
-                                 int64_t rows) noexcept nogil:
-    cdef const fm_layer* layer = &net.layers[l]
-    cdef const fm_layer* lower = &net.layers[l - 1]
-    cdef int64_t panel = space.panel
-    cdef const real* dz = <real*>space.dz[l] + first * NR
-    cdef real* out
-    cdef const real* y
-    cdef const real* w_t
-    cdef int64_t p, at
-    cdef int nv
-    for p in range(lower.panels):
-        nv = vectors(lower.n_out, p * NR)
-        at = p * panel + first * NR
-        out = <real*>space.dz[l - 1] + at
-        y = <real*>space.y[l - 1] + at
-        w_t = transposed_weights(net, layer) + p * layer.tensors[FM_WEIGHTS].t_rows * NR
-        if space.aux[l - 1] == NULL and ACTIVATIONS[lower.activation].fused == FUSED_RELU:
-            panel_relu_slope(dz, panel, layer.n_out, w_t, NULL, y, out, rows, nv)
-        else:
-            panel_plain(dz, panel, layer.n_out, w_t, NULL, y, out, rows, nv)
-            apply_slope(net, space, l - 1, p, first, rows)
-
-
-cdef inline void norm_backward_block(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
-                                     int64_t rows) noexcept nogil:
-    cdef const fm_layer* layer = &net.layers[l]
-    cdef const real* gain = <real*>net.parameters + layer.tensors[FM_WEIGHTS].offset
-    cdef int64_t p
-    norm_backward(<real*>space.dz[l] + first * NR, <real*>space.y[l - 1] + first * NR, space.panel, layer.n_out,
-                  gain, <real*>space.statistics[l] + 2 * first, rows, <real*>space.dz[l - 1] + first * NR)
-    for p in range(layer.panels):
-        apply_slope(net, space, l - 1, p, first, rows)
-
-
-cdef inline void forward_block(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
-                               int64_t rows, const fm_draws* draws) noexcept nogil:
-    """Set y[l] for rows that fit in the cache together."""
-    if net.layers[l].kind == FM_AFFINE:
-        affine_block(net, space, l, first, rows, draws)
-    else:
-        norm_block(net, space, l, first, rows, draws)
-
-
-cdef inline void backward_input_block(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
-                                      int64_t rows) noexcept nogil:
-    """Set dz[l-1] for rows that fit in the cache together."""
-    if net.layers[l].kind == FM_AFFINE:
-        affine_backward(net, space, l, first, rows)
-    else:
-        norm_backward_block(net, space, l, first, rows)
-
-
-cdef inline void forward(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
+cdef inline void forward(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                          int64_t rows, const fm_draws* draws, fm_watch* watch) noexcept nogil:
     """Set y[l] from y[l-1] for rows [first, first + rows); rows is padded."""
     cdef int64_t block = nn_rows(net.layers[l].n_in)
     cdef int64_t done = 0
-    while done < rows and not fm_watch_stop(watch, layer_work(net, l, min(block, rows - done))):
-        forward_block(net, space, l, first + done, min(block, rows - done), draws)
+    while done < rows and not fm_watch_stop(watch, forward_work(net, l, min(block, rows - done))):
+        forward_block(net, buffers, l, first + done, min(block, rows - done), draws)
         done += block
 
 
-cdef inline void forward_layers(const fm_network* net, const fm_space* space, int64_t first, int64_t end,
+cdef inline void forward_layers(const fm_network* net, const fm_buffers* buffers, int64_t first, int64_t end,
                                 const fm_draws* draws, fm_watch* watch) noexcept nogil:
     """Take rows [first, end) from the gathered inputs to the outputs before their link."""
     cdef int64_t rows = round_up(end - first, ROW_MULTIPLE)
     cdef int32_t l
     for l in range(net.n_layers):
-        forward(net, space, l, first, rows, draws, watch)
+        forward(net, buffers, l, first, rows, draws, watch)
 
 
-cdef inline void backward_input(const fm_network* net, const fm_space* space, int32_t l, int64_t first,
+cdef inline void backward_input(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                                 int64_t rows, fm_watch* watch) noexcept nogil:
-    """Set dz[l-1], the gradient of z[l-1], from dz[l] for the rows."""
+    """Set dz[l-1] from dz[l] for the rows."""
     cdef int64_t block = nn_rows(net.layers[l].n_out)
     cdef int64_t done = 0
-    while done < rows and not fm_watch_stop(watch, layer_work(net, l, min(block, rows - done))):
-        backward_input_block(net, space, l, first + done, min(block, rows - done))
+    while done < rows and not fm_watch_stop(watch, forward_work(net, l, min(block, rows - done))):
+        backward_block(net, buffers, l, first + done, min(block, rows - done))
         done += block
 
 
-cdef inline void unit_gradient(const fm_network* net, const fm_space* space, const fm_unit* unit,
-                               int64_t first, int64_t rows, void* g, fm_ahead* ahead) noexcept nogil:
-    """Set g to the gradient of a unit over `rows` batch rows: rows [k_from, k_to) of y[l-1]^T @ dz[l], or sums."""
-    cdef const fm_layer* layer = &net.layers[unit.layer]
-    cdef int32_t kind = layer.tensors[unit.tensor].gradient
-    cdef int64_t panel = space.panel
-    cdef const real* y = inputs_of(space, unit.layer) + first * NR
-    cdef const real* dz = <real*>space.dz[unit.layer] + unit.panel * panel + first * NR
-    if kind == FM_TILES:
-        block_tn(y, panel, unit.k_from, unit.k_to, dz, rows, <real*>g,
-                 vectors(layer.n_out, unit.panel * NR), ahead)
-    elif kind == FM_COLUMN:
-        column_tn(y, panel, unit.k_from, unit.k_to, dz, rows, <real*>g)
-    elif kind == FM_SUMS:
+cdef inline void piece_gradient(const fm_network* net, const fm_buffers* buffers, const fm_piece* piece,
+                                int64_t first, int64_t rows, void* g, fm_ahead* ahead) noexcept nogil:
+    """Set g to the gradient of a piece over `rows` batch rows."""
+    cdef int32_t how = piece.tensor.gradient
+    cdef int64_t panel_step = buffers.panel_step
+    cdef const real* y = inputs_of(buffers, piece.layer) + first * NR
+    cdef const real* dz = <real*>buffers.dz[piece.layer] + piece.panel * panel_step + first * NR
+    if how == TILES:
+        block_tn(y, panel_step, piece.k_from, piece.k_to, dz, rows, <real*>g,
+                 vectors(piece.tensor.n_columns, piece.panel * NR), ahead)
+    elif how == COLUMN:
+        column_tn(y, panel_step, piece.k_from, piece.k_to, dz, rows, <real*>g)
+    elif how == SUMS:
         column_sums(dz, rows, <real*>g)
     else:
-        norm_products(dz, y + unit.panel * panel, <real*>space.statistics[unit.layer] + 2 * first, rows, <real*>g)
+        normalized_sums(dz, y + piece.panel * panel_step, <real*>buffers.statistics[piece.layer] + 2 * first,
+                        rows, <real*>g)
 
 
-cdef inline void clear_row(void* panels, int64_t r, int64_t panel, int64_t columns) noexcept nogil:
+cdef inline void clear_row(void* panels, int64_t r, int64_t panel_step, int64_t columns) noexcept nogil:
     cdef int64_t p
     for p in range(ceil_div(columns, NR)):
-        memset(<real*>panels + p * panel + r * NR, 0, NR * sizeof(real))
+        memset(<real*>panels + p * panel_step + r * NR, 0, NR * sizeof(real))
 
 
-cdef inline void forget_row(const fm_network* net, const fm_space* space, int64_t r) noexcept nogil:
+cdef inline void forget_row(const fm_network* net, const fm_buffers* buffers, int64_t r) noexcept nogil:
     """Leave no trace of a row of weight 0: 0 times what overflowed in it would be NaN."""
     cdef int32_t l
-    (<real*>space.row_loss)[r] = 0
-    clear_row(space.x, r, space.panel, net.layers[0].n_in)
+    (<real*>buffers.row_loss)[r] = 0
+    clear_row(buffers.x, r, buffers.panel_step, net.layers[0].n_in)
     for l in range(net.n_layers):
-        clear_row(space.y[l], r, space.panel, net.layers[l].n_out)
-        if space.aux[l] != NULL:
-            clear_row(space.aux[l], r, space.panel, net.layers[l].n_out)
-        if space.statistics[l] != NULL:
-            memset(<real*>space.statistics[l] + 2 * r, 0, 2 * sizeof(real))
+        clear_row(buffers.y[l], r, buffers.panel_step, net.layers[l].n_out)
+        if buffers.slope[l] != NULL:
+            clear_row(buffers.slope[l], r, buffers.panel_step, net.layers[l].n_out)
+        if buffers.statistics[l] != NULL:
+            memset(<real*>buffers.statistics[l] + 2 * r, 0, 2 * sizeof(real))
 
 
-cdef inline void output_loss(const fm_network* net, const fm_space* space, int64_t first, int64_t last,
+cdef inline void output_loss(const fm_network* net, const fm_buffers* buffers, int64_t first, int64_t last,
                              int32_t thread) noexcept nogil:
     """Set row_loss, and turn the outputs z of rows [first, last) into their gradient."""
     cdef fm_loss_call call
     cdef int64_t r
     cdef int32_t top = net.n_layers - 1
-    call.targets = <real*>space.targets
-    call.labels = space.labels
-    call.share = <real*>space.share
-    call.z = <real*>space.y[top]
-    call.row_loss = <real*>space.row_loss
-    call.scratch = <real*>space.scratch + thread * space.scratch_size
-    call.panel = space.panel
+    call.targets = <real*>buffers.targets
+    call.labels = buffers.labels
+    call.loss_share = <real*>buffers.loss_share
+    call.z = <real*>buffers.y[top]
+    call.row_loss = <real*>buffers.row_loss
+    call.scratch = <real*>buffers.scratch + thread * buffers.scratch_size
+    call.panel_step = buffers.panel_step
     call.columns = net.layers[top].n_out
     call.width = net.targets_width
-    call.target_stride = space.target_stride
+    call.target_stride = buffers.target_stride
     call.parameter = <real>net.loss_parameter
     LOSSES[net.loss].backward(&call, first, last)
-    if any_zero(<real*>space.weight + first, last - first):
+    if any_zero(<real*>buffers.weight + first, last - first):
         for r in range(first, last):
-            if (<real*>space.weight)[r] == 0:
-                forget_row(net, space, r)
+            if (<real*>buffers.weight)[r] == 0:
+                forget_row(net, buffers, r)
 
 
 cdef inline int64_t row_of(const int64_t* order, int64_t i) noexcept nogil:
     return order[i] if order != NULL else i
 
 
-cdef inline void gather(const fm_network* net, const fm_space* space, const fm_data* data,
+cdef inline void gather(const fm_network* net, const fm_buffers* buffers, const fm_data* data,
                         const int64_t* order, int64_t start, int64_t first,
                         int64_t last) noexcept nogil:
     """Bring rows start + [first, last) of the data (through order, if any) into the batch."""
     cdef int64_t r
     cdef int64_t width = net.targets_width
-    cdef real* weight = <real*>space.weight
-    cdef real* targets = <real*>space.targets
-    gather_rows(data, order, start, first, last, net.layers[0].n_in, space.panel, <real*>space.x)
+    cdef real* weight = <real*>buffers.weight
+    cdef real* targets = <real*>buffers.targets
+    gather_rows(data, order, start, first, last, net.layers[0].n_in, buffers.panel_step, <real*>buffers.x)
     if data.labels != NULL:
         for r in range(first, last):
-            space.labels[r] = data.labels[row_of(order, start + r)]
+            buffers.labels[r] = data.labels[row_of(order, start + r)]
     elif data.targets != NULL and width == 1:
         for r in range(first, last):
             targets[r] = (<real*>data.targets)[row_of(order, start + r)]
     elif data.targets != NULL:
         for r in range(first, last):
-            memcpy(targets + r * space.target_stride, <real*>data.targets + row_of(order, start + r) * width,
-                   width * sizeof(real))
+            memcpy(targets + r * buffers.target_stride,
+                   <real*>data.targets + row_of(order, start + r) * width, width * sizeof(real))
     for r in range(first, last):
         weight[r] = (<real*>data.weights)[row_of(order, start + r)] if data.weights != NULL else 1

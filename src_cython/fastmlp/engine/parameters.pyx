@@ -1,28 +1,29 @@
 # Where a network's numbers lie, and who may read them when: layout, published arenas, plain arrays.
 #
 # An arena of parameters holds the panels of all tensors; it is zero outside the true sizes and stays so. An
-# arena that `published` has named is never written again. An epoch works on a copy, which takes its place when
-# the epoch has ended well: whoever reads meanwhile sees the last whole epoch, and an epoch that fails has
-# changed nothing. Snapshots are published arenas.
+# arena that `published` has named is never written again. An epoch works on a copy, which takes its place
+# when the epoch has ended well: whoever reads meanwhile sees the last whole epoch, and an epoch that fails
+# has changed nothing. Snapshots are published arenas.
 cimport cython
 cimport numpy as cnp
 from libc.stdint cimport int64_t, uint32_t, uintptr_t
 from libc.string cimport memcpy
 
-from fastmlp.engine.workspace cimport Memory, load
+from fastmlp.engine.kernels cimport load
+from fastmlp.engine.memory cimport Memory
 from network cimport *
 from rounding cimport ceil_div, round_up
 
 import numpy as np
 
 from fastmlp.engine import arena
-from fastmlp.engine.workspace import tables
+from fastmlp.engine.kernels import tables
 from fastmlp.spec import OPERATORS
 
 cnp.import_array()
 
 # How the gradient of each kind of tensor is found; that of weights with one column in another way.
-GRADIENTS = {"weights": FM_TILES, "biases": FM_SUMS, "gains": FM_PRODUCTS, "shifts": FM_SUMS}
+GRADIENTS = {"weights": TILES, "biases": SUMS, "gains": PRODUCTS, "shifts": SUMS}
 
 
 cdef extern from *:
@@ -87,10 +88,11 @@ cdef class Parameters:
         self.net.layers = self.layers
         self.publish(self.empty_arena())
 
-    cdef void lay_out(self, fm_tensor* tensor, int64_t n_rows, int64_t n_columns, bint is_transposed) noexcept:
+    cdef void lay_out(self, fm_tensor* tensor, int64_t n_rows, int64_t n_columns,
+                      bint is_transposed) noexcept:
         """Give a tensor its place behind all others, and its transposed copy one in the other arena."""
         cdef const fm_kernels* k = self.kernels
-        cdef bint is_tiled = tensor.gradient == FM_TILES
+        cdef bint is_tiled = tensor.gradient == TILES
         is_transposed = is_transposed and n_columns > 1
         tensor.n_rows, tensor.n_columns = n_rows, n_columns
         tensor.panels = ceil_div(n_columns, k.nr)
@@ -101,7 +103,7 @@ cdef class Parameters:
             tensor.rows = round_up(n_rows, k.nr)
             self.n_parameters += tensor.rows
             if is_tiled:
-                tensor.gradient = FM_COLUMN
+                tensor.gradient = COLUMN
             return
         square = max(k.mr, k.lanes) if is_transposed else k.mr
         tensor.rows = round_up(n_rows, square) if is_tiled else n_rows

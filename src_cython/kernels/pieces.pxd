@@ -1,0 +1,189 @@
+# What happens to the parameters in a step: gradient, optimizer, transposed copy and norms, of one piece (some
+# rows of one panel of a tensor) at a time, so that threads can share them out.
+from libc.stdint cimport int32_t, int64_t
+
+from ctables cimport *
+from layers cimport inputs_of, piece_gradient
+from network cimport *
+from rounding cimport round_up
+
+
+cdef enum:
+    CHAIN_ROWS = 256
+
+
+cdef inline int64_t scalars_size(const fm_network* net) noexcept nogil:
+    """Room for the scalars of every group, at most one a tensor, in elements."""
+    return round_up(TENSORS * net.n_layers * <int64_t>sizeof(fm_scalars) // <int64_t>sizeof(real), 64)
+
+
+cdef inline fm_scalars* scalars_of(const fm_task* task, int32_t thread) noexcept nogil:
+    """A thread's copy of the scalars of the groups."""
+    cdef const fm_buffers* buffers = task.buffers
+    cdef real* end = <real*>buffers.scratch + (thread + 1) * buffers.scratch_size
+    return <fm_scalars*>(end - scalars_size(task.net))
+
+
+cdef inline const fm_group* group_of(const fm_task* task, const fm_tensor* tensor) noexcept nogil:
+    return &task.groups[task.group_of[tensor.index]]
+
+
+cdef inline bint moves(const fm_task* task, const fm_piece* piece) noexcept nogil:
+    """Whether the tensor of a piece is trained."""
+    return group_of(task, piece.tensor).rate != 0
+
+
+cdef inline int64_t own_end(const fm_shift* shift, int32_t thread, int32_t active) noexcept nogil:
+    """The piece after the last of a thread's own; alone it has all."""
+    return shift.piece_first[thread + 1 if active > 1 else shift.n_threads]
+
+
+cdef inline double piece_work(const fm_piece* piece, int64_t rows) noexcept nogil:
+    """Floating-point operations of the gradient of a piece."""
+    return 2.0 * rows * NR * (piece.k_to - piece.k_from)
+
+
+cdef inline const fm_piece* next_piece(const fm_shift* shift, int32_t* done, int32_t thread, int32_t active,
+                                       int64_t rows, fm_watch* watch) noexcept nogil:
+    """A piece that nobody has taken: of the thread's own, or else of another's. NULL: there is none, or
+    the work is to be left.
+
+    `done` counts the threads whose pieces are used up, 0 at first. Own pieces are the same in every step:
+    their weights and slots are in this core's cache.
+    """
+    cdef int32_t owner
+    cdef int64_t i
+    while done[0] < active:
+        owner = thread + done[0]
+        if owner >= active:
+            owner -= active
+        i = shift.piece_first[owner] + fm_counter_take(&shift.counters[owner], active > 1)
+        if i < own_end(shift, owner, active):
+            if fm_watch_stop(watch, piece_work(&shift.pieces[i], rows)):
+                return NULL
+            return &shift.pieces[i]
+        done[0] += 1
+    return NULL
+
+
+cdef inline void transpose_piece(const fm_network* net, const fm_piece* piece) noexcept nogil:
+    """Renew the transposed copy of a piece, if one is kept."""
+    if piece.tensor.transposed >= 0:
+        transpose_rows(piece.tensor, <real*>net.parameters, <real*>net.transposed, piece.panel, piece.k_from,
+                       piece.k_to)
+
+
+cdef inline void update_piece(const fm_task* task, const fm_piece* piece, const real* g,
+                              const fm_scalars* scalars) noexcept nogil:
+    """Step the parameters of a piece and renew their transposed copy."""
+    cdef int64_t at = piece.offset
+    OPTIMIZERS[task.optimizer].step(<real*>task.net.parameters + at, g, <real*>task.slots[0] + at,
+                                    <real*>task.slots[1] + at, piece.size,
+                                    &scalars[task.group_of[piece.tensor.index]])
+    transpose_piece(task.net, piece)
+
+
+cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t rows, real* scratch,
+                             const fm_scalars* scalars, fm_ahead* ahead) noexcept nogil:
+    """Gradient and step of a piece, at once where the level has registers for both."""
+    cdef const fm_buffers* buffers = task.buffers
+    cdef int64_t at = piece.offset
+    if piece.tensor.gradient != TILES or OPTIMIZERS[task.optimizer].block == NULL:
+        piece_gradient(task.net, buffers, piece, 0, rows, scratch, ahead)
+        update_piece(task, piece, scratch, scalars)
+        return
+    OPTIMIZERS[task.optimizer].block(
+        inputs_of(buffers, piece.layer), buffers.panel_step, piece.k_from, piece.k_to,
+        <real*>buffers.dz[piece.layer] + piece.panel * buffers.panel_step, rows,
+        vectors(piece.tensor.n_columns, piece.panel * NR), <real*>task.net.parameters + at, scratch,
+        <real*>task.slots[0] + at, <real*>task.slots[1] + at,
+        &scalars[task.group_of[piece.tensor.index]], ahead)
+    transpose_piece(task.net, piece)
+
+
+cdef inline void add_to_sums(double* sums, const real* g, int64_t n, bint is_first) noexcept nogil:
+    cdef int64_t i
+    if is_first:
+        for i in range(n):
+            sums[i] = g[i]
+    else:
+        for i in range(n):
+            sums[i] += g[i]
+
+
+cdef inline void add_piece(const fm_task* task, const fm_piece* piece, int64_t rows, bint is_first,
+                           real* scratch, fm_ahead* ahead) noexcept nogil:
+    """Add a block's gradient of a piece to the sums of its batch: in the dtype over CHAIN_ROWS rows, so that
+    rounding stays small, in double from there on."""
+    cdef double* sums = task.buffers.sums + piece.offset
+    cdef int64_t first = 0
+    cdef int64_t size
+    while first < rows:
+        size = min(rows - first, <int64_t>CHAIN_ROWS)
+        piece_gradient(task.net, task.buffers, piece, first, size, scratch, ahead)
+        add_to_sums(sums, scratch, piece.size, is_first and first == 0)
+        first += size
+
+
+cdef inline void finish_gradient(const fm_task* task, const fm_piece* piece, bint is_whole, double rest,
+                                 double l2) noexcept nogil:
+    """Make the gradient of a piece of its sums, if there are any, with what is left of their scale, and add
+    the penalty's."""
+    cdef const double* sums = task.buffers.sums + piece.offset
+    cdef real* gradients = <real*>task.buffers.gradients + piece.offset
+    cdef int64_t i
+    if not is_whole:
+        for i in range(piece.size):
+            gradients[i] = <real>(rest * sums[i])
+    if l2 > 0:
+        add_penalty(<real*>task.net.parameters + piece.offset, gradients, piece.size, <real>l2)
+
+
+cdef inline void square_all(const fm_task* task, const real* arena, int32_t thread,
+                            int32_t active) noexcept nogil:
+    """Sums of squares of the columns of all tensors in an arena, panels dealt to the threads in turn."""
+    cdef int64_t p, turn = 0
+    cdef double* squares = task.buffers.column_squares
+    cdef int32_t l, t
+    cdef const fm_tensor* tensor
+    for l in range(task.net.n_layers):
+        for t in range(TENSORS):
+            tensor = &task.net.layers[l].tensors[t]
+            for p in range(tensor.panels):
+                if turn % active == thread:
+                    square_columns(arena + tensor.offset + p * tensor.rows * NR, tensor.rows,
+                                   min(NR, tensor.n_columns - p * NR), panel_stride(tensor, p * NR),
+                                   squares + p * NR)
+                turn += 1
+            squares += tensor.n_columns
+
+
+cdef inline double penalty_factor(const fm_group* group) noexcept nogil:
+    return group.decay
+
+
+cdef inline double norm_factor(const fm_group* group) noexcept nogil:
+    return group.rate != 0
+
+
+cdef inline double sum_squares(const fm_task* task,
+                               double (*factor)(const fm_group*) noexcept nogil) noexcept nogil:
+    """Total of column_squares, each group's times its factor; operator by operator, column by column."""
+    cdef double total = 0
+    cdef double weights, biases
+    cdef const double* squares = task.buffers.column_squares
+    cdef int64_t j, n
+    cdef int32_t l
+    cdef const fm_layer* layer
+    for l in range(task.net.n_layers):
+        layer = &task.net.layers[l]
+        n = layer.n_out
+        weights = factor(group_of(task, &layer.tensors[WEIGHTS]))
+        biases = factor(group_of(task, &layer.tensors[BIASES]))
+        for j in range(n):
+            if weights > 0:
+                total += weights * squares[j]
+            if biases > 0:
+                total += biases * squares[n + j]
+        squares += TENSORS * n
+    return total
