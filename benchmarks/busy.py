@@ -10,14 +10,13 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import harness
+from harness import FAULT, CannotRunError, Names, Rows
 from options import Option, less, prepare
-from workers import available_cpus
-from workloads import CASES, Case
+from workloads import RELU, Case
 
 LIMITS = {"quiet": 1.0, "busy": 1.15}
 
@@ -53,55 +52,41 @@ def limited(threads: int, fit: Callable[[], Any]) -> Callable[[], Any]:
     return call
 
 
-def measure(case: Case, threads: int, rounds: int, turn: float) -> dict[str, Any]:
-    """Return timings with one thread and with more, quiet and busy, and their ratios."""
+def compare(case: Case, threads: int, rounds: int, turn: float) -> Rows:
+    """Return times with one thread and with more, quiet and busy, and their ratios."""
     option = Option(less, fit={"n_threads": None})
 
     def prepared() -> dict[str, Callable[[], Any]]:
-        return {f"{n} threads": limited(n, prepare(case, option)) for n in (1, threads)}
+        return {
+            harness.counted(n, "thread"): limited(n, prepare(case, option)) for n in (1, threads)
+        }
 
     def check() -> None:
         one, more = (call().loss for call in prepared().values())
         assert one == more, f"{case.name}: {one} and {more}"
 
-    calls = prepared()
-    rows = {}
-    for kind in LIMITS:
+    rows: Rows = {}
+    for kind, limit in LIMITS.items():
         with neighbour(kind == "busy"):
-            timings = harness.interleave(calls, check=check, rounds=rounds, turn=turn)
+            timings = harness.interleave(prepared(), check=check, rounds=rounds, turn=turn)
         one, more = timings.values()
-        rows[kind] = {"timings": timings, "ratio": more.median / one.median}
+        for name, timing in timings.items():
+            rows[f"{kind}, {name}"] = timing.row("us/step", case.steps)
+        ratio = more.median / one.median
+        rows[f"{kind}, {name}"] |= {"ratio": ratio, "limit": limit}
+        if ratio > limit:
+            rows[f"{kind}, {name}"][FAULT] = "MISSED"
     return rows
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print; 1 if a target is missed."""
-    parser = harness.command_line(__doc__ or "", rounds=15, turn=0.2)
-    many = parser.add_argument
-    many("--cases", nargs="+", choices=CASES, default=list(CASES), help="default: all four")
-    many("--threads", type=int, default=2, help="against one (default 2)")
-    options = parser.parse_args(argv)
-    if options.threads < 2:
-        parser.error("--threads must be at least 2")
-    print(f"{options.threads} threads on {available_cpus()} CPUs; ratio: time over that of one")
-    print(f"{'':<8}{'':<7}{'1, us/step':>12}{options.threads:>4}, us/step{'ratio':>8}{'limit':>7}")
-    results = {}
-    missed = False
-    for name in options.cases:
-        case = CASES[name]
-        results[name] = measure(case, options.threads, options.rounds, options.turn)
-        for kind, row in results[name].items():
-            one, more = (t.median / case.steps * 1e6 for t in row["timings"].values())
-            good = row["ratio"] <= LIMITS[kind]
-            missed |= not good
-            print(
-                f"{name:<8}{kind:<7}{one:>12.2f}{more:>13.2f}{row['ratio']:>8.3f}"
-                f"{LIMITS[kind]:>7.2f}{'' if good else '  MISSED'}",
-                flush=True,
-            )
-    harness.write_json(options.json, results)
-    return int(missed)
+ALL = Names.of(RELU)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def measure(
+    cases: Names = ALL, threads: int = 2, rounds: int = 15, turn: float = 0.2
+) -> Iterator[tuple[str, Rows]]:
+    if threads < 2:
+        raise CannotRunError("--threads must be at least 2")
+    for name in cases:
+        title = f"{RELU[name].title}, {harness.counted(harness.available_cpus(), 'CPU')}"
+        yield title, compare(RELU[name], threads, rounds, turn)

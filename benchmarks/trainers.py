@@ -65,7 +65,7 @@ class SklearnTrainer:
         warnings.simplefilter("ignore", ConvergenceWarning)
         self.case = case
         self.x, self.y = case.data()
-        kind = MLPRegressor if case.loss == "squared_error" else MLPClassifier
+        kind = MLPClassifier if case.classifies else MLPRegressor
         if kind is MLPRegressor:
             self.y = self.y.ravel()
         self.net = kind(
@@ -104,26 +104,25 @@ class TorchTrainer:
         self.torch, self.case = torch, case
         x, y = case.data()
         self.x = torch.from_numpy(x)
-        if case.loss == "squared_error":
+        if not case.classifies:
             self.y, mean = torch.from_numpy(y), torch.nn.MSELoss()
             self.loss: Callable[..., Any] = lambda z, t: 0.5 * mean(z, t)
         else:
             self.y, self.loss = torch.from_numpy(y.astype(np.int64)), torch.nn.CrossEntropyLoss()
-        activation = torch.nn.Tanh if case.activation == "tanh" else torch.nn.ReLU
-        layers: list[Any] = []
-        for i, o in zip(case.layer_sizes[:-1], case.layer_sizes[1:], strict=True):
-            layers += [torch.nn.Linear(i, o), activation()]
-        self.net = torch.nn.Sequential(*layers[:-1])
+        self.activation = torch.nn.Tanh if case.activation == "tanh" else torch.nn.ReLU
         self.reset()
 
     def reset(self) -> None:
         torch = self.torch
-        linear = [layer for layer in self.net if isinstance(layer, torch.nn.Linear)]
+        layers: list[Any] = []
         with torch.no_grad():
-            for layer, (weights, bias) in zip(linear, self.case.parameters(), strict=True):
-                layer.weight.copy_(torch.from_numpy(weights.T.copy()))
-                layer.bias.copy_(torch.from_numpy(bias))
-        self.linear = linear
+            for weights, bias in self.case.parameters():
+                linear = torch.nn.Linear(*weights.shape)
+                linear.weight.copy_(torch.from_numpy(weights.T.copy()))
+                linear.bias.copy_(torch.from_numpy(bias))
+                layers += [linear, self.activation()]
+        self.linear = layers[::2]
+        self.net = torch.nn.Sequential(*layers[:-1])
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=LEARNING_RATE, fused=True)
 
     def get(self) -> Parameters:
@@ -166,7 +165,7 @@ class JaxTrainer:
             for weights, bias in parameters[:-1]:
                 x = hidden(x @ weights + bias)
             z = x @ parameters[-1][0] + parameters[-1][1]
-            if case.loss == "squared_error":
+            if not case.classifies:
                 return 0.5 * jnp.mean((z - y) ** 2)
             chosen = jnp.take_along_axis(z, y[:, None], axis=1)[:, 0]
             return jnp.mean(jax.nn.logsumexp(z, axis=1) - chosen)
@@ -213,11 +212,11 @@ class JaxTrainer:
         losses.block_until_ready()
 
 
-# Name in the table -> module that must be installed, class.
-TRAINERS: dict[str, tuple[str, Callable[[Case, int], Any]]] = {
-    "fastmlp": ("fastmlp", FastmlpTrainer),
-    "JAX": ("jax", JaxTrainer),
-    "PyTorch": ("torch", TorchTrainer),
-    "scikit-learn": ("sklearn", SklearnTrainer),
-    "NumPy": ("numpy", lambda case, threads: NumpyTrainer(case)),
+# Name in the table -> modules that must be installed, class.
+TRAINERS: dict[str, tuple[tuple[str, ...], Callable[[Case, int], Any]]] = {
+    "fastmlp": (("fastmlp",), FastmlpTrainer),
+    "JAX": (("jax",), JaxTrainer),
+    "PyTorch": (("torch",), TorchTrainer),
+    "scikit-learn": (("sklearn",), SklearnTrainer),
+    "NumPy": (("numpy",), NumpyTrainer),
 }
