@@ -14,11 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import harness
-from harness import FAULT, CannotRunError, Names, Rows
+from harness import CannotRunError, Names, Rows
 from options import Option, less, prepare
 from workloads import RELU, Case
-
-LIMITS = {"quiet": 1.0, "busy": 1.15}
 
 
 def spin() -> None:
@@ -28,11 +26,8 @@ def spin() -> None:
 
 
 @contextlib.contextmanager
-def neighbour(wanted: bool) -> Iterator[None]:
-    """Have another process compute meanwhile, if wanted."""
-    if not wanted:
-        yield
-        return
+def neighbour() -> Iterator[None]:
+    """Have another process compute meanwhile."""
     process = multiprocessing.get_context("spawn").Process(target=spin, daemon=True)
     process.start()
     try:
@@ -40,6 +35,10 @@ def neighbour(wanted: bool) -> Iterator[None]:
     finally:
         process.terminate()
         process.join()
+
+
+# How busy the machine is: what runs meanwhile, and the ratio that is promised.
+LIMITS = {"quiet": (contextlib.nullcontext, 1.0), "busy": (neighbour, 1.15)}
 
 
 def limited(threads: int, fit: Callable[[], Any]) -> Callable[[], Any]:
@@ -52,30 +51,25 @@ def limited(threads: int, fit: Callable[[], Any]) -> Callable[[], Any]:
     return call
 
 
-def compare(case: Case, threads: int, rounds: int, turn: float) -> Rows:
+def compare(case: Case, threads: int, **turns: Any) -> Rows:
     """Return times with one thread and with more, quiet and busy, and their ratios."""
     option = Option(less, fit={"n_threads": None})
 
     def prepared() -> dict[str, Callable[[], Any]]:
-        return {
-            harness.counted(n, "thread"): limited(n, prepare(case, option)) for n in (1, threads)
-        }
+        fits = {harness.counted(n, "thread"): (n, prepare(case, option)) for n in (1, threads)}
+        return {name: limited(*fit) for name, fit in fits.items()}
 
     def check() -> None:
         one, more = (call().loss for call in prepared().values())
         assert one == more, f"{case.name}: {one} and {more}"
 
     rows: Rows = {}
-    for kind, limit in LIMITS.items():
-        with neighbour(kind == "busy"):
-            timings = harness.interleave(prepared(), check=check, rounds=rounds, turn=turn)
+    for kind, (meanwhile, limit) in LIMITS.items():
+        with meanwhile():
+            timings = harness.interleave(prepared(), check=check, **turns)
+        rows |= {f"{kind}, {name}": t.row("us/step", case.steps) for name, t in timings.items()}
         one, more = timings.values()
-        for name, timing in timings.items():
-            rows[f"{kind}, {name}"] = timing.row("us/step", case.steps)
-        ratio = more.median / one.median
-        rows[f"{kind}, {name}"] |= {"ratio": ratio, "limit": limit}
-        if ratio > limit:
-            rows[f"{kind}, {name}"][FAULT] = "MISSED"
+        rows[list(rows)[-1]] |= harness.judged(more.median / one.median, most=limit)
     return rows
 
 
@@ -89,4 +83,4 @@ def measure(
         raise CannotRunError("--threads must be at least 2")
     for name in cases:
         title = f"{RELU[name].title}, {harness.counted(harness.available_cpus(), 'CPU')}"
-        yield title, compare(RELU[name], threads, rounds, turn)
+        yield title, compare(RELU[name], threads, rounds=rounds, turn=turn)

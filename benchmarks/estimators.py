@@ -61,15 +61,10 @@ def regression(dtype: str, n: int = 10_000) -> tuple[Any, Any]:
     return x.astype(dtype), np.sin(x @ rng.normal(size=20)) + 0.1 * rng.normal(size=n)
 
 
-def few(dtype: str) -> tuple[Any, Any]:
-    """Return a hundred of them."""
-    return regression(dtype, 100)
-
-
 DATA: dict[str, Callable[[str], tuple[Any, Any]]] = {
     "digits": digits,
     "regression": regression,
-    "few": few,
+    "few": functools.partial(regression, n=100),
 }
 SMALL = {"batch_size": 32, "hidden_layer_sizes": (32, 32)}
 WIDE = {"hidden_layer_sizes": (512, 512)}

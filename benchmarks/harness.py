@@ -50,6 +50,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number > 1)}"
 
 
+def judged(ratio: float, most: float) -> dict[str, Any]:
+    """Return the columns of a ratio that has a limit."""
+    return {"ratio": ratio, "limit": most, **({FAULT: "MISSED"} if ratio > most else {})}
+
+
 @dataclass(frozen=True)
 class Timing:
     """Seconds of one call over several turns."""

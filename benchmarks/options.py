@@ -55,6 +55,7 @@ class Option:
     fit: Mapping[str, Any] = field(default_factory=dict)
     validate: bool = False
     weigh: bool = False
+    kind: type = fastmlp.MLP
 
 
 def weights(case: Case) -> int:
@@ -126,14 +127,15 @@ OPTIONS: dict[str, Option] = {
 }
 
 
-def prepare(case: Case, option: Option, kind: type = fastmlp.MLP, rows: int | None = None) -> Any:
+def prepare(
+    case: Case, option: Option, kind: type | None = None, rows: int | None = None
+) -> Callable[[], fastmlp.History]:
     """Return a function that trains one epoch, fresh optimizer included, on one thread."""
     settings = {"activation": case.activation, "loss": case.loss, "rng": 0, **option.net}
-    net = kind(list(case.layer_sizes), **settings)
-    x, y = (array[:rows] for array in case.data())
+    net = (kind or option.kind)(list(case.layer_sizes), **settings)
     dtype = settings.get("dtype", "float32")
-    x = x.astype(dtype)
-    y = y if case.classifies else y.astype(dtype)
+    x, y = (array[:rows] for array in case.data())
+    x, y = x.astype(dtype), (y if case.classifies else y.astype(dtype))
     fit = {"batch_size": case.batch_size, "epochs": 1, "n_threads": 1, **option.fit}
     if option.validate:
         fit["validation_data"] = x, y
@@ -142,14 +144,22 @@ def prepare(case: Case, option: Option, kind: type = fastmlp.MLP, rows: int | No
     return functools.partial(net.fit, x, y, **fit)
 
 
-def check(case: Case, options: Mapping[str, Option], kind: type = fastmlp.MLP) -> None:
+def check(case: Case, options: Mapping[str, Option]) -> None:
     """Raise if a short epoch of an option ends with another loss than in NumPy."""
     rows = max(CHECKED_ROWS, 2 * case.batch_size)
     for name, option in options.items():
-        ours, right = (prepare(case, option, each, rows)() for each in (kind, reference.MLP))
+        ours, right = (prepare(case, option, kind, rows)() for kind in (None, reference.MLP))
         for key in ("loss", "val_loss"):
             got, wanted = getattr(ours, key), getattr(right, key)
             np.testing.assert_allclose(got, wanted, rtol=1e-3, err_msg=f"{name}: {key}")
+
+
+def time_epochs(
+    case: Case, options: Mapping[str, Option], **turns: Any
+) -> dict[str, harness.Timing]:
+    """Check the options, and time an epoch of each."""
+    calls = {name: prepare(case, option) for name, option in options.items()}
+    return harness.interleave(calls, check=functools.partial(check, case, options), **turns)
 
 
 def measure_costs(names: Sequence[str], rounds: int, turn: float) -> Costs:
@@ -179,9 +189,7 @@ def compare(case: Case, names: Sequence[str], rounds: int, turn: float) -> Rows:
     """Return a row an option: timing of a step, ratio to the plain case, the ratio explained."""
     options = {name: OPTIONS[name] for name in dict.fromkeys([PLAIN, *names])}
     costs = measure_costs(list(ACTIVATIONS), rounds, turn / 10)
-    calls = {name: prepare(case, option) for name, option in options.items()}
-    right = functools.partial(check, case, options)
-    timings = harness.interleave(calls, check=right, rounds=rounds, turn=turn)
+    timings = time_epochs(case, options, rounds=rounds, turn=turn)
     plain = timings[PLAIN].median
     return {
         name: {
@@ -212,21 +220,15 @@ def on_level(level: str) -> type[fastmlp.MLP]:
     return Leveled
 
 
-def compare_levels(case: Case, rounds: int, turn: float) -> Rows:
+def compare_levels(case: Case, **turns: Any) -> Rows:
     """Return a row for each level and dtype; ratios are to float32 on the best level."""
     levels = _backend.available_levels()
-    choices = {
-        f"{level} {dtype}": (on_level(level), Option(less, net={"dtype": dtype}))
+    options = {
+        f"{level} {dtype}": Option(less, net={"dtype": dtype}, kind=on_level(level))
         for level in levels
         for dtype in _backend.DTYPES
     }
-    calls = {name: prepare(case, option, kind) for name, (kind, option) in choices.items()}
-
-    def right() -> None:
-        for name, (kind, option) in choices.items():
-            check(case, {name: option}, kind)
-
-    timings = harness.interleave(calls, check=right, rounds=rounds, turn=turn)
+    timings = time_epochs(case, options, **turns)
     best = timings[f"{levels[0]} float32"].median
     return {
         name: {
@@ -245,4 +247,4 @@ def levels(
     cases: Names = LEVELED, rounds: int = 9, turn: float = 0.2
 ) -> Iterator[tuple[str, Rows]]:
     for name in cases:
-        yield RELU[name].title, compare_levels(RELU[name], rounds, turn)
+        yield RELU[name].title, compare_levels(RELU[name], rounds=rounds, turn=turn)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import harness
 import numpy as np
@@ -37,17 +38,16 @@ def count(case: Case) -> int:
     )
 
 
-def compare(cases: Sequence[Case], rounds: int, turn: float) -> Rows:
+def compare(cases: Sequence[Case], **turns: Any) -> Rows:
     """Return a row a case."""
-    plain = {PLAIN: OPTIONS[PLAIN]}
 
     def right() -> None:
         for case in cases:
-            check(case, plain)
+            check(case, {PLAIN: OPTIONS[PLAIN]})
 
     calls = {case.name: prepare(case, OPTIONS[PLAIN]) for case in cases}
     peaks = [harness.peak()]
-    timings = harness.interleave(calls, check=right, rounds=rounds, turn=turn)
+    timings = harness.interleave(calls, check=right, **turns)
     peak = float(np.median([*peaks, harness.peak()]))
     return {
         case.name: {
@@ -96,7 +96,7 @@ def measure(
     }
     results = {}
     for axis, sizes in cases.items():
-        results[axis] = compare(sizes, rounds, turn)
+        results[axis] = compare(sizes, rounds=rounds, turn=turn)
         yield axis, results[axis]
     if plot:
         draw(plot, results)

@@ -28,10 +28,10 @@ class FastmlpTrainer:
         os.environ["FASTMLP_NUM_THREADS"] = str(threads)
         self.case = case
         self.x, self.y = case.data()
-        self.optimizer = fastmlp.Adam(learning_rate=LEARNING_RATE)
-        self.net = fastmlp.MLP(
-            list(case.layer_sizes), activation=case.activation, loss=case.loss, rng=2
-        )
+        sizes = list(case.layer_sizes)
+        self.net = fastmlp.MLP(sizes, activation=case.activation, loss=case.loss, rng=2)
+        adam = fastmlp.Adam(learning_rate=LEARNING_RATE)
+        self.options = {"batch_size": case.batch_size, "optimizer": adam}
         self.reset()
 
     def reset(self) -> None:
@@ -39,20 +39,11 @@ class FastmlpTrainer:
         self.net.weights, self.net.biases = list(weights), list(biases)
 
     def get(self) -> Parameters:
-        return [
-            (np.array(w), np.array(b))
-            for w, b in zip(self.net.weights, self.net.biases, strict=True)
-        ]
+        pairs = zip(self.net.weights, self.net.biases, strict=True)
+        return [(np.array(w), np.array(b)) for w, b in pairs]
 
     def train(self, epochs: int, shuffle: bool) -> None:
-        self.net.fit(
-            self.x,
-            self.y,
-            epochs=epochs,
-            batch_size=self.case.batch_size,
-            optimizer=self.optimizer,
-            shuffle=shuffle,
-        )
+        self.net.fit(self.x, self.y, epochs=epochs, shuffle=shuffle, **self.options)
 
 
 class SklearnTrainer:
@@ -180,12 +171,11 @@ class JaxTrainer:
                 tree = jax.tree.map
                 first = tree(lambda m, g: 0.9 * m + 0.1 * g, first, gradients)
                 second = tree(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradients)
-                parameters = tree(
-                    lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-8 * root),
-                    parameters,
-                    first,
-                    second,
-                )
+
+                def move(p: Any, m: Any, v: Any) -> Any:
+                    return p - rate * m / (jnp.sqrt(v) + 1e-8 * root)
+
+                parameters = tree(move, parameters, first, second)
                 return (parameters, first, second, t), value
 
             return jax.lax.scan(step, state, order)
