@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastmlp import check, initializers, training
 from fastmlp.callbacks import Progress
-from fastmlp.contract import Predictor
+from fastmlp.engine.contract import Predictor
 from fastmlp.groups import Groups
 from fastmlp.initializers import Initializer
 from fastmlp.intervals import NON_NEGATIVE, check_count
@@ -227,7 +227,7 @@ class MLP(Network):
         TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
             As for :meth:`fit`; the model then has the weights from before the call.
         """
-        with self._turn.taken(), self._kept(lambda: False):
+        with self._turn.taken(), self._kept():
             data = check.data(X, y, sample_weight, self._spec)
             rows = data.x.shape[0] if batch_size is None else batch_size
             plan = self._plan(data, rows, optimizer, l2, clip_norm, groups)
@@ -237,7 +237,7 @@ class MLP(Network):
             if (
                 self._progress is None
                 or self._progress.kind != kind
-                or not self._engine.can_go_on()
+                or not self._engine.can_go_on(self._progress.step)
             ):
                 self._engine.start(plan.optimizer)
                 self._progress = Continuation(kind, 0, training.next_seed(self._rng))

@@ -32,6 +32,17 @@ class History:
     learning_rate: list[float] = field(default_factory=list)
     stop_reason: str = ""
 
+    def whole(self) -> History:
+        """Return a copy with the epochs that are recorded in all lists, while a fit goes on."""
+        n = len(self.loss)
+        return History(
+            self.loss[:n],
+            self.val_loss[:n],
+            self.seconds[:n],
+            self.learning_rate[:n],
+            self.stop_reason,
+        )
+
 
 class Continuation(NamedTuple):
     """With what the next ``partial_fit`` goes on, besides the engine's state.
@@ -139,4 +150,4 @@ class State:
 
     def _kind(self) -> tuple[Any, ...]:
         spec = self.engine.spec
-        return type(self.engine), spec.shapes, spec.dtype.name
+        return type(self.engine), self.engine.level, spec.shapes, spec.loss.heads, spec.dtype.name

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp import schedules, threads
-from fastmlp.contract import Engine
+from fastmlp.engine.contract import Engine
 from fastmlp.intervals import NON_NEGATIVE
 from fastmlp.records import DivergenceError, History, State
 from fastmlp.spec import Data, Plan
@@ -93,16 +93,18 @@ def _epochs(
         try:
             loss = guarded_epoch(engine, data, plan, epoch, history)
             seconds = time.perf_counter() - began
+            rate = float(plan.learning_rates[-1])
             if validation is not None:
                 state.val_loss = engine.evaluate(validation, plan.team)
         except BaseException:
             engine.restore(before)  # an epoch that was not evaluated has not ended
             raise
-        history.seconds.append(seconds)
-        history.loss.append(loss)
-        history.learning_rate.append(float(plan.learning_rates[-1]))
+        # No call until the lists are whole, and so no interrupt: they are of one length.
         if validation is not None:
-            history.val_loss.append(state.val_loss)
+            history.val_loss += [state.val_loss]
+        history.seconds += [seconds]
+        history.learning_rate += [rate]
+        history.loss += [loss]  # last, see History.whole
         if callbacks:
             state.epoch, state.loss, state.learning_rate = epoch, loss, history.learning_rate[-1]
             if _call(callbacks, state):
