@@ -88,13 +88,12 @@ PREDICTING = ("digits", "10,000 x 20", "batch 32")
 PREDICTIONS = {1: 10.0, 100: 1.0, 10_000: 1.5}
 
 
-def fitted(name: str) -> dict[str, Any]:
+def fitted(case: Fit) -> dict[str, Any]:
     """Fit both and return them, or complain that they are not the same."""
     import sklearn.neural_network
 
     import fastmlp
 
-    case = FITS[name]
     x, y = case.arrays()
     nets = {OURS: case.build(fastmlp), THEIRS: case.build(sklearn.neural_network)}
     for net in nets.values():
@@ -139,7 +138,7 @@ def row(
 def fits(cases: Sequence[str], **turns: Any) -> Rows:
     rows = {}
     for name in cases:
-        nets, data = fitted(name), FITS[name].arrays()
+        nets, data = fitted(FITS[name]), FITS[name].arrays()
         calls = {who: functools.partial(net.fit, *data) for who, net in nets.items()}
         label = f"{name}, {harness.counted(FITS[name].epochs, 'epoch')}"
         rows[label] = row("ms", calls, lambda: None, FITS[name].floor, **turns)  # fitted checks
@@ -149,7 +148,7 @@ def fits(cases: Sequence[str], **turns: Any) -> Rows:
 def predictions(cases: Sequence[str], **turns: Any) -> Rows:
     rows = {}
     for name in (name for name in PREDICTING if name in cases):
-        nets, (x, _) = fitted(name), FITS[name].arrays()
+        nets, (x, _) = fitted(FITS[name]), FITS[name].arrays()
         for n, floor in PREDICTIONS.items():
             part = np.resize(x, (n, x.shape[1]))
             calls = {who: functools.partial(net.predict, part) for who, net in nets.items()}

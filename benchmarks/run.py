@@ -34,6 +34,7 @@ BENCHMARKS = {
     "scaling": ("scaling.measure", "cost over rows and over parameters, fraction of the peak"),
     "levels": ("options.levels", "every CPU level that runs here, float64 against float32"),
     "busy": ("busy.measure", "two threads against one, quiet and beside a busy process"),
+    "teams": ("teams.measure", "short calls by threads, lbfgs against an epoch"),
     "overhead": ("overhead.measure", "an epoch outside the native call, and the shuffle alone"),
     "inner_loops": ("inner_loops.measure", "the kernels' machine code: registers, stack, counts"),
 }
@@ -43,7 +44,7 @@ HELP = {
     "cases": "what is run",
     "threads": "and CPUs",
     "rows": "of a call",
-    "calls": "of each way",
+    "calls": "what is called, or how often",
     "rivals": "other libraries, where installed",
     "options": "besides the plain case",
     "largest": "number of rows and of parameters",

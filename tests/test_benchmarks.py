@@ -18,6 +18,7 @@ harness = pytest.importorskip("harness", reason="needs the folder benchmarks")
 run = pytest.importorskip("run")
 
 SHORT = ("--rounds", "2", "--turn", "0.001")
+PARTIAL_FIT = "partial_fit of 256 rows"
 TINY = (*SHORT, "--cases", "tiny")
 # Arguments that make it short; the tables and rows that come out.
 SMALL: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
@@ -29,10 +30,15 @@ SMALL: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
     "scaling": ((*SHORT, "--largest", "4000"), (2, 4)),
     "levels": (TINY, (1, 2)),
     "busy": (TINY, (1, 4)),
+    "teams": ((*SHORT, "--calls", PARTIAL_FIT, "--cases", "digits, float32"), (2, 6)),
     "overhead": ((*SHORT, "--rows", "1000"), (1, 1)),
     "inner_loops": (("--levels", "baseline"), (1, 2)),
 }
-NEEDS = {"estimators": find_spec("sklearn"), "inner_loops": shutil.which("objdump")}
+NEEDS = {
+    "estimators": find_spec("sklearn"),
+    "teams": find_spec("sklearn"),
+    "inner_loops": shutil.which("objdump"),
+}
 
 
 def test_every_benchmark_is_run_here_and_on_the_page() -> None:
