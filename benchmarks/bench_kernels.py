@@ -19,13 +19,7 @@ from fastmlp.engine import backend
 
 DTYPES = ("float32", "float64")
 # Layers of the four cases: (rows, fan-in, fan-out).
-SHAPES = sorted(
-    {
-        (case.batch_size, i, o)
-        for case in CASES.values()
-        for i, o in zip(case.layer_sizes[:-1], case.layer_sizes[1:], strict=True)
-    }
-)
+SHAPES = sorted({(case.batch_size, *layer) for case in CASES.values() for layer in case.layers})
 ROUNDING = {"float32": 2e-4, "float64": 1e-11}
 
 # Kernel: the length of its sums, and what it leaves where, of x, w, b and dz.

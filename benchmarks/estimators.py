@@ -17,8 +17,6 @@ import harness
 import numpy as np
 from harness import FAULT, CannotRunError, Names, Rows
 
-OURS, THEIRS = "fastmlp", "scikit-learn"
-
 # Largest difference of the losses of a run, relative, and of its predictions, to the largest one.
 # float32 with shuffled batches drifts, as any two summation orders do.
 TOLERANCES = {"float64": 1e-6, "float32": 0.05}
@@ -44,6 +42,14 @@ class Fit:
         endless = {"tol": 0.0, "n_iter_no_change": np.inf}
         options = {"max_iter": self.epochs, "random_state": 0, **endless, **self.options}
         return getattr(module, self.estimator)(**options)
+
+    def nets(self) -> dict[str, Any]:
+        """Return the unfitted estimators of both."""
+        import sklearn.neural_network
+
+        import fastmlp
+
+        return {"fastmlp": self.build(fastmlp), "sklearn": self.build(sklearn.neural_network)}
 
 
 def digits(dtype: str) -> tuple[Any, Any]:
@@ -90,12 +96,8 @@ PREDICTIONS = {1: 10.0, 100: 1.0, 10_000: 1.5}
 
 def fitted(case: Fit) -> dict[str, Any]:
     """Fit both and return them, or complain that they are not the same."""
-    import sklearn.neural_network
-
-    import fastmlp
-
     x, y = case.arrays()
-    nets = {OURS: case.build(fastmlp), THEIRS: case.build(sklearn.neural_network)}
+    nets = case.nets()
     for net in nets.values():
         net.fit(x, y)
     ours, theirs = nets.values()
@@ -123,11 +125,10 @@ def row(
     **turns: Any,
 ) -> dict[str, Any]:
     """Return the times of both, how many times as fast ours is, and what is promised."""
-    timings = harness.interleave(calls, check=check, **turns)
-    theirs = timings[THEIRS]
-    ratio = theirs.median / timings[OURS].median
+    ours, theirs = harness.interleave(calls, check=check, **turns).values()
+    ratio = theirs.median / ours.median
     return {
-        **timings[OURS].row(column),
+        **ours.row(column),
         **{f"sklearn, {key}": value for key, value in theirs.row(column).items()},
         "ratio": ratio,
         **({"at least": floor} if floor > 1 else {}),
@@ -137,22 +138,22 @@ def row(
 
 def fits(cases: Sequence[str], **turns: Any) -> Rows:
     rows = {}
-    for name in cases:
-        nets, data = fitted(FITS[name]), FITS[name].arrays()
-        calls = {who: functools.partial(net.fit, *data) for who, net in nets.items()}
-        label = f"{name}, {harness.counted(FITS[name].epochs, 'epoch')}"
-        rows[label] = row("ms", calls, lambda: None, FITS[name].floor, **turns)  # fitted checks
+    for name, case in ((name, FITS[name]) for name in cases):
+        data = case.arrays()
+        calls = {who: functools.partial(net.fit, *data) for who, net in case.nets().items()}
+        label = f"{name}, {harness.counted(case.epochs, 'epoch')}"
+        rows[label] = row("ms", calls, functools.partial(fitted, case), case.floor, **turns)
     return rows
 
 
 def predictions(cases: Sequence[str], **turns: Any) -> Rows:
     rows = {}
-    for name in (name for name in PREDICTING if name in cases):
-        nets, (x, _) = fitted(FITS[name]), FITS[name].arrays()
+    for name, case in ((name, FITS[name]) for name in PREDICTING if name in cases):
+        nets, (x, _) = fitted(case), case.arrays()
         for n, floor in PREDICTIONS.items():
             part = np.resize(x, (n, x.shape[1]))
             calls = {who: functools.partial(net.predict, part) for who, net in nets.items()}
-            check = functools.partial(same_predictions, nets, FITS[name], part)
+            check = functools.partial(same_predictions, nets, case, part)
             rows[f"{name}, {harness.counted(n, 'row')}"] = row("us", calls, check, floor, **turns)
     return rows
 

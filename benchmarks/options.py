@@ -60,8 +60,7 @@ class Option:
 
 
 def weights(case: Case) -> int:
-    pairs = zip(case.layer_sizes[:-1], case.layer_sizes[1:], strict=True)
-    return sum(i * o for i, o in pairs)
+    return case.n_weights
 
 
 def hidden(case: Case) -> int:
@@ -95,7 +94,7 @@ def activated(names: Sequence[str]) -> Callable[[Case, Costs], float]:
 
 
 def forward_pass(case: Case, costs: Costs) -> float:
-    return 2 * weights(case) * case.batch_size / costs.peaks["float32"]
+    return 2 * case.n_weights * case.batch_size / costs.peaks["float32"]
 
 
 def doubles(case: Case, costs: Costs) -> float:

@@ -43,36 +43,32 @@ def observe(state: Any) -> None:
     float(state.loss)
 
 
-def idle_fit(rows: int, callbacks: Sequence[Callable[..., Any]]) -> Callable[[int], Any]:
+def idle_fit(rows: int, *callbacks: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that fits some epochs of nothing."""
     x = np.zeros((rows, 1), np.float32)
     net: Network = fastmlp.MLP([1, 8, 1], rng=0)
     net._engine = Idle(net._engine)
-    return functools.partial(_fit, net, x, callbacks)
-
-
-def _fit(net: Any, x: Any, callbacks: Sequence[Callable[..., Any]], epochs: int) -> Any:
-    return net.fit(x, x, epochs=epochs, batch_size=BATCH, callbacks=callbacks, n_threads=1)
+    return functools.partial(net.fit, x, x, batch_size=BATCH, callbacks=callbacks, n_threads=1)
 
 
 def row(rows: int, rounds: int, turn: float) -> dict[str, Any]:
     """Return the times for a number of rows."""
     order, level = np.arange(rows), backend.level()
-    plain, watched = idle_fit(rows, ()), idle_fit(rows, (observe,))
+    plain, watched = idle_fit(rows), idle_fit(rows, observe)
 
     def check() -> None:
         workspace.shuffle(order, 1, level)
         np.testing.assert_array_equal(np.sort(order), np.arange(rows))
         assert rows < 2 or (order != np.arange(rows)).any(), "the shuffle changed nothing"
         for fit in (plain, watched):
-            assert fit(3).loss == [1.0] * 3
+            assert fit(epochs=3).loss == [1.0] * 3
 
     calls = {
         "shuffle": functools.partial(workspace.shuffle, order, 2, level),
-        "one": functools.partial(plain, 1),
-        "many": functools.partial(plain, EPOCHS),
-        "one, callback": functools.partial(watched, 1),
-        "many, callback": functools.partial(watched, EPOCHS),
+        "one": functools.partial(plain, epochs=1),
+        "many": functools.partial(plain, epochs=EPOCHS),
+        "one, callback": functools.partial(watched, epochs=1),
+        "many, callback": functools.partial(watched, epochs=EPOCHS),
     }
     timings = harness.interleave(calls, check=check, rounds=rounds, turn=turn)
 

@@ -14,22 +14,16 @@ from typing import Any
 
 import numpy as np
 from trainers import FastmlpTrainer, SklearnTrainer, TorchTrainer
-from workloads import RELU, Array, Case, forward
+from workloads import RELU, Array, Case, outputs
 
 Call = tuple[str, dict[str, Any]]
 
 PREDICTED = {name: RELU[name] for name in ("tiny", "small", "mnist")}
 
 
-def flops(case: Case) -> int:
-    """Floating-point operations of a prediction of all rows: two a weight and row."""
-    return 2 * case.n_rows * sum(w.size for w, _ in case.parameters())
-
-
 def expected(case: Case, x: Array) -> Array:
     """Return the predictions in float64."""
-    wide = [(w.astype(np.float64), b.astype(np.float64)) for w, b in case.parameters()]
-    z: Array = forward(case, wide, x.astype(np.float64))[-1]
+    z = outputs(case, case.parameters(), x)
     return softmax(z) if case.classifies else z
 
 

@@ -23,7 +23,7 @@ import harness
 import numpy as np
 import workers
 from harness import FAULT, Names, Rows
-from predictors import PREDICTED, PREDICTORS, expected, flops
+from predictors import PREDICTED, PREDICTORS, expected
 from trainers import TRAINERS
 from workloads import CASES, Array, Case, NumpyTrainer, Parameters, loss
 
@@ -170,7 +170,12 @@ TRAINING = Contest(
     flops=lambda case: case.flops * case.steps,
 )
 PREDICTION = Contest(
-    PREDICTORS, load_prediction, wrong_predictions, "us/call", count=lambda case: 1, flops=flops
+    PREDICTORS,
+    load_prediction,
+    wrong_predictions,
+    column="us/call",
+    count=lambda case: 1,
+    flops=lambda case: 2 * case.n_rows * case.n_weights,
 )
 TRAINED, TRAIN_RIVALS = Names.of(CASES), Names.of(TRAINING.rivals())
 CALLED, PREDICT_RIVALS = Names.of(PREDICTED), Names.of(PREDICTION.rivals())

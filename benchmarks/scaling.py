@@ -33,9 +33,7 @@ def network(parameters: int, rows: int) -> Case:
 
 def count(case: Case) -> int:
     """Return the parameters of a case, biases included."""
-    return sum(
-        (i + 1) * o for i, o in zip(case.layer_sizes[:-1], case.layer_sizes[1:], strict=True)
-    )
+    return case.n_weights + sum(case.layer_sizes[1:])
 
 
 def compare(cases: Sequence[Case], **turns: Any) -> Rows:

@@ -8,6 +8,8 @@ library is computed here, from its weights, in float64.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,11 +45,19 @@ class Case:
         return self.n_rows // self.batch_size
 
     @property
+    def layers(self) -> list[tuple[int, int]]:
+        """Fan-in and fan-out of each layer."""
+        return list(itertools.pairwise(self.layer_sizes))
+
+    @property
+    def n_weights(self) -> int:
+        """Weights of all layers, without biases."""
+        return sum(i * o for i, o in self.layers)
+
+    @property
     def flops(self) -> int:
         """Floating-point operations of one step: three products a layer, the first has but two."""
-        pairs = list(zip(self.layer_sizes[:-1], self.layer_sizes[1:], strict=True))
-        products = 3 * sum(i * o for i, o in pairs) - pairs[0][0] * pairs[0][1]
-        return 2 * self.batch_size * products
+        return 2 * self.batch_size * (3 * self.n_weights - math.prod(self.layer_sizes[:2]))
 
     @property
     def classifies(self) -> bool:
@@ -68,7 +78,7 @@ class Case:
         """Return the float32 weights and biases from which everybody starts (Glorot uniform)."""
         rng = np.random.default_rng(seed)
         layers = []
-        for i, o in zip(self.layer_sizes[:-1], self.layer_sizes[1:], strict=True):
+        for i, o in self.layers:
             bound = (6 / (i + o)) ** 0.5
             weights = rng.uniform(-bound, bound, (i, o)).astype(np.float32)
             layers.append((weights, np.zeros(o, np.float32)))
@@ -99,6 +109,12 @@ def forward(case: Case, parameters: Parameters, x: Array) -> list[Array]:
     return values
 
 
+def outputs(case: Case, parameters: Parameters, x: Array) -> Array:
+    """Return the network's output before its link, in float64."""
+    wide = [(w.astype(np.float64), b.astype(np.float64)) for w, b in parameters]
+    return forward(case, wide, x.astype(np.float64))[-1]
+
+
 def output_gradient(case: Case, z: Array, y: Array) -> tuple[float, Array]:
     """Return the mean loss of a batch and its gradient with respect to the outputs ``z``."""
     if not case.classifies:
@@ -117,8 +133,7 @@ def output_gradient(case: Case, z: Array, y: Array) -> tuple[float, Array]:
 
 def loss(case: Case, parameters: Parameters, x: Array, y: Array) -> float:
     """Return the mean loss over all data, in float64."""
-    wide = [(w.astype(np.float64), b.astype(np.float64)) for w, b in parameters]
-    return output_gradient(case, forward(case, wide, x.astype(np.float64))[-1], y)[0]
+    return output_gradient(case, outputs(case, parameters, x), y)[0]
 
 
 class NumpyTrainer:
