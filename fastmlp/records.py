@@ -35,8 +35,13 @@ class History:
     def whole(self) -> History:
         """Return a copy with the epochs that are recorded in all lists, while a fit goes on."""
         n = len(self.loss)
-        lists = (self.loss, self.val_loss, self.seconds, self.learning_rate)
-        return History(*(values[:n] for values in lists), self.stop_reason)
+        return History(
+            self.loss[:n],
+            self.val_loss[:n],
+            self.seconds[:n],
+            self.learning_rate[:n],
+            self.stop_reason,
+        )
 
 
 class Continuation(NamedTuple):

@@ -118,6 +118,10 @@ class Plan:
     step: int = 0
     team: Team | None = None
 
+    def n_steps(self, n: int) -> int:
+        """Batches of n rows."""
+        return -(-n // self.batch_size)
+
 
 @dataclass
 class Data:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.network import Network
-from fastmlp.training import History
+from fastmlp.records import History
 
 
 def state(model: Any) -> str:

@@ -41,10 +41,11 @@ ORDER = (
         "config",
         "network",
     ),
-    *("training", "callbacks", "mlp", "randomness", "frozen", "reference", "__init__"),
+    *(f"training.{part}" for part in ("rates", "judge", "reporter", "loop")),
+    *("training", "callbacks", "learner", "mlp", "randomness", "frozen", "reference", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "network", "initialization")),
-    *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "stochastic")),
-    *(f"sklearn.{part}" for part in ("blas", "lbfgs", "fitting")),
+    *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "judge")),
+    *(f"sklearn.{part}" for part in ("stochastic", "blas", "lbfgs", "fitting")),
     *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier")),
     *("sklearn", "__main__"),
     *(f"native.{part}" for part in ("ctables", "layers", "units", "epoch", "inference", "kernels")),
@@ -138,6 +139,7 @@ PLANTED = [
     ("intervals", False, "import fastmlp", "__init__"),
     ("core", True, "import numpy as np, fastmlp.predictor", "predictor"),
     ("core", True, "cdef f():\n    from fastmlp import arena, training  # later", "training"),
+    ("training.rates", False, "from fastmlp.training.loop import run", "training.loop"),
     ("core", True, "from fastmlp.predictor cimport Predictor", "predictor"),
     ("core", True, "from fastmlp import (\n    arena,\n    _backend,\n)", "_backend"),
     ("crew", True, "from fastmlp import \\\n    arena, core", "core"),
@@ -220,11 +222,12 @@ def public() -> dict[str, Any]:
 
 
 def methods() -> dict[str, Any]:
-    """Return the public methods and properties of the public classes that they define."""
+    """Return the public methods and properties of the public classes, those of our bases too."""
     found = {}
     for name, thing in public().items():
         if inspect.isclass(thing):
-            for key, value in vars(thing).items():
+            ours = [each for each in inspect.getmro(thing) if each.__module__.startswith("fastmlp")]
+            for key, value in {k: v for each in ours[::-1] for k, v in vars(each).items()}.items():
                 documented = inspect.isfunction(value) or isinstance(value, property)
                 if documented and not key.startswith("_"):
                     found[f"{name}.{key}"] = value

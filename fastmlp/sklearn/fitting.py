@@ -22,14 +22,14 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastmlp import check, threads
 from fastmlp.losses import Loss
-from fastmlp.records import History
+from fastmlp.records import DivergenceError, History
 from fastmlp.sklearn import parameters
 from fastmlp.sklearn.callbacks import Observers
 from fastmlp.sklearn.initialization import first_parameters, spec_of
 from fastmlp.sklearn.lbfgs import LbfgsFit
 from fastmlp.sklearn.network import Network
 from fastmlp.sklearn.scaling import Scaling
-from fastmlp.sklearn.stochastic import NON_FINITE, Diverged, StochasticFit
+from fastmlp.sklearn.stochastic import NON_FINITE, fit_by_batches
 from fastmlp.sklearn.validation import Samples, Validation, numbers_that_fit, sound, split
 from fastmlp.turn import Turn
 
@@ -122,7 +122,9 @@ class Fitting(BaseEstimator):
                 draft._first_call(y, classes)
             draft._train(self, X, y, sample_weight, held_out, one_epoch)
             self._become(draft, before)
-        except Diverged:
+        except DivergenceError as error:
+            if not draft._is_mine(error):
+                raise
             self._become(draft, before)
             raise ValueError(NON_FINITE) from None
         except KeyboardInterrupt:
@@ -199,25 +201,19 @@ class Fitting(BaseEstimator):
                     self.validation_loss_curve_ = []
             observers = Observers(owner, self, given, validation is not None, partial=one_epoch)
             constant = self._loss_constant(samples.targets, weights)
-            fit: LbfgsFit | StochasticFit
             if stochastic:
-                fit = StochasticFit(
-                    self,
-                    data,
-                    validation,
-                    loss_constant=constant,
-                    random_state=rng,
-                    one_epoch=one_epoch,
-                )
+                fit_by_batches(self, data, validation, observers, constant, rng, one_epoch)
             else:
-                fit = LbfgsFit(self, data, validation, constant)
-            fit.run(observers, self._threads())
+                LbfgsFit(self, data, validation, observers, constant).run()
             self._complete = True
-        except Diverged:
+        except BaseException as error:
+            if not self._is_mine(error):
+                undo()
             raise
-        except BaseException:
-            undo()
-            raise
+
+    def _is_mine(self, error: BaseException) -> bool:
+        """Whether it says that this fit has diverged: its good epochs are kept."""
+        return getattr(error, "history", None) is self.history_
 
     def _first_call(self, y: Any, classes: Any) -> None:
         """See to the classes of ``partial_fit``."""
