@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastmlp import check, initializers
-from fastmlp.contract import Predictor
+from fastmlp.engine.contract import Predictor
 from fastmlp.initializers import Initializer
 from fastmlp.intervals import NON_NEGATIVE, check_count
 from fastmlp.learner import Learner

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastmlp import check
-from fastmlp.contract import Engine
+from fastmlp.engine.contract import Engine
 from fastmlp.losses import Loss
 from fastmlp.records import Continuation, History
 from fastmlp.spec import Spec
@@ -23,9 +23,9 @@ from fastmlp.turn import Turn
 
 
 def _compiled(spec: Spec) -> Engine:
-    from fastmlp import _backend  # not before it is needed: fastmlp.reference does without
+    from fastmlp.engine import backend  # not before it is needed: fastmlp.reference does without
 
-    return _backend.engine(spec)
+    return backend.engine(spec)
 
 
 class Network:

@@ -240,10 +240,8 @@ class Engine:
         self.spec = spec
         self._weights = [np.zeros(shape, spec.dtype) for shape in spec.shapes]
         self._biases = [np.zeros(fan_out, spec.dtype) for _, fan_out in spec.shapes]
+        self._everything = [*self._weights, *self._biases]
         self._steps: Steps | None = None
-
-    def _everything(self) -> list[Array]:
-        return [*self._weights, *self._biases]
 
     def parameters(self) -> Parameters:
         """Return copies of the (I, O) weights and (O,) biases."""
@@ -251,7 +249,7 @@ class Engine:
 
     def set_parameters(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:
         """Copy weights and biases, of the right shapes, in."""
-        for mine, given in zip(self._everything(), [*weights, *biases], strict=True):
+        for mine, given in zip(self._everything, [*weights, *biases], strict=True):
             mine[...] = given
 
     def snapshot(self) -> Any:
@@ -264,7 +262,7 @@ class Engine:
 
     def finite(self) -> bool:
         """Return whether every parameter is finite."""
-        return all(bool(np.isfinite(p).all()) for p in self._everything())
+        return all(np.isfinite(p).all() for p in self._everything)
 
     def shuffle(self, order: npt.NDArray[np.int64], seed: int) -> None:
         """Permute an index array in place; the seed alone says how."""
@@ -272,7 +270,7 @@ class Engine:
 
     def start(self, optimizer: Optimizer) -> None:
         """Forget the state of earlier steps and prepare for `optimizer`: all slots 0, t = 0."""
-        slots = [[np.zeros_like(p) for _ in range(optimizer.n_slots)] for p in self._everything()]
+        slots = [[np.zeros_like(p) for _ in range(optimizer.n_slots)] for p in self._everything]
         self._steps = Steps(slots)
 
     def optimizer_state(self) -> Any:
@@ -293,7 +291,7 @@ class Engine:
 
     def can_go_on(self, step: int) -> bool:
         """Return whether there is such a state, of a whole epoch that ended after `step` steps."""
-        return self._steps is not None and self._steps.is_whole and self._steps.t == step
+        return bool(self._steps and self._steps.is_whole and self._steps.t == step)
 
     def predict(self, x: Array, team: object = None) -> Array:
         """Return the loss's link of the outputs, (n, heads * m)."""
@@ -332,7 +330,7 @@ class Engine:
         """Move every parameter that is not frozen by one step of the optimizer."""
         assert self._steps is not None
         self._steps.t += 1
-        everything = self._everything()
+        everything = self._everything
         factors = plan.groups.tensors(len(self._weights))
         moved = [k for k, tensor in enumerate(factors) if tensor.rate]
         clipped = clip([gradients[k] for k in moved], float(plan.clip_norm) or math.inf)

@@ -10,11 +10,11 @@ import time
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn")
+sklearn = pytest.importorskip("sklearn")
 
 from estimators import OTHER, WIDE, X, Y, classifier, state
 
-from fastmlp import _backend, arena
+from fastmlp.engine import arena, backend
 from fastmlp.sklearn import fitting
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -37,7 +37,7 @@ def no_memory(*args, **kwargs):
 
 def failing_epoch(monkeypatch, after, error):
     """Let the engine's epochs raise after some of them."""
-    real, calls = _backend.engine, []
+    real, calls = backend.engine, []
 
     def engine(spec):
         inner = real(spec)
@@ -54,7 +54,7 @@ def failing_epoch(monkeypatch, after, error):
 
         return Failing()
 
-    monkeypatch.setattr(_backend, "engine", engine)
+    monkeypatch.setattr(backend, "engine", engine)
 
 
 NAN = np.where(np.arange(5) == 2, np.nan, X)
@@ -265,6 +265,8 @@ def test_interrupts_at_any_time(name):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
+        # An interrupt in scikit-learn's own config_context leaves its setting behind.
+        sklearn.set_config(skip_parameter_validation=False)
     assert caught
 
 

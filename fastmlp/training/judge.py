@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fastmlp.contract import Engine
+from fastmlp.engine.contract import Engine
 from fastmlp.spec import Data
 from fastmlp.threads import Team
 
