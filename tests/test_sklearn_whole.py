@@ -10,9 +10,10 @@ import time
 import numpy as np
 import pytest
 
-sklearn = pytest.importorskip("sklearn")
+pytest.importorskip("sklearn")
 
 from estimators import OTHER, WIDE, X, Y, classifier, state
+from sklearn import set_config
 
 from fastmlp.engine import arena, backend
 from fastmlp.sklearn import fitting
@@ -266,7 +267,7 @@ def test_interrupts_at_any_time(name):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
         # An interrupt in scikit-learn's own config_context leaves its setting behind.
-        sklearn.set_config(skip_parameter_validation=False)
+        set_config(skip_parameter_validation=False)
     assert caught
 
 
