@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer
 from fastmlp.records import Continuation, History, State
 from fastmlp.spec import Data, Plan
-from fastmlp.threads import borrowed_team, for_fit
+from fastmlp.teams import Team
+from fastmlp.threads import fit_team
 from fastmlp.training import loop
 from fastmlp.training.judge import Judge
 from fastmlp.training.loop import Course, Order
@@ -103,14 +105,14 @@ class Learner(Network):
             plan = self._plan(data, batch_size, optimizer, l2, clip_norm, groups)
             epochs = check_count("epochs", epochs, example=20)
             hooks = check.callbacks(callbacks)
-            team_size = self._team_size(n_threads, plan)
+            lent = self._team(n_threads, plan)
             validation = check.validation(validation_data, self._spec)
             self._progress, self._history = None, history
             if verbose:
                 hooks.append(Progress())
             course = self._course(history, plan, hooks, epochs, validation)
             course.reorder = self._shuffled if shuffle else None
-            with borrowed_team(team_size) as plan.team, course.reporter.watching():
+            with lent as plan.team, course.reporter.watching():
                 self._engine.start(plan.optimizer)
                 plan.seed = loop.next_seed(self._rng)
                 loop.run(data, plan, course)
@@ -156,7 +158,7 @@ class Learner(Network):
             data = check.data(X, y, sample_weight, self._spec)
             rows = data.x.shape[0] if batch_size is None else batch_size
             plan = self._plan(data, rows, optimizer, l2, clip_norm, groups)
-            team_size = self._team_size(n_threads, plan)
+            lent = self._team(n_threads, plan)
             kind = plan.optimizer.native_row, plan.optimizer.hyper
             if (
                 self._progress is None
@@ -168,7 +170,7 @@ class Learner(Network):
             plan.seed = self._progress.seed
             course = self._course(History(), plan)
             course.rates.step = self._progress.step
-            with borrowed_team(team_size) as plan.team:
+            with lent as plan.team:
                 loop.run(data, plan, course)
             self._progress = Continuation(kind, course.rates.step, plan.seed)
             return course.reporter.state.loss
@@ -194,9 +196,9 @@ class Learner(Network):
         self._engine.shuffle(order, loop.next_seed(self._rng))
         return order
 
-    def _team_size(self, n_threads: Any, plan: Plan) -> int:
+    def _team(self, n_threads: Any, plan: Plan) -> AbstractContextManager[Team | None]:
         wanted = None if n_threads is None else check_count("n_threads", n_threads, example=2)
-        return for_fit(wanted, self._n_weights, plan.batch_size)
+        return fit_team(wanted, self._n_weights, plan.batch_size)
 
     def _plan(
         self, data: Data, batch_size: Any, optimizer: Any, l2: Any, clip_norm: Any, groups: Any

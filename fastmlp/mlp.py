@@ -19,7 +19,7 @@ from fastmlp.intervals import NON_NEGATIVE, check_count
 from fastmlp.learner import Learner
 from fastmlp.losses import Loss
 from fastmlp.spec import build
-from fastmlp.threads import borrowed_team, for_call, for_fit
+from fastmlp.threads import call_team, fit_team
 
 
 class MLP(Learner):
@@ -116,7 +116,7 @@ class MLP(Learner):
         z: Any = self._engine.predict_row(X)  # None: not that plain
         if z is None:
             x = check.inputs(X, self._spec, empty=True)
-            with borrowed_team(for_call(self._n_weights, x.shape[0])) as team:
+            with call_team(self._n_weights, x.shape[0]) as team:
                 z = self._engine.predict(x, team)
         if not self._two_headed:
             one_head: NDArray[Any] = z
@@ -188,7 +188,7 @@ class MLP(Learner):
             If an argument is not as described.
         """
         data = check.data(X, y, sample_weight, self._spec)
-        with borrowed_team(for_call(self._n_weights, data.x.shape[0])) as team:
+        with call_team(self._n_weights, data.x.shape[0]) as team:
             return float(self._engine.evaluate(data, team))
 
     def gradients(
@@ -221,6 +221,6 @@ class MLP(Learner):
         """
         data = check.data(X, y, sample_weight, self._spec)
         l2 = NON_NEGATIVE.check("l2", l2, example=1e-4)
-        with borrowed_team(for_fit(None, self._n_weights, data.x.shape[0])) as team:
+        with fit_team(None, self._n_weights, data.x.shape[0]) as team:
             objective, weights, biases = self._engine.gradients(data, l2, team)
         return float(objective), weights, biases

@@ -49,7 +49,7 @@ class Network:
     def _attach(self) -> None:
         """Make what is not part of the model's state, and so is neither copied nor pickled."""
         self._engine = self._engine_type(self._spec)
-        self._n_weights = sum(fan_in * fan_out for fan_in, fan_out in self._spec.shapes)
+        self._n_weights = self._spec.n_weights
         self._two_headed = self._spec.loss.heads == 2
         self._turn = Turn()  # one fit at a time, and no assignment by others meanwhile
         self._progress: Continuation | None = None  # between calls of partial_fit
@@ -104,12 +104,10 @@ class Network:
 
     def _assign(self, which: int, name: str, change: Callable[[list[NDArray[Any]]], Any]) -> None:
         """Put what ``change`` makes of the arrays of now in their place."""
-        # A callback of a running fit may assign: it runs in the thread of that fit, between epochs.
-        with contextlib.nullcontext() if self._turn.is_mine() else self._turn.taken():
+        with self._turn.kept():
             parameters = list(self._engine.parameters())
-            shapes = [array.shape for array in parameters[which]]
             values = change(parameters[which])
-            parameters[which] = check.parameters(values, shapes, self._spec.dtype, name)
+            parameters[which] = check.parameters(values, self._spec, which, name)
             self._engine.set_parameters(*parameters)
 
     @contextlib.contextmanager

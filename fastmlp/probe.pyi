@@ -8,7 +8,7 @@ from typing_extensions import disjoint_base
 from fastmlp.engine.native import Engine
 from fastmlp.losses import Loss
 from fastmlp.optimizers import Optimizer
-from fastmlp.threads import Team
+from fastmlp.teams import Team
 
 def is_trial(engine: Engine) -> bool: ...
 def pace(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from typing import Any, ClassVar
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastmlp.check import first_non_finite
+from fastmlp.check import is_plain
 from fastmlp.sklearn import parameters
 from fastmlp.sklearn.callbacks import CallbackSupportMixin, with_callbacks
 from fastmlp.sklearn.fitting import CURVES, Fitting, one_at_a_time
@@ -22,8 +21,6 @@ Array = NDArray[Any]
 
 # Elements of a sparse matrix that prediction makes dense at a time.
 DENSE_ELEMENTS = 1 << 22
-# Elements of an array that is looked at for NaN in one go.
-SMALL = 1 << 12
 # What a fit that goes on changes in place, so that a copy needs its own.
 GROWING = ("_network", "history_", *CURVES)
 
@@ -106,17 +103,8 @@ class BaseMLP(CallbackSupportMixin, Fitting):
         known = network.spec
         # validate_data takes tens of microseconds. What needs none of it goes straight through;
         # all that is unusual, and every complaint, is left to it.
-        if (
-            type(X) is np.ndarray
-            and X.dtype == known.dtype
-            and X.ndim == 2
-            and X.shape[1] == known.layer_sizes[0]
-            and X.shape[0] > 0
-            and X.flags.aligned
-            and "feature_names_in_" not in vars(self)
-            and _finite(X)
-        ):
-            return network.predict(X, self._threads()), network
+        if "feature_names_in_" not in vars(self) and is_plain(X, known):
+            return network.predict(X, self.n_jobs), network
         with numbers_that_fit():
             checked = validate_data(
                 self,
@@ -128,12 +116,11 @@ class BaseMLP(CallbackSupportMixin, Fitting):
         if checked.shape[1] != known.layer_sizes[0]:  # checked by the words of another network
             return self._outputs(X)
         if not hasattr(checked, "toarray"):
-            x = np.require(network.cast(checked), requirements="A")
-            outputs = network.predict(x, self._threads())
+            outputs = network.predict(network.cast(checked), self.n_jobs)
         else:
             rows_of, rows = sound(checked, "X").tocsr(), max(1, DENSE_ELEMENTS // checked.shape[1])
             blocks = [
-                network.predict(network.cast(rows_of[at : at + rows].toarray()), self._threads())
+                network.predict(network.cast(rows_of[at : at + rows].toarray()), self.n_jobs)
                 for at in range(0, checked.shape[0], rows)
             ]
             outputs = np.concatenate(blocks)
@@ -168,9 +155,7 @@ class BaseMLP(CallbackSupportMixin, Fitting):
         return self._network.shown()
 
     def _assign(self, name: str, values: Any) -> None:
-        turn = self._turn()
-        # A callback of a running fit may assign: it runs in the thread of that fit.
-        with contextlib.nullcontext() if turn.is_mine() else turn.taken():
+        with self._turn().kept():
             self._shown(name)
             self._network.assign(name, values)
 
@@ -218,10 +203,3 @@ class BaseMLP(CallbackSupportMixin, Fitting):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _finite(X: Array) -> bool:
-    """Whether nothing is NaN or infinite; for a few rows at a quarter of the general price."""
-    if X.size <= SMALL:
-        return 0 not in np.isfinite(X).tobytes()
-    return first_non_finite(X) is None

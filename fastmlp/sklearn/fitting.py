@@ -20,7 +20,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastmlp import check, threads
+from fastmlp import check
 from fastmlp.losses import Loss
 from fastmlp.records import DivergenceError, History
 from fastmlp.sklearn import parameters
@@ -310,13 +310,6 @@ class Fitting(BaseEstimator):
             best = "best_validation_score_" if self.early_stopping else "best_loss_"
             if getattr(self, best, None) is None:
                 self._forget_best()
-
-    def _threads(self) -> int | None:
-        """Return the threads asked for; None leaves it to what pays off."""
-        wanted: int | None = self.n_jobs
-        if wanted is None or wanted > 0:
-            return wanted
-        return max(1, threads.default_threads() + 1 + wanted)
 
 
 def _dense(X: Any) -> Array:

@@ -36,13 +36,14 @@ class Best(Judge):
 
     def measure(self, loss: float, team: Any) -> float:
         """Return the validation loss; what `record` writes is put aside."""
-        val_loss = math.nan if self.validation is None else self.loss(self.validation, team)
+        val_loss = super().measure(loss, team)
         self._put_aside(loss, val_loss, loss if self.validation is None else val_loss)
         return val_loss
 
     def _put_aside(self, loss: float, val_loss: float, watched: float) -> None:
-        better = self.restores and watched < self.lowest
-        best = (watched, self.engine.snapshot()) if better else (self.lowest, self.best)
+        best = self.lowest, self.best
+        if self.restores and watched < self.lowest:
+            best = watched, self.engine.snapshot()
         self.after: Any = (self.estimator.n_iter_ + 1, loss, val_loss, best)
 
     def record(self) -> None:
@@ -107,7 +108,7 @@ class StopRule(Best):
 
     def record(self) -> None:
         """Write down what was measured."""
-        super().record()
+        Best.record(self)
         estimator = self.estimator
         t, estimator._no_improvement_count, score, best = self.more
         self.rates.samples_seen = estimator.t_ = t

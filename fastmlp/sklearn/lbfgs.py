@@ -20,7 +20,7 @@ from fastmlp.sklearn.scaling import Arrays
 from fastmlp.sklearn.stochastic import INTERRUPTED, NON_FINITE
 from fastmlp.sklearn.validation import Validation
 from fastmlp.spec import Data
-from fastmlp.threads import borrowed_team, for_fit
+from fastmlp.threads import fit_team, of_jobs
 from fastmlp.training.loop import record
 
 # Parameters of the estimators that mean nothing to this solver and would change the result.
@@ -73,11 +73,12 @@ class LbfgsFit:
     def run(self) -> None:
         """Minimise, and leave the network at the minimum, or at the best iteration."""
         estimator, judge = self.estimator, self.judge
-        size = for_fit(estimator._threads(), self.network.n_weights, self.data.x.shape[0])
+        jobs, rows = of_jobs(estimator.n_jobs), self.data.x.shape[0]
         self.began = time.perf_counter()
         estimator.n_iter_ = 0
         try:
-            with borrowed_team(size) as self.team, self.observers.watching():
+            team = fit_team(jobs, self.network.n_weights, rows)
+            with team as self.team, self.observers.watching():
                 result = self._minimise()
                 judge.restore_best()
         except KeyboardInterrupt:

@@ -21,7 +21,7 @@ from fastmlp import check
 from fastmlp.engine import backend
 from fastmlp.sklearn.scaling import Arrays, Scaling
 from fastmlp.spec import Data, Spec
-from fastmlp.threads import borrowed_team, for_call
+from fastmlp.threads import call_team, of_jobs
 
 
 class Network:
@@ -43,7 +43,7 @@ class Network:
         self.spec, self.scaling, self.decoder = spec, scaling, decoder
         self.engine = backend.engine(spec)
         self.run: Any = None  # learning rate and optimizer, between two calls of partial_fit
-        self.n_weights = sum(fan_in * fan_out for fan_in, fan_out in spec.shapes)
+        self.n_weights = spec.n_weights
         # What is seen of the parameters of one moment: "predictor", "shown"; whether they were
         # "given" by the user, and are "news" to the engine. Trained parameters have a new
         # dictionary, so that who looks meanwhile adds to the old one.
@@ -153,17 +153,15 @@ class Network:
 
     def _checked(self, weights: Any, biases: Any) -> tuple[Arrays, Arrays]:
         """Return copies that are fit for the engine."""
-        shapes, dtype = self.spec.shapes, self.spec.dtype
         return (
-            check.parameters(weights, shapes, dtype, "coefs_"),
-            check.parameters(biases, [(o,) for _, o in shapes], dtype, "intercepts_"),
+            check.parameters(weights, self.spec, 0, "coefs_"),
+            check.parameters(biases, self.spec, 1, "intercepts_"),
         )
 
     # ------------------------------------------------------------ data and prediction
 
     def data(self, x: NDArray[Any], targets: NDArray[Any], weights: NDArray[Any] | None) -> Data:
         """Return what the engine trains on: scaled, in the network's dtype."""
-        dtype = self.spec.dtype
         real = targets.dtype.kind == "f"
         x = self.cast(x)
         if self.scaling is not None:
@@ -171,18 +169,15 @@ class Network:
             targets = self.scaling.targets(targets) if real else targets
         targets = self.cast(targets, "y") if real else targets
         return Data(
-            x=np.require(x, requirements="A"),
+            x=x,
             targets=np.ascontiguousarray(targets),
-            weights=None if weights is None else np.ascontiguousarray(weights, dtype),
+            weights=weights,
         )
 
     def cast(self, x: NDArray[Any], name: str = "X") -> NDArray[Any]:
         """Return finite floats in the network's dtype; complain if they do not fit in."""
-        if x.dtype == self.spec.dtype:
-            return x
-        with np.errstate(over="ignore", under="ignore"):
-            narrow = x.astype(self.spec.dtype)
-        index = check.first_non_finite(narrow)
+        narrow = check.cast(x, self.spec.dtype)
+        index = None if x.dtype == narrow.dtype else check.first_non_finite(narrow)
         if index is not None and np.isfinite(x[index]):
             raise ValueError(
                 f"Input {name} contains {x[index]}, a value too large for "
@@ -192,12 +187,10 @@ class Network:
 
     def predict(self, x: NDArray[Any], n_jobs: int | None = None) -> NDArray[Any]:
         """Predict for raw inputs of the network's dtype, (n, heads * outputs)."""
-        predictor, n_rows = self.predictor, x.shape[0]
-        size = for_call(self.n_weights, n_rows, n_jobs) if n_rows > 1 else 1
-        if size == 1:
-            return predictor.predict(x)  # type: ignore[no-any-return]
-        with borrowed_team(size) as team:
-            return predictor.predict(x, team)  # type: ignore[no-any-return]
+        if x.shape[0] == 1:  # nothing to share
+            return self.predictor.predict(x)  # type: ignore[no-any-return]
+        with call_team(self.n_weights, x.shape[0], of_jobs(n_jobs)) as team:
+            return self.predictor.predict(x, team)  # type: ignore[no-any-return]
 
     # ------------------------------------------------------------ copies
 

@@ -19,7 +19,7 @@ from fastmlp.sklearn.judge import StopRule
 from fastmlp.sklearn.rates import LearningRate
 from fastmlp.sklearn.validation import Validation
 from fastmlp.spec import Data, Plan
-from fastmlp.threads import borrowed_team, for_fit
+from fastmlp.threads import fit_team, of_jobs
 from fastmlp.training import loop
 from fastmlp.training.loop import Course, Order
 
@@ -100,8 +100,8 @@ def fit_by_batches(
     observers.state.learning_rate_scale = rates.scale
     e.n_iter_ = 0
     try:
-        size = for_fit(e._threads(), network.n_weights, plan.batch_size)
-        with borrowed_team(size) as plan.team, observers.watching():
+        team = fit_team(of_jobs(e.n_jobs), network.n_weights, plan.batch_size)
+        with team as plan.team, observers.watching():
             ended = loop.run(data, plan, Course(train, rates, judge, observers, reorder))
             if not (ended or one_epoch):
                 _warn(e.max_iter)

@@ -6,7 +6,7 @@ import math
 
 from fastmlp.engine.contract import Engine
 from fastmlp.spec import Data
-from fastmlp.threads import Team
+from fastmlp.teams import Team
 
 
 class Judge:

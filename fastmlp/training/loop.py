@@ -57,22 +57,23 @@ def run(data: Data, plan: Plan, course: Course) -> bool:
     ``plan`` comes with the options of the whole fit; order, learning rates and step counter are
     filled in here, epoch by epoch. The engine has an optimizer already.
     """
-    rates, judge, reporter = course.rates, course.judge, course.reporter
+    rates, judge, reporter, reorder = course.rates, course.judge, course.reporter, course.reorder
     state = reporter.state
+    engine, train = state.engine, course.train
     n = data.x.shape[0]
     n_steps = plan.n_steps(n)
-    plan.order = None if course.reorder is None else np.arange(n, dtype=np.int64)
+    plan.order = None if reorder is None else np.arange(n, dtype=np.int64)
     for epoch in range(state.epochs):
         reporter.epoch_begins()
         began = time.perf_counter()
-        if course.reorder is not None and plan.order is not None:
-            plan.order = course.reorder(plan.order)
+        if reorder is not None and plan.order is not None:
+            plan.order = reorder(plan.order)
         if state.learning_rate_scale != rates.scale:
             rates.rescale(state.learning_rate_scale)
         plan.step, plan.learning_rates = rates.step, rates.of_steps(n_steps)
-        before = state.engine.snapshot()
+        before = engine.snapshot()
         try:
-            loss = course.train(data, plan)
+            loss = train(data, plan)
             if not math.isfinite(loss):
                 raise diverged(loss, plan, epoch, state)
             seconds = time.perf_counter() - began
@@ -82,7 +83,7 @@ def run(data: Data, plan: Plan, course: Course) -> bool:
             rates.step = plan.step + n_steps
         except BaseException:
             if state.epoch < epoch:  # what was not written down did not happen
-                state.engine.restore(before)
+                engine.restore(before)
             raise
         if reporter.epoch_ended() or judge.is_enough():
             return True
