@@ -17,7 +17,7 @@ import numpy as np
 
 import fastmlp
 from fastmlp.engine import backend, workspace
-from fastmlp.network import Network
+from fastmlp.model import Model
 
 ROWS = (1_000, 10_000, 100_000, 1_000_000)
 FIXED, PER_SAMPLE = 30e-6, 2e-9
@@ -46,7 +46,7 @@ def observe(state: Any) -> None:
 def idle_fit(rows: int, callbacks: Sequence[Callable[..., Any]]) -> Callable[[int], Any]:
     """Return a function that fits some epochs of nothing."""
     x = np.zeros((rows, 1), np.float32)
-    net: Network = fastmlp.MLP([1, 8, 1], rng=0)
+    net: Model = fastmlp.MLP([1, 8, 1], rng=0)
     net._engine = Idle(net._engine)
     return functools.partial(_fit, net, x, callbacks)
 

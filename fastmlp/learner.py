@@ -13,9 +13,8 @@ from fastmlp import check
 from fastmlp.callbacks import Progress
 from fastmlp.groups import Groups
 from fastmlp.intervals import NON_NEGATIVE, check_count
-from fastmlp.network import Network
+from fastmlp.model import Model
 from fastmlp.optimizers import Optimizer
-from fastmlp.records import Continuation, History, State
 from fastmlp.spec import Data, Plan
 from fastmlp.teams import Team
 from fastmlp.threads import fit_team
@@ -23,10 +22,11 @@ from fastmlp.training import loop
 from fastmlp.training.judge import Judge
 from fastmlp.training.loop import Course, Order
 from fastmlp.training.rates import Rates
+from fastmlp.training.records import Continuation, History, State
 from fastmlp.training.reporter import Callback, Reporter
 
 
-class Learner(Network):
+class Learner(Model):
     """The part of ``MLP`` that trains, not for users."""
 
     def fit(

@@ -161,7 +161,7 @@ def test_memory_that_ends_at_the_start_of_an_optimizer(monkeypatch):
         with pytest.raises(MemoryError):
             net.partial_fit(X, Y)
     assert state(net) == before
-    assert net._network.run is None  # the engine's optimizer is begun anew
+    assert net._fitted.run is None  # the engine's optimizer is begun anew
     net.partial_fit(X, Y)
 
 

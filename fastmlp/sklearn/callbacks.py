@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from fastmlp import check
 from fastmlp.callbacks import Progress
-from fastmlp.records import State
 from fastmlp.sklearn import parameters
+from fastmlp.training.records import State
 from fastmlp.training.reporter import Reporter
 
 __all__ = ["CallbackSupportMixin", "Observers", "with_callbacks"]
@@ -62,7 +62,7 @@ class Observers(Reporter):
         if draft.progress_bar:
             callbacks.append(Progress())
         epochs = 1 if partial else draft.max_iter
-        engine = draft._network.engine
+        engine = draft._fitted.engine
         super().__init__(
             State(draft, epochs, draft.history_, has_validation, engine=engine), callbacks
         )
@@ -97,7 +97,7 @@ class Observers(Reporter):
         if self._task is not None and self._end(self._task):
             stop = True
             history.stop_reason = history.stop_reason or "a callback asked for it"
-        draft._network.take_over()  # a callback may have written weights
+        draft._fitted.take_over()  # a callback may have written weights
         return stop
 
     def _end(self, task: Any) -> bool:
@@ -111,4 +111,4 @@ class Observers(Reporter):
         )
 
     def _as_of_now(self) -> dict[str, Any]:
-        return {**self.draft.__getstate__(), "_network": copy.copy(self.draft._network)}
+        return {**self.draft.__getstate__(), "_fitted": copy.copy(self.draft._fitted)}

@@ -13,8 +13,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastmlp.check import is_plain
 from fastmlp.sklearn import parameters
 from fastmlp.sklearn.callbacks import CallbackSupportMixin, with_callbacks
+from fastmlp.sklearn.fitted import Fitted
 from fastmlp.sklearn.fitting import CURVES, Fitting, one_at_a_time
-from fastmlp.sklearn.network import Network, Shown
+from fastmlp.sklearn.shown import Shown
 from fastmlp.sklearn.validation import numbers_that_fit, sound
 
 Array = NDArray[Any]
@@ -22,7 +23,7 @@ Array = NDArray[Any]
 # Elements of a sparse matrix that prediction makes dense at a time.
 DENSE_ELEMENTS = 1 << 22
 # What a fit that goes on changes in place, so that a copy needs its own.
-GROWING = ("_network", "history_", *CURVES)
+GROWING = ("_fitted", "history_", *CURVES)
 
 
 def is_stochastic(estimator: Any) -> bool:
@@ -91,14 +92,14 @@ class BaseMLP(CallbackSupportMixin, Fitting):
 
     # ------------------------------------------------------------ prediction
 
-    def _outputs(self, X: Any) -> tuple[Array, Network]:
+    def _outputs(self, X: Any) -> tuple[Array, Fitted]:
         """Return predictions, (n, columns), in the dtype that X and weights make, and whose.
 
         What belongs to a prediction is the network's: a fit may end meanwhile, with another one.
         """
-        network: Network | None = vars(self).get("_network")
+        network: Fitted | None = vars(self).get("_fitted")
         if network is None:
-            check_is_fitted(self, "_network")
+            check_is_fitted(self, "_fitted")
             raise AssertionError
         known = network.spec
         # validate_data takes tens of microseconds. What needs none of it goes straight through;
@@ -148,16 +149,16 @@ class BaseMLP(CallbackSupportMixin, Fitting):
         self._assign("intercepts_", values)
 
     def _shown(self, name: str) -> Shown:
-        if "_network" not in vars(self):
+        if "_fitted" not in vars(self):
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}: call fit first"
             )
-        return self._network.shown()
+        return self._fitted.shown()
 
     def _assign(self, name: str, values: Any) -> None:
         with self._turn().kept():
             self._shown(name)
-            self._network.assign(name, values)
+            self._fitted.assign(name, values)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

@@ -28,7 +28,7 @@ class Best(Judge):
 
     def __init__(self, estimator: Any, held_out: Validation | None, loss_constant: float) -> None:
         data = None if held_out is None else held_out.data
-        super().__init__(estimator._network.engine, data, loss_constant)
+        super().__init__(estimator._fitted.engine, data, loss_constant)
         self.estimator, self.held_out = estimator, held_out
         self.restores: bool = estimator.restore_best
         self.lowest = math.inf

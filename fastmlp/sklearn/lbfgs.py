@@ -33,7 +33,7 @@ class LbfgsFit:
     Parameters
     ----------
     estimator : estimator
-        Has its parameters and ``_network``; its run statistics are set.
+        Has its parameters and ``_fitted``; its run statistics are set.
     data : Data
         Training data for the engine.
     validation : Validation or None
@@ -62,7 +62,7 @@ class LbfgsFit:
         self.estimator, self.data, self.observers = estimator, data, observers
         self.loss_constant = loss_constant
         self.judge = Best(estimator, validation, loss_constant)
-        self.network = estimator._network
+        self.network = estimator._fitted
         # Trial points are nobody's business: only where an iteration arrives is the network's.
         self.engine = backend.engine(self.network.spec)
         total = data.x.shape[0] if data.weights is None else data.weights.sum(dtype=float)

@@ -60,7 +60,7 @@ def fit_by_batches(
     Parameters
     ----------
     estimator : estimator
-        Has its parameters and ``_network``; its run statistics are kept up to date.
+        Has its parameters and ``_fitted``; its run statistics are kept up to date.
     data : Data
         Training data for the engine.
     validation : Validation or None
@@ -74,7 +74,7 @@ def fit_by_batches(
     one_epoch : bool
         This is ``partial_fit``.
     """
-    e, network, n = estimator, estimator._network, data.x.shape[0]
+    e, network, n = estimator, estimator._fitted, data.x.shape[0]
     batch_size = _batch_size(e.batch_size, n)
     rates, optimizer = _begin(e, -(-n // batch_size), one_epoch)
     plan = Plan(
@@ -128,7 +128,7 @@ def _batch_size(wanted: Any, n: int) -> int:
 
 def _begin(estimator: Any, n_steps: int, one_epoch: bool) -> tuple[LearningRate, Optimizer]:
     """Return rates and optimizer of the last call of ``partial_fit``, or start new ones."""
-    e, network = estimator, estimator._network
+    e, network = estimator, estimator._fitted
     if one_epoch and network.run is not None and network.engine.can_go_on(network.run[0].step):
         return network.run  # type: ignore[no-any-return]
     # adam does not look at scikit-learn's rules, only at schedules.

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.records import DivergenceError, State
 from fastmlp.spec import Data, Plan
 from fastmlp.training.judge import Judge
 from fastmlp.training.rates import Rates
+from fastmlp.training.records import DivergenceError, State
 from fastmlp.training.reporter import Reporter
 
 Order = NDArray[np.int64]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.records import State
+from fastmlp.training.records import State
 
 Callback = Callable[[State], Any]
 

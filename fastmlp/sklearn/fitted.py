@@ -1,8 +1,4 @@
-"""The network of a fitted estimator: the engine that trains and predicts, seen as ``coefs_``.
-
-scikit-learn's attributes ``coefs_`` and ``intercepts_`` are lists that programs replace, whole or
-item by item, and arrays that they write into. So they are views of one flat vector that is made
-when somebody asks for them, and looked at for changes from then on; before that nothing is spent.
+"""What an estimator has fitted: the engine that trains and predicts, seen as ``coefs_``.
 
 Whoever predicts, reads or copies changes nothing that others see, and waits for nobody; only who
 has the estimator's turn touches ``engine``.
@@ -10,7 +6,6 @@ has the estimator's turn touches ``engine``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,11 +15,12 @@ from numpy.typing import NDArray
 from fastmlp import check
 from fastmlp.engine import backend
 from fastmlp.sklearn.scaling import Arrays, Scaling
+from fastmlp.sklearn.shown import Shown
 from fastmlp.spec import Data, Spec
 from fastmlp.threads import call_team, of_jobs
 
 
-class Network:
+class Fitted:
     """One spec, its engine, and its parameters as the user sees them.
 
     With a scaling there are two engines: one on scaled data, which is trained, and one with the
@@ -73,10 +69,10 @@ class Network:
             with np.errstate(under="ignore"):
                 self.engine.set_parameters(*self.scaling.unfold(weights, biases))
 
-    def again(self, spec: Spec) -> Network:
-        """Return another network with the same parameters; ``spec`` has the same shapes."""
+    def again(self, spec: Spec) -> Fitted:
+        """Return another one with the same parameters; ``spec`` has the same shapes."""
         self.take_over()
-        other = Network(spec, self.scaling, self.decoder)
+        other = Fitted(spec, self.scaling, self.decoder)
         other.engine.set_parameters(*self.engine.parameters())
         return other
 
@@ -202,65 +198,14 @@ class Network:
         return {**kept, "given": given, "parameters": parameters}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        Network.__init__(self, state["spec"], state["scaling"], state["decoder"])
+        Fitted.__init__(self, state["spec"], state["scaling"], state["decoder"])
         if state["given"]:
             self.load(*state["parameters"])
             self.take_over()
         else:
             self.engine.set_parameters(*state["parameters"])
 
-    def __copy__(self) -> Network:
-        copy = object.__new__(Network)
+    def __copy__(self) -> Fitted:
+        copy = object.__new__(Fitted)
         copy.__setstate__(self.__getstate__())
         return copy
-
-
-class Shown:
-    """Parameters as lists of views of one flat vector, with a memory of what was in it."""
-
-    def __init__(self, weights: Arrays, biases: Arrays) -> None:
-        arrays = [*weights, *biases]
-        self._shapes = [array.shape for array in arrays]
-        self._flat = np.concatenate([array.ravel() for array in arrays])
-        self._views, self._n = self._parts(self._flat), len(weights)
-        self.coefs, self.intercepts = self._views[: self._n], self._views[self._n :]
-        # Compared as integers: NaN is equal to itself then.
-        self._bits = self._flat.view(f"i{self._flat.itemsize}")
-        self._before = self._bits.copy()
-
-    def _parts(self, flat: NDArray[Any]) -> Arrays:
-        parts, at = [], 0
-        for shape in self._shapes:
-            size = math.prod(shape)
-            parts.append(flat[at : at + size].reshape(shape))
-            at += size
-        return parts
-
-    def changed(self) -> bool:
-        """Whether a list has another array in it, or an array other contents."""
-        now = [*self.coefs, *self.intercepts]
-        if len(now) != len(self._views):
-            return True
-        if any(a is not b for a, b in zip(now, self._views, strict=True)):
-            return True
-        return not np.array_equal(self._bits, self._before)
-
-    def read(
-        self, checked: Callable[[Any, Any], tuple[Arrays, Arrays]]
-    ) -> tuple[Arrays, Arrays, Callable[[], None]]:
-        """Return copies of what is in the lists, and a function that makes it the known state.
-
-        Arrays that the user has put into a list are copied into the vector.
-        """
-        weights, biases = checked(self.coefs, self.intercepts)
-        for view, array in zip(self._views, [*weights, *biases], strict=True):
-            if array is not view:
-                view[...] = array
-        flat = self._flat.copy()
-
-        def remember() -> None:
-            self.coefs[:], self.intercepts[:] = self._views[: self._n], self._views[self._n :]
-            self._before = flat.view(self._bits.dtype)
-
-        parts = self._parts(flat)
-        return parts[: self._n], parts[self._n :], remember
