@@ -17,7 +17,7 @@ from harness import FAULT, Rows
 
 import fastmlp
 from fastmlp.engine import backend, kernels
-from fastmlp.network import Network
+from fastmlp.model import Model
 
 ROWS = (1_000, 10_000, 100_000, 1_000_000)
 FIXED, PER_SAMPLE = 30e-6, 2e-9
@@ -46,7 +46,7 @@ def observe(state: Any) -> None:
 def idle_fit(rows: int, *callbacks: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that fits some epochs of nothing."""
     x = np.zeros((rows, 1), np.float32)
-    net: Network = fastmlp.MLP([1, 8, 1], rng=0)
+    net: Model = fastmlp.MLP([1, 8, 1], rng=0)
     net._engine = Idle(net._engine)
     return functools.partial(net.fit, x, x, batch_size=BATCH, callbacks=callbacks, n_threads=1)
 

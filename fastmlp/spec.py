@@ -22,7 +22,7 @@ from fastmlp.losses import Loss
 from fastmlp.optimizers import Optimizer
 
 if TYPE_CHECKING:
-    from fastmlp.threads import Team
+    from fastmlp.teams import Team
 
 MAX_SIZES = 1024  # entries of layer_sizes
 MAX_SIZE = 2**31 - 1  # each of them: row indices are 32 bits in the kernels
@@ -64,6 +64,16 @@ class Spec:
         """(fan_in, fan_out) of each affine layer, the heads included."""
         widths = [*self.layer_sizes[:-1], self.loss.heads * self.layer_sizes[-1]]
         return list(pairwise(widths))
+
+    @property
+    def parameter_shapes(self) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+        """Shapes of weights and of biases."""
+        return list(self.shapes), [(fan_out,) for _, fan_out in self.shapes]
+
+    @property
+    def n_weights(self) -> int:
+        """Of all layers, without biases: multiply-adds of a row."""
+        return sum(fan_in * fan_out for fan_in, fan_out in self.shapes)
 
     @property
     def n_parameters(self) -> int:
@@ -117,6 +127,10 @@ class Plan:
     seed: int = 0
     step: int = 0
     team: Team | None = None
+
+    def n_steps(self, n: int) -> int:
+        """Batches of n rows."""
+        return -(-n // self.batch_size)
 
 
 @dataclass
