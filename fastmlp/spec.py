@@ -24,7 +24,7 @@ from fastmlp.normalization import POSITIONS
 from fastmlp.optimizers import Optimizer
 
 if TYPE_CHECKING:
-    from fastmlp.threads import Team
+    from fastmlp.teams import Team
 
 MAX_SIZES = 1024  # entries of layer_sizes
 MAX_SIZE = 2**31 - 1  # each of them: row indices are 32 bits in the kernels
@@ -132,6 +132,11 @@ class Spec:
         return [*steps, Operator("affine", len(self.shapes) - 1, *self.shapes[-1])]
 
     @property
+    def n_weights(self) -> int:
+        """Of all layers, without biases: multiply-adds of a row."""
+        return sum(fan_in * fan_out for fan_in, fan_out in self.shapes)
+
+    @property
     def n_parameters(self) -> int:
         """Elements of all tensors together."""
         return sum(math.prod(shape) for shapes in self.tensors.values() for shape in shapes)
@@ -183,6 +188,10 @@ class Plan:
     seed: int = 0
     step: int = 0
     team: Team | None = None
+
+    def n_steps(self, n: int) -> int:
+        """Batches of n rows."""
+        return -(-n // self.batch_size)
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing_extensions import disjoint_base
 from fastmlp.engine.parameters import Parameters
 from fastmlp.optimizers import Optimizer
 from fastmlp.spec import Data, Plan
-from fastmlp.threads import Team
+from fastmlp.teams import Team
 
 @disjoint_base
 class Engine(Parameters):

@@ -91,6 +91,6 @@ cdef extern from "panels/row.h" nogil:
 
 cdef extern from "panels/norm.h" nogil:
     void normalize_rows(const real*, int64_t, int64_t, const real*, const real*, int64_t, real*, real*)
-    void normalize_rows_backward(const real*, const real*, int64_t, int64_t, const real*, const real*, int64_t,
-                                 real*)
+    void normalize_rows_backward(const real*, const real*, int64_t, int64_t, const real*, const real*,
+                                 int64_t, real*)
     void normalized_sums(const real*, const real*, const real*, int64_t, real*)

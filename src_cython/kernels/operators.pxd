@@ -1,5 +1,6 @@
 # The operators of a network: what turns y[l-1] into y[l], and the gradient back, for blocks of rows and for
-# one row. An operator makes z of its inputs and its two tensors; activation and dropout follow, alike for all.
+# one row. An operator makes z of its inputs and its two tensors; activation and dropout follow, alike for
+# all.
 #
 # Each kind is a row: {forward, backward, one row} here, the gradients of its tensors in piece_gradient. The
 # rows meet in the last three functions, as branches: calls through pointers could not be inlined.
@@ -203,6 +204,6 @@ cdef inline void one_row(const fm_network* net, const fm_layer* layer, const rea
     if layer.kind == AFFINE:
         affine_row(net, layer, a, y)
     else:
-        normalize_rows(a, NR, layer.n_out, tensor_at(net, layer, WEIGHTS), tensor_at(net, layer, BIASES), 1, y,
-                       NULL)
+        normalize_rows(a, NR, layer.n_out, tensor_at(net, layer, WEIGHTS), tensor_at(net, layer, BIASES), 1,
+                       y, NULL)
     finish_row(layer, y)

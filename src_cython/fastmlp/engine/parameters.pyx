@@ -80,7 +80,7 @@ cdef class Parameters:
                 self.lay_out(tensor, layer.n_in if kind == "weights" else 1, layer.n_out,
                              kind == "weights" and (l > 0 or transpose_all))
                 self.flat[tensor.index] = tensor
-        self.weight_count = sum(n_in * n_out for n_in, n_out in spec.shapes)
+        self.weight_count = spec.n_weights
         self.net.n_layers = len(operators)
         self.net.loss = self.losses[spec.loss.native_row(False)]
         self.net.targets_width = spec.n_outputs
