@@ -1,21 +1,29 @@
 """Layer normalisation: formula, gradients, options, groups and what a user sees, both engines."""
 
 import copy
+import dataclasses
+import itertools
 import pickle
+import re
 
 import cases
 import numpy as np
 import pytest
+import test_house as house
 from models import X, Y
+from test_blocks import train
 from test_reference import engine_of, numeric_gradients
 from tolerances import assert_close
 
 import fastmlp
 from fastmlp import reference
 from fastmlp.activations import ACTIVATIONS
+from fastmlp.engine import backend, native
 from fastmlp.groups import Groups
 from fastmlp.normalization import EPSILON, POSITIONS, layer_norm
+from fastmlp.predictor import Predictor
 from fastmlp.randomness import dropout_masks
+from fastmlp.spec import BLOCK_ROWS
 
 CHOICES = (*POSITIONS, ["before", None], [None, "after"], ["after", "before"])
 TWO_HIDDEN = (3, 5, 4, 2)
@@ -211,6 +219,94 @@ def test_decay_leaves_gains_and_shifts_alone_unless_told(mlp):
     assert value == pytest.approx(free + sum(np.sum(w**2) for w in net.weights))
     for g, h in zip(flat(gradients[1:]), flat(without[1:]), strict=True):
         np.testing.assert_array_equal(g, h)
+
+
+# ---- the native engine against the reference --------------------------------------------------
+
+# Widths: one; prime; less, equal and more than a panel of any level; several panels.
+NATIVE = [
+    ((3, 5, 4, 2), "before"),
+    ((3, 5, 4, 2), "after"),
+    ((5, 33, 1, 9, 3), ["before", "after", "before"]),
+    ((5, 32, 64, 9, 1), ["after", None, "after"]),
+    ((2, 131, 97, 2), ["before", "after"]),
+]
+# Rows of the data and of a batch, and the options of a fit.
+WAYS = [
+    (37, 16, {}),
+    (37, 16, {"l2": 0.1, "clip_norm": 0.05}),
+    (BLOCK_ROWS + 7, BLOCK_ROWS + 7, {"l2": 0.1}),
+    (BLOCK_ROWS + 300, BLOCK_ROWS, {"clip_norm": 0.05, "groups": Groups(norm_rate=3.0)}),
+    (
+        60,
+        20,
+        {"groups": Groups(weight_rate=0, layer_rates=[0, 1, 1, 1], norm_decay=1.0), "l2": 1.0},
+    ),
+]
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("level", backend.available_levels())
+@pytest.mark.parametrize(("sizes", "choice"), NATIVE, ids=str)
+def test_training_is_that_of_the_reference_on_any_threads(sizes, choice, level, dtype):
+    for at, (name, way) in enumerate(itertools.product(ACTIVATIONS, WAYS)):
+        n, batch_size, options = way
+        if "groups" in options and options["groups"].layer_rates:
+            rates = options["groups"].layer_rates[: len(sizes) - 1]
+            options = {
+                **options,
+                "groups": dataclasses.replace(options["groups"], layer_rates=rates),
+            }
+        network = cases.build(sizes, name, "huber", dtype, 0.2 * (at % 2), choice)
+        parameters = cases.parameters(network, np.random.default_rng(at))
+        data = cases.data(network, n, np.random.default_rng(at), weighted=at % 3 == 1)
+        results = []
+        for n_threads in (0, 1, 3):
+            engine = native.Engine(network, level) if n_threads else reference.Engine(network)
+            engine.set_parameters(*parameters)
+            optimizer = cases.OPTIMIZERS[1 + at % 2]
+            results.append(train(engine, data, batch_size, optimizer, max(n_threads, 1), **options))
+        (expected, weights), (objectives, trained), (again, bits) = results
+        tolerance = 5e-5 if dtype == "float32" else 1e-10
+        np.testing.assert_allclose(objectives, expected, rtol=tolerance)
+        np.testing.assert_allclose(trained, weights, rtol=0, atol=20 * tolerance)
+        assert again == objectives
+        np.testing.assert_array_equal(bits, trained)
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("level", backend.available_levels())
+@pytest.mark.parametrize(("sizes", "choice"), NATIVE, ids=str)
+def test_gradients_and_predictions_of_the_native_engine(sizes, choice, level, dtype):
+    for at, name in enumerate(ACTIVATIONS):
+        rng = np.random.default_rng(at)
+        network = cases.build(sizes, name, "huber", dtype, layer_norm=choice)
+        pair = native.Engine(network, level), reference.Engine(network)
+        parameters = cases.parameters(network, rng)
+        for engine in pair:
+            engine.set_parameters(*parameters)
+        for n in (1, 7, BLOCK_ROWS + 1):
+            data = cases.data(network, n, rng, weighted=n > 1)
+            (found, *gradients), (wanted, *expected) = (e.gradients(data, 0.1) for e in pair)
+            assert_close(found, wanted, "loss", dtype)
+            for a, b in zip(flat(gradients), flat(expected), strict=True):
+                assert_close(
+                    a, b, "gradient", dtype, scale=max(1.0, float(np.abs(b).max(initial=0)))
+                )
+        predict = Predictor(network, level, *parameters)
+        whole = pair[0].predict(data.x)
+        scale = float(np.abs(whole).max())
+        assert_close(whole, pair[1].predict(data.x), "gradient", dtype, scale)
+        np.testing.assert_array_equal(np.stack([predict(row) for row in data.x[:70]]), whole[:70])
+        np.testing.assert_array_equal(predict(data.x), whole)
+        derivatives = pair[1].jacobian(data.x[:70])
+        scale = float(np.abs(derivatives).max())
+        assert_close(predict.jacobian(data.x[:70]), derivatives, "gradient", dtype, scale)
+
+
+def test_the_number_of_the_header_is_that_of_python():
+    header = (house.NATIVE / "c/panels/norm.h").read_text()
+    assert float(re.search(r"#define NORM_EPSILON (\S+)", header)[1]) == EPSILON
 
 
 def test_it_learns(mlp):
