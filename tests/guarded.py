@@ -266,9 +266,8 @@ def random_parameters(run, spec):
 def one_engine(run, layer_sizes, layout, turn, team):
     case, n = turn["loss"], turn["n"]
     names = cases.mixed_activations(len(layer_sizes) - 2, run.counts["fit"] % len(ACTIVATIONS))
-    spec = cases.build(
-        layer_sizes, names, case.loss, run.dtype, turn["dropout"], turn["layer_norm"]
-    )
+    options = turn["dropout"], turn["layer_norm"]
+    spec = cases.build(layer_sizes, names, case.loss, run.dtype, *options)
     engine = native.Engine(spec, run.level)
     engine.set_parameters(*([POOL.copy(p) for p in kind] for kind in random_parameters(run, spec)))
     run.count("set_parameters")

@@ -95,6 +95,10 @@ GOLDEN = {
     ("deep, everything", "float64"): "12971918dcad8498",
     ("probabilities", "float32"): "8de4d8004a62819c",
     ("probabilities", "float64"): "4ffbdd66a6f14727",
+    ("normalised before", "float32"): "a8cf4e4ad4e8480c",
+    ("normalised before", "float64"): "085dc06f7294ba3c",
+    ("normalised after", "float32"): "30d0b2c45c38809c",
+    ("normalised after", "float64"): "66594800a6ae6cba",
     ("no hidden layer", "float32"): "efb1e0d0e58522ff",
     ("no hidden layer", "float64"): "fe6eee8432a0ccf7",
 }
