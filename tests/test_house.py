@@ -44,7 +44,7 @@ ORDER = (
     *(f"training.{part}" for part in ("rates", "judge", "reporter", "loop")),
     *("training", "callbacks", "learner", "mlp"),
     *("randomness", "frozen", "reference", "__init__"),
-    *(f"sklearn.{part}" for part in ("parameters", "scaling", "shown", "fitted")),
+    *(f"sklearn.{part}" for part in ("parameters", "scaling", "packing", "shown", "fitted")),
     "sklearn.initialization",
     *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "judge")),
     *(f"sklearn.{part}" for part in ("stochastic", "blas", "lbfgs", "fitting")),
