@@ -2,9 +2,9 @@
 # as plain arrays: the sums m / (1 - beta_1) and v / (1 - beta_2) of c/tables/optimizers.h, to go on with the
 # same bits.
 from fastmlp.engine.parameters cimport Parameters
-from fastmlp.engine.workspace cimport Memory
+from fastmlp.engine.memory cimport Memory
 
-from fastmlp.engine.workspace import tables
+from fastmlp.engine.kernels import tables
 
 
 cdef class Steps:
