@@ -55,7 +55,8 @@ def run(data: Data, plan: Plan, course: Course) -> bool:
     """Train until all epochs were run (False), or somebody or something ends the fit (True).
 
     ``plan`` comes with the options of the whole fit; order, learning rates and step counter are
-    filled in here, epoch by epoch. The engine has an optimizer already.
+    filled in here, epoch by epoch. The engine has an optimizer already; a state or rates that have
+    seen epochs or steps before go on from there.
     """
     rates, judge, reporter, reorder = course.rates, course.judge, course.reporter, course.reorder
     state = reporter.state
@@ -63,7 +64,7 @@ def run(data: Data, plan: Plan, course: Course) -> bool:
     n = data.x.shape[0]
     n_steps = plan.n_steps(n)
     plan.order = None if reorder is None else np.arange(n, dtype=np.int64)
-    for epoch in range(state.epochs):
+    for epoch in range(state.epoch + 1, state.epochs):
         reporter.epoch_begins()
         began = time.perf_counter()
         if reorder is not None and plan.order is not None:
