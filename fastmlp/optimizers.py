@@ -38,9 +38,12 @@ class Optimizer:
         A rate > 0, or a schedule ``step -> learning rate``.
     name : str
         The key in `OPTIMIZERS`.
+    degree : int
+        With s times the gradients, and s times the epsilon, a step is s ** degree times as long.
     """
 
     name: ClassVar[str]
+    degree: ClassVar[int] = 0
     _slots_by_row: ClassVar[dict[str, int]] = {}
 
     learning_rate: LearningRate = 0.01
@@ -75,6 +78,7 @@ class Optimizer:
         learning_rate: float,
         t: int,
         decay: float,
+        epsilon: float = 1.0,
     ) -> None:
         """Move `parameter`, and its `slots`, by one step, in place.
 
@@ -90,18 +94,22 @@ class Optimizer:
             The number of this step since the state was zero.
         decay : float, >= 0
             Factor on decoupled weight decay: 1 for weights, 0 for biases, unless told otherwise.
+        epsilon : float, > 0
+            Factor on the optimizer's epsilon, if it has one.
         """
         # Python floats, so that float32 parameters are moved in float32.
         rate, weight_decay = float(learning_rate), float(decay * self._weight_decay)
         if weight_decay:
             parameter *= 1 - rate * weight_decay
-        self._step(parameter, gradient, slots, rate, t)
+        self._step(parameter, gradient, slots, rate, t, epsilon)
 
     @property
     def _weight_decay(self) -> float:
         return 0.0
 
-    def _step(self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int) -> None:
+    def _step(
+        self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
+    ) -> None:
         raise NotImplementedError
 
 
@@ -135,6 +143,7 @@ class SGD(Optimizer):
     """
 
     name = "sgd"
+    degree = 1
     _slots_by_row: ClassVar[dict[str, int]] = {
         **{"sgd": 0, "momentum": 1, "nesterov": 1},
         **{"momentum_with_rate": 1, "nesterov_with_rate": 1},
@@ -165,8 +174,10 @@ class SGD(Optimizer):
     def _numbers(self) -> tuple[float, ...]:
         return (self.momentum,) if self.momentum else ()
 
-    def _step(self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int) -> None:
-        del t
+    def _step(
+        self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
+    ) -> None:
+        del t, factor  # there is no epsilon
         if not self.momentum:
             p -= rate * g
             return
@@ -212,12 +223,14 @@ class RMSprop(Optimizer):
     def _numbers(self) -> tuple[float, ...]:
         return (self.alpha, self.epsilon)
 
-    def _step(self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int) -> None:
+    def _step(
+        self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
+    ) -> None:
         del t
         alpha, epsilon, *_ = self.hyper
         (v,) = slots
         v[...] = alpha * v + (1 - alpha) * g * g
-        p -= rate * g / (np.sqrt(v) + epsilon)
+        p -= rate * g / (np.sqrt(v) + factor * epsilon)
 
 
 @dataclass(frozen=True)
@@ -270,12 +283,15 @@ class Adam(Optimizer):
     def _numbers(self) -> tuple[float, ...]:
         return (self.beta_1, self.beta_2, self.epsilon)
 
-    def _step(self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int) -> None:
+    def _step(
+        self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
+    ) -> None:
         beta_1, beta_2, epsilon, *_ = self.hyper
         m, v = slots
         m[...] = beta_1 * m + (1 - beta_1) * g
         v[...] = beta_2 * v + (1 - beta_2) * g * g
         root = math.sqrt(1 - beta_2**t)
+        epsilon *= factor
         if not self.epsilon_hat:
             epsilon *= root
         p -= rate * root / (1 - beta_1**t) * m / (np.sqrt(v) + epsilon)

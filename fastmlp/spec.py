@@ -66,6 +66,11 @@ class Spec:
         return list(pairwise(widths))
 
     @property
+    def fan_ins(self) -> tuple[int, ...]:
+        """Of each affine layer."""
+        return self.layer_sizes[:-1]
+
+    @property
     def n_parameters(self) -> int:
         """Weights and biases together."""
         return sum((fan_in + 1) * fan_out for fan_in, fan_out in self.shapes)

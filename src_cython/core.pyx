@@ -35,9 +35,8 @@ cdef double sequential_sum(cnp.ndarray values) except? -1:
         fm_restore_control(control)
 
 
-cdef object set_groups(fm_epoch* e, groups):
-    """Say what is trained, and how fast; the table that is returned must outlive the epoch."""
-    table = groups_table(groups, e.net.n_layers)
+cdef object set_groups(fm_epoch* e, table):
+    """Say what is trained, and how fast; the table, which is returned, must outlive the epoch."""
     e.groups = <const fm_group*>cnp.PyArray_DATA(table.factors)
     e.n_groups = len(table.factors)
     e.group_of = <const int32_t*>cnp.PyArray_DATA(table.group_of)
@@ -158,7 +157,7 @@ cdef class Engine(Parameters):
         e.optimizer = steps.optimizer
         e.hyper = steps.hyper
         e.rates = <double*>cnp.PyArray_DATA(rates)
-        table = set_groups(&e, plan.groups)
+        table = set_groups(&e, groups_table(plan.groups, self.spec.fan_ins, plan.optimizer.degree))
         e.l2, e.l2_per_batch, e.clip_norm = plan.l2, plan.l2_per_batch, plan.clip_norm
         e.seed, e.step = plan.seed, plan.step
         for i in range(2):  # a slot the optimizer lacks is never touched
@@ -251,7 +250,7 @@ cdef class Engine(Parameters):
         e.batch = e.data.n
         e.optimizer = -1
         e.rates = NULL
-        table = set_groups(&e, PLAIN)
+        table = set_groups(&e, groups_table(PLAIN, self.spec.fan_ins, 0))
         e.l2, e.l2_per_batch, e.clip_norm = l2, 0, 0
         e.seed = e.step = 0
         e.slots[0] = e.slots[1] = NULL

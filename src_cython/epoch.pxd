@@ -124,12 +124,12 @@ cdef inline void store_gradients(fm_epoch* e, int64_t next, int64_t rows, bint i
                 unit_gradient(e.net, e.space, unit, 0, rows, gradients + at, &ahead)
             if is_last:
                 finish_gradient(e, at, unit_size(layer, unit), is_whole, rest,
-                                l2 * weight_group(e, unit.layer).decay)
+                                l2 * weight_group(e, unit.layer).l2)
         if moves_biases(e, unit):
             if is_whole:
                 column_sums(panel_dz(e, unit), rows, gradients + bias)
             if is_last:
-                finish_gradient(e, bias, NR, is_whole, rest, l2 * bias_group(e, unit.layer).decay)
+                finish_gradient(e, bias, NR, is_whole, rest, l2 * bias_group(e, unit.layer).l2)
         unit = next_unit(e, &done, thread, active, rows, watch)
 
 

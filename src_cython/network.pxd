@@ -102,7 +102,7 @@ cdef extern from "network.h" nogil:
         int64_t k_from, k_to
 
     ctypedef struct fm_group:
-        double rate, decay
+        double rate, epsilon, decay, l2, norm
 
     ctypedef struct fm_draws:
         uint64_t seed, step

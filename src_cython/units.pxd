@@ -191,11 +191,11 @@ cdef inline void square_all(const fm_epoch* e, const real* arena, int32_t thread
 
 
 cdef inline double penalty_share(const fm_group* group) noexcept nogil:
-    return group.decay
+    return group.l2
 
 
 cdef inline double norm_share(const fm_group* group) noexcept nogil:
-    return group.rate != 0
+    return group.norm
 
 
 cdef inline double sum_squares(const fm_epoch* e, const real* arena,

@@ -14,7 +14,7 @@
 #include "sync.h"
 #include "watch.h"
 
-#define FM_ABI 9
+#define FM_ABI 10
 #define FM_CAPSULE "fastmlp.kernels"
 #define FM_SHUFFLE_MOST 0xffffffffLL /* rows: what a draw of 32 bits reaches */
 
@@ -80,9 +80,9 @@ typedef struct {
 } fm_unit;
 
 /* Tensors that are treated alike: factors on the learning rate (0: they stay as they are, and so does their
- * state) and on what pulls them to 0, the penalty and the decoupled decay. */
+ * state), on epsilon, on what pulls them to 0, decoupled decay and penalty, and on the squares in the norm. */
 typedef struct {
-    double rate, decay;
+    double rate, epsilon, decay, l2, norm;
 } fm_group;
 
 /* Of which batch row and step dropout draws its numbers; NULL where a network only predicts. */
