@@ -18,7 +18,8 @@ cdef class Engine(Parameters):
 
     cdef void describe(self, fm_data* c, data) except *
     cdef int32_t row_of_loss(self, fm_data* data) except -1
-    cdef Training workspace(self, Training last, int64_t batch, int n_threads, bint stores)
+    cdef tuple set_dropout(self, fm_epoch* e, dropouts)
+    cdef Training workspace(self, Training last, int64_t batch, int n_threads, tuple drops, bint stores)
     cdef double run(self, fm_epoch* e, Training training, Crew crew, int n_threads) except? -1
     cdef Space borrow_space(self)
     cdef void share_rows(self, RowsJob* job, team) except *

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fastmlp import check, initializers, training
+from fastmlp import check, initializers, plans, training
 from fastmlp.callbacks import Progress
 from fastmlp.contract import Predictor
 from fastmlp.groups import Groups
@@ -22,7 +22,8 @@ from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer
 from fastmlp.records import Continuation, History
-from fastmlp.spec import Data, Plan, build
+from fastmlp.schedules import Scheduled
+from fastmlp.spec import Plan, build
 from fastmlp.threads import borrowed_team, for_call, for_fit
 from fastmlp.training import Callback
 
@@ -108,6 +109,7 @@ class MLP(Network):
         l2: float = 0.0,
         clip_norm: float | None = None,
         groups: Groups | None = None,
+        dropout: Scheduled | Sequence[Scheduled] | None = None,
         validation_data: Sequence[ArrayLike] | None = None,
         sample_weight: ArrayLike | None = None,
         shuffle: bool = True,
@@ -136,6 +138,9 @@ class MLP(Network):
             Gradients with a larger norm (over all parameters together) are scaled down to it.
         groups : Groups, optional
             Rates and decay by layer, for weights and biases; frozen layers.
+        dropout : float, callable ``step -> float``, or sequence of them, optional
+            Of this fit, in place of the model's, which is a number: dropout is part of training,
+            predictions know none. For all hidden layers or for each; values from 0 to below 1.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch.
         sample_weight : array-like, shape (n,), optional
@@ -170,7 +175,9 @@ class MLP(Network):
         history = History()
         with self._turn.taken(), self._kept(lambda: bool(history.loss)):
             data = check.data(X, y, sample_weight, self._spec)
-            plan = self._plan(data, batch_size, optimizer, l2, clip_norm, groups)
+            plan = plans.plan(
+                self._spec, data, batch_size, optimizer, l2, clip_norm, groups, dropout
+            )
             epochs = check_count("epochs", epochs, example=20)
             hooks = check.callbacks(callbacks)
             team_size = self._team_size(n_threads, plan)
@@ -202,17 +209,18 @@ class MLP(Network):
         l2: float = 0.0,
         clip_norm: float | None = None,
         groups: Groups | None = None,
+        dropout: Scheduled | Sequence[Scheduled] | None = None,
         n_threads: int | None = None,
     ) -> float:
         """Take one pass over the samples, in their order, and keep the optimizer's state.
 
         The state (moments, step count) lives on from call to call, in copies and in pickles, while
-        ``optimizer`` is that of the last call; its learning rate may change. Another optimizer, or
-        a fit, begins anew.
+        ``optimizer`` is that of the last call; its learning rate and weight decay may change.
+        Another optimizer, or a fit, begins anew.
 
         Parameters
         ----------
-        X, y, sample_weight, optimizer, l2, clip_norm, groups, n_threads
+        X, y, sample_weight, optimizer, l2, clip_norm, groups, dropout, n_threads
             As for :meth:`fit`.
         batch_size : int, optional
             Samples a step; by default all: one step.
@@ -230,10 +238,10 @@ class MLP(Network):
         with self._turn.taken(), self._kept(lambda: False):
             data = check.data(X, y, sample_weight, self._spec)
             rows = data.x.shape[0] if batch_size is None else batch_size
-            plan = self._plan(data, rows, optimizer, l2, clip_norm, groups)
+            plan = plans.plan(self._spec, data, rows, optimizer, l2, clip_norm, groups, dropout)
             team_size = self._team_size(n_threads, plan)
             n_steps = -(-data.x.shape[0] // plan.batch_size)
-            kind = plan.optimizer.native_row, plan.optimizer.hyper
+            kind = plan.optimizer.native_row, plan.optimizer.hyper[:-1]
             if (
                 self._progress is None
                 or self._progress.kind != kind
@@ -243,6 +251,7 @@ class MLP(Network):
                 self._progress = Continuation(kind, 0, training.next_seed(self._rng))
             plan.step, plan.seed = self._progress.step, self._progress.seed
             plan.learning_rates = training.step_rates(plan.optimizer, plan.step, n_steps)
+            plan.look_up(n_steps)
             with borrowed_team(team_size) as plan.team:
                 loss = training.guarded_epoch(self._engine, data, plan, 0, History())
             self._progress = Continuation(kind, plan.step + n_steps, plan.seed)
@@ -384,15 +393,3 @@ class MLP(Network):
     def _team_size(self, n_threads: Any, plan: Plan) -> int:
         wanted = None if n_threads is None else check_count("n_threads", n_threads, example=2)
         return for_fit(wanted, self._n_weights, plan.batch_size)
-
-    def _plan(
-        self, data: Data, batch_size: Any, optimizer: Any, l2: Any, clip_norm: Any, groups: Any
-    ) -> Plan:
-        return Plan(
-            optimizer=check.optimizer(optimizer),
-            batch_size=min(check_count("batch_size", batch_size, example=64), data.x.shape[0]),
-            learning_rates=np.empty(0),
-            l2=NON_NEGATIVE.check("l2", l2, example=1e-4),
-            clip_norm=check.clip_norm(clip_norm),
-            groups=check.groups(groups, self._spec),
-        )

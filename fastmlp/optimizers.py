@@ -18,7 +18,7 @@ import numpy as np
 
 from fastmlp.activations import Array
 from fastmlp.intervals import FRACTION, NON_NEGATIVE, POSITIVE
-from fastmlp.schedules import LearningRate, check_learning_rate
+from fastmlp.schedules import LearningRate, Scheduled, check_scheduled
 
 # Row order of the C table.
 NATIVE_OPTIMIZERS = (
@@ -49,7 +49,7 @@ class Optimizer:
     learning_rate: LearningRate = 0.01
 
     def __post_init__(self) -> None:
-        check_learning_rate("learning_rate", self.learning_rate, example=0.001)
+        check_scheduled("learning_rate", self.learning_rate, POSITIVE, example=0.001)
 
     @property
     def native_row(self) -> str:
@@ -63,7 +63,7 @@ class Optimizer:
 
     @property
     def hyper(self) -> tuple[float, ...]:
-        """The numbers of the step, padded with 0 to 4."""
+        """The numbers of the step, padded with 0 to 4; 0 for what has a schedule."""
         numbers = tuple(float(number) for number in self._numbers())
         return numbers + (0.0,) * (N_HYPER - len(numbers))
 
@@ -98,13 +98,14 @@ class Optimizer:
             Factor on the optimizer's epsilon, if it has one.
         """
         # Python floats, so that float32 parameters are moved in float32.
-        rate, weight_decay = float(learning_rate), float(decay * self._weight_decay)
+        rate, weight_decay = float(learning_rate), float(decay * self.decay(t - 1))
         if weight_decay:
             parameter *= 1 - rate * weight_decay
         self._step(parameter, gradient, slots, rate, t, epsilon)
 
-    @property
-    def _weight_decay(self) -> float:
+    def decay(self, step: int) -> float:
+        """Return the decoupled weight decay of a step, counted from 0."""
+        del step
         return 0.0
 
     def _step(
@@ -305,8 +306,8 @@ class AdamW(Adam):
     ----------
     learning_rate, beta_1, beta_2, epsilon, epsilon_hat
         As in `Adam`.
-    weight_decay : float, >= 0
-        The decay, decoupled from the gradient; biases are left alone.
+    weight_decay : float >= 0 or callable
+        The decay, or a schedule of it; decoupled from the gradient; biases are left alone.
 
     Examples
     --------
@@ -316,18 +317,20 @@ class AdamW(Adam):
 
     name = "adamw"
     _slots_by_row: ClassVar[dict[str, int]] = {"adamw": 2, "adamw_hat": 2}
-    weight_decay: float = 0.01
+    weight_decay: Scheduled = 0.01
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        NON_NEGATIVE.check("weight_decay", self.weight_decay, example=0.01)
+        check_scheduled("weight_decay", self.weight_decay, NON_NEGATIVE, example=0.01)
 
     def _numbers(self) -> tuple[float, ...]:
-        return (*super()._numbers(), self.weight_decay)
+        decay = self.weight_decay
+        return (*super()._numbers(), 0.0 if callable(decay) else decay)
 
-    @property
-    def _weight_decay(self) -> float:
-        return self.weight_decay
+    def decay(self, step: int) -> float:
+        """Return the decoupled weight decay of a step, counted from 0."""
+        decay = self.weight_decay
+        return decay(step) if callable(decay) else decay
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {row.name: row for row in (SGD, RMSprop, Adam, AdamW)}

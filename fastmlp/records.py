@@ -39,7 +39,7 @@ class Continuation(NamedTuple):
     Attributes
     ----------
     kind : tuple
-        Of the optimizer: its native row and its numbers, all but the learning rate.
+        Of the optimizer: its native row and its numbers, all but learning rate and weight decay.
     step : int
         Steps taken.
     seed : int

@@ -322,20 +322,16 @@ class Engine:
         frozen.set_parameters(self._weights, self._biases)
         return Predictor(frozen, n_threads)
 
-    def _step(
-        self, plan: Plan, factors: list[Factors], gradients: list[Array], learning_rate: float
-    ) -> None:
+    def _step(self, plan: Plan, batch: int, factors: list[Factors], gradients: list[Array]) -> None:
         """Move every parameter that is not frozen by one step of the optimizer."""
         assert self._steps is not None
         self._steps.t += 1
-        everything = self._everything()
+        optimizer, rate = plan.optimizer_of(batch), float(plan.learning_rates[batch])
         moved = [k for k, tensor in enumerate(factors) if tensor.rate]
         norm, counts = float(plan.clip_norm) or math.inf, [factors[k].norm for k in moved]
         for k, g in zip(moved, clip([gradients[k] for k in moved], norm, counts), strict=True):
-            rate, slots, tensor = learning_rate * factors[k].rate, self._steps.slots[k], factors[k]
-            plan.optimizer.step(
-                everything[k], g, slots, rate, self._steps.t, tensor.decay, tensor.epsilon
-            )
+            p, slots, own = self._everything()[k], self._steps.slots[k], factors[k]
+            optimizer.step(p, g, slots, rate * own.rate, self._steps.t, own.decay, own.epsilon)
 
     def epoch(self, data: Data, plan: Plan) -> float:
         """Take one step for every batch; return the weighted mean of the objectives before each.
@@ -368,11 +364,12 @@ class Engine:
                 l2 = float(plan.l2)
                 if plan.l2_per_batch:
                     l2 = l2 / weight if weight else 0.0
-                masks = randomness.dropout_masks(self.spec, plan.seed, plan.step + k, len(rows))
-                value, dws, dbs = objective(self.spec, parameters, batch, l2, masks, factors)
+                spec = plan.network_of(k, self.spec)
+                masks = randomness.dropout_masks(spec, plan.seed, plan.step + k, len(rows))
+                value, dws, dbs = objective(spec, parameters, batch, l2, masks, factors)
                 if not math.isfinite(value):
                     return value
-                self._step(plan, factors, [*dws, *dbs], float(plan.learning_rates[k]))
+                self._step(plan, k, factors, [*dws, *dbs])
                 if not self.finite():
                     return math.nan
                 sum_objective += weight * value

@@ -83,6 +83,7 @@ def _epochs(
         if plan.order is not None:
             engine.shuffle(plan.order, next_seed(rng))
         plan.step = epoch * n_batches
+        plan.look_up(n_batches)
         if epoch and callable(plan.optimizer.learning_rate):
             base, scale = step_rates(plan.optimizer, plan.step, n_batches), math.nan
         if scale != state.learning_rate_scale:

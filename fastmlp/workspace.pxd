@@ -23,7 +23,7 @@ cdef class Space:
 
     @staticmethod
     cdef Space make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
-                    bint training, bint for_jacobian=*)
+                    bint training, bint for_jacobian=*, tuple drops=*)
 
 
 cdef class Training:
@@ -40,6 +40,7 @@ cdef class Training:
     cdef void* gradients
     cdef double* sums
     cdef int n_threads
+    cdef tuple drops  # in which hidden layers values may drop out; (): in none
 
     @staticmethod
-    cdef Training make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads)
+    cdef Training make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads, tuple drops)

@@ -5,12 +5,11 @@ cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memcpy
 
 from fastmlp.crew cimport Crew
 from fastmlp.parameters cimport Parameters
 from fastmlp.steps cimport Steps
-from fastmlp.workspace cimport QUICK_WEIGHTS, Memory, Space, Training
+from fastmlp.workspace cimport QUICK_WEIGHTS, Space, Training
 from jobs cimport *
 from network cimport *
 from rounding cimport ceil_div
@@ -146,7 +145,8 @@ cdef class Engine(Parameters):
         e.net = &net
         e.order = NULL if plan.order is None else <int64_t*>cnp.PyArray_DATA(plan.order)
         e.batch = min(<int64_t>plan.batch_size, e.data.n)
-        training = self.workspace(self.training, e.batch, n_threads, plan.clip_norm > 0)
+        drops = self.set_dropout(&e, plan.dropouts)
+        training = self.workspace(self.training, e.batch, n_threads, drops, plan.clip_norm > 0)
         self.training = None  # until the epoch has ended well
         working = self.to_work_on()
         net.parameters = cnp.PyArray_DATA(working)
@@ -156,6 +156,8 @@ cdef class Engine(Parameters):
         training.transposed_of = None  # until the epoch has ended well
         e.optimizer = steps.optimizer
         e.hyper = steps.hyper
+        e.hyper[3] = plan.optimizer.hyper[3]
+        e.decays = NULL if plan.weight_decays is None else <double*>cnp.PyArray_DATA(plan.weight_decays)
         e.rates = <double*>cnp.PyArray_DATA(rates)
         table = set_groups(&e, groups_table(plan.groups, self.spec.fan_ins, plan.optimizer.degree))
         e.l2, e.l2_per_batch, e.clip_norm = plan.l2, plan.l2_per_batch, plan.clip_norm
@@ -176,12 +178,22 @@ cdef class Engine(Parameters):
         self.training = training
         return result
 
-    cdef Training workspace(self, Training last, int64_t batch, int n_threads, bint stores):
+    cdef tuple set_dropout(self, fm_epoch* e, dropouts):
+        """Say which values drop out, by (batches, hidden layers), or as the network has it; returns where."""
+        cdef cnp.ndarray given
+        if dropouts is None:
+            e.dropout, e.dropout_step = self.dropout, 0
+            return self.drops
+        given = dropouts
+        e.dropout, e.dropout_step = <double*>cnp.PyArray_DATA(given), given.shape[1]
+        return tuple(given.any(axis=0).tolist())
+
+    cdef Training workspace(self, Training last, int64_t batch, int n_threads, tuple drops, bint stores):
         """The last workspace if it fits, else a new one; with room for whole gradients if they are stored."""
         cdef int64_t rows = min(batch, BLOCK_ROWS)
         cdef Training training = last
-        if last is None or last.space.c.rows != rows or last.n_threads != n_threads:
-            training = Training.make(self.kernels, &self.net, rows, n_threads)
+        if last is None or last.space.c.rows != rows or last.n_threads != n_threads or last.drops != drops:
+            training = Training.make(self.kernels, &self.net, rows, n_threads, drops)
             training.transposed = training.memory.take(self.n_transposed)
         if (stores or batch > rows) and training.gradients == NULL:
             training.gradients = training.memory.take(self.n_parameters)
@@ -232,30 +244,24 @@ cdef class Engine(Parameters):
         """(objective, weight gradients, bias gradients) of all rows as one batch."""
         cdef fm_epoch e
         cdef fm_network net
-        cdef Memory memory = Memory(self.kernels.element_size)
         cdef int n_threads = team.size if team is not None else 1
         cdef Training training
         cdef double objective
         self.describe(&e.data, data)
         keep = self.read(&net)
         net.loss = self.row_of_loss(&e.data)
-        # No dropout in a gradient that is looked at: same layers, without it.
-        cdef fm_layer* layers = <fm_layer*>memory.take(net.n_layers, sizeof(fm_layer))
-        memcpy(layers, self.layers, net.n_layers * sizeof(fm_layer))
-        for l in range(net.n_layers):
-            layers[l].drop_keep = 0
-        net.layers = layers
         e.net = &net
         e.order = NULL
         e.batch = e.data.n
         e.optimizer = -1
-        e.rates = NULL
+        e.rates = e.decays = e.dropout = NULL
+        e.dropout_step = 0
         table = set_groups(&e, groups_table(PLAIN, self.spec.fan_ins, 0))
         e.l2, e.l2_per_batch, e.clip_norm = l2, 0, 0
         e.seed = e.step = 0
         e.slots[0] = e.slots[1] = NULL
         training = self.call_trainings.pop() if self.call_trainings else None
-        training = self.workspace(training, e.batch, n_threads, True)
+        training = self.workspace(training, e.batch, n_threads, (), True)
         net.transposed = training.transposed
         self.kernels.transpose(&net)
         objective = self.run(&e, training, team.crew if team is not None else None, n_threads)

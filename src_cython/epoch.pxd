@@ -59,6 +59,7 @@ cdef inline void rows_phase(fm_epoch* e, int64_t start, int64_t at, int64_t rows
     if first >= end:
         return
     draws.seed, draws.step, draws.row = e.seed, e.step, at
+    draws.dropout = e.dropout + start // e.batch * e.dropout_step
     gather(net, space, &e.data, e.order, start + at, first, last)
     for r in range(first, last):
         (<real*>space.share)[r] = (<real*>space.weight)[r] * <real>scale
@@ -192,7 +193,7 @@ cdef inline void one_batch(fm_epoch* e, int64_t b, double* powers, fm_scalars* s
     cdef double total = batch_weight(e, start, rows)
     cdef double scale = row_scale(total, rows <= e.block)
     cdef double l2 = e.l2
-    cdef double rest
+    cdef double rest, decay
     cdef int64_t at = 0
     cdef int64_t size
     cdef bint is_last
@@ -201,7 +202,8 @@ cdef inline void one_batch(fm_epoch* e, int64_t b, double* powers, fm_scalars* s
     if l2 > 0:
         square_all(e, <real*>e.net.parameters, thread, active)
     if e.optimizer >= 0:
-        prepare_groups(e.optimizer, e.hyper, e.rates[b], l2, powers, e.groups, e.n_groups, scalars)
+        decay = e.hyper[3] if e.decays == NULL else e.decays[b]
+        prepare_groups(e.optimizer, e.hyper, e.rates[b], decay, l2, powers, e.groups, e.n_groups, scalars)
     while at < rows and e.status == FM_RUNNING:
         size = min(e.block, rows - at)
         is_last = at + size == rows

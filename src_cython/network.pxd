@@ -63,8 +63,6 @@ cdef extern from "network.h" nogil:
     ctypedef struct fm_layer:
         int64_t n_in, n_out, rows, panels, weight, bias, transposed, t_rows
         int32_t activation
-        uint32_t drop_threshold
-        double drop_keep
 
     ctypedef struct fm_network:
         int32_t n_layers, loss
@@ -107,6 +105,7 @@ cdef extern from "network.h" nogil:
     ctypedef struct fm_draws:
         uint64_t seed, step
         int64_t row
+        const double* dropout
 
     ctypedef struct fm_epoch:
         const fm_network* net
@@ -116,6 +115,7 @@ cdef extern from "network.h" nogil:
         int64_t batch, block
         int32_t optimizer
         double hyper[4]
+        const double* decays
         const fm_group* groups
         int32_t n_groups
         const int32_t* group_of
@@ -126,6 +126,8 @@ cdef extern from "network.h" nogil:
         double* sums
         double* column_squares
         const double* rates
+        const double* dropout
+        int64_t dropout_step
         double l2, clip_norm
         int32_t l2_per_batch
         uint64_t seed, step

@@ -87,7 +87,7 @@ cdef class Space:
 
     @staticmethod
     cdef Space make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
-                    bint training, bint for_jacobian=False):
+                    bint training, bint for_jacobian=False, tuple drops=()):
         cdef Space self = Space.__new__(Space)
         cdef Memory memory = Memory(k.element_size)
         cdef fm_space* c = &self.c
@@ -109,7 +109,7 @@ cdef class Space:
             if not training:
                 continue
             c.dz[l] = memory.take(layer.panels * c.panel) if l < n - 1 else c.y[l]
-            if layer.drop_keep > 0 or (l < n - 1 and k.activation_needs_aux(layer.activation)):
+            if l < n - 1 and ((drops and drops[l]) or k.activation_needs_aux(layer.activation)):
                 c.aux[l] = memory.take(layer.panels * c.panel)
         # Losses read whole vectors: none may reach into the next row, which another thread may be writing.
         c.target_stride = round_up(net.targets_width, k.lanes) if net.targets_width > 1 else 1
@@ -132,11 +132,11 @@ cdef class Training:
     """What fits of one shape share: workspace, barrier, and the division of the weight panels."""
 
     @staticmethod
-    cdef Training make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads):
+    cdef Training make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads, tuple drops):
         cdef Training self = Training.__new__(Training)
         cdef Memory memory = Memory(k.element_size)
-        self.memory, self.n_threads = memory, n_threads
-        self.space = Space.make(k, net, rows, n_threads, True)
+        self.memory, self.n_threads, self.drops = memory, n_threads, drops
+        self.space = Space.make(k, net, rows, n_threads, True, False, drops)
         self.column_squares = <double*>memory.take(
             sum(net.layers[l].n_out for l in range(net.n_layers)), sizeof(double))
         # A long unit has fewer ends, where no tile hides the step of the one before; short ones are divided

@@ -30,6 +30,7 @@ ORDER = (
     *("intervals", "groups", "turn", "records", "digits"),
     *("arena", "workspace", "crew", "threads", "_cpu", "levels"),
     *("activations", "links", "losses", "schedules", "optimizers", "spec", "initializers", "check"),
+    "plans",
     *(
         "contract",
         "parameters",

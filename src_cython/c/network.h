@@ -14,7 +14,7 @@
 #include "sync.h"
 #include "watch.h"
 
-#define FM_ABI 10
+#define FM_ABI 11
 #define FM_CAPSULE "fastmlp.kernels"
 #define FM_SHUFFLE_MOST 0xffffffffLL /* rows: what a draw of 32 bits reaches */
 
@@ -29,8 +29,6 @@ typedef struct {
                          * a single column needs none */
     int64_t t_rows;
     int32_t activation; /* row of ACTIVATIONS */
-    uint32_t drop_threshold;
-    double drop_keep; /* 1 / (1 - drop probability); 0 without dropout */
 } fm_layer;
 
 typedef struct {
@@ -50,7 +48,7 @@ typedef struct {
     void *x;    /* [ceil(I / NR)][panel / NR][NR] gathered inputs */
     void **y;   /* per layer, [panels][panel / NR][NR]: outputs; the last one holds z, then its gradient */
     void **dz;  /* per layer: gradient of z; dz[last] is y[last] */
-    void **aux; /* per layer: derivative (times dropout), NULL where backward uses y */
+    void **aux; /* per layer: derivative (times dropout), NULL where backward uses y; never of the last */
     void *targets;   /* (rows, width), target_stride apart */
     int64_t target_stride;
     int32_t *labels; /* (rows,) */
@@ -89,6 +87,7 @@ typedef struct {
 typedef struct {
     uint64_t seed, step;
     int64_t row; /* of the batch, that lies in row 0 of the workspace */
+    const double *dropout; /* probability of each hidden layer; NULL: nothing drops out */
 } fm_draws;
 
 enum { FM_RUNNING = 0, FM_INTERRUPTED = 1, FM_DIVERGED = 2 };
@@ -102,6 +101,7 @@ typedef struct {
     int64_t block; /* rows that go through the network together: a larger batch is a sum over blocks */
     int32_t optimizer; /* row of OPTIMIZERS, -1: gradients only */
     double hyper[4];   /* the last one is the decoupled decay of any optimizer */
+    const double *decays; /* one a batch, instead of the last one; NULL: it is the same in all */
     const fm_group *groups;
     int32_t n_groups;
     const int32_t *group_of; /* (n_layers, 2): of the weights and of the biases of each layer */
@@ -112,6 +112,8 @@ typedef struct {
     double *sums;    /* the same over the blocks of a batch, NULL when none is larger than a block */
     double *column_squares; /* one sum of squares a column, for penalty and clipping */
     const double *rates;    /* one a batch */
+    const double *dropout;  /* probability of each hidden layer, NULL: nothing drops out */
+    int64_t dropout_step;   /* from those of a batch to those of the next, 0 where they are the same */
     double l2, clip_norm;
     int32_t l2_per_batch;
     uint64_t seed, step;

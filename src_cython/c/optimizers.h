@@ -253,8 +253,8 @@ static const fm_optimizer OPTIMIZERS[] = {
 
 /* The scalars of every group for one step, in which the powers advance once. Groups of the same rate and
  * epsilon stand together: what they share is computed for the first of them. */
-static void prepare_groups(int32_t optimizer, const double hyper[4], double rate, double l2, double powers[2],
-                           const fm_group *groups, int32_t n, fm_scalars *s) {
+static void prepare_groups(int32_t optimizer, const double hyper[4], double rate, double decay, double l2,
+                           double powers[2], const fm_group *groups, int32_t n, fm_scalars *s) {
     double next[2] = {0, 0};
     for (int32_t i = 0; i < n; i++) {
         const double own_rate = rate * groups[i].rate;
@@ -265,7 +265,7 @@ static void prepare_groups(int32_t optimizer, const double hyper[4], double rate
             OPTIMIZERS[optimizer].prepare(hyper, own_rate, next, &s[i]);
             s[i].epsilon = (real)(s[i].epsilon * groups[i].epsilon);
         }
-        s[i].shrink = (real)(1 - own_rate * (hyper[3] * groups[i].decay));
+        s[i].shrink = (real)(1 - own_rate * (decay * groups[i].decay));
         s[i].l2 = (real)(l2 * groups[i].l2);
         s[i].scale = 1;
     }
