@@ -1,9 +1,10 @@
 """Build of the native modules; everything static is in pyproject.toml.
 
-One kernel source, `src_cython/kernels.pyx`, is compiled once per CPU level and dtype: it is copied
-under `build/kernels/` as `_kernels_{level}_{dtype}.pyx`, because an extension needs a name, a C
-file and an object file of its own. A level that the compiler cannot build is left out, with a loud
-message; `fastmlp.levels` chooses among the levels that exist.
+What Python sees is in `src_cython/fastmlp/`. One kernel source, `src_cython/kernels/kernels.pyx`,
+is compiled once per CPU level and dtype: it is copied under `build/kernels/` as
+`_kernels_{level}_{dtype}.pyx`, because an extension needs a name, a C file and an object file of
+its own. A level that the compiler cannot build is left out, with a loud
+message; `fastmlp.engine.levels` chooses among the levels that exist.
 
 `python setup.py build_ext --inplace` is the development build: only what changed is compiled again.
 """
@@ -23,9 +24,11 @@ from setuptools.errors import CompileError, PlatformError
 
 ROOT = Path(__file__).resolve().parent
 SOURCES = Path("src_cython")
+KERNELS = SOURCES / "kernels"
 COPIES = Path("build", "kernels")
+ENGINE = "fastmlp.engine"
 
-# Levels by machine, each a name and its flags. The names are those of fastmlp.levels.LEVELS.
+# Levels by machine, each a name and its flags. The names are those of fastmlp.engine.levels.LEVELS.
 AVX2 = ("-mavx2", "-mfma")
 AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", *AVX2)
 X86_64 = {"baseline": (), "avx2": AVX2, "avx512": (*AVX512, "-mprefer-vector-width=512")}
@@ -76,14 +79,13 @@ def machine_levels() -> dict[str, tuple[str, ...]]:
 
 def dependencies() -> list[str]:
     """Return the files whose change rebuilds every extension: headers, .pxd files, this script."""
-    patterns = ("src_cython/c/*.h", "src_cython/*.pxd", "fastmlp/*.pxd")
-    found = [path.relative_to(ROOT) for pattern in patterns for path in sorted(ROOT.glob(pattern))]
-    return [*map(str, found), "setup.py"]
+    found = sorted(path for path in (ROOT / SOURCES).rglob("*") if path.suffix in {".h", ".pxd"})
+    return [*(str(path.relative_to(ROOT)) for path in found), "setup.py"]
 
 
 def kernel_copy(stem: str) -> str:
     """Write `kernels.pyx` under a module's name; the copy is touched only when its text changes."""
-    text = (ROOT / SOURCES / "kernels.pyx").read_bytes()
+    text = (ROOT / KERNELS / "kernels.pyx").read_bytes()
     copy = COPIES / f"{stem}.pyx"
     target = ROOT / copy
     if not target.exists() or target.read_bytes() != text:
@@ -152,7 +154,7 @@ class BuildExtensions(build_ext):
             for dtype, is_double in DTYPES.items():
                 stem = f"_kernels_{level}_{dtype}"
                 macros = [("FM_DOUBLE", is_double), ("FM_LEVEL_NAME", f'"{level}"')]
-                kernels = Extension(f"fastmlp.{stem}", [kernel_copy(stem)], define_macros=macros)
+                kernels = Extension(f"{ENGINE}.{stem}", [kernel_copy(stem)], define_macros=macros)
                 kernels.extra_compile_args = list(flags)
                 extensions.append(kernels)
         for extension in extensions:
@@ -163,12 +165,12 @@ class BuildExtensions(build_ext):
         extensions = cythonize(
             extensions,
             build_dir="build/cython",
-            include_path=[".", str(SOURCES)],  # fastmlp/*.pxd and src_cython/*.pxd
+            include_path=[str(SOURCES), str(KERNELS)],
             compiler_directives=DIRECTIVES,
             force=self.force or None,
         )
         for extension in extensions:  # an in-place build may lack the modules of a failed level
-            extension.optional = extension.name.startswith("fastmlp._kernels_")
+            extension.optional = extension.name.startswith(f"{ENGINE}._kernels_")
         return extensions
 
     def build_extensions(self) -> None:
@@ -191,31 +193,27 @@ class BuildExtensions(build_ext):
         for level, error in self.failed.items():
             message = f"fastmlp: CPU level {level!r} did not compile and is LEFT OUT: {error}"
             print(banner, message, banner, sep="\n", file=sys.stderr)
-            prefix = f"fastmlp._kernels_{level}_"
+            prefix = f"{ENGINE}._kernels_{level}_"
             for ext in [ext for ext in self.extensions if ext.name.startswith(prefix)]:
                 self.extensions.remove(ext)
                 built = Path(self.get_ext_fullpath(ext.name))
-                for path in (built, ROOT / "fastmlp" / built.name):
+                for path in (built, ROOT / "fastmlp" / "engine" / built.name):
                     path.unlink(missing_ok=True)
         if len(self.failed) == len(levels):
             names = ", ".join(levels)
             raise PlatformError(f"none of the CPU levels {names} compiled: see the messages above")
 
 
-PLAIN = (
-    "core",
-    "crew",
-    "parameters",
-    "predictor",
-    "probe",
-    "steps",
-    "workspace",
-    "_cpu",
-)  # built once, for any CPU of the machine
+# What Python sees is built once, for any CPU of the machine, each module from where its name says.
+PLAIN = sorted(path.relative_to(ROOT) for path in (ROOT / SOURCES / "fastmlp").rglob("*.pyx"))
 setup(
     ext_modules=[
-        Extension(f"fastmlp.{name}", [str(SOURCES / f"{name}.pyx")], extra_compile_args=GUARDED)
-        for name in PLAIN
+        Extension(
+            ".".join(path.relative_to(SOURCES).with_suffix("").parts),
+            [str(path)],
+            extra_compile_args=GUARDED,
+        )
+        for path in PLAIN
     ],
     cmdclass={"build_ext": BuildExtensions},
 )

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from workloads import CASES
 
-from fastmlp import _backend, probe
+from fastmlp import probe
 from fastmlp.activations import ACTIVATIONS
+from fastmlp.engine import backend
 
 DTYPES = ("float32", "float64")
 # Layers of the four cases: (rows, fan-in, fan-out).
@@ -34,7 +35,7 @@ def dtype(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def peak(dtype: str) -> float:
-    return _backend.peak(dtype) * 1e9
+    return backend.peak(dtype) * 1e9
 
 
 @pytest.fixture(params=SHAPES, ids=lambda shape: "x".join(map(str, shape)))
@@ -59,7 +60,7 @@ def report(benchmark: Any, flops: int, peak: float) -> None:
 def affine(arrays: Any, dtype: str, activation: str = "identity") -> Any:
     """Return one layer with its arrays in place, so that a call runs the kernel and no more."""
     x, w, b, dz = arrays
-    layer = probe.Affine(_backend.level(), dtype, len(x), *w.shape, activation)
+    layer = probe.Affine(backend.level(), dtype, len(x), *w.shape, activation)
     layer.load(x=x, w=w, b=b, dz=dz)
     return layer
 

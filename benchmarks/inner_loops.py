@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from fastmlp import _backend, core
+from fastmlp.engine import backend, native
 
 ROOT = Path(__file__).resolve().parents[1]
 OPTIMIZER = re.compile(r"^OPTIMIZER\((\w+)\)$", re.MULTILINE)
@@ -152,17 +152,17 @@ def faults(loop: Sequence[Instruction], framed: bool) -> list[str]:
 
 def tile_sizes() -> dict[str, tuple[int, int]]:
     """Return MR and NV of each level, from the one place that says them."""
-    text = (ROOT / "src_cython" / "c" / "vec.h").read_text()
+    text = (ROOT / "src_cython" / "c" / "simd" / "vec.h").read_text()
     found = TILE_SIZES.findall(text)
     return {
         level: (int(mr), int(nv))
-        for level, (mr, nv) in zip(_backend.LEVELS, found, strict=True)  # in the same order
+        for level, (mr, nv) in zip(backend.LEVELS, found, strict=True)  # in the same order
     }
 
 
 def beside(level: str) -> list[str]:
     """Return the kernels that run an optimizer's step beside a tile, from the list of them."""
-    text = (ROOT / "src_cython" / "c" / "optimizers.h").read_text()
+    text = (ROOT / "src_cython" / "c" / "tables" / "optimizers.h").read_text()
     return [f"{name}_block" for name in OPTIMIZER.findall(text) if level in WITH_32_REGISTERS]
 
 
@@ -234,18 +234,18 @@ def examine(listing: str, level: str) -> tuple[int, list[str]]:
 
 def modules() -> list[tuple[str, str, Path]]:
     """Return level, dtype and file of every kernel module that is built, runnable here or not."""
-    folder = Path(core.__file__).parent
-    pairs = [(level, dtype) for level in _backend.built_levels() for dtype in _backend.DTYPES]
+    folder = Path(native.__file__).parent
+    pairs = [(level, dtype) for level in backend.built_levels() for dtype in backend.DTYPES]
     return [
-        (*pair, next(folder.glob(f"_kernels_{pair[0]}_{pair[1]}.*{Path(core.__file__).suffix}")))
+        (*pair, next(folder.glob(f"_kernels_{pair[0]}_{pair[1]}.*{Path(native.__file__).suffix}")))
         for pair in pairs
     ]
 
 
 # All that is examined, in one file that compiles in seconds: what has a pointer is kept.
 TILES = """
-#include "optimizers.h"
-#include "row.h"
+#include "tables/optimizers.h"
+#include "panels/row.h"
 typedef void (*kept)(void);
 const kept fm_kept[] = {(kept)panel_plain, (kept)panel_relu, (kept)panel_relu_slope, (kept)block_tn,
                         (kept)row_affine, (kept)column_tn, (kept)dot_rows, (kept)fma_peak};
@@ -295,7 +295,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 (f"{name} {level} {dtype}", level, compile_tiles(name, level, dtype, Path(folder)))
                 for name in compilers
                 for level in fused_levels()
-                for dtype in _backend.DTYPES
+                for dtype in backend.DTYPES
             ]
         for title, level, path in places:
             count, wrong = examine(disassemble(path), level)

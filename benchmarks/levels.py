@@ -16,14 +16,14 @@ from options import Option, check, less, prepare
 from workloads import CASES, Case
 
 import fastmlp
-from fastmlp import _backend
+from fastmlp.engine import backend
 
 
 def on_level(level: str) -> type[fastmlp.MLP]:
     """Return an MLP whose engine uses the kernels of a level."""
 
     class Leveled(fastmlp.MLP):
-        _engine_type = staticmethod(functools.partial(_backend.Engine, level=level))
+        _engine_type = staticmethod(functools.partial(backend.Engine, level=level))
 
     return Leveled
 
@@ -33,7 +33,7 @@ def measure(case: Case, levels: Sequence[str], rounds: int, turn: float) -> dict
     choices = {
         f"{level} {dtype}": (on_level(level), Option(less, net={"dtype": dtype}))
         for level in levels
-        for dtype in _backend.DTYPES
+        for dtype in backend.DTYPES
     }
     calls = {name: prepare(case, option, kind) for name, (kind, option) in choices.items()}
 
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     many = parser.add_argument
     many("--cases", nargs="+", choices=CASES, default=["small", "mnist", "wide"])
     options = parser.parse_args(argv)
-    levels = _backend.available_levels()
+    levels = backend.available_levels()
     results = {}
     for name in options.cases:
         results[name] = measure(CASES[name], levels, options.rounds, options.turn)

@@ -19,8 +19,9 @@ import numpy as np
 from workloads import CASES, Case
 
 import fastmlp
-from fastmlp import _backend, probe, reference
+from fastmlp import probe, reference
 from fastmlp.activations import ACTIVATIONS
+from fastmlp.engine import backend
 
 CHECKED_ROWS = 512
 # Vector operations an element, loads and stores included.
@@ -155,7 +156,7 @@ def measure_costs(names: Sequence[str], rounds: int, turn: float) -> Costs:
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((128, 1), (1, 192)))
     layers = {}
     for name in names:
-        layers[name] = probe.Affine(_backend.level(), "float32", 128, 1, 192, name)
+        layers[name] = probe.Affine(backend.level(), "float32", 128, 1, 192, name)
         layers[name].load(x=x, w=w)
 
     def right() -> None:
@@ -169,7 +170,7 @@ def measure_costs(names: Sequence[str], rounds: int, turn: float) -> Costs:
     calls = {name: functools.partial(each.forward, training=True) for name, each in layers.items()}
     timings = harness.interleave(calls, check=right, rounds=rounds, turn=turn)
     seconds = {name: timing.median / (128 * 192) for name, timing in timings.items()}
-    return Costs({dtype: harness.peak(dtype) for dtype in _backend.DTYPES}, seconds)
+    return Costs({dtype: harness.peak(dtype) for dtype in backend.DTYPES}, seconds)
 
 
 def measure(case: Case, names: Sequence[str], rounds: int, turn: float) -> dict[str, Any]:

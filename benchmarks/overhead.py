@@ -16,7 +16,7 @@ import harness
 import numpy as np
 
 import fastmlp
-from fastmlp import _backend, workspace
+from fastmlp.engine import backend, workspace
 from fastmlp.network import Network
 
 ROWS = (1_000, 10_000, 100_000, 1_000_000)
@@ -57,7 +57,7 @@ def _fit(net: Any, x: Any, callbacks: Sequence[Callable[..., Any]], epochs: int)
 
 def measure(rows: int, rounds: int, turn: float) -> dict[str, Any]:
     """Return the timings for a number of rows."""
-    order, level = np.arange(rows), _backend.level()
+    order, level = np.arange(rows), backend.level()
     plain, watched = idle_fit(rows, ()), idle_fit(rows, (observe,))
 
     def check() -> None:

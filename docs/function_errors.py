@@ -17,8 +17,9 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from fastmlp import _backend, probe
+from fastmlp import probe
 from fastmlp.activations import GELU_CUBIC, LEAK, SELU_ALPHA, SELU_SCALE
+from fastmlp.engine import backend
 from fastmlp.losses import CrossEntropy, PoissonNLL
 
 POINTS = {"float32": 300_000, "float64": 20_000}
@@ -157,7 +158,7 @@ def measure(level: str, dtype: str) -> Iterator[list[str]]:
 def main() -> None:
     """Print one table per level and dtype."""
     mpmath.mp.dps = 40
-    for level in _backend.available_levels():
+    for level in backend.available_levels():
         for dtype in POINTS:
             print(f"\n{level}, {dtype}\n")
             print("| function | value (ULP) | for abs(z) <= 4 | slope (epsilon) |")

@@ -12,7 +12,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 # Started in the source folder, which comes first: the compiled modules are where pip put them.
-if find_spec("fastmlp._cpu") is None:
+if find_spec("fastmlp.predictor") is None:
     __path__ = extend_path(__path__, __name__)
 
 from fastmlp import reference

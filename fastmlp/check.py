@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -210,7 +211,8 @@ def parameters(
 
 def numeric(value: Any, name: str) -> NDArray[Any]:
     """Return a plain array of real numbers (kinds b, i, u, f), without a copy where possible."""
-    if isinstance(value, np.ma.MaskedArray):
+    masked = sys.modules.get("numpy.ma")  # np.ma imports it: an interrupt then can hang the lock
+    if masked is not None and isinstance(value, masked.MaskedArray):
         raise TypeError(
             f"{name} is a masked array but its mask would be ignored: fill it with "
             f"{name}.filled(value), or drop the masked rows"

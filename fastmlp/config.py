@@ -25,13 +25,13 @@ def config() -> dict[str, Any]:
 def _native() -> dict[str, Any]:
     """Return what is to say of the compiled side, or why it is not there."""
     try:
-        from fastmlp import _backend
+        from fastmlp.engine import backend
 
         return {
-            "CPU level": _backend.level(),
-            "levels built": list(_backend.built_levels()),
-            "levels available": list(_backend.available_levels()),
-            "compiler": _backend.compiler(),
+            "CPU level": backend.level(),
+            "levels built": list(backend.built_levels()),
+            "levels available": list(backend.available_levels()),
+            "compiler": backend.compiler(),
         }
     except ImportError as error:
         return {"CPU level": f"none: {error}"}

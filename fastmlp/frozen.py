@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastmlp import check
-from fastmlp.contract import Arrays, Engine
+from fastmlp.engine.contract import Arrays, Engine
 from fastmlp.spec import Spec
 
 

@@ -14,14 +14,14 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastmlp import check, initializers, plans, training
 from fastmlp.callbacks import Progress
-from fastmlp.contract import Predictor
+from fastmlp.engine.contract import Predictor
 from fastmlp.groups import Groups
 from fastmlp.initializers import Initializer
 from fastmlp.intervals import NON_NEGATIVE, check_count
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer
-from fastmlp.records import Continuation, History
+from fastmlp.records import History
 from fastmlp.schedules import Scheduled
 from fastmlp.spec import Plan, build
 from fastmlp.threads import borrowed_team, for_call, for_fit
@@ -116,8 +116,9 @@ class MLP(Network):
         callbacks: Iterable[Callback] = (),
         n_threads: int | None = None,
         verbose: bool = False,
+        resume: bool = False,
     ) -> History:
-        """Train, beginning with the weights of now and a fresh optimizer.
+        """Train, beginning with the weights of now and a fresh optimizer, or going on.
 
         Parameters
         ----------
@@ -127,7 +128,7 @@ class MLP(Network):
             Targets, shape (n, outputs), or (n,) with one output. For cross_entropy integer labels
             (n,) from 0, or probabilities (n, classes) whose rows sum to 1.
         epochs : int
-            Passes over the data, at least 1.
+            Passes over the data, at least 1; with ``resume`` those before included.
         batch_size : int
             Samples a step, at least 1; larger than n means n.
         optimizer : SGD, RMSprop, Adam or AdamW, optional
@@ -153,6 +154,11 @@ class MLP(Network):
             Threads to use; by default what the machine allows, and one where more cannot pay.
         verbose : bool
             Show progress: a tqdm bar if tqdm is installed, else a line an epoch.
+        resume : bool
+            Go on where the last fit ended, also in a copy or a pickle: with its optimizer's state,
+            steps of schedules, order of samples, history. The same call again ends as one that was
+            not cut. Callbacks begin anew. All may change but the optimizer's kind, the number of
+            samples, and whether there is validation data.
 
         Returns
         -------
@@ -172,17 +178,21 @@ class MLP(Network):
             When interrupted; the model is at its last whole epoch, and usable, and ``history``
             has the epochs until then.
         """
-        history = History()
-        with self._turn.taken(), self._kept(lambda: bool(history.loss)):
+        history, resumed, n_before = History(), None, 0
+        with self._turn.taken(), self._kept(lambda: len(history.loss) > n_before):
             data = check.data(X, y, sample_weight, self._spec)
-            plan = plans.plan(
-                self._spec, data, batch_size, optimizer, l2, clip_norm, groups, dropout
-            )
+            given = batch_size, optimizer, l2, clip_norm, groups, dropout
+            plan = plans.plan(self._spec, data, *given)
             epochs = check_count("epochs", epochs, example=20)
             hooks = check.callbacks(callbacks)
             team_size = self._team_size(n_threads, plan)
             validation = check.validation(validation_data, self._spec)
-            self._progress, self._history = None, history
+            if resume:
+                resumed, history = plans.resumed(
+                    self._progress, self._history, self._engine, plan, data, validation, epochs
+                )
+                n_before = resumed.epochs
+            self._progress, self._history = resumed, history
             training.fit(
                 self,
                 self._engine,
@@ -195,6 +205,7 @@ class MLP(Network):
                 n_threads=team_size,
                 rng=self._rng,
                 history=history,
+                resumed=resumed,
             )
             return history
 
@@ -235,26 +246,19 @@ class MLP(Network):
         TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
             As for :meth:`fit`; the model then has the weights from before the call.
         """
-        with self._turn.taken(), self._kept(lambda: False):
+        with self._turn.taken(), self._kept():
             data = check.data(X, y, sample_weight, self._spec)
             rows = data.x.shape[0] if batch_size is None else batch_size
             plan = plans.plan(self._spec, data, rows, optimizer, l2, clip_norm, groups, dropout)
             team_size = self._team_size(n_threads, plan)
             n_steps = -(-data.x.shape[0] // plan.batch_size)
-            kind = plan.optimizer.native_row, plan.optimizer.hyper[:-1]
-            if (
-                self._progress is None
-                or self._progress.kind != kind
-                or not self._engine.can_go_on()
-            ):
-                self._engine.start(plan.optimizer)
-                self._progress = Continuation(kind, 0, training.next_seed(self._rng))
-            plan.step, plan.seed = self._progress.step, self._progress.seed
+            begun = plans.of_pass(self._progress, self._engine, plan, self._rng)
+            plan.step, plan.seed = begun.step, begun.seed
             plan.learning_rates = training.step_rates(plan.optimizer, plan.step, n_steps)
             plan.look_up(n_steps)
             with borrowed_team(team_size) as plan.team:
                 loss = training.guarded_epoch(self._engine, data, plan, 0, History())
-            self._progress = Continuation(kind, plan.step + n_steps, plan.seed)
+            self._progress = begun._replace(step=plan.step + n_steps)
             return loss
 
     def predict(self, X: ArrayLike) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:

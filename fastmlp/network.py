@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastmlp import check
-from fastmlp.contract import Engine
+from fastmlp.engine.contract import Engine
 from fastmlp.losses import Loss
 from fastmlp.records import Continuation, History
 from fastmlp.spec import Spec
@@ -23,9 +23,9 @@ from fastmlp.turn import Turn
 
 
 def _compiled(spec: Spec) -> Engine:
-    from fastmlp import _backend  # not before it is needed: fastmlp.reference does without
+    from fastmlp.engine import backend  # not before it is needed: fastmlp.reference does without
 
-    return _backend.engine(spec)
+    return backend.engine(spec)
 
 
 class Network:
@@ -113,39 +113,43 @@ class Network:
             self._engine.set_parameters(*parameters)
 
     @contextlib.contextmanager
-    def _kept(self, is_done: Callable[[], bool]) -> Iterator[None]:
-        """Put back what a fit has changed besides parameters if no epoch of it has ended."""
+    def _kept(self, is_done: Callable[[], bool] | None = None) -> Iterator[None]:
+        """Put back what a fit has changed if no epoch of it has ended.
+
+        Epochs put parameters back themselves; a pass that is not done before its call is over
+        (``is_done`` is None) may be interrupted after the epoch has ended, and is taken back here.
+        """
         generator = self._rng.bit_generator.state
+        parameters = self._engine.snapshot() if is_done is None else None
         before = self._progress, self._history, self._engine.optimizer_state()
         try:
             yield
         except BaseException:
-            if not is_done():
+            if is_done is None or not is_done():
                 self._rng.bit_generator.state = generator
                 self._progress, self._history, state = before
                 self._engine.set_optimizer_state(state)
+                if parameters is not None:
+                    self._engine.restore(parameters)
             raise
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         for name in ("_engine", "_n_weights", "_two_headed", "_turn", "_progress"):
             del state[name]
-        state["parameters"] = self._engine.parameters()
-        state["optimizer"] = None
-        if self._progress is not None and self._turn.is_free():  # its state stands still
-            steps = self._engine.plain_optimizer_state()
-            state["optimizer"] = steps and (self._progress, steps)
+        state["_history"] = self._history and self._history.whole()
+        progress = self._progress if self._turn.is_free() else None  # or its state is on the move
+        state["engine"] = self._engine.state(optimizer=progress is not None)
+        state["progress"] = progress if "optimizer" in state["engine"] else None
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
-        parameters, optimizer = state.pop("parameters"), state.pop("optimizer", None)
+        engine, progress = state.pop("engine"), state.pop("progress")
         self.__dict__.update(state)
         self._attach()
-        self._engine.set_parameters(*parameters)
-        if optimizer is not None:
-            self._progress, steps = optimizer
-            self._engine.set_plain_optimizer_state(steps)
+        self._engine.set_state(engine)
+        self._progress = progress
 
     def __copy__(self) -> Self:
         # A copy that shared the generator would change with the fits of the original.

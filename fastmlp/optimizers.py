@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -26,6 +26,8 @@ NATIVE_OPTIMIZERS = (
     *("momentum_with_rate", "nesterov_with_rate", "adam_hat", "adamw_hat"),
 )
 N_HYPER = 4
+
+Slots: TypeAlias = dict[str, int | None]
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Optimizer:
 
     name: ClassVar[str]
     degree: ClassVar[int] = 0
-    _slots_by_row: ClassVar[dict[str, int]] = {}
+    _slots_by_row: ClassVar[dict[str, Slots]] = {}
 
     learning_rate: LearningRate = 0.01
 
@@ -57,9 +59,14 @@ class Optimizer:
         return self.name
 
     @property
+    def kind(self) -> tuple[Any, ...]:
+        """What state it goes on with: all but learning rate and weight decay, which may change."""
+        return self.native_row, self.hyper[:-1]
+
+    @property
     def n_slots(self) -> int:
         """State arrays a parameter."""
-        return self._slots_by_row[self.native_row]
+        return len(self._slots_by_row[self.native_row])
 
     @property
     def hyper(self) -> tuple[float, ...]:
@@ -145,9 +152,9 @@ class SGD(Optimizer):
 
     name = "sgd"
     degree = 1
-    _slots_by_row: ClassVar[dict[str, int]] = {
-        **{"sgd": 0, "momentum": 1, "nesterov": 1},
-        **{"momentum_with_rate": 1, "nesterov_with_rate": 1},
+    _slots_by_row: ClassVar[dict[str, Slots]] = {
+        **{"sgd": {}, "momentum": {"b": None}, "nesterov": {"b": None}},
+        **{"momentum_with_rate": {"b": None}, "nesterov_with_rate": {"b": None}},
     }
     momentum: float = 0.0
     nesterov: bool = False
@@ -212,7 +219,7 @@ class RMSprop(Optimizer):
     """
 
     name = "rmsprop"
-    _slots_by_row: ClassVar[dict[str, int]] = {"rmsprop": 1}
+    _slots_by_row: ClassVar[dict[str, Slots]] = {"rmsprop": {"v": 0}}
     alpha: float = 0.99
     epsilon: float = 1e-8
 
@@ -262,7 +269,10 @@ class Adam(Optimizer):
     """
 
     name = "adam"
-    _slots_by_row: ClassVar[dict[str, int]] = {"adam": 2, "adam_hat": 2}
+    _slots_by_row: ClassVar[dict[str, Slots]] = {
+        "adam": {"m": 0, "v": 1},
+        "adam_hat": {"m": 0, "v": 1},
+    }
     learning_rate: LearningRate = 1e-3
     beta_1: float = 0.9
     beta_2: float = 0.999
@@ -316,7 +326,10 @@ class AdamW(Adam):
     """
 
     name = "adamw"
-    _slots_by_row: ClassVar[dict[str, int]] = {"adamw": 2, "adamw_hat": 2}
+    _slots_by_row: ClassVar[dict[str, Slots]] = {
+        "adamw": {"m": 0, "v": 1},
+        "adamw_hat": {"m": 0, "v": 1},
+    }
     weight_decay: Scheduled = 0.01
 
     def __post_init__(self) -> None:
@@ -334,6 +347,12 @@ class AdamW(Adam):
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {row.name: row for row in (SGD, RMSprop, Adam, AdamW)}
+
+# Of each native row: its slots, by their names in the formulas. The native engine keeps a mean as a
+# sum, c/tables/optimizers.h: the number is the place among `hyper` of the mean's memory.
+SLOTS: dict[str, Slots] = {
+    row: slots for kind in OPTIMIZERS.values() for row, slots in kind._slots_by_row.items()
+}
 
 
 def _check_flag(name: str, value: object) -> None:

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 
 from fastmlp import check
+from fastmlp.engine.contract import Engine
 from fastmlp.intervals import NON_NEGATIVE, check_count
+from fastmlp.records import Continuation, History
 from fastmlp.spec import Data, Plan, Spec, dropout_of_fit
+from fastmlp.training import next_seed
 
 
 def plan(
@@ -46,3 +49,62 @@ def plan(
         groups=check.groups(groups, spec),
         dropout=dropout_of_fit(dropout, spec),
     )
+
+
+def of_pass(
+    progress: Continuation | None, engine: Engine, plan: Plan, rng: np.random.Generator
+) -> Continuation:
+    """Return what a pass goes on with: that of passes before, or the start of an optimizer."""
+    kind = plan.optimizer.kind
+    if progress and progress.kind == kind and not progress.rows and engine.can_go_on(progress.step):
+        return progress
+    engine.start(plan.optimizer)
+    return Continuation(kind, 0, next_seed(rng))
+
+
+def resumed(
+    progress: Continuation | None,
+    history: History | None,
+    engine: Engine,
+    plan: Plan,
+    data: Data,
+    validation: Data | None,
+    epochs: int,
+) -> tuple[Continuation, History]:
+    """Return what a fit goes on with, and a copy of its history; or say why it cannot.
+
+    Raises
+    ------
+    ValueError
+        If there is no fit to go on with, or it is not one of such a plan and such data.
+    """
+    if history is None or progress is None or not progress.rows:
+        raise ValueError(
+            "resume is True but there is no fit to go on with: it would have to be the last thing "
+            "that this model was trained by. Leave resume out"
+        )
+    if not engine.can_go_on(progress.step):
+        raise ValueError(
+            "resume is True but the last fit ended within an epoch, and what its optimizer knew is "
+            "lost: leave resume out, to begin with the weights of now and a fresh optimizer"
+        )
+    n = data.x.shape[0]
+    facts = (
+        ("optimizer", plan.optimizer.kind, progress.kind),
+        ("X", f"{n} rows", f"{progress.rows} rows"),
+        ("validation_data", validation is not None, bool(history.val_loss)),
+    )
+    for name, given, before in facts:
+        if given != before:
+            raise ValueError(
+                f"resume is True and {name} has or is {given} but was {before} in the fit to go on "
+                "with: pass what it was given, or leave resume out"
+            )
+    if epochs < progress.epochs:
+        raise ValueError(
+            f"epochs is {epochs} but the fit to go on with has had {progress.epochs} epochs, "
+            f"which count: pass more than that"
+        )
+    copied = history.whole()
+    copied.stop_reason = ""
+    return progress, copied

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from typing_extensions import disjoint_base
 
-from fastmlp.core import Engine
+from fastmlp.engine.native import Engine
 from fastmlp.losses import Loss
 from fastmlp.optimizers import Optimizer
 from fastmlp.threads import Team

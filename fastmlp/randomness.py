@@ -1,7 +1,7 @@
 """Everything that is drawn during a fit, as NumPy: which activations drop out, the order of rows.
 
 A number is a hash of a seed and of where it is used, so that neither the number of threads nor the
-order of work can change it. The compiled twins are c/random.h and c/shuffle.h: the same bits.
+order of work can change it. The compiled twins, in src_cython/c/random, give the same bits.
 """
 
 from __future__ import annotations

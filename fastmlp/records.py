@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -32,23 +33,46 @@ class History:
     learning_rate: list[float] = field(default_factory=list)
     stop_reason: str = ""
 
+    def whole(self) -> History:
+        """Return a copy with the epochs that are recorded in all lists, while a fit goes on."""
+        n = len(self.loss)
+        return History(
+            self.loss[:n],
+            self.val_loss[:n],
+            self.seconds[:n],
+            self.learning_rate[:n],
+            self.stop_reason,
+        )
+
 
 class Continuation(NamedTuple):
-    """With what the next ``partial_fit`` goes on, besides the engine's state.
+    """With what ``partial_fit``, or a fit that resumes, goes on besides the engine's state.
 
     Attributes
     ----------
     kind : tuple
-        Of the optimizer: its native row and its numbers, all but learning rate and weight decay.
+        Of the optimizer, ``Optimizer.kind``.
     step : int
         Steps taken.
     seed : int
         Of dropout, 64 bits.
+    rows : int
+        Of the data of a fit; 0 for passes of ``partial_fit``.
+    epochs : int
+        Of a fit: those that have ended.
+    shuffles : list of int
+        Of a fit: seeds of its shuffles, each of the order that the one before has left.
+    scale : float
+        Of a fit: ``State.learning_rate_scale``.
     """
 
     kind: tuple[Any, ...]
     step: int
     seed: int
+    rows: int = 0
+    epochs: int = 0
+    shuffles: Sequence[int] = ()
+    scale: float = 1.0
 
 
 class DivergenceError(FloatingPointError):
@@ -139,4 +163,4 @@ class State:
 
     def _kind(self) -> tuple[Any, ...]:
         spec = self.engine.spec
-        return type(self.engine), spec.shapes, spec.dtype.name
+        return type(self.engine), self.engine.level, spec.shapes, spec.loss.heads, spec.dtype.name

@@ -9,13 +9,13 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import mlp, randomness
+from fastmlp import mlp, randomness, states
 from fastmlp.activations import ACTIVATIONS, Array
 from fastmlp.frozen import Predictor
 from fastmlp.groups import PLAIN, Factors
@@ -159,7 +159,7 @@ def objective(
     dws, dbs = backward(spec, parameters, inputs, outputs, dz, masks)
     tensors = zip([*parameters[0], *parameters[1]], [*dws, *dbs], strict=True)
     for (p, g), factor in zip(tensors, (tensor.l2 for tensor in factors), strict=True):
-        if factor:
+        if l2 * factor:  # without a penalty nothing is added to infinity
             value += 0.5 * l2 * factor * float(np.sum(np.square(p, dtype=np.float64)))
             g += l2 * factor * p
     return value, dws, dbs
@@ -205,11 +205,10 @@ def drop(y: Array, kept: npt.NDArray[np.bool_] | None, p: float) -> Array:
 
 @dataclasses.dataclass
 class Steps:
-    """The state of an optimizer: the slots of each parameter, the number of steps taken."""
+    """What an optimizer remembers, and whether an epoch is under way, or was left there."""
 
-    slots: list[list[Array]]
-    t: int = 0
-    is_whole: bool = True  # not in the middle of an epoch, nor left there
+    memory: states.Memory
+    is_whole: bool = True
 
 
 class Engine:
@@ -230,14 +229,14 @@ class Engine:
     array([[0.]])
     """
 
+    level = "numpy"
+
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self._weights = [np.zeros(shape, spec.dtype) for shape in spec.shapes]
         self._biases = [np.zeros(fan_out, spec.dtype) for _, fan_out in spec.shapes]
+        self._everything = [*self._weights, *self._biases]
         self._steps: Steps | None = None
-
-    def _everything(self) -> list[Array]:
-        return [*self._weights, *self._biases]
 
     def parameters(self) -> Parameters:
         """Return copies of the (I, O) weights and (O,) biases."""
@@ -245,7 +244,7 @@ class Engine:
 
     def set_parameters(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:
         """Copy weights and biases, of the right shapes, in."""
-        for mine, given in zip(self._everything(), [*weights, *biases], strict=True):
+        for mine, given in zip(self._everything, [*weights, *biases], strict=True):
             mine[...] = given
 
     def snapshot(self) -> Any:
@@ -258,7 +257,7 @@ class Engine:
 
     def finite(self) -> bool:
         """Return whether every parameter is finite."""
-        return all(bool(np.isfinite(p).all()) for p in self._everything())
+        return all(np.isfinite(p).all() for p in self._everything)
 
     def shuffle(self, order: npt.NDArray[np.int64], seed: int) -> None:
         """Permute an index array in place; the seed alone says how."""
@@ -266,8 +265,7 @@ class Engine:
 
     def start(self, optimizer: Optimizer) -> None:
         """Forget the state of earlier steps and prepare for `optimizer`: all slots 0, t = 0."""
-        slots = [[np.zeros_like(p) for _ in range(optimizer.n_slots)] for p in self._everything()]
-        self._steps = Steps(slots)
+        self._steps = Steps(states.start(optimizer, self.parameters()))
 
     def optimizer_state(self) -> Any:
         """Return the optimizer's state, which epochs go on to change; None before the start."""
@@ -277,17 +275,20 @@ class Engine:
         """Go on with what `optimizer_state` has returned."""
         self._steps = state
 
-    def plain_optimizer_state(self) -> dict[str, Any] | None:
-        """Return the same as plain numbers and arrays; None if it cannot go on."""
-        return dataclasses.asdict(self._steps) if self._steps and self._steps.is_whole else None
+    def can_go_on(self, step: int) -> bool:
+        """Return whether there is such a state, of a whole epoch that ended after `step` steps."""
+        return bool(self._steps and self._steps.is_whole and self._steps.memory.step == step)
 
-    def set_plain_optimizer_state(self, state: dict[str, Any] | None) -> None:
-        """Go on with what `plain_optimizer_state` has returned."""
-        self._steps = Steps(**copy.deepcopy(state)) if state else None
+    def state(self, optimizer: bool = True) -> dict[str, Array]:
+        """Return parameters, and the optimizer's state if it can go on, as plain named arrays."""
+        steps = self._steps if optimizer and self._steps and self._steps.is_whole else None
+        return states.to_arrays(self.parameters(), copy.deepcopy(steps.memory) if steps else None)
 
-    def can_go_on(self) -> bool:
-        """Return whether there is such a state, and it is that of the last whole epoch."""
-        return self._steps is not None and self._steps.is_whole
+    def set_state(self, state: Mapping[str, Array]) -> None:
+        """Go on with what `state` of an engine has returned."""
+        parameters, memory = states.from_arrays(state, self.spec)
+        self.set_parameters(*parameters)
+        self._steps = Steps(states.in_units(memory, states.textbook)) if memory else None
 
     def predict(self, x: Array, team: object = None) -> Array:
         """Return the loss's link of the outputs, (n, heads * m)."""
@@ -325,13 +326,15 @@ class Engine:
     def _step(self, plan: Plan, batch: int, factors: list[Factors], gradients: list[Array]) -> None:
         """Move every parameter that is not frozen by one step of the optimizer."""
         assert self._steps is not None
-        self._steps.t += 1
+        memory = self._steps.memory._replace(step=self._steps.memory.step + 1)
+        self._steps.memory = memory
         optimizer, rate = plan.optimizer_of(batch), float(plan.learning_rates[batch])
         moved = [k for k, tensor in enumerate(factors) if tensor.rate]
         norm, counts = float(plan.clip_norm) or math.inf, [factors[k].norm for k in moved]
         for k, g in zip(moved, clip([gradients[k] for k in moved], norm, counts), strict=True):
-            p, slots, own = self._everything()[k], self._steps.slots[k], factors[k]
-            optimizer.step(p, g, slots, rate * own.rate, self._steps.t, own.decay, own.epsilon)
+            p, own = self._everything[k], factors[k]
+            slots = [[*weights, *biases][k] for weights, biases in memory.slots]
+            optimizer.step(p, g, slots, rate * own.rate, memory.step, own.decay, own.epsilon)
 
     def epoch(self, data: Data, plan: Plan) -> float:
         """Take one step for every batch; return the weighted mean of the objectives before each.

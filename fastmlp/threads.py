@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastmlp.crew import Crew
+    from fastmlp.engine.crew import Crew
 
 # The native side's (jobs.pxd), known here without it; a test compares.
 MAX_THREADS = 256
@@ -175,7 +175,9 @@ class Team:
             self._forget()
             self._process = os.getpid()
         if self._crew is None:
-            from fastmlp.crew import Crew  # compiled: the reference makes teams, but no crews
+            from fastmlp.engine.crew import (
+                Crew,  # compiled: the reference makes teams, but no crews
+            )
 
             crew = Crew()
             try:

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp import schedules, threads
-from fastmlp.contract import Engine
+from fastmlp.engine.contract import Engine
 from fastmlp.intervals import NON_NEGATIVE
-from fastmlp.records import DivergenceError, History, State
+from fastmlp.records import Continuation, DivergenceError, History, State
 from fastmlp.spec import Data, Plan
 
 _SEED_MASK = 2**64 - 1
@@ -40,14 +40,18 @@ def fit(
     n_threads: int,
     rng: np.random.Generator,
     history: History,
+    resumed: Continuation | None = None,
 ) -> None:
-    """Train for ``epochs`` epochs, written down in ``history``; all arguments are checked already.
+    """Train until ``epochs`` have ended, written down in ``history``; all arguments are checked.
 
     ``plan`` comes with the options of the whole fit; order, learning rates and step counter are
-    filled in here, epoch by epoch. Callbacks with ``start`` or ``finish`` hooks have them called
+    filled in here, epoch by epoch. With ``resumed``, the epochs before are those of an earlier fit,
+    whose state the engine still has. Callbacks with ``start`` or ``finish`` hooks have them called
     around the epochs, ``finish`` also after an error.
     """
     state = State(model, epochs, history, validation is not None, engine=engine)
+    if resumed is not None:
+        state.epoch, state.learning_rate_scale = resumed.epochs - 1, resumed.scale
     with contextlib.ExitStack() as stack:
         plan.team = stack.enter_context(threads.borrowed_team(n_threads))
         for callback in callbacks:
@@ -56,9 +60,11 @@ def fit(
                 stack.callback(finish, state)
             if start is not None:
                 start(state)
-        engine.start(plan.optimizer)
-        plan.seed = next_seed(rng)
-        _epochs(state, engine, data, validation, plan, shuffle, callbacks, rng)
+        if resumed is None:
+            engine.start(plan.optimizer)
+            resumed = Continuation(plan.optimizer.kind, 0, next_seed(rng), data.x.shape[0])
+        plan.seed = resumed.seed
+        _epochs(state, engine, data, validation, plan, shuffle, callbacks, rng, resumed)
         state.completed = True
 
 
@@ -71,20 +77,25 @@ def _epochs(
     shuffle: bool,
     callbacks: Sequence[Callback],
     rng: np.random.Generator,
+    begun: Continuation,
 ) -> None:
-    history = state.history
+    history, shuffles = state.history, [*begun.shuffles]
     n = data.x.shape[0]
     n_batches = -(-n // plan.batch_size)
     plan.order = np.arange(n, dtype=np.int64) if shuffle else None
-    base, scale = step_rates(plan.optimizer, 0, n_batches), 1.0
+    if plan.order is not None:
+        for seed in shuffles:
+            engine.shuffle(plan.order, seed)
+    base, scale = step_rates(plan.optimizer, begun.step, n_batches), 1.0
     plan.learning_rates = base
-    for epoch in range(state.epochs):
+    for epoch in range(begun.epochs, state.epochs):
         began = time.perf_counter()
         if plan.order is not None:
-            engine.shuffle(plan.order, next_seed(rng))
-        plan.step = epoch * n_batches
+            shuffles.append(next_seed(rng))
+            engine.shuffle(plan.order, shuffles[-1])
+        plan.step = begun.step + (epoch - begun.epochs) * n_batches
         plan.look_up(n_batches)
-        if epoch and callable(plan.optimizer.learning_rate):
+        if epoch > begun.epochs and callable(plan.optimizer.learning_rate):
             base, scale = step_rates(plan.optimizer, plan.step, n_batches), math.nan
         if scale != state.learning_rate_scale:
             wanted = state.learning_rate_scale
@@ -94,20 +105,29 @@ def _epochs(
         try:
             loss = guarded_epoch(engine, data, plan, epoch, history)
             seconds = time.perf_counter() - began
+            rate = float(plan.learning_rates[-1])
             if validation is not None:
                 state.val_loss = engine.evaluate(validation, plan.team)
         except BaseException:
             engine.restore(before)  # an epoch that was not evaluated has not ended
             raise
-        history.seconds.append(seconds)
-        history.loss.append(loss)
-        history.learning_rate.append(float(plan.learning_rates[-1]))
+        # No call until the lists are whole, and so no interrupt: they are of one length.
         if validation is not None:
-            history.val_loss.append(state.val_loss)
-        if callbacks:
-            state.epoch, state.loss, state.learning_rate = epoch, loss, history.learning_rate[-1]
+            history.val_loss += [state.val_loss]
+        history.seconds += [seconds]
+        history.learning_rate += [rate]
+        history.loss += [loss]  # last, see History.whole
+        state.epoch, state.loss, state.learning_rate = epoch, loss, rate
+        try:
             if _call(callbacks, state):
                 return
+        finally:
+            state.model._progress = begun._replace(
+                step=plan.step + n_batches,
+                epochs=epoch + 1,
+                shuffles=shuffles,
+                scale=state.learning_rate_scale,
+            )
 
 
 def _call(callbacks: Sequence[Callback], state: State) -> bool:

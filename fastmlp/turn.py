@@ -57,7 +57,8 @@ class Turn:
             holder = self._holders.setdefault(mine[0], mine)
             if holder is not mine:
                 raise RuntimeError(
-                    "a fit is running on this model: wait for its end, or use copy.deepcopy(model)"
+                    "a fit is running on this model, or an assignment to it: "
+                    "wait for its end, or use copy.deepcopy(model)"
                 )
             yield
         finally:

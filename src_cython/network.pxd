@@ -1,4 +1,4 @@
-# Cython's view of c/network.h, the seam between core.pyx and the kernel modules.
+# Cython's view of c/network.h, the seam between native.pyx and the kernel modules.
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 

@@ -15,20 +15,21 @@ from injection import REAL, X, Y
 from states import digest, finite, state
 
 import fastmlp
-from fastmlp import _backend, optimizers
+from fastmlp import optimizers
 from fastmlp.activations import ACTIVATIONS
+from fastmlp.engine import backend
 from fastmlp.sklearn import MLPClassifier, MLPRegressor
 
-LEVELS = _backend.available_levels()
-DTYPES = _backend.DTYPES
-FMA_LEVELS = [level for level in LEVELS if _backend.LEVELS[level] - {"avx2"}]
+LEVELS = backend.available_levels()
+DTYPES = backend.DTYPES
+FMA_LEVELS = [level for level in LEVELS if backend.LEVELS[level] - {"avx2"}]
 THREAD_COUNTS = (1, 2, 3, 4, 8, 64)
 
 
 @contextlib.contextmanager
 def at(level: str) -> Iterator[None]:
     """Have new engines use the kernels of a level."""
-    with mock.patch.object(_backend, "level", return_value=level):
+    with mock.patch.object(backend, "level", return_value=level):
         yield
 
 

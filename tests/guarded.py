@@ -23,8 +23,9 @@ from pathlib import Path
 import cases
 import numpy as np
 
-from fastmlp import arena, core, parameters, predictor, probe, workspace
+from fastmlp import predictor, probe
 from fastmlp.activations import ACTIVATIONS
+from fastmlp.engine import arena, native, parameters, workspace
 from fastmlp.spec import Data, Plan
 from fastmlp.threads import borrowed_team
 
@@ -139,7 +140,7 @@ def install(level):
         return block
 
     arena.allocate = allocate
-    parameters.np = core.np = predictor.np = GuardedNumPy()
+    parameters.np = native.np = predictor.np = GuardedNumPy()
 
 
 class Run:
@@ -256,7 +257,7 @@ def one_engine(run, layer_sizes, layout, turn, team):
     case, n = turn["loss"], turn["n"]
     names = cases.mixed_activations(len(layer_sizes) - 2, run.counts["fit"] % len(ACTIVATIONS))
     spec = cases.build(layer_sizes, names, case.loss, run.dtype, turn["dropout"])
-    engine = core.Engine(spec, run.level)
+    engine = native.Engine(spec, run.level)
     weights = [run.random(*shape) / shape[0] for shape in spec.shapes]
     biases = [run.random(shape[1]) for shape in spec.shapes]
     engine.set_parameters([POOL.copy(w) for w in weights], [POOL.copy(b) for b in biases])

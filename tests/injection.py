@@ -24,7 +24,8 @@ import trials
 from states import digest, state
 
 import fastmlp
-from fastmlp import arena, threads
+from fastmlp import threads
+from fastmlp.engine import arena
 from fastmlp.sklearn import MLPClassifier, MLPRegressor
 
 RNG = np.random.default_rng(3)

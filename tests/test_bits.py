@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import _backend, losses, optimizers
+from fastmlp import losses, optimizers
+from fastmlp.engine import backend
 from fastmlp.predictor import Predictor
 from fastmlp.threads import Team
 
-LEVELS = _backend.available_levels()
+LEVELS = backend.available_levels()
 FMA_LEVELS = [level for level in LEVELS if level in {"avx512", "avx2", "neon"}]
-DTYPES = _backend.DTYPES
+DTYPES = backend.DTYPES
 
 # name: (layer sizes, options of the model, options of fit). 150 rows: the last batch is smaller.
 FITS = {
@@ -119,7 +120,7 @@ def model(name, level, dtype):
     """The network of a fit, on a level, its weights set to fixed numbers."""
 
     class OnLevel(fastmlp.MLP):
-        _engine_type = staticmethod(lambda spec: _backend.Engine(spec, level))
+        _engine_type = staticmethod(lambda spec: backend.Engine(spec, level))
 
     sizes, options, _ = FITS[name]
     # PCG64's stream is fixed by NumPy's policy; it seeds shuffling and dropout.
@@ -167,7 +168,7 @@ def test_threads_do_not_matter(name, level, dtype):
 def test_fresh_processes_agree(level):
     code = (
         "import json, fastmlp, test_bits as t\n"
-        "print(json.dumps([t.digest(n, fastmlp._backend.level(), d)"
+        "print(json.dumps([t.digest(n, fastmlp.engine.backend.level(), d)"
         " for n in t.FITS for d in t.DTYPES]))"
     )
     here = [digest(name, level, dtype) for name in FITS for dtype in DTYPES]

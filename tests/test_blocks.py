@@ -4,7 +4,8 @@ import cases
 import numpy as np
 import pytest
 
-from fastmlp import _backend, core, optimizers, reference
+from fastmlp import optimizers, reference
+from fastmlp.engine import backend, native
 from fastmlp.spec import BLOCK_ROWS, Plan
 from fastmlp.threads import borrowed_team
 
@@ -22,7 +23,7 @@ OPTIONS = ({}, {"l2": 0.3}, {"clip_norm": 0.05}, {"l2": 3.0, "l2_per_batch": Tru
 
 def engines(level, dtype, loss="cross_entropy", dropout=0.0, sizes=(5, 33, 9, 3)):
     spec = cases.build(sizes, "tanh", loss, dtype, dropout)
-    pair = core.Engine(spec, level), reference.Engine(spec)
+    pair = native.Engine(spec, level), reference.Engine(spec)
     weights = cases.parameters(spec, np.random.default_rng(0))
     for engine in pair:
         engine.set_parameters(*weights)
@@ -40,7 +41,7 @@ def train(engine, data, batch_size, optimizer, n_threads=1, **options):
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", _backend.available_levels())
+@pytest.mark.parametrize("level", backend.available_levels())
 @pytest.mark.parametrize(("n", "batch_size"), ROWS)
 def test_training_is_that_of_the_reference_on_any_threads(n, batch_size, level, dtype):
     for at, optimizer in enumerate(cases.OPTIMIZERS[:6]):
@@ -62,7 +63,7 @@ def test_training_is_that_of_the_reference_on_any_threads(n, batch_size, level, 
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", _backend.available_levels())
+@pytest.mark.parametrize("level", backend.available_levels())
 @pytest.mark.parametrize("loss", ["squared_error", "gaussian_nll", "quantile"])
 @pytest.mark.parametrize("n", [1, BLOCK_ROWS, BLOCK_ROWS + 1, 5 * BLOCK_ROWS + 13])
 def test_gradients_on_any_threads(n, loss, level, dtype):
@@ -90,13 +91,13 @@ def test_gradients_on_any_threads(n, loss, level, dtype):
 
 
 def test_big_batches_need_no_big_workspace(monkeypatch):
-    from fastmlp import arena
+    from fastmlp.engine import arena
 
     taken, allocate = [], arena.allocate
     monkeypatch.setattr(arena, "allocate", lambda n: taken.append(n) or allocate(n))
     needed = []
     for n in (2 * BLOCK_ROWS, 64 * BLOCK_ROWS):
-        spec, fast, _ = engines(_backend.level(), "float32")
+        spec, fast, _ = engines(backend.level(), "float32")
         data = cases.data(spec, n, np.random.default_rng(0))
         taken.clear()
         train(fast, data, n, optimizers.Adam())

@@ -13,10 +13,13 @@ import children
 import pytest
 
 import fastmlp
-from fastmlp import _backend, _cpu, core
+from fastmlp import predictor
+from fastmlp.engine import backend, cpu
 
 ROOT = Path(__file__).resolve().parents[1]
-INSTALLED = Path(core.__file__).parent
+INSTALLED = Path(predictor.__file__).parent
+BINARIES = sorted(INSTALLED.rglob("*.so"))
+COMPILED = pytest.mark.parametrize("path", BINARIES, ids=lambda p: p.name.split(".")[0])
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 def test_source_distribution_has_every_source(sdist: set[str]) -> None:
     native = {path for path in (ROOT / "src_cython").rglob("*") if path.is_file()}
     wanted = {str(p.relative_to(ROOT)) for p in native if p.suffix in {".pyx", ".pxd", ".h"}}
-    python = (ROOT / "fastmlp").glob("*.py*")
+    python = (ROOT / "fastmlp").rglob("*.py*")
     wanted |= {str(p.relative_to(ROOT)) for p in python if p.suffix in {".py", ".pyi"}}
     wanted |= {"setup.py", "pyproject.toml", "LICENSE", "README.md"}
     wanted |= {"fastmlp/py.typed", "fastmlp/data/digits.npz", "fastmlp/data/digits.txt"}
@@ -94,21 +97,22 @@ def test_numpy_is_the_only_requirement_at_run_time() -> None:
 
 
 def test_installation_is_complete() -> None:
-    for name in ("py.typed", "data/digits.npz", "data/digits.txt", "core.pyi"):
+    wanted = "py.typed", "data/digits.npz", "data/digits.txt", "predictor.pyi", "engine/native.pyi"
+    for name in wanted:
         assert (INSTALLED / name).exists(), name
     assert (INSTALLED / "data" / "digits.npz").stat().st_size < 60_000
 
 
 def test_levels_are_built_and_the_best_is_used() -> None:
-    assert _backend.built_levels()
-    assert set(_backend.available_levels()) <= set(_backend.built_levels())
-    assert _backend.level() in _backend.available_levels()
-    assert _cpu.features() >= _backend.LEVELS[_backend.level()]
+    assert backend.built_levels()
+    assert set(backend.available_levels()) <= set(backend.built_levels())
+    assert backend.level() in backend.available_levels()
+    assert cpu.features() >= backend.LEVELS[backend.level()]
 
 
 def test_setup_builds_the_levels_that_the_library_knows() -> None:
     text = (ROOT / "setup.py").read_text()
-    for level in _backend.LEVELS:
+    for level in backend.LEVELS:
         assert f'"{level}"' in text
 
 
@@ -118,7 +122,7 @@ def dynamic(path: Path, what: str = "-d") -> str:
 
 
 @pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf is not installed")
-@pytest.mark.parametrize("path", sorted(INSTALLED.glob("*.so")), ids=lambda p: p.name.split(".")[0])
+@COMPILED
 def test_modules_need_the_c_library_only(path: Path) -> None:
     needed = re.findall(r"\(NEEDED\).*\[(.+?)\]", dynamic(path))
     allowed = re.compile(r"(libc|libm|libpthread|libpython[\d.]+t?|ld-linux.*)\.so.*|libc\.musl.*")
@@ -126,7 +130,7 @@ def test_modules_need_the_c_library_only(path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf is not installed")
-@pytest.mark.parametrize("path", sorted(INSTALLED.glob("*.so")), ids=lambda p: p.name.split(".")[0])
+@COMPILED
 def test_modules_are_hardened(path: Path) -> None:
     """Addresses are read-only after loading, the code is never written, the stack never run."""
     segments = dynamic(path, "-l")

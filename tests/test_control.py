@@ -17,7 +17,8 @@ import pytest
 import test_bits
 
 import fastmlp
-from fastmlp import _backend, losses
+from fastmlp import losses
+from fastmlp.engine import backend
 from fastmlp.predictor import Predictor
 
 LIBM = ctypes.CDLL(None)
@@ -67,8 +68,8 @@ def digest(name, level, dtype, mode, n_threads):
 
 def compare(mode, n_threads):
     """Compare everything with what it is when the mode is the usual one."""
-    for level in _backend.available_levels():
-        for dtype in _backend.DTYPES:
+    for level in backend.available_levels():
+        for dtype in backend.DTYPES:
             for name in FITS:
                 case = name, level, dtype
                 assert digest(*case, mode, n_threads) == digest(*case, "nearest", n_threads), case

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from fastmlp import _backend, _cpu
+from fastmlp.engine import backend, cpu
 
 ROOT = Path(__file__).resolve().parents[1]
-HEADER = ROOT / "src_cython" / "c" / "cpu.h"
+HEADER = ROOT / "src_cython" / "c" / "simd" / "cpu.h"
 CPUINFO = Path("/proc/cpuinfo")
 NAMES = ("fma", "avx2", "avx512f", "avx512dq", "avx512bw", "avx512vl")
 IS_X86 = platform.machine().lower() in {"x86_64", "amd64"}
@@ -35,7 +35,7 @@ def run(program: str, folder: Path, *arguments: str, compiler: str = "cc") -> se
 
 @pytest.mark.skipif(platform.machine().lower() not in {"aarch64", "arm64"}, reason="not aarch64")
 def test_every_aarch64_has_neon() -> None:
-    assert _cpu.features() == {"neon"}
+    assert cpu.features() == {"neon"}
 
 
 @on_x86
@@ -43,7 +43,7 @@ def test_every_aarch64_has_neon() -> None:
 def test_the_kernel_agrees() -> None:
     """It leaves out what it does not save."""
     flags = next(line for line in CPUINFO.read_text().splitlines() if line.startswith("flags"))
-    assert _cpu.features() == {*NAMES} & {*flags.split()}
+    assert cpu.features() == {*NAMES} & {*flags.split()}
 
 
 @with_compiler
@@ -51,7 +51,7 @@ def test_the_kernel_agrees() -> None:
 def test_the_compiler_agrees(tmp_path: Path) -> None:
     asks = "".join(f'if (__builtin_cpu_supports("{name}")) puts("{name}");' for name in NAMES)
     program = f"#include <stdio.h>\nint main(void) {{ __builtin_cpu_init(); {asks} return 0; }}"
-    assert run(program, tmp_path, compiler="gcc") == _cpu.features()
+    assert run(program, tmp_path, compiler="gcc") == cpu.features()
 
 
 MADE_UP = """
@@ -93,5 +93,5 @@ def test_only_what_the_system_saves(tmp_path: Path) -> None:
 
 
 def test_every_level_asks_for_known_names() -> None:
-    wanted = set().union(*_backend.LEVELS.values())
+    wanted = set().union(*backend.LEVELS.values())
     assert wanted <= {*NAMES, "neon"}

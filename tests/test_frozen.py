@@ -17,8 +17,9 @@ from test_predictor import BAD_INPUTS, BAD_OUTS, FORMS, X, every_dtype
 from tolerances import assert_close
 
 import fastmlp
-from fastmlp import _backend, reference, workspace
+from fastmlp import reference
 from fastmlp.activations import ACTIVATIONS
+from fastmlp.engine import backend, workspace
 from fastmlp.randomness import shuffle
 
 PRIMES = (211, 257, 1009, 7919, 104729)
@@ -28,13 +29,13 @@ def both(sizes, dtype, activation="tanh", loss="squared_error"):
     """Return a native and a reference predictor with the same weights."""
     network = cases.build(sizes, activation, loss, dtype)
     weights, biases = cases.parameters(network, np.random.default_rng(2))
-    engines = _backend.engine(network), reference.Engine(network)
+    engines = backend.engine(network), reference.Engine(network)
     for engine in engines:
         engine.set_parameters(weights, biases)
     return [engine.predictor() for engine in engines]
 
 
-@pytest.mark.parametrize("level", _backend.available_levels())
+@pytest.mark.parametrize("level", backend.available_levels())
 def test_the_shuffle_is_the_native_one_bit_for_bit(level):
     seeds = (0, 1, 7, 2**32 - 1, 2**32, 0x9E3779B97F4A7C15, 2**64 - 1)
     for n in (*range(201), *PRIMES, 2**17 + 1):
@@ -48,7 +49,7 @@ def test_the_shuffle_is_the_native_one_bit_for_bit(level):
 def test_a_shuffle_goes_on_from_the_order_it_finds():
     native, ours = np.arange(100)[::-1].copy(), np.arange(100)[::-1].copy()
     for seed in range(5):
-        workspace.shuffle(native, seed, _backend.level())
+        workspace.shuffle(native, seed, backend.level())
         shuffle(ours, seed)
         assert np.array_equal(native, ours)
 

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from tolerances import ULPS, assert_close
 
-from fastmlp import _backend, core, losses, probe
+from fastmlp import losses, probe
 from fastmlp.activations import ACTIVATIONS
+from fastmlp.engine import backend
+from fastmlp.engine.native import Engine
 
-LEVELS = _backend.available_levels()
+LEVELS = backend.available_levels()
 HAS_FMA = {"avx512", "avx2", "neon"}
 # Which network shows a function: the link of a loss, or an activation between two weights of 1.
 LINKS = {"exp": "poisson_nll", "sigmoid": "binary_cross_entropy"}
@@ -29,7 +31,7 @@ def native(name, level, x):
     """The function as predictions go through it."""
     loss = LINKS.get(name, "squared_error")
     spec = cases.build([1, 1] if name in LINKS else [1, 1, 1], name_of(name), loss, x.dtype)
-    engine = core.Engine(spec, level)
+    engine = Engine(spec, level)
     ones = [np.ones(shape, x.dtype) for shape in spec.shapes]
     engine.set_parameters(ones, [np.zeros(1, x.dtype) for _ in ones])
     return engine.predict(x[:, np.newaxis])[:, 0]
@@ -91,7 +93,7 @@ def sample(name, dtype):
         return x, nearest, np.array(rest)
 
 
-@pytest.mark.parametrize("dtype", _backend.DTYPES)
+@pytest.mark.parametrize("dtype", backend.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_error_in_units_of_the_last_place(name, level, dtype):
@@ -115,7 +117,7 @@ def test_error_in_units_of_the_last_place(name, level, dtype):
     assert np.array_equal(np.isinf(found[~in_range]), beyond[~in_range])
 
 
-@pytest.mark.parametrize("dtype", _backend.DTYPES)
+@pytest.mark.parametrize("dtype", backend.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 def test_special_values(level, dtype):
     info = np.finfo(dtype)
@@ -137,7 +139,7 @@ def test_special_values(level, dtype):
         assert not np.isnan(native(name, level, finite)).any(), name
 
 
-@pytest.mark.parametrize("dtype", _backend.DTYPES)
+@pytest.mark.parametrize("dtype", backend.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 def test_zero_keeps_its_sign_through_odd_functions(level, dtype):
     kernels = probe.Kernels(level, dtype)
@@ -146,7 +148,7 @@ def test_zero_keeps_its_sign_through_odd_functions(level, dtype):
     assert not np.signbit(value[0])
 
 
-@pytest.mark.parametrize("dtype", _backend.DTYPES)
+@pytest.mark.parametrize("dtype", backend.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_slopes_at_large_arguments(name, level, dtype):
@@ -171,7 +173,7 @@ def windows(dtype):
     return [np.sort(row.view(dtype)) for row in bits]
 
 
-@pytest.mark.parametrize("dtype", _backend.DTYPES)
+@pytest.mark.parametrize("dtype", backend.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 def test_exp_is_monotone_and_the_bounded_stay_in_bounds(level, dtype):
     sweep = np.linspace(-800, 800, 1_000_001).astype(dtype)
@@ -187,7 +189,7 @@ def test_exp_is_monotone_and_the_bounded_stay_in_bounds(level, dtype):
         np.testing.assert_array_equal(native("tanh", level, -x), -tanh)
 
 
-@pytest.mark.parametrize("dtype", _backend.DTYPES)
+@pytest.mark.parametrize("dtype", backend.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 def test_log_of_whole_numbers(level, dtype):
     kernels = probe.Kernels(level, dtype)
@@ -214,7 +216,7 @@ def logits(rng, n, classes, dtype):
     return z.astype(dtype)
 
 
-@pytest.mark.parametrize("dtype", _backend.DTYPES)
+@pytest.mark.parametrize("dtype", backend.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 def test_softmax_of_any_finite_logits(level, dtype):
     rng = np.random.default_rng(11)
@@ -223,7 +225,7 @@ def test_softmax_of_any_finite_logits(level, dtype):
         n = 9000 if classes < 1000 else 2000
         rows += n
         z = logits(rng, n, classes, dtype)
-        engine = core.Engine(cases.build([classes] * 2, "relu", "cross_entropy", dtype), level)
+        engine = Engine(cases.build([classes] * 2, "relu", "cross_entropy", dtype), level)
         engine.set_parameters([np.eye(classes, dtype=dtype)], [np.zeros(classes, dtype)])
         p = engine.predict(z)
         assert p.min() >= 0
@@ -242,7 +244,7 @@ def test_softmax_of_any_finite_logits(level, dtype):
     assert rows >= 100_000
 
 
-@pytest.mark.parametrize("dtype", _backend.DTYPES)
+@pytest.mark.parametrize("dtype", backend.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_cross_entropy_keeps_its_digits_at_large_logits(smoothing, level, dtype):

@@ -18,7 +18,8 @@ import guarded
 import numpy as np
 import pytest
 
-from fastmlp import _backend, arena, core, losses, optimizers, workspace
+from fastmlp import losses, optimizers
+from fastmlp.engine import arena, backend, native, workspace
 from fastmlp.spec import Data, Plan
 
 pytestmark = pytest.mark.skipif(
@@ -34,8 +35,8 @@ def run(program, level, dtype, folder):
     return note, children.python(program, level, dtype, note, folders=folders, timeout=300)
 
 
-@pytest.mark.parametrize("dtype", _backend.DTYPES)
-@pytest.mark.parametrize("level", _backend.available_levels())
+@pytest.mark.parametrize("dtype", backend.DTYPES)
+@pytest.mark.parametrize("level", backend.available_levels())
 def test_no_access_outside_arrays(level, dtype, tmp_path):
     note, result = run(guarded.__file__, level, dtype, tmp_path)
     case = note.read_bytes().rstrip(b"\0").decode() if note.exists() else "none"
@@ -44,8 +45,8 @@ def test_no_access_outside_arrays(level, dtype, tmp_path):
     assert sum(counts.values()) >= FEWEST_CASES, counts
 
 
-@pytest.mark.parametrize("dtype", _backend.DTYPES)
-@pytest.mark.parametrize("level", _backend.available_levels())
+@pytest.mark.parametrize("dtype", backend.DTYPES)
+@pytest.mark.parametrize("level", backend.available_levels())
 def test_planted_mistakes_are_caught(level, dtype, tmp_path):
     _, result = run(__file__, level, dtype, tmp_path)
     assert result.returncode == 0, result.stderr
@@ -68,7 +69,7 @@ def longer(array):
 def plants(run):
     """Return {name: function}; every function reaches one item past an array."""
     spec = cases.build([5, 9, 3], "tanh", losses.CrossEntropy(), run.dtype)
-    engine = core.Engine(spec, run.level)
+    engine = native.Engine(spec, run.level)
     x = run.random(8, 5)
     more = np.arange(9, dtype=np.int32) % 3
     labels, share = more[:8], abs(run.random(8))
@@ -85,14 +86,14 @@ def plants(run):
             rows, *rest = (shape,) if isinstance(shape, int) else shape
             return longer(guarded.POOL.empty((rows - 1, *rest), dtype))
 
-        core.np.empty = empty
+        native.np.empty = empty
         call()
 
     def reversed_x():
         guarded.POOL.place = "start"
         return longer(full(x, "rows reversed"))
 
-    wide = core.Engine(cases.build([9, 1], "relu", "squared_error", run.dtype), run.level)
+    wide = native.Engine(cases.build([9, 1], "relu", "squared_error", run.dtype), run.level)
     return {
         "read: X, predict": lambda: engine.predict(longer(full(x))),
         "read: X before its start": lambda: engine.predict(reversed_x()),
@@ -115,7 +116,7 @@ def fit_in(run, allocate):
     """Fit with every kind of block in use, the library's blocks coming from `allocate`."""
     arena.allocate = allocate
     spec = cases.build([150, *[48] * 9], "gelu", losses.CrossEntropy(), run.dtype)
-    engine = core.Engine(spec, run.level)
+    engine = native.Engine(spec, run.level)
     x = np.ones((64, 150), run.dtype)
     engine.set_parameters(*engine.parameters())
     engine.start(optimizers.Adam())

@@ -17,32 +17,34 @@ import children
 import pytest
 
 import fastmlp
-from fastmlp import _backend, activations, losses, optimizers, workspace
+from fastmlp import activations, losses, optimizers
+from fastmlp.engine import backend, workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "fastmlp"
 
 # Each module may import only what stands before it: arrays go down, one number comes up. What is in
-# src_cython and is no module of its own is "native."; the second half of it, which is compiled for
-# each CPU level, stands at the end, where no module reaches it.
+# src_cython but not in a package is "native."; what is compiled for each CPU level stands at the
+# end, where no module reaches it.
 ORDER = (
-    *(f"native.{part}" for part in ("rounding", "network", "jobs", "rows")),
+    *("native.rounding", "native.network"),
     *("intervals", "groups", "turn", "records", "digits"),
-    *("arena", "workspace", "crew", "threads", "_cpu", "levels"),
-    *("activations", "links", "losses", "schedules", "optimizers", "spec", "initializers", "check"),
-    "plans",
+    *(f"engine.{part}" for part in ("cpu", "levels", "jobs", "rows", "arena", "workspace", "crew")),
+    "threads",
     *(
-        "contract",
-        "parameters",
-        "steps",
-        "core",
-        "predictor",
-        "probe",
-        "_backend",
-        "config",
-        "network",
+        "activations",
+        "links",
+        "losses",
+        "schedules",
+        "optimizers",
+        "spec",
+        "states",
+        "initializers",
+        "check",
     ),
-    *("training", "callbacks", "mlp", "randomness", "frozen", "reference", "__init__"),
+    *(f"engine.{part}" for part in ("contract", "parameters", "steps", "native")),
+    *("predictor", "probe", "engine.backend", "engine", "config", "network"),
+    *("training", "plans", "callbacks", "mlp", "randomness", "frozen", "reference", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "network", "initialization")),
     *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "stochastic")),
     *(f"sklearn.{part}" for part in ("blas", "lbfgs", "fitting")),
@@ -72,17 +74,15 @@ def modules() -> list[Path]:
 
 def importers() -> list[Path]:
     """Return all files that import, Cython's too."""
-    folders = (PACKAGE, NATIVE)
-    cython = [path for folder in folders for path in folder.rglob("*.p[yx][xd]")]
-    return [*modules(), *sorted(cython)]
+    return [*modules(), *sorted(NATIVE.rglob("*.p[yx][xd]"))]
 
 
 def module_name(path: Path) -> str:
     """Return the name below fastmlp, or of native code; that of a subpackage is its folder's."""
-    if path.is_relative_to(NATIVE) and f"native.{path.stem}" in ORDER:
+    package = PACKAGE if path.is_relative_to(PACKAGE) else NATIVE / "fastmlp"
+    if not path.is_relative_to(package):
         return f"native.{path.stem}"
-    name = ".".join(path.relative_to(PACKAGE).parts) if path.is_relative_to(PACKAGE) else path.name
-    return name.rpartition(".")[0].removesuffix(".__init__")
+    return ".".join(path.relative_to(package).with_suffix("").parts).removesuffix(".__init__")
 
 
 def names_in_python(text: str) -> Iterator[str]:
@@ -137,14 +137,19 @@ PLANTED = [
     ("threads", False, "def f():\n    from fastmlp import mlp", "mlp"),
     ("spec", False, "import fastmlp.check as c", "check"),
     ("intervals", False, "import fastmlp", "__init__"),
-    ("core", True, "import numpy as np, fastmlp.predictor", "predictor"),
-    ("core", True, "cdef f():\n    from fastmlp import arena, training  # later", "training"),
-    ("core", True, "from fastmlp.predictor cimport Predictor", "predictor"),
-    ("core", True, "from fastmlp import (\n    arena,\n    _backend,\n)", "_backend"),
-    ("crew", True, "from fastmlp import \\\n    arena, core", "core"),
-    ("core", True, "cimport layers", "native.layers"),
+    ("engine.native", True, "import numpy as np, fastmlp.predictor", "predictor"),
+    (
+        "engine.native",
+        True,
+        "cdef f():\n    from fastmlp import training  # later",
+        "training",
+    ),
+    ("engine.native", True, "from fastmlp.predictor cimport Predictor", "predictor"),
+    ("threads", True, "from fastmlp.engine import (\n    crew,\n    backend,\n)", "engine.backend"),
+    ("engine.crew", True, "from fastmlp.engine import \\\n    arena, native", "engine.native"),
+    ("engine.native", True, "cimport layers", "native.layers"),
     ("native.layers", True, "from units cimport unit_gradient as u", "native.units"),
-    ("native.network", True, "from fastmlp.arena import allocate", "arena"),
+    ("native.network", True, "from fastmlp.engine.arena import allocate", "engine.arena"),
 ]
 
 
@@ -193,11 +198,11 @@ def test_files_are_short_and_say_no_machine_paths(path: Path) -> None:
 
 def test_no_build_products_among_the_sources() -> None:
     assert not [path for path in (ROOT / "src_cython").rglob("*") if path.suffix in {".so", ".o"}]
-    assert not list((ROOT / "src_cython").glob("*.c"))
+    assert not list((ROOT / "src_cython").rglob("*.c"))
 
 
-@pytest.mark.parametrize("dtype", _backend.DTYPES)
-@pytest.mark.parametrize("level", _backend.available_levels())
+@pytest.mark.parametrize("dtype", backend.DTYPES)
+@pytest.mark.parametrize("level", backend.available_levels())
 def test_tables_in_c_and_python_have_the_same_rows(level: str, dtype: str) -> None:
     rows, loss_rows, optimizer_rows = workspace.tables(level, dtype)
     assert tuple(rows) == tuple(activations.ACTIVATIONS)
@@ -274,7 +279,7 @@ def documented_modules() -> list[str]:
     names = {module_name(path) for path in modules()} - {"__init__", "__main__"}
     if importlib.util.find_spec("sklearn") is None:
         names = {name for name in names if name.partition(".")[0] != "sklearn"}
-    return ["fastmlp", *(f"fastmlp.{name}" for name in sorted(names)), "fastmlp._cpu"]
+    return ["fastmlp", *(f"fastmlp.{name}" for name in sorted(names)), "fastmlp.engine.cpu"]
 
 
 @pytest.mark.parametrize("name", documented_modules())

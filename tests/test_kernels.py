@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from tolerances import assert_close, sum_bound
 
-from fastmlp import _backend, core, optimizers, probe
+from fastmlp import optimizers, probe
 from fastmlp.activations import ACTIVATIONS
+from fastmlp.engine import backend, native
 
-PAIRS = [(level, dtype) for level in _backend.available_levels() for dtype in _backend.DTYPES]
+PAIRS = [(level, dtype) for level in backend.available_levels() for dtype in backend.DTYPES]
 pytestmark = pytest.mark.parametrize(("level", "dtype"), PAIRS)
 
 # Beyond the tables of sizes: batches and fan-ins of several cache blocks, and long sums.
@@ -213,7 +214,7 @@ def test_gather(level, dtype):
 def test_parameters_come_back_and_are_looked_through(level, dtype, layer_sizes):
     rng = np.random.default_rng(8)
     spec = cases.build(layer_sizes, "relu", "squared_error", dtype)
-    engine = core.Engine(spec, level)
+    engine = native.Engine(spec, level)
     wanted = cases.parameters(spec, rng)
     engine.set_parameters(*wanted)
     snapshot = engine.snapshot()
@@ -235,7 +236,7 @@ def test_parameters_come_back_and_are_looked_through(level, dtype, layer_sizes):
 
 
 def test_largest_numbers_are_finite(level, dtype):
-    engine = core.Engine(cases.build([3, 2], "relu", "squared_error", dtype), level)
+    engine = native.Engine(cases.build([3, 2], "relu", "squared_error", dtype), level)
     largest = np.finfo(dtype).max
     engine.set_parameters([np.full((3, 2), largest)], [np.full(2, -largest)])
     assert engine.finite()

@@ -16,11 +16,13 @@ import pytest
 from tolerances import assert_close
 
 import fastmlp
-from fastmlp import _backend, core, losses, optimizers, probe, reference
+from fastmlp import losses, optimizers, probe, reference
+from fastmlp.engine import backend
+from fastmlp.engine.native import Engine
 from fastmlp.spec import Data, Plan
 from fastmlp.threads import borrowed_team
 
-LEVELS = _backend.available_levels()
+LEVELS = backend.available_levels()
 SMOOTHED = cases.LossCase(losses.CrossEntropy(label_smoothing=0.9), True)
 # Where the network's other outputs are: no part of what is tried.
 WIDTHS = (1, 3, 33)
@@ -136,7 +138,7 @@ def check(found, wanted, beyond, dtype, size, text):
 
 
 CASES = pytest.mark.parametrize("case", [*cases.LOSSES, SMOOTHED], ids=str)
-DTYPES = pytest.mark.parametrize("dtype", _backend.DTYPES)
+DTYPES = pytest.mark.parametrize("dtype", backend.DTYPES)
 
 
 def textbook(loss, z, t):
@@ -192,7 +194,7 @@ def test_extreme_rows_have_the_right_loss_and_gradient(case, dtype):
 def engine_types():
     yield "reference", reference.Engine
     for level in LEVELS:
-        yield level, lambda spec, level=level: core.Engine(spec, level)
+        yield level, lambda spec, level=level: Engine(spec, level)
 
 
 def overflowing(case, dtype, activation):

@@ -13,18 +13,20 @@ import pytest
 from hypothesis import strategies as st
 from tolerances import assert_close
 
-from fastmlp import _backend, core, optimizers, reference, spec
+from fastmlp import optimizers, reference, spec
 from fastmlp.activations import ACTIVATIONS
+from fastmlp.engine import backend
+from fastmlp.engine.native import Engine
 from fastmlp.losses import LOSSES
 from fastmlp.threads import borrowed_team
 
-LEVELS = _backend.available_levels()
+LEVELS = backend.available_levels()
 DEPTHS = ([5, 3], [5, 9, 3], [4, 17, 6, 2], [3, 5, 34, 7, 4])
 
 
 def engines(network, level, rng):
     """A native engine and a reference with the same random parameters."""
-    pair = core.Engine(network, level), reference.Engine(network)
+    pair = Engine(network, level), reference.Engine(network)
     parameters = cases.parameters(network, rng)
     for engine in pair:
         engine.set_parameters(*parameters)
@@ -34,7 +36,7 @@ def engines(network, level, rng):
 # ---- gradients -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", _backend.DTYPES)
+@pytest.mark.parametrize("dtype", backend.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("case", cases.LOSSES, ids=str)
 def test_gradients(level, dtype, case):
@@ -53,7 +55,7 @@ def test_gradients(level, dtype, case):
         assert_close(native.evaluate(data), textbook.evaluate(data), "loss", dtype)
 
 
-@pytest.mark.parametrize("dtype", _backend.DTYPES)
+@pytest.mark.parametrize("dtype", backend.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("n", [1, 7, 8, 63, 64, 65, 129, 300, 1025])
 def test_gradients_at_batch_edges(level, dtype, n):
@@ -69,7 +71,7 @@ def test_gradients_at_batch_edges(level, dtype, n):
     assert_close(native.evaluate(data), textbook.evaluate(data), "loss", dtype)
 
 
-@pytest.mark.parametrize("dtype", _backend.DTYPES)
+@pytest.mark.parametrize("dtype", backend.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("width", [1, 5, 8, 23, 24, 25, 49])
 def test_dropout_masks_are_the_same(level, dtype, width):
@@ -77,7 +79,7 @@ def test_dropout_masks_are_the_same(level, dtype, width):
     network = spec.build([1, width, 1], "identity", "squared_error", dtype, 0.4)
     data = spec.Data(np.ones((1, 1), dtype), np.zeros((1, 1), dtype))
     for seed, step in ((0, 0), (1, 2), (2**63 + 5, 3), (2**64 - 1, 2**33 + 1)):
-        pair = core.Engine(network, level), reference.Engine(network)
+        pair = Engine(network, level), reference.Engine(network)
         for engine in pair:
             ones = [np.ones(shape, dtype) for shape in network.shapes]
             engine.set_parameters(ones, [np.zeros(shape[1], dtype) for shape in network.shapes])

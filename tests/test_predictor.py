@@ -10,11 +10,12 @@ import pytest
 from tolerances import assert_close
 
 import fastmlp
-from fastmlp import _backend, reference, threads
+from fastmlp import reference, threads
 from fastmlp.activations import ACTIVATIONS
+from fastmlp.engine import backend
 from fastmlp.predictor import Predictor
 
-LEVELS = _backend.available_levels()
+LEVELS = backend.available_levels()
 LOSSES = tuple({case.loss.native_row(False): case.loss for case in cases.LOSSES}.values())
 N = 67  # one more than a block of 64 with a partial tile after it
 NAN, INF = np.nan, np.inf
@@ -28,7 +29,7 @@ def make(
 ):
     network = cases.build(sizes, activation, loss, dtype)
     parameters = cases.parameters(network, np.random.default_rng(sum(sizes)))
-    return Predictor(network, level or _backend.level(), *parameters, n_threads)
+    return Predictor(network, level or backend.level(), *parameters, n_threads)
 
 
 def rows_of(n, predictor, seed=1):

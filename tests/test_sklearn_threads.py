@@ -22,7 +22,9 @@ from fastmlp import threads
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-BUSY = "a fit is running on this model: wait for its end, or use copy.deepcopy"
+BUSY = (
+    "a fit is running on this model, or an assignment to it: wait for its end, or use copy.deepcopy"
+)
 
 
 @contextlib.contextmanager

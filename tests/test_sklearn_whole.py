@@ -14,7 +14,7 @@ pytest.importorskip("sklearn")
 
 from estimators import OTHER, WIDE, X, Y, classifier, state
 
-from fastmlp import _backend, arena
+from fastmlp.engine import arena, backend
 from fastmlp.sklearn import fitting
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -37,7 +37,7 @@ def no_memory(*args, **kwargs):
 
 def failing_epoch(monkeypatch, after, error):
     """Let the engine's epochs raise after some of them."""
-    real, calls = _backend.engine, []
+    real, calls = backend.engine, []
 
     def engine(spec):
         inner = real(spec)
@@ -54,7 +54,7 @@ def failing_epoch(monkeypatch, after, error):
 
         return Failing()
 
-    monkeypatch.setattr(_backend, "engine", engine)
+    monkeypatch.setattr(backend, "engine", engine)
 
 
 NAN = np.where(np.arange(5) == 2, np.nan, X)

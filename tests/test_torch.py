@@ -6,7 +6,8 @@ import cases
 import numpy as np
 import pytest
 
-from fastmlp import _backend, core, losses, optimizers, spec
+from fastmlp import losses, optimizers, spec
+from fastmlp.engine import backend, native
 
 with warnings.catch_warnings():  # what PyTorch says to newer Pythons and NumPys is its own matter
     warnings.simplefilter("ignore")
@@ -15,7 +16,7 @@ with warnings.catch_warnings():  # what PyTorch says to newer Pythons and NumPys
 torch.set_num_threads(1)  # what is left of PyTorch's threads keeps spinning between small steps
 
 N, BATCH, STEPS = 160, 32, 100
-LEVELS = _backend.available_levels()
+LEVELS = backend.available_levels()
 ACTIVATIONS = {
     "relu": torch.relu,
     "tanh": torch.tanh,
@@ -107,7 +108,7 @@ def compare(dtype, name, loss_name, optimizer_name, clip_norm=0.0, slack=0.0):
     )
     b = np.concatenate([p.ravel() for p in theirs]).astype(np.float64)
     for level in LEVELS:
-        engine = core.Engine(network, level)
+        engine = native.Engine(network, level)
         engine.set_parameters(*parameters)
         engine.start(optimizer)
         rates = np.full(N // BATCH, optimizer.learning_rate)
@@ -118,7 +119,7 @@ def compare(dtype, name, loss_name, optimizer_name, clip_norm=0.0, slack=0.0):
         assert np.linalg.norm(a - b) <= (NEAR[dtype] + slack) * np.linalg.norm(b), level
 
 
-DTYPES = pytest.mark.parametrize("dtype", _backend.DTYPES)
+DTYPES = pytest.mark.parametrize("dtype", backend.DTYPES)
 
 
 @DTYPES

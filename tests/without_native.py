@@ -17,7 +17,9 @@ import sys
 
 import numpy as np
 
-COMPILED = re.compile(r"fastmlp\.(core|crew|predictor|probe|workspace|_cpu|_kernels_\w+)")
+COMPILED = re.compile(
+    r"fastmlp\.(predictor|probe|engine\.(native|crew|parameters|steps|workspace|cpu|_kernels_\w+))"
+)
 
 
 class Broken(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -91,7 +93,7 @@ def complaints():
     for use in (
         lambda: fastmlp.MLP([1, 1]),
         lambda: fastmlp.MLP([1, 1]),  # and not only the first time
-        lambda: __import__("fastmlp._backend"),
+        lambda: __import__("fastmlp.engine.backend"),
     ):
         try:
             use()

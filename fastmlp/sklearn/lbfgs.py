@@ -12,7 +12,8 @@ import scipy.optimize
 from numpy.typing import NDArray
 from sklearn.utils.optimize import _check_optimize_result
 
-from fastmlp import _backend, threads
+from fastmlp import threads
+from fastmlp.engine import backend
 from fastmlp.sklearn.blas import one_thread
 from fastmlp.sklearn.callbacks import Observers
 from fastmlp.sklearn.scaling import Arrays
@@ -53,7 +54,7 @@ class LbfgsFit:
         self.loss_constant = loss_constant
         self.network = estimator._network
         # Trial points are nobody's business: only where an iteration arrives is the network's.
-        self.engine = _backend.engine(self.network.spec)
+        self.engine = backend.engine(self.network.spec)
         total = data.x.shape[0] if data.weights is None else data.weights.sum(dtype=float)
         self.l2 = float(estimator.alpha / total)
         self.shapes = self.network.spec.shapes

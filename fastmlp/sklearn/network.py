@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp import _backend, check
+from fastmlp import check
+from fastmlp.engine import backend
 from fastmlp.sklearn.scaling import Arrays, Scaling
 from fastmlp.spec import Data, Spec
 from fastmlp.threads import borrowed_team, for_call
@@ -40,7 +41,7 @@ class Network:
 
     def __init__(self, spec: Spec, scaling: Scaling | None = None, decoder: Any = None) -> None:
         self.spec, self.scaling, self.decoder = spec, scaling, decoder
-        self.engine = _backend.engine(spec)
+        self.engine = backend.engine(spec)
         self.run: Any = None  # learning rate and optimizer, between two calls of partial_fit
         self.n_weights = sum(fan_in * fan_out for fan_in, fan_out in spec.shapes)
         # What is seen of the parameters of one moment: "predictor", "shown"; whether they were
@@ -101,7 +102,7 @@ class Network:
         return self.scaling.fits(weights, biases, self.spec.dtype)
 
     def _engine_with(self, weights: Arrays, biases: Arrays) -> Any:
-        engine = _backend.engine(self.spec)
+        engine = backend.engine(self.spec)
         with np.errstate(under="ignore"):
             engine.set_parameters(weights, biases)
         return engine

@@ -8,11 +8,11 @@
 
 #include <stdint.h>
 
-#include "ahead.h"
-#include "control.h"
-#include "pace.h"
-#include "sync.h"
-#include "watch.h"
+#include "panels/ahead.h"
+#include "simd/control.h"
+#include "threads/pace.h"
+#include "threads/sync.h"
+#include "threads/watch.h"
 
 #define FM_ABI 11
 #define FM_CAPSULE "fastmlp.kernels"

@@ -1,9 +1,0 @@
-# Threads that wait for native jobs: for core.pyx, which has them.
-from fastmlp.workspace cimport Memory
-from network cimport *
-
-
-cdef class Crew:
-    cdef fm_crew* c
-    cdef Memory memory
-    cdef void call(self, fm_job job, void* context) noexcept nogil

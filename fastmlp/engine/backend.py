@@ -1,0 +1,72 @@
+"""The native side as models use it, on the CPU level of this process; imported on first use.
+
+So ``import fastmlp`` loads nothing compiled, and ``fastmlp.reference`` works where nothing
+compiled can be loaded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+try:
+    from fastmlp.engine import native, workspace
+    from fastmlp.engine.levels import DTYPES, LEVELS, available_levels, built_levels, level
+    from fastmlp.predictor import Predictor
+except ImportError as error:
+    raise ImportError(
+        f"the compiled modules of fastmlp cannot be loaded ({error}): install it with a C compiler "
+        "present (pip install .), or use fastmlp.reference.MLP, which is plain NumPy"
+    ) from error
+from fastmlp.spec import Spec
+
+__all__ = ["DTYPES", "LEVELS", "Engine", "available_levels", "built_levels", "engine", "level"]
+
+
+class Engine(native.Engine):
+    """The compiled engine, with what takes more than the engine's own module.
+
+    Parameters
+    ----------
+    spec : fastmlp.spec.Spec
+        The network.
+    level : str
+        A level of `available_levels()`.
+    """
+
+    __slots__ = ()
+
+    def shuffle(self, order: NDArray[np.int64], seed: int) -> None:
+        """Permute an index array in place (Fisher-Yates); the seed alone (64 bits) says how.
+
+        Raises
+        ------
+        ValueError
+            If there are 2**32 rows or more.
+        """
+        workspace.shuffle(order, seed, self.level)
+
+    def jacobian(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the derivatives of the predictions with respect to the inputs, (n, C, I)."""
+        return self.predictor().jacobian(x)
+
+    def predictor(self, n_threads: int | None = None) -> Predictor:
+        """Return a frozen copy behind a fast call."""
+        return Predictor(self.spec, self.level, *self.parameters(), n_threads)
+
+
+def engine(spec: Spec) -> Engine:
+    """Return a native engine for one network, on the level of this process."""
+    return Engine(spec, level())
+
+
+def peak(dtype: DTypeLike = "float32") -> float:
+    """Return the multiply-add rate of one core on this level, measured now, in GFLOP/s."""
+    return float(workspace.peak(np.dtype(dtype).name, level()))
+
+
+def compiler() -> str:
+    """Return the name and version of the compiler that made the kernels in use."""
+    return workspace.compiler(level())[0]

@@ -1,0 +1,165 @@
+"""What an engine is: the seam between the native side and the reference, which both satisfy.
+
+``backend.Engine`` and ``reference.Engine`` have these methods, with these names and defaults, and
+no others; the same ``MLP`` drives either. docs/architecture.md has the conventions of the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastmlp.optimizers import Optimizer
+from fastmlp.spec import Data, Plan, Spec
+from fastmlp.threads import Team
+
+Arrays = list[NDArray[Any]]
+
+
+class Predictor(Protocol):
+    """A trained network as a function: a frozen copy of the weights, made by ``MLP.predictor``."""
+
+    @property
+    def spec(self) -> Spec:
+        """The network."""
+        ...
+
+    @property
+    def level(self) -> str:
+        """CPU level of the kernels; of the reference "numpy"."""
+        ...
+
+    @property
+    def n_threads(self) -> int | None:
+        """The most threads for large batches; None is the default of the machine."""
+        ...
+
+    @property
+    def function_address(self) -> int:
+        """Of the C function; the native side has one, the reference raises AttributeError."""
+        ...
+
+    @property
+    def context_address(self) -> int:
+        """First argument of the C function."""
+        ...
+
+    @property
+    def capsule(self) -> Any:
+        """Both addresses as a PyCapsule."""
+        ...
+
+    def parameters(self) -> tuple[Arrays, Arrays]:
+        """Return copies of (weights, biases)."""
+        ...
+
+    def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Predict one row, (I,) to (C,), or a batch, (n, I) to (n, C)."""
+        ...
+
+    def jacobian(self, x: ArrayLike) -> NDArray[Any]:
+        """Return d prediction / d x, (C, I) for one row or (n, C, I)."""
+        ...
+
+
+class Engine(Protocol):
+    """A network's parameters and optimizer state; at first all parameters are 0."""
+
+    @property
+    def spec(self) -> Spec:
+        """The network."""
+        ...
+
+    @property
+    def level(self) -> str:
+        """CPU level of the kernels; of the reference "numpy"."""
+        ...
+
+    def parameters(self) -> tuple[Arrays, Arrays]:
+        """Return (weights, biases): fresh C-order arrays (fan_in, fan_out) and (fan_out,)."""
+        ...
+
+    def set_parameters(
+        self, weights: Sequence[NDArray[Any]], biases: Sequence[NDArray[Any]]
+    ) -> None:
+        """Copy weights and biases in."""
+        ...
+
+    def snapshot(self) -> Any:
+        """Return the parameters of now, which later epochs do not change, for `restore`."""
+        ...
+
+    def restore(self, snapshot: Any) -> None:
+        """Return to the parameters of a snapshot."""
+        ...
+
+    def finite(self) -> bool:
+        """Return whether every parameter is finite."""
+        ...
+
+    def shuffle(self, order: NDArray[np.int64], seed: int) -> None:
+        """Permute an index array in place; the seed alone (64 bits) says how."""
+        ...
+
+    def start(self, optimizer: Optimizer) -> None:
+        """Zero the state of an optimizer, the one of the epochs to come; all of it, or nothing."""
+        ...
+
+    def optimizer_state(self) -> Any:
+        """Return the optimizer's state, which epochs go on to change; None before the start."""
+        ...
+
+    def set_optimizer_state(self, state: Any) -> None:
+        """Go on with what `optimizer_state` has returned."""
+        ...
+
+    def can_go_on(self, step: int) -> bool:
+        """Return whether there is such a state, of a whole epoch that ended after `step` steps."""
+        ...
+
+    def state(self, optimizer: bool = True) -> dict[str, NDArray[Any]]:
+        """Return parameters, and the optimizer's state if it can go on, as fastmlp/states.py says.
+
+        Without `optimizer`, parameters only, also while epochs go on.
+        """
+        ...
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on with a state of either engine: of the same kind, with the same bits."""
+        ...
+
+    def epoch(self, data: Data, plan: Plan) -> float:
+        """Train on every batch once and return the mean objective, or one that is not finite.
+
+        In that case (NaN for a weight), and after any error, the parameters are those of before.
+        """
+        ...
+
+    def gradients(
+        self, data: Data, l2: float = 0.0, team: Team | None = None
+    ) -> tuple[float, Arrays, Arrays]:
+        """Return (objective, [dW], [db]) of all rows as one batch, without dropout."""
+        ...
+
+    def predict(self, x: NDArray[Any], team: Team | None = None) -> NDArray[Any]:
+        """Return the predictions (n, heads * m), after the link."""
+        ...
+
+    def predict_row(self, x: Any) -> NDArray[Any] | None:
+        """Return the prediction if x is one plain finite row, else None: a way past the checks."""
+        ...
+
+    def evaluate(self, data: Data, team: Team | None = None) -> float:
+        """Return the weighted mean loss, without penalty and dropout."""
+        ...
+
+    def jacobian(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the derivatives of the predictions with respect to x, (n, heads * m, fan_in)."""
+        ...
+
+    def predictor(self, n_threads: int | None = None) -> Predictor:
+        """Return a frozen copy behind a fast call."""
+        ...

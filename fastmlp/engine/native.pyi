@@ -1,0 +1,26 @@
+from typing import Any
+
+from numpy.typing import NDArray
+from typing_extensions import disjoint_base
+
+from fastmlp.engine.steps import Trained
+from fastmlp.spec import Data, Plan
+from fastmlp.threads import Team
+
+@disjoint_base
+class Engine(Trained):
+    def epoch(self, data: Data, plan: Plan) -> float: ...
+    def gradients(
+        self, data: Data, l2: float = 0.0, team: Team | None = None
+    ) -> tuple[float, list[NDArray[Any]], list[NDArray[Any]]]: ...
+    def predict(self, x: NDArray[Any], team: Team | None = None) -> NDArray[Any]: ...
+    def predict_into(
+        self, x: NDArray[Any], out: NDArray[Any], team: Team | None = None
+    ) -> None: ...
+    def predict_row(self, x: object) -> NDArray[Any] | None: ...
+    def differentiate(self, x: NDArray[Any]) -> NDArray[Any]: ...
+    def evaluate(self, data: Data, team: Team | None = None) -> float: ...
+
+# Only the engine makes these.
+@disjoint_base
+class Signals: ...

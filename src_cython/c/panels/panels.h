@@ -1,0 +1,167 @@
+/* Between the user's row-major world and column panels: packing of parameters, gather of rows,
+ * transposed copies, and a few passes over whole arenas. */
+#ifndef FM_PANELS_H
+#define FM_PANELS_H
+
+#include "network.h"
+#include "panels/tile.h"
+
+/* Vectors that hold columns in the panel that starts at column `first`. */
+FM_INLINE int vectors(const int64_t columns, const int64_t first) {
+    const int64_t left = columns - first;
+    return left >= NR ? NV : (int)((left + LANES - 1) / LANES);
+}
+
+/* Distance of the rows of the weight panel that starts at column `first`. A single column is a plain vector:
+ * its own transposed copy. */
+FM_INLINE int64_t panel_stride(const fm_layer *layer, const int64_t first) {
+    return layer->n_out == 1 ? 1 : vectors(layer->n_out, first) * LANES;
+}
+
+static void pack_layer(const fm_layer *layer, const real *w, const real *b, real *parameters) {
+    for (int64_t p = 0; p < layer->panels; p++) {
+        const int64_t first = p * NR;
+        const int64_t width = layer->n_out - first < NR ? layer->n_out - first : NR;
+        const int64_t stride = panel_stride(layer, first);
+        real *panel = parameters + layer->weight + p * layer->rows * NR;
+        for (int64_t k = 0; k < layer->n_in; k++)
+            memcpy(panel + k * stride, w + k * layer->n_out + first, sizeof(real) * (size_t)width);
+        memcpy(parameters + layer->bias + first, b + first, sizeof(real) * (size_t)width);
+    }
+}
+
+static void unpack_layer(const fm_layer *layer, const real *parameters, real *w, real *b) {
+    for (int64_t p = 0; p < layer->panels; p++) {
+        const int64_t first = p * NR;
+        const int64_t width = layer->n_out - first < NR ? layer->n_out - first : NR;
+        const int64_t stride = panel_stride(layer, first);
+        const real *panel = parameters + layer->weight + p * layer->rows * NR;
+        for (int64_t k = 0; k < layer->n_in; k++)
+            memcpy(w + k * layer->n_out + first, panel + k * stride, sizeof(real) * (size_t)width);
+        memcpy(b + first, parameters + layer->bias + first, sizeof(real) * (size_t)width);
+    }
+}
+
+/* Rows [k_from, k_to) of weight panel p into the transposed copy. Both sides have room for whole squares. */
+static void transpose_rows(const fm_layer *layer, const real *parameters, real *transposed, int64_t p,
+                           int64_t k_from, int64_t k_to) {
+    const real *panel = parameters + layer->weight + p * layer->rows * NR;
+    const int64_t stride = panel_stride(layer, p * NR);
+    if (k_to > layer->n_in) k_to = layer->n_in; /* rows of padding have no place in the copy */
+    for (int64_t k = k_from; k < k_to; k += LANES) {
+        const int64_t to_panel = k / NR * NR;
+        const int64_t to_stride = vectors(layer->n_in, to_panel) * LANES;
+        real *to = transposed + layer->transposed + to_panel * layer->t_rows + k % NR;
+        for (int64_t j = 0; j < stride; j += LANES)
+            transpose_square(panel + k * stride + j, stride, LANES, to + (p * NR + j) * to_stride, to_stride, LANES);
+    }
+}
+
+/* Copy a row out of, or into, panels. */
+FM_INLINE void row_from_panels(const real *z, int64_t panel, int64_t columns, real *row) {
+    for (int64_t c = 0; c < columns; c += NR, z += panel)
+        copy_values(row + c, z, columns - c < NR ? columns - c : NR);
+}
+FM_INLINE void row_to_panels(const real *row, int64_t panel, int64_t columns, real *z) {
+    for (int64_t c = 0; c < columns; c += NR, z += panel)
+        copy_values(z, row + c, columns - c < NR ? columns - c : NR);
+}
+
+/* `width` values, `stride` bytes apart, into a row of a panel. */
+FM_INLINE void copy_piece(const char *from, int64_t stride, int64_t width, real *to) {
+    if (stride != (int64_t)sizeof(real)) {
+        for (int64_t j = 0; j < width; j++) to[j] = *(const real *)(from + j * stride);
+    } else if (width < NR) {
+        copy_values(to, (const real *)from, width);
+    } else {
+        UNROLL
+        for (int j = 0; j < NV; j++) v_store(to + j * LANES, v_loadu((const real *)from + j * LANES));
+    }
+}
+
+enum { GATHER_ROWS = 8 }; /* at once: a panel then gets a few lines together, instead of every panel one */
+
+/* Rows `first + i` (or order[first + i]) of the user's X become rows [from, to) of the input panels.
+ * Padding columns are never touched: they stay zero. */
+static void gather_rows(const fm_data *data, const int64_t *order, int64_t first, int64_t from,
+                        int64_t to, int64_t n_in, int64_t panel, real *x) {
+    const int64_t stride = data->x_column_stride;
+    for (int64_t start = from; start < to; start += GATHER_ROWS) {
+        const int n = to - start < GATHER_ROWS ? (int)(to - start) : GATHER_ROWS;
+        const char *rows[GATHER_ROWS];
+        for (int i = 0; i < n; i++) {
+            const int64_t r = first + start + i;
+            rows[i] = data->x + (order ? order[r] : r) * data->x_row_stride;
+        }
+        for (int64_t c = 0; c < n_in; c += NR) {
+            real *out = x + c / NR * panel + start * NR;
+            for (int i = 0; i < n; i++)
+                copy_piece(rows[i] + c * stride, stride, n_in - c < NR ? n_in - c : NR, out + i * NR);
+        }
+    }
+}
+
+static void multiply_block(const real *factor, real *d, int64_t rows, int nv) {
+    EACH_VECTOR(rows, nv) v_store(d + at, v_load(d + at) * v_load(factor + at));
+}
+
+/* One sum of squares a column, each a sequential chain in double: independent of the panel width. */
+static void square_columns(const real *panel, int64_t rows, int64_t width, int64_t stride, double *sums) {
+    double acc[NR] = {0};
+    for (int64_t k = 0; k < rows; k++, panel += stride)
+        for (int64_t j = 0; j < stride; j++) acc[j] += (double)panel[j] * (double)panel[j];
+    memcpy(sums, acc, sizeof(double) * (size_t)width);
+}
+
+/* g += l2 * w, for gradients that are stored before use. */
+static void add_penalty(const real *w, real *g, int64_t n, real l2) {
+    for (int64_t i = 0; i < n; i += LANES)
+        v_store(g + i, v_fma(v_set1(l2), v_load(w + i), v_load(g + i)));
+}
+
+/* x - x is 0 for finite x only. */
+static int32_t all_finite(const real *arena, int64_t n) {
+    v sum = {0};
+    for (int64_t i = 0; i < n; i += LANES) sum += v_load(arena + i) - v_load(arena + i);
+    real total = 0;
+    for (int i = 0; i < LANES; i++) total += sum[i];
+    return total == 0;
+}
+
+/* The same for a row of the user's: any alignment, any length. */
+static int32_t row_finite(const real *x, int64_t n) {
+    v sum = {0};
+    int64_t i = 0;
+    real total = 0;
+    for (; i + LANES <= n; i += LANES) sum += v_loadu(x + i) - v_loadu(x + i);
+    for (; i < n; i++) total += x[i] - x[i];
+    for (int j = 0; j < LANES; j++) total += sum[j];
+    return total == 0;
+}
+
+/* Whether any of n numbers is 0. */
+static int32_t any_zero(const real *a, int64_t n) {
+    vi found = {0};
+    int64_t i = 0;
+    bits total = 0;
+    for (; i + LANES <= n; i += LANES) found |= v_loadu(a + i) == 0;
+    for (; i < n; i++) total |= a[i] == 0;
+    for (int j = 0; j < LANES; j++) total |= found[j];
+    return total != 0;
+}
+
+/* 10 independent FMA chains: the peak of one core at this level. */
+static __attribute__((noinline)) double fma_peak(int64_t rounds) {
+    v acc[10];
+    const v a = v_set1((real)0.999), b = v_set1((real)0.001);
+    for (int i = 0; i < 10; i++) acc[i] = v_set1((real)(i + 2)); /* 1 would stay 1 */
+    for (int64_t r = 0; r < rounds; r++) {
+        UNROLL
+        for (int i = 0; i < 10; i++) acc[i] = v_fma(acc[i], a, b);
+    }
+    real sink = 0;
+    for (int i = 0; i < 10; i++) sink += acc[i][0];
+    return (sink == sink ? 1.0 : 0.0) * (double)rounds * 10 * LANES * 2;
+}
+
+#endif

@@ -1,0 +1,287 @@
+/* Register tiles of the dense affine passes, on column panels (docs/kernels.md draws them).
+ *
+ * A panel holds NR columns of a matrix, rows contiguous: element (row, column j) of a panel is at
+ * row * NR + j. Every output element is one sequential chain of fused multiply-adds over the
+ * reduction index, so tile shape, level, thread count and batch split cannot change its bits.
+ * Tiles are always full in rows (buffers are padded). The last panel of a matrix uses nv = 1..NV vectors;
+ * weights (and their gradients and optimizer slots) are then stored that narrow, activations are not.
+ * Constant arguments plus always_inline keep accumulators in registers: `acc[8][4]` is a fixed
+ * maximum, the literal m and nv cut it down. */
+#ifndef FM_TILE_H
+#define FM_TILE_H
+
+#include "tables/activations.h"
+#include "panels/ahead.h"
+
+/* What happens to a finished accumulator. */
+enum { STORE_PLAIN = 0, STORE_RELU = 1, STORE_RELU_SLOPE = 2 };
+
+/* out (m x NR) = epilogue(bias + a (m x k_len) @ w (k_len x nv vectors)).
+ * a: panels of row stride a_row, the next NR columns are a_panel further; gate: y of the same shape
+ * as out, whose sign switches the gradient of a relu. */
+FM_INLINE void tile_nn(const int m, const int nv, const int store, const real *a, const int64_t a_row,
+                       const int64_t a_panel, const int64_t k_len, const real *w, const real *bias,
+                       const real *gate, real *out) {
+    v acc[8][4];
+    UNROLL
+    for (int j = 0; j < nv; j++) {
+        const v start = bias ? v_load(bias + j * LANES) : (v){0};
+        UNROLL
+        for (int i = 0; i < m; i++) acc[i][j] = start;
+    }
+    for (int64_t done = 0; done < k_len; done += NR, a += a_panel) {
+        /* pointers, not an index: the inner loop must not run out of registers */
+        const real *const end = a + (k_len - done < NR ? k_len - done : NR);
+        for (const real *at = a; at < end; at++, w += nv * LANES) {
+            v b[4];
+            UNROLL
+            for (int j = 0; j < nv; j++) b[j] = v_load(w + j * LANES);
+            UNROLL
+            for (int i = 0; i < m; i++) {
+                const v s = v_set1(at[i * a_row]);
+                UNROLL
+                for (int j = 0; j < nv; j++) {
+                    acc[i][j] = v_fma(s, b[j], acc[i][j]);
+                    if (nv > 1) HOLD(acc[i][j]); /* one is so few that it costs a register instead */
+                }
+            }
+        }
+    }
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        UNROLL
+        for (int j = 0; j < nv; j++) {
+            const int64_t at = i * NR + j * LANES;
+            v r = acc[i][j];
+            if (store == STORE_RELU) r = relu_value(r);
+            if (store == STORE_RELU_SLOPE) r = (v)((vi)r & (v_load(gate + at) > 0));
+            v_store(out + at, r);
+        }
+    }
+}
+
+FM_INLINE void panel_nn_rows(const int m, const int nv, const int store, const real *a,
+                             const int64_t a_row, const int64_t a_panel, const int64_t k_len,
+                             const real *w, const real *bias, const real *gate, real *out,
+                             const int64_t rows) {
+    for (int64_t r = 0; r < rows; r += m)
+        tile_nn(m, nv, store, a + r * a_row, a_row, a_panel, k_len, w, bias, gate + r * NR,
+                out + r * NR);
+}
+
+/* One output panel for `rows` rows (a multiple of ROW_MULTIPLE). Narrow panels take more rows a tile:
+ * one vector of columns needs 8 independent chains to hide the latency of an FMA. */
+#define PANEL_NN(name, store) \
+    static __attribute__((noinline)) void name( \
+        const real *a, const int64_t a_panel, const int64_t k_len, const real *w, const real *bias, \
+        const real *gate, real *out, const int64_t rows, const int nv) { \
+        if (nv == NV) \
+            panel_nn_rows(MR, NV, store, a, NR, a_panel, k_len, w, bias, gate, out, rows); \
+        else if (nv == 1) \
+            panel_nn_rows(8, 1, store, a, NR, a_panel, k_len, w, bias, gate, out, rows); \
+        else if (nv == 2) \
+            panel_nn_rows(MR, 2, store, a, NR, a_panel, k_len, w, bias, gate, out, rows); \
+        else if (NV > 3) \
+            panel_nn_rows(MR, 3, store, a, NR, a_panel, k_len, w, bias, gate, out, rows); \
+    }
+
+/* Batch rows taken through all panels at a time, so that they stay in the second-level cache. */
+FM_INLINE int64_t nn_rows(const int64_t k_len) {
+    const int64_t rows = 196608 / (k_len * FM_REAL_BYTES) / ROW_MULTIPLE * ROW_MULTIPLE;
+    return rows > 4 * ROW_MULTIPLE ? rows : 4 * ROW_MULTIPLE;
+}
+
+PANEL_NN(panel_plain, STORE_PLAIN)
+PANEL_NN(panel_relu, STORE_RELU)
+PANEL_NN(panel_relu_slope, STORE_RELU_SLOPE)
+
+/* acc (m x nv vectors) += a^T d of one row: a is m adjacent columns of an activation panel, d a gradient panel. */
+FM_INLINE void accumulate_row(const int m, const int nv, const real *a, const real *d, v acc[8][4]) {
+    v b[4];
+    UNROLL
+    for (int j = 0; j < nv; j++) b[j] = v_load(d + j * LANES);
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        const v s = v_set1(a[i]);
+        UNROLL
+        for (int j = 0; j < nv; j++) {
+            acc[i][j] = v_fma(s, b[j], acc[i][j]);
+            if (nv > 1) HOLD(acc[i][j]);
+        }
+    }
+}
+
+FM_INLINE void accumulate_tn(const int m, const int nv, const real *a, const real *d, int64_t rows,
+                             v acc[8][4]) {
+    for (; rows > 0; rows--, a += NR, d += NR) accumulate_row(m, nv, a, d, acc);
+}
+
+/* A tile of a gradient lies in its arena as m rows of nv vectors. */
+FM_INLINE void start_tile(const int m, const int nv, const int more, const real *g, v acc[8][4]) {
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        UNROLL
+        for (int j = 0; j < nv; j++) acc[i][j] = more ? v_load(g + (i * nv + j) * LANES) : (v){0};
+    }
+}
+
+FM_INLINE void store_tile(const int m, const int nv, v acc[8][4], real *g) {
+    UNROLL
+    for (int i = 0; i < m; i++) {
+        UNROLL
+        for (int j = 0; j < nv; j++) v_store(g + (i * nv + j) * LANES, acc[i][j]);
+    }
+}
+
+/* g = a^T d, added to what g holds if `more`. */
+FM_INLINE void tile_tn(const int m, const int nv, const real *a, const real *d, const int64_t rows,
+                       const int more, real *g) {
+    v acc[8][4];
+    start_tile(m, nv, more, g, acc);
+    accumulate_tn(m, nv, a, d, rows, acc);
+    store_tile(m, nv, acc, g);
+}
+
+/* Batch rows taken at a time, so that an activation and a gradient panel stay in 32 KiB of first-level cache.
+ * The chain of a sum goes on through memory: the same bits. */
+enum { TN_ROWS = 16384 / (NR * FM_REAL_BYTES) };
+
+FM_INLINE void block_tn_rows(const int m, const int nv, const real *a, const int64_t a_panel,
+                             const int64_t k_from, const int64_t k_to, const real *d,
+                             const int64_t batch, real *g, fm_ahead *ahead) {
+    for (int64_t r = 0; r < batch; r += TN_ROWS) {
+        const int64_t rows = batch - r < TN_ROWS ? batch - r : TN_ROWS;
+        for (int64_t k = k_from; k < k_to; k += m) {
+            fm_fetch_ahead(ahead);
+            tile_tn(m, nv, a + (k / NR) * a_panel + r * NR + k % NR, d + r * NR, rows, r > 0,
+                    g + (k - k_from) * nv * LANES);
+        }
+    }
+}
+
+/* Rows [k_from, k_to) of one weight-gradient panel. k_from is a multiple of NR, k_to of MR. */
+static __attribute__((noinline)) void block_tn(const real *a, const int64_t a_panel,
+                                               const int64_t k_from, const int64_t k_to,
+                                               const real *d, const int64_t batch, real *g,
+                                               const int nv, fm_ahead *ahead) {
+    if (nv == NV) block_tn_rows(MR, NV, a, a_panel, k_from, k_to, d, batch, g, ahead);
+    else if (nv == 1) block_tn_rows(MR, 1, a, a_panel, k_from, k_to, d, batch, g, ahead);
+    else if (nv == 2) block_tn_rows(MR, 2, a, a_panel, k_from, k_to, d, batch, g, ahead);
+    else if (NV > 3) block_tn_rows(MR, 3, a, a_panel, k_from, k_to, d, batch, g, ahead);
+}
+
+/* The vector in front goes to the back: the next one of the virtual lanes has its turn. (An index would
+ * put the accumulators in memory, and so would a loop that clang takes for a memmove.) */
+FM_INLINE void tree_turn(v acc[TREE_VECTORS], v front) {
+    UNROLL
+    for (int u = TREE_VECTORS - 1; u >= 0; u--) {
+        const v before = acc[u];
+        acc[u] = front;
+        front = before;
+    }
+}
+
+/* One output column: bias + y . w by the fixed tree, both in pieces of a panel row. A tile would leave most
+ * lanes idle. The tail is masked: padding of y may hold anything. */
+FM_INLINE real dot_row(const real *y, const int64_t y_panel, const real *w, const int64_t w_panel,
+                       const int64_t k_len, const real bias) {
+    v acc[TREE_VECTORS];
+    UNROLL
+    for (int u = 0; u < TREE_VECTORS; u++) acc[u] = (v){0};
+    int64_t left = k_len;
+    for (; left >= NR; left -= NR, y += y_panel, w += w_panel) {
+        UNROLL
+        for (int j = 0; j < NV; j++)
+            tree_turn(acc, v_fma(v_load(y + j * LANES), v_load(w + j * LANES), acc[0]));
+    }
+    for (; left > 0; left -= LANES, y += LANES, w += LANES)
+        tree_turn(acc, v_fma((v)((vi)v_load(y) & v_first(left)), v_load(w), acc[0]));
+    /* vector 0 back to the front */
+    for (int64_t done = (k_len + LANES - 1) / LANES; done % TREE_VECTORS; done++)
+        tree_turn(acc, acc[0]);
+    return bias + v_tree_sum(acc);
+}
+
+static void dot_rows(const real *y, const int64_t y_panel, const real *w, const int64_t w_panel,
+                     const int64_t k_len, const real bias, real *out, const int64_t rows) {
+    for (int64_t r = 0; r < rows; r++)
+        out[r * NR] = dot_row(y + r * NR, y_panel, w, w_panel, k_len, bias);
+}
+
+/* The weight gradient of one output column, rows [k_from, k_to), multiples of NR: vectors run over k, not
+ * over columns. */
+static void column_tn(const real *a, const int64_t a_panel, const int64_t k_from, const int64_t k_to,
+                      const real *d, const int64_t batch, real *g) {
+    for (int64_t k = k_from; k < k_to; k += NR, g += NR) {
+        const real *panel = a + k / NR * a_panel;
+        v acc[NV];
+        UNROLL
+        for (int j = 0; j < NV; j++) acc[j] = (v){0};
+        for (int64_t r = 0; r < batch; r++) {
+            const v s = v_set1(d[r * NR]);
+            UNROLL
+            for (int j = 0; j < NV; j++) acc[j] = v_fma(v_load(panel + r * NR + j * LANES), s, acc[j]);
+        }
+        UNROLL
+        for (int j = 0; j < NV; j++) v_store(g + j * LANES, acc[j]);
+    }
+}
+
+/* g (NR) = sum of the rows of a gradient panel: the gradient of a bias panel. Row r goes to sum r % 4, or the
+ * latency of one addition a row would be all the time this takes. */
+static void column_sums(const real *d, const int64_t batch, real *g) {
+    v acc[4][NV];
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        UNROLL
+        for (int j = 0; j < NV; j++) acc[i][j] = (v){0};
+    }
+    int64_t r = 0;
+    for (; r + 4 <= batch; r += 4, d += 4 * NR) {
+        UNROLL
+        for (int i = 0; i < 4; i++) {
+            UNROLL
+            for (int j = 0; j < NV; j++) acc[i][j] += v_load(d + i * NR + j * LANES);
+        }
+    }
+    UNROLL
+    for (int i = 0; i < 3; i++) {
+        if (r + i >= batch) break;
+        UNROLL
+        for (int j = 0; j < NV; j++) acc[i][j] += v_load(d + i * NR + j * LANES);
+    }
+    UNROLL
+    for (int j = 0; j < NV; j++) v_store(g + j * LANES, (acc[0][j] + acc[1][j]) + (acc[2][j] + acc[3][j]));
+}
+
+/* Columns [valid, nv vectors) of a block become 0, so that padding never reaches a gradient. */
+static void clear_padding(real *y, const int64_t rows, const int64_t valid) {
+    const int64_t start = valid / LANES * LANES;
+    const vi keep = v_first(valid - start);
+    for (int64_t r = 0; r < rows; r++, y += NR)
+        v_store(y + start, (v)((vi)v_load(y + start) & keep));
+}
+
+/* Transpose LANES x LANES in registers: log2(LANES) rounds of interleaving row i with row i + half. Rows past
+ * `from_rows` count as zeros, those past `to_rows` are not written. */
+FM_INLINE void transpose_square(const real *from, const int64_t from_row, const int64_t from_rows, real *to,
+                                const int64_t to_row, const int64_t to_rows) {
+    v a[LANES], b[LANES];
+    UNROLL
+    for (int i = 0; i < LANES; i++) a[i] = i < from_rows ? v_loadu(from + i * from_row) : (v){0};
+    UNROLL
+    for (int round = 1; round < LANES; round *= 2) {
+        UNROLL
+        for (int i = 0; i < LANES / 2; i++) {
+            b[2 * i] = v_zip_low(a[i], a[i + LANES / 2]);
+            b[2 * i + 1] = v_zip_high(a[i], a[i + LANES / 2]);
+        }
+        UNROLL
+        for (int i = 0; i < LANES; i++) a[i] = b[i];
+    }
+    UNROLL
+    for (int i = 0; i < LANES; i++)
+        if (i < to_rows) v_store(to + i * to_row, a[i]);
+}
+
+#endif

@@ -1,0 +1,146 @@
+/* Activations: one row each. A row says how a finished block of pre-activations becomes outputs and
+ * how an incoming gradient meets the derivative.
+ *
+ * Two kinds. FROM_Y: the derivative is a function of the output, nothing else is kept. FROM_Z: the
+ * derivative needs the pre-activation; the training forward then writes it to a second buffer
+ * (aux) while the exponentials are at hand, and backward is one multiplication. Dropout also uses
+ * aux, so a FROM_Y row can fill it too.
+ * A block is `rows` rows of a panel, `nv` vectors wide, row stride NR. */
+#ifndef FM_ACTIVATIONS_H
+#define FM_ACTIVATIONS_H
+
+#include "simd/mathfun.h"
+
+enum { FUSED_NONE = 0, FUSED_IDENTITY = 1, FUSED_RELU = 2 }; /* what a tile's epilogue does itself */
+
+typedef struct {
+    const char *name;
+    int fused;
+    void (*forward)(real *z, int64_t rows, int nv);                  /* z becomes y, in place */
+    void (*forward_aux)(real *z, real *aux, int64_t rows, int nv);   /* and aux becomes dy/dz */
+    void (*backward)(const real *y, real *d, int64_t rows, int nv);  /* d *= dy/dz; NULL: use aux */
+} fm_activation;
+
+#define EACH_VECTOR(rows, nv) \
+    for (int64_t r_ = 0, at = 0; r_ < (rows); r_++, at = r_ * NR) \
+        for (int j_ = 0; j_ < (nv); j_++, at += LANES)
+
+#define FORWARD_ROW(name) \
+    static void name##_forward(real *z, int64_t rows, int nv) { \
+        EACH_VECTOR(rows, nv) v_store(z + at, name##_value(v_load(z + at))); \
+    }
+#define ACTIVATION_FROM_Y(name) \
+    FORWARD_ROW(name) \
+    static void name##_forward_aux(real *z, real *aux, int64_t rows, int nv) { \
+        EACH_VECTOR(rows, nv) { \
+            v y = name##_value(v_load(z + at)); \
+            v_store(z + at, y); \
+            v_store(aux + at, name##_slope(y)); \
+        } \
+    } \
+    static void name##_backward(const real *y, real *d, int64_t rows, int nv) { \
+        EACH_VECTOR(rows, nv) v_store(d + at, v_load(d + at) * name##_slope(v_load(y + at))); \
+    }
+#define ACTIVATION_FROM_Z(name) \
+    FORWARD_ROW(name) \
+    static void name##_forward_aux(real *z, real *aux, int64_t rows, int nv) { \
+        EACH_VECTOR(rows, nv) { \
+            v slope, y = name##_value_slope(v_load(z + at), &slope); \
+            v_store(z + at, y); \
+            v_store(aux + at, slope); \
+        } \
+    }
+
+FM_INLINE v identity_value(v z) { return z; }
+FM_INLINE v identity_slope(v y) { (void)y; return v_set1(1); }
+
+/* z & ~(z < 0), not max(z, 0): NaN stays NaN on every machine. */
+FM_INLINE v relu_value(v z) { return (v)((vi)z & ~(z < 0)); }
+FM_INLINE v relu_slope(v y) { return (v)((y > 0) & (vi)v_set1(1)); }
+
+#define LEAKY_SLOPE ((real)0.01)
+FM_INLINE v leaky_relu_value(v z) { return v_select(z < 0, z * LEAKY_SLOPE, z); }
+FM_INLINE v leaky_relu_slope(v y) { return v_select(y > 0, v_set1(1), v_set1(LEAKY_SLOPE)); }
+
+FM_INLINE v elu_value(v z) { return v_select(z > 0, z, v_expm1_negative(v_min(v_set1(0), z))); }
+FM_INLINE v elu_slope(v y) { return v_select(y > 0, v_set1(1), y + 1); }
+
+#define SELU_ALPHA ((real)1.6732632423543772848170429916717)
+#define SELU_SCALE ((real)1.0507009873554804934193349852946)
+FM_INLINE v selu_value(v z) {
+    v negative = v_expm1_negative(v_min(v_set1(0), z)) * (SELU_SCALE * SELU_ALPHA);
+    return v_select(z > 0, z * SELU_SCALE, negative);
+}
+FM_INLINE v selu_slope(v y) {
+    return v_select(y > 0, v_set1(SELU_SCALE), y + SELU_SCALE * SELU_ALPHA);
+}
+
+FM_INLINE v softplus_value(v z) { return v_softplus(z); }
+FM_INLINE v softplus_slope(v y) { return -v_expm1_negative(-y); }
+
+FM_INLINE v sigmoid_value(v z) { return v_sigmoid(z); }
+FM_INLINE v sigmoid_slope(v y) { return y * (1 - y); }
+
+FM_INLINE v tanh_value(v z) { return v_tanh(z); }
+FM_INLINE v tanh_slope(v y) { return v_fma(-y, y, v_set1(1)); }
+
+FM_INLINE v gelu_value_slope(v z, v *slope) {
+    v density, cdf = v_normal(z, &density);
+    *slope = v_fma(z, density, cdf);
+    return z * cdf;
+}
+FM_INLINE v gelu_value(v z) { v slope; return gelu_value_slope(z, &slope); }
+
+/* Hendrycks and Gimpel 2016: z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))) = z sigmoid(2 u). */
+FM_INLINE v gelu_tanh_value_slope(v z, v *slope) {
+    const real two_root = (real)1.5957691216057307117;
+    v square = v_min(v_set1((real)1e4), z * z);
+    v rest, s = v_sigmoid_pair(z * v_fma(square, v_set1(two_root * (real)0.044715), v_set1(two_root)), &rest);
+    v du = v_fma(square, v_set1(3 * two_root * (real)0.044715), v_set1(two_root));
+    *slope = v_fma(z * s * rest, du, s);
+    return z * s;
+}
+FM_INLINE v gelu_tanh_value(v z) { v slope; return gelu_tanh_value_slope(z, &slope); }
+
+FM_INLINE v silu_value_slope(v z, v *slope) {
+    v rest, s = v_sigmoid_pair(z, &rest);
+    *slope = s * v_fma(z, rest, v_set1(1));
+    return z * s;
+}
+FM_INLINE v silu_value(v z) { v slope; return silu_value_slope(z, &slope); }
+
+/* tanh(softplus(z)) = w / (w + 2) with w = n (n + 2), n = exp(z). */
+FM_INLINE v mish_value_slope(v z, v *slope) {
+    v n = v_exp(v_min(v_set1(20), z));
+    v w = n * (n + 2);
+    v t = w / (w + 2);
+    v rise = 4 * (w + 1) / ((w + 2) * (w + 2)) * n / (n + 1);
+    *slope = v_select(z > 20, v_set1(1), v_fma(z, rise, t)); /* n stops at 20, z does not */
+    return z * t;
+}
+FM_INLINE v mish_value(v z) { v slope; return mish_value_slope(z, &slope); }
+
+ACTIVATION_FROM_Y(identity)
+ACTIVATION_FROM_Y(relu)
+ACTIVATION_FROM_Y(leaky_relu)
+ACTIVATION_FROM_Y(elu)
+ACTIVATION_FROM_Y(selu)
+ACTIVATION_FROM_Y(softplus)
+ACTIVATION_FROM_Y(sigmoid)
+ACTIVATION_FROM_Y(tanh)
+ACTIVATION_FROM_Z(gelu)
+ACTIVATION_FROM_Z(gelu_tanh)
+ACTIVATION_FROM_Z(silu)
+ACTIVATION_FROM_Z(mish)
+
+#define ROW_Y(name, fused) {#name, fused, name##_forward, name##_forward_aux, name##_backward}
+#define ROW_Z(name) {#name, FUSED_NONE, name##_forward, name##_forward_aux, NULL}
+
+static const fm_activation ACTIVATIONS[] = {
+    ROW_Y(identity, FUSED_IDENTITY), ROW_Y(relu, FUSED_RELU), ROW_Y(leaky_relu, FUSED_NONE),
+    ROW_Y(elu, FUSED_NONE),          ROW_Y(selu, FUSED_NONE), ROW_Y(softplus, FUSED_NONE),
+    ROW_Y(sigmoid, FUSED_NONE),      ROW_Y(tanh, FUSED_NONE), ROW_Z(gelu),
+    ROW_Z(gelu_tanh),                ROW_Z(silu),             ROW_Z(mish),
+};
+
+#endif

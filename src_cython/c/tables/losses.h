@@ -1,0 +1,365 @@
+/* Losses: one row each, link included (the output layer itself is linear).
+ *
+ * A loss reads the pre-link outputs z of rows [first, last), writes each row's loss and replaces z by
+ * the gradient times the row's share of the batch. It takes LANES rows at once, row i in lane i: a column
+ * is one vector, and no sum crosses the lanes of a vector. The columns of a row are added up by the
+ * virtual lanes and the fixed tree of vec.h. */
+#ifndef FM_LOSSES_H
+#define FM_LOSSES_H
+
+#include "simd/mathfun.h"
+#include "panels/tile.h"
+
+/* LANES rows of outputs, and as many of targets. */
+#define FM_LOSS_SCRATCH(columns) (2 * LANES * padded(columns))
+
+typedef struct {
+    const real *targets;   /* (batch, width), target_stride apart; NULL with labels */
+    const int32_t *labels; /* (batch,), NULL with real targets */
+    const real *share;     /* (batch,) weight of a row over the batch's sum of weights */
+    real *z;               /* output panels, z in, gradient out */
+    real *row_loss;        /* (batch,) */
+    real *scratch;         /* FM_LOSS_SCRATCH(columns) values */
+    int64_t panel;         /* distance of panels in z */
+    int64_t columns;       /* heads * width */
+    int64_t width;         /* targets of a row */
+    int64_t target_stride; /* width, rounded up to whole vectors if it is more than 1 */
+    real parameter;        /* delta, quantile or label smoothing */
+} fm_loss_call;
+
+typedef struct {
+    const char *name;
+    void (*backward)(const fm_loss_call *call, int64_t first, int64_t last);
+    /* in place on a contiguous row; reads and writes whole vectors, the last up to LANES - 1 past the columns */
+    void (*link)(real *row, int64_t columns);
+    /* d[j] = d prediction[c] / d z[j], from the row of predictions */
+    void (*link_slope)(const real *prediction, int64_t columns, int64_t c, real *d);
+} fm_loss;
+
+FM_INLINE int64_t padded(int64_t columns) {
+    return (columns + TREE_LANES - 1) / TREE_LANES * TREE_LANES;
+}
+
+/* Rows of `width` values, row_stride apart and in panels, into columns of LANES; lanes without a row hold zeros
+ * or what they held. Rows of several end at a whole vector: the values in it past the row are read, not used. */
+FM_INLINE void to_columns(const real *from, int64_t row_stride, int64_t panel, int64_t rows, int64_t width,
+                          real *columns) {
+    if (width == 1) {
+        for (int64_t i = 0; i < rows; i++) columns[i] = from[i * row_stride];
+        return;
+    }
+    for (int64_t c = 0; c < width; c += LANES)
+        transpose_square(from + c / NR * panel + c % NR, row_stride, rows, columns + c * LANES, LANES, LANES);
+}
+
+/* The way back, into panels; what is behind the columns of a row was zero and stays so. */
+FM_INLINE void from_columns(const real *columns, int64_t panel, int64_t rows, int64_t width, real *to) {
+    if (width == 1) {
+        for (int64_t i = 0; i < rows; i++) to[i * NR] = columns[i];
+        return;
+    }
+    for (int64_t c = 0; c < width; c += LANES)
+        transpose_square(columns + c * LANES, LANES, width - c, to + c / NR * panel + c % NR, NR, rows);
+}
+
+/* The virtual lanes of the tree, for LANES rows: column c belongs to number c % TREE_LANES. */
+FM_INLINE v tree_of_columns(v lane[TREE_LANES]) {
+    UNROLL
+    for (int half = TREE_LANES / 2; half >= 1; half /= 2) {
+        UNROLL
+        for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+    }
+    return lane[0];
+}
+
+/* Each block of LANES rows, or what is left: `compute` turns their outputs z, by columns, into the gradient and sets
+ * `value`, the losses of the rows. t holds their targets in the same way. */
+#define LOSS(name, compute) \
+    static void name##_backward(const fm_loss_call *call, int64_t first, int64_t last) { \
+        const fm_loss_call q = *call; \
+        real *const z = q.scratch; \
+        real *const t = q.scratch + LANES * padded(q.columns); \
+        for (int64_t start = first; start < last; start += LANES) { \
+            const int64_t rows = start + LANES < last ? LANES : last - start; \
+            real *const home = q.z + start * NR; \
+            const v share = v_rows(q.share + start, rows); \
+            v value; \
+            to_columns(home, NR, q.panel, rows, q.columns, z); \
+            if (q.targets) to_columns(q.targets + start * q.target_stride, q.target_stride, NR, rows, q.width, t); \
+            compute \
+            from_columns(z, q.panel, rows, q.columns, home); \
+            if (rows == LANES) v_storeu(q.row_loss + start, value); \
+            else for (int64_t i = 0; i < rows; i++) q.row_loss[start + i] = value[i]; \
+        } \
+    }
+
+/* Every vector of a row: c is the column, u the vector's place in the tree. */
+#define EACH_COLUMN(columns) \
+    for (int64_t c = 0, u = 0; c < (columns); c += LANES, u = (u + 1) % TREE_VECTORS)
+
+/* Losses that treat every output alike: name_point(z, t, parameter, &d) gives loss and slope. Rows that fill their
+ * vectors stay as they are, which saves the way into columns and back; the same sums in the same order. */
+#define ELEMENTWISE_LOSS(name) \
+    LOSS(name##_columns, { \
+        const v parameter = v_set1(q.parameter); \
+        v lane[TREE_LANES] = {0}; \
+        for (int64_t c = 0; c < q.columns; c++) { \
+            v d; \
+            lane[c % TREE_LANES] += name##_point(v_load(z + c * LANES), v_load(t + c * LANES), parameter, &d); \
+            v_store(z + c * LANES, d * share); \
+        } \
+        value = tree_of_columns(lane); \
+    }) \
+    static void name##_backward(const fm_loss_call *call, int64_t first, int64_t last) { \
+        const fm_loss_call q = *call; \
+        const v parameter = v_set1(q.parameter); \
+        if (2 * q.columns <= LANES) { \
+            name##_columns_backward(call, first, last); \
+            return; \
+        } \
+        for (int64_t r = first; r < last; r++) { \
+            const v share = v_set1(q.share[r]); \
+            v sum[TREE_VECTORS] = {0}; \
+            EACH_COLUMN(q.columns) { \
+                real *const z = q.z + c / NR * q.panel + r * NR + c % NR; \
+                const vi keep = v_first(q.columns - c); \
+                v d; \
+                const v l = name##_point(v_load(z), v_load(q.targets + r * q.target_stride + c), parameter, &d); \
+                sum[u] += (v)((vi)l & keep); \
+                v_store(z, (v)((vi)(d * share) & keep)); \
+            } \
+            q.row_loss[r] = v_tree_sum(sum); \
+        } \
+    }
+
+FM_INLINE v squared_error_point(v z, v t, v parameter, v *d) {
+    (void)parameter;
+    *d = z - t;
+    return *d * (real)0.5 * *d;
+}
+
+FM_INLINE v sign_where(v e, v positive, v negative) {
+    return v_select(e > 0, positive, (v)((e < 0) & (vi)negative));
+}
+
+FM_INLINE v absolute_error_point(v z, v t, v parameter, v *d) {
+    (void)parameter;
+    const v e = z - t;
+    *d = sign_where(e, v_set1(1), v_set1(-1));
+    return v_abs(e);
+}
+
+FM_INLINE v huber_point(v z, v t, v delta, v *d) {
+    const v e = z - t, a = v_abs(e);
+    const vi inside = a <= delta;
+    *d = v_select(inside, e, sign_where(e, delta, -delta));
+    return v_select(inside, e * (real)0.5 * e, delta * (a - delta * (real)0.5));
+}
+
+FM_INLINE v quantile_point(v z, v t, v quantile, v *d) {
+    const v e = z - t;
+    *d = sign_where(e, 1 - quantile, -quantile);
+    return v_select(e == e, e * *d, e); /* a NaN error has no sign */
+}
+
+FM_INLINE v poisson_nll_point(v z, v t, v parameter, v *d) {
+    (void)parameter;
+    const v rate = v_exp(z);
+    *d = rate - t;
+    return v_select(z > EXP_HIGHEST, rate, v_fma(-t, z, rate)); /* infinity less infinity would be NaN */
+}
+
+FM_INLINE v gaussian_nll_unit_point(v z, v t, v parameter, v *d) {
+    return squared_error_point(z, t, parameter, d) + (real)0.91893853320467274178;
+}
+
+FM_INLINE v binary_cross_entropy_point(v z, v t, v parameter, v *d) {
+    (void)parameter;
+    const v e = v_exp(-v_abs(z));
+    *d = v_select(z >= 0, v_set1(1), e) / (e + 1) - t;
+    return v_fma(-z, t, v_max(v_set1(0), z)) + v_log1p_unit(e);
+}
+
+ELEMENTWISE_LOSS(squared_error)
+ELEMENTWISE_LOSS(absolute_error)
+ELEMENTWISE_LOSS(huber)
+ELEMENTWISE_LOSS(quantile)
+ELEMENTWISE_LOSS(poisson_nll)
+ELEMENTWISE_LOSS(gaussian_nll_unit)
+ELEMENTWISE_LOSS(binary_cross_entropy)
+
+/* Columns [0, width) are means, [width, 2 width) log-variances s: (s + (t - mean)^2 exp(-s)) / 2. */
+LOSS(gaussian_nll, {
+    v lane[TREE_LANES] = {0};
+    for (int64_t c = 0; c < q.width; c++) {
+        real *const mean = z + c * LANES;
+        real *const log_variance = mean + q.width * LANES;
+        const v e = v_load(mean) - v_load(t + c * LANES);
+        const v s = v_load(log_variance);
+        v power;
+        v rest;
+        const v m = v_exp_parts(-s, &power, &rest);
+        /* near * far is half the scaled square; each product is as large as it must be, no larger */
+        const v near = e * power * m * power;
+        const v far = e * power * rest * (real)0.5;
+        lane[c % TREE_LANES] += v_fma(far, near, s * (real)0.5) + (real)0.91893853320467274178;
+        v_store(mean, near * power * rest * share);
+        v_store(log_variance, v_fma(-far, near, v_set1((real)0.5)) * share);
+    }
+    value = tree_of_columns(lane);
+})
+
+FM_INLINE v columns_max(const real *z, int64_t columns) {
+    v highest = v_load(z);
+    for (int64_t c = 1; c < columns; c++) highest = v_max(v_load(z + c * LANES), highest);
+    return highest;
+}
+
+/* z becomes exp(z - max); returns the sums of the exponentials. */
+FM_INLINE v columns_exponentials(real *z, int64_t columns, v max) {
+    v lane[TREE_LANES] = {0};
+    for (int64_t c = 0; c < columns; c++) {
+        const v e = v_exp(v_load(z + c * LANES) - max);
+        v_store(z + c * LANES, e);
+        lane[c % TREE_LANES] += e;
+    }
+    return tree_of_columns(lane);
+}
+
+/* Differences of logits are added up in units of their own, or one above the dtype would be infinite, and NaN
+ * where its target is 0: a power of two, so that nothing else changes. */
+#define UNIT_OF_SUM ((real)4294967296.0) /* up to 2^31 classes, each with a weight below 1 */
+#define UNIT_OF_MEAN ((real)4.0)         /* targets of a sum of 1 */
+
+/* Labels: -log softmax(z)[label], with smoothing s: targets (1 - s) onehot + s / columns. Everything is
+ * relative to the largest z, or large logits would cost the loss its digits. */
+LOSS(cross_entropy_labels, {
+    const int32_t *label = q.labels + start;
+    const v max = columns_max(z, q.columns);
+    const v spread = v_set1(q.parameter / (real)q.columns);
+    const v rest = v_set1(1 - q.parameter);
+    const v top = max * (1 / UNIT_OF_SUM);
+    v chosen = {0};
+    for (int64_t i = 0; i < rows; i++) chosen[i] = z[label[i] * LANES + i];
+    v below = rest * (top - chosen * (1 / UNIT_OF_SUM));
+    if (q.parameter > 0) {
+        v lane[TREE_LANES] = {0};
+        for (int64_t c = 0; c < q.columns; c++)
+            lane[c % TREE_LANES] += top - v_load(z + c * LANES) * (1 / UNIT_OF_SUM);
+        below += spread * tree_of_columns(lane);
+    }
+    const v total = columns_exponentials(z, q.columns, max);
+    const v inverse = 1 / total;
+    value = below * UNIT_OF_SUM + v_log(total);
+    for (int64_t c = 0; c < q.columns; c++)
+        v_store(z + c * LANES, v_fma(v_load(z + c * LANES), inverse, -spread) * share);
+    const v own = rest * share;
+    for (int64_t i = 0; i < rows; i++) z[label[i] * LANES + i] -= own[i];
+})
+
+LOSS(cross_entropy_soft, {
+    const v spread = v_set1(q.parameter / (real)q.columns);
+    const v rest = v_set1(1 - q.parameter);
+    const v max = columns_max(z, q.columns);
+    const v top = max * (1 / UNIT_OF_MEAN);
+    v below[TREE_LANES] = {0};
+    v target_sum[TREE_LANES] = {0};
+    for (int64_t c = 0; c < q.columns; c++) {
+        const v target = v_fma(rest, v_load(t + c * LANES), spread);
+        v_store(t + c * LANES, target);
+        const v under = top - v_load(z + c * LANES) * (1 / UNIT_OF_MEAN);
+        below[c % TREE_LANES] = v_fma(target, under, below[c % TREE_LANES]);
+        target_sum[c % TREE_LANES] += target;
+    }
+    const v factor = tree_of_columns(target_sum);
+    const v total = columns_exponentials(z, q.columns, max);
+    const v inverse = factor / total;
+    value = tree_of_columns(below) * UNIT_OF_MEAN + v_log(total) * factor;
+    for (int64_t c = 0; c < q.columns; c++) {
+        const v target = v_load(t + c * LANES);
+        v_store(z + c * LANES, v_fma(v_load(z + c * LANES), inverse, -target) * share);
+    }
+})
+
+/* Links act on rows, as predictions come. */
+FM_INLINE real row_max(const real *z, int64_t columns) {
+    const v lowest = v_set1((real)-INFINITY);
+    v highest = lowest;
+    EACH_COLUMN(columns) {
+        (void)u;
+        highest = v_max(v_select(v_first(columns - c), v_load(z + c), lowest), highest);
+    }
+    return v_highest(highest);
+}
+
+/* z becomes exp(z - max); returns the sum of the exponentials. */
+FM_INLINE real exponentials(real *z, int64_t columns, real max) {
+    v sum[TREE_VECTORS];
+    for (int i = 0; i < TREE_VECTORS; i++) sum[i] = (v){0};
+    EACH_COLUMN(columns) {
+        const v e = (v)((vi)v_exp(v_load(z + c) - max) & v_first(columns - c));
+        v_store(z + c, e);
+        sum[u] += e;
+    }
+    return v_tree_sum(sum);
+}
+
+static void identity_link(real *row, int64_t columns) { (void)row, (void)columns; }
+
+/* Links that act on each output alone: everything but the diagonal is 0. */
+FM_INLINE void diagonal(int64_t columns, int64_t c, real value, real *d) {
+    memset(d, 0, sizeof(real) * (size_t)columns);
+    d[c] = value;
+}
+
+static void identity_slope_row(const real *prediction, int64_t columns, int64_t c, real *d) {
+    (void)prediction;
+    diagonal(columns, c, 1, d);
+}
+
+static void exp_slope_row(const real *prediction, int64_t columns, int64_t c, real *d) {
+    diagonal(columns, c, prediction[c], d);
+}
+
+static void variance_slope_row(const real *prediction, int64_t columns, int64_t c, real *d) {
+    diagonal(columns, c, c < columns / 2 ? 1 : prediction[c], d);
+}
+
+static void sigmoid_slope_row(const real *prediction, int64_t columns, int64_t c, real *d) {
+    diagonal(columns, c, prediction[c] * (1 - prediction[c]), d);
+}
+
+static void softmax_slope_row(const real *prediction, int64_t columns, int64_t c, real *d) {
+    for (int64_t j = 0; j < columns; j++) d[j] = -prediction[c] * prediction[j];
+    d[c] += prediction[c];
+}
+
+static void exp_link(real *row, int64_t columns) {
+    EACH_COLUMN(columns) { (void)u; v_storeu(row + c, v_exp(v_loadu(row + c))); }
+}
+
+static void variance_link(real *row, int64_t columns) { exp_link(row + columns / 2, columns / 2); }
+
+static void sigmoid_link(real *row, int64_t columns) {
+    EACH_COLUMN(columns) { (void)u; v_store(row + c, v_sigmoid(v_load(row + c))); }
+}
+
+static void softmax_link(real *row, int64_t columns) {
+    const real total = exponentials(row, columns, row_max(row, columns));
+    EACH_COLUMN(columns) { (void)u; v_store(row + c, v_load(row + c) / total); }
+}
+
+static const fm_loss LOSSES[] = {
+    {"squared_error", squared_error_backward, identity_link, identity_slope_row},
+    {"absolute_error", absolute_error_backward, identity_link, identity_slope_row},
+    {"huber", huber_backward, identity_link, identity_slope_row},
+    {"quantile", quantile_backward, identity_link, identity_slope_row},
+    {"poisson_nll", poisson_nll_backward, exp_link, exp_slope_row},
+    {"gaussian_nll_unit", gaussian_nll_unit_backward, identity_link, identity_slope_row},
+    {"gaussian_nll", gaussian_nll_backward, variance_link, variance_slope_row},
+    {"cross_entropy_labels", cross_entropy_labels_backward, softmax_link, softmax_slope_row},
+    {"cross_entropy_soft", cross_entropy_soft_backward, softmax_link, softmax_slope_row},
+    {"binary_cross_entropy", binary_cross_entropy_backward, sigmoid_link, sigmoid_slope_row},
+};
+
+#endif

@@ -1,0 +1,276 @@
+/* Optimizers: one row each, elementwise and blind to shapes. Formulas are PyTorch's; the rows
+ * _with_rate and _hat are the other forms of SGD and Adam (see fastmlp/optimizers.py).
+ *
+ * `prepare` turns hyper-parameters, learning rate and the running powers of the betas into scalars
+ * once a group and step, in double; `step` updates n elements (a multiple of LANES). The bias corrections of
+ * Adam (Kingma and Ba 2015) are folded into rate and epsilon, which is the same formula exactly; so are
+ * the factors 1 - beta of its means: the slots hold the sums m / (1 - beta_1) and v / (1 - beta_2), one
+ * operation less each, and RMSprop's the sum v / (1 - alpha). They overflow for smaller gradients: in float32
+ * above 5e17 with beta_2 = 0.999, where v does above 1e19; either way the parameter then stays where it is. */
+#ifndef FM_OPTIMIZERS_H
+#define FM_OPTIMIZERS_H
+
+#include "network.h"
+#include "panels/tile.h"
+
+typedef struct {
+    real rate, epsilon;
+    real l2, scale;          /* the gradient is multiplied by scale (clipping), then l2 w is added */
+    real first, second;      /* momentum or beta_1; beta_2 or alpha */
+    real shrink;             /* decoupled weight decay: parameters are multiplied by it */
+} fm_scalars;
+
+typedef struct {
+    const char *name;
+    int n_slots;
+    void (*prepare)(const double hyper[4], double rate, double powers[2], fm_scalars *s);
+    void (*step)(real *w, const real *g, real *s0, real *s1, int64_t n, const fm_scalars *s);
+    /* gradient and step of rows [k_from, k_to) of a weight panel at once; g is scratch. NULL: not here */
+    void (*block)(const real *a, int64_t a_panel, int64_t k_from, int64_t k_to, const real *d, int64_t batch,
+                  int nv, real *w, real *g, real *s0, real *s1, const fm_scalars *s, fm_ahead *ahead);
+} fm_optimizer;
+
+typedef v (*fm_update)(v w, v g, real *s0, real *s1, const fm_scalars s);
+
+/* The gradient is taken as it is: worth a loop of its own, multiplying by 1 and adding 0 w takes 1.5 % of a step. */
+FM_INLINE int is_plain(const fm_scalars s) { return s.scale == 1 && s.l2 == 0; }
+
+/* One vector of parameters; `update` and `plain` are constants and inlined. */
+FM_INLINE void update_vector(fm_update update, const int plain, real *w, const real *g, real *s0, real *s1,
+                             const fm_scalars s) {
+    const v old = v_load(w);
+    v gradient = v_load(g);
+    if (!plain) gradient = v_fma(v_set1(s.l2), old, gradient * s.scale);
+    v_store(w, update(old, gradient, s0, s1, s));
+}
+
+FM_INLINE void update_all(fm_update update, const int plain, real *w, const real *g, real *s0, real *s1,
+                          const int64_t n, const fm_scalars s) {
+    for (int64_t i = 0; i < n; i += LANES)
+        update_vector(update, plain, w + i, g + i, s0 + i, s1 + i, s);
+}
+
+#if FM_REGISTERS >= 32
+/* What the step of a tile needs is fetched before its gradient is computed. */
+FM_INLINE void fetch_for_step(const real *w, const real *s0, const real *s1, int64_t n) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        __builtin_prefetch(w + i, 1);
+        __builtin_prefetch(s0 + i, 1);
+        __builtin_prefetch(s1 + i, 1);
+    }
+}
+
+/* The tile at g, and meanwhile, a vector every few rows, the step of the tile before it, so that square root,
+ * division and memory run beside the multiply-adds. What this tile's own step needs is fetched. */
+FM_INLINE void tile_tn_beside(const int m, const int nv, fm_update update, const int plain, const real *a,
+                              const real *d, const int64_t rows, const int more, real *w, real *g,
+                              real *s0, real *s1, const fm_scalars s) {
+    const int64_t count = m * nv, size = count * LANES;
+    const int64_t every = rows < count ? 1 : rows / count;
+    const int64_t beside = (rows < count ? rows : count) * LANES; /* the rest of the step has no rows left */
+    int64_t left = rows;
+    v acc[8][4];
+    start_tile(m, nv, more, g, acc);
+    ROLLED
+    for (int64_t i = 0; i < beside; i += LANES, left -= every) {
+        const int64_t at = i - size;
+        update_vector(update, plain, w + at, g + at, s0 + at, s1 + at, s);
+        int64_t r = every;
+        do { /* a loop with a test in front would keep its bound on the stack */
+            accumulate_row(m, nv, a, d, acc);
+            a += NR, d += NR;
+        } while (--r > 0);
+        fetch_for_step(w + i, s0 + i, s1 + i, LANES);
+    }
+    accumulate_tn(m, nv, a, d, left, acc);
+    store_tile(m, nv, acc, g);
+    const int64_t at = beside - size;
+    update_all(update, plain, w + at, g + at, s0 + at, s1 + at, -at, s);
+}
+
+FM_INLINE void block_beside(const int m, const int nv, fm_update update, const int plain, const real *a,
+                            const int64_t a_panel, const int64_t k_from, const int64_t k_to, const real *d,
+                            const int64_t batch, real *w, real *g, real *s0, real *s1, const fm_scalars s,
+                            fm_ahead *ahead) {
+    const int64_t size = m * nv * LANES;
+    for (int64_t r = 0; r < batch; r += TN_ROWS) {
+        const int64_t rows = batch - r < TN_ROWS ? batch - r : TN_ROWS;
+        for (int64_t k = k_from, at = 0; k < k_to; k += m, at += size) {
+            const real *columns = a + (k / NR) * a_panel + r * NR + k % NR;
+            fm_fetch_ahead(ahead);
+            if (r + rows == batch && k > k_from) {
+                tile_tn_beside(m, nv, update, plain, columns, d + r * NR, rows, r > 0, w + at, g + at,
+                               s0 + at, s1 + at, s);
+            } else {
+                if (k == k_from) fetch_for_step(w, s0, s1, size);
+                tile_tn(m, nv, columns, d + r * NR, rows, r > 0, g + at);
+            }
+        }
+    }
+    const int64_t last = (k_to - k_from) * nv * LANES - size;
+    update_all(update, plain, w + last, g + last, s0 + last, s1 + last, size, s);
+}
+
+#define BLOCK_CASE(name, n, plain) \
+    if (nv == (n) && is_plain(s) == (plain)) \
+        block_beside(MR, n, name##_update, plain, a, a_panel, k_from, k_to, d, batch, w, g, s0, s1, s, ahead);
+#define BLOCK(name) \
+    static void name##_block(const real *a, int64_t a_panel, int64_t k_from, int64_t k_to, const real *d, \
+                             int64_t batch, int nv, real *w, real *g, real *s0, real *s1, \
+                             const fm_scalars *scalars, fm_ahead *ahead) { \
+        const fm_scalars s = *scalars; \
+        BLOCK_CASE(name, 1, 0) \
+        BLOCK_CASE(name, 1, 1) \
+        BLOCK_CASE(name, NV, 0) \
+        BLOCK_CASE(name, NV, 1) \
+    }
+#define BLOCK_OF(name) name##_block
+_Static_assert(NV == 2, "BLOCK has a case for each number of vectors");
+#else
+#define BLOCK(name)
+#define BLOCK_OF(name) NULL
+#endif
+
+/* The scalars are copied to a local: stores through vectors may alias the caller's. */
+#define OPTIMIZER(name) \
+    BLOCK(name) \
+    static void name##_step(real *w, const real *g, real *s0, real *s1, int64_t n, \
+                            const fm_scalars *scalars) { \
+        const fm_scalars s = *scalars; \
+        if (is_plain(s)) update_all(name##_update, 1, w, g, s0, s1, n, s); \
+        else update_all(name##_update, 0, w, g, s0, s1, n, s); \
+    }
+
+FM_INLINE void set_rate(double rate, fm_scalars *s) {
+    s->rate = (real)rate;
+}
+
+static void sgd_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
+    (void)powers;
+    set_rate(rate, s);
+    s->epsilon = 0;
+    s->first = (real)hyper[0];
+}
+
+FM_INLINE v sgd_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
+    (void)s0, (void)s1;
+    return v_fma(v_set1(-s.rate), g, w);
+}
+
+FM_INLINE v momentum_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
+    (void)s1;
+    const v velocity = v_fma(v_set1(s.first), v_load(s0), g);
+    v_store(s0, velocity);
+    return v_fma(v_set1(-s.rate), velocity, w);
+}
+
+FM_INLINE v nesterov_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
+    (void)s1;
+    const v velocity = v_fma(v_set1(s.first), v_load(s0), g);
+    v_store(s0, velocity);
+    return v_fma(v_set1(-s.rate), v_fma(v_set1(s.first), velocity, g), w);
+}
+
+FM_INLINE v momentum_with_rate_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
+    (void)s1;
+    const v velocity = v_fma(v_set1(-s.rate), g, v_load(s0) * s.first);
+    v_store(s0, velocity);
+    return w + velocity;
+}
+
+FM_INLINE v nesterov_with_rate_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
+    (void)s1;
+    const v velocity = v_fma(v_set1(-s.rate), g, v_load(s0) * s.first);
+    v_store(s0, velocity);
+    return w + v_fma(v_set1(-s.rate), g, velocity * s.first);
+}
+
+/* A step rate * mean / (sqrt(share * squares) + epsilon), with the root of share taken out of the fraction. */
+static void set_root_rate(double rate, double epsilon, double share, fm_scalars *s) {
+    set_rate(rate / sqrt(share), s);
+    s->epsilon = (real)(epsilon / sqrt(share));
+}
+
+static void rmsprop_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
+    (void)powers;
+    set_root_rate(rate, hyper[1], 1 - hyper[0], s);
+    s->second = (real)hyper[0];
+}
+
+FM_INLINE v rmsprop_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
+    (void)s1;
+    const v squares = v_fma(v_set1(s.second), v_load(s0), g * g);
+    v_store(s0, squares);
+    return v_fma(v_set1(-s.rate), g / (v_sqrt(squares) + s.epsilon), w);
+}
+
+static void adam_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
+    powers[0] *= hyper[0];
+    powers[1] *= hyper[1];
+    set_root_rate(rate * (1 - hyper[0]) / (1 - powers[0]), hyper[2], (1 - hyper[1]) / (1 - powers[1]), s);
+    s->first = (real)hyper[0];
+    s->second = (real)hyper[1];
+}
+
+FM_INLINE v adam_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
+    const v sum = v_fma(v_set1(s.first), v_load(s0), g);
+    const v squares = v_fma(v_set1(s.second), v_load(s1), g * g);
+    v_store(s0, sum);
+    v_store(s1, squares);
+    return v_fma(v_set1(-s.rate), sum / (v_sqrt(squares) + s.epsilon), w);
+}
+
+FM_INLINE v adamw_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
+    return adam_update(w * s.shrink, g, s0, s1, s);
+}
+
+/* The same updates with an epsilon that the bias correction leaves alone. */
+static void adam_hat_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
+    adam_prepare(hyper, rate, powers, s);
+    s->epsilon = (real)(hyper[2] / sqrt(1 - hyper[1]));
+}
+
+OPTIMIZER(sgd)
+OPTIMIZER(momentum)
+OPTIMIZER(nesterov)
+OPTIMIZER(momentum_with_rate)
+OPTIMIZER(nesterov_with_rate)
+OPTIMIZER(rmsprop)
+OPTIMIZER(adam)
+OPTIMIZER(adamw)
+
+static const fm_optimizer OPTIMIZERS[] = {
+    {"sgd", 0, sgd_prepare, sgd_step, BLOCK_OF(sgd)},
+    {"momentum", 1, sgd_prepare, momentum_step, BLOCK_OF(momentum)},
+    {"nesterov", 1, sgd_prepare, nesterov_step, BLOCK_OF(nesterov)},
+    {"rmsprop", 1, rmsprop_prepare, rmsprop_step, BLOCK_OF(rmsprop)},
+    {"adam", 2, adam_prepare, adam_step, BLOCK_OF(adam)},
+    {"adamw", 2, adam_prepare, adamw_step, BLOCK_OF(adamw)},
+    {"momentum_with_rate", 1, sgd_prepare, momentum_with_rate_step, BLOCK_OF(momentum_with_rate)},
+    {"nesterov_with_rate", 1, sgd_prepare, nesterov_with_rate_step, BLOCK_OF(nesterov_with_rate)},
+    {"adam_hat", 2, adam_hat_prepare, adam_step, BLOCK_OF(adam)},
+    {"adamw_hat", 2, adam_hat_prepare, adamw_step, BLOCK_OF(adamw)},
+};
+
+/* The scalars of every group for one step, in which the powers advance once. Groups of the same rate and
+ * epsilon stand together: what they share is computed for the first of them. */
+static void prepare_groups(int32_t optimizer, const double hyper[4], double rate, double decay, double l2,
+                           double powers[2], const fm_group *groups, int32_t n, fm_scalars *s) {
+    double next[2] = {0, 0};
+    for (int32_t i = 0; i < n; i++) {
+        const double own_rate = rate * groups[i].rate;
+        if (i > 0 && groups[i].rate == groups[i - 1].rate && groups[i].epsilon == groups[i - 1].epsilon) {
+            s[i] = s[i - 1];
+        } else {
+            next[0] = powers[0], next[1] = powers[1];
+            OPTIMIZERS[optimizer].prepare(hyper, own_rate, next, &s[i]);
+            s[i].epsilon = (real)(s[i].epsilon * groups[i].epsilon);
+        }
+        s[i].shrink = (real)(1 - own_rate * (decay * groups[i].decay));
+        s[i].l2 = (real)(l2 * groups[i].l2);
+        s[i].scale = 1;
+    }
+    powers[0] = next[0], powers[1] = next[1];
+}
+
+#endif

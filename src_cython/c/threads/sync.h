@@ -1,0 +1,200 @@
+/* How threads wait for each other. Threads are Python's own, each inside a native call.
+ *
+ * Within an epoch there is a barrier, and counters of the work that is taken. Between calls a crew waits for
+ * the next job. Waiting spins first (a step is microseconds), then yields, then sleeps, so that an
+ * oversubscribed machine is not burnt. */
+#ifndef FM_SYNC_H
+#define FM_SYNC_H
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "threads/clock.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define fm_pause() _mm_pause()
+#elif defined(__aarch64__)
+#define fm_pause() __asm__ volatile("yield")
+#else
+#define fm_pause() ((void)0)
+#endif
+
+enum { SPINS = 2000, YIELDS = 200 };
+
+/* A turn of waiting; the first is turn 0. */
+static inline void fm_wait_a_little(int turn) {
+    if (turn < SPINS) {
+        fm_pause();
+    } else if (turn < SPINS + YIELDS) {
+        sched_yield();
+    } else {
+        const struct timespec nap = {0, 50000};
+        nanosleep(&nap, NULL);
+    }
+}
+
+typedef struct {
+    _Alignas(64) atomic_int arrived;
+    _Alignas(64) atomic_int generation;
+    int size;
+} fm_barrier;
+
+/* Of one thread's share of the work: how much of it is taken, by itself or by one that had finished. */
+typedef struct {
+    _Alignas(64) atomic_llong taken;
+} fm_counter;
+
+static inline void fm_counter_reset(fm_counter *c) { atomic_store_explicit(&c->taken, 0, memory_order_relaxed); }
+
+/* Returns how much was taken before. */
+static inline long long fm_counter_take(fm_counter *c, int shared) {
+    if (shared) return atomic_fetch_add_explicit(&c->taken, 1, memory_order_relaxed);
+    const long long before = atomic_load_explicit(&c->taken, memory_order_relaxed);
+    atomic_store_explicit(&c->taken, before + 1, memory_order_relaxed);
+    return before;
+}
+
+static inline void fm_barrier_start(fm_barrier *b, int size) {
+    atomic_init(&b->arrived, 0);
+    atomic_init(&b->generation, 0);
+    b->size = size;
+}
+
+static inline void fm_barrier_wait(fm_barrier *b) {
+    if (b->size == 1) return;
+    const int generation = atomic_load_explicit(&b->generation, memory_order_acquire);
+    if (atomic_fetch_add_explicit(&b->arrived, 1, memory_order_acq_rel) + 1 == b->size) {
+        atomic_store_explicit(&b->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&b->generation, generation + 1, memory_order_release);
+        return;
+    }
+    for (int turn = 0; atomic_load_explicit(&b->generation, memory_order_acquire) == generation; turn++)
+        fm_wait_a_little(turn);
+}
+
+typedef void (*fm_job)(void *context, int32_t index);
+
+/* Helpers that wait for jobs; one caller at a time. A helper that comes late, when the caller has done all the
+ * work alone, finds the job closed: nobody waits for it. A job may be offered again while it is open, to helpers
+ * that have left it. */
+typedef struct {
+    _Alignas(64) atomic_ullong state; /* number of the job << 32 | CREW_OPEN | helpers inside it */
+    atomic_int members;               /* helpers that have come; CREW_FULL: who comes later goes home */
+    atomic_int asleep;
+    atomic_int caller_cpu; /* -1: not known */
+    fm_job job; /* NULL: go home */
+    void *context;
+    pthread_mutex_t mutex;
+    pthread_cond_t called;
+} fm_crew;
+
+#define CREW_NEXT (1ULL << 32)
+#define CREW_OPEN (1ULL << 31)
+#define CREW_INSIDE (CREW_OPEN - 1)
+#define CREW_FULL (1 << 30)
+#define CREW_PATIENCE 1.0 /* seconds until a helper that has not come is given up */
+
+/* Nothing undoes this: the two own no memory, and a forked child that destroyed its copy of `called` would wait
+ * for threads that stayed with the parent. */
+static inline void fm_crew_start(fm_crew *c) {
+    atomic_init(&c->state, 0);
+    atomic_init(&c->members, 0);
+    atomic_init(&c->asleep, 0);
+    atomic_init(&c->caller_cpu, -1);
+    pthread_mutex_init(&c->mutex, NULL);
+    pthread_cond_init(&c->called, NULL);
+}
+
+#if defined(__linux__) && defined(CPU_CLR)
+static inline int fm_this_cpu(void) { return sched_getcpu(); }
+
+/* Go to another CPU of those that are allowed, if there is one, free to come back later; unless somebody else
+ * has just said where this thread may run. */
+static inline void fm_leave_cpu(int cpu) {
+    cpu_set_t allowed, others;
+    if (sched_getaffinity(0, sizeof allowed, &allowed)) return;
+    others = allowed;
+    CPU_CLR(cpu, &others);
+    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others)) return;
+    cpu_set_t now;
+    if (!sched_getaffinity(0, sizeof now, &now) && CPU_EQUAL(&now, &others))
+        sched_setaffinity(0, sizeof allowed, &allowed);
+}
+#else
+static inline int fm_this_cpu(void) { return -1; }
+static inline void fm_leave_cpu(int cpu) { (void)cpu; }
+#endif
+
+/* Wait for a job other than number `seen`. */
+static inline void fm_crew_wait(fm_crew *c, unsigned long long seen) {
+    for (int turn = 0; turn < SPINS + YIELDS; turn++) {
+        if (atomic_load(&c->state) >> 32 != seen) return;
+        fm_wait_a_little(turn);
+    }
+    pthread_mutex_lock(&c->mutex);
+    atomic_fetch_add(&c->asleep, 1);
+    while (atomic_load(&c->state) >> 32 == seen) pthread_cond_wait(&c->called, &c->mutex);
+    atomic_fetch_sub(&c->asleep, 1);
+    pthread_mutex_unlock(&c->mutex);
+}
+
+/* Wait until so many helpers have come, or for a second: a thread that the system has started may die before it
+ * gets here, of lack of memory for example. Returns how many there are from now on. */
+static inline int fm_crew_muster(fm_crew *c, int wanted) {
+    const double began = fm_now();
+    for (int turn = 0; atomic_load(&c->members) < wanted && fm_now() - began < CREW_PATIENCE; turn++)
+        fm_wait_a_little(turn);
+    return atomic_fetch_or(&c->members, CREW_FULL) & ~CREW_FULL;
+}
+
+/* The life of a helper; its index is the order of coming. Where the other CPUs are busy for a moment, the system
+ * wakes it on its caller's, and takes 10 to 20 ms to part the two: it leaves by itself. */
+static inline void fm_crew_serve(fm_crew *c) {
+    const int index = atomic_fetch_add(&c->members, 1) + 1;
+    if (index > CREW_FULL) return;
+    unsigned long long seen = 0;
+    for (;;) {
+        fm_crew_wait(c, seen);
+        unsigned long long state = atomic_load(&c->state);
+        while ((state & CREW_OPEN) && !atomic_compare_exchange_weak(&c->state, &state, state + 1)) continue;
+        seen = state >> 32;
+        if (!(state & CREW_OPEN)) continue;
+        if (!c->job) return;
+        const int cpu = fm_this_cpu();
+        if (cpu >= 0 && cpu == atomic_load_explicit(&c->caller_cpu, memory_order_relaxed)) fm_leave_cpu(cpu);
+        c->job(c->context, index);
+        atomic_fetch_sub(&c->state, 1);
+    }
+}
+
+/* Offer a job, or the same once more to the helpers that have left it; some may still be on their way out. */
+static inline void fm_crew_open(fm_crew *c, fm_job job, void *context) {
+    c->job = job;
+    c->context = context;
+    atomic_store_explicit(&c->caller_cpu, fm_this_cpu(), memory_order_relaxed);
+    atomic_fetch_add(&c->state, CREW_NEXT + (atomic_load(&c->state) & CREW_OPEN ? 0 : CREW_OPEN));
+    if (atomic_load(&c->asleep)) { /* who is about to fall asleep looks for jobs once more, under the lock */
+        pthread_mutex_lock(&c->mutex);
+        pthread_cond_broadcast(&c->called);
+        pthread_mutex_unlock(&c->mutex);
+    }
+}
+
+/* Let nobody else in, and wait for those inside. */
+static inline void fm_crew_close(fm_crew *c) {
+    atomic_fetch_and(&c->state, ~CREW_OPEN);
+    for (int turn = 0; atomic_load(&c->state) & CREW_INSIDE; turn++) fm_wait_a_little(turn);
+}
+
+/* Do a job together, the caller with index 0. Returns when it is done there and in every helper inside. */
+static inline void fm_crew_call(fm_crew *c, fm_job job, void *context) {
+    fm_crew_open(c, job, context);
+    job(context, 0);
+    fm_crew_close(c);
+}
+
+#endif

@@ -1,0 +1,90 @@
+# Cython's view of the tables and tiles in c/: activations, losses, optimizers, panels. For kernels.pyx
+# and layers.pxd only, which are compiled once for each level and dtype.
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+from network cimport *
+
+
+cdef extern from "tables/losses.h" nogil:
+    ctypedef float real  # double where the build says so
+    enum:
+        LANES, MR, NR, NV, ROW_MULTIPLE
+    ctypedef struct fm_loss_call:
+        const real* targets
+        const int32_t* labels
+        const real* share
+        real* z
+        real* row_loss
+        real* scratch
+        int64_t panel, columns, width, target_stride
+        real parameter
+    ctypedef struct fm_loss:
+        const char* name
+        void (*backward)(const fm_loss_call*, int64_t, int64_t) noexcept nogil
+        void (*link)(real*, int64_t) noexcept nogil
+        void (*link_slope)(const real*, int64_t, int64_t, real*) noexcept nogil
+    const fm_loss* LOSSES
+    int FM_COUNT(const void*)
+    int64_t FM_LOSS_SCRATCH(int64_t)
+    void copy_values(real*, const real*, int64_t)
+
+cdef extern from "tables/optimizers.h" nogil:
+    ctypedef struct fm_scalars:
+        real l2, scale, shrink
+    ctypedef struct fm_optimizer:
+        const char* name
+        void (*step)(real*, const real*, real*, real*, int64_t, const fm_scalars*) noexcept nogil
+        void (*block)(const real*, int64_t, int64_t, int64_t, const real*, int64_t, int, real*, real*,
+                      real*, real*, const fm_scalars*, fm_ahead*) noexcept nogil
+    const fm_optimizer* OPTIMIZERS
+    void prepare_groups(int32_t, const double*, double, double, double, double*, const fm_group*, int32_t,
+                        fm_scalars*)
+
+cdef extern from "random/dropout.h" nogil:
+    uint32_t dropout_key(uint64_t, uint64_t, uint32_t)
+    void dropout_panel(real*, real*, int64_t, int, uint32_t, int64_t, int64_t, uint32_t, real)
+
+cdef extern from "panels/panels.h" nogil:
+    enum:
+        FUSED_IDENTITY, FUSED_RELU
+    ctypedef struct fm_activation:
+        const char* name
+        int fused
+        void (*forward)(real*, int64_t, int) noexcept nogil
+        void (*forward_aux)(real*, real*, int64_t, int) noexcept nogil
+        void (*backward)(const real*, real*, int64_t, int) noexcept nogil
+    const fm_activation* ACTIVATIONS
+    void panel_plain(const real*, int64_t, int64_t, const real*, const real*, const real*, real*,
+                     int64_t, int)
+    void panel_relu(const real*, int64_t, int64_t, const real*, const real*, const real*, real*,
+                    int64_t, int)
+    void panel_relu_slope(const real*, int64_t, int64_t, const real*, const real*, const real*, real*,
+                          int64_t, int)
+    int64_t nn_rows(int64_t)
+    void block_tn(const real*, int64_t, int64_t, int64_t, const real*, int64_t, real*, int, fm_ahead*)
+    void column_sums(const real*, int64_t, real*)
+    real dot_row(const real*, int64_t, const real*, int64_t, int64_t, real)
+    void clear_padding(real*, int64_t, int64_t)
+    void pack_layer(const fm_layer*, const real*, const real*, real*)
+    void unpack_layer(const fm_layer*, const real*, real*, real*)
+    int vectors(int64_t, int64_t)
+    int64_t panel_stride(const fm_layer*, int64_t)
+    void dot_rows(const real*, int64_t, const real*, int64_t, int64_t, real, real*, int64_t)
+    void column_tn(const real*, int64_t, int64_t, int64_t, const real*, int64_t, real*)
+    void transpose_rows(const fm_layer*, const real*, real*, int64_t, int64_t, int64_t)
+    void row_from_panels(const real*, int64_t, int64_t, real*)
+    void row_to_panels(const real*, int64_t, int64_t, real*)
+    void gather_rows(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int64_t, int64_t, real*)
+    void multiply_block(const real*, real*, int64_t, int)
+    void square_columns(const real*, int64_t, int64_t, int64_t, double*)
+    void add_penalty(const real*, real*, int64_t, real)
+    int32_t all_finite(const real*, int64_t)
+    int32_t row_finite(const real*, int64_t)
+    int32_t any_zero(const real*, int64_t)
+    double fma_peak(int64_t)
+
+cdef extern from "random/shuffle.h" nogil:
+    void shuffle_indices(int64_t*, int64_t, uint64_t)
+
+cdef extern from "panels/row.h" nogil:
+    void row_affine(const fm_layer*, const real*, const real*, real*)

@@ -1,0 +1,163 @@
+# Prediction, evaluation and derivatives with respect to the inputs, on packed column panels.
+#
+# Blocks of rows go through the same steps as in training (layers.pxd); a single row has a kernel of its
+# own (c/panels/row.h) with the same sums in the same order.
+from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memcpy, memset
+
+from ctables cimport *
+from layers cimport *
+from network cimport *
+from rounding cimport ceil_div, round_up
+
+
+cdef inline void predict(const fm_network* net, const fm_space* space, const fm_data* data, int64_t first,
+                         int64_t last, void* out, fm_watch* watch) noexcept nogil:
+    """Write the predictions of rows [first, last), (last - first, C) row-major, block by block."""
+    cdef fm_control control = fm_own_control()
+    cdef int32_t top = net.n_layers - 1
+    cdef int64_t columns = net.layers[top].n_out
+    cdef int64_t panel = space.panel
+    cdef real* row
+    cdef real* result = <real*>out
+    cdef int64_t start, rows, r, block
+    watch.control = control
+    for block in range(ceil_div(last - first, space.rows)):
+        if fm_stopped(watch):
+            break
+        start = first + block * space.rows
+        rows = min(space.rows, last - start)
+        gather_rows(data, NULL, start, 0, rows, net.layers[0].n_in, panel, <real*>space.x)
+        forward_layers(net, space, 0, rows, NULL, watch)
+        for r in range(rows):
+            row = <real*>space.y[top] + r * NR
+            if columns > NR - LANES:  # several panels, or the link would reach the next row
+                row_from_panels(row, panel, columns, <real*>space.scratch)
+                row = <real*>space.scratch
+            LOSSES[net.loss].link(row, columns)
+            copy_values(result, row, columns)
+            result += columns
+    fm_restore_control(control)
+
+
+cdef inline int64_t row_width(const fm_network* net) noexcept nogil:
+    """Elements of a row buffer that holds any layer's input or output, and the link's padding."""
+    cdef int64_t width = net.layers[0].n_in
+    cdef int32_t l
+    for l in range(net.n_layers):
+        width = max(width, net.layers[l].n_out)
+    return round_up(round_up(width, NR) + 64, 64)
+
+
+cdef inline int64_t row_scratch_size(const fm_network* net) noexcept nogil:
+    return 2 * row_width(net)
+
+
+cdef inline void predict_row(const fm_network* net, const void* x, void* scratch, void* out) noexcept nogil:
+    """Write the prediction of one contiguous row: the bits of predict, without its set-up."""
+    cdef fm_control control = fm_own_control()
+    cdef int64_t width = row_width(net)
+    cdef const real* a = <const real*>x
+    cdef real* y = <real*>scratch
+    cdef real* spare = y + width
+    cdef const fm_layer* layer = net.layers
+    cdef const fm_activation* activation
+    cdef int64_t last, whole
+    cdef int32_t l
+    if layer.n_out == 1:  # the dot kernel reads whole vectors
+        memset(spare, 0, width * sizeof(real))
+        memcpy(spare, x, layer.n_in * sizeof(real))
+        a, y, spare = spare, y, spare
+    for l in range(net.n_layers):
+        layer = &net.layers[l]
+        activation = &ACTIVATIONS[layer.activation]
+        if layer.n_out == 1:
+            memset(y, 0, NR * sizeof(real))
+            y[0] = dot_row(a, NR, <real*>net.parameters + layer.weight, NR, layer.n_in,
+                           (<real*>net.parameters)[layer.bias])
+        else:
+            row_affine(layer, a, <real*>net.parameters, y)
+        if activation.fused != FUSED_IDENTITY:
+            last = (layer.n_out - 1) // NR
+            whole = layer.n_out // NR
+            if whole > 0:
+                activation.forward(y, whole, NV)
+            if whole <= last:
+                activation.forward(y + last * NR, 1, vectors(layer.n_out, last * NR))
+        a = y
+        y, spare = spare, y
+    LOSSES[net.loss].link(spare, layer.n_out)
+    copy_values(<real*>out, spare, layer.n_out)
+    fm_restore_control(control)
+
+
+cdef inline void jacobian(const fm_network* net, const fm_space* space, const fm_data* data, int64_t first,
+                          int64_t last, void* out, fm_watch* watch) noexcept nogil:
+    """Write d prediction / d input of rows [first, last): one backward pass for each output."""
+    cdef fm_control control = fm_own_control()
+    cdef int32_t top = net.n_layers - 1
+    cdef int64_t columns = net.layers[top].n_out
+    cdef int64_t n_in = net.layers[0].n_in
+    cdef int64_t panel = space.panel
+    cdef real* predictions = <real*>space.predictions
+    cdef real* slope = <real*>space.scratch
+    cdef real* result = <real*>out
+    cdef const fm_layer* bottom = net.layers
+    cdef fm_draws no_dropout
+    cdef int64_t block, start, rows, padded, r, c, p
+    cdef int32_t l
+    no_dropout.seed = no_dropout.step = no_dropout.row = 0
+    no_dropout.dropout = NULL
+    watch.control = control
+    for block in range(ceil_div(last - first, space.rows)):
+        start = first + block * space.rows
+        rows = min(space.rows, last - start)
+        if fm_stopped(watch):
+            break
+        padded = round_up(rows, ROW_MULTIPLE)
+        gather_rows(data, NULL, start, 0, rows, n_in, panel, <real*>space.x)
+        forward_layers(net, space, 0, rows, &no_dropout, watch)
+        for r in range(rows):
+            row_from_panels(<real*>space.y[top] + r * NR, panel, columns, slope)
+            LOSSES[net.loss].link(slope, columns)
+            memcpy(predictions + r * columns, slope, columns * sizeof(real))
+        for c in range(columns):
+            if fm_stopped(watch):
+                break
+            for r in range(rows):
+                LOSSES[net.loss].link_slope(predictions + r * columns, columns, c, slope)
+                row_to_panels(slope, panel, columns, <real*>space.dz[top] + r * NR)
+            for l in range(top, 0, -1):
+                backward_input(net, space, l, 0, padded, watch)
+            for p in range(ceil_div(n_in, NR)):
+                panel_plain(<real*>space.dz[0], panel, bottom.n_out,
+                            transposed_weights(net, bottom) + p * bottom.t_rows * NR, NULL, NULL,
+                            <real*>space.x + p * panel, padded, vectors(n_in, p * NR))
+            for r in range(rows):
+                row_from_panels(<real*>space.x + r * NR, panel, n_in,
+                                result + ((start - first + r) * columns + c) * n_in)
+    fm_restore_control(control)
+
+
+cdef inline void evaluate(const fm_network* net, const fm_space* space, const fm_data* data, int64_t first,
+                          int64_t last, double* block_sums, fm_watch* watch) noexcept nogil:
+    """Write the sum of weight * loss of each block of space.rows rows."""
+    cdef fm_control control = fm_own_control()
+    cdef int64_t start, rows, r, block
+    cdef double total
+    watch.control = control
+    for block in range(ceil_div(last - first, space.rows)):
+        if fm_stopped(watch):
+            break
+        start = first + block * space.rows
+        rows = min(space.rows, last - start)
+        gather(net, space, data, NULL, start, 0, rows)
+        for r in range(rows):
+            (<real*>space.share)[r] = 0
+        forward_layers(net, space, 0, rows, NULL, watch)
+        output_loss(net, space, 0, rows, 0)
+        total = 0
+        for r in range(rows):
+            total += <double>(<real*>space.row_loss)[r] * <double>(<real*>space.weight)[r]
+        block_sums[block] = total
+    fm_restore_control(control)
