@@ -122,12 +122,9 @@ def _epochs(
             if _call(callbacks, state):
                 return
         finally:
-            state.model._progress = begun._replace(
-                step=plan.step + n_batches,
-                epochs=epoch + 1,
-                shuffles=shuffles,
-                scale=state.learning_rate_scale,
-            )
+            step, scale = plan.step + n_batches, state.learning_rate_scale
+            facts = begun.kind, step, begun.seed, begun.rows, epoch + 1, shuffles, scale
+            state.model._progress = Continuation(*facts)
 
 
 def _call(callbacks: Sequence[Callback], state: State) -> bool:

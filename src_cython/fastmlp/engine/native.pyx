@@ -133,10 +133,13 @@ cdef class Engine(Trained):
         training.transposed_of = None  # until the epoch has ended well
         e.optimizer = steps.optimizer
         e.hyper = steps.hyper
-        e.hyper[3] = plan.optimizer.hyper[3]
-        e.decays = NULL if plan.weight_decays is None else <double*>cnp.PyArray_DATA(plan.weight_decays)
+        e.decays = NULL
+        if plan.weight_decays is not None:
+            e.decays = <double*>cnp.PyArray_DATA(plan.weight_decays)
+        else:
+            e.hyper[3] = plan.optimizer.decay(0)
         e.rates = <double*>cnp.PyArray_DATA(rates)
-        table = set_groups(&e, groups_table(plan.groups, self.spec.fan_ins, plan.optimizer.degree))
+        table = set_groups(&e, groups_table(plan.groups, self.fan_ins, plan.optimizer.degree))
         e.l2, e.l2_per_batch, e.clip_norm = plan.l2, plan.l2_per_batch, plan.clip_norm
         e.seed, e.step = plan.seed, plan.step
         for i in range(2):  # a slot the optimizer lacks is never touched
@@ -234,7 +237,7 @@ cdef class Engine(Trained):
         e.optimizer = -1
         e.rates = e.decays = e.dropout = NULL
         e.dropout_step = 0
-        table = set_groups(&e, groups_table(PLAIN, self.spec.fan_ins, 0))
+        table = set_groups(&e, groups_table(PLAIN, self.fan_ins, 0))
         e.l2, e.l2_per_batch, e.clip_norm = l2, 0, 0
         e.seed = e.step = 0
         e.slots[0] = e.slots[1] = NULL

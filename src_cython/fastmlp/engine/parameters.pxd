@@ -13,6 +13,7 @@ cdef class Parameters:
     cdef fm_layer* layers
     cdef dict losses  # row of each
     cdef double* dropout  # probability of each hidden layer
+    cdef tuple fan_ins
     cdef tuple drops  # whether it is above 0
     cdef Memory memory
     cdef object published, spare  # arenas

@@ -56,6 +56,7 @@ cdef class Parameters:
         self.losses = {name: row for row, name in enumerate(losses)}
         shapes = spec.shapes
         self.dropout = <double*>self.memory.take(len(spec.dropout), sizeof(double))
+        self.fan_ins = spec.fan_ins
         self.drops = tuple(p > 0 for p in spec.dropout)
         self.layers = <fm_layer*>self.memory.take(len(shapes), sizeof(fm_layer))
         for l, (n_in, n_out) in enumerate(shapes):
