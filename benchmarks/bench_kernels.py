@@ -6,15 +6,19 @@ extra information is relative to the multiply-add peak measured in the same sess
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from workloads import CASES
 
-from fastmlp import probe
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.engine import backend
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+from probing import probe
 
 DTYPES = ("float32", "float64")
 # Layers of the four cases: (rows, fan-in, fan-out).

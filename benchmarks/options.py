@@ -12,6 +12,7 @@ import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import harness
@@ -19,9 +20,12 @@ import numpy as np
 from workloads import CASES, Case
 
 import fastmlp
-from fastmlp import probe, reference
+from fastmlp import reference
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.engine import backend
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+from probing import probe
 
 CHECKED_ROWS = 512
 # Vector operations an element, loads and stores included.

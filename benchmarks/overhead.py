@@ -16,7 +16,7 @@ import harness
 import numpy as np
 
 import fastmlp
-from fastmlp.engine import backend, workspace
+from fastmlp.engine import backend, kernels
 from fastmlp.network import Network
 
 ROWS = (1_000, 10_000, 100_000, 1_000_000)
@@ -61,14 +61,14 @@ def measure(rows: int, rounds: int, turn: float) -> dict[str, Any]:
     plain, watched = idle_fit(rows, ()), idle_fit(rows, (observe,))
 
     def check() -> None:
-        workspace.shuffle(order, 1, level)
+        kernels.shuffle(order, 1, level)
         np.testing.assert_array_equal(np.sort(order), np.arange(rows))
         assert rows < 2 or (order != np.arange(rows)).any(), "the shuffle changed nothing"
         for fit in (plain, watched):
             assert fit(3).loss == [1.0] * 3
 
     calls = {
-        "shuffle": functools.partial(workspace.shuffle, order, 2, level),
+        "shuffle": functools.partial(kernels.shuffle, order, 2, level),
         "one": functools.partial(plain, 1),
         "many": functools.partial(plain, EPOCHS),
         "one, callback": functools.partial(watched, 1),

@@ -90,7 +90,7 @@ def test_gradients_on_any_threads(n, loss, level, dtype):
             )
 
 
-def test_big_batches_need_no_big_workspace(monkeypatch):
+def test_big_batches_need_no_big_buffers(monkeypatch):
     from fastmlp.engine import arena
 
     taken, allocate = [], arena.allocate

@@ -18,7 +18,7 @@ import pytest
 
 import fastmlp
 from fastmlp import activations, losses, optimizers
-from fastmlp.engine import backend, workspace
+from fastmlp.engine import backend, kernels
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "fastmlp"
@@ -27,9 +27,13 @@ PACKAGE = ROOT / "fastmlp"
 # src_cython but not in a package is "native."; what is compiled for each CPU level stands at the
 # end, where no module reaches it.
 ORDER = (
-    *("native.rounding", "native.network"),
+    *("native.rounding", "native.cheaders", "native.network"),
     *("intervals", "groups", "turn", "records", "digits"),
-    *(f"engine.{part}" for part in ("cpu", "levels", "jobs", "rows", "arena", "workspace", "crew")),
+    *(
+        f"engine.{part}"
+        for part in ("cpu", "levels", "kernels", "arena", "memory", "buffers", "shift")
+    ),
+    *("engine.jobs", "engine.rows", "engine.crew"),
     "threads",
     *(
         "activations",
@@ -43,14 +47,18 @@ ORDER = (
         "check",
     ),
     *(f"engine.{part}" for part in ("contract", "parameters", "steps", "native")),
-    *("predictor", "probe", "engine.backend", "engine", "config", "network"),
+    *("predictor", "engine.backend", "engine", "config", "network"),
     *("training", "plans", "callbacks", "mlp", "randomness", "frozen", "reference", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "network", "initialization")),
     *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "stochastic")),
     *(f"sklearn.{part}" for part in ("blas", "lbfgs", "fitting")),
     *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier")),
     *("sklearn", "__main__"),
-    *(f"native.{part}" for part in ("ctables", "layers", "units", "epoch", "inference", "kernels")),
+    *(
+        f"native.{part}"
+        for part in ("ctables", "layers", "pieces", "epoch", "inference", "kernels")
+    ),
+    "probe",  # not shipped
 )
 SUFFIXES = (".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in", "run")
 NATIVE = ROOT / "src_cython"
@@ -81,7 +89,7 @@ def module_name(path: Path) -> str:
     """Return the name below fastmlp, or of native code; that of a subpackage is its folder's."""
     package = PACKAGE if path.is_relative_to(PACKAGE) else NATIVE / "fastmlp"
     if not path.is_relative_to(package):
-        return f"native.{path.stem}"
+        return f"native.{path.stem}" if f"native.{path.stem}" in ORDER else path.stem
     return ".".join(path.relative_to(package).with_suffix("").parts).removesuffix(".__init__")
 
 
@@ -148,7 +156,7 @@ PLANTED = [
     ("threads", True, "from fastmlp.engine import (\n    crew,\n    backend,\n)", "engine.backend"),
     ("engine.crew", True, "from fastmlp.engine import \\\n    arena, native", "engine.native"),
     ("engine.native", True, "cimport layers", "native.layers"),
-    ("native.layers", True, "from units cimport unit_gradient as u", "native.units"),
+    ("native.layers", True, "from pieces cimport next_piece as p", "native.pieces"),
     ("native.network", True, "from fastmlp.engine.arena import allocate", "engine.arena"),
 ]
 
@@ -204,7 +212,7 @@ def test_no_build_products_among_the_sources() -> None:
 @pytest.mark.parametrize("dtype", backend.DTYPES)
 @pytest.mark.parametrize("level", backend.available_levels())
 def test_tables_in_c_and_python_have_the_same_rows(level: str, dtype: str) -> None:
-    rows, loss_rows, optimizer_rows = workspace.tables(level, dtype)
+    rows, loss_rows, optimizer_rows = kernels.tables(level, dtype)
     assert tuple(rows) == tuple(activations.ACTIVATIONS)
     assert tuple(loss_rows) == losses.NATIVE_LOSSES
     assert tuple(optimizer_rows) == optimizers.NATIVE_OPTIMIZERS

@@ -13,10 +13,11 @@ import cases
 import mpmath
 import numpy as np
 import pytest
+from probing import probe
 from tolerances import assert_close
 
 import fastmlp
-from fastmlp import losses, optimizers, probe, reference
+from fastmlp import losses, optimizers, reference
 from fastmlp.engine import backend
 from fastmlp.engine.native import Engine
 from fastmlp.spec import Data, Plan

@@ -9,9 +9,10 @@ from pathlib import Path
 import children
 import numpy as np
 import pytest
+from probing import probe
 
 import fastmlp
-from fastmlp import probe, threads
+from fastmlp import threads
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(512, 20)).astype(np.float32)

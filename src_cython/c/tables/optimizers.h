@@ -22,7 +22,6 @@ typedef struct {
 
 typedef struct {
     const char *name;
-    int n_slots;
     void (*prepare)(const double hyper[4], double rate, double powers[2], fm_scalars *s);
     void (*step)(real *w, const real *g, real *s0, real *s1, int64_t n, const fm_scalars *s);
     /* gradient and step of rows [k_from, k_to) of a weight panel at once; g is scratch. NULL: not here */
@@ -240,16 +239,16 @@ OPTIMIZER(adam)
 OPTIMIZER(adamw)
 
 static const fm_optimizer OPTIMIZERS[] = {
-    {"sgd", 0, sgd_prepare, sgd_step, BLOCK_OF(sgd)},
-    {"momentum", 1, sgd_prepare, momentum_step, BLOCK_OF(momentum)},
-    {"nesterov", 1, sgd_prepare, nesterov_step, BLOCK_OF(nesterov)},
-    {"rmsprop", 1, rmsprop_prepare, rmsprop_step, BLOCK_OF(rmsprop)},
-    {"adam", 2, adam_prepare, adam_step, BLOCK_OF(adam)},
-    {"adamw", 2, adam_prepare, adamw_step, BLOCK_OF(adamw)},
-    {"momentum_with_rate", 1, sgd_prepare, momentum_with_rate_step, BLOCK_OF(momentum_with_rate)},
-    {"nesterov_with_rate", 1, sgd_prepare, nesterov_with_rate_step, BLOCK_OF(nesterov_with_rate)},
-    {"adam_hat", 2, adam_hat_prepare, adam_step, BLOCK_OF(adam)},
-    {"adamw_hat", 2, adam_hat_prepare, adamw_step, BLOCK_OF(adamw)},
+    {"sgd", sgd_prepare, sgd_step, BLOCK_OF(sgd)},
+    {"momentum", sgd_prepare, momentum_step, BLOCK_OF(momentum)},
+    {"nesterov", sgd_prepare, nesterov_step, BLOCK_OF(nesterov)},
+    {"rmsprop", rmsprop_prepare, rmsprop_step, BLOCK_OF(rmsprop)},
+    {"adam", adam_prepare, adam_step, BLOCK_OF(adam)},
+    {"adamw", adam_prepare, adamw_step, BLOCK_OF(adamw)},
+    {"momentum_with_rate", sgd_prepare, momentum_with_rate_step, BLOCK_OF(momentum_with_rate)},
+    {"nesterov_with_rate", sgd_prepare, nesterov_with_rate_step, BLOCK_OF(nesterov_with_rate)},
+    {"adam_hat", adam_hat_prepare, adam_step, BLOCK_OF(adam)},
+    {"adamw_hat", adam_hat_prepare, adamw_step, BLOCK_OF(adamw)},
 };
 
 /* The scalars of every group for one step, in which the powers advance once. Groups of the same rate and

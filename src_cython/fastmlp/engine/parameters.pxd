@@ -1,7 +1,7 @@
 # Where a network's numbers lie: for native.pyx, predictor.pyx, and probe.pyx.
 from libc.stdint cimport int64_t
 
-from fastmlp.engine.workspace cimport Memory
+from fastmlp.engine.memory cimport Memory
 from network cimport *
 
 

@@ -9,14 +9,15 @@ cimport numpy as cnp
 from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memcpy
 
-from fastmlp.engine.workspace cimport Memory, load
+from fastmlp.engine.kernels cimport load
+from fastmlp.engine.memory cimport Memory
 from network cimport *
 from rounding cimport ceil_div, round_up
 
 import numpy as np
 
 from fastmlp.engine import arena
-from fastmlp.engine.workspace import tables
+from fastmlp.engine.kernels import tables
 
 cnp.import_array()
 

@@ -2,7 +2,7 @@
 from libc.stdint cimport int32_t, int64_t
 
 from fastmlp.engine.parameters cimport Parameters
-from fastmlp.engine.workspace cimport Memory
+from fastmlp.engine.memory cimport Memory
 
 
 cdef class Steps:

@@ -3,10 +3,10 @@
 from libc.stdint cimport int64_t
 
 from fastmlp.engine.parameters cimport Parameters
-from fastmlp.engine.workspace cimport Memory
+from fastmlp.engine.memory cimport Memory
 
 from fastmlp import states
-from fastmlp.engine.workspace import tables
+from fastmlp.engine.kernels import tables
 
 
 cdef class Steps:
