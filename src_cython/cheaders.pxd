@@ -6,8 +6,6 @@ cdef extern from "network.h" nogil:
     ctypedef struct fm_layer:
         int64_t n_in, n_out, rows, panels, weight, bias, transposed, t_rows
         int32_t activation
-        uint32_t drop_threshold
-        double drop_keep
 
     ctypedef struct fm_data:
         const char* x
@@ -17,7 +15,7 @@ cdef extern from "network.h" nogil:
         const void* weights
 
     ctypedef struct fm_group:
-        double rate, decay
+        double rate, epsilon, decay, l2, norm
 
 cdef extern from "simd/control.h" nogil:
     ctypedef unsigned int fm_control

@@ -8,7 +8,7 @@ from cheaders cimport *
 
 
 cdef enum:
-    ABI = 10
+    ABI = 11
 
 
 cdef struct fm_network:
@@ -27,7 +27,7 @@ cdef struct fm_buffers:  # of one batch
     void* x  # [ceil(I / NR)][panel_step / NR][NR] gathered inputs
     void** y  # per layer, [panels][panel_step / NR][NR]: outputs; the last one holds z, then its gradient
     void** dz  # per layer: gradient of z; dz[last] is y[last]
-    void** slope  # per layer: derivative (times dropout), NULL where backward uses y
+    void** slope  # per layer: derivative (times dropout), NULL where backward uses y; never of the last
     void* targets  # (rows, width), target_stride apart
     int64_t target_stride
     int32_t* labels  # (rows,)
@@ -53,6 +53,7 @@ cdef struct fm_piece:
 cdef struct fm_draws:
     uint64_t seed, step
     int64_t row  # of the batch, that lies in row 0 of the buffers
+    const double* dropout  # probability of each hidden layer; NULL: nothing drops out
 
 
 cdef struct fm_task:  # what an epoch is to do, and where; nothing here changes while it lasts
@@ -63,12 +64,15 @@ cdef struct fm_task:  # what an epoch is to do, and where; nothing here changes 
     int64_t batch
     int32_t optimizer  # row of OPTIMIZERS, -1: gradients only
     double hyper[4]  # the last one is the decoupled decay of any optimizer
+    const double* decays  # one a batch, instead of the last one; NULL: it is the same in all
     void* slots[2]
     const fm_group* groups
     int32_t n_groups
     const int32_t* group_of  # (n_layers, 2): of the weights and of the biases of each layer
     int32_t first_trained  # layer; the gradient goes back no further
     const double* rates  # one a batch
+    const double* dropout  # probability of each hidden layer; NULL: nothing drops out
+    int64_t dropout_step  # from those of a batch to those of the next, 0 where they are the same
     double l2, clip_norm
     bint l2_per_batch
     bint stores  # gradients first, all of them, then the step

@@ -72,6 +72,7 @@ def run(data: Data, plan: Plan, course: Course) -> bool:
         if state.learning_rate_scale != rates.scale:
             rates.rescale(state.learning_rate_scale)
         plan.step, plan.learning_rates = rates.step, rates.of_steps(n_steps)
+        plan.look_up(n_steps)
         before, state.epoch = engine.snapshot(), epoch - 1  # a callback may have set it
         try:
             loss = train(data, plan)

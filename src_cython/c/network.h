@@ -18,8 +18,6 @@ typedef struct {
                          * a single column needs none */
     int64_t t_rows;
     int32_t activation; /* row of ACTIVATIONS */
-    uint32_t drop_threshold;
-    double drop_keep; /* 1 / (1 - drop probability); 0 without dropout */
 } fm_layer;
 
 /* The user's data, as it lies in the user's memory. */
@@ -33,9 +31,9 @@ typedef struct {
 } fm_data;
 
 /* Tensors that are treated alike: factors on the learning rate (0: they stay as they are, and so does their
- * state) and on what pulls them to 0, the penalty and the decoupled decay. */
+ * state), on epsilon, on what pulls them to 0, decoupled decay and penalty, and on the squares in the norm. */
 typedef struct {
-    double rate, decay;
+    double rate, epsilon, decay, l2, norm;
 } fm_group;
 
 #endif

@@ -59,6 +59,7 @@ cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t 
     if first >= end:
         return
     draws.seed, draws.step, draws.row = task.seed, task.step + b, at
+    draws.dropout = task.dropout + b * task.dropout_step
     gather(net, buffers, &task.data, task.order, b * task.batch + at, first, last)
     for r in range(first, last):
         (<real*>buffers.loss_share)[r] = (<real*>buffers.weight)[r] * <real>scale
@@ -126,12 +127,12 @@ cdef inline void store_gradients(const fm_task* task, const fm_shift* shift, int
                 piece_gradient(task.net, task.buffers, piece, 0, rows, gradients + at, &ahead)
             if is_last:
                 finish_gradient(task, at, piece_size(layer, piece), is_whole, rest,
-                                l2 * weight_group(task, piece.layer).decay)
+                                l2 * weight_group(task, piece.layer).l2)
         if moves_biases(task, piece):
             if is_whole:
                 column_sums(panel_dz(task, piece), rows, gradients + bias)
             if is_last:
-                finish_gradient(task, bias, NR, is_whole, rest, l2 * bias_group(task, piece.layer).decay)
+                finish_gradient(task, bias, NR, is_whole, rest, l2 * bias_group(task, piece.layer).l2)
         piece = next_piece(shift, &done, thread, active, rows, watch)
 
 
@@ -200,7 +201,7 @@ cdef inline void one_batch(const fm_task* task, fm_shift* shift, fm_report* repo
     cdef double total = batch_weight(task, start, rows)
     cdef double scale = row_scale(total, rows <= task.buffers.rows)
     cdef double l2 = task.l2
-    cdef double rest
+    cdef double rest, decay
     cdef int64_t at = 0
     cdef int64_t size
     cdef bint is_last
@@ -209,8 +210,9 @@ cdef inline void one_batch(const fm_task* task, fm_shift* shift, fm_report* repo
     if l2 > 0:
         square_all(task, <real*>task.net.parameters, thread, active)
     if task.optimizer >= 0:
-        prepare_groups(task.optimizer, task.hyper, task.rates[b], l2, powers, task.groups, task.n_groups,
-                       scalars)
+        decay = task.hyper[3] if task.decays == NULL else task.decays[b]
+        prepare_groups(task.optimizer, task.hyper, task.rates[b], decay, l2, powers, task.groups,
+                       task.n_groups, scalars)
     while at < rows and report.status == RUNNING:
         size = min(task.buffers.rows, rows - at)
         is_last = at + size == rows

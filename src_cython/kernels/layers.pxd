@@ -38,8 +38,11 @@ cdef inline void forward_block(const fm_network* net, const fm_buffers* buffers,
     cdef int64_t p, left
     cdef int nv
     cdef uint32_t key = 0
-    if slope != NULL and layer.drop_keep > 0:
+    cdef uint32_t threshold = 0
+    cdef double drop = draws.dropout[l] if slope != NULL and draws.dropout != NULL else 0
+    if drop > 0:
         key = dropout_key(draws.seed, draws.step, l)
+        threshold = <uint32_t>(drop * 4294967296.0)
     for p in range(layer.panels):
         left = layer.n_out - p * NR
         nv = vectors(layer.n_out, p * NR)
@@ -55,9 +58,9 @@ cdef inline void forward_block(const fm_network* net, const fm_buffers* buffers,
             panel_plain(a, panel_step, layer.n_in, w, b, y, y, rows, nv)
         if slope != NULL:
             activation.forward_keeping(y, slope + p * panel_step + first * NR, rows, nv)
-            if layer.drop_keep > 0:
+            if drop > 0:
                 dropout_panel(y, slope + p * panel_step + first * NR, rows, <int>min(left, NR), key,
-                              draws.row + first, p * NR, layer.drop_threshold, <real>layer.drop_keep)
+                              draws.row + first, p * NR, threshold, <real>(1 / (1 - drop)))
         elif activation.fused != FUSED_IDENTITY:
             activation.forward(y, rows, nv)
         if left < nv * LANES:

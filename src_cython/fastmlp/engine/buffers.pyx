@@ -11,7 +11,7 @@ cdef class Buffers:
 
     @staticmethod
     cdef Buffers make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
-                      bint training, bint for_jacobian=False):
+                      bint training, bint for_jacobian=False, tuple drops=()):
         cdef Buffers self = Buffers.__new__(Buffers)
         cdef Memory memory = Memory(k.element_size)
         cdef fm_buffers* c = &self.c
@@ -33,7 +33,7 @@ cdef class Buffers:
             if not training:
                 continue
             c.dz[l] = memory.take(layer.panels * c.panel_step) if l < n - 1 else c.y[l]
-            if layer.drop_keep > 0 or (l < n - 1 and k.activation_keeps_slope(layer.activation)):
+            if l < n - 1 and ((drops and drops[l]) or k.activation_keeps_slope(layer.activation)):
                 c.slope[l] = memory.take(layer.panels * c.panel_step)
         # Losses read whole vectors: none may reach into the next row, which another thread may be writing.
         c.target_stride = round_up(net.targets_width, k.lanes) if net.targets_width > 1 else 1
