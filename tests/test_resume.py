@@ -9,6 +9,7 @@ import test_bits
 from models import X, Y, digest, network
 
 import fastmlp
+from fastmlp.training import loop
 
 TWINS = {
     "itself": lambda net: net,
