@@ -14,7 +14,7 @@ import sys
 from typing import Any, TextIO
 
 from fastmlp.intervals import INNER_FRACTION, NON_NEGATIVE, check_count
-from fastmlp.records import State
+from fastmlp.training.records import State
 
 _MONITORS = ("val_loss", "loss")
 

@@ -9,9 +9,9 @@ import numpy as np
 from fastmlp import check
 from fastmlp.engine.contract import Engine
 from fastmlp.intervals import NON_NEGATIVE, check_count
-from fastmlp.records import Continuation, History
 from fastmlp.spec import Data, Plan, Spec, dropout_of_fit
-from fastmlp.training import next_seed
+from fastmlp.training.loop import next_seed
+from fastmlp.training.records import Continuation, History
 
 
 def plan(

@@ -23,7 +23,7 @@ from fastmlp.optimizers import Optimizer
 from fastmlp.schedules import Scheduled, check_scheduled, learning_rates
 
 if TYPE_CHECKING:
-    from fastmlp.threads import Team
+    from fastmlp.teams import Team
 
 MAX_SIZES = 1024  # entries of layer_sizes
 MAX_SIZE = 2**31 - 1  # each of them: row indices are 32 bits in the kernels
@@ -70,6 +70,16 @@ class Spec:
     def fan_ins(self) -> tuple[int, ...]:
         """Of each affine layer."""
         return self.layer_sizes[:-1]
+
+    @property
+    def parameter_shapes(self) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+        """Shapes of weights and of biases."""
+        return list(self.shapes), [(fan_out,) for _, fan_out in self.shapes]
+
+    @property
+    def n_weights(self) -> int:
+        """Of all layers, without biases: multiply-adds of a row."""
+        return sum(fan_in * fan_out for fan_in, fan_out in self.shapes)
 
     @property
     def n_parameters(self) -> int:
@@ -161,6 +171,10 @@ class Plan:
         if self.dropouts is None:
             return spec
         return replace(spec, dropout=tuple(self.dropouts[batch].tolist()))
+
+    def n_steps(self, n: int) -> int:
+        """Batches of n rows."""
+        return -(-n // self.batch_size)
 
 
 @dataclass

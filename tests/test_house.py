@@ -28,30 +28,30 @@ PACKAGE = ROOT / "fastmlp"
 # end, where no module reaches it.
 ORDER = (
     *("native.rounding", "native.cheaders", "native.network"),
-    *("intervals", "groups", "turn", "records", "digits"),
+    *("intervals", "groups", "turn", "training.records", "digits"),
     *(
         f"engine.{part}"
         for part in ("cpu", "levels", "kernels", "arena", "memory", "buffers", "shift")
     ),
     *("engine.jobs", "engine.rows", "engine.crew"),
-    "threads",
+    *("teams", "threads"),
     *(
         "activations",
         "links",
-        "losses",
-        "schedules",
-        "optimizers",
-        "spec",
-        "states",
-        "initializers",
-        "check",
+        *(f"losses.{part}" for part in ("base", "regression", "classification")),
     ),
+    *("losses", "schedules", "optimizers", "spec", "states", "initializers"),
+    *("check.arrays", "check.options", "check.samples", "check"),
     *(f"engine.{part}" for part in ("contract", "parameters", "steps", "native")),
-    *("predictor", "engine.backend", "engine", "config", "network"),
-    *("training", "plans", "callbacks", "mlp", "randomness", "frozen", "reference", "__init__"),
-    *(f"sklearn.{part}" for part in ("parameters", "scaling", "network", "initialization")),
-    *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "stochastic")),
-    *(f"sklearn.{part}" for part in ("blas", "lbfgs", "fitting")),
+    *("predictor", "engine.backend", "engine", "config"),
+    *("parameter_list", "model"),
+    *(f"training.{part}" for part in ("rates", "judge", "reporter", "loop")),
+    *("training", "plans", "callbacks", "learner", "mlp"),
+    *("randomness", "frozen", "reference", "__init__"),
+    *(f"sklearn.{part}" for part in ("parameters", "scaling", "shown", "fitted")),
+    "sklearn.initialization",
+    *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "judge")),
+    *(f"sklearn.{part}" for part in ("stochastic", "blas", "lbfgs", "fitting")),
     *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier")),
     *("sklearn", "__main__"),
     *(
@@ -145,6 +145,7 @@ PLANTED = [
     ("threads", False, "def f():\n    from fastmlp import mlp", "mlp"),
     ("spec", False, "import fastmlp.check as c", "check"),
     ("intervals", False, "import fastmlp", "__init__"),
+    ("training.rates", False, "from fastmlp.training.loop import run", "training.loop"),
     ("engine.native", True, "import numpy as np, fastmlp.predictor", "predictor"),
     (
         "engine.native",
@@ -234,11 +235,12 @@ def public() -> dict[str, Any]:
 
 
 def methods() -> dict[str, Any]:
-    """Return the public methods and properties of the public classes that they define."""
+    """Return the public methods and properties of the public classes, those of our bases too."""
     found = {}
     for name, thing in public().items():
         if inspect.isclass(thing):
-            for key, value in vars(thing).items():
+            ours = [each for each in inspect.getmro(thing) if each.__module__.startswith("fastmlp")]
+            for key, value in {k: v for each in ours[::-1] for k, v in vars(each).items()}.items():
                 documented = inspect.isfunction(value) or isinstance(value, property)
                 if documented and not key.startswith("_"):
                     found[f"{name}.{key}"] = value

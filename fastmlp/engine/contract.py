@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastmlp.optimizers import Optimizer
 from fastmlp.spec import Data, Plan, Spec
-from fastmlp.threads import Team
+from fastmlp.teams import Team
 
 Arrays = list[NDArray[Any]]
 

@@ -5,7 +5,7 @@ from typing_extensions import disjoint_base
 
 from fastmlp.engine.steps import Trained
 from fastmlp.spec import Data, Plan
-from fastmlp.threads import Team
+from fastmlp.teams import Team
 
 @disjoint_base
 class Engine(Trained):

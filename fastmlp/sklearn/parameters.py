@@ -6,6 +6,7 @@ The ranges are checked by scikit-learn's own machinery, so that a wrong value ra
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping
@@ -166,14 +167,24 @@ def store(estimator: Any, arguments: Mapping[str, Any]) -> None:
 
 def check_reals(estimator: Any) -> None:
     """Refuse integers beyond the largest float: scikit-learn's open ranges hold them."""
-    for name, allowed in estimator._parameter_constraints.items():
+    kind: Any = type(estimator)
+    for name in _reals(kind):
         value = getattr(estimator, name)
-        is_real = any(isinstance(each, Interval) and each.type is Real for each in allowed)
-        if is_real and isinstance(value, int) and abs(value) > sys.float_info.max:
+        if isinstance(value, int) and abs(value) > sys.float_info.max:
             raise ValueError(
                 f"{name} is {value!r} but a number up to {sys.float_info.max:g} is expected: "
                 "pass a smaller one"
             )
+
+
+@functools.cache
+def _reals(kind: Any) -> list[str]:
+    """Return the parameters that are real numbers."""
+    return [
+        name
+        for name, allowed in kind._parameter_constraints.items()
+        if any(isinstance(each, Interval) and each.type is Real for each in allowed)
+    ]
 
 
 def hidden_sizes(value: Any) -> list[int]:

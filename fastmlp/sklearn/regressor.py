@@ -190,7 +190,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         y = y.reshape(len(y), -1)
         if self.loss == "poisson" and np.any(y < 0):
             raise ValueError("loss='poisson' requires non-negative y: use another loss")
-        if known and hasattr(self, "_network") and y.shape[1] != self.n_outputs_:
+        if known and hasattr(self, "_fitted") and y.shape[1] != self.n_outputs_:
             raise ValueError(f"y has {y.shape[1]} columns but {self.n_outputs_} are expected")
         self.n_outputs_ = y.shape[1]
         return y.astype(np.float64, copy=False)

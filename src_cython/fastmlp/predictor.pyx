@@ -16,7 +16,7 @@ import dataclasses
 
 import numpy as np
 
-from fastmlp import check, threads
+from fastmlp import check, teams, threads
 from fastmlp.engine import levels
 
 cnp.import_array()
@@ -217,7 +217,7 @@ cdef class Predictor:
         if n_threads == 1:
             self.engine.predict_into(rows, out)
             return out
-        with threads.borrowed_team(n_threads) as team:
+        with teams.borrowed_team(n_threads) as team:
             self.engine.predict_into(rows, out, team)
         return out
 
