@@ -214,7 +214,8 @@ class Learner(Model):
         shuffles = Shuffles(self._engine.shuffle, self._rng, begun.shuffles, begun.shuffled)
 
         def keep() -> None:
-            facts = begun.kind, rates.step, begun.seed, begun.rows, state.epoch + 1
+            epochs = begun.epochs + (rates.step - begun.step) // plan.n_steps(begun.rows)
+            facts = begun.kind, rates.step, begun.seed, begun.rows, epochs
             orders = shuffles.seeds, shuffles.used
             self._progress = Continuation(*facts, *orders, state.learning_rate_scale)
 

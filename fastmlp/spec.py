@@ -120,7 +120,7 @@ class Plan:
         Of the dropout masks, 64 bits.
     step : int
         Global index of the first batch, from 0.
-    team : threads.Team or None
+    team : teams.Team or None
         Who computes; None is the caller alone.
     weight_decays : array of float64, shape (number of batches,), or None
         The optimizer's, one a batch; None is its constant one.

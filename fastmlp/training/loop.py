@@ -55,7 +55,8 @@ def run(data: Data, plan: Plan, course: Course) -> bool:
     """Train until all epochs have been (False), or somebody or something ends the fit (True).
 
     ``plan`` comes with the options of the whole fit; order, learning rates and step counter are
-    filled in here, epoch by epoch. The engine has an optimizer already.
+    filled in here, epoch by epoch. The engine has an optimizer already; a state or rates that have
+    seen epochs or steps before go on from there.
     """
     rates, judge, reporter, reorder = course.rates, course.judge, course.reporter, course.reorder
     state = reporter.state
@@ -72,7 +73,7 @@ def run(data: Data, plan: Plan, course: Course) -> bool:
             rates.rescale(state.learning_rate_scale)
         plan.step, plan.learning_rates = rates.step, rates.of_steps(n_steps)
         plan.look_up(n_steps)
-        before = engine.snapshot()
+        before, state.epoch = engine.snapshot(), epoch - 1  # a callback may have set it
         try:
             loss = train(data, plan)
             if not math.isfinite(loss):
