@@ -1,4 +1,4 @@
-"""Groups of tensors: factors on the learning rate and on the decay, by layer and by kind of tensor.
+"""Groups of tensors: factors on rates and decay, by layer and by kind of tensor; parametrisations.
 
 A tensor is the weights, biases, gains or shifts of one layer. Both engines read the factors of
 each; the native one prepares its optimizer's numbers once for each group of equal factors.
@@ -6,6 +6,7 @@ each; the native one prepares its optimizer's numbers once for each group of equ
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,15 +17,47 @@ from numpy.typing import NDArray
 
 from fastmlp.intervals import NON_NEGATIVE
 
-# Shapes by kind, one a layer: Spec.tensors.
+# Shapes by kind, one a layer: Spec.tensors; and the same as a tuple of its items.
 Tensors: TypeAlias = Mapping[str, Sequence[tuple[int, ...]]]
+TensorItems: TypeAlias = tuple[tuple[str, tuple[tuple[int, ...], ...]], ...]
+
+PARAMETRIZATIONS = ("standard", "ntk")
 
 
 class Factors(NamedTuple):
-    """What one tensor gets of the learning rate, and of weight decay and penalty."""
+    """What one tensor gets of the numbers of a fit; the fields of ``fm_group`` in c/network.h.
+
+    Attributes
+    ----------
+    rate : float
+        On the learning rate; 0 freezes.
+    epsilon : float
+        On the optimizer's epsilon.
+    decay : float
+        On decoupled weight decay, which `rate` multiplies too.
+    l2 : float
+        On the penalty.
+    norm : float
+        On the squares of the gradient in the norm that clipping looks at.
+    """
 
     rate: float
+    epsilon: float
     decay: float
+    l2: float
+    norm: float
+
+
+def _factors(rate: float, decay: float, scale: float, degree: int) -> Factors:
+    """Return what a tensor gets that is ``scale`` times the one that the optimizer is to see.
+
+    By the chain rule the latter's gradient is ``scale`` times that of the tensor, and the tensor
+    moves ``scale`` times as far as the latter. The state of the optimizer stays that of the
+    tensor's own gradient, and epsilon is brought into its units.
+    """
+    turned = scale ** (1 + degree)
+    norm = scale**2 if rate else 0.0
+    return Factors(rate * turned, 1 / scale, decay / turned, decay / scale**2, norm)
 
 
 @dataclass(frozen=True)
@@ -48,6 +81,11 @@ class Groups:
         A further one for biases; 0 leaves them alone, 1 treats them as weights.
     norm_rate, norm_decay : float, >= 0
         The same for the gains and shifts of layer normalisation.
+    parametrization : {"standard", "ntk"}
+        What the optimizer sees of weights W: themselves, or ``W * sqrt(fan_in)``, of which the
+        network computes with ``1 / sqrt(fan_in)`` times as much. Gradients, epsilon, ``l2``,
+        ``weight_decay`` and ``clip_norm`` are then those of what it sees; ``MLP.weights`` stay W,
+        and biases as they are. Source: Jacot, Gabriel and Hongler 2018, "Neural tangent kernel".
 
     Examples
     --------
@@ -67,6 +105,7 @@ class Groups:
     bias_decay: float = 0.0
     norm_rate: float = 1.0
     norm_decay: float = 0.0
+    parametrization: str = "standard"
 
     def __post_init__(self) -> None:
         for name in ("weight_rate", "bias_rate", "bias_decay", "norm_rate", "norm_decay"):
@@ -75,23 +114,39 @@ class Groups:
         for name in ("layer_rates", "layer_decays"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _per_layer(name, getattr(self, name)))
+        if self.parametrization not in PARAMETRIZATIONS:
+            raise ValueError(
+                f"parametrization is {self.parametrization!r} but must be one of "
+                f"{', '.join(PARAMETRIZATIONS)}: leave it out for the usual one"
+            )
 
-    def factors(self, tensors: Tensors) -> list[Factors]:
-        """Return the factors of every tensor of a network, kind by kind."""
+    def factors(self, tensors: Tensors, degree: int) -> list[Factors]:
+        """Return the factors of every tensor of a network, kind by kind.
+
+        Parameters
+        ----------
+        tensors : mapping
+            See ``Spec.tensors``.
+        degree : int
+            Of the optimizer, see ``Optimizer.degree``.
+        """
         ones = (1.0,) * len(tensors["weights"])
         layers = list(zip(self.layer_rates or ones, self.layer_decays or ones, strict=True))
-        norm = Factors(self.norm_rate, self.norm_decay)
+        norm = self.norm_rate, self.norm_decay
         kinds = {
-            "weights": Factors(self.weight_rate, 1.0),
-            "biases": Factors(self.bias_rate, self.bias_decay),
+            "weights": (self.weight_rate, 1.0),
+            "biases": (self.bias_rate, self.bias_decay),
             "gains": norm,
             "shifts": norm,
         }
-        return [
-            Factors(rate * kinds[kind].rate, decay * kinds[kind].decay)
-            for kind, shapes in tensors.items()
-            for (rate, decay), _ in zip(layers, shapes, strict=False)  # gains: hidden layers only
-        ]
+        found = []
+        for kind, shapes in tensors.items():
+            own_rate, own_decay = kinds[kind]
+            is_scaled = kind == "weights" and self.parametrization == "ntk"
+            for (rate, decay), shape in zip(layers, shapes, strict=False):  # gains: hidden layers
+                scale = 1 / math.sqrt(shape[0]) if is_scaled else 1.0
+                found.append(_factors(rate * own_rate, decay * own_decay, scale, degree))
+        return found
 
 
 PLAIN = Groups()  # what a fit does that is told nothing: all alike, but biases do not decay
@@ -102,8 +157,8 @@ class Table(NamedTuple):
 
     Attributes
     ----------
-    factors : array of float64, shape (groups, 2)
-        Of each group; groups of the same rate stand together.
+    factors : array of float64, shape (groups, 5)
+        Of each group; groups of the same rate and epsilon stand together.
     group_of : array of int32, shape (tensors,)
         Of each tensor, kind by kind.
     first_trained : int
@@ -116,20 +171,19 @@ class Table(NamedTuple):
 
 
 @lru_cache
-def table(groups: Groups, tensors: tuple[tuple[str, tuple[tuple[int, ...], ...]], ...]) -> Table:
-    """Return the groups of a network with these tensors, as items; nobody may write to them."""
+def table(groups: Groups, tensors: TensorItems, degree: int) -> Table:
+    """Return the groups of a network with these tensors; nobody may write to them."""
     kinds = dict(tensors)
-    per_tensor = groups.factors(kinds)
+    per_tensor = groups.factors(kinds, degree)
     factors = sorted(set(per_tensor))
-    group_of = np.array([factors.index(f) for f in per_tensor], np.int32)
+    group_of = np.array([factors.index(own) for own in per_tensor], np.int32)
     places = [(layer, shape) for shapes in kinds.values() for layer, shape in enumerate(shapes)]
     trained = {
         layer
-        for (layer, shape), (rate, _) in zip(places, per_tensor, strict=True)
-        if rate and 0 not in shape
+        for (layer, shape), own in zip(places, per_tensor, strict=True)
+        if own.rate and 0 not in shape
     }
-    last = len(kinds["weights"]) - 1
-    found = Table(np.array(factors), group_of, min(trained, default=last))
+    found = Table(np.array(factors), group_of, min(trained, default=len(kinds["weights"]) - 1))
     for array in found[:2]:
         array.flags.writeable = False
     return found

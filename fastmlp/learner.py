@@ -6,21 +6,21 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from fastmlp import check
+from fastmlp import check, plans
 from fastmlp.callbacks import Progress
 from fastmlp.groups import Groups
-from fastmlp.intervals import NON_NEGATIVE, check_count
+from fastmlp.intervals import check_count
 from fastmlp.model import Model
 from fastmlp.optimizers import Optimizer
+from fastmlp.schedules import Scheduled
 from fastmlp.spec import Data, Plan
 from fastmlp.teams import Team
 from fastmlp.threads import fit_team
 from fastmlp.training import loop
 from fastmlp.training.judge import Judge
-from fastmlp.training.loop import Course, Order
+from fastmlp.training.loop import Course, Shuffles
 from fastmlp.training.rates import Rates
 from fastmlp.training.records import Continuation, History, State
 from fastmlp.training.reporter import Callback, Reporter
@@ -40,14 +40,16 @@ class Learner(Model):
         l2: float = 0.0,
         clip_norm: float | None = None,
         groups: Groups | None = None,
+        dropout: Scheduled | Sequence[Scheduled] | None = None,
         validation_data: Sequence[ArrayLike] | None = None,
         sample_weight: ArrayLike | None = None,
         shuffle: bool = True,
         callbacks: Iterable[Callback] = (),
         n_threads: int | None = None,
         verbose: bool = False,
+        resume: bool = False,
     ) -> History:
-        """Train, beginning with the weights of now and a fresh optimizer.
+        """Train, beginning with the weights of now and a fresh optimizer, or going on.
 
         Parameters
         ----------
@@ -57,7 +59,7 @@ class Learner(Model):
             Targets, shape (n, outputs), or (n,) with one output. For cross_entropy integer labels
             (n,) from 0, or probabilities (n, classes) whose rows sum to 1.
         epochs : int
-            Passes over the data, at least 1.
+            Passes over the data, at least 1; with ``resume`` those before included.
         batch_size : int
             Samples a step, at least 1; larger than n means n.
         optimizer : SGD, RMSprop, Adam or AdamW, optional
@@ -68,6 +70,9 @@ class Learner(Model):
             Gradients with a larger norm (over all parameters together) are scaled down to it.
         groups : Groups, optional
             Rates and decay by layer and by kind of parameter; frozen layers.
+        dropout : float, callable ``step -> float``, or sequence of them, optional
+            Of this fit, in place of the model's, which is a number: dropout is part of training,
+            predictions know none. For all hidden layers or for each; values from 0 to below 1.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch.
         sample_weight : array-like, shape (n,), optional
@@ -80,6 +85,11 @@ class Learner(Model):
             Threads to use; by default what the machine allows, and one where more cannot pay.
         verbose : bool
             Show progress: a tqdm bar if tqdm is installed, else a line an epoch.
+        resume : bool
+            Go on where the last fit ended, also in a copy or a pickle: with its optimizer's state,
+            steps of schedules, order of samples, history. The same call again ends as one that was
+            not cut. Callbacks begin anew. All may change but the optimizer's kind, the number of
+            samples, and whether there is validation data.
 
         Returns
         -------
@@ -99,23 +109,33 @@ class Learner(Model):
             When interrupted; the model is at its last whole epoch, and usable, and ``history``
             has the epochs until then.
         """
-        history = History()
-        with self._turn.taken(), self._kept(lambda: bool(history.loss)):
+        history, begun, n_before = History(), None, 0
+        with self._turn.taken(), self._kept(lambda: len(history.loss) > n_before):
             data = check.data(X, y, sample_weight, self._spec)
-            plan = self._plan(data, batch_size, optimizer, l2, clip_norm, groups)
+            given = batch_size, optimizer, l2, clip_norm, groups, dropout
+            plan = plans.plan(self._spec, data, *given)
             epochs = check_count("epochs", epochs, example=20)
             hooks = check.callbacks(callbacks)
             lent = self._team(n_threads, plan)
             validation = check.validation(validation_data, self._spec)
-            self._progress, self._history = None, history
+            if resume:
+                begun, history = plans.resumed(
+                    self._progress, self._history, self._engine, plan, data, validation, epochs
+                )
+                n_before = begun.epochs
+            self._progress, self._history = begun, history
             if verbose:
                 hooks.append(Progress())
             course = self._course(history, plan, hooks, epochs, validation)
-            course.reorder = self._shuffled if shuffle else None
+            if begun is not None:
+                state = course.reporter.state
+                state.epoch, state.learning_rate_scale = begun.epochs - 1, begun.scale
             with lent as plan.team, course.reporter.watching():
-                self._engine.start(plan.optimizer)
-                plan.seed = loop.next_seed(self._rng)
-                loop.run(data, plan, course)
+                if begun is None:
+                    self._engine.start(plan.optimizer)
+                    seed = loop.next_seed(self._rng)
+                    begun = Continuation(plan.optimizer.kind, 0, seed, data.x.shape[0])
+                self._go_on(data, plan, course, begun, shuffle)
             return history
 
     def partial_fit(
@@ -129,17 +149,18 @@ class Learner(Model):
         l2: float = 0.0,
         clip_norm: float | None = None,
         groups: Groups | None = None,
+        dropout: Scheduled | Sequence[Scheduled] | None = None,
         n_threads: int | None = None,
     ) -> float:
         """Take one pass over the samples, in their order, and keep the optimizer's state.
 
         The state (moments, step count) lives on from call to call, in copies and in pickles, while
-        ``optimizer`` is that of the last call; its learning rate may change. Another optimizer, or
-        a fit, begins anew.
+        ``optimizer`` is that of the last call; its learning rate and weight decay may change.
+        Another optimizer, or a fit, begins anew.
 
         Parameters
         ----------
-        X, y, sample_weight, optimizer, l2, clip_norm, groups, n_threads
+        X, y, sample_weight, optimizer, l2, clip_norm, groups, dropout, n_threads
             As for :meth:`fit`.
         batch_size : int, optional
             Samples a step; by default all: one step.
@@ -157,22 +178,15 @@ class Learner(Model):
         with self._turn.taken(), self._kept():
             data = check.data(X, y, sample_weight, self._spec)
             rows = data.x.shape[0] if batch_size is None else batch_size
-            plan = self._plan(data, rows, optimizer, l2, clip_norm, groups)
+            plan = plans.plan(self._spec, data, rows, optimizer, l2, clip_norm, groups, dropout)
             lent = self._team(n_threads, plan)
-            kind = plan.optimizer.native_row, plan.optimizer.hyper
-            if (
-                self._progress is None
-                or self._progress.kind != kind
-                or not self._engine.can_go_on(self._progress.step)
-            ):
-                self._engine.start(plan.optimizer)
-                self._progress = Continuation(kind, 0, loop.next_seed(self._rng))
-            plan.seed = self._progress.seed
+            begun = plans.of_pass(self._progress, self._engine, plan, self._rng)
+            plan.seed = begun.seed
             course = self._course(History(), plan)
-            course.rates.step = self._progress.step
+            course.rates.step = begun.step
             with lent as plan.team:
                 loop.run(data, plan, course)
-            self._progress = Continuation(kind, course.rates.step, plan.seed)
+            self._progress = Continuation(begun.kind, course.rates.step, begun.seed)
             return course.reporter.state.loss
 
     def _course(
@@ -192,22 +206,23 @@ class Learner(Model):
             Reporter(state, callbacks),
         )
 
-    def _shuffled(self, order: Order) -> Order:
-        self._engine.shuffle(order, loop.next_seed(self._rng))
-        return order
+    def _go_on(
+        self, data: Data, plan: Plan, course: Course, begun: Continuation, shuffle: bool
+    ) -> None:
+        """Run the epochs of a fit, and note after each with what one that resumes would go on."""
+        rates, state = course.rates, course.reporter.state
+        shuffles = Shuffles(self._engine.shuffle, self._rng, begun.shuffles, begun.shuffled)
+
+        def keep() -> None:
+            epochs = begun.epochs + (rates.step - begun.step) // plan.n_steps(begun.rows)
+            facts = begun.kind, rates.step, begun.seed, begun.rows, epochs
+            orders = shuffles.seeds, shuffles.used
+            self._progress = Continuation(*facts, *orders, state.learning_rate_scale)
+
+        course.reporter.keep, course.reorder = keep, shuffles if shuffle else None
+        plan.seed, rates.step = begun.seed, begun.step
+        loop.run(data, plan, course)
 
     def _team(self, n_threads: Any, plan: Plan) -> AbstractContextManager[Team | None]:
         wanted = None if n_threads is None else check_count("n_threads", n_threads, example=2)
         return fit_team(wanted, self._n_weights, plan.batch_size)
-
-    def _plan(
-        self, data: Data, batch_size: Any, optimizer: Any, l2: Any, clip_norm: Any, groups: Any
-    ) -> Plan:
-        return Plan(
-            optimizer=check.optimizer(optimizer),
-            batch_size=min(check_count("batch_size", batch_size, example=64), data.x.shape[0]),
-            learning_rates=np.empty(0),
-            l2=NON_NEGATIVE.check("l2", l2, example=1e-4),
-            clip_norm=check.clip_norm(clip_norm),
-            groups=check.groups(groups, self._spec),
-        )

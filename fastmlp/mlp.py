@@ -66,7 +66,7 @@ class MLP(Learner):
     concurrently. A fit is exclusive: a second one, or an assignment of weights from another
     thread while one runs, raises RuntimeError; predictions, copies and pickles meanwhile see the
     last whole epoch. Models can be copied and pickled (parameters, generator, history, and what
-    ``partial_fit`` goes on with); unpickle only what you trust.
+    ``partial_fit`` and ``resume`` go on with); unpickle only what you trust.
 
     Examples
     --------

@@ -164,22 +164,18 @@ class Model:
         for name in ("_engine", "_n_weights", "_two_headed", "_turn", "_progress"):
             del state[name]
         state["_history"] = self._history and self._history.whole()
-        state["parameters"] = self._engine.parameters()
-        state["optimizer"] = None
-        if self._progress is not None and self._turn.is_free():  # its state stands still
-            steps = self._engine.plain_optimizer_state()
-            state["optimizer"] = steps and (self._progress, steps)
+        progress = self._progress if self._turn.is_free() else None  # or its state is on the move
+        state["engine"] = self._engine.state(optimizer=progress is not None)
+        state["progress"] = progress if "optimizer" in state["engine"] else None
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
-        parameters, optimizer = state.pop("parameters"), state.pop("optimizer", None)
+        engine, progress = state.pop("engine"), state.pop("progress")
         self.__dict__.update(state)
         self._attach()
-        self._engine.set_parameters(*parameters)
-        if optimizer is not None:
-            self._progress, steps = optimizer
-            self._engine.set_plain_optimizer_state(steps)
+        self._engine.set_state(engine)
+        self._progress = progress
 
     def __copy__(self) -> Self:
         # A copy that shared the generator would change with the fits of the original.

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from fastmlp.intervals import FRACTION, check_count
 from fastmlp.losses import Loss
 from fastmlp.normalization import POSITIONS
 from fastmlp.optimizers import Optimizer
+from fastmlp.schedules import Scheduled, check_scheduled, learning_rates
 
 if TYPE_CHECKING:
     from fastmlp.teams import Team
@@ -35,35 +36,6 @@ DTYPES = ("float32", "float64")
 # Rows that go through the network together. A larger batch is a sum over such blocks, in double
 # and in their order: float32 sums of a million rows in one chain would be wrong by a percent.
 BLOCK_ROWS = 1024
-
-
-# Kinds of operators, in the order of the native table, and the kinds of their two tensors.
-OPERATORS = {"affine": ("weights", "biases"), "layer_norm": ("gains", "shifts")}
-
-
-class Operator(NamedTuple):
-    """One step of a network: z from what the step before gives, then dropout(activation(z)).
-
-    Attributes
-    ----------
-    kind : str
-        A key of `OPERATORS`.
-    layer : int
-        The layer that it belongs to.
-    n_in, n_out : int
-        Widths.
-    activation : str
-        Its name.
-    dropout : float
-        Drop probability.
-    """
-
-    kind: str
-    layer: int
-    n_in: int
-    n_out: int
-    activation: str = "identity"
-    dropout: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -117,21 +89,6 @@ class Spec:
         return kinds
 
     @property
-    def operators(self) -> list[Operator]:
-        """The steps from the inputs to the outputs: affine layers, normalisations."""
-        steps = []
-        hidden = zip(self.activations, self.dropout, self.layer_norm, strict=True)
-        for k, (activation, dropout, position) in enumerate(hidden):
-            n_in, n_out = self.shapes[k]
-            if position is None:
-                steps.append(Operator("affine", k, n_in, n_out, activation, dropout))
-                continue
-            inner, outer = ("identity", activation)[:: 1 if position == "before" else -1]
-            steps.append(Operator("affine", k, n_in, n_out, inner))
-            steps.append(Operator("layer_norm", k, n_out, n_out, outer, dropout))
-        return [*steps, Operator("affine", len(self.shapes) - 1, *self.shapes[-1])]
-
-    @property
     def n_weights(self) -> int:
         """Of all layers, without biases: multiply-adds of a row."""
         return sum(fan_in * fan_out for fan_in, fan_out in self.shapes)
@@ -169,12 +126,18 @@ class Plan:
         Gradients with a larger global norm are scaled down to it; 0 is off.
     groups : Groups
         Factors on rates, decay and l2 of each tensor.
+    dropout : tuple of float or callable, or None
+        Drop probabilities of the hidden layers, or schedules; None is those of the network.
     seed : int
         Of the dropout masks, 64 bits.
     step : int
         Global index of the first batch, from 0.
-    team : threads.Team or None
+    team : teams.Team or None
         Who computes; None is the caller alone.
+    weight_decays : array of float64, shape (number of batches,), or None
+        The optimizer's, one a batch; None is its constant one.
+    dropouts : array of float64, shape (number of batches, hidden layers), or None
+        Drop probabilities, C-contiguous; None is those of the network.
     """
 
     optimizer: Optimizer
@@ -185,9 +148,41 @@ class Plan:
     l2_per_batch: bool = False
     clip_norm: float = 0.0
     groups: Groups = PLAIN
+    dropout: tuple[Scheduled, ...] | None = None
     seed: int = 0
     step: int = 0
     team: Team | None = None
+    weight_decays: npt.NDArray[np.float64] | None = None
+    dropouts: npt.NDArray[np.float64] | None = None
+
+    def look_up(self, n_steps: int) -> None:
+        """Set `weight_decays` and `dropouts` to what their schedules say from `step` on.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a schedule returns what it should not.
+        """
+        decay = getattr(self.optimizer, "weight_decay", None)
+        if callable(decay):
+            self.weight_decays = learning_rates(decay, self.step, n_steps, "weight decay")
+        if self.dropout is not None:
+            wanted = self.step, n_steps, "dropout", FRACTION
+            layers = [learning_rates(p, *wanted) for p in self.dropout]
+            self.dropouts = np.ascontiguousarray(np.reshape(layers, (len(layers), n_steps)).T)
+
+    def optimizer_of(self, batch: int) -> Optimizer:
+        """Return the optimizer with the weight decay of a batch."""
+        if self.weight_decays is None:
+            return self.optimizer
+        decay = {"weight_decay": float(self.weight_decays[batch])}
+        return replace(self.optimizer, **decay)
+
+    def network_of(self, batch: int, spec: Spec) -> Spec:
+        """Return the network with the dropout of a batch."""
+        if self.dropouts is None:
+            return spec
+        return replace(spec, dropout=tuple(self.dropouts[batch].tolist()))
 
     def n_steps(self, n: int) -> int:
         """Batches of n rows."""
@@ -339,6 +334,16 @@ def _dropout(dropout: Any, n_hidden: int) -> tuple[float, ...]:
         FRACTION.check("dropout", dropout, example=0.2)
     rates = _per_hidden_layer("dropout", dropout, n_hidden)
     return tuple(FRACTION.check("dropout", rate, example=0.2) for rate in rates)
+
+
+def dropout_of_fit(dropout: Any, spec: Spec) -> tuple[Scheduled, ...] | None:
+    """Return one number or schedule for each hidden layer; None for None."""
+    if dropout is None:
+        return None
+    given = _per_hidden_layer("dropout", dropout, len(spec.activations))
+    for value in given or ([] if _is_sequence(dropout) else [dropout]):
+        check_scheduled("dropout", value, FRACTION, example=0.2)
+    return tuple(given)
 
 
 def _layer_norm(layer_norm: Any, n_hidden: int) -> tuple[str | None, ...]:

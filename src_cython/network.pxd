@@ -2,16 +2,16 @@
 # what an epoch is to do, and the table of functions that a kernel module exports. No dtype here: arrays are
 # void*, each kernel module knows its own. Lengths and offsets are in elements.
 # B batch rows, I fan-in, O fan-out, NR panel width, C output columns.
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from cheaders cimport *
 
 
 cdef enum:
-    ABI = 11
+    ABI = 12
 
 
-cdef enum:  # kinds of operators, the order of spec.OPERATORS
+cdef enum:  # kinds of operators, in the order of operators.OPERATORS
     AFFINE = 0
     LAYER_NORM = 1
 
@@ -37,8 +37,7 @@ cdef struct fm_layer:
     int64_t panels  # ceil(n_out / NR)
     fm_tensor tensors[2]
     int32_t activation  # row of ACTIVATIONS
-    uint32_t drop_threshold
-    double drop_keep  # 1 / (1 - drop probability); 0 without dropout
+    bint ends  # a hidden layer: dropout follows, if there is any
 
 
 cdef struct fm_network:
@@ -57,7 +56,7 @@ cdef struct fm_buffers:  # of one batch
     void* x  # [ceil(I / NR)][panel_step / NR][NR] gathered inputs
     void** y  # per layer, [panels][panel_step / NR][NR]: outputs; the last one holds z, then its gradient
     void** dz  # per layer: gradient of z; dz[last] is y[last]
-    void** slope  # per layer: derivative (times dropout), NULL where backward uses y
+    void** slope  # per layer: derivative (times dropout), NULL where backward uses y; never of the last
     void** statistics  # per layer that normalises, in training: (rows, 2) mean and one over the deviation
     void* targets  # (rows, width), target_stride apart
     int64_t target_stride
@@ -85,6 +84,7 @@ cdef struct fm_piece:
 cdef struct fm_draws:
     uint64_t seed, step
     int64_t row  # of the batch, that lies in row 0 of the buffers
+    const double* dropout  # probability of each hidden layer; NULL: nothing drops out
 
 
 cdef struct fm_task:  # what an epoch is to do, and where; nothing here changes while it lasts
@@ -95,12 +95,15 @@ cdef struct fm_task:  # what an epoch is to do, and where; nothing here changes 
     int64_t batch
     int32_t optimizer  # row of OPTIMIZERS, -1: gradients only
     double hyper[4]  # the last one is the decoupled decay of any optimizer
+    const double* decays  # one a batch, instead of the last one; NULL: it is the same in all
     void* slots[2]
     const fm_group* groups
     int32_t n_groups
     const int32_t* group_of  # of each tensor of the network
     int32_t first_trained  # layer; the gradient goes back no further
     const double* rates  # one a batch
+    const double* dropout  # probability of each hidden layer; NULL: nothing drops out
+    int64_t dropout_step  # from those of a batch to those of the next, 0 where they are the same
     double l2, clip_norm
     bint l2_per_batch
     bint stores  # gradients first, all of them, then the step

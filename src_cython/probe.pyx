@@ -156,7 +156,7 @@ cdef class Affine:
 
     def forward(self, bint training=False):
         """y = activation(x @ w + b); with training also the derivative where it is kept."""
-        cdef fm_draws draws = fm_draws(0, 0, 0)
+        cdef fm_draws draws = fm_draws(0, 0, 0, NULL)
         self.engine.kernels.forward(&self.engine.net, &self.buffers.c, 1, 0, self.padded,
                                     &draws if training else NULL, &self.watch)
 

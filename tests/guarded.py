@@ -29,7 +29,7 @@ from fastmlp.activations import ACTIVATIONS
 from fastmlp.engine import arena, native, parameters
 from fastmlp.engine.kernels import shuffle
 from fastmlp.spec import Data, Plan
-from fastmlp.threads import borrowed_team
+from fastmlp.teams import borrowed_team
 
 PAGE = mmap.PAGESIZE
 PROT_NONE = 0  # sys/mman.h

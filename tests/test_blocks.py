@@ -7,7 +7,7 @@ import pytest
 from fastmlp import optimizers, reference
 from fastmlp.engine import backend, native
 from fastmlp.spec import BLOCK_ROWS, Plan
-from fastmlp.threads import borrowed_team
+from fastmlp.teams import borrowed_team
 
 # Rows of the data and of a batch: around one block and two; batches of both kinds in one epoch.
 ROWS = (

@@ -254,7 +254,7 @@ def test_training_is_that_of_the_reference_on_any_threads(sizes, choice, level, 
         for n_threads in (0, 1, 3):
             engine = native.Engine(network, level) if n_threads else reference.Engine(network)
             engine.set_parameters(*parameters)
-            optimizer = cases.OPTIMIZERS[1 + at % 2]
+            optimizer = cases.OPTIMIZERS[4 * (at % 2)]  # no root that turns roundings into steps
             results.append(train(engine, data, batch_size, optimizer, max(n_threads, 1), **options))
         (expected, weights), (objectives, trained), (again, bits) = results
         tolerance = 5e-5 if dtype == "float32" else 1e-10

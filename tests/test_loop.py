@@ -92,3 +92,28 @@ def test_a_scorer_sees_the_epoch_that_it_scores():
     with pytest.warns(UserWarning, match="hasn't converged"):
         net.fit(X, Y)
     assert seen == [(k, 54 * k, k, net.loss_curve_[k - 1]) for k in (1, 2, 3)]
+
+
+def test_a_callback_that_sets_the_epoch_does_not_end_it():
+    """By the state's epoch the loop knows whether an epoch was written down."""
+    net, seen = fastmlp.MLP([3, 4, 1], rng=0), []
+
+    def confuse(state):
+        seen.append(net.weights[0])
+        state.epoch = 100
+
+    rates = fastmlp.SGD(learning_rate=lambda step: 1e-3 if step == 0 else 1e30)
+    with pytest.raises(DivergenceError) as caught:
+        net.fit(X, Y, epochs=9, batch_size=60, optimizer=rates, callbacks=[confuse])
+    assert caught.value.epoch == len(net.history.loss) >= 1
+    assert np.array_equal(net.weights[0], seen[-1])
+
+
+def test_an_error_before_the_fit_is_nobodys_divergence():
+    class Odd:
+        def __array__(self, *args, **kwargs):
+            raise DivergenceError("of another fit")
+
+    net = estimator()
+    with pytest.raises(DivergenceError, match="another fit"):
+        net.fit(Odd(), Y)

@@ -21,7 +21,7 @@ from fastmlp import losses, optimizers, reference
 from fastmlp.engine import backend
 from fastmlp.engine.native import Engine
 from fastmlp.spec import Data, Plan
-from fastmlp.threads import borrowed_team
+from fastmlp.teams import borrowed_team
 
 LEVELS = backend.available_levels()
 SMOOTHED = cases.LossCase(losses.CrossEntropy(label_smoothing=0.9), True)

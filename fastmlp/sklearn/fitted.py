@@ -124,7 +124,8 @@ class Fitted:
         view = self._view
         shown: Shown | None = view.get("shown")
         if shown is None:
-            made = Shown(*self._predictor(view).parameters())
+            weights, biases = self._predictor(view).parameters()
+            made = Shown(weights, biases, tuple(self.spec.tensors.values()))
             shown = view.setdefault("shown", made)
         return shown
 

@@ -213,7 +213,7 @@ class Fitting(BaseEstimator):
 
     def _is_mine(self, error: BaseException) -> bool:
         """Whether it says that this fit has diverged: its good epochs are kept."""
-        return getattr(error, "history", None) is self.history_
+        return getattr(error, "history", None) is vars(self).get("history_", self)
 
     def _first_call(self, y: Any, classes: Any) -> None:
         """See to the classes of ``partial_fit``."""

@@ -16,7 +16,7 @@ from fastmlp.engine import backend
 from fastmlp.sklearn.blas import one_thread
 from fastmlp.sklearn.callbacks import Observers
 from fastmlp.sklearn.judge import Best
-from fastmlp.sklearn.scaling import Arrays
+from fastmlp.sklearn.packing import pack, unpack
 from fastmlp.sklearn.stochastic import INTERRUPTED, NON_FINITE
 from fastmlp.sklearn.validation import Validation
 from fastmlp.spec import Data
@@ -67,7 +67,7 @@ class LbfgsFit:
         self.engine = backend.engine(self.network.spec)
         total = data.x.shape[0] if data.weights is None else data.weights.sum(dtype=float)
         self.l2 = float(estimator.alpha / total)
-        self.shapes = self.network.spec.shapes
+        self.shapes = tuple(self.network.spec.tensors.values())
         self.reached = self.network.engine.snapshot()
 
     def run(self) -> None:
@@ -101,7 +101,7 @@ class LbfgsFit:
         with one_thread():
             result = scipy.optimize.minimize(
                 self._objective,
-                _pack(*self.network.engine.parameters()),
+                pack(*self.network.engine.parameters()),
                 method="L-BFGS-B",
                 jac=True,
                 callback=self._iteration,
@@ -116,15 +116,15 @@ class LbfgsFit:
 
     def _arrive(self, packed: NDArray[np.float64], objective: float) -> None:
         engine = self.network.engine
-        engine.set_parameters(*self._unpack(packed))
+        engine.set_parameters(*unpack(packed, self.shapes))
         self.network.trained()
         if not (np.isfinite(objective) and engine.finite() and self.network.foldable()):
             raise ValueError(NON_FINITE)
 
     def _objective(self, packed: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        self.engine.set_parameters(*self._unpack(packed))
+        self.engine.set_parameters(*unpack(packed, self.shapes))
         objective, weights, biases = self.engine.gradients(self.data, self.l2, self.team)
-        return objective, _pack(weights, biases)
+        return objective, pack(weights, biases)
 
     def _iteration(self, intermediate_result: Any) -> None:
         """Record an iteration, as the loop over epochs records an epoch.
@@ -143,19 +143,3 @@ class LbfgsFit:
         if self.estimator.n_iter_ < self.estimator.max_iter:
             self.observers.epoch_begins()
         self.began = time.perf_counter()
-
-    def _unpack(self, packed: NDArray[np.float64]) -> tuple[Arrays, Arrays]:
-        weights, biases, at = [], [], 0
-        for shape in self.shapes:
-            size = shape[0] * shape[1]
-            weights.append(packed[at : at + size].reshape(shape))
-            at += size
-        for _, fan_out in self.shapes:
-            biases.append(packed[at : at + fan_out])
-            at += fan_out
-        return weights, biases
-
-
-def _pack(weights: Arrays, biases: Arrays) -> NDArray[Any]:
-    """Return all parameters as one vector, in scikit-learn's order."""
-    return np.concatenate([array.ravel() for array in (*weights, *biases)])

@@ -133,11 +133,29 @@ n_jobs : int, optional
     Threads; -1 is all. By default as many as pay off, within the limits of the machine and of
     joblib. The result does not depend on it."""
 
+ATTRIBUTES = """\
+coefs_, intercepts_ : lists of arrays
+    Weights (fan_in, fan_out) and biases (fan_out,) of each layer.
+loss_, best_loss_ : float
+    Objective of the last epoch, and the lowest; None with ``early_stopping``.
+loss_curve_, validation_loss_curve_ : lists of float
+    Of each epoch; the second is None without validation data.
+validation_scores_, best_validation_score_ : list of float, float
+    With ``early_stopping``: the score of each epoch, and the best; else None.
+history_ : fastmlp.History
+    Losses, seconds and learning rate of each epoch; why the fit ended.
+n_iter_, t_ : int
+    Epochs of the last fit; samples seen since the first.
+n_layers_, n_outputs_, n_features_in_ : int
+    Layers with input and output, columns of the output, columns of X.
+feature_names_in_ : array of str
+    If X has such."""
+
 Class = TypeVar("Class", bound=type)
 
 
 def documented(*, standardized: str, own: str = "") -> Callable[[Class], Class]:
-    """Return a class decorator that puts the shared text at ``{parameters}`` of a docstring.
+    """Return a class decorator that puts the shared texts at ``{parameters}`` and ``{attributes}``.
 
     Parameters
     ----------
@@ -150,9 +168,10 @@ def documented(*, standardized: str, own: str = "") -> Callable[[Class], Class]:
 
     def decorate(cls: Class) -> Class:
         # Without its indentation, which compilers of Python 3.13 on leave out already.
-        before, mark, after = inspect.cleandoc(cls.__doc__ or "").partition("{parameters}")
-        assert mark
-        cls.__doc__ = before + text + after
+        for mark, shared in (("{parameters}", text), ("{attributes}", ATTRIBUTES)):
+            before, found, after = inspect.cleandoc(cls.__doc__ or "").partition(mark)
+            assert found
+            cls.__doc__ = before + shared + after
         return cls
 
     return decorate

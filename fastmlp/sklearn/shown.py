@@ -7,36 +7,26 @@ before that nothing is spent.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastmlp.sklearn.packing import Shapes, pack, unpack
 from fastmlp.sklearn.scaling import Arrays
 
 
 class Shown:
     """Parameters as lists of views of one flat vector, with a memory of what was in it."""
 
-    def __init__(self, weights: Arrays, biases: Arrays) -> None:
-        arrays = [*weights, *biases]
-        self._shapes = [array.shape for array in arrays]
-        self._flat = np.concatenate([array.ravel() for array in arrays])
-        self._views, self._n = self._parts(self._flat), len(weights)
-        self.coefs, self.intercepts = self._views[: self._n], self._views[self._n :]
+    def __init__(self, weights: Arrays, biases: Arrays, shapes: Shapes) -> None:
+        self._shapes, self._flat = shapes, pack(weights, biases)
+        coefs, intercepts = unpack(self._flat, shapes)
+        self._views, self._n = [*coefs, *intercepts], len(coefs)
+        self.coefs, self.intercepts = coefs, intercepts
         # Compared as integers: NaN is equal to itself then.
         self._bits = self._flat.view(f"i{self._flat.itemsize}")
         self._before = self._bits.copy()
-
-    def _parts(self, flat: NDArray[Any]) -> Arrays:
-        parts, at = [], 0
-        for shape in self._shapes:
-            size = math.prod(shape)
-            parts.append(flat[at : at + size].reshape(shape))
-            at += size
-        return parts
 
     def changed(self) -> bool:
         """Whether a list has another array in it, or an array other contents."""
@@ -64,5 +54,4 @@ class Shown:
             self.coefs[:], self.intercepts[:] = self._views[: self._n], self._views[self._n :]
             self._before = flat.view(self._bits.dtype)
 
-        parts = self._parts(flat)
-        return parts[: self._n], parts[self._n :], remember
+        return (*unpack(flat, self._shapes), remember)

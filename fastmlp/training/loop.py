@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,10 +52,11 @@ class Course:
 
 
 def run(data: Data, plan: Plan, course: Course) -> bool:
-    """Train until all epochs were run (False), or somebody or something ends the fit (True).
+    """Train until all epochs have been (False), or somebody or something ends the fit (True).
 
     ``plan`` comes with the options of the whole fit; order, learning rates and step counter are
-    filled in here, epoch by epoch. The engine has an optimizer already.
+    filled in here, epoch by epoch. The engine has an optimizer already; a state or rates that have
+    seen epochs or steps before go on from there.
     """
     rates, judge, reporter, reorder = course.rates, course.judge, course.reporter, course.reorder
     state = reporter.state
@@ -63,7 +64,7 @@ def run(data: Data, plan: Plan, course: Course) -> bool:
     n = data.x.shape[0]
     n_steps = plan.n_steps(n)
     plan.order = None if reorder is None else np.arange(n, dtype=np.int64)
-    for epoch in range(state.epochs):
+    for epoch in range(state.epoch + 1, state.epochs):
         reporter.epoch_begins()
         began = time.perf_counter()
         if reorder is not None and plan.order is not None:
@@ -71,7 +72,8 @@ def run(data: Data, plan: Plan, course: Course) -> bool:
         if state.learning_rate_scale != rates.scale:
             rates.rescale(state.learning_rate_scale)
         plan.step, plan.learning_rates = rates.step, rates.of_steps(n_steps)
-        before = engine.snapshot()
+        plan.look_up(n_steps)
+        before, state.epoch = engine.snapshot(), epoch - 1  # a callback may have set it
         try:
             loss = train(data, plan)
             if not math.isfinite(loss):
@@ -125,6 +127,43 @@ def record(
     history.learning_rate += [rate]
     history.loss += [loss]  # last, see History.whole
     state.loss, state.val_loss, state.learning_rate, state.epoch = loss, val_loss, rate, epoch
+
+
+class Shuffles:
+    """Orders of samples, each from the last one; a fit that resumes begins where it was.
+
+    Parameters
+    ----------
+    shuffle : callable (Order, int) -> None
+        The engine's, in place, by a seed.
+    rng : numpy.random.Generator
+        Of the seeds.
+    seeds : sequence of int
+        Those drawn before.
+    used : int
+        How many of them were used; the first order is that after these.
+    """
+
+    def __init__(
+        self,
+        shuffle: Callable[[Order, int], None],
+        rng: np.random.Generator,
+        seeds: Sequence[int] = (),
+        used: int = 0,
+    ) -> None:
+        self.shuffle, self.rng, self.seeds, self.used = shuffle, rng, [*seeds], used
+        self._is_fresh = True
+
+    def __call__(self, order: Order) -> Order:
+        """Return the next order, in the place of the last one; the first time of 0, 1, 2, ..."""
+        for seed in self.seeds[: self.used] if self._is_fresh else ():
+            self.shuffle(order, seed)
+        self._is_fresh = False
+        if self.used == len(self.seeds):
+            self.seeds.append(next_seed(self.rng))
+        self.shuffle(order, self.seeds[self.used])
+        self.used += 1
+        return order
 
 
 def next_seed(rng: np.random.Generator) -> int:

@@ -58,6 +58,7 @@ cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t 
     if first >= end:
         return
     draws.seed, draws.step, draws.row = task.seed, task.step + b, at
+    draws.dropout = task.dropout + b * task.dropout_step
     gather(net, buffers, &task.data, task.order, b * task.batch + at, first, last)
     for r in range(first, last):
         (<real*>buffers.loss_share)[r] = (<real*>buffers.weight)[r] * <real>scale
@@ -117,7 +118,7 @@ cdef inline void store_gradients(const fm_task* task, const fm_shift* shift, int
             else:
                 add_piece(task, piece, rows, is_first, scratch, &ahead)
             if is_last:
-                finish_gradient(task, piece, is_whole, rest, l2 * group_of(task, piece.tensor).decay)
+                finish_gradient(task, piece, is_whole, rest, l2 * group_of(task, piece.tensor).l2)
         piece = next_piece(shift, &done, thread, active, rows, watch)
 
 
@@ -182,7 +183,7 @@ cdef inline void one_batch(const fm_task* task, fm_shift* shift, fm_report* repo
     cdef double total = batch_weight(task, start, rows)
     cdef double scale = row_scale(total, rows <= task.buffers.rows)
     cdef double l2 = task.l2
-    cdef double rest
+    cdef double rest, decay
     cdef int64_t at = 0
     cdef int64_t size
     cdef bint is_last
@@ -191,8 +192,9 @@ cdef inline void one_batch(const fm_task* task, fm_shift* shift, fm_report* repo
     if l2 > 0:
         square_all(task, <real*>task.net.parameters, thread, active)
     if task.optimizer >= 0:
-        prepare_groups(task.optimizer, task.hyper, task.rates[b], l2, powers, task.groups, task.n_groups,
-                       scalars)
+        decay = task.hyper[3] if task.decays == NULL else task.decays[b]
+        prepare_groups(task.optimizer, task.hyper, task.rates[b], decay, l2, powers, task.groups,
+                       task.n_groups, scalars)
     while at < rows and report.status == RUNNING:
         size = min(task.buffers.rows, rows - at)
         is_last = at + size == rows

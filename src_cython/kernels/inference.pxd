@@ -92,6 +92,7 @@ cdef inline void jacobian(const fm_network* net, const fm_buffers* buffers, cons
     cdef int64_t block, start, rows, padded, r, c, p
     cdef int32_t l
     no_dropout.seed = no_dropout.step = no_dropout.row = 0
+    no_dropout.dropout = NULL
     watch.control = control
     for block in range(ceil_div(last - first, buffers.rows)):
         start = first + block * buffers.rows

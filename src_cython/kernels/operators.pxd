@@ -5,7 +5,7 @@
 # Each kind is a row: {forward, backward, one row} here, the gradients of its tensors in piece_gradient. The
 # rows meet in the last three functions, as branches: calls through pointers could not be inlined.
 # B batch rows, I fan-in, O fan-out; z before and y after the activation; prefix d = gradient.
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memset
 
 from ctables cimport *
@@ -37,12 +37,14 @@ cdef inline void finish_panel(const fm_layer* layer, real* y, real* slope, int64
     cdef const fm_activation* activation = &ACTIVATIONS[layer.activation]
     cdef int64_t left = layer.n_out - p * NR
     cdef int nv = vectors(layer.n_out, p * NR)
+    cdef double drop
     if slope != NULL:
         activation.forward_keeping(y, slope, rows, nv)
-        if layer.drop_keep > 0:
+        drop = draws.dropout[layer.hidden] if layer.ends and draws.dropout != NULL else 0
+        if drop > 0:
             dropout_panel(y, slope, rows, <int>min(left, NR),
                           dropout_key(draws.seed, draws.step, layer.hidden), draws.row + first, p * NR,
-                          layer.drop_threshold, <real>layer.drop_keep)
+                          <uint32_t>(drop * 4294967296.0), <real>(1 / (1 - drop)))
     elif activation.fused != FUSED_IDENTITY:
         activation.forward(y, rows, nv)
     if left < nv * LANES:

@@ -159,11 +159,11 @@ cdef inline void square_all(const fm_task* task, const real* arena, int32_t thre
 
 
 cdef inline double penalty_factor(const fm_group* group) noexcept nogil:
-    return group.decay
+    return group.l2
 
 
 cdef inline double norm_factor(const fm_group* group) noexcept nogil:
-    return group.rate != 0
+    return group.norm
 
 
 cdef inline double sum_squares(const fm_task* task,

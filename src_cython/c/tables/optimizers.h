@@ -147,6 +147,7 @@ FM_INLINE void set_rate(double rate, fm_scalars *s) {
 static void sgd_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
     (void)powers;
     set_rate(rate, s);
+    s->epsilon = 0;
     s->first = (real)hyper[0];
 }
 
@@ -250,21 +251,22 @@ static const fm_optimizer OPTIMIZERS[] = {
     {"adamw_hat", adam_hat_prepare, adamw_step, BLOCK_OF(adamw)},
 };
 
-/* The scalars of every group for one step, in which the powers advance once. Groups of the same rate stand
- * together: what they share is computed for the first of them. */
-static void prepare_groups(int32_t optimizer, const double hyper[4], double rate, double l2, double powers[2],
-                           const fm_group *groups, int32_t n, fm_scalars *s) {
+/* The scalars of every group for one step, in which the powers advance once. Groups of the same rate and
+ * epsilon stand together: what they share is computed for the first of them. */
+static void prepare_groups(int32_t optimizer, const double hyper[4], double rate, double decay, double l2,
+                           double powers[2], const fm_group *groups, int32_t n, fm_scalars *s) {
     double next[2] = {0, 0};
     for (int32_t i = 0; i < n; i++) {
         const double own_rate = rate * groups[i].rate;
-        if (i > 0 && groups[i].rate == groups[i - 1].rate) {
+        if (i > 0 && groups[i].rate == groups[i - 1].rate && groups[i].epsilon == groups[i - 1].epsilon) {
             s[i] = s[i - 1];
         } else {
             next[0] = powers[0], next[1] = powers[1];
             OPTIMIZERS[optimizer].prepare(hyper, own_rate, next, &s[i]);
+            s[i].epsilon = (real)(s[i].epsilon * groups[i].epsilon);
         }
-        s[i].shrink = (real)(1 - own_rate * (hyper[3] * groups[i].decay));
-        s[i].l2 = (real)(l2 * groups[i].decay);
+        s[i].shrink = (real)(1 - own_rate * (decay * groups[i].decay));
+        s[i].l2 = (real)(l2 * groups[i].l2);
         s[i].scale = 1;
     }
     powers[0] = next[0], powers[1] = next[1];

@@ -11,4 +11,4 @@ cdef class Buffers:
 
     @staticmethod
     cdef Buffers make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
-                      bint training, bint for_jacobian=*)
+                      bint training, bint for_jacobian=*, tuple drops=*)

@@ -11,7 +11,7 @@ cdef class Buffers:
 
     @staticmethod
     cdef Buffers make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
-                      bint training, bint for_jacobian=False):
+                      bint training, bint for_jacobian=False, tuple drops=()):
         cdef Buffers self = Buffers.__new__(Buffers)
         cdef Memory memory = Memory(k.element_size)
         cdef fm_buffers* c = &self.c
@@ -34,7 +34,8 @@ cdef class Buffers:
             if not training:
                 continue
             c.dz[l] = memory.take(layer.panels * c.panel_step) if l < n - 1 else c.y[l]
-            if layer.drop_keep > 0 or (l < n - 1 and k.activation_keeps_slope(layer.activation)):
+            does_drop = drops and layer.ends and drops[layer.hidden]
+            if l < n - 1 and (does_drop or k.activation_keeps_slope(layer.activation)):
                 c.slope[l] = memory.take(layer.panels * c.panel_step)
             if layer.kind == LAYER_NORM:
                 c.statistics[l] = memory.take(2 * padded)

@@ -2,15 +2,13 @@
 from libc.stdint cimport int32_t, int64_t
 
 from fastmlp.engine.buffers cimport Buffers
-from fastmlp.engine.parameters cimport Parameters
 from fastmlp.engine.shift cimport Shift
-from fastmlp.engine.steps cimport Steps
+from fastmlp.engine.steps cimport Trained
 from fastmlp.engine.jobs cimport RowsJob
 from network cimport *
 
 
-cdef class Engine(Parameters):
-    cdef Steps steps
+cdef class Engine(Trained):
     cdef int typenum
     cdef int64_t row_bytes
     cdef Shift shift
@@ -18,7 +16,8 @@ cdef class Engine(Parameters):
 
     cdef void describe(self, fm_data* c, data) except *
     cdef int32_t row_of_loss(self, fm_data* data) except -1
-    cdef Shift shift_for(self, Shift last, int64_t batch, int n_threads, bint stores)
+    cdef tuple set_dropout(self, fm_task* task, dropouts)
+    cdef Shift shift_for(self, Shift last, int64_t batch, int n_threads, tuple drops, bint stores)
     cdef double run(self, fm_task* task, fm_report* report, Shift shift, team) except? -1
     cdef Buffers borrow_buffers(self)
     cdef void divide_rows(self, RowsJob* job, team) except *

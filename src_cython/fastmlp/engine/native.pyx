@@ -5,14 +5,11 @@ cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memcpy
 
 from fastmlp.engine.buffers cimport Buffers
 from fastmlp.engine.crew cimport Crew
-from fastmlp.engine.memory cimport Memory
-from fastmlp.engine.parameters cimport Parameters
 from fastmlp.engine.shift cimport Shift
-from fastmlp.engine.steps cimport Steps
+from fastmlp.engine.steps cimport Steps, Trained
 from fastmlp.engine.jobs cimport *
 from network cimport *
 from rounding cimport ceil_div
@@ -37,9 +34,8 @@ cdef double sequential_sum(cnp.ndarray values) except? -1:
         fm_restore_control(control)
 
 
-cdef object set_groups(fm_task* task, groups, tensors):
-    """Say what is trained, and how fast; the table that is returned must outlive the epoch."""
-    table = groups_table(groups, tensors)
+cdef object set_groups(fm_task* task, table):
+    """Say what is trained, and how fast; the table, which is returned, must outlive the epoch."""
     task.groups = <const fm_group*>cnp.PyArray_DATA(table.factors)
     task.n_groups = len(table.factors)
     task.group_of = <const int32_t*>cnp.PyArray_DATA(table.group_of)
@@ -65,7 +61,7 @@ cdef int poll(void* context) noexcept nogil:
     return 0
 
 
-cdef class Engine(Parameters):
+cdef class Engine(Trained):
     """A network on the kernels of one CPU level; the contract is in docs/architecture.md.
 
     Parameters
@@ -79,36 +75,12 @@ cdef class Engine(Parameters):
     """
 
     def __init__(self, spec, str level, bint transpose_all=False):
-        Parameters.__init__(self, spec, level, transpose_all)
+        Trained.__init__(self, spec, level, transpose_all)
         self.call_buffers, self.call_shifts = [], []
         self.typenum = spec.dtype.num
         self.row_bytes = self.kernels.row_scratch_size(&self.net) * self.kernels.element_size
 
     # ------------------------------------------------------------ training
-
-    def start(self, optimizer):
-        """Zero the state of an optimizer, the one of the epochs to come. All of it, or nothing."""
-        self.steps = Steps.make(self, optimizer.native_row, optimizer.n_slots, optimizer.hyper)
-
-    def optimizer_state(self):
-        """The state of the optimizer, which epochs go on to change; None before the first start."""
-        return self.steps
-
-    def set_optimizer_state(self, state):
-        """Go on with what optimizer_state() has returned."""
-        self.steps = state
-
-    def plain_optimizer_state(self):
-        """The same as plain numbers and arrays, which can be pickled; None if it cannot go on."""
-        return self.steps.plain(self) if self.steps is not None and self.steps.is_whole else None
-
-    def set_plain_optimizer_state(self, state):
-        """Go on with what plain_optimizer_state() has returned: in all, or not at all."""
-        self.steps = None if state is None else Steps.from_plain(self, state)
-
-    def can_go_on(self, int64_t step):
-        """Whether an optimizer was started, and its last epoch was whole and ended after step steps."""
-        return self.steps is not None and self.steps.is_whole and self.steps.taken == step
 
     cdef void describe(self, fm_data* c, data) except *:
         """Point a struct at the user's arrays; data must outlive it."""
@@ -151,7 +123,8 @@ cdef class Engine(Parameters):
         task.net = &net
         task.order = NULL if plan.order is None else <int64_t*>cnp.PyArray_DATA(plan.order)
         task.batch = min(<int64_t>plan.batch_size, task.data.n)
-        shift = self.shift_for(self.shift, task.batch, n_threads, plan.clip_norm > 0)
+        drops = self.set_dropout(&task, plan.dropouts)
+        shift = self.shift_for(self.shift, task.batch, n_threads, drops, plan.clip_norm > 0)
         self.shift = None  # until the epoch has ended well
         working = self.to_work_on()
         net.parameters = cnp.PyArray_DATA(working)
@@ -163,8 +136,13 @@ cdef class Engine(Parameters):
         shift.transposed_of = None  # until the epoch has ended well
         task.optimizer = steps.optimizer
         task.hyper = steps.hyper
+        task.decays = NULL
+        if plan.weight_decays is not None:
+            task.decays = <double*>cnp.PyArray_DATA(plan.weight_decays)
+        else:
+            task.hyper[3] = plan.optimizer.decay(0)
         task.rates = <double*>cnp.PyArray_DATA(rates)
-        table = set_groups(&task, plan.groups, self.tensors)
+        table = set_groups(&task, groups_table(plan.groups, self.tensors, plan.optimizer.degree))
         task.l2, task.l2_per_batch, task.clip_norm = plan.l2, plan.l2_per_batch, plan.clip_norm
         task.seed, task.step = plan.seed, plan.step
         for i in range(2):  # a slot the optimizer lacks is never touched
@@ -183,13 +161,24 @@ cdef class Engine(Parameters):
         self.shift = shift
         return result
 
-    cdef Shift shift_for(self, Shift last, int64_t batch, int n_threads, bint stores):
+    cdef tuple set_dropout(self, fm_task* task, dropouts):
+        """Say what drops out, by (batches, hidden layers), or as the network has it; returns where."""
+        cdef cnp.ndarray given
+        if dropouts is None:
+            task.dropout, task.dropout_step = self.dropout, 0
+            return self.drops
+        given = dropouts
+        task.dropout, task.dropout_step = <double*>cnp.PyArray_DATA(given), given.shape[1]
+        return tuple(given.any(axis=0).tolist())
+
+    cdef Shift shift_for(self, Shift last, int64_t batch, int n_threads, tuple drops, bint stores):
         """The last shift if it fits, else a new one; with room for whole gradients if they are stored."""
         cdef int64_t rows = min(batch, BLOCK_ROWS)
         cdef Shift shift = last
         cdef fm_buffers* buffers
-        if last is None or last.buffers.c.rows != rows or last.c.n_threads != n_threads:
-            shift = Shift.make(self.kernels, &self.net, rows, n_threads)
+        if (last is None or last.buffers.c.rows != rows or last.c.n_threads != n_threads
+                or last.drops != drops):
+            shift = Shift.make(self.kernels, &self.net, rows, n_threads, drops)
             shift.transposed = shift.memory.take(self.n_transposed)
         buffers = &shift.buffers.c
         if (stores or batch > rows) and buffers.gradients == NULL:
@@ -233,29 +222,23 @@ cdef class Engine(Parameters):
         cdef fm_task task
         cdef fm_report report
         cdef fm_network net
-        cdef Memory memory = Memory(self.kernels.element_size)
         cdef Shift shift
         cdef double objective
         self.describe(&task.data, data)
         keep = self.read(&net)
         net.loss = self.row_of_loss(&task.data)
-        # No dropout in a gradient that is looked at: same layers, without it.
-        cdef fm_layer* layers = <fm_layer*>memory.take(net.n_layers, sizeof(fm_layer))
-        memcpy(layers, self.layers, net.n_layers * sizeof(fm_layer))
-        for l in range(net.n_layers):
-            layers[l].drop_keep = 0
-        net.layers = layers
         task.net = &net
         task.order = NULL
         task.batch = task.data.n
         task.optimizer = -1
         task.slots[0] = task.slots[1] = NULL
-        task.rates = NULL
-        table = set_groups(&task, PLAIN, self.tensors)
+        task.rates = task.decays = task.dropout = NULL
+        task.dropout_step = 0
+        table = set_groups(&task, groups_table(PLAIN, self.tensors, 0))
         task.l2, task.l2_per_batch, task.clip_norm = l2, False, 0
         task.seed = task.step = 0
         shift = self.call_shifts.pop() if self.call_shifts else None
-        shift = self.shift_for(shift, task.batch, team.size if team is not None else 1, True)
+        shift = self.shift_for(shift, task.batch, team.size if team is not None else 1, (), True)
         net.transposed = shift.transposed
         self.kernels.transpose(&net)
         PyErr_CheckSignals()

@@ -14,6 +14,8 @@ cdef class Parameters:
     cdef dict losses  # row of each
     cdef tuple tensors  # Spec.tensors as items: kinds, and the shapes of each
     cdef const fm_tensor** flat  # the same, kind by kind; NULL: empty
+    cdef double* dropout  # probability of each hidden layer
+    cdef tuple drops  # whether it is above 0
     cdef Memory memory
     cdef object published, spare  # arenas
     cdef int64_t n_parameters, n_transposed  # elements of the arenas, padding included

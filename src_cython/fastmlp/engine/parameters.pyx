@@ -6,7 +6,7 @@
 # has changed nothing. Snapshots are published arenas.
 cimport cython
 cimport numpy as cnp
-from libc.stdint cimport int64_t, uint32_t, uintptr_t
+from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memcpy
 
 from fastmlp.engine.kernels cimport load
@@ -18,7 +18,7 @@ import numpy as np
 
 from fastmlp.engine import arena
 from fastmlp.engine.kernels import tables
-from fastmlp.spec import OPERATORS
+from fastmlp.operators import OPERATORS, operators as operators_of
 
 cnp.import_array()
 
@@ -59,7 +59,11 @@ cdef class Parameters:
         self.memory = Memory(k.element_size)
         activations, losses, _ = tables(level, spec.dtype.name)
         self.losses = {name: row for row, name in enumerate(losses)}
-        operators, kinds = spec.operators, list(OPERATORS)
+        self.drops = tuple(p > 0 for p in spec.dropout)
+        self.dropout = <double*>self.memory.take(len(spec.dropout), sizeof(double))
+        for l, p in enumerate(spec.dropout):
+            self.dropout[l] = p
+        operators, kinds = operators_of(spec), list(OPERATORS)
         numbers = {place: i for i, place in enumerate(
             (kind, number) for kind, shapes in self.tensors for number in range(len(shapes)))}
         self.flat = <const fm_tensor**>self.memory.take(len(numbers), sizeof(void*))
@@ -70,9 +74,7 @@ cdef class Parameters:
             layer.n_in, layer.n_out = operator.n_in, operator.n_out
             layer.panels = ceil_div(layer.n_out, k.nr)
             layer.activation = activations.index(operator.activation)
-            if operator.dropout > 0:
-                layer.drop_threshold = <uint32_t>(operator.dropout * 4294967296.0)
-                layer.drop_keep = 1 / (1 - operator.dropout)
+            layer.ends = operator.ends
             for t, kind in enumerate(OPERATORS[operator.kind]):
                 tensor = &layer.tensors[t]
                 tensor.gradient = GRADIENTS[kind]

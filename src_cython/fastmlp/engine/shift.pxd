@@ -11,8 +11,9 @@ cdef class Shift:
     cdef fm_pace pace
     cdef Buffers buffers
     cdef Memory memory
+    cdef tuple drops  # in which hidden layers values may drop out; (): in none
     cdef void* transposed
     cdef object transposed_of  # the arena of parameters whose transposed weights these are
 
     @staticmethod
-    cdef Shift make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads)
+    cdef Shift make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads, tuple drops)

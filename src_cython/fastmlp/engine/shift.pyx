@@ -17,15 +17,15 @@ cdef class Shift:
     """What fits of one shape share: see fm_shift. Also memory for the transposed weights."""
 
     @staticmethod
-    cdef Shift make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads):
+    cdef Shift make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads, tuple drops):
         cdef Shift self = Shift.__new__(Shift)
         cdef Memory memory = Memory(k.element_size)
         cdef fm_shift* c = &self.c
         cdef fm_piece* own
         cdef const fm_tensor* tensor
         cdef int64_t* first
-        self.memory = memory
-        self.buffers = Buffers.make(k, net, rows, n_threads, True)
+        self.memory, self.drops = memory, drops
+        self.buffers = Buffers.make(k, net, rows, n_threads, True, False, drops)
         c.n_threads = n_threads
         c.pace = &self.pace
         # A long piece has fewer ends, where no tile hides the step of the one before; short ones are divided

@@ -18,5 +18,9 @@ cdef class Steps:
     cdef Steps make(Parameters network, str row, int n_slots, hyper)
 
     @staticmethod
-    cdef Steps from_plain(Parameters network, dict state)
-    cdef dict plain(self, Parameters network)
+    cdef Steps of(Parameters network, memory)
+    cdef object remembered(self, Parameters network)
+
+
+cdef class Trained(Parameters):
+    cdef Steps steps
