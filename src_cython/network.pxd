@@ -78,6 +78,7 @@ cdef struct fm_piece:
     int64_t layer, panel
     int64_t k_from, k_to
     int64_t offset, size  # of its parameters in their arena
+    double work  # floating-point operations of its gradient, for each row of the batch
 
 
 # Of which batch row and step dropout draws its numbers; NULL where a network only predicts.

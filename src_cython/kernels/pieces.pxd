@@ -38,11 +38,6 @@ cdef inline int64_t own_end(const fm_shift* shift, int32_t thread, int32_t activ
     return shift.piece_first[thread + 1 if active > 1 else shift.n_threads]
 
 
-cdef inline double piece_work(const fm_piece* piece, int64_t rows) noexcept nogil:
-    """Floating-point operations of the gradient of a piece."""
-    return 2.0 * rows * NR * (piece.k_to - piece.k_from)
-
-
 cdef inline const fm_piece* next_piece(const fm_shift* shift, int32_t* done, int32_t thread, int32_t active,
                                        int64_t rows, fm_watch* watch) noexcept nogil:
     """A piece that nobody has taken: of the thread's own, or else of another's. NULL: there is none, or
@@ -59,7 +54,7 @@ cdef inline const fm_piece* next_piece(const fm_shift* shift, int32_t* done, int
             owner -= active
         i = shift.piece_first[owner] + fm_counter_take(&shift.counters[owner], active > 1)
         if i < own_end(shift, owner, active):
-            if fm_watch_stop(watch, piece_work(&shift.pieces[i], rows)):
+            if fm_watch_stop(watch, rows * shift.pieces[i].work):
                 return NULL
             return &shift.pieces[i]
         done[0] += 1
