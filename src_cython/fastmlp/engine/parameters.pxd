@@ -23,7 +23,7 @@ cdef class Parameters:
     cdef object empty_arena(self)
     cdef object read(self, fm_network* net)
     cdef object publish(self, parameters)
-    cdef object to_work_on(self)
+    cdef object unread_arena(self)
     cdef int keep_transposed(self) except -1
     cdef int pack(self, list weights, list biases, void* arena_start) except -1
     cdef tuple unpack(self, const void* arena_start)
