@@ -36,13 +36,22 @@ ORDER = (
     *("engine.jobs", "engine.rows", "engine.crew"),
     *("teams", "threads", "activations", "links"),
     *(f"losses.{part}" for part in ("base", "regression", "classification")),
-    *("losses", "schedules", "optimizers", "spec", "states", "initializers"),
+    *(
+        "losses",
+        "schedules",
+        "optimizers",
+        "normalization",
+        "spec",
+        "operators",
+        "states",
+        "initializers",
+    ),
     *("check.arrays", "check.options", "check.samples", "check"),
     *(f"engine.{part}" for part in ("contract", "parameters", "steps", "native")),
     *("predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
     *(f"training.{part}" for part in ("rates", "judge", "reporter", "loop")),
     *("training", "plans", "callbacks", "learner", "mlp"),
-    *("randomness", "frozen", "reference", "__init__"),
+    *("randomness", "hidden", "frozen", "reference", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "packing", "shown", "fitted")),
     "sklearn.initialization",
     *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "judge")),
@@ -51,7 +60,7 @@ ORDER = (
     *("sklearn", "__main__"),
     *(
         f"native.{part}"
-        for part in ("ctables", "layers", "pieces", "epoch", "inference", "kernels")
+        for part in ("ctables", "operators", "layers", "pieces", "epoch", "inference", "kernels")
     ),
     "probe",  # not shipped
 )

@@ -40,7 +40,9 @@ cdef object set_groups(fm_task* task, table):
     task.groups = <const fm_group*>cnp.PyArray_DATA(table.factors)
     task.n_groups = len(table.factors)
     task.group_of = <const int32_t*>cnp.PyArray_DATA(table.group_of)
-    task.first_trained = table.first_trained
+    task.first_trained = 0
+    while task.net.layers[task.first_trained].hidden < table.first_trained:
+        task.first_trained += 1
     return table
 
 
@@ -143,7 +145,7 @@ cdef class Engine(Trained):
         else:
             task.hyper[3] = plan.optimizer.decay(0)
         task.rates = <double*>cnp.PyArray_DATA(rates)
-        table = set_groups(&task, groups_table(plan.groups, self.fan_ins, plan.optimizer.degree))
+        table = set_groups(&task, groups_table(plan.groups, self.tensors, plan.optimizer.degree))
         task.l2, task.l2_per_batch, task.clip_norm = plan.l2, plan.l2_per_batch, plan.clip_norm
         task.seed, task.step = plan.seed, plan.step
         for i in range(2):  # a slot the optimizer lacks is never touched
@@ -220,7 +222,7 @@ cdef class Engine(Trained):
         return fm_quotient(report.loss_sum, report.weight_sum) if report.weight_sum > 0 else 0.0
 
     def gradients(self, data, double l2=0.0, team=None):
-        """(objective, weight gradients, bias gradients) of all rows as one batch."""
+        """(objective, weight gradients, bias gradients, ...) of all rows as one batch."""
         cdef fm_task task
         cdef fm_report report
         cdef fm_network net
@@ -236,7 +238,7 @@ cdef class Engine(Trained):
         task.slots[0] = task.slots[1] = NULL
         task.rates = task.decays = task.dropout = NULL
         task.dropout_step = 0
-        table = set_groups(&task, groups_table(PLAIN, self.fan_ins, 0))
+        table = set_groups(&task, groups_table(PLAIN, self.tensors, 0))
         task.l2, task.l2_per_batch, task.clip_norm = l2, False, 0
         task.seed = task.step = 0
         shift = self.call_shifts.pop() if self.call_shifts else None
