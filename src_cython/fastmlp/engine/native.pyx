@@ -5,6 +5,7 @@ cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memcpy
 
 from fastmlp.engine.buffers cimport Buffers
 from fastmlp.engine.crew cimport Crew
@@ -112,6 +113,7 @@ cdef class Engine(Trained):
         cdef fm_task task
         cdef fm_report report
         cdef fm_network net = self.net
+        cdef int64_t n_bytes = self.n_parameters * self.kernels.element_size
         cdef int n_threads = plan.team.size if plan.team is not None else 1
         cdef cnp.ndarray rates = plan.learning_rates
         cdef Shift shift
@@ -126,14 +128,15 @@ cdef class Engine(Trained):
         drops = self.set_dropout(&task, plan.dropouts)
         shift = self.shift_for(self.shift, task.batch, n_threads, drops, plan.clip_norm > 0)
         self.shift = None  # until the epoch has ended well
-        working = self.to_work_on()
-        net.parameters = cnp.PyArray_DATA(working)
-        net.transposed = shift.transposed
-        PyErr_CheckSignals()  # copies of many millions of weights take a while each
-        if shift.transposed_of is not self.published:
+        if shift.working == NULL:
+            shift.working = shift.memory.take(self.n_parameters)
+        fresh = self.unread_arena()
+        net.parameters, net.transposed = shift.working, shift.transposed
+        if shift.copied is not self.published:
+            memcpy(shift.working, cnp.PyArray_DATA(self.published), n_bytes)
+            PyErr_CheckSignals()  # copies of many millions of weights take a while each
             self.kernels.transpose(&net)
             PyErr_CheckSignals()
-        shift.transposed_of = None  # until the epoch has ended well
         task.optimizer = steps.optimizer
         task.hyper = steps.hyper
         task.decays = NULL
@@ -155,7 +158,8 @@ cdef class Engine(Trained):
         if isfinite(result) and not self.kernels.finite(net.parameters, self.n_parameters):
             result = np.nan
         if isfinite(result):
-            self.spare, shift.transposed_of = self.publish(working), working
+            memcpy(cnp.PyArray_DATA(fresh), shift.working, n_bytes)
+            self.spare, shift.copied = self.publish(fresh), fresh
             steps.taken += ceil_div(task.data.n, task.batch)
             steps.is_whole = True
         self.shift = shift

@@ -24,7 +24,7 @@ cdef class Parameters:
     cdef object empty_arena(self)
     cdef object read(self, fm_network* net)
     cdef object publish(self, parameters)
-    cdef object to_work_on(self)
+    cdef object unread_arena(self)
     cdef int keep_transposed(self) except -1
     cdef void lay_out(self, fm_tensor* tensor, int64_t n_rows, int64_t n_columns, bint is_transposed) noexcept
     cdef int pack(self, kinds, void* arena_start) except -1

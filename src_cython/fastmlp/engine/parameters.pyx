@@ -7,7 +7,6 @@
 cimport cython
 cimport numpy as cnp
 from libc.stdint cimport int64_t, uintptr_t
-from libc.string cimport memcpy
 
 from fastmlp.engine.kernels cimport load
 from fastmlp.engine.memory cimport Memory
@@ -129,14 +128,12 @@ cdef class Parameters:
             self.net.parameters = cnp.PyArray_DATA(parameters)
             return before
 
-    cdef object to_work_on(self):
-        """A copy of the parameters, in the arena of an earlier epoch if nobody reads that any more."""
-        working, self.spare = self.spare, None
-        if working is None or not FM_IS_ONLY_HERE(working):
-            working = self.empty_arena()
-        memcpy(cnp.PyArray_DATA(working), cnp.PyArray_DATA(self.published),
-               self.n_parameters * self.kernels.element_size)
-        return working
+    cdef object unread_arena(self):
+        """An arena to publish next: that of an earlier epoch if nobody reads it any more."""
+        arena_of_old, self.spare = self.spare, None
+        if arena_of_old is None or not FM_IS_ONLY_HERE(arena_of_old):
+            return self.empty_arena()
+        return arena_of_old
 
     cdef int keep_transposed(self) except -1:
         """Make the transposed weights of now; for networks that are not trained."""

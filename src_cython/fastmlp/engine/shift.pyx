@@ -14,7 +14,7 @@ cdef enum:
 
 
 cdef class Shift:
-    """What fits of one shape share: see fm_shift. Also memory for the transposed weights."""
+    """What fits of one shape share: see fm_shift. Also memory for what they work on."""
 
     @staticmethod
     cdef Shift make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads, tuple drops):
