@@ -14,7 +14,7 @@ cdef enum:
 
 cdef inline int64_t scalars_size(const fm_network* net) noexcept nogil:
     """Room for the scalars of every group, at most one a tensor, in elements."""
-    return round_up(TENSORS * net.n_layers * <int64_t>sizeof(fm_scalars) // <int64_t>sizeof(real), 64)
+    return round_up(TENSORS * net.n_operators * <int64_t>sizeof(fm_scalars) // <int64_t>sizeof(real), 64)
 
 
 cdef inline fm_scalars* scalars_of(const fm_task* task, int32_t thread) noexcept nogil:
@@ -88,8 +88,8 @@ cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t
         update_piece(task, piece, scratch, scalars)
         return
     OPTIMIZERS[task.optimizer].block(
-        inputs_of(buffers, piece.layer), buffers.panel_step, piece.k_from, piece.k_to,
-        <real*>buffers.dz[piece.layer] + piece.panel * buffers.panel_step, rows,
+        inputs_of(buffers, piece.op), buffers.panel_step, piece.k_from, piece.k_to,
+        <real*>buffers.dz[piece.op] + piece.panel * buffers.panel_step, rows,
         vectors(piece.tensor.n_columns, piece.panel * NR), <real*>task.net.parameters + at, scratch,
         <real*>task.slots[0] + at, <real*>task.slots[1] + at,
         &scalars[task.group_of[piece.tensor.index]], ahead)
@@ -141,9 +141,9 @@ cdef inline void square_all(const fm_task* task, const real* arena, int32_t thre
     cdef double* squares = task.buffers.column_squares
     cdef int32_t l, t
     cdef const fm_tensor* tensor
-    for l in range(task.net.n_layers):
+    for l in range(task.net.n_operators):
         for t in range(TENSORS):
-            tensor = &task.net.layers[l].tensors[t]
+            tensor = &task.net.operators[l].tensors[t]
             for p in range(tensor.panels):
                 if turn % active == thread:
                     square_columns(arena + tensor.offset + p * tensor.rows * NR, tensor.rows,
@@ -169,12 +169,12 @@ cdef inline double sum_squares(const fm_task* task,
     cdef const double* squares = task.buffers.column_squares
     cdef int64_t j, n
     cdef int32_t l
-    cdef const fm_layer* layer
-    for l in range(task.net.n_layers):
-        layer = &task.net.layers[l]
-        n = layer.n_out
-        weights = factor(group_of(task, &layer.tensors[WEIGHTS]))
-        biases = factor(group_of(task, &layer.tensors[BIASES]))
+    cdef const fm_operator* op
+    for l in range(task.net.n_operators):
+        op = &task.net.operators[l]
+        n = op.n_out
+        weights = factor(group_of(task, &op.tensors[WEIGHTS]))
+        biases = factor(group_of(task, &op.tensors[BIASES]))
         for j in range(n):
             if weights > 0:
                 total += weights * squares[j]
