@@ -18,6 +18,7 @@ if find_spec("fastmlp.predictor") is None:
 from fastmlp import reference
 from fastmlp.callbacks import EarlyStopping, Progress, ReduceOnPlateau
 from fastmlp.config import show_config
+from fastmlp.ensemble import Ensemble
 from fastmlp.groups import Groups
 from fastmlp.losses import (
     AbsoluteError,
@@ -38,6 +39,7 @@ from fastmlp.training.records import DivergenceError, History, State
 # The estimators are attributes too, but not listed: a star import must not need scikit-learn.
 __all__ = [
     "MLP",
+    "Ensemble",
     "History",
     "State",
     "DivergenceError",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import hidden, mlp, randomness, states
+from fastmlp import hidden, mlp, randomness, states, successive
 from fastmlp.activations import Array
 from fastmlp.frozen import Predictor
 from fastmlp.groups import PLAIN, Factors
@@ -347,6 +347,11 @@ class Engine:
             else:
                 self.set_parameters(*before)
         return value
+
+    @staticmethod
+    def train_many(engines: Any, datas: Any, plans: Any, team: object = None) -> list[float]:
+        """Take one epoch of each engine, one after the other."""
+        return successive.train_many(engines, datas, plans, team)
 
     def _batches(self, data: Data, plan: Plan) -> float:
         factors = plan.groups.factors(self.spec.tensors, plan.optimizer.degree)

@@ -116,8 +116,8 @@ class Plan:
         Rows of a batch; the last one may be shorter.
     learning_rates : array of float64, shape (number of batches,)
         One a batch.
-    order : array of int64, shape (n,), or None
-        Row of the data at each position; None is 0, 1, 2, ...
+    order : array of int64, or None
+        Row of the data at each position, any number of them; None is 0, 1, 2, ... to the last.
     l2 : float
         The objective has 0.5 l2 sum(W**2).
     l2_per_batch : bool

@@ -20,6 +20,7 @@ cdef extern from "network.h" nogil:
 cdef extern from "simd/control.h" nogil:
     ctypedef unsigned int fm_control
     fm_control fm_own_control()
+    fm_control fm_get_control()
     void fm_restore_control(fm_control)
     double fm_quotient(double, double)
 
@@ -45,6 +46,8 @@ cdef extern from "threads/sync.h" nogil:
         pass
     void fm_counter_reset(fm_counter*)
     int64_t fm_counter_take(fm_counter*, int)
+    int64_t fm_counter_taken(const fm_counter*)
+    void fm_wait_a_little(int)
 
 cdef extern from "threads/pace.h" nogil:
     ctypedef struct fm_pace:
@@ -61,6 +64,7 @@ cdef extern from "threads/watch.h" nogil:
     ctypedef int (*fm_poll)(void*) noexcept nogil
     ctypedef struct fm_watch:
         fm_control control
+    double WATCH_WORK
     void fm_watch_start(fm_watch*, fm_poll, void*, atomic_int*)
     int fm_watch_stop(fm_watch*, double)
     void fm_stop_clear(atomic_int*)

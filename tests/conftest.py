@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -30,3 +33,24 @@ os.environ.update(children.importing(children.PACKAGE))
 @pytest.fixture(params=[fastmlp.MLP, fastmlp.reference.MLP], ids=["native", "reference"])
 def mlp(request):
     return request.param
+
+
+@pytest.fixture
+def interrupt_after():
+    """SIGINT to this process after some seconds; gives the time it was sent."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    sent, timers = [], []
+
+    def arm(seconds):
+        def send():
+            sent.append(time.perf_counter())
+            os.kill(os.getpid(), signal.SIGINT)
+
+        timers.append(threading.Timer(seconds, send))
+        timers[0].start()
+        return sent
+
+    yield arm
+    for timer in timers:
+        timer.join()
+    signal.signal(signal.SIGINT, before)

@@ -59,27 +59,6 @@ def test_divergence_of_partial_fit(mlp):
     net.partial_fit(X, Y)
 
 
-@pytest.fixture
-def interrupt_after():
-    """SIGINT to this process after some seconds; gives the time it was sent."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    sent, timers = [], []
-
-    def arm(seconds):
-        def send():
-            sent.append(time.perf_counter())
-            os.kill(os.getpid(), signal.SIGINT)
-
-        timers.append(threading.Timer(seconds, send))
-        timers[0].start()
-        return sent
-
-    yield arm
-    for timer in timers:
-        timer.join()
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_interrupt_in_a_long_epoch(mlp, interrupt_after, n_threads):
     net = mlp([64, 64, 64, 1], rng=0)

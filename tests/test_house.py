@@ -33,7 +33,7 @@ ORDER = (
         f"engine.{part}"
         for part in ("cpu", "levels", "kernels", "arena", "memory", "buffers", "shift")
     ),
-    *("engine.jobs", "engine.rows", "engine.crew"),
+    *("engine.jobs", "engine.rows", "engine.crew", "engine.passes"),
     *("teams", "threads", "activations", "links"),
     *(f"losses.{part}" for part in ("base", "regression", "classification")),
     *(
@@ -50,8 +50,8 @@ ORDER = (
     *(f"engine.{part}" for part in ("contract", "parameters", "steps", "native")),
     *("predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
     *(f"training.{part}" for part in ("rates", "judge", "reporter", "loop")),
-    *("training", "plans", "callbacks", "learner", "mlp"),
-    *("randomness", "hidden", "frozen", "reference", "__init__"),
+    *("training", "plans", "callbacks", "learner", "mlp", "members", "ensemble"),
+    *("randomness", "hidden", "frozen", "successive", "reference", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "packing", "shown", "fitted")),
     "sklearn.initialization",
     *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "judge")),

@@ -7,6 +7,7 @@ import pytest
 
 import fastmlp
 from fastmlp import DivergenceError
+from fastmlp.members import Jury
 from fastmlp.training import judge, loop
 
 X = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
@@ -15,7 +16,7 @@ Y = X.sum(axis=1)
 
 def judges():
     """Return every judge: the estimators', too, where they can be imported."""
-    found = [judge.Judge]
+    found = [judge.Judge, Jury]
     try:
         from fastmlp.sklearn.judge import Best, StopRule
     except ImportError:

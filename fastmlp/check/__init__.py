@@ -19,7 +19,7 @@ from fastmlp.check.arrays import (
     parameters,
 )
 from fastmlp.check.options import callbacks, clip_norm, generator, groups, optimizer
-from fastmlp.check.samples import data, inputs, sample_weights, targets, validation
+from fastmlp.check.samples import data, inputs, row_numbers, sample_weights, targets, validation
 
 __all__ = [
     "REFUSED_KINDS",
@@ -38,6 +38,7 @@ __all__ = [
     "numeric",
     "optimizer",
     "parameters",
+    "row_numbers",
     "sample_weights",
     "targets",
     "validation",

@@ -152,6 +152,23 @@ def sample_weights(value: Any, n: int, dtype: np.dtype[Any]) -> NDArray[Any] | N
     return checked
 
 
+def row_numbers(value: Any, n: int, name: str) -> NDArray[np.int64]:
+    """Return a private int64 copy of numbers of rows, at least one, each from 0 to n - 1."""
+    array = np.asarray(value)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or len(array) == 0:
+        raise ValueError(
+            f"{name} is {short(value)} but a flat array of at least one row number is expected: "
+            "for a mask use np.flatnonzero(mask)"
+        )
+    for extreme in (array.min(), array.max()):
+        if not 0 <= extreme < n:
+            raise ValueError(
+                f"{name} holds {extreme} but row numbers from 0 to {n - 1} are expected: "
+                f"X has {n} rows"
+            )
+    return array.astype(np.int64)
+
+
 def validation(value: Any, spec: Spec) -> Data | None:
     """Return ``(X, y)`` or ``(X, y, sample_weight)``, checked like the training data."""
     if value is None:

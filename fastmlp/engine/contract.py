@@ -139,6 +139,19 @@ class Engine(Protocol):
         """
         ...
 
+    @staticmethod
+    def train_many(
+        engines: Sequence[Any],
+        datas: Sequence[Data],
+        plans: Sequence[Plan],
+        team: Team | None = None,
+    ) -> list[float]:
+        """Take one epoch of each of many engines, each on one thread; as `epoch` of each alone.
+
+        If a result is not finite, and after any error, all have the parameters of before.
+        """
+        ...
+
     def gradients(self, data: Data, l2: float = 0.0, team: Team | None = None) -> tuple[Any, ...]:
         """Return (objective, [dW], [db], ...) of all rows as one batch, without dropout."""
         ...

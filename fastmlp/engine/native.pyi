@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -10,6 +11,13 @@ from fastmlp.teams import Team
 @disjoint_base
 class Engine(Trained):
     def epoch(self, data: Data, plan: Plan) -> float: ...
+    @staticmethod
+    def train_many(
+        engines: Sequence[Engine],
+        datas: Sequence[Data],
+        plans: Sequence[Plan],
+        team: Team | None = None,
+    ) -> list[float]: ...
     def gradients(
         self, data: Data, l2: float = 0.0, team: Team | None = None
     ) -> tuple[float, list[NDArray[Any]], list[NDArray[Any]]]: ...
@@ -20,7 +28,3 @@ class Engine(Trained):
     def predict_row(self, x: object) -> NDArray[Any] | None: ...
     def differentiate(self, x: NDArray[Any]) -> NDArray[Any]: ...
     def evaluate(self, data: Data, team: Team | None = None) -> float: ...
-
-# Only the engine makes these.
-@disjoint_base
-class Signals: ...

@@ -54,25 +54,21 @@ class Course:
 def run(data: Data, plan: Plan, course: Course) -> bool:
     """Train until all epochs have been (False), or somebody or something ends the fit (True).
 
-    ``plan`` comes with the options of the whole fit; order, learning rates and step counter are
-    filled in here, epoch by epoch. The engine has an optimizer already; a state or rates that have
-    seen epochs or steps before go on from there.
+    ``plan`` comes with the options of the whole fit and, if not all rows take part, those that do
+    as its first order; order, learning rates and step counter are filled in here, epoch by epoch.
+    The engine has an optimizer already; a state or rates that have seen epochs or steps before go
+    on from there.
     """
     rates, judge, reporter, reorder = course.rates, course.judge, course.reporter, course.reorder
     state = reporter.state
     engine, train = state.engine, course.train
-    n = data.x.shape[0]
-    n_steps = plan.n_steps(n)
-    plan.order = None if reorder is None else np.arange(n, dtype=np.int64)
+    if plan.order is None and reorder is not None:
+        plan.order = np.arange(data.x.shape[0], dtype=np.int64)
+    n_steps = plan.n_steps(data.x.shape[0] if plan.order is None else len(plan.order))
     for epoch in range(state.epoch + 1, state.epochs):
         reporter.epoch_begins()
         began = time.perf_counter()
-        if reorder is not None and plan.order is not None:
-            plan.order = reorder(plan.order)
-        if state.learning_rate_scale != rates.scale:
-            rates.rescale(state.learning_rate_scale)
-        plan.step, plan.learning_rates = rates.step, rates.of_steps(n_steps)
-        plan.look_up(n_steps)
+        prepare(plan, n_steps, rates, reorder, state.learning_rate_scale)
         before, state.epoch = engine.snapshot(), epoch - 1  # a callback may have set it
         try:
             loss = train(data, plan)
@@ -92,11 +88,25 @@ def run(data: Data, plan: Plan, course: Course) -> bool:
     return False
 
 
-def diverged(loss: float, plan: Plan, epoch: int, state: State) -> DivergenceError:
+def prepare(
+    plan: Plan, n_steps: int, rates: Rates, reorder: Callable[[Order], Order] | None, scale: float
+) -> None:
+    """Fill in what belongs to one epoch: order, step counter, and all that schedules say."""
+    if reorder is not None and plan.order is not None:
+        plan.order = reorder(plan.order)
+    if scale != rates.scale:
+        rates.rescale(scale)
+    plan.step, plan.learning_rates = rates.step, rates.of_steps(n_steps)
+    plan.look_up(n_steps)
+
+
+def diverged(
+    loss: float, plan: Plan, epoch: int, state: State, who: str = "training"
+) -> DivergenceError:
     """Return the complaint about an epoch whose loss is not finite."""
     rate = float(np.max(plan.learning_rates))
     error = DivergenceError(
-        f"training diverged in epoch {epoch} (counted from 0): the loss, a gradient or a "
+        f"{who} diverged in epoch {epoch} (counted from 0): the loss, a gradient or a "
         f"weight became {loss} at learning rate {rate:g}. Use a smaller learning rate, "
         "clip_norm=1.0, or scale X and y to mean 0 and variance 1. "
         "The model keeps the weights it had before this epoch"

@@ -58,6 +58,10 @@ static inline long long fm_counter_take(fm_counter *c, int shared) {
     return before;
 }
 
+static inline long long fm_counter_taken(const fm_counter *c) {
+    return atomic_load_explicit(&c->taken, memory_order_relaxed);
+}
+
 static inline void fm_barrier_start(fm_barrier *b, int size) {
     atomic_init(&b->arrived, 0);
     atomic_init(&b->generation, 0);

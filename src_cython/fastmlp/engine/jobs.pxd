@@ -1,5 +1,6 @@
 # What each thread of a team runs: a native function of the thread's index, without the interpreter.
 from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memcpy
 
 from network cimport *
 
@@ -30,11 +31,59 @@ cdef struct EpochJob:
     const fm_task* task
     fm_shift* shift
     fm_report* report
+    void* fresh  # arena for the parameters of a good end; NULL: nobody wants them
+    int64_t n_parameters
+
+
+cdef struct ManyJob:
+    EpochJob** epochs  # each of one thread
+    int64_t n
+    fm_counter* taken
+    fm_counter* done
+    fm_poll poll  # of the caller
+    void* poll_context
+    atomic_int stop
 
 
 cdef inline void run_epoch(void* context, int32_t index) noexcept nogil:
     cdef EpochJob* job = <EpochJob*>context
     job.kernels.epoch(job.task, job.shift, job.report, index)
+
+
+cdef inline void settle(EpochJob* job) noexcept nogil:
+    """Copy the parameters to where they will be published from, if the epoch has ended well."""
+    cdef const fm_kernels* k = job.kernels
+    if job.fresh == NULL or job.report.status != RUNNING:
+        return
+    if k.finite(job.task.net.parameters, job.n_parameters):
+        memcpy(job.fresh, job.task.net.parameters, job.n_parameters * k.element_size)
+    else:
+        job.report.status = DIVERGED
+
+
+cdef inline void run_whole_epochs(void* context, int32_t index) noexcept nogil:
+    """Take epochs that nobody has taken, until there are none. The caller looks up in between, and while it
+    waits for the others: a signal that comes then ends their work too."""
+    cdef ManyJob* job = <ManyJob*>context
+    cdef fm_poll asks = job.poll if index == 0 else NULL
+    cdef EpochJob* epoch
+    cdef fm_watch watch
+    cdef int64_t i
+    cdef int turn = 0
+    fm_watch_start(&watch, asks, job.poll_context, &job.stop)
+    watch.control = fm_get_control()
+    while not fm_watch_stop(&watch, WATCH_WORK):
+        i = fm_counter_take(job.taken, True)
+        if i >= job.n:
+            break
+        epoch = job.epochs[i]
+        epoch.shift.poll = asks
+        run_epoch(epoch, 0)
+        settle(epoch)
+        fm_counter_take(job.done, True)
+    while index == 0 and fm_counter_taken(job.done) < job.n and not fm_watch_stop(&watch, WATCH_WORK):
+        fm_wait_a_little(turn)
+        turn += 1
 
 
 cdef inline void run_rows(void* context, int32_t index) noexcept nogil:

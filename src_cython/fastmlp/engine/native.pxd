@@ -2,6 +2,7 @@
 from libc.stdint cimport int32_t, int64_t
 
 from fastmlp.engine.buffers cimport Buffers
+from fastmlp.engine.passes cimport Pass
 from fastmlp.engine.shift cimport Shift
 from fastmlp.engine.steps cimport Trained
 from fastmlp.engine.jobs cimport RowsJob
@@ -18,6 +19,7 @@ cdef class Engine(Trained):
     cdef int32_t row_of_loss(self, fm_data* data) except -1
     cdef tuple set_dropout(self, fm_task* task, dropouts)
     cdef Shift shift_for(self, Shift last, int64_t batch, int n_threads, tuple drops, bint stores)
-    cdef double run(self, fm_task* task, fm_report* report, Shift shift, team) except? -1
+    cdef Pass begin(self, data, plan, int n_threads)
+    cdef void end(self, Pass epoch, bint is_good)
     cdef Buffers borrow_buffers(self)
     cdef void divide_rows(self, RowsJob* job, team) except *

@@ -9,6 +9,7 @@ from libc.string cimport memcpy
 
 from fastmlp.engine.buffers cimport Buffers
 from fastmlp.engine.crew cimport Crew
+from fastmlp.engine.passes cimport Pass, Signals, poll, run, run_many
 from fastmlp.engine.shift cimport Shift
 from fastmlp.engine.steps cimport Steps, Trained
 from fastmlp.engine.jobs cimport *
@@ -35,31 +36,15 @@ cdef double sequential_sum(cnp.ndarray values) except? -1:
         fm_restore_control(control)
 
 
-cdef object set_groups(fm_task* task, table):
+cdef object set_groups(fm_task* task, const fm_network* net, table):
     """Say what is trained, and how fast; the table, which is returned, must outlive the epoch."""
     task.groups = <const fm_group*>cnp.PyArray_DATA(table.factors)
     task.n_groups = len(table.factors)
     task.group_of = <const int32_t*>cnp.PyArray_DATA(table.group_of)
     task.first_trained = 0
-    while task.net.operators[task.first_trained].hidden < table.first_trained:
+    while net.operators[task.first_trained].hidden < table.first_trained:
         task.first_trained += 1
     return table
-
-
-cdef class Signals:
-    """Keeps what a signal handler raised until the native call is over."""
-    cdef object interrupt
-
-
-cdef int poll(void* context) noexcept nogil:
-    """Give Python a chance to raise KeyboardInterrupt; runs on the thread that called epoch."""
-    with gil:
-        try:
-            PyErr_CheckSignals()
-        except BaseException as interrupt:
-            (<Signals>context).interrupt = interrupt
-            return 1
-    return 0
 
 
 cdef class Engine(Trained):
@@ -110,32 +95,61 @@ cdef class Engine(Trained):
 
         In that case, and after any error, the parameters are those of before.
         """
-        cdef fm_task task
-        cdef fm_report report
-        cdef fm_network net = self.net
-        cdef int64_t n_bytes = self.n_parameters * self.kernels.element_size
-        cdef int n_threads = plan.team.size if plan.team is not None else 1
+        cdef Pass epoch = self.begin(data, plan, plan.team.size if plan.team is not None else 1)
+        self.steps.is_whole = False  # until the epoch has ended well
+        result = run(epoch, plan.team)
+        self.end(epoch, isfinite(result))
+        return result
+
+    @staticmethod
+    def train_many(engines, datas, plans, team=None):
+        """One epoch of each of many engines, each on one thread; what epoch() of each returns.
+
+        If one of these is not finite, and after any error, the parameters of all are those of before.
+        """
+        cdef Engine engine
+        epochs = []
+        for engine, data, plan in zip(engines, datas, plans):
+            epochs.append(engine.begin(data, plan, 1))
+        for engine in engines:
+            engine.steps.is_whole = False
+        run_many(epochs, team)
+        results = [(<Pass>epoch).result() for epoch in epochs]
+        is_good = bool(np.isfinite(results).all())
+        for engine, epoch in zip(engines, epochs):
+            engine.end(epoch, is_good)
+        return results
+
+    cdef Pass begin(self, data, plan, int n_threads):
+        """All that an epoch needs; nothing that others see has changed yet."""
+        cdef Pass epoch = Pass.__new__(Pass)
+        cdef fm_task* task = &epoch.task
+        cdef fm_network* net = &epoch.net
         cdef cnp.ndarray rates = plan.learning_rates
         cdef Shift shift
         cdef Steps steps = self.steps
         if steps is None:
             raise RuntimeError("no optimizer was started")
+        net[0] = self.net
         self.describe(&task.data, data)
         net.loss = self.row_of_loss(&task.data)
-        task.net = &net
-        task.order = NULL if plan.order is None else <int64_t*>cnp.PyArray_DATA(plan.order)
+        task.order = NULL
+        if plan.order is not None:
+            task.order = <int64_t*>cnp.PyArray_DATA(plan.order)
+            task.data.n = len(plan.order)
         task.batch = min(<int64_t>plan.batch_size, task.data.n)
-        drops = self.set_dropout(&task, plan.dropouts)
+        drops = self.set_dropout(task, plan.dropouts)
         shift = self.shift_for(self.shift, task.batch, n_threads, drops, plan.clip_norm > 0)
-        self.shift = None  # until the epoch has ended well
+        self.shift = None  # until the epoch has ended
         if shift.working == NULL:
             shift.working = shift.memory.take(self.n_parameters)
         fresh = self.unread_arena()
         net.parameters, net.transposed = shift.working, shift.transposed
         if shift.copied is not self.published:
-            memcpy(shift.working, cnp.PyArray_DATA(self.published), n_bytes)
+            memcpy(shift.working, cnp.PyArray_DATA(self.published),
+                   self.n_parameters * self.kernels.element_size)
             PyErr_CheckSignals()  # copies of many millions of weights take a while each
-            self.kernels.transpose(&net)
+            self.kernels.transpose(net)
             PyErr_CheckSignals()
         shift.copied = None  # until the epoch has ended well
         task.optimizer = steps.optimizer
@@ -146,25 +160,24 @@ cdef class Engine(Trained):
         else:
             task.hyper[3] = plan.optimizer.decay(0)
         task.rates = <double*>cnp.PyArray_DATA(rates)
-        table = set_groups(&task, groups_table(plan.groups, self.tensors, plan.optimizer.degree))
+        table = set_groups(task, net, groups_table(plan.groups, self.tensors, plan.optimizer.degree))
         task.l2, task.l2_per_batch, task.clip_norm = plan.l2, plan.l2_per_batch, plan.clip_norm
         task.seed, task.step = plan.seed, plan.step
         for i in range(2):  # a slot the optimizer lacks is never touched
             task.slots[i] = steps.slots[i] if steps.slots[i] != NULL else net.parameters
-        report.powers = steps.powers
-        steps.is_whole = False  # until the epoch has ended well
-        result = self.run(&task, &report, shift, plan.team)
-        del table
-        steps.powers = report.powers
-        if isfinite(result) and not self.kernels.finite(net.parameters, self.n_parameters):
-            result = np.nan
-        if isfinite(result):
-            memcpy(cnp.PyArray_DATA(fresh), shift.working, n_bytes)
-            self.spare, shift.copied = self.publish(fresh), fresh
-            steps.taken += ceil_div(task.data.n, task.batch)
+        epoch.report.powers = steps.powers
+        epoch.hand(self.kernels, shift, fresh, self.n_parameters, (data, plan, table, steps))
+        return epoch
+
+    cdef void end(self, Pass epoch, bint is_good):
+        """Publish what an epoch has made of the parameters, or drop it."""
+        cdef Steps steps = self.steps
+        steps.powers = epoch.report.powers
+        if is_good:
+            self.spare, epoch.shift.copied = self.publish(epoch.fresh), epoch.fresh
+            steps.taken += ceil_div(epoch.task.data.n, epoch.task.batch)
             steps.is_whole = True
-        self.shift = shift
-        return result
+        self.shift = epoch.shift
 
     cdef tuple set_dropout(self, fm_task* task, dropouts):
         """Say what drops out, by (batches, hidden layers), or as the network has it; returns where."""
@@ -192,66 +205,34 @@ cdef class Engine(Trained):
             buffers.sums = <double*>shift.memory.take(self.n_parameters, sizeof(double))
         return shift
 
-    cdef double run(self, fm_task* task, fm_report* report, Shift shift, team) except? -1:
-        """Enter the native epoch with every thread of the team; touches nothing of the engine."""
-        cdef Signals signals = Signals()
-        cdef fm_shift* c = &shift.c
-        cdef EpochJob job = EpochJob(self.kernels, task, c, report)
-        cdef Crew crew
-        cdef atomic_int stop
-        fm_stop_clear(&stop)
-        task.buffers = &shift.buffers.c
-        task.stores = task.optimizer < 0 or task.clip_norm > 0 or task.batch > task.buffers.rows
-        c.alone_from = -1
-        c.poll, c.poll_context, c.stop = poll, <void*>signals, &stop
-        report.status = RUNNING
-        report.loss_sum = report.weight_sum = 0
-        fm_barrier_start(c.barrier, c.n_threads)
-        if c.n_threads == 1:
-            with nogil:
-                self.kernels.epoch(task, c, report, 0)
-        else:
-            crew = team.crew
-            c.crew, c.job, c.job_context = crew.c, run_epoch, &job
-            with nogil:
-                self.kernels.epoch(task, c, report, 0)
-                fm_crew_close(crew.c)
-        if report.status == INTERRUPTED:
-            raise signals.interrupt
-        if report.status == DIVERGED:
-            return report.loss_sum if not isfinite(report.loss_sum) else np.nan
-        return fm_quotient(report.loss_sum, report.weight_sum) if report.weight_sum > 0 else 0.0
-
     def gradients(self, data, double l2=0.0, team=None):
         """(objective, weight gradients, bias gradients, ...) of all rows as one batch."""
-        cdef fm_task task
-        cdef fm_report report
-        cdef fm_network net
+        cdef Pass batch = Pass.__new__(Pass)
+        cdef fm_task* task = &batch.task
         cdef Shift shift
         cdef double objective
         self.describe(&task.data, data)
-        keep = self.read(&net)
-        net.loss = self.row_of_loss(&task.data)
-        task.net = &net
+        keep = self.read(&batch.net)
+        batch.net.loss = self.row_of_loss(&task.data)
         task.order = NULL
         task.batch = task.data.n
         task.optimizer = -1
         task.slots[0] = task.slots[1] = NULL
         task.rates = task.decays = task.dropout = NULL
         task.dropout_step = 0
-        table = set_groups(&task, groups_table(PLAIN, self.tensors, 0))
+        table = set_groups(task, &batch.net, groups_table(PLAIN, self.tensors, 0))
         task.l2, task.l2_per_batch, task.clip_norm = l2, False, 0
         task.seed = task.step = 0
         shift = self.call_shifts.pop() if self.call_shifts else None
         shift = self.shift_for(shift, task.batch, team.size if team is not None else 1, (), True)
-        net.transposed = shift.transposed
-        self.kernels.transpose(&net)
+        batch.net.transposed = shift.transposed
+        self.kernels.transpose(&batch.net)
         PyErr_CheckSignals()
-        objective = self.run(&task, &report, shift, team)
+        batch.hand(self.kernels, shift, None, 0, (data, keep, table))
+        objective = run(batch, team)
         PyErr_CheckSignals()
         gradients = self.unpack(shift.buffers.c.gradients)
         self.call_shifts.append(shift)
-        del keep, table
         return objective, *gradients
 
     # ------------------------------------------------------------ without training

@@ -1,0 +1,30 @@
+# Epochs under way: for native.pyx, which prepares them and takes what they come to.
+from libc.stdint cimport int64_t
+
+from fastmlp.engine.jobs cimport EpochJob
+from fastmlp.engine.shift cimport Shift
+from network cimport *
+
+
+cdef class Signals:
+    cdef object interrupt
+
+
+cdef int poll(void* context) noexcept nogil
+
+
+cdef class Pass:
+    cdef fm_network net
+    cdef fm_task task
+    cdef fm_report report
+    cdef EpochJob job
+    cdef Shift shift
+    cdef object fresh  # the arena that a good end is copied to; None: nobody wants it
+    cdef object kept  # what the task points into
+
+    cdef void hand(self, const fm_kernels* k, Shift shift, fresh, int64_t n_parameters, kept)
+    cdef double result(self)
+
+
+cdef double run(Pass epoch, team) except? -1
+cdef int run_many(list epochs, team) except -1

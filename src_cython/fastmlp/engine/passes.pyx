@@ -1,0 +1,110 @@
+# Epochs under way, seen from Python: who runs them, and how a signal ends them. One epoch by all threads of a
+# team, or many, of as many networks, each by one thread. Touches nothing of any engine.
+cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
+from libc.math cimport isfinite, NAN
+from libc.stdint cimport int64_t
+
+from fastmlp.engine.crew cimport Crew
+from fastmlp.engine.jobs cimport *
+from fastmlp.engine.memory cimport Memory
+from fastmlp.engine.shift cimport Shift
+from network cimport *
+
+cnp.import_array()
+
+
+cdef class Signals:
+    """Keeps what a signal handler raised until the native call is over."""
+
+
+cdef int poll(void* context) noexcept nogil:
+    """Give Python a chance to raise KeyboardInterrupt; runs on the thread that made the native call."""
+    with gil:
+        try:
+            PyErr_CheckSignals()
+        except BaseException as interrupt:
+            (<Signals>context).interrupt = interrupt
+            return 1
+    return 0
+
+
+cdef class Pass:
+    """One epoch of one network: what is to do, who does it, what has come out."""
+
+    cdef void hand(self, const fm_kernels* k, Shift shift, fresh, int64_t n_parameters, kept):
+        """Give the filled task to a shift; a good end is copied to a fresh arena, if there is one."""
+        cdef fm_task* task = &self.task
+        self.shift, self.fresh, self.kept = shift, fresh, kept
+        task.net = &self.net
+        task.buffers = &shift.buffers.c
+        task.stores = task.optimizer < 0 or task.clip_norm > 0 or task.batch > task.buffers.rows
+        self.report.status = RUNNING
+        self.report.loss_sum = self.report.weight_sum = 0
+        shift.c.alone_from = -1
+        fm_barrier_start(shift.c.barrier, shift.c.n_threads)
+        self.job = EpochJob(k, task, &shift.c, &self.report, NULL, n_parameters)
+        if fresh is not None:
+            self.job.fresh = cnp.PyArray_DATA(fresh)
+
+    cdef double result(self):
+        """The mean objective, or the first that is not finite; NaN for a weight."""
+        cdef fm_report* report = &self.report
+        if report.status == DIVERGED:
+            return report.loss_sum if not isfinite(report.loss_sum) else NAN
+        return fm_quotient(report.loss_sum, report.weight_sum) if report.weight_sum > 0 else 0.0
+
+
+cdef double run(Pass epoch, team) except? -1:
+    """Enter the native epoch with every thread of the team; its result."""
+    cdef Signals signals = Signals()
+    cdef EpochJob* job = &epoch.job
+    cdef fm_shift* shift = job.shift
+    cdef Crew crew
+    cdef atomic_int stop
+    fm_stop_clear(&stop)
+    shift.poll, shift.poll_context, shift.stop = poll, <void*>signals, &stop
+    if shift.n_threads == 1:
+        with nogil:
+            run_epoch(job, 0)
+            settle(job)
+    else:
+        crew = team.crew
+        shift.crew, shift.job, shift.job_context = crew.c, run_epoch, job
+        with nogil:
+            run_epoch(job, 0)
+            fm_crew_close(crew.c)
+            settle(job)
+    if epoch.report.status == INTERRUPTED:
+        raise signals.interrupt
+    return epoch.result()
+
+
+cdef int run_many(list epochs, team) except -1:
+    """Run each epoch on one thread of the team, whichever comes first."""
+    cdef Signals signals = Signals()
+    cdef Memory memory = Memory(sizeof(void*))
+    cdef ManyJob job
+    cdef Pass epoch
+    cdef Crew crew
+    job.n = len(epochs)
+    job.epochs = <EpochJob**>memory.take(job.n)
+    job.taken = <fm_counter*>memory.take(1, sizeof(fm_counter))
+    job.done = <fm_counter*>memory.take(1, sizeof(fm_counter))
+    job.poll, job.poll_context = poll, <void*>signals
+    fm_counter_reset(job.taken)
+    fm_counter_reset(job.done)
+    fm_stop_clear(&job.stop)
+    for i, epoch in enumerate(epochs):
+        job.epochs[i] = &epoch.job
+        epoch.job.shift.poll_context, epoch.job.shift.stop = <void*>signals, &job.stop
+    if team is None:
+        with nogil:
+            run_whole_epochs(&job, 0)
+    else:
+        crew = team.crew
+        with nogil:
+            crew.call(run_whole_epochs, &job)
+    if signals.interrupt is not None:
+        raise signals.interrupt
+    return 0
