@@ -34,10 +34,13 @@ from fastmlp.mlp import MLP
 from fastmlp.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from fastmlp.records import DivergenceError, History, State
 from fastmlp.schedules import Constant, Cosine, InverseScaling, OneCycle, Schedule, Step, WarmUp
+from fastmlp.storage import ModelFormatError, load
 
 # The estimators are attributes too, but not listed: a star import must not need scikit-learn.
 __all__ = [
     "MLP",
+    "load",
+    "ModelFormatError",
     "History",
     "State",
     "DivergenceError",

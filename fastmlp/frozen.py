@@ -5,12 +5,13 @@ The twin of the compiled ``fastmlp.predictor.Predictor``: the same calls, result
 
 from __future__ import annotations
 
+import os
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastmlp import check
+from fastmlp import check, storage
 from fastmlp.engine.contract import Arrays, Engine
 from fastmlp.spec import Spec
 
@@ -66,6 +67,10 @@ class Predictor:
         with np.errstate(all="ignore"):
             derivatives = self._engine.jacobian(rows)
         return derivatives[0] if one else derivatives
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the predictor to a file, for ``fastmlp.load``; see ``MLP.save``."""
+        storage.save(self, path)
 
     def _rows(self, x: ArrayLike) -> tuple[NDArray[Any], bool]:
         """Return x as (n, I), and whether it was one row without the n."""

@@ -7,6 +7,7 @@ no others; the same ``MLP`` drives either. docs/architecture.md has the conventi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any, Protocol
 
 import numpy as np
@@ -62,6 +63,10 @@ class Predictor(Protocol):
 
     def jacobian(self, x: ArrayLike) -> NDArray[Any]:
         """Return d prediction / d x, (C, I) for one row or (n, C, I)."""
+        ...
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the predictor to a file, for ``fastmlp.load``."""
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastmlp import storage
 from fastmlp.check import first_non_finite
 from fastmlp.sklearn import parameters
 from fastmlp.sklearn.callbacks import CallbackSupportMixin, with_callbacks
@@ -173,6 +175,27 @@ class BaseMLP(CallbackSupportMixin, Fitting):
         with contextlib.nullcontext() if turn.is_mine() else turn.taken():
             self._shown(name)
             self._network.assign(name, values)
+
+    def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
+        """Write the estimator to a file, for ``fastmlp.load``.
+
+        Parameters, preprocessing, classes, names of features and all fitted attributes of its own
+        are in it; what others have set (attributes, scikit-learn's callbacks, metadata requests)
+        is not.
+
+        Parameters
+        ----------
+        path, training
+            As for ``fastmlp.MLP.save``. Without training, ``history_`` and the curves are empty.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        TypeError, ValueError
+            If a parameter is wrong, or is something that a file cannot hold, such as a function.
+        """
+        storage.save(self, path, training)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

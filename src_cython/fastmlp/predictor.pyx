@@ -17,7 +17,7 @@ import dataclasses
 
 import numpy as np
 
-from fastmlp import check, threads
+from fastmlp import check, storage, threads
 from fastmlp.engine import levels
 
 cnp.import_array()
@@ -254,6 +254,10 @@ cdef class Predictor:
         rows = np.require(x.reshape(-1, self.context.n_in), requirements=["A"])
         derivatives = self.full.differentiate(rows)
         return derivatives.reshape(*x.shape[:x.ndim - 1], self.context.n_out, self.context.n_in)
+
+    def save(self, path):
+        """Write the predictor to a file, for ``fastmlp.load``; see ``MLP.save``."""
+        storage.save(self, path)
 
     # ------------------------------------------------------------ for other compiled code
 
