@@ -46,6 +46,7 @@ GROUPS: dict[str, tuple[str, float]] = {
     "divergence": ("extremes.DIVERGENCE", 4),
     "extreme values": ("extremes.VALUES", 2),
     "thread counts and batches": ("extremes.SAME_BITS", 4),
+    "hostile files": ("hostile.TRIALS", 4),
     "the machinery itself": ("trials.SELF", 0),
 }
 HANG_SECONDS = float(os.environ.get("FASTMLP_HANG_SECONDS", "30"))  # more under a sanitizer

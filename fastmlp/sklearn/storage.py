@@ -54,10 +54,9 @@ def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
 def rebuild(cls: Any, record: Record, saved: str, wanted: str) -> Any:
     """Return the estimator that a file describes."""
     del saved, wanted  # there is one engine
-    part, names = record.part("parameters"), cls._get_param_names()
-    given = {name: value(part, name, object) for name in names}
+    part, constraints = record.part("parameters"), cls._parameter_constraints
+    given = {name: value(part, name, object) for name in constraints}
     part.finish()
-    constraints = cls._parameter_constraints
     built(part.where, validate_parameter_constraints, constraints, given, cls.__name__)
     model = cls(**given)
     if record.has("fit"):

@@ -116,12 +116,11 @@ class Record:
 
     def count(self, key: str, least: int = 0, most: int = MOST_INTEGER) -> int:
         """Return an integer in a range; one beyond JSON's has its digits in a string."""
-        value = self.plain(key)
-        if most > MOST_INTEGER:
-            value = from_digits(value)
+        given = self.plain(key)
+        value = from_digits(given) if most > MOST_INTEGER else given
         if type(value) is not int or not least <= value <= most:
             raise ModelFormatError(
-                f"{self.where}.{key} is {shown(value)} but must be from {least} to {most}"
+                f"{self.where}.{key} is {shown(given)} but must be from {least} to {most}"
             )
         return value
 

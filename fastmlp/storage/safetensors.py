@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.storage.strict import ModelFormatError, parse, shown
+from fastmlp.storage.strict import MOST_STRING, ModelFormatError, parse, shown
 
 DTYPES: dict[str, np.dtype[Any]] = {
     name: np.dtype(code)
@@ -41,7 +41,7 @@ ALIGNMENT = 8  # of the payload in the file
 PREFIX = struct.Struct("<Q")
 DIGEST_DIGITS = 2 * hashlib.sha256().digest_size
 METADATA = "__metadata__"
-DESCRIPTION = "model"  # the one long string of the metadata
+DESCRIPTION = "model"  # in the metadata
 BLANK = "0" * DIGEST_DIGITS  # what stands for the digest while it is computed
 
 # How files of other kinds begin.
@@ -163,13 +163,15 @@ def header_length(prefix: bytes, size: int) -> int:
 
 def read_header(text: bytes, payload: int) -> Header:
     """Return what a header says, checked against the bytes that follow it."""
-    found = parse(text, "header", long_string=DESCRIPTION)
+    found = parse(text, "header", long_strings=1)  # the description
     metadata = found.pop(METADATA, None)
     if not isinstance(metadata, dict):
         raise ModelFormatError("it has no metadata: a safetensors file, but no model of fastmlp")
     for key, value in metadata.items():
         if not isinstance(value, str):
             raise ModelFormatError(f"{shown(key)} of the metadata is {shown(value)} and no string")
+        if len(value) > MOST_STRING and key != DESCRIPTION:
+            raise ModelFormatError(f"{shown(key)} of the metadata has {len(value):,} characters")
     if len(found) > MOST_TENSORS:
         raise ModelFormatError(f"it has {len(found):,} tensors but {MOST_TENSORS:,} are the most")
     entries, at = {}, 0
@@ -185,7 +187,7 @@ def read_header(text: bytes, payload: int) -> Header:
 
 def _entry(name: str, description: Any, at: int) -> Entry:
     what = f"tensor {shown(name)}"
-    if not name or len(name) > MOST_NAME:
+    if not 0 < len(name) <= MOST_NAME:
         raise ModelFormatError(f"{what} has a name of {len(name)} characters")
     if not isinstance(description, dict):
         raise ModelFormatError(f"{what} is {shown(description)} and no object")

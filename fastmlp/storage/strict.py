@@ -6,6 +6,7 @@ depth) is looked for around it. The limits bound time and memory: a header costs
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -13,21 +14,24 @@ from collections import Counter
 from typing import Any, NoReturn
 
 MOST_DEPTH = 8
-MOST_STRING = 1024  # characters
+MOST_STRING = 1024  # bytes
 MOST_INTEGER = 2**53  # beyond, other languages' readers round
+LONGEST_INTEGER = len(str(-MOST_INTEGER))
 # Commas, colons and opening brackets: each is at most one more object in memory.
 MOST_TOKENS = 1 << 17
 
 # One that never ends is matched to the end of the text: without it the search would be quadratic.
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_BRACKETS = re.compile(rb"[][{}]")
+_SURROGATES = re.compile(rb"\\u[dD][89a-fA-F]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_DEEPER = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 class ModelFormatError(ValueError):
     """A file is not a model that this version of fastmlp can read; the message says why."""
 
 
-def parse(text: bytes, what: str, long_string: str = "") -> dict[str, Any]:
+def parse(text: bytes, what: str, long_strings: int = 0) -> dict[str, Any]:
     """Return the JSON object that a text is.
 
     Parameters
@@ -36,8 +40,8 @@ def parse(text: bytes, what: str, long_string: str = "") -> dict[str, Any]:
         UTF-8, from the opening brace on.
     what : str
         What it is called in complaints.
-    long_string : str
-        The key of the one string that may be longer than others.
+    long_strings : int
+        How many strings may be longer than others.
 
     Raises
     ------
@@ -51,7 +55,7 @@ def parse(text: bytes, what: str, long_string: str = "") -> dict[str, Any]:
     """
     if not text.startswith(b"{"):
         raise ModelFormatError(f"the {what} begins with {text[:1]!r} and not with a brace")
-    _measure(text, what)
+    _measure(text, what, long_strings)
     try:
         decoded = text.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -68,34 +72,40 @@ def parse(text: bytes, what: str, long_string: str = "") -> dict[str, Any]:
         raise ModelFormatError(
             f"the {what} is not JSON: {error.msg} at character {error.pos}"
         ) from None
-    _look_at_strings(found, long_string)
+    if _SURROGATES.search(text):  # else the encoding has seen to that
+        _refuse_surrogates(found)
     return found  # type: ignore[no-any-return]  # it begins with a brace
 
 
-def _measure(text: bytes, what: str) -> None:
-    """Refuse what is nested too deeply or has too many parts, before anything is built."""
+def _measure(text: bytes, what: str, long_strings: int) -> None:
+    """Refuse what is too long, too deep or has too many parts, before anything is built."""
+    long = [each for each in _STRINGS.findall(text) if len(each) > MOST_STRING + len('""')]
+    if len(long) > long_strings:
+        raise ModelFormatError(
+            f"the {what} has a string of {len(long[-1]) - 2:,} bytes, more than {MOST_STRING:,}: "
+            f"{shown(long[-1])}"
+        )
     bare = _STRINGS.sub(b"", text)
     if sum(bare.count(token) for token in (b"[", b"{", b",", b":")) > MOST_TOKENS:
         raise ModelFormatError(f"the {what} has more than {MOST_TOKENS:,} parts")
-    depth = 0
-    for bracket in _BRACKETS.finditer(bare):
-        depth += 1 if bracket[0] in b"[{" else -1
-        if depth > MOST_DEPTH:
-            raise ModelFormatError(f"the {what} is nested more than {MOST_DEPTH} deep")
+    brackets = bare.translate(None, _NO_BRACKETS)
+    if max(itertools.accumulate(map(_DEEPER.__getitem__, brackets)), default=0) > MOST_DEPTH:
+        raise ModelFormatError(f"the {what} is nested more than {MOST_DEPTH} deep")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        twice, _ = (Counter(key for key, _ in pairs) - Counter(found)).popitem()
+        (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
         raise ModelFormatError(f"the key {shown(twice)} is there twice")
     return found
 
 
 def _integer(text: str) -> int:
-    if len(text) > len(str(-MOST_INTEGER)) or abs(int(text)) > MOST_INTEGER:
+    number = int(text) if len(text) <= LONGEST_INTEGER else MOST_INTEGER + 1
+    if not -MOST_INTEGER <= number <= MOST_INTEGER:
         raise ModelFormatError(f"the integer {shown(text)} is beyond 2**53")
-    return int(text)
+    return number
 
 
 def _float(text: str) -> float:
@@ -109,23 +119,16 @@ def _constant(text: str) -> NoReturn:
     raise ModelFormatError(f"{text} is no number in JSON")
 
 
-def _look_at_strings(tree: Any, long_string: str) -> None:
-    left = [("", tree)]
+def _refuse_surrogates(tree: Any) -> None:
+    left = [tree]
     while left:
-        name, value = left.pop()
+        value = left.pop()
         if isinstance(value, dict):
-            left += value.items()
-            left += [("", key) for key in value]
+            left += [*value.values(), *value]
         elif isinstance(value, list):
-            left += [("", each) for each in value]
-        elif isinstance(value, str):
-            if len(value) > MOST_STRING and not (name and name == long_string):
-                raise ModelFormatError(
-                    f"a string of {len(value):,} characters is longer than {MOST_STRING:,}: "
-                    f"{shown(value)}"
-                )
-            if not value.isascii() and any("\ud800" <= each <= "\udfff" for each in value):
-                raise ModelFormatError(f"the string {shown(value)} has half a character in it")
+            left += value
+        elif isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value):
+            raise ModelFormatError(f"the string {shown(value)} has half a character in it")
 
 
 def shown(value: object) -> str:
@@ -136,5 +139,5 @@ def shown(value: object) -> str:
     >>> shown("a" * 100)
     "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."
     """
-    text = ascii(value[:80] if isinstance(value, str) else value)
+    text = ascii(value[:80] if isinstance(value, str | bytes) else value)
     return text if len(text) <= 60 else f"{text[:40]}..."

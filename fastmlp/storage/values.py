@@ -32,6 +32,7 @@ OBJECTS: dict[str, type[Any]] = {
         *(callbacks.EarlyStopping, callbacks.ReduceOnPlateau, callbacks.Progress),
     )
 }
+FIELDS = {name: tuple(inspect.signature(cls).parameters) for name, cls in OBJECTS.items()}
 
 
 # ---------------------------------------------------------------------------------------- writing
@@ -92,10 +93,10 @@ def _describe_dict(value: dict[Any, Any], name: str, tensors: Tensors) -> Any:
 
 
 def _describe_object(value: Any, name: str, tensors: Tensors) -> dict[str, Any]:
-    cls = type(value)
-    fields = {key: getattr(value, key) for key in inspect.signature(cls).parameters}
+    kind = type(value).__name__
+    fields = {key: getattr(value, key) for key in FIELDS[kind]}
     described = {key: describe(each, f"{name}.{key}", tensors) for key, each in fields.items()}
-    return {"class": cls.__name__, **described}
+    return {"class": kind, **described}
 
 
 def _describe_array(value: NDArray[Any], name: str, tensors: Tensors) -> Any:
@@ -206,11 +207,10 @@ def _rebuild_float(tree: Any, where: str, store: Store) -> float:
 
 def _rebuild_object(tree: Any, where: str, store: Store) -> Any:
     record = Record(tree, where, store)
-    cls = OBJECTS[record.choice("class", OBJECTS)]
-    names = inspect.signature(cls).parameters
-    fields = {name: rebuild(record.plain(name), f"{where}.{name}", store) for name in names}
+    kind = record.choice("class", OBJECTS)
+    fields = {key: rebuild(record.plain(key), f"{where}.{key}", store) for key in FIELDS[kind]}
     record.finish()
-    return built(where, cls, **fields)
+    return built(where, OBJECTS[kind], **fields)
 
 
 def _name(tree: Any, where: str) -> str:
@@ -229,9 +229,10 @@ def _rebuild_strings(tree: Any, where: str, store: Store) -> NDArray[Any]:
         raise ModelFormatError(f"{where} is {points.dtype} of shape {points.shape} and no strings")
     if len(points) > MOST_STRINGS:
         raise ModelFormatError(f"{where} has {len(points):,} strings, more than {MOST_STRINGS:,}")
-    surrogates = (points >= 0xD800) & (points <= 0xDFFF)
-    if surrogates.any() or points.max(initial=0) > 0x10FFFF:
-        raise ModelFormatError(f"{where} has a character that does not exist")
+    impossible = ((points >= 0xD800) & (points <= 0xDFFF)) | (points > 0x10FFFF)
+    if impossible.any():
+        point = points[np.unravel_index(int(impossible.argmax()), points.shape)]
+        raise ModelFormatError(f"{where} has a character that does not exist, {point:#x}")
     return points.copy().view(f"=U{points.shape[1]}").reshape(-1)
 
 
