@@ -76,6 +76,7 @@ VALID: dict[str, Callable[[], Any]] = {
     "MLP float64": lambda: stored.MLPS["dropout and names"](
         lambda *sizes, **options: fastmlp.MLP(*sizes, dtype="float64", **options)
     ),
+    "fit": lambda: stored.mlp(passes=0),
     "reference": lambda: stored.mlp(fastmlp.reference.MLP),
     "generator": lambda: stored.MLPS["generator Philox"](fastmlp.MLP),
     "legacy generator": lambda: stored.MLPS["generator MT19937"](fastmlp.MLP),
@@ -203,7 +204,7 @@ def used(model: Any) -> None:
                 model.partial_fit(x, target, optimizer=fastmlp.SGD(0.01, momentum=0.9))
     elif hasattr(model, "spec"):
         model(np.ones(model.spec.layer_sizes[0]))
-    elif hasattr(model, "_network"):
+    elif hasattr(model, "_fitted"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # names of features
             model.predict(np.ones((3, model.n_features_in_)))

@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 import numpy as np
-from hostile_files import GONE, Row, changed, filled, model, network, renamed, written
+from hostile_files import GONE, Row, changed, filled, model, network, renamed
 
 NAN, INFINITY = np.float32("nan"), np.array([0, np.inf], np.float32)
 WORDS, OBJECTS = "MLPClassifier words", "MLPClassifier word objects"
@@ -17,6 +17,7 @@ parameter = functools.partial(model, "parameters", name=WORDS)
 labels = functools.partial(model, "fit", "labels", name=WORDS)
 run = functools.partial(model, "fit", "run", name=SCHEDULE)
 optimizer = functools.partial(model, "optimizer")
+progress = functools.partial(model, "progress")
 
 
 def generator(*path: Any, to: Any, name: str = "MLP") -> Any:
@@ -87,7 +88,7 @@ NETWORKS: list[Row] = [
     ("no biases", renamed("MLP", "layers.1.bias", "x"), "is no tensor 'layers.1.bias'"),
     ("weights NaN", filled("MLP", "layers.0.weight", NAN), r"weight' has nan at \(0, 0\)"),
     ("weights infinite", filled("MLP", "layers.1.bias", INFINITY), r"1.bias' has inf at \(1,\)"),
-    ("moments NaN", filled("MLP", "optimizer.0.layers.1.weight", NAN), "'optimizer.0.*has nan at"),
+    ("moments NaN", filled("MLP", "optimizer.b.layers.1.weight", NAN), "'optimizer.b.*has nan at"),
 ]
 
 TRAINING: list[Row] = [
@@ -145,36 +146,48 @@ TRAINING: list[Row] = [
         optimizer("row", to="lion"),
         "row is 'lion' but must be one of sgd, m",
     ),
+    ("an optimizer of more slots", optimizer("row", to="adam"), "units has 1 numbers but 2 belong"),
+    ("an optimizer of fewer slots", optimizer("row", to="sgd"), "units has 1 numbers but 0 belong"),
     (
-        "an optimizer of more slots",
-        optimizer("row", to="adam"),
-        "no tensor 'optimizer.1.layers.0.w",
-    ),
-    (
-        "an optimizer of fewer slots",
-        optimizer("row", to="sgd"),
-        "'optimizer.0.* belongs to nothing",
+        "another optimizer's slot",
+        optimizer("row", to="rmsprop"),
+        "no tensor 'optimizer.v.layers.0.w",
     ),
     ("three numbers", optimizer("hyper", to=[0.9, 0.0, 0.0]), "hyper has 3 numbers but 4 belong"),
     ("a negative number", optimizer("hyper", to=[-1.0, 0, 0, 0]), "hyper.0 is -1.0 but must be a"),
     ("words as numbers", optimizer("hyper", to=["1", 0, 0, 0]), "hyper.0 is '1' but must be a num"),
+    (
+        "a memory of 1",
+        model("optimizer", "hyper", 1, to=1.0, name="fit"),
+        "hyper has a memory of 1.0, not below 1",
+    ),
+    ("one power", optimizer("powers", to=[0.5]), "powers has 1 numbers but 2 belong there"),
+    (
+        "an infinite power",
+        optimizer("powers", to=[1, {"float": "inf"}]),
+        "powers.1 is {'float': 'in",
+    ),
     (
         "a step before the first",
         optimizer("step", to=-1),
         "optimizer.step is -1 but must be from 0",
     ),
     ("half a step", optimizer("step", to=1.5), "optimizer.step is 1.5 but must be from 0"),
+    ("a state that is no object", optimizer(to="x"), "optimizer is 'x' and no object"),
+    ("no optimizer", optimizer(to=None), "progress goes on without an optimizer"),
     (
         "a seed of 65 bits",
-        optimizer("seed", to=hex(2**64)),
-        "optimizer.seed is '0x10000000000000000'",
+        progress("seed", to=hex(2**64)),
+        "progress.seed is '0x10000000000000000'",
     ),
+    ("rows of words", progress("rows", to="60"), "progress.rows is '60' but must be from 0"),
+    ("epochs that were not", progress("epochs", to=3, name="fit"), "3 epochs but the history 2"),
+    ("a negative scale", progress("scale", to=-0.5), "progress.scale is -0.5 but must be a number"),
     (
-        "a state that is no object",
-        optimizer("state", to="x"),
-        "optimizer.state is 'x' and no object",
+        "shuffles of floats",
+        changed("fit", "progress.shuffles", "dtype", to="F64"),
+        "'progress.shuffles' is float64 of shape",
     ),
-    ("infinite powers", written(r"\"powers\": [", r"\"powers\": [1e308, "), "powers has 3 numbers"),
     ("another number of threads", model("n_threads", to=0, name="predictor"), "n_threads is 0 but"),
 ]
 

@@ -31,12 +31,13 @@ TARGETS = {
 }
 
 
-def mlp(kind: Any = None, **options: Any) -> Any:
-    """Return an MLP that has gone through a fit and a partial_fit."""
+def mlp(kind: Any = None, passes: int = 1, **options: Any) -> Any:
+    """Return an MLP that has gone through a fit, and passes of partial_fit."""
     net = models.network(kind or fastmlp.MLP, **options)
     targets = TARGETS[net.loss.target_kind]
     net.fit(X, targets, epochs=2, batch_size=16, validation_data=(X[:9], targets[:9]))
-    net.partial_fit(X, targets, batch_size=7, optimizer=fastmlp.SGD(0.01, momentum=0.9))
+    for _ in range(passes):
+        net.partial_fit(X, targets, batch_size=7, optimizer=fastmlp.SGD(0.01, momentum=0.9))
     return net
 
 

@@ -104,7 +104,7 @@ def test_estimator_comes_back_and_goes_on_with_the_same_bits(name: str, tmp_path
     again = saved(model, tmp_path / "model")
     assert type(again) is type(model)
     assert no_address(again) == no_address(model)
-    hidden = {"_fitting", "_label_binarizer", "_network", "random_state", "callbacks"}
+    hidden = {"_fitting", "_label_binarizer", "_fitted", "random_state", "callbacks"}
     assert vars(again).keys() - hidden == vars(model).keys() - hidden
     for key in vars(model).keys() - hidden:
         a, b = getattr(again, key), getattr(model, key)
@@ -153,7 +153,7 @@ def test_other_readers_see_plain_weights(tmp_path: Path) -> None:
     model = stored.estimators()["MLPClassifier words"]()
     model.save(tmp_path / "model.safetensors")
     found = reader.load_file(tmp_path / "model.safetensors")
-    assert same(found["scaling.x_mean"], model._network.scaling.x_mean)
+    assert same(found["scaling.x_mean"], model._fitted.scaling.x_mean)
 
 
 def test_what_another_writer_makes_of_a_file_is_loaded_without_its_digest(tmp_path: Path) -> None:

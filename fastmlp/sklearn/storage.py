@@ -11,9 +11,9 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from fastmlp import losses
 from fastmlp.optimizers import Optimizer
-from fastmlp.sklearn.network import Network
+from fastmlp.sklearn.fitted import Fitted
 from fastmlp.sklearn.parameters import LEARNING_RATES
-from fastmlp.sklearn.rates import LearningRate
+from fastmlp.sklearn.rates import SCHEDULES, LearningRate
 from fastmlp.sklearn.scaling import Scaling
 from fastmlp.spec import Spec
 from fastmlp.storage import parts
@@ -47,13 +47,12 @@ def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
     given = model.get_params(deep=False)
     validate_parameter_constraints(model._parameter_constraints, given, type(model).__name__)
     names = {name: described(given[name], f"parameters.{name}", tensors) for name in given}
-    fitted = _describe_fit(model, tensors, training) if "_network" in vars(model) else None
+    fitted = _describe_fit(model, tensors, training) if "_fitted" in vars(model) else None
     return {"parameters": names, "fit": fitted}
 
 
-def rebuild(cls: Any, record: Record, saved: str, wanted: str) -> Any:
+def rebuild(cls: Any, record: Record) -> Any:
     """Return the estimator that a file describes."""
-    del saved, wanted  # there is one engine
     part, constraints = record.part("parameters"), cls._parameter_constraints
     given = {name: value(part, name, object) for name in constraints}
     part.finish()
@@ -71,9 +70,9 @@ def rebuild(cls: Any, record: Record, saved: str, wanted: str) -> Any:
 
 def _describe_fit(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
     at_rest = model._turn().is_free()  # else the optimizer's state is in motion
-    known, network = vars(model), model._network
+    known, network = vars(model), model._fitted
     state = network.__getstate__()
-    parts.put(state["parameters"], state["spec"], tensors)
+    parts.put(state["parameters"], tensors)
     history = model.history_ if training else type(model.history_)()
     return {
         "network": parts.describe_spec(state["spec"], tensors),
@@ -110,13 +109,13 @@ def _rebuild_fit(model: Any, record: Record) -> None:
         "decoder": labels,
         "given": record.flag("given"),
     }
-    network = Network.__new__(Network)
+    network = Fitted.__new__(Fitted)
     network.__setstate__({**state, "parameters": parts.take(spec, record.store)})
     if not (network.engine.finite() and network.foldable()):
         raise ModelFormatError("with its scaling, a parameter is no longer finite")
     network.run = _rebuild_run(record, network)
     fitted: dict[str, Any] = {
-        "_network": network,
+        "_fitted": network,
         "history_": parts.rebuild_history(record, "history"),
     }
     if labels is not None:
@@ -228,26 +227,25 @@ def _rebuild_labels(record: Record, spec: Spec) -> Any:
 # ---------------------------------------------------------------------------------- partial_fit
 
 
-def _describe_run(network: Network, tensors: Tensors) -> Any:
+def _describe_run(network: Fitted, tensors: Tensors) -> Any:
     """Return with what ``partial_fit`` goes on."""
-    steps = network.engine.plain_optimizer_state()
-    if network.run is None or steps is None:
+    memory = parts.describe_memory(network.engine.state(), tensors)
+    if network.run is None or memory is None:
         return None
     rates, optimizer = network.run
+    schedule = rates.learning_rate if rates.rule in SCHEDULES else None
     return {
         "rule": described(rates.rule, "fit.run.rule", tensors),
-        "initial": rates.initial,
-        "power_t": float(rates.power_t),
-        "n_steps": getattr(rates.schedule, "n_steps", 1),
-        "current": rates.current,
-        "step": rates.step,
-        "scale": float(rates.scale),
+        "n_steps": getattr(schedule, "n_steps", 1),
+        "current": rates.learning_rate if isinstance(rates.learning_rate, float) else 0.0,
+        **{name: float(getattr(rates, name)) for name in ("initial", "power_t", "scale")},
+        **{name: getattr(rates, name) for name in ("step", "samples_seen")},
         "optimizer": described(optimizer, "fit.run.optimizer", tensors),
-        "state": parts.describe_steps(steps, network.spec, tensors),
+        "memory": memory,
     }
 
 
-def _rebuild_run(record: Record, network: Network) -> Any:
+def _rebuild_run(record: Record, network: Fitted) -> Any:
     if not record.has("run"):
         return None
     part = record.part("run")
@@ -256,11 +254,12 @@ def _rebuild_run(record: Record, network: Network) -> Any:
         raise ModelFormatError(f"the learning rate has the rule {shown(rule)}")
     initial, power_t = (part.number(name) for name in ("initial", "power_t"))
     rates = built(part.where, LearningRate, rule, initial, power_t, part.count("n_steps", 1))
-    rates.current, rates.scale = part.number("current"), part.number("scale")
-    rates.step = part.count("step")
+    current, rates.scale = part.number("current"), part.number("scale")
+    if isinstance(rates.learning_rate, float):
+        rates.learning_rate = current
+    rates.step, rates.samples_seen = part.count("step"), part.count("samples_seen")
     optimizer = value(part, "optimizer", Optimizer)
-    kind = optimizer.native_row, optimizer.hyper
-    steps = parts.rebuild_steps(part.part("state"), network.spec, *kind, "native")
+    memory = parts.rebuild_memory(part.part("memory"), network.spec)
     part.finish()
-    network.engine.set_plain_optimizer_state(steps)
+    network.engine.set_state({**network.engine.state(), **memory})
     return rates, optimizer

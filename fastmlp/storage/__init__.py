@@ -32,8 +32,7 @@ class Row(NamedTuple):
     Attributes
     ----------
     module : str
-        Has ``describe(model, tensors, training)`` and ``rebuild(cls, record, saved, wanted)``; the
-        last two are of `ENGINES`.
+        Has ``describe(model, tensors, training)`` and ``rebuild(cls, record)``.
     homes : tuple of str
         The modules that have the class, one for each of `ENGINES` that it has.
     """
@@ -90,7 +89,7 @@ def load(path: str | os.PathLike[str], *, engine: str | None = None, verify: boo
         A file; not a symbolic link.
     engine : {"native", "reference"}, optional
         Which engine computes, for an MLP or a predictor; by default the one that it was saved
-        with. On the other one ``partial_fit`` begins with a fresh optimizer.
+        with. On the other one training goes on too, but not with the same bits.
     verify : bool
         Compare the file with its digest. False is for files that another program has changed on
         purpose.
@@ -146,7 +145,7 @@ def rebuild(content: Content, engine: str | None = None, verify: bool = True) ->
     if wanted >= len(row.homes):
         raise ModelFormatError(f"a {name} has no engine {ENGINES[wanted]!r}")
     cls = getattr(importlib.import_module(row.homes[wanted]), name)
-    model = importlib.import_module(row.module).rebuild(cls, record, saved, ENGINES[wanted])
+    model = importlib.import_module(row.module).rebuild(cls, record)
     record.finish()
     store.finish()
     return model

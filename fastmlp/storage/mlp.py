@@ -6,67 +6,81 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.records import Continuation
-from fastmlp.spec import Spec
+from fastmlp import states
 from fastmlp.storage import parts
 from fastmlp.storage.record import Record, Tensors, digits
+from fastmlp.storage.strict import ModelFormatError
 from fastmlp.storage.values import describe as described
 from fastmlp.storage.values import value
+from fastmlp.training.records import Continuation, History
 
 
 def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
     """Return an MLP as JSON and tensors; as a pickle has it, while a fit runs the last epoch."""
     state = model.__getstate__()
-    network: Spec = state["_spec"]
-    parts.put(state["parameters"], network, tensors)
+    network, engine = state["_spec"], state["engine"]
+    parts.put(states.from_arrays(engine, network)[0], tensors)
     return {
         "network": parts.describe_spec(network, tensors),
         "rng": described(state["_rng"], "rng", tensors),
         "history": parts.describe_history(
             state["_history"] if training else None, "history", tensors
         ),
-        "optimizer": _describe_optimizer(
-            state["optimizer"] if training else None, network, tensors
-        ),
+        "progress": _describe_progress(state["progress"], tensors) if training else None,
+        "optimizer": parts.describe_memory(engine, tensors) if training else None,
     }
 
 
-def rebuild(cls: Any, record: Record, saved: str, wanted: str) -> Any:
-    """Return the MLP that a file describes; its optimizer only for the engine that had it."""
+def rebuild(cls: Any, record: Record) -> Any:
+    """Return the MLP that a file describes."""
     network = parts.rebuild_spec(record.part("network"))
-    state = {
+    state: dict[str, Any] = {
         "_spec": network,
         "_rng": value(record, "rng", np.random.Generator),
         "_history": parts.rebuild_history(record, "history"),
-        "parameters": parts.take(network, record.store),
+        "engine": states.to_arrays(parts.take(network, record.store), None),  # type: ignore[arg-type]
+        "progress": None,
     }
-    optimizer = _rebuild_optimizer(record, network, saved)
+    if record.has("optimizer"):
+        part = record.part("optimizer")
+        state["engine"] |= parts.rebuild_memory(part, network)
+    state["progress"] = _rebuild_progress(record, state["engine"], state["_history"])
     model = cls.__new__(cls)
-    model.__setstate__({**state, "optimizer": optimizer if saved == wanted else None})
+    model.__setstate__(state)
     return model
 
 
-def _describe_optimizer(state: Any, network: Spec, tensors: Tensors) -> Any:
-    """Return with what ``partial_fit`` goes on."""
-    if state is None:
+def _describe_progress(progress: Continuation | None, tensors: Tensors) -> Any:
+    """Return with what a fit that resumes goes on, besides the engine."""
+    if progress is None:
         return None
-    progress, steps = state
-    row, hyper = progress.kind
+    tensors["progress.shuffles"] = np.array(progress.shuffles, np.uint64)
     return {
-        "row": row,
-        "hyper": list(hyper),
-        "step": progress.step,
         "seed": digits(progress.seed),
-        "state": parts.describe_steps(steps, network, tensors),
+        **{key: getattr(progress, key) for key in ("step", "rows", "epochs")},
+        "scale": float(progress.scale),
     }
 
 
-def _rebuild_optimizer(record: Record, network: Spec, saved: str) -> Any:
-    if not record.has("optimizer"):
+def _rebuild_progress(record: Record, engine: Any, history: History | None) -> Any:
+    if not record.has("progress"):
         return None
-    part = record.part("optimizer")
-    kind = part.choice("row", parts.SLOTS), part.numbers("hyper", parts.N_HYPER)
-    progress = Continuation(kind, part.count("step"), part.count("seed", most=2**64 - 1))
-    steps = parts.rebuild_steps(part.part("state"), network, *kind, saved)
+    part = record.part("progress")
+    if "optimizer" not in engine:
+        raise ModelFormatError(f"{part.where} goes on without an optimizer")
+    progress = Continuation(
+        kind=(str(engine["optimizer"]), tuple(engine["hyper"].tolist())[:-1]),
+        seed=part.count("seed", most=2**64 - 1),
+        step=part.count("step"),
+        rows=part.count("rows"),
+        epochs=part.count("epochs"),
+        scale=part.number("scale"),
+        shuffles=record.store.numbers("progress.shuffles", np.uint64),
+    )
     part.finish()
-    return progress, steps
+    epochs = len(history.loss) if history else 0
+    if progress.rows and progress.epochs != epochs:
+        raise ModelFormatError(
+            f"{part.where} has {progress.epochs} epochs but the history {epochs}"
+        )
+    return progress

@@ -12,22 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp import spec
+from fastmlp import spec, states
 from fastmlp.losses import Loss
-from fastmlp.optimizers import OPTIMIZERS
-from fastmlp.records import History
+from fastmlp.optimizers import N_HYPER, SLOTS
 from fastmlp.spec import Spec
 from fastmlp.storage.record import Record, Store, Tensors, built
 from fastmlp.storage.strict import ModelFormatError
 from fastmlp.storage.values import describe, value
+from fastmlp.training.records import History
 
 CURVES = ("loss", "val_loss", "seconds", "learning_rate")  # of a history
 
-# Arrays that the rows of the optimizers keep for each parameter.
-SLOTS = {row: n for cls in OPTIMIZERS.values() for row, n in cls._slots_by_row.items()}
-N_HYPER, N_POWERS = 4, 2
+KINDS = {"weights": "weight", "biases": "bias"}  # of parameters: in a state, and in a file
 
 Arrays = list[NDArray[Any]]
+States = dict[str, NDArray[Any]]
 
 
 # ---------------------------------------------------------------------------------- the network
@@ -57,30 +56,37 @@ def rebuild_spec(record: Record) -> Spec:
     return built(record.where, spec.build, **arguments)  # type: ignore[no-any-return]
 
 
-def kinds(network: Spec) -> dict[str, list[tuple[int, ...]]]:
-    """Return the kinds of parameters with their shapes, a layer each."""
-    return {
-        "weight": [*network.shapes],
-        "bias": [(fan_out,) for _, fan_out in network.shapes],
-    }
+def put(parameters: Sequence[Arrays], tensors: Tensors) -> None:
+    """Put the parameters of a network among the tensors."""
+    for key, array in states.to_arrays(tuple(parameters), None).items():  # type: ignore[arg-type]
+        tensors[_name(key)] = array
 
 
-def put(parameters: Sequence[Arrays], network: Spec, tensors: Tensors, prefix: str = "") -> None:
-    """Put parameters, or what belongs to each of them, among the tensors."""
-    for kind, arrays in zip(kinds(network), parameters, strict=True):
-        for layer, array in enumerate(arrays):
-            tensors[f"{prefix}layers.{layer}.{kind}"] = array
+def take(network: Spec, store: Store) -> tuple[Arrays, ...]:
+    """Return the parameters of a network: finite; views of the file."""
+    return tuple(list(kind.values()) for kind in _taken("", network, store))
 
 
-def take(network: Spec, store: Store, prefix: str = "") -> tuple[Arrays, ...]:
-    """Return the same from a file, finite and of the right shapes; views of the file's bytes."""
-    return tuple(
-        [
-            store.parameter(f"{prefix}layers.{layer}.{kind}", shape, network.dtype)
-            for layer, shape in enumerate(shapes)
-        ]
-        for kind, shapes in kinds(network).items()
-    )
+def _taken(prefix: str, network: Spec, store: Store) -> list[dict[str, NDArray[Any]]]:
+    """Return what there is of each parameter, by its name in a state; one dictionary a kind."""
+    found = []
+    for kind, shapes in zip(KINDS, network.parameter_shapes, strict=True):
+        keys = [f"{prefix}{kind}.{layer}" for layer in range(len(shapes))]
+        pairs = zip(keys, shapes, strict=True)
+        found.append({k: store.parameter(_name(k), shape, network.dtype) for k, shape in pairs})
+    return found
+
+
+def _name(key: str) -> str:
+    """Return the name in a file of an array of a state (fastmlp/states.py).
+
+    Examples
+    --------
+    >>> _name("weights.0"), _name("m.biases.1")
+    ('layers.0.weight', 'optimizer.m.layers.1.bias')
+    """
+    *slot, kind, layer = key.split(".")
+    return ".".join([*(["optimizer", *slot] if slot else []), "layers", layer, KINDS[kind]])
 
 
 # ---------------------------------------------------------------------------------- the history
@@ -113,32 +119,36 @@ def rebuild_history(record: Record, key: str) -> History | None:
 # ---------------------------------------------------------------------------------- the optimizer
 
 
-def describe_steps(state: dict[str, Any], network: Spec, tensors: Tensors) -> dict[str, Any]:
-    """Return the state of an optimizer, which the native engine or the reference has."""
-    if "row" in state:
-        slots, taken, powers = state["slots"], state["taken"], state["powers"]
-    else:
-        n_layers = len(network.shapes)
-        by_slot = zip(*state["slots"], strict=True)
-        slots = [(list(slot[:n_layers]), list(slot[n_layers:])) for slot in by_slot]
-        taken, powers = state["t"], ()
-    for at, slot in enumerate(slots):
-        put(slot, network, tensors, f"optimizer.{at}.")
-    return {"taken": taken, "powers": list(powers)}
+def describe_memory(state: States, tensors: Tensors) -> Any:
+    """Return what an optimizer remembers, of an engine's state; its slots become tensors."""
+    if "optimizer" not in state:
+        return None
+    row = str(state["optimizer"])
+    for key, array in state.items():
+        slot, _, rest = key.partition(".")
+        if slot in SLOTS[row] and rest != "unit":
+            tensors[_name(key)] = array
+    return {
+        "row": row,
+        "step": int(state["step"]),
+        **{key: np.asarray(state[key], float).tolist() for key in ("hyper", "powers")},
+        "units": [float(state[f"{slot}.unit"]) for slot in SLOTS[row]],
+    }
 
 
-def rebuild_steps(
-    record: Record, network: Spec, row: str, hyper: tuple[float, ...], engine: str
-) -> dict[str, Any]:
-    """Return the state as its engine has it, checked: engines go where it says."""
-    native = engine == "native"
-    taken, powers = record.count("taken"), record.numbers("powers", N_POWERS if native else 0)
-    record.finish()
-    slots = [take(network, record.store, f"optimizer.{at}.") for at in range(SLOTS[row])]
-    if native:
-        pairs = [tuple(slot) for slot in slots]
-        return {"row": row, "hyper": hyper, "taken": taken, "powers": powers, "slots": pairs}
-    flat = [[array for arrays in slot for array in arrays] for slot in slots]
-    n_parameters = sum(map(len, kinds(network).values()))
-    by_parameter = [[slot[at] for slot in flat] for at in range(n_parameters)]
-    return {"slots": by_parameter, "t": taken, "is_whole": True}
+def rebuild_memory(part: Record, network: Spec) -> States:
+    """Return the same, checked: an engine divides by such numbers, and reads so many slots."""
+    row = part.choice("row", SLOTS)
+    hyper, units = part.numbers("hyper", N_HYPER), part.numbers("units", len(SLOTS[row]))
+    powers = part.numbers("powers", 2 if part.length("powers") else 0)
+    for at in SLOTS[row].values():
+        if at is not None and hyper[at] >= 1:
+            raise ModelFormatError(f"{part.where}.hyper has a memory of {hyper[at]}, not below 1")
+    numbers = {"optimizer": row, "hyper": hyper, "step": part.count("step"), "powers": powers}
+    part.finish()
+    state = {key: np.array(number) for key, number in numbers.items()}
+    for slot, unit in zip(SLOTS[row], units, strict=True):
+        state[f"{slot}.unit"] = np.array(unit)
+        for kind in _taken(f"{slot}.", network, part.store):
+            state |= kind
+    return state

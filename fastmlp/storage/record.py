@@ -53,14 +53,14 @@ class Store:
             raise ModelFormatError(f"tensor {shown(name)} has {array[at]} at {at}")
         return array
 
-    def numbers(self, name: str) -> list[float]:
-        """Return a list of float64."""
+    def numbers(self, name: str, dtype: Any = np.float64) -> list[Any]:
+        """Return a list of numbers of a dtype."""
         array = self.take(name)
         self._numbers += array.size
-        if array.dtype != np.float64 or array.ndim != 1 or self._numbers > MOST_NUMBERS:
+        if array.dtype != dtype or array.ndim != 1 or self._numbers > MOST_NUMBERS:
             raise ModelFormatError(
                 f"tensor {shown(name)} is {array.dtype} of shape {array.shape} but a list of "
-                f"float64, at most {MOST_NUMBERS:,} in the file, belongs there"
+                f"{np.dtype(dtype)}, at most {MOST_NUMBERS:,} in the file, belongs there"
             )
         return array.tolist()  # type: ignore[no-any-return]
 
@@ -143,6 +143,11 @@ class Record:
         part = Record(dict(enumerate(value)), f"{self.where}.{key}", self.store)
         return tuple(part.number(at) for at in range(n))
 
+    def length(self, key: str) -> int:
+        """Return how many there are in a list, 0 of anything else."""
+        value = self._left.get(key)
+        return len(value) if isinstance(value, list) else 0
+
     def items(self, key: str) -> list[Any]:
         """Return a list."""
         value = self.plain(key)
@@ -196,5 +201,5 @@ def built(where: str, make: Callable[..., Any], *args: Any, **options: Any) -> A
     """Call a constructor that checks its arguments, which come from a file."""
     try:
         return make(*args, **options)
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise ModelFormatError(f"{where}: {str(error)[:MOST_MESSAGE]}") from None
