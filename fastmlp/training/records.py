@@ -61,7 +61,10 @@ class Continuation(NamedTuple):
     epochs : int
         Of a fit: those that have ended.
     shuffles : list of int
-        Of a fit: seeds of its shuffles, each of the order that the one before has left.
+        Of a fit: seeds of its shuffles, each of the order that the one before has left; those of
+        epochs that have ended, and then one that was drawn for the next, if any.
+    shuffled : int
+        Of a fit: how many of them are of epochs that have ended.
     scale : float
         Of a fit: ``State.learning_rate_scale``.
     """
@@ -72,6 +75,7 @@ class Continuation(NamedTuple):
     rows: int = 0
     epochs: int = 0
     shuffles: Sequence[int] = ()
+    shuffled: int = 0
     scale: float = 1.0
 
 
