@@ -17,6 +17,7 @@ if find_spec("fastmlp.predictor") is None:
 
 from fastmlp import reference
 from fastmlp.callbacks import EarlyStopping, Progress, ReduceOnPlateau
+from fastmlp.checkpoint import Checkpoint
 from fastmlp.config import show_config
 from fastmlp.groups import Groups
 from fastmlp.losses import (
@@ -71,6 +72,7 @@ __all__ = [
     "EarlyStopping",
     "ReduceOnPlateau",
     "Progress",
+    "Checkpoint",
     "__version__",
 ]
 

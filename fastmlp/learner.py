@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fastmlp import check, plans
+from fastmlp import check, checkpoint, plans, storage
 from fastmlp.callbacks import Progress
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count
@@ -47,7 +49,7 @@ class Learner(Model):
         callbacks: Iterable[Callback] = (),
         n_threads: int | None = None,
         verbose: bool = False,
-        resume: bool = False,
+        resume: bool | str | os.PathLike[str] = False,
     ) -> History:
         """Train, beginning with the weights of now and a fresh optimizer, or going on.
 
@@ -85,11 +87,13 @@ class Learner(Model):
             Threads to use; by default what the machine allows, and one where more cannot pay.
         verbose : bool
             Show progress: a tqdm bar if tqdm is installed, else a line an epoch.
-        resume : bool
+        resume : bool, str or path
             Go on where the last fit ended, also in a copy or a pickle: with its optimizer's state,
             steps of schedules, order of samples, history. The same call again ends as one that was
-            not cut. Callbacks begin anew. All may change but the optimizer's kind, the number of
-            samples, and whether there is validation data.
+            not cut. All may change but the optimizer's kind, the number of samples, and whether
+            there is validation data. Callbacks begin anew, but for those that a
+            ``fastmlp.Checkpoint`` has saved. A path is that of a checkpoint, which is loaded into
+            this model first; if there is no such file, the fit begins at the beginning.
 
         Returns
         -------
@@ -109,7 +113,7 @@ class Learner(Model):
             When interrupted; the model is at its last whole epoch, and usable, and ``history``
             has the epochs until then.
         """
-        history, begun, n_before = History(), None, 0
+        history, begun, n_before, stopped = History(), None, 0, ""
         with self._turn.taken(), self._kept(lambda: len(history.loss) > n_before):
             data = check.data(X, y, sample_weight, self._spec)
             given = batch_size, optimizer, l2, clip_norm, groups, dropout
@@ -118,7 +122,10 @@ class Learner(Model):
             hooks = check.callbacks(callbacks)
             lent = self._team(n_threads, plan)
             validation = check.validation(validation_data, self._spec)
+            if not isinstance(resume, bool):
+                resume = self._load(resume)
             if resume:
+                stopped = self._history.stop_reason if self._history else ""
                 begun, history = plans.resumed(
                     self._progress, self._history, self._engine, plan, data, validation, epochs
                 )
@@ -135,8 +142,32 @@ class Learner(Model):
                     self._engine.start(plan.optimizer)
                     seed = loop.next_seed(self._rng)
                     begun = Continuation(plan.optimizer.kind, 0, seed, data.x.shape[0])
+                elif checkpoint.give_back(begun.memories, hooks, course.reporter.state):
+                    history.stop_reason = stopped
+                    return history
                 self._go_on(data, plan, course, begun, shuffle)
             return history
+
+    def _load(self, path: str | os.PathLike[str]) -> bool:
+        """Become the model of a checkpoint; return False if there is none."""
+        if not Path(path).exists():
+            return False
+        other = storage.load(path)
+        if type(other) is not type(self) or other._spec != self._spec:
+            raise ValueError(
+                f"resume is {os.fspath(path)!r}, which has {other!r}, but this is {self!r}: "
+                "make the model as it was made, or use fastmlp.load"
+            )
+        generator, state = self._rng.bit_generator, other.__getstate__()
+        if type(generator) is not type(other._rng.bit_generator):
+            raise ValueError(
+                f"resume is {os.fspath(path)!r}, whose model draws from {other._rng}, but this one "
+                f"from {self._rng}: pass the same kind of generator as rng"
+            )
+        generator.state = other._rng.bit_generator.state
+        self._engine.set_state(state["engine"])
+        self._progress, self._history = state["progress"], other._history
+        return True
 
     def partial_fit(
         self,

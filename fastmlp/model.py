@@ -116,11 +116,10 @@ class Model:
     def _kept(self, is_done: Callable[[], bool] | None = None) -> Iterator[None]:
         """Put back what a fit has changed if no epoch of it has ended.
 
-        Epochs put parameters back themselves; a pass that is not done before its call is over
-        (``is_done`` is None) may be interrupted after the epoch has ended, and is taken back here.
+        A pass that is not done before its call is over (``is_done`` is None) may be interrupted
+        after the epoch has ended, and is taken back here.
         """
-        generator = self._rng.bit_generator.state
-        parameters = self._engine.snapshot() if is_done is None else None
+        generator, parameters = self._rng.bit_generator.state, self._engine.snapshot()
         before = self._progress, self._history, self._engine.optimizer_state()
         try:
             yield
@@ -129,8 +128,7 @@ class Model:
                 self._rng.bit_generator.state = generator
                 self._progress, self._history, state = before
                 self._engine.set_optimizer_state(state)
-                if parameters is not None:
-                    self._engine.restore(parameters)
+                self._engine.restore(parameters)
             raise
 
     def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
@@ -169,7 +167,8 @@ class Model:
         for name in ("_engine", "_n_weights", "_two_headed", "_turn", "_progress"):
             del state[name]
         state["_history"] = self._history and self._history.whole()
-        progress = self._progress if self._turn.is_free() else None  # or its state is on the move
+        at_rest = self._turn.is_free() or self._turn.is_mine()  # or its state is on the move
+        progress = self._progress if at_rest else None
         state["engine"] = self._engine.state(optimizer=progress is not None)
         state["progress"] = progress if "optimizer" in state["engine"] else None
         return state

@@ -92,21 +92,34 @@ def killed(rng: np.random.Generator) -> Iterator[float]:
     """Kill processes that save one model after the other, at random times."""
     with saved() as path:
         for _ in range(KILLS):
-            child = os.fork()
-            if child == 0:
-                with contextlib.suppress(BaseException):
-                    models = model(OLD), model(NEW)
-                    while True:
-                        for each in models:
-                            each.save(path)
-                os._exit(1)
-            time.sleep(float(rng.uniform(0, LONGEST_WAIT)))
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+            assert killed_after(functools.partial(_saves, path), rng.uniform(0, LONGEST_WAIT))
             whole(path)
             yield 0.0
         model(NEW).save(path)
         assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def _saves(path: Path) -> None:
+    nets = model(OLD), model(NEW)
+    while True:
+        for net in nets:
+            net.save(path)
+
+
+def killed_after(work: Callable[[], Any], seconds: float) -> bool:
+    """Do work in a child, and kill it after some time; return whether it was still at work."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        with contextlib.suppress(BaseException):
+            work()
+            status = 0
+        os._exit(status)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, -signal.SIGKILL), status
+    return status != 0
 
 
 def killed_at_each_call(rng: np.random.Generator) -> Iterator[float]:

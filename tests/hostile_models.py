@@ -183,6 +183,26 @@ TRAINING: list[Row] = [
     ("rows of words", progress("rows", to="60"), "progress.rows is '60' but must be from 0"),
     ("epochs that were not", progress("epochs", to=3, name="fit"), "3 epochs but the history 2"),
     ("a negative scale", progress("scale", to=-0.5), "progress.scale is -0.5 but must be a number"),
+    ("shuffles that were not", progress("shuffled", to=9), "shuffled is 9, more than there are"),
+    (
+        "a callback of Python's",
+        progress("callbacks", to=[{"class": "print"}]),
+        "'print' but must be one",
+    ),
+    (
+        "a callback that remembers nothing",
+        progress("callbacks", to=[{"class": "ReduceOnPlateau"}]),
+        "progress.callbacks.0 has no 'best'",
+    ),
+    ("callbacks that are a number", progress("callbacks", to=1), "callbacks is 1 and no list"),
+    (
+        "weights of no callback",
+        progress(
+            "callbacks",
+            to=[{"class": "ReduceOnPlateau", "best": 1.0, "wait": 0, "parameters": True}],
+        ),
+        "no tensor 'progress.callbacks.0.layers.0.weight'",
+    ),
     (
         "shuffles of floats",
         changed("fit", "progress.shuffles", "dtype", to="F64"),

@@ -38,6 +38,7 @@ ORDER = (
     *(f"losses.{part}" for part in ("base", "regression", "classification")),
     *("losses", "schedules", "optimizers", "spec", "states", "initializers"),
     *("check.arrays", "check.options", "check.samples", "check", "callbacks"),
+    "checkpoint",
     *(f"storage.{part}" for part in ("strict", "safetensors", "files", "record")),
     *(f"storage.{part}" for part in ("generators", "values")),
     *("storage", "storage.inspection"),

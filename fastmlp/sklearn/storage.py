@@ -10,6 +10,7 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from fastmlp import losses
+from fastmlp.checkpoint import Checkpoint
 from fastmlp.optimizers import Optimizer
 from fastmlp.sklearn.fitted import Fitted
 from fastmlp.sklearn.parameters import LEARNING_RATES
@@ -46,6 +47,9 @@ def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
     """Return an estimator as JSON and tensors."""
     given = model.get_params(deep=False)
     validate_parameter_constraints(model._parameter_constraints, given, type(model).__name__)
+    # No checkpoints: a file does not say where the next fit writes to.
+    kept = [each for each in given["callbacks"] or () if not isinstance(each, Checkpoint)]
+    given["callbacks"] = kept or None
     names = {name: described(given[name], f"parameters.{name}", tensors) for name in given}
     fitted = _describe_fit(model, tensors, training) if "_fitted" in vars(model) else None
     return {"parameters": names, "fit": fitted}
@@ -69,7 +73,8 @@ def rebuild(cls: Any, record: Record) -> Any:
 
 
 def _describe_fit(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
-    at_rest = model._turn().is_free()  # else the optimizer's state is in motion
+    turn = model._turn()
+    at_rest = turn.is_free() or turn.is_mine()  # else the optimizer's state is on the move
     known, network = vars(model), model._fitted
     state = network.__getstate__()
     parts.put(state["parameters"], tensors)

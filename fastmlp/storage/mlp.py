@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from fastmlp import states
+from fastmlp.checkpoint import KEPT, Memory
+from fastmlp.spec import Spec
 from fastmlp.storage import parts
 from fastmlp.storage.record import Record, Tensors, digits
 from fastmlp.storage.strict import ModelFormatError
@@ -44,7 +46,7 @@ def rebuild(cls: Any, record: Record) -> Any:
     if record.has("optimizer"):
         part = record.part("optimizer")
         state["engine"] |= parts.rebuild_memory(part, network)
-    state["progress"] = _rebuild_progress(record, state["engine"], state["_history"])
+    state["progress"] = _rebuild_progress(record, network, state["engine"], state["_history"])
     model = cls.__new__(cls)
     model.__setstate__(state)
     return model
@@ -59,10 +61,12 @@ def _describe_progress(progress: Continuation | None, tensors: Tensors) -> Any:
         "seed": digits(progress.seed),
         **{key: getattr(progress, key) for key in ("step", "rows", "epochs")},
         "scale": float(progress.scale),
+        "shuffled": progress.shuffled,
+        "callbacks": [_describe_memory(each, tensors) for each in enumerate(progress.memories)],
     }
 
 
-def _rebuild_progress(record: Record, engine: Any, history: History | None) -> Any:
+def _rebuild_progress(record: Record, network: Spec, engine: Any, history: History | None) -> Any:
     if not record.has("progress"):
         return None
     part = record.part("progress")
@@ -76,11 +80,40 @@ def _rebuild_progress(record: Record, engine: Any, history: History | None) -> A
         epochs=part.count("epochs"),
         scale=part.number("scale"),
         shuffles=record.store.numbers("progress.shuffles", np.uint64),
+        shuffled=part.count("shuffled"),
+        memories=_rebuild_memories(part, network),
     )
     part.finish()
     epochs = len(history.loss) if history else 0
+    if progress.shuffled > len(progress.shuffles):
+        raise ModelFormatError(f"{part.where}.shuffled is {progress.shuffled}, more than there are")
     if progress.rows and progress.epochs != epochs:
         raise ModelFormatError(
             f"{part.where} has {progress.epochs} epochs but the history {epochs}"
         )
     return progress
+
+
+def _describe_memory(pair: tuple[int, Memory], tensors: Tensors) -> dict[str, Any]:
+    """Return what a callback remembers; the parameters of its best epoch become tensors."""
+    at, memory = pair
+    name = f"progress.callbacks.{at}"
+    if memory.parameters is not None:
+        parts.put(memory.parameters, tensors, f"{name}.")
+    values = {key: described(each, f"{name}.{key}", tensors) for key, each in memory.values.items()}
+    return {"class": memory.name, **values, "parameters": memory.parameters is not None}
+
+
+def _rebuild_memories(record: Record, network: Spec) -> list[Memory]:
+    found = []
+    for at, tree in enumerate(record.items("callbacks")):
+        part = Record(tree, f"{record.where}.callbacks.{at}", record.store)
+        name = part.choice("class", KEPT)
+        values = {key: value(part, key, kind) for key, kind in KEPT[name].items()}
+        parameters = None
+        if part.flag("parameters"):
+            views = parts.take(network, record.store, f"progress.callbacks.{at}.")
+            parameters = tuple([array.copy() for array in arrays] for arrays in views)
+        part.finish()
+        found.append(Memory(name, values, parameters))
+    return found

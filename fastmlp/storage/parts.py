@@ -56,24 +56,28 @@ def rebuild_spec(record: Record) -> Spec:
     return built(record.where, spec.build, **arguments)  # type: ignore[no-any-return]
 
 
-def put(parameters: Sequence[Arrays], tensors: Tensors) -> None:
+def put(parameters: Sequence[Arrays], tensors: Tensors, prefix: str = "") -> None:
     """Put the parameters of a network among the tensors."""
     for key, array in states.to_arrays(tuple(parameters), None).items():  # type: ignore[arg-type]
-        tensors[_name(key)] = array
+        tensors[prefix + _name(key)] = array
 
 
-def take(network: Spec, store: Store) -> tuple[Arrays, ...]:
-    """Return the parameters of a network: finite; views of the file."""
-    return tuple(list(kind.values()) for kind in _taken("", network, store))
+def take(network: Spec, store: Store, prefix: str = "") -> tuple[Arrays, ...]:
+    """Return the parameters of a network: finite, of the right shapes; views of the file."""
+    return tuple(list(kind.values()) for kind in _taken("", network, store, prefix))
 
 
-def _taken(prefix: str, network: Spec, store: Store) -> list[dict[str, NDArray[Any]]]:
+def _taken(
+    slot: str, network: Spec, store: Store, prefix: str = ""
+) -> list[dict[str, NDArray[Any]]]:
     """Return what there is of each parameter, by its name in a state; one dictionary a kind."""
     found = []
     for kind, shapes in zip(KINDS, network.parameter_shapes, strict=True):
-        keys = [f"{prefix}{kind}.{layer}" for layer in range(len(shapes))]
+        keys = [f"{slot}{kind}.{layer}" for layer in range(len(shapes))]
         pairs = zip(keys, shapes, strict=True)
-        found.append({k: store.parameter(_name(k), shape, network.dtype) for k, shape in pairs})
+        found.append(
+            {k: store.parameter(prefix + _name(k), shape, network.dtype) for k, shape in pairs}
+        )
     return found
 
 

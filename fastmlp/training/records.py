@@ -67,6 +67,8 @@ class Continuation(NamedTuple):
         Of a fit: how many of them are of epochs that have ended.
     scale : float
         Of a fit: ``State.learning_rate_scale``.
+    memories : sequence
+        Of a fit: what its callbacks remember, see fastmlp/checkpoint.py; only in a checkpoint.
     """
 
     kind: tuple[Any, ...]
@@ -77,6 +79,7 @@ class Continuation(NamedTuple):
     shuffles: Sequence[int] = ()
     shuffled: int = 0
     scale: float = 1.0
+    memories: Sequence[Any] = ()
 
 
 class DivergenceError(FloatingPointError):
@@ -145,6 +148,7 @@ class State:
     completed: bool = False
     stop_reason: str = ""
     engine: Any = field(default=None, repr=False)
+    callbacks: Sequence[Any] = field(default=(), repr=False)
 
     def snapshot(self) -> Snapshot:
         """Return the model's parameters of now, for :meth:`restore`."""

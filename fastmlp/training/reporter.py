@@ -25,7 +25,9 @@ class Reporter:
     """
 
     def __init__(self, state: State, callbacks: Sequence[Callback] = ()) -> None:
-        self.state, self.callbacks = state, callbacks
+        self.state = state
+        self.callbacks = sorted(callbacks, key=lambda each: getattr(each, "runs_last", False))
+        state.callbacks = self.callbacks
         self.keep: Callable[[], None] | None = None  # called before anybody is told, and after
 
     @contextlib.contextmanager
@@ -51,6 +53,8 @@ class Reporter:
             self.keep()
         try:
             for callback in self.callbacks:
+                if self.keep is not None and getattr(callback, "runs_last", False):
+                    self.keep()
                 answer = callback(state)
                 # True itself, not any object that happens to be true.
                 if isinstance(answer, bool | np.bool_) and answer:

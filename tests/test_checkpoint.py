@@ -1,0 +1,209 @@
+"""A fit that was cut, in whatever epoch, goes on in a new model with the bits of a whole one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cases
+import cut
+import models
+import numpy as np
+import pytest
+import stored
+import test_bits
+from models import X, Y
+from test_resume import same
+
+import fastmlp
+
+EPOCHS = 8
+
+
+class CutError(Exception):
+    pass
+
+
+def job(mlp: Any, path: Path, stop: int = -1, callbacks: Any = list, **options: Any) -> Any:
+    """Fit a new model as the same command line does again and again; the process may end."""
+    net = models.network(mlp, **options.pop("model", {}))
+
+    def end(state: Any) -> None:
+        if state.epoch == stop:
+            raise CutError
+
+    end.runs_last = True  # type: ignore[attr-defined]
+    options = {"epochs": EPOCHS, "batch_size": 32, "validation_data": (X[:20], Y[:20])} | options
+    net.fit(X, Y, resume=path, callbacks=[fastmlp.Checkpoint(path), *callbacks(), end], **options)
+    return net
+
+
+KINDS: dict[str, Any] = {
+    "plain": {},
+    "dropout": {"model": {"dropout": 0.3, "dtype": "float64"}},
+    "no shuffle": {"shuffle": False, "n_threads": 2},
+    "schedules": {
+        "optimizer": fastmlp.AdamW(
+            fastmlp.Cosine(0.05, 24), weight_decay=lambda step: 0.001 * step
+        ),
+        "dropout": fastmlp.Cosine(0.4, 20),
+    },
+    "early stopping": {
+        "optimizer": fastmlp.SGD(0.3, momentum=0.9),
+        "callbacks": lambda: [fastmlp.EarlyStopping(patience=2, min_delta=0.01)],
+    },
+    "plateaus": {
+        "callbacks": lambda: [fastmlp.ReduceOnPlateau("loss", patience=1, factor=0.3)],
+        "optimizer": fastmlp.SGD(1.0),
+    },
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cut_at_every_epoch_it_ends_the_same(mlp: Any, kind: str, tmp_path: Path) -> None:
+    whole = job(mlp, tmp_path / "whole", **KINDS[kind])
+    n = len(whole.history.loss)
+    assert (n < EPOCHS) == (kind == "early stopping")
+    for stop in range(n):
+        path = tmp_path / f"cut {stop}"
+        with pytest.raises(CutError):
+            job(mlp, path, stop, **KINDS[kind])
+        again = job(mlp, path, **KINDS[kind])
+        same(again, whole)
+        assert again.history.stop_reason == whole.history.stop_reason
+        same(job(mlp, path, **KINDS[kind]), whole)  # nothing is left to do
+
+
+@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
+def test_cut_again_and_again_with_every_optimizer(mlp: Any, optimizer: Any, tmp_path: Path) -> None:
+    whole = job(mlp, tmp_path / "whole", optimizer=optimizer)
+    for stop in range(EPOCHS):
+        with pytest.raises(CutError):
+            job(mlp, tmp_path / "cut", stop, optimizer=optimizer)
+    same(job(mlp, tmp_path / "cut", optimizer=optimizer), whole)
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("name", test_bits.FITS)
+def test_the_golden_fits_go_on(name: str, dtype: str, tmp_path: Path) -> None:
+    sizes, given, options = test_bits.FITS[name]
+    options = dict(options)
+    whole, first, second = (fastmlp.MLP(sizes, **given, dtype=dtype, rng=3) for _ in range(3))
+    x, t, weights = test_bits.data(sizes, whole.loss)
+    if options.pop("sample_weight", False):
+        options["sample_weight"] = weights
+    path = tmp_path / "net"
+    whole.fit(x, t, epochs=4, **options)
+    first.fit(x, t, epochs=2, callbacks=[fastmlp.Checkpoint(path)], **options)
+    second.fit(x, t, epochs=4, resume=path, **options)
+    same(second, whole)
+
+
+def test_a_checkpoint_is_a_model_that_can_be_loaded_and_gone_on_with(
+    mlp: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "net"
+    callbacks = lambda: [fastmlp.EarlyStopping(patience=3)]  # noqa: E731
+    whole = job(mlp, tmp_path / "whole", callbacks=callbacks)
+    with pytest.raises(CutError):
+        job(mlp, path, 4, callbacks=callbacks)
+    again = fastmlp.load(path)
+    again.fit(
+        *(X, Y),
+        epochs=EPOCHS,
+        batch_size=32,
+        validation_data=(X[:20], Y[:20]),
+        resume=True,
+        callbacks=callbacks(),
+    )
+    same(again, whole)
+
+
+def test_what_is_kept(tmp_path: Path) -> None:
+    path, best = tmp_path / "net.safetensors", tmp_path / "best.safetensors"
+    checkpoint = fastmlp.Checkpoint(path, every=2, keep=3, best=best)
+    net = models.network(fastmlp.MLP)
+    history = net.fit(X, Y, epochs=9, validation_data=(X[:9], Y[:9]), callbacks=[checkpoint])
+    names = sorted(each.name for each in tmp_path.iterdir())
+    numbered = [f"net-{n:06}.safetensors" for n in (6, 8, 9)]
+    assert names == ["best.safetensors", *numbered, path.name]
+    assert len(fastmlp.load(tmp_path / numbered[0]).history.loss) == 6
+    assert len(fastmlp.load(path).history.loss) == 9
+    assert fastmlp.load(best).history.val_loss[-1] == min(history.val_loss)
+
+
+def test_by_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.monotonic", iter(range(1000)).__next__)
+    saved = []
+    monkeypatch.setattr(
+        fastmlp.MLP, "save", lambda self, path: saved.append(len(self.history.loss))
+    )
+    net = models.network(fastmlp.MLP)
+    net.fit(X, Y, epochs=9, callbacks=[fastmlp.Checkpoint(tmp_path / "net", seconds=3)])
+    assert saved == [3, 6, 9]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"every": 0}, ValueError, "every is 0"),
+        ({"keep": 1.5}, TypeError, "keep is 1.5"),
+        ({"seconds": -1.0}, ValueError, "seconds is -1.0"),
+        ({"monitor": "accuracy"}, ValueError, "monitor is 'accuracy' but one of"),
+    ],
+)
+def test_bad_arguments(options: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        fastmlp.Checkpoint("x", **options)
+
+
+def test_another_model_is_refused_and_nothing_changes(mlp: Any, tmp_path: Path) -> None:
+    path = tmp_path / "net"
+    job(mlp, path)
+    wider, other = (
+        mlp([3, 9, 2], rng=0),
+        models.network(mlp, rng=np.random.Generator(np.random.SFC64(0))),
+    )
+    for net, words in ((wider, "make the model as it was made"), (other, "same kind of generator")):
+        before = models.digest(net), repr(net._rng.bit_generator.state)
+        with pytest.raises(ValueError, match=words):
+            net.fit(X, Y, epochs=9, resume=path)
+        assert (models.digest(net), repr(net._rng.bit_generator.state)) == before
+    net = models.network(mlp)
+    before = models.digest(net)
+    with pytest.raises(ValueError, match="epochs is 3 but the fit to go on with has had 8"):
+        net.fit(X, Y, epochs=3, validation_data=(X[:20], Y[:20]), resume=path)
+    assert models.digest(net) == before
+    assert net.history is None
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(fastmlp.ModelFormatError):
+        net.fit(X, Y, epochs=9, resume=path)
+    with pytest.raises(ValueError, match="Checkpoint monitors val_loss but there is no"):
+        net.fit(X, Y, callbacks=[fastmlp.Checkpoint(path, monitor="val_loss")])
+
+
+def test_a_killed_job_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    """The process ends by SIGKILL, in whatever it does, and the same work is started again."""
+    path, rng = tmp_path / "net", np.random.default_rng(0)
+    options = {"callbacks": lambda: [fastmlp.EarlyStopping(patience=40)], "epochs": 60}
+    whole = job(fastmlp.MLP, tmp_path / "whole", **options)
+    n_kills = 0
+    for _ in range(cut.KILLS):
+        if cut.killed_after(lambda: job(fastmlp.MLP, path, **options), float(rng.uniform(0, 0.1))):
+            n_kills += 1
+    same(job(fastmlp.MLP, path, **options), whole)
+    assert n_kills
+
+
+def test_an_estimator_saves_checkpoints(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    model = fastmlp.MLPRegressor(
+        hidden_layer_sizes=(5,), max_iter=6, random_state=0, callbacks=[fastmlp.Checkpoint(path)]
+    )
+    stored.fitted(model, Y, X)
+    again = fastmlp.load(path)
+    assert again.n_iter_ == 6
+    assert (again.predict(X) == model.predict(X)).all()
+    again.partial_fit(X, Y)
+    model.partial_fit(X, Y)
+    assert (again.predict(X) == model.predict(X)).all()
