@@ -44,8 +44,8 @@ class Predictor:
         """What was asked for."""
         return self._n_threads
 
-    def parameters(self) -> tuple[Arrays, Arrays]:
-        """Return copies of (weights, biases)."""
+    def parameters(self) -> tuple[Arrays, ...]:
+        """Return copies of (weights, biases), as the engine does."""
         return self._engine.parameters()
 
     def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:

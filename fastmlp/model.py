@@ -59,20 +59,42 @@ class Model:
     @property
     def weights(self) -> ParameterList:
         """Weights, a list of (fan_in, fan_out) arrays; see :class:`ParameterList`."""
-        return ParameterList(self, "weights", 0)
+        return ParameterList(self, "weights")
 
     @weights.setter
     def weights(self, values: Iterable[ArrayLike]) -> None:
-        self._assign(0, "weights", lambda _: values)
+        self._assign("weights", lambda _: values)
 
     @property
     def biases(self) -> ParameterList:
         """Biases, a list of (fan_out,) arrays; see :class:`ParameterList`."""
-        return ParameterList(self, "biases", 1)
+        return ParameterList(self, "biases")
 
     @biases.setter
     def biases(self, values: Iterable[ArrayLike]) -> None:
-        self._assign(1, "biases", lambda _: values)
+        self._assign("biases", lambda _: values)
+
+    @property
+    def gains(self) -> ParameterList:
+        """Gains of layer normalisation, one array (width,) a hidden layer.
+
+        Those of a layer that is not normalised are empty; without ``layer_norm`` there are none.
+        See :class:`ParameterList`.
+        """
+        return ParameterList(self, "gains")
+
+    @gains.setter
+    def gains(self, values: Iterable[ArrayLike]) -> None:
+        self._assign("gains", lambda _: values)
+
+    @property
+    def shifts(self) -> ParameterList:
+        """Shifts of layer normalisation, as :attr:`gains`."""
+        return ParameterList(self, "shifts")
+
+    @shifts.setter
+    def shifts(self, values: Iterable[ArrayLike]) -> None:
+        self._assign("shifts", lambda _: values)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -90,6 +112,11 @@ class Model:
         return self._spec.dropout
 
     @property
+    def layer_norm(self) -> tuple[str | None, ...]:
+        """Where each hidden layer is normalised: before or after its activation, or not."""
+        return self._spec.layer_norm
+
+    @property
     def loss(self) -> Loss:
         """The loss, as an object of ``fastmlp.losses``."""
         return self._spec.loss
@@ -104,13 +131,13 @@ class Model:
         """Of the last fit, also of one that was interrupted or diverged; None before the first."""
         return self._history
 
-    def _assign(self, which: int, name: str, change: Callable[[list[NDArray[Any]]], Any]) -> None:
+    def _assign(self, kind: str, change: Callable[[list[NDArray[Any]]], Any]) -> None:
         """Put what ``change`` makes of the arrays of now in their place."""
         with self._turn.kept():
-            parameters = list(self._engine.parameters())
-            values = change(parameters[which])
-            parameters[which] = check.parameters(values, self._spec, which, name)
-            self._engine.set_parameters(*parameters)
+            kinds = self._spec.tensors
+            parameters = dict(zip(kinds, self._engine.parameters(), strict=True))
+            parameters[kind] = check.parameters(change(parameters.get(kind, [])), self._spec, kind)
+            self._engine.set_parameters(*(parameters[each] for each in kinds))
 
     @contextlib.contextmanager
     def _kept(self, is_done: Callable[[], bool] | None = None) -> Iterator[None]:
@@ -190,7 +217,8 @@ class Model:
         activation = self.activations[0] if len(activations) == 1 else list(self.activations)
         name = type(self).__module__.removesuffix(".mlp")
         dropout = f", dropout={list(self.dropout)}" if any(self.dropout) else ""
+        norm = f", layer_norm={list(self.layer_norm)}" if any(self.layer_norm) else ""
         return (
             f"{name}.{type(self).__name__}({list(self.layer_sizes)}, activation={activation!r}, "
-            f"loss={self.loss!r}, dtype={self.dtype.name!r}{dropout})"
+            f"loss={self.loss!r}, dtype={self.dtype.name!r}{dropout}{norm})"
         )

@@ -8,10 +8,7 @@ from typing_extensions import CapsuleType, disjoint_base
 from fastmlp.spec import Spec
 
 def restored(
-    spec: Spec,
-    weights: Sequence[NDArray[Any]],
-    biases: Sequence[NDArray[Any]],
-    n_threads: int | None,
+    spec: Spec, parameters: tuple[list[NDArray[Any]], ...], n_threads: int | None
 ) -> Predictor: ...
 
 @disjoint_base
@@ -32,11 +29,10 @@ class Predictor:
         cls,
         spec: Spec,
         level: str,
-        weights: Sequence[NDArray[Any]],
-        biases: Sequence[NDArray[Any]],
+        *parameters: Sequence[NDArray[Any]],
         n_threads: int | None = None,
     ) -> Self: ...
-    def parameters(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]: ...
+    def parameters(self) -> tuple[list[NDArray[Any]], ...]: ...
     def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]: ...
     def save(self, path: str | PathLike[str]) -> None: ...
     def jacobian(self, x: ArrayLike) -> NDArray[Any]: ...

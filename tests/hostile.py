@@ -80,6 +80,7 @@ VALID: dict[str, Callable[[], Any]] = {
     "reference": lambda: stored.mlp(fastmlp.reference.MLP),
     "generator": lambda: stored.MLPS["generator Philox"](fastmlp.MLP),
     "legacy generator": lambda: stored.MLPS["generator MT19937"](fastmlp.MLP),
+    "layer norm": lambda: stored.MLPS["layer norm"](fastmlp.MLP),
     "predictor": lambda: stored.mlp().predictor(),
     **{
         name: lambda name=name: stored.estimators()[name]()
@@ -253,6 +254,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=200_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    warnings.simplefilter("error")
     began, tried, longest = time.perf_counter(), 0, 0.0
     while tried < options.files:
         for seconds in fuzz(np.random.default_rng([options.seed, tried])):

@@ -59,6 +59,12 @@ NETWORKS: list[Row] = [
     ("activations of numbers", network("activations", [1]), "activation is 1 but must be a name"),
     ("dropout of 1", network("dropout", [1.0]), r"dropout is 1.0 but must be a finite number in"),
     ("dropout of words", network("dropout", ["0"]), "dropout is '0' but must be a number in"),
+    (
+        "a norm of another place",
+        network("layer_norm", ["within"]),
+        "layer_norm is 'within' but must",
+    ),
+    ("a norm without gains", network("layer_norm", ["before"]), "is no tensor 'layers.0.gain'"),
     ("dtype float16", network("dtype", "float16"), "dtype is 'float16' but must be one of float32"),
     ("dtype float64", network("dtype", "float64"), "is float32 of .* but float64 of shape"),
     ("a loss by name", loss(to="huber"), "network.loss is 'huber' but Loss belongs there"),
@@ -160,6 +166,11 @@ TRAINING: list[Row] = [
         "a memory of 1",
         model("optimizer", "hyper", 1, to=1.0, name="fit"),
         "hyper has a memory of 1.0, not below 1",
+    ),
+    (
+        "units of no engine",
+        optimizer("units", to=[0.5]),
+        r"units are \(0.5,\), which are those of no",
     ),
     ("one power", optimizer("powers", to=[0.5]), "powers has 1 numbers but 2 belong there"),
     (

@@ -52,6 +52,7 @@ MLPS: dict[str, Callable[[Any], Any]] = {
     "dropout and names": lambda kind: kind(
         [3, 5, 4, 2], activation=["gelu", "mish"], dropout=[0.0, 0.25], rng=1
     ),
+    "layer norm": lambda kind: mlp(kind, layer_norm="before", dropout=0.2),
     **{
         f"loss {name}": lambda kind, loss=loss: mlp(kind, loss=loss())
         for name, loss in losses.LOSSES.items()

@@ -36,7 +36,16 @@ ORDER = (
     *("engine.jobs", "engine.rows", "engine.crew"),
     *("teams", "threads", "activations", "links"),
     *(f"losses.{part}" for part in ("base", "regression", "classification")),
-    *("losses", "schedules", "optimizers", "spec", "states", "initializers"),
+    *(
+        "losses",
+        "schedules",
+        "optimizers",
+        "normalization",
+        "spec",
+        "operators",
+        "states",
+        "initializers",
+    ),
     *("check.arrays", "check.options", "check.samples", "check", "callbacks"),
     "checkpoint",
     *(f"storage.{part}" for part in ("strict", "safetensors", "files", "record")),
@@ -46,7 +55,7 @@ ORDER = (
     *("predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
     *(f"training.{part}" for part in ("rates", "judge", "reporter", "loop")),
     *("training", "plans", "learner", "mlp"),
-    *("randomness", "frozen", "reference"),
+    *("randomness", "hidden", "frozen", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "predictor")),
     "__init__",
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "packing", "shown", "fitted")),
@@ -57,7 +66,7 @@ ORDER = (
     *("sklearn", "__main__"),
     *(
         f"native.{part}"
-        for part in ("ctables", "layers", "pieces", "epoch", "inference", "kernels")
+        for part in ("ctables", "operators", "layers", "pieces", "epoch", "inference", "kernels")
     ),
     "probe",  # not shipped
 )

@@ -5,6 +5,7 @@ The oracle of every other test is tested here, in float64, without the native si
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import cases
@@ -30,9 +31,9 @@ def engine_of(network, rng):
 def numeric_gradients(engine, objective):
     """Central differences of objective() with respect to every parameter."""
     h = central_difference_step()
-    weights, biases = engine.parameters()
-    numeric = [np.empty_like(p) for p in [*weights, *biases]]
-    for p, d in zip([*engine._weights, *engine._biases], numeric, strict=True):
+    everything = reference.flat(engine._parameters)
+    numeric = [np.empty_like(p) for p in everything]
+    for p, d in zip(everything, numeric, strict=True):
         for at in np.ndindex(p.shape):
             kept = p[at]
             p[at] = kept + h
@@ -54,7 +55,8 @@ def test_gradients_by_central_differences(activation, depth):
         n, l2 = (1, 2, 9)[(k + depth) % 3], (0.0, 0.3)[k % 2]
         data = cases.data(network, n, rng, case.labels, weighted=k % 3 == 1)
         value, dws, dbs = engine.gradients(data, l2)
-        penalised = engine.evaluate(data) + 0.5 * l2 * sum(np.sum(w**2) for w in engine._weights)
+        weights = engine._parameters[0]
+        penalised = engine.evaluate(data) + 0.5 * l2 * sum(np.sum(w**2) for w in weights)
         assert_close(value, penalised, "loss", "float64")
 
         def objective(engine=engine, data=data, l2=l2):
@@ -357,7 +359,11 @@ def test_float64_options_do_not_promote_float32():
     engine.start(optimizer)
     assert math.isfinite(engine.epoch(data, plan(optimizer, 2, **options)))
     assert all(p.dtype == np.float32 for group in engine.parameters() for p in group)
-    assert all(s.dtype == np.float32 for slots in engine._steps.slots for s in slots)
+    assert all(
+        s.dtype == np.float32
+        for slots in engine._steps.memory.slots
+        for s in itertools.chain(*slots)
+    )
 
 
 def test_reference_mlp_fits_a_line():

@@ -12,6 +12,8 @@ import os
 import sys
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fastmlp.storage import files, safetensors, strict
 from fastmlp.storage.files import Content
 from fastmlp.storage.record import Record, Store, Tensors
@@ -145,7 +147,8 @@ def rebuild(content: Content, engine: str | None = None, verify: bool = True) ->
     if wanted >= len(row.homes):
         raise ModelFormatError(f"a {name} has no engine {ENGINES[wanted]!r}")
     cls = getattr(importlib.import_module(row.homes[wanted]), name)
-    model = importlib.import_module(row.module).rebuild(cls, record)
+    with np.errstate(all="ignore"):  # of numbers at the ends of a dtype
+        model = importlib.import_module(row.module).rebuild(cls, record)
     record.finish()
     store.finish()
     return model

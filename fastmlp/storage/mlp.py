@@ -40,7 +40,7 @@ def rebuild(cls: Any, record: Record) -> Any:
         "_spec": network,
         "_rng": value(record, "rng", np.random.Generator),
         "_history": parts.rebuild_history(record, "history"),
-        "engine": states.to_arrays(parts.take(network, record.store), None),  # type: ignore[arg-type]
+        "engine": states.to_arrays(parts.take(network, record.store), None),
         "progress": None,
     }
     if record.has("optimizer"):

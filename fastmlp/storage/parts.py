@@ -23,7 +23,8 @@ from fastmlp.training.records import History
 
 CURVES = ("loss", "val_loss", "seconds", "learning_rate")  # of a history
 
-KINDS = {"weights": "weight", "biases": "bias"}  # of parameters: in a state, and in a file
+# The kinds of parameters, as a state names them, and as a file does.
+KINDS = {"weights": "weight", "biases": "bias", "gains": "gain", "shifts": "shift"}
 
 Arrays = list[NDArray[Any]]
 States = dict[str, NDArray[Any]]
@@ -38,6 +39,7 @@ def describe_spec(network: Spec, tensors: Tensors) -> dict[str, Any]:
         "layer_sizes": list(network.layer_sizes),
         "activations": list(network.activations),
         "dropout": list(network.dropout),
+        "layer_norm": list(network.layer_norm),
         "loss": describe(network.loss, "loss", tensors),
         "dtype": network.dtype.name,
     }
@@ -49,6 +51,7 @@ def rebuild_spec(record: Record) -> Spec:
         "layer_sizes": record.items("layer_sizes"),
         "activation": record.items("activations"),
         "dropout": record.items("dropout"),
+        "layer_norm": record.items("layer_norm"),
         "loss": value(record, "loss", Loss),
         "dtype": record.choice("dtype", spec.DTYPES),
     }
@@ -58,7 +61,7 @@ def rebuild_spec(record: Record) -> Spec:
 
 def put(parameters: Sequence[Arrays], tensors: Tensors, prefix: str = "") -> None:
     """Put the parameters of a network among the tensors."""
-    for key, array in states.to_arrays(tuple(parameters), None).items():  # type: ignore[arg-type]
+    for key, array in states.to_arrays(tuple(parameters), None).items():
         tensors[prefix + _name(key)] = array
 
 
@@ -72,7 +75,7 @@ def _taken(
 ) -> list[dict[str, NDArray[Any]]]:
     """Return what there is of each parameter, by its name in a state; one dictionary a kind."""
     found = []
-    for kind, shapes in zip(KINDS, network.parameter_shapes, strict=True):
+    for kind, shapes in network.tensors.items():
         keys = [f"{slot}{kind}.{layer}" for layer in range(len(shapes))]
         pairs = zip(keys, shapes, strict=True)
         found.append(
@@ -148,6 +151,8 @@ def rebuild_memory(part: Record, network: Spec) -> States:
     for at in SLOTS[row].values():
         if at is not None and hyper[at] >= 1:
             raise ModelFormatError(f"{part.where}.hyper has a memory of {hyper[at]}, not below 1")
+    if units not in (states.textbook(row, hyper), states.sums(row, hyper)):
+        raise ModelFormatError(f"{part.where}.units are {units}, which are those of no engine")
     numbers = {"optimizer": row, "hyper": hyper, "step": part.count("step"), "powers": powers}
     part.finish()
     state = {key: np.array(number) for key, number in numbers.items()}

@@ -24,7 +24,7 @@ def rebuild(cls: Any, record: Record) -> Any:
     n_threads = record.count("n_threads", 1) if record.has("n_threads") else None
     parameters = parts.take(network, record.store)
     if cls.__module__ != frozen.__name__:
-        return cls(network, levels.level(), *parameters, n_threads)
+        return cls(network, levels.level(), *parameters, n_threads=n_threads)
     engine = reference.Engine(network)
     engine.set_parameters(*parameters)
     return cls(engine, n_threads)
