@@ -110,9 +110,7 @@ def test_every_example_is_tested_and_listed() -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/saving.md"])
-def test_python_of_a_page_runs(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_python_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S)
     assert blocks
     monkeypatch.chdir(tmp_path)
