@@ -6,17 +6,21 @@ Besides the model a file has the state of those callbacks that have one, in ``KE
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp import callbacks as own
+from fastmlp.engine.contract import Engine
 from fastmlp.intervals import POSITIVE, check_count
 from fastmlp.training.records import Snapshot, State
+
+Parameters: TypeAlias = tuple[list[NDArray[Any]], ...]
 
 # Callbacks that remember something from epoch to epoch, and what.
 KEPT: dict[str, dict[str, type]] = {
@@ -43,27 +47,36 @@ class Memory(NamedTuple):
 
     name: str
     values: dict[str, Any]
-    parameters: tuple[list[NDArray[Any]], ...] | None
+    parameters: Parameters | None
 
 
-def memories(callbacks: Iterable[Any], model: Any) -> list[Memory]:
+def memories(callbacks: Iterable[Any], engine: Engine) -> list[Memory]:
     """Return what callbacks remember, those that remember something."""
     found = []
-    for callback in callbacks:
-        names = KEPT.get(type(callback).__name__, ())
-        if names and type(callback).__module__ == own.__name__:
-            snapshot = getattr(callback, "_snapshot", None)
-            parameters = None if snapshot is None else plain(snapshot, model)
-            values = {name: getattr(callback, name) for name in names}
-            found.append(Memory(type(callback).__name__, values, parameters))
+    for callback in filter(_remembers, callbacks):
+        name, snapshot = type(callback).__name__, getattr(callback, "_snapshot", None)
+        values = {key: getattr(callback, key) for key in KEPT[name]}
+        parameters = None if snapshot is None else plain(snapshot.parameters, engine)
+        found.append(Memory(name, values, parameters))
     return found
 
 
-def plain(snapshot: Snapshot, model: Any) -> tuple[list[NDArray[Any]], ...]:
-    """Return the parameters of a snapshot as plain arrays."""
-    engine = model._engine_type(model._spec)
-    engine.restore(snapshot.parameters)
-    return engine.parameters()  # type: ignore[no-any-return]
+def _remembers(callback: Any) -> bool:
+    return type(callback).__name__ in KEPT and type(callback).__module__ == own.__name__
+
+
+def plain(snapshot: Any, engine: Engine) -> Parameters:
+    """Return the parameters of an engine's snapshot as plain arrays."""
+    twin = engine.twin()
+    twin.restore(snapshot)
+    return twin.parameters()
+
+
+def snapshot_of(parameters: Parameters, engine: Engine) -> Any:
+    """Return an engine's snapshot of plain parameters."""
+    twin = engine.twin()
+    twin.set_parameters(*parameters)
+    return twin.snapshot()
 
 
 def give_back(kept: Sequence[Memory], callbacks: Iterable[Any], state: State) -> bool:
@@ -71,23 +84,23 @@ def give_back(kept: Sequence[Memory], callbacks: Iterable[Any], state: State) ->
 
     If they are not of the same classes, all begin anew.
     """
-    mine = [each for each in callbacks if memories([each], state.model)]
+    mine = list(filter(_remembers, callbacks))
     if [type(each).__name__ for each in mine] != [memory.name for memory in kept]:
         return False
     for callback, memory in zip(mine, kept, strict=True):
         vars(callback).update(memory.values)
         if memory.parameters is not None:
-            engine = state.model._engine_type(state.model._spec)
-            engine.set_parameters(*memory.parameters)
-            callback._snapshot = Snapshot(state._kind(), engine.snapshot())
+            snapshot = snapshot_of(memory.parameters, state.engine)
+            callback._snapshot = Snapshot(state._kind(), snapshot)
     return any(isinstance(each, own.EarlyStopping) and each.wait >= each.patience for each in mine)
 
 
 class Checkpoint:
     """Save the model during a fit, as a callback: ``fit(..., resume=path)`` goes on from there.
 
-    It is called after all other callbacks. What they remember is saved too, if they are
-    ``EarlyStopping`` or ``ReduceOnPlateau``; others begin anew.
+    Of an MLP, or of an estimator with the solver sgd or adam. It is called after all other
+    callbacks. What they remember is saved too, if they are ``EarlyStopping`` or
+    ``ReduceOnPlateau``; others begin anew.
 
     Parameters
     ----------
@@ -169,7 +182,7 @@ class Checkpoint:
         """Put what the other callbacks remember among what the fit goes on with."""
         progress = getattr(state.model, "_progress", None)
         if progress is not None:  # of an MLP
-            kept = memories(state.callbacks, state.model)
+            kept = memories(state.callbacks, state.engine)
             state.model._progress = progress._replace(memories=kept)
 
     def _is_best(self, state: State) -> bool:
@@ -183,7 +196,10 @@ class Checkpoint:
         path = Path(self.path)
         numbered = path.with_name(f"{path.stem}-{n:06}{path.suffix}")
         numbered.unlink(missing_ok=True)
-        numbered.hardlink_to(path)
+        try:
+            numbered.hardlink_to(path)
+        except OSError:  # not every file system has links
+            shutil.copyfile(path, numbered)
         pattern = f"{path.stem}-{'[0-9]' * 6}{path.suffix}"
         for old in sorted(path.parent.glob(pattern))[: -self.keep]:
             old.unlink()

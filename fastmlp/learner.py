@@ -114,7 +114,8 @@ class Learner(Model):
             has the epochs until then.
         """
         history, begun, n_before, stopped = History(), None, 0, ""
-        with self._turn.taken(), self._kept(lambda: len(history.loss) > n_before):
+        loads = not isinstance(resume, bool)
+        with self._turn.taken(), self._kept(lambda: len(history.loss) > n_before, loads):
             data = check.data(X, y, sample_weight, self._spec)
             given = batch_size, optimizer, l2, clip_norm, groups, dropout
             plan = plans.plan(self._spec, data, *given)

@@ -140,13 +140,17 @@ class Model:
             self._engine.set_parameters(*(parameters[each] for each in kinds))
 
     @contextlib.contextmanager
-    def _kept(self, is_done: Callable[[], bool] | None = None) -> Iterator[None]:
+    def _kept(
+        self, is_done: Callable[[], bool] | None = None, parameters: bool = True
+    ) -> Iterator[None]:
         """Put back what a fit has changed if no epoch of it has ended.
 
-        A pass that is not done before its call is over (``is_done`` is None) may be interrupted
-        after the epoch has ended, and is taken back here.
+        Epochs put parameters back themselves; a pass that is not done before its call is over
+        (``is_done`` is None) may be interrupted after the epoch has ended, and is taken back here.
+        So are ``parameters`` that were loaded.
         """
-        generator, parameters = self._rng.bit_generator.state, self._engine.snapshot()
+        generator = self._rng.bit_generator.state
+        snapshot = self._engine.snapshot() if parameters else None
         before = self._progress, self._history, self._engine.optimizer_state()
         try:
             yield
@@ -155,7 +159,8 @@ class Model:
                 self._rng.bit_generator.state = generator
                 self._progress, self._history, state = before
                 self._engine.set_optimizer_state(state)
-                self._engine.restore(parameters)
+                if snapshot is not None:
+                    self._engine.restore(snapshot)
             raise
 
     def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:

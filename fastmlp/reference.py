@@ -312,9 +312,13 @@ class Engine:
         """Return the derivatives of the predictions with respect to the inputs, (n, C, I)."""
         return jacobian(self.spec, self._parameters, x)
 
+    def twin(self) -> Engine:
+        """Return another engine for the same network; snapshots are for both."""
+        return Engine(self.spec)
+
     def predictor(self, n_threads: int | None = None) -> Predictor:
         """Return a frozen copy as a function."""
-        frozen = Engine(self.spec)
+        frozen = self.twin()
         frozen.set_parameters(*self._parameters)
         return Predictor(frozen, n_threads)
 

@@ -87,6 +87,7 @@ VALID: dict[str, Callable[[], Any]] = {
         for name in (
             *("MLPClassifier words", "MLPClassifier word objects", "MLPClassifier schedule"),
             *(
+                "checkpoint",
                 "MLPClassifier callbacks",
                 "MLPRegressor plain",
                 "MLPRegressor loss gaussian",

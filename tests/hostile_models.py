@@ -15,6 +15,7 @@ SCHEDULE, PLAIN = "MLPClassifier schedule", "MLPRegressor plain"
 loss = functools.partial(model, "network", "loss")
 parameter = functools.partial(model, "parameters", name=WORDS)
 labels = functools.partial(model, "fit", "labels", name=WORDS)
+course = functools.partial(model, "fit", "course", name="checkpoint")
 run = functools.partial(model, "fit", "run", name=SCHEDULE)
 optimizer = functools.partial(model, "optimizer")
 progress = functools.partial(model, "progress")
@@ -363,6 +364,18 @@ ESTIMATORS: list[Row] = [
     ("a rule of code", run("rule", to="exec"), "the learning rate has the rule 'exec'"),
     ("a negative rate", run("current", to=-1.0), "current is -1.0 but must be a number from 0 on"),
     ("an optimizer that is a loss", run("optimizer", to=huber(delta=1.0)), "but Optimizer belongs"),
+    ("a course in words", course(to="straight"), "fit.course is 'straight' and no object"),
+    (
+        "a best that is not there",
+        course("best", to=False),
+        "'fit.course.layers.0.* belongs to noth",
+    ),
+    ("a lowest in words", course("lowest", to="low"), "lowest is 'low' but float belongs there"),
+    (
+        "a scale that is infinite",
+        course("scale", to={"float": "inf"}),
+        "course.scale is {'float': 'i",
+    ),
     ("given in words", model("fit", "given", to="no", name=WORDS), "given is 'no' and neither"),
     ("a fit that is a list", model("fit", to=[0], name=WORDS), r"fit is \[0\] and no object"),
     (

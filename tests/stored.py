@@ -6,6 +6,7 @@ python tests/stored.py writes those of tests/saved: once for each version of the
 from __future__ import annotations
 
 import json
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -118,7 +119,7 @@ def estimators() -> dict[str, Callable[[], Any]]:
     table["names of features"] = lambda: fitted(
         fastmlp.MLPClassifier((4,), max_iter=3, random_state=0), LABELS, frame
     )
-    table["assigned weights"] = assigned
+    table["assigned weights"], table["checkpoint"] = assigned, checkpoint
     return table
 
 
@@ -134,6 +135,16 @@ def assigned() -> Any:
     net = fitted(fastmlp.MLPRegressor(hidden_layer_sizes=4, max_iter=3, standardize=True), Y)
     net.coefs_[0][0, 0] = 0.5
     return net
+
+
+def checkpoint() -> Any:
+    """Return an estimator as it was saved within a fit."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model")
+        callbacks = [fastmlp.Checkpoint(path), fastmlp.EarlyStopping("loss")]
+        options = {"hidden_layer_sizes": (4,), "max_iter": 3, "random_state": 0}
+        fitted(fastmlp.MLPRegressor(**options, restore_best=True, callbacks=callbacks), Y)
+        return fastmlp.load(path)
 
 
 KEPT = Path(__file__).parent / "saved"  # files of each version of the format, which stay

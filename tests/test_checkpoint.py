@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import cut
 import models
 import numpy as np
 import pytest
-import stored
 import test_bits
 from models import X, Y
 from test_resume import same
@@ -195,15 +195,97 @@ def test_a_killed_job_ends_as_one_that_was_not(tmp_path: Path) -> None:
     assert n_kills
 
 
-def test_an_estimator_saves_checkpoints(tmp_path: Path) -> None:
-    path = tmp_path / "model"
-    model = fastmlp.MLPRegressor(
-        hidden_layer_sizes=(5,), max_iter=6, random_state=0, callbacks=[fastmlp.Checkpoint(path)]
-    )
-    stored.fitted(model, Y, X)
-    again = fastmlp.load(path)
-    assert again.n_iter_ == 6
-    assert (again.predict(X) == model.predict(X)).all()
-    again.partial_fit(X, Y)
-    model.partial_fit(X, Y)
-    assert (again.predict(X) == model.predict(X)).all()
+# ---- estimators ---------------------------------------------------------------------------------
+
+SAMPLES = np.random.default_rng(0).normal(size=(90, 4))
+WORDS = np.where(SAMPLES[:, 0] * SAMPLES[:, 1] > 0, "same", "other")
+
+ESTIMATORS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "early stopping": {"early_stopping": True, "tol": 0.05, "n_iter_no_change": 2},
+    "adaptive": {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.1, "n_iter_no_change": 1},
+    "by samples": {"solver": "sgd", "learning_rate": "invscaling", "shuffle": False},
+    "best, scaled, dropout": {"restore_best": True, "standardize": True, "dropout": 0.2},
+    "schedule": {"learning_rate": "one_cycle", "solver": "sgd"},
+    "callbacks": {
+        "callbacks": lambda: [
+            fastmlp.ReduceOnPlateau("loss", patience=1),
+            fastmlp.EarlyStopping("loss", patience=3, min_delta=0.02),
+        ],
+        "learning_rate_init": 0.1,
+    },
+}
+
+
+def estimator_job(path: Path, y: Any, stop: int = -1, callbacks: Any = list, **options: Any) -> Any:
+    """Fit a new estimator, as above."""
+
+    def end(state: Any) -> None:
+        if state.epoch == stop:
+            raise CutError
+
+    end.runs_last = True  # type: ignore[attr-defined]
+    make = fastmlp.MLPClassifier if y.dtype.kind == "U" else fastmlp.MLPRegressor
+    options = {"hidden_layer_sizes": (6,), "random_state": 0, "max_iter": 8} | options
+    model = make(callbacks=[fastmlp.Checkpoint(path), *callbacks(), end], **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return model.fit(SAMPLES, y, resume=path)
+
+
+def same_estimators(a: Any, b: Any) -> None:
+    """Fail unless two estimators have the same bits and have seen the same."""
+    for mine, other in zip([*a.coefs_, *a.intercepts_], [*b.coefs_, *b.intercepts_], strict=True):
+        assert np.array_equal(mine, other)
+    names = ("n_iter_", "t_", "loss_curve_", "validation_scores_", "best_loss_")
+    for name in (*names, "best_validation_score_", "validation_loss_curve_"):
+        assert getattr(a, name) == getattr(b, name), name
+    assert a.history_.stop_reason == b.history_.stop_reason
+
+
+@pytest.mark.parametrize("y", [WORDS, SAMPLES[:, :2] ** 2], ids=["classifier", "regressor"])
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_an_estimator_that_was_cut_ends_the_same(kind: str, y: Any, tmp_path: Path) -> None:
+    whole = estimator_job(tmp_path / "whole", y, **ESTIMATORS[kind])
+    for stop in range(whole.n_iter_):
+        path = tmp_path / f"cut {stop}"
+        with pytest.raises(CutError):
+            estimator_job(path, y, stop, **ESTIMATORS[kind])
+        same_estimators(estimator_job(path, y, **ESTIMATORS[kind]), whole)
+        same_estimators(estimator_job(path, y, **ESTIMATORS[kind]), whole)  # nothing is left to do
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"solver": "lbfgs"}, "resume needs the solver sgd or adam, and a random_state"),
+        ({"random_state": None}, "they are 'adam' and None"),
+        ({"alpha": 0.5}, "alpha is 0.5 but was 0.0001 in the fit to go on with"),
+        ({"hidden_layer_sizes": (7,)}, r"hidden_layer_sizes is \(7,\) but was \(6,\)"),
+    ],
+)
+def test_an_estimator_of_another_fit_is_refused(options: Any, words: str, tmp_path: Path) -> None:
+    estimator_job(tmp_path / "model", WORDS)
+    with pytest.raises(ValueError, match=words):
+        estimator_job(tmp_path / "model", WORDS, **options)
+
+
+def test_data_of_another_fit_are_refused(tmp_path: Path) -> None:
+    model = estimator_job(tmp_path / "model", WORDS)
+    with pytest.raises(ValueError, match="90 samples, but this one has .* 60: pass the same data"):
+        model.fit(SAMPLES[:60], WORDS[:60], resume=tmp_path / "model")
+    model.save(tmp_path / "later")
+    with pytest.raises(ValueError, match="was not saved within a fit"):
+        model.fit(SAMPLES, WORDS, resume=tmp_path / "later")
+    models.network(fastmlp.MLP).save(tmp_path / "net")
+    with pytest.raises(ValueError, match="pass a checkpoint"):
+        model.fit(SAMPLES, WORDS, resume=tmp_path / "net")
+
+
+def test_a_checkpoint_of_an_estimator_goes_on_with_partial_fit(tmp_path: Path) -> None:
+    model = estimator_job(tmp_path / "model", SAMPLES[:, :2] ** 2)
+    again = fastmlp.load(tmp_path / "model")
+    assert again.n_iter_ == 8
+    for each in (again, model):
+        each.partial_fit(SAMPLES, SAMPLES[:, :2])
+    assert np.array_equal(again.predict(SAMPLES), model.predict(SAMPLES))

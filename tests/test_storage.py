@@ -191,9 +191,18 @@ def test_a_file_depends_on_the_model_alone(tmp_path: Path) -> None:
             TypeError,
             "learning_rate is .*lambda",
         ),
-        (lambda: fastmlp.MLPRegressor(callbacks=[print]), TypeError, "callbacks.0 is .*print"),
         (lambda: fastmlp.MLPRegressor(alpha=-1.0), ValueError, "alpha"),
-        (lambda: fastmlp.MLPRegressor(scoring="x" * 2000), ValueError, "2,000 characters"),
+        (
+            lambda: fastmlp.MLPRegressor(scoring="x" * 2000),
+            ValueError,
+            "has a string of 2,000 bytes",
+        ),
+        (
+            lambda: long_history(),
+            ValueError,
+            "have 400,008 numbers but a file has room for 400,000",
+        ),
+        (lambda: fastmlp.MLPClassifier(class_weight={(1, 2): 3}), TypeError, r"the key \(1, 2\)"),
         (
             lambda: stored.fitted(
                 fastmlp.MLPClassifier((2,), max_iter=1),
@@ -210,6 +219,25 @@ def test_what_a_file_cannot_hold_is_refused(
     with pytest.raises(error, match=words):
         make().save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
+
+
+def long_history() -> Any:
+    """Return a model after more epochs than a file has room for."""
+    net = models.network(fastmlp.MLP)
+    net.fit(X, stored.Y, epochs=2, batch_size=64)
+    for values in (net.history.loss, net.history.seconds, net.history.learning_rate):
+        values[:] = [0.0] * 133_336
+    return net
+
+
+def test_a_long_reason_of_any_letters_comes_back(tmp_path: Path) -> None:
+    net = models.network(fastmlp.MLP)
+    net.fit(X, stored.Y, epochs=1)
+    net.history.stop_reason = "ä" * 150
+    assert saved(net, tmp_path / "net").history.stop_reason == "ä" * 150
+    net.history.stop_reason = "ä" * 1500
+    with pytest.raises(ValueError, match="does not fit into a file"):
+        net.save(tmp_path / "net")
 
 
 def test_bad_arguments(tmp_path: Path) -> None:

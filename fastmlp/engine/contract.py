@@ -164,6 +164,10 @@ class Engine(Protocol):
         """Return the derivatives of the predictions with respect to x, (n, heads * m, fan_in)."""
         ...
 
+    def twin(self) -> Engine:
+        """Return another engine for the same network; snapshots are for both."""
+        ...
+
     def predictor(self, n_threads: int | None = None) -> Predictor:
         """Return a frozen copy behind a fast call."""
         ...

@@ -57,6 +57,7 @@ class BaseMLP(CallbackSupportMixin, Fitting):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        resume: str | os.PathLike[str] | None = None,
     ) -> Any:
         """Train on samples and targets.
 
@@ -70,6 +71,10 @@ class BaseMLP(CallbackSupportMixin, Fitting):
             Weights of the samples.
         X_val, y_val, sample_weight_val : like X, y and sample_weight, optional
             Validation data for ``early_stopping`` and ``validation_loss_curve_``; raw, as X is.
+        resume : str or path, optional
+            Go on from a ``fastmlp.Checkpoint`` of this fit, and end with the same bits; if there is
+            no such file, begin at the beginning. For sgd and adam, with a ``random_state`` that is
+            the same in every process. Parameters and data have to be the same too.
 
         Returns
         -------
@@ -90,7 +95,8 @@ class BaseMLP(CallbackSupportMixin, Fitting):
         it with a warning and keeps the epochs so far. Until then predictions, copies and pickles
         see it as before, or, where the fit goes on with its weights, the last whole epoch.
         """
-        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
+        held_out = X_val, y_val, sample_weight_val
+        return self._fit(X, y, sample_weight, held_out, resume=resume)
 
     # ------------------------------------------------------------ prediction
 

@@ -10,9 +10,8 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from fastmlp import losses
-from fastmlp.checkpoint import Checkpoint
 from fastmlp.optimizers import Optimizer
-from fastmlp.sklearn.fitted import Fitted
+from fastmlp.sklearn.fitted import Course, Fitted
 from fastmlp.sklearn.parameters import LEARNING_RATES
 from fastmlp.sklearn.rates import SCHEDULES, LearningRate
 from fastmlp.sklearn.scaling import Scaling
@@ -21,7 +20,7 @@ from fastmlp.storage import parts
 from fastmlp.storage.record import Record, Tensors, built
 from fastmlp.storage.strict import ModelFormatError, shown
 from fastmlp.storage.values import describe as described
-from fastmlp.storage.values import value
+from fastmlp.storage.values import is_object, value
 
 # Attributes of a fit, with the kinds of value that they may have; what an estimator has not is not
 # in its file either. History, labels and network have forms of their own.
@@ -47,9 +46,8 @@ def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
     """Return an estimator as JSON and tensors."""
     given = model.get_params(deep=False)
     validate_parameter_constraints(model._parameter_constraints, given, type(model).__name__)
-    # No checkpoints: a file does not say where the next fit writes to.
-    kept = [each for each in given["callbacks"] or () if not isinstance(each, Checkpoint)]
-    given["callbacks"] = kept or None
+    # Not those of others; and no checkpoints: a file does not say where the next fit writes to.
+    given["callbacks"] = [each for each in given["callbacks"] or () if is_object(each)] or None
     names = {name: described(given[name], f"parameters.{name}", tensors) for name in given}
     fitted = _describe_fit(model, tensors, training) if "_fitted" in vars(model) else None
     return {"parameters": names, "fit": fitted}
@@ -85,6 +83,7 @@ def _describe_fit(model: Any, tensors: Tensors, training: bool) -> dict[str, Any
         "labels": _describe_labels(state["decoder"], tensors),
         "given": state["given"],
         "run": _describe_run(network, tensors) if training and at_rest else None,
+        "course": _describe_course(network, tensors) if training and at_rest else None,
         "history": parts.describe_history(history.whole(), "fit.history", tensors),
         "attributes": {
             name: described(known[name], f"fit.attributes.{name}", tensors)
@@ -119,6 +118,7 @@ def _rebuild_fit(model: Any, record: Record) -> None:
     if not (network.engine.finite() and network.foldable()):
         raise ModelFormatError("with its scaling, a parameter is no longer finite")
     network.run = _rebuild_run(record, network)
+    network.course = _rebuild_course(record, spec)
     fitted: dict[str, Any] = {
         "_fitted": network,
         "history_": parts.rebuild_history(record, "history"),
@@ -158,7 +158,7 @@ def _check_sizes(fitted: dict[str, Any], spec: Spec) -> None:
 def _describe_list(values: Any, name: str, tensors: Tensors, training: bool) -> Any:
     if values is None:
         return None
-    tensors[name] = np.array(values if training else [], np.float64)
+    tensors.put_list(name, values if training else [])
     return len(tensors[name])
 
 
@@ -268,3 +268,32 @@ def _rebuild_run(record: Record, network: Fitted) -> Any:
     part.finish()
     network.engine.set_state({**network.engine.state(), **memory})
     return rates, optimizer
+
+
+def _describe_course(network: Fitted, tensors: Tensors) -> Any:
+    """Return with what a fit goes on, besides."""
+    course = network.course
+    if course is None:
+        return None
+    if course.best is not None:
+        parts.put(course.best, tensors, "fit.course.")
+    return {
+        "lowest": described(float(course.lowest), "fit.course.lowest", tensors),
+        "best": course.best is not None,
+        "scale": float(course.scale),
+        "callbacks": parts.describe_callbacks(course.memories, "fit.course.callbacks", tensors),
+    }
+
+
+def _rebuild_course(record: Record, spec: Spec) -> Course | None:
+    if not record.has("course"):
+        return None
+    part = record.part("course")
+    course = Course(
+        lowest=value(part, "lowest", float),
+        best=parts.copied(part, spec) if part.flag("best") else None,
+        scale=part.number("scale"),
+        memories=parts.rebuild_callbacks(part, spec),
+    )
+    part.finish()
+    return course

@@ -73,11 +73,16 @@ def pieces(model: Any, training: bool = True) -> list[Any]:
         "engine": ENGINES[row.homes.index(cls.__module__)],
         **importlib.import_module(row.module).describe(model, tensors, training),
     }
+    text = json.dumps(description, separators=(",", ":"), allow_nan=False)
+    try:
+        strict.parse(text.encode(), "description")
+    except ModelFormatError as error:
+        raise ValueError(f"the model does not fit into a file: {error}") from None
     metadata = {
         "format": FORMAT,
         "version": str(VERSION),
         "fastmlp": sys.modules["fastmlp"].__version__,
-        safetensors.DESCRIPTION: json.dumps(description, separators=(",", ":"), allow_nan=False),
+        safetensors.DESCRIPTION: text,
     }
     return safetensors.encoded(metadata, tensors)
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from fastmlp import states
-from fastmlp.checkpoint import KEPT, Memory
 from fastmlp.spec import Spec
 from fastmlp.storage import parts
 from fastmlp.storage.record import Record, Tensors, digits
@@ -56,13 +55,13 @@ def _describe_progress(progress: Continuation | None, tensors: Tensors) -> Any:
     """Return with what a fit that resumes goes on, besides the engine."""
     if progress is None:
         return None
-    tensors["progress.shuffles"] = np.array(progress.shuffles, np.uint64)
+    tensors.put_list("progress.shuffles", progress.shuffles, np.uint64)
     return {
         "seed": digits(progress.seed),
         **{key: getattr(progress, key) for key in ("step", "rows", "epochs")},
         "scale": float(progress.scale),
         "shuffled": progress.shuffled,
-        "callbacks": [_describe_memory(each, tensors) for each in enumerate(progress.memories)],
+        "callbacks": parts.describe_callbacks(progress.memories, "progress.callbacks", tensors),
     }
 
 
@@ -81,7 +80,7 @@ def _rebuild_progress(record: Record, network: Spec, engine: Any, history: Histo
         scale=part.number("scale"),
         shuffles=record.store.numbers("progress.shuffles", np.uint64),
         shuffled=part.count("shuffled"),
-        memories=_rebuild_memories(part, network),
+        memories=parts.rebuild_callbacks(part, network),
     )
     part.finish()
     epochs = len(history.loss) if history else 0
@@ -92,28 +91,3 @@ def _rebuild_progress(record: Record, network: Spec, engine: Any, history: Histo
             f"{part.where} has {progress.epochs} epochs but the history {epochs}"
         )
     return progress
-
-
-def _describe_memory(pair: tuple[int, Memory], tensors: Tensors) -> dict[str, Any]:
-    """Return what a callback remembers; the parameters of its best epoch become tensors."""
-    at, memory = pair
-    name = f"progress.callbacks.{at}"
-    if memory.parameters is not None:
-        parts.put(memory.parameters, tensors, f"{name}.")
-    values = {key: described(each, f"{name}.{key}", tensors) for key, each in memory.values.items()}
-    return {"class": memory.name, **values, "parameters": memory.parameters is not None}
-
-
-def _rebuild_memories(record: Record, network: Spec) -> list[Memory]:
-    found = []
-    for at, tree in enumerate(record.items("callbacks")):
-        part = Record(tree, f"{record.where}.callbacks.{at}", record.store)
-        name = part.choice("class", KEPT)
-        values = {key: value(part, key, kind) for key, kind in KEPT[name].items()}
-        parameters = None
-        if part.flag("parameters"):
-            views = parts.take(network, record.store, f"progress.callbacks.{at}.")
-            parameters = tuple([array.copy() for array in arrays] for arrays in views)
-        part.finish()
-        found.append(Memory(name, values, parameters))
-    return found

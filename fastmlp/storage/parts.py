@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp import spec, states
+from fastmlp.checkpoint import KEPT, Memory
 from fastmlp.losses import Loss
 from fastmlp.optimizers import N_HYPER, SLOTS
 from fastmlp.spec import Spec
@@ -104,7 +105,7 @@ def describe_history(history: History | None, name: str, tensors: Tensors) -> An
     if history is None:
         return None
     for curve in CURVES:
-        tensors[f"{name}.{curve}"] = np.array(getattr(history, curve), np.float64)
+        tensors.put_list(f"{name}.{curve}", getattr(history, curve))
     return {"stop_reason": describe(history.stop_reason, f"{name}.stop_reason", tensors)}
 
 
@@ -161,3 +162,37 @@ def rebuild_memory(part: Record, network: Spec) -> States:
         for kind in _taken(f"{slot}.", network, part.store):
             state |= kind
     return state
+
+
+# ---------------------------------------------------------------------------------- callbacks
+
+
+def describe_callbacks(memories: Sequence[Memory], name: str, tensors: Tensors) -> list[Any]:
+    """Return what callbacks remember; the parameters of their best epochs become tensors."""
+    found: list[Any] = []
+    for at, memory in enumerate(memories):
+        if memory.parameters is not None:
+            put(memory.parameters, tensors, f"{name}.{at}.")
+        values = {key: describe(each, name, tensors) for key, each in memory.values.items()}
+        found.append({"class": memory.name, **values, "parameters": memory.parameters is not None})
+    return found
+
+
+def rebuild_callbacks(record: Record, network: Spec) -> list[Memory]:
+    """Return what callbacks remembered."""
+    found = []
+    for at, tree in enumerate(record.items("callbacks")):
+        part = Record(tree, f"{record.where}.callbacks.{at}", record.store)
+        name = part.choice("class", KEPT)
+        values = {key: value(part, key, kind) for key, kind in KEPT[name].items()}
+        parameters = copied(part, network) if part.flag("parameters") else None
+        part.finish()
+        found.append(Memory(name, values, parameters))
+    return found
+
+
+def copied(record: Record, network: Spec) -> tuple[Arrays, ...]:
+    """Return parameters that belong to a part of a file, as arrays of their own."""
+    prefix = record.where.partition(".")[2]
+    kinds = take(network, record.store, f"{prefix}.")
+    return tuple([array.copy() for array in arrays] for arrays in kinds)

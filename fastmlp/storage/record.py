@@ -6,7 +6,7 @@ What nobody has asked for is refused at the end, so that a file says nothing tha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,25 @@ from numpy.typing import NDArray
 from fastmlp import check
 from fastmlp.storage.strict import MOST_INTEGER, ModelFormatError, shown
 
-Tensors = dict[str, NDArray[Any]]
-
 # Numbers in lists, which take 32 bytes each in Python and 8 in the file.
 MOST_NUMBERS = 400_000
 MOST_MESSAGE = 500  # characters of a constructor's complaint
+
+
+class Tensors(dict[str, NDArray[Any]]):
+    """The tensors of a file that is being written."""
+
+    n_numbers = 0
+
+    def put_list(self, name: str, values: Sequence[float], dtype: Any = np.float64) -> None:
+        """Put a list of numbers among the tensors; complain about too many of them."""
+        self[name] = np.array(values, dtype)
+        self.n_numbers += len(values)
+        if self.n_numbers > MOST_NUMBERS:
+            raise ValueError(
+                f"the lists of epochs have {self.n_numbers:,} numbers but a file has room for "
+                f"{MOST_NUMBERS:,}: save with training=False, which leaves them out"
+            )
 
 
 class Store:
@@ -31,7 +45,7 @@ class Store:
         Views of the file's bytes.
     """
 
-    def __init__(self, tensors: Tensors) -> None:
+    def __init__(self, tensors: dict[str, NDArray[Any]]) -> None:
         self._left, self._numbers = dict(tensors), 0
 
     def take(self, name: str) -> NDArray[Any]:

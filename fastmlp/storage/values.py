@@ -20,6 +20,7 @@ from fastmlp.storage.record import Record, Store, Tensors, built, digits, from_d
 from fastmlp.storage.strict import MOST_INTEGER, MOST_STRING, ModelFormatError, shown
 
 MOST_STRINGS = 1 << 16  # in an array
+_KEYS = (str, int, float, np.generic, type(None))  # of a dict
 
 # The objects that a file may have in it. Each keeps its constructor's arguments, and checks them.
 OBJECTS: dict[str, type[Any]] = {
@@ -48,7 +49,7 @@ def describe(value: Any, name: str, tensors: Tensors) -> Any:
 
     Examples
     --------
-    >>> describe((1, float("inf")), "pair", {})
+    >>> describe((1, float("inf")), "pair", Tensors())
     {'tuple': [1, {'float': 'inf'}]}
     """
     if isinstance(value, np.generic):
@@ -56,7 +57,7 @@ def describe(value: Any, name: str, tensors: Tensors) -> Any:
     if value is None or isinstance(value, bool):
         return value
     kind = type(value)
-    if OBJECTS.get(kind.__name__) is kind:
+    if is_object(value):
         return {"object": _describe_object(value, name, tensors)}
     if kind not in _WRITERS:
         raise TypeError(
@@ -64,6 +65,11 @@ def describe(value: Any, name: str, tensors: Tensors) -> Any:
             "objects of fastmlp's own"
         )
     return _WRITERS[kind](value, name, tensors)
+
+
+def is_object(value: Any) -> bool:
+    """Whether a file can have this object, by its class, in it."""
+    return OBJECTS.get(type(value).__name__) is type(value)
 
 
 def _describe_integer(value: int, name: str, tensors: Tensors) -> Any:
@@ -75,11 +81,6 @@ def _describe_float(value: float, name: str, tensors: Tensors) -> Any:
 
 
 def _describe_string(value: str, name: str, tensors: Tensors) -> str:
-    if len(value) > MOST_STRING:
-        raise ValueError(
-            f"{name} has {len(value):,} characters but a file holds strings of up to "
-            f"{MOST_STRING:,}: make it shorter"
-        )
     value.encode()  # complains about half a character
     return value
 
@@ -89,6 +90,9 @@ def _describe_list(value: list[Any], name: str, tensors: Tensors) -> list[Any]:
 
 
 def _describe_dict(value: dict[Any, Any], name: str, tensors: Tensors) -> Any:
+    for key in value:
+        if not isinstance(key, _KEYS):
+            raise TypeError(f"{name} has the key {key!r}, which a file cannot hold: use strings")
     return {"dict": _describe_list([list(pair) for pair in value.items()], name, tensors)}
 
 
@@ -184,7 +188,7 @@ def _rebuild_dict(tree: Any, where: str, store: Store) -> dict[Any, Any]:
     for pair in _rebuild_tuple(tree, where, store):
         if not isinstance(pair, list) or len(pair) != 2:
             raise ModelFormatError(f"{where} has {shown(pair)} in place of key and value")
-        if not isinstance(pair[0], str | int | float | None) or pair[0] in found:
+        if not isinstance(pair[0], _KEYS) or pair[0] in found:
             raise ModelFormatError(
                 f"{where} has the key {shown(pair[0])}, again or of a wrong kind"
             )
