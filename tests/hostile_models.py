@@ -63,7 +63,7 @@ NETWORKS: list[Row] = [
     (
         "a norm of another place",
         network("layer_norm", ["within"]),
-        "layer_norm is 'within' but must",
+        "layer_norm is 'within' but there is no such",
     ),
     ("a norm without gains", network("layer_norm", ["before"]), "is no tensor 'layers.0.gain'"),
     ("dtype float16", network("dtype", "float16"), "dtype is 'float16' but must be one of float32"),
