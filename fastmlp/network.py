@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastmlp import check
 from fastmlp.engine.contract import Engine
+from fastmlp.export.exportable import Exportable
+from fastmlp.export.layers import Exported, exported
 from fastmlp.losses import Loss
 from fastmlp.records import Continuation, History
 from fastmlp.spec import Spec
@@ -28,7 +30,7 @@ def _compiled(spec: Spec) -> Engine:
     return backend.engine(spec)
 
 
-class Network:
+class Network(Exportable):
     """Parameters of one network in one engine; base of ``MLP``, not for users.
 
     Parameters
@@ -101,6 +103,9 @@ class Network:
     def history(self) -> History | None:
         """Of the last fit, also of one that was interrupted or diverged; None before the first."""
         return self._history
+
+    def _exported(self) -> Exported:
+        return exported(self._spec, *self._engine.parameters())
 
     def _assign(self, which: int, name: str, change: Callable[[list[NDArray[Any]]], Any]) -> None:
         """Put what ``change`` makes of the arrays of now in their place."""

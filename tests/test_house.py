@@ -33,7 +33,8 @@ ORDER = (
     "threads",
     *("activations", "links", "losses", "schedules", "optimizers", "spec", "initializers", "check"),
     *(f"engine.{part}" for part in ("contract", "parameters", "steps", "native")),
-    *("predictor", "probe", "engine.backend", "engine", "config", "network"),
+    *(f"export.{part}" for part in ("layers", "graph", "onnx", "exportable")),
+    *("export", "predictor", "probe", "engine.backend", "engine", "config", "network"),
     *("training", "callbacks", "mlp", "randomness", "frozen", "reference", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "network", "initialization")),
     *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "stochastic")),
@@ -170,7 +171,7 @@ def is_name(node: ast.AST) -> bool:
 def test_importing_fastmlp_needs_numpy_only() -> None:
     program = (
         "import sys, fastmlp\n"
-        "optional = {'sklearn', 'scipy', 'matplotlib', 'tqdm', 'pandas', 'torch', 'jax'}\n"
+        "optional = {'sklearn', 'scipy', 'matplotlib', 'tqdm', 'pandas', 'torch', 'jax', 'onnx'}\n"
         "print(*sorted(optional & set(sys.modules)))"
     )
     assert children.printed(children.python("-c", program)).strip() == ""

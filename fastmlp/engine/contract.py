@@ -56,6 +56,10 @@ class Predictor(Protocol):
         """Return copies of (weights, biases)."""
         ...
 
+    def to_onnx(self, path: Any = None) -> Any:
+        """Return the network as ONNX, see `fastmlp.export.exportable`."""
+        ...
+
     def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Predict one row, (I,) to (C,), or a batch, (n, I) to (n, C)."""
         ...

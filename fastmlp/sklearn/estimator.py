@@ -12,6 +12,8 @@ from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastmlp.check import first_non_finite
+from fastmlp.export.exportable import Exportable
+from fastmlp.export.layers import Exported, Labels, exported
 from fastmlp.sklearn import parameters
 from fastmlp.sklearn.callbacks import CallbackSupportMixin, with_callbacks
 from fastmlp.sklearn.fitting import CURVES, Fitting, one_at_a_time
@@ -24,6 +26,8 @@ Array = NDArray[Any]
 DENSE_ELEMENTS = 1 << 22
 # Elements of an array that is looked at for NaN in one go.
 SMALL = 1 << 12
+# How labels come from probabilities, by scikit-learn's name of the target.
+LABELS = {"multiclass": "largest", "binary": "pair", "multilabel-indicator": "each"}
 # What a fit that goes on changes in place, so that a copy needs its own.
 GROWING = ("_network", "history_", *CURVES)
 
@@ -38,7 +42,7 @@ def is_stochastic(estimator: Any) -> bool:
     return True
 
 
-class BaseMLP(CallbackSupportMixin, Fitting):
+class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
     """Base of both estimators, not for users: the subclasses know about targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = parameters.CONSTRAINTS
@@ -140,6 +144,12 @@ class BaseMLP(CallbackSupportMixin, Fitting):
         dtype = np.result_type(checked.dtype, outputs.dtype)
         return outputs.astype(dtype, copy=False), network
 
+    def _exported(self) -> Exported:
+        check_is_fitted(self, "_network")
+        network = self._network
+        weights, biases = network.predictor.parameters()
+        return exported(network.spec, weights, biases, labels_of(network.decoder))
+
     # ------------------------------------------------------------ attributes
 
     @property
@@ -218,6 +228,11 @@ class BaseMLP(CallbackSupportMixin, Fitting):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def labels_of(decoder: Any) -> Labels | None:
+    """Return how labels come from probabilities, as the estimator's binarizer has it."""
+    return decoder and Labels(LABELS[decoder.y_type_], np.asarray(decoder.classes_))
 
 
 def _finite(X: Array) -> bool:

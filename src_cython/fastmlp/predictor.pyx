@@ -19,6 +19,8 @@ import numpy as np
 
 from fastmlp import check, threads
 from fastmlp.engine import levels
+from fastmlp.export.exportable import Exportable
+from fastmlp.export.layers import exported
 
 cnp.import_array()
 
@@ -105,6 +107,11 @@ cdef class Predictor:
     def parameters(self):
         """Copies of (weights, biases), as ``MLP.weights`` and ``MLP.biases``."""
         return self.engine.parameters()
+
+    to_onnx = Exportable.to_onnx
+
+    def _exported(self):
+        return exported(self.engine.spec, *self.engine.parameters())
 
     @property
     def spec(self):

@@ -1,0 +1,116 @@
+"""A trained network as a list of layers: what every way of writing it down begins with.
+
+The writers are tables over these kinds of layer; a new kind is one class here and a row in each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp.spec import Spec
+
+Array: TypeAlias = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """x @ weights + biases.
+
+    Attributes
+    ----------
+    weights : array, shape (fan_in, fan_out)
+    biases : array, shape (fan_out,)
+    """
+
+    weights: Array
+    biases: Array
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A row of `fastmlp.activations.ACTIVATIONS`, elementwise.
+
+    Attributes
+    ----------
+    name : str
+    """
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """A row of `fastmlp.links.LINKS`, over the columns of the last layer.
+
+    Attributes
+    ----------
+    name : str
+    """
+
+    name: str
+
+
+Layer: TypeAlias = Affine | Activation | Link
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """How labels come from probabilities.
+
+    Attributes
+    ----------
+    kind : {"largest", "pair", "each"}
+        The class of the largest probability; of two classes by one probability, that of the
+        second; 0 or 1 for each column.
+    classes : array, shape (n_classes,)
+        What the classes are called.
+    """
+
+    kind: str
+    classes: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """All that a prediction needs.
+
+    Attributes
+    ----------
+    spec : Spec
+        Shape and dtype.
+    layers : list of Layer
+        From the inputs to the prediction, in order; the link is the last.
+    labels : Labels or None
+        Of a classifier.
+    """
+
+    spec: Spec
+    layers: list[Layer]
+    labels: Labels | None = None
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of the prediction."""
+        return 2 if self.is_pair else self.spec.shapes[-1][1]
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether one probability is given as two, that of the first class before it."""
+        return self.labels is not None and self.labels.kind == "pair"
+
+
+def exported(
+    spec: Spec, weights: list[Array], biases: list[Array], labels: Labels | None = None
+) -> Exported:
+    """Return a network of these parameters; its classes are numbers unless there are others."""
+    layers: list[Layer] = []
+    for w, b, activation in zip_longest(weights, biases, spec.activations):
+        layers += [Affine(w, b)] + [Activation(activation)] * (activation is not None)
+    if labels is None and spec.loss.target_kind == "class":
+        labels = Labels("largest", np.arange(spec.n_outputs))
+    return Exported(spec, [*layers, Link(spec.loss.link_name)], labels)
