@@ -33,7 +33,10 @@ ORDER = (
     "threads",
     *("activations", "links", "losses", "schedules", "optimizers", "spec", "initializers", "check"),
     *(f"engine.{part}" for part in ("contract", "parameters", "steps", "native")),
-    *(f"export.{part}" for part in ("layers", "graph", "onnx", "exportable")),
+    *(
+        f"export.{part}"
+        for part in ("layers", "graph", "onnx", "c_text", "c_layers", "c_source", "c", "exportable")
+    ),
     *("export", "predictor", "probe", "engine.backend", "engine", "config", "network"),
     *("training", "callbacks", "mlp", "randomness", "frozen", "reference", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "network", "initialization")),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastmlp.export.layers import Exported
+
+if TYPE_CHECKING:
+    from fastmlp.export.c import CFiles
 
 
 class Exportable:
@@ -48,3 +51,48 @@ class Exportable:
         from fastmlp.export import onnx
 
         return onnx.model(self._exported(), path)
+
+    def to_c(self, path: Any, *, weights: str | None = None, X: Any = None) -> CFiles:
+        """Write the model as a C99 file and its header, to run without Python.
+
+        The file needs nothing but libm, no memory but the stack, and keeps no state, so that any
+        number of threads may call it; C++ compiles it, too. ``NAME_predict(x, y)`` predicts one
+        row: what ``predict`` returns, variances behind means, both probabilities of two classes.
+        ``NAME_class(x)`` is the index of the class, ``NAME_labels`` has the classes unless they
+        are 0, 1, 2, ...; ``NAME_classes(x, classes)`` says which of several labels are there.
+        Compiled with ``-DFASTMLP_MAIN`` the file is a program that checks itself.
+
+        Parameters
+        ----------
+        path : str or path
+            Of the file, ``NAME.c``; ``NAME.h`` is written beside it.
+        weights : {"float32", "float64", "int8"}, optional
+            By default as in the model. With int8 the arithmetic is float32; weights take a
+            quarter of the memory and are less exact.
+        X : array-like, shape (n, fan-in), optional
+            Typical rows, by which errors are measured; some are in the self-check. By default
+            normally distributed ones; needed for int8.
+
+        Returns
+        -------
+        CFiles
+            Paths, sizes, and how far predictions are from the model's.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described, if a weight does not fit into float32, or if
+            there are more than 2**24 parameters.
+
+        Examples
+        --------
+        >>> import fastmlp, numpy as np, tempfile
+        >>> net = fastmlp.MLP([3, 8, 2], loss="cross_entropy", rng=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     files = net.to_c(folder + "/net.c", weights="int8", X=np.eye(3))
+        >>> files.constant_bytes, files.largest_error < 0.05
+        (144, True)
+        """
+        from fastmlp.export import c
+
+        return c.write(self._exported(), path, weights, X)

@@ -58,6 +58,10 @@ class Link:
 Layer: TypeAlias = Affine | Activation | Link
 
 
+# For the kinds of NumPy.
+LABEL_TYPES = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64, "U": object}
+
+
 @dataclass(frozen=True, eq=False)
 class Labels:
     """How labels come from probabilities.
@@ -73,6 +77,26 @@ class Labels:
 
     kind: str
     classes: Array
+
+    @property
+    def are_numbered(self) -> bool:
+        """Whether the classes are 0, 1, 2, ... in this order."""
+        numbers = np.arange(len(self.classes))
+        return self.classes.dtype.kind in "iu" and np.array_equal(self.classes, numbers)
+
+    @property
+    def values(self) -> Array:
+        """The classes in a dtype that other languages have, too: see `LABEL_TYPES`."""
+        classes = np.resize(self.classes, max(2, len(self.classes)))  # a single one is both
+        kind = classes.dtype.kind
+        if kind == "O" and all(isinstance(each, str) for each in classes):
+            return classes
+        if kind not in LABEL_TYPES or (kind == "u" and classes.max() > np.iinfo(np.int64).max):
+            raise TypeError(
+                f"the classes have dtype {classes.dtype} but labels that can be exported are "
+                "strings, integers of 64 bits, floats or booleans: fit with such"
+            )
+        return classes.astype(LABEL_TYPES[kind])
 
 
 @dataclass(frozen=True, eq=False)

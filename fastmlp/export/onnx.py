@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import fastmlp.export.graph as nodes
 from fastmlp.export.graph import Graph, Name, Names
@@ -17,8 +16,6 @@ OPSET = 17
 MAX_BYTES = 2**31 - 1  # of a protobuf message
 INPUT = "X"
 ROWS = "rows"  # name of the axis that has any length
-# Of ONNX, for the kinds of NumPy that labels may have.
-LABEL_TYPES = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64, "U": object}
 
 
 def package() -> Any:
@@ -52,13 +49,12 @@ WRITERS: dict[type, Any] = {Affine: _affine, Activation: _activation, Link: _lin
 
 
 def _class_of_largest(g: Graph, p: Name, labels: Labels) -> Name:
-    return _called(g, g.ArgMax(p, axis=1, keepdims=0), labels.classes)
+    return _called(g, g.ArgMax(p, axis=1, keepdims=0), labels)
 
 
 def _class_of_pair(g: Graph, p: Name, labels: Labels) -> Name:
     is_second = g.Reshape(g.Greater(p, 0.5), np.array([-1]))
-    classes = np.resize(labels.classes, 2)  # a single class is both
-    return _called(g, g.Cast(is_second, to=package().TensorProto.INT64), classes)
+    return _called(g, g.Cast(is_second, to=package().TensorProto.INT64), labels)
 
 
 def _each(g: Graph, p: Name, labels: Labels) -> Name:
@@ -69,22 +65,8 @@ def _each(g: Graph, p: Name, labels: Labels) -> Name:
 LABELS = {"largest": _class_of_largest, "pair": _class_of_pair, "each": _each}
 
 
-def _called(g: Graph, index: Name, classes: NDArray[Any]) -> Name:
-    if np.array_equal(classes, np.arange(len(classes))) and classes.dtype.kind in "iu":
-        return index
-    return g.Gather(label_array(classes), index)
-
-
-def label_array(classes: NDArray[Any]) -> NDArray[Any]:
-    """Return the classes as an array that ONNX has a type for."""
-    if classes.dtype.kind == "O" and all(isinstance(each, str) for each in classes):
-        return classes
-    if classes.dtype.kind not in LABEL_TYPES:
-        raise TypeError(
-            f"the classes have dtype {classes.dtype} but ONNX has labels that are strings, "
-            "integers, floats or booleans: fit with such, or export the MLP"
-        )
-    return classes.astype(LABEL_TYPES[classes.dtype.kind])
+def _called(g: Graph, index: Name, labels: Labels) -> Name:
+    return index if labels.are_numbered else g.Gather(labels.values, index)
 
 
 def graph(model: Exported) -> tuple[Graph, dict[Name, Any]]:
@@ -98,8 +80,8 @@ def graph(model: Exported) -> tuple[Graph, dict[Name, Any]]:
         label = LABELS[model.labels.kind](g, names[0], model.labels)
         g.rename(label, "label")
         each = model.labels.kind == "each"
-        kind = np.array([0]) if each else label_array(model.labels.classes)
-        outputs["label"] = (kind.dtype, columns if each else 0)
+        dtype = np.dtype(np.int64) if each else model.labels.values.dtype
+        outputs["label"] = (dtype, columns if each else 0)
     if model.is_pair:
         names, columns = (g.Concat(g.Sub(1.0, names[0]), names[0], axis=1),), 2
     wanted = nodes.LINKS[model.spec.loss.link_name][1]

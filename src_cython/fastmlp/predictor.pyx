@@ -108,7 +108,7 @@ cdef class Predictor:
         """Copies of (weights, biases), as ``MLP.weights`` and ``MLP.biases``."""
         return self.engine.parameters()
 
-    to_onnx = Exportable.to_onnx
+    to_onnx, to_c = Exportable.to_onnx, Exportable.to_c
 
     def _exported(self):
         return exported(self.engine.spec, *self.engine.parameters())
