@@ -18,6 +18,8 @@ if find_spec("fastmlp.predictor") is None:
 from fastmlp import reference
 from fastmlp.callbacks import EarlyStopping, Progress, ReduceOnPlateau
 from fastmlp.config import show_config
+from fastmlp.export.read_onnx import from_onnx
+from fastmlp.export.read_torch import from_torch
 from fastmlp.groups import Groups
 from fastmlp.losses import (
     AbsoluteError,
@@ -41,6 +43,8 @@ __all__ = [
     "History",
     "State",
     "DivergenceError",
+    "from_onnx",
+    "from_torch",
     "reference",
     "show_config",
     "Optimizer",
@@ -71,7 +75,7 @@ __all__ = [
     "__version__",
 ]
 
-_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor", "from_sklearn")
 
 
 def __getattr__(name: str) -> Any:

@@ -38,11 +38,12 @@ ORDER = (
         for part in ("layers", "graph", "onnx", "c_text", "c_layers", "c_source", "c", "exportable")
     ),
     *("export", "predictor", "probe", "engine.backend", "engine", "config", "network"),
-    *("training", "callbacks", "mlp", "randomness", "frozen", "reference", "__init__"),
+    *("training", "callbacks", "mlp", "randomness", "frozen", "reference"),
+    *("export.plain", "export.read_torch", "export.read_onnx", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "network", "initialization")),
     *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "stochastic")),
     *(f"sklearn.{part}" for part in ("blas", "lbfgs", "fitting")),
-    *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier")),
+    *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier", "foreign")),
     *("sklearn", "__main__"),
     *(f"native.{part}" for part in ("ctables", "layers", "units", "epoch", "inference", "kernels")),
 )
