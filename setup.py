@@ -143,20 +143,25 @@ class BuildExtensions(build_ext):
             self.distribution.ext_modules[:] = self.cythonized()
         super().finalize_options()
 
-    def cythonized(self) -> list[Extension]:
-        import numpy
-        from Cython.Build import cythonize
-
-        depends = dependencies()
-        include = [str(SOURCES / "c"), numpy.get_include()]
-        extensions = list(self.distribution.ext_modules)
+    def wanted(self) -> list[Extension]:
+        """Return the modules to build, kernels too."""
+        found = list(self.distribution.ext_modules)
         for level, flags in machine_levels().items():
             for dtype, is_double in DTYPES.items():
                 stem = f"_kernels_{level}_{dtype}"
                 macros = [("FM_DOUBLE", is_double), ("FM_LEVEL_NAME", f'"{level}"')]
                 kernels = Extension(f"{ENGINE}.{stem}", [kernel_copy(stem)], define_macros=macros)
                 kernels.extra_compile_args = list(flags)
-                extensions.append(kernels)
+                found.append(kernels)
+        return found
+
+    def cythonized(self) -> list[Extension]:
+        import numpy
+        from Cython.Build import cythonize
+
+        depends = dependencies()
+        include = [str(SOURCES / "c"), numpy.get_include()]
+        extensions = self.wanted()
         for extension in extensions:
             extension.include_dirs = include
             extension.depends = depends
@@ -204,16 +209,21 @@ class BuildExtensions(build_ext):
             raise PlatformError(f"none of the CPU levels {names} compiled: see the messages above")
 
 
-# What Python sees is built once, for any CPU of the machine, each module from where its name says.
+class BuildProbe(BuildExtensions):
+    """Build `probe` alone: it is for tests and benchmarks, and not shipped (tests/probing.py)."""
+
+    def wanted(self) -> list[Extension]:
+        return [plain_module(SOURCES / "probe.pyx")]
+
+
+def plain_module(path: Path) -> Extension:
+    """Return a module that Python sees, built once for any CPU of the machine."""
+    name = ".".join(path.relative_to(SOURCES).with_suffix("").parts)
+    return Extension(name, [str(path)], extra_compile_args=GUARDED)
+
+
 PLAIN = sorted(path.relative_to(ROOT) for path in (ROOT / SOURCES / "fastmlp").rglob("*.pyx"))
 setup(
-    ext_modules=[
-        Extension(
-            ".".join(path.relative_to(SOURCES).with_suffix("").parts),
-            [str(path)],
-            extra_compile_args=GUARDED,
-        )
-        for path in PLAIN
-    ],
-    cmdclass={"build_ext": BuildExtensions},
+    ext_modules=[plain_module(path) for path in PLAIN],
+    cmdclass={"build_ext": BuildExtensions, "build_probe": BuildProbe},
 )

@@ -6,26 +6,35 @@ extra information is relative to the multiply-add peak measured in the same sess
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from workloads import CASES
 
-from fastmlp import probe
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.engine import backend
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+from probing import probe
+
 DTYPES = ("float32", "float64")
 # Layers of the four cases: (rows, fan-in, fan-out).
-SHAPES = sorted(
-    {
-        (case.batch_size, i, o)
-        for case in CASES.values()
-        for i, o in zip(case.layer_sizes[:-1], case.layer_sizes[1:], strict=True)
-    }
-)
+SHAPES = sorted({(case.batch_size, *layer) for case in CASES.values() for layer in case.layers})
 ROUNDING = {"float32": 2e-4, "float64": 1e-11}
+
+# Kernel: the length of its sums, and what it leaves where, of x, w, b and dz.
+RIGHT: dict[str, tuple[Callable[..., int], Callable[..., dict[str, Any]]]] = {
+    "forward": (lambda x, w, b, dz: len(w), lambda x, w, b, dz: {"y": np.maximum(x @ w + b, 0)}),
+    "backward_input": (lambda x, w, b, dz: len(b), lambda x, w, b, dz: {"dx": dz @ w.T}),
+    "backward_weights": (
+        lambda x, w, b, dz: len(x),
+        lambda x, w, b, dz: {"dw": x.T @ dz, "db": dz.sum(axis=0)},
+    ),
+}
 
 
 @pytest.fixture(scope="module", params=DTYPES)
@@ -65,32 +74,17 @@ def affine(arrays: Any, dtype: str, activation: str = "identity") -> Any:
     return layer
 
 
-def bench_affine_forward(benchmark: Any, arrays: Any, dtype: str, peak: float) -> None:
-    x, w, b, _ = arrays
-    layer = affine(arrays, dtype, "relu")
-    layer.forward()
-    close(layer.y, np.maximum(x.astype(float) @ w.astype(float) + b, 0), dtype, w.shape[0])
-    benchmark(layer.forward)
-    report(benchmark, 2 * len(x) * w.size, peak)
-
-
-def bench_affine_backward_input(benchmark: Any, arrays: Any, dtype: str, peak: float) -> None:
-    _, w, _, dz = arrays
-    layer = affine(arrays, dtype)
-    layer.backward_input()
-    close(layer.dx, dz.astype(float) @ w.T.astype(float), dtype, w.shape[1])
-    benchmark(layer.backward_input)
-    report(benchmark, 2 * len(dz) * w.size, peak)
-
-
-def bench_affine_backward_weights(benchmark: Any, arrays: Any, dtype: str, peak: float) -> None:
-    x, w, _, dz = arrays
-    layer = affine(arrays, dtype)
-    layer.backward_weights()
-    close(layer.dw, x.T.astype(float) @ dz.astype(float), dtype, len(x))
-    close(layer.db, dz.astype(float).sum(axis=0), dtype, len(x))
-    benchmark(layer.backward_weights)
-    report(benchmark, 2 * len(x) * w.size, peak)
+@pytest.mark.parametrize("kernel", RIGHT)
+def bench_affine(benchmark: Any, kernel: str, arrays: Any, dtype: str, peak: float) -> None:
+    layer = affine(arrays, dtype, "relu" if kernel == "forward" else "identity")
+    call = getattr(layer, kernel)
+    call()
+    length, right = RIGHT[kernel]
+    wide = [array.astype(float) for array in arrays]
+    for name, values in right(*wide).items():
+        close(getattr(layer, name), values, dtype, length(*arrays))
+    benchmark(call)
+    report(benchmark, 2 * len(arrays[0]) * arrays[1].size, peak)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

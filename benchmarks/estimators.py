@@ -7,19 +7,15 @@ limited to as many CPUs as threads; the order of turns rotates.
 
 from __future__ import annotations
 
-import argparse
 import functools
-import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import harness
 import numpy as np
-from workers import available_cpus, limited
-
-OURS, THEIRS = "fastmlp", "scikit-learn"
+from harness import FAULT, CannotRunError, Names, Rows
 
 # Largest difference of the losses of a run, relative, and of its predictions, to the largest one.
 # float32 with shuffled batches drifts, as any two summation orders do.
@@ -47,6 +43,14 @@ class Fit:
         options = {"max_iter": self.epochs, "random_state": 0, **endless, **self.options}
         return getattr(module, self.estimator)(**options)
 
+    def nets(self) -> dict[str, Any]:
+        """Return the unfitted estimators of both."""
+        import sklearn.neural_network
+
+        import fastmlp
+
+        return {"fastmlp": self.build(fastmlp), "sklearn": self.build(sklearn.neural_network)}
+
 
 def digits(dtype: str) -> tuple[Any, Any]:
     """Return the 1,797 digits of 8 by 8 pixels."""
@@ -63,15 +67,10 @@ def regression(dtype: str, n: int = 10_000) -> tuple[Any, Any]:
     return x.astype(dtype), np.sin(x @ rng.normal(size=20)) + 0.1 * rng.normal(size=n)
 
 
-def few(dtype: str) -> tuple[Any, Any]:
-    """Return a hundred of them."""
-    return regression(dtype, 100)
-
-
 DATA: dict[str, Callable[[str], tuple[Any, Any]]] = {
     "digits": digits,
     "regression": regression,
-    "few": few,
+    "few": functools.partial(regression, n=100),
 }
 SMALL = {"batch_size": 32, "hidden_layer_sizes": (32, 32)}
 WIDE = {"hidden_layer_sizes": (512, 512)}
@@ -90,18 +89,15 @@ FITS: dict[str, Fit] = {
     "512-512": Fit("MLPClassifier", "digits", "float64", 1, 2, WIDE),
     "512-512, float32": Fit("MLPClassifier", "digits", "float32", 1, 2, WIDE),
 }
-# Rows of a prediction, and the ratio that is promised.
+# What predicts; rows of a prediction, and the ratio that is promised.
+PREDICTING = ("digits", "10,000 x 20", "batch 32")
 PREDICTIONS = {1: 10.0, 100: 1.0, 10_000: 1.5}
 
 
 def fitted(case: Fit) -> dict[str, Any]:
     """Fit both and return them, or complain that they are not the same."""
-    import sklearn.neural_network
-
-    import fastmlp
-
     x, y = case.arrays()
-    nets = {OURS: case.build(fastmlp), THEIRS: case.build(sklearn.neural_network)}
+    nets = case.nets()
     for net in nets.values():
         net.fit(x, y)
     ours, theirs = nets.values()
@@ -109,81 +105,73 @@ def fitted(case: Fit) -> dict[str, Any]:
     if ours.n_iter_ != theirs.n_iter_:
         raise AssertionError(f"{ours.n_iter_} epochs instead of {theirs.n_iter_}")
     np.testing.assert_allclose(ours.loss_, theirs.loss_, rtol=tolerance)
-    method = "predict_proba" if case.estimator == "MLPClassifier" else "predict"
-    mine, reference = (getattr(net, method)(x) for net in nets.values())
-    scale = np.abs(reference).max()
-    np.testing.assert_allclose(mine, reference, rtol=0, atol=tolerance * scale)
+    same_predictions(nets, case, x)
     return nets
 
 
-def compare(
-    name: str, candidates: dict[str, Callable[[], object]], floor: float, options: Any
+def same_predictions(nets: dict[str, Any], case: Fit, x: Any) -> None:
+    """Complain if the predictions differ."""
+    method = "predict_proba" if case.estimator == "MLPClassifier" else "predict"
+    mine, right = (getattr(net, method)(x) for net in nets.values())
+    scale = np.abs(right).max()
+    np.testing.assert_allclose(mine, right, rtol=0, atol=TOLERANCES[case.dtype] * scale)
+
+
+def row(
+    column: str,
+    calls: dict[str, Callable[[], object]],
+    check: Callable[[], Any],
+    floor: float,
+    **turns: Any,
 ) -> dict[str, Any]:
-    """Time, print a line, and return it."""
-    timings = harness.interleave(
-        candidates, check=lambda: None, rounds=options.rounds, turn=options.turn
-    )
-    mine, reference = timings[OURS], timings[THEIRS]
-    ratio = reference.median / mine.median
-    print(
-        f"  {name:<34}{mine.median * 1e3:>10.4f}{reference.median * 1e3:>10.4f}"
-        f"{mine.spread:>8.0%}{reference.spread:>8.0%}{ratio:>8.1f}x"
-        f"{'   at least' if floor > 1 else '':>11}{floor if floor > 1 else '':>5}",
-        flush=True,
-    )
-    return {"milliseconds": timings, "ratio": ratio, "floor": floor}
+    """Return the times of both, how many times as fast ours is, and what is promised."""
+    ours, theirs = harness.interleave(calls, check=check, **turns).values()
+    ratio = theirs.median / ours.median
+    return {
+        **ours.row(column),
+        **{f"sklearn, {key}": value for key, value in theirs.row(column).items()},
+        "ratio": ratio,
+        **({"at least": floor} if floor > 1 else {}),
+        **({FAULT: "slower than promised"} if ratio < floor else {}),
+    }
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Compare everything and return the rows."""
-    warnings.simplefilter("ignore")  # ConvergenceWarning: the epochs are counted on purpose
-    results = {}
-    heading = f"{OURS:>10}{'sklearn':>10}{'spread':>16}{'ratio':>8}"
-    print(f"  {'ms per fit':<34}{heading}")
-    for name in options.cases:
-        case = FITS[name]
-        nets = fitted(case)
-        x, y = case.arrays()
-        fits = {who: functools.partial(net.fit, x, y) for who, net in nets.items()}
-        label = f"{name}, {case.epochs} epochs"
-        results[f"fit {name}"] = compare(label, fits, case.floor, options)
-    print(f"\n  {'ms per predict':<34}{heading}")
-    for name in [name for name in ("digits", "10,000 x 20", "batch 32") if name in options.cases]:
-        nets = fitted(FITS[name])
-        x, _ = FITS[name].arrays()
-        for rows, floor in PREDICTIONS.items():
-            part = np.resize(x, (rows, x.shape[1]))
+def fits(cases: Sequence[str], **turns: Any) -> Rows:
+    rows = {}
+    for name, case in ((name, FITS[name]) for name in cases):
+        data = case.arrays()
+        calls = {who: functools.partial(net.fit, *data) for who, net in case.nets().items()}
+        label = f"{name}, {harness.counted(case.epochs, 'epoch')}"
+        rows[label] = row("ms", calls, functools.partial(fitted, case), case.floor, **turns)
+    return rows
+
+
+def predictions(cases: Sequence[str], **turns: Any) -> Rows:
+    rows = {}
+    for name, case in ((name, FITS[name]) for name in PREDICTING if name in cases):
+        nets, (x, _) = fitted(case), case.arrays()
+        for n, floor in PREDICTIONS.items():
+            part = np.resize(x, (n, x.shape[1]))
             calls = {who: functools.partial(net.predict, part) for who, net in nets.items()}
-            row = compare(f"{name}, {rows:,} rows", calls, floor, options)
-            results[f"predict {name}, {rows} rows"] = row
-    return results
+            check = functools.partial(same_predictions, nets, case, part)
+            rows[f"{name}, {harness.counted(n, 'row')}"] = row("us", calls, check, floor, **turns)
+    return rows
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the comparison; 1 if a promise is not kept."""
-    parser = harness.command_line(__doc__ or "", rounds=9, turn=0.2)
-    many = parser.add_argument
-    many("--cases", nargs="+", choices=FITS, default=list(FITS), help="default: all")
-    many(
-        "--threads",
-        type=harness.positive(int, available_cpus()),
-        default=1,
-        help="of both libraries (default 1)",
-    )
-    options = parser.parse_args(argv)
-    with limited(options.threads):  # before NumPy's BLAS is used for the first time
+ALL = Names.of(FITS)
+
+
+def measure(
+    cases: Names = ALL, threads: int = 1, rounds: int = 9, turn: float = 0.2
+) -> Iterator[tuple[str, Rows]]:
+    """Compare fits, then predictions, both limited to the same threads."""
+    warnings.simplefilter("ignore")  # ConvergenceWarning: the epochs are counted on purpose
+    with harness.limited(threads):  # before NumPy's BLAS is used for the first time
         try:
             from threadpoolctl import threadpool_limits
         except ImportError:
-            parser.error("needs scikit-learn: pip install 'fastmlp[sklearn]'")
-        with threadpool_limits(options.threads):
-            results = run(options)
-    harness.write_json(options.json, results)
-    late = [name for name, row in results.items() if row["ratio"] < row["floor"]]
-    if late:
-        print(f"\nslower than promised: {', '.join(late)}")
-    return int(bool(late))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+            message = "needs scikit-learn: pip install 'fastmlp[sklearn]'"
+            raise CannotRunError(message) from None
+        with threadpool_limits(threads):
+            yield "fits", fits(cases, rounds=rounds, turn=turn)
+            yield "predictions", predictions(cases, rounds=rounds, turn=turn)

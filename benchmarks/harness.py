@@ -2,27 +2,57 @@
 
 On a shared machine the speed drifts by more than most differences worth knowing. So what is to be
 compared takes turns within the same minutes, and the machine's multiply-add peak is measured in
-the same run. Every figure is written with the processor, compiler and versions that made it.
+the same run.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import contextlib
+import functools
+import itertools
 import os
-import platform
 import statistics
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-LARGEST = sys.float_info.max
-LIBRARIES = ("numpy", "scikit-learn", "torch", "jax", "onnxruntime")
+THREAD_VARIABLES = ("OMP", "MKL", "OPENBLAS", "FASTMLP")
+UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+
+# What a benchmark yields under a title: of each thing its values by column. Numbers are
+# printed, all is written. A row with a fault makes the run fail.
+Rows = dict[str, dict[str, Any]]
+FAULT = "fault"
+
+
+class CannotRunError(Exception):
+    """Something that the benchmark needs is not here."""
+
+
+class Names(tuple[str, ...]):
+    """Some names, the default of an argument, and all that may be chosen."""
+
+    choices: list[str]
+
+    @classmethod
+    def of(cls, choices: Iterable[str], *default: str) -> Names:
+        """Return the default, which is all of the choices if it is not given."""
+        choices = list(choices)
+        names = cls(default or choices)
+        names.choices = choices
+        return names
+
+
+def counted(number: int, noun: str) -> str:
+    """Return number and noun as text: 1 row, 1,024 rows."""
+    return f"{number:,} {noun}{'s' * (number > 1)}"
+
+
+def judged(ratio: float, most: float) -> dict[str, Any]:
+    """Return the columns of a ratio that has a limit."""
+    return {"ratio": ratio, "limit": most, **({FAULT: "MISSED"} if ratio > most else {})}
 
 
 @dataclass(frozen=True)
@@ -41,6 +71,11 @@ class Timing:
         quartiles = statistics.quantiles(seconds, n=4) if len(seconds) > 1 else [median] * 3
         spread = (quartiles[2] - quartiles[0]) / 2 / median
         return cls(median, spread, min(seconds), len(seconds))
+
+    def row(self, column: str, count: float = 1) -> dict[str, Any]:
+        """Return the columns of a time, which begins with its unit: of ``count`` things, each."""
+        value = self.median / count * UNITS[column.partition("/")[0]]
+        return {column: value, "spread, %": self.spread * 100, "timing": self}
 
 
 def interleave(
@@ -64,55 +99,37 @@ def interleave(
         Seconds that one turn lasts at least, by repetition.
     """
     check()
-    repeats = {name: calibrate(call, turn) for name, call in candidates.items()}
+    times = {name: functools.partial(repeat, call) for name, call in candidates.items()}
+    repeats = {name: calibrate(time, turn) for name, time in times.items()}
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    names = list(candidates)
-    for index in range(rounds):
-        for name in names[index % len(names) :] + names[: index % len(names)]:
-            seconds[name].append(once(candidates[name], repeats[name]))
+    for order in rotations(candidates, rounds):
+        for name in order:
+            seconds[name].append(times[name](repeats[name]) / repeats[name])
     return {name: Timing.of(values) for name, values in seconds.items()}
 
 
-def command_line(
-    description: str, *, rounds: int, turn: float, prog: str | None = None
-) -> argparse.ArgumentParser:
-    """Return the command line that every script has; those of one script are added to it."""
-    parser = argparse.ArgumentParser(prog, description=description.split("\n\n")[0])
-    many = parser.add_argument
-    many("--rounds", type=positive(int), default=rounds, help=f"turns of each (default {rounds})")
-    many("--turn", type=positive(float), default=turn, help=f"its seconds, about (default {turn})")
-    many("--json", metavar="FILE", help="write the results there, with what they depend on")
-    return parser
+def rotations(names: Iterable[str], rounds: int) -> Iterator[list[str]]:
+    """Return the order of turns in each round: every name comes first in its turn."""
+    order = list(names)
+    for index in range(rounds):
+        at = index % max(1, len(order))
+        yield order[at:] + order[:at]
 
 
-def positive(kind: type[int] | type[float], most: float = LARGEST) -> Callable[[str], float]:
-    """Return what reads a number of the command line: above 0, and no more than ``most``."""
-
-    def read(text: str) -> float:
-        number = kind(text)
-        if not 0 < number <= most:
-            limits = "above 0" if most == LARGEST else f"from 1 to {most}"
-            raise argparse.ArgumentTypeError(f"{text} is not a finite number {limits}")
-        return number
-
-    read.__name__ = kind.__name__  # for argparse, which names it when text is no number
-    return read
-
-
-def calibrate(call: Callable[[], object], turn: float) -> int:
-    """Warm up, and return how many calls fill a turn."""
+def calibrate(seconds: Callable[[int], float], turn: float) -> int:
+    """Warm up, and return how many calls fill a turn; ``seconds`` runs so many and times them."""
     repeats = 1
-    while (spent := once(call, repeats) * repeats) < turn / 2:
+    while (spent := seconds(repeats)) < turn / 2:
         repeats *= 2 if spent <= 0 else max(2, min(8, int(turn / spent)))
     return max(1, round(repeats * turn / spent))
 
 
-def once(call: Callable[[], object], repeats: int) -> float:
-    """Return the seconds of one call, averaged over ``repeats`` calls."""
+def repeat(call: Callable[[], object], repeats: int) -> float:
+    """Return the seconds of so many calls."""
     start = time.perf_counter()
-    for _ in range(repeats):
+    for _ in itertools.repeat(None, repeats):
         call()
-    return (time.perf_counter() - start) / repeats
+    return time.perf_counter() - start
 
 
 def peak(dtype: str = "float32", threads: int = 1) -> float:
@@ -127,45 +144,29 @@ def peak(dtype: str = "float32", threads: int = 1) -> float:
         return sum(pool.map(backend.peak, [dtype] * threads)) * 1e9
 
 
-def processor() -> str:
-    """Return the processor's name."""
+def available_cpus() -> int:
+    """Return how many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def limited(threads: int) -> Iterator[None]:
+    """Limit threads and CPUs, inside, of this process and of those that are started."""
+    if threads > available_cpus():
+        raise CannotRunError(f"{threads} threads, but {counted(available_cpus(), 'CPU')}")
+    before = dict(os.environ)
+    pinned = hasattr(os, "sched_setaffinity")
+    cpus = os.sched_getaffinity(0) if pinned else set()
+    os.environ.update({f"{name}_NUM_THREADS": str(threads) for name in THREAD_VARIABLES})
+    os.environ.update(JAX_PLATFORMS="cpu", NPROC=str(threads))  # NPROC: XLA's pool
+    if pinned:
+        os.sched_setaffinity(0, sorted(cpus)[-threads:])
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
-
-
-def environment() -> dict[str, Any]:
-    """Return what a figure depends on: machine, interpreter, versions, fastmlp's configuration."""
-    versions = {}
-    for name in LIBRARIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    from fastmlp import config
-
-    return {
-        "processor": processor(),
-        "cpus": os.cpu_count(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": versions,
-        "fastmlp": config.config(),
-    }
-
-
-def write_json(path: str | Path | None, results: Any) -> None:
-    """Write results, timings included, together with the environment; without a path do nothing."""
-    if path is None:
-        return
-
-    def plain(value: object) -> object:
-        if isinstance(value, Timing):
-            return asdict(value)
-        raise TypeError(f"{value!r} has no place in a result file")
-
-    content = {"environment": environment(), "results": results}
-    Path(path).write_text(json.dumps(content, indent=1, default=plain) + "\n")
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        if pinned:
+            os.sched_setaffinity(0, cpus)

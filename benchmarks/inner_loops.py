@@ -6,25 +6,26 @@ vector multiply-adds must leave the stack alone, store no vector, and do as many
 iteration as its tile has accumulators (or a multiple, where the compiler unrolled). Where an
 optimizer's step runs beside a tile, it may store its own vectors. Needs objdump.
 
-    python inner_loops.py                       the modules that are built
-    python inner_loops.py --compiler clang gcc  the tiles alone, compiled as setup.py would
+    run.py inner_loops                       the modules that are built
+    run.py inner_loops --compiler clang gcc  the tiles alone, compiled as setup.py would
 """
 
 from __future__ import annotations
 
-import argparse
+import itertools
 import re
 import runpy
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
+
+from harness import FAULT, CannotRunError, Names, Rows
 
 from fastmlp.engine import backend, native
 
@@ -278,32 +279,27 @@ def disassemble(path: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Examine every module; 1 if anything is wrong, 2 if nothing can be examined."""
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("--compiler", nargs="+", default=[], help="compile the tiles with each")
-    compilers = parser.parse_args(argv).compiler
+BUILT = Names.of(backend.built_levels())
+
+
+def places(
+    levels: Sequence[str], compilers: Sequence[str], folder: Path
+) -> Iterator[tuple[str, str, Path]]:
+    """Yield title, level and file of each module, or of what the compilers make of the tiles."""
+    for level, dtype, path in modules():
+        if level in levels and not compilers:
+            yield f"{level} {dtype}", level, path
+    for name, level, dtype in itertools.product(compilers, fused_levels(), backend.DTYPES):
+        if level in levels:
+            yield f"{name} {level} {dtype}", level, compile_tiles(name, level, dtype, folder)
+
+
+def measure(levels: Names = BUILT, compiler: Sequence[str] = ()) -> Iterator[tuple[str, Rows]]:
     if shutil.which("objdump") is None:
-        print("objdump is not installed: nothing examined")
-        return 2
-    faulty = False
+        raise CannotRunError("objdump is not installed: nothing can be examined")
+    rows: Rows = {}
     with tempfile.TemporaryDirectory() as folder:
-        places = [(f"{level} {dtype}", level, path) for level, dtype, path in modules()]
-        if compilers:
-            places = [
-                (f"{name} {level} {dtype}", level, compile_tiles(name, level, dtype, Path(folder)))
-                for name in compilers
-                for level in fused_levels()
-                for dtype in backend.DTYPES
-            ]
-        for title, level, path in places:
+        for title, level, path in places(levels, compiler, Path(folder)):
             count, wrong = examine(disassemble(path), level)
-            print(f"{title}: {count} inner loops, {len(wrong) or 'no'} faults", flush=True)
-            print(*(f"  {text}" for text in wrong), sep="\n", end="\n" if wrong else "")
-            faulty |= bool(wrong)
-    return int(faulty)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+            rows[title] = {"loops": count, **({FAULT: "\n    ".join(wrong)} if wrong else {})}
+    yield "inner loops", rows

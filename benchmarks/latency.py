@@ -7,23 +7,22 @@ ways take turns of some thousand calls in one process on one CPU, the garbage co
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
+import dataclasses
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import harness
 import numpy as np
-from predictors import PREDICTED, bound, bound_out, checked, expected, inputs
+from harness import Names, Rows
+from predictors import PREDICTED, bound, bound_out, checked, expected
 from workloads import Array, Case
 
 WAYS = {"p(x)": bound, "p(x, out)": bound_out, "net.predict(x)": checked}
 CLOCK = "clock"
 TURN = 10_000  # calls
-QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
+QUANTILES = {"p50, us": 0.5, "p99, us": 0.99, "p99.9, us": 0.999, "max, us": 1.0}
 TEMPLATE = """
 def run(spent, first, last):
     for i in range(first, last):
@@ -41,9 +40,9 @@ def runner(statement: str, names: dict[str, Any]) -> Callable[[Any, int, int], N
     return run
 
 
-def measure(case: Case, calls: int) -> dict[str, Array]:
+def time_calls(case: Case, calls: int) -> dict[str, Array]:
     """Return the nanoseconds of each call, sorted, by way."""
-    x = inputs(case, 1)
+    x = case.data()[0]
     right = expected(case, x)
     runs = {CLOCK: runner("pass", {})}
     for way, make in WAYS.items():
@@ -65,7 +64,7 @@ def quantiles(spent: Array) -> dict[str, float]:
     return {name: float(spent[int(np.ceil(q * last))]) / 1e3 for name, q in QUANTILES.items()}
 
 
-def plot(path: str, results: dict[str, dict[str, Array]]) -> None:
+def draw(path: str, results: dict[str, dict[str, Array]]) -> None:
     """Draw, for each case, the fraction of calls that took longer than a time."""
     from matplotlib.figure import Figure
 
@@ -83,46 +82,19 @@ def plot(path: str, results: dict[str, dict[str, Array]]) -> None:
     figure.savefig(path, dpi=150)
 
 
-def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    many = parser.add_argument
-    many("--cases", nargs="+", choices=PREDICTED, default=list(PREDICTED), help="default: all")
-    many(
-        "--calls",
-        type=harness.positive(int),
-        default=1_000_000,
-        help="of each way (default a million)",
-    )
-    many("--plot", metavar="FILE", help="draw the distributions there (needs matplotlib)")
-    many("--json", metavar="FILE", help="write the quantiles there, with what they depend on")
-    return parser.parse_args(argv)
+ALL = Names.of(PREDICTED)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print, draw."""
-    options = arguments(argv)
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-1:])
+def measure(
+    cases: Names = ALL, calls: int = 1_000_000, plot: str | None = None
+) -> Iterator[tuple[str, Rows]]:
+    """Measure on one CPU, and draw."""
     results = {}
-    for name in options.cases:
-        case = PREDICTED[name]
-        results[name] = measure(case, options.calls)
-        sizes = "-".join(map(str, case.layer_sizes))
-        print(f"\n{name}: {sizes} relu, 1 row, {options.calls:,} calls, microseconds")
-        print(f"  {'':<16}" + "".join(f"{quantile:>11}" for quantile in QUANTILES))
-        for way, spent in results[name].items():
-            values = quantiles(spent).values()
-            print(f"  {way:<16}" + "".join(f"{value:>11.3f}" for value in values), flush=True)
-    if options.plot:
-        plot(options.plot, results)
-    table = {
-        name: {way: quantiles(spent) for way, spent in times.items()}
-        for name, times in results.items()
-    }
-    harness.write_json(options.json, {"calls": options.calls, "microseconds": table})
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    with harness.limited(1):
+        for name in cases:
+            case = dataclasses.replace(PREDICTED[name], n_rows=1)
+            results[name] = time_calls(case, calls)
+            title = f"{case.title}, 1 row, {harness.counted(calls, 'call')}"
+            yield title, {way: quantiles(spent) for way, spent in results[name].items()}
+    if plot:
+        draw(plot, results)

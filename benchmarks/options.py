@@ -4,24 +4,32 @@ Beside the measured ratio stands the one that the option's extra arithmetic expl
 the nanoseconds an element of their kernel alone, less those of relu. Validation and float64:
 floating-point operations at the measured peak. The others: vector operations an element, counted
 in the C sources, two a cycle. Each option is first trained side by side with the NumPy engine.
+
+Levels: every CPU level that runs here against the best, float64 against float32. Targets: AVX2
+within 10 percent of AVX-512, float64 at half the speed of float32 or better.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import harness
 import numpy as np
-from workloads import CASES, Case
+from harness import Names, Rows
+from workloads import RELU, Case
 
 import fastmlp
-from fastmlp import probe, reference
+from fastmlp import reference
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.engine import backend
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+from probing import probe
 
 CHECKED_ROWS = 512
 # Vector operations an element, loads and stores included.
@@ -53,11 +61,11 @@ class Option:
     fit: Mapping[str, Any] = field(default_factory=dict)
     validate: bool = False
     weigh: bool = False
+    kind: type = fastmlp.MLP
 
 
 def weights(case: Case) -> int:
-    pairs = zip(case.layer_sizes[:-1], case.layer_sizes[1:], strict=True)
-    return sum(i * o for i, o in pairs)
+    return case.n_weights
 
 
 def hidden(case: Case) -> int:
@@ -91,7 +99,7 @@ def activated(names: Sequence[str]) -> Callable[[Case, Costs], float]:
 
 
 def forward_pass(case: Case, costs: Costs) -> float:
-    return 2 * weights(case) * case.batch_size / costs.peaks["float32"]
+    return 2 * case.n_weights * case.batch_size / costs.peaks["float32"]
 
 
 def doubles(case: Case, costs: Costs) -> float:
@@ -124,14 +132,15 @@ OPTIONS: dict[str, Option] = {
 }
 
 
-def prepare(case: Case, option: Option, kind: type = fastmlp.MLP, rows: int | None = None) -> Any:
+def prepare(
+    case: Case, option: Option, kind: type | None = None, rows: int | None = None
+) -> Callable[[], fastmlp.History]:
     """Return a function that trains one epoch, fresh optimizer included, on one thread."""
-    settings = {"activation": "relu", "loss": case.loss, "rng": 0, **option.net}
-    net = kind(list(case.layer_sizes), **settings)
-    x, y = (array[:rows] for array in case.data())
+    settings = {"activation": case.activation, "loss": case.loss, "rng": 0, **option.net}
+    net = (kind or option.kind)(list(case.layer_sizes), **settings)
     dtype = settings.get("dtype", "float32")
-    x = x.astype(dtype)
-    y = y if case.loss == "cross_entropy" else y.astype(dtype)
+    x, y = (array[:rows] for array in case.data())
+    x, y = x.astype(dtype), (y if case.classifies else y.astype(dtype))
     fit = {"batch_size": case.batch_size, "epochs": 1, "n_threads": 1, **option.fit}
     if option.validate:
         fit["validation_data"] = x, y
@@ -140,14 +149,22 @@ def prepare(case: Case, option: Option, kind: type = fastmlp.MLP, rows: int | No
     return functools.partial(net.fit, x, y, **fit)
 
 
-def check(case: Case, options: Mapping[str, Option], kind: type = fastmlp.MLP) -> None:
+def check(case: Case, options: Mapping[str, Option]) -> None:
     """Raise if a short epoch of an option ends with another loss than in NumPy."""
     rows = max(CHECKED_ROWS, 2 * case.batch_size)
     for name, option in options.items():
-        ours, right = (prepare(case, option, each, rows)() for each in (kind, reference.MLP))
+        ours, right = (prepare(case, option, kind, rows)() for kind in (None, reference.MLP))
         for key in ("loss", "val_loss"):
             got, wanted = getattr(ours, key), getattr(right, key)
             np.testing.assert_allclose(got, wanted, rtol=1e-3, err_msg=f"{name}: {key}")
+
+
+def time_epochs(
+    case: Case, options: Mapping[str, Option], **turns: Any
+) -> dict[str, harness.Timing]:
+    """Check the options, and time an epoch of each."""
+    calls = {name: prepare(case, option) for name, option in options.items()}
+    return harness.interleave(calls, check=functools.partial(check, case, options), **turns)
 
 
 def measure_costs(names: Sequence[str], rounds: int, turn: float) -> Costs:
@@ -173,47 +190,66 @@ def measure_costs(names: Sequence[str], rounds: int, turn: float) -> Costs:
     return Costs({dtype: harness.peak(dtype) for dtype in backend.DTYPES}, seconds)
 
 
-def measure(case: Case, names: Sequence[str], rounds: int, turn: float) -> dict[str, Any]:
+def compare(case: Case, names: Sequence[str], rounds: int, turn: float) -> Rows:
     """Return a row an option: timing of a step, ratio to the plain case, the ratio explained."""
     options = {name: OPTIONS[name] for name in dict.fromkeys([PLAIN, *names])}
     costs = measure_costs(list(ACTIVATIONS), rounds, turn / 10)
-    calls = {name: prepare(case, option) for name, option in options.items()}
-    timings = harness.interleave(
-        calls, check=functools.partial(check, case, options), rounds=rounds, turn=turn
-    )
-    plain = timings[PLAIN].median / case.steps
-    rows = {}
-    for name, timing in timings.items():
-        rows[name] = {
-            "us a step": timing.median / case.steps * 1e6,
-            "epoch": timing,
-            "ratio": timing.median / case.steps / plain,
-            "explained": (plain + options[name].explained(case, costs)) / plain,
+    timings = time_epochs(case, options, rounds=rounds, turn=turn)
+    plain = timings[PLAIN].median
+    return {
+        name: {
+            **timing.row("us/step", case.steps),
+            "ratio": timing.median / plain,
+            "explained": 1 + options[name].explained(case, costs) * case.steps / plain,
         }
-    return rows
+        for name, timing in timings.items()
+    }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print a table a case."""
-    parser = harness.command_line(__doc__ or "", rounds=9, turn=0.1)
-    many = parser.add_argument
-    many("--cases", nargs="+", choices=CASES, default=["small", "mnist"])
-    many("--options", nargs="+", choices=OPTIONS, default=list(OPTIONS), help="default: all")
-    options = parser.parse_args(argv)
-    results = {}
-    for name in options.cases:
-        results[name] = measure(CASES[name], options.options, options.rounds, options.turn)
-        sizes = "-".join(map(str, CASES[name].layer_sizes))
-        print(f"\n{name}: {sizes} relu, Adam, batch {CASES[name].batch_size}, 1 thread")
-        print(f"  {'':<16}{'us/step':>10}{'spread':>9}{'ratio':>8}{'explained':>11}")
-        for option, row in results[name].items():
-            print(
-                f"  {option:<16}{row['us a step']:>10.2f}{row['epoch'].spread:>9.1%}"
-                f"{row['ratio']:>8.3f}{row['explained']:>11.3f}"
-            )
-    harness.write_json(options.json, results)
-    return 0
+CHOSEN, ALL = Names.of(RELU, "small", "mnist"), Names.of(OPTIONS)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def measure(
+    cases: Names = CHOSEN, options: Names = ALL, rounds: int = 9, turn: float = 0.1
+) -> Iterator[tuple[str, Rows]]:
+    for name in cases:
+        yield f"{RELU[name].title}, Adam", compare(RELU[name], options, rounds, turn)
+
+
+def on_level(level: str) -> type[fastmlp.MLP]:
+    """Return an MLP whose engine uses the kernels of a level."""
+
+    class Leveled(fastmlp.MLP):
+        _engine_type = staticmethod(functools.partial(backend.Engine, level=level))
+
+    return Leveled
+
+
+def compare_levels(case: Case, **turns: Any) -> Rows:
+    """Return a row for each level and dtype; ratios are to float32 on the best level."""
+    levels = backend.available_levels()
+    options = {
+        f"{level} {dtype}": Option(less, net={"dtype": dtype}, kind=on_level(level))
+        for level in levels
+        for dtype in backend.DTYPES
+    }
+    timings = time_epochs(case, options, **turns)
+    best = timings[f"{levels[0]} float32"].median
+    return {
+        name: {
+            **timing.row("us/step", case.steps),
+            "to the best": timing.median / best,
+            "to float32": timing.median / timings[name.split()[0] + " float32"].median,
+        }
+        for name, timing in timings.items()
+    }
+
+
+LEVELED = Names.of(RELU, "small", "mnist", "wide")
+
+
+def levels(
+    cases: Names = LEVELED, rounds: int = 9, turn: float = 0.2
+) -> Iterator[tuple[str, Rows]]:
+    for name in cases:
+        yield RELU[name].title, compare_levels(RELU[name], rounds=rounds, turn=turn)

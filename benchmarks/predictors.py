@@ -7,42 +7,24 @@ Libraries are imported where they are used: a process holds one of them.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from workloads import CASES, Array, Case, forward
+from trainers import FastmlpTrainer, SklearnTrainer, TorchTrainer
+from workloads import RELU, Array, Case, outputs
 
 Call = tuple[str, dict[str, Any]]
 
-PREDICTED = {
-    name: dataclasses.replace(CASES[name], activation="relu") for name in ("tiny", "small", "mnist")
-}
-
-
-def classifies(case: Case) -> bool:
-    """Return whether a softmax follows the last layer."""
-    return case.loss == "cross_entropy"
-
-
-def inputs(case: Case, rows: int) -> Array:
-    """Return the first rows of the case's data, float32."""
-    return np.ascontiguousarray(case.data()[0][:rows])
-
-
-def flops(case: Case, rows: int) -> int:
-    """Floating-point operations of a prediction: two a weight and row."""
-    return 2 * rows * sum(w.size for w, _ in case.parameters())
+PREDICTED = {name: RELU[name] for name in ("tiny", "small", "mnist")}
 
 
 def expected(case: Case, x: Array) -> Array:
     """Return the predictions in float64."""
-    wide = [(w.astype(np.float64), b.astype(np.float64)) for w, b in case.parameters()]
-    z: Array = forward(case, wide, x.astype(np.float64))[-1]
-    return softmax(z) if classifies(case) else z
+    z = outputs(case, case.parameters(), x)
+    return softmax(z) if case.classifies else z
 
 
 def softmax(z: Array) -> Array:
@@ -52,30 +34,20 @@ def softmax(z: Array) -> Array:
     return e
 
 
-def fastmlp_net(case: Case) -> Any:
-    """Return the MLP of a case."""
-    import fastmlp
-
-    net = fastmlp.MLP(list(case.layer_sizes), activation=case.activation, loss=case.loss)
-    weights, biases = zip(*case.parameters(), strict=True)
-    net.weights, net.biases = list(weights), list(biases)
-    return net
-
-
 def bound(case: Case, x: Array, threads: int) -> Call:
     """Predict with fastmlp's predictor."""
-    return "p(x)", {"p": fastmlp_net(case).predictor(threads), "x": x}
+    return "p(x)", {"p": FastmlpTrainer(case, threads).net.predictor(threads), "x": x}
 
 
 def bound_out(case: Case, x: Array, threads: int) -> Call:
     """Predict with fastmlp's predictor, the result into an array that is there."""
     out = np.empty((len(x), case.layer_sizes[-1]), np.float32)
-    return "p(x, out)", {"p": fastmlp_net(case).predictor(threads), "x": x, "out": out}
+    return "p(x, out)", bound(case, x, threads)[1] | {"out": out}
 
 
 def checked(case: Case, x: Array, threads: int) -> Call:
     """Predict with fastmlp's checked method."""
-    return "net.predict(x)", {"net": fastmlp_net(case), "x": x}
+    return "net.predict(x)", {"net": FastmlpTrainer(case, threads).net, "x": x}
 
 
 def onnx_runtime(case: Case, x: Array, threads: int) -> Call:
@@ -93,7 +65,7 @@ def onnx_runtime(case: Case, x: Array, threads: int) -> Call:
         if depth < len(parameters) - 1:
             nodes.append(helper.make_node("Relu", [name], [f"y{depth}"]))
             name = f"y{depth}"
-    if classifies(case):
+    if case.classifies:
         nodes.append(helper.make_node("Softmax", [name], ["p"], axis=-1))
         name = "p"
     ends = [
@@ -126,17 +98,11 @@ def torch_net(case: Case, threads: int) -> tuple[Any, Any]:
     """Return torch, in inference mode from now on, and the network of a case."""
     import torch
 
-    torch.set_num_threads(threads)
-    layers: list[Any] = []
-    with torch.inference_mode(False), torch.no_grad():
-        for w, b in case.parameters():
-            linear = torch.nn.Linear(*w.shape)
-            linear.weight.copy_(torch.from_numpy(w.T.copy()))
-            linear.bias.copy_(torch.from_numpy(b))
-            layers += [linear, torch.nn.ReLU()]
-    layers[-1:] = [torch.nn.Softmax(dim=1)] if classifies(case) else []
+    with torch.inference_mode(False):
+        net = TorchTrainer(case, threads).net
+    link = [torch.nn.Softmax(dim=1)] if case.classifies else []
     torch_inference_mode()
-    return torch, torch.nn.Sequential(*layers).eval()
+    return torch, torch.nn.Sequential(*net, *link).eval()
 
 
 def torch_eager(case: Case, x: Array, threads: int) -> Call:
@@ -166,33 +132,21 @@ def jax_jit(case: Case, x: Array, threads: int) -> Call:
         for w, b in parameters[:-1]:
             y = jax.nn.relu(y @ w + b)
         z = y @ parameters[-1][0] + parameters[-1][1]
-        return jax.nn.softmax(z, axis=1) if classifies(case) else z
+        return jax.nn.softmax(z, axis=1) if case.classifies else z
 
     return "asarray(predict(x))", {"asarray": np.asarray, "predict": jax.jit(predict), "x": x}
 
 
 def scikit_learn(case: Case, x: Array, threads: int) -> Call:
     """scikit-learn, an estimator with the weights of the case."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.neural_network import MLPClassifier, MLPRegressor
-
-    warnings.simplefilter("ignore", ConvergenceWarning)
-    kind, method = (
-        (MLPClassifier, "predict_proba") if classifies(case) else (MLPRegressor, "predict")
-    )
-    n_out = case.layer_sizes[-1]
-    y = np.arange(2 * n_out) % n_out if classifies(case) else np.zeros(2)
-    net = kind(hidden_layer_sizes=case.layer_sizes[1:-1], activation="relu", max_iter=1)
-    net.fit(np.resize(x, (len(y), x.shape[1])), y)  # for its shapes: then it gets its weights
-    weights, biases = zip(*case.parameters(), strict=True)
-    net.coefs_, net.intercepts_ = list(weights), list(biases)
-    return f"net.{method}(x)", {"net": net, "x": x}
+    method = "predict_proba" if case.classifies else "predict"
+    return f"net.{method}(x)", {"net": SklearnTrainer(RELU[case.name], threads).net, "x": x}
 
 
 def by_hand(case: Case, x: Array, threads: int) -> Call:
     """NumPy, as one writes it for speed: in place where that is possible."""
     *hidden, (w_out, b_out) = case.parameters()
-    link = softmax if classifies(case) else (lambda z: z)
+    link = softmax if case.classifies else (lambda z: z)
 
     def predict(y: Array) -> Array:
         for w, b in hidden:

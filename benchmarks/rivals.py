@@ -1,190 +1,204 @@
-"""Train the four cases with fastmlp and with every other installed library, in alternation.
+"""Train and predict with fastmlp and with every other installed library, in alternation.
 
-Each library lives in a process of its own, with its threads limited before it is imported by
-environment and CPU affinity. All start from the same weights on the same data. Before anything is
-timed, each trains an epoch in row order and one shuffled, and the loss of its weights, computed in
-float64, has to agree with that of a float64 training. Then they take turns of about a third of a
-second, every turn one or more whole shuffled epochs.
+Each library lives in a process of its own, pinned to as many CPUs as it has threads, which are
+limited before it is imported. Its result is checked before anything is timed. Training: all start
+from the same weights on the same data; after an epoch in row order and one shuffled the loss of
+the weights, computed in float64, has to agree with that of a float64 training; a turn is one or
+more whole shuffled epochs. Prediction: NumPy array in, NumPy array out, link included, through
+Python; compared with float64 NumPy.
 """
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import functools
-import sys
-import time
-from collections.abc import Callable, Sequence
+import math
+import timeit
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 import harness
 import numpy as np
-import rivals_predict
+import workers
+from harness import FAULT, Names, Rows
+from predictors import PREDICTED, PREDICTORS, expected
 from trainers import TRAINERS
-from workers import Worker, available_cpus, take_turns
-from workloads import CASES, NumpyTrainer, loss
+from workloads import CASES, Array, Case, NumpyTrainer, Parameters, loss
 
-OURS = "fastmlp"
 # Relative difference of the loss allowed after one epoch: in row order (the same sums, in float32)
 # and in a random order of the library's own.
 TOLERANCES = {"in row order": 0.01, "shuffled": 0.1}
+PREDICTION_TOLERANCE = 1e-3  # relative, and a tenth of it absolute, of predictions of order one
 
 
-class Session:
-    """What a worker process does with its library."""
-
-    def __init__(self, rival: str, threads: int) -> None:
-        self.make: Callable[..., Any] = TRAINERS[rival][1]
-        self.threads = threads
-
-    def load(self, case: str) -> dict[str, Any]:
-        """Prepare a case; return the weights after one epoch of each kind."""
-        self.case = CASES[case]
-        self.trainer = self.make(self.case, self.threads)
-        weights = {}
-        for kind in TOLERANCES:
-            self.trainer.reset()
-            self.trainer.train(1, kind == "shuffled")
-            weights[kind] = [(w.copy(), b.copy()) for w, b in self.trainer.get()]
-        return weights
-
-    def calibrate(self, turn: float) -> int:
-        """Warm up; choose the epochs of a turn and return them."""
-        self.epochs = harness.calibrate(functools.partial(self.trainer.train, 1, True), turn)
-        return self.epochs
-
-    def turn(self) -> float:
-        """Train one turn; return the seconds of a step."""
-        start = time.perf_counter()
-        self.trainer.train(self.epochs, True)
-        return (time.perf_counter() - start) / self.epochs / self.case.steps
-
-    def peak(self) -> float:
-        """Return the multiply-add peak of the threads, in FLOP/s."""
-        return harness.peak("float32", self.threads)
-
-
-@functools.cache
-def expected(case: str) -> dict[str, float]:
-    """Return the losses after one epoch of each kind, by NumPy in float64, and the first loss."""
-    trainer = NumpyTrainer(CASES[case], np.float64)
-    data = CASES[case].data()
-    losses = {"at first": loss(CASES[case], trainer.get(), *data)}
+def load_training(make: Any, case: Case, threads: int) -> tuple[Any, Callable[[int], float]]:
+    """Return the weights after one epoch of each kind, and what times whole shuffled epochs."""
+    trainer = make(case, threads)
+    weights = {}
     for kind in TOLERANCES:
         trainer.reset()
         trainer.train(1, kind == "shuffled")
-        losses[kind] = loss(CASES[case], trainer.get(), *data)
+        weights[kind] = [(w.copy(), b.copy()) for w, b in trainer.get()]
+    return weights, lambda epochs: harness.repeat(lambda: trainer.train(epochs, True), 1)
+
+
+def load_prediction(make: Any, case: Case, threads: int) -> tuple[Any, Callable[[int], float]]:
+    """Return the predictions of all rows, and what times so many calls."""
+    statement, names = make(case, case.data()[0], threads)
+    result = np.array(eval(statement, names)).reshape(case.n_rows, -1)
+    return result, timeit.Timer(statement, globals=names).timeit
+
+
+@functools.cache
+def right_losses(case: Case) -> dict[str, float]:
+    """Return the losses after one epoch of each kind, by NumPy in float64, and the first loss."""
+    trainer = NumpyTrainer(case, dtype=np.float64)
+    losses = {"at first": loss(case, trainer.get(), *case.data())}
+    for kind in TOLERANCES:
+        trainer.reset()
+        trainer.train(1, kind == "shuffled")
+        losses[kind] = loss(case, trainer.get(), *case.data())
     return losses
 
 
-def complaints(case: str, weights: dict[str, Any]) -> list[str]:
+def wrong_losses(case: Case, weights: Mapping[str, Parameters]) -> str:
     """Say where the losses of these weights differ from the float64 training."""
-    right = expected(case)
-    data = CASES[case].data()
+    right = right_losses(case)
     found = []
     for kind, tolerance in TOLERANCES.items():
-        value = loss(CASES[case], weights[kind], *data)
+        value = loss(case, weights[kind], *case.data())
         # The tolerance is part of what the epoch achieved too: a rival that stands still fails.
         allowed = tolerance * min(right[kind], abs(right["at first"] - right[kind]))
         if not abs(value - right[kind]) <= allowed:
             found.append(f"loss {value:.5f} {kind} instead of {right[kind]:.5f} +- {allowed:.5f}")
-    return found
+    return "; ".join(found)
 
 
-def measure(case: str, workers: dict[str, Worker], rounds: int, turn: float) -> dict[str, Any]:
-    """Check and time one case on all workers; return a row a library."""
-    rows: dict[str, Any] = {}
-    sound = {}
-    for rival, worker in workers.items():
-        try:
-            wrong = complaints(case, worker.ask("load", case))
-        except RuntimeError as error:
-            wrong = [str(error)]
-        if wrong:
-            rows[rival] = {"not timed": "; ".join(wrong)}
-            continue
-        worker.ask("calibrate", turn)
-        sound[rival] = worker
-    seconds, peaks = take_turns(sound, rounds, OURS)
-    peak = float(np.median(peaks)) if peaks else float("nan")
-    for rival, values in seconds.items():
-        timing = harness.Timing.of(values)
-        fraction = CASES[case].flops / timing.median / peak
-        rows[rival] = {"seconds a step": timing, "of peak": fraction, "peak": peak}
-    return rows
+def wrong_predictions(case: Case, got: Array) -> str:
+    """Say how many predictions differ from float64 NumPy."""
+    right = expected(case, case.data()[0])
+    allowed = PREDICTION_TOLERANCE * (np.abs(right) + 0.1)
+    wrong = np.count_nonzero(~(np.abs(got - right) <= allowed))
+    return f"{wrong} of {right.size} predictions are wrong" if wrong else ""
 
 
-def show(case: str, threads: int, rows: dict[str, Any]) -> None:
-    """Print the table of one case."""
-    timed = {name: row["seconds a step"] for name, row in rows.items() if "of peak" in row}
-    others = [timing.median for name, timing in timed.items() if name != OURS]
-    best = min(others, default=float("nan"))
-    sizes = "-".join(map(str, CASES[case].layer_sizes))
-    turns = max((timing.turns for timing in timed.values()), default=0)
-    peak = next((row["peak"] / 1e9 for row in rows.values() if "peak" in row), float("nan"))
-    plural = "" if threads == 1 else "s"
-    print(
-        f"\n{case}: {sizes} {CASES[case].activation}, {CASES[case].loss}, batch "
-        f"{CASES[case].batch_size}, {threads} thread{plural}, peak {peak:.0f} GFLOP/s, "
-        f"{turns} rounds count"
-    )
-    print(f"  {'':<14}{'us/step':>11}{'spread':>9}{'of peak':>9}{'best rival / this':>19}")
-    speed = {name: timed[name].median if name in timed else float("inf") for name in rows}
-    for name in sorted(rows, key=speed.__getitem__):
-        if name not in timed:
-            print(f"  {name:<14}NOT TIMED: {rows[name]['not timed']}")
-            continue
-        timing, fraction = timed[name], rows[name]["of peak"]
-        print(
-            f"  {name:<14}{timing.median * 1e6:>11.2f}{timing.spread:>9.1%}{fraction:>9.1%}"
-            f"{best / timing.median:>18.2f}x",
-            flush=True,
-        )
+@dataclass(frozen=True)
+class Contest:
+    """What all libraries do in turns."""
+
+    libraries: Mapping[str, tuple[tuple[str, ...], Any]]  # modules needed; ours first
+    load: Callable[..., Any]
+    complain: Callable[[Case, Any], str]  # about the result; nothing if it is right
+    column: str
+    count: Callable[[Case], int]  # of what the column is about, in one repetition
+    flops: Callable[[Case], int]  # of one repetition
+
+    def rivals(self) -> list[str]:
+        return [name for name in self.libraries if not name.startswith("fastmlp")]
+
+    def run(
+        self, cases: Sequence[Case], threads: Sequence[int], rivals: Sequence[str], **turns: Any
+    ) -> Iterator[tuple[str, Rows]]:
+        """Yield a table for each case and number of threads."""
+        makes = {}
+        for name, (modules, make) in self.libraries.items():
+            lacking = [module for module in modules if find_spec(module) is None]
+            if name in self.rivals() and name not in rivals:
+                continue
+            if lacking:
+                yield f"{name} is left out: pip install {' '.join(lacking)}", {}
+            else:
+                makes[name] = make
+        for number in threads:
+            held = {name: workers.Worker(number) for name in makes}
+            for case in cases:
+                rows = harness.counted(case.n_rows, "row")
+                title = f"{case.title}, {rows}, {harness.counted(number, 'thread')}"
+                yield title, self.table(case, held, makes, **turns)
+            for worker in held.values():
+                worker.pool.shutdown()
+
+    def table(
+        self,
+        case: Case,
+        held: Mapping[str, workers.Worker],
+        makes: Mapping[str, Any],
+        rounds: int,
+        turn: float,
+    ) -> Rows:
+        """Check and time one case on all workers; return a row a library."""
+        wrong: Rows = {}
+        sound = {}
+        for name, worker in held.items():
+            try:
+                result = worker.ask(workers.load, self.load, makes[name], case, worker.threads)
+                complaint = self.complain(case, result)
+                if not complaint:
+                    worker.ask(workers.calibrate, turn)
+            except Exception as error:
+                complaint = f"{type(error).__name__}: {error}"
+            if complaint:
+                wrong[name] = {FAULT: f"NOT TIMED: {complaint}"}
+            else:
+                sound[name] = worker
+        ours = next(iter(self.libraries))
+        seconds, peaks = workers.take_turns(sound, rounds, ours)
+        peak = float(np.median(peaks)) if peaks else math.nan
+        timings = {name: harness.Timing.of(values) for name, values in seconds.items()}
+        best = timings[ours].median if ours in timings else math.nan
+        rows = {
+            name: {
+                **timing.row(self.column, self.count(case)),
+                "of peak, %": 100 * self.flops(case) / timing.median / peak,
+                "to fastmlp": timing.median / best,
+                "rounds": timing.turns,
+                "peak, GFLOP/s": peak / 1e9,
+            }
+            for name, timing in sorted(timings.items(), key=lambda item: item[1].median)
+        }
+        return rows | wrong
 
 
-def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
-    parser = harness.command_line(__doc__ or "", rounds=9, turn=0.3)
-    rivals = [name for name in TRAINERS if name != OURS]
-    many = parser.add_argument
-    many("--cases", nargs="+", choices=CASES, default=list(CASES), help="default: all four")
-    many(
-        "--threads",
-        nargs="+",
-        type=harness.positive(int, available_cpus()),
-        default=[1, 2],
-        help="default: 1 2",
-    )
-    many("--rivals", nargs="*", choices=rivals, default=rivals, help="default: all installed")
-    many("--predict", action="store_true", help="predictions; has options of its own (--help)")
-    return parser.parse_args(argv)
+TRAINING = Contest(
+    TRAINERS,
+    load_training,
+    wrong_losses,
+    column="us/step",
+    count=lambda case: case.steps,
+    flops=lambda case: case.flops * case.steps,
+)
+PREDICTION = Contest(
+    PREDICTORS,
+    load_prediction,
+    wrong_predictions,
+    column="us/call",
+    count=lambda case: 1,
+    flops=lambda case: 2 * case.n_rows * case.n_weights,
+)
+TRAINED, TRAIN_RIVALS = Names.of(CASES), Names.of(TRAINING.rivals())
+CALLED, PREDICT_RIVALS = Names.of(PREDICTED), Names.of(PREDICTION.rivals())
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the comparison."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    if "--predict" in argv:
-        argv.remove("--predict")
-        return rivals_predict.main(argv)
-    options = arguments(argv)
-    chosen = [OURS, *options.rivals]
-    missing = [name for name in chosen if find_spec(TRAINERS[name][0]) is None]
-    for name in missing:
-        print(f"{name} is not installed: left out (pip install {TRAINERS[name][0]})")
-    results: dict[str, Any] = {"missing": missing}
-    faulty = False
-    for threads in options.threads:
-        workers = {name: Worker(name, Session, threads) for name in chosen if name not in missing}
-        for case in options.cases:
-            rows = measure(case, workers, options.rounds, options.turn)
-            show(case, threads, rows)
-            results[f"{case}, {threads} threads"] = rows
-            faulty |= any("not timed" in row for row in rows.values())
-        for worker in workers.values():
-            worker.close()
-    harness.write_json(options.json, results)
-    return int(faulty)
+def train(
+    cases: Names = TRAINED,
+    threads: Sequence[int] = (1, 2),
+    rivals: Names = TRAIN_RIVALS,
+    rounds: int = 9,
+    turn: float = 0.3,
+) -> Iterator[tuple[str, Rows]]:
+    chosen = [CASES[name] for name in cases]
+    return TRAINING.run(chosen, threads, rivals, rounds=rounds, turn=turn)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def predict(
+    cases: Names = CALLED,
+    rows: Sequence[int] = (1, 1024),
+    threads: Sequence[int] = (1,),
+    rivals: Names = PREDICT_RIVALS,
+    rounds: int = 9,
+    turn: float = 0.2,
+) -> Iterator[tuple[str, Rows]]:
+    chosen = [dataclasses.replace(PREDICTED[name], n_rows=n) for name in cases for n in rows]
+    return PREDICTION.run(chosen, threads, rivals, rounds=rounds, turn=turn)

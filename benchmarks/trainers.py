@@ -28,10 +28,10 @@ class FastmlpTrainer:
         os.environ["FASTMLP_NUM_THREADS"] = str(threads)
         self.case = case
         self.x, self.y = case.data()
-        self.optimizer = fastmlp.Adam(learning_rate=LEARNING_RATE)
-        self.net = fastmlp.MLP(
-            list(case.layer_sizes), activation=case.activation, loss=case.loss, rng=2
-        )
+        sizes = list(case.layer_sizes)
+        self.net = fastmlp.MLP(sizes, activation=case.activation, loss=case.loss, rng=2)
+        adam = fastmlp.Adam(learning_rate=LEARNING_RATE)
+        self.options = {"batch_size": case.batch_size, "optimizer": adam}
         self.reset()
 
     def reset(self) -> None:
@@ -39,20 +39,11 @@ class FastmlpTrainer:
         self.net.weights, self.net.biases = list(weights), list(biases)
 
     def get(self) -> Parameters:
-        return [
-            (np.array(w), np.array(b))
-            for w, b in zip(self.net.weights, self.net.biases, strict=True)
-        ]
+        pairs = zip(self.net.weights, self.net.biases, strict=True)
+        return [(np.array(w), np.array(b)) for w, b in pairs]
 
     def train(self, epochs: int, shuffle: bool) -> None:
-        self.net.fit(
-            self.x,
-            self.y,
-            epochs=epochs,
-            batch_size=self.case.batch_size,
-            optimizer=self.optimizer,
-            shuffle=shuffle,
-        )
+        self.net.fit(self.x, self.y, epochs=epochs, shuffle=shuffle, **self.options)
 
 
 class SklearnTrainer:
@@ -65,7 +56,7 @@ class SklearnTrainer:
         warnings.simplefilter("ignore", ConvergenceWarning)
         self.case = case
         self.x, self.y = case.data()
-        kind = MLPRegressor if case.loss == "squared_error" else MLPClassifier
+        kind = MLPClassifier if case.classifies else MLPRegressor
         if kind is MLPRegressor:
             self.y = self.y.ravel()
         self.net = kind(
@@ -104,26 +95,25 @@ class TorchTrainer:
         self.torch, self.case = torch, case
         x, y = case.data()
         self.x = torch.from_numpy(x)
-        if case.loss == "squared_error":
+        if not case.classifies:
             self.y, mean = torch.from_numpy(y), torch.nn.MSELoss()
             self.loss: Callable[..., Any] = lambda z, t: 0.5 * mean(z, t)
         else:
             self.y, self.loss = torch.from_numpy(y.astype(np.int64)), torch.nn.CrossEntropyLoss()
-        activation = torch.nn.Tanh if case.activation == "tanh" else torch.nn.ReLU
-        layers: list[Any] = []
-        for i, o in zip(case.layer_sizes[:-1], case.layer_sizes[1:], strict=True):
-            layers += [torch.nn.Linear(i, o), activation()]
-        self.net = torch.nn.Sequential(*layers[:-1])
+        self.activation = torch.nn.Tanh if case.activation == "tanh" else torch.nn.ReLU
         self.reset()
 
     def reset(self) -> None:
         torch = self.torch
-        linear = [layer for layer in self.net if isinstance(layer, torch.nn.Linear)]
+        layers: list[Any] = []
         with torch.no_grad():
-            for layer, (weights, bias) in zip(linear, self.case.parameters(), strict=True):
-                layer.weight.copy_(torch.from_numpy(weights.T.copy()))
-                layer.bias.copy_(torch.from_numpy(bias))
-        self.linear = linear
+            for weights, bias in self.case.parameters():
+                linear = torch.nn.Linear(*weights.shape)
+                linear.weight.copy_(torch.from_numpy(weights.T.copy()))
+                linear.bias.copy_(torch.from_numpy(bias))
+                layers += [linear, self.activation()]
+        self.linear = layers[::2]
+        self.net = torch.nn.Sequential(*layers[:-1])
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=LEARNING_RATE, fused=True)
 
     def get(self) -> Parameters:
@@ -166,7 +156,7 @@ class JaxTrainer:
             for weights, bias in parameters[:-1]:
                 x = hidden(x @ weights + bias)
             z = x @ parameters[-1][0] + parameters[-1][1]
-            if case.loss == "squared_error":
+            if not case.classifies:
                 return 0.5 * jnp.mean((z - y) ** 2)
             chosen = jnp.take_along_axis(z, y[:, None], axis=1)[:, 0]
             return jnp.mean(jax.nn.logsumexp(z, axis=1) - chosen)
@@ -181,12 +171,11 @@ class JaxTrainer:
                 tree = jax.tree.map
                 first = tree(lambda m, g: 0.9 * m + 0.1 * g, first, gradients)
                 second = tree(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradients)
-                parameters = tree(
-                    lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-8 * root),
-                    parameters,
-                    first,
-                    second,
-                )
+
+                def move(p: Any, m: Any, v: Any) -> Any:
+                    return p - rate * m / (jnp.sqrt(v) + 1e-8 * root)
+
+                parameters = tree(move, parameters, first, second)
                 return (parameters, first, second, t), value
 
             return jax.lax.scan(step, state, order)
@@ -213,11 +202,11 @@ class JaxTrainer:
         losses.block_until_ready()
 
 
-# Name in the table -> module that must be installed, class.
-TRAINERS: dict[str, tuple[str, Callable[[Case, int], Any]]] = {
-    "fastmlp": ("fastmlp", FastmlpTrainer),
-    "JAX": ("jax", JaxTrainer),
-    "PyTorch": ("torch", TorchTrainer),
-    "scikit-learn": ("sklearn", SklearnTrainer),
-    "NumPy": ("numpy", lambda case, threads: NumpyTrainer(case)),
+# Name in the table -> modules that must be installed, class.
+TRAINERS: dict[str, tuple[tuple[str, ...], Callable[[Case, int], Any]]] = {
+    "fastmlp": (("fastmlp",), FastmlpTrainer),
+    "JAX": (("jax",), JaxTrainer),
+    "PyTorch": (("torch",), TorchTrainer),
+    "scikit-learn": (("sklearn",), SklearnTrainer),
+    "NumPy": (("numpy",), NumpyTrainer),
 }

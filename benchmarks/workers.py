@@ -1,95 +1,59 @@
-"""A process for each library: limited before it imports anything, and only one at work at a time.
-
-A worker holds a session, an object whose methods the parent calls. Sessions have at least
-``turn()``, the seconds of one unit of work, and ``peak()``.
-"""
+"""A process for each library: limited before it imports anything, one at work at a time."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import multiprocessing
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-THREAD_VARIABLES = ("OMP", "MKL", "OPENBLAS", "FASTMLP")
+import harness
+
 PAUSE = 0.1  # seconds between turns: idle threads of the last library spin (OpenBLAS: 26 ms)
 UNDISTURBED = 0.9  # of the best round's peak: a round below it does not count, for anybody
 
 
-def available_cpus() -> int:
-    """Return how many CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+class Work:
+    """What a worker process holds: a function that works so many times and returns the seconds."""
+
+    seconds: Callable[[int], float]
+    repeats: int
 
 
-@contextlib.contextmanager
-def limited(threads: int) -> Iterator[None]:
-    """Limit the threads and the CPUs of a process that is started inside."""
-    before = dict(os.environ)
-    pinned = hasattr(os, "sched_setaffinity")
-    cpus = os.sched_getaffinity(0) if pinned else set()
-    os.environ.update({f"{name}_NUM_THREADS": str(threads) for name in THREAD_VARIABLES})
-    os.environ.update(JAX_PLATFORMS="cpu", NPROC=str(threads))  # NPROC: XLA's pool
-    if pinned:
-        os.sched_setaffinity(0, sorted(cpus)[-threads:])
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-        if pinned:
-            os.sched_setaffinity(0, cpus)
+def load(make: Callable[..., tuple[Any, Callable[[int], float]]], *arguments: Any) -> Any:
+    """Have the work made; return its result, to be checked."""
+    result, Work.seconds = make(*arguments)
+    return result
 
 
-def serve(pipe: Connection, name: str, session: Callable[..., Any], threads: int) -> None:
-    """Obey the parent: a command is the name of a method of the session and its arguments."""
-    held = session(name, threads)
-    while (command := pipe.recv()) is not None:
-        try:
-            pipe.send((True, getattr(held, command[0])(*command[1:])))
-        except Exception as error:
-            pipe.send((False, f"{name}: {type(error).__name__}: {error}"))
+def calibrate(turn: float) -> None:
+    """Warm up, and choose how much work a turn is."""
+    Work.repeats = harness.calibrate(Work.seconds, turn)
+
+
+def work() -> float:
+    """Work for one turn; return the seconds of one repetition."""
+    return Work.seconds(Work.repeats) / Work.repeats
 
 
 class Worker:
-    """The parent's end of a worker process.
+    """A process that has as many CPUs as threads."""
 
-    Parameters
-    ----------
-    name : str
-        Of the library, for the session and for messages.
-    session : callable
-        Called in the process with name and threads.
-    threads : int
-        As many threads and CPUs the process has.
-    """
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        with harness.limited(threads):
+            self.ask(int)  # starts it
 
-    def __init__(self, name: str, session: Callable[..., Any], threads: int) -> None:
-        self.pipe, other = multiprocessing.Pipe()
-        context = multiprocessing.get_context("spawn")
-        arguments = (other, name, session, threads)
-        with limited(threads):
-            self.process = context.Process(target=serve, args=arguments, daemon=True)
-            self.process.start()
-        other.close()
+    def ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Have the function called there; return its result."""
+        return self.pool.submit(function, *arguments).result()
 
-    def ask(self, *command: Any) -> Any:
-        """Have a method of the session called; return its result."""
-        self.pipe.send(command)
-        good, result = self.pipe.recv()
-        if not good:
-            raise RuntimeError(result)
-        return result
-
-    def close(self) -> None:
-        """End the process."""
-        self.pipe.send(None)
-        self.process.join()
+    def peak(self) -> float:
+        """Return the multiply-add peak of the threads, in FLOP/s."""
+        return float(self.ask(harness.peak, "float32", self.threads))
 
 
 def take_turns(
@@ -106,14 +70,13 @@ def take_turns(
         after. Empty if ``ours`` is not there; then every round counts.
     """
     seconds: dict[str, list[float]] = {name: [] for name in workers}
-    peaks = [workers[ours].ask("peak")] if ours in workers else []
-    names = list(workers)
-    for index in range(rounds):
-        for name in names[index % len(names) :] + names[: index % len(names)]:
+    peaks = [workers[ours].peak()] if ours in workers else []
+    for order in harness.rotations(workers, rounds):
+        for name in order:
             time.sleep(PAUSE)
-            seconds[name].append(workers[name].ask("turn"))
+            seconds[name].append(workers[name].ask(work))
         if ours in workers:
-            peaks.append(workers[ours].ask("peak"))
+            peaks.append(workers[ours].peak())
     peaks = [min(pair) for pair in itertools.pairwise(peaks)]
     if not peaks:
         return seconds, peaks

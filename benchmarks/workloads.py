@@ -7,6 +7,9 @@ library is computed here, from its weights, in float64.
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,16 +34,35 @@ class Case:
     n_rows: int
 
     @property
+    def title(self) -> str:
+        """The case in a heading."""
+        sizes = "-".join(map(str, self.layer_sizes))
+        return f"{self.name}: {sizes} {self.activation}, {self.loss}, batch {self.batch_size}"
+
+    @property
     def steps(self) -> int:
         """Optimizer steps of an epoch."""
         return self.n_rows // self.batch_size
 
     @property
+    def layers(self) -> list[tuple[int, int]]:
+        """Fan-in and fan-out of each layer."""
+        return list(itertools.pairwise(self.layer_sizes))
+
+    @property
+    def n_weights(self) -> int:
+        """Weights of all layers, without biases."""
+        return sum(i * o for i, o in self.layers)
+
+    @property
     def flops(self) -> int:
         """Floating-point operations of one step: three products a layer, the first has but two."""
-        pairs = list(zip(self.layer_sizes[:-1], self.layer_sizes[1:], strict=True))
-        products = 3 * sum(i * o for i, o in pairs) - pairs[0][0] * pairs[0][1]
-        return 2 * self.batch_size * products
+        return 2 * self.batch_size * (3 * self.n_weights - math.prod(self.layer_sizes[:2]))
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the targets are labels and a softmax follows the last layer."""
+        return self.loss == "cross_entropy"
 
     def data(self, seed: int = 0) -> tuple[Array, Array]:
         """Return inputs, float32 (rows, features), and targets: float32 (rows, 1) or labels."""
@@ -48,7 +70,7 @@ class Case:
         n_in, n_out = self.layer_sizes[0], self.layer_sizes[-1]
         x = rng.standard_normal((self.n_rows, n_in), dtype=np.float32)
         teacher = rng.standard_normal((n_in, n_out)).astype(np.float32) / np.float32(n_in**0.5)
-        if self.loss == "squared_error":
+        if not self.classifies:
             return x, np.sin(x @ teacher * 2)
         return x, np.argmax(x @ teacher, axis=1).astype(np.int32)
 
@@ -56,7 +78,7 @@ class Case:
         """Return the float32 weights and biases from which everybody starts (Glorot uniform)."""
         rng = np.random.default_rng(seed)
         layers = []
-        for i, o in zip(self.layer_sizes[:-1], self.layer_sizes[1:], strict=True):
+        for i, o in self.layers:
             bound = (6 / (i + o)) ** 0.5
             weights = rng.uniform(-bound, bound, (i, o)).astype(np.float32)
             layers.append((weights, np.zeros(o, np.float32)))
@@ -72,6 +94,7 @@ CASES = {
         Case("wide", (512, 1024, 1024, 100), "relu", "cross_entropy", 256, 5_120),
     )
 }
+RELU = {name: dataclasses.replace(case, activation="relu") for name, case in CASES.items()}
 
 
 def forward(case: Case, parameters: Parameters, x: Array) -> list[Array]:
@@ -86,9 +109,15 @@ def forward(case: Case, parameters: Parameters, x: Array) -> list[Array]:
     return values
 
 
+def outputs(case: Case, parameters: Parameters, x: Array) -> Array:
+    """Return the network's output before its link, in float64."""
+    wide = [(w.astype(np.float64), b.astype(np.float64)) for w, b in parameters]
+    return forward(case, wide, x.astype(np.float64))[-1]
+
+
 def output_gradient(case: Case, z: Array, y: Array) -> tuple[float, Array]:
     """Return the mean loss of a batch and its gradient with respect to the outputs ``z``."""
-    if case.loss == "squared_error":
+    if not case.classifies:
         difference = z - y
         return float(0.5 * np.mean(difference**2)), difference / len(z)
     shifted = z - z.max(axis=1, keepdims=True)
@@ -104,18 +133,17 @@ def output_gradient(case: Case, z: Array, y: Array) -> tuple[float, Array]:
 
 def loss(case: Case, parameters: Parameters, x: Array, y: Array) -> float:
     """Return the mean loss over all data, in float64."""
-    wide = [(w.astype(np.float64), b.astype(np.float64)) for w, b in parameters]
-    return output_gradient(case, forward(case, wide, x.astype(np.float64))[-1], y)[0]
+    return output_gradient(case, outputs(case, parameters, x), y)[0]
 
 
 class NumpyTrainer:
     """Hand-written NumPy training: a rival in float32 and the judge of all in float64."""
 
-    def __init__(self, case: Case, dtype: npt.DTypeLike = np.float32) -> None:
+    def __init__(self, case: Case, threads: int = 1, dtype: npt.DTypeLike = np.float32) -> None:
         self.case = case
         x, y = case.data()
         self.x = x.astype(dtype)
-        self.y = y.astype(dtype) if case.loss == "squared_error" else y
+        self.y = y if case.classifies else y.astype(dtype)
         self.dtype = dtype
         self.rng = np.random.default_rng(2)
         self.reset()

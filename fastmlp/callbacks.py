@@ -14,7 +14,7 @@ import sys
 from typing import Any, TextIO
 
 from fastmlp.intervals import INNER_FRACTION, NON_NEGATIVE, check_count
-from fastmlp.records import State
+from fastmlp.training.records import State
 
 _MONITORS = ("val_loss", "loss")
 
@@ -185,7 +185,8 @@ class Progress:
             tqdm = importlib.import_module("tqdm").tqdm
         except ImportError:
             return
-        self._bar = tqdm(total=state.epochs, unit="epoch", file=self.file or sys.stderr)
+        file = self.file or sys.stderr
+        self._bar = tqdm(total=state.epochs, initial=state.epoch + 1, unit="epoch", file=file)
 
     def __call__(self, state: State) -> None:
         """Show one more epoch."""

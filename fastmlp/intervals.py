@@ -10,6 +10,7 @@ import math
 import operator
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
@@ -42,9 +43,13 @@ class Interval:
         return f"{left}{self.low:g}, {self.high:g}{right}"
 
     def __contains__(self, value: float) -> bool:
-        above = value > self.low if self.low_open else value >= self.low
-        below = value < self.high if self.high_open else value <= self.high
-        return above and below and math.isfinite(value)
+        return bool(self.has(value))
+
+    def has(self, values: Any) -> Any:
+        """Return whether numbers are inside, one or an array of them."""
+        above = values > self.low if self.low_open else values >= self.low
+        below = values < self.high if self.high_open else values <= self.high
+        return above & below & (abs(values) < math.inf)
 
     def check(self, name: str, value: object, example: float) -> float:
         """Return `value` as a float, or complain.

@@ -6,28 +6,23 @@ the NumPy one of ``fastmlp.reference``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fastmlp import check, initializers, training
-from fastmlp.callbacks import Progress
+from fastmlp import check, initializers
 from fastmlp.engine.contract import Predictor
-from fastmlp.groups import Groups
 from fastmlp.initializers import Initializer
 from fastmlp.intervals import NON_NEGATIVE, check_count
+from fastmlp.learner import Learner
 from fastmlp.losses import Loss
-from fastmlp.network import Network
-from fastmlp.optimizers import Optimizer
-from fastmlp.records import Continuation, History
-from fastmlp.spec import Data, Plan, build
-from fastmlp.threads import borrowed_team, for_call, for_fit
-from fastmlp.training import Callback
+from fastmlp.spec import build
+from fastmlp.threads import call_team, fit_team
 
 
-class MLP(Network):
+class MLP(Learner):
     """A multi-layer perceptron: affine layers with an activation between each two.
 
     Layer k computes ``y = activation(x @ W + b)``; the last one has no activation: its output
@@ -69,7 +64,7 @@ class MLP(Network):
     concurrently. A fit is exclusive: a second one, or an assignment of weights from another
     thread while one runs, raises RuntimeError; predictions, copies and pickles meanwhile see the
     last whole epoch. Models can be copied and pickled (parameters, generator, history, and what
-    ``partial_fit`` goes on with); unpickle only what you trust.
+    ``partial_fit`` and ``resume`` go on with); unpickle only what you trust.
 
     Examples
     --------
@@ -97,157 +92,6 @@ class MLP(Network):
         super().__init__(spec, check.generator(rng))
         self._engine.set_parameters(*initializers.draw(spec, self._rng, names))
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        epochs: int = 20,
-        batch_size: int = 64,
-        optimizer: Optimizer | None = None,
-        l2: float = 0.0,
-        clip_norm: float | None = None,
-        groups: Groups | None = None,
-        validation_data: Sequence[ArrayLike] | None = None,
-        sample_weight: ArrayLike | None = None,
-        shuffle: bool = True,
-        callbacks: Iterable[Callback] = (),
-        n_threads: int | None = None,
-        verbose: bool = False,
-    ) -> History:
-        """Train, beginning with the weights of now and a fresh optimizer.
-
-        Parameters
-        ----------
-        X : array-like, shape (n, fan-in)
-            Samples, finite. Never changed, and not copied if of the model's dtype (any strides).
-        y : array-like
-            Targets, shape (n, outputs), or (n,) with one output. For cross_entropy integer labels
-            (n,) from 0, or probabilities (n, classes) whose rows sum to 1.
-        epochs : int
-            Passes over the data, at least 1.
-        batch_size : int
-            Samples a step, at least 1; larger than n means n.
-        optimizer : SGD, RMSprop, Adam or AdamW, optional
-            ``Adam()`` by default.
-        l2 : float
-            The objective has 0.5 * l2 * sum(W**2) added, over weights and not biases; at least 0.
-        clip_norm : float, optional
-            Gradients with a larger norm (over all parameters together) are scaled down to it.
-        groups : Groups, optional
-            Rates and decay by layer, for weights and biases; frozen layers.
-        validation_data : tuple (X, y) or (X, y, sample_weight), optional
-            Evaluated after each epoch.
-        sample_weight : array-like, shape (n,), optional
-            At least 0, not all 0.
-        shuffle : bool
-            Visit the samples in a new random order each epoch.
-        callbacks : iterable of callables
-            Called with a ``fastmlp.State`` after each epoch; True ends the fit.
-        n_threads : int, optional
-            Threads to use; by default what the machine allows, and one where more cannot pay.
-        verbose : bool
-            Show progress: a tqdm bar if tqdm is installed, else a line an epoch.
-
-        Returns
-        -------
-        History
-            Lists ``loss``, ``val_loss``, ``seconds``, ``learning_rate``, one entry an epoch.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is not as described; the model is unchanged.
-        DivergenceError
-            In the epoch in which the loss or a weight is no longer finite; the model keeps the
-            weights from before that epoch.
-        RuntimeError
-            If another fit is running on this model.
-        KeyboardInterrupt
-            When interrupted; the model is at its last whole epoch, and usable, and ``history``
-            has the epochs until then.
-        """
-        history = History()
-        with self._turn.taken(), self._kept(lambda: bool(history.loss)):
-            data = check.data(X, y, sample_weight, self._spec)
-            plan = self._plan(data, batch_size, optimizer, l2, clip_norm, groups)
-            epochs = check_count("epochs", epochs, example=20)
-            hooks = check.callbacks(callbacks)
-            team_size = self._team_size(n_threads, plan)
-            validation = check.validation(validation_data, self._spec)
-            self._progress, self._history = None, history
-            training.fit(
-                self,
-                self._engine,
-                data,
-                validation,
-                plan,
-                epochs=epochs,
-                shuffle=bool(shuffle),
-                callbacks=[*hooks, Progress()] if verbose else hooks,
-                n_threads=team_size,
-                rng=self._rng,
-                history=history,
-            )
-            return history
-
-    def partial_fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        *,
-        sample_weight: ArrayLike | None = None,
-        batch_size: int | None = None,
-        optimizer: Optimizer | None = None,
-        l2: float = 0.0,
-        clip_norm: float | None = None,
-        groups: Groups | None = None,
-        n_threads: int | None = None,
-    ) -> float:
-        """Take one pass over the samples, in their order, and keep the optimizer's state.
-
-        The state (moments, step count) lives on from call to call, in copies and in pickles, while
-        ``optimizer`` is that of the last call; its learning rate may change. Another optimizer, or
-        a fit, begins anew.
-
-        Parameters
-        ----------
-        X, y, sample_weight, optimizer, l2, clip_norm, groups, n_threads
-            As for :meth:`fit`.
-        batch_size : int, optional
-            Samples a step; by default all: one step.
-
-        Returns
-        -------
-        float
-            The objective of the pass, as in ``History.loss``.
-
-        Raises
-        ------
-        TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
-            As for :meth:`fit`; the model then has the weights from before the call.
-        """
-        with self._turn.taken(), self._kept():
-            data = check.data(X, y, sample_weight, self._spec)
-            rows = data.x.shape[0] if batch_size is None else batch_size
-            plan = self._plan(data, rows, optimizer, l2, clip_norm, groups)
-            team_size = self._team_size(n_threads, plan)
-            n_steps = -(-data.x.shape[0] // plan.batch_size)
-            kind = plan.optimizer.native_row, plan.optimizer.hyper
-            if (
-                self._progress is None
-                or self._progress.kind != kind
-                or not self._engine.can_go_on(self._progress.step)
-            ):
-                self._engine.start(plan.optimizer)
-                self._progress = Continuation(kind, 0, training.next_seed(self._rng))
-            plan.step, plan.seed = self._progress.step, self._progress.seed
-            plan.learning_rates = training.step_rates(plan.optimizer, plan.step, n_steps)
-            with borrowed_team(team_size) as plan.team:
-                loss = training.guarded_epoch(self._engine, data, plan, 0, History())
-            self._progress = Continuation(kind, plan.step + n_steps, plan.seed)
-            return loss
-
     def predict(self, X: ArrayLike) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
         """Predict: the loss's link applied to the network's output.
 
@@ -272,7 +116,7 @@ class MLP(Network):
         z: Any = self._engine.predict_row(X)  # None: not that plain
         if z is None:
             x = check.inputs(X, self._spec, empty=True)
-            with borrowed_team(for_call(self._n_weights, x.shape[0])) as team:
+            with call_team(self._n_weights, x.shape[0]) as team:
                 z = self._engine.predict(x, team)
         if not self._two_headed:
             one_head: NDArray[Any] = z
@@ -344,7 +188,7 @@ class MLP(Network):
             If an argument is not as described.
         """
         data = check.data(X, y, sample_weight, self._spec)
-        with borrowed_team(for_call(self._n_weights, data.x.shape[0])) as team:
+        with call_team(self._n_weights, data.x.shape[0]) as team:
             return float(self._engine.evaluate(data, team))
 
     def gradients(
@@ -377,22 +221,6 @@ class MLP(Network):
         """
         data = check.data(X, y, sample_weight, self._spec)
         l2 = NON_NEGATIVE.check("l2", l2, example=1e-4)
-        with borrowed_team(for_fit(None, self._n_weights, data.x.shape[0])) as team:
+        with fit_team(None, self._n_weights, data.x.shape[0]) as team:
             objective, weights, biases = self._engine.gradients(data, l2, team)
         return float(objective), weights, biases
-
-    def _team_size(self, n_threads: Any, plan: Plan) -> int:
-        wanted = None if n_threads is None else check_count("n_threads", n_threads, example=2)
-        return for_fit(wanted, self._n_weights, plan.batch_size)
-
-    def _plan(
-        self, data: Data, batch_size: Any, optimizer: Any, l2: Any, clip_norm: Any, groups: Any
-    ) -> Plan:
-        return Plan(
-            optimizer=check.optimizer(optimizer),
-            batch_size=min(check_count("batch_size", batch_size, example=64), data.x.shape[0]),
-            learning_rates=np.empty(0),
-            l2=NON_NEGATIVE.check("l2", l2, example=1e-4),
-            clip_norm=check.clip_norm(clip_norm),
-            groups=check.groups(groups, self._spec),
-        )

@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from fastmlp.activations import Array
 from fastmlp.intervals import FRACTION, NON_NEGATIVE, POSITIVE
-from fastmlp.schedules import LearningRate, check_learning_rate
+from fastmlp.schedules import LearningRate, Scheduled, check_scheduled
 
 # Row order of the C table.
 NATIVE_OPTIMIZERS = (
@@ -26,6 +26,8 @@ NATIVE_OPTIMIZERS = (
     *("momentum_with_rate", "nesterov_with_rate", "adam_hat", "adamw_hat"),
 )
 N_HYPER = 4
+
+Slots: TypeAlias = dict[str, int | None]
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,18 @@ class Optimizer:
         A rate > 0, or a schedule ``step -> learning rate``.
     name : str
         The key in `OPTIMIZERS`.
+    degree : int
+        With s times the gradients, and s times the epsilon, a step is s ** degree times as long.
     """
 
     name: ClassVar[str]
-    _slots_by_row: ClassVar[dict[str, int]] = {}
+    degree: ClassVar[int] = 0
+    _slots_by_row: ClassVar[dict[str, Slots]] = {}
 
     learning_rate: LearningRate = 0.01
 
     def __post_init__(self) -> None:
-        check_learning_rate("learning_rate", self.learning_rate, example=0.001)
+        check_scheduled("learning_rate", self.learning_rate, POSITIVE, example=0.001)
 
     @property
     def native_row(self) -> str:
@@ -54,13 +59,18 @@ class Optimizer:
         return self.name
 
     @property
+    def kind(self) -> tuple[Any, ...]:
+        """What state it goes on with: all but learning rate and weight decay, which may change."""
+        return self.native_row, self.hyper[:-1]
+
+    @property
     def n_slots(self) -> int:
         """State arrays a parameter."""
-        return self._slots_by_row[self.native_row]
+        return len(self._slots_by_row[self.native_row])
 
     @property
     def hyper(self) -> tuple[float, ...]:
-        """The numbers of the step, padded with 0 to 4."""
+        """The numbers of the step, padded with 0 to 4; 0 for what has a schedule."""
         numbers = tuple(float(number) for number in self._numbers())
         return numbers + (0.0,) * (N_HYPER - len(numbers))
 
@@ -75,6 +85,7 @@ class Optimizer:
         learning_rate: float,
         t: int,
         decay: float,
+        epsilon: float = 1.0,
     ) -> None:
         """Move `parameter`, and its `slots`, by one step, in place.
 
@@ -90,18 +101,23 @@ class Optimizer:
             The number of this step since the state was zero.
         decay : float, >= 0
             Factor on decoupled weight decay: 1 for weights, 0 for biases, unless told otherwise.
+        epsilon : float, > 0
+            Factor on the optimizer's epsilon, if it has one.
         """
         # Python floats, so that float32 parameters are moved in float32.
-        rate, weight_decay = float(learning_rate), float(decay * self._weight_decay)
+        rate, weight_decay = float(learning_rate), float(decay * self.decay(t - 1))
         if weight_decay:
             parameter *= 1 - rate * weight_decay
-        self._step(parameter, gradient, slots, rate, t)
+        self._step(parameter, gradient, slots, rate, t, epsilon)
 
-    @property
-    def _weight_decay(self) -> float:
+    def decay(self, step: int) -> float:
+        """Return the decoupled weight decay of a step, counted from 0."""
+        del step
         return 0.0
 
-    def _step(self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int) -> None:
+    def _step(
+        self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
+    ) -> None:
         raise NotImplementedError
 
 
@@ -135,9 +151,10 @@ class SGD(Optimizer):
     """
 
     name = "sgd"
-    _slots_by_row: ClassVar[dict[str, int]] = {
-        **{"sgd": 0, "momentum": 1, "nesterov": 1},
-        **{"momentum_with_rate": 1, "nesterov_with_rate": 1},
+    degree = 1
+    _slots_by_row: ClassVar[dict[str, Slots]] = {
+        **{"sgd": {}, "momentum": {"b": None}, "nesterov": {"b": None}},
+        **{"momentum_with_rate": {"b": None}, "nesterov_with_rate": {"b": None}},
     }
     momentum: float = 0.0
     nesterov: bool = False
@@ -165,8 +182,10 @@ class SGD(Optimizer):
     def _numbers(self) -> tuple[float, ...]:
         return (self.momentum,) if self.momentum else ()
 
-    def _step(self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int) -> None:
-        del t
+    def _step(
+        self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
+    ) -> None:
+        del t, factor  # there is no epsilon
         if not self.momentum:
             p -= rate * g
             return
@@ -200,7 +219,7 @@ class RMSprop(Optimizer):
     """
 
     name = "rmsprop"
-    _slots_by_row: ClassVar[dict[str, int]] = {"rmsprop": 1}
+    _slots_by_row: ClassVar[dict[str, Slots]] = {"rmsprop": {"v": 0}}
     alpha: float = 0.99
     epsilon: float = 1e-8
 
@@ -212,12 +231,14 @@ class RMSprop(Optimizer):
     def _numbers(self) -> tuple[float, ...]:
         return (self.alpha, self.epsilon)
 
-    def _step(self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int) -> None:
+    def _step(
+        self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
+    ) -> None:
         del t
         alpha, epsilon, *_ = self.hyper
         (v,) = slots
         v[...] = alpha * v + (1 - alpha) * g * g
-        p -= rate * g / (np.sqrt(v) + epsilon)
+        p -= rate * g / (np.sqrt(v) + factor * epsilon)
 
 
 @dataclass(frozen=True)
@@ -248,7 +269,10 @@ class Adam(Optimizer):
     """
 
     name = "adam"
-    _slots_by_row: ClassVar[dict[str, int]] = {"adam": 2, "adam_hat": 2}
+    _slots_by_row: ClassVar[dict[str, Slots]] = {
+        "adam": {"m": 0, "v": 1},
+        "adam_hat": {"m": 0, "v": 1},
+    }
     learning_rate: LearningRate = 1e-3
     beta_1: float = 0.9
     beta_2: float = 0.999
@@ -270,12 +294,15 @@ class Adam(Optimizer):
     def _numbers(self) -> tuple[float, ...]:
         return (self.beta_1, self.beta_2, self.epsilon)
 
-    def _step(self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int) -> None:
+    def _step(
+        self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
+    ) -> None:
         beta_1, beta_2, epsilon, *_ = self.hyper
         m, v = slots
         m[...] = beta_1 * m + (1 - beta_1) * g
         v[...] = beta_2 * v + (1 - beta_2) * g * g
         root = math.sqrt(1 - beta_2**t)
+        epsilon *= factor
         if not self.epsilon_hat:
             epsilon *= root
         p -= rate * root / (1 - beta_1**t) * m / (np.sqrt(v) + epsilon)
@@ -289,8 +316,8 @@ class AdamW(Adam):
     ----------
     learning_rate, beta_1, beta_2, epsilon, epsilon_hat
         As in `Adam`.
-    weight_decay : float, >= 0
-        The decay, decoupled from the gradient; biases are left alone.
+    weight_decay : float >= 0 or callable
+        The decay, or a schedule of it; decoupled from the gradient; biases are left alone.
 
     Examples
     --------
@@ -299,22 +326,33 @@ class AdamW(Adam):
     """
 
     name = "adamw"
-    _slots_by_row: ClassVar[dict[str, int]] = {"adamw": 2, "adamw_hat": 2}
-    weight_decay: float = 0.01
+    _slots_by_row: ClassVar[dict[str, Slots]] = {
+        "adamw": {"m": 0, "v": 1},
+        "adamw_hat": {"m": 0, "v": 1},
+    }
+    weight_decay: Scheduled = 0.01
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        NON_NEGATIVE.check("weight_decay", self.weight_decay, example=0.01)
+        check_scheduled("weight_decay", self.weight_decay, NON_NEGATIVE, example=0.01)
 
     def _numbers(self) -> tuple[float, ...]:
-        return (*super()._numbers(), self.weight_decay)
+        decay = self.weight_decay
+        return (*super()._numbers(), 0.0 if callable(decay) else decay)
 
-    @property
-    def _weight_decay(self) -> float:
-        return self.weight_decay
+    def decay(self, step: int) -> float:
+        """Return the decoupled weight decay of a step, counted from 0."""
+        decay = self.weight_decay
+        return decay(step) if callable(decay) else decay
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {row.name: row for row in (SGD, RMSprop, Adam, AdamW)}
+
+# Of each native row: its slots, by their names in the formulas. The native engine keeps a mean as a
+# sum, c/tables/optimizers.h: the number is the place among `hyper` of the mean's memory.
+SLOTS: dict[str, Slots] = {
+    row: slots for kind in OPTIMIZERS.values() for row, slots in kind._slots_by_row.items()
+}
 
 
 def _check_flag(name: str, value: object) -> None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import mlp, randomness
+from fastmlp import mlp, randomness, states
 from fastmlp.activations import ACTIVATIONS, Array
 from fastmlp.frozen import Predictor
-from fastmlp.groups import PLAIN, Groups
+from fastmlp.groups import PLAIN, Factors
 from fastmlp.optimizers import Optimizer
 from fastmlp.randomness import Masks
 from fastmlp.spec import BLOCK_ROWS, Data, Plan, Spec
@@ -144,12 +144,13 @@ def objective(
     data: Data,
     l2: float,
     masks: Masks | None = None,
-    groups: Groups = PLAIN,
+    factors: Sequence[Factors] | None = None,
 ) -> tuple[float, list[Array], list[Array]]:
-    """Return loss + 0.5 l2 sum(decay p**2) of one batch and its gradient, (objective, [dW], [db]).
+    """Return loss + 0.5 l2 sum(factor p**2) of one batch and its gradient, (objective, [dW], [db]).
 
-    The decay is a factor of the parameter's group, by default 1 for weights and 0 for biases.
+    The factor is that of the parameter's group, by default 1 for weights and 0 for biases.
     """
+    factors = PLAIN.tensors(spec.fan_ins, 0) if factors is None else factors
     used = _sample_weight(data) != 0  # 0 times what overflows in another row would be NaN
     data = Data(data.x[used], data.targets[used], _sample_weight(data)[used])
     masks = masks and [m if m is None else m[used] for m in masks]
@@ -157,27 +158,18 @@ def objective(
     value, dz = loss(spec, outputs[-1], data.targets, _sample_weight(data))
     dws, dbs = backward(spec, parameters, inputs, outputs, dz, masks)
     tensors = zip([*parameters[0], *parameters[1]], [*dws, *dbs], strict=True)
-    for (p, g), (_, decay) in zip(tensors, groups.tensors(len(dws)), strict=True):
-        if l2 * decay:  # without a penalty nothing is added to infinity
-            value += 0.5 * l2 * decay * float(np.sum(np.square(p, dtype=np.float64)))
-            g += l2 * decay * p
+    for (p, g), factor in zip(tensors, (tensor.l2 for tensor in factors), strict=True):
+        if l2 * factor:  # without a penalty nothing is added to infinity
+            value += 0.5 * l2 * factor * float(np.sum(np.square(p, dtype=np.float64)))
+            g += l2 * factor * p
     return value, dws, dbs
 
 
 def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
     """Return the derivatives of the predictions with respect to the inputs.
 
-    Once forward, then once backward for every output, from the link's slope.
-
-    Parameters
-    ----------
-    spec, parameters, x
-        As in `forward`.
-
-    Returns
-    -------
-    array, shape (N, C, I)
-        Element [n, c, i] is d prediction[n, c] / d x[n, i]; C counts the heads too.
+    Once forward, then once backward for every output, from the link's slope: element [n, c, i] is
+    d prediction[n, c] / d x[n, i]; C counts the heads too.
     """
     weights, _ = parameters
     _, outputs = forward(spec, parameters, x)
@@ -192,9 +184,13 @@ def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
     return np.stack(derivatives, axis=1)
 
 
-def clip(gradients: list[Array], norm: float) -> list[Array]:
-    """Return the gradients, scaled down together if their global 2-norm exceeds `norm`."""
-    found = math.sqrt(sum(np.sum(np.square(g, dtype=np.float64)) for g in gradients))
+def clip(gradients: list[Array], norm: float, factors: Sequence[float]) -> list[Array]:
+    """Return the gradients, scaled down together if their global 2-norm exceeds `norm`.
+
+    The squares of each gradient count by its factor.
+    """
+    squares = [float(np.sum(np.square(g, dtype=np.float64))) for g in gradients]
+    found = math.sqrt(sum(factor * s for factor, s in zip(factors, squares, strict=True)))
     scale = norm / found if found > norm else 1.0
     return [scale * g for g in gradients]
 
@@ -209,11 +205,10 @@ def drop(y: Array, kept: npt.NDArray[np.bool_] | None, p: float) -> Array:
 
 @dataclasses.dataclass
 class Steps:
-    """The state of an optimizer: the slots of each parameter, the number of steps taken."""
+    """What an optimizer remembers, and whether an epoch is under way, or was left there."""
 
-    slots: list[list[Array]]
-    t: int = 0
-    is_whole: bool = True  # not in the middle of an epoch, nor left there
+    memory: states.Memory
+    is_whole: bool = True
 
 
 class Engine:
@@ -270,8 +265,7 @@ class Engine:
 
     def start(self, optimizer: Optimizer) -> None:
         """Forget the state of earlier steps and prepare for `optimizer`: all slots 0, t = 0."""
-        slots = [[np.zeros_like(p) for _ in range(optimizer.n_slots)] for p in self._everything]
-        self._steps = Steps(slots)
+        self._steps = Steps(states.start(optimizer, self.parameters()))
 
     def optimizer_state(self) -> Any:
         """Return the optimizer's state, which epochs go on to change; None before the start."""
@@ -281,17 +275,20 @@ class Engine:
         """Go on with what `optimizer_state` has returned."""
         self._steps = state
 
-    def plain_optimizer_state(self) -> dict[str, Any] | None:
-        """Return the same as plain numbers and arrays; None if it cannot go on."""
-        return dataclasses.asdict(self._steps) if self._steps and self._steps.is_whole else None
-
-    def set_plain_optimizer_state(self, state: dict[str, Any] | None) -> None:
-        """Go on with what `plain_optimizer_state` has returned."""
-        self._steps = Steps(**copy.deepcopy(state)) if state else None
-
     def can_go_on(self, step: int) -> bool:
         """Return whether there is such a state, of a whole epoch that ended after `step` steps."""
-        return bool(self._steps and self._steps.is_whole and self._steps.t == step)
+        return bool(self._steps and self._steps.is_whole and self._steps.memory.step == step)
+
+    def state(self, optimizer: bool = True) -> dict[str, Array]:
+        """Return parameters, and the optimizer's state if it can go on, as plain named arrays."""
+        steps = self._steps if optimizer and self._steps and self._steps.is_whole else None
+        return states.to_arrays(self.parameters(), copy.deepcopy(steps.memory) if steps else None)
+
+    def set_state(self, state: Mapping[str, Array]) -> None:
+        """Go on with what `state` of an engine has returned."""
+        parameters, memory = states.from_arrays(state, self.spec)
+        self.set_parameters(*parameters)
+        self._steps = Steps(states.in_units(memory, states.textbook)) if memory else None
 
     def predict(self, x: Array, team: object = None) -> Array:
         """Return the loss's link of the outputs, (n, heads * m)."""
@@ -326,17 +323,18 @@ class Engine:
         frozen.set_parameters(self._weights, self._biases)
         return Predictor(frozen, n_threads)
 
-    def _step(self, plan: Plan, gradients: list[Array], learning_rate: float) -> None:
+    def _step(self, plan: Plan, batch: int, factors: list[Factors], gradients: list[Array]) -> None:
         """Move every parameter that is not frozen by one step of the optimizer."""
         assert self._steps is not None
-        self._steps.t += 1
-        everything = self._everything
-        factors = plan.groups.tensors(len(self._weights))
+        memory = self._steps.memory._replace(step=self._steps.memory.step + 1)
+        self._steps.memory = memory
+        optimizer, rate = plan.optimizer_of(batch), float(plan.learning_rates[batch])
         moved = [k for k, tensor in enumerate(factors) if tensor.rate]
-        clipped = clip([gradients[k] for k in moved], float(plan.clip_norm) or math.inf)
-        for k, g in zip(moved, clipped, strict=True):
-            rate, slots = learning_rate * factors[k].rate, self._steps.slots[k]
-            plan.optimizer.step(everything[k], g, slots, rate, self._steps.t, factors[k].decay)
+        norm, counts = float(plan.clip_norm) or math.inf, [factors[k].norm for k in moved]
+        for k, g in zip(moved, clip([gradients[k] for k in moved], norm, counts), strict=True):
+            p, own = self._everything[k], factors[k]
+            slots = [[*weights, *biases][k] for weights, biases in memory.slots]
+            optimizer.step(p, g, slots, rate * own.rate, memory.step, own.decay, own.epsilon)
 
     def epoch(self, data: Data, plan: Plan) -> float:
         """Take one step for every batch; return the weighted mean of the objectives before each.
@@ -358,6 +356,7 @@ class Engine:
 
     def _batches(self, data: Data, plan: Plan) -> float:
         parameters = self._weights, self._biases
+        factors = plan.groups.tensors(self.spec.fan_ins, plan.optimizer.degree)
         order = np.arange(len(data.x)) if plan.order is None else plan.order
         sum_objective = sum_weight = 0.0
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -368,11 +367,12 @@ class Engine:
                 l2 = float(plan.l2)
                 if plan.l2_per_batch:
                     l2 = l2 / weight if weight else 0.0
-                masks = randomness.dropout_masks(self.spec, plan.seed, plan.step + k, len(rows))
-                value, dws, dbs = objective(self.spec, parameters, batch, l2, masks, plan.groups)
+                spec = plan.network_of(k, self.spec)
+                masks = randomness.dropout_masks(spec, plan.seed, plan.step + k, len(rows))
+                value, dws, dbs = objective(spec, parameters, batch, l2, masks, factors)
                 if not math.isfinite(value):
                     return value
-                self._step(plan, [*dws, *dbs], float(plan.learning_rates[k]))
+                self._step(plan, k, factors, [*dws, *dbs])
                 if not self.finite():
                     return math.nan
                 sum_objective += weight * value

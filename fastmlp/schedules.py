@@ -1,7 +1,7 @@
-"""Learning-rate schedules: functions of the step, a step being one batch, counted from 0.
+"""Schedules: functions of the step, a step being one batch, counted from 0.
 
-Any callable ``step -> learning rate`` is a schedule. Those here also take an integer array of
-steps, so a whole epoch's learning rates are one call.
+Any callable ``step -> learning rate`` is a schedule; weight decay and dropout take the same. Those
+here also take an integer array of steps, so a whole epoch's learning rates are one call.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.intervals import INNER_FRACTION, NON_NEGATIVE, POSITIVE, check_count
+from fastmlp.intervals import INNER_FRACTION, NON_NEGATIVE, POSITIVE, Interval, check_count
 
 MOST_STEPS = 2**62  # no training gets there; arrays cannot count beyond
 
-LearningRate: TypeAlias = float | Callable[[int], float]
+Scheduled: TypeAlias = float | Callable[[int], float]
+LearningRate: TypeAlias = Scheduled
 
 
 class Schedule:
@@ -220,7 +221,7 @@ class WarmUp(Schedule):
     n_steps: int
 
     def __post_init__(self) -> None:
-        check_learning_rate("schedule", self.schedule, example=0.001)
+        check_scheduled("schedule", self.schedule, POSITIVE, example=0.001)
         check_count("n_steps", self.n_steps, example=100)
 
     def _rate(self, step: npt.NDArray[Any]) -> Any:
@@ -228,8 +229,8 @@ class WarmUp(Schedule):
         return ramp * _evaluate(self.schedule, step)
 
 
-def check_learning_rate(name: str, value: object, example: float) -> None:
-    """Complain unless `value` is a positive finite number or a callable.
+def check_scheduled(name: str, value: object, interval: Interval, example: float) -> None:
+    """Complain unless `value` is a number in an interval or a callable.
 
     Parameters
     ----------
@@ -237,6 +238,8 @@ def check_learning_rate(name: str, value: object, example: float) -> None:
         What the user calls it.
     value : object
         What the user passed.
+    interval : Interval
+        Where a number has to lie.
     example : float
         A value that would do, for the message.
 
@@ -245,19 +248,25 @@ def check_learning_rate(name: str, value: object, example: float) -> None:
     TypeError
         If `value` is neither a number nor a callable, or a class that was not built.
     ValueError
-        If `value` is not positive and finite.
+        If `value` is a number outside of the interval.
     """
     if isinstance(value, type):
         raise TypeError(
             f"{name} is the class {value.__name__} but must be a number or a callable "
-            f"step -> learning rate: build it first, for example schedules.Constant({example!r})"
+            f"of the step: build it first, for example schedules.Constant({example!r})"
         )
     if not callable(value):
-        POSITIVE.check(name, value, example)
+        interval.check(name, value, example)
 
 
-def learning_rates(schedule: LearningRate, first_step: int, n: int) -> npt.NDArray[np.float64]:
-    """Return the learning rates of `n` steps.
+def learning_rates(
+    schedule: Scheduled,
+    first_step: int,
+    n: int,
+    name: str = "learning rate",
+    interval: Interval = NON_NEGATIVE,
+) -> npt.NDArray[np.float64]:
+    """Return the learning rates of `n` steps, or what else a schedule is for.
 
     Parameters
     ----------
@@ -268,18 +277,22 @@ def learning_rates(schedule: LearningRate, first_step: int, n: int) -> npt.NDArr
         The first step.
     n : int, >= 0
         How many.
+    name : str
+        What the numbers are.
+    interval : Interval
+        Where they have to lie.
 
     Returns
     -------
     array of float64, shape (n,)
-        Finite, >= 0.
+        In the interval.
 
     Raises
     ------
     TypeError
         If a callable returns something that is not a number.
     ValueError
-        If a rate is negative or not finite.
+        If a rate is outside of the interval or not finite.
 
     Examples
     --------
@@ -287,12 +300,12 @@ def learning_rates(schedule: LearningRate, first_step: int, n: int) -> npt.NDArr
     [0.5, 0.3333333333333333, 0.25]
     """
     rates = _evaluate(schedule, np.arange(first_step, first_step + n))
-    bad = ~(np.isfinite(rates) & (rates >= 0))
+    bad = ~interval.has(rates)
     if bad.any():
         at = int(np.argmax(bad))
         raise ValueError(
-            f"the learning rate of step {first_step + at} is {float(rates[at])!r} but must be "
-            f"finite and at least 0: correct the schedule {schedule!r}"
+            f"the {name} of step {first_step + at} is {float(rates[at])!r} but must be a finite "
+            f"number in {interval}: correct the schedule {schedule!r}"
         )
     return rates
 
@@ -311,7 +324,7 @@ def _evaluate(schedule: Any, steps: npt.NDArray[Any]) -> npt.NDArray[np.float64]
         except (TypeError, ValueError):
             raise TypeError(
                 f"the schedule {schedule!r} returned {rate!r} at step {int(step)} but must return "
-                "a number: return the learning rate as a float"
+                "a number: return a float"
             ) from None
     return rates
 

@@ -7,7 +7,7 @@ is allocated. Nothing here computes; both engines, native and reference, read th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,10 @@ from fastmlp.groups import PLAIN, Groups
 from fastmlp.intervals import FRACTION, check_count
 from fastmlp.losses import Loss
 from fastmlp.optimizers import Optimizer
+from fastmlp.schedules import Scheduled, check_scheduled, learning_rates
 
 if TYPE_CHECKING:
-    from fastmlp.threads import Team
+    from fastmlp.teams import Team
 
 MAX_SIZES = 1024  # entries of layer_sizes
 MAX_SIZE = 2**31 - 1  # each of them: row indices are 32 bits in the kernels
@@ -66,6 +67,21 @@ class Spec:
         return list(pairwise(widths))
 
     @property
+    def parameter_shapes(self) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+        """Shapes of weights and of biases."""
+        return list(self.shapes), [(fan_out,) for _, fan_out in self.shapes]
+
+    @property
+    def n_weights(self) -> int:
+        """Of all layers, without biases: multiply-adds of a row."""
+        return sum(fan_in * fan_out for fan_in, fan_out in self.shapes)
+
+    @property
+    def fan_ins(self) -> tuple[int, ...]:
+        """Of each affine layer."""
+        return self.layer_sizes[:-1]
+
+    @property
     def n_parameters(self) -> int:
         """Weights and biases together."""
         return sum((fan_in + 1) * fan_out for fan_in, fan_out in self.shapes)
@@ -98,12 +114,18 @@ class Plan:
         Gradients with a larger global norm are scaled down to it; 0 is off.
     groups : Groups
         Factors on rates, decay and l2 of each tensor.
+    dropout : tuple of float or callable, or None
+        Drop probabilities of the hidden layers, or schedules; None is those of the network.
     seed : int
         Of the dropout masks, 64 bits.
     step : int
         Global index of the first batch, from 0.
-    team : threads.Team or None
+    team : teams.Team or None
         Who computes; None is the caller alone.
+    weight_decays : array of float64, shape (number of batches,), or None
+        The optimizer's, one a batch; None is its constant one.
+    dropouts : array of float64, shape (number of batches, hidden layers), or None
+        Drop probabilities, C-contiguous; None is those of the network.
     """
 
     optimizer: Optimizer
@@ -114,9 +136,45 @@ class Plan:
     l2_per_batch: bool = False
     clip_norm: float = 0.0
     groups: Groups = PLAIN
+    dropout: tuple[Scheduled, ...] | None = None
     seed: int = 0
     step: int = 0
     team: Team | None = None
+    weight_decays: npt.NDArray[np.float64] | None = None
+    dropouts: npt.NDArray[np.float64] | None = None
+
+    def look_up(self, n_steps: int) -> None:
+        """Set `weight_decays` and `dropouts` to what their schedules say from `step` on.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a schedule returns what it should not.
+        """
+        decay = getattr(self.optimizer, "weight_decay", None)
+        if callable(decay):
+            self.weight_decays = learning_rates(decay, self.step, n_steps, "weight decay")
+        if self.dropout is not None:
+            wanted = self.step, n_steps, "dropout", FRACTION
+            layers = [learning_rates(p, *wanted) for p in self.dropout]
+            self.dropouts = np.ascontiguousarray(np.reshape(layers, (len(layers), n_steps)).T)
+
+    def optimizer_of(self, batch: int) -> Optimizer:
+        """Return the optimizer with the weight decay of a batch."""
+        if self.weight_decays is None:
+            return self.optimizer
+        decay = {"weight_decay": float(self.weight_decays[batch])}
+        return replace(self.optimizer, **decay)
+
+    def network_of(self, batch: int, spec: Spec) -> Spec:
+        """Return the network with the dropout of a batch."""
+        if self.dropouts is None:
+            return spec
+        return replace(spec, dropout=tuple(self.dropouts[batch].tolist()))
+
+    def n_steps(self, n: int) -> int:
+        """Batches of n rows."""
+        return -(-n // self.batch_size)
 
 
 @dataclass
@@ -260,6 +318,16 @@ def _dropout(dropout: Any, n_hidden: int) -> tuple[float, ...]:
         FRACTION.check("dropout", dropout, example=0.2)
     rates = _per_hidden_layer("dropout", dropout, n_hidden)
     return tuple(FRACTION.check("dropout", rate, example=0.2) for rate in rates)
+
+
+def dropout_of_fit(dropout: Any, spec: Spec) -> tuple[Scheduled, ...] | None:
+    """Return one number or schedule for each hidden layer; None for None."""
+    if dropout is None:
+        return None
+    given = _per_hidden_layer("dropout", dropout, len(spec.activations))
+    for value in given or ([] if _is_sequence(dropout) else [dropout]):
+        check_scheduled("dropout", value, FRACTION, example=0.2)
+    return tuple(given)
 
 
 def _dtype(dtype: Any) -> np.dtype[Any]:

@@ -1,27 +1,16 @@
-"""How many threads a call uses, and the teams of threads.
-
-The threads are Python's own: each enters one native call, which gives the interpreter lock back,
-and waits there for jobs. Fits and predictions borrow a team that sleeps in between, and a forked
-child starts without any. How they wait is the native side's matter.
-"""
+"""How many threads a call uses: what the machine allows, and what pays."""
 
 from __future__ import annotations
 
-import _thread
-import contextlib
 import functools
 import math
 import os
-from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fastmlp.engine.crew import Crew
+from fastmlp.teams import MAX_THREADS, Team, borrowed_team
 
 # The native side's (jobs.pxd), known here without it; a test compares.
-MAX_THREADS = 256
 CALL_ROWS = 64  # of a block, which one thread takes
 
 # One thread is assumed to do this many floating-point operations a second (a cautious figure for
@@ -140,136 +129,22 @@ def for_call(n_weights: int, n_rows: int, n_threads: int | None = None) -> int:
     return min(default_threads() if n_threads is None else n_threads, blocks, MAX_THREADS)
 
 
-class Team:
-    """Threads that do the engine's native jobs together, each with its own index.
-
-    The threads start when they are first needed. If the system refuses one, or it does not come
-    (a thread that starts without memory dies on its way), the team is smaller. A team serves one
-    caller at a time.
-
-    Parameters
-    ----------
-    n : int
-        Wanted size, the calling thread included.
-
-    Examples
-    --------
-    >>> from fastmlp.threads import Team
-    >>> with Team(2) as team:
-    ...     team.size
-    2
-    """
-
-    def __init__(self, n: int) -> None:
-        if n < 1:
-            raise ValueError(f"a team of {n} threads is not possible: at least 1 is expected")
-        self._wanted = min(n, MAX_THREADS)
-        self._crew: Crew | None = None
-        self._helpers = 0
-        self._process = os.getpid()
-
-    @property
-    def crew(self) -> Crew:
-        """What the engine gives its jobs to; its threads are started here."""
-        if not self._is_here():  # a forked child: the threads stayed with the parent
-            self._forget()
-            self._process = os.getpid()
-        if self._crew is None:
-            from fastmlp.engine.crew import (
-                Crew,  # compiled: the reference makes teams, but no crews
-            )
-
-            crew = Crew()
-            try:
-                self._helpers = crew.muster(_start(crew.serve, self._wanted - 1))
-                self._crew = crew
-            except BaseException:  # an interrupt: whoever has come, or still comes, goes home
-                crew.dismiss()
-                raise
-        return self._crew
-
-    @property
-    def size(self) -> int:
-        """Threads of the team, the caller included; fixed from the first look on."""
-        _ = self.crew
-        return 1 + self._helpers
-
-    def is_whole(self) -> bool:
-        """Whether the team is, or can be, as large as it was meant to be."""
-        return self._is_here() and (self._crew is None or self._helpers == self._wanted - 1)
-
-    def close(self) -> None:
-        """Let the threads end."""
-        if self._crew is not None and self._is_here():
-            self._crew.dismiss()
-        self._forget()
-
-    def _is_here(self) -> bool:
-        return self._process == os.getpid()
-
-    def _forget(self) -> None:
-        self._crew, self._helpers, self._wanted = None, 0, 1
-
-    def __enter__(self) -> Team:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+def fit_team(
+    n_threads: int | None, n_weights: int, batch_size: int
+) -> AbstractContextManager[Team | None]:
+    """Return the team for a fit, to be borrowed with ``with``; see `for_fit`."""
+    return borrowed_team(for_fit(n_threads, n_weights, batch_size))
 
 
-def _start(serve: Callable[[], None], n: int) -> int:
-    """Start n threads and return how many the system has granted.
-
-    Not ``threading.Thread``, whose start waits for a thread that may never come. An interpreter
-    that exits does not wait for these.
-    """
-    for started in range(n):
-        try:
-            _thread.start_new_thread(serve, ())
-        except (RuntimeError, MemoryError):  # "can't start new thread"
-            return started
-    return n
+def call_team(
+    n_weights: int, n_rows: int, n_threads: int | None = None
+) -> AbstractContextManager[Team | None]:
+    """Return the team for a prediction, to be borrowed with ``with``; see `for_call`."""
+    return borrowed_team(for_call(n_weights, n_rows, n_threads))
 
 
-# Teams that sleep until somebody needs one, by size. A list's pop and append are atomic.
-_idle: dict[int, list[Team]] = {}
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_idle.clear)  # their threads stay with the parent
-
-
-def _let_go(n: int) -> None:
-    """End idle teams, of the sizes known longest, until those and n more threads are no crowd."""
-    for teams in list(_idle.values()):
-        while sum(each * len(others) for each, others in list(_idle.items())) + n > MAX_THREADS:
-            try:
-                teams.pop().close()
-            except IndexError:
-                break
-
-
-@contextlib.contextmanager
-def borrowed_team(n: int) -> Iterator[Team | None]:
-    """Lend a team for the length of one call, a fit for example; for 1 it is None."""
-    if n == 1:
-        yield None
-        return
-    idle = _idle.setdefault(n, [])
-    team = None
-    try:
-        try:
-            team = idle.pop()
-        except IndexError:
-            _let_go(n)
-            team = Team(n)
-        yield team
-    finally:
-        if team is not None:
-            if team.is_whole():
-                idle.append(team)
-            else:
-                team.close()
+def of_jobs(n_jobs: int | None) -> int | None:
+    """Return the threads that joblib's number means: -1 is all, -2 all but one; None is None."""
+    if n_jobs is None or n_jobs > 0:
+        return n_jobs
+    return max(1, default_threads() + 1 + n_jobs)

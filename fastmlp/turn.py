@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 
 class Turn:
@@ -65,6 +65,10 @@ class Turn:
             # An interrupt may come after the turn was taken, and before it is known here.
             if holder is mine or (holder is None and self._holders.get(mine[0]) is mine):
                 self._holders.clear()
+
+    def kept(self) -> AbstractContextManager[None]:
+        """Have the turn, or go on having it: a callback changes the model from within its fit."""
+        return nullcontext() if self.is_mine() else self.taken()
 
     def __reduce__(self) -> tuple[type[Turn], tuple[()]]:
         return Turn, ()

@@ -1,186 +1,166 @@
-# Cython's view of c/network.h, the seam between native.pyx and the kernel modules.
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+# What the Python-facing modules and the kernel modules of every level agree on: a network and its memory,
+# what an epoch is to do, and the table of functions that a kernel module exports. No dtype here: arrays are
+# void*, each kernel module knows its own. Lengths and offsets are in elements.
+# B batch rows, I fan-in, O fan-out, NR panel width, C output columns.
+from libc.stdint cimport int32_t, int64_t, uint64_t
+
+from cheaders cimport *
 
 
-cdef extern from "network.h" nogil:
-    enum:
-        FM_ABI
-        FM_SHUFFLE_MOST
-        FM_RUNNING
-        FM_INTERRUPTED
-        FM_DIVERGED
+cdef enum:
+    ABI = 11
+
+
+cdef struct fm_network:
+    int32_t n_layers
+    int32_t loss  # row of LOSSES
+    int64_t targets_width
+    double loss_parameter
+    const fm_layer* layers
+    void* parameters
+    void* transposed
+
+
+cdef struct fm_buffers:  # of one batch
+    int64_t rows  # at most; panels have room for a few more
+    int64_t panel_step  # elements from the start of a panel to the next
+    void* x  # [ceil(I / NR)][panel_step / NR][NR] gathered inputs
+    void** y  # per layer, [panels][panel_step / NR][NR]: outputs; the last one holds z, then its gradient
+    void** dz  # per layer: gradient of z; dz[last] is y[last]
+    void** slope  # per layer: derivative (times dropout), NULL where backward uses y; never of the last
+    void* targets  # (rows, width), target_stride apart
+    int64_t target_stride
+    int32_t* labels  # (rows,)
+    void* weight  # (rows,) of the samples
+    void* loss_share  # (rows,) of the objective: the weight, scaled
+    void* row_loss  # (rows,)
+    void* predictions  # (rows, C) after the link; NULL in those that were not made for the jacobian
+    void* scratch  # per thread, scratch_size elements each; at their end the scalars of the groups
+    int64_t scratch_size
+    void* gradients  # arena like the parameters'; NULL: none is stored
+    double* sums  # the same over the blocks of a batch; NULL: none is larger than a block
+    double* column_squares  # one sum of squares a column, for penalty and clipping; NULL in predictions
+
+
+# A piece of the weights that one thread takes: rows [k_from, k_to) of one weight panel.
+cdef struct fm_piece:
+    int32_t layer
+    int32_t panel
+    int64_t k_from, k_to
+
+
+# Of which batch row and step dropout draws its numbers; NULL where a network only predicts.
+cdef struct fm_draws:
+    uint64_t seed, step
+    int64_t row  # of the batch, that lies in row 0 of the buffers
+    const double* dropout  # probability of each hidden layer; NULL: nothing drops out
+
+
+cdef struct fm_task:  # what an epoch is to do, and where; nothing here changes while it lasts
+    const fm_network* net
+    const fm_buffers* buffers  # of fewer rows than a batch: that is a sum over blocks
+    fm_data data
+    const int64_t* order  # (n,) or NULL
+    int64_t batch
+    int32_t optimizer  # row of OPTIMIZERS, -1: gradients only
+    double hyper[4]  # the last one is the decoupled decay of any optimizer
+    const double* decays  # one a batch, instead of the last one; NULL: it is the same in all
+    void* slots[2]
+    const fm_group* groups
+    int32_t n_groups
+    const int32_t* group_of  # (n_layers, 2): of the weights and of the biases of each layer
+    int32_t first_trained  # layer; the gradient goes back no further
+    const double* rates  # one a batch
+    const double* dropout  # probability of each hidden layer; NULL: nothing drops out
+    int64_t dropout_step  # from those of a batch to those of the next, 0 where they are the same
+    double l2, clip_norm
+    bint l2_per_batch
+    bint stores  # gradients first, all of them, then the step
+    uint64_t seed, step  # the number of the first step
+
+
+cdef struct fm_shift:  # who does it
+    int32_t n_threads
+    const fm_piece* pieces
+    const int64_t* piece_first  # (n_threads + 1,): the pieces that each thread takes first
+    fm_counter* counters  # (n_threads,): of the pieces of each thread
+    fm_barrier* barrier
+    fm_crew* crew  # with its job: how thread 0 calls the others
+    fm_job job
+    void* job_context
+    int64_t next_batch  # at which they join
+    int64_t alone_from  # batch at which they leave; -1: none
+    fm_pace* pace
+    fm_poll poll  # of thread 0
+    void* poll_context
+    atomic_int* stop
+
+
+cdef enum:
+    RUNNING = 0
+    INTERRUPTED = 1
+    DIVERGED = 2
+
+
+cdef struct fm_report:  # what has come out so far; thread 0 writes it
+    int32_t status
+    double powers[2]  # of the betas
+    double objective  # of the batch
+    double loss_sum, weight_sum
+
+
+cdef struct fm_kernels:
+    int32_t abi
+    int32_t element_size, lanes, mr, nr, row_multiple
+    int32_t piece_rows  # weight rows of a full piece, at most: a multiple of 2 NR
+    const char* level
+    const char* compiler
+    int32_t n_activations, n_losses, n_optimizers
+    const char* (*activation_name)(int32_t) noexcept nogil
+    const char* (*loss_name)(int32_t) noexcept nogil
+    const char* (*optimizer_name)(int32_t) noexcept nogil
+    bint (*activation_keeps_slope)(int32_t) noexcept nogil
+    int64_t (*scratch_size)(const fm_network*) noexcept nogil
+    # plain (I, O) weights and (O,) biases to and from the arena of panels
+    void (*pack)(const fm_layer*, const void* w, const void* b, void* parameters) noexcept nogil
+    void (*unpack)(const fm_layer*, const void* parameters, void* w, void* b) noexcept nogil
+    void (*transpose)(const fm_network*) noexcept nogil  # renew every transposed copy
+    void (*epoch)(const fm_task*, fm_shift*, fm_report*, int32_t thread) noexcept nogil
+    # rows [first, last) of data: (last - first, C) predictions into out, unless the watch says stop
+    void (*predict)(const fm_network*, const fm_buffers*, const fm_data*, int64_t first, int64_t last,
+                    void* out, fm_watch*) noexcept nogil
+    # one contiguous row into out; scratch holds row_scratch_size elements, 64-byte aligned
+    void (*predict_row)(const fm_network*, const void* x, void* scratch, void* out) noexcept nogil
+    int64_t (*row_scratch_size)(const fm_network*) noexcept nogil
+    # d prediction / d input, (last - first, C, I) into out; the network keeps every transposed copy and
+    # the buffers are those of training made for it
+    void (*jacobian)(const fm_network*, const fm_buffers*, const fm_data*, int64_t first, int64_t last,
+                     void* out, fm_watch*) noexcept nogil
+    # sums of weight * loss, one for each block of buffers.rows rows from first on
+    void (*evaluate)(const fm_network*, const fm_buffers*, const fm_data*, int64_t first, int64_t last,
+                     double* block_sums, fm_watch*) noexcept nogil
+    int32_t (*finite)(const void* arena, int64_t n) noexcept nogil
+    int32_t (*finite_row)(const void* x, int64_t n) noexcept nogil  # any alignment and length
+    void (*shuffle)(int64_t* order, int64_t n, uint64_t seed) noexcept nogil
+    double (*peak)(int64_t rounds) noexcept nogil  # returns the number of floating-point operations done
+    # single steps, for tests and benchmarks (probe.pyx)
+    void (*gather)(const fm_network*, const fm_buffers*, const fm_data*, const int64_t* order,
+                   int64_t start, int64_t first, int64_t last) noexcept nogil
+    void (*forward)(const fm_network*, const fm_buffers*, int32_t layer, int64_t first, int64_t rows,
+                    const fm_draws*, fm_watch*) noexcept nogil
+    void (*output_loss)(const fm_network*, const fm_buffers*, int64_t first, int64_t last,
+                        int32_t thread) noexcept nogil
+    void (*backward_input)(const fm_network*, const fm_buffers*, int32_t layer, int64_t first,
+                           int64_t rows, fm_watch*) noexcept nogil
+    void (*piece_gradient)(const fm_network*, const fm_buffers*, const fm_piece*, int64_t first,
+                           int64_t rows, void* g, fm_ahead*) noexcept nogil
+    void (*bias_gradient)(const void* dz, int64_t batch, void* g) noexcept nogil
+    void (*step)(int32_t optimizer, const double* hyper, double rate, double* powers, double l2, double scale,
+                 void* w, const void* g, void* s0, void* s1, int64_t n) noexcept nogil
+
+
+cdef extern from *:
+    """
+    #define FM_CAPSULE "fastmlp.kernels"
+    """
     const char* FM_CAPSULE
-
-    ctypedef unsigned int fm_control
-    fm_control fm_own_control()
-    void fm_restore_control(fm_control)
-    double fm_quotient(double, double)
-
-    ctypedef struct fm_barrier:
-        int size
-    void fm_barrier_start(fm_barrier*, int)
-    void fm_barrier_wait(fm_barrier*)
-
-    ctypedef struct fm_crew:
-        pass
-    ctypedef void (*fm_job)(void*, int32_t) noexcept nogil
-    void fm_crew_start(fm_crew*)
-    int fm_crew_muster(fm_crew*, int)
-    void fm_crew_serve(fm_crew*)
-    void fm_crew_open(fm_crew*, fm_job, void*)
-    void fm_crew_close(fm_crew*)
-    void fm_crew_call(fm_crew*, fm_job, void*)
-    int fm_this_cpu()
-    void fm_leave_cpu(int)
-
-    ctypedef struct fm_counter:
-        pass
-    void fm_counter_reset(fm_counter*)
-    int64_t fm_counter_take(fm_counter*, int)
-
-    ctypedef struct fm_pace:
-        int32_t trial
-        int32_t alone
-    void fm_pace_resume(fm_pace*)
-    int32_t fm_pace_step(fm_pace*)
-    int32_t fm_pace_step_at(fm_pace*, double)
-
-    ctypedef struct fm_ahead:
-        const char* x
-        const int64_t* order
-        int64_t row_stride, row_bytes, row, end, at
-
-    ctypedef struct atomic_int:
-        pass
-
-    ctypedef struct fm_watch:
-        fm_control control
-    void fm_watch_start(fm_watch*, int (*)(void*) noexcept nogil, void*, atomic_int*)
-    int fm_watch_stop(fm_watch*, double)
-    void fm_stop_clear(atomic_int*)
-    int fm_stopped(const fm_watch*)
-
-    ctypedef struct fm_layer:
-        int64_t n_in, n_out, rows, panels, weight, bias, transposed, t_rows
-        int32_t activation
-        uint32_t drop_threshold
-        double drop_keep
-
-    ctypedef struct fm_network:
-        int32_t n_layers, loss
-        int64_t targets_width
-        double loss_parameter
-        const fm_layer* layers
-        void* parameters
-        void* transposed
-
-    ctypedef struct fm_space:
-        int64_t rows, panel
-        void* x
-        void** y
-        void** dz
-        void** aux
-        void* targets
-        int64_t target_stride
-        int32_t* labels
-        void* share
-        void* weight
-        void* row_loss
-        void* predictions
-        void* scratch
-        int64_t scratch_size
-
-    ctypedef struct fm_data:
-        const char* x
-        int64_t x_row_stride, x_column_stride, n
-        const void* targets
-        const int32_t* labels
-        const void* weights
-
-    ctypedef struct fm_unit:
-        int32_t layer, panel
-        int64_t k_from, k_to
-
-    ctypedef struct fm_group:
-        double rate, decay
-
-    ctypedef struct fm_draws:
-        uint64_t seed, step
-        int64_t row
-
-    ctypedef struct fm_epoch:
-        const fm_network* net
-        const fm_space* space
-        fm_data data
-        const int64_t* order
-        int64_t batch, block
-        int32_t optimizer
-        double hyper[4]
-        const fm_group* groups
-        int32_t n_groups
-        const int32_t* group_of
-        int32_t first_trained
-        double powers[2]
-        void* slots[2]
-        void* gradients
-        double* sums
-        double* column_squares
-        const double* rates
-        double l2, clip_norm
-        int32_t l2_per_batch
-        uint64_t seed, step
-        const fm_unit* units
-        const int64_t* unit_first
-        fm_counter* counters
-        int32_t n_threads
-        fm_crew* crew
-        fm_job job
-        void* job_context
-        int64_t next_batch, alone_from
-        fm_pace* pace
-        int (*poll)(void*) noexcept nogil
-        void* poll_context
-        atomic_int* stop
-        fm_barrier* barrier
-        int32_t status
-        double objective, loss_sum, weight_sum
-
-    ctypedef struct fm_kernels:
-        int32_t abi, element_size, lanes, mr, nr, row_multiple, unit_rows
-        const char* level
-        const char* compiler
-        int32_t n_activations, n_losses, n_optimizers
-        const char* (*activation_name)(int32_t) noexcept nogil
-        const char* (*loss_name)(int32_t) noexcept nogil
-        const char* (*optimizer_name)(int32_t) noexcept nogil
-        int32_t (*activation_needs_aux)(int32_t) noexcept nogil
-        int64_t (*scratch_size)(const fm_network*) noexcept nogil
-        void (*pack)(const fm_layer*, const void*, const void*, void*) noexcept nogil
-        void (*unpack)(const fm_layer*, const void*, void*, void*) noexcept nogil
-        void (*transpose)(const fm_network*) noexcept nogil
-        void (*epoch)(fm_epoch*, int32_t) noexcept nogil
-        void (*predict)(const fm_network*, const fm_space*, const fm_data*, int64_t, int64_t,
-                        void*, fm_watch*) noexcept nogil
-        void (*predict_row)(const fm_network*, const void*, void*, void*) noexcept nogil
-        int64_t (*row_scratch_size)(const fm_network*) noexcept nogil
-        void (*jacobian)(const fm_network*, const fm_space*, const fm_data*, int64_t, int64_t,
-                         void*, fm_watch*) noexcept nogil
-        void (*evaluate)(const fm_network*, const fm_space*, const fm_data*, int64_t, int64_t,
-                         double*, fm_watch*) noexcept nogil
-        int32_t (*finite)(const void*, int64_t) noexcept nogil
-        int32_t (*finite_row)(const void*, int64_t) noexcept nogil
-        void (*shuffle)(int64_t*, int64_t, uint64_t) noexcept nogil
-        double (*peak)(int64_t) noexcept nogil
-        void (*gather)(const fm_network*, const fm_space*, const fm_data*, const int64_t*, int64_t,
-                       int64_t, int64_t) noexcept nogil
-        void (*forward)(const fm_network*, const fm_space*, int32_t, int64_t, int64_t,
-                        const fm_draws*, fm_watch*) noexcept nogil
-        void (*output_loss)(const fm_network*, const fm_space*, int64_t, int64_t,
-                            int32_t) noexcept nogil
-        void (*backward_input)(const fm_network*, const fm_space*, int32_t, int64_t,
-                               int64_t, fm_watch*) noexcept nogil
-        void (*unit_gradient)(const fm_network*, const fm_space*, const fm_unit*, int64_t,
-                              int64_t, void*, fm_ahead*) noexcept nogil
-        void (*bias_gradient)(const void*, int64_t, void*) noexcept nogil
-        void (*step)(int32_t, const double*, double, double*, double, double, void*, const void*, void*,
-                     void*, int64_t) noexcept nogil

@@ -39,7 +39,7 @@ def state(net):
     fitted["history_"] = {**vars(net.history_), "seconds": len(net.history_.seconds)}
     fitted["coefs"] = [array.tobytes() for array in (*net.coefs_, *net.intercepts_)]
     fitted["predictions"] = net.predict(np.zeros((3, net.n_features_in_))).tolist()
-    network = fitted.pop("_network")
+    network = fitted.pop("_fitted")
     fitted["network"] = network.spec, [a.tobytes() for a in network.engine.parameters()[0]]
     return {name: pickle.dumps(value) for name, value in fitted.items()}
 

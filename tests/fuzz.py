@@ -41,7 +41,11 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "batch_size": (1, 3, 16, 1000),
     "l2": (0.0, 0.0, 1e-3),
     "clip_norm": (None, None, 0.5),
-    "groups": (None, None, fastmlp.Groups(weight_rate=0.5, bias_rate=0, bias_decay=1.0)),
+    "groups": (
+        None,
+        fastmlp.Groups(weight_rate=0.5, bias_rate=0, bias_decay=1.0),
+        fastmlp.Groups(parametrization="ntk"),
+    ),
     "shuffle": (True, False),
     "n_threads": (None, 1, 2, 3),
     "verbose": (False,),
@@ -59,10 +63,13 @@ RATES: dict[str, tuple[Any, ...]] = {
     "beta_1": (0.0, 0.9),
     "beta_2": (0.99,),
     "epsilon": (1e-2,),
-    "weight_decay": (0.1,),
+    "weight_decay": (0.1, fastmlp.Step(0.1, 2, 0.5)),
 }
 SCHEDULES = (fastmlp.Cosine, fastmlp.OneCycle, fastmlp.WarmUp, fastmlp.Step)
-TRAINING = ("batch_size", "optimizer", "l2", "clip_norm", "groups", "n_threads", "sample_weight")
+TRAINING = (
+    *("batch_size", "optimizer", "l2", "clip_norm", "groups", "dropout", "n_threads"),
+    "sample_weight",
+)
 # The arguments of each method, those that must be given first.
 METHODS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "fit": (("X", "y"), (*TRAINING, "shuffle", "validation_data", "verbose", "epochs")),

@@ -1,7 +1,7 @@
 """Memory that ends or starts at an inaccessible page, and every native call made on it.
 
 `test_guard.py` runs this as a program: an access outside an array kills the process. All the
-memory that a kernel sees is guarded: the user's arrays, what the core makes with NumPy, and the
+memory that a kernel sees is guarded: the user's arrays, what the engine makes with NumPy, and the
 library's own blocks. The unguarded side of each holds NaN, so a read there is seen in the results.
 
     python guarded.py LEVEL DTYPE NOTE    run all cases, print how many by kind as JSON
@@ -22,12 +22,14 @@ from pathlib import Path
 
 import cases
 import numpy as np
+from probing import probe
 
-from fastmlp import predictor, probe
+from fastmlp import predictor
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.engine import arena, native, parameters, workspace
+from fastmlp.engine import arena, native, parameters
+from fastmlp.engine.kernels import shuffle
 from fastmlp.spec import Data, Plan
-from fastmlp.threads import borrowed_team
+from fastmlp.teams import borrowed_team
 
 PAGE = mmap.PAGESIZE
 PROT_NONE = 0  # sys/mman.h
@@ -77,7 +79,7 @@ class Pool:
     def take(self, n_bytes):
         """Return n_bytes against a guard page, NaN on their other side."""
         size = max(PAGE, 1 << (n_bytes - 1).bit_length())
-        with self.lock:  # each thread of a team takes its own workspace
+        with self.lock:  # each thread of a team takes its own buffers
             regions = self.pages.setdefault(size, [])
             if self.used[size] == len(regions):
                 regions.append(guarded_pages(size))
@@ -272,7 +274,7 @@ def one_engine(run, layer_sizes, layout, turn, team):
     objective, dws, dbs = engine.gradients(data, 0.01)
     run.count("gradients", objective, *dws, *dbs)
     order = POOL.copy(np.arange(n, dtype=np.int64))
-    workspace.shuffle(order, 3, run.level)
+    shuffle(order, 3, run.level)
     run.count("shuffle")
     engine.start(turn["optimizer"])
     rates = POOL.empty(-(-n // turn["batch"]))

@@ -24,7 +24,7 @@ import trials
 from states import digest, state
 
 import fastmlp
-from fastmlp import threads
+from fastmlp import teams, threads
 from fastmlp.engine import arena
 from fastmlp.sklearn import MLPClassifier, MLPRegressor
 
@@ -230,9 +230,9 @@ MEMORY: dict[str, trials.Trial] = {
 
 def end_teams() -> None:
     """End the threads that sleep until the next prediction: they would need no start."""
-    for teams in threads._idle.values():
-        while teams:
-            teams.pop().close()
+    for idle in teams._idle.values():
+        while idle:
+            idle.pop().close()
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import threading
 import numpy as np
 
 import fastmlp
-from fastmlp.engine import backend, workspace
+from fastmlp.engine import backend, kernels
 
 ROW = 3000
 
@@ -37,7 +37,7 @@ def thread():
     order = np.arange(10**5)
     for _ in range(50):
         calls = [
-            threading.Thread(target=workspace.shuffle, args=(order, seed, backend.level()))
+            threading.Thread(target=kernels.shuffle, args=(order, seed, backend.level()))
             for seed in (1, 2)
         ]
         for call in calls:

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.network import Network
-from fastmlp.training import History
+from fastmlp.model import Model
+from fastmlp.training.records import History
 
 
 def state(model: Any) -> str:
     """Return a digest that two models share if they have the same bits and go on alike."""
-    if isinstance(model, Network):
+    if isinstance(model, Model):
         return digest([*model.weights, *model.biases, repr(model._rng.bit_generator.state)])
     fitted = {k: v for k, v in vars(model).items() if k.endswith("_") and not k.startswith("_")}
     for name in ("coefs_", "intercepts_"):

@@ -9,7 +9,7 @@ import pytest
 
 import fastmlp
 from fastmlp import config, spec
-from fastmlp.engine import backend, levels, workspace
+from fastmlp.engine import backend, kernels, levels
 
 
 def test_public_names():
@@ -135,7 +135,7 @@ def test_peak_is_a_rate():
 
 def shuffled(n, seed, level):
     order = np.arange(n)
-    workspace.shuffle(order, seed, level)
+    kernels.shuffle(order, seed, level)
     return order.tolist()
 
 

@@ -17,7 +17,7 @@ import fastmlp
 from fastmlp import losses, optimizers
 from fastmlp.engine import backend
 from fastmlp.predictor import Predictor
-from fastmlp.threads import Team
+from fastmlp.teams import Team
 
 LEVELS = backend.available_levels()
 FMA_LEVELS = [level for level in LEVELS if level in {"avx512", "avx2", "neon"}]

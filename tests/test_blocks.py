@@ -7,7 +7,7 @@ import pytest
 from fastmlp import optimizers, reference
 from fastmlp.engine import backend, native
 from fastmlp.spec import BLOCK_ROWS, Plan
-from fastmlp.threads import borrowed_team
+from fastmlp.teams import borrowed_team
 
 # Rows of the data and of a batch: around one block and two; batches of both kinds in one epoch.
 ROWS = (
@@ -90,7 +90,7 @@ def test_gradients_on_any_threads(n, loss, level, dtype):
             )
 
 
-def test_big_batches_need_no_big_workspace(monkeypatch):
+def test_big_batches_need_no_big_buffers(monkeypatch):
     from fastmlp.engine import arena
 
     taken, allocate = [], arena.allocate

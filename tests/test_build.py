@@ -100,6 +100,7 @@ def test_installation_is_complete() -> None:
     wanted = "py.typed", "data/digits.npz", "data/digits.txt", "predictor.pyi", "engine/native.pyi"
     for name in wanted:
         assert (INSTALLED / name).exists(), name
+    assert not list(INSTALLED.rglob("probe*")), "for tests only"
     assert (INSTALLED / "data" / "digits.npz").stat().st_size < 60_000
 
 

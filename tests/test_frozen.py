@@ -19,7 +19,7 @@ from tolerances import assert_close
 import fastmlp
 from fastmlp import reference
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.engine import backend, workspace
+from fastmlp.engine import backend, kernels
 from fastmlp.randomness import shuffle
 
 PRIMES = (211, 257, 1009, 7919, 104729)
@@ -41,7 +41,7 @@ def test_the_shuffle_is_the_native_one_bit_for_bit(level):
     for n in (*range(201), *PRIMES, 2**17 + 1):
         for seed in seeds if n < 300 else seeds[-2:]:
             native, ours = np.arange(n), np.arange(n)
-            workspace.shuffle(native, seed, level)
+            kernels.shuffle(native, seed, level)
             shuffle(ours, seed)
             assert np.array_equal(native, ours), (n, seed)
 
@@ -49,7 +49,7 @@ def test_the_shuffle_is_the_native_one_bit_for_bit(level):
 def test_a_shuffle_goes_on_from_the_order_it_finds():
     native, ours = np.arange(100)[::-1].copy(), np.arange(100)[::-1].copy()
     for seed in range(5):
-        workspace.shuffle(native, seed, backend.level())
+        kernels.shuffle(native, seed, backend.level())
         shuffle(ours, seed)
         assert np.array_equal(native, ours)
 

@@ -11,9 +11,10 @@ import cases
 import mpmath
 import numpy as np
 import pytest
+from probing import probe
 from tolerances import ULPS, assert_close
 
-from fastmlp import losses, probe
+from fastmlp import losses
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.engine import backend
 from fastmlp.engine.native import Engine

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from fastmlp import losses, optimizers
-from fastmlp.engine import arena, backend, native, workspace
+from fastmlp.engine import arena, backend, kernels, native
 from fastmlp.spec import Data, Plan
 
 pytestmark = pytest.mark.skipif(
@@ -107,7 +107,7 @@ def plants(run):
         "read: learning rates": lambda: fit(rates=full(rates), batch_size=2),
         "write: predictions": lambda: short_result(lambda: engine.predict(x)),
         "write: weights out": lambda: short_result(engine.parameters),
-        "write: shuffle": lambda: workspace.shuffle(longer(full(order)), 5, run.level),
+        "write: shuffle": lambda: kernels.shuffle(longer(full(order)), 5, run.level),
         **short_blocks(run),
     }
 

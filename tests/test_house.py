@@ -18,7 +18,7 @@ import pytest
 
 import fastmlp
 from fastmlp import activations, losses, optimizers
-from fastmlp.engine import backend, workspace
+from fastmlp.engine import backend, kernels
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "fastmlp"
@@ -27,25 +27,38 @@ PACKAGE = ROOT / "fastmlp"
 # src_cython but not in a package is "native."; what is compiled for each CPU level stands at the
 # end, where no module reaches it.
 ORDER = (
-    *("native.rounding", "native.network"),
-    *("intervals", "groups", "turn", "records", "digits"),
-    *(f"engine.{part}" for part in ("cpu", "levels", "jobs", "rows", "arena", "workspace", "crew")),
-    "threads",
-    *("activations", "links", "losses", "schedules", "optimizers", "spec", "initializers", "check"),
+    *("native.rounding", "native.cheaders", "native.network"),
+    *("intervals", "groups", "turn", "training.records", "digits"),
+    *(
+        f"engine.{part}"
+        for part in ("cpu", "levels", "kernels", "arena", "memory", "buffers", "shift")
+    ),
+    *("engine.jobs", "engine.rows", "engine.crew"),
+    *("teams", "threads", "activations", "links"),
+    *(f"losses.{part}" for part in ("base", "regression", "classification")),
+    *("losses", "schedules", "optimizers", "spec", "states", "initializers"),
+    *("check.arrays", "check.options", "check.samples", "check"),
     *(f"engine.{part}" for part in ("contract", "parameters", "steps", "native")),
     *(
         f"export.{part}"
         for part in ("layers", "graph", "onnx", "c_text", "c_layers", "c_source", "c", "exportable")
     ),
-    *("export", "predictor", "probe", "engine.backend", "engine", "config", "network"),
-    *("training", "callbacks", "mlp", "randomness", "frozen", "reference"),
+    *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
+    *(f"training.{part}" for part in ("rates", "judge", "reporter", "loop")),
+    *("training", "plans", "callbacks", "learner", "mlp"),
+    *("randomness", "frozen", "reference"),
     *("export.plain", "export.read_torch", "export.read_onnx", "__init__"),
-    *(f"sklearn.{part}" for part in ("parameters", "scaling", "network", "initialization")),
-    *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "stochastic")),
-    *(f"sklearn.{part}" for part in ("blas", "lbfgs", "fitting")),
+    *(f"sklearn.{part}" for part in ("parameters", "scaling", "packing", "shown", "fitted")),
+    "sklearn.initialization",
+    *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "judge")),
+    *(f"sklearn.{part}" for part in ("stochastic", "blas", "lbfgs", "fitting")),
     *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier", "foreign")),
     *("sklearn", "__main__"),
-    *(f"native.{part}" for part in ("ctables", "layers", "units", "epoch", "inference", "kernels")),
+    *(
+        f"native.{part}"
+        for part in ("ctables", "layers", "pieces", "epoch", "inference", "kernels")
+    ),
+    "probe",  # not shipped
 )
 SUFFIXES = (".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in", "run")
 NATIVE = ROOT / "src_cython"
@@ -76,7 +89,7 @@ def module_name(path: Path) -> str:
     """Return the name below fastmlp, or of native code; that of a subpackage is its folder's."""
     package = PACKAGE if path.is_relative_to(PACKAGE) else NATIVE / "fastmlp"
     if not path.is_relative_to(package):
-        return f"native.{path.stem}"
+        return f"native.{path.stem}" if f"native.{path.stem}" in ORDER else path.stem
     return ".".join(path.relative_to(package).with_suffix("").parts).removesuffix(".__init__")
 
 
@@ -132,6 +145,7 @@ PLANTED = [
     ("threads", False, "def f():\n    from fastmlp import mlp", "mlp"),
     ("spec", False, "import fastmlp.check as c", "check"),
     ("intervals", False, "import fastmlp", "__init__"),
+    ("training.rates", False, "from fastmlp.training.loop import run", "training.loop"),
     ("engine.native", True, "import numpy as np, fastmlp.predictor", "predictor"),
     (
         "engine.native",
@@ -143,7 +157,7 @@ PLANTED = [
     ("threads", True, "from fastmlp.engine import (\n    crew,\n    backend,\n)", "engine.backend"),
     ("engine.crew", True, "from fastmlp.engine import \\\n    arena, native", "engine.native"),
     ("engine.native", True, "cimport layers", "native.layers"),
-    ("native.layers", True, "from units cimport unit_gradient as u", "native.units"),
+    ("native.layers", True, "from pieces cimport next_piece as p", "native.pieces"),
     ("native.network", True, "from fastmlp.engine.arena import allocate", "engine.arena"),
 ]
 
@@ -199,7 +213,7 @@ def test_no_build_products_among_the_sources() -> None:
 @pytest.mark.parametrize("dtype", backend.DTYPES)
 @pytest.mark.parametrize("level", backend.available_levels())
 def test_tables_in_c_and_python_have_the_same_rows(level: str, dtype: str) -> None:
-    rows, loss_rows, optimizer_rows = workspace.tables(level, dtype)
+    rows, loss_rows, optimizer_rows = kernels.tables(level, dtype)
     assert tuple(rows) == tuple(activations.ACTIVATIONS)
     assert tuple(loss_rows) == losses.NATIVE_LOSSES
     assert tuple(optimizer_rows) == optimizers.NATIVE_OPTIMIZERS
@@ -221,11 +235,12 @@ def public() -> dict[str, Any]:
 
 
 def methods() -> dict[str, Any]:
-    """Return the public methods and properties of the public classes that they define."""
+    """Return the public methods and properties of the public classes, those of our bases too."""
     found = {}
     for name, thing in public().items():
         if inspect.isclass(thing):
-            for key, value in vars(thing).items():
+            ours = [each for each in inspect.getmro(thing) if each.__module__.startswith("fastmlp")]
+            for key, value in {k: v for each in ours[::-1] for k, v in vars(each).items()}.items():
                 documented = inspect.isfunction(value) or isinstance(value, property)
                 if documented and not key.startswith("_"):
                     found[f"{name}.{key}"] = value

@@ -10,9 +10,10 @@ import itertools
 import cases
 import numpy as np
 import pytest
+from probing import probe
 from tolerances import assert_close, sum_bound
 
-from fastmlp import optimizers, probe
+from fastmlp import optimizers
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.engine import backend, native
 

@@ -8,7 +8,8 @@ import pytest
 from states import state
 
 import fastmlp
-from fastmlp import reference, training
+from fastmlp import reference
+from fastmlp.training import loop
 
 X = np.linspace(-1, 1, 40, dtype=np.float32).reshape(20, 2)
 Y = X.sum(axis=1)
@@ -23,14 +24,12 @@ def net(request):
 @pytest.fixture
 def interrupted_late(monkeypatch):
     """Let the next epoch end well, and an interrupt be noticed right after it."""
-    guarded = training.guarded_epoch
 
-    def epoch(*args):
-        guarded(*args)
+    def record(*_):
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    return lambda: monkeypatch.setattr(training, "guarded_epoch", epoch)
+    return lambda: monkeypatch.setattr(loop, "record", record)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)

@@ -13,14 +13,15 @@ import cases
 import mpmath
 import numpy as np
 import pytest
+from probing import probe
 from tolerances import assert_close
 
 import fastmlp
-from fastmlp import losses, optimizers, probe, reference
+from fastmlp import losses, optimizers, reference
 from fastmlp.engine import backend
 from fastmlp.engine.native import Engine
 from fastmlp.spec import Data, Plan
-from fastmlp.threads import borrowed_team
+from fastmlp.teams import borrowed_team
 
 LEVELS = backend.available_levels()
 SMOOTHED = cases.LossCase(losses.CrossEntropy(label_smoothing=0.9), True)

@@ -18,7 +18,7 @@ from fastmlp.activations import ACTIVATIONS
 from fastmlp.engine import backend
 from fastmlp.engine.native import Engine
 from fastmlp.losses import LOSSES
-from fastmlp.threads import borrowed_team
+from fastmlp.teams import borrowed_team
 
 LEVELS = backend.available_levels()
 DEPTHS = ([5, 3], [5, 9, 3], [4, 17, 6, 2], [3, 5, 34, 7, 4])

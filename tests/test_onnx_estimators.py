@@ -98,7 +98,7 @@ def test_not_fitted():
 @pytest.mark.filterwarnings("ignore:.*onverge")
 def test_classes_that_onnx_has_no_type_for():
     model = MLPClassifier((4,), max_iter=2).fit(X, TARGETS["objects"])
-    model._network.decoder.classes_ = np.array([b"x", b"y", b"z", b"w"])
+    model._fitted.decoder.classes_ = np.array([b"x", b"y", b"z", b"w"])
     with pytest.raises(TypeError, match="strings, integers of 64 bits, floats or booleans"):
         model.to_onnx()
 

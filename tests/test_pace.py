@@ -5,9 +5,9 @@ import os
 
 import numpy as np
 import pytest
+from probing import probe
 
 import fastmlp
-from fastmlp import probe
 
 
 @pytest.mark.parametrize(

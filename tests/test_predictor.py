@@ -10,7 +10,7 @@ import pytest
 from tolerances import assert_close
 
 import fastmlp
-from fastmlp import reference, threads
+from fastmlp import reference, teams, threads
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.engine import backend
 from fastmlp.predictor import Predictor
@@ -118,8 +118,8 @@ def test_values_are_those_of_the_reference(level, dtype):
 def test_any_number_of_threads(n, level, dtype, monkeypatch):
     monkeypatch.setattr(threads, "CALL_SECONDS", 0.0)
     sizes = []
-    lend = threads.borrowed_team
-    monkeypatch.setattr(threads, "borrowed_team", lambda n: sizes.append(n) or lend(n))
+    lend = teams.borrowed_team
+    monkeypatch.setattr(teams, "borrowed_team", lambda n: sizes.append(n) or lend(n))
     alone = make((7, 33, 5), dtype, level=level, n_threads=1)
     x = rows_of(n, alone)
     wanted = alone(x)

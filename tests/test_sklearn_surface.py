@@ -31,10 +31,14 @@ def test_shared_parameters_are_documented_by_any_compiler():
     """Python 3.13 and later leave the indentation of docstrings out."""
     docs = {
         documented(standardized="yes")(type("Model", (), {"__doc__": doc})).__doc__
-        for doc in ("A model.\n\n    {parameters}\n    ", "A model.\n\n{parameters}\n")
+        for doc in (
+            "A model.\n\n    {parameters}\n\n    {attributes}\n    ",
+            "A model.\n\n{parameters}\n\n{attributes}\n",
+        )
     }
     (text,) = docs
     assert "\nhidden_layer_sizes : " in text
+    assert "\ncoefs_, intercepts_ : " in text
 
 
 def test_constructor_is_scikit_learns():

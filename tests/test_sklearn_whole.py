@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 from estimators import OTHER, WIDE, X, Y, classifier, state
+from sklearn import set_config
 
 from fastmlp.engine import arena, backend
 from fastmlp.sklearn import fitting
@@ -156,11 +157,11 @@ def test_memory_that_ends_at_the_start_of_an_optimizer(monkeypatch):
     net = classifier().fit(X, Y).partial_fit(X, Y)
     before = state(net)
     with monkeypatch.context() as patch:
-        patch.setattr(fitting.StochasticFit, "run", no_memory)
+        patch.setattr(fitting, "fit_by_batches", no_memory)
         with pytest.raises(MemoryError):
             net.partial_fit(X, Y)
     assert state(net) == before
-    assert net._network.run is None  # the engine's optimizer is begun anew
+    assert net._fitted.run is None  # the engine's optimizer is begun anew
     net.partial_fit(X, Y)
 
 
@@ -216,6 +217,7 @@ INTERRUPTED = {
     "fresh": ("fit", {}),
     "standardised": ("fit", {"standardize": True}),
     "early": ("fit", {"early_stopping": True}),
+    "early, by a scorer": ("fit", {"early_stopping": True, "scoring": "balanced_accuracy"}),
     "warm": ("fit", {"warm_start": True}),
     "lbfgs": ("fit", {"solver": "lbfgs"}),
     "partial": ("partial_fit", {"standardize": True}),
@@ -255,11 +257,17 @@ def test_interrupts_at_any_time(name):
                 assert len(history.seconds) == len(history.learning_rate) == len(history.loss)
                 if name != "lbfgs":
                     assert net.loss_curve_ == history.loss
+                if name.startswith("early"):
+                    scores, losses = net.validation_scores_, net.validation_loss_curve_
+                    assert len(scores) == len(losses) == len(history.val_loss) == len(history.loss)
+                    assert net.best_validation_score_ == max([*scores, -np.inf])
             net.set_params(early_stopping=False)
             getattr(net, method)(*((X, Y) if net.n_features_in_ == 5 else data))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
+        # An interrupt in scikit-learn's own config_context leaves its setting behind.
+        set_config(skip_parameter_validation=False)
     assert caught
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import children
 import numpy as np
 import pytest
+from probing import probe
 
 import fastmlp
-from fastmlp import probe, threads
+from fastmlp import teams, threads
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(512, 20)).astype(np.float32)
@@ -151,7 +152,7 @@ def test_threads_for_a_call(machine, n_weights, rows, expected):
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 def test_team_runs_every_index_at_once(size):
-    with threads.Team(size) as team:
+    with teams.Team(size) as team:
         assert team.size == size
         for pause in (0, 0, 0, 0.001, 0.01):  # helpers still look for work, or have fallen asleep
             for _ in range(20):
@@ -164,7 +165,7 @@ def test_no_call_is_lost():
     pauses = np.random.default_rng(0).uniform(0, 3e-4, 3000)
 
     def work():
-        with threads.Team(2) as team:
+        with teams.Team(2) as team:
             for pause in pauses:
                 assert probe.meet(team) == [1, 1]
                 end = time.perf_counter() + pause
@@ -243,7 +244,7 @@ def test_idle_threads_are_no_crowd():
     before = len(list(tasks.iterdir()))
     for n in range(2, 102):
         network().fit(X, Y, epochs=1, n_threads=n)
-    assert sum(n * len(teams) for n, teams in threads._idle.items()) <= threads.MAX_THREADS
+    assert sum(n * len(idle) for n, idle in teams._idle.items()) <= threads.MAX_THREADS
     end = time.monotonic() + 10
     while len(list(tasks.iterdir())) > before + threads.MAX_THREADS:
         assert time.monotonic() < end
@@ -297,7 +298,7 @@ os._exit(0)
 
 FORK_BETWEEN_PREDICTIONS = """
 import gc
-from fastmlp import threads
+from fastmlp import teams, threads
 threads.CALL_SECONDS = 0.0
 p = fastmlp.MLP([20, 64, 64, 5], rng=0).predictor(n_threads=3)
 expected = p(x)
@@ -306,7 +307,7 @@ for pause in (0, 0.05):  # helpers look for work, or have fallen asleep
     child = os.fork()
     if child == 0:
         same = (p(x) == expected).all()
-        threads._idle.clear()
+        teams._idle.clear()
         gc.collect()
         os._exit(0 if same else 1)
     assert os.waitpid(child, 0)[1] == 0

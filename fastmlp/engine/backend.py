@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 try:
-    from fastmlp.engine import native, workspace
+    from fastmlp.engine import kernels, native
     from fastmlp.engine.levels import DTYPES, LEVELS, available_levels, built_levels, level
     from fastmlp.predictor import Predictor
 except ImportError as error:
@@ -46,7 +46,7 @@ class Engine(native.Engine):
         ValueError
             If there are 2**32 rows or more.
         """
-        workspace.shuffle(order, seed, self.level)
+        kernels.shuffle(order, seed, self.level)
 
     def jacobian(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the derivatives of the predictions with respect to the inputs, (n, C, I)."""
@@ -64,9 +64,9 @@ def engine(spec: Spec) -> Engine:
 
 def peak(dtype: DTypeLike = "float32") -> float:
     """Return the multiply-add rate of one core on this level, measured now, in GFLOP/s."""
-    return float(workspace.peak(np.dtype(dtype).name, level()))
+    return float(kernels.peak(np.dtype(dtype).name, level()))
 
 
 def compiler() -> str:
     """Return the name and version of the compiler that made the kernels in use."""
-    return workspace.compiler(level())[0]
+    return kernels.compiler(level())[0]

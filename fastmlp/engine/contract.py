@@ -6,7 +6,7 @@ no others; the same ``MLP`` drives either. docs/architecture.md has the conventi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastmlp.optimizers import Optimizer
 from fastmlp.spec import Data, Plan, Spec
-from fastmlp.threads import Team
+from fastmlp.teams import Team
 
 Arrays = list[NDArray[Any]]
 
@@ -124,16 +124,19 @@ class Engine(Protocol):
         """Go on with what `optimizer_state` has returned."""
         ...
 
-    def plain_optimizer_state(self) -> dict[str, Any] | None:
-        """Return the same as plain numbers and arrays, to pickle; None if it cannot go on."""
-        ...
-
-    def set_plain_optimizer_state(self, state: dict[str, Any] | None) -> None:
-        """Go on with what `plain_optimizer_state` of such an engine has returned."""
-        ...
-
     def can_go_on(self, step: int) -> bool:
         """Return whether there is such a state, of a whole epoch that ended after `step` steps."""
+        ...
+
+    def state(self, optimizer: bool = True) -> dict[str, NDArray[Any]]:
+        """Return parameters, and the optimizer's state if it can go on, as fastmlp/states.py says.
+
+        Without `optimizer`, parameters only, also while epochs go on.
+        """
+        ...
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on with a state of either engine: of the same kind, with the same bits."""
         ...
 
     def epoch(self, data: Data, plan: Plan) -> float:

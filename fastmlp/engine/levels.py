@@ -2,7 +2,7 @@
 
 A kernel module for instructions that the CPU lacks kills the process, so modules are looked up
 by name without importing them, and only one whose needs the CPU meets is ever imported (by
-``workspace.load``, on the level that stands here). ``FASTMLP_CPU`` forces a level.
+``kernels.load``, on the level that stands here). ``FASTMLP_CPU`` forces a level.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-import numpy as np
-
 from fastmlp import check
 from fastmlp.callbacks import Progress
-from fastmlp.records import State
+from fastmlp.sklearn import parameters
+from fastmlp.training.records import State
+from fastmlp.training.reporter import Reporter
 
 __all__ = ["CallbackSupportMixin", "Observers", "with_callbacks"]
 
@@ -31,8 +31,8 @@ except ImportError:  # scikit-learn before 1.9
         return method
 
 
-class Observers:
-    """All callbacks of one fit.
+class Observers(Reporter):
+    """All callbacks of one fit, and the lines of ``verbose``.
 
     Parameters
     ----------
@@ -58,11 +58,13 @@ class Observers:
     ) -> None:
         self.estimator, self.draft, self.arguments = estimator, draft, arguments
         self.partial = partial
-        self.callbacks = check.callbacks(draft.callbacks or ())
+        callbacks = check.callbacks(draft.callbacks or ())
         if draft.progress_bar:
-            self.callbacks.append(Progress())
-        self.state = State(
-            draft, draft.max_iter, draft.history_, has_validation, engine=draft._network.engine
+            callbacks.append(Progress())
+        epochs = 1 if partial else draft.max_iter
+        engine = draft._fitted.engine
+        super().__init__(
+            State(draft, epochs, draft.history_, has_validation, engine=engine), callbacks
         )
         self._root: Any = None
         self._task: Any = None
@@ -70,20 +72,13 @@ class Observers:
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """Call the hooks around all epochs; ``finish`` also after an error."""
-        with contextlib.ExitStack() as stack:
-            for callback in self.callbacks:
-                finish, start = getattr(callback, "finish", None), getattr(callback, "start", None)
-                if finish is not None:
-                    stack.callback(finish, self.state)
-                if start is not None:
-                    start(self.state)
+        with super().watching():
             if getattr(self.estimator, "_skl_callbacks", None) and not self.partial:
                 self._root = self.estimator._init_callback_context(max_subtasks=self.draft.max_iter)
                 self._root.call_on_fit_task_begin(estimator=self.estimator, **self.arguments)
             yield
             if self._root is not None:
                 self._end(self._root)
-            self.state.completed = True
 
     def epoch_begins(self) -> None:
         """Tell scikit-learn's callbacks."""
@@ -91,23 +86,18 @@ class Observers:
             self._task = self._root.subcontext(task_name="epoch")
             self._task.call_on_fit_task_begin(estimator=self.estimator, **self.arguments)
 
-    def epoch_ended(self, epoch: int) -> bool:
+    def epoch_ended(self) -> bool:
         """Tell everybody; the history has the epoch already. Return True if one wants to stop."""
-        state, history = self.state, self.draft.history_
-        state.epoch, state.loss = epoch, history.loss[-1]
-        state.learning_rate = history.learning_rate[-1]
-        if state.has_validation:
-            state.val_loss = history.val_loss[-1]
-        stop = False
-        for callback in self.callbacks:
-            answer = callback(state)
-            if isinstance(answer, bool | np.bool_) and answer:
-                stop = True
-                name = getattr(callback, "__name__", type(callback).__name__)
-                history.stop_reason = state.stop_reason or f"{name} returned True"
+        draft, history = self.draft, self.state.history
+        if draft.verbose:
+            print(f"Iteration {draft.n_iter_}, loss = {draft.loss_:.8f}")
+            if draft.early_stopping and draft.solver in parameters.STOCHASTIC:
+                print(f"Validation score: {draft.validation_scores_[-1]:f}")
+        stop = bool(self.callbacks) and super().epoch_ended()
         if self._task is not None and self._end(self._task):
             stop = True
             history.stop_reason = history.stop_reason or "a callback asked for it"
+        draft._fitted.take_over()  # a callback may have written weights
         return stop
 
     def _end(self, task: Any) -> bool:
@@ -121,4 +111,4 @@ class Observers:
         )
 
     def _as_of_now(self) -> dict[str, Any]:
-        return {**self.draft.__getstate__(), "_network": copy.copy(self.draft._network)}
+        return {**self.draft.__getstate__(), "_fitted": copy.copy(self.draft._fitted)}

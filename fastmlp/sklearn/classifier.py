@@ -52,22 +52,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ----------
     classes_ : array
         Labels, in the order of the columns of ``predict_proba``.
-    coefs_, intercepts_ : lists of arrays
-        Weights (fan_in, fan_out) and biases (fan_out,) of each layer.
-    loss_, best_loss_ : float
-        Objective of the last epoch, and the lowest; None with ``early_stopping``.
-    loss_curve_, validation_loss_curve_ : lists of float
-        Of each epoch; the second is None without validation data.
-    validation_scores_, best_validation_score_ : list of float, float
-        With ``early_stopping``: the score of each epoch, and the best; else None.
-    history_ : fastmlp.History
-        Losses, seconds and learning rate of each epoch; why the fit ended.
-    n_iter_, t_ : int
-        Epochs of the last fit; samples seen since the first.
-    n_layers_, n_outputs_, n_features_in_ : int
-        Layers with input and output, columns of the output, columns of X.
-    feature_names_in_ : array of str
-        If X has such.
+    {attributes}
     out_activation_ : str
         logistic or softmax.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from typing import Any, ClassVar
 
@@ -11,25 +10,24 @@ from numpy.typing import NDArray
 from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastmlp.check import first_non_finite
+from fastmlp.check import is_plain
 from fastmlp.export.exportable import Exportable
 from fastmlp.export.layers import Exported, Labels, exported
 from fastmlp.sklearn import parameters
 from fastmlp.sklearn.callbacks import CallbackSupportMixin, with_callbacks
+from fastmlp.sklearn.fitted import Fitted
 from fastmlp.sklearn.fitting import CURVES, Fitting, one_at_a_time
-from fastmlp.sklearn.network import Network, Shown
+from fastmlp.sklearn.shown import Shown
 from fastmlp.sklearn.validation import numbers_that_fit, sound
 
 Array = NDArray[Any]
 
 # Elements of a sparse matrix that prediction makes dense at a time.
 DENSE_ELEMENTS = 1 << 22
-# Elements of an array that is looked at for NaN in one go.
-SMALL = 1 << 12
 # How labels come from probabilities, by scikit-learn's name of the target.
 LABELS = {"multiclass": "largest", "binary": "pair", "multilabel-indicator": "each"}
 # What a fit that goes on changes in place, so that a copy needs its own.
-GROWING = ("_network", "history_", *CURVES)
+GROWING = ("_fitted", "history_", *CURVES)
 
 
 def is_stochastic(estimator: Any) -> bool:
@@ -98,29 +96,20 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
 
     # ------------------------------------------------------------ prediction
 
-    def _outputs(self, X: Any) -> tuple[Array, Network]:
+    def _outputs(self, X: Any) -> tuple[Array, Fitted]:
         """Return predictions, (n, columns), in the dtype that X and weights make, and whose.
 
         What belongs to a prediction is the network's: a fit may end meanwhile, with another one.
         """
-        network: Network | None = vars(self).get("_network")
+        network: Fitted | None = vars(self).get("_fitted")
         if network is None:
-            check_is_fitted(self, "_network")
+            check_is_fitted(self, "_fitted")
             raise AssertionError
         known = network.spec
         # validate_data takes tens of microseconds. What needs none of it goes straight through;
         # all that is unusual, and every complaint, is left to it.
-        if (
-            type(X) is np.ndarray
-            and X.dtype == known.dtype
-            and X.ndim == 2
-            and X.shape[1] == known.layer_sizes[0]
-            and X.shape[0] > 0
-            and X.flags.aligned
-            and "feature_names_in_" not in vars(self)
-            and _finite(X)
-        ):
-            return network.predict(X, self._threads()), network
+        if "feature_names_in_" not in vars(self) and is_plain(X, known):
+            return network.predict(X, self.n_jobs), network
         with numbers_that_fit():
             checked = validate_data(
                 self,
@@ -132,12 +121,11 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         if checked.shape[1] != known.layer_sizes[0]:  # checked by the words of another network
             return self._outputs(X)
         if not hasattr(checked, "toarray"):
-            x = np.require(network.cast(checked), requirements="A")
-            outputs = network.predict(x, self._threads())
+            outputs = network.predict(network.cast(checked), self.n_jobs)
         else:
             rows_of, rows = sound(checked, "X").tocsr(), max(1, DENSE_ELEMENTS // checked.shape[1])
             blocks = [
-                network.predict(network.cast(rows_of[at : at + rows].toarray()), self._threads())
+                network.predict(network.cast(rows_of[at : at + rows].toarray()), self.n_jobs)
                 for at in range(0, checked.shape[0], rows)
             ]
             outputs = np.concatenate(blocks)
@@ -145,8 +133,8 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         return outputs.astype(dtype, copy=False), network
 
     def _exported(self) -> Exported:
-        check_is_fitted(self, "_network")
-        network = self._network
+        check_is_fitted(self, "_fitted")
+        network = self._fitted
         weights, biases = network.predictor.parameters()
         return exported(network.spec, weights, biases, labels_of(network.decoder))
 
@@ -171,18 +159,16 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
         self._assign("intercepts_", values)
 
     def _shown(self, name: str) -> Shown:
-        if "_network" not in vars(self):
+        if "_fitted" not in vars(self):
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}: call fit first"
             )
-        return self._network.shown()
+        return self._fitted.shown()
 
     def _assign(self, name: str, values: Any) -> None:
-        turn = self._turn()
-        # A callback of a running fit may assign: it runs in the thread of that fit.
-        with contextlib.nullcontext() if turn.is_mine() else turn.taken():
+        with self._turn().kept():
             self._shown(name)
-            self._network.assign(name, values)
+            self._fitted.assign(name, values)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
@@ -233,10 +219,3 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
 def labels_of(decoder: Any) -> Labels | None:
     """Return how labels come from probabilities, as the estimator's binarizer has it."""
     return decoder and Labels(LABELS[decoder.y_type_], np.asarray(decoder.classes_))
-
-
-def _finite(X: Array) -> bool:
-    """Whether nothing is NaN or infinite; for a few rows at a quarter of the general price."""
-    if X.size <= SMALL:
-        return 0 not in np.isfinite(X).tobytes()
-    return first_non_finite(X) is None

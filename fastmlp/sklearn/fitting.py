@@ -20,17 +20,17 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastmlp import check, threads
+from fastmlp import check
 from fastmlp.losses import Loss
-from fastmlp.records import History
 from fastmlp.sklearn import parameters
 from fastmlp.sklearn.callbacks import Observers
+from fastmlp.sklearn.fitted import Fitted
 from fastmlp.sklearn.initialization import first_parameters, spec_of
 from fastmlp.sklearn.lbfgs import LbfgsFit
-from fastmlp.sklearn.network import Network
 from fastmlp.sklearn.scaling import Scaling
-from fastmlp.sklearn.stochastic import NON_FINITE, Diverged, StochasticFit
+from fastmlp.sklearn.stochastic import NON_FINITE, fit_by_batches
 from fastmlp.sklearn.validation import Samples, Validation, numbers_that_fit, sound, split
+from fastmlp.training.records import DivergenceError, History
 from fastmlp.turn import Turn
 
 Array = NDArray[Any]
@@ -57,7 +57,7 @@ class Fitting(BaseEstimator):
     _target_checks: ClassVar[dict[str, Any]] = {}  # more arguments of validate_data
     _complete = False  # of a draft: nothing is left but to become the estimator
 
-    _network: Network
+    _fitted: Fitted
     history_: History
     loss_curve_: list[float]
     validation_loss_curve_: list[float] | None
@@ -122,7 +122,9 @@ class Fitting(BaseEstimator):
                 draft._first_call(y, classes)
             draft._train(self, X, y, sample_weight, held_out, one_epoch)
             self._become(draft, before)
-        except Diverged:
+        except DivergenceError as error:
+            if not draft._is_mine(error):
+                raise
             self._become(draft, before)
             raise ValueError(NON_FINITE) from None
         except KeyboardInterrupt:
@@ -161,7 +163,7 @@ class Fitting(BaseEstimator):
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         parameters.hidden_sizes(self.hidden_layer_sizes)
         parameters.check_reals(self)
-        fresh = not hasattr(self, "_network") or not (self.warm_start or one_epoch)
+        fresh = not hasattr(self, "_fitted") or not (self.warm_start or one_epoch)
         samples = self._samples(X, y, sample_weight, reset=fresh, known=one_epoch)
         rng = check_random_state(self.random_state)
         stochastic = self.solver in parameters.STOCHASTIC
@@ -171,7 +173,7 @@ class Fitting(BaseEstimator):
             network = spec_of(self, samples.X.shape[1], samples.X.dtype)
             first = first_parameters(network, self.activation, rng)
         else:
-            network = self._network.spec
+            network = self._fitted.spec
         held = self._given_validation(*held_out)
         if held is None and stochastic and self.early_stopping:
             stratify = self._stratification(samples.targets)
@@ -182,42 +184,36 @@ class Fitting(BaseEstimator):
         if fresh:
             scaling = self._scaling(samples, weights, network)
             decoder = getattr(self, "_label_binarizer", None)
-            self._network = Network(network, scaling, decoder)
-            self._network.engine.set_parameters(*first)
+            self._fitted = Fitted(network, scaling, decoder)
+            self._fitted.engine.set_parameters(*first)
             self._reset_statistics()
         else:
             self._go_on(samples.X)
         undo = self._undo()
         try:
-            data = self._network.data(samples.X, samples.targets, weights)
+            data = self._fitted.data(samples.X, samples.targets, weights)
             validation = None
             if held is not None:
                 held_weights = check.sample_weights(held.weights, len(held.X), network.dtype)
-                own = self._network.data(held.X, held.targets, held_weights)
+                own = self._fitted.data(held.X, held.targets, held_weights)
                 validation = Validation(held, own)
                 if getattr(self, "validation_loss_curve_", None) is None:
                     self.validation_loss_curve_ = []
             observers = Observers(owner, self, given, validation is not None, partial=one_epoch)
             constant = self._loss_constant(samples.targets, weights)
-            fit: LbfgsFit | StochasticFit
             if stochastic:
-                fit = StochasticFit(
-                    self,
-                    data,
-                    validation,
-                    loss_constant=constant,
-                    random_state=rng,
-                    one_epoch=one_epoch,
-                )
+                fit_by_batches(self, data, validation, observers, constant, rng, one_epoch)
             else:
-                fit = LbfgsFit(self, data, validation, constant)
-            fit.run(observers, self._threads())
+                LbfgsFit(self, data, validation, observers, constant).run()
             self._complete = True
-        except Diverged:
+        except BaseException as error:
+            if not self._is_mine(error):
+                undo()
             raise
-        except BaseException:
-            undo()
-            raise
+
+    def _is_mine(self, error: BaseException) -> bool:
+        """Whether it says that this fit has diverged: its good epochs are kept."""
+        return getattr(error, "history", None) is vars(self).get("history_", self)
 
     def _first_call(self, y: Any, classes: Any) -> None:
         """See to the classes of ``partial_fit``."""
@@ -227,7 +223,7 @@ class Fitting(BaseEstimator):
         """Return what takes back what training changes in place: weights, and lists of epochs."""
         lists = [*vars(self.history_).values(), *(vars(self).get(name) for name in CURVES)]
         lengths = [(each, len(each)) for each in lists if isinstance(each, list)]
-        network_back = self._network.undo()
+        network_back = self._fitted.undo()
 
         def back() -> None:
             for each, length in lengths:
@@ -280,7 +276,7 @@ class Fitting(BaseEstimator):
 
     def _reset_statistics(self) -> None:
         self.n_iter_ = self.t_ = 0
-        self.n_layers_ = len(self._network.spec.layer_sizes)
+        self.n_layers_ = len(self._fitted.spec.layer_sizes)
         self.out_activation_ = self._output_activation()
         self.history_ = History()
         self.validation_loss_curve_ = None
@@ -297,7 +293,7 @@ class Fitting(BaseEstimator):
 
     def _go_on(self, X: Array) -> None:
         """Keep the weights; take over parameters that were set since, if the weights allow it."""
-        known = self._network.spec
+        known = self._fitted.spec
         wanted = spec_of(self, X.shape[1], known.dtype)
         if wanted.shapes != known.shapes:
             raise ValueError(
@@ -305,8 +301,8 @@ class Fitting(BaseEstimator):
                 f"with {list(wanted.layer_sizes)}: use fit with warm_start=False"
             )
         if wanted != known:
-            self._network = self._network.again(wanted)
-        self._network.take_over()
+            self._fitted = self._fitted.again(wanted)
+        self._fitted.take_over()
         # The same lists, which grow; but why this fit ended is its own.
         self.history_ = replace(self.history_, stop_reason="")
         if self.solver in parameters.STOCHASTIC:
@@ -314,13 +310,6 @@ class Fitting(BaseEstimator):
             best = "best_validation_score_" if self.early_stopping else "best_loss_"
             if getattr(self, best, None) is None:
                 self._forget_best()
-
-    def _threads(self) -> int | None:
-        """Return the threads asked for; None leaves it to what pays off."""
-        wanted: int | None = self.n_jobs
-        if wanted is None or wanted > 0:
-            return wanted
-        return max(1, threads.default_threads() + 1 + wanted)
 
 
 def _dense(X: Any) -> Array:

@@ -8,11 +8,11 @@ from typing import Any
 from sklearn import neural_network
 from sklearn.utils.validation import check_is_fitted
 
-from fastmlp.records import History
 from fastmlp.sklearn.classifier import MLPClassifier
+from fastmlp.sklearn.fitted import Fitted
 from fastmlp.sklearn.initialization import spec_of
-from fastmlp.sklearn.network import Network
 from fastmlp.sklearn.regressor import MLPRegressor
+from fastmlp.training.records import History
 
 KINDS: dict[type, type] = {
     neural_network.MLPClassifier: MLPClassifier,
@@ -72,8 +72,8 @@ def from_sklearn(estimator: Any) -> Any:
     ours.validation_loss_curve_ = None
     ours.history_ = History()
     spec = spec_of(ours, estimator.n_features_in_, estimator.coefs_[0].dtype)
-    ours._network = Network(spec, decoder=getattr(ours, "_label_binarizer", None))
-    ours._network.engine.set_parameters(
-        *ours._network._checked(estimator.coefs_, estimator.intercepts_)
+    ours._fitted = Fitted(spec, decoder=getattr(ours, "_label_binarizer", None))
+    ours._fitted.engine.set_parameters(
+        *ours._fitted._checked(estimator.coefs_, estimator.intercepts_)
     )
     return ours

@@ -12,14 +12,16 @@ import scipy.optimize
 from numpy.typing import NDArray
 from sklearn.utils.optimize import _check_optimize_result
 
-from fastmlp import threads
 from fastmlp.engine import backend
 from fastmlp.sklearn.blas import one_thread
 from fastmlp.sklearn.callbacks import Observers
-from fastmlp.sklearn.scaling import Arrays
+from fastmlp.sklearn.judge import Best
+from fastmlp.sklearn.packing import pack, unpack
 from fastmlp.sklearn.stochastic import INTERRUPTED, NON_FINITE
 from fastmlp.sklearn.validation import Validation
 from fastmlp.spec import Data
+from fastmlp.threads import fit_team, of_jobs
+from fastmlp.training.loop import record
 
 # Parameters of the estimators that mean nothing to this solver and would change the result.
 STOCHASTIC_ONLY = {"dropout": 0.0, "clip_norm": None}
@@ -31,17 +33,24 @@ class LbfgsFit:
     Parameters
     ----------
     estimator : estimator
-        Has its parameters and ``_network``; its run statistics are set.
+        Has its parameters and ``_fitted``; its run statistics are set.
     data : Data
         Training data for the engine.
     validation : Validation or None
         Held-out data: its loss is recorded.
+    observers : Observers
+        Are told.
     loss_constant : float
         Added to every reported loss.
     """
 
     def __init__(
-        self, estimator: Any, data: Data, validation: Validation | None, loss_constant: float
+        self,
+        estimator: Any,
+        data: Data,
+        validation: Validation | None,
+        observers: Observers,
+        loss_constant: float,
     ) -> None:
         for name, off in STOCHASTIC_ONLY.items():
             value = getattr(estimator, name)
@@ -50,32 +59,32 @@ class LbfgsFit:
                     f"{name} is {value!r} but solver 'lbfgs' has no such thing: "
                     f"use solver='adam' or 'sgd', or {name}={off!r}"
                 )
-        self.estimator, self.data, self.validation = estimator, data, validation
+        self.estimator, self.data, self.observers = estimator, data, observers
         self.loss_constant = loss_constant
-        self.network = estimator._network
+        self.judge = Best(estimator, validation, loss_constant)
+        self.network = estimator._fitted
         # Trial points are nobody's business: only where an iteration arrives is the network's.
         self.engine = backend.engine(self.network.spec)
         total = data.x.shape[0] if data.weights is None else data.weights.sum(dtype=float)
         self.l2 = float(estimator.alpha / total)
-        self.shapes = self.network.spec.shapes
-        self.reached = self.best = self.network.engine.snapshot()
-        self.lowest = np.inf
-        self.iterations = 0
+        self.shapes = self.network.spec.parameter_shapes
+        self.reached = self.network.engine.snapshot()
 
-    def run(self, observers: Observers, n_jobs: int | None) -> None:
+    def run(self) -> None:
         """Minimise, and leave the network at the minimum, or at the best iteration."""
-        estimator = self.estimator
-        size = threads.for_fit(n_jobs, self.network.n_weights, self.data.x.shape[0])
-        self.observers, self.began = observers, time.perf_counter()
+        estimator, judge = self.estimator, self.judge
+        jobs, rows = of_jobs(estimator.n_jobs), self.data.x.shape[0]
+        self.began = time.perf_counter()
         estimator.n_iter_ = 0
         try:
-            with threads.borrowed_team(size) as self.team, observers.watching():
+            team = fit_team(jobs, self.network.n_weights, rows)
+            with team as self.team, self.observers.watching():
                 result = self._minimise()
-                self._finish()
+                judge.restore_best()
         except KeyboardInterrupt:
             warnings.warn(INTERRUPTED, stacklevel=2)
             self.network.engine.restore(self.reached)
-            self._finish()
+            judge.restore_best()
         else:
             n_iter = int(result.nit)
             if not estimator.history_.stop_reason:
@@ -92,7 +101,7 @@ class LbfgsFit:
         with one_thread():
             result = scipy.optimize.minimize(
                 self._objective,
-                _pack(*self.network.engine.parameters()),
+                pack(*self.network.engine.parameters()),
                 method="L-BFGS-B",
                 jac=True,
                 callback=self._iteration,
@@ -107,63 +116,30 @@ class LbfgsFit:
 
     def _arrive(self, packed: NDArray[np.float64], objective: float) -> None:
         engine = self.network.engine
-        engine.set_parameters(*self._unpack(packed))
+        engine.set_parameters(*unpack(packed, self.shapes))
         self.network.trained()
         if not (np.isfinite(objective) and engine.finite() and self.network.foldable()):
             raise ValueError(NON_FINITE)
 
-    def _finish(self) -> None:
-        if self.estimator.restore_best and np.isfinite(self.lowest):
-            self.network.engine.restore(self.best)
-
     def _objective(self, packed: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        self.engine.set_parameters(*self._unpack(packed))
+        self.engine.set_parameters(*unpack(packed, self.shapes))
         objective, weights, biases = self.engine.gradients(self.data, self.l2, self.team)
-        return objective, _pack(weights, biases)
+        return objective, pack(weights, biases)
 
     def _iteration(self, intermediate_result: Any) -> None:
-        """Record an iteration.
+        """Record an iteration, as the loop over epochs records an epoch.
 
         The argument's name is how SciPy knows that it may hand over a result object.
         """
-        estimator, engine = self.estimator, self.network.engine
-        history = estimator.history_
         self._arrive(intermediate_result.x, intermediate_result.fun)
-        loss = val_loss = float(intermediate_result.fun) + self.loss_constant
-        reached, seconds = engine.snapshot(), time.perf_counter() - self.began
-        # No call from here on, and so no interrupt: an iteration is recorded as a whole.
-        history.loss += [loss]
-        history.seconds += [seconds]
-        history.learning_rate += [math.nan]
-        self.iterations += 1
-        estimator.n_iter_, estimator.loss_ = self.iterations, loss
+        loss = float(intermediate_result.fun) + self.loss_constant
+        seconds = time.perf_counter() - self.began
+        val_loss = self.judge.measure(loss, self.team)
+        reached, state = self.network.engine.snapshot(), self.observers.state
+        record(state, self.judge, state.epoch + 1, loss, val_loss, math.nan, seconds)
         self.reached = reached
-        if self.validation is not None:
-            val_loss = self.validation.loss(engine, self.team) + self.loss_constant
-            history.val_loss += [val_loss]
-            estimator.validation_loss_curve_ += [val_loss]
-        if estimator.restore_best and val_loss < self.lowest:
-            self.lowest, self.best = val_loss, reached
-        if estimator.verbose:
-            print(f"Iteration {self.iterations}, loss = {loss:.8f}")
-        if self.observers.epoch_ended(self.iterations - 1):
+        if self.observers.epoch_ended():
             raise StopIteration
-        if self.iterations < estimator.max_iter:
+        if self.estimator.n_iter_ < self.estimator.max_iter:
             self.observers.epoch_begins()
         self.began = time.perf_counter()
-
-    def _unpack(self, packed: NDArray[np.float64]) -> tuple[Arrays, Arrays]:
-        weights, biases, at = [], [], 0
-        for shape in self.shapes:
-            size = shape[0] * shape[1]
-            weights.append(packed[at : at + size].reshape(shape))
-            at += size
-        for _, fan_out in self.shapes:
-            biases.append(packed[at : at + fan_out])
-            at += fan_out
-        return weights, biases
-
-
-def _pack(weights: Arrays, biases: Arrays) -> NDArray[Any]:
-    """Return all parameters as one vector, in scikit-learn's order."""
-    return np.concatenate([array.ravel() for array in (*weights, *biases)])

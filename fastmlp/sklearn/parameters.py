@@ -6,6 +6,7 @@ The ranges are checked by scikit-learn's own machinery, so that a wrong value ra
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping
@@ -132,11 +133,29 @@ n_jobs : int, optional
     Threads; -1 is all. By default as many as pay off, within the limits of the machine and of
     joblib. The result does not depend on it."""
 
+ATTRIBUTES = """\
+coefs_, intercepts_ : lists of arrays
+    Weights (fan_in, fan_out) and biases (fan_out,) of each layer.
+loss_, best_loss_ : float
+    Objective of the last epoch, and the lowest; None with ``early_stopping``.
+loss_curve_, validation_loss_curve_ : lists of float
+    Of each epoch; the second is None without validation data.
+validation_scores_, best_validation_score_ : list of float, float
+    With ``early_stopping``: the score of each epoch, and the best; else None.
+history_ : fastmlp.History
+    Losses, seconds and learning rate of each epoch; why the fit ended.
+n_iter_, t_ : int
+    Epochs of the last fit; samples seen since the first.
+n_layers_, n_outputs_, n_features_in_ : int
+    Layers with input and output, columns of the output, columns of X.
+feature_names_in_ : array of str
+    If X has such."""
+
 Class = TypeVar("Class", bound=type)
 
 
 def documented(*, standardized: str, own: str = "") -> Callable[[Class], Class]:
-    """Return a class decorator that puts the shared text at ``{parameters}`` of a docstring.
+    """Return a class decorator that puts the shared texts at ``{parameters}`` and ``{attributes}``.
 
     Parameters
     ----------
@@ -149,9 +168,10 @@ def documented(*, standardized: str, own: str = "") -> Callable[[Class], Class]:
 
     def decorate(cls: Class) -> Class:
         # Without its indentation, which compilers of Python 3.13 on leave out already.
-        before, mark, after = inspect.cleandoc(cls.__doc__ or "").partition("{parameters}")
-        assert mark
-        cls.__doc__ = before + text + after
+        for mark, shared in (("{parameters}", text), ("{attributes}", ATTRIBUTES)):
+            before, found, after = inspect.cleandoc(cls.__doc__ or "").partition(mark)
+            assert found
+            cls.__doc__ = before + shared + after
         return cls
 
     return decorate
@@ -166,14 +186,24 @@ def store(estimator: Any, arguments: Mapping[str, Any]) -> None:
 
 def check_reals(estimator: Any) -> None:
     """Refuse integers beyond the largest float: scikit-learn's open ranges hold them."""
-    for name, allowed in estimator._parameter_constraints.items():
+    kind: Any = type(estimator)
+    for name in _reals(kind):
         value = getattr(estimator, name)
-        is_real = any(isinstance(each, Interval) and each.type is Real for each in allowed)
-        if is_real and isinstance(value, int) and abs(value) > sys.float_info.max:
+        if isinstance(value, int) and abs(value) > sys.float_info.max:
             raise ValueError(
                 f"{name} is {value!r} but a number up to {sys.float_info.max:g} is expected: "
                 "pass a smaller one"
             )
+
+
+@functools.cache
+def _reals(kind: Any) -> list[str]:
+    """Return the parameters that are real numbers."""
+    return [
+        name
+        for name, allowed in kind._parameter_constraints.items()
+        if any(isinstance(each, Interval) and each.type is Real for each in allowed)
+    ]
 
 
 def hidden_sizes(value: Any) -> list[int]:

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fastmlp import schedules
+from fastmlp.training.rates import Rates
 
 # adaptive: what the rate is divided by, and where it gives up.
 DIVISOR = 5.0
 SMALLEST = 1e-6
 
+# Of a rate and the steps of the whole fit.
+SCHEDULES = {"cosine": schedules.Cosine, "one_cycle": schedules.OneCycle}
 
-class LearningRate:
+
+class LearningRate(Rates):
     """The rate of one training run, from ``fit`` through any number of ``partial_fit``.
 
     Parameters
@@ -34,40 +35,28 @@ class LearningRate:
 
     def __init__(self, rule: Any, initial: float, power_t: float, n_steps: int) -> None:
         self.rule, self.initial, self.power_t = rule, float(initial), power_t
-        self.current, self.step, self.scale = self.initial, 0, 1.0
-        self.schedule: Any = None
-        self._same = np.empty(0)  # the rates of the last epoch, while they are all one
-        if rule == "cosine":
-            self.schedule = schedules.Cosine(self.initial, n_steps)
-        elif rule == "one_cycle":
-            self.schedule = schedules.OneCycle(self.initial, n_steps)
-        elif callable(rule):
-            self.schedule = rule
+        self.samples_seen = 0  # counted by the judge
+        if callable(rule):
+            super().__init__(rule)
+        elif rule in SCHEDULES:
+            super().__init__(SCHEDULES[rule](self.initial, n_steps))
+        else:
+            super().__init__(self._by_samples if rule == "invscaling" else self.initial)
 
-    def of_steps(self, n: int) -> NDArray[np.float64]:
-        """Return the rates of the next n steps, scaled."""
-        if self.schedule is not None:
-            return schedules.learning_rates(self.schedule, self.step, n) * self.scale
-        rate = self.current * self.scale
-        if self._same.size != n or self._same[0] != rate:
-            self._same = np.full(n, rate)
-        return self._same
-
-    def epoch_ended(self, n_steps: int, samples_seen: int) -> None:
-        """Count the steps of an epoch; "invscaling" goes by samples."""
-        self.step += n_steps
-        if self.rule == "invscaling":
-            self.current = self.initial / (samples_seen + 1) ** self.power_t
+    def _by_samples(self, step: int) -> float:
+        del step
+        return float(self.initial / (self.samples_seen + 1) ** self.power_t)
 
     def plateau(self, message: str, verbose: Any) -> bool:
         """Return whether to stop now that nothing improves; "adaptive" lowers the rate first."""
-        stop = self.rule != "adaptive" or self.current <= SMALLEST
+        rate: Any = self.learning_rate
+        stop = bool(self.rule != "adaptive" or rate <= SMALLEST)
         if stop:
             outcome = "Learning rate too small. " if self.rule == "adaptive" else ""
             outcome += "Stopping."
         else:
-            self.current /= DIVISOR
-            outcome = f"Setting learning rate to {self.current:f}"
+            self.learning_rate = rate / DIVISOR
+            outcome = f"Setting learning rate to {self.learning_rate:f}"
         if verbose:
             print(f"{message} {outcome}")
         return stop

@@ -56,22 +56,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Attributes
     ----------
-    coefs_, intercepts_ : lists of arrays
-        Weights (fan_in, fan_out) and biases (fan_out,) of each layer.
-    loss_, best_loss_ : float
-        Objective of the last epoch, and the lowest; None with ``early_stopping``.
-    loss_curve_, validation_loss_curve_ : lists of float
-        Of each epoch; the second is None without validation data.
-    validation_scores_, best_validation_score_ : list of float, float
-        With ``early_stopping``: the score of each epoch, and the best; else None.
-    history_ : fastmlp.History
-        Losses, seconds and learning rate of each epoch; why the fit ended.
-    n_iter_, t_ : int
-        Epochs of the last fit; samples seen since the first.
-    n_layers_, n_outputs_, n_features_in_ : int
-        Layers with input and output, columns of y, columns of X.
-    feature_names_in_ : array of str
-        If X has such.
+    {attributes}
     out_activation_ : str
         identity or exp.
 
@@ -190,7 +175,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         y = y.reshape(len(y), -1)
         if self.loss == "poisson" and np.any(y < 0):
             raise ValueError("loss='poisson' requires non-negative y: use another loss")
-        if known and hasattr(self, "_network") and y.shape[1] != self.n_outputs_:
+        if known and hasattr(self, "_fitted") and y.shape[1] != self.n_outputs_:
             raise ValueError(f"y has {y.shape[1]} columns but {self.n_outputs_} are expected")
         self.n_outputs_ = y.shape[1]
         return y.astype(np.float64, copy=False)

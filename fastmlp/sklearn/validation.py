@@ -52,12 +52,13 @@ class Validation:
     samples: Samples
     data: Data
 
-    def loss(self, engine: Any, team: Any) -> float:
-        """Return the mean loss, without penalty."""
-        return float(engine.evaluate(self.data, team))
+    def score(
+        self, estimator: Any, now: dict[str, Any], engine: Any, team: Any, loss: float
+    ) -> float:
+        """Return what ``scoring`` asks for, of an estimator with the statistics of now.
 
-    def score(self, estimator: Any, engine: Any, team: Any, loss: float) -> float:
-        """Return what ``scoring`` asks for; more is better."""
+        More is better.
+        """
         if estimator.scoring == "loss":
             return -loss
         if estimator.scoring is None:
@@ -70,6 +71,7 @@ class Validation:
         # X is an array here: a copy that knows no feature names does not warn that it has none.
         nameless = estimator._draft()
         vars(nameless).pop("feature_names_in_", None)
+        vars(nameless).update(now, loss_curve_=[*estimator.loss_curve_, now["loss_"]])
         return float(scorer(nameless, X, y, **options))
 
 

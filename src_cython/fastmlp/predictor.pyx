@@ -2,22 +2,21 @@
 #
 # The fast path asks NumPy's C API whether x is exactly what the kernels read, and hands the pointer on;
 # everything else (lists, other dtypes, wrong shapes) goes the slow way through fastmlp.check. One row
-# needs no workspace but a piece of the stack, so calls from many threads share nothing they write to.
+# needs no memory but a part of the stack, so calls from many threads share nothing they write to.
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_New, PyCapsule_SetContext
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport int64_t, uintptr_t
 
 from fastmlp.engine.native cimport Engine
-from fastmlp.engine.workspace cimport QUICK_WEIGHTS
 from network cimport *
-from fastmlp.engine.rows cimport predict_rows
+from fastmlp.engine.rows cimport QUICK_WEIGHTS, predict_rows
 
 import dataclasses
 
 import numpy as np
 
-from fastmlp import check, threads
+from fastmlp import check, teams, threads
 from fastmlp.engine import levels
 from fastmlp.export.exportable import Exportable
 from fastmlp.export.layers import exported
@@ -225,7 +224,7 @@ cdef class Predictor:
         if n_threads == 1:
             self.engine.predict_into(rows, out)
             return out
-        with threads.borrowed_team(n_threads) as team:
+        with teams.borrowed_team(n_threads) as team:
             self.engine.predict_into(rows, out, team)
         return out
 

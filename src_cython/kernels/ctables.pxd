@@ -12,11 +12,11 @@ cdef extern from "tables/losses.h" nogil:
     ctypedef struct fm_loss_call:
         const real* targets
         const int32_t* labels
-        const real* share
+        const real* loss_share
         real* z
         real* row_loss
         real* scratch
-        int64_t panel, columns, width, target_stride
+        int64_t panel_step, columns, width, target_stride
         real parameter
     ctypedef struct fm_loss:
         const char* name
@@ -37,7 +37,7 @@ cdef extern from "tables/optimizers.h" nogil:
         void (*block)(const real*, int64_t, int64_t, int64_t, const real*, int64_t, int, real*, real*,
                       real*, real*, const fm_scalars*, fm_ahead*) noexcept nogil
     const fm_optimizer* OPTIMIZERS
-    void prepare_groups(int32_t, const double*, double, double, double*, const fm_group*, int32_t,
+    void prepare_groups(int32_t, const double*, double, double, double, double*, const fm_group*, int32_t,
                         fm_scalars*)
 
 cdef extern from "random/dropout.h" nogil:
@@ -51,7 +51,7 @@ cdef extern from "panels/panels.h" nogil:
         const char* name
         int fused
         void (*forward)(real*, int64_t, int) noexcept nogil
-        void (*forward_aux)(real*, real*, int64_t, int) noexcept nogil
+        void (*forward_keeping)(real*, real*, int64_t, int) noexcept nogil
         void (*backward)(const real*, real*, int64_t, int) noexcept nogil
     const fm_activation* ACTIVATIONS
     void panel_plain(const real*, int64_t, int64_t, const real*, const real*, const real*, real*,

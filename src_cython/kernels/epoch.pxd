@@ -1,7 +1,8 @@
 # The algorithm: one epoch of mini-batch training on packed column panels.
 #
-# The steps of a batch are in layers.pxd, those of the weights in units.pxd. Threads: each takes its rows of
-# a block of the batch through all layers and back, then, after a barrier, units of the weight panels
+# What is to do, who does it and what came out are structs of network.pxd. The steps of a batch are in
+# layers.pxd, those of the weights in pieces.pxd. Threads: each takes its rows of
+# a block of the batch through all layers and back, then, after a barrier, pieces of the weight panels
 # (docs/architecture.md).
 from libc.math cimport ilogb, isfinite, ldexp, sqrt
 from libc.stdint cimport int32_t, int64_t
@@ -10,28 +11,28 @@ from ctables cimport *
 from layers cimport *
 from network cimport *
 from rounding cimport ceil_div
-from units cimport *
+from pieces cimport *
 
 
-cdef inline double batch_weight(const fm_epoch* e, int64_t start, int64_t rows) noexcept nogil:
+cdef inline double batch_weight(const fm_task* task, int64_t start, int64_t rows) noexcept nogil:
     """Sum of the sample weights of a batch, in the order of its rows."""
     cdef double total = 0
     cdef int64_t r
-    if e.data.weights == NULL:
+    if task.data.weights == NULL:
         return rows
     for r in range(start, start + rows):
-        total += (<real*>e.data.weights)[row_of(e.order, r)]
+        total += (<real*>task.data.weights)[row_of(task.order, r)]
     return total
 
 
-cdef inline void meet(fm_epoch* e, int32_t active) noexcept nogil:
+cdef inline void meet(fm_shift* shift, int32_t active) noexcept nogil:
     """Wait for the other threads of this step."""
     if active > 1:
-        fm_barrier_wait(e.barrier)
+        fm_barrier_wait(shift.barrier)
 
 
-cdef inline int64_t row_share(int64_t rows, int64_t part, int64_t parts) noexcept nogil:
-    """First row of a part when the rows of a batch are divided in whole groups of ROW_MULTIPLE."""
+cdef inline int64_t first_row(int64_t rows, int64_t part, int64_t parts) noexcept nogil:
+    """First row of a part when the rows of a block are divided in whole groups of ROW_MULTIPLE."""
     return ceil_div(rows, ROW_MULTIPLE) * part // parts * ROW_MULTIPLE
 
 
@@ -43,201 +44,214 @@ cdef inline double row_scale(double total, bint is_whole) noexcept nogil:
     return 1 / total if is_whole else ldexp(1, -ilogb(total))
 
 
-cdef inline void rows_phase(fm_epoch* e, int64_t start, int64_t at, int64_t rows, double scale,
+cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t rows, double scale,
                             fm_watch* watch, int32_t thread, int32_t active) noexcept nogil:
-    """Take this thread's rows of a block, `at` rows into the batch, forward, through the loss, and back to
+    """Take this thread's rows of a block, `at` rows into batch b, forward, through the loss, and back to
     every dz."""
-    cdef const fm_network* net = e.net
-    cdef const fm_space* space = e.space
-    cdef int64_t first = row_share(rows, thread, active)
-    cdef int64_t end = row_share(rows, thread + 1, active)
+    cdef const fm_network* net = task.net
+    cdef const fm_buffers* buffers = task.buffers
+    cdef int64_t first = first_row(rows, thread, active)
+    cdef int64_t end = first_row(rows, thread + 1, active)
     cdef int64_t last = min(end, rows)
     cdef fm_draws draws
     cdef int64_t r
     cdef int32_t l
-    fm_counter_reset(&e.counters[thread])
     if first >= end:
         return
-    draws.seed, draws.step, draws.row = e.seed, e.step, at
-    gather(net, space, &e.data, e.order, start + at, first, last)
+    draws.seed, draws.step, draws.row = task.seed, task.step + b, at
+    draws.dropout = task.dropout + b * task.dropout_step
+    gather(net, buffers, &task.data, task.order, b * task.batch + at, first, last)
     for r in range(first, last):
-        (<real*>space.share)[r] = (<real*>space.weight)[r] * <real>scale
-    forward_layers(net, space, first, end, &draws, watch)
-    output_loss(net, space, first, last, thread)
-    for l in range(net.n_layers - 1, e.first_trained, -1):
-        backward_input(net, space, l, first, end - first, watch)
+        (<real*>buffers.loss_share)[r] = (<real*>buffers.weight)[r] * <real>scale
+    forward_layers(net, buffers, first, end, &draws, watch)
+    output_loss(net, buffers, first, last, thread)
+    for l in range(net.n_layers - 1, task.first_trained, -1):
+        backward_input(net, buffers, l, first, end - first, watch)
 
 
-cdef inline fm_ahead next_rows(const fm_epoch* e, int64_t next, int32_t thread,
+cdef inline fm_ahead next_rows(const fm_task* task, int64_t next, int32_t thread,
                                int32_t active) noexcept nogil:
     """What to fetch ahead: this thread's rows of the block that starts at row `next` of the order."""
     cdef fm_ahead ahead
-    cdef int64_t rows = min(e.block, e.data.n - next)
-    ahead.x = e.data.x
-    ahead.order = e.order
-    ahead.row_stride = e.data.x_row_stride
-    ahead.row_bytes = e.net.layers[0].n_in * sizeof(real)
+    cdef int64_t rows = min(task.buffers.rows, task.data.n - next)
+    ahead.x = task.data.x
+    ahead.order = task.order
+    ahead.row_stride = task.data.x_row_stride
+    ahead.row_bytes = task.net.layers[0].n_in * sizeof(real)
     ahead.at = 0
-    ahead.row = next + row_share(rows, thread, active)
-    ahead.end = next + min(row_share(rows, thread + 1, active), rows)
-    if e.order == NULL or e.data.x_column_stride != sizeof(real):
+    ahead.row = next + first_row(rows, thread, active)
+    ahead.end = next + min(first_row(rows, thread + 1, active), rows)
+    if task.order == NULL or task.data.x_column_stride != sizeof(real):
         ahead.end = ahead.row
     return ahead
 
 
-cdef inline void train_panels(fm_epoch* e, int64_t start, int64_t rows, const fm_scalars* scalars,
-                              fm_watch* watch, int32_t thread, int32_t active) noexcept nogil:
-    """Take units of the weights: gradient and, while it is in the cache, step and transposed copy."""
-    cdef real* scratch = <real*>e.space.scratch + thread * e.space.scratch_size
-    cdef fm_ahead ahead = next_rows(e, start + rows, thread, active)
+cdef inline void train_pieces(const fm_task* task, const fm_shift* shift, int64_t next, int64_t rows,
+                              const fm_scalars* scalars, fm_watch* watch, int32_t thread,
+                              int32_t active) noexcept nogil:
+    """Take pieces of the weights: gradient and, while it is in the cache, step and transposed copy. `next` is
+    where the next batch starts."""
+    cdef real* scratch = <real*>task.buffers.scratch + thread * task.buffers.scratch_size
+    cdef fm_ahead ahead = next_rows(task, next, thread, active)
     cdef int32_t done = 0
-    cdef const fm_unit* unit = next_unit(e, &done, thread, active, rows, watch)
-    while unit != NULL:
-        if moves_weights(e, unit):
-            train_unit(e, unit, rows, scratch, scalars, &ahead)
-        if moves_biases(e, unit):
-            column_sums(panel_dz(e, unit), rows, scratch)
-            update_bias(e, unit, scratch, scalars)
-        unit = next_unit(e, &done, thread, active, rows, watch)
+    cdef const fm_piece* piece = next_piece(shift, &done, thread, active, rows, watch)
+    while piece != NULL:
+        if moves_weights(task, piece):
+            train_piece(task, piece, rows, scratch, scalars, &ahead)
+        if moves_biases(task, piece):
+            column_sums(panel_dz(task, piece), rows, scratch)
+            update_bias(task, piece, scratch, scalars)
+        piece = next_piece(shift, &done, thread, active, rows, watch)
 
 
-cdef inline void store_gradients(fm_epoch* e, int64_t next, int64_t rows, bint is_first, bint is_last,
-                                 double rest, double l2, fm_watch* watch, int32_t thread,
-                                 int32_t active) noexcept nogil:
-    """Take units of the weights: a block's gradients, added to those of the other blocks of the batch; after
+cdef inline void store_gradients(const fm_task* task, const fm_shift* shift, int64_t next, int64_t rows,
+                                 bint is_first, bint is_last, double rest, double l2, fm_watch* watch,
+                                 int32_t thread, int32_t active) noexcept nogil:
+    """Take pieces of the weights: a block's gradients, added to those of the other blocks of the batch; after
     the last one `rest` of their scale and the penalty's. `next` is where the next block starts."""
     cdef bint is_whole = is_first and is_last
-    cdef real* gradients = <real*>e.gradients
-    cdef real* scratch = <real*>e.space.scratch + thread * e.space.scratch_size
-    cdef fm_ahead ahead = next_rows(e, next, thread, active)
+    cdef real* gradients = <real*>task.buffers.gradients
+    cdef real* scratch = <real*>task.buffers.scratch + thread * task.buffers.scratch_size
+    cdef fm_ahead ahead = next_rows(task, next, thread, active)
     cdef int32_t done = 0
     cdef int64_t at, bias
     cdef const fm_layer* layer
-    cdef const fm_unit* unit = next_unit(e, &done, thread, active, rows, watch)
-    while unit != NULL:
-        layer = &e.net.layers[unit.layer]
-        at, bias = unit_offset(layer, unit), layer.bias + unit.panel * NR
+    cdef const fm_piece* piece = next_piece(shift, &done, thread, active, rows, watch)
+    while piece != NULL:
+        layer = &task.net.layers[piece.layer]
+        at, bias = piece_offset(layer, piece), layer.bias + piece.panel * NR
         if not is_whole:
-            add_unit(e, unit, rows, is_first, scratch, &ahead)
-        if moves_weights(e, unit):
+            add_piece(task, piece, rows, is_first, scratch, &ahead)
+        if moves_weights(task, piece):
             if is_whole:
-                unit_gradient(e.net, e.space, unit, 0, rows, gradients + at, &ahead)
+                piece_gradient(task.net, task.buffers, piece, 0, rows, gradients + at, &ahead)
             if is_last:
-                finish_gradient(e, at, unit_size(layer, unit), is_whole, rest,
-                                l2 * weight_group(e, unit.layer).decay)
-        if moves_biases(e, unit):
+                finish_gradient(task, at, piece_size(layer, piece), is_whole, rest,
+                                l2 * weight_group(task, piece.layer).l2)
+        if moves_biases(task, piece):
             if is_whole:
-                column_sums(panel_dz(e, unit), rows, gradients + bias)
+                column_sums(panel_dz(task, piece), rows, gradients + bias)
             if is_last:
-                finish_gradient(e, bias, NR, is_whole, rest, l2 * bias_group(e, unit.layer).decay)
-        unit = next_unit(e, &done, thread, active, rows, watch)
+                finish_gradient(task, bias, NR, is_whole, rest, l2 * bias_group(task, piece.layer).l2)
+        piece = next_piece(shift, &done, thread, active, rows, watch)
 
 
-cdef inline void stored_step(fm_epoch* e, fm_scalars* scalars, int32_t thread, int32_t active) noexcept nogil:
-    """Step this thread's share of the weights along the stored gradients, no longer than clip_norm."""
-    cdef const real* gradients = <real*>e.gradients
+cdef inline void stored_step(const fm_task* task, fm_shift* shift, fm_scalars* scalars, int32_t thread,
+                             int32_t active) noexcept nogil:
+    """Step this thread's own pieces along the stored gradients, no longer than clip_norm."""
+    cdef const real* gradients = <real*>task.buffers.gradients
     cdef const fm_layer* layer
-    cdef const fm_unit* unit
+    cdef const fm_piece* piece
     cdef double norm
     cdef double scale = 1
     cdef int64_t i
-    meet(e, active)
-    if e.clip_norm > 0:
-        square_all(e, gradients, thread, active)
-        meet(e, active)
-        norm = sqrt(sum_squares(e, gradients, norm_share))
-        if norm > e.clip_norm:
-            scale = e.clip_norm / norm
-    for i in range(e.n_groups):
+    meet(shift, active)
+    if task.clip_norm > 0:
+        square_all(task, gradients, thread, active)
+        meet(shift, active)
+        norm = sqrt(sum_squares(task, gradients, norm_factor))
+        if norm > task.clip_norm:
+            scale = task.clip_norm / norm
+    for i in range(task.n_groups):
         scalars[i].l2 = 0  # is in the gradients
         scalars[i].scale = <real>scale
-    for i in range(e.unit_first[thread], share_end(e, thread, active)):
-        unit = &e.units[i]
-        layer = &e.net.layers[unit.layer]
-        if moves_weights(e, unit):
-            update_unit(e, unit, gradients + unit_offset(layer, unit), scalars)
-        if moves_biases(e, unit):
-            update_bias(e, unit, gradients + layer.bias + unit.panel * NR, scalars)
+    for i in range(shift.piece_first[thread], own_end(shift, thread, active)):
+        piece = &shift.pieces[i]
+        layer = &task.net.layers[piece.layer]
+        if moves_weights(task, piece):
+            update_piece(task, piece, gradients + piece_offset(layer, piece), scalars)
+        if moves_biases(task, piece):
+            update_bias(task, piece, gradients + layer.bias + piece.panel * NR, scalars)
 
 
-cdef inline void report_block(fm_epoch* e, int64_t rows, bint is_first) noexcept nogil:
+cdef inline void report_block(const fm_task* task, fm_report* report, int64_t rows,
+                              bint is_first) noexcept nogil:
     """Add a block's losses to the batch's. Thread 0 only."""
+    cdef const real* row_loss = <real*>task.buffers.row_loss
+    cdef const real* weight = <real*>task.buffers.weight
     cdef int64_t r
     if is_first:
-        e.objective = 0
+        report.objective = 0
     for r in range(rows):
-        e.objective += <double>(<real*>e.space.row_loss)[r] * <double>(<real*>e.space.weight)[r]
+        report.objective += <double>row_loss[r] * <double>weight[r]
 
 
-cdef inline void report_batch(fm_epoch* e, double total, double l2) noexcept nogil:
+cdef inline void report_batch(const fm_task* task, fm_report* report, double total,
+                              double l2) noexcept nogil:
     """Add the batch's objective to the epoch's; notice divergence. Thread 0 only."""
-    cdef double objective = e.objective / total if total > 0 else 0 * e.objective
+    cdef double objective = report.objective / total if total > 0 else 0 * report.objective
     if l2 > 0:
-        objective += 0.5 * l2 * sum_squares(e, <real*>e.net.parameters, penalty_share)
-    e.loss_sum += objective * total
-    e.weight_sum += total
+        objective += 0.5 * l2 * sum_squares(task, <real*>task.net.parameters, penalty_factor)
+    report.loss_sum += objective * total
+    report.weight_sum += total
     if not isfinite(objective):
-        e.status = FM_DIVERGED
+        report.status = DIVERGED
 
 
-cdef inline void one_batch(fm_epoch* e, int64_t b, double* powers, fm_scalars* scalars, fm_watch* watch,
-                           int32_t thread, int32_t active) noexcept nogil:
+cdef inline void one_batch(const fm_task* task, fm_shift* shift, fm_report* report, int64_t b, double* powers,
+                           fm_scalars* scalars, fm_watch* watch, int32_t thread,
+                           int32_t active) noexcept nogil:
     """Take this thread's part in one step of training: gradients block by block, then the move.
 
     Everybody comes to every meeting; who finds the work stopped only leaves out what lies between. Thread 0
     says so in `status` before a meeting, and the others read it after.
     """
-    cdef int64_t start = b * e.batch
-    cdef int64_t rows = min(e.batch, e.data.n - start)
-    cdef double total = batch_weight(e, start, rows)
-    cdef double scale = row_scale(total, rows <= e.block)
-    cdef double l2 = e.l2
-    cdef double rest
+    cdef int64_t start = b * task.batch
+    cdef int64_t rows = min(task.batch, task.data.n - start)
+    cdef double total = batch_weight(task, start, rows)
+    cdef double scale = row_scale(total, rows <= task.buffers.rows)
+    cdef double l2 = task.l2
+    cdef double rest, decay
     cdef int64_t at = 0
     cdef int64_t size
     cdef bint is_last
-    if e.l2_per_batch:
-        l2 = e.l2 / total if total > 0 else 0
+    if task.l2_per_batch:
+        l2 = task.l2 / total if total > 0 else 0
     if l2 > 0:
-        square_all(e, <real*>e.net.parameters, thread, active)
-    if e.optimizer >= 0:
-        prepare_groups(e.optimizer, e.hyper, e.rates[b], l2, powers, e.groups, e.n_groups, scalars)
-    while at < rows and e.status == FM_RUNNING:
-        size = min(e.block, rows - at)
+        square_all(task, <real*>task.net.parameters, thread, active)
+    if task.optimizer >= 0:
+        decay = task.hyper[3] if task.decays == NULL else task.decays[b]
+        prepare_groups(task.optimizer, task.hyper, task.rates[b], decay, l2, powers, task.groups,
+                       task.n_groups, scalars)
+    while at < rows and report.status == RUNNING:
+        size = min(task.buffers.rows, rows - at)
         is_last = at + size == rows
-        rows_phase(e, start, at, size, scale, watch, thread, active)
-        meet(e, active)
+        fm_counter_reset(&shift.counters[thread])
+        rows_phase(task, b, at, size, scale, watch, thread, active)
+        meet(shift, active)
         if thread == 0:
-            report_block(e, size, at == 0)
+            report_block(task, report, size, at == 0)
             if is_last:
-                report_batch(e, total, l2)
-                e.step += 1
-                if active > 1 and fm_pace_step(e.pace):
-                    e.alone_from = b + 1
-        if e.gradients == NULL:
-            train_panels(e, start, size, scalars, watch, thread, active)
+                report_batch(task, report, total, l2)
+                if active > 1 and fm_pace_step(shift.pace):
+                    shift.alone_from = b + 1
+        if not task.stores:
+            train_pieces(task, shift, start + size, size, scalars, watch, thread, active)
         else:
             rest = 1 / (total * scale) if scale > 0 else 0
-            store_gradients(e, start + at + size, size, at == 0, is_last, rest, l2, watch, thread, active)
-            if is_last and e.optimizer >= 0:
-                stored_step(e, scalars, thread, active)
+            store_gradients(task, shift, start + at + size, size, at == 0, is_last, rest, l2, watch, thread,
+                            active)
+            if is_last and task.optimizer >= 0:
+                stored_step(task, shift, scalars, thread, active)
         if thread == 0 and fm_stopped(watch):
-            e.status = FM_INTERRUPTED
-        meet(e, active)
+            report.status = INTERRUPTED
+        meet(shift, active)
         at += size
 
 
-cdef inline void call_team(fm_epoch* e, int64_t b, const double* powers) noexcept nogil:
+cdef inline void call_team(fm_shift* shift, fm_report* report, int64_t b,
+                           const double* powers) noexcept nogil:
     """Thread 0, alone so far, goes on with all the others at batch b."""
-    e.next_batch = b
-    e.powers[0] = powers[0]
-    e.powers[1] = powers[1]
-    fm_crew_open(e.crew, e.job, e.job_context)
-    fm_barrier_wait(e.barrier)
-    fm_pace_resume(e.pace)
+    shift.next_batch = b
+    report.powers[0] = powers[0]
+    report.powers[1] = powers[1]
+    fm_crew_open(shift.crew, shift.job, shift.job_context)
+    fm_barrier_wait(shift.barrier)
+    fm_pace_resume(shift.pace)
 
 
-cdef inline void epoch(fm_epoch* e, int32_t thread) noexcept nogil:
+cdef inline void epoch(const fm_task* task, fm_shift* shift, fm_report* report,
+                       int32_t thread) noexcept nogil:
     """Train on every batch of the data once.
 
     Thread 0 is in it from start to end. It calls the others and they join it; when it finds out that it is
@@ -245,39 +259,39 @@ cdef inline void epoch(fm_epoch* e, int32_t thread) noexcept nogil:
     thread that is of no use.
     """
     cdef fm_control control = fm_own_control()
-    cdef int64_t n_batches = ceil_div(e.data.n, e.batch)
+    cdef int64_t n_batches = ceil_div(task.data.n, task.batch)
     cdef int32_t active = 1
     cdef int64_t b = 0
     cdef double powers[2]
-    cdef fm_scalars* scalars = scalars_of(e, thread)
+    cdef fm_scalars* scalars = scalars_of(task, thread)
     cdef fm_watch watch
-    fm_watch_start(&watch, e.poll if thread == 0 else NULL, e.poll_context, e.stop)
+    fm_watch_start(&watch, shift.poll if thread == 0 else NULL, shift.poll_context, shift.stop)
     watch.control = control
     if thread > 0:
-        fm_barrier_wait(e.barrier)
-        b = e.next_batch
-        active = e.n_threads
-    powers[0] = e.powers[0]
-    powers[1] = e.powers[1]
-    if thread == 0 and e.n_threads > 1:
-        if e.pace.alone:
-            fm_pace_resume(e.pace)
+        fm_barrier_wait(shift.barrier)
+        b = shift.next_batch
+        active = shift.n_threads
+    powers[0] = report.powers[0]
+    powers[1] = report.powers[1]
+    if thread == 0 and shift.n_threads > 1:
+        if shift.pace.alone:
+            fm_pace_resume(shift.pace)
         else:
-            call_team(e, b, powers)
-            active = e.n_threads
-    while b < n_batches and e.status == FM_RUNNING:
-        one_batch(e, b, powers, scalars, &watch, thread, active)
+            call_team(shift, report, b, powers)
+            active = shift.n_threads
+    while b < n_batches and report.status == RUNNING:
+        one_batch(task, shift, report, b, powers, scalars, &watch, thread, active)
         b += 1
-        if e.n_threads == 1:
+        if shift.n_threads == 1:
             continue
-        if active > 1 and e.alone_from == b:
+        if active > 1 and shift.alone_from == b:
             if thread > 0:
                 break
             active = 1
-        elif active == 1 and not fm_pace_step(e.pace) and b < n_batches and e.status == FM_RUNNING:
-            call_team(e, b, powers)  # after the last batch the next epoch does
-            active = e.n_threads
+        elif active == 1 and not fm_pace_step(shift.pace) and b < n_batches and report.status == RUNNING:
+            call_team(shift, report, b, powers)  # after the last batch the next epoch does
+            active = shift.n_threads
     if thread == 0:
-        e.powers[0] = powers[0]
-        e.powers[1] = powers[1]
+        report.powers[0] = powers[0]
+        report.powers[1] = powers[1]
     fm_restore_control(control)

@@ -11,29 +11,29 @@ from network cimport *
 from rounding cimport ceil_div, round_up
 
 
-cdef inline void predict(const fm_network* net, const fm_space* space, const fm_data* data, int64_t first,
+cdef inline void predict(const fm_network* net, const fm_buffers* buffers, const fm_data* data, int64_t first,
                          int64_t last, void* out, fm_watch* watch) noexcept nogil:
     """Write the predictions of rows [first, last), (last - first, C) row-major, block by block."""
     cdef fm_control control = fm_own_control()
     cdef int32_t top = net.n_layers - 1
     cdef int64_t columns = net.layers[top].n_out
-    cdef int64_t panel = space.panel
+    cdef int64_t panel_step = buffers.panel_step
     cdef real* row
     cdef real* result = <real*>out
     cdef int64_t start, rows, r, block
     watch.control = control
-    for block in range(ceil_div(last - first, space.rows)):
+    for block in range(ceil_div(last - first, buffers.rows)):
         if fm_stopped(watch):
             break
-        start = first + block * space.rows
-        rows = min(space.rows, last - start)
-        gather_rows(data, NULL, start, 0, rows, net.layers[0].n_in, panel, <real*>space.x)
-        forward_layers(net, space, 0, rows, NULL, watch)
+        start = first + block * buffers.rows
+        rows = min(buffers.rows, last - start)
+        gather_rows(data, NULL, start, 0, rows, net.layers[0].n_in, panel_step, <real*>buffers.x)
+        forward_layers(net, buffers, 0, rows, NULL, watch)
         for r in range(rows):
-            row = <real*>space.y[top] + r * NR
+            row = <real*>buffers.y[top] + r * NR
             if columns > NR - LANES:  # several panels, or the link would reach the next row
-                row_from_panels(row, panel, columns, <real*>space.scratch)
-                row = <real*>space.scratch
+                row_from_panels(row, panel_step, columns, <real*>buffers.scratch)
+                row = <real*>buffers.scratch
             LOSSES[net.loss].link(row, columns)
             copy_values(result, row, columns)
             result += columns
@@ -91,33 +91,34 @@ cdef inline void predict_row(const fm_network* net, const void* x, void* scratch
     fm_restore_control(control)
 
 
-cdef inline void jacobian(const fm_network* net, const fm_space* space, const fm_data* data, int64_t first,
-                          int64_t last, void* out, fm_watch* watch) noexcept nogil:
+cdef inline void jacobian(const fm_network* net, const fm_buffers* buffers, const fm_data* data,
+                          int64_t first, int64_t last, void* out, fm_watch* watch) noexcept nogil:
     """Write d prediction / d input of rows [first, last): one backward pass for each output."""
     cdef fm_control control = fm_own_control()
     cdef int32_t top = net.n_layers - 1
     cdef int64_t columns = net.layers[top].n_out
     cdef int64_t n_in = net.layers[0].n_in
-    cdef int64_t panel = space.panel
-    cdef real* predictions = <real*>space.predictions
-    cdef real* slope = <real*>space.scratch
+    cdef int64_t panel_step = buffers.panel_step
+    cdef real* predictions = <real*>buffers.predictions
+    cdef real* slope = <real*>buffers.scratch
     cdef real* result = <real*>out
     cdef const fm_layer* bottom = net.layers
     cdef fm_draws no_dropout
     cdef int64_t block, start, rows, padded, r, c, p
     cdef int32_t l
     no_dropout.seed = no_dropout.step = no_dropout.row = 0
+    no_dropout.dropout = NULL
     watch.control = control
-    for block in range(ceil_div(last - first, space.rows)):
-        start = first + block * space.rows
-        rows = min(space.rows, last - start)
+    for block in range(ceil_div(last - first, buffers.rows)):
+        start = first + block * buffers.rows
+        rows = min(buffers.rows, last - start)
         if fm_stopped(watch):
             break
         padded = round_up(rows, ROW_MULTIPLE)
-        gather_rows(data, NULL, start, 0, rows, n_in, panel, <real*>space.x)
-        forward_layers(net, space, 0, rows, &no_dropout, watch)
+        gather_rows(data, NULL, start, 0, rows, n_in, panel_step, <real*>buffers.x)
+        forward_layers(net, buffers, 0, rows, &no_dropout, watch)
         for r in range(rows):
-            row_from_panels(<real*>space.y[top] + r * NR, panel, columns, slope)
+            row_from_panels(<real*>buffers.y[top] + r * NR, panel_step, columns, slope)
             LOSSES[net.loss].link(slope, columns)
             memcpy(predictions + r * columns, slope, columns * sizeof(real))
         for c in range(columns):
@@ -125,38 +126,38 @@ cdef inline void jacobian(const fm_network* net, const fm_space* space, const fm
                 break
             for r in range(rows):
                 LOSSES[net.loss].link_slope(predictions + r * columns, columns, c, slope)
-                row_to_panels(slope, panel, columns, <real*>space.dz[top] + r * NR)
+                row_to_panels(slope, panel_step, columns, <real*>buffers.dz[top] + r * NR)
             for l in range(top, 0, -1):
-                backward_input(net, space, l, 0, padded, watch)
+                backward_input(net, buffers, l, 0, padded, watch)
             for p in range(ceil_div(n_in, NR)):
-                panel_plain(<real*>space.dz[0], panel, bottom.n_out,
+                panel_plain(<real*>buffers.dz[0], panel_step, bottom.n_out,
                             transposed_weights(net, bottom) + p * bottom.t_rows * NR, NULL, NULL,
-                            <real*>space.x + p * panel, padded, vectors(n_in, p * NR))
+                            <real*>buffers.x + p * panel_step, padded, vectors(n_in, p * NR))
             for r in range(rows):
-                row_from_panels(<real*>space.x + r * NR, panel, n_in,
+                row_from_panels(<real*>buffers.x + r * NR, panel_step, n_in,
                                 result + ((start - first + r) * columns + c) * n_in)
     fm_restore_control(control)
 
 
-cdef inline void evaluate(const fm_network* net, const fm_space* space, const fm_data* data, int64_t first,
-                          int64_t last, double* block_sums, fm_watch* watch) noexcept nogil:
-    """Write the sum of weight * loss of each block of space.rows rows."""
+cdef inline void evaluate(const fm_network* net, const fm_buffers* buffers, const fm_data* data,
+                          int64_t first, int64_t last, double* block_sums, fm_watch* watch) noexcept nogil:
+    """Write the sum of weight * loss of each block of buffers.rows rows."""
     cdef fm_control control = fm_own_control()
     cdef int64_t start, rows, r, block
     cdef double total
     watch.control = control
-    for block in range(ceil_div(last - first, space.rows)):
+    for block in range(ceil_div(last - first, buffers.rows)):
         if fm_stopped(watch):
             break
-        start = first + block * space.rows
-        rows = min(space.rows, last - start)
-        gather(net, space, data, NULL, start, 0, rows)
+        start = first + block * buffers.rows
+        rows = min(buffers.rows, last - start)
+        gather(net, buffers, data, NULL, start, 0, rows)
         for r in range(rows):
-            (<real*>space.share)[r] = 0
-        forward_layers(net, space, 0, rows, NULL, watch)
-        output_loss(net, space, 0, rows, 0)
+            (<real*>buffers.loss_share)[r] = 0
+        forward_layers(net, buffers, 0, rows, NULL, watch)
+        output_loss(net, buffers, 0, rows, 0)
         total = 0
         for r in range(rows):
-            total += <double>(<real*>space.row_loss)[r] * <double>(<real*>space.weight)[r]
+            total += <double>(<real*>buffers.row_loss)[r] * <double>(<real*>buffers.weight)[r]
         block_sums[block] = total
     fm_restore_control(control)

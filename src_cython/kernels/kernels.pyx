@@ -12,7 +12,7 @@ from inference cimport *
 from layers cimport *
 from network cimport *
 from rounding cimport round_up
-from units cimport *
+from pieces cimport *
 
 
 cdef extern from *:
@@ -22,16 +22,16 @@ cdef extern from *:
     #else
     #define FM_COMPILER "gcc " __VERSION__
     #endif
-    enum { UNIT_ROWS = 4 * NR };
+    enum { PIECE_ROWS = 4 * NR };
     """
     const char* FM_COMPILER
     const char* FM_LEVEL_NAME
     enum:
-        UNIT_ROWS
+        PIECE_ROWS
 
 
 cdef int64_t scratch_size(const fm_network* net) noexcept nogil:
-    return (round_up(max(FM_LOSS_SCRATCH(net.layers[net.n_layers - 1].n_out), UNIT_ROWS * NR), 64) + 64
+    return (round_up(max(FM_LOSS_SCRATCH(net.layers[net.n_layers - 1].n_out), PIECE_ROWS * NR), 64) + 64
             + scalars_size(net))
 
 
@@ -79,13 +79,13 @@ cdef void bias_gradient(const void* dz, int64_t batch, void* g) noexcept nogil:
 cdef void step(int32_t optimizer, const double* hyper, double rate, double* powers, double l2,
                double scale, void* w, const void* g, void* s0, void* s1, int64_t n) noexcept nogil:
     cdef fm_scalars scalars
-    cdef fm_group group = fm_group(1, 1)
-    prepare_groups(optimizer, hyper, rate, l2, powers, &group, 1, &scalars)
+    cdef fm_group group = fm_group(1, 1, 1, 1, 1)
+    prepare_groups(optimizer, hyper, rate, hyper[3], l2, powers, &group, 1, &scalars)
     scalars.scale = <real>scale
     OPTIMIZERS[optimizer].step(<real*>w, <real*>g, <real*>s0, <real*>s1, n, &scalars)
 
 
-cdef int32_t activation_needs_aux(int32_t row) noexcept nogil:
+cdef bint activation_keeps_slope(int32_t row) noexcept nogil:
     return ACTIVATIONS[row].backward == NULL
 
 
@@ -102,13 +102,13 @@ cdef const char* optimizer_name(int32_t row) noexcept nogil:
 
 
 cdef fm_kernels KERNELS
-KERNELS.abi = FM_ABI
+KERNELS.abi = ABI
 KERNELS.element_size = sizeof(real)
 KERNELS.lanes = LANES
 KERNELS.mr = MR
 KERNELS.nr = NR
 KERNELS.row_multiple = ROW_MULTIPLE
-KERNELS.unit_rows = UNIT_ROWS
+KERNELS.piece_rows = PIECE_ROWS
 KERNELS.level = FM_LEVEL_NAME
 KERNELS.compiler = FM_COMPILER
 KERNELS.n_activations = FM_COUNT(ACTIVATIONS)
@@ -117,7 +117,7 @@ KERNELS.n_optimizers = FM_COUNT(OPTIMIZERS)
 KERNELS.activation_name = activation_name
 KERNELS.loss_name = loss_name
 KERNELS.optimizer_name = optimizer_name
-KERNELS.activation_needs_aux = activation_needs_aux
+KERNELS.activation_keeps_slope = activation_keeps_slope
 KERNELS.scratch_size = scratch_size
 KERNELS.pack = pack
 KERNELS.unpack = unpack
@@ -136,7 +136,7 @@ KERNELS.gather = gather
 KERNELS.forward = forward
 KERNELS.output_loss = output_loss
 KERNELS.backward_input = backward_input
-KERNELS.unit_gradient = unit_gradient
+KERNELS.piece_gradient = piece_gradient
 KERNELS.bias_gradient = bias_gradient
 KERNELS.step = step
 

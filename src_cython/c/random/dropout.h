@@ -19,16 +19,16 @@ FM_INLINE uint32_t dropout_key(uint64_t seed, uint64_t step, uint32_t layer) {
     return mix32((uint32_t)seed ^ mix32((uint32_t)(seed >> 32) ^ inner));
 }
 
-/* Dropout on rows [first, first + rows) of one panel: y and aux are multiplied by 0 or `keep`. */
-static void dropout_panel(real *y, real *aux, int64_t rows, int width, uint32_t key, int64_t first,
+/* Dropout on rows [first, first + rows) of one panel: y and slopes are multiplied by 0 or `keep`. */
+static void dropout_panel(real *y, real *slopes, int64_t rows, int width, uint32_t key, int64_t first,
                           int64_t first_column, uint32_t threshold, real keep) {
-    for (int64_t r = 0; r < rows; r++, y += NR, aux += NR) {
+    for (int64_t r = 0; r < rows; r++, y += NR, slopes += NR) {
         const uint32_t row_key = mix32(key ^ mix32((uint32_t)(first + r) + 0x85ebca6bu));
         for (int j = 0; j < width; j++) {
             const uint32_t u = mix32(row_key ^ ((uint32_t)(first_column + j) * 0x9e3779b9u));
             const real factor = u < threshold ? 0 : keep;
             y[j] *= factor;
-            aux[j] *= factor;
+            slopes[j] *= factor;
         }
     }
 }

@@ -3,8 +3,8 @@
  *
  * Two kinds. FROM_Y: the derivative is a function of the output, nothing else is kept. FROM_Z: the
  * derivative needs the pre-activation; the training forward then writes it to a second buffer
- * (aux) while the exponentials are at hand, and backward is one multiplication. Dropout also uses
- * aux, so a FROM_Y row can fill it too.
+ * (slopes) while the exponentials are at hand, and backward is one multiplication. Dropout also uses
+ * slopes, so a FROM_Y row can fill it too.
  * A block is `rows` rows of a panel, `nv` vectors wide, row stride NR. */
 #ifndef FM_ACTIVATIONS_H
 #define FM_ACTIVATIONS_H
@@ -16,9 +16,9 @@ enum { FUSED_NONE = 0, FUSED_IDENTITY = 1, FUSED_RELU = 2 }; /* what a tile's ep
 typedef struct {
     const char *name;
     int fused;
-    void (*forward)(real *z, int64_t rows, int nv);                  /* z becomes y, in place */
-    void (*forward_aux)(real *z, real *aux, int64_t rows, int nv);   /* and aux becomes dy/dz */
-    void (*backward)(const real *y, real *d, int64_t rows, int nv);  /* d *= dy/dz; NULL: use aux */
+    void (*forward)(real *z, int64_t rows, int nv);                      /* z becomes y, in place */
+    void (*forward_keeping)(real *z, real *slopes, int64_t rows, int nv); /* and slopes becomes dy/dz */
+    void (*backward)(const real *y, real *d, int64_t rows, int nv);      /* d *= dy/dz; NULL: use slopes */
 } fm_activation;
 
 #define EACH_VECTOR(rows, nv) \
@@ -31,11 +31,11 @@ typedef struct {
     }
 #define ACTIVATION_FROM_Y(name) \
     FORWARD_ROW(name) \
-    static void name##_forward_aux(real *z, real *aux, int64_t rows, int nv) { \
+    static void name##_forward_keeping(real *z, real *slopes, int64_t rows, int nv) { \
         EACH_VECTOR(rows, nv) { \
             v y = name##_value(v_load(z + at)); \
             v_store(z + at, y); \
-            v_store(aux + at, name##_slope(y)); \
+            v_store(slopes + at, name##_slope(y)); \
         } \
     } \
     static void name##_backward(const real *y, real *d, int64_t rows, int nv) { \
@@ -43,11 +43,11 @@ typedef struct {
     }
 #define ACTIVATION_FROM_Z(name) \
     FORWARD_ROW(name) \
-    static void name##_forward_aux(real *z, real *aux, int64_t rows, int nv) { \
+    static void name##_forward_keeping(real *z, real *slopes, int64_t rows, int nv) { \
         EACH_VECTOR(rows, nv) { \
             v slope, y = name##_value_slope(v_load(z + at), &slope); \
             v_store(z + at, y); \
-            v_store(aux + at, slope); \
+            v_store(slopes + at, slope); \
         } \
     }
 
@@ -133,8 +133,8 @@ ACTIVATION_FROM_Z(gelu_tanh)
 ACTIVATION_FROM_Z(silu)
 ACTIVATION_FROM_Z(mish)
 
-#define ROW_Y(name, fused) {#name, fused, name##_forward, name##_forward_aux, name##_backward}
-#define ROW_Z(name) {#name, FUSED_NONE, name##_forward, name##_forward_aux, NULL}
+#define ROW_Y(name, fused) {#name, fused, name##_forward, name##_forward_keeping, name##_backward}
+#define ROW_Z(name) {#name, FUSED_NONE, name##_forward, name##_forward_keeping, NULL}
 
 static const fm_activation ACTIVATIONS[] = {
     ROW_Y(identity, FUSED_IDENTITY), ROW_Y(relu, FUSED_RELU), ROW_Y(leaky_relu, FUSED_NONE),

@@ -16,11 +16,11 @@
 typedef struct {
     const real *targets;   /* (batch, width), target_stride apart; NULL with labels */
     const int32_t *labels; /* (batch,), NULL with real targets */
-    const real *share;     /* (batch,) weight of a row over the batch's sum of weights */
+    const real *loss_share;     /* (batch,) weight of a row over the batch's sum of weights */
     real *z;               /* output panels, z in, gradient out */
     real *row_loss;        /* (batch,) */
     real *scratch;         /* FM_LOSS_SCRATCH(columns) values */
-    int64_t panel;         /* distance of panels in z */
+    int64_t panel_step;    /* distance of panels in z */
     int64_t columns;       /* heads * width */
     int64_t width;         /* targets of a row */
     int64_t target_stride; /* width, rounded up to whole vectors if it is more than 1 */
@@ -82,12 +82,12 @@ FM_INLINE v tree_of_columns(v lane[TREE_LANES]) {
         for (int64_t start = first; start < last; start += LANES) { \
             const int64_t rows = start + LANES < last ? LANES : last - start; \
             real *const home = q.z + start * NR; \
-            const v share = v_rows(q.share + start, rows); \
+            const v share = v_rows(q.loss_share + start, rows); \
             v value; \
-            to_columns(home, NR, q.panel, rows, q.columns, z); \
+            to_columns(home, NR, q.panel_step, rows, q.columns, z); \
             if (q.targets) to_columns(q.targets + start * q.target_stride, q.target_stride, NR, rows, q.width, t); \
             compute \
-            from_columns(z, q.panel, rows, q.columns, home); \
+            from_columns(z, q.panel_step, rows, q.columns, home); \
             if (rows == LANES) v_storeu(q.row_loss + start, value); \
             else for (int64_t i = 0; i < rows; i++) q.row_loss[start + i] = value[i]; \
         } \
@@ -118,10 +118,10 @@ FM_INLINE v tree_of_columns(v lane[TREE_LANES]) {
             return; \
         } \
         for (int64_t r = first; r < last; r++) { \
-            const v share = v_set1(q.share[r]); \
+            const v share = v_set1(q.loss_share[r]); \
             v sum[TREE_VECTORS] = {0}; \
             EACH_COLUMN(q.columns) { \
-                real *const z = q.z + c / NR * q.panel + r * NR + c % NR; \
+                real *const z = q.z + c / NR * q.panel_step + r * NR + c % NR; \
                 const vi keep = v_first(q.columns - c); \
                 v d; \
                 const v l = name##_point(v_load(z), v_load(q.targets + r * q.target_stride + c), parameter, &d); \

@@ -22,7 +22,6 @@ typedef struct {
 
 typedef struct {
     const char *name;
-    int n_slots;
     void (*prepare)(const double hyper[4], double rate, double powers[2], fm_scalars *s);
     void (*step)(real *w, const real *g, real *s0, real *s1, int64_t n, const fm_scalars *s);
     /* gradient and step of rows [k_from, k_to) of a weight panel at once; g is scratch. NULL: not here */
@@ -148,6 +147,7 @@ FM_INLINE void set_rate(double rate, fm_scalars *s) {
 static void sgd_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
     (void)powers;
     set_rate(rate, s);
+    s->epsilon = 0;
     s->first = (real)hyper[0];
 }
 
@@ -239,33 +239,34 @@ OPTIMIZER(adam)
 OPTIMIZER(adamw)
 
 static const fm_optimizer OPTIMIZERS[] = {
-    {"sgd", 0, sgd_prepare, sgd_step, BLOCK_OF(sgd)},
-    {"momentum", 1, sgd_prepare, momentum_step, BLOCK_OF(momentum)},
-    {"nesterov", 1, sgd_prepare, nesterov_step, BLOCK_OF(nesterov)},
-    {"rmsprop", 1, rmsprop_prepare, rmsprop_step, BLOCK_OF(rmsprop)},
-    {"adam", 2, adam_prepare, adam_step, BLOCK_OF(adam)},
-    {"adamw", 2, adam_prepare, adamw_step, BLOCK_OF(adamw)},
-    {"momentum_with_rate", 1, sgd_prepare, momentum_with_rate_step, BLOCK_OF(momentum_with_rate)},
-    {"nesterov_with_rate", 1, sgd_prepare, nesterov_with_rate_step, BLOCK_OF(nesterov_with_rate)},
-    {"adam_hat", 2, adam_hat_prepare, adam_step, BLOCK_OF(adam)},
-    {"adamw_hat", 2, adam_hat_prepare, adamw_step, BLOCK_OF(adamw)},
+    {"sgd", sgd_prepare, sgd_step, BLOCK_OF(sgd)},
+    {"momentum", sgd_prepare, momentum_step, BLOCK_OF(momentum)},
+    {"nesterov", sgd_prepare, nesterov_step, BLOCK_OF(nesterov)},
+    {"rmsprop", rmsprop_prepare, rmsprop_step, BLOCK_OF(rmsprop)},
+    {"adam", adam_prepare, adam_step, BLOCK_OF(adam)},
+    {"adamw", adam_prepare, adamw_step, BLOCK_OF(adamw)},
+    {"momentum_with_rate", sgd_prepare, momentum_with_rate_step, BLOCK_OF(momentum_with_rate)},
+    {"nesterov_with_rate", sgd_prepare, nesterov_with_rate_step, BLOCK_OF(nesterov_with_rate)},
+    {"adam_hat", adam_hat_prepare, adam_step, BLOCK_OF(adam)},
+    {"adamw_hat", adam_hat_prepare, adamw_step, BLOCK_OF(adamw)},
 };
 
-/* The scalars of every group for one step, in which the powers advance once. Groups of the same rate stand
- * together: what they share is computed for the first of them. */
-static void prepare_groups(int32_t optimizer, const double hyper[4], double rate, double l2, double powers[2],
-                           const fm_group *groups, int32_t n, fm_scalars *s) {
+/* The scalars of every group for one step, in which the powers advance once. Groups of the same rate and
+ * epsilon stand together: what they share is computed for the first of them. */
+static void prepare_groups(int32_t optimizer, const double hyper[4], double rate, double decay, double l2,
+                           double powers[2], const fm_group *groups, int32_t n, fm_scalars *s) {
     double next[2] = {0, 0};
     for (int32_t i = 0; i < n; i++) {
         const double own_rate = rate * groups[i].rate;
-        if (i > 0 && groups[i].rate == groups[i - 1].rate) {
+        if (i > 0 && groups[i].rate == groups[i - 1].rate && groups[i].epsilon == groups[i - 1].epsilon) {
             s[i] = s[i - 1];
         } else {
             next[0] = powers[0], next[1] = powers[1];
             OPTIMIZERS[optimizer].prepare(hyper, own_rate, next, &s[i]);
+            s[i].epsilon = (real)(s[i].epsilon * groups[i].epsilon);
         }
-        s[i].shrink = (real)(1 - own_rate * (hyper[3] * groups[i].decay));
-        s[i].l2 = (real)(l2 * groups[i].decay);
+        s[i].shrink = (real)(1 - own_rate * (decay * groups[i].decay));
+        s[i].l2 = (real)(l2 * groups[i].l2);
         s[i].scale = 1;
     }
     powers[0] = next[0], powers[1] = next[1];

@@ -12,15 +12,17 @@
 #define WATCH_WORK 2e7     /* floating-point operations before the next look at the clock: 10 ms at 2 GFLOP/s */
 #define WATCH_SECONDS 2e-2 /* between two polls: each waits for the interpreter lock */
 
+typedef int (*fm_poll)(void *); /* true: stop */
+
 typedef struct {
-    int (*poll)(void *); /* true: stop; NULL: nothing to ask */
+    fm_poll poll; /* NULL: nothing to ask */
     void *context;
     atomic_int *stop;
     double work, asked; /* since the last look at the clock; time of the last poll */
     fm_control control; /* of the caller: signal handlers have that, not ours */
 } fm_watch;
 
-static inline void fm_watch_start(fm_watch *w, int (*poll)(void *), void *context, atomic_int *stop) {
+static inline void fm_watch_start(fm_watch *w, fm_poll poll, void *context, atomic_int *stop) {
     w->poll = poll;
     w->context = context;
     w->stop = stop;

@@ -1,5 +1,5 @@
 # Threads that wait for native jobs: for native.pyx, which has them.
-from fastmlp.engine.workspace cimport Memory
+from fastmlp.engine.memory cimport Memory
 from network cimport *
 
 

@@ -1,5 +1,5 @@
 # Threads that wait natively for the next native job: fastmlp.threads starts them, the engine gives the jobs.
-from fastmlp.engine.workspace cimport Memory
+from fastmlp.engine.memory cimport Memory
 from fastmlp.engine.jobs cimport CALL_ROWS as _CALL_ROWS, MAX_THREADS as _MAX_THREADS
 from network cimport *
 

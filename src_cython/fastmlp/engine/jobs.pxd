@@ -17,7 +17,7 @@ cdef struct RowsJob:
     int n_threads
     int64_t blocks  # that a thread takes at a time
     fm_counter* counter  # of what is taken
-    const fm_space** spaces  # one a thread
+    const fm_buffers** buffers  # one a thread
     char* predictions
     double* block_losses  # NULL: predict, else evaluate
     int (*poll)(void*) noexcept nogil  # of the caller
@@ -27,12 +27,14 @@ cdef struct RowsJob:
 
 cdef struct EpochJob:
     const fm_kernels* kernels
-    fm_epoch* e
+    const fm_task* task
+    fm_shift* shift
+    fm_report* report
 
 
 cdef inline void run_epoch(void* context, int32_t index) noexcept nogil:
     cdef EpochJob* job = <EpochJob*>context
-    job.kernels.epoch(job.e, index)
+    job.kernels.epoch(job.task, job.shift, job.report, index)
 
 
 cdef inline void run_rows(void* context, int32_t index) noexcept nogil:
@@ -50,8 +52,8 @@ cdef inline void run_rows(void* context, int32_t index) noexcept nogil:
             return
         last = min(first + job.blocks * CALL_ROWS, job.data.n)
         if job.block_losses != NULL:
-            k.evaluate(job.net, job.spaces[index], job.data, first, last, job.block_losses + block,
+            k.evaluate(job.net, job.buffers[index], job.data, first, last, job.block_losses + block,
                        &watch)
         else:
-            k.predict(job.net, job.spaces[index], job.data, first, last, job.predictions + first * row_bytes,
+            k.predict(job.net, job.buffers[index], job.data, first, last, job.predictions + first * row_bytes,
                       &watch)

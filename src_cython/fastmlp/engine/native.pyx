@@ -1,20 +1,19 @@
-# The native engine, seen from Python: fills the structs of c/network.h, and hands whole epochs and whole
+# The native engine, seen from Python: fills the structs of network.pxd, and hands whole epochs and whole
 # batches of rows to the kernel table of one CPU level. Nothing numerical is here, and nothing the user wrote
 # is checked here (fastmlp.check has done that). Where weights and biases lie is the matter of parameters.pyx.
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memcpy
 
+from fastmlp.engine.buffers cimport Buffers
 from fastmlp.engine.crew cimport Crew
-from fastmlp.engine.parameters cimport Parameters
-from fastmlp.engine.steps cimport Steps
-from fastmlp.engine.workspace cimport QUICK_WEIGHTS, Memory, Space, Training
+from fastmlp.engine.shift cimport Shift
+from fastmlp.engine.steps cimport Steps, Trained
 from fastmlp.engine.jobs cimport *
 from network cimport *
 from rounding cimport ceil_div
-from fastmlp.engine.rows cimport predict_rows
+from fastmlp.engine.rows cimport QUICK_WEIGHTS, predict_rows
 
 import numpy as np
 
@@ -35,13 +34,12 @@ cdef double sequential_sum(cnp.ndarray values) except? -1:
         fm_restore_control(control)
 
 
-cdef object set_groups(fm_epoch* e, groups):
-    """Say what is trained, and how fast; the table that is returned must outlive the epoch."""
-    table = groups_table(groups, e.net.n_layers)
-    e.groups = <const fm_group*>cnp.PyArray_DATA(table.factors)
-    e.n_groups = len(table.factors)
-    e.group_of = <const int32_t*>cnp.PyArray_DATA(table.group_of)
-    e.first_trained = table.first_trained
+cdef object set_groups(fm_task* task, table):
+    """Say what is trained, and how fast; the table, which is returned, must outlive the epoch."""
+    task.groups = <const fm_group*>cnp.PyArray_DATA(table.factors)
+    task.n_groups = len(table.factors)
+    task.group_of = <const int32_t*>cnp.PyArray_DATA(table.group_of)
+    task.first_trained = table.first_trained
     return table
 
 
@@ -61,7 +59,7 @@ cdef int poll(void* context) noexcept nogil:
     return 0
 
 
-cdef class Engine(Parameters):
+cdef class Engine(Trained):
     """A network on the kernels of one CPU level; the contract is in docs/architecture.md.
 
     Parameters
@@ -75,36 +73,12 @@ cdef class Engine(Parameters):
     """
 
     def __init__(self, spec, str level, bint transpose_all=False):
-        Parameters.__init__(self, spec, level, transpose_all)
-        self.call_spaces, self.call_trainings = [], []
+        Trained.__init__(self, spec, level, transpose_all)
+        self.call_buffers, self.call_shifts = [], []
         self.typenum = spec.dtype.num
         self.row_bytes = self.kernels.row_scratch_size(&self.net) * self.kernels.element_size
 
     # ------------------------------------------------------------ training
-
-    def start(self, optimizer):
-        """Zero the state of an optimizer, the one of the epochs to come. All of it, or nothing."""
-        self.steps = Steps.make(self, optimizer.native_row, optimizer.n_slots, optimizer.hyper)
-
-    def optimizer_state(self):
-        """The state of the optimizer, which epochs go on to change; None before the first start."""
-        return self.steps
-
-    def set_optimizer_state(self, state):
-        """Go on with what optimizer_state() has returned."""
-        self.steps = state
-
-    def plain_optimizer_state(self):
-        """The same as plain numbers and arrays, which can be pickled; None if it cannot go on."""
-        return self.steps.plain(self) if self.steps is not None and self.steps.is_whole else None
-
-    def set_plain_optimizer_state(self, state):
-        """Go on with what plain_optimizer_state() has returned: in all, or not at all."""
-        self.steps = None if state is None else Steps.from_plain(self, state)
-
-    def can_go_on(self, int64_t step):
-        """Whether an optimizer was started, and its last epoch was whole and ended after step steps."""
-        return self.steps is not None and self.steps.is_whole and self.steps.taken == step
 
     cdef void describe(self, fm_data* c, data) except *:
         """Point a struct at the user's arrays; data must outlive it."""
@@ -133,150 +107,153 @@ cdef class Engine(Parameters):
 
         In that case, and after any error, the parameters are those of before.
         """
-        cdef fm_epoch e
-        cdef fm_network net
+        cdef fm_task task
+        cdef fm_report report
+        cdef fm_network net = self.net
         cdef int n_threads = plan.team.size if plan.team is not None else 1
         cdef cnp.ndarray rates = plan.learning_rates
-        cdef Training training
+        cdef Shift shift
         cdef Steps steps = self.steps
         if steps is None:
             raise RuntimeError("no optimizer was started")
-        self.describe(&e.data, data)
-        net = self.net
-        net.loss = self.row_of_loss(&e.data)
-        e.net = &net
-        e.order = NULL if plan.order is None else <int64_t*>cnp.PyArray_DATA(plan.order)
-        e.batch = min(<int64_t>plan.batch_size, e.data.n)
-        training = self.workspace(self.training, e.batch, n_threads, plan.clip_norm > 0)
-        self.training = None  # until the epoch has ended well
+        self.describe(&task.data, data)
+        net.loss = self.row_of_loss(&task.data)
+        task.net = &net
+        task.order = NULL if plan.order is None else <int64_t*>cnp.PyArray_DATA(plan.order)
+        task.batch = min(<int64_t>plan.batch_size, task.data.n)
+        drops = self.set_dropout(&task, plan.dropouts)
+        shift = self.shift_for(self.shift, task.batch, n_threads, drops, plan.clip_norm > 0)
+        self.shift = None  # until the epoch has ended well
         working = self.to_work_on()
         net.parameters = cnp.PyArray_DATA(working)
-        net.transposed = training.transposed
+        net.transposed = shift.transposed
         PyErr_CheckSignals()  # copies of many millions of weights take a while each
-        if training.transposed_of is not self.published:
+        if shift.transposed_of is not self.published:
             self.kernels.transpose(&net)
             PyErr_CheckSignals()
-        training.transposed_of = None  # until the epoch has ended well
-        e.optimizer = steps.optimizer
-        e.hyper = steps.hyper
-        e.rates = <double*>cnp.PyArray_DATA(rates)
-        table = set_groups(&e, plan.groups)
-        e.l2, e.l2_per_batch, e.clip_norm = plan.l2, plan.l2_per_batch, plan.clip_norm
-        e.seed, e.step = plan.seed, plan.step
+        shift.transposed_of = None  # until the epoch has ended well
+        task.optimizer = steps.optimizer
+        task.hyper = steps.hyper
+        task.decays = NULL
+        if plan.weight_decays is not None:
+            task.decays = <double*>cnp.PyArray_DATA(plan.weight_decays)
+        else:
+            task.hyper[3] = plan.optimizer.decay(0)
+        task.rates = <double*>cnp.PyArray_DATA(rates)
+        table = set_groups(&task, groups_table(plan.groups, self.fan_ins, plan.optimizer.degree))
+        task.l2, task.l2_per_batch, task.clip_norm = plan.l2, plan.l2_per_batch, plan.clip_norm
+        task.seed, task.step = plan.seed, plan.step
         for i in range(2):  # a slot the optimizer lacks is never touched
-            e.slots[i] = steps.slots[i] if steps.slots[i] != NULL else net.parameters
-            e.powers[i] = steps.powers[i]
-        crew = plan.team.crew if plan.team is not None else None
+            task.slots[i] = steps.slots[i] if steps.slots[i] != NULL else net.parameters
+        report.powers = steps.powers
         steps.is_whole = False  # until the epoch has ended well
-        result = self.run(&e, training, crew, n_threads)
+        result = self.run(&task, &report, shift, plan.team)
         del table
-        steps.powers[0], steps.powers[1] = e.powers[0], e.powers[1]
+        steps.powers = report.powers
         if isfinite(result) and not self.kernels.finite(net.parameters, self.n_parameters):
             result = np.nan
         if isfinite(result):
-            self.spare, training.transposed_of = self.publish(working), working
-            steps.taken += ceil_div(e.data.n, e.batch)
+            self.spare, shift.transposed_of = self.publish(working), working
+            steps.taken += ceil_div(task.data.n, task.batch)
             steps.is_whole = True
-        self.training = training
+        self.shift = shift
         return result
 
-    cdef Training workspace(self, Training last, int64_t batch, int n_threads, bint stores):
-        """The last workspace if it fits, else a new one; with room for whole gradients if they are stored."""
-        cdef int64_t rows = min(batch, BLOCK_ROWS)
-        cdef Training training = last
-        if last is None or last.space.c.rows != rows or last.n_threads != n_threads:
-            training = Training.make(self.kernels, &self.net, rows, n_threads)
-            training.transposed = training.memory.take(self.n_transposed)
-        if (stores or batch > rows) and training.gradients == NULL:
-            training.gradients = training.memory.take(self.n_parameters)
-        if batch > rows and training.sums == NULL:
-            training.sums = <double*>training.memory.take(self.n_parameters, sizeof(double))
-        return training
+    cdef tuple set_dropout(self, fm_task* task, dropouts):
+        """Say what drops out, by (batches, hidden layers), or as the network has it; returns where."""
+        cdef cnp.ndarray given
+        if dropouts is None:
+            task.dropout, task.dropout_step = self.dropout, 0
+            return self.drops
+        given = dropouts
+        task.dropout, task.dropout_step = <double*>cnp.PyArray_DATA(given), given.shape[1]
+        return tuple(given.any(axis=0).tolist())
 
-    cdef double run(self, fm_epoch* e, Training training, Crew crew, int n_threads) except? -1:
+    cdef Shift shift_for(self, Shift last, int64_t batch, int n_threads, tuple drops, bint stores):
+        """The last shift if it fits, else a new one; with room for whole gradients if they are stored."""
+        cdef int64_t rows = min(batch, BLOCK_ROWS)
+        cdef Shift shift = last
+        cdef fm_buffers* buffers
+        if (last is None or last.buffers.c.rows != rows or last.c.n_threads != n_threads
+                or last.drops != drops):
+            shift = Shift.make(self.kernels, &self.net, rows, n_threads, drops)
+            shift.transposed = shift.memory.take(self.n_transposed)
+        buffers = &shift.buffers.c
+        if (stores or batch > rows) and buffers.gradients == NULL:
+            buffers.gradients = shift.memory.take(self.n_parameters)
+        if batch > rows and buffers.sums == NULL:
+            buffers.sums = <double*>shift.memory.take(self.n_parameters, sizeof(double))
+        return shift
+
+    cdef double run(self, fm_task* task, fm_report* report, Shift shift, team) except? -1:
         """Enter the native epoch with every thread of the team; touches nothing of the engine."""
         cdef Signals signals = Signals()
-        cdef EpochJob job = EpochJob(self.kernels, e)
+        cdef fm_shift* c = &shift.c
+        cdef EpochJob job = EpochJob(self.kernels, task, c, report)
+        cdef Crew crew
         cdef atomic_int stop
         fm_stop_clear(&stop)
-        e.block = training.space.c.rows
-        e.space = &training.space.c
-        stores = e.optimizer < 0 or e.clip_norm > 0 or e.batch > e.block
-        e.gradients = training.gradients if stores else NULL
-        e.sums = training.sums
-        e.column_squares = training.column_squares
-        e.units = training.units
-        e.unit_first = training.unit_first
-        e.counters = training.counters
-        e.n_threads = n_threads
-        e.pace = &training.pace
-        e.alone_from = -1
-        e.poll = poll
-        e.poll_context = <void*>signals
-        e.stop = &stop
-        e.barrier = training.barrier
-        e.status = FM_RUNNING
-        e.loss_sum = e.weight_sum = 0
-        fm_barrier_start(e.barrier, n_threads)
-        if n_threads == 1:
+        task.buffers = &shift.buffers.c
+        task.stores = task.optimizer < 0 or task.clip_norm > 0 or task.batch > task.buffers.rows
+        c.alone_from = -1
+        c.poll, c.poll_context, c.stop = poll, <void*>signals, &stop
+        report.status = RUNNING
+        report.loss_sum = report.weight_sum = 0
+        fm_barrier_start(c.barrier, c.n_threads)
+        if c.n_threads == 1:
             with nogil:
-                self.kernels.epoch(e, 0)
+                self.kernels.epoch(task, c, report, 0)
         else:
-            e.crew, e.job, e.job_context = crew.c, run_epoch, &job
+            crew = team.crew
+            c.crew, c.job, c.job_context = crew.c, run_epoch, &job
             with nogil:
-                self.kernels.epoch(e, 0)
+                self.kernels.epoch(task, c, report, 0)
                 fm_crew_close(crew.c)
-        if e.status == FM_INTERRUPTED:
+        if report.status == INTERRUPTED:
             raise signals.interrupt
-        if e.status == FM_DIVERGED:
-            return e.loss_sum if not isfinite(e.loss_sum) else np.nan
-        return fm_quotient(e.loss_sum, e.weight_sum) if e.weight_sum > 0 else 0.0
+        if report.status == DIVERGED:
+            return report.loss_sum if not isfinite(report.loss_sum) else np.nan
+        return fm_quotient(report.loss_sum, report.weight_sum) if report.weight_sum > 0 else 0.0
 
     def gradients(self, data, double l2=0.0, team=None):
         """(objective, weight gradients, bias gradients) of all rows as one batch."""
-        cdef fm_epoch e
+        cdef fm_task task
+        cdef fm_report report
         cdef fm_network net
-        cdef Memory memory = Memory(self.kernels.element_size)
-        cdef int n_threads = team.size if team is not None else 1
-        cdef Training training
+        cdef Shift shift
         cdef double objective
-        self.describe(&e.data, data)
+        self.describe(&task.data, data)
         keep = self.read(&net)
-        net.loss = self.row_of_loss(&e.data)
-        # No dropout in a gradient that is looked at: same layers, without it.
-        cdef fm_layer* layers = <fm_layer*>memory.take(net.n_layers, sizeof(fm_layer))
-        memcpy(layers, self.layers, net.n_layers * sizeof(fm_layer))
-        for l in range(net.n_layers):
-            layers[l].drop_keep = 0
-        net.layers = layers
-        e.net = &net
-        e.order = NULL
-        e.batch = e.data.n
-        e.optimizer = -1
-        e.rates = NULL
-        table = set_groups(&e, PLAIN)
-        e.l2, e.l2_per_batch, e.clip_norm = l2, 0, 0
-        e.seed = e.step = 0
-        e.slots[0] = e.slots[1] = NULL
-        training = self.call_trainings.pop() if self.call_trainings else None
-        training = self.workspace(training, e.batch, n_threads, True)
-        net.transposed = training.transposed
+        net.loss = self.row_of_loss(&task.data)
+        task.net = &net
+        task.order = NULL
+        task.batch = task.data.n
+        task.optimizer = -1
+        task.slots[0] = task.slots[1] = NULL
+        task.rates = task.decays = task.dropout = NULL
+        task.dropout_step = 0
+        table = set_groups(&task, groups_table(PLAIN, self.fan_ins, 0))
+        task.l2, task.l2_per_batch, task.clip_norm = l2, False, 0
+        task.seed = task.step = 0
+        shift = self.call_shifts.pop() if self.call_shifts else None
+        shift = self.shift_for(shift, task.batch, team.size if team is not None else 1, (), True)
+        net.transposed = shift.transposed
         self.kernels.transpose(&net)
         PyErr_CheckSignals()
-        objective = self.run(&e, training, team.crew if team is not None else None, n_threads)
+        objective = self.run(&task, &report, shift, team)
         PyErr_CheckSignals()
-        gradients = self.unpack(training.gradients)
-        self.call_trainings.append(training)
+        gradients = self.unpack(shift.buffers.c.gradients)
+        self.call_shifts.append(shift)
         del keep, table
         return objective, *gradients
 
     # ------------------------------------------------------------ without training
 
-    cdef Space borrow_space(self):
+    cdef Buffers borrow_buffers(self):
         try:
-            return self.call_spaces.pop()
+            return self.call_buffers.pop()
         except IndexError:
-            return Space.make(self.kernels, &self.net, CALL_ROWS, 1, False)
+            return Buffers.make(self.kernels, &self.net, CALL_ROWS, 1, False)
 
     def predict(self, x, team=None):
         """Predictions (n, C) after the link."""
@@ -293,7 +270,7 @@ cdef class Engine(Parameters):
         keep = self.read(&net)
         job.net, job.data = &net, &data
         job.predictions, job.block_losses = <char*>cnp.PyArray_DATA(out), NULL
-        self.share_rows(&job, team)
+        self.divide_rows(&job, team)
         del keep
 
     def predict_row(self, x):
@@ -335,15 +312,15 @@ cdef class Engine(Parameters):
         cdef fm_watch watch
         cdef atomic_int stop
         cdef Signals signals = Signals()
-        cdef Space space
+        cdef Buffers buffers
         cdef int64_t columns = self.layers[self.net.n_layers - 1].n_out
         cdef cnp.ndarray out = np.empty((x.shape[0], columns, x.shape[1]), self.spec.dtype)
         self.describe(&data, Data(x, None))
-        space = Space.make(self.kernels, &self.net, min(max(data.n, 1), CALL_ROWS), 1, True, True)
+        buffers = Buffers.make(self.kernels, &self.net, min(max(data.n, 1), CALL_ROWS), 1, True, True)
         fm_stop_clear(&stop)
         fm_watch_start(&watch, poll, <void*>signals, &stop)
         with nogil:
-            self.kernels.jacobian(&self.net, &space.c, &data, 0, data.n, cnp.PyArray_DATA(out), &watch)
+            self.kernels.jacobian(&self.net, &buffers.c, &data, 0, data.n, cnp.PyArray_DATA(out), &watch)
         if signals.interrupt is not None:
             raise signals.interrupt
         return out
@@ -359,18 +336,18 @@ cdef class Engine(Parameters):
         cdef cnp.ndarray sums = np.zeros(max(1, ceil_div(c.n, CALL_ROWS)))
         job.net, job.data = &net, &c
         job.block_losses = <double*>cnp.PyArray_DATA(sums)
-        self.share_rows(&job, team)
+        self.divide_rows(&job, team)
         del keep
         total = c.n if data.weights is None else sequential_sum(data.weights)
         return fm_quotient(sequential_sum(sums), total) if total > 0 else 0.0
 
-    cdef void share_rows(self, RowsJob* job, team) except *:
-        """Divide the rows among the team, each thread with a workspace of its own."""
+    cdef void divide_rows(self, RowsJob* job, team) except *:
+        """Divide the rows among the team, each thread with buffers of its own."""
         cdef Crew crew
-        cdef Space space
+        cdef Buffers buffers
         cdef Signals signals = Signals()
         cdef fm_counter counter
-        cdef const fm_space* spaces[MAX_THREADS]
+        cdef const fm_buffers* all_buffers[MAX_THREADS]
         fm_counter_reset(&counter)
         job.kernels = self.kernels
         job.n_threads = team.size if team is not None else 1
@@ -378,12 +355,12 @@ cdef class Engine(Parameters):
         job.counter = &counter
         job.poll, job.poll_context = poll, <void*>signals
         fm_stop_clear(&job.stop)
-        job.spaces = spaces
+        job.buffers = all_buffers
         borrowed = []
         for i in range(job.n_threads):
-            space = self.borrow_space()
-            borrowed.append(space)
-            spaces[i] = &space.c
+            buffers = self.borrow_buffers()
+            borrowed.append(buffers)
+            all_buffers[i] = &buffers.c
         if job.n_threads == 1:
             with nogil:
                 run_rows(job, 0)
@@ -391,6 +368,6 @@ cdef class Engine(Parameters):
             crew = team.crew
             with nogil:
                 crew.call(run_rows, job)
-        self.call_spaces.extend(borrowed)
+        self.call_buffers.extend(borrowed)
         if signals.interrupt is not None:
             raise signals.interrupt

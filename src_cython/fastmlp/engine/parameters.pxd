@@ -1,7 +1,7 @@
 # Where a network's numbers lie: for native.pyx, predictor.pyx, and probe.pyx.
 from libc.stdint cimport int64_t
 
-from fastmlp.engine.workspace cimport Memory
+from fastmlp.engine.memory cimport Memory
 from network cimport *
 
 
@@ -12,6 +12,9 @@ cdef class Parameters:
     cdef fm_network net  # as published
     cdef fm_layer* layers
     cdef dict losses  # row of each
+    cdef double* dropout  # probability of each hidden layer
+    cdef tuple fan_ins
+    cdef tuple drops  # whether it is above 0
     cdef Memory memory
     cdef object published, spare  # arenas
     cdef int64_t n_parameters, n_transposed  # elements of the arenas, padding included

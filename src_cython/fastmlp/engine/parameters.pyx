@@ -6,17 +6,18 @@
 # epoch that fails has changed nothing. Snapshots are published arenas.
 cimport cython
 cimport numpy as cnp
-from libc.stdint cimport int64_t, uint32_t, uintptr_t
+from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memcpy
 
-from fastmlp.engine.workspace cimport Memory, load
+from fastmlp.engine.kernels cimport load
+from fastmlp.engine.memory cimport Memory
 from network cimport *
 from rounding cimport ceil_div, round_up
 
 import numpy as np
 
 from fastmlp.engine import arena
-from fastmlp.engine.workspace import tables
+from fastmlp.engine.kernels import tables
 
 cnp.import_array()
 
@@ -55,6 +56,9 @@ cdef class Parameters:
         activations, losses, _ = tables(level, spec.dtype.name)
         self.losses = {name: row for row, name in enumerate(losses)}
         shapes = spec.shapes
+        self.dropout = <double*>self.memory.take(len(spec.dropout), sizeof(double))
+        self.fan_ins = spec.fan_ins
+        self.drops = tuple(p > 0 for p in spec.dropout)
         self.layers = <fm_layer*>self.memory.take(len(shapes), sizeof(fm_layer))
         for l, (n_in, n_out) in enumerate(shapes):
             layer = &self.layers[l]
@@ -73,10 +77,7 @@ cdef class Parameters:
             self.weight_count += n_in * n_out
             if l < len(shapes) - 1:
                 layer.activation = activations.index(spec.activations[l])
-                drop = spec.dropout[l]
-                if drop > 0:
-                    layer.drop_threshold = <uint32_t>(drop * 4294967296.0)
-                    layer.drop_keep = 1 / (1 - drop)
+                self.dropout[l] = spec.dropout[l]
         self.n_parameters = at
         self.net.n_layers = len(shapes)
         self.net.loss = self.losses[spec.loss.native_row(False)]

@@ -1,4 +1,4 @@
-# Single rows: one after the other through a kernel of their own, with no workspace but a piece of the stack.
+# Single rows: one after the other through a kernel of their own, with no memory but a part of the stack.
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
@@ -6,6 +6,7 @@ from network cimport *
 
 
 cdef enum:
+    QUICK_WEIGHTS = 30000  # below this much work, giving the interpreter lock back costs more
     STACK_BYTES = 8192  # of row buffers, the larger go to the heap: some threads have 64 KiB of stack or less
     ALIGNMENT = 64
 

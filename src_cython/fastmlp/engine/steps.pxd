@@ -2,7 +2,7 @@
 from libc.stdint cimport int32_t, int64_t
 
 from fastmlp.engine.parameters cimport Parameters
-from fastmlp.engine.workspace cimport Memory
+from fastmlp.engine.memory cimport Memory
 
 
 cdef class Steps:
@@ -18,5 +18,9 @@ cdef class Steps:
     cdef Steps make(Parameters network, str row, int n_slots, hyper)
 
     @staticmethod
-    cdef Steps from_plain(Parameters network, dict state)
-    cdef dict plain(self, Parameters network)
+    cdef Steps of(Parameters network, memory)
+    cdef object remembered(self, Parameters network)
+
+
+cdef class Trained(Parameters):
+    cdef Steps steps

@@ -1,10 +1,12 @@
 # The state of an optimizer: arenas like the parameters', the powers of its betas. As the kernels have it, and
-# as plain arrays: the sums m / (1 - beta_1) and v / (1 - beta_2) of c/tables/optimizers.h, to go on with the
-# same bits.
-from fastmlp.engine.parameters cimport Parameters
-from fastmlp.engine.workspace cimport Memory
+# as plain arrays (fastmlp/states.py).
+from libc.stdint cimport int64_t
 
-from fastmlp.engine.workspace import tables
+from fastmlp.engine.parameters cimport Parameters
+from fastmlp.engine.memory cimport Memory
+
+from fastmlp import states
+from fastmlp.engine.kernels import tables
 
 
 cdef class Steps:
@@ -25,22 +27,52 @@ cdef class Steps:
         self.is_whole = True
         return self
 
-    cdef dict plain(self, Parameters network):
-        """Numbers and arrays that can be pickled."""
-        return {
-            "row": tables(network.level, network.spec.dtype.name)[2][self.optimizer],
-            "hyper": tuple(self.hyper[i] for i in range(4)),
-            "taken": self.taken,
-            "powers": (self.powers[0], self.powers[1]),
-            "slots": [network.unpack(self.slots[i]) for i in range(self.n_slots)],
-        }
+    cdef object remembered(self, Parameters network):
+        """The same as plain arrays."""
+        row = tables(network.level, network.spec.dtype.name)[2][self.optimizer]
+        hyper = tuple(self.hyper[i] for i in range(4))
+        slots = [network.unpack(self.slots[i]) for i in range(self.n_slots)]
+        powers = self.powers[0], self.powers[1]
+        return states.Memory(row, hyper, self.taken, slots, states.sums(row, hyper), powers)
 
     @staticmethod
-    cdef Steps from_plain(Parameters network, dict state):
-        """What plain() was made of."""
-        cdef Steps self = Steps.make(network, state["row"], len(state["slots"]), state["hyper"])
-        self.taken = state["taken"]
-        self.powers[0], self.powers[1] = state["powers"]
-        for i, (weights, biases) in enumerate(state["slots"]):
+    cdef Steps of(Parameters network, memory):
+        """What is remembered in plain arrays."""
+        cdef Steps self = Steps.make(network, memory.row, len(memory.slots), memory.hyper)
+        self.taken = memory.step
+        self.powers[0], self.powers[1] = memory.powers or [beta**memory.step for beta in memory.hyper[:2]]
+        for i, (weights, biases) in enumerate(states.in_units(memory, states.sums).slots):
             network.pack(weights, biases, self.slots[i])
         return self
+
+
+cdef class Trained(Parameters):
+    """Parameters and the state of the optimizer that moves them; base of the engine."""
+
+    def start(self, optimizer):
+        """Zero the state of an optimizer, the one of the epochs to come. All of it, or nothing."""
+        self.steps = Steps.make(self, optimizer.native_row, optimizer.n_slots, optimizer.hyper)
+
+    def optimizer_state(self):
+        """The state of the optimizer, which epochs go on to change; None before the first start."""
+        return self.steps
+
+    def set_optimizer_state(self, state):
+        """Go on with what optimizer_state() has returned."""
+        self.steps = state
+
+    def can_go_on(self, int64_t step):
+        """Whether an optimizer was started, and its last epoch was whole and ended after step steps."""
+        return self.steps is not None and self.steps.is_whole and self.steps.taken == step
+
+    def state(self, bint optimizer=True):
+        """Parameters, and the optimizer's state if there is one to go on with, as plain named arrays."""
+        has = optimizer and self.steps is not None and self.steps.is_whole
+        return states.to_arrays(self.parameters(), self.steps.remembered(self) if has else None)
+
+    def set_state(self, state):
+        """Go on with what state() of such a network has returned: in all, or not at all."""
+        parameters, memory = states.from_arrays(state, self.spec)
+        steps = None if memory is None else Steps.of(self, memory)
+        self.set_parameters(*parameters)
+        self.steps = steps

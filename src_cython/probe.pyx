@@ -9,14 +9,16 @@ from libc.string cimport memset
 
 from fastmlp.engine.native cimport Engine
 from fastmlp.engine.crew cimport Crew
-from fastmlp.engine.workspace cimport Memory, Space, load
+from fastmlp.engine.buffers cimport Buffers
+from fastmlp.engine.kernels cimport load
+from fastmlp.engine.memory cimport Memory
 from network cimport *
 from rounding cimport ceil_div, round_up
 
 import numpy as np
 
 from fastmlp import spec
-from fastmlp.engine import workspace
+from fastmlp.engine import kernels
 
 cnp.import_array()
 
@@ -52,7 +54,7 @@ cdef object view(void* data, int64_t count, dtype):
 
 def is_trial(Engine engine):
     """Whether the last fit ended while it tried the number of threads that was not in use."""
-    return engine.training is not None and bool(engine.training.pace.trial)
+    return engine.shift is not None and bool(engine.shift.pace.trial)
 
 
 def pace(team, alone, double seconds):
@@ -94,7 +96,7 @@ cdef class Affine:
     nothing else; y, dx, dw and db read the results.
     """
     cdef Engine engine
-    cdef Space space
+    cdef Buffers buffers
     cdef Memory memory
     cdef void* gradient
     cdef void* bias_gradient
@@ -111,7 +113,7 @@ cdef class Affine:
         fm_watch_start(&self.watch, NULL, NULL, &self.stop)
         network = spec.build([1, n_in, n_out, 1], [below, activation], "squared_error", self.dtype)
         self.engine = Engine(network, level)
-        self.space = Space.make(self.engine.kernels, &self.engine.net, batch, 1, True)
+        self.buffers = Buffers.make(self.engine.kernels, &self.engine.net, batch, 1, True)
         self.batch, self.n_in, self.n_out = batch, n_in, n_out
         self.nr = self.engine.kernels.nr
         self.padded = round_up(batch, self.engine.kernels.row_multiple)
@@ -119,7 +121,7 @@ cdef class Affine:
         cdef fm_layer* layer = &self.engine.layers[1]
         self.gradient = self.memory.take(layer.panels * layer.rows * self.nr)
         self.bias_gradient = self.memory.take(layer.panels * self.nr)
-        for array in (self._panels(self.space.c.y[1], n_out), self._panels(self.space.c.dz[0], n_in),
+        for array in (self._panels(self.buffers.c.y[1], n_out), self._panels(self.buffers.c.dz[0], n_in),
                       view(self.gradient, layer.panels * layer.rows * self.nr, self.dtype)):
             array[...] = fill
 
@@ -132,18 +134,18 @@ cdef class Affine:
 
     cdef object _panels(self, void* data, int64_t columns):
         panels = ceil_div(columns, self.nr)
-        return view(data, panels * self.space.c.panel, self.dtype).reshape(panels, -1, self.nr)
+        return view(data, panels * self.buffers.c.panel_step, self.dtype).reshape(panels, -1, self.nr)
 
     def load(self, x=None, w=None, b=None, dz=None, slope=None):
         """Set the input (batch, I), weights (I, O), biases (O,), gradient (batch, O), and, where the
         activation below keeps its derivative in a buffer, that (batch, I)."""
-        n = self.space.c.panel // self.nr
+        n = self.buffers.c.panel_step // self.nr
         if x is not None:
-            self._panels(self.space.c.y[0], self.n_in)[...] = to_panels(x, n, self.nr)
-        if slope is not None and self.space.c.aux[0] != NULL:
-            self._panels(self.space.c.aux[0], self.n_in)[...] = to_panels(slope, n, self.nr)
+            self._panels(self.buffers.c.y[0], self.n_in)[...] = to_panels(x, n, self.nr)
+        if slope is not None and self.buffers.c.slope[0] != NULL:
+            self._panels(self.buffers.c.slope[0], self.n_in)[...] = to_panels(slope, n, self.nr)
         if dz is not None:
-            self._panels(self.space.c.dz[1], self.n_out)[...] = to_panels(dz, n, self.nr)
+            self._panels(self.buffers.c.dz[1], self.n_out)[...] = to_panels(dz, n, self.nr)
         if w is not None:
             zeros = np.zeros(self.n_out, self.dtype) if b is None else b
             self.engine.set_parameters(
@@ -153,52 +155,52 @@ cdef class Affine:
 
     def forward(self, bint training=False):
         """y = activation(x @ w + b); with training also the derivative where it is kept."""
-        cdef fm_draws draws = fm_draws(0, 0, 0)
-        self.engine.kernels.forward(&self.engine.net, &self.space.c, 1, 0, self.padded,
+        cdef fm_draws draws = fm_draws(0, 0, 0, NULL)
+        self.engine.kernels.forward(&self.engine.net, &self.buffers.c, 1, 0, self.padded,
                                     &draws if training else NULL, &self.watch)
 
     def backward_input(self):
         """dx = (dz @ w.T) * derivative of the activation below at x."""
-        self.engine.kernels.backward_input(&self.engine.net, &self.space.c, 1, 0, self.padded,
+        self.engine.kernels.backward_input(&self.engine.net, &self.buffers.c, 1, 0, self.padded,
                                            &self.watch)
 
     def backward_weights(self):
-        """dw = x.T @ dz and db = sums of dz, unit by unit as in training."""
+        """dw = x.T @ dz and db = sums of dz, piece by piece as in training."""
         cdef const fm_kernels* k = self.engine.kernels
         cdef fm_layer* layer = &self.engine.layers[1]
         cdef int64_t rows = layer.rows if layer.n_out == 1 else round_up(layer.n_in, k.mr)
-        cdef fm_unit unit
+        cdef fm_piece piece
         cdef fm_ahead nothing
         cdef int64_t p, k_from, at
-        unit.layer = 1
+        piece.layer = 1
         nothing.row = nothing.end = 0
         for p in range(layer.panels):
-            unit.panel = p
+            piece.panel = p
             k_from = 0
             while k_from < rows:
-                unit.k_from = k_from
-                unit.k_to = min(k_from + k.unit_rows, rows)
+                piece.k_from = k_from
+                piece.k_to = min(k_from + k.piece_rows, rows)
                 at = p * layer.rows * k.nr + k_from * self._stride(p)
-                k.unit_gradient(&self.engine.net, &self.space.c, &unit, 0, self.batch,
-                                <char*>self.gradient + at * k.element_size, &nothing)
-                k_from += k.unit_rows
-            k.bias_gradient(<char*>self.space.c.dz[1] + p * self.space.c.panel * k.element_size,
+                k.piece_gradient(&self.engine.net, &self.buffers.c, &piece, 0, self.batch,
+                                 <char*>self.gradient + at * k.element_size, &nothing)
+                k_from += k.piece_rows
+            k.bias_gradient(<char*>self.buffers.c.dz[1] + p * self.buffers.c.panel_step * k.element_size,
                             self.batch, <char*>self.bias_gradient + p * k.nr * k.element_size)
 
     @property
     def y(self):
-        return from_panels(self._panels(self.space.c.y[1], self.n_out), self.batch, self.n_out)
+        return from_panels(self._panels(self.buffers.c.y[1], self.n_out), self.batch, self.n_out)
 
     @property
     def slope(self):
         """The kept derivative (batch, O), or None."""
-        if self.space.c.aux[1] == NULL:
+        if self.buffers.c.slope[1] == NULL:
             return None
-        return from_panels(self._panels(self.space.c.aux[1], self.n_out), self.batch, self.n_out)
+        return from_panels(self._panels(self.buffers.c.slope[1], self.n_out), self.batch, self.n_out)
 
     @property
     def dx(self):
-        return from_panels(self._panels(self.space.c.dz[0], self.n_in), self.batch, self.n_in)
+        return from_panels(self._panels(self.buffers.c.dz[0], self.n_in), self.batch, self.n_in)
 
     @property
     def dw(self):
@@ -258,7 +260,7 @@ class Kernels:
         return forward.y[:, 0], backward.dx[:, 0]
 
     def loss(self, loss, z, targets):
-        """(loss of each row, gradient of each row) at the pre-link outputs z, unit weights."""
+        """(loss of each row, gradient of each row) at the pre-link outputs z, piece weights."""
         return _loss(self.level, self.dtype, loss, z, targets)
 
     def gather(self, x, order):
@@ -274,35 +276,36 @@ cdef tuple _loss(level, dtype, loss, z, targets):
     n, columns = z.shape
     network = spec.build([1, columns // loss.heads], "relu", loss, dtype)
     cdef Engine engine = Engine(network, level)
-    cdef Space space = Space.make(engine.kernels, &engine.net, n, 1, True)
+    cdef Buffers buffers = Buffers.make(engine.kernels, &engine.net, n, 1, True)
     cdef fm_network net = engine.net
     cdef int64_t nr = engine.kernels.nr
     labels = targets.ndim == 1
     net.loss = engine.losses[loss.native_row(labels)]
-    panels = view(space.c.y[0], ceil_div(columns, nr) * space.c.panel, dtype)
-    panels = panels.reshape(-1, space.c.panel // nr, nr)
-    panels[...] = to_panels(z, space.c.panel // nr, nr)
-    view(space.c.share, n, dtype)[...] = 1
-    view(space.c.weight, n, dtype)[...] = 1
+    panels = view(buffers.c.y[0], ceil_div(columns, nr) * buffers.c.panel_step, dtype)
+    panels = panels.reshape(-1, buffers.c.panel_step // nr, nr)
+    panels[...] = to_panels(z, buffers.c.panel_step // nr, nr)
+    view(buffers.c.loss_share, n, dtype)[...] = 1
+    view(buffers.c.weight, n, dtype)[...] = 1
     if labels:
-        view(<void*>space.c.labels, n, np.int32)[...] = targets
+        view(<void*>buffers.c.labels, n, np.int32)[...] = targets
     else:
-        rows = view(space.c.targets, n * space.c.target_stride, dtype).reshape(n, space.c.target_stride)
+        rows = view(buffers.c.targets, n * buffers.c.target_stride, dtype).reshape(n, buffers.c.target_stride)
         rows[:, :targets.shape[1]] = targets
-    engine.kernels.output_loss(&net, &space.c, 0, n, 0)
-    return view(space.c.row_loss, n, dtype).copy(), from_panels(panels, n, columns)
+    engine.kernels.output_loss(&net, &buffers.c, 0, n, 0)
+    return view(buffers.c.row_loss, n, dtype).copy(), from_panels(panels, n, columns)
 
 
 cdef object _gather(level, dtype, x, order):
     cdef Engine engine = Engine(spec.build([x.shape[1], 1], "relu", "squared_error", dtype), level)
-    cdef Space space = Space.make(engine.kernels, &engine.net, len(order), 1, True)
+    cdef Buffers buffers = Buffers.make(engine.kernels, &engine.net, len(order), 1, True)
     cdef fm_data data
     cdef cnp.ndarray indices = np.ascontiguousarray(order, np.int64)
     cdef int64_t nr = engine.kernels.nr
     engine.describe(&data, spec.Data(x, None))
-    engine.kernels.gather(&engine.net, &space.c, &data, <int64_t*>cnp.PyArray_DATA(indices), 0, 0, len(order))
-    panels = view(space.c.x, ceil_div(x.shape[1], nr) * space.c.panel, dtype)
-    return from_panels(panels.reshape(-1, space.c.panel // nr, nr), len(order), x.shape[1])
+    engine.kernels.gather(&engine.net, &buffers.c, &data, <int64_t*>cnp.PyArray_DATA(indices), 0, 0,
+                          len(order))
+    panels = view(buffers.c.x, ceil_div(x.shape[1], nr) * buffers.c.panel_step, dtype)
+    return from_panels(panels.reshape(-1, buffers.c.panel_step // nr, nr), len(order), x.shape[1])
 
 
 cdef tuple _step(level, dtype, optimizer, w, g, slots, double rate, powers, double l2, double scale):
@@ -313,7 +316,7 @@ cdef tuple _step(level, dtype, optimizer, w, g, slots, double rate, powers, doub
     cdef double c_powers[2]
     cdef void* buffers[4]
     cdef int i
-    row = workspace.tables(level, dtype.name)[2].index(optimizer.native_row)
+    row = kernels.tables(level, dtype.name)[2].index(optimizer.native_row)
     arrays = [w, g, *slots]
     for i in range(4):
         hyper[i] = optimizer.hyper[i]

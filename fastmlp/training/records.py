@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -45,21 +46,33 @@ class History:
 
 
 class Continuation(NamedTuple):
-    """With what the next ``partial_fit`` goes on, besides the engine's state.
+    """With what ``partial_fit``, or a fit that resumes, goes on besides the engine's state.
 
     Attributes
     ----------
     kind : tuple
-        Of the optimizer: its native row and its numbers, all but the learning rate.
+        Of the optimizer, ``Optimizer.kind``.
     step : int
         Steps taken.
     seed : int
         Of dropout, 64 bits.
+    rows : int
+        Of the data of a fit; 0 for passes of ``partial_fit``.
+    epochs : int
+        Of a fit: those that have ended.
+    shuffles : list of int
+        Of a fit: seeds of its shuffles, each of the order that the one before has left.
+    scale : float
+        Of a fit: ``State.learning_rate_scale``.
     """
 
     kind: tuple[Any, ...]
     step: int
     seed: int
+    rows: int = 0
+    epochs: int = 0
+    shuffles: Sequence[int] = ()
+    scale: float = 1.0
 
 
 class DivergenceError(FloatingPointError):

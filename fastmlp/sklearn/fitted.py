@@ -1,8 +1,4 @@
-"""The network of a fitted estimator: the engine that trains and predicts, seen as ``coefs_``.
-
-scikit-learn's attributes ``coefs_`` and ``intercepts_`` are lists that programs replace, whole or
-item by item, and arrays that they write into. So they are views of one flat vector that is made
-when somebody asks for them, and looked at for changes from then on; before that nothing is spent.
+"""What an estimator has fitted: the engine that trains and predicts, seen as ``coefs_``.
 
 Whoever predicts, reads or copies changes nothing that others see, and waits for nobody; only who
 has the estimator's turn touches ``engine``.
@@ -10,7 +6,6 @@ has the estimator's turn touches ``engine``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,11 +15,12 @@ from numpy.typing import NDArray
 from fastmlp import check
 from fastmlp.engine import backend
 from fastmlp.sklearn.scaling import Arrays, Scaling
+from fastmlp.sklearn.shown import Shown
 from fastmlp.spec import Data, Spec
-from fastmlp.threads import borrowed_team, for_call
+from fastmlp.threads import call_team, of_jobs
 
 
-class Network:
+class Fitted:
     """One spec, its engine, and its parameters as the user sees them.
 
     With a scaling there are two engines: one on scaled data, which is trained, and one with the
@@ -43,7 +39,7 @@ class Network:
         self.spec, self.scaling, self.decoder = spec, scaling, decoder
         self.engine = backend.engine(spec)
         self.run: Any = None  # learning rate and optimizer, between two calls of partial_fit
-        self.n_weights = sum(fan_in * fan_out for fan_in, fan_out in spec.shapes)
+        self.n_weights = spec.n_weights
         # What is seen of the parameters of one moment: "predictor", "shown"; whether they were
         # "given" by the user, and are "news" to the engine. Trained parameters have a new
         # dictionary, so that who looks meanwhile adds to the old one.
@@ -73,10 +69,10 @@ class Network:
             with np.errstate(under="ignore"):
                 self.engine.set_parameters(*self.scaling.unfold(weights, biases))
 
-    def again(self, spec: Spec) -> Network:
-        """Return another network with the same parameters; ``spec`` has the same shapes."""
+    def again(self, spec: Spec) -> Fitted:
+        """Return another one with the same parameters; ``spec`` has the same shapes."""
         self.take_over()
-        other = Network(spec, self.scaling, self.decoder)
+        other = Fitted(spec, self.scaling, self.decoder)
         other.engine.set_parameters(*self.engine.parameters())
         return other
 
@@ -128,7 +124,8 @@ class Network:
         view = self._view
         shown: Shown | None = view.get("shown")
         if shown is None:
-            made = Shown(*self._predictor(view).parameters())
+            weights, biases = self._predictor(view).parameters()
+            made = Shown(weights, biases, self.spec.parameter_shapes)
             shown = view.setdefault("shown", made)
         return shown
 
@@ -153,17 +150,15 @@ class Network:
 
     def _checked(self, weights: Any, biases: Any) -> tuple[Arrays, Arrays]:
         """Return copies that are fit for the engine."""
-        shapes, dtype = self.spec.shapes, self.spec.dtype
         return (
-            check.parameters(weights, shapes, dtype, "coefs_"),
-            check.parameters(biases, [(o,) for _, o in shapes], dtype, "intercepts_"),
+            check.parameters(weights, self.spec, 0, "coefs_"),
+            check.parameters(biases, self.spec, 1, "intercepts_"),
         )
 
     # ------------------------------------------------------------ data and prediction
 
     def data(self, x: NDArray[Any], targets: NDArray[Any], weights: NDArray[Any] | None) -> Data:
         """Return what the engine trains on: scaled, in the network's dtype."""
-        dtype = self.spec.dtype
         real = targets.dtype.kind == "f"
         x = self.cast(x)
         if self.scaling is not None:
@@ -171,18 +166,15 @@ class Network:
             targets = self.scaling.targets(targets) if real else targets
         targets = self.cast(targets, "y") if real else targets
         return Data(
-            x=np.require(x, requirements="A"),
+            x=x,
             targets=np.ascontiguousarray(targets),
-            weights=None if weights is None else np.ascontiguousarray(weights, dtype),
+            weights=weights,
         )
 
     def cast(self, x: NDArray[Any], name: str = "X") -> NDArray[Any]:
         """Return finite floats in the network's dtype; complain if they do not fit in."""
-        if x.dtype == self.spec.dtype:
-            return x
-        with np.errstate(over="ignore", under="ignore"):
-            narrow = x.astype(self.spec.dtype)
-        index = check.first_non_finite(narrow)
+        narrow = check.cast(x, self.spec.dtype)
+        index = None if x.dtype == narrow.dtype else check.first_non_finite(narrow)
         if index is not None and np.isfinite(x[index]):
             raise ValueError(
                 f"Input {name} contains {x[index]}, a value too large for "
@@ -192,12 +184,10 @@ class Network:
 
     def predict(self, x: NDArray[Any], n_jobs: int | None = None) -> NDArray[Any]:
         """Predict for raw inputs of the network's dtype, (n, heads * outputs)."""
-        predictor, n_rows = self.predictor, x.shape[0]
-        size = for_call(self.n_weights, n_rows, n_jobs) if n_rows > 1 else 1
-        if size == 1:
-            return predictor.predict(x)  # type: ignore[no-any-return]
-        with borrowed_team(size) as team:
-            return predictor.predict(x, team)  # type: ignore[no-any-return]
+        if x.shape[0] == 1:  # nothing to share
+            return self.predictor.predict(x)  # type: ignore[no-any-return]
+        with call_team(self.n_weights, x.shape[0], of_jobs(n_jobs)) as team:
+            return self.predictor.predict(x, team)  # type: ignore[no-any-return]
 
     # ------------------------------------------------------------ copies
 
@@ -209,65 +199,14 @@ class Network:
         return {**kept, "given": given, "parameters": parameters}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        Network.__init__(self, state["spec"], state["scaling"], state["decoder"])
+        Fitted.__init__(self, state["spec"], state["scaling"], state["decoder"])
         if state["given"]:
             self.load(*state["parameters"])
             self.take_over()
         else:
             self.engine.set_parameters(*state["parameters"])
 
-    def __copy__(self) -> Network:
-        copy = object.__new__(Network)
+    def __copy__(self) -> Fitted:
+        copy = object.__new__(Fitted)
         copy.__setstate__(self.__getstate__())
         return copy
-
-
-class Shown:
-    """Parameters as lists of views of one flat vector, with a memory of what was in it."""
-
-    def __init__(self, weights: Arrays, biases: Arrays) -> None:
-        arrays = [*weights, *biases]
-        self._shapes = [array.shape for array in arrays]
-        self._flat = np.concatenate([array.ravel() for array in arrays])
-        self._views, self._n = self._parts(self._flat), len(weights)
-        self.coefs, self.intercepts = self._views[: self._n], self._views[self._n :]
-        # Compared as integers: NaN is equal to itself then.
-        self._bits = self._flat.view(f"i{self._flat.itemsize}")
-        self._before = self._bits.copy()
-
-    def _parts(self, flat: NDArray[Any]) -> Arrays:
-        parts, at = [], 0
-        for shape in self._shapes:
-            size = math.prod(shape)
-            parts.append(flat[at : at + size].reshape(shape))
-            at += size
-        return parts
-
-    def changed(self) -> bool:
-        """Whether a list has another array in it, or an array other contents."""
-        now = [*self.coefs, *self.intercepts]
-        if len(now) != len(self._views):
-            return True
-        if any(a is not b for a, b in zip(now, self._views, strict=True)):
-            return True
-        return not np.array_equal(self._bits, self._before)
-
-    def read(
-        self, checked: Callable[[Any, Any], tuple[Arrays, Arrays]]
-    ) -> tuple[Arrays, Arrays, Callable[[], None]]:
-        """Return copies of what is in the lists, and a function that makes it the known state.
-
-        Arrays that the user has put into a list are copied into the vector.
-        """
-        weights, biases = checked(self.coefs, self.intercepts)
-        for view, array in zip(self._views, [*weights, *biases], strict=True):
-            if array is not view:
-                view[...] = array
-        flat = self._flat.copy()
-
-        def remember() -> None:
-            self.coefs[:], self.intercepts[:] = self._views[: self._n], self._views[self._n :]
-            self._before = flat.view(self._bits.dtype)
-
-        parts = self._parts(flat)
-        return parts[: self._n], parts[self._n :], remember

@@ -1,15 +1,15 @@
 """What a model is, without what it does: spec, engine, generator, parameters, copies, turns.
 
-``MLP`` adds training and prediction. Users see weights and biases as plain lists of arrays; how
-the engine keeps them is the engine's own matter.
+``Learner`` adds training, ``MLP`` prediction. Users see weights and biases as plain lists of arrays
+(``parameter_list``); how the engine keeps them is the engine's own matter.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Self, SupportsIndex, overload
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,8 +19,9 @@ from fastmlp.engine.contract import Engine
 from fastmlp.export.exportable import Exportable
 from fastmlp.export.layers import Exported, exported
 from fastmlp.losses import Loss
-from fastmlp.records import Continuation, History
+from fastmlp.parameter_list import ParameterList
 from fastmlp.spec import Spec
+from fastmlp.training.records import Continuation, History
 from fastmlp.turn import Turn
 
 
@@ -30,7 +31,7 @@ def _compiled(spec: Spec) -> Engine:
     return backend.engine(spec)
 
 
-class Network(Exportable):
+class Model(Exportable):
     """Parameters of one network in one engine; base of ``MLP``, not for users.
 
     Parameters
@@ -51,7 +52,7 @@ class Network(Exportable):
     def _attach(self) -> None:
         """Make what is not part of the model's state, and so is neither copied nor pickled."""
         self._engine = self._engine_type(self._spec)
-        self._n_weights = sum(fan_in * fan_out for fan_in, fan_out in self._spec.shapes)
+        self._n_weights = self._spec.n_weights
         self._two_headed = self._spec.loss.heads == 2
         self._turn = Turn()  # one fit at a time, and no assignment by others meanwhile
         self._progress: Continuation | None = None  # between calls of partial_fit
@@ -109,12 +110,10 @@ class Network(Exportable):
 
     def _assign(self, which: int, name: str, change: Callable[[list[NDArray[Any]]], Any]) -> None:
         """Put what ``change`` makes of the arrays of now in their place."""
-        # A callback of a running fit may assign: it runs in the thread of that fit, between epochs.
-        with contextlib.nullcontext() if self._turn.is_mine() else self._turn.taken():
+        with self._turn.kept():
             parameters = list(self._engine.parameters())
-            shapes = [array.shape for array in parameters[which]]
             values = change(parameters[which])
-            parameters[which] = check.parameters(values, shapes, self._spec.dtype, name)
+            parameters[which] = check.parameters(values, self._spec, which, name)
             self._engine.set_parameters(*parameters)
 
     @contextlib.contextmanager
@@ -143,22 +142,18 @@ class Network(Exportable):
         for name in ("_engine", "_n_weights", "_two_headed", "_turn", "_progress"):
             del state[name]
         state["_history"] = self._history and self._history.whole()
-        state["parameters"] = self._engine.parameters()
-        state["optimizer"] = None
-        if self._progress is not None and self._turn.is_free():  # its state stands still
-            steps = self._engine.plain_optimizer_state()
-            state["optimizer"] = steps and (self._progress, steps)
+        progress = self._progress if self._turn.is_free() else None  # or its state is on the move
+        state["engine"] = self._engine.state(optimizer=progress is not None)
+        state["progress"] = progress if "optimizer" in state["engine"] else None
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = dict(state)
-        parameters, optimizer = state.pop("parameters"), state.pop("optimizer", None)
+        engine, progress = state.pop("engine"), state.pop("progress")
         self.__dict__.update(state)
         self._attach()
-        self._engine.set_parameters(*parameters)
-        if optimizer is not None:
-            self._progress, steps = optimizer
-            self._engine.set_plain_optimizer_state(steps)
+        self._engine.set_state(engine)
+        self._progress = progress
 
     def __copy__(self) -> Self:
         # A copy that shared the generator would change with the fits of the original.
@@ -173,60 +168,3 @@ class Network(Exportable):
             f"{name}.{type(self).__name__}({list(self.layer_sizes)}, activation={activation!r}, "
             f"loss={self.loss!r}, dtype={self.dtype.name!r}{dropout})"
         )
-
-
-class ParameterList(Sequence[NDArray[Any]]):
-    """The weights or the biases of an MLP, one array a layer, seen as a list.
-
-    Reading gives read-only copies. Assigning to an item or a slice checks shapes and values and
-    copies them into the model: ``net.weights[0] = 2 * net.weights[0]``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        On assignment, if shapes, types or values do not fit; the model is unchanged.
-    RuntimeError
-        On assignment, if a fit is running in another thread.
-
-    Examples
-    --------
-    >>> import fastmlp
-    >>> net = fastmlp.MLP([3, 8, 2], rng=0)
-    >>> [w.shape for w in net.weights], len(net.biases)
-    ([(3, 8), (8, 2)], 2)
-    >>> net.biases[1] = [0.5, -0.5]
-    >>> net.biases[1].tolist()
-    [0.5, -0.5]
-    """
-
-    def __init__(self, model: Network, name: str, which: int) -> None:
-        self._model, self._name, self._which = model, name, which
-
-    def _read(self) -> list[NDArray[Any]]:
-        arrays: list[NDArray[Any]] = self._model._engine.parameters()[self._which]
-        for array in arrays:
-            array.flags.writeable = False  # writing to a copy would silently do nothing
-        return arrays
-
-    def __len__(self) -> int:
-        return len(self._model.layer_sizes) - 1
-
-    def __iter__(self) -> Iterator[NDArray[Any]]:
-        return iter(self._read())
-
-    @overload
-    def __getitem__(self, index: SupportsIndex) -> NDArray[Any]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[NDArray[Any]]: ...
-    def __getitem__(self, index: SupportsIndex | slice) -> NDArray[Any] | list[NDArray[Any]]:
-        return self._read()[index]
-
-    def __setitem__(self, index: SupportsIndex | slice, value: Any) -> None:
-        def change(arrays: list[Any]) -> list[Any]:
-            arrays[index] = value
-            return arrays
-
-        self._model._assign(self._which, self._name, change)
-
-    def __repr__(self) -> str:
-        return repr(self._read())

@@ -1,0 +1,177 @@
+"""One command for all benchmarks: python benchmarks/run.py NAME [options].
+
+A benchmark is a function that yields tables, and its keyword arguments are its command line. Here
+they are read, the tables printed and written, together with all that they depend on. Ends with 1
+if a result was wrong or a target missed, with 2 if the benchmark cannot run here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import inspect
+import json
+import math
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from harness import FAULT, CannotRunError, Rows
+
+# Name: function, what it shows. Imported when asked for: worker processes begin with this file too.
+BENCHMARKS = {
+    "train": ("rivals.train", "the four cases with fastmlp and every installed library"),
+    "predict": ("rivals.predict", "1 and 1,024 rows with fastmlp and every installed library"),
+    "estimators": ("estimators.measure", "the estimators against scikit-learn's: fit, predict"),
+    "latency": ("latency.measure", "p50, p99, p99.9 and maximum of a million single predictions"),
+    "options": ("options.measure", "what each option costs, and what its arithmetic explains"),
+    "scaling": ("scaling.measure", "cost over rows and over parameters, fraction of the peak"),
+    "levels": ("options.levels", "every CPU level that runs here, float64 against float32"),
+    "busy": ("busy.measure", "two threads against one, quiet and beside a busy process"),
+    "teams": ("teams.measure", "short calls by threads, lbfgs against an epoch"),
+    "overhead": ("overhead.measure", "an epoch outside the native call, and the shuffle alone"),
+    "inner_loops": ("inner_loops.measure", "the kernels' machine code: registers, stack, counts"),
+}
+HELP = {
+    "rounds": "turns of each",
+    "turn": "seconds of a turn, about",
+    "cases": "what is run",
+    "threads": "threads allowed",
+    "rows": "of a call or an epoch",
+    "calls": "what is called, or how often",
+    "rivals": "other libraries, where installed",
+    "options": "besides the plain case",
+    "largest": "number of rows and of parameters",
+    "plot": "draw the results into this file",
+    "levels": "whose kernels are examined",
+    "compiler": "compile the tiles with each, instead of examining the build",
+}
+LIBRARIES = ("numpy", "scikit-learn", "torch", "jax", "onnxruntime")
+
+
+def positive(kind: type[int] | type[float]) -> Callable[[str], float]:
+    """Return what reads a number of the command line: above 0, and finite."""
+
+    def read(text: str) -> float:
+        number = kind(text)
+        if not 0 < number < math.inf:
+            raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")
+        return number
+
+    read.__name__ = kind.__name__  # for argparse, which names it when text is no number
+    return read
+
+
+def read(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, Iterator[tuple[str, Rows]]]:
+    """Return the benchmark that is meant, ready to run, and what complains about its arguments."""
+    listed = "\n".join(f"  {name:<12} {shows}" for name, (_, shows) in BENCHMARKS.items())
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("run.py", description=listed, formatter_class=form)
+    parser.add_argument("name", choices=BENCHMARKS, metavar="NAME", help="NAME --help says more")
+    name = parser.parse_args(argv[:1] or ["--help"]).name
+    module, _, function = BENCHMARKS[name][0].partition(".")
+    home = importlib.import_module(module)
+    title, about = f"run.py {name}", home.__doc__
+    parser = argparse.ArgumentParser(title, description=about, formatter_class=form)
+    parser.add_argument("--json", metavar="FILE", help="write the results into this file")
+    measure = getattr(home, function)
+    for argument, parameter in inspect.signature(measure).parameters.items():
+        parser.add_argument(f"--{argument}", **settings(argument, parameter.default))
+    options = vars(parser.parse_args(argv[1:]))
+    parser.set_defaults(json=options.pop("json"))
+    return parser, measure(**options)
+
+
+def settings(argument: str, default: Any) -> dict[str, Any]:
+    """Return what argparse has to know: a default is a number, a file (None) or several things."""
+    several = isinstance(default, tuple)
+    kind = type(next(iter(default), "") if several else default)
+    shown = shlex.join(map(str, default)) if several else default
+    return {
+        "default": default,
+        "help": HELP[argument] + (f" (default: {shown})" if default else ""),
+        "metavar": argument.upper() if default is not None else "FILE",
+        "type": positive(kind) if kind in (int, float) else str,
+        **({"nargs": "*", "choices": getattr(default, "choices", None)} if several else {}),
+    }
+
+
+def cell(value: float) -> str:
+    """Return a number as text: four digits of it, where three decimals are enough for them."""
+    if isinstance(value, int) or not math.isfinite(value):
+        return f"{value:,}"
+    digits = 3 - math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:,.{min(3, max(0, digits))}f}"
+
+
+def show(title: str, rows: Rows) -> None:
+    """Print a table: a line a row, and at its end what is wrong."""
+    cells = {
+        label: {key: cell(value) for key, value in row.items() if isinstance(value, int | float)}
+        for label, row in rows.items()
+    }
+    columns = list(dict.fromkeys(key for row in cells.values() for key in row))
+    lines = [["", *columns]]
+    lines += [[label, *(row.get(key, "") for key in columns)] for label, row in cells.items()]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    print(f"\n{title}")
+    for (label, *values), row in zip(lines, [{}, *rows.values()], strict=True):
+        padded = (f"  {value:>{width}}" for value, width in zip(values, widths[1:], strict=True))
+        line = "".join(padded) if any(values) else ""
+        print(f"  {label:<{widths[0]}}{line}  {row.get(FAULT, '')}".rstrip(), flush=True)
+
+
+def environment() -> dict[str, Any]:
+    """Return what a figure depends on: machine, interpreter, versions, fastmlp's configuration."""
+    from fastmlp import config
+
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "processor": processor(),
+        "cpus": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": versions,
+        "fastmlp": config.config(),
+    }
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one benchmark."""
+    parser, tables = read(argv)
+    results = {}
+    try:
+        for title, rows in tables:
+            show(title, rows)
+            results[title] = rows
+    except CannotRunError as error:
+        parser.error(str(error))
+    if path := parser.get_default("json"):
+        content = {"command": argv, "environment": environment(), "results": results}
+        Path(path).write_text(json.dumps(content, indent=1, default=dataclasses.asdict) + "\n")
+    return int(any(FAULT in row for rows in results.values() for row in rows.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,44 @@
+"""Every complaint about what the user hands over: arrays, labels, weights, options.
+
+The functions return what the engine may use without a second look: finite arrays of the model's
+dtype, native byte order, aligned. An array that is so already is never copied, whatever its
+strides, and nothing that was handed over is ever written to. Types that cannot be meant raise
+TypeError, values that cannot be used raise ValueError; each message says the value, what was
+expected, and a remedy.
+"""
+
+from fastmlp.check.arrays import (
+    REFUSED_KINDS,
+    bad_out,
+    bad_rows,
+    cast,
+    first_non_finite,
+    is_finite,
+    is_plain,
+    numeric,
+    parameters,
+)
+from fastmlp.check.options import callbacks, clip_norm, generator, groups, optimizer
+from fastmlp.check.samples import data, inputs, sample_weights, targets, validation
+
+__all__ = [
+    "REFUSED_KINDS",
+    "bad_out",
+    "bad_rows",
+    "callbacks",
+    "cast",
+    "clip_norm",
+    "data",
+    "first_non_finite",
+    "generator",
+    "groups",
+    "inputs",
+    "is_finite",
+    "is_plain",
+    "numeric",
+    "optimizer",
+    "parameters",
+    "sample_weights",
+    "targets",
+    "validation",
+]

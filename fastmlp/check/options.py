@@ -1,0 +1,85 @@
+"""What the options of a model and of a fit have to be."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastmlp.check.arrays import short
+from fastmlp.groups import PLAIN, Groups
+from fastmlp.intervals import POSITIVE
+from fastmlp.optimizers import OPTIMIZERS, Adam, Optimizer
+from fastmlp.spec import Spec
+
+
+def clip_norm(value: Any) -> float:
+    """Return the largest allowed norm of the gradient; 0.0, which engines read as off, for None."""
+    return 0.0 if value is None else POSITIVE.check("clip_norm", value, example=1.0)
+
+
+def optimizer(value: Any) -> Optimizer:
+    """Return one of this package's optimizers; Adam() for None; not a name, not a class."""
+    if value is None:
+        return Adam()
+    if type(value) not in OPTIMIZERS.values():
+        raise TypeError(
+            f"optimizer is {short(value)} but an object of one of the package's own optimizers is "
+            "expected, no subclass, whose step would never be called: for example "
+            "fastmlp.Adam(learning_rate=1e-3)"
+        )
+    chosen: Optimizer = value
+    return chosen
+
+
+def groups(value: Any, spec: Spec) -> Groups:
+    """Return Groups with a factor for every layer; PLAIN for None."""
+    if value is None:
+        return PLAIN
+    if type(value) is not Groups:
+        raise TypeError(
+            f"groups is {short(value)} but an object of fastmlp.Groups is expected: for example "
+            "fastmlp.Groups(bias_rate=2.0)"
+        )
+    chosen: Groups = value
+    for name in ("layer_rates", "layer_decays"):
+        factors, n_layers = getattr(chosen, name), len(spec.shapes)
+        if factors is not None and len(factors) != n_layers:
+            raise ValueError(
+                f"{name} of groups has {len(factors)} factors but this MLP has {n_layers} layers: "
+                "pass one for each, the output layer included"
+            )
+    return chosen
+
+
+def callbacks(value: Any) -> list[Any]:
+    """Return a list of callables."""
+    if callable(value) or not isinstance(value, Iterable):
+        raise TypeError(f"callbacks is {short(value)} but a list of callables is expected")
+    checked = list(value)
+    for position, callback in enumerate(checked):
+        if isinstance(callback, type) or not callable(callback):
+            raise TypeError(
+                f"callbacks[{position}] is {short(callback)} but a callable that takes the "
+                "training state is expected: for example fastmlp.EarlyStopping()"
+            )
+    return checked
+
+
+def generator(value: Any) -> np.random.Generator:
+    """Return the generator itself, or a new one from a seed, or from the system for None."""
+    if isinstance(value, np.random.Generator):
+        return value
+    if value is None:
+        return np.random.default_rng()
+    if isinstance(value, bool | np.bool_ | np.ndarray | type) or not hasattr(value, "__index__"):
+        raise TypeError(
+            f"rng is {short(value)} but None, an integer of at least 0, or a "
+            "numpy.random.Generator is expected: for example rng=0"
+        )
+    seed = operator.index(value)
+    if seed < 0:
+        raise ValueError(f"rng is {seed} but a seed of at least 0 is expected: for example rng=0")
+    return np.random.default_rng(seed)

@@ -1,0 +1,251 @@
+"""A model that learns: ``fit`` and ``partial_fit``, and what they bring to the loop over epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from fastmlp import check, plans
+from fastmlp.callbacks import Progress
+from fastmlp.groups import Groups
+from fastmlp.intervals import check_count
+from fastmlp.model import Model
+from fastmlp.optimizers import Optimizer
+from fastmlp.schedules import Scheduled
+from fastmlp.spec import Data, Plan
+from fastmlp.teams import Team
+from fastmlp.threads import fit_team
+from fastmlp.training import loop
+from fastmlp.training.judge import Judge
+from fastmlp.training.loop import Course, Order
+from fastmlp.training.rates import Rates
+from fastmlp.training.records import Continuation, History, State
+from fastmlp.training.reporter import Callback, Reporter
+
+
+class Learner(Model):
+    """The part of ``MLP`` that trains, not for users."""
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        epochs: int = 20,
+        batch_size: int = 64,
+        optimizer: Optimizer | None = None,
+        l2: float = 0.0,
+        clip_norm: float | None = None,
+        groups: Groups | None = None,
+        dropout: Scheduled | Sequence[Scheduled] | None = None,
+        validation_data: Sequence[ArrayLike] | None = None,
+        sample_weight: ArrayLike | None = None,
+        shuffle: bool = True,
+        callbacks: Iterable[Callback] = (),
+        n_threads: int | None = None,
+        verbose: bool = False,
+        resume: bool = False,
+    ) -> History:
+        """Train, beginning with the weights of now and a fresh optimizer, or going on.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, fan-in)
+            Samples, finite. Never changed, and not copied if of the model's dtype (any strides).
+        y : array-like
+            Targets, shape (n, outputs), or (n,) with one output. For cross_entropy integer labels
+            (n,) from 0, or probabilities (n, classes) whose rows sum to 1.
+        epochs : int
+            Passes over the data, at least 1; with ``resume`` those before included.
+        batch_size : int
+            Samples a step, at least 1; larger than n means n.
+        optimizer : SGD, RMSprop, Adam or AdamW, optional
+            ``Adam()`` by default.
+        l2 : float
+            The objective has 0.5 * l2 * sum(W**2) added, over weights and not biases; at least 0.
+        clip_norm : float, optional
+            Gradients with a larger norm (over all parameters together) are scaled down to it.
+        groups : Groups, optional
+            Rates and decay by layer, for weights and biases; frozen layers.
+        dropout : float, callable ``step -> float``, or sequence of them, optional
+            Of this fit, in place of the model's, which is a number: dropout is part of training,
+            predictions know none. For all hidden layers or for each; values from 0 to below 1.
+        validation_data : tuple (X, y) or (X, y, sample_weight), optional
+            Evaluated after each epoch.
+        sample_weight : array-like, shape (n,), optional
+            At least 0, not all 0.
+        shuffle : bool
+            Visit the samples in a new random order each epoch.
+        callbacks : iterable of callables
+            Called with a ``fastmlp.State`` after each epoch; True ends the fit.
+        n_threads : int, optional
+            Threads to use; by default what the machine allows, and one where more cannot pay.
+        verbose : bool
+            Show progress: a tqdm bar if tqdm is installed, else a line an epoch.
+        resume : bool
+            Go on where the last fit ended, also in a copy or a pickle: with its optimizer's state,
+            steps of schedules, order of samples, history. The same call again ends as one that was
+            not cut. Callbacks begin anew. All may change but the optimizer's kind, the number of
+            samples, and whether there is validation data.
+
+        Returns
+        -------
+        History
+            Lists ``loss``, ``val_loss``, ``seconds``, ``learning_rate``, one entry an epoch.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described; the model is unchanged.
+        DivergenceError
+            In the epoch in which the loss or a weight is no longer finite; the model keeps the
+            weights from before that epoch.
+        RuntimeError
+            If another fit is running on this model.
+        KeyboardInterrupt
+            When interrupted; the model is at its last whole epoch, and usable, and ``history``
+            has the epochs until then.
+        """
+        history, begun, n_before = History(), None, 0
+        with self._turn.taken(), self._kept(lambda: len(history.loss) > n_before):
+            data = check.data(X, y, sample_weight, self._spec)
+            given = batch_size, optimizer, l2, clip_norm, groups, dropout
+            plan = plans.plan(self._spec, data, *given)
+            epochs = check_count("epochs", epochs, example=20)
+            hooks = check.callbacks(callbacks)
+            lent = self._team(n_threads, plan)
+            validation = check.validation(validation_data, self._spec)
+            if resume:
+                begun, history = plans.resumed(
+                    self._progress, self._history, self._engine, plan, data, validation, epochs
+                )
+                n_before = begun.epochs
+            self._progress, self._history = begun, history
+            if verbose:
+                hooks.append(Progress())
+            course = self._course(history, plan, hooks, epochs, validation)
+            state = course.reporter.state
+            if begun is not None:
+                state.epoch, state.learning_rate_scale = begun.epochs - 1, begun.scale
+            with lent as plan.team, course.reporter.watching():
+                if begun is None:
+                    self._engine.start(plan.optimizer)
+                    seed = loop.next_seed(self._rng)
+                    begun = Continuation(plan.optimizer.kind, 0, seed, data.x.shape[0])
+                self._go_on(begun, data, plan, course, shuffle=bool(shuffle))
+            return history
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        batch_size: int | None = None,
+        optimizer: Optimizer | None = None,
+        l2: float = 0.0,
+        clip_norm: float | None = None,
+        groups: Groups | None = None,
+        dropout: Scheduled | Sequence[Scheduled] | None = None,
+        n_threads: int | None = None,
+    ) -> float:
+        """Take one pass over the samples, in their order, and keep the optimizer's state.
+
+        The state (moments, step count) lives on from call to call, in copies and in pickles, while
+        ``optimizer`` is that of the last call; its learning rate and weight decay may change.
+        Another optimizer, or a fit, begins anew.
+
+        Parameters
+        ----------
+        X, y, sample_weight, optimizer, l2, clip_norm, groups, dropout, n_threads
+            As for :meth:`fit`.
+        batch_size : int, optional
+            Samples a step; by default all: one step.
+
+        Returns
+        -------
+        float
+            The objective of the pass, as in ``History.loss``.
+
+        Raises
+        ------
+        TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
+            As for :meth:`fit`; the model then has the weights from before the call.
+        """
+        with self._turn.taken(), self._kept():
+            data = check.data(X, y, sample_weight, self._spec)
+            rows = data.x.shape[0] if batch_size is None else batch_size
+            plan = plans.plan(self._spec, data, rows, optimizer, l2, clip_norm, groups, dropout)
+            lent = self._team(n_threads, plan)
+            begun = plans.of_pass(self._progress, self._engine, plan, self._rng)
+            plan.seed = begun.seed
+            course = self._course(History(), plan)
+            course.rates.step = begun.step
+            with lent as plan.team:
+                loop.run(data, plan, course)
+            self._progress = begun._replace(step=course.rates.step)
+            return course.reporter.state.loss
+
+    def _go_on(
+        self, begun: Continuation, data: Data, plan: Plan, course: Course, shuffle: bool
+    ) -> None:
+        """Run the epochs of a fit; what it has come to is noted, for one that resumes."""
+        rates, state = course.rates, course.reporter.state
+        seeds = [*begun.shuffles]
+
+        def note(_: State) -> None:
+            epochs, scale = state.epoch + 1, state.learning_rate_scale
+            self._progress = begun._replace(
+                step=rates.step, epochs=epochs, shuffles=seeds, scale=scale
+            )
+
+        plan.seed, rates.step = begun.seed, begun.step
+        course.reorder = self._reorder(seeds, begun.epochs) if shuffle else None
+        course.reporter.callbacks = [note, *course.reporter.callbacks]
+        try:
+            loop.run(data, plan, course)
+        finally:
+            note(state)
+
+    def _reorder(self, seeds: list[int], n_epochs: int) -> Callable[[Order], Order]:
+        """Return what shuffles before each epoch; the first time, as it was for epochs before too.
+
+        ``seeds`` gets what is drawn; an epoch that was cut has left the one of the next.
+        """
+        used, wanted = 0, min(n_epochs, len(seeds))
+
+        def reorder(order: Order) -> Order:
+            nonlocal used, wanted
+            wanted += 1
+            if wanted > len(seeds):
+                seeds.append(loop.next_seed(self._rng))
+            for seed in seeds[used:wanted]:
+                self._engine.shuffle(order, seed)
+            used = wanted
+            return order
+
+        return reorder
+
+    def _course(
+        self,
+        history: History,
+        plan: Plan,
+        callbacks: Sequence[Callback] = (),
+        epochs: int = 1,
+        validation: Data | None = None,
+    ) -> Course:
+        engine = self._engine
+        state = State(self, epochs, history, validation is not None, engine=engine)
+        return Course(
+            engine.epoch,
+            Rates(plan.optimizer.learning_rate),
+            Judge(engine, validation),
+            Reporter(state, callbacks),
+        )
+
+    def _team(self, n_threads: Any, plan: Plan) -> AbstractContextManager[Team | None]:
+        wanted = None if n_threads is None else check_count("n_threads", n_threads, example=2)
+        return fit_team(wanted, self._n_weights, plan.batch_size)

@@ -1,0 +1,110 @@
+"""From the user's arguments to a Plan: what one fit is to do, all checked, nothing changed yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastmlp import check
+from fastmlp.engine.contract import Engine
+from fastmlp.intervals import NON_NEGATIVE, check_count
+from fastmlp.spec import Data, Plan, Spec, dropout_of_fit
+from fastmlp.training.loop import next_seed
+from fastmlp.training.records import Continuation, History
+
+
+def plan(
+    spec: Spec,
+    data: Data,
+    batch_size: Any,
+    optimizer: Any,
+    l2: Any,
+    clip_norm: Any,
+    groups: Any,
+    dropout: Any,
+) -> Plan:
+    """Return the plan of a fit, without what belongs to one epoch.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network.
+    data : Data
+        Checked.
+    batch_size, optimizer, l2, clip_norm, groups, dropout
+        As the user gave them to ``MLP.fit``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described there.
+    """
+    return Plan(
+        optimizer=check.optimizer(optimizer),
+        batch_size=min(check_count("batch_size", batch_size, example=64), data.x.shape[0]),
+        learning_rates=np.empty(0),
+        l2=NON_NEGATIVE.check("l2", l2, example=1e-4),
+        clip_norm=check.clip_norm(clip_norm),
+        groups=check.groups(groups, spec),
+        dropout=dropout_of_fit(dropout, spec),
+    )
+
+
+def of_pass(
+    progress: Continuation | None, engine: Engine, plan: Plan, rng: np.random.Generator
+) -> Continuation:
+    """Return what a pass goes on with: that of passes before, or the start of an optimizer."""
+    kind = plan.optimizer.kind
+    if progress and progress.kind == kind and not progress.rows and engine.can_go_on(progress.step):
+        return progress
+    engine.start(plan.optimizer)
+    return Continuation(kind, 0, next_seed(rng))
+
+
+def resumed(
+    progress: Continuation | None,
+    history: History | None,
+    engine: Engine,
+    plan: Plan,
+    data: Data,
+    validation: Data | None,
+    epochs: int,
+) -> tuple[Continuation, History]:
+    """Return what a fit goes on with, and a copy of its history; or say why it cannot.
+
+    Raises
+    ------
+    ValueError
+        If there is no fit to go on with, or it is not one of such a plan and such data.
+    """
+    if history is None or progress is None or not progress.rows:
+        raise ValueError(
+            "resume is True but there is no fit to go on with: it would have to be the last thing "
+            "that this model was trained by. Leave resume out"
+        )
+    if not engine.can_go_on(progress.step):
+        raise ValueError(
+            "resume is True but the last fit ended within an epoch, and what its optimizer knew is "
+            "lost: leave resume out, to begin with the weights of now and a fresh optimizer"
+        )
+    n = data.x.shape[0]
+    facts = (
+        ("optimizer", plan.optimizer.kind, progress.kind),
+        ("X", f"{n} rows", f"{progress.rows} rows"),
+        ("validation_data", validation is not None, bool(history.val_loss)),
+    )
+    for name, given, before in facts:
+        if given != before:
+            raise ValueError(
+                f"resume is True and {name} has or is {given} but was {before} in the fit to go on "
+                "with: pass what it was given, or leave resume out"
+            )
+    if epochs < progress.epochs:
+        raise ValueError(
+            f"epochs is {epochs} but the fit to go on with has had {progress.epochs} epochs, "
+            f"which count: pass more than that"
+        )
+    copied = history.whole()
+    copied.stop_reason = ""
+    return progress, copied

@@ -1,0 +1,147 @@
+"""An engine's state as plain named arrays: parameters, and what the optimizer remembers.
+
+One dictionary, which ``numpy.savez`` takes too:
+
+- ``weights.0``, ``biases.0``, ...: parameters, (fan_in, fan_out) and (fan_out,);
+- ``optimizer``, ``hyper``, ``step``: its native row, its numbers, the steps it has taken;
+- ``m.weights.0``, ``m.biases.0``, ... and so on for each of its slots, ``optimizers.SLOTS``;
+- ``m.unit``, ...: a slot times its unit is what the textbook calls by that name. The reference has
+  1 everywhere. The native engine has sums, m / (1 - beta_1), whose unit is 1 - beta_1: a product
+  would be rounded, and going on with it would change bits;
+- ``powers``: running products of the betas; empty if the engine computes them from ``step``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp.optimizers import SLOTS, Optimizer
+from fastmlp.spec import Spec
+
+Arrays: TypeAlias = list[NDArray[Any]]
+Units: TypeAlias = Callable[[str, tuple[float, ...]], tuple[float, ...]]
+
+
+class Memory(NamedTuple):
+    """What an optimizer remembers.
+
+    Attributes
+    ----------
+    row : str
+        Of ``NATIVE_OPTIMIZERS``.
+    hyper : tuple of float
+        ``Optimizer.hyper``.
+    step : int
+        Steps taken.
+    slots : list of (weights, biases)
+        In the order of ``SLOTS``.
+    units : tuple of float
+        One a slot.
+    powers : tuple of float
+        Running powers of the betas; empty for an engine that computes them.
+    """
+
+    row: str
+    hyper: tuple[float, ...]
+    step: int
+    slots: list[tuple[Arrays, Arrays]]
+    units: tuple[float, ...]
+    powers: tuple[float, ...] = ()
+
+
+def textbook(row: str, hyper: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the units of the formulas in ``fastmlp.optimizers``."""
+    del hyper
+    return (1.0,) * len(SLOTS[row])
+
+
+def sums(row: str, hyper: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the units of the native engine's slots."""
+    return tuple(1.0 if at is None else 1.0 - hyper[at] for at in SLOTS[row].values())
+
+
+def start(optimizer: Optimizer, parameters: tuple[Arrays, Arrays]) -> Memory:
+    """Return what an optimizer remembers before the first step, in textbook units: all 0."""
+    row, hyper = optimizer.native_row, optimizer.hyper
+    weights, biases = parameters
+    slots = [
+        ([np.zeros_like(w) for w in weights], [np.zeros_like(b) for b in biases])
+        for _ in SLOTS[row]
+    ]
+    return Memory(row, hyper, 0, slots, textbook(row, hyper))
+
+
+def to_arrays(parameters: tuple[Arrays, Arrays], memory: Memory | None) -> dict[str, NDArray[Any]]:
+    """Return a state of its parts; the arrays are not copied."""
+    state = _named("", *parameters)
+    if memory is not None:
+        numbers = {"optimizer": memory.row, "hyper": memory.hyper, "step": memory.step}
+        numbers["powers"] = memory.powers
+        for name, slot, unit in zip(SLOTS[memory.row], memory.slots, memory.units, strict=True):
+            state |= _named(f"{name}.", *slot)
+            numbers[f"{name}.unit"] = unit
+        state |= {name: np.array(number) for name, number in numbers.items()}
+    return state
+
+
+def from_arrays(
+    state: Mapping[str, NDArray[Any]], spec: Spec
+) -> tuple[tuple[Arrays, Arrays], Memory | None]:
+    """Return the parts of a state, C-contiguous and of the network's dtype.
+
+    Raises
+    ------
+    ValueError
+        If an array is missing or has another shape than this network's.
+    """
+    parameters = _taken(state, "", spec)
+    if "optimizer" not in state:
+        return parameters, None
+    row, hyper = str(state["optimizer"]), tuple(np.asarray(state["hyper"], float).tolist())
+    step = int(state["step"])
+    slots = [_taken(state, f"{name}.", spec) for name in SLOTS[row]]
+    units = tuple(float(state[f"{name}.unit"]) for name in SLOTS[row])
+    powers = tuple(np.asarray(state["powers"], float).tolist())
+    return parameters, Memory(row, hyper, step, slots, units, powers)
+
+
+def in_units(memory: Memory, unit_of: Units) -> Memory:
+    """Return what is remembered in other units; the very same arrays where the unit is the same."""
+    units = unit_of(memory.row, memory.hyper)
+    slots = [
+        slot if own == unit else (_times(slot[0], own / unit), _times(slot[1], own / unit))
+        for slot, own, unit in zip(memory.slots, memory.units, units, strict=True)
+    ]
+    return memory._replace(slots=slots, units=units)
+
+
+def _times(arrays: Arrays, factor: float) -> Arrays:
+    return [(factor * a.astype(np.float64)).astype(a.dtype) for a in arrays]
+
+
+def _named(prefix: str, weights: Arrays, biases: Arrays) -> dict[str, NDArray[Any]]:
+    kinds = (("weights", weights), ("biases", biases))
+    return {f"{prefix}{kind}.{k}": a for kind, arrays in kinds for k, a in enumerate(arrays)}
+
+
+def _taken(state: Mapping[str, NDArray[Any]], prefix: str, spec: Spec) -> tuple[Arrays, Arrays]:
+    shapes: dict[str, list[tuple[int, ...]]] = {
+        "weights": [*spec.shapes],
+        "biases": [(fan_out,) for _, fan_out in spec.shapes],
+    }
+    found: dict[str, Arrays] = {kind: [] for kind in shapes}
+    for kind, wanted in shapes.items():
+        for k, shape in enumerate(wanted):
+            name = f"{prefix}{kind}.{k}"
+            given = np.shape(state[name]) if name in state else "missing"
+            if given != shape:
+                raise ValueError(
+                    f"{name} of the state is {given} but must have the shape {shape}: "
+                    "take a state of a network with the same layers"
+                )
+            found[kind].append(np.array(state[name], spec.dtype, order="C"))
+    return found["weights"], found["biases"]

@@ -1,0 +1,134 @@
+"""The loop over epochs, of every fit: order, learning rates, one engine call, judgement, report.
+
+Everything a batch needs happens inside the engine; everything here happens once an epoch. What
+may go wrong in between leaves the model at its last whole epoch: it has been trained, measured and
+written down. In what fits differ they bring to it, as a `Course`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp.spec import Data, Plan
+from fastmlp.training.judge import Judge
+from fastmlp.training.rates import Rates
+from fastmlp.training.records import DivergenceError, State
+from fastmlp.training.reporter import Reporter
+
+Order = NDArray[np.int64]
+
+_SEED_MASK = 2**64 - 1
+
+
+@dataclass
+class Course:
+    """What a fit brings to the loop.
+
+    Attributes
+    ----------
+    train : callable (Data, Plan) -> float
+        One epoch; a loss that is not finite means that it has diverged.
+    rates : Rates
+        Learning rates of the steps.
+    judge : Judge
+        Measures after each epoch, and says when it is enough.
+    reporter : Reporter
+        Tells of each epoch, and hears whether somebody wants to stop; has the state.
+    reorder : callable Order -> Order, or None
+        The order of the samples in the next epoch, from the last one; None leaves them as they are.
+    """
+
+    train: Callable[[Data, Plan], float]
+    rates: Rates
+    judge: Judge
+    reporter: Reporter
+    reorder: Callable[[Order], Order] | None = None
+
+
+def run(data: Data, plan: Plan, course: Course) -> bool:
+    """Train until all epochs were run (False), or somebody or something ends the fit (True).
+
+    ``plan`` comes with the options of the whole fit; order, learning rates and step counter are
+    filled in here, epoch by epoch. The engine has an optimizer already; a state or rates that have
+    seen epochs or steps before go on from there.
+    """
+    rates, judge, reporter, reorder = course.rates, course.judge, course.reporter, course.reorder
+    state = reporter.state
+    engine, train = state.engine, course.train
+    n = data.x.shape[0]
+    n_steps = plan.n_steps(n)
+    plan.order = None if reorder is None else np.arange(n, dtype=np.int64)
+    for epoch in range(state.epoch + 1, state.epochs):
+        reporter.epoch_begins()
+        began = time.perf_counter()
+        if reorder is not None and plan.order is not None:
+            plan.order = reorder(plan.order)
+        if state.learning_rate_scale != rates.scale:
+            rates.rescale(state.learning_rate_scale)
+        plan.step, plan.learning_rates = rates.step, rates.of_steps(n_steps)
+        plan.look_up(n_steps)
+        before, state.epoch = engine.snapshot(), epoch - 1  # a callback may have set it
+        try:
+            loss = train(data, plan)
+            if not math.isfinite(loss):
+                raise diverged(loss, plan, epoch, state)
+            seconds = time.perf_counter() - began
+            rate = float(plan.learning_rates[-1])
+            val_loss = judge.measure(loss, plan.team)
+            record(state, judge, epoch, loss, val_loss, rate, seconds)
+            rates.step = plan.step + n_steps
+        except BaseException:
+            if state.epoch < epoch:  # what was not written down did not happen
+                engine.restore(before)
+            raise
+        if reporter.epoch_ended() or judge.is_enough():
+            return True
+    return False
+
+
+def diverged(loss: float, plan: Plan, epoch: int, state: State) -> DivergenceError:
+    """Return the complaint about an epoch whose loss is not finite."""
+    rate = float(np.max(plan.learning_rates))
+    error = DivergenceError(
+        f"training diverged in epoch {epoch} (counted from 0): the loss, a gradient or a "
+        f"weight became {loss} at learning rate {rate:g}. Use a smaller learning rate, "
+        "clip_norm=1.0, or scale X and y to mean 0 and variance 1. "
+        "The model keeps the weights it had before this epoch"
+    )
+    error.epoch, error.learning_rate, error.history = epoch, rate, state.history
+    return error
+
+
+def record(
+    state: State,
+    judge: Judge,
+    epoch: int,
+    loss: float,
+    val_loss: float,
+    rate: float,
+    seconds: float,
+) -> None:
+    """Write an epoch down, as a whole.
+
+    Python looks for signals, and lets other threads run, where a function begins or a loop goes
+    back: after the one call, which comes first, nothing here does. A test looks for more.
+    """
+    history = state.history
+    judge.record()
+    if state.has_validation:
+        history.val_loss += [val_loss]
+    history.seconds += [seconds]
+    history.learning_rate += [rate]
+    history.loss += [loss]  # last, see History.whole
+    state.loss, state.val_loss, state.learning_rate, state.epoch = loss, val_loss, rate, epoch
+
+
+def next_seed(rng: np.random.Generator) -> int:
+    """Return the next 64 bits of the generator's raw stream, the same in every NumPy."""
+    return int(rng.bit_generator.random_raw()) & _SEED_MASK

@@ -1,0 +1,73 @@
+# Cython's view of the headers in c/ that know no dtype. Those that do are in kernels/ctables.pxd.
+from libc.stdint cimport int32_t, int64_t, uint32_t
+
+
+cdef extern from "network.h" nogil:
+    ctypedef struct fm_layer:
+        int64_t n_in, n_out, rows, panels, weight, bias, transposed, t_rows
+        int32_t activation
+
+    ctypedef struct fm_data:
+        const char* x
+        int64_t x_row_stride, x_column_stride, n
+        const void* targets
+        const int32_t* labels
+        const void* weights
+
+    ctypedef struct fm_group:
+        double rate, epsilon, decay, l2, norm
+
+cdef extern from "simd/control.h" nogil:
+    ctypedef unsigned int fm_control
+    fm_control fm_own_control()
+    void fm_restore_control(fm_control)
+    double fm_quotient(double, double)
+
+cdef extern from "threads/sync.h" nogil:
+    ctypedef struct fm_barrier:
+        int size
+    void fm_barrier_start(fm_barrier*, int)
+    void fm_barrier_wait(fm_barrier*)
+
+    ctypedef struct fm_crew:
+        pass
+    ctypedef void (*fm_job)(void*, int32_t) noexcept nogil
+    void fm_crew_start(fm_crew*)
+    int fm_crew_muster(fm_crew*, int)
+    void fm_crew_serve(fm_crew*)
+    void fm_crew_open(fm_crew*, fm_job, void*)
+    void fm_crew_close(fm_crew*)
+    void fm_crew_call(fm_crew*, fm_job, void*)
+    int fm_this_cpu()
+    void fm_leave_cpu(int)
+
+    ctypedef struct fm_counter:
+        pass
+    void fm_counter_reset(fm_counter*)
+    int64_t fm_counter_take(fm_counter*, int)
+
+cdef extern from "threads/pace.h" nogil:
+    ctypedef struct fm_pace:
+        int32_t trial
+        int32_t alone
+    void fm_pace_resume(fm_pace*)
+    int32_t fm_pace_step(fm_pace*)
+    int32_t fm_pace_step_at(fm_pace*, double)
+
+cdef extern from "threads/watch.h" nogil:
+    ctypedef struct atomic_int:
+        pass
+
+    ctypedef int (*fm_poll)(void*) noexcept nogil
+    ctypedef struct fm_watch:
+        fm_control control
+    void fm_watch_start(fm_watch*, fm_poll, void*, atomic_int*)
+    int fm_watch_stop(fm_watch*, double)
+    void fm_stop_clear(atomic_int*)
+    int fm_stopped(const fm_watch*)
+
+cdef extern from "panels/ahead.h" nogil:
+    ctypedef struct fm_ahead:
+        const char* x
+        const int64_t* order
+        int64_t row_stride, row_bytes, row, end, at

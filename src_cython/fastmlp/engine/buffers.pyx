@@ -1,0 +1,51 @@
+# The buffers of one batch, laid out for a network. Offsets only, no arithmetic on data.
+from libc.stdint cimport int32_t, int64_t
+
+from fastmlp.engine.memory cimport Memory
+from network cimport *
+from rounding cimport ceil_div, round_up
+
+
+cdef class Buffers:
+    """Memory of one batch: see fm_buffers."""
+
+    @staticmethod
+    cdef Buffers make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
+                      bint training, bint for_jacobian=False, tuple drops=()):
+        cdef Buffers self = Buffers.__new__(Buffers)
+        cdef Memory memory = Memory(k.element_size)
+        cdef fm_buffers* c = &self.c
+        cdef const fm_layer* layer
+        # An odd number of row groups: panels a power of two apart would share a few sets of the cache.
+        cdef int64_t padded = (ceil_div(rows, k.row_multiple) | 1) * k.row_multiple
+        cdef int32_t n = net.n_layers
+        cdef int32_t l
+        self.memory = memory
+        c.rows = rows
+        c.panel_step = padded * k.nr
+        c.x = memory.take(ceil_div(net.layers[0].n_in, k.nr) * c.panel_step)
+        c.y = <void**>memory.take(n, sizeof(void*))
+        c.dz = <void**>memory.take(n, sizeof(void*))
+        c.slope = <void**>memory.take(n, sizeof(void*))
+        for l in range(n):
+            layer = &net.layers[l]
+            c.y[l] = memory.take(layer.panels * c.panel_step)
+            if not training:
+                continue
+            c.dz[l] = memory.take(layer.panels * c.panel_step) if l < n - 1 else c.y[l]
+            if l < n - 1 and ((drops and drops[l]) or k.activation_keeps_slope(layer.activation)):
+                c.slope[l] = memory.take(layer.panels * c.panel_step)
+        # Losses read whole vectors: none may reach into the next row, which another thread may be writing.
+        c.target_stride = round_up(net.targets_width, k.lanes) if net.targets_width > 1 else 1
+        c.targets = memory.take(padded * c.target_stride)
+        c.labels = <int32_t*>memory.take(padded, sizeof(int32_t))
+        c.loss_share = memory.take(padded)
+        c.weight = memory.take(padded)
+        c.row_loss = memory.take(padded)
+        c.predictions = memory.take(rows * net.layers[n - 1].n_out) if for_jacobian else NULL
+        c.scratch_size = k.scratch_size(net)
+        c.scratch = memory.take(c.scratch_size * n_threads)
+        if training:
+            outputs = sum(net.layers[l].n_out for l in range(n))
+            c.column_squares = <double*>memory.take(outputs, sizeof(double))
+        return self

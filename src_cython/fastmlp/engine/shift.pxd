@@ -1,0 +1,19 @@
+# Who trains, and where: for native.pyx.
+from libc.stdint cimport int64_t
+
+from fastmlp.engine.buffers cimport Buffers
+from fastmlp.engine.memory cimport Memory
+from network cimport *
+
+
+cdef class Shift:
+    cdef fm_shift c
+    cdef fm_pace pace
+    cdef Buffers buffers
+    cdef Memory memory
+    cdef tuple drops  # in which hidden layers values may drop out; (): in none
+    cdef void* transposed
+    cdef object transposed_of  # the arena of parameters whose transposed weights these are
+
+    @staticmethod
+    cdef Shift make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads, tuple drops)

@@ -1,0 +1,58 @@
+# Who trains, and where: the buffers of a batch, and the weight panels divided among threads.
+from libc.stdint cimport int64_t
+
+from fastmlp.engine.buffers cimport Buffers
+from fastmlp.engine.memory cimport Memory
+from network cimport *
+from rounding cimport round_up
+
+import numpy as np
+
+
+cdef enum:
+    LONG_PIECES = 16  # for each thread, at least: or the pieces are half as long
+
+
+cdef class Shift:
+    """What fits of one shape share: see fm_shift. Also memory for the transposed weights."""
+
+    @staticmethod
+    cdef Shift make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads, tuple drops):
+        cdef Shift self = Shift.__new__(Shift)
+        cdef Memory memory = Memory(k.element_size)
+        cdef fm_shift* c = &self.c
+        cdef fm_piece* own
+        cdef int64_t* first
+        self.memory, self.drops = memory, drops
+        self.buffers = Buffers.make(k, net, rows, n_threads, True, False, drops)
+        c.n_threads = n_threads
+        c.pace = &self.pace
+        # A long piece has fewer ends, where no tile hides the step of the one before; short ones are divided
+        # more evenly.
+        weights = sum(net.layers[l].n_in * net.layers[l].n_out for l in range(net.n_layers))
+        is_large = weights >= LONG_PIECES * n_threads * k.piece_rows * k.nr
+        piece_rows = k.piece_rows if is_large else k.piece_rows // 2
+        pieces, costs = [], []
+        for l in range(net.n_layers):
+            n_in = net.layers[l].rows if net.layers[l].n_out == 1 else round_up(net.layers[l].n_in, k.mr)
+            for p in range(net.layers[l].panels):
+                left = min(net.layers[l].n_out - p * k.nr, k.nr)
+                width = round_up(left, k.lanes) // k.lanes
+                for k_from in range(0, n_in, piece_rows):
+                    k_to = min(k_from + piece_rows, n_in)
+                    pieces.append((l, p, k_from, k_to))
+                    # a narrow tile costs more than its share: loads are not shared
+                    costs.append((k_to - k_from) * (0.5 + width))
+        own = <fm_piece*>memory.take(len(pieces), sizeof(fm_piece))
+        for i, (l, p, k_from, k_to) in enumerate(pieces):
+            own[i] = fm_piece(l, p, k_from, k_to)
+        c.barrier = <fm_barrier*>memory.take(1, sizeof(fm_barrier))
+        c.counters = <fm_counter*>memory.take(n_threads, sizeof(fm_counter))
+        first = <int64_t*>memory.take(n_threads + 1, sizeof(int64_t))
+        ends = np.cumsum(costs)
+        total = sum(costs)
+        for t in range(1, n_threads):
+            first[t] = np.searchsorted(ends, total * t / n_threads)
+        first[n_threads] = len(pieces)
+        c.pieces, c.piece_first = own, first
+        return self

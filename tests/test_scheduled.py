@@ -1,0 +1,160 @@
+"""Weight decay and dropout by schedule, in both engines: step by step, as the learning rate is."""
+
+import cases
+import numpy as np
+import pytest
+import test_bits
+from models import X, Y, digest, network
+from test_blocks import engines, train
+
+import fastmlp
+from fastmlp import optimizers
+from fastmlp.schedules import Constant, Cosine, WarmUp
+from fastmlp.spec import BLOCK_ROWS
+
+# Rows of the data and of a batch: odd; batches of several blocks.
+ROWS = ((151, 32), (2 * BLOCK_ROWS + 7, BLOCK_ROWS + 300))
+# Of three steps and two hidden layers: from none, to none, in one layer only.
+DROPOUTS = (
+    [[0.0, 0.5], [0.3, 0.25], [0.6, 0.0]],
+    [[0.0, 0.2], [0.0, 0.0], [0.0, 0.9]],
+    [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]],
+)
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("level", test_bits.LEVELS)
+def test_training_is_that_of_the_reference_on_any_threads(level, dtype):
+    for n, batch_size in ROWS:
+        steps = -(-n // batch_size)
+        for dropouts in DROPOUTS:
+            options = {
+                "dropouts": np.resize(np.array(dropouts), (steps, 2)),
+                "weight_decays": np.linspace(0, 3, steps),
+            }
+            optimizer = optimizers.AdamW(weight_decay=Constant(9.0))  # the plan's numbers count
+            spec, _, slow = engines(level, dtype, dropout=0.1)
+            data = cases.data(spec, n, np.random.default_rng(0), weighted=True)
+            expected, weights = train(slow, data, batch_size, optimizer, **options)
+            results = []
+            for n_threads in (1, 2):
+                _, fast, _ = engines(level, dtype, dropout=0.1)
+                results.append(train(fast, data, batch_size, optimizer, n_threads, **options))
+            objectives, trained = results[0]
+            tolerance = 5e-5 if dtype == "float32" else 1e-10
+            np.testing.assert_allclose(objectives, expected, rtol=tolerance)
+            np.testing.assert_allclose(trained, weights, rtol=0, atol=20 * tolerance)
+            assert results[1][0] == objectives
+            np.testing.assert_array_equal(results[1][1], trained)
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("level", test_bits.LEVELS)
+@pytest.mark.parametrize("name", test_bits.FITS)
+def test_a_constant_schedule_changes_no_bit(name, level, dtype, monkeypatch):
+    """Nor does dropout that is given to the fit instead of the model, on any threads."""
+    wanted = test_bits.digest(name, level, dtype)
+    sizes, model, options = test_bits.FITS[name]
+    model, options = dict(model), dict(options)
+    n_hidden = len(sizes) - 2
+    dropout = np.broadcast_to(model.get("dropout", 0.0), n_hidden)
+    model["dropout"] = 0.4  # not what is used
+    options["dropout"] = [Constant(p) if p else (lambda step: 0) for p in dropout.tolist()]
+    if isinstance(options.get("optimizer"), optimizers.AdamW):
+        options["optimizer"] = optimizers.AdamW(0.01, weight_decay=Constant(0.01))
+    monkeypatch.setitem(test_bits.FITS, name, (sizes, model, options))
+    assert {test_bits.digest(name, level, dtype, threads) for threads in (1, 3)} == {wanted}
+
+
+def fit(net, dropout, **options):
+    net.fit(X, Y, epochs=3, batch_size=25, dropout=dropout, **options)
+    return digest(net)
+
+
+def test_what_a_fit_is_given_is_of_that_fit_only(mlp):
+    """A workspace may live on from fit to fit; the bits do not depend on it."""
+    for activation in ("relu", "tanh"):
+        nets = [network(mlp, activation=activation) for _ in range(2)]
+        fit(nets[0], 0.5)
+        assert nets[0].dropout == (0.0,)
+        nets[1].weights, nets[1].biases = nets[0].weights, nets[0].biases
+        nets[1]._rng.bit_generator.state = nets[0]._rng.bit_generator.state
+        assert fit(nets[0], None) == fit(nets[1], 0.0)
+
+
+def test_passes_of_partial_fit_go_on_with_both(mlp):
+    dropout = WarmUp(Cosine(0.5, n_steps=9), n_steps=4)
+    optimizer = fastmlp.AdamW(0.02, weight_decay=lambda step: 0.1 * step)
+    nets = [network(mlp, dtype="float64") for _ in range(2)]
+    options = {"optimizer": optimizer, "batch_size": 30, "dropout": dropout}
+    nets[0].fit(X, Y, epochs=3, shuffle=False, **options)
+    for _ in range(3):
+        nets[1].partial_fit(X, Y, **options)
+    assert digest(nets[0]) == digest(nets[1])
+
+
+def test_the_decay_is_that_of_each_step(mlp):
+    """It is on in the last step of three only, and takes rate times decay of what was there."""
+    net, other = (network(mlp, dtype="float64") for _ in range(2))
+    groups = fastmlp.Groups(bias_decay=1.0)
+    for model, decay in ((net, lambda step: 0.25 * (step == 2)), (other, 0.0)):
+        optimizer = fastmlp.AdamW(0.5, weight_decay=decay)
+        model.fit(X, Y, epochs=1, batch_size=30, shuffle=False, optimizer=optimizer, groups=groups)
+    before = network(mlp, dtype="float64")
+    optimizer = fastmlp.AdamW(0.5, weight_decay=0.0)
+    before.fit(X[:60], Y[:60], epochs=1, batch_size=30, shuffle=False, optimizer=optimizer)
+    for found, plain, old in zip(net.weights, other.weights, before.weights, strict=True):
+        np.testing.assert_allclose(found, plain - 0.125 * old, rtol=1e-9, atol=1e-12)
+
+
+def test_another_decay_keeps_the_moments(mlp):
+    """As another learning rate does: neither is part of the state."""
+    net = network(mlp)
+    for decay in (0.1, 0.2, Constant(0.1)):
+        net.partial_fit(X, Y, optimizer=fastmlp.AdamW(weight_decay=decay))
+    assert net._progress.step == 3
+
+
+BAD = [
+    ({"dropout": 1.0}, ValueError, "dropout is 1.0"),
+    ({"dropout": [0.1, 0.2]}, ValueError, "dropout has 2 entries"),
+    ({"dropout": "0.5"}, TypeError, "dropout is '0.5'"),
+    ({"dropout": True}, TypeError, "dropout is True"),
+    ({"dropout": Constant}, TypeError, "dropout is the class Constant"),
+    ({"dropout": lambda step: 1.0}, ValueError, r"dropout of step [01] is 1.0.*\[0, 1\)"),
+    ({"dropout": lambda step: -0.1}, ValueError, "dropout of step [01] is -0.1"),
+    ({"dropout": lambda step: np.nan}, ValueError, "dropout of step [01] is nan.*finite"),
+    ({"dropout": lambda step: None}, TypeError, "returned None at step [01]"),
+    ({"decay": lambda step: -1.0}, ValueError, "weight decay of step 0 is -1.0"),
+    ({"decay": lambda step: np.inf}, ValueError, "weight decay of step 0 is inf.*finite"),
+    ({"decay": lambda step: "a"}, TypeError, "returned 'a' at step 0"),
+]
+
+
+@pytest.mark.parametrize(("options", "error", "words"), BAD)
+def test_what_schedules_say_is_checked_before_anything_changes(mlp, options, error, words):
+    net = network(mlp)
+    net.partial_fit(X, Y)
+    options = dict(options)
+    if "decay" in options:
+        options["optimizer"] = fastmlp.AdamW(weight_decay=options.pop("decay"))
+    state = net._rng.bit_generator.state, net._progress, digest(net)
+    for call in (net.fit, net.partial_fit):
+        with pytest.raises(error, match=words):
+            call(X, Y, **options)
+        assert (net._rng.bit_generator.state, net._progress, digest(net)) == state
+
+
+def test_a_schedule_that_goes_wrong_later_leaves_the_last_whole_epoch(mlp):
+    nets = [network(mlp) for _ in range(2)]
+    nets[1].fit(X, Y, epochs=2, batch_size=45, dropout=0.5)
+    with pytest.raises(ValueError, match="dropout of step 5 is 2"):
+        nets[0].fit(X, Y, batch_size=45, dropout=lambda step: 2 if step == 5 else 0.5)
+    assert digest(nets[0]) == digest(nets[1])
+    assert nets[0].history.loss == nets[1].history.loss
+
+
+@pytest.mark.parametrize("wrong", [-1.0, np.nan, "a", Cosine])
+def test_the_decay_of_an_optimizer_is_checked(wrong):
+    with pytest.raises((TypeError, ValueError), match="weight_decay"):
+        fastmlp.AdamW(weight_decay=wrong)
