@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastmlp import check
 from fastmlp.engine.contract import Engine
 from fastmlp.export.exportable import Exportable
-from fastmlp.export.layers import Exported, exported
+from fastmlp.export.layers import NAMES, Exported, exported
 from fastmlp.losses import Loss
 from fastmlp.parameter_list import ParameterList
 from fastmlp.spec import Spec
@@ -104,6 +104,53 @@ class Model(Exportable):
     def history(self) -> History | None:
         """Of the last fit, also of one that was interrupted or diverged; None before the first."""
         return self._history
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Return copies of weights and biases by plain names.
+
+        Returns
+        -------
+        dict of str to array
+            ``layers.0.weight`` (fan_in, fan_out), ``layers.0.bias`` (fan_out,), ... as the files
+            have them; PyTorch's weights are the other way round.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> {name: a.shape for name, a in fastmlp.MLP([3, 2], rng=0).state_dict().items()}
+        {'layers.0.weight': (3, 2), 'layers.0.bias': (2,)}
+        """
+        layers = zip(*self._engine.parameters(), strict=True)
+        named = (
+            {name.format(k): a for name, a in zip(NAMES, each, strict=True)}
+            for k, each in enumerate(layers)
+        )
+        return {name: array for each in named for name, array in each.items()}
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+        """Take weights and biases over, all or none.
+
+        Parameters
+        ----------
+        state : mapping of str to array
+            With the names and shapes of :meth:`state_dict`, and no others.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If names, shapes or values do not fit; the model is unchanged.
+        RuntimeError
+            If a fit is running in another thread.
+        """
+        known = [[name.format(k) for k in range(len(self._spec.shapes))] for name in NAMES]
+        check.names(state, [name for names in known for name in names], "state")
+        with self._turn.kept():
+            kinds = (("weights", known[0]), ("biases", known[1]))
+            parameters = [
+                check.parameters([state[name] for name in names], self._spec, which, kind)
+                for which, (kind, names) in enumerate(kinds)
+            ]
+            self._engine.set_parameters(*parameters)
 
     def _exported(self) -> Exported:
         return exported(self._spec, *self._engine.parameters())

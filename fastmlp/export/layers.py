@@ -16,6 +16,9 @@ from fastmlp.spec import Spec
 
 Array: TypeAlias = NDArray[Any]
 
+# What weights and biases of a layer are called, wherever they have names.
+NAMES = ("layers.{}.weight", "layers.{}.bias")
+
 
 @dataclass(frozen=True, eq=False)
 class Affine:

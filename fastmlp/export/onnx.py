@@ -10,7 +10,7 @@ import numpy as np
 
 import fastmlp.export.graph as nodes
 from fastmlp.export.graph import Graph, Name, Names
-from fastmlp.export.layers import Activation, Affine, Exported, Labels, Link
+from fastmlp.export.layers import NAMES, Activation, Affine, Exported, Labels, Link
 
 OPSET = 17
 MAX_BYTES = 2**31 - 1  # of a protobuf message
@@ -31,8 +31,8 @@ def package() -> Any:
 
 
 def _affine(g: Graph, z: Name, layer: Affine, k: int) -> Names:
-    weights = g.constant(layer.weights, f"layers.{k}.weight")
-    return (g.Gemm(z, weights, g.constant(layer.biases, f"layers.{k}.bias")),)
+    weights, biases = (name.format(k) for name in NAMES)
+    return (g.Gemm(z, g.constant(layer.weights, weights), g.constant(layer.biases, biases)),)
 
 
 def _activation(g: Graph, z: Name, layer: Activation, k: int) -> Names:

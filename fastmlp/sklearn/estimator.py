@@ -196,19 +196,7 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
             With legend and labels.
         """
         check_is_fitted(self, "history_")
-        if ax is None:
-            import matplotlib.pyplot as plt
-
-            _, ax = plt.subplots()
-        for label, losses in (
-            ("training", self.history_.loss),
-            ("validation", self.history_.val_loss),
-        ):
-            if losses:
-                ax.plot(np.arange(1, len(losses) + 1), losses, label=label)
-        ax.set(xlabel="epoch", ylabel="loss")
-        ax.legend()
-        return ax
+        return self.history_.plot(ax)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
