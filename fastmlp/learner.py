@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeAlias
 
 from numpy.typing import ArrayLike
 
@@ -21,9 +21,12 @@ from fastmlp.threads import fit_team
 from fastmlp.training import loop
 from fastmlp.training.judge import Judge
 from fastmlp.training.loop import Course, Order
+from fastmlp.training.metrics import Metric, MetricJudge, resolve
 from fastmlp.training.rates import Rates
 from fastmlp.training.records import Continuation, History, State
 from fastmlp.training.reporter import Callback, Reporter
+
+Metrics: TypeAlias = Sequence[str | Metric] | Mapping[str, str | Metric]
 
 
 class Learner(Model):
@@ -44,6 +47,7 @@ class Learner(Model):
         validation_data: Sequence[ArrayLike] | None = None,
         sample_weight: ArrayLike | None = None,
         shuffle: bool = True,
+        metrics: Metrics = (),
         callbacks: Iterable[Callback] = (),
         n_threads: int | None = None,
         verbose: bool = False,
@@ -79,6 +83,11 @@ class Learner(Model):
             At least 0, not all 0.
         shuffle : bool
             Visit the samples in a new random order each epoch.
+        metrics : sequence of str or callables, or dict, optional
+            Measured after each epoch, for ``History.metrics``: accuracy, mean_squared_error,
+            mean_absolute_error, r2, or callables ``(y, prediction) -> float`` that get checked
+            targets and what ``predict`` returns. On the validation data, as ``val_NAME``; without
+            such, on all of X, which takes the time of a prediction.
         callbacks : iterable of callables
             Called with a ``fastmlp.State`` after each epoch; True ends the fit.
         n_threads : int, optional
@@ -94,7 +103,8 @@ class Learner(Model):
         Returns
         -------
         History
-            Lists ``loss``, ``val_loss``, ``seconds``, ``learning_rate``, one entry an epoch.
+            Lists ``loss``, ``val_loss``, ``seconds``, ``learning_rate`` and the ``metrics``, one entry
+            an epoch.
 
         Raises
         ------
@@ -115,7 +125,7 @@ class Learner(Model):
             given = batch_size, optimizer, l2, clip_norm, groups, dropout
             plan = plans.plan(self._spec, data, *given)
             epochs = check_count("epochs", epochs, example=20)
-            hooks = check.callbacks(callbacks)
+            hooks, functions = check.callbacks(callbacks), resolve(metrics)
             lent = self._team(n_threads, plan)
             validation = check.validation(validation_data, self._spec)
             if resume:
@@ -127,6 +137,8 @@ class Learner(Model):
             if verbose:
                 hooks.append(Progress())
             course = self._course(history, plan, hooks, epochs, validation)
+            if functions:
+                course.judge = MetricJudge(self._engine, validation, data, functions, history)
             state = course.reporter.state
             if begun is not None:
                 state.epoch, state.learning_rate_scale = begun.epochs - 1, begun.scale

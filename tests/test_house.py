@@ -44,7 +44,7 @@ ORDER = (
         for part in ("layers", "graph", "onnx", "c_text", "c_layers", "c_source", "c", "exportable")
     ),
     *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
-    *(f"training.{part}" for part in ("rates", "judge", "reporter", "loop")),
+    *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "loop")),
     *("training", "plans", "callbacks", "learner", "mlp"),
     *("randomness", "frozen", "reference"),
     *("export.plain", "export.read_torch", "export.read_onnx", "__init__"),

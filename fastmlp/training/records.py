@@ -27,6 +27,8 @@ class History:
         Learning rate of the epoch's last step.
     stop_reason : str
         Why a callback ended the fit early; empty if all epochs were run.
+    measured : list of dict
+        The metrics that the fit was given, a dictionary an epoch; see ``metrics``.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -34,6 +36,13 @@ class History:
     seconds: list[float] = field(default_factory=list)
     learning_rate: list[float] = field(default_factory=list)
     stop_reason: str = ""
+    measured: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def metrics(self) -> dict[str, list[float]]:
+        """The metrics by name, one entry an epoch; those of validation data begin with val_."""
+        names = {name: None for row in self.measured for name in row}
+        return {name: [row.get(name, math.nan) for row in self.measured] for name in names}
 
     def whole(self) -> History:
         """Return a copy with the epochs that are recorded in all lists, while a fit goes on."""
@@ -44,6 +53,7 @@ class History:
             self.seconds[:n],
             self.learning_rate[:n],
             self.stop_reason,
+            self.measured[:n],
         )
 
     def to_frame(self) -> Any:
@@ -96,7 +106,10 @@ class History:
 
     def _columns(self) -> dict[str, list[float]]:
         """Return the lists by name, without empty ones, of whole epochs."""
-        named = {name: v for name, v in vars(self.whole()).items() if isinstance(v, list)}
+        whole = self.whole()
+        named = {name: v for name, v in vars(whole).items() if isinstance(v, list)}
+        del named["measured"]
+        named |= whole.metrics
         return {name: values for name, values in named.items() if values or name == "loss"}
 
     def __repr__(self) -> str:
