@@ -21,6 +21,7 @@ from fastmlp.config import show_config
 from fastmlp.export.read_onnx import from_onnx
 from fastmlp.export.read_torch import from_torch
 from fastmlp.groups import Groups
+from fastmlp.loggers import CSVLog, MLflowLog, TensorBoardLog
 from fastmlp.losses import (
     AbsoluteError,
     BinaryCrossEntropy,
@@ -72,6 +73,9 @@ __all__ = [
     "EarlyStopping",
     "ReduceOnPlateau",
     "Progress",
+    "CSVLog",
+    "TensorBoardLog",
+    "MLflowLog",
     "__version__",
 ]
 

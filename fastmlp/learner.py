@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
@@ -20,7 +20,7 @@ from fastmlp.teams import Team
 from fastmlp.threads import fit_team
 from fastmlp.training import loop
 from fastmlp.training.judge import Judge
-from fastmlp.training.loop import Course, Order
+from fastmlp.training.loop import Course, Shuffles
 from fastmlp.training.metrics import Metric, MetricJudge, resolve
 from fastmlp.training.rates import Rates
 from fastmlp.training.records import Continuation, History, State
@@ -103,8 +103,8 @@ class Learner(Model):
         Returns
         -------
         History
-            Lists ``loss``, ``val_loss``, ``seconds``, ``learning_rate`` and the ``metrics``, one entry
-            an epoch.
+            Lists ``loss``, ``val_loss``, ``seconds``, ``learning_rate``, one entry an epoch, and
+            such lists of the ``metrics``.
 
         Raises
         ------
@@ -139,15 +139,15 @@ class Learner(Model):
             course = self._course(history, plan, hooks, epochs, validation)
             if functions:
                 course.judge = MetricJudge(self._engine, validation, data, functions, history)
-            state = course.reporter.state
             if begun is not None:
+                state = course.reporter.state
                 state.epoch, state.learning_rate_scale = begun.epochs - 1, begun.scale
             with lent as plan.team, course.reporter.watching():
                 if begun is None:
                     self._engine.start(plan.optimizer)
                     seed = loop.next_seed(self._rng)
                     begun = Continuation(plan.optimizer.kind, 0, seed, data.x.shape[0])
-                self._go_on(begun, data, plan, course, shuffle=bool(shuffle))
+                self._go_on(data, plan, course, begun, shuffle)
             return history
 
     def partial_fit(
@@ -198,48 +198,8 @@ class Learner(Model):
             course.rates.step = begun.step
             with lent as plan.team:
                 loop.run(data, plan, course)
-            self._progress = begun._replace(step=course.rates.step)
+            self._progress = Continuation(begun.kind, course.rates.step, begun.seed)
             return course.reporter.state.loss
-
-    def _go_on(
-        self, begun: Continuation, data: Data, plan: Plan, course: Course, shuffle: bool
-    ) -> None:
-        """Run the epochs of a fit; what it has come to is noted, for one that resumes."""
-        rates, state = course.rates, course.reporter.state
-        seeds = [*begun.shuffles]
-
-        def note(_: State) -> None:
-            epochs, scale = state.epoch + 1, state.learning_rate_scale
-            self._progress = begun._replace(
-                step=rates.step, epochs=epochs, shuffles=seeds, scale=scale
-            )
-
-        plan.seed, rates.step = begun.seed, begun.step
-        course.reorder = self._reorder(seeds, begun.epochs) if shuffle else None
-        course.reporter.callbacks = [note, *course.reporter.callbacks]
-        try:
-            loop.run(data, plan, course)
-        finally:
-            note(state)
-
-    def _reorder(self, seeds: list[int], n_epochs: int) -> Callable[[Order], Order]:
-        """Return what shuffles before each epoch; the first time, as it was for epochs before too.
-
-        ``seeds`` gets what is drawn; an epoch that was cut has left the one of the next.
-        """
-        used, wanted = 0, min(n_epochs, len(seeds))
-
-        def reorder(order: Order) -> Order:
-            nonlocal used, wanted
-            wanted += 1
-            if wanted > len(seeds):
-                seeds.append(loop.next_seed(self._rng))
-            for seed in seeds[used:wanted]:
-                self._engine.shuffle(order, seed)
-            used = wanted
-            return order
-
-        return reorder
 
     def _course(
         self,
@@ -257,6 +217,23 @@ class Learner(Model):
             Judge(engine, validation),
             Reporter(state, callbacks),
         )
+
+    def _go_on(
+        self, data: Data, plan: Plan, course: Course, begun: Continuation, shuffle: bool
+    ) -> None:
+        """Run the epochs of a fit, and note after each with what one that resumes would go on."""
+        rates, state = course.rates, course.reporter.state
+        shuffles = Shuffles(self._engine.shuffle, self._rng, begun.shuffles, begun.shuffled)
+
+        def keep() -> None:
+            epochs = begun.epochs + (rates.step - begun.step) // plan.n_steps(begun.rows)
+            facts = begun.kind, rates.step, begun.seed, begun.rows, epochs
+            orders = shuffles.seeds, shuffles.used
+            self._progress = Continuation(*facts, *orders, state.learning_rate_scale)
+
+        course.reporter.keep, course.reorder = keep, shuffles if shuffle else None
+        plan.seed, rates.step = begun.seed, begun.step
+        loop.run(data, plan, course)
 
     def _team(self, n_threads: Any, plan: Plan) -> AbstractContextManager[Team | None]:
         wanted = None if n_threads is None else check_count("n_threads", n_threads, example=2)

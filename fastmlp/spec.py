@@ -67,6 +67,11 @@ class Spec:
         return list(pairwise(widths))
 
     @property
+    def fan_ins(self) -> tuple[int, ...]:
+        """Of each affine layer."""
+        return self.layer_sizes[:-1]
+
+    @property
     def parameter_shapes(self) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
         """Shapes of weights and of biases."""
         return list(self.shapes), [(fan_out,) for _, fan_out in self.shapes]
@@ -75,11 +80,6 @@ class Spec:
     def n_weights(self) -> int:
         """Of all layers, without biases: multiply-adds of a row."""
         return sum(fan_in * fan_out for fan_in, fan_out in self.shapes)
-
-    @property
-    def fan_ins(self) -> tuple[int, ...]:
-        """Of each affine layer."""
-        return self.layer_sizes[:-1]
 
     @property
     def n_parameters(self) -> int:

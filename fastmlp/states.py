@@ -129,10 +129,7 @@ def _named(prefix: str, weights: Arrays, biases: Arrays) -> dict[str, NDArray[An
 
 
 def _taken(state: Mapping[str, NDArray[Any]], prefix: str, spec: Spec) -> tuple[Arrays, Arrays]:
-    shapes: dict[str, list[tuple[int, ...]]] = {
-        "weights": [*spec.shapes],
-        "biases": [(fan_out,) for _, fan_out in spec.shapes],
-    }
+    shapes = dict(zip(("weights", "biases"), spec.parameter_shapes, strict=True))
     found: dict[str, Arrays] = {kind: [] for kind in shapes}
     for kind, wanted in shapes.items():
         for k, shape in enumerate(wanted):

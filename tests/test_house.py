@@ -45,7 +45,7 @@ ORDER = (
     ),
     *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
     *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "loop")),
-    *("training", "plans", "callbacks", "learner", "mlp"),
+    *("training", "plans", "callbacks", "loggers", "learner", "mlp"),
     *("randomness", "frozen", "reference"),
     *("export.plain", "export.read_torch", "export.read_onnx", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "packing", "shown", "fitted")),

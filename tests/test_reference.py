@@ -5,6 +5,7 @@ The oracle of every other test is tested here, in float64, without the native si
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import cases
@@ -357,7 +358,11 @@ def test_float64_options_do_not_promote_float32():
     engine.start(optimizer)
     assert math.isfinite(engine.epoch(data, plan(optimizer, 2, **options)))
     assert all(p.dtype == np.float32 for group in engine.parameters() for p in group)
-    assert all(s.dtype == np.float32 for slots in engine._steps.slots for s in slots)
+    assert all(
+        s.dtype == np.float32
+        for slots in engine._steps.memory.slots
+        for s in itertools.chain(*slots)
+    )
 
 
 def test_reference_mlp_fits_a_line():

@@ -9,6 +9,7 @@ import test_bits
 from models import X, Y, digest, network
 
 import fastmlp
+from fastmlp.training.judge import Judge
 
 TWINS = {
     "itself": lambda net: net,
@@ -109,6 +110,26 @@ def test_an_error_between_epochs_is_a_cut(mlp):
     same(cut, whole)
 
 
+def test_a_schedule_that_fails_between_epochs_is_a_cut(mlp):
+    """The order of the epoch that did not begin was drawn already: it is that of the next one."""
+
+    def rate(step):
+        if step >= 6 and fails:
+            raise ZeroDivisionError
+        return 0.1
+
+    options = {"epochs": 5, "batch_size": 30, "optimizer": fastmlp.SGD(rate)}
+    whole, cut = (network(mlp) for _ in range(2))
+    fails = True
+    for resume in (False, True):
+        with pytest.raises(ZeroDivisionError):
+            cut.fit(X, Y, resume=resume, **options)
+    fails = False
+    cut.fit(X, Y, resume=True, **options)
+    whole.fit(X, Y, **options)
+    same(cut, whole)
+
+
 def test_a_resumed_fit_that_fails_at_once_has_changed_nothing(mlp):
     def twice(step):
         if step >= 9 and fails:
@@ -135,13 +156,14 @@ def test_what_a_divergence_or_a_cut_validation_leaves_is_not_gone_on_with(mlp, m
         net.fit(X, Y, optimizer=rate, batch_size=45)
     refused(net, "ended within an epoch", optimizer=fastmlp.SGD(0.1))
 
-    net = network(mlp)
+    net, real = network(mlp), Judge.measure
 
-    def record(*_):
+    def ended(*arguments):
+        real(*arguments)
         raise KeyboardInterrupt  # the optimizer has gone ahead, the weights are put back
 
     net.fit(X, Y, epochs=1)
-    monkeypatch.setattr(loop, "record", record)
+    monkeypatch.setattr(Judge, "measure", ended)
     with pytest.raises(KeyboardInterrupt):
         net.fit(X, Y, epochs=3, resume=True)
     refused(net, "ended within an epoch")

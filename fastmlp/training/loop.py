@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +52,7 @@ class Course:
 
 
 def run(data: Data, plan: Plan, course: Course) -> bool:
-    """Train until all epochs were run (False), or somebody or something ends the fit (True).
+    """Train until all epochs have been (False), or somebody or something ends the fit (True).
 
     ``plan`` comes with the options of the whole fit; order, learning rates and step counter are
     filled in here, epoch by epoch. The engine has an optimizer already; a state or rates that have
@@ -127,6 +127,43 @@ def record(
     history.learning_rate += [rate]
     history.loss += [loss]  # last, see History.whole
     state.loss, state.val_loss, state.learning_rate, state.epoch = loss, val_loss, rate, epoch
+
+
+class Shuffles:
+    """Orders of samples, each from the last one; a fit that resumes begins where it was.
+
+    Parameters
+    ----------
+    shuffle : callable (Order, int) -> None
+        The engine's, in place, by a seed.
+    rng : numpy.random.Generator
+        Of the seeds.
+    seeds : sequence of int
+        Those drawn before.
+    used : int
+        How many of them were used; the first order is that after these.
+    """
+
+    def __init__(
+        self,
+        shuffle: Callable[[Order, int], None],
+        rng: np.random.Generator,
+        seeds: Sequence[int] = (),
+        used: int = 0,
+    ) -> None:
+        self.shuffle, self.rng, self.seeds, self.used = shuffle, rng, [*seeds], used
+        self._is_fresh = True
+
+    def __call__(self, order: Order) -> Order:
+        """Return the next order, in the place of the last one; the first time of 0, 1, 2, ..."""
+        for seed in self.seeds[: self.used] if self._is_fresh else ():
+            self.shuffle(order, seed)
+        self._is_fresh = False
+        if self.used == len(self.seeds):
+            self.seeds.append(next_seed(self.rng))
+        self.shuffle(order, self.seeds[self.used])
+        self.used += 1
+        return order
 
 
 def next_seed(rng: np.random.Generator) -> int:

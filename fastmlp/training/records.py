@@ -65,7 +65,7 @@ class History:
             If pandas is not installed.
         """
         pandas = _imported("pandas", "to_frame")
-        columns = self._columns()
+        columns = self.columns()
         index = pandas.RangeIndex(len(self.loss), name="epoch")
         return pandas.DataFrame(columns, index=index)
 
@@ -73,7 +73,7 @@ class History:
         """Return lists and ``stop_reason`` as a JSON object; null for what is not finite."""
         columns = {
             name: [value if math.isfinite(value) else None for value in values]
-            for name, values in self._columns().items()
+            for name, values in self.columns().items()
         }
         return json.dumps({**columns, "stop_reason": self.stop_reason})
 
@@ -104,7 +104,7 @@ class History:
         ax.legend()
         return ax
 
-    def _columns(self) -> dict[str, list[float]]:
+    def columns(self) -> dict[str, list[float]]:
         """Return the lists by name, without empty ones, of whole epochs."""
         whole = self.whole()
         named = {name: v for name, v in vars(whole).items() if isinstance(v, list)}
@@ -148,7 +148,10 @@ class Continuation(NamedTuple):
     epochs : int
         Of a fit: those that have ended.
     shuffles : list of int
-        Of a fit: seeds of its shuffles, each of the order that the one before has left.
+        Of a fit: seeds of its shuffles, each of the order that the one before has left; those of
+        epochs that have ended, and then one that was drawn for the next, if any.
+    shuffled : int
+        Of a fit: how many of them are of epochs that have ended.
     scale : float
         Of a fit: ``State.learning_rate_scale``.
     """
@@ -159,6 +162,7 @@ class Continuation(NamedTuple):
     rows: int = 0
     epochs: int = 0
     shuffles: Sequence[int] = ()
+    shuffled: int = 0
     scale: float = 1.0
 
 

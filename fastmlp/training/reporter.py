@@ -26,6 +26,7 @@ class Reporter:
 
     def __init__(self, state: State, callbacks: Sequence[Callback] = ()) -> None:
         self.state, self.callbacks = state, callbacks
+        self.keep: Callable[[], None] | None = None  # called before anybody is told, and after
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -46,11 +47,17 @@ class Reporter:
     def epoch_ended(self) -> bool:
         """Call every callback once; return True if one of them wants to stop."""
         stop, state = False, self.state
-        for callback in self.callbacks:
-            answer = callback(state)
-            # True itself, not any object that happens to be true.
-            if isinstance(answer, bool | np.bool_) and answer:
-                stop = True
-                name = getattr(callback, "__name__", type(callback).__name__)
-                state.history.stop_reason = state.stop_reason or f"{name} returned True"
+        if self.keep is not None:
+            self.keep()
+        try:
+            for callback in self.callbacks:
+                answer = callback(state)
+                # True itself, not any object that happens to be true.
+                if isinstance(answer, bool | np.bool_) and answer:
+                    stop = True
+                    name = getattr(callback, "__name__", type(callback).__name__)
+                    state.history.stop_reason = state.stop_reason or f"{name} returned True"
+        finally:
+            if self.keep is not None:
+                self.keep()
         return stop
