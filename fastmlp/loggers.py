@@ -41,7 +41,7 @@ class CSVLog:
     ...     path = pathlib.Path(folder, "fit.csv")
     ...     net = fastmlp.MLP([1, 4, 1], rng=0)
     ...     history = net.fit(x, x**2, epochs=3, callbacks=[fastmlp.CSVLog(path)])
-    ...     print(path.read_text().partition("\n")[0])
+    ...     print(path.read_text().split()[0])
     epoch,loss,seconds,learning_rate
     """
 
