@@ -147,6 +147,18 @@ def test_int8_is_near_and_says_how_near(tmp_path):
 
 
 @needs_gcc
+@pytest.mark.parametrize("weights", ["float64", "int8"])
+def test_small_code_has_the_same_bits(weights, tmp_path):
+    net = exports.network("tanh", "squared_error", "float32", (7, 40, 5))
+    x, found = exports.rows(100, 7, "float32"), []
+    for optimize in ("-Os", "-O3"):
+        (tmp_path / optimize).mkdir()
+        net.to_c(tmp_path / optimize / "net.c", weights=weights, X=x)
+        found.append(predict(compiled(tmp_path / optimize, optimize), "net", x, 5, weights))
+    assert np.array_equal(*found)
+
+
+@needs_gcc
 def test_nan_goes_through(tmp_path):
     net = exports.network("relu", "squared_error", "float32")
     net.to_c(tmp_path / "net.c")

@@ -19,6 +19,7 @@ import pytest
 import fastmlp
 from fastmlp import activations, losses, optimizers
 from fastmlp.engine import backend, kernels
+from fastmlp.export import c_source, c_text, graph, plain
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "fastmlp"
@@ -217,6 +218,14 @@ def test_tables_in_c_and_python_have_the_same_rows(level: str, dtype: str) -> No
     assert tuple(rows) == tuple(activations.ACTIVATIONS)
     assert tuple(loss_rows) == losses.NATIVE_LOSSES
     assert tuple(optimizer_rows) == optimizers.NATIVE_OPTIMIZERS
+
+
+def test_tables_of_the_exporters_have_the_same_rows() -> None:
+    assert graph.ACTIVATIONS.keys() == activations.ACTIVATIONS.keys() == c_text.ACTIVATIONS.keys()
+    assert graph.WIDE_ACTIVATIONS.keys() == graph.ACTIVATIONS.keys()
+    links = {loss().link_name for loss in losses.LOSSES.values()}
+    for table in (graph.LINKS, c_text.LINKS, plain.LOSSES, c_source.MEANINGS):
+        assert table.keys() == links
 
 
 # ---- documentation -------------------------------------------------------------------------------

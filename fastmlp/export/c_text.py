@@ -75,20 +75,37 @@ static void shift(const real *x, const real *mean, const real *factor, real *y, 
 }
 """
 
+BEGIN = f"""\
+enum {{ BLOCK = {BLOCK} }};
+
+/* Where nothing is vectorised: one sum after the other, in a register; the bits are the same. */
+#if defined __OPTIMIZE_SIZE__ || (defined __ARM_ARCH && !defined __ARM_NEON)
+#define ONE_BY_ONE
+#endif
+"""
+
 AFFINE = """\
-enum { BLOCK = @block };
+@begin
 
 /* m <= BLOCK sums over n inputs; w has a row of m weights for each. */
 static inline void block(const real *x, const real *w, const real *b, real *y, int n, int m)
 {
-    real sum[BLOCK];
     int i, j;
+#ifdef ONE_BY_ONE
+    for (j = 0; j < m; j++) {
+        real sum = b[j];
+        for (i = 0; i < n; i++) sum += x[i] * w[i * m + j];
+        y[j] = sum;
+    }
+#else
+    real sum[BLOCK];
     for (j = 0; j < m; j++) sum[j] = b[j];
     for (i = 0; i < n; i++, w += m) {
         const real xi = x[i];
         for (j = 0; j < m; j++) sum[j] += xi * w[j];
     }
     for (j = 0; j < m; j++) y[j] = sum[j];
+#endif
 }
 
 /* y = x w + b, block after block; x and y do not overlap. */
@@ -98,23 +115,31 @@ static inline void affine(const real *x, const real *w, const real *b, real *y, 
     for (; j + BLOCK <= m; j += BLOCK, w += n * BLOCK) block(x, w, b + j, y + j, n, BLOCK);
     if (j < m) block(x, w, b + j, y + j, n, m - j);
 }
-""".replace("@block", str(BLOCK))
+""".replace("@begin", BEGIN)
 
 QUANTIZED_AFFINE = """\
-enum { BLOCK = @block };
+@begin
 
 /* m <= BLOCK sums over n inputs; w has a row of m weights for each, in units of their column. */
 static inline void block(const real *x, const signed char *w, const real *unit, const real *b,
                          real *y, int n, int m)
 {
-    real sum[BLOCK];
     int i, j;
+#ifdef ONE_BY_ONE
+    for (j = 0; j < m; j++) {
+        real sum = 0.0;
+        for (i = 0; i < n; i++) sum += x[i] * (real)w[i * m + j];
+        y[j] = b[j] + unit[j] * sum;
+    }
+#else
+    real sum[BLOCK];
     for (j = 0; j < m; j++) sum[j] = 0.0;
     for (i = 0; i < n; i++, w += m) {
         const real xi = x[i];
         for (j = 0; j < m; j++) sum[j] += xi * (real)w[j];
     }
     for (j = 0; j < m; j++) y[j] = b[j] + unit[j] * sum[j];
+#endif
 }
 
 /* y = x w + b, block after block; x and y do not overlap. */
@@ -126,7 +151,7 @@ static inline void affine(const real *x, const signed char *w, const real *unit,
         block(x, w, unit + j, b + j, y + j, n, BLOCK);
     if (j < m) block(x, w, unit + j, b + j, y + j, n, m - j);
 }
-""".replace("@block", str(BLOCK))
+""".replace("@begin", BEGIN)
 
 # Declarations for the header, with a comment, and definitions.
 LABELS = {
