@@ -45,8 +45,8 @@ class Predictor(Exportable):
         """What was asked for."""
         return self._n_threads
 
-    def parameters(self) -> tuple[Arrays, Arrays]:
-        """Return copies of (weights, biases)."""
+    def parameters(self) -> tuple[Arrays, ...]:
+        """Return copies of (weights, biases), as the engine does."""
         return self._engine.parameters()
 
     def _exported(self) -> Exported:

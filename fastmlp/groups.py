@@ -1,21 +1,25 @@
 """Groups of tensors: factors on rates and decay, by layer and by kind of tensor; parametrisations.
 
-A tensor is the weights or the biases of one layer. Both engines read the factors of each tensor;
-the native one prepares its optimizer's numbers once for each group of tensors with equal factors.
+A tensor is the weights, biases, gains or shifts of one layer. Both engines read the factors of
+each; the native one prepares its optimizer's numbers once for each group of equal factors.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.intervals import NON_NEGATIVE
+
+# Shapes by kind, one a layer: Spec.tensors; and the same as a tuple of its items.
+Tensors: TypeAlias = Mapping[str, Sequence[tuple[int, ...]]]
+TensorItems: TypeAlias = tuple[tuple[str, tuple[tuple[int, ...], ...]], ...]
 
 PARAMETRIZATIONS = ("standard", "ntk")
 
@@ -61,8 +65,9 @@ class Groups:
     """Learning rates and decay by layer and by kind of tensor, as factors of those of the fit.
 
     The rate of the weights of layer k is ``learning_rate * layer_rates[k] * weight_rate``, that of
-    its biases ``learning_rate * layer_rates[k] * bias_rate``. A factor 0 freezes: the tensor and
-    the optimizer's state for it stay as they are, and clipping leaves its gradient out of the norm.
+    its biases ``learning_rate * layer_rates[k] * bias_rate``, and so on. A factor 0 freezes: the
+    tensor and the optimizer's state for it stay as they are, and clipping leaves its gradient out
+    of the norm.
 
     Parameters
     ----------
@@ -74,6 +79,8 @@ class Groups:
         One factor for each layer on ``l2`` and on the optimizer's ``weight_decay``; by default 1.
     bias_decay : float, >= 0
         A further one for biases; 0 leaves them alone, 1 treats them as weights.
+    norm_rate, norm_decay : float, >= 0
+        The same for the gains and shifts of layer normalisation.
     parametrization : {"standard", "ntk"}
         What the optimizer sees of weights W: themselves, or ``W * sqrt(fan_in)``, of which the
         network computes with ``1 / sqrt(fan_in)`` times as much. Gradients, epsilon, ``l2``,
@@ -96,10 +103,12 @@ class Groups:
     bias_rate: float = 1.0
     layer_decays: Sequence[float] | None = None
     bias_decay: float = 0.0
+    norm_rate: float = 1.0
+    norm_decay: float = 0.0
     parametrization: str = "standard"
 
     def __post_init__(self) -> None:
-        for name in ("weight_rate", "bias_rate", "bias_decay"):
+        for name in ("weight_rate", "bias_rate", "bias_decay", "norm_rate", "norm_decay"):
             number = NON_NEGATIVE.check(name, getattr(self, name), example=0.5)
             object.__setattr__(self, name, number)
         for name in ("layer_rates", "layer_decays"):
@@ -111,23 +120,33 @@ class Groups:
                 f"{', '.join(PARAMETRIZATIONS)}: leave it out for the usual one"
             )
 
-    def tensors(self, fan_ins: Sequence[int], degree: int) -> list[Factors]:
-        """Return the factors of the weights of each layer, then those of the biases.
+    def factors(self, tensors: Tensors, degree: int) -> list[Factors]:
+        """Return the factors of every tensor of a network, kind by kind.
 
         Parameters
         ----------
-        fan_ins : sequence of int
-            Of each layer.
+        tensors : mapping
+            See ``Spec.tensors``.
         degree : int
             Of the optimizer, see ``Optimizer.degree``.
         """
-        ones = (1.0,) * len(fan_ins)
-        is_ntk = self.parametrization == "ntk"
-        scales = [1 / math.sqrt(fan_in) if is_ntk else 1.0 for fan_in in fan_ins]
-        layers = list(zip(self.layer_rates or ones, self.layer_decays or ones, scales, strict=True))
-        return [_factors(r * self.weight_rate, d, scale, degree) for r, d, scale in layers] + [
-            _factors(r * self.bias_rate, d * self.bias_decay, 1.0, degree) for r, d, _ in layers
-        ]
+        ones = (1.0,) * len(tensors["weights"])
+        layers = list(zip(self.layer_rates or ones, self.layer_decays or ones, strict=True))
+        norm = self.norm_rate, self.norm_decay
+        kinds = {
+            "weights": (self.weight_rate, 1.0),
+            "biases": (self.bias_rate, self.bias_decay),
+            "gains": norm,
+            "shifts": norm,
+        }
+        found = []
+        for kind, shapes in tensors.items():
+            own_rate, own_decay = kinds[kind]
+            is_scaled = kind == "weights" and self.parametrization == "ntk"
+            for (rate, decay), shape in zip(layers, shapes, strict=False):  # gains: hidden layers
+                scale = 1 / math.sqrt(shape[0]) if is_scaled else 1.0
+                found.append(_factors(rate * own_rate, decay * own_decay, scale, degree))
+        return found
 
 
 PLAIN = Groups()  # what a fit does that is told nothing: all alike, but biases do not decay
@@ -140,8 +159,8 @@ class Table(NamedTuple):
     ----------
     factors : array of float64, shape (groups, 5)
         Of each group; groups of the same rate and epsilon stand together.
-    group_of : array of int32, shape (layers, 2)
-        Of the weights and of the biases of each layer.
+    group_of : array of int32, shape (tensors,)
+        Of each tensor, kind by kind.
     first_trained : int
         The first layer that is not frozen, or else the last one.
     """
@@ -152,14 +171,19 @@ class Table(NamedTuple):
 
 
 @lru_cache
-def table(groups: Groups, fan_ins: tuple[int, ...], degree: int) -> Table:
-    """Return the groups of a network with such layers; nobody may write to them."""
-    tensors, n_layers = groups.tensors(fan_ins, degree), len(fan_ins)
-    layers = list(zip(tensors[:n_layers], tensors[n_layers:], strict=True))
-    factors = sorted(set(tensors))
-    group_of = [[factors.index(tensor) for tensor in layer] for layer in layers]
-    trained = (k for k, (w, b) in enumerate(layers) if w.rate or b.rate)
-    found = Table(np.array(factors), np.array(group_of, np.int32), next(trained, n_layers - 1))
+def table(groups: Groups, tensors: TensorItems, degree: int) -> Table:
+    """Return the groups of a network with these tensors; nobody may write to them."""
+    kinds = dict(tensors)
+    per_tensor = groups.factors(kinds, degree)
+    factors = sorted(set(per_tensor))
+    group_of = np.array([factors.index(own) for own in per_tensor], np.int32)
+    places = [(layer, shape) for shapes in kinds.values() for layer, shape in enumerate(shapes)]
+    trained = {
+        layer
+        for (layer, shape), own in zip(places, per_tensor, strict=True)
+        if own.rate and 0 not in shape
+    }
+    found = Table(np.array(factors), group_of, min(trained, default=len(kinds["weights"]) - 1))
     for array in found[:2]:
         array.flags.writeable = False
     return found

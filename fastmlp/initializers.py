@@ -138,8 +138,8 @@ def names(spec: Spec, initializer: Initializer) -> list[str]:
 
 def draw(
     spec: Spec, rng: np.random.Generator, initializer: Initializer = None
-) -> tuple[list[Array], list[Array]]:
-    """Return the first parameters of a network.
+) -> tuple[list[Array], ...]:
+    """Return the first parameters of a network, one list for each kind in `Spec.tensors`.
 
     Parameters
     ----------
@@ -154,8 +154,8 @@ def draw(
     -------
     weights : list of arrays of spec.dtype, shapes (fan_in, fan_out)
         Drawn.
-    biases : list of arrays of spec.dtype, shapes (fan_out,)
-        Zero.
+    biases, gains, shifts : lists of arrays of spec.dtype
+        Gains are 1, the others 0; the last two only where there are any.
 
     Raises
     ------
@@ -169,8 +169,10 @@ def draw(
     >>> [w.shape for w in weights]
     [(3, 8), (8, 2)]
     """
-    weights, biases = [], []
-    for name, (fan_in, fan_out) in zip(names(spec, initializer), spec.shapes, strict=True):
-        weights.append(INITIALIZERS[name](rng, fan_in, fan_out).astype(spec.dtype))
-        biases.append(np.zeros(fan_out, dtype=spec.dtype))
-    return weights, biases
+    first = {
+        kind: [np.full(shape, kind == "gains", spec.dtype) for shape in shapes]
+        for kind, shapes in spec.tensors.items()
+    }
+    for w, name in zip(first["weights"], names(spec, initializer), strict=True):
+        w[...] = INITIALIZERS[name](rng, *w.shape)
+    return tuple(first.values())

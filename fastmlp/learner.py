@@ -69,11 +69,11 @@ class Learner(Model):
         optimizer : SGD, RMSprop, Adam or AdamW, optional
             ``Adam()`` by default.
         l2 : float
-            The objective has 0.5 * l2 * sum(W**2) added, over weights and not biases; at least 0.
+            The objective has 0.5 * l2 * sum(W**2) added, over weights alone; at least 0.
         clip_norm : float, optional
             Gradients with a larger norm (over all parameters together) are scaled down to it.
         groups : Groups, optional
-            Rates and decay by layer, for weights and biases; frozen layers.
+            Rates and decay by layer and by kind of parameter; frozen layers.
         dropout : float, callable ``step -> float``, or sequence of them, optional
             Of this fit, in place of the model's, which is a number: dropout is part of training,
             predictions know none. For all hidden layers or for each; values from 0 to below 1.

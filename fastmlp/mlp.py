@@ -41,9 +41,11 @@ class MLP(Learner):
         is a sum over outputs and a (weighted) mean over samples.
     dtype : {"float32", "float64"}
         Of weights, arithmetic and predictions.
-    dropout : float or sequence of float
-        Probability, from 0 to below 1, that a hidden value is dropped in training; for all hidden
-        layers or for each.
+    dropout : float or sequence of float, for all hidden layers or for each
+        Probability, from 0 to below 1, that what a hidden layer gives is dropped in training.
+    layer_norm : None, "before", "after" or sequence of these
+        Scale each row of a hidden layer to mean 0 and variance 1, times ``gains`` plus ``shifts``
+        (Ba, Kiros and Hinton 2016), before or after the activation, in all of them or each.
     initializer : str or sequence, optional
         How first weights are drawn, see ``fastmlp.initializers``; by default it fits the
         activation. Biases start at 0.
@@ -84,10 +86,11 @@ class MLP(Learner):
         loss: str | Loss = "squared_error",
         dtype: DTypeLike = "float32",
         dropout: float | Sequence[float] = 0.0,
+        layer_norm: str | Sequence[str | None] | None = None,
         initializer: Initializer = None,
         rng: int | np.random.Generator | None = None,
     ) -> None:
-        spec = build(layer_sizes, activation, loss, dtype, dropout)
+        spec = build(layer_sizes, activation, loss, dtype, dropout, layer_norm)
         names = initializers.names(spec, initializer)  # complains before memory is taken
         super().__init__(spec, check.generator(rng))
         self._engine.set_parameters(*initializers.draw(spec, self._rng, names))
@@ -197,7 +200,7 @@ class MLP(Learner):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         l2: float = 0.0,
-    ) -> tuple[float, list[NDArray[Any]], list[NDArray[Any]]]:
+    ) -> tuple[Any, ...]:
         """Return objective and gradient of one batch, without dropout; the model is not changed.
 
         Parameters
@@ -209,10 +212,9 @@ class MLP(Learner):
         -------
         objective : float
             Loss and penalty.
-        weight_gradients : list of arrays, shapes (fan_in, fan_out)
-            Derivatives of the objective, one array a layer.
-        bias_gradients : list of arrays, shapes (fan_out,)
-            The same for the biases.
+        weight_gradients, bias_gradients, gain_gradients, shift_gradients : lists of arrays
+            Derivatives of the objective, one array a layer, of the shapes of ``weights``,
+            ``biases`` and so on; the last two only with ``layer_norm``.
 
         Raises
         ------
@@ -222,5 +224,5 @@ class MLP(Learner):
         data = check.data(X, y, sample_weight, self._spec)
         l2 = NON_NEGATIVE.check("l2", l2, example=1e-4)
         with fit_team(None, self._n_weights, data.x.shape[0]) as team:
-            objective, weights, biases = self._engine.gradients(data, l2, team)
-        return float(objective), weights, biases
+            objective, *gradients = self._engine.gradients(data, l2, team)
+        return float(objective), *gradients

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastmlp import check
 from fastmlp.engine.contract import Engine
 from fastmlp.export.exportable import Exportable
-from fastmlp.export.layers import NAMES, Exported, exported
+from fastmlp.export.layers import Exported, exported, name_of
 from fastmlp.losses import Loss
 from fastmlp.parameter_list import ParameterList
 from fastmlp.spec import Spec
@@ -60,20 +60,42 @@ class Model(Exportable):
     @property
     def weights(self) -> ParameterList:
         """Weights, a list of (fan_in, fan_out) arrays; see :class:`ParameterList`."""
-        return ParameterList(self, "weights", 0)
+        return ParameterList(self, "weights")
 
     @weights.setter
     def weights(self, values: Iterable[ArrayLike]) -> None:
-        self._assign(0, "weights", lambda _: values)
+        self._assign("weights", lambda _: values)
 
     @property
     def biases(self) -> ParameterList:
         """Biases, a list of (fan_out,) arrays; see :class:`ParameterList`."""
-        return ParameterList(self, "biases", 1)
+        return ParameterList(self, "biases")
 
     @biases.setter
     def biases(self, values: Iterable[ArrayLike]) -> None:
-        self._assign(1, "biases", lambda _: values)
+        self._assign("biases", lambda _: values)
+
+    @property
+    def gains(self) -> ParameterList:
+        """Gains of layer normalisation, one array (width,) a hidden layer.
+
+        Those of a layer that is not normalised are empty; without ``layer_norm`` there are none.
+        See :class:`ParameterList`.
+        """
+        return ParameterList(self, "gains")
+
+    @gains.setter
+    def gains(self, values: Iterable[ArrayLike]) -> None:
+        self._assign("gains", lambda _: values)
+
+    @property
+    def shifts(self) -> ParameterList:
+        """Shifts of layer normalisation, as :attr:`gains`."""
+        return ParameterList(self, "shifts")
+
+    @shifts.setter
+    def shifts(self, values: Iterable[ArrayLike]) -> None:
+        self._assign("shifts", lambda _: values)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -91,6 +113,11 @@ class Model(Exportable):
         return self._spec.dropout
 
     @property
+    def layer_norm(self) -> tuple[str | None, ...]:
+        """Where each hidden layer is normalised: before or after its activation, or not."""
+        return self._spec.layer_norm
+
+    @property
     def loss(self) -> Loss:
         """The loss, as an object of ``fastmlp.losses``."""
         return self._spec.loss
@@ -106,13 +133,13 @@ class Model(Exportable):
         return self._history
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Return copies of weights and biases by plain names.
+        """Return copies of all parameters by plain names.
 
         Returns
         -------
         dict of str to array
-            ``layers.0.weight`` (fan_in, fan_out), ``layers.0.bias`` (fan_out,), ... as the files
-            have them; PyTorch's weights are the other way round.
+            ``layers.0.weight`` (fan_in, fan_out), ``layers.0.bias`` (fan_out,), and of normalised
+            layers ``layers.0.gain`` and ``layers.0.shift``. PyTorch's weights are transposed.
 
         Examples
         --------
@@ -120,15 +147,12 @@ class Model(Exportable):
         >>> {name: a.shape for name, a in fastmlp.MLP([3, 2], rng=0).state_dict().items()}
         {'layers.0.weight': (3, 2), 'layers.0.bias': (2,)}
         """
-        layers = zip(*self._engine.parameters(), strict=True)
-        named = (
-            {name.format(k): a for name, a in zip(NAMES, each, strict=True)}
-            for k, each in enumerate(layers)
-        )
-        return {name: array for each in named for name, array in each.items()}
+        tensors = zip(self._spec.tensors, self._engine.parameters(), strict=True)
+        named = [(k, name_of(kind, k), a) for kind, each in tensors for k, a in enumerate(each)]
+        return {name: a for _, name, a in sorted(named, key=lambda one: one[0]) if a.size}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Take weights and biases over, all or none.
+        """Take all parameters over, or none.
 
         Parameters
         ----------
@@ -142,26 +166,25 @@ class Model(Exportable):
         RuntimeError
             If a fit is running in another thread.
         """
-        known = [[name.format(k) for k in range(len(self._spec.shapes))] for name in NAMES]
-        check.names(state, [name for names in known for name in names], "state")
+        check.names(state, list(self.state_dict()), "state")
         with self._turn.kept():
-            kinds = (("weights", known[0]), ("biases", known[1]))
-            parameters = [
-                check.parameters([state[name] for name in names], self._spec, which, kind)
-                for which, (kind, names) in enumerate(kinds)
-            ]
+            parameters = []
+            for kind, shapes in self._spec.tensors.items():
+                names = [name_of(kind, k) for k in range(len(shapes))]
+                arrays = [state.get(name, np.zeros(0)) for name in names]  # of layers without
+                parameters.append(check.parameters(arrays, self._spec, kind))
             self._engine.set_parameters(*parameters)
 
     def _exported(self) -> Exported:
         return exported(self._spec, *self._engine.parameters())
 
-    def _assign(self, which: int, name: str, change: Callable[[list[NDArray[Any]]], Any]) -> None:
+    def _assign(self, kind: str, change: Callable[[list[NDArray[Any]]], Any]) -> None:
         """Put what ``change`` makes of the arrays of now in their place."""
         with self._turn.kept():
-            parameters = list(self._engine.parameters())
-            values = change(parameters[which])
-            parameters[which] = check.parameters(values, self._spec, which, name)
-            self._engine.set_parameters(*parameters)
+            kinds = self._spec.tensors
+            parameters = dict(zip(kinds, self._engine.parameters(), strict=True))
+            parameters[kind] = check.parameters(change(parameters.get(kind, [])), self._spec, kind)
+            self._engine.set_parameters(*(parameters[each] for each in kinds))
 
     @contextlib.contextmanager
     def _kept(self, is_done: Callable[[], bool] | None = None) -> Iterator[None]:
@@ -211,7 +234,8 @@ class Model(Exportable):
         activation = self.activations[0] if len(activations) == 1 else list(self.activations)
         name = type(self).__module__.removesuffix(".mlp")
         dropout = f", dropout={list(self.dropout)}" if any(self.dropout) else ""
+        norm = f", layer_norm={list(self.layer_norm)}" if any(self.layer_norm) else ""
         return (
             f"{name}.{type(self).__name__}({list(self.layer_sizes)}, activation={activation!r}, "
-            f"loss={self.loss!r}, dtype={self.dtype.name!r}{dropout})"
+            f"loss={self.loss!r}, dtype={self.dtype.name!r}{dropout}{norm})"
         )

@@ -1,4 +1,4 @@
-"""Weights or biases of a model, seen as a list."""
+"""Weights, biases, gains or shifts of a model, seen as a list."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from typing import Any, Protocol, SupportsIndex, overload
 from numpy.typing import NDArray
 
 from fastmlp.engine.contract import Engine
+from fastmlp.spec import Spec
 
 
 class _Model(Protocol):
     """What a list needs of its model."""
 
     _engine: Engine
+    _spec: Spec
 
-    @property
-    def layer_sizes(self) -> tuple[int, ...]: ...
-
-    def _assign(self, which: int, name: str, change: Callable[[list[Any]], Any]) -> None: ...
+    def _assign(self, kind: str, change: Callable[[list[Any]], Any]) -> None: ...
 
 
 class ParameterList(Sequence[NDArray[Any]]):
-    """The weights or the biases of an MLP, one array a layer, seen as a list.
+    """The weights, biases, gains or shifts of an MLP, one array a layer, seen as a list.
 
     Reading gives read-only copies. Assigning to an item or a slice checks shapes and values and
     copies them into the model: ``net.weights[0] = 2 * net.weights[0]``.
@@ -45,17 +44,18 @@ class ParameterList(Sequence[NDArray[Any]]):
     [0.5, -0.5]
     """
 
-    def __init__(self, model: _Model, name: str, which: int) -> None:
-        self._model, self._name, self._which = model, name, which
+    def __init__(self, model: _Model, kind: str) -> None:
+        self._model, self._kind = model, kind
 
     def _read(self) -> list[NDArray[Any]]:
-        arrays: list[NDArray[Any]] = self._model._engine.parameters()[self._which]
+        kinds = zip(self._model._spec.tensors, self._model._engine.parameters(), strict=True)
+        arrays: list[NDArray[Any]] = dict(kinds).get(self._kind, [])
         for array in arrays:
             array.flags.writeable = False  # writing to a copy would silently do nothing
         return arrays
 
     def __len__(self) -> int:
-        return len(self._model.layer_sizes) - 1
+        return len(self._model._spec.tensors.get(self._kind, []))
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return iter(self._read())
@@ -72,7 +72,7 @@ class ParameterList(Sequence[NDArray[Any]]):
             arrays[index] = value
             return arrays
 
-        self._model._assign(self._which, self._name, change)
+        self._model._assign(self._kind, change)
 
     def __repr__(self) -> str:
         return repr(self._read())

@@ -8,10 +8,7 @@ from fastmlp.export.c import CFiles
 from fastmlp.spec import Spec
 
 def restored(
-    spec: Spec,
-    weights: Sequence[NDArray[Any]],
-    biases: Sequence[NDArray[Any]],
-    n_threads: int | None,
+    spec: Spec, parameters: tuple[list[NDArray[Any]], ...], n_threads: int | None
 ) -> Predictor: ...
 
 @disjoint_base
@@ -32,12 +29,11 @@ class Predictor:
         cls,
         spec: Spec,
         level: str,
-        weights: Sequence[NDArray[Any]],
-        biases: Sequence[NDArray[Any]],
+        *parameters: Sequence[NDArray[Any]],
         n_threads: int | None = None,
     ) -> Self: ...
     def to_onnx(self, path: Any = None) -> Any: ...
     def to_c(self, path: Any, *, weights: str | None = None, X: Any = None) -> CFiles: ...
-    def parameters(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]: ...
+    def parameters(self) -> tuple[list[NDArray[Any]], ...]: ...
     def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]: ...
     def jacobian(self, x: ArrayLike) -> NDArray[Any]: ...

@@ -10,20 +10,19 @@ import copy
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import mlp, randomness, states
-from fastmlp.activations import ACTIVATIONS, Array
+from fastmlp import hidden, mlp, randomness, states
+from fastmlp.activations import Array
 from fastmlp.frozen import Predictor
 from fastmlp.groups import PLAIN, Factors
+from fastmlp.hidden import Parameters, drop
 from fastmlp.optimizers import Optimizer
 from fastmlp.randomness import Masks
 from fastmlp.spec import BLOCK_ROWS, Data, Plan, Spec
-
-Parameters: TypeAlias = tuple[list[Array], list[Array]]
 
 
 def forward(
@@ -35,7 +34,7 @@ def forward(
     ----------
     spec : Spec
         The network.
-    parameters : (weights, biases)
+    parameters : (weights, biases), or (weights, biases, gains, shifts)
         Lists of (I, O) and (O,) arrays.
     x : array, shape (N, I)
         The inputs.
@@ -45,14 +44,14 @@ def forward(
     Returns
     -------
     inputs : list of arrays, shapes (N, I)
-        inputs[0] is x, inputs[k] the activations of hidden layer k - 1 after dropout.
+        inputs[0] is x, inputs[k] what hidden layer k - 1 gives, after dropout.
     outputs : list of arrays, shapes (N, O)
         outputs[k] = inputs[k] @ W[k] + b[k]; the last one goes to the loss.
     """
-    weights, biases = parameters
+    weights, biases = parameters[:2]
     inputs, outputs = [x], [x @ weights[0] + biases[0]]
-    for k, name in enumerate(spec.activations):
-        y = ACTIVATIONS[name].value(outputs[k])
+    for k in range(len(weights) - 1):
+        y = hidden.forward(spec, parameters, k, outputs[k])
         if masks is not None:
             y = drop(y, masks[k], spec.dropout[k])
         inputs.append(y)
@@ -112,21 +111,22 @@ def backward(
 
     Returns
     -------
-    (dW, db)
+    (dW, db), or (dW, db, dgain, dshift)
         Lists like the parameters.
     """
-    weights, _ = parameters
-    dws: list[Array] = []
-    dbs: list[Array] = []
+    weights = parameters[0]
+    gradients: Parameters = ([], [], [], [])
     for k in reversed(range(len(weights))):
-        dws.insert(0, over_rows(inputs[k], dz))
-        dbs.insert(0, np.sum(dz, axis=0, dtype=np.float64).astype(dz.dtype))
+        gradients[0].insert(0, over_rows(inputs[k], dz))
+        gradients[1].insert(0, np.sum(dz, axis=0, dtype=np.float64).astype(dz.dtype))
         if k > 0:
             dy = dz @ weights[k].T
             if masks is not None:
                 dy = drop(dy, masks[k - 1], spec.dropout[k - 1])
-            dz = dy * ACTIVATIONS[spec.activations[k - 1]].slope(outputs[k - 1])
-    return dws, dbs
+            dz, *rest = hidden.backward(spec, parameters, k - 1, outputs[k - 1], dy)
+            for kind, g in zip(gradients[2:], rest, strict=True):
+                kind.insert(0, g)
+    return gradients[: len(parameters)]
 
 
 def over_rows(y: Array, dz: Array) -> Array:
@@ -145,24 +145,29 @@ def objective(
     l2: float,
     masks: Masks | None = None,
     factors: Sequence[Factors] | None = None,
-) -> tuple[float, list[Array], list[Array]]:
+) -> tuple[Any, ...]:
     """Return loss + 0.5 l2 sum(factor p**2) of one batch and its gradient, (objective, [dW], [db]).
 
-    The factor is that of the parameter's group, by default 1 for weights and 0 for biases.
+    With gains and shifts, theirs follow. The factor is that of the parameter's group, by default 1
+    for weights and 0 for all others.
     """
-    factors = PLAIN.tensors(spec.fan_ins, 0) if factors is None else factors
+    factors = PLAIN.factors(spec.tensors, 0) if factors is None else factors
     used = _sample_weight(data) != 0  # 0 times what overflows in another row would be NaN
     data = Data(data.x[used], data.targets[used], _sample_weight(data)[used])
     masks = masks and [m if m is None else m[used] for m in masks]
     inputs, outputs = forward(spec, parameters, data.x, masks)
     value, dz = loss(spec, outputs[-1], data.targets, _sample_weight(data))
-    dws, dbs = backward(spec, parameters, inputs, outputs, dz, masks)
-    tensors = zip([*parameters[0], *parameters[1]], [*dws, *dbs], strict=True)
-    for (p, g), factor in zip(tensors, (tensor.l2 for tensor in factors), strict=True):
-        if l2 * factor:  # without a penalty nothing is added to infinity
-            value += 0.5 * l2 * factor * float(np.sum(np.square(p, dtype=np.float64)))
-            g += l2 * factor * p
-    return value, dws, dbs
+    gradients = backward(spec, parameters, inputs, outputs, dz, masks)
+    for p, g, own in zip(flat(parameters), flat(gradients), factors, strict=True):
+        if l2 * own.l2:  # without a penalty nothing is added to infinity
+            value += 0.5 * l2 * own.l2 * float(np.sum(np.square(p, dtype=np.float64)))
+            g += l2 * own.l2 * p
+    return value, *gradients
+
+
+def flat(parameters: Sequence[Sequence[Array]]) -> list[Array]:
+    """Return all tensors as one list, kind by kind."""
+    return [p for kind in parameters for p in kind]
 
 
 def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
@@ -171,15 +176,14 @@ def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
     Once forward, then once backward for every output, from the link's slope: element [n, c, i] is
     d prediction[n, c] / d x[n, i]; C counts the heads too.
     """
-    weights, _ = parameters
+    weights = parameters[0]
     _, outputs = forward(spec, parameters, x)
     prediction = spec.loss.link(outputs[-1])
-    slopes = [ACTIVATIONS[spec.activations[k]].slope(z) for k, z in enumerate(outputs[:-1])]
     derivatives = []
     for c in range(prediction.shape[1]):
         dz = spec.loss.link_slope(prediction, c)
         for k in reversed(range(1, len(weights))):
-            dz = (dz @ weights[k].T) * slopes[k - 1]
+            dz, _, _ = hidden.backward(spec, parameters, k - 1, outputs[k - 1], dz @ weights[k].T)
         derivatives.append(dz @ weights[0].T)
     return np.stack(derivatives, axis=1)
 
@@ -193,14 +197,6 @@ def clip(gradients: list[Array], norm: float, factors: Sequence[float]) -> list[
     found = math.sqrt(sum(factor * s for factor, s in zip(factors, squares, strict=True)))
     scale = norm / found if found > norm else 1.0
     return [scale * g for g in gradients]
-
-
-def drop(y: Array, kept: npt.NDArray[np.bool_] | None, p: float) -> Array:
-    """Return y (or, backward, dy) with dropped entries 0 and kept ones divided by 1 - p."""
-    if kept is None:
-        return y
-    scale = np.divide(1, np.subtract(1, p, dtype=y.dtype), dtype=y.dtype)
-    return np.where(kept, y * scale, np.zeros_like(y))
 
 
 @dataclasses.dataclass
@@ -233,18 +229,18 @@ class Engine:
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
-        self._weights = [np.zeros(shape, spec.dtype) for shape in spec.shapes]
-        self._biases = [np.zeros(fan_out, spec.dtype) for _, fan_out in spec.shapes]
-        self._everything = [*self._weights, *self._biases]
+        kinds = spec.tensors.values()
+        self._parameters = tuple([np.zeros(s, spec.dtype) for s in shapes] for shapes in kinds)
+        self._everything = flat(self._parameters)
         self._steps: Steps | None = None
 
     def parameters(self) -> Parameters:
-        """Return copies of the (I, O) weights and (O,) biases."""
-        return [w.copy() for w in self._weights], [b.copy() for b in self._biases]
+        """Return copies of the (I, O) weights and (O,) biases; and of gains and shifts, if any."""
+        return copy.deepcopy(self._parameters)
 
-    def set_parameters(self, weights: Sequence[Array], biases: Sequence[Array]) -> None:
-        """Copy weights and biases, of the right shapes, in."""
-        for mine, given in zip(self._everything, [*weights, *biases], strict=True):
+    def set_parameters(self, *kinds: Sequence[Array]) -> None:
+        """Copy what `parameters` has returned, or the like of it, in."""
+        for mine, given in zip(self._everything, flat(kinds), strict=True):
             mine[...] = given
 
     def snapshot(self) -> Any:
@@ -293,7 +289,7 @@ class Engine:
     def predict(self, x: Array, team: object = None) -> Array:
         """Return the loss's link of the outputs, (n, heads * m)."""
         del team
-        _, outputs = forward(self.spec, (self._weights, self._biases), x)
+        _, outputs = forward(self.spec, self._parameters, x)
         return self.spec.loss.link(outputs[-1])
 
     def predict_row(self, x: Any) -> None:
@@ -302,25 +298,23 @@ class Engine:
     def evaluate(self, data: Data, team: object = None) -> float:
         """Return the weighted mean loss, without penalty."""
         del team
-        _, outputs = forward(self.spec, (self._weights, self._biases), data.x)
+        _, outputs = forward(self.spec, self._parameters, data.x)
         value, _ = loss(self.spec, outputs[-1], data.targets, _sample_weight(data))
         return value
 
-    def gradients(
-        self, data: Data, l2: float = 0.0, team: object = None
-    ) -> tuple[float, list[Array], list[Array]]:
-        """Return the objective of one batch and its gradient, (objective, [dW], [db])."""
+    def gradients(self, data: Data, l2: float = 0.0, team: object = None) -> tuple[Any, ...]:
+        """Return the objective of one batch and its gradient, (objective, [dW], [db], ...)."""
         del team
-        return objective(self.spec, (self._weights, self._biases), data, l2)
+        return objective(self.spec, self._parameters, data, l2)
 
     def jacobian(self, x: Array) -> Array:
         """Return the derivatives of the predictions with respect to the inputs, (n, C, I)."""
-        return jacobian(self.spec, (self._weights, self._biases), x)
+        return jacobian(self.spec, self._parameters, x)
 
     def predictor(self, n_threads: int | None = None) -> Predictor:
         """Return a frozen copy as a function."""
         frozen = Engine(self.spec)
-        frozen.set_parameters(self._weights, self._biases)
+        frozen.set_parameters(*self._parameters)
         return Predictor(frozen, n_threads)
 
     def _step(self, plan: Plan, batch: int, factors: list[Factors], gradients: list[Array]) -> None:
@@ -333,7 +327,7 @@ class Engine:
         norm, counts = float(plan.clip_norm) or math.inf, [factors[k].norm for k in moved]
         for k, g in zip(moved, clip([gradients[k] for k in moved], norm, counts), strict=True):
             p, own = self._everything[k], factors[k]
-            slots = [[*weights, *biases][k] for weights, biases in memory.slots]
+            slots = [flat(slot)[k] for slot in memory.slots]
             optimizer.step(p, g, slots, rate * own.rate, memory.step, own.decay, own.epsilon)
 
     def epoch(self, data: Data, plan: Plan) -> float:
@@ -355,8 +349,7 @@ class Engine:
         return value
 
     def _batches(self, data: Data, plan: Plan) -> float:
-        parameters = self._weights, self._biases
-        factors = plan.groups.tensors(self.spec.fan_ins, plan.optimizer.degree)
+        factors = plan.groups.factors(self.spec.tensors, plan.optimizer.degree)
         order = np.arange(len(data.x)) if plan.order is None else plan.order
         sum_objective = sum_weight = 0.0
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -369,10 +362,10 @@ class Engine:
                     l2 = l2 / weight if weight else 0.0
                 spec = plan.network_of(k, self.spec)
                 masks = randomness.dropout_masks(spec, plan.seed, plan.step + k, len(rows))
-                value, dws, dbs = objective(spec, parameters, batch, l2, masks, factors)
+                value, *gradients = objective(spec, self._parameters, batch, l2, masks, factors)
                 if not math.isfinite(value):
-                    return value
-                self._step(plan, k, factors, [*dws, *dbs])
+                    return float(value)
+                self._step(plan, k, factors, flat(gradients))
                 if not self.finite():
                     return math.nan
                 sum_objective += weight * value

@@ -6,6 +6,7 @@ is allocated. Nothing here computes; both engines, native and reference, read th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -19,6 +20,7 @@ from fastmlp.activations import ACTIVATIONS, Array
 from fastmlp.groups import PLAIN, Groups
 from fastmlp.intervals import FRACTION, check_count
 from fastmlp.losses import Loss
+from fastmlp.normalization import POSITIONS
 from fastmlp.optimizers import Optimizer
 from fastmlp.schedules import Scheduled, check_scheduled, learning_rates
 
@@ -48,6 +50,8 @@ class Spec:
         One per hidden layer; the output layer is affine.
     dropout : tuple of float
         Drop probability per hidden layer, in [0, 1).
+    layer_norm : tuple of str or None
+        Where a hidden layer is normalised, one of `POSITIONS`: before or after its activation.
     loss : Loss
         Brings the link and the number of heads.
     dtype : numpy.dtype
@@ -57,6 +61,7 @@ class Spec:
     layer_sizes: tuple[int, ...]
     activations: tuple[str, ...]
     dropout: tuple[float, ...]
+    layer_norm: tuple[str | None, ...]
     loss: Loss
     dtype: np.dtype[Any]
 
@@ -67,14 +72,21 @@ class Spec:
         return list(pairwise(widths))
 
     @property
-    def fan_ins(self) -> tuple[int, ...]:
-        """Of each affine layer."""
-        return self.layer_sizes[:-1]
+    def tensors(self) -> dict[str, list[tuple[int, ...]]]:
+        """Shapes of the parameters by kind, one a layer, in the order of everything of this kind.
 
-    @property
-    def parameter_shapes(self) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-        """Shapes of weights and of biases."""
-        return list(self.shapes), [(fan_out,) for _, fan_out in self.shapes]
+        Gains and shifts, one a hidden layer, are there if any layer is normalised; those of a layer
+        that is not are empty.
+        """
+        kinds: dict[str, list[tuple[int, ...]]] = {
+            "weights": [*self.shapes],
+            "biases": [(fan_out,) for _, fan_out in self.shapes],
+        }
+        if any(self.layer_norm):
+            hidden = zip(self.layer_sizes[1:-1], self.layer_norm, strict=True)
+            kinds["gains"] = [(width if norm else 0,) for width, norm in hidden]
+            kinds["shifts"] = kinds["gains"]
+        return kinds
 
     @property
     def n_weights(self) -> int:
@@ -83,8 +95,8 @@ class Spec:
 
     @property
     def n_parameters(self) -> int:
-        """Weights and biases together."""
-        return sum((fan_in + 1) * fan_out for fan_in, fan_out in self.shapes)
+        """Elements of all tensors together."""
+        return sum(math.prod(shape) for shapes in self.tensors.values() for shape in shapes)
 
     @property
     def n_outputs(self) -> int:
@@ -202,6 +214,7 @@ def build(
     loss: str | Loss = "squared_error",
     dtype: npt.DTypeLike = "float32",
     dropout: float | Sequence[float] = 0.0,
+    layer_norm: str | Sequence[str | None] | None = None,
 ) -> Spec:
     """Return the Spec of the user's arguments, or complain about them.
 
@@ -217,6 +230,8 @@ def build(
         Of parameters and arithmetic.
     dropout : float or sequence of float, in [0, 1)
         One drop probability for all hidden layers, or one per hidden layer.
+    layer_norm : None, "before", "after" or sequence of these
+        Where hidden layers are normalised, see `fastmlp.normalization`.
 
     Returns
     -------
@@ -241,6 +256,7 @@ def build(
         layer_sizes=sizes,
         activations=_activations(activation, n_hidden),
         dropout=_dropout(dropout, n_hidden),
+        layer_norm=_layer_norm(layer_norm, n_hidden),
         loss=losses.resolve(loss),
         dtype=_dtype(dtype),
     )
@@ -328,6 +344,17 @@ def dropout_of_fit(dropout: Any, spec: Spec) -> tuple[Scheduled, ...] | None:
     for value in given or ([] if _is_sequence(dropout) else [dropout]):
         check_scheduled("dropout", value, FRACTION, example=0.2)
     return tuple(given)
+
+
+def _layer_norm(layer_norm: Any, n_hidden: int) -> tuple[str | None, ...]:
+    chosen = _per_hidden_layer("layer_norm", layer_norm, n_hidden)
+    for position in chosen or ([] if _is_sequence(layer_norm) else [layer_norm]):
+        if position is not None and position not in POSITIONS:
+            raise ValueError(
+                f"layer_norm is {position!r} but must be None or a place: "
+                f"choose from {', '.join(POSITIONS)} (the activation)"
+            )
+    return tuple(position and str(position) for position in chosen)
 
 
 def _dtype(dtype: Any) -> np.dtype[Any]:

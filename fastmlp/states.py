@@ -2,7 +2,7 @@
 
 One dictionary, which ``numpy.savez`` takes too:
 
-- ``weights.0``, ``biases.0``, ...: parameters, (fan_in, fan_out) and (fan_out,);
+- ``weights.0``, ``biases.0``, ``gains.0``, ...: parameters, the kinds of ``Spec.tensors``;
 - ``optimizer``, ``hyper``, ``step``: its native row, its numbers, the steps it has taken;
 - ``m.weights.0``, ``m.biases.0``, ... and so on for each of its slots, ``optimizers.SLOTS``;
 - ``m.unit``, ...: a slot times its unit is what the textbook calls by that name. The reference has
@@ -19,10 +19,12 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp.operators import KINDS
 from fastmlp.optimizers import SLOTS, Optimizer
 from fastmlp.spec import Spec
 
 Arrays: TypeAlias = list[NDArray[Any]]
+Parameters: TypeAlias = tuple[Arrays, ...]  # one list for each kind
 Units: TypeAlias = Callable[[str, tuple[float, ...]], tuple[float, ...]]
 
 
@@ -37,7 +39,7 @@ class Memory(NamedTuple):
         ``Optimizer.hyper``.
     step : int
         Steps taken.
-    slots : list of (weights, biases)
+    slots : list of such tuples as the parameters
         In the order of ``SLOTS``.
     units : tuple of float
         One a slot.
@@ -48,7 +50,7 @@ class Memory(NamedTuple):
     row: str
     hyper: tuple[float, ...]
     step: int
-    slots: list[tuple[Arrays, Arrays]]
+    slots: list[Parameters]
     units: tuple[float, ...]
     powers: tuple[float, ...] = ()
 
@@ -64,33 +66,27 @@ def sums(row: str, hyper: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(1.0 if at is None else 1.0 - hyper[at] for at in SLOTS[row].values())
 
 
-def start(optimizer: Optimizer, parameters: tuple[Arrays, Arrays]) -> Memory:
+def start(optimizer: Optimizer, parameters: Parameters) -> Memory:
     """Return what an optimizer remembers before the first step, in textbook units: all 0."""
     row, hyper = optimizer.native_row, optimizer.hyper
-    weights, biases = parameters
-    slots = [
-        ([np.zeros_like(w) for w in weights], [np.zeros_like(b) for b in biases])
-        for _ in SLOTS[row]
-    ]
+    slots = [tuple([np.zeros_like(p) for p in kind] for kind in parameters) for _ in SLOTS[row]]
     return Memory(row, hyper, 0, slots, textbook(row, hyper))
 
 
-def to_arrays(parameters: tuple[Arrays, Arrays], memory: Memory | None) -> dict[str, NDArray[Any]]:
+def to_arrays(parameters: Parameters, memory: Memory | None) -> dict[str, NDArray[Any]]:
     """Return a state of its parts; the arrays are not copied."""
-    state = _named("", *parameters)
+    state = _named("", parameters)
     if memory is not None:
         numbers = {"optimizer": memory.row, "hyper": memory.hyper, "step": memory.step}
         numbers["powers"] = memory.powers
         for name, slot, unit in zip(SLOTS[memory.row], memory.slots, memory.units, strict=True):
-            state |= _named(f"{name}.", *slot)
+            state |= _named(f"{name}.", slot)
             numbers[f"{name}.unit"] = unit
         state |= {name: np.array(number) for name, number in numbers.items()}
     return state
 
 
-def from_arrays(
-    state: Mapping[str, NDArray[Any]], spec: Spec
-) -> tuple[tuple[Arrays, Arrays], Memory | None]:
+def from_arrays(state: Mapping[str, NDArray[Any]], spec: Spec) -> tuple[Parameters, Memory | None]:
     """Return the parts of a state, C-contiguous and of the network's dtype.
 
     Raises
@@ -113,7 +109,7 @@ def in_units(memory: Memory, unit_of: Units) -> Memory:
     """Return what is remembered in other units; the very same arrays where the unit is the same."""
     units = unit_of(memory.row, memory.hyper)
     slots = [
-        slot if own == unit else (_times(slot[0], own / unit), _times(slot[1], own / unit))
+        slot if own == unit else tuple(_times(kind, own / unit) for kind in slot)
         for slot, own, unit in zip(memory.slots, memory.units, units, strict=True)
     ]
     return memory._replace(slots=slots, units=units)
@@ -123,15 +119,14 @@ def _times(arrays: Arrays, factor: float) -> Arrays:
     return [(factor * a.astype(np.float64)).astype(a.dtype) for a in arrays]
 
 
-def _named(prefix: str, weights: Arrays, biases: Arrays) -> dict[str, NDArray[Any]]:
-    kinds = (("weights", weights), ("biases", biases))
+def _named(prefix: str, parameters: Parameters) -> dict[str, NDArray[Any]]:
+    kinds = zip(KINDS, parameters, strict=False)
     return {f"{prefix}{kind}.{k}": a for kind, arrays in kinds for k, a in enumerate(arrays)}
 
 
-def _taken(state: Mapping[str, NDArray[Any]], prefix: str, spec: Spec) -> tuple[Arrays, Arrays]:
-    shapes = dict(zip(("weights", "biases"), spec.parameter_shapes, strict=True))
-    found: dict[str, Arrays] = {kind: [] for kind in shapes}
-    for kind, wanted in shapes.items():
+def _taken(state: Mapping[str, NDArray[Any]], prefix: str, spec: Spec) -> Parameters:
+    found: dict[str, Arrays] = {kind: [] for kind in spec.tensors}
+    for kind, wanted in spec.tensors.items():
         for k, shape in enumerate(wanted):
             name = f"{prefix}{kind}.{k}"
             given = np.shape(state[name]) if name in state else "missing"
@@ -141,4 +136,4 @@ def _taken(state: Mapping[str, NDArray[Any]], prefix: str, spec: Spec) -> tuple[
                     "take a state of a network with the same layers"
                 )
             found[kind].append(np.array(state[name], spec.dtype, order="C"))
-    return found["weights"], found["biases"]
+    return tuple(found.values())

@@ -1,11 +1,11 @@
 # Cython's view of the headers in c/ that know no dtype. Those that do are in kernels/ctables.pxd.
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t
 
 
 cdef extern from "network.h" nogil:
-    ctypedef struct fm_layer:
-        int64_t n_in, n_out, rows, panels, weight, bias, transposed, t_rows
-        int32_t activation
+    ctypedef struct fm_tensor:
+        int64_t n_rows, n_columns, rows, panels, offset, transposed, t_rows
+        int32_t gradient, index
 
     ctypedef struct fm_data:
         const char* x

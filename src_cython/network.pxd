@@ -8,7 +8,36 @@ from cheaders cimport *
 
 
 cdef enum:
-    ABI = 11
+    ABI = 12
+
+
+cdef enum:  # kinds of operators, in the order of operators.OPERATORS
+    AFFINE = 0
+    LAYER_NORM = 1
+
+
+cdef enum:  # the tensors of an operator: what multiplies (weights, gains), and what is added (biases, shifts)
+    WEIGHTS = 0
+    BIASES = 1
+    TENSORS = 2
+
+
+cdef enum:  # how the gradient of a tensor is found
+    TILES = 0  # y^T dz
+    COLUMN = 1  # the same where dz has one column
+    SUMS = 2  # over the rows of dz
+    PRODUCTS = 3  # sums over the rows of dz times the normalised inputs
+
+
+# A step of a network: z from the outputs of the step before, then y = dropout(activation(z)).
+cdef struct fm_layer:
+    int32_t kind  # AFFINE, ...
+    int32_t hidden  # the layer that it belongs to, from 0: dropout draws by it
+    int64_t n_in, n_out
+    int64_t panels  # ceil(n_out / NR)
+    fm_tensor tensors[2]
+    int32_t activation  # row of ACTIVATIONS
+    bint ends  # a hidden layer: dropout follows, if there is any
 
 
 cdef struct fm_network:
@@ -28,6 +57,7 @@ cdef struct fm_buffers:  # of one batch
     void** y  # per layer, [panels][panel_step / NR][NR]: outputs; the last one holds z, then its gradient
     void** dz  # per layer: gradient of z; dz[last] is y[last]
     void** slope  # per layer: derivative (times dropout), NULL where backward uses y; never of the last
+    void** statistics  # per layer that normalises, in training: (rows, 2) mean and one over the deviation
     void* targets  # (rows, width), target_stride apart
     int64_t target_stride
     int32_t* labels  # (rows,)
@@ -42,11 +72,12 @@ cdef struct fm_buffers:  # of one batch
     double* column_squares  # one sum of squares a column, for penalty and clipping; NULL in predictions
 
 
-# A piece of the weights that one thread takes: rows [k_from, k_to) of one weight panel.
+# A piece of the work that one thread takes: rows [k_from, k_to) of one panel of a tensor.
 cdef struct fm_piece:
-    int32_t layer
-    int32_t panel
+    const fm_tensor* tensor
+    int64_t layer, panel
     int64_t k_from, k_to
+    int64_t offset, size  # of its parameters in their arena
 
 
 # Of which batch row and step dropout draws its numbers; NULL where a network only predicts.
@@ -68,7 +99,7 @@ cdef struct fm_task:  # what an epoch is to do, and where; nothing here changes 
     void* slots[2]
     const fm_group* groups
     int32_t n_groups
-    const int32_t* group_of  # (n_layers, 2): of the weights and of the biases of each layer
+    const int32_t* group_of  # of each tensor of the network
     int32_t first_trained  # layer; the gradient goes back no further
     const double* rates  # one a batch
     const double* dropout  # probability of each hidden layer; NULL: nothing drops out
@@ -121,9 +152,9 @@ cdef struct fm_kernels:
     const char* (*optimizer_name)(int32_t) noexcept nogil
     bint (*activation_keeps_slope)(int32_t) noexcept nogil
     int64_t (*scratch_size)(const fm_network*) noexcept nogil
-    # plain (I, O) weights and (O,) biases to and from the arena of panels
-    void (*pack)(const fm_layer*, const void* w, const void* b, void* parameters) noexcept nogil
-    void (*unpack)(const fm_layer*, const void* parameters, void* w, void* b) noexcept nogil
+    # a plain (rows, columns) array to and from the arena of panels
+    void (*pack)(const fm_tensor*, const void* plain, void* parameters) noexcept nogil
+    void (*unpack)(const fm_tensor*, const void* parameters, void* plain) noexcept nogil
     void (*transpose)(const fm_network*) noexcept nogil  # renew every transposed copy
     void (*epoch)(const fm_task*, fm_shift*, fm_report*, int32_t thread) noexcept nogil
     # rows [first, last) of data: (last - first, C) predictions into out, unless the watch says stop
@@ -154,7 +185,6 @@ cdef struct fm_kernels:
                            int64_t rows, fm_watch*) noexcept nogil
     void (*piece_gradient)(const fm_network*, const fm_buffers*, const fm_piece*, int64_t first,
                            int64_t rows, void* g, fm_ahead*) noexcept nogil
-    void (*bias_gradient)(const void* dz, int64_t batch, void* g) noexcept nogil
     void (*step)(int32_t optimizer, const double* hyper, double rate, double* powers, double l2, double scale,
                  void* w, const void* g, void* s0, void* s1, int64_t n) noexcept nogil
 

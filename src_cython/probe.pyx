@@ -118,11 +118,12 @@ cdef class Affine:
         self.nr = self.engine.kernels.nr
         self.padded = round_up(batch, self.engine.kernels.row_multiple)
         self.memory = Memory(self.dtype.itemsize)
-        cdef fm_layer* layer = &self.engine.layers[1]
-        self.gradient = self.memory.take(layer.panels * layer.rows * self.nr)
-        self.bias_gradient = self.memory.take(layer.panels * self.nr)
+        cdef fm_tensor* weights = &self.engine.layers[1].tensors[WEIGHTS]
+        cdef int64_t size = weights.panels * weights.rows * self.nr
+        self.gradient = self.memory.take(size)
+        self.bias_gradient = self.memory.take(weights.panels * self.nr)
         for array in (self._panels(self.buffers.c.y[1], n_out), self._panels(self.buffers.c.dz[0], n_in),
-                      view(self.gradient, layer.panels * layer.rows * self.nr, self.dtype)):
+                      view(self.gradient, size, self.dtype)):
             array[...] = fill
 
     cdef int64_t _stride(self, int64_t p):
@@ -167,25 +168,26 @@ cdef class Affine:
     def backward_weights(self):
         """dw = x.T @ dz and db = sums of dz, piece by piece as in training."""
         cdef const fm_kernels* k = self.engine.kernels
-        cdef fm_layer* layer = &self.engine.layers[1]
-        cdef int64_t rows = layer.rows if layer.n_out == 1 else round_up(layer.n_in, k.mr)
+        cdef fm_tensor* weights = &self.engine.layers[1].tensors[WEIGHTS]
+        cdef int64_t rows = weights.rows if self.n_out == 1 else round_up(self.n_in, k.mr)
         cdef fm_piece piece
         cdef fm_ahead nothing
         cdef int64_t p, k_from, at
         piece.layer = 1
         nothing.row = nothing.end = 0
-        for p in range(layer.panels):
-            piece.panel = p
+        for p in range(weights.panels):
+            piece.tensor, piece.panel = weights, p
             k_from = 0
             while k_from < rows:
                 piece.k_from = k_from
                 piece.k_to = min(k_from + k.piece_rows, rows)
-                at = p * layer.rows * k.nr + k_from * self._stride(p)
+                at = p * weights.rows * k.nr + k_from * self._stride(p)
                 k.piece_gradient(&self.engine.net, &self.buffers.c, &piece, 0, self.batch,
                                  <char*>self.gradient + at * k.element_size, &nothing)
                 k_from += k.piece_rows
-            k.bias_gradient(<char*>self.buffers.c.dz[1] + p * self.buffers.c.panel_step * k.element_size,
-                            self.batch, <char*>self.bias_gradient + p * k.nr * k.element_size)
+            piece.tensor = &self.engine.layers[1].tensors[BIASES]
+            k.piece_gradient(&self.engine.net, &self.buffers.c, &piece, 0, self.batch,
+                             <char*>self.bias_gradient + p * k.nr * k.element_size, &nothing)
 
     @property
     def y(self):
@@ -204,13 +206,13 @@ cdef class Affine:
 
     @property
     def dw(self):
-        layer = self.engine.layers[1]
-        flat = view(self.gradient, layer.panels * layer.rows * self.nr, self.dtype)
+        weights = self.engine.layers[1].tensors[WEIGHTS]
+        flat = view(self.gradient, weights.panels * weights.rows * self.nr, self.dtype)
         pieces = []
-        for p in range(layer.panels):
+        for p in range(weights.panels):
             stride = self._stride(p)
-            start = p * layer.rows * self.nr
-            pieces.append(flat[start:start + layer.rows * stride].reshape(layer.rows, stride))
+            start = p * weights.rows * self.nr
+            pieces.append(flat[start:start + weights.rows * stride].reshape(weights.rows, stride))
         return np.concatenate(pieces, axis=1)[:self.n_in, :self.n_out]
 
     @property

@@ -89,9 +89,10 @@ def build(
     loss: losses.Loss | str = "squared_error",
     dtype: npt.DTypeLike = "float64",
     dropout: Any = 0.0,
+    layer_norm: Any = None,
 ) -> spec.Spec:
     """Return a Spec; float64 and a smooth activation unless told."""
-    return spec.build(layer_sizes, activation, loss, dtype, dropout)
+    return spec.build(layer_sizes, activation, loss, dtype, dropout, layer_norm)
 
 
 def mixed_activations(n_hidden: int, first: int = 0) -> list[str]:
@@ -100,16 +101,18 @@ def mixed_activations(n_hidden: int, first: int = 0) -> list[str]:
     return [names[(first + k) % len(names)] for k in range(n_hidden)]
 
 
-def parameters(
-    network: spec.Spec, rng: np.random.Generator
-) -> tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
-    """Return random weights and biases whose outputs are of order 1."""
-    weights = [
-        (rng.normal(size=shape) / np.sqrt(shape[0])).astype(network.dtype)
-        for shape in network.shapes
-    ]
-    biases = [rng.normal(scale=0.3, size=o).astype(network.dtype) for _, o in network.shapes]
-    return weights, biases
+def parameters(network: spec.Spec, rng: np.random.Generator) -> tuple[list[npt.NDArray[Any]], ...]:
+    """Return random parameters, kind by kind, whose outputs are of order 1."""
+    draw = {
+        "weights": lambda shape: rng.normal(size=shape) / np.sqrt(shape[0]),
+        "biases": lambda shape: rng.normal(scale=0.3, size=shape),
+        "gains": lambda shape: rng.normal(1.0, 0.3, size=shape),
+        "shifts": lambda shape: rng.normal(scale=0.3, size=shape),
+    }
+    return tuple(
+        [draw[kind](shape).astype(network.dtype) for shape in shapes]
+        for kind, shapes in network.tensors.items()
+    )
 
 
 def targets(

@@ -27,12 +27,19 @@ PAIRS = [
 
 
 def network(
-    activation: Any, loss: losses.Loss | str, dtype: str, layers: tuple[int, ...] = LAYERS
+    activation: Any,
+    loss: losses.Loss | str,
+    dtype: str,
+    layers: tuple[int, ...] = LAYERS,
+    layer_norm: Any = None,
 ) -> Any:
-    """Return a network with biases."""
-    net = fastmlp.MLP(layers, activation=activation, loss=loss, dtype=dtype, rng=1)
+    """Return a network with biases, and gains and shifts where it is normalised."""
+    options = {"activation": activation, "loss": loss, "dtype": dtype, "layer_norm": layer_norm}
+    net = fastmlp.MLP(layers, rng=1, **options)
     rng = np.random.default_rng(2)
     net.biases = [rng.normal(scale=0.3, size=b.shape) for b in net.biases]
+    net.gains = [rng.normal(1, scale=0.3, size=a.shape) for a in net.gains]
+    net.shifts = [rng.normal(scale=0.3, size=a.shape) for a in net.shifts]
     return net
 
 
@@ -52,11 +59,23 @@ def parts(prediction: Any) -> list[Array]:
 
 def truth(net: Any, x: Array) -> list[Array]:
     """Return the prediction of the reference in float64."""
-    options = {"activation": list(net.activations), "loss": net.loss, "dtype": "float64"}
-    exact = reference.MLP(net.layer_sizes, **options)
-    exact.weights, exact.biases = list(net.weights), list(net.biases)
+    options = {name: getattr(net, name) for name in ("layer_norm", "loss")}
+    options["activation"] = list(net.activations)
+    exact = reference.MLP(net.layer_sizes, dtype="float64", **options)
+    exact.load_state_dict(net.state_dict())
     with np.errstate(all="ignore"):
         return parts(exact.predict(x.astype(np.float64)))
+
+
+def assert_normalized(got: list[Array], net: Any, x: Array) -> None:
+    """Fail unless predictions of a normalised network, for ordinary rows, are near the truth."""
+    factor = 20 if net.dtype == np.float32 else 1  # a division by the deviation of a row
+    for a, t in zip(got, truth(net, x), strict=True):
+        error = np.abs(a - t) / (1 + np.abs(t))
+        assert np.max(error) < factor * RELATIVE[net.dtype.name]
+
+
+NORMS = ["before", "after", ["before", None], [None, "after"]]
 
 
 def sizes(net: Any, x: Array) -> Array:

@@ -246,6 +246,7 @@ def engine_cases(run):
         "clip": itertools.cycle((0.0, 0.1, 0.0)),
         "dropout": itertools.cycle((0.0, 0.0, 0.3, 0.0)),
         "threads": itertools.cycle((1, 1, 1, 3, 2)),
+        "layer_norm": itertools.cycle((None, "before", None, None, "after")),
     }
     sizes = [*cases.NETWORKS, *((k, 1 + k % 37, 2 + k % 5) for k in SIZES)]
     for layer_sizes, layout, place in itertools.product(sizes, LAYOUTS, PLACES):
@@ -255,14 +256,20 @@ def engine_cases(run):
             one_engine(run, layer_sizes, layout, turn, team)
 
 
+def random_parameters(run, spec):
+    return [
+        [run.random(*shape) / shape[0] if shape[0] else run.random(0) for shape in shapes]
+        for shapes in spec.tensors.values()
+    ]
+
+
 def one_engine(run, layer_sizes, layout, turn, team):
     case, n = turn["loss"], turn["n"]
     names = cases.mixed_activations(len(layer_sizes) - 2, run.counts["fit"] % len(ACTIVATIONS))
-    spec = cases.build(layer_sizes, names, case.loss, run.dtype, turn["dropout"])
+    options = turn["dropout"], turn["layer_norm"]
+    spec = cases.build(layer_sizes, names, case.loss, run.dtype, *options)
     engine = native.Engine(spec, run.level)
-    weights = [run.random(*shape) / shape[0] for shape in spec.shapes]
-    biases = [run.random(shape[1]) for shape in spec.shapes]
-    engine.set_parameters([POOL.copy(w) for w in weights], [POOL.copy(b) for b in biases])
+    engine.set_parameters(*([POOL.copy(p) for p in kind] for kind in random_parameters(run, spec)))
     run.count("set_parameters")
     run.count("parameters", *[a for arrays in engine.parameters() for a in arrays])
     x = POOL.copy(run.random(n, layer_sizes[0]), layout)
@@ -271,8 +278,8 @@ def one_engine(run, layer_sizes, layout, turn, team):
     data = Data(x, POOL.copy(t), share)
     run.count("predict", engine.predict(x, team))
     run.count("evaluate", engine.evaluate(data, team))
-    objective, dws, dbs = engine.gradients(data, 0.01)
-    run.count("gradients", objective, *dws, *dbs)
+    objective, *gradients = engine.gradients(data, 0.01)
+    run.count("gradients", objective, *itertools.chain(*gradients))
     order = POOL.copy(np.arange(n, dtype=np.int64))
     shuffle(order, 3, run.level)
     run.count("shuffle")
@@ -281,12 +288,12 @@ def one_engine(run, layer_sizes, layout, turn, team):
     rates[:] = 1e-3
     plan = Plan(turn["optimizer"], turn["batch"], rates, order if n % 3 else None, l2=0.01)
     plan.clip_norm, plan.team = turn["clip"], team
-    run.count("fit", engine.epoch(data, plan), *engine.parameters()[0])
+    run.count("fit", engine.epoch(data, plan), *itertools.chain(*engine.parameters()))
 
 
 def predictor_cases(run):
     """One row, a few rows, blocks of rows and derivatives, into arrays that are given too."""
-    turn = itertools.cycle(cases.LOSSES)
+    turn, norms = itertools.cycle(cases.LOSSES), itertools.cycle((None, "before", "after", None))
     for size, few, place in itertools.product(SIZES, (1, 8, 25), PLACES):
         loss = next(turn).loss
         for sizes in ([size, few, 2], [few, size, 2], [few, 2, size]):
@@ -294,10 +301,8 @@ def predictor_cases(run):
                 continue
             run.begin(place, "predictor", loss.name, sizes)
             names = cases.mixed_activations(1, size % len(ACTIVATIONS))
-            spec = cases.build(sizes, names, loss, run.dtype)
-            weights = [run.random(*shape) / shape[0] for shape in spec.shapes]
-            biases = [run.random(shape[1]) for shape in spec.shapes]
-            predict = predictor.Predictor(spec, run.level, weights, biases)
+            spec = cases.build(sizes, names, loss, run.dtype, layer_norm=next(norms))
+            predict = predictor.Predictor(spec, run.level, *random_parameters(run, spec))
             row, x = run.random(sizes[0]), run.random(9, sizes[0])
             run.count("one row", predict(POOL.copy(row)))
             run.count("one row", predict(POOL.copy(row), POOL.empty(spec.shapes[-1][1], run.dtype)))

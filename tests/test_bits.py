@@ -65,6 +65,16 @@ FITS = {
         {"activation": "leaky_relu", "loss": "binary_cross_entropy"},
         {"optimizer": optimizers.Adam(0.01), "batch_size": 129},
     ),
+    "normalised before": (
+        [9, 70, 33, 3],
+        {"activation": "gelu", "dropout": [0.2, 0.0], "layer_norm": "before"},
+        {"optimizer": optimizers.Adam(0.01), "l2": 0.01, "batch_size": 64},
+    ),
+    "normalised after": (
+        [9, 1, 47, 17, 1],
+        {"activation": ["tanh", "relu", "sigmoid"], "layer_norm": [None, "after", "after"]},
+        {"optimizer": optimizers.SGD(0.01, momentum=0.9), "clip_norm": 0.5, "sample_weight": True},
+    ),
     "no hidden layer": ([12, 1], {"loss": losses.Quantile(0.8)}, {"shuffle": False}),
 }
 
@@ -85,6 +95,10 @@ GOLDEN = {
     ("deep, everything", "float64"): "12971918dcad8498",
     ("probabilities", "float32"): "8de4d8004a62819c",
     ("probabilities", "float64"): "4ffbdd66a6f14727",
+    ("normalised before", "float32"): "a8cf4e4ad4e8480c",
+    ("normalised before", "float64"): "085dc06f7294ba3c",
+    ("normalised after", "float32"): "30d0b2c45c38809c",
+    ("normalised after", "float64"): "66594800a6ae6cba",
     ("no hidden layer", "float32"): "efb1e0d0e58522ff",
     ("no hidden layer", "float64"): "fe6eee8432a0ccf7",
 }
@@ -142,9 +156,10 @@ def digest(name, level, dtype, n_threads=1):
     sample_weight = weights if options.pop("sample_weight", False) else None
     history = net.fit(x, t, epochs=4, n_threads=n_threads, sample_weight=sample_weight, **options)
     predictions = net.predict(x)
-    _, dws, dbs = net.gradients(x, t)
+    _, *gradients = net.gradients(x, t)
+    parameters = *net.weights, *net.biases, *net.gains, *net.shifts
     found = hashlib.sha256()
-    for array in (*net.weights, *net.biases, *dws, *dbs, *np.atleast_3d(predictions)):
+    for array in (*parameters, *itertools.chain(*gradients), *np.atleast_3d(predictions)):
         found.update(np.ascontiguousarray(array).tobytes())
     found.update(np.array([*history.loss, net.evaluate(x, t, weights)]).tobytes())
     return found.hexdigest()[:16]

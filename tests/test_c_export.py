@@ -84,6 +84,23 @@ def test_few_and_many_layers(layers, tmp_path):
     exports.assert_as_true(np.split(y, 2, axis=1), net, x)
 
 
+@needs_gcc
+@pytest.mark.parametrize("dtype", exports.RELATIVE)
+def test_layer_normalisation(dtype, tmp_path):
+    x = np.random.default_rng(0).normal(size=(300, 7)).astype(dtype)
+    x[0] = 0
+    nets = [exports.network("gelu", "gaussian_nll", dtype, layer_norm=n) for n in exports.NORMS]
+    for k, net in enumerate(nets):
+        net.to_c(tmp_path / f"net{k}.c")
+        net.to_c(tmp_path / f"small{k}.c", weights="int8", X=x)
+    library = compiled(tmp_path)
+    for k, net in enumerate(nets):
+        y = predict(library, f"net{k}", x, 10, dtype)
+        exports.assert_normalized(np.split(y, 2, axis=1), net, x)
+        small = predict(library, f"small{k}", x, 10, "int8")
+        assert np.abs(small - y).max() < 0.05 * np.abs(y).max()
+
+
 def all_kinds(folder):
     """Write files that have every piece of C between them; return their names."""
     x = exports.rows(64, 7, "float64")
@@ -95,6 +112,8 @@ def all_kinds(folder):
             everything, layers = "tanh", (7, 40, 4)
     net = exports.network("relu", "cross_entropy", "float32")
     net.to_c(folder / "int8.c", weights="int8", X=x)
+    normalized = exports.network("relu", "cross_entropy", "float32", layer_norm="after")
+    normalized.to_c(folder / "normalized.c")
     exports.network("relu", "squared_error", "float32", (7, 2)).to_c(folder / "linear.c")
     net.weights = [1e-41 * w for w in net.weights]
     net.to_c(folder / "denormal.c")

@@ -115,7 +115,7 @@ def plants(run):
 def fit_in(run, allocate):
     """Fit with every kind of block in use, the library's blocks coming from `allocate`."""
     arena.allocate = allocate
-    spec = cases.build([150, *[48] * 9], "gelu", losses.CrossEntropy(), run.dtype)
+    spec = cases.build([150, *[48] * 9], "gelu", losses.CrossEntropy(), run.dtype, 0.0, "after")
     engine = native.Engine(spec, run.level)
     x = np.ones((64, 150), run.dtype)
     engine.set_parameters(*engine.parameters())

@@ -37,7 +37,16 @@ ORDER = (
     *("engine.jobs", "engine.rows", "engine.crew"),
     *("teams", "threads", "activations", "links"),
     *(f"losses.{part}" for part in ("base", "regression", "classification")),
-    *("losses", "schedules", "optimizers", "spec", "states", "initializers"),
+    *(
+        "losses",
+        "schedules",
+        "optimizers",
+        "normalization",
+        "spec",
+        "operators",
+        "states",
+        "initializers",
+    ),
     *("check.arrays", "check.options", "check.samples", "check"),
     *(f"engine.{part}" for part in ("contract", "parameters", "steps", "native")),
     *(
@@ -47,7 +56,7 @@ ORDER = (
     *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
     *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "loop")),
     *("training", "plans", "callbacks", "loggers", "learner", "mlp"),
-    *("randomness", "frozen", "reference"),
+    *("randomness", "hidden", "frozen", "reference"),
     *("export.plain", "export.read_torch", "export.read_onnx", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "packing", "shown", "fitted")),
     "sklearn.initialization",
@@ -57,7 +66,7 @@ ORDER = (
     *("sklearn", "__main__"),
     *(
         f"native.{part}"
-        for part in ("ctables", "layers", "pieces", "epoch", "inference", "kernels")
+        for part in ("ctables", "operators", "layers", "pieces", "epoch", "inference", "kernels")
     ),
     "probe",  # not shipped
 )

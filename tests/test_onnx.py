@@ -52,6 +52,26 @@ def test_few_and_many_layers(layers, loss):
     exports.assert_as_true(predictions(run(net.to_onnx(), x)), net, x)
 
 
+@pytest.mark.parametrize("dtype", exports.RELATIVE)
+@pytest.mark.parametrize("layer_norm", exports.NORMS, ids=str)
+@pytest.mark.parametrize("loss", ["huber", "gaussian_nll"])
+def test_layer_normalisation(loss, layer_norm, dtype):
+    net = exports.network("tanh", loss, dtype, layer_norm=layer_norm)
+    x = np.random.default_rng(0).normal(size=(1000, 7)).astype(dtype)
+    x[0] = 0
+    exports.assert_normalized(predictions(run(net.to_onnx(), x)), net, x)
+    names = {each.name for each in net.to_onnx().graph.initializer}
+    assert net.state_dict().keys() <= names
+
+
+def test_a_large_common_part_does_not_drown_a_row():
+    net = exports.network("identity", "squared_error", "float32", layer_norm="before")
+    x = np.random.default_rng(0).normal(size=(100, 7)).astype(np.float32)
+    net.biases = [net.biases[0] + 1000, *list(net.biases)[1:]]
+    (got,), (wanted,) = predictions(run(net.to_onnx(), x)), exports.truth(net, x)
+    assert np.max(np.abs(got - wanted)) < 1e-3
+
+
 def test_names_shapes_and_versions():
     net = exports.network("relu", "gaussian_nll", "float32")
     model = net.to_onnx()

@@ -29,7 +29,7 @@ def make(
 ):
     network = cases.build(sizes, activation, loss, dtype)
     parameters = cases.parameters(network, np.random.default_rng(sum(sizes)))
-    return Predictor(network, level or backend.level(), *parameters, n_threads)
+    return Predictor(network, level or backend.level(), *parameters, n_threads=n_threads)
 
 
 def rows_of(n, predictor, seed=1):

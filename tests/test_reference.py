@@ -31,9 +31,9 @@ def engine_of(network, rng):
 def numeric_gradients(engine, objective):
     """Central differences of objective() with respect to every parameter."""
     h = central_difference_step()
-    weights, biases = engine.parameters()
-    numeric = [np.empty_like(p) for p in [*weights, *biases]]
-    for p, d in zip([*engine._weights, *engine._biases], numeric, strict=True):
+    everything = reference.flat(engine._parameters)
+    numeric = [np.empty_like(p) for p in everything]
+    for p, d in zip(everything, numeric, strict=True):
         for at in np.ndindex(p.shape):
             kept = p[at]
             p[at] = kept + h
@@ -55,7 +55,8 @@ def test_gradients_by_central_differences(activation, depth):
         n, l2 = (1, 2, 9)[(k + depth) % 3], (0.0, 0.3)[k % 2]
         data = cases.data(network, n, rng, case.labels, weighted=k % 3 == 1)
         value, dws, dbs = engine.gradients(data, l2)
-        penalised = engine.evaluate(data) + 0.5 * l2 * sum(np.sum(w**2) for w in engine._weights)
+        weights = engine._parameters[0]
+        penalised = engine.evaluate(data) + 0.5 * l2 * sum(np.sum(w**2) for w in weights)
         assert_close(value, penalised, "loss", "float64")
 
         def objective(engine=engine, data=data, l2=l2):

@@ -73,11 +73,23 @@ OPTIMIZERS = {
 NEAR = {"float64": 1e-11, "float32": 1e-3}
 
 
+def torch_hidden(network, name, norms, k, y):
+    """The activation of hidden layer k, normalised where it says so."""
+    if network.layer_norm[k] is None:
+        return ACTIVATIONS[name](y)
+    gain, shift = (kind[k] for kind in norms)
+    if network.layer_norm[k] == "before":
+        return ACTIVATIONS[name](F.layer_norm(y, y.shape[1:], gain, shift))
+    return F.layer_norm(ACTIVATIONS[name](y), y.shape[1:], gain, shift)
+
+
 def torch_fit(network, parameters, data, name, loss, make_optimizer, order, clip_norm):
-    """The same fit in PyTorch; returns weights and biases as arrays."""
-    weights, biases = ([torch.tensor(a, requires_grad=True) for a in group] for group in parameters)
-    # Biases do not decay here; PyTorch's own habit is to let them.
-    optimizer = make_optimizer([{"params": weights}, {"params": biases, "weight_decay": 0.0}])
+    """The same fit in PyTorch; returns all parameters as arrays."""
+    kinds = [[torch.tensor(a, requires_grad=True) for a in group] for group in parameters]
+    weights, biases, *norms = kinds
+    vectors = [p for kind in kinds[1:] for p in kind]
+    # Vectors do not decay here; PyTorch's own habit is to let them.
+    optimizer = make_optimizer([{"params": weights}, {"params": vectors, "weight_decay": 0.0}])
     x, t = torch.tensor(data.x), torch.tensor(data.targets)
     t = t.long() if data.targets.ndim == 1 else t
     for step in range(STEPS):
@@ -86,20 +98,20 @@ def torch_fit(network, parameters, data, name, loss, make_optimizer, order, clip
         for k, (w, b) in enumerate(zip(weights, biases, strict=True)):
             y = y @ w + b
             if k < len(weights) - 1:
-                y = ACTIVATIONS[name](y)
+                y = torch_hidden(network, name, norms, k, y)
         optimizer.zero_grad()
         loss(y, t[rows]).backward()
         if clip_norm:
-            torch.nn.utils.clip_grad_norm_([*weights, *biases], clip_norm)
+            torch.nn.utils.clip_grad_norm_([*weights, *vectors], clip_norm)
         optimizer.step()
-    return [p.detach().numpy() for p in [*weights, *biases]]
+    return [p.detach().numpy() for p in [*weights, *vectors]]
 
 
-def compare(dtype, name, loss_name, optimizer_name, clip_norm=0.0, slack=0.0):
+def compare(dtype, name, loss_name, optimizer_name, clip_norm=0.0, slack=0.0, layer_norm=None):
     rng = np.random.default_rng(51)
     loss, torch_loss = LOSSES[loss_name]
     optimizer, make_optimizer = OPTIMIZERS[optimizer_name]
-    network = cases.build([9, 26, 13, 4], name, loss, dtype)
+    network = cases.build([9, 26, 13, 4], name, loss, dtype, layer_norm=layer_norm)
     data = cases.data(network, N, rng, labels=loss_name in {"labels", "smooth"})
     parameters = cases.parameters(network, rng)
     order = rng.permutation(N)
@@ -133,6 +145,13 @@ def test_losses_and_optimizers(dtype, loss, optimizer):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations(dtype, name):
     compare(dtype, name, "squared_error", "momentum")
+
+
+@DTYPES
+@pytest.mark.parametrize("position", ["before", "after"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_layer_norm(dtype, optimizer, position):
+    compare(dtype, "gelu", "labels", optimizer, layer_norm=position)
 
 
 @DTYPES

@@ -156,9 +156,9 @@ def names(state: Any, expected: Sequence[str], name: str) -> None:
             )
 
 
-def parameters(values: Any, spec: Spec, which: int, name: str) -> list[NDArray[Any]]:
-    """Return weights (0) or biases (1), one finite array a layer, of exactly the layers' shapes."""
-    shapes = spec.parameter_shapes[which]
+def parameters(values: Any, spec: Spec, kind: str, name: str = "") -> list[NDArray[Any]]:
+    """Return all tensors of a kind, one finite array a layer, of exactly the layers' shapes."""
+    name, shapes = name or kind, spec.tensors.get(kind, [])
     if not isinstance(values, Iterable) or isinstance(values, (str, bytes)):
         raise TypeError(f"{name} is {short(values)} but a list of {len(shapes)} arrays is expected")
     values = list(values)

@@ -54,7 +54,7 @@ class Engine(native.Engine):
 
     def predictor(self, n_threads: int | None = None) -> Predictor:
         """Return a frozen copy behind a fast call."""
-        return Predictor(self.spec, self.level, *self.parameters(), n_threads)
+        return Predictor(self.spec, self.level, *self.parameters(), n_threads=n_threads)
 
 
 def engine(spec: Spec) -> Engine:

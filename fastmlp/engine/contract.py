@@ -52,8 +52,8 @@ class Predictor(Protocol):
         """Both addresses as a PyCapsule."""
         ...
 
-    def parameters(self) -> tuple[Arrays, Arrays]:
-        """Return copies of (weights, biases)."""
+    def parameters(self) -> tuple[Arrays, ...]:
+        """Return copies of (weights, biases), as `Engine.parameters`."""
         ...
 
     def to_onnx(self, path: Any = None) -> Any:
@@ -86,14 +86,15 @@ class Engine(Protocol):
         """CPU level of the kernels; of the reference "numpy"."""
         ...
 
-    def parameters(self) -> tuple[Arrays, Arrays]:
-        """Return (weights, biases): fresh C-order arrays (fan_in, fan_out) and (fan_out,)."""
+    def parameters(self) -> tuple[Arrays, ...]:
+        """Return (weights, biases): fresh C-order arrays (fan_in, fan_out) and (fan_out,).
+
+        With layer normalisation (weights, biases, gains, shifts): the kinds of `Spec.tensors`.
+        """
         ...
 
-    def set_parameters(
-        self, weights: Sequence[NDArray[Any]], biases: Sequence[NDArray[Any]]
-    ) -> None:
-        """Copy weights and biases in."""
+    def set_parameters(self, *kinds: Sequence[NDArray[Any]]) -> None:
+        """Copy the like of what `parameters` returns in."""
         ...
 
     def snapshot(self) -> Any:
@@ -146,10 +147,8 @@ class Engine(Protocol):
         """
         ...
 
-    def gradients(
-        self, data: Data, l2: float = 0.0, team: Team | None = None
-    ) -> tuple[float, Arrays, Arrays]:
-        """Return (objective, [dW], [db]) of all rows as one batch, without dropout."""
+    def gradients(self, data: Data, l2: float = 0.0, team: Team | None = None) -> tuple[Any, ...]:
+        """Return (objective, [dW], [db], ...) of all rows as one batch, without dropout."""
         ...
 
     def predict(self, x: NDArray[Any], team: Team | None = None) -> NDArray[Any]:

@@ -15,7 +15,7 @@ import numpy as np
 from fastmlp import check
 from fastmlp.export.c_layers import predict, quantized
 from fastmlp.export.c_source import Source
-from fastmlp.export.layers import Affine, Array, Exported
+from fastmlp.export.layers import Affine, Array, Exported, Normalization
 
 WEIGHTS = ("float32", "float64", "int8")
 MAX_PARAMETERS = 2**24  # more, as text, is no longer a sensible thing for a compiler
@@ -115,10 +115,10 @@ def _rows(model: Exported, X: Any, *, needed: bool) -> Array:
 
 
 def _cast(layer: Any, dtype: np.dtype[Any]) -> Any:
-    if not isinstance(layer, Affine):
+    if not isinstance(layer, Affine | Normalization):
         return layer
     with np.errstate(over="ignore", under="ignore"):
-        cast = Affine(layer.weights.astype(dtype), layer.biases.astype(dtype))
-    if not all(np.isfinite(a).all() for a in (cast.weights, cast.biases)):
+        arrays = [array.astype(dtype) for array in vars(layer).values()]
+    if not all(np.isfinite(array).all() for array in arrays):
         raise ValueError(f"a weight is too large for {dtype}: use weights='float64'")
-    return cast
+    return type(layer)(*arrays)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.export.layers import Activation, Affine, Array, Exported
+from fastmlp.export.layers import Activation, Affine, Array, Exported, Normalization
+from fastmlp.normalization import layer_norm
 
 LARGEST = 127  # of signed char, both signs alike
 
@@ -42,11 +43,16 @@ def _quantized(layer: Quantized, x: Array) -> Array:
     return np.asarray((x @ layer.weights.astype(x.dtype)) * layer.unit + layer.biases)
 
 
+def _normalization(layer: Normalization, x: Array) -> Array:
+    return layer_norm(x, layer.gains, layer.shifts)
+
+
 # What each layer computes, link apart.
 VALUES: dict[type, Any] = {
     Shift: _shift,
     Affine: _affine,
     Quantized: _quantized,
+    Normalization: _normalization,
     Activation: lambda layer, x: ACTIVATIONS[layer.name].value(x),
 }
 

@@ -8,7 +8,7 @@ import numpy as np
 
 import fastmlp.export.c_text as text
 from fastmlp.export.c_layers import Quantized, Shift
-from fastmlp.export.layers import Activation, Affine, Array, Exported, Link
+from fastmlp.export.layers import Activation, Affine, Array, Exported, Link, Normalization
 
 # Errors that the self-check allows, relative to the largest prediction, in units of epsilon.
 ALLOWED = 1000
@@ -55,9 +55,10 @@ class Source:
             "inputs": model.spec.layer_sizes[0],
             "outputs": model.n_columns,
         }
-        self._at, self._width, self._k = "x", model.spec.layer_sizes[0], 0
+        self.at, self.width, self._k = "x", model.spec.layer_sizes[0], -1
         self._n_affine = sum(hasattr(each, "weights") for each in layers)
         for layer in layers:
+            self._k += hasattr(layer, "weights")
             WRITERS[type(layer)](self, layer)
         if model.is_pair:
             self.calls.append("y[0] = 1.0 - y[1];")
@@ -71,7 +72,7 @@ class Source:
 
     def constant(self, name: str, values: Array) -> str:
         """Add an array of constants, and return its name."""
-        name = f"{name}_{self._k}"
+        name = f"{name}_{max(self._k, 0)}"
         kind = "signed char" if values.dtype == np.int8 else "real"
         self.constants.append(text.constants(kind, name, values))
         self.constant_bytes += values.nbytes
@@ -79,13 +80,13 @@ class Source:
 
     def move(self, width: int, *, last: bool = False) -> tuple[str, str]:
         """Return where the next layer reads and writes; the last one writes the output."""
-        source, self._width = self._at, width
+        source, self.width = self.at, width
         if last:
-            self._at = "y + 1" if self.model.is_pair else "y"
+            self.at = "y + 1" if self.model.is_pair else "y"
         else:
-            self._at = "b" if source == "a" else "a"
-            self.buffers[self._at] = max(self.buffers.get(self._at, 0), width)
-        return source, self._at
+            self.at = "b" if source == "a" else "a"
+            self.buffers[self.at] = max(self.buffers.get(self.at, 0), width)
+        return source, self.at
 
     def affine(self, name: str, piece: str, layer: Any, *more: str) -> None:
         """Add an affine layer."""
@@ -94,8 +95,7 @@ class Source:
         weights = self.constant("weights", np.concatenate(blocks))
         biases = self.constant("biases", layer.biases)
         self.functions[name] = piece
-        self._k += 1
-        source, target = self.move(m, last=self._k == self._n_affine)
+        source, target = self.move(m, last=self._k == self._n_affine - 1)
         arguments = ", ".join([source, weights, *more, biases, target, str(n), str(m)])
         self.calls.append(f"affine({arguments});")
 
@@ -104,7 +104,7 @@ class Source:
         if "sigmoid(" in body:
             self.functions["sigmoid()"] = text.SIGMOID
         self.functions[name] = text.FUNCTION.format(name=f"apply_{name}", body=body)
-        self.calls.append(f"apply_{name}({self._at}, {self._width});")
+        self.calls.append(f"apply_{name}({self.at}, {self.width});")
 
     # ------------------------------------------------------------ texts
 
@@ -189,9 +189,14 @@ def _quantized(source: Source, layer: Quantized) -> None:
     source.affine("affine", text.QUANTIZED_AFFINE, layer, source.constant("unit", layer.unit))
 
 
+def _normalization(source: Source, layer: Normalization) -> None:
+    source.functions["normalize"] = text.NORMALIZE
+    names = source.constant("gains", layer.gains), source.constant("shifts", layer.shifts)
+    source.calls.append(f"normalize({source.at}, {', '.join(names)}, {source.width});")
+
+
 def _activation(source: Source, layer: Activation) -> None:
-    if layer.name != "identity":
-        source.apply(layer.name, text.EACH.format(text.ACTIVATIONS[layer.name]))
+    source.apply(layer.name, text.EACH.format(text.ACTIVATIONS[layer.name]))
 
 
 def _link(source: Source, layer: Link) -> None:
@@ -203,6 +208,7 @@ WRITERS: dict[type, Any] = {
     Shift: _shift,
     Affine: _affine,
     Quantized: _quantized,
+    Normalization: _normalization,
     Activation: _activation,
     Link: _link,
 }

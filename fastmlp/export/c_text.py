@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.activations import GELU_CUBIC, LEAK, SELU_ALPHA, SELU_SCALE, SQRT_2_OVER_PI
+from fastmlp.normalization import EPSILON
 
 # Outputs that are summed up together, in registers: 8 of SSE's or NEON's, 4 of AVX's.
 BLOCK = 32
@@ -50,6 +51,23 @@ real largest = y[0], sum = 0.0;
     for (j = 0; j < n; j++) sum += y[j] = exp(y[j] - largest);
     for (j = 0; j < n; j++) y[j] /= sum;""",
 }
+
+NORMALIZE = f"""\
+/* Rows of mean 0 and variance 1, times gains, plus shifts. */
+static void normalize(real *y, const real *gains, const real *shifts, int n)
+{{
+    real mean = 0.0, square = 0.0, scale;
+    int j;
+    for (j = 0; j < n; j++) mean += y[j];
+    mean /= (real)n;
+    for (j = 0; j < n; j++) {{
+        y[j] -= mean;
+        square += y[j] * y[j];
+    }}
+    scale = 1.0 / sqrt(square / (real)n + {EPSILON:.7f});
+    for (j = 0; j < n; j++) y[j] = y[j] * scale * gains[j] + shifts[j];
+}}
+"""
 
 SIGMOID = """\
 static real sigmoid(real z)
@@ -245,7 +263,7 @@ int main(void)
 """
 
 DIGITS = {"float32": 9, "float64": 17}
-_FUNCTIONS = re.compile(r"\b(exp|expm1|log1p|tanh|erfc|fabs)\(")
+_FUNCTIONS = re.compile(r"\b(exp|expm1|log1p|tanh|erfc|fabs|sqrt)\(")
 _NUMBERS = re.compile(r"(?<![\w.])\d+\.\d+(?:e[+-]?\d+)?\b")
 
 

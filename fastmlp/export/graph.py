@@ -22,6 +22,7 @@ from fastmlp.activations import (
     SELU_SCALE,
     SQRT_2_OVER_PI,
 )
+from fastmlp.normalization import EPSILON
 
 Name: TypeAlias = str
 Names: TypeAlias = tuple[Name, ...]
@@ -194,6 +195,13 @@ WIDE_ACTIVATIONS: dict[str, Emit] = ACTIVATIONS | {
 def activations(dtype: np.dtype[Any]) -> dict[str, Emit]:
     """Return the table for a dtype."""
     return ACTIVATIONS if dtype == np.float32 else WIDE_ACTIVATIONS
+
+
+def layer_norm(g: Graph, z: Name, gains: Name, shifts: Name) -> Name:
+    """Return normalised rows, by the formula: runtimes' own operator may square, then subtract."""
+    centered = g.Sub(z, g.ReduceMean(z, axes=[1]))
+    variance = g.ReduceMean(g.Mul(centered, centered), axes=[1])
+    return g.Add(g.Mul(g.Div(centered, g.Sqrt(g.Add(variance, EPSILON))), gains), shifts)
 
 
 def _sigmoid(g: Graph, z: Name) -> Name:

@@ -6,18 +6,18 @@ The writers are tables over these kinds of layer; a new kind is one class here a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp.operators import OPERATORS, operators
 from fastmlp.spec import Spec
 
 Array: TypeAlias = NDArray[Any]
 
-# What weights and biases of a layer are called, wherever they have names.
-NAMES = ("layers.{}.weight", "layers.{}.bias")
+# What the tensors of a layer are called, by their kind, wherever they have names.
+NAMES = {"weights": "weight", "biases": "bias", "gains": "gain", "shifts": "shift"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +32,19 @@ class Affine:
 
     weights: Array
     biases: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Normalization:
+    """Layer normalisation, see `fastmlp.normalization`.
+
+    Attributes
+    ----------
+    gains, shifts : arrays, shape (width,)
+    """
+
+    gains: Array
+    shifts: Array
 
 
 @dataclass(frozen=True)
@@ -58,8 +71,11 @@ class Link:
     name: str
 
 
-Layer: TypeAlias = Affine | Activation | Link
+Layer: TypeAlias = Affine | Normalization | Activation | Link
 
+
+# Of `fastmlp.operators.OPERATORS`.
+KINDS: dict[str, Any] = {"affine": Affine, "layer_norm": Normalization}
 
 # For the kinds of NumPy.
 LABEL_TYPES = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64, "U": object}
@@ -131,13 +147,26 @@ class Exported:
         return self.labels is not None and self.labels.kind == "pair"
 
 
-def exported(
-    spec: Spec, weights: list[Array], biases: list[Array], labels: Labels | None = None
-) -> Exported:
+def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None) -> Exported:
     """Return a network of these parameters; its classes are numbers unless there are others."""
+    tensors = dict(zip(spec.tensors, parameters, strict=True))
     layers: list[Layer] = []
-    for w, b, activation in zip_longest(weights, biases, spec.activations):
-        layers += [Affine(w, b)] + [Activation(activation)] * (activation is not None)
+    for step in operators(spec):
+        first, second = (tensors[kind][step.layer] for kind in OPERATORS[step.kind])
+        layers.append(KINDS[step.kind](first, second))
+        if step.activation != "identity":
+            layers.append(Activation(step.activation))
     if labels is None and spec.loss.target_kind == "class":
         labels = Labels("largest", np.arange(spec.n_outputs))
     return Exported(spec, [*layers, Link(spec.loss.link_name)], labels)
+
+
+def name_of(kind: str, layer: int) -> str:
+    """Return the name of a tensor.
+
+    Examples
+    --------
+    >>> name_of("weights", 0)
+    'layers.0.weight'
+    """
+    return f"layers.{layer}.{NAMES[kind]}"

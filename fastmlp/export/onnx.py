@@ -10,7 +10,15 @@ import numpy as np
 
 import fastmlp.export.graph as nodes
 from fastmlp.export.graph import Graph, Name, Names
-from fastmlp.export.layers import NAMES, Activation, Affine, Exported, Labels, Link
+from fastmlp.export.layers import (
+    Activation,
+    Affine,
+    Exported,
+    Labels,
+    Link,
+    Normalization,
+    name_of,
+)
 
 OPSET = 17
 MAX_BYTES = 2**31 - 1  # of a protobuf message
@@ -31,8 +39,13 @@ def package() -> Any:
 
 
 def _affine(g: Graph, z: Name, layer: Affine, k: int) -> Names:
-    weights, biases = (name.format(k) for name in NAMES)
-    return (g.Gemm(z, g.constant(layer.weights, weights), g.constant(layer.biases, biases)),)
+    weights = g.constant(layer.weights, name_of("weights", k))
+    return (g.Gemm(z, weights, g.constant(layer.biases, name_of("biases", k))),)
+
+
+def _normalization(g: Graph, z: Name, layer: Normalization, k: int) -> Names:
+    gains = g.constant(layer.gains, name_of("gains", k - 1))  # of the affine layer before
+    return (nodes.layer_norm(g, z, gains, g.constant(layer.shifts, name_of("shifts", k - 1))),)
 
 
 def _activation(g: Graph, z: Name, layer: Activation, k: int) -> Names:
@@ -45,7 +58,12 @@ def _link(g: Graph, z: Name, layer: Link, k: int) -> Names:
     return nodes.LINKS[layer.name][0](g, z)
 
 
-WRITERS: dict[type, Any] = {Affine: _affine, Activation: _activation, Link: _link}
+WRITERS: dict[type, Any] = {
+    Affine: _affine,
+    Normalization: _normalization,
+    Activation: _activation,
+    Link: _link,
+}
 
 
 def _class_of_largest(g: Graph, p: Name, labels: Labels) -> Name:

@@ -135,8 +135,8 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
     def _exported(self) -> Exported:
         check_is_fitted(self, "_fitted")
         network = self._fitted
-        weights, biases = network.predictor.parameters()
-        return exported(network.spec, weights, biases, labels_of(network.decoder))
+        parameters = network.predictor.parameters()
+        return exported(network.spec, *parameters, labels=labels_of(network.decoder))
 
     # ------------------------------------------------------------ attributes
 

@@ -125,7 +125,7 @@ class Fitted:
         shown: Shown | None = view.get("shown")
         if shown is None:
             weights, biases = self._predictor(view).parameters()
-            made = Shown(weights, biases, self.spec.parameter_shapes)
+            made = Shown(weights, biases, tuple(self.spec.tensors.values()))
             shown = view.setdefault("shown", made)
         return shown
 
@@ -151,8 +151,8 @@ class Fitted:
     def _checked(self, weights: Any, biases: Any) -> tuple[Arrays, Arrays]:
         """Return copies that are fit for the engine."""
         return (
-            check.parameters(weights, self.spec, 0, "coefs_"),
-            check.parameters(biases, self.spec, 1, "intercepts_"),
+            check.parameters(weights, self.spec, "weights", "coefs_"),
+            check.parameters(biases, self.spec, "biases", "intercepts_"),
         )
 
     # ------------------------------------------------------------ data and prediction

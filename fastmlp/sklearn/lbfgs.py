@@ -67,7 +67,7 @@ class LbfgsFit:
         self.engine = backend.engine(self.network.spec)
         total = data.x.shape[0] if data.weights is None else data.weights.sum(dtype=float)
         self.l2 = float(estimator.alpha / total)
-        self.shapes = self.network.spec.parameter_shapes
+        self.shapes = tuple(self.network.spec.tensors.values())
         self.reached = self.network.engine.snapshot()
 
     def run(self) -> None:

@@ -20,7 +20,7 @@ def pack(weights: Arrays, biases: Arrays) -> NDArray[Any]:
 
 
 def unpack(vector: NDArray[Any], shapes: Shapes) -> tuple[Arrays, Arrays]:
-    """Return weights and biases, views of the vector; the shapes are `Spec.parameter_shapes`."""
+    """Return weights and biases, views of the vector; the shapes are those of `Spec.tensors`."""
     found: tuple[Arrays, Arrays] = [], []
     at = 0
     for arrays, of_kind in zip(found, shapes, strict=True):

@@ -254,4 +254,4 @@ class State:
 
     def _kind(self) -> tuple[Any, ...]:
         spec = self.engine.spec
-        return type(self.engine), self.engine.level, spec.shapes, spec.loss.heads, spec.dtype.name
+        return type(self.engine), self.engine.level, spec.tensors, spec.loss.heads, spec.dtype.name

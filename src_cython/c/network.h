@@ -1,4 +1,4 @@
-/* How a network and its data lie in memory, as far as C reads it; all else that the Python-facing modules and
+/* How parameters and data lie in memory, as far as C reads it; all else that the Python-facing modules and
  * the kernels of every level agree on is in network.pxd. No dtype here: arrays are void*, each kernel module
  * knows its own. Lengths and offsets are in elements, strides of the user's arrays in bytes.
  * B batch rows, I fan-in, O fan-out, NR panel width, C output columns. */
@@ -7,18 +7,19 @@
 
 #include <stdint.h>
 
+/* Parameters that are used alike: a matrix, or a vector as its only row. */
 typedef struct {
-    int64_t n_in, n_out;
-    int64_t rows;       /* rows of a weight panel: n_in rounded up */
-    int64_t panels;     /* ceil(n_out / NR) */
-    int64_t weight;     /* offset of W in the parameter arena: [panels][rows][NR, or fewer in the last];
+    int64_t n_rows, n_columns;
+    int64_t rows;       /* of a panel: n_rows rounded up as the kernels need it */
+    int64_t panels;     /* ceil(n_columns / NR) */
+    int64_t offset;     /* in the arena of parameters: [panels][rows][NR, or fewer in the last];
                          * a single column: [rows] */
-    int64_t bias;       /* offset of b: [panels][NR] */
-    int64_t transposed; /* offset of W^T in its own arena: [ceil(n_in / NR)][t_rows][NR]; -1: none is kept,
-                         * a single column needs none */
+    int64_t transposed; /* offset of the transposed copy in its own arena: [ceil(n_rows / NR)][t_rows][NR];
+                         * -1: none is kept, a single column needs none */
     int64_t t_rows;
-    int32_t activation; /* row of ACTIVATIONS */
-} fm_layer;
+    int32_t gradient;   /* how it is found: TILES, ... of network.pxd */
+    int32_t index;      /* among all tensors of the network, kind by kind: groups go by it */
+} fm_tensor;
 
 /* The user's data, as it lies in the user's memory. */
 typedef struct {

@@ -47,9 +47,9 @@ cdef void release_owner(object capsule) noexcept:
     Py_DECREF(<object>(<Context*>PyCapsule_GetContext(capsule)).owner)
 
 
-def restored(spec, weights, biases, n_threads):
+def restored(spec, parameters, n_threads):
     """A predictor from its pickle, on the CPU level of the process that loads it."""
-    return Predictor(spec, levels.level(), weights, biases, n_threads)
+    return Predictor(spec, levels.level(), *parameters, n_threads=n_threads)
 
 
 cdef class Predictor:
@@ -65,8 +65,8 @@ cdef class Predictor:
         The network.
     level : str
         CPU level.
-    weights, biases : list of array
-        As ``MLP.weights`` and ``MLP.biases``; copied.
+    *parameters : list of array
+        Weights, biases, and with layer normalisation gains and shifts, as those of the MLP; copied.
     n_threads : int or None
         For large batches; None is the default of the machine.
 
@@ -86,9 +86,9 @@ cdef class Predictor:
     cdef int typenum
     cdef int64_t itemsize, weight_count
 
-    def __cinit__(self, spec, str level, weights, biases, n_threads=None):
+    def __cinit__(self, spec, str level, *parameters, n_threads=None):
         self.engine = Engine(spec, level)
-        self.engine.set_parameters(weights, biases)
+        self.engine.set_parameters(*parameters)
         self.n_threads = n_threads
         self.typenum = spec.dtype.num
         self.itemsize = spec.dtype.itemsize
@@ -101,10 +101,10 @@ cdef class Predictor:
         self.context.scratch_bytes = self.engine.kernels.row_scratch_size(&self.engine.net) * self.itemsize
 
     def __reduce__(self):
-        return restored, (self.engine.spec, *self.engine.parameters(), self.n_threads)
+        return restored, (self.engine.spec, self.engine.parameters(), self.n_threads)
 
     def parameters(self):
-        """Copies of (weights, biases), as ``MLP.weights`` and ``MLP.biases``."""
+        """Copies of (weights, biases), with layer normalisation also of gains and shifts."""
         return self.engine.parameters()
 
     to_onnx, to_c = Exportable.to_onnx, Exportable.to_c

@@ -65,13 +65,13 @@ cdef extern from "panels/panels.h" nogil:
     void column_sums(const real*, int64_t, real*)
     real dot_row(const real*, int64_t, const real*, int64_t, int64_t, real)
     void clear_padding(real*, int64_t, int64_t)
-    void pack_layer(const fm_layer*, const real*, const real*, real*)
-    void unpack_layer(const fm_layer*, const real*, real*, real*)
+    void pack_tensor(const fm_tensor*, const real*, real*)
+    void unpack_tensor(const fm_tensor*, const real*, real*)
     int vectors(int64_t, int64_t)
-    int64_t panel_stride(const fm_layer*, int64_t)
+    int64_t panel_stride(const fm_tensor*, int64_t)
     void dot_rows(const real*, int64_t, const real*, int64_t, int64_t, real, real*, int64_t)
     void column_tn(const real*, int64_t, int64_t, int64_t, const real*, int64_t, real*)
-    void transpose_rows(const fm_layer*, const real*, real*, int64_t, int64_t, int64_t)
+    void transpose_rows(const fm_tensor*, const real*, real*, int64_t, int64_t, int64_t)
     void row_from_panels(const real*, int64_t, int64_t, real*)
     void row_to_panels(const real*, int64_t, int64_t, real*)
     void gather_rows(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int64_t, int64_t, real*)
@@ -87,4 +87,10 @@ cdef extern from "random/shuffle.h" nogil:
     void shuffle_indices(int64_t*, int64_t, uint64_t)
 
 cdef extern from "panels/row.h" nogil:
-    void row_affine(const fm_layer*, const real*, const real*, real*)
+    void row_affine(int64_t, int64_t, const real*, const real*, int64_t, const real*, real*)
+
+cdef extern from "panels/norm.h" nogil:
+    void normalize_rows(const real*, int64_t, int64_t, const real*, const real*, int64_t, real*, real*)
+    void normalize_rows_backward(const real*, const real*, int64_t, int64_t, const real*, const real*,
+                                 int64_t, real*)
+    void normalized_sums(const real*, const real*, const real*, int64_t, real*)

@@ -1,9 +1,8 @@
 # The algorithm: one epoch of mini-batch training on packed column panels.
 #
 # What is to do, who does it and what came out are structs of network.pxd. The steps of a batch are in
-# layers.pxd, those of the weights in pieces.pxd. Threads: each takes its rows of
-# a block of the batch through all layers and back, then, after a barrier, pieces of the weight panels
-# (docs/architecture.md).
+# layers.pxd, those of the parameters in pieces.pxd. Threads: each takes its rows of a block of the batch
+# through all operators and back, then, after a barrier, pieces of the tensors (docs/architecture.md).
 from libc.math cimport ilogb, isfinite, ldexp, sqrt
 from libc.stdint cimport int32_t, int64_t
 
@@ -89,50 +88,37 @@ cdef inline fm_ahead next_rows(const fm_task* task, int64_t next, int32_t thread
 cdef inline void train_pieces(const fm_task* task, const fm_shift* shift, int64_t next, int64_t rows,
                               const fm_scalars* scalars, fm_watch* watch, int32_t thread,
                               int32_t active) noexcept nogil:
-    """Take pieces of the weights: gradient and, while it is in the cache, step and transposed copy. `next` is
+    """Take pieces: gradient and, while it is in the cache, step and transposed copy. `next` is
     where the next batch starts."""
     cdef real* scratch = <real*>task.buffers.scratch + thread * task.buffers.scratch_size
     cdef fm_ahead ahead = next_rows(task, next, thread, active)
     cdef int32_t done = 0
     cdef const fm_piece* piece = next_piece(shift, &done, thread, active, rows, watch)
     while piece != NULL:
-        if moves_weights(task, piece):
+        if moves(task, piece):
             train_piece(task, piece, rows, scratch, scalars, &ahead)
-        if moves_biases(task, piece):
-            column_sums(panel_dz(task, piece), rows, scratch)
-            update_bias(task, piece, scratch, scalars)
         piece = next_piece(shift, &done, thread, active, rows, watch)
 
 
 cdef inline void store_gradients(const fm_task* task, const fm_shift* shift, int64_t next, int64_t rows,
                                  bint is_first, bint is_last, double rest, double l2, fm_watch* watch,
                                  int32_t thread, int32_t active) noexcept nogil:
-    """Take pieces of the weights: a block's gradients, added to those of the other blocks of the batch; after
+    """Take pieces: a block's gradients, added to those of the other blocks of the batch; after
     the last one `rest` of their scale and the penalty's. `next` is where the next block starts."""
     cdef bint is_whole = is_first and is_last
     cdef real* gradients = <real*>task.buffers.gradients
     cdef real* scratch = <real*>task.buffers.scratch + thread * task.buffers.scratch_size
     cdef fm_ahead ahead = next_rows(task, next, thread, active)
     cdef int32_t done = 0
-    cdef int64_t at, bias
-    cdef const fm_layer* layer
     cdef const fm_piece* piece = next_piece(shift, &done, thread, active, rows, watch)
     while piece != NULL:
-        layer = &task.net.layers[piece.layer]
-        at, bias = piece_offset(layer, piece), layer.bias + piece.panel * NR
-        if not is_whole:
-            add_piece(task, piece, rows, is_first, scratch, &ahead)
-        if moves_weights(task, piece):
+        if moves(task, piece):
             if is_whole:
-                piece_gradient(task.net, task.buffers, piece, 0, rows, gradients + at, &ahead)
+                piece_gradient(task.net, task.buffers, piece, 0, rows, gradients + piece.offset, &ahead)
+            else:
+                add_piece(task, piece, rows, is_first, scratch, &ahead)
             if is_last:
-                finish_gradient(task, at, piece_size(layer, piece), is_whole, rest,
-                                l2 * weight_group(task, piece.layer).l2)
-        if moves_biases(task, piece):
-            if is_whole:
-                column_sums(panel_dz(task, piece), rows, gradients + bias)
-            if is_last:
-                finish_gradient(task, bias, NR, is_whole, rest, l2 * bias_group(task, piece.layer).l2)
+                finish_gradient(task, piece, is_whole, rest, l2 * group_of(task, piece.tensor).l2)
         piece = next_piece(shift, &done, thread, active, rows, watch)
 
 
@@ -140,7 +126,6 @@ cdef inline void stored_step(const fm_task* task, fm_shift* shift, fm_scalars* s
                              int32_t active) noexcept nogil:
     """Step this thread's own pieces along the stored gradients, no longer than clip_norm."""
     cdef const real* gradients = <real*>task.buffers.gradients
-    cdef const fm_layer* layer
     cdef const fm_piece* piece
     cdef double norm
     cdef double scale = 1
@@ -149,7 +134,7 @@ cdef inline void stored_step(const fm_task* task, fm_shift* shift, fm_scalars* s
     if task.clip_norm > 0:
         square_all(task, gradients, thread, active)
         meet(shift, active)
-        norm = sqrt(sum_squares(task, gradients, norm_factor))
+        norm = sqrt(sum_squares(task, norm_factor))
         if norm > task.clip_norm:
             scale = task.clip_norm / norm
     for i in range(task.n_groups):
@@ -157,11 +142,8 @@ cdef inline void stored_step(const fm_task* task, fm_shift* shift, fm_scalars* s
         scalars[i].scale = <real>scale
     for i in range(shift.piece_first[thread], own_end(shift, thread, active)):
         piece = &shift.pieces[i]
-        layer = &task.net.layers[piece.layer]
-        if moves_weights(task, piece):
-            update_piece(task, piece, gradients + piece_offset(layer, piece), scalars)
-        if moves_biases(task, piece):
-            update_bias(task, piece, gradients + layer.bias + piece.panel * NR, scalars)
+        if moves(task, piece):
+            update_piece(task, piece, gradients + piece.offset, scalars)
 
 
 cdef inline void report_block(const fm_task* task, fm_report* report, int64_t rows,
@@ -181,7 +163,7 @@ cdef inline void report_batch(const fm_task* task, fm_report* report, double tot
     """Add the batch's objective to the epoch's; notice divergence. Thread 0 only."""
     cdef double objective = report.objective / total if total > 0 else 0 * report.objective
     if l2 > 0:
-        objective += 0.5 * l2 * sum_squares(task, <real*>task.net.parameters, penalty_factor)
+        objective += 0.5 * l2 * sum_squares(task, penalty_factor)
     report.loss_sum += objective * total
     report.weight_sum += total
     if not isfinite(objective):

@@ -61,8 +61,6 @@ cdef inline void predict_row(const fm_network* net, const void* x, void* scratch
     cdef real* y = <real*>scratch
     cdef real* spare = y + width
     cdef const fm_layer* layer = net.layers
-    cdef const fm_activation* activation
-    cdef int64_t last, whole
     cdef int32_t l
     if layer.n_out == 1:  # the dot kernel reads whole vectors
         memset(spare, 0, width * sizeof(real))
@@ -70,20 +68,7 @@ cdef inline void predict_row(const fm_network* net, const void* x, void* scratch
         a, y, spare = spare, y, spare
     for l in range(net.n_layers):
         layer = &net.layers[l]
-        activation = &ACTIVATIONS[layer.activation]
-        if layer.n_out == 1:
-            memset(y, 0, NR * sizeof(real))
-            y[0] = dot_row(a, NR, <real*>net.parameters + layer.weight, NR, layer.n_in,
-                           (<real*>net.parameters)[layer.bias])
-        else:
-            row_affine(layer, a, <real*>net.parameters, y)
-        if activation.fused != FUSED_IDENTITY:
-            last = (layer.n_out - 1) // NR
-            whole = layer.n_out // NR
-            if whole > 0:
-                activation.forward(y, whole, NV)
-            if whole <= last:
-                activation.forward(y + last * NR, 1, vectors(layer.n_out, last * NR))
+        one_row(net, layer, a, y)
         a = y
         y, spare = spare, y
     LOSSES[net.loss].link(spare, layer.n_out)
@@ -131,8 +116,8 @@ cdef inline void jacobian(const fm_network* net, const fm_buffers* buffers, cons
                 backward_input(net, buffers, l, 0, padded, watch)
             for p in range(ceil_div(n_in, NR)):
                 panel_plain(<real*>buffers.dz[0], panel_step, bottom.n_out,
-                            transposed_weights(net, bottom) + p * bottom.t_rows * NR, NULL, NULL,
-                            <real*>buffers.x + p * panel_step, padded, vectors(n_in, p * NR))
+                            transposed_weights(net, bottom) + p * bottom.tensors[WEIGHTS].t_rows * NR,
+                            NULL, NULL, <real*>buffers.x + p * panel_step, padded, vectors(n_in, p * NR))
             for r in range(rows):
                 row_from_panels(<real*>buffers.x + r * NR, panel_step, n_in,
                                 result + ((start - first + r) * columns + c) * n_in)

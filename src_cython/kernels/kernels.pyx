@@ -35,25 +35,25 @@ cdef int64_t scratch_size(const fm_network* net) noexcept nogil:
             + scalars_size(net))
 
 
-cdef void pack(const fm_layer* layer, const void* w, const void* b, void* parameters) noexcept nogil:
-    pack_layer(layer, <real*>w, <real*>b, <real*>parameters)
+cdef void pack(const fm_tensor* tensor, const void* plain, void* parameters) noexcept nogil:
+    pack_tensor(tensor, <real*>plain, <real*>parameters)
 
 
-cdef void unpack(const fm_layer* layer, const void* parameters, void* w, void* b) noexcept nogil:
-    unpack_layer(layer, <real*>parameters, <real*>w, <real*>b)
+cdef void unpack(const fm_tensor* tensor, const void* parameters, void* plain) noexcept nogil:
+    unpack_tensor(tensor, <real*>parameters, <real*>plain)
 
 
 cdef void transpose(const fm_network* net) noexcept nogil:
-    cdef const fm_layer* layer
+    cdef const fm_tensor* tensor
     cdef int32_t l
     cdef int64_t p
     for l in range(net.n_layers):
-        layer = &net.layers[l]
-        if layer.transposed < 0:
+        tensor = &net.layers[l].tensors[WEIGHTS]
+        if tensor.transposed < 0:
             continue
-        for p in range(layer.panels):
-            transpose_rows(layer, <real*>net.parameters, <real*>net.transposed, p, 0,
-                           round_up(layer.n_in, MR))
+        for p in range(tensor.panels):
+            transpose_rows(tensor, <real*>net.parameters, <real*>net.transposed, p, 0,
+                           round_up(tensor.n_rows, MR))
 
 
 cdef int32_t finite(const void* arena, int64_t n) noexcept nogil:
@@ -70,10 +70,6 @@ cdef void shuffle(int64_t* order, int64_t n, uint64_t seed) noexcept nogil:
 
 cdef double peak(int64_t rounds) noexcept nogil:
     return fma_peak(rounds)
-
-
-cdef void bias_gradient(const void* dz, int64_t batch, void* g) noexcept nogil:
-    column_sums(<real*>dz, batch, <real*>g)
 
 
 cdef void step(int32_t optimizer, const double* hyper, double rate, double* powers, double l2,
@@ -137,7 +133,6 @@ KERNELS.forward = forward
 KERNELS.output_loss = output_loss
 KERNELS.backward_input = backward_input
 KERNELS.piece_gradient = piece_gradient
-KERNELS.bias_gradient = bias_gradient
 KERNELS.step = step
 
 table = PyCapsule_New(&KERNELS, FM_CAPSULE, NULL)

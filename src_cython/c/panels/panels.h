@@ -12,46 +12,44 @@ FM_INLINE int vectors(const int64_t columns, const int64_t first) {
     return left >= NR ? NV : (int)((left + LANES - 1) / LANES);
 }
 
-/* Distance of the rows of the weight panel that starts at column `first`. A single column is a plain vector:
+/* Distance of the rows of the panel of a tensor that starts at column `first`. A single column is a plain vector:
  * its own transposed copy. */
-FM_INLINE int64_t panel_stride(const fm_layer *layer, const int64_t first) {
-    return layer->n_out == 1 ? 1 : vectors(layer->n_out, first) * LANES;
+FM_INLINE int64_t panel_stride(const fm_tensor *t, const int64_t first) {
+    return t->n_columns == 1 ? 1 : vectors(t->n_columns, first) * LANES;
 }
 
-static void pack_layer(const fm_layer *layer, const real *w, const real *b, real *parameters) {
-    for (int64_t p = 0; p < layer->panels; p++) {
+static void pack_tensor(const fm_tensor *t, const real *plain, real *parameters) {
+    for (int64_t p = 0; p < t->panels; p++) {
         const int64_t first = p * NR;
-        const int64_t width = layer->n_out - first < NR ? layer->n_out - first : NR;
-        const int64_t stride = panel_stride(layer, first);
-        real *panel = parameters + layer->weight + p * layer->rows * NR;
-        for (int64_t k = 0; k < layer->n_in; k++)
-            memcpy(panel + k * stride, w + k * layer->n_out + first, sizeof(real) * (size_t)width);
-        memcpy(parameters + layer->bias + first, b + first, sizeof(real) * (size_t)width);
+        const int64_t width = t->n_columns - first < NR ? t->n_columns - first : NR;
+        const int64_t stride = panel_stride(t, first);
+        real *panel = parameters + t->offset + p * t->rows * NR;
+        for (int64_t k = 0; k < t->n_rows; k++)
+            memcpy(panel + k * stride, plain + k * t->n_columns + first, sizeof(real) * (size_t)width);
     }
 }
 
-static void unpack_layer(const fm_layer *layer, const real *parameters, real *w, real *b) {
-    for (int64_t p = 0; p < layer->panels; p++) {
+static void unpack_tensor(const fm_tensor *t, const real *parameters, real *plain) {
+    for (int64_t p = 0; p < t->panels; p++) {
         const int64_t first = p * NR;
-        const int64_t width = layer->n_out - first < NR ? layer->n_out - first : NR;
-        const int64_t stride = panel_stride(layer, first);
-        const real *panel = parameters + layer->weight + p * layer->rows * NR;
-        for (int64_t k = 0; k < layer->n_in; k++)
-            memcpy(w + k * layer->n_out + first, panel + k * stride, sizeof(real) * (size_t)width);
-        memcpy(b + first, parameters + layer->bias + first, sizeof(real) * (size_t)width);
+        const int64_t width = t->n_columns - first < NR ? t->n_columns - first : NR;
+        const int64_t stride = panel_stride(t, first);
+        const real *panel = parameters + t->offset + p * t->rows * NR;
+        for (int64_t k = 0; k < t->n_rows; k++)
+            memcpy(plain + k * t->n_columns + first, panel + k * stride, sizeof(real) * (size_t)width);
     }
 }
 
-/* Rows [k_from, k_to) of weight panel p into the transposed copy. Both sides have room for whole squares. */
-static void transpose_rows(const fm_layer *layer, const real *parameters, real *transposed, int64_t p,
+/* Rows [k_from, k_to) of panel p into the transposed copy. Both sides have room for whole squares. */
+static void transpose_rows(const fm_tensor *t, const real *parameters, real *transposed, int64_t p,
                            int64_t k_from, int64_t k_to) {
-    const real *panel = parameters + layer->weight + p * layer->rows * NR;
-    const int64_t stride = panel_stride(layer, p * NR);
-    if (k_to > layer->n_in) k_to = layer->n_in; /* rows of padding have no place in the copy */
+    const real *panel = parameters + t->offset + p * t->rows * NR;
+    const int64_t stride = panel_stride(t, p * NR);
+    if (k_to > t->n_rows) k_to = t->n_rows; /* rows of padding have no place in the copy */
     for (int64_t k = k_from; k < k_to; k += LANES) {
         const int64_t to_panel = k / NR * NR;
-        const int64_t to_stride = vectors(layer->n_in, to_panel) * LANES;
-        real *to = transposed + layer->transposed + to_panel * layer->t_rows + k % NR;
+        const int64_t to_stride = vectors(t->n_rows, to_panel) * LANES;
+        real *to = transposed + t->transposed + to_panel * t->t_rows + k % NR;
         for (int64_t j = 0; j < stride; j += LANES)
             transpose_square(panel + k * stride + j, stride, LANES, to + (p * NR + j) * to_stride, to_stride, LANES);
     }

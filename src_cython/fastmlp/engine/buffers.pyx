@@ -27,14 +27,18 @@ cdef class Buffers:
         c.y = <void**>memory.take(n, sizeof(void*))
         c.dz = <void**>memory.take(n, sizeof(void*))
         c.slope = <void**>memory.take(n, sizeof(void*))
+        c.statistics = <void**>memory.take(n, sizeof(void*))
         for l in range(n):
             layer = &net.layers[l]
             c.y[l] = memory.take(layer.panels * c.panel_step)
             if not training:
                 continue
             c.dz[l] = memory.take(layer.panels * c.panel_step) if l < n - 1 else c.y[l]
-            if l < n - 1 and ((drops and drops[l]) or k.activation_keeps_slope(layer.activation)):
+            does_drop = drops and layer.ends and drops[layer.hidden]
+            if l < n - 1 and (does_drop or k.activation_keeps_slope(layer.activation)):
                 c.slope[l] = memory.take(layer.panels * c.panel_step)
+            if layer.kind == LAYER_NORM:
+                c.statistics[l] = memory.take(2 * padded)
         # Losses read whole vectors: none may reach into the next row, which another thread may be writing.
         c.target_stride = round_up(net.targets_width, k.lanes) if net.targets_width > 1 else 1
         c.targets = memory.take(padded * c.target_stride)
@@ -46,6 +50,6 @@ cdef class Buffers:
         c.scratch_size = k.scratch_size(net)
         c.scratch = memory.take(c.scratch_size * n_threads)
         if training:
-            outputs = sum(net.layers[l].n_out for l in range(n))
-            c.column_squares = <double*>memory.take(outputs, sizeof(double))
+            columns = TENSORS * sum(net.layers[l].n_out for l in range(n))
+            c.column_squares = <double*>memory.take(columns, sizeof(double))
         return self

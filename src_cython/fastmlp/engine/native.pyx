@@ -5,6 +5,7 @@ cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memcpy
 
 from fastmlp.engine.buffers cimport Buffers
 from fastmlp.engine.crew cimport Crew
@@ -39,7 +40,9 @@ cdef object set_groups(fm_task* task, table):
     task.groups = <const fm_group*>cnp.PyArray_DATA(table.factors)
     task.n_groups = len(table.factors)
     task.group_of = <const int32_t*>cnp.PyArray_DATA(table.group_of)
-    task.first_trained = table.first_trained
+    task.first_trained = 0
+    while task.net.layers[task.first_trained].hidden < table.first_trained:
+        task.first_trained += 1
     return table
 
 
@@ -110,6 +113,7 @@ cdef class Engine(Trained):
         cdef fm_task task
         cdef fm_report report
         cdef fm_network net = self.net
+        cdef int64_t n_bytes = self.n_parameters * self.kernels.element_size
         cdef int n_threads = plan.team.size if plan.team is not None else 1
         cdef cnp.ndarray rates = plan.learning_rates
         cdef Shift shift
@@ -124,14 +128,15 @@ cdef class Engine(Trained):
         drops = self.set_dropout(&task, plan.dropouts)
         shift = self.shift_for(self.shift, task.batch, n_threads, drops, plan.clip_norm > 0)
         self.shift = None  # until the epoch has ended well
-        working = self.to_work_on()
-        net.parameters = cnp.PyArray_DATA(working)
-        net.transposed = shift.transposed
-        PyErr_CheckSignals()  # copies of many millions of weights take a while each
-        if shift.transposed_of is not self.published:
+        if shift.working == NULL:
+            shift.working = shift.memory.take(self.n_parameters)
+        fresh = self.unread_arena()
+        net.parameters, net.transposed = shift.working, shift.transposed
+        if shift.copied is not self.published:
+            memcpy(shift.working, cnp.PyArray_DATA(self.published), n_bytes)
+            PyErr_CheckSignals()  # copies of many millions of weights take a while each
             self.kernels.transpose(&net)
             PyErr_CheckSignals()
-        shift.transposed_of = None  # until the epoch has ended well
         task.optimizer = steps.optimizer
         task.hyper = steps.hyper
         task.decays = NULL
@@ -140,7 +145,7 @@ cdef class Engine(Trained):
         else:
             task.hyper[3] = plan.optimizer.decay(0)
         task.rates = <double*>cnp.PyArray_DATA(rates)
-        table = set_groups(&task, groups_table(plan.groups, self.fan_ins, plan.optimizer.degree))
+        table = set_groups(&task, groups_table(plan.groups, self.tensors, plan.optimizer.degree))
         task.l2, task.l2_per_batch, task.clip_norm = plan.l2, plan.l2_per_batch, plan.clip_norm
         task.seed, task.step = plan.seed, plan.step
         for i in range(2):  # a slot the optimizer lacks is never touched
@@ -153,7 +158,8 @@ cdef class Engine(Trained):
         if isfinite(result) and not self.kernels.finite(net.parameters, self.n_parameters):
             result = np.nan
         if isfinite(result):
-            self.spare, shift.transposed_of = self.publish(working), working
+            memcpy(cnp.PyArray_DATA(fresh), shift.working, n_bytes)
+            self.spare, shift.copied = self.publish(fresh), fresh
             steps.taken += ceil_div(task.data.n, task.batch)
             steps.is_whole = True
         self.shift = shift
@@ -216,7 +222,7 @@ cdef class Engine(Trained):
         return fm_quotient(report.loss_sum, report.weight_sum) if report.weight_sum > 0 else 0.0
 
     def gradients(self, data, double l2=0.0, team=None):
-        """(objective, weight gradients, bias gradients) of all rows as one batch."""
+        """(objective, weight gradients, bias gradients, ...) of all rows as one batch."""
         cdef fm_task task
         cdef fm_report report
         cdef fm_network net
@@ -232,7 +238,7 @@ cdef class Engine(Trained):
         task.slots[0] = task.slots[1] = NULL
         task.rates = task.decays = task.dropout = NULL
         task.dropout_step = 0
-        table = set_groups(&task, groups_table(PLAIN, self.fan_ins, 0))
+        table = set_groups(&task, groups_table(PLAIN, self.tensors, 0))
         task.l2, task.l2_per_batch, task.clip_norm = l2, False, 0
         task.seed = task.step = 0
         shift = self.call_shifts.pop() if self.call_shifts else None

@@ -12,8 +12,9 @@ cdef class Parameters:
     cdef fm_network net  # as published
     cdef fm_layer* layers
     cdef dict losses  # row of each
+    cdef tuple tensors  # Spec.tensors as items: kinds, and the shapes of each
+    cdef const fm_tensor** flat  # the same, kind by kind; NULL: empty
     cdef double* dropout  # probability of each hidden layer
-    cdef tuple fan_ins
     cdef tuple drops  # whether it is above 0
     cdef Memory memory
     cdef object published, spare  # arenas
@@ -23,7 +24,8 @@ cdef class Parameters:
     cdef object empty_arena(self)
     cdef object read(self, fm_network* net)
     cdef object publish(self, parameters)
-    cdef object to_work_on(self)
+    cdef object unread_arena(self)
     cdef int keep_transposed(self) except -1
-    cdef int pack(self, list weights, list biases, void* arena_start) except -1
+    cdef void lay_out(self, fm_tensor* tensor, int64_t n_rows, int64_t n_columns, bint is_transposed) noexcept
+    cdef int pack(self, kinds, void* arena_start) except -1
     cdef tuple unpack(self, const void* arena_start)

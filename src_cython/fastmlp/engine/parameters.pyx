@@ -1,13 +1,12 @@
 # Where a network's numbers lie, and who may read them when: layout, published arenas, plain arrays.
 #
-# An arena of parameters holds weight panels and bias panels of all layers; it is zero outside the true sizes
-# and stays so. An arena that `published` has named is never written again. An epoch works on a copy, which
-# takes its place when the epoch has ended well: whoever reads meanwhile sees the last whole epoch, and an
-# epoch that fails has changed nothing. Snapshots are published arenas.
+# An arena of parameters holds the panels of all tensors; it is zero outside the true sizes and stays so. An
+# arena that `published` has named is never written again. An epoch works on a copy, which takes its place
+# when the epoch has ended well: whoever reads meanwhile sees the last whole epoch, and an epoch that fails
+# has changed nothing. Snapshots are published arenas.
 cimport cython
 cimport numpy as cnp
 from libc.stdint cimport int64_t, uintptr_t
-from libc.string cimport memcpy
 
 from fastmlp.engine.kernels cimport load
 from fastmlp.engine.memory cimport Memory
@@ -18,8 +17,12 @@ import numpy as np
 
 from fastmlp.engine import arena
 from fastmlp.engine.kernels import tables
+from fastmlp.operators import OPERATORS, operators as operators_of
 
 cnp.import_array()
+
+# How the gradient of each kind of tensor is found; that of weights with one column in another way.
+GRADIENTS = {"weights": TILES, "biases": SUMS, "gains": PRODUCTS, "shifts": SUMS}
 
 
 cdef extern from *:
@@ -34,7 +37,7 @@ cdef extern from *:
 
 
 cdef class Parameters:
-    """Weights and biases of a network on the kernels of one CPU level, all 0 at first.
+    """The tensors of a network on the kernels of one CPU level, all 0 at first.
 
     Parameters
     ----------
@@ -49,42 +52,65 @@ cdef class Parameters:
     def __init__(self, spec, str level, bint transpose_all=False):
         cdef const fm_kernels* k = load(level, spec.dtype.name)
         cdef fm_layer* layer
-        cdef int64_t at = 0
-        cdef int64_t square = max(k.mr, k.lanes)
+        cdef fm_tensor* tensor
         self.spec, self.level, self.kernels = spec, level, k
+        self.tensors = tuple((kind, tuple(shapes)) for kind, shapes in spec.tensors.items())
         self.memory = Memory(k.element_size)
         activations, losses, _ = tables(level, spec.dtype.name)
         self.losses = {name: row for row, name in enumerate(losses)}
-        shapes = spec.shapes
-        self.dropout = <double*>self.memory.take(len(spec.dropout), sizeof(double))
-        self.fan_ins = spec.fan_ins
         self.drops = tuple(p > 0 for p in spec.dropout)
-        self.layers = <fm_layer*>self.memory.take(len(shapes), sizeof(fm_layer))
-        for l, (n_in, n_out) in enumerate(shapes):
+        self.dropout = <double*>self.memory.take(len(spec.dropout), sizeof(double))
+        for l, p in enumerate(spec.dropout):
+            self.dropout[l] = p
+        operators, kinds = operators_of(spec), list(OPERATORS)
+        numbers = {place: i for i, place in enumerate(
+            (kind, number) for kind, shapes in self.tensors for number in range(len(shapes)))}
+        self.flat = <const fm_tensor**>self.memory.take(len(numbers), sizeof(void*))
+        self.layers = <fm_layer*>self.memory.take(len(operators), sizeof(fm_layer))
+        for l, operator in enumerate(operators):
             layer = &self.layers[l]
-            layer.n_in, layer.n_out = n_in, n_out
-            transposed = (l > 0 or transpose_all) and n_out > 1
-            layer.rows = round_up(n_in, k.nr if n_out == 1 else square if transposed else k.mr)
-            layer.panels = ceil_div(n_out, k.nr)
-            layer.weight = at
-            at += layer.panels * layer.rows * (k.nr if n_out > 1 else 1)
-            layer.bias = at
-            at += layer.panels * k.nr
-            layer.t_rows = round_up(n_out, k.lanes) if n_out > 1 else 1
-            layer.transposed = self.n_transposed if transposed else -1
-            if transposed:
-                self.n_transposed += round_up(n_in, k.nr) * layer.t_rows
-            self.weight_count += n_in * n_out
-            if l < len(shapes) - 1:
-                layer.activation = activations.index(spec.activations[l])
-                self.dropout[l] = spec.dropout[l]
-        self.n_parameters = at
-        self.net.n_layers = len(shapes)
+            layer.kind, layer.hidden = kinds.index(operator.kind), operator.layer
+            layer.n_in, layer.n_out = operator.n_in, operator.n_out
+            layer.panels = ceil_div(layer.n_out, k.nr)
+            layer.activation = activations.index(operator.activation)
+            layer.ends = operator.ends
+            for t, kind in enumerate(OPERATORS[operator.kind]):
+                tensor = &layer.tensors[t]
+                tensor.gradient = GRADIENTS[kind]
+                tensor.index = numbers[kind, operator.layer]
+                self.lay_out(tensor, layer.n_in if kind == "weights" else 1, layer.n_out,
+                             kind == "weights" and (l > 0 or transpose_all))
+                self.flat[tensor.index] = tensor
+        self.weight_count = spec.n_weights
+        self.net.n_layers = len(operators)
         self.net.loss = self.losses[spec.loss.native_row(False)]
         self.net.targets_width = spec.n_outputs
         self.net.loss_parameter = spec.loss.parameter
         self.net.layers = self.layers
         self.publish(self.empty_arena())
+
+    cdef void lay_out(self, fm_tensor* tensor, int64_t n_rows, int64_t n_columns,
+                      bint is_transposed) noexcept:
+        """Give a tensor its place behind all others, and its transposed copy one in the other arena."""
+        cdef const fm_kernels* k = self.kernels
+        cdef bint is_tiled = tensor.gradient == TILES
+        is_transposed = is_transposed and n_columns > 1
+        tensor.n_rows, tensor.n_columns = n_rows, n_columns
+        tensor.panels = ceil_div(n_columns, k.nr)
+        tensor.offset = self.n_parameters
+        tensor.t_rows = round_up(n_columns, k.lanes) if n_columns > 1 else 1
+        tensor.transposed = self.n_transposed if is_transposed else -1
+        if n_columns == 1:
+            tensor.rows = round_up(n_rows, k.nr)
+            self.n_parameters += tensor.rows
+            if is_tiled:
+                tensor.gradient = COLUMN
+            return
+        square = max(k.mr, k.lanes) if is_transposed else k.mr
+        tensor.rows = round_up(n_rows, square) if is_tiled else n_rows
+        self.n_parameters += tensor.panels * tensor.rows * k.nr
+        if is_transposed:
+            self.n_transposed += round_up(n_rows, k.nr) * tensor.t_rows
 
     cdef object empty_arena(self):
         return arena.allocate(self.n_parameters * self.kernels.element_size)
@@ -102,14 +128,12 @@ cdef class Parameters:
             self.net.parameters = cnp.PyArray_DATA(parameters)
             return before
 
-    cdef object to_work_on(self):
-        """A copy of the parameters, in the arena of an earlier epoch if nobody reads that any more."""
-        working, self.spare = self.spare, None
-        if working is None or not FM_IS_ONLY_HERE(working):
-            working = self.empty_arena()
-        memcpy(cnp.PyArray_DATA(working), cnp.PyArray_DATA(self.published),
-               self.n_parameters * self.kernels.element_size)
-        return working
+    cdef object unread_arena(self):
+        """An arena to publish next: that of an earlier epoch if nobody reads it any more."""
+        arena_of_old, self.spare = self.spare, None
+        if arena_of_old is None or not FM_IS_ONLY_HERE(arena_of_old):
+            return self.empty_arena()
+        return arena_of_old
 
     cdef int keep_transposed(self) except -1:
         """Make the transposed weights of now; for networks that are not trained."""
@@ -118,38 +142,42 @@ cdef class Parameters:
         return 0
 
     cdef tuple unpack(self, const void* arena_start):
-        weights, biases = [], []
-        for l, (n_in, n_out) in enumerate(self.spec.shapes):
-            w, b = np.empty((n_in, n_out), self.spec.dtype), np.empty(n_out, self.spec.dtype)
-            self.kernels.unpack(&self.layers[l], arena_start, cnp.PyArray_DATA(w), cnp.PyArray_DATA(b))
-            weights.append(w)
-            biases.append(b)
-        return weights, biases
+        cdef int i = 0
+        kinds = []
+        for _, shapes in self.tensors:
+            kinds.append([np.empty(shape, self.spec.dtype) for shape in shapes])
+            for array in kinds[len(kinds) - 1]:
+                if self.flat[i] != NULL:
+                    self.kernels.unpack(self.flat[i], arena_start, cnp.PyArray_DATA(array))
+                i += 1
+        return tuple(kinds)
 
-    cdef int pack(self, list weights, list biases, void* arena_start) except -1:
+    cdef int pack(self, kinds, void* arena_start) except -1:
         """Lay contiguous arrays of the right shapes and dtype out in an arena."""
-        for l in range(self.net.n_layers):
-            self.kernels.pack(&self.layers[l], cnp.PyArray_DATA(weights[l]), cnp.PyArray_DATA(biases[l]),
-                              arena_start)
+        cdef int i = 0
+        for arrays in kinds:
+            for array in arrays:
+                if self.flat[i] != NULL:
+                    self.kernels.pack(self.flat[i], cnp.PyArray_DATA(array), arena_start)
+                i += 1
         return 0
 
     def parameters(self):
-        """Copies of (weights, biases)."""
+        """Copies of (weights, biases), of gains and shifts too if there are any."""
         cdef fm_network net
         keep = self.read(&net)
         copies = self.unpack(net.parameters)
         del keep
         return copies
 
-    def set_parameters(self, weights, biases):
-        """Copy plain (I, O) weights and (O,) biases in."""
-        plain = [[np.ascontiguousarray(a, self.spec.dtype) for a in arrays] for arrays in (weights, biases)]
-        for l, (n_in, n_out) in enumerate(self.spec.shapes):
-            if plain[0][l].shape != (n_in, n_out) or plain[1][l].shape != (n_out,):
-                raise ValueError(f"layer {l} has weights {plain[0][l].shape} and biases "
-                                 f"{plain[1][l].shape} but expects {(n_in, n_out)} and {(n_out,)}")
+    def set_parameters(self, *kinds):
+        """Copy plain arrays in: what parameters() has returned, or the like of it."""
+        plain = [[np.ascontiguousarray(a, self.spec.dtype) for a in arrays] for arrays in kinds]
+        found = tuple(tuple(a.shape for a in arrays) for arrays in plain)
+        if found != tuple(shapes for _, shapes in self.tensors):
+            raise ValueError(f"parameters have shapes {found} but {dict(self.tensors)} are expected")
         fresh = self.empty_arena()
-        self.pack(plain[0], plain[1], cnp.PyArray_DATA(fresh))
+        self.pack(plain, cnp.PyArray_DATA(fresh))
         self.publish(fresh)
 
     def snapshot(self):

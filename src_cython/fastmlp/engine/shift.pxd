@@ -12,8 +12,9 @@ cdef class Shift:
     cdef Buffers buffers
     cdef Memory memory
     cdef tuple drops  # in which hidden layers values may drop out; (): in none
+    cdef void* working  # the parameters that an epoch steps; NULL before the first
     cdef void* transposed
-    cdef object transposed_of  # the arena of parameters whose transposed weights these are
+    cdef object copied  # the published arena that both are copies of, or None
 
     @staticmethod
     cdef Shift make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads, tuple drops)

@@ -1,10 +1,10 @@
-# Who trains, and where: the buffers of a batch, and the weight panels divided among threads.
+# Who trains, and where: the buffers of a batch, and the panels of all tensors divided among threads.
 from libc.stdint cimport int64_t
 
 from fastmlp.engine.buffers cimport Buffers
 from fastmlp.engine.memory cimport Memory
 from network cimport *
-from rounding cimport round_up
+from rounding cimport ceil_div, round_up
 
 import numpy as np
 
@@ -14,7 +14,7 @@ cdef enum:
 
 
 cdef class Shift:
-    """What fits of one shape share: see fm_shift. Also memory for the transposed weights."""
+    """What fits of one shape share: see fm_shift. Also memory for what they work on."""
 
     @staticmethod
     cdef Shift make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads, tuple drops):
@@ -22,6 +22,7 @@ cdef class Shift:
         cdef Memory memory = Memory(k.element_size)
         cdef fm_shift* c = &self.c
         cdef fm_piece* own
+        cdef const fm_tensor* tensor
         cdef int64_t* first
         self.memory, self.drops = memory, drops
         self.buffers = Buffers.make(k, net, rows, n_threads, True, False, drops)
@@ -34,18 +35,22 @@ cdef class Shift:
         piece_rows = k.piece_rows if is_large else k.piece_rows // 2
         pieces, costs = [], []
         for l in range(net.n_layers):
-            n_in = net.layers[l].rows if net.layers[l].n_out == 1 else round_up(net.layers[l].n_in, k.mr)
             for p in range(net.layers[l].panels):
-                left = min(net.layers[l].n_out - p * k.nr, k.nr)
-                width = round_up(left, k.lanes) // k.lanes
-                for k_from in range(0, n_in, piece_rows):
-                    k_to = min(k_from + piece_rows, n_in)
-                    pieces.append((l, p, k_from, k_to))
-                    # a narrow tile costs more than its share: loads are not shared
-                    costs.append((k_to - k_from) * (0.5 + width))
+                width = ceil_div(min(net.layers[l].n_out - p * k.nr, k.nr), k.lanes)
+                for t in range(TENSORS):
+                    tensor = &net.layers[l].tensors[t]
+                    rows = round_up(tensor.n_rows, k.mr) if tensor.gradient == TILES else tensor.rows
+                    for k_from in range(0, rows, piece_rows):
+                        k_to = min(k_from + piece_rows, rows)
+                        pieces.append((l, t, p, k_from, k_to, width * k.lanes if tensor.n_columns > 1 else 1))
+                        # a narrow tile costs more than its share: loads are not shared
+                        costs.append((k_to - k_from) * (0.5 + width))
         own = <fm_piece*>memory.take(len(pieces), sizeof(fm_piece))
-        for i, (l, p, k_from, k_to) in enumerate(pieces):
-            own[i] = fm_piece(l, p, k_from, k_to)
+        for i, (l, t, p, k_from, k_to, stride) in enumerate(pieces):
+            tensor = &net.layers[l].tensors[t]
+            own[i] = fm_piece(tensor, l, p, k_from, k_to,
+                              tensor.offset + p * tensor.rows * k.nr + k_from * stride,
+                              (k_to - k_from) * stride)
         c.barrier = <fm_barrier*>memory.take(1, sizeof(fm_barrier))
         c.counters = <fm_counter*>memory.take(n_threads, sizeof(fm_counter))
         first = <int64_t*>memory.take(n_threads + 1, sizeof(int64_t))

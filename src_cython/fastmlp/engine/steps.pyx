@@ -41,8 +41,8 @@ cdef class Steps:
         cdef Steps self = Steps.make(network, memory.row, len(memory.slots), memory.hyper)
         self.taken = memory.step
         self.powers[0], self.powers[1] = memory.powers or [beta**memory.step for beta in memory.hyper[:2]]
-        for i, (weights, biases) in enumerate(states.in_units(memory, states.sums).slots):
-            network.pack(weights, biases, self.slots[i])
+        for i, kinds in enumerate(states.in_units(memory, states.sums).slots):
+            network.pack(kinds, self.slots[i])
         return self
 
 

@@ -1,0 +1,60 @@
+"""A network as a list of operators: the steps of the native engine from inputs to outputs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fastmlp.spec import Spec
+
+# Kinds of operators, in the order of the native table (network.pxd), and of their two tensors: what
+# multiplies, and what is added.
+OPERATORS = {"affine": ("weights", "biases"), "layer_norm": ("gains", "shifts")}
+# All kinds of tensors, in the order of everything that has one list for each, as in `Spec.tensors`.
+KINDS = tuple(kind for pair in OPERATORS.values() for kind in pair)
+
+
+class Operator(NamedTuple):
+    """One step: z from what the step before gives, then activation(z).
+
+    Attributes
+    ----------
+    kind : str
+        A key of `OPERATORS`.
+    layer : int
+        The layer that it belongs to.
+    n_in, n_out : int
+        Widths.
+    activation : str
+        Its name.
+    ends : bool
+        Whether dropout follows, if there is any: it is the last of a hidden layer.
+    """
+
+    kind: str
+    layer: int
+    n_in: int
+    n_out: int
+    activation: str = "identity"
+    ends: bool = False
+
+
+def operators(spec: Spec) -> list[Operator]:
+    """Return the steps of a network.
+
+    Examples
+    --------
+    >>> from fastmlp import spec
+    >>> [step.kind for step in operators(spec.build([2, 8, 1], layer_norm="before"))]
+    ['affine', 'layer_norm', 'affine']
+    """
+    steps = []
+    hidden = zip(spec.activations, spec.layer_norm, strict=True)
+    for k, (activation, position) in enumerate(hidden):
+        n_in, n_out = spec.shapes[k]
+        if position is None:
+            steps.append(Operator("affine", k, n_in, n_out, activation, True))
+            continue
+        inner, outer = ("identity", activation)[:: 1 if position == "before" else -1]
+        steps.append(Operator("affine", k, n_in, n_out, inner))
+        steps.append(Operator("layer_norm", k, n_out, n_out, outer, True))
+    return [*steps, Operator("affine", len(spec.shapes) - 1, *spec.shapes[-1])]
