@@ -6,6 +6,7 @@ in turn; the fastest of its turns counts. Its predictions are compared with the 
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import tempfile
@@ -84,8 +85,9 @@ def sources(theirs: Any, x: Any, folder: Path) -> dict[str, tuple[str, str, list
         import emlearn
     except ImportError:
         return found
-    code = emlearn.convert(theirs, method="inline", dtype="float")
-    code.save(file=str(folder / "other.h"), name="other")
+    with contextlib.chdir(folder):  # it leaves files where it works
+        code = emlearn.convert(theirs, method="inline", dtype="float")
+        code.save(file="other.h", name="other")
     call = f"eml_net_predict_proba(&other, rows[i], {n_in}, y[i], {n_out})"
     return found | {"emlearn": ("other.h", call, [f"-I{emlearn.includedir}"])}
 
