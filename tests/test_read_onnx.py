@@ -117,6 +117,7 @@ REFUSED = {
         [GEMM, ("Relu", "z", "r"), ("MatMul", "r W1", "u"), ("Add", "u X", "y")],
         r"outputs \['y'\] come from no chain",
     ),
+    "a sum": ([("Relu", "X", "r"), ("Add", "q r", "s"), ("Add", "q q", "y")], "no chain"),
     "attention": ([("MatMul", "X X", "y")], "are MatMul of a layer"),
     "no layer": ([("Relu", "X", "y")], "are Relu of a layer"),
     "end": ([GEMM, ("Relu", "z", "h"), ("Gemm", "h W1 b1", "o"), ("Relu", "o", "y")], "are Relu"),
@@ -132,6 +133,27 @@ def test_what_is_no_plain_mlp_is_refused(name):
     nodes, words = REFUSED[name]
     with pytest.raises(ValueError, match=words):
         fastmlp.from_onnx(model(*nodes))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dtype", exports.RELATIVE)
+def test_models_of_skl2onnx(dtype):
+    skl2onnx = pytest.importorskip("skl2onnx", reason="needs skl2onnx")
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+    x = RNG.normal(size=(100, 4)).astype(dtype)
+    three, options = RNG.integers(0, 3, 100), {"hidden_layer_sizes": (6, 5), "max_iter": 3}
+    targets = (three, np.array(["a", "b", "c"])[three], RNG.integers(0, 2, (100, 3)))
+    for y in targets:
+        model = MLPClassifier(activation="logistic", **options).fit(x, y)
+        net = fastmlp.from_onnx(skl2onnx.to_onnx(model, x[:1], options={"zipmap": False}))
+        np.testing.assert_allclose(net.predict(x), model.predict_proba(x), rtol=1e-5)
+    model = MLPRegressor(activation="tanh", **options).fit(x, x[:, 0])
+    net = fastmlp.from_onnx(skl2onnx.to_onnx(model, x[:1]))
+    np.testing.assert_allclose(net.predict(x)[:, 0], model.predict(x), rtol=1e-4, atol=1e-6)
+    two = skl2onnx.to_onnx(MLPClassifier(**options).fit(x, three > 1), x[:1])
+    with pytest.raises(ValueError, match="Concat|ZipMap"):
+        fastmlp.from_onnx(two)
 
 
 def test_two_inputs_are_refused():

@@ -101,7 +101,7 @@ class Reader:
         if affine is not None:
             self.terms[outputs[0]] = Term(len(self.layers), Z)
             self.layers.append(affine)
-        elif self._changes_nothing(op, attributes, len(inputs)):
+        elif known and self._changes_nothing(op, attributes, arrays, known[0]):
             self.terms[outputs[0]] = known[0]
         elif len({term.layer for term in known}) == 1:
             key = [self._part(name) for name in inputs]
@@ -116,16 +116,21 @@ class Reader:
         if name in self.terms:
             return self.terms[name].number
         array = self.constants.get(name)
-        if array is None or array.size != 1:
+        if array is None or array.size != 1 or array.dtype.kind not in "biuf":
             return name  # equal to nothing
         return "number", float(array.reshape(()))
 
-    def _changes_nothing(self, op: str, attributes: dict[str, Any], n_inputs: int) -> bool:
+    def _changes_nothing(
+        self, op: str, attributes: dict[str, Any], arrays: list[Array | None], term: Term
+    ) -> bool:
         if op == "Cast":
             helper = package().helper
             return bool(helper.tensor_dtype_to_np_dtype(attributes["to"]) == self.dtype)
         if op == "Dropout":
-            return n_inputs < 3  # else it may be at work
+            return len(arrays) < 3  # else it may be at work
+        if op == "Reshape" and term.layer >= 0:  # into what it is already
+            columns = len(self.layers[term.layer][0].biases)
+            return arrays[1] is not None and arrays[1].tolist() == [-1, columns]
         return op == "Identity" or (op == "Flatten" and attributes["axis"] == -1)
 
     def _affine(
@@ -148,9 +153,9 @@ class Reader:
             biases = zero if shift is None else zero + attributes["beta"] * shift.reshape(-1)
             return Affine(weights.astype(self.dtype), biases.astype(self.dtype)), before
         if op == "Add":
-            term = next(self.terms[name] for name in inputs if name in self.terms)
+            term = next((self.terms[name] for name in inputs if name in self.terms), None)
             shift = next((array for array in arrays if array is not None), None)
-            if term.layer >= 0 and term.number == Z and shift is not None and shift.ndim:
+            if term and term.layer >= 0 and term.number == Z and shift is not None and shift.ndim:
                 layer, before = self.layers[term.layer]
                 if shift.size == len(layer.biases):
                     return Affine(layer.weights, layer.biases + shift.reshape(-1)), before
