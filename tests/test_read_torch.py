@@ -80,6 +80,23 @@ def test_shapes_of_modules(theirs, sizes):
     assert_same(net, theirs)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_layer_normalisation(dtype):
+    torch.manual_seed(0)
+    first = [nn.Linear(4, 8), nn.LayerNorm(8), nn.GELU(), nn.Dropout(0.5), nn.Linear(8, 6)]
+    last = [nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 5), nn.Tanh(), nn.LayerNorm(5)]
+    last += [nn.Linear(5, 3), nn.SiLU(), nn.Linear(3, 2)]
+    theirs = nn.Sequential(*first, *last).to(dtype).eval()
+    with torch.no_grad():
+        for each in (theirs[1], theirs[5], theirs[9]):
+            each.weight.add_(torch.randn_like(each.weight))
+            each.bias.add_(torch.randn_like(each.bias))
+    net = fastmlp.from_torch(theirs)
+    assert net.layer_norm == ("before", "before", "after", None)
+    assert net.dropout == (0.5, 0, 0, 0)
+    assert_same(net, theirs)
+
+
 def test_logits_get_their_link_from_the_loss():
     theirs = module(nn.ReLU())
     with_link = nn.Sequential(*theirs, nn.Softmax(dim=1))
@@ -102,6 +119,15 @@ class Own(nn.Sequential):
         (nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Tanh(), nn.Linear(2, 2)), "Tanh"),
         (nn.Sequential(nn.ReLU(), nn.Linear(2, 2)), "ReLU"),
         (nn.Sequential(nn.Linear(2, 2), nn.ReLU()), "does not end in a Linear layer"),
+        (nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), "does not end in a Linear layer"),
+        (
+            nn.Sequential(
+                *(nn.Linear(2, 2), nn.ReLU(), nn.Dropout(0.1), nn.LayerNorm(2), nn.Linear(2, 2))
+            ),
+            "LayerNorm",
+        ),
+        (nn.Sequential(nn.LayerNorm(2), nn.Linear(2, 2)), "LayerNorm"),
+        (nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2, eps=1e-3), nn.Linear(2, 2)), "eps=0.001"),
         (nn.Sequential(), "does not end in a Linear layer"),
         (nn.Sequential(nn.Linear(2, 3), nn.Linear(2, 3)), "layer 0 has 3 outputs"),
         (nn.Sequential(nn.Dropout(0.1), nn.Linear(2, 2)), "Dropout"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 
 from fastmlp import losses
-from fastmlp.export.layers import Affine
+from fastmlp.export.layers import Affine, Normalization
 from fastmlp.losses import Loss
 from fastmlp.mlp import MLP
 from fastmlp.spec import DTYPES
@@ -30,8 +31,9 @@ def network(
     loss: str | Loss | None,
     rng: int | np.random.Generator | None,
     dropout: float | Sequence[float] = 0.0,
+    norms: Mapping[int, tuple[str, Normalization]] = MappingProxyType({}),
 ) -> MLP:
-    """Return an MLP with these parameters.
+    """Return an MLP with these parameters; ``norms`` has place and tensors of normalised layers.
 
     ``loss`` is the user's; its link may stand where the other network has none, and gives logits.
     """
@@ -59,11 +61,23 @@ def network(
         raise ValueError(
             f"the weights are {dtype} but {' or '.join(DTYPES)} is expected: convert the network"
         )
+    hidden = range(len(layers) - 1)
+    places = [norms[k][0] if k in norms else None for k in hidden]
     net = MLP(
-        sizes, activation=list(activations), loss=chosen, dtype=dtype, dropout=dropout, rng=rng
+        sizes,
+        activation=list(activations),
+        loss=chosen,
+        dtype=dtype,
+        dropout=dropout,
+        layer_norm=places,
+        rng=rng,
     )
     net.weights = [layer.weights for layer in layers]
     net.biases = [layer.biases for layer in layers]
+    if norms:
+        none = Normalization(np.zeros(0), np.zeros(0))
+        found = [norms[k][1] if k in norms else none for k in hidden]
+        net.gains, net.shifts = [each.gains for each in found], [each.shifts for each in found]
     return net
 
 

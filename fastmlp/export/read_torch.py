@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.export.layers import Affine
+from fastmlp.export.layers import Affine, Normalization
 from fastmlp.export.plain import network, refusal
 from fastmlp.losses import Loss
 from fastmlp.mlp import MLP
+from fastmlp.normalization import EPSILON
 
 # Class, what its options must be, and the activation.
 ACTIVATIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
@@ -45,8 +46,9 @@ def from_torch(
     Parameters
     ----------
     module : torch.nn.Sequential or torch.nn.Linear
-        Linear layers with an activation between each two (Dropout may follow it), and perhaps
-        Softmax or Sigmoid at the end. Sequential may be nested, Flatten may begin it.
+        Linear layers with an activation between each two, LayerNorm before or after it, Dropout
+        behind them, and perhaps Softmax or Sigmoid at the end. Sequential may be nested, and
+        Flatten may begin it.
     loss : str or Loss, optional
         Of the MLP. By default cross_entropy after Softmax, binary_cross_entropy after Sigmoid,
         else squared_error. A module that gives logits gets its link from here: for example
@@ -67,12 +69,14 @@ def from_torch(
     layers: list[Affine] = []
     activations: list[str] = []
     dropout: list[float] = []
+    norms: dict[int, tuple[str, Normalization]] = {}
     modules = list(_modules(module))
     while modules and _row(modules[0], FLATTEN):
         modules.pop(0)
     link = _row(modules[-1], LINKS) if len(modules) > 1 else None
     for each in modules[:-1] if link else modules:
         name = _row(each, ACTIVATIONS)
+        dropped = len(activations) == len(layers) > 0 and dropout[-1] > 0
         if _is(each, "Linear"):
             if len(activations) < len(layers):
                 activations.append("identity")
@@ -81,13 +85,16 @@ def from_torch(
         elif name is not None and len(activations) < len(layers):
             activations.append(name)
             dropout.append(0.0)
+        elif _is_norm(each) and layers and len(layers) - 1 not in norms and not dropped:
+            place = "before" if len(activations) < len(layers) else "after"
+            norms[len(layers) - 1] = place, _normalization(each)
         elif _is(each, "Dropout") and layers and len(activations) == len(layers):
             dropout[-1] = float(each.p)
         else:
             raise refusal(f"the module has {each!r} in place {len(layers)} of its layers", REMEDY)
-    if len(activations) >= len(layers):
+    if len(activations) >= len(layers) or len(layers) - 1 in norms:
         raise refusal("the module does not end in a Linear layer", REMEDY)
-    return network(layers, activations, link or "identity", loss, rng, dropout)
+    return network(layers, activations, link or "identity", loss, rng, dropout, norms)
 
 
 def _is(module: Any, name: str) -> bool:
@@ -108,6 +115,19 @@ def _modules(module: Any) -> Iterator[Any]:
         return
     for each in module:
         yield from _modules(each)
+
+
+def _is_norm(module: Any) -> bool:
+    return (
+        _is(module, "LayerNorm")
+        and len(module.normalized_shape) == 1
+        and module.eps == EPSILON
+        and module.bias is not None
+    )
+
+
+def _normalization(module: Any) -> Normalization:
+    return Normalization(*(each.detach().cpu().numpy() for each in (module.weight, module.bias)))
 
 
 def _affine(module: Any) -> Affine:
