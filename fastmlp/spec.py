@@ -349,10 +349,15 @@ def dropout_of_fit(dropout: Any, spec: Spec) -> tuple[Scheduled, ...] | None:
 def _layer_norm(layer_norm: Any, n_hidden: int) -> tuple[str | None, ...]:
     chosen = _per_hidden_layer("layer_norm", layer_norm, n_hidden)
     for position in chosen or ([] if _is_sequence(layer_norm) else [layer_norm]):
-        if position is not None and position not in POSITIONS:
-            raise ValueError(
+        if position is not None and not isinstance(position, str):
+            raise TypeError(
                 f"layer_norm is {position!r} but must be None or a place: "
                 f"choose from {', '.join(POSITIONS)} (the activation)"
+            )
+        if position is not None and position not in POSITIONS:
+            raise ValueError(
+                f"layer_norm is {position!r} but there is no such place: "
+                f"choose from {', '.join(POSITIONS)} (the activation), or None"
             )
     return tuple(position and str(position) for position in chosen)
 

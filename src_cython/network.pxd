@@ -30,7 +30,7 @@ cdef enum:  # how the gradient of a tensor is found
 
 
 # A step of a network: z from the outputs of the step before, then y = dropout(activation(z)).
-cdef struct fm_layer:
+cdef struct fm_operator:
     int32_t kind  # AFFINE, ...
     int32_t hidden  # the layer that it belongs to, from 0: dropout draws by it
     int64_t n_in, n_out
@@ -41,11 +41,11 @@ cdef struct fm_layer:
 
 
 cdef struct fm_network:
-    int32_t n_layers
+    int32_t n_operators
     int32_t loss  # row of LOSSES
     int64_t targets_width
     double loss_parameter
-    const fm_layer* layers
+    const fm_operator* operators
     void* parameters
     void* transposed
 
@@ -55,9 +55,9 @@ cdef struct fm_buffers:  # of one batch
     int64_t panel_step  # elements from the start of a panel to the next
     void* x  # [ceil(I / NR)][panel_step / NR][NR] gathered inputs
     void** y  # per layer, [panels][panel_step / NR][NR]: outputs; the last one holds z, then its gradient
-    void** dz  # per layer: gradient of z; dz[last] is y[last]
-    void** slope  # per layer: derivative (times dropout), NULL where backward uses y; never of the last
-    void** statistics  # per layer that normalises, in training: (rows, 2) mean and one over the deviation
+    void** dz  # per operator: gradient of z; dz[last] is y[last]
+    void** slope  # per operator: derivative (times dropout), NULL where backward uses y; never of the last
+    void** statistics  # per operator that normalises, in training: (rows, 2) mean and one over the deviation
     void* targets  # (rows, width), target_stride apart
     int64_t target_stride
     int32_t* labels  # (rows,)
@@ -75,9 +75,10 @@ cdef struct fm_buffers:  # of one batch
 # A piece of the work that one thread takes: rows [k_from, k_to) of one panel of a tensor.
 cdef struct fm_piece:
     const fm_tensor* tensor
-    int64_t layer, panel
+    int64_t op, panel
     int64_t k_from, k_to
     int64_t offset, size  # of its parameters in their arena
+    double work  # floating-point operations of its gradient, for each row of the batch
 
 
 # Of which batch row and step dropout draws its numbers; NULL where a network only predicts.
@@ -100,7 +101,7 @@ cdef struct fm_task:  # what an epoch is to do, and where; nothing here changes 
     const fm_group* groups
     int32_t n_groups
     const int32_t* group_of  # of each tensor of the network
-    int32_t first_trained  # layer; the gradient goes back no further
+    int32_t first_trained  # operator; the gradient goes back no further
     const double* rates  # one a batch
     const double* dropout  # probability of each hidden layer; NULL: nothing drops out
     int64_t dropout_step  # from those of a batch to those of the next, 0 where they are the same
@@ -177,11 +178,11 @@ cdef struct fm_kernels:
     # single steps, for tests and benchmarks (probe.pyx)
     void (*gather)(const fm_network*, const fm_buffers*, const fm_data*, const int64_t* order,
                    int64_t start, int64_t first, int64_t last) noexcept nogil
-    void (*forward)(const fm_network*, const fm_buffers*, int32_t layer, int64_t first, int64_t rows,
+    void (*forward)(const fm_network*, const fm_buffers*, int32_t op, int64_t first, int64_t rows,
                     const fm_draws*, fm_watch*) noexcept nogil
     void (*output_loss)(const fm_network*, const fm_buffers*, int64_t first, int64_t last,
                         int32_t thread) noexcept nogil
-    void (*backward_input)(const fm_network*, const fm_buffers*, int32_t layer, int64_t first,
+    void (*backward_input)(const fm_network*, const fm_buffers*, int32_t op, int64_t first,
                            int64_t rows, fm_watch*) noexcept nogil
     void (*piece_gradient)(const fm_network*, const fm_buffers*, const fm_piece*, int64_t first,
                            int64_t rows, void* g, fm_ahead*) noexcept nogil

@@ -118,7 +118,7 @@ cdef class Affine:
         self.nr = self.engine.kernels.nr
         self.padded = round_up(batch, self.engine.kernels.row_multiple)
         self.memory = Memory(self.dtype.itemsize)
-        cdef fm_tensor* weights = &self.engine.layers[1].tensors[WEIGHTS]
+        cdef fm_tensor* weights = &self.engine.operators[1].tensors[WEIGHTS]
         cdef int64_t size = weights.panels * weights.rows * self.nr
         self.gradient = self.memory.take(size)
         self.bias_gradient = self.memory.take(weights.panels * self.nr)
@@ -168,12 +168,12 @@ cdef class Affine:
     def backward_weights(self):
         """dw = x.T @ dz and db = sums of dz, piece by piece as in training."""
         cdef const fm_kernels* k = self.engine.kernels
-        cdef fm_tensor* weights = &self.engine.layers[1].tensors[WEIGHTS]
+        cdef fm_tensor* weights = &self.engine.operators[1].tensors[WEIGHTS]
         cdef int64_t rows = weights.rows if self.n_out == 1 else round_up(self.n_in, k.mr)
         cdef fm_piece piece
         cdef fm_ahead nothing
         cdef int64_t p, k_from, at
-        piece.layer = 1
+        piece.op = 1
         nothing.row = nothing.end = 0
         for p in range(weights.panels):
             piece.tensor, piece.panel = weights, p
@@ -185,7 +185,7 @@ cdef class Affine:
                 k.piece_gradient(&self.engine.net, &self.buffers.c, &piece, 0, self.batch,
                                  <char*>self.gradient + at * k.element_size, &nothing)
                 k_from += k.piece_rows
-            piece.tensor = &self.engine.layers[1].tensors[BIASES]
+            piece.tensor = &self.engine.operators[1].tensors[BIASES]
             k.piece_gradient(&self.engine.net, &self.buffers.c, &piece, 0, self.batch,
                              <char*>self.bias_gradient + p * k.nr * k.element_size, &nothing)
 
@@ -206,7 +206,7 @@ cdef class Affine:
 
     @property
     def dw(self):
-        weights = self.engine.layers[1].tensors[WEIGHTS]
+        weights = self.engine.operators[1].tensors[WEIGHTS]
         flat = view(self.gradient, weights.panels * weights.rows * self.nr, self.dtype)
         pieces = []
         for p in range(weights.panels):
@@ -217,7 +217,7 @@ cdef class Affine:
 
     @property
     def db(self):
-        panels = self.engine.layers[1].panels
+        panels = self.engine.operators[1].panels
         return view(self.bias_gradient, panels * self.nr, self.dtype)[:self.n_out].copy()
 
 

@@ -84,9 +84,10 @@ def test_a_network_without_it_has_weights_and_biases_only(mlp):
 
 BAD = [
     ("both", ValueError, "layer_norm is 'both'"),
-    (True, ValueError, "layer_norm is True"),
+    (True, TypeError, "layer_norm is True"),
     (["before"], ValueError, "layer_norm has 1 entries but this MLP has 2 hidden layers"),
-    ([["before"], None], ValueError, "layer_norm is"),
+    ([["before"], None], TypeError, "layer_norm is"),
+    (np.ones(2), TypeError, "layer_norm is .*1.0"),
 ]
 
 

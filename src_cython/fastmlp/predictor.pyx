@@ -96,8 +96,8 @@ cdef class Predictor:
         self.context.owner = <PyObject*>self
         self.context.kernels = self.engine.kernels
         self.context.net = &self.engine.net
-        self.context.n_in = self.engine.layers[0].n_in
-        self.context.n_out = self.engine.layers[self.engine.net.n_layers - 1].n_out
+        self.context.n_in = self.engine.operators[0].n_in
+        self.context.n_out = self.engine.operators[self.engine.net.n_operators - 1].n_out
         self.context.scratch_bytes = self.engine.kernels.row_scratch_size(&self.engine.net) * self.itemsize
 
     def __reduce__(self):

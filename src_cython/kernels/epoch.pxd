@@ -64,7 +64,7 @@ cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t 
         (<real*>buffers.loss_share)[r] = (<real*>buffers.weight)[r] * <real>scale
     forward_layers(net, buffers, first, end, &draws, watch)
     output_loss(net, buffers, first, last, thread)
-    for l in range(net.n_layers - 1, task.first_trained, -1):
+    for l in range(net.n_operators - 1, task.first_trained, -1):
         backward_input(net, buffers, l, first, end - first, watch)
 
 
@@ -76,7 +76,7 @@ cdef inline fm_ahead next_rows(const fm_task* task, int64_t next, int32_t thread
     ahead.x = task.data.x
     ahead.order = task.order
     ahead.row_stride = task.data.x_row_stride
-    ahead.row_bytes = task.net.layers[0].n_in * sizeof(real)
+    ahead.row_bytes = task.net.operators[0].n_in * sizeof(real)
     ahead.at = 0
     ahead.row = next + first_row(rows, thread, active)
     ahead.end = next + min(first_row(rows, thread + 1, active), rows)

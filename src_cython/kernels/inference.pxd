@@ -15,8 +15,8 @@ cdef inline void predict(const fm_network* net, const fm_buffers* buffers, const
                          int64_t last, void* out, fm_watch* watch) noexcept nogil:
     """Write the predictions of rows [first, last), (last - first, C) row-major, block by block."""
     cdef fm_control control = fm_own_control()
-    cdef int32_t top = net.n_layers - 1
-    cdef int64_t columns = net.layers[top].n_out
+    cdef int32_t top = net.n_operators - 1
+    cdef int64_t columns = net.operators[top].n_out
     cdef int64_t panel_step = buffers.panel_step
     cdef real* row
     cdef real* result = <real*>out
@@ -27,7 +27,7 @@ cdef inline void predict(const fm_network* net, const fm_buffers* buffers, const
             break
         start = first + block * buffers.rows
         rows = min(buffers.rows, last - start)
-        gather_rows(data, NULL, start, 0, rows, net.layers[0].n_in, panel_step, <real*>buffers.x)
+        gather_rows(data, NULL, start, 0, rows, net.operators[0].n_in, panel_step, <real*>buffers.x)
         forward_layers(net, buffers, 0, rows, NULL, watch)
         for r in range(rows):
             row = <real*>buffers.y[top] + r * NR
@@ -41,11 +41,11 @@ cdef inline void predict(const fm_network* net, const fm_buffers* buffers, const
 
 
 cdef inline int64_t row_width(const fm_network* net) noexcept nogil:
-    """Elements of a row buffer that holds any layer's input or output, and the link's padding."""
-    cdef int64_t width = net.layers[0].n_in
+    """Elements of a row buffer that holds any operator's input or output, and the link's padding."""
+    cdef int64_t width = net.operators[0].n_in
     cdef int32_t l
-    for l in range(net.n_layers):
-        width = max(width, net.layers[l].n_out)
+    for l in range(net.n_operators):
+        width = max(width, net.operators[l].n_out)
     return round_up(round_up(width, NR) + 64, 64)
 
 
@@ -60,19 +60,19 @@ cdef inline void predict_row(const fm_network* net, const void* x, void* scratch
     cdef const real* a = <const real*>x
     cdef real* y = <real*>scratch
     cdef real* spare = y + width
-    cdef const fm_layer* layer = net.layers
+    cdef const fm_operator* op = net.operators
     cdef int32_t l
-    if layer.n_out == 1:  # the dot kernel reads whole vectors
+    if op.n_out == 1:  # the dot kernel reads whole vectors
         memset(spare, 0, width * sizeof(real))
-        memcpy(spare, x, layer.n_in * sizeof(real))
+        memcpy(spare, x, op.n_in * sizeof(real))
         a, y, spare = spare, y, spare
-    for l in range(net.n_layers):
-        layer = &net.layers[l]
-        one_row(net, layer, a, y)
+    for l in range(net.n_operators):
+        op = &net.operators[l]
+        one_row(net, op, a, y)
         a = y
         y, spare = spare, y
-    LOSSES[net.loss].link(spare, layer.n_out)
-    copy_values(<real*>out, spare, layer.n_out)
+    LOSSES[net.loss].link(spare, op.n_out)
+    copy_values(<real*>out, spare, op.n_out)
     fm_restore_control(control)
 
 
@@ -80,14 +80,14 @@ cdef inline void jacobian(const fm_network* net, const fm_buffers* buffers, cons
                           int64_t first, int64_t last, void* out, fm_watch* watch) noexcept nogil:
     """Write d prediction / d input of rows [first, last): one backward pass for each output."""
     cdef fm_control control = fm_own_control()
-    cdef int32_t top = net.n_layers - 1
-    cdef int64_t columns = net.layers[top].n_out
-    cdef int64_t n_in = net.layers[0].n_in
+    cdef int32_t top = net.n_operators - 1
+    cdef int64_t columns = net.operators[top].n_out
+    cdef int64_t n_in = net.operators[0].n_in
     cdef int64_t panel_step = buffers.panel_step
     cdef real* predictions = <real*>buffers.predictions
     cdef real* slope = <real*>buffers.scratch
     cdef real* result = <real*>out
-    cdef const fm_layer* bottom = net.layers
+    cdef const fm_operator* bottom = net.operators
     cdef fm_draws no_dropout
     cdef int64_t block, start, rows, padded, r, c, p
     cdef int32_t l

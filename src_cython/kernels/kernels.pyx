@@ -31,7 +31,7 @@ cdef extern from *:
 
 
 cdef int64_t scratch_size(const fm_network* net) noexcept nogil:
-    return (round_up(max(FM_LOSS_SCRATCH(net.layers[net.n_layers - 1].n_out), PIECE_ROWS * NR), 64) + 64
+    return (round_up(max(FM_LOSS_SCRATCH(net.operators[net.n_operators - 1].n_out), PIECE_ROWS * NR), 64) + 64
             + scalars_size(net))
 
 
@@ -47,8 +47,8 @@ cdef void transpose(const fm_network* net) noexcept nogil:
     cdef const fm_tensor* tensor
     cdef int32_t l
     cdef int64_t p
-    for l in range(net.n_layers):
-        tensor = &net.layers[l].tensors[WEIGHTS]
+    for l in range(net.n_operators):
+        tensor = &net.operators[l].tensors[WEIGHTS]
         if tensor.transposed < 0:
             continue
         for p in range(tensor.panels):

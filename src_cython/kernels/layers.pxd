@@ -13,14 +13,14 @@ from rounding cimport ceil_div, round_up
 
 cdef inline double forward_work(const fm_network* net, int32_t l, int64_t rows) noexcept nogil:
     """Floating-point operations of `rows` rows in an operator, about."""
-    cdef const fm_tensor* weights = &net.layers[l].tensors[WEIGHTS]
+    cdef const fm_tensor* weights = &net.operators[l].tensors[WEIGHTS]
     return 2.0 * rows * weights.n_rows * weights.n_columns
 
 
 cdef inline void forward(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                          int64_t rows, const fm_draws* draws, fm_watch* watch) noexcept nogil:
     """Set y[l] from y[l-1] for rows [first, first + rows); rows is padded."""
-    cdef int64_t block = nn_rows(net.layers[l].n_in)
+    cdef int64_t block = nn_rows(net.operators[l].n_in)
     cdef int64_t done = 0
     while done < rows and not fm_watch_stop(watch, forward_work(net, l, min(block, rows - done))):
         forward_block(net, buffers, l, first + done, min(block, rows - done), draws)
@@ -32,14 +32,14 @@ cdef inline void forward_layers(const fm_network* net, const fm_buffers* buffers
     """Take rows [first, end) from the gathered inputs to the outputs before their link."""
     cdef int64_t rows = round_up(end - first, ROW_MULTIPLE)
     cdef int32_t l
-    for l in range(net.n_layers):
+    for l in range(net.n_operators):
         forward(net, buffers, l, first, rows, draws, watch)
 
 
 cdef inline void backward_input(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                                 int64_t rows, fm_watch* watch) noexcept nogil:
     """Set dz[l-1] from dz[l] for the rows."""
-    cdef int64_t block = nn_rows(net.layers[l].n_out)
+    cdef int64_t block = nn_rows(net.operators[l].n_out)
     cdef int64_t done = 0
     while done < rows and not fm_watch_stop(watch, forward_work(net, l, min(block, rows - done))):
         backward_block(net, buffers, l, first + done, min(block, rows - done))
@@ -51,8 +51,8 @@ cdef inline void piece_gradient(const fm_network* net, const fm_buffers* buffers
     """Set g to the gradient of a piece over `rows` batch rows."""
     cdef int32_t how = piece.tensor.gradient
     cdef int64_t panel_step = buffers.panel_step
-    cdef const real* y = inputs_of(buffers, piece.layer) + first * NR
-    cdef const real* dz = <real*>buffers.dz[piece.layer] + piece.panel * panel_step + first * NR
+    cdef const real* y = inputs_of(buffers, piece.op) + first * NR
+    cdef const real* dz = <real*>buffers.dz[piece.op] + piece.panel * panel_step + first * NR
     if how == TILES:
         block_tn(y, panel_step, piece.k_from, piece.k_to, dz, rows, <real*>g,
                  vectors(piece.tensor.n_columns, piece.panel * NR), ahead)
@@ -61,7 +61,7 @@ cdef inline void piece_gradient(const fm_network* net, const fm_buffers* buffers
     elif how == SUMS:
         column_sums(dz, rows, <real*>g)
     else:
-        normalized_sums(dz, y + piece.panel * panel_step, <real*>buffers.statistics[piece.layer] + 2 * first,
+        normalized_sums(dz, y + piece.panel * panel_step, <real*>buffers.statistics[piece.op] + 2 * first,
                         rows, <real*>g)
 
 
@@ -75,11 +75,11 @@ cdef inline void forget_row(const fm_network* net, const fm_buffers* buffers, in
     """Leave no trace of a row of weight 0: 0 times what overflowed in it would be NaN."""
     cdef int32_t l
     (<real*>buffers.row_loss)[r] = 0
-    clear_row(buffers.x, r, buffers.panel_step, net.layers[0].n_in)
-    for l in range(net.n_layers):
-        clear_row(buffers.y[l], r, buffers.panel_step, net.layers[l].n_out)
+    clear_row(buffers.x, r, buffers.panel_step, net.operators[0].n_in)
+    for l in range(net.n_operators):
+        clear_row(buffers.y[l], r, buffers.panel_step, net.operators[l].n_out)
         if buffers.slope[l] != NULL:
-            clear_row(buffers.slope[l], r, buffers.panel_step, net.layers[l].n_out)
+            clear_row(buffers.slope[l], r, buffers.panel_step, net.operators[l].n_out)
         if buffers.statistics[l] != NULL:
             memset(<real*>buffers.statistics[l] + 2 * r, 0, 2 * sizeof(real))
 
@@ -89,7 +89,7 @@ cdef inline void output_loss(const fm_network* net, const fm_buffers* buffers, i
     """Set row_loss, and turn the outputs z of rows [first, last) into their gradient."""
     cdef fm_loss_call call
     cdef int64_t r
-    cdef int32_t top = net.n_layers - 1
+    cdef int32_t top = net.n_operators - 1
     call.targets = <real*>buffers.targets
     call.labels = buffers.labels
     call.loss_share = <real*>buffers.loss_share
@@ -97,7 +97,7 @@ cdef inline void output_loss(const fm_network* net, const fm_buffers* buffers, i
     call.row_loss = <real*>buffers.row_loss
     call.scratch = <real*>buffers.scratch + thread * buffers.scratch_size
     call.panel_step = buffers.panel_step
-    call.columns = net.layers[top].n_out
+    call.columns = net.operators[top].n_out
     call.width = net.targets_width
     call.target_stride = buffers.target_stride
     call.parameter = <real>net.loss_parameter
@@ -120,7 +120,7 @@ cdef inline void gather(const fm_network* net, const fm_buffers* buffers, const 
     cdef int64_t width = net.targets_width
     cdef real* weight = <real*>buffers.weight
     cdef real* targets = <real*>buffers.targets
-    gather_rows(data, order, start, first, last, net.layers[0].n_in, buffers.panel_step, <real*>buffers.x)
+    gather_rows(data, order, start, first, last, net.operators[0].n_in, buffers.panel_step, <real*>buffers.x)
     if data.labels != NULL:
         for r in range(first, last):
             buffers.labels[r] = data.labels[row_of(order, start + r)]

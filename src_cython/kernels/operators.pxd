@@ -17,9 +17,9 @@ cdef inline const real* inputs_of(const fm_buffers* buffers, int32_t l) noexcept
     return <real*>(buffers.x if l == 0 else buffers.y[l - 1])
 
 
-cdef inline const real* tensor_at(const fm_network* net, const fm_layer* layer, int which) noexcept nogil:
+cdef inline const real* tensor_at(const fm_network* net, const fm_operator* op, int which) noexcept nogil:
     """The first element of a tensor."""
-    return <real*>net.parameters + layer.tensors[which].offset
+    return <real*>net.parameters + op.tensors[which].offset
 
 
 # ---------------------------------------------------------------- activation and dropout
@@ -31,19 +31,19 @@ cdef inline real* kept_slope(const fm_buffers* buffers, int32_t l, int64_t at,
     return <real*>buffers.slope[l] + at if buffers.slope[l] != NULL and draws != NULL else NULL
 
 
-cdef inline void finish_panel(const fm_layer* layer, real* y, real* slope, int64_t p, int64_t rows,
+cdef inline void finish_panel(const fm_operator* op, real* y, real* slope, int64_t p, int64_t rows,
                               int64_t first, const fm_draws* draws) noexcept nogil:
     """Turn a block of z into y = dropout(activation(z)), and keep the derivative if there is room for it."""
-    cdef const fm_activation* activation = &ACTIVATIONS[layer.activation]
-    cdef int64_t left = layer.n_out - p * NR
-    cdef int nv = vectors(layer.n_out, p * NR)
+    cdef const fm_activation* activation = &ACTIVATIONS[op.activation]
+    cdef int64_t left = op.n_out - p * NR
+    cdef int nv = vectors(op.n_out, p * NR)
     cdef double drop
     if slope != NULL:
         activation.forward_keeping(y, slope, rows, nv)
-        drop = draws.dropout[layer.hidden] if layer.ends and draws.dropout != NULL else 0
+        drop = draws.dropout[op.hidden] if op.ends and draws.dropout != NULL else 0
         if drop > 0:
             dropout_panel(y, slope, rows, <int>min(left, NR),
-                          dropout_key(draws.seed, draws.step, layer.hidden), draws.row + first, p * NR,
+                          dropout_key(draws.seed, draws.step, op.hidden), draws.row + first, p * NR,
                           <uint32_t>(drop * 4294967296.0), <real>(1 / (1 - drop)))
     elif activation.fused != FUSED_IDENTITY:
         activation.forward(y, rows, nv)
@@ -51,27 +51,27 @@ cdef inline void finish_panel(const fm_layer* layer, real* y, real* slope, int64
         clear_padding(y, rows, left)
 
 
-cdef inline void finish_row(const fm_layer* layer, real* y) noexcept nogil:
+cdef inline void finish_row(const fm_operator* op, real* y) noexcept nogil:
     """The same for one row, panel after panel."""
-    cdef const fm_activation* activation = &ACTIVATIONS[layer.activation]
-    cdef int64_t last = (layer.n_out - 1) // NR
-    cdef int64_t whole = layer.n_out // NR
+    cdef const fm_activation* activation = &ACTIVATIONS[op.activation]
+    cdef int64_t last = (op.n_out - 1) // NR
+    cdef int64_t whole = op.n_out // NR
     if activation.fused == FUSED_IDENTITY:
         return
     if whole > 0:
         activation.forward(y, whole, NV)
     if whole <= last:
-        activation.forward(y + last * NR, 1, vectors(layer.n_out, last * NR))
+        activation.forward(y + last * NR, 1, vectors(op.n_out, last * NR))
 
 
 cdef inline void apply_slope(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t p,
                              int64_t first, int64_t rows) noexcept nogil:
     """Make the gradient of z of that of y, a block of a panel of dz[l]."""
-    cdef const fm_layer* layer = &net.layers[l]
-    cdef const fm_activation* activation = &ACTIVATIONS[layer.activation]
+    cdef const fm_operator* op = &net.operators[l]
+    cdef const fm_activation* activation = &ACTIVATIONS[op.activation]
     cdef int64_t at = p * buffers.panel_step + first * NR
     cdef real* dz = <real*>buffers.dz[l] + at
-    cdef int nv = vectors(layer.n_out, p * NR)
+    cdef int nv = vectors(op.n_out, p * NR)
     if buffers.slope[l] != NULL:
         multiply_block(<real*>buffers.slope[l] + at, dz, rows, nv)
     elif activation.fused != FUSED_IDENTITY:
@@ -81,44 +81,44 @@ cdef inline void apply_slope(const fm_network* net, const fm_buffers* buffers, i
 # ---------------------------------------------------------------- affine: z = y W + b
 
 
-cdef inline const real* transposed_weights(const fm_network* net, const fm_layer* layer) noexcept nogil:
+cdef inline const real* transposed_weights(const fm_network* net, const fm_operator* op) noexcept nogil:
     """W^T in panels of the fan-in; a single column is its own."""
-    if layer.n_out == 1:
-        return tensor_at(net, layer, WEIGHTS)
-    return <real*>net.transposed + layer.tensors[WEIGHTS].transposed
+    if op.n_out == 1:
+        return tensor_at(net, op, WEIGHTS)
+    return <real*>net.transposed + op.tensors[WEIGHTS].transposed
 
 
 cdef inline void affine_forward(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                                 int64_t rows, const fm_draws* draws) noexcept nogil:
-    cdef const fm_layer* layer = &net.layers[l]
+    cdef const fm_operator* op = &net.operators[l]
     cdef int64_t panel_step = buffers.panel_step
     cdef const real* a = inputs_of(buffers, l) + first * NR
-    cdef const real* w = tensor_at(net, layer, WEIGHTS)
-    cdef const real* b = tensor_at(net, layer, BIASES)
-    cdef int64_t w_step = layer.tensors[WEIGHTS].rows * NR
+    cdef const real* w = tensor_at(net, op, WEIGHTS)
+    cdef const real* b = tensor_at(net, op, BIASES)
+    cdef int64_t w_step = op.tensors[WEIGHTS].rows * NR
     cdef real* y
     cdef real* slope
     cdef int64_t p, at
     cdef int nv
-    for p in range(layer.panels):
-        nv = vectors(layer.n_out, p * NR)
+    for p in range(op.panels):
+        nv = vectors(op.n_out, p * NR)
         at = p * panel_step + first * NR
         y = <real*>buffers.y[l] + at
         slope = kept_slope(buffers, l, at, draws)
-        if layer.n_out == 1:
-            dot_rows(a, panel_step, w, NR, layer.n_in, b[0], y, rows)
-        elif slope == NULL and ACTIVATIONS[layer.activation].fused == FUSED_RELU:
-            panel_relu(a, panel_step, layer.n_in, w + p * w_step, b + p * NR, y, y, rows, nv)
+        if op.n_out == 1:
+            dot_rows(a, panel_step, w, NR, op.n_in, b[0], y, rows)
+        elif slope == NULL and ACTIVATIONS[op.activation].fused == FUSED_RELU:
+            panel_relu(a, panel_step, op.n_in, w + p * w_step, b + p * NR, y, y, rows, nv)
             continue
         else:
-            panel_plain(a, panel_step, layer.n_in, w + p * w_step, b + p * NR, y, y, rows, nv)
-        finish_panel(layer, y, slope, p, rows, first, draws)
+            panel_plain(a, panel_step, op.n_in, w + p * w_step, b + p * NR, y, y, rows, nv)
+        finish_panel(op, y, slope, p, rows, first, draws)
 
 
 cdef inline void affine_backward(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                                  int64_t rows) noexcept nogil:
-    cdef const fm_layer* layer = &net.layers[l]
-    cdef const fm_layer* lower = &net.layers[l - 1]
+    cdef const fm_operator* op = &net.operators[l]
+    cdef const fm_operator* lower = &net.operators[l - 1]
     cdef int64_t panel_step = buffers.panel_step
     cdef const real* dz = <real*>buffers.dz[l] + first * NR
     cdef real* out
@@ -131,23 +131,23 @@ cdef inline void affine_backward(const fm_network* net, const fm_buffers* buffer
         at = p * panel_step + first * NR
         out = <real*>buffers.dz[l - 1] + at
         y = <real*>buffers.y[l - 1] + at
-        w_t = transposed_weights(net, layer) + p * layer.tensors[WEIGHTS].t_rows * NR
+        w_t = transposed_weights(net, op) + p * op.tensors[WEIGHTS].t_rows * NR
         if buffers.slope[l - 1] == NULL and ACTIVATIONS[lower.activation].fused == FUSED_RELU:
-            panel_relu_slope(dz, panel_step, layer.n_out, w_t, NULL, y, out, rows, nv)
+            panel_relu_slope(dz, panel_step, op.n_out, w_t, NULL, y, out, rows, nv)
         else:
-            panel_plain(dz, panel_step, layer.n_out, w_t, NULL, y, out, rows, nv)
+            panel_plain(dz, panel_step, op.n_out, w_t, NULL, y, out, rows, nv)
             apply_slope(net, buffers, l - 1, p, first, rows)
 
 
-cdef inline void affine_row(const fm_network* net, const fm_layer* layer, const real* a,
+cdef inline void affine_row(const fm_network* net, const fm_operator* op, const real* a,
                             real* z) noexcept nogil:
-    cdef const real* w = tensor_at(net, layer, WEIGHTS)
-    cdef const real* b = tensor_at(net, layer, BIASES)
-    if layer.n_out == 1:
+    cdef const real* w = tensor_at(net, op, WEIGHTS)
+    cdef const real* b = tensor_at(net, op, BIASES)
+    if op.n_out == 1:
         memset(z, 0, NR * sizeof(real))
-        z[0] = dot_row(a, NR, w, NR, layer.n_in, b[0])
+        z[0] = dot_row(a, NR, w, NR, op.n_in, b[0])
     else:
-        row_affine(layer.n_in, layer.n_out, a, w, layer.tensors[WEIGHTS].rows * NR, b, z)
+        row_affine(op.n_in, op.n_out, a, w, op.tensors[WEIGHTS].rows * NR, b, z)
 
 
 # ---------------------------------------------------------------- layer normalisation (c/panels/norm.h)
@@ -155,27 +155,27 @@ cdef inline void affine_row(const fm_network* net, const fm_layer* layer, const 
 
 cdef inline void norm_forward(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                               int64_t rows, const fm_draws* draws) noexcept nogil:
-    cdef const fm_layer* layer = &net.layers[l]
+    cdef const fm_operator* op = &net.operators[l]
     cdef real* statistics = <real*>buffers.statistics[l] + 2 * first if draws != NULL else NULL
     cdef int64_t p, at
-    normalize_rows(inputs_of(buffers, l) + first * NR, buffers.panel_step, layer.n_out,
-                   tensor_at(net, layer, WEIGHTS), tensor_at(net, layer, BIASES), rows,
+    normalize_rows(inputs_of(buffers, l) + first * NR, buffers.panel_step, op.n_out,
+                   tensor_at(net, op, WEIGHTS), tensor_at(net, op, BIASES), rows,
                    <real*>buffers.y[l] + first * NR, statistics)
-    for p in range(layer.panels):
+    for p in range(op.panels):
         at = p * buffers.panel_step + first * NR
-        finish_panel(layer, <real*>buffers.y[l] + at, kept_slope(buffers, l, at, draws), p, rows, first,
+        finish_panel(op, <real*>buffers.y[l] + at, kept_slope(buffers, l, at, draws), p, rows, first,
                      draws)
 
 
 cdef inline void norm_backward(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                                int64_t rows) noexcept nogil:
-    cdef const fm_layer* layer = &net.layers[l]
+    cdef const fm_operator* op = &net.operators[l]
     cdef int64_t p
     normalize_rows_backward(<real*>buffers.dz[l] + first * NR, inputs_of(buffers, l) + first * NR,
-                            buffers.panel_step, layer.n_out, tensor_at(net, layer, WEIGHTS),
+                            buffers.panel_step, op.n_out, tensor_at(net, op, WEIGHTS),
                             <real*>buffers.statistics[l] + 2 * first, rows,
                             <real*>buffers.dz[l - 1] + first * NR)
-    for p in range(layer.panels):
+    for p in range(op.panels):
         apply_slope(net, buffers, l - 1, p, first, rows)
 
 
@@ -185,7 +185,7 @@ cdef inline void norm_backward(const fm_network* net, const fm_buffers* buffers,
 cdef inline void forward_block(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                                int64_t rows, const fm_draws* draws) noexcept nogil:
     """Set y[l] for rows that fit in the cache together."""
-    if net.layers[l].kind == AFFINE:
+    if net.operators[l].kind == AFFINE:
         affine_forward(net, buffers, l, first, rows, draws)
     else:
         norm_forward(net, buffers, l, first, rows, draws)
@@ -194,18 +194,18 @@ cdef inline void forward_block(const fm_network* net, const fm_buffers* buffers,
 cdef inline void backward_block(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                                 int64_t rows) noexcept nogil:
     """Set dz[l-1] for rows that fit in the cache together."""
-    if net.layers[l].kind == AFFINE:
+    if net.operators[l].kind == AFFINE:
         affine_backward(net, buffers, l, first, rows)
     else:
         norm_backward(net, buffers, l, first, rows)
 
 
-cdef inline void one_row(const fm_network* net, const fm_layer* layer, const real* a,
+cdef inline void one_row(const fm_network* net, const fm_operator* op, const real* a,
                          real* y) noexcept nogil:
     """The outputs of one contiguous row, in whole vectors; their padding may be anything."""
-    if layer.kind == AFFINE:
-        affine_row(net, layer, a, y)
+    if op.kind == AFFINE:
+        affine_row(net, op, a, y)
     else:
-        normalize_rows(a, NR, layer.n_out, tensor_at(net, layer, WEIGHTS), tensor_at(net, layer, BIASES), 1,
+        normalize_rows(a, NR, op.n_out, tensor_at(net, op, WEIGHTS), tensor_at(net, op, BIASES), 1,
                        y, NULL)
-    finish_row(layer, y)
+    finish_row(op, y)

@@ -14,7 +14,7 @@ cdef enum:
 
 cdef inline int64_t scalars_size(const fm_network* net) noexcept nogil:
     """Room for the scalars of every group, at most one a tensor, in elements."""
-    return round_up(TENSORS * net.n_layers * <int64_t>sizeof(fm_scalars) // <int64_t>sizeof(real), 64)
+    return round_up(TENSORS * net.n_operators * <int64_t>sizeof(fm_scalars) // <int64_t>sizeof(real), 64)
 
 
 cdef inline fm_scalars* scalars_of(const fm_task* task, int32_t thread) noexcept nogil:
@@ -38,11 +38,6 @@ cdef inline int64_t own_end(const fm_shift* shift, int32_t thread, int32_t activ
     return shift.piece_first[thread + 1 if active > 1 else shift.n_threads]
 
 
-cdef inline double piece_work(const fm_piece* piece, int64_t rows) noexcept nogil:
-    """Floating-point operations of the gradient of a piece."""
-    return 2.0 * rows * NR * (piece.k_to - piece.k_from)
-
-
 cdef inline const fm_piece* next_piece(const fm_shift* shift, int32_t* done, int32_t thread, int32_t active,
                                        int64_t rows, fm_watch* watch) noexcept nogil:
     """A piece that nobody has taken: of the thread's own, or else of another's. NULL: there is none, or
@@ -59,7 +54,7 @@ cdef inline const fm_piece* next_piece(const fm_shift* shift, int32_t* done, int
             owner -= active
         i = shift.piece_first[owner] + fm_counter_take(&shift.counters[owner], active > 1)
         if i < own_end(shift, owner, active):
-            if fm_watch_stop(watch, piece_work(&shift.pieces[i], rows)):
+            if fm_watch_stop(watch, rows * shift.pieces[i].work):
                 return NULL
             return &shift.pieces[i]
         done[0] += 1
@@ -93,8 +88,8 @@ cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t
         update_piece(task, piece, scratch, scalars)
         return
     OPTIMIZERS[task.optimizer].block(
-        inputs_of(buffers, piece.layer), buffers.panel_step, piece.k_from, piece.k_to,
-        <real*>buffers.dz[piece.layer] + piece.panel * buffers.panel_step, rows,
+        inputs_of(buffers, piece.op), buffers.panel_step, piece.k_from, piece.k_to,
+        <real*>buffers.dz[piece.op] + piece.panel * buffers.panel_step, rows,
         vectors(piece.tensor.n_columns, piece.panel * NR), <real*>task.net.parameters + at, scratch,
         <real*>task.slots[0] + at, <real*>task.slots[1] + at,
         &scalars[task.group_of[piece.tensor.index]], ahead)
@@ -146,9 +141,9 @@ cdef inline void square_all(const fm_task* task, const real* arena, int32_t thre
     cdef double* squares = task.buffers.column_squares
     cdef int32_t l, t
     cdef const fm_tensor* tensor
-    for l in range(task.net.n_layers):
+    for l in range(task.net.n_operators):
         for t in range(TENSORS):
-            tensor = &task.net.layers[l].tensors[t]
+            tensor = &task.net.operators[l].tensors[t]
             for p in range(tensor.panels):
                 if turn % active == thread:
                     square_columns(arena + tensor.offset + p * tensor.rows * NR, tensor.rows,
@@ -174,12 +169,12 @@ cdef inline double sum_squares(const fm_task* task,
     cdef const double* squares = task.buffers.column_squares
     cdef int64_t j, n
     cdef int32_t l
-    cdef const fm_layer* layer
-    for l in range(task.net.n_layers):
-        layer = &task.net.layers[l]
-        n = layer.n_out
-        weights = factor(group_of(task, &layer.tensors[WEIGHTS]))
-        biases = factor(group_of(task, &layer.tensors[BIASES]))
+    cdef const fm_operator* op
+    for l in range(task.net.n_operators):
+        op = &task.net.operators[l]
+        n = op.n_out
+        weights = factor(group_of(task, &op.tensors[WEIGHTS]))
+        biases = factor(group_of(task, &op.tensors[BIASES]))
         for j in range(n):
             if weights > 0:
                 total += weights * squares[j]

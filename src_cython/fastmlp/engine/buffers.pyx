@@ -15,29 +15,29 @@ cdef class Buffers:
         cdef Buffers self = Buffers.__new__(Buffers)
         cdef Memory memory = Memory(k.element_size)
         cdef fm_buffers* c = &self.c
-        cdef const fm_layer* layer
+        cdef const fm_operator* op
         # An odd number of row groups: panels a power of two apart would share a few sets of the cache.
         cdef int64_t padded = (ceil_div(rows, k.row_multiple) | 1) * k.row_multiple
-        cdef int32_t n = net.n_layers
+        cdef int32_t n = net.n_operators
         cdef int32_t l
         self.memory = memory
         c.rows = rows
         c.panel_step = padded * k.nr
-        c.x = memory.take(ceil_div(net.layers[0].n_in, k.nr) * c.panel_step)
+        c.x = memory.take(ceil_div(net.operators[0].n_in, k.nr) * c.panel_step)
         c.y = <void**>memory.take(n, sizeof(void*))
         c.dz = <void**>memory.take(n, sizeof(void*))
         c.slope = <void**>memory.take(n, sizeof(void*))
         c.statistics = <void**>memory.take(n, sizeof(void*))
         for l in range(n):
-            layer = &net.layers[l]
-            c.y[l] = memory.take(layer.panels * c.panel_step)
+            op = &net.operators[l]
+            c.y[l] = memory.take(op.panels * c.panel_step)
             if not training:
                 continue
-            c.dz[l] = memory.take(layer.panels * c.panel_step) if l < n - 1 else c.y[l]
-            does_drop = drops and layer.ends and drops[layer.hidden]
-            if l < n - 1 and (does_drop or k.activation_keeps_slope(layer.activation)):
-                c.slope[l] = memory.take(layer.panels * c.panel_step)
-            if layer.kind == LAYER_NORM:
+            c.dz[l] = memory.take(op.panels * c.panel_step) if l < n - 1 else c.y[l]
+            does_drop = drops and op.ends and drops[op.hidden]
+            if l < n - 1 and (does_drop or k.activation_keeps_slope(op.activation)):
+                c.slope[l] = memory.take(op.panels * c.panel_step)
+            if op.kind == LAYER_NORM:
                 c.statistics[l] = memory.take(2 * padded)
         # Losses read whole vectors: none may reach into the next row, which another thread may be writing.
         c.target_stride = round_up(net.targets_width, k.lanes) if net.targets_width > 1 else 1
@@ -46,10 +46,10 @@ cdef class Buffers:
         c.loss_share = memory.take(padded)
         c.weight = memory.take(padded)
         c.row_loss = memory.take(padded)
-        c.predictions = memory.take(rows * net.layers[n - 1].n_out) if for_jacobian else NULL
+        c.predictions = memory.take(rows * net.operators[n - 1].n_out) if for_jacobian else NULL
         c.scratch_size = k.scratch_size(net)
         c.scratch = memory.take(c.scratch_size * n_threads)
         if training:
-            columns = TENSORS * sum(net.layers[l].n_out for l in range(n))
+            columns = TENSORS * sum(net.operators[l].n_out for l in range(n))
             c.column_squares = <double*>memory.take(columns, sizeof(double))
         return self

@@ -41,7 +41,7 @@ cdef inline void run_rows(void* context, int32_t index) noexcept nogil:
     """Predict or evaluate blocks of rows that nobody has taken, until there are none."""
     cdef RowsJob* job = <RowsJob*>context
     cdef const fm_kernels* k = job.kernels
-    cdef int64_t row_bytes = job.net.layers[job.net.n_layers - 1].n_out * k.element_size
+    cdef int64_t row_bytes = job.net.operators[job.net.n_operators - 1].n_out * k.element_size
     cdef int64_t block, first, last
     cdef fm_watch watch
     fm_watch_start(&watch, job.poll if index == 0 else NULL, job.poll_context, &job.stop)

@@ -41,7 +41,7 @@ cdef object set_groups(fm_task* task, table):
     task.n_groups = len(table.factors)
     task.group_of = <const int32_t*>cnp.PyArray_DATA(table.group_of)
     task.first_trained = 0
-    while task.net.layers[task.first_trained].hidden < table.first_trained:
+    while task.net.operators[task.first_trained].hidden < table.first_trained:
         task.first_trained += 1
     return table
 
@@ -263,7 +263,7 @@ cdef class Engine(Trained):
 
     def predict(self, x, team=None):
         """Predictions (n, C) after the link."""
-        out = np.empty((x.shape[0], self.layers[self.net.n_layers - 1].n_out), self.spec.dtype)
+        out = np.empty((x.shape[0], self.operators[self.net.n_operators - 1].n_out), self.spec.dtype)
         self.predict_into(x, out, team)
         return out
 
@@ -293,11 +293,11 @@ cdef class Engine(Trained):
             return None
         a = <cnp.ndarray>x
         if (cnp.PyArray_TYPE(a) != self.typenum or cnp.PyArray_NDIM(a) != 2 or a.shape[0] != 1
-                or a.shape[1] != self.layers[0].n_in or not cnp.PyArray_ISCARRAY_RO(a)
+                or a.shape[1] != self.operators[0].n_in or not cnp.PyArray_ISCARRAY_RO(a)
                 or not k.finite_row(cnp.PyArray_DATA(a), a.shape[1])):
             return None
         dims[0] = 1
-        dims[1] = self.layers[self.net.n_layers - 1].n_out
+        dims[1] = self.operators[self.net.n_operators - 1].n_out
         out = cnp.PyArray_SimpleNew(2, dims, self.typenum)
         row, result = <const char*>cnp.PyArray_DATA(a), <char*>cnp.PyArray_DATA(out)
         keep = self.read(&net)
@@ -319,7 +319,7 @@ cdef class Engine(Trained):
         cdef atomic_int stop
         cdef Signals signals = Signals()
         cdef Buffers buffers
-        cdef int64_t columns = self.layers[self.net.n_layers - 1].n_out
+        cdef int64_t columns = self.operators[self.net.n_operators - 1].n_out
         cdef cnp.ndarray out = np.empty((x.shape[0], columns, x.shape[1]), self.spec.dtype)
         self.describe(&data, Data(x, None))
         buffers = Buffers.make(self.kernels, &self.net, min(max(data.n, 1), CALL_ROWS), 1, True, True)

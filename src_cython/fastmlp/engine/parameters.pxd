@@ -10,7 +10,7 @@ cdef class Parameters:
     cdef readonly str level
     cdef const fm_kernels* kernels
     cdef fm_network net  # as published
-    cdef fm_layer* layers
+    cdef fm_operator* operators
     cdef dict losses  # row of each
     cdef tuple tensors  # Spec.tensors as items: kinds, and the shapes of each
     cdef const fm_tensor** flat  # the same, kind by kind; NULL: empty

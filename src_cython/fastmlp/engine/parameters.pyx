@@ -51,7 +51,7 @@ cdef class Parameters:
 
     def __init__(self, spec, str level, bint transpose_all=False):
         cdef const fm_kernels* k = load(level, spec.dtype.name)
-        cdef fm_layer* layer
+        cdef fm_operator* op
         cdef fm_tensor* tensor
         self.spec, self.level, self.kernels = spec, level, k
         self.tensors = tuple((kind, tuple(shapes)) for kind, shapes in spec.tensors.items())
@@ -66,27 +66,27 @@ cdef class Parameters:
         numbers = {place: i for i, place in enumerate(
             (kind, number) for kind, shapes in self.tensors for number in range(len(shapes)))}
         self.flat = <const fm_tensor**>self.memory.take(len(numbers), sizeof(void*))
-        self.layers = <fm_layer*>self.memory.take(len(operators), sizeof(fm_layer))
+        self.operators = <fm_operator*>self.memory.take(len(operators), sizeof(fm_operator))
         for l, operator in enumerate(operators):
-            layer = &self.layers[l]
-            layer.kind, layer.hidden = kinds.index(operator.kind), operator.layer
-            layer.n_in, layer.n_out = operator.n_in, operator.n_out
-            layer.panels = ceil_div(layer.n_out, k.nr)
-            layer.activation = activations.index(operator.activation)
-            layer.ends = operator.ends
+            op = &self.operators[l]
+            op.kind, op.hidden = kinds.index(operator.kind), operator.layer
+            op.n_in, op.n_out = operator.n_in, operator.n_out
+            op.panels = ceil_div(op.n_out, k.nr)
+            op.activation = activations.index(operator.activation)
+            op.ends = operator.ends
             for t, kind in enumerate(OPERATORS[operator.kind]):
-                tensor = &layer.tensors[t]
+                tensor = &op.tensors[t]
                 tensor.gradient = GRADIENTS[kind]
                 tensor.index = numbers[kind, operator.layer]
-                self.lay_out(tensor, layer.n_in if kind == "weights" else 1, layer.n_out,
+                self.lay_out(tensor, op.n_in if kind == "weights" else 1, op.n_out,
                              kind == "weights" and (l > 0 or transpose_all))
                 self.flat[tensor.index] = tensor
         self.weight_count = spec.n_weights
-        self.net.n_layers = len(operators)
+        self.net.n_operators = len(operators)
         self.net.loss = self.losses[spec.loss.native_row(False)]
         self.net.targets_width = spec.n_outputs
         self.net.loss_parameter = spec.loss.parameter
-        self.net.layers = self.layers
+        self.net.operators = self.operators
         self.publish(self.empty_arena())
 
     cdef void lay_out(self, fm_tensor* tensor, int64_t n_rows, int64_t n_columns,

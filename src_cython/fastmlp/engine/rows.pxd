@@ -18,8 +18,8 @@ cdef inline int predict_rows(const fm_kernels* k, const fm_network* net, int64_t
     cdef char* raw = stack
     cdef char* scratch
     cdef int64_t i
-    cdef int64_t row_bytes = net.layers[0].n_in * k.element_size
-    cdef int64_t result_bytes = net.layers[net.n_layers - 1].n_out * k.element_size
+    cdef int64_t row_bytes = net.operators[0].n_in * k.element_size
+    cdef int64_t result_bytes = net.operators[net.n_operators - 1].n_out * k.element_size
     if scratch_bytes > STACK_BYTES:
         raw = <char*>malloc(scratch_bytes + ALIGNMENT)
         if raw == NULL:

@@ -30,15 +30,15 @@ cdef class Shift:
         c.pace = &self.pace
         # A long piece has fewer ends, where no tile hides the step of the one before; short ones are divided
         # more evenly.
-        weights = sum(net.layers[l].n_in * net.layers[l].n_out for l in range(net.n_layers))
+        weights = sum(net.operators[l].n_in * net.operators[l].n_out for l in range(net.n_operators))
         is_large = weights >= LONG_PIECES * n_threads * k.piece_rows * k.nr
         piece_rows = k.piece_rows if is_large else k.piece_rows // 2
         pieces, costs = [], []
-        for l in range(net.n_layers):
-            for p in range(net.layers[l].panels):
-                width = ceil_div(min(net.layers[l].n_out - p * k.nr, k.nr), k.lanes)
+        for l in range(net.n_operators):
+            for p in range(net.operators[l].panels):
+                width = ceil_div(min(net.operators[l].n_out - p * k.nr, k.nr), k.lanes)
                 for t in range(TENSORS):
-                    tensor = &net.layers[l].tensors[t]
+                    tensor = &net.operators[l].tensors[t]
                     rows = round_up(tensor.n_rows, k.mr) if tensor.gradient == TILES else tensor.rows
                     for k_from in range(0, rows, piece_rows):
                         k_to = min(k_from + piece_rows, rows)
@@ -47,10 +47,10 @@ cdef class Shift:
                         costs.append((k_to - k_from) * (0.5 + width))
         own = <fm_piece*>memory.take(len(pieces), sizeof(fm_piece))
         for i, (l, t, p, k_from, k_to, stride) in enumerate(pieces):
-            tensor = &net.layers[l].tensors[t]
+            tensor = &net.operators[l].tensors[t]
             own[i] = fm_piece(tensor, l, p, k_from, k_to,
                               tensor.offset + p * tensor.rows * k.nr + k_from * stride,
-                              (k_to - k_from) * stride)
+                              (k_to - k_from) * stride, 2.0 * k.nr * (k_to - k_from))
         c.barrier = <fm_barrier*>memory.take(1, sizeof(fm_barrier))
         c.counters = <fm_counter*>memory.take(n_threads, sizeof(fm_counter))
         first = <int64_t*>memory.take(n_threads + 1, sizeof(int64_t))
