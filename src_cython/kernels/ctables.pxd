@@ -87,7 +87,7 @@ cdef extern from "random/shuffle.h" nogil:
     void shuffle_indices(int64_t*, int64_t, uint64_t)
 
 cdef extern from "panels/row.h" nogil:
-    void row_affine(int64_t, int64_t, const real*, const real*, int64_t, const real*, real*)
+    void row_affine(const fm_tensor*, const fm_tensor*, const real*, const real*, real*)
 
 cdef extern from "panels/norm.h" nogil:
     void normalize_rows(const real*, int64_t, int64_t, const real*, const real*, int64_t, real*, real*)

@@ -141,13 +141,11 @@ cdef inline void affine_backward(const fm_network* net, const fm_buffers* buffer
 
 cdef inline void affine_row(const fm_network* net, const fm_operator* op, const real* a,
                             real* z) noexcept nogil:
-    cdef const real* w = tensor_at(net, op, WEIGHTS)
-    cdef const real* b = tensor_at(net, op, BIASES)
     if op.n_out == 1:
         memset(z, 0, NR * sizeof(real))
-        z[0] = dot_row(a, NR, w, NR, op.n_in, b[0])
+        z[0] = dot_row(a, NR, tensor_at(net, op, WEIGHTS), NR, op.n_in, tensor_at(net, op, BIASES)[0])
     else:
-        row_affine(op.n_in, op.n_out, a, w, op.tensors[WEIGHTS].rows * NR, b, z)
+        row_affine(&op.tensors[WEIGHTS], &op.tensors[BIASES], a, <real*>net.parameters, z)
 
 
 # ---------------------------------------------------------------- layer normalisation (c/panels/norm.h)

@@ -137,6 +137,7 @@ cdef class Engine(Trained):
             PyErr_CheckSignals()  # copies of many millions of weights take a while each
             self.kernels.transpose(&net)
             PyErr_CheckSignals()
+        shift.copied = None  # until the epoch has ended well
         task.optimizer = steps.optimizer
         task.hyper = steps.hyper
         task.decays = NULL
