@@ -19,7 +19,10 @@ from fastmlp import reference
 from fastmlp.callbacks import EarlyStopping, Progress, ReduceOnPlateau
 from fastmlp.checkpoint import Checkpoint
 from fastmlp.config import show_config
+from fastmlp.export.read_onnx import from_onnx
+from fastmlp.export.read_torch import from_torch
 from fastmlp.groups import Groups
+from fastmlp.loggers import CSVLog, MLflowLog, TensorBoardLog
 from fastmlp.losses import (
     AbsoluteError,
     BinaryCrossEntropy,
@@ -45,6 +48,8 @@ __all__ = [
     "History",
     "State",
     "DivergenceError",
+    "from_onnx",
+    "from_torch",
     "reference",
     "show_config",
     "Optimizer",
@@ -73,10 +78,13 @@ __all__ = [
     "ReduceOnPlateau",
     "Progress",
     "Checkpoint",
+    "CSVLog",
+    "TensorBoardLog",
+    "MLflowLog",
     "__version__",
 ]
 
-_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor", "from_sklearn")
 
 
 def __getattr__(name: str) -> Any:

@@ -13,10 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastmlp import check, storage
 from fastmlp.engine.contract import Arrays, Engine
+from fastmlp.export.exportable import Exportable
+from fastmlp.export.layers import Exported, exported
 from fastmlp.spec import Spec
 
 
-class Predictor:
+class Predictor(Exportable):
     """A frozen copy of a model's weights as a function, made by ``reference.MLP.predictor``.
 
     NaN in a row of x gives NaN in that row of the result; it is not searched for.
@@ -47,6 +49,9 @@ class Predictor:
     def parameters(self) -> tuple[Arrays, ...]:
         """Return copies of (weights, biases), as the engine does."""
         return self._engine.parameters()
+
+    def _exported(self) -> Exported:
+        return exported(self.spec, *self.parameters())
 
     def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Predict one row, (I,) to (C,), or a batch, (n, I) to (n, C), into ``out`` if given."""

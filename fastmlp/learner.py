@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from numpy.typing import ArrayLike
 
@@ -23,9 +23,12 @@ from fastmlp.threads import fit_team
 from fastmlp.training import loop
 from fastmlp.training.judge import Judge
 from fastmlp.training.loop import Course, Shuffles
+from fastmlp.training.metrics import Metric, MetricJudge, resolve
 from fastmlp.training.rates import Rates
 from fastmlp.training.records import Continuation, History, State
 from fastmlp.training.reporter import Callback, Reporter
+
+Metrics: TypeAlias = Sequence[str | Metric] | Mapping[str, str | Metric]
 
 
 class Learner(Model):
@@ -46,6 +49,7 @@ class Learner(Model):
         validation_data: Sequence[ArrayLike] | None = None,
         sample_weight: ArrayLike | None = None,
         shuffle: bool = True,
+        metrics: Metrics = (),
         callbacks: Iterable[Callback] = (),
         n_threads: int | None = None,
         verbose: bool = False,
@@ -81,6 +85,11 @@ class Learner(Model):
             At least 0, not all 0.
         shuffle : bool
             Visit the samples in a new random order each epoch.
+        metrics : sequence of str or callables, or dict, optional
+            Measured after each epoch, for ``History.metrics``: accuracy, mean_squared_error,
+            mean_absolute_error, r2, or callables ``(y, prediction) -> float`` that get checked
+            targets and what ``predict`` returns. On the validation data, as ``val_NAME``; without
+            such, on all of X, which takes the time of a prediction.
         callbacks : iterable of callables
             Called with a ``fastmlp.State`` after each epoch; True ends the fit.
         n_threads : int, optional
@@ -98,7 +107,8 @@ class Learner(Model):
         Returns
         -------
         History
-            Lists ``loss``, ``val_loss``, ``seconds``, ``learning_rate``, one entry an epoch.
+            Lists ``loss``, ``val_loss``, ``seconds``, ``learning_rate``, one entry an epoch, and
+            such lists of the ``metrics``.
 
         Raises
         ------
@@ -120,7 +130,7 @@ class Learner(Model):
             given = batch_size, optimizer, l2, clip_norm, groups, dropout
             plan = plans.plan(self._spec, data, *given)
             epochs = check_count("epochs", epochs, example=20)
-            hooks = check.callbacks(callbacks)
+            hooks, functions = check.callbacks(callbacks), resolve(metrics)
             lent = self._team(n_threads, plan)
             validation = check.validation(validation_data, self._spec)
             if not isinstance(resume, bool):
@@ -135,6 +145,8 @@ class Learner(Model):
             if verbose:
                 hooks.append(Progress())
             course = self._course(history, plan, hooks, epochs, validation)
+            if functions:
+                course.judge = MetricJudge(self._engine, validation, data, functions, history)
             if begun is not None:
                 state = course.reporter.state
                 state.epoch, state.learning_rate_scale = begun.epochs - 1, begun.scale

@@ -19,12 +19,14 @@ class Link:
 
     Attributes
     ----------
+    name : str
     value : function of z
         The prediction p, a new array.
     slope : function of (p, c)
         The derivative of column c of p with respect to every column of z, (N, C).
     """
 
+    name: str
     value: Callable[[Array], Array]
     slope: Callable[[Array, int], Array]
 
@@ -65,11 +67,13 @@ def _elementwise(slope: Callable[[Array], Array]) -> Callable[[Array, int], Arra
 _one = _elementwise(np.ones_like)
 _itself = _elementwise(np.positive)
 
-IDENTITY = Link(np.copy, _one)
-EXP = Link(_exp, _itself)
+IDENTITY = Link("identity", np.copy, _one)
+EXP = Link("exp", _exp, _itself)
 # Means, followed by variances whose logarithms the network gives.
 MEAN_AND_VARIANCE = Link(
-    _exp_of_second_half, lambda p, c: (_one if c < p.shape[1] // 2 else _itself)(p, c)
+    "mean_and_variance",
+    _exp_of_second_half,
+    lambda p, c: (_one if c < p.shape[1] // 2 else _itself)(p, c),
 )
-SIGMOID = Link(sigmoid, _elementwise(lambda p: p * (1 - p)))
-SOFTMAX = Link(_softmax, _softmax_slope)
+SIGMOID = Link("sigmoid", sigmoid, _elementwise(lambda p: p * (1 - p)))
+SOFTMAX = Link("softmax", _softmax, _softmax_slope)

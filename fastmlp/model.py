@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastmlp import check, storage
 from fastmlp.engine.contract import Engine
+from fastmlp.export.exportable import Exportable
+from fastmlp.export.layers import Exported, exported, name_of
 from fastmlp.losses import Loss
 from fastmlp.parameter_list import ParameterList
 from fastmlp.spec import Spec
@@ -30,7 +32,7 @@ def _compiled(spec: Spec) -> Engine:
     return backend.engine(spec)
 
 
-class Model:
+class Model(Exportable):
     """Parameters of one network in one engine; base of ``MLP``, not for users.
 
     Parameters
@@ -130,6 +132,52 @@ class Model:
     def history(self) -> History | None:
         """Of the last fit, also of one that was interrupted or diverged; None before the first."""
         return self._history
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Return copies of all parameters by plain names.
+
+        Returns
+        -------
+        dict of str to array
+            ``layers.0.weight`` (fan_in, fan_out), ``layers.0.bias`` (fan_out,), and of normalised
+            layers ``layers.0.gain`` and ``layers.0.shift``. PyTorch's weights are transposed.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> {name: a.shape for name, a in fastmlp.MLP([3, 2], rng=0).state_dict().items()}
+        {'layers.0.weight': (3, 2), 'layers.0.bias': (2,)}
+        """
+        tensors = zip(self._spec.tensors, self._engine.parameters(), strict=True)
+        named = [(k, name_of(kind, k), a) for kind, each in tensors for k, a in enumerate(each)]
+        return {name: a for _, name, a in sorted(named, key=lambda one: one[0]) if a.size}
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+        """Take all parameters over, or none.
+
+        Parameters
+        ----------
+        state : mapping of str to array
+            With the names and shapes of :meth:`state_dict`, and no others.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If names, shapes or values do not fit; the model is unchanged.
+        RuntimeError
+            If a fit is running in another thread.
+        """
+        check.names(state, list(self.state_dict()), "state")
+        with self._turn.kept():
+            parameters = []
+            for kind, shapes in self._spec.tensors.items():
+                names = [name_of(kind, k) for k in range(len(shapes))]
+                arrays = [state.get(name, np.zeros(0)) for name in names]  # of layers without
+                parameters.append(check.parameters(arrays, self._spec, kind))
+            self._engine.set_parameters(*parameters)
+
+    def _exported(self) -> Exported:
+        return exported(self._spec, *self._engine.parameters())
 
     def _assign(self, kind: str, change: Callable[[list[NDArray[Any]]], Any]) -> None:
         """Put what ``change`` makes of the arrays of now in their place."""

@@ -137,6 +137,14 @@ TRAINING: list[Row] = [
     ("a history that is a list", model("history", to=[1]), r"history is \[1\] and no object"),
     ("no reason", model("history", "stop_reason", to=GONE), "history has no 'stop_reason'"),
     ("a reason that is a number", model("history", "stop_reason", to=1), "stop_reason is 1 and no"),
+    ("metrics that are a string", model("history", "metrics", to="r2"), "metrics is 'r2' and no"),
+    ("a metric that is a number", model("history", "metrics", to=[2]), r"metrics.0 is 2 and no"),
+    (
+        "metrics of no name",
+        model("history", "metrics", to=[]),
+        "other names than numbers of epochs",
+    ),
+    ("a metric without numbers", model("history", "metrics", to=["r2"]), "no tensor 'history.metr"),
     ("a history not told of", model("history", to=None), "'history.loss' belongs to nothing"),
     (
         "a history of two dimensions",

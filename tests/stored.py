@@ -32,11 +32,12 @@ TARGETS = {
 }
 
 
-def mlp(kind: Any = None, passes: int = 1, **options: Any) -> Any:
+def mlp(kind: Any = None, passes: int = 1, metrics: Any = (), **options: Any) -> Any:
     """Return an MLP that has gone through a fit, and passes of partial_fit."""
     net = models.network(kind or fastmlp.MLP, **options)
     targets = TARGETS[net.loss.target_kind]
-    net.fit(X, targets, epochs=2, batch_size=16, validation_data=(X[:9], targets[:9]))
+    held = X[:9], targets[:9]
+    net.fit(X, targets, epochs=2, batch_size=16, validation_data=held, metrics=metrics)
     for _ in range(passes):
         net.partial_fit(X, targets, batch_size=7, optimizer=fastmlp.SGD(0.01, momentum=0.9))
     return net
@@ -53,6 +54,7 @@ MLPS: dict[str, Callable[[Any], Any]] = {
     "dropout and names": lambda kind: kind(
         [3, 5, 4, 2], activation=["gelu", "mish"], dropout=[0.0, 0.25], rng=1
     ),
+    "metrics": lambda kind: mlp(kind, metrics=["r2", "mean_absolute_error"]),
     "layer norm": lambda kind: mlp(kind, layer_norm="before", dropout=0.2),
     **{
         f"loss {name}": lambda kind, loss=loss: mlp(kind, loss=loss())

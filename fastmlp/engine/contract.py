@@ -57,6 +57,14 @@ class Predictor(Protocol):
         """Return copies of (weights, biases), as `Engine.parameters`."""
         ...
 
+    def to_onnx(self, path: Any = None) -> Any:
+        """Return the network as ONNX, see `fastmlp.export.exportable`."""
+        ...
+
+    def to_c(self, path: Any, *, weights: str | None = None, X: Any = None) -> Any:
+        """Write the network as C, see `fastmlp.export.exportable`."""
+        ...
+
     def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Predict one row, (I,) to (C,), or a batch, (n, I) to (n, C)."""
         ...

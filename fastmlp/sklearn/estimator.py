@@ -13,6 +13,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastmlp import storage
 from fastmlp.check import is_plain
+from fastmlp.export.exportable import Exportable
+from fastmlp.export.layers import Exported, Labels, exported
 from fastmlp.sklearn import parameters
 from fastmlp.sklearn.callbacks import CallbackSupportMixin, with_callbacks
 from fastmlp.sklearn.fitted import Fitted
@@ -24,6 +26,8 @@ Array = NDArray[Any]
 
 # Elements of a sparse matrix that prediction makes dense at a time.
 DENSE_ELEMENTS = 1 << 22
+# How labels come from probabilities, by scikit-learn's name of the target.
+LABELS = {"multiclass": "largest", "binary": "pair", "multilabel-indicator": "each"}
 # What a fit that goes on changes in place, so that a copy needs its own.
 GROWING = ("_fitted", "history_", *CURVES)
 
@@ -38,7 +42,7 @@ def is_stochastic(estimator: Any) -> bool:
     return True
 
 
-class BaseMLP(CallbackSupportMixin, Fitting):
+class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
     """Base of both estimators, not for users: the subclasses know about targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = parameters.CONSTRAINTS
@@ -136,6 +140,12 @@ class BaseMLP(CallbackSupportMixin, Fitting):
         dtype = np.result_type(checked.dtype, outputs.dtype)
         return outputs.astype(dtype, copy=False), network
 
+    def _exported(self) -> Exported:
+        check_is_fitted(self, "_fitted")
+        network = self._fitted
+        parameters = network.predictor.parameters()
+        return exported(network.spec, *parameters, labels=labels_of(network.decoder))
+
     # ------------------------------------------------------------ attributes
 
     @property
@@ -215,21 +225,14 @@ class BaseMLP(CallbackSupportMixin, Fitting):
             With legend and labels.
         """
         check_is_fitted(self, "history_")
-        if ax is None:
-            import matplotlib.pyplot as plt
-
-            _, ax = plt.subplots()
-        for label, losses in (
-            ("training", self.history_.loss),
-            ("validation", self.history_.val_loss),
-        ):
-            if losses:
-                ax.plot(np.arange(1, len(losses) + 1), losses, label=label)
-        ax.set(xlabel="epoch", ylabel="loss")
-        ax.legend()
-        return ax
+        return self.history_.plot(ax)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def labels_of(decoder: Any) -> Labels | None:
+    """Return how labels come from probabilities, as the estimator's binarizer has it."""
+    return decoder and Labels(LABELS[decoder.y_type_], np.asarray(decoder.classes_))

@@ -106,7 +106,12 @@ def describe_history(history: History | None, name: str, tensors: Tensors) -> An
         return None
     for curve in CURVES:
         tensors.put_list(f"{name}.{curve}", getattr(history, curve))
-    return {"stop_reason": describe(history.stop_reason, f"{name}.stop_reason", tensors)}
+    facts = {"stop_reason": describe(history.stop_reason, f"{name}.stop_reason", tensors)}
+    if history.measured:
+        facts["metrics"] = [describe(key, f"{name}.metrics", tensors) for key in history.metrics]
+        for at, values in enumerate(history.metrics.values()):
+            tensors.put_list(f"{name}.metrics.{at}", values)
+    return facts
 
 
 def rebuild_history(record: Record, key: str) -> History | None:
@@ -117,11 +122,22 @@ def rebuild_history(record: Record, key: str) -> History | None:
     name = part.where.partition(".")[2]
     lists = {curve: record.store.numbers(f"{name}.{curve}") for curve in CURVES}
     history = History(**lists, stop_reason=part.text("stop_reason"))
-    part.finish()
     n, n_val = len(history.loss), len(history.val_loss)
     if {len(history.seconds), len(history.learning_rate)} != {n} or n_val not in (0, n):
         raise ModelFormatError(f"the lists of {key} have different lengths")
+    if part.there("metrics"):
+        history.measured = _measured(part, name, n)
+    part.finish()
     return history
+
+
+def _measured(part: Record, name: str, n_epochs: int) -> list[dict[str, float]]:
+    """Return the metrics of a history, a dictionary an epoch."""
+    names = part.texts("metrics")
+    columns = [part.store.numbers(f"{name}.metrics.{at}") for at in range(len(names))]
+    if not names or len(set(names)) < len(names) or {len(c) for c in columns} != {n_epochs}:
+        raise ModelFormatError(f"{part.where}.metrics has other names than numbers of epochs")
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 # ---------------------------------------------------------------------------------- the optimizer

@@ -169,6 +169,11 @@ class Record:
             raise ModelFormatError(f"{self.where}.{key} is {shown(value)} and no list")
         return value
 
+    def texts(self, key: str) -> list[str]:
+        """Return a list of strings."""
+        part = Record(dict(enumerate(self.items(key))), f"{self.where}.{key}", self.store)
+        return [part.text(at) for at in range(len(part._left))]
+
     def flag(self, key: str) -> bool:
         """Return a truth value."""
         value = self.plain(key)
@@ -178,7 +183,7 @@ class Record:
             )
         return value
 
-    def text(self, key: str) -> str:
+    def text(self, key: Any) -> str:
         """Return a string."""
         value = self.plain(key)
         if not isinstance(value, str):

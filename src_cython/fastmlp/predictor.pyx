@@ -18,6 +18,8 @@ import numpy as np
 
 from fastmlp import check, storage, teams, threads
 from fastmlp.engine import levels
+from fastmlp.export.exportable import Exportable
+from fastmlp.export.layers import exported
 
 cnp.import_array()
 
@@ -104,6 +106,11 @@ cdef class Predictor:
     def parameters(self):
         """Copies of (weights, biases), with layer normalisation also of gains and shifts."""
         return self.engine.parameters()
+
+    to_onnx, to_c = Exportable.to_onnx, Exportable.to_c
+
+    def _exported(self):
+        return exported(self.engine.spec, *self.engine.parameters())
 
     @property
     def spec(self):
