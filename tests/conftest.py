@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -30,3 +31,11 @@ os.environ.update(children.importing(children.PACKAGE))
 @pytest.fixture(params=[fastmlp.MLP, fastmlp.reference.MLP], ids=["native", "reference"])
 def mlp(request):
     return request.param
+
+
+@pytest.fixture
+def no_collections():
+    """Without the garbage collector, whose callbacks (hypothesis has one) swallow interrupts."""
+    gc.disable()
+    yield
+    gc.enable()
