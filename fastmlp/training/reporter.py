@@ -28,7 +28,7 @@ class Reporter:
         self.state = state
         self.callbacks = sorted(callbacks, key=lambda each: getattr(each, "runs_last", False))
         state.callbacks = self.callbacks
-        self.keep: Callable[[], None] | None = None  # called before anybody is told, and after
+        self.keep: Callable[[], None] | None = None  # called before who runs last, and after all
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -49,8 +49,6 @@ class Reporter:
     def epoch_ended(self) -> bool:
         """Call every callback once; return True if one of them wants to stop."""
         stop, state = False, self.state
-        if self.keep is not None:
-            self.keep()
         try:
             for callback in self.callbacks:
                 if self.keep is not None and getattr(callback, "runs_last", False):
