@@ -32,12 +32,14 @@ from fastmlp.losses import (
 )
 from fastmlp.mlp import MLP
 from fastmlp.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from fastmlp.readers import Blocks
 from fastmlp.schedules import Constant, Cosine, InverseScaling, OneCycle, Schedule, Step, WarmUp
 from fastmlp.training.records import DivergenceError, History, State
 
 # The estimators are attributes too, but not listed: a star import must not need scikit-learn.
 __all__ = [
     "MLP",
+    "Blocks",
     "History",
     "State",
     "DivergenceError",

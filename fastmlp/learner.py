@@ -18,12 +18,13 @@ from fastmlp.schedules import Scheduled
 from fastmlp.spec import Data, Plan
 from fastmlp.teams import Team
 from fastmlp.threads import fit_team
-from fastmlp.training import loop
+from fastmlp.training import loop, sources
 from fastmlp.training.judge import Judge
 from fastmlp.training.loop import Course, Shuffles
 from fastmlp.training.rates import Rates
 from fastmlp.training.records import Continuation, History, State
 from fastmlp.training.reporter import Callback, Reporter
+from fastmlp.training.sources import Source, Stream
 
 
 class Learner(Model):
@@ -31,8 +32,8 @@ class Learner(Model):
 
     def fit(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: ArrayLike | Source,
+        y: ArrayLike | None = None,
         *,
         epochs: int = 20,
         batch_size: int = 64,
@@ -55,7 +56,11 @@ class Learner(Model):
         ----------
         X : array-like, shape (n, fan-in)
             Samples, finite. Never changed, and not copied if of the model's dtype (any strides).
-        y : array-like
+            Or, without y, a source of blocks: a callable that is called once an epoch and returns
+            an iterable, or an object that is iterated once an epoch, of tuples ``(X, y)`` or
+            ``(X, y, sample_weight)``; see ``fastmlp.Blocks`` for arrays larger than memory. A
+            thread reads, checks and copies one block ahead. Batches run on from block to block.
+        y : array-like, optional
             Targets, shape (n, outputs), or (n,) with one output. For cross_entropy integer labels
             (n,) from 0, or probabilities (n, classes) whose rows sum to 1.
         epochs : int
@@ -78,7 +83,7 @@ class Learner(Model):
         sample_weight : array-like, shape (n,), optional
             At least 0, not all 0.
         shuffle : bool
-            Visit the samples in a new random order each epoch.
+            Visit the samples in a new random order each epoch; those of a source within blocks.
         callbacks : iterable of callables
             Called with a ``fastmlp.State`` after each epoch; True ends the fit.
         n_threads : int, optional
@@ -111,7 +116,7 @@ class Learner(Model):
         """
         history, begun, n_before = History(), None, 0
         with self._turn.taken(), self._kept(lambda: len(history.loss) > n_before):
-            data = check.data(X, y, sample_weight, self._spec)
+            data = sources.resolve(X, y, sample_weight, self._spec)
             given = batch_size, optimizer, l2, clip_norm, groups, dropout
             plan = plans.plan(self._spec, data, *given)
             epochs = check_count("epochs", epochs, example=20)
@@ -134,7 +139,7 @@ class Learner(Model):
                 if begun is None:
                     self._engine.start(plan.optimizer)
                     seed = loop.next_seed(self._rng)
-                    begun = Continuation(plan.optimizer.kind, 0, seed, data.x.shape[0])
+                    begun = Continuation(plan.optimizer.kind, 0, seed)
                 self._go_on(data, plan, course, begun, shuffle)
             return history
 
@@ -207,19 +212,29 @@ class Learner(Model):
         )
 
     def _go_on(
-        self, data: Data, plan: Plan, course: Course, begun: Continuation, shuffle: bool
+        self,
+        data: Data | Stream,
+        plan: Plan,
+        course: Course,
+        begun: Continuation,
+        shuffle: bool,
     ) -> None:
         """Run the epochs of a fit, and note after each with what one that resumes would go on."""
         rates, state = course.rates, course.reporter.state
         shuffles = Shuffles(self._engine.shuffle, self._rng, begun.shuffles, begun.shuffled)
 
         def keep() -> None:
-            epochs = begun.epochs + (rates.step - begun.step) // plan.n_steps(begun.rows)
-            facts = begun.kind, rates.step, begun.seed, begun.rows, epochs
+            assert data.rows is not None  # an epoch has ended
+            epochs = begun.epochs + (rates.step - begun.step) // plan.n_steps(data.rows)
+            facts = begun.kind, rates.step, begun.seed, data.rows, epochs
             orders = shuffles.seeds, shuffles.used
             self._progress = Continuation(*facts, *orders, state.learning_rate_scale)
 
-        course.reporter.keep, course.reorder = keep, shuffles if shuffle else None
+        course.reporter.keep = keep
+        if isinstance(data, Stream):
+            data.begin(plan.batch_size, shuffles if shuffle else None, begun.rows)
+        elif shuffle:
+            course.reorder = shuffles
         plan.seed, rates.step = begun.seed, begun.step
         loop.run(data, plan, course)
 
