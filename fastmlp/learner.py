@@ -59,7 +59,8 @@ class Learner(Model):
             Or, without y, a source of blocks: a callable that is called once an epoch and returns
             an iterable, or an object that is iterated once an epoch, of tuples ``(X, y)`` or
             ``(X, y, sample_weight)``; see ``fastmlp.Blocks`` for arrays larger than memory. A
-            thread reads, checks and copies one block ahead. Batches run on from block to block.
+            thread reads, checks and copies one block ahead. Batches run on from block to block;
+            every epoch must have the same number of rows. Errors of the source are raised here.
         y : array-like, optional
             Targets, shape (n, outputs), or (n,) with one output. For cross_entropy integer labels
             (n,) from 0, or probabilities (n, classes) whose rows sum to 1.

@@ -1,4 +1,4 @@
-"""Sources for what is not in memory; ``MLP.fit`` takes them, and any other object that yields blocks.
+"""Sources for what is not in memory; ``MLP.fit`` takes them, or any object that yields blocks.
 
 A reader is a class whose ``__iter__`` yields ``(X, y)`` or ``(X, y, sample_weight)`` from the
 first row to the last, each time anew. It may yield its own memory: a fit has copied a block before

@@ -140,8 +140,8 @@ class Plan:
     dropouts : array of float64, shape (number of batches, hidden layers), or None
         Drop probabilities, C-contiguous; None is those of the network.
     sums : list of two float, or None
-        Of weighted objectives and of weights, over the batches of this epoch so far: `epoch` goes on
-        with them, for data that come in blocks. None begins anew.
+        Of weighted objectives and of weights, over the batches of this epoch so far: `epoch`
+        goes on with them, for data that come in blocks. None begins anew.
     """
 
     optimizer: Optimizer

@@ -59,7 +59,7 @@ def resolve(x: Any, y: Any, sample_weight: Any, spec: Spec) -> Data | Stream:
     )
     if is_array or not (callable(x) or hasattr(x, "__iter__")):
         raise TypeError(
-            f"y is missing and X is a {name}, no source of blocks: pass fit(X, y), or as X a "
+            f"y is None and X is a {name}, no source of blocks: pass fit(X, y), or as X a "
             "callable or an object that yields (X, y) or (X, y, sample_weight)"
         )
     if sample_weight is not None:
@@ -103,7 +103,7 @@ class Stream:
 
     def _whole_batches(self, seed: int | None) -> Iterator[Data]:
         waiting: list[Data] = []  # rows that do not make a batch yet
-        seen = 0
+        seen = n = 0
         for at, block in enumerate(self._checked()):
             seen += block.rows
             if self.rows is not None and seen > self.rows:
@@ -112,13 +112,14 @@ class Stream:
                 order = np.arange(block.rows, dtype=np.int64)
                 self._shuffles.shuffle(order, (seed + at) & _SEED_MASK)
                 block = _rows(block, order)
-            n = sum(part.rows for part in waiting) + block.rows
+            n += block.rows  # with those that wait
             whole = n - n % self._batch_size
             if not whole:
                 waiting.append(_joined([block]))
                 continue
             joined = _joined([*waiting, block])
             waiting = [_joined([_rows(joined, slice(whole, n))])] if whole < n else []
+            n -= whole
             del block
             yield _rows(joined, slice(whole))
             del joined
