@@ -260,15 +260,20 @@ def test_divergence_ends_the_reading():
 
 
 def test_a_thread_that_waits_within_the_source_is_left_to_itself():
-    go, net = threading.Event(), model()
+    waits, go, net = threading.Event(), threading.Event(), model()
 
     def source():
         yield X, Y
+        waits.set()
         go.wait()
         yield X, Y
 
+    def rate(step):
+        waits.wait()
+        return 1e30
+
     with pytest.raises(fastmlp.DivergenceError):
-        net.fit(source, batch_size=8, optimizer=fastmlp.SGD(learning_rate=1e30))
+        net.fit(source, batch_size=8, optimizer=fastmlp.SGD(learning_rate=rate))
     (left,) = reading_threads()
     go.set()
     left.join()
