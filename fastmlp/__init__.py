@@ -36,6 +36,7 @@ from fastmlp.losses import (
 )
 from fastmlp.mlp import MLP
 from fastmlp.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from fastmlp.readers import Blocks
 from fastmlp.schedules import Constant, Cosine, InverseScaling, OneCycle, Schedule, Step, WarmUp
 from fastmlp.storage import ModelFormatError, load
 from fastmlp.training.records import DivergenceError, History, State
@@ -45,6 +46,7 @@ __all__ = [
     "MLP",
     "load",
     "ModelFormatError",
+    "Blocks",
     "History",
     "State",
     "DivergenceError",

@@ -356,7 +356,7 @@ class Engine:
     def _batches(self, data: Data, plan: Plan) -> float:
         factors = plan.groups.factors(self.spec.tensors, plan.optimizer.degree)
         order = np.arange(len(data.x)) if plan.order is None else plan.order
-        sum_objective = sum_weight = 0.0
+        sum_objective, sum_weight = plan.sums or (0.0, 0.0)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for k, first in enumerate(range(0, len(order), plan.batch_size)):
                 rows = order[first : first + plan.batch_size]
@@ -375,6 +375,8 @@ class Engine:
                     return math.nan
                 sum_objective += weight * value
                 sum_weight += weight
+        if plan.sums is not None:
+            plan.sums = [sum_objective, sum_weight]
         return sum_objective / sum_weight if sum_weight else 0.0
 
 

@@ -58,8 +58,8 @@ ORDER = (
         for part in ("layers", "graph", "onnx", "c_text", "c_layers", "c_source", "c", "exportable")
     ),
     *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
-    *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "loop")),
-    *("training", "plans", "loggers", "learner", "mlp"),
+    *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources", "loop")),
+    *("training", "readers", "plans", "loggers", "learner", "mlp"),
     *("randomness", "hidden", "frozen", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "predictor")),
     *("export.plain", "export.read_torch", "export.read_onnx", "__init__"),

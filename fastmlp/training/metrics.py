@@ -100,8 +100,10 @@ class MetricJudge(Judge):
     ----------
     engine : Engine
         In training.
-    validation, data : Data
-        The first may be None.
+    validation : Data or None
+        For the validation loss.
+    measured : Data
+        The validation data, or the training data.
     metrics : dict of str to callable
         From `resolve`.
     history : History
@@ -112,12 +114,12 @@ class MetricJudge(Judge):
         self,
         engine: Engine,
         validation: Data | None,
-        data: Data,
+        measured: Data,
         metrics: dict[str, Metric],
         history: History,
     ) -> None:
         super().__init__(engine, validation)
-        self.measured = data if validation is None else validation
+        self.measured = measured
         prefix = "" if validation is None else "val_"
         self.metrics = {prefix + name: metric for name, metric in metrics.items()}
         self.history = history

@@ -124,7 +124,7 @@ cdef class Engine(Trained):
         net.loss = self.row_of_loss(&task.data)
         task.net = &net
         task.order = NULL if plan.order is None else <int64_t*>cnp.PyArray_DATA(plan.order)
-        task.batch = min(<int64_t>plan.batch_size, task.data.n)
+        task.batch = plan.batch_size
         drops = self.set_dropout(&task, plan.dropouts)
         shift = self.shift_for(self.shift, task.batch, n_threads, drops, plan.clip_norm > 0)
         self.shift = None  # until the epoch has ended well
@@ -152,10 +152,13 @@ cdef class Engine(Trained):
         for i in range(2):  # a slot the optimizer lacks is never touched
             task.slots[i] = steps.slots[i] if steps.slots[i] != NULL else net.parameters
         report.powers = steps.powers
+        report.loss_sum, report.weight_sum = (0, 0) if plan.sums is None else plan.sums
         steps.is_whole = False  # until the epoch has ended well
         result = self.run(&task, &report, shift, plan.team)
         del table
         steps.powers = report.powers
+        if plan.sums is not None:
+            plan.sums = [report.loss_sum, report.weight_sum]
         if isfinite(result) and not self.kernels.finite(net.parameters, self.n_parameters):
             result = np.nan
         if isfinite(result):
@@ -205,7 +208,6 @@ cdef class Engine(Trained):
         c.alone_from = -1
         c.poll, c.poll_context, c.stop = poll, <void*>signals, &stop
         report.status = RUNNING
-        report.loss_sum = report.weight_sum = 0
         fm_barrier_start(c.barrier, c.n_threads)
         if c.n_threads == 1:
             with nogil:
@@ -242,6 +244,7 @@ cdef class Engine(Trained):
         table = set_groups(&task, groups_table(PLAIN, self.tensors, 0))
         task.l2, task.l2_per_batch, task.clip_norm = l2, False, 0
         task.seed = task.step = 0
+        report.loss_sum = report.weight_sum = 0
         shift = self.call_shifts.pop() if self.call_shifts else None
         shift = self.shift_for(shift, task.batch, team.size if team is not None else 1, (), True)
         net.transposed = shift.transposed
