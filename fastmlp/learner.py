@@ -130,6 +130,11 @@ class Learner(Model):
             has the epochs until then.
         """
         history, begun, n_before, stopped = History(), None, 0, ""
+        if not isinstance(resume, bool | str | os.PathLike):
+            raise TypeError(
+                f"resume is {resume!r} ({type(resume).__name__}) but True, False or the path of a "
+                "checkpoint is expected: pass for example resume=True"
+            )
         loads = not isinstance(resume, bool)
         with self._turn.taken(), self._kept(lambda: len(history.loss) > n_before, loads):
             data = sources.resolve(X, y, sample_weight, self._spec)
@@ -152,7 +157,7 @@ class Learner(Model):
                 begun, history = plans.resumed(
                     self._progress, self._history, self._engine, plan, data, validation, epochs
                 )
-                n_before = begun.epochs
+                n_before = len(history.loss)  # the user may have changed the lists
             self._progress, self._history = begun, history
             if verbose:
                 hooks.append(Progress())
