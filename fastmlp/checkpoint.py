@@ -5,6 +5,7 @@ Besides the model a file has the state of those callbacks that have one, in ``KE
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import time
@@ -200,6 +201,8 @@ class Checkpoint:
             numbered.hardlink_to(path)
         except OSError:  # not every file system has links
             shutil.copyfile(path, numbered)
-        pattern = f"{path.stem}-{'[0-9]' * 6}{path.suffix}"
-        for old in sorted(path.parent.glob(pattern))[: -self.keep]:
-            old.unlink()
+        pattern = f"{glob.escape(path.stem)}-{'[0-9]' * 6}{glob.escape(path.suffix)}"
+        # Files of later epochs are of an earlier, longer fit, and none of the last ones of this.
+        names = sorted(each.name for each in path.parent.glob(pattern))
+        for old in [name for name in names if name <= numbered.name][: -self.keep]:
+            path.with_name(old).unlink()

@@ -52,7 +52,20 @@ class CSVLog:
     def start(self, state: State) -> None:
         """Open the file."""
         goes_on = state.epoch >= 0 and self.path.exists()
+        if goes_on:
+            self._cut(state.epoch)
         self._file = self.path.open("a" if goes_on else "w", newline="", encoding="utf-8")
+
+    def _cut(self, epoch: int) -> None:
+        """Cut off later epochs, which a fit that was killed has written since its checkpoint."""
+        whole = 0
+        with self.path.open("rb+") as file:
+            for line in file:
+                number = line.partition(b",")[0]
+                if not line.endswith(b"\n") or (number.isdigit() and int(number) > epoch):
+                    break
+                whole += len(line)
+            file.truncate(whole)
 
     def __call__(self, state: State) -> None:
         """Write the epoch, and let others see it."""

@@ -132,6 +132,15 @@ def test_what_is_kept(tmp_path: Path) -> None:
     assert fastmlp.load(best).history.val_loss[-1] == min(history.val_loss)
 
 
+def test_what_is_kept_beside_a_longer_fit_of_before(tmp_path: Path) -> None:
+    path = tmp_path / "net[1].safetensors"  # brackets have a meaning in a pattern
+    for epochs in (6, 3):
+        checkpoint = fastmlp.Checkpoint(path, keep=2)
+        models.network(fastmlp.MLP).fit(X, Y, epochs=epochs, callbacks=[checkpoint])
+    names = sorted(each.name for each in tmp_path.iterdir())
+    assert names == [*(f"net[1]-{n:06}.safetensors" for n in (2, 3, 5, 6)), path.name]
+
+
 def test_by_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.monotonic", iter(range(1000)).__next__)
     saved = []

@@ -39,6 +39,12 @@ def test_csv_of_a_fit_that_resumes_or_fails(tmp_path):
     fit(fastmlp.CSVLog(path), net)
     history = fit(fastmlp.CSVLog(path), net, epochs=5, resume=True)
     assert [float(line["val_r2"]) for line in read(path)] == history.metrics["val_r2"]
+    # A fit that was killed has written on after its checkpoint, the last line not to its end.
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole.splitlines(keepends=True)[-1].replace(b"4", b"5", 1) + b"1")
+    history = fit(fastmlp.CSVLog(path), net, epochs=7, resume=True)
+    assert [int(line["epoch"]) for line in read(path)] == [*range(7)]
+    assert [float(line["loss"]) for line in read(path)] == history.loss
     log = fastmlp.CSVLog(tmp_path / "other.csv")
     with pytest.raises(fastmlp.DivergenceError):
         fit(log, optimizer=fastmlp.SGD(lambda step: 0.1 if step < 4 else 1e30))

@@ -82,6 +82,7 @@ def test_they_are_in_the_frame_and_go_on():
         (["r3"], ValueError, "'r3' but a callable"),
         ([1], ValueError, "1 but a callable"),
         (["r2", METRICS["r2"]], ValueError, "two of the same name"),
+        ({"loss": "r2"}, ValueError, "'loss', as what a history has already"),
         ([lambda y, p: "good"], TypeError, "returned 'good'"),
         ([lambda y, p: y / 0], ZeroDivisionError, None),
     ],

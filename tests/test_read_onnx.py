@@ -183,3 +183,11 @@ def test_what_it_reads_from(tmp_path):
     for source in (path, str(path), path.read_bytes(), net.to_onnx()):
         assert fastmlp.from_onnx(source).layer_sizes == net.layer_sizes
     assert fastmlp.from_onnx(path, rng=3).fit(np.eye(7), np.eye(7)[:, :5], epochs=1).loss
+
+
+def test_what_is_no_onnx_is_refused(tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"\x12\x00rubbish")
+    for source in (path, path.read_bytes()):
+        with pytest.raises(ValueError, match="no ONNX model"):
+            fastmlp.from_onnx(source)

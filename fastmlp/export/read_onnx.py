@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -239,10 +240,13 @@ def from_onnx(
     ('gelu',)
     """
     onnx = package()
-    if isinstance(model, bytes):
-        model = onnx.load_from_string(model)
-    elif not hasattr(model, "graph"):
-        model = onnx.load(model)
+    try:
+        if isinstance(model, bytes):
+            model = onnx.load_from_string(model)
+        elif not hasattr(model, "graph"):
+            model = onnx.load(model)
+    except import_module("google.protobuf.message").DecodeError as error:
+        raise ValueError(f"model is no ONNX model: {error}") from None
     reader = _read(onnx, model.graph)
     names = [each.name for each in model.graph.output if each.name not in LABELS]
     if output is not None:

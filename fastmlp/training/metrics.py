@@ -60,6 +60,9 @@ METRICS: dict[str, Metric] = {
     row.__name__: row for row in (accuracy, mean_squared_error, mean_absolute_error, r2)
 }
 
+# What a history has beside metrics: one of such a name would take its place in a frame or a file.
+TAKEN = ("epoch", "loss", "val_loss", "seconds", "learning_rate", "stop_reason")
+
 
 def resolve(value: Any) -> dict[str, Metric]:
     """Return the functions by name that the user names or gives.
@@ -67,7 +70,7 @@ def resolve(value: Any) -> dict[str, Metric]:
     Raises
     ------
     TypeError, ValueError
-        If one is neither a name of `METRICS` nor callable.
+        If one is neither a name of `METRICS` nor callable, or a name is taken.
     """
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise TypeError(
@@ -90,6 +93,11 @@ def resolve(value: Any) -> dict[str, Metric]:
             )
     if len(found) < len(given):
         raise ValueError("metrics has two of the same name: pass a dict with different names")
+    if taken := sorted(found.keys() & set(TAKEN)):
+        raise ValueError(
+            f"a metric is called {taken[0]!r}, as what a history has already: pass a dict with "
+            "another name"
+        )
     return found
 
 
