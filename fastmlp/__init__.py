@@ -17,9 +17,13 @@ if find_spec("fastmlp.predictor") is None:
 
 from fastmlp import reference
 from fastmlp.callbacks import EarlyStopping, Progress, ReduceOnPlateau
+from fastmlp.checkpoint import Checkpoint
 from fastmlp.config import show_config
 from fastmlp.ensemble import Ensemble
+from fastmlp.export.read_onnx import from_onnx
+from fastmlp.export.read_torch import from_torch
 from fastmlp.groups import Groups
+from fastmlp.loggers import CSVLog, MLflowLog, TensorBoardLog
 from fastmlp.losses import (
     AbsoluteError,
     BinaryCrossEntropy,
@@ -33,16 +37,23 @@ from fastmlp.losses import (
 )
 from fastmlp.mlp import MLP
 from fastmlp.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from fastmlp.readers import Blocks
 from fastmlp.schedules import Constant, Cosine, InverseScaling, OneCycle, Schedule, Step, WarmUp
+from fastmlp.storage import ModelFormatError, load
 from fastmlp.training.records import DivergenceError, History, State
 
 # The estimators are attributes too, but not listed: a star import must not need scikit-learn.
 __all__ = [
     "MLP",
     "Ensemble",
+    "load",
+    "ModelFormatError",
+    "Blocks",
     "History",
     "State",
     "DivergenceError",
+    "from_onnx",
+    "from_torch",
     "reference",
     "show_config",
     "Optimizer",
@@ -70,10 +81,14 @@ __all__ = [
     "EarlyStopping",
     "ReduceOnPlateau",
     "Progress",
+    "Checkpoint",
+    "CSVLog",
+    "TensorBoardLog",
+    "MLflowLog",
     "__version__",
 ]
 
-_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor", "from_sklearn")
 
 
 def __getattr__(name: str) -> Any:

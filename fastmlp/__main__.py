@@ -1,6 +1,7 @@
 """`python -m fastmlp`: train on real handwritten digits, and say how well and how fast.
 
-A small tour of the public interface, and the quickest check of an installation.
+A small tour of the public interface, and the quickest check of an installation. With ``inspect``
+as the first word it says what is in a file: see ``fastmlp.storage.inspection``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy.typing as npt
 import fastmlp
 from fastmlp import digits
 from fastmlp.engine import backend
+from fastmlp.storage import inspection
 from fastmlp.threads import for_fit
 
 HIDDEN = (256, 128)
@@ -71,12 +73,13 @@ def count(least: int) -> Callable[[str], int]:
     return integer
 
 
-def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line; what cannot work is told before anything is trained."""
     parser = argparse.ArgumentParser(
         prog="python -m fastmlp",
         description="Train a multi-layer perceptron on two thirds of 1,797 handwritten digits, "
-        "test it on the others, and report accuracy and speed on this machine.",
+        "test it on the others, and report accuracy and speed on this machine. "
+        "python -m fastmlp inspect FILE says what is in the file of a model.",
         epilog="Data: E. Alpaydin, C. Kaynak (1998), Optical Recognition of Handwritten Digits, "
         "UCI Machine Learning Repository, doi:10.24432/C50P49, CC BY 4.0.",
     )
@@ -215,8 +218,11 @@ def plot(run: Run, path: Path, n: int = 6) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demonstration; return the exit code."""
-    options = arguments(argv)
+    """Run the demonstration, or `inspect`; return the exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["inspect"]:
+        return inspection.main(words[1:])
+    options = arguments(words)
     run = train(options.epochs, options.seed, options.threads)
     report(run)
     if options.plot is not None:

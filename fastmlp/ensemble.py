@@ -248,8 +248,8 @@ class Ensemble:
             del lead
             epoch = state.epoch + 1
             for k in range(1, len(mine)):
-                rates[k].step = epoch * n_steps[k]
-                loop.prepare(mine[k], n_steps[k], rates[k], orders[k], state.learning_rate_scale)
+                loop.begin(mine[k], rates[k], orders[k], state.learning_rate_scale)
+                loop.look_up(mine[k], datas[k], rates[k], epoch * n_steps[k])
             first = engines.engines[0]
             losses = type(first).train_many(engines.engines, datas, mine, plan.team)
             for k, loss in enumerate(losses):

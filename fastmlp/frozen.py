@@ -5,17 +5,20 @@ The twin of the compiled ``fastmlp.predictor.Predictor``: the same calls, result
 
 from __future__ import annotations
 
+import os
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastmlp import check
+from fastmlp import check, storage
 from fastmlp.engine.contract import Arrays, Engine
+from fastmlp.export.exportable import Exportable
+from fastmlp.export.layers import Exported, exported
 from fastmlp.spec import Spec
 
 
-class Predictor:
+class Predictor(Exportable):
     """A frozen copy of a model's weights as a function, made by ``reference.MLP.predictor``.
 
     NaN in a row of x gives NaN in that row of the result; it is not searched for.
@@ -47,6 +50,9 @@ class Predictor:
         """Return copies of (weights, biases), as the engine does."""
         return self._engine.parameters()
 
+    def _exported(self) -> Exported:
+        return exported(self.spec, *self.parameters())
+
     def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Predict one row, (I,) to (C,), or a batch, (n, I) to (n, C), into ``out`` if given."""
         rows, one = self._rows(x)
@@ -66,6 +72,10 @@ class Predictor:
         with np.errstate(all="ignore"):
             derivatives = self._engine.jacobian(rows)
         return derivatives[0] if one else derivatives
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the predictor to a file, for ``fastmlp.load``; see ``MLP.save``."""
+        storage.save(self, path)
 
     def _rows(self, x: ArrayLike) -> tuple[NDArray[Any], bool]:
         """Return x as (n, I), and whether it was one row without the n."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from numpy.typing import ArrayLike
 
-from fastmlp import check, plans
+from fastmlp import check, checkpoint, plans, storage
 from fastmlp.callbacks import Progress
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count
@@ -18,12 +20,16 @@ from fastmlp.schedules import Scheduled
 from fastmlp.spec import Data, Plan
 from fastmlp.teams import Team
 from fastmlp.threads import fit_team
-from fastmlp.training import loop
+from fastmlp.training import loop, sources
 from fastmlp.training.judge import Judge
 from fastmlp.training.loop import Course, Shuffles
+from fastmlp.training.metrics import Metric, MetricJudge, resolve
 from fastmlp.training.rates import Rates
 from fastmlp.training.records import Continuation, History, State
 from fastmlp.training.reporter import Callback, Reporter
+from fastmlp.training.sources import Source, Stream
+
+Metrics: TypeAlias = Sequence[str | Metric] | Mapping[str, str | Metric]
 
 
 class Learner(Model):
@@ -31,8 +37,8 @@ class Learner(Model):
 
     def fit(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: ArrayLike | Source,
+        y: ArrayLike | None = None,
         *,
         epochs: int = 20,
         batch_size: int = 64,
@@ -44,10 +50,11 @@ class Learner(Model):
         validation_data: Sequence[ArrayLike] | None = None,
         sample_weight: ArrayLike | None = None,
         shuffle: bool = True,
+        metrics: Metrics = (),
         callbacks: Iterable[Callback] = (),
         n_threads: int | None = None,
         verbose: bool = False,
-        resume: bool = False,
+        resume: bool | str | os.PathLike[str] = False,
     ) -> History:
         """Train, beginning with the weights of now and a fresh optimizer, or going on.
 
@@ -55,7 +62,12 @@ class Learner(Model):
         ----------
         X : array-like, shape (n, fan-in)
             Samples, finite. Never changed, and not copied if of the model's dtype (any strides).
-        y : array-like
+            Or, without y, a source of blocks: a callable that is called once an epoch and returns
+            an iterable, or an object that is iterated once an epoch, of tuples ``(X, y)`` or
+            ``(X, y, sample_weight)``; see ``fastmlp.Blocks`` for arrays larger than memory. A
+            thread reads, checks and copies one block ahead. Batches run on from block to block;
+            every epoch must have the same number of rows. Errors of the source are raised here.
+        y : array-like, optional
             Targets, shape (n, outputs), or (n,) with one output. For cross_entropy integer labels
             (n,) from 0, or probabilities (n, classes) whose rows sum to 1.
         epochs : int
@@ -78,23 +90,31 @@ class Learner(Model):
         sample_weight : array-like, shape (n,), optional
             At least 0, not all 0.
         shuffle : bool
-            Visit the samples in a new random order each epoch.
+            Visit the samples in a new random order each epoch; those of a source within blocks.
+        metrics : sequence of str or callables, or dict, optional
+            Measured after each epoch, for ``History.metrics``: accuracy, mean_squared_error,
+            mean_absolute_error, r2, or callables ``(y, prediction) -> float`` that get checked
+            targets and what ``predict`` returns. On the validation data, as ``val_NAME``; without
+            such, on all of X, which takes the time of a prediction and must be arrays.
         callbacks : iterable of callables
             Called with a ``fastmlp.State`` after each epoch; True ends the fit.
         n_threads : int, optional
             Threads to use; by default what the machine allows, and one where more cannot pay.
         verbose : bool
             Show progress: a tqdm bar if tqdm is installed, else a line an epoch.
-        resume : bool
+        resume : bool, str or path
             Go on where the last fit ended, also in a copy or a pickle: with its optimizer's state,
             steps of schedules, order of samples, history. The same call again ends as one that was
-            not cut. Callbacks begin anew. All may change but the optimizer's kind, the number of
-            samples, and whether there is validation data.
+            not cut. All may change but the optimizer's kind, the number of samples, and whether
+            there is validation data. Callbacks begin anew, but for those that a
+            ``fastmlp.Checkpoint`` has saved. A path is that of a checkpoint, which is loaded into
+            this model first; if there is no such file, the fit begins at the beginning.
 
         Returns
         -------
         History
-            Lists ``loss``, ``val_loss``, ``seconds``, ``learning_rate``, one entry an epoch.
+            Lists ``loss``, ``val_loss``, ``seconds``, ``learning_rate``, one entry an epoch, and
+            such lists of the ``metrics``.
 
         Raises
         ------
@@ -109,24 +129,41 @@ class Learner(Model):
             When interrupted; the model is at its last whole epoch, and usable, and ``history``
             has the epochs until then.
         """
-        history, begun, n_before = History(), None, 0
-        with self._turn.taken(), self._kept(lambda: len(history.loss) > n_before):
-            data = check.data(X, y, sample_weight, self._spec)
+        history, begun, n_before, stopped = History(), None, 0, ""
+        if not isinstance(resume, bool | str | os.PathLike):
+            raise TypeError(
+                f"resume is {resume!r} ({type(resume).__name__}) but True, False or the path of a "
+                "checkpoint is expected: pass for example resume=True"
+            )
+        loads = not isinstance(resume, bool)
+        with self._turn.taken(), self._kept(lambda: len(history.loss) > n_before, loads):
+            data = sources.resolve(X, y, sample_weight, self._spec)
             given = batch_size, optimizer, l2, clip_norm, groups, dropout
             plan = plans.plan(self._spec, data, *given)
             epochs = check_count("epochs", epochs, example=20)
-            hooks = check.callbacks(callbacks)
+            hooks, functions = check.callbacks(callbacks), resolve(metrics)
             lent = self._team(n_threads, plan)
             validation = check.validation(validation_data, self._spec)
+            measured = data if validation is None else validation
+            if functions and isinstance(measured, Stream):
+                raise ValueError(
+                    "metrics are given without validation_data, and X is a source, which is not "
+                    "measured after an epoch: pass validation_data"
+                )
+            if not isinstance(resume, bool):
+                resume = self._load(resume)
             if resume:
+                stopped = self._history.stop_reason if self._history else ""
                 begun, history = plans.resumed(
                     self._progress, self._history, self._engine, plan, data, validation, epochs
                 )
-                n_before = begun.epochs
+                n_before = len(history.loss)  # the user may have changed the lists
             self._progress, self._history = begun, history
             if verbose:
                 hooks.append(Progress())
             course = self._course(history, plan, hooks, epochs, validation)
+            if functions and isinstance(measured, Data):
+                course.judge = MetricJudge(self._engine, validation, measured, functions, history)
             if begun is not None:
                 state = course.reporter.state
                 state.epoch, state.learning_rate_scale = begun.epochs - 1, begun.scale
@@ -134,9 +171,33 @@ class Learner(Model):
                 if begun is None:
                     self._engine.start(plan.optimizer)
                     seed = loop.next_seed(self._rng)
-                    begun = Continuation(plan.optimizer.kind, 0, seed, data.x.shape[0])
+                    begun = Continuation(plan.optimizer.kind, 0, seed)
+                elif checkpoint.give_back(begun.memories, hooks, course.reporter.state):
+                    history.stop_reason = stopped
+                    return history
                 self._go_on(data, plan, course, begun, shuffle)
             return history
+
+    def _load(self, path: str | os.PathLike[str]) -> bool:
+        """Become the model of a checkpoint; return False if there is none."""
+        if not Path(path).exists():
+            return False
+        other = storage.load(path)
+        if type(other) is not type(self) or other._spec != self._spec:
+            raise ValueError(
+                f"resume is {os.fspath(path)!r}, which has {other!r}, but this is {self!r}: "
+                "make the model as it was made, or use fastmlp.load"
+            )
+        generator, state = self._rng.bit_generator, other.__getstate__()
+        if type(generator) is not type(other._rng.bit_generator):
+            raise ValueError(
+                f"resume is {os.fspath(path)!r}, whose model draws from {other._rng}, but this one "
+                f"from {self._rng}: pass the same kind of generator as rng"
+            )
+        generator.state = other._rng.bit_generator.state
+        self._engine.set_state(state["engine"])
+        self._progress, self._history = state["progress"], other._history
+        return True
 
     def partial_fit(
         self,
@@ -207,19 +268,29 @@ class Learner(Model):
         )
 
     def _go_on(
-        self, data: Data, plan: Plan, course: Course, begun: Continuation, shuffle: bool
+        self,
+        data: Data | Stream,
+        plan: Plan,
+        course: Course,
+        begun: Continuation,
+        shuffle: bool,
     ) -> None:
         """Run the epochs of a fit, and note after each with what one that resumes would go on."""
         rates, state = course.rates, course.reporter.state
         shuffles = Shuffles(self._engine.shuffle, self._rng, begun.shuffles, begun.shuffled)
 
         def keep() -> None:
-            epochs = begun.epochs + (rates.step - begun.step) // plan.n_steps(begun.rows)
-            facts = begun.kind, rates.step, begun.seed, begun.rows, epochs
+            assert data.rows is not None  # an epoch has ended
+            epochs = begun.epochs + (rates.step - begun.step) // plan.n_steps(data.rows)
+            facts = begun.kind, rates.step, begun.seed, data.rows, epochs
             orders = shuffles.seeds, shuffles.used
             self._progress = Continuation(*facts, *orders, state.learning_rate_scale)
 
-        course.reporter.keep, course.reorder = keep, shuffles if shuffle else None
+        course.reporter.keep = keep
+        if isinstance(data, Stream):
+            data.begin(plan.batch_size, shuffles if shuffle else None, begun.rows)
+        elif shuffle:
+            course.reorder = shuffles
         plan.seed, rates.step = begun.seed, begun.step
         loop.run(data, plan, course)
 

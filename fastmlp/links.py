@@ -19,6 +19,7 @@ class Link:
 
     Attributes
     ----------
+    name : str
     value : function of z
         The prediction p, a new array.
     slope : function of (p, c)
@@ -27,6 +28,7 @@ class Link:
         A z that gives p; at the ends of p's range, where z is infinite, the last number before.
     """
 
+    name: str
     value: Callable[[Array], Array]
     slope: Callable[[Array, int], Array]
     inverse: Callable[[Array], Array]
@@ -83,13 +85,14 @@ def _elementwise(slope: Callable[[Array], Array]) -> Callable[[Array, int], Arra
 _one = _elementwise(np.ones_like)
 _itself = _elementwise(np.positive)
 
-IDENTITY = Link(np.copy, _one, np.copy)
-EXP = Link(_exp, _itself, _log)
+IDENTITY = Link("identity", np.copy, _one, np.copy)
+EXP = Link("exp", _exp, _itself, _log)
 # Means, followed by variances whose logarithms the network gives.
 MEAN_AND_VARIANCE = Link(
+    "mean_and_variance",
     _exp_of_second_half,
     lambda p, c: (_one if c < p.shape[1] // 2 else _itself)(p, c),
     _log_of_second_half,
 )
-SIGMOID = Link(sigmoid, _elementwise(lambda p: p * (1 - p)), _logit)
-SOFTMAX = Link(_softmax, _softmax_slope, _log)
+SIGMOID = Link("sigmoid", sigmoid, _elementwise(lambda p: p * (1 - p)), _logit)
+SOFTMAX = Link("softmax", _softmax, _softmax_slope, _log)

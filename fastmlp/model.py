@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastmlp import check
+from fastmlp import check, storage
 from fastmlp.engine.contract import Engine
+from fastmlp.export.exportable import Exportable
+from fastmlp.export.layers import Exported, exported, name_of
 from fastmlp.losses import Loss
 from fastmlp.parameter_list import ParameterList
 from fastmlp.spec import Spec
@@ -29,7 +32,7 @@ def _compiled(spec: Spec) -> Engine:
     return backend.engine(spec)
 
 
-class Model:
+class Model(Exportable):
     """Parameters of one network in one engine; base of ``MLP``, not for users.
 
     Parameters
@@ -130,6 +133,52 @@ class Model:
         """Of the last fit, also of one that was interrupted or diverged; None before the first."""
         return self._history
 
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Return copies of all parameters by plain names.
+
+        Returns
+        -------
+        dict of str to array
+            ``layers.0.weight`` (fan_in, fan_out), ``layers.0.bias`` (fan_out,), and of normalised
+            layers ``layers.0.gain`` and ``layers.0.shift``. PyTorch's weights are transposed.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> {name: a.shape for name, a in fastmlp.MLP([3, 2], rng=0).state_dict().items()}
+        {'layers.0.weight': (3, 2), 'layers.0.bias': (2,)}
+        """
+        tensors = zip(self._spec.tensors, self._engine.parameters(), strict=True)
+        named = [(k, name_of(kind, k), a) for kind, each in tensors for k, a in enumerate(each)]
+        return {name: a for _, name, a in sorted(named, key=lambda one: one[0]) if a.size}
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+        """Take all parameters over, or none.
+
+        Parameters
+        ----------
+        state : mapping of str to array
+            With the names and shapes of :meth:`state_dict`, and no others.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If names, shapes or values do not fit; the model is unchanged.
+        RuntimeError
+            If a fit is running in another thread.
+        """
+        check.names(state, list(self.state_dict()), "state")
+        with self._turn.kept():
+            parameters = []
+            for kind, shapes in self._spec.tensors.items():
+                names = [name_of(kind, k) for k in range(len(shapes))]
+                arrays = [state.get(name, np.zeros(0)) for name in names]  # of layers without
+                parameters.append(check.parameters(arrays, self._spec, kind))
+            self._engine.set_parameters(*parameters)
+
+    def _exported(self) -> Exported:
+        return exported(self._spec, *self._engine.parameters())
+
     def _assign(self, kind: str, change: Callable[[list[NDArray[Any]]], Any]) -> None:
         """Put what ``change`` makes of the arrays of now in their place."""
         with self._turn.kept():
@@ -139,14 +188,17 @@ class Model:
             self._engine.set_parameters(*(parameters[each] for each in kinds))
 
     @contextlib.contextmanager
-    def _kept(self, is_done: Callable[[], bool] | None = None) -> Iterator[None]:
+    def _kept(
+        self, is_done: Callable[[], bool] | None = None, parameters: bool = True
+    ) -> Iterator[None]:
         """Put back what a fit has changed if no epoch of it has ended.
 
         Epochs put parameters back themselves; a pass that is not done before its call is over
         (``is_done`` is None) may be interrupted after the epoch has ended, and is taken back here.
+        So are ``parameters`` that were loaded.
         """
         generator = self._rng.bit_generator.state
-        parameters = self._engine.snapshot() if is_done is None else None
+        snapshot = self._engine.snapshot() if parameters else None
         before = self._progress, self._history, self._engine.optimizer_state()
         try:
             yield
@@ -155,16 +207,48 @@ class Model:
                 self._rng.bit_generator.state = generator
                 self._progress, self._history, state = before
                 self._engine.set_optimizer_state(state)
-                if parameters is not None:
-                    self._engine.restore(parameters)
+                if snapshot is not None:
+                    self._engine.restore(snapshot)
             raise
+
+    def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
+        """Write the model to a file, for :func:`fastmlp.load`.
+
+        The file is safetensors, which many programs read. It replaces an older one at one moment,
+        and after a failure there is the older one. During a fit in another thread it has the last
+        whole epoch, and no optimizer state.
+
+        Parameters
+        ----------
+        path : str or path
+            Where.
+        training : bool
+            Write what ``partial_fit`` goes on with, and the history; else the file is a third of
+            the size after Adam, and good for predictions.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        TypeError
+            If the class or the generator is none of fastmlp's or NumPy's.
+
+        Examples
+        --------
+        >>> import fastmlp, os, tempfile
+        >>> net = fastmlp.MLP([2, 8, 1], rng=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save(os.path.join(folder, "net.safetensors"))
+        """
+        storage.save(self, path, training)
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         for name in ("_engine", "_n_weights", "_two_headed", "_turn", "_progress"):
             del state[name]
         state["_history"] = self._history and self._history.whole()
-        progress = self._progress if self._turn.is_free() else None  # or its state is on the move
+        at_rest = self._turn.is_free() or self._turn.is_mine()  # or its state is on the move
+        progress = self._progress if at_rest else None
         state["engine"] = self._engine.state(optimizer=progress is not None)
         state["progress"] = progress if "optimizer" in state["engine"] else None
         return state

@@ -12,11 +12,12 @@ from fastmlp.intervals import NON_NEGATIVE, check_count
 from fastmlp.spec import Data, Plan, Spec, dropout_of_fit
 from fastmlp.training.loop import next_seed
 from fastmlp.training.records import Continuation, History
+from fastmlp.training.sources import Stream
 
 
 def plan(
     spec: Spec,
-    data: Data,
+    data: Data | Stream,
     batch_size: Any,
     optimizer: Any,
     l2: Any,
@@ -31,7 +32,7 @@ def plan(
     spec : Spec
         The network.
     data : Data
-        Checked.
+        Checked, or to be checked as it comes.
     batch_size, optimizer, l2, clip_norm, groups, dropout
         As the user gave them to ``MLP.fit``.
 
@@ -40,9 +41,10 @@ def plan(
     TypeError, ValueError
         If an argument is not as described there.
     """
+    rows = check_count("batch_size", batch_size, example=64)
     return Plan(
         optimizer=check.optimizer(optimizer),
-        batch_size=min(check_count("batch_size", batch_size, example=64), data.x.shape[0]),
+        batch_size=rows if data.rows is None else min(rows, data.rows),
         learning_rates=np.empty(0),
         l2=NON_NEGATIVE.check("l2", l2, example=1e-4),
         clip_norm=check.clip_norm(clip_norm),
@@ -67,7 +69,7 @@ def resumed(
     history: History | None,
     engine: Engine,
     plan: Plan,
-    data: Data,
+    data: Data | Stream,
     validation: Data | None,
     epochs: int,
 ) -> tuple[Continuation, History]:
@@ -88,7 +90,7 @@ def resumed(
             "resume is True but the last fit ended within an epoch, and what its optimizer knew is "
             "lost: leave resume out, to begin with the weights of now and a fresh optimizer"
         )
-    n = data.x.shape[0]
+    n = progress.rows if data.rows is None else data.rows  # a stream's are counted as they come
     facts = (
         ("optimizer", plan.optimizer.kind, progress.kind),
         ("X", f"{n} rows", f"{progress.rows} rows"),

@@ -284,6 +284,7 @@ class Engine:
         """Go on with what `state` of an engine has returned."""
         parameters, memory = states.from_arrays(state, self.spec)
         self.set_parameters(*parameters)
+        memory = copy.deepcopy(memory)  # whose arrays are the caller's
         self._steps = Steps(states.in_units(memory, states.textbook)) if memory else None
 
     def predict(self, x: Array, team: object = None) -> Array:
@@ -311,9 +312,13 @@ class Engine:
         """Return the derivatives of the predictions with respect to the inputs, (n, C, I)."""
         return jacobian(self.spec, self._parameters, x)
 
+    def twin(self) -> Engine:
+        """Return another engine for the same network; snapshots are for both."""
+        return Engine(self.spec)
+
     def predictor(self, n_threads: int | None = None) -> Predictor:
         """Return a frozen copy as a function."""
-        frozen = Engine(self.spec)
+        frozen = self.twin()
         frozen.set_parameters(*self._parameters)
         return Predictor(frozen, n_threads)
 
@@ -356,7 +361,7 @@ class Engine:
     def _batches(self, data: Data, plan: Plan) -> float:
         factors = plan.groups.factors(self.spec.tensors, plan.optimizer.degree)
         order = np.arange(len(data.x)) if plan.order is None else plan.order
-        sum_objective = sum_weight = 0.0
+        sum_objective, sum_weight = plan.sums or (0.0, 0.0)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for k, first in enumerate(range(0, len(order), plan.batch_size)):
                 rows = order[first : first + plan.batch_size]
@@ -375,6 +380,8 @@ class Engine:
                     return math.nan
                 sum_objective += weight * value
                 sum_weight += weight
+        if plan.sums is not None:
+            plan.sums = [sum_objective, sum_weight]
         return sum_objective / sum_weight if sum_weight else 0.0
 
 

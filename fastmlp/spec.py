@@ -7,7 +7,8 @@ is allocated. Nothing here computes; both engines, native and reference, read th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -138,6 +139,9 @@ class Plan:
         The optimizer's, one a batch; None is its constant one.
     dropouts : array of float64, shape (number of batches, hidden layers), or None
         Drop probabilities, C-contiguous; None is those of the network.
+    sums : list of two float, or None
+        Of weighted objectives and of weights, over the batches of this epoch so far: `epoch`
+        goes on with them, for data that come in blocks. None begins anew.
     """
 
     optimizer: Optimizer
@@ -154,6 +158,7 @@ class Plan:
     team: Team | None = None
     weight_decays: npt.NDArray[np.float64] | None = None
     dropouts: npt.NDArray[np.float64] | None = None
+    sums: list[float] | None = None
 
     def look_up(self, n_steps: int) -> None:
         """Set `weight_decays` and `dropouts` to what their schedules say from `step` on.
@@ -206,6 +211,15 @@ class Data:
     x: Array
     targets: Array
     weights: Array | None = field(default=None)
+
+    @property
+    def rows(self) -> int:
+        """Samples."""
+        return int(self.x.shape[0])
+
+    def blocks(self) -> AbstractContextManager[Iterable[Data]]:
+        """Give an epoch its blocks: an array is a source of one."""
+        return nullcontext((self,))
 
 
 def build(

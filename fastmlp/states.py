@@ -20,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.operators import KINDS
-from fastmlp.optimizers import SLOTS, Optimizer
+from fastmlp.optimizers import N_HYPER, SLOTS, Optimizer
 from fastmlp.spec import Spec
+
+N_POWERS = 2  # running products of the betas
 
 Arrays: TypeAlias = list[NDArray[Any]]
 Parameters: TypeAlias = tuple[Arrays, ...]  # one list for each kind
@@ -87,22 +89,29 @@ def to_arrays(parameters: Parameters, memory: Memory | None) -> dict[str, NDArra
 
 
 def from_arrays(state: Mapping[str, NDArray[Any]], spec: Spec) -> tuple[Parameters, Memory | None]:
-    """Return the parts of a state, C-contiguous and of the network's dtype.
+    """Return the parts of a state, C-contiguous and of the network's dtype; copied only if need be.
 
     Raises
     ------
     ValueError
-        If an array is missing or has another shape than this network's.
+        If an array is missing or has another shape than this network's, or if the optimizer's
+        numbers cannot be: the native engine reads them without a second look.
     """
     parameters = _taken(state, "", spec)
     if "optimizer" not in state:
         return parameters, None
-    row, hyper = str(state["optimizer"]), tuple(np.asarray(state["hyper"], float).tolist())
-    step = int(state["step"])
+    row = str(state["optimizer"])
+    if row not in SLOTS:
+        raise ValueError(
+            f"optimizer of the state is {row!r} but must be one of {', '.join(SLOTS)}: "
+            "take a state that state() has returned"
+        )
+    hyper = _numbers(state, "hyper", (N_HYPER,))
+    (step,) = _numbers(state, "step", (1,))
     slots = [_taken(state, f"{name}.", spec) for name in SLOTS[row]]
-    units = tuple(float(state[f"{name}.unit"]) for name in SLOTS[row])
-    powers = tuple(np.asarray(state["powers"], float).tolist())
-    return parameters, Memory(row, hyper, step, slots, units, powers)
+    units = tuple(_numbers(state, f"{name}.unit", (1,))[0] for name in SLOTS[row])
+    powers = _numbers(state, "powers", (0, N_POWERS))
+    return parameters, Memory(row, hyper, int(step), slots, units, powers)
 
 
 def in_units(memory: Memory, unit_of: Units) -> Memory:
@@ -124,6 +133,20 @@ def _named(prefix: str, parameters: Parameters) -> dict[str, NDArray[Any]]:
     return {f"{prefix}{kind}.{k}": a for kind, arrays in kinds for k, a in enumerate(arrays)}
 
 
+def _numbers(
+    state: Mapping[str, NDArray[Any]], name: str, sizes: tuple[int, ...]
+) -> tuple[float, ...]:
+    """Return numbers that the optimizer keeps, finite, at least 0, and as many as it has."""
+    found = np.asarray(state.get(name, "missing"))
+    is_real = found.dtype.kind in "iuf" and found.size in sizes
+    if not is_real or not np.all((found >= 0) & (found < np.inf)):
+        raise ValueError(
+            f"{name} of the state is {found.tolist()} but must be {' or '.join(map(str, sizes))} "
+            "finite numbers of at least 0: take a state that state() has returned"
+        )
+    return tuple(found.astype(float).ravel().tolist())
+
+
 def _taken(state: Mapping[str, NDArray[Any]], prefix: str, spec: Spec) -> Parameters:
     found: dict[str, Arrays] = {kind: [] for kind in spec.tensors}
     for kind, wanted in spec.tensors.items():
@@ -135,5 +158,5 @@ def _taken(state: Mapping[str, NDArray[Any]], prefix: str, spec: Spec) -> Parame
                     f"{name} of the state is {given} but must have the shape {shape}: "
                     "take a state of a network with the same layers"
                 )
-            found[kind].append(np.array(state[name], spec.dtype, order="C"))
+            found[kind].append(np.asarray(state[name], spec.dtype, order="C"))
     return tuple(found.values())

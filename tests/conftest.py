@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -54,3 +55,11 @@ def interrupt_after():
     for timer in timers:
         timer.join()
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def no_collections():
+    """Without the garbage collector, whose callbacks (hypothesis has one) swallow interrupts."""
+    gc.disable()
+    yield
+    gc.enable()

@@ -27,6 +27,7 @@ from fastmlp.sklearn import MLPRegressor
 SETUP = """
 import os, signal, sys, threading, time
 import numpy as np, fastmlp
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background inherit none
 x = np.random.default_rng(0).normal(size=(20000, 20)).astype(np.float32)
 net = fastmlp.MLP([20, 64, 64, 1], rng=0)
 predictor = net.predictor(n_threads=2)
@@ -45,7 +46,7 @@ def work(name):
         begun.set()
 def start(name, daemon=True):
     threading.Thread(target=work, args=(name,), daemon=daemon).start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     time.sleep(PAUSE)
 """
 # How a process ends while a thread of it works: the code, and the status that it must end with.

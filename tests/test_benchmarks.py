@@ -32,11 +32,13 @@ SMALL: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
     "busy": (TINY, (1, 4)),
     "teams": ((*SHORT, "--calls", PARTIAL_FIT, "--cases", "digits, float32"), (2, 6)),
     "overhead": ((*SHORT, "--rows", "1000"), (1, 1)),
+    "c": ((*SHORT, "--cases", "8-32-32-3", "--options=-O2"), (1, 2)),
     "inner_loops": (("--levels", "baseline"), (1, 2)),
 }
 NEEDS = {
     "estimators": find_spec("sklearn"),
     "teams": find_spec("sklearn"),
+    "c": find_spec("sklearn") and shutil.which("gcc") and shutil.which("size"),
     "inner_loops": shutil.which("objdump"),
 }
 

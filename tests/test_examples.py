@@ -1,6 +1,6 @@
 """The lecture's statements: each script of examples/ runs, and what it prints is true.
 
-Also: the Python blocks of the README run, one after the other, as a reader would paste them.
+Also: the Python blocks of pages run, one after the other, as a reader would paste them.
 """
 
 from __future__ import annotations
@@ -109,11 +109,12 @@ def test_every_example_is_tested_and_listed() -> None:
         assert f"{name}.py" in readme
 
 
-def test_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
+@pytest.mark.parametrize("page", ["README.md", "docs/saving.md"])
+def test_python_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S)
     assert blocks
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
+        exec(compile(block, page, "exec"), names)
     assert names["fastmlp"] is fastmlp

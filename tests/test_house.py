@@ -19,6 +19,7 @@ import pytest
 import fastmlp
 from fastmlp import activations, losses, optimizers
 from fastmlp.engine import backend, kernels
+from fastmlp.export import c_source, c_text, graph, plain
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "fastmlp"
@@ -46,17 +47,27 @@ ORDER = (
         "states",
         "initializers",
     ),
-    *("check.arrays", "check.options", "check.samples", "check"),
-    *(f"engine.{part}" for part in ("contract", "parameters", "steps", "native")),
-    *("predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
-    *(f"training.{part}" for part in ("rates", "judge", "reporter", "loop")),
-    *("training", "plans", "callbacks", "learner", "mlp", "members", "ensemble"),
-    *("randomness", "hidden", "frozen", "successive", "reference", "__init__"),
+    *("check.arrays", "check.options", "check.samples", "check", "callbacks"),
+    *("engine.contract", "checkpoint"),
+    *(f"storage.{part}" for part in ("strict", "safetensors", "files", "record")),
+    *(f"storage.{part}" for part in ("generators", "values")),
+    *("storage", "storage.inspection"),
+    *(f"engine.{part}" for part in ("parameters", "steps", "native")),
+    *(
+        f"export.{part}"
+        for part in ("layers", "graph", "onnx", "c_text", "c_layers", "c_source", "c", "exportable")
+    ),
+    *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
+    *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources", "loop")),
+    *("training", "readers", "plans", "loggers", "learner", "mlp", "members", "ensemble"),
+    *("randomness", "hidden", "frozen", "successive", "reference"),
+    *(f"storage.{part}" for part in ("parts", "mlp", "predictor")),
+    *("export.plain", "export.read_torch", "export.read_onnx", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "packing", "shown", "fitted")),
     "sklearn.initialization",
     *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "judge")),
-    *(f"sklearn.{part}" for part in ("stochastic", "blas", "lbfgs", "fitting")),
-    *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier")),
+    *(f"sklearn.{part}" for part in ("resuming", "stochastic", "blas", "lbfgs", "fitting")),
+    *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier", "storage", "foreign")),
     *("sklearn", "__main__"),
     *(
         f"native.{part}"
@@ -193,7 +204,7 @@ def is_name(node: ast.AST) -> bool:
 def test_importing_fastmlp_needs_numpy_only() -> None:
     program = (
         "import sys, fastmlp\n"
-        "optional = {'sklearn', 'scipy', 'matplotlib', 'tqdm', 'pandas', 'torch', 'jax'}\n"
+        "optional = {'sklearn', 'scipy', 'matplotlib', 'tqdm', 'pandas', 'torch', 'jax', 'onnx'}\n"
         "print(*sorted(optional & set(sys.modules)))"
     )
     assert children.printed(children.python("-c", program)).strip() == ""
@@ -221,6 +232,14 @@ def test_tables_in_c_and_python_have_the_same_rows(level: str, dtype: str) -> No
     assert tuple(rows) == tuple(activations.ACTIVATIONS)
     assert tuple(loss_rows) == losses.NATIVE_LOSSES
     assert tuple(optimizer_rows) == optimizers.NATIVE_OPTIMIZERS
+
+
+def test_tables_of_the_exporters_have_the_same_rows() -> None:
+    assert graph.ACTIVATIONS.keys() == activations.ACTIVATIONS.keys() == c_text.ACTIVATIONS.keys()
+    assert graph.WIDE_ACTIVATIONS.keys() == graph.ACTIVATIONS.keys()
+    links = {loss().link_name for loss in losses.LOSSES.values()}
+    for table in (graph.LINKS, c_text.LINKS, plain.LOSSES, c_source.MEANINGS):
+        assert table.keys() == links
 
 
 # ---- documentation -------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def test_a_first_epoch_is_taken_back(net, interrupted_late):
     assert net.history is None
 
 
-def test_an_epoch_is_recorded_as_a_whole(net):
+def test_an_epoch_is_recorded_as_a_whole(net, no_collections):
     def interrupt(*_):
         raise KeyboardInterrupt
 

@@ -197,3 +197,30 @@ def test_partial_fit_begins_anew_after_a_fit(mlp):
     for net in nets:
         net.partial_fit(X, Y)
     assert digest(nets[0]) == digest(nets[1])
+
+
+@pytest.mark.parametrize("resume", [None, 1, [], b"path"])
+def test_resume_is_a_truth_value_or_a_path(mlp, resume):
+    net = network(mlp)
+    before = digest(net)
+    with pytest.raises(TypeError, match="resume is .* but True, False or the path"):
+        net.fit(X, Y, epochs=1, resume=resume)
+    assert digest(net) == before
+
+
+def test_a_history_that_its_user_has_changed_does_not_hide_a_failure(mlp):
+    def rate(step):
+        if fails:
+            raise KeyboardInterrupt
+        return 0.1
+
+    fails = False
+    whole, cut = (network(mlp) for _ in range(2))
+    for net in (whole, cut):
+        net.fit(X, Y, epochs=2, optimizer=fastmlp.SGD(rate))
+    cut.history.loss.append(0.0)
+    history, fails = cut.history, True
+    with pytest.raises(KeyboardInterrupt):
+        cut.fit(X, Y, epochs=3, optimizer=fastmlp.SGD(rate), resume=True)
+    assert cut.history is history
+    assert cut._rng.bit_generator.state == whole._rng.bit_generator.state

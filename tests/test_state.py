@@ -142,3 +142,25 @@ def test_a_state_of_another_network_changes_nothing(kind):
         with pytest.raises(ValueError, match=words):
             engine.set_state(state)
         same(engine.state(), before)
+
+
+WRONG = {
+    "optimizer": np.array("none"),
+    "hyper": np.array([0.9]),
+    "step": np.array(-1),
+    "powers": np.ones(3),
+    "m.unit": np.array(np.nan),
+}
+
+
+@pytest.mark.parametrize("kind", ["reference", test_bits.LEVELS[0]])
+@pytest.mark.parametrize("name", WRONG)
+def test_numbers_that_no_optimizer_has_change_nothing(kind, name):
+    engine = engine_of(kind, "float32")
+    engine.start(optimizers.Adam())
+    before = train(engine, optimizers.Adam(), 0)
+    missing = {key: value for key, value in before.items() if key != name}
+    for state in [before | {name: WRONG[name]}, *([] if name == "optimizer" else [missing])]:
+        with pytest.raises(ValueError, match=f"{name} of the state is"):
+            engine.set_state(state)
+        same(engine.state(), before)

@@ -46,6 +46,8 @@ GROUPS: dict[str, tuple[str, float]] = {
     "divergence": ("extremes.DIVERGENCE", 4),
     "extreme values": ("extremes.VALUES", 2),
     "thread counts and batches": ("extremes.SAME_BITS", 4),
+    "hostile files": ("hostile.TRIALS", 4),
+    "saves cut short": ("cut.TRIALS", 2),
     "the machinery itself": ("trials.SELF", 0),
 }
 HANG_SECONDS = float(os.environ.get("FASTMLP_HANG_SECONDS", "120"))  # of a busy machine, too

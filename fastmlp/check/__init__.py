@@ -15,6 +15,7 @@ from fastmlp.check.arrays import (
     first_non_finite,
     is_finite,
     is_plain,
+    names,
     numeric,
     parameters,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "inputs",
     "is_finite",
     "is_plain",
+    "names",
     "numeric",
     "optimizer",
     "parameters",

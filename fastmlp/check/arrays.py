@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -137,6 +137,23 @@ def first_non_finite(array: NDArray[Any]) -> tuple[int, ...] | None:
             row, *rest = np.unravel_index(int(np.argmin(finite)), finite.shape)
             return (start + int(row), *map(int, rest))
     return None
+
+
+def names(state: Any, expected: Sequence[str], name: str) -> None:
+    """Complain about a mapping that has not exactly the expected keys."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"{name} is {short(state)} but a dict of names and arrays is expected")
+    wrong = {
+        "lacks": [each for each in expected if each not in state],
+        "has also": [str(each) for each in state if each not in expected],
+    }
+    for what, found in wrong.items():
+        if found:
+            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+            raise ValueError(
+                f"{name} {what} {', '.join(found[:3])}{more} but exactly {expected[0]} to "
+                f"{expected[-1]} are expected: those of a model with the same layers"
+            )
 
 
 def parameters(values: Any, spec: Spec, kind: str, name: str = "") -> list[NDArray[Any]]:

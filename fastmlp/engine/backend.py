@@ -52,6 +52,10 @@ class Engine(native.Engine):
         """Return the derivatives of the predictions with respect to the inputs, (n, C, I)."""
         return self.predictor().jacobian(x)
 
+    def twin(self) -> Engine:
+        """Return another engine for the same network; snapshots are for both."""
+        return Engine(self.spec, self.level)
+
     def predictor(self, n_threads: int | None = None) -> Predictor:
         """Return a frozen copy behind a fast call."""
         return Predictor(self.spec, self.level, *self.parameters(), n_threads=n_threads)

@@ -7,6 +7,7 @@ no others; the same ``MLP`` drives either. docs/architecture.md has the conventi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,12 +57,24 @@ class Predictor(Protocol):
         """Return copies of (weights, biases), as `Engine.parameters`."""
         ...
 
+    def to_onnx(self, path: Any = None) -> Any:
+        """Return the network as ONNX, see `fastmlp.export.exportable`."""
+        ...
+
+    def to_c(self, path: Any, *, weights: str | None = None, X: Any = None) -> Any:
+        """Write the network as C, see `fastmlp.export.exportable`."""
+        ...
+
     def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Predict one row, (I,) to (C,), or a batch, (n, I) to (n, C)."""
         ...
 
     def jacobian(self, x: ArrayLike) -> NDArray[Any]:
         """Return d prediction / d x, (C, I) for one row or (n, C, I)."""
+        ...
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the predictor to a file, for ``fastmlp.load``."""
         ...
 
 
@@ -170,6 +183,10 @@ class Engine(Protocol):
 
     def jacobian(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the derivatives of the predictions with respect to x, (n, heads * m, fan_in)."""
+        ...
+
+    def twin(self) -> Engine:
+        """Return another engine for the same network; snapshots are for both."""
         ...
 
     def predictor(self, n_threads: int | None = None) -> Predictor:

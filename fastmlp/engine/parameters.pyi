@@ -5,7 +5,10 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
+from fastmlp.operators import OPERATORS as OPERATORS
 from fastmlp.spec import Spec
+
+GRADIENTS: dict[str, int]
 
 @disjoint_base
 class Parameters:

@@ -41,6 +41,11 @@ class Loss:
     def _link(self) -> links.Link:
         return links.IDENTITY
 
+    @property
+    def link_name(self) -> str:
+        """The name of the link, see `fastmlp.links`."""
+        return self._link.name
+
     def link(self, z: Array) -> Array:
         """Return the prediction that belongs to z, (n, heads * m), same dtype."""
         return self._link.value(z)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +11,10 @@ from numpy.typing import NDArray
 from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastmlp import storage
 from fastmlp.check import is_plain
+from fastmlp.export.exportable import Exportable
+from fastmlp.export.layers import Exported, Labels, exported
 from fastmlp.sklearn import parameters
 from fastmlp.sklearn.callbacks import CallbackSupportMixin, with_callbacks
 from fastmlp.sklearn.fitted import Fitted
@@ -22,6 +26,8 @@ Array = NDArray[Any]
 
 # Elements of a sparse matrix that prediction makes dense at a time.
 DENSE_ELEMENTS = 1 << 22
+# How labels come from probabilities, by scikit-learn's name of the target.
+LABELS = {"multiclass": "largest", "binary": "pair", "multilabel-indicator": "each"}
 # What a fit that goes on changes in place, so that a copy needs its own.
 GROWING = ("_fitted", "history_", *CURVES)
 
@@ -36,7 +42,7 @@ def is_stochastic(estimator: Any) -> bool:
     return True
 
 
-class BaseMLP(CallbackSupportMixin, Fitting):
+class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
     """Base of both estimators, not for users: the subclasses know about targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = parameters.CONSTRAINTS
@@ -55,6 +61,7 @@ class BaseMLP(CallbackSupportMixin, Fitting):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        resume: str | os.PathLike[str] | None = None,
     ) -> Any:
         """Train on samples and targets.
 
@@ -68,6 +75,10 @@ class BaseMLP(CallbackSupportMixin, Fitting):
             Weights of the samples.
         X_val, y_val, sample_weight_val : like X, y and sample_weight, optional
             Validation data for ``early_stopping`` and ``validation_loss_curve_``; raw, as X is.
+        resume : str or path, optional
+            Go on from a ``fastmlp.Checkpoint`` of this fit, and end with the same bits; if there is
+            no such file, begin at the beginning. For sgd and adam, with a ``random_state`` that is
+            the same in every process. Parameters and data have to be the same too.
 
         Returns
         -------
@@ -88,7 +99,8 @@ class BaseMLP(CallbackSupportMixin, Fitting):
         it with a warning and keeps the epochs so far. Until then predictions, copies and pickles
         see it as before, or, where the fit goes on with its weights, the last whole epoch.
         """
-        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
+        held_out = X_val, y_val, sample_weight_val
+        return self._fit(X, y, sample_weight, held_out, resume=resume)
 
     # ------------------------------------------------------------ prediction
 
@@ -128,6 +140,12 @@ class BaseMLP(CallbackSupportMixin, Fitting):
         dtype = np.result_type(checked.dtype, outputs.dtype)
         return outputs.astype(dtype, copy=False), network
 
+    def _exported(self) -> Exported:
+        check_is_fitted(self, "_fitted")
+        network = self._fitted
+        parameters = network.predictor.parameters()
+        return exported(network.spec, *parameters, labels=labels_of(network.decoder))
+
     # ------------------------------------------------------------ attributes
 
     @property
@@ -160,6 +178,27 @@ class BaseMLP(CallbackSupportMixin, Fitting):
             self._shown(name)
             self._fitted.assign(name, values)
 
+    def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
+        """Write the estimator to a file, for ``fastmlp.load``.
+
+        Parameters, preprocessing, classes, names of features and all fitted attributes of its own
+        are in it; what others have set (attributes, scikit-learn's callbacks, metadata requests)
+        is not.
+
+        Parameters
+        ----------
+        path, training
+            As for ``fastmlp.MLP.save``. Without training, ``history_`` and the curves are empty.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        TypeError, ValueError
+            If a parameter is wrong, or is something that a file cannot hold, such as a function.
+        """
+        storage.save(self, path, training)
+
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         state.pop("_fitting", None)
@@ -186,21 +225,14 @@ class BaseMLP(CallbackSupportMixin, Fitting):
             With legend and labels.
         """
         check_is_fitted(self, "history_")
-        if ax is None:
-            import matplotlib.pyplot as plt
-
-            _, ax = plt.subplots()
-        for label, losses in (
-            ("training", self.history_.loss),
-            ("validation", self.history_.val_loss),
-        ):
-            if losses:
-                ax.plot(np.arange(1, len(losses) + 1), losses, label=label)
-        ax.set(xlabel="epoch", ylabel="loss")
-        ax.legend()
-        return ax
+        return self.history_.plot(ax)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def labels_of(decoder: Any) -> Labels | None:
+    """Return how labels come from probabilities, as the estimator's binarizer has it."""
+    return decoder and Labels(LABELS[decoder.y_type_], np.asarray(decoder.classes_))

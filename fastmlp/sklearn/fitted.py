@@ -7,7 +7,7 @@ has the estimator's turn touches ``engine``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,27 @@ from fastmlp.sklearn.scaling import Arrays, Scaling
 from fastmlp.sklearn.shown import Shown
 from fastmlp.spec import Data, Spec
 from fastmlp.threads import call_team, of_jobs
+
+
+class Course(NamedTuple):
+    """With what a fit of an estimator goes on, besides what the estimator has.
+
+    Attributes
+    ----------
+    lowest : float
+        Of the losses, or of the negative scores, that the best weights are chosen by.
+    best : tuple of lists of arrays, or None
+        The best weights.
+    scale : float
+        ``State.learning_rate_scale``.
+    memories : list of Memory
+        Of its callbacks, see fastmlp/checkpoint.py.
+    """
+
+    lowest: float
+    best: Any
+    scale: float
+    memories: list[Any]
 
 
 class Fitted:
@@ -39,6 +60,7 @@ class Fitted:
         self.spec, self.scaling, self.decoder = spec, scaling, decoder
         self.engine = backend.engine(spec)
         self.run: Any = None  # learning rate and optimizer, between two calls of partial_fit
+        self.course: Course | None = None  # of a fit that saves checkpoints, and of a checkpoint
         self.n_weights = spec.n_weights
         # What is seen of the parameters of one moment: "predictor", "shown"; whether they were
         # "given" by the user, and are "news" to the engine. Trained parameters have a new

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
@@ -22,7 +23,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastmlp import check
 from fastmlp.losses import Loss
-from fastmlp.sklearn import parameters
+from fastmlp.sklearn import parameters, resuming
 from fastmlp.sklearn.callbacks import Observers
 from fastmlp.sklearn.fitted import Fitted
 from fastmlp.sklearn.initialization import first_parameters, spec_of
@@ -115,12 +116,13 @@ class Fitting(BaseEstimator):
         held_out: tuple[Any, Any, Any] = (None, None, None),
         classes: Any = None,
         one_epoch: bool = False,
+        resume: str | os.PathLike[str] | None = None,
     ) -> Any:
         before, draft = vars(self).copy(), self._draft()
         try:
             if one_epoch:
                 draft._first_call(y, classes)
-            draft._train(self, X, y, sample_weight, held_out, one_epoch)
+            draft._train(self, X, y, sample_weight, held_out, one_epoch, resume)
             self._become(draft, before)
         except DivergenceError as error:
             if not draft._is_mine(error):
@@ -158,12 +160,15 @@ class Fitting(BaseEstimator):
         sample_weight: Any,
         held_out: tuple[Any, Any, Any],
         one_epoch: bool,
+        resume: str | os.PathLike[str] | None,
     ) -> None:
         """Do all of a fit, as the draft of its owner."""
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         parameters.hidden_sizes(self.hidden_layer_sizes)
         parameters.check_reals(self)
-        fresh = not hasattr(self, "_fitted") or not (self.warm_start or one_epoch)
+        earlier = None if resume is None else resuming.checkpoint_of(self, resume)
+        is_new = not hasattr(self, "_fitted") or not (self.warm_start or one_epoch)
+        fresh = is_new or earlier is not None
         samples = self._samples(X, y, sample_weight, reset=fresh, known=one_epoch)
         rng = check_random_state(self.random_state)
         stochastic = self.solver in parameters.STOCHASTIC
@@ -202,7 +207,7 @@ class Fitting(BaseEstimator):
             observers = Observers(owner, self, given, validation is not None, partial=one_epoch)
             constant = self._loss_constant(samples.targets, weights)
             if stochastic:
-                fit_by_batches(self, data, validation, observers, constant, rng, one_epoch)
+                fit_by_batches(self, data, validation, observers, constant, rng, one_epoch, earlier)
             else:
                 LbfgsFit(self, data, validation, observers, constant).run()
             self._complete = True

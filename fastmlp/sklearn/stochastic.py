@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastmlp.optimizers import SGD, Adam, Optimizer
+from fastmlp.sklearn import resuming
 from fastmlp.sklearn.callbacks import Observers
 from fastmlp.sklearn.judge import StopRule
 from fastmlp.sklearn.rates import LearningRate
@@ -54,6 +55,7 @@ def fit_by_batches(
     loss_constant: float,
     random_state: np.random.RandomState,
     one_epoch: bool,
+    earlier: Any = None,
 ) -> None:
     """Train until a rule, a callback, an interrupt or the last epoch ends it.
 
@@ -73,6 +75,8 @@ def fit_by_batches(
         Shuffles.
     one_epoch : bool
         This is ``partial_fit``.
+    earlier : estimator, optional
+        A checkpoint to go on from.
     """
     e, network, n = estimator, estimator._fitted, data.x.shape[0]
     batch_size = _batch_size(e.batch_size, n)
@@ -102,7 +106,10 @@ def fit_by_batches(
     try:
         team = fit_team(of_jobs(e.n_jobs), network.n_weights, plan.batch_size)
         with team as plan.team, observers.watching():
-            ended = loop.run(data, plan, Course(train, rates, judge, observers, reorder))
+            course = Course(train, rates, judge, observers, reorder)
+            resuming.note(course, network)
+            ended = earlier is not None and resuming.go_on(course, earlier, e, n)
+            ended = ended or loop.run(data, plan, course)
             if not (ended or one_epoch):
                 _warn(e.max_iter)
             rates.rescale(observers.state.learning_rate_scale)
@@ -111,6 +118,7 @@ def fit_by_batches(
         warnings.warn(INTERRUPTED, stacklevel=2)
         judge.restore_best()
     finally:
+        network.course = None
         network.take_over()
         network.trained()  # restored, by this or by a callback's last hook
 

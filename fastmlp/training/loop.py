@@ -20,6 +20,7 @@ from fastmlp.training.judge import Judge
 from fastmlp.training.rates import Rates
 from fastmlp.training.records import DivergenceError, State
 from fastmlp.training.reporter import Reporter
+from fastmlp.training.sources import Stream
 
 Order = NDArray[np.int64]
 
@@ -51,34 +52,38 @@ class Course:
     reorder: Callable[[Order], Order] | None = None
 
 
-def run(data: Data, plan: Plan, course: Course) -> bool:
+def run(data: Data | Stream, plan: Plan, course: Course) -> bool:
     """Train until all epochs have been (False), or somebody or something ends the fit (True).
 
     ``plan`` comes with the options of the whole fit and, if not all rows take part, those that do
-    as its first order; order, learning rates and step counter are filled in here, epoch by epoch.
-    The engine has an optimizer already; a state or rates that have seen epochs or steps before go
-    on from there.
+    as its first order; order, learning rates and step counter are filled in here, epoch by epoch
+    and block by block (of whole batches, see ``sources``). The engine has an optimizer already; a
+    state or rates that have seen epochs or steps before go on from there.
     """
     rates, judge, reporter, reorder = course.rates, course.judge, course.reporter, course.reorder
     state = reporter.state
     engine, train = state.engine, course.train
     if plan.order is None and reorder is not None:
-        plan.order = np.arange(data.x.shape[0], dtype=np.int64)
-    n_steps = plan.n_steps(data.x.shape[0] if plan.order is None else len(plan.order))
+        plan.order = np.arange(data.rows or 0, dtype=np.int64)
     for epoch in range(state.epoch + 1, state.epochs):
         reporter.epoch_begins()
         began = time.perf_counter()
-        prepare(plan, n_steps, rates, reorder, state.learning_rate_scale)
+        begin(plan, rates, reorder, state.learning_rate_scale)
         before, state.epoch = engine.snapshot(), epoch - 1  # a callback may have set it
+        step, plan.sums = rates.step, [0.0, 0.0]
         try:
-            loss = train(data, plan)
-            if not math.isfinite(loss):
-                raise diverged(loss, plan, epoch, state)
+            with data.blocks() as blocks:
+                for block in blocks:
+                    n_steps = look_up(plan, block, rates, step)
+                    loss = train(block, plan)
+                    if not math.isfinite(loss):
+                        raise diverged(loss, plan, epoch, state)
+                    step += n_steps
             seconds = time.perf_counter() - began
             rate = float(plan.learning_rates[-1])
             val_loss = judge.measure(loss, plan.team)
             record(state, judge, epoch, loss, val_loss, rate, seconds)
-            rates.step = plan.step + n_steps
+            rates.step = step
         except BaseException:
             if state.epoch < epoch:  # what was not written down did not happen
                 engine.restore(before)
@@ -88,16 +93,20 @@ def run(data: Data, plan: Plan, course: Course) -> bool:
     return False
 
 
-def prepare(
-    plan: Plan, n_steps: int, rates: Rates, reorder: Callable[[Order], Order] | None, scale: float
-) -> None:
-    """Fill in what belongs to one epoch: order, step counter, and all that schedules say."""
+def begin(plan: Plan, rates: Rates, reorder: Callable[[Order], Order] | None, scale: float) -> None:
+    """See to what is new in an epoch: the order, the scale of the rates."""
     if reorder is not None and plan.order is not None:
         plan.order = reorder(plan.order)
     if scale != rates.scale:
         rates.rescale(scale)
-    plan.step, plan.learning_rates = rates.step, rates.of_steps(n_steps)
+
+
+def look_up(plan: Plan, block: Data, rates: Rates, step: int) -> int:
+    """Fill in step counter and all that schedules say for a block; returns its number of steps."""
+    n_steps = plan.n_steps(block.rows if plan.order is None else len(plan.order))
+    plan.step, plan.learning_rates = step, rates.of_steps(step, n_steps)
     plan.look_up(n_steps)
+    return n_steps
 
 
 def diverged(
@@ -169,11 +178,15 @@ class Shuffles:
         for seed in self.seeds[: self.used] if self._is_fresh else ():
             self.shuffle(order, seed)
         self._is_fresh = False
+        self.shuffle(order, self.next_seed())
+        return order
+
+    def next_seed(self) -> int:
+        """Return the seed of the next epoch, drawn if it has not been."""
         if self.used == len(self.seeds):
             self.seeds.append(next_seed(self.rng))
-        self.shuffle(order, self.seeds[self.used])
         self.used += 1
-        return order
+        return self.seeds[self.used - 1]
 
 
 def next_seed(rng: np.random.Generator) -> int:

@@ -30,11 +30,11 @@ class Rates:
         """Multiply all rates to come by what a callback has set."""
         self.scale = NON_NEGATIVE.check("learning_rate_scale", scale, example=0.5)
 
-    def of_steps(self, n: int) -> NDArray[np.float64]:
-        """Return the rates of the next n steps."""
+    def of_steps(self, step: int, n: int) -> NDArray[np.float64]:
+        """Return the rates of n steps from ``step`` on."""
         rate = self.learning_rate
         if not isinstance(rate, float):
-            return schedules.learning_rates(rate, self.step, n) * self.scale
+            return schedules.learning_rates(rate, step, n) * self.scale
         rate *= self.scale
         if n != self._n or rate != self._rate:
             self._n, self._rate, self._rates = n, rate, np.full(n, rate)

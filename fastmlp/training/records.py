@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """What a fit has gone through, one entry an epoch.
 
@@ -25,6 +27,8 @@ class History:
         Learning rate of the epoch's last step.
     stop_reason : str
         Why a callback ended the fit early; empty if all epochs were run.
+    measured : list of dict
+        The metrics that the fit was given, a dictionary an epoch; see ``metrics``.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -32,6 +36,13 @@ class History:
     seconds: list[float] = field(default_factory=list)
     learning_rate: list[float] = field(default_factory=list)
     stop_reason: str = ""
+    measured: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def metrics(self) -> dict[str, list[float]]:
+        """The metrics by name, one entry an epoch; those of validation data begin with val_."""
+        names = {name: None for row in self.measured for name in row}
+        return {name: [row.get(name, math.nan) for row in self.measured] for name in names}
 
     def whole(self) -> History:
         """Return a copy with the epochs that are recorded in all lists, while a fit goes on."""
@@ -42,7 +53,83 @@ class History:
             self.seconds[:n],
             self.learning_rate[:n],
             self.stop_reason,
+            self.measured[:n],
         )
+
+    def to_frame(self) -> Any:
+        """Return the lists as the columns of a pandas.DataFrame, the epochs as its index.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        pandas = _imported("pandas", "to_frame")
+        columns = self.columns()
+        index = pandas.RangeIndex(len(self.loss), name="epoch")
+        return pandas.DataFrame(columns, index=index)
+
+    def to_json(self) -> str:
+        """Return lists and ``stop_reason`` as a JSON object; null for what is not finite."""
+        columns = {
+            name: [value if math.isfinite(value) else None for value in values]
+            for name, values in self.columns().items()
+        }
+        return json.dumps({**columns, "stop_reason": self.stop_reason})
+
+    def plot(self, ax: Any = None) -> Any:
+        """Plot the training loss of each epoch, and the validation loss if there is one.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            With legend and labels.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        if ax is None:
+            _, ax = _imported("matplotlib.pyplot", "plot").subplots()
+        for label, losses in (("training", self.loss), ("validation", self.val_loss)):
+            if losses:
+                ax.plot(range(1, len(losses) + 1), losses, label=label)
+        ax.set(xlabel="epoch", ylabel="loss")
+        ax.legend()
+        return ax
+
+    def columns(self) -> dict[str, list[float]]:
+        """Return the lists by name, without empty ones, of whole epochs."""
+        whole = self.whole()
+        named = {name: v for name, v in vars(whole).items() if isinstance(v, list)}
+        del named["measured"]
+        named |= whole.metrics
+        return {name: values for name, values in named.items() if values or name == "loss"}
+
+    def __repr__(self) -> str:
+        count = f"{len(self.loss)} epoch{'s' * (len(self.loss) != 1)}"
+        losses = {"loss": self.loss, "val_loss": self.val_loss}
+        ends = [f"{name} {v[0]:.4g} to {v[-1]:.4g}" for name, v in losses.items() if v]
+        stopped = [f"stopped: {self.stop_reason}"] if self.stop_reason else []
+        return f"History({', '.join([count, *ends, *stopped])})"
+
+
+def _imported(name: str, method: str) -> Any:
+    """Return a module that only one method needs."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.partition(".")[0]
+        raise ImportError(
+            f"History.{method} needs {package}, which cannot be imported ({error}): "
+            f"pip install {package}"
+        ) from error
 
 
 class Continuation(NamedTuple):
@@ -67,6 +154,8 @@ class Continuation(NamedTuple):
         Of a fit: how many of them are of epochs that have ended.
     scale : float
         Of a fit: ``State.learning_rate_scale``.
+    memories : sequence
+        Of a fit: what its callbacks remember, see fastmlp/checkpoint.py; only in a checkpoint.
     """
 
     kind: tuple[Any, ...]
@@ -77,6 +166,7 @@ class Continuation(NamedTuple):
     shuffles: Sequence[int] = ()
     shuffled: int = 0
     scale: float = 1.0
+    memories: Sequence[Any] = ()
 
 
 class DivergenceError(FloatingPointError):
@@ -145,6 +235,7 @@ class State:
     completed: bool = False
     stop_reason: str = ""
     engine: Any = field(default=None, repr=False)
+    callbacks: Sequence[Any] = field(default=(), repr=False)
 
     def snapshot(self) -> Snapshot:
         """Return the model's parameters of now, for :meth:`restore`."""

@@ -25,8 +25,10 @@ class Reporter:
     """
 
     def __init__(self, state: State, callbacks: Sequence[Callback] = ()) -> None:
-        self.state, self.callbacks = state, callbacks
-        self.keep: Callable[[], None] | None = None  # called before anybody is told, and after
+        self.state = state
+        self.callbacks = sorted(callbacks, key=lambda each: getattr(each, "runs_last", False))
+        state.callbacks = self.callbacks
+        self.keep: Callable[[], None] | None = None  # called before who runs last, and after all
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -47,10 +49,10 @@ class Reporter:
     def epoch_ended(self) -> bool:
         """Call every callback once; return True if one of them wants to stop."""
         stop, state = False, self.state
-        if self.keep is not None:
-            self.keep()
         try:
             for callback in self.callbacks:
+                if self.keep is not None and getattr(callback, "runs_last", False):
+                    self.keep()
                 answer = callback(state)
                 # True itself, not any object that happens to be true.
                 if isinstance(answer, bool | np.bool_) and answer:

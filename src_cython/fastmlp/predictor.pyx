@@ -16,8 +16,10 @@ import dataclasses
 
 import numpy as np
 
-from fastmlp import check, teams, threads
+from fastmlp import check, storage, teams, threads
 from fastmlp.engine import levels
+from fastmlp.export.exportable import Exportable
+from fastmlp.export.layers import exported
 
 cnp.import_array()
 
@@ -104,6 +106,11 @@ cdef class Predictor:
     def parameters(self):
         """Copies of (weights, biases), with layer normalisation also of gains and shifts."""
         return self.engine.parameters()
+
+    to_onnx, to_c = Exportable.to_onnx, Exportable.to_c
+
+    def _exported(self):
+        return exported(self.engine.spec, *self.engine.parameters())
 
     @property
     def spec(self):
@@ -253,6 +260,10 @@ cdef class Predictor:
         rows = np.require(x.reshape(-1, self.context.n_in), requirements=["A"])
         derivatives = self.full.differentiate(rows)
         return derivatives.reshape(*x.shape[:x.ndim - 1], self.context.n_out, self.context.n_in)
+
+    def save(self, path):
+        """Write the predictor to a file, for ``fastmlp.load``; see ``MLP.save``."""
+        storage.save(self, path)
 
     # ------------------------------------------------------------ for other compiled code
 

@@ -98,7 +98,7 @@ cdef class Engine(Trained):
         cdef Pass epoch = self.begin(data, plan, plan.team.size if plan.team is not None else 1)
         self.steps.is_whole = False  # until the epoch has ended well
         result = run(epoch, plan.team)
-        self.end(epoch, isfinite(result))
+        self.end(epoch, plan, isfinite(result))
         return result
 
     @staticmethod
@@ -116,8 +116,8 @@ cdef class Engine(Trained):
         run_many(epochs, team)
         results = [(<Pass>epoch).result() for epoch in epochs]
         is_good = bool(np.isfinite(results).all())
-        for engine, epoch in zip(engines, epochs):
-            engine.end(epoch, is_good)
+        for engine, epoch, plan in zip(engines, epochs, plans):
+            engine.end(epoch, plan, is_good)
         return results
 
     cdef Pass begin(self, data, plan, int n_threads):
@@ -137,7 +137,7 @@ cdef class Engine(Trained):
         if plan.order is not None:
             task.order = <int64_t*>cnp.PyArray_DATA(plan.order)
             task.data.n = len(plan.order)
-        task.batch = min(<int64_t>plan.batch_size, task.data.n)
+        task.batch = plan.batch_size
         drops = self.set_dropout(task, plan.dropouts)
         shift = self.shift_for(self.shift, task.batch, n_threads, drops, plan.clip_norm > 0)
         self.shift = None  # until the epoch has ended
@@ -167,17 +167,22 @@ cdef class Engine(Trained):
             task.slots[i] = steps.slots[i] if steps.slots[i] != NULL else net.parameters
         epoch.report.powers = steps.powers
         epoch.hand(self.kernels, shift, fresh, self.n_parameters, (data, plan, table, steps))
+        if plan.sums is not None:
+            epoch.report.loss_sum, epoch.report.weight_sum = plan.sums
         return epoch
 
-    cdef void end(self, Pass epoch, bint is_good):
+    cdef int end(self, Pass epoch, plan, bint is_good) except -1:
         """Publish what an epoch has made of the parameters, or drop it."""
         cdef Steps steps = self.steps
         steps.powers = epoch.report.powers
+        if plan.sums is not None:
+            plan.sums = [epoch.report.loss_sum, epoch.report.weight_sum]
         if is_good:
             self.spare, epoch.shift.copied = self.publish(epoch.fresh), epoch.fresh
             steps.taken += ceil_div(epoch.task.data.n, epoch.task.batch)
             steps.is_whole = True
         self.shift = epoch.shift
+        return 0
 
     cdef tuple set_dropout(self, fm_task* task, dropouts):
         """Say what drops out, by (batches, hidden layers), or as the network has it; returns where."""

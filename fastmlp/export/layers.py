@@ -1,0 +1,172 @@
+"""A trained network as a list of layers: what every way of writing it down begins with.
+
+The writers are tables over these kinds of layer; a new kind is one class here and a row in each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp.operators import OPERATORS, operators
+from fastmlp.spec import Spec
+
+Array: TypeAlias = NDArray[Any]
+
+# What the tensors of a layer are called, by their kind, wherever they have names.
+NAMES = {"weights": "weight", "biases": "bias", "gains": "gain", "shifts": "shift"}
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """x @ weights + biases.
+
+    Attributes
+    ----------
+    weights : array, shape (fan_in, fan_out)
+    biases : array, shape (fan_out,)
+    """
+
+    weights: Array
+    biases: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Normalization:
+    """Layer normalisation, see `fastmlp.normalization`.
+
+    Attributes
+    ----------
+    gains, shifts : arrays, shape (width,)
+    """
+
+    gains: Array
+    shifts: Array
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A row of `fastmlp.activations.ACTIVATIONS`, elementwise.
+
+    Attributes
+    ----------
+    name : str
+    """
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """A row of `fastmlp.links.LINKS`, over the columns of the last layer.
+
+    Attributes
+    ----------
+    name : str
+    """
+
+    name: str
+
+
+Layer: TypeAlias = Affine | Normalization | Activation | Link
+
+
+# Of `fastmlp.operators.OPERATORS`.
+KINDS: dict[str, Any] = {"affine": Affine, "layer_norm": Normalization}
+
+# For the kinds of NumPy.
+LABEL_TYPES = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64, "U": object}
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """How labels come from probabilities.
+
+    Attributes
+    ----------
+    kind : {"largest", "pair", "each"}
+        The class of the largest probability; of two classes by one probability, that of the
+        second; 0 or 1 for each column.
+    classes : array, shape (n_classes,)
+        What the classes are called.
+    """
+
+    kind: str
+    classes: Array
+
+    @property
+    def are_numbered(self) -> bool:
+        """Whether the classes are 0, 1, 2, ... in this order."""
+        numbers = np.arange(len(self.classes))
+        return self.classes.dtype.kind in "iu" and np.array_equal(self.classes, numbers)
+
+    @property
+    def values(self) -> Array:
+        """The classes in a dtype that other languages have, too: see `LABEL_TYPES`."""
+        classes = np.resize(self.classes, max(2, len(self.classes)))  # a single one is both
+        kind = classes.dtype.kind
+        if kind == "O" and all(isinstance(each, str) for each in classes):
+            return classes
+        if kind not in LABEL_TYPES or (kind == "u" and classes.max() > np.iinfo(np.int64).max):
+            raise TypeError(
+                f"the classes have dtype {classes.dtype} but labels that can be exported are "
+                "strings, integers of 64 bits, floats or booleans: fit with such"
+            )
+        return classes.astype(LABEL_TYPES[kind])
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """All that a prediction needs.
+
+    Attributes
+    ----------
+    spec : Spec
+        Shape and dtype.
+    layers : list of Layer
+        From the inputs to the prediction, in order; the link is the last.
+    labels : Labels or None
+        Of a classifier.
+    """
+
+    spec: Spec
+    layers: list[Layer]
+    labels: Labels | None = None
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of the prediction."""
+        return 2 if self.is_pair else self.spec.shapes[-1][1]
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether one probability is given as two, that of the first class before it."""
+        return self.labels is not None and self.labels.kind == "pair"
+
+
+def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None) -> Exported:
+    """Return a network of these parameters; its classes are numbers unless there are others."""
+    tensors = dict(zip(spec.tensors, parameters, strict=True))
+    layers: list[Layer] = []
+    for step in operators(spec):
+        first, second = (tensors[kind][step.layer] for kind in OPERATORS[step.kind])
+        layers.append(KINDS[step.kind](first, second))
+        if step.activation != "identity":
+            layers.append(Activation(step.activation))
+    if labels is None and spec.loss.target_kind == "class":
+        labels = Labels("largest", np.arange(spec.n_outputs))
+    return Exported(spec, [*layers, Link(spec.loss.link_name)], labels)
+
+
+def name_of(kind: str, layer: int) -> str:
+    """Return the name of a tensor.
+
+    Examples
+    --------
+    >>> name_of("weights", 0)
+    'layers.0.weight'
+    """
+    return f"layers.{layer}.{NAMES[kind]}"

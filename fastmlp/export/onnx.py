@@ -1,0 +1,148 @@
+"""ONNX: a network as a graph of standard operators that any runtime can run."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastmlp.export.graph as nodes
+from fastmlp.export.graph import Graph, Name, Names
+from fastmlp.export.layers import (
+    Activation,
+    Affine,
+    Exported,
+    Labels,
+    Link,
+    Normalization,
+    name_of,
+)
+
+OPSET = 17
+MAX_BYTES = 2**31 - 1  # of a protobuf message
+INPUT = "X"
+ROWS = "rows"  # name of the axis that has any length
+
+
+def package() -> Any:
+    """Return the onnx package, or say how to get it."""
+    try:
+        importlib.import_module("onnx.numpy_helper")
+        return importlib.import_module("onnx")
+    except ImportError as error:
+        raise ImportError(
+            f"ONNX models need the onnx package, which cannot be imported ({error}): "
+            "pip install 'fastmlp[onnx]'"
+        ) from error
+
+
+def _affine(g: Graph, z: Name, layer: Affine, k: int) -> Names:
+    weights = g.constant(layer.weights, name_of("weights", k))
+    return (g.Gemm(z, weights, g.constant(layer.biases, name_of("biases", k))),)
+
+
+def _normalization(g: Graph, z: Name, layer: Normalization, k: int) -> Names:
+    gains = g.constant(layer.gains, name_of("gains", k - 1))  # of the affine layer before
+    return (nodes.layer_norm(g, z, gains, g.constant(layer.shifts, name_of("shifts", k - 1))),)
+
+
+def _activation(g: Graph, z: Name, layer: Activation, k: int) -> Names:
+    del k
+    return (nodes.activations(g.dtype)[layer.name](g, z),)
+
+
+def _link(g: Graph, z: Name, layer: Link, k: int) -> Names:
+    del k
+    return nodes.LINKS[layer.name][0](g, z)
+
+
+WRITERS: dict[type, Any] = {
+    Affine: _affine,
+    Normalization: _normalization,
+    Activation: _activation,
+    Link: _link,
+}
+
+
+def _class_of_largest(g: Graph, p: Name, labels: Labels) -> Name:
+    return _called(g, g.ArgMax(p, axis=1, keepdims=0), labels)
+
+
+def _class_of_pair(g: Graph, p: Name, labels: Labels) -> Name:
+    is_second = g.Reshape(g.Greater(p, 0.5), np.array([-1]))
+    return _called(g, g.Cast(is_second, to=package().TensorProto.INT64), labels)
+
+
+def _each(g: Graph, p: Name, labels: Labels) -> Name:
+    del labels
+    return g.Cast(g.Greater(p, 0.5), to=package().TensorProto.INT64)
+
+
+LABELS = {"largest": _class_of_largest, "pair": _class_of_pair, "each": _each}
+
+
+def _called(g: Graph, index: Name, labels: Labels) -> Name:
+    return index if labels.are_numbered else g.Gather(labels.values, index)
+
+
+def graph(model: Exported) -> tuple[Graph, dict[Name, Any]]:
+    """Return the nodes, and the outputs by name: their dtype and whether they have columns."""
+    g, names, columns = Graph(model.spec.dtype), (INPUT,), model.spec.n_outputs
+    for k, layer in enumerate(model.layers):
+        affine_before = sum(isinstance(each, Affine) for each in model.layers[:k])
+        names = WRITERS[type(layer)](g, names[0], layer, affine_before)
+    outputs: dict[Name, Any] = {}
+    if model.labels is not None:
+        label = LABELS[model.labels.kind](g, names[0], model.labels)
+        g.rename(label, "label")
+        each = model.labels.kind == "each"
+        dtype = np.dtype(np.int64) if each else model.labels.values.dtype
+        outputs["label"] = (dtype, columns if each else 0)
+    if model.is_pair:
+        names, columns = (g.Concat(g.Sub(1.0, names[0]), names[0], axis=1),), 2
+    wanted = nodes.LINKS[model.spec.loss.link_name][1]
+    for old, new in zip(names, wanted, strict=True):
+        g.rename(old, new)
+        outputs[new] = (model.spec.dtype, columns)
+    return g, outputs
+
+
+def model(exported: Exported, path: Any = None) -> Any:
+    """Return the onnx.ModelProto of a network, written to a file too if there is a path."""
+    onnx = package()
+    size = exported.spec.n_parameters * exported.spec.dtype.itemsize
+    if size > MAX_BYTES:
+        raise ValueError(
+            f"the parameters take {size:,} bytes but a file of ONNX holds at most {MAX_BYTES:,}: "
+            "use a smaller network, or float32"
+        )
+    helper, arrays = onnx.helper, onnx.numpy_helper
+    g, outputs = graph(exported)
+
+    def value(name: Name, dtype: np.dtype[Any], columns: int) -> Any:
+        shape = [ROWS, columns] if columns else [ROWS]
+        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), shape)
+
+    body = helper.make_graph(
+        [
+            helper.make_node(n.op, n.inputs, n.outputs, n.outputs[0], **n.attributes)
+            for n in g.nodes
+        ],
+        "fastmlp",
+        [value(INPUT, exported.spec.dtype, exported.spec.layer_sizes[0])],
+        [value(name, *kind) for name, kind in outputs.items()],
+        [arrays.from_array(array, name) for name, array in g.constants.items()],
+    )
+    opsets = [helper.make_opsetid("", OPSET)]
+    made = helper.make_model(
+        body,
+        opset_imports=opsets,
+        ir_version=helper.find_min_ir_version_for(opsets),
+        producer_name="fastmlp",
+    )
+    onnx.checker.check_model(made, full_check=True)
+    if path is not None:
+        Path(path).write_bytes(made.SerializeToString())
+    return made

@@ -1,0 +1,93 @@
+"""An MLP in a file: constructor arguments, parameters, generator, history, optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastmlp import states
+from fastmlp.spec import Spec
+from fastmlp.storage import parts
+from fastmlp.storage.record import Record, Tensors, digits
+from fastmlp.storage.strict import ModelFormatError
+from fastmlp.storage.values import describe as described
+from fastmlp.storage.values import value
+from fastmlp.training.records import Continuation, History
+
+
+def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
+    """Return an MLP as JSON and tensors; as a pickle has it, while a fit runs the last epoch."""
+    state = model.__getstate__()
+    network, engine = state["_spec"], state["engine"]
+    parts.put(states.from_arrays(engine, network)[0], tensors)
+    return {
+        "network": parts.describe_spec(network, tensors),
+        "rng": described(state["_rng"], "rng", tensors),
+        "history": parts.describe_history(
+            state["_history"] if training else None, "history", tensors
+        ),
+        "progress": _describe_progress(state["progress"], tensors) if training else None,
+        "optimizer": parts.describe_memory(engine, tensors) if training else None,
+    }
+
+
+def rebuild(cls: Any, record: Record) -> Any:
+    """Return the MLP that a file describes."""
+    network = parts.rebuild_spec(record.part("network"))
+    state: dict[str, Any] = {
+        "_spec": network,
+        "_rng": value(record, "rng", np.random.Generator),
+        "_history": parts.rebuild_history(record, "history"),
+        "engine": states.to_arrays(parts.take(network, record.store), None),
+        "progress": None,
+    }
+    if record.has("optimizer"):
+        part = record.part("optimizer")
+        state["engine"] |= parts.rebuild_memory(part, network)
+    state["progress"] = _rebuild_progress(record, network, state["engine"], state["_history"])
+    model = cls.__new__(cls)
+    model.__setstate__(state)
+    return model
+
+
+def _describe_progress(progress: Continuation | None, tensors: Tensors) -> Any:
+    """Return with what a fit that resumes goes on, besides the engine."""
+    if progress is None:
+        return None
+    tensors.put_list("progress.shuffles", progress.shuffles, np.uint64)
+    return {
+        "seed": digits(progress.seed),
+        **{key: getattr(progress, key) for key in ("step", "rows", "epochs")},
+        "scale": float(progress.scale),
+        "shuffled": progress.shuffled,
+        "callbacks": parts.describe_callbacks(progress.memories, "progress.callbacks", tensors),
+    }
+
+
+def _rebuild_progress(record: Record, network: Spec, engine: Any, history: History | None) -> Any:
+    if not record.has("progress"):
+        return None
+    part = record.part("progress")
+    if "optimizer" not in engine:
+        raise ModelFormatError(f"{part.where} goes on without an optimizer")
+    progress = Continuation(
+        kind=(str(engine["optimizer"]), tuple(engine["hyper"].tolist())[:-1]),
+        seed=part.count("seed", most=2**64 - 1),
+        step=part.count("step"),
+        rows=part.count("rows"),
+        epochs=part.count("epochs"),
+        scale=part.number("scale"),
+        shuffles=record.store.numbers("progress.shuffles", np.uint64),
+        shuffled=part.count("shuffled"),
+        memories=parts.rebuild_callbacks(part, network),
+    )
+    part.finish()
+    epochs = len(history.loss) if history else 0
+    if progress.shuffled > len(progress.shuffles):
+        raise ModelFormatError(f"{part.where}.shuffled is {progress.shuffled}, more than there are")
+    if progress.rows and progress.epochs != epochs:
+        raise ModelFormatError(
+            f"{part.where} has {progress.epochs} epochs but the history {epochs}"
+        )
+    return progress

@@ -1,0 +1,30 @@
+"""A predictor in a file: its network and parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastmlp import frozen, reference
+from fastmlp.engine import levels
+from fastmlp.storage import parts
+from fastmlp.storage.record import Record, Tensors
+
+
+def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
+    """Return a predictor as JSON and tensors; there is nothing to train with."""
+    del training
+    parts.put(model.parameters(), tensors)
+    network = parts.describe_spec(model.spec, tensors)
+    return {"network": network, "n_threads": model.n_threads}
+
+
+def rebuild(cls: Any, record: Record) -> Any:
+    """Return the predictor that a file describes."""
+    network = parts.rebuild_spec(record.part("network"))
+    n_threads = record.count("n_threads", 1) if record.has("n_threads") else None
+    parameters = parts.take(network, record.store)
+    if cls.__module__ != frozen.__name__:
+        return cls(network, levels.level(), *parameters, n_threads=n_threads)
+    engine = reference.Engine(network)
+    engine.set_parameters(*parameters)
+    return cls(engine, n_threads)

@@ -1,0 +1,224 @@
+"""A description that is being read: every key and every tensor is asked for, and checked, once.
+
+What nobody has asked for is refused at the end, so that a file says nothing that is not used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp import check
+from fastmlp.storage.strict import MOST_INTEGER, ModelFormatError, shown
+
+# Numbers in lists, which take 32 bytes each in Python and 8 in the file.
+MOST_NUMBERS = 400_000
+MOST_MESSAGE = 500  # characters of a constructor's complaint
+
+
+class Tensors(dict[str, NDArray[Any]]):
+    """The tensors of a file that is being written."""
+
+    n_numbers = 0
+
+    def put_list(self, name: str, values: Sequence[float], dtype: Any = np.float64) -> None:
+        """Put a list of numbers among the tensors; complain about too many of them."""
+        self[name] = np.array(values, dtype)
+        self.n_numbers += len(values)
+        if self.n_numbers > MOST_NUMBERS:
+            raise ValueError(
+                f"the lists of epochs have {self.n_numbers:,} numbers but a file has room for "
+                f"{MOST_NUMBERS:,}: save with training=False, which leaves them out"
+            )
+
+
+class Store:
+    """The tensors of a file, each of which is taken once.
+
+    Parameters
+    ----------
+    tensors : dict
+        Views of the file's bytes.
+    """
+
+    def __init__(self, tensors: dict[str, NDArray[Any]]) -> None:
+        self._left, self._numbers = dict(tensors), 0
+
+    def take(self, name: str) -> NDArray[Any]:
+        """Return a tensor that may have any dtype and shape."""
+        if name not in self._left:
+            raise ModelFormatError(f"there is no tensor {shown(name)}")
+        return self._left.pop(name)
+
+    def parameter(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return a finite tensor of known shape and dtype."""
+        array = self.take(name)
+        if array.shape != shape or array.dtype != dtype:
+            raise ModelFormatError(
+                f"tensor {shown(name)} is {array.dtype} of shape {array.shape} but {dtype} of "
+                f"shape {shape} belongs there"
+            )
+        at = check.first_non_finite(array)
+        if at is not None:
+            raise ModelFormatError(f"tensor {shown(name)} has {array[at]} at {at}")
+        return array
+
+    def numbers(self, name: str, dtype: Any = np.float64) -> list[Any]:
+        """Return a list of numbers of a dtype."""
+        array = self.take(name)
+        self._numbers += array.size
+        if array.dtype != dtype or array.ndim != 1 or self._numbers > MOST_NUMBERS:
+            raise ModelFormatError(
+                f"tensor {shown(name)} is {array.dtype} of shape {array.shape} but a list of "
+                f"{np.dtype(dtype)}, at most {MOST_NUMBERS:,} in the file, belongs there"
+            )
+        return array.tolist()  # type: ignore[no-any-return]
+
+    def finish(self) -> None:
+        """Refuse tensors that nobody has taken."""
+        if self._left:
+            raise ModelFormatError(f"tensor {shown(next(iter(self._left)))} belongs to nothing")
+
+
+class Record:
+    """A JSON object that is being read: each key is asked for once, and there may be no other.
+
+    Parameters
+    ----------
+    tree : any
+        The object, or what stands in its place.
+    where : str
+        Its name in complaints.
+    store : Store
+        The tensors.
+    """
+
+    def __init__(self, tree: Any, where: str, store: Store) -> None:
+        if not isinstance(tree, dict):
+            raise ModelFormatError(f"{where} is {shown(tree)} and no object")
+        self._left, self.where, self.store = dict(tree), where, store
+
+    def has(self, key: str) -> bool:
+        """Whether there is something but null at a key; if not, the key is dealt with."""
+        if self._left.get(key) is None:
+            self.plain(key)
+            return False
+        return True
+
+    def there(self, key: str) -> bool:
+        """Whether there is such a key."""
+        return key in self._left
+
+    def plain(self, key: str) -> Any:
+        """Return what JSON has there."""
+        if key not in self._left:
+            raise ModelFormatError(f"{self.where} has no {shown(key)}")
+        return self._left.pop(key)
+
+    def choice(self, key: str, choices: Any) -> Any:
+        """Return a string, one of several."""
+        value = self.text(key)
+        if value not in choices:
+            raise ModelFormatError(
+                f"{self.where}.{key} is {shown(value)} but must be one of {', '.join(choices)}"
+            )
+        return value
+
+    def count(self, key: str, least: int = 0, most: int = MOST_INTEGER) -> int:
+        """Return an integer in a range; one beyond JSON's has its digits in a string."""
+        given = self.plain(key)
+        value = from_digits(given) if most > MOST_INTEGER else given
+        if type(value) is not int or not least <= value <= most:
+            raise ModelFormatError(
+                f"{self.where}.{key} is {shown(given)} but must be from {least} to {most}"
+            )
+        return value
+
+    def number(self, key: Any, least: float = 0.0) -> float:
+        """Return a finite number, by default not negative."""
+        value = self.plain(key)
+        if type(value) not in (int, float) or not least <= value < math.inf:
+            raise ModelFormatError(
+                f"{self.where}.{key} is {shown(value)} but must be a number from {least:g} on"
+            )
+        return float(value)
+
+    def numbers(self, key: str, n: int) -> tuple[float, ...]:
+        """Return so many of them."""
+        value = self.items(key)
+        if len(value) != n:
+            raise ModelFormatError(
+                f"{self.where}.{key} has {len(value)} numbers but {n} belong there"
+            )
+        part = Record(dict(enumerate(value)), f"{self.where}.{key}", self.store)
+        return tuple(part.number(at) for at in range(n))
+
+    def length(self, key: str) -> int:
+        """Return how many there are in a list, 0 of anything else."""
+        value = self._left.get(key)
+        return len(value) if isinstance(value, list) else 0
+
+    def items(self, key: str) -> list[Any]:
+        """Return a list."""
+        value = self.plain(key)
+        if not isinstance(value, list):
+            raise ModelFormatError(f"{self.where}.{key} is {shown(value)} and no list")
+        return value
+
+    def texts(self, key: str) -> list[str]:
+        """Return a list of strings."""
+        part = Record(dict(enumerate(self.items(key))), f"{self.where}.{key}", self.store)
+        return [part.text(at) for at in range(len(part._left))]
+
+    def flag(self, key: str) -> bool:
+        """Return a truth value."""
+        value = self.plain(key)
+        if not isinstance(value, bool):
+            raise ModelFormatError(
+                f"{self.where}.{key} is {shown(value)} and neither true nor false"
+            )
+        return value
+
+    def text(self, key: Any) -> str:
+        """Return a string."""
+        value = self.plain(key)
+        if not isinstance(value, str):
+            raise ModelFormatError(f"{self.where}.{key} is {shown(value)} and no string")
+        return value
+
+    def part(self, key: str) -> Record:
+        """Return an object in this one."""
+        return Record(self.plain(key), f"{self.where}.{key}", self.store)
+
+    def finish(self) -> None:
+        """Refuse keys that nobody has asked for."""
+        if self._left:
+            raise ModelFormatError(
+                f"{self.where} has {shown(next(iter(self._left)))}, unknown here"
+            )
+
+
+def digits(number: int) -> str:
+    """Return an integer that JSON's readers would round, as a string."""
+    return hex(number)
+
+
+def from_digits(text: Any) -> int:
+    """Return the integer whose digits a string has, or -1."""
+    try:
+        number = int(text, 16) if isinstance(text, str) else -1
+    except ValueError:
+        return -1
+    return number if hex(number) == text else -1
+
+
+def built(where: str, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Call a constructor that checks its arguments, which come from a file."""
+    try:
+        return make(*args, **options)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise ModelFormatError(f"{where}: {str(error)[:MOST_MESSAGE]}") from None

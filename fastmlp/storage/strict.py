@@ -1,0 +1,143 @@
+"""JSON as a model file has it, read strictly: what is odd is refused before it is built.
+
+Python's own parser does the work; what it lets through (duplicate keys, NaN, huge numbers, any
+depth) is looked for around it. The limits bound time and memory: a header costs a few megabytes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import re
+from collections import Counter
+from typing import Any, NoReturn
+
+MOST_DEPTH = 8
+MOST_STRING = 1024  # bytes
+MOST_INTEGER = 2**53  # beyond, other languages' readers round
+LONGEST_INTEGER = len(str(-MOST_INTEGER))
+# Commas, colons and opening brackets: each is at most one more object in memory.
+MOST_TOKENS = 1 << 17
+
+# One that never ends is matched to the end of the text: without it the search would be quadratic.
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_SURROGATES = re.compile(rb"\\u[dD][89a-fA-F]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_DEEPER = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+
+class ModelFormatError(ValueError):
+    """A file is not a model that this version of fastmlp can read; the message says why."""
+
+
+def parse(text: bytes, what: str, long_strings: int = 0) -> dict[str, Any]:
+    """Return the JSON object that a text is.
+
+    Parameters
+    ----------
+    text : bytes
+        UTF-8, from the opening brace on.
+    what : str
+        What it is called in complaints.
+    long_strings : int
+        How many strings may be longer than others.
+
+    Raises
+    ------
+    ModelFormatError
+        If it is not one, has a key twice, or is beyond a limit.
+
+    Examples
+    --------
+    >>> parse(b'{"a": [1, 2.5, "x"]}', "header")
+    {'a': [1, 2.5, 'x']}
+    """
+    if not text.startswith(b"{"):
+        raise ModelFormatError(f"the {what} begins with {text[:1]!r} and not with a brace")
+    _measure(text, what, long_strings)
+    try:
+        decoded = text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelFormatError(f"the {what} is not UTF-8: {error.reason}") from None
+    parser = json.JSONDecoder(
+        object_pairs_hook=_object,
+        parse_int=_integer,
+        parse_float=_float,
+        parse_constant=_constant,
+    )
+    try:
+        found = parser.decode(decoded)
+    except json.JSONDecodeError as error:
+        raise ModelFormatError(
+            f"the {what} is not JSON: {error.msg} at character {error.pos}"
+        ) from None
+    if _SURROGATES.search(text):  # else the encoding has seen to that
+        _refuse_surrogates(found)
+    return found  # type: ignore[no-any-return]  # it begins with a brace
+
+
+def _measure(text: bytes, what: str, long_strings: int) -> None:
+    """Refuse what is too long, too deep or has too many parts, before anything is built."""
+    long = [each for each in _STRINGS.findall(text) if len(each) > MOST_STRING + len('""')]
+    if len(long) > long_strings:
+        raise ModelFormatError(
+            f"the {what} has a string of {len(long[-1]) - 2:,} bytes, more than {MOST_STRING:,}: "
+            f"{shown(long[-1])}"
+        )
+    bare = _STRINGS.sub(b"", text)
+    if sum(bare.count(token) for token in (b"[", b"{", b",", b":")) > MOST_TOKENS:
+        raise ModelFormatError(f"the {what} has more than {MOST_TOKENS:,} parts")
+    brackets = bare.translate(None, _NO_BRACKETS)
+    if max(itertools.accumulate(map(_DEEPER.__getitem__, brackets)), default=0) > MOST_DEPTH:
+        raise ModelFormatError(f"the {what} is nested more than {MOST_DEPTH} deep")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+        raise ModelFormatError(f"the key {shown(twice)} is there twice")
+    return found
+
+
+def _integer(text: str) -> int:
+    number = int(text) if len(text) <= LONGEST_INTEGER else MOST_INTEGER + 1
+    if not -MOST_INTEGER <= number <= MOST_INTEGER:
+        raise ModelFormatError(f"the integer {shown(text)} is beyond 2**53")
+    return number
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ModelFormatError(f"the number {shown(text)} is beyond the largest float")
+    return number
+
+
+def _constant(text: str) -> NoReturn:
+    raise ModelFormatError(f"{text} is no number in JSON")
+
+
+def _refuse_surrogates(tree: Any) -> None:
+    left = [tree]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            left += [*value.values(), *value]
+        elif isinstance(value, list):
+            left += value
+        elif isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value):
+            raise ModelFormatError(f"the string {shown(value)} has half a character in it")
+
+
+def shown(value: object) -> str:
+    """Return a value for a message: short, and without what a terminal would obey.
+
+    Examples
+    --------
+    >>> shown("a" * 100)
+    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."
+    """
+    text = ascii(value[:80] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= 60 else f"{text[:40]}..."

@@ -1,0 +1,251 @@
+"""Files that are no models, by hand: what is done to a valid file, and what is said about it."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from hostile import apart, raw, together, valid
+
+DESCRIPTION = ("__metadata__", "model")
+GONE = object()
+
+Row = tuple[str, Callable[[], bytes], str]
+
+
+def changed(name: str, *path: Any, to: Any) -> Callable[[], bytes]:
+    """Return what makes a valid file with another value, or none, somewhere in its header."""
+
+    def make() -> bytes:
+        header, payload = apart(valid(name))
+        place = header
+        for key in path[:-1]:
+            place = place[key]
+        value = to(place[path[-1]]) if callable(to) else to
+        if value is GONE:
+            del place[path[-1]]
+        else:
+            place[path[-1]] = value
+        return together(header, payload)
+
+    return make
+
+
+def model(*path: Any, to: Any, name: str = "MLP") -> Callable[[], bytes]:
+    """Return the same for the description."""
+    return changed(name, *DESCRIPTION, *path, to=to)
+
+
+def network(key: str, to: Any) -> Callable[[], bytes]:
+    return model("network", key, to=to)
+
+
+def tensor(key: str, to: Any, name: str = "layers.0.weight") -> Callable[[], bytes]:
+    return changed("MLP", name, key, to=to)
+
+
+def written(old: str, new: str) -> Callable[[], bytes]:
+    """Return what makes a valid file in whose header some text is another."""
+
+    def make() -> bytes:
+        header, payload = apart(valid("MLP"))
+        metadata = header["__metadata__"]
+        metadata.update(digest="0" * 64, model=json.dumps(metadata["model"]))
+        text = json.dumps(header)
+        assert old in text
+        return raw(text.replace(old, new, 1).encode("utf-8", "surrogatepass"), payload)
+
+    return make
+
+
+def filled(name: str, tensor: str, values: Any, to: str = "") -> Callable[[], bytes]:
+    """Return what makes a valid file with other elements in a tensor, from its first one on."""
+
+    def make() -> bytes:
+        header, payload = apart(valid(name))
+        start, _ = header[tensor]["data_offsets"]
+        bits = np.asarray(values).tobytes()
+        return together(header, payload[:start] + bits + payload[start + len(bits) :])
+
+    return make
+
+
+def renamed(name: str, old: str, new: str) -> Callable[[], bytes]:
+    def make() -> bytes:
+        header, payload = apart(valid(name))
+        return together({new if key == old else key: v for key, v in header.items()}, payload)
+
+    return make
+
+
+def with_last(name: str, **description: Any) -> Callable[[], bytes]:
+    """Return what makes a valid file with one tensor more, at the end."""
+
+    def make() -> bytes:
+        header, payload = apart(valid("MLP"))
+        size = description.pop("size", 0)
+        offsets = [len(payload), len(payload) + size]
+        extra = {"dtype": "F32", "shape": [size // 4], "data_offsets": offsets, **description}
+        return together({**header, name: extra}, payload + bytes(size))
+
+    return make
+
+
+def swapped(header: dict[str, Any]) -> dict[str, Any]:
+    """Return a header with two tensors in each other's place in the text."""
+    keys = list(header)
+    keys[1], keys[2] = keys[2], keys[1]
+    return {key: header[key] for key in keys}
+
+
+def out_of_order() -> bytes:
+    header, payload = apart(valid("MLP"))
+    return together(swapped(header), payload)
+
+
+def misaligned() -> bytes:
+    header, payload = apart(valid("MLP"))
+    at = len(payload)
+    header["x"] = {"dtype": "U8", "shape": [1], "data_offsets": [at, at + 1]}
+    header["y"] = {"dtype": "F32", "shape": [1], "data_offsets": [at + 1, at + 5]}
+    return together(header, payload + bytes(5))
+
+
+def first(length: int, rest: bytes = b"") -> Callable[[], bytes]:
+    return lambda: struct.pack("<Q", length) + rest
+
+
+def begins(start: bytes) -> Callable[[], bytes]:
+    return lambda: start.ljust(8, b"\xff") + bytes(200)
+
+
+def header_is(text: bytes) -> Callable[[], bytes]:
+    return lambda: raw(text, b"")
+
+
+CONTAINER: list[Row] = [
+    ("empty", lambda: b"", "has 0 bytes"),
+    ("seven bytes", lambda: valid("MLP")[:7], "has 7 bytes"),
+    ("header cut off", lambda: valid("MLP")[:100], "the file has 100: cut off"),
+    ("payload cut off", lambda: valid("MLP")[:-1], r"end at byte [\d,]+ of a payload"),
+    ("bytes after the end", lambda: valid("MLP") + b"\0" * 9, "9 bytes follow the last tensor"),
+    ("length of 2 MiB", first(2 << 20), "said to have 2,097,152 bytes but 1,048,576 are the most"),
+    ("length of 2**63", first(2**63), "said to have 9,223,372,036,854,775,808"),
+    ("length of -1", first(2**64 - 1), "said to have 18,446,744,073,709,551,615"),
+    ("length of 0", first(0, bytes(8)), "header begins with b''"),
+    ("length of 9", first(9, b"{}" + b" " * 7), "header has 9 bytes: the payload is misaligned"),
+    ("zip", begins(b"PK\x03\x04"), "begins like a zip"),
+    ("gzip", begins(b"\x1f\x8b"), "begins like gzip"),
+    ("pickle", begins(b"\x80\x04\x95"), "begins like a pickle"),
+    ("HDF5", begins(b"\x89HDF\r\n\x1a\n"), "begins like HDF5"),
+    ("NumPy's", begins(b"\x93NUMPY"), "begins like an array of NumPy's"),
+    ("GGUF", begins(b"GGUF"), "begins like GGUF"),
+    ("a program", begins(b"\x7fELF"), "begins like a program"),
+    ("HTML", begins(b"<!doctype html>"), "begins like HTML"),
+    ("JSON alone", begins(b'{"class": "MLP"}'), "begins like JSON"),
+    ("a space first", header_is(b' {"a":1}'), "begins with b' '"),
+    ("a list", header_is(b"[1, 2]"), r"begins with b'\['"),
+    ("a byte order mark", header_is(b"\xef\xbb\xbf{}"), r"begins with b'\\xef'"),
+    ("not UTF-8", header_is(b'{"a":"\xff"}'), "not UTF-8: invalid start byte"),
+    ("UTF-8 for half a character", header_is(b'{"a":"\xed\xa0\x80"}'), "not UTF-8: invalid cont"),
+    ("not JSON", header_is(b"{a:1}"), "header is not JSON: Expecting property name"),
+    ("JSON cut off", header_is(b'{"a":[1,2'), "header is not JSON: Expecting ',' delimiter"),
+    ("two documents", header_is(b'{"a":1} {"a":1}'), "header is not JSON: Extra data"),
+    ("a control character", header_is(b'{"a\x01":1}'), "header is not JSON: Invalid control"),
+    ("nulls behind", lambda: raw(b'{"a":1}  ', b"", b"\0"), "not JSON: Extra data at character 9"),
+    ("a key twice", header_is(b'{"abc":1,"abc":1}'), "key 'abc' is there twice"),
+    ("NaN", header_is(b'{"a":NaN}'), "NaN is no number"),
+    ("infinity", header_is(b'{"a":Infinity}'), "^[^-]*Infinity is no number"),
+    ("minus infinity", header_is(b'{"a":-Infinity}'), "-Infinity is no number"),
+    ("a huge float", header_is(b'{"a":1e999}'), "number '1e999' is beyond"),
+    ("5,000 digits", header_is(b'{"a":' + b"7" * 5000 + b"}"), "integer '777.* is beyond"),
+    ("2**53 + 1", header_is(b'{"a":9007199254740993}'), "integer '9007199254740993' is beyond"),
+    ("nested", header_is(b'{"a":' + b"[" * 9 + b"]" * 9 + b"}"), "nested more than 8 deep"),
+    ("a bomb of lists", header_is(b'{"a":[' + b"[]," * 99999 + b"0]}"), "more than 131,072 parts"),
+    (
+        "two long strings",
+        header_is(b'{"a":"' + b"x" * 2000 + b'","b":"' + b"y" * 3000 + b'"}'),
+        "header has a string of 3,000 bytes",
+    ),
+    ("a very long name", with_last("n" * 1500, size=8), "has a name of 1500 characters"),
+    ("a long string in the description", network("dtype", "f" * 5000), "string of 5,000 bytes"),
+    (
+        "a long text in the metadata",
+        changed("MLP", "__metadata__", "fastmlp", to="v" * 1200),
+        "fastmlp' of the m.* 1,200",
+    ),
+    ("half a character", header_is(rb'{"a":"\ud800"}'), "has half a character in it"),
+    ("no metadata", changed("MLP", "__metadata__", to=GONE), "has no metadata"),
+    (
+        "a number in the metadata",
+        changed("MLP", "__metadata__", "version", to=1),
+        "is 1 and no str",
+    ),
+    ("PyTorch's metadata", changed("MLP", "__metadata__", "format", to="pt"), "file, 'pt', but no"),
+    ("no format", changed("MLP", "__metadata__", "format", to=GONE), "'without a format', but no"),
+    ("no digest", changed("MLP", "__metadata__", "digest", to=GONE), "have no 'digest'"),
+    ("no version", changed("MLP", "__metadata__", "version", to=GONE), "have no 'version'"),
+    ("no description", changed("MLP", "__metadata__", "model", to=GONE), "have no 'model'"),
+    ("more metadata", changed("MLP", "__metadata__", "author", to=""), "have 'author', unknown"),
+    ("version 2", changed("MLP", "__metadata__", "version", to="2"), "version 2 of the .* newer"),
+    ("version 0", changed("MLP", "__metadata__", "version", to="0"), "is of version 0"),
+    ("version one", changed("MLP", "__metadata__", "version", to="one"), "is 'one' and no number"),
+    (
+        "version squared",
+        changed("MLP", "__metadata__", "version", to="²"),
+        r"is '\\xb2' and no num",
+    ),
+    (
+        "a long version",
+        changed("MLP", "__metadata__", "version", to="1" * 30),
+        "is '111.*' and no n",
+    ),
+    ("another digest", written('"digest": "0', '"digest": "1'), "its digest is .* was saved"),
+    ("a tensor that is a number", changed("MLP", "layers.0.bias", to=3), "is 3 and no object"),
+    ("a tensor without offsets", tensor("data_offsets", GONE), r"keys \['dtype', 'shape'\]"),
+    ("a tensor with more", tensor("strides", [1]), "has the keys .*'strides'"),
+    ("dtype F8", tensor("dtype", "F8_E4M3"), "dtype 'F8_E4M3', which is none"),
+    ("dtype object", tensor("dtype", "O"), "dtype 'O', which is none of ours"),
+    ("dtype that is a list", tensor("dtype", ["F32"]), r"dtype \['F32'\], which is none"),
+    ("shape that is a number", tensor("shape", 24), "has the shape 24"),
+    ("shape of a float", tensor("shape", [3.0, 8]), r"has the shape \[3.0, 8\]"),
+    ("shape of truth values", tensor("shape", [True, 24]), r"has the shape \[True, 24\]"),
+    ("a negative shape", tensor("shape", [-3, -8]), r"has the shape \[-3, -8\]"),
+    ("five dimensions", tensor("shape", [1, 1, 1, 3, 8]), r"has the shape \[1, 1, 1, 3, 8\]"),
+    (
+        "a shape whose product wraps",  # to 4 in 64 bits
+        tensor("shape", [4194305, 4194305, 211106198978564]),
+        r"its shape .* has 14,\d+",
+    ),
+    ("another shape", tensor("shape", [3, 9]), r"has 96 bytes but its shape \[3, 9\] has 108"),
+    ("one offset", tensor("data_offsets", [0]), r"has the offsets \[0\]"),
+    ("offsets of floats", tensor("data_offsets", [0.0, 96.0]), r"has the offsets \[0.0, 96.0\]"),
+    ("an overlap", tensor("data_offsets", lambda at: [at[0] - 8, at[1] - 8]), "and overlaps what"),
+    ("a hole", tensor("data_offsets", lambda at: [at[0] + 8, at[1] + 8]), "and leaves a hole"),
+    (
+        "offsets backwards",
+        tensor("data_offsets", lambda at: at[::-1]),
+        "160 and leaves a hole before 64",
+    ),
+    ("out of order", out_of_order, "tensor .*begins at byte 16 and leaves a hole before 0"),
+    ("past the end", with_last("x", shape=[99], data_offsets=[0, 0]), "begins at byte 0 and over"),
+    ("misaligned", misaligned, "begins at byte .*: misaligned for F32"),
+    ("a tensor too many", with_last("layers.9.bias", size=8), "'layers.9.bias' belongs to nothing"),
+    ("a name of no letters", with_last("", size=8), "has a name of 0 characters"),
+    ("a long name", with_last("n" * 300, size=8), "has a name of 300 characters"),
+    (
+        "9,000 tensors",
+        lambda: raw(
+            b"{"
+            + b",".join(
+                b'"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % at for at in range(9000)
+            )
+            + b',"__metadata__":{}}',
+            b"",
+        ),
+        "it has 9,000 tensors but 8,192 are the most",
+    ),
+]

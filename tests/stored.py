@@ -1,0 +1,171 @@
+"""Models to save: of every class, and of every kind of part that a file can have.
+
+python tests/stored.py writes those of tests/saved: once for each version of the format.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import models
+import numpy as np
+
+import fastmlp
+from fastmlp import losses, storage
+
+RNG = np.random.default_rng(11)
+X = RNG.normal(size=(60, 3))
+Y = np.column_stack([X[:, 0] * X[:, 1], np.sin(X[:, 2])])
+LABELS = RNG.integers(0, 3, 60)
+
+# What a loss is trained on here.
+TARGETS = {
+    "real": Y,
+    "count": np.round(np.abs(Y)),
+    "unit_interval": (Y > 0).astype(float),
+    "class": LABELS % 2,
+}
+
+
+def mlp(kind: Any = None, passes: int = 1, metrics: Any = (), **options: Any) -> Any:
+    """Return an MLP that has gone through a fit, and passes of partial_fit."""
+    net = models.network(kind or fastmlp.MLP, **options)
+    targets = TARGETS[net.loss.target_kind]
+    held = X[:9], targets[:9]
+    net.fit(X, targets, epochs=2, batch_size=16, validation_data=held, metrics=metrics)
+    for _ in range(passes):
+        net.partial_fit(X, targets, batch_size=7, optimizer=fastmlp.SGD(0.01, momentum=0.9))
+    return net
+
+
+GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
+
+# Kinds of MLP beyond the plain one.
+MLPS: dict[str, Callable[[Any], Any]] = {
+    "plain": lambda kind: mlp(kind),
+    "float64": lambda kind: mlp(kind, dtype="float64"),
+    "untrained": lambda kind: models.network(kind),
+    "no hidden layer": lambda kind: kind([3, 2], rng=0),
+    "dropout and names": lambda kind: kind(
+        [3, 5, 4, 2], activation=["gelu", "mish"], dropout=[0.0, 0.25], rng=1
+    ),
+    "metrics": lambda kind: mlp(kind, metrics=["r2", "mean_absolute_error"]),
+    "layer norm": lambda kind: mlp(kind, layer_norm="before", dropout=0.2),
+    **{
+        f"loss {name}": lambda kind, loss=loss: mlp(kind, loss=loss())
+        for name, loss in losses.LOSSES.items()
+    },
+    **{
+        f"generator {name}": lambda kind, name=name: mlp(
+            kind, rng=np.random.Generator(getattr(np.random, name)(3))
+        )
+        for name in GENERATORS
+    },
+}
+
+
+def fitted(estimator: Any, y: Any, X: Any = X) -> Any:
+    """Return an estimator after a fit; those that need more epochs say so in vain."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return estimator.fit(X, y)
+
+
+KINDS = {"native": fastmlp.MLP, "reference": fastmlp.reference.MLP}
+
+
+def estimators() -> dict[str, Callable[[], Any]]:
+    """Return fitted estimators of all kinds; scikit-learn is imported only here."""
+    pandas = __import__("pandas")
+    schedule = fastmlp.WarmUp(fastmlp.Cosine(0.01, 50), 5)
+    words = np.array(["ä", "bee", "\U0001f600"])
+    classifier = {
+        "three classes": (LABELS, {}),
+        "words": (words[LABELS], {"standardize": True}),
+        "word objects": (words.astype(object)[LABELS], {"standardize": True}),
+        "two classes": (LABELS > 0, {"early_stopping": True, "random_state": 3}),
+        "one class": (np.zeros(60, np.uint8), {}),
+        "labels": (np.column_stack([LABELS > 0, LABELS > 1]).astype(int), {}),
+        "floats": (LABELS.astype(np.float32), {"solver": "lbfgs"}),
+        "weights": (LABELS, {"class_weight": {0: 1.0, 1: 2.0, 2: 0.5}, "label_smoothing": 0.1}),
+        "schedule": (LABELS, {"learning_rate": schedule, "solver": "sgd"}),
+        "adaptive": (LABELS, {"learning_rate": "adaptive", "solver": "sgd", "momentum": 1}),
+        "callbacks": (
+            LABELS,
+            {"callbacks": [fastmlp.EarlyStopping("loss", 2)], "random_state": models_state()},
+        ),
+    }
+    regressor = {
+        "plain": (Y, {}),
+        "float32": (Y[:, 0].astype(np.float32), {"standardize": True}),
+        "one cycle": (Y, {"learning_rate": "one_cycle", "n_iter_no_change": np.inf}),
+        **{
+            f"loss {name}": (np.abs(Y), {"loss": name, "standardize": True})
+            for name in ("poisson", "huber", "quantile", "gaussian", "absolute_error")
+        },
+    }
+    table: dict[str, Callable[[], Any]] = {}
+    for make, rows in ((fastmlp.MLPClassifier, classifier), (fastmlp.MLPRegressor, regressor)):
+        for name, (y, options) in rows.items():
+            options = {"hidden_layer_sizes": (4,), "max_iter": 4, "random_state": 0} | options
+            table[f"{make.__name__} {name}"] = lambda make=make, y=y, options=options: fitted(
+                make(**options), y
+            )
+    table["unfitted"] = lambda: fastmlp.MLPRegressor(alpha=0.5)
+    frame = pandas.DataFrame(X, columns=["a", "b", "ü"])
+    table["names of features"] = lambda: fitted(
+        fastmlp.MLPClassifier((4,), max_iter=3, random_state=0), LABELS, frame
+    )
+    table["assigned weights"], table["checkpoint"] = assigned, checkpoint
+    return table
+
+
+def models_state() -> np.random.RandomState:
+    """Return a legacy generator with half a pair of normal numbers left."""
+    state = np.random.RandomState(5)
+    state.normal()
+    return state
+
+
+def assigned() -> Any:
+    """Return an estimator whose weights somebody has written since, behind a scaling."""
+    net = fitted(fastmlp.MLPRegressor(hidden_layer_sizes=4, max_iter=3, standardize=True), Y)
+    net.coefs_[0][0, 0] = 0.5
+    return net
+
+
+def checkpoint() -> Any:
+    """Return an estimator as it was saved within a fit."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model")
+        callbacks = [fastmlp.Checkpoint(path), fastmlp.EarlyStopping("loss")]
+        options = {"hidden_layer_sizes": (4,), "max_iter": 3, "random_state": 0}
+        fitted(fastmlp.MLPRegressor(**options, restore_best=True, callbacks=callbacks), Y)
+        return fastmlp.load(path)
+
+
+KEPT = Path(__file__).parent / "saved"  # files of each version of the format, which stay
+
+
+def keep(dtype: str) -> None:
+    """Write the files that stay, of this version of the format and of one dtype."""
+    x = X[:7].astype(dtype)
+    words = np.array(["ä", "bee", "\U0001f600"])[LABELS]
+    classifier = fastmlp.MLPClassifier((5,), max_iter=3, standardize=True, random_state=0)
+    fitted(classifier, words, X.astype(dtype)).partial_fit(X.astype(dtype), words)
+    for name, model in (("mlp", mlp(dtype=dtype, dropout=0.2)), ("classifier", classifier)):
+        path = KEPT / f"version-{storage.VERSION}-{name}-{dtype}.safetensors"
+        model.save(path)
+        expected = model.predict(x) if name == "mlp" else model.predict_proba(x)
+        text = json.dumps({"x": x.tolist(), "expected": expected.tolist()})
+        path.with_suffix(".json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    for dtype in ("float32", "float64"):
+        keep(dtype)

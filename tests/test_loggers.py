@@ -1,0 +1,128 @@
+"""Epochs written down elsewhere, with the real packages."""
+
+import csv
+import sys
+
+import pytest
+from models import X, Y, network
+
+import fastmlp
+from fastmlp.loggers import WRITERS
+
+OPTIONS = {"epochs": 3, "validation_data": (X, Y), "metrics": ["r2"]}
+NAMES = ["loss", "val_loss", "seconds", "learning_rate", "val_r2"]
+
+
+def fit(callback, net=None, **options):
+    net = network(fastmlp.MLP) if net is None else net
+    return net.fit(X, Y, callbacks=[callback], **OPTIONS | options)
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_csv(tmp_path):
+    path = tmp_path / "fit.csv"
+    log = fastmlp.CSVLog(path)
+    for _ in range(2):  # each fit begins anew
+        history = fit(log)
+    lines = read(path)
+    assert list(lines[0]) == ["epoch", *NAMES]
+    assert [float(line["loss"]) for line in lines] == history.loss
+    assert [int(line["epoch"]) for line in lines] == [0, 1, 2]
+
+
+def test_csv_of_a_fit_that_resumes_or_fails(tmp_path):
+    path, net = tmp_path / "fit.csv", network(fastmlp.MLP)
+    fit(fastmlp.CSVLog(path), net)
+    history = fit(fastmlp.CSVLog(path), net, epochs=5, resume=True)
+    assert [float(line["val_r2"]) for line in read(path)] == history.metrics["val_r2"]
+    # A fit that was killed has written on after its checkpoint, the last line not to its end.
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole.splitlines(keepends=True)[-1].replace(b"4", b"5", 1) + b"1")
+    history = fit(fastmlp.CSVLog(path), net, epochs=7, resume=True)
+    assert [int(line["epoch"]) for line in read(path)] == [*range(7)]
+    assert [float(line["loss"]) for line in read(path)] == history.loss
+    log = fastmlp.CSVLog(tmp_path / "other.csv")
+    with pytest.raises(fastmlp.DivergenceError):
+        fit(log, optimizer=fastmlp.SGD(lambda step: 0.1 if step < 4 else 1e30))
+    assert log._file is None
+    assert len(read(tmp_path / "other.csv")) < 3
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("writer", WRITERS)
+def test_tensorboard(writer, tmp_path, monkeypatch):
+    pytest.importorskip(writer, reason=f"needs {writer}", exc_type=ImportError)
+    monkeypatch.setattr(fastmlp.loggers, "WRITERS", (writer,))
+    history = fit(fastmlp.TensorBoardLog(tmp_path))
+    (file,) = tmp_path.glob("events.out.*")
+    found = scalars(file)
+    assert sorted(found) == sorted(NAMES)
+    assert [value for _, value in sorted(found["loss"])] == pytest.approx(history.loss, rel=1e-6)
+    assert [step for step, _ in sorted(found["val_r2"])] == [0, 1, 2]
+
+
+def scalars(path):
+    """Return what TensorBoard would read, {name: [(step, value)]}."""
+    proto = pytest.importorskip("tensorboardX.proto.event_pb2", reason="needs tensorboardX")
+    data, at, found = path.read_bytes(), 0, {}
+    while at < len(data):  # length, its CRC, the event, its CRC
+        length = int.from_bytes(data[at : at + 8], "little")
+        event = proto.Event.FromString(data[at + 12 : at + 12 + length])
+        at += 16 + length
+        for value in event.summary.value:
+            found.setdefault(value.tag, []).append((event.step, value.simple_value))
+    return found
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mlflow(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="needs mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    mlflow.set_tracking_uri(f"file://{tmp_path}/runs")
+    try:
+        history = fit(fastmlp.MLflowLog())
+        assert mlflow.active_run() is None
+        (run,) = mlflow.search_runs(output_format="list")
+        assert run.info.status == "FINISHED"
+        assert run.data.params["layer_sizes"] == "(3, 8, 2)"
+        assert run.data.metrics["val_loss"] == history.val_loss[-1]
+        values = mlflow.MlflowClient().get_metric_history(run.info.run_id, "loss")
+        assert [(each.step, each.value) for each in values] == list(enumerate(history.loss))
+        with mlflow.start_run() as own:
+            fit(fastmlp.MLflowLog())
+            assert mlflow.active_run().info.run_id == own.info.run_id
+        with pytest.raises(fastmlp.DivergenceError):
+            fit(fastmlp.MLflowLog(), optimizer=fastmlp.SGD(1e30))
+        assert mlflow.active_run() is None
+        states = [run.info.status for run in mlflow.search_runs(output_format="list")]
+        assert sorted(states) == ["FAILED", "FINISHED", "FINISHED"]
+    finally:
+        mlflow.set_tracking_uri(None)
+
+
+@pytest.mark.parametrize(
+    ("log", "modules", "package"),
+    [
+        (fastmlp.TensorBoardLog("unused"), WRITERS, "tensorboardX"),
+        (fastmlp.MLflowLog(), ["mlflow"], "mlflow"),
+    ],
+)
+def test_a_package_that_is_missing(log, modules, package, monkeypatch):
+    for name in modules:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=f"pip install {package}"):
+        fit(log)
+
+
+def test_estimators_take_them(tmp_path):
+    pytest.importorskip("sklearn", reason="needs scikit-learn")
+    log = fastmlp.CSVLog(tmp_path / "fit.csv")
+    model = fastmlp.MLPRegressor(max_iter=3, callbacks=[log], tol=0)
+    with pytest.warns(match="onverge"):
+        model.fit(X, Y)
+    lines = read(tmp_path / "fit.csv")
+    assert [float(line["loss"]) for line in lines] == model.history_.loss

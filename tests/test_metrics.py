@@ -1,0 +1,98 @@
+"""Metrics beside the losses: which, on what, and what becomes of them."""
+
+import cases
+import numpy as np
+import pytest
+from models import X, Y, digest, network
+
+import fastmlp
+from fastmlp import reference
+from fastmlp.training.metrics import METRICS
+
+SPLIT = {"validation_data": (X[60:], Y[60:]), "epochs": 3}
+
+
+@pytest.mark.parametrize("mlp", [fastmlp.MLP, reference.MLP])
+@pytest.mark.parametrize("metrics", [["r2"], {"r2": METRICS["r2"]}, [METRICS["r2"]]])
+def test_on_validation_data(mlp, metrics):
+    net = network(mlp)
+    history = net.fit(X[:60], Y[:60], metrics=metrics, **SPLIT)
+    assert list(history.metrics) == ["val_r2"]
+    assert len(history.metrics["val_r2"]) == 3
+    wanted = METRICS["r2"](Y[60:], net.predict(X[60:]))
+    assert history.metrics["val_r2"][-1] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_on_the_training_data():
+    net = network(fastmlp.MLP, dtype="float64")
+    history = net.fit(X, Y, metrics=["mean_squared_error", "mean_absolute_error"], epochs=2)
+    p = net.predict(X)
+    assert history.metrics["mean_squared_error"][-1] == pytest.approx(np.mean((p - Y) ** 2))
+    assert history.metrics["mean_absolute_error"][-1] == pytest.approx(np.mean(np.abs(p - Y)))
+
+
+@pytest.mark.parametrize("case", cases.LOSSES, ids=str)
+def test_they_change_no_bits_and_see_what_predict_returns(case):
+    rng, seen, made = np.random.default_rng(0), [], []
+    t = cases.targets(case.loss, len(X), 2, rng, labels=case.labels)
+
+    def metric(y, p):
+        seen.append((y, p))
+        return len(seen)
+
+    for metrics in ([], {"own": metric}):
+        net = network(fastmlp.MLP, loss=case.loss)
+        history = net.fit(X, t, epochs=2, metrics=metrics)
+        made.append(digest(net))
+    assert made[0] == made[1]
+    assert history.metrics == {"own": [1.0, 2.0]}
+    assert np.array_equal(seen[-1][0], t.astype(seen[-1][0].dtype))
+    p = net.predict(X)
+    assert type(p) is type(seen[-1][1])
+    for a, b in zip(*(q if isinstance(q, tuple) else (q,) for q in (p, seen[-1][1])), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_accuracy():
+    accuracy = METRICS["accuracy"]
+    p = np.array([[0.7, 0.3], [0.2, 0.8], [0.4, 0.6]])
+    assert accuracy(np.array([0, 1, 0]), p) == pytest.approx(2 / 3)
+    assert accuracy(np.array([[1.0, 0], [0, 1], [1, 0]]), p) == pytest.approx(2 / 3)
+    assert accuracy(np.array([[1.0], [0], [1]]), p[:, :1]) == pytest.approx(2 / 3)
+    both = np.array([[0.9, 0.8], [0.9, 0.2]])
+    assert accuracy(np.array([[1, 1], [1, 1]]), both) == 0.5
+
+
+def test_they_are_in_the_frame_and_go_on():
+    net = network(fastmlp.MLP)
+    net.fit(X[:60], Y[:60], metrics=["r2"], **SPLIT)
+    options = SPLIT | {"epochs": 5}
+    history = net.fit(X[:60], Y[:60], metrics=["r2"], resume=True, **options)
+    assert len(history.metrics["val_r2"]) == 5
+    pytest.importorskip("pandas")
+    assert history.to_frame()["val_r2"].tolist() == history.metrics["val_r2"]
+    history = net.fit(X[:60], Y[:60], resume=True, **SPLIT | {"epochs": 6})
+    assert len(history.loss) == 6
+
+
+@pytest.mark.parametrize(
+    ("metrics", "error", "words"),
+    [
+        ("r2", TypeError, r"metrics=\['accuracy'\]"),
+        (["r3"], ValueError, "'r3' but a callable"),
+        ([1], ValueError, "1 but a callable"),
+        (["r2", METRICS["r2"]], ValueError, "two of the same name"),
+        ({"loss": "r2"}, ValueError, "'loss', as what a history has already"),
+        ([lambda y, p: "good"], TypeError, "returned 'good'"),
+        ([lambda y, p: y / 0], ZeroDivisionError, None),
+    ],
+)
+def test_bad_ones_change_nothing(metrics, error, words):
+    net = network(fastmlp.MLP)
+    before = digest(net)
+    if error is ZeroDivisionError:
+        metrics = [lambda y, p: 1 / 0]
+    with pytest.raises(error, match=words):
+        net.fit(X, Y, metrics=metrics)
+    assert digest(net) == before
+    assert net.history is None

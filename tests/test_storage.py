@@ -1,0 +1,325 @@
+"""Files: what is saved comes back with the same bits, and goes on with the same bits."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import children
+import hostile
+import models
+import numpy as np
+import pytest
+import stored
+from test_bits import FMA_LEVELS
+
+import fastmlp
+from fastmlp import __main__ as command
+from fastmlp import storage
+from fastmlp.engine import backend
+from fastmlp.storage import files, inspection
+
+X = stored.X
+
+
+def saved(model: Any, path: Path, **options: Any) -> Any:
+    """Return a model that has been in a file."""
+    model.save(path, **options)
+    return fastmlp.load(path)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether arrays, or lists and tuples of them, have the same bits."""
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a.dtype == b.dtype and a.shape == b.shape and bool((a == b).all())
+
+
+@pytest.mark.parametrize("name", stored.MLPS)
+@pytest.mark.parametrize("engine", stored.KINDS)
+def test_mlp_comes_back_and_goes_on_with_the_same_bits(
+    name: str, engine: str, tmp_path: Path
+) -> None:
+    net = stored.MLPS[name](stored.KINDS[engine])
+    again = saved(net, tmp_path / "net")
+    assert type(again) is type(net)
+    assert repr(again) == repr(net)
+    assert again.history == net.history
+    assert same(again.predict(X), net.predict(X))
+    targets = stored.TARGETS[net.loss.target_kind]
+    optimizer = fastmlp.SGD(0.01, momentum=0.9)
+    for each in (net, again):
+        each.partial_fit(X, targets, batch_size=7, optimizer=optimizer)
+        each.fit(X, targets, epochs=1, batch_size=16)
+    assert models.digest(again) == models.digest(net)
+    assert again.history.loss == net.history.loss
+
+
+@pytest.mark.parametrize("options", [{"engine": "native"}, {"engine": "reference"}])
+@pytest.mark.parametrize("engine", stored.KINDS)
+def test_a_file_is_loaded_by_either_engine(
+    engine: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    net = stored.mlp(stored.KINDS[engine])
+    net.save(tmp_path / "net")
+    again = fastmlp.load(tmp_path / "net", **options)
+    assert type(again) is stored.KINDS[options["engine"]]
+    assert models.digest(again) == models.digest(net)
+    again.partial_fit(X, stored.Y)
+    net.predictor().save(tmp_path / "p")
+    p = fastmlp.load(tmp_path / "p", **options)
+    assert type(p) is type(again.predictor())
+    np.testing.assert_allclose(p(X), net.predict(X), rtol=1e-4)
+
+
+@pytest.mark.parametrize("n_threads", [None, 3])
+@pytest.mark.parametrize("engine", stored.KINDS)
+def test_predictor_comes_back(engine: str, n_threads: int | None, tmp_path: Path) -> None:
+    p = stored.mlp(stored.KINDS[engine]).predictor(n_threads)
+    again = saved(p, tmp_path / "p")
+    assert type(again) is type(p)
+    assert again.spec == p.spec
+    assert again.n_threads == n_threads
+    assert same(again(X.astype(np.float32)), p(X.astype(np.float32)))
+
+
+def no_address(thing: Any) -> str:
+    """Return a repr in which objects have no addresses."""
+    return re.sub(r" at 0x\w+|\(MT19937\) at 0x\w+", "", repr(thing))
+
+
+def outputs(model: Any, X: Any = X) -> Any:
+    """Return all that an estimator predicts."""
+    if hasattr(model, "predict_proba"):
+        return [model.predict_proba(X), model.predict(X)]
+    return [model.predict(X), *model.predict(X, return_std=model.loss == "gaussian")]
+
+
+@pytest.mark.parametrize("name", stored.estimators())
+def test_estimator_comes_back_and_goes_on_with_the_same_bits(name: str, tmp_path: Path) -> None:
+    model = stored.estimators()[name]()
+    again = saved(model, tmp_path / "model")
+    assert type(again) is type(model)
+    assert no_address(again) == no_address(model)
+    hidden = {"_fitting", "_label_binarizer", "_fitted", "random_state", "callbacks"}
+    assert vars(again).keys() - hidden == vars(model).keys() - hidden
+    for key in vars(model).keys() - hidden:
+        a, b = getattr(again, key), getattr(model, key)
+        assert same(a, b) if isinstance(b, np.ndarray) else no_address(a) == no_address(b), key
+    if name == "unfitted":
+        return
+    data: Any = X
+    if hasattr(model, "feature_names_in_"):
+        data = __import__("pandas").DataFrame(X, columns=model.feature_names_in_)
+    assert same(outputs(again, data), outputs(model, data))
+    if model.solver == "lbfgs" or model.early_stopping:
+        return
+    y = model.predict(data)
+    if hasattr(model, "_label_binarizer"):
+        assert again._label_binarizer.classes_ is again.classes_
+    y = np.abs(y) if y.dtype.kind == "f" and not hasattr(model, "classes_") else y
+    for each in (model, again):
+        each.partial_fit(data, y)
+        each.partial_fit(data, y)
+    assert same(outputs(again, data), outputs(model, data))
+
+
+def test_without_training_a_file_is_smaller_and_predicts_the_same(tmp_path: Path) -> None:
+    net = stored.mlp()
+    small = saved(net, tmp_path / "small", training=False)
+    net.save(tmp_path / "whole")
+    assert small.history is None
+    assert same(small.predict(X), net.predict(X))
+    assert (tmp_path / "small").stat().st_size < (tmp_path / "whole").stat().st_size * 0.7
+    model = stored.estimators()["MLPRegressor plain"]()
+    small = saved(model, tmp_path / "model", training=False)
+    assert small.loss_curve_ == small.history_.loss == []
+    assert same(outputs(small), outputs(model))
+    small.partial_fit(X, stored.Y)
+
+
+def test_other_readers_see_plain_weights(tmp_path: Path) -> None:
+    reader = pytest.importorskip("safetensors.numpy")
+    net = stored.mlp(dtype="float64")
+    net.save(tmp_path / "net.safetensors")
+    found = reader.load_file(tmp_path / "net.safetensors")
+    for layer, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
+        assert same(found[f"layers.{layer}.weight"], weight)
+        assert same(found[f"layers.{layer}.bias"], bias)
+    assert same(found["history.loss"], np.array(net.history.loss))
+    model = stored.estimators()["MLPClassifier words"]()
+    model.save(tmp_path / "model.safetensors")
+    found = reader.load_file(tmp_path / "model.safetensors")
+    assert same(found["scaling.x_mean"], model._fitted.scaling.x_mean)
+
+
+def test_what_another_writer_makes_of_a_file_is_loaded_without_its_digest(tmp_path: Path) -> None:
+    numpy_files = pytest.importorskip("safetensors.numpy")
+    safetensors = pytest.importorskip("safetensors")
+    net, path = stored.mlp(), tmp_path / "net"
+    net.save(path)
+    with safetensors.safe_open(path, "np") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    tensors["layers.1.bias"] = tensors["layers.1.bias"] + 1
+    numpy_files.save_file(tensors, path, metadata)
+    with pytest.raises(fastmlp.ModelFormatError, match=r"digest is \w+.* pass verify=False"):
+        fastmlp.load(path)
+    again = fastmlp.load(path, verify=False)
+    assert same(list(again.weights), list(net.weights))
+    assert same(again.biases[1], net.biases[1] + 1)
+
+
+def test_a_file_depends_on_the_model_alone(tmp_path: Path) -> None:
+    net = stored.mlp()
+    pieces = b"".join(storage.pieces(net))
+    assert b"".join(storage.pieces(copy.deepcopy(net))) == pieces
+    net.save(tmp_path / "net")
+    assert (tmp_path / "net").read_bytes() == pieces
+    assert b"".join(storage.pieces(fastmlp.load(tmp_path / "net"))) == pieces
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: type("Own", (fastmlp.MLP,), {})([1, 1]), TypeError, "class .*Own"),
+        (
+            lambda: fastmlp.MLPRegressor(learning_rate=lambda step: 0.1),
+            TypeError,
+            "learning_rate is .*lambda",
+        ),
+        (lambda: fastmlp.MLPRegressor(alpha=-1.0), ValueError, "alpha"),
+        (
+            lambda: fastmlp.MLPRegressor(scoring="x" * 2000),
+            ValueError,
+            "has a string of 2,000 bytes",
+        ),
+        (
+            lambda: long_history(),
+            ValueError,
+            "have 400,008 numbers but a file has room for 400,000",
+        ),
+        (lambda: fastmlp.MLPClassifier(class_weight={(1, 2): 3}), TypeError, r"the key \(1, 2\)"),
+        (
+            lambda: stored.fitted(
+                fastmlp.MLPClassifier((2,), max_iter=1),
+                np.array(["a", "b" * 2000])[stored.LABELS % 2],
+            ),
+            ValueError,
+            "strings of up to 2,000",
+        ),
+    ],
+)
+def test_what_a_file_cannot_hold_is_refused(
+    make: Any, error: type[Exception], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=words):
+        make().save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def long_history() -> Any:
+    """Return a model after more epochs than a file has room for."""
+    net = models.network(fastmlp.MLP)
+    net.fit(X, stored.Y, epochs=2, batch_size=64)
+    for values in (net.history.loss, net.history.seconds, net.history.learning_rate):
+        values[:] = [0.0] * 133_336
+    return net
+
+
+def test_a_long_reason_of_any_letters_comes_back(tmp_path: Path) -> None:
+    net = models.network(fastmlp.MLP)
+    net.fit(X, stored.Y, epochs=1)
+    net.history.stop_reason = "ä" * 150
+    assert saved(net, tmp_path / "net").history.stop_reason == "ä" * 150
+    net.history.stop_reason = "ä" * 1500
+    with pytest.raises(ValueError, match="does not fit into a file"):
+        net.save(tmp_path / "net")
+
+
+def test_bad_arguments(tmp_path: Path) -> None:
+    net = models.network(fastmlp.MLP)
+    with pytest.raises(TypeError, match="training is 1 but must be a bool"):
+        net.save(tmp_path / "net", training=1)
+    net.save(tmp_path / "net")
+    with pytest.raises(ValueError, match="engine is 'gpu' but must be one of native, reference"):
+        fastmlp.load(tmp_path / "net", engine="gpu")
+    with pytest.raises(FileNotFoundError):
+        fastmlp.load(tmp_path / "none")
+    fastmlp.MLPRegressor().save(tmp_path / "model")
+    with pytest.raises(fastmlp.ModelFormatError, match="MLPRegressor has no engine 'reference'"):
+        fastmlp.load(tmp_path / "model", engine="reference")
+
+
+def test_a_save_during_a_fit_has_the_last_whole_epoch(tmp_path: Path) -> None:
+    seen = []
+
+    def look(state: Any) -> None:
+        again = saved(state.model, tmp_path / "net")
+        seen.append(models.digest(again) == models.digest(state.model))
+        assert again.history.loss == state.history.loss
+
+    models.network(fastmlp.MLP).fit(X, stored.Y, epochs=3, callbacks=[look])
+    assert seen == [True] * 3
+
+
+def test_inspect_says_what_is_in_a_file_and_reads_no_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "net"
+    fastmlp.MLP([3, 500, 2], loss=fastmlp.Huber(0.5), rng=0).save(path)
+    assert command.main(["inspect", str(path)]) == 0
+    text = capsys.readouterr().out
+    for words in ("MLP", "3, 500, 2", "Huber(delta=0.5)", "float32", "layers.0.weight", "3 x 500"):
+        assert words in text
+    content = files.read(path, header_only=True)
+    assert content.payload.size == 0
+    model = stored.estimators()["MLPClassifier words"]()
+    model.save(tmp_path / "model")
+    assert "standardize=True" in inspection.report(tmp_path / "model")
+    assert command.main(["inspect", str(tmp_path / "none")]) == 2
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_inspect_shows_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
+    net = models.network(fastmlp.MLP)
+    header, payload = hostile.apart(b"".join(storage.pieces(net)))
+    header["__metadata__"]["fastmlp"] = header["__metadata__"]["model"]["class"] = "\x1b[2J"
+    (tmp_path / "net").write_bytes(hostile.together(header, payload))
+    assert "\x1b" not in inspection.report(tmp_path / "net")
+
+
+def test_loading_works_where_nothing_compiled_can_be_loaded(tmp_path: Path) -> None:
+    stored.mlp(fastmlp.reference.MLP).save(tmp_path / "reference")
+    stored.mlp().save(tmp_path / "native")
+    program = (
+        "import without_native\n"
+        "without_native.block()\n"
+        "import fastmlp\n"
+        f"fastmlp.load({str(tmp_path / 'reference')!r})\n"
+        f"fastmlp.load({str(tmp_path / 'native')!r}, engine='reference')\n"
+        "try:\n"
+        f"    fastmlp.load({str(tmp_path / 'native')!r})\n"
+        "except ImportError as error:\n"
+        "    print(error)"
+    )
+    said = children.printed(children.python("-c", program, folders=[children.TESTS]))
+    assert "use fastmlp.reference" in said
+
+
+@pytest.mark.parametrize(
+    "path", sorted(stored.KEPT.glob("*.safetensors")), ids=lambda path: path.stem
+)
+def test_files_of_old_versions_are_loaded_with_the_same_predictions(path: Path) -> None:
+    kept = json.loads(path.with_suffix(".json").read_text())
+    model = fastmlp.load(path)
+    dtype = path.stem.rpartition("-")[2]
+    x, expected = (np.array(kept[name], dtype) for name in ("x", "expected"))
+    found = model.predict_proba(x) if hasattr(model, "classes_") else model.predict(x)
+    if backend.level() in FMA_LEVELS:
+        assert same(found, expected)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    model.partial_fit(x, model.predict(x))
