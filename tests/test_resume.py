@@ -224,3 +224,18 @@ def test_a_history_that_its_user_has_changed_does_not_hide_a_failure(mlp):
         cut.fit(X, Y, epochs=3, optimizer=fastmlp.SGD(rate), resume=True)
     assert cut.history is history
     assert cut._rng.bit_generator.state == whole._rng.bit_generator.state
+
+
+@pytest.mark.parametrize("twin", ["copy", "pickle"])
+def test_a_copy_made_by_a_callback_goes_on(mlp, twin):
+    copies = []
+
+    def take(state):
+        if not copies:
+            copies.append(TWINS[twin](state.model))
+
+    whole = network(mlp, dropout=0.2)
+    whole.fit(X, Y, callbacks=[take], **OPTIONS)
+    for net in copies:
+        net.fit(X, Y, resume=True, **OPTIONS)
+        same(net, whole)

@@ -28,7 +28,7 @@ class Reporter:
         self.state = state
         self.callbacks = sorted(callbacks, key=lambda each: getattr(each, "runs_last", False))
         state.callbacks = self.callbacks
-        self.keep: Callable[[], None] | None = None  # called before who runs last, and after all
+        self.keep: Callable[[], None] | None = None  # called before each callback, and after all
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -51,8 +51,8 @@ class Reporter:
         stop, state = False, self.state
         try:
             for callback in self.callbacks:
-                if self.keep is not None and getattr(callback, "runs_last", False):
-                    self.keep()
+                if self.keep is not None:
+                    self.keep()  # the callback may save or copy the model
                 answer = callback(state)
                 # True itself, not any object that happens to be true.
                 if isinstance(answer, bool | np.bool_) and answer:
