@@ -56,6 +56,8 @@ class Spec:
         Brings the link and the number of heads.
     dtype : numpy.dtype
         float32 or float64.
+    scale : bool
+        Whether each input is multiplied by a parameter first.
     """
 
     layer_sizes: tuple[int, ...]
@@ -64,6 +66,7 @@ class Spec:
     layer_norm: tuple[str | None, ...]
     loss: Loss
     dtype: np.dtype[Any]
+    scale: bool = False
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -76,7 +79,7 @@ class Spec:
         """Shapes of the parameters by kind, one a layer, in the order of everything of this kind.
 
         Gains and shifts, one a hidden layer, are there if any layer is normalised; those of a layer
-        that is not are empty.
+        that is not are empty. Scales are there if there is a scale layer: one array.
         """
         kinds: dict[str, list[tuple[int, ...]]] = {
             "weights": [*self.shapes],
@@ -86,6 +89,8 @@ class Spec:
             hidden = zip(self.layer_sizes[1:-1], self.layer_norm, strict=True)
             kinds["gains"] = [(width if norm else 0,) for width, norm in hidden]
             kinds["shifts"] = kinds["gains"]
+        if self.scale:
+            kinds["scales"] = [self.layer_sizes[:1]]
         return kinds
 
     @property
@@ -215,6 +220,7 @@ def build(
     dtype: npt.DTypeLike = "float32",
     dropout: float | Sequence[float] = 0.0,
     layer_norm: str | Sequence[str | None] | None = None,
+    scale: bool = False,
 ) -> Spec:
     """Return the Spec of the user's arguments, or complain about them.
 
@@ -232,6 +238,8 @@ def build(
         One drop probability for all hidden layers, or one per hidden layer.
     layer_norm : None, "before", "after" or sequence of these
         Where hidden layers are normalised, see `fastmlp.normalization`.
+    scale : bool
+        Whether the inputs are scaled by parameters.
 
     Returns
     -------
@@ -259,6 +267,7 @@ def build(
         layer_norm=_layer_norm(layer_norm, n_hidden),
         loss=losses.resolve(loss),
         dtype=_dtype(dtype),
+        scale=_flag("scale", scale),
     )
     if spec.n_parameters > MAX_PARAMETERS:
         raise ValueError(
@@ -360,6 +369,14 @@ def _layer_norm(layer_norm: Any, n_hidden: int) -> tuple[str | None, ...]:
                 f"choose from {', '.join(POSITIONS)} (the activation), or None"
             )
     return tuple(position and str(position) for position in chosen)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(
+            f"{name} is {value!r} but must be True or False: pass {name}=True to have it"
+        )
+    return bool(value)
 
 
 def _dtype(dtype: Any) -> np.dtype[Any]:
