@@ -81,6 +81,8 @@ class Groups:
         A further one for biases; 0 leaves them alone, 1 treats them as weights.
     norm_rate, norm_decay : float, >= 0
         The same for the gains and shifts of layer normalisation.
+    scale_rate, scale_decay : float, >= 0
+        The same for the scales of the inputs; RealMLP (Holzmueller et al. 2024) has a rate of 6.
     parametrization : {"standard", "ntk"}
         What the optimizer sees of weights W: themselves, or ``W * sqrt(fan_in)``, of which the
         network computes with ``1 / sqrt(fan_in)`` times as much. Gradients, epsilon, ``l2``,
@@ -105,10 +107,13 @@ class Groups:
     bias_decay: float = 0.0
     norm_rate: float = 1.0
     norm_decay: float = 0.0
+    scale_rate: float = 1.0
+    scale_decay: float = 0.0
     parametrization: str = "standard"
 
     def __post_init__(self) -> None:
-        for name in ("weight_rate", "bias_rate", "bias_decay", "norm_rate", "norm_decay"):
+        rates = ("weight_rate", "bias_rate", "norm_rate", "scale_rate")
+        for name in (*rates, "bias_decay", "norm_decay", "scale_decay"):
             number = NON_NEGATIVE.check(name, getattr(self, name), example=0.5)
             object.__setattr__(self, name, number)
         for name in ("layer_rates", "layer_decays"):
@@ -138,6 +143,7 @@ class Groups:
             "biases": (self.bias_rate, self.bias_decay),
             "gains": norm,
             "shifts": norm,
+            "scales": (self.scale_rate, self.scale_decay),
         }
         found = []
         for kind, shapes in tensors.items():

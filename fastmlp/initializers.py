@@ -154,8 +154,8 @@ def draw(
     -------
     weights : list of arrays of spec.dtype, shapes (fan_in, fan_out)
         Drawn.
-    biases, gains, shifts : lists of arrays of spec.dtype
-        Gains are 1, the others 0; the last two only where there are any.
+    biases, gains, shifts, scales : lists of arrays of spec.dtype
+        Gains and scales are 1, the others 0; the last three only where there are any.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def draw(
     [(3, 8), (8, 2)]
     """
     first = {
-        kind: [np.full(shape, kind == "gains", spec.dtype) for shape in shapes]
+        kind: [np.full(shape, kind in ("gains", "scales"), spec.dtype) for shape in shapes]
         for kind, shapes in spec.tensors.items()
     }
     for w, name in zip(first["weights"], names(spec, initializer), strict=True):

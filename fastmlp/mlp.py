@@ -46,6 +46,10 @@ class MLP(Learner):
     layer_norm : None, "before", "after" or sequence of these
         Scale each row of a hidden layer to mean 0 and variance 1, times ``gains`` plus ``shifts``
         (Ba, Kiros and Hinton 2016), before or after the activation, in all of them or each.
+    scale : bool
+        Multiply each input by a parameter of its own, at first 1, before the first layer:
+        ``scales[0]``. It learns which inputs matter (Holzmueller, Grinsztajn and Steinwart 2024,
+        RealMLP); its rate is ``Groups(scale_rate=...)``.
     initializer : str or sequence, optional
         How first weights are drawn, see ``fastmlp.initializers``; by default it fits the
         activation. Biases start at 0.
@@ -88,10 +92,11 @@ class MLP(Learner):
         dtype: DTypeLike = "float32",
         dropout: float | Sequence[float] = 0.0,
         layer_norm: str | Sequence[str | None] | None = None,
+        scale: bool = False,
         initializer: Initializer = None,
         rng: int | np.random.Generator | None = None,
     ) -> None:
-        spec = build(layer_sizes, activation, loss, dtype, dropout, layer_norm)
+        spec = build(layer_sizes, activation, loss, dtype, dropout, layer_norm, scale)
         names = initializers.names(spec, initializer)  # complains before memory is taken
         super().__init__(spec, check.generator(rng))
         self._engine.set_parameters(*initializers.draw(spec, self._rng, names))
@@ -215,7 +220,8 @@ class MLP(Learner):
             Loss and penalty.
         weight_gradients, bias_gradients, gain_gradients, shift_gradients : lists of arrays
             Derivatives of the objective, one array a layer, of the shapes of ``weights``,
-            ``biases`` and so on; the last two only with ``layer_norm``.
+            ``biases`` and so on; those of gains and shifts only with ``layer_norm``, and a list
+            of scale gradients at the end with ``scale``.
 
         Raises
         ------

@@ -99,6 +99,15 @@ class Model(Exportable):
         self._assign("shifts", lambda _: values)
 
     @property
+    def scales(self) -> ParameterList:
+        """Factors of the inputs, one array (fan_in,); without ``scale`` there are none."""
+        return ParameterList(self, "scales")
+
+    @scales.setter
+    def scales(self, values: Iterable[ArrayLike]) -> None:
+        self._assign("scales", lambda _: values)
+
+    @property
     def layer_sizes(self) -> tuple[int, ...]:
         """Inputs, hidden layers, outputs."""
         return self._spec.layer_sizes
@@ -271,7 +280,8 @@ class Model(Exportable):
         name = type(self).__module__.removesuffix(".mlp")
         dropout = f", dropout={list(self.dropout)}" if any(self.dropout) else ""
         norm = f", layer_norm={list(self.layer_norm)}" if any(self.layer_norm) else ""
+        scale = ", scale=True" if self._spec.scale else ""
         return (
             f"{name}.{type(self).__name__}({list(self.layer_sizes)}, activation={activation!r}, "
-            f"loss={self.loss!r}, dtype={self.dtype.name!r}{dropout}{norm})"
+            f"loss={self.loss!r}, dtype={self.dtype.name!r}{dropout}{norm}{scale})"
         )

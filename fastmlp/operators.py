@@ -6,9 +6,13 @@ from typing import NamedTuple
 
 from fastmlp.spec import Spec
 
-# Kinds of operators, in the order of the native table (network.pxd), and of their two tensors: what
-# multiplies, and what is added.
-OPERATORS = {"affine": ("weights", "biases"), "layer_norm": ("gains", "shifts")}
+# Kinds of operators, in the order of the native table (network.pxd), and of their tensors: what
+# multiplies, and what is added, if anything.
+OPERATORS = {
+    "affine": ("weights", "biases"),
+    "layer_norm": ("gains", "shifts"),
+    "scale": ("scales",),
+}
 # All kinds of tensors, in the order of everything that has one list for each, as in `Spec.tensors`.
 KINDS = tuple(kind for pair in OPERATORS.values() for kind in pair)
 
@@ -47,7 +51,8 @@ def operators(spec: Spec) -> list[Operator]:
     >>> [step.kind for step in operators(spec.build([2, 8, 1], layer_norm="before"))]
     ['affine', 'layer_norm', 'affine']
     """
-    steps = []
+    n = spec.layer_sizes[0]
+    steps = [Operator("scale", 0, n, n)] if spec.scale else []
     hidden = zip(spec.activations, spec.layer_norm, strict=True)
     for k, (activation, position) in enumerate(hidden):
         n_in, n_out = spec.shapes[k]

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from fastmlp import check
+from fastmlp.each_layer import dropouts_of_fit
 from fastmlp.engine.contract import Engine
 from fastmlp.intervals import NON_NEGATIVE, check_count
-from fastmlp.spec import Data, Plan, Spec, dropout_of_fit
+from fastmlp.spec import Data, Plan, Spec
 from fastmlp.training.loop import next_seed
 from fastmlp.training.records import Continuation, History
 from fastmlp.training.sources import Stream
@@ -49,7 +50,7 @@ def plan(
         l2=NON_NEGATIVE.check("l2", l2, example=1e-4),
         clip_norm=check.clip_norm(clip_norm),
         groups=check.groups(groups, spec),
-        dropout=dropout_of_fit(dropout, spec),
+        dropout=dropouts_of_fit(dropout, len(spec.activations)),
     )
 
 

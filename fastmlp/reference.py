@@ -19,10 +19,10 @@ from fastmlp import hidden, mlp, randomness, states, successive
 from fastmlp.activations import Array
 from fastmlp.frozen import Predictor
 from fastmlp.groups import PLAIN, Factors
-from fastmlp.hidden import Parameters, drop
+from fastmlp.hidden import Parameters, drop, over_rows
 from fastmlp.optimizers import Optimizer
 from fastmlp.randomness import Masks
-from fastmlp.spec import BLOCK_ROWS, Data, Plan, Spec
+from fastmlp.spec import Data, Plan, Spec
 
 
 def forward(
@@ -34,7 +34,7 @@ def forward(
     ----------
     spec : Spec
         The network.
-    parameters : (weights, biases), or (weights, biases, gains, shifts)
+    parameters : (weights, biases), and gains, shifts and scales where there are any
         Lists of (I, O) and (O,) arrays.
     x : array, shape (N, I)
         The inputs.
@@ -44,12 +44,12 @@ def forward(
     Returns
     -------
     inputs : list of arrays, shapes (N, I)
-        inputs[0] is x, inputs[k] what hidden layer k - 1 gives, after dropout.
+        inputs[0] is x, not scaled yet, inputs[k] what hidden layer k - 1 gives, after dropout.
     outputs : list of arrays, shapes (N, O)
         outputs[k] = inputs[k] @ W[k] + b[k]; the last one goes to the loss.
     """
     weights, biases = parameters[:2]
-    inputs, outputs = [x], [x @ weights[0] + biases[0]]
+    inputs, outputs = [x], [hidden.scaled(spec, parameters, x) @ weights[0] + biases[0]]
     for k in range(len(weights) - 1):
         y = hidden.forward(spec, parameters, k, outputs[k])
         if masks is not None:
@@ -111,31 +111,27 @@ def backward(
 
     Returns
     -------
-    (dW, db), or (dW, db, dgain, dshift)
+    (dW, db), or with those of gains, shifts and scales
         Lists like the parameters.
     """
     weights = parameters[0]
-    gradients: Parameters = ([], [], [], [])
+    gradients: Parameters = tuple([] for _ in parameters)
     for k in reversed(range(len(weights))):
-        gradients[0].insert(0, over_rows(inputs[k], dz))
+        y = inputs[k] if k else hidden.scaled(spec, parameters, inputs[0])
+        gradients[0].insert(0, over_rows(y, dz))
         gradients[1].insert(0, np.sum(dz, axis=0, dtype=np.float64).astype(dz.dtype))
         if k > 0:
             dy = dz @ weights[k].T
             if masks is not None:
                 dy = drop(dy, masks[k - 1], spec.dropout[k - 1])
             dz, *rest = hidden.backward(spec, parameters, k - 1, outputs[k - 1], dy)
-            for kind, g in zip(gradients[2:], rest, strict=True):
-                kind.insert(0, g)
-    return gradients[: len(parameters)]
-
-
-def over_rows(y: Array, dz: Array) -> Array:
-    """Return y.T @ dz, blocks of rows added in float64: a million float32 terms lose two digits."""
-    total = np.zeros((y.shape[1], dz.shape[1]))
-    for first in range(0, len(y), BLOCK_ROWS):
-        block = slice(first, first + BLOCK_ROWS)
-        total += y[block].T @ dz[block]
-    return total.astype(dz.dtype)
+            if any(spec.layer_norm):
+                for kind, g in zip(gradients[2:4], rest, strict=True):
+                    kind.insert(0, g)
+    if spec.scale:
+        products = (dz @ weights[0].T) * inputs[0]
+        gradients[-1].append(np.sum(products, axis=0, dtype=np.float64).astype(dz.dtype))
+    return gradients
 
 
 def objective(
@@ -184,7 +180,7 @@ def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
         dz = spec.loss.link_slope(prediction, c)
         for k in reversed(range(1, len(weights))):
             dz, _, _ = hidden.backward(spec, parameters, k - 1, outputs[k - 1], dz @ weights[k].T)
-        derivatives.append(dz @ weights[0].T)
+        derivatives.append(hidden.scaled(spec, parameters, dz @ weights[0].T))
     return np.stack(derivatives, axis=1)
 
 
@@ -278,7 +274,8 @@ class Engine:
     def state(self, optimizer: bool = True) -> dict[str, Array]:
         """Return parameters, and the optimizer's state if it can go on, as plain named arrays."""
         steps = self._steps if optimizer and self._steps and self._steps.is_whole else None
-        return states.to_arrays(self.parameters(), copy.deepcopy(steps.memory) if steps else None)
+        memory = copy.deepcopy(steps.memory) if steps else None
+        return states.to_arrays(self.spec, self.parameters(), memory)
 
     def set_state(self, state: Mapping[str, Array]) -> None:
         """Go on with what `state` of an engine has returned."""
@@ -390,9 +387,7 @@ def _sample_weight(data: Data) -> Array:
 
 
 class MLP(mlp.MLP):
-    """`fastmlp.MLP` with every computation in plain NumPy: textbook and oracle.
-
-    Parameters, methods and results are those of `fastmlp.MLP`; only the speed differs.
+    """`fastmlp.MLP`, parameters, methods and results, in plain NumPy: textbook and oracle.
 
     Examples
     --------

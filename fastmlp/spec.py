@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import losses
-from fastmlp.activations import ACTIVATIONS, Array
+from fastmlp import each_layer, losses
+from fastmlp.activations import Array
 from fastmlp.groups import PLAIN, Groups
 from fastmlp.intervals import FRACTION, check_count
 from fastmlp.losses import Loss
-from fastmlp.normalization import POSITIONS
 from fastmlp.optimizers import Optimizer
-from fastmlp.schedules import Scheduled, check_scheduled, learning_rates
+from fastmlp.schedules import Scheduled, learning_rates
 
 if TYPE_CHECKING:
     from fastmlp.teams import Team
@@ -57,6 +56,8 @@ class Spec:
         Brings the link and the number of heads.
     dtype : numpy.dtype
         float32 or float64.
+    scale : bool
+        Whether each input is multiplied by a parameter first.
     """
 
     layer_sizes: tuple[int, ...]
@@ -65,6 +66,7 @@ class Spec:
     layer_norm: tuple[str | None, ...]
     loss: Loss
     dtype: np.dtype[Any]
+    scale: bool = False
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -77,7 +79,7 @@ class Spec:
         """Shapes of the parameters by kind, one a layer, in the order of everything of this kind.
 
         Gains and shifts, one a hidden layer, are there if any layer is normalised; those of a layer
-        that is not are empty.
+        that is not are empty. Scales are there if there is a scale layer: one array.
         """
         kinds: dict[str, list[tuple[int, ...]]] = {
             "weights": [*self.shapes],
@@ -87,6 +89,8 @@ class Spec:
             hidden = zip(self.layer_sizes[1:-1], self.layer_norm, strict=True)
             kinds["gains"] = [(width if norm else 0,) for width, norm in hidden]
             kinds["shifts"] = kinds["gains"]
+        if self.scale:
+            kinds["scales"] = [self.layer_sizes[:1]]
         return kinds
 
     @property
@@ -229,6 +233,7 @@ def build(
     dtype: npt.DTypeLike = "float32",
     dropout: float | Sequence[float] = 0.0,
     layer_norm: str | Sequence[str | None] | None = None,
+    scale: bool = False,
 ) -> Spec:
     """Return the Spec of the user's arguments, or complain about them.
 
@@ -246,6 +251,8 @@ def build(
         One drop probability for all hidden layers, or one per hidden layer.
     layer_norm : None, "before", "after" or sequence of these
         Where hidden layers are normalised, see `fastmlp.normalization`.
+    scale : bool
+        Whether the inputs are scaled by parameters.
 
     Returns
     -------
@@ -268,11 +275,12 @@ def build(
     n_hidden = len(sizes) - 2
     spec = Spec(
         layer_sizes=sizes,
-        activations=_activations(activation, n_hidden),
-        dropout=_dropout(dropout, n_hidden),
-        layer_norm=_layer_norm(layer_norm, n_hidden),
+        activations=each_layer.activations(activation, n_hidden),
+        dropout=each_layer.dropouts(dropout, n_hidden),
+        layer_norm=each_layer.positions(layer_norm, n_hidden),
         loss=losses.resolve(loss),
         dtype=_dtype(dtype),
+        scale=_flag("scale", scale),
     )
     if spec.n_parameters > MAX_PARAMETERS:
         raise ValueError(
@@ -287,14 +295,8 @@ def build(
     return spec
 
 
-def _is_sequence(value: object) -> bool:
-    if isinstance(value, np.ndarray):
-        return value.ndim == 1
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
-
-
 def _sizes(layer_sizes: Any) -> tuple[int, ...]:
-    if not _is_sequence(layer_sizes):
+    if not each_layer.is_sequence(layer_sizes):
         raise TypeError(
             f"layer_sizes has type {type(layer_sizes).__name__} but must be a flat list of "
             "integers: pass for example [64, 128, 10]"
@@ -315,65 +317,12 @@ def _sizes(layer_sizes: Any) -> tuple[int, ...]:
     return sizes
 
 
-def _per_hidden_layer(name: str, value: Any, n_hidden: int) -> list[Any]:
-    """Return one entry per hidden layer, from one for all or from a sequence."""
-    if not _is_sequence(value):
-        return [value] * n_hidden
-    if len(value) != n_hidden:
-        raise ValueError(
-            f"{name} has {len(value)} entries but this MLP has {n_hidden} hidden layers: "
-            "pass one for all of them, or one per hidden layer"
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(
+            f"{name} is {value!r} but must be True or False: pass {name}=True to have it"
         )
-    return list(value)
-
-
-def _activations(activation: Any, n_hidden: int) -> tuple[str, ...]:
-    names = _per_hidden_layer("activation", activation, n_hidden)
-    # With no hidden layer a single name is not used, but a wrong one is still a mistake.
-    for name in names or ([] if _is_sequence(activation) else [activation]):
-        if not isinstance(name, str):
-            raise TypeError(
-                f"activation is {name!r} but must be a name: choose from {', '.join(ACTIVATIONS)}"
-            )
-        if name not in ACTIVATIONS:
-            raise ValueError(
-                f"activation is {name!r} but no activation has that name: "
-                f"choose from {', '.join(ACTIVATIONS)}"
-            )
-    return tuple(str(name) for name in names)
-
-
-def _dropout(dropout: Any, n_hidden: int) -> tuple[float, ...]:
-    if not _is_sequence(dropout):
-        FRACTION.check("dropout", dropout, example=0.2)
-    rates = _per_hidden_layer("dropout", dropout, n_hidden)
-    return tuple(FRACTION.check("dropout", rate, example=0.2) for rate in rates)
-
-
-def dropout_of_fit(dropout: Any, spec: Spec) -> tuple[Scheduled, ...] | None:
-    """Return one number or schedule for each hidden layer; None for None."""
-    if dropout is None:
-        return None
-    given = _per_hidden_layer("dropout", dropout, len(spec.activations))
-    for value in given or ([] if _is_sequence(dropout) else [dropout]):
-        check_scheduled("dropout", value, FRACTION, example=0.2)
-    return tuple(given)
-
-
-def _layer_norm(layer_norm: Any, n_hidden: int) -> tuple[str | None, ...]:
-    chosen = _per_hidden_layer("layer_norm", layer_norm, n_hidden)
-    for position in chosen or ([] if _is_sequence(layer_norm) else [layer_norm]):
-        if position is not None and not isinstance(position, str):
-            raise TypeError(
-                f"layer_norm is {position!r} but must be None or a place: "
-                f"choose from {', '.join(POSITIONS)} (the activation)"
-            )
-        if position is not None and position not in POSITIONS:
-            raise ValueError(
-                f"layer_norm is {position!r} but there is no such place: "
-                f"choose from {', '.join(POSITIONS)} (the activation), or None"
-            )
-    return tuple(position and str(position) for position in chosen)
+    return bool(value)
 
 
 def _dtype(dtype: Any) -> np.dtype[Any]:

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.operators import KINDS
 from fastmlp.optimizers import N_HYPER, SLOTS, Optimizer
 from fastmlp.spec import Spec
 
@@ -75,14 +74,14 @@ def start(optimizer: Optimizer, parameters: Parameters) -> Memory:
     return Memory(row, hyper, 0, slots, textbook(row, hyper))
 
 
-def to_arrays(parameters: Parameters, memory: Memory | None) -> dict[str, NDArray[Any]]:
+def to_arrays(spec: Spec, parameters: Parameters, memory: Memory | None) -> dict[str, NDArray[Any]]:
     """Return a state of its parts; the arrays are not copied."""
-    state = _named("", parameters)
+    state = _named("", parameters, spec)
     if memory is not None:
         numbers = {"optimizer": memory.row, "hyper": memory.hyper, "step": memory.step}
         numbers["powers"] = memory.powers
         for name, slot, unit in zip(SLOTS[memory.row], memory.slots, memory.units, strict=True):
-            state |= _named(f"{name}.", slot)
+            state |= _named(f"{name}.", slot, spec)
             numbers[f"{name}.unit"] = unit
         state |= {name: np.array(number) for name, number in numbers.items()}
     return state
@@ -128,8 +127,8 @@ def _times(arrays: Arrays, factor: float) -> Arrays:
     return [(factor * a.astype(np.float64)).astype(a.dtype) for a in arrays]
 
 
-def _named(prefix: str, parameters: Parameters) -> dict[str, NDArray[Any]]:
-    kinds = zip(KINDS, parameters, strict=False)
+def _named(prefix: str, parameters: Parameters, spec: Spec) -> dict[str, NDArray[Any]]:
+    kinds = zip(spec.tensors, parameters, strict=True)
     return {f"{prefix}{kind}.{k}": a for kind, arrays in kinds for k, a in enumerate(arrays)}
 
 

@@ -8,15 +8,16 @@ from cheaders cimport *
 
 
 cdef enum:
-    ABI = 12
+    ABI = 13
 
 
 cdef enum:  # kinds of operators, in the order of operators.OPERATORS
     AFFINE = 0
     LAYER_NORM = 1
+    SCALE = 2
 
 
-cdef enum:  # the tensors of an operator: what multiplies (weights, gains), and what is added (biases, shifts)
+cdef enum:  # the tensors of an operator: what multiplies, and what is added, if anything
     WEIGHTS = 0
     BIASES = 1
     TENSORS = 2
@@ -26,7 +27,8 @@ cdef enum:  # how the gradient of a tensor is found
     TILES = 0  # y^T dz
     COLUMN = 1  # the same where dz has one column
     SUMS = 2  # over the rows of dz
-    PRODUCTS = 3  # sums over the rows of dz times the normalised inputs
+    NORMAL_PRODUCTS = 3  # sums over the rows of dz times the normalised inputs
+    PRODUCTS = 4  # sums over the rows of dz times the inputs
 
 
 # A step of a network: z from the outputs of the step before, then y = dropout(activation(z)).
@@ -35,7 +37,7 @@ cdef struct fm_operator:
     int32_t hidden  # the layer that it belongs to, from 0: dropout draws by it
     int64_t n_in, n_out
     int64_t panels  # ceil(n_out / NR)
-    fm_tensor tensors[2]
+    fm_tensor tensors[2]  # one without columns: there is none
     int32_t activation  # row of ACTIVATIONS
     bint ends  # a hidden layer: dropout follows, if there is any
 

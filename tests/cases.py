@@ -90,9 +90,10 @@ def build(
     dtype: npt.DTypeLike = "float64",
     dropout: Any = 0.0,
     layer_norm: Any = None,
+    scale: bool = False,
 ) -> spec.Spec:
     """Return a Spec; float64 and a smooth activation unless told."""
-    return spec.build(layer_sizes, activation, loss, dtype, dropout, layer_norm)
+    return spec.build(layer_sizes, activation, loss, dtype, dropout, layer_norm, scale)
 
 
 def mixed_activations(n_hidden: int, first: int = 0) -> list[str]:
@@ -108,6 +109,7 @@ def parameters(network: spec.Spec, rng: np.random.Generator) -> tuple[list[npt.N
         "biases": lambda shape: rng.normal(scale=0.3, size=shape),
         "gains": lambda shape: rng.normal(1.0, 0.3, size=shape),
         "shifts": lambda shape: rng.normal(scale=0.3, size=shape),
+        "scales": lambda shape: rng.normal(1.0, 0.3, size=shape),
     }
     return tuple(
         [draw[kind](shape).astype(network.dtype) for shape in shapes]

@@ -53,6 +53,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "dtype": ("float32", "float64", np.float32, np.dtype("float64")),
     "dropout": (0.0, 0.0, 0.3),
     "layer_norm": (None, None, "before", "after"),
+    "scale": (False, False, True),
     "initializer": (None, None, "glorot_uniform"),
     "rng": (0, 1, 2**70, np.int64(3)),
 }
@@ -176,7 +177,7 @@ def networks(draw: Any) -> dict[str, Argument]:
     elif draw(oddly):
         strange = draw(st.sampled_from([HUGE, [*sizes[:-1], draw(values).value, sizes[-1]]]))
         made["layer_sizes"] = Argument(strange, repr(strange), True)
-    names = ("activation", "dtype", "dropout", "layer_norm", "initializer", "rng")
+    names = ("activation", "dtype", "dropout", "layer_norm", "scale", "initializer", "rng")
     made |= {name: draw(scalars(name)) for name in names}
     if made["rng"].value is None:
         made["rng"] = Argument(0, "0")  # None is another network each time

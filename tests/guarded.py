@@ -247,6 +247,7 @@ def engine_cases(run):
         "dropout": itertools.cycle((0.0, 0.0, 0.3, 0.0)),
         "threads": itertools.cycle((1, 1, 1, 3, 2)),
         "layer_norm": itertools.cycle((None, "before", None, None, "after")),
+        "scale": itertools.cycle((False, False, True)),
     }
     sizes = [*cases.NETWORKS, *((k, 1 + k % 37, 2 + k % 5) for k in SIZES)]
     for layer_sizes, layout, place in itertools.product(sizes, LAYOUTS, PLACES):
@@ -266,7 +267,7 @@ def random_parameters(run, spec):
 def one_engine(run, layer_sizes, layout, turn, team):
     case, n = turn["loss"], turn["n"]
     names = cases.mixed_activations(len(layer_sizes) - 2, run.counts["fit"] % len(ACTIVATIONS))
-    options = turn["dropout"], turn["layer_norm"]
+    options = turn["dropout"], turn["layer_norm"], turn["scale"]
     spec = cases.build(layer_sizes, names, case.loss, run.dtype, *options)
     engine = native.Engine(spec, run.level)
     engine.set_parameters(*([POOL.copy(p) for p in kind] for kind in random_parameters(run, spec)))

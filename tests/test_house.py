@@ -42,6 +42,7 @@ ORDER = (
         "schedules",
         "optimizers",
         "normalization",
+        "each_layer",
         "spec",
         "operators",
         "states",

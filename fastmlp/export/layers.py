@@ -17,7 +17,13 @@ from fastmlp.spec import Spec
 Array: TypeAlias = NDArray[Any]
 
 # What the tensors of a layer are called, by their kind, wherever they have names.
-NAMES = {"weights": "weight", "biases": "bias", "gains": "gain", "shifts": "shift"}
+NAMES = {
+    "weights": "weight",
+    "biases": "bias",
+    "gains": "gain",
+    "shifts": "shift",
+    "scales": "scale",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,8 +158,12 @@ def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None)
     tensors = dict(zip(spec.tensors, parameters, strict=True))
     layers: list[Layer] = []
     for step in operators(spec):
-        first, second = (tensors[kind][step.layer] for kind in OPERATORS[step.kind])
-        layers.append(KINDS[step.kind](first, second))
+        found = [tensors[kind][step.layer] for kind in OPERATORS[step.kind]]
+        if step.kind == "scale":  # the weights after it can carry it
+            scale = found[0][:, np.newaxis]
+            tensors["weights"] = [scale * tensors["weights"][0], *tensors["weights"][1:]]
+            continue
+        layers.append(KINDS[step.kind](*found))
         if step.activation != "identity":
             layers.append(Activation(step.activation))
     if labels is None and spec.loss.target_kind == "class":

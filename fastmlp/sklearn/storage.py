@@ -75,7 +75,7 @@ def _describe_fit(model: Any, tensors: Tensors, training: bool) -> dict[str, Any
     at_rest = turn.is_free() or turn.is_mine()  # else the optimizer's state is on the move
     known, network = vars(model), model._fitted
     state = network.__getstate__()
-    parts.put(state["parameters"], tensors)
+    parts.put(network.spec, state["parameters"], tensors)
     history = model.history_ if training else type(model.history_)()
     return {
         "network": parts.describe_spec(state["spec"], tensors),
@@ -276,12 +276,13 @@ def _describe_course(network: Fitted, tensors: Tensors) -> Any:
     if course is None:
         return None
     if course.best is not None:
-        parts.put(course.best, tensors, "fit.course.")
+        parts.put(network.spec, course.best, tensors, "fit.course.")
+    callbacks = course.memories, "fit.course.callbacks", tensors
     return {
         "lowest": described(float(course.lowest), "fit.course.lowest", tensors),
         "best": course.best is not None,
         "scale": float(course.scale),
-        "callbacks": parts.describe_callbacks(course.memories, "fit.course.callbacks", tensors),
+        "callbacks": parts.describe_callbacks(network.spec, *callbacks),
     }
 
 

@@ -20,14 +20,14 @@ def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
     """Return an MLP as JSON and tensors; as a pickle has it, while a fit runs the last epoch."""
     state = model.__getstate__()
     network, engine = state["_spec"], state["engine"]
-    parts.put(states.from_arrays(engine, network)[0], tensors)
+    parts.put(network, states.from_arrays(engine, network)[0], tensors)
     return {
         "network": parts.describe_spec(network, tensors),
         "rng": described(state["_rng"], "rng", tensors),
         "history": parts.describe_history(
             state["_history"] if training else None, "history", tensors
         ),
-        "progress": _describe_progress(state["progress"], tensors) if training else None,
+        "progress": _describe_progress(network, state["progress"], tensors) if training else None,
         "optimizer": parts.describe_memory(engine, tensors) if training else None,
     }
 
@@ -39,7 +39,7 @@ def rebuild(cls: Any, record: Record) -> Any:
         "_spec": network,
         "_rng": value(record, "rng", np.random.Generator),
         "_history": parts.rebuild_history(record, "history"),
-        "engine": states.to_arrays(parts.take(network, record.store), None),
+        "engine": states.to_arrays(network, parts.take(network, record.store), None),
         "progress": None,
     }
     if record.has("optimizer"):
@@ -51,17 +51,18 @@ def rebuild(cls: Any, record: Record) -> Any:
     return model
 
 
-def _describe_progress(progress: Continuation | None, tensors: Tensors) -> Any:
+def _describe_progress(network: Spec, progress: Continuation | None, tensors: Tensors) -> Any:
     """Return with what a fit that resumes goes on, besides the engine."""
     if progress is None:
         return None
     tensors.put_list("progress.shuffles", progress.shuffles, np.uint64)
+    callbacks = progress.memories, "progress.callbacks", tensors
     return {
         "seed": digits(progress.seed),
         **{key: getattr(progress, key) for key in ("step", "rows", "epochs")},
         "scale": float(progress.scale),
         "shuffled": progress.shuffled,
-        "callbacks": parts.describe_callbacks(progress.memories, "progress.callbacks", tensors),
+        "callbacks": parts.describe_callbacks(network, *callbacks),
     }
 
 

@@ -25,7 +25,13 @@ from fastmlp.training.records import History
 CURVES = ("loss", "val_loss", "seconds", "learning_rate")  # of a history
 
 # The kinds of parameters, as a state names them, and as a file does.
-KINDS = {"weights": "weight", "biases": "bias", "gains": "gain", "shifts": "shift"}
+KINDS = {
+    "weights": "weight",
+    "biases": "bias",
+    "gains": "gain",
+    "shifts": "shift",
+    "scales": "scale",
+}
 
 Arrays = list[NDArray[Any]]
 States = dict[str, NDArray[Any]]
@@ -36,7 +42,7 @@ States = dict[str, NDArray[Any]]
 
 def describe_spec(network: Spec, tensors: Tensors) -> dict[str, Any]:
     """Return the constructor's arguments of a network."""
-    return {
+    found = {
         "layer_sizes": list(network.layer_sizes),
         "activations": list(network.activations),
         "dropout": list(network.dropout),
@@ -44,6 +50,9 @@ def describe_spec(network: Spec, tensors: Tensors) -> dict[str, Any]:
         "loss": describe(network.loss, "loss", tensors),
         "dtype": network.dtype.name,
     }
+    if network.scale:  # as other files had none
+        found["scale"] = True
+    return found
 
 
 def rebuild_spec(record: Record) -> Spec:
@@ -55,14 +64,15 @@ def rebuild_spec(record: Record) -> Spec:
         "layer_norm": record.items("layer_norm"),
         "loss": value(record, "loss", Loss),
         "dtype": record.choice("dtype", spec.DTYPES),
+        "scale": record.there("scale") and record.plain("scale"),
     }
     record.finish()
     return built(record.where, spec.build, **arguments)  # type: ignore[no-any-return]
 
 
-def put(parameters: Sequence[Arrays], tensors: Tensors, prefix: str = "") -> None:
+def put(network: Spec, parameters: Sequence[Arrays], tensors: Tensors, prefix: str = "") -> None:
     """Put the parameters of a network among the tensors."""
-    for key, array in states.to_arrays(tuple(parameters), None).items():
+    for key, array in states.to_arrays(network, tuple(parameters), None).items():
         tensors[prefix + _name(key)] = array
 
 
@@ -183,12 +193,14 @@ def rebuild_memory(part: Record, network: Spec) -> States:
 # ---------------------------------------------------------------------------------- callbacks
 
 
-def describe_callbacks(memories: Sequence[Memory], name: str, tensors: Tensors) -> list[Any]:
+def describe_callbacks(
+    network: Spec, memories: Sequence[Memory], name: str, tensors: Tensors
+) -> list[Any]:
     """Return what callbacks remember; the parameters of their best epochs become tensors."""
     found: list[Any] = []
     for at, memory in enumerate(memories):
         if memory.parameters is not None:
-            put(memory.parameters, tensors, f"{name}.{at}.")
+            put(network, memory.parameters, tensors, f"{name}.{at}.")
         values = {key: describe(each, name, tensors) for key, each in memory.values.items()}
         found.append({"class": memory.name, **values, "parameters": memory.parameters is not None})
     return found

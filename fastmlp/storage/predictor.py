@@ -13,7 +13,7 @@ from fastmlp.storage.record import Record, Tensors
 def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
     """Return a predictor as JSON and tensors; there is nothing to train with."""
     del training
-    parts.put(model.parameters(), tensors)
+    parts.put(model.spec, model.parameters(), tensors)
     network = parts.describe_spec(model.spec, tensors)
     return {"network": network, "n_threads": model.n_threads}
 

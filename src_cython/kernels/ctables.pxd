@@ -94,3 +94,7 @@ cdef extern from "panels/norm.h" nogil:
     void normalize_rows_backward(const real*, const real*, int64_t, int64_t, const real*, const real*,
                                  int64_t, real*)
     void normalized_sums(const real*, const real*, const real*, int64_t, real*)
+
+cdef extern from "panels/scale.h" nogil:
+    void scale_block(const real*, const real*, real*, int64_t, int)
+    void product_sums(const real*, const real*, int64_t, real*)

@@ -62,7 +62,7 @@ cdef inline void predict_row(const fm_network* net, const void* x, void* scratch
     cdef real* spare = y + width
     cdef const fm_operator* op = net.operators
     cdef int32_t l
-    if op.n_out == 1:  # the dot kernel reads whole vectors
+    if op.n_out == 1 or op.kind == SCALE:  # they read whole vectors
         memset(spare, 0, width * sizeof(real))
         memcpy(spare, x, op.n_in * sizeof(real))
         a, y, spare = spare, y, spare
@@ -87,9 +87,8 @@ cdef inline void jacobian(const fm_network* net, const fm_buffers* buffers, cons
     cdef real* predictions = <real*>buffers.predictions
     cdef real* slope = <real*>buffers.scratch
     cdef real* result = <real*>out
-    cdef const fm_operator* bottom = net.operators
     cdef fm_draws no_dropout
-    cdef int64_t block, start, rows, padded, r, c, p
+    cdef int64_t block, start, rows, padded, r, c
     cdef int32_t l
     no_dropout.seed = no_dropout.step = no_dropout.row = 0
     no_dropout.dropout = NULL
@@ -114,10 +113,7 @@ cdef inline void jacobian(const fm_network* net, const fm_buffers* buffers, cons
                 row_to_panels(slope, panel_step, columns, <real*>buffers.dz[top] + r * NR)
             for l in range(top, 0, -1):
                 backward_input(net, buffers, l, 0, padded, watch)
-            for p in range(ceil_div(n_in, NR)):
-                panel_plain(<real*>buffers.dz[0], panel_step, bottom.n_out,
-                            transposed_weights(net, bottom) + p * bottom.tensors[WEIGHTS].t_rows * NR,
-                            NULL, NULL, <real*>buffers.x + p * panel_step, padded, vectors(n_in, p * NR))
+            input_gradient(net, buffers, padded)
             for r in range(rows):
                 row_from_panels(<real*>buffers.x + r * NR, panel_step, n_in,
                                 result + ((start - first + r) * columns + c) * n_in)

@@ -60,6 +60,8 @@ cdef inline void piece_gradient(const fm_network* net, const fm_buffers* buffers
         column_tn(y, panel_step, piece.k_from, piece.k_to, dz, rows, <real*>g)
     elif how == SUMS:
         column_sums(dz, rows, <real*>g)
+    elif how == PRODUCTS:
+        product_sums(dz, y + piece.panel * panel_step, rows, <real*>g)
     else:
         normalized_sums(dz, y + piece.panel * panel_step, <real*>buffers.statistics[piece.op] + 2 * first,
                         rows, <real*>g)

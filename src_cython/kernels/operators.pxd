@@ -10,6 +10,7 @@ from libc.string cimport memset
 
 from ctables cimport *
 from network cimport *
+from rounding cimport ceil_div
 
 
 cdef inline const real* inputs_of(const fm_buffers* buffers, int32_t l) noexcept nogil:
@@ -177,6 +178,32 @@ cdef inline void norm_backward(const fm_network* net, const fm_buffers* buffers,
         apply_slope(net, buffers, l - 1, p, first, rows)
 
 
+# ---------------------------------------------------------------- scale: z = s x (c/panels/scale.h)
+
+
+cdef inline void scale_panels(const fm_network* net, const fm_operator* op, const real* a,
+                              int64_t panel_step, int64_t rows, real* out) noexcept nogil:
+    """Multiply the columns of rows in panels: forward, backward, and one row."""
+    cdef int64_t p
+    for p in range(op.panels):
+        scale_block(a + p * panel_step, tensor_at(net, op, WEIGHTS) + p * NR, out + p * panel_step, rows,
+                    vectors(op.n_out, p * NR))
+
+
+cdef inline void input_gradient(const fm_network* net, const fm_buffers* buffers,
+                                int64_t rows) noexcept nogil:
+    """Make x the gradient of the inputs, of dz[0]; the first operator keeps its transposed weights."""
+    cdef const fm_operator* op = net.operators
+    cdef int64_t p
+    if op.kind == SCALE:
+        scale_panels(net, op, <real*>buffers.dz[0], buffers.panel_step, rows, <real*>buffers.x)
+        return
+    for p in range(ceil_div(op.n_in, NR)):
+        panel_plain(<real*>buffers.dz[0], buffers.panel_step, op.n_out,
+                    transposed_weights(net, op) + p * op.tensors[WEIGHTS].t_rows * NR, NULL, NULL,
+                    <real*>buffers.x + p * buffers.panel_step, rows, vectors(op.n_in, p * NR))
+
+
 # ---------------------------------------------------------------- the table
 
 
@@ -185,6 +212,9 @@ cdef inline void forward_block(const fm_network* net, const fm_buffers* buffers,
     """Set y[l] for rows that fit in the cache together."""
     if net.operators[l].kind == AFFINE:
         affine_forward(net, buffers, l, first, rows, draws)
+    elif net.operators[l].kind == SCALE:
+        scale_panels(net, &net.operators[l], inputs_of(buffers, l) + first * NR, buffers.panel_step, rows,
+                     <real*>buffers.y[l] + first * NR)
     else:
         norm_forward(net, buffers, l, first, rows, draws)
 
@@ -203,6 +233,8 @@ cdef inline void one_row(const fm_network* net, const fm_operator* op, const rea
     """The outputs of one contiguous row, in whole vectors; their padding may be anything."""
     if op.kind == AFFINE:
         affine_row(net, op, a, y)
+    elif op.kind == SCALE:
+        scale_panels(net, op, a, NR, 1, y)
     else:
         normalize_rows(a, NR, op.n_out, tensor_at(net, op, WEIGHTS), tensor_at(net, op, BIASES), 1,
                        y, NULL)

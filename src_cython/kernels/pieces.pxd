@@ -166,6 +166,7 @@ cdef inline double sum_squares(const fm_task* task,
     """Total of column_squares, each group's times its factor; operator by operator, column by column."""
     cdef double total = 0
     cdef double weights, biases
+    cdef bint has_biases
     cdef const double* squares = task.buffers.column_squares
     cdef int64_t j, n
     cdef int32_t l
@@ -174,11 +175,12 @@ cdef inline double sum_squares(const fm_task* task,
         op = &task.net.operators[l]
         n = op.n_out
         weights = factor(group_of(task, &op.tensors[WEIGHTS]))
-        biases = factor(group_of(task, &op.tensors[BIASES]))
+        has_biases = op.tensors[BIASES].n_columns > 0
+        biases = factor(group_of(task, &op.tensors[BIASES])) if has_biases else 0
         for j in range(n):
             if weights > 0:
                 total += weights * squares[j]
             if biases > 0:
                 total += biases * squares[n + j]
-        squares += TENSORS * n
+        squares += n + op.tensors[BIASES].n_columns
     return total

@@ -22,7 +22,8 @@ from fastmlp.operators import OPERATORS, operators as operators_of
 cnp.import_array()
 
 # How the gradient of each kind of tensor is found; that of weights with one column in another way.
-GRADIENTS = {"weights": TILES, "biases": SUMS, "gains": PRODUCTS, "shifts": SUMS}
+GRADIENTS = {"weights": TILES, "biases": SUMS, "gains": NORMAL_PRODUCTS, "shifts": SUMS,
+             "scales": PRODUCTS}
 
 
 cdef extern from *:
@@ -163,7 +164,7 @@ cdef class Parameters:
         return 0
 
     def parameters(self):
-        """Copies of (weights, biases), of gains and shifts too if there are any."""
+        """Copies of (weights, biases), of gains, shifts and scales too if there are any."""
         cdef fm_network net
         keep = self.read(&net)
         copies = self.unpack(net.parameters)

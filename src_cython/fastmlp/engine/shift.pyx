@@ -39,6 +39,8 @@ cdef class Shift:
                 width = ceil_div(min(net.operators[l].n_out - p * k.nr, k.nr), k.lanes)
                 for t in range(TENSORS):
                     tensor = &net.operators[l].tensors[t]
+                    if tensor.n_columns == 0:
+                        continue
                     rows = round_up(tensor.n_rows, k.mr) if tensor.gradient == TILES else tensor.rows
                     for k_from in range(0, rows, piece_rows):
                         k_to = min(k_from + piece_rows, rows)

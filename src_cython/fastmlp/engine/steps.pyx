@@ -68,7 +68,7 @@ cdef class Trained(Parameters):
     def state(self, bint optimizer=True):
         """Parameters, and the optimizer's state if there is one to go on with, as plain named arrays."""
         has = optimizer and self.steps is not None and self.steps.is_whole
-        return states.to_arrays(self.parameters(), self.steps.remembered(self) if has else None)
+        return states.to_arrays(self.spec, self.parameters(), self.steps.remembered(self) if has else None)
 
     def set_state(self, state):
         """Go on with what state() of such a network has returned: in all, or not at all."""

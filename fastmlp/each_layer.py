@@ -1,0 +1,84 @@
+"""What the user says of hidden layers, once for all of them or for each: checked, one for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastmlp.activations import ACTIVATIONS
+from fastmlp.intervals import FRACTION
+from fastmlp.normalization import POSITIONS
+from fastmlp.schedules import Scheduled, check_scheduled
+
+
+def is_sequence(value: object) -> bool:
+    """Whether there may be one for each."""
+    if isinstance(value, np.ndarray):
+        return value.ndim == 1
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _each(name: str, value: Any, n_hidden: int) -> list[Any]:
+    """Return one entry per hidden layer, from one for all or from a sequence."""
+    if not is_sequence(value):
+        return [value] * n_hidden
+    if len(value) != n_hidden:
+        raise ValueError(
+            f"{name} has {len(value)} entries but this MLP has {n_hidden} hidden layers: "
+            "pass one for all of them, or one per hidden layer"
+        )
+    return list(value)
+
+
+def activations(activation: Any, n_hidden: int) -> tuple[str, ...]:
+    """Return the name of each one's activation."""
+    names = _each("activation", activation, n_hidden)
+    # With no hidden layer a single name is not used, but a wrong one is still a mistake.
+    for name in names or ([] if is_sequence(activation) else [activation]):
+        if not isinstance(name, str):
+            raise TypeError(
+                f"activation is {name!r} but must be a name: choose from {', '.join(ACTIVATIONS)}"
+            )
+        if name not in ACTIVATIONS:
+            raise ValueError(
+                f"activation is {name!r} but no activation has that name: "
+                f"choose from {', '.join(ACTIVATIONS)}"
+            )
+    return tuple(str(name) for name in names)
+
+
+def dropouts(dropout: Any, n_hidden: int) -> tuple[float, ...]:
+    """Return the drop probability of each."""
+    if not is_sequence(dropout):
+        FRACTION.check("dropout", dropout, example=0.2)
+    rates = _each("dropout", dropout, n_hidden)
+    return tuple(FRACTION.check("dropout", rate, example=0.2) for rate in rates)
+
+
+def dropouts_of_fit(dropout: Any, n_hidden: int) -> tuple[Scheduled, ...] | None:
+    """Return one number or schedule for each hidden layer; None for None."""
+    if dropout is None:
+        return None
+    given = _each("dropout", dropout, n_hidden)
+    for value in given or ([] if is_sequence(dropout) else [dropout]):
+        check_scheduled("dropout", value, FRACTION, example=0.2)
+    return tuple(given)
+
+
+def positions(layer_norm: Any, n_hidden: int) -> tuple[str | None, ...]:
+    """Return where each is normalised, None for nowhere."""
+    chosen = _each("layer_norm", layer_norm, n_hidden)
+    for position in chosen or ([] if is_sequence(layer_norm) else [layer_norm]):
+        if position is not None and not isinstance(position, str):
+            raise TypeError(
+                f"layer_norm is {position!r} but must be None or a place: "
+                f"choose from {', '.join(POSITIONS)} (the activation)"
+            )
+        if position is not None and position not in POSITIONS:
+            raise ValueError(
+                f"layer_norm is {position!r} but there is no such place: "
+                f"choose from {', '.join(POSITIONS)} (the activation), or None"
+            )
+    return tuple(position and str(position) for position in chosen)

@@ -1,0 +1,33 @@
+/* A factor a column, and its gradient. */
+#ifndef FM_SCALE_H
+#define FM_SCALE_H
+
+#include "panels.h"
+
+/* out = z * scale, a block of a panel. */
+static void scale_block(const real *z, const real *scale, real *out, int64_t rows, int nv) {
+    for (int64_t r = 0; r < rows; r++, z += NR, out += NR)
+        for (int j = 0; j < nv; j++) v_store(out + j * LANES, v_load(z + j * LANES) * v_load(scale + j * LANES));
+}
+
+/* g (NR) = sums over the rows of d times z, of one panel. Row r goes to sum r % 4, as in column_sums. */
+static void product_sums(const real *d, const real *z, const int64_t batch, real *g) {
+    v acc[4][NV];
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        UNROLL
+        for (int j = 0; j < NV; j++) acc[i][j] = (v){0};
+    }
+    for (int64_t r = 0; r < batch; r += 4) {
+        UNROLL
+        for (int i = 0; i < 4; i++, d += NR, z += NR) {
+            if (r + i >= batch) break;
+            UNROLL
+            for (int j = 0; j < NV; j++) acc[i][j] = v_fma(v_load(d + j * LANES), v_load(z + j * LANES), acc[i][j]);
+        }
+    }
+    UNROLL
+    for (int j = 0; j < NV; j++) v_store(g + j * LANES, (acc[0][j] + acc[1][j]) + (acc[2][j] + acc[3][j]));
+}
+
+#endif
