@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 
 from fastmlp.engine.buffers cimport Buffers
 from fastmlp.engine.crew cimport Crew
-from fastmlp.engine.passes cimport Pass, Signals, poll, run, run_many
+from fastmlp.engine.passes cimport Pass, Signals, poll_of_caller, run, run_many
 from fastmlp.engine.shift cimport Shift
 from fastmlp.engine.steps cimport Steps, Trained
 from fastmlp.engine.jobs cimport *
@@ -311,7 +311,7 @@ cdef class Engine(Trained):
         self.describe(&data, Data(x, None))
         buffers = Buffers.make(self.kernels, &self.net, min(max(data.n, 1), CALL_ROWS), 1, True, True)
         fm_stop_clear(&stop)
-        fm_watch_start(&watch, poll, <void*>signals, &stop)
+        fm_watch_start(&watch, poll_of_caller(), <void*>signals, &stop)
         with nogil:
             self.kernels.jacobian(&self.net, &buffers.c, &data, 0, data.n, cnp.PyArray_DATA(out), &watch)
         if signals.interrupt is not None:
@@ -346,7 +346,7 @@ cdef class Engine(Trained):
         job.n_threads = team.size if team is not None else 1
         job.blocks = max(1, min(MOST_BLOCKS, job.data.n // (CALL_ROWS * 8 * job.n_threads)))
         job.counter = &counter
-        job.poll, job.poll_context = poll, <void*>signals
+        job.poll, job.poll_context = poll_of_caller(), <void*>signals
         fm_stop_clear(&job.stop)
         job.buffers = all_buffers
         borrowed = []

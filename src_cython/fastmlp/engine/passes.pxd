@@ -11,6 +11,7 @@ cdef class Signals:
 
 
 cdef int poll(void* context) noexcept nogil
+cdef fm_poll poll_of_caller() except *
 
 
 cdef class Pass:

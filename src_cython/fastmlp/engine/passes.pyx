@@ -11,6 +11,8 @@ from fastmlp.engine.memory cimport Memory
 from fastmlp.engine.shift cimport Shift
 from network cimport *
 
+from threading import get_ident, main_thread
+
 cnp.import_array()
 
 
@@ -27,6 +29,15 @@ cdef int poll(void* context) noexcept nogil:
             (<Signals>context).interrupt = interrupt
             return 1
     return 0
+
+
+cdef fm_poll poll_of_caller() except *:
+    """How the caller looks for signals: Python handles them in the main thread alone. Another thread that
+    asked for the interpreter in the middle of its call would be ended there when the process ends, while
+    helpers work on what lies on its stack."""
+    if get_ident() == main_thread().ident:
+        return poll
+    return NULL
 
 
 cdef class Pass:
@@ -63,7 +74,7 @@ cdef double run(Pass epoch, team) except? -1:
     cdef Crew crew
     cdef atomic_int stop
     fm_stop_clear(&stop)
-    shift.poll, shift.poll_context, shift.stop = poll, <void*>signals, &stop
+    shift.poll, shift.poll_context, shift.stop = poll_of_caller(), <void*>signals, &stop
     if shift.n_threads == 1:
         with nogil:
             run_epoch(job, 0)
@@ -91,7 +102,7 @@ cdef int run_many(list epochs, team) except -1:
     job.epochs = <EpochJob**>memory.take(job.n)
     job.taken = <fm_counter*>memory.take(1, sizeof(fm_counter))
     job.done = <fm_counter*>memory.take(1, sizeof(fm_counter))
-    job.poll, job.poll_context = poll, <void*>signals
+    job.poll, job.poll_context = poll_of_caller(), <void*>signals
     fm_counter_reset(job.taken)
     fm_counter_reset(job.done)
     fm_stop_clear(&job.stop)
