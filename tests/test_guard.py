@@ -103,7 +103,7 @@ def plants(run):
         "read: soft targets": lambda: fit(long_x, longer(full(soft)), None, None),
         "read: labels": lambda: fit(long_x, longer(full(labels)), None, None),
         "read: sample weights": lambda: fit(long_x, more, longer(full(share)), None),
-        "read: order": lambda: fit(long_x, more, None, full(order)),
+        "read: order": lambda: fit(long_x, more, None, longer(full(order))),
         "read: learning rates": lambda: fit(rates=full(rates), batch_size=2),
         "write: predictions": lambda: short_result(lambda: engine.predict(x)),
         "write: weights out": lambda: short_result(engine.parameters),
