@@ -239,17 +239,13 @@ class Ensemble:
         for data, plan in zip(datas, mine, strict=True):
             if shuffle and plan.order is None:
                 plan.order = np.arange(data.x.shape[0], dtype=np.int64)
-        n_steps = [
-            plan.n_steps(data.x.shape[0] if plan.order is None else len(plan.order))
-            for data, plan in zip(datas, mine, strict=True)
-        ]
 
         def train(lead: Data, plan: Plan) -> float:
             del lead
             epoch = state.epoch + 1
             for k in range(1, len(mine)):
                 loop.begin(mine[k], rates[k], orders[k], state.learning_rate_scale)
-                loop.look_up(mine[k], datas[k], rates[k], epoch * n_steps[k])
+                rates[k].step += loop.look_up(mine[k], datas[k], rates[k], rates[k].step)
             first = engines.engines[0]
             losses = type(first).train_many(engines.engines, datas, mine, plan.team)
             for k, loss in enumerate(losses):

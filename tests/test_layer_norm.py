@@ -257,12 +257,7 @@ def test_training_is_that_of_the_reference_on_any_threads(sizes, choice, level, 
             engine.set_parameters(*parameters)
             optimizer = cases.OPTIMIZERS[4 * (at % 2)]  # no root that turns roundings into steps
             results.append(train(engine, data, batch_size, optimizer, max(n_threads, 1), **options))
-        (expected, weights), (objectives, trained), (again, bits) = results
-        tolerance = 5e-5 if dtype == "float32" else 1e-10
-        np.testing.assert_allclose(objectives, expected, rtol=tolerance)
-        np.testing.assert_allclose(trained, weights, rtol=0, atol=20 * tolerance)
-        assert again == objectives
-        np.testing.assert_array_equal(bits, trained)
+        cases.agree(dtype, *results)
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)

@@ -6,6 +6,7 @@
 #ifndef FM_NORM_H
 #define FM_NORM_H
 
+#include "scale.h"
 #include "tile.h"
 
 #define NORM_EPSILON 1e-5 /* of fastmlp/normalization.py: a test compares */
@@ -80,28 +81,10 @@ static __attribute__((noinline)) void normalize_rows_backward(const real *dy, co
     }
 }
 
-/* g (NR) = sums over the rows of dy times the normalised z, of one panel_step: the gradient of gains. Row r goes to sum
- * r % 4, as in column_sums. */
+/* The gradient of gains. */
 static __attribute__((noinline)) void normalized_sums(const real *dy, const real *z, const real *statistics,
                                                     const int64_t batch, real *g) {
-    v acc[4][NV];
-    UNROLL
-    for (int i = 0; i < 4; i++) {
-        UNROLL
-        for (int j = 0; j < NV; j++) acc[i][j] = (v){0};
-    }
-    for (int64_t r = 0; r < batch; r += 4) {
-        UNROLL
-        for (int i = 0; i < 4; i++, dy += NR, z += NR, statistics += 2) {
-            if (r + i >= batch) break;
-            const v mean = v_set1(statistics[0]), scale = v_set1(statistics[1]);
-            UNROLL
-            for (int j = 0; j < NV; j++)
-                acc[i][j] = v_fma(v_load(dy + j * LANES), (v_load(z + j * LANES) - mean) * scale, acc[i][j]);
-        }
-    }
-    UNROLL
-    for (int j = 0; j < NV; j++) v_store(g + j * LANES, (acc[0][j] + acc[1][j]) + (acc[2][j] + acc[3][j]));
+    sum_products(1, dy, z, statistics, batch, g);
 }
 
 #endif

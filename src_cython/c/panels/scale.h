@@ -10,8 +10,10 @@ static void scale_block(const real *z, const real *scale, real *out, int64_t row
         for (int j = 0; j < nv; j++) v_store(out + j * LANES, v_load(z + j * LANES) * v_load(scale + j * LANES));
 }
 
-/* g (NR) = sums over the rows of d times z, of one panel. Row r goes to sum r % 4, as in column_sums. */
-static void product_sums(const real *d, const real *z, const int64_t batch, real *g) {
+/* g (NR) = sums over the rows of d times z, of one panel; `normalised` takes the mean off z and divides by the
+ * deviation first, both from the row's two statistics. Row r goes to sum r % 4, as in column_sums. */
+FM_INLINE void sum_products(const int normalised, const real *d, const real *z, const real *statistics,
+                            const int64_t batch, real *g) {
     v acc[4][NV];
     UNROLL
     for (int i = 0; i < 4; i++) {
@@ -23,11 +25,21 @@ static void product_sums(const real *d, const real *z, const int64_t batch, real
         for (int i = 0; i < 4; i++, d += NR, z += NR) {
             if (r + i >= batch) break;
             UNROLL
-            for (int j = 0; j < NV; j++) acc[i][j] = v_fma(v_load(d + j * LANES), v_load(z + j * LANES), acc[i][j]);
+            for (int j = 0; j < NV; j++) {
+                v value = v_load(z + j * LANES);
+                if (normalised) value = (value - v_set1(statistics[0])) * v_set1(statistics[1]);
+                acc[i][j] = v_fma(v_load(d + j * LANES), value, acc[i][j]);
+            }
+            if (normalised) statistics += 2;
         }
     }
     UNROLL
     for (int j = 0; j < NV; j++) v_store(g + j * LANES, (acc[0][j] + acc[1][j]) + (acc[2][j] + acc[3][j]));
+}
+
+/* The gradient of factors of the columns. */
+static void product_sums(const real *d, const real *z, const int64_t batch, real *g) {
+    sum_products(0, d, z, NULL, batch, g);
 }
 
 #endif
