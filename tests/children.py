@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,10 @@ TESTS = Path(__file__).resolve().parent
 PACKAGE = Path(fastmlp.__file__).parents[1]  # the folder of the package under test
 RUNNER = shlex.split(os.environ.get("FASTMLP_TEST_RUNNER", ""))
 SLOWDOWN = 10 if RUNNER else 1  # of what may take only so long
+
+# A job in the background inherits that SIGINT is ignored, and so would its children.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def python(

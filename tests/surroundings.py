@@ -27,7 +27,6 @@ from fastmlp.sklearn import MLPRegressor
 SETUP = """
 import os, signal, sys, threading, time
 import numpy as np, fastmlp
-signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background inherit none
 x = np.random.default_rng(0).normal(size=(20000, 20)).astype(np.float32)
 net = fastmlp.MLP([20, 64, 64, 1], rng=0)
 predictor = net.predictor(n_threads=2)
