@@ -52,6 +52,8 @@ class Spec:
         Drop probability per hidden layer, in [0, 1).
     layer_norm : tuple of str or None
         Where a hidden layer is normalised, one of `POSITIONS`: before or after its activation.
+    parametric : tuple of bool
+        Whether the activation of a hidden layer is a parametric one.
     loss : Loss
         Brings the link and the number of heads.
     dtype : numpy.dtype
@@ -64,6 +66,7 @@ class Spec:
     activations: tuple[str, ...]
     dropout: tuple[float, ...]
     layer_norm: tuple[str | None, ...]
+    parametric: tuple[bool, ...]
     loss: Loss
     dtype: np.dtype[Any]
     scale: bool = False
@@ -79,7 +82,8 @@ class Spec:
         """Shapes of the parameters by kind, one a layer, in the order of everything of this kind.
 
         Gains and shifts, one a hidden layer, are there if any layer is normalised; those of a layer
-        that is not are empty. Scales are there if there is a scale layer: one array.
+        that is not are empty. Scales are there if there is a scale layer: one array. Alphas, one a
+        hidden layer, are there if any activation is parametric.
         """
         kinds: dict[str, list[tuple[int, ...]]] = {
             "weights": [*self.shapes],
@@ -91,6 +95,9 @@ class Spec:
             kinds["shifts"] = kinds["gains"]
         if self.scale:
             kinds["scales"] = [self.layer_sizes[:1]]
+        if any(self.parametric):
+            hidden_sizes = zip(self.layer_sizes[1:-1], self.parametric, strict=True)
+            kinds["alphas"] = [(width if has_it else 0,) for width, has_it in hidden_sizes]
         return kinds
 
     @property
@@ -234,6 +241,7 @@ def build(
     dropout: float | Sequence[float] = 0.0,
     layer_norm: str | Sequence[str | None] | None = None,
     scale: bool = False,
+    parametric: bool | Sequence[bool] = False,
 ) -> Spec:
     """Return the Spec of the user's arguments, or complain about them.
 
@@ -253,6 +261,8 @@ def build(
         Where hidden layers are normalised, see `fastmlp.normalization`.
     scale : bool
         Whether the inputs are scaled by parameters.
+    parametric : bool or sequence of bool
+        Whether the activations are ``(1 - a) z + a f(z)`` with a parameter a for each unit.
 
     Returns
     -------
@@ -278,9 +288,10 @@ def build(
         activations=each_layer.activations(activation, n_hidden),
         dropout=each_layer.dropouts(dropout, n_hidden),
         layer_norm=each_layer.positions(layer_norm, n_hidden),
+        parametric=each_layer.flags("parametric", parametric, n_hidden),
         loss=losses.resolve(loss),
         dtype=_dtype(dtype),
-        scale=_flag("scale", scale),
+        scale=each_layer.flag("scale", scale),
     )
     if spec.n_parameters > MAX_PARAMETERS:
         raise ValueError(
@@ -315,14 +326,6 @@ def _sizes(layer_sizes: Any) -> tuple[int, ...]:
                 f"layer_sizes[{at}] is {size} but must be below 2**31: make the layer smaller"
             )
     return sizes
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(
-            f"{name} is {value!r} but must be True or False: pass {name}=True to have it"
-        )
-    return bool(value)
 
 
 def _dtype(dtype: Any) -> np.dtype[Any]:

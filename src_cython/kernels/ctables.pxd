@@ -98,3 +98,8 @@ cdef extern from "panels/norm.h" nogil:
 cdef extern from "panels/scale.h" nogil:
     void scale_block(const real*, const real*, real*, int64_t, int)
     void product_sums(const real*, const real*, int64_t, real*)
+
+cdef extern from "panels/parametric.h" nogil:
+    void copy_block(const real*, real*, int64_t, int)
+    void blend_block(const real*, const real*, real*, int64_t, int)
+    void blend_keeping(real*, const real*, real*, real*, int64_t, int)
