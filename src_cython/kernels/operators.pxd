@@ -79,7 +79,7 @@ cdef inline void apply_slope(const fm_network* net, const fm_buffers* buffers, i
     cdef real* dz = <real*>buffers.dz[l] + at
     cdef int nv = vectors(op.n_out, p * NR)
     if buffers.slope[l] != NULL:
-        multiply_block(<real*>buffers.slope[l] + at, dz, rows, nv)
+        multiply_block(<real*>buffers.slope[l] + at, dz, dz, rows, nv)
     elif activation.fused != FUSED_IDENTITY:
         activation.backward(<real*>buffers.y[l] + at, dz, rows, nv)
 
@@ -218,19 +218,23 @@ cdef inline void blend_panels(const fm_network* net, const fm_operator* op, real
     respect to a: what PRODUCTS needs."""
     cdef const fm_activation* f = &ACTIVATIONS[op.inner]
     cdef const real* alpha
-    cdef int64_t p, at
+    cdef int64_t p, r, at, n
     cdef int nv
     for p in range(op.panels):
-        at = p * panel_step
         nv = vectors(op.n_out, p * NR)
         alpha = tensor_at(net, op, WEIGHTS) + p * NR
-        copy_block(x + at, z + at, rows, nv)
-        if slope != NULL:
-            f.forward_keeping(z + at, slope + at, rows, nv)
-            blend_keeping(x + at, alpha, z + at, slope + at, rows, nv)
-        else:
-            f.forward(z + at, rows, nv)
-            blend_block(x + at, alpha, z + at, rows, nv)
+        r = 0
+        while r < rows:
+            at = p * panel_step + r * NR
+            n = min(rows - r, <int64_t>BLEND_ROWS)
+            copy_block(x + at, z + at, n, nv)
+            if slope != NULL:
+                f.forward_keeping(z + at, slope + at, n, nv)
+                blend_keeping(x + at, alpha, z + at, slope + at, n, nv)
+            else:
+                f.forward(z + at, n, nv)
+                blend_block(x + at, alpha, z + at, n, nv)
+            r += n
 
 
 cdef inline void parametric_forward(const fm_network* net, const fm_buffers* buffers, int32_t l,
@@ -252,9 +256,8 @@ cdef inline void parametric_backward(const fm_network* net, const fm_buffers* bu
     cdef int64_t p, at
     for p in range(op.panels):
         at = p * buffers.panel_step + first * NR
-        copy_block(<real*>buffers.dz[l] + at, <real*>buffers.dz[l - 1] + at, rows,
-                   vectors(op.n_out, p * NR))
-        apply_slope(net, buffers, l - 1, p, first, rows)
+        multiply_block(<real*>buffers.slope[l - 1] + at, <real*>buffers.dz[l] + at,
+                       <real*>buffers.dz[l - 1] + at, rows, vectors(op.n_out, p * NR))
 
 
 # ---------------------------------------------------------------- the table

@@ -6,6 +6,8 @@
 
 #include "panels.h"
 
+enum { BLEND_ROWS = 16 }; /* of a panel at a time, so that they stay in the first-level cache */
+
 static void copy_block(const real *z, real *out, int64_t rows, int nv) {
     EACH_VECTOR(rows, nv) v_store(out + at, v_load(z + at));
 }
