@@ -1,7 +1,7 @@
 """What a hidden layer of the reference makes of z = x @ W + b, and how a gradient comes back.
 
-Before the first, the scale layer (`scaled`). Activation, plain or parametric, with the normalisation
-before or after it, then dropout: each its textbook formula.
+Before the first, the scale layer (`scaled`). Activation, plain or parametric, with the
+normalisation before or after it, then dropout: each its textbook formula.
 """
 
 from __future__ import annotations
