@@ -296,8 +296,9 @@ def one_engine(run, layer_sizes, layout, turn, team):
 def predictor_cases(run):
     """One row, a few rows, blocks of rows and derivatives, into arrays that are given too."""
     turn = itertools.cycle(cases.LOSSES)
-    # Layer normalisation, scale layer, parametric activations.
-    options = itertools.cycle(itertools.product((None, "before", "after"), *[(False, True)] * 2))
+    # Layer normalisation, scale layer, parametric activations; 13, so that all sizes meet all.
+    options = itertools.product((None, "before", "after"), (False, True), (False, True))
+    options = itertools.cycle([*options, (None, False, False)])
     for size, few, place in itertools.product(SIZES, (1, 8, 25), PLACES):
         loss = next(turn).loss
         for sizes in ([size, few, 2], [few, size, 2], [few, 2, size]):
