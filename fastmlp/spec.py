@@ -85,19 +85,21 @@ class Spec:
         that is not are empty. Scales are there if there is a scale layer: one array. Alphas, one a
         hidden layer, are there if any activation is parametric.
         """
+
+        def of_hidden(chosen: Iterable[Any]) -> list[tuple[int, ...]]:
+            widths = zip(self.layer_sizes[1:-1], chosen, strict=True)
+            return [(width if has_it else 0,) for width, has_it in widths]
+
         kinds: dict[str, list[tuple[int, ...]]] = {
             "weights": [*self.shapes],
             "biases": [(fan_out,) for _, fan_out in self.shapes],
         }
         if any(self.layer_norm):
-            hidden = zip(self.layer_sizes[1:-1], self.layer_norm, strict=True)
-            kinds["gains"] = [(width if norm else 0,) for width, norm in hidden]
-            kinds["shifts"] = kinds["gains"]
+            kinds["gains"] = kinds["shifts"] = of_hidden(self.layer_norm)
         if self.scale:
             kinds["scales"] = [self.layer_sizes[:1]]
         if any(self.parametric):
-            hidden_sizes = zip(self.layer_sizes[1:-1], self.parametric, strict=True)
-            kinds["alphas"] = [(width if has_it else 0,) for width, has_it in hidden_sizes]
+            kinds["alphas"] = of_hidden(self.parametric)
         return kinds
 
     @property
