@@ -169,6 +169,32 @@ class Continuation(NamedTuple):
     memories: Sequence[Any] = ()
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What ``on_batch`` of a callback is told of a batch that was just trained.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch under way, counted from 0; ``state.epoch`` is the one before.
+    index : int
+        Of the batch in its epoch, from 0.
+    step : int
+        Of the batch in all epochs, from 0, as schedules count.
+    loss : float
+        Its objective before its step: mean loss with the L2 penalty. It is the difference of two
+        sums over the epoch so far, to about 1e-16 of the later one.
+    learning_rate : float
+        Of its step, the scale included.
+    """
+
+    epoch: int
+    index: int
+    step: int
+    loss: float
+    learning_rate: float
+
+
 class DivergenceError(FloatingPointError):
     """The loss, a gradient or a weight was no longer finite; the model keeps finite weights.
 
