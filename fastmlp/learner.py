@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from numpy.typing import ArrayLike
 
-from fastmlp import check, checkpoint, plans, storage
+from fastmlp import check, memories, plans, storage
 from fastmlp.callbacks import Progress
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count
@@ -172,7 +172,7 @@ class Learner(Model):
                     self._engine.start(plan.optimizer)
                     seed = loop.next_seed(self._rng)
                     begun = Continuation(plan.optimizer.kind, 0, seed)
-                elif checkpoint.give_back(begun.memories, hooks, course.reporter.state):
+                elif memories.give_back(begun.memories, hooks, course.reporter.state):
                     history.stop_reason = stopped
                     return history
                 self._go_on(data, plan, course, begun, shuffle)

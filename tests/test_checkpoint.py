@@ -16,6 +16,7 @@ from models import X, Y
 from test_resume import same
 
 import fastmlp
+from fastmlp import storage
 
 EPOCHS = 8
 
@@ -143,10 +144,13 @@ def test_what_is_kept_beside_a_longer_fit_of_before(tmp_path: Path) -> None:
 
 def test_by_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.monotonic", iter(range(1000)).__next__)
-    saved = []
-    monkeypatch.setattr(
-        fastmlp.MLP, "save", lambda self, path: saved.append(len(self.history.loss))
-    )
+    saved, saving = [], storage.saving
+
+    def noted(net: Any, path: Path) -> Any:
+        saved.append(len(net.history.loss))
+        return saving(net, path)
+
+    monkeypatch.setattr(storage, "saving", noted)
     net = models.network(fastmlp.MLP)
     net.fit(X, Y, epochs=9, callbacks=[fastmlp.Checkpoint(tmp_path / "net", seconds=3)])
     assert saved == [3, 6, 9]

@@ -32,7 +32,7 @@ class Course(NamedTuple):
     scale : float
         ``State.learning_rate_scale``.
     memories : list of Memory
-        Of its callbacks, see fastmlp/checkpoint.py.
+        Of its callbacks, see fastmlp/memories.py.
     """
 
     lowest: float

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
-from fastmlp import checkpoint, storage
+from fastmlp import memories, storage
 from fastmlp.sklearn import fitted, parameters
 from fastmlp.sklearn.judge import StopRule
 from fastmlp.training.loop import Course, Order
@@ -56,9 +56,9 @@ def note(course: Course, network: Any) -> None:
 
     def keep() -> None:
         state = reporter.state
-        best = None if judge.best is None else checkpoint.plain(judge.best, state.engine)
-        memories = checkpoint.memories(reporter.callbacks, state.engine)
-        network.course = fitted.Course(judge.lowest, best, state.learning_rate_scale, memories)
+        best = None if judge.best is None else memories.plain(judge.best, state.engine)
+        kept = memories.memories(reporter.callbacks, state.engine)
+        network.course = fitted.Course(judge.lowest, best, state.learning_rate_scale, kept)
 
     if any(getattr(callback, "runs_last", False) for callback in reporter.callbacks):
         reporter.keep = keep
@@ -97,11 +97,11 @@ def go_on(course: Course, earlier: Any, estimator: Any, n: int) -> bool:
     state.epoch, state.learning_rate_scale = earlier.n_iter_ - 1, before.course.scale
     judge.lowest = before.course.lowest
     if before.course.best is not None:
-        judge.best = checkpoint.snapshot_of(before.course.best, network.engine)
+        judge.best = memories.snapshot_of(before.course.best, network.engine)
     if course.reorder is not None:
         course.reorder = _after(course.reorder, earlier.n_iter_)
     reason = earlier.history_.stop_reason
-    had_enough = checkpoint.give_back(before.course.memories, course.reporter.callbacks, state)
+    had_enough = memories.give_back(before.course.memories, course.reporter.callbacks, state)
     if had_enough or judge.is_enough():
         estimator.history_.stop_reason = reason or estimator.history_.stop_reason
         return True

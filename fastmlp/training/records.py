@@ -155,7 +155,7 @@ class Continuation(NamedTuple):
     scale : float
         Of a fit: ``State.learning_rate_scale``.
     memories : sequence
-        Of a fit: what its callbacks remember, see fastmlp/checkpoint.py; only in a checkpoint.
+        Of a fit: what its callbacks remember, see fastmlp/memories.py; only in a checkpoint.
     """
 
     kind: tuple[Any, ...]
