@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from fastmlp.export.layers import (
     Normalization,
     name_of,
 )
+from fastmlp.storage.files import write
 
 OPSET = 17
 MAX_BYTES = 2**31 - 1  # of a protobuf message
@@ -144,5 +144,5 @@ def model(exported: Exported, path: Any = None) -> Any:
     )
     onnx.checker.check_model(made, full_check=True)
     if path is not None:
-        Path(path).write_bytes(made.SerializeToString())
+        write(path, [made.SerializeToString()])
     return made

@@ -47,7 +47,7 @@ def write(path: str | os.PathLike[str], pieces: Sequence[Any]) -> None:
     temporary = target.with_name(TEMPORARY.format(target.name))
     old = target.stat().st_mode if target.exists() else None
     if old is not None and not stat.S_ISREG(old):
-        raise OSError(errno.EINVAL, "only a file can be replaced by a model", str(target))
+        raise OSError(errno.EINVAL, "only a file can be replaced", str(target))
     descriptor = _locked(temporary)
     try:
         try:
