@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import glob
+import math
 import os
 import shutil
 import threading
@@ -15,8 +16,6 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
 
 from fastmlp import memories, storage
 from fastmlp.intervals import POSITIVE, check_count
@@ -84,7 +83,9 @@ class Checkpoint:
         How many of the last ones to keep, at least 1: beyond the first as
         ``name-<epoch>.suffix`` beside it, the epochs counted from 1.
     best : str or path, optional
-        Save there whenever the loss is the lowest so far.
+        Save there whenever the loss is the lowest so far: what ``EarlyStopping`` and
+        ``restore_best`` give back at the end. With ``early_stopping`` of an estimator the score
+        counts, the highest.
     monitor : {"val_loss", "loss"}, optional
         Which loss is meant; by default that of the validation data, if there are any.
 
@@ -169,10 +170,17 @@ class Checkpoint:
             state.model._progress = progress._replace(memories=kept)
 
     def _is_best(self, state: State) -> bool:
-        """Whether the last loss is the lowest, of those before a cut too."""
+        """Whether the last loss is below those of all epochs before, of those before a cut too.
+
+        An estimator with early_stopping chooses by its score. NaN is never the best.
+        """
         name = self.monitor or ("val_loss" if state.has_validation else "loss")
         losses = getattr(state.history, name)
-        return bool(losses[-1] <= np.min(losses))
+        scores = getattr(state.model, "validation_scores_", None)
+        if scores and self.monitor is None:
+            losses = [-score for score in scores]
+        last = losses[-1]
+        return last < math.inf and not any(before <= last for before in losses[:-1])
 
     def _keep(self, n: int) -> None:
         """Give the file a second name with the epoch in it, and remove the oldest ones."""

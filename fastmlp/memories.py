@@ -5,16 +5,21 @@ Those that have such a thing are in ``KEPT``; others begin anew.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp import callbacks as own
 from fastmlp.engine.contract import Engine
+from fastmlp.spec import Data
 from fastmlp.training.records import Snapshot, State
 
 Parameters: TypeAlias = tuple[list[NDArray[Any]], ...]
+
+ROWS = 1000  # of X, in a fingerprint
 
 # Callbacks that remember something from epoch to epoch, and what.
 KEPT: dict[str, dict[str, type]] = {
@@ -42,6 +47,30 @@ class Memory(NamedTuple):
     name: str
     values: dict[str, Any]
     parameters: Parameters | None
+
+
+def fingerprint(*datas: Any) -> int:
+    """Return 64 bits that other data would not have, but 0 if some are not at hand.
+
+    They are of the shapes, of all targets and weights, and of some rows of X: to read all of X
+    may take longer than an epoch.
+
+    Parameters
+    ----------
+    *datas : Data, None or stream
+        Training and validation data.
+    """
+    digest = hashlib.sha256()
+    for data in datas:
+        if not isinstance(data, Data | None):
+            return 0
+        rows = slice(None, None, 1 if data is None else -(-data.rows // ROWS))
+        for array in () if data is None else (data.x[rows], data.targets, data.weights):
+            if array is not None:
+                digest.update(repr((array.shape, array.dtype.str)).encode())
+                digest.update(np.ascontiguousarray(array).data)
+        digest.update(b";")
+    return int.from_bytes(digest.digest()[:8], "little")
 
 
 def memories(callbacks: Iterable[Any], engine: Engine) -> list[Memory]:

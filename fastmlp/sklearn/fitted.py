@@ -33,12 +33,15 @@ class Course(NamedTuple):
         ``State.learning_rate_scale``.
     memories : list of Memory
         Of its callbacks, see fastmlp/memories.py.
+    data : int
+        The fingerprint of its data; 0 in files of before.
     """
 
     lowest: float
     best: Any
     scale: float
     memories: list[Any]
+    data: int = 0
 
 
 class Fitted:

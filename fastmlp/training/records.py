@@ -156,6 +156,10 @@ class Continuation(NamedTuple):
         Of a fit: ``State.learning_rate_scale``.
     memories : sequence
         Of a fit: what its callbacks remember, see fastmlp/memories.py; only in a checkpoint.
+    batch_size : int
+        Of a fit.
+    data : int
+        Of a fit: the fingerprint of its arrays; 0 if nobody has asked for it, or for a source.
     """
 
     kind: tuple[Any, ...]
@@ -167,6 +171,8 @@ class Continuation(NamedTuple):
     shuffled: int = 0
     scale: float = 1.0
     memories: Sequence[Any] = ()
+    batch_size: int = 0
+    data: int = 0
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ class Reporter:
         self.callbacks = sorted(callbacks, key=lambda each: getattr(each, "runs_last", False))
         state.callbacks = self.callbacks
         self.sees_batches = any(hasattr(each, "on_batch") for each in self.callbacks)
+        self.keeps = any(getattr(each, "runs_last", False) for each in self.callbacks)
         self.keep: Callable[[], None] | None = None  # called before each callback, and after all
 
     @contextlib.contextmanager
