@@ -97,7 +97,9 @@ class Learner(Model):
             targets and what ``predict`` returns. On the validation data, as ``val_NAME``; without
             such, on all of X, which takes the time of a prediction and must be arrays.
         callbacks : iterable of callables
-            Called with a ``fastmlp.State`` after each epoch; True ends the fit.
+            Called with a ``fastmlp.State`` after each epoch; True ends the fit. A method
+            ``on_batch(state, batch)`` is called with a ``fastmlp.Batch`` after each batch, too; True
+            undoes the epoch so far and ends the fit.
         n_threads : int, optional
             Threads to use; by default what the machine allows, and one where more cannot pay.
         verbose : bool
