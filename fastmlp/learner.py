@@ -98,7 +98,7 @@ class Learner(Model):
             such, on all of X, which takes the time of a prediction and must be arrays.
         callbacks : iterable of callables
             Called with a ``fastmlp.State`` after each epoch; True ends the fit. A method
-            ``on_batch(state, batch)`` is called with a ``fastmlp.Batch`` after each batch, too; True
+            ``on_batch(state, batch)`` is called with a ``fastmlp.Batch`` after each batch, and True
             undoes the epoch so far and ends the fit.
         n_threads : int, optional
             Threads to use; by default what the machine allows, and one where more cannot pay.

@@ -56,6 +56,7 @@ MLPS: dict[str, Callable[[Any], Any]] = {
     ),
     "metrics": lambda kind: mlp(kind, metrics=["r2", "mean_absolute_error"]),
     "layer norm": lambda kind: mlp(kind, layer_norm="before", dropout=0.2),
+    "scale, parametric": lambda kind: mlp(kind, scale=True, parametric=True),
     **{
         f"loss {name}": lambda kind, loss=loss: mlp(kind, loss=loss())
         for name, loss in losses.LOSSES.items()

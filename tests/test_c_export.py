@@ -1,6 +1,7 @@
 """Models as C: compiled with all warnings, and run."""
 
 import ctypes
+import itertools
 import shutil
 import subprocess
 import threading
@@ -113,10 +114,32 @@ def test_layer_normalisation(dtype, tmp_path):
         assert np.abs(small - y).max() < 0.05 * np.abs(y).max()
 
 
+@needs_gcc
+@pytest.mark.parametrize("dtype", exports.RELATIVE)
+def test_scales_and_parametric_activations(dtype, tmp_path):
+    x = exports.rows(300, 7, dtype)
+    ordinary = np.random.default_rng(0).normal(size=(300, 7)).astype(dtype)
+    pairs = itertools.product(ACTIVATIONS, exports.OPTIONS.values())
+    nets = [exports.network(name, "squared_error", dtype, **options) for name, options in pairs]
+    for k, net in enumerate(nets):
+        net.to_c(tmp_path / f"net{k}.c")
+        net.to_c(tmp_path / f"small{k}.c", weights="int8", X=ordinary)
+    library = compiled(tmp_path)
+    for k, net in enumerate(nets):
+        exports.assert_as_true([predict(library, f"net{k}", x, 5, dtype)], net, x)
+        (y,), small = (
+            exports.truth(net, ordinary),
+            predict(library, f"small{k}", ordinary, 5, "int8"),
+        )
+        assert np.abs(small - y).max() < 0.05 * np.abs(y).max()
+
+
 def all_kinds(folder):
     """Write files that have every piece of C between them; return their names."""
     x = exports.rows(64, 7, "float64")
     everything, layers = list(ACTIVATIONS), (7, *[9] * len(ACTIVATIONS), 4)
+    net = exports.network(everything, "cross_entropy", "float32", layers, parametric=True)
+    net.to_c(folder / "parametric.c")
     for k, loss in enumerate(["cross_entropy", "binary_cross_entropy", "gaussian_nll"]):
         for dtype in exports.RELATIVE:
             net = exports.network(everything, loss, dtype, layers)

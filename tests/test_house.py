@@ -42,6 +42,7 @@ ORDER = (
         "schedules",
         "optimizers",
         "normalization",
+        "parametric",
         "each_layer",
         "spec",
         "operators",

@@ -190,6 +190,24 @@ def test_what_is_no_plain_mlp_is_refused(name):
         fastmlp.from_onnx(model(*nodes))
 
 
+@pytest.mark.parametrize("sizes", [exports.LAYERS, (7, 1, 1, 5)])
+@pytest.mark.parametrize(
+    "options", [{"layer_norm": "before"}, {"parametric": [False, True]}], ids=str
+)
+def test_what_is_between_our_layers_is_refused(options, sizes):
+    net = exports.network("relu", "squared_error", "float32", sizes, **options)
+    with pytest.raises(ValueError, match="the model has .* between layers of"):
+        fastmlp.from_onnx(net.to_onnx())
+
+
+def test_a_scale_layer_comes_back_in_the_weights():
+    net = exports.network("relu", "squared_error", "float64", scale=True)
+    x = exports.rows(50, 7, "float64")
+    np.testing.assert_allclose(
+        fastmlp.from_onnx(net.to_onnx()).predict(x), net.predict(x), rtol=1e-9
+    )
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("dtype", exports.RELATIVE)
 def test_models_of_skl2onnx(dtype):

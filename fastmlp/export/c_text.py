@@ -85,6 +85,17 @@ static void {name}(real *y, int n)
 }}
 """
 
+PARAMETRIC = """\
+static void {name}(real *y, const real *alphas, int n)
+{{
+    int j;
+    for (j = 0; j < n; j++) {{
+        const real z = y[j], f = {body};
+        y[j] = (1.0 - alphas[j]) * z + alphas[j] * f;
+    }}
+}}
+"""
+
 SHIFT = """\
 static void shift(const real *x, const real *mean, const real *factor, real *y, int n)
 {

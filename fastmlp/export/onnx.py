@@ -16,6 +16,7 @@ from fastmlp.export.layers import (
     Labels,
     Link,
     Normalization,
+    Parametric,
     name_of,
 )
 from fastmlp.storage.files import write
@@ -53,6 +54,12 @@ def _activation(g: Graph, z: Name, layer: Activation, k: int) -> Names:
     return (nodes.activations(g.dtype)[layer.name](g, z),)
 
 
+def _parametric(g: Graph, z: Name, layer: Parametric, k: int) -> Names:
+    alphas = g.constant(layer.alphas, name_of("alphas", k - 1))
+    active = g.Mul(nodes.activations(g.dtype)[layer.name](g, z), alphas)
+    return (g.Add(g.Mul(z, g.Sub(1.0, alphas)), active),)
+
+
 def _link(g: Graph, z: Name, layer: Link, k: int) -> Names:
     del k
     return nodes.LINKS[layer.name][0](g, z)
@@ -62,6 +69,7 @@ WRITERS: dict[type, Any] = {
     Affine: _affine,
     Normalization: _normalization,
     Activation: _activation,
+    Parametric: _parametric,
     Link: _link,
 }
 
