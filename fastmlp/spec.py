@@ -230,6 +230,11 @@ class Data:
         """Samples."""
         return int(self.x.shape[0])
 
+    def part(self, rows: Any) -> Data:
+        """Return some rows, by a slice or their numbers."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Data(self.x[rows], self.targets[rows], weights)
+
     def blocks(self) -> AbstractContextManager[Iterable[Data]]:
         """Give an epoch its blocks: an array is a source of one."""
         return nullcontext((self,))

@@ -198,6 +198,8 @@ TRAINING: list[Row] = [
         progress("seed", to=hex(2**64)),
         "progress.seed is '0x10000000000000000'",
     ),
+    ("a batch of none", progress("batch_size", to=hex(0), name="fit"), "batch_size is '0x0' but"),
+    ("data in decimal", progress("data", to=12, name="fit"), "progress.data is 12 but must be"),
     ("rows of words", progress("rows", to="60"), "progress.rows is '60' but must be from 0"),
     ("epochs that were not", progress("epochs", to=3, name="fit"), "3 epochs but the history 2"),
     ("a negative scale", progress("scale", to=-0.5), "progress.scale is -0.5 but must be a number"),
@@ -376,6 +378,7 @@ ESTIMATORS: list[Row] = [
         course("best", to=False),
         "'fit.course.layers.0.* belongs to noth",
     ),
+    ("data in words", course("data", to="iris"), "course.data is 'iris' but must be from 1"),
     ("a lowest in words", course("lowest", to="low"), "lowest is 'low' but float belongs there"),
     (
         "a scale that is infinite",

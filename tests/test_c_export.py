@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import threading
 
+import cortex
 import exports
 import numpy as np
 import pytest
@@ -23,8 +24,19 @@ COMPILERS = [
         ("g++", "-xc++"),
         ("clang++", "-xc++"),
         ("arm-linux-gnueabihf-gcc", "-std=c99", "-static"),
+        (cortex.COMPILER, "-std=c99", *cortex.FLAGS),
     )
 ]
+# Whether programs of a compiler run here, what they are linked with, and the command.
+HERE = (lambda: True, lambda folder: [], lambda program: [program])
+RUN = {
+    "arm-linux-gnueabihf-gcc": (
+        lambda: shutil.which("qemu-arm"),
+        lambda folder: [],
+        lambda program: ["qemu-arm", program],
+    ),
+    cortex.COMPILER: (cortex.is_here, cortex.linked, cortex.command),
+}
 STRICT = ("-O2", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror")
 TYPES = {"float32": ctypes.c_float, "float64": ctypes.c_double, "int8": ctypes.c_float}
 
@@ -145,15 +157,16 @@ def all_kinds(folder):
 
 @pytest.mark.parametrize("command", COMPILERS)
 def test_no_warnings_and_the_self_check_passes(command, tmp_path):
-    emulator = ["qemu-arm"] if command[0].startswith("arm") else []
-    if emulator and not shutil.which("qemu-arm"):
-        pytest.skip("needs qemu-arm")
+    is_here, linked, started = RUN.get(command[0], HERE)
+    if not is_here():
+        pytest.skip("needs an emulator")
+    more = linked(tmp_path)
     for name in all_kinds(tmp_path):
         source, program = tmp_path / f"{name}.c", tmp_path / name
         subprocess.run([*command, *STRICT, "-c", source, "-o", "/dev/null"], check=True)
-        options = [*command, *STRICT, "-DFASTMLP_MAIN", source, "-o", program, "-lm"]
+        options = [*command, *STRICT, "-DFASTMLP_MAIN", source, "-o", program, *more, "-lm"]
         subprocess.run(options, check=True)
-        run = subprocess.run([*emulator, program], capture_output=True, text=True, check=False)
+        run = subprocess.run(started(program), capture_output=True, text=True, check=False)
         assert run.returncode == 0, run.stdout
         assert run.stdout.startswith("0 of 16 rows wrong")
 

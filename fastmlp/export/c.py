@@ -16,6 +16,7 @@ from fastmlp import check
 from fastmlp.export.c_layers import predict, quantized
 from fastmlp.export.c_source import Source
 from fastmlp.export.layers import Affine, Array, Exported, Normalization, Parametric
+from fastmlp.storage.files import write as write_file
 
 WEIGHTS = ("float32", "float64", "int8")
 MAX_PARAMETERS = 2**24  # more, as text, is no longer a sensible thing for a compiler
@@ -86,8 +87,9 @@ def write(model: Exported, path: Any, weights: str | None = None, X: Any = None)
     )
     few = slice(None, None, -(-len(rows) // ROWS))
     main = made.main(rows[few], own[few])
-    files.header.write_text(made.header(), encoding="ascii")
-    files.source.write_text(made.source(main), encoding="ascii")
+    texts = {files.header: made.header(), files.source: made.source(main)}
+    for target, text in texts.items():
+        write_file(target, [text.encode("ascii")])
     return files
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from fastmlp.export.layers import (
     Parametric,
     name_of,
 )
+from fastmlp.storage.files import write
 
 OPSET = 17
 MAX_BYTES = 2**31 - 1  # of a protobuf message
@@ -152,5 +152,5 @@ def model(exported: Exported, path: Any = None) -> Any:
     )
     onnx.checker.check_model(made, full_check=True)
     if path is not None:
-        Path(path).write_bytes(made.SerializeToString())
+        write(path, [made.SerializeToString()])
     return made

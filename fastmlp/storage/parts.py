@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp import spec, states
-from fastmlp.checkpoint import KEPT, Memory
 from fastmlp.losses import Loss
+from fastmlp.memories import KEPT, Memory
 from fastmlp.optimizers import N_HYPER, SLOTS
 from fastmlp.spec import Spec
 from fastmlp.storage.record import Record, Store, Tensors, built
