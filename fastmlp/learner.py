@@ -136,17 +136,16 @@ class Learner(Model):
             has the epochs until then.
         """
         history, begun, n_before, stopped = History(), None, 0, ""
-        if not isinstance(resume, bool | str | os.PathLike):
-            raise TypeError(
-                f"resume is {resume!r} ({type(resume).__name__}) but True, False or the path of a "
-                "checkpoint is expected: pass for example resume=True"
-            )
-        loads = not isinstance(resume, bool)
         with (
             joined(communicator, self._engine) as others,
             self._turn.taken(),
-            self._kept(lambda: len(history.loss) > n_before, loads),
+            self._kept(lambda: len(history.loss) > n_before, not isinstance(resume, bool)),
         ):
+            if not isinstance(resume, bool | str | os.PathLike):
+                raise TypeError(
+                    f"resume is {resume!r} ({type(resume).__name__}) but True, False or the path "
+                    "of a checkpoint is expected: pass for example resume=True"
+                )
             data = sources.resolve(X, y, sample_weight, self._spec)
             given = batch_size, optimizer, l2, clip_norm, groups, dropout
             plan = plans.plan(self._spec, data, *given)

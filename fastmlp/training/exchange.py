@@ -131,7 +131,7 @@ class Exchange:
                 last = self._empty(after if went_through else before)
                 last[-Share.NOTES :] = 1
                 self._communicator.allreduce(last)
-            self._conclude(1, f"{type(error).__name__}: {error}")
+            self._conclude(1, f"{type(error).__name__}: {error}".removesuffix(": "))
         except Exception as lost:  # the first error is what counts
             error.add_note(f"and the other ranks could not be told ({lost})")
         if self.size > 1:

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import math
 import re
+import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -46,6 +47,11 @@ def joined(communicator: Any, engine: Engine) -> Iterator[Processes | None]:
         return
     exchange = Exchange(communicators.resolve(communicator), engine)
     try:
+        if threading.current_thread().daemon:
+            raise RuntimeError(
+                "fit was called with a communicator in a daemon thread, which the end of the "
+                "process may stop within a step: use Thread(daemon=False)"
+            )
         yield Processes(exchange, engine)
         exchange.gather([_next("the end of the fit"), _weights(engine)])
     except BaseException as error:
@@ -68,9 +74,7 @@ class Processes:
         self.exchange, self.engine, self.rank = exchange, engine, exchange.rank
         self._epoch = -1  # whose weights have been compared
 
-    def agree(
-        self, model: Any, plan: Plan, begun: Continuation | None, **options: Any
-    ) -> None:
+    def agree(self, model: Any, plan: Plan, begun: Continuation | None, **options: Any) -> None:
         """Compare all that must be the same on all ranks before the first step.
 
         Parameters
@@ -226,9 +230,8 @@ def _weights(engine: Engine) -> Fact:
 
 
 def _totals(block: Data, plan: Plan, rows: int) -> NDArray[np.float64]:
-    """Return the sum of weights of each batch of this rank."""
-    starts = np.arange(0, rows, plan.batch_size)
-    if block.weights is None:
-        return np.diff(starts, append=rows).astype(np.float64)
-    weights = block.weights if plan.order is None else block.weights[plan.order]
-    return np.add.reduceat(weights.astype(np.float64), starts)
+    """Return the sum of weights of each batch of this rank, added in the order of its rows."""
+    batches, weights = np.arange(rows) // plan.batch_size, block.weights
+    if weights is not None and plan.order is not None:
+        weights = weights[plan.order]
+    return np.bincount(batches, weights).astype(np.float64)
