@@ -424,6 +424,7 @@ def test_an_interrupt_at_any_line_ends_all_ranks(monkeypatch):
     for at in range(1, total + 1):
         (first, second), _ = fit_with_interrupt(at)
         assert isinstance(second, KeyboardInterrupt), at
+        assert "could not be told" not in str(getattr(second, "__notes__", "")), at
         if isinstance(first, BaseException):
             assert isinstance(first, fastmlp.RankError), (at, first)
             assert first.error == "KeyboardInterrupt"

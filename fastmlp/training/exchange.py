@@ -22,6 +22,7 @@ from fastmlp.spec import Share
 
 FACTS, VALUES = 32, 2  # of each rank in a control message, at most
 TEXT = 1000  # bytes of what a rank says last
+_NOTHING = -1  # is left after the last control message
 
 Message = NDArray[Any]
 
@@ -89,9 +90,15 @@ class Exchange:
         self.has_failed = self._is_over = False
 
     def gather(
-        self, facts: Sequence[Fact], values: Sequence[float] = (), steps: int = 0
+        self,
+        facts: Sequence[Fact],
+        values: Sequence[float] = (),
+        steps: int = 0,
+        is_last: bool = False,
     ) -> NDArray[np.float64]:
-        """Return the values of every rank, (size, VALUES); announce a block of some steps, or none.
+        """Return the values of every rank, (size, VALUES).
+
+        Announce a block of some steps, or none, or that all is over.
 
         Raises
         ------
@@ -105,7 +112,7 @@ class Exchange:
         own[: len(facts)] = [fact.digest() for fact in facts]
         own[FACTS : FACTS + len(values)] = values
         self._facts, self._steps = facts, steps
-        self._send(message, steps + 1 if steps else 0)
+        self._send(message, _NOTHING if is_last else steps + 1 if steps else 0)
         return _by_rank(message, self.size)[:, FACTS:]
 
     def add(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -126,9 +133,12 @@ class Exchange:
             return
         message, before, after = self._now
         went_through = message is not None and message[-2] > 1
+        left = before if message is not None and not went_through else after
         try:
-            if message is None or not went_through or not self._is_bad(message, before):
-                last = self._empty(after if went_through else before)
+            if not (message is not None and went_through and self._is_bad(message, before)):
+                if left == _NOTHING:
+                    return  # the others have ended well
+                last = self._empty(left)
                 last[-Share.NOTES :] = 1
                 self._communicator.allreduce(last)
             self._conclude(1, f"{type(error).__name__}: {error}".removesuffix(": "))

@@ -53,7 +53,7 @@ def joined(communicator: Any, engine: Engine) -> Iterator[Processes | None]:
                 "process may stop within a step: use Thread(daemon=False)"
             )
         yield Processes(exchange, engine)
-        exchange.gather([_next("the end of the fit"), _weights(engine)])
+        exchange.gather([_next("the end of the fit"), _weights(engine)], is_last=True)
     except BaseException as error:
         exchange.end_for_all(error)
         raise
