@@ -7,7 +7,6 @@ kernels compute is defined here; nothing is optimised. Axes: N rows, I fan-in, O
 from __future__ import annotations
 
 import copy
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -185,14 +184,6 @@ def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
     return np.stack(derivatives, axis=1)
 
 
-@dataclasses.dataclass
-class Steps:
-    """What an optimizer remembers, and whether an epoch is under way, or was left there."""
-
-    memory: states.Memory
-    is_whole: bool = True
-
-
 class Engine:
     """A network's parameters and optimizer state, and what can be done with them.
 
@@ -218,7 +209,7 @@ class Engine:
         kinds = spec.tensors.values()
         self._parameters = tuple([np.zeros(s, spec.dtype) for s in shapes] for shapes in kinds)
         self._everything = flat(self._parameters)
-        self._steps: Steps | None = None
+        self._steps: states.Steps | None = None
 
     def parameters(self) -> Parameters:
         """Return copies of the (I, O) weights and (O,) biases; and of gains and shifts, if any."""
@@ -247,7 +238,7 @@ class Engine:
 
     def start(self, optimizer: Optimizer) -> None:
         """Forget the state of earlier steps and prepare for `optimizer`: all slots 0, t = 0."""
-        self._steps = Steps(states.start(optimizer, self.parameters()))
+        self._steps = states.Steps(states.start(optimizer, self.parameters()))
 
     def optimizer_state(self) -> Any:
         """Return the optimizer's state, which epochs go on to change; None before the start."""
@@ -272,7 +263,7 @@ class Engine:
         parameters, memory = states.from_arrays(state, self.spec)
         self.set_parameters(*parameters)
         memory = copy.deepcopy(memory)  # whose arrays are the caller's
-        self._steps = Steps(states.in_units(memory, states.textbook)) if memory else None
+        self._steps = states.Steps(states.in_units(memory, states.textbook)) if memory else None
 
     def predict(self, x: Array, team: object = None) -> Array:
         """Return the loss's link of the outputs, (n, heads * m)."""

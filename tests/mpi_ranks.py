@@ -28,15 +28,11 @@ def net(dtype="float32"):
     return fastmlp.MLP(SIZES, activation="tanh", rng=0, dtype=dtype, dropout=0.1)
 
 
-def everything(model):
-    return np.concatenate([a.ravel() for kind in model._engine.parameters() for a in kind])
-
-
 def alone(dtype):
     """Return (losses, weights) of one process with all rows."""
     model = net(dtype)
     history = model.fit(X, Y, epochs=3, batch_size=BATCH, shuffle=False, clip_norm=1.0, l2=0.01)
-    return history.loss, everything(model)
+    return history.loss, ranks.everything(model)
 
 
 def together(dtype):
@@ -47,7 +43,7 @@ def together(dtype):
         *(x, y), epochs=3, batch_size=BATCH // COMM.size, shuffle=False, clip_norm=1.0, l2=0.01,
         communicator=COMM,
     )  # fmt: skip
-    return history.loss, everything(model)
+    return history.loss, ranks.everything(model)
 
 
 def equal():

@@ -6,6 +6,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+import fastmlp
+
+N = 48
+X = np.linspace(-1, 1, 3 * N).reshape(N, 3)
+Y = np.sin(3 * X[:, 0])
+
 SECONDS = 60  # until a rank that waits for another says so, instead of hanging
 
 
@@ -79,3 +87,25 @@ def share_of(rank, size, batch, *arrays):
         rows = min(batch, n - at)
         mine += range(at + rows * rank // size, at + rows * (rank + 1) // size)
     return [array[mine] for array in arrays]
+
+
+def net(mlp=fastmlp.MLP, sizes=(3, 5, 1), **options):
+    return mlp(sizes, **{"rng": 0, **options})
+
+
+def everything(model):
+    return np.concatenate([a.ravel() for kind in model._engine.parameters() for a in kind])
+
+
+def train(model, communicator, **options):
+    given = {"epochs": 3, "batch_size": 16, "communicator": communicator, **options}
+    return model.fit(X, Y, **given)
+
+
+def schedule(rate, fails_at=None):
+    def of_step(step):
+        if step == fails_at:
+            raise LookupError("schedule")
+        return rate
+
+    return of_step

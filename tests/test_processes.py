@@ -66,10 +66,6 @@ def data(name, dtype):
     return rng.normal(size=(n, sizes[0])).astype(dtype), y, weights
 
 
-def everything(net):
-    return np.concatenate([a.ravel() for kind in net._engine.parameters() for a in kind])
-
-
 def fit(mlp, name, dtype, size=None, **more):
     """Return (losses, weights) of all ranks, or of one process; they must have the same on all."""
     sizes, _, batch, model, options = FITS[name]
@@ -85,7 +81,7 @@ def fit(mlp, name, dtype, size=None, **more):
         if communicator is not None:
             options["communicator"] = communicator
         history = net.fit(own[0], own[1], **options)
-        return history.loss, everything(net)
+        return history.loss, ranks.everything(net)
 
     if size is None:
         return work()
@@ -176,7 +172,7 @@ def test_rows_may_differ_where_steps_do_not(mlp):
         own = slice(0, 50) if communicator.rank == 0 else slice(50, 90)
         net = mlp([3, 4, 1], rng=0)
         net.fit(x[own], y[own], epochs=2, batch_size=batch, communicator=communicator)
-        return everything(net)
+        return ranks.everything(net)
 
     for error in ranks.raised(ranks.run(2, lambda c: work(c, 16))):
         assert isinstance(error, ValueError)
@@ -186,7 +182,7 @@ def test_rows_may_differ_where_steps_do_not(mlp):
     net = mlp([3, 4, 1], rng=0)
     net.fit(x, y, epochs=2, batch_size=sum(counts), shuffle=False)
     np.testing.assert_array_equal(whole[0], whole[1])
-    np.testing.assert_allclose(whole[0], everything(net), atol=1e-5)
+    np.testing.assert_allclose(whole[0], ranks.everything(net), atol=1e-5)
 
 
 def test_the_loss_on_the_validation_data_is_that_of_all_rows_of_all_ranks(mlp):
@@ -251,7 +247,7 @@ def test_a_fit_that_resumes_is_one_that_was_not_cut(mlp, shuffle):
             net.fit(x[own], y[own], epochs=2, **given)
             net = copy.deepcopy(net)
         net.fit(x[own], y[own], epochs=5, resume=cut, **given)
-        return net.history.loss, everything(net)
+        return net.history.loss, ranks.everything(net)
 
     whole, cut = (ranks.good(ranks.run(2, lambda c, k=k: work(c, k)))[0] for k in (False, True))
     assert whole[0] == cut[0]
@@ -273,7 +269,7 @@ def test_a_checkpoint_of_one_rank_starts_all_again(mlp, tmp_path):
             resume=path,
             communicator=communicator,
         )
-        return everything(net)
+        return ranks.everything(net)
 
     ranks.good(ranks.run(2, lambda c: work(c, 2)))
     cut = ranks.good(ranks.run(2, lambda c: work(c, 5)))
@@ -292,7 +288,7 @@ def test_each_rank_may_have_a_source(mlp, shuffle):
         source = fastmlp.Blocks(*mine, rows=32 if not whole else 100)
         net = mlp([3, 4, 1], rng=0)
         net.fit(source, epochs=2, batch_size=10, shuffle=shuffle, communicator=communicator)
-        return everything(net)
+        return ranks.everything(net)
 
     parts, whole = (ranks.good(ranks.run(2, lambda c, w=w: work(c, w))) for w in (False, True))
     np.testing.assert_array_equal(parts[0], parts[1])
