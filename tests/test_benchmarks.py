@@ -31,6 +31,7 @@ SMALL: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
     "levels": (TINY, (1, 2)),
     "busy": (TINY, (1, 4)),
     "teams": ((*SHORT, "--calls", PARTIAL_FIT, "--cases", "digits, float32"), (2, 6)),
+    "processes": (("--cases", "tiny", "--rows", "8", "--rounds", "2"), (1, 4)),
     "overhead": ((*SHORT, "--rows", "1000"), (1, 1)),
     "c": ((*SHORT, "--cases", "8-32-32-3", "--options=-O2"), (1, 2)),
     "inner_loops": (("--levels", "baseline"), (1, 2)),
@@ -40,6 +41,7 @@ NEEDS = {
     "teams": find_spec("sklearn"),
     "c": find_spec("sklearn") and shutil.which("gcc") and shutil.which("size"),
     "inner_loops": shutil.which("objdump"),
+    "processes": shutil.which("mpiexec") and find_spec("mpi4py") and harness.available_cpus() > 1,
 }
 
 
