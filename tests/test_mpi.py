@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 
 import cases
 import children
 import numpy as np
 import pytest
+
+import fastmlp
 
 MPIEXEC = shutil.which("mpiexec")
 IS_THERE = MPIEXEC is not None and importlib.util.find_spec("mpi4py") is not None
@@ -86,3 +89,14 @@ def test_communicators_that_sum_over_no_group_are_refused(tmp_path):
     children.printed(ended)
     assert len(said) == 3
     assert all("that sums over no one group of processes" in each for each in said)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_program_of_the_page_runs(size, tmp_path):
+    page = (children.TESTS.parent / "docs" / "processes.md").read_text()
+    (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    (tmp_path / "train.py").write_text(program)
+    starter = [MPIEXEC, "-n", str(size)]
+    ended = children.python("-m", "mpi4py", "train.py", starter=starter, cwd=tmp_path)
+    assert children.printed(ended) == "20 True\n"
+    assert fastmlp.load(tmp_path / "net.safetensors").history.loss
