@@ -75,13 +75,19 @@ def test_a_process_that_fails_ends_the_fit_of_all_and_the_next_fit_is_good(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("work", "options"),
-    [("exits", ()), ("is_killed", ()), ("is_not_caught", ("-m", "mpi4py"))],
+    ("work", "options", "said"),
+    [
+        ("exits", (), ""),
+        ("is_killed", (), ""),
+        ("is_not_caught", ("-m", "mpi4py"), "ZeroDivisionError"),
+    ],
 )
-def test_a_process_that_is_gone_takes_all_with_it(tmp_path, work, options):
+def test_a_process_that_is_gone_takes_all_with_it(tmp_path, work, options, said):
     ended, found = mpi(3, tmp_path, work, *options)
     assert ended.returncode != 0
+    assert said in ended.stderr
     assert found == []
+    assert [path.name for path in tmp_path.iterdir()] == ["begun"]
 
 
 def test_communicators_that_sum_over_no_group_are_refused(tmp_path):
@@ -97,6 +103,8 @@ def test_the_program_of_the_page_runs(size, tmp_path):
     (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
     (tmp_path / "train.py").write_text(program)
     starter = [MPIEXEC, "-n", str(size)]
-    ended = children.python("-m", "mpi4py", "train.py", starter=starter, cwd=tmp_path)
+    ended = children.python(  # mpi4py puts the program's folder in the place of the first one
+        *("-m", "mpi4py", "train.py"), starter=starter, folders=[tmp_path], cwd=tmp_path
+    )
     assert children.printed(ended) == "20 True\n"
     assert fastmlp.load(tmp_path / "net.safetensors").history.loss
