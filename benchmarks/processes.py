@@ -1,11 +1,12 @@
 """A step of two processes together against one of a process alone, with as many rows in each.
 
 mpiexec starts the ranks on this machine, one thread each. "together" trains with a communicator,
-"apart" is each by itself at the same time, "alone" is rank 0 while the others sleep. "by hand" does
-what can be done without a communicator: ``gradients``, one sum of all arrays, Adam in NumPy, and
-assignments. "sum alone" is the exchange of a step. Before that the losses must be those of one
-process with all rows. Target: with 128 rows a rank a step of ``wide`` together takes at most 1.2
-times as long as one apart and the sum; no quiet machine, no such figure: ranks wait by spinning.
+"apart" is each by itself at the same time, "alone" is rank 0 while the others sleep, and "one rank"
+is that with a communicator of its own. "by hand" does what can be done without a communicator:
+``gradients``, one sum of all arrays, Adam in NumPy, and assignments. "sum alone" is the exchange of
+a step. Before that the losses must be those of one process with all rows. Target: with 128 rows a
+rank a step of ``wide`` together takes at most 1.2 times as long as one apart and the sum; no quiet
+machine, no such figure: ranks wait by spinning.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import fastmlp
 from fastmlp import communicators
 
 RANKS, STEPS, LIMIT = 2, 40, 1.2
+ALONE = ("alone", "one rank")
 WIDE = Names.of(RELU, "wide")
 
 
@@ -100,6 +102,7 @@ def rank(name: str, rows: int, rounds: int) -> None:
     own = x[mine], y[mine], rows
     ways = {
         "alone": fit,
+        "one rank": functools.partial(fit, communicator=MPI.COMM_SELF),
         "apart": fit,
         "together": functools.partial(fit, communicator=comm),
         "sum alone": functools.partial(sum_alone, comm=comm),
@@ -113,7 +116,7 @@ def rank(name: str, rows: int, rounds: int) -> None:
         for way in order:
             net = network(case)
             comm.Barrier()
-            if way != "alone" or comm.rank == 0:
+            if way not in ALONE or comm.rank == 0:
                 seconds[way].append(ways[way](net, *own)[1])
             sleep(comm)
     if comm.rank == 0:
@@ -133,6 +136,7 @@ def measure(cases: Names = WIDE, rows: int = 128, rounds: int = 9) -> Iterator[t
         table = {way: t.row("us/step") | {"best": t.best * 1e6} for way, t in timings.items()}
         parts = timings["apart"].median + timings["sum alone"].median
         ratio = timings["together"].median / parts
+        table["one rank"] |= {"ratio": timings["one rank"].median / timings["alone"].median}
         is_target = name == "wide" and rows == 128  # elsewhere other shares of a step are the sum
         table["together"] |= harness.judged(ratio, LIMIT) if is_target else {"ratio": ratio}
         yield f"{RELU[name].title.rpartition(',')[0]}, {RANKS} ranks of {rows} rows", table
