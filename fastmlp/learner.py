@@ -195,7 +195,7 @@ class Learner(Model):
                 elif memories.give_back(begun.memories, hooks, course.reporter.state):
                     history.stop_reason = stopped
                     return history
-                if path is not None or course.reporter.keeps:
+                if not others and (path is not None or course.reporter.keeps):
                     begun = begun._replace(data=memories.fingerprint(data, validation))
                 orders = others.shuffle if others else self._engine.shuffle
                 self._go_on(data, plan, course, begun, orders if shuffle else None)
