@@ -154,8 +154,8 @@ def draw(
     -------
     weights : list of arrays of spec.dtype, shapes (fan_in, fan_out)
         Drawn.
-    biases, gains, shifts, scales : lists of arrays of spec.dtype
-        Gains and scales are 1, the others 0; the last three only where there are any.
+    biases, gains, shifts, scales, linear_weights : lists of arrays of spec.dtype
+        Gains and scales are 1, the others 0; the last ones only where there are any.
 
     Raises
     ------

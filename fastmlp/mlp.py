@@ -50,6 +50,15 @@ class MLP(Learner):
         Multiply each input by a parameter of its own, at first 1, before the first layer:
         ``scales[0]``. It learns which inputs matter (Holzmueller, Grinsztajn and Steinwart 2024,
         RealMLP); its rate is ``Groups(scale_rate=...)``.
+    skip : int, optional
+        Residual blocks of so many hidden layers: what enters a block is added to what its last
+        layer gives, ``y = dropout(activation(x @ W + b)) + y_in`` (He, Zhang, Ren and Sun 2016,
+        identity mappings). Of equally wide hidden layers in a row the first is in no block, the
+        others are blocks: ``MLP([8, 64, 64, 64, 64, 64, 1], skip=2)`` has two.
+    linear_path : bool
+        Add the inputs times weights of their own to the outputs of the last layer, before the
+        link: ``z = y @ W + b + x @ linear_weights[0]`` (Cheng et al. 2016, wide and deep). These
+        weights are 0 at first; x is scaled already, with ``scale``.
     initializer : str or sequence, optional
         How first weights are drawn, see ``fastmlp.initializers``; by default it fits the
         activation. Biases start at 0.
@@ -81,6 +90,9 @@ class MLP(Learner):
     >>> history = net.fit(x, x**2, epochs=200, optimizer=fastmlp.Adam(learning_rate=1e-2))
     >>> history.loss[-1] < 1e-3
     True
+    >>> deep = fastmlp.MLP([1, 16, 16, 16, 1], skip=2, linear_path=True, rng=0)
+    >>> deep.linear_weights[0].tolist()
+    [[0.0]]
     """
 
     def __init__(
@@ -93,10 +105,13 @@ class MLP(Learner):
         dropout: float | Sequence[float] = 0.0,
         layer_norm: str | Sequence[str | None] | None = None,
         scale: bool = False,
+        skip: int | None = None,
+        linear_path: bool = False,
         initializer: Initializer = None,
         rng: int | np.random.Generator | None = None,
     ) -> None:
-        spec = build(layer_sizes, activation, loss, dtype, dropout, layer_norm, scale)
+        options = dropout, layer_norm, scale, skip, linear_path
+        spec = build(layer_sizes, activation, loss, dtype, *options)
         names = initializers.names(spec, initializer)  # complains before memory is taken
         super().__init__(spec, check.generator(rng))
         self._engine.set_parameters(*initializers.draw(spec, self._rng, names))
@@ -220,8 +235,8 @@ class MLP(Learner):
             Loss and penalty.
         weight_gradients, bias_gradients, gain_gradients, shift_gradients : lists of arrays
             Derivatives of the objective, one array a layer, of the shapes of ``weights``,
-            ``biases`` and so on; those of gains and shifts only with ``layer_norm``, and a list
-            of scale gradients at the end with ``scale``.
+            ``biases`` and so on; those of gains and shifts only with ``layer_norm``, then a list
+            of scale gradients with ``scale``, and one of linear weights with ``linear_path``.
 
         Raises
         ------

@@ -12,6 +12,8 @@ OPERATORS = {
     "affine": ("weights", "biases"),
     "layer_norm": ("gains", "shifts"),
     "scale": ("scales",),
+    "skip": (),
+    "linear": ("linear_weights",),
 }
 # All kinds of tensors, in the order of everything that has one list for each, as in `Spec.tensors`.
 KINDS = tuple(kind for pair in OPERATORS.values() for kind in pair)
@@ -19,6 +21,9 @@ KINDS = tuple(kind for pair in OPERATORS.values() for kind in pair)
 
 class Operator(NamedTuple):
     """One step: z from what the step before gives, then activation(z).
+
+    Two kinds read an earlier step as well, a: of the step before's y, skip makes y + a, and linear
+    y + a @ W.
 
     Attributes
     ----------
@@ -31,7 +36,9 @@ class Operator(NamedTuple):
     activation : str
         Its name.
     ends : bool
-        Whether dropout follows, if there is any: it is the last of a hidden layer.
+        Whether dropout follows, if there is any: it is the last of a hidden layer with tensors.
+    source : int or None
+        The other step that it reads, -1 for the inputs; None if it reads no other.
     """
 
     kind: str
@@ -40,6 +47,12 @@ class Operator(NamedTuple):
     n_out: int
     activation: str = "identity"
     ends: bool = False
+    source: int | None = None
+
+    @property
+    def number(self) -> int:
+        """Of its tensors, among those of their kind."""
+        return 0 if self.kind == "linear" else self.layer
 
 
 def operators(spec: Spec) -> list[Operator]:
@@ -50,16 +63,26 @@ def operators(spec: Spec) -> list[Operator]:
     >>> from fastmlp import spec
     >>> [step.kind for step in operators(spec.build([2, 8, 1], layer_norm="before"))]
     ['affine', 'layer_norm', 'affine']
+    >>> operators(spec.build([2, 8, 8, 1], skip=1))[2]
+    Operator(kind='skip', layer=1, n_in=8, n_out=8, activation='identity', ends=False, source=0)
     """
     n = spec.layer_sizes[0]
     steps = [Operator("scale", 0, n, n)] if spec.scale else []
-    hidden = zip(spec.activations, spec.layer_norm, strict=True)
-    for k, (activation, position) in enumerate(hidden):
+    entering = []  # the step before each hidden layer
+    hidden = zip(spec.activations, spec.layer_norm, spec.blocks, strict=True)
+    for k, (activation, position, first) in enumerate(hidden):
         n_in, n_out = spec.shapes[k]
+        entering.append(len(steps) - 1)
         if position is None:
             steps.append(Operator("affine", k, n_in, n_out, activation, True))
-            continue
-        inner, outer = ("identity", activation)[:: 1 if position == "before" else -1]
-        steps.append(Operator("affine", k, n_in, n_out, inner))
-        steps.append(Operator("layer_norm", k, n_out, n_out, outer, True))
-    return [*steps, Operator("affine", len(spec.shapes) - 1, *spec.shapes[-1])]
+        else:
+            inner, outer = ("identity", activation)[:: 1 if position == "before" else -1]
+            steps.append(Operator("affine", k, n_in, n_out, inner))
+            steps.append(Operator("layer_norm", k, n_out, n_out, outer, True))
+        if first is not None:
+            steps.append(Operator("skip", k, n_out, n_out, source=entering[first]))
+    last, n_out = len(spec.shapes) - 1, spec.shapes[-1][1]
+    steps.append(Operator("affine", last, *spec.shapes[-1]))
+    if spec.linear_path:
+        steps.append(Operator("linear", last, n, n_out, source=entering[0]))
+    return steps

@@ -34,7 +34,7 @@ def forward(
     ----------
     spec : Spec
         The network.
-    parameters : (weights, biases), and gains, shifts and scales where there are any
+    parameters : (weights, biases), and the other kinds of `Spec.tensors` where there are any
         Lists of (I, O) and (O,) arrays.
     x : array, shape (N, I)
         The inputs.
@@ -44,18 +44,21 @@ def forward(
     Returns
     -------
     inputs : list of arrays, shapes (N, I)
-        inputs[0] is x, not scaled yet, inputs[k] what hidden layer k - 1 gives, after dropout.
+        inputs[0] is x, not scaled yet, inputs[k] what hidden layer k - 1 gives, after dropout and
+        the sum at the end of a block.
     outputs : list of arrays, shapes (N, O)
-        outputs[k] = inputs[k] @ W[k] + b[k]; the last one goes to the loss.
+        outputs[k] = inputs[k] @ W[k] + b[k]; the last one, with the linear path, goes to the loss.
     """
     weights, biases = parameters[:2]
-    inputs, outputs = [x], [hidden.scaled(spec, parameters, x) @ weights[0] + biases[0]]
+    scaled = hidden.scaled(spec, parameters, x)
+    inputs, outputs = [x], [scaled @ weights[0] + biases[0]]
     for k in range(len(weights) - 1):
         y = hidden.forward(spec, parameters, k, outputs[k])
         if masks is not None:
             y = drop(y, masks[k], spec.dropout[k])
-        inputs.append(y)
-        outputs.append(y @ weights[k + 1] + biases[k + 1])
+        inputs.append(hidden.joined(spec, k, y, inputs))
+        outputs.append(inputs[-1] @ weights[k + 1] + biases[k + 1])
+    outputs[-1] = hidden.linear(spec, parameters, scaled, outputs[-1])
     return inputs, outputs
 
 
@@ -111,26 +114,24 @@ def backward(
 
     Returns
     -------
-    (dW, db), or with those of gains, shifts and scales
+    (dW, db), or with those of the other kinds
         Lists like the parameters.
     """
-    weights = parameters[0]
     gradients: Parameters = tuple([] for _ in parameters)
-    for k in reversed(range(len(weights))):
-        y = inputs[k] if k else hidden.scaled(spec, parameters, inputs[0])
-        gradients[0].insert(0, over_rows(y, dz))
-        gradients[1].insert(0, np.sum(dz, axis=0, dtype=np.float64).astype(dz.dtype))
-        if k > 0:
-            dy = dz @ weights[k].T
-            if masks is not None:
-                dy = drop(dy, masks[k - 1], spec.dropout[k - 1])
-            dz, *rest = hidden.backward(spec, parameters, k - 1, outputs[k - 1], dy)
-            if any(spec.layer_norm):
-                for kind, g in zip(gradients[2:4], rest, strict=True):
-                    kind.insert(0, g)
+    x, first = inputs[0], dz
+    inputs = [hidden.scaled(spec, parameters, x), *inputs[1:]]
+    for k, first, rest in hidden.back(spec, parameters, outputs, dz, masks):
+        gradients[0].insert(0, over_rows(inputs[k], first))
+        gradients[1].insert(0, np.sum(first, axis=0, dtype=np.float64).astype(first.dtype))
+        if any(spec.layer_norm):
+            for kind, g in zip(gradients[2:4], rest, strict=False):  # the last layer has none
+                kind.insert(0, g)
     if spec.scale:
-        products = (dz @ weights[0].T) * inputs[0]
-        gradients[-1].append(np.sum(products, axis=0, dtype=np.float64).astype(dz.dtype))
+        products = hidden.to_inputs(spec, parameters, first, dz) * x
+        total = np.sum(products, axis=0, dtype=np.float64).astype(dz.dtype)
+        hidden.tensors(spec, gradients, "scales").append(total)
+    if spec.linear_path:
+        hidden.tensors(spec, gradients, "linear_weights").append(over_rows(inputs[0], dz))
     return gradients
 
 
@@ -172,15 +173,14 @@ def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
     Once forward, then once backward for every output, from the link's slope: element [n, c, i] is
     d prediction[n, c] / d x[n, i]; C counts the heads too.
     """
-    weights = parameters[0]
     _, outputs = forward(spec, parameters, x)
     prediction = spec.loss.link(outputs[-1])
     derivatives = []
     for c in range(prediction.shape[1]):
         dz = spec.loss.link_slope(prediction, c)
-        for k in reversed(range(1, len(weights))):
-            dz, _, _ = hidden.backward(spec, parameters, k - 1, outputs[k - 1], dz @ weights[k].T)
-        derivatives.append(hidden.scaled(spec, parameters, dz @ weights[0].T))
+        *_, (_, first, _) = hidden.back(spec, parameters, outputs, dz)
+        dx = hidden.to_inputs(spec, parameters, first, dz)
+        derivatives.append(hidden.scaled(spec, parameters, dx))
     return np.stack(derivatives, axis=1)
 
 

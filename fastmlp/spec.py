@@ -58,6 +58,10 @@ class Spec:
         float32 or float64.
     scale : bool
         Whether each input is multiplied by a parameter first.
+    skip : int or None
+        Layers of a residual block; None is no blocks.
+    linear_path : bool
+        Whether the inputs, times weights of their own, are added to the last layer's outputs.
     """
 
     layer_sizes: tuple[int, ...]
@@ -67,6 +71,13 @@ class Spec:
     loss: Loss
     dtype: np.dtype[Any]
     scale: bool = False
+    skip: int | None = None
+    linear_path: bool = False
+
+    @property
+    def blocks(self) -> tuple[int | None, ...]:
+        """Of each hidden layer that ends a residual block the first one in it, else None."""
+        return each_layer.blocks(self.skip, self.layer_sizes[1:-1])
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -79,7 +90,8 @@ class Spec:
         """Shapes of the parameters by kind, one a layer, in the order of everything of this kind.
 
         Gains and shifts, one a hidden layer, are there if any layer is normalised; those of a layer
-        that is not are empty. Scales are there if there is a scale layer: one array.
+        that is not are empty. Scales are there if there is a scale layer, and linear weights, the
+        last layer's, if there is a linear path: one array each.
         """
         kinds: dict[str, list[tuple[int, ...]]] = {
             "weights": [*self.shapes],
@@ -91,12 +103,15 @@ class Spec:
             kinds["shifts"] = kinds["gains"]
         if self.scale:
             kinds["scales"] = [self.layer_sizes[:1]]
+        if self.linear_path:
+            kinds["linear_weights"] = [(self.layer_sizes[0], self.shapes[-1][1])]
         return kinds
 
     @property
     def n_weights(self) -> int:
-        """Of all layers, without biases: multiply-adds of a row."""
-        return sum(fan_in * fan_out for fan_in, fan_out in self.shapes)
+        """Of all layers and the linear path, without biases: multiply-adds of a row."""
+        linear = self.tensors.get("linear_weights", [])
+        return sum(fan_in * fan_out for fan_in, fan_out in (*self.shapes, *linear))
 
     @property
     def n_parameters(self) -> int:
@@ -234,6 +249,8 @@ def build(
     dropout: float | Sequence[float] = 0.0,
     layer_norm: str | Sequence[str | None] | None = None,
     scale: bool = False,
+    skip: int | None = None,
+    linear_path: bool = False,
 ) -> Spec:
     """Return the Spec of the user's arguments, or complain about them.
 
@@ -253,6 +270,10 @@ def build(
         Where hidden layers are normalised, see `fastmlp.normalization`.
     scale : bool
         Whether the inputs are scaled by parameters.
+    skip : int, at least 1, or None
+        Layers of a residual block, see `each_layer.blocks`.
+    linear_path : bool
+        Whether weights of their own lead from the inputs to the outputs.
 
     Returns
     -------
@@ -281,7 +302,14 @@ def build(
         loss=losses.resolve(loss),
         dtype=_dtype(dtype),
         scale=_flag("scale", scale),
+        skip=None if skip is None else check_count("skip", skip, example=2),
+        linear_path=_flag("linear_path", linear_path),
     )
+    each_layer.blocks(spec.skip, sizes[1:-1])
+    if spec.linear_path and not n_hidden:
+        raise ValueError(
+            "linear_path is True but without a hidden layer the network is linear: leave it out"
+        )
     if spec.n_parameters > MAX_PARAMETERS:
         raise ValueError(
             f"layer_sizes asks for {spec.n_parameters:,} parameters but at most "

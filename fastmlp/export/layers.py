@@ -23,6 +23,7 @@ NAMES = {
     "gains": "gain",
     "shifts": "shift",
     "scales": "scale",
+    "linear_weights": "linear_weight",
 }
 
 

@@ -31,7 +31,11 @@ KINDS = {
     "gains": "gain",
     "shifts": "shift",
     "scales": "scale",
+    "linear_weights": "linear_weight",
 }
+
+# What networks have that files of before did not know: written where a network has it.
+OPTIONS = ("scale", "skip", "linear_path")
 
 Arrays = list[NDArray[Any]]
 States = dict[str, NDArray[Any]]
@@ -50,9 +54,8 @@ def describe_spec(network: Spec, tensors: Tensors) -> dict[str, Any]:
         "loss": describe(network.loss, "loss", tensors),
         "dtype": network.dtype.name,
     }
-    if network.scale:  # as other files had none
-        found["scale"] = True
-    return found
+    options = {key: getattr(network, key) for key in OPTIONS}
+    return found | {key: option for key, option in options.items() if option}
 
 
 def rebuild_spec(record: Record) -> Spec:
@@ -64,8 +67,7 @@ def rebuild_spec(record: Record) -> Spec:
         "layer_norm": record.items("layer_norm"),
         "loss": value(record, "loss", Loss),
         "dtype": record.choice("dtype", spec.DTYPES),
-        "scale": record.there("scale") and record.plain("scale"),
-    }
+    } | {key: record.plain(key) for key in OPTIONS if record.there(key)}
     record.finish()
     return built(record.where, spec.build, **arguments)  # type: ignore[no-any-return]
 
