@@ -16,6 +16,7 @@ from fastmlp.activations import ACTIVATIONS
 
 Array = npt.NDArray[Any]
 
+OPTIONS = ("layer_norm", "loss", "scale", "skip", "linear_path")
 LAYERS = (7, 33, 20, 5)
 # Of what is summed up in a network, see `sizes`.
 RELATIVE = {"float32": 1e-6, "float64": 1e-12}
@@ -59,7 +60,7 @@ def parts(prediction: Any) -> list[Array]:
 
 def truth(net: Any, x: Array) -> list[Array]:
     """Return the prediction of the reference in float64."""
-    options = {name: getattr(net, name) for name in ("layer_norm", "loss")}
+    options = {name: getattr(net._spec, name) for name in OPTIONS}
     options["activation"] = list(net.activations)
     exact = reference.MLP(net.layer_sizes, dtype="float64", **options)
     exact.load_state_dict(net.state_dict())

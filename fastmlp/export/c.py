@@ -15,7 +15,7 @@ import numpy as np
 from fastmlp import check
 from fastmlp.export.c_layers import predict, quantized
 from fastmlp.export.c_source import Source
-from fastmlp.export.layers import Affine, Array, Exported, Normalization
+from fastmlp.export.layers import Affine, Array, Exported, Linear, Normalization
 
 WEIGHTS = ("float32", "float64", "int8")
 MAX_PARAMETERS = 2**24  # more, as text, is no longer a sensible thing for a compiler
@@ -115,7 +115,7 @@ def _rows(model: Exported, X: Any, *, needed: bool) -> Array:
 
 
 def _cast(layer: Any, dtype: np.dtype[Any]) -> Any:
-    if not isinstance(layer, Affine | Normalization):
+    if not isinstance(layer, Affine | Normalization | Linear):
         return layer
     with np.errstate(over="ignore", under="ignore"):
         arrays = [array.astype(dtype) for array in vars(layer).values()]

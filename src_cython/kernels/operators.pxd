@@ -13,14 +13,21 @@ from network cimport *
 from rounding cimport ceil_div
 
 
-cdef inline const real* inputs_of(const fm_buffers* buffers, int32_t l) noexcept nogil:
-    """What enters an operator: the outputs of the one before."""
-    return <real*>(buffers.x if l == 0 else buffers.y[l - 1])
+cdef inline const real* inputs_of(const fm_network* net, const fm_buffers* buffers, int32_t l) noexcept nogil:
+    """What the tensors of an operator meet: the outputs of the one before, or of an earlier one."""
+    return <real*>buffers.y[net.operators[l].source]
 
 
 cdef inline const real* tensor_at(const fm_network* net, const fm_operator* op, int which) noexcept nogil:
     """The first element of a tensor."""
     return <real*>net.parameters + op.tensors[which].offset
+
+
+cdef inline const real* transposed_weights(const fm_network* net, const fm_operator* op) noexcept nogil:
+    """W^T in panels of the fan-in; a single column is its own."""
+    if op.n_out == 1:
+        return tensor_at(net, op, WEIGHTS)
+    return <real*>net.transposed + op.tensors[WEIGHTS].transposed
 
 
 # ---------------------------------------------------------------- activation and dropout
@@ -65,14 +72,30 @@ cdef inline void finish_row(const fm_operator* op, real* y) noexcept nogil:
         activation.forward(y + last * NR, 1, vectors(op.n_out, last * NR))
 
 
+cdef inline void add_readers_gradient(const fm_network* net, const fm_buffers* buffers, int32_t reader,
+                                      int64_t columns, int64_t p, int64_t first, int64_t rows,
+                                      real* out) noexcept nogil:
+    """Add to a block of a panel of a gradient what comes back from a later operator that read the same."""
+    cdef const fm_operator* op = &net.operators[reader]
+    cdef const real* dz = <real*>buffers.dz[reader] + first * NR
+    if op.kind == SKIP:
+        add_blocks(dz + p * buffers.panel_step, out, out, rows, vectors(columns, p * NR))
+    else:
+        panel_added(dz, buffers.panel_step, op.n_out,
+                    transposed_weights(net, op) + p * op.tensors[WEIGHTS].t_rows * NR, NULL, out, out, rows,
+                    vectors(columns, p * NR))
+
+
 cdef inline void apply_slope(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t p,
                              int64_t first, int64_t rows) noexcept nogil:
-    """Make the gradient of z of that of y, a block of a panel of dz[l]."""
+    """Make the gradient of z of that of y, a block of a panel of dz[l]; the next operator's part is there."""
     cdef const fm_operator* op = &net.operators[l]
     cdef const fm_activation* activation = &ACTIVATIONS[op.activation]
     cdef int64_t at = p * buffers.panel_step + first * NR
     cdef real* dz = <real*>buffers.dz[l] + at
     cdef int nv = vectors(op.n_out, p * NR)
+    if op.reader > 0:
+        add_readers_gradient(net, buffers, op.reader, op.n_out, p, first, rows, dz)
     if buffers.slope[l] != NULL:
         multiply_block(<real*>buffers.slope[l] + at, dz, rows, nv)
     elif activation.fused != FUSED_IDENTITY:
@@ -82,18 +105,11 @@ cdef inline void apply_slope(const fm_network* net, const fm_buffers* buffers, i
 # ---------------------------------------------------------------- affine: z = y W + b
 
 
-cdef inline const real* transposed_weights(const fm_network* net, const fm_operator* op) noexcept nogil:
-    """W^T in panels of the fan-in; a single column is its own."""
-    if op.n_out == 1:
-        return tensor_at(net, op, WEIGHTS)
-    return <real*>net.transposed + op.tensors[WEIGHTS].transposed
-
-
 cdef inline void affine_forward(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                                 int64_t rows, const fm_draws* draws) noexcept nogil:
     cdef const fm_operator* op = &net.operators[l]
     cdef int64_t panel_step = buffers.panel_step
-    cdef const real* a = inputs_of(buffers, l) + first * NR
+    cdef const real* a = inputs_of(net, buffers, l) + first * NR
     cdef const real* w = tensor_at(net, op, WEIGHTS)
     cdef const real* b = tensor_at(net, op, BIASES)
     cdef int64_t w_step = op.tensors[WEIGHTS].rows * NR
@@ -133,7 +149,8 @@ cdef inline void affine_backward(const fm_network* net, const fm_buffers* buffer
         out = <real*>buffers.dz[l - 1] + at
         y = <real*>buffers.y[l - 1] + at
         w_t = transposed_weights(net, op) + p * op.tensors[WEIGHTS].t_rows * NR
-        if buffers.slope[l - 1] == NULL and ACTIVATIONS[lower.activation].fused == FUSED_RELU:
+        if (buffers.slope[l - 1] == NULL and ACTIVATIONS[lower.activation].fused == FUSED_RELU
+                and lower.reader == 0):
             panel_relu_slope(dz, panel_step, op.n_out, w_t, NULL, y, out, rows, nv)
         else:
             panel_plain(dz, panel_step, op.n_out, w_t, NULL, y, out, rows, nv)
@@ -146,7 +163,7 @@ cdef inline void affine_row(const fm_network* net, const fm_operator* op, const 
         memset(z, 0, NR * sizeof(real))
         z[0] = dot_row(a, NR, tensor_at(net, op, WEIGHTS), NR, op.n_in, tensor_at(net, op, BIASES)[0])
     else:
-        row_affine(&op.tensors[WEIGHTS], &op.tensors[BIASES], a, <real*>net.parameters, z)
+        row_affine(&op.tensors[WEIGHTS], tensor_at(net, op, BIASES), a, <real*>net.parameters, z)
 
 
 # ---------------------------------------------------------------- layer normalisation (c/panels/norm.h)
@@ -157,7 +174,7 @@ cdef inline void norm_forward(const fm_network* net, const fm_buffers* buffers, 
     cdef const fm_operator* op = &net.operators[l]
     cdef real* statistics = <real*>buffers.statistics[l] + 2 * first if draws != NULL else NULL
     cdef int64_t p, at
-    normalize_rows(inputs_of(buffers, l) + first * NR, buffers.panel_step, op.n_out,
+    normalize_rows(inputs_of(net, buffers, l) + first * NR, buffers.panel_step, op.n_out,
                    tensor_at(net, op, WEIGHTS), tensor_at(net, op, BIASES), rows,
                    <real*>buffers.y[l] + first * NR, statistics)
     for p in range(op.panels):
@@ -170,7 +187,7 @@ cdef inline void norm_backward(const fm_network* net, const fm_buffers* buffers,
                                int64_t rows) noexcept nogil:
     cdef const fm_operator* op = &net.operators[l]
     cdef int64_t p
-    normalize_rows_backward(<real*>buffers.dz[l] + first * NR, inputs_of(buffers, l) + first * NR,
+    normalize_rows_backward(<real*>buffers.dz[l] + first * NR, inputs_of(net, buffers, l) + first * NR,
                             buffers.panel_step, op.n_out, tensor_at(net, op, WEIGHTS),
                             <real*>buffers.statistics[l] + 2 * first, rows,
                             <real*>buffers.dz[l - 1] + first * NR)
@@ -194,14 +211,70 @@ cdef inline void input_gradient(const fm_network* net, const fm_buffers* buffers
                                 int64_t rows) noexcept nogil:
     """Make x the gradient of the inputs, of dz[0]; the first operator keeps its transposed weights."""
     cdef const fm_operator* op = net.operators
+    cdef real* out
     cdef int64_t p
     if op.kind == SCALE:
         scale_panels(net, op, <real*>buffers.dz[0], buffers.panel_step, rows, <real*>buffers.x)
         return
     for p in range(ceil_div(op.n_in, NR)):
+        out = <real*>buffers.x + p * buffers.panel_step
         panel_plain(<real*>buffers.dz[0], buffers.panel_step, op.n_out,
-                    transposed_weights(net, op) + p * op.tensors[WEIGHTS].t_rows * NR, NULL, NULL,
-                    <real*>buffers.x + p * buffers.panel_step, rows, vectors(op.n_in, p * NR))
+                    transposed_weights(net, op) + p * op.tensors[WEIGHTS].t_rows * NR, NULL, NULL, out, rows,
+                    vectors(op.n_in, p * NR))
+        if net.reader > 0:
+            add_readers_gradient(net, buffers, net.reader, op.n_in, p, 0, rows, out)
+
+
+# ---------------------------------------------------------------- y + a, and y + a W, of an earlier operator's a
+
+
+cdef inline void skip_panels(const fm_operator* op, const real* y, const real* a, int64_t panel_step,
+                             int64_t rows, real* out) noexcept nogil:
+    """Add rows in panels: forward, and one row."""
+    cdef int64_t p
+    for p in range(op.panels):
+        add_blocks(y + p * panel_step, a + p * panel_step, out + p * panel_step, rows,
+                   vectors(op.n_out, p * NR))
+
+
+cdef inline void linear_forward(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
+                                int64_t rows) noexcept nogil:
+    """The chains of the sums go on from those of y."""
+    cdef const fm_operator* op = &net.operators[l]
+    cdef int64_t panel_step = buffers.panel_step
+    cdef const real* a = inputs_of(net, buffers, l) + first * NR
+    cdef const real* w = tensor_at(net, op, WEIGHTS)
+    cdef const real* y = <real*>buffers.y[l - 1] + first * NR
+    cdef real* out = <real*>buffers.y[l] + first * NR
+    cdef int64_t p, r
+    if op.n_out == 1:
+        for r in range(rows):
+            out[r * NR] = dot_row(a + r * NR, panel_step, w, NR, op.n_in, y[r * NR])
+        return
+    for p in range(op.panels):
+        panel_added(a, panel_step, op.n_in, w + p * op.tensors[WEIGHTS].rows * NR, NULL, y + p * panel_step,
+                    out + p * panel_step, rows, vectors(op.n_out, p * NR))
+
+
+cdef inline void pass_back(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
+                           int64_t rows) noexcept nogil:
+    """The gradient of a sum is that of what was there; what was added takes its own part later, in
+    apply_slope."""
+    cdef const fm_operator* op = &net.operators[l]
+    cdef int64_t p, at
+    for p in range(op.panels):
+        at = p * buffers.panel_step + first * NR
+        copy_block(<real*>buffers.dz[l] + at, <real*>buffers.dz[l - 1] + at, rows, vectors(op.n_out, p * NR))
+        apply_slope(net, buffers, l - 1, p, first, rows)
+
+
+cdef inline void linear_row(const fm_network* net, const fm_operator* op, const real* y, const real* a,
+                            real* z) noexcept nogil:
+    if op.n_out == 1:
+        memset(z, 0, NR * sizeof(real))
+        z[0] = dot_row(a, NR, tensor_at(net, op, WEIGHTS), NR, op.n_in, y[0])
+    else:
+        row_affine(&op.tensors[WEIGHTS], y, a, <real*>net.parameters, z)
 
 
 # ---------------------------------------------------------------- the table
@@ -212,11 +285,17 @@ cdef inline void forward_block(const fm_network* net, const fm_buffers* buffers,
     """Set y[l] for rows that fit in the cache together."""
     if net.operators[l].kind == AFFINE:
         affine_forward(net, buffers, l, first, rows, draws)
-    elif net.operators[l].kind == SCALE:
-        scale_panels(net, &net.operators[l], inputs_of(buffers, l) + first * NR, buffers.panel_step, rows,
-                     <real*>buffers.y[l] + first * NR)
-    else:
+    elif net.operators[l].kind == LAYER_NORM:
         norm_forward(net, buffers, l, first, rows, draws)
+    elif net.operators[l].kind == SCALE:
+        scale_panels(net, &net.operators[l], inputs_of(net, buffers, l) + first * NR, buffers.panel_step,
+                     rows, <real*>buffers.y[l] + first * NR)
+    elif net.operators[l].kind == SKIP:
+        skip_panels(&net.operators[l], <real*>buffers.y[l - 1] + first * NR,
+                    inputs_of(net, buffers, l) + first * NR, buffers.panel_step, rows,
+                    <real*>buffers.y[l] + first * NR)
+    else:
+        linear_forward(net, buffers, l, first, rows)
 
 
 cdef inline void backward_block(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
@@ -224,18 +303,25 @@ cdef inline void backward_block(const fm_network* net, const fm_buffers* buffers
     """Set dz[l-1] for rows that fit in the cache together."""
     if net.operators[l].kind == AFFINE:
         affine_backward(net, buffers, l, first, rows)
-    else:
+    elif net.operators[l].kind == LAYER_NORM:
         norm_backward(net, buffers, l, first, rows)
+    else:
+        pass_back(net, buffers, l, first, rows)
 
 
-cdef inline void one_row(const fm_network* net, const fm_operator* op, const real* a,
+cdef inline void one_row(const fm_network* net, const fm_operator* op, const real* before, const real* a,
                          real* y) noexcept nogil:
-    """The outputs of one contiguous row, in whole vectors; their padding may be anything."""
+    """The outputs of one contiguous row, in whole vectors; their padding may be anything. `before` are those
+    of the operator before, a what the tensors meet."""
     if op.kind == AFFINE:
         affine_row(net, op, a, y)
-    elif op.kind == SCALE:
-        scale_panels(net, op, a, NR, 1, y)
-    else:
+    elif op.kind == LAYER_NORM:
         normalize_rows(a, NR, op.n_out, tensor_at(net, op, WEIGHTS), tensor_at(net, op, BIASES), 1,
                        y, NULL)
+    elif op.kind == SCALE:
+        scale_panels(net, op, a, NR, 1, y)
+    elif op.kind == SKIP:
+        skip_panels(op, before, a, NR, 1, y)
+    else:
+        linear_row(net, op, before, a, y)
     finish_row(op, y)
