@@ -249,8 +249,9 @@ TILES = """
 #include "tables/optimizers.h"
 #include "panels/row.h"
 typedef void (*kept)(void);
-const kept fm_kept[] = {(kept)panel_plain, (kept)panel_relu, (kept)panel_relu_slope, (kept)panel_added, (kept)block_tn,
-                        (kept)row_affine, (kept)column_tn, (kept)dot_rows, (kept)fma_peak};
+const kept fm_kept[] = {
+    (kept)panel_plain, (kept)panel_relu, (kept)panel_relu_slope, (kept)panel_added, (kept)block_tn,
+    (kept)row_affine, (kept)column_tn, (kept)dot_rows, (kept)fma_peak};
 const fm_optimizer *fm_optimizers(void) { return OPTIMIZERS; }
 """
 

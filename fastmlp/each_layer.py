@@ -114,7 +114,7 @@ def blocks(skip: Any, widths: Sequence[int]) -> tuple[int | None, ...]:
     if not any(found):
         raise ValueError(
             f"skip is {length} but no two hidden layers in a row have the same width, and what "
-            "enters a block is added to what leaves it: pass for example "
-            f"layer_sizes={[8, *[64] * (length + 1), 1]}"
+            "enters a block is added to what leaves it: pass for example skip=1 and "
+            "layer_sizes=[8, 64, 64, 1]"
         )
     return tuple(found)

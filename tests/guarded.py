@@ -248,8 +248,9 @@ def engine_cases(run):
         "threads": itertools.cycle((1, 1, 1, 3, 2)),
         "layer_norm": itertools.cycle((None, "before", None, None, "after")),
         "scale": itertools.cycle((False, False, True)),
+        "linear_path": itertools.cycle((False, True, False, False)),
     }
-    sizes = [*cases.NETWORKS, *((k, 1 + k % 37, 2 + k % 5) for k in SIZES)]
+    sizes = [*cases.NETWORKS, *((k, *[1 + k % 37] * (1 + k % 3), 2 + k % 5) for k in SIZES)]
     for layer_sizes, layout, place in itertools.product(sizes, LAYOUTS, PLACES):
         turn = {name: next(values) for name, values in turns.items()}
         run.begin(place, "engine", layer_sizes, layout, *turn.items())
@@ -267,8 +268,16 @@ def random_parameters(run, spec):
 def one_engine(run, layer_sizes, layout, turn, team):
     case, n = turn["loss"], turn["n"]
     names = cases.mixed_activations(len(layer_sizes) - 2, run.counts["fit"] % len(ACTIVATIONS))
-    options = turn["dropout"], turn["layer_norm"], turn["scale"]
-    spec = cases.build(layer_sizes, names, case.loss, run.dtype, *options)
+    hidden = layer_sizes[1:-1]
+    spec = cases.build(
+        layer_sizes,
+        names,
+        case.loss,
+        run.dtype,
+        *(turn["dropout"], turn["layer_norm"], turn["scale"]),
+        skip=len(hidden) - 1 if len(hidden) > 1 and len(set(hidden)) == 1 else None,
+        linear_path=turn["linear_path"] and len(hidden) > 0,
+    )
     engine = native.Engine(spec, run.level)
     engine.set_parameters(*([POOL.copy(p) for p in kind] for kind in random_parameters(run, spec)))
     run.count("set_parameters")
@@ -295,6 +304,7 @@ def one_engine(run, layer_sizes, layout, turn, team):
 def predictor_cases(run):
     """One row, a few rows, blocks of rows and derivatives, into arrays that are given too."""
     turn, norms = itertools.cycle(cases.LOSSES), itertools.cycle((None, "before", "after", None))
+    paths = itertools.cycle((False, True, False, True, False))
     for size, few, place in itertools.product(SIZES, (1, 8, 25), PLACES):
         loss = next(turn).loss
         for sizes in ([size, few, 2], [few, size, 2], [few, 2, size]):
@@ -302,7 +312,11 @@ def predictor_cases(run):
                 continue
             run.begin(place, "predictor", loss.name, sizes)
             names = cases.mixed_activations(1, size % len(ACTIVATIONS))
-            spec = cases.build(sizes, names, loss, run.dtype, layer_norm=next(norms))
+            options = {"layer_norm": next(norms), "linear_path": next(paths)}
+            if place == "end":  # blocks of one
+                sizes = [*sizes[:2], *sizes[1:]]
+                names, options["skip"] = names * 2, 1
+            spec = cases.build(sizes, names, loss, run.dtype, **options)
             predict = predictor.Predictor(spec, run.level, *random_parameters(run, spec))
             row, x = run.random(sizes[0]), run.random(9, sizes[0])
             run.count("one row", predict(POOL.copy(row)))

@@ -75,6 +75,21 @@ FITS = {
         {"activation": ["tanh", "relu", "sigmoid"], "layer_norm": [None, "after", "after"]},
         {"optimizer": optimizers.SGD(0.01, momentum=0.9), "clip_norm": 0.5, "sample_weight": True},
     ),
+    "residual blocks, linear path": (
+        [9, 40, 40, 40, 17, 17, 17, 35],
+        {
+            "activation": ["relu", "tanh", "relu", "gelu", "silu", "relu"],
+            "skip": 2,
+            "linear_path": True,
+            "dropout": [0.0, 0.1, 0.2, 0.0, 0.0, 0.0],
+        },
+        {"optimizer": optimizers.Adam(0.01), "l2": 0.01, "batch_size": 64},
+    ),
+    "scaled linear path": (
+        [33, 17, 17, 1],
+        {"skip": 1, "linear_path": True, "scale": True, "layer_norm": [None, "after"]},
+        {"optimizer": optimizers.SGD(0.01, momentum=0.9), "clip_norm": 0.5, "sample_weight": True},
+    ),
     "no hidden layer": ([12, 1], {"loss": losses.Quantile(0.8)}, {"shuffle": False}),
 }
 
@@ -99,6 +114,10 @@ GOLDEN = {
     ("normalised before", "float64"): "085dc06f7294ba3c",
     ("normalised after", "float32"): "30d0b2c45c38809c",
     ("normalised after", "float64"): "66594800a6ae6cba",
+    ("residual blocks, linear path", "float32"): "b4960cee68cde16e",
+    ("residual blocks, linear path", "float64"): "b363a4c57cd9fb84",
+    ("scaled linear path", "float32"): "7ad7f7f93f53ebd3",
+    ("scaled linear path", "float64"): "9be0ec9ded3f1ef8",
     ("no hidden layer", "float32"): "efb1e0d0e58522ff",
     ("no hidden layer", "float64"): "fe6eee8432a0ccf7",
 }
@@ -157,7 +176,8 @@ def digest(name, level, dtype, n_threads=1):
     history = net.fit(x, t, epochs=4, n_threads=n_threads, sample_weight=sample_weight, **options)
     predictions = net.predict(x)
     _, *gradients = net.gradients(x, t)
-    parameters = *net.weights, *net.biases, *net.gains, *net.shifts
+    parameters = *net.weights, *net.biases, *net.gains, *net.shifts, *net.scales
+    parameters = *parameters, *net.linear_weights
     found = hashlib.sha256()
     for array in (*parameters, *itertools.chain(*gradients), *np.atleast_3d(predictions)):
         found.update(np.ascontiguousarray(array).tobytes())

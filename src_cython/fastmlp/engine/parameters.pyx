@@ -120,8 +120,8 @@ cdef class Parameters:
             self.n_transposed += round_up(n_rows, k.nr) * tensor.t_rows
 
     cdef int lay_out_row(self) except -1:
-        """Give the inputs and outputs of each operator a place in the scratch of one row, that of others which
-        nobody reads any more. Each holds any of them, and the link's padding."""
+        """Give the inputs and outputs of each operator a place in the scratch of one row, that of others
+        which nobody reads any more. Each holds any of them, and the link's padding."""
         cdef fm_network* net = &self.net
         cdef fm_operator* op
         cdef int32_t l
