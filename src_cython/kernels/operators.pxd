@@ -225,7 +225,7 @@ cdef inline void input_gradient(const fm_network* net, const fm_buffers* buffers
             add_readers_gradient(net, buffers, net.reader, op.n_in, p, 0, rows, out)
 
 
-# ---------------------------------------------------------------- y + a and y + a W, a being of an earlier one
+# ---------------------------------------------------------------- y + a and y + a W, a of an earlier one
 
 
 cdef inline void skip_panels(const fm_operator* op, const real* y, const real* a, int64_t panel_step,
