@@ -60,8 +60,6 @@ cdef extern from "panels/panels.h" nogil:
                     int64_t, int)
     void panel_relu_slope(const real*, int64_t, int64_t, const real*, const real*, const real*, real*,
                           int64_t, int)
-    void panel_added(const real*, int64_t, int64_t, const real*, const real*, const real*, real*,
-                     int64_t, int)
     int64_t nn_rows(int64_t)
     void block_tn(const real*, int64_t, int64_t, int64_t, const real*, int64_t, real*, int, fm_ahead*)
     void column_sums(const real*, int64_t, real*)
@@ -78,8 +76,6 @@ cdef extern from "panels/panels.h" nogil:
     void row_to_panels(const real*, int64_t, int64_t, real*)
     void gather_rows(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int64_t, int64_t, real*)
     void multiply_block(const real*, real*, int64_t, int)
-    void add_blocks(const real*, const real*, real*, int64_t, int)
-    void copy_block(const real*, real*, int64_t, int)
     void square_columns(const real*, int64_t, int64_t, int64_t, double*)
     void add_penalty(const real*, real*, int64_t, real)
     int32_t all_finite(const real*, int64_t)
@@ -92,6 +88,13 @@ cdef extern from "random/shuffle.h" nogil:
 
 cdef extern from "panels/row.h" nogil:
     void row_affine(const fm_tensor*, const real*, const real*, const real*, real*)
+
+cdef extern from "panels/around.h" nogil:
+    void add_panels(const real*, const real*, int64_t, int64_t, int64_t, real*)
+    void add_affine_panels(const real*, const real*, int64_t, const fm_tensor*, const real*, int64_t, real*)
+    void copy_panels(const real*, int64_t, int64_t, int64_t, real*)
+    void add_gradient(const real*, int64_t, int64_t, int64_t, const fm_tensor*, const real*, int64_t, int,
+                      real*)
 
 cdef extern from "panels/norm.h" nogil:
     void normalize_rows(const real*, int64_t, int64_t, const real*, const real*, int64_t, real*, real*)

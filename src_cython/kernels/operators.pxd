@@ -73,17 +73,12 @@ cdef inline void finish_row(const fm_operator* op, real* y) noexcept nogil:
 
 
 cdef inline void add_readers_gradient(const fm_network* net, const fm_buffers* buffers, int32_t reader,
-                                      int64_t columns, int64_t p, int64_t first, int64_t rows,
+                                      int64_t p, int64_t first, int64_t rows, int nv,
                                       real* out) noexcept nogil:
     """Add to a block of a panel of a gradient what comes back from a later operator that read the same."""
     cdef const fm_operator* op = &net.operators[reader]
-    cdef const real* dz = <real*>buffers.dz[reader] + first * NR
-    if op.kind == SKIP:
-        add_blocks(dz + p * buffers.panel_step, out, out, rows, vectors(columns, p * NR))
-    else:
-        panel_added(dz, buffers.panel_step, op.n_out,
-                    transposed_weights(net, op) + p * op.tensors[WEIGHTS].t_rows * NR, NULL, out, out, rows,
-                    vectors(columns, p * NR))
+    add_gradient(<real*>buffers.dz[reader] + first * NR, buffers.panel_step, op.n_out, p,
+                 &op.tensors[WEIGHTS], transposed_weights(net, op), rows, nv, out)
 
 
 cdef inline void apply_slope(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t p,
@@ -95,7 +90,7 @@ cdef inline void apply_slope(const fm_network* net, const fm_buffers* buffers, i
     cdef real* dz = <real*>buffers.dz[l] + at
     cdef int nv = vectors(op.n_out, p * NR)
     if op.reader > 0:
-        add_readers_gradient(net, buffers, op.reader, op.n_out, p, first, rows, dz)
+        add_readers_gradient(net, buffers, op.reader, p, first, rows, nv, dz)
     if buffers.slope[l] != NULL:
         multiply_block(<real*>buffers.slope[l] + at, dz, rows, nv)
     elif activation.fused != FUSED_IDENTITY:
@@ -183,14 +178,19 @@ cdef inline void norm_forward(const fm_network* net, const fm_buffers* buffers, 
                      draws)
 
 
-cdef inline void norm_backward(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
-                               int64_t rows) noexcept nogil:
+cdef inline void norm_or_sum_backward(const fm_network* net, const fm_buffers* buffers, int32_t l,
+                                      int64_t first, int64_t rows) noexcept nogil:
+    """Of a sum, the first term: where the second was made, its gradient is added in apply_slope."""
     cdef const fm_operator* op = &net.operators[l]
+    cdef const real* dz = <real*>buffers.dz[l] + first * NR
+    cdef real* out = <real*>buffers.dz[l - 1] + first * NR
     cdef int64_t p
-    normalize_rows_backward(<real*>buffers.dz[l] + first * NR, inputs_of(net, buffers, l) + first * NR,
-                            buffers.panel_step, op.n_out, tensor_at(net, op, WEIGHTS),
-                            <real*>buffers.statistics[l] + 2 * first, rows,
-                            <real*>buffers.dz[l - 1] + first * NR)
+    if op.kind == LAYER_NORM:
+        normalize_rows_backward(dz, inputs_of(net, buffers, l) + first * NR, buffers.panel_step, op.n_out,
+                                tensor_at(net, op, WEIGHTS), <real*>buffers.statistics[l] + 2 * first, rows,
+                                out)
+    else:
+        copy_panels(dz, buffers.panel_step, op.n_out, rows, out)
     for p in range(op.panels):
         apply_slope(net, buffers, l - 1, p, first, rows)
 
@@ -222,57 +222,25 @@ cdef inline void input_gradient(const fm_network* net, const fm_buffers* buffers
                     transposed_weights(net, op) + p * op.tensors[WEIGHTS].t_rows * NR, NULL, NULL, out, rows,
                     vectors(op.n_in, p * NR))
         if net.reader > 0:
-            add_readers_gradient(net, buffers, net.reader, op.n_in, p, 0, rows, out)
+            add_readers_gradient(net, buffers, net.reader, p, 0, rows, vectors(op.n_in, p * NR), out)
 
 
-# ---------------------------------------------------------------- y + a and y + a W, a of an earlier one
+# ---------------------------------------------------------------- sums: y + a and y + a W (c/panels/around.h)
 
 
-cdef inline void skip_panels(const fm_operator* op, const real* y, const real* a, int64_t panel_step,
-                             int64_t rows, real* out) noexcept nogil:
-    """Add rows in panels: forward, and one row."""
-    cdef int64_t p
-    for p in range(op.panels):
-        add_blocks(y + p * panel_step, a + p * panel_step, out + p * panel_step, rows,
-                   vectors(op.n_out, p * NR))
+cdef inline void sum_panels(const fm_network* net, const fm_operator* op, const real* y, const real* a,
+                            int64_t panel_step, int64_t rows, real* out) noexcept nogil:
+    """Add to y, of the operator before, what is made of a, of an earlier one: forward."""
+    if op.kind == SKIP:
+        add_panels(y, a, panel_step, op.n_out, rows, out)
+    else:
+        add_affine_panels(y, a, panel_step, &op.tensors[WEIGHTS], <real*>net.parameters, rows, out)
 
 
-cdef inline void linear_forward(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
-                                int64_t rows) noexcept nogil:
-    """The chains of the sums go on from those of y."""
-    cdef const fm_operator* op = &net.operators[l]
-    cdef int64_t panel_step = buffers.panel_step
-    cdef const real* a = inputs_of(net, buffers, l) + first * NR
-    cdef const real* w = tensor_at(net, op, WEIGHTS)
-    cdef const real* y = <real*>buffers.y[l - 1] + first * NR
-    cdef real* out = <real*>buffers.y[l] + first * NR
-    cdef int64_t p, r
-    if op.n_out == 1:
-        for r in range(rows):
-            out[r * NR] = dot_row(a + r * NR, panel_step, w, NR, op.n_in, y[r * NR])
-        return
-    for p in range(op.panels):
-        panel_added(a, panel_step, op.n_in, w + p * op.tensors[WEIGHTS].rows * NR, NULL, y + p * panel_step,
-                    out + p * panel_step, rows, vectors(op.n_out, p * NR))
-
-
-cdef inline void pass_back(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
-                           int64_t rows) noexcept nogil:
-    """The gradient of a sum is that of what was there; what was added takes its own part later, in
-    apply_slope."""
-    cdef const fm_operator* op = &net.operators[l]
-    cdef int64_t p, at
-    for p in range(op.panels):
-        at = p * buffers.panel_step + first * NR
-        copy_block(<real*>buffers.dz[l] + at, <real*>buffers.dz[l - 1] + at, rows, vectors(op.n_out, p * NR))
-        apply_slope(net, buffers, l - 1, p, first, rows)
-
-
-cdef inline void linear_row(const fm_network* net, const fm_operator* op, const real* y, const real* a,
-                            real* z) noexcept nogil:
-    if op.n_out == 1:
-        memset(z, 0, NR * sizeof(real))
-        z[0] = dot_row(a, NR, tensor_at(net, op, WEIGHTS), NR, op.n_in, y[0])
+cdef inline void sum_row(const fm_network* net, const fm_operator* op, const real* y, const real* a,
+                         real* z) noexcept nogil:
+    if op.kind == SKIP or op.n_out == 1:
+        sum_panels(net, op, y, a, NR, 1, z)
     else:
         row_affine(&op.tensors[WEIGHTS], y, a, <real*>net.parameters, z)
 
@@ -290,12 +258,10 @@ cdef inline void forward_block(const fm_network* net, const fm_buffers* buffers,
     elif net.operators[l].kind == SCALE:
         scale_panels(net, &net.operators[l], inputs_of(net, buffers, l) + first * NR, buffers.panel_step,
                      rows, <real*>buffers.y[l] + first * NR)
-    elif net.operators[l].kind == SKIP:
-        skip_panels(&net.operators[l], <real*>buffers.y[l - 1] + first * NR,
-                    inputs_of(net, buffers, l) + first * NR, buffers.panel_step, rows,
-                    <real*>buffers.y[l] + first * NR)
     else:
-        linear_forward(net, buffers, l, first, rows)
+        sum_panels(net, &net.operators[l], <real*>buffers.y[l - 1] + first * NR,
+                   inputs_of(net, buffers, l) + first * NR, buffers.panel_step, rows,
+                   <real*>buffers.y[l] + first * NR)
 
 
 cdef inline void backward_block(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
@@ -303,10 +269,8 @@ cdef inline void backward_block(const fm_network* net, const fm_buffers* buffers
     """Set dz[l-1] for rows that fit in the cache together."""
     if net.operators[l].kind == AFFINE:
         affine_backward(net, buffers, l, first, rows)
-    elif net.operators[l].kind == LAYER_NORM:
-        norm_backward(net, buffers, l, first, rows)
     else:
-        pass_back(net, buffers, l, first, rows)
+        norm_or_sum_backward(net, buffers, l, first, rows)
 
 
 cdef inline void one_row(const fm_network* net, const fm_operator* op, const real* before, const real* a,
@@ -320,8 +284,6 @@ cdef inline void one_row(const fm_network* net, const fm_operator* op, const rea
                        y, NULL)
     elif op.kind == SCALE:
         scale_panels(net, op, a, NR, 1, y)
-    elif op.kind == SKIP:
-        skip_panels(op, before, a, NR, 1, y)
     else:
-        linear_row(net, op, before, a, y)
+        sum_row(net, op, before, a, y)
     finish_row(op, y)

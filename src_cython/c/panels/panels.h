@@ -103,14 +103,6 @@ static void multiply_block(const real *factor, real *d, int64_t rows, int nv) {
     EACH_VECTOR(rows, nv) v_store(d + at, v_load(d + at) * v_load(factor + at));
 }
 
-/* out = a + b, and out = a: for what goes around other operators. */
-static void add_blocks(const real *a, const real *b, real *out, int64_t rows, int nv) {
-    EACH_VECTOR(rows, nv) v_store(out + at, v_load(a + at) + v_load(b + at));
-}
-static void copy_block(const real *a, real *out, int64_t rows, int nv) {
-    EACH_VECTOR(rows, nv) v_store(out + at, v_load(a + at));
-}
-
 /* One sum of squares a column, each a sequential chain in double: independent of the panel width. */
 static void square_columns(const real *panel, int64_t rows, int64_t width, int64_t stride, double *sums) {
     double acc[NR] = {0};
