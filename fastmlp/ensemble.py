@@ -160,7 +160,7 @@ class Ensemble:
             mine = [plans.plan(member._spec, data, *given) for member, data in self._with(datas)]
             self._choose(rows, datas, mine)
             epochs = check_count("epochs", epochs, example=20)
-            hooks = check.callbacks(callbacks)
+            hooks = check.callbacks(callbacks, "an ensemble trains whole epochs in one call")
             wanted = default_threads() if n_threads is None else n_threads
             n_threads = min(check_count("n_threads", wanted, example=2), len(self))
             validation = check.validation(validation_data, self._members[0]._spec)

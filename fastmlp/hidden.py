@@ -1,8 +1,8 @@
 """What a hidden layer of the reference makes of z = x @ W + b, and how a gradient comes back.
 
-Before the first, the scale layer (`scaled`). Activation, with the normalisation before or after it,
-then dropout, then at the end of a residual block what entered it (`joined`): each its textbook
-formula. After the last, the linear path (`linear`).
+Before the first, the scale layer (`scaled`). Activation, plain or parametric, with the
+normalisation before or after it, then dropout, then at the end of a residual block what entered it
+(`joined`): each its textbook formula. After the last, the linear path (`linear`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from fastmlp.activations import ACTIVATIONS, Array
 from fastmlp.normalization import layer_norm, layer_norm_gradient
+from fastmlp.parametric import blended, blended_gradient
 from fastmlp.randomness import Masks
 from fastmlp.spec import BLOCK_ROWS, Spec
 
@@ -21,9 +22,9 @@ from fastmlp.spec import BLOCK_ROWS, Spec
 Parameters = tuple[list[Array], ...]
 
 
-def tensors(spec: Spec, parameters: Parameters, kind: str) -> list[Array]:
-    """Return those of one kind."""
-    return dict(zip(spec.tensors, parameters, strict=True))[kind]
+def named(spec: Spec, parameters: Parameters) -> dict[str, list[Array]]:
+    """Return the parameters by kind."""
+    return dict(zip(spec.tensors, parameters, strict=True))
 
 
 def scaled(spec: Spec, parameters: Parameters, x: Array) -> Array:
@@ -32,7 +33,7 @@ def scaled(spec: Spec, parameters: Parameters, x: Array) -> Array:
     The same function brings a gradient back. Source: Holzmueller, Grinsztajn and Steinwart 2024,
     "Better by default" (arXiv:2407.04491), section 3.
     """
-    return np.multiply(x, tensors(spec, parameters, "scales")[0]) if spec.scale else x
+    return np.multiply(x, named(spec, parameters)["scales"][0]) if spec.scale else x
 
 
 def linear(spec: Spec, parameters: Parameters, x: Array, z: Array) -> Array:
@@ -40,7 +41,7 @@ def linear(spec: Spec, parameters: Parameters, x: Array, z: Array) -> Array:
 
     Source: Cheng et al. 2016, "Wide & deep learning" (arXiv:1606.07792), section 3.
     """
-    return z + x @ tensors(spec, parameters, "linear_weights")[0] if spec.linear_path else z
+    return z + x @ named(spec, parameters)["linear_weights"][0] if spec.linear_path else z
 
 
 def joined(spec: Spec, k: int, y: Array, inputs: list[Array]) -> Array:
@@ -68,29 +69,41 @@ def parted(spec: Spec, k: int, dy: Array, around: dict[int, Array]) -> Array:
 
 def forward(spec: Spec, parameters: Parameters, k: int, z: Array) -> Array:
     """Return the activations of hidden layer k, normalised where it says so, before dropout."""
-    activation, position = ACTIVATIONS[spec.activations[k]], spec.layer_norm[k]
-    if position is None:
-        return activation.value(z)
-    gain, shift = (kind[k] for kind in parameters[2:4])
+    own, position = named(spec, parameters), spec.layer_norm[k]
     if position == "before":
-        return activation.value(layer_norm(z, gain, shift))
-    return layer_norm(activation.value(z), gain, shift)
+        z = layer_norm(z, own["gains"][k], own["shifts"][k])
+    y = _active(spec, own, k, z)
+    if position == "after":
+        y = layer_norm(y, own["gains"][k], own["shifts"][k])
+    return y
 
 
 def backward(
     spec: Spec, parameters: Parameters, k: int, z: Array, dy: Array
-) -> tuple[Array, Array, Array]:
-    """Return (dz, dgain, dshift) from the gradient dy of `forward`; the last two may be empty."""
-    activation, position = ACTIVATIONS[spec.activations[k]], spec.layer_norm[k]
-    if position is None:
-        nothing = np.zeros(0, z.dtype)
-        return dy * activation.slope(z), nothing, nothing
-    gain, shift = (kind[k] for kind in parameters[2:4])
+) -> tuple[Array, dict[str, Array]]:
+    """Return dz from the gradient dy of `forward`, and those of the layer's tensors by kind."""
+    own, position = named(spec, parameters), spec.layer_norm[k]
+    found: dict[str, Array] = {}
+    active = z  # what enters the activation
     if position == "before":
-        slope = activation.slope(layer_norm(z, gain, shift))
-        return layer_norm_gradient(z, gain, dy * slope)
-    dy, dgain, dshift = layer_norm_gradient(activation.value(z), gain, dy)
-    return dy * activation.slope(z), dgain, dshift
+        active = layer_norm(z, own["gains"][k], own["shifts"][k])
+    if position == "after":
+        y = _active(spec, own, k, active)
+        dy, found["gains"], found["shifts"] = layer_norm_gradient(y, own["gains"][k], dy)
+    if spec.parametric[k]:
+        name, alpha = spec.activations[k], own["alphas"][k]
+        dz, found["alphas"] = blended_gradient(name, alpha, active, dy)
+    else:
+        dz = dy * ACTIVATIONS[spec.activations[k]].slope(active)
+    if position == "before":
+        dz, found["gains"], found["shifts"] = layer_norm_gradient(z, own["gains"][k], dz)
+    return dz, found
+
+
+def _active(spec: Spec, own: dict[str, list[Array]], k: int, z: Array) -> Array:
+    if spec.parametric[k]:
+        return blended(spec.activations[k], own["alphas"][k], z)
+    return ACTIVATIONS[spec.activations[k]].value(z)
 
 
 def back(
@@ -99,28 +112,28 @@ def back(
     outputs: list[Array],
     dz: Array,
     masks: Masks | None = None,
-) -> Iterator[tuple[int, Array, list[Array]]]:
+) -> Iterator[tuple[int, Array, dict[str, Array]]]:
     """Yield what a gradient becomes on its way from the last layer to the first, by the chain rule.
 
-    For each affine layer k its number, the gradient dz of outputs[k], and [dgain, dshift] of hidden
-    layer k; arguments are those of `reference.backward`.
+    For each affine layer k its number, the gradient dz of outputs[k], and those of the other
+    tensors of hidden layer k by kind; arguments are those of `reference.backward`.
     """
     weights = parameters[0]
     around: dict[int, Array] = {}
-    yield len(weights) - 1, dz, []
+    yield len(weights) - 1, dz, {}
     for k in reversed(range(len(weights) - 1)):
         dy = parted(spec, k, dz @ weights[k + 1].T, around)
         if masks is not None:
             dy = drop(dy, masks[k], spec.dropout[k])
-        dz, *rest = backward(spec, parameters, k, outputs[k], dy)
-        yield k, dz, rest
+        dz, found = backward(spec, parameters, k, outputs[k], dy)
+        yield k, dz, found
 
 
 def to_inputs(spec: Spec, parameters: Parameters, first: Array, last: Array) -> Array:
     """Return the gradient of the scaled inputs, of those of the first and the last outputs."""
     dx = first @ parameters[0][0].T
     if spec.linear_path:
-        dx = dx + last @ tensors(spec, parameters, "linear_weights")[0].T
+        dx = dx + last @ named(spec, parameters)["linear_weights"][0].T
     return dx
 
 

@@ -50,6 +50,10 @@ class MLP(Learner):
         Multiply each input by a parameter of its own, at first 1, before the first layer:
         ``scales[0]``. It learns which inputs matter (Holzmueller, Grinsztajn and Steinwart 2024,
         RealMLP); its rate is ``Groups(scale_rate=...)``.
+    parametric : bool or sequence of bool, for all hidden layers or for each
+        Make the activation f of a hidden layer ``(1 - a) z + a f(z)``, with a parameter a for each
+        unit, at first 1: ``alphas``. At 0 a unit is linear (RealMLP, as above); their rate is
+        ``Groups(activation_rate=...)``.
     skip : int, optional
         Residual blocks of so many hidden layers: what enters a block is added to what its last
         layer gives, ``y = dropout(activation(x @ W + b)) + y_in`` (He, Zhang, Ren and Sun 2016,
@@ -105,12 +109,13 @@ class MLP(Learner):
         dropout: float | Sequence[float] = 0.0,
         layer_norm: str | Sequence[str | None] | None = None,
         scale: bool = False,
+        parametric: bool | Sequence[bool] = False,
         skip: int | None = None,
         linear_path: bool = False,
         initializer: Initializer = None,
         rng: int | np.random.Generator | None = None,
     ) -> None:
-        options = dropout, layer_norm, scale, skip, linear_path
+        options = dropout, layer_norm, scale, parametric, skip, linear_path
         spec = build(layer_sizes, activation, loss, dtype, *options)
         names = initializers.names(spec, initializer)  # complains before memory is taken
         super().__init__(spec, check.generator(rng))
@@ -236,7 +241,8 @@ class MLP(Learner):
         weight_gradients, bias_gradients, gain_gradients, shift_gradients : lists of arrays
             Derivatives of the objective, one array a layer, of the shapes of ``weights``,
             ``biases`` and so on; those of gains and shifts only with ``layer_norm``, then a list
-            of scale gradients with ``scale``, and one of linear weights with ``linear_path``.
+            of scale gradients with ``scale``, one of alpha gradients with ``parametric``, and one
+            of linear weights with ``linear_path``.
 
         Raises
         ------

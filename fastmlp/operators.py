@@ -12,6 +12,7 @@ OPERATORS = {
     "affine": ("weights", "biases"),
     "layer_norm": ("gains", "shifts"),
     "scale": ("scales",),
+    "parametric": ("alphas",),
     "skip": (),
     "linear": ("linear_weights",),
 }
@@ -37,6 +38,8 @@ class Operator(NamedTuple):
         Its name.
     ends : bool
         Whether dropout follows, if there is any: it is the last of a hidden layer with tensors.
+    inner : str
+        The activation f of a parametric one, z = (1 - alphas) x + alphas f(x).
     source : int or None
         The other step that it reads, -1 for the inputs; None if it reads no other.
     """
@@ -47,6 +50,7 @@ class Operator(NamedTuple):
     n_out: int
     activation: str = "identity"
     ends: bool = False
+    inner: str = "identity"
     source: int | None = None
 
     @property
@@ -63,22 +67,27 @@ def operators(spec: Spec) -> list[Operator]:
     >>> from fastmlp import spec
     >>> [step.kind for step in operators(spec.build([2, 8, 1], layer_norm="before"))]
     ['affine', 'layer_norm', 'affine']
-    >>> operators(spec.build([2, 8, 8, 1], skip=1))[2]
-    Operator(kind='skip', layer=1, n_in=8, n_out=8, activation='identity', ends=False, source=0)
+    >>> step = operators(spec.build([2, 8, 8, 1], skip=1))[2]
+    >>> step.kind, step.source
+    ('skip', 0)
     """
     n = spec.layer_sizes[0]
     steps = [Operator("scale", 0, n, n)] if spec.scale else []
     entering = []  # the step before each hidden layer
-    hidden = zip(spec.activations, spec.layer_norm, spec.blocks, strict=True)
-    for k, (activation, position, first) in enumerate(hidden):
+    hidden = zip(spec.activations, spec.layer_norm, spec.parametric, spec.blocks, strict=True)
+    for k, (activation, position, is_parametric, first) in enumerate(hidden):
         n_in, n_out = spec.shapes[k]
         entering.append(len(steps) - 1)
-        if position is None:
-            steps.append(Operator("affine", k, n_in, n_out, activation, True))
+        layer = [Operator("affine", k, n_in, n_out)]
+        if position == "before":
+            layer.append(Operator("layer_norm", k, n_out, n_out))
+        if is_parametric:
+            layer.append(Operator("parametric", k, n_out, n_out, inner=activation))
         else:
-            inner, outer = ("identity", activation)[:: 1 if position == "before" else -1]
-            steps.append(Operator("affine", k, n_in, n_out, inner))
-            steps.append(Operator("layer_norm", k, n_out, n_out, outer, True))
+            layer.append(layer.pop()._replace(activation=activation))
+        if position == "after":
+            layer.append(Operator("layer_norm", k, n_out, n_out))
+        steps += [*layer[:-1], layer[-1]._replace(ends=True)]
         if first is not None:
             steps.append(Operator("skip", k, n_out, n_out, source=entering[first]))
     last, n_out = len(spec.shapes) - 1, spec.shapes[-1][1]

@@ -114,24 +114,22 @@ def backward(
 
     Returns
     -------
-    (dW, db), or with those of the other kinds
+    (dW, db), and those of the other kinds of `Spec.tensors`
         Lists like the parameters.
     """
-    gradients: Parameters = tuple([] for _ in parameters)
-    x, first = inputs[0], dz
-    inputs = [hidden.scaled(spec, parameters, x), *inputs[1:]]
-    for k, first, rest in hidden.back(spec, parameters, outputs, dz, masks):
-        gradients[0].insert(0, over_rows(inputs[k], first))
-        gradients[1].insert(0, np.sum(first, axis=0, dtype=np.float64).astype(first.dtype))
-        if any(spec.layer_norm):
-            for kind, g in zip(gradients[2:4], rest, strict=False):  # the last layer has none
-                kind.insert(0, g)
+    gradients: Parameters = tuple([np.zeros_like(p) for p in kind] for kind in parameters)
+    of_kind, last = hidden.named(spec, gradients), dz
+    x, inputs = inputs[0], [hidden.scaled(spec, parameters, inputs[0]), *inputs[1:]]
+    for k, dz, found in hidden.back(spec, parameters, outputs, last, masks):
+        of_kind["weights"][k] = over_rows(inputs[k], dz)
+        of_kind["biases"][k] = np.sum(dz, axis=0, dtype=np.float64).astype(dz.dtype)
+        for kind, g in found.items():
+            of_kind[kind][k] = g
     if spec.scale:
-        products = hidden.to_inputs(spec, parameters, first, dz) * x
-        total = np.sum(products, axis=0, dtype=np.float64).astype(dz.dtype)
-        hidden.tensors(spec, gradients, "scales").append(total)
+        products = hidden.to_inputs(spec, parameters, dz, last) * x
+        of_kind["scales"][0] = np.sum(products, axis=0, dtype=np.float64).astype(dz.dtype)
     if spec.linear_path:
-        hidden.tensors(spec, gradients, "linear_weights").append(over_rows(inputs[0], dz))
+        of_kind["linear_weights"][0] = over_rows(inputs[0], last)
     return gradients
 
 

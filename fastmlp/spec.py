@@ -52,6 +52,8 @@ class Spec:
         Drop probability per hidden layer, in [0, 1).
     layer_norm : tuple of str or None
         Where a hidden layer is normalised, one of `POSITIONS`: before or after its activation.
+    parametric : tuple of bool
+        Whether the activation of a hidden layer is a parametric one.
     loss : Loss
         Brings the link and the number of heads.
     dtype : numpy.dtype
@@ -68,6 +70,7 @@ class Spec:
     activations: tuple[str, ...]
     dropout: tuple[float, ...]
     layer_norm: tuple[str | None, ...]
+    parametric: tuple[bool, ...]
     loss: Loss
     dtype: np.dtype[Any]
     scale: bool = False
@@ -91,18 +94,24 @@ class Spec:
 
         Gains and shifts, one a hidden layer, are there if any layer is normalised; those of a layer
         that is not are empty. Scales are there if there is a scale layer, and linear weights, the
-        last layer's, if there is a linear path: one array each.
+        last layer's, if there is a linear path: one array each. Alphas, one a hidden layer, are
+        there if any activation is parametric.
         """
+
+        def of_hidden(chosen: Iterable[Any]) -> list[tuple[int, ...]]:
+            widths = zip(self.layer_sizes[1:-1], chosen, strict=True)
+            return [(width if has_it else 0,) for width, has_it in widths]
+
         kinds: dict[str, list[tuple[int, ...]]] = {
             "weights": [*self.shapes],
             "biases": [(fan_out,) for _, fan_out in self.shapes],
         }
         if any(self.layer_norm):
-            hidden = zip(self.layer_sizes[1:-1], self.layer_norm, strict=True)
-            kinds["gains"] = [(width if norm else 0,) for width, norm in hidden]
-            kinds["shifts"] = kinds["gains"]
+            kinds["gains"] = kinds["shifts"] = of_hidden(self.layer_norm)
         if self.scale:
             kinds["scales"] = [self.layer_sizes[:1]]
+        if any(self.parametric):
+            kinds["alphas"] = of_hidden(self.parametric)
         if self.linear_path:
             kinds["linear_weights"] = [(self.layer_sizes[0], self.shapes[-1][1])]
         return kinds
@@ -236,6 +245,11 @@ class Data:
         """Samples."""
         return int(self.x.shape[0])
 
+    def part(self, rows: Any) -> Data:
+        """Return some rows, by a slice or their numbers."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Data(self.x[rows], self.targets[rows], weights)
+
     def blocks(self) -> AbstractContextManager[Iterable[Data]]:
         """Give an epoch its blocks: an array is a source of one."""
         return nullcontext((self,))
@@ -249,6 +263,7 @@ def build(
     dropout: float | Sequence[float] = 0.0,
     layer_norm: str | Sequence[str | None] | None = None,
     scale: bool = False,
+    parametric: bool | Sequence[bool] = False,
     skip: int | None = None,
     linear_path: bool = False,
 ) -> Spec:
@@ -270,6 +285,8 @@ def build(
         Where hidden layers are normalised, see `fastmlp.normalization`.
     scale : bool
         Whether the inputs are scaled by parameters.
+    parametric : bool or sequence of bool
+        Whether the activations are ``(1 - a) z + a f(z)`` with a parameter a for each unit.
     skip : int, at least 1, or None
         Layers of a residual block, see `each_layer.blocks`.
     linear_path : bool
@@ -299,11 +316,12 @@ def build(
         activations=each_layer.activations(activation, n_hidden),
         dropout=each_layer.dropouts(dropout, n_hidden),
         layer_norm=each_layer.positions(layer_norm, n_hidden),
+        parametric=each_layer.flags("parametric", parametric, n_hidden),
         loss=losses.resolve(loss),
         dtype=_dtype(dtype),
-        scale=_flag("scale", scale),
+        scale=each_layer.flag("scale", scale),
         skip=None if skip is None else check_count("skip", skip, example=2),
-        linear_path=_flag("linear_path", linear_path),
+        linear_path=each_layer.flag("linear_path", linear_path),
     )
     each_layer.blocks(spec.skip, sizes[1:-1])
     if spec.linear_path and not n_hidden:
@@ -343,14 +361,6 @@ def _sizes(layer_sizes: Any) -> tuple[int, ...]:
                 f"layer_sizes[{at}] is {size} but must be below 2**31: make the layer smaller"
             )
     return sizes
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(
-            f"{name} is {value!r} but must be True or False: pass {name}=True to have it"
-        )
-    return bool(value)
 
 
 def _dtype(dtype: Any) -> np.dtype[Any]:

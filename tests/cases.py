@@ -91,11 +91,12 @@ def build(
     dropout: Any = 0.0,
     layer_norm: Any = None,
     scale: bool = False,
+    parametric: Any = False,
     skip: int | None = None,
     linear_path: bool = False,
 ) -> spec.Spec:
     """Return a Spec; float64 and a smooth activation unless told."""
-    options = dropout, layer_norm, scale, skip, linear_path
+    options = dropout, layer_norm, scale, parametric, skip, linear_path
     return spec.build(layer_sizes, activation, loss, dtype, *options)
 
 
@@ -113,6 +114,7 @@ def parameters(network: spec.Spec, rng: np.random.Generator) -> tuple[list[npt.N
         "gains": lambda shape: rng.normal(1.0, 0.3, size=shape),
         "shifts": lambda shape: rng.normal(scale=0.3, size=shape),
         "scales": lambda shape: rng.normal(1.0, 0.3, size=shape),
+        "alphas": lambda shape: rng.normal(1.0, 0.3, size=shape),
         "linear_weights": lambda shape: rng.normal(size=shape) / np.sqrt(shape[0]),
     }
     return tuple(

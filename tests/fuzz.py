@@ -54,6 +54,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "dropout": (0.0, 0.0, 0.3),
     "layer_norm": (None, None, "before", "after"),
     "scale": (False, False, True),
+    "parametric": (False, False, True),
     "skip": (None, 1),
     "linear_path": (False, False, True),
     "initializer": (None, None, "glorot_uniform"),
@@ -180,8 +181,8 @@ def networks(draw: Any) -> dict[str, Argument]:
         strange = draw(st.sampled_from([HUGE, [*sizes[:-1], draw(values).value, sizes[-1]]]))
         made["layer_sizes"] = Argument(strange, repr(strange), True)
     names = (
-        *("activation", "dtype", "dropout", "layer_norm", "scale", "skip", "linear_path"),
-        *("initializer", "rng"),
+        *("activation", "dtype", "dropout", "layer_norm", "scale", "parametric", "skip"),
+        *("linear_path", "initializer", "rng"),
     )
     made |= {name: draw(scalars(name)) for name in names}
     fits = {"skip": len(hidden) > 1 and len(set(hidden)) == 1, "linear_path": bool(hidden)}

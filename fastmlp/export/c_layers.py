@@ -17,8 +17,10 @@ from fastmlp.export.layers import (
     Keep,
     Linear,
     Normalization,
+    Parametric,
 )
 from fastmlp.normalization import layer_norm
+from fastmlp.parametric import blended
 
 LARGEST = 127  # of signed char, both signs alike
 
@@ -95,6 +97,7 @@ VALUES: dict[type, Any] = {
     Linear: _linear,
     QuantizedLinear: _quantized_linear,
     Activation: lambda layer, x, kept: ACTIVATIONS[layer.name].value(x),
+    Parametric: lambda layer, x, kept: blended(layer.name, layer.alphas, x),
 }
 
 

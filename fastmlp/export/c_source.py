@@ -18,6 +18,7 @@ from fastmlp.export.layers import (
     Linear,
     Link,
     Normalization,
+    Parametric,
 )
 
 # Errors that the self-check allows, relative to the largest prediction, in units of epsilon.
@@ -114,12 +115,13 @@ class Source:
         arguments = ", ".join([source, weights, *more, biases, target, str(n), str(m)])
         self.calls.append(f"affine({arguments});")
 
-    def apply(self, name: str, body: str) -> None:
+    def apply(self, name: str, body: str, frame: str = text.FUNCTION, *more: str) -> None:
         """Add a function that changes what there is in place."""
         if "sigmoid(" in body:
             self.functions["sigmoid()"] = text.SIGMOID
-        self.functions[name] = text.FUNCTION.format(name=f"apply_{name}", body=body)
-        self.calls.append(f"apply_{name}({self.at}, {self.width});")
+        self.functions[name] = frame.format(name=f"apply_{name}", body=body)
+        arguments = ", ".join([self.at, *more, str(self.width)])
+        self.calls.append(f"apply_{name}({arguments});")
 
     # ------------------------------------------------------------ texts
 
@@ -228,6 +230,12 @@ def _activation(source: Source, layer: Activation) -> None:
     source.apply(layer.name, text.EACH.format(text.ACTIVATIONS[layer.name]))
 
 
+def _parametric(source: Source, layer: Parametric) -> None:
+    alphas = source.constant("alphas", layer.alphas)
+    body = text.ACTIVATIONS[layer.name]
+    source.apply(f"parametric_{layer.name}", body, text.PARAMETRIC, alphas)
+
+
 def _link(source: Source, layer: Link) -> None:
     if text.LINKS[layer.name]:
         source.apply(layer.name, text.LINKS[layer.name])
@@ -243,5 +251,6 @@ WRITERS: dict[type, Any] = {
     Linear: _affine,
     QuantizedLinear: _quantized_linear,
     Activation: _activation,
+    Parametric: _parametric,
     Link: _link,
 }

@@ -23,6 +23,7 @@ NAMES = {
     "gains": "gain",
     "shifts": "shift",
     "scales": "scale",
+    "alphas": "alpha",
     "linear_weights": "linear_weight",
 }
 
@@ -92,6 +93,20 @@ class Activation:
     name: str
 
 
+@dataclass(frozen=True, eq=False)
+class Parametric:
+    """(1 - alphas) x + alphas f(x), with f as in `Activation`.
+
+    Attributes
+    ----------
+    alphas : array, shape (width,)
+    name : str
+    """
+
+    alphas: Array
+    name: str
+
+
 @dataclass(frozen=True)
 class Link:
     """A row of `fastmlp.links.LINKS`, over the columns of the last layer.
@@ -104,13 +119,14 @@ class Link:
     name: str
 
 
-Layer: TypeAlias = Affine | Normalization | Keep | Add | Linear | Activation | Link
+Layer: TypeAlias = Affine | Normalization | Keep | Add | Linear | Activation | Parametric | Link
 
 
 # Of `fastmlp.operators.OPERATORS`.
 KINDS: dict[str, Any] = {
     "affine": Affine,
     "layer_norm": Normalization,
+    "parametric": Parametric,
     "skip": lambda: Add("block"),
     "linear": Linear,
 }
@@ -198,7 +214,8 @@ def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None)
             for kind in {"weights", "linear_weights"} & tensors.keys():
                 tensors[kind] = [scale * tensors[kind][0], *tensors[kind][1:]]
             continue
-        layers.append(KINDS[step.kind](*found))
+        inner = [step.inner] if step.kind == "parametric" else []
+        layers.append(KINDS[step.kind](*found, *inner))
         if step.activation != "identity":
             layers.append(Activation(step.activation))
         if at in entering:

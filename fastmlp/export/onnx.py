@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,8 +19,10 @@ from fastmlp.export.layers import (
     Linear,
     Link,
     Normalization,
+    Parametric,
     name_of,
 )
+from fastmlp.storage.files import write
 
 OPSET = 17
 MAX_BYTES = 2**31 - 1  # of a protobuf message
@@ -80,6 +81,13 @@ def _activation(g: Graph, z: Name, layer: Activation, k: int, kept: Kept) -> Nam
     return (nodes.activations(g.dtype)[layer.name](g, z),)
 
 
+def _parametric(g: Graph, z: Name, layer: Parametric, k: int, kept: Kept) -> Names:
+    del kept
+    alphas = g.constant(layer.alphas, name_of("alphas", k - 1))
+    active = g.Mul(nodes.activations(g.dtype)[layer.name](g, z), alphas)
+    return (g.Add(g.Mul(z, g.Sub(1.0, alphas)), active),)
+
+
 def _link(g: Graph, z: Name, layer: Link, k: int, kept: Kept) -> Names:
     del k, kept
     return nodes.LINKS[layer.name][0](g, z)
@@ -92,6 +100,7 @@ WRITERS: dict[type, Any] = {
     Add: _add,
     Linear: _linear,
     Activation: _activation,
+    Parametric: _parametric,
     Link: _link,
 }
 
@@ -175,5 +184,5 @@ def model(exported: Exported, path: Any = None) -> Any:
     )
     onnx.checker.check_model(made, full_check=True)
     if path is not None:
-        Path(path).write_bytes(made.SerializeToString())
+        write(path, [made.SerializeToString()])
     return made

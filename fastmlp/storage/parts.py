@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp import spec, states
-from fastmlp.checkpoint import KEPT, Memory
 from fastmlp.losses import Loss
+from fastmlp.memories import KEPT, Memory
 from fastmlp.optimizers import N_HYPER, SLOTS
 from fastmlp.spec import Spec
 from fastmlp.storage.record import Record, Store, Tensors, built
@@ -31,6 +31,7 @@ KINDS = {
     "gains": "gain",
     "shifts": "shift",
     "scales": "scale",
+    "alphas": "alpha",
     "linear_weights": "linear_weight",
 }
 
@@ -55,7 +56,10 @@ def describe_spec(network: Spec, tensors: Tensors) -> dict[str, Any]:
         "dtype": network.dtype.name,
     }
     options = {key: getattr(network, key) for key in OPTIONS}
-    return found | {key: option for key, option in options.items() if option}
+    found |= {key: option for key, option in options.items() if option}
+    if any(network.parametric):
+        found["parametric"] = list(network.parametric)
+    return found
 
 
 def rebuild_spec(record: Record) -> Spec:
@@ -67,6 +71,7 @@ def rebuild_spec(record: Record) -> Spec:
         "layer_norm": record.items("layer_norm"),
         "loss": value(record, "loss", Loss),
         "dtype": record.choice("dtype", spec.DTYPES),
+        "parametric": record.there("parametric") and record.items("parametric"),
     } | {key: record.plain(key) for key in OPTIONS if record.there(key)}
     record.finish()
     return built(record.where, spec.build, **arguments)  # type: ignore[no-any-return]

@@ -23,7 +23,7 @@ cnp.import_array()
 
 # How the gradient of each kind of tensor is found; that of weights with one column in another way.
 GRADIENTS = {"weights": TILES, "biases": SUMS, "gains": NORMAL_PRODUCTS, "shifts": SUMS,
-             "scales": PRODUCTS, "linear_weights": TILES}
+             "scales": PRODUCTS, "alphas": PRODUCTS, "linear_weights": TILES}
 
 
 cdef extern from *:
@@ -75,6 +75,7 @@ cdef class Parameters:
             op.panels = ceil_div(op.n_out, k.nr)
             op.activation = activations.index(operator.activation)
             op.ends = operator.ends
+            op.inner = activations.index(operator.inner)
             op.source = l - 1
             if operator.source is not None:
                 op.source = operator.source
@@ -195,7 +196,7 @@ cdef class Parameters:
         return 0
 
     def parameters(self):
-        """Copies of (weights, biases), of gains, shifts and scales too if there are any."""
+        """Copies of (weights, biases), and of the other kinds of Spec.tensors."""
         cdef fm_network net
         keep = self.read(&net)
         copies = self.unpack(net.parameters)
