@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import test_c_export
 from models import X, Y
-from test_reference import engine_of, numeric_gradients
-from tolerances import assert_close
+from test_operators import check_gradients, everything, moved
 
 import fastmlp
 from fastmlp import hidden, reference
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.groups import Groups
 from fastmlp.randomness import dropout_masks
+from fastmlp.reference import flat
 
 # Layer sizes, and options: each alone, both, and with all that may stand around them.
 NETWORKS = {
@@ -34,6 +34,7 @@ NETWORKS = {
             "skip": 2,
             "linear_path": True,
             "scale": True,
+            "parametric": [True, False, True],
             "layer_norm": ["before", None, "after"],
             "dropout": [0.0, 0.2, 0.3],
         },
@@ -42,28 +43,10 @@ NETWORKS = {
 EACH = pytest.mark.parametrize(("sizes", "options"), NETWORKS.values(), ids=NETWORKS)
 
 
-def flat(kinds):
-    return [array for kind in kinds for array in kind]
-
-
 @EACH
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients_by_central_differences(activation, sizes, options):
-    rng = np.random.default_rng(3)
-    network = cases.build(sizes, activation, **options)
-    engine, data = engine_of(network, rng), cases.data(network, 6, rng, weighted=True)
-    masks = dropout_masks(network, seed=1, step=0, n_rows=6)
-    for mask in (None, masks) if any(network.dropout) else (None,):
-
-        def objective(mask=mask):
-            return reference.objective(network, engine.parameters(), data, 0.3, mask)
-
-        _, *gradients = objective()
-        numeric = numeric_gradients(engine, lambda of=objective: of()[0])
-        for got, d in zip(flat(gradients), numeric, strict=True):
-            assert_close(got, d, "central_difference", "float64", scale=16)
-    _, *gradients = engine.gradients(data, 0.3)
-    assert [[g.shape for g in kind] for kind in gradients] == list(network.tensors.values())
+    check_gradients(cases.build(sizes, activation, **options))
 
 
 def test_the_formula():
@@ -128,10 +111,6 @@ def without_sizes(options):
 def make(mlp, sizes, options, **more):
     defaults = {"activation": "tanh", "dtype": "float64", "rng": 0}
     return mlp([3, *sizes[1:-1], 2], **defaults | options | more)
-
-
-def everything(net):
-    return flat(getattr(net, kind) for kind in net._spec.tensors)
 
 
 @EACH
@@ -235,10 +214,6 @@ def test_an_ensemble_of_them():
             np.testing.assert_array_equal(p, q)
 
 
-def moved(net, before):
-    return [not np.array_equal(p, q) for p, q in zip(everything(net), before, strict=True)]
-
-
 def test_groups(mlp):
     for chosen, expected in (
         (Groups(weight_rate=0), [False] * 4 + [True] * 4 + [False]),
@@ -312,3 +287,24 @@ def test_c_of_two_classes(tmp_path):
     """The one probability is written behind the other, and so is what the path adds to."""
     model = fastmlp.MLP([3, 5, 5, 1], skip=1, linear_path=True, loss="binary_cross_entropy", rng=0)
     assert model.to_c(tmp_path / "net.c", weights="int8", X=X).largest_error < 0.05
+
+
+def test_frozen_lower_layers_leave_the_steps_of_the_upper_ones():
+    """Where the gradient goes no further back, nothing around a block is missed or mixed in."""
+    for first in range(5):
+        sizes, options = (3, 8, 8, 8, 2), {"skip": 2, "linear_path": True, "scale": True}
+        nets = [make(kind, sizes, options) for kind in (fastmlp.MLP, reference.MLP)]
+        for net in nets:
+            groups = Groups(layer_rates=[0] * min(first, 3) + [1] * (4 - min(first, 3)))
+            if first == 4:
+                groups = Groups(weight_rate=0, bias_rate=0)
+            net.fit(X, Y, epochs=2, groups=groups, optimizer=fastmlp.SGD(0.05))
+        for p, q in zip(*map(everything, nets), strict=True):
+            np.testing.assert_allclose(p, q, rtol=1e-9, atol=1e-12)
+
+
+def test_it_learns(mlp):
+    for sizes, options in NETWORKS.values():
+        net = make(mlp, sizes, options, dropout=0.0)
+        history = net.fit(X, Y, epochs=60, optimizer=fastmlp.Adam(learning_rate=1e-2))
+        assert history.loss[-1] < 0.5 * history.loss[0]
