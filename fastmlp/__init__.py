@@ -42,7 +42,7 @@ from fastmlp.readers import Blocks
 from fastmlp.schedules import Constant, Cosine, InverseScaling, OneCycle, Schedule, Step, WarmUp
 from fastmlp.storage import ModelFormatError, load
 from fastmlp.training.exchange import RankError
-from fastmlp.training.records import DivergenceError, History, State
+from fastmlp.training.records import Batch, DivergenceError, History, State
 
 # The estimators are attributes too, but not listed: a star import must not need scikit-learn.
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "Blocks",
     "History",
     "State",
+    "Batch",
     "DivergenceError",
     "Communicator",
     "RankError",
