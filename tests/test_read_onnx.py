@@ -192,7 +192,13 @@ def test_what_is_no_plain_mlp_is_refused(name):
 
 @pytest.mark.parametrize("sizes", [exports.LAYERS, (7, 1, 1, 5)])
 @pytest.mark.parametrize(
-    "options", [{"layer_norm": "before"}, {"parametric": [False, True]}], ids=str
+    "options",
+    [
+        {"parametric": [False, True]},
+        {"parametric": True, "layer_norm": "before"},
+        {"parametric": True, "layer_norm": "after"},
+    ],
+    ids=str,
 )
 def test_what_is_between_our_layers_is_refused(options, sizes):
     net = exports.network("relu", "squared_error", "float32", sizes, **options)
