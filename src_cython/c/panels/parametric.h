@@ -16,13 +16,14 @@ static void copy_block(const real *z, real *out, int64_t rows, int nv) {
 FM_INLINE v v_blend(v alpha, v a, v b) { return v_fma(alpha, b, (1 - alpha) * a); }
 
 /* f(z) in y becomes the result, a block of a panel. */
-static void blend_block(const real *z, const real *alpha, real *y, int64_t rows, int nv) {
+static __attribute__((noinline)) void blend_block(const real *z, const real *alpha, real *y, int64_t rows, int nv) {
     for (int64_t r = 0; r < rows; r++, z += NR, y += NR)
         for (int j = 0; j < nv * LANES; j += LANES) v_store(y + j, v_blend(v_load(alpha + j), v_load(z + j), v_load(y + j)));
 }
 
 /* The same; f'(z) in slopes becomes the derivative of the result, z becomes f(z) - z, that with respect to alpha. */
-static void blend_keeping(real *z, const real *alpha, real *y, real *slopes, int64_t rows, int nv) {
+static __attribute__((noinline)) void blend_keeping(real *z, const real *alpha, real *y, real *slopes, int64_t rows,
+                                                    int nv) {
     for (int64_t r = 0; r < rows; r++, z += NR, y += NR, slopes += NR)
         for (int j = 0; j < nv * LANES; j += LANES) {
             const v a = v_load(alpha + j), before = v_load(z + j), f = v_load(y + j);
