@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from numpy.typing import ArrayLike
 
 from fastmlp import check, checkpoint, plans, storage
+from fastmlp.averaging import Averaging
 from fastmlp.callbacks import Progress
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count
@@ -21,6 +22,7 @@ from fastmlp.spec import Data, Plan
 from fastmlp.teams import Team
 from fastmlp.threads import fit_team
 from fastmlp.training import loop, sources
+from fastmlp.training.averages import Average
 from fastmlp.training.judge import Judge
 from fastmlp.training.loop import Course, Shuffles
 from fastmlp.training.metrics import Metric, MetricJudge, resolve
@@ -43,10 +45,12 @@ class Learner(Model):
         epochs: int = 20,
         batch_size: int = 64,
         optimizer: Optimizer | None = None,
+        l1: float = 0.0,
         l2: float = 0.0,
         clip_norm: float | None = None,
         groups: Groups | None = None,
         dropout: Scheduled | Sequence[Scheduled] | None = None,
+        averaging: Averaging | None = None,
         validation_data: Sequence[ArrayLike] | None = None,
         sample_weight: ArrayLike | None = None,
         shuffle: bool = True,
@@ -74,10 +78,12 @@ class Learner(Model):
             Passes over the data, at least 1; with ``resume`` those before included.
         batch_size : int
             Samples a step, at least 1; larger than n means n.
-        optimizer : SGD, RMSprop, Adam or AdamW, optional
+        optimizer : SGD, RMSprop, Adam, AdamW or Lion, optional
             ``Adam()`` by default.
-        l2 : float
-            The objective has 0.5 * l2 * sum(W**2) added, over weights alone; at least 0.
+        l1, l2 : float
+            The objective has l1 * sum(abs(W)) and 0.5 * l2 * sum(W**2) added, over weights alone;
+            at least 0. The derivative of abs(W) at 0 is taken as 0: steps along it bring a weight
+            near 0, and seldom to it.
         clip_norm : float, optional
             Gradients with a larger norm (over all parameters together) are scaled down to it.
         groups : Groups, optional
@@ -85,6 +91,13 @@ class Learner(Model):
         dropout : float, callable ``step -> float``, or sequence of them, optional
             Of this fit, in place of the model's, which is a number: dropout is part of training,
             predictions know none. For all hidden layers or for each; values from 0 to below 1.
+        averaging : EMA or SWA, optional
+            Give the model after each epoch a mean of the weights that training has gone through, in
+            place of the last ones: validation, metrics and callbacks see it, ``EarlyStopping``
+            chooses among such means, and the fit ends with one. Training itself, and the training
+            loss, know nothing of it; ``resume`` goes on with the weights in training, unless others
+            have been assigned since. What callbacks assign stays until the next epoch.
+            ``partial_fit`` has no averaging.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch.
         sample_weight : array-like, shape (n,), optional
@@ -135,12 +148,14 @@ class Learner(Model):
                 f"resume is {resume!r} ({type(resume).__name__}) but True, False or the path of a "
                 "checkpoint is expected: pass for example resume=True"
             )
-        loads = not isinstance(resume, bool)
-        with self._turn.taken(), self._kept(lambda: len(history.loss) > n_before, loads):
+        has_others = bool(self._progress and self._progress.averaged)  # that learn
+        changes = (resume is True and has_others) or not isinstance(resume, bool)
+        with self._turn.taken(), self._kept(lambda: len(history.loss) > n_before, changes):
             data = sources.resolve(X, y, sample_weight, self._spec)
-            given = batch_size, optimizer, l2, clip_norm, groups, dropout
+            given = batch_size, optimizer, l1, l2, clip_norm, groups, dropout
             plan = plans.plan(self._spec, data, *given)
             epochs = check_count("epochs", epochs, example=20)
+            averaging = check.averaging(averaging)
             hooks, functions = check.callbacks(callbacks), resolve(metrics)
             lent = self._team(n_threads, plan)
             validation = check.validation(validation_data, self._spec)
@@ -175,7 +190,7 @@ class Learner(Model):
                 elif checkpoint.give_back(begun.memories, hooks, course.reporter.state):
                     history.stop_reason = stopped
                     return history
-                self._go_on(data, plan, course, begun, shuffle)
+                self._go_on(data, plan, course, begun, shuffle, averaging)
             return history
 
     def _load(self, path: str | os.PathLike[str]) -> bool:
@@ -207,6 +222,7 @@ class Learner(Model):
         sample_weight: ArrayLike | None = None,
         batch_size: int | None = None,
         optimizer: Optimizer | None = None,
+        l1: float = 0.0,
         l2: float = 0.0,
         clip_norm: float | None = None,
         groups: Groups | None = None,
@@ -221,7 +237,7 @@ class Learner(Model):
 
         Parameters
         ----------
-        X, y, sample_weight, optimizer, l2, clip_norm, groups, dropout, n_threads
+        X, y, sample_weight, optimizer, l1, l2, clip_norm, groups, dropout, n_threads
             As for :meth:`fit`.
         batch_size : int, optional
             Samples a step; by default all: one step.
@@ -239,7 +255,8 @@ class Learner(Model):
         with self._turn.taken(), self._kept():
             data = check.data(X, y, sample_weight, self._spec)
             rows = data.x.shape[0] if batch_size is None else batch_size
-            plan = plans.plan(self._spec, data, rows, optimizer, l2, clip_norm, groups, dropout)
+            given = rows, optimizer, l1, l2, clip_norm, groups, dropout
+            plan = plans.plan(self._spec, data, *given)
             lent = self._team(n_threads, plan)
             begun = plans.of_pass(self._progress, self._engine, plan, self._rng)
             plan.seed = begun.seed
@@ -274,9 +291,15 @@ class Learner(Model):
         course: Course,
         begun: Continuation,
         shuffle: bool,
+        averaging: Averaging | None,
     ) -> None:
         """Run the epochs of a fit, and note after each with what one that resumes would go on."""
         rates, state = course.rates, course.reporter.state
+        if averaging is not None:
+            average = Average(averaging, self._engine, begun.averaged)
+            course.train, course.averages = average.twin.epoch, (average,)
+        elif begun.averaged is not None:
+            self._engine.set_parameters(*begun.averaged.raw)
         shuffles = Shuffles(self._engine.shuffle, self._rng, begun.shuffles, begun.shuffled)
 
         def keep() -> None:
@@ -284,7 +307,10 @@ class Learner(Model):
             epochs = begun.epochs + (rates.step - begun.step) // plan.n_steps(data.rows)
             facts = begun.kind, rates.step, begun.seed, data.rows, epochs
             orders = shuffles.seeds, shuffles.used
-            self._progress = Continuation(*facts, *orders, state.learning_rate_scale)
+            averaged = course.averages[0].averaged if course.averages else None
+            self._progress = Continuation(
+                *facts, *orders, state.learning_rate_scale, averaged=averaged
+            )
 
         course.reporter.keep = keep
         if isinstance(data, Stream):

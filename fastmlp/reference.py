@@ -21,6 +21,7 @@ from fastmlp.frozen import Predictor
 from fastmlp.groups import PLAIN, Factors
 from fastmlp.hidden import Parameters, drop, over_rows
 from fastmlp.optimizers import Optimizer
+from fastmlp.penalties import penalized
 from fastmlp.randomness import Masks
 from fastmlp.spec import Data, Plan, Spec
 
@@ -141,11 +142,11 @@ def objective(
     l2: float,
     masks: Masks | None = None,
     factors: Sequence[Factors] | None = None,
+    l1: float = 0.0,
 ) -> tuple[Any, ...]:
-    """Return loss + 0.5 l2 sum(factor p**2) of one batch and its gradient, (objective, [dW], [db]).
+    """Return objective and gradient of one batch, (objective, [dW], [db]).
 
-    With gains and shifts, theirs follow. The factor is that of the parameter's group, by default 1
-    for weights and 0 for all others.
+    With gains and shifts, their gradients follow. The factors are those of each tensor's group.
     """
     factors = PLAIN.factors(spec.tensors, 0) if factors is None else factors
     used = _sample_weight(data) != 0  # 0 times what overflows in another row would be NaN
@@ -154,10 +155,7 @@ def objective(
     inputs, outputs = forward(spec, parameters, data.x, masks)
     value, dz = loss(spec, outputs[-1], data.targets, _sample_weight(data))
     gradients = backward(spec, parameters, inputs, outputs, dz, masks)
-    for p, g, own in zip(flat(parameters), flat(gradients), factors, strict=True):
-        if l2 * own.l2:  # without a penalty nothing is added to infinity
-            value += 0.5 * l2 * own.l2 * float(np.sum(np.square(p, dtype=np.float64)))
-            g += l2 * own.l2 * p
+    value = penalized(value, flat(parameters), flat(gradients), factors, l1, l2)
     return value, *gradients
 
 
@@ -300,10 +298,12 @@ class Engine:
         value, _ = loss(self.spec, outputs[-1], data.targets, _sample_weight(data))
         return value
 
-    def gradients(self, data: Data, l2: float = 0.0, team: object = None) -> tuple[Any, ...]:
+    def gradients(
+        self, data: Data, l2: float = 0.0, team: object = None, l1: float = 0.0
+    ) -> tuple[Any, ...]:
         """Return the objective of one batch and its gradient, (objective, [dW], [db], ...)."""
         del team
-        return objective(self.spec, self._parameters, data, l2)
+        return objective(self.spec, self._parameters, data, l2, l1=l1)
 
     def jacobian(self, x: Array) -> Array:
         """Return the derivatives of the predictions with respect to the inputs, (n, C, I)."""
@@ -369,7 +369,8 @@ class Engine:
                     l2 = l2 / weight if weight else 0.0
                 spec = plan.network_of(k, self.spec)
                 masks = randomness.dropout_masks(spec, plan.seed, plan.step + k, len(rows))
-                value, *gradients = objective(spec, self._parameters, batch, l2, masks, factors)
+                given = masks, factors, float(plan.l1)
+                value, *gradients = objective(spec, self._parameters, batch, l2, *given)
                 if not math.isfinite(value):
                     return float(value)
                 self._step(plan, k, factors, flat(gradients))

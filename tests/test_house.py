@@ -29,7 +29,7 @@ PACKAGE = ROOT / "fastmlp"
 # end, where no module reaches it.
 ORDER = (
     *("native.rounding", "native.cheaders", "native.network"),
-    *("intervals", "groups", "turn", "training.records", "digits"),
+    *("intervals", "groups", "averaging", "turn", "training.records", "digits"),
     *(
         f"engine.{part}"
         for part in ("cpu", "levels", "kernels", "arena", "memory", "buffers", "shift")
@@ -41,6 +41,7 @@ ORDER = (
         "losses",
         "schedules",
         "optimizers",
+        "penalties",
         "normalization",
         "each_layer",
         "spec",
@@ -59,7 +60,8 @@ ORDER = (
         for part in ("layers", "graph", "onnx", "c_text", "c_layers", "c_source", "c", "exportable")
     ),
     *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
-    *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources", "loop")),
+    *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources")),
+    *("training.averages", "training.loop"),
     *("training", "readers", "plans", "loggers", "learner", "mlp", "members", "ensemble"),
     *("randomness", "hidden", "frozen", "successive", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "predictor")),

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.spec import Data, Plan
+from fastmlp.training.averages import Average
 from fastmlp.training.judge import Judge
 from fastmlp.training.rates import Rates
 from fastmlp.training.records import DivergenceError, State
@@ -43,6 +44,8 @@ class Course:
         Tells of each epoch, and hears whether somebody wants to stop; has the state.
     reorder : callable Order -> Order, or None
         The order of the samples in the next epoch, from the last one; None leaves them as they are.
+    averages : sequence of Average
+        Whose twins `train` trains, of each engine one; by default the engines themselves learn.
     """
 
     train: Callable[[Data, Plan], float]
@@ -50,6 +53,7 @@ class Course:
     judge: Judge
     reporter: Reporter
     reorder: Callable[[Order], Order] | None = None
+    averages: Sequence[Average] = ()
 
 
 def run(data: Data | Stream, plan: Plan, course: Course) -> bool:
@@ -80,6 +84,8 @@ def run(data: Data | Stream, plan: Plan, course: Course) -> bool:
                         raise diverged(loss, plan, epoch, state)
                     step += n_steps
             seconds = time.perf_counter() - began
+            for average in course.averages:
+                average.publish(epoch)
             rate = float(plan.learning_rates[-1])
             val_loss = judge.measure(loss, plan.team)
             record(state, judge, epoch, loss, val_loss, rate, seconds)

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(repr=False)
 class History:
@@ -18,7 +21,7 @@ class History:
     ----------
     loss : list of float
         The objective that was trained: mean loss over the epoch's batches, as they were when
-        their turn came, with the L2 penalty.
+        their turn came, with the penalties.
     val_loss : list of float
         Loss on the validation data after the epoch, without penalty; empty without such data.
     seconds : list of float
@@ -132,6 +135,24 @@ def _imported(name: str, method: str) -> Any:
         ) from error
 
 
+class Averaged(NamedTuple):
+    """What a fit that averages its weights goes on with.
+
+    Attributes
+    ----------
+    raw : tuple of lists of arrays
+        The parameters that learn, plain, kind by kind, as the last epoch has left them.
+    mean : tuple of lists of float64 arrays
+        Their mean, of which the model has the rounded numbers.
+    epochs : int
+        How many epochs are in it, at least 1.
+    """
+
+    raw: tuple[list[NDArray[Any]], ...]
+    mean: tuple[list[NDArray[np.float64]], ...]
+    epochs: int
+
+
 class Continuation(NamedTuple):
     """With what ``partial_fit``, or a fit that resumes, goes on besides the engine's state.
 
@@ -156,6 +177,8 @@ class Continuation(NamedTuple):
         Of a fit: ``State.learning_rate_scale``.
     memories : sequence
         Of a fit: what its callbacks remember, see fastmlp/checkpoint.py; only in a checkpoint.
+    averaged : Averaged or None
+        Of a fit that averages its weights, while nobody has assigned others.
     """
 
     kind: tuple[Any, ...]
@@ -167,6 +190,7 @@ class Continuation(NamedTuple):
     shuffled: int = 0
     scale: float = 1.0
     memories: Sequence[Any] = ()
+    averaged: Averaged | None = None
 
 
 class DivergenceError(FloatingPointError):
