@@ -5,6 +5,10 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from network cimport *
 
 
+cdef extern from *:
+    bint unlikely(bint) nogil  # of Cython: what follows stands out of the way
+
+
 cdef extern from "tables/losses.h" nogil:
     ctypedef float real  # double where the build says so
     enum:

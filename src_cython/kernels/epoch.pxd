@@ -132,7 +132,7 @@ cdef inline void stored_step(const fm_task* task, fm_shift* shift, fm_scalars* s
     cdef int64_t i
     meet(shift, active)
     if task.clip_norm > 0:
-        sum_all(task, gradients, square_columns, task.buffers.column_squares, thread, active)
+        sum_all(task, gradients, True, thread, active)
         meet(shift, active)
         norm = sqrt(total_of(task, task.buffers.column_squares, norm_factor))
         if norm > task.clip_norm:
@@ -164,7 +164,7 @@ cdef inline void report_batch(const fm_task* task, fm_report* report, double tot
     cdef double objective = report.objective / total if total > 0 else 0 * report.objective
     if l2 > 0:
         objective += 0.5 * l2 * total_of(task, task.buffers.column_squares, l2_factor)
-    if task.l1 > 0:
+    if unlikely(task.l1 > 0):
         objective += task.l1 * total_of(task, task.buffers.column_magnitudes, l1_factor)
     report.loss_sum += objective * total
     report.weight_sum += total
@@ -193,9 +193,9 @@ cdef inline void one_batch(const fm_task* task, fm_shift* shift, fm_report* repo
     if task.l2_per_batch:
         l2 = task.l2 / total if total > 0 else 0
     if l2 > 0:
-        sum_all(task, parameters, square_columns, task.buffers.column_squares, thread, active)
-    if task.l1 > 0:
-        sum_all(task, parameters, magnitude_columns, task.buffers.column_magnitudes, thread, active)
+        sum_all(task, parameters, True, thread, active)
+    if unlikely(task.l1 > 0):
+        sum_all(task, parameters, False, thread, active)
     if task.optimizer >= 0:
         decay = task.hyper[3] if task.decays == NULL else task.decays[b]
         prepare_groups(task.optimizer, task.hyper, task.rates[b], decay, l2, powers, task.groups,

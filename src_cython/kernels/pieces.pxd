@@ -134,17 +134,18 @@ cdef inline void finish_gradient(const fm_task* task, const fm_piece* piece, bin
             gradients[i] = <real>(rest * sums[i])
     if l2 * group.l2 > 0:
         add_penalty(w, gradients, piece.size, <real>(l2 * group.l2))
-    if task.l1 * group.l1 > 0:
+    if unlikely(task.l1 * group.l1 > 0):
         add_signs(w, gradients, piece.size, <real>(task.l1 * group.l1))
 
 
-ctypedef void (*columns_function)(const real*, int64_t, int64_t, int64_t, double*) noexcept nogil
-
-
-cdef inline void sum_all(const fm_task* task, const real* arena, columns_function of_columns, double* sums,
-                         int32_t thread, int32_t active) noexcept nogil:
-    """Sums over the columns of all tensors in an arena, panels dealt to the threads in turn."""
+cdef inline void sum_all(const fm_task* task, const real* arena, bint are_squares, int32_t thread,
+                         int32_t active) noexcept nogil:
+    """Sums of squares of the columns of all tensors in an arena, or of absolute values; panels dealt to the
+    threads in turn."""
     cdef int64_t p, turn = 0
+    cdef double* sums = task.buffers.column_squares if are_squares else task.buffers.column_magnitudes
+    cdef int64_t width, stride
+    cdef const real* panel
     cdef int32_t l, t
     cdef const fm_tensor* tensor
     for l in range(task.net.n_operators):
@@ -152,9 +153,12 @@ cdef inline void sum_all(const fm_task* task, const real* arena, columns_functio
             tensor = &task.net.operators[l].tensors[t]
             for p in range(tensor.panels):
                 if turn % active == thread:
-                    of_columns(arena + tensor.offset + p * tensor.rows * NR, tensor.rows,
-                               min(NR, tensor.n_columns - p * NR), panel_stride(tensor, p * NR),
-                               sums + p * NR)
+                    panel = arena + tensor.offset + p * tensor.rows * NR
+                    width, stride = min(NR, tensor.n_columns - p * NR), panel_stride(tensor, p * NR)
+                    if are_squares:
+                        square_columns(panel, tensor.rows, width, stride, sums + p * NR)
+                    else:
+                        magnitude_columns(panel, tensor.rows, width, stride, sums + p * NR)
                 turn += 1
             sums += tensor.n_columns
 
