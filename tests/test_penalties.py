@@ -151,7 +151,8 @@ def test_lion_hides_no_overflow(level, dtype):
     engine.set_parameters([np.full((1, 1), most**-0.8, dtype)], [np.zeros(1, dtype)])
     data = Data(np.full((4, 1), most**0.8, dtype), np.full((4, 1), -(most**0.3), dtype))
     before = engine.parameters()
-    objective, (dw,), (db,) = engine.gradients(data)
+    with np.errstate(over="ignore"):
+        objective, (dw,), (db,) = engine.gradients(data)
     assert np.isfinite(objective)
     assert np.isfinite(db).all()
     assert not np.isfinite(dw).any()
