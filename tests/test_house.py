@@ -29,7 +29,7 @@ PACKAGE = ROOT / "fastmlp"
 # end, where no module reaches it.
 ORDER = (
     *("native.rounding", "native.cheaders", "native.network"),
-    *("intervals", "groups", "averaging", "turn", "training.records", "digits"),
+    *("intervals", "communicators", "groups", "averaging", "turn", "training.records", "digits"),
     *(
         f"engine.{part}"
         for part in ("cpu", "levels", "kernels", "arena", "memory", "buffers", "shift")
@@ -41,8 +41,8 @@ ORDER = (
         "losses",
         "schedules",
         "optimizers",
-        "penalties",
         "normalization",
+        "parametric",
         "each_layer",
         "spec",
         "operators",
@@ -50,10 +50,10 @@ ORDER = (
         "initializers",
     ),
     *("check.arrays", "check.options", "check.samples", "check", "callbacks"),
-    *("engine.contract", "checkpoint"),
+    *("engine.contract", "memories"),
     *(f"storage.{part}" for part in ("strict", "safetensors", "files", "record")),
     *(f"storage.{part}" for part in ("generators", "values")),
-    *("storage", "storage.inspection"),
+    *("storage", "storage.inspection", "checkpoint"),
     *(f"engine.{part}" for part in ("parameters", "steps", "native")),
     *(
         f"export.{part}"
@@ -61,9 +61,9 @@ ORDER = (
     ),
     *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
     *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources")),
-    *("training.averages", "training.loop"),
+    *(f"training.{part}" for part in ("averages", "loop", "exchange", "processes")),
     *("training", "readers", "plans", "loggers", "learner", "mlp", "members", "ensemble"),
-    *("randomness", "hidden", "frozen", "successive", "reference"),
+    *("randomness", "hidden", "gradient", "frozen", "successive", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "predictor")),
     *("export.plain", "export.read_torch", "export.read_onnx", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "packing", "shown", "fitted")),
@@ -208,6 +208,7 @@ def test_importing_fastmlp_needs_numpy_only() -> None:
     program = (
         "import sys, fastmlp\n"
         "optional = {'sklearn', 'scipy', 'matplotlib', 'tqdm', 'pandas', 'torch', 'jax', 'onnx'}\n"
+        "optional.add('mpi4py')\n"
         "print(*sorted(optional & set(sys.modules)))"
     )
     assert children.printed(children.python("-c", program)).strip() == ""
