@@ -96,11 +96,11 @@ class Learner(Model):
             predictions know none. For all hidden layers or for each; values from 0 to below 1.
         averaging : EMA or SWA, optional
             Give the model after each epoch a mean of the weights that training has gone through, in
-            place of the last ones: validation, metrics and callbacks see it, ``EarlyStopping``
-            chooses among such means, and the fit ends with one. Training itself, and the training
-            loss, know nothing of it; ``resume`` goes on with the weights in training, unless others
-            have been assigned since. What callbacks assign stays until the next epoch.
-            ``partial_fit`` has no averaging.
+            place of the last ones: validation, metrics and callbacks see it (``on_batch`` that of
+            the epoch before), ``EarlyStopping`` chooses among such means, and the fit ends with
+            one. Training, and its loss, know nothing of it; ``resume`` goes on with the weights in
+            training, unless others were assigned since. What callbacks assign stays until the next
+            epoch. ``partial_fit`` has no averaging.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch.
         sample_weight : array-like, shape (n,), optional

@@ -143,6 +143,34 @@ def test_within_an_epoch_too(mlp):
     assert digest(net) == digest(whole)
 
 
+class Batches:
+    """What a callback sees after each batch, and what after each epoch."""
+
+    def __init__(self, net, last=None):
+        self.net, self.last, self.seen, self.means = net, last, [], []
+
+    def on_batch(self, state, batch):
+        self.seen.append(digest(self.net))
+        return batch.step == self.last
+
+    def __call__(self, state):
+        self.means.append(digest(self.net))
+
+
+def test_batches_are_trained_behind_the_mean(mlp):
+    net, plain = network(mlp), network(mlp)
+    watch, begun = Batches(net), digest(net)
+    net.fit(X, Y, epochs=3, batch_size=45, averaging=fastmlp.EMA(), callbacks=[watch])
+    plain.fit(X, Y, epochs=3, batch_size=45, averaging=fastmlp.EMA())
+    assert watch.seen == [each for each in (begun, *watch.means[:2]) for _ in range(2)]
+    assert digest(net) == digest(plain) == watch.means[-1]
+    stopped = network(mlp)
+    watch = Batches(stopped, last=2)
+    stopped.fit(X, Y, epochs=3, batch_size=45, averaging=fastmlp.EMA(), callbacks=[watch])
+    assert len(stopped.history.loss) == 1
+    assert digest(stopped) == watch.means[-1]
+
+
 def test_readers_in_other_threads_see_means_alone():
     """Of the native engine, which publishes parameters as a whole."""
     net = network(fastmlp.MLP)
