@@ -148,14 +148,14 @@ class Plan:
         One a batch.
     order : array of int64, or None
         Row of the data at each position, any number of them; None is 0, 1, 2, ... to the last.
-    l2 : float
-        The objective has 0.5 l2 sum(W**2).
+    l1, l2 : float
+        The objective has l1 sum(abs(W)) and 0.5 l2 sum(W**2).
     l2_per_batch : bool
         Divide l2 by the batch's sum of weights.
     clip_norm : float
         Gradients with a larger global norm are scaled down to it; 0 is off.
     groups : Groups
-        Factors on rates, decay and l2 of each tensor.
+        Factors on rates, decay and penalties of each tensor.
     dropout : tuple of float or callable, or None
         Drop probabilities of the hidden layers, or schedules; None is those of the network.
     seed : int
@@ -179,6 +179,7 @@ class Plan:
     batch_size: int
     learning_rates: npt.NDArray[np.float64]
     order: npt.NDArray[np.int64] | None = None
+    l1: float = 0.0
     l2: float = 0.0
     l2_per_batch: bool = False
     clip_norm: float = 0.0
