@@ -8,7 +8,7 @@ from cheaders cimport *
 
 
 cdef enum:
-    ABI = 15
+    ABI = 16
 
 
 cdef enum:  # kinds of operators, in the order of operators.OPERATORS
