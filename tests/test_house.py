@@ -69,7 +69,11 @@ ORDER = (
     *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "judge")),
     *(f"sklearn.{part}" for part in ("resuming", "stochastic", "blas", "lbfgs", "fitting")),
     *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier", "storage", "foreign")),
-    *("sklearn", "__main__"),
+    "sklearn",
+    *(f"tabular.{part}" for part in ("presets", "columns", "encoding", "folds", "targets")),
+    *(f"tabular.{part}" for part in ("epochs", "members", "temperature", "conformal", "judged")),
+    *(f"tabular.{part}" for part in ("report", "estimator", "regressor", "classifier")),
+    *("tabular", "__main__"),
     *(
         f"native.{part}"
         for part in ("ctables", "operators", "layers", "pieces", "epoch", "inference", "kernels")
@@ -312,7 +316,7 @@ def documented_parameters(text: str) -> set[str]:
 def documented_modules() -> list[str]:
     names = {module_name(path) for path in modules()} - {"__init__", "__main__"}
     if importlib.util.find_spec("sklearn") is None:
-        names = {name for name in names if name.partition(".")[0] != "sklearn"}
+        names = {name for name in names if name.partition(".")[0] not in ("sklearn", "tabular")}
     return ["fastmlp", *(f"fastmlp.{name}" for name in sorted(names)), "fastmlp.engine.cpu"]
 
 
