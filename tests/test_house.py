@@ -72,7 +72,7 @@ ORDER = (
     "sklearn",
     *(f"tabular.{part}" for part in ("presets", "columns", "encoding", "folds", "targets")),
     *(f"tabular.{part}" for part in ("epochs", "members", "temperature", "conformal", "judged")),
-    *(f"tabular.{part}" for part in ("report", "estimator", "regressor", "classifier")),
+    *(f"tabular.{part}" for part in ("shown", "report", "estimator", "regressor", "classifier")),
     *("tabular", "__main__"),
     *(
         f"native.{part}"

@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
-from sklearn.utils import column_or_1d
+from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_array
+from sklearn.utils.validation import check_array, check_is_fitted
 
 from fastmlp.sklearn.parameters import store
-from fastmlp.tabular import temperature
+from fastmlp.tabular import shown, temperature
 from fastmlp.tabular.estimator import TEXT, BaseTabMLP
 from fastmlp.tabular.judged import SaidClasses, scorer_of
 from fastmlp.tabular.members import Trained
@@ -133,11 +133,41 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
         """
         return np.asarray(np.log(self.predict_proba(X)))
 
+    def plot_calibration(self, y: Any, label: Any = None, ax: Any = None) -> Any:
+        """Plot how often rows of the fit that were given a probability are of a class.
+
+        Parameters
+        ----------
+        y : array-like
+            Of the rows of the fit, in their order.
+        label : object, optional
+            The class, one of ``classes_``; by default the last.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            With legend and labels.
+        """
+        check_is_fitted(self, "_members")
+        p, y = self.oof_prediction_, np.asarray(y)
+        if len(y) != len(p):
+            raise ValueError(f"y has {len(y)} rows but the {len(p)} of the fit are expected")
+        places = np.flatnonzero(self.classes_ == (self.classes_[-1] if label is None else label))
+        if not len(places):
+            raise ValueError(f"label is {label!r} but one of {self.classes_} is expected")
+        k = int(places[0])
+        happened = y[:, k] > 0 if self._has_labels else y == self.classes_[k]
+        return shown.reliability(p[:, k], happened, ax)
+
     # ------------------------------------------------------------ of the fit
 
     def _read_target(self, y: Any) -> Array:
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
+        if np.asarray(y).dtype.kind == "f":
+            assert_all_finite(np.asarray(y), input_name="y")
         check_classification_targets(y)
         self._has_labels = type_of_target(y).startswith("multilabel")
         if self._has_labels:
@@ -145,7 +175,9 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
         checked = column_or_1d(y, warn=True)
         self.classes_ = np.unique(checked)
         if len(self.classes_) < 2:
-            raise ValueError(f"y has one class, {self.classes_[0]!r}, but at least two are expected")
+            raise ValueError(
+                f"y has one class, {self.classes_[0]!r}, but at least two are expected"
+            )
         return np.asarray(checked)
 
     def _target(self, y: Array) -> Classes:
@@ -169,9 +201,7 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
         judge = scorer_of(self.scoring, SaidClasses, classes, y, weights)
         return judge
 
-    def _finish(
-        self, target: Classes, trained: Trained, weights: Array | None
-    ) -> dict[str, str]:
+    def _finish(self, target: Classes, trained: Trained, weights: Array | None) -> dict[str, str]:
         p = trained.held_out.prediction(target)
         self.temperature_ = temperature.fitted(p, target, weights, self._has_labels)
         calibrated = temperature.applied(p, self.temperature_, self._has_labels)

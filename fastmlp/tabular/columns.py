@@ -7,7 +7,7 @@ columns of a later table are read as the same kinds.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,10 @@ class Table:
     def take(self, rows: NDArray[np.int64]) -> Table:
         """Return some rows."""
         return Table(self.numbers[rows], self.codes[rows])
+
+    def replaced(self, kind: str, values: NDArray[Any]) -> Table:
+        """Return the table with other ``"numbers"`` or ``"codes"``."""
+        return replace(self, **{kind: values})
 
 
 @dataclass(frozen=True)

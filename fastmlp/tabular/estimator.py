@@ -22,16 +22,20 @@ from sklearn.utils.validation import (
 )
 
 from fastmlp.callbacks import Progress
+from fastmlp.intervals import check_count
 from fastmlp.sklearn.fitting import one_at_a_time
-from fastmlp.tabular import members
+from fastmlp.tabular import members, shown
 from fastmlp.tabular.columns import Columns, Table, is_frame
 from fastmlp.tabular.members import Members, Request, Trained
 from fastmlp.tabular.presets import PRESETS
 from fastmlp.tabular.report import Report
+from fastmlp.tabular.shown import Importance
 from fastmlp.threads import of_jobs
 from fastmlp.turn import Turn
 
 Array = NDArray[Any]
+
+IMPORTANCE_SEED = 0
 
 TEXT = """\
 preset : {"fast", "default", "best"}, default="default"
@@ -265,6 +269,80 @@ class BaseTabMLP(BaseEstimator):
         """
         check_is_fitted(self, "_members")
         return self._report
+
+    def importance(self, X: Any, y: Any, *, rounds: int = 3) -> Importance:
+        """Return how much each column matters, on rows that members have not learned from.
+
+        Parameters
+        ----------
+        X, y : as for :meth:`fit`
+            The rows of the fit, in their order: the estimator does not keep them.
+        rounds : int
+            Shuffles of each column, at least 1.
+
+        Returns
+        -------
+        fastmlp.tabular.shown.Importance
+            Names, means, deviations; the most important column first.
+
+        Raises
+        ------
+        ValueError
+            If these are not as many rows as the fit had.
+        """
+        check_is_fitted(self, "_members")
+        rounds = check_count("rounds", rounds, example=3)
+        table = self._columns.read(self._checked(X, reset=False))
+        n = len(self._out_of_fold)
+        if len(table) != n:
+            raise ValueError(f"X has {len(table)} rows but the {n} rows of the fit are expected")
+        target = self._target_of(y)
+        return shown.importance(
+            self._members, self._columns, table, target, self._out, rounds, IMPORTANCE_SEED
+        )
+
+    def plot_importance(
+        self, X: Any, y: Any, *, rounds: int = 3, most: int = 20, ax: Any = None
+    ) -> Any:
+        """Plot :meth:`importance`.
+
+        Parameters
+        ----------
+        X, y, rounds
+            As for :meth:`importance`.
+        most : int
+            Columns to show.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            With labels.
+        """
+        return shown.bars(self.importance(X, y, rounds=rounds), most, ax)
+
+    def plot_history(self, ax: Any = None) -> Any:
+        """Plot the score of held-out rows by epoch: of single members, and of all of a row.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            With legend and labels.
+        """
+        check_is_fitted(self, "_members")
+        return shown.history(self._curve, self.best_epoch_, self._members.target, ax)
+
+    def _target_of(self, y: Any) -> Any:
+        """Return the target of rows after the fit; nothing is set."""
+        draft = object.__new__(type(self))
+        draft.__dict__.update(vars(self))
+        return draft._target(draft._read_target(y))
 
     def _turn(self) -> Turn:
         """Return whose turn it is to fit; made when first asked for, and no part of the state."""

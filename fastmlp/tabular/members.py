@@ -84,14 +84,14 @@ class Members:
         self.ensemble, self.encodings, self.scales = ensemble, encodings, scales
         self.target = target
 
+    def of_one(self, k: int, table: Table) -> Array:
+        """Return the predictions of one member, (n, columns), in the user's units."""
+        z = self.ensemble[k].predict(self.encodings[k].inputs(table))
+        return np.asarray(self.target.decode(self.scales[k], joined(z)))
+
     def each(self, table: Table) -> Array:
-        """Return the predictions of every member, (members, n, columns), in the user's units."""
-        members = zip(self.ensemble, self.encodings, self.scales, strict=True)
-        found = [
-            self.target.decode(scale, joined(net.predict(encoding.inputs(table))))
-            for net, encoding, scale in members
-        ]
-        return np.stack(found)
+        """Return the predictions of every member, (members, n, columns)."""
+        return np.stack([self.of_one(k, table) for k in range(len(self.ensemble))])
 
     def predict(self, table: Table) -> tuple[Array, Array]:
         """Return the prediction of all, (n, columns), and the deviation among them, (n, outputs)."""
@@ -201,9 +201,7 @@ def train(
     preset, n = request.preset, len(table)
     learn, out, notes = divided(n, preset, request.rng, target.classes, groups)
     with_missing = np.flatnonzero(np.isnan(table.numbers).any(axis=0))
-    encodings = [
-        Encoding.of(table, columns, rows, with_missing, preset.bins) for rows in learn
-    ]
+    encodings = [Encoding.of(table, columns, rows, with_missing, preset.bins) for rows in learn]
     inputs = [encoding.inputs(table) for encoding in encodings]
     scales = [target.scale(rows, weights) for rows in learn]
     nets = [network(preset, inputs[0].shape[1], target, request.rng) for _ in learn]
@@ -228,9 +226,7 @@ def train(
         epochs=epochs,
         batch_size=batch,
         optimizer=fastmlp.Adam(learning_rate=rate, beta_2=BETA_2),
-        groups=fastmlp.Groups(
-            parametrization="ntk", bias_rate=BIAS_RATE, scale_rate=SCALE_RATE
-        ),
+        groups=fastmlp.Groups(parametrization="ntk", bias_rate=BIAS_RATE, scale_rate=SCALE_RATE),
         sample_weight=weights,
         callbacks=[follow, *request.callbacks],
         n_threads=request.n_threads,
@@ -238,9 +234,7 @@ def train(
     run = len(history.loss)
     if run < epochs:
         notes.append(f"{run} epochs instead of {epochs}, for the time was over")
-    return Trained(
-        members, follow.held_out, out, history, follow.curve, follow.epoch, run, notes
-    )
+    return Trained(members, follow.held_out, out, history, follow.curve, follow.epoch, run, notes)
 
 
 def network(preset: Preset, width: int, target: Any, rng: np.random.Generator) -> Any:
@@ -259,9 +253,7 @@ def network(preset: Preset, width: int, target: Any, rng: np.random.Generator) -
     return net
 
 
-def _timed(
-    rate: float, n_steps: int, deadline: float | None
-) -> tuple[Cycles, Callable[[], bool]]:
+def _timed(rate: float, n_steps: int, deadline: float | None) -> tuple[Cycles, Callable[[], bool]]:
     """Return the rates, and whether the time is over: about an epoch before it really is."""
     if deadline is None:
         return Cycles(rate, n_steps), lambda: False

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.sklearn.parameters import store
 from fastmlp.sklearn.regressor import LOSSES
+from fastmlp.tabular import shown
 from fastmlp.tabular.conformal import Residuals
 from fastmlp.tabular.epochs import of_all
 from fastmlp.tabular.estimator import TEXT, BaseTabMLP, finite_numbers
@@ -188,6 +190,30 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         ]
         return np.asarray(np.sum(columns, axis=0))
 
+    def plot_calibration(self, y: Any, ax: Any = None) -> Any:
+        """Plot which share of the targets of the fit lay below each predicted quantile.
+
+        Parameters
+        ----------
+        y : array-like
+            Of the rows of the fit, in their order; the first output is shown.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            With legend and labels.
+        """
+        check_is_fitted(self, "_members")
+        first = finite_numbers(y)[:, 0]
+        mean, size = self._heads(self._out_of_fold)
+        if len(first) != len(mean):
+            raise ValueError(f"y has {len(first)} rows but the {len(mean)} of the fit are expected")
+        away = np.array([self._residuals[0].quantile(float(level)) for level in shown.LEVELS])
+        below = first[:, np.newaxis] <= mean[:, :1] + size[:, :1] * away
+        return shown.coverage(below.mean(axis=0), ax)
+
     # ------------------------------------------------------------ of the fit
 
     def _read_target(self, y: Any) -> Array:
@@ -196,7 +222,6 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         numbers = finite_numbers(y)
         if self.loss == "poisson" and np.any(numbers < 0):
             raise ValueError("loss='poisson' requires non-negative y: use another loss")
-        self._is_column = np.ndim(y) == 2
         return numbers
 
     def _target(self, y: Array) -> Numbers:
@@ -210,9 +235,7 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         judge = scorer_of(self.scoring, SaidNumbers, None, right, weights)
         return lambda prediction: judge(self._shaped(prediction[:, : y.shape[1]]))
 
-    def _finish(
-        self, target: Numbers, trained: Trained, weights: Array | None
-    ) -> dict[str, str]:
+    def _finish(self, target: Numbers, trained: Trained, weights: Array | None) -> dict[str, str]:
         found = trained.held_out.prediction(target)
         mean, m = found[:, : self.n_outputs_], self.n_outputs_
         alone, together = trained.held_out.scores(target, weights)

@@ -73,7 +73,8 @@ class Numbers:
         m = self.outputs
         prediction = z.astype(np.float64)
         prediction[:, :m] = prediction[:, :m] * scale.factor + scale.centre
-        prediction[:, m:] *= scale.factor**2
+        if prediction.shape[1] > m:
+            prediction[:, m:] *= scale.factor**2
         low = np.maximum(scale.low, SMALLEST * scale.factor) if self.name == "poisson" else None
         low = scale.low if low is None else low
         prediction[:, :m] = np.clip(prediction[:, :m], low, np.maximum(low, scale.high))
@@ -161,8 +162,9 @@ class Classes:
         return self.y.astype(np.int32)
 
     def decode(self, scale: None, z: Array) -> Array:
-        """Return a member's probabilities."""
-        return z.astype(np.float64)
+        """Return a member's probabilities, which sum to 1 in float64 too."""
+        p = z.astype(np.float64)
+        return np.asarray(p / p.sum(axis=1, keepdims=True))
 
     def mixed(self, mean: Array, squares: Array | None) -> Array:
         """Return the probabilities of several: their mean."""
@@ -197,6 +199,10 @@ class Labels(Classes):
     def encode(self, scale: None) -> Array:
         """Return the labels, smoothed."""
         return (self.y * (1 - LABEL_SMOOTHING) + LABEL_SMOOTHING / 2).astype(np.float32)
+
+    def decode(self, scale: None, z: Array) -> Array:
+        """Return a member's probabilities."""
+        return z.astype(np.float64)
 
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
         """Return the log loss of some rows, mean over labels."""

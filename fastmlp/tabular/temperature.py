@@ -40,9 +40,7 @@ def applied(probabilities: Array, temperature: float, labels: bool = False) -> A
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def fitted(
-    probabilities: Array, target: Any, weights: Array | None, labels: bool = False
-) -> float:
+def fitted(probabilities: Array, target: Any, weights: Array | None, labels: bool = False) -> float:
     """Return the temperature of the lowest log loss.
 
     Parameters
