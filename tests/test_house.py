@@ -71,8 +71,20 @@ ORDER = (
     *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier", "storage", "foreign")),
     "sklearn",
     *(f"tabular.{part}" for part in ("presets", "columns", "encoding", "folds", "targets")),
-    *(f"tabular.{part}" for part in ("epochs", "members", "temperature", "conformal", "judged")),
-    *(f"tabular.{part}" for part in ("shown", "report", "estimator", "regressor", "classifier")),
+    *(
+        f"tabular.{part}"
+        for part in (
+            "epochs",
+            "members",
+            "selection",
+            "blend",
+            "temperature",
+            "conformal",
+            "judged",
+        )
+    ),
+    *(f"tabular.{part}" for part in ("shown", "report", "parameters", "estimator")),
+    *(f"tabular.{part}" for part in ("regressor", "classifier")),
     *("tabular", "__main__"),
     *(
         f"native.{part}"

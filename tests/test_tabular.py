@@ -1,9 +1,10 @@
-"""TabMLPClassifier and TabMLPRegressor: raw tables, what is fitted where, calibration, machinery."""
+"""TabMLPClassifier and TabMLPRegressor: raw tables, folds, calibration, machinery."""
 
 from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,9 +22,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular import presets
 from fastmlp.tabular.columns import is_missing
-from fastmlp.tabular.presets import Preset
+from fastmlp.tabular.presets import Preset, Recipe
 
-TINY = Preset(folds=3, repeats=2, bins=4, width=16, depth=2, epochs=24)
+SMALL = Recipe(bins=4, width=16, depth=2)
+TINY = Preset(3, 2, 24, (SMALL, replace(SMALL, bins=0, dropout=0.1, decay=0.01)))
 
 
 @pytest.fixture(autouse=True)
@@ -194,8 +196,14 @@ def test_numbers_that_are_called_categories():
     codes = RNG.integers(0, 5, (N, 1))
     y = np.array([3.0, -1, 2, -2, 0])[codes[:, 0]]
     model = regressor(categorical_features=[0]).fit(codes, y)
-    assert model.report().kinds == {"numbers": 0, "categories": 1, "inputs": 5}
+    assert model.report().kinds == {"numbers": 0, "categories": 1}
     assert model.score(codes, y) > 0.9
+
+
+def test_a_table_that_says_nothing():
+    model = regressor().fit(np.ones((20, 2)), Y[:20])
+    assert len(model.report().left_out) == 2
+    np.testing.assert_allclose(model.predict(np.ones((3, 2))), Y[:20].mean(), atol=0.3)
 
 
 def test_groups_are_held_out_together():
@@ -270,7 +278,7 @@ def test_nothing_is_learned_from_rows_that_are_held_out():
     y[rows] += 100
     second = regressor().fit(x, y)
     np.testing.assert_array_equal(second._out[0], rows)
-    one, two = first._members, second._members
+    one, two = first._members.groups[0], second._members.groups[0]
     for a, b in zip(one.encodings[0].numbers, two.encodings[0].numbers, strict=True):
         np.testing.assert_array_equal(a, b)
     for a, b in zip(one.scales[0], two.scales[0], strict=True):

@@ -16,9 +16,10 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from fastmlp.sklearn.parameters import store
 from fastmlp.tabular import shown, temperature
-from fastmlp.tabular.estimator import TEXT, BaseTabMLP
+from fastmlp.tabular.blend import Fitted
+from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.judged import SaidClasses, scorer_of
-from fastmlp.tabular.members import Trained
+from fastmlp.tabular.parameters import TEXT
 from fastmlp.tabular.targets import Classes, Labels
 
 Array = NDArray[Any]
@@ -120,8 +121,7 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
         array of float64, shape (n_samples, n_classes)
             In the order of ``classes_``; of each label by itself for a matrix of labels.
         """
-        outputs, _ = self._predictions(X)
-        return temperature.applied(outputs, self.temperature_, self._has_labels)
+        return temperature.applied(self._predictions(X), self.temperature_, self._has_labels)
 
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithm of ``predict_proba``.
@@ -198,11 +198,10 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
         if self.scoring is None:
             return None
         classes = None if self._has_labels else self.classes_
-        judge = scorer_of(self.scoring, SaidClasses, classes, y, weights)
-        return judge
+        return scorer_of(self.scoring, SaidClasses, classes, y, weights)
 
-    def _finish(self, target: Classes, trained: Trained, weights: Array | None) -> dict[str, str]:
-        p = trained.held_out.prediction(target)
+    def _finish(self, target: Classes, fitted: Fitted, weights: Array | None) -> dict[str, str]:
+        p = fitted.out_of_fold
         self.temperature_ = temperature.fitted(p, target, weights, self._has_labels)
         calibrated = temperature.applied(p, self.temperature_, self._has_labels)
         loss = float(np.average(target.costs(calibrated), weights=weights))

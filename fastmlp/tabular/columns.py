@@ -110,7 +110,10 @@ class Columns:
         """
         names, series = columns_of(X)
         wanted = _wanted(categorical, names)
-        numbers, categories, left_out, seen = [], [], {}, {}
+        numbers: list[tuple[int, Column]] = []
+        categories: list[tuple[int, Column]] = []
+        left_out: dict[str, str] = {}
+        seen: dict[tuple[bool, bytes], str] = {}
         for k, (name, values) in enumerate(zip(names, series, strict=True)):
             column = Column(name, _categories(values, k in wanted, name))
             read = column.read(values)
@@ -178,7 +181,7 @@ def is_missing(value: Any) -> bool:
 
 def _items(series: NDArray[Any]) -> list[Any]:
     """Return the values of a category as Python objects, None where missing."""
-    items = series.tolist()
+    items: list[Any] = series.tolist()
     if series.dtype.kind in "US":
         return items
     return [

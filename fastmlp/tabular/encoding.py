@@ -87,30 +87,18 @@ class Encoding:
             known.append(count > 0)
         return cls(_measured(table.numbers[rows], bins), tuple(known), with_missing, bins)
 
-    def inputs(self, table: Table, with_bins: bool = True) -> Inputs:
-        """Return the inputs of the rows of a table, float32, shape (n, width).
+    def inputs(self, table: Table) -> Inputs:
+        """Return the inputs of the rows of a table, float32, shape (n, width), of width 1 or more.
 
-        Without bins their inputs are 0, and the others larger, as if there were no more of them:
-        a layer of the NTK parametrisation divides by the root of their number.
+        Scaled numbers, which are missing, categories, and the piecewise linear parts of numbers.
         """
-        scaled = self._scaled(table.numbers)
+        scaled = smooth_clip(self.numbers, table.numbers)
         missing = np.isnan(scaled)
         parts = [np.where(missing, 0.0, scaled), missing[:, self.with_missing]]
         parts += [one_hot(table.codes[:, k], known) for k, known in enumerate(self.known)]
-        plain = np.concatenate(parts, axis=1, dtype=np.float32)
-        if not self.bins:
-            return plain
-        binned = self._binned(scaled) if with_bins else np.zeros((len(table), 0), np.float32)
-        width = plain.shape[1] + scaled.shape[1] * self.bins
-        inputs = np.zeros((len(table), width), np.float32)
-        inputs[:, : plain.shape[1]] = plain
-        inputs[:, plain.shape[1] : plain.shape[1] + binned.shape[1]] = binned
-        if not with_bins and plain.shape[1]:
-            inputs *= np.float32(np.sqrt(width / plain.shape[1]))
-        return inputs
-
-    def _scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return smooth_clip(self.numbers, values)
+        parts += [self._binned(scaled)] if self.bins else []
+        inputs = np.concatenate(parts, axis=1, dtype=np.float32)
+        return inputs if inputs.shape[1] else np.zeros((len(table), 1), np.float32)
 
     def _binned(self, scaled: NDArray[np.float64]) -> Inputs:
         """Return the piecewise linear encoding from -1 to 1, shape (n, numbers * bins)."""
@@ -142,7 +130,7 @@ def _measured(values: NDArray[np.float64], bins: int) -> Numbers:
             if spread == 0:
                 spread = min(0.5 * (there.max() - there.min()), np.finfo(float).max)
         factor[k] = 1 / spread if spread > 1e-300 else 0.0
-        own = Numbers(centre[k], factor[k], edges)  # type: ignore[arg-type]
+        own = Numbers(centre[k], factor[k], edges)
         if bins:
             edges[k] = np.quantile(smooth_clip(own, there), np.linspace(0, 1, bins + 1))
     return Numbers(centre, factor, edges)
@@ -165,4 +153,4 @@ def one_hot(codes: NDArray[np.int32], known: NDArray[np.bool_]) -> Inputs:
     if n > single:
         signs = np.random.default_rng(SEED).choice([-1.0, 1.0], (n - single, SHARED))
         table[single:, single:] = signs / np.sqrt(SHARED)
-    return table[codes] * used[:, np.newaxis].astype(np.float32)
+    return np.asarray(table[codes] * used[:, np.newaxis], np.float32)

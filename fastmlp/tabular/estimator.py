@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_consistent_length,
@@ -24,11 +20,13 @@ from sklearn.utils.validation import (
 from fastmlp.callbacks import Progress
 from fastmlp.intervals import check_count
 from fastmlp.sklearn.fitting import one_at_a_time
-from fastmlp.tabular import members, shown
+from fastmlp.tabular import blend, shown
+from fastmlp.tabular.blend import Blend, Fitted
 from fastmlp.tabular.columns import Columns, Table, is_frame
-from fastmlp.tabular.members import Members, Request, Trained
+from fastmlp.tabular.members import Division, Request
+from fastmlp.tabular.parameters import CONSTRAINTS
 from fastmlp.tabular.presets import PRESETS
-from fastmlp.tabular.report import Report
+from fastmlp.tabular.report import Report, Watch
 from fastmlp.tabular.shown import Importance
 from fastmlp.threads import of_jobs
 from fastmlp.turn import Turn
@@ -37,41 +35,14 @@ Array = NDArray[Any]
 
 IMPORTANCE_SEED = 0
 
-TEXT = """\
-preset : {"fast", "default", "best"}, default="default"
-    How much is trained: the numbers are in ``fastmlp.tabular.presets``.
-categorical_features : "from_dtype" or array-like, default="from_dtype"
-    Text, booleans and category dtypes are categories. A list of names, numbers or booleans says
-    which columns of numbers are some too.
-scoring : str, callable or None, default=None
-    What chooses the epoch, on out-of-fold predictions: the loss, or any scorer of scikit-learn.
-time_limit : float, optional
-    Seconds that the training may take, about; the schedule follows, so that it ends annealed.
-    The result then depends on the speed of the machine.
-random_state : int, RandomState or None, default=None
-    Source of folds, first weights, order of samples.
-progress_bar : bool, default=False
-    Show a tqdm bar if tqdm is installed, else a line an epoch on the standard error stream.
-n_jobs : int, optional
-    Threads; -1 is all. By default what the machine allows. The result does not depend on it."""
-
 
 class BaseTabMLP(BaseEstimator):
     """Base of both estimators, not for users: the subclasses know about targets."""
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "preset": [StrOptions(set(PRESETS))],
-        "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
-        "scoring": [str, callable, None],
-        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
-        "random_state": ["random_state"],
-        "progress_bar": ["boolean"],
-        "n_jobs": [Integral, None],
-    }
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
 
-    _members: Members
+    _members: Blend
     _columns: Columns
-    _trained: dict[str, Any]
 
     # ------------------------------------------------------------ of the task
 
@@ -92,7 +63,7 @@ class BaseTabMLP(BaseEstimator):
         """Return ``prediction -> score`` of out-of-fold predictions, or None."""
         raise NotImplementedError
 
-    def _finish(self, target: Any, trained: Trained, weights: Array | None) -> dict[str, str]:
+    def _finish(self, target: Any, fitted: Fitted, weights: Array | None) -> dict[str, str]:
         """Calibrate; return lines of the report."""
         raise NotImplementedError
 
@@ -164,12 +135,13 @@ class BaseTabMLP(BaseEstimator):
             grouped = grouped[used]
         with watch("training"):
             rows = table if len(used) == len(table) else table.take(used)
-            trained = members.train(rows, columns, target, weights, grouped, request)
+            division = Division.of(len(rows), request.preset, request.rng, target.classes, grouped)
+            fitted = blend.fit(rows, columns, target, weights, division, request)
         with watch("calibration"):
-            self._columns, self._members = columns, trained.members
-            more = self._finish(target, trained, weights)
-            self._set_fitted(trained, target, table, used)
-        self._report = self._reported(trained, target, columns, len(table), watch.seconds, more)
+            self._columns, self._members = columns, fitted.blend
+            more = self._finish(target, fitted, weights)
+            self._set_fitted(fitted, division, target, table, used)
+        self._report = self._reported(fitted, target, columns, len(table), watch.seconds, more)
 
     def _checked(self, X: Any, reset: bool) -> Any:
         """Return a table; its names and their number are checked, or kept."""
@@ -201,60 +173,62 @@ class BaseTabMLP(BaseEstimator):
         kept = weights[used]
         return used, None if np.all(kept == kept[0]) else kept / kept.mean()
 
-    def _set_fitted(self, trained: Trained, target: Any, table: Table, used: Array) -> None:
+    def _set_fitted(
+        self, fitted: Fitted, division: Division, target: Any, table: Table, used: Array
+    ) -> None:
         """Set the public attributes."""
-        found = trained.held_out.prediction(target)
-        whole = np.empty((len(table), found.shape[1]))
-        whole[used] = found
+        whole = np.empty((len(table), fitted.out_of_fold.shape[1]))
+        whole[used] = fitted.out_of_fold
         unused = np.setdiff1d(np.arange(len(table)), used)
         if len(unused):  # no member has seen them
-            whole[unused] = self._members.predict(table.take(unused))[0]
+            whole[unused] = self._members.predict(table.take(unused))
         self._out_of_fold = whole
-        self._out = [used[rows] for rows in trained.out]
-        self._curve = trained.curve
-        self._members.target = copy.copy(target)
-        self._members.target.y = self._members.target.classes = None  # no rows in a pickle
-        self.history_ = trained.history
-        self.best_epoch_, self.n_iter_ = trained.epoch, trained.epochs
+        self._out = [used[rows] for rows in division.out]
+        first = fitted.trained[0]
+        self._curve = first.curve
+        decoder = copy.copy(target)
+        decoder.y = decoder.classes = None  # no rows in a pickle
+        for group in self._members.groups:
+            group.target = decoder
+        self.history_ = first.history
+        self.best_epoch_, self.n_iter_ = first.epoch, first.run
 
     def _reported(
         self,
-        trained: Trained,
+        fitted: Fitted,
         target: Any,
         columns: Columns,
         n: int,
         seconds: dict[str, float],
         more: dict[str, str],
     ) -> Report:
-        ensemble, preset = self._members.ensemble, PRESETS[self.preset]
-        sizes = ensemble[0].layer_sizes
-        _, alone, together, _ = next(row for row in trained.curve if row[0] == trained.epoch)
-        count = len(ensemble)
+        shares, parts = self._members.weights, []
+        for share, trained in zip(shares, fitted.trained, strict=True):
+            ensemble = trained.members.ensemble
+            sizes = "-".join(map(str, ensemble[0].layer_sizes))
+            epoch = f"epoch {trained.epoch} of {trained.run}"
+            parts.append(f"{share:.0%} {len(ensemble)} of {sizes} at {epoch}")
         return Report(
             n,
             len(columns.names),
             {
                 "numbers": len(columns.numbers),
                 "categories": len(columns.categories),
-                "inputs": sizes[0],
             },
             columns.left_out,
-            f"{count} of {'-'.join(map(str, sizes))}: {preset.repeats} times "
-            f"{count // preset.repeats} folds",
+            parts,
             target.metric,
-            target.shown(alone),
-            target.shown(together),
-            trained.epoch,
-            trained.epochs,
+            target.shown(fitted.alone),
+            target.shown(fitted.together),
             seconds,
             more,
-            trained.notes,
+            fitted.notes,
         )
 
     # ------------------------------------------------------------ after it
 
-    def _predictions(self, X: Any) -> tuple[Array, Array]:
-        """Return the members' prediction of a table, and the deviation among them."""
+    def _predictions(self, X: Any) -> Array:
+        """Return the prediction of all members for a table."""
         check_is_fitted(self, "_members")
         checked = self._checked(X, reset=False)
         return self._members.predict(self._columns.read(checked))
@@ -336,7 +310,7 @@ class BaseTabMLP(BaseEstimator):
             With legend and labels.
         """
         check_is_fitted(self, "_members")
-        return shown.history(self._curve, self.best_epoch_, self._members.target, ax)
+        return shown.history(self._curve, self.best_epoch_, self._members.groups[0].target, ax)
 
     def _target_of(self, y: Any) -> Any:
         """Return the target of rows after the fit; nothing is set."""
@@ -346,9 +320,9 @@ class BaseTabMLP(BaseEstimator):
 
     def _turn(self) -> Turn:
         """Return whose turn it is to fit; made when first asked for, and no part of the state."""
-        turn = vars(self).get("_fitting")
-        if turn is None:
-            turn = self.__dict__.setdefault("_fitting", Turn())
+        if vars(self).get("_fitting") is None:
+            self.__dict__["_fitting"] = Turn()
+        turn: Turn = vars(self)["_fitting"]
         return turn
 
     def __getstate__(self) -> dict[str, Any]:
@@ -368,27 +342,7 @@ class BaseTabMLP(BaseEstimator):
         return tags
 
 
-class Watch:
-    """Takes the time of phases.
-
-    Attributes
-    ----------
-    seconds : dict of str to float
-        By name.
-    """
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        """Add the time inside to a phase."""
-        began = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
-
-
 def finite_numbers(y: Any) -> Array:
     """Return numbers, float64, shape (n, outputs), or complain."""
     checked = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-    return checked.reshape(len(checked), -1)
+    return np.asarray(checked.reshape(len(checked), -1))

@@ -1,4 +1,4 @@
-"""The members of a fit: networks trained at the same time, each on its folds with its encoding."""
+"""Members of one recipe: networks trained at the same time, each on its folds and encoding."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastmlp
+from fastmlp.optimizers import Optimizer
 from fastmlp.tabular import folds
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.encoding import Encoding
@@ -22,7 +23,9 @@ from fastmlp.tabular.presets import (
     MANY_ROWS,
     SCALE_RATE,
     Cycles,
+    FlatCosine,
     Preset,
+    Recipe,
     TimedCycles,
     batch_of,
     epochs_of,
@@ -93,17 +96,16 @@ class Members:
         """Return the predictions of every member, (members, n, columns)."""
         return np.stack([self.of_one(k, table) for k in range(len(self.ensemble))])
 
-    def predict(self, table: Table) -> tuple[Array, Array]:
-        """Return the prediction of all, (n, columns), and the deviation among them, (n, outputs)."""
+    def predict(self, table: Table) -> Array:
+        """Return the prediction of all, (n, columns)."""
         m = self.target.outputs
-        means, spreads = [], []
+        found = []
         for at in range(0, max(len(table), 1), ROWS_AT_A_TIME):
             part = table.take(np.arange(at, min(at + ROWS_AT_A_TIME, len(table))))
             each = self.each(part)
             squares = np.mean(each[:, :, :m] ** 2, axis=0)
-            means.append(self.target.mixed(each.mean(axis=0), squares))
-            spreads.append(each[:, :, :m].std(axis=0))
-        return np.concatenate(means), np.concatenate(spreads)
+            found.append(self.target.mixed(each.mean(axis=0), squares))
+        return np.concatenate(found)
 
 
 @dataclass
@@ -116,26 +118,21 @@ class Trained:
         At their joint epoch.
     held_out : HeldOut
         What members say of rows that they have not learned from.
-    out : list of arrays of int
-        Of each member, these rows.
     history : History
         Of the ensemble.
     curve : list of tuples
         See `JointEpoch`.
-    epoch, epochs : int
-        The one that was kept, of how many.
-    notes : list of str
-        What was done otherwise than the preset says.
+    epoch, run, planned : int
+        The one that was kept, of how many, and how many there were to be.
     """
 
     members: Members
     held_out: HeldOut
-    out: list[Rows]
     history: History
     curve: list[tuple[int, float, float, float]]
     epoch: int
-    epochs: int
-    notes: list[str]
+    run: int
+    planned: int
 
 
 def joined(prediction: Any) -> Array:
@@ -145,71 +142,93 @@ def joined(prediction: Any) -> Array:
     return np.asarray(prediction)
 
 
-def divided(
-    n: int, preset: Preset, rng: np.random.Generator, classes: Any, groups: Any
-) -> tuple[list[Rows], list[Rows], list[str]]:
-    """Return for each member the rows that it learns from, and those that it does not."""
-    parts = n if groups is None else len(np.unique(groups))
-    wanted, repeats = preset.folds, preset.repeats
-    notes = []
-    if n > MANY_ROWS:
-        wanted = max(2, wanted // 2)
-        notes.append(f"{wanted} folds instead of {preset.folds}, for there are {n:,} rows")
-    k = min(wanted, parts)
-    if k < wanted:
-        what = "rows" if groups is None else "groups"
-        notes.append(f"{k} folds instead of {wanted}, for there are {parts} {what}")
-    if k < 2:
-        raise ValueError(
-            f"{n} row{'s' * (n > 1)} in {parts} groups were given but at least two groups are "
-            "expected: members are judged on groups that they have not learned from"
-        )
-    learn, out = [], []
-    for _ in range(repeats):
-        fold = folds.assign(n, k, rng, classes, groups)
-        for f in range(k):
-            learn.append(np.flatnonzero(fold != f))
-            out.append(np.flatnonzero(fold == f))
-    return learn, out, notes
+@dataclass(frozen=True)
+class Division:
+    """Who learns from which rows.
+
+    Attributes
+    ----------
+    learn, out : list of arrays of int
+        Of each member the rows that it learns from, and those that it does not.
+    notes : list of str
+        What is otherwise than the preset says.
+    """
+
+    learn: list[Rows]
+    out: list[Rows]
+    notes: list[str]
+
+    @classmethod
+    def of(
+        cls, n: int, preset: Preset, rng: np.random.Generator, classes: Any, groups: Any
+    ) -> Division:
+        """Divide n rows, evenly by classes, or whole groups of them."""
+        parts = n if groups is None else len(np.unique(groups))
+        wanted, notes = preset.folds, []
+        if n > MANY_ROWS:
+            wanted = max(2, wanted // 2)
+            notes.append(f"{wanted} folds instead of {preset.folds}, for there are {n:,} rows")
+        k = min(wanted, parts)
+        if k < wanted:
+            what = "rows" if groups is None else "groups"
+            notes.append(f"{k} folds instead of {wanted}, for there are {parts} {what}")
+        if k < 2:
+            raise ValueError(
+                "groups has one group but at least two groups are expected: members are judged on "
+                "groups that they have not learned from"
+            )
+        division = cls([], [], notes)
+        for _ in range(preset.repeats):
+            fold = folds.assign(n, k, rng, classes, groups)
+            division.learn.extend(np.flatnonzero(fold != f) for f in range(k))
+            division.out.extend(np.flatnonzero(fold == f) for f in range(k))
+        return division
 
 
 def train(
+    recipe: Recipe,
     table: Table,
     columns: Columns,
     target: Any,
     weights: Array | None,
-    groups: Array | None,
+    division: Division,
     request: Request,
 ) -> Trained:
-    """Train the members of one preset.
+    """Train the members of one recipe.
 
     Parameters
     ----------
+    recipe : Recipe
+        What they are.
     table : Table
         All rows.
     columns : Columns
-        What they are.
+        Of the table.
     target : Numbers or Classes
         Of the rows.
     weights : array, shape (n,), or None
         All above 0.
-    groups : array, shape (n,), or None
-        Rows of one are held out together.
+    division : Division
+        Who learns from which rows.
     request : Request
         What is asked for.
     """
-    preset, n = request.preset, len(table)
-    learn, out, notes = divided(n, preset, request.rng, target.classes, groups)
+    learn, out, n = division.learn, division.out, len(table)
     with_missing = np.flatnonzero(np.isnan(table.numbers).any(axis=0))
-    encodings = [Encoding.of(table, columns, rows, with_missing, preset.bins) for rows in learn]
+    encodings = [Encoding.of(table, columns, rows, with_missing, recipe.bins) for rows in learn]
     inputs = [encoding.inputs(table) for encoding in encodings]
     scales = [target.scale(rows, weights) for rows in learn]
-    nets = [network(preset, inputs[0].shape[1], target, request.rng) for _ in learn]
+    nets = [network(recipe, inputs[0].shape[1], target, request.rng) for _ in learn]
     members = Members(fastmlp.Ensemble(nets), encodings, scales, target)
 
     rows = min(map(len, learn))
-    batch, epochs = batch_of(rows), epochs_of(preset, n)
-    rate, ended = _timed(target.rate, epochs * math.ceil(rows / batch), request.deadline)
+    batch, epochs = batch_of(rows), epochs_of(request.preset, n)
+    steps = epochs * math.ceil(rows / batch)
+    rate, ended = _timed(target.rate * recipe.rate, steps, request.deadline)
+    optimizer: Optimizer = fastmlp.Adam(learning_rate=rate, beta_2=BETA_2)
+    if recipe.decay:
+        decay = FlatCosine(recipe.decay, steps)
+        optimizer = fastmlp.AdamW(learning_rate=rate, beta_2=BETA_2, weight_decay=decay)
     follow = JointEpoch(
         [x[rows] for x, rows in zip(inputs, out, strict=True)],
         out,
@@ -225,31 +244,31 @@ def train(
         rows=learn,
         epochs=epochs,
         batch_size=batch,
-        optimizer=fastmlp.Adam(learning_rate=rate, beta_2=BETA_2),
+        optimizer=optimizer,
+        dropout=FlatCosine(recipe.dropout, steps) if recipe.dropout else None,
         groups=fastmlp.Groups(parametrization="ntk", bias_rate=BIAS_RATE, scale_rate=SCALE_RATE),
         sample_weight=weights,
         callbacks=[follow, *request.callbacks],
         n_threads=request.n_threads,
     )
-    run = len(history.loss)
-    if run < epochs:
-        notes.append(f"{run} epochs instead of {epochs}, for the time was over")
-    return Trained(members, follow.held_out, out, history, follow.curve, follow.epoch, run, notes)
+    return Trained(
+        members, follow.held_out, history, follow.curve, follow.epoch, len(history.loss), epochs
+    )
 
 
-def network(preset: Preset, width: int, target: Any, rng: np.random.Generator) -> Any:
+def network(recipe: Recipe, width: int, target: Any, rng: np.random.Generator) -> Any:
     """Return a network with the recipe's first weights: those of the output are 0."""
     own = np.random.default_rng(rng.integers(2**63))
     net = fastmlp.MLP(
-        [width, *[preset.width] * preset.depth, target.outputs],
-        activation=target.activation,
+        [width, *[recipe.width] * recipe.depth, target.outputs],
+        activation=recipe.activation or target.activation,
         loss=target.loss,
         scale=True,
-        initializer=["lecun_normal"] * preset.depth + ["zeros"],
+        initializer=["lecun_normal"] * recipe.depth + ["zeros"],
         rng=own,
     )
-    for layer in range(preset.depth):
-        net.biases[layer] = own.normal(size=preset.width)
+    for layer in range(recipe.depth):
+        net.biases[layer] = own.normal(size=recipe.width)
     return net
 
 

@@ -18,34 +18,71 @@ from fastmlp.schedules import Schedule
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """What one group of members is.
+
+    Attributes
+    ----------
+    bins : int
+        Piecewise linear inputs of each number; 0 for none.
+    width, depth : int
+        Of the hidden layers.
+    activation : str or None
+        Of the hidden layers; None for the one that suits the task.
+    rate : float
+        Factor on the learning rate that suits the task.
+    dropout, decay : float
+        Constant for half of the steps, then half a cosine down to 0.
+    """
+
+    bins: int
+    width: int = 128
+    depth: int = 3
+    activation: str | None = None
+    rate: float = 1.0
+    dropout: float = 0.0
+    decay: float = 0.0
+
+
+@dataclass(frozen=True)
 class Preset:
     """What is trained.
 
     Attributes
     ----------
     folds, repeats : int
-        Members are folds times repeats: in each repeat the rows are divided anew, and a member
-        learns from all folds but one.
-    bins : int
-        Piecewise linear inputs of each number; 0 for none.
-    width, depth : int
-        Of the hidden layers.
+        In each repeat the rows are divided into folds anew, and each member of a recipe learns from
+        all folds but one.
     epochs : int
         Of a fit of at most `FEW_ROWS` rows.
+    recipes : tuple of Recipe
+        In this order, as long as there is time; those that help are blended.
     """
 
     folds: int
     repeats: int
-    bins: int
-    width: int
-    depth: int
     epochs: int
+    recipes: tuple[Recipe, ...]
 
+
+PIECEWISE, PLAIN = Recipe(bins=8), Recipe(bins=0)
 
 PRESETS = {
-    "fast": Preset(folds=4, repeats=2, bins=8, width=128, depth=3, epochs=64),
-    "default": Preset(folds=8, repeats=2, bins=8, width=128, depth=3, epochs=256),
-    "best": Preset(folds=8, repeats=4, bins=8, width=256, depth=3, epochs=256),
+    "fast": Preset(4, 2, 64, (PIECEWISE,)),
+    "default": Preset(8, 2, 256, (PIECEWISE, PLAIN)),
+    "best": Preset(
+        *(8, 2, 256),
+        (
+            PIECEWISE,
+            PLAIN,
+            Recipe(bins=8, width=256, dropout=0.15, decay=0.02),
+            Recipe(bins=0, width=256, dropout=0.15, decay=0.02),
+            Recipe(bins=16, activation="silu"),
+            Recipe(bins=0, activation="tanh"),
+            Recipe(bins=8, width=256, depth=2),
+            Recipe(bins=4, rate=2.0),
+        ),
+    ),
 }
 
 FEW_ROWS = 2_000
@@ -110,6 +147,34 @@ class Cycles(Schedule):
     def at(self, t: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the rate at a share of the fit."""
         return np.asarray(self.rate * 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + 15 * t))))
+
+
+@dataclass(frozen=True)
+class FlatCosine(Schedule):
+    """A value that is kept for half of the steps, then half a cosine down to 0 ("flat_cos").
+
+    Parameters
+    ----------
+    value : float, > 0
+        The first.
+    n_steps : int, >= 1
+        Steps until 0.
+
+    Examples
+    --------
+    >>> FlatCosine(1.0, n_steps=4)([0, 2, 3, 4]).round(6).tolist()
+    [1.0, 1.0, 0.5, 0.0]
+    """
+
+    value: float
+    n_steps: int
+
+    def __post_init__(self) -> None:
+        POSITIVE.check("value", self.value, example=0.1)
+
+    def _rate(self, step: NDArray[np.int64]) -> NDArray[np.float64]:
+        t = np.minimum(step / self.n_steps, 1.0)
+        return np.asarray(self.value * 0.5 * (1 + np.cos(np.pi * (np.maximum(1, 2 * t) - 1))))
 
 
 @dataclass(frozen=True)

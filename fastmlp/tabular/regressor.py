@@ -16,11 +16,11 @@ from sklearn.utils.validation import check_is_fitted
 from fastmlp.sklearn.parameters import store
 from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import shown
+from fastmlp.tabular.blend import Fitted
 from fastmlp.tabular.conformal import Residuals
-from fastmlp.tabular.epochs import of_all
-from fastmlp.tabular.estimator import TEXT, BaseTabMLP, finite_numbers
+from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers
 from fastmlp.tabular.judged import SaidNumbers, scorer_of
-from fastmlp.tabular.members import Trained
+from fastmlp.tabular.parameters import TEXT
 from fastmlp.tabular.targets import Numbers
 
 Array = NDArray[Any]
@@ -114,7 +114,7 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         array of float64, shape (n_samples,) or (n_samples, n_outputs), or a tuple of two such
             Means (or what else the loss fits), and deviations.
         """
-        outputs, _ = self._predictions(X)
+        outputs = self._predictions(X)
         mean, size = self._heads(outputs)
         if not return_std:
             return self._shaped(mean)
@@ -155,13 +155,13 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
             In the order of the levels.
         """
         wanted = [_level(level, "levels") for level in levels]
-        outputs, _ = self._predictions(X)
+        outputs = self._predictions(X)
         mean, size = self._heads(outputs)
         away = np.array([[r.quantile(level) for level in wanted] for r in self._residuals])
         found = mean[:, :, np.newaxis] + size[:, :, np.newaxis] * away
         if self.loss == "poisson":
             found = np.maximum(found, 0.0)
-        return found[:, 0] if self.n_outputs_ == 1 else found
+        return np.asarray(found[:, 0] if self.n_outputs_ == 1 else found)
 
     def log_density(self, X: Any, y: Any) -> Array:
         """Return the logarithm of the predicted density at targets.
@@ -180,7 +180,7 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         array of float64, shape (n_samples,)
             Sums over outputs.
         """
-        outputs, _ = self._predictions(X)
+        outputs = self._predictions(X)
         mean, size = self._heads(outputs)
         y = finite_numbers(y)
         if y.shape != mean.shape:
@@ -235,13 +235,12 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         judge = scorer_of(self.scoring, SaidNumbers, None, right, weights)
         return lambda prediction: judge(self._shaped(prediction[:, : y.shape[1]]))
 
-    def _finish(self, target: Numbers, trained: Trained, weights: Array | None) -> dict[str, str]:
-        found = trained.held_out.prediction(target)
+    def _finish(self, target: Numbers, fitted: Fitted, weights: Array | None) -> dict[str, str]:
+        found = fitted.out_of_fold
         mean, m = found[:, : self.n_outputs_], self.n_outputs_
-        alone, together = trained.held_out.scores(target, weights)
         shrink = 1.0
-        if self.loss == "squared_error" and together > 0:
-            share = max(of_all(alone, together), 0.0) / together
+        if self.loss == "squared_error" and fitted.together > 0:
+            share = max(fitted.all, 0.0) / fitted.together
             shrink = max(float(np.sqrt(share)), SMALLEST_SHRINK)
         spread = np.sqrt(found[:, m:]) if self.loss == "gaussian" else None
         self._residuals = [
@@ -287,6 +286,6 @@ TabMLPRegressor.__doc__ = inspect.cleandoc(TabMLPRegressor.__doc__ or "").replac
 
 
 def _level(value: Any, name: str) -> float:
-    if not isinstance(value, Real) or not 0 < value < 1:
+    if not isinstance(value, Real) or not 0 < float(value) < 1:
         raise ValueError(f"{name} has {value!r} but a number between 0 and 1 is expected")
     return float(value)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 
@@ -14,17 +17,15 @@ class Report:
     rows, columns : int
         Of the table.
     kinds : dict of str to int
-        Numbers, categories, and inputs of a network.
+        Numbers and categories.
     left_out : dict of str to str
         Columns that are not used, and why.
-    members : str
-        How many of what.
+    members : list of str
+        Share, number, layers and epoch of each group, the one that counts most first.
     metric : str
-        What chose the epoch.
+        What chose epochs and shares.
     alone, together : float
         That of single members on rows they have not learned from, and of those of a row together.
-    epoch, epochs : int
-        The one that was kept, of how many.
     seconds : dict of str to float
         By phase.
     more : dict of str to str
@@ -37,12 +38,10 @@ class Report:
     columns: int
     kinds: dict[str, int]
     left_out: dict[str, str]
-    members: str
+    members: list[str]
     metric: str
     alone: float
     together: float
-    epoch: int
-    epochs: int
     seconds: dict[str, float]
     more: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -54,11 +53,30 @@ class Report:
         lines = {
             "table": f"{self.rows:,} rows, {self.columns} columns: {kinds}",
             "left out": "; ".join(f"{name}: {why}" for name, why in self.left_out.items()),
-            "members": self.members,
-            "epoch": f"{self.epoch} of {self.epochs}, chosen by {self.metric} out of fold",
+            "members": "; ".join(self.members),
             "out of fold": f"{self.metric} {self.together:.4g}, single members {self.alone:.4g}",
             **self.more,
             "seconds": seconds,
             "notes": "; ".join(self.notes),
         }
         return "\n".join(f"{name:<12} {text}" for name, text in lines.items() if text)
+
+
+class Watch:
+    """Takes the time of phases.
+
+    Attributes
+    ----------
+    seconds : dict of str to float
+        By name.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Add the time inside to a phase."""
+        began = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began

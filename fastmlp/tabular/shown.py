@@ -104,7 +104,7 @@ def importance(
 
     Parameters
     ----------
-    members : Members
+    members : Blend
         Of the fit.
     columns : Columns
         What the columns are.
@@ -124,7 +124,7 @@ def importance(
     def cost(some: Table) -> float:
         total, count = 0.0, 0
         for k, rows in enumerate(out):
-            prediction = members.of_one(k, some.take(rows))
+            prediction = members.of_division(k, some.take(rows))
             total += float(target.costs(prediction, rows).sum())
             count += len(rows)
         return total / count

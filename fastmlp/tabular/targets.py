@@ -174,7 +174,7 @@ class Classes:
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
         """Return the log loss of some rows."""
         right = np.take_along_axis(prediction, self.y[rows, np.newaxis], axis=1)[:, 0]
-        return -np.log(np.maximum(right, SMALLEST))
+        return np.asarray(-np.log(np.maximum(right, SMALLEST)))
 
     def shown(self, cost: float) -> float:
         """Return the mean log loss."""
