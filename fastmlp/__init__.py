@@ -40,7 +40,7 @@ from fastmlp.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from fastmlp.readers import Blocks
 from fastmlp.schedules import Constant, Cosine, InverseScaling, OneCycle, Schedule, Step, WarmUp
 from fastmlp.storage import ModelFormatError, load
-from fastmlp.training.records import DivergenceError, History, State
+from fastmlp.training.records import Batch, DivergenceError, History, State
 
 # The estimators are attributes too, but not listed: a star import must not need scikit-learn.
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "Blocks",
     "History",
     "State",
+    "Batch",
     "DivergenceError",
     "from_onnx",
     "from_torch",

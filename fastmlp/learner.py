@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from numpy.typing import ArrayLike
 
-from fastmlp import check, checkpoint, plans, storage
+from fastmlp import check, memories, plans, storage
 from fastmlp.callbacks import Progress
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count
@@ -97,7 +97,9 @@ class Learner(Model):
             targets and what ``predict`` returns. On the validation data, as ``val_NAME``; without
             such, on all of X, which takes the time of a prediction and must be arrays.
         callbacks : iterable of callables
-            Called with a ``fastmlp.State`` after each epoch; True ends the fit.
+            Called with a ``fastmlp.State`` after each epoch; True ends the fit. A method
+            ``on_batch(state, batch)`` is called with a ``fastmlp.Batch`` after each batch, and True
+            undoes the epoch so far and ends the fit.
         n_threads : int, optional
             Threads to use; by default what the machine allows, and one where more cannot pay.
         verbose : bool
@@ -108,7 +110,8 @@ class Learner(Model):
             not cut. All may change but the optimizer's kind, the number of samples, and whether
             there is validation data. Callbacks begin anew, but for those that a
             ``fastmlp.Checkpoint`` has saved. A path is that of a checkpoint, which is loaded into
-            this model first; if there is no such file, the fit begins at the beginning.
+            this model first, and must be of the same data and ``batch_size``; if there is no such
+            file, the fit begins at the beginning.
 
         Returns
         -------
@@ -150,13 +153,11 @@ class Learner(Model):
                     "metrics are given without validation_data, and X is a source, which is not "
                     "measured after an epoch: pass validation_data"
                 )
-            if not isinstance(resume, bool):
-                resume = self._load(resume)
-            if resume:
+            path = None if isinstance(resume, bool) else os.fspath(resume)
+            if resume if path is None else self._load(path):
                 stopped = self._history.stop_reason if self._history else ""
-                begun, history = plans.resumed(
-                    self._progress, self._history, self._engine, plan, data, validation, epochs
-                )
+                last = self._progress, self._history, self._engine
+                begun, history = plans.resumed(*last, plan, data, validation, epochs, path)
                 n_before = len(history.loss)  # the user may have changed the lists
             self._progress, self._history = begun, history
             if verbose:
@@ -172,26 +173,28 @@ class Learner(Model):
                     self._engine.start(plan.optimizer)
                     seed = loop.next_seed(self._rng)
                     begun = Continuation(plan.optimizer.kind, 0, seed)
-                elif checkpoint.give_back(begun.memories, hooks, course.reporter.state):
+                elif memories.give_back(begun.memories, hooks, course.reporter.state):
                     history.stop_reason = stopped
                     return history
+                if path is not None or course.reporter.keeps:
+                    begun = begun._replace(data=memories.fingerprint(data, validation))
                 self._go_on(data, plan, course, begun, shuffle)
             return history
 
-    def _load(self, path: str | os.PathLike[str]) -> bool:
+    def _load(self, path: str) -> bool:
         """Become the model of a checkpoint; return False if there is none."""
         if not Path(path).exists():
             return False
         other = storage.load(path)
         if type(other) is not type(self) or other._spec != self._spec:
             raise ValueError(
-                f"resume is {os.fspath(path)!r}, which has {other!r}, but this is {self!r}: "
+                f"resume is {path!r}, which has {other!r}, but this is {self!r}: "
                 "make the model as it was made, or use fastmlp.load"
             )
         generator, state = self._rng.bit_generator, other.__getstate__()
         if type(generator) is not type(other._rng.bit_generator):
             raise ValueError(
-                f"resume is {os.fspath(path)!r}, whose model draws from {other._rng}, but this one "
+                f"resume is {path!r}, whose model draws from {other._rng}, but this one "
                 f"from {self._rng}: pass the same kind of generator as rng"
             )
         generator.state = other._rng.bit_generator.state
@@ -283,8 +286,8 @@ class Learner(Model):
             assert data.rows is not None  # an epoch has ended
             epochs = begun.epochs + (rates.step - begun.step) // plan.n_steps(data.rows)
             facts = begun.kind, rates.step, begun.seed, data.rows, epochs
-            orders = shuffles.seeds, shuffles.used
-            self._progress = Continuation(*facts, *orders, state.learning_rate_scale)
+            orders = shuffles.seeds, shuffles.used, state.learning_rate_scale
+            self._progress = Continuation(*facts, *orders, (), plan.batch_size, begun.data)
 
         course.reporter.keep = keep
         if isinstance(data, Stream):

@@ -34,7 +34,7 @@ def forward(
     ----------
     spec : Spec
         The network.
-    parameters : (weights, biases), and gains, shifts and scales where there are any
+    parameters : (weights, biases), and the other kinds of `Spec.tensors`
         Lists of (I, O) and (O,) arrays.
     x : array, shape (N, I)
         The inputs.
@@ -111,26 +111,26 @@ def backward(
 
     Returns
     -------
-    (dW, db), or with those of gains, shifts and scales
+    (dW, db), and those of the other kinds of `Spec.tensors`
         Lists like the parameters.
     """
     weights = parameters[0]
-    gradients: Parameters = tuple([] for _ in parameters)
+    gradients: Parameters = tuple([np.zeros_like(p) for p in kind] for kind in parameters)
+    of_kind = hidden.named(spec, gradients)
     for k in reversed(range(len(weights))):
         y = inputs[k] if k else hidden.scaled(spec, parameters, inputs[0])
-        gradients[0].insert(0, over_rows(y, dz))
-        gradients[1].insert(0, np.sum(dz, axis=0, dtype=np.float64).astype(dz.dtype))
+        of_kind["weights"][k] = over_rows(y, dz)
+        of_kind["biases"][k] = np.sum(dz, axis=0, dtype=np.float64).astype(dz.dtype)
         if k > 0:
             dy = dz @ weights[k].T
             if masks is not None:
                 dy = drop(dy, masks[k - 1], spec.dropout[k - 1])
-            dz, *rest = hidden.backward(spec, parameters, k - 1, outputs[k - 1], dy)
-            if any(spec.layer_norm):
-                for kind, g in zip(gradients[2:4], rest, strict=True):
-                    kind.insert(0, g)
+            dz, found = hidden.backward(spec, parameters, k - 1, outputs[k - 1], dy)
+            for kind, g in found.items():
+                of_kind[kind][k - 1] = g
     if spec.scale:
         products = (dz @ weights[0].T) * inputs[0]
-        gradients[-1].append(np.sum(products, axis=0, dtype=np.float64).astype(dz.dtype))
+        of_kind["scales"][0] = np.sum(products, axis=0, dtype=np.float64).astype(dz.dtype)
     return gradients
 
 
@@ -179,7 +179,7 @@ def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
     for c in range(prediction.shape[1]):
         dz = spec.loss.link_slope(prediction, c)
         for k in reversed(range(1, len(weights))):
-            dz, _, _ = hidden.backward(spec, parameters, k - 1, outputs[k - 1], dz @ weights[k].T)
+            dz, _ = hidden.backward(spec, parameters, k - 1, outputs[k - 1], dz @ weights[k].T)
         derivatives.append(hidden.scaled(spec, parameters, dz @ weights[0].T))
     return np.stack(derivatives, axis=1)
 

@@ -52,6 +52,8 @@ class Spec:
         Drop probability per hidden layer, in [0, 1).
     layer_norm : tuple of str or None
         Where a hidden layer is normalised, one of `POSITIONS`: before or after its activation.
+    parametric : tuple of bool
+        Whether the activation of a hidden layer is a parametric one.
     loss : Loss
         Brings the link and the number of heads.
     dtype : numpy.dtype
@@ -64,6 +66,7 @@ class Spec:
     activations: tuple[str, ...]
     dropout: tuple[float, ...]
     layer_norm: tuple[str | None, ...]
+    parametric: tuple[bool, ...]
     loss: Loss
     dtype: np.dtype[Any]
     scale: bool = False
@@ -79,18 +82,24 @@ class Spec:
         """Shapes of the parameters by kind, one a layer, in the order of everything of this kind.
 
         Gains and shifts, one a hidden layer, are there if any layer is normalised; those of a layer
-        that is not are empty. Scales are there if there is a scale layer: one array.
+        that is not are empty. Scales are there if there is a scale layer: one array. Alphas, one a
+        hidden layer, are there if any activation is parametric.
         """
+
+        def of_hidden(chosen: Iterable[Any]) -> list[tuple[int, ...]]:
+            widths = zip(self.layer_sizes[1:-1], chosen, strict=True)
+            return [(width if has_it else 0,) for width, has_it in widths]
+
         kinds: dict[str, list[tuple[int, ...]]] = {
             "weights": [*self.shapes],
             "biases": [(fan_out,) for _, fan_out in self.shapes],
         }
         if any(self.layer_norm):
-            hidden = zip(self.layer_sizes[1:-1], self.layer_norm, strict=True)
-            kinds["gains"] = [(width if norm else 0,) for width, norm in hidden]
-            kinds["shifts"] = kinds["gains"]
+            kinds["gains"] = kinds["shifts"] = of_hidden(self.layer_norm)
         if self.scale:
             kinds["scales"] = [self.layer_sizes[:1]]
+        if any(self.parametric):
+            kinds["alphas"] = of_hidden(self.parametric)
         return kinds
 
     @property
@@ -221,6 +230,11 @@ class Data:
         """Samples."""
         return int(self.x.shape[0])
 
+    def part(self, rows: Any) -> Data:
+        """Return some rows, by a slice or their numbers."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Data(self.x[rows], self.targets[rows], weights)
+
     def blocks(self) -> AbstractContextManager[Iterable[Data]]:
         """Give an epoch its blocks: an array is a source of one."""
         return nullcontext((self,))
@@ -234,6 +248,7 @@ def build(
     dropout: float | Sequence[float] = 0.0,
     layer_norm: str | Sequence[str | None] | None = None,
     scale: bool = False,
+    parametric: bool | Sequence[bool] = False,
 ) -> Spec:
     """Return the Spec of the user's arguments, or complain about them.
 
@@ -253,6 +268,8 @@ def build(
         Where hidden layers are normalised, see `fastmlp.normalization`.
     scale : bool
         Whether the inputs are scaled by parameters.
+    parametric : bool or sequence of bool
+        Whether the activations are ``(1 - a) z + a f(z)`` with a parameter a for each unit.
 
     Returns
     -------
@@ -278,9 +295,10 @@ def build(
         activations=each_layer.activations(activation, n_hidden),
         dropout=each_layer.dropouts(dropout, n_hidden),
         layer_norm=each_layer.positions(layer_norm, n_hidden),
+        parametric=each_layer.flags("parametric", parametric, n_hidden),
         loss=losses.resolve(loss),
         dtype=_dtype(dtype),
-        scale=_flag("scale", scale),
+        scale=each_layer.flag("scale", scale),
     )
     if spec.n_parameters > MAX_PARAMETERS:
         raise ValueError(
@@ -315,14 +333,6 @@ def _sizes(layer_sizes: Any) -> tuple[int, ...]:
                 f"layer_sizes[{at}] is {size} but must be below 2**31: make the layer smaller"
             )
     return sizes
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(
-            f"{name} is {value!r} but must be True or False: pass {name}=True to have it"
-        )
-    return bool(value)
 
 
 def _dtype(dtype: Any) -> np.dtype[Any]:

@@ -42,6 +42,7 @@ ORDER = (
         "schedules",
         "optimizers",
         "normalization",
+        "parametric",
         "each_layer",
         "spec",
         "operators",
@@ -49,10 +50,10 @@ ORDER = (
         "initializers",
     ),
     *("check.arrays", "check.options", "check.samples", "check", "callbacks"),
-    *("engine.contract", "checkpoint"),
+    *("engine.contract", "memories"),
     *(f"storage.{part}" for part in ("strict", "safetensors", "files", "record")),
     *(f"storage.{part}" for part in ("generators", "values")),
-    *("storage", "storage.inspection"),
+    *("storage", "storage.inspection", "checkpoint"),
     *(f"engine.{part}" for part in ("parameters", "steps", "native")),
     *(
         f"export.{part}"

@@ -94,7 +94,8 @@ class Engine(Protocol):
     def parameters(self) -> tuple[Arrays, ...]:
         """Return (weights, biases): fresh C-order arrays (fan_in, fan_out) and (fan_out,).
 
-        With layer normalisation (weights, biases, gains, shifts): the kinds of `Spec.tensors`.
+        With layer normalisation (weights, biases, gains, shifts), and so on: the kinds of
+        `Spec.tensors`.
         """
         ...
 
