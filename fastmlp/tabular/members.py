@@ -18,6 +18,7 @@ from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.encoding import Encoding
 from fastmlp.tabular.epochs import HeldOut, JointEpoch
 from fastmlp.tabular.presets import (
+    ACTIVATION_RATE,
     BETA_2,
     BIAS_RATE,
     MANY_ROWS,
@@ -246,7 +247,12 @@ def train(
         batch_size=batch,
         optimizer=optimizer,
         dropout=FlatCosine(recipe.dropout, steps) if recipe.dropout else None,
-        groups=fastmlp.Groups(parametrization="ntk", bias_rate=BIAS_RATE, scale_rate=SCALE_RATE),
+        groups=fastmlp.Groups(
+            parametrization="ntk",
+            bias_rate=BIAS_RATE,
+            scale_rate=SCALE_RATE,
+            activation_rate=ACTIVATION_RATE,
+        ),
         sample_weight=weights,
         callbacks=[follow, *request.callbacks],
         n_threads=request.n_threads,
@@ -264,6 +270,7 @@ def network(recipe: Recipe, width: int, target: Any, rng: np.random.Generator) -
         activation=recipe.activation or target.activation,
         loss=target.loss,
         scale=True,
+        parametric=recipe.parametric,
         initializer=["lecun_normal"] * recipe.depth + ["zeros"],
         rng=own,
     )

@@ -33,6 +33,8 @@ class Recipe:
         Factor on the learning rate that suits the task.
     dropout, decay : float
         Constant for half of the steps, then half a cosine down to 0.
+    parametric : bool
+        Whether units learn how linear they are.
     """
 
     bins: int
@@ -42,6 +44,7 @@ class Recipe:
     rate: float = 1.0
     dropout: float = 0.0
     decay: float = 0.0
+    parametric: bool = True
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ RATE = {"classes": 0.04, "numbers": 0.07, "gaussian": 0.02}
 BETA_2 = 0.95
 BIAS_RATE = 0.1
 SCALE_RATE = 6.0
+ACTIVATION_RATE = 0.1
 LABEL_SMOOTHING = 0.1
 # What averaging gains from one member to two held-out ones, times this, is what it is taken to gain
 # from one to all. If errors of members were exchangeable it would be 2 (1 - 1 / members), 1.875 for
