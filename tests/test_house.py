@@ -266,6 +266,8 @@ def test_tables_of_the_exporters_have_the_same_rows() -> None:
 def public() -> dict[str, Any]:
     """Return every public class and function, by its full name."""
     places = [fastmlp, importlib.import_module("fastmlp.digits")]
+    if importlib.util.find_spec("sklearn") is not None:
+        places.append(importlib.import_module("fastmlp.tabular"))
     found = {}
     for place in places:
         for name in place.__all__:

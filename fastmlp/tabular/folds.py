@@ -35,7 +35,7 @@ def assign(
     Examples
     --------
     >>> assign(6, 3, np.random.default_rng(0), classes=np.array([0, 0, 0, 1, 1, 1])).tolist()
-    [2, 1, 0, 2, 1, 0]
+    [1, 2, 0, 0, 2, 1]
     """
     order = rng.permutation(n)
     if groups is not None:

@@ -24,7 +24,7 @@ class Importance(NamedTuple):
     names : list of str
         Of the columns; those that are left out have none.
     means, deviations : arrays of float64
-        Over the shuffles: rise of the mean cost, in the metric of the report.
+        Over the shuffles: rise of the mean cost; squared errors are in variances of y.
     """
 
     names: list[str]
