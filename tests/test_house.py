@@ -68,7 +68,10 @@ ORDER = (
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "packing", "shown", "fitted")),
     "sklearn.initialization",
     *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "judge")),
-    *(f"sklearn.{part}" for part in ("resuming", "stochastic", "blas", "lbfgs", "fitting")),
+    *(
+        f"sklearn.{part}"
+        for part in ("resuming", "hints", "stochastic", "blas", "lbfgs", "fitting")
+    ),
     *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier", "storage", "foreign")),
     "sklearn",
     *(f"tabular.{part}" for part in ("presets", "columns", "encoding", "folds", "targets")),
