@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from fastmlp import check, memories, plans, storage
 from fastmlp.callbacks import Progress
+from fastmlp.communicators import Communicator
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count
 from fastmlp.model import Model
@@ -22,8 +23,9 @@ from fastmlp.teams import Team
 from fastmlp.threads import fit_team
 from fastmlp.training import loop, sources
 from fastmlp.training.judge import Judge
-from fastmlp.training.loop import Course, Shuffles
+from fastmlp.training.loop import Course, Order, Shuffles
 from fastmlp.training.metrics import Metric, MetricJudge, resolve
+from fastmlp.training.processes import joined
 from fastmlp.training.rates import Rates
 from fastmlp.training.records import Continuation, History, State
 from fastmlp.training.reporter import Callback, Reporter
@@ -55,6 +57,7 @@ class Learner(Model):
         n_threads: int | None = None,
         verbose: bool = False,
         resume: bool | str | os.PathLike[str] = False,
+        communicator: Communicator | Any = None,
     ) -> History:
         """Train, beginning with the weights of now and a fresh optimizer, or going on.
 
@@ -112,6 +115,9 @@ class Learner(Model):
             ``fastmlp.Checkpoint`` has saved. A path is that of a checkpoint, which is loaded into
             this model first, and must be of the same data and ``batch_size``; if there is no such
             file, the fit begins at the beginning.
+        communicator : mpi4py communicator or fastmlp.Communicator, optional
+            Train with other processes, which call ``fit`` alike, each with its own rows of every
+            batch of ``size * batch_size``; docs/processes.md. One thread each by default.
 
         Returns
         -------
@@ -127,31 +133,39 @@ class Learner(Model):
             In the epoch in which the loss or a weight is no longer finite; the model keeps the
             weights from before that epoch.
         RuntimeError
-            If another fit is running on this model.
+            If another fit is running on this model; a RankError if another process has failed.
         KeyboardInterrupt
             When interrupted; the model is at its last whole epoch, and usable, and ``history``
             has the epochs until then.
         """
         history, begun, n_before, stopped = History(), None, 0, ""
-        if not isinstance(resume, bool | str | os.PathLike):
-            raise TypeError(
-                f"resume is {resume!r} ({type(resume).__name__}) but True, False or the path of a "
-                "checkpoint is expected: pass for example resume=True"
-            )
-        loads = not isinstance(resume, bool)
-        with self._turn.taken(), self._kept(lambda: len(history.loss) > n_before, loads):
+        with (
+            joined(communicator, self._engine) as others,
+            self._turn.taken(),
+            self._kept(lambda: len(history.loss) > n_before, not isinstance(resume, bool)),
+        ):
+            if not isinstance(resume, bool | str | os.PathLike):
+                raise TypeError(
+                    f"resume is {resume!r} ({type(resume).__name__}) but True, False or the path "
+                    "of a checkpoint is expected: pass for example resume=True"
+                )
             data = sources.resolve(X, y, sample_weight, self._spec)
             given = batch_size, optimizer, l2, clip_norm, groups, dropout
             plan = plans.plan(self._spec, data, *given)
             epochs = check_count("epochs", epochs, example=20)
             hooks, functions = check.callbacks(callbacks), resolve(metrics)
-            lent = self._team(n_threads, plan)
+            lent = self._team(1 if others and n_threads is None else n_threads, plan)
             validation = check.validation(validation_data, self._spec)
             measured = data if validation is None else validation
             if functions and isinstance(measured, Stream):
                 raise ValueError(
                     "metrics are given without validation_data, and X is a source, which is not "
                     "measured after an epoch: pass validation_data"
+                )
+            if functions and others:
+                raise ValueError(
+                    "metrics are given with a communicator, but they cannot be summed over "
+                    "processes: measure in a callback what state.model predicts"
                 )
             path = None if isinstance(resume, bool) else os.fspath(resume)
             if resume if path is None else self._load(path):
@@ -160,11 +174,16 @@ class Learner(Model):
                 begun, history = plans.resumed(*last, plan, data, validation, epochs, path)
                 n_before = len(history.loss)  # the user may have changed the lists
             self._progress, self._history = begun, history
-            if verbose:
+            if verbose and not (others and others.rank):
                 hooks.append(Progress())
             course = self._course(history, plan, hooks, epochs, validation)
             if functions and isinstance(measured, Data):
                 course.judge = MetricJudge(self._engine, validation, measured, functions, history)
+            if others:
+                options = {"epochs": epochs, "batch_size": batch_size, "shuffle": bool(shuffle)}
+                options["validation_data"] = validation is not None
+                others.agree(self, plan, begun, **options)
+                others.lead(course)
             if begun is not None:
                 state = course.reporter.state
                 state.epoch, state.learning_rate_scale = begun.epochs - 1, begun.scale
@@ -176,9 +195,10 @@ class Learner(Model):
                 elif memories.give_back(begun.memories, hooks, course.reporter.state):
                     history.stop_reason = stopped
                     return history
-                if path is not None or course.reporter.keeps:
+                if not others and (path is not None or course.reporter.keeps):
                     begun = begun._replace(data=memories.fingerprint(data, validation))
-                self._go_on(data, plan, course, begun, shuffle)
+                orders = others.shuffle if others else self._engine.shuffle
+                self._go_on(data, plan, course, begun, orders if shuffle else None)
             return history
 
     def _load(self, path: str) -> bool:
@@ -276,11 +296,12 @@ class Learner(Model):
         plan: Plan,
         course: Course,
         begun: Continuation,
-        shuffle: bool,
+        shuffle: Callable[[Order, int], None] | None,
     ) -> None:
         """Run the epochs of a fit, and note after each with what one that resumes would go on."""
         rates, state = course.rates, course.reporter.state
-        shuffles = Shuffles(self._engine.shuffle, self._rng, begun.shuffles, begun.shuffled)
+        permute = shuffle or self._engine.shuffle
+        shuffles = Shuffles(permute, self._rng, begun.shuffles, begun.shuffled)
 
         def keep() -> None:
             assert data.rows is not None  # an epoch has ended

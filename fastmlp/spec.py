@@ -7,11 +7,11 @@ is allocated. Nothing here computes; both engines, native and reference, read th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -119,6 +119,35 @@ class Spec:
 
 
 @dataclass
+class Share:
+    """What this process has of an epoch that many take together, each with its own rows.
+
+    The gradient of a batch is a sum over all rows of all processes, each row with its part of the
+    sum of weights of the whole batch; so is the objective. Every process then takes the same step.
+
+    Attributes
+    ----------
+    totals : array of float64, shape (number of batches,)
+        Sums of the sample weights of each batch, over all processes.
+    row : int
+        Rows of a batch that other processes have before this one's: dropout draws by them.
+    is_first : bool
+        Whether the penalty, and its gradient, are of this process.
+    add_up : callable (array, bool) -> None
+        Called once a step with the gradients of this process, flat, and `NOTES` more elements at
+        the end, for itself: sums over all processes in place. True says that this one has failed;
+        raises if another has.
+    """
+
+    NOTES: ClassVar[int] = 2
+
+    totals: npt.NDArray[np.float64]
+    row: int
+    is_first: bool
+    add_up: Callable[[Array, bool], None]
+
+
+@dataclass
 class Plan:
     """What one epoch needs besides data.
 
@@ -155,6 +184,8 @@ class Plan:
     sums : list of two float, or None
         Of weighted objectives and of weights, over the batches of this epoch so far: `epoch`
         goes on with them, for data that come in blocks. None begins anew.
+    share : Share or None
+        This process's part, if many take the epoch together.
     """
 
     optimizer: Optimizer
@@ -172,6 +203,7 @@ class Plan:
     weight_decays: npt.NDArray[np.float64] | None = None
     dropouts: npt.NDArray[np.float64] | None = None
     sums: list[float] | None = None
+    share: Share | None = None
 
     def look_up(self, n_steps: int) -> None:
         """Set `weight_decays` and `dropouts` to what their schedules say from `step` on.

@@ -114,7 +114,9 @@ cdef struct fm_task:  # what an epoch is to do, and where; nothing here changes 
     double l2, clip_norm
     bint l2_per_batch
     bint stores  # gradients first, all of them, then the step
+    const double* totals  # one a batch: sum of the weights, if other processes have part of it; or NULL
     uint64_t seed, step  # the number of the first step
+    int64_t row  # of a batch, at which this process's begin
 
 
 cdef struct fm_shift:  # who does it
@@ -131,6 +133,8 @@ cdef struct fm_shift:  # who does it
     fm_pace* pace
     fm_poll poll  # of thread 0
     void* poll_context
+    # sum the gradients of all processes, whether or not this one has failed; true: leave. NULL: there is one
+    int (*add_up)(void* poll_context, int failed) noexcept nogil
     atomic_int* stop
 
 

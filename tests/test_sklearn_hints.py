@@ -14,12 +14,6 @@ from fastmlp import MLPClassifier, MLPRegressor
 # Factor on the second column, shift of both; a small one beside others may be a rare category.
 CASES = [(1, 0, ""), (1e3, 0, "deviations of the inputs"), (1e-3, 0, ""), (1, 50, "means")]
 
-    (1, 0, ""),
-    (1e3, 0, "deviations of the inputs"),
-    (1e-3, 0, "deviations"),
-    (1, 50, "means"),
-]
-
 
 @pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor])
 @pytest.mark.parametrize(("factor", "shift", "words"), CASES)
