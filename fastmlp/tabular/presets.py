@@ -57,7 +57,7 @@ class Preset:
         In each repeat the rows are divided into folds anew, and each member of a recipe learns from
         all folds but one.
     epochs : int
-        Of a fit of at most `FEW_ROWS` rows.
+        Of a fit of `FEW_ROWS` rows.
     recipes : tuple of Recipe
         In this order, as long as there is time; those that help are blended.
     """
@@ -71,7 +71,7 @@ class Preset:
 PIECEWISE, PLAIN = Recipe(bins=8), Recipe(bins=0)
 
 PRESETS = {
-    "fast": Preset(4, 2, 64, (PIECEWISE,)),
+    "fast": Preset(4, 2, 64, (Recipe(bins=8, width=64),)),
     "default": Preset(8, 2, 256, (PIECEWISE, PLAIN)),
     "best": Preset(
         *(8, 2, 256),
@@ -89,7 +89,7 @@ PRESETS = {
 }
 
 FEW_ROWS = 2_000
-FEWEST_EPOCHS = 16
+FEWEST_EPOCHS, MOST_EPOCHS = 16, 256
 # Rows up to which a batch has so many.
 BATCHES = ((8_192, 256), (32_768, 512), (math.inf, 1_024))
 # Members of more rows than this are half as many.
@@ -111,8 +111,8 @@ AVERAGING = 1.5
 
 def epochs_of(preset: Preset, n: int) -> int:
     """Return the epochs of a fit of n rows: fewer for more, the steps grow with their root."""
-    share = min(1.0, math.sqrt(FEW_ROWS / n))
-    return max(FEWEST_EPOCHS, round(preset.epochs * share))
+    epochs = round(preset.epochs * math.sqrt(FEW_ROWS / n))
+    return min(max(FEWEST_EPOCHS, epochs), MOST_EPOCHS)
 
 
 def batch_of(n: int) -> int:
