@@ -124,12 +124,14 @@ def prepared(frame: Any, learn: Any, kind: str) -> Any:
         if known.dtype.kind in "iuf":
             out[name] = column.fillna(known.median()) if kind == "one_hot" else column
             continue
-        values = known.dropna().astype(str).unique()
-        text = column.astype(object).where(column.notna(), None).map(lambda v: v and str(v))
+        values = sorted({str(v) for v in known[known.notna()]})
+        pairs = zip(column, column.isna(), strict=True)
+        text = [None if missing else str(value) for value, missing in pairs]
         if kind == "text":
-            out[name] = text.map(lambda v: v or "missing")
+            out[name] = pd.Series([v or "missing" for v in text], frame.index, dtype=object)
         elif kind == "category":
-            out[name] = text.astype(pd.CategoricalDtype(sorted(values)))
+            out[name] = pd.Series(pd.Categorical(text, categories=values), frame.index)
         else:
-            out.update({f"{name}={value}": (text == value) * 1.0 for value in sorted(values)})
+            for value in values:
+                out[f"{name}={value}"] = pd.Series([v == value for v in text], frame.index) * 1.0
     return pd.DataFrame(out)

@@ -160,3 +160,16 @@ def test_networks_of_the_scaling_have_about_so_many_parameters(parameters: int) 
     scaling = pytest.importorskip("scaling")
     case = scaling.network(parameters, 2_048)
     assert scaling.count(case) == pytest.approx(parameters, rel=0.05)
+
+
+def test_a_table_is_prepared_as_each_rival_wants_it() -> None:
+    pandas = pytest.importorskip("pandas")
+    tables = pytest.importorskip("tables")
+    frame = pandas.DataFrame({"size": [1.0, None, 3.0], "kind": ["a", None, "b"]})
+    assert tables.prepared(frame, frame, "raw") is frame
+    assert tables.prepared(frame, frame, "text")["kind"].tolist() == ["a", "missing", "b"]
+    category = tables.prepared(frame, frame, "category")["kind"]
+    assert category.dtype == "category"
+    assert category.isna().tolist() == [False, True, False]
+    numbers = tables.prepared(frame, frame, "one_hot")
+    assert numbers.to_numpy().tolist() == [[1, 1, 0], [2, 0, 0], [3, 0, 1]]
