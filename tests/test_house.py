@@ -29,7 +29,7 @@ PACKAGE = ROOT / "fastmlp"
 # end, where no module reaches it.
 ORDER = (
     *("native.rounding", "native.cheaders", "native.network"),
-    *("intervals", "communicators", "groups", "turn", "training.records", "digits"),
+    *("intervals", "communicators", "groups", "averaging", "turn", "training.records", "digits"),
     *(
         f"engine.{part}"
         for part in ("cpu", "levels", "kernels", "arena", "memory", "buffers", "shift")
@@ -61,8 +61,8 @@ ORDER = (
         for part in ("layers", "graph", "onnx", "c_text", "c_layers", "c_source", "c", "exportable")
     ),
     *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
-    *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources", "loop")),
-    *(f"training.{part}" for part in ("exchange", "processes")),
+    *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources")),
+    *(f"training.{part}" for part in ("averages", "loop", "exchange", "processes")),
     *("training", "readers", "plans", "loggers", "learner", "mlp", "members", "ensemble"),
     *("randomness", "hidden", "gradient", "frozen", "successive", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "predictor")),
