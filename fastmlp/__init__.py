@@ -97,7 +97,10 @@ __all__ = [
     "__version__",
 ]
 
-_ESTIMATORS = ("MLPClassifier", "MLPRegressor", "from_sklearn")
+_ESTIMATORS = {
+    **dict.fromkeys(("MLPClassifier", "MLPRegressor", "from_sklearn"), "fastmlp.sklearn"),
+    **dict.fromkeys(("TabMLPClassifier", "TabMLPRegressor"), "fastmlp.tabular"),
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -106,7 +109,7 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     try:
-        return getattr(importlib.import_module("fastmlp.sklearn"), name)
+        return getattr(importlib.import_module(_ESTIMATORS[name]), name)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != "sklearn":
             raise
