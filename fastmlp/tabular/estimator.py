@@ -20,9 +20,9 @@ from sklearn.utils.validation import (
 from fastmlp.callbacks import Progress
 from fastmlp.intervals import check_count
 from fastmlp.sklearn.fitting import one_at_a_time
-from fastmlp.tabular import blend, shown
+from fastmlp.tabular import blend, folds, shown
 from fastmlp.tabular.blend import Blend, Fitted
-from fastmlp.tabular.columns import Columns, Table, is_frame
+from fastmlp.tabular.columns import DATE_KINDS, Columns, Table, check_frame, gathered, is_frame
 from fastmlp.tabular.members import Division, Request
 from fastmlp.tabular.parameters import CONSTRAINTS
 from fastmlp.tabular.presets import PRESETS
@@ -43,6 +43,8 @@ class BaseTabMLP(BaseEstimator):
 
     _members: Blend
     _columns: Columns
+    _trained_with: dict[str, Any]  # the parameters of the fit; those of the estimator may change
+    n_outputs_: int
 
     # ------------------------------------------------------------ of the task
 
@@ -108,6 +110,7 @@ class BaseTabMLP(BaseEstimator):
 
     def _train(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
         watch = Watch()
+        self._trained_with = self.get_params(deep=False)
         with watch("reading"):
             X = self._checked(X, reset=True)
             y = self._read_target(y)
@@ -130,7 +133,7 @@ class BaseTabMLP(BaseEstimator):
         )
         grouped = None
         if groups is not None:
-            grouped = np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
+            grouped = folds.numbered(groups)
             check_consistent_length(X, grouped)
             grouped = grouped[used]
         with watch("training"):
@@ -145,13 +148,10 @@ class BaseTabMLP(BaseEstimator):
 
     def _checked(self, X: Any, reset: bool) -> Any:
         """Return a table; its names and their number are checked, or kept."""
+        X = gathered(X)
         if is_frame(X):
+            check_frame(X)
             validate_data(self, X, reset=reset, skip_check_array=True)
-            if len(X) == 0 or X.shape[1] == 0:
-                raise ValueError(
-                    f"Found array with {len(X)} sample(s) and {X.shape[1]} feature(s) "
-                    f"(shape={X.shape}) while a minimum of 1 is required."
-                )
             return X
         return validate_data(
             self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan", ensure_2d=True
@@ -167,6 +167,14 @@ class BaseTabMLP(BaseEstimator):
         weights = self._weights(y, given)
         if weights is None:
             return np.arange(len(y)), None
+        with np.errstate(over="ignore"):
+            total = weights.sum()
+        if not np.isfinite(total) or np.any(weights < 0):
+            raise ValueError(
+                f"the weights of the rows are from {weights.min()} to {weights.max()}, in sum "
+                f"{total}, but numbers of at least 0 with a finite sum are expected: mend "
+                "sample_weight or class_weight"
+            )
         used = np.flatnonzero(weights > 0)
         if len(used) < 2:
             raise ValueError(f"{len(used)} rows have a weight above 0 but at least 2 are expected")
@@ -271,6 +279,7 @@ class BaseTabMLP(BaseEstimator):
         if len(table) != n:
             raise ValueError(f"X has {len(table)} rows but the {n} rows of the fit are expected")
         target = self._target_of(y)
+        check_consistent_length(table.numbers, target.y)
         return shown.importance(
             self._members, self._columns, table, target, self._out, rounds, IMPORTANCE_SEED
         )
@@ -315,8 +324,19 @@ class BaseTabMLP(BaseEstimator):
     def _target_of(self, y: Any) -> Any:
         """Return the target of rows after the fit; nothing is set."""
         draft = object.__new__(type(self))
-        draft.__dict__.update(vars(self))
-        return draft._target(draft._read_target(y))
+        draft.__dict__.update(vars(self) | self._trained_with)
+        target = draft._target(draft._read_target(y))
+        if draft.n_outputs_ != self.n_outputs_ or not draft._has_classes_of(self):
+            raise ValueError(
+                "y has other outputs or classes than the fit had: pass the y of the fit, in the "
+                "order of its rows"
+            )
+        return target
+
+    def _has_classes_of(self, other: Any) -> bool:
+        """Whether both know the same classes, if any."""
+        del other
+        return True
 
     def _turn(self) -> Turn:
         """Return whose turn it is to fit; made when first asked for, and no part of the state."""
@@ -344,5 +364,10 @@ class BaseTabMLP(BaseEstimator):
 
 def finite_numbers(y: Any) -> Array:
     """Return numbers, float64, shape (n, outputs), or complain."""
-    checked = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+    if np.asarray(y).dtype.kind in DATE_KINDS:
+        raise ValueError("y holds dates but numbers are expected: pass days since one of them")
+    try:
+        checked = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+    except OverflowError:
+        raise ValueError("y holds integers that are too large for float64: rescale y") from None
     return np.asarray(checked.reshape(len(checked), -1))

@@ -27,6 +27,7 @@ Array = NDArray[Any]
 
 NAMES = ("squared_error", "absolute_error", "quantile", "poisson", "gaussian")
 SMALLEST_SHRINK = 0.8
+LARGEST = 1e100  # of targets: that squares and their sums are finite
 
 
 class TabMLPRegressor(RegressorMixin, BaseTabMLP):
@@ -154,12 +155,16 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         array of float64, shape (n_samples, levels) or (n_samples, n_outputs, levels)
             In the order of the levels.
         """
+        if not np.iterable(levels):
+            raise ValueError(
+                f"levels is {levels!r} but a sequence is expected: pass for example [0.1, 0.9]"
+            )
         wanted = [_level(level, "levels") for level in levels]
         outputs = self._predictions(X)
         mean, size = self._heads(outputs)
         away = np.array([[r.quantile(level) for level in wanted] for r in self._residuals])
         found = mean[:, :, np.newaxis] + size[:, :, np.newaxis] * away
-        if self.loss == "poisson":
+        if self._trained_with["loss"] == "poisson":
             found = np.maximum(found, 0.0)
         return np.asarray(found[:, 0] if self.n_outputs_ == 1 else found)
 
@@ -222,6 +227,13 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         numbers = finite_numbers(y)
         if self.loss == "poisson" and np.any(numbers < 0):
             raise ValueError("loss='poisson' requires non-negative y: use another loss")
+        with np.errstate(over="ignore"):
+            largest, range_ = np.abs(numbers).max(), np.ptp(numbers, axis=0)
+        if largest > LARGEST or np.any((range_ > 0) & (range_ < 1 / LARGEST)):
+            raise ValueError(
+                f"y has numbers up to {largest:.3g} over ranges from {range_.min():.3g} but up to "
+                f"{LARGEST:g} and ranges from {1 / LARGEST:g} are expected: rescale y"
+            )
         return numbers
 
     def _target(self, y: Array) -> Numbers:
