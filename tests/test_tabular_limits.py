@@ -128,6 +128,14 @@ REFUSED_LATER = {
     "numbers become text": (X[:, 0], COLOURS, ValueError, "was numbers at fit"),
     "numbers become lists": (X[:, 0], [[1, 2]] * N, ValueError, "was numbers at fit"),
     "text becomes lists": (COLOURS, [[1]] * N, TypeError, "a holds a list, which is neither"),
+    "numbers become dates": (X[:, 0], np.arange(N).astype("M8[ns]"), TypeError, "a holds dates"),
+    "categories become dates": (
+        "category",
+        np.arange(N).astype("M8[ns]"),
+        TypeError,
+        "holds dates",
+    ),
+    "numbers become complex": (X[:, 0], X[:, 0] + 1j, ValueError, "a holds complex numbers"),
     "categories become text": ("category", COLOURS, ValueError, "no str was there at fit"),
 }
 
@@ -259,6 +267,20 @@ def test_scorers_of_matrices_of_labels(scoring):
             return True
 
     assert get_scorer(scoring)(Said(), X, y) == pytest.approx(best)
+
+
+def test_epochs_without_a_score_are_never_chosen():
+    def score(estimator, X, y):
+        said = estimator.predict(X)
+        looks.append(said)
+        return np.nan if len(looks) != 3 else 0.0
+
+    looks: list[np.ndarray] = []
+    model = regressor(scoring=score).fit(X, Y)
+    assert model.best_epoch_ == model._curve[2][0]
+    np.testing.assert_array_equal(model.oof_prediction_, looks[2])
+    with pytest.raises(ValueError, match="no epoch has a score"):
+        regressor(scoring=lambda *_: np.nan).fit(X, Y)
 
 
 # ------------------------------------------------------------ weights and groups

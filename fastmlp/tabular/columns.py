@@ -36,6 +36,7 @@ class Column:
 
     def read(self, series: NDArray[Any]) -> NDArray[Any]:
         """Return numbers, float64 with NaN where missing, or codes, int32."""
+        _check_kind(series, self.name)
         if self.values is None:
             return _numbers(series, self.name)
         code = {value: k for k, value in enumerate(self.values)}
@@ -300,6 +301,19 @@ def _wanted(categorical: Any, names: Sequence[str]) -> set[int]:
 
 def _categories(series: NDArray[Any], wanted: bool, name: str) -> tuple[Hashable, ...] | None:
     """Return the values of a category, missing (None) as one of them, or None for numbers."""
+    _check_kind(series, name)
+    kind = series.dtype.kind
+    if not wanted and (kind in "iuf" or (kind == "O" and _all_numbers(series))):
+        return None
+    seen = _distinct(_items(series), name)
+    for value in seen:
+        if not isinstance(value, str | int | float | bool | bytes | np.generic | None):
+            raise _neither(name, type(value).__name__)
+    return tuple(sorted(seen, key=lambda v: (type(v).__name__, v if v is not None else 0)))
+
+
+def _check_kind(series: NDArray[Any], name: str) -> None:
+    """Complain of dates and complex numbers, which NumPy would make numbers of some kind."""
     kind = series.dtype.kind
     if kind in DATE_KINDS or (kind == "O" and any(map(_is_date, series[:100]))):
         raise TypeError(
@@ -308,13 +322,6 @@ def _categories(series: NDArray[Any], wanted: bool, name: str) -> tuple[Hashable
         )
     if kind == "c":
         raise ValueError(f"Complex data not supported: {name} holds complex numbers")
-    if not wanted and (kind in "iuf" or (kind == "O" and _all_numbers(series))):
-        return None
-    seen = _distinct(_items(series), name)
-    for value in seen:
-        if not isinstance(value, str | int | float | bool | bytes | np.generic | None):
-            raise _neither(name, type(value).__name__)
-    return tuple(sorted(seen, key=lambda v: (type(v).__name__, v if v is not None else 0)))
 
 
 def _all_numbers(series: NDArray[Any]) -> bool:
