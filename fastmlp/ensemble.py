@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
@@ -12,19 +11,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastmlp import check, plans
-from fastmlp.callbacks import Progress
+from fastmlp.callbacks import Best, Progress
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count
-from fastmlp.members import Jury, Members, mixture
+from fastmlp.joint import Joint
+from fastmlp.members import Held, Members, Score, mixture
 from fastmlp.mlp import MLP
 from fastmlp.optimizers import Optimizer
 from fastmlp.schedules import Scheduled
-from fastmlp.spec import Data, Plan
+from fastmlp.spec import Data
 from fastmlp.teams import borrowed_team
 from fastmlp.threads import call_team, default_threads
 from fastmlp.training import loop
-from fastmlp.training.loop import Course, Shuffles
-from fastmlp.training.rates import Rates
 from fastmlp.training.records import History, State
 from fastmlp.training.reporter import Callback, Reporter
 
@@ -102,6 +100,8 @@ class Ensemble:
         y: ArrayLike | Sequence[ArrayLike],
         *,
         rows: Sequence[ArrayLike] | None = None,
+        validation_rows: Sequence[ArrayLike] | None = None,
+        judge: Score | None = None,
         epochs: int = 20,
         batch_size: int = 64,
         optimizer: Optimizer | None = None,
@@ -112,6 +112,7 @@ class Ensemble:
         validation_data: Sequence[ArrayLike] | None = None,
         sample_weight: ArrayLike | Sequence[ArrayLike] | None = None,
         shuffle: bool = True,
+        drop_last: bool = False,
         callbacks: Iterable[Callback] = (),
         n_threads: int | None = None,
         verbose: bool = False,
@@ -125,13 +126,26 @@ class Ensemble:
         rows : sequence of integer arrays, optional
             For each member the rows of its data that it learns from, in its first order; a row may
             be there more than once (a bootstrap sample). By default all.
+        validation_rows : sequence of integer arrays, optional
+            For each member the rows that it is measured on after each epoch, each once: those that
+            it does not learn from. The ensemble's loss is that of all these rows in the order of
+            their numbers, each as the members predict it that hold it out; so folds that share the
+            rows out give out-of-fold predictions of all. With weights if these are one for all.
+        validation_data : tuple (X, y) or (X, y, sample_weight), optional
+            Evaluated after each epoch instead: the ensemble's loss, as :meth:`evaluate`, which
+            callbacks see, and that of each member.
+        judge : callable (epoch, predictions) -> float, optional
+            Measures what the ensemble predicts on these rows or data instead of the loss, the lower
+            the better: ``history.val_loss`` has what it returns. At the end all members have their
+            weights of the epoch in which it was lowest, of ties the last. The epoch counts from 0,
+            predictions are as those of :meth:`predict`.
         sample_weight : array-like, shape (n,), or sequence of these, optional
             For all members, or one for each.
-        validation_data : tuple (X, y) or (X, y, sample_weight), optional
-            Evaluated after each epoch: the ensemble's loss, as :meth:`evaluate`, which callbacks
-            see, and that of each member.
+        drop_last : bool
+            Leave out, in each epoch, the rows behind the last whole batch.
         callbacks : iterable of callables
-            ``EarlyStopping`` chooses one epoch for all members, by the ensemble's loss.
+            ``EarlyStopping`` chooses one epoch for all members, by the ensemble's loss; beside a
+            ``judge`` it ends the fit, and that chooses.
         n_threads : int, optional
             Threads to use, one a member; by default what the machine allows.
         epochs, batch_size, optimizer, l2, clip_norm, groups, dropout, shuffle, verbose
@@ -149,34 +163,64 @@ class Ensemble:
         DivergenceError
             Names the member; all keep the weights from before that epoch.
         RuntimeError, KeyboardInterrupt
-            As for ``MLP.fit``; all members are at the last whole epoch.
+            As for ``MLP.fit``; all members are at the end of one epoch. Without callbacks and
+            validation short epochs are trained many at once, and an interrupt takes about 0.05 s
+            of them back.
+
+        Examples
+        --------
+        Four folds, and the epoch that is best for the predictions out of all folds:
+
+        >>> import numpy as np, fastmlp
+        >>> x = np.linspace(-1, 1, 200)[:, np.newaxis]
+        >>> y = np.abs(x[:, 0])
+        >>> folds = np.array_split(np.random.default_rng(0).permutation(200), 4)
+        >>> ensemble = fastmlp.Ensemble(fastmlp.MLP([1, 8, 1], rng=k) for k in range(4))
+        >>> history = ensemble.fit(
+        ...     x,
+        ...     y,
+        ...     rows=[np.setdiff1d(np.arange(200), fold) for fold in folds],
+        ...     validation_rows=folds,
+        ...     judge=lambda epoch, predictions: np.abs(predictions[:, 0] - y).mean(),
+        ... )
+        >>> len(history.val_loss), min(history.val_loss) < history.val_loss[0]
+        (20, True)
         """
         history = History()
         with contextlib.ExitStack() as stack:
             for member in self._members:
                 stack.enter_context(member._turn.taken())
             datas = self._datas(X, y, sample_weight)
+            chosen = [] if rows is None else self._numbers(rows, "rows", datas)
             given = batch_size, optimizer, l2, clip_norm, groups, dropout
             mine = [plans.plan(member._spec, data, *given) for member, data in self._with(datas)]
-            self._choose(rows, datas, mine)
+            for k, plan in enumerate(mine):
+                plan.drops_last = drop_last
+                if rows is not None:
+                    plan.order = chosen[k]
+                    plan.batch_size = min(plan.batch_size, len(plan.order))
             epochs = check_count("epochs", epochs, example=20)
             hooks = check.callbacks(callbacks)
             wanted = default_threads() if n_threads is None else n_threads
             n_threads = min(check_count("n_threads", wanted, example=2), len(self))
-            validation = check.validation(validation_data, self._members[0]._spec)
+            held = self._held(validation_data, validation_rows, judge, datas)
             if verbose:
                 hooks.append(Progress())
+            if judge is not None:
+                hooks.insert(0, Best())  # who comes first has the last word at the end
             stack.enter_context(self._kept(history))
             for member in self._members:
                 stack.enter_context(member._kept(lambda: len(history.loss) > 0))
                 member._progress, member._history = None, History()
             self._history = history
-            course = self._course(history, datas, mine, epochs, validation, hooks, shuffle)
-            with borrowed_team(n_threads) as mine[0].team, course.reporter.watching():
+            state = State(self, epochs, history, held is not None, engine=self._engines())
+            reporter = Reporter(state, hooks)
+            joint = Joint(self._members, datas, mine, reporter, held, judge, shuffle)
+            with borrowed_team(n_threads) as mine[0].team, reporter.watching():
                 for member, plan in self._with(mine):
                     member._engine.start(plan.optimizer)
                     plan.seed = loop.next_seed(member._rng)
-                loop.run(datas[0], mine[0], course)
+                loop.run(datas[0], mine[0], joint.course)
         return history
 
     def predict(self, X: ArrayLike) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
@@ -220,56 +264,6 @@ class Ensemble:
 
     # ---- of a fit --------------------------------------------------------------------------------
 
-    def _course(
-        self,
-        history: History,
-        datas: list[Data],
-        mine: list[Plan],
-        epochs: int,
-        validation: Data | None,
-        callbacks: Sequence[Callback],
-        shuffle: bool,
-    ) -> Course:
-        """Return what goes through the loop: the first member leads, the others do as it does."""
-        engines = self._engines()
-        jury = Jury(engines, validation)
-        state = State(self, epochs, history, validation is not None, engine=engines)
-        rates = [Rates(plan.optimizer.learning_rate) for plan in mine]
-        orders = [Shuffles(m._engine.shuffle, m._rng) if shuffle else None for m in self._members]
-        for data, plan in zip(datas, mine, strict=True):
-            if shuffle and plan.order is None:
-                plan.order = np.arange(data.x.shape[0], dtype=np.int64)
-
-        def train(lead: Data, plan: Plan) -> float:
-            del lead
-            epoch = state.epoch + 1
-            for k in range(1, len(mine)):
-                loop.begin(mine[k], rates[k], orders[k], state.learning_rate_scale)
-                rates[k].step += loop.look_up(mine[k], datas[k], rates[k], rates[k].step)
-            first = engines.engines[0]
-            losses = type(first).train_many(engines.engines, datas, mine, plan.team)
-            for k, loss in enumerate(losses):
-                if not math.isfinite(loss):
-                    raise loop.diverged(loss, mine[k], epoch, state, f"training of member {k}")
-            jury.losses = losses
-            return float(np.mean(losses))
-
-        def keep() -> None:
-            """Bring the members' histories up to date; once more does no harm."""
-            for k, member in enumerate(self._members):
-                own = member._history
-                assert own is not None
-                seen = len(own.loss)
-                new = jury.epochs[seen : len(history.loss)]
-                own.val_loss[seen:] = [apart[k] for _, apart in new if apart]
-                own.seconds[seen:] = history.seconds[seen:]
-                own.learning_rate[seen:] = [float(mine[k].learning_rates[-1])] * len(new)
-                own.loss[seen:] = [losses[k] for losses, _ in new]  # last, see History.whole
-
-        reporter = Reporter(state, callbacks)
-        reporter.keep = keep
-        return Course(train, rates[0], jury, reporter, orders[0])
-
     @contextlib.contextmanager
     def _kept(self, history: History) -> Iterator[None]:
         before = self._history
@@ -302,26 +296,61 @@ class Ensemble:
                     f"one for each of the {len(self)} members is expected, or an array for all"
                 )
         spec = self._members[0]._spec
-        weights = sample_weight if weighted else [sample_weight] * len(self)
         if apart:
+            weights = sample_weight if weighted else [sample_weight] * len(self)
             return [check.data(*each, spec) for each in zip(X, y, weights, strict=True)]
+        if not weighted:
+            return [check.data(X, y, sample_weight, spec)] * len(self)
         shared = check.data(X, y, None, spec)
-        n = shared.x.shape[0]
-        checked = [check.sample_weights(each, n, spec.dtype) for each in weights]
+        checked = [check.sample_weights(each, shared.rows, spec.dtype) for each in sample_weight]
         return [Data(shared.x, shared.targets, each) for each in checked]
 
-    def _choose(self, rows: Any, datas: list[Data], mine: list[Plan]) -> None:
-        """Put the rows that each member learns from into its plan."""
-        if rows is None:
-            return
+    def _numbers(self, rows: Any, name: str, datas: list[Data]) -> list[NDArray[np.int64]]:
+        """Return the numbers of rows of each member."""
         if not hasattr(rows, "__len__") or len(rows) != len(self):
             raise ValueError(
-                f"rows has type {type(rows).__name__} but an array of row numbers for "
+                f"{name} has type {type(rows).__name__} but an array of row numbers for "
                 f"each of the {len(self)} members is expected"
             )
-        for k, (own, data, plan) in enumerate(zip(rows, datas, mine, strict=True)):
-            plan.order = check.row_numbers(own, data.x.shape[0], f"rows[{k}]")
-            plan.batch_size = min(plan.batch_size, len(plan.order))
+        pairs = enumerate(zip(rows, datas, strict=True))
+        return [check.row_numbers(own, data.rows, f"{name}[{k}]") for k, (own, data) in pairs]
+
+    def _held(self, data: Any, rows: Any, judge: Any, datas: list[Data]) -> Held | None:
+        """Return what is measured after each epoch."""
+        if judge is not None and not callable(judge):
+            raise TypeError(
+                f"judge is {judge!r} but a callable (epoch, predictions) -> float is expected"
+            )
+        if rows is None:
+            checked = check.validation(data, self._members[0]._spec)
+            if checked is None and judge is not None:
+                raise ValueError(
+                    "judge is given but there is nothing to judge: pass validation_rows, or "
+                    "validation_data=(X, y)"
+                )
+            return None if checked is None else Held.shared(checked, len(self))
+        if data is not None:
+            raise ValueError("validation_data and validation_rows are given: pass one of them")
+        if any(own.x is not datas[0].x for own in datas):
+            raise ValueError(
+                "validation_rows is given but the members have data of their own: pass one X and y "
+                "for all, and rows, or validation_data"
+            )
+        numbers = self._numbers(rows, "validation_rows", datas)
+        for k, own in enumerate(numbers):
+            if len(np.unique(own)) < len(own):
+                raise ValueError(
+                    f"validation_rows[{k}] has a row twice but each is expected once: use np.unique"
+                )
+        data = datas[0]
+        if any(own.weights is not data.weights for own in datas):
+            data = Data(data.x, data.targets)
+        held = Held.of_rows(data, numbers)
+        if held.data.weights is not None and not held.data.weights.any():
+            raise ValueError(
+                "all rows in validation_rows have the sample weight 0: leave some of the others out"
+            )
+        return held
 
     # ---- of a prediction -------------------------------------------------------------------------
 

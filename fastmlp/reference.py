@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from fastmlp import hidden, mlp, randomness, states, successive
 from fastmlp.activations import Array
+from fastmlp.engine.contract import Epochs
 from fastmlp.frozen import Predictor
 from fastmlp.groups import PLAIN, Factors
 from fastmlp.hidden import Parameters, drop, over_rows
@@ -351,13 +352,23 @@ class Engine:
         return value
 
     @staticmethod
-    def train_many(engines: Any, datas: Any, plans: Any, team: object = None) -> list[float]:
-        """Take one epoch of each engine, one after the other."""
-        return successive.train_many(engines, datas, plans, team)
+    def train_many(
+        engines: Any,
+        datas: Any,
+        plans: Any,
+        team: object = None,
+        epochs: int = 1,
+        seeds: Any = None,
+        held: Any = None,
+    ) -> Epochs:
+        """Take epochs of each engine, one after the other."""
+        del team
+        return successive.train_many(engines, datas, plans, epochs, seeds, held)
 
     def _batches(self, data: Data, plan: Plan) -> float:
         factors = plan.groups.factors(self.spec.tensors, plan.optimizer.degree)
         order = np.arange(len(data.x)) if plan.order is None else plan.order
+        order = order[: plan.rows(len(order))]
         sum_objective, sum_weight = plan.sums or (0.0, 0.0)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for k, first in enumerate(range(0, len(order), plan.batch_size)):

@@ -146,6 +146,8 @@ class Plan:
     sums : list of two float, or None
         Of weighted objectives and of weights, over the batches of this epoch so far: `epoch`
         goes on with them, for data that come in blocks. None begins anew.
+    drops_last : bool
+        Leave out the rows behind the last whole batch.
     """
 
     optimizer: Optimizer
@@ -163,6 +165,7 @@ class Plan:
     weight_decays: npt.NDArray[np.float64] | None = None
     dropouts: npt.NDArray[np.float64] | None = None
     sums: list[float] | None = None
+    drops_last: bool = False
 
     def look_up(self, n_steps: int) -> None:
         """Set `weight_decays` and `dropouts` to what their schedules say from `step` on.
@@ -193,9 +196,13 @@ class Plan:
             return spec
         return replace(spec, dropout=tuple(self.dropouts[batch].tolist()))
 
+    def rows(self, n: int) -> int:
+        """Rows of n that an epoch trains on."""
+        return n - n % self.batch_size if self.drops_last else n
+
     def n_steps(self, n: int) -> int:
         """Batches of n rows."""
-        return -(-n // self.batch_size)
+        return -(-self.rows(n) // self.batch_size)
 
 
 @dataclass
@@ -220,6 +227,11 @@ class Data:
     def rows(self) -> int:
         """Samples."""
         return int(self.x.shape[0])
+
+    def at(self, rows: Any) -> Data:
+        """Return some rows, by their numbers or a slice."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Data(self.x[rows], self.targets[rows], weights)
 
     def blocks(self) -> AbstractContextManager[Iterable[Data]]:
         """Give an epoch its blocks: an array is a source of one."""

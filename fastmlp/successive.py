@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp.engine.contract import Epochs
 from fastmlp.spec import Data, Plan
 
 
 def train_many(
-    engines: Sequence[Any], datas: Sequence[Data], plans: Sequence[Plan], team: object = None
-) -> list[float]:
-    """Take one epoch of each engine; if one does not end well, all have what they had before."""
-    del team
-    before, values = [engine.snapshot() for engine in engines], [math.nan]
+    engines: Sequence[Any],
+    datas: Sequence[Data],
+    plans: Sequence[Plan],
+    epochs: int,
+    seeds: Sequence[NDArray[np.uint64]] | None,
+    held: Sequence[Data] | None,
+) -> Epochs:
+    """Take epochs of each engine; if one does not end well, all have what they had before."""
+    before = [engine.snapshot() for engine in engines]
+    found = Epochs([[] for _ in range(epochs)], [[] for _ in range(epochs)] if held else [], [])
     try:
-        values = [e.epoch(*given) for e, *given in zip(engines, datas, plans, strict=True)]
+        for k, (engine, data, plan) in enumerate(zip(engines, datas, plans, strict=True)):
+            predictions = []
+            for epoch, part in enumerate(_each_epoch(plan, data, epochs)):
+                if seeds is not None:
+                    engine.shuffle(plan.order, int(seeds[k][epoch]))
+                found.losses[epoch].append(engine.epoch(data, part))
+                if held:
+                    predictions.append(engine.predict(held[k].x))
+                    found.held_losses[epoch].append(engine.evaluate(held[k]))
+            if held:
+                found.predictions.append(np.stack(predictions))
     finally:
-        if not all(map(math.isfinite, values)):
+        is_whole = len(found.losses[-1]) == len(engines)
+        if not (is_whole and all(math.isfinite(loss) for row in found.losses for loss in row)):
             for engine, parameters in zip(engines, before, strict=True):
                 engine.restore(parameters)
-    return values
+    return found
+
+
+def _each_epoch(plan: Plan, data: Data, epochs: int) -> list[Plan]:
+    """Return the plan of each epoch of one of several."""
+    n = plan.n_steps(data.rows if plan.order is None else len(plan.order))
+    parts = []
+    for first in range(0, epochs * n, n):
+        part, own = copy.copy(plan), slice(first, first + n)
+        part.step += first
+        part.learning_rates = plan.learning_rates[own]
+        part.weight_decays = None if plan.weight_decays is None else plan.weight_decays[own]
+        part.dropouts = None if plan.dropouts is None else plan.dropouts[own]
+        parts.append(part)
+    return parts

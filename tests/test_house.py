@@ -60,7 +60,7 @@ ORDER = (
     ),
     *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
     *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources", "loop")),
-    *("training", "readers", "plans", "loggers", "learner", "mlp", "members", "ensemble"),
+    *("training", "readers", "plans", "loggers", "learner", "mlp", "members", "joint", "ensemble"),
     *("randomness", "hidden", "frozen", "successive", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "predictor")),
     *("export.plain", "export.read_torch", "export.read_onnx", "__init__"),

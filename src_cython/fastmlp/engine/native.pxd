@@ -1,4 +1,5 @@
 # The engine's own state, for predictor.pyx, and for probe.pyx, which looks at one kernel at a time.
+cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
 
 from fastmlp.engine.buffers cimport Buffers
@@ -20,6 +21,7 @@ cdef class Engine(Trained):
     cdef tuple set_dropout(self, fm_task* task, dropouts)
     cdef Shift shift_for(self, Shift last, int64_t batch, int n_threads, tuple drops, bint stores)
     cdef Pass begin(self, data, plan, int n_threads)
+    cdef object hold(self, Pass each, data, cnp.ndarray sums)
     cdef int end(self, Pass epoch, plan, bint is_good) except -1
     cdef Buffers borrow_buffers(self)
     cdef void divide_rows(self, RowsJob* job, team) except *

@@ -19,6 +19,8 @@ from fastmlp.engine.rows cimport QUICK_WEIGHTS, predict_rows
 
 import numpy as np
 
+from fastmlp.engine.contract import Epochs
+from fastmlp.engine.kernels import check_shuffle
 from fastmlp.groups import PLAIN, table as groups_table
 from fastmlp.spec import BLOCK_ROWS as _BLOCK_ROWS, Data
 
@@ -34,6 +36,12 @@ cdef double sequential_sum(cnp.ndarray values) except? -1:
         return np.add.accumulate(values, dtype=float).item(len(values) - 1)
     finally:
         fm_restore_control(control)
+
+
+cdef double mean_loss(cnp.ndarray block_sums, data) except? -1:
+    """Of all rows, from the weighted sums of their blocks."""
+    total = data.rows if data.weights is None else sequential_sum(data.weights)
+    return fm_quotient(sequential_sum(block_sums), total) if total > 0 else 0.0
 
 
 cdef object set_groups(fm_task* task, const fm_network* net, table):
@@ -102,23 +110,49 @@ cdef class Engine(Trained):
         return result
 
     @staticmethod
-    def train_many(engines, datas, plans, team=None):
-        """One epoch of each of many engines, each on one thread; what epoch() of each returns.
+    def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=None):
+        """Epochs of each of many engines, each on one thread at a time; what epoch() of each returns, and more.
 
         If one of these is not finite, and after any error, the parameters of all are those of before.
         """
         cdef Engine engine
-        epochs = []
-        for engine, data, plan in zip(engines, datas, plans):
-            epochs.append(engine.begin(data, plan, 1))
+        cdef Pass each
+        cdef int k
+        losses = np.zeros((len(engines), epochs))
+        passes, sums, predictions = [], [], []
+        for k, engine in enumerate(engines):
+            each = engine.begin(datas[k], plans[k], 1)
+            if seeds is not None:
+                check_shuffle(len(plans[k].order))
+            each.repeat(plans[k].order, None if seeds is None else seeds[k], losses[k])
+            passes.append(each)
+            if held is not None:
+                sums.append(np.zeros((epochs, ceil_div(held[k].rows, CALL_ROWS))))
+                predictions.append(engine.hold(each, held[k], sums[k]))
         for engine in engines:
             engine.steps.is_whole = False
-        run_many(epochs, team)
-        results = [(<Pass>epoch).result() for epoch in epochs]
-        is_good = bool(np.isfinite(results).all())
-        for engine, epoch, plan in zip(engines, epochs, plans):
-            engine.end(epoch, plan, is_good)
-        return results
+        run_many(passes, team)
+        is_good = bool(np.isfinite(losses).all())
+        for k, engine in enumerate(engines):
+            engine.end(passes[k], plans[k], is_good)
+        held_losses = [[mean_loss(own, data) for own in of_one] for of_one, data in zip(sums, held or ())]
+        return Epochs(losses.T.tolist(), list(map(list, zip(*held_losses))), predictions)
+
+    cdef object hold(self, Pass each, data, cnp.ndarray sums):
+        """Let rows be predicted, and their losses be summed up, after each epoch; where predictions will be."""
+        cdef Run* many = &each.many
+        cdef Buffers buffers = self.borrow_buffers()
+        cdef cnp.ndarray out
+        out = np.empty((len(sums), data.rows, self.operators[self.net.n_operators - 1].n_out), self.spec.dtype)
+        self.describe(&many.held, data)
+        each.measured = each.net
+        each.measured.loss = self.row_of_loss(&many.held)
+        many.measured, many.buffers = &each.measured, &buffers.c
+        many.predictions = <char*>cnp.PyArray_DATA(out)
+        many.block_losses = <double*>cnp.PyArray_DATA(sums)
+        each.lent = buffers
+        each.kept = each.kept, data, sums, out
+        return out
 
     cdef Pass begin(self, data, plan, int n_threads):
         """All that an epoch needs; nothing that others see has changed yet."""
@@ -137,6 +171,7 @@ cdef class Engine(Trained):
         if plan.order is not None:
             task.order = <int64_t*>cnp.PyArray_DATA(plan.order)
             task.data.n = len(plan.order)
+        task.data.n = plan.rows(task.data.n)
         task.batch = plan.batch_size
         drops = self.set_dropout(task, plan.dropouts)
         shift = self.shift_for(self.shift, task.batch, n_threads, drops, plan.clip_norm > 0)
@@ -179,9 +214,11 @@ cdef class Engine(Trained):
             plan.sums = [epoch.report.loss_sum, epoch.report.weight_sum]
         if is_good:
             self.spare, epoch.shift.copied = self.publish(epoch.fresh), epoch.fresh
-            steps.taken += ceil_div(epoch.task.data.n, epoch.task.batch)
+            steps.taken += ceil_div(epoch.task.data.n, epoch.task.batch) * max(1, epoch.many.epochs)
             steps.is_whole = True
         self.shift = epoch.shift
+        if epoch.lent is not None:
+            self.call_buffers.append(epoch.lent)
         return 0
 
     cdef tuple set_dropout(self, fm_task* task, dropouts):
@@ -331,8 +368,7 @@ cdef class Engine(Trained):
         job.block_losses = <double*>cnp.PyArray_DATA(sums)
         self.divide_rows(&job, team)
         del keep
-        total = c.n if data.weights is None else sequential_sum(data.weights)
-        return fm_quotient(sequential_sum(sums), total) if total > 0 else 0.0
+        return mean_loss(sums, data)
 
     cdef void divide_rows(self, RowsJob* job, team) except *:
         """Divide the rows among the team, each thread with buffers of its own."""
