@@ -7,17 +7,17 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastmlp import check, plans
+from fastmlp import check, plans, portions
 from fastmlp.callbacks import Best, Progress
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count
 from fastmlp.joint import Joint
-from fastmlp.members import Held, Members, Score, mixture
+from fastmlp.members import Members, Score, mixture
 from fastmlp.mlp import MLP
 from fastmlp.optimizers import Optimizer
+from fastmlp.portions import Held
 from fastmlp.schedules import Scheduled
 from fastmlp.spec import Data
 from fastmlp.teams import borrowed_team
@@ -190,8 +190,8 @@ class Ensemble:
         with contextlib.ExitStack() as stack:
             for member in self._members:
                 stack.enter_context(member._turn.taken())
-            datas = self._datas(X, y, sample_weight)
-            chosen = [] if rows is None else self._numbers(rows, "rows", datas)
+            datas = portions.datas(X, y, sample_weight, self._members[0]._spec, len(self))
+            chosen = [] if rows is None else portions.row_numbers(rows, "rows", datas)
             given = batch_size, optimizer, l2, clip_norm, groups, dropout
             mine = [plans.plan(member._spec, data, *given) for member, data in self._with(datas)]
             for k, plan in enumerate(mine):
@@ -216,6 +216,7 @@ class Ensemble:
             state = State(self, epochs, history, held is not None, engine=self._engines())
             reporter = Reporter(state, hooks)
             joint = Joint(self._members, datas, mine, reporter, held, judge, shuffle)
+            stack.callback(joint.keep)  # also of an epoch after which an interrupt came
             with borrowed_team(n_threads) as mine[0].team, reporter.watching():
                 for member, plan in self._with(mine):
                     member._engine.start(plan.optimizer)
@@ -277,80 +278,23 @@ class Ensemble:
     def _with(self, others: Sequence[Any]) -> Iterator[tuple[MLP, Any]]:
         return zip(self._members, others, strict=True)
 
-    def _datas(self, X: Any, y: Any, sample_weight: Any) -> list[Data]:
-        """Return the data of each member; what is one for all is checked, and kept, once."""
-        apart = isinstance(X, list | tuple | np.ndarray) and len(X) > 0 and np.ndim(X[0]) >= 2
-        weighted = (
-            isinstance(sample_weight, list | tuple | np.ndarray)
-            and len(sample_weight) > 0
-            and np.ndim(sample_weight[0]) >= 1
-        )
-        for name, value, is_apart in (
-            ("X", X, apart),
-            ("y", y, apart),
-            ("sample_weight", sample_weight, weighted),
-        ):
-            if is_apart and (not hasattr(value, "__len__") or len(value) != len(self)):
-                raise ValueError(
-                    f"{name} has {len(value) if hasattr(value, '__len__') else 'no'} entries but "
-                    f"one for each of the {len(self)} members is expected, or an array for all"
-                )
-        spec = self._members[0]._spec
-        if apart:
-            weights = sample_weight if weighted else [sample_weight] * len(self)
-            return [check.data(*each, spec) for each in zip(X, y, weights, strict=True)]
-        if not weighted:
-            return [check.data(X, y, sample_weight, spec)] * len(self)
-        shared = check.data(X, y, None, spec)
-        checked = [check.sample_weights(each, shared.rows, spec.dtype) for each in sample_weight]
-        return [Data(shared.x, shared.targets, each) for each in checked]
-
-    def _numbers(self, rows: Any, name: str, datas: list[Data]) -> list[NDArray[np.int64]]:
-        """Return the numbers of rows of each member."""
-        if not hasattr(rows, "__len__") or len(rows) != len(self):
-            raise ValueError(
-                f"{name} has type {type(rows).__name__} but an array of row numbers for "
-                f"each of the {len(self)} members is expected"
-            )
-        pairs = enumerate(zip(rows, datas, strict=True))
-        return [check.row_numbers(own, data.rows, f"{name}[{k}]") for k, (own, data) in pairs]
-
     def _held(self, data: Any, rows: Any, judge: Any, datas: list[Data]) -> Held | None:
         """Return what is measured after each epoch."""
         if judge is not None and not callable(judge):
             raise TypeError(
                 f"judge is {judge!r} but a callable (epoch, predictions) -> float is expected"
             )
-        if rows is None:
-            checked = check.validation(data, self._members[0]._spec)
-            if checked is None and judge is not None:
-                raise ValueError(
-                    "judge is given but there is nothing to judge: pass validation_rows, or "
-                    "validation_data=(X, y)"
-                )
-            return None if checked is None else Held.shared(checked, len(self))
-        if data is not None:
+        if rows is not None and data is not None:
             raise ValueError("validation_data and validation_rows are given: pass one of them")
-        if any(own.x is not datas[0].x for own in datas):
+        if rows is not None:
+            return portions.held_out(rows, datas)
+        checked = check.validation(data, self._members[0]._spec)
+        if checked is None and judge is not None:
             raise ValueError(
-                "validation_rows is given but the members have data of their own: pass one X and y "
-                "for all, and rows, or validation_data"
+                "judge is given but there is nothing to judge: pass validation_rows, or "
+                "validation_data=(X, y)"
             )
-        numbers = self._numbers(rows, "validation_rows", datas)
-        for k, own in enumerate(numbers):
-            if len(np.unique(own)) < len(own):
-                raise ValueError(
-                    f"validation_rows[{k}] has a row twice but each is expected once: use np.unique"
-                )
-        data = datas[0]
-        if any(own.weights is not data.weights for own in datas):
-            data = Data(data.x, data.targets)
-        held = Held.of_rows(data, numbers)
-        if held.data.weights is not None and not held.data.weights.any():
-            raise ValueError(
-                "all rows in validation_rows have the sample weight 0: leave some of the others out"
-            )
-        return held
+        return None if checked is None else Held.shared(checked, len(self))
 
     # ---- of a prediction -------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.engine.contract import Epochs
-from fastmlp.members import Held, Jury, Members, Score
+from fastmlp.members import Jury, Members, Score
 from fastmlp.mlp import MLP
+from fastmlp.portions import Held
 from fastmlp.spec import Data, Plan
 from fastmlp.training import loop
 from fastmlp.training.loop import Course
@@ -93,8 +95,8 @@ class Joint:
                 raise loop.diverged(loss, self.plans[k], epoch, self.state, who)
         for k, n in steps.items():
             self.rates[k].step += n
-        self.jury.under_way = found
-        return _mean(found.losses[0])
+        self.jury.see(found, self._last_rates())
+        return float(_mean(found.losses)[0])
 
     def leap(self, left: int) -> int:
         """Take as many epochs as fit into a moment; return how many, 0 if they are too few."""
@@ -108,12 +110,13 @@ class Joint:
             for k, n_steps in self._prepare(n, self.rates.keys()).items():
                 self.rates[k].step += n_steps
             found = self._epochs(n)
-            losses = [_mean(each) for each in found.losses]
-            if all(math.isfinite(loss) for each in found.losses for loss in each):
-                self.jury.see(found)
+            if np.isfinite(found.losses).all():
+                rates = self._last_rates()
+                self.jury.see(found, rates)
+                losses = _mean(found.losses).tolist()
                 each = (time.perf_counter() - began) / n
-                rates = self._last_rates(0, n)
-                loop.record(state, self.jury, epoch, losses, [math.nan] * n, rates, [each] * n)
+                nothing = [math.nan] * n
+                loop.record(state, self.jury, epoch, losses, nothing, rates[0], [each] * n)
         finally:
             if state.epoch < epoch:
                 self._go_back(before)
@@ -123,16 +126,18 @@ class Joint:
 
     def keep(self) -> None:
         """Bring the members' histories up to date; once more does no harm."""
-        history = self.state.history
+        if self.jury.written is None:
+            return
+        first, losses, held_losses, rates = self.jury.written
+        seconds = self.state.history.seconds[first:]
         for k, member in enumerate(self.members):
             own = member._history
             assert own is not None
-            seen = len(own.loss)
-            new = self.jury.epochs[seen : len(history.loss)]
-            own.val_loss[seen:] = [apart[k] for _, apart in new if apart]
-            own.seconds[seen:] = history.seconds[seen:]
-            own.learning_rate[seen:] = self._last_rates(k, len(new))
-            own.loss[seen:] = [losses[k] for losses, _ in new]  # last, see History.whole
+            if held_losses is not None:
+                own.val_loss[first:] = held_losses[:, k].tolist()
+            own.seconds[first:] = seconds
+            own.learning_rate[first:] = rates[k]
+            own.loss[first:] = losses[:, k].tolist()  # last, see History.whole
 
     def _prepare(self, n: int, leaders: Any) -> dict[int, int]:
         """Fill in the rates of n epochs; return the steps of each leader that are new."""
@@ -154,10 +159,12 @@ class Joint:
             engines, self.datas, self.plans, self.plans[0].team, n, seeds, apart
         )
 
-    def _last_rates(self, k: int, n: int) -> list[float]:
-        """Return the rate of the last step of each of the last n epochs."""
-        rates = self.plans[k].learning_rates.reshape(-1, self.steps[k])[:, -1].tolist()
-        return rates[len(rates) - n :]  # type: ignore[no-any-return]
+    def _last_rates(self) -> list[list[float]]:
+        """Return the rate of the last step of each epoch, of each member."""
+        plans = enumerate(self.plans)
+        rates = {k: plan.learning_rates for k, plan in plans if k in self.rates}
+        last = {k: own.reshape(-1, self.steps[k])[:, -1].tolist() for k, own in rates.items()}
+        return [last[k] for k in self.leaders]
 
     def _kept(self) -> tuple[Any, ...]:
         """Return all that a leap changes."""
@@ -192,14 +199,14 @@ class Seeds:
 
     Attributes
     ----------
-    drawn : list of lists of int
+    drawn : list of arrays of int
         Of each member, those that were used and perhaps more.
     used : int
         How many of each member's.
     """
 
     def __init__(self, generators: Sequence[np.random.Generator]) -> None:
-        self.drawn: list[list[int]] = [[] for _ in generators]
+        self.drawn = [array("Q") for _ in generators]
         self.used = 0
         self._sources = {id(rng.bit_generator): rng.bit_generator for rng in generators}
         self._members: dict[int, list[int]] = {key: [] for key in self._sources}
@@ -211,10 +218,10 @@ class Seeds:
         new = self.used + n - len(self.drawn[0])
         for key, members in self._members.items() if new > 0 else ():
             raw = self._sources[key].random_raw(new * len(members)).reshape(new, len(members))
-            for k, own in zip(members, raw.T.tolist(), strict=True):
-                self.drawn[k] += own
+            for k, own in zip(members, raw.T, strict=True):
+                self.drawn[k].frombytes(own.tobytes())
         self.used += n
-        return [np.array(own[self.used - n : self.used], np.uint64) for own in self.drawn]
+        return [np.array(own[self.used - n : self.used]) for own in self.drawn]
 
     def kept(self) -> tuple[Any, ...]:
         """Return where the generators are, and how many seeds there were."""
@@ -229,5 +236,7 @@ class Seeds:
             del own[n:]
 
 
-def _mean(losses: list[float]) -> float:
-    return sum(losses) / len(losses)
+def _mean(losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean over members of each epoch: the same bits however many epochs there are."""
+    with np.errstate(over="ignore"):
+        return np.asarray(sum(losses.T) / losses.shape[1])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.engine.contract import Epochs
 from fastmlp.losses import Loss
+from fastmlp.portions import Held
 from fastmlp.spec import Data
 from fastmlp.teams import Team
 from fastmlp.training.judge import Judge
@@ -19,39 +19,28 @@ from fastmlp.training.records import State
 Score = Callable[[int, Any], Any]
 
 
-@dataclass
-class Held:
-    """The rows that are measured after each epoch.
+class Written(NamedTuple):
+    """The epochs that were written down last.
 
     Attributes
     ----------
-    data : Data
-        All of them.
-    apart : list of Data
-        Those that each member predicts.
-    places : list of slices or arrays of int
-        Which of all these are.
+    first : int
+        Number of the first of them in the history.
+    losses : array, shape (epochs, members)
+    held_losses : array, shape (epochs, members), or None
+        Losses on the rows that are measured.
+    rates : list of lists of float
+        Learning rate of the last step of each epoch, of each member.
     """
 
-    data: Data
-    apart: list[Data]
-    places: list[Any]
-
-    @classmethod
-    def shared(cls, data: Data, n_members: int) -> Self:
-        """Return rows that every member predicts."""
-        return cls(data, [data] * n_members, [slice(None)] * n_members)
-
-    @classmethod
-    def of_rows(cls, data: Data, rows: Sequence[NDArray[np.int64]]) -> Self:
-        """Return, in the order of their numbers, the rows that each member holds out."""
-        all_of_them = np.unique(np.concatenate(rows))
-        apart = [data.at(own) for own in rows]
-        return cls(data.at(all_of_them), apart, [np.searchsorted(all_of_them, own) for own in rows])
+    first: int
+    losses: NDArray[np.float64]
+    held_losses: NDArray[np.float64] | None
+    rates: list[list[float]]
 
 
 def mixture(
-    loss: Loss, predictions: Sequence[NDArray[Any]], held: Held | None = None
+    loss: Loss, predictions: Sequence[NDArray[Any]] | NDArray[Any], held: Held | None = None
 ) -> NDArray[Any]:
     """Return the prediction of all: the mean; of two heads, mean and variance of the mixture.
 
@@ -143,43 +132,40 @@ class Jury(Judge):
 
     Attributes
     ----------
-    under_way : Epochs
-        What epochs have come to that are not written down yet.
-    epochs : list of tuples of lists of float
-        Losses and validation losses of the members, of each epoch.
+    written : Written or None
+        The last epochs that are.
     """
 
     engine: Any
-    under_way: Epochs
 
     def __init__(
         self, engine: Any, state: State, held: Held | None = None, score: Score | None = None
     ) -> None:
         super().__init__(engine)
         self.state, self.held, self.score = state, held, score
-        self.epochs: list[tuple[list[float], list[float]]] = []
-        self._measured: list[tuple[list[float], list[float]]] = []
+        self.written: Written | None = None
+        self._seen: Written | None = None
+        self._predictions: list[NDArray[Any]] = []
+
+    def see(self, epochs: Epochs, rates: list[list[float]]) -> None:
+        """Keep what epochs have come to, for `measure` and `record`."""
+        held_losses = None if self.held is None else epochs.held_losses
+        self._seen = Written(len(self.state.history.loss), epochs.losses, held_losses, rates)
+        self._predictions = [own[-1] for own in epochs.predictions]
 
     def measure(self, loss: float, team: Team | None) -> float:
-        """Return the validation loss of all together after an epoch, and keep that of each."""
+        """Return the validation loss of all together after an epoch."""
         del team
-        self.see(self.under_way)
         if self.held is None:
             return super().measure(loss, None)
-        last = [own[-1] for own in self.under_way.predictions]
-        mixed = mixture(self.engine.spec.loss, last, self.held)
+        mixed = mixture(self.engine.spec.loss, self._predictions, self.held)
         if self.score is None:
             return mean_loss(self.engine.spec.loss, mixed, self.held.data)
         return _number(self.score(self.state.epoch + 1, self.heads(mixed)))
 
-    def see(self, epochs: Epochs) -> None:
-        """Keep what epochs have come to, for `record`."""
-        apart = epochs.held_losses or [[]] * len(epochs.losses)
-        self._measured = list(zip(epochs.losses, apart, strict=True))
-
     def record(self) -> None:
         """Write down what was measured of each."""
-        self.epochs += self._measured
+        self.written = self._seen
 
     def heads(self, p: NDArray[Any]) -> Any:
         """Return predictions as ``predict`` does: of two heads a tuple."""

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import hidden, mlp, randomness, states, successive
+from fastmlp import hidden, mlp, randomness, states
 from fastmlp.activations import Array
-from fastmlp.engine.contract import Epochs
 from fastmlp.frozen import Predictor
 from fastmlp.groups import PLAIN, Factors
 from fastmlp.hidden import Parameters, drop, over_rows
 from fastmlp.optimizers import Optimizer
 from fastmlp.randomness import Masks
 from fastmlp.spec import Data, Plan, Spec
+from fastmlp.successive import Successive
 
 
 def forward(
@@ -204,7 +204,7 @@ class Steps:
     is_whole: bool = True
 
 
-class Engine:
+class Engine(Successive):
     """A network's parameters and optimizer state, and what can be done with them.
 
     The same methods as the compiled engine; `team` is accepted and not needed.
@@ -350,20 +350,6 @@ class Engine:
             else:
                 self.set_parameters(*before)
         return value
-
-    @staticmethod
-    def train_many(
-        engines: Any,
-        datas: Any,
-        plans: Any,
-        team: object = None,
-        epochs: int = 1,
-        seeds: Any = None,
-        held: Any = None,
-    ) -> Epochs:
-        """Take epochs of each engine, one after the other."""
-        del team
-        return successive.train_many(engines, datas, plans, epochs, seeds, held)
 
     def _batches(self, data: Data, plan: Plan) -> float:
         factors = plan.groups.factors(self.spec.tensors, plan.optimizer.degree)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,37 +11,47 @@ from numpy.typing import NDArray
 
 from fastmlp.engine.contract import Epochs
 from fastmlp.spec import Data, Plan
+from fastmlp.teams import Team
 
 
-def train_many(
-    engines: Sequence[Any],
-    datas: Sequence[Data],
-    plans: Sequence[Plan],
-    epochs: int,
-    seeds: Sequence[NDArray[np.uint64]] | None,
-    held: Sequence[Data] | None,
-) -> Epochs:
-    """Take epochs of each engine; if one does not end well, all have what they had before."""
-    before = [engine.snapshot() for engine in engines]
-    found = Epochs([[] for _ in range(epochs)], [[] for _ in range(epochs)] if held else [], [])
-    try:
-        for k, (engine, data, plan) in enumerate(zip(engines, datas, plans, strict=True)):
-            predictions = []
-            for epoch, part in enumerate(_each_epoch(plan, data, epochs)):
-                if seeds is not None:
-                    engine.shuffle(plan.order, int(seeds[k][epoch]))
-                found.losses[epoch].append(engine.epoch(data, part))
-                if held:
-                    predictions.append(engine.predict(held[k].x))
-                    found.held_losses[epoch].append(engine.evaluate(held[k]))
-            if held:
-                found.predictions.append(np.stack(predictions))
-    finally:
-        is_whole = len(found.losses[-1]) == len(engines)
-        if not (is_whole and all(math.isfinite(loss) for row in found.losses for loss in row)):
-            for engine, parameters in zip(engines, before, strict=True):
-                engine.restore(parameters)
-    return found
+class Successive:
+    """Base of the reference's engine, not for users."""
+
+    @staticmethod
+    def train_many(
+        engines: Sequence[Any],
+        datas: Sequence[Data],
+        plans: Sequence[Plan],
+        team: Team | None = None,
+        epochs: int = 1,
+        seeds: Sequence[NDArray[np.uint64]] | None = None,
+        held: Sequence[Data] | None = None,
+    ) -> Epochs:
+        """Take epochs of each engine; if one does not end well, all have what they had before."""
+        del team
+        before = [engine.snapshot() for engine in engines]
+        losses, held_losses = (
+            np.full((epochs, len(engines)), np.nan),
+            np.zeros((epochs, len(engines))),
+        )
+        found = Epochs(losses, held_losses, [])
+        try:
+            for k, (engine, data, plan) in enumerate(zip(engines, datas, plans, strict=True)):
+                predictions = []
+                for epoch, part in enumerate(_each_epoch(plan, data, epochs)):
+                    if seeds is not None:
+                        engine.shuffle(plan.order, int(seeds[k][epoch]))
+                    losses[epoch, k] = engine.epoch(data, part)
+                    if held is not None:
+                        predictions.append(engine.predict(held[k].x))
+                        held_losses[epoch, k] = engine.evaluate(held[k])
+                if held is not None:
+                    found.predictions.append(np.stack(predictions))
+        finally:
+            if not np.isfinite(losses).all():
+                for engine, parameters in zip(engines, before, strict=True):
+                    engine.restore(parameters)
+        return found
 
 
 def _each_epoch(plan: Plan, data: Data, epochs: int) -> list[Plan]:

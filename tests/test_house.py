@@ -53,14 +53,25 @@ ORDER = (
     *(f"storage.{part}" for part in ("strict", "safetensors", "files", "record")),
     *(f"storage.{part}" for part in ("generators", "values")),
     *("storage", "storage.inspection"),
-    *(f"engine.{part}" for part in ("parameters", "steps", "native")),
+    *(f"engine.{part}" for part in ("parameters", "steps", "native", "many")),
     *(
         f"export.{part}"
         for part in ("layers", "graph", "onnx", "c_text", "c_layers", "c_source", "c", "exportable")
     ),
     *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
     *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources", "loop")),
-    *("training", "readers", "plans", "loggers", "learner", "mlp", "members", "joint", "ensemble"),
+    *(
+        "training",
+        "readers",
+        "plans",
+        "loggers",
+        "learner",
+        "mlp",
+        "portions",
+        "members",
+        "joint",
+        "ensemble",
+    ),
     *("randomness", "hidden", "frozen", "successive", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "predictor")),
     *("export.plain", "export.read_torch", "export.read_onnx", "__init__"),

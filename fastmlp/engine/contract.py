@@ -25,16 +25,16 @@ class Epochs(NamedTuple):
 
     Attributes
     ----------
-    losses : list of lists of float
-        What `epoch` returns, of each epoch and engine.
-    held_losses : list of lists of float
-        What `evaluate` returns on the rows that are held out; empty without such.
+    losses : array of float64, shape (epochs, engines)
+        What `epoch` returns.
+    held_losses : array of float64, shape (epochs, engines)
+        What `evaluate` returns on the rows that are held out; 0 without such.
     predictions : list of arrays, shape (epochs, rows, heads * m)
         Of these rows, of each engine.
     """
 
-    losses: list[list[float]]
-    held_losses: list[list[float]]
+    losses: NDArray[np.float64]
+    held_losses: NDArray[np.float64]
     predictions: list[NDArray[Any]]
 
 

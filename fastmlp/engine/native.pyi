@@ -1,11 +1,8 @@
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
-from fastmlp.engine.contract import Epochs
 from fastmlp.engine.steps import Trained
 from fastmlp.spec import Data, Plan
 from fastmlp.teams import Team
@@ -13,16 +10,6 @@ from fastmlp.teams import Team
 @disjoint_base
 class Engine(Trained):
     def epoch(self, data: Data, plan: Plan) -> float: ...
-    @staticmethod
-    def train_many(
-        engines: Sequence[Engine],
-        datas: Sequence[Data],
-        plans: Sequence[Plan],
-        team: Team | None = None,
-        epochs: int = 1,
-        seeds: Sequence[NDArray[np.uint64]] | None = None,
-        held: Sequence[Data] | None = None,
-    ) -> Epochs: ...
     def gradients(
         self, data: Data, l2: float = 0.0, team: Team | None = None
     ) -> tuple[float, list[NDArray[Any]], list[NDArray[Any]]]: ...

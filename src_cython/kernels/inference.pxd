@@ -133,7 +133,7 @@ cdef inline void jacobian(const fm_network* net, const fm_buffers* buffers, cons
 cdef inline void evaluate(const fm_network* net, const fm_buffers* buffers, const fm_data* data,
                           int64_t first, int64_t last, double* block_sums, void* out,
                           fm_watch* watch) noexcept nogil:
-    """Write the sum of weight * loss of each block of buffers.rows rows; also predictions, if `out` takes them."""
+    """Write the sum of weight * loss of each block of buffers.rows rows; also predictions, unless NULL."""
     cdef int64_t columns = net.operators[net.n_operators - 1].n_out
     cdef fm_control control = fm_own_control()
     cdef int64_t start, rows, r, block

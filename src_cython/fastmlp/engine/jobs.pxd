@@ -122,9 +122,9 @@ cdef inline void run_part(Run* run, int64_t part, int64_t parts, fm_watch* watch
 
 
 cdef inline void run_many_epochs(void* context, int32_t index) noexcept nogil:
-    """Take parts of runs that nobody has taken, until there are none. Who takes a part while another thread is at
-    the one before waits for it. The caller looks up in between, and while it waits for the others: a signal that
-    comes then ends their work too."""
+    """Take parts of runs that nobody has taken, until there are none. Who takes a part while another thread
+    is at the one before waits for it. The caller looks up in between, and while it waits for the others: a
+    signal that comes then ends their work too."""
     cdef ManyJob* job = <ManyJob*>context
     cdef fm_poll asks = job.poll if index == 0 else NULL
     cdef Run* run

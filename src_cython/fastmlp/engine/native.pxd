@@ -10,6 +10,9 @@ from fastmlp.engine.jobs cimport RowsJob
 from network cimport *
 
 
+cdef double mean_loss(cnp.ndarray block_sums, data) except? -1
+
+
 cdef class Engine(Trained):
     cdef int typenum
     cdef int64_t row_bytes
@@ -21,7 +24,6 @@ cdef class Engine(Trained):
     cdef tuple set_dropout(self, fm_task* task, dropouts)
     cdef Shift shift_for(self, Shift last, int64_t batch, int n_threads, tuple drops, bint stores)
     cdef Pass begin(self, data, plan, int n_threads)
-    cdef object hold(self, Pass each, data, cnp.ndarray sums)
     cdef int end(self, Pass epoch, plan, bint is_good) except -1
     cdef Buffers borrow_buffers(self)
     cdef void divide_rows(self, RowsJob* job, team) except *

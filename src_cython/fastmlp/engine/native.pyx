@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 
 from fastmlp.engine.buffers cimport Buffers
 from fastmlp.engine.crew cimport Crew
-from fastmlp.engine.passes cimport Pass, Signals, poll_of_caller, run, run_many
+from fastmlp.engine.passes cimport Pass, Signals, poll_of_caller, run
 from fastmlp.engine.shift cimport Shift
 from fastmlp.engine.steps cimport Steps, Trained
 from fastmlp.engine.jobs cimport *
@@ -19,8 +19,6 @@ from fastmlp.engine.rows cimport QUICK_WEIGHTS, predict_rows
 
 import numpy as np
 
-from fastmlp.engine.contract import Epochs
-from fastmlp.engine.kernels import check_shuffle
 from fastmlp.groups import PLAIN, table as groups_table
 from fastmlp.spec import BLOCK_ROWS as _BLOCK_ROWS, Data
 
@@ -109,51 +107,6 @@ cdef class Engine(Trained):
         self.end(epoch, plan, isfinite(result))
         return result
 
-    @staticmethod
-    def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=None):
-        """Epochs of each of many engines, each on one thread at a time; what epoch() of each returns, and more.
-
-        If one of these is not finite, and after any error, the parameters of all are those of before.
-        """
-        cdef Engine engine
-        cdef Pass each
-        cdef int k
-        losses = np.zeros((len(engines), epochs))
-        passes, sums, predictions = [], [], []
-        for k, engine in enumerate(engines):
-            each = engine.begin(datas[k], plans[k], 1)
-            if seeds is not None:
-                check_shuffle(len(plans[k].order))
-            each.repeat(plans[k].order, None if seeds is None else seeds[k], losses[k])
-            passes.append(each)
-            if held is not None:
-                sums.append(np.zeros((epochs, ceil_div(held[k].rows, CALL_ROWS))))
-                predictions.append(engine.hold(each, held[k], sums[k]))
-        for engine in engines:
-            engine.steps.is_whole = False
-        run_many(passes, team)
-        is_good = bool(np.isfinite(losses).all())
-        for k, engine in enumerate(engines):
-            engine.end(passes[k], plans[k], is_good)
-        held_losses = [[mean_loss(own, data) for own in of_one] for of_one, data in zip(sums, held or ())]
-        return Epochs(losses.T.tolist(), list(map(list, zip(*held_losses))), predictions)
-
-    cdef object hold(self, Pass each, data, cnp.ndarray sums):
-        """Let rows be predicted, and their losses be summed up, after each epoch; where predictions will be."""
-        cdef Run* many = &each.many
-        cdef Buffers buffers = self.borrow_buffers()
-        cdef cnp.ndarray out
-        out = np.empty((len(sums), data.rows, self.operators[self.net.n_operators - 1].n_out), self.spec.dtype)
-        self.describe(&many.held, data)
-        each.measured = each.net
-        each.measured.loss = self.row_of_loss(&many.held)
-        many.measured, many.buffers = &each.measured, &buffers.c
-        many.predictions = <char*>cnp.PyArray_DATA(out)
-        many.block_losses = <double*>cnp.PyArray_DATA(sums)
-        each.lent = buffers
-        each.kept = each.kept, data, sums, out
-        return out
-
     cdef Pass begin(self, data, plan, int n_threads):
         """All that an epoch needs; nothing that others see has changed yet."""
         cdef Pass epoch = Pass.__new__(Pass)
@@ -207,7 +160,7 @@ cdef class Engine(Trained):
         return epoch
 
     cdef int end(self, Pass epoch, plan, bint is_good) except -1:
-        """Publish what an epoch has made of the parameters, or drop it."""
+        """Publish what an epoch, or several, have made of the parameters, or drop it."""
         cdef Steps steps = self.steps
         steps.powers = epoch.report.powers
         if plan.sums is not None:
@@ -217,8 +170,6 @@ cdef class Engine(Trained):
             steps.taken += ceil_div(epoch.task.data.n, epoch.task.batch) * max(1, epoch.many.epochs)
             steps.is_whole = True
         self.shift = epoch.shift
-        if epoch.lent is not None:
-            self.call_buffers.append(epoch.lent)
         return 0
 
     cdef tuple set_dropout(self, fm_task* task, dropouts):

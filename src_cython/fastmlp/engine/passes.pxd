@@ -1,5 +1,4 @@
 # Epochs under way: for native.pyx, which prepares them and takes what they come to.
-cimport numpy as cnp
 from libc.stdint cimport int64_t
 
 from fastmlp.engine.jobs cimport EpochJob, Run
@@ -28,7 +27,6 @@ cdef class Pass:
     cdef object lent  # buffers for rows that are held out
 
     cdef void hand(self, const fm_kernels* k, Shift shift, fresh, int64_t n_parameters, kept)
-    cdef void repeat(self, order, seeds, cnp.ndarray losses)
 
 
 cdef double run(Pass epoch, team) except? -1

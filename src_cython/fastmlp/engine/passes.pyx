@@ -2,7 +2,7 @@
 # team, or many, of as many networks, each by one thread. Touches nothing of any engine.
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 
 from fastmlp.engine.crew cimport Crew
 from fastmlp.engine.jobs cimport *
@@ -57,16 +57,6 @@ cdef class Pass:
         self.job = EpochJob(k, task, &shift.c, &self.report, NULL, n_parameters)
         if fresh is not None:
             self.job.fresh = cnp.PyArray_DATA(fresh)
-
-    cdef void repeat(self, order, seeds, cnp.ndarray losses):
-        """Say what run_many is to do: so many epochs as there is room for losses."""
-        cdef Run* many = &self.many
-        many.job, many.epochs, many.measured, many.seeds = &self.job, len(losses), NULL, NULL
-        many.losses = <double*>cnp.PyArray_DATA(losses)
-        if seeds is not None:
-            many.seeds = <const uint64_t*>cnp.PyArray_DATA(seeds)
-            many.order, many.n_order = <int64_t*>cnp.PyArray_DATA(order), len(order)
-        self.kept = self.kept, order, seeds, losses
 
 
 cdef double run(Pass epoch, team) except? -1:

@@ -46,12 +46,12 @@ cdef class Steps:
             network.pack(kinds, self.slots[i])
         return self
 
-
     def __deepcopy__(self, memo):
         """The same, of its own memory."""
         cdef Steps other = Steps.__new__(Steps)
         other.optimizer, other.n_slots, other.size = self.optimizer, self.n_slots, self.size
-        other.hyper, other.powers, other.taken, other.is_whole = self.hyper, self.powers, self.taken, self.is_whole
+        other.hyper, other.powers = self.hyper, self.powers
+        other.taken, other.is_whole = self.taken, self.is_whole
         other.memory = Memory(self.memory.itemsize)
         for i in range(self.n_slots):
             other.slots[i] = other.memory.take(self.size)
