@@ -164,8 +164,8 @@ class Ensemble:
             Names the member; all keep the weights from before that epoch.
         RuntimeError, KeyboardInterrupt
             As for ``MLP.fit``; all members are at the end of one epoch. Without callbacks and
-            validation short epochs are trained many at once, and an interrupt takes about 0.05 s
-            of them back.
+            validation short epochs are trained many at once, and an interrupt, or a schedule that
+            fails, takes about 0.05 s of them back.
 
         Examples
         --------

@@ -1,7 +1,7 @@
 """A fit of many networks: what it brings to the loop over epochs, in which the first one leads.
 
 While nobody looks, many epochs are one native call: a leap. Whatever goes wrong in it, all is as
-it was before it, and the loop goes on epoch by epoch.
+it was before it; if it diverged, the loop goes on epoch by epoch, to the one in which it does.
 """
 
 from __future__ import annotations
@@ -107,22 +107,24 @@ class Joint:
         state, before = self.state, self._kept()
         epoch, began = state.epoch + n, time.perf_counter()
         try:
-            for k, n_steps in self._prepare(n, self.rates.keys()).items():
-                self.rates[k].step += n_steps
-            found = self._epochs(n)
-            if np.isfinite(found.losses).all():
-                rates = self._last_rates()
-                self.jury.see(found, rates)
-                losses = _mean(found.losses).tolist()
-                each = (time.perf_counter() - began) / n
-                nothing = [math.nan] * n
-                loop.record(state, self.jury, epoch, losses, nothing, rates[0], [each] * n)
+            self._leap(n, epoch, began)
         finally:
             if state.epoch < epoch:
                 self._go_back(before)
                 self.leaps, n = False, 0
         self.reporter.epoch_ended()
         return n
+
+    def _leap(self, n: int, epoch: int, began: float) -> None:
+        for k, n_steps in self._prepare(n, self.rates.keys()).items():
+            self.rates[k].step += n_steps
+        found = self._epochs(n)
+        if not np.isfinite(found.losses).all():
+            return
+        rates, losses, val_losses = self._last_rates(), _mean(found.losses).tolist(), [math.nan] * n
+        self.jury.see(found, rates)
+        seconds = [(time.perf_counter() - began) / n] * n
+        loop.record(self.state, self.jury, epoch, losses, val_losses, rates[0], seconds)
 
     def keep(self) -> None:
         """Bring the members' histories up to date; once more does no harm."""

@@ -170,7 +170,7 @@ cdef struct fm_kernels:
     # the buffers are those of training made for it
     void (*jacobian)(const fm_network*, const fm_buffers*, const fm_data*, int64_t first, int64_t last,
                      void* out, fm_watch*) noexcept nogil
-    # sums of weight * loss, one for each block of buffers.rows rows from first on; predictions into out if any
+    # sums of weight * loss, one for each block of buffers.rows rows from first on; and predictions, if wanted
     void (*evaluate)(const fm_network*, const fm_buffers*, const fm_data*, int64_t first, int64_t last,
                      double* block_sums, void* out, fm_watch*) noexcept nogil
     int32_t (*finite)(const void* arena, int64_t n) noexcept nogil

@@ -31,6 +31,7 @@ SMALL: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
     "levels": (TINY, (1, 2)),
     "busy": (TINY, (1, 4)),
     "teams": ((*SHORT, "--calls", PARTIAL_FIT, "--cases", "digits, float32"), (2, 6)),
+    "ensemble": ((*TINY, "--members", "2", "3"), (1, 2)),
     "overhead": ((*SHORT, "--rows", "1000"), (1, 1)),
     "c": ((*SHORT, "--cases", "8-32-32-3", "--options=-O2"), (1, 2)),
     "inner_loops": (("--levels", "baseline"), (1, 2)),

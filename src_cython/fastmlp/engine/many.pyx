@@ -45,7 +45,7 @@ def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=
 
 
 cdef int repeat(Pass each, order, seeds, cnp.ndarray losses) except -1:
-    """Say that there are as many epochs as there is room for losses, and how the order changes before each."""
+    """Say how many epochs there are, for which there is room for losses, and how the order changes."""
     cdef Run* many = &each.many
     many.job, many.epochs, many.measured, many.seeds = &each.job, len(losses), NULL, NULL
     many.losses = <double*>cnp.PyArray_DATA(losses)
@@ -58,7 +58,7 @@ cdef int repeat(Pass each, order, seeds, cnp.ndarray losses) except -1:
 
 
 cdef object hold_out(Engine engine, Pass each, data, cnp.ndarray sums):
-    """Let rows be predicted and their losses be summed up after each epoch; where predictions will be."""
+    """Let rows be predicted, and their losses summed up, after each epoch; where predictions will be."""
     cdef Run* many = &each.many
     cdef Buffers buffers = engine.borrow_buffers()
     cdef cnp.ndarray out
