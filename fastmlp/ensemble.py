@@ -14,7 +14,7 @@ from fastmlp.callbacks import Best, Progress
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count
 from fastmlp.joint import Joint
-from fastmlp.members import Members, Score, mixture
+from fastmlp.members import Members, Score
 from fastmlp.mlp import MLP
 from fastmlp.optimizers import Optimizer
 from fastmlp.portions import Held
@@ -127,18 +127,18 @@ class Ensemble:
             For each member the rows of its data that it learns from, in its first order; a row may
             be there more than once (a bootstrap sample). By default all.
         validation_rows : sequence of integer arrays, optional
-            For each member the rows that it is measured on after each epoch, each once: those that
-            it does not learn from. The ensemble's loss is that of all these rows in the order of
-            their numbers, each as the members predict it that hold it out; so folds that share the
-            rows out give out-of-fold predictions of all. With weights if these are one for all.
+            For each member the rows of its data that it is measured on after each epoch, each once:
+            those that it does not learn from. The ensemble's loss is that of all these rows, each
+            as the members predict it that hold it out: with folds, that of the out-of-fold
+            predictions. If members have data or weights of their own, it is the mean of theirs.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch instead: the ensemble's loss, as :meth:`evaluate`, which
             callbacks see, and that of each member.
         judge : callable (epoch, predictions) -> float, optional
-            Measures what the ensemble predicts on these rows or data instead of the loss, the lower
+            Measures what the members predict on these rows or data instead of the loss, the lower
             the better: ``history.val_loss`` has what it returns. At the end all members have their
-            weights of the epoch in which it was lowest, of ties the last. The epoch counts from 0,
-            predictions are as those of :meth:`predict`.
+            weights of the epoch in which it was lowest, of ties the last. The epoch counts from 0;
+            there is one prediction for each member, as ``MLP.predict`` returns it of its rows.
         sample_weight : array-like, shape (n,), or sequence of these, optional
             For all members, or one for each.
         drop_last : bool
@@ -175,14 +175,13 @@ class Ensemble:
         >>> x = np.linspace(-1, 1, 200)[:, np.newaxis]
         >>> y = np.abs(x[:, 0])
         >>> folds = np.array_split(np.random.default_rng(0).permutation(200), 4)
+        >>> others = [np.setdiff1d(np.arange(200), fold) for fold in folds]
+        >>> def mean_error(epoch, predictions):
+        ...     z = np.empty(200)
+        ...     z[np.concatenate(folds)] = np.concatenate(predictions)[:, 0]
+        ...     return np.abs(z - y).mean()
         >>> ensemble = fastmlp.Ensemble(fastmlp.MLP([1, 8, 1], rng=k) for k in range(4))
-        >>> history = ensemble.fit(
-        ...     x,
-        ...     y,
-        ...     rows=[np.setdiff1d(np.arange(200), fold) for fold in folds],
-        ...     validation_rows=folds,
-        ...     judge=lambda epoch, predictions: np.abs(predictions[:, 0] - y).mean(),
-        ... )
+        >>> history = ensemble.fit(x, y, rows=others, validation_rows=folds, judge=mean_error)
         >>> len(history.val_loss), min(history.val_loss) < history.val_loss[0]
         (20, True)
         """
@@ -237,8 +236,8 @@ class Ensemble:
         array of shape (n, outputs), or tuple (means, variances) of such arrays
             As ``MLP.predict``; for gaussian_nll mean and variance of the mixture of the members.
         """
-        predictions = self._predictions(X)
-        return self._heads(mixture(self._members[0].loss, predictions))
+        engines = self._engines()
+        return engines.heads(engines.mix(self._predictions(X)))  # type: ignore[no-any-return]
 
     def member_predictions(self, X: ArrayLike) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
         """Return the predictions of each member, (members, n, outputs), or a tuple of two such.
@@ -248,7 +247,7 @@ class Ensemble:
         X : array-like, shape (n, fan-in)
             As for ``MLP.predict``.
         """
-        return self._heads(self._predictions(X))
+        return self._engines().heads(self._predictions(X))  # type: ignore[no-any-return]
 
     def evaluate(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the loss of what :meth:`predict` gives: weighted mean over samples.
@@ -306,12 +305,6 @@ class Ensemble:
         x = check.inputs(X, first._spec, empty=True)
         with call_team(first._n_weights, x.shape[0]) as team:
             return self._engines().predict(x, team)
-
-    def _heads(self, p: NDArray[Any]) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
-        if not self._members[0]._two_headed:
-            return p
-        m = self._members[0]._spec.n_outputs
-        return p[..., :m], p[..., m:]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_members": self._members, "_history": self._history and self._history.whole()}

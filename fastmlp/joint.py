@@ -135,7 +135,7 @@ class Joint:
         for k, member in enumerate(self.members):
             own = member._history
             assert own is not None
-            if held_losses is not None:
+            if self.held is not None:
                 own.val_loss[first:] = held_losses[:, k].tolist()
             own.seconds[first:] = seconds
             own.learning_rate[first:] = rates[k]

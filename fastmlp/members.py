@@ -16,7 +16,7 @@ from fastmlp.teams import Team
 from fastmlp.training.judge import Judge
 from fastmlp.training.records import State
 
-Score = Callable[[int, Any], Any]
+Score = Callable[[int, list[Any]], Any]
 
 
 class Written(NamedTuple):
@@ -27,20 +27,20 @@ class Written(NamedTuple):
     first : int
         Number of the first of them in the history.
     losses : array, shape (epochs, members)
-    held_losses : array, shape (epochs, members), or None
-        Losses on the rows that are measured.
+    held_losses : array, shape (epochs, members)
+        Losses on the rows that are measured, if there are any.
     rates : list of lists of float
         Learning rate of the last step of each epoch, of each member.
     """
 
     first: int
     losses: NDArray[np.float64]
-    held_losses: NDArray[np.float64] | None
+    held_losses: NDArray[np.float64]
     rates: list[list[float]]
 
 
 def mixture(
-    loss: Loss, predictions: Sequence[NDArray[Any]] | NDArray[Any], held: Held | None = None
+    loss: Loss, predictions: Sequence[NDArray[Any]] | NDArray[Any], places: Sequence[Any], n: int
 ) -> NDArray[Any]:
     """Return the prediction of all: the mean; of two heads, mean and variance of the mixture.
 
@@ -48,13 +48,14 @@ def mixture(
     ----------
     loss : Loss
         Whose predictions these are.
-    predictions : sequence of arrays, shape (n, heads * m)
+    predictions : sequence of arrays, shape (rows, heads * m)
         Of each member.
-    held : Held, optional
-        Of which rows each is; by default all are of the same.
+    places : sequence of slices or arrays of int
+        Which of all rows each member's are.
+    n : int
+        All rows; each is some member's.
     """
-    places = [slice(None)] * len(predictions) if held is None else held.places
-    n, columns = len(predictions[0]) if held is None else held.data.rows, predictions[0].shape[1]
+    columns = predictions[0].shape[1]
     mixed, counts = np.zeros((n, columns)), np.zeros((n, 1))
     with np.errstate(over="ignore", invalid="ignore"):
         for own, at in zip(predictions, places, strict=True):
@@ -78,6 +79,15 @@ def mean_loss(loss: Loss, predictions: NDArray[Any], data: Data) -> float:
         z, targets, weights = z[used], targets[used], weights[used].astype(np.float64)
     values, _ = loss.value_and_gradient(z, targets)
     return float(np.average(values.astype(np.float64), weights=weights))
+
+
+def pooled(losses: NDArray[np.float64], datas: Sequence[Data]) -> float:
+    """Return the mean of mean losses, weighted by the sums of sample weights."""
+    sums = [
+        data.rows if data.weights is None else float(np.sum(data.weights, dtype=np.float64))
+        for data in datas
+    ]
+    return float(np.average(losses, weights=sums))
 
 
 class Members:
@@ -112,8 +122,16 @@ class Members:
 
     def evaluate(self, data: Data, team: Team | None = None) -> float:
         """Return the weighted mean loss of the prediction of all."""
-        loss = self.spec.loss
-        return mean_loss(loss, mixture(loss, self.predict(data.x, team)), data)
+        return mean_loss(self.spec.loss, self.mix(self.predict(data.x, team)), data)
+
+    def mix(self, predictions: NDArray[Any]) -> NDArray[Any]:
+        """Return the prediction of all, of what `predict` returns."""
+        everywhere = [slice(None)] * len(predictions)
+        return mixture(self.spec.loss, predictions, everywhere, predictions.shape[1])
+
+    def heads(self, p: NDArray[Any]) -> Any:
+        """Return predictions as ``MLP.predict`` does: of two heads a tuple."""
+        return tuple(np.split(p, 2, axis=-1)) if self.spec.loss.heads == 2 else p
 
 
 class Jury(Judge):
@@ -149,27 +167,27 @@ class Jury(Judge):
 
     def see(self, epochs: Epochs, rates: list[list[float]]) -> None:
         """Keep what epochs have come to, for `measure` and `record`."""
-        held_losses = None if self.held is None else epochs.held_losses
-        self._seen = Written(len(self.state.history.loss), epochs.losses, held_losses, rates)
+        self._seen = Written(len(self.state.history.loss), epochs.losses, epochs.held_losses, rates)
         self._predictions = [own[-1] for own in epochs.predictions]
 
     def measure(self, loss: float, team: Team | None) -> float:
         """Return the validation loss of all together after an epoch."""
         del team
-        if self.held is None:
+        if self.held is None or self._seen is None:
             return super().measure(loss, None)
-        mixed = mixture(self.engine.spec.loss, self._predictions, self.held)
-        if self.score is None:
-            return mean_loss(self.engine.spec.loss, mixed, self.held.data)
-        return _number(self.score(self.state.epoch + 1, self.heads(mixed)))
+        if self.score is not None:
+            given = [self.engine.heads(own) for own in self._predictions]
+            return _number(self.score(self.state.epoch + 1, given))
+        data = self.held.data
+        if data is None:
+            return pooled(self._seen.held_losses[-1], self.held.apart)
+        spec = self.engine.spec
+        mixed = mixture(spec.loss, self._predictions, self.held.places, data.rows)
+        return mean_loss(spec.loss, mixed, data)
 
     def record(self) -> None:
         """Write down what was measured of each."""
         self.written = self._seen
-
-    def heads(self, p: NDArray[Any]) -> Any:
-        """Return predictions as ``predict`` does: of two heads a tuple."""
-        return tuple(np.split(p, 2, axis=-1)) if self.engine.spec.loss.heads == 2 else p
 
 
 def _number(value: Any) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -21,29 +21,32 @@ class Held:
 
     Attributes
     ----------
-    data : Data
-        All of them.
     apart : list of Data
         Those that each member predicts.
+    data : Data or None
+        All of them; None if members have data of their own, so that no row is that of another.
     places : list of slices or arrays of int
-        Which of all these are.
+        Which of all these each member's are.
     """
 
-    data: Data
     apart: list[Data]
-    places: list[Any]
+    data: Data | None = None
+    places: list[Any] = field(default_factory=list)
 
     @classmethod
     def shared(cls, data: Data, n_members: int) -> Self:
         """Return rows that every member predicts."""
-        return cls(data, [data] * n_members, [slice(None)] * n_members)
+        return cls([data] * n_members, data, [slice(None)] * n_members)
 
     @classmethod
-    def of_rows(cls, data: Data, rows: Sequence[NDArray[np.int64]]) -> Self:
+    def of_rows(cls, datas: Sequence[Data], rows: Rows) -> Self:
         """Return, in the order of their numbers, the rows that each member holds out."""
-        all_of_them = np.unique(np.concatenate(rows))
-        apart = [data.at(own) for own in rows]
-        return cls(data.at(all_of_them), apart, [np.searchsorted(all_of_them, own) for own in rows])
+        data = datas[0]
+        apart = [own.at(numbers) for own, numbers in zip(datas, rows, strict=True)]
+        if any(own.x is not data.x or own.weights is not data.weights for own in datas):
+            return cls(apart)
+        union = np.unique(np.concatenate(rows))
+        return cls(apart, data.at(union), [np.searchsorted(union, numbers) for numbers in rows])
 
 
 def datas(X: Any, y: Any, sample_weight: Any, spec: Spec, n_members: int) -> list[Data]:
@@ -88,23 +91,17 @@ def row_numbers(rows: Any, name: str, datas: Sequence[Data]) -> Rows:
 
 def held_out(rows: Any, datas: Sequence[Data]) -> Held:
     """Return the rows that each member is measured on."""
-    data = datas[0]
-    if any(own.x is not data.x for own in datas):
-        raise ValueError(
-            "validation_rows is given but the members have data of their own: pass one X and y "
-            "for all, and rows, or validation_data"
-        )
-    if any(own.weights is not data.weights for own in datas):
-        data = Data(data.x, data.targets)
     numbers = row_numbers(rows, "validation_rows", datas)
     for k, own in enumerate(numbers):
         if len(np.unique(own)) < len(own):
             raise ValueError(
                 f"validation_rows[{k}] has a row twice but each is expected once: use np.unique"
             )
-    held = Held.of_rows(data, numbers)
-    if held.data.weights is not None and not held.data.weights.any():
-        raise ValueError(
-            "all rows in validation_rows have the sample weight 0: leave some of the others out"
-        )
+    held = Held.of_rows(datas, numbers)
+    for k, data in enumerate(held.apart):
+        if data.weights is not None and not data.weights.any():
+            raise ValueError(
+                f"validation_rows[{k}] has rows of sample weight 0 alone but one above 0 is "
+                "expected: hold out other rows"
+            )
     return held

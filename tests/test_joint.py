@@ -186,9 +186,11 @@ def test_rows_that_are_held_out_are_predicted_by_those_that_hold_them_out(mlp, r
     assert ensemble.history.val_loss == [0, -1, -2]
 
 
+@pytest.mark.parametrize("mlp", KINDS)
 @pytest.mark.parametrize("loss", ["squared_error", "gaussian_nll"])
-def test_a_judge_gets_what_predict_returns(loss):
-    nets = [fastmlp.MLP([5, 6, 2], loss=loss, rng=seed) for seed in range(3)]
+@pytest.mark.parametrize("rows", [None, FOLDS])
+def test_a_judge_gets_what_each_member_predicts(mlp, loss, rows):
+    nets = [mlp([5, 6, 2], loss=loss, rng=seed) for seed in range(3)]
     ensemble, given = fastmlp.Ensemble(nets), []
 
     def judge(epoch, predictions):
@@ -196,11 +198,33 @@ def test_a_judge_gets_what_predict_returns(loss):
         return 1.0
 
     def look(state):
-        np.testing.assert_array_equal(given[-1], ensemble.predict(X))
+        for net, own, p in zip(nets, rows or [slice(None)] * 3, given[-1], strict=True):
+            np.testing.assert_array_equal(p, net.predict(X[own]))
 
     data = X, X[:, :2]
-    ensemble.fit(*data, epochs=3, validation_data=data, judge=judge, callbacks=[look])
-    assert isinstance(given[0], tuple) == (loss == "gaussian_nll")
+    held = {"validation_rows": rows} if rows else {"validation_data": data}
+    ensemble.fit(*data, epochs=3, judge=judge, callbacks=[look], **held)
+    assert len(given) == 3
+
+
+@pytest.mark.parametrize("weights", [None, list(WEIGHTS[:3])])
+def test_of_data_of_their_own_the_losses_are_pooled(weights):
+    nets = members(fastmlp.MLP, "plain", 3)
+    x, y = [X, X + 1, X[:50]], [X[:, :3], X[:, 2:], X[:50, :3]]
+    if weights:
+        x, y = [X] * 3, [X[:, :3]] * 3
+    rows = [np.arange(9), np.array([3]), np.arange(49, 2, -1)]
+    history = fastmlp.Ensemble(nets).fit(
+        x, y, sample_weight=weights, epochs=2, validation_rows=rows
+    )
+    weights = weights or [np.ones(N)] * 3
+    each = [
+        net.evaluate(x[k][own], y[k][own], weights[k][own])
+        for k, (net, own) in enumerate(zip(nets, rows, strict=True))
+    ]
+    assert [net.history.val_loss[-1] for net in nets] == each
+    sums = [weights[k][own].sum() for k, own in enumerate(rows)]
+    assert np.isclose(history.val_loss[-1], np.average(each, weights=sums))
 
 
 @pytest.mark.parametrize("mlp", KINDS)
@@ -276,10 +300,9 @@ WRONG = [
     ({"validation_rows": FOLDS, "validation_data": (X, X[:, :3])}, "pass one of them"),
     ({"judge": print}, "there is nothing to judge"),
     ({"judge": 3, "validation_rows": FOLDS}, "judge is 3 but a callable"),
-    ({"X": [X] * 3, "y": [X[:, :3]] * 3, "validation_rows": FOLDS}, "data of their own"),
     (
         {"validation_rows": [[0], [1], [2]], "sample_weight": np.arange(N) > 2},
-        "all rows in validation_rows have the sample weight 0",
+        r"validation_rows\[0\] has rows of sample weight 0 alone",
     ),
 ]
 
