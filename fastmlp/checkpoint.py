@@ -14,22 +14,23 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp import callbacks as own
 from fastmlp.engine.contract import Engine
 from fastmlp.intervals import POSITIVE, check_count
 from fastmlp.training.records import Snapshot, State
 
-Parameters: TypeAlias = tuple[list[NDArray[Any]], ...]
+Parameters: TypeAlias = tuple[Any, ...]  # lists of arrays; of an ensemble such tuples
 
 # Callbacks that remember something from epoch to epoch, and what.
 KEPT: dict[str, dict[str, type]] = {
-    cls.__name__: {name: type(getattr(cls("loss"), name)) for name in names}
-    for cls, names in {
-        own.EarlyStopping: ("best", "wait", "best_epoch"),
-        own.ReduceOnPlateau: ("best", "wait"),
-    }.items()
+    cls.__name__: {name: type(getattr(made, name)) for name in names}
+    for made, names in (
+        (own.EarlyStopping("loss"), ("best", "wait", "best_epoch")),
+        (own.ReduceOnPlateau("loss"), ("best", "wait")),
+        (own.Best(), ("best", "best_epoch")),
+    )
+    for cls in [type(made)]
 }
 
 
@@ -43,7 +44,7 @@ class Memory(NamedTuple):
     values : dict
         Attributes.
     parameters : tuple of lists of arrays, or None
-        Of the best epoch, plain.
+        Of the best epoch, plain; of an ensemble such a tuple of each member.
     """
 
     name: str
@@ -96,12 +97,27 @@ def give_back(kept: Sequence[Memory], callbacks: Iterable[Any], state: State) ->
     return any(isinstance(each, own.EarlyStopping) and each.wait >= each.patience for each in mine)
 
 
+def apart(kept: Sequence[Memory], member: int) -> list[Memory]:
+    """Return what callbacks of an ensemble's fit remember of one member."""
+    return [each._replace(parameters=each.parameters and each.parameters[member]) for each in kept]
+
+
+def together(kept: Sequence[Sequence[Memory]]) -> list[Memory]:
+    """Return what callbacks remember of all members."""
+    found = []
+    for of_each in zip(*kept, strict=True):
+        parameters = [memory.parameters for memory in of_each]
+        whole = None if None in parameters else tuple(parameters)
+        found.append(of_each[0]._replace(parameters=whole))
+    return found
+
+
 class Checkpoint:
     """Save the model during a fit, as a callback: ``fit(..., resume=path)`` goes on from there.
 
-    Of an MLP, or of an estimator with the solver sgd or adam. It is called after all other
-    callbacks. What they remember is saved too, if they are ``EarlyStopping`` or
-    ``ReduceOnPlateau``; others begin anew.
+    Of an MLP, an ensemble, or an estimator with the solver sgd or adam. It is called after all
+    other callbacks. What they remember is saved too, if they are ``EarlyStopping`` or
+    ``ReduceOnPlateau``, and what an ensemble's ``judge`` has found best; others begin anew.
 
     Parameters
     ----------
@@ -181,10 +197,13 @@ class Checkpoint:
 
     def _remember(self, state: State) -> None:
         """Put what the other callbacks remember among what the fit goes on with."""
-        progress = getattr(state.model, "_progress", None)
-        if progress is not None:  # of an MLP
-            kept = memories(state.callbacks, state.engine)
-            state.model._progress = progress._replace(memories=kept)
+        models = getattr(state.model, "members", (state.model,))
+        if any(getattr(model, "_progress", None) is None for model in models):
+            return  # an estimator has a course instead
+        kept = memories(state.callbacks, state.engine)
+        for k, model in enumerate(models):
+            own = kept if model is state.model else apart(kept, k)
+            model._progress = model._progress._replace(memories=own)
 
     def _is_best(self, state: State) -> bool:
         """Whether the last loss is the lowest, of those before a cut too."""

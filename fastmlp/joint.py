@@ -24,7 +24,7 @@ from fastmlp.spec import Data, Plan
 from fastmlp.training import loop
 from fastmlp.training.loop import Course
 from fastmlp.training.rates import Rates
-from fastmlp.training.records import State
+from fastmlp.training.records import Continuation, State
 from fastmlp.training.reporter import Reporter
 
 LEAP_SECONDS = 0.05  # about: so much an interrupt may take back
@@ -72,17 +72,34 @@ class Joint:
             plan.n_steps(data.rows if plan.order is None else len(plan.order))
             for data, plan in zip(datas, plans, strict=True)
         ]
-        # Members of as many steps an epoch as an earlier one have its rates.
-        self.leaders = [self.steps.index(n) for n in self.steps]
-        self.rates = {k: Rates(plans[k].optimizer.learning_rate) for k in set(self.leaders)}
+        self.begun: Sequence[Continuation] = []
+        self.leaders: list[int] = []
+        self.rates: dict[int, Rates] = {}
         self.leaps = held is None and not reporter.callbacks
         reporter.keep = self.keep
 
-    @property
-    def course(self) -> Course:
-        """What goes through the loop."""
+    def run(self, begun: Sequence[Continuation]) -> None:
+        """Run the epochs, beginning with what each member has or had."""
+        self.begun = begun
+        # Members at the same step and of as many an epoch as an earlier one have its rates.
+        places = [(n, own.step) for n, own in zip(self.steps, begun, strict=True)]
+        self.leaders = [places.index(place) for place in places]
+        for k in set(self.leaders):
+            self.rates[k] = Rates(self.plans[k].optimizer.learning_rate, begun[k].step)
+        for plan, own in zip(self.plans, begun, strict=True):
+            plan.seed = own.seed
+        if self.seeds is not None:
+            self.seeds.resume([own.shuffles for own in begun], begun[0].shuffled)
+            for engine, plan, own in zip(self.engines.engines, self.plans, begun, strict=True):
+                for seed in own.shuffles[: own.shuffled]:
+                    engine.shuffle(plan.order, seed)
         leap = self.leap if self.leaps else None
-        return Course(self.train, self.rates[0], self.jury, self.reporter, leap=leap)
+        course = Course(self.train, self.rates[0], self.jury, self.reporter, leap=leap)
+        loop.run(self.datas[0], self.plans[0], course)
+
+    def taken(self) -> list[int]:
+        """Return the steps that each member has taken."""
+        return [self.rates[k].step for k in self.leaders]
 
     def train(self, data: Data, plan: Plan) -> float:
         """Take an epoch of each member; the loop has prepared the first one's."""
@@ -130,6 +147,7 @@ class Joint:
         """Bring the members' histories up to date; once more does no harm."""
         if self.jury.written is None:
             return
+        self._note()
         first, losses, held_losses, rates = self.jury.written
         seconds = self.state.history.seconds[first:]
         for k, member in enumerate(self.members):
@@ -140,6 +158,19 @@ class Joint:
             own.seconds[first:] = seconds
             own.learning_rate[first:] = rates[k]
             own.loss[first:] = losses[:, k].tolist()  # last, see History.whole
+
+    def _note(self) -> None:
+        """Note with what each member goes on, alone too."""
+        used, scale = 0 if self.seeds is None else self.seeds.used, self.state.learning_rate_scale
+        each = zip(self.members, self.begun, self.datas, self.taken(), strict=True)
+        for k, (member, own, data, step) in enumerate(each):
+            order = self.plans[k].order
+            rows = data.rows if order is None else len(order)
+            epochs = own.epochs + (step - own.step) // self.steps[k]
+            drawn = own.shuffles if self.seeds is None else self.seeds.drawn[k]
+            member._progress = Continuation(
+                own.kind, step, own.seed, rows, epochs, drawn, used, scale
+            )
 
     def _prepare(self, n: int, leaders: Any) -> dict[int, int]:
         """Fill in the rates of n epochs; return the steps of each leader that are new."""
@@ -214,6 +245,10 @@ class Seeds:
         self._members: dict[int, list[int]] = {key: [] for key in self._sources}
         for k, rng in enumerate(generators):
             self._members[id(rng.bit_generator)].append(k)
+
+    def resume(self, drawn: Sequence[Sequence[int]], used: int) -> None:
+        """Go on with those that were drawn before."""
+        self.drawn, self.used = [array("Q", own) for own in drawn], used
 
     def take(self, n: int) -> list[NDArray[np.uint64]]:
         """Return the seeds of the next n epochs, drawn if they have not been."""

@@ -130,12 +130,7 @@ class Learner(Model):
             has the epochs until then.
         """
         history, begun, n_before, stopped = History(), None, 0, ""
-        if not isinstance(resume, bool | str | os.PathLike):
-            raise TypeError(
-                f"resume is {resume!r} ({type(resume).__name__}) but True, False or the path of a "
-                "checkpoint is expected: pass for example resume=True"
-            )
-        loads = not isinstance(resume, bool)
+        loads = check.resumes_from_file(resume)
         with self._turn.taken(), self._kept(lambda: len(history.loss) > n_before, loads):
             data = sources.resolve(X, y, sample_weight, self._spec)
             given = batch_size, optimizer, l2, clip_norm, groups, dropout
@@ -155,7 +150,8 @@ class Learner(Model):
             if resume:
                 stopped = self._history.stop_reason if self._history else ""
                 begun, history = plans.resumed(
-                    self._progress, self._history, self._engine, plan, data, validation, epochs
+                    *(self._progress, self._history, self._engine, plan),
+                    *(data.rows, validation is not None, epochs),
                 )
                 n_before = len(history.loss)  # the user may have changed the lists
             self._progress, self._history = begun, history
@@ -169,9 +165,7 @@ class Learner(Model):
                 state.epoch, state.learning_rate_scale = begun.epochs - 1, begun.scale
             with lent as plan.team, course.reporter.watching():
                 if begun is None:
-                    self._engine.start(plan.optimizer)
-                    seed = loop.next_seed(self._rng)
-                    begun = Continuation(plan.optimizer.kind, 0, seed)
+                    begun = plans.begun(self._engine, plan, self._rng)
                 elif checkpoint.give_back(begun.memories, hooks, course.reporter.state):
                     history.stop_reason = stopped
                     return history
@@ -183,21 +177,29 @@ class Learner(Model):
         if not Path(path).exists():
             return False
         other = storage.load(path)
+        self._check_twin(other, path)
+        self._become(other)
+        return True
+
+    def _check_twin(self, other: Any, path: str | os.PathLike[str]) -> None:
+        """Complain if the model of a file is not like this one."""
         if type(other) is not type(self) or other._spec != self._spec:
             raise ValueError(
                 f"resume is {os.fspath(path)!r}, which has {other!r}, but this is {self!r}: "
                 "make the model as it was made, or use fastmlp.load"
             )
-        generator, state = self._rng.bit_generator, other.__getstate__()
-        if type(generator) is not type(other._rng.bit_generator):
+        if type(self._rng.bit_generator) is not type(other._rng.bit_generator):
             raise ValueError(
                 f"resume is {os.fspath(path)!r}, whose model draws from {other._rng}, but this one "
                 f"from {self._rng}: pass the same kind of generator as rng"
             )
-        generator.state = other._rng.bit_generator.state
+
+    def _become(self, other: Any) -> None:
+        """Take over all that such a model has."""
+        state = other.__getstate__()
+        self._rng.bit_generator.state = other._rng.bit_generator.state
         self._engine.set_state(state["engine"])
         self._progress, self._history = state["progress"], other._history
-        return True
 
     def partial_fit(
         self,

@@ -116,6 +116,19 @@ class Members:
         for engine, snapshot in zip(self.engines, snapshots, strict=True):
             engine.restore(snapshot)
 
+    def twin(self) -> Members:
+        """Return other engines for the same networks; snapshots are for both."""
+        return Members([engine.twin() for engine in self.engines])
+
+    def parameters(self) -> tuple[Any, ...]:
+        """Return the plain parameters of each."""
+        return tuple(engine.parameters() for engine in self.engines)
+
+    def set_parameters(self, *each: Any) -> None:
+        """Copy the like of what `parameters` returns in."""
+        for engine, kinds in zip(self.engines, each, strict=True):
+            engine.set_parameters(*kinds)
+
     def predict(self, x: NDArray[Any], team: Team | None = None) -> NDArray[Any]:
         """Return the predictions of each, (members, n, heads * m)."""
         return np.stack([engine.predict(x, team) for engine in self.engines])

@@ -54,6 +54,12 @@ def plan(
     )
 
 
+def begun(engine: Engine, plan: Plan, rng: np.random.Generator) -> Continuation:
+    """Return what a fit begins with: the start of an optimizer."""
+    engine.start(plan.optimizer)
+    return Continuation(plan.optimizer.kind, 0, next_seed(rng))
+
+
 def of_pass(
     progress: Continuation | None, engine: Engine, plan: Plan, rng: np.random.Generator
 ) -> Continuation:
@@ -61,8 +67,7 @@ def of_pass(
     kind = plan.optimizer.kind
     if progress and progress.kind == kind and not progress.rows and engine.can_go_on(progress.step):
         return progress
-    engine.start(plan.optimizer)
-    return Continuation(kind, 0, next_seed(rng))
+    return begun(engine, plan, rng)
 
 
 def resumed(
@@ -70,8 +75,8 @@ def resumed(
     history: History | None,
     engine: Engine,
     plan: Plan,
-    data: Data | Stream,
-    validation: Data | None,
+    n_rows: int | None,
+    is_validated: bool,
     epochs: int,
 ) -> tuple[Continuation, History]:
     """Return what a fit goes on with, and a copy of its history; or say why it cannot.
@@ -91,11 +96,11 @@ def resumed(
             "resume is True but the last fit ended within an epoch, and what its optimizer knew is "
             "lost: leave resume out, to begin with the weights of now and a fresh optimizer"
         )
-    n = progress.rows if data.rows is None else data.rows  # a stream's are counted as they come
+    n = progress.rows if n_rows is None else n_rows  # a stream's are counted as they come
     facts = (
         ("optimizer", plan.optimizer.kind, progress.kind),
         ("X", f"{n} rows", f"{progress.rows} rows"),
-        ("validation_data", validation is not None, bool(history.val_loss)),
+        ("validation_data", is_validated, bool(history.val_loss)),
     )
     for name, given, before in facts:
         if given != before:

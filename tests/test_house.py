@@ -70,6 +70,7 @@ ORDER = (
         "portions",
         "members",
         "joint",
+        "ensemble_learner",
         "ensemble",
     ),
     *("randomness", "hidden", "frozen", "successive", "reference"),

@@ -19,7 +19,14 @@ from fastmlp.check.arrays import (
     numeric,
     parameters,
 )
-from fastmlp.check.options import callbacks, clip_norm, generator, groups, optimizer
+from fastmlp.check.options import (
+    callbacks,
+    clip_norm,
+    generator,
+    groups,
+    optimizer,
+    resumes_from_file,
+)
 from fastmlp.check.samples import data, inputs, row_numbers, sample_weights, targets, validation
 
 __all__ = [
@@ -40,6 +47,7 @@ __all__ = [
     "numeric",
     "optimizer",
     "parameters",
+    "resumes_from_file",
     "row_numbers",
     "sample_weights",
     "targets",

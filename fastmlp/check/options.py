@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -52,6 +53,16 @@ def groups(value: Any, spec: Spec) -> Groups:
                 "pass one for each, the output layer included"
             )
     return chosen
+
+
+def resumes_from_file(value: Any) -> bool:
+    """Return whether ``resume`` of a fit names a checkpoint; it may be True or False instead."""
+    if not isinstance(value, bool | str | os.PathLike):
+        raise TypeError(
+            f"resume is {value!r} ({type(value).__name__}) but True, False or the path of a "
+            "checkpoint is expected: pass for example resume=True"
+        )
+    return not isinstance(value, bool)
 
 
 def callbacks(value: Any) -> list[Any]:
