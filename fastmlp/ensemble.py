@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
 from numpy.typing import ArrayLike, NDArray
 
-from fastmlp import check
+from fastmlp import check, storage
 from fastmlp.ensemble_learner import EnsembleLearner
 from fastmlp.mlp import MLP
 from fastmlp.threads import call_team
@@ -128,6 +129,21 @@ class Ensemble(EnsembleLearner):
         x = check.inputs(X, first._spec, empty=True)
         with call_team(first._n_weights, x.shape[0]) as team:
             return self._engines().predict(x, team)
+
+    def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
+        """Write all members to one file, for :func:`fastmlp.load`.
+
+        Parameters
+        ----------
+        path, training
+            As for ``MLP.save``.
+
+        Raises
+        ------
+        OSError, TypeError
+            As for ``MLP.save``.
+        """
+        storage.save(self, path, training)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_members": self._members, "_history": self._history and self._history.whole()}

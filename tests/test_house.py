@@ -74,7 +74,7 @@ ORDER = (
         "ensemble",
     ),
     *("randomness", "hidden", "frozen", "successive", "reference"),
-    *(f"storage.{part}" for part in ("parts", "mlp", "predictor")),
+    *(f"storage.{part}" for part in ("parts", "mlp", "ensemble", "predictor")),
     *("export.plain", "export.read_torch", "export.read_onnx", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "packing", "shown", "fitted")),
     "sklearn.initialization",
