@@ -103,7 +103,7 @@ SUBJECTS = {f"MLP: {name}": Subject(network, call, go_on) for name, call in CALL
 
 def ensemble() -> fastmlp.Ensemble:
     """Return networks between two calls of partial_fit."""
-    nets = [fastmlp.MLP([5, 9, 3], loss="cross_entropy", dropout=0.2, rng=k) for k in range(3)]
+    nets = [fastmlp.MLP([5, 9, 3], loss="cross_entropy", dropout=0.2, rng=k) for k in range(4)]
     found = fastmlp.Ensemble(nets)
     found.partial_fit(X, Y, batch_size=40, optimizer=ADAM)
     return found
@@ -112,8 +112,8 @@ def ensemble() -> fastmlp.Ensemble:
 ENSEMBLE_CALLS: dict[str, Callable[[Any], Any]] = {
     "fit": lambda nets: nets.fit(X, Y, epochs=2, batch_size=40, n_threads=THREADS_WANTED),
     "fit with everything": lambda nets: nets.fit(
-        X, Y, epochs=2, batch_size=40, rows=[range(9, 300)] * 3, clip_norm=0.5,
-        validation_rows=[range(9)] * 3, judge=lambda epoch, predictions: epoch,
+        X, Y, epochs=2, batch_size=40, rows=[range(9, 300)] * 4, clip_norm=0.5,
+        validation_rows=[range(9)] * 4, judge=lambda epoch, predictions: epoch,
         sample_weight=np.ones(300), drop_last=True,
     ),
     "partial_fit": lambda nets: nets.partial_fit(

@@ -21,6 +21,7 @@ def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=
     """Epochs of each of many engines; see the contract."""
     cdef Engine engine
     cdef Pass each
+    cdef int n_threads = 1 if team is None else team.size  # they start now, or never
     cdef int k
     losses = np.zeros((len(engines), epochs))
     held_losses = np.zeros_like(losses)
@@ -34,7 +35,7 @@ def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=
             predictions.append(hold_out(engine, each, held[k], sums[k]))
     for engine in engines:
         engine.steps.is_whole = False
-    run_many(passes, team)
+    run_many(passes, team, n_threads)
     is_good = bool(np.isfinite(losses).all())
     for k, engine in enumerate(engines):
         engine.end(passes[k], plans[k], is_good)

@@ -30,4 +30,4 @@ cdef class Pass:
 
 
 cdef double run(Pass epoch, team) except? -1
-cdef int run_many(list passes, team) except -1
+cdef int run_many(list passes, team, int n_threads) except -1

@@ -6,12 +6,13 @@ from libc.stdint cimport int64_t
 
 from fastmlp.engine.crew cimport Crew
 from fastmlp.engine.jobs cimport *
-from fastmlp.engine.memory cimport Memory
 from fastmlp.engine.shift cimport Shift
 from network cimport *
 
 from math import gcd
 from threading import get_ident, main_thread
+
+import numpy as np
 
 cnp.import_array()
 
@@ -84,28 +85,26 @@ cdef double run(Pass epoch, team) except? -1:
     return objective_of(&epoch.report)
 
 
-cdef int run_many(list passes, team) except -1:
+cdef int run_many(list passes, team, int n_threads) except -1:
     """Run the epochs of each pass, on one thread of the team at a time.
 
     Cut into parts, as few as divide the work evenly among the threads.
     """
     cdef Signals signals = Signals()
-    cdef Memory memory = Memory(1)
+    cdef cnp.ndarray runs = np.empty(len(passes), np.uintp)  # addresses
     cdef ManyJob job
     cdef Pass each
     cdef Crew crew
-    cdef fm_counter* done
-    job.n, job.parts = len(passes), 1
-    if team is not None:
-        job.parts = min((<Pass>passes[0]).many.epochs, team.size // gcd(job.n, team.size))
-    job.runs = <Run**>memory.take(job.n, sizeof(void*))
-    done = <fm_counter*>memory.take(job.n, sizeof(fm_counter))
+    job.n = len(passes)
+    job.parts = min((<Pass>passes[0]).many.epochs, n_threads // gcd(job.n, n_threads))
+    job.runs = <Run**>cnp.PyArray_DATA(runs)
     job.poll, job.poll_context = poll_of_caller(), <void*>signals
     fm_counter_reset(&job.taken)
     fm_stop_clear(&job.stop)
     for i, each in enumerate(passes):
         job.runs[i] = &each.many
-        each.many.done = &done[i]
+        each.many.done = &each.shift.c.counters[1]  # behind that of its only thread
+        fm_counter_reset(each.many.done)
         each.job.shift.poll_context, each.job.shift.stop = <void*>signals, &job.stop
     if team is None:
         with nogil:
