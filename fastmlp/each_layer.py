@@ -67,6 +67,22 @@ def dropouts_of_fit(dropout: Any, n_hidden: int) -> tuple[Scheduled, ...] | None
     return tuple(given)
 
 
+def flag(name: str, value: Any) -> bool:
+    """Return what is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(
+            f"{name} is {value!r} but must be True or False: pass {name}=True to have it"
+        )
+    return bool(value)
+
+
+def flags(name: str, value: Any, n_hidden: int) -> tuple[bool, ...]:
+    """Return whether each has it."""
+    if not is_sequence(value):
+        flag(name, value)
+    return tuple(flag(name, each) for each in _each(name, value, n_hidden))
+
+
 def positions(layer_norm: Any, n_hidden: int) -> tuple[str | None, ...]:
     """Return where each is normalised, None for nowhere."""
     chosen = _each("layer_norm", layer_norm, n_hidden)

@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fastmlp import check, checkpoint, plans, portions, storage
+from fastmlp import check, memories, plans, portions, storage
 from fastmlp.callbacks import Best, Progress
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count
@@ -137,9 +137,10 @@ class EnsembleLearner:
         (20, True)
         """
         history, begun, n_before, stopped = History(), None, 0, ""
-        loads = check.resumes_from_file(resume)
+        resume, path = check.resume(resume)
         with contextlib.ExitStack() as stack:
-            self._take_turns(stack, lambda: len(history.loss) > n_before, loads)
+            is_done = lambda: len(history.loss) > n_before  # noqa: E731
+            self._take_turns(stack, is_done, parameters=path is not None)
             datas = portions.datas(X, y, sample_weight, self._spec, len(self._members))
             chosen = [] if rows is None else portions.row_numbers(rows, "rows", datas)
             given = batch_size, optimizer, l2, clip_norm, groups, dropout
@@ -150,18 +151,17 @@ class EnsembleLearner:
                     plan.order = chosen[k]
                     plan.batch_size = min(plan.batch_size, len(plan.order))
             epochs = check_count("epochs", epochs, example=20)
-            hooks = check.callbacks(callbacks)
+            hooks = check.callbacks(callbacks, "an ensemble trains whole epochs in one call")
             lent = self._team(n_threads)
             held = self._held(validation_data, validation_rows, judge, datas)
             if verbose:
                 hooks.append(Progress())
             if judge is not None:
                 hooks.insert(0, Best())  # who comes first has the last word at the end
-            if not isinstance(resume, bool):
-                resume = self._load(resume)
-            if resume:
+            seen = [portions.seen(k, datas, mine, held) for k in range(len(mine))]
+            if resume if path is None else self._load(path):
                 stopped = self._history.stop_reason if self._history else ""
-                begun, history = self._resumed(datas, mine, held is not None, epochs)
+                begun, history = self._resumed(datas, mine, held, seen, epochs, path)
                 n_before = len(history.loss)
             else:
                 for member in self._members:
@@ -180,10 +180,15 @@ class EnsembleLearner:
                         for member, plan in zip(self._members, mine, strict=True)
                     ]
                 else:
-                    kept = checkpoint.together([each.memories for each in begun])
-                    if checkpoint.give_back(kept, hooks, state):
+                    kept = memories.together([each.memories for each in begun])
+                    if memories.give_back(kept, hooks, state):
                         history.stop_reason = stopped
                         return history
+                if path is not None or reporter.keeps:
+                    begun = [
+                        own._replace(data=memories.fingerprint(*each))
+                        for own, each in zip(begun, seen, strict=True)
+                    ]
                 joint.run(begun)
         return history
 
@@ -286,14 +291,21 @@ class EnsembleLearner:
         return None if checked is None else Held.shared(checked, len(self._members))
 
     def _resumed(
-        self, datas: list[Data], mine: list[Plan], is_validated: bool, epochs: int
+        self,
+        datas: list[Data],
+        mine: list[Plan],
+        held: Held | None,
+        seen: list[tuple[Data | None, ...]],
+        epochs: int,
+        path: str | None,
     ) -> tuple[list[Continuation], History]:
         """Return with what each member goes on, and a copy of the ensemble's history."""
         begun, histories = [], []
-        for member, data, plan in zip(self._members, datas, mine, strict=True):
+        for k, (member, data, plan) in enumerate(zip(self._members, datas, mine, strict=True)):
             n = data.rows if plan.order is None else len(plan.order)
-            fit = member._progress, member._history, member._engine, plan, n, is_validated, epochs
-            own, history = plans.resumed(*fit)
+            last = member._progress, member._history, member._engine
+            is_validated = held is not None
+            own, history = plans.resumed(*last, plan, n, is_validated, epochs, path, seen[k])
             begun.append(own)
             histories.append(history)
         n_epochs = {own.epochs for own in begun} | {len(history.loss) for history in histories}
@@ -308,14 +320,14 @@ class EnsembleLearner:
         copied.stop_reason = ""
         return begun, copied
 
-    def _load(self, path: str | os.PathLike[str]) -> bool:
+    def _load(self, path: str) -> bool:
         """Become the ensemble of a checkpoint; return False if there is none."""
         if not Path(path).exists():
             return False
         other = storage.load(path)
         if type(other) is not type(self) or len(other._members) != len(self._members):
             raise ValueError(
-                f"resume is {os.fspath(path)!r}, which has {other!r}, but this is {self!r}: "
+                f"resume is {path!r}, which has {other!r}, but this is {self!r}: "
                 "make the ensemble as it was made, or use fastmlp.load"
             )
         pairs = list(zip(self._members, other._members, strict=True))

@@ -168,9 +168,9 @@ class Joint:
             rows = data.rows if order is None else len(order)
             epochs = own.epochs + (step - own.step) // self.steps[k]
             drawn = own.shuffles if self.seeds is None else self.seeds.drawn[k]
-            member._progress = Continuation(
-                own.kind, step, own.seed, rows, epochs, drawn, used, scale
-            )
+            facts = own.kind, step, own.seed, rows, epochs, drawn, used, scale
+            plan = self.plans[k]
+            member._progress = Continuation(*facts, batch_size=plan.batch_size, data=own.data)
 
     def _prepare(self, n: int, leaders: Any) -> dict[int, int]:
         """Fill in the rates of n epochs; return the steps of each leader that are new."""

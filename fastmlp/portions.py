@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp import check
-from fastmlp.spec import Data, Spec
+from fastmlp.spec import Data, Plan, Spec
 
 Rows = list[NDArray[np.int64]]
 
@@ -42,11 +42,11 @@ class Held:
     def of_rows(cls, datas: Sequence[Data], rows: Rows) -> Self:
         """Return, in the order of their numbers, the rows that each member holds out."""
         data = datas[0]
-        apart = [own.at(numbers) for own, numbers in zip(datas, rows, strict=True)]
+        apart = [own.part(numbers) for own, numbers in zip(datas, rows, strict=True)]
         if any(own.x is not data.x or own.weights is not data.weights for own in datas):
             return cls(apart)
         union = np.unique(np.concatenate(rows))
-        return cls(apart, data.at(union), [np.searchsorted(union, numbers) for numbers in rows])
+        return cls(apart, data.part(union), [np.searchsorted(union, numbers) for numbers in rows])
 
 
 def datas(X: Any, y: Any, sample_weight: Any, spec: Spec, n_members: int) -> list[Data]:
@@ -105,3 +105,12 @@ def held_out(rows: Any, datas: Sequence[Data]) -> Held:
                 "expected: hold out other rows"
             )
     return held
+
+
+def seen(
+    k: int, datas: Sequence[Data], plans: Sequence[Plan], held: Held | None
+) -> tuple[Data | None, ...]:
+    """Return all that a member sees of the data in a fit, for a fingerprint."""
+    order = plans[k].order
+    rows = None if order is None else Data(order[:, np.newaxis], order)
+    return datas[k], rows, None if held is None else held.apart[k]

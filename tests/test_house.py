@@ -29,7 +29,7 @@ PACKAGE = ROOT / "fastmlp"
 # end, where no module reaches it.
 ORDER = (
     *("native.rounding", "native.cheaders", "native.network"),
-    *("intervals", "groups", "turn", "training.records", "digits"),
+    *("intervals", "communicators", "groups", "turn", "training.records", "digits"),
     *(
         f"engine.{part}"
         for part in ("cpu", "levels", "kernels", "arena", "memory", "buffers", "shift")
@@ -42,6 +42,7 @@ ORDER = (
         "schedules",
         "optimizers",
         "normalization",
+        "parametric",
         "each_layer",
         "spec",
         "operators",
@@ -49,10 +50,10 @@ ORDER = (
         "initializers",
     ),
     *("check.arrays", "check.options", "check.samples", "check", "callbacks"),
-    *("engine.contract", "checkpoint"),
+    *("engine.contract", "memories"),
     *(f"storage.{part}" for part in ("strict", "safetensors", "files", "record")),
     *(f"storage.{part}" for part in ("generators", "values")),
-    *("storage", "storage.inspection"),
+    *("storage", "storage.inspection", "checkpoint"),
     *(f"engine.{part}" for part in ("parameters", "steps", "native", "many")),
     *(
         f"export.{part}"
@@ -60,20 +61,10 @@ ORDER = (
     ),
     *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
     *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources", "loop")),
-    *(
-        "training",
-        "readers",
-        "plans",
-        "loggers",
-        "learner",
-        "mlp",
-        "portions",
-        "members",
-        "joint",
-        "ensemble_learner",
-        "ensemble",
-    ),
-    *("randomness", "hidden", "frozen", "successive", "reference"),
+    *(f"training.{part}" for part in ("exchange", "processes")),
+    *("training", "readers", "plans", "loggers", "learner", "mlp"),
+    *("portions", "members", "joint", "ensemble_learner", "ensemble"),
+    *("randomness", "hidden", "gradient", "frozen", "successive", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "ensemble", "predictor")),
     *("export.plain", "export.read_torch", "export.read_onnx", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "packing", "shown", "fitted")),
@@ -218,6 +209,7 @@ def test_importing_fastmlp_needs_numpy_only() -> None:
     program = (
         "import sys, fastmlp\n"
         "optional = {'sklearn', 'scipy', 'matplotlib', 'tqdm', 'pandas', 'torch', 'jax', 'onnx'}\n"
+        "optional.add('mpi4py')\n"
         "print(*sorted(optional & set(sys.modules)))"
     )
     assert children.printed(children.python("-c", program)).strip() == ""

@@ -25,7 +25,7 @@ from fastmlp.check.options import (
     generator,
     groups,
     optimizer,
-    resumes_from_file,
+    resume,
 )
 from fastmlp.check.samples import data, inputs, row_numbers, sample_weights, targets, validation
 
@@ -47,7 +47,7 @@ __all__ = [
     "numeric",
     "optimizer",
     "parameters",
-    "resumes_from_file",
+    "resume",
     "row_numbers",
     "sample_weights",
     "targets",

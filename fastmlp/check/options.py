@@ -55,18 +55,18 @@ def groups(value: Any, spec: Spec) -> Groups:
     return chosen
 
 
-def resumes_from_file(value: Any) -> bool:
-    """Return whether ``resume`` of a fit names a checkpoint; it may be True or False instead."""
+def resume(value: Any) -> tuple[bool, str | None]:
+    """Return whether a fit shall go on, and the path of its checkpoint if it names one."""
     if not isinstance(value, bool | str | os.PathLike):
         raise TypeError(
             f"resume is {value!r} ({type(value).__name__}) but True, False or the path of a "
             "checkpoint is expected: pass for example resume=True"
         )
-    return not isinstance(value, bool)
+    return (value, None) if isinstance(value, bool) else (True, os.fspath(value))
 
 
-def callbacks(value: Any) -> list[Any]:
-    """Return a list of callables."""
+def callbacks(value: Any, no_batches: str = "") -> list[Any]:
+    """Return a list of callables; without ``on_batch``, if there is a reason for that."""
     if callable(value) or not isinstance(value, Iterable):
         raise TypeError(f"callbacks is {short(value)} but a list of callables is expected")
     checked = list(value)
@@ -75,6 +75,11 @@ def callbacks(value: Any) -> list[Any]:
             raise TypeError(
                 f"callbacks[{position}] is {short(callback)} but a callable that takes the "
                 "training state is expected: for example fastmlp.EarlyStopping()"
+            )
+        if no_batches and hasattr(callback, "on_batch"):
+            raise ValueError(
+                f"callbacks[{position}] is {short(callback)} and has on_batch but {no_batches}: "
+                "pass a callback that is called after epochs only"
             )
     return checked
 

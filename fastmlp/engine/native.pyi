@@ -9,6 +9,8 @@ from fastmlp.teams import Team
 
 @disjoint_base
 class Engine(Trained):
+    @property
+    def n_summed(self) -> int: ...
     def epoch(self, data: Data, plan: Plan) -> float: ...
     def gradients(
         self, data: Data, l2: float = 0.0, team: Team | None = None

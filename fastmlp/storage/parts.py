@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp import spec, states
-from fastmlp.checkpoint import KEPT, Memory
 from fastmlp.losses import Loss
+from fastmlp.memories import KEPT, Memory
 from fastmlp.optimizers import N_HYPER, SLOTS
 from fastmlp.spec import Spec
 from fastmlp.storage.record import Record, Store, Tensors, built
@@ -31,6 +31,7 @@ KINDS = {
     "gains": "gain",
     "shifts": "shift",
     "scales": "scale",
+    "alphas": "alpha",
 }
 
 Arrays = list[NDArray[Any]]
@@ -52,6 +53,8 @@ def describe_spec(network: Spec, tensors: Tensors) -> dict[str, Any]:
     }
     if network.scale:  # as other files had none
         found["scale"] = True
+    if any(network.parametric):
+        found["parametric"] = list(network.parametric)
     return found
 
 
@@ -65,6 +68,7 @@ def rebuild_spec(record: Record) -> Spec:
         "loss": value(record, "loss", Loss),
         "dtype": record.choice("dtype", spec.DTYPES),
         "scale": record.there("scale") and record.plain("scale"),
+        "parametric": record.there("parametric") and record.items("parametric"),
     }
     record.finish()
     return built(record.where, spec.build, **arguments)  # type: ignore[no-any-return]

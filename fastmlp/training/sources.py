@@ -111,17 +111,17 @@ class Stream:
             if seed is not None and self._shuffles is not None:
                 order = np.arange(block.rows, dtype=np.int64)
                 self._shuffles.shuffle(order, (seed + at) & _SEED_MASK)
-                block = block.at(order)
+                block = block.part(order)
             n += block.rows  # with those that wait
             whole = n - n % self._batch_size
             if not whole:
                 waiting.append(_joined([block]))
                 continue
             joined = _joined([*waiting, block])
-            waiting = [_joined([joined.at(slice(whole, n))])] if whole < n else []
+            waiting = [_joined([joined.part(slice(whole, n))])] if whole < n else []
             n -= whole
             del block
-            yield joined.at(slice(whole))
+            yield joined.part(slice(whole))
             del joined
         if self.rows is not None and seen < self.rows:
             raise self._bad_rows(f"ended after {seen} rows")

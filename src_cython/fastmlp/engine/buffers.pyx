@@ -35,7 +35,8 @@ cdef class Buffers:
                 continue
             c.dz[l] = memory.take(op.panels * c.panel_step) if l < n - 1 else c.y[l]
             does_drop = drops and op.ends and drops[op.hidden]
-            if l < n - 1 and (does_drop or k.activation_keeps_slope(op.activation)):
+            is_blended = l < n - 1 and net.operators[l + 1].kind == PARAMETRIC
+            if l < n - 1 and (does_drop or is_blended or k.activation_keeps_slope(op.activation)):
                 c.slope[l] = memory.take(op.panels * c.panel_step)
             if op.kind == LAYER_NORM:
                 c.statistics[l] = memory.take(2 * padded)

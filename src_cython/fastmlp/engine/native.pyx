@@ -5,7 +5,7 @@ cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from fastmlp.engine.buffers cimport Buffers
 from fastmlp.engine.crew cimport Crew
@@ -20,11 +20,12 @@ from fastmlp.engine.rows cimport QUICK_WEIGHTS, predict_rows
 import numpy as np
 
 from fastmlp.groups import PLAIN, table as groups_table
-from fastmlp.spec import BLOCK_ROWS as _BLOCK_ROWS, Data
+from fastmlp.spec import BLOCK_ROWS as _BLOCK_ROWS, Data, Share
 
 cnp.import_array()
 
 cdef int64_t BLOCK_ROWS = _BLOCK_ROWS
+cdef int64_t NOTES = Share.NOTES
 
 
 cdef double sequential_sum(cnp.ndarray values) except? -1:
@@ -73,6 +74,11 @@ cdef class Engine(Trained):
         self.row_bytes = self.kernels.row_scratch_size(&self.net) * self.kernels.element_size
 
     # ------------------------------------------------------------ training
+
+    @property
+    def n_summed(self):
+        """Elements of what an epoch of many processes gives to Share.add_up."""
+        return self.n_parameters + NOTES
 
     cdef void describe(self, fm_data* c, data) except *:
         """Point a struct at the user's arrays; data must outlive it."""
@@ -127,7 +133,8 @@ cdef class Engine(Trained):
         task.data.n = plan.rows(task.data.n)
         task.batch = plan.batch_size
         drops = self.set_dropout(task, plan.dropouts)
-        shift = self.shift_for(self.shift, task.batch, n_threads, drops, plan.clip_norm > 0)
+        stores = plan.clip_norm > 0 or plan.share is not None
+        shift = self.shift_for(self.shift, task.batch, n_threads, drops, stores)
         self.shift = None  # until the epoch has ended
         if shift.working == NULL:
             shift.working = shift.memory.take(self.n_parameters)
@@ -157,7 +164,25 @@ cdef class Engine(Trained):
         epoch.hand(self.kernels, shift, fresh, self.n_parameters, (data, plan, table, steps))
         if plan.sums is not None:
             epoch.report.loss_sum, epoch.report.weight_sum = plan.sums
+        if plan.share is not None:
+            self.share(epoch, plan.share)
         return epoch
+
+    cdef int share(self, Pass epoch, share) except -1:
+        """Make an epoch one process's part of one of many; its sum of losses is that of its own rows."""
+        cdef fm_task* task = &epoch.task
+        cdef void* gradients = epoch.shift.buffers.c.gradients
+        cdef cnp.npy_intp size = self.n_parameters + NOTES
+        cdef cnp.ndarray totals = share.totals
+        memset(gradients, 0, size * self.kernels.element_size)  # those of frozen layers are never stored
+        task.stores, task.row = True, share.row
+        task.totals = <double*>cnp.PyArray_DATA(totals)
+        if not share.is_first:
+            task.l2 = 0
+        epoch.add_up = share.add_up
+        epoch.summed = cnp.PyArray_SimpleNewFromData(1, &size, self.typenum, gradients)
+        cnp.set_array_base(epoch.summed, epoch.shift)
+        return 0
 
     cdef int end(self, Pass epoch, plan, bint is_good) except -1:
         """Publish what an epoch, or several, have made of the parameters, or drop it."""
@@ -193,7 +218,7 @@ cdef class Engine(Trained):
             shift.transposed = shift.memory.take(self.n_transposed)
         buffers = &shift.buffers.c
         if (stores or batch > rows) and buffers.gradients == NULL:
-            buffers.gradients = shift.memory.take(self.n_parameters)
+            buffers.gradients = shift.memory.take(self.n_parameters + NOTES)
         if batch > rows and buffers.sums == NULL:
             buffers.sums = <double*>shift.memory.take(self.n_parameters, sizeof(double))
         return shift

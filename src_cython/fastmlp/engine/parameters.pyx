@@ -23,7 +23,7 @@ cnp.import_array()
 
 # How the gradient of each kind of tensor is found; that of weights with one column in another way.
 GRADIENTS = {"weights": TILES, "biases": SUMS, "gains": NORMAL_PRODUCTS, "shifts": SUMS,
-             "scales": PRODUCTS}
+             "scales": PRODUCTS, "alphas": PRODUCTS}
 
 
 cdef extern from *:
@@ -75,6 +75,7 @@ cdef class Parameters:
             op.panels = ceil_div(op.n_out, k.nr)
             op.activation = activations.index(operator.activation)
             op.ends = operator.ends
+            op.inner = activations.index(operator.inner)
             for t, kind in enumerate(OPERATORS[operator.kind]):
                 tensor = &op.tensors[t]
                 tensor.gradient = GRADIENTS[kind]
@@ -164,7 +165,7 @@ cdef class Parameters:
         return 0
 
     def parameters(self):
-        """Copies of (weights, biases), of gains, shifts and scales too if there are any."""
+        """Copies of (weights, biases), and of the other kinds of Spec.tensors."""
         cdef fm_network net
         keep = self.read(&net)
         copies = self.unpack(net.parameters)
