@@ -44,6 +44,7 @@ ORDER = (
         "normalization",
         "parametric",
         "each_layer",
+        "share",
         "spec",
         "operators",
         "states",

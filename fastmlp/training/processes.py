@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from fastmlp import communicators
 from fastmlp.engine.contract import Engine
-from fastmlp.spec import Data, Plan, Share
+from fastmlp.share import Share
+from fastmlp.spec import Data, Plan
 from fastmlp.teams import Team
 from fastmlp.training import loop
 from fastmlp.training.exchange import Exchange, Fact, RankError

@@ -21,6 +21,7 @@ cdef class Parameters:
     cdef int64_t n_parameters, n_transposed  # elements of the arenas, padding included
     cdef int64_t weight_count  # true weights
 
+    cdef int lay_out_row(self) except -1
     cdef object empty_arena(self)
     cdef object read(self, fm_network* net)
     cdef object publish(self, parameters)
