@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from numpy.typing import ArrayLike, NDArray
 
 from fastmlp import check, storage
 from fastmlp.ensemble_learner import EnsembleLearner
+from fastmlp.ensemble_predictor import EnsemblePredictor
+from fastmlp.export.exportable import Exportable
+from fastmlp.export.layers import Exported
 from fastmlp.mlp import MLP
 from fastmlp.threads import call_team
 from fastmlp.training.records import History
 
 
-class Ensemble(EnsembleLearner):
+class Ensemble(EnsembleLearner, Exportable):
     """Networks of the same shape that learn at the same time and predict together.
 
     Parameters
@@ -144,6 +148,70 @@ class Ensemble(EnsembleLearner):
             As for ``MLP.save``.
         """
         storage.save(self, path, training)
+
+    def predictor(self, n_threads: int | None = None) -> EnsemblePredictor:
+        """Return a function of the weights of now: the fast way to many single predictions.
+
+        Parameters
+        ----------
+        n_threads : int, optional
+            The most threads for large batches, as for ``MLP.predictor``.
+
+        Examples
+        --------
+        >>> import fastmlp, numpy as np
+        >>> ensemble = fastmlp.Ensemble(fastmlp.MLP([2, 8, 1], rng=k) for k in range(3))
+        >>> ensemble.predictor()(np.zeros(2, np.float32)).shape
+        (1,)
+        """
+        return EnsemblePredictor([member.predictor(n_threads) for member in self._members])
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Return copies of all parameters: ``members.0.layers.0.weight`` and so on.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> list(fastmlp.Ensemble([fastmlp.MLP([3, 2], rng=0)]).state_dict())
+        ['members.0.layers.0.weight', 'members.0.layers.0.bias']
+        """
+        each = enumerate(member.state_dict() for member in self._members)
+        return {f"members.{k}.{name}": a for k, state in each for name, a in state.items()}
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+        """Take the parameters of all members over, or none.
+
+        Parameters
+        ----------
+        state : mapping of str to array
+            With the names and shapes of :meth:`state_dict`, and no others.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError
+            As for ``MLP.load_state_dict``; no member has changed.
+        """
+        check.names(state, list(self.state_dict()), "state")
+        with contextlib.ExitStack() as stack:
+            for member in self._members:
+                stack.enter_context(member._turn.kept())
+            before = self._engines().snapshot()
+            try:
+                for k, member in enumerate(self._members):
+                    start = f"members.{k}."
+                    own = {
+                        name.removeprefix(start): a
+                        for name, a in state.items()
+                        if name.startswith(start)
+                    }
+                    member.load_state_dict(own)
+            except BaseException:
+                self._engines().restore(before)
+                raise
+
+    def _exported(self) -> Exported:
+        each = tuple(member._exported() for member in self._members)
+        return Exported(self._spec, [], each[0].labels, each)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_members": self._members, "_history": self._history and self._history.whole()}

@@ -64,7 +64,7 @@ ORDER = (
     *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources", "loop")),
     *(f"training.{part}" for part in ("exchange", "processes")),
     *("training", "readers", "plans", "loggers", "learner", "mlp"),
-    *("portions", "members", "joint", "ensemble_learner", "ensemble"),
+    *("portions", "members", "joint", "ensemble_learner", "ensemble_predictor", "ensemble"),
     *("randomness", "hidden", "gradient", "frozen", "successive", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "ensemble", "predictor")),
     *("export.plain", "export.read_torch", "export.read_onnx", "__init__"),
