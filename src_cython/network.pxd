@@ -133,7 +133,7 @@ cdef struct fm_shift:  # who does it
     int32_t n_threads
     const fm_piece* pieces
     const int64_t* piece_first  # (n_threads + 1,): the pieces that each thread takes first
-    fm_counter* counters  # (n_threads + 1,): of the pieces of each thread, and of parts of a run (jobs.pxd)
+    fm_counter* counters  # (n_threads,): of the pieces of each thread
     fm_barrier* barrier
     fm_crew* crew  # with its job: how thread 0 calls the others
     fm_job job

@@ -120,7 +120,7 @@ cdef int run_many(list passes, team, int n_threads) except -1:
     fm_stop_clear(&job.stop)
     for i, each in enumerate(passes):
         job.runs[i] = &each.many
-        each.many.done = &each.shift.c.counters[1]  # behind that of its only thread
+        each.many.done = each.shift.done
         fm_counter_reset(each.many.done)
         each.job.shift.poll_context, each.job.shift.stop = <void*>signals, &job.stop
     if team is None:
