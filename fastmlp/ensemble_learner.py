@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -12,6 +13,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from fastmlp import check, memories, plans, portions, storage
+from fastmlp.averaging import Averaging
 from fastmlp.callbacks import Best, Progress
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count
@@ -52,10 +54,12 @@ class EnsembleLearner:
         epochs: int = 20,
         batch_size: int = 64,
         optimizer: Optimizer | None = None,
+        l1: float = 0.0,
         l2: float = 0.0,
         clip_norm: float | None = None,
         groups: Groups | None = None,
         dropout: Scheduled | Sequence[Scheduled] | None = None,
+        averaging: Averaging | None = None,
         validation_data: Sequence[ArrayLike] | None = None,
         sample_weight: ArrayLike | Sequence[ArrayLike] | None = None,
         shuffle: bool = True,
@@ -89,6 +93,8 @@ class EnsembleLearner:
             there is one prediction for each member, as ``MLP.predict`` returns it of its rows.
         sample_weight : array-like, shape (n,), or sequence of these, optional
             For all members, or one for each.
+        averaging : EMA or SWA, optional
+            Of the weights of each member, as for ``MLP.fit``.
         drop_last : bool
             Leave out, in each epoch, the rows behind the last whole batch.
         callbacks : iterable of callables
@@ -99,7 +105,7 @@ class EnsembleLearner:
         resume : bool, str or path
             Go on where the last fit of all members ended, as ``MLP.fit`` does; a path is that of a
             ``fastmlp.Checkpoint``, without which a ``judge`` looks for the best epoch anew.
-        epochs, batch_size, optimizer, l2, clip_norm, groups, dropout, shuffle, verbose
+        epochs, batch_size, optimizer, l1, l2, clip_norm, groups, dropout, shuffle, verbose
             As for ``MLP.fit``, for every member.
 
         Returns
@@ -140,10 +146,12 @@ class EnsembleLearner:
         resume, path = check.resume(resume)
         with contextlib.ExitStack() as stack:
             is_done = lambda: len(history.loss) > n_before  # noqa: E731
-            self._take_turns(stack, is_done, parameters=path is not None)
+            has_others = any(each._progress and each._progress.averaged for each in self._members)
+            changes = path is not None or (resume and has_others)  # others that learn, see MLP.fit
+            self._take_turns(stack, is_done, changes)
             datas = portions.datas(X, y, sample_weight, self._spec, len(self._members))
             chosen = [] if rows is None else portions.row_numbers(rows, "rows", datas)
-            given = batch_size, optimizer, l2, clip_norm, groups, dropout
+            given = batch_size, optimizer, l1, l2, clip_norm, groups, dropout
             mine = [plans.plan(self._spec, data, *given) for data in datas]
             for k, plan in enumerate(mine):
                 plan.drops_last = drop_last
@@ -151,6 +159,7 @@ class EnsembleLearner:
                     plan.order = chosen[k]
                     plan.batch_size = min(plan.batch_size, len(plan.order))
             epochs = check_count("epochs", epochs, example=20)
+            averaging = check.averaging(averaging)
             hooks = check.callbacks(callbacks, "an ensemble trains whole epochs in one call")
             lent = self._team(n_threads)
             held = self._held(validation_data, validation_rows, judge, datas)
@@ -159,9 +168,10 @@ class EnsembleLearner:
             if judge is not None:
                 hooks.insert(0, Best())  # who comes first has the last word at the end
             seen = [portions.seen(k, datas, mine, held) for k in range(len(mine))]
+            prints = [functools.partial(memories.fingerprint, *each) for each in seen]
             if resume if path is None else self._load(path):
                 stopped = self._history.stop_reason if self._history else ""
-                begun, history = self._resumed(datas, mine, held, seen, epochs, path)
+                begun, history = self._resumed(datas, mine, held, prints, epochs, path)
                 n_before = len(history.loss)
             else:
                 for member in self._members:
@@ -186,9 +196,10 @@ class EnsembleLearner:
                         return history
                 if path is not None or reporter.keeps:
                     begun = [
-                        own._replace(data=memories.fingerprint(*each))
-                        for own, each in zip(begun, seen, strict=True)
+                        own._replace(data=fingerprint())
+                        for own, fingerprint in zip(begun, prints, strict=True)
                     ]
+                joint.average(averaging, begun)
                 joint.run(begun)
         return history
 
@@ -200,6 +211,7 @@ class EnsembleLearner:
         sample_weight: ArrayLike | Sequence[ArrayLike] | None = None,
         batch_size: int | None = None,
         optimizer: Optimizer | None = None,
+        l1: float = 0.0,
         l2: float = 0.0,
         clip_norm: float | None = None,
         groups: Groups | None = None,
@@ -212,7 +224,7 @@ class EnsembleLearner:
         ----------
         X, y, sample_weight, n_threads
             As for :meth:`fit`.
-        batch_size, optimizer, l2, clip_norm, groups, dropout
+        batch_size, optimizer, l1, l2, clip_norm, groups, dropout
             As for ``MLP.partial_fit``, for every member.
 
         Returns
@@ -228,7 +240,7 @@ class EnsembleLearner:
         with contextlib.ExitStack() as stack:
             self._take_turns(stack, None, True)
             datas = portions.datas(X, y, sample_weight, self._spec, len(self._members))
-            given = optimizer, l2, clip_norm, groups, dropout
+            given = optimizer, l1, l2, clip_norm, groups, dropout
             rows = [data.rows if batch_size is None else batch_size for data in datas]
             mine = [
                 plans.plan(self._spec, data, n, *given) for data, n in zip(datas, rows, strict=True)
@@ -295,7 +307,7 @@ class EnsembleLearner:
         datas: list[Data],
         mine: list[Plan],
         held: Held | None,
-        seen: list[tuple[Data | None, ...]],
+        prints: Sequence[Callable[[], int]],
         epochs: int,
         path: str | None,
     ) -> tuple[list[Continuation], History]:
@@ -305,7 +317,7 @@ class EnsembleLearner:
             n = data.rows if plan.order is None else len(plan.order)
             last = member._progress, member._history, member._engine
             is_validated = held is not None
-            own, history = plans.resumed(*last, plan, n, is_validated, epochs, path, seen[k])
+            own, history = plans.resumed(*last, plan, n, is_validated, epochs, path, prints[k])
             begun.append(own)
             histories.append(history)
         n_epochs = {own.epochs for own in begun} | {len(history.loss) for history in histories}

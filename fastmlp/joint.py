@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp.averaging import Averaging
 from fastmlp.engine.contract import Epochs
 from fastmlp.members import Jury, Members, Score
 from fastmlp.mlp import MLP
 from fastmlp.portions import Held
 from fastmlp.spec import Data, Plan
 from fastmlp.training import loop
+from fastmlp.training.averages import Average
 from fastmlp.training.loop import Course
 from fastmlp.training.rates import Rates
 from fastmlp.training.records import Continuation, State
@@ -75,8 +77,20 @@ class Joint:
         self.begun: Sequence[Continuation] = []
         self.leaders: list[int] = []
         self.rates: dict[int, Rates] = {}
+        self.averages: list[Average] = []
         self.leaps = held is None and not reporter.callbacks
         reporter.keep = self.keep
+
+    def average(self, averaging: Averaging | None, begun: Sequence[Continuation]) -> None:
+        """Let the members have means of their weights, and others learn."""
+        each = list(zip(self.engines.engines, begun, strict=True))
+        if averaging is not None:
+            self.averages = [Average(averaging, engine, own.averaged) for engine, own in each]
+            self.leaps = False
+            return
+        for engine, own in each:
+            if own.averaged is not None:
+                engine.set_parameters(*own.averaged.raw)
 
     def run(self, begun: Sequence[Continuation]) -> None:
         """Run the epochs, beginning with what each member has or had."""
@@ -95,6 +109,7 @@ class Joint:
                     engine.shuffle(plan.order, seed)
         leap = self.leap if self.leaps else None
         course = Course(self.train, self.rates[0], self.jury, self.reporter, leap=leap)
+        course.averages = self.averages
         loop.run(self.datas[0], self.plans[0], course)
 
     def taken(self) -> list[int]:
@@ -170,7 +185,8 @@ class Joint:
             drawn = own.shuffles if self.seeds is None else self.seeds.drawn[k]
             facts = own.kind, step, own.seed, rows, epochs, drawn, used, scale
             plan = self.plans[k]
-            member._progress = Continuation(*facts, batch_size=plan.batch_size, data=own.data)
+            averaged = self.averages[k].averaged if self.averages else None
+            member._progress = Continuation(*facts, (), plan.batch_size, own.data, averaged)
 
     def _prepare(self, n: int, leaders: Any) -> dict[int, int]:
         """Fill in the rates of n epochs; return the steps of each leader that are new."""
@@ -188,6 +204,8 @@ class Joint:
     def _epochs(self, n: int) -> Epochs:
         seeds = None if self.seeds is None else self.seeds.take(n)
         engines, apart = self.engines.engines, self.held and self.held.apart
+        if self.averages:  # the loop publishes the means, and then they are measured
+            engines, apart = [average.twin for average in self.averages], None
         return type(engines[0]).train_many(  # type: ignore[no-any-return]
             engines, self.datas, self.plans, self.plans[0].team, n, seeds, apart
         )

@@ -185,9 +185,13 @@ class Jury(Judge):
 
     def measure(self, loss: float, team: Team | None) -> float:
         """Return the validation loss of all together after an epoch."""
-        del team
         if self.held is None or self._seen is None:
             return super().measure(loss, None)
+        if not self._predictions:  # those who learn are others
+            pairs = list(zip(self.engine.engines, self.held.apart, strict=True))
+            self._predictions = [engine.predict(data.x, team) for engine, data in pairs]
+            losses = [engine.evaluate(data, team) for engine, data in pairs]
+            self._seen = self._seen._replace(held_losses=np.array([losses]))
         if self.score is not None:
             given = [self.engine.heads(own) for own in self._predictions]
             return _number(self.score(self.state.epoch + 1, given))

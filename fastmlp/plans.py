@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fastmlp import check, memories
+from fastmlp import check
 from fastmlp.each_layer import dropouts_of_fit
 from fastmlp.engine.contract import Engine
 from fastmlp.intervals import NON_NEGATIVE, check_count
@@ -22,6 +22,7 @@ def plan(
     data: Data | Stream,
     batch_size: Any,
     optimizer: Any,
+    l1: Any,
     l2: Any,
     clip_norm: Any,
     groups: Any,
@@ -35,7 +36,7 @@ def plan(
         The network.
     data : Data
         Checked, or to be checked as it comes.
-    batch_size, optimizer, l2, clip_norm, groups, dropout
+    batch_size, optimizer, l1, l2, clip_norm, groups, dropout
         As the user gave them to ``MLP.fit``.
 
     Raises
@@ -48,6 +49,7 @@ def plan(
         optimizer=check.optimizer(optimizer),
         batch_size=rows if data.rows is None else min(rows, data.rows),
         learning_rates=np.empty(0),
+        l1=NON_NEGATIVE.check("l1", l1, example=1e-5),
         l2=NON_NEGATIVE.check("l2", l2, example=1e-4),
         clip_norm=check.clip_norm(clip_norm),
         groups=check.groups(groups, spec),
@@ -80,12 +82,12 @@ def resumed(
     is_validated: bool,
     epochs: int,
     path: str | None,
-    datas: Sequence[Any],
+    fingerprint: Callable[[], int],
 ) -> tuple[Continuation, History]:
     """Return what a fit goes on with, and a copy of its history; or say why it cannot.
 
-    What a path leads to is the same job, of the same data and batches; else these may change.
-    ``datas`` are those of which there is a fingerprint.
+    What a path leads to is the same job, of the same data (by their fingerprint) and batches; else
+    these may change.
 
     Raises
     ------
@@ -118,7 +120,7 @@ def resumed(
                 "with: pass what it was given, or leave resume out"
             )
     is_same_job = path is not None and progress.data
-    now = memories.fingerprint(*datas) if is_same_job else 0
+    now = fingerprint() if is_same_job else 0
     if now and now != progress.data:
         raise ValueError(
             f"{resume} but X, y, sample_weight or validation_data are others than in the fit to go "

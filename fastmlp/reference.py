@@ -17,7 +17,7 @@ import numpy.typing as npt
 from fastmlp import hidden, mlp, randomness, states
 from fastmlp.activations import Array
 from fastmlp.frozen import Predictor
-from fastmlp.gradient import add_up, clip, flat
+from fastmlp.gradient import add_up, clip, flat, penalized
 from fastmlp.groups import PLAIN, Factors
 from fastmlp.hidden import Parameters, drop, over_rows
 from fastmlp.optimizers import Optimizer
@@ -146,12 +146,13 @@ def objective(
     l2: float,
     masks: Masks | None = None,
     factors: Sequence[Factors] | None = None,
+    l1: float = 0.0,
     total: float | None = None,
 ) -> tuple[Any, ...]:
-    """Return loss + 0.5 l2 sum(factor p**2) of one batch and its gradient, (objective, [dW], [db]).
+    """Return objective and gradient of one batch, (objective, [dW], [db]).
 
-    With gains and shifts, theirs follow. The factor is that of the parameter's group, by default 1
-    for weights and 0 for all others. `total` is that of `loss`.
+    With gains and shifts, their gradients follow. The factors are those of each tensor's group;
+    `total` is that of `loss`.
     """
     factors = PLAIN.factors(spec.tensors, 0) if factors is None else factors
     used = _sample_weight(data) != 0  # 0 times what overflows in another row would be NaN
@@ -160,10 +161,7 @@ def objective(
     inputs, outputs = forward(spec, parameters, data.x, masks)
     value, dz = loss(spec, outputs[-1], data.targets, _sample_weight(data), total)
     gradients = backward(spec, parameters, inputs, outputs, dz, masks)
-    for p, g, own in zip(flat(parameters), flat(gradients), factors, strict=True):
-        if l2 * own.l2:  # without a penalty nothing is added to infinity
-            value += 0.5 * l2 * own.l2 * float(np.sum(np.square(p, dtype=np.float64)))
-            g += l2 * own.l2 * p
+    value = penalized(value, flat(parameters), flat(gradients), factors, l1, l2)
     return value, *gradients
 
 
@@ -281,10 +279,12 @@ class Engine(Successive):
         value, _ = loss(self.spec, outputs[-1], data.targets, _sample_weight(data))
         return value
 
-    def gradients(self, data: Data, l2: float = 0.0, team: object = None) -> tuple[Any, ...]:
+    def gradients(
+        self, data: Data, l2: float = 0.0, team: object = None, l1: float = 0.0
+    ) -> tuple[Any, ...]:
         """Return the objective of one batch and its gradient, (objective, [dW], [db], ...)."""
         del team
-        return objective(self.spec, self._parameters, data, l2)
+        return objective(self.spec, self._parameters, data, l2, l1=l1)
 
     def jacobian(self, x: Array) -> Array:
         """Return the derivatives of the predictions with respect to the inputs, (n, C, I)."""
@@ -349,15 +349,16 @@ class Engine(Successive):
                 weight = float(np.sum(_sample_weight(batch), dtype=np.float64))
                 if share is not None:
                     weight = float(share.totals[k])
-                l2 = float(plan.l2) if share is None or share.is_first else 0.0
+                l1, l2 = float(plan.l1), float(plan.l2)
+                if share is not None and not share.is_first:
+                    l1 = l2 = 0.0
                 if plan.l2_per_batch:
                     l2 = l2 / weight if weight else 0.0
                 spec = plan.network_of(k, self.spec)
                 at = share.row if share else 0
                 masks = randomness.dropout_masks(spec, plan.seed, plan.step + k, len(rows), at)
-                value, *gradients = objective(
-                    spec, self._parameters, batch, l2, masks, factors, weight
-                )
+                given = masks, factors, l1, weight
+                value, *gradients = objective(spec, self._parameters, batch, l2, *given)
                 if share is not None:
                     add_up(share, flat(gradients), not math.isfinite(value))
                 if not math.isfinite(value):

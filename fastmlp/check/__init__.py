@@ -20,6 +20,7 @@ from fastmlp.check.arrays import (
     parameters,
 )
 from fastmlp.check.options import (
+    averaging,
     callbacks,
     clip_norm,
     generator,
@@ -31,6 +32,7 @@ from fastmlp.check.samples import data, inputs, row_numbers, sample_weights, tar
 
 __all__ = [
     "REFUSED_KINDS",
+    "averaging",
     "bad_out",
     "bad_rows",
     "callbacks",

@@ -196,7 +196,9 @@ class Engine(Protocol):
         """
         ...
 
-    def gradients(self, data: Data, l2: float = 0.0, team: Team | None = None) -> tuple[Any, ...]:
+    def gradients(
+        self, data: Data, l2: float = 0.0, team: Team | None = None, l1: float = 0.0
+    ) -> tuple[Any, ...]:
         """Return (objective, [dW], [db], ...) of all rows as one batch, without dropout."""
         ...
 
