@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -159,11 +160,7 @@ class Learner(Model):
             self._turn.taken(),
             self._kept(lambda: len(history.loss) > n_before, changes),
         ):
-            if not isinstance(resume, bool | str | os.PathLike):
-                raise TypeError(
-                    f"resume is {resume!r} ({type(resume).__name__}) but True, False or the path "
-                    "of a checkpoint is expected: pass for example resume=True"
-                )
+            resume, path = check.resume(resume)
             data = sources.resolve(X, y, sample_weight, self._spec)
             given = batch_size, optimizer, l1, l2, clip_norm, groups, dropout
             plan = plans.plan(self._spec, data, *given)
@@ -183,13 +180,13 @@ class Learner(Model):
                     "metrics are given with a communicator, but they cannot be summed over "
                     "processes: measure in a callback what state.model predicts"
                 )
-            fingerprint = others.fingerprint if others else memories.fingerprint
-            path = None if isinstance(resume, bool) else os.fspath(resume)
+            print_of = others.fingerprint if others else memories.fingerprint
+            fingerprint = functools.partial(print_of, data, validation)
             if resume if path is None else self._load(path):
                 stopped = self._history.stop_reason if self._history else ""
                 last = self._progress, self._history, self._engine
-                job = path, fingerprint
-                begun, history = plans.resumed(*last, plan, data, validation, epochs, *job)
+                facts = data.rows, validation is not None
+                begun, history = plans.resumed(*last, plan, *facts, epochs, path, fingerprint)
                 n_before = len(history.loss)  # the user may have changed the lists
             self._progress, self._history = begun, history
             if verbose and not (others and others.rank):
@@ -207,14 +204,12 @@ class Learner(Model):
                 state.epoch, state.learning_rate_scale = begun.epochs - 1, begun.scale
             with lent as plan.team, course.reporter.watching():
                 if begun is None:
-                    self._engine.start(plan.optimizer)
-                    seed = loop.next_seed(self._rng)
-                    begun = Continuation(plan.optimizer.kind, 0, seed)
+                    begun = plans.begun(self._engine, plan, self._rng)
                 elif memories.give_back(begun.memories, hooks, course.reporter.state):
                     history.stop_reason = stopped
                     return history
                 if path is not None or course.reporter.keeps:
-                    begun = begun._replace(data=fingerprint(data, validation))
+                    begun = begun._replace(data=fingerprint())
                 if averaging is not None:
                     course.averages = (Average(averaging, self._engine, begun.averaged),)
                 elif begun.averaged is not None:
@@ -228,21 +223,29 @@ class Learner(Model):
         if not Path(path).exists():
             return False
         other = storage.load(path)
+        self._check_twin(other, path)
+        self._become(other)
+        return True
+
+    def _check_twin(self, other: Any, path: str) -> None:
+        """Complain if the model of a file is not like this one."""
         if type(other) is not type(self) or other._spec != self._spec:
             raise ValueError(
                 f"resume is {path!r}, which has {other!r}, but this is {self!r}: "
                 "make the model as it was made, or use fastmlp.load"
             )
-        generator, state = self._rng.bit_generator, other.__getstate__()
-        if type(generator) is not type(other._rng.bit_generator):
+        if type(self._rng.bit_generator) is not type(other._rng.bit_generator):
             raise ValueError(
                 f"resume is {path!r}, whose model draws from {other._rng}, but this one "
                 f"from {self._rng}: pass the same kind of generator as rng"
             )
-        generator.state = other._rng.bit_generator.state
+
+    def _become(self, other: Any) -> None:
+        """Take over all that such a model has."""
+        state = other.__getstate__()
+        self._rng.bit_generator.state = other._rng.bit_generator.state
         self._engine.set_state(state["engine"])
         self._progress, self._history = state["progress"], other._history
-        return True
 
     def partial_fit(
         self,

@@ -57,6 +57,12 @@ def plan(
     )
 
 
+def begun(engine: Engine, plan: Plan, rng: np.random.Generator) -> Continuation:
+    """Return what a fit begins with: the start of an optimizer."""
+    engine.start(plan.optimizer)
+    return Continuation(plan.optimizer.kind, 0, next_seed(rng))
+
+
 def of_pass(
     progress: Continuation | None, engine: Engine, plan: Plan, rng: np.random.Generator
 ) -> Continuation:
@@ -64,8 +70,7 @@ def of_pass(
     kind = plan.optimizer.kind
     if progress and progress.kind == kind and not progress.rows and engine.can_go_on(progress.step):
         return progress
-    engine.start(plan.optimizer)
-    return Continuation(kind, 0, next_seed(rng))
+    return begun(engine, plan, rng)
 
 
 def resumed(
@@ -73,11 +78,11 @@ def resumed(
     history: History | None,
     engine: Engine,
     plan: Plan,
-    data: Data | Stream,
-    validation: Data | None,
+    n_rows: int | None,
+    is_validated: bool,
     epochs: int,
     path: str | None,
-    fingerprint: Callable[..., int],
+    fingerprint: Callable[[], int],
 ) -> tuple[Continuation, History]:
     """Return what a fit goes on with, and a copy of its history; or say why it cannot.
 
@@ -100,11 +105,11 @@ def resumed(
             f"{resume} but the last fit ended within an epoch, and what its optimizer knew is "
             "lost: leave resume out, to begin with the weights of now and a fresh optimizer"
         )
-    n = progress.rows if data.rows is None else data.rows  # a stream's are counted as they come
+    n = progress.rows if n_rows is None else n_rows  # a stream's are counted as they come
     facts: list[tuple[str, Any, Any]] = [
         ("optimizer", plan.optimizer.kind, progress.kind),
         ("X", f"{n} rows", f"{progress.rows} rows"),
-        ("validation_data", validation is not None, bool(history.val_loss)),
+        ("validation_data", is_validated, bool(history.val_loss)),
     ]
     if path is not None:
         facts.append(("batch_size", plan.batch_size, progress.batch_size or plan.batch_size))
@@ -115,7 +120,7 @@ def resumed(
                 "with: pass what it was given, or leave resume out"
             )
     is_same_job = path is not None and progress.data
-    now = fingerprint(data, validation) if is_same_job else 0
+    now = fingerprint() if is_same_job else 0
     if now and now != progress.data:
         raise ValueError(
             f"{resume} but X, y, sample_weight or validation_data are others than in the fit to go "

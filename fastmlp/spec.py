@@ -169,6 +169,8 @@ class Plan:
     sums : list of two float, or None
         Of weighted objectives and of weights, over the batches of this epoch so far: `epoch`
         goes on with them, for data that come in blocks. None begins anew.
+    drops_last : bool
+        Leave out the rows behind the last whole batch.
     share : Share or None
         This process's part, if many take the epoch together.
     """
@@ -189,6 +191,7 @@ class Plan:
     weight_decays: npt.NDArray[np.float64] | None = None
     dropouts: npt.NDArray[np.float64] | None = None
     sums: list[float] | None = None
+    drops_last: bool = False
     share: Share | None = None
 
     def look_up(self, n_steps: int) -> None:
@@ -220,9 +223,13 @@ class Plan:
             return spec
         return replace(spec, dropout=tuple(self.dropouts[batch].tolist()))
 
+    def rows(self, n: int) -> int:
+        """Rows of n that an epoch trains on."""
+        return n - n % self.batch_size if self.drops_last else n
+
     def n_steps(self, n: int) -> int:
         """Batches of n rows."""
-        return -(-n // self.batch_size)
+        return -(-self.rows(n) // self.batch_size)
 
 
 @dataclass

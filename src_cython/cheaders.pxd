@@ -46,7 +46,8 @@ cdef extern from "threads/sync.h" nogil:
         pass
     void fm_counter_reset(fm_counter*)
     int64_t fm_counter_take(fm_counter*, int)
-    int64_t fm_counter_taken(const fm_counter*)
+    void fm_counter_done(fm_counter*)
+    int64_t fm_counter_seen(const fm_counter*)
     void fm_wait_a_little(int)
 
 cdef extern from "threads/pace.h" nogil:

@@ -8,7 +8,7 @@ from cheaders cimport *
 
 
 cdef enum:
-    ABI = 16
+    ABI = 17
 
 
 cdef enum:  # kinds of operators, in the order of operators.OPERATORS
@@ -188,9 +188,9 @@ cdef struct fm_kernels:
     # the buffers are those of training made for it
     void (*jacobian)(const fm_network*, const fm_buffers*, const fm_data*, int64_t first, int64_t last,
                      void* out, fm_watch*) noexcept nogil
-    # sums of weight * loss, one for each block of buffers.rows rows from first on
+    # sums of weight * loss, one for each block of buffers.rows rows from first on; and predictions, if wanted
     void (*evaluate)(const fm_network*, const fm_buffers*, const fm_data*, int64_t first, int64_t last,
-                     double* block_sums, fm_watch*) noexcept nogil
+                     double* block_sums, void* out, fm_watch*) noexcept nogil
     int32_t (*finite)(const void* arena, int64_t n) noexcept nogil
     int32_t (*finite_row)(const void* x, int64_t n) noexcept nogil  # any alignment and length
     void (*shuffle)(int64_t* order, int64_t n, uint64_t seed) noexcept nogil

@@ -55,7 +55,7 @@ ORDER = (
     *(f"storage.{part}" for part in ("strict", "safetensors", "files", "record")),
     *(f"storage.{part}" for part in ("generators", "values")),
     *("storage", "storage.inspection", "checkpoint"),
-    *(f"engine.{part}" for part in ("parameters", "steps", "native")),
+    *(f"engine.{part}" for part in ("parameters", "steps", "native", "many")),
     *(
         f"export.{part}"
         for part in ("layers", "graph", "onnx", "c_text", "c_layers", "c_source", "c", "exportable")
@@ -63,9 +63,10 @@ ORDER = (
     *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
     *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources")),
     *(f"training.{part}" for part in ("averages", "loop", "exchange", "processes")),
-    *("training", "readers", "plans", "loggers", "learner", "mlp", "members", "ensemble"),
+    *("training", "readers", "plans", "loggers", "learner", "mlp"),
+    *("portions", "members", "joint", "ensemble_learner", "ensemble_predictor", "ensemble"),
     *("randomness", "hidden", "gradient", "frozen", "successive", "reference"),
-    *(f"storage.{part}" for part in ("parts", "mlp", "predictor")),
+    *(f"storage.{part}" for part in ("parts", "mlp", "ensemble", "predictor")),
     *("export.plain", "export.read_torch", "export.read_onnx", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "packing", "shown", "fitted")),
     "sklearn.initialization",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -64,6 +65,16 @@ def groups(value: Any, spec: Spec) -> Groups:
                 "pass one for each, the output layer included"
             )
     return chosen
+
+
+def resume(value: Any) -> tuple[bool, str | None]:
+    """Return whether a fit shall go on, and the path of its checkpoint if it names one."""
+    if not isinstance(value, bool | str | os.PathLike):
+        raise TypeError(
+            f"resume is {value!r} ({type(value).__name__}) but True, False or the path of a "
+            "checkpoint is expected: pass for example resume=True"
+        )
+    return (value, None) if isinstance(value, bool) else (True, os.fspath(value))
 
 
 def callbacks(value: Any, no_batches: str = "") -> list[Any]:

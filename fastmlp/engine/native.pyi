@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -13,13 +12,6 @@ class Engine(Trained):
     @property
     def n_summed(self) -> int: ...
     def epoch(self, data: Data, plan: Plan) -> float: ...
-    @staticmethod
-    def train_many(
-        engines: Sequence[Engine],
-        datas: Sequence[Data],
-        plans: Sequence[Plan],
-        team: Team | None = None,
-    ) -> list[float]: ...
     def gradients(
         self, data: Data, l2: float = 0.0, team: Team | None = None, l1: float = 0.0
     ) -> tuple[float, list[NDArray[Any]], list[NDArray[Any]]]: ...

@@ -184,11 +184,24 @@ class Exported:
         From the inputs to the prediction, in order; the link is the last.
     labels : Labels or None
         Of a classifier.
+    members : tuple of Exported
+        Of an ensemble, which has no layers: their predictions are mixed.
     """
 
     spec: Spec
     layers: list[Layer]
     labels: Labels | None = None
+    members: tuple[Exported, ...] = ()
+
+    @property
+    def each(self) -> tuple[Exported, ...]:
+        """The networks: the members, or this one."""
+        return self.members or (self,)
+
+    @property
+    def n_parameters(self) -> int:
+        """Of all networks."""
+        return len(self.each) * self.spec.n_parameters
 
     @property
     def n_columns(self) -> int:

@@ -5,6 +5,7 @@ What nobody has asked for is refused at the end, so that a file says nothing tha
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -35,6 +36,24 @@ class Tensors(dict[str, NDArray[Any]]):
                 f"{MOST_NUMBERS:,}: save with training=False, which leaves them out"
             )
 
+    def under(self, prefix: str) -> Tensors:
+        """Return a view whose names begin with something more here."""
+        return _Part(self, prefix)
+
+
+class _Part(Tensors):
+    """The tensors of a part of a model: they lie in the whole."""
+
+    def __init__(self, whole: Tensors, prefix: str) -> None:
+        super().__init__()
+        self._whole, self._prefix = whole, prefix
+
+    def __setitem__(self, name: str, array: NDArray[Any]) -> None:
+        self._whole[self._prefix + name] = array
+
+    def put_list(self, name: str, values: Sequence[float], dtype: Any = np.float64) -> None:
+        self._whole.put_list(self._prefix + name, values, dtype)
+
 
 class Store:
     """The tensors of a file, each of which is taken once.
@@ -46,10 +65,17 @@ class Store:
     """
 
     def __init__(self, tensors: dict[str, NDArray[Any]]) -> None:
-        self._left, self._numbers = dict(tensors), 0
+        self._left, self._numbers, self._prefix = dict(tensors), [0], ""
+
+    def under(self, prefix: str) -> Store:
+        """Return a view of those whose names begin with something; they are taken here, too."""
+        part = copy.copy(self)
+        part._prefix += prefix
+        return part
 
     def take(self, name: str) -> NDArray[Any]:
         """Return a tensor that may have any dtype and shape."""
+        name = self._prefix + name
         if name not in self._left:
             raise ModelFormatError(f"there is no tensor {shown(name)}")
         return self._left.pop(name)
@@ -59,22 +85,22 @@ class Store:
         array = self.take(name)
         if array.shape != shape or array.dtype != dtype:
             raise ModelFormatError(
-                f"tensor {shown(name)} is {array.dtype} of shape {array.shape} but {dtype} of "
-                f"shape {shape} belongs there"
+                f"tensor {shown(self._prefix + name)} is {array.dtype} of shape {array.shape} but "
+                f"{dtype} of shape {shape} belongs there"
             )
         at = check.first_non_finite(array)
         if at is not None:
-            raise ModelFormatError(f"tensor {shown(name)} has {array[at]} at {at}")
+            raise ModelFormatError(f"tensor {shown(self._prefix + name)} has {array[at]} at {at}")
         return array
 
     def numbers(self, name: str, dtype: Any = np.float64) -> list[Any]:
         """Return a list of numbers of a dtype."""
         array = self.take(name)
-        self._numbers += array.size
-        if array.dtype != dtype or array.ndim != 1 or self._numbers > MOST_NUMBERS:
+        self._numbers[0] += array.size  # of all parts together
+        if array.dtype != dtype or array.ndim != 1 or self._numbers[0] > MOST_NUMBERS:
             raise ModelFormatError(
-                f"tensor {shown(name)} is {array.dtype} of shape {array.shape} but a list of "
-                f"{np.dtype(dtype)}, at most {MOST_NUMBERS:,} in the file, belongs there"
+                f"tensor {shown(self._prefix + name)} is {array.dtype} of shape {array.shape} but "
+                f"a list of {np.dtype(dtype)}, at most {MOST_NUMBERS:,} in the file, belongs there"
             )
         return array.tolist()  # type: ignore[no-any-return]
 
@@ -95,12 +121,14 @@ class Record:
         Its name in complaints.
     store : Store
         The tensors.
+    engine : str
+        Of the whole model: who is to compute.
     """
 
-    def __init__(self, tree: Any, where: str, store: Store) -> None:
+    def __init__(self, tree: Any, where: str, store: Store, engine: str = "") -> None:
         if not isinstance(tree, dict):
             raise ModelFormatError(f"{where} is {shown(tree)} and no object")
-        self._left, self.where, self.store = dict(tree), where, store
+        self._left, self.where, self.store, self.engine = dict(tree), where, store, engine
 
     def has(self, key: str) -> bool:
         """Whether there is something but null at a key; if not, the key is dealt with."""
@@ -128,7 +156,7 @@ class Record:
             )
         return value
 
-    def count(self, key: str, least: int = 0, most: int = MOST_INTEGER) -> int:
+    def count(self, key: Any, least: int = 0, most: int = MOST_INTEGER) -> int:
         """Return an integer in a range; one beyond JSON's has its digits in a string."""
         given = self.plain(key)
         value = from_digits(given) if most > MOST_INTEGER else given

@@ -1,4 +1,5 @@
 # The engine's own state, for predictor.pyx, and for probe.pyx, which looks at one kernel at a time.
+cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
 
 from fastmlp.engine.buffers cimport Buffers
@@ -7,6 +8,9 @@ from fastmlp.engine.shift cimport Shift
 from fastmlp.engine.steps cimport Trained
 from fastmlp.engine.jobs cimport RowsJob
 from network cimport *
+
+
+cdef double mean_loss(cnp.ndarray block_sums, data) except? -1
 
 
 cdef class Engine(Trained):

@@ -9,7 +9,7 @@ from libc.string cimport memcpy, memset
 
 from fastmlp.engine.buffers cimport Buffers
 from fastmlp.engine.crew cimport Crew
-from fastmlp.engine.passes cimport Pass, Signals, poll_of_caller, run, run_many
+from fastmlp.engine.passes cimport Pass, Signals, poll_of_caller, run
 from fastmlp.engine.shift cimport Shift
 from fastmlp.engine.steps cimport Steps, Trained
 from fastmlp.engine.jobs cimport *
@@ -35,6 +35,12 @@ cdef double sequential_sum(cnp.ndarray values) except? -1:
         return np.add.accumulate(values, dtype=float).item(len(values) - 1)
     finally:
         fm_restore_control(control)
+
+
+cdef double mean_loss(cnp.ndarray block_sums, data) except? -1:
+    """Of all rows, from the weighted sums of their blocks."""
+    total = data.rows if data.weights is None else sequential_sum(data.weights)
+    return fm_quotient(sequential_sum(block_sums), total) if total > 0 else 0.0
 
 
 cdef object set_groups(fm_task* task, const fm_network* net, table):
@@ -107,25 +113,6 @@ cdef class Engine(Trained):
         self.end(epoch, plan, isfinite(result))
         return result
 
-    @staticmethod
-    def train_many(engines, datas, plans, team=None):
-        """One epoch of each of many engines, each on one thread; what epoch() of each returns.
-
-        If one of these is not finite, and after any error, the parameters of all are those of before.
-        """
-        cdef Engine engine
-        epochs = []
-        for engine, data, plan in zip(engines, datas, plans):
-            epochs.append(engine.begin(data, plan, 1))
-        for engine in engines:
-            engine.steps.is_whole = False
-        run_many(epochs, team)
-        results = [(<Pass>epoch).result() for epoch in epochs]
-        is_good = bool(np.isfinite(results).all())
-        for engine, epoch, plan in zip(engines, epochs, plans):
-            engine.end(epoch, plan, is_good)
-        return results
-
     cdef Pass begin(self, data, plan, int n_threads):
         """All that an epoch needs; nothing that others see has changed yet."""
         cdef Pass epoch = Pass.__new__(Pass)
@@ -143,6 +130,7 @@ cdef class Engine(Trained):
         if plan.order is not None:
             task.order = <int64_t*>cnp.PyArray_DATA(plan.order)
             task.data.n = len(plan.order)
+        task.data.n = plan.rows(task.data.n)
         task.batch = plan.batch_size
         drops = self.set_dropout(task, plan.dropouts)
         stores = plan.clip_norm > 0 or plan.l1 > 0 or plan.share is not None
@@ -198,14 +186,14 @@ cdef class Engine(Trained):
         return 0
 
     cdef int end(self, Pass epoch, plan, bint is_good) except -1:
-        """Publish what an epoch has made of the parameters, or drop it."""
+        """Publish what an epoch, or several, have made of the parameters, or drop it."""
         cdef Steps steps = self.steps
         steps.powers = epoch.report.powers
         if plan.sums is not None:
             plan.sums = [epoch.report.loss_sum, epoch.report.weight_sum]
         if is_good:
             self.spare, epoch.shift.copied = self.publish(epoch.fresh), epoch.fresh
-            steps.taken += ceil_div(epoch.task.data.n, epoch.task.batch)
+            steps.taken += ceil_div(epoch.task.data.n, epoch.task.batch) * max(1, epoch.many.epochs)
             steps.is_whole = True
         self.shift = epoch.shift
         return 0
@@ -357,8 +345,7 @@ cdef class Engine(Trained):
         job.block_losses = <double*>cnp.PyArray_DATA(sums)
         self.divide_rows(&job, team)
         del keep
-        total = c.n if data.weights is None else sequential_sum(data.weights)
-        return fm_quotient(sequential_sum(sums), total) if total > 0 else 0.0
+        return mean_loss(sums, data)
 
     cdef void divide_rows(self, RowsJob* job, team) except *:
         """Divide the rows among the team, each thread with buffers of its own."""
