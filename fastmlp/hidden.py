@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.activations import ACTIVATIONS, Array
+from fastmlp.activations import Array
+from fastmlp.each_layer import row_of
 from fastmlp.normalization import layer_norm, layer_norm_gradient
 from fastmlp.spec import BLOCK_ROWS, Spec
 
@@ -28,7 +29,7 @@ def scaled(spec: Spec, parameters: Parameters, x: Array) -> Array:
 
 def forward(spec: Spec, parameters: Parameters, k: int, z: Array) -> Array:
     """Return the activations of hidden layer k, normalised where it says so, before dropout."""
-    activation, position = ACTIVATIONS[spec.activations[k]], spec.layer_norm[k]
+    activation, position = row_of(spec.activations[k]), spec.layer_norm[k]
     if position is None:
         return activation.value(z)
     gain, shift = (kind[k] for kind in parameters[2:4])
@@ -41,7 +42,7 @@ def backward(
     spec: Spec, parameters: Parameters, k: int, z: Array, dy: Array
 ) -> tuple[Array, Array, Array]:
     """Return (dz, dgain, dshift) from the gradient dy of `forward`; the last two may be empty."""
-    activation, position = ACTIVATIONS[spec.activations[k]], spec.layer_norm[k]
+    activation, position = row_of(spec.activations[k]), spec.layer_norm[k]
     if position is None:
         nothing = np.zeros(0, z.dtype)
         return dy * activation.slope(z), nothing, nothing

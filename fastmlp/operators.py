@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from fastmlp.functions.activation import CustomActivation
 from fastmlp.spec import Spec
 
 # Kinds of operators, in the order of the native table (network.pxd), and of their tensors: what
@@ -28,8 +29,8 @@ class Operator(NamedTuple):
         The layer that it belongs to.
     n_in, n_out : int
         Widths.
-    activation : str
-        Its name.
+    activation : str or CustomActivation
+        Its name, or one of the user's own.
     ends : bool
         Whether dropout follows, if there is any: it is the last of a hidden layer.
     """
@@ -38,7 +39,7 @@ class Operator(NamedTuple):
     layer: int
     n_in: int
     n_out: int
-    activation: str = "identity"
+    activation: str | CustomActivation = "identity"
     ends: bool = False
 
 
@@ -59,7 +60,8 @@ def operators(spec: Spec) -> list[Operator]:
         if position is None:
             steps.append(Operator("affine", k, n_in, n_out, activation, True))
             continue
-        inner, outer = ("identity", activation)[:: 1 if position == "before" else -1]
+        pair: tuple[str | CustomActivation, ...] = ("identity", activation)
+        inner, outer = pair[:: 1 if position == "before" else -1]
         steps.append(Operator("affine", k, n_in, n_out, inner))
         steps.append(Operator("layer_norm", k, n_out, n_out, outer, True))
     return [*steps, Operator("affine", len(spec.shapes) - 1, *spec.shapes[-1])]

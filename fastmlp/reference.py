@@ -300,10 +300,16 @@ class Engine:
         value, _ = loss(self.spec, outputs[-1], data.targets, _sample_weight(data))
         return value
 
-    def gradients(self, data: Data, l2: float = 0.0, team: object = None) -> tuple[Any, ...]:
+    def gradients(
+        self, data: Data, l2: float = 0.0, team: object = None, plan: Plan | None = None
+    ) -> tuple[Any, ...]:
         """Return the objective of one batch and its gradient, (objective, [dW], [db], ...)."""
         del team
-        return objective(self.spec, self._parameters, data, l2)
+        if plan is None:
+            return objective(self.spec, self._parameters, data, l2)
+        spec = plan.network_of(0, self.spec)
+        masks = randomness.dropout_masks(spec, plan.seed, plan.step, data.rows)
+        return objective(spec, self._parameters, data, l2, masks)
 
     def jacobian(self, x: Array) -> Array:
         """Return the derivatives of the predictions with respect to the inputs, (n, C, I)."""

@@ -34,9 +34,10 @@ ORDER = (
         f"engine.{part}"
         for part in ("cpu", "levels", "kernels", "arena", "memory", "buffers", "shift")
     ),
-    *("engine.jobs", "engine.rows", "engine.crew", "engine.passes"),
-    *("teams", "threads", "activations", "links"),
-    *(f"losses.{part}" for part in ("base", "regression", "classification")),
+    *("engine.jobs", "engine.rows", "engine.crew", "engine.passes", "engine.functions"),
+    *("teams", "threads", "activations", "links", "functions"),
+    *(f"functions.{part}" for part in ("pointers", "results", "differences", "base", "activation")),
+    *(f"losses.{part}" for part in ("base", "regression", "classification", "custom")),
     *(
         "losses",
         "schedules",
@@ -72,7 +73,7 @@ ORDER = (
     *("sklearn", "__main__"),
     *(
         f"native.{part}"
-        for part in ("ctables", "operators", "layers", "pieces", "epoch", "inference", "kernels")
+        for part in ("ctables", "operators", "functions", "layers", "pieces", "epoch", "inference", "kernels")
     ),
     "probe",  # not shipped
 )

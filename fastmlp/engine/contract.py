@@ -165,8 +165,13 @@ class Engine(Protocol):
         """
         ...
 
-    def gradients(self, data: Data, l2: float = 0.0, team: Team | None = None) -> tuple[Any, ...]:
-        """Return (objective, [dW], [db], ...) of all rows as one batch, without dropout."""
+    def gradients(
+        self, data: Data, l2: float = 0.0, team: Team | None = None, plan: Plan | None = None
+    ) -> tuple[Any, ...]:
+        """Return (objective, [dW], [db], ...) of all rows as one batch.
+
+        Without dropout, or with that of the first batch of a plan.
+        """
         ...
 
     def predict(self, x: NDArray[Any], team: Team | None = None) -> NDArray[Any]:

@@ -19,7 +19,11 @@ class Engine(Trained):
         team: Team | None = None,
     ) -> list[float]: ...
     def gradients(
-        self, data: Data, l2: float = 0.0, team: Team | None = None
+        self,
+        data: Data,
+        l2: float = 0.0,
+        team: Team | None = None,
+        plan: Plan | None = None,
     ) -> tuple[float, list[NDArray[Any]], list[NDArray[Any]]]: ...
     def predict(self, x: NDArray[Any], team: Team | None = None) -> NDArray[Any]: ...
     def predict_into(

@@ -69,6 +69,9 @@ cdef inline void predict_row(const fm_network* net, const void* x, void* scratch
     for l in range(net.n_operators):
         op = &net.operators[l]
         one_row(net, op, a, y)
+        if op.function != NULL:
+            activate_row(op, y, spare, control)
+            y, spare = spare, y
         a = y
         y, spare = spare, y
     LOSSES[net.loss].link(spare, op.n_out)
@@ -136,7 +139,7 @@ cdef inline void evaluate(const fm_network* net, const fm_buffers* buffers, cons
         for r in range(rows):
             (<real*>buffers.loss_share)[r] = 0
         forward_layers(net, buffers, 0, rows, NULL, watch)
-        output_loss(net, buffers, 0, rows, 0)
+        output_loss(net, buffers, 0, rows, 0, watch)
         total = 0
         for r in range(rows):
             total += <double>(<real*>buffers.row_loss)[r] * <double>(<real*>buffers.weight)[r]

@@ -8,6 +8,7 @@ cimport cython
 cimport numpy as cnp
 from libc.stdint cimport int64_t, uintptr_t
 
+from fastmlp.engine.functions cimport describe_function
 from fastmlp.engine.kernels cimport load
 from fastmlp.engine.memory cimport Memory
 from network cimport *
@@ -17,6 +18,7 @@ import numpy as np
 
 from fastmlp.engine import arena
 from fastmlp.engine.kernels import tables
+from fastmlp.losses import CustomLoss
 from fastmlp.operators import OPERATORS, operators as operators_of
 
 cnp.import_array()
@@ -73,7 +75,9 @@ cdef class Parameters:
             op.kind, op.hidden = kinds.index(operator.kind), operator.layer
             op.n_in, op.n_out = operator.n_in, operator.n_out
             op.panels = ceil_div(op.n_out, k.nr)
-            op.activation = activations.index(operator.activation)
+            is_named = isinstance(operator.activation, str)
+            op.activation = activations.index(operator.activation if is_named else "identity")
+            op.function = NULL if is_named else self.function_of(operator.activation)
             op.ends = operator.ends
             for t, kind in enumerate(OPERATORS[operator.kind]):
                 tensor = &op.tensors[t]
@@ -87,8 +91,16 @@ cdef class Parameters:
         self.net.loss = self.losses[spec.loss.native_row(False)]
         self.net.targets_width = spec.n_outputs
         self.net.loss_parameter = spec.loss.parameter
+        self.net.loss_function = self.function_of(spec.loss) if isinstance(spec.loss, CustomLoss) else NULL
         self.net.operators = self.operators
         self.publish(self.empty_arena())
+
+    cdef const fm_function* function_of(self, function) except NULL:
+        """What the kernels call for a function of the user's, which the spec keeps alive."""
+        cdef fm_function* c = <fm_function*>self.memory.take(1, sizeof(fm_function))
+        if describe_function(c, function, self.spec.dtype):
+            self.takes_lock = True
+        return c
 
     cdef void lay_out(self, fm_tensor* tensor, int64_t n_rows, int64_t n_columns,
                       bint is_transposed) noexcept:
