@@ -23,6 +23,7 @@ from fastmlp.ensemble import Ensemble
 from fastmlp.export.read_onnx import from_onnx
 from fastmlp.export.read_torch import from_torch
 from fastmlp.functions.activation import CustomActivation
+from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.functions.pointers import CFunction
 from fastmlp.groups import Groups
 from fastmlp.loggers import CSVLog, MLflowLog, TensorBoardLog
@@ -82,6 +83,7 @@ __all__ = [
     "CrossEntropy",
     "BinaryCrossEntropy",
     "CustomActivation",
+    "CustomOptimizer",
     "CustomLoss",
     "CFunction",
     "EarlyStopping",

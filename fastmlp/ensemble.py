@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastmlp import check, plans
 from fastmlp.callbacks import Progress
+from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count
 from fastmlp.members import Jury, Members, mixture
@@ -158,6 +159,11 @@ class Ensemble:
             datas = self._datas(X, y, sample_weight)
             given = batch_size, optimizer, l2, clip_norm, groups, dropout
             mine = [plans.plan(member._spec, data, *given) for member, data in self._with(datas)]
+            if isinstance(mine[0].optimizer, CustomOptimizer):
+                raise TypeError(
+                    f"optimizer is {mine[0].optimizer!r} but an ensemble is trained in one native "
+                    "call: fit the members one by one, each with MLP.fit"
+                )
             self._choose(rows, datas, mine)
             epochs = check_count("epochs", epochs, example=20)
             hooks = check.callbacks(callbacks)

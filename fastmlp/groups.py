@@ -195,6 +195,19 @@ def table(groups: Groups, tensors: TensorItems, degree: int) -> Table:
     return found
 
 
+def clip(
+    gradients: list[NDArray[Any]], norm: float, factors: Sequence[float]
+) -> list[NDArray[Any]]:
+    """Return the gradients, scaled down together if their global 2-norm exceeds `norm`.
+
+    The squares of each gradient count by its factor.
+    """
+    squares = [float(np.sum(np.square(g, dtype=np.float64))) for g in gradients]
+    found = math.sqrt(sum(factor * s for factor, s in zip(factors, squares, strict=True)))
+    scale = norm / found if found > norm else 1.0
+    return [scale * g for g in gradients]
+
+
 def _per_layer(name: str, values: Any) -> tuple[float, ...]:
     is_array = isinstance(values, np.ndarray) and values.ndim == 1
     if not is_array and (not isinstance(values, Sequence) or isinstance(values, str | bytes)):

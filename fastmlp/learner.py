@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from fastmlp import check, checkpoint, plans, storage
 from fastmlp.callbacks import Progress
+from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count
 from fastmlp.model import Model
@@ -24,6 +25,7 @@ from fastmlp.training import loop, sources
 from fastmlp.training.judge import Judge
 from fastmlp.training.loop import Course, Shuffles
 from fastmlp.training.metrics import Metric, MetricJudge, resolve
+from fastmlp.training.own_steps import OwnSteps
 from fastmlp.training.rates import Rates
 from fastmlp.training.records import Continuation, History, State
 from fastmlp.training.reporter import Callback, Reporter
@@ -74,7 +76,7 @@ class Learner(Model):
             Passes over the data, at least 1; with ``resume`` those before included.
         batch_size : int
             Samples a step, at least 1; larger than n means n.
-        optimizer : SGD, RMSprop, Adam or AdamW, optional
+        optimizer : SGD, RMSprop, Adam, AdamW or CustomOptimizer, optional
             ``Adam()`` by default.
         l2 : float
             The objective has 0.5 * l2 * sum(W**2) added, over weights alone; at least 0.
@@ -169,9 +171,7 @@ class Learner(Model):
                 state.epoch, state.learning_rate_scale = begun.epochs - 1, begun.scale
             with lent as plan.team, course.reporter.watching():
                 if begun is None:
-                    self._engine.start(plan.optimizer)
-                    seed = loop.next_seed(self._rng)
-                    begun = Continuation(plan.optimizer.kind, 0, seed)
+                    begun = plans.begun(self._engine, plan, self._rng)
                 elif checkpoint.give_back(begun.memories, hooks, course.reporter.state):
                     history.stop_reason = stopped
                     return history
@@ -182,7 +182,8 @@ class Learner(Model):
         """Become the model of a checkpoint; return False if there is none."""
         if not Path(path).exists():
             return False
-        other = storage.load(path)
+        functions = {own.name: own for own in self._spec.functions}
+        other = storage.load(path, functions=functions)
         if type(other) is not type(self) or other._spec != self._spec:
             raise ValueError(
                 f"resume is {os.fspath(path)!r}, which has {other!r}, but this is {self!r}: "
@@ -245,9 +246,11 @@ class Learner(Model):
             plan.seed = begun.seed
             course = self._course(History(), plan)
             course.rates.step = begun.step
+            own = self._own_steps(plan, course, begun)
             with lent as plan.team:
                 loop.run(data, plan, course)
-            self._progress = Continuation(begun.kind, course.rates.step, begun.seed)
+            memory = own.memory if own else None
+            self._progress = Continuation(begun.kind, course.rates.step, begun.seed, memory=memory)
             return course.reporter.state.loss
 
     def _course(
@@ -277,6 +280,7 @@ class Learner(Model):
     ) -> None:
         """Run the epochs of a fit, and note after each with what one that resumes would go on."""
         rates, state = course.rates, course.reporter.state
+        own = self._own_steps(plan, course, begun)
         shuffles = Shuffles(self._engine.shuffle, self._rng, begun.shuffles, begun.shuffled)
 
         def keep() -> None:
@@ -284,7 +288,8 @@ class Learner(Model):
             epochs = begun.epochs + (rates.step - begun.step) // plan.n_steps(data.rows)
             facts = begun.kind, rates.step, begun.seed, data.rows, epochs
             orders = shuffles.seeds, shuffles.used
-            self._progress = Continuation(*facts, *orders, state.learning_rate_scale)
+            scale, memory = state.learning_rate_scale, own.memory if own else None
+            self._progress = Continuation(*facts, *orders, scale, memory=memory)
 
         course.reporter.keep = keep
         if isinstance(data, Stream):
@@ -293,6 +298,14 @@ class Learner(Model):
             course.reorder = shuffles
         plan.seed, rates.step = begun.seed, begun.step
         loop.run(data, plan, course)
+
+    def _own_steps(self, plan: Plan, course: Course, begun: Continuation) -> OwnSteps | None:
+        """Let an optimizer of the user's own train."""
+        if not isinstance(plan.optimizer, CustomOptimizer):
+            return None
+        own = OwnSteps(self._engine, plan.optimizer, begun.memory or {})
+        course.train = own.epoch
+        return own
 
     def _team(self, n_threads: Any, plan: Plan) -> AbstractContextManager[Team | None]:
         wanted = None if n_threads is None else check_count("n_threads", n_threads, example=2)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fastmlp import hidden, mlp, randomness, states, successive
 from fastmlp.activations import Array
 from fastmlp.frozen import Predictor
-from fastmlp.groups import PLAIN, Factors
+from fastmlp.groups import PLAIN, Factors, clip
 from fastmlp.hidden import Parameters, drop, over_rows
 from fastmlp.optimizers import Optimizer
 from fastmlp.randomness import Masks
@@ -182,17 +182,6 @@ def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
             dz, _, _ = hidden.backward(spec, parameters, k - 1, outputs[k - 1], dz @ weights[k].T)
         derivatives.append(hidden.scaled(spec, parameters, dz @ weights[0].T))
     return np.stack(derivatives, axis=1)
-
-
-def clip(gradients: list[Array], norm: float, factors: Sequence[float]) -> list[Array]:
-    """Return the gradients, scaled down together if their global 2-norm exceeds `norm`.
-
-    The squares of each gradient count by its factor.
-    """
-    squares = [float(np.sum(np.square(g, dtype=np.float64))) for g in gradients]
-    found = math.sqrt(sum(factor * s for factor, s in zip(factors, squares, strict=True)))
-    scale = norm / found if found > norm else 1.0
-    return [scale * g for g in gradients]
 
 
 @dataclasses.dataclass

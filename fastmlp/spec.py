@@ -101,7 +101,7 @@ class Spec:
     def functions(self) -> list[CustomActivation | CustomLoss]:
         """The user's own functions, each once, the loss last."""
         own = (each for each in (*self.activations, self.loss) if isinstance(each, Own))
-        return list(dict.fromkeys(own))  # type: ignore[arg-type]
+        return list(dict.fromkeys(own))
 
     @property
     def n_weights(self) -> int:

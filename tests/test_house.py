@@ -42,6 +42,7 @@ ORDER = (
         "losses",
         "schedules",
         "optimizers",
+        "functions.optimizer",
         "normalization",
         "each_layer",
         "spec",
@@ -60,7 +61,10 @@ ORDER = (
         for part in ("layers", "graph", "onnx", "c_text", "c_layers", "c_source", "c", "exportable")
     ),
     *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
-    *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources", "loop")),
+    *(
+        f"training.{part}"
+        for part in ("rates", "judge", "metrics", "reporter", "sources", "loop", "own_steps")
+    ),
     *("training", "readers", "plans", "loggers", "learner", "mlp", "members", "ensemble"),
     *("randomness", "hidden", "frozen", "successive", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "predictor")),
@@ -73,7 +77,16 @@ ORDER = (
     *("sklearn", "__main__"),
     *(
         f"native.{part}"
-        for part in ("ctables", "operators", "functions", "layers", "pieces", "epoch", "inference", "kernels")
+        for part in (
+            "ctables",
+            "operators",
+            "functions",
+            "layers",
+            "pieces",
+            "epoch",
+            "inference",
+            "kernels",
+        )
     ),
     "probe",  # not shipped
 )

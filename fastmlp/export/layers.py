@@ -164,6 +164,11 @@ def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None)
             tensors["weights"] = [scale * tensors["weights"][0], *tensors["weights"][1:]]
             continue
         layers.append(KINDS[step.kind](*found))
+        if not isinstance(step.activation, str):
+            raise TypeError(
+                f"the model has {step.activation!r}, which other programs do not know: for an "
+                "export use an activation of fastmlp's own, or save(path)"
+            )
         if step.activation != "identity":
             layers.append(Activation(step.activation))
     if labels is None and spec.loss.target_kind == "class":

@@ -74,8 +74,7 @@ class CustomActivation(Own):
         initializer: str = "glorot_uniform",
         check: bool = True,
     ) -> None:
-        self._set(function, name, check)
-        object.__setattr__(self, "initializer", initializer)
+        self._set(function, name, initializer=initializer, check=check)
 
     def value_and_slope(self, z: Array) -> tuple[Array, Array]:
         """Return value and slope, as they were found to be; z is not changed.

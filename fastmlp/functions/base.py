@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+from _ctypes import CFuncPtr
 from typing import Any
 
 from fastmlp.functions.pointers import CFunction
@@ -13,7 +13,6 @@ class Own:
 
     function: Any
     name: Any
-    check: Any
 
     @property
     def is_c(self) -> bool:
@@ -25,10 +24,10 @@ class Own:
         """Class and name, for complaints."""
         return f"{type(self).__name__} {self.name!r}"
 
-    def _set(self, function: Any, name: Any, check: Any = True) -> None:
-        """Keep function and name, checked; a name is found if there is none."""
+    def _set(self, function: Any, name: Any, **others: Any) -> None:
+        """Keep function, name and others; the first two are checked, and a name is found."""
         kind = type(self).__name__
-        if isinstance(function, ctypes._CFuncPtr):
+        if isinstance(function, CFuncPtr):
             raise TypeError(
                 f"{kind} got a ctypes function, which knows nothing of NumPy arrays: "
                 "pass fastmlp.CFunction(float32=...)"
@@ -42,9 +41,9 @@ class Own:
             name = getattr(function, "__name__", type(function).__name__)
         if not isinstance(name, str) or not name:
             raise TypeError(f"name is {name!r} but must be a string: pass for example name='mine'")
-        if not isinstance(check, bool):
-            raise TypeError(f"check is {check!r} but must be True or False: leave it out for True")
-        for key, value in (("function", function), ("name", name), ("check", check)):
+        if not isinstance(others.get("check", True), bool):
+            raise TypeError(f"check is {others['check']!r} but must be True or False")
+        for key, value in {"function": function, "name": name, **others}.items():
             object.__setattr__(self, key, value)
 
     def __hash__(self) -> int:

@@ -21,9 +21,7 @@ NOISE = 16.0
 REMEDY = "or pass check=False if that is meant"
 
 
-def compare(
-    who: str, what: str, value: Callable[[Array], Array], z: Array, says: Array
-) -> None:
+def compare(who: str, what: str, value: Callable[[Array], Array], z: Array, says: Array) -> None:
     """Compare derivatives with differences of a function of each element of ``z``.
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from _ctypes import CFuncPtr
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -26,7 +27,7 @@ class CFunction:
 
         void f(const void *context, int64_t n, const real *z, real *value, real *slope);
 
-    z, value and slope have n elements; slope may be NULL: then nobody wants it. That of a loss is ::
+    z, value and slope have n elements; slope is NULL where nobody wants it. That of a loss is ::
 
         void f(const void *context, int64_t n, int64_t columns, int64_t width, const real *z,
                const real *targets, const int32_t *labels, real *value, real *gradient);
@@ -127,7 +128,7 @@ def _address(name: str, value: Any) -> int:
     found = value
     if type(value).__name__ == "PyCapsule":
         found = _of_capsule(value)
-    elif isinstance(value, ctypes._CFuncPtr | ctypes._Pointer | ctypes.c_void_p):
+    elif isinstance(value, CFuncPtr | ctypes._Pointer | ctypes.c_void_p):
         found = ctypes.cast(value, ctypes.c_void_p).value
     elif not isinstance(value, int):
         found = getattr(value, "address", None)

@@ -46,23 +46,24 @@ def pair(
             f"{who} returned {shown} but two arrays are expected: return {names[0]}, {names[1]}"
         )
     first, second = (
-        _real(who, name, shape, value, like)
+        real(who, name, shape, value, like.dtype)
         for name, shape, value in zip(names, shapes, result, strict=True)
     )
     return first, second
 
 
-def _real(who: str, name: str, shape: tuple[int, ...], value: Any, like: Array) -> Array:
+def real(who: str, name: str, shape: tuple[int, ...], value: Any, dtype: np.dtype[Any]) -> Array:
+    """Return one of them, or say what it is instead."""
     array = np.asarray(value)
-    if not np.can_cast(array.dtype, like.dtype, "same_kind"):
+    if not np.can_cast(array.dtype, dtype, "same_kind"):
         raise TypeError(
-            f"{who} returned a {name} of {array.dtype} but {like.dtype} is expected: "
+            f"{who} returned a {name} of {array.dtype} but {dtype} is expected: "
             "return an array of the dtype that was given"
         )
     if array.shape != shape:
         raise ValueError(
             f"{who} returned a {name} of shape {array.shape} but {shape} is expected: "
-            "return one number for each that was asked for"
+            "return an array of that shape"
         )
     with np.errstate(over="ignore"):  # beyond the dtype is infinity, rightly
-        return array.astype(like.dtype, copy=False)
+        return array.astype(dtype, copy=False)

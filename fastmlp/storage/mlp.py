@@ -55,6 +55,11 @@ def _describe_progress(network: Spec, progress: Continuation | None, tensors: Te
     """Return with what a fit that resumes goes on, besides the engine."""
     if progress is None:
         return None
+    if progress.memory is not None:
+        raise TypeError(
+            "a file cannot hold what a CustomOptimizer remembers: save(path, training=False) "
+            "leaves it out, a pickle has it; for a Checkpoint use an optimizer of fastmlp's own"
+        )
     tensors.put_list("progress.shuffles", progress.shuffles, np.uint64)
     callbacks = progress.memories, "progress.callbacks", tensors
     return {

@@ -156,6 +156,8 @@ class Continuation(NamedTuple):
         Of a fit: ``State.learning_rate_scale``.
     memories : sequence
         Of a fit: what its callbacks remember, see fastmlp/checkpoint.py; only in a checkpoint.
+    memory : dict or None
+        What an optimizer of the user's own remembers; of all others the engine has it.
     """
 
     kind: tuple[Any, ...]
@@ -167,6 +169,7 @@ class Continuation(NamedTuple):
     shuffled: int = 0
     scale: float = 1.0
     memories: Sequence[Any] = ()
+    memory: dict[str, Any] | None = None
 
 
 class DivergenceError(FloatingPointError):
