@@ -94,6 +94,7 @@ cdef struct fm_buffers:  # of one batch
     void* gradients  # arena like the parameters'; NULL: none is stored
     double* sums  # the same over the blocks of a batch; NULL: none is larger than a block
     void* plain[3]  # rows of z, values, and slopes or gradients, for functions of the user's; NULL: there are none
+    int64_t plain_step  # elements of a row there, at most
     double* column_squares  # one sum of squares a column, for penalty and clipping; NULL in predictions
 
 

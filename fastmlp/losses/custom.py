@@ -17,13 +17,12 @@ from fastmlp.losses.base import Loss
 
 # Of each link the rows of the native table that have it, with real targets and with labels.
 LINKS = {
-    links.IDENTITY: ("squared_error", "squared_error"),
-    links.EXP: ("poisson_nll", "poisson_nll"),
-    links.MEAN_AND_VARIANCE: ("gaussian_nll", "gaussian_nll"),
-    links.SIGMOID: ("binary_cross_entropy", "binary_cross_entropy"),
-    links.SOFTMAX: ("cross_entropy_soft", "cross_entropy_labels"),
+    "identity": ("squared_error", "squared_error"),
+    "exp": ("poisson_nll", "poisson_nll"),
+    "mean_and_variance": ("gaussian_nll", "gaussian_nll"),
+    "sigmoid": ("binary_cross_entropy", "binary_cross_entropy"),
+    "softmax": ("cross_entropy_soft", "cross_entropy_labels"),
 }
-BY_NAME = {link.name: link for link in LINKS}
 TARGETS = ("real", "count", "unit_interval", "class")
 ROWS = 7  # that a function is looked at with
 MOST_COLUMNS = 8  # of these, whose differences are taken
@@ -77,7 +76,7 @@ class CustomLoss(Own, Loss):
     """
 
     function: Callable[[Array, Array], Any] | CFunction
-    link_kind: links.Link
+    link_kind: str
     targets: str
     name: str  # type: ignore[misc]
     check: bool
@@ -93,10 +92,10 @@ class CustomLoss(Own, Loss):
         name: str | None = None,
         check: bool = True,
     ) -> None:
-        for key, value, choices in (("link", link, BY_NAME), ("targets", targets, TARGETS)):
+        for key, value, choices in (("link", link, LINKS), ("targets", targets, TARGETS)):
             if value not in choices:
                 raise ValueError(f"{key} is {value!r} but must be one of {', '.join(choices)}")
-        self._set(function, name, link_kind=BY_NAME[link], targets=targets, check=check)
+        self._set(function, name, link_kind=link, targets=targets, check=check)
 
     @property
     def target_kind(self) -> str:  # type: ignore[override]
@@ -106,7 +105,7 @@ class CustomLoss(Own, Loss):
     @property
     def heads(self) -> int:
         """Columns of the last affine layer per output."""
-        return 2 if self.link_kind is links.MEAN_AND_VARIANCE else 1
+        return 2 if self._link is links.MEAN_AND_VARIANCE else 1
 
     def native_row(self, labels: bool) -> str:
         """Return a row of `NATIVE_LOSSES` that has the link.
@@ -120,7 +119,7 @@ class CustomLoss(Own, Loss):
 
     @property
     def _link(self) -> links.Link:
-        return self.link_kind
+        return links.BY_NAME[self.link_kind]
 
     def value_and_gradient(self, z: Array, t: Array) -> tuple[Array, Array]:
         """Return the losses of the samples and their gradients, as they were found to be.

@@ -24,9 +24,10 @@ cdef inline bint succeeds(const fm_function* function, const fm_block* block, fm
     return not failed
 
 
-cdef inline real* plain_rows(const fm_buffers* buffers, int which, int64_t first, int64_t columns) noexcept nogil:
-    """Where rows from `first` on lie in plain order: threads have rows of their own."""
-    return <real*>buffers.plain[which] + first * columns
+cdef inline real* plain_rows(const fm_buffers* buffers, int which, int64_t first) noexcept nogil:
+    """Where rows from `first` on lie in plain order. Threads have places of their own, whatever widths the
+    functions have at which they are."""
+    return <real*>buffers.plain[which] + first * buffers.plain_step
 
 
 cdef inline void apply_activation(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
@@ -37,13 +38,13 @@ cdef inline void apply_activation(const fm_network* net, const fm_buffers* buffe
     cdef int64_t panel_step = buffers.panel_step
     cdef real* y = <real*>buffers.y[l] + first * NR
     cdef real* slope = kept_slope(buffers, l, first * NR, draws)
-    cdef real* z = plain_rows(buffers, 0, first, columns)
+    cdef real* z = plain_rows(buffers, 0, first)
     cdef fm_block block
     cdef int64_t r, p, at
     block.rows, block.columns, block.width = rows, columns, 0
     block.z, block.targets, block.labels = z, NULL, NULL
-    block.value = plain_rows(buffers, 1, first, columns)
-    block.gradient = plain_rows(buffers, 2, first, columns) if slope != NULL else NULL
+    block.value = plain_rows(buffers, 1, first)
+    block.gradient = plain_rows(buffers, 2, first) if slope != NULL else NULL
     for r in range(rows):
         row_from_panels(y + r * NR, panel_step, columns, z + r * columns)
     if not succeeds(op.function, &block, watch):
@@ -78,8 +79,8 @@ cdef inline void apply_loss(const fm_network* net, const fm_buffers* buffers, in
     cdef int64_t columns = net.operators[top].n_out
     cdef int64_t panel_step = buffers.panel_step
     cdef real* panels = <real*>buffers.y[top] + first * NR
-    cdef real* z = plain_rows(buffers, 0, first, columns)
-    cdef real* gradient = plain_rows(buffers, 2, first, columns)
+    cdef real* z = plain_rows(buffers, 0, first)
+    cdef real* gradient = plain_rows(buffers, 2, first)
     cdef real share
     cdef fm_block block
     cdef int64_t r, c

@@ -53,8 +53,9 @@ cdef class Buffers:
         widths = [net.operators[l].n_out for l in range(n) if net.operators[l].function != NULL]
         widths += [net.operators[n - 1].n_out] if net.loss_function != NULL else []
         if widths:
+            c.plain_step = max(widths)
             for l in range(3):
-                c.plain[l] = memory.take(padded * max(widths))
+                c.plain[l] = memory.take(padded * c.plain_step)
         c.scratch_size = k.scratch_size(net)
         c.scratch = memory.take(c.scratch_size * n_threads)
         if training:
