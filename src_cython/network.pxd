@@ -45,6 +45,8 @@ cdef struct fm_block:
 # A function of the user's, an activation or a loss (functions.pyx, functions.pxd).
 cdef struct fm_function:
     int (*call)(const fm_function*, const fm_block*, void* failure) noexcept nogil  # true: it failed
+    # an activation of n elements of one row; NULL where that takes the interpreter's lock
+    void (*row)(const fm_function*, int64_t n, const void* z, void* value, fm_control) noexcept nogil
     const void* address  # of the C function, or a Python object
     const void* context  # first argument of the C function
     int typenum  # NumPy's number of the dtype
@@ -93,7 +95,7 @@ cdef struct fm_buffers:  # of one batch
     int64_t scratch_size
     void* gradients  # arena like the parameters'; NULL: none is stored
     double* sums  # the same over the blocks of a batch; NULL: none is larger than a block
-    void* plain[3]  # rows of z, values, and slopes or gradients, for functions of the user's; NULL: there are none
+    void* plain[3]  # for functions of the user's, rows of z, values, and slopes or gradients; or NULL
     int64_t plain_step  # elements of a row there, at most
     double* column_squares  # one sum of squares a column, for penalty and clipping; NULL in predictions
 

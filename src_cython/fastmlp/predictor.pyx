@@ -267,13 +267,13 @@ cdef class Predictor:
 
     # ------------------------------------------------------------ for other compiled code
 
-    cdef int _no_lock(self) except -1:
-        """Complain about Python functions, which C code cannot call without the interpreter's lock."""
+    cdef int takes_no_lock(self) except -1:
+        """Complain about Python functions: C code that calls has no interpreter lock."""
         if self.engine.takes_lock:
-            names = [own.name for own in self.engine.spec.functions if not own.is_c]
+            names = [repr(own) for own in self.engine.spec.functions if not own.is_c]
             raise AttributeError(
-                f"this predictor has no address that C code could call: {names[0]} is a Python function, which "
-                "needs the interpreter's lock: give it as a fastmlp.CFunction")
+                f"this predictor has no address that C code could call: {names[0]} is a Python function, "
+                "which needs the interpreter's lock; give it as a fastmlp.CFunction")
         return 0
 
     @property
@@ -284,7 +284,7 @@ cdef class Predictor:
         lock and at most 16 KiB of stack, may run in many threads at once, and returns 0 (or -1: out of
         memory, only possible with layers of hundreds of units). Valid while the predictor lives.
         """
-        self._no_lock()
+        self.takes_no_lock()
         return <uintptr_t>&predict_c
 
     @property
@@ -298,7 +298,7 @@ cdef class Predictor:
 
         The capsule keeps the predictor alive.
         """
-        self._no_lock()
+        self.takes_no_lock()
         capsule = PyCapsule_New(<void*>&predict_c, "fastmlp.predict", release_owner)
         PyCapsule_SetContext(capsule, <void*>&self.context)
         Py_INCREF(self)

@@ -1,12 +1,10 @@
 # Functions of the user's, in the place of an activation or a loss: rows are brought from panels into plain
 # order, handed over all at once, and their results brought back.
 from libc.stdint cimport int64_t
-from libc.string cimport memset
 
 from ctables cimport *
 from network cimport *
 from operators cimport drop_out, kept_slope
-from rounding cimport round_up
 
 
 cdef inline bint succeeds(const fm_function* function, const fm_block* block, fm_watch* watch) noexcept nogil:
@@ -57,19 +55,6 @@ cdef inline void apply_activation(const fm_network* net, const fm_buffers* buffe
         for p in range(op.panels):
             at = p * panel_step
             drop_out(op, y + at, slope + at, p, rows, first, draws)
-
-
-cdef inline void activate_row(const fm_operator* op, const real* z, real* y, fm_control control) noexcept nogil:
-    """The same for one row, with zeros behind it; only for C functions, which do not fail."""
-    cdef fm_control own = fm_get_control()
-    cdef fm_block block
-    block.rows, block.columns, block.width = 1, op.n_out, 0
-    block.z, block.targets, block.labels = z, NULL, NULL
-    block.value, block.gradient = y, NULL
-    fm_restore_control(control)
-    op.function.call(op.function, &block, NULL)
-    fm_restore_control(own)
-    memset(y + op.n_out, 0, (round_up(op.n_out, NR) - op.n_out) * sizeof(real))
 
 
 cdef inline void apply_loss(const fm_network* net, const fm_buffers* buffers, int64_t first, int64_t rows,

@@ -70,7 +70,8 @@ cdef inline void predict_row(const fm_network* net, const void* x, void* scratch
         op = &net.operators[l]
         one_row(net, op, a, y)
         if op.function != NULL:
-            activate_row(op, y, spare, control)
+            op.function.row(op.function, op.n_out, y, spare, control)
+            memset(spare + op.n_out, 0, (round_up(op.n_out, NR) - op.n_out) * sizeof(real))
             y, spare = spare, y
         a = y
         y, spare = spare, y

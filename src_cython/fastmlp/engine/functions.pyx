@@ -1,6 +1,6 @@
-# Functions of the user's as the kernels call them: C functions as they are, Python ones with the interpreter's
-# lock, which is taken for the call alone. What these raise is kept until the native call is over, as what a
-# signal handler raises is (passes.pyx).
+# Functions of the user's as the kernels call them: C functions as they are, Python ones with the lock of the
+# interpreter, which is taken for the call alone. What these raise is kept until the native call is over, as
+# what a signal handler raises is (passes.pyx).
 cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t, uintptr_t
 
@@ -22,6 +22,14 @@ ctypedef void (*c_loss)(const void* context, int64_t n, int64_t columns, int64_t
 cdef int call_c_activation(const fm_function* f, const fm_block* b, void* failure) noexcept nogil:
     (<c_activation>f.address)(f.context, b.rows * b.columns, b.z, b.value, b.gradient)
     return 0
+
+
+cdef void call_c_row(const fm_function* f, int64_t n, const void* z, void* value,
+                     fm_control control) noexcept nogil:
+    cdef fm_control own = fm_get_control()
+    fm_restore_control(control)
+    (<c_activation>f.address)(f.context, n, z, value, NULL)
+    fm_restore_control(own)
 
 
 cdef int call_c_loss(const fm_function* f, const fm_block* b, void* failure) noexcept nogil:
@@ -64,7 +72,7 @@ cdef int call_python_loss(const fm_function* f, const fm_block* b, void* failure
 
 
 cdef bint describe_function(fm_function* c, function, dtype) except? True:
-    """Fill the struct of a CustomActivation or CustomLoss, which must outlive it; whether it takes the lock."""
+    """Fill the struct of a CustomActivation or CustomLoss, which must outlive it; true: it takes the lock."""
     cdef uintptr_t address, context
     is_loss = hasattr(function, "value_and_gradient")
     c.typenum = dtype.num
@@ -72,6 +80,7 @@ cdef bint describe_function(fm_function* c, function, dtype) except? True:
         address, context = function.function.address(dtype), function.function.context_address
         c.address, c.context = <const void*>address, <const void*>context
         c.call = call_c_loss if is_loss else call_c_activation
+        c.row = call_c_row
         return False
     c.address, c.context = <const void*>function, NULL
     c.call = call_python_loss if is_loss else call_python_activation

@@ -17,7 +17,7 @@ cdef class Engine(Trained):
 
     cdef void describe(self, fm_data* c, data) except *
     cdef int choose_loss(self, fm_network* net, fm_data* data) except -1
-    cdef object helpers(self, team)
+    cdef object helpers(self, team, bint with_loss)
     cdef tuple set_dropout(self, fm_task* task, dropouts)
     cdef Shift shift_for(self, Shift last, int64_t batch, int n_threads, tuple drops, bint stores)
     cdef Pass begin(self, data, plan, int n_threads)

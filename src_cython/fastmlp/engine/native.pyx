@@ -92,16 +92,16 @@ cdef class Engine(Trained):
         net.loss = self.losses[self.spec.loss.native_row(net.has_labels)]
         return 0
 
-    cdef object helpers(self, team):
+    cdef object helpers(self, team, bint with_loss):
         """The team, if it can help: Python functions are called by one thread, the caller."""
-        return None if self.takes_lock else team
+        return None if self.takes_lock or (with_loss and self.loss_takes_lock) else team
 
     def epoch(self, data, plan):
         """Train on every batch once; the mean objective, or the first that is not finite (NaN for a weight).
 
         In that case, and after any error, the parameters are those of before.
         """
-        team = self.helpers(plan.team)
+        team = self.helpers(plan.team, True)
         cdef Pass epoch = self.begin(data, plan, team.size if team is not None else 1)
         self.steps.is_whole = False  # until the epoch has ended well
         result = run(epoch, team)
@@ -118,7 +118,7 @@ cdef class Engine(Trained):
         epochs = []
         for engine, data, plan in zip(engines, datas, plans):
             epochs.append(engine.begin(data, plan, 1))
-            team = engine.helpers(team)
+            team = engine.helpers(team, True)
         for engine in engines:
             engine.steps.is_whole = False
         run_many(epochs, team)
@@ -235,7 +235,7 @@ cdef class Engine(Trained):
         task.rates = task.decays = task.dropout = NULL
         task.dropout_step = 0
         drops = ()
-        team = self.helpers(team)
+        team = self.helpers(team, True)
         if plan is not None:
             drops = self.set_dropout(task, plan.dropouts)
         table = set_groups(task, &batch.net, groups_table(PLAIN, self.tensors, 0))
@@ -281,7 +281,7 @@ cdef class Engine(Trained):
 
     def predict_row(self, x):
         """The prediction (1, C) if x is one plain finite row (1, I), else None: the way of single
-        predictions around the checks, which look at everything else, and at Python functions."""
+        predictions around the checks, which look at everything else, and at Python's activations."""
         cdef const char* row
         cdef char* result
         cdef int status
@@ -292,8 +292,8 @@ cdef class Engine(Trained):
         if not cnp.PyArray_CheckExact(x):
             return None
         a = <cnp.ndarray>x
-        if (self.takes_lock or cnp.PyArray_TYPE(a) != self.typenum or cnp.PyArray_NDIM(a) != 2 or a.shape[0] != 1
-                or a.shape[1] != self.operators[0].n_in or not cnp.PyArray_ISCARRAY_RO(a)
+        if (self.takes_lock or cnp.PyArray_TYPE(a) != self.typenum or cnp.PyArray_NDIM(a) != 2
+                or a.shape[0] != 1 or a.shape[1] != self.operators[0].n_in or not cnp.PyArray_ISCARRAY_RO(a)
                 or not k.finite_row(cnp.PyArray_DATA(a), a.shape[1])):
             return None
         dims[0] = 1
@@ -355,7 +355,7 @@ cdef class Engine(Trained):
         cdef fm_counter counter
         cdef const fm_buffers* all_buffers[MAX_THREADS]
         fm_counter_reset(&counter)
-        team = self.helpers(team)
+        team = self.helpers(team, job.block_losses != NULL)
         job.kernels = self.kernels
         job.n_threads = team.size if team is not None else 1
         job.blocks = max(1, min(MOST_BLOCKS, job.data.n // (CALL_ROWS * 8 * job.n_threads)))

@@ -77,7 +77,8 @@ cdef class Parameters:
             op.panels = ceil_div(op.n_out, k.nr)
             is_named = isinstance(operator.activation, str)
             op.activation = activations.index(operator.activation if is_named else "identity")
-            op.function = NULL if is_named else self.function_of(operator.activation)
+            if not is_named:
+                op.function = self.function_of(operator.activation, &self.takes_lock)
             op.ends = operator.ends
             for t, kind in enumerate(OPERATORS[operator.kind]):
                 tensor = &op.tensors[t]
@@ -91,15 +92,16 @@ cdef class Parameters:
         self.net.loss = self.losses[spec.loss.native_row(False)]
         self.net.targets_width = spec.n_outputs
         self.net.loss_parameter = spec.loss.parameter
-        self.net.loss_function = self.function_of(spec.loss) if isinstance(spec.loss, CustomLoss) else NULL
+        if isinstance(spec.loss, CustomLoss):
+            self.net.loss_function = self.function_of(spec.loss, &self.loss_takes_lock)
         self.net.operators = self.operators
         self.publish(self.empty_arena())
 
-    cdef const fm_function* function_of(self, function) except NULL:
+    cdef fm_function* function_of(self, function, bint* takes_lock) except NULL:
         """What the kernels call for a function of the user's, which the spec keeps alive."""
         cdef fm_function* c = <fm_function*>self.memory.take(1, sizeof(fm_function))
         if describe_function(c, function, self.spec.dtype):
-            self.takes_lock = True
+            takes_lock[0] = True
         return c
 
     cdef void lay_out(self, fm_tensor* tensor, int64_t n_rows, int64_t n_columns,
