@@ -35,8 +35,14 @@ BENCHMARKS = {
     "levels": ("options.levels", "every CPU level that runs here, float64 against float32"),
     "busy": ("busy.measure", "two threads against one, quiet and beside a busy process"),
     "teams": ("teams.measure", "short calls by threads, lbfgs against an epoch"),
+    "processes": ("processes.measure", "a step of two processes together, apart and by hand"),
     "overhead": ("overhead.measure", "an epoch outside the native call, and the shuffle alone"),
+    "callbacks": ("callbacks.measure", "a checkpoint every epoch, a call every batch"),
     "c": ("c_code.measure", "what to_c writes, compiled, beside emlearn's"),
+    "cortex_m": (
+        "cortex_m.measure",
+        "what to_c writes on an emulated Cortex-M4: instructions and bytes",
+    ),
     "inner_loops": ("inner_loops.measure", "the kernels' machine code: registers, stack, counts"),
 }
 HELP = {

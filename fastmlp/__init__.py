@@ -18,6 +18,7 @@ if find_spec("fastmlp.predictor") is None:
 from fastmlp import reference
 from fastmlp.callbacks import EarlyStopping, Progress, ReduceOnPlateau
 from fastmlp.checkpoint import Checkpoint
+from fastmlp.communicators import Communicator
 from fastmlp.config import show_config
 from fastmlp.ensemble import Ensemble
 from fastmlp.export.read_onnx import from_onnx
@@ -44,7 +45,8 @@ from fastmlp.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from fastmlp.readers import Blocks
 from fastmlp.schedules import Constant, Cosine, InverseScaling, OneCycle, Schedule, Step, WarmUp
 from fastmlp.storage import ModelFormatError, load
-from fastmlp.training.records import DivergenceError, History, State
+from fastmlp.training.exchange import RankError
+from fastmlp.training.records import Batch, DivergenceError, History, State
 
 # The estimators are attributes too, but not listed: a star import must not need scikit-learn.
 __all__ = [
@@ -55,7 +57,10 @@ __all__ = [
     "Blocks",
     "History",
     "State",
+    "Batch",
     "DivergenceError",
+    "Communicator",
+    "RankError",
     "from_onnx",
     "from_torch",
     "reference",

@@ -2,8 +2,9 @@
 
 A callback is any callable that takes the training state (:class:`fastmlp.State`);
 returning True ends the fit. Optional methods ``start(state)`` and ``finish(state)`` are called
-before the first and after the last epoch. An object serves one fit at a time, and begins anew
-with each.
+before the first and after the last epoch, and ``on_batch(state, batch)`` after each batch, with a
+:class:`fastmlp.Batch`; batches are then a call each instead of an epoch. An object serves one fit
+at a time, and begins anew with each.
 """
 
 from __future__ import annotations

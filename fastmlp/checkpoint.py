@@ -1,99 +1,66 @@
 """Checkpoints: a fit writes down where it is, and another process goes on from there.
 
-Besides the model a file has the state of those callbacks that have one, in ``KEPT``.
+What is written is taken at the end of an epoch; digest, writing and waiting for the disk are a
+thread's work, beside the next epochs.
 """
 
 from __future__ import annotations
 
+import functools
 import glob
+import math
 import os
 import shutil
+import threading
 import time
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fastmlp import callbacks as own
-from fastmlp.engine.contract import Engine
+from fastmlp import memories, storage
 from fastmlp.intervals import POSITIVE, check_count
-from fastmlp.training.records import Snapshot, State
-
-Parameters: TypeAlias = tuple[list[NDArray[Any]], ...]
-
-# Callbacks that remember something from epoch to epoch, and what.
-KEPT: dict[str, dict[str, type]] = {
-    cls.__name__: {name: type(getattr(cls("loss"), name)) for name in names}
-    for cls, names in {
-        own.EarlyStopping: ("best", "wait", "best_epoch"),
-        own.ReduceOnPlateau: ("best", "wait"),
-    }.items()
-}
+from fastmlp.training.records import State
 
 
-class Memory(NamedTuple):
-    """What a callback remembers.
+class Writer:
+    """Does one thing after the other, by a thread; the next call raises what went wrong.
 
-    Attributes
-    ----------
-    name : str
-        Its class, one of `KEPT`.
-    values : dict
-        Attributes.
-    parameters : tuple of lists of arrays, or None
-        Of the best epoch, plain.
+    Copies and pickles are those of a writer that has nothing to do.
     """
 
-    name: str
-    values: dict[str, Any]
-    parameters: Parameters | None
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
 
+    def __reduce__(self) -> tuple[type[Writer], tuple[()]]:
+        return Writer, ()
 
-def memories(callbacks: Iterable[Any], engine: Engine) -> list[Memory]:
-    """Return what callbacks remember, those that remember something."""
-    found = []
-    for callback in filter(_remembers, callbacks):
-        name, snapshot = type(callback).__name__, getattr(callback, "_snapshot", None)
-        values = {key: getattr(callback, key) for key in KEPT[name]}
-        parameters = None if snapshot is None else plain(snapshot.parameters, engine)
-        found.append(Memory(name, values, parameters))
-    return found
+    def do(self, *work: Callable[[], None]) -> None:
+        """Wait for what was to do before, and begin; or do it now if there can be no thread."""
+        self.wait()
+        thread = threading.Thread(target=self._do, args=(work,), name="fastmlp-checkpoint")
+        try:
+            thread.start()
+        except RuntimeError:  # of a limit on threads
+            self._do(work)
+        else:
+            self._thread = thread
 
+    def _do(self, work: tuple[Callable[[], None], ...]) -> None:
+        try:
+            for each in work:
+                each()
+        except BaseException as error:
+            self._error = error
 
-def _remembers(callback: Any) -> bool:
-    return type(callback).__name__ in KEPT and type(callback).__module__ == own.__name__
-
-
-def plain(snapshot: Any, engine: Engine) -> Parameters:
-    """Return the parameters of an engine's snapshot as plain arrays."""
-    twin = engine.twin()
-    twin.restore(snapshot)
-    return twin.parameters()
-
-
-def snapshot_of(parameters: Parameters, engine: Engine) -> Any:
-    """Return an engine's snapshot of plain parameters."""
-    twin = engine.twin()
-    twin.set_parameters(*parameters)
-    return twin.snapshot()
-
-
-def give_back(kept: Sequence[Memory], callbacks: Iterable[Any], state: State) -> bool:
-    """Let callbacks go on from what they remembered; return whether one of them had had enough.
-
-    If they are not of the same classes, all begin anew.
-    """
-    mine = list(filter(_remembers, callbacks))
-    if [type(each).__name__ for each in mine] != [memory.name for memory in kept]:
-        return False
-    for callback, memory in zip(mine, kept, strict=True):
-        vars(callback).update(memory.values)
-        if memory.parameters is not None:
-            snapshot = snapshot_of(memory.parameters, state.engine)
-            callback._snapshot = Snapshot(state._kind(), snapshot)
-    return any(isinstance(each, own.EarlyStopping) and each.wait >= each.patience for each in mine)
+    def wait(self) -> None:
+        """Return when nothing is left to do."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
 
 
 class Checkpoint:
@@ -101,7 +68,8 @@ class Checkpoint:
 
     Of an MLP, or of an estimator with the solver sgd or adam. It is called after all other
     callbacks. What they remember is saved too, if they are ``EarlyStopping`` or
-    ``ReduceOnPlateau``; others begin anew.
+    ``ReduceOnPlateau``; others begin anew. A thread writes; the next save waits for it, and raises
+    what went wrong, as does the end of the fit.
 
     Parameters
     ----------
@@ -115,7 +83,9 @@ class Checkpoint:
         How many of the last ones to keep, at least 1: beyond the first as
         ``name-<epoch>.suffix`` beside it, the epochs counted from 1.
     best : str or path, optional
-        Save there whenever the loss is the lowest so far.
+        Save there whenever the loss is the lowest so far: what ``EarlyStopping`` and
+        ``restore_best`` give back at the end. With ``early_stopping`` of an estimator the score
+        counts, the highest.
     monitor : {"val_loss", "loss"}, optional
         Which loss is meant; by default that of the validation data, if there are any.
 
@@ -155,6 +125,7 @@ class Checkpoint:
         if monitor not in (None, "val_loss", "loss"):
             raise ValueError(f"monitor is {monitor!r} but one of ('val_loss', 'loss') is expected")
         self._saved = 0.0
+        self._writer = Writer()
 
     def start(self, state: State) -> None:
         """Begin to measure the time."""
@@ -167,30 +138,49 @@ class Checkpoint:
 
     def __call__(self, state: State) -> None:
         """Save, if it is time to."""
-        n = state.epoch + 1
+        n, work = state.epoch + 1, []
         if self.best is not None and self._is_best(state):
-            state.model.save(self.best)
+            work.append(storage.saving(state.model, self.best))
         passed = time.monotonic() - self._saved
         due = n % self.every == 0 if self.seconds is None else passed >= self.seconds
         if due or n == state.epochs or state.history.stop_reason:
             self._remember(state)
-            state.model.save(self.path)
-            self._saved = time.monotonic()
+            work.append(storage.saving(state.model, self.path))
             if self.keep > 1:
-                self._keep(n)
+                work.append(functools.partial(self._keep, n))
+            self._saved = time.monotonic()
+        if work:
+            self._writer.do(*work)
+
+    def finish(self, state: State) -> None:
+        """Wait until all is on the disk."""
+        try:
+            self._writer.wait()
+        except OSError as error:
+            if state.completed:
+                raise
+            # Not in place of what has ended the fit.
+            warnings.warn(f"the last checkpoint was not written: {error}", stacklevel=2)
 
     def _remember(self, state: State) -> None:
         """Put what the other callbacks remember among what the fit goes on with."""
         progress = getattr(state.model, "_progress", None)
         if progress is not None:  # of an MLP
-            kept = memories(state.callbacks, state.engine)
+            kept = memories.memories(state.callbacks, state.engine)
             state.model._progress = progress._replace(memories=kept)
 
     def _is_best(self, state: State) -> bool:
-        """Whether the last loss is the lowest, of those before a cut too."""
+        """Whether the last loss is below those of all epochs before, of those before a cut too.
+
+        An estimator with early_stopping chooses by its score. NaN is never the best.
+        """
         name = self.monitor or ("val_loss" if state.has_validation else "loss")
         losses = getattr(state.history, name)
-        return bool(losses[-1] <= np.min(losses))
+        scores = getattr(state.model, "validation_scores_", None)
+        if scores and self.monitor is None:
+            losses = [-score for score in scores]
+        last = losses[-1]
+        return last < math.inf and not any(before <= last for before in losses[:-1])
 
     def _keep(self, n: int) -> None:
         """Give the file a second name with the epoch in it, and remove the oldest ones."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.activations import ACTIVATIONS, Activation
+from fastmlp.activations import ACTIVATIONS
 from fastmlp.functions.activation import CustomActivation
 from fastmlp.intervals import FRACTION
 from fastmlp.normalization import POSITIONS
@@ -53,11 +53,6 @@ def activations(activation: Any, n_hidden: int) -> tuple[str | CustomActivation,
     return tuple(str(name) if isinstance(name, str) else name for name in names)
 
 
-def row_of(activation: str | CustomActivation) -> Activation | CustomActivation:
-    """Return value and slope of an activation."""
-    return ACTIVATIONS[activation] if isinstance(activation, str) else activation
-
-
 def dropouts(dropout: Any, n_hidden: int) -> tuple[float, ...]:
     """Return the drop probability of each."""
     if not is_sequence(dropout):
@@ -74,6 +69,22 @@ def dropouts_of_fit(dropout: Any, n_hidden: int) -> tuple[Scheduled, ...] | None
     for value in given or ([] if is_sequence(dropout) else [dropout]):
         check_scheduled("dropout", value, FRACTION, example=0.2)
     return tuple(given)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return what is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(
+            f"{name} is {value!r} but must be True or False: pass {name}=True to have it"
+        )
+    return bool(value)
+
+
+def flags(name: str, value: Any, n_hidden: int) -> tuple[bool, ...]:
+    """Return whether each has it."""
+    if not is_sequence(value):
+        flag(name, value)
+    return tuple(flag(name, each) for each in _each(name, value, n_hidden))
 
 
 def positions(layer_norm: Any, n_hidden: int) -> tuple[str | None, ...]:

@@ -72,7 +72,8 @@ class Ensemble:
             if (type(member), member._spec) != (type(self._members[0]), self._members[0]._spec):
                 raise ValueError(
                     f"members[{k}] is {member!r} but {self._members[0]!r} is expected: all need "
-                    "the same layers, activations, loss, dtype, dropout and layer_norm"
+                    "the same layers, activations, loss, dtype, dropout, layer_norm, scale and "
+                    "parametric"
                 )
         if len(set(map(id, self._members))) < len(self._members):
             raise ValueError("one MLP is in members twice: use copy.deepcopy, or another seed")
@@ -166,7 +167,7 @@ class Ensemble:
                 )
             self._choose(rows, datas, mine)
             epochs = check_count("epochs", epochs, example=20)
-            hooks = check.callbacks(callbacks)
+            hooks = check.callbacks(callbacks, "an ensemble trains whole epochs in one call")
             wanted = default_threads() if n_threads is None else n_threads
             n_threads = min(check_count("n_threads", wanted, example=2), len(self))
             validation = check.validation(validation_data, self._members[0]._spec)

@@ -83,6 +83,8 @@ class Groups:
         The same for the gains and shifts of layer normalisation.
     scale_rate, scale_decay : float, >= 0
         The same for the scales of the inputs; RealMLP (Holzmueller et al. 2024) has a rate of 6.
+    activation_rate, activation_decay : float, >= 0
+        The same for the alphas of parametric activations; RealMLP has a rate of 0.1.
     parametrization : {"standard", "ntk"}
         What the optimizer sees of weights W: themselves, or ``W * sqrt(fan_in)``, of which the
         network computes with ``1 / sqrt(fan_in)`` times as much. Gradients, epsilon, ``l2``,
@@ -109,11 +111,13 @@ class Groups:
     norm_decay: float = 0.0
     scale_rate: float = 1.0
     scale_decay: float = 0.0
+    activation_rate: float = 1.0
+    activation_decay: float = 0.0
     parametrization: str = "standard"
 
     def __post_init__(self) -> None:
-        rates = ("weight_rate", "bias_rate", "norm_rate", "scale_rate")
-        for name in (*rates, "bias_decay", "norm_decay", "scale_decay"):
+        rates = ("weight_rate", "bias_rate", "norm_rate", "scale_rate", "activation_rate")
+        for name in (*rates, "bias_decay", "norm_decay", "scale_decay", "activation_decay"):
             number = NON_NEGATIVE.check(name, getattr(self, name), example=0.5)
             object.__setattr__(self, name, number)
         for name in ("layer_rates", "layer_decays"):
@@ -144,6 +148,7 @@ class Groups:
             "gains": norm,
             "shifts": norm,
             "scales": (self.scale_rate, self.scale_decay),
+            "alphas": (self.activation_rate, self.activation_decay),
         }
         found = []
         for kind, shapes in tensors.items():
@@ -193,19 +198,6 @@ def table(groups: Groups, tensors: TensorItems, degree: int) -> Table:
     for array in found[:2]:
         array.flags.writeable = False
     return found
-
-
-def clip(
-    gradients: list[NDArray[Any]], norm: float, factors: Sequence[float]
-) -> list[NDArray[Any]]:
-    """Return the gradients, scaled down together if their global 2-norm exceeds `norm`.
-
-    The squares of each gradient count by its factor.
-    """
-    squares = [float(np.sum(np.square(g, dtype=np.float64))) for g in gradients]
-    found = math.sqrt(sum(factor * s for factor, s in zip(factors, squares, strict=True)))
-    scale = norm / found if found > norm else 1.0
-    return [scale * g for g in gradients]
 
 
 def _per_layer(name: str, values: Any) -> tuple[float, ...]:

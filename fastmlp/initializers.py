@@ -14,13 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp.activations import Array
-from fastmlp.each_layer import row_of
+from fastmlp.functions.activation import row_of
 
 if TYPE_CHECKING:  # only for the annotation: spec stands to the right of this module
     from fastmlp.spec import Spec
 
 Draw: TypeAlias = Callable[[np.random.Generator, int, int], npt.NDArray[np.float64]]
 Initializer: TypeAlias = str | Sequence[str | None] | None
+
+ONES = ("gains", "scales", "alphas")  # kinds of tensors that are 1 at first
 
 
 def _uniform(standard_deviation: Callable[[int, int], float]) -> Draw:
@@ -155,8 +157,8 @@ def draw(
     -------
     weights : list of arrays of spec.dtype, shapes (fan_in, fan_out)
         Drawn.
-    biases, gains, shifts, scales : lists of arrays of spec.dtype
-        Gains and scales are 1, the others 0; the last three only where there are any.
+    biases, gains, shifts, scales, alphas : lists of arrays of spec.dtype
+        Gains, scales and alphas are 1, the others 0; the last four only where there are any.
 
     Raises
     ------
@@ -171,7 +173,7 @@ def draw(
     [(3, 8), (8, 2)]
     """
     first = {
-        kind: [np.full(shape, kind in ("gains", "scales"), spec.dtype) for shape in shapes]
+        kind: [np.full(shape, kind in ONES, spec.dtype) for shape in shapes]
         for kind, shapes in spec.tensors.items()
     }
     for w, name in zip(first["weights"], names(spec, initializer), strict=True):

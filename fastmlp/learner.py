@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from numpy.typing import ArrayLike
 
-from fastmlp import check, checkpoint, plans, storage
+from fastmlp import check, memories, plans, storage
 from fastmlp.callbacks import Progress
+from fastmlp.communicators import Communicator
 from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count
@@ -23,9 +24,10 @@ from fastmlp.teams import Team
 from fastmlp.threads import fit_team
 from fastmlp.training import loop, sources
 from fastmlp.training.judge import Judge
-from fastmlp.training.loop import Course, Shuffles
+from fastmlp.training.loop import Course, Order, Shuffles
 from fastmlp.training.metrics import Metric, MetricJudge, resolve
 from fastmlp.training.own_steps import OwnSteps
+from fastmlp.training.processes import joined
 from fastmlp.training.rates import Rates
 from fastmlp.training.records import Continuation, History, State
 from fastmlp.training.reporter import Callback, Reporter
@@ -57,6 +59,7 @@ class Learner(Model):
         n_threads: int | None = None,
         verbose: bool = False,
         resume: bool | str | os.PathLike[str] = False,
+        communicator: Communicator | Any = None,
     ) -> History:
         """Train, beginning with the weights of now and a fresh optimizer, or going on.
 
@@ -99,7 +102,9 @@ class Learner(Model):
             targets and what ``predict`` returns. On the validation data, as ``val_NAME``; without
             such, on all of X, which takes the time of a prediction and must be arrays.
         callbacks : iterable of callables
-            Called with a ``fastmlp.State`` after each epoch; True ends the fit.
+            Called with a ``fastmlp.State`` after each epoch; True ends the fit. A method
+            ``on_batch(state, batch)`` is called with a ``fastmlp.Batch`` after each batch, and True
+            undoes the epoch so far and ends the fit.
         n_threads : int, optional
             Threads to use; by default what the machine allows, and one where more cannot pay.
         verbose : bool
@@ -110,7 +115,11 @@ class Learner(Model):
             not cut. All may change but the optimizer's kind, the number of samples, and whether
             there is validation data. Callbacks begin anew, but for those that a
             ``fastmlp.Checkpoint`` has saved. A path is that of a checkpoint, which is loaded into
-            this model first; if there is no such file, the fit begins at the beginning.
+            this model first, and must be of the same data and ``batch_size``; if there is no such
+            file, the fit begins at the beginning.
+        communicator : mpi4py communicator or fastmlp.Communicator, optional
+            Train with other processes, which call ``fit`` alike, each with its own rows of every
+            batch of ``size * batch_size``; docs/processes.md. One thread each by default.
 
         Returns
         -------
@@ -126,25 +135,28 @@ class Learner(Model):
             In the epoch in which the loss or a weight is no longer finite; the model keeps the
             weights from before that epoch.
         RuntimeError
-            If another fit is running on this model.
+            If another fit is running on this model; a RankError if another process has failed.
         KeyboardInterrupt
             When interrupted; the model is at its last whole epoch, and usable, and ``history``
             has the epochs until then.
         """
         history, begun, n_before, stopped = History(), None, 0, ""
-        if not isinstance(resume, bool | str | os.PathLike):
-            raise TypeError(
-                f"resume is {resume!r} ({type(resume).__name__}) but True, False or the path of a "
-                "checkpoint is expected: pass for example resume=True"
-            )
-        loads = not isinstance(resume, bool)
-        with self._turn.taken(), self._kept(lambda: len(history.loss) > n_before, loads):
+        with (
+            joined(communicator, self._engine) as others,
+            self._turn.taken(),
+            self._kept(lambda: len(history.loss) > n_before, not isinstance(resume, bool)),
+        ):
+            if not isinstance(resume, bool | str | os.PathLike):
+                raise TypeError(
+                    f"resume is {resume!r} ({type(resume).__name__}) but True, False or the path "
+                    "of a checkpoint is expected: pass for example resume=True"
+                )
             data = sources.resolve(X, y, sample_weight, self._spec)
             given = batch_size, optimizer, l2, clip_norm, groups, dropout
             plan = plans.plan(self._spec, data, *given)
             epochs = check_count("epochs", epochs, example=20)
             hooks, functions = check.callbacks(callbacks), resolve(metrics)
-            lent = self._team(n_threads, plan)
+            lent = self._team(1 if others and n_threads is None else n_threads, plan)
             validation = check.validation(validation_data, self._spec)
             measured = data if validation is None else validation
             if functions and isinstance(measured, Stream):
@@ -152,33 +164,49 @@ class Learner(Model):
                     "metrics are given without validation_data, and X is a source, which is not "
                     "measured after an epoch: pass validation_data"
                 )
-            if not isinstance(resume, bool):
-                resume = self._load(resume)
-            if resume:
-                stopped = self._history.stop_reason if self._history else ""
-                begun, history = plans.resumed(
-                    self._progress, self._history, self._engine, plan, data, validation, epochs
+            if functions and others:
+                raise ValueError(
+                    "metrics are given with a communicator, but they cannot be summed over "
+                    "processes: measure in a callback what state.model predicts"
                 )
+            if others and isinstance(plan.optimizer, CustomOptimizer):
+                raise ValueError(
+                    f"optimizer is {plan.optimizer!r} but gradients are summed over processes only "
+                    "for fastmlp's own: use one of those, or leave communicator out"
+                )
+            path = None if isinstance(resume, bool) else os.fspath(resume)
+            if resume if path is None else self._load(path):
+                stopped = self._history.stop_reason if self._history else ""
+                last = self._progress, self._history, self._engine
+                begun, history = plans.resumed(*last, plan, data, validation, epochs, path)
                 n_before = len(history.loss)  # the user may have changed the lists
             self._progress, self._history = begun, history
-            if verbose:
+            if verbose and not (others and others.rank):
                 hooks.append(Progress())
             course = self._course(history, plan, hooks, epochs, validation)
             if functions and isinstance(measured, Data):
                 course.judge = MetricJudge(self._engine, validation, measured, functions, history)
+            if others:
+                options = {"epochs": epochs, "batch_size": batch_size, "shuffle": bool(shuffle)}
+                options["validation_data"] = validation is not None
+                others.agree(self, plan, begun, **options)
+                others.lead(course)
             if begun is not None:
                 state = course.reporter.state
                 state.epoch, state.learning_rate_scale = begun.epochs - 1, begun.scale
             with lent as plan.team, course.reporter.watching():
                 if begun is None:
                     begun = plans.begun(self._engine, plan, self._rng)
-                elif checkpoint.give_back(begun.memories, hooks, course.reporter.state):
+                elif memories.give_back(begun.memories, hooks, course.reporter.state):
                     history.stop_reason = stopped
                     return history
-                self._go_on(data, plan, course, begun, shuffle)
+                if not others and (path is not None or course.reporter.keeps):
+                    begun = begun._replace(data=memories.fingerprint(data, validation))
+                orders = others.shuffle if others else self._engine.shuffle
+                self._go_on(data, plan, course, begun, orders if shuffle else None)
             return history
 
-    def _load(self, path: str | os.PathLike[str]) -> bool:
+    def _load(self, path: str) -> bool:
         """Become the model of a checkpoint; return False if there is none."""
         if not Path(path).exists():
             return False
@@ -186,13 +214,13 @@ class Learner(Model):
         other = storage.load(path, functions=functions)
         if type(other) is not type(self) or other._spec != self._spec:
             raise ValueError(
-                f"resume is {os.fspath(path)!r}, which has {other!r}, but this is {self!r}: "
+                f"resume is {path!r}, which has {other!r}, but this is {self!r}: "
                 "make the model as it was made, or use fastmlp.load"
             )
         generator, state = self._rng.bit_generator, other.__getstate__()
         if type(generator) is not type(other._rng.bit_generator):
             raise ValueError(
-                f"resume is {os.fspath(path)!r}, whose model draws from {other._rng}, but this one "
+                f"resume is {path!r}, whose model draws from {other._rng}, but this one "
                 f"from {self._rng}: pass the same kind of generator as rng"
             )
         generator.state = other._rng.bit_generator.state
@@ -276,20 +304,22 @@ class Learner(Model):
         plan: Plan,
         course: Course,
         begun: Continuation,
-        shuffle: bool,
+        shuffle: Callable[[Order, int], None] | None,
     ) -> None:
         """Run the epochs of a fit, and note after each with what one that resumes would go on."""
         rates, state = course.rates, course.reporter.state
         own = self._own_steps(plan, course, begun)
-        shuffles = Shuffles(self._engine.shuffle, self._rng, begun.shuffles, begun.shuffled)
+        permute = shuffle or self._engine.shuffle
+        shuffles = Shuffles(permute, self._rng, begun.shuffles, begun.shuffled)
 
         def keep() -> None:
             assert data.rows is not None  # an epoch has ended
             epochs = begun.epochs + (rates.step - begun.step) // plan.n_steps(data.rows)
             facts = begun.kind, rates.step, begun.seed, data.rows, epochs
-            orders = shuffles.seeds, shuffles.used
-            scale, memory = state.learning_rate_scale, own.memory if own else None
-            self._progress = Continuation(*facts, *orders, scale, memory=memory)
+            orders = shuffles.seeds, shuffles.used, state.learning_rate_scale
+            last = (), plan.batch_size, begun.data
+            memory = own.memory if own else None
+            self._progress = Continuation(*facts, *orders, *last, memory=memory)
 
         course.reporter.keep = keep
         if isinstance(data, Stream):

@@ -87,6 +87,9 @@ class CSVLog:
 class TensorBoardLog:
     """Write each epoch for TensorBoard, by tensorboardX or by PyTorch's writer.
 
+    A fit that resumes goes on in a file of its own, which tells TensorBoard to forget later epochs:
+    a fit that was killed may have written some since its checkpoint.
+
     Parameters
     ----------
     folder : str or path
@@ -104,8 +107,9 @@ class TensorBoardLog:
 
     def start(self, state: State) -> None:
         """Open the file of this run."""
-        del state
-        self._writer = _one_of(WRITERS, "TensorBoardLog", "tensorboardX").SummaryWriter(self.folder)
+        writer = _one_of(WRITERS, "TensorBoardLog", "tensorboardX").SummaryWriter
+        later = {"purge_step": state.epoch + 1} if state.epoch >= 0 else {}
+        self._writer = writer(self.folder, **later)
 
     def __call__(self, state: State) -> None:
         """Write the epoch."""
@@ -123,6 +127,7 @@ class TensorBoardLog:
 class MLflowLog:
     """Write each epoch into MLflow's active run, or else into a new one, which ends with the fit.
 
+    A fit that resumes in the same run writes epochs once more that were later than its checkpoint.
     The network's layers, activations, loss and dtype are the run's parameters.
 
     Raises

@@ -50,6 +50,10 @@ class MLP(Learner):
         Multiply each input by a parameter of its own, at first 1, before the first layer:
         ``scales[0]``. It learns which inputs matter (Holzmueller, Grinsztajn and Steinwart 2024,
         RealMLP); its rate is ``Groups(scale_rate=...)``.
+    parametric : bool or sequence of bool, for all hidden layers or for each
+        Make the activation f of a hidden layer ``(1 - a) z + a f(z)``, with a parameter a for each
+        unit, at first 1: ``alphas``. At 0 a unit is linear (RealMLP, as above); their rate is
+        ``Groups(activation_rate=...)``.
     initializer : str or sequence, optional
         How first weights are drawn, see ``fastmlp.initializers``; by default it fits the
         activation. Biases start at 0.
@@ -93,10 +97,11 @@ class MLP(Learner):
         dropout: float | Sequence[float] = 0.0,
         layer_norm: str | Sequence[str | None] | None = None,
         scale: bool = False,
+        parametric: bool | Sequence[bool] = False,
         initializer: Initializer = None,
         rng: int | np.random.Generator | None = None,
     ) -> None:
-        spec = build(layer_sizes, activation, loss, dtype, dropout, layer_norm, scale)
+        spec = build(layer_sizes, activation, loss, dtype, dropout, layer_norm, scale, parametric)
         names = initializers.names(spec, initializer)  # complains before memory is taken
         super().__init__(spec, check.generator(rng))
         self._engine.set_parameters(*initializers.draw(spec, self._rng, names))
@@ -220,8 +225,8 @@ class MLP(Learner):
             Loss and penalty.
         weight_gradients, bias_gradients, gain_gradients, shift_gradients : lists of arrays
             Derivatives of the objective, one array a layer, of the shapes of ``weights``,
-            ``biases`` and so on; those of gains and shifts only with ``layer_norm``, and a list
-            of scale gradients at the end with ``scale``.
+            ``biases`` and so on; those of gains and shifts only with ``layer_norm``, then a list
+            of scale gradients with ``scale``, and one of alpha gradients with ``parametric``.
 
         Raises
         ------

@@ -109,6 +109,18 @@ class Model(Exportable):
         self._assign("scales", lambda _: values)
 
     @property
+    def alphas(self) -> ParameterList:
+        """Parameters of parametric activations, one array (width,) a hidden layer.
+
+        Those of a layer that has none are empty; without ``parametric`` there are no arrays.
+        """
+        return ParameterList(self, "alphas")
+
+    @alphas.setter
+    def alphas(self, values: Iterable[ArrayLike]) -> None:
+        self._assign("alphas", lambda _: values)
+
+    @property
     def layer_sizes(self) -> tuple[int, ...]:
         """Inputs, hidden layers, outputs."""
         return self._spec.layer_sizes
@@ -127,6 +139,11 @@ class Model(Exportable):
     def layer_norm(self) -> tuple[str | None, ...]:
         """Where each hidden layer is normalised: before or after its activation, or not."""
         return self._spec.layer_norm
+
+    @property
+    def parametric(self) -> tuple[bool, ...]:
+        """Whether the activation of each hidden layer is parametric."""
+        return self._spec.parametric
 
     @property
     def loss(self) -> Loss:
@@ -282,7 +299,9 @@ class Model(Exportable):
         dropout = f", dropout={list(self.dropout)}" if any(self.dropout) else ""
         norm = f", layer_norm={list(self.layer_norm)}" if any(self.layer_norm) else ""
         scale = ", scale=True" if self._spec.scale else ""
+        parametric = f", parametric={list(self.parametric)}" if any(self.parametric) else ""
         return (
             f"{name}.{type(self).__name__}({list(self.layer_sizes)}, activation={activation!r}, "
-            f"loss={self.loss!r}, dtype={self.dtype.name!r}{dropout}{norm}{scale})"
+            f"loss={self.loss!r}, dtype={self.dtype.name!r}{dropout}{norm}"
+            f"{scale}{parametric})"
         )

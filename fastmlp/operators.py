@@ -13,6 +13,7 @@ OPERATORS = {
     "affine": ("weights", "biases"),
     "layer_norm": ("gains", "shifts"),
     "scale": ("scales",),
+    "parametric": ("alphas",),
 }
 # All kinds of tensors, in the order of everything that has one list for each, as in `Spec.tensors`.
 KINDS = tuple(kind for pair in OPERATORS.values() for kind in pair)
@@ -33,6 +34,8 @@ class Operator(NamedTuple):
         Its name, or one of the user's own.
     ends : bool
         Whether dropout follows, if there is any: it is the last of a hidden layer.
+    inner : str
+        The activation f of a parametric one, z = (1 - alphas) x + alphas f(x).
     """
 
     kind: str
@@ -41,6 +44,7 @@ class Operator(NamedTuple):
     n_out: int
     activation: str | CustomActivation = "identity"
     ends: bool = False
+    inner: str | CustomActivation = "identity"
 
 
 def operators(spec: Spec) -> list[Operator]:
@@ -54,14 +58,17 @@ def operators(spec: Spec) -> list[Operator]:
     """
     n = spec.layer_sizes[0]
     steps = [Operator("scale", 0, n, n)] if spec.scale else []
-    hidden = zip(spec.activations, spec.layer_norm, strict=True)
-    for k, (activation, position) in enumerate(hidden):
+    hidden = zip(spec.activations, spec.layer_norm, spec.parametric, strict=True)
+    for k, (activation, position, is_parametric) in enumerate(hidden):
         n_in, n_out = spec.shapes[k]
-        if position is None:
-            steps.append(Operator("affine", k, n_in, n_out, activation, True))
-            continue
-        pair: tuple[str | CustomActivation, ...] = ("identity", activation)
-        inner, outer = pair[:: 1 if position == "before" else -1]
-        steps.append(Operator("affine", k, n_in, n_out, inner))
-        steps.append(Operator("layer_norm", k, n_out, n_out, outer, True))
+        layer = [Operator("affine", k, n_in, n_out)]
+        if position == "before":
+            layer.append(Operator("layer_norm", k, n_out, n_out))
+        if is_parametric:
+            layer.append(Operator("parametric", k, n_out, n_out, inner=activation))
+        else:
+            layer.append(layer.pop()._replace(activation=activation))
+        if position == "after":
+            layer.append(Operator("layer_norm", k, n_out, n_out))
+        steps += [*layer[:-1], layer[-1]._replace(ends=True)]
     return [*steps, Operator("affine", len(spec.shapes) - 1, *spec.shapes[-1])]

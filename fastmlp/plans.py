@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp import check
+from fastmlp import check, memories
 from fastmlp.each_layer import dropouts_of_fit
 from fastmlp.engine.contract import Engine
 from fastmlp.functions.optimizer import CustomOptimizer
@@ -91,36 +91,50 @@ def resumed(
     data: Data | Stream,
     validation: Data | None,
     epochs: int,
+    path: str | None = None,
 ) -> tuple[Continuation, History]:
     """Return what a fit goes on with, and a copy of its history; or say why it cannot.
+
+    What a path leads to is the same job, of the same data and batches; else these may change.
 
     Raises
     ------
     ValueError
         If there is no fit to go on with, or it is not one of such a plan and such data.
     """
+    resume = f"resume is {True if path is None else path!r}"
     if history is None or progress is None or not progress.rows:
         raise ValueError(
-            "resume is True but there is no fit to go on with: it would have to be the last thing "
+            f"{resume} but there is no fit to go on with: it would have to be the last thing "
             "that this model was trained by. Leave resume out"
         )
     if not _can_go_on(progress, engine):
         raise ValueError(
-            "resume is True but the last fit ended within an epoch, and what its optimizer knew is "
+            f"{resume} but the last fit ended within an epoch, and what its optimizer knew is "
             "lost: leave resume out, to begin with the weights of now and a fresh optimizer"
         )
     n = progress.rows if data.rows is None else data.rows  # a stream's are counted as they come
-    facts = (
+    facts: list[tuple[str, Any, Any]] = [
         ("optimizer", plan.optimizer.kind, progress.kind),
         ("X", f"{n} rows", f"{progress.rows} rows"),
         ("validation_data", validation is not None, bool(history.val_loss)),
-    )
+    ]
+    if path is not None:
+        facts.append(("batch_size", plan.batch_size, progress.batch_size or plan.batch_size))
     for name, given, before in facts:
         if given != before:
             raise ValueError(
-                f"resume is True and {name} has or is {given} but was {before} in the fit to go on "
+                f"{resume} and {name} has or is {given} but was {before} in the fit to go on "
                 "with: pass what it was given, or leave resume out"
             )
+    is_same_job = path is not None and progress.data
+    now = memories.fingerprint(data, validation) if is_same_job else 0
+    if now and now != progress.data:
+        raise ValueError(
+            f"{resume} but X, y, sample_weight or validation_data are others than in the fit to go "
+            "on with: pass the same, or go on with fastmlp.load(path).fit(..., resume=True), which "
+            "takes any"
+        )
     if epochs < progress.epochs:
         raise ValueError(
             f"epochs is {epochs} but the fit to go on with has had {progress.epochs} epochs, "

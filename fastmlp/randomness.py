@@ -33,7 +33,7 @@ def mix(x: npt.ArrayLike) -> npt.NDArray[np.uint32]:
     return h
 
 
-def dropout_masks(spec: Spec, seed: int, step: int, n_rows: int) -> Masks:
+def dropout_masks(spec: Spec, seed: int, step: int, n_rows: int, first: int = 0) -> Masks:
     """Return which activations each hidden layer keeps in one batch.
 
     The random number of an activation is a hash of (seed, step, layer, row, column), so that it
@@ -49,6 +49,8 @@ def dropout_masks(spec: Spec, seed: int, step: int, n_rows: int) -> Masks:
         Global index of the batch.
     n_rows : int
         Rows of the batch.
+    first : int
+        Number of the first of them.
 
     Returns
     -------
@@ -61,7 +63,7 @@ def dropout_masks(spec: Spec, seed: int, step: int, n_rows: int) -> Masks:
         if p == 0:
             masks.append(None)
             continue
-        rows = np.arange(n_rows, dtype=np.uint32)[:, np.newaxis]
+        rows = np.arange(first, first + n_rows, dtype=np.uint32)[:, np.newaxis]
         columns = np.arange(spec.layer_sizes[layer + 1], dtype=np.uint32)
         key = mix(low ^ mix(high ^ mix(now ^ mix(layer + 0x9E3779B9))))
         row_key = mix(key ^ mix(rows + np.uint32(0x85EBCA6B)))

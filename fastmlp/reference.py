@@ -7,7 +7,6 @@ kernels compute is defined here; nothing is optimised. Axes: N rows, I fan-in, O
 from __future__ import annotations
 
 import copy
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,11 +17,12 @@ import numpy.typing as npt
 from fastmlp import hidden, mlp, randomness, states, successive
 from fastmlp.activations import Array
 from fastmlp.frozen import Predictor
-from fastmlp.groups import PLAIN, Factors, clip
+from fastmlp.gradient import add_up, clip, flat
+from fastmlp.groups import PLAIN, Factors
 from fastmlp.hidden import Parameters, drop, over_rows
 from fastmlp.optimizers import Optimizer
 from fastmlp.randomness import Masks
-from fastmlp.spec import Data, Plan, Spec
+from fastmlp.spec import Data, Plan, Share, Spec
 
 
 def forward(
@@ -34,7 +34,7 @@ def forward(
     ----------
     spec : Spec
         The network.
-    parameters : (weights, biases), and gains, shifts and scales where there are any
+    parameters : (weights, biases), and the other kinds of `Spec.tensors`
         Lists of (I, O) and (O,) arrays.
     x : array, shape (N, I)
         The inputs.
@@ -59,7 +59,9 @@ def forward(
     return inputs, outputs
 
 
-def loss(spec: Spec, z: Array, targets: Array, sample_weight: Array) -> tuple[float, Array]:
+def loss(
+    spec: Spec, z: Array, targets: Array, sample_weight: Array, total: float | None = None
+) -> tuple[float, Array]:
     """Return the weighted mean of the samples' losses and its gradient.
 
     Parameters
@@ -72,15 +74,17 @@ def loss(spec: Spec, z: Array, targets: Array, sample_weight: Array) -> tuple[fl
         The targets.
     sample_weight : array, shape (N,)
         All zero means loss 0 and gradient 0.
+    total : float, optional
+        To be divided by; by default their sum.
 
     Returns
     -------
     value : float
-        sum(weight * loss) / sum(weight), summed in float64.
+        sum(weight * loss) / total, summed in float64.
     dz : array, shape (N, O)
         Its gradient.
     """
-    total = float(np.sum(sample_weight, dtype=np.float64))
+    total = float(np.sum(sample_weight, dtype=np.float64)) if total is None else total
     if total == 0:
         return 0.0, np.zeros_like(z)
     used = sample_weight != 0  # what overflows in another row is no part of a sum
@@ -111,26 +115,26 @@ def backward(
 
     Returns
     -------
-    (dW, db), or with those of gains, shifts and scales
+    (dW, db), and those of the other kinds of `Spec.tensors`
         Lists like the parameters.
     """
     weights = parameters[0]
-    gradients: Parameters = tuple([] for _ in parameters)
+    gradients: Parameters = tuple([np.zeros_like(p) for p in kind] for kind in parameters)
+    of_kind = hidden.named(spec, gradients)
     for k in reversed(range(len(weights))):
         y = inputs[k] if k else hidden.scaled(spec, parameters, inputs[0])
-        gradients[0].insert(0, over_rows(y, dz))
-        gradients[1].insert(0, np.sum(dz, axis=0, dtype=np.float64).astype(dz.dtype))
+        of_kind["weights"][k] = over_rows(y, dz)
+        of_kind["biases"][k] = np.sum(dz, axis=0, dtype=np.float64).astype(dz.dtype)
         if k > 0:
             dy = dz @ weights[k].T
             if masks is not None:
                 dy = drop(dy, masks[k - 1], spec.dropout[k - 1])
-            dz, *rest = hidden.backward(spec, parameters, k - 1, outputs[k - 1], dy)
-            if any(spec.layer_norm):
-                for kind, g in zip(gradients[2:4], rest, strict=True):
-                    kind.insert(0, g)
+            dz, found = hidden.backward(spec, parameters, k - 1, outputs[k - 1], dy)
+            for kind, g in found.items():
+                of_kind[kind][k - 1] = g
     if spec.scale:
         products = (dz @ weights[0].T) * inputs[0]
-        gradients[-1].append(np.sum(products, axis=0, dtype=np.float64).astype(dz.dtype))
+        of_kind["scales"][0] = np.sum(products, axis=0, dtype=np.float64).astype(dz.dtype)
     return gradients
 
 
@@ -141,29 +145,25 @@ def objective(
     l2: float,
     masks: Masks | None = None,
     factors: Sequence[Factors] | None = None,
+    total: float | None = None,
 ) -> tuple[Any, ...]:
     """Return loss + 0.5 l2 sum(factor p**2) of one batch and its gradient, (objective, [dW], [db]).
 
     With gains and shifts, theirs follow. The factor is that of the parameter's group, by default 1
-    for weights and 0 for all others.
+    for weights and 0 for all others. `total` is that of `loss`.
     """
     factors = PLAIN.factors(spec.tensors, 0) if factors is None else factors
     used = _sample_weight(data) != 0  # 0 times what overflows in another row would be NaN
     data = Data(data.x[used], data.targets[used], _sample_weight(data)[used])
     masks = masks and [m if m is None else m[used] for m in masks]
     inputs, outputs = forward(spec, parameters, data.x, masks)
-    value, dz = loss(spec, outputs[-1], data.targets, _sample_weight(data))
+    value, dz = loss(spec, outputs[-1], data.targets, _sample_weight(data), total)
     gradients = backward(spec, parameters, inputs, outputs, dz, masks)
     for p, g, own in zip(flat(parameters), flat(gradients), factors, strict=True):
         if l2 * own.l2:  # without a penalty nothing is added to infinity
             value += 0.5 * l2 * own.l2 * float(np.sum(np.square(p, dtype=np.float64)))
             g += l2 * own.l2 * p
     return value, *gradients
-
-
-def flat(parameters: Sequence[Sequence[Array]]) -> list[Array]:
-    """Return all tensors as one list, kind by kind."""
-    return [p for kind in parameters for p in kind]
 
 
 def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
@@ -179,17 +179,9 @@ def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
     for c in range(prediction.shape[1]):
         dz = spec.loss.link_slope(prediction, c)
         for k in reversed(range(1, len(weights))):
-            dz, _, _ = hidden.backward(spec, parameters, k - 1, outputs[k - 1], dz @ weights[k].T)
+            dz, _ = hidden.backward(spec, parameters, k - 1, outputs[k - 1], dz @ weights[k].T)
         derivatives.append(hidden.scaled(spec, parameters, dz @ weights[0].T))
     return np.stack(derivatives, axis=1)
-
-
-@dataclasses.dataclass
-class Steps:
-    """What an optimizer remembers, and whether an epoch is under way, or was left there."""
-
-    memory: states.Memory
-    is_whole: bool = True
 
 
 class Engine:
@@ -217,7 +209,7 @@ class Engine:
         kinds = spec.tensors.values()
         self._parameters = tuple([np.zeros(s, spec.dtype) for s in shapes] for shapes in kinds)
         self._everything = flat(self._parameters)
-        self._steps: Steps | None = None
+        self._steps: states.Steps | None = None
 
     def parameters(self) -> Parameters:
         """Return copies of the (I, O) weights and (O,) biases; and of gains and shifts, if any."""
@@ -246,7 +238,7 @@ class Engine:
 
     def start(self, optimizer: Optimizer) -> None:
         """Forget the state of earlier steps and prepare for `optimizer`: all slots 0, t = 0."""
-        self._steps = Steps(states.start(optimizer, self.parameters()))
+        self._steps = states.Steps(states.start(optimizer, self.parameters()))
 
     def optimizer_state(self) -> Any:
         """Return the optimizer's state, which epochs go on to change; None before the start."""
@@ -271,7 +263,7 @@ class Engine:
         parameters, memory = states.from_arrays(state, self.spec)
         self.set_parameters(*parameters)
         memory = copy.deepcopy(memory)  # whose arrays are the caller's
-        self._steps = Steps(states.in_units(memory, states.textbook)) if memory else None
+        self._steps = states.Steps(states.in_units(memory, states.textbook)) if memory else None
 
     def predict(self, x: Array, team: object = None) -> Array:
         """Return the loss's link of the outputs, (n, heads * m)."""
@@ -327,6 +319,11 @@ class Engine:
             slots = [flat(slot)[k] for slot in memory.slots]
             optimizer.step(p, g, slots, rate * own.rate, memory.step, own.decay, own.epsilon)
 
+    @property
+    def n_summed(self) -> int:
+        """Elements of what `epoch` gives to `Share.add_up`."""
+        return self.spec.n_parameters + Share.NOTES
+
     def epoch(self, data: Data, plan: Plan) -> float:
         """Take one step for every batch; return the weighted mean of the objectives before each.
 
@@ -354,17 +351,25 @@ class Engine:
         factors = plan.groups.factors(self.spec.tensors, plan.optimizer.degree)
         order = np.arange(len(data.x)) if plan.order is None else plan.order
         sum_objective, sum_weight = plan.sums or (0.0, 0.0)
+        share = plan.share
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for k, first in enumerate(range(0, len(order), plan.batch_size)):
                 rows = order[first : first + plan.batch_size]
                 batch = Data(data.x[rows], data.targets[rows], _sample_weight(data)[rows])
                 weight = float(np.sum(_sample_weight(batch), dtype=np.float64))
-                l2 = float(plan.l2)
+                if share is not None:
+                    weight = float(share.totals[k])
+                l2 = float(plan.l2) if share is None or share.is_first else 0.0
                 if plan.l2_per_batch:
                     l2 = l2 / weight if weight else 0.0
                 spec = plan.network_of(k, self.spec)
-                masks = randomness.dropout_masks(spec, plan.seed, plan.step + k, len(rows))
-                value, *gradients = objective(spec, self._parameters, batch, l2, masks, factors)
+                at = share.row if share else 0
+                masks = randomness.dropout_masks(spec, plan.seed, plan.step + k, len(rows), at)
+                value, *gradients = objective(
+                    spec, self._parameters, batch, l2, masks, factors, weight
+                )
+                if share is not None:
+                    add_up(share, flat(gradients), not math.isfinite(value))
                 if not math.isfinite(value):
                     return float(value)
                 self._step(plan, k, factors, flat(gradients))

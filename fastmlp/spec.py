@@ -7,11 +7,11 @@ is allocated. Nothing here computes; both engines, native and reference, read th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from fastmlp import each_layer, losses
 from fastmlp.activations import Array
 from fastmlp.functions.activation import CustomActivation
 from fastmlp.functions.base import Own
+from fastmlp.functions.verification import verify
 from fastmlp.groups import PLAIN, Groups
 from fastmlp.intervals import FRACTION, check_count
 from fastmlp.losses import CustomLoss, Loss
@@ -56,6 +57,8 @@ class Spec:
         Drop probability per hidden layer, in [0, 1).
     layer_norm : tuple of str or None
         Where a hidden layer is normalised, one of `POSITIONS`: before or after its activation.
+    parametric : tuple of bool
+        Whether the activation of a hidden layer is a parametric one.
     loss : Loss
         Brings the link and the number of heads.
     dtype : numpy.dtype
@@ -68,6 +71,7 @@ class Spec:
     activations: tuple[str | CustomActivation, ...]
     dropout: tuple[float, ...]
     layer_norm: tuple[str | None, ...]
+    parametric: tuple[bool, ...]
     loss: Loss
     dtype: np.dtype[Any]
     scale: bool = False
@@ -83,18 +87,24 @@ class Spec:
         """Shapes of the parameters by kind, one a layer, in the order of everything of this kind.
 
         Gains and shifts, one a hidden layer, are there if any layer is normalised; those of a layer
-        that is not are empty. Scales are there if there is a scale layer: one array.
+        that is not are empty. Scales are there if there is a scale layer: one array. Alphas, one a
+        hidden layer, are there if any activation is parametric.
         """
+
+        def of_hidden(chosen: Iterable[Any]) -> list[tuple[int, ...]]:
+            widths = zip(self.layer_sizes[1:-1], chosen, strict=True)
+            return [(width if has_it else 0,) for width, has_it in widths]
+
         kinds: dict[str, list[tuple[int, ...]]] = {
             "weights": [*self.shapes],
             "biases": [(fan_out,) for _, fan_out in self.shapes],
         }
         if any(self.layer_norm):
-            hidden = zip(self.layer_sizes[1:-1], self.layer_norm, strict=True)
-            kinds["gains"] = [(width if norm else 0,) for width, norm in hidden]
-            kinds["shifts"] = kinds["gains"]
+            kinds["gains"] = kinds["shifts"] = of_hidden(self.layer_norm)
         if self.scale:
             kinds["scales"] = [self.layer_sizes[:1]]
+        if any(self.parametric):
+            kinds["alphas"] = of_hidden(self.parametric)
         return kinds
 
     @property
@@ -117,6 +127,35 @@ class Spec:
     def n_outputs(self) -> int:
         """Columns of the targets, m: the heads not included."""
         return self.layer_sizes[-1]
+
+
+@dataclass
+class Share:
+    """What this process has of an epoch that many take together, each with its own rows.
+
+    The gradient of a batch is a sum over all rows of all processes, each row with its part of the
+    sum of weights of the whole batch; so is the objective. Every process then takes the same step.
+
+    Attributes
+    ----------
+    totals : array of float64, shape (number of batches,)
+        Sums of the sample weights of each batch, over all processes.
+    row : int
+        Rows of a batch that other processes have before this one's: dropout draws by them.
+    is_first : bool
+        Whether the penalty, and its gradient, are of this process.
+    add_up : callable (array, bool) -> None
+        Called once a step with the gradients of this process, flat, and `NOTES` more elements at
+        the end, for itself: sums over all processes in place. True says that this one has failed;
+        raises if another has.
+    """
+
+    NOTES: ClassVar[int] = 2
+
+    totals: npt.NDArray[np.float64]
+    row: int
+    is_first: bool
+    add_up: Callable[[Array, bool], None]
 
 
 @dataclass
@@ -156,6 +195,8 @@ class Plan:
     sums : list of two float, or None
         Of weighted objectives and of weights, over the batches of this epoch so far: `epoch`
         goes on with them, for data that come in blocks. None begins anew.
+    share : Share or None
+        This process's part, if many take the epoch together.
     """
 
     optimizer: Optimizer
@@ -173,6 +214,7 @@ class Plan:
     weight_decays: npt.NDArray[np.float64] | None = None
     dropouts: npt.NDArray[np.float64] | None = None
     sums: list[float] | None = None
+    share: Share | None = None
 
     def look_up(self, n_steps: int) -> None:
         """Set `weight_decays` and `dropouts` to what their schedules say from `step` on.
@@ -231,6 +273,11 @@ class Data:
         """Samples."""
         return int(self.x.shape[0])
 
+    def part(self, rows: Any) -> Data:
+        """Return some rows, by a slice or their numbers."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Data(self.x[rows], self.targets[rows], weights)
+
     def blocks(self) -> AbstractContextManager[Iterable[Data]]:
         """Give an epoch its blocks: an array is a source of one."""
         return nullcontext((self,))
@@ -244,6 +291,7 @@ def build(
     dropout: float | Sequence[float] = 0.0,
     layer_norm: str | Sequence[str | None] | None = None,
     scale: bool = False,
+    parametric: bool | Sequence[bool] = False,
 ) -> Spec:
     """Return the Spec of the user's arguments, or complain about them.
 
@@ -263,6 +311,8 @@ def build(
         Where hidden layers are normalised, see `fastmlp.normalization`.
     scale : bool
         Whether the inputs are scaled by parameters.
+    parametric : bool or sequence of bool
+        Whether the activations are ``(1 - a) z + a f(z)`` with a parameter a for each unit.
 
     Returns
     -------
@@ -288,9 +338,10 @@ def build(
         activations=each_layer.activations(activation, n_hidden),
         dropout=each_layer.dropouts(dropout, n_hidden),
         layer_norm=each_layer.positions(layer_norm, n_hidden),
+        parametric=each_layer.flags("parametric", parametric, n_hidden),
         loss=losses.resolve(loss),
         dtype=_dtype(dtype),
-        scale=_flag("scale", scale),
+        scale=each_layer.flag("scale", scale),
     )
     if spec.n_parameters > MAX_PARAMETERS:
         raise ValueError(
@@ -302,11 +353,7 @@ def build(
             f"layer_sizes ends in 1 but {spec.loss.name} needs one output per class: "
             "end it in the number of classes, or use loss='binary_cross_entropy'"
         )
-    for activation in spec.activations:
-        if isinstance(activation, CustomActivation):
-            activation.verify(spec.dtype)
-    if isinstance(spec.loss, CustomLoss):
-        spec.loss.verify(spec.dtype, spec.n_outputs)
+    verify(spec.activations, spec.parametric, spec.loss, spec.dtype, spec.n_outputs)
     return spec
 
 
@@ -330,14 +377,6 @@ def _sizes(layer_sizes: Any) -> tuple[int, ...]:
                 f"layer_sizes[{at}] is {size} but must be below 2**31: make the layer smaller"
             )
     return sizes
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(
-            f"{name} is {value!r} but must be True or False: pass {name}=True to have it"
-        )
-    return bool(value)
 
 
 def _dtype(dtype: Any) -> np.dtype[Any]:

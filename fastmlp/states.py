@@ -14,6 +14,7 @@ One dictionary, which ``numpy.savez`` takes too:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -54,6 +55,14 @@ class Memory(NamedTuple):
     slots: list[Parameters]
     units: tuple[float, ...]
     powers: tuple[float, ...] = ()
+
+
+@dataclass
+class Steps:
+    """What the reference remembers, and whether an epoch is under way, or was left there."""
+
+    memory: Memory
+    is_whole: bool = True
 
 
 def textbook(row: str, hyper: tuple[float, ...]) -> tuple[float, ...]:

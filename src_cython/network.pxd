@@ -15,6 +15,7 @@ cdef enum:  # kinds of operators, in the order of operators.OPERATORS
     AFFINE = 0
     LAYER_NORM = 1
     SCALE = 2
+    PARAMETRIC = 3
 
 
 cdef enum:  # the tensors of an operator: what multiplies, and what is added, if anything
@@ -62,6 +63,7 @@ cdef struct fm_operator:
     int32_t activation  # row of ACTIVATIONS
     const fm_function* function  # instead of that; NULL: none
     bint ends  # a hidden layer: dropout follows, if there is any
+    int32_t inner  # row of ACTIVATIONS: f of a parametric one
 
 
 cdef struct fm_network:
@@ -82,7 +84,9 @@ cdef struct fm_buffers:  # of one batch
     void* x  # [ceil(I / NR)][panel_step / NR][NR] gathered inputs
     void** y  # per layer, [panels][panel_step / NR][NR]: outputs; the last one holds z, then its gradient
     void** dz  # per operator: gradient of z; dz[last] is y[last]
-    void** slope  # per operator: derivative (times dropout), NULL where backward uses y; never of the last
+    # per operator: derivative (times dropout), NULL where backward uses y; never of the last. That of a
+    # parametric activation belongs to the operator before, which has none.
+    void** slope
     void** statistics  # per operator that normalises, in training: (rows, 2) mean and one over the deviation
     void* targets  # (rows, width), target_stride apart
     int64_t target_stride
@@ -136,7 +140,9 @@ cdef struct fm_task:  # what an epoch is to do, and where; nothing here changes 
     double l2, clip_norm
     bint l2_per_batch
     bint stores  # gradients first, all of them, then the step
+    const double* totals  # one a batch: sum of the weights, if other processes have part of it; or NULL
     uint64_t seed, step  # the number of the first step
+    int64_t row  # of a batch, at which this process's begin
 
 
 cdef struct fm_shift:  # who does it
@@ -153,6 +159,8 @@ cdef struct fm_shift:  # who does it
     fm_pace* pace
     fm_poll poll  # of thread 0
     void* poll_context
+    # sum the gradients of all processes, whether or not this one has failed; true: leave. NULL: there is one
+    int (*add_up)(void* poll_context, int failed) noexcept nogil
     atomic_int* stop
 
 

@@ -91,9 +91,11 @@ def build(
     dropout: Any = 0.0,
     layer_norm: Any = None,
     scale: bool = False,
+    parametric: Any = False,
 ) -> spec.Spec:
     """Return a Spec; float64 and a smooth activation unless told."""
-    return spec.build(layer_sizes, activation, loss, dtype, dropout, layer_norm, scale)
+    options = dropout, layer_norm, scale, parametric
+    return spec.build(layer_sizes, activation, loss, dtype, *options)
 
 
 def mixed_activations(n_hidden: int, first: int = 0) -> list[str]:
@@ -110,6 +112,7 @@ def parameters(network: spec.Spec, rng: np.random.Generator) -> tuple[list[npt.N
         "gains": lambda shape: rng.normal(1.0, 0.3, size=shape),
         "shifts": lambda shape: rng.normal(scale=0.3, size=shape),
         "scales": lambda shape: rng.normal(1.0, 0.3, size=shape),
+        "alphas": lambda shape: rng.normal(1.0, 0.3, size=shape),
     }
     return tuple(
         [draw[kind](shape).astype(network.dtype) for shape in shapes]

@@ -28,6 +28,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def python(
     *arguments: str | Path,
+    starter: Sequence[str] = (),
     folders: Sequence[Path] = (),
     cwd: Path = TESTS,
     timeout: float | None = 120,
@@ -40,6 +41,8 @@ def python(
     ----------
     *arguments : str or Path
         Of the interpreter.
+    starter : sequence of str
+        The command that starts it, many times perhaps: mpiexec with its options.
     folders : sequence of Path
         Where it finds modules, before the package under test.
     cwd : Path
@@ -53,7 +56,7 @@ def python(
     """
     variables = {**os.environ, **importing(*folders, PACKAGE), **environment}
     return subprocess.run(
-        [*RUNNER, sys.executable, *map(str, arguments)],
+        [*starter, *RUNNER, sys.executable, *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,

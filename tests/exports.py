@@ -31,15 +31,16 @@ def network(
     loss: losses.Loss | str,
     dtype: str,
     layers: tuple[int, ...] = LAYERS,
-    layer_norm: Any = None,
+    **options: Any,
 ) -> Any:
-    """Return a network with biases, and gains and shifts where it is normalised."""
-    options = {"activation": activation, "loss": loss, "dtype": dtype, "layer_norm": layer_norm}
-    net = fastmlp.MLP(layers, rng=1, **options)
+    """Return a network with biases, and what else there is by the options; nothing is 0 or 1."""
+    net = fastmlp.MLP(layers, activation=activation, loss=loss, dtype=dtype, rng=1, **options)
     rng = np.random.default_rng(2)
     net.biases = [rng.normal(scale=0.3, size=b.shape) for b in net.biases]
     net.gains = [rng.normal(1, scale=0.3, size=a.shape) for a in net.gains]
     net.shifts = [rng.normal(scale=0.3, size=a.shape) for a in net.shifts]
+    net.scales = [rng.normal(1, scale=0.3, size=a.shape) for a in net.scales]
+    net.alphas = [rng.normal(1, scale=0.3, size=a.shape) for a in net.alphas]
     return net
 
 
@@ -59,7 +60,8 @@ def parts(prediction: Any) -> list[Array]:
 
 def truth(net: Any, x: Array) -> list[Array]:
     """Return the prediction of the reference in float64."""
-    options = {name: getattr(net, name) for name in ("layer_norm", "loss")}
+    options = {name: getattr(net, name) for name in ("layer_norm", "parametric", "loss")}
+    options["scale"] = len(net.scales) > 0
     options["activation"] = list(net.activations)
     exact = reference.MLP(net.layer_sizes, dtype="float64", **options)
     exact.load_state_dict(net.state_dict())
@@ -75,14 +77,24 @@ def assert_normalized(got: list[Array], net: Any, x: Array) -> None:
         assert np.max(error) < factor * RELATIVE[net.dtype.name]
 
 
+# What else a network may have, and whether its layers are normalised.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "scale": {"scale": True},
+    "parametric": {"parametric": True},
+    "parametric, scale": {"parametric": [False, True], "scale": True},
+}
 NORMS = ["before", "after", ["before", None], [None, "after"]]
 
 
 def sizes(net: Any, x: Array) -> Array:
     """Return by row how large the numbers are that the network sums up, (n, 1)."""
     magnitude = np.abs(x.astype(np.float64))
-    for w, b in zip(net.weights, net.biases, strict=True):
+    for scale in net.scales:
+        magnitude = magnitude * np.abs(scale)
+    for k, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
         magnitude = magnitude @ np.abs(w) + np.abs(b)
+        if k < len(net.alphas) and len(net.alphas[k]):
+            magnitude = magnitude * (np.abs(1 - net.alphas[k]) + np.abs(net.alphas[k]))
     return magnitude.max(axis=1, keepdims=True)
 
 

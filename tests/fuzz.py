@@ -54,6 +54,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "dropout": (0.0, 0.0, 0.3),
     "layer_norm": (None, None, "before", "after"),
     "scale": (False, False, True),
+    "parametric": (False, False, True),
     "initializer": (None, None, "glorot_uniform"),
     "rng": (0, 1, 2**70, np.int64(3)),
 }
@@ -177,8 +178,8 @@ def networks(draw: Any) -> dict[str, Argument]:
     elif draw(oddly):
         strange = draw(st.sampled_from([HUGE, [*sizes[:-1], draw(values).value, sizes[-1]]]))
         made["layer_sizes"] = Argument(strange, repr(strange), True)
-    names = ("activation", "dtype", "dropout", "layer_norm", "scale", "initializer", "rng")
-    made |= {name: draw(scalars(name)) for name in names}
+    names = ("activation", "dtype", "dropout", "layer_norm", "scale", "parametric", "initializer")
+    made |= {name: draw(scalars(name)) for name in (*names, "rng")}
     if made["rng"].value is None:
         made["rng"] = Argument(0, "0")  # None is another network each time
     return made

@@ -248,6 +248,7 @@ def engine_cases(run):
         "threads": itertools.cycle((1, 1, 1, 3, 2)),
         "layer_norm": itertools.cycle((None, "before", None, None, "after")),
         "scale": itertools.cycle((False, False, True)),
+        "parametric": itertools.cycle((False, True, False, False)),
     }
     sizes = [*cases.NETWORKS, *((k, 1 + k % 37, 2 + k % 5) for k in SIZES)]
     for layer_sizes, layout, place in itertools.product(sizes, LAYOUTS, PLACES):
@@ -267,7 +268,7 @@ def random_parameters(run, spec):
 def one_engine(run, layer_sizes, layout, turn, team):
     case, n = turn["loss"], turn["n"]
     names = cases.mixed_activations(len(layer_sizes) - 2, run.counts["fit"] % len(ACTIVATIONS))
-    options = turn["dropout"], turn["layer_norm"], turn["scale"]
+    options = turn["dropout"], turn["layer_norm"], turn["scale"], turn["parametric"]
     spec = cases.build(layer_sizes, names, case.loss, run.dtype, *options)
     engine = native.Engine(spec, run.level)
     engine.set_parameters(*([POOL.copy(p) for p in kind] for kind in random_parameters(run, spec)))
@@ -294,7 +295,10 @@ def one_engine(run, layer_sizes, layout, turn, team):
 
 def predictor_cases(run):
     """One row, a few rows, blocks of rows and derivatives, into arrays that are given too."""
-    turn, norms = itertools.cycle(cases.LOSSES), itertools.cycle((None, "before", "after", None))
+    turn = itertools.cycle(cases.LOSSES)
+    # Layer normalisation, scale layer, parametric activations; 13, so that all sizes meet all.
+    options = itertools.product((None, "before", "after"), (False, True), (False, True))
+    options = itertools.cycle([*options, (None, False, False)])
     for size, few, place in itertools.product(SIZES, (1, 8, 25), PLACES):
         loss = next(turn).loss
         for sizes in ([size, few, 2], [few, size, 2], [few, 2, size]):
@@ -302,7 +306,7 @@ def predictor_cases(run):
                 continue
             run.begin(place, "predictor", loss.name, sizes)
             names = cases.mixed_activations(1, size % len(ACTIVATIONS))
-            spec = cases.build(sizes, names, loss, run.dtype, layer_norm=next(norms))
+            spec = cases.build(sizes, names, loss, run.dtype, 0.0, *next(options))
             predict = predictor.Predictor(spec, run.level, *random_parameters(run, spec))
             row, x = run.random(sizes[0]), run.random(9, sizes[0])
             run.count("one row", predict(POOL.copy(row)))

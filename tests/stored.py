@@ -56,6 +56,7 @@ MLPS: dict[str, Callable[[Any], Any]] = {
     ),
     "metrics": lambda kind: mlp(kind, metrics=["r2", "mean_absolute_error"]),
     "layer norm": lambda kind: mlp(kind, layer_norm="before", dropout=0.2),
+    "scale, parametric": lambda kind: mlp(kind, scale=True, parametric=True),
     **{
         f"loss {name}": lambda kind, loss=loss: mlp(kind, loss=loss())
         for name, loss in losses.LOSSES.items()
@@ -134,7 +135,8 @@ def models_state() -> np.random.RandomState:
 
 def assigned() -> Any:
     """Return an estimator whose weights somebody has written since, behind a scaling."""
-    net = fitted(fastmlp.MLPRegressor(hidden_layer_sizes=4, max_iter=3, standardize=True), Y)
+    options = {"hidden_layer_sizes": 4, "max_iter": 3, "standardize": True, "random_state": 0}
+    net = fitted(fastmlp.MLPRegressor(**options), Y)
     net.coefs_[0][0, 0] = 0.5
     return net
 
@@ -153,17 +155,25 @@ KEPT = Path(__file__).parent / "saved"  # files of each version of the format, w
 
 
 def keep(dtype: str) -> None:
-    """Write the files that stay, of this version of the format and of one dtype."""
-    x = X[:7].astype(dtype)
+    """Write the files that stay, of this version of the format and of one dtype, if not there."""
+    x, X_, Y_ = X[:7].astype(dtype), X.astype(dtype), Y.astype(dtype)
     words = np.array(["ä", "bee", "\U0001f600"])[LABELS]
-    classifier = fastmlp.MLPClassifier((5,), max_iter=3, standardize=True, random_state=0)
-    fitted(classifier, words, X.astype(dtype)).partial_fit(X.astype(dtype), words)
-    for name, model in (("mlp", mlp(dtype=dtype, dropout=0.2)), ("classifier", classifier)):
+    options = {"hidden_layer_sizes": (5,), "max_iter": 3, "standardize": True, "random_state": 0}
+    classifier = fitted(fastmlp.MLPClassifier(**options), words, X_).partial_fit(X_, words)
+    regressor = fitted(fastmlp.MLPRegressor(**options, loss="huber"), Y_, X_).partial_fit(X_, Y_)
+    net = mlp(dtype=dtype, dropout=0.2)
+    table = {
+        "mlp": (net, net.predict),
+        "predictor": (net.predictor(), net.predictor()),
+        "classifier": (classifier, classifier.predict_proba),
+        "regressor": (regressor, regressor.predict),
+    }
+    for name, (model, predict) in table.items():
         path = KEPT / f"version-{storage.VERSION}-{name}-{dtype}.safetensors"
-        model.save(path)
-        expected = model.predict(x) if name == "mlp" else model.predict_proba(x)
-        text = json.dumps({"x": x.tolist(), "expected": expected.tolist()})
-        path.with_suffix(".json").write_text(text + "\n")
+        if not path.exists():
+            model.save(path)
+            text = json.dumps({"x": x.tolist(), "expected": predict(x).tolist()})
+            path.with_suffix(".json").write_text(text + "\n")
 
 
 if __name__ == "__main__":

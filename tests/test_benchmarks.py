@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import children
+import cortex
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -31,15 +32,20 @@ SMALL: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
     "levels": (TINY, (1, 2)),
     "busy": (TINY, (1, 4)),
     "teams": ((*SHORT, "--calls", PARTIAL_FIT, "--cases", "digits, float32"), (2, 6)),
+    "processes": (("--cases", "tiny", "--rows", "8", "--rounds", "2"), (1, 6)),
     "overhead": ((*SHORT, "--rows", "1000"), (1, 1)),
+    "callbacks": (("--cases", "tiny", "--rows", "640", "--rounds", "2"), (1, 3)),
     "c": ((*SHORT, "--cases", "8-32-32-3", "--options=-O2"), (1, 2)),
+    "cortex_m": (("--cases", "8-32-32-3", "--options=-O2"), (1, 2)),
     "inner_loops": (("--levels", "baseline"), (1, 2)),
 }
 NEEDS = {
     "estimators": find_spec("sklearn"),
     "teams": find_spec("sklearn"),
     "c": find_spec("sklearn") and shutil.which("gcc") and shutil.which("size"),
+    "cortex_m": find_spec("sklearn") and cortex.is_here(),
     "inner_loops": shutil.which("objdump"),
+    "processes": shutil.which("mpiexec") and find_spec("mpi4py") and harness.available_cpus() > 1,
 }
 
 

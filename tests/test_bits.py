@@ -75,6 +75,11 @@ FITS = {
         {"activation": ["tanh", "relu", "sigmoid"], "layer_norm": [None, "after", "after"]},
         {"optimizer": optimizers.SGD(0.01, momentum=0.9), "clip_norm": 0.5, "sample_weight": True},
     ),
+    "parametric": (
+        [9, 70, 33, 3],
+        {"activation": ["mish", "tanh"], "dropout": [0.2, 0.0], "parametric": True, "scale": True},
+        {"optimizer": optimizers.Adam(0.01), "l2": 0.01, "batch_size": 64},
+    ),
     "no hidden layer": ([12, 1], {"loss": losses.Quantile(0.8)}, {"shuffle": False}),
 }
 
@@ -99,6 +104,8 @@ GOLDEN = {
     ("normalised before", "float64"): "085dc06f7294ba3c",
     ("normalised after", "float32"): "30d0b2c45c38809c",
     ("normalised after", "float64"): "66594800a6ae6cba",
+    ("parametric", "float32"): "3dbe6c4a0eddd409",
+    ("parametric", "float64"): "b5c95fb286707757",
     ("no hidden layer", "float32"): "efb1e0d0e58522ff",
     ("no hidden layer", "float64"): "fe6eee8432a0ccf7",
 }
@@ -157,7 +164,7 @@ def digest(name, level, dtype, n_threads=1):
     history = net.fit(x, t, epochs=4, n_threads=n_threads, sample_weight=sample_weight, **options)
     predictions = net.predict(x)
     _, *gradients = net.gradients(x, t)
-    parameters = *net.weights, *net.biases, *net.gains, *net.shifts
+    parameters = itertools.chain(*net._engine.parameters())
     found = hashlib.sha256()
     for array in (*parameters, *itertools.chain(*gradients), *np.atleast_3d(predictions)):
         found.update(np.ascontiguousarray(array).tobytes())

@@ -1,10 +1,12 @@
 """Models as C: compiled with all warnings, and run."""
 
 import ctypes
+import itertools
 import shutil
 import subprocess
 import threading
 
+import cortex
 import exports
 import numpy as np
 import pytest
@@ -22,8 +24,19 @@ COMPILERS = [
         ("g++", "-xc++"),
         ("clang++", "-xc++"),
         ("arm-linux-gnueabihf-gcc", "-std=c99", "-static"),
+        (cortex.COMPILER, "-std=c99", *cortex.FLAGS),
     )
 ]
+# Whether programs of a compiler run here, what they are linked with, and the command.
+HERE = (lambda: True, lambda folder: [], lambda program: [program])
+RUN = {
+    "arm-linux-gnueabihf-gcc": (
+        lambda: shutil.which("qemu-arm"),
+        lambda folder: [],
+        lambda program: ["qemu-arm", program],
+    ),
+    cortex.COMPILER: (cortex.is_here, cortex.linked, cortex.command),
+}
 STRICT = ("-O2", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror")
 TYPES = {"float32": ctypes.c_float, "float64": ctypes.c_double, "int8": ctypes.c_float}
 
@@ -101,10 +114,32 @@ def test_layer_normalisation(dtype, tmp_path):
         assert np.abs(small - y).max() < 0.05 * np.abs(y).max()
 
 
+@needs_gcc
+@pytest.mark.parametrize("dtype", exports.RELATIVE)
+def test_scales_and_parametric_activations(dtype, tmp_path):
+    x = exports.rows(300, 7, dtype)
+    ordinary = np.random.default_rng(0).normal(size=(300, 7)).astype(dtype)
+    pairs = itertools.product(ACTIVATIONS, exports.OPTIONS.values())
+    nets = [exports.network(name, "squared_error", dtype, **options) for name, options in pairs]
+    for k, net in enumerate(nets):
+        net.to_c(tmp_path / f"net{k}.c")
+        net.to_c(tmp_path / f"small{k}.c", weights="int8", X=ordinary)
+    library = compiled(tmp_path)
+    for k, net in enumerate(nets):
+        exports.assert_as_true([predict(library, f"net{k}", x, 5, dtype)], net, x)
+        (y,), small = (
+            exports.truth(net, ordinary),
+            predict(library, f"small{k}", ordinary, 5, "int8"),
+        )
+        assert np.abs(small - y).max() < 0.05 * np.abs(y).max()
+
+
 def all_kinds(folder):
     """Write files that have every piece of C between them; return their names."""
     x = exports.rows(64, 7, "float64")
     everything, layers = list(ACTIVATIONS), (7, *[9] * len(ACTIVATIONS), 4)
+    net = exports.network(everything, "cross_entropy", "float32", layers, parametric=True)
+    net.to_c(folder / "parametric.c")
     for k, loss in enumerate(["cross_entropy", "binary_cross_entropy", "gaussian_nll"]):
         for dtype in exports.RELATIVE:
             net = exports.network(everything, loss, dtype, layers)
@@ -122,15 +157,16 @@ def all_kinds(folder):
 
 @pytest.mark.parametrize("command", COMPILERS)
 def test_no_warnings_and_the_self_check_passes(command, tmp_path):
-    emulator = ["qemu-arm"] if command[0].startswith("arm") else []
-    if emulator and not shutil.which("qemu-arm"):
-        pytest.skip("needs qemu-arm")
+    is_here, linked, started = RUN.get(command[0], HERE)
+    if not is_here():
+        pytest.skip("needs an emulator")
+    more = linked(tmp_path)
     for name in all_kinds(tmp_path):
         source, program = tmp_path / f"{name}.c", tmp_path / name
         subprocess.run([*command, *STRICT, "-c", source, "-o", "/dev/null"], check=True)
-        options = [*command, *STRICT, "-DFASTMLP_MAIN", source, "-o", program, "-lm"]
+        options = [*command, *STRICT, "-DFASTMLP_MAIN", source, "-o", program, *more, "-lm"]
         subprocess.run(options, check=True)
-        run = subprocess.run([*emulator, program], capture_output=True, text=True, check=False)
+        run = subprocess.run(started(program), capture_output=True, text=True, check=False)
         assert run.returncode == 0, run.stdout
         assert run.stdout.startswith("0 of 16 rows wrong")
 

@@ -16,6 +16,7 @@ from models import X, Y
 from test_resume import same
 
 import fastmlp
+from fastmlp import storage
 
 EPOCHS = 8
 
@@ -143,10 +144,13 @@ def test_what_is_kept_beside_a_longer_fit_of_before(tmp_path: Path) -> None:
 
 def test_by_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.monotonic", iter(range(1000)).__next__)
-    saved = []
-    monkeypatch.setattr(
-        fastmlp.MLP, "save", lambda self, path: saved.append(len(self.history.loss))
-    )
+    saved, saving = [], storage.saving
+
+    def noted(net: Any, path: Path) -> Any:
+        saved.append(len(net.history.loss))
+        return saving(net, path)
+
+    monkeypatch.setattr(storage, "saving", noted)
     net = models.network(fastmlp.MLP)
     net.fit(X, Y, epochs=9, callbacks=[fastmlp.Checkpoint(tmp_path / "net", seconds=3)])
     assert saved == [3, 6, 9]
@@ -181,7 +185,7 @@ def test_another_model_is_refused_and_nothing_changes(mlp: Any, tmp_path: Path) 
     net = models.network(mlp)
     before = models.digest(net)
     with pytest.raises(ValueError, match="epochs is 3 but the fit to go on with has had 8"):
-        net.fit(X, Y, epochs=3, validation_data=(X[:20], Y[:20]), resume=path)
+        net.fit(X, Y, epochs=3, validation_data=(X[:20], Y[:20]), batch_size=32, resume=path)
     assert models.digest(net) == before
     assert net.history is None
     path.write_bytes(path.read_bytes()[:-1])
@@ -189,6 +193,41 @@ def test_another_model_is_refused_and_nothing_changes(mlp: Any, tmp_path: Path) 
         net.fit(X, Y, epochs=9, resume=path)
     with pytest.raises(ValueError, match="Checkpoint monitors val_loss but there is no"):
         net.fit(X, Y, callbacks=[fastmlp.Checkpoint(path, monitor="val_loss")])
+
+
+def test_other_data_and_batches_are_those_of_another_job(mlp: Any, tmp_path: Path) -> None:
+    path, held = tmp_path / "net", (X[:20], Y[:20])
+    job(mlp, path)
+    moved = Y.copy()
+    moved[-1, 0] += 1e-6
+    same_job = {"batch_size": 32, "validation_data": held}
+    for data, options, words in (
+        ((X, moved), {}, "resume is '.*net' but X, y, sample_weight or validation_data are others"),
+        ((X[::-1], Y), {}, "are others than in the fit"),
+        ((X, Y), {"sample_weight": np.ones(90)}, "are others than in the fit"),
+        ((X, Y), {"validation_data": (X[:20], Y[1:21])}, "are others than in the fit"),
+        ((X, Y), {"batch_size": 31}, "resume is '.*net' and batch_size has or is 31 but was 32"),
+        ((X[1:], Y[1:]), {}, "resume is '.*net' and X has or is 89 rows but was 90"),
+    ):
+        net = models.network(mlp)
+        before = models.digest(net)
+        with pytest.raises(ValueError, match=words):
+            net.fit(*data, epochs=9, resume=path, **{**same_job, **options})
+        assert (models.digest(net), net.history) == (before, None)
+    # The same numbers in another layout are the same data; and a loaded model takes any.
+    models.network(mlp).fit(np.asfortranarray(X), Y, epochs=9, resume=path, **same_job)
+    fastmlp.load(path).fit(X, moved, epochs=9, resume=True, validation_data=held)
+
+
+def test_a_source_is_not_asked_for_its_data(mlp: Any, tmp_path: Path) -> None:
+    path = tmp_path / "net"
+    for epochs, blocks in ((1, [(X, Y)]), (2, [(X[:40], Y[:40]), (X[40:], Y[40:])])):
+        callbacks = [fastmlp.Checkpoint(path)]
+        net = models.network(mlp)
+        net.fit(lambda b=blocks: b, epochs=epochs, resume=path, callbacks=callbacks)
+    assert len(net.history.loss) == 2
+    with pytest.raises(ValueError, match="batch_size has or is 7 but was 64"):
+        net.fit(lambda: [(X, Y)], epochs=3, resume=path, batch_size=7)
 
 
 def test_a_killed_job_ends_as_one_that_was_not(tmp_path: Path) -> None:
@@ -283,12 +322,33 @@ def test_data_of_another_fit_are_refused(tmp_path: Path) -> None:
     model = estimator_job(tmp_path / "model", WORDS)
     with pytest.raises(ValueError, match="90 samples, but this one has .* 60: pass the same data"):
         model.fit(SAMPLES[:60], WORDS[:60], resume=tmp_path / "model")
+    y = WORDS.copy()
+    y[3] = "same" if y[3] == "other" else "other"
+    with pytest.raises(ValueError, match="X, y, sample_weight or the validation data are others"):
+        model.fit(SAMPLES, y, resume=tmp_path / "model")
     model.save(tmp_path / "later")
     with pytest.raises(ValueError, match="was not saved within a fit"):
         model.fit(SAMPLES, WORDS, resume=tmp_path / "later")
     models.network(fastmlp.MLP).save(tmp_path / "net")
     with pytest.raises(ValueError, match="pass a checkpoint"):
         model.fit(SAMPLES, WORDS, resume=tmp_path / "net")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "options",
+    [{"early_stopping": True}, {"restore_best": True, "solver": "sgd", "learning_rate_init": 5.0}],
+)
+def test_the_best_file_is_what_the_fit_returns(options: Any, tmp_path: Path) -> None:
+    path, best = tmp_path / "model", tmp_path / "best"
+    options = {"random_state": 1, "learning_rate_init": 0.05, "max_iter": 30, **options}
+    model = fastmlp.MLPClassifier(callbacks=[fastmlp.Checkpoint(path, best=best)], **options)
+    model.fit(SAMPLES, WORDS)
+    last, found = fastmlp.load(path), fastmlp.load(best)
+    assert np.array_equal(found.predict_proba(SAMPLES), model.predict_proba(SAMPLES))
+    assert not np.array_equal(last.predict_proba(SAMPLES), model.predict_proba(SAMPLES))
+    again = fastmlp.MLPClassifier(**options).fit(SAMPLES, WORDS, resume=path)
+    same_estimators(again, model)
 
 
 def test_a_checkpoint_of_an_estimator_goes_on_with_partial_fit(tmp_path: Path) -> None:

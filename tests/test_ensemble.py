@@ -33,6 +33,12 @@ FITS = {
         {"optimizer": fastmlp.AdamW(fastmlp.Cosine(0.1, 30), weight_decay=lambda s: 0.1 / (9 + s))},
         ("rows", "sample_weight"),
     ),
+    "parametric, scale": (
+        [5, 17, 9, 2],
+        {"parametric": [True, False], "scale": True, "activation": "mish", "dropout": 0.15},
+        {"groups": fastmlp.Groups(scale_rate=6.0, activation_rate=0.1)},
+        ("rows",),
+    ),
     "classes, own data": ([5, 8, 3], {"loss": "cross_entropy"}, {"shuffle": False}, ("X",)),
 }  # fmt: skip
 TRIALS = [(3, 2), (1, 1), (2, 3), (5, 3), (2, 1)]

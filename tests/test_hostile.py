@@ -167,6 +167,40 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         fastmlp.load(tmp_path / "text")
 
 
+def test_a_file_that_is_mostly_a_hole_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """A file system gives a file any size, and it takes no room on the disk."""
+    path, size = tmp_path / "net", 10**12
+    header, payload = hostile.apart(hostile.valid("predictor"))
+    path.write_bytes(hostile.together(header, payload))
+    try:
+        os.truncate(path, size)
+    except OSError:
+        pytest.skip("the file system has no such files")
+    with pytest.raises(fastmlp.ModelFormatError, match="bytes follow the last tensor"):
+        fastmlp.load(path)
+    n = files.memory() // 4 + 1
+    header["hole"] = {"dtype": "F32", "shape": [n], "data_offsets": [len(payload)] * 2}
+    header["hole"]["data_offsets"][1] += 4 * n
+    text = hostile.together(header, payload)
+    path.write_bytes(text)
+    os.truncate(path, len(text) + 4 * n)
+    with pytest.raises(fastmlp.ModelFormatError, match="for which there is no memory here"):
+        fastmlp.load(path)
+    assert files.read(path, header_only=True).size == len(text) + 4 * n
+
+
+def test_a_file_for_which_there_is_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(size: int, dtype: Any) -> Any:
+        if size > 10_000:
+            raise MemoryError
+        return empty(size, dtype)
+
+    empty, text = np.empty, b"".join(storage.pieces(fastmlp.MLP([50, 99, 1], rng=0)))
+    monkeypatch.setattr(np, "empty", fail)
+    with pytest.raises(fastmlp.ModelFormatError, match="bytes, for which there is no memory here"):
+        files.decode(text)
+
+
 @pytest.mark.parametrize(("change", "words"), [(-8, "was cut off"), (4, "it grew while")])
 def test_a_file_that_changes_meanwhile_is_refused(
     change: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

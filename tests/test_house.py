@@ -29,7 +29,7 @@ PACKAGE = ROOT / "fastmlp"
 # end, where no module reaches it.
 ORDER = (
     *("native.rounding", "native.cheaders", "native.network"),
-    *("intervals", "groups", "turn", "training.records", "digits"),
+    *("intervals", "communicators", "groups", "turn", "training.records", "digits"),
     *(
         f"engine.{part}"
         for part in ("cpu", "levels", "kernels", "arena", "memory", "buffers", "shift")
@@ -40,31 +40,32 @@ ORDER = (
     *(f"losses.{part}" for part in ("base", "regression", "classification", "custom")),
     *(
         "losses",
+        "functions.verification",
         "schedules",
         "optimizers",
         "functions.optimizer",
         "normalization",
+        "parametric",
         "each_layer",
         "spec",
+        "gradient",
         "operators",
         "states",
         "initializers",
     ),
     *("check.arrays", "check.options", "check.samples", "check", "callbacks"),
-    *("engine.contract", "checkpoint"),
+    *("engine.contract", "memories"),
     *(f"storage.{part}" for part in ("strict", "safetensors", "files", "record")),
     *(f"storage.{part}" for part in ("generators", "values")),
-    *("storage", "storage.inspection"),
+    *("storage", "storage.inspection", "checkpoint"),
     *(f"engine.{part}" for part in ("parameters", "steps", "native")),
     *(
         f"export.{part}"
         for part in ("layers", "graph", "onnx", "c_text", "c_layers", "c_source", "c", "exportable")
     ),
     *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
-    *(
-        f"training.{part}"
-        for part in ("rates", "judge", "metrics", "reporter", "sources", "loop", "own_steps")
-    ),
+    *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources", "loop")),
+    *(f"training.{part}" for part in ("exchange", "processes", "own_steps")),
     *("training", "readers", "plans", "loggers", "learner", "mlp", "members", "ensemble"),
     *("randomness", "hidden", "frozen", "successive", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "predictor")),
@@ -220,6 +221,7 @@ def test_importing_fastmlp_needs_numpy_only() -> None:
     program = (
         "import sys, fastmlp\n"
         "optional = {'sklearn', 'scipy', 'matplotlib', 'tqdm', 'pandas', 'torch', 'jax', 'onnx'}\n"
+        "optional.add('mpi4py')\n"
         "print(*sorted(optional & set(sys.modules)))"
     )
     assert children.printed(children.python("-c", program)).strip() == ""

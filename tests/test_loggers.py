@@ -65,17 +65,49 @@ def test_tensorboard(writer, tmp_path, monkeypatch):
     assert [step for step, _ in sorted(found["val_r2"])] == [0, 1, 2]
 
 
-def scalars(path):
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("writer", WRITERS)
+def test_tensorboard_forgets_what_was_after_the_checkpoint(writer, tmp_path, monkeypatch):
+    """A job is cut three epochs after its checkpoint, and started again."""
+    pytest.importorskip(writer, reason=f"needs {writer}", exc_type=ImportError)
+    monkeypatch.setattr(fastmlp.loggers, "WRITERS", (writer,))
+
+    def cut(state):
+        return state.epoch == 4
+
+    def job(callbacks=()):
+        log, checkpoint = fastmlp.TensorBoardLog(tmp_path / "log"), fastmlp.Checkpoint(path, 2)
+        options = {"epochs": 6, "callbacks": [log, *callbacks, checkpoint], "resume": path}
+        return network(fastmlp.MLP).fit(X, Y, **options)
+
+    path = tmp_path / "net"
+    job([cut])
+    (first,) = (tmp_path / "log").iterdir()
+    first.rename(first.with_name("events.0"))  # files of one second would have one name
+    path.unlink()
+    network(fastmlp.MLP).fit(X, Y, epochs=2, callbacks=[fastmlp.Checkpoint(path)])
+    history = job()
+    shown = {}  # as TensorBoard does: a file that begins at a step removes what was from there on
+    for first, steps in (scalars(file, True) for file in sorted((tmp_path / "log").iterdir())):
+        shown = {step: value for step, value in shown.items() if first is None or step < first}
+        shown |= dict(steps["loss"])
+    assert [*shown] == [*range(6)]
+    assert [*shown.values()] == pytest.approx(history.loss, rel=1e-6)
+
+
+def scalars(path, begins=False):
     """Return what TensorBoard would read, {name: [(step, value)]}."""
     proto = pytest.importorskip("tensorboardX.proto.event_pb2", reason="needs tensorboardX")
-    data, at, found = path.read_bytes(), 0, {}
+    data, at, found, first = path.read_bytes(), 0, {}, None
     while at < len(data):  # length, its CRC, the event, its CRC
         length = int.from_bytes(data[at : at + 8], "little")
         event = proto.Event.FromString(data[at + 12 : at + 12 + length])
         at += 16 + length
+        if event.session_log.status == event.session_log.START:
+            first = event.step
         for value in event.summary.value:
             found.setdefault(value.tag, []).append((event.step, value.simple_value))
-    return found
+    return (first, found) if begins else found
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -9,6 +9,7 @@ from models import network as small_network
 
 import fastmlp
 from fastmlp import reference
+from fastmlp.activations import ACTIVATIONS
 from fastmlp.export.graph import DEGREE, MIDDLE, TAIL, tail_coefficients
 
 onnx = pytest.importorskip("onnx", reason="needs onnx")
@@ -62,6 +63,17 @@ def test_layer_normalisation(loss, layer_norm, dtype):
     exports.assert_normalized(predictions(run(net.to_onnx(), x)), net, x)
     names = {each.name for each in net.to_onnx().graph.initializer}
     assert net.state_dict().keys() <= names
+
+
+@pytest.mark.parametrize("dtype", exports.RELATIVE)
+@pytest.mark.parametrize("options", exports.OPTIONS.values(), ids=exports.OPTIONS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_scales_and_parametric_activations(activation, options, dtype):
+    net = exports.network(activation, "gaussian_nll", dtype, **options)
+    x = exports.rows(1000, 7, dtype)
+    exports.assert_as_true(predictions(run(net.to_onnx(), x)), net, x)
+    names = {each.name for each in net.to_onnx().graph.initializer}
+    assert {name for name in net.state_dict() if not name.endswith("scale")} <= names
 
 
 def test_a_large_common_part_does_not_drown_a_row():

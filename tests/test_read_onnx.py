@@ -15,10 +15,13 @@ CONSTANTS = {
     "W0": RNG.normal(size=(4, 6)).astype(np.float32),
     "W0T": RNG.normal(size=(6, 4)).astype(np.float32),
     "b0": RNG.normal(size=6).astype(np.float32),
+    "row4": RNG.normal(size=4).astype(np.float32),
     "row": RNG.normal(size=(1, 6)).astype(np.float32),
     "W1": RNG.normal(size=(6, 3)).astype(np.float32),
     "b1": RNG.normal(size=3).astype(np.float32),
     "two": np.float32(2),
+    "gain": RNG.normal(size=6).astype(np.float32),
+    "shift": RNG.normal(size=6).astype(np.float32),
     "half": np.ones((6, 3), np.float16),
     "narrow": np.ones((5, 3), np.float32),
 }
@@ -39,6 +42,7 @@ def model(*nodes, outputs=("y",), inputs=("X",)):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
 
 
+GEMM = ("Gemm", "X W0 b0", "z")
 LAST = ("Gemm", "h W1 b1", "y")
 
 
@@ -55,6 +59,41 @@ def test_what_we_write_we_read(activation, loss, dtype):
     x = exports.rows(50, 7, dtype)
     for a, b in zip(*(exports.parts(n.predict(x)) for n in (net, guessed)), strict=True):
         assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", exports.RELATIVE)
+@pytest.mark.parametrize("layer_norm", exports.NORMS, ids=str)
+@pytest.mark.parametrize("activation", ["tanh", "gelu", "mish", "identity"])
+def test_normalised_layers_come_back(activation, layer_norm, dtype):
+    for layers in [(7, 9, 33, 5), (3, 1, 1, 2)]:
+        net = exports.network(activation, "cross_entropy", dtype, layers, layer_norm=layer_norm)
+        back = fastmlp.from_onnx(net.to_onnx())
+        for name, array in net.state_dict().items():
+            assert np.array_equal(array, back.state_dict()[name]), name
+        x = exports.rows(50, layers[0], dtype)
+        assert np.array_equal(net.predict(x), back.predict(x))
+
+
+NORM = ("LayerNormalization", "z gain shift", "n")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "place"),
+    [
+        ([NORM, ("Relu", "n", "h")], "before"),
+        ([("Relu", "z", "r"), ("LayerNormalization", "r gain", "h", {"axis": 1})], "after"),
+    ],
+)
+def test_normalisation_in_one_node(nodes, place):
+    made = model(GEMM, *nodes, LAST)
+    net = fastmlp.from_onnx(made)
+    assert (net.layer_norm, net.activations) == ((place,), ("relu",))
+    np.testing.assert_array_equal(net.gains[0], CONSTANTS["gain"])
+    runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    x = RNG.normal(size=(20, 4)).astype(np.float32)
+    made.ir_version = 9
+    session = runtime.InferenceSession(made.SerializeToString())
+    np.testing.assert_allclose(net.predict(x), session.run(None, {"X": x})[0], 1e-4, 1e-5)
 
 
 FIRST = {
@@ -108,7 +147,6 @@ def test_activations_in_one_node(op, attributes, activation):
     assert net.activations == (activation,)
 
 
-GEMM = ("Gemm", "X W0 b0", "z")
 REFUSED = {
     "activation": ([GEMM, ("HardSwish", "z", "h"), LAST], "HardSwish between layers of 6 units"),
     "slope": ([GEMM, ("LeakyRelu", "z", "h", {"alpha": 0.2}), LAST], "LeakyRelu between"),
@@ -124,6 +162,23 @@ REFUSED = {
     "axis": ([GEMM, ("Softmax", "z", "y", {"axis": 0})], "are Softmax"),
     "float16": ([GEMM, ("MatMul", "z half", "y")], "are MatMul of a layer"),
     "sizes": ([GEMM, ("Relu", "z", "h"), ("MatMul", "h narrow", "y")], "layer 0 has 6 outputs"),
+    "another epsilon": (
+        [GEMM, ("LayerNormalization", "z gain", "h", {"epsilon": 1e-3}), LAST],
+        "LayerNormalization between layers of 6",
+    ),
+    "two activations": (
+        [GEMM, ("Relu", "z", "r"), ("LayerNormalization", "r gain", "n"), ("Tanh", "n", "h"), LAST],
+        "not beside one hidden activation",
+    ),
+    "normalised twice": (
+        [GEMM, NORM, ("LayerNormalization", "n gain", "h"), LAST],
+        "not beside one hidden activation",
+    ),
+    "normalised outputs": ([GEMM, ("LayerNormalization", "z gain", "y")], "not beside one hidden"),
+    "normalised inputs": (
+        [("LayerNormalization", "X row4", "n"), ("Gemm", "n W0 b0", "y")],
+        "not beside one hidden activation",
+    ),
     "training": ([GEMM, ("Dropout", "z two two", "h"), LAST], "Dropout between"),
 }
 
@@ -133,6 +188,21 @@ def test_what_is_no_plain_mlp_is_refused(name):
     nodes, words = REFUSED[name]
     with pytest.raises(ValueError, match=words):
         fastmlp.from_onnx(model(*nodes))
+
+
+@pytest.mark.parametrize("sizes", [exports.LAYERS, (7, 1, 1, 5)])
+def test_parametric_activations_are_refused(sizes):
+    net = exports.network("relu", "squared_error", "float32", sizes, parametric=[False, True])
+    with pytest.raises(ValueError, match="the model has Add between layers of"):
+        fastmlp.from_onnx(net.to_onnx())
+
+
+def test_a_scale_layer_comes_back_in_the_weights():
+    net = exports.network("relu", "squared_error", "float64", scale=True)
+    x = exports.rows(50, 7, "float64")
+    np.testing.assert_allclose(
+        fastmlp.from_onnx(net.to_onnx()).predict(x), net.predict(x), rtol=1e-9
+    )
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -97,6 +97,21 @@ def test_layer_normalisation(dtype):
     assert_same(net, theirs)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_parametric_relu(dtype):
+    torch.manual_seed(0)
+    first = [nn.Linear(4, 8), nn.PReLU(), nn.Linear(8, 6), nn.LayerNorm(6), nn.PReLU(6)]
+    last = [nn.Dropout(0.5), nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 2)]
+    theirs = nn.Sequential(*first, *last).to(dtype).eval()
+    with torch.no_grad():
+        theirs[4].weight.add_(torch.randn_like(theirs[4].weight))
+    net = fastmlp.from_torch(theirs)
+    assert net.parametric == (True, True, False)
+    assert net.activations == ("relu", "relu", "tanh")
+    np.testing.assert_allclose(net.alphas[0], np.full(8, 0.75))
+    assert_same(net, theirs)
+
+
 def test_logits_get_their_link_from_the_loss():
     theirs = module(nn.ReLU())
     with_link = nn.Sequential(*theirs, nn.Softmax(dim=1))
@@ -118,6 +133,7 @@ class Own(nn.Sequential):
         (nn.Sequential(nn.Linear(2, 2), nn.LeakyReLU(0.2), nn.Linear(2, 2)), "LeakyReLU"),
         (nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Tanh(), nn.Linear(2, 2)), "Tanh"),
         (nn.Sequential(nn.ReLU(), nn.Linear(2, 2)), "ReLU"),
+        (nn.Sequential(nn.Linear(2, 3), nn.PReLU(2), nn.Linear(3, 2)), r"PReLU.* of 3 outputs"),
         (nn.Sequential(nn.Linear(2, 2), nn.ReLU()), "does not end in a Linear layer"),
         (nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), "does not end in a Linear layer"),
         (

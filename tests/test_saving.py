@@ -59,7 +59,7 @@ def test_the_mode_of_a_file_stays(tmp_path: Path) -> None:
 def test_only_files_are_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe", Path("/dev/full"), Path(os.devnull)):
-        with pytest.raises(OSError, match="only a file can be replaced by a model"):
+        with pytest.raises(OSError, match="only a file can be replaced"):
             cut.model(cut.OLD).save(path)
     assert (tmp_path / "pipe").is_fifo()
     with pytest.raises(FileNotFoundError):
@@ -82,6 +82,31 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
         assert len(list(tmp_path.iterdir())) == 1
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+@pytest.mark.parametrize("suffix", ["c", "onnx"])
+def test_exports_are_replaced_as_a_whole_too(
+    suffix: str, call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if suffix == "onnx":
+        pytest.importorskip("onnx", reason="needs onnx")
+    path = tmp_path / f"net.{suffix}"
+    export = f"to_{suffix}"
+    getattr(cut.model(cut.OLD), export)(path)
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+
+    def fail(*arguments: object) -> None:
+        raise OSError(28, "no space left")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, call, fail)
+        with pytest.raises(OSError, match="no space left"):
+            getattr(cut.model(cut.NEW), export)(path)
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+    getattr(cut.model(cut.NEW), export)(path)
+    assert path.read_bytes() != before[path.name]
+    assert {each.name for each in tmp_path.iterdir()} == before.keys()
 
 
 def test_threads_that_save_to_one_file_do_not_mix_their_models(tmp_path: Path) -> None:

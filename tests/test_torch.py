@@ -73,20 +73,25 @@ OPTIMIZERS = {
 NEAR = {"float64": 1e-11, "float32": 1e-3}
 
 
-def torch_hidden(network, name, norms, k, y):
-    """The activation of hidden layer k, normalised where it says so."""
-    if network.layer_norm[k] is None:
-        return ACTIVATIONS[name](y)
-    gain, shift = (kind[k] for kind in norms)
+def torch_hidden(network, name, tensors, k, y):
+    """The activation of hidden layer k, parametric or normalised where it says so."""
+
+    def norm(y):
+        return F.layer_norm(y, y.shape[1:], tensors["gains"][k], tensors["shifts"][k])
+
     if network.layer_norm[k] == "before":
-        return ACTIVATIONS[name](F.layer_norm(y, y.shape[1:], gain, shift))
-    return F.layer_norm(ACTIVATIONS[name](y), y.shape[1:], gain, shift)
+        y = norm(y)
+    f = ACTIVATIONS[name](y)
+    if network.parametric[k]:
+        f = torch.lerp(y, f, tensors["alphas"][k])
+    return norm(f) if network.layer_norm[k] == "after" else f
 
 
 def torch_fit(network, parameters, data, name, loss, make_optimizer, order, clip_norm):
     """The same fit in PyTorch; returns all parameters as arrays."""
     kinds = [[torch.tensor(a, requires_grad=True) for a in group] for group in parameters]
-    weights, biases, *norms = kinds
+    weights, biases, *_ = kinds
+    tensors = dict(zip(network.tensors, kinds, strict=True))
     vectors = [p for kind in kinds[1:] for p in kind]
     # Vectors do not decay here; PyTorch's own habit is to let them.
     optimizer = make_optimizer([{"params": weights}, {"params": vectors, "weight_decay": 0.0}])
@@ -98,7 +103,7 @@ def torch_fit(network, parameters, data, name, loss, make_optimizer, order, clip
         for k, (w, b) in enumerate(zip(weights, biases, strict=True)):
             y = y @ w + b
             if k < len(weights) - 1:
-                y = torch_hidden(network, name, norms, k, y)
+                y = torch_hidden(network, name, tensors, k, y)
         optimizer.zero_grad()
         loss(y, t[rows]).backward()
         if clip_norm:
@@ -107,11 +112,11 @@ def torch_fit(network, parameters, data, name, loss, make_optimizer, order, clip
     return [p.detach().numpy() for p in [*weights, *vectors]]
 
 
-def compare(dtype, name, loss_name, optimizer_name, clip_norm=0.0, slack=0.0, layer_norm=None):
+def compare(dtype, name, loss_name, optimizer_name, clip_norm=0.0, slack=0.0, **options):
     rng = np.random.default_rng(51)
     loss, torch_loss = LOSSES[loss_name]
     optimizer, make_optimizer = OPTIMIZERS[optimizer_name]
-    network = cases.build([9, 26, 13, 4], name, loss, dtype, layer_norm=layer_norm)
+    network = cases.build([9, 26, 13, 4], name, loss, dtype, **options)
     data = cases.data(network, N, rng, labels=loss_name in {"labels", "smooth"})
     parameters = cases.parameters(network, rng)
     order = rng.permutation(N)
@@ -152,6 +157,13 @@ def test_activations(dtype, name):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_layer_norm(dtype, optimizer, position):
     compare(dtype, "gelu", "labels", optimizer, layer_norm=position)
+
+
+@DTYPES
+@pytest.mark.parametrize("position", [None, "before", "after"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_parametric_activations(dtype, name, position):
+    compare(dtype, name, "squared_error", "adam", layer_norm=position, parametric=[True, False])
 
 
 @DTYPES

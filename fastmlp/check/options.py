@@ -55,8 +55,8 @@ def groups(value: Any, spec: Spec) -> Groups:
     return chosen
 
 
-def callbacks(value: Any) -> list[Any]:
-    """Return a list of callables."""
+def callbacks(value: Any, no_batches: str = "") -> list[Any]:
+    """Return a list of callables; without ``on_batch``, if there is a reason for that."""
     if callable(value) or not isinstance(value, Iterable):
         raise TypeError(f"callbacks is {short(value)} but a list of callables is expected")
     checked = list(value)
@@ -65,6 +65,11 @@ def callbacks(value: Any) -> list[Any]:
             raise TypeError(
                 f"callbacks[{position}] is {short(callback)} but a callable that takes the "
                 "training state is expected: for example fastmlp.EarlyStopping()"
+            )
+        if no_batches and hasattr(callback, "on_batch"):
+            raise ValueError(
+                f"callbacks[{position}] is {short(callback)} and has on_batch but {no_batches}: "
+                "pass a callback that is called after epochs only"
             )
     return checked
 

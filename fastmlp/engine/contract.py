@@ -94,7 +94,8 @@ class Engine(Protocol):
     def parameters(self) -> tuple[Arrays, ...]:
         """Return (weights, biases): fresh C-order arrays (fan_in, fan_out) and (fan_out,).
 
-        With layer normalisation (weights, biases, gains, shifts): the kinds of `Spec.tensors`.
+        With layer normalisation (weights, biases, gains, shifts), and so on: the kinds of
+        `Spec.tensors`.
         """
         ...
 
@@ -145,10 +146,16 @@ class Engine(Protocol):
         """Go on with a state of either engine: of the same kind, with the same bits."""
         ...
 
+    @property
+    def n_summed(self) -> int:
+        """Elements of what `epoch` gives to `Share.add_up`."""
+        ...
+
     def epoch(self, data: Data, plan: Plan) -> float:
         """Train on every batch once and return the mean objective, or one that is not finite.
 
         In that case (NaN for a weight), and after any error, the parameters are those of before.
+        With a `Plan.share`, this process's part of that mean: those of all add up to it.
         """
         ...
 

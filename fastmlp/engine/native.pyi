@@ -10,6 +10,8 @@ from fastmlp.teams import Team
 
 @disjoint_base
 class Engine(Trained):
+    @property
+    def n_summed(self) -> int: ...
     def epoch(self, data: Data, plan: Plan) -> float: ...
     @staticmethod
     def train_many(

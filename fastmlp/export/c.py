@@ -6,7 +6,7 @@ number of threads. Loops are plain, over outputs inside inputs, for compilers to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import numpy as np
 from fastmlp import check
 from fastmlp.export.c_layers import predict, quantized
 from fastmlp.export.c_source import Source
-from fastmlp.export.layers import Affine, Array, Exported, Normalization
+from fastmlp.export.layers import Affine, Array, Exported, Normalization, Parametric
+from fastmlp.storage.files import write as write_file
 
 WEIGHTS = ("float32", "float64", "int8")
 MAX_PARAMETERS = 2**24  # more, as text, is no longer a sensible thing for a compiler
@@ -86,8 +87,9 @@ def write(model: Exported, path: Any, weights: str | None = None, X: Any = None)
     )
     few = slice(None, None, -(-len(rows) // ROWS))
     main = made.main(rows[few], own[few])
-    files.header.write_text(made.header(), encoding="ascii")
-    files.source.write_text(made.source(main), encoding="ascii")
+    texts = {files.header: made.header(), files.source: made.source(main)}
+    for target, text in texts.items():
+        write_file(target, [text.encode("ascii")])
     return files
 
 
@@ -115,10 +117,11 @@ def _rows(model: Exported, X: Any, *, needed: bool) -> Array:
 
 
 def _cast(layer: Any, dtype: np.dtype[Any]) -> Any:
-    if not isinstance(layer, Affine | Normalization):
+    if not isinstance(layer, Affine | Normalization | Parametric):
         return layer
+    found = {name: each for name, each in vars(layer).items() if isinstance(each, np.ndarray)}
     with np.errstate(over="ignore", under="ignore"):
-        arrays = [array.astype(dtype) for array in vars(layer).values()]
-    if not all(np.isfinite(array).all() for array in arrays):
+        arrays: Any = {name: array.astype(dtype) for name, array in found.items()}
+    if not all(np.isfinite(array).all() for array in arrays.values()):
         raise ValueError(f"a weight is too large for {dtype}: use weights='float64'")
-    return type(layer)(*arrays)
+    return replace(layer, **arrays)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.export.layers import Activation, Affine, Array, Exported, Normalization
+from fastmlp.export.layers import Activation, Affine, Array, Exported, Normalization, Parametric
 from fastmlp.normalization import layer_norm
+from fastmlp.parametric import blended
 
 LARGEST = 127  # of signed char, both signs alike
 
@@ -54,6 +55,7 @@ VALUES: dict[type, Any] = {
     Quantized: _quantized,
     Normalization: _normalization,
     Activation: lambda layer, x: ACTIVATIONS[layer.name].value(x),
+    Parametric: lambda layer, x: blended(layer.name, layer.alphas, x),
 }
 
 

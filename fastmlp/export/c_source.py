@@ -8,7 +8,15 @@ import numpy as np
 
 import fastmlp.export.c_text as text
 from fastmlp.export.c_layers import Quantized, Shift
-from fastmlp.export.layers import Activation, Affine, Array, Exported, Link, Normalization
+from fastmlp.export.layers import (
+    Activation,
+    Affine,
+    Array,
+    Exported,
+    Link,
+    Normalization,
+    Parametric,
+)
 
 # Errors that the self-check allows, relative to the largest prediction, in units of epsilon.
 ALLOWED = 1000
@@ -99,12 +107,13 @@ class Source:
         arguments = ", ".join([source, weights, *more, biases, target, str(n), str(m)])
         self.calls.append(f"affine({arguments});")
 
-    def apply(self, name: str, body: str) -> None:
+    def apply(self, name: str, body: str, frame: str = text.FUNCTION, *more: str) -> None:
         """Add a function that changes what there is in place."""
         if "sigmoid(" in body:
             self.functions["sigmoid()"] = text.SIGMOID
-        self.functions[name] = text.FUNCTION.format(name=f"apply_{name}", body=body)
-        self.calls.append(f"apply_{name}({self.at}, {self.width});")
+        self.functions[name] = frame.format(name=f"apply_{name}", body=body)
+        arguments = ", ".join([self.at, *more, str(self.width)])
+        self.calls.append(f"apply_{name}({arguments});")
 
     # ------------------------------------------------------------ texts
 
@@ -199,6 +208,12 @@ def _activation(source: Source, layer: Activation) -> None:
     source.apply(layer.name, text.EACH.format(text.ACTIVATIONS[layer.name]))
 
 
+def _parametric(source: Source, layer: Parametric) -> None:
+    alphas = source.constant("alphas", layer.alphas)
+    body = text.ACTIVATIONS[layer.name]
+    source.apply(f"parametric_{layer.name}", body, text.PARAMETRIC, alphas)
+
+
 def _link(source: Source, layer: Link) -> None:
     if text.LINKS[layer.name]:
         source.apply(layer.name, text.LINKS[layer.name])
@@ -210,5 +225,6 @@ WRITERS: dict[type, Any] = {
     Quantized: _quantized,
     Normalization: _normalization,
     Activation: _activation,
+    Parametric: _parametric,
     Link: _link,
 }

@@ -85,6 +85,17 @@ static void {name}(real *y, int n)
 }}
 """
 
+PARAMETRIC = """\
+static void {name}(real *y, const real *alphas, int n)
+{{
+    int j;
+    for (j = 0; j < n; j++) {{
+        const real z = y[j], f = {body};
+        y[j] = (1.0 - alphas[j]) * z + alphas[j] * f;
+    }}
+}}
+"""
+
 SHIFT = """\
 static void shift(const real *x, const real *mean, const real *factor, real *y, int n)
 {
@@ -96,9 +107,9 @@ static void shift(const real *x, const real *mean, const real *factor, real *y, 
 BEGIN = f"""\
 enum {{ BLOCK = {BLOCK} }};
 
-/* Where nothing is vectorised: one sum after the other, in a register; the bits are the same. */
+/* Where nothing is vectorised: four sums at a time, in registers; the bits are the same. */
 #if defined __OPTIMIZE_SIZE__ || (defined __ARM_ARCH && !defined __ARM_NEON)
-#define ONE_BY_ONE
+#define FEW_SUMS
 #endif
 """
 
@@ -108,9 +119,23 @@ AFFINE = """\
 /* m <= BLOCK sums over n inputs; w has a row of m weights for each. */
 static inline void block(const real *x, const real *w, const real *b, real *y, int n, int m)
 {
-    int i, j;
-#ifdef ONE_BY_ONE
-    for (j = 0; j < m; j++) {
+    int i, j = 0;
+#ifdef FEW_SUMS
+    for (; j + 4 <= m; j += 4) {
+        real s0 = b[j], s1 = b[j + 1], s2 = b[j + 2], s3 = b[j + 3];
+        for (i = 0; i < n; i++) {
+            const real xi = x[i], *wi = w + i * m + j;
+            s0 += xi * wi[0];
+            s1 += xi * wi[1];
+            s2 += xi * wi[2];
+            s3 += xi * wi[3];
+        }
+        y[j] = s0;
+        y[j + 1] = s1;
+        y[j + 2] = s2;
+        y[j + 3] = s3;
+    }
+    for (; j < m; j++) {
         real sum = b[j];
         for (i = 0; i < n; i++) sum += x[i] * w[i * m + j];
         y[j] = sum;
@@ -142,9 +167,26 @@ QUANTIZED_AFFINE = """\
 static inline void block(const real *x, const signed char *w, const real *unit, const real *b,
                          real *y, int n, int m)
 {
-    int i, j;
-#ifdef ONE_BY_ONE
-    for (j = 0; j < m; j++) {
+    int i, j = 0;
+#ifdef FEW_SUMS
+#ifdef __ARM_ARCH /* x86 would wait: its conversion keeps, and needs, the rest of a register */
+    for (; j + 4 <= m; j += 4) {
+        real s0 = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0;
+        for (i = 0; i < n; i++) {
+            const signed char *wi = w + i * m + j;
+            const real xi = x[i];
+            s0 += xi * (real)wi[0];
+            s1 += xi * (real)wi[1];
+            s2 += xi * (real)wi[2];
+            s3 += xi * (real)wi[3];
+        }
+        y[j] = b[j] + unit[j] * s0;
+        y[j + 1] = b[j + 1] + unit[j + 1] * s1;
+        y[j + 2] = b[j + 2] + unit[j + 2] * s2;
+        y[j + 3] = b[j + 3] + unit[j + 3] * s3;
+    }
+#endif
+    for (; j < m; j++) {
         real sum = 0.0;
         for (i = 0; i < n; i++) sum += x[i] * (real)w[i * m + j];
         y[j] = b[j] + unit[j] * sum;

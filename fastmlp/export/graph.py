@@ -197,11 +197,16 @@ def activations(dtype: np.dtype[Any]) -> dict[str, Emit]:
     return ACTIVATIONS if dtype == np.float32 else WIDE_ACTIVATIONS
 
 
-def layer_norm(g: Graph, z: Name, gains: Name, shifts: Name) -> Name:
+def normalized(g: Graph, z: Name) -> Name:
     """Return normalised rows, by the formula: runtimes' own operator may square, then subtract."""
     centered = g.Sub(z, g.ReduceMean(z, axes=[1]))
     variance = g.ReduceMean(g.Mul(centered, centered), axes=[1])
-    return g.Add(g.Mul(g.Div(centered, g.Sqrt(g.Add(variance, EPSILON))), gains), shifts)
+    return g.Div(centered, g.Sqrt(g.Add(variance, EPSILON)))
+
+
+def layer_norm(g: Graph, z: Name, gains: Name, shifts: Name) -> Name:
+    """Return the rows that a normalisation makes."""
+    return g.Add(g.Mul(normalized(g, z), gains), shifts)
 
 
 def _sigmoid(g: Graph, z: Name) -> Name:

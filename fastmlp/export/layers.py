@@ -23,6 +23,7 @@ NAMES = {
     "gains": "gain",
     "shifts": "shift",
     "scales": "scale",
+    "alphas": "alpha",
 }
 
 
@@ -65,6 +66,20 @@ class Activation:
     name: str
 
 
+@dataclass(frozen=True, eq=False)
+class Parametric:
+    """(1 - alphas) x + alphas f(x), with f as in `Activation`.
+
+    Attributes
+    ----------
+    alphas : array, shape (width,)
+    name : str
+    """
+
+    alphas: Array
+    name: str
+
+
 @dataclass(frozen=True)
 class Link:
     """A row of `fastmlp.links.LINKS`, over the columns of the last layer.
@@ -77,11 +92,15 @@ class Link:
     name: str
 
 
-Layer: TypeAlias = Affine | Normalization | Activation | Link
+Layer: TypeAlias = Affine | Normalization | Activation | Parametric | Link
 
 
 # Of `fastmlp.operators.OPERATORS`.
-KINDS: dict[str, Any] = {"affine": Affine, "layer_norm": Normalization}
+KINDS: dict[str, Any] = {
+    "affine": Affine,
+    "layer_norm": Normalization,
+    "parametric": Parametric,
+}
 
 # For the kinds of NumPy.
 LABEL_TYPES = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64, "U": object}
@@ -163,12 +182,13 @@ def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None)
             scale = found[0][:, np.newaxis]
             tensors["weights"] = [scale * tensors["weights"][0], *tensors["weights"][1:]]
             continue
-        layers.append(KINDS[step.kind](*found))
         if not isinstance(step.activation, str):
             raise TypeError(
                 f"the model has {step.activation!r}, which other programs do not know: for an "
                 "export use an activation of fastmlp's own, or save(path)"
             )
+        inner = [step.inner] if step.kind == "parametric" else []
+        layers.append(KINDS[step.kind](*found, *inner))
         if step.activation != "identity":
             layers.append(Activation(step.activation))
     if labels is None and spec.loss.target_kind == "class":

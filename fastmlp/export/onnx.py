@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,10 @@ from fastmlp.export.layers import (
     Labels,
     Link,
     Normalization,
+    Parametric,
     name_of,
 )
+from fastmlp.storage.files import write
 
 OPSET = 17
 MAX_BYTES = 2**31 - 1  # of a protobuf message
@@ -53,6 +54,12 @@ def _activation(g: Graph, z: Name, layer: Activation, k: int) -> Names:
     return (nodes.activations(g.dtype)[layer.name](g, z),)
 
 
+def _parametric(g: Graph, z: Name, layer: Parametric, k: int) -> Names:
+    alphas = g.constant(layer.alphas, name_of("alphas", k - 1))
+    active = g.Mul(nodes.activations(g.dtype)[layer.name](g, z), alphas)
+    return (g.Add(g.Mul(z, g.Sub(1.0, alphas)), active),)
+
+
 def _link(g: Graph, z: Name, layer: Link, k: int) -> Names:
     del k
     return nodes.LINKS[layer.name][0](g, z)
@@ -62,6 +69,7 @@ WRITERS: dict[type, Any] = {
     Affine: _affine,
     Normalization: _normalization,
     Activation: _activation,
+    Parametric: _parametric,
     Link: _link,
 }
 
@@ -144,5 +152,5 @@ def model(exported: Exported, path: Any = None) -> Any:
     )
     onnx.checker.check_model(made, full_check=True)
     if path is not None:
-        Path(path).write_bytes(made.SerializeToString())
+        write(path, [made.SerializeToString()])
     return made

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from fastmlp import losses
-from fastmlp.export.layers import Affine, Normalization
+from fastmlp.export.layers import Affine, Array, Normalization
 from fastmlp.losses import Loss
 from fastmlp.mlp import MLP
 from fastmlp.spec import DTYPES
@@ -32,10 +32,12 @@ def network(
     rng: int | np.random.Generator | None,
     dropout: float | Sequence[float] = 0.0,
     norms: Mapping[int, tuple[str, Normalization]] = MappingProxyType({}),
+    alphas: Mapping[int, Array] = MappingProxyType({}),
 ) -> MLP:
     """Return an MLP with these parameters; ``norms`` has place and tensors of normalised layers.
 
-    ``loss`` is the user's; its link may stand where the other network has none, and gives logits.
+    ``alphas`` has those of layers whose activation is parametric. ``loss`` is the user's; its link
+    may stand where the other network has none, and gives logits.
     """
     chosen = losses.resolve(LOSSES[link] if loss is None else loss)
     if link not in ("identity", chosen.link_name):
@@ -70,6 +72,7 @@ def network(
         dtype=dtype,
         dropout=dropout,
         layer_norm=places,
+        parametric=[k in alphas for k in hidden],
         rng=rng,
     )
     net.weights = [layer.weights for layer in layers]
@@ -78,6 +81,8 @@ def network(
         none = Normalization(np.zeros(0), np.zeros(0))
         found = [norms[k][1] if k in norms else none for k in hidden]
         net.gains, net.shifts = [each.gains for each in found], [each.shifts for each in found]
+    if alphas:
+        net.alphas = [alphas.get(k, np.zeros(0)) for k in hidden]
     return net
 
 

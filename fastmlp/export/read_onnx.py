@@ -1,6 +1,6 @@
-"""An ONNX model as an MLP: affine layers are collected, what is between them is recognised.
+"""An ONNX model as an MLP: its layers are collected, what is between them is recognised.
 
-Every tensor is a term: an expression over the output of the last affine layer before it, with a
+Every tensor is a term: an expression over the output of the last layer before it, with a
 number that equal expressions share. The activations are written as such terms too, by the same
 table that writes models, so that recognising one is to compare two numbers.
 """
@@ -11,18 +11,19 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 import fastmlp.export.graph as nodes
 from fastmlp.activations import GELU_CUBIC, SQRT_2_OVER_PI
 from fastmlp.export.graph import Graph, Name
-from fastmlp.export.layers import Affine, Array
+from fastmlp.export.layers import Affine, Array, Normalization
 from fastmlp.export.onnx import package
 from fastmlp.export.plain import network, refusal
 from fastmlp.losses import Loss
 from fastmlp.mlp import MLP
+from fastmlp.normalization import EPSILON
 
 
 def _torch_gelu_tanh(g: Graph, z: Name) -> Name:
@@ -54,10 +55,12 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "Gelu": {"approximate": "none"},
     "Softmax": {"axis": -1},
     "Flatten": {"axis": 1},
+    "LayerNormalization": {"axis": -1, "epsilon": 1e-5},
 }
 COMMUTATIVE = ("Add", "Mul", "Max", "Min")
 LABELS = ("label", "output_label")
-Z = 0  # the number of the term that is the affine layer's output itself, or the input
+Collected: TypeAlias = Affine | Normalization  # what shifts columns, by its second array
+Z = 0  # the number of the term that is the layer's output itself, or the input
 REMEDY = "read the parameters with onnx.numpy_helper, and assign them to an MLP"
 
 
@@ -85,7 +88,7 @@ class Reader:
     numbers: dict[Any, int] = field(default_factory=lambda: {"z": Z})
     constants: dict[Name, Array] = field(default_factory=dict)
     terms: dict[Name, Term] = field(default_factory=dict)
-    layers: list[tuple[Affine, Term]] = field(default_factory=list)  # and what enters it
+    layers: list[tuple[Collected, Term]] = field(default_factory=list)  # and what enters it
 
     def read(self, op: str, inputs: Sequence[Name], outputs: Sequence[Name], given: Any) -> None:
         """Follow one node."""
@@ -98,10 +101,10 @@ class Reader:
                 self.constants[outputs[0]] = FOLDED[op](attributes, *arrays)
             return
         known = [self.terms[name] for name in inputs if name in self.terms]
-        affine = self._affine(op, inputs, arrays, attributes)
-        if affine is not None:
+        layer = self._layer(op, inputs, arrays, attributes)
+        if layer is not None:
             self.terms[outputs[0]] = Term(len(self.layers), Z)
-            self.layers.append(affine)
+            self.layers.append(layer)
         elif known and self._changes_nothing(op, attributes, arrays, known[0]):
             self.terms[outputs[0]] = known[0]
         elif len({term.layer for term in known}) == 1:
@@ -130,13 +133,13 @@ class Reader:
         if op == "Dropout":
             return len(arrays) < 3  # else it may be at work
         if op == "Reshape" and term.layer >= 0:  # into what it is already
-            columns = len(self.layers[term.layer][0].biases)
+            columns = len([*vars(self.layers[term.layer][0]).values()][1])
             return arrays[1] is not None and arrays[1].tolist() == [-1, columns]
         return op == "Identity" or (op == "Flatten" and attributes["axis"] == -1)
 
-    def _affine(
+    def _layer(
         self, op: str, inputs: Sequence[Name], arrays: list[Array | None], attributes: Any
-    ) -> tuple[Affine, Term] | None:
+    ) -> tuple[Collected, Term] | None:
         """Return the layer that a node makes, and what enters it; None if it makes none."""
         before = self.terms.get(inputs[0])
         if op in ("Gemm", "MatMul") and before is not None and len(arrays) > 1:
@@ -153,20 +156,37 @@ class Reader:
                 return None
             biases = zero if shift is None else zero + attributes["beta"] * shift.reshape(-1)
             return Affine(weights.astype(self.dtype), biases.astype(self.dtype)), before
-        if op == "Add":
-            term = next((self.terms[name] for name in inputs if name in self.terms), None)
-            shift = next((array for array in arrays if array is not None), None)
-            if term and term.layer >= 0 and term.number == Z and shift is not None and shift.ndim:
-                layer, before = self.layers[term.layer]
-                if shift.size == len(layer.biases):
-                    return Affine(layer.weights, layer.biases + shift.reshape(-1)), before
+        if op == "LayerNormalization" and before is not None and len(arrays) > 1:
+            made = _normalization(arrays[1:], attributes)
+            return None if made is None else (made, before)
+        term = next((self.terms[name] for name in inputs if name in self.terms), None)
+        vector = next((array for array in arrays if array is not None), None)
+        if term is None or term.layer < 0 or vector is None or not vector.ndim:
+            return None
+        if op == "Mul":
+            whole, gains = self._normalized(term), vector.reshape(-1)
+            return None if whole is None else (Normalization(gains, np.zeros_like(gains)), whole)
+        if op == "Add" and term.number == Z:
+            layer, before = self.layers[term.layer]
+            first, shift = vars(layer).values()
+            if vector.size == len(shift):
+                return type(layer)(first, shift + vector.reshape(-1)), before
         return None
 
-    def pattern(self, emit: Callable[[Graph, Name], Name | nodes.Names]) -> tuple[int, ...]:
-        """Return the numbers of what an emitter makes of z."""
+    def _normalized(self, term: Term) -> Term | None:
+        """Return the term whose normalised rows a term is, if it is that of any."""
+        for each in {each for each in self.terms.values() if each.layer == term.layer}:
+            if self.pattern(nodes.normalized, each.number) == (term.number,):
+                return each
+        return None
+
+    def pattern(
+        self, emit: Callable[[Graph, Name], Name | nodes.Names], z: int = Z
+    ) -> tuple[int, ...]:
+        """Return the numbers of what an emitter makes of a term of this number."""
         g = Graph(self.dtype)
         made = emit(g, "z")
-        own = Reader(self.dtype, self.numbers, g.constants, {"z": Term(-1, Z)})
+        own = Reader(self.dtype, self.numbers, g.constants, {"z": Term(-1, z)})
         for node in g.nodes:
             own.read(node.op, node.inputs, node.outputs, node.attributes)
         outputs = (made,) if isinstance(made, str) else made
@@ -182,6 +202,15 @@ class Reader:
     def operation(self, term: Term) -> str:
         """Return the last operation of a term, for a message."""
         return str(next(key[0] for key, number in self.numbers.items() if number == term.number))
+
+
+def _normalization(arrays: list[Array | None], attributes: Any) -> Normalization | None:
+    """Return what LayerNormalization is, if it is ours: over columns, with the same epsilon."""
+    is_ours = abs(attributes["epsilon"] - EPSILON) < 1e-6 * EPSILON  # it is kept in float32
+    vectors = [array for array in arrays if array is not None and array.ndim == 1]
+    if not is_ours or attributes["axis"] != -1 or len(vectors) != len(arrays):
+        return None
+    return Normalization(vectors[0], [*vectors, np.zeros_like(vectors[0])][1])
 
 
 def _rounded(attributes: dict[str, Any]) -> tuple[Any, ...]:
@@ -210,8 +239,9 @@ def from_onnx(
     Parameters
     ----------
     model : str, path, bytes or onnx.ModelProto
-        Gemm, or MatMul and Add, with activations between them, and perhaps Softmax or Sigmoid at
-        the end: what ``to_onnx`` writes, and what others write for such networks.
+        Gemm, or MatMul and Add, with activations between them, LayerNormalization before or after
+        these, and perhaps Softmax or Sigmoid at the end: what ``to_onnx`` writes, and what others
+        write for such networks.
     output : str or sequence of str, optional
         Names of the outputs that are the prediction; by default all but labels.
     loss : str or Loss, optional
@@ -261,18 +291,37 @@ def from_onnx(
         raise refusal(what, "name other outputs with output=, or " + REMEDY)
     layers: list[Affine] = []
     activations: list[str] = []
-    at = terms[0].layer
+    norms: dict[int, tuple[str, Normalization]] = {}
+    for layer, activation in _chain(reader, terms[0]):
+        if isinstance(layer, Affine):
+            layers.append(layer)
+            activations.append(activation)
+            continue
+        k = len(layers) - 1  # the affine layer before
+        is_before = k >= 0 and activations[k] == "identity"
+        if k < 0 or k in norms or not activation or not (is_before or activation == "identity"):
+            what = "the model has a LayerNormalization that is not beside one hidden activation"
+            raise refusal(what, REMEDY)
+        norms[k] = "before" if is_before else "after", layer
+        if is_before:
+            activations[k] = activation
+    return network(layers, activations[:-1], link, loss, rng, norms=norms)
+
+
+def _chain(reader: Reader, last: Term) -> list[tuple[Collected, str]]:
+    """Return the layers that lead to a term, each with the activation after it; "" at the end."""
+    found: list[tuple[Collected, str]] = []
+    at, after = last.layer, ""
     while at >= 0:
         layer, before = reader.layers[at]
-        layers.append(layer)
+        found.append((layer, after))
         if before.layer >= 0 or before.number != Z:
-            activation = reader.name([before], KNOWN_ACTIVATIONS)
-            if activation is None or before.layer < 0:
-                where = f"between layers of {layer.weights.shape[0]} units"
+            after = reader.name([before], KNOWN_ACTIVATIONS) or ""
+            if not after or before.layer < 0:
+                where = f"between layers of {len(next(iter(vars(layer).values())))} units"
                 raise refusal(f"the model has {reader.operation(before)} {where}", REMEDY)
-            activations.append(activation)
         at = before.layer
-    return network(layers[::-1], activations[::-1], link, loss, rng)
+    return found[::-1]
 
 
 def _read(onnx: Any, graph: Any) -> Reader:

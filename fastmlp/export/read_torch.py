@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.export.layers import Affine, Normalization
+from fastmlp.export.layers import Affine, Array, Normalization
 from fastmlp.export.plain import network, refusal
 from fastmlp.losses import Loss
 from fastmlp.mlp import MLP
@@ -17,6 +17,7 @@ from fastmlp.normalization import EPSILON
 ACTIVATIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("Identity", {}, "identity"),
     ("ReLU", {}, "relu"),
+    ("PReLU", {}, "relu"),  # a parametric one
     ("LeakyReLU", {"negative_slope": 0.01}, "leaky_relu"),
     ("ELU", {"alpha": 1.0}, "elu"),
     ("SELU", {}, "selu"),
@@ -46,9 +47,9 @@ def from_torch(
     Parameters
     ----------
     module : torch.nn.Sequential or torch.nn.Linear
-        Linear layers with an activation between each two, LayerNorm before or after it, Dropout
-        behind them, and perhaps Softmax or Sigmoid at the end. Sequential may be nested, and
-        Flatten may begin it.
+        Linear layers with an activation between each two (PReLU is a parametric relu), LayerNorm
+        before or after it, Dropout behind them, and perhaps Softmax or Sigmoid at the end.
+        Sequential may be nested, and Flatten may begin it.
     loss : str or Loss, optional
         Of the MLP. By default cross_entropy after Softmax, binary_cross_entropy after Sigmoid,
         else squared_error. A module that gives logits gets its link from here: for example
@@ -70,6 +71,7 @@ def from_torch(
     activations: list[str] = []
     dropout: list[float] = []
     norms: dict[int, tuple[str, Normalization]] = {}
+    alphas: dict[int, Array] = {}
     modules = list(_modules(module))
     while modules and _row(modules[0], FLATTEN):
         modules.pop(0)
@@ -85,6 +87,8 @@ def from_torch(
         elif name is not None and len(activations) < len(layers):
             activations.append(name)
             dropout.append(0.0)
+            if _is(each, "PReLU"):
+                alphas[len(layers) - 1] = _alphas(each, len(layers[-1].biases))
         elif _is_norm(each) and layers and len(layers) - 1 not in norms and not dropped:
             place = "before" if len(activations) < len(layers) else "after"
             norms[len(layers) - 1] = place, _normalization(each)
@@ -94,7 +98,7 @@ def from_torch(
             raise refusal(f"the module has {each!r} in place {len(layers)} of its layers", REMEDY)
     if len(activations) >= len(layers) or len(layers) - 1 in norms:
         raise refusal("the module does not end in a Linear layer", REMEDY)
-    return network(layers, activations, link or "identity", loss, rng, dropout, norms)
+    return network(layers, activations, link or "identity", loss, rng, dropout, norms, alphas)
 
 
 def _is(module: Any, name: str) -> bool:
@@ -128,6 +132,13 @@ def _is_norm(module: Any) -> bool:
 
 def _normalization(module: Any) -> Normalization:
     return Normalization(*(each.detach().cpu().numpy() for each in (module.weight, module.bias)))
+
+
+def _alphas(module: Any, width: int) -> Array:
+    slope = module.weight.detach().cpu().numpy()
+    if slope.size not in (1, width):
+        raise refusal(f"the module has {module!r} after a layer of {width} outputs", REMEDY)
+    return np.resize(1 - slope, width)
 
 
 def _affine(module: Any) -> Affine:

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastmlp.activations import ACTIVATIONS, Activation, Array
 from fastmlp.functions import differences, results
 from fastmlp.functions.base import Own
 from fastmlp.functions.pointers import CFunction
-
-Array = NDArray[Any]
 
 CHECKED = (13, 7)  # the shape of the z that a function is looked at with
 
@@ -141,3 +139,8 @@ class CustomActivation(Own):
 
     def __repr__(self) -> str:
         return f"CustomActivation({self.name!r})"
+
+
+def row_of(activation: str | CustomActivation) -> Activation | CustomActivation:
+    """Return value and slope of an activation."""
+    return ACTIVATIONS[activation] if isinstance(activation, str) else activation

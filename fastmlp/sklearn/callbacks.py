@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from fastmlp import check
 from fastmlp.callbacks import Progress
 from fastmlp.sklearn import parameters
-from fastmlp.training.records import State
+from fastmlp.training.records import Batch, State
 from fastmlp.training.reporter import Reporter
 
 __all__ = ["CallbackSupportMixin", "Observers", "with_callbacks"]
@@ -58,7 +58,9 @@ class Observers(Reporter):
     ) -> None:
         self.estimator, self.draft, self.arguments = estimator, draft, arguments
         self.partial = partial
-        callbacks = check.callbacks(draft.callbacks or ())
+        has_batches = draft.solver in parameters.STOCHASTIC
+        no_batches = "" if has_batches else f"the solver {draft.solver} has no batches"
+        callbacks = check.callbacks(draft.callbacks or (), no_batches)
         if draft.progress_bar:
             callbacks.append(Progress())
         epochs = 1 if partial else draft.max_iter
@@ -98,6 +100,12 @@ class Observers(Reporter):
             stop = True
             history.stop_reason = history.stop_reason or "a callback asked for it"
         draft._fitted.take_over()  # a callback may have written weights
+        return stop
+
+    def batch_ended(self, batch: Batch) -> bool:
+        """Tell those who look at batches."""
+        stop = super().batch_ended(batch)
+        self.draft._fitted.take_over()
         return stop
 
     def _end(self, task: Any) -> bool:

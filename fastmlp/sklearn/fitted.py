@@ -32,13 +32,16 @@ class Course(NamedTuple):
     scale : float
         ``State.learning_rate_scale``.
     memories : list of Memory
-        Of its callbacks, see fastmlp/checkpoint.py.
+        Of its callbacks, see fastmlp/memories.py.
+    data : int
+        The fingerprint of its data; 0 in files of before.
     """
 
     lowest: float
     best: Any
     scale: float
     memories: list[Any]
+    data: int = 0
 
 
 class Fitted:

@@ -21,7 +21,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastmlp import check
+from fastmlp import check, memories
 from fastmlp.losses import Loss
 from fastmlp.sklearn import parameters, resuming
 from fastmlp.sklearn.callbacks import Observers
@@ -31,6 +31,7 @@ from fastmlp.sklearn.lbfgs import LbfgsFit
 from fastmlp.sklearn.scaling import Scaling
 from fastmlp.sklearn.stochastic import NON_FINITE, fit_by_batches
 from fastmlp.sklearn.validation import Samples, Validation, numbers_that_fit, sound, split
+from fastmlp.spec import Data
 from fastmlp.training.records import DivergenceError, History
 from fastmlp.turn import Turn
 
@@ -207,7 +208,9 @@ class Fitting(BaseEstimator):
             observers = Observers(owner, self, given, validation is not None, partial=one_epoch)
             constant = self._loss_constant(samples.targets, weights)
             if stochastic:
-                fit_by_batches(self, data, validation, observers, constant, rng, one_epoch, earlier)
+                others = validation, observers, constant, rng, one_epoch, earlier
+                known = _fingerprint(samples, held) if observers.keeps or earlier else 0
+                fit_by_batches(self, data, *others, known)
             else:
                 LbfgsFit(self, data, validation, observers, constant).run()
             self._complete = True
@@ -315,6 +318,13 @@ class Fitting(BaseEstimator):
             best = "best_validation_score_" if self.early_stopping else "best_loss_"
             if getattr(self, best, None) is None:
                 self._forget_best()
+
+
+def _fingerprint(*given: Samples | None) -> int:
+    """Return that of samples as they were given, before scaling."""
+    return memories.fingerprint(
+        *(None if each is None else Data(each.X, each.targets, each.weights) for each in given)
+    )
 
 
 def _dense(X: Any) -> Array:

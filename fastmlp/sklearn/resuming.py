@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
-from fastmlp import checkpoint, storage
+from fastmlp import memories, storage
 from fastmlp.sklearn import fitted, parameters
 from fastmlp.sklearn.judge import StopRule
 from fastmlp.training.loop import Course, Order
@@ -50,21 +50,24 @@ def checkpoint_of(estimator: Any, path: str | os.PathLike[str]) -> Any:
     return found
 
 
-def note(course: Course, network: Any) -> None:
-    """Have what the estimator does not know noted before a checkpoint is saved."""
+def note(course: Course, network: Any, data: int) -> None:
+    """Have what the estimator does not know noted before a checkpoint is saved.
+
+    ``data`` is the fingerprint of what the fit is given.
+    """
     reporter, judge = course.reporter, cast(StopRule, course.judge)
 
     def keep() -> None:
         state = reporter.state
-        best = None if judge.best is None else checkpoint.plain(judge.best, state.engine)
-        memories = checkpoint.memories(reporter.callbacks, state.engine)
-        network.course = fitted.Course(judge.lowest, best, state.learning_rate_scale, memories)
+        best = None if judge.best is None else memories.plain(judge.best, state.engine)
+        kept = memories.memories(reporter.callbacks, state.engine)
+        network.course = fitted.Course(judge.lowest, best, state.learning_rate_scale, kept, data)
 
-    if any(getattr(callback, "runs_last", False) for callback in reporter.callbacks):
+    if reporter.keeps:
         reporter.keep = keep
 
 
-def go_on(course: Course, earlier: Any, estimator: Any, n: int) -> bool:
+def go_on(course: Course, earlier: Any, estimator: Any, n: int, data: int) -> bool:
     """Bring a fit to where a checkpoint is; return whether it has ended there.
 
     Parameters
@@ -77,6 +80,8 @@ def go_on(course: Course, earlier: Any, estimator: Any, n: int) -> bool:
         In training.
     n : int
         Samples of an epoch.
+    data : int
+        The fingerprint of what this fit is given.
     """
     network, before = estimator._fitted, earlier._fitted
     if before.spec != network.spec or earlier.t_ != n * earlier.n_iter_ or before.run is None:
@@ -84,6 +89,11 @@ def go_on(course: Course, earlier: Any, estimator: Any, n: int) -> bool:
             f"the fit to go on with had layers {before.spec.layer_sizes}, {before.spec.dtype} and "
             f"{earlier.t_ // max(1, earlier.n_iter_)} samples, but this one has "
             f"{network.spec.layer_sizes}, {network.spec.dtype} and {n}: pass the same data"
+        )
+    if before.course.data not in (0, data):
+        raise ValueError(
+            "X, y, sample_weight or the validation data are others than in the fit to go on with: "
+            "pass the same, or go on with fastmlp.load(path).partial_fit(X, y), which takes any"
         )
     rates, judge, state = course.rates, cast(StopRule, course.judge), course.reporter.state
     network.engine.set_state(before.engine.state())
@@ -97,11 +107,11 @@ def go_on(course: Course, earlier: Any, estimator: Any, n: int) -> bool:
     state.epoch, state.learning_rate_scale = earlier.n_iter_ - 1, before.course.scale
     judge.lowest = before.course.lowest
     if before.course.best is not None:
-        judge.best = checkpoint.snapshot_of(before.course.best, network.engine)
+        judge.best = memories.snapshot_of(before.course.best, network.engine)
     if course.reorder is not None:
         course.reorder = _after(course.reorder, earlier.n_iter_)
     reason = earlier.history_.stop_reason
-    had_enough = checkpoint.give_back(before.course.memories, course.reporter.callbacks, state)
+    had_enough = memories.give_back(before.course.memories, course.reporter.callbacks, state)
     if had_enough or judge.is_enough():
         estimator.history_.stop_reason = reason or estimator.history_.stop_reason
         return True

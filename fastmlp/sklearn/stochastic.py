@@ -56,6 +56,7 @@ def fit_by_batches(
     random_state: np.random.RandomState,
     one_epoch: bool,
     earlier: Any = None,
+    fingerprint: int = 0,
 ) -> None:
     """Train until a rule, a callback, an interrupt or the last epoch ends it.
 
@@ -77,6 +78,8 @@ def fit_by_batches(
         This is ``partial_fit``.
     earlier : estimator, optional
         A checkpoint to go on from.
+    fingerprint : int
+        Of the data, for a fit that saves checkpoints or goes on from one.
     """
     e, network, n = estimator, estimator._fitted, data.x.shape[0]
     batch_size = _batch_size(e.batch_size, n)
@@ -107,8 +110,8 @@ def fit_by_batches(
         team = fit_team(of_jobs(e.n_jobs), network.n_weights, plan.batch_size)
         with team as plan.team, observers.watching():
             course = Course(train, rates, judge, observers, reorder)
-            resuming.note(course, network)
-            ended = earlier is not None and resuming.go_on(course, earlier, e, n)
+            resuming.note(course, network, fingerprint)
+            ended = earlier is not None and resuming.go_on(course, earlier, e, n, fingerprint)
             ended = ended or loop.run(data, plan, course)
             if not (ended or one_epoch):
                 _warn(e.max_iter)

@@ -17,7 +17,7 @@ from fastmlp.sklearn.rates import SCHEDULES, LearningRate
 from fastmlp.sklearn.scaling import Scaling
 from fastmlp.spec import Spec
 from fastmlp.storage import parts
-from fastmlp.storage.record import Record, Tensors, built
+from fastmlp.storage.record import Record, Tensors, built, digits
 from fastmlp.storage.strict import ModelFormatError, shown
 from fastmlp.storage.values import describe as described
 from fastmlp.storage.values import is_object, value
@@ -283,6 +283,7 @@ def _describe_course(network: Fitted, tensors: Tensors) -> Any:
         "best": course.best is not None,
         "scale": float(course.scale),
         "callbacks": parts.describe_callbacks(network.spec, *callbacks),
+        **({"data": digits(course.data)} if course.data else {}),
     }
 
 
@@ -295,6 +296,7 @@ def _rebuild_course(record: Record, spec: Spec) -> Course | None:
         best=parts.copied(part, spec) if part.flag("best") else None,
         scale=part.number("scale"),
         memories=parts.rebuild_callbacks(part, spec),
+        data=part.count("data", 1, 2**64 - 1) if part.there("data") else 0,
     )
     part.finish()
     return course

@@ -10,7 +10,7 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,11 +55,22 @@ CLASSES = {
 
 def save(model: Any, path: str | os.PathLike[str], training: bool = True) -> None:
     """Write a model to a file; see ``MLP.save``."""
-    files.write(path, pieces(model, training))
+    saving(model, path, training)()
+
+
+def saving(model: Any, path: str | os.PathLike[str], training: bool = True) -> Callable[[], None]:
+    """Return what writes the model of now to a file, later or in another thread."""
+    content = _content(model, training)
+    return lambda: files.write(path, safetensors.encoded(*content))
 
 
 def pieces(model: Any, training: bool = True) -> list[Any]:
     """Return the file of a model, piece by piece."""
+    return safetensors.encoded(*_content(model, training))
+
+
+def _content(model: Any, training: bool) -> tuple[dict[str, str], Tensors]:
+    """Return metadata and arrays, in memory of their own."""
     if not isinstance(training, bool):
         raise TypeError(f"training is {training!r} but must be a bool: pass True or False")
     cls, tensors = type(model), Tensors()
@@ -85,7 +96,7 @@ def pieces(model: Any, training: bool = True) -> list[Any]:
         "fastmlp": sys.modules["fastmlp"].__version__,
         safetensors.DESCRIPTION: text,
     }
-    return safetensors.encoded(metadata, tensors)
+    return metadata, tensors
 
 
 def load(

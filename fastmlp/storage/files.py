@@ -47,7 +47,7 @@ def write(path: str | os.PathLike[str], pieces: Sequence[Any]) -> None:
     temporary = target.with_name(TEMPORARY.format(target.name))
     old = target.stat().st_mode if target.exists() else None
     if old is not None and not stat.S_ISREG(old):
-        raise OSError(errno.EINVAL, "only a file can be replaced by a model", str(target))
+        raise OSError(errno.EINVAL, "only a file can be replaced", str(target))
     descriptor = _locked(temporary)
     try:
         try:
@@ -173,9 +173,25 @@ def _content(fill: Callable[[memoryview], int], size: int, header_only: bool) ->
     return Content(header, payload, size, digest.hexdigest())
 
 
+def _room(size: int) -> NDArray[np.uint8]:
+    """Return memory for so many bytes; a file with holes says any number, and takes no disk."""
+    with contextlib.suppress(MemoryError):
+        if size <= memory():
+            return np.empty(size, np.uint8)
+    raise ModelFormatError(f"its arrays take {size:,} bytes, for which there is no memory here")
+
+
+def memory() -> int:
+    """Return the bytes of this machine's memory, as far as the system tells."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 2**63
+
+
 def _next(fill: Callable[[memoryview], int], size: int, digest: Any = None) -> NDArray[np.uint8]:
     """Return the next bytes, of which the digest is told."""
-    room = np.empty(size, np.uint8)
+    room = _room(size)
     for chunk in safetensors.chunks(room.data):
         left = chunk
         while left:

@@ -15,6 +15,8 @@ from fastmlp.storage.values import describe as described
 from fastmlp.storage.values import value
 from fastmlp.training.records import Continuation, History
 
+LATER = ("batch_size", "data")  # of a progress: files of before have none
+
 
 def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
     """Return an MLP as JSON and tensors; as a pickle has it, while a fit runs the last epoch."""
@@ -68,6 +70,7 @@ def _describe_progress(network: Spec, progress: Continuation | None, tensors: Te
         "scale": float(progress.scale),
         "shuffled": progress.shuffled,
         "callbacks": parts.describe_callbacks(network, *callbacks),
+        **{key: digits(getattr(progress, key)) for key in LATER if getattr(progress, key)},
     }
 
 
@@ -88,6 +91,8 @@ def _rebuild_progress(record: Record, network: Spec, engine: Any, history: Histo
         shuffled=part.count("shuffled"),
         memories=parts.rebuild_callbacks(part, network),
     )
+    later: dict[str, Any] = {key: part.count(key, 1, 2**64 - 1) for key in LATER if part.there(key)}
+    progress = progress._replace(**later)
     part.finish()
     epochs = len(history.loss) if history else 0
     if progress.shuffled > len(progress.shuffles):

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp import spec, states
-from fastmlp.checkpoint import KEPT, Memory
 from fastmlp.functions.activation import CustomActivation
 from fastmlp.losses import CustomLoss, Loss
+from fastmlp.memories import KEPT, Memory
 from fastmlp.optimizers import N_HYPER, SLOTS
 from fastmlp.spec import Spec
 from fastmlp.storage.record import Record, Store, Tensors, built
@@ -32,6 +32,7 @@ KINDS = {
     "gains": "gain",
     "shifts": "shift",
     "scales": "scale",
+    "alphas": "alpha",
 }
 
 Arrays = list[NDArray[Any]]
@@ -64,6 +65,8 @@ def describe_spec(network: Spec, tensors: Tensors) -> dict[str, Any]:
     }
     if network.scale:  # as other files had none
         found["scale"] = True
+    if any(network.parametric):
+        found["parametric"] = list(network.parametric)
     return found
 
 
@@ -80,6 +83,7 @@ def rebuild_spec(record: Record) -> Spec:
         "loss": _loss(record),
         "dtype": record.choice("dtype", spec.DTYPES),
         "scale": record.there("scale") and record.plain("scale"),
+        "parametric": record.there("parametric") and record.items("parametric"),
     }
     record.finish()
     return built(record.where, spec.build, **arguments)  # type: ignore[no-any-return]

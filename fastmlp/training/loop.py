@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fastmlp.spec import Data, Plan
 from fastmlp.training.judge import Judge
 from fastmlp.training.rates import Rates
-from fastmlp.training.records import DivergenceError, State
+from fastmlp.training.records import Batch, DivergenceError, State
 from fastmlp.training.reporter import Reporter
 from fastmlp.training.sources import Stream
 
@@ -73,12 +73,17 @@ def run(data: Data | Stream, plan: Plan, course: Course) -> bool:
         step, plan.sums = rates.step, [0.0, 0.0]
         try:
             with data.blocks() as blocks:
-                for block in blocks:
-                    n_steps = look_up(plan, block, rates, step)
+                for block in batches(blocks, plan) if reporter.sees_batches else blocks:
+                    n_steps, sums = look_up(plan, block, rates, step), plan.sums
                     loss = train(block, plan)
                     if not math.isfinite(loss):
                         raise diverged(loss, plan, epoch, state)
                     step += n_steps
+                    if reporter.sees_batches and reporter.batch_ended(
+                        ended(plan, epoch, step - rates.step - 1, sums, judge.loss_constant)
+                    ):
+                        engine.restore(before)
+                        return True
             seconds = time.perf_counter() - began
             rate = float(plan.learning_rates[-1])
             val_loss = judge.measure(loss, plan.team)
@@ -107,6 +112,29 @@ def look_up(plan: Plan, block: Data, rates: Rates, step: int) -> int:
     plan.step, plan.learning_rates = step, rates.of_steps(step, n_steps)
     plan.look_up(n_steps)
     return n_steps
+
+
+def batches(blocks: Iterable[Data], plan: Plan) -> Iterator[Data]:
+    """Yield each batch as a block of its own: its rows, or all with its part of the plan's order.
+
+    One call of the engine for each, of the same steps and sums: the bits are those of one call.
+    """
+    order, size = plan.order, plan.batch_size
+    for block in blocks:
+        for first in range(0, block.rows if order is None else len(order), size):
+            rows = slice(first, first + size)
+            if order is not None:
+                plan.order = order[rows]
+            yield block if order is not None else block.part(rows)
+    plan.order = order
+
+
+def ended(plan: Plan, epoch: int, index: int, before: list[float], constant: float) -> Batch:
+    """Return what there is to say of the batch that the plan was for, by the sums before it."""
+    assert plan.sums is not None
+    objective, weight = (now - then for now, then in zip(plan.sums, before, strict=True))
+    loss = objective / weight if weight else 0.0
+    return Batch(epoch, index, plan.step, loss + constant, float(plan.learning_rates[-1]))
 
 
 def diverged(

@@ -15,7 +15,7 @@ import numpy as np
 from fastmlp.engine.contract import Engine
 from fastmlp.export.layers import name_of
 from fastmlp.functions.optimizer import CustomOptimizer, Named
-from fastmlp.groups import clip
+from fastmlp.gradient import clip
 from fastmlp.spec import Data, Plan
 
 

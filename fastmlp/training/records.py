@@ -155,7 +155,11 @@ class Continuation(NamedTuple):
     scale : float
         Of a fit: ``State.learning_rate_scale``.
     memories : sequence
-        Of a fit: what its callbacks remember, see fastmlp/checkpoint.py; only in a checkpoint.
+        Of a fit: what its callbacks remember, see fastmlp/memories.py; only in a checkpoint.
+    batch_size : int
+        Of a fit.
+    data : int
+        Of a fit: the fingerprint of its arrays; 0 if nobody has asked for it, or for a source.
     memory : dict or None
         What an optimizer of the user's own remembers; of all others the engine has it.
     """
@@ -169,7 +173,35 @@ class Continuation(NamedTuple):
     shuffled: int = 0
     scale: float = 1.0
     memories: Sequence[Any] = ()
+    batch_size: int = 0
+    data: int = 0
     memory: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What ``on_batch`` of a callback is told of a batch that was just trained.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch under way, counted from 0; ``state.epoch`` is the one before.
+    index : int
+        Of the batch in its epoch, from 0.
+    step : int
+        Of the batch in all epochs, from 0, as schedules count.
+    loss : float
+        Its objective before its step: mean loss with the L2 penalty. It is the difference of two
+        sums over the epoch so far, to about 1e-16 of the later one.
+    learning_rate : float
+        Of its step, the scale included.
+    """
+
+    epoch: int
+    index: int
+    step: int
+    loss: float
+    learning_rate: float
 
 
 class DivergenceError(FloatingPointError):

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.training.records import State
+from fastmlp.training.records import Batch, State
 
 Callback = Callable[[State], Any]
 
 
 class Reporter:
-    """Tells callbacks, those with hooks ``start`` and ``finish`` around the epochs too.
+    """Tells callbacks; those with hooks ``start``, ``finish`` or ``on_batch`` of these, too.
 
     Parameters
     ----------
@@ -28,6 +28,8 @@ class Reporter:
         self.state = state
         self.callbacks = sorted(callbacks, key=lambda each: getattr(each, "runs_last", False))
         state.callbacks = self.callbacks
+        self.sees_batches = any(hasattr(each, "on_batch") for each in self.callbacks)
+        self.keeps = any(getattr(each, "runs_last", False) for each in self.callbacks)
         self.keep: Callable[[], None] | None = None  # called before each callback, and after all
 
     @contextlib.contextmanager
@@ -53,13 +55,25 @@ class Reporter:
             for callback in self.callbacks:
                 if self.keep is not None:
                     self.keep()  # the callback may save or copy the model
-                answer = callback(state)
-                # True itself, not any object that happens to be true.
-                if isinstance(answer, bool | np.bool_) and answer:
-                    stop = True
-                    name = getattr(callback, "__name__", type(callback).__name__)
-                    state.history.stop_reason = state.stop_reason or f"{name} returned True"
+                stop |= self._wants_to_stop(callback, callback(state))
         finally:
             if self.keep is not None:
                 self.keep()
         return stop
+
+    def batch_ended(self, batch: Batch) -> bool:
+        """Tell those who look at batches; return True if one of them wants to stop."""
+        stop = False
+        for callback in self.callbacks:
+            on_batch = getattr(callback, "on_batch", None)
+            if on_batch is not None:
+                stop |= self._wants_to_stop(callback, on_batch(self.state, batch))
+        return stop
+
+    def _wants_to_stop(self, callback: Any, answer: Any) -> bool:
+        """Whether the answer is True itself, not any object that happens to be true."""
+        if not (isinstance(answer, bool | np.bool_) and answer):
+            return False
+        name = getattr(callback, "__name__", type(callback).__name__)
+        self.state.history.stop_reason = self.state.stop_reason or f"{name} returned True"
+        return True

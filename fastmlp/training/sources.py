@@ -111,17 +111,17 @@ class Stream:
             if seed is not None and self._shuffles is not None:
                 order = np.arange(block.rows, dtype=np.int64)
                 self._shuffles.shuffle(order, (seed + at) & _SEED_MASK)
-                block = _rows(block, order)
+                block = block.part(order)
             n += block.rows  # with those that wait
             whole = n - n % self._batch_size
             if not whole:
                 waiting.append(_joined([block]))
                 continue
             joined = _joined([*waiting, block])
-            waiting = [_joined([_rows(joined, slice(whole, n))])] if whole < n else []
+            waiting = [_joined([joined.part(slice(whole, n))])] if whole < n else []
             n -= whole
             del block
-            yield _rows(joined, slice(whole))
+            yield joined.part(slice(whole))
             del joined
         if self.rows is not None and seen < self.rows:
             raise self._bad_rows(f"ended after {seen} rows")
@@ -183,11 +183,6 @@ class Stream:
 
 def _dtype(array: Any) -> str:
     return str(getattr(array, "dtype", type(array).__name__))
-
-
-def _rows(data: Data, rows: Any) -> Data:
-    weights = None if data.weights is None else data.weights[rows]
-    return Data(data.x[rows], data.targets[rows], weights)
 
 
 def _joined(parts: list[Data]) -> Data:

@@ -66,7 +66,7 @@ cdef class Predictor:
     level : str
         CPU level.
     *parameters : list of array
-        Weights, biases, and with layer normalisation gains and shifts, as those of the MLP; copied.
+        Weights, biases and the other kinds of ``Spec.tensors``, as those of the MLP; copied.
     n_threads : int or None
         For large batches; None is the default of the machine.
 
@@ -104,7 +104,7 @@ cdef class Predictor:
         return restored, (self.engine.spec, self.engine.parameters(), self.n_threads)
 
     def parameters(self):
-        """Copies of (weights, biases), with layer normalisation also of gains and shifts."""
+        """Copies of (weights, biases), and of what else the MLP has: gains, shifts, scales, alphas."""
         return self.engine.parameters()
 
     to_onnx, to_c = Exportable.to_onnx, Exportable.to_c

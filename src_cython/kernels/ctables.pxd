@@ -75,7 +75,7 @@ cdef extern from "panels/panels.h" nogil:
     void row_from_panels(const real*, int64_t, int64_t, real*)
     void row_to_panels(const real*, int64_t, int64_t, real*)
     void gather_rows(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int64_t, int64_t, real*)
-    void multiply_block(const real*, real*, int64_t, int)
+    void multiply_block(const real*, const real*, real*, int64_t, int)
     void square_columns(const real*, int64_t, int64_t, int64_t, double*)
     void add_penalty(const real*, real*, int64_t, real)
     int32_t all_finite(const real*, int64_t)
@@ -98,3 +98,10 @@ cdef extern from "panels/norm.h" nogil:
 cdef extern from "panels/scale.h" nogil:
     void scale_block(const real*, const real*, real*, int64_t, int)
     void product_sums(const real*, const real*, int64_t, real*)
+
+cdef extern from "panels/parametric.h" nogil:
+    enum:
+        BLEND_ROWS
+    void copy_block(const real*, real*, int64_t, int)
+    void blend_block(const real*, const real*, real*, int64_t, int)
+    void blend_keeping(real*, const real*, real*, real*, int64_t, int)

@@ -14,9 +14,11 @@ from pieces cimport *
 
 
 cdef inline double batch_weight(const fm_task* task, int64_t start, int64_t rows) noexcept nogil:
-    """Sum of the sample weights of a batch, in the order of its rows."""
+    """Sum of the sample weights of a batch, in the order of its rows; other processes' included."""
     cdef double total = 0
     cdef int64_t r
+    if task.totals != NULL:
+        return task.totals[start // task.batch]
     if task.data.weights == NULL:
         return rows
     for r in range(start, start + rows):
@@ -57,7 +59,7 @@ cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t 
     cdef int32_t l
     if first >= end:
         return
-    draws.seed, draws.step, draws.row = task.seed, task.step + b, at
+    draws.seed, draws.step, draws.row = task.seed, task.step + b, task.row + at
     draws.dropout = task.dropout + b * task.dropout_step
     gather(net, buffers, &task.data, task.order, b * task.batch + at, first, last)
     for r in range(first, last):
@@ -170,6 +172,16 @@ cdef inline void report_batch(const fm_task* task, fm_report* report, double tot
         report.status = DIVERGED
 
 
+cdef inline void add_up(fm_shift* shift, fm_report* report, const fm_watch* watch) noexcept nogil:
+    """Sum the stored gradients of all processes. Thread 0 only, when all are there."""
+    cdef fm_control own = fm_get_control()
+    cdef bint failed = report.status != RUNNING or fm_stopped(watch)
+    fm_restore_control(watch.control)
+    if shift.add_up(shift.poll_context, failed) and report.status == RUNNING:
+        report.status = INTERRUPTED
+    fm_restore_control(own)
+
+
 cdef inline void one_batch(const fm_task* task, fm_shift* shift, fm_report* report, int64_t b, double* powers,
                            fm_scalars* scalars, fm_watch* watch, int32_t thread,
                            int32_t active) noexcept nogil:
@@ -214,6 +226,10 @@ cdef inline void one_batch(const fm_task* task, fm_shift* shift, fm_report* repo
             store_gradients(task, shift, start + at + size, size, at == 0, is_last, rest, l2, watch, thread,
                             active)
             if is_last and task.optimizer >= 0:
+                if shift.add_up != NULL:
+                    meet(shift, active)
+                    if thread == 0:
+                        add_up(shift, report, watch)
                 stored_step(task, shift, scalars, thread, active)
         if thread == 0 and fm_stopped(watch):
             report.status = INTERRUPTED

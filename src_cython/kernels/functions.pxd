@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 
 from ctables cimport *
 from network cimport *
-from operators cimport drop_out, kept_slope
+from operators cimport drop_out
 
 
 cdef inline bint succeeds(const fm_function* function, const fm_block* block, fm_watch* watch) noexcept nogil:
@@ -35,7 +35,8 @@ cdef inline void apply_activation(const fm_network* net, const fm_buffers* buffe
     cdef int64_t columns = op.n_out
     cdef int64_t panel_step = buffers.panel_step
     cdef real* y = <real*>buffers.y[l] + first * NR
-    cdef real* slope = kept_slope(buffers, l, first * NR, draws)
+    cdef bint keeps = draws != NULL and buffers.slope[l] != NULL
+    cdef real* slope = <real*>buffers.slope[l] + first * NR if keeps else NULL
     cdef real* z = plain_rows(buffers, 0, first)
     cdef fm_block block
     cdef int64_t r, p, at

@@ -26,10 +26,15 @@ cdef inline const real* tensor_at(const fm_network* net, const fm_operator* op, 
 # ---------------------------------------------------------------- activation and dropout
 
 
-cdef inline real* kept_slope(const fm_buffers* buffers, int32_t l, int64_t at,
+cdef inline real* kept_slope(const fm_operator* op, const fm_buffers* buffers, int32_t l, int64_t at,
                              const fm_draws* draws) noexcept nogil:
-    """Where the derivative of a block is kept; NULL where it is not, or nobody wants it."""
-    return <real*>buffers.slope[l] + at if buffers.slope[l] != NULL and draws != NULL else NULL
+    """Where the derivative of a block is kept; NULL where it is not, nobody wants it, or a parametric
+    activation comes next and will see to it."""
+    if buffers.slope[l] == NULL or draws == NULL:
+        return NULL
+    if not op.ends and ACTIVATIONS[op.activation].fused == FUSED_IDENTITY:
+        return NULL
+    return <real*>buffers.slope[l] + at
 
 
 cdef inline void drop_out(const fm_operator* op, real* y, real* slope, int64_t p, int64_t rows, int64_t first,
@@ -79,7 +84,7 @@ cdef inline void apply_slope(const fm_network* net, const fm_buffers* buffers, i
     cdef real* dz = <real*>buffers.dz[l] + at
     cdef int nv = vectors(op.n_out, p * NR)
     if buffers.slope[l] != NULL:
-        multiply_block(<real*>buffers.slope[l] + at, dz, rows, nv)
+        multiply_block(<real*>buffers.slope[l] + at, dz, dz, rows, nv)
     elif activation.fused != FUSED_IDENTITY:
         activation.backward(<real*>buffers.y[l] + at, dz, rows, nv)
 
@@ -110,7 +115,7 @@ cdef inline void affine_forward(const fm_network* net, const fm_buffers* buffers
         nv = vectors(op.n_out, p * NR)
         at = p * panel_step + first * NR
         y = <real*>buffers.y[l] + at
-        slope = kept_slope(buffers, l, at, draws)
+        slope = kept_slope(op, buffers, l, at, draws)
         if op.n_out == 1:
             dot_rows(a, panel_step, w, NR, op.n_in, b[0], y, rows)
         elif slope == NULL and ACTIVATIONS[op.activation].fused == FUSED_RELU:
@@ -167,7 +172,7 @@ cdef inline void norm_forward(const fm_network* net, const fm_buffers* buffers, 
                    <real*>buffers.y[l] + first * NR, statistics)
     for p in range(op.panels):
         at = p * buffers.panel_step + first * NR
-        finish_panel(op, <real*>buffers.y[l] + at, kept_slope(buffers, l, at, draws), p, rows, first,
+        finish_panel(op, <real*>buffers.y[l] + at, kept_slope(op, buffers, l, at, draws), p, rows, first,
                      draws)
 
 
@@ -209,6 +214,57 @@ cdef inline void input_gradient(const fm_network* net, const fm_buffers* buffers
                     <real*>buffers.x + p * buffers.panel_step, rows, vectors(op.n_in, p * NR))
 
 
+# ---------------------------------------------------------------- parametric: z = (1 - a) x + a f(x)
+
+
+cdef inline void blend_panels(const fm_network* net, const fm_operator* op, real* x, int64_t panel_step,
+                              int64_t rows, real* z, real* slope) noexcept nogil:
+    """Forward, and one row (c/panels/parametric.h). With `slope` that gets the derivative, and x the one with
+    respect to a: what PRODUCTS needs."""
+    cdef const fm_activation* f = &ACTIVATIONS[op.inner]
+    cdef const real* alpha
+    cdef int64_t p, r, at, n
+    cdef int nv
+    for p in range(op.panels):
+        nv = vectors(op.n_out, p * NR)
+        alpha = tensor_at(net, op, WEIGHTS) + p * NR
+        r = 0
+        while r < rows:
+            at = p * panel_step + r * NR
+            n = min(rows - r, <int64_t>BLEND_ROWS)
+            copy_block(x + at, z + at, n, nv)
+            if slope != NULL:
+                f.forward_keeping(z + at, slope + at, n, nv)
+                blend_keeping(x + at, alpha, z + at, slope + at, n, nv)
+            else:
+                f.forward(z + at, n, nv)
+                blend_block(x + at, alpha, z + at, n, nv)
+            r += n
+
+
+cdef inline void parametric_forward(const fm_network* net, const fm_buffers* buffers, int32_t l,
+                                    int64_t first, int64_t rows, const fm_draws* draws) noexcept nogil:
+    cdef const fm_operator* op = &net.operators[l]
+    cdef real* slope = <real*>buffers.slope[l - 1] + first * NR if draws != NULL else NULL
+    cdef int64_t p, at
+    blend_panels(net, op, <real*>buffers.y[l - 1] + first * NR, buffers.panel_step, rows,
+                 <real*>buffers.y[l] + first * NR, slope)
+    for p in range(op.panels):
+        at = p * buffers.panel_step + first * NR
+        finish_panel(op, <real*>buffers.y[l] + at, kept_slope(op, buffers, l, at, draws), p, rows, first,
+                     draws)
+
+
+cdef inline void parametric_backward(const fm_network* net, const fm_buffers* buffers, int32_t l,
+                                     int64_t first, int64_t rows) noexcept nogil:
+    cdef const fm_operator* op = &net.operators[l]
+    cdef int64_t p, at
+    for p in range(op.panels):
+        at = p * buffers.panel_step + first * NR
+        multiply_block(<real*>buffers.slope[l - 1] + at, <real*>buffers.dz[l] + at,
+                       <real*>buffers.dz[l - 1] + at, rows, vectors(op.n_out, p * NR))
+
+
 # ---------------------------------------------------------------- the table
 
 
@@ -220,6 +276,8 @@ cdef inline void forward_block(const fm_network* net, const fm_buffers* buffers,
     elif net.operators[l].kind == SCALE:
         scale_panels(net, &net.operators[l], inputs_of(buffers, l) + first * NR, buffers.panel_step, rows,
                      <real*>buffers.y[l] + first * NR)
+    elif net.operators[l].kind == PARAMETRIC:
+        parametric_forward(net, buffers, l, first, rows, draws)
     else:
         norm_forward(net, buffers, l, first, rows, draws)
 
@@ -229,6 +287,8 @@ cdef inline void backward_block(const fm_network* net, const fm_buffers* buffers
     """Set dz[l-1] for rows that fit in the cache together."""
     if net.operators[l].kind == AFFINE:
         affine_backward(net, buffers, l, first, rows)
+    elif net.operators[l].kind == PARAMETRIC:
+        parametric_backward(net, buffers, l, first, rows)
     else:
         norm_backward(net, buffers, l, first, rows)
 
@@ -240,6 +300,8 @@ cdef inline void one_row(const fm_network* net, const fm_operator* op, const rea
         affine_row(net, op, a, y)
     elif op.kind == SCALE:
         scale_panels(net, op, a, NR, 1, y)
+    elif op.kind == PARAMETRIC:
+        blend_panels(net, op, <real*>a, NR, 1, y, NULL)
     else:
         normalize_rows(a, NR, op.n_out, tensor_at(net, op, WEIGHTS), tensor_at(net, op, BIASES), 1,
                        y, NULL)

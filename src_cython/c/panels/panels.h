@@ -99,8 +99,8 @@ static void gather_rows(const fm_data *data, const int64_t *order, int64_t first
     }
 }
 
-static void multiply_block(const real *factor, real *d, int64_t rows, int nv) {
-    EACH_VECTOR(rows, nv) v_store(d + at, v_load(d + at) * v_load(factor + at));
+static void multiply_block(const real *factor, const real *d, real *out, int64_t rows, int nv) {
+    EACH_VECTOR(rows, nv) v_store(out + at, v_load(d + at) * v_load(factor + at));
 }
 
 /* One sum of squares a column, each a sequential chain in double: independent of the panel width. */

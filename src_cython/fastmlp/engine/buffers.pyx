@@ -35,7 +35,8 @@ cdef class Buffers:
                 continue
             c.dz[l] = memory.take(op.panels * c.panel_step) if l < n - 1 else c.y[l]
             does_drop = drops and op.ends and drops[op.hidden]
-            keeps = op.function != NULL or k.activation_keeps_slope(op.activation)
+            is_blended = l < n - 1 and net.operators[l + 1].kind == PARAMETRIC
+            keeps = is_blended or op.function != NULL or k.activation_keeps_slope(op.activation)
             if l < n - 1 and (does_drop or keeps):
                 c.slope[l] = memory.take(op.panels * c.panel_step)
             if op.kind == LAYER_NORM:

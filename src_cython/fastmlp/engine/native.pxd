@@ -16,11 +16,10 @@ cdef class Engine(Trained):
     cdef list call_buffers, call_shifts  # that calls from several threads at once take and give back
 
     cdef void describe(self, fm_data* c, data) except *
-    cdef int choose_loss(self, fm_network* net, fm_data* data) except -1
-    cdef object helpers(self, team, bint with_loss)
     cdef tuple set_dropout(self, fm_task* task, dropouts)
     cdef Shift shift_for(self, Shift last, int64_t batch, int n_threads, tuple drops, bint stores)
     cdef Pass begin(self, data, plan, int n_threads)
+    cdef int share(self, Pass epoch, share) except -1
     cdef int end(self, Pass epoch, plan, bint is_good) except -1
     cdef Buffers borrow_buffers(self)
     cdef void divide_rows(self, RowsJob* job, team) except *

@@ -5,7 +5,7 @@ cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from fastmlp.engine.buffers cimport Buffers
 from fastmlp.engine.crew cimport Crew
@@ -20,11 +20,12 @@ from fastmlp.engine.rows cimport QUICK_WEIGHTS, predict_rows
 import numpy as np
 
 from fastmlp.groups import PLAIN, table as groups_table
-from fastmlp.spec import BLOCK_ROWS as _BLOCK_ROWS, Data
+from fastmlp.spec import BLOCK_ROWS as _BLOCK_ROWS, Data, Share
 
 cnp.import_array()
 
 cdef int64_t BLOCK_ROWS = _BLOCK_ROWS
+cdef int64_t NOTES = Share.NOTES
 
 
 cdef double sequential_sum(cnp.ndarray values) except? -1:
@@ -68,6 +69,11 @@ cdef class Engine(Trained):
 
     # ------------------------------------------------------------ training
 
+    @property
+    def n_summed(self):
+        """Elements of what an epoch of many processes gives to Share.add_up."""
+        return self.n_parameters + NOTES
+
     cdef void describe(self, fm_data* c, data) except *:
         """Point a struct at the user's arrays; data must outlive it."""
         cdef cnp.ndarray x = data.x
@@ -85,16 +91,6 @@ cdef class Engine(Trained):
                 c.targets = cnp.PyArray_DATA(data.targets)
         if data.weights is not None:
             c.weights = cnp.PyArray_DATA(data.weights)
-
-    cdef int choose_loss(self, fm_network* net, fm_data* data) except -1:
-        """Take the row of the loss that fits the targets."""
-        net.has_labels = data.labels != NULL
-        net.loss = self.losses[self.spec.loss.native_row(net.has_labels)]
-        return 0
-
-    cdef object helpers(self, team, bint with_loss):
-        """The team, if it can help: Python functions are called by one thread, the caller."""
-        return None if self.takes_lock or (with_loss and self.loss_takes_lock) else team
 
     def epoch(self, data, plan):
         """Train on every batch once; the mean objective, or the first that is not finite (NaN for a weight).
@@ -140,14 +136,15 @@ cdef class Engine(Trained):
             raise RuntimeError("no optimizer was started")
         net[0] = self.net
         self.describe(&task.data, data)
-        self.choose_loss(net, &task.data)
+        self.choose_loss(net, task.data.labels != NULL)
         task.order = NULL
         if plan.order is not None:
             task.order = <int64_t*>cnp.PyArray_DATA(plan.order)
             task.data.n = len(plan.order)
         task.batch = plan.batch_size
         drops = self.set_dropout(task, plan.dropouts)
-        shift = self.shift_for(self.shift, task.batch, n_threads, drops, plan.clip_norm > 0)
+        stores = plan.clip_norm > 0 or plan.share is not None
+        shift = self.shift_for(self.shift, task.batch, n_threads, drops, stores)
         self.shift = None  # until the epoch has ended
         if shift.working == NULL:
             shift.working = shift.memory.take(self.n_parameters)
@@ -177,7 +174,25 @@ cdef class Engine(Trained):
         epoch.hand(self.kernels, shift, fresh, self.n_parameters, (data, plan, table, steps))
         if plan.sums is not None:
             epoch.report.loss_sum, epoch.report.weight_sum = plan.sums
+        if plan.share is not None:
+            self.share(epoch, plan.share)
         return epoch
+
+    cdef int share(self, Pass epoch, share) except -1:
+        """Make an epoch one process's part of one of many; its sum of losses is that of its own rows."""
+        cdef fm_task* task = &epoch.task
+        cdef void* gradients = epoch.shift.buffers.c.gradients
+        cdef cnp.npy_intp size = self.n_parameters + NOTES
+        cdef cnp.ndarray totals = share.totals
+        memset(gradients, 0, size * self.kernels.element_size)  # those of frozen layers are never stored
+        task.stores, task.row = True, share.row
+        task.totals = <double*>cnp.PyArray_DATA(totals)
+        if not share.is_first:
+            task.l2 = 0
+        epoch.add_up = share.add_up
+        epoch.summed = cnp.PyArray_SimpleNewFromData(1, &size, self.typenum, gradients)
+        cnp.set_array_base(epoch.summed, epoch.shift)
+        return 0
 
     cdef int end(self, Pass epoch, plan, bint is_good) except -1:
         """Publish what an epoch has made of the parameters, or drop it."""
@@ -213,7 +228,7 @@ cdef class Engine(Trained):
             shift.transposed = shift.memory.take(self.n_transposed)
         buffers = &shift.buffers.c
         if (stores or batch > rows) and buffers.gradients == NULL:
-            buffers.gradients = shift.memory.take(self.n_parameters)
+            buffers.gradients = shift.memory.take(self.n_parameters + NOTES)
         if batch > rows and buffers.sums == NULL:
             buffers.sums = <double*>shift.memory.take(self.n_parameters, sizeof(double))
         return shift
@@ -227,7 +242,7 @@ cdef class Engine(Trained):
         cdef double objective
         self.describe(&task.data, data)
         keep = self.read(&batch.net)
-        self.choose_loss(&batch.net, &task.data)
+        self.choose_loss(&batch.net, task.data.labels != NULL)
         task.order = NULL
         task.batch = task.data.n
         task.optimizer = -1
@@ -337,7 +352,7 @@ cdef class Engine(Trained):
         cdef fm_network net
         self.describe(&c, data)
         keep = self.read(&net)
-        self.choose_loss(&net, &c)
+        self.choose_loss(&net, c.labels != NULL)
         cdef RowsJob job
         cdef cnp.ndarray sums = np.zeros(max(1, ceil_div(c.n, CALL_ROWS)))
         job.net, job.data = &net, &c

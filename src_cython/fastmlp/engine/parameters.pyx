@@ -25,7 +25,7 @@ cnp.import_array()
 
 # How the gradient of each kind of tensor is found; that of weights with one column in another way.
 GRADIENTS = {"weights": TILES, "biases": SUMS, "gains": NORMAL_PRODUCTS, "shifts": SUMS,
-             "scales": PRODUCTS}
+             "scales": PRODUCTS, "alphas": PRODUCTS}
 
 
 cdef extern from *:
@@ -80,6 +80,7 @@ cdef class Parameters:
             if not is_named:
                 op.function = self.function_of(operator.activation, &self.takes_lock)
             op.ends = operator.ends
+            op.inner = activations.index(operator.inner)
             for t, kind in enumerate(OPERATORS[operator.kind]):
                 tensor = &op.tensors[t]
                 tensor.gradient = GRADIENTS[kind]
@@ -89,7 +90,7 @@ cdef class Parameters:
                 self.flat[tensor.index] = tensor
         self.weight_count = spec.n_weights
         self.net.n_operators = len(operators)
-        self.net.loss = self.losses[spec.loss.native_row(False)]
+        self.choose_loss(&self.net, False)
         self.net.targets_width = spec.n_outputs
         self.net.loss_parameter = spec.loss.parameter
         if isinstance(spec.loss, CustomLoss):
@@ -103,6 +104,16 @@ cdef class Parameters:
         if describe_function(c, function, self.spec.dtype):
             takes_lock[0] = True
         return c
+
+    cdef int choose_loss(self, fm_network* net, bint has_labels) except -1:
+        """Take the row of the loss that fits the targets."""
+        net.has_labels = has_labels
+        net.loss = self.losses[self.spec.loss.native_row(has_labels)]
+        return 0
+
+    cdef object helpers(self, team, bint with_loss):
+        """The team, if it can help: Python functions are called by one thread, the caller."""
+        return None if self.takes_lock or (with_loss and self.loss_takes_lock) else team
 
     cdef void lay_out(self, fm_tensor* tensor, int64_t n_rows, int64_t n_columns,
                       bint is_transposed) noexcept:
@@ -178,7 +189,7 @@ cdef class Parameters:
         return 0
 
     def parameters(self):
-        """Copies of (weights, biases), of gains, shifts and scales too if there are any."""
+        """Copies of (weights, biases), and of the other kinds of Spec.tensors."""
         cdef fm_network net
         keep = self.read(&net)
         copies = self.unpack(net.parameters)

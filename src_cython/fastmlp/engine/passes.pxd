@@ -8,6 +8,7 @@ from network cimport *
 
 cdef class Signals:
     cdef object interrupt
+    cdef object add_up, summed  # of many processes: what sums, and the gradients
 
 
 cdef int poll(void* context) noexcept nogil
@@ -22,6 +23,7 @@ cdef class Pass:
     cdef Shift shift
     cdef object fresh  # the arena that a good end is copied to; None: nobody wants it
     cdef object kept  # what the task points into
+    cdef object add_up, summed  # as Signals has them; None: there is one process
 
     cdef void hand(self, const fm_kernels* k, Shift shift, fresh, int64_t n_parameters, kept)
     cdef double result(self)

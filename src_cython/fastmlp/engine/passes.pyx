@@ -17,7 +17,7 @@ cnp.import_array()
 
 
 cdef class Signals:
-    """Keeps what a signal handler raised until the native call is over."""
+    """Keeps what a signal handler, or whoever sums, raised until the native call is over."""
 
 
 cdef int poll(void* context) noexcept nogil:
@@ -27,6 +27,19 @@ cdef int poll(void* context) noexcept nogil:
             PyErr_CheckSignals()
         except BaseException as interrupt:
             (<Signals>context).interrupt = interrupt
+            return 1
+    return 0
+
+
+cdef int add_up(void* context, int failed) noexcept nogil:
+    """Sum the gradients of all processes; the error of another ends the epoch here as a signal does."""
+    with gil:
+        signals = <Signals>context
+        try:
+            signals.add_up(signals.summed, failed)
+        except BaseException as error:
+            if signals.interrupt is None:
+                signals.interrupt = error
             return 1
     return 0
 
@@ -50,6 +63,7 @@ cdef class Pass:
         task.net = &self.net
         task.buffers = &shift.buffers.c
         task.stores = task.optimizer < 0 or task.clip_norm > 0 or task.batch > task.buffers.rows
+        shift.c.add_up = NULL
         self.report.status = RUNNING
         self.report.loss_sum = self.report.weight_sum = 0
         shift.c.alone_from = -1
@@ -75,6 +89,9 @@ cdef double run(Pass epoch, team) except? -1:
     cdef atomic_int stop
     fm_stop_clear(&stop)
     shift.poll, shift.poll_context, shift.stop = poll_of_caller(), <void*>signals, &stop
+    if epoch.add_up is not None:
+        signals.add_up, signals.summed = epoch.add_up, epoch.summed
+        shift.add_up = add_up
     if shift.n_threads == 1:
         with nogil:
             run_epoch(job, 0)

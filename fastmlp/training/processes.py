@@ -1,0 +1,237 @@
+"""A fit that many processes make together: what they must agree on, and what becomes one number.
+
+Each trains on its own rows. The same program ran on all of them, so they have the same
+model, and take the same steps along the sum of their gradients; both are checked, not assumed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import re
+import threading
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp import communicators
+from fastmlp.engine.contract import Engine
+from fastmlp.spec import Data, Plan, Share
+from fastmlp.teams import Team
+from fastmlp.training import loop
+from fastmlp.training.exchange import Exchange, Fact, RankError
+from fastmlp.training.judge import Judge
+from fastmlp.training.loop import Course
+from fastmlp.training.records import Continuation, DivergenceError, State
+from fastmlp.training.reporter import Callback, Reporter
+
+# Between the seeds of two ranks: 2**64 over the golden ratio, far from the numbers of blocks.
+_STRIDE = 0x9E3779B97F4A7C15
+_MASK = 2**64 - 1
+# What is of an epoch, or of a rank.
+_SCHEDULED = ("learning_rates", "weight_decays", "dropouts")
+_OWN = {"batch_size", "order", "step", "seed", "team", "sums", "share", *_SCHEDULED}
+_ROWS = "give every rank about as many rows, or let their sources yield blocks of as many steps"
+_CALLBACKS = "use the same callbacks on every rank, but for those that only look"
+
+
+@contextlib.contextmanager
+def joined(communicator: Any, engine: Engine) -> Iterator[Processes | None]:
+    """Take part in a fit of many processes, if there is a communicator; all end it together."""
+    if communicator is None:
+        yield None
+        return
+    exchange = Exchange(communicators.resolve(communicator), engine)
+    try:
+        if threading.current_thread().daemon:
+            raise RuntimeError(
+                "fit was called with a communicator in a daemon thread, which the end of the "
+                "process may stop within a step: use Thread(daemon=False)"
+            )
+        yield Processes(exchange, engine)
+        exchange.gather([_next("the end of the fit"), _weights(engine)], is_last=True)
+    except BaseException as error:
+        exchange.end_for_all(error)
+        raise
+
+
+class Processes:
+    """A process among those of a fit.
+
+    Parameters
+    ----------
+    exchange : Exchange
+        Of messages with the others.
+    engine : Engine
+        In training here.
+    """
+
+    def __init__(self, exchange: Exchange, engine: Engine) -> None:
+        self.exchange, self.engine, self.rank = exchange, engine, exchange.rank
+        self._epoch = -1  # whose weights have been compared
+
+    def agree(self, model: Any, plan: Plan, begun: Continuation | None, **options: Any) -> None:
+        """Compare all that must be the same on all ranks before the first step.
+
+        Parameters
+        ----------
+        model : MLP
+            In training, with its generator.
+        plan : Plan
+            Of the fit.
+        begun : Continuation or None
+            With what it goes on, if it resumes.
+        **options : object
+            Of the fit, by the names that users know.
+
+        Raises
+        ------
+        ValueError
+            Names what is not, and the rank.
+        """
+        spec = self.engine.spec
+        facts = [Fact("CPU level", self.engine.level, remedy="set FASTMLP_CPU on every rank")]
+        for thing, own in ((spec, set()), (plan, _OWN)):
+            names = [field.name for field in dataclasses.fields(thing) if field.name not in own]
+            facts += [Fact(name, _described(getattr(thing, name))) for name in names]
+        facts += [Fact(name, value) for name, value in options.items()]
+        went = begun and f"after {begun.epochs} epochs"
+        facts.append(Fact("resume", begun and begun._replace(rows=0, memories=()), went or "False"))
+        draws = repr(model._rng.bit_generator.state).encode()
+        arrays = self.engine.state(optimizer=begun is not None)
+        facts.append(Fact("rng", _checksum([draws]), remedy="pass the same seed on every rank"))
+        facts.append(Fact("what the model knows", _checksum(arrays.values())))
+        self.exchange.gather([_next("the start of the fit"), *facts])
+
+    def shuffle(self, order: NDArray[np.int64], seed: int) -> None:
+        """Permute an index array in place, on each rank in another way."""
+        self.engine.shuffle(order, (seed + self.rank * _STRIDE) & _MASK)
+
+    def lead(self, course: Course) -> None:
+        """Make a course one of all processes."""
+        state, exchange = course.reporter.state, self.exchange
+        course.train = lambda block, plan: self.train(block, plan, state)
+        course.judge = JointJudge(self.engine, course.judge.validation, exchange)
+        course.reporter = JointReporter(state, course.reporter.callbacks, exchange)
+
+    def train(self, block: Data, plan: Plan, state: State) -> float:
+        """Take the steps of a block, together with all others; return the objective of all rows."""
+        epoch, rows = state.epoch + 1, block.rows if plan.order is None else len(plan.order)
+        n_steps = plan.n_steps(rows)
+        facts = [
+            _next("a block of rows"),
+            Fact("number of steps", n_steps, f"{n_steps} (with {rows} rows)", _ROWS),
+            *(_numbers(name, getattr(plan, name)) for name in _SCHEDULED),
+        ]
+        if self._epoch != epoch:  # callbacks may have assigned others
+            facts.append(_weights(self.engine))
+        self._epoch = epoch
+        values = self.exchange.gather(facts, [min(rows, plan.batch_size)], n_steps)
+        row = int(values[: self.rank, 0].sum())
+        totals = self.exchange.add(_totals(block, plan, rows))
+        plan.share = Share(totals, row, self.rank == 0, self.exchange.add_up)
+        try:
+            loss = self.engine.epoch(block, plan)
+        except RankError as error:
+            if not error.error.startswith(DivergenceError.__name__):
+                raise
+            who = f"training on rank {error.rank}"
+            raise loop.diverged(math.nan, plan, epoch, state, who) from None
+        if not math.isfinite(loss):
+            who = f"training on rank {self.rank}" if self.exchange.has_failed else "training"
+            raise loop.diverged(loss, plan, epoch, state, who)
+        return float(self.exchange.gather([_next("the loss of a block")], [loss])[:, 0].sum())
+
+
+class JointJudge(Judge):
+    """Measures the loss on the validation data of all ranks, each on its own.
+
+    Parameters
+    ----------
+    engine : Engine
+        In training here.
+    validation : Data or None
+        Of this rank.
+    exchange : Exchange
+        With the others.
+    """
+
+    def __init__(self, engine: Engine, validation: Data | None, exchange: Exchange) -> None:
+        super().__init__(engine, validation)
+        self.exchange = exchange
+
+    def measure(self, loss: float, team: Team | None) -> float:
+        """Return the mean over the rows of all ranks, by their weights; NaN without such data."""
+        own, data = super().measure(loss, team), self.validation
+        if data is None:
+            return own
+        weight = data.rows if data.weights is None else float(data.weights.sum(dtype=float))
+        each = self.exchange.gather([_next("the validation loss")], [own * weight, weight])
+        total, weights = each.sum(axis=0).tolist()
+        return float(total / weights)
+
+
+class JointReporter(Reporter):
+    """Tells the callbacks of this rank; if one of any rank wants to stop, all do.
+
+    Parameters
+    ----------
+    state : State
+        What they see.
+    callbacks : sequence of callables
+        Checked.
+    exchange : Exchange
+        With the others.
+    """
+
+    def __init__(self, state: State, callbacks: Iterable[Callback], exchange: Exchange) -> None:
+        super().__init__(state, [*callbacks])
+        self.exchange = exchange
+
+    def epoch_ended(self) -> bool:
+        """Call every callback here; return True if one, here or elsewhere, wants to stop."""
+        stop = super().epoch_ended()
+        each = self.exchange.gather([_next("the end of an epoch")], [stop])[:, 0]
+        if each.any() and not stop:
+            self.state.history.stop_reason = f"a callback of rank {int(each.argmax())}"
+        return bool(each.any())
+
+
+def _next(what: str) -> Fact:
+    return Fact("what comes next", what, remedy=_ROWS)
+
+
+def _described(value: Any) -> str:
+    """Return what an option is, without the addresses of functions."""
+    return re.sub(r"0x[0-9a-fA-F]+", "0x", str(value))
+
+
+def _checksum(parts: Iterable[Any]) -> str:
+    total = 0
+    for part in parts:
+        total = zlib.crc32(part, total)
+    return f"{total:08x}"
+
+
+def _numbers(name: str, values: NDArray[np.float64] | None) -> Fact:
+    if values is None:
+        return Fact(name, None)
+    text = f"{values.flat[0]:g} to {values.flat[-1]:g} in {len(values)} steps"
+    return Fact(name, _checksum([values]), text, f"{_CALLBACKS}; the same schedules, too")
+
+
+def _weights(engine: Engine) -> Fact:
+    arrays = [array for kind in engine.parameters() for array in kind]
+    return Fact("checksum of the weights", _checksum(arrays), remedy=_CALLBACKS)
+
+
+def _totals(block: Data, plan: Plan, rows: int) -> NDArray[np.float64]:
+    """Return the sum of weights of each batch of this rank, added in the order of its rows."""
+    batches, weights = np.arange(rows) // plan.batch_size, block.weights
+    if weights is not None and plan.order is not None:
+        weights = weights[plan.order]
+    return np.bincount(batches, weights).astype(np.float64)

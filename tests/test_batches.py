@@ -1,0 +1,214 @@
+"""Callbacks that look at each batch: what they are told, the bits of a fit without, and an end."""
+
+import copy
+
+import cases
+import numpy as np
+import pytest
+import test_bits
+from models import X, Y, digest, network
+from test_resume import refused, same
+
+import fastmlp
+
+OPTIONS = {"epochs": 3, "batch_size": 32}  # 90 rows: the last batch is shorter
+
+
+class Watch:
+    """Notes all batches; ends the fit at a step if it has one."""
+
+    def __init__(self, last=None):
+        self.last, self.seen = last, []
+
+    def __call__(self, state):
+        self.seen.append(state.epoch)
+
+    def on_batch(self, state, batch):
+        assert state.epoch == batch.epoch - 1
+        self.seen.append(batch)
+        return batch.step == self.last
+
+    @property
+    def batches(self):
+        return [each for each in self.seen if isinstance(each, fastmlp.Batch)]
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("level", test_bits.LEVELS)
+@pytest.mark.parametrize("name", test_bits.FITS)
+def test_the_bits_of_a_fit_without(name, level, dtype):
+    sizes, _, options = test_bits.FITS[name]
+    options = dict(options)
+    nets = [test_bits.model(name, level, dtype) for _ in range(3)]
+    x, t, weights = test_bits.data(sizes, nets[0].loss)
+    if options.pop("sample_weight", False):
+        options["sample_weight"] = weights
+    nets[0].fit(x, t, epochs=3, n_threads=1, **options)
+    for net, n_threads in zip(nets[1:], (1, 2), strict=True):
+        net.fit(x, t, epochs=3, n_threads=n_threads, callbacks=[Watch()], **options)
+        same(net, nets[0])
+
+
+@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
+def test_the_bits_with_schedules_and_blocks(mlp, optimizer):
+    options = {**OPTIONS, "optimizer": optimizer, "dropout": fastmlp.Cosine(0.5, n_steps=8)}
+    nets = [network(mlp) for _ in range(4)]
+    for net, source, callbacks in zip(
+        nets, (False, False, True, True), ([], [Watch()], [], [Watch()]), strict=True
+    ):
+        blocks = [(X[:11], Y[:11]), (X[11:70], Y[11:70]), (X[70:], Y[70:])]
+        data = (lambda blocks=blocks: blocks,) if source else (X, Y)
+        net.fit(*data, callbacks=callbacks, **options)
+    same(nets[0], nets[1])
+    same(nets[2], nets[3])
+
+
+def test_the_bits_with_more_rows_than_a_block(mlp):
+    x, y = np.tile(X, (30, 1)), np.tile(Y, (30, 1))
+    nets = [network(mlp) for _ in range(2)]
+    for net, callbacks in zip(nets, ([], [Watch()]), strict=True):
+        net.fit(x, y, epochs=2, batch_size=1300, callbacks=callbacks)
+    same(*nets)
+
+
+def test_what_they_are_told(mlp):
+    """The loss is the objective of the batch under the weights before it."""
+    watch, rate = Watch(), fastmlp.Cosine(0.1, n_steps=9)
+    net, twin = (network(mlp, dtype="float64") for _ in range(2))
+    weights = np.linspace(0, 1, len(X))
+    options = {"sample_weight": weights, "shuffle": False, "l2": 0.01}
+    optimizer = fastmlp.SGD(rate)
+    history = net.fit(X, Y, optimizer=optimizer, callbacks=[watch], **OPTIONS, **options)
+    assert [each if isinstance(each, int) else "batch" for each in watch.seen] == [
+        *("batch",) * 3, 0, *("batch",) * 3, 1, *("batch",) * 3, 2
+    ]  # fmt: skip
+    for step, batch in enumerate(watch.batches):
+        rows = slice(32 * (step % 3), 32 * (step % 3 + 1))
+        assert (batch.epoch, batch.index, batch.step) == (step // 3, step % 3, step)
+        assert batch.learning_rate == rate(step)
+        given = {"sample_weight": weights[rows], "l2": 0.01}
+        objective = twin.partial_fit(X[rows], Y[rows], optimizer=fastmlp.SGD(rate(step)), **given)
+        assert batch.loss == pytest.approx(objective, rel=1e-12)
+    assert history.learning_rate == [rate(2), rate(5), rate(8)]
+
+
+def test_a_batch_of_no_weight_has_no_loss(mlp):
+    watch, weights = Watch(), np.where(np.arange(90) < 32, 0.0, 1.0)
+    network(mlp).fit(X, Y, sample_weight=weights, shuffle=False, callbacks=[watch], **OPTIONS)
+    assert [batch.loss == 0 for batch in watch.batches[:3]] == [True, False, False]
+
+
+@pytest.mark.parametrize("step", [0, 1, 3, 5, 8])
+def test_true_ends_the_fit_at_the_last_whole_epoch(mlp, step):
+    net, whole = network(mlp), network(mlp)
+    watch = Watch(step)
+    history = net.fit(X, Y, callbacks=[watch], **OPTIONS)
+    assert watch.batches[-1].step == step
+    assert history is net.history
+    assert (len(history.loss), history.stop_reason) == (step // 3, "Watch returned True")
+    if step >= 3:
+        whole.fit(X, Y, **{**OPTIONS, "epochs": step // 3})
+    assert digest(net) == digest(whole)
+    refused(net, "ended within an epoch" if step >= 3 else "no fit to go on with")
+    net.fit(X, Y, **OPTIONS)
+
+
+def test_weights_of_a_batch_can_be_kept(mlp):
+    class Keep(Watch):
+        def on_batch(self, state, batch):
+            if batch.step == 4:
+                self.kept, self.digest = state.snapshot(), digest(state.model)
+            return batch.step == 4
+
+        def finish(self, state):
+            state.restore(self.kept)
+
+    net, keep = network(mlp), Keep()
+    net.fit(X, Y, callbacks=[keep], **OPTIONS)
+    assert digest(net) == keep.digest
+
+
+def test_an_error_leaves_the_last_whole_epoch(mlp):
+    class Fail(Watch):
+        def on_batch(self, state, batch):
+            if batch.step == 4:
+                raise ZeroDivisionError
+
+    net, whole = network(mlp), network(mlp)
+    with pytest.raises(ZeroDivisionError):
+        net.fit(X, Y, callbacks=[Fail()], **OPTIONS)
+    whole.fit(X, Y, **{**OPTIONS, "epochs": 1})
+    assert digest(net) == digest(whole)
+    assert len(net.history.loss) == 1
+
+
+def test_a_divergence_is_that_of_its_batch(mlp):
+    watch, net = Watch(), network(mlp)
+    rate = fastmlp.SGD(lambda step: 0.1 if step < 4 else 1e38)
+    with pytest.raises(fastmlp.DivergenceError, match="in epoch 1 "):
+        net.fit(X, Y, callbacks=[watch], **OPTIONS, optimizer=rate)
+    assert watch.batches[-1].step in (3, 4)
+
+
+def test_weights_may_be_assigned_and_the_model_saved(mlp, tmp_path):
+    class Assign(Watch):
+        def on_batch(self, state, batch):
+            net = state.model
+            net.biases = [np.full_like(b, batch.step) for b in net.biases]
+            if batch.step == 4:
+                net.save(tmp_path / "net.safetensors")
+                self.copies = copy.deepcopy(net), fastmlp.load(tmp_path / "net.safetensors")
+
+    nets, assign = [network(mlp) for _ in range(2)], Assign()
+    nets[0].fit(X, Y, callbacks=[assign], shuffle=False, **OPTIONS)
+    for made in assign.copies:
+        assert (made.biases[0] == 4).all()
+        assert digest(made) == digest(assign.copies[0])
+        refused(made, "ended within an epoch")
+    for step in range(9):
+        first = 32 * (step % 3)
+        rows = slice(first, first + 32)
+        nets[1].partial_fit(X[rows], Y[rows], optimizer=fastmlp.Adam())
+        nets[1].biases = [np.full_like(b, step) for b in nets[1].biases]
+    assert digest(nets[0]) == digest(nets[1])
+
+
+def test_a_fit_goes_on_with_and_without(mlp):
+    nets = [network(mlp, dropout=0.2) for _ in range(2)]
+    nets[0].fit(X, Y, **OPTIONS)
+    for epochs, callbacks in ((1, [Watch()]), (2, []), (3, [Watch()])):
+        options = {**OPTIONS, "epochs": epochs, "callbacks": callbacks}
+        nets[1].fit(X, Y, resume=epochs > 1, **options)
+    same(*nets)
+
+
+def test_those_that_know_no_batches_say_so():
+    with pytest.raises(ValueError, match=r"callbacks\[0\] is .* has on_batch but an ensemble"):
+        fastmlp.Ensemble([network(fastmlp.MLP)]).fit(X, Y, callbacks=[Watch()])
+    pytest.importorskip("sklearn", reason="needs scikit-learn")
+    with pytest.raises(ValueError, match="the solver lbfgs has no batches"):
+        fastmlp.MLPRegressor(solver="lbfgs", callbacks=[Watch()]).fit(X, Y)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("options", [{}, {"standardize": True}, {"early_stopping": True}])
+def test_estimators(solver, options):
+    pytest.importorskip("sklearn", reason="needs scikit-learn")
+    options = {"solver": solver, "random_state": 0, "max_iter": 3, "batch_size": 32} | options
+    y, watch = np.abs(Y), Watch()
+    without = fastmlp.MLPRegressor(**options, loss="poisson").fit(X, y)
+    model = fastmlp.MLPRegressor(**options, loss="poisson", callbacks=[watch]).fit(X, y)
+    for mine, theirs in zip(model.coefs_, without.coefs_, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert model.loss_curve_ == without.loss_curve_
+    assert len(watch.batches) == 3 * model.n_iter_
+    sizes = [32, 32, 26] if "early_stopping" not in options else [32, 32, 17]
+    losses = np.array([batch.loss for batch in watch.batches]).reshape(-1, 3)
+    np.testing.assert_allclose(losses @ sizes / np.sum(sizes), model.loss_curve_, rtol=1e-6)
+
+    stopped = fastmlp.MLPRegressor(**options, loss="poisson", callbacks=[Watch(4)]).fit(X, y)
+    assert (stopped.n_iter_, len(stopped.loss_curve_)) == (1, 1)
+    assert stopped.history_.stop_reason == "Watch returned True"
+    one = fastmlp.MLPRegressor(**{**options, "max_iter": 1}, loss="poisson").fit(X, y)
+    np.testing.assert_array_equal(stopped.predict(X), one.predict(X))

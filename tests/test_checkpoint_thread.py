@@ -1,0 +1,91 @@
+"""Checkpoints are written by a thread: what they hold, and what becomes of an error."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from pathlib import Path
+from typing import Any
+
+import models
+import pytest
+from models import X, Y
+
+import fastmlp
+from fastmlp.storage import files
+
+
+class CutError(Exception):
+    pass
+
+
+def test_training_goes_on_while_a_thread_writes(
+    mlp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written is what was, though the model changes and is copied meanwhile."""
+    path, write, may_write = tmp_path / "net", files.write, threading.Event()
+
+    def slow(*arguments: Any) -> None:
+        assert may_write.wait(60)
+        write(*arguments)
+
+    def third(state: Any) -> None:
+        if state.epoch == 2:
+            assert not path.exists()
+            copy.deepcopy((state.model, state.callbacks))
+            may_write.set()
+
+    monkeypatch.setattr(files, "write", slow)
+    net, whole = models.network(mlp), models.network(mlp)
+    options: dict[str, Any] = {"optimizer": fastmlp.SGD(0.1, momentum=0.9)}
+    callbacks = [fastmlp.Checkpoint(path, every=2, keep=2), third]
+    net.fit(X, Y, epochs=4, callbacks=callbacks, **options)
+    whole.fit(X, Y, epochs=2, **options)
+    early = fastmlp.load(tmp_path / "net-000002")
+    assert models.digest(early) == models.digest(whole)
+    early.fit(X, Y, epochs=4, resume=True, **options)
+    assert models.digest(early) == models.digest(net) == models.digest(fastmlp.load(path))
+
+
+@pytest.mark.parametrize("stop", [None, 4, 5])
+def test_an_error_of_the_thread_is_that_of_the_fit(
+    stop: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the next save, or at the end; there not in place of what has ended the fit."""
+    path, net = tmp_path / "net", models.network(fastmlp.MLP)
+    checkpoint, write = fastmlp.Checkpoint(path, every=3), files.write
+
+    def fails(path: Any, pieces: Any) -> None:
+        if path.exists():
+            raise OSError(28, "no space left")
+        write(path, pieces)
+
+    def end(state: Any) -> bool:
+        if state.epoch == stop == 5:
+            raise CutError
+        return state.epoch == stop
+
+    monkeypatch.setattr(files, "write", fails)
+    if stop == 5:
+        end.runs_last = True  # type: ignore[attr-defined]
+        with pytest.raises(CutError), pytest.warns(match="not written: .*no space left"):
+            net.fit(X, Y, epochs=20, callbacks=[checkpoint, end])
+    else:
+        with pytest.raises(OSError, match="no space left"):
+            net.fit(X, Y, epochs=20, callbacks=[checkpoint, end])
+    assert len(net.history.loss) == {None: 9, 4: 5, 5: 6}[stop]
+    assert len(fastmlp.load(path).history.loss) == 3
+    monkeypatch.setattr(files, "write", write)
+    net.fit(X, Y, epochs=20, resume=True, callbacks=[checkpoint])
+    assert len(fastmlp.load(path).history.loss) == 20
+
+
+def test_without_a_thread_the_fit_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    path = tmp_path / "net"
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    net = models.network(fastmlp.MLP)
+    net.fit(X, Y, epochs=3, n_threads=1, callbacks=[fastmlp.Checkpoint(path)])
+    assert models.digest(fastmlp.load(path)) == models.digest(net)

@@ -1,0 +1,189 @@
+"""What all ranks of a fit must have alike: by name, with both values, on every rank."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import ranks
+from ranks import X, Y, everything, net, schedule, train
+
+import fastmlp
+from fastmlp import reference
+from fastmlp.engine import backend
+
+# What is said of it: what rank 1 has instead, of the model and of the fit.
+DIFFERENT = {
+    "layer_sizes": ({"sizes": (3, 6, 1)}, {}),
+    "activations": ({"activation": "tanh"}, {}),
+    "dropout": ({"dropout": 0.5}, {}),
+    "layer_norm": ({"layer_norm": "after"}, {}),
+    "scale": ({"scale": True}, {}),
+    "loss": ({"loss": fastmlp.Huber(0.5)}, {}),
+    "dtype": ({"dtype": "float64"}, {}),
+    "rng": ({"rng": 1}, {}),
+    "optimizer": ({}, {"optimizer": fastmlp.Adam(beta_1=0.8)}),
+    "l2": ({}, {"l2": 0.1}),
+    "clip_norm": ({}, {"clip_norm": 1.0}),
+    "groups": ({}, {"groups": fastmlp.Groups(bias_rate=0.5)}),
+    "epochs": ({}, {"epochs": 4}),
+    "batch_size": ({}, {"batch_size": 24}),
+    "shuffle": ({}, {"shuffle": False}),
+    "validation_data": ({}, {"validation_data": (X, Y)}),
+    "learning_rates": ({}, {"optimizer": fastmlp.Adam(schedule(0.002))}),
+}
+
+
+def same(name):
+    """Return what rank 0 has: a schedule of the same name where only its values differ."""
+    return {"optimizer": fastmlp.Adam(schedule(0.001))} if name == "learning_rates" else {}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_what_differs_is_named_with_both_values_on_every_rank(mlp, name):
+    model, options = DIFFERENT[name]
+    before = everything(net(mlp))
+
+    def work(communicator):
+        other = communicator.rank == 1
+        own = net(mlp, **(model if other else {}))
+        try:
+            train(own, communicator, **(options if other else same(name)))
+        except ValueError:
+            assert own.history is None
+            assert other or np.array_equal(everything(own), before)
+            raise
+
+    errors = ranks.raised(ranks.run(3, work))
+    assert {type(error) for error in errors} == {ValueError}
+    assert len({str(error) for error in errors}) == 1
+    assert f"{name} of rank 1 is " in str(errors[0])
+    assert " of rank 0: " in str(errors[0])
+
+
+def test_weights_that_differ_are_noticed_before_the_first_step(mlp):
+    def work(communicator):
+        own = net(mlp)
+        if communicator.rank == 1:
+            own.biases = [np.ones(5), [0]]
+        train(own, communicator)
+
+    for error in ranks.raised(ranks.run(2, work)):
+        assert "what the model knows of rank 1 is" in str(error)
+
+
+def test_weights_that_a_callback_of_one_rank_assigns_are_noticed(mlp):
+    def work(communicator, last):
+        own = net(mlp)
+
+        def assign(state):
+            if communicator.rank == 1 and (state.epoch == 2) == last:
+                own.biases = [np.ones(5), [0]]
+
+        train(own, communicator, callbacks=[assign])
+
+    for last in (False, True):  # before an epoch, and after all
+        for error in ranks.raised(ranks.run(2, lambda c, last=last: work(c, last))):
+            assert "checksum of the weights of rank 1 is" in str(error)
+
+
+def test_engines_of_two_levels_are_refused():
+    def work(communicator):
+        train(net([fastmlp.MLP, reference.MLP][communicator.rank]), communicator)
+
+    for error in ranks.raised(ranks.run(2, work)):
+        assert f"CPU level of rank 1 is numpy but {backend.level()} of rank 0" in str(error)
+
+
+def test_a_fit_that_resumes_beside_one_that_begins_is_refused(mlp):
+    def work(communicator):
+        own = net(mlp)
+        if communicator.rank == 1:
+            own.fit(X, Y, epochs=1)
+        train(own, communicator, resume=communicator.rank == 1)
+
+    for error in ranks.raised(ranks.run(2, work)):
+        assert "rank 1" in str(error)
+
+
+def test_metrics_are_refused(mlp):
+    for error in ranks.raised(ranks.run(2, lambda c: train(net(mlp), c, metrics=["r2"]))):
+        assert "metrics" in str(error)
+
+
+# ---- communicators -------------------------------------------------------------------------------
+
+
+class Bad:
+    rank, size = 0, 1
+
+    def __init__(self, **attributes):
+        self.allreduce = print
+        vars(self).update(attributes)
+
+
+@pytest.mark.parametrize(
+    ("communicator", "error", "said"),
+    [
+        (4, TypeError, "rank is None"),
+        (Bad(rank=None), TypeError, "rank is None"),
+        (Bad(size=2.0), TypeError, "size is 2.0"),
+        (Bad(size=True), TypeError, "size is True"),
+        (Bad(allreduce=None), TypeError, "without a method allreduce"),
+        (Bad(rank=2, size=2), ValueError, "rank 2 and size 2"),
+        (Bad(rank=-1), ValueError, "rank -1 and size 1"),
+    ],
+)
+def test_what_is_no_communicator_is_refused(mlp, communicator, error, said):
+    own = net(mlp)
+    with pytest.raises(error, match=said):
+        train(own, communicator)
+    assert own.history is None
+
+
+def test_a_communicator_that_fails_ends_the_fit_there(mlp):
+    calls = []
+
+    def allreduce(buffer):
+        calls.append(len(buffer))
+        if len(calls) == 5:
+            raise OSError("the network is down")
+
+    own = net(mlp)
+    before = everything(own)
+    with pytest.raises(RuntimeError, match=r"rank 0 of 1 \(OSError: the network is down\)"):
+        train(own, Bad(allreduce=allreduce))
+    assert len(calls) == 5
+    np.testing.assert_array_equal(everything(own), before)
+
+
+def test_a_rank_that_is_gone_ends_the_fit_of_the_others(mlp, monkeypatch):
+    monkeypatch.setattr(ranks, "SECONDS", 1)
+
+    def work(communicator):
+        def leave(state):
+            communicator.allreduce = lambda buffer: None
+            raise ValueError("dead")
+
+        train(net(mlp), communicator, callbacks=[leave] if communicator.rank == 2 else [])
+
+    *others, dead = ranks.raised(ranks.run(3, work))
+    assert str(dead) == "dead"
+    for error in others:
+        assert "another rank may have died" in str(error)
+
+
+def test_a_daemon_thread_is_refused(mlp):
+    errors = []
+
+    def work():
+        try:
+            train(net(mlp), Bad(allreduce=lambda buffer: None))
+        except RuntimeError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join()
+    assert "daemon" in str(errors[0])

@@ -1,0 +1,242 @@
+"""How a fit of many ranks ends where one fails: on all of them, by name, without a hang."""
+
+from __future__ import annotations
+
+import math
+import sys
+
+import numpy as np
+import pytest
+import ranks
+from ranks import N, X, Y, everything, net, schedule, train
+
+import fastmlp
+from fastmlp import learner, reference
+from fastmlp.training import exchange, loop, processes
+from fastmlp.training.exchange import Exchange, Fact
+
+# ---- one that fails ------------------------------------------------------------------------------
+
+
+def bad_rows(model, communicator):
+    model.fit(np.full((8, 3), np.nan), np.zeros(8), communicator=communicator)
+
+
+def bad_epochs(model, communicator):
+    train(model, communicator, epochs=0)
+
+
+def bad_resume(model, communicator):
+    train(model, communicator, resume=1.5)
+
+
+def bad_callback(model, communicator):
+    def fail(state):
+        if state.epoch == 1:
+            raise KeyError("callback")
+
+    train(model, communicator, callbacks=[fail])
+
+
+def bad_finish(model, communicator):
+    class Fails:
+        def __call__(self, state):
+            pass
+
+        def finish(self, state):
+            raise ZeroDivisionError("finish")
+
+    train(model, communicator, callbacks=[Fails()])
+
+
+def bad_schedule(model, communicator):
+    train(model, communicator, optimizer=fastmlp.Adam(schedule(1e-3, fails_at=4)))
+
+
+def bad_source(model, communicator):
+    def source():
+        yield X[:16], Y[:16]
+        raise BlockingIOError("source")
+
+    train_source(model, communicator, source)
+
+
+def train_source(model, communicator, source):
+    model.fit(source, epochs=3, batch_size=16, communicator=communicator)
+
+
+def interrupted(model, communicator):
+    def stop(state):
+        raise KeyboardInterrupt
+
+    train(model, communicator, callbacks=[stop])
+
+
+# What rank 1 does; epochs after which the model is left; what the others do.
+FAILURES = {
+    "ValueError": (bad_rows, 0, train),
+    "ValueError: epochs is 0": (bad_epochs, 0, train),
+    "TypeError: resume is 1.5": (bad_resume, 0, train),
+    "KeyError: 'callback'": (bad_callback, 2, train),
+    "ZeroDivisionError: finish": (bad_finish, 3, train),
+    "LookupError: schedule": (
+        bad_schedule,
+        1,
+        lambda m, c: train(m, c, optimizer=fastmlp.Adam(schedule(1e-3))),
+    ),
+    "BlockingIOError: source": (
+        bad_source,
+        0,
+        lambda m, c: train_source(m, c, fastmlp.Blocks(X, Y, rows=16)),
+    ),
+    "KeyboardInterrupt": (interrupted, 1, train),
+}
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+@pytest.mark.parametrize("said", FAILURES)
+def test_a_rank_that_fails_ends_the_fit_of_all_by_name(mlp, said, size):
+    work, epochs, others = FAILURES[said]
+    models = [net(mlp) for _ in range(size)]
+    last = size - 1
+    results = ranks.run(size, lambda c: (work if c.rank == last else others)(models[c.rank], c))
+    *told, own = ranks.raised(results)
+    assert type(own).__name__ == said.partition(":")[0]
+    notes = " ".join(getattr(own, "__notes__", []))
+    assert (f"on rank {last} of {size}" in notes) == (size > 1)
+    for error in told:
+        assert isinstance(error, fastmlp.RankError)
+        assert error.rank == last
+        assert error.error.startswith(said)
+        assert f"rank {last} of {size}: {said}" in str(error)
+    for model in models:
+        assert len(model.history.loss if model.history else ()) == epochs
+        np.testing.assert_array_equal(everything(model), everything(models[0]))
+    for model in models:
+        model.fit(X, Y, epochs=1)  # is usable
+
+
+def test_ranks_that_all_fail_each_have_their_own_error(mlp):
+    def work(communicator):
+        train(net(mlp), communicator, epochs=-communicator.rank)
+
+    for rank, error in enumerate(ranks.raised(ranks.run(3, work))):
+        assert f"epochs is {-rank}" in str(error)
+
+
+@pytest.mark.parametrize("weights", [None, np.linspace(0, 1, N)])
+@pytest.mark.parametrize("when", [0, 40])
+def test_a_rank_that_diverges_is_named_by_all(mlp, when, weights):
+    huge = Y.copy()
+    huge[when] = 1e30
+
+    def work(communicator):
+        own = net(mlp)
+        y = huge if communicator.rank == 1 else Y
+        optimizer = fastmlp.SGD(1e10)
+        own.fit(
+            *(X, y), epochs=3, batch_size=16, shuffle=False, optimizer=optimizer,
+            sample_weight=weights, communicator=communicator,
+        )  # fmt: skip
+
+    errors = ranks.raised(ranks.run(3, work))
+    assert {type(error) for error in errors} == {fastmlp.DivergenceError}
+    for error in errors:
+        assert "diverged in epoch 0" in str(error)
+        assert error.history.loss == []
+        assert not math.isnan(error.learning_rate)
+
+
+def test_who_diverges_alone_is_named(mlp):
+    def work(communicator):
+        y = np.full(N, 1e30) if communicator.rank == 2 else Y  # whose square is infinite
+        own = net(mlp)
+        before = everything(own)
+        try:
+            own.fit(X, y, epochs=2, batch_size=16, communicator=communicator)
+        except fastmlp.DivergenceError:
+            np.testing.assert_array_equal(everything(own), before)
+            raise
+
+    for error in ranks.raised(ranks.run(4, work)):
+        assert isinstance(error, fastmlp.DivergenceError)
+        assert "training on rank 2 diverged in epoch 0" in str(error)
+
+
+# ---- an interrupt anywhere -----------------------------------------------------------------------
+
+FILES = {module.__file__ for module in (exchange, learner, loop, processes)}
+
+
+class Interrupts:
+    """Raises KeyboardInterrupt at one of the lines that a fit runs, once it has joined."""
+
+    def __init__(self, at):
+        self.at, self.seen = at, 0
+        self.joined = False
+
+    def __call__(self, frame, event, argument):
+        if frame.f_code.co_filename not in FILES:
+            return None
+        if event == "line" and self.joined:
+            self.seen += 1
+            if self.seen == self.at:
+                raise KeyboardInterrupt
+        if frame.f_code.co_name == "__init__" and "Processes" in frame.f_code.co_qualname:
+            self.joined = True
+        return self
+
+
+def fit_with_interrupt(at):
+    def work(communicator):
+        own = net(reference.MLP)
+        tracer = Interrupts(at) if communicator.rank == 1 else None
+        sys.settrace(tracer)
+        try:
+            own.fit(
+                X, Y, epochs=2, batch_size=24, validation_data=(X, Y), communicator=communicator
+            )
+        finally:
+            sys.settrace(None)
+            work.seen = tracer.seen if tracer else getattr(work, "seen", 0)
+        return own
+
+    return ranks.run(2, work), work
+
+
+def lines_of_a_fit():
+    results, work = fit_with_interrupt(-1)
+    ranks.good(results)
+    return work.seen
+
+
+def test_an_interrupt_at_any_line_ends_all_ranks(monkeypatch):
+    monkeypatch.setattr(ranks, "SECONDS", 20)
+    total = lines_of_a_fit()
+    assert total > 300
+    ended = 0
+    for at in range(1, total + 1):
+        (first, second), _ = fit_with_interrupt(at)
+        assert isinstance(second, KeyboardInterrupt), at
+        assert "could not be told" not in str(getattr(second, "__notes__", "")), at
+        if isinstance(first, BaseException):
+            assert isinstance(first, fastmlp.RankError), (at, first)
+            assert first.error == "KeyboardInterrupt"
+            ended += 1
+        else:
+            assert at > total - 30, at  # after the last message
+    assert ended > 300
+
+
+def test_the_last_words_of_all_are_cut_to_what_there_is_room_for():
+    def work(communicator):
+        messages = Exchange(communicator, net()._engine)
+        try:
+            messages.gather([Fact("name", "x" * communicator.rank * 5000)])
+        except ValueError as error:
+            messages.end_for_all(error)
+            return str(error)
+
+    first, second = ranks.good(ranks.run(2, work))
+    assert first == second
+    assert len(first) < exchange.TEXT + 100
