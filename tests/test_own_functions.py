@@ -157,6 +157,28 @@ def test_c_code_calls_a_predictor_with_c_functions(level, dtype):
 
 
 @own.needs_cc
+def test_an_address_may_be_given_in_many_ways(mlp):
+    function = own.library().tanh_float64
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    new = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)(
+        ("PyCapsule_New", ctypes.pythonapi)
+    )
+
+    class Compiled:  # as numba.cfunc's
+        pass
+
+    Compiled.address = address
+    name = ctypes.c_char_p(b"void (void const *, int64_t, double const *, double *, double *)")
+    ways = [function, address, np.int64(address), ctypes.c_void_p(address), Compiled]
+    ways += [new(address, None, None), new(address, name, None)]
+    for given in ways:
+        activation = fastmlp.CustomActivation(fastmlp.CFunction(float64=given), name="own")
+        net = mlp([3, 8, 2], activation=activation, dtype="float64", rng=0)
+        twin = mlp([3, 8, 2], activation=own.c_tanh(), dtype="float64", rng=0)
+        np.testing.assert_array_equal(net.predict(X), twin.predict(X))
+
+
+@own.needs_cc
 def test_a_context_reaches_the_function(mlp):
     factor = np.array([2.0])
     for n_threads in (1, 2):

@@ -130,7 +130,7 @@ def _address(name: str, value: Any) -> int:
         found = _of_capsule(value)
     elif isinstance(value, CFuncPtr | ctypes._Pointer | ctypes.c_void_p):
         found = ctypes.cast(value, ctypes.c_void_p).value
-    elif not isinstance(value, int):
+    elif not isinstance(value, int | np.integer):
         found = getattr(value, "address", None)
     if isinstance(found, bool) or not isinstance(found, int | np.integer):
         raise TypeError(f"{name} is {value!r} but an address is expected: {_REMEDY}")

@@ -26,6 +26,7 @@ LINKS = {
 TARGETS = ("real", "count", "unit_interval", "class")
 ROWS = 7  # that a function is looked at with
 MOST_COLUMNS = 8  # of these, whose differences are taken
+MOST_OUTPUTS = 2**16  # wider ones are not looked at: it would take much memory
 
 
 @dataclass(frozen=True, repr=False, init=False)
@@ -161,10 +162,12 @@ class CustomLoss(Own, Loss):
         TypeError, ValueError
             If it is no loss of each row and its gradient, or has none for this dtype.
         """
-        z, t = (
-            differences.points((ROWS, self.heads * outputs), dtype),
-            self._targets(outputs, dtype),
-        )
+        if isinstance(self.function, CFunction):
+            self.function.address(dtype)
+        if outputs > MOST_OUTPUTS:
+            return
+        z = differences.points((ROWS, self.heads * outputs), dtype)
+        t = self._targets(outputs, dtype)
         with np.errstate(all="ignore"):
             value, gradient = self.value_and_gradient(z, t)
             first, _ = self.value_and_gradient(z[:1], t[:1])
