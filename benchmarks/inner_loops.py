@@ -174,6 +174,7 @@ def expected(mr: int, nv: int) -> dict[str, set[int]]:
         "panel_plain": panel,
         "panel_relu": panel,
         "panel_relu_slope": panel,
+        "panel_added": panel,
         "block_tn": {mr * n for n in range(1, nv + 1)},
         "row_affine": set(range(1, 4 * nv + 1)),
         "column_tn": {nv},
@@ -248,8 +249,9 @@ TILES = """
 #include "tables/optimizers.h"
 #include "panels/row.h"
 typedef void (*kept)(void);
-const kept fm_kept[] = {(kept)panel_plain, (kept)panel_relu, (kept)panel_relu_slope, (kept)block_tn,
-                        (kept)row_affine, (kept)column_tn, (kept)dot_rows, (kept)fma_peak};
+const kept fm_kept[] = {
+    (kept)panel_plain, (kept)panel_relu, (kept)panel_relu_slope, (kept)panel_added, (kept)block_tn,
+    (kept)row_affine, (kept)column_tn, (kept)dot_rows, (kept)fma_peak};
 const fm_optimizer *fm_optimizers(void) { return OPTIMIZERS; }
 """
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.functions.activation import CustomActivation
-from fastmlp.intervals import FRACTION
+from fastmlp.intervals import FRACTION, check_count
 from fastmlp.normalization import POSITIONS
 from fastmlp.schedules import Scheduled, check_scheduled
 
@@ -102,3 +103,38 @@ def positions(layer_norm: Any, n_hidden: int) -> tuple[str | None, ...]:
                 f"choose from {', '.join(POSITIONS)} (the activation), or None"
             )
     return tuple(position and str(position) for position in chosen)
+
+
+def blocks(skip: Any, widths: Sequence[int]) -> tuple[int | None, ...]:
+    """Return for each the first one of the block that it ends, None where it ends none.
+
+    The first of equally wide layers in a row is in no block: what enters it has another width.
+
+    Examples
+    --------
+    >>> blocks(2, [64, 64, 64, 8])
+    (None, None, 1, None)
+    """
+    found: list[int | None] = [None] * len(widths)
+    if skip is None:
+        return tuple(found)
+    length = check_count("skip", skip, example=2)
+    first = 0
+    for width, run in groupby(widths):
+        n = len(list(run))
+        if (n - 1) % length:
+            raise ValueError(
+                f"skip is {length} but layer_sizes has {n} hidden layers of width {width} in a "
+                f"row, and after the first, which brings that width about, a multiple of {length} "
+                "is expected: change their number, or pass skip=1"
+            )
+        for last in range(first + length, first + n, length):
+            found[last] = last - length + 1
+        first += n
+    if not any(found):
+        raise ValueError(
+            f"skip is {length} but no two hidden layers in a row have the same width, and what "
+            "enters a block is added to what leaves it: pass for example skip=1 and "
+            "layer_sizes=[8, 64, 64, 1]"
+        )
+    return tuple(found)

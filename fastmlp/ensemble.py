@@ -72,8 +72,7 @@ class Ensemble:
             if (type(member), member._spec) != (type(self._members[0]), self._members[0]._spec):
                 raise ValueError(
                     f"members[{k}] is {member!r} but {self._members[0]!r} is expected: all need "
-                    "the same layers, activations, loss, dtype, dropout, layer_norm, scale and "
-                    "parametric"
+                    "the same layers, activations, loss, dtype and other options"
                 )
         if len(set(map(id, self._members))) < len(self._members):
             raise ValueError("one MLP is in members twice: use copy.deepcopy, or another seed")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastmlp.activations import Array
-from fastmlp.spec import Share
+from fastmlp.share import Share
 
 
 def flat(parameters: Sequence[Sequence[Array]]) -> list[Array]:

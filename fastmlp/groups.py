@@ -1,6 +1,7 @@
 """Groups of tensors: factors on rates and decay, by layer and by kind of tensor; parametrisations.
 
-A tensor is the weights, biases, gains or shifts of one layer. Both engines read the factors of
+A tensor is the weights, biases, gains or shifts of one layer; the linear path's weights are the
+last layer's. Both engines read the factors of
 each; the native one prepares its optimizer's numbers once for each group of equal factors.
 """
 
@@ -22,6 +23,11 @@ Tensors: TypeAlias = Mapping[str, Sequence[tuple[int, ...]]]
 TensorItems: TypeAlias = tuple[tuple[str, tuple[tuple[int, ...], ...]], ...]
 
 PARAMETRIZATIONS = ("standard", "ntk")
+
+
+def layer_of(kind: str, number: int, n_layers: int) -> int:
+    """Return the layer of a tensor, by its place among those of its kind."""
+    return n_layers - 1 if kind == "linear_weights" else number
 
 
 class Factors(NamedTuple):
@@ -74,7 +80,7 @@ class Groups:
     layer_rates : sequence of float >= 0, optional
         One factor for each layer, the first one first; by default 1.
     weight_rate, bias_rate : float, >= 0
-        Factors for all weights and for all biases.
+        Factors for all weights, those of a linear path too, and for all biases.
     layer_decays : sequence of float >= 0, optional
         One factor for each layer on ``l2`` and on the optimizer's ``weight_decay``; by default 1.
     bias_decay : float, >= 0
@@ -149,12 +155,14 @@ class Groups:
             "shifts": norm,
             "scales": (self.scale_rate, self.scale_decay),
             "alphas": (self.activation_rate, self.activation_decay),
+            "linear_weights": (self.weight_rate, 1.0),
         }
         found = []
         for kind, shapes in tensors.items():
             own_rate, own_decay = kinds[kind]
-            is_scaled = kind == "weights" and self.parametrization == "ntk"
-            for (rate, decay), shape in zip(layers, shapes, strict=False):  # gains: hidden layers
+            is_scaled = kind in ("weights", "linear_weights") and self.parametrization == "ntk"
+            for number, shape in enumerate(shapes):
+                rate, decay = layers[layer_of(kind, number, len(layers))]
                 scale = 1 / math.sqrt(shape[0]) if is_scaled else 1.0
                 found.append(_factors(rate * own_rate, decay * own_decay, scale, degree))
         return found
@@ -188,13 +196,18 @@ def table(groups: Groups, tensors: TensorItems, degree: int) -> Table:
     per_tensor = groups.factors(kinds, degree)
     factors = sorted(set(per_tensor))
     group_of = np.array([factors.index(own) for own in per_tensor], np.int32)
-    places = [(layer, shape) for shapes in kinds.values() for layer, shape in enumerate(shapes)]
+    n_layers = len(kinds["weights"])
+    places = [
+        (layer_of(kind, number, n_layers), shape)
+        for kind, shapes in kinds.items()
+        for number, shape in enumerate(shapes)
+    ]
     trained = {
         layer
         for (layer, shape), own in zip(places, per_tensor, strict=True)
         if own.rate and 0 not in shape
     }
-    found = Table(np.array(factors), group_of, min(trained, default=len(kinds["weights"]) - 1))
+    found = Table(np.array(factors), group_of, min(trained, default=n_layers - 1))
     for array in found[:2]:
         array.flags.writeable = False
     return found

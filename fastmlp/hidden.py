@@ -1,10 +1,13 @@
 """What a hidden layer of the reference makes of z = x @ W + b, and how a gradient comes back.
 
 Before the first, the scale layer (`scaled`). Activation, plain or parametric, with the
-normalisation before or after it, then dropout: each its textbook formula.
+normalisation before or after it, then dropout, then at the end of a residual block what entered it
+(`joined`): each its textbook formula. After the last, the linear path (`linear`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +16,7 @@ from fastmlp.activations import Array
 from fastmlp.functions.activation import row_of
 from fastmlp.normalization import layer_norm, layer_norm_gradient
 from fastmlp.parametric import blended, blended_gradient
+from fastmlp.randomness import Masks
 from fastmlp.spec import BLOCK_ROWS, Spec
 
 # One list of arrays for each kind of tensor in Spec.tensors: weights, biases, ...
@@ -31,6 +35,37 @@ def scaled(spec: Spec, parameters: Parameters, x: Array) -> Array:
     "Better by default" (arXiv:2407.04491), section 3.
     """
     return np.multiply(x, named(spec, parameters)["scales"][0]) if spec.scale else x
+
+
+def linear(spec: Spec, parameters: Parameters, x: Array, z: Array) -> Array:
+    """Return z, or where there is a linear path z + x @ W of its own, x being scaled already.
+
+    Source: Cheng et al. 2016, "Wide & deep learning" (arXiv:1606.07792), section 3.
+    """
+    return z + x @ named(spec, parameters)["linear_weights"][0] if spec.linear_path else z
+
+
+def joined(spec: Spec, k: int, y: Array, inputs: list[Array]) -> Array:
+    """Return what hidden layer k gives: at the end of a block y and what entered the block.
+
+    Source: He, Zhang, Ren and Sun 2016, "Identity mappings in deep residual networks"
+    (arXiv:1603.05027), equation 4.
+    """
+    first = spec.blocks[k]
+    return y if first is None else y + inputs[first]
+
+
+def parted(spec: Spec, k: int, dy: Array, around: dict[int, Array]) -> Array:
+    """Return the gradient of what hidden layer k gives, of dy that came through the layer after it.
+
+    Adds what came around a block, and remembers what goes around the one that ends here.
+    """
+    if k + 1 in around:
+        dy = dy + around.pop(k + 1)
+    first = spec.blocks[k]
+    if first is not None:
+        around[first] = dy
+    return dy
 
 
 def forward(spec: Spec, parameters: Parameters, k: int, z: Array) -> Array:
@@ -70,6 +105,37 @@ def _active(spec: Spec, own: dict[str, list[Array]], k: int, z: Array) -> Array:
     if spec.parametric[k]:
         return blended(spec.activations[k], own["alphas"][k], z)
     return row_of(spec.activations[k]).value(z)
+
+
+def back(
+    spec: Spec,
+    parameters: Parameters,
+    outputs: list[Array],
+    dz: Array,
+    masks: Masks | None = None,
+) -> Iterator[tuple[int, Array, dict[str, Array]]]:
+    """Yield what a gradient becomes on its way from the last layer to the first, by the chain rule.
+
+    For each affine layer k its number, the gradient dz of outputs[k], and those of the other
+    tensors of hidden layer k by kind; arguments are those of `reference.backward`.
+    """
+    weights = parameters[0]
+    around: dict[int, Array] = {}
+    yield len(weights) - 1, dz, {}
+    for k in reversed(range(len(weights) - 1)):
+        dy = parted(spec, k, dz @ weights[k + 1].T, around)
+        if masks is not None:
+            dy = drop(dy, masks[k], spec.dropout[k])
+        dz, found = backward(spec, parameters, k, outputs[k], dy)
+        yield k, dz, found
+
+
+def to_inputs(spec: Spec, parameters: Parameters, first: Array, last: Array) -> Array:
+    """Return the gradient of the scaled inputs, of those of the first and the last outputs."""
+    dx = first @ parameters[0][0].T
+    if spec.linear_path:
+        dx = dx + last @ named(spec, parameters)["linear_weights"][0].T
+    return dx
 
 
 def over_rows(y: Array, dz: Array) -> Array:

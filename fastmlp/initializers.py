@@ -157,8 +157,8 @@ def draw(
     -------
     weights : list of arrays of spec.dtype, shapes (fan_in, fan_out)
         Drawn.
-    biases, gains, shifts, scales, alphas : lists of arrays of spec.dtype
-        Gains, scales and alphas are 1, the others 0; the last four only where there are any.
+    biases, gains, shifts, scales, alphas, linear_weights : lists of arrays of spec.dtype
+        Gains, scales and alphas are 1, the others 0; the last ones only where there are any.
 
     Raises
     ------

@@ -174,11 +174,13 @@ class Learner(Model):
                     f"optimizer is {plan.optimizer!r} but gradients are summed over processes only "
                     "for fastmlp's own: use one of those, or leave communicator out"
                 )
+            fingerprint = others.fingerprint if others else memories.fingerprint
             path = None if isinstance(resume, bool) else os.fspath(resume)
             if resume if path is None else self._load(path):
                 stopped = self._history.stop_reason if self._history else ""
                 last = self._progress, self._history, self._engine
-                begun, history = plans.resumed(*last, plan, data, validation, epochs, path)
+                job = path, fingerprint
+                begun, history = plans.resumed(*last, plan, data, validation, epochs, *job)
                 n_before = len(history.loss)  # the user may have changed the lists
             self._progress, self._history = begun, history
             if verbose and not (others and others.rank):
@@ -189,8 +191,7 @@ class Learner(Model):
             if others:
                 options = {"epochs": epochs, "batch_size": batch_size, "shuffle": bool(shuffle)}
                 options["validation_data"] = validation is not None
-                others.agree(self, plan, begun, **options)
-                others.lead(course)
+                others.agree(self, plan, course, begun, **options)
             if begun is not None:
                 state = course.reporter.state
                 state.epoch, state.learning_rate_scale = begun.epochs - 1, begun.scale
@@ -200,8 +201,8 @@ class Learner(Model):
                 elif memories.give_back(begun.memories, hooks, course.reporter.state):
                     history.stop_reason = stopped
                     return history
-                if not others and (path is not None or course.reporter.keeps):
-                    begun = begun._replace(data=memories.fingerprint(data, validation))
+                if path is not None or course.reporter.keeps:
+                    begun = begun._replace(data=fingerprint(data, validation))
                 orders = others.shuffle if others else self._engine.shuffle
                 self._go_on(data, plan, course, begun, orders if shuffle else None)
             return history

@@ -54,6 +54,15 @@ class MLP(Learner):
         Make the activation f of a hidden layer ``(1 - a) z + a f(z)``, with a parameter a for each
         unit, at first 1: ``alphas``. At 0 a unit is linear (RealMLP, as above); their rate is
         ``Groups(activation_rate=...)``.
+    skip : int, optional
+        Residual blocks of so many hidden layers: what enters a block is added to what its last
+        layer gives, ``y = dropout(activation(x @ W + b)) + y_in`` (He, Zhang, Ren and Sun 2016,
+        identity mappings). Of equally wide hidden layers in a row the first is in no block, the
+        others are blocks: ``MLP([8, 64, 64, 64, 64, 64, 1], skip=2)`` has two.
+    linear_path : bool
+        Add the inputs times weights of their own to the outputs of the last layer, before the
+        link: ``z = y @ W + b + x @ linear_weights[0]`` (Cheng et al. 2016, wide and deep). These
+        weights are 0 at first; x is scaled already, with ``scale``.
     initializer : str or sequence, optional
         How first weights are drawn, see ``fastmlp.initializers``; by default it fits the
         activation. Biases start at 0.
@@ -85,6 +94,9 @@ class MLP(Learner):
     >>> history = net.fit(x, x**2, epochs=200, optimizer=fastmlp.Adam(learning_rate=1e-2))
     >>> history.loss[-1] < 1e-3
     True
+    >>> deep = fastmlp.MLP([1, 16, 16, 16, 1], skip=2, linear_path=True, rng=0)
+    >>> deep.linear_weights[0].tolist()
+    [[0.0]]
     """
 
     def __init__(
@@ -98,10 +110,13 @@ class MLP(Learner):
         layer_norm: str | Sequence[str | None] | None = None,
         scale: bool = False,
         parametric: bool | Sequence[bool] = False,
+        skip: int | None = None,
+        linear_path: bool = False,
         initializer: Initializer = None,
         rng: int | np.random.Generator | None = None,
     ) -> None:
-        spec = build(layer_sizes, activation, loss, dtype, dropout, layer_norm, scale, parametric)
+        options = dropout, layer_norm, scale, parametric, skip, linear_path
+        spec = build(layer_sizes, activation, loss, dtype, *options)
         names = initializers.names(spec, initializer)  # complains before memory is taken
         super().__init__(spec, check.generator(rng))
         self._engine.set_parameters(*initializers.draw(spec, self._rng, names))
@@ -226,7 +241,8 @@ class MLP(Learner):
         weight_gradients, bias_gradients, gain_gradients, shift_gradients : lists of arrays
             Derivatives of the objective, one array a layer, of the shapes of ``weights``,
             ``biases`` and so on; those of gains and shifts only with ``layer_norm``, then a list
-            of scale gradients with ``scale``, and one of alpha gradients with ``parametric``.
+            of scale gradients with ``scale``, one of alpha gradients with ``parametric``, and one
+            of linear weights with ``linear_path``.
 
         Raises
         ------

@@ -121,6 +121,15 @@ class Model(Exportable):
         self._assign("alphas", lambda _: values)
 
     @property
+    def linear_weights(self) -> ParameterList:
+        """Weights of the linear path, one array (inputs, outputs); none without ``linear_path``."""
+        return ParameterList(self, "linear_weights")
+
+    @linear_weights.setter
+    def linear_weights(self, values: Iterable[ArrayLike]) -> None:
+        self._assign("linear_weights", lambda _: values)
+
+    @property
     def layer_sizes(self) -> tuple[int, ...]:
         """Inputs, hidden layers, outputs."""
         return self._spec.layer_sizes
@@ -167,7 +176,9 @@ class Model(Exportable):
         -------
         dict of str to array
             ``layers.0.weight`` (fan_in, fan_out), ``layers.0.bias`` (fan_out,), and of normalised
-            layers ``layers.0.gain`` and ``layers.0.shift``. PyTorch's weights are transposed.
+            layers ``layers.0.gain`` and ``layers.0.shift``; ``layers.0.scale`` of the inputs, and
+            ``layers.0.linear_weight`` (inputs, outputs) of a linear path. PyTorch's weights are
+            transposed.
 
         Examples
         --------
@@ -300,8 +311,10 @@ class Model(Exportable):
         norm = f", layer_norm={list(self.layer_norm)}" if any(self.layer_norm) else ""
         scale = ", scale=True" if self._spec.scale else ""
         parametric = f", parametric={list(self.parametric)}" if any(self.parametric) else ""
+        skip = f", skip={self._spec.skip}" if self._spec.skip else ""
+        path = ", linear_path=True" if self._spec.linear_path else ""
         return (
             f"{name}.{type(self).__name__}({list(self.layer_sizes)}, activation={activation!r}, "
             f"loss={self.loss!r}, dtype={self.dtype.name!r}{dropout}{norm}"
-            f"{scale}{parametric})"
+            f"{scale}{parametric}{skip}{path})"
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fastmlp import check, memories
+from fastmlp import check
 from fastmlp.each_layer import dropouts_of_fit
 from fastmlp.engine.contract import Engine
 from fastmlp.functions.optimizer import CustomOptimizer
@@ -91,11 +92,13 @@ def resumed(
     data: Data | Stream,
     validation: Data | None,
     epochs: int,
-    path: str | None = None,
+    path: str | None,
+    fingerprint: Callable[..., int],
 ) -> tuple[Continuation, History]:
     """Return what a fit goes on with, and a copy of its history; or say why it cannot.
 
-    What a path leads to is the same job, of the same data and batches; else these may change.
+    What a path leads to is the same job, of the same data (by their fingerprint) and batches; else
+    these may change.
 
     Raises
     ------
@@ -128,7 +131,7 @@ def resumed(
                 "with: pass what it was given, or leave resume out"
             )
     is_same_job = path is not None and progress.data
-    now = memories.fingerprint(data, validation) if is_same_job else 0
+    now = fingerprint(data, validation) if is_same_job else 0
     if now and now != progress.data:
         raise ValueError(
             f"{resume} but X, y, sample_weight or validation_data are others than in the fit to go "

@@ -22,7 +22,8 @@ from fastmlp.groups import PLAIN, Factors
 from fastmlp.hidden import Parameters, drop, over_rows
 from fastmlp.optimizers import Optimizer
 from fastmlp.randomness import Masks
-from fastmlp.spec import Data, Plan, Share, Spec
+from fastmlp.share import Share
+from fastmlp.spec import Data, Plan, Spec
 
 
 def forward(
@@ -34,7 +35,7 @@ def forward(
     ----------
     spec : Spec
         The network.
-    parameters : (weights, biases), and the other kinds of `Spec.tensors`
+    parameters : (weights, biases), and the other kinds of `Spec.tensors` where there are any
         Lists of (I, O) and (O,) arrays.
     x : array, shape (N, I)
         The inputs.
@@ -44,18 +45,21 @@ def forward(
     Returns
     -------
     inputs : list of arrays, shapes (N, I)
-        inputs[0] is x, not scaled yet, inputs[k] what hidden layer k - 1 gives, after dropout.
+        inputs[0] is x, not scaled yet, inputs[k] what hidden layer k - 1 gives, after dropout and
+        the sum at the end of a block.
     outputs : list of arrays, shapes (N, O)
-        outputs[k] = inputs[k] @ W[k] + b[k]; the last one goes to the loss.
+        outputs[k] = inputs[k] @ W[k] + b[k]; the last one, with the linear path, goes to the loss.
     """
     weights, biases = parameters[:2]
-    inputs, outputs = [x], [hidden.scaled(spec, parameters, x) @ weights[0] + biases[0]]
+    scaled = hidden.scaled(spec, parameters, x)
+    inputs, outputs = [x], [scaled @ weights[0] + biases[0]]
     for k in range(len(weights) - 1):
         y = hidden.forward(spec, parameters, k, outputs[k])
         if masks is not None:
             y = drop(y, masks[k], spec.dropout[k])
-        inputs.append(y)
-        outputs.append(y @ weights[k + 1] + biases[k + 1])
+        inputs.append(hidden.joined(spec, k, y, inputs))
+        outputs.append(inputs[-1] @ weights[k + 1] + biases[k + 1])
+    outputs[-1] = hidden.linear(spec, parameters, scaled, outputs[-1])
     return inputs, outputs
 
 
@@ -118,23 +122,19 @@ def backward(
     (dW, db), and those of the other kinds of `Spec.tensors`
         Lists like the parameters.
     """
-    weights = parameters[0]
     gradients: Parameters = tuple([np.zeros_like(p) for p in kind] for kind in parameters)
-    of_kind = hidden.named(spec, gradients)
-    for k in reversed(range(len(weights))):
-        y = inputs[k] if k else hidden.scaled(spec, parameters, inputs[0])
-        of_kind["weights"][k] = over_rows(y, dz)
+    of_kind, last = hidden.named(spec, gradients), dz
+    x, inputs = inputs[0], [hidden.scaled(spec, parameters, inputs[0]), *inputs[1:]]
+    for k, dz, found in hidden.back(spec, parameters, outputs, last, masks):
+        of_kind["weights"][k] = over_rows(inputs[k], dz)
         of_kind["biases"][k] = np.sum(dz, axis=0, dtype=np.float64).astype(dz.dtype)
-        if k > 0:
-            dy = dz @ weights[k].T
-            if masks is not None:
-                dy = drop(dy, masks[k - 1], spec.dropout[k - 1])
-            dz, found = hidden.backward(spec, parameters, k - 1, outputs[k - 1], dy)
-            for kind, g in found.items():
-                of_kind[kind][k - 1] = g
+        for kind, g in found.items():
+            of_kind[kind][k] = g
     if spec.scale:
-        products = (dz @ weights[0].T) * inputs[0]
+        products = hidden.to_inputs(spec, parameters, dz, last) * x
         of_kind["scales"][0] = np.sum(products, axis=0, dtype=np.float64).astype(dz.dtype)
+    if spec.linear_path:
+        of_kind["linear_weights"][0] = over_rows(inputs[0], last)
     return gradients
 
 
@@ -172,15 +172,14 @@ def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
     Once forward, then once backward for every output, from the link's slope: element [n, c, i] is
     d prediction[n, c] / d x[n, i]; C counts the heads too.
     """
-    weights = parameters[0]
     _, outputs = forward(spec, parameters, x)
     prediction = spec.loss.link(outputs[-1])
     derivatives = []
     for c in range(prediction.shape[1]):
         dz = spec.loss.link_slope(prediction, c)
-        for k in reversed(range(1, len(weights))):
-            dz, _ = hidden.backward(spec, parameters, k - 1, outputs[k - 1], dz @ weights[k].T)
-        derivatives.append(hidden.scaled(spec, parameters, dz @ weights[0].T))
+        *_, (_, first, _) = hidden.back(spec, parameters, outputs, dz)
+        dx = hidden.to_inputs(spec, parameters, first, dz)
+        derivatives.append(hidden.scaled(spec, parameters, dx))
     return np.stack(derivatives, axis=1)
 
 

@@ -7,11 +7,11 @@ is allocated. Nothing here computes; both engines, native and reference, read th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from fastmlp.intervals import FRACTION, check_count
 from fastmlp.losses import CustomLoss, Loss
 from fastmlp.optimizers import Optimizer
 from fastmlp.schedules import Scheduled, learning_rates
+from fastmlp.share import Share
 
 if TYPE_CHECKING:
     from fastmlp.teams import Team
@@ -65,6 +66,10 @@ class Spec:
         float32 or float64.
     scale : bool
         Whether each input is multiplied by a parameter first.
+    skip : int or None
+        Layers of a residual block; None is no blocks.
+    linear_path : bool
+        Whether the inputs, times weights of their own, are added to the last layer's outputs.
     """
 
     layer_sizes: tuple[int, ...]
@@ -75,6 +80,13 @@ class Spec:
     loss: Loss
     dtype: np.dtype[Any]
     scale: bool = False
+    skip: int | None = None
+    linear_path: bool = False
+
+    @property
+    def blocks(self) -> tuple[int | None, ...]:
+        """Of each hidden layer that ends a residual block the first one in it, else None."""
+        return each_layer.blocks(self.skip, self.layer_sizes[1:-1])
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -87,8 +99,9 @@ class Spec:
         """Shapes of the parameters by kind, one a layer, in the order of everything of this kind.
 
         Gains and shifts, one a hidden layer, are there if any layer is normalised; those of a layer
-        that is not are empty. Scales are there if there is a scale layer: one array. Alphas, one a
-        hidden layer, are there if any activation is parametric.
+        that is not are empty. Scales are there if there is a scale layer, and linear weights, the
+        last layer's, if there is a linear path: one array each. Alphas, one a hidden layer, are
+        there if any activation is parametric.
         """
 
         def of_hidden(chosen: Iterable[Any]) -> list[tuple[int, ...]]:
@@ -105,6 +118,8 @@ class Spec:
             kinds["scales"] = [self.layer_sizes[:1]]
         if any(self.parametric):
             kinds["alphas"] = of_hidden(self.parametric)
+        if self.linear_path:
+            kinds["linear_weights"] = [(self.layer_sizes[0], self.shapes[-1][1])]
         return kinds
 
     @property
@@ -115,8 +130,9 @@ class Spec:
 
     @property
     def n_weights(self) -> int:
-        """Of all layers, without biases: multiply-adds of a row."""
-        return sum(fan_in * fan_out for fan_in, fan_out in self.shapes)
+        """Of all layers and the linear path, without biases: multiply-adds of a row."""
+        linear = self.tensors.get("linear_weights", [])
+        return sum(fan_in * fan_out for fan_in, fan_out in (*self.shapes, *linear))
 
     @property
     def n_parameters(self) -> int:
@@ -127,35 +143,6 @@ class Spec:
     def n_outputs(self) -> int:
         """Columns of the targets, m: the heads not included."""
         return self.layer_sizes[-1]
-
-
-@dataclass
-class Share:
-    """What this process has of an epoch that many take together, each with its own rows.
-
-    The gradient of a batch is a sum over all rows of all processes, each row with its part of the
-    sum of weights of the whole batch; so is the objective. Every process then takes the same step.
-
-    Attributes
-    ----------
-    totals : array of float64, shape (number of batches,)
-        Sums of the sample weights of each batch, over all processes.
-    row : int
-        Rows of a batch that other processes have before this one's: dropout draws by them.
-    is_first : bool
-        Whether the penalty, and its gradient, are of this process.
-    add_up : callable (array, bool) -> None
-        Called once a step with the gradients of this process, flat, and `NOTES` more elements at
-        the end, for itself: sums over all processes in place. True says that this one has failed;
-        raises if another has.
-    """
-
-    NOTES: ClassVar[int] = 2
-
-    totals: npt.NDArray[np.float64]
-    row: int
-    is_first: bool
-    add_up: Callable[[Array, bool], None]
 
 
 @dataclass
@@ -292,6 +279,8 @@ def build(
     layer_norm: str | Sequence[str | None] | None = None,
     scale: bool = False,
     parametric: bool | Sequence[bool] = False,
+    skip: int | None = None,
+    linear_path: bool = False,
 ) -> Spec:
     """Return the Spec of the user's arguments, or complain about them.
 
@@ -313,6 +302,10 @@ def build(
         Whether the inputs are scaled by parameters.
     parametric : bool or sequence of bool
         Whether the activations are ``(1 - a) z + a f(z)`` with a parameter a for each unit.
+    skip : int, at least 1, or None
+        Layers of a residual block, see `each_layer.blocks`.
+    linear_path : bool
+        Whether weights of their own lead from the inputs to the outputs.
 
     Returns
     -------
@@ -342,7 +335,14 @@ def build(
         loss=losses.resolve(loss),
         dtype=_dtype(dtype),
         scale=each_layer.flag("scale", scale),
+        skip=None if skip is None else check_count("skip", skip, example=2),
+        linear_path=each_layer.flag("linear_path", linear_path),
     )
+    each_layer.blocks(spec.skip, sizes[1:-1])
+    if spec.linear_path and not n_hidden:
+        raise ValueError(
+            "linear_path is True but without a hidden layer the network is linear: leave it out"
+        )
     if spec.n_parameters > MAX_PARAMETERS:
         raise ValueError(
             f"layer_sizes asks for {spec.n_parameters:,} parameters but at most "

@@ -8,7 +8,7 @@ from cheaders cimport *
 
 
 cdef enum:
-    ABI = 14
+    ABI = 15
 
 
 cdef enum:  # kinds of operators, in the order of operators.OPERATORS
@@ -16,6 +16,8 @@ cdef enum:  # kinds of operators, in the order of operators.OPERATORS
     LAYER_NORM = 1
     SCALE = 2
     PARAMETRIC = 3
+    SKIP = 4
+    LINEAR = 5
 
 
 cdef enum:  # the tensors of an operator: what multiplies, and what is added, if anything
@@ -53,10 +55,14 @@ cdef struct fm_function:
     int typenum  # NumPy's number of the dtype
 
 
-# A step of a network: z from the outputs of the step before, then y = dropout(activation(z)).
+# A step of a network: z from the outputs of the step before, then y = dropout(activation(z)). Some read an
+# earlier step as well, and add what they make of it.
 cdef struct fm_operator:
     int32_t kind  # AFFINE, ...
     int32_t hidden  # the layer that it belongs to, from 0: dropout draws by it
+    int32_t source  # the operator that its tensors meet: the one before, or an earlier one; -1: the inputs
+    int32_t reader  # a later operator, not the next, that reads this one too; 0: there is none
+    int64_t row_at  # where its outputs are in the scratch of a single row
     int64_t n_in, n_out
     int64_t panels  # ceil(n_out / NR)
     fm_tensor tensors[2]  # one without columns: there is none
@@ -69,10 +75,14 @@ cdef struct fm_operator:
 cdef struct fm_network:
     int32_t n_operators
     int32_t loss  # row of LOSSES
+    int32_t reader  # operator, not the first, that reads the inputs too; 0: there is none
     int64_t targets_width
     double loss_parameter
     const fm_function* loss_function  # instead of the row's loss, but not of its link; NULL: none
     bint has_labels  # the targets are labels
+    int64_t row_size  # elements of the scratch of a single row
+    int64_t row_at  # where in it the inputs are copied to; -1: nobody reads whole vectors of them
+    int64_t function_at  # and z for functions of the user's
     const fm_operator* operators
     void* parameters
     void* transposed
@@ -82,8 +92,9 @@ cdef struct fm_buffers:  # of one batch
     int64_t rows  # at most; panels have room for a few more
     int64_t panel_step  # elements from the start of a panel to the next
     void* x  # [ceil(I / NR)][panel_step / NR][NR] gathered inputs
-    void** y  # per layer, [panels][panel_step / NR][NR]: outputs; the last one holds z, then its gradient
-    void** dz  # per operator: gradient of z; dz[last] is y[last]
+    void** y  # per layer, [panels][panel_step / NR][NR]: outputs; the last one holds z, then its gradient;
+    # y[-1] is x
+    void** dz  # per operator: gradient of z; dz[last] is y[last], and dz[-1] x
     # per operator: derivative (times dropout), NULL where backward uses y; never of the last. That of a
     # parametric activation belongs to the operator before, which has none.
     void** slope
@@ -197,9 +208,8 @@ cdef struct fm_kernels:
     # rows [first, last) of data: (last - first, C) predictions into out, unless the watch says stop
     void (*predict)(const fm_network*, const fm_buffers*, const fm_data*, int64_t first, int64_t last,
                     void* out, fm_watch*) noexcept nogil
-    # one contiguous row into out; scratch holds row_scratch_size elements, 64-byte aligned
+    # one contiguous row into out; scratch holds net.row_size elements, 64-byte aligned
     void (*predict_row)(const fm_network*, const void* x, void* scratch, void* out) noexcept nogil
-    int64_t (*row_scratch_size)(const fm_network*) noexcept nogil
     # d prediction / d input, (last - first, C, I) into out; the network keeps every transposed copy and
     # the buffers are those of training made for it
     void (*jacobian)(const fm_network*, const fm_buffers*, const fm_data*, int64_t first, int64_t last,

@@ -92,9 +92,11 @@ def build(
     layer_norm: Any = None,
     scale: bool = False,
     parametric: Any = False,
+    skip: int | None = None,
+    linear_path: bool = False,
 ) -> spec.Spec:
     """Return a Spec; float64 and a smooth activation unless told."""
-    options = dropout, layer_norm, scale, parametric
+    options = dropout, layer_norm, scale, parametric, skip, linear_path
     return spec.build(layer_sizes, activation, loss, dtype, *options)
 
 
@@ -113,6 +115,7 @@ def parameters(network: spec.Spec, rng: np.random.Generator) -> tuple[list[npt.N
         "shifts": lambda shape: rng.normal(scale=0.3, size=shape),
         "scales": lambda shape: rng.normal(1.0, 0.3, size=shape),
         "alphas": lambda shape: rng.normal(1.0, 0.3, size=shape),
+        "linear_weights": lambda shape: rng.normal(size=shape) / np.sqrt(shape[0]),
     }
     return tuple(
         [draw[kind](shape).astype(network.dtype) for shape in shapes]

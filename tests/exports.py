@@ -16,6 +16,7 @@ from fastmlp.activations import ACTIVATIONS
 
 Array = npt.NDArray[Any]
 
+KEPT = ("layer_norm", "loss", "scale", "parametric", "skip", "linear_path")
 LAYERS = (7, 33, 20, 5)
 # Of what is summed up in a network, see `sizes`.
 RELATIVE = {"float32": 1e-6, "float64": 1e-12}
@@ -41,6 +42,7 @@ def network(
     net.shifts = [rng.normal(scale=0.3, size=a.shape) for a in net.shifts]
     net.scales = [rng.normal(1, scale=0.3, size=a.shape) for a in net.scales]
     net.alphas = [rng.normal(1, scale=0.3, size=a.shape) for a in net.alphas]
+    net.linear_weights = [rng.normal(scale=0.3, size=a.shape) for a in net.linear_weights]
     return net
 
 
@@ -60,8 +62,7 @@ def parts(prediction: Any) -> list[Array]:
 
 def truth(net: Any, x: Array) -> list[Array]:
     """Return the prediction of the reference in float64."""
-    options = {name: getattr(net, name) for name in ("layer_norm", "parametric", "loss")}
-    options["scale"] = len(net.scales) > 0
+    options = {name: getattr(net._spec, name) for name in KEPT}
     options["activation"] = list(net.activations)
     exact = reference.MLP(net.layer_sizes, dtype="float64", **options)
     exact.load_state_dict(net.state_dict())
@@ -82,6 +83,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "scale": {"scale": True},
     "parametric": {"parametric": True},
     "parametric, scale": {"parametric": [False, True], "scale": True},
+    "linear path": {"linear_path": True},
+    "linear path, scale": {"linear_path": True, "scale": True},
 }
 NORMS = ["before", "after", ["before", None], [None, "after"]]
 
@@ -91,10 +94,13 @@ def sizes(net: Any, x: Array) -> Array:
     magnitude = np.abs(x.astype(np.float64))
     for scale in net.scales:
         magnitude = magnitude * np.abs(scale)
+    inputs = magnitude
     for k, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
         magnitude = magnitude @ np.abs(w) + np.abs(b)
         if k < len(net.alphas) and len(net.alphas[k]):
             magnitude = magnitude * (np.abs(1 - net.alphas[k]) + np.abs(net.alphas[k]))
+    for w in net.linear_weights:
+        magnitude = magnitude + inputs @ np.abs(w)
     return magnitude.max(axis=1, keepdims=True)
 
 

@@ -55,6 +55,8 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "layer_norm": (None, None, "before", "after"),
     "scale": (False, False, True),
     "parametric": (False, False, True),
+    "skip": (None, 1),
+    "linear_path": (False, False, True),
     "initializer": (None, None, "glorot_uniform"),
     "rng": (0, 1, 2**70, np.int64(3)),
 }
@@ -178,8 +180,15 @@ def networks(draw: Any) -> dict[str, Argument]:
     elif draw(oddly):
         strange = draw(st.sampled_from([HUGE, [*sizes[:-1], draw(values).value, sizes[-1]]]))
         made["layer_sizes"] = Argument(strange, repr(strange), True)
-    names = ("activation", "dtype", "dropout", "layer_norm", "scale", "parametric", "initializer")
-    made |= {name: draw(scalars(name)) for name in (*names, "rng")}
+    names = (
+        *("activation", "dtype", "dropout", "layer_norm", "scale", "parametric", "skip"),
+        *("linear_path", "initializer", "rng"),
+    )
+    made |= {name: draw(scalars(name)) for name in names}
+    fits = {"skip": len(hidden) > 1 and len(set(hidden)) == 1, "linear_path": bool(hidden)}
+    for name, absent in (("skip", None), ("linear_path", False)):
+        if not made[name].is_odd and (made["layer_sizes"].is_odd or not fits[name]):
+            made[name] = Argument(absent, repr(absent))
     if made["rng"].value is None:
         made["rng"] = Argument(0, "0")  # None is another network each time
     return made

@@ -249,8 +249,9 @@ def engine_cases(run):
         "layer_norm": itertools.cycle((None, "before", None, None, "after")),
         "scale": itertools.cycle((False, False, True)),
         "parametric": itertools.cycle((False, True, False, False)),
+        "linear_path": itertools.cycle((False, True, False, False, True)),
     }
-    sizes = [*cases.NETWORKS, *((k, 1 + k % 37, 2 + k % 5) for k in SIZES)]
+    sizes = [*cases.NETWORKS, *((k, *[1 + k % 37] * (1 + k % 3), 2 + k % 5) for k in SIZES)]
     for layer_sizes, layout, place in itertools.product(sizes, LAYOUTS, PLACES):
         turn = {name: next(values) for name, values in turns.items()}
         run.begin(place, "engine", layer_sizes, layout, *turn.items())
@@ -269,7 +270,10 @@ def one_engine(run, layer_sizes, layout, turn, team):
     case, n = turn["loss"], turn["n"]
     names = cases.mixed_activations(len(layer_sizes) - 2, run.counts["fit"] % len(ACTIVATIONS))
     options = turn["dropout"], turn["layer_norm"], turn["scale"], turn["parametric"]
-    spec = cases.build(layer_sizes, names, case.loss, run.dtype, *options)
+    hidden = layer_sizes[1:-1]
+    skip = len(hidden) - 1 if len(hidden) > 1 and len(set(hidden)) == 1 else None
+    path = turn["linear_path"] and len(hidden) > 0
+    spec = cases.build(layer_sizes, names, case.loss, run.dtype, *options, skip, path)
     engine = native.Engine(spec, run.level)
     engine.set_parameters(*([POOL.copy(p) for p in kind] for kind in random_parameters(run, spec)))
     run.count("set_parameters")
@@ -296,9 +300,10 @@ def one_engine(run, layer_sizes, layout, turn, team):
 def predictor_cases(run):
     """One row, a few rows, blocks of rows and derivatives, into arrays that are given too."""
     turn = itertools.cycle(cases.LOSSES)
-    # Layer normalisation, scale layer, parametric activations; 13, so that all sizes meet all.
-    options = itertools.product((None, "before", "after"), (False, True), (False, True))
-    options = itertools.cycle([*options, (None, False, False)])
+    # Layer normalisation, scale layer, parametric activations, blocks of one and a linear path; 25,
+    # so that all sizes meet all.
+    options = itertools.product((None, "before", "after"), (False, True), (False, True), (1, None))
+    options = itertools.cycle([*options, (None, False, False, None)])
     for size, few, place in itertools.product(SIZES, (1, 8, 25), PLACES):
         loss = next(turn).loss
         for sizes in ([size, few, 2], [few, size, 2], [few, 2, size]):
@@ -306,7 +311,10 @@ def predictor_cases(run):
                 continue
             run.begin(place, "predictor", loss.name, sizes)
             names = cases.mixed_activations(1, size % len(ACTIVATIONS))
-            spec = cases.build(sizes, names, loss, run.dtype, 0.0, *next(options))
+            *option, skip = next(options)
+            if skip:
+                sizes, names = [*sizes[:2], *sizes[1:]], names * 2
+            spec = cases.build(sizes, names, loss, run.dtype, 0.0, *option, skip, skip is not None)
             predict = predictor.Predictor(spec, run.level, *random_parameters(run, spec))
             row, x = run.random(sizes[0]), run.random(9, sizes[0])
             run.count("one row", predict(POOL.copy(row)))

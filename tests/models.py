@@ -9,7 +9,7 @@ Y = np.column_stack([X[:, 0] * X[:, 1], np.sin(X[:, 2])])
 
 def network(mlp, **options):
     """Return the network for X and Y, of the native kind or of the reference."""
-    return mlp([3, 8, 2], **{"activation": "tanh", "rng": 0} | options)
+    return mlp(**{"layer_sizes": [3, 8, 2], "activation": "tanh", "rng": 0} | options)
 
 
 def digest(net):

@@ -55,6 +55,8 @@ MLPS: dict[str, Callable[[Any], Any]] = {
         [3, 5, 4, 2], activation=["gelu", "mish"], dropout=[0.0, 0.25], rng=1
     ),
     "metrics": lambda kind: mlp(kind, metrics=["r2", "mean_absolute_error"]),
+    "residual blocks": lambda kind: mlp(kind, layer_sizes=[3, 5, 5, 5, 2], skip=2),
+    "linear path": lambda kind: mlp(kind, linear_path=True, scale=True),
     "layer norm": lambda kind: mlp(kind, layer_norm="before", dropout=0.2),
     "scale, parametric": lambda kind: mlp(kind, scale=True, parametric=True),
     **{

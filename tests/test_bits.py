@@ -80,6 +80,21 @@ FITS = {
         {"activation": ["mish", "tanh"], "dropout": [0.2, 0.0], "parametric": True, "scale": True},
         {"optimizer": optimizers.Adam(0.01), "l2": 0.01, "batch_size": 64},
     ),
+    "residual blocks, linear path": (
+        [9, 40, 40, 40, 17, 17, 17, 35],
+        {
+            "activation": ["relu", "tanh", "relu", "gelu", "silu", "relu"],
+            "skip": 2,
+            "linear_path": True,
+            "dropout": [0.0, 0.1, 0.2, 0.0, 0.0, 0.0],
+        },
+        {"optimizer": optimizers.Adam(0.01), "l2": 0.01, "batch_size": 64},
+    ),
+    "scaled linear path": (
+        [33, 17, 17, 1],
+        {"skip": 1, "linear_path": True, "scale": True, "layer_norm": [None, "after"]},
+        {"optimizer": optimizers.SGD(0.01, momentum=0.9), "clip_norm": 0.5, "sample_weight": True},
+    ),
     "no hidden layer": ([12, 1], {"loss": losses.Quantile(0.8)}, {"shuffle": False}),
 }
 
@@ -106,6 +121,10 @@ GOLDEN = {
     ("normalised after", "float64"): "66594800a6ae6cba",
     ("parametric", "float32"): "3dbe6c4a0eddd409",
     ("parametric", "float64"): "b5c95fb286707757",
+    ("residual blocks, linear path", "float32"): "b4960cee68cde16e",
+    ("residual blocks, linear path", "float64"): "b363a4c57cd9fb84",
+    ("scaled linear path", "float32"): "7ad7f7f93f53ebd3",
+    ("scaled linear path", "float64"): "9be0ec9ded3f1ef8",
     ("no hidden layer", "float32"): "efb1e0d0e58522ff",
     ("no hidden layer", "float64"): "fe6eee8432a0ccf7",
 }

@@ -13,6 +13,7 @@ from typing import Any
 import children
 import hostile
 import hostile_files
+import hostile_functions
 import hostile_models
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from fastmlp.storage import files
 ROWS = [
     *hostile_files.CONTAINER,
     *hostile_models.NETWORKS,
+    *hostile_functions.FUNCTIONS,
     *hostile_models.TRAINING,
     *hostile_models.ESTIMATORS,
 ]

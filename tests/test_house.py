@@ -47,6 +47,7 @@ ORDER = (
         "normalization",
         "parametric",
         "each_layer",
+        "share",
         "spec",
         "gradient",
         "operators",

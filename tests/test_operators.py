@@ -27,18 +27,31 @@ OPTIONS = {
     "scale": {"scale": True},
     "parametric": {"parametric": True},
     "one parametric, scale": {"parametric": [False, True], "scale": True},
+    "block": {"skip": 1},
+    "linear path": {"linear_path": True},
+    "everything": {"parametric": True, "scale": True, "skip": 1, "linear_path": True},
 }
 NORMS = (None, "before", ["after", None])
 every_option = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 every_norm = pytest.mark.parametrize("norm", NORMS, ids=str)
 
 
+def widths(options, first, second):
+    """Return two, equal where blocks are wanted."""
+    return (second if "skip" in options else first, second)
+
+
 @every_norm
 @every_option
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients_by_central_differences(activation, options, norm):
+    sizes = (3, *widths(options, 5, 4), 2)
+    check_gradients(cases.build(sizes, activation, layer_norm=norm, dropout=[0.0, 0.3], **options))
+
+
+def check_gradients(network):
+    """Compare those of the reference with central differences, with dropout and without."""
     rng = np.random.default_rng(3)
-    network = cases.build((3, 5, 4, 2), activation, layer_norm=norm, dropout=[0.0, 0.3], **options)
     engine, data = engine_of(network, rng), cases.data(network, 6, rng, weighted=True)
     masks = dropout_masks(network, seed=1, step=0, n_rows=6)
     for mask in (None, masks):
@@ -56,7 +69,7 @@ def test_gradients_by_central_differences(activation, options, norm):
 
 def make(mlp, **options):
     options = {"activation": "tanh", "dtype": "float64", "rng": 0} | options
-    return mlp([3, 8, 5, 2], **options)
+    return mlp([3, *widths(options, 8, 5), 2], **options)
 
 
 def everything(net):
@@ -111,6 +124,12 @@ NATIVE = [
     ((3, 5, 4, 2), None, OPTIONS["parametric"]),
     ((2, 1, 64, 1), "before", OPTIONS["parametric"]),
     ((7, 97, 130, 3), [None, "after"], OPTIONS["one parametric, scale"]),
+    ((3, 5, 5, 2), None, OPTIONS["block"]),
+    ((1, 1, 1, 1, 1), None, {"skip": 2, "linear_path": True}),
+    ((5, 33, 33, 33, 9, 9, 3), [None, "before", "after", None, None], OPTIONS["block"]),
+    ((97, 32, 32, 40), None, {"skip": 1, "linear_path": True}),
+    ((131, 97, 1), None, {"linear_path": True, "scale": True}),
+    ((2, 64, 64, 64, 64, 70), ["after", *[None] * 3], OPTIONS["everything"]),
 ]
 SLOW = Groups(scale_rate=3.0, activation_rate=0.1)
 WAYS = [

@@ -95,3 +95,23 @@ def test_blended_activations_are_by_name(mlp):
     twin.fit(X, Y, epochs=3, optimizer=own_steps)
     other.fit(X, Y, epochs=3, optimizer=fastmlp.SGD(RATE, momentum=0.9))
     np.testing.assert_allclose(twin.alphas[0], other.alphas[0], rtol=1e-8)
+
+
+@own.needs_cc
+@pytest.mark.parametrize("sizes", [(3, 8, 8, 2), (8, 8, 8, 8, 1), (1, 33, 33, 9, 9, 3)], ids=str)
+def test_around_blocks_and_beside_a_linear_path(mlp, sizes):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(70, sizes[0])), rng.normal(size=(70, sizes[-1]))
+    for at, own_activation in enumerate((own.activation("tanh"), own.c_tanh())):
+        options = {"dtype": "float64", "skip": 1, "linear_path": True, "rng": 0, "scale": at > 0}
+        options |= {"dropout": 0.2, "layer_norm": [None, "before", "after"][at]}
+        net = mlp(sizes, activation=own_activation, **options)
+        twin = mlp(sizes, activation="tanh", initializer="glorot_uniform", **options)
+        twin.load_state_dict(net.state_dict())
+        for each in (net, twin):
+            each.fit(x, y, epochs=2, batch_size=20, n_threads=2, shuffle=False)
+        np.testing.assert_allclose(net.predict(x), twin.predict(x), rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(net.jacobian(x), twin.jacobian(x), rtol=1e-8, atol=1e-10)
+        predict = net.predictor()
+        rows = np.stack([predict(row) for row in x])
+        np.testing.assert_allclose(rows, net.predict(x), rtol=1e-12, atol=1e-14)

@@ -224,6 +224,59 @@ def test_who_wants_to_stop_stops_all(mlp):
     assert second.stop_reason == "stop returned True"
 
 
+class Watch:
+    def __init__(self, last=-1):
+        self.batches, self.last = [], last
+
+    def __call__(self, state):
+        return None
+
+    def on_batch(self, state, batch):
+        self.batches.append(batch)
+        return batch.step == self.last
+
+
+def test_batches_are_those_of_all_ranks_and_watching_them_changes_no_bit(mlp):
+    x, y = regression(90)  # the last batch of 20 is shorter
+    given = {"epochs": 2, "shuffle": False}
+    alone = Watch()
+    mlp([3, 4, 1], rng=0, dtype="float64").fit(x, y, batch_size=20, callbacks=[alone], **given)
+
+    def work(communicator, hooks):
+        net = mlp([3, 4, 1], rng=0, dtype="float64")
+        own = ranks.share_of(communicator.rank, 2, 20, x, y)
+        mine = hooks if communicator.rank == 1 else []
+        net.fit(*own, batch_size=10, callbacks=mine, communicator=communicator, **given)
+        return net.history.loss, ranks.everything(net)
+
+    watch = Watch()
+    watched, plain = (
+        ranks.good(ranks.run(2, lambda c, h=hooks: work(c, h))) for hooks in ([watch], [])
+    )
+    for one, other in zip(watched, plain, strict=True):
+        assert one[0] == pytest.approx(other[0], rel=1e-14)
+        np.testing.assert_array_equal(one[1], other[1])
+    assert [batch.step for batch in watch.batches] == list(range(10))
+    for batch, wanted in zip(watch.batches, alone.batches, strict=True):
+        assert batch.loss == pytest.approx(wanted.loss, rel=1e-12)
+        assert (batch.epoch, batch.index) == (wanted.epoch, wanted.index)
+
+
+def test_a_batch_may_end_the_fit_of_all(mlp):
+    x, y = regression()
+
+    def work(communicator):
+        net = mlp([3, 4, 1], rng=0)
+        hooks = [Watch(last=8)] if communicator.rank == 0 else []
+        net.fit(x, y, batch_size=16, epochs=5, callbacks=hooks, communicator=communicator)
+        return net.history, ranks.everything(net)
+
+    (first, weights), (second, others) = ranks.good(ranks.run(2, work))
+    assert len(first.loss) == len(second.loss) == 1  # of 6 batches
+    assert second.stop_reason == "a callback of rank 0"
+    np.testing.assert_array_equal(weights, others)
+
+
 def test_progress_is_shown_on_rank_0_only(mlp, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     x, y = regression()
@@ -276,6 +329,22 @@ def test_a_checkpoint_of_one_rank_starts_all_again(mlp, tmp_path):
     whole = ranks.good(ranks.run(2, lambda c: work(c, 5, path + " that is none")))
     for net in cut:
         np.testing.assert_array_equal(net, whole[0])
+
+
+def test_a_checkpoint_is_refused_on_all_ranks_if_one_has_other_data(mlp, tmp_path):
+    x, y = regression()
+    path = str(tmp_path / "model")
+
+    def work(communicator, change):
+        own = slice(communicator.rank, None, communicator.size)
+        mine = x[own] + change * communicator.rank
+        hooks = [fastmlp.Checkpoint(path)] if communicator.rank == 0 else []
+        given = {"callbacks": hooks, "resume": path, "communicator": communicator}
+        mlp([3, 4, 1], rng=0).fit(mine, y[own], epochs=2 + change, **given)
+
+    ranks.good(ranks.run(2, lambda c: work(c, 0)))
+    for error in ranks.raised(ranks.run(2, lambda c: work(c, 1))):
+        assert "are others than in the fit to go on with" in str(error)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])

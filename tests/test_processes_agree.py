@@ -19,6 +19,7 @@ DIFFERENT = {
     "activations": ({"activation": "tanh"}, {}),
     "dropout": ({"dropout": 0.5}, {}),
     "layer_norm": ({"layer_norm": "after"}, {}),
+    "parametric": ({"parametric": True}, {}),
     "scale": ({"scale": True}, {}),
     "loss": ({"loss": fastmlp.Huber(0.5)}, {}),
     "dtype": ({"dtype": "float64"}, {}),

@@ -191,9 +191,18 @@ def test_what_is_no_plain_mlp_is_refused(name):
 
 
 @pytest.mark.parametrize("sizes", [exports.LAYERS, (7, 1, 1, 5)])
-def test_parametric_activations_are_refused(sizes):
-    net = exports.network("relu", "squared_error", "float32", sizes, parametric=[False, True])
-    with pytest.raises(ValueError, match="the model has Add between layers of"):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"parametric": [False, True]},
+        {"parametric": True, "layer_norm": "before"},
+        {"parametric": True, "layer_norm": "after"},
+    ],
+    ids=str,
+)
+def test_what_is_between_our_layers_is_refused(options, sizes):
+    net = exports.network("relu", "squared_error", "float32", sizes, **options)
+    with pytest.raises(ValueError, match="the model has .* between layers of"):
         fastmlp.from_onnx(net.to_onnx())
 
 

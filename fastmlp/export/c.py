@@ -15,7 +15,7 @@ import numpy as np
 from fastmlp import check
 from fastmlp.export.c_layers import predict, quantized
 from fastmlp.export.c_source import Source
-from fastmlp.export.layers import Affine, Array, Exported, Normalization, Parametric
+from fastmlp.export.layers import Affine, Array, Exported, Linear, Normalization, Parametric
 from fastmlp.storage.files import write as write_file
 
 WEIGHTS = ("float32", "float64", "int8")
@@ -117,7 +117,7 @@ def _rows(model: Exported, X: Any, *, needed: bool) -> Array:
 
 
 def _cast(layer: Any, dtype: np.dtype[Any]) -> Any:
-    if not isinstance(layer, Affine | Normalization | Parametric):
+    if not isinstance(layer, Affine | Normalization | Parametric | Linear):
         return layer
     found = {name: each for name, each in vars(layer).items() if isinstance(each, np.ndarray)}
     with np.errstate(over="ignore", under="ignore"):

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.export.layers import Activation, Affine, Array, Exported, Normalization, Parametric
+from fastmlp.export.layers import (
+    Activation,
+    Add,
+    Affine,
+    Array,
+    Exported,
+    Keep,
+    Linear,
+    Normalization,
+    Parametric,
+)
 from fastmlp.normalization import layer_norm
 from fastmlp.parametric import blended
 
@@ -32,20 +42,48 @@ class Quantized:
     biases: Array
 
 
-def _shift(layer: Shift, x: Array) -> Array:
+@dataclass(frozen=True, eq=False)
+class QuantizedLinear:
+    """The same of a linear path."""
+
+    weights: Array
+    unit: Array
+
+
+Kept: TypeAlias = dict[str, Array]  # what a Keep has put away
+
+
+def _shift(layer: Shift, x: Array, kept: Kept) -> Array:
+    del kept
     return np.asarray((x - layer.mean) * layer.factor)
 
 
-def _affine(layer: Affine, x: Array) -> Array:
+def _affine(layer: Affine, x: Array, kept: Kept) -> Array:
+    del kept
     return np.asarray(x @ layer.weights.astype(x.dtype) + layer.biases)
 
 
-def _quantized(layer: Quantized, x: Array) -> Array:
+def _quantized(layer: Quantized, x: Array, kept: Kept) -> Array:
+    del kept
     return np.asarray((x @ layer.weights.astype(x.dtype)) * layer.unit + layer.biases)
 
 
-def _normalization(layer: Normalization, x: Array) -> Array:
+def _normalization(layer: Normalization, x: Array, kept: Kept) -> Array:
+    del kept
     return layer_norm(x, layer.gains, layer.shifts)
+
+
+def _keep(layer: Keep, x: Array, kept: Kept) -> Array:
+    kept[layer.name] = x
+    return x
+
+
+def _linear(layer: Linear, x: Array, kept: Kept) -> Array:
+    return np.asarray(x + kept["inputs"] @ layer.weights.astype(x.dtype))
+
+
+def _quantized_linear(layer: QuantizedLinear, x: Array, kept: Kept) -> Array:
+    return np.asarray(x + (kept["inputs"] @ layer.weights.astype(x.dtype)) * layer.unit)
 
 
 # What each layer computes, link apart.
@@ -54,17 +92,22 @@ VALUES: dict[type, Any] = {
     Affine: _affine,
     Quantized: _quantized,
     Normalization: _normalization,
-    Activation: lambda layer, x: ACTIVATIONS[layer.name].value(x),
-    Parametric: lambda layer, x: blended(layer.name, layer.alphas, x),
+    Keep: _keep,
+    Add: lambda layer, x, kept: x + kept[layer.name],
+    Linear: _linear,
+    QuantizedLinear: _quantized_linear,
+    Activation: lambda layer, x, kept: ACTIVATIONS[layer.name].value(x),
+    Parametric: lambda layer, x, kept: blended(layer.name, layer.alphas, x),
 }
 
 
 def predict(model: Exported, layers: list[Any], rows: Array) -> Array:
     """Return predictions in float64."""
     z = rows.astype(np.float64)
+    kept: Kept = {}
     with np.errstate(all="ignore"):
         for layer in layers[:-1]:
-            z = VALUES[type(layer)](layer, z)
+            z = VALUES[type(layer)](layer, z, kept)
         p = model.spec.loss.link(z)
     return np.concatenate([1 - p, p], axis=1) if model.is_pair else p
 
@@ -73,16 +116,28 @@ def quantized(layers: list[Any], rows: Array) -> list[Any]:
     """Return layers with int8 weights; inputs are scaled first, as the rows are."""
     mean, spread = rows.mean(axis=0), rows.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
-    first = layers[0]
-    folded = Affine(first.weights * spread[:, np.newaxis], first.biases + mean @ first.weights)
+    at = [k for k, each in enumerate(layers) if isinstance(each, Affine)]
+    readers = {at[0]: at[0]}  # of the inputs, and whose biases get their share of the mean
+    readers |= {k: at[-1] for k, each in enumerate(layers) if isinstance(each, Linear)}
+    folded = list(layers)
+    for k, biased in readers.items():
+        weights, biases = layers[k].weights, folded[biased].biases + mean @ layers[k].weights
+        folded[biased] = replace(folded[biased], biases=biases)
+        folded[k] = replace(folded[k], weights=weights * spread[:, np.newaxis])
     return [
         Shift(mean.astype(np.float32), (1 / spread).astype(np.float32)),
-        *(_in_units(each) if isinstance(each, Affine) else each for each in [folded, *layers[1:]]),
+        *(QUANTIZED[type(each)](each) if type(each) in QUANTIZED else each for each in folded),
     ]
 
 
-def _in_units(layer: Affine) -> Quantized:
-    unit = np.abs(layer.weights).max(axis=0) / LARGEST
+def _in_units(weights: Array) -> tuple[Array, Array]:
+    """Return the whole numbers, and the unit of each column."""
+    unit = np.abs(weights).max(axis=0) / LARGEST
     unit = np.where(unit > 0, unit, 1.0).astype(np.float32)
-    weights = np.rint(layer.weights / unit).clip(-LARGEST, LARGEST).astype(np.int8)
-    return Quantized(weights, unit, layer.biases.astype(np.float32))
+    return np.rint(weights / unit).clip(-LARGEST, LARGEST).astype(np.int8), unit
+
+
+QUANTIZED: dict[type, Any] = {
+    Affine: lambda each: Quantized(*_in_units(each.weights), each.biases.astype(np.float32)),
+    Linear: lambda each: QuantizedLinear(*_in_units(each.weights)),
+}

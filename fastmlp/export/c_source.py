@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 
 import fastmlp.export.c_text as text
-from fastmlp.export.c_layers import Quantized, Shift
+from fastmlp.export.c_layers import Quantized, QuantizedLinear, Shift
 from fastmlp.export.layers import (
     Activation,
+    Add,
     Affine,
     Array,
     Exported,
+    Keep,
+    Linear,
     Link,
     Normalization,
     Parametric,
@@ -56,7 +59,8 @@ class Source:
         self.functions: dict[str, str] = {}  # each once
         self.calls: list[str] = []
         self.constant_bytes = 0
-        self.buffers: dict[str, int] = {}  # two at most, used in turn
+        self.buffers: dict[str, int] = {}  # two used in turn, and one for each that is kept
+        self.kept: dict[str, str] = {}  # where what a Keep has named is
         self.fields = {
             "name": name,
             "macro": name.upper(),
@@ -64,9 +68,9 @@ class Source:
             "outputs": model.n_columns,
         }
         self.at, self.width, self._k = "x", model.spec.layer_sizes[0], -1
-        self._n_affine = sum(hasattr(each, "weights") for each in layers)
+        self._n_affine = sum(hasattr(each, "biases") for each in layers)
         for layer in layers:
-            self._k += hasattr(layer, "weights")
+            self._k += hasattr(layer, "biases")
             WRITERS[type(layer)](self, layer)
         if model.is_pair:
             self.calls.append("y[0] = 1.0 - y[1];")
@@ -92,18 +96,22 @@ class Source:
         if last:
             self.at = "y + 1" if self.model.is_pair else "y"
         else:
-            self.at = "b" if source == "a" else "a"
+            self.at = next(each for each in "abcd" if each not in (source, *self.kept.values()))
             self.buffers[self.at] = max(self.buffers.get(self.at, 0), width)
         return source, self.at
 
     def affine(self, name: str, piece: str, layer: Any, *more: str) -> None:
-        """Add an affine layer."""
+        """Add an affine layer, or a linear path: its biases are what there is."""
         n, m = layer.weights.shape
         blocks = [layer.weights[:, j : j + text.BLOCK].ravel() for j in range(0, m, text.BLOCK)]
-        weights = self.constant("weights", np.concatenate(blocks))
-        biases = self.constant("biases", layer.biases)
+        is_path = not hasattr(layer, "biases")
+        weights = self.constant("linear" if is_path else "weights", np.concatenate(blocks))
         self.functions[name] = piece
-        source, target = self.move(m, last=self._k == self._n_affine - 1)
+        if is_path:
+            biases, source, target = self.at, self.kept["inputs"], self.at
+        else:
+            biases = self.constant("biases", layer.biases)
+            source, target = self.move(m, last=self._k == self._n_affine - 1)
         arguments = ", ".join([source, weights, *more, biases, target, str(n), str(m)])
         self.calls.append(f"affine({arguments});")
 
@@ -190,12 +198,26 @@ def _shift(source: Source, layer: Shift) -> None:
     source.calls.append(f"shift({before}, {mean}, {factor}, {after}, {n});")
 
 
-def _affine(source: Source, layer: Affine) -> None:
+def _affine(source: Source, layer: Affine | Linear) -> None:
     source.affine("affine", text.AFFINE, layer)
 
 
 def _quantized(source: Source, layer: Quantized) -> None:
     source.affine("affine", text.QUANTIZED_AFFINE, layer, source.constant("unit", layer.unit))
+
+
+def _quantized_linear(source: Source, layer: QuantizedLinear) -> None:
+    unit = source.constant("linear_unit", layer.unit)
+    source.affine("affine", text.QUANTIZED_AFFINE, layer, unit)
+
+
+def _keep(source: Source, layer: Keep) -> None:
+    source.kept[layer.name] = source.at
+
+
+def _add(source: Source, layer: Add) -> None:
+    source.functions["add"] = text.ADD
+    source.calls.append(f"add({source.at}, {source.kept.pop(layer.name)}, {source.width});")
 
 
 def _normalization(source: Source, layer: Normalization) -> None:
@@ -224,6 +246,10 @@ WRITERS: dict[type, Any] = {
     Affine: _affine,
     Quantized: _quantized,
     Normalization: _normalization,
+    Keep: _keep,
+    Add: _add,
+    Linear: _affine,
+    QuantizedLinear: _quantized_linear,
     Activation: _activation,
     Parametric: _parametric,
     Link: _link,

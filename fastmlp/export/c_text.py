@@ -104,6 +104,14 @@ static void shift(const real *x, const real *mean, const real *factor, real *y, 
 }
 """
 
+ADD = """\
+static void add(real *y, const real *x, int n)
+{
+    int j;
+    for (j = 0; j < n; j++) y[j] += x[j];
+}
+"""
+
 BEGIN = f"""\
 enum {{ BLOCK = {BLOCK} }};
 

@@ -24,6 +24,7 @@ NAMES = {
     "shifts": "shift",
     "scales": "scale",
     "alphas": "alpha",
+    "linear_weights": "linear_weight",
 }
 
 
@@ -52,6 +53,32 @@ class Normalization:
 
     gains: Array
     shifts: Array
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What there is, under a name for later: "inputs" of the first layer, or of a "block"."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Add:
+    """What there is and what is kept under a name."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """What there is and the kept inputs times weights.
+
+    Attributes
+    ----------
+    weights : array, shape (inputs, width)
+    """
+
+    weights: Array
 
 
 @dataclass(frozen=True)
@@ -92,7 +119,7 @@ class Link:
     name: str
 
 
-Layer: TypeAlias = Affine | Normalization | Activation | Parametric | Link
+Layer: TypeAlias = Affine | Normalization | Keep | Add | Linear | Activation | Parametric | Link
 
 
 # Of `fastmlp.operators.OPERATORS`.
@@ -100,6 +127,8 @@ KINDS: dict[str, Any] = {
     "affine": Affine,
     "layer_norm": Normalization,
     "parametric": Parametric,
+    "skip": lambda: Add("block"),
+    "linear": Linear,
 }
 
 # For the kinds of NumPy.
@@ -175,12 +204,15 @@ class Exported:
 def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None) -> Exported:
     """Return a network of these parameters; its classes are numbers unless there are others."""
     tensors = dict(zip(spec.tensors, parameters, strict=True))
-    layers: list[Layer] = []
-    for step in operators(spec):
-        found = [tensors[kind][step.layer] for kind in OPERATORS[step.kind]]
+    steps = operators(spec)
+    entering = {step.source for step in steps if step.kind == "skip"}
+    layers: list[Layer] = [Keep("inputs")] if spec.linear_path else []
+    for at, step in enumerate(steps):
+        found = [tensors[kind][step.number] for kind in OPERATORS[step.kind]]
         if step.kind == "scale":  # the weights after it can carry it
             scale = found[0][:, np.newaxis]
-            tensors["weights"] = [scale * tensors["weights"][0], *tensors["weights"][1:]]
+            for kind in {"weights", "linear_weights"} & tensors.keys():
+                tensors[kind] = [scale * tensors[kind][0], *tensors[kind][1:]]
             continue
         if not isinstance(step.activation, str):
             raise TypeError(
@@ -191,6 +223,8 @@ def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None)
         layers.append(KINDS[step.kind](*found, *inner))
         if step.activation != "identity":
             layers.append(Activation(step.activation))
+        if at in entering:
+            layers.append(Keep("block"))
     if labels is None and spec.loss.target_kind == "class":
         labels = Labels("largest", np.arange(spec.n_outputs))
     return Exported(spec, [*layers, Link(spec.loss.link_name)], labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -11,9 +11,12 @@ import fastmlp.export.graph as nodes
 from fastmlp.export.graph import Graph, Name, Names
 from fastmlp.export.layers import (
     Activation,
+    Add,
     Affine,
     Exported,
+    Keep,
     Labels,
+    Linear,
     Link,
     Normalization,
     Parametric,
@@ -25,6 +28,8 @@ OPSET = 17
 MAX_BYTES = 2**31 - 1  # of a protobuf message
 INPUT = "X"
 ROWS = "rows"  # name of the axis that has any length
+
+Kept: TypeAlias = dict[str, Name]  # what a Keep has put away
 
 
 def package() -> Any:
@@ -39,35 +44,61 @@ def package() -> Any:
         ) from error
 
 
-def _affine(g: Graph, z: Name, layer: Affine, k: int) -> Names:
+# Each gets the graph, what there is, the layer, how many affine ones came before, and what is kept.
+
+
+def _affine(g: Graph, z: Name, layer: Affine, k: int, kept: Kept) -> Names:
+    del kept
     weights = g.constant(layer.weights, name_of("weights", k))
     return (g.Gemm(z, weights, g.constant(layer.biases, name_of("biases", k))),)
 
 
-def _normalization(g: Graph, z: Name, layer: Normalization, k: int) -> Names:
+def _normalization(g: Graph, z: Name, layer: Normalization, k: int, kept: Kept) -> Names:
+    del kept
     gains = g.constant(layer.gains, name_of("gains", k - 1))  # of the affine layer before
     return (nodes.layer_norm(g, z, gains, g.constant(layer.shifts, name_of("shifts", k - 1))),)
 
 
-def _activation(g: Graph, z: Name, layer: Activation, k: int) -> Names:
+def _keep(g: Graph, z: Name, layer: Keep, k: int, kept: Kept) -> Names:
+    del g, k
+    kept[layer.name] = z
+    return (z,)
+
+
+def _add(g: Graph, z: Name, layer: Add, k: int, kept: Kept) -> Names:
     del k
+    return (g.Add(z, kept[layer.name]),)
+
+
+def _linear(g: Graph, z: Name, layer: Linear, k: int, kept: Kept) -> Names:
+    del k
+    weights = g.constant(layer.weights, name_of("linear_weights", 0))
+    return (g.Gemm(kept["inputs"], weights, z),)
+
+
+def _activation(g: Graph, z: Name, layer: Activation, k: int, kept: Kept) -> Names:
+    del k, kept
     return (nodes.activations(g.dtype)[layer.name](g, z),)
 
 
-def _parametric(g: Graph, z: Name, layer: Parametric, k: int) -> Names:
+def _parametric(g: Graph, z: Name, layer: Parametric, k: int, kept: Kept) -> Names:
+    del kept
     alphas = g.constant(layer.alphas, name_of("alphas", k - 1))
     active = g.Mul(nodes.activations(g.dtype)[layer.name](g, z), alphas)
     return (g.Add(g.Mul(z, g.Sub(1.0, alphas)), active),)
 
 
-def _link(g: Graph, z: Name, layer: Link, k: int) -> Names:
-    del k
+def _link(g: Graph, z: Name, layer: Link, k: int, kept: Kept) -> Names:
+    del k, kept
     return nodes.LINKS[layer.name][0](g, z)
 
 
 WRITERS: dict[type, Any] = {
     Affine: _affine,
     Normalization: _normalization,
+    Keep: _keep,
+    Add: _add,
+    Linear: _linear,
     Activation: _activation,
     Parametric: _parametric,
     Link: _link,
@@ -98,9 +129,10 @@ def _called(g: Graph, index: Name, labels: Labels) -> Name:
 def graph(model: Exported) -> tuple[Graph, dict[Name, Any]]:
     """Return the nodes, and the outputs by name: their dtype and whether they have columns."""
     g, names, columns = Graph(model.spec.dtype), (INPUT,), model.spec.n_outputs
+    kept: Kept = {}
     for k, layer in enumerate(model.layers):
         affine_before = sum(isinstance(each, Affine) for each in model.layers[:k])
-        names = WRITERS[type(layer)](g, names[0], layer, affine_before)
+        names = WRITERS[type(layer)](g, names[0], layer, affine_before, kept)
     outputs: dict[Name, Any] = {}
     if model.labels is not None:
         label = LABELS[model.labels.kind](g, names[0], model.labels)

@@ -33,7 +33,11 @@ KINDS = {
     "shifts": "shift",
     "scales": "scale",
     "alphas": "alpha",
+    "linear_weights": "linear_weight",
 }
+
+# What networks have that files of before did not know: written where a network has it.
+OPTIONS = ("scale", "skip", "linear_path")
 
 Arrays = list[NDArray[Any]]
 States = dict[str, NDArray[Any]]
@@ -63,8 +67,8 @@ def describe_spec(network: Spec, tensors: Tensors) -> dict[str, Any]:
         else describe(network.loss, "loss", tensors),
         "dtype": network.dtype.name,
     }
-    if network.scale:  # as other files had none
-        found["scale"] = True
+    options = {key: getattr(network, key) for key in OPTIONS}
+    found |= {key: option for key, option in options.items() if option}
     if any(network.parametric):
         found["parametric"] = list(network.parametric)
     return found
@@ -82,9 +86,8 @@ def rebuild_spec(record: Record) -> Spec:
         "layer_norm": record.items("layer_norm"),
         "loss": _loss(record),
         "dtype": record.choice("dtype", spec.DTYPES),
-        "scale": record.there("scale") and record.plain("scale"),
         "parametric": record.there("parametric") and record.items("parametric"),
-    }
+    } | {key: record.plain(key) for key in OPTIONS if record.there(key)}
     record.finish()
     return built(record.where, spec.build, **arguments)  # type: ignore[no-any-return]
 

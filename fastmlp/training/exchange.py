@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from fastmlp.communicators import Communicator
 from fastmlp.engine.contract import Engine
-from fastmlp.spec import Share
+from fastmlp.share import Share
 
-FACTS, VALUES = 32, 2  # of each rank in a control message, at most
+FACTS, VALUES = 32, 3  # of each rank in a control message, at most
 TEXT = 1000  # bytes of what a rank says last
 _NOTHING = -1  # is left after the last control message
 

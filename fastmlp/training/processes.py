@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import math
 import re
 import threading
@@ -18,15 +19,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp import communicators
+from fastmlp import communicators, memories
 from fastmlp.engine.contract import Engine
-from fastmlp.spec import Data, Plan, Share
+from fastmlp.share import Share
+from fastmlp.spec import Data, Plan
 from fastmlp.teams import Team
 from fastmlp.training import loop
 from fastmlp.training.exchange import Exchange, Fact, RankError
 from fastmlp.training.judge import Judge
 from fastmlp.training.loop import Course
-from fastmlp.training.records import Continuation, DivergenceError, State
+from fastmlp.training.records import Batch, Continuation, DivergenceError, State
 from fastmlp.training.reporter import Callback, Reporter
 
 # Between the seeds of two ranks: 2**64 over the golden ratio, far from the numbers of blocks.
@@ -73,8 +75,11 @@ class Processes:
     def __init__(self, exchange: Exchange, engine: Engine) -> None:
         self.exchange, self.engine, self.rank = exchange, engine, exchange.rank
         self._epoch = -1  # whose weights have been compared
+        self._row = 0  # of a batch, at which this rank's begin
 
-    def agree(self, model: Any, plan: Plan, begun: Continuation | None, **options: Any) -> None:
+    def agree(
+        self, model: Any, plan: Plan, course: Course, begun: Continuation | None, **options: Any
+    ) -> None:
         """Compare all that must be the same on all ranks before the first step.
 
         Parameters
@@ -83,6 +88,8 @@ class Processes:
             In training, with its generator.
         plan : Plan
             Of the fit.
+        course : Course
+            Becomes one of all ranks.
         begun : Continuation or None
             With what it goes on, if it resumes.
         **options : object
@@ -100,23 +107,33 @@ class Processes:
             facts += [Fact(name, _described(getattr(thing, name))) for name in names]
         facts += [Fact(name, value) for name, value in options.items()]
         went = begun and f"after {begun.epochs} epochs"
-        facts.append(Fact("resume", begun and begun._replace(rows=0, memories=()), went or "False"))
+        alike = begun and begun._replace(rows=0, batch_size=0, memories=())  # but for the rest
+        facts.append(Fact("resume", alike, went or "False"))
         draws = repr(model._rng.bit_generator.state).encode()
         arrays = self.engine.state(optimizer=begun is not None)
         facts.append(Fact("rng", _checksum([draws]), remedy="pass the same seed on every rank"))
         facts.append(Fact("what the model knows", _checksum(arrays.values())))
-        self.exchange.gather([_next("the start of the fit"), *facts])
+        reporter, state = course.reporter, course.reporter.state
+        here = [reporter.sees_batches, reporter.keeps, plan.batch_size]
+        each = self.exchange.gather([_next("the start of the fit"), *facts], here)
+        self._row = int(each[: self.rank, 2].sum()) % 2**31
+        joint = JointReporter(state, reporter.callbacks, self.exchange)
+        joint.sees_batches, joint.keeps = bool(each[:, 0].any()), bool(each[:, 1].any())
+        course.reporter = joint
+        course.judge = JointJudge(self.engine, course.judge.validation, self.exchange)
+        course.train = lambda block, plan: self.train(block, plan, state)
+
+    def fingerprint(self, *datas: Any) -> int:
+        """Return 64 bits of the data of all ranks, see `memories.fingerprint`."""
+        own = memories.fingerprint(*datas)
+        halves = [own >> 32, own & 0xFFFFFFFF]
+        each = self.exchange.gather([_next("a fingerprint of the data")], halves)
+        total = int.from_bytes(hashlib.sha256(each.tobytes()).digest()[:8], "little")
+        return total if each.any(axis=1).all() else 0
 
     def shuffle(self, order: NDArray[np.int64], seed: int) -> None:
         """Permute an index array in place, on each rank in another way."""
         self.engine.shuffle(order, (seed + self.rank * _STRIDE) & _MASK)
-
-    def lead(self, course: Course) -> None:
-        """Make a course one of all processes."""
-        state, exchange = course.reporter.state, self.exchange
-        course.train = lambda block, plan: self.train(block, plan, state)
-        course.judge = JointJudge(self.engine, course.judge.validation, exchange)
-        course.reporter = JointReporter(state, course.reporter.callbacks, exchange)
 
     def train(self, block: Data, plan: Plan, state: State) -> float:
         """Take the steps of a block, together with all others; return the objective of all rows."""
@@ -130,10 +147,11 @@ class Processes:
         if self._epoch != epoch:  # callbacks may have assigned others
             facts.append(_weights(self.engine))
         self._epoch = epoch
-        values = self.exchange.gather(facts, [min(rows, plan.batch_size)], n_steps)
-        row = int(values[: self.rank, 0].sum())
+        self.exchange.gather(facts, steps=n_steps)
         totals = self.exchange.add(_totals(block, plan, rows))
-        plan.share = Share(totals, row, self.rank == 0, self.exchange.add_up)
+        loss_sum, weight = plan.sums or (0.0, 0.0)
+        plan.sums = [loss_sum if self.rank == 0 else 0.0, weight]  # so far: of all ranks, once
+        plan.share = Share(totals, self._row, self.rank == 0, self.exchange.add_up)
         try:
             loss = self.engine.epoch(block, plan)
         except RankError as error:
@@ -144,7 +162,10 @@ class Processes:
         if not math.isfinite(loss):
             who = f"training on rank {self.rank}" if self.exchange.has_failed else "training"
             raise loop.diverged(loss, plan, epoch, state, who)
-        return float(self.exchange.gather([_next("the loss of a block")], [loss])[:, 0].sum())
+        own, weight = plan.sums
+        each = self.exchange.gather([_next("the loss of a block")], [own])
+        plan.sums = [float(each[:, 0].sum()), weight]
+        return plan.sums[0] / weight if weight else 0.0
 
 
 class JointJudge(Judge):
@@ -171,7 +192,7 @@ class JointJudge(Judge):
             return own
         weight = data.rows if data.weights is None else float(data.weights.sum(dtype=float))
         each = self.exchange.gather([_next("the validation loss")], [own * weight, weight])
-        total, weights = each.sum(axis=0).tolist()
+        total, weights, *_ = each.sum(axis=0).tolist()
         return float(total / weights)
 
 
@@ -194,8 +215,14 @@ class JointReporter(Reporter):
 
     def epoch_ended(self) -> bool:
         """Call every callback here; return True if one, here or elsewhere, wants to stop."""
-        stop = super().epoch_ended()
-        each = self.exchange.gather([_next("the end of an epoch")], [stop])[:, 0]
+        return self._of_all(super().epoch_ended(), "the end of an epoch")
+
+    def batch_ended(self, batch: Batch) -> bool:
+        """Do the same after a batch."""
+        return self._of_all(super().batch_ended(batch), "the end of a batch")
+
+    def _of_all(self, stop: bool, what: str) -> bool:
+        each = self.exchange.gather([_next(what)], [stop])[:, 0]
         if each.any() and not stop:
             self.state.history.stop_reason = f"a callback of rank {int(each.argmax())}"
         return bool(each.any())

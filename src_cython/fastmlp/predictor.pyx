@@ -98,7 +98,7 @@ cdef class Predictor:
         self.context.net = &self.engine.net
         self.context.n_in = self.engine.operators[0].n_in
         self.context.n_out = self.engine.operators[self.engine.net.n_operators - 1].n_out
-        self.context.scratch_bytes = self.engine.kernels.row_scratch_size(&self.engine.net) * self.itemsize
+        self.context.scratch_bytes = self.engine.net.row_size * self.itemsize
 
     def __reduce__(self):
         return restored, (self.engine.spec, self.engine.parameters(), self.n_threads)

@@ -87,7 +87,14 @@ cdef extern from "random/shuffle.h" nogil:
     void shuffle_indices(int64_t*, int64_t, uint64_t)
 
 cdef extern from "panels/row.h" nogil:
-    void row_affine(const fm_tensor*, const fm_tensor*, const real*, const real*, real*)
+    void row_affine(const fm_tensor*, const real*, const real*, const real*, real*)
+
+cdef extern from "panels/around.h" nogil:
+    void add_panels(const real*, const real*, int64_t, int64_t, int64_t, real*)
+    void add_affine_panels(const real*, const real*, int64_t, const fm_tensor*, const real*, int64_t, real*)
+    void copy_panels(const real*, int64_t, int64_t, int64_t, real*)
+    void add_gradient(const real*, int64_t, int64_t, int64_t, const fm_tensor*, const real*, int64_t, int,
+                      real*)
 
 cdef extern from "panels/norm.h" nogil:
     void normalize_rows(const real*, int64_t, int64_t, const real*, const real*, int64_t, real*, real*)

@@ -40,43 +40,34 @@ cdef inline void predict(const fm_network* net, const fm_buffers* buffers, const
     fm_restore_control(control)
 
 
-cdef inline int64_t row_width(const fm_network* net) noexcept nogil:
-    """Elements of a row buffer that holds any operator's input or output, and the link's padding."""
-    cdef int64_t width = net.operators[0].n_in
-    cdef int32_t l
-    for l in range(net.n_operators):
-        width = max(width, net.operators[l].n_out)
-    return round_up(round_up(width, NR) + 64, 64)
-
-
-cdef inline int64_t row_scratch_size(const fm_network* net) noexcept nogil:
-    return 2 * row_width(net)
-
-
 cdef inline void predict_row(const fm_network* net, const void* x, void* scratch, void* out) noexcept nogil:
     """Write the prediction of one contiguous row: the bits of predict, without its set-up."""
     cdef fm_control control = fm_own_control()
-    cdef int64_t width = row_width(net)
-    cdef const real* a = <const real*>x
+    cdef const real* inputs = <const real*>x
+    cdef const real* before
+    cdef const real* a
     cdef real* y = <real*>scratch
-    cdef real* spare = y + width
     cdef const fm_operator* op = net.operators
     cdef int32_t l
-    if op.n_out == 1 or op.kind == SCALE:  # they read whole vectors
-        memset(spare, 0, width * sizeof(real))
-        memcpy(spare, x, op.n_in * sizeof(real))
-        a, y, spare = spare, y, spare
+    if net.row_at >= 0:
+        y += net.row_at
+        memset(y, 0, round_up(op.n_in, NR) * sizeof(real))
+        memcpy(y, x, op.n_in * sizeof(real))
+        inputs = y
+    before = inputs
     for l in range(net.n_operators):
         op = &net.operators[l]
-        one_row(net, op, a, y)
+        y = <real*>scratch + op.row_at
+        a = before
+        if op.source != l - 1:
+            a = inputs if op.source < 0 else <real*>scratch + net.operators[op.source].row_at
+        one_row(net, op, before, a, y)
         if op.function != NULL:
-            op.function.row(op.function, op.n_out, y, spare, control)
-            memset(spare + op.n_out, 0, (round_up(op.n_out, NR) - op.n_out) * sizeof(real))
-            y, spare = spare, y
-        a = y
-        y, spare = spare, y
-    LOSSES[net.loss].link(spare, op.n_out)
-    copy_values(<real*>out, spare, op.n_out)
+            memcpy(<real*>scratch + net.function_at, y, op.n_out * sizeof(real))
+            op.function.row(op.function, op.n_out, <real*>scratch + net.function_at, y, control)
+        before = y
+    LOSSES[net.loss].link(y, op.n_out)
+    copy_values(<real*>out, y, op.n_out)
     fm_restore_control(control)
 
 

@@ -121,7 +121,6 @@ KERNELS.transpose = transpose
 KERNELS.epoch = epoch
 KERNELS.predict = predict
 KERNELS.predict_row = predict_row
-KERNELS.row_scratch_size = row_scratch_size
 KERNELS.jacobian = jacobian
 KERNELS.evaluate = evaluate
 KERNELS.finite = finite

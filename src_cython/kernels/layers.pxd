@@ -54,7 +54,7 @@ cdef inline void piece_gradient(const fm_network* net, const fm_buffers* buffers
     """Set g to the gradient of a piece over `rows` batch rows."""
     cdef int32_t how = piece.tensor.gradient
     cdef int64_t panel_step = buffers.panel_step
-    cdef const real* y = inputs_of(buffers, piece.op) + first * NR
+    cdef const real* y = inputs_of(net, buffers, piece.op) + first * NR
     cdef const real* dz = <real*>buffers.dz[piece.op] + piece.panel * panel_step + first * NR
     if how == TILES:
         block_tn(y, panel_step, piece.k_from, piece.k_to, dz, rows, <real*>g,

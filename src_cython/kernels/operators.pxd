@@ -13,14 +13,21 @@ from network cimport *
 from rounding cimport ceil_div
 
 
-cdef inline const real* inputs_of(const fm_buffers* buffers, int32_t l) noexcept nogil:
-    """What enters an operator: the outputs of the one before."""
-    return <real*>(buffers.x if l == 0 else buffers.y[l - 1])
+cdef inline const real* inputs_of(const fm_network* net, const fm_buffers* buffers, int32_t l) noexcept nogil:
+    """What the tensors of an operator meet: the outputs of the one before, or of an earlier one."""
+    return <real*>buffers.y[net.operators[l].source]
 
 
 cdef inline const real* tensor_at(const fm_network* net, const fm_operator* op, int which) noexcept nogil:
     """The first element of a tensor."""
     return <real*>net.parameters + op.tensors[which].offset
+
+
+cdef inline const real* transposed_weights(const fm_network* net, const fm_operator* op) noexcept nogil:
+    """W^T in panels of the fan-in; a single column is its own."""
+    if op.n_out == 1:
+        return tensor_at(net, op, WEIGHTS)
+    return <real*>net.transposed + op.tensors[WEIGHTS].transposed
 
 
 # ---------------------------------------------------------------- activation and dropout
@@ -75,14 +82,25 @@ cdef inline void finish_row(const fm_operator* op, real* y) noexcept nogil:
         activation.forward(y + last * NR, 1, vectors(op.n_out, last * NR))
 
 
+cdef inline void add_readers_gradient(const fm_network* net, const fm_buffers* buffers, int32_t reader,
+                                      int64_t p, int64_t first, int64_t rows, int nv,
+                                      real* out) noexcept nogil:
+    """Add to a block of a panel of a gradient what comes back from a later operator that read the same."""
+    cdef const fm_operator* op = &net.operators[reader]
+    add_gradient(<real*>buffers.dz[reader] + first * NR, buffers.panel_step, op.n_out, p,
+                 &op.tensors[WEIGHTS], transposed_weights(net, op), rows, nv, out)
+
+
 cdef inline void apply_slope(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t p,
                              int64_t first, int64_t rows) noexcept nogil:
-    """Make the gradient of z of that of y, a block of a panel of dz[l]."""
+    """Make the gradient of z of that of y, a block of a panel of dz[l]; the next operator's part is there."""
     cdef const fm_operator* op = &net.operators[l]
     cdef const fm_activation* activation = &ACTIVATIONS[op.activation]
     cdef int64_t at = p * buffers.panel_step + first * NR
     cdef real* dz = <real*>buffers.dz[l] + at
     cdef int nv = vectors(op.n_out, p * NR)
+    if op.reader > 0:
+        add_readers_gradient(net, buffers, op.reader, p, first, rows, nv, dz)
     if buffers.slope[l] != NULL:
         multiply_block(<real*>buffers.slope[l] + at, dz, dz, rows, nv)
     elif activation.fused != FUSED_IDENTITY:
@@ -92,18 +110,11 @@ cdef inline void apply_slope(const fm_network* net, const fm_buffers* buffers, i
 # ---------------------------------------------------------------- affine: z = y W + b
 
 
-cdef inline const real* transposed_weights(const fm_network* net, const fm_operator* op) noexcept nogil:
-    """W^T in panels of the fan-in; a single column is its own."""
-    if op.n_out == 1:
-        return tensor_at(net, op, WEIGHTS)
-    return <real*>net.transposed + op.tensors[WEIGHTS].transposed
-
-
 cdef inline void affine_forward(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                                 int64_t rows, const fm_draws* draws) noexcept nogil:
     cdef const fm_operator* op = &net.operators[l]
     cdef int64_t panel_step = buffers.panel_step
-    cdef const real* a = inputs_of(buffers, l) + first * NR
+    cdef const real* a = inputs_of(net, buffers, l) + first * NR
     cdef const real* w = tensor_at(net, op, WEIGHTS)
     cdef const real* b = tensor_at(net, op, BIASES)
     cdef int64_t w_step = op.tensors[WEIGHTS].rows * NR
@@ -143,7 +154,8 @@ cdef inline void affine_backward(const fm_network* net, const fm_buffers* buffer
         out = <real*>buffers.dz[l - 1] + at
         y = <real*>buffers.y[l - 1] + at
         w_t = transposed_weights(net, op) + p * op.tensors[WEIGHTS].t_rows * NR
-        if buffers.slope[l - 1] == NULL and ACTIVATIONS[lower.activation].fused == FUSED_RELU:
+        if (buffers.slope[l - 1] == NULL and ACTIVATIONS[lower.activation].fused == FUSED_RELU
+                and lower.reader == 0):
             panel_relu_slope(dz, panel_step, op.n_out, w_t, NULL, y, out, rows, nv)
         else:
             panel_plain(dz, panel_step, op.n_out, w_t, NULL, y, out, rows, nv)
@@ -156,7 +168,7 @@ cdef inline void affine_row(const fm_network* net, const fm_operator* op, const 
         memset(z, 0, NR * sizeof(real))
         z[0] = dot_row(a, NR, tensor_at(net, op, WEIGHTS), NR, op.n_in, tensor_at(net, op, BIASES)[0])
     else:
-        row_affine(&op.tensors[WEIGHTS], &op.tensors[BIASES], a, <real*>net.parameters, z)
+        row_affine(&op.tensors[WEIGHTS], tensor_at(net, op, BIASES), a, <real*>net.parameters, z)
 
 
 # ---------------------------------------------------------------- layer normalisation (c/panels/norm.h)
@@ -167,7 +179,7 @@ cdef inline void norm_forward(const fm_network* net, const fm_buffers* buffers, 
     cdef const fm_operator* op = &net.operators[l]
     cdef real* statistics = <real*>buffers.statistics[l] + 2 * first if draws != NULL else NULL
     cdef int64_t p, at
-    normalize_rows(inputs_of(buffers, l) + first * NR, buffers.panel_step, op.n_out,
+    normalize_rows(inputs_of(net, buffers, l) + first * NR, buffers.panel_step, op.n_out,
                    tensor_at(net, op, WEIGHTS), tensor_at(net, op, BIASES), rows,
                    <real*>buffers.y[l] + first * NR, statistics)
     for p in range(op.panels):
@@ -176,14 +188,19 @@ cdef inline void norm_forward(const fm_network* net, const fm_buffers* buffers, 
                      draws)
 
 
-cdef inline void norm_backward(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
-                               int64_t rows) noexcept nogil:
+cdef inline void norm_or_sum_backward(const fm_network* net, const fm_buffers* buffers, int32_t l,
+                                      int64_t first, int64_t rows) noexcept nogil:
+    """Of a sum, the first term: where the second was made, its gradient is added in apply_slope."""
     cdef const fm_operator* op = &net.operators[l]
+    cdef const real* dz = <real*>buffers.dz[l] + first * NR
+    cdef real* out = <real*>buffers.dz[l - 1] + first * NR
     cdef int64_t p
-    normalize_rows_backward(<real*>buffers.dz[l] + first * NR, inputs_of(buffers, l) + first * NR,
-                            buffers.panel_step, op.n_out, tensor_at(net, op, WEIGHTS),
-                            <real*>buffers.statistics[l] + 2 * first, rows,
-                            <real*>buffers.dz[l - 1] + first * NR)
+    if op.kind == LAYER_NORM:
+        normalize_rows_backward(dz, inputs_of(net, buffers, l) + first * NR, buffers.panel_step, op.n_out,
+                                tensor_at(net, op, WEIGHTS), <real*>buffers.statistics[l] + 2 * first, rows,
+                                out)
+    else:
+        copy_panels(dz, buffers.panel_step, op.n_out, rows, out)
     for p in range(op.panels):
         apply_slope(net, buffers, l - 1, p, first, rows)
 
@@ -204,14 +221,38 @@ cdef inline void input_gradient(const fm_network* net, const fm_buffers* buffers
                                 int64_t rows) noexcept nogil:
     """Make x the gradient of the inputs, of dz[0]; the first operator keeps its transposed weights."""
     cdef const fm_operator* op = net.operators
+    cdef real* out
     cdef int64_t p
     if op.kind == SCALE:
         scale_panels(net, op, <real*>buffers.dz[0], buffers.panel_step, rows, <real*>buffers.x)
         return
     for p in range(ceil_div(op.n_in, NR)):
+        out = <real*>buffers.x + p * buffers.panel_step
         panel_plain(<real*>buffers.dz[0], buffers.panel_step, op.n_out,
-                    transposed_weights(net, op) + p * op.tensors[WEIGHTS].t_rows * NR, NULL, NULL,
-                    <real*>buffers.x + p * buffers.panel_step, rows, vectors(op.n_in, p * NR))
+                    transposed_weights(net, op) + p * op.tensors[WEIGHTS].t_rows * NR, NULL, NULL, out, rows,
+                    vectors(op.n_in, p * NR))
+        if net.reader > 0:
+            add_readers_gradient(net, buffers, net.reader, p, 0, rows, vectors(op.n_in, p * NR), out)
+
+
+# ---------------------------------------------------------------- sums: y + a and y + a W (c/panels/around.h)
+
+
+cdef inline void sum_panels(const fm_network* net, const fm_operator* op, const real* y, const real* a,
+                            int64_t panel_step, int64_t rows, real* out) noexcept nogil:
+    """Add to y, of the operator before, what is made of a, of an earlier one: forward."""
+    if op.kind == SKIP:
+        add_panels(y, a, panel_step, op.n_out, rows, out)
+    else:
+        add_affine_panels(y, a, panel_step, &op.tensors[WEIGHTS], <real*>net.parameters, rows, out)
+
+
+cdef inline void sum_row(const fm_network* net, const fm_operator* op, const real* y, const real* a,
+                         real* z) noexcept nogil:
+    if op.kind == SKIP or op.n_out == 1:
+        sum_panels(net, op, y, a, NR, 1, z)
+    else:
+        row_affine(&op.tensors[WEIGHTS], y, a, <real*>net.parameters, z)
 
 
 # ---------------------------------------------------------------- parametric: z = (1 - a) x + a f(x)
@@ -273,13 +314,17 @@ cdef inline void forward_block(const fm_network* net, const fm_buffers* buffers,
     """Set y[l] for rows that fit in the cache together."""
     if net.operators[l].kind == AFFINE:
         affine_forward(net, buffers, l, first, rows, draws)
-    elif net.operators[l].kind == SCALE:
-        scale_panels(net, &net.operators[l], inputs_of(buffers, l) + first * NR, buffers.panel_step, rows,
-                     <real*>buffers.y[l] + first * NR)
     elif net.operators[l].kind == PARAMETRIC:
         parametric_forward(net, buffers, l, first, rows, draws)
-    else:
+    elif net.operators[l].kind == LAYER_NORM:
         norm_forward(net, buffers, l, first, rows, draws)
+    elif net.operators[l].kind == SCALE:
+        scale_panels(net, &net.operators[l], inputs_of(net, buffers, l) + first * NR, buffers.panel_step,
+                     rows, <real*>buffers.y[l] + first * NR)
+    else:
+        sum_panels(net, &net.operators[l], <real*>buffers.y[l - 1] + first * NR,
+                   inputs_of(net, buffers, l) + first * NR, buffers.panel_step, rows,
+                   <real*>buffers.y[l] + first * NR)
 
 
 cdef inline void backward_block(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
@@ -290,19 +335,22 @@ cdef inline void backward_block(const fm_network* net, const fm_buffers* buffers
     elif net.operators[l].kind == PARAMETRIC:
         parametric_backward(net, buffers, l, first, rows)
     else:
-        norm_backward(net, buffers, l, first, rows)
+        norm_or_sum_backward(net, buffers, l, first, rows)
 
 
-cdef inline void one_row(const fm_network* net, const fm_operator* op, const real* a,
+cdef inline void one_row(const fm_network* net, const fm_operator* op, const real* before, const real* a,
                          real* y) noexcept nogil:
-    """The outputs of one contiguous row, in whole vectors; their padding may be anything."""
+    """The outputs of one contiguous row, in whole vectors; their padding may be anything. `before` are those
+    of the operator before, a what the tensors meet."""
     if op.kind == AFFINE:
         affine_row(net, op, a, y)
+    elif op.kind == LAYER_NORM:
+        normalize_rows(a, NR, op.n_out, tensor_at(net, op, WEIGHTS), tensor_at(net, op, BIASES), 1,
+                       y, NULL)
     elif op.kind == SCALE:
         scale_panels(net, op, a, NR, 1, y)
     elif op.kind == PARAMETRIC:
         blend_panels(net, op, <real*>a, NR, 1, y, NULL)
     else:
-        normalize_rows(a, NR, op.n_out, tensor_at(net, op, WEIGHTS), tensor_at(net, op, BIASES), 1,
-                       y, NULL)
+        sum_row(net, op, before, a, y)
     finish_row(op, y)

@@ -88,7 +88,7 @@ cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t
         update_piece(task, piece, scratch, scalars)
         return
     OPTIMIZERS[task.optimizer].block(
-        inputs_of(buffers, piece.op), buffers.panel_step, piece.k_from, piece.k_to,
+        inputs_of(task.net, buffers, piece.op), buffers.panel_step, piece.k_from, piece.k_to,
         <real*>buffers.dz[piece.op] + piece.panel * buffers.panel_step, rows,
         vectors(piece.tensor.n_columns, piece.panel * NR), <real*>task.net.parameters + at, scratch,
         <real*>task.slots[0] + at, <real*>task.slots[1] + at,
@@ -173,7 +173,9 @@ cdef inline double sum_squares(const fm_task* task,
     cdef const fm_operator* op
     for l in range(task.net.n_operators):
         op = &task.net.operators[l]
-        n = op.n_out
+        n = op.tensors[WEIGHTS].n_columns
+        if n == 0:
+            continue
         weights = factor(group_of(task, &op.tensors[WEIGHTS]))
         has_biases = op.tensors[BIASES].n_columns > 0
         biases = factor(group_of(task, &op.tensors[BIASES])) if has_biases else 0

@@ -39,11 +39,10 @@ FM_INLINE void row_tile(const int full, const int nv, const real *x, const int64
         row_tile(full, nv, x, weights->n_rows, w, w_panel, bias, out); \
         break;
 
-/* out (padded to whole panels) = x @ w + b, before the activation. */
-static void row_affine(const fm_tensor *weights, const fm_tensor *biases, const real *x, const real *parameters,
-                       real *out) {
+/* out (padded to whole panels) = x @ w + bias, before the activation. */
+static void row_affine(const fm_tensor *weights, const real *bias, const real *x, const real *parameters, real *out) {
     const int64_t w_panel = weights->rows * NR;
-    const real *w = parameters + weights->offset, *bias = parameters + biases->offset;
+    const real *w = parameters + weights->offset;
     int64_t left = (weights->n_columns + LANES - 1) / LANES; /* vectors to go */
     while (left > 0) {
         const int64_t here = left < 4 * NV ? left : 4 * NV;

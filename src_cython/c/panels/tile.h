@@ -14,11 +14,11 @@
 #include "panels/ahead.h"
 
 /* What happens to a finished accumulator. */
-enum { STORE_PLAIN = 0, STORE_RELU = 1, STORE_RELU_SLOPE = 2 };
+enum { STORE_PLAIN = 0, STORE_RELU = 1, STORE_RELU_SLOPE = 2, STORE_ADDED = 3 };
 
 /* out (m x NR) = epilogue(bias + a (m x k_len) @ w (k_len x nv vectors)).
- * a: panels of row stride a_row, the next NR columns are a_panel further; gate: y of the same shape
- * as out, whose sign switches the gradient of a relu. */
+ * a: panels of row stride a_row, the next NR columns are a_panel further; gate: of the same shape
+ * as out, y, whose sign switches the gradient of a relu, or what each chain begins with instead of the bias. */
 FM_INLINE void tile_nn(const int m, const int nv, const int store, const real *a, const int64_t a_row,
                        const int64_t a_panel, const int64_t k_len, const real *w, const real *bias,
                        const real *gate, real *out) {
@@ -27,7 +27,8 @@ FM_INLINE void tile_nn(const int m, const int nv, const int store, const real *a
     for (int j = 0; j < nv; j++) {
         const v start = bias ? v_load(bias + j * LANES) : (v){0};
         UNROLL
-        for (int i = 0; i < m; i++) acc[i][j] = start;
+        for (int i = 0; i < m; i++)
+            acc[i][j] = store == STORE_ADDED ? v_load(gate + i * NR + j * LANES) : start;
     }
     for (int64_t done = 0; done < k_len; done += NR, a += a_panel) {
         /* pointers, not an index: the inner loop must not run out of registers */
@@ -94,6 +95,7 @@ FM_INLINE int64_t nn_rows(const int64_t k_len) {
 PANEL_NN(panel_plain, STORE_PLAIN)
 PANEL_NN(panel_relu, STORE_RELU)
 PANEL_NN(panel_relu_slope, STORE_RELU_SLOPE)
+PANEL_NN(panel_added, STORE_ADDED)
 
 /* acc (m x nv vectors) += a^T d of one row: a is m adjacent columns of an activation panel, d a gradient panel. */
 FM_INLINE void accumulate_row(const int m, const int nv, const real *a, const real *d, v acc[8][4]) {

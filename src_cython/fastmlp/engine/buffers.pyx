@@ -24,8 +24,11 @@ cdef class Buffers:
         c.rows = rows
         c.panel_step = padded * k.nr
         c.x = memory.take(ceil_div(net.operators[0].n_in, k.nr) * c.panel_step)
-        c.y = <void**>memory.take(n, sizeof(void*))
-        c.dz = <void**>memory.take(n, sizeof(void*))
+        c.y = <void**>memory.take(n + 1, sizeof(void*))
+        c.dz = <void**>memory.take(n + 1, sizeof(void*))
+        c.y[0] = c.dz[0] = c.x
+        c.y += 1  # what is before the first operator
+        c.dz += 1
         c.slope = <void**>memory.take(n, sizeof(void*))
         c.statistics = <void**>memory.take(n, sizeof(void*))
         for l in range(n):

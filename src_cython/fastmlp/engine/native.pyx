@@ -65,7 +65,7 @@ cdef class Engine(Trained):
         Trained.__init__(self, spec, level, transpose_all)
         self.call_buffers, self.call_shifts = [], []
         self.typenum = spec.dtype.num
-        self.row_bytes = self.kernels.row_scratch_size(&self.net) * self.kernels.element_size
+        self.row_bytes = self.net.row_size * self.kernels.element_size
 
     # ------------------------------------------------------------ training
 

@@ -25,7 +25,7 @@ cnp.import_array()
 
 # How the gradient of each kind of tensor is found; that of weights with one column in another way.
 GRADIENTS = {"weights": TILES, "biases": SUMS, "gains": NORMAL_PRODUCTS, "shifts": SUMS,
-             "scales": PRODUCTS, "alphas": PRODUCTS}
+             "scales": PRODUCTS, "alphas": PRODUCTS, "linear_weights": TILES}
 
 
 cdef extern from *:
@@ -81,12 +81,17 @@ cdef class Parameters:
                 op.function = self.function_of(operator.activation, &self.takes_lock)
             op.ends = operator.ends
             op.inner = activations.index(operator.inner)
+            op.source = l - 1
+            if operator.source is not None:
+                op.source = operator.source
+                (&self.operators[op.source].reader if op.source >= 0 else &self.net.reader)[0] = l
             for t, kind in enumerate(OPERATORS[operator.kind]):
                 tensor = &op.tensors[t]
                 tensor.gradient = GRADIENTS[kind]
-                tensor.index = numbers[kind, operator.layer]
-                self.lay_out(tensor, op.n_in if kind == "weights" else 1, op.n_out,
-                             kind == "weights" and (l > 0 or transpose_all))
+                tensor.index = numbers[kind, operator.number]
+                is_matrix = GRADIENTS[kind] == TILES
+                self.lay_out(tensor, op.n_in if is_matrix else 1, op.n_out,
+                             is_matrix and (op.source >= 0 or transpose_all))
                 self.flat[tensor.index] = tensor
         self.weight_count = spec.n_weights
         self.net.n_operators = len(operators)
@@ -96,6 +101,7 @@ cdef class Parameters:
         if isinstance(spec.loss, CustomLoss):
             self.net.loss_function = self.function_of(spec.loss, &self.loss_takes_lock)
         self.net.operators = self.operators
+        self.lay_out_row()
         self.publish(self.empty_arena())
 
     cdef fm_function* function_of(self, function, bint* takes_lock) except NULL:
@@ -137,6 +143,34 @@ cdef class Parameters:
         self.n_parameters += tensor.panels * tensor.rows * k.nr
         if is_transposed:
             self.n_transposed += round_up(n_rows, k.nr) * tensor.t_rows
+
+    cdef int lay_out_row(self) except -1:
+        """Give the inputs and outputs of each operator a place in the scratch of one row, that of others
+        which nobody reads any more. Each holds any of them, and the link's padding."""
+        cdef fm_network* net = &self.net
+        cdef fm_operator* op
+        cdef int32_t l
+        width, readers = self.operators[0].n_in, {}
+        net.row_at = -1
+        for l in range(net.n_operators):
+            op = &self.operators[l]
+            width = max(width, op.n_out)
+            readers[l - 1] = readers[op.source] = l
+            if op.source < 0 and (op.n_out == 1 or op.kind == SCALE):
+                net.row_at = 0  # they read whole vectors
+        width = round_up(round_up(width, self.kernels.nr) + 64, 64)
+        place = {-1: 0} if net.row_at == 0 else {}
+        used = len(place)
+        for l in range(net.n_operators):
+            taken = {at for earlier, at in place.items() if readers[earlier] >= l}
+            place[l] = min(set(range(len(taken) + 1)) - taken)
+            used = max(used, place[l] + 1)
+            self.operators[l].row_at = place[l] * width
+        net.function_at = used * width
+        if any(self.operators[l].function != NULL for l in range(net.n_operators)):
+            used += 1
+        net.row_size = used * width
+        return 0
 
     cdef object empty_arena(self):
         return arena.allocate(self.n_parameters * self.kernels.element_size)

@@ -1,0 +1,50 @@
+/* What goes around operators: sums of two outputs, or of one and another times weights, and the gradients back.
+ *
+ * Few networks have them: out of line, so that what all networks have is inlined as if these were not there. */
+#ifndef FM_AROUND_H
+#define FM_AROUND_H
+
+#include "panels.h"
+
+/* out = y + a, rows in panels. */
+static __attribute__((noinline)) void add_panels(const real *y, const real *a, const int64_t panel_step,
+                                                 const int64_t columns, const int64_t rows, real *out) {
+    for (int64_t c = 0; c < columns; c += NR, y += panel_step, a += panel_step, out += panel_step)
+        EACH_VECTOR(rows, vectors(columns, c)) v_store(out + at, v_load(y + at) + v_load(a + at));
+}
+
+/* out = y + a w: the chain of each sum goes on from y. */
+static __attribute__((noinline)) void add_affine_panels(const real *y, const real *a, const int64_t panel_step,
+                                                        const fm_tensor *weights, const real *parameters,
+                                                        const int64_t rows, real *out) {
+    const int64_t columns = weights->n_columns;
+    const real *w = parameters + weights->offset;
+    if (columns == 1) {
+        for (int64_t r = 0; r < rows; r++)
+            out[r * NR] = dot_row(a + r * NR, panel_step, w, NR, weights->n_rows, y[r * NR]);
+        return;
+    }
+    for (int64_t c = 0; c < columns; c += NR, w += weights->rows * NR, y += panel_step, out += panel_step)
+        panel_added(a, panel_step, weights->n_rows, w, NULL, y, out, rows, vectors(columns, c));
+}
+
+/* The gradient of a sum is that of its first term. */
+static __attribute__((noinline)) void copy_panels(const real *dz, const int64_t panel_step, const int64_t columns,
+                                                  const int64_t rows, real *out) {
+    for (int64_t c = 0; c < columns; c += NR, dz += panel_step, out += panel_step)
+        EACH_VECTOR(rows, vectors(columns, c)) v_store(out + at, v_load(dz + at));
+}
+
+/* And of its second, added to panel p of what comes from elsewhere: dz, or dz w^T, of dz's n_columns. */
+static __attribute__((noinline)) void add_gradient(const real *dz, const int64_t panel_step, const int64_t n_columns,
+                                                   const int64_t p, const fm_tensor *weights, const real *w_t,
+                                                   const int64_t rows, const int nv, real *out) {
+    if (weights->n_columns > 0) {
+        panel_added(dz, panel_step, n_columns, w_t + p * weights->t_rows * NR, NULL, out, out, rows, nv);
+        return;
+    }
+    dz += p * panel_step;
+    EACH_VECTOR(rows, nv) v_store(out + at, v_load(out + at) + v_load(dz + at));
+}
+
+#endif
