@@ -16,6 +16,7 @@ if find_spec("fastmlp.predictor") is None:
     __path__ = extend_path(__path__, __name__)
 
 from fastmlp import reference
+from fastmlp.averaging import EMA, SWA
 from fastmlp.callbacks import EarlyStopping, Progress, ReduceOnPlateau
 from fastmlp.checkpoint import Checkpoint
 from fastmlp.communicators import Communicator
@@ -41,7 +42,7 @@ from fastmlp.losses import (
     SquaredError,
 )
 from fastmlp.mlp import MLP
-from fastmlp.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from fastmlp.optimizers import SGD, Adam, AdamW, Lion, Optimizer, RMSprop
 from fastmlp.readers import Blocks
 from fastmlp.schedules import Constant, Cosine, InverseScaling, OneCycle, Schedule, Step, WarmUp
 from fastmlp.storage import ModelFormatError, load
@@ -70,6 +71,9 @@ __all__ = [
     "RMSprop",
     "Adam",
     "AdamW",
+    "Lion",
+    "EMA",
+    "SWA",
     "Groups",
     "Schedule",
     "Constant",
@@ -101,7 +105,10 @@ __all__ = [
     "__version__",
 ]
 
-_ESTIMATORS = ("MLPClassifier", "MLPRegressor", "from_sklearn")
+_ESTIMATORS = {
+    **dict.fromkeys(("MLPClassifier", "MLPRegressor", "from_sklearn"), "fastmlp.sklearn"),
+    **dict.fromkeys(("TabMLPClassifier", "TabMLPRegressor"), "fastmlp.tabular"),
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -110,7 +117,7 @@ def __getattr__(name: str) -> Any:
     import importlib
 
     try:
-        return getattr(importlib.import_module("fastmlp.sklearn"), name)
+        return getattr(importlib.import_module(_ESTIMATORS[name]), name)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != "sklearn":
             raise

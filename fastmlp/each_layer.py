@@ -1,4 +1,4 @@
-"""What the user says of hidden layers, once for all of them or for each: checked, one for each."""
+"""What the user says of layers, once for all of them or for each: checked, one for each."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from fastmlp.functions.activation import CustomActivation
 from fastmlp.intervals import FRACTION, check_count
 from fastmlp.normalization import POSITIONS
 from fastmlp.schedules import Scheduled, check_scheduled
+
+MAX_SIZES = 1024  # entries of layer_sizes
+MAX_SIZE = 2**31 - 1  # each of them: row indices are 32 bits in the kernels
 
 
 def is_sequence(value: object) -> bool:
@@ -32,6 +35,29 @@ def _each(name: str, value: Any, n_hidden: int) -> list[Any]:
             "pass one for all of them, or one per hidden layer"
         )
     return list(value)
+
+
+def sizes(layer_sizes: Any) -> tuple[int, ...]:
+    """Return the width of each layer, inputs and outputs included."""
+    if not is_sequence(layer_sizes):
+        raise TypeError(
+            f"layer_sizes has type {type(layer_sizes).__name__} but must be a flat list of "
+            "integers: pass for example [64, 128, 10]"
+        )
+    if not 2 <= len(layer_sizes) <= MAX_SIZES:
+        raise ValueError(
+            f"layer_sizes has {len(layer_sizes)} entries but must have 2 to {MAX_SIZES}, "
+            "inputs first and outputs last: pass for example [64, 128, 10]"
+        )
+    found = tuple(
+        check_count(f"layer_sizes[{at}]", size, example=64) for at, size in enumerate(layer_sizes)
+    )
+    for at, size in enumerate(found):
+        if size > MAX_SIZE:
+            raise ValueError(
+                f"layer_sizes[{at}] is {size} but must be below 2**31: make the layer smaller"
+            )
+    return found
 
 
 def activations(activation: Any, n_hidden: int) -> tuple[str | CustomActivation, ...]:

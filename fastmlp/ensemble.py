@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastmlp import check, plans
+from fastmlp.averaging import Averaging
 from fastmlp.callbacks import Progress
 from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.groups import Groups
@@ -24,6 +25,7 @@ from fastmlp.spec import Data, Plan
 from fastmlp.teams import borrowed_team
 from fastmlp.threads import call_team, default_threads
 from fastmlp.training import loop
+from fastmlp.training.averages import Average
 from fastmlp.training.loop import Course, Shuffles
 from fastmlp.training.rates import Rates
 from fastmlp.training.records import History, State
@@ -106,10 +108,12 @@ class Ensemble:
         epochs: int = 20,
         batch_size: int = 64,
         optimizer: Optimizer | None = None,
+        l1: float = 0.0,
         l2: float = 0.0,
         clip_norm: float | None = None,
         groups: Groups | None = None,
         dropout: Scheduled | Sequence[Scheduled] | None = None,
+        averaging: Averaging | None = None,
         validation_data: Sequence[ArrayLike] | None = None,
         sample_weight: ArrayLike | Sequence[ArrayLike] | None = None,
         shuffle: bool = True,
@@ -131,11 +135,13 @@ class Ensemble:
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch: the ensemble's loss, as :meth:`evaluate`, which callbacks
             see, and that of each member.
+        averaging : EMA or SWA, optional
+            Of the weights of each member, as for ``MLP.fit``.
         callbacks : iterable of callables
             ``EarlyStopping`` chooses one epoch for all members, by the ensemble's loss.
         n_threads : int, optional
             Threads to use, one a member; by default what the machine allows.
-        epochs, batch_size, optimizer, l2, clip_norm, groups, dropout, shuffle, verbose
+        epochs, batch_size, optimizer, l1, l2, clip_norm, groups, dropout, shuffle, verbose
             As for ``MLP.fit``, for every member.
 
         Returns
@@ -157,7 +163,7 @@ class Ensemble:
             for member in self._members:
                 stack.enter_context(member._turn.taken())
             datas = self._datas(X, y, sample_weight)
-            given = batch_size, optimizer, l2, clip_norm, groups, dropout
+            given = batch_size, optimizer, l1, l2, clip_norm, groups, dropout
             mine = [plans.plan(member._spec, data, *given) for member, data in self._with(datas)]
             if isinstance(mine[0].optimizer, CustomOptimizer):
                 raise TypeError(
@@ -166,6 +172,7 @@ class Ensemble:
                 )
             self._choose(rows, datas, mine)
             epochs = check_count("epochs", epochs, example=20)
+            averaging = check.averaging(averaging)
             hooks = check.callbacks(callbacks, "an ensemble trains whole epochs in one call")
             wanted = default_threads() if n_threads is None else n_threads
             n_threads = min(check_count("n_threads", wanted, example=2), len(self))
@@ -182,6 +189,8 @@ class Ensemble:
                 for member, plan in self._with(mine):
                     member._engine.start(plan.optimizer)
                     plan.seed = loop.next_seed(member._rng)
+                if averaging is not None:
+                    course.averages = [Average(averaging, each._engine) for each in self._members]
                 loop.run(datas[0], mine[0], course)
         return history
 
@@ -252,8 +261,8 @@ class Ensemble:
             for k in range(1, len(mine)):
                 loop.begin(mine[k], rates[k], orders[k], state.learning_rate_scale)
                 rates[k].step += loop.look_up(mine[k], datas[k], rates[k], rates[k].step)
-            first = engines.engines[0]
-            losses = type(first).train_many(engines.engines, datas, mine, plan.team)
+            learners = course.learners(engines.engines)
+            losses = type(learners[0]).train_many(learners, datas, mine, plan.team)
             for k, loss in enumerate(losses):
                 if not math.isfinite(loss):
                     raise loop.diverged(loss, mine[k], epoch, state, f"training of member {k}")
@@ -274,7 +283,8 @@ class Ensemble:
 
         reporter = Reporter(state, callbacks)
         reporter.keep = keep
-        return Course(train, rates[0], jury, reporter, orders[0])
+        course = Course(train, rates[0], jury, reporter, orders[0])
+        return course
 
     @contextlib.contextmanager
     def _kept(self, history: History) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""What becomes of a gradient before the step, in NumPy: summed over processes, clipped."""
+"""What becomes of a gradient before the step, in NumPy: penalties, sums of processes, clipping."""
 
 from __future__ import annotations
 
@@ -8,12 +8,47 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastmlp.activations import Array
+from fastmlp.groups import Factors
 from fastmlp.share import Share
 
 
 def flat(parameters: Sequence[Sequence[Array]]) -> list[Array]:
     """Return all tensors as one list, kind by kind."""
     return [p for kind in parameters for p in kind]
+
+
+def penalized(
+    value: float,
+    parameters: Sequence[Array],
+    gradients: Sequence[Array],
+    factors: Sequence[Factors],
+    l1: float,
+    l2: float,
+) -> float:
+    """Return an objective with its penalties, and add their gradients to those it has, in place.
+
+    The penalties are l1 sum(factor abs(p)) + 0.5 l2 sum(factor p**2), with the factors of each
+    tensor. The derivative of abs(p) at 0 is taken as 0, one of its subgradients.
+
+    Examples
+    --------
+    >>> from fastmlp.groups import PLAIN
+    >>> tensors = {"weights": [(1, 3)], "biases": [(3,)]}
+    >>> parameters = [np.array([[2.0, 0.0, -1.0]]), np.ones(3)]
+    >>> gradients = [np.zeros((1, 3)), np.zeros(3)]
+    >>> penalized(1.0, parameters, gradients, PLAIN.factors(tensors, 0), l1=0.5, l2=0.0)
+    2.5
+    >>> gradients[0].tolist()
+    [[0.5, 0.0, -0.5]]
+    """
+    for p, g, own in zip(parameters, gradients, factors, strict=True):
+        if l2 * own.l2:  # without a penalty nothing is added to infinity
+            value += 0.5 * l2 * own.l2 * float(np.sum(np.square(p, dtype=np.float64)))
+            g += l2 * own.l2 * p
+        if l1 * own.l1:
+            value += l1 * own.l1 * float(np.sum(np.abs(p), dtype=np.float64))
+            g += l1 * own.l1 * np.sign(p)
+    return value
 
 
 def clip(gradients: list[Array], norm: float, factors: Sequence[float]) -> list[Array]:

@@ -41,8 +41,8 @@ class Factors(NamedTuple):
         On the optimizer's epsilon.
     decay : float
         On decoupled weight decay, which `rate` multiplies too.
-    l2 : float
-        On the penalty.
+    l1, l2 : float
+        On the penalties.
     norm : float
         On the squares of the gradient in the norm that clipping looks at.
     """
@@ -50,6 +50,7 @@ class Factors(NamedTuple):
     rate: float
     epsilon: float
     decay: float
+    l1: float
     l2: float
     norm: float
 
@@ -63,7 +64,8 @@ def _factors(rate: float, decay: float, scale: float, degree: int) -> Factors:
     """
     turned = scale ** (1 + degree)
     norm = scale**2 if rate else 0.0
-    return Factors(rate * turned, 1 / scale, decay / turned, decay / scale**2, norm)
+    l1, l2 = decay / scale, decay / scale**2
+    return Factors(rate * turned, 1 / scale, decay / turned, l1, l2, norm)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ class Groups:
     weight_rate, bias_rate : float, >= 0
         Factors for all weights, those of a linear path too, and for all biases.
     layer_decays : sequence of float >= 0, optional
-        One factor for each layer on ``l2`` and on the optimizer's ``weight_decay``; by default 1.
+        One factor for each layer on ``l1``, ``l2`` and the optimizer's ``weight_decay``; by default
+        1.
     bias_decay : float, >= 0
         A further one for biases; 0 leaves them alone, 1 treats them as weights.
     norm_rate, norm_decay : float, >= 0
@@ -93,9 +96,10 @@ class Groups:
         The same for the alphas of parametric activations; RealMLP has a rate of 0.1.
     parametrization : {"standard", "ntk"}
         What the optimizer sees of weights W: themselves, or ``W * sqrt(fan_in)``, of which the
-        network computes with ``1 / sqrt(fan_in)`` times as much. Gradients, epsilon, ``l2``,
-        ``weight_decay`` and ``clip_norm`` are then those of what it sees; ``MLP.weights`` stay W,
-        and biases as they are. Source: Jacot, Gabriel and Hongler 2018, "Neural tangent kernel".
+        network computes with ``1 / sqrt(fan_in)`` times as much. Gradients, epsilon, ``l1``,
+        ``l2``, ``weight_decay`` and ``clip_norm`` are then those of what it sees;
+        ``MLP.weights`` stay W, and biases as they are. Source: Jacot, Gabriel and Hongler 2018,
+        "Neural tangent kernel".
 
     Examples
     --------
@@ -176,7 +180,7 @@ class Table(NamedTuple):
 
     Attributes
     ----------
-    factors : array of float64, shape (groups, 5)
+    factors : array of float64, shape (groups, 6)
         Of each group; groups of the same rate and epsilon stand together.
     group_of : array of int32, shape (tensors,)
         Of each tensor, kind by kind.

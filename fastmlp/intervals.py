@@ -93,8 +93,8 @@ FRACTION = Interval(0.0, 1.0)
 INNER_FRACTION = Interval(0.0, 1.0, low_open=True)
 
 
-def check_count(name: str, value: object, example: int) -> int:
-    """Return `value` as an int of at least 1, or complain.
+def check_count(name: str, value: object, example: int, least: int = 1) -> int:
+    """Return `value` as an int of at least 1, or another number, or complain.
 
     Parameters
     ----------
@@ -104,29 +104,31 @@ def check_count(name: str, value: object, example: int) -> int:
         What the user passed: any integer type but bool.
     example : int
         A value that would do, for the message.
+    least : int
+        The smallest number that will do.
 
     Returns
     -------
     int
-        `value`, known to be 1 or more.
+        `value`, known to be `least` or more.
 
     Raises
     ------
     TypeError
         If `value` is not an integer.
     ValueError
-        If `value` is below 1.
+        If `value` is below `least`.
 
     Examples
     --------
     >>> check_count("n_steps", 100, example=10)
     100
     """
-    remedy = f"pass for example {name}={example}"
+    wanted = f"must be an integer of at least {least}: pass for example {name}={example}"
     # Arrays of one element have __index__ too, and are as little a count as a bool is.
     if isinstance(value, bool | np.bool_ | np.ndarray | type) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} is {value!r} but must be an integer of at least 1: {remedy}")
+        raise TypeError(f"{name} is {value!r} but {wanted}")
     count = operator.index(value)
-    if count < 1:
-        raise ValueError(f"{name} is {value!r} but must be an integer of at least 1: {remedy}")
+    if count < least:
+        raise ValueError(f"{name} is {value!r} but {wanted}")
     return count

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from numpy.typing import ArrayLike
 
 from fastmlp import check, memories, plans, storage
+from fastmlp.averaging import Averaging
 from fastmlp.callbacks import Progress
 from fastmlp.communicators import Communicator
 from fastmlp.functions.optimizer import CustomOptimizer
@@ -23,6 +24,7 @@ from fastmlp.spec import Data, Plan
 from fastmlp.teams import Team
 from fastmlp.threads import fit_team
 from fastmlp.training import loop, sources
+from fastmlp.training.averages import Average
 from fastmlp.training.judge import Judge
 from fastmlp.training.loop import Course, Order, Shuffles
 from fastmlp.training.metrics import Metric, MetricJudge, resolve
@@ -47,10 +49,12 @@ class Learner(Model):
         epochs: int = 20,
         batch_size: int = 64,
         optimizer: Optimizer | None = None,
+        l1: float = 0.0,
         l2: float = 0.0,
         clip_norm: float | None = None,
         groups: Groups | None = None,
         dropout: Scheduled | Sequence[Scheduled] | None = None,
+        averaging: Averaging | None = None,
         validation_data: Sequence[ArrayLike] | None = None,
         sample_weight: ArrayLike | None = None,
         shuffle: bool = True,
@@ -79,10 +83,12 @@ class Learner(Model):
             Passes over the data, at least 1; with ``resume`` those before included.
         batch_size : int
             Samples a step, at least 1; larger than n means n.
-        optimizer : SGD, RMSprop, Adam, AdamW or CustomOptimizer, optional
+        optimizer : SGD, RMSprop, Adam, AdamW, Lion or CustomOptimizer, optional
             ``Adam()`` by default.
-        l2 : float
-            The objective has 0.5 * l2 * sum(W**2) added, over weights alone; at least 0.
+        l1, l2 : float
+            The objective has l1 * sum(abs(W)) and 0.5 * l2 * sum(W**2) added, over weights alone;
+            at least 0. The derivative of abs(W) at 0 is taken as 0: steps along it bring a weight
+            near 0, and seldom to it.
         clip_norm : float, optional
             Gradients with a larger norm (over all parameters together) are scaled down to it.
         groups : Groups, optional
@@ -90,6 +96,13 @@ class Learner(Model):
         dropout : float, callable ``step -> float``, or sequence of them, optional
             Of this fit, in place of the model's, which is a number: dropout is part of training,
             predictions know none. For all hidden layers or for each; values from 0 to below 1.
+        averaging : EMA or SWA, optional
+            Give the model after each epoch a mean of the weights that training has gone through, in
+            place of the last ones: validation, metrics and callbacks see it (``on_batch`` that of
+            the epoch before), ``EarlyStopping`` chooses among such means, and the fit ends with
+            one. Training, and its loss, know nothing of it; ``resume`` goes on with the weights in
+            training, unless others were assigned since. What callbacks assign stays until the next
+            epoch. ``partial_fit`` has no averaging.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch.
         sample_weight : array-like, shape (n,), optional
@@ -141,10 +154,12 @@ class Learner(Model):
             has the epochs until then.
         """
         history, begun, n_before, stopped = History(), None, 0, ""
+        has_others = bool(self._progress and self._progress.averaged)  # that learn
+        changes = (resume is True and has_others) or not isinstance(resume, bool)
         with (
             joined(communicator, self._engine) as others,
             self._turn.taken(),
-            self._kept(lambda: len(history.loss) > n_before, not isinstance(resume, bool)),
+            self._kept(lambda: len(history.loss) > n_before, changes),
         ):
             if not isinstance(resume, bool | str | os.PathLike):
                 raise TypeError(
@@ -152,9 +167,10 @@ class Learner(Model):
                     "of a checkpoint is expected: pass for example resume=True"
                 )
             data = sources.resolve(X, y, sample_weight, self._spec)
-            given = batch_size, optimizer, l2, clip_norm, groups, dropout
+            given = batch_size, optimizer, l1, l2, clip_norm, groups, dropout
             plan = plans.plan(self._spec, data, *given)
             epochs = check_count("epochs", epochs, example=20)
+            averaging = check.averaging(averaging)
             hooks, functions = check.callbacks(callbacks), resolve(metrics)
             lent = self._team(1 if others and n_threads is None else n_threads, plan)
             validation = check.validation(validation_data, self._spec)
@@ -189,7 +205,8 @@ class Learner(Model):
             if functions and isinstance(measured, Data):
                 course.judge = MetricJudge(self._engine, validation, measured, functions, history)
             if others:
-                options = {"epochs": epochs, "batch_size": batch_size, "shuffle": bool(shuffle)}
+                options: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size}
+                options |= {"shuffle": bool(shuffle), "averaging": averaging}
                 options["validation_data"] = validation is not None
                 others.agree(self, plan, course, begun, **options)
             if begun is not None:
@@ -203,6 +220,10 @@ class Learner(Model):
                     return history
                 if path is not None or course.reporter.keeps:
                     begun = begun._replace(data=fingerprint(data, validation))
+                if averaging is not None:
+                    course.averages = (Average(averaging, self._engine, begun.averaged),)
+                elif begun.averaged is not None:
+                    self._engine.set_parameters(*begun.averaged.raw)
                 orders = others.shuffle if others else self._engine.shuffle
                 self._go_on(data, plan, course, begun, orders if shuffle else None)
             return history
@@ -237,6 +258,7 @@ class Learner(Model):
         sample_weight: ArrayLike | None = None,
         batch_size: int | None = None,
         optimizer: Optimizer | None = None,
+        l1: float = 0.0,
         l2: float = 0.0,
         clip_norm: float | None = None,
         groups: Groups | None = None,
@@ -251,7 +273,7 @@ class Learner(Model):
 
         Parameters
         ----------
-        X, y, sample_weight, optimizer, l2, clip_norm, groups, dropout, n_threads
+        X, y, sample_weight, optimizer, l1, l2, clip_norm, groups, dropout, n_threads
             As for :meth:`fit`.
         batch_size : int, optional
             Samples a step; by default all: one step.
@@ -269,7 +291,8 @@ class Learner(Model):
         with self._turn.taken(), self._kept():
             data = check.data(X, y, sample_weight, self._spec)
             rows = data.x.shape[0] if batch_size is None else batch_size
-            plan = plans.plan(self._spec, data, rows, optimizer, l2, clip_norm, groups, dropout)
+            given = rows, optimizer, l1, l2, clip_norm, groups, dropout
+            plan = plans.plan(self._spec, data, *given)
             lent = self._team(n_threads, plan)
             begun = plans.of_pass(self._progress, self._engine, plan, self._rng)
             plan.seed = begun.seed
@@ -292,12 +315,14 @@ class Learner(Model):
     ) -> Course:
         engine = self._engine
         state = State(self, epochs, history, validation is not None, engine=engine)
-        return Course(
-            engine.epoch,
-            Rates(plan.optimizer.learning_rate),
-            Judge(engine, validation),
-            Reporter(state, callbacks),
-        )
+        rates = Rates(plan.optimizer.learning_rate)
+        reporter = Reporter(state, callbacks)
+
+        def train(block: Data, plan: Plan) -> float:
+            return course.learners([engine])[0].epoch(block, plan)
+
+        course = Course(train, rates, Judge(engine, validation), reporter)
+        return course
 
     def _go_on(
         self,
@@ -318,9 +343,10 @@ class Learner(Model):
             epochs = begun.epochs + (rates.step - begun.step) // plan.n_steps(data.rows)
             facts = begun.kind, rates.step, begun.seed, data.rows, epochs
             orders = shuffles.seeds, shuffles.used, state.learning_rate_scale
-            last = (), plan.batch_size, begun.data
+            averaged = course.averages[0].averaged if course.averages else None
             memory = own.memory if own else None
-            self._progress = Continuation(*facts, *orders, *last, memory=memory)
+            last = (), plan.batch_size, begun.data
+            self._progress = Continuation(*facts, *orders, *last, averaged, memory)
 
         course.reporter.keep = keep
         if isinstance(data, Stream):
@@ -334,7 +360,8 @@ class Learner(Model):
         """Let an optimizer of the user's own train."""
         if not isinstance(plan.optimizer, CustomOptimizer):
             return None
-        own = OwnSteps(self._engine, plan.optimizer, begun.memory or {})
+        (engine,) = course.learners((self._engine,))
+        own = OwnSteps(engine, plan.optimizer, begun.memory or {})
         course.train = own.epoch
         return own
 

@@ -226,18 +226,19 @@ class MLP(Learner):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         l2: float = 0.0,
+        l1: float = 0.0,
     ) -> tuple[Any, ...]:
         """Return objective and gradient of one batch, without dropout; the model is not changed.
 
         Parameters
         ----------
-        X, y, sample_weight, l2
+        X, y, sample_weight, l2, l1
             As for :meth:`fit`; all rows are one batch.
 
         Returns
         -------
         objective : float
-            Loss and penalty.
+            Loss and penalties.
         weight_gradients, bias_gradients, gain_gradients, shift_gradients : lists of arrays
             Derivatives of the objective, one array a layer, of the shapes of ``weights``,
             ``biases`` and so on; those of gains and shifts only with ``layer_norm``, then a list
@@ -251,6 +252,7 @@ class MLP(Learner):
         """
         data = check.data(X, y, sample_weight, self._spec)
         l2 = NON_NEGATIVE.check("l2", l2, example=1e-4)
+        l1 = NON_NEGATIVE.check("l1", l1, example=1e-5)
         with fit_team(None, self._n_weights, data.x.shape[0]) as team:
-            objective, *gradients = self._engine.gradients(data, l2, team)
+            objective, *gradients = self._engine.gradients(data, l2, team, l1)
         return float(objective), *gradients

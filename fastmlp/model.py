@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -212,7 +212,7 @@ class Model(Exportable):
                 names = [name_of(kind, k) for k in range(len(shapes))]
                 arrays = [state.get(name, np.zeros(0)) for name in names]  # of layers without
                 parameters.append(check.parameters(arrays, self._spec, kind))
-            self._engine.set_parameters(*parameters)
+            self._take(parameters)
 
     def _exported(self) -> Exported:
         return exported(self._spec, *self._engine.parameters())
@@ -223,7 +223,13 @@ class Model(Exportable):
             kinds = self._spec.tensors
             parameters = dict(zip(kinds, self._engine.parameters(), strict=True))
             parameters[kind] = check.parameters(change(parameters.get(kind, [])), self._spec, kind)
-            self._engine.set_parameters(*(parameters[each] for each in kinds))
+            self._take([parameters[each] for each in kinds])
+
+    def _take(self, parameters: Sequence[Sequence[NDArray[Any]]]) -> None:
+        """Take parameters that the user gives: a fit that resumes goes on with them."""
+        self._engine.set_parameters(*parameters)
+        if self._progress is not None:
+            self._progress = self._progress._replace(averaged=None)
 
     @contextlib.contextmanager
     def _kept(

@@ -23,7 +23,7 @@ from fastmlp.schedules import LearningRate, Scheduled, check_scheduled
 # Row order of the C table.
 NATIVE_OPTIMIZERS = (
     *("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"),
-    *("momentum_with_rate", "nesterov_with_rate", "adam_hat", "adamw_hat"),
+    *("momentum_with_rate", "nesterov_with_rate", "adam_hat", "adamw_hat", "lion"),
 )
 N_HYPER = 4
 
@@ -47,6 +47,7 @@ class Optimizer:
     name: ClassVar[str]
     degree: ClassVar[int] = 0
     _slots_by_row: ClassVar[dict[str, Slots]] = {}
+    _numbers: ClassVar[tuple[str, ...]] = ()
 
     learning_rate: LearningRate = 0.01
 
@@ -70,12 +71,11 @@ class Optimizer:
 
     @property
     def hyper(self) -> tuple[float, ...]:
-        """The numbers of the step, padded with 0 to 4; 0 for what has a schedule."""
-        numbers = tuple(float(number) for number in self._numbers())
-        return numbers + (0.0,) * (N_HYPER - len(numbers))
-
-    def _numbers(self) -> tuple[float, ...]:
-        return ()
+        """At most 3 numbers of the step, zeros, and as the fourth the decay; 0 for a schedule."""
+        decay = getattr(self, "weight_decay", 0.0)
+        numbers = tuple(float(getattr(self, name)) for name in self._numbers)
+        zeros = (0.0,) * (N_HYPER - 1 - len(numbers))
+        return *numbers, *zeros, 0.0 if callable(decay) else float(decay)
 
     def step(
         self,
@@ -111,9 +111,9 @@ class Optimizer:
         self._step(parameter, gradient, slots, rate, t, epsilon)
 
     def decay(self, step: int) -> float:
-        """Return the decoupled weight decay of a step, counted from 0."""
-        del step
-        return 0.0
+        """Return the decoupled weight decay of a step, counted from 0; 0.0 for those without."""
+        decay = getattr(self, "weight_decay", 0.0)
+        return float(decay(step) if callable(decay) else decay)
 
     def _step(
         self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
@@ -156,6 +156,7 @@ class SGD(Optimizer):
         **{"sgd": {}, "momentum": {"b": None}, "nesterov": {"b": None}},
         **{"momentum_with_rate": {"b": None}, "nesterov_with_rate": {"b": None}},
     }
+    _numbers = ("momentum",)
     momentum: float = 0.0
     nesterov: bool = False
     rate_in_velocity: bool = field(default=False, kw_only=True)
@@ -178,9 +179,6 @@ class SGD(Optimizer):
             return "sgd"
         row = "nesterov" if self.nesterov else "momentum"
         return f"{row}_with_rate" if self.rate_in_velocity else row
-
-    def _numbers(self) -> tuple[float, ...]:
-        return (self.momentum,) if self.momentum else ()
 
     def _step(
         self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
@@ -220,6 +218,7 @@ class RMSprop(Optimizer):
 
     name = "rmsprop"
     _slots_by_row: ClassVar[dict[str, Slots]] = {"rmsprop": {"v": 0}}
+    _numbers = ("alpha", "epsilon")
     alpha: float = 0.99
     epsilon: float = 1e-8
 
@@ -227,9 +226,6 @@ class RMSprop(Optimizer):
         super().__post_init__()
         FRACTION.check("alpha", self.alpha, example=0.99)
         POSITIVE.check("epsilon", self.epsilon, example=1e-8)
-
-    def _numbers(self) -> tuple[float, ...]:
-        return (self.alpha, self.epsilon)
 
     def _step(
         self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
@@ -273,6 +269,7 @@ class Adam(Optimizer):
         "adam": {"m": 0, "v": 1},
         "adam_hat": {"m": 0, "v": 1},
     }
+    _numbers = ("beta_1", "beta_2", "epsilon")
     learning_rate: LearningRate = 1e-3
     beta_1: float = 0.9
     beta_2: float = 0.999
@@ -290,9 +287,6 @@ class Adam(Optimizer):
     def native_row(self) -> str:
         """The row of `NATIVE_OPTIMIZERS`, by the place of epsilon."""
         return f"{self.name}_hat" if self.epsilon_hat else self.name
-
-    def _numbers(self) -> tuple[float, ...]:
-        return (self.beta_1, self.beta_2, self.epsilon)
 
     def _step(
         self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
@@ -336,17 +330,62 @@ class AdamW(Adam):
         super().__post_init__()
         check_scheduled("weight_decay", self.weight_decay, NON_NEGATIVE, example=0.01)
 
-    def _numbers(self) -> tuple[float, ...]:
-        decay = self.weight_decay
-        return (*super()._numbers(), 0.0 if callable(decay) else decay)
 
-    def decay(self, step: int) -> float:
-        """Return the decoupled weight decay of a step, counted from 0."""
-        decay = self.weight_decay
-        return decay(step) if callable(decay) else decay
+@dataclass(frozen=True)
+class Lion(Optimizer):
+    """Steps of one length, by the sign of a mean of gradients. Source: Chen et al. 2023.
+
+    p *= 1 - rate weight_decay, on weights only;
+    p -= rate sign(beta_1 m + (1 - beta_1) g); m = beta_2 m + (1 - beta_2) g.
+
+    The paper (arXiv 2302.06675) advises a rate 3 to 10 times smaller than that of AdamW, and a
+    decay as many times larger.
+
+    Parameters
+    ----------
+    learning_rate : float > 0 or callable
+        The rate, or a schedule.
+    beta_1, beta_2 : float, in [0, 1)
+        What the mean weighs beside the gradient in a step, and its memory.
+    weight_decay : float >= 0 or callable
+        The decay, or a schedule of it; decoupled from the gradient; biases are left alone.
+
+    Examples
+    --------
+    >>> p = np.array([1.0, 2.0, 3.0])
+    >>> Lion().step(p, np.array([1e-3, -20.0, 0.0]), [np.zeros(3)], 0.1, 1, decay=1.0)
+    >>> p
+    array([0.9, 2.1, 3. ])
+    """
+
+    name = "lion"
+    _slots_by_row: ClassVar[dict[str, Slots]] = {"lion": {"m": 1}}
+    _numbers = ("beta_1", "beta_2")
+    learning_rate: LearningRate = 1e-4
+    beta_1: float = 0.9
+    beta_2: float = 0.99
+    weight_decay: Scheduled = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        FRACTION.check("beta_1", self.beta_1, example=0.9)
+        FRACTION.check("beta_2", self.beta_2, example=0.99)
+        check_scheduled("weight_decay", self.weight_decay, NON_NEGATIVE, example=0.1)
+
+    def _step(
+        self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
+    ) -> None:
+        del t, factor  # nothing to correct, no epsilon
+        beta_1, beta_2, *_ = self.hyper
+        (m,) = slots
+        direction = beta_1 * m + (1 - beta_1) * g
+        m[...] = beta_2 * m + (1 - beta_2) * g
+        p -= rate * (np.sign(direction) + 0 * direction)  # NaN, not a step, once it is infinite
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {row.name: row for row in (SGD, RMSprop, Adam, AdamW)}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    row.name: row for row in (SGD, RMSprop, Adam, AdamW, Lion)
+}
 
 # Of each native row: its slots, by their names in the formulas. The native engine keeps a mean as a
 # sum, c/tables/optimizers.h: the number is the place among `hyper` of the mean's memory.

@@ -23,6 +23,7 @@ def plan(
     data: Data | Stream,
     batch_size: Any,
     optimizer: Any,
+    l1: Any,
     l2: Any,
     clip_norm: Any,
     groups: Any,
@@ -36,7 +37,7 @@ def plan(
         The network.
     data : Data
         Checked, or to be checked as it comes.
-    batch_size, optimizer, l2, clip_norm, groups, dropout
+    batch_size, optimizer, l1, l2, clip_norm, groups, dropout
         As the user gave them to ``MLP.fit``.
 
     Raises
@@ -55,6 +56,7 @@ def plan(
         optimizer=chosen,
         batch_size=rows if data.rows is None else min(rows, data.rows),
         learning_rates=np.empty(0),
+        l1=NON_NEGATIVE.check("l1", l1, example=1e-5),
         l2=NON_NEGATIVE.check("l2", l2, example=1e-4),
         clip_norm=check.clip_norm(clip_norm),
         groups=check.groups(groups, spec),

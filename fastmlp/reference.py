@@ -17,7 +17,7 @@ import numpy.typing as npt
 from fastmlp import hidden, mlp, randomness, states, successive
 from fastmlp.activations import Array
 from fastmlp.frozen import Predictor
-from fastmlp.gradient import add_up, clip, flat
+from fastmlp.gradient import add_up, clip, flat, penalized
 from fastmlp.groups import PLAIN, Factors
 from fastmlp.hidden import Parameters, drop, over_rows
 from fastmlp.optimizers import Optimizer
@@ -145,12 +145,13 @@ def objective(
     l2: float,
     masks: Masks | None = None,
     factors: Sequence[Factors] | None = None,
+    l1: float = 0.0,
     total: float | None = None,
 ) -> tuple[Any, ...]:
-    """Return loss + 0.5 l2 sum(factor p**2) of one batch and its gradient, (objective, [dW], [db]).
+    """Return objective and gradient of one batch, (objective, [dW], [db]).
 
-    With gains and shifts, theirs follow. The factor is that of the parameter's group, by default 1
-    for weights and 0 for all others. `total` is that of `loss`.
+    With gains and shifts, their gradients follow. The factors are those of each tensor's group;
+    `total` is that of `loss`.
     """
     factors = PLAIN.factors(spec.tensors, 0) if factors is None else factors
     used = _sample_weight(data) != 0  # 0 times what overflows in another row would be NaN
@@ -159,10 +160,7 @@ def objective(
     inputs, outputs = forward(spec, parameters, data.x, masks)
     value, dz = loss(spec, outputs[-1], data.targets, _sample_weight(data), total)
     gradients = backward(spec, parameters, inputs, outputs, dz, masks)
-    for p, g, own in zip(flat(parameters), flat(gradients), factors, strict=True):
-        if l2 * own.l2:  # without a penalty nothing is added to infinity
-            value += 0.5 * l2 * own.l2 * float(np.sum(np.square(p, dtype=np.float64)))
-            g += l2 * own.l2 * p
+    value = penalized(value, flat(parameters), flat(gradients), factors, l1, l2)
     return value, *gradients
 
 
@@ -281,15 +279,18 @@ class Engine:
         return value
 
     def gradients(
-        self, data: Data, l2: float = 0.0, team: object = None, plan: Plan | None = None
+        self,
+        data: Data,
+        l2: float = 0.0,
+        team: object = None,
+        l1: float = 0.0,
+        plan: Plan | None = None,
     ) -> tuple[Any, ...]:
         """Return the objective of one batch and its gradient, (objective, [dW], [db], ...)."""
         del team
-        if plan is None:
-            return objective(self.spec, self._parameters, data, l2)
-        spec = plan.network_of(0, self.spec)
-        masks = randomness.dropout_masks(spec, plan.seed, plan.step, data.rows)
-        return objective(spec, self._parameters, data, l2, masks)
+        spec = plan.network_of(0, self.spec) if plan else self.spec
+        masks = randomness.dropout_masks(spec, plan.seed, plan.step, data.rows) if plan else None
+        return objective(spec, self._parameters, data, l2, masks, l1=l1)
 
     def jacobian(self, x: Array) -> Array:
         """Return the derivatives of the predictions with respect to the inputs, (n, C, I)."""
@@ -358,15 +359,16 @@ class Engine:
                 weight = float(np.sum(_sample_weight(batch), dtype=np.float64))
                 if share is not None:
                     weight = float(share.totals[k])
-                l2 = float(plan.l2) if share is None or share.is_first else 0.0
+                l1, l2 = float(plan.l1), float(plan.l2)
+                if share is not None and not share.is_first:
+                    l1 = l2 = 0.0
                 if plan.l2_per_batch:
                     l2 = l2 / weight if weight else 0.0
                 spec = plan.network_of(k, self.spec)
                 at = share.row if share else 0
                 masks = randomness.dropout_masks(spec, plan.seed, plan.step + k, len(rows), at)
-                value, *gradients = objective(
-                    spec, self._parameters, batch, l2, masks, factors, weight
-                )
+                given = masks, factors, l1, weight
+                value, *gradients = objective(spec, self._parameters, batch, l2, *given)
                 if share is not None:
                     add_up(share, flat(gradients), not math.isfinite(value))
                 if not math.isfinite(value):

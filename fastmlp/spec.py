@@ -31,8 +31,6 @@ from fastmlp.share import Share
 if TYPE_CHECKING:
     from fastmlp.teams import Team
 
-MAX_SIZES = 1024  # entries of layer_sizes
-MAX_SIZE = 2**31 - 1  # each of them: row indices are 32 bits in the kernels
 MAX_PARAMETERS = 2**40 - 1
 DTYPES = ("float32", "float64")
 
@@ -159,14 +157,14 @@ class Plan:
         One a batch.
     order : array of int64, or None
         Row of the data at each position, any number of them; None is 0, 1, 2, ... to the last.
-    l2 : float
-        The objective has 0.5 l2 sum(W**2).
+    l1, l2 : float
+        The objective has l1 sum(abs(W)) and 0.5 l2 sum(W**2).
     l2_per_batch : bool
         Divide l2 by the batch's sum of weights.
     clip_norm : float
         Gradients with a larger global norm are scaled down to it; 0 is off.
     groups : Groups
-        Factors on rates, decay and l2 of each tensor.
+        Factors on rates, decay and penalties of each tensor.
     dropout : tuple of float or callable, or None
         Drop probabilities of the hidden layers, or schedules; None is those of the network.
     seed : int
@@ -190,6 +188,7 @@ class Plan:
     batch_size: int
     learning_rates: npt.NDArray[np.float64]
     order: npt.NDArray[np.int64] | None = None
+    l1: float = 0.0
     l2: float = 0.0
     l2_per_batch: bool = False
     clip_norm: float = 0.0
@@ -324,7 +323,7 @@ def build(
     >>> build([4, 8, 3], "tanh", "cross_entropy").shapes
     [(4, 8), (8, 3)]
     """
-    sizes = _sizes(layer_sizes)
+    sizes = each_layer.sizes(layer_sizes)
     n_hidden = len(sizes) - 2
     spec = Spec(
         layer_sizes=sizes,
@@ -338,7 +337,7 @@ def build(
         skip=None if skip is None else check_count("skip", skip, example=2),
         linear_path=each_layer.flag("linear_path", linear_path),
     )
-    each_layer.blocks(spec.skip, sizes[1:-1])
+    each_layer.blocks(skip, sizes[1:-1])  # complains
     if spec.linear_path and not n_hidden:
         raise ValueError(
             "linear_path is True but without a hidden layer the network is linear: leave it out"
@@ -355,28 +354,6 @@ def build(
         )
     verify(spec.activations, spec.parametric, spec.loss, spec.dtype, spec.n_outputs)
     return spec
-
-
-def _sizes(layer_sizes: Any) -> tuple[int, ...]:
-    if not each_layer.is_sequence(layer_sizes):
-        raise TypeError(
-            f"layer_sizes has type {type(layer_sizes).__name__} but must be a flat list of "
-            "integers: pass for example [64, 128, 10]"
-        )
-    if not 2 <= len(layer_sizes) <= MAX_SIZES:
-        raise ValueError(
-            f"layer_sizes has {len(layer_sizes)} entries but must have 2 to {MAX_SIZES}, "
-            "inputs first and outputs last: pass for example [64, 128, 10]"
-        )
-    sizes = tuple(
-        check_count(f"layer_sizes[{at}]", size, example=64) for at, size in enumerate(layer_sizes)
-    )
-    for at, size in enumerate(sizes):
-        if size > MAX_SIZE:
-            raise ValueError(
-                f"layer_sizes[{at}] is {size} but must be below 2**31: make the layer smaller"
-            )
-    return sizes
 
 
 def _dtype(dtype: Any) -> np.dtype[Any]:

@@ -15,7 +15,7 @@ cdef extern from "network.h" nogil:
         const void* weights
 
     ctypedef struct fm_group:
-        double rate, epsilon, decay, l2, norm
+        double rate, epsilon, decay, l1, l2, norm
 
 cdef extern from "simd/control.h" nogil:
     ctypedef unsigned int fm_control

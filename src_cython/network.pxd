@@ -8,7 +8,7 @@ from cheaders cimport *
 
 
 cdef enum:
-    ABI = 15
+    ABI = 16
 
 
 cdef enum:  # kinds of operators, in the order of operators.OPERATORS
@@ -113,6 +113,7 @@ cdef struct fm_buffers:  # of one batch
     void* plain[3]  # for functions of the user's, rows of z, values, and slopes or gradients; or NULL
     int64_t plain_step  # elements of a row there, at most
     double* column_squares  # one sum of squares a column, for penalty and clipping; NULL in predictions
+    double* column_magnitudes  # the same of absolute values
 
 
 # A piece of the work that one thread takes: rows [k_from, k_to) of one panel of a tensor.
@@ -148,7 +149,7 @@ cdef struct fm_task:  # what an epoch is to do, and where; nothing here changes 
     const double* rates  # one a batch
     const double* dropout  # probability of each hidden layer; NULL: nothing drops out
     int64_t dropout_step  # from those of a batch to those of the next, 0 where they are the same
-    double l2, clip_norm
+    double l1, l2, clip_norm
     bint l2_per_batch
     bint stores  # gradients first, all of them, then the step
     const double* totals  # one a batch: sum of the weights, if other processes have part of it; or NULL

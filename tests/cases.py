@@ -71,6 +71,7 @@ OPTIMIZERS: tuple[optimizers.Optimizer, ...] = (
     optimizers.RMSprop(0.02, alpha=0.9, epsilon=1e-3),
     optimizers.Adam(0.02, beta_1=0.8, beta_2=0.95, epsilon=1e-5),
     optimizers.AdamW(0.02, weight_decay=0.2),
+    optimizers.Lion(0.02, beta_1=0.8, beta_2=0.95, weight_decay=0.2),
     optimizers.SGD(0.05, momentum=0.9, rate_in_velocity=True),
     optimizers.SGD(0.05, momentum=0.8, nesterov=True, rate_in_velocity=True),
     optimizers.Adam(0.02, epsilon=1e-3, epsilon_hat=True),

@@ -44,6 +44,7 @@ OPTIMIZERS = (
     optimizers.RMSprop(),
     optimizers.Adam(),
     optimizers.AdamW(weight_decay=0.1),
+    optimizers.Lion(weight_decay=0.1),
 )
 
 
@@ -64,6 +65,8 @@ def diverging(optimizer: optimizers.Optimizer, dtype: str, level: str) -> trials
 
             chosen = type(optimizer)(rate, **options_of(optimizer))
             options = {"epochs": 4, "optimizer": chosen, "clip_norm": clip_norm}
+            if clip_norm:
+                options["averaging"] = fastmlp.SWA(start=1)
             error = None
             try:
                 net.fit(X * x_scale, REAL * y_scale, **options, callbacks=[note])

@@ -39,7 +39,9 @@ if COUNTED.exists() and COUNTED.read_text().strip() == "1":
 OPTIONS: dict[str, tuple[Any, ...]] = {
     "epochs": (1, 2, 3),
     "batch_size": (1, 3, 16, 1000),
+    "l1": (0.0, 0.0, 1e-3),
     "l2": (0.0, 0.0, 1e-3),
+    "averaging": (None, None, fastmlp.EMA(0.5), fastmlp.SWA(start=1)),
     "clip_norm": (None, None, 0.5),
     "groups": (
         None,
@@ -72,16 +74,19 @@ RATES: dict[str, tuple[Any, ...]] = {
 }
 SCHEDULES = (fastmlp.Cosine, fastmlp.OneCycle, fastmlp.WarmUp, fastmlp.Step)
 TRAINING = (
-    *("batch_size", "optimizer", "l2", "clip_norm", "groups", "dropout", "n_threads"),
+    *("batch_size", "optimizer", "l1", "l2", "clip_norm", "groups", "dropout", "n_threads"),
     "sample_weight",
 )
 # The arguments of each method, those that must be given first.
 METHODS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "fit": (("X", "y"), (*TRAINING, "shuffle", "validation_data", "verbose", "epochs")),
+    "fit": (
+        ("X", "y"),
+        (*TRAINING, "averaging", "shuffle", "validation_data", "verbose", "epochs"),
+    ),
     "partial_fit": (("X", "y"), TRAINING),
     "predict": (("X",), ()),
     "evaluate": (("X", "y"), ("sample_weight",)),
-    "gradients": (("X", "y"), ("sample_weight", "l2")),
+    "gradients": (("X", "y"), ("sample_weight", "l1", "l2")),
     "jacobian": (("X",), ()),
     "predictor": ((), ("n_threads",)),
     "call": (("X",), ()),

@@ -25,7 +25,10 @@ import fastmlp
 DOCUMENTED = (TypeError, ValueError, MemoryError, fastmlp.DivergenceError)
 EXPECTATION = re.compile(r"\b(but|must|expects?|expected|needs?|cannot|too large|is not|are not)\b")
 # Arguments whose value a complaint has to show, and not only its name.
-SHOWN = {"epochs", "batch_size", "l2", "clip_norm", "n_threads", "learning_rate", "rng", "dropout"}
+SHOWN = {
+    *("epochs", "batch_size", "l1", "l2", "clip_norm", "n_threads", "learning_rate", "rng"),
+    "dropout",
+}
 # Whose complaints may be the user's own: of a function, or of an object asked whether it is true.
 FUNCTIONS = {"optimizer", "learning_rate", "verbose", "shuffle"}
 

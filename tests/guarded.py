@@ -284,7 +284,7 @@ def one_engine(run, layer_sizes, layout, turn, team):
     data = Data(x, POOL.copy(t), share)
     run.count("predict", engine.predict(x, team))
     run.count("evaluate", engine.evaluate(data, team))
-    objective, *gradients = engine.gradients(data, 0.01)
+    objective, *gradients = engine.gradients(data, 0.01, l1=0.02)
     run.count("gradients", objective, *itertools.chain(*gradients))
     order = POOL.copy(np.arange(n, dtype=np.int64))
     shuffle(order, 3, run.level)
@@ -293,7 +293,7 @@ def one_engine(run, layer_sizes, layout, turn, team):
     rates = POOL.empty(-(-n // turn["batch"]))
     rates[:] = 1e-3
     plan = Plan(turn["optimizer"], turn["batch"], rates, order if n % 3 else None, l2=0.01)
-    plan.clip_norm, plan.team = turn["clip"], team
+    plan.clip_norm, plan.l1, plan.team = turn["clip"], 0.1 * turn["clip"], team
     run.count("fit", engine.epoch(data, plan), *itertools.chain(*engine.parameters()))
 
 

@@ -81,6 +81,7 @@ VALID: dict[str, Callable[[], Any]] = {
     "generator": lambda: stored.MLPS["generator Philox"](fastmlp.MLP),
     "legacy generator": lambda: stored.MLPS["generator MT19937"](fastmlp.MLP),
     "layer norm": lambda: stored.MLPS["layer norm"](fastmlp.MLP),
+    "averaged": lambda: stored.MLPS["averaged"](fastmlp.MLP),
     "predictor": lambda: stored.mlp().predictor(),
     **{
         name: lambda name=name: stored.estimators()[name]()

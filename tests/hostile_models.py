@@ -161,8 +161,8 @@ TRAINING: list[Row] = [
     ),
     (
         "an unknown optimizer",
-        optimizer("row", to="lion"),
-        "row is 'lion' but must be one of sgd, m",
+        optimizer("row", to="adagrad"),
+        "row is 'adagrad' but must be one of sgd, m",
     ),
     ("an optimizer of more slots", optimizer("row", to="adam"), "units has 1 numbers but 2 belong"),
     ("an optimizer of fewer slots", optimizer("row", to="sgd"), "units has 1 numbers but 0 belong"),

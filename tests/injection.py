@@ -79,6 +79,9 @@ CALLS: dict[str, Callable[[Any], Any]] = {
         X, Y, epochs=2, batch_size=40, clip_norm=0.5, l2=0.01, validation_data=(X, Y),
         sample_weight=np.ones(300), callbacks=[fastmlp.EarlyStopping(patience=1)],
     ),
+    "fit with a mean of weights": lambda net: net.fit(  # each epoch allocates: the first alone
+        X, Y, epochs=1, batch_size=40, l1=0.01, averaging=fastmlp.EMA(), validation_data=(X, Y),
+    ),
     "partial_fit": lambda net: net.partial_fit(
         X, Y, batch_size=40, optimizer=ADAM, n_threads=THREADS_WANTED
     ),
@@ -93,7 +96,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "jacobian": lambda net: net.jacobian(X),
     "jacobian of a predictor": lambda net: net.predictor().jacobian(X[:3]),
     "evaluate": lambda net: net.evaluate(X, Y),
-    "gradients": lambda net: net.gradients(X, Y, l2=0.1),
+    "gradients": lambda net: net.gradients(X, Y, l2=0.1, l1=0.1),
     "copy": lambda net: copy.deepcopy(net).predict(X),
     "pickle": lambda net: pickle.loads(pickle.dumps(net)).predict(X),
     "assign weights": lambda net: setattr(net, "weights", [2 * w for w in net.weights]),

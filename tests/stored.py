@@ -32,12 +32,15 @@ TARGETS = {
 }
 
 
-def mlp(kind: Any = None, passes: int = 1, metrics: Any = (), **options: Any) -> Any:
+def mlp(
+    kind: Any = None, passes: int = 1, metrics: Any = (), averaging: Any = None, **options: Any
+) -> Any:
     """Return an MLP that has gone through a fit, and passes of partial_fit."""
     net = models.network(kind or fastmlp.MLP, **options)
     targets = TARGETS[net.loss.target_kind]
     held = X[:9], targets[:9]
-    net.fit(X, targets, epochs=2, batch_size=16, validation_data=held, metrics=metrics)
+    given = {"validation_data": held, "metrics": metrics, "averaging": averaging}
+    net.fit(X, targets, epochs=2, batch_size=16, **given)
     for _ in range(passes):
         net.partial_fit(X, targets, batch_size=7, optimizer=fastmlp.SGD(0.01, momentum=0.9))
     return net
@@ -59,6 +62,7 @@ MLPS: dict[str, Callable[[Any], Any]] = {
     "linear path": lambda kind: mlp(kind, linear_path=True, scale=True),
     "layer norm": lambda kind: mlp(kind, layer_norm="before", dropout=0.2),
     "scale, parametric": lambda kind: mlp(kind, scale=True, parametric=True),
+    "averaged": lambda kind: mlp(kind, passes=0, averaging=fastmlp.EMA(0.5)),
     **{
         f"loss {name}": lambda kind, loss=loss: mlp(kind, loss=loss())
         for name, loss in losses.LOSSES.items()

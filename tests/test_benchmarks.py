@@ -26,6 +26,7 @@ SMALL: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
     "train": ((*TINY, "--threads", "1", "--rivals", "NumPy"), (1, 2)),
     "predict": ((*TINY, "--rivals", "NumPy"), (2, 8)),
     "estimators": ((*SHORT, "--cases", "batch 32", "100 samples"), (2, 5)),
+    "tabular": (("--cases", "wine", "--models", "fast", "HistGB", "--splits", "1"), (3, 3)),
     "latency": (("--cases", "tiny", "--calls", "1000"), (1, 4)),
     "options": ((*TINY, "--options", "AdamW", "validation", "tanh"), (1, 4)),
     "scaling": ((*SHORT, "--largest", "4000"), (2, 4)),
@@ -41,6 +42,7 @@ SMALL: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
 }
 NEEDS = {
     "estimators": find_spec("sklearn"),
+    "tabular": find_spec("sklearn"),
     "teams": find_spec("sklearn"),
     "c": find_spec("sklearn") and shutil.which("gcc") and shutil.which("size"),
     "cortex_m": find_spec("sklearn") and cortex.is_here(),
@@ -158,3 +160,16 @@ def test_networks_of_the_scaling_have_about_so_many_parameters(parameters: int) 
     scaling = pytest.importorskip("scaling")
     case = scaling.network(parameters, 2_048)
     assert scaling.count(case) == pytest.approx(parameters, rel=0.05)
+
+
+def test_a_table_is_prepared_as_each_rival_wants_it() -> None:
+    pandas = pytest.importorskip("pandas")
+    tables = pytest.importorskip("tables")
+    frame = pandas.DataFrame({"size": [1.0, None, 3.0], "kind": ["a", None, "b"]})
+    assert tables.prepared(frame, frame, "raw") is frame
+    assert tables.prepared(frame, frame, "text")["kind"].tolist() == ["a", "missing", "b"]
+    category = tables.prepared(frame, frame, "category")["kind"]
+    assert category.dtype == "category"
+    assert category.isna().tolist() == [False, True, False]
+    numbers = tables.prepared(frame, frame, "one_hot")
+    assert numbers.to_numpy().tolist() == [[1, 1, 0], [2, 0, 0], [3, 0, 1]]

@@ -156,8 +156,14 @@ BAD_OPTIONS = [
     ("epochs", [1.0, "3", None, True], TypeError, ["epochs", "integer"]),
     ("batch_size", [0, -(2**63)], ValueError, ["batch_size", "at least 1"]),
     ("batch_size", [2.5, "all", True], TypeError, ["batch_size", "integer"]),
-    ("l2", [-1e-3, NAN, INF, 10**400], ValueError, ["l2", "finite"]),
-    ("l2", ["0", None, True], TypeError, ["l2", "number"]),
+    *(
+        row
+        for name in ("l1", "l2")
+        for row in (
+            (name, [-1e-3, NAN, INF, 10**400], ValueError, [name, "finite"]),
+            (name, ["0", None, True], TypeError, [name, "number"]),
+        )
+    ),
     ("clip_norm", [0, -1.0, NAN, INF], ValueError, ["clip_norm", "finite"]),
     ("clip_norm", ["1", True], TypeError, ["clip_norm", "number"]),
     ("groups", [0.5, [1, 1], {"bias_rate": 2.0}], TypeError, ["groups", "fastmlp.Groups"]),

@@ -192,14 +192,14 @@ def tensors(sizes, layer_norm=None):
 def test_tensors_of_equal_factors_are_one_group():
     three = tensors((5, 4, 4, 2))
     table = groups.table(groups.PLAIN, three, degree=1)
-    assert table.factors.tolist() == [[1, 1, 0, 0, 1], [1, 1, 1, 1, 1]]
+    assert table.factors.tolist() == [[1, 1, 0, 0, 0, 1], [1, 1, 1, 1, 1, 1]]
     assert table.group_of.tolist() == [1, 1, 1, 0, 0, 0]
     assert table.first_trained == 0
     chosen = Groups(layer_rates=[0, 2, 1], bias_rate=0.5, bias_decay=1.0)
     mixed = groups.table(chosen, three, degree=0)
     assert mixed.factors[:, 0].tolist() == [0, 0.5, 1, 2]
-    assert mixed.factors[:, 1:4].tolist() == [[1, 1, 1]] * 4
-    assert mixed.factors[:, 4].tolist() == [0, 1, 1, 1]
+    assert mixed.factors[:, 1:5].tolist() == [[1, 1, 1, 1]] * 4
+    assert mixed.factors[:, 5].tolist() == [0, 1, 1, 1]
     assert mixed.group_of.tolist() == [0, 3, 2, 0, 2, 1]
     assert mixed.first_trained == 1
     assert groups.table(Groups(layer_rates=[0, 0]), tensors((5, 4, 2)), degree=0).first_trained == 1
@@ -212,8 +212,10 @@ def test_tensors_of_equal_factors_are_one_group():
         ntk = groups.table(Groups(parametrization="ntk"), tensors((4, 16, 2)), degree)
         turned = [2.0 ** (k * (1 + degree)) for k in (-2, -1, 0)]
         norms = [2.0**-4, 2.0**-2, 1]
-        both = [[turned[k], 4 / 2**k, 1 / turned[k], 1 / norms[k], norms[k]] for k in range(2)]
-        assert ntk.factors.tolist() == [*both, [1, 1, 0, 0, 1]]
+        both = [
+            [turned[k], 4 / 2**k, 1 / turned[k], 4 / 2**k, 1 / norms[k], norms[k]] for k in range(2)
+        ]
+        assert ntk.factors.tolist() == [*both, [1, 1, 0, 0, 0, 1]]
         assert ntk.group_of.tolist() == [1, 0, 2, 2]
     assert Groups(layer_rates=[1, 2]) == Groups(layer_rates=np.array([1.0, 2.0]))
     assert Plan(fastmlp.SGD(), 1, np.ones(1)).groups == Groups()

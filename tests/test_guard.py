@@ -122,7 +122,8 @@ def fit_in(run, allocate):
     engine.start(optimizers.Adam())
     for targets in (np.full((64, 48), 1 / 48, run.dtype), np.zeros(64, np.int32)):
         for clip in (0.0, 1.0):
-            plan = Plan(optimizers.Adam(), 64, np.full(1, 1e-3), l2=0.1, clip_norm=clip)
+            options = {"l1": 0.1 * clip, "l2": 0.1, "clip_norm": clip}
+            plan = Plan(optimizers.Adam(), 64, np.full(1, 1e-3), **options)
             engine.epoch(Data(x, targets), plan)
 
 

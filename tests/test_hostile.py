@@ -12,6 +12,7 @@ from typing import Any
 
 import children
 import hostile
+import hostile_averages
 import hostile_files
 import hostile_functions
 import hostile_models
@@ -26,6 +27,7 @@ from fastmlp.storage import files
 
 ROWS = [
     *hostile_files.CONTAINER,
+    *hostile_averages.AVERAGES,
     *hostile_models.NETWORKS,
     *hostile_functions.FUNCTIONS,
     *hostile_models.TRAINING,

@@ -29,7 +29,7 @@ PACKAGE = ROOT / "fastmlp"
 # end, where no module reaches it.
 ORDER = (
     *("native.rounding", "native.cheaders", "native.network"),
-    *("intervals", "communicators", "groups", "turn", "training.records", "digits"),
+    *("intervals", "communicators", "groups", "averaging", "turn", "training.records", "digits"),
     *(
         f"engine.{part}"
         for part in ("cpu", "levels", "kernels", "arena", "memory", "buffers", "shift")
@@ -65,8 +65,8 @@ ORDER = (
         for part in ("layers", "graph", "onnx", "c_text", "c_layers", "c_source", "c", "exportable")
     ),
     *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
-    *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources", "loop")),
-    *(f"training.{part}" for part in ("exchange", "processes", "own_steps")),
+    *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources")),
+    *(f"training.{part}" for part in ("averages", "loop", "exchange", "processes", "own_steps")),
     *("training", "readers", "plans", "loggers", "learner", "mlp", "members", "ensemble"),
     *("randomness", "hidden", "frozen", "successive", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "predictor")),
@@ -74,9 +74,28 @@ ORDER = (
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "packing", "shown", "fitted")),
     "sklearn.initialization",
     *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "judge")),
-    *(f"sklearn.{part}" for part in ("resuming", "stochastic", "blas", "lbfgs", "fitting")),
+    *(
+        f"sklearn.{part}"
+        for part in ("resuming", "hints", "stochastic", "blas", "lbfgs", "fitting")
+    ),
     *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier", "storage", "foreign")),
-    *("sklearn", "__main__"),
+    "sklearn",
+    *(f"tabular.{part}" for part in ("presets", "columns", "encoding", "folds", "targets")),
+    *(
+        f"tabular.{part}"
+        for part in (
+            "epochs",
+            "members",
+            "selection",
+            "blend",
+            "temperature",
+            "conformal",
+            "judged",
+        )
+    ),
+    *(f"tabular.{part}" for part in ("shown", "report", "parameters", "estimator")),
+    *(f"tabular.{part}" for part in ("regressor", "classifier")),
+    *("tabular", "__main__"),
     *(
         f"native.{part}"
         for part in (
@@ -266,6 +285,8 @@ def test_tables_of_the_exporters_have_the_same_rows() -> None:
 def public() -> dict[str, Any]:
     """Return every public class and function, by its full name."""
     places = [fastmlp, importlib.import_module("fastmlp.digits")]
+    if importlib.util.find_spec("sklearn") is not None:
+        places.append(importlib.import_module("fastmlp.tabular"))
     found = {}
     for place in places:
         for name in place.__all__:
@@ -329,7 +350,7 @@ def documented_parameters(text: str) -> set[str]:
 def documented_modules() -> list[str]:
     names = {module_name(path) for path in modules()} - {"__init__", "__main__"}
     if importlib.util.find_spec("sklearn") is None:
-        names = {name for name in names if name.partition(".")[0] != "sklearn"}
+        names = {name for name in names if name.partition(".")[0] not in ("sklearn", "tabular")}
     return ["fastmlp", *(f"fastmlp.{name}" for name in sorted(names)), "fastmlp.engine.cpu"]
 
 

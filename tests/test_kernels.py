@@ -146,6 +146,8 @@ def shares(optimizer):
         return 1 - optimizer.beta_1, 1 - optimizer.beta_2
     if isinstance(optimizer, optimizers.RMSprop):
         return (1 - optimizer.alpha,)
+    if isinstance(optimizer, optimizers.Lion):
+        return (1 - optimizer.beta_2,)
     return (1,) * optimizer.n_slots
 
 

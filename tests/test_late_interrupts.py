@@ -13,7 +13,10 @@ from fastmlp.training import loop
 
 X = np.linspace(-1, 1, 40, dtype=np.float32).reshape(20, 2)
 Y = X.sum(axis=1)
-OPTIMIZERS = [fastmlp.SGD(momentum=0.9), fastmlp.RMSprop(), fastmlp.Adam(), fastmlp.AdamW()]
+OPTIMIZERS = [
+    *(fastmlp.SGD(momentum=0.9), fastmlp.RMSprop(), fastmlp.Adam(), fastmlp.AdamW()),
+    fastmlp.Lion(),
+]
 
 
 @pytest.fixture(params=[fastmlp.MLP, reference.MLP], ids=["native", "reference"])

@@ -79,7 +79,18 @@ def adamw_hat(o, p, g, state, rate, t, decay):
     return adam_hat(o, p, g, state, rate, t, decay)
 
 
+# --- Chen et al. 2023, algorithm 2 ---------------------------------------------------------------
+
+
+def lion(o, p, g, state, rate, t, decay):
+    m = state.get("m", 0.0)
+    state["m"] = o.beta_2 * m + (1 - o.beta_2) * g
+    direction = math.copysign(1, o.beta_1 * m + (1 - o.beta_1) * g)
+    return p - rate * (direction + (o.weight_decay * p if decay else 0))
+
+
 FORMULAS = {
+    "lion": lion,
     "momentum_with_rate": momentum_with_rate,
     "nesterov_with_rate": nesterov_with_rate,
     "adam_hat": adam_hat,

@@ -115,3 +115,13 @@ def test_around_blocks_and_beside_a_linear_path(mlp, sizes):
         predict = net.predictor()
         rows = np.stack([predict(row) for row in x])
         np.testing.assert_allclose(rows, net.predict(x), rtol=1e-12, atol=1e-14)
+
+
+def test_means_of_weights_and_absolute_penalties_of_an_own_optimizer(mlp):
+    nets = [network(mlp, dtype="float64") for _ in range(2)]
+    optimizers = CustomOptimizer(own.momentum, RATE), fastmlp.SGD(RATE, momentum=0.9)
+    for net, optimizer in zip(nets, optimizers, strict=True):
+        options = {"averaging": fastmlp.EMA(decay=0.5), "l1": 0.01, "l2": 0.02}
+        net.fit(X, Y, epochs=4, batch_size=40, optimizer=optimizer, **options)
+    np.testing.assert_allclose(nets[0].history.loss, nets[1].history.loss, rtol=1e-8)
+    np.testing.assert_allclose(nets[0].weights[0], nets[1].weights[0], rtol=1e-8)

@@ -29,8 +29,14 @@ FITS = {
         97,
         20,
         {"layer_norm": "before", "activation": "gelu", "scale": True},
-        {"l2": 0.05, "clip_norm": 0.3, "groups": fastmlp.Groups(bias_rate=2.0, bias_decay=1.0)},
+        {
+            "l1": 0.01,
+            "l2": 0.05,
+            "clip_norm": 0.3,
+            "groups": fastmlp.Groups(bias_rate=2.0, bias_decay=1.0),
+        },
     ),
+    "means": ([5, 9, 2], 64, 16, {}, {"averaging": fastmlp.EMA(0.7), "l1": 0.02}),
     "frozen": ([5, 9, 8, 2], 64, 16, {}, {"groups": fastmlp.Groups(layer_rates=[1, 0, 1])}),
     "schedules": (
         [5, 9, 4],

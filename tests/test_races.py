@@ -190,13 +190,20 @@ def fit_with_everything(net, each):
     )  # fmt: skip
 
 
+def fit_with_means(net, each):
+    net.fit(
+        X, Y, epochs=60, batch_size=100, n_threads=3, callbacks=[lambda state: each()], l1=1e-3,
+        averaging=fastmlp.EMA(), validation_data=(X, Y),
+    )  # fmt: skip
+
+
 def fit_in_parts(net, each):
     for _ in range(25):
         net.partial_fit(X, Y, batch_size=100, n_threads=2)
         each()
 
 
-@pytest.mark.parametrize("train", [fit, fit_with_everything, fit_in_parts])
+@pytest.mark.parametrize("train", [fit, fit_with_everything, fit_with_means, fit_in_parts])
 def test_reading_beside_a_fit(call_threads, train):
     """Whatever is read is that of a whole epoch, or of the start."""
     net, twin = small_network(dropout=0.3), small_network(dropout=0.3)

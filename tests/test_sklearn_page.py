@@ -1,4 +1,4 @@
-"""docs/coming-from.md: its blocks run in order, and print what stands below them."""
+"""Pages about the estimators: their blocks run in order, and print what stands below them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,24 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "coming-from.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAIR = re.compile(r"^```python\n(.*?)^```\n+^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = {"coming-from.md": 5, "tabular.md": 5}  # and how many blocks they have
 
 
-@pytest.mark.filterwarnings("ignore")  # of PyTorch; and the page's fits may end by max_iter
-def test_the_page_prints_what_it_says() -> None:
-    pairs = PAIR.findall(PAGE.read_text())
-    assert len(pairs) == PAGE.read_text().count("```python") == 5
+@pytest.mark.filterwarnings("ignore")  # of PyTorch; and a page's fits may end by max_iter
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_prints_what_it_says(name: str) -> None:
+    page = (DOCS / name).read_text()
+    pairs = PAIR.findall(page)
+    assert len(pairs) == page.count("```python") == PAGES[name]
     names: dict[str, Any] = {}
     for code, expected in pairs:
-        if "import torch" in code and find_spec("torch") is None:
+        needed = re.findall(r"^import (torch|pandas)", code, re.MULTILINE)
+        if any(find_spec(each) is None for each in needed):
+            if "pandas" in needed:
+                pytest.skip("pandas is not installed")
             continue
         with contextlib.redirect_stdout(io.StringIO()) as out:
-            exec(compile(code, str(PAGE), "exec"), names)
+            exec(compile(code, str(DOCS / name), "exec"), names)
         assert out.getvalue() == expected

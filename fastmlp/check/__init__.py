@@ -19,11 +19,12 @@ from fastmlp.check.arrays import (
     numeric,
     parameters,
 )
-from fastmlp.check.options import callbacks, clip_norm, generator, groups, optimizer
+from fastmlp.check.options import averaging, callbacks, clip_norm, generator, groups, optimizer
 from fastmlp.check.samples import data, inputs, row_numbers, sample_weights, targets, validation
 
 __all__ = [
     "REFUSED_KINDS",
+    "averaging",
     "bad_out",
     "bad_rows",
     "callbacks",

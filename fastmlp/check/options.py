@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.averaging import AVERAGINGS, Averaging
 from fastmlp.check.arrays import short
 from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.groups import PLAIN, Groups
@@ -32,6 +33,17 @@ def optimizer(value: Any) -> Optimizer:
             "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
         )
     chosen: Optimizer = value
+    return chosen
+
+
+def averaging(value: Any) -> Averaging | None:
+    """Return an object of one of the averagings, or None."""
+    if value is not None and type(value) not in AVERAGINGS:
+        raise TypeError(
+            f"averaging is {short(value)} but an object of fastmlp.EMA or fastmlp.SWA is expected: "
+            "for example fastmlp.EMA(decay=0.9)"
+        )
+    chosen: Averaging | None = value
     return chosen
 
 

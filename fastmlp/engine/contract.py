@@ -173,7 +173,12 @@ class Engine(Protocol):
         ...
 
     def gradients(
-        self, data: Data, l2: float = 0.0, team: Team | None = None, plan: Plan | None = None
+        self,
+        data: Data,
+        l2: float = 0.0,
+        team: Team | None = None,
+        l1: float = 0.0,
+        plan: Plan | None = None,
     ) -> tuple[Any, ...]:
         """Return (objective, [dW], [db], ...) of all rows as one batch.
 

@@ -25,6 +25,7 @@ class Engine(Trained):
         data: Data,
         l2: float = 0.0,
         team: Team | None = None,
+        l1: float = 0.0,
         plan: Plan | None = None,
     ) -> tuple[float, list[NDArray[Any]], list[NDArray[Any]]]: ...
     def predict(self, x: NDArray[Any], team: Team | None = None) -> NDArray[Any]: ...

@@ -97,7 +97,8 @@ nesterovs_momentum : bool, default=True
     Use Nesterov's form of it.
 early_stopping : bool, default=False
     End when the validation score has stopped improving, and keep the best weights. The
-    validation data are set aside from the training data unless fit is given some.
+    validation data are set aside from the training data unless fit is given some. Of a classifier
+    the score is the accuracy, which a few rows measure coarsely: ``scoring="loss"`` is finer.
 validation_fraction : float in [0, 1), default=0.1
     Share that is set aside.
 beta_1, beta_2 : float in [0, 1), default=0.9, 0.999

@@ -64,7 +64,9 @@ def _describe_progress(network: Spec, progress: Continuation | None, tensors: Te
         )
     tensors.put_list("progress.shuffles", progress.shuffles, np.uint64)
     callbacks = progress.memories, "progress.callbacks", tensors
+    averaged = parts.describe_averaged(network, progress.averaged, "progress.averaged", tensors)
     return {
+        **averaged,
         "seed": digits(progress.seed),
         **{key: getattr(progress, key) for key in ("step", "rows", "epochs")},
         "scale": float(progress.scale),
@@ -90,6 +92,7 @@ def _rebuild_progress(record: Record, network: Spec, engine: Any, history: Histo
         shuffles=record.store.numbers("progress.shuffles", np.uint64),
         shuffled=part.count("shuffled"),
         memories=parts.rebuild_callbacks(part, network),
+        averaged=parts.rebuild_averaged(part, network),
     )
     later: dict[str, Any] = {key: part.count(key, 1, 2**64 - 1) for key in LATER if part.there(key)}
     progress = progress._replace(**later)

@@ -21,7 +21,7 @@ from fastmlp.spec import Spec
 from fastmlp.storage.record import Record, Store, Tensors, built
 from fastmlp.storage.strict import ModelFormatError
 from fastmlp.storage.values import describe, value
-from fastmlp.training.records import History
+from fastmlp.training.records import Averaged, History
 
 CURVES = ("loss", "val_loss", "seconds", "learning_rate")  # of a history
 
@@ -105,22 +105,26 @@ def put(network: Spec, parameters: Sequence[Arrays], tensors: Tensors, prefix: s
         tensors[prefix + _name(key)] = array
 
 
-def take(network: Spec, store: Store, prefix: str = "") -> tuple[Arrays, ...]:
+def take(
+    network: Spec, store: Store, prefix: str = "", dtype: np.dtype[Any] | None = None
+) -> tuple[Arrays, ...]:
     """Return the parameters of a network: finite, of the right shapes; views of the file."""
-    return tuple(list(kind.values()) for kind in _taken("", network, store, prefix))
+    return tuple(list(kind.values()) for kind in _taken("", network, store, prefix, dtype))
 
 
 def _taken(
-    slot: str, network: Spec, store: Store, prefix: str = ""
+    slot: str,
+    network: Spec,
+    store: Store,
+    prefix: str = "",
+    dtype: np.dtype[Any] | None = None,
 ) -> list[dict[str, NDArray[Any]]]:
     """Return what there is of each parameter, by its name in a state; one dictionary a kind."""
-    found = []
+    found, dtype = [], dtype or network.dtype
     for kind, shapes in network.tensors.items():
         keys = [f"{slot}{kind}.{layer}" for layer in range(len(shapes))]
         pairs = zip(keys, shapes, strict=True)
-        found.append(
-            {k: store.parameter(prefix + _name(k), shape, network.dtype) for k, shape in pairs}
-        )
+        found.append({k: store.parameter(prefix + _name(k), shape, dtype) for k, shape in pairs})
     return found
 
 
@@ -248,8 +252,39 @@ def rebuild_callbacks(record: Record, network: Spec) -> list[Memory]:
     return found
 
 
-def copied(record: Record, network: Spec) -> tuple[Arrays, ...]:
+def copied(
+    record: Record, network: Spec, name: str = "", dtype: np.dtype[Any] | None = None
+) -> tuple[Arrays, ...]:
     """Return parameters that belong to a part of a file, as arrays of their own."""
     prefix = record.where.partition(".")[2]
-    kinds = take(network, record.store, f"{prefix}.")
+    kinds = take(network, record.store, f"{prefix}.{name}", dtype)
     return tuple([array.copy() for array in arrays] for arrays in kinds)
+
+
+# ---------------------------------------------------------------------------------- averages
+
+
+def describe_averaged(
+    network: Spec, averaged: Averaged | None, name: str, tensors: Tensors
+) -> dict[str, Any]:
+    """Return what a fit that averages goes on with, if it does; its parameters become tensors."""
+    if averaged is None:  # as other files have none
+        return {}
+    put(network, averaged.raw, tensors, f"{name}.raw.")
+    put(network, averaged.mean, tensors, f"{name}.mean.")
+    return {"averaged": {"epochs": averaged.epochs}}
+
+
+def rebuild_averaged(record: Record, network: Spec) -> Averaged | None:
+    """Return the same, checked: the mean is to be rounded to the network's dtype."""
+    if not record.there("averaged"):
+        return None
+    part = record.part("averaged")
+    raw = copied(part, network, "raw.")
+    mean = copied(part, network, "mean.", np.dtype(np.float64))
+    most = float(np.finfo(network.dtype).max)
+    if any(np.any(np.abs(array) > most) for arrays in mean for array in arrays):
+        raise ModelFormatError(f"{part.where} has a mean beyond what {network.dtype} can hold")
+    averaged = Averaged(raw, mean, part.count("epochs", least=1))
+    part.finish()
+    return averaged

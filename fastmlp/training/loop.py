@@ -15,7 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp.engine.contract import Engine
 from fastmlp.spec import Data, Plan
+from fastmlp.training.averages import Average
 from fastmlp.training.judge import Judge
 from fastmlp.training.rates import Rates
 from fastmlp.training.records import Batch, DivergenceError, State
@@ -43,6 +45,8 @@ class Course:
         Tells of each epoch, and hears whether somebody wants to stop; has the state.
     reorder : callable Order -> Order, or None
         The order of the samples in the next epoch, from the last one; None leaves them as they are.
+    averages : sequence of Average
+        One of each engine in training; by default there is no mean of weights.
     """
 
     train: Callable[[Data, Plan], float]
@@ -50,6 +54,11 @@ class Course:
     judge: Judge
     reporter: Reporter
     reorder: Callable[[Order], Order] | None = None
+    averages: Sequence[Average] = ()
+
+    def learners(self, engines: Sequence[Engine]) -> Sequence[Engine]:
+        """Return those that are to train: the engines themselves, or their twins."""
+        return [each.twin for each in self.averages] or engines
 
 
 def run(data: Data | Stream, plan: Plan, course: Course) -> bool:
@@ -85,6 +94,8 @@ def run(data: Data | Stream, plan: Plan, course: Course) -> bool:
                         engine.restore(before)
                         return True
             seconds = time.perf_counter() - began
+            for average in course.averages:
+                average.publish(epoch)
             rate = float(plan.learning_rates[-1])
             val_loss = judge.measure(loss, plan.team)
             record(state, judge, epoch, loss, val_loss, rate, seconds)

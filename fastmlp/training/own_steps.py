@@ -59,7 +59,7 @@ class OwnSteps:
     def _step(self, batch: Data, plan: Plan, k: int, memory: dict[str, Any]) -> float:
         """Take a step; return the objective before it, or NaN if a parameter is not finite."""
         working, rate = self._working, float(plan.learning_rates[k])
-        objective, *kinds = working.gradients(batch, plan.l2, plan.team, _plan_of(plan, k))
+        objective, *kinds = working.gradients(batch, plan.l2, plan.team, plan.l1, _plan_of(plan, k))
         if not math.isfinite(objective):
             return float(objective)
         gradients = self._named(kinds)

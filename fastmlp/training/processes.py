@@ -107,12 +107,14 @@ class Processes:
             facts += [Fact(name, _described(getattr(thing, name))) for name in names]
         facts += [Fact(name, value) for name, value in options.items()]
         went = begun and f"after {begun.epochs} epochs"
-        alike = begun and begun._replace(rows=0, batch_size=0, memories=())  # but for the rest
-        facts.append(Fact("resume", alike, went or "False"))
+        known = begun and begun._replace(rows=0, batch_size=0, memories=(), averaged=None)
+        facts.append(Fact("resume", known, went or "False"))
         draws = repr(model._rng.bit_generator.state).encode()
-        arrays = self.engine.state(optimizer=begun is not None)
+        arrays = [*self.engine.state(optimizer=begun is not None).values()]
+        for kind in begun.averaged.raw + begun.averaged.mean if begun and begun.averaged else ():
+            arrays += kind
         facts.append(Fact("rng", _checksum([draws]), remedy="pass the same seed on every rank"))
-        facts.append(Fact("what the model knows", _checksum(arrays.values())))
+        facts.append(Fact("what the model knows", _checksum(arrays)))
         reporter, state = course.reporter, course.reporter.state
         here = [reporter.sees_batches, reporter.keeps, plan.batch_size]
         each = self.exchange.gather([_next("the start of the fit"), *facts], here)
@@ -121,7 +123,7 @@ class Processes:
         joint.sees_batches, joint.keeps = bool(each[:, 0].any()), bool(each[:, 1].any())
         course.reporter = joint
         course.judge = JointJudge(self.engine, course.judge.validation, self.exchange)
-        course.train = lambda block, plan: self.train(block, plan, state)
+        course.train = lambda block, plan: self.train(block, plan, course)
 
     def fingerprint(self, *datas: Any) -> int:
         """Return 64 bits of the data of all ranks, see `memories.fingerprint`."""
@@ -135,8 +137,9 @@ class Processes:
         """Permute an index array in place, on each rank in another way."""
         self.engine.shuffle(order, (seed + self.rank * _STRIDE) & _MASK)
 
-    def train(self, block: Data, plan: Plan, state: State) -> float:
+    def train(self, block: Data, plan: Plan, course: Course) -> float:
         """Take the steps of a block, together with all others; return the objective of all rows."""
+        state, (learner,) = course.reporter.state, course.learners([self.engine])
         epoch, rows = state.epoch + 1, block.rows if plan.order is None else len(plan.order)
         n_steps = plan.n_steps(rows)
         facts = [
@@ -145,7 +148,7 @@ class Processes:
             *(_numbers(name, getattr(plan, name)) for name in _SCHEDULED),
         ]
         if self._epoch != epoch:  # callbacks may have assigned others
-            facts.append(_weights(self.engine))
+            facts.append(_weights(learner))
         self._epoch = epoch
         self.exchange.gather(facts, steps=n_steps)
         totals = self.exchange.add(_totals(block, plan, rows))
@@ -153,7 +156,7 @@ class Processes:
         plan.sums = [loss_sum if self.rank == 0 else 0.0, weight]  # so far: of all ranks, once
         plan.share = Share(totals, self._row, self.rank == 0, self.exchange.add_up)
         try:
-            loss = self.engine.epoch(block, plan)
+            loss = learner.epoch(block, plan)
         except RankError as error:
             if not error.error.startswith(DivergenceError.__name__):
                 raise

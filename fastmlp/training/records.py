@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(repr=False)
 class History:
@@ -18,7 +21,7 @@ class History:
     ----------
     loss : list of float
         The objective that was trained: mean loss over the epoch's batches, as they were when
-        their turn came, with the L2 penalty.
+        their turn came, with the penalties.
     val_loss : list of float
         Loss on the validation data after the epoch, without penalty; empty without such data.
     seconds : list of float
@@ -132,6 +135,24 @@ def _imported(name: str, method: str) -> Any:
         ) from error
 
 
+class Averaged(NamedTuple):
+    """What a fit that averages its weights goes on with.
+
+    Attributes
+    ----------
+    raw : tuple of lists of arrays
+        The parameters that learn, plain, kind by kind, as the last epoch has left them.
+    mean : tuple of lists of float64 arrays
+        Their mean, of which the model has the rounded numbers.
+    epochs : int
+        How many epochs are in it, at least 1.
+    """
+
+    raw: tuple[list[NDArray[Any]], ...]
+    mean: tuple[list[NDArray[np.float64]], ...]
+    epochs: int
+
+
 class Continuation(NamedTuple):
     """With what ``partial_fit``, or a fit that resumes, goes on besides the engine's state.
 
@@ -162,6 +183,8 @@ class Continuation(NamedTuple):
         Of a fit: the fingerprint of its arrays; 0 if nobody has asked for it, or for a source.
     memory : dict or None
         What an optimizer of the user's own remembers; of all others the engine has it.
+    averaged : Averaged or None
+        Of a fit that averages its weights, while nobody has assigned others.
     """
 
     kind: tuple[Any, ...]
@@ -175,6 +198,7 @@ class Continuation(NamedTuple):
     memories: Sequence[Any] = ()
     batch_size: int = 0
     data: int = 0
+    averaged: Averaged | None = None
     memory: dict[str, Any] | None = None
 
 
@@ -191,7 +215,7 @@ class Batch:
     step : int
         Of the batch in all epochs, from 0, as schedules count.
     loss : float
-        Its objective before its step: mean loss with the L2 penalty. It is the difference of two
+        Its objective before its step: mean loss with the penalties. It is the difference of two
         sums over the epoch so far, to about 1e-16 of the later one.
     learning_rate : float
         Of its step, the scale included.

@@ -32,9 +32,9 @@ typedef struct {
 } fm_data;
 
 /* Tensors that are treated alike: factors on the learning rate (0: they stay as they are, and so does their
- * state), on epsilon, on what pulls them to 0, decoupled decay and penalty, and on the squares in the norm. */
+ * state), on epsilon, on what pulls them to 0, decoupled decay and penalties, and on the squares in the norm. */
 typedef struct {
-    double rate, epsilon, decay, l2, norm;
+    double rate, epsilon, decay, l1, l2, norm;
 } fm_group;
 
 #endif

@@ -5,6 +5,10 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from network cimport *
 
 
+cdef extern from *:
+    bint unlikely(bint) nogil  # of Cython: what follows stands out of the way
+
+
 cdef extern from "tables/losses.h" nogil:
     ctypedef float real  # double where the build says so
     enum:
@@ -77,7 +81,9 @@ cdef extern from "panels/panels.h" nogil:
     void gather_rows(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int64_t, int64_t, real*)
     void multiply_block(const real*, const real*, real*, int64_t, int)
     void square_columns(const real*, int64_t, int64_t, int64_t, double*)
+    void magnitude_columns(const real*, int64_t, int64_t, int64_t, double*)
     void add_penalty(const real*, real*, int64_t, real)
+    void add_signs(const real*, real*, int64_t, real)
     int32_t all_finite(const real*, int64_t)
     int32_t row_finite(const real*, int64_t)
     int32_t any_zero(const real*, int64_t)

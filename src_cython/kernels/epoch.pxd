@@ -106,7 +106,7 @@ cdef inline void store_gradients(const fm_task* task, const fm_shift* shift, int
                                  bint is_first, bint is_last, double rest, double l2, fm_watch* watch,
                                  int32_t thread, int32_t active) noexcept nogil:
     """Take pieces: a block's gradients, added to those of the other blocks of the batch; after
-    the last one `rest` of their scale and the penalty's. `next` is where the next block starts."""
+    the last one `rest` of their scale and those of the penalties. `next` is where the next block starts."""
     cdef bint is_whole = is_first and is_last
     cdef real* gradients = <real*>task.buffers.gradients
     cdef real* scratch = <real*>task.buffers.scratch + thread * task.buffers.scratch_size
@@ -120,7 +120,7 @@ cdef inline void store_gradients(const fm_task* task, const fm_shift* shift, int
             else:
                 add_piece(task, piece, rows, is_first, scratch, &ahead)
             if is_last:
-                finish_gradient(task, piece, is_whole, rest, l2 * group_of(task, piece.tensor).l2)
+                finish_gradient(task, piece, is_whole, rest, l2)
         piece = next_piece(shift, &done, thread, active, rows, watch)
 
 
@@ -134,9 +134,9 @@ cdef inline void stored_step(const fm_task* task, fm_shift* shift, fm_scalars* s
     cdef int64_t i
     meet(shift, active)
     if task.clip_norm > 0:
-        square_all(task, gradients, thread, active)
+        sum_all(task, gradients, True, thread, active)
         meet(shift, active)
-        norm = sqrt(sum_squares(task, norm_factor))
+        norm = sqrt(total_of(task, task.buffers.column_squares, norm_factor))
         if norm > task.clip_norm:
             scale = task.clip_norm / norm
     for i in range(task.n_groups):
@@ -165,7 +165,9 @@ cdef inline void report_batch(const fm_task* task, fm_report* report, double tot
     """Add the batch's objective to the epoch's; notice divergence. Thread 0 only."""
     cdef double objective = report.objective / total if total > 0 else 0 * report.objective
     if l2 > 0:
-        objective += 0.5 * l2 * sum_squares(task, penalty_factor)
+        objective += 0.5 * l2 * total_of(task, task.buffers.column_squares, l2_factor)
+    if unlikely(task.l1 > 0):
+        objective += task.l1 * total_of(task, task.buffers.column_magnitudes, l1_factor)
     report.loss_sum += objective * total
     report.weight_sum += total
     if not isfinite(objective):
@@ -195,6 +197,7 @@ cdef inline void one_batch(const fm_task* task, fm_shift* shift, fm_report* repo
     cdef double total = batch_weight(task, start, rows)
     cdef double scale = row_scale(total, rows <= task.buffers.rows)
     cdef double l2 = task.l2
+    cdef const real* parameters = <real*>task.net.parameters
     cdef double rest, decay
     cdef int64_t at = 0
     cdef int64_t size
@@ -202,7 +205,9 @@ cdef inline void one_batch(const fm_task* task, fm_shift* shift, fm_report* repo
     if task.l2_per_batch:
         l2 = task.l2 / total if total > 0 else 0
     if l2 > 0:
-        square_all(task, <real*>task.net.parameters, thread, active)
+        sum_all(task, parameters, True, thread, active)
+    if unlikely(task.l1 > 0):
+        sum_all(task, parameters, False, thread, active)
     if task.optimizer >= 0:
         decay = task.hyper[3] if task.decays == NULL else task.decays[b]
         prepare_groups(task.optimizer, task.hyper, task.rates[b], decay, l2, powers, task.groups,

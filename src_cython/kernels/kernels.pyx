@@ -75,7 +75,7 @@ cdef double peak(int64_t rounds) noexcept nogil:
 cdef void step(int32_t optimizer, const double* hyper, double rate, double* powers, double l2,
                double scale, void* w, const void* g, void* s0, void* s1, int64_t n) noexcept nogil:
     cdef fm_scalars scalars
-    cdef fm_group group = fm_group(1, 1, 1, 1, 1)
+    cdef fm_group group = fm_group(1, 1, 1, 1, 1, 1)
     prepare_groups(optimizer, hyper, rate, hyper[3], l2, powers, &group, 1, &scalars)
     scalars.scale = <real>scale
     OPTIMIZERS[optimizer].step(<real*>w, <real*>g, <real*>s0, <real*>s1, n, &scalars)

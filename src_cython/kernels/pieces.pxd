@@ -123,22 +123,29 @@ cdef inline void add_piece(const fm_task* task, const fm_piece* piece, int64_t r
 cdef inline void finish_gradient(const fm_task* task, const fm_piece* piece, bint is_whole, double rest,
                                  double l2) noexcept nogil:
     """Make the gradient of a piece of its sums, if there are any, with what is left of their scale, and add
-    the penalty's."""
+    those of the penalties."""
     cdef const double* sums = task.buffers.sums + piece.offset
     cdef real* gradients = <real*>task.buffers.gradients + piece.offset
+    cdef const real* w = <real*>task.net.parameters + piece.offset
+    cdef const fm_group* group = group_of(task, piece.tensor)
     cdef int64_t i
     if not is_whole:
         for i in range(piece.size):
             gradients[i] = <real>(rest * sums[i])
-    if l2 > 0:
-        add_penalty(<real*>task.net.parameters + piece.offset, gradients, piece.size, <real>l2)
+    if l2 * group.l2 > 0:
+        add_penalty(w, gradients, piece.size, <real>(l2 * group.l2))
+    if unlikely(task.l1 * group.l1 > 0):
+        add_signs(w, gradients, piece.size, <real>(task.l1 * group.l1))
 
 
-cdef inline void square_all(const fm_task* task, const real* arena, int32_t thread,
-                            int32_t active) noexcept nogil:
-    """Sums of squares of the columns of all tensors in an arena, panels dealt to the threads in turn."""
+cdef inline void sum_all(const fm_task* task, const real* arena, bint are_squares, int32_t thread,
+                         int32_t active) noexcept nogil:
+    """Sums of squares of the columns of all tensors in an arena, or of absolute values; panels dealt to the
+    threads in turn."""
     cdef int64_t p, turn = 0
-    cdef double* squares = task.buffers.column_squares
+    cdef double* sums = task.buffers.column_squares if are_squares else task.buffers.column_magnitudes
+    cdef int64_t width, stride
+    cdef const real* panel
     cdef int32_t l, t
     cdef const fm_tensor* tensor
     for l in range(task.net.n_operators):
@@ -146,14 +153,21 @@ cdef inline void square_all(const fm_task* task, const real* arena, int32_t thre
             tensor = &task.net.operators[l].tensors[t]
             for p in range(tensor.panels):
                 if turn % active == thread:
-                    square_columns(arena + tensor.offset + p * tensor.rows * NR, tensor.rows,
-                                   min(NR, tensor.n_columns - p * NR), panel_stride(tensor, p * NR),
-                                   squares + p * NR)
+                    panel = arena + tensor.offset + p * tensor.rows * NR
+                    width, stride = min(NR, tensor.n_columns - p * NR), panel_stride(tensor, p * NR)
+                    if are_squares:
+                        square_columns(panel, tensor.rows, width, stride, sums + p * NR)
+                    else:
+                        magnitude_columns(panel, tensor.rows, width, stride, sums + p * NR)
                 turn += 1
-            squares += tensor.n_columns
+            sums += tensor.n_columns
 
 
-cdef inline double penalty_factor(const fm_group* group) noexcept nogil:
+cdef inline double l1_factor(const fm_group* group) noexcept nogil:
+    return group.l1
+
+
+cdef inline double l2_factor(const fm_group* group) noexcept nogil:
     return group.l2
 
 
@@ -161,13 +175,12 @@ cdef inline double norm_factor(const fm_group* group) noexcept nogil:
     return group.norm
 
 
-cdef inline double sum_squares(const fm_task* task,
-                               double (*factor)(const fm_group*) noexcept nogil) noexcept nogil:
-    """Total of column_squares, each group's times its factor; operator by operator, column by column."""
+cdef inline double total_of(const fm_task* task, const double* sums,
+                            double (*factor)(const fm_group*) noexcept nogil) noexcept nogil:
+    """Total of the sums of columns, each group's times its factor; operator by operator, column by column."""
     cdef double total = 0
     cdef double weights, biases
     cdef bint has_biases
-    cdef const double* squares = task.buffers.column_squares
     cdef int64_t j, n
     cdef int32_t l
     cdef const fm_operator* op
@@ -181,8 +194,8 @@ cdef inline double sum_squares(const fm_task* task,
         biases = factor(group_of(task, &op.tensors[BIASES])) if has_biases else 0
         for j in range(n):
             if weights > 0:
-                total += weights * squares[j]
+                total += weights * sums[j]
             if biases > 0:
-                total += biases * squares[n + j]
-        squares += n + op.tensors[BIASES].n_columns
+                total += biases * sums[n + j]
+        sums += n + op.tensors[BIASES].n_columns
     return total

@@ -111,10 +111,24 @@ static void square_columns(const real *panel, int64_t rows, int64_t width, int64
     memcpy(sums, acc, sizeof(double) * (size_t)width);
 }
 
+/* The same of absolute values. */
+static void magnitude_columns(const real *panel, int64_t rows, int64_t width, int64_t stride, double *sums) {
+    double acc[NR] = {0};
+    for (int64_t k = 0; k < rows; k++, panel += stride)
+        for (int64_t j = 0; j < stride; j++) acc[j] += fabs((double)panel[j]);
+    memcpy(sums, acc, sizeof(double) * (size_t)width);
+}
+
 /* g += l2 * w, for gradients that are stored before use. */
 static void add_penalty(const real *w, real *g, int64_t n, real l2) {
     for (int64_t i = 0; i < n; i += LANES)
         v_store(g + i, v_fma(v_set1(l2), v_load(w + i), v_load(g + i)));
+}
+
+/* g += l1 * sign(w), the subgradient that is 0 at 0. */
+static void add_signs(const real *w, real *g, int64_t n, real l1) {
+    for (int64_t i = 0; i < n; i += LANES)
+        v_store(g + i, v_fma(v_set1(l1), v_sign(v_load(w + i)), v_load(g + i)));
 }
 
 /* x - x is 0 for finite x only. */

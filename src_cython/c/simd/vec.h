@@ -128,6 +128,8 @@ FM_INLINE v v_fma(v a, v b, v c) { return a * b + c; }
 #endif
 
 FM_INLINE v v_abs(v a) { return (v)((vi)a & ~(vi)v_set1((real)-0.0)); }
+/* 1 with the sign of a, 0 of 0. */
+FM_INLINE v v_sign(v a) { return (v)(((vi)v_set1(1) & (vi)(a != 0)) | ((vi)a & (vi)v_set1((real)-0.0))); }
 
 /* A few values, in pieces of fixed sizes: calling memcpy for each row would take longer. */
 FM_INLINE void copy_values(real *to, const real *from, int64_t n) {

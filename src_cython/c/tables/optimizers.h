@@ -5,7 +5,7 @@
  * once a group and step, in double; `step` updates n elements (a multiple of LANES). The bias corrections of
  * Adam (Kingma and Ba 2015) are folded into rate and epsilon, which is the same formula exactly; so are
  * the factors 1 - beta of its means: the slots hold the sums m / (1 - beta_1) and v / (1 - beta_2), one
- * operation less each, and RMSprop's the sum v / (1 - alpha). They overflow for smaller gradients: in float32
+ * operation less each, RMSprop's the sum v / (1 - alpha), Lion's m / (1 - beta_2). They overflow for smaller gradients: in float32
  * above 5e17 with beta_2 = 0.999, where v does above 1e19; either way the parameter then stays where it is. */
 #ifndef FM_OPTIMIZERS_H
 #define FM_OPTIMIZERS_H
@@ -16,7 +16,7 @@
 typedef struct {
     real rate, epsilon;
     real l2, scale;          /* the gradient is multiplied by scale (clipping), then l2 w is added */
-    real first, second;      /* momentum or beta_1; beta_2 or alpha */
+    real first, second;      /* momentum or beta_1 (Lion: as a factor on the sum); beta_2 or alpha */
     real shrink;             /* decoupled weight decay: parameters are multiplied by it */
 } fm_scalars;
 
@@ -229,6 +229,24 @@ static void adam_hat_prepare(const double hyper[4], double rate, double powers[2
     s->epsilon = (real)(hyper[2] / sqrt(1 - hyper[1]));
 }
 
+/* Chen et al. 2023. A positive factor changes no sign: beta_1 m + (1 - beta_1) g is divided by 1 - beta_1. */
+static void lion_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
+    (void)powers;
+    set_rate(rate, s);
+    s->epsilon = 0;
+    s->first = (real)(hyper[0] * (1 - hyper[1]) / (1 - hyper[0]));
+    s->second = (real)hyper[1];
+}
+
+/* 0 times what is not finite is NaN, which is noticed; a sign alone would hide it. */
+FM_INLINE v lion_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
+    (void)s1;
+    const v sum = v_load(s0);
+    const v direction = v_fma(v_set1(s.first), sum, g);
+    v_store(s0, v_fma(v_set1(s.second), sum, g));
+    return v_fma(v_set1(-s.rate), v_fma(v_set1(0), direction, v_sign(direction)), w * s.shrink);
+}
+
 OPTIMIZER(sgd)
 OPTIMIZER(momentum)
 OPTIMIZER(nesterov)
@@ -237,6 +255,7 @@ OPTIMIZER(nesterov_with_rate)
 OPTIMIZER(rmsprop)
 OPTIMIZER(adam)
 OPTIMIZER(adamw)
+OPTIMIZER(lion)
 
 static const fm_optimizer OPTIMIZERS[] = {
     {"sgd", sgd_prepare, sgd_step, BLOCK_OF(sgd)},
@@ -249,6 +268,7 @@ static const fm_optimizer OPTIMIZERS[] = {
     {"nesterov_with_rate", sgd_prepare, nesterov_with_rate_step, BLOCK_OF(nesterov_with_rate)},
     {"adam_hat", adam_hat_prepare, adam_step, BLOCK_OF(adam)},
     {"adamw_hat", adam_hat_prepare, adamw_step, BLOCK_OF(adamw)},
+    {"lion", lion_prepare, lion_step, BLOCK_OF(lion)},
 };
 
 /* The scalars of every group for one step, in which the powers advance once. Groups of the same rate and

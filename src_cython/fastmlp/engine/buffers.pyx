@@ -65,4 +65,5 @@ cdef class Buffers:
         if training:
             columns = TENSORS * sum(net.operators[l].n_out for l in range(n))
             c.column_squares = <double*>memory.take(columns, sizeof(double))
+            c.column_magnitudes = <double*>memory.take(columns, sizeof(double))
         return self

@@ -143,7 +143,7 @@ cdef class Engine(Trained):
             task.data.n = len(plan.order)
         task.batch = plan.batch_size
         drops = self.set_dropout(task, plan.dropouts)
-        stores = plan.clip_norm > 0 or plan.share is not None
+        stores = plan.clip_norm > 0 or plan.l1 > 0 or plan.share is not None
         shift = self.shift_for(self.shift, task.batch, n_threads, drops, stores)
         self.shift = None  # until the epoch has ended
         if shift.working == NULL:
@@ -166,7 +166,8 @@ cdef class Engine(Trained):
             task.hyper[3] = plan.optimizer.decay(0)
         task.rates = <double*>cnp.PyArray_DATA(rates)
         table = set_groups(task, net, groups_table(plan.groups, self.tensors, plan.optimizer.degree))
-        task.l2, task.l2_per_batch, task.clip_norm = plan.l2, plan.l2_per_batch, plan.clip_norm
+        task.l1, task.clip_norm = plan.l1, plan.clip_norm
+        task.l2, task.l2_per_batch = plan.l2, plan.l2_per_batch
         task.seed, task.step = plan.seed, plan.step
         for i in range(2):  # a slot the optimizer lacks is never touched
             task.slots[i] = steps.slots[i] if steps.slots[i] != NULL else net.parameters
@@ -188,7 +189,7 @@ cdef class Engine(Trained):
         task.stores, task.row = True, share.row
         task.totals = <double*>cnp.PyArray_DATA(totals)
         if not share.is_first:
-            task.l2 = 0
+            task.l1 = task.l2 = 0
         epoch.add_up = share.add_up
         epoch.summed = cnp.PyArray_SimpleNewFromData(1, &size, self.typenum, gradients)
         cnp.set_array_base(epoch.summed, epoch.shift)
@@ -233,7 +234,7 @@ cdef class Engine(Trained):
             buffers.sums = <double*>shift.memory.take(self.n_parameters, sizeof(double))
         return shift
 
-    def gradients(self, data, double l2=0.0, team=None, plan=None):
+    def gradients(self, data, double l2=0.0, team=None, double l1=0.0, plan=None):
         """(objective, weight gradients, bias gradients, ...) of all rows as one batch, the first of a plan:
         with its dropout."""
         cdef Pass batch = Pass.__new__(Pass)
@@ -254,7 +255,7 @@ cdef class Engine(Trained):
         if plan is not None:
             drops = self.set_dropout(task, plan.dropouts)
         table = set_groups(task, &batch.net, groups_table(PLAIN, self.tensors, 0))
-        task.l2, task.l2_per_batch, task.clip_norm = l2, False, 0
+        task.l1, task.l2, task.l2_per_batch, task.clip_norm = l1, l2, False, 0
         task.seed, task.step = (plan.seed, plan.step) if plan is not None else (0, 0)
         shift = self.call_shifts.pop() if self.call_shifts else None
         shift = self.shift_for(shift, task.batch, team.size if team is not None else 1, drops, True)

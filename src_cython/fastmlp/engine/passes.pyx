@@ -62,7 +62,8 @@ cdef class Pass:
         self.shift, self.fresh, self.kept = shift, fresh, kept
         task.net = &self.net
         task.buffers = &shift.buffers.c
-        task.stores = task.optimizer < 0 or task.clip_norm > 0 or task.batch > task.buffers.rows
+        task.stores = (task.optimizer < 0 or task.clip_norm > 0 or task.l1 > 0
+                       or task.batch > task.buffers.rows)
         shift.c.add_up = NULL
         self.report.status = RUNNING
         self.report.loss_sum = self.report.weight_sum = 0

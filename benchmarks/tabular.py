@@ -1,0 +1,244 @@
+"""TabMLPRegressor and TabMLPClassifier against others, all at their defaults: errors and seconds.
+
+Regressions by root mean squared error, classes by log loss, on rows that nobody has learned from.
+In every split the models take turns, in one process, in rotating order. Ratios are ours to theirs;
+means are geometric. Without --data the sets are scikit-learn's; tables.py says what a folder of
+sets is. The table "promised" has the ratios that we aim at.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import math
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import harness
+import numpy as np
+import tables
+from harness import FAULT, CannotRunError, Names, Rows
+
+MANY_ROWS = 5_000  # on sets of more, the calibration error is looked at
+ECE_PARTS = 15
+SMALLEST = 1e-15
+
+
+class Model(NamedTuple):
+    """What is compared: how it is built for a task, how it wants its table, what it needs."""
+
+    build: Callable[[bool, int, Any], Any]
+    table: str = "raw"
+    needs: str = "sklearn"
+
+
+def ours(preset: str, **options: Any) -> Model:
+    def build(classes: bool, threads: int, X: Any) -> Any:
+        import fastmlp
+
+        kind = fastmlp.TabMLPClassifier if classes else fastmlp.TabMLPRegressor
+        return kind(preset=preset, random_state=0, n_jobs=threads, **options)
+
+    return Model(build)
+
+
+def scikit_mlp(classes: bool, threads: int, X: Any) -> Any:
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(
+        StandardScaler(), (MLPClassifier if classes else MLPRegressor)(random_state=0)
+    )
+
+
+def hist_gradient_boosting(classes: bool, threads: int, X: Any) -> Any:
+    from sklearn import ensemble
+
+    kind = "Classifier" if classes else "Regressor"
+    return getattr(ensemble, f"HistGradientBoosting{kind}")(random_state=0)
+
+
+def catboost(classes: bool, threads: int, X: Any) -> Any:
+    import catboost
+
+    kind = catboost.CatBoostClassifier if classes else catboost.CatBoostRegressor
+    text = [n for n in X if X[n].dtype.kind not in "iuf"] if hasattr(X, "dtypes") else []
+    options = {"thread_count": threads, "allow_writing_files": False, "cat_features": text}
+    return kind(verbose=0, random_seed=0, **options)
+
+
+def real_mlp(members: int) -> Callable[[bool, int, Any], Any]:
+    def build(classes: bool, threads: int, X: Any) -> Any:
+        import pytabkit
+
+        kind = pytabkit.RealMLP_TD_Classifier if classes else pytabkit.RealMLP_TD_Regressor
+        return kind(device="cpu", random_state=0, n_cv=members, n_threads=threads)
+
+    return build
+
+
+MODELS = {
+    "default": ours("default"),
+    "fast": ours("fast"),
+    "best 60 s": ours("best", time_limit=60),
+    "sklearn MLP": Model(scikit_mlp, "one_hot"),
+    "HistGB": Model(hist_gradient_boosting, "category"),
+    "CatBoost": Model(catboost, "text", "catboost"),
+    "RealMLP": Model(real_mlp(1), "raw", "pytabkit"),
+    "RealMLP x8": Model(real_mlp(8), "raw", "pytabkit"),
+}
+OURS = ("default", "fast", "best 60 s")
+# Largest ratio of "default" to a rival: regression, classes.
+PROMISED = {
+    "sklearn MLP": (0.60, 0.75),
+    "HistGB": (0.82, 0.80),
+    "CatBoost": (0.95, 0.92),
+    "RealMLP": (0.82, 0.85),
+    "RealMLP x8": (0.95, 0.95),
+}
+COVERAGE, COVERED = 0.9, (0.87, 0.93)
+LARGEST_ECE = 0.03
+
+
+class Trial(NamedTuple):
+    """What came of one model on one split."""
+
+    error: float
+    cpu: float
+    wall: float
+    more: dict[str, float]
+
+
+Tried = dict[str, dict[str, list[Trial]]]  # by set and model
+
+
+def trial(model: Model, split: tables.Split, classes: bool, threads: int) -> Trial:
+    """Fit and judge a model."""
+    X = tables.prepared(split.X, split.X, model.table)
+    X_test = tables.prepared(split.X_test, split.X, model.table)
+    estimator = model.build(classes, threads, X)
+    cpu, wall = time.process_time(), time.perf_counter()
+    estimator.fit(X, split.y)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    y, more = split.y_test, {}
+    if classes:
+        p = np.asarray(estimator.predict_proba(X_test), np.float64)
+        error = float(-np.mean(np.log(np.maximum(p[np.arange(len(y)), y], SMALLEST))))
+        if len(split.y) > MANY_ROWS:
+            more["ECE"] = calibration_error(p, y)
+        return Trial(error, cpu, wall, more)
+    prediction = np.asarray(estimator.predict(X_test)).reshape(-1)
+    if hasattr(estimator, "predict_interval"):
+        low, high = estimator.predict_interval(X_test, COVERAGE).T
+        more["coverage"] = float(np.mean((low <= y) & (y <= high)))
+        constant = 2 * np.quantile(np.abs(split.y - estimator.oof_prediction_), COVERAGE)
+        more["width"] = float(np.mean(high - low) / constant)
+        more["log density"] = float(np.mean(estimator.log_density(X_test, y)))
+    return Trial(float(np.sqrt(np.mean((prediction - y) ** 2))), cpu, wall, more)
+
+
+def calibration_error(p: Any, y: Any) -> float:
+    """Return the expected calibration error of the likeliest class (Guo et al. 2017)."""
+    sure, right = p.max(axis=1), p.argmax(axis=1) == y
+    parts = np.minimum((sure * ECE_PARTS).astype(int), ECE_PARTS - 1)
+    gaps = [abs(np.sum(right[parts == k]) - np.sum(sure[parts == k])) for k in range(ECE_PARTS)]
+    return float(np.sum(gaps) / len(y))
+
+
+def geometric(values: Any) -> float:
+    """Return the geometric mean."""
+    return math.exp(np.mean(np.log(np.maximum(list(values), SMALLEST))))
+
+
+ALL_MODELS = Names.of(MODELS, *(name for name in MODELS if name != "best 60 s"))
+
+
+def measure(
+    data: str | None = None,
+    cases: tuple[str, ...] = ("all",),
+    models: Names = ALL_MODELS,
+    splits: int = 2,
+    threads: int = 2,
+) -> Iterator[tuple[str, Rows]]:
+    """Compare errors and seconds of models, set by set."""
+    if importlib.util.find_spec("sklearn") is None:
+        raise CannotRunError("needs scikit-learn: pip install 'fastmlp[sklearn]'")
+    warnings.simplefilter("ignore")  # scikit-learn's MLP does not converge at its defaults
+    with harness.limited(threads):  # before scikit-learn's threads are made
+        sets = list(tables.built_in() if data is None else tables.of_folder(Path(data)))
+        chosen = [each for each in sets if "all" in cases or each.name in cases]
+        if not chosen:
+            raise CannotRunError(f"no set is called {cases}: there are {[s.name for s in sets]}")
+        there = [name for name in models if importlib.util.find_spec(MODELS[name].needs)]
+        turns = itertools.cycle(harness.rotations(there, len(there)))
+        for classes, title in ((False, "regression, RMSE"), (True, "classes, log loss")):
+            tried: Tried = {}
+            for each in (s for s in chosen if s.classes == classes):
+                found: dict[str, list[Trial]] = defaultdict(list)
+                for split in each.splits(splits):
+                    for name in next(turns):
+                        found[name].append(trial(MODELS[name], split, classes, threads))
+                tried[each.name] = {name: found[name] for name in there}
+            if tried:
+                yield from results(title, tried, there, classes)
+
+
+def results(
+    title: str, tried: Tried, names: list[str], classes: bool
+) -> Iterator[tuple[str, Rows]]:
+    """Yield the tables of one task."""
+    errors = {
+        s: {n: geometric(t.error for t in found[n]) for n in names} for s, found in tried.items()
+    }
+    yield title, {s: dict(row) for s, row in errors.items()}
+    for unit in ("cpu", "wall"):
+        yield (
+            f"{title.partition(',')[0]}, {unit} seconds of a fit",
+            {
+                s: {n: float(np.mean([getattr(t, unit) for t in found[n]])) for n in names}
+                for s, found in tried.items()
+            },
+        )
+    if "default" not in names:
+        return
+    more = {s: means(found["default"]) for s, found in tried.items()}
+    if any(more.values()):
+        yield f"{title.partition(',')[0]}, what else is promised", judged(more)
+    rows: Rows = {}
+    for name in names:
+        if name == "default":
+            continue
+        ratios = [row["default"] / max(row[name], SMALLEST) for row in errors.values()]
+        ratio, wins = geometric(ratios), sum(r < 1 for r in ratios)
+        row = {"ratio": ratio, "better on": wins, "of": len(ratios)}
+        if name in PROMISED:
+            row |= harness.judged(ratio, PROMISED[name][classes])
+        rows[f"default to {name}"] = row
+    if rows:
+        yield f"{title.partition(',')[0]}, promised", rows
+
+
+def means(found: list[Trial]) -> dict[str, float]:
+    keys = found[0].more
+    return {key: float(np.mean([t.more[key] for t in found])) for key in keys}
+
+
+def judged(more: dict[str, dict[str, float]]) -> Rows:
+    """Return what is promised of each set, and of the mean of all."""
+    rows: Rows = {s: dict(row) for s, row in more.items() if row}
+    total = {
+        key: float(np.mean([row[key] for row in rows.values()]))
+        for key in next(iter(rows.values()))
+    }
+    missed = [
+        "coverage" in total and not COVERED[0] <= total["coverage"] <= COVERED[1],
+        "width" in total and total["width"] > 1,
+        total.get("ECE", 0.0) > LARGEST_ECE,
+    ]
+    rows["mean"] = {**total, **({FAULT: "MISSED"} if any(missed) else {})}
+    return rows

@@ -1,0 +1,139 @@
+"""All that a fit has trained: groups of members, one a recipe, and how much each counts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp.tabular import members
+from fastmlp.tabular.columns import Columns, Table
+from fastmlp.tabular.epochs import of_all
+from fastmlp.tabular.members import Division, Members, Request, Trained
+from fastmlp.tabular.selection import greedy
+
+Array = NDArray[Any]
+
+
+@dataclass
+class Blend:
+    """Groups of members that predict together.
+
+    Attributes
+    ----------
+    groups : list of Members
+        Those that count.
+    weights : array, shape (groups,)
+        How much; they sum to 1.
+    """
+
+    groups: list[Members]
+    weights: Array
+
+    def predict(self, table: Table) -> Array:
+        """Return the prediction of all, (n, columns)."""
+        each = [group.predict(table) for group in self.groups]
+        return np.asarray(np.tensordot(self.weights, np.stack(each), axes=1))
+
+    def of_division(self, k: int, table: Table) -> Array:
+        """Return the predictions of those members, one a group, that learn from the same rows."""
+        each = [group.of_one(k, table) for group in self.groups]
+        return np.asarray(np.tensordot(self.weights, np.stack(each), axes=1))
+
+    def __len__(self) -> int:
+        return sum(len(group.ensemble) for group in self.groups)
+
+
+@dataclass
+class Fitted:
+    """What a fit has come to.
+
+    Attributes
+    ----------
+    blend : Blend
+        What predicts.
+    out_of_fold : array, shape (n, columns)
+        What it says of rows that its members have not learned from.
+    alone, together, all : float
+        Costs there: of single members, of those of a row, and, as is supposed, of all members.
+    trained : list of Trained
+        The groups that count, the one that counts most first.
+    notes : list of str
+        What was done otherwise than the preset says.
+    """
+
+    blend: Blend
+    out_of_fold: Array
+    alone: float
+    together: float
+    all: float
+    trained: list[Trained]
+    notes: list[str]
+
+
+def fit(
+    table: Table,
+    columns: Columns,
+    target: Any,
+    weights: Array | None,
+    division: Division,
+    request: Request,
+) -> Fitted:
+    """Train the recipes of a preset while there is time, and blend what helps.
+
+    Parameters
+    ----------
+    table, columns, target, weights, division, request
+        As for ``members.train``.
+    """
+    groups: list[Trained] = []
+    notes = list(division.notes)
+    recipes = request.preset.recipes
+    longest = 0.0
+    for k, recipe in enumerate(recipes):
+        began = time.monotonic()
+        # One that is cut to less than half of its epochs adds little.
+        if groups and request.deadline is not None and request.deadline - began < longest / 2:
+            notes.append(f"{k} of {len(recipes)} recipes, for the time was over")
+            break
+        groups.append(members.train(recipe, table, columns, target, weights, division, request))
+        longest = max(longest, time.monotonic() - began)
+    notes += [
+        f"{group.run} epochs instead of {group.planned}, for the time was over"
+        for group in groups
+        if group.run < group.planned
+    ]
+    return _blended(groups, target, weights, request, notes)
+
+
+def _blended(
+    groups: list[Trained], target: Any, weights: Array | None, request: Request, notes: list[str]
+) -> Fitted:
+    said = [group.held_out.prediction(target) for group in groups]
+
+    def cost(prediction: Array) -> float:
+        if request.scorer is not None:
+            return -request.scorer(prediction)
+        return float(np.average(target.costs(prediction), weights=weights))
+
+    shares = greedy(said, cost)
+    order = [k for k in np.argsort(-shares, kind="stable") if shares[k] > 0]
+    shares, said = shares[order], [said[k] for k in order]
+    groups = [groups[k] for k in order]
+    found = np.tensordot(shares, np.stack(said), axes=1)
+    together = float(np.average(target.costs(found), weights=weights))
+    scores = [group.held_out.scores(target, weights) for group in groups]
+    # What averaging more members takes off one group is the variance of its members.
+    gains = [pair - of_all(alone, pair) for alone, pair in scores]
+    return Fitted(
+        Blend([group.members for group in groups], shares),
+        found,
+        float(np.dot(shares, [alone for alone, _ in scores])),
+        together,
+        together - float(np.dot(shares**2, gains)),
+        groups,
+        notes,
+    )

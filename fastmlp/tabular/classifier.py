@@ -1,0 +1,225 @@
+"""The classifier of tables: calibrated probabilities of classes, or of labels."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin
+from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from fastmlp.sklearn.parameters import store
+from fastmlp.tabular import shown, temperature
+from fastmlp.tabular.blend import Fitted
+from fastmlp.tabular.estimator import BaseTabMLP
+from fastmlp.tabular.judged import SaidClasses, scorer_of
+from fastmlp.tabular.parameters import TEXT
+from fastmlp.tabular.targets import Classes, Labels
+
+Array = NDArray[Any]
+
+
+class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
+    """Multi-layer perceptrons for classification on a table as it is.
+
+    Columns may be numbers, booleans, text or categories, of any scale, with missing values. Members
+    are trained on folds, all at once, up to the epoch at which they are best together on rows that
+    they have not learned from; their probabilities there give the temperature.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None, default=None
+        Weight of each class, by which those of its rows are multiplied.
+    {parameters}
+
+    Attributes
+    ----------
+    classes_ : array
+        Labels, in the order of the columns of ``predict_proba``.
+    oof_prediction_ : array, shape (n_samples, n_classes)
+        Calibrated probabilities of each row, by the members that have not learned from it.
+    temperature_ : float
+        What logits were divided by.
+    best_epoch_, n_iter_ : int
+        The epoch that was kept, counted from 1, and how many were run.
+    history_ : fastmlp.History
+        Of the members' mean loss.
+    n_features_in_, n_outputs_ : int
+        Columns of X, and of probabilities.
+    feature_names_in_ : array of str
+        If X has such.
+
+    Notes
+    -----
+    The recipe is that of RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04491)
+    with piecewise linear inputs (Gorishniy, Rubachev and Babenko 2022) and members on folds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import TabMLPClassifier
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> y = np.where(X[:, 0] * X[:, 1] > 0, "same", "different")
+    >>> model = TabMLPClassifier(preset="fast", random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.9
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseTabMLP._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        *,
+        preset: str = "default",
+        class_weight: Any = None,
+        categorical_features: Any = "from_dtype",
+        scoring: Any = None,
+        time_limit: float | None = None,
+        random_state: Any = None,
+        progress_bar: bool = False,
+        n_jobs: int | None = None,
+    ) -> None:
+        store(self, locals())
+
+    def predict(self, X: Any) -> Array:
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : frame or array-like, shape (n_samples, n_features)
+            Rows, with the columns of the fit.
+
+        Returns
+        -------
+        array, shape (n_samples,) or (n_samples, n_labels)
+            Labels from ``classes_``, or 0 and 1 for each label.
+        """
+        p = self.predict_proba(X)
+        if self._has_labels:
+            return (p > 0.5).astype(int)
+        return np.asarray(self.classes_[p.argmax(axis=1)])
+
+    def predict_proba(self, X: Any) -> Array:
+        """Predict calibrated probabilities.
+
+        Parameters
+        ----------
+        X : frame or array-like, shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        array of float64, shape (n_samples, n_classes)
+            In the order of ``classes_``; of each label by itself for a matrix of labels.
+        """
+        return temperature.applied(self._predictions(X), self.temperature_, self._has_labels)
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Return the logarithm of ``predict_proba``.
+
+        Parameters
+        ----------
+        X : frame or array-like, shape (n_samples, n_features)
+            Rows.
+        """
+        return np.asarray(np.log(self.predict_proba(X)))
+
+    def plot_calibration(self, y: Any, label: Any = None, ax: Any = None) -> Any:
+        """Plot how often rows of the fit that were given a probability are of a class.
+
+        Parameters
+        ----------
+        y : array-like
+            Of the rows of the fit, in their order.
+        label : object, optional
+            The class, one of ``classes_``; by default the last.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            With legend and labels.
+        """
+        check_is_fitted(self, "_members")
+        p, y = self.oof_prediction_, np.asarray(y)
+        if len(y) != len(p):
+            raise ValueError(f"y has {len(y)} rows but the {len(p)} of the fit are expected")
+        places = np.flatnonzero(self.classes_ == (self.classes_[-1] if label is None else label))
+        if not len(places):
+            raise ValueError(f"label is {label!r} but one of {self.classes_} is expected")
+        k = int(places[0])
+        happened = y[:, k] > 0 if self._has_labels else y == self.classes_[k]
+        return shown.reliability(p[:, k], happened, ax)
+
+    # ------------------------------------------------------------ of the fit
+
+    def _read_target(self, y: Any) -> Array:
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        if np.asarray(y).dtype.kind == "f":
+            assert_all_finite(np.asarray(y), input_name="y")
+        check_classification_targets(y)
+        self._has_labels = type_of_target(y).startswith("multilabel")
+        if self._has_labels:
+            return np.asarray(check_array(y, accept_sparse=False, input_name="y"))
+        checked = column_or_1d(y, warn=True)
+        self.classes_ = np.unique(checked)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y has one class, {self.classes_[0]!r}, but at least two are expected"
+            )
+        return np.asarray(checked)
+
+    def _target(self, y: Array) -> Classes:
+        if self._has_labels:
+            self.n_outputs_ = y.shape[1]
+            self.classes_ = np.arange(y.shape[1])
+            return Labels(y)
+        self.n_outputs_ = len(self.classes_)
+        return Classes(np.searchsorted(self.classes_, y), self.n_outputs_)
+
+    def _weights(self, y: Array, weights: Array | None) -> Array | None:
+        if self.class_weight is None:
+            return weights
+        of_classes = compute_sample_weight(self.class_weight, y)
+        return np.asarray(of_classes if weights is None else weights * of_classes)
+
+    def _scorer(self, y: Array, weights: Array | None) -> Any:
+        if self.scoring is None:
+            return None
+        classes = None if self._has_labels else self.classes_
+        return scorer_of(self.scoring, SaidClasses, classes, y, weights)
+
+    def _finish(self, target: Classes, fitted: Fitted, weights: Array | None) -> dict[str, str]:
+        p = fitted.out_of_fold
+        self.temperature_ = temperature.fitted(p, target, weights, self._has_labels)
+        calibrated = temperature.applied(p, self.temperature_, self._has_labels)
+        loss = float(np.average(target.costs(calibrated), weights=weights))
+        return {"temperature": f"{self.temperature_:.3g}, then {target.metric} {loss:.4g}"}
+
+    @property
+    def oof_prediction_(self) -> Array:
+        """Probabilities of the rows of the fit by members that have not learned from them."""
+        if "_out_of_fold" not in vars(self):
+            raise AttributeError("there is no oof_prediction_: call fit first")
+        return temperature.applied(self._out_of_fold, self.temperature_, self._has_labels)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+TabMLPClassifier.__doc__ = inspect.cleandoc(TabMLPClassifier.__doc__ or "").replace(
+    "{parameters}", TEXT
+)

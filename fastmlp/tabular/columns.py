@@ -1,0 +1,267 @@
+"""The columns of a table: what kind each is, and its values as numbers or codes of categories.
+
+A table is a pandas or polars frame, or an array. Kinds are found at ``fit`` and kept: the same
+columns of a later table are read as the same kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MISSING = -1  # the code of a category that is missing, or was not there at fit
+
+DATE_KINDS = "mM"
+NUMBER_KINDS = "iufb"
+
+
+@dataclass(frozen=True)
+class Column:
+    """What is known of one column.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    values : tuple, or None
+        Of a category, its values in order of their codes; None for numbers.
+    """
+
+    name: str
+    values: tuple[Hashable, ...] | None = None
+
+    def read(self, series: NDArray[Any]) -> NDArray[Any]:
+        """Return numbers, float64 with NaN where missing, or codes, int32."""
+        if self.values is None:
+            return _numbers(series, self.name)
+        code = {value: k for k, value in enumerate(self.values)}
+        codes = [code.get(value, MISSING) for value in _items(series)]
+        return np.array(codes, np.int32).reshape(-1)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as numbers and codes.
+
+    Attributes
+    ----------
+    numbers : array of float64, shape (n, numbers)
+        NaN where missing.
+    codes : array of int32, shape (n, categories)
+        `MISSING` where missing or unknown.
+    """
+
+    numbers: NDArray[np.float64]
+    codes: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def take(self, rows: NDArray[np.int64]) -> Table:
+        """Return some rows."""
+        return Table(self.numbers[rows], self.codes[rows])
+
+    def replaced(self, kind: str, values: NDArray[Any]) -> Table:
+        """Return the table with other ``"numbers"`` or ``"codes"``."""
+        return replace(self, **{kind: values})
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that are used, and why others are not.
+
+    Attributes
+    ----------
+    numbers, categories : tuple of (int, Column)
+        With their places in the table.
+    left_out : dict of str to str
+        Name of a column, and why it is not used.
+    names : tuple of str
+        Of all columns.
+    """
+
+    numbers: tuple[tuple[int, Column], ...]
+    categories: tuple[tuple[int, Column], ...]
+    left_out: dict[str, str]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, X: Any, categorical: Any = "from_dtype") -> Columns:
+        """Find the kinds of the columns of a table.
+
+        Parameters
+        ----------
+        X : frame or array, shape (n, features)
+            The rows of a fit.
+        categorical : "from_dtype", None, or sequence of names, numbers or booleans
+            Columns that are categories whatever their dtype; None is none but text. As
+            ``HistGradientBoostingClassifier`` has it.
+
+        Raises
+        ------
+        TypeError
+            If a column holds dates or what is neither number nor category.
+        ValueError
+            If ``categorical`` names no column.
+        """
+        names, series = columns_of(X)
+        wanted = _wanted(categorical, names)
+        numbers: list[tuple[int, Column]] = []
+        categories: list[tuple[int, Column]] = []
+        left_out: dict[str, str] = {}
+        seen: dict[tuple[bool, bytes], str] = {}
+        for k, (name, values) in enumerate(zip(names, series, strict=True)):
+            column = Column(name, _categories(values, k in wanted, name))
+            read = column.read(values)
+            key = (column.values is None, read.tobytes())
+            if _is_constant(read):
+                left_out[name] = "constant"
+            elif key in seen:
+                left_out[name] = f"the same as {seen[key]}"
+            else:
+                seen[key] = name
+                (numbers if column.values is None else categories).append((k, column))
+        return cls(tuple(numbers), tuple(categories), left_out, tuple(names))
+
+    def read(self, X: Any) -> Table:
+        """Return a table with these columns.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a column is not of the kind that it was.
+        """
+        _, series = columns_of(X)
+        n = len(series[0]) if series else 0
+        numbers = [column.read(series[k]) for k, column in self.numbers]
+        codes = [column.read(series[k]) for k, column in self.categories]
+        return Table(
+            np.column_stack(numbers) if numbers else np.empty((n, 0)),
+            np.column_stack(codes) if codes else np.empty((n, 0), np.int32),
+        )
+
+
+def is_frame(X: Any) -> bool:
+    """Whether this is a data frame: columns with names, each a series of its own dtype."""
+    return hasattr(X, "columns") and hasattr(X, "dtypes") and hasattr(X, "__getitem__")
+
+
+def columns_of(X: Any) -> tuple[list[str], list[NDArray[Any]]]:
+    """Return the names of the columns of a table, and their values, of any dtype."""
+    if not is_frame(X):
+        array = np.asarray(X)
+        return [f"column {k}" for k in range(array.shape[1])], list(array.T)
+    names = [str(name) for name in X.columns]
+    if hasattr(X, "iloc"):
+        return names, [_array(X.iloc[:, k]) for k in range(len(names))]
+    return names, [_array(X[name]) for name in X.columns]
+
+
+def _array(series: Any) -> NDArray[Any]:
+    """Return a series as an array: of numbers where it has such, else of objects."""
+    kind = str(series.dtype)
+    if kind.lower().startswith(("cat", "enum")):  # pandas: category; polars: Categorical, Enum
+        return np.array(series.to_list(), dtype=object)
+    array = np.asarray(series.to_numpy())
+    if array.dtype.kind == "O" and kind.startswith(("Int", "UInt", "Float")):  # with missing ones
+        return np.array([np.nan if is_missing(v) else v for v in array], np.float64)
+    return array
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value is None, NaN, NaT or pandas.NA."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating) and bool(value != value)
+
+
+def _items(series: NDArray[Any]) -> list[Any]:
+    """Return the values of a category as Python objects, None where missing."""
+    items: list[Any] = series.tolist()
+    if series.dtype.kind in "US":
+        return items
+    return [
+        None if is_missing(v) else int(v) if isinstance(v, float) and v.is_integer() else v
+        for v in items
+    ]
+
+
+def _wanted(categorical: Any, names: Sequence[str]) -> set[int]:
+    """Return the places of the columns that the user calls categories."""
+    if categorical is None or (isinstance(categorical, str) and categorical == "from_dtype"):
+        return set()
+    given = np.asarray(categorical)
+    if given.dtype.kind == "b" and given.shape == (len(names),):
+        return set(np.flatnonzero(given).tolist())
+    places = set()
+    for each in given.reshape(-1).tolist():
+        if isinstance(each, str) and each in names:
+            places.add(names.index(each))
+        elif isinstance(each, int) and 0 <= each < len(names):
+            places.add(each)
+        else:
+            raise ValueError(
+                f"categorical_features has {each!r} but the names, or the numbers from 0 to "
+                f"{len(names) - 1}, of columns are expected: the columns are {', '.join(names)}"
+            )
+    return places
+
+
+def _categories(series: NDArray[Any], wanted: bool, name: str) -> tuple[Hashable, ...] | None:
+    """Return the values of a category, missing (None) as one of them, or None for numbers."""
+    kind = series.dtype.kind
+    if kind in DATE_KINDS or (kind == "O" and any(hasattr(v, "isoformat") for v in series[:100])):
+        raise TypeError(
+            f"{name} holds dates but numbers or categories are expected: pass what matters of "
+            "them as numbers, for example the days since the first, the month and the weekday"
+        )
+    if kind == "c":
+        raise ValueError(f"Complex data not supported: {name} holds complex numbers")
+    if not wanted and (kind in "iuf" or (kind == "O" and _all_numbers(series))):
+        return None
+    seen = dict.fromkeys(_items(series))
+    for value in seen:
+        if not isinstance(value, str | int | float | bool | bytes | np.generic | None):
+            raise TypeError(
+                f"argument must be a string or a number: {name} holds a "
+                f"{type(value).__name__}, which is neither: convert the column"
+            )
+    return tuple(sorted(seen, key=lambda v: (type(v).__name__, v if v is not None else 0)))
+
+
+def _all_numbers(series: NDArray[Any]) -> bool:
+    return all(
+        is_missing(v) or (isinstance(v, int | float | np.number) and not isinstance(v, bool))
+        for v in series
+    )
+
+
+def _numbers(series: NDArray[Any], name: str) -> NDArray[np.float64]:
+    try:
+        if series.dtype.kind == "O":
+            series = np.array([np.nan if is_missing(v) else v for v in series], dtype=object)
+        with np.errstate(over="ignore"):
+            numbers = series.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"{name} was numbers at fit but cannot be read as such now ({error}): "
+            "give it the dtype that it had"
+        ) from None
+    if np.isinf(numbers).any():
+        raise ValueError(
+            f"Input X contains infinity or a value too large for dtype('float64'): {name} has "
+            "such; leave values out (NaN) that are not known"
+        )
+    return numbers
+
+
+def _is_constant(read: NDArray[Any]) -> bool:
+    """Whether all values are one; missing ones are a value of their own."""
+    if not len(read):
+        return True
+    same = read == read[0]
+    return bool(np.all(same | (np.isnan(read) & np.isnan(read[0]))))

@@ -1,0 +1,120 @@
+"""Intervals, quantiles and densities from out-of-fold residuals.
+
+Residuals of rows that the predicting members have not seen (CV+: Barber, Candes, Ramdas and
+Tibshirani 2021, "Predictive inference with the jackknife+"), in units of their local size
+(normalised conformal prediction: Papadopoulos, Gammerman and Vovk 2008).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+ROWS_OF_A_PLACE = 60  # at least, where the size of residuals is measured
+MOST_PLACES = 12
+PRIOR_ROWS = 30.0  # of the size of all residuals, at each place
+FREEDOMS = (2.2, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0, 200.0)
+ROUNDS = 30  # of expectation and maximisation
+
+
+class Residuals:
+    """The distribution of one output around its prediction.
+
+    Parameters
+    ----------
+    y : array, shape (n,)
+        What was to be predicted.
+    prediction : array, shape (n,)
+        Out of fold.
+    weights : array, shape (n,), or None
+        Of the rows.
+    deviation : array, shape (n,), or None
+        Predicted sizes of the residuals; by default they are measured along the prediction.
+    shrink : float
+        Of residuals of all members to those of the few that have not seen a row.
+    """
+
+    def __init__(
+        self,
+        y: Array,
+        prediction: Array,
+        weights: Array | None = None,
+        deviation: Array | None = None,
+        shrink: float = 1.0,
+    ) -> None:
+        w = np.ones(len(y)) if weights is None else weights / weights.mean()
+        residual = (y - prediction) * shrink
+        self.places, self.sizes = np.zeros(1), np.ones(1)
+        if deviation is None:
+            self.places, self.sizes = _sizes(residual, prediction, w)
+            deviation = self.deviation(prediction)
+        z = residual / np.maximum(deviation, np.finfo(float).tiny)
+        order = np.argsort(z)
+        self.z, self.w = z[order], w[order]
+        self.freedom, self.spread = student(self.z, self.w)
+        self.rms = float(np.sqrt(np.average(self.z**2, weights=self.w)))
+
+    def deviation(self, prediction: Array) -> Array:
+        """Return the size of the residuals around predictions."""
+        return np.asarray(np.interp(prediction, self.places, self.sizes))
+
+    def quantile(self, level: float) -> float:
+        """Return a quantile of the residuals, in units of their size, away from the middle.
+
+        The rank is that of n + 1 exchangeable residuals, rounded outwards; beyond the last
+        residual the tail is Student's.
+        """
+        from scipy.stats import t
+
+        n = self.w.sum()
+        rank = level * (n + 1)
+        rank = np.floor(rank) if level < 0.5 else np.ceil(rank) if level > 0.5 else rank
+        if rank < 1 or rank > n:
+            edge, at = (self.z[0], 1 / (n + 1)) if rank < 1 else (self.z[-1], n / (n + 1))
+            factor = t.ppf(level, self.freedom) / t.ppf(at, self.freedom)
+            return float(edge * factor if edge * t.ppf(at, self.freedom) > 0 else edge)
+        heights = np.cumsum(self.w) - self.w / 2 + 0.5
+        return float(np.interp(rank, heights, self.z))
+
+    def log_density(self, y: Array, prediction: Array, deviation: Array) -> Array:
+        """Return the logarithm of the density at targets: Student's t around the predictions."""
+        from scipy.stats import t
+
+        size = np.maximum(deviation * self.spread, np.finfo(float).tiny)
+        return np.asarray(t.logpdf((y - prediction) / size, self.freedom) - np.log(size))
+
+
+def _sizes(residual: Array, prediction: Array, w: Array) -> tuple[Array, Array]:
+    """Return places along the prediction, and the root mean square of the residuals there."""
+    n = len(residual)
+    smallest = np.finfo(float).tiny
+    size = np.sqrt(np.average(residual**2, weights=w))
+    parts = int(np.clip(n // ROWS_OF_A_PLACE, 1, MOST_PLACES))
+    groups = np.array_split(np.argsort(prediction, kind="stable"), parts)
+    places = np.array([np.median(prediction[rows]) for rows in groups])
+    squares = [np.sum(w[rows] * residual[rows] ** 2) + PRIOR_ROWS * size**2 for rows in groups]
+    counts = [np.sum(w[rows]) + PRIOR_ROWS for rows in groups]
+    sizes = np.sqrt(np.array(squares) / np.array(counts))
+    places, first = np.unique(places, return_index=True)
+    return places, np.maximum(sizes[first], smallest)
+
+
+def student(z: Array, w: Array) -> tuple[float, float]:
+    """Return degrees of freedom and scale of Student's t around 0 that make z most likely."""
+    from scipy.stats import t
+
+    best, found = -np.inf, (FREEDOMS[-1], 1.0)
+    for freedom in FREEDOMS:
+        square = float(np.average(z**2, weights=w)) or 1.0
+        for _ in range(ROUNDS):
+            weight = (freedom + 1) / (freedom + z**2 / square)
+            square = max(float(np.average(weight * z**2, weights=w)), 1e-300)
+        likely = float(np.average(t.logpdf(z / np.sqrt(square), freedom), weights=w))
+        likely -= 0.5 * np.log(square)
+        if likely > best:
+            best, found = likely, (freedom, float(np.sqrt(square)))
+    return found

@@ -1,0 +1,156 @@
+"""From a table to the inputs of a network: what a fit measures on its training rows, and applies.
+
+Numbers are scaled robustly and clipped smoothly (RealMLP, Holzmueller, Grinsztajn and Steinwart
+2024, arXiv 2407.04491); beside that each may be encoded piecewise linearly (Gorishniy, Rubachev
+and Babenko 2022, "On embeddings for numerical features"); categories are one-hot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp.tabular.columns import MISSING, Columns, Table
+
+CLIP = 3.0  # no scaled number is larger
+FAR = 1e6  # before the clip, so that nothing overflows
+MOST_CATEGORIES = 64  # of a column that have an input each; the others share SHARED inputs
+SHARED = 16
+SEED = 0  # of the codes of rare categories
+
+Inputs = NDArray[np.float32]
+
+
+class Numbers(NamedTuple):
+    """What is measured of the numeric columns of some rows.
+
+    Attributes
+    ----------
+    centre, factor : arrays, shape (numbers,)
+        Median, and one over the distance of the quartiles (or half the range).
+    edges : array, shape (numbers, bins + 1)
+        Quantiles, of the scaled and clipped values; equal ones are a bin of no width.
+    """
+
+    centre: NDArray[np.float64]
+    factor: NDArray[np.float64]
+    edges: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How rows become inputs; the same width for whatever rows it was measured on.
+
+    Attributes
+    ----------
+    numbers : Numbers
+        Of the training rows.
+    known : tuple of boolean arrays
+        Of each category column, which values occur in the training rows.
+    with_missing : array of int
+        Places of the numeric columns that have an input that says that the number is missing.
+    bins : int
+        Piecewise linear inputs of each number; 0 for none.
+    """
+
+    numbers: Numbers
+    known: tuple[NDArray[np.bool_], ...]
+    with_missing: NDArray[np.int64]
+    bins: int
+
+    @classmethod
+    def of(
+        cls, table: Table, columns: Columns, rows: NDArray[np.int64], with_missing: Any, bins: int
+    ) -> Encoding:
+        """Measure some rows of a table.
+
+        Parameters
+        ----------
+        table : Table
+            All rows.
+        columns : Columns
+            Which categories there are.
+        rows : array of int
+            Those that are measured.
+        with_missing : array of int
+            See the class.
+        bins : int
+            See the class.
+        """
+        known = []
+        for k, (_, column) in enumerate(columns.categories):
+            assert column.values is not None
+            count = np.bincount(table.codes[rows, k] + 1, minlength=len(column.values) + 1)[1:]
+            known.append(count > 0)
+        return cls(_measured(table.numbers[rows], bins), tuple(known), with_missing, bins)
+
+    def inputs(self, table: Table) -> Inputs:
+        """Return the inputs of the rows of a table, float32, shape (n, width), of width 1 or more.
+
+        Scaled numbers, which are missing, categories, and the piecewise linear parts of numbers.
+        """
+        scaled = smooth_clip(self.numbers, table.numbers)
+        missing = np.isnan(scaled)
+        parts = [np.where(missing, 0.0, scaled), missing[:, self.with_missing]]
+        parts += [one_hot(table.codes[:, k], known) for k, known in enumerate(self.known)]
+        parts += [self._binned(scaled)] if self.bins else []
+        inputs = np.concatenate(parts, axis=1, dtype=np.float32)
+        return inputs if inputs.shape[1] else np.zeros((len(table), 1), np.float32)
+
+    def _binned(self, scaled: NDArray[np.float64]) -> Inputs:
+        """Return the piecewise linear encoding from -1 to 1, shape (n, numbers * bins)."""
+        low, high = self.numbers.edges[:, :-1], self.numbers.edges[:, 1:]
+        width = np.where(high > low, high - low, 1.0)
+        share = np.clip((scaled[:, :, np.newaxis] - low) / width, 0.0, 1.0)
+        share = np.where((high > low) & ~np.isnan(share), 2 * share - 1, 0.0)
+        return share.reshape(len(scaled), -1).astype(np.float32)
+
+
+def smooth_clip(numbers: Numbers, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return scaled values, from -3 to 3: x / sqrt(1 + (x / 3)**2)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.clip((values - numbers.centre) * numbers.factor, -FAR, FAR)
+    return scaled / np.sqrt(1 + (scaled / CLIP) ** 2)
+
+
+def _measured(values: NDArray[np.float64], bins: int) -> Numbers:
+    n = values.shape[1]
+    centre, factor = np.zeros(n), np.zeros(n)
+    edges = np.zeros((n, bins + 1))
+    for k in range(n):
+        there = values[~np.isnan(values[:, k]), k]
+        if not there.size:
+            continue
+        low, centre[k], high = np.quantile(there, [0.25, 0.5, 0.75])
+        with np.errstate(over="ignore"):
+            spread = min(high - low, np.finfo(float).max)
+            if spread == 0:
+                spread = min(0.5 * (there.max() - there.min()), np.finfo(float).max)
+        factor[k] = 1 / spread if spread > 1e-300 else 0.0
+        own = Numbers(centre[k], factor[k], edges)
+        if bins:
+            edges[k] = np.quantile(smooth_clip(own, there), np.linspace(0, 1, bins + 1))
+    return Numbers(centre, factor, edges)
+
+
+def one_hot(codes: NDArray[np.int32], known: NDArray[np.bool_]) -> Inputs:
+    """Return the inputs of a category column; 0 where unknown.
+
+    Two values are -1 and 1; of many values, those after the first `MOST_CATEGORIES` share
+    `SHARED` inputs, each with random signs of its own.
+    """
+    n = len(known)
+    used = (codes != MISSING) & known[codes]
+    if n <= 2:
+        return np.where(used, 2.0 * codes - 1, 0.0).astype(np.float32)[:, np.newaxis]
+    width = n if n <= MOST_CATEGORIES else MOST_CATEGORIES + SHARED
+    table = np.zeros((n, width), np.float32)
+    single = min(n, MOST_CATEGORIES)
+    table[:single, :single] = np.eye(single, dtype=np.float32)
+    if n > single:
+        signs = np.random.default_rng(SEED).choice([-1.0, 1.0], (n - single, SHARED))
+        table[single:, single:] = signs / np.sqrt(SHARED)
+    return np.asarray(table[codes] * used[:, np.newaxis], np.float32)

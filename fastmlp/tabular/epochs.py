@@ -1,0 +1,148 @@
+"""One epoch for all members: that in which they are best together on rows they have not seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp.tabular.presets import AVERAGING, MOST_LOOKS
+from fastmlp.training.records import State
+
+Array = NDArray[Any]
+Rows = NDArray[np.int64]
+
+
+class HeldOut:
+    """Predictions of rows by those members that have not learned from them.
+
+    Parameters
+    ----------
+    n : int
+        Rows.
+    columns : int
+        Of a prediction.
+    means : int
+        How many of them are means, from the left.
+
+    Attributes
+    ----------
+    count : array of int, shape (n,)
+        Members that have predicted each row.
+    """
+
+    def __init__(self, n: int, columns: int, means: int) -> None:
+        self.sum = np.zeros((n, columns))
+        self.squares = np.zeros((n, means))
+        self.cost = np.zeros(n)
+        self.count = np.zeros(n, np.int64)
+
+    def add(self, rows: Rows, prediction: Array, target: Any) -> None:
+        """Take in the predictions of one member."""
+        self.sum[rows] += prediction
+        self.squares[rows] += prediction[:, : self.squares.shape[1]] ** 2
+        self.cost[rows] += target.costs(prediction, rows)
+        self.count[rows] += 1
+
+    def prediction(self, target: Any) -> Array:
+        """Return what those members predict together."""
+        count = np.maximum(self.count, 1)[:, np.newaxis]
+        return np.asarray(target.mixed(self.sum / count, self.squares / count))
+
+    def scores(self, target: Any, weights: Array | None) -> tuple[float, float]:
+        """Return the mean cost of single members, and of those of each row together."""
+        there = self.count > 0
+        w = None if weights is None else weights[there]
+        alone = self.cost[there] / self.count[there]
+        together = target.costs(self.prediction(target))[there]
+        return float(np.average(alone, weights=w)), float(np.average(together, weights=w))
+
+
+def of_all(alone: float, together: float) -> float:
+    """Return what all members together are taken to cost, from one and from two of them.
+
+    For squared errors the gain of averaging is the variance of the members, times 1 - 1 / members.
+    """
+    return alone - AVERAGING * (alone - together)
+
+
+class JointEpoch:
+    """Follows the score of held-out rows, and keeps the weights of the best epoch.
+
+    Parameters
+    ----------
+    inputs : sequence of arrays
+        Of each member, the inputs of the rows that it does not learn from.
+    rows : sequence of arrays of int
+        Which rows these are.
+    decode : callable (int, array) -> array
+        From member and its output to its prediction.
+    target : Numbers or Classes
+        What is predicted.
+    weights : array, shape (n,), or None
+        Of the rows.
+    scorer : callable (prediction) -> float, optional
+        What is looked at instead of the target's costs; more is better.
+    ended : callable () -> bool
+        Whether the time is over.
+
+    Attributes
+    ----------
+    curve : list of (int, float, float, float)
+        Epoch, cost alone, cost together, what is compared.
+    epoch : int
+        The best, counted from 1.
+    held_out : HeldOut
+        Of that epoch.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Array],
+        rows: Sequence[Rows],
+        decode: Callable[[int, Array], Array],
+        target: Any,
+        weights: Array | None,
+        scorer: Callable[[Array], float] | None = None,
+        ended: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.inputs, self.rows, self.decode, self.target = inputs, rows, decode, target
+        self.weights, self.scorer, self.ended = weights, scorer, ended
+        self.curve: list[tuple[int, float, float, float]] = []
+        self.epoch, self.best = 0, math.inf
+        self.held_out: Any = None
+        self._snapshot: Any = None
+
+    def __call__(self, state: State) -> bool:
+        """Look at an epoch; True when the time is over."""
+        ended = self.ended()
+        every = max(1, state.epochs // MOST_LOOKS)
+        if ended or (state.epoch + 1) % every == 0 or state.epoch + 1 == state.epochs:
+            self._look(state)
+        return ended
+
+    def _look(self, state: State) -> None:
+        n = len(self.target.y)
+        held_out: Any = None
+        for k, engine in enumerate(state.engine.engines):
+            prediction = self.decode(k, engine.predict(self.inputs[k]))
+            if held_out is None:
+                held_out = HeldOut(n, prediction.shape[1], self.target.outputs)
+            held_out.add(self.rows[k], prediction, self.target)
+        alone, together = held_out.scores(self.target, self.weights)
+        cost = of_all(alone, together)
+        if self.scorer is not None:
+            cost = -self.scorer(held_out.prediction(self.target))
+        self.curve.append((state.epoch + 1, alone, together, cost))
+        if not cost > self.best:  # the last of ties; NaN at first is better than nothing
+            self.best, self.epoch, self.held_out = cost, state.epoch + 1, held_out
+            self._snapshot = state.snapshot()
+
+    def finish(self, state: State) -> None:
+        """Give all members the weights of the best epoch."""
+        snapshot, self._snapshot = self._snapshot, None
+        if state.completed and snapshot is not None:
+            state.restore(snapshot)

@@ -1,0 +1,298 @@
+"""Members of one recipe: networks trained at the same time, each on its folds and encoding."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastmlp
+from fastmlp.optimizers import Optimizer
+from fastmlp.tabular import folds
+from fastmlp.tabular.columns import Columns, Table
+from fastmlp.tabular.encoding import Encoding
+from fastmlp.tabular.epochs import HeldOut, JointEpoch
+from fastmlp.tabular.presets import (
+    ACTIVATION_RATE,
+    BETA_2,
+    BIAS_RATE,
+    MANY_ROWS,
+    SCALE_RATE,
+    Cycles,
+    FlatCosine,
+    Preset,
+    Recipe,
+    TimedCycles,
+    batch_of,
+    epochs_of,
+)
+from fastmlp.training.records import History
+
+Array = NDArray[Any]
+Rows = NDArray[np.int64]
+
+ROWS_AT_A_TIME = 8_192  # of a prediction
+
+
+@dataclass
+class Request:
+    """What a fit is asked for, besides its data.
+
+    Attributes
+    ----------
+    preset : Preset
+        What is trained.
+    rng : numpy.random.Generator
+        Of folds, first weights, orders.
+    deadline : float or None
+        Of ``time.monotonic``.
+    scorer : callable or None
+        See `JointEpoch`.
+    n_threads : int or None
+        Of ``Ensemble.fit``.
+    callbacks : sequence of callables
+        Of ``Ensemble.fit``.
+    """
+
+    preset: Preset
+    rng: np.random.Generator
+    deadline: float | None = None
+    scorer: Callable[[Array], float] | None = None
+    n_threads: int | None = None
+    callbacks: Sequence[Any] = ()
+
+
+class Members:
+    """Trained networks with their encodings, which predict tables.
+
+    Parameters
+    ----------
+    ensemble : fastmlp.Ensemble
+        The networks.
+    encodings : list of Encoding
+        Of each.
+    scales : list
+        Of the target of each.
+    target : Numbers or Classes
+        Without rows: what decodes.
+    """
+
+    def __init__(
+        self, ensemble: Any, encodings: list[Encoding], scales: list[Any], target: Any
+    ) -> None:
+        self.ensemble, self.encodings, self.scales = ensemble, encodings, scales
+        self.target = target
+
+    def of_one(self, k: int, table: Table) -> Array:
+        """Return the predictions of one member, (n, columns), in the user's units."""
+        z = self.ensemble[k].predict(self.encodings[k].inputs(table))
+        return np.asarray(self.target.decode(self.scales[k], joined(z)))
+
+    def each(self, table: Table) -> Array:
+        """Return the predictions of every member, (members, n, columns)."""
+        return np.stack([self.of_one(k, table) for k in range(len(self.ensemble))])
+
+    def predict(self, table: Table) -> Array:
+        """Return the prediction of all, (n, columns)."""
+        m = self.target.outputs
+        found = []
+        for at in range(0, max(len(table), 1), ROWS_AT_A_TIME):
+            part = table.take(np.arange(at, min(at + ROWS_AT_A_TIME, len(table))))
+            each = self.each(part)
+            squares = np.mean(each[:, :, :m] ** 2, axis=0)
+            found.append(self.target.mixed(each.mean(axis=0), squares))
+        return np.concatenate(found)
+
+
+@dataclass
+class Trained:
+    """What training leaves behind.
+
+    Attributes
+    ----------
+    members : Members
+        At their joint epoch.
+    held_out : HeldOut
+        What members say of rows that they have not learned from.
+    history : History
+        Of the ensemble.
+    curve : list of tuples
+        See `JointEpoch`.
+    epoch, run, planned : int
+        The one that was kept, of how many, and how many there were to be.
+    """
+
+    members: Members
+    held_out: HeldOut
+    history: History
+    curve: list[tuple[int, float, float, float]]
+    epoch: int
+    run: int
+    planned: int
+
+
+def joined(prediction: Any) -> Array:
+    """Return what a network predicts as one array: means, then variances if any."""
+    if isinstance(prediction, tuple):
+        return np.concatenate(prediction, axis=1)
+    return np.asarray(prediction)
+
+
+@dataclass(frozen=True)
+class Division:
+    """Who learns from which rows.
+
+    Attributes
+    ----------
+    learn, out : list of arrays of int
+        Of each member the rows that it learns from, and those that it does not.
+    notes : list of str
+        What is otherwise than the preset says.
+    """
+
+    learn: list[Rows]
+    out: list[Rows]
+    notes: list[str]
+
+    @classmethod
+    def of(
+        cls, n: int, preset: Preset, rng: np.random.Generator, classes: Any, groups: Any
+    ) -> Division:
+        """Divide n rows, evenly by classes, or whole groups of them."""
+        parts = n if groups is None else len(np.unique(groups))
+        wanted, notes = preset.folds, []
+        if n > MANY_ROWS:
+            wanted = max(2, wanted // 2)
+            notes.append(f"{wanted} folds instead of {preset.folds}, for there are {n:,} rows")
+        k = min(wanted, parts)
+        if k < wanted:
+            what = "rows" if groups is None else "groups"
+            notes.append(f"{k} folds instead of {wanted}, for there are {parts} {what}")
+        if k < 2:
+            raise ValueError(
+                "groups has one group but at least two groups are expected: members are judged on "
+                "groups that they have not learned from"
+            )
+        division = cls([], [], notes)
+        for _ in range(preset.repeats):
+            fold = folds.assign(n, k, rng, classes, groups)
+            division.learn.extend(np.flatnonzero(fold != f) for f in range(k))
+            division.out.extend(np.flatnonzero(fold == f) for f in range(k))
+        return division
+
+
+def train(
+    recipe: Recipe,
+    table: Table,
+    columns: Columns,
+    target: Any,
+    weights: Array | None,
+    division: Division,
+    request: Request,
+) -> Trained:
+    """Train the members of one recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What they are.
+    table : Table
+        All rows.
+    columns : Columns
+        Of the table.
+    target : Numbers or Classes
+        Of the rows.
+    weights : array, shape (n,), or None
+        All above 0.
+    division : Division
+        Who learns from which rows.
+    request : Request
+        What is asked for.
+    """
+    learn, out, n = division.learn, division.out, len(table)
+    with_missing = np.flatnonzero(np.isnan(table.numbers).any(axis=0))
+    encodings = [Encoding.of(table, columns, rows, with_missing, recipe.bins) for rows in learn]
+    inputs = [encoding.inputs(table) for encoding in encodings]
+    scales = [target.scale(rows, weights) for rows in learn]
+    nets = [network(recipe, inputs[0].shape[1], target, request.rng) for _ in learn]
+    members = Members(fastmlp.Ensemble(nets), encodings, scales, target)
+
+    rows = min(map(len, learn))
+    batch, epochs = batch_of(rows), epochs_of(request.preset, n)
+    steps = epochs * math.ceil(rows / batch)
+    rate, ended = _timed(target.rate * recipe.rate, steps, request.deadline)
+    optimizer: Optimizer = fastmlp.Adam(learning_rate=rate, beta_2=BETA_2)
+    if recipe.decay:
+        decay = FlatCosine(recipe.decay, steps)
+        optimizer = fastmlp.AdamW(learning_rate=rate, beta_2=BETA_2, weight_decay=decay)
+    follow = JointEpoch(
+        [x[rows] for x, rows in zip(inputs, out, strict=True)],
+        out,
+        lambda k, z: target.decode(scales[k], z),
+        target,
+        weights,
+        request.scorer,
+        ended,
+    )
+    history = members.ensemble.fit(
+        inputs,
+        [target.encode(scale) for scale in scales],
+        rows=learn,
+        epochs=epochs,
+        batch_size=batch,
+        optimizer=optimizer,
+        dropout=FlatCosine(recipe.dropout, steps) if recipe.dropout else None,
+        groups=fastmlp.Groups(
+            parametrization="ntk",
+            bias_rate=BIAS_RATE,
+            scale_rate=SCALE_RATE,
+            activation_rate=ACTIVATION_RATE,
+        ),
+        sample_weight=weights,
+        callbacks=[follow, *request.callbacks],
+        n_threads=request.n_threads,
+    )
+    return Trained(
+        members, follow.held_out, history, follow.curve, follow.epoch, len(history.loss), epochs
+    )
+
+
+def network(recipe: Recipe, width: int, target: Any, rng: np.random.Generator) -> Any:
+    """Return a network with the recipe's first weights: those of the output are 0."""
+    own = np.random.default_rng(rng.integers(2**63))
+    net = fastmlp.MLP(
+        [width, *[recipe.width] * recipe.depth, target.outputs],
+        activation=recipe.activation or target.activation,
+        loss=target.loss,
+        scale=True,
+        parametric=recipe.parametric,
+        initializer=["lecun_normal"] * recipe.depth + ["zeros"],
+        rng=own,
+    )
+    for layer in range(recipe.depth):
+        net.biases[layer] = own.normal(size=recipe.width)
+    return net
+
+
+def _timed(rate: float, n_steps: int, deadline: float | None) -> tuple[Cycles, Callable[[], bool]]:
+    """Return the rates, and whether the time is over: about an epoch before it really is."""
+    if deadline is None:
+        return Cycles(rate, n_steps), lambda: False
+    began = last = time.monotonic()
+    longest = 0.0
+
+    def passed() -> float:
+        return (time.monotonic() - began) / max(deadline - began, 1e-9)
+
+    def ended() -> bool:
+        nonlocal last, longest
+        now = time.monotonic()
+        longest, last = max(longest, now - last), now
+        return now + longest >= deadline
+
+    return TimedCycles(rate, n_steps, passed), ended

@@ -1,0 +1,38 @@
+"""The constructor parameters that both estimators of tables have: ranges, and what they mean."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from fastmlp.tabular.presets import PRESETS
+
+CONSTRAINTS: dict[str, list[Any]] = {
+    "preset": [StrOptions(set(PRESETS))],
+    "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
+    "scoring": [str, callable, None],
+    "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+    "random_state": ["random_state"],
+    "progress_bar": ["boolean"],
+    "n_jobs": [Integral, None],
+}
+
+TEXT = """\
+preset : {"fast", "default", "best"}, default="default"
+    How much is trained: the numbers are in ``fastmlp.tabular.presets``.
+categorical_features : "from_dtype" or array-like, default="from_dtype"
+    Text, booleans and category dtypes are categories. A list of names, numbers or booleans says
+    which columns of numbers are some too.
+scoring : str, callable or None, default=None
+    What chooses the epoch, on out-of-fold predictions: the loss, or any scorer of scikit-learn.
+time_limit : float, optional
+    Seconds that the training may take, about; the schedule follows, so that it ends annealed.
+    The result then depends on the speed of the machine.
+random_state : int, RandomState or None, default=None
+    Source of folds, first weights, order of samples.
+progress_bar : bool, default=False
+    Show a tqdm bar if tqdm is installed, else a line an epoch on the standard error stream.
+n_jobs : int, optional
+    Threads; -1 is all. By default what the machine allows. The result does not depend on it."""

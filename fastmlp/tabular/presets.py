@@ -1,0 +1,200 @@
+"""The numbers of the recipe, in one place: what a preset trains, and for how long.
+
+The recipe is RealMLP's (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04491): NTK
+parametrisation, a learned scale of each input, Adam with a short memory of squares, four cosine
+cycles of the rate, 256 epochs; members are trained on folds and averaged.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp.intervals import POSITIVE
+from fastmlp.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What one group of members is.
+
+    Attributes
+    ----------
+    bins : int
+        Piecewise linear inputs of each number; 0 for none.
+    width, depth : int
+        Of the hidden layers.
+    activation : str or None
+        Of the hidden layers; None for the one that suits the task.
+    rate : float
+        Factor on the learning rate that suits the task.
+    dropout, decay : float
+        Constant for half of the steps, then half a cosine down to 0.
+    parametric : bool
+        Whether units learn how linear they are.
+    """
+
+    bins: int
+    width: int = 128
+    depth: int = 3
+    activation: str | None = None
+    rate: float = 1.0
+    dropout: float = 0.0
+    decay: float = 0.0
+    parametric: bool = True
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What is trained.
+
+    Attributes
+    ----------
+    folds, repeats : int
+        In each repeat the rows are divided into folds anew, and each member of a recipe learns from
+        all folds but one.
+    epochs : int
+        Of a fit of `FEW_ROWS` rows.
+    recipes : tuple of Recipe
+        In this order, as long as there is time; those that help are blended.
+    """
+
+    folds: int
+    repeats: int
+    epochs: int
+    recipes: tuple[Recipe, ...]
+
+
+PIECEWISE, PLAIN = Recipe(bins=8), Recipe(bins=0)
+
+PRESETS = {
+    "fast": Preset(4, 2, 64, (Recipe(bins=8, width=64),)),
+    "default": Preset(8, 2, 256, (PIECEWISE, PLAIN)),
+    "best": Preset(
+        *(8, 2, 256),
+        (
+            PIECEWISE,
+            PLAIN,
+            Recipe(bins=8, width=256, dropout=0.15, decay=0.02),
+            Recipe(bins=0, width=256, dropout=0.15, decay=0.02),
+            Recipe(bins=16, activation="silu"),
+            Recipe(bins=0, activation="tanh"),
+            Recipe(bins=8, width=256, depth=2),
+            Recipe(bins=4, rate=2.0),
+        ),
+    ),
+}
+
+FEW_ROWS = 2_000
+FEWEST_EPOCHS, MOST_EPOCHS = 16, 256
+# Rows up to which a batch has so many.
+BATCHES = ((8_192, 256), (32_768, 512), (math.inf, 1_024))
+# Members of more rows than this are half as many.
+MANY_ROWS = 50_000
+MOST_LOOKS = 64  # at the score of held-out rows, of all epochs
+
+ACTIVATION = {"classes": "selu", "numbers": "mish"}
+RATE = {"classes": 0.04, "numbers": 0.07, "gaussian": 0.02}
+BETA_2 = 0.95
+BIAS_RATE = 0.1
+SCALE_RATE = 6.0
+ACTIVATION_RATE = 0.1
+LABEL_SMOOTHING = 0.1
+# What averaging gains from one member to two held-out ones, times this, is what it is taken to gain
+# from one to all. If errors of members were exchangeable it would be 2 (1 - 1 / members), 1.875 for
+# 16; less than that because the gain is measured on few rows.
+AVERAGING = 1.5
+
+
+def epochs_of(preset: Preset, n: int) -> int:
+    """Return the epochs of a fit of n rows: fewer for more, the steps grow with their root."""
+    epochs = round(preset.epochs * math.sqrt(FEW_ROWS / n))
+    return min(max(FEWEST_EPOCHS, epochs), MOST_EPOCHS)
+
+
+def batch_of(n: int) -> int:
+    """Return the rows of a step."""
+    return min(n, next(int(size) for rows, size in BATCHES if n <= rows))
+
+
+@dataclass(frozen=True)
+class Cycles(Schedule):
+    """Four cosine cycles, each twice as long as the one before ("coslog4").
+
+    ``rate * (1 - cos(2 pi log2(1 + 15 t))) / 2`` with t from 0 to 1.
+
+    Parameters
+    ----------
+    rate : float, > 0
+        The highest.
+    n_steps : int, >= 1
+        Steps from t = 0 to 1.
+
+    Examples
+    --------
+    >>> Cycles(1.0, n_steps=15)([0, 1, 3, 7, 15]).round(6).tolist()
+    [0.0, 0.0, 0.0, 0.0, 0.0]
+    """
+
+    rate: float
+    n_steps: int
+
+    def __post_init__(self) -> None:
+        POSITIVE.check("rate", self.rate, example=0.04)
+
+    def _rate(self, step: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self.at(np.minimum(step / self.n_steps, 1.0))
+
+    def at(self, t: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the rate at a share of the fit."""
+        return np.asarray(self.rate * 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + 15 * t))))
+
+
+@dataclass(frozen=True)
+class FlatCosine(Schedule):
+    """A value that is kept for half of the steps, then half a cosine down to 0 ("flat_cos").
+
+    Parameters
+    ----------
+    value : float, > 0
+        The first.
+    n_steps : int, >= 1
+        Steps until 0.
+
+    Examples
+    --------
+    >>> FlatCosine(1.0, n_steps=4)([0, 2, 3, 4]).round(6).tolist()
+    [1.0, 1.0, 0.5, 0.0]
+    """
+
+    value: float
+    n_steps: int
+
+    def __post_init__(self) -> None:
+        POSITIVE.check("value", self.value, example=0.1)
+
+    def _rate(self, step: NDArray[np.int64]) -> NDArray[np.float64]:
+        t = np.minimum(step / self.n_steps, 1.0)
+        return np.asarray(self.value * 0.5 * (1 + np.cos(np.pi * (np.maximum(1, 2 * t) - 1))))
+
+
+@dataclass(frozen=True)
+class TimedCycles(Cycles):
+    """The same, of the larger of two shares: of the steps, and of the time.
+
+    Parameters
+    ----------
+    rate, n_steps
+        As for `Cycles`.
+    passed : callable
+        Returns the share of the time that has passed.
+    """
+
+    passed: object = None
+
+    def _rate(self, step: NDArray[np.int64]) -> NDArray[np.float64]:
+        assert callable(self.passed)
+        return self.at(np.minimum(np.maximum(step / self.n_steps, self.passed()), 1.0))

@@ -1,0 +1,291 @@
+"""The regressor of tables: means, intervals, quantiles, densities."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import RegressorMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from fastmlp.sklearn.parameters import store
+from fastmlp.sklearn.regressor import LOSSES
+from fastmlp.tabular import shown
+from fastmlp.tabular.blend import Fitted
+from fastmlp.tabular.conformal import Residuals
+from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers
+from fastmlp.tabular.judged import SaidNumbers, scorer_of
+from fastmlp.tabular.parameters import TEXT
+from fastmlp.tabular.targets import Numbers
+
+Array = NDArray[Any]
+
+NAMES = ("squared_error", "absolute_error", "quantile", "poisson", "gaussian")
+SMALLEST_SHRINK = 0.8
+
+
+class TabMLPRegressor(RegressorMixin, BaseTabMLP):
+    """Multi-layer perceptrons for regression on a table as it is.
+
+    Columns may be numbers, booleans, text or categories, of any scale, with missing values. Members
+    are trained on folds, all at once, up to the epoch at which they are best together on rows that
+    they have not learned from; the residuals there give intervals.
+
+    Parameters
+    ----------
+    loss : str, default="squared_error"
+        squared_error (the mean), absolute_error (the median), quantile, poisson (rates, y >= 0),
+        or gaussian (mean and variance by maximum likelihood).
+    quantile : float in (0, 1), default=0.5
+        With loss="quantile": share of the targets that shall lie below the prediction.
+    {parameters}
+
+    Attributes
+    ----------
+    oof_prediction_ : array, shape (n_samples,) or (n_samples, n_outputs)
+        Of each row, by the members that have not learned from it.
+    best_epoch_, n_iter_ : int
+        The epoch that was kept, counted from 1, and how many were run.
+    history_ : fastmlp.History
+        Of the members' mean loss.
+    n_features_in_, n_outputs_ : int
+        Columns of X, and of y.
+    feature_names_in_ : array of str
+        If X has such.
+
+    Notes
+    -----
+    The recipe is that of RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04491)
+    with piecewise linear inputs (Gorishniy, Rubachev and Babenko 2022) and members on folds.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import TabMLPRegressor
+    >>> X = np.random.default_rng(0).uniform(-3, 3, (200, 1))
+    >>> model = TabMLPRegressor(preset="fast", random_state=0).fit(X, np.sin(X[:, 0]))
+    >>> model.score(X, np.sin(X[:, 0])) > 0.95
+    True
+    >>> low, high = model.predict_interval(X, coverage=0.9).T
+    >>> bool(np.all(low <= high))
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseTabMLP._parameter_constraints,
+        "loss": [StrOptions(set(NAMES))],
+        "quantile": [Interval(Real, 0, 1, closed="neither")],
+    }
+
+    _residuals: list[Residuals]
+
+    def __init__(
+        self,
+        *,
+        preset: str = "default",
+        loss: str = "squared_error",
+        quantile: float = 0.5,
+        categorical_features: Any = "from_dtype",
+        scoring: Any = None,
+        time_limit: float | None = None,
+        random_state: Any = None,
+        progress_bar: bool = False,
+        n_jobs: int | None = None,
+    ) -> None:
+        store(self, locals())
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : frame or array-like, shape (n_samples, n_features)
+            Rows, with the columns of the fit.
+        return_std : bool
+            Return the standard deviation of the target around the prediction too.
+
+        Returns
+        -------
+        array of float64, shape (n_samples,) or (n_samples, n_outputs), or a tuple of two such
+            Means (or what else the loss fits), and deviations.
+        """
+        outputs = self._predictions(X)
+        mean, size = self._heads(outputs)
+        if not return_std:
+            return self._shaped(mean)
+        rms = np.array([residuals.rms for residuals in self._residuals])
+        return self._shaped(mean), self._shaped(size * rms)
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> Array:
+        """Predict intervals that hold the target with a probability.
+
+        Parameters
+        ----------
+        X : frame or array-like, shape (n_samples, n_features)
+            Rows.
+        coverage : float in (0, 1)
+            The probability; on average over rows like those of the fit.
+
+        Returns
+        -------
+        array of float64, shape (n_samples, 2) or (n_samples, n_outputs, 2)
+            Lower and upper ends.
+        """
+        tail = (1 - _level(coverage, "coverage")) / 2
+        return self.predict_quantiles(X, [tail, 1 - tail])
+
+    def predict_quantiles(self, X: Any, levels: Sequence[float]) -> Array:
+        """Predict quantiles of the target, which never cross.
+
+        Parameters
+        ----------
+        X : frame or array-like, shape (n_samples, n_features)
+            Rows.
+        levels : sequence of float in (0, 1)
+            Of the quantiles.
+
+        Returns
+        -------
+        array of float64, shape (n_samples, levels) or (n_samples, n_outputs, levels)
+            In the order of the levels.
+        """
+        wanted = [_level(level, "levels") for level in levels]
+        outputs = self._predictions(X)
+        mean, size = self._heads(outputs)
+        away = np.array([[r.quantile(level) for level in wanted] for r in self._residuals])
+        found = mean[:, :, np.newaxis] + size[:, :, np.newaxis] * away
+        if self.loss == "poisson":
+            found = np.maximum(found, 0.0)
+        return np.asarray(found[:, 0] if self.n_outputs_ == 1 else found)
+
+    def log_density(self, X: Any, y: Any) -> Array:
+        """Return the logarithm of the predicted density at targets.
+
+        The density is Student's t around the prediction, fitted to out-of-fold residuals.
+
+        Parameters
+        ----------
+        X : frame or array-like, shape (n_samples, n_features)
+            Rows.
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+            Their targets.
+
+        Returns
+        -------
+        array of float64, shape (n_samples,)
+            Sums over outputs.
+        """
+        outputs = self._predictions(X)
+        mean, size = self._heads(outputs)
+        y = finite_numbers(y)
+        if y.shape != mean.shape:
+            raise ValueError(f"y has shape {y.shape} but {mean.shape} is expected")
+        columns = [
+            r.log_density(y[:, k], mean[:, k], size[:, k]) for k, r in enumerate(self._residuals)
+        ]
+        return np.asarray(np.sum(columns, axis=0))
+
+    def plot_calibration(self, y: Any, ax: Any = None) -> Any:
+        """Plot which share of the targets of the fit lay below each predicted quantile.
+
+        Parameters
+        ----------
+        y : array-like
+            Of the rows of the fit, in their order; the first output is shown.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            With legend and labels.
+        """
+        check_is_fitted(self, "_members")
+        first = finite_numbers(y)[:, 0]
+        mean, size = self._heads(self._out_of_fold)
+        if len(first) != len(mean):
+            raise ValueError(f"y has {len(first)} rows but the {len(mean)} of the fit are expected")
+        away = np.array([self._residuals[0].quantile(float(level)) for level in shown.LEVELS])
+        below = first[:, np.newaxis] <= mean[:, :1] + size[:, :1] * away
+        return shown.coverage(below.mean(axis=0), ax)
+
+    # ------------------------------------------------------------ of the fit
+
+    def _read_target(self, y: Any) -> Array:
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        numbers = finite_numbers(y)
+        if self.loss == "poisson" and np.any(numbers < 0):
+            raise ValueError("loss='poisson' requires non-negative y: use another loss")
+        return numbers
+
+    def _target(self, y: Array) -> Numbers:
+        self.n_outputs_ = y.shape[1]
+        return Numbers(y, LOSSES[self.loss](self), self.loss)
+
+    def _scorer(self, y: Array, weights: Array | None) -> Any:
+        if self.scoring is None:
+            return None
+        right = self._shaped(y)
+        judge = scorer_of(self.scoring, SaidNumbers, None, right, weights)
+        return lambda prediction: judge(self._shaped(prediction[:, : y.shape[1]]))
+
+    def _finish(self, target: Numbers, fitted: Fitted, weights: Array | None) -> dict[str, str]:
+        found = fitted.out_of_fold
+        mean, m = found[:, : self.n_outputs_], self.n_outputs_
+        shrink = 1.0
+        if self.loss == "squared_error" and fitted.together > 0:
+            share = max(fitted.all, 0.0) / fitted.together
+            shrink = max(float(np.sqrt(share)), SMALLEST_SHRINK)
+        spread = np.sqrt(found[:, m:]) if self.loss == "gaussian" else None
+        self._residuals = [
+            Residuals(
+                target.y[:, k],
+                mean[:, k],
+                weights,
+                None if spread is None else spread[:, k],
+                shrink,
+            )
+            for k in range(m)
+        ]
+        return {}
+
+    def _heads(self, outputs: Array) -> tuple[Array, Array]:
+        """Return means, and the local sizes of the residuals, both (n, outputs)."""
+        m = self.n_outputs_
+        mean = outputs[:, :m]
+        if outputs.shape[1] > m:
+            return mean, np.sqrt(outputs[:, m:])
+        sizes = [r.deviation(mean[:, k]) for k, r in enumerate(self._residuals)]
+        return mean, np.column_stack(sizes)
+
+    def _shaped(self, numbers: Array) -> Array:
+        return numbers[:, 0] if self.n_outputs_ == 1 else numbers
+
+    @property
+    def oof_prediction_(self) -> Array:
+        """Predictions of the rows of the fit by members that have not learned from them."""
+        if "_out_of_fold" not in vars(self):
+            raise AttributeError("there is no oof_prediction_: call fit first")
+        return self._shaped(self._out_of_fold[:, : self.n_outputs_])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+TabMLPRegressor.__doc__ = inspect.cleandoc(TabMLPRegressor.__doc__ or "").replace(
+    "{parameters}", TEXT
+)
+
+
+def _level(value: Any, name: str) -> float:
+    if not isinstance(value, Real) or not 0 < float(value) < 1:
+        raise ValueError(f"{name} has {value!r} but a number between 0 and 1 is expected")
+    return float(value)

@@ -1,0 +1,210 @@
+"""What is to be predicted, as a network learns it and as the user has it.
+
+A target knows the loss of the network, how the rows of a member are scaled, and what a prediction
+costs: in the metric that chooses epochs, row by row.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp import losses
+from fastmlp.losses import Loss
+from fastmlp.tabular.presets import ACTIVATION, LABEL_SMOOTHING, RATE
+
+Array = NDArray[Any]
+Rows = NDArray[np.int64]
+
+SMALLEST = 1e-7  # probability or rate, in a logarithm
+
+
+class Scale(NamedTuple):
+    """Of the target of one member, measured on its rows; each an array, shape (outputs,)."""
+
+    centre: Array
+    factor: Array
+    low: Array
+    high: Array
+
+
+class Numbers:
+    """Real numbers, one or several for each row.
+
+    Parameters
+    ----------
+    y : array of float64, shape (n, outputs)
+        The targets.
+    loss : Loss
+        Of the network.
+    name : str
+        Of the loss, as the estimator has it.
+    """
+
+    activation = ACTIVATION["numbers"]
+    classes = None  # by which rows are divided
+
+    def __init__(self, y: Array, loss: Loss, name: str) -> None:
+        self.y, self.loss, self.name = y, loss, name
+        self.outputs = y.shape[1]
+        self.rate = RATE.get(name, RATE["numbers"])
+        deviation = y.std(axis=0)
+        self.unit = np.where(deviation > 0, deviation, 1.0)
+
+    def scale(self, rows: Rows, weights: Array | None) -> Scale:
+        """Measure the rows of a member."""
+        y, w = self.y[rows], None if weights is None else weights[rows]
+        centre = np.average(y, axis=0, weights=w)
+        if self.name == "poisson":
+            factor, centre = centre, np.zeros_like(centre)
+        else:
+            factor = np.sqrt(np.average((y - centre) ** 2, axis=0, weights=w))
+        factor = np.where(factor > 0, factor, 1.0)
+        return Scale(centre, factor, y.min(axis=0), y.max(axis=0))
+
+    def encode(self, scale: Scale) -> Array:
+        """Return the targets as a member learns them."""
+        return ((self.y - scale.centre) / scale.factor).astype(np.float32)
+
+    def decode(self, scale: Scale, z: Array) -> Array:
+        """Return a member's predictions in the user's units: means, then variances if any."""
+        m = self.outputs
+        prediction = z.astype(np.float64)
+        prediction[:, :m] = prediction[:, :m] * scale.factor + scale.centre
+        if prediction.shape[1] > m:
+            prediction[:, m:] *= scale.factor**2
+        low = np.maximum(scale.low, SMALLEST * scale.factor) if self.name == "poisson" else None
+        low = scale.low if low is None else low
+        prediction[:, :m] = np.clip(prediction[:, :m], low, np.maximum(low, scale.high))
+        return prediction
+
+    def mixed(self, mean: Array, squares: Array | None) -> Array:
+        """Return the prediction of several: for two heads the variance of the mixture.
+
+        Parameters
+        ----------
+        mean : array, shape (n, heads * outputs)
+            Of the predictions of the members.
+        squares : array, shape (n, outputs), or None
+            Mean of the squares of the predicted means.
+        """
+        m = self.outputs
+        if squares is not None and mean.shape[1] > m:
+            mean = mean.copy()
+            mean[:, m:] += np.maximum(squares - mean[:, :m] ** 2, 0.0)
+        return mean
+
+    def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
+        """Return the loss of some rows in the metric of the fit, in units of the deviation of y."""
+        m = self.outputs
+        y, p = self.y[rows] / self.unit, prediction[:, :m] / self.unit
+        r = y - p
+        if self.name == "squared_error":
+            cost = r * r
+        elif self.name == "poisson":
+            p = np.maximum(prediction[:, :m], SMALLEST)
+            cost = p - self.y[rows] * np.log(p)
+        elif self.name == "gaussian":
+            v = np.maximum(prediction[:, m:] / self.unit**2, SMALLEST**2)
+            cost = 0.5 * (np.log(v) + r * r / v)
+        else:
+            level = getattr(self.loss, "quantile", 0.5)
+            cost = np.maximum(level * r, (level - 1) * r)
+        return np.asarray(cost.mean(axis=1))
+
+    def shown(self, cost: float) -> float:
+        """Return a mean cost as people know it."""
+        if self.name == "squared_error":
+            return float(np.sqrt(max(cost, 0.0)) * np.sqrt(np.mean(self.unit**2)))
+        return float(cost)
+
+    @property
+    def metric(self) -> str:
+        """The name of what `shown` returns."""
+        return METRICS.get(self.name, self.name)
+
+
+METRICS = {
+    "squared_error": "root mean squared error",
+    "absolute_error": "half the mean absolute error, in deviations of y",
+    "quantile": "pinball loss, in deviations of y",
+    "poisson": "poisson loss",
+    "gaussian": "negative log-likelihood",
+}
+
+
+class Classes:
+    """One class of several for each row.
+
+    Parameters
+    ----------
+    y : array of int, shape (n,)
+        From 0.
+    n : int
+        How many classes there are.
+    """
+
+    activation = ACTIVATION["classes"]
+    rate = RATE["classes"]
+    metric = "log loss"
+
+    def __init__(self, y: Array, n: int) -> None:
+        self.y, self.outputs, self.classes = y, n, y
+        self.loss: Loss = losses.CrossEntropy(label_smoothing=LABEL_SMOOTHING)
+
+    def scale(self, rows: Rows, weights: Array | None) -> None:
+        """Classes have no scale."""
+
+    def encode(self, scale: None) -> Array:
+        """Return the classes."""
+        return self.y.astype(np.int32)
+
+    def decode(self, scale: None, z: Array) -> Array:
+        """Return a member's probabilities, which sum to 1 in float64 too."""
+        p = z.astype(np.float64)
+        return np.asarray(p / p.sum(axis=1, keepdims=True))
+
+    def mixed(self, mean: Array, squares: Array | None) -> Array:
+        """Return the probabilities of several: their mean."""
+        del squares
+        return mean
+
+    def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
+        """Return the log loss of some rows."""
+        right = np.take_along_axis(prediction, self.y[rows, np.newaxis], axis=1)[:, 0]
+        return np.asarray(-np.log(np.maximum(right, SMALLEST)))
+
+    def shown(self, cost: float) -> float:
+        """Return the mean log loss."""
+        return float(cost)
+
+
+class Labels(Classes):
+    """Several labels, each there or not, for each row.
+
+    Parameters
+    ----------
+    y : array of 0 and 1, shape (n, labels)
+        Whether each is there.
+    """
+
+    metric = "log loss, mean over labels"
+
+    def __init__(self, y: Array) -> None:
+        self.y, self.outputs, self.classes = y, y.shape[1], None  # type: ignore[assignment]
+        self.loss = losses.BinaryCrossEntropy()
+
+    def encode(self, scale: None) -> Array:
+        """Return the labels, smoothed."""
+        return (self.y * (1 - LABEL_SMOOTHING) + LABEL_SMOOTHING / 2).astype(np.float32)
+
+    def decode(self, scale: None, z: Array) -> Array:
+        """Return a member's probabilities."""
+        return z.astype(np.float64)
+
+    def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
+        """Return the log loss of some rows, mean over labels."""
+        right = np.where(self.y[rows] > 0, prediction, 1 - prediction)
+        return np.asarray(-np.log(np.maximum(right, SMALLEST)).mean(axis=1))

@@ -1,0 +1,71 @@
+"""Calibration of probabilities: one temperature, from out-of-fold predictions.
+
+Guo, Pleiss, Sun and Weinberger 2017, "On calibration of modern neural networks".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+SMALLEST = 1e-9
+LARGEST_LOG = 2.0  # of the temperature, either way: 7.4 and 0.14
+STEPS = 40
+FEW = 10.0  # rows of an imaginary sample for a temperature of 1, by the size of log T squared
+
+
+def applied(probabilities: Array, temperature: float, labels: bool = False) -> Array:
+    """Return probabilities of 1 / temperature times their logits.
+
+    Parameters
+    ----------
+    probabilities : array, shape (n, classes)
+        Rows that sum to 1; or with ``labels`` each for itself.
+    temperature : float, > 0
+        Above 1 they become more alike.
+    labels : bool
+        Whether columns are independent.
+    """
+    p = np.clip(probabilities, SMALLEST, 1.0)
+    if labels:
+        p = np.clip(p, SMALLEST, 1 - SMALLEST)
+        with np.errstate(over="ignore"):
+            return np.asarray(1 / (1 + ((1 - p) / p) ** (1 / temperature)))
+    logits = np.log(p) / temperature
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def fitted(probabilities: Array, target: Any, weights: Array | None, labels: bool = False) -> float:
+    """Return the temperature of the lowest log loss.
+
+    Parameters
+    ----------
+    probabilities : array, shape (n, classes)
+        Of rows that have not been learned from.
+    target : Classes
+        What these rows are.
+    weights : array, shape (n,), or None
+        Of the rows.
+    labels : bool
+        See `applied`.
+    """
+
+    def cost(log_temperature: float) -> float:
+        p = applied(probabilities, float(np.exp(log_temperature)), labels)
+        mean = float(np.average(target.costs(p), weights=weights))
+        return mean + FEW / len(p) * log_temperature**2
+
+    low, high = -LARGEST_LOG, LARGEST_LOG
+    ratio = (np.sqrt(5) - 1) / 2  # golden section: the loss is convex in 1 / T
+    for _ in range(STEPS):
+        a, b = high - ratio * (high - low), low + ratio * (high - low)
+        if cost(a) < cost(b):
+            high = b
+        else:
+            low = a
+    return float(np.exp((low + high) / 2))
