@@ -13,7 +13,9 @@ from typing import Any
 import children
 import hostile
 import hostile_averages
+import hostile_ensembles
 import hostile_files
+import hostile_functions
 import hostile_models
 import numpy as np
 import pytest
@@ -28,7 +30,9 @@ ROWS = [
     *hostile_files.CONTAINER,
     *hostile_averages.AVERAGES,
     *hostile_models.NETWORKS,
+    *hostile_functions.FUNCTIONS,
     *hostile_models.TRAINING,
+    *hostile_ensembles.ENSEMBLES,
     *hostile_models.ESTIMATORS,
 ]
 ALLOWED = 16 << 20  # bytes of memory, beside twice the file
@@ -121,8 +125,8 @@ def test_a_large_file_with_moments_costs_twice_its_size(tmp_path: Path) -> None:
 
 AUDITED = """
 import sys, json, fastmlp, fastmlp.sklearn.storage
-from fastmlp.storage import mlp, predictor
-models = [fastmlp.load(path) for path in sys.argv[1:4]]
+from fastmlp.storage import ensemble, mlp, predictor
+models = [fastmlp.load(path) for path in sys.argv[1:5]]
 events = []
 sys.addaudithook(lambda event, arguments: seen is not None and seen.append((event, arguments)))
 seen = None
@@ -141,7 +145,7 @@ print(json.dumps(events))
 
 def test_a_load_opens_its_file_and_does_nothing_else(tmp_path: Path) -> None:
     paths = []
-    for at, name in enumerate(("MLP", "predictor", "MLPClassifier words")):
+    for at, name in enumerate(("MLP", "ensemble", "predictor", "MLPClassifier words")):
         paths.append(tmp_path / f"valid {at}")
         paths[-1].write_bytes(hostile.valid(name))
     for at, (_, make, _) in enumerate(ROWS):
