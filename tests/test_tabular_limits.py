@@ -335,6 +335,8 @@ def test_importance_wants_the_targets_of_the_fit():
     model, other = regressor().fit(X, Y), classifier().fit(X, LABELS)
     with pytest.raises(ValueError, match="inconsistent numbers"):
         model.importance(X, Y[1:])
+    with pytest.raises(ValueError, match="most is 0 but must be"):
+        model.plot_importance(X, Y, most=0)
     for found, y in ((model, np.c_[Y, Y]), (other, np.arange(N) % 3), (other, LABELS == "low")):
         with pytest.raises(ValueError, match="y has other outputs or classes"):
             found.importance(X, y)

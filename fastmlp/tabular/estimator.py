@@ -294,7 +294,7 @@ class BaseTabMLP(BaseEstimator):
         X, y, rounds
             As for :meth:`importance`.
         most : int
-            Columns to show.
+            Columns to show, at least 1.
         ax : matplotlib.axes.Axes, optional
             Where to draw; a new figure by default.
 
@@ -303,6 +303,8 @@ class BaseTabMLP(BaseEstimator):
         matplotlib.axes.Axes
             With labels.
         """
+        check_is_fitted(self, "_members")
+        most = check_count("most", most, example=20)
         return shown.bars(self.importance(X, y, rounds=rounds), most, ax)
 
     def plot_history(self, ax: Any = None) -> Any:
