@@ -11,6 +11,7 @@ pytest.importorskip("sklearn")
 
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular import epochs, presets
+from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.presets import Preset, Recipe
 
 SMALL = Recipe(bins=4, width=8, depth=2)
@@ -360,3 +361,31 @@ def test_a_fit_that_is_interrupted_changes_nothing(monkeypatch):
     assert vars(model) == before
     np.testing.assert_array_equal(model.predict(X), right)
     assert not np.array_equal(model.fit(X, -Y).predict(X), right)
+
+
+READ = {
+    "predict": (regressor, Y, lambda model: np.stack(model.predict(X, return_std=True))),
+    "predict_interval": (regressor, Y, lambda model: model.predict_interval(X)),
+    "log_density": (regressor, Y, lambda model: model.log_density(X, Y)),
+    "labels": (classifier, LABELS, lambda model: model.predict(X)),
+    "predict_proba": (classifier, LABELS, lambda model: model.predict_proba(X)),
+}
+
+
+@pytest.mark.parametrize("method", READ)
+def test_what_is_read_during_a_fit_is_of_one_fit(method, monkeypatch):
+    """Another fit ends amid a prediction: that is still of the fit it began with."""
+    make, y, read = READ[method]
+    model = make().fit(X, y)
+    right, predict, fits = read(model), Blend.predict, []
+
+    def slow(self, table):
+        if not fits:
+            fits.append(model)
+            other = Y * 100 if make is regressor else np.arange(N) % 3
+            model.fit(np.c_[COLOURS, COLOURS[::-1], COLOURS], other)
+        return predict(self, table)
+
+    monkeypatch.setattr(Blend, "predict", slow)
+    np.testing.assert_array_equal(read(model), right)
+    assert fits

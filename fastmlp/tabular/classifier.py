@@ -18,7 +18,7 @@ from fastmlp.sklearn.parameters import store
 from fastmlp.tabular import shown, temperature
 from fastmlp.tabular.blend import Fitted
 from fastmlp.tabular.columns import is_missing
-from fastmlp.tabular.estimator import BaseTabMLP
+from fastmlp.tabular.estimator import BaseTabMLP, of_one_moment
 from fastmlp.tabular.judged import SaidClasses, scorer_of
 from fastmlp.tabular.parameters import TEXT
 from fastmlp.tabular.targets import Classes, Labels
@@ -91,6 +91,7 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
     ) -> None:
         store(self, locals())
 
+    @of_one_moment
     def predict(self, X: Any) -> Array:
         """Predict labels.
 
@@ -109,6 +110,7 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
             return (p > 0.5).astype(int)
         return np.asarray(self.classes_[p.argmax(axis=1)])
 
+    @of_one_moment
     def predict_proba(self, X: Any) -> Array:
         """Predict calibrated probabilities.
 
@@ -134,6 +136,7 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
         """
         return np.asarray(np.log(self.predict_proba(X)))
 
+    @of_one_moment
     def plot_calibration(self, y: Any, label: Any = None, ax: Any = None) -> Any:
         """Plot how often rows of the fit that were given a probability are of a class.
 
@@ -219,6 +222,7 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
         return {"temperature": f"{self.temperature_:.3g}, then {target.metric} {loss:.4g}"}
 
     @property
+    @of_one_moment
     def oof_prediction_(self) -> Array:
         """Probabilities of the rows of the fit by members that have not learned from them."""
         if "_out_of_fold" not in vars(self):

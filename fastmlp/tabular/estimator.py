@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import time
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +35,26 @@ from fastmlp.turn import Turn
 
 Array = NDArray[Any]
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 IMPORTANCE_SEED = 0
+
+
+def of_one_moment(method: Method) -> Method:
+    """Decorate a method that reads what is fitted: that is of one fit, whoever fits meanwhile."""
+
+    @functools.wraps(method)
+    def reading(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return method(_like(self, vars(self)), *args, **kwargs)
+
+    return reading  # type: ignore[return-value]
+
+
+def _like(estimator: Any, values: dict[str, Any]) -> Any:
+    """Return an estimator of the same class with these attributes."""
+    draft = object.__new__(type(estimator))
+    draft.__dict__.update(values)
+    return draft
 
 
 class BaseTabMLP(BaseEstimator):
@@ -100,8 +121,7 @@ class BaseTabMLP(BaseEstimator):
         RuntimeError
             If another fit of this estimator is running.
         """
-        draft = object.__new__(type(self))
-        draft.__dict__.update(self.get_params(deep=False))
+        draft = _like(self, self.get_params(deep=False))
         draft._train(X, y, sample_weight, groups)
         fitting = vars(self).get("_fitting")
         kept = {k: v for k, v in vars(self).items() if k not in vars(draft) and k[-1] != "_"}
@@ -252,6 +272,7 @@ class BaseTabMLP(BaseEstimator):
         check_is_fitted(self, "_members")
         return self._report
 
+    @of_one_moment
     def importance(self, X: Any, y: Any, *, rounds: int = 3) -> Importance:
         """Return how much each column matters, on rows that members have not learned from.
 
@@ -307,6 +328,7 @@ class BaseTabMLP(BaseEstimator):
         most = check_count("most", most, example=20)
         return shown.bars(self.importance(X, y, rounds=rounds), most, ax)
 
+    @of_one_moment
     def plot_history(self, ax: Any = None) -> Any:
         """Plot the score of held-out rows by epoch: of single members, and of all of a row.
 
@@ -325,8 +347,7 @@ class BaseTabMLP(BaseEstimator):
 
     def _target_of(self, y: Any) -> Any:
         """Return the target of rows after the fit; nothing is set."""
-        draft = object.__new__(type(self))
-        draft.__dict__.update(vars(self) | self._trained_with)
+        draft = _like(self, vars(self) | self._trained_with)
         target = draft._target(draft._read_target(y))
         if draft.n_outputs_ != self.n_outputs_ or not draft._has_classes_of(self):
             raise ValueError(

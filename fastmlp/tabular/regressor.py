@@ -18,7 +18,7 @@ from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import shown
 from fastmlp.tabular.blend import Fitted
 from fastmlp.tabular.conformal import Residuals
-from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers
+from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers, of_one_moment
 from fastmlp.tabular.judged import SaidNumbers, scorer_of
 from fastmlp.tabular.parameters import TEXT
 from fastmlp.tabular.targets import Numbers
@@ -100,6 +100,7 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
     ) -> None:
         store(self, locals())
 
+    @of_one_moment
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict targets.
 
@@ -140,6 +141,7 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         tail = (1 - _level(coverage, "coverage")) / 2
         return self.predict_quantiles(X, [tail, 1 - tail])
 
+    @of_one_moment
     def predict_quantiles(self, X: Any, levels: Sequence[float]) -> Array:
         """Predict quantiles of the target, which never cross.
 
@@ -168,6 +170,7 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
             found = np.maximum(found, 0.0)
         return np.asarray(found[:, 0] if self.n_outputs_ == 1 else found)
 
+    @of_one_moment
     def log_density(self, X: Any, y: Any) -> Array:
         """Return the logarithm of the predicted density at targets.
 
@@ -195,6 +198,7 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         ]
         return np.asarray(np.sum(columns, axis=0))
 
+    @of_one_moment
     def plot_calibration(self, y: Any, ax: Any = None) -> Any:
         """Plot which share of the targets of the fit lay below each predicted quantile.
 
@@ -280,6 +284,7 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         return numbers[:, 0] if self.n_outputs_ == 1 else numbers
 
     @property
+    @of_one_moment
     def oof_prediction_(self) -> Array:
         """Predictions of the rows of the fit by members that have not learned from them."""
         if "_out_of_fold" not in vars(self):
