@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from fastmlp import check, memories, plans, portions, storage
 from fastmlp.averaging import Averaging
 from fastmlp.callbacks import Best, Progress
+from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count
 from fastmlp.joint import Joint
@@ -151,8 +152,8 @@ class EnsembleLearner:
             self._take_turns(stack, is_done, changes)
             datas = portions.datas(X, y, sample_weight, self._spec, len(self._members))
             chosen = [] if rows is None else portions.row_numbers(rows, "rows", datas)
-            given = batch_size, optimizer, l1, l2, clip_norm, groups, dropout
-            mine = [plans.plan(self._spec, data, *given) for data in datas]
+            given = optimizer, l1, l2, clip_norm, groups, dropout
+            mine = self._plans(datas, [batch_size] * len(datas), *given)
             for k, plan in enumerate(mine):
                 plan.drops_last = drop_last
                 if rows is not None:
@@ -242,9 +243,7 @@ class EnsembleLearner:
             datas = portions.datas(X, y, sample_weight, self._spec, len(self._members))
             given = optimizer, l1, l2, clip_norm, groups, dropout
             rows = [data.rows if batch_size is None else batch_size for data in datas]
-            mine = [
-                plans.plan(self._spec, data, n, *given) for data, n in zip(datas, rows, strict=True)
-            ]
+            mine = self._plans(datas, rows, *given)
             lent = self._team(n_threads)
             begun = [
                 plans.of_pass(member._progress, member._engine, plan, member._rng)
@@ -258,6 +257,17 @@ class EnsembleLearner:
             for member, own, step in zip(self._members, begun, joint.taken(), strict=True):
                 member._progress = Continuation(own.kind, step, own.seed)
             return reporter.state.loss
+
+    def _plans(self, datas: list[Data], batch_sizes: list[Any], *given: Any) -> list[Plan]:
+        """Return what each member is to do."""
+        each = zip(datas, batch_sizes, strict=True)
+        mine = [plans.plan(self._spec, data, rows, *given) for data, rows in each]
+        if isinstance(mine[0].optimizer, CustomOptimizer):
+            raise TypeError(
+                f"optimizer is {mine[0].optimizer!r} but an ensemble is trained in one native "
+                "call: fit the members one by one, each with MLP.fit"
+            )
+        return mine
 
     def _take_turns(
         self, stack: contextlib.ExitStack, is_done: Callable[[], bool] | None, parameters: bool
@@ -336,7 +346,8 @@ class EnsembleLearner:
         """Become the ensemble of a checkpoint; return False if there is none."""
         if not Path(path).exists():
             return False
-        other = storage.load(path)
+        functions = {own.name: own for own in self._spec.functions}
+        other = storage.load(path, functions=functions)
         if type(other) is not type(self) or len(other._members) != len(self._members):
             raise ValueError(
                 f"resume is {path!r}, which has {other!r}, but this is {self!r}: "

@@ -15,6 +15,7 @@ from fastmlp import check, memories, plans, storage
 from fastmlp.averaging import Averaging
 from fastmlp.callbacks import Progress
 from fastmlp.communicators import Communicator
+from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count
 from fastmlp.model import Model
@@ -28,6 +29,7 @@ from fastmlp.training.averages import Average
 from fastmlp.training.judge import Judge
 from fastmlp.training.loop import Course, Order, Shuffles
 from fastmlp.training.metrics import Metric, MetricJudge, resolve
+from fastmlp.training.own_steps import OwnSteps
 from fastmlp.training.processes import joined
 from fastmlp.training.rates import Rates
 from fastmlp.training.records import Continuation, History, State
@@ -82,7 +84,7 @@ class Learner(Model):
             Passes over the data, at least 1; with ``resume`` those before included.
         batch_size : int
             Samples a step, at least 1; larger than n means n.
-        optimizer : SGD, RMSprop, Adam, AdamW or Lion, optional
+        optimizer : SGD, RMSprop, Adam, AdamW, Lion or CustomOptimizer, optional
             ``Adam()`` by default.
         l1, l2 : float
             The objective has l1 * sum(abs(W)) and 0.5 * l2 * sum(W**2) added, over weights alone;
@@ -180,6 +182,11 @@ class Learner(Model):
                     "metrics are given with a communicator, but they cannot be summed over "
                     "processes: measure in a callback what state.model predicts"
                 )
+            if others and isinstance(plan.optimizer, CustomOptimizer):
+                raise ValueError(
+                    f"optimizer is {plan.optimizer!r} but gradients are summed over processes only "
+                    "for fastmlp's own: use one of those, or leave communicator out"
+                )
             print_of = others.fingerprint if others else memories.fingerprint
             fingerprint = functools.partial(print_of, data, validation)
             if resume if path is None else self._load(path):
@@ -222,7 +229,8 @@ class Learner(Model):
         """Become the model of a checkpoint; return False if there is none."""
         if not Path(path).exists():
             return False
-        other = storage.load(path)
+        functions = {own.name: own for own in self._spec.functions}
+        other = storage.load(path, functions=functions)
         self._check_twin(other, path)
         self._become(other)
         return True
@@ -295,9 +303,11 @@ class Learner(Model):
             plan.seed = begun.seed
             course = self._course(History(), plan)
             course.rates.step = begun.step
+            own = self._own_steps(plan, course, begun)
             with lent as plan.team:
                 loop.run(data, plan, course)
-            self._progress = Continuation(begun.kind, course.rates.step, begun.seed)
+            memory = own.memory if own else None
+            self._progress = Continuation(begun.kind, course.rates.step, begun.seed, memory=memory)
             return course.reporter.state.loss
 
     def _course(
@@ -329,6 +339,7 @@ class Learner(Model):
     ) -> None:
         """Run the epochs of a fit, and note after each with what one that resumes would go on."""
         rates, state = course.rates, course.reporter.state
+        own = self._own_steps(plan, course, begun)
         permute = shuffle or self._engine.shuffle
         shuffles = Shuffles(permute, self._rng, begun.shuffles, begun.shuffled)
 
@@ -338,9 +349,9 @@ class Learner(Model):
             facts = begun.kind, rates.step, begun.seed, data.rows, epochs
             orders = shuffles.seeds, shuffles.used, state.learning_rate_scale
             averaged = course.averages[0].averaged if course.averages else None
-            self._progress = Continuation(
-                *facts, *orders, (), plan.batch_size, begun.data, averaged
-            )
+            memory = own.memory if own else None
+            last = (), plan.batch_size, begun.data
+            self._progress = Continuation(*facts, *orders, *last, averaged, memory)
 
         course.reporter.keep = keep
         if isinstance(data, Stream):
@@ -349,6 +360,15 @@ class Learner(Model):
             course.reorder = shuffles
         plan.seed, rates.step = begun.seed, begun.step
         loop.run(data, plan, course)
+
+    def _own_steps(self, plan: Plan, course: Course, begun: Continuation) -> OwnSteps | None:
+        """Let an optimizer of the user's own train."""
+        if not isinstance(plan.optimizer, CustomOptimizer):
+            return None
+        (engine,) = course.learners((self._engine,))
+        own = OwnSteps(engine, plan.optimizer, begun.memory or {})
+        course.train = own.epoch
+        return own
 
     def _team(self, n_threads: Any, plan: Plan) -> AbstractContextManager[Team | None]:
         wanted = None if n_threads is None else check_count("n_threads", n_threads, example=2)

@@ -10,6 +10,7 @@ import numpy as np
 from fastmlp import check
 from fastmlp.each_layer import dropouts_of_fit
 from fastmlp.engine.contract import Engine
+from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.intervals import NON_NEGATIVE, check_count
 from fastmlp.spec import Data, Plan, Spec
 from fastmlp.training.loop import next_seed
@@ -45,8 +46,14 @@ def plan(
         If an argument is not as described there.
     """
     rows = check_count("batch_size", batch_size, example=64)
+    chosen = check.optimizer(optimizer)
+    if isinstance(chosen, CustomOptimizer) and groups is not None:
+        raise ValueError(
+            f"groups is {groups!r} but {chosen!r} decides itself what moves how far: leave groups "
+            "out, and look at the names of the parameters in the function"
+        )
     return Plan(
-        optimizer=check.optimizer(optimizer),
+        optimizer=chosen,
         batch_size=rows if data.rows is None else min(rows, data.rows),
         learning_rates=np.empty(0),
         l1=NON_NEGATIVE.check("l1", l1, example=1e-5),
@@ -60,7 +67,8 @@ def plan(
 def begun(engine: Engine, plan: Plan, rng: np.random.Generator) -> Continuation:
     """Return what a fit begins with: the start of an optimizer."""
     engine.start(plan.optimizer)
-    return Continuation(plan.optimizer.kind, 0, next_seed(rng))
+    memory: Any = {} if isinstance(plan.optimizer, CustomOptimizer) else None
+    return Continuation(plan.optimizer.kind, 0, next_seed(rng), memory=memory)
 
 
 def of_pass(
@@ -68,9 +76,14 @@ def of_pass(
 ) -> Continuation:
     """Return what a pass goes on with: that of passes before, or the start of an optimizer."""
     kind = plan.optimizer.kind
-    if progress and progress.kind == kind and not progress.rows and engine.can_go_on(progress.step):
+    if progress and progress.kind == kind and not progress.rows and _can_go_on(progress, engine):
         return progress
     return begun(engine, plan, rng)
+
+
+def _can_go_on(progress: Continuation, engine: Engine) -> bool:
+    """Whether there is what the optimizer remembers; of the user's own, the engine has nothing."""
+    return engine.can_go_on(progress.step if progress.memory is None else 0)
 
 
 def resumed(
@@ -100,7 +113,7 @@ def resumed(
             f"{resume} but there is no fit to go on with: it would have to be the last thing "
             "that this model was trained by. Leave resume out"
         )
-    if not engine.can_go_on(progress.step):
+    if not _can_go_on(progress, engine):
         raise ValueError(
             f"{resume} but the last fit ended within an epoch, and what its optimizer knew is "
             "lost: leave resume out, to begin with the weights of now and a fresh optimizer"

@@ -280,11 +280,18 @@ class Engine(Successive):
         return value
 
     def gradients(
-        self, data: Data, l2: float = 0.0, team: object = None, l1: float = 0.0
+        self,
+        data: Data,
+        l2: float = 0.0,
+        team: object = None,
+        l1: float = 0.0,
+        plan: Plan | None = None,
     ) -> tuple[Any, ...]:
         """Return the objective of one batch and its gradient, (objective, [dW], [db], ...)."""
         del team
-        return objective(self.spec, self._parameters, data, l2, l1=l1)
+        spec = plan.network_of(0, self.spec) if plan else self.spec
+        masks = randomness.dropout_masks(spec, plan.seed, plan.step, data.rows) if plan else None
+        return objective(spec, self._parameters, data, l2, masks, l1=l1)
 
     def jacobian(self, x: Array) -> Array:
         """Return the derivatives of the predictions with respect to the inputs, (n, C, I)."""

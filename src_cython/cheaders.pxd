@@ -65,10 +65,12 @@ cdef extern from "threads/watch.h" nogil:
     ctypedef int (*fm_poll)(void*) noexcept nogil
     ctypedef struct fm_watch:
         fm_control control
+        void* context
     double WATCH_WORK
     void fm_watch_start(fm_watch*, fm_poll, void*, atomic_int*)
     int fm_watch_stop(fm_watch*, double)
     void fm_stop_clear(atomic_int*)
+    void fm_stop(fm_watch*)
     int fm_stopped(const fm_watch*)
 
 cdef extern from "panels/ahead.h" nogil:

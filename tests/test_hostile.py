@@ -15,6 +15,7 @@ import hostile
 import hostile_averages
 import hostile_ensembles
 import hostile_files
+import hostile_functions
 import hostile_models
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ ROWS = [
     *hostile_files.CONTAINER,
     *hostile_averages.AVERAGES,
     *hostile_models.NETWORKS,
+    *hostile_functions.FUNCTIONS,
     *hostile_models.TRAINING,
     *hostile_ensembles.ENSEMBLES,
     *hostile_models.ESTIMATORS,

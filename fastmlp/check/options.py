@@ -11,6 +11,7 @@ import numpy as np
 
 from fastmlp.averaging import AVERAGINGS, Averaging
 from fastmlp.check.arrays import short
+from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.groups import PLAIN, Groups
 from fastmlp.intervals import POSITIVE
 from fastmlp.optimizers import OPTIMIZERS, Adam, Optimizer
@@ -26,11 +27,11 @@ def optimizer(value: Any) -> Optimizer:
     """Return one of this package's optimizers; Adam() for None; not a name, not a class."""
     if value is None:
         return Adam()
-    if type(value) not in OPTIMIZERS.values():
+    if type(value) not in (*OPTIMIZERS.values(), CustomOptimizer):
         raise TypeError(
             f"optimizer is {short(value)} but an object of one of the package's own optimizers is "
             "expected, no subclass, whose step would never be called: for example "
-            "fastmlp.Adam(learning_rate=1e-3)"
+            "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
         )
     chosen: Optimizer = value
     return chosen

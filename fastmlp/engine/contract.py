@@ -197,9 +197,17 @@ class Engine(Protocol):
         ...
 
     def gradients(
-        self, data: Data, l2: float = 0.0, team: Team | None = None, l1: float = 0.0
+        self,
+        data: Data,
+        l2: float = 0.0,
+        team: Team | None = None,
+        l1: float = 0.0,
+        plan: Plan | None = None,
     ) -> tuple[Any, ...]:
-        """Return (objective, [dW], [db], ...) of all rows as one batch, without dropout."""
+        """Return (objective, [dW], [db], ...) of all rows as one batch.
+
+        Without dropout, or with that of the first batch of a plan.
+        """
         ...
 
     def predict(self, x: NDArray[Any], team: Team | None = None) -> NDArray[Any]:

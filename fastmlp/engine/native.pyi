@@ -13,7 +13,12 @@ class Engine(Trained):
     def n_summed(self) -> int: ...
     def epoch(self, data: Data, plan: Plan) -> float: ...
     def gradients(
-        self, data: Data, l2: float = 0.0, team: Team | None = None, l1: float = 0.0
+        self,
+        data: Data,
+        l2: float = 0.0,
+        team: Team | None = None,
+        l1: float = 0.0,
+        plan: Plan | None = None,
     ) -> tuple[float, list[NDArray[Any]], list[NDArray[Any]]]: ...
     def predict(self, x: NDArray[Any], team: Team | None = None) -> NDArray[Any]: ...
     def predict_into(

@@ -227,6 +227,11 @@ def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None)
             for kind in {"weights", "linear_weights"} & tensors.keys():
                 tensors[kind] = [scale * tensors[kind][0], *tensors[kind][1:]]
             continue
+        if not isinstance(step.activation, str):
+            raise TypeError(
+                f"the model has {step.activation!r}, which other programs do not know: for an "
+                "export use an activation of fastmlp's own, or save(path)"
+            )
         inner = [step.inner] if step.kind == "parametric" else []
         layers.append(KINDS[step.kind](*found, *inner))
         if step.activation != "identity":

@@ -10,7 +10,7 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -121,7 +121,13 @@ def class_of(name: str, engine: str) -> Any:
     return getattr(importlib.import_module(homes[ENGINES.index(engine)]), name)
 
 
-def load(path: str | os.PathLike[str], *, engine: str | None = None, verify: bool = True) -> Any:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    engine: str | None = None,
+    verify: bool = True,
+    functions: Mapping[str, Any] | None = None,
+) -> Any:
     """Return the model that ``save`` has written to a file; safe whatever is in the file.
 
     Parameters
@@ -134,6 +140,8 @@ def load(path: str | os.PathLike[str], *, engine: str | None = None, verify: boo
     verify : bool
         Compare the file with its digest. False is for files that another program has changed on
         purpose.
+    functions : dict of str to CustomActivation or CustomLoss, optional
+        Your own functions of the model, by their names: a file has no code in it.
 
     Returns
     -------
@@ -164,12 +172,17 @@ def load(path: str | os.PathLike[str], *, engine: str | None = None, verify: boo
     if engine not in (None, *ENGINES):
         raise ValueError(f"engine is {engine!r} but must be one of {', '.join(ENGINES)}, or None")
     try:
-        return rebuild(files.read(path), engine, verify)
+        return rebuild(files.read(path), engine, verify, functions)
     except ModelFormatError as error:
         raise ModelFormatError(f"{os.fspath(path)!r} cannot be loaded: {error}") from None
 
 
-def rebuild(content: Content, engine: str | None = None, verify: bool = True) -> Any:
+def rebuild(
+    content: Content,
+    engine: str | None = None,
+    verify: bool = True,
+    functions: Mapping[str, Any] | None = None,
+) -> Any:
     """Return the model that is in a file."""
     description = described(content.header)
     digest = content.header.metadata["digest"]
@@ -178,7 +191,7 @@ def rebuild(content: Content, engine: str | None = None, verify: bool = True) ->
             f"its digest is {content.digest[:16]}... but {shown(digest)} was saved: the file is "
             "damaged, or was changed (then pass verify=False)"
         )
-    store = Store(dict(safetensors.views(content.header, content.payload)))
+    store = Store(dict(safetensors.views(content.header, content.payload)), functions)
     record = Record(description, "model", store)
     name = record.choice("class", CLASSES)
     row, saved = CLASSES[name], record.choice("engine", ENGINES)

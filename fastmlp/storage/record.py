@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,10 +62,29 @@ class Store:
     ----------
     tensors : dict
         Views of the file's bytes.
+    functions : mapping
+        Of whoever loads the file, by the names that it has for them.
     """
 
-    def __init__(self, tensors: dict[str, NDArray[Any]]) -> None:
+    def __init__(
+        self, tensors: dict[str, NDArray[Any]], functions: Mapping[str, Any] | None = None
+    ) -> None:
         self._left, self._numbers, self._prefix = dict(tensors), [0], ""
+        self._functions, self._named = dict(functions or {}), set[str]()
+
+    def function(self, tree: dict[str, Any], kind: type[Any]) -> Any:
+        """Return the function, of a class, that stands under a name in the file."""
+        name = tree.get("function")
+        if len(tree) != 1 or not isinstance(name, str):
+            raise ModelFormatError(f"a function is described by {shown(tree)}")
+        found = self._functions.get(name)
+        if type(found) is not kind:
+            raise ModelFormatError(
+                f"it needs the {kind.__name__} {shown(name)}, which is no part of the file, but "
+                f"functions has {found!r}: pass functions={{{shown(name)}: {kind.__name__}(...)}}"
+            )
+        self._named.add(name)
+        return found
 
     def under(self, prefix: str) -> Store:
         """Return a view of those whose names begin with something; they are taken here, too."""
@@ -105,7 +124,9 @@ class Store:
         return array.tolist()  # type: ignore[no-any-return]
 
     def finish(self) -> None:
-        """Refuse tensors that nobody has taken."""
+        """Refuse tensors that nobody has taken, and functions."""
+        if odd := sorted(self._functions.keys() - self._named):
+            raise ModelFormatError(f"it has no function {odd[0]!r}: leave it out of functions")
         if self._left:
             raise ModelFormatError(f"tensor {shown(next(iter(self._left)))} belongs to nothing")
 
@@ -136,6 +157,10 @@ class Record:
             self.plain(key)
             return False
         return True
+
+    def look(self, key: str) -> Any:
+        """Return what JSON has there, if anything; it is still to be asked for."""
+        return self._left.get(key)
 
     def there(self, key: str) -> bool:
         """Whether there is such a key."""

@@ -75,6 +75,9 @@ cdef inline void predict_row(const fm_network* net, const void* x, void* scratch
         if op.source != l - 1:
             a = inputs if op.source < 0 else <real*>scratch + net.operators[op.source].row_at
         one_row(net, op, before, a, y)
+        if op.function != NULL:
+            memcpy(<real*>scratch + net.function_at, y, op.n_out * sizeof(real))
+            op.function.row(op.function, op.n_out, <real*>scratch + net.function_at, y, control)
         before = y
     LOSSES[net.loss].link(y, op.n_out)
     copy_values(<real*>out, y, op.n_out)
@@ -142,7 +145,7 @@ cdef inline void evaluate(const fm_network* net, const fm_buffers* buffers, cons
         forward_layers(net, buffers, 0, rows, NULL, watch)
         if out != NULL:
             linked_rows(net, buffers, rows, <real*>out + (start - first) * columns)
-        output_loss(net, buffers, 0, rows, 0)
+        output_loss(net, buffers, 0, rows, 0, watch)
         total = 0
         for r in range(rows):
             total += <double>(<real*>buffers.row_loss)[r] * <double>(<real*>buffers.weight)[r]

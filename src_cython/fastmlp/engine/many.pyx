@@ -21,11 +21,13 @@ def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=
     """Epochs of each of many engines; see the contract."""
     cdef Engine engine
     cdef Pass each
-    cdef int n_threads = 1 if team is None else team.size  # they start now, or never
-    cdef int k
+    cdef int n_threads, k
     losses = np.zeros((len(engines), epochs))
     held_losses = np.zeros_like(losses)
     passes, sums, predictions = [], [], []
+    for engine in engines:
+        team = engine.helpers(team, True)
+    n_threads = 1 if team is None else team.size  # they start now, or never
     for k, engine in enumerate(engines):
         each = engine.begin(datas[k], plans[k], 1)
         repeat(each, plans[k].order, None if seeds is None else seeds[k], losses[k])
@@ -67,7 +69,7 @@ cdef object hold_out(Engine engine, Pass each, data, cnp.ndarray sums):
     out = np.empty((len(sums), data.rows, columns), engine.spec.dtype)
     engine.describe(&many.held, data)
     each.measured = each.net
-    each.measured.loss = engine.row_of_loss(&many.held)
+    engine.choose_loss(&each.measured, many.held.labels != NULL)
     many.measured, many.buffers = &each.measured, &buffers.c
     many.predictions = <char*>cnp.PyArray_DATA(out)
     many.block_losses = <double*>cnp.PyArray_DATA(sums)

@@ -20,7 +20,6 @@ cdef class Engine(Trained):
     cdef list call_buffers, call_shifts  # that calls from several threads at once take and give back
 
     cdef void describe(self, fm_data* c, data) except *
-    cdef int32_t row_of_loss(self, fm_data* data) except -1
     cdef tuple set_dropout(self, fm_task* task, dropouts)
     cdef Shift shift_for(self, Shift last, int64_t batch, int n_threads, tuple drops, bint stores)
     cdef Pass begin(self, data, plan, int n_threads)

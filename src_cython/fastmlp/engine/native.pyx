@@ -98,18 +98,15 @@ cdef class Engine(Trained):
         if data.weights is not None:
             c.weights = cnp.PyArray_DATA(data.weights)
 
-    cdef int32_t row_of_loss(self, fm_data* data) except -1:
-        """The row of the loss that fits the targets."""
-        return self.losses[self.spec.loss.native_row(data.labels != NULL)]
-
     def epoch(self, data, plan):
         """Train on every batch once; the mean objective, or the first that is not finite (NaN for a weight).
 
         In that case, and after any error, the parameters are those of before.
         """
-        cdef Pass epoch = self.begin(data, plan, plan.team.size if plan.team is not None else 1)
+        team = self.helpers(plan.team, True)
+        cdef Pass epoch = self.begin(data, plan, team.size if team is not None else 1)
         self.steps.is_whole = False  # until the epoch has ended well
-        result = run(epoch, plan.team)
+        result = run(epoch, team)
         self.end(epoch, plan, isfinite(result))
         return result
 
@@ -125,7 +122,7 @@ cdef class Engine(Trained):
             raise RuntimeError("no optimizer was started")
         net[0] = self.net
         self.describe(&task.data, data)
-        net.loss = self.row_of_loss(&task.data)
+        self.choose_loss(net, task.data.labels != NULL)
         task.order = NULL
         if plan.order is not None:
             task.order = <int64_t*>cnp.PyArray_DATA(plan.order)
@@ -224,30 +221,35 @@ cdef class Engine(Trained):
             buffers.sums = <double*>shift.memory.take(self.n_parameters, sizeof(double))
         return shift
 
-    def gradients(self, data, double l2=0.0, team=None, double l1=0.0):
-        """(objective, weight gradients, bias gradients, ...) of all rows as one batch."""
+    def gradients(self, data, double l2=0.0, team=None, double l1=0.0, plan=None):
+        """(objective, weight gradients, bias gradients, ...) of all rows as one batch, the first of a plan:
+        with its dropout."""
         cdef Pass batch = Pass.__new__(Pass)
         cdef fm_task* task = &batch.task
         cdef Shift shift
         cdef double objective
         self.describe(&task.data, data)
         keep = self.read(&batch.net)
-        batch.net.loss = self.row_of_loss(&task.data)
+        self.choose_loss(&batch.net, task.data.labels != NULL)
         task.order = NULL
         task.batch = task.data.n
         task.optimizer = -1
         task.slots[0] = task.slots[1] = NULL
         task.rates = task.decays = task.dropout = NULL
         task.dropout_step = 0
+        drops = ()
+        team = self.helpers(team, True)
+        if plan is not None:
+            drops = self.set_dropout(task, plan.dropouts)
         table = set_groups(task, &batch.net, groups_table(PLAIN, self.tensors, 0))
         task.l1, task.l2, task.l2_per_batch, task.clip_norm = l1, l2, False, 0
-        task.seed = task.step = 0
+        task.seed, task.step = (plan.seed, plan.step) if plan is not None else (0, 0)
         shift = self.call_shifts.pop() if self.call_shifts else None
-        shift = self.shift_for(shift, task.batch, team.size if team is not None else 1, (), True)
+        shift = self.shift_for(shift, task.batch, team.size if team is not None else 1, drops, True)
         batch.net.transposed = shift.transposed
         self.kernels.transpose(&batch.net)
         PyErr_CheckSignals()
-        batch.hand(self.kernels, shift, None, 0, (data, keep, table))
+        batch.hand(self.kernels, shift, None, 0, (data, keep, table, plan))
         objective = run(batch, team)
         PyErr_CheckSignals()
         gradients = self.unpack(shift.buffers.c.gradients)
@@ -282,7 +284,7 @@ cdef class Engine(Trained):
 
     def predict_row(self, x):
         """The prediction (1, C) if x is one plain finite row (1, I), else None: the way of single
-        predictions around the checks, which look at everything else."""
+        predictions around the checks, which look at everything else, and at Python's activations."""
         cdef const char* row
         cdef char* result
         cdef int status
@@ -293,8 +295,8 @@ cdef class Engine(Trained):
         if not cnp.PyArray_CheckExact(x):
             return None
         a = <cnp.ndarray>x
-        if (cnp.PyArray_TYPE(a) != self.typenum or cnp.PyArray_NDIM(a) != 2 or a.shape[0] != 1
-                or a.shape[1] != self.operators[0].n_in or not cnp.PyArray_ISCARRAY_RO(a)
+        if (self.takes_lock or cnp.PyArray_TYPE(a) != self.typenum or cnp.PyArray_NDIM(a) != 2
+                or a.shape[0] != 1 or a.shape[1] != self.operators[0].n_in or not cnp.PyArray_ISCARRAY_RO(a)
                 or not k.finite_row(cnp.PyArray_DATA(a), a.shape[1])):
             return None
         dims[0] = 1
@@ -338,7 +340,7 @@ cdef class Engine(Trained):
         cdef fm_network net
         self.describe(&c, data)
         keep = self.read(&net)
-        net.loss = self.row_of_loss(&c)
+        self.choose_loss(&net, c.labels != NULL)
         cdef RowsJob job
         cdef cnp.ndarray sums = np.zeros(max(1, ceil_div(c.n, CALL_ROWS)))
         job.net, job.data = &net, &c
@@ -355,6 +357,7 @@ cdef class Engine(Trained):
         cdef fm_counter counter
         cdef const fm_buffers* all_buffers[MAX_THREADS]
         fm_counter_reset(&counter)
+        team = self.helpers(team, job.block_losses != NULL)
         job.kernels = self.kernels
         job.n_threads = team.size if team is not None else 1
         job.blocks = max(1, min(MOST_BLOCKS, job.data.n // (CALL_ROWS * 8 * job.n_threads)))
