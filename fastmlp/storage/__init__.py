@@ -50,6 +50,8 @@ CLASSES = {
     "Predictor": Row("fastmlp.storage.predictor", ("fastmlp.predictor", "fastmlp.frozen")),
     "MLPClassifier": Row("fastmlp.sklearn.storage", ("fastmlp.sklearn.classifier",)),
     "MLPRegressor": Row("fastmlp.sklearn.storage", ("fastmlp.sklearn.regressor",)),
+    "TabMLPClassifier": Row("fastmlp.tabular.storage", ("fastmlp.tabular.classifier",)),
+    "TabMLPRegressor": Row("fastmlp.tabular.storage", ("fastmlp.tabular.regressor",)),
 }
 
 
@@ -115,7 +117,7 @@ def load(path: str | os.PathLike[str], *, engine: str | None = None, verify: boo
 
     Returns
     -------
-    MLP, Predictor, MLPClassifier or MLPRegressor
+    MLP, Predictor, MLPClassifier, MLPRegressor, TabMLPClassifier or TabMLPRegressor
         Predictions have the same bits as before, on every CPU level with fused multiply-add; so
         has ``partial_fit``, unless the file was saved with ``training=False``.
 

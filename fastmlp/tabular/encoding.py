@@ -136,17 +136,23 @@ def _measured(values: NDArray[np.float64], bins: int) -> Numbers:
     return Numbers(centre, factor, edges)
 
 
+def width_of(n: int) -> int:
+    """Return how many inputs a category column of n values has."""
+    if n <= 2:
+        return 1
+    return n if n <= MOST_CATEGORIES else MOST_CATEGORIES + SHARED
+
+
 def one_hot(codes: NDArray[np.int32], known: NDArray[np.bool_]) -> Inputs:
     """Return the inputs of a category column; 0 where unknown.
 
     Two values are -1 and 1; of many values, those after the first `MOST_CATEGORIES` share
     `SHARED` inputs, each with random signs of its own.
     """
-    n = len(known)
+    n, width = len(known), width_of(len(known))
     used = (codes != MISSING) & known[codes]
     if n <= 2:
         return np.where(used, 2.0 * codes - 1, 0.0).astype(np.float32)[:, np.newaxis]
-    width = n if n <= MOST_CATEGORIES else MOST_CATEGORIES + SHARED
     table = np.zeros((n, width), np.float32)
     single = min(n, MOST_CATEGORIES)
     table[:single, :single] = np.eye(single, dtype=np.float32)

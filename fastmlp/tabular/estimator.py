@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import time
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from fastmlp import storage
 from fastmlp.callbacks import Progress
 from fastmlp.intervals import check_count
 from fastmlp.sklearn.fitting import one_at_a_time
@@ -226,6 +228,29 @@ class BaseTabMLP(BaseEstimator):
         )
 
     # ------------------------------------------------------------ after it
+
+    def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
+        """Write the estimator to a file, for ``fastmlp.load``.
+
+        Parameters, columns and their categories, encodings, networks, classes, calibration, and
+        out-of-fold predictions are in it; what others have set, such as metadata requests, is not.
+
+        Parameters
+        ----------
+        path : str or path
+            The file, which is replaced at one moment; a link leads to it.
+        training : bool
+            With ``history_`` and the curve of :meth:`plot_history`, which are empty otherwise.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        TypeError, ValueError
+            If a parameter is wrong, or a file cannot hold it: a function as ``scoring``, or more
+            than 65,536 categories.
+        """
+        storage.save(self, path, training)
 
     def _predictions(self, X: Any) -> Array:
         """Return the prediction of all members for a table."""
