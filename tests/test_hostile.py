@@ -15,6 +15,7 @@ import hostile
 import hostile_averages
 import hostile_files
 import hostile_models
+import hostile_tables
 import numpy as np
 import pytest
 import stored
@@ -30,7 +31,9 @@ ROWS = [
     *hostile_models.NETWORKS,
     *hostile_models.TRAINING,
     *hostile_models.ESTIMATORS,
+    *hostile_tables.TABLES,
 ]
+VALID = ("MLP", "predictor", "MLPClassifier words", "TabMLPRegressor two outputs")
 ALLOWED = 16 << 20  # bytes of memory, beside twice the file
 
 
@@ -120,9 +123,9 @@ def test_a_large_file_with_moments_costs_twice_its_size(tmp_path: Path) -> None:
 
 
 AUDITED = """
-import sys, json, fastmlp, fastmlp.sklearn.storage
+import sys, json, fastmlp, fastmlp.sklearn.storage, fastmlp.tabular.storage
 from fastmlp.storage import mlp, predictor
-models = [fastmlp.load(path) for path in sys.argv[1:4]]
+models = [fastmlp.load(path) for path in sys.argv[1:5]]
 events = []
 sys.addaudithook(lambda event, arguments: seen is not None and seen.append((event, arguments)))
 seen = None
@@ -141,7 +144,7 @@ print(json.dumps(events))
 
 def test_a_load_opens_its_file_and_does_nothing_else(tmp_path: Path) -> None:
     paths = []
-    for at, name in enumerate(("MLP", "predictor", "MLPClassifier words")):
+    for at, name in enumerate(VALID):
         paths.append(tmp_path / f"valid {at}")
         paths[-1].write_bytes(hostile.valid(name))
     for at, (_, make, _) in enumerate(ROWS):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +33,7 @@ from fastmlp.tabular.temperature import LARGEST_LOG
 
 CURVE = (np.int64, np.float64, np.float64, np.float64)  # dtypes of the columns of a curve
 COUNTS = ("best_epoch_", "n_iter_")
+MEASURED = ("fit.out_of_fold", "fit.unit", "fit.residuals.", "groups.")  # tensors: all finite
 FITTED = ("freedom", "spread", "rms")  # of residuals: a number an output
 CLASSES = {False: "classes", True: "labels"}  # names of targets, by whether labels are independent
 
@@ -46,7 +46,7 @@ def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
     known = vars(model)
     fitted = _describe_fit(known, tensors, training) if "_members" in known else None
     for name, array in tensors.items():
-        if name.startswith(("fit.", "groups.")) and not np.all(np.isfinite(array)):
+        if name.startswith(MEASURED) and not np.all(np.isfinite(array)):
             raise ValueError(f"{name} of the fit is not finite: scale y, and fit again")
     return {"parameters": names, "fit": fitted}
 
@@ -274,18 +274,18 @@ def _rebuild_report(record: Record, columns: Columns, rows: int, metric: str) ->
         metric,
         value(part, "alone", float),
         value(part, "together", float),
-        _pairs(part, "seconds", (float,)),
-        _pairs(part, "more", (str,)),
+        _pairs(part, "seconds", float),
+        _pairs(part, "more", str),
         part.texts("notes"),
     )
     part.finish()
     return report
 
 
-def _pairs(part: Record, key: str, kinds: Sequence[type]) -> dict[str, Any]:
+def _pairs(part: Record, key: str, kind: type) -> dict[str, Any]:
     """Return a dictionary of strings to values of a kind."""
     found = value(part, key, dict)
     for name, each in found.items():
-        if not isinstance(name, str) or type(each) not in kinds:
+        if not isinstance(name, str) or type(each) is not kind:
             raise ModelFormatError(f"{part.where}.{key} has {shown(name)} with {shown(each)}")
     return found  # type: ignore[no-any-return]

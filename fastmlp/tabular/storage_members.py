@@ -92,7 +92,7 @@ def ascending(part: Record, key: str, n: int, end: int) -> NDArray[np.int64]:
     """Return so many places below an end, each once, in order."""
     name = f"{part.where.partition('.')[2]}.{key}"
     places = part.store.parameter(name, (n,), PLACES).copy()
-    if n and not (0 <= places[0] and places[-1] < end and (places[:-1] < places[1:]).all()):
+    if n and not (places[0] >= 0 and places[-1] < end and (places[:-1] < places[1:]).all()):
         raise ModelFormatError(f"tensor '{name}' has other places than those of 0 to {end - 1}")
     return places
 
