@@ -114,7 +114,8 @@ def _describe_values(column: Column, name: str, tensors: Tensors) -> list[Any]:
     plain = [v.item() if isinstance(v, np.generic) else v for v in column.values or ()]
     found: list[Any] = []
     for at, (kind, run) in enumerate(itertools.groupby(plain, type)):
-        values, where = tuple(run), f"{name}.values.{at}"
+        where = f"{name}.values.{at}"
+        values: tuple[Any, ...] = tuple(run)
         if kind is str:
             found.append(_describe_texts(values, where, tensors))
         elif kind in RUNS and not (kind is int and max(map(abs, values)) >= 2**63):
