@@ -24,12 +24,16 @@ from fastmlp.config import show_config
 from fastmlp.ensemble import Ensemble
 from fastmlp.export.read_onnx import from_onnx
 from fastmlp.export.read_torch import from_torch
+from fastmlp.functions.activation import CustomActivation
+from fastmlp.functions.optimizer import CustomOptimizer
+from fastmlp.functions.pointers import CFunction
 from fastmlp.groups import Groups
 from fastmlp.loggers import CSVLog, MLflowLog, TensorBoardLog
 from fastmlp.losses import (
     AbsoluteError,
     BinaryCrossEntropy,
     CrossEntropy,
+    CustomLoss,
     GaussianNLL,
     Huber,
     Loss,
@@ -87,6 +91,10 @@ __all__ = [
     "GaussianNLL",
     "CrossEntropy",
     "BinaryCrossEntropy",
+    "CustomActivation",
+    "CustomOptimizer",
+    "CustomLoss",
+    "CFunction",
     "EarlyStopping",
     "ReduceOnPlateau",
     "Progress",

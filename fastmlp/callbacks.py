@@ -120,6 +120,34 @@ class EarlyStopping(_Monitor):
             state.restore(snapshot)
 
 
+class Best:
+    """Give the model, when the fit ends, its weights of the lowest val_loss, the last of ties.
+
+    This is what ``judge`` of ``Ensemble.fit`` adds. NaN is never lowest; after an error or an
+    interrupt the weights stay.
+    """
+
+    def __init__(self) -> None:
+        self.best, self.best_epoch = math.inf, -1
+        self._snapshot: Any = None
+
+    def start(self, state: State) -> None:
+        """Forget what an earlier fit has seen."""
+        self.best, self.best_epoch, self._snapshot = math.inf, -1, None
+
+    def __call__(self, state: State) -> None:
+        """Compare the epoch with the best one."""
+        if state.val_loss <= self.best:
+            self.best, self.best_epoch = state.val_loss, state.epoch
+            self._snapshot = state.snapshot()
+
+    def finish(self, state: State) -> None:
+        """Give the model its best weights."""
+        snapshot, self._snapshot = self._snapshot, None
+        if state.completed and snapshot is not None:
+            state.restore(snapshot)
+
+
 class ReduceOnPlateau(_Monitor):
     """Lower the learning rate when a loss has stopped improving.
 

@@ -66,10 +66,11 @@ class Writer:
 class Checkpoint:
     """Save the model during a fit, as a callback: ``fit(..., resume=path)`` goes on from there.
 
-    Of an MLP, or of an estimator with the solver sgd or adam. It is called after all other
-    callbacks. What they remember is saved too, if they are ``EarlyStopping`` or
-    ``ReduceOnPlateau``; others begin anew. A thread writes; the next save waits for it, and raises
-    what went wrong, as does the end of the fit.
+    Of an MLP, an ensemble, or an estimator with the solver sgd or adam. It is called after all
+    other callbacks. What they remember is saved too, if they are ``EarlyStopping`` or
+    ``ReduceOnPlateau``, and what an ensemble's ``judge`` has found best; others begin anew. A
+    thread writes; the next save waits for it, and raises what went wrong, as does the end of the
+    fit.
 
     Parameters
     ----------
@@ -164,10 +165,13 @@ class Checkpoint:
 
     def _remember(self, state: State) -> None:
         """Put what the other callbacks remember among what the fit goes on with."""
-        progress = getattr(state.model, "_progress", None)
-        if progress is not None:  # of an MLP
-            kept = memories.memories(state.callbacks, state.engine)
-            state.model._progress = progress._replace(memories=kept)
+        models = getattr(state.model, "members", (state.model,))
+        if any(getattr(model, "_progress", None) is None for model in models):
+            return  # an estimator has a course instead
+        kept = memories.memories(state.callbacks, state.engine)
+        for k, model in enumerate(models):
+            own = kept if model is state.model else memories.apart(kept, k)
+            model._progress = model._progress._replace(memories=own)
 
     def _is_best(self, state: State) -> bool:
         """Whether the last loss is below those of all epochs before, of those before a cut too.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.activations import ACTIVATIONS
+from fastmlp.functions.activation import CustomActivation
 from fastmlp.intervals import FRACTION, check_count
 from fastmlp.normalization import POSITIONS
 from fastmlp.schedules import Scheduled, check_scheduled
@@ -59,21 +60,24 @@ def sizes(layer_sizes: Any) -> tuple[int, ...]:
     return found
 
 
-def activations(activation: Any, n_hidden: int) -> tuple[str, ...]:
-    """Return the name of each one's activation."""
+def activations(activation: Any, n_hidden: int) -> tuple[str | CustomActivation, ...]:
+    """Return the name of each one's activation, or one of the user's own."""
     names = _each("activation", activation, n_hidden)
     # With no hidden layer a single name is not used, but a wrong one is still a mistake.
     for name in names or ([] if is_sequence(activation) else [activation]):
+        if isinstance(name, CustomActivation):
+            continue
         if not isinstance(name, str):
             raise TypeError(
-                f"activation is {name!r} but must be a name: choose from {', '.join(ACTIVATIONS)}"
+                f"activation is {name!r} but must be a name or a fastmlp.CustomActivation: "
+                f"choose from {', '.join(ACTIVATIONS)}"
             )
         if name not in ACTIVATIONS:
             raise ValueError(
                 f"activation is {name!r} but no activation has that name: "
                 f"choose from {', '.join(ACTIVATIONS)}"
             )
-    return tuple(str(name) for name in names)
+    return tuple(str(name) if isinstance(name, str) else name for name in names)
 
 
 def dropouts(dropout: Any, n_hidden: int) -> tuple[float, ...]:

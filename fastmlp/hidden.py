@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.activations import ACTIVATIONS, Array
+from fastmlp.activations import Array
+from fastmlp.functions.activation import row_of
 from fastmlp.normalization import layer_norm, layer_norm_gradient
 from fastmlp.parametric import blended, blended_gradient
 from fastmlp.randomness import Masks
@@ -94,7 +95,7 @@ def backward(
         name, alpha = spec.activations[k], own["alphas"][k]
         dz, found["alphas"] = blended_gradient(name, alpha, active, dy)
     else:
-        dz = dy * ACTIVATIONS[spec.activations[k]].slope(active)
+        dz = dy * row_of(spec.activations[k]).slope(active)
     if position == "before":
         dz, found["gains"], found["shifts"] = layer_norm_gradient(z, own["gains"][k], dz)
     return dz, found
@@ -103,7 +104,7 @@ def backward(
 def _active(spec: Spec, own: dict[str, list[Array]], k: int, z: Array) -> Array:
     if spec.parametric[k]:
         return blended(spec.activations[k], own["alphas"][k], z)
-    return ACTIVATIONS[spec.activations[k]].value(z)
+    return row_of(spec.activations[k]).value(z)
 
 
 def back(

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.activations import ACTIVATIONS, Array
+from fastmlp.activations import Array
+from fastmlp.functions.activation import row_of
 
 if TYPE_CHECKING:  # only for the annotation: spec stands to the right of this module
     from fastmlp.spec import Spec
@@ -101,7 +102,7 @@ def names(spec: Spec, initializer: Initializer) -> list[str]:
     >>> names(spec.build([3, 8, 2], "tanh"), "zeros")
     ['glorot_uniform', 'zeros']
     """
-    defaults = [ACTIVATIONS[name].initializer for name in (*spec.activations, "identity")]
+    defaults = [row_of(each).initializer for each in (*spec.activations, "identity")]
     n_layers = len(defaults)
     wanted: Sequence[str | None]
     if initializer is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -14,6 +15,7 @@ from fastmlp import check, memories, plans, storage
 from fastmlp.averaging import Averaging
 from fastmlp.callbacks import Progress
 from fastmlp.communicators import Communicator
+from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count
 from fastmlp.model import Model
@@ -27,6 +29,7 @@ from fastmlp.training.averages import Average
 from fastmlp.training.judge import Judge
 from fastmlp.training.loop import Course, Order, Shuffles
 from fastmlp.training.metrics import Metric, MetricJudge, resolve
+from fastmlp.training.own_steps import OwnSteps
 from fastmlp.training.processes import joined
 from fastmlp.training.rates import Rates
 from fastmlp.training.records import Continuation, History, State
@@ -81,7 +84,7 @@ class Learner(Model):
             Passes over the data, at least 1; with ``resume`` those before included.
         batch_size : int
             Samples a step, at least 1; larger than n means n.
-        optimizer : SGD, RMSprop, Adam, AdamW or Lion, optional
+        optimizer : SGD, RMSprop, Adam, AdamW, Lion or CustomOptimizer, optional
             ``Adam()`` by default.
         l1, l2 : float
             The objective has l1 * sum(abs(W)) and 0.5 * l2 * sum(W**2) added, over weights alone;
@@ -159,11 +162,7 @@ class Learner(Model):
             self._turn.taken(),
             self._kept(lambda: len(history.loss) > n_before, changes),
         ):
-            if not isinstance(resume, bool | str | os.PathLike):
-                raise TypeError(
-                    f"resume is {resume!r} ({type(resume).__name__}) but True, False or the path "
-                    "of a checkpoint is expected: pass for example resume=True"
-                )
+            resume, path = check.resume(resume)
             data = sources.resolve(X, y, sample_weight, self._spec)
             given = batch_size, optimizer, l1, l2, clip_norm, groups, dropout
             plan = plans.plan(self._spec, data, *given)
@@ -183,13 +182,18 @@ class Learner(Model):
                     "metrics are given with a communicator, but they cannot be summed over "
                     "processes: measure in a callback what state.model predicts"
                 )
-            fingerprint = others.fingerprint if others else memories.fingerprint
-            path = None if isinstance(resume, bool) else os.fspath(resume)
+            if others and isinstance(plan.optimizer, CustomOptimizer):
+                raise ValueError(
+                    f"optimizer is {plan.optimizer!r} but gradients are summed over processes only "
+                    "for fastmlp's own: use one of those, or leave communicator out"
+                )
+            print_of = others.fingerprint if others else memories.fingerprint
+            fingerprint = functools.partial(print_of, data, validation)
             if resume if path is None else self._load(path):
                 stopped = self._history.stop_reason if self._history else ""
                 last = self._progress, self._history, self._engine
-                job = path, fingerprint
-                begun, history = plans.resumed(*last, plan, data, validation, epochs, *job)
+                facts = data.rows, validation is not None
+                begun, history = plans.resumed(*last, plan, *facts, epochs, path, fingerprint)
                 n_before = len(history.loss)  # the user may have changed the lists
             self._progress, self._history = begun, history
             if verbose and not (others and others.rank):
@@ -207,14 +211,12 @@ class Learner(Model):
                 state.epoch, state.learning_rate_scale = begun.epochs - 1, begun.scale
             with lent as plan.team, course.reporter.watching():
                 if begun is None:
-                    self._engine.start(plan.optimizer)
-                    seed = loop.next_seed(self._rng)
-                    begun = Continuation(plan.optimizer.kind, 0, seed)
+                    begun = plans.begun(self._engine, plan, self._rng)
                 elif memories.give_back(begun.memories, hooks, course.reporter.state):
                     history.stop_reason = stopped
                     return history
                 if path is not None or course.reporter.keeps:
-                    begun = begun._replace(data=fingerprint(data, validation))
+                    begun = begun._replace(data=fingerprint())
                 if averaging is not None:
                     course.averages = (Average(averaging, self._engine, begun.averaged),)
                 elif begun.averaged is not None:
@@ -227,22 +229,31 @@ class Learner(Model):
         """Become the model of a checkpoint; return False if there is none."""
         if not Path(path).exists():
             return False
-        other = storage.load(path)
+        functions = {own.name: own for own in self._spec.functions}
+        other = storage.load(path, functions=functions)
+        self._check_twin(other, path)
+        self._become(other)
+        return True
+
+    def _check_twin(self, other: Any, path: str) -> None:
+        """Complain if the model of a file is not like this one."""
         if type(other) is not type(self) or other._spec != self._spec:
             raise ValueError(
                 f"resume is {path!r}, which has {other!r}, but this is {self!r}: "
                 "make the model as it was made, or use fastmlp.load"
             )
-        generator, state = self._rng.bit_generator, other.__getstate__()
-        if type(generator) is not type(other._rng.bit_generator):
+        if type(self._rng.bit_generator) is not type(other._rng.bit_generator):
             raise ValueError(
                 f"resume is {path!r}, whose model draws from {other._rng}, but this one "
                 f"from {self._rng}: pass the same kind of generator as rng"
             )
-        generator.state = other._rng.bit_generator.state
+
+    def _become(self, other: Any) -> None:
+        """Take over all that such a model has."""
+        state = other.__getstate__()
+        self._rng.bit_generator.state = other._rng.bit_generator.state
         self._engine.set_state(state["engine"])
         self._progress, self._history = state["progress"], other._history
-        return True
 
     def partial_fit(
         self,
@@ -292,9 +303,11 @@ class Learner(Model):
             plan.seed = begun.seed
             course = self._course(History(), plan)
             course.rates.step = begun.step
+            own = self._own_steps(plan, course, begun)
             with lent as plan.team:
                 loop.run(data, plan, course)
-            self._progress = Continuation(begun.kind, course.rates.step, begun.seed)
+            memory = own.memory if own else None
+            self._progress = Continuation(begun.kind, course.rates.step, begun.seed, memory=memory)
             return course.reporter.state.loss
 
     def _course(
@@ -326,6 +339,7 @@ class Learner(Model):
     ) -> None:
         """Run the epochs of a fit, and note after each with what one that resumes would go on."""
         rates, state = course.rates, course.reporter.state
+        own = self._own_steps(plan, course, begun)
         permute = shuffle or self._engine.shuffle
         shuffles = Shuffles(permute, self._rng, begun.shuffles, begun.shuffled)
 
@@ -335,9 +349,9 @@ class Learner(Model):
             facts = begun.kind, rates.step, begun.seed, data.rows, epochs
             orders = shuffles.seeds, shuffles.used, state.learning_rate_scale
             averaged = course.averages[0].averaged if course.averages else None
-            self._progress = Continuation(
-                *facts, *orders, (), plan.batch_size, begun.data, averaged
-            )
+            memory = own.memory if own else None
+            last = (), plan.batch_size, begun.data
+            self._progress = Continuation(*facts, *orders, *last, averaged, memory)
 
         course.reporter.keep = keep
         if isinstance(data, Stream):
@@ -346,6 +360,15 @@ class Learner(Model):
             course.reorder = shuffles
         plan.seed, rates.step = begun.seed, begun.step
         loop.run(data, plan, course)
+
+    def _own_steps(self, plan: Plan, course: Course, begun: Continuation) -> OwnSteps | None:
+        """Let an optimizer of the user's own train."""
+        if not isinstance(plan.optimizer, CustomOptimizer):
+            return None
+        (engine,) = course.learners((self._engine,))
+        own = OwnSteps(engine, plan.optimizer, begun.memory or {})
+        course.train = own.epoch
+        return own
 
     def _team(self, n_threads: Any, plan: Plan) -> AbstractContextManager[Team | None]:
         wanted = None if n_threads is None else check_count("n_threads", n_threads, example=2)

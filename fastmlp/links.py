@@ -96,3 +96,5 @@ MEAN_AND_VARIANCE = Link(
 )
 SIGMOID = Link("sigmoid", sigmoid, _elementwise(lambda p: p * (1 - p)), _logit)
 SOFTMAX = Link("softmax", _softmax, _softmax_slope, _log)
+
+BY_NAME = {link.name: link for link in (IDENTITY, EXP, MEAN_AND_VARIANCE, SIGMOID, SOFTMAX)}

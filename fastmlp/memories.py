@@ -10,24 +10,24 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp import callbacks as own
 from fastmlp.engine.contract import Engine
 from fastmlp.spec import Data
 from fastmlp.training.records import Snapshot, State
 
-Parameters: TypeAlias = tuple[list[NDArray[Any]], ...]
+Parameters: TypeAlias = tuple[Any, ...]  # lists of arrays; of an ensemble such tuples
 
 ROWS = 1000  # of X, in a fingerprint
 
 # Callbacks that remember something from epoch to epoch, and what.
 KEPT: dict[str, dict[str, type]] = {
-    cls.__name__: {name: type(getattr(cls("loss"), name)) for name in names}
-    for cls, names in {
-        own.EarlyStopping: ("best", "wait", "best_epoch"),
-        own.ReduceOnPlateau: ("best", "wait"),
-    }.items()
+    type(made).__name__: {name: type(getattr(made, name)) for name in names}
+    for made, names in (
+        (own.EarlyStopping("loss"), ("best", "wait", "best_epoch")),
+        (own.ReduceOnPlateau("loss"), ("best", "wait")),
+        (own.Best(), ("best", "best_epoch")),
+    )
 }
 
 
@@ -41,7 +41,7 @@ class Memory(NamedTuple):
     values : dict
         Attributes.
     parameters : tuple of lists of arrays, or None
-        Of the best epoch, plain.
+        Of the best epoch, plain; of an ensemble such a tuple of each member.
     """
 
     name: str
@@ -116,3 +116,18 @@ def give_back(kept: Sequence[Memory], callbacks: Iterable[Any], state: State) ->
             snapshot = snapshot_of(memory.parameters, state.engine)
             callback._snapshot = Snapshot(state._kind(), snapshot)
     return any(isinstance(each, own.EarlyStopping) and each.wait >= each.patience for each in mine)
+
+
+def apart(kept: Sequence[Memory], member: int) -> list[Memory]:
+    """Return what callbacks of an ensemble's fit remember of one member."""
+    return [each._replace(parameters=each.parameters and each.parameters[member]) for each in kept]
+
+
+def together(kept: Sequence[Sequence[Memory]]) -> list[Memory]:
+    """Return what callbacks remember of all members."""
+    found = []
+    for of_each in zip(*kept, strict=True):
+        parameters = [memory.parameters for memory in of_each]
+        whole = None if None in parameters else tuple(parameters)
+        found.append(of_each[0]._replace(parameters=whole))
+    return found

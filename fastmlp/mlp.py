@@ -18,7 +18,7 @@ from fastmlp.initializers import Initializer
 from fastmlp.intervals import NON_NEGATIVE, check_count
 from fastmlp.learner import Learner
 from fastmlp.losses import Loss
-from fastmlp.spec import build
+from fastmlp.spec import Activations, build
 from fastmlp.threads import call_team, fit_team
 
 
@@ -32,13 +32,13 @@ class MLP(Learner):
     ----------
     layer_sizes : sequence of int
         Inputs, hidden layers, outputs: at least two sizes, each from 1 to 2**31 - 1.
-    activation : str or sequence of str
+    activation : str, CustomActivation, or sequence of them
         One for all hidden layers, or one for each: identity, relu, leaky_relu, elu, selu,
-        softplus, sigmoid, tanh, gelu, gelu_tanh, silu or mish.
+        softplus, sigmoid, tanh, gelu, gelu_tanh, silu or mish, or one of your own.
     loss : str or Loss
         squared_error, absolute_error, huber, quantile, poisson_nll, gaussian_nll, cross_entropy,
-        binary_cross_entropy, or an object of ``fastmlp.losses`` with its parameters. Every loss
-        is a sum over outputs and a (weighted) mean over samples.
+        binary_cross_entropy, an object of ``fastmlp.losses`` with its parameters, or a
+        ``fastmlp.CustomLoss``. Every loss is a sum over outputs and a (weighted) mean over samples.
     dtype : {"float32", "float64"}
         Of weights, arithmetic and predictions.
     dropout : float or sequence of float, for all hidden layers or for each
@@ -103,7 +103,7 @@ class MLP(Learner):
         self,
         layer_sizes: Sequence[int] | NDArray[Any],
         *,
-        activation: str | Sequence[str] = "relu",
+        activation: Activations = "relu",
         loss: str | Loss = "squared_error",
         dtype: DTypeLike = "float32",
         dropout: float | Sequence[float] = 0.0,

@@ -19,6 +19,7 @@ from fastmlp import check, storage
 from fastmlp.engine.contract import Engine
 from fastmlp.export.exportable import Exportable
 from fastmlp.export.layers import Exported, exported, name_of
+from fastmlp.functions.activation import CustomActivation
 from fastmlp.losses import Loss
 from fastmlp.parameter_list import ParameterList
 from fastmlp.spec import Spec
@@ -134,8 +135,8 @@ class Model(Exportable):
         return self._spec.layer_sizes
 
     @property
-    def activations(self) -> tuple[str, ...]:
-        """Activation of each hidden layer."""
+    def activations(self) -> tuple[str | CustomActivation, ...]:
+        """Activation of each hidden layer: its name, or one of the user's own."""
         return self._spec.activations
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from fastmlp.functions.activation import CustomActivation
 from fastmlp.spec import Spec
 
 # Kinds of operators, in the order of the native table (network.pxd), and of their tensors: what
@@ -34,8 +35,8 @@ class Operator(NamedTuple):
         The layer that it belongs to.
     n_in, n_out : int
         Widths.
-    activation : str
-        Its name.
+    activation : str or CustomActivation
+        Its name, or one of the user's own.
     ends : bool
         Whether dropout follows, if there is any: it is the last of a hidden layer with tensors.
     inner : str
@@ -48,9 +49,9 @@ class Operator(NamedTuple):
     layer: int
     n_in: int
     n_out: int
-    activation: str = "identity"
+    activation: str | CustomActivation = "identity"
     ends: bool = False
-    inner: str = "identity"
+    inner: str | CustomActivation = "identity"
     source: int | None = None
 
     @property

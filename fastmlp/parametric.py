@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmlp.activations import ACTIVATIONS, Array
+from fastmlp.activations import Array
+from fastmlp.functions.activation import CustomActivation, row_of
 
 
-def blended(name: str, alpha: Array, z: Array) -> Array:
+def blended(name: str | CustomActivation, alpha: Array, z: Array) -> Array:
     """Return (1 - alpha) z + alpha f(z): at alpha = 1 exactly f(z).
 
     Parameters
     ----------
-    name : str
-        Of f, a key of `ACTIVATIONS`.
+    name : str or CustomActivation
+        Of f.
     alpha : array, shape (O,)
         Parameters; at first 1.
     z : array, shape (N, O)
@@ -31,14 +32,16 @@ def blended(name: str, alpha: Array, z: Array) -> Array:
     array([[ 0. , -0.5],
            [ 2. ,  2. ]])
     """
-    return np.asarray((1 - alpha) * z + alpha * ACTIVATIONS[name].value(z))
+    return np.asarray((1 - alpha) * z + alpha * row_of(name).value(z))
 
 
-def blended_gradient(name: str, alpha: Array, z: Array, dy: Array) -> tuple[Array, Array]:
+def blended_gradient(
+    name: str | CustomActivation, alpha: Array, z: Array, dy: Array
+) -> tuple[Array, Array]:
     """Return (dz, dalpha), the gradient of a sum over rows whose gradient at y is dy.
 
     dz = dy (1 - alpha + alpha f'(z)), and dalpha = sum(dy (f(z) - z)) over the rows.
     """
-    f = ACTIVATIONS[name]
+    f = row_of(name)
     dalpha = np.sum(dy * (f.value(z) - z), axis=0, dtype=np.float64).astype(z.dtype)
     return dy * (1 - alpha + alpha * f.slope(z)), dalpha

@@ -10,6 +10,7 @@ import numpy as np
 from fastmlp import check
 from fastmlp.each_layer import dropouts_of_fit
 from fastmlp.engine.contract import Engine
+from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.intervals import NON_NEGATIVE, check_count
 from fastmlp.spec import Data, Plan, Spec
 from fastmlp.training.loop import next_seed
@@ -45,8 +46,14 @@ def plan(
         If an argument is not as described there.
     """
     rows = check_count("batch_size", batch_size, example=64)
+    chosen = check.optimizer(optimizer)
+    if isinstance(chosen, CustomOptimizer) and groups is not None:
+        raise ValueError(
+            f"groups is {groups!r} but {chosen!r} decides itself what moves how far: leave groups "
+            "out, and look at the names of the parameters in the function"
+        )
     return Plan(
-        optimizer=check.optimizer(optimizer),
+        optimizer=chosen,
         batch_size=rows if data.rows is None else min(rows, data.rows),
         learning_rates=np.empty(0),
         l1=NON_NEGATIVE.check("l1", l1, example=1e-5),
@@ -57,15 +64,26 @@ def plan(
     )
 
 
+def begun(engine: Engine, plan: Plan, rng: np.random.Generator) -> Continuation:
+    """Return what a fit begins with: the start of an optimizer."""
+    engine.start(plan.optimizer)
+    memory: Any = {} if isinstance(plan.optimizer, CustomOptimizer) else None
+    return Continuation(plan.optimizer.kind, 0, next_seed(rng), memory=memory)
+
+
 def of_pass(
     progress: Continuation | None, engine: Engine, plan: Plan, rng: np.random.Generator
 ) -> Continuation:
     """Return what a pass goes on with: that of passes before, or the start of an optimizer."""
     kind = plan.optimizer.kind
-    if progress and progress.kind == kind and not progress.rows and engine.can_go_on(progress.step):
+    if progress and progress.kind == kind and not progress.rows and _can_go_on(progress, engine):
         return progress
-    engine.start(plan.optimizer)
-    return Continuation(kind, 0, next_seed(rng))
+    return begun(engine, plan, rng)
+
+
+def _can_go_on(progress: Continuation, engine: Engine) -> bool:
+    """Whether there is what the optimizer remembers; of the user's own, the engine has nothing."""
+    return engine.can_go_on(progress.step if progress.memory is None else 0)
 
 
 def resumed(
@@ -73,11 +91,11 @@ def resumed(
     history: History | None,
     engine: Engine,
     plan: Plan,
-    data: Data | Stream,
-    validation: Data | None,
+    n_rows: int | None,
+    is_validated: bool,
     epochs: int,
     path: str | None,
-    fingerprint: Callable[..., int],
+    fingerprint: Callable[[], int],
 ) -> tuple[Continuation, History]:
     """Return what a fit goes on with, and a copy of its history; or say why it cannot.
 
@@ -95,16 +113,16 @@ def resumed(
             f"{resume} but there is no fit to go on with: it would have to be the last thing "
             "that this model was trained by. Leave resume out"
         )
-    if not engine.can_go_on(progress.step):
+    if not _can_go_on(progress, engine):
         raise ValueError(
             f"{resume} but the last fit ended within an epoch, and what its optimizer knew is "
             "lost: leave resume out, to begin with the weights of now and a fresh optimizer"
         )
-    n = progress.rows if data.rows is None else data.rows  # a stream's are counted as they come
+    n = progress.rows if n_rows is None else n_rows  # a stream's are counted as they come
     facts: list[tuple[str, Any, Any]] = [
         ("optimizer", plan.optimizer.kind, progress.kind),
         ("X", f"{n} rows", f"{progress.rows} rows"),
-        ("validation_data", validation is not None, bool(history.val_loss)),
+        ("validation_data", is_validated, bool(history.val_loss)),
     ]
     if path is not None:
         facts.append(("batch_size", plan.batch_size, progress.batch_size or plan.batch_size))
@@ -115,7 +133,7 @@ def resumed(
                 "with: pass what it was given, or leave resume out"
             )
     is_same_job = path is not None and progress.data
-    now = fingerprint(data, validation) if is_same_job else 0
+    now = fingerprint() if is_same_job else 0
     if now and now != progress.data:
         raise ValueError(
             f"{resume} but X, y, sample_weight or validation_data are others than in the fit to go "

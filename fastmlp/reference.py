@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import hidden, mlp, randomness, states, successive
+from fastmlp import hidden, mlp, randomness, states
 from fastmlp.activations import Array
 from fastmlp.frozen import Predictor
 from fastmlp.gradient import add_up, clip, flat, penalized
@@ -24,6 +24,7 @@ from fastmlp.optimizers import Optimizer
 from fastmlp.randomness import Masks
 from fastmlp.share import Share
 from fastmlp.spec import Data, Plan, Spec
+from fastmlp.successive import Successive
 
 
 def forward(
@@ -181,7 +182,7 @@ def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
     return np.stack(derivatives, axis=1)
 
 
-class Engine:
+class Engine(Successive):
     """A network's parameters and optimizer state, and what can be done with them.
 
     The same methods as the compiled engine; `team` is accepted and not needed.
@@ -279,11 +280,18 @@ class Engine:
         return value
 
     def gradients(
-        self, data: Data, l2: float = 0.0, team: object = None, l1: float = 0.0
+        self,
+        data: Data,
+        l2: float = 0.0,
+        team: object = None,
+        l1: float = 0.0,
+        plan: Plan | None = None,
     ) -> tuple[Any, ...]:
         """Return the objective of one batch and its gradient, (objective, [dW], [db], ...)."""
         del team
-        return objective(self.spec, self._parameters, data, l2, l1=l1)
+        spec = plan.network_of(0, self.spec) if plan else self.spec
+        masks = randomness.dropout_masks(spec, plan.seed, plan.step, data.rows) if plan else None
+        return objective(spec, self._parameters, data, l2, masks, l1=l1)
 
     def jacobian(self, x: Array) -> Array:
         """Return the derivatives of the predictions with respect to the inputs, (n, C, I)."""
@@ -335,14 +343,10 @@ class Engine:
                 self.set_parameters(*before)
         return value
 
-    @staticmethod
-    def train_many(engines: Any, datas: Any, plans: Any, team: object = None) -> list[float]:
-        """Take one epoch of each engine, one after the other."""
-        return successive.train_many(engines, datas, plans, team)
-
     def _batches(self, data: Data, plan: Plan) -> float:
         factors = plan.groups.factors(self.spec.tensors, plan.optimizer.degree)
         order = np.arange(len(data.x)) if plan.order is None else plan.order
+        order = order[: plan.rows(len(order))]
         sum_objective, sum_weight = plan.sums or (0.0, 0.0)
         share = plan.share
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

@@ -11,16 +11,19 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmlp import each_layer, losses
 from fastmlp.activations import Array
+from fastmlp.functions.activation import CustomActivation
+from fastmlp.functions.base import Own
+from fastmlp.functions.verification import verify
 from fastmlp.groups import PLAIN, Groups
 from fastmlp.intervals import FRACTION, check_count
-from fastmlp.losses import Loss
+from fastmlp.losses import CustomLoss, Loss
 from fastmlp.optimizers import Optimizer
 from fastmlp.schedules import Scheduled, learning_rates
 from fastmlp.share import Share
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 MAX_PARAMETERS = 2**40 - 1
 DTYPES = ("float32", "float64")
+
+Activations: TypeAlias = str | CustomActivation | Sequence[str | CustomActivation]
 
 
 # Rows that go through the network together. A larger batch is a sum over such blocks, in double
@@ -45,7 +50,7 @@ class Spec:
     ----------
     layer_sizes : tuple of int
         Inputs, hidden layers, outputs.
-    activations : tuple of str
+    activations : tuple of str or CustomActivation
         One per hidden layer; the output layer is affine.
     dropout : tuple of float
         Drop probability per hidden layer, in [0, 1).
@@ -66,7 +71,7 @@ class Spec:
     """
 
     layer_sizes: tuple[int, ...]
-    activations: tuple[str, ...]
+    activations: tuple[str | CustomActivation, ...]
     dropout: tuple[float, ...]
     layer_norm: tuple[str | None, ...]
     parametric: tuple[bool, ...]
@@ -114,6 +119,12 @@ class Spec:
         if self.linear_path:
             kinds["linear_weights"] = [(self.layer_sizes[0], self.shapes[-1][1])]
         return kinds
+
+    @property
+    def functions(self) -> list[CustomActivation | CustomLoss]:
+        """The user's own functions, each once, the loss last."""
+        own = (each for each in (*self.activations, self.loss) if isinstance(each, Own))
+        return list(dict.fromkeys(own))
 
     @property
     def n_weights(self) -> int:
@@ -169,6 +180,8 @@ class Plan:
     sums : list of two float, or None
         Of weighted objectives and of weights, over the batches of this epoch so far: `epoch`
         goes on with them, for data that come in blocks. None begins anew.
+    drops_last : bool
+        Leave out the rows behind the last whole batch.
     share : Share or None
         This process's part, if many take the epoch together.
     """
@@ -189,6 +202,7 @@ class Plan:
     weight_decays: npt.NDArray[np.float64] | None = None
     dropouts: npt.NDArray[np.float64] | None = None
     sums: list[float] | None = None
+    drops_last: bool = False
     share: Share | None = None
 
     def look_up(self, n_steps: int) -> None:
@@ -220,9 +234,13 @@ class Plan:
             return spec
         return replace(spec, dropout=tuple(self.dropouts[batch].tolist()))
 
+    def rows(self, n: int) -> int:
+        """Rows of n that an epoch trains on."""
+        return n - n % self.batch_size if self.drops_last else n
+
     def n_steps(self, n: int) -> int:
         """Batches of n rows."""
-        return -(-n // self.batch_size)
+        return -(-self.rows(n) // self.batch_size)
 
 
 @dataclass
@@ -260,7 +278,7 @@ class Data:
 
 def build(
     layer_sizes: Sequence[int] | npt.NDArray[Any],
-    activation: str | Sequence[str] = "relu",
+    activation: Activations = "relu",
     loss: str | Loss = "squared_error",
     dtype: npt.DTypeLike = "float32",
     dropout: float | Sequence[float] = 0.0,
@@ -276,7 +294,7 @@ def build(
     ----------
     layer_sizes : sequence of int, at least 2, each in [1, 2**31)
         Inputs, hidden layers, outputs.
-    activation : str or sequence of str
+    activation : str or CustomActivation, or sequence of them
         One for all hidden layers, or one per hidden layer.
     loss : str or Loss
         See `losses.resolve`.
@@ -341,6 +359,7 @@ def build(
             f"layer_sizes ends in 1 but {spec.loss.name} needs one output per class: "
             "end it in the number of classes, or use loss='binary_cross_entropy'"
         )
+    verify(spec.activations, spec.parametric, spec.loss, spec.dtype, spec.n_outputs)
     return spec
 
 

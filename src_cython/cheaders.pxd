@@ -46,7 +46,8 @@ cdef extern from "threads/sync.h" nogil:
         pass
     void fm_counter_reset(fm_counter*)
     int64_t fm_counter_take(fm_counter*, int)
-    int64_t fm_counter_taken(const fm_counter*)
+    void fm_counter_done(fm_counter*)
+    int64_t fm_counter_seen(const fm_counter*)
     void fm_wait_a_little(int)
 
 cdef extern from "threads/pace.h" nogil:
@@ -64,10 +65,12 @@ cdef extern from "threads/watch.h" nogil:
     ctypedef int (*fm_poll)(void*) noexcept nogil
     ctypedef struct fm_watch:
         fm_control control
+        void* context
     double WATCH_WORK
     void fm_watch_start(fm_watch*, fm_poll, void*, atomic_int*)
     int fm_watch_stop(fm_watch*, double)
     void fm_stop_clear(atomic_int*)
+    void fm_stop(fm_watch*)
     int fm_stopped(const fm_watch*)
 
 cdef extern from "panels/ahead.h" nogil:

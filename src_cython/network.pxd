@@ -8,7 +8,7 @@ from cheaders cimport *
 
 
 cdef enum:
-    ABI = 16
+    ABI = 17
 
 
 cdef enum:  # kinds of operators, in the order of operators.OPERATORS
@@ -34,6 +34,27 @@ cdef enum:  # how the gradient of a tensor is found
     PRODUCTS = 4  # sums over the rows of dz times the inputs
 
 
+# What a function of the user's is given, rows one after the other, and where its results belong.
+cdef struct fm_block:
+    int64_t rows, columns
+    const void* z  # (rows, columns)
+    int64_t width  # of the targets
+    const void* targets  # (rows, width); NULL with labels, and for an activation
+    const int32_t* labels  # (rows,) or NULL
+    void* value  # (rows, columns) of an activation, (rows,) losses
+    void* gradient  # (rows, columns) slopes or gradients; NULL: nobody wants them
+
+
+# A function of the user's, an activation or a loss (functions.pyx, functions.pxd).
+cdef struct fm_function:
+    int (*call)(const fm_function*, const fm_block*, void* failure) noexcept nogil  # true: it failed
+    # an activation of n elements of one row; NULL where that takes the interpreter's lock
+    void (*row)(const fm_function*, int64_t n, const void* z, void* value, fm_control) noexcept nogil
+    const void* address  # of the C function, or a Python object
+    const void* context  # first argument of the C function
+    int typenum  # NumPy's number of the dtype
+
+
 # A step of a network: z from the outputs of the step before, then y = dropout(activation(z)). Some read an
 # earlier step as well, and add what they make of it.
 cdef struct fm_operator:
@@ -46,6 +67,7 @@ cdef struct fm_operator:
     int64_t panels  # ceil(n_out / NR)
     fm_tensor tensors[2]  # one without columns: there is none
     int32_t activation  # row of ACTIVATIONS
+    const fm_function* function  # instead of that; NULL: none
     bint ends  # a hidden layer: dropout follows, if there is any
     int32_t inner  # row of ACTIVATIONS: f of a parametric one
 
@@ -56,8 +78,11 @@ cdef struct fm_network:
     int32_t reader  # operator, not the first, that reads the inputs too; 0: there is none
     int64_t targets_width
     double loss_parameter
+    const fm_function* loss_function  # instead of the row's loss, but not of its link; NULL: none
+    bint has_labels  # the targets are labels
     int64_t row_size  # elements of the scratch of a single row
     int64_t row_at  # where in it the inputs are copied to; -1: nobody reads whole vectors of them
+    int64_t function_at  # and z for functions of the user's
     const fm_operator* operators
     void* parameters
     void* transposed
@@ -85,6 +110,8 @@ cdef struct fm_buffers:  # of one batch
     int64_t scratch_size
     void* gradients  # arena like the parameters'; NULL: none is stored
     double* sums  # the same over the blocks of a batch; NULL: none is larger than a block
+    void* plain[3]  # for functions of the user's, rows of z, values, and slopes or gradients; or NULL
+    int64_t plain_step  # elements of a row there, at most
     double* column_squares  # one sum of squares a column, for penalty and clipping; NULL in predictions
     double* column_magnitudes  # the same of absolute values
 
@@ -188,9 +215,9 @@ cdef struct fm_kernels:
     # the buffers are those of training made for it
     void (*jacobian)(const fm_network*, const fm_buffers*, const fm_data*, int64_t first, int64_t last,
                      void* out, fm_watch*) noexcept nogil
-    # sums of weight * loss, one for each block of buffers.rows rows from first on
+    # sums of weight * loss, one for each block of buffers.rows rows from first on; and predictions, if wanted
     void (*evaluate)(const fm_network*, const fm_buffers*, const fm_data*, int64_t first, int64_t last,
-                     double* block_sums, fm_watch*) noexcept nogil
+                     double* block_sums, void* out, fm_watch*) noexcept nogil
     int32_t (*finite)(const void* arena, int64_t n) noexcept nogil
     int32_t (*finite_row)(const void* x, int64_t n) noexcept nogil  # any alignment and length
     void (*shuffle)(int64_t* order, int64_t n, uint64_t seed) noexcept nogil
@@ -201,7 +228,7 @@ cdef struct fm_kernels:
     void (*forward)(const fm_network*, const fm_buffers*, int32_t op, int64_t first, int64_t rows,
                     const fm_draws*, fm_watch*) noexcept nogil
     void (*output_loss)(const fm_network*, const fm_buffers*, int64_t first, int64_t last,
-                        int32_t thread) noexcept nogil
+                        int32_t thread, fm_watch*) noexcept nogil
     void (*backward_input)(const fm_network*, const fm_buffers*, int32_t op, int64_t first,
                            int64_t rows, fm_watch*) noexcept nogil
     void (*piece_gradient)(const fm_network*, const fm_buffers*, const fm_piece*, int64_t first,

@@ -28,6 +28,7 @@ from fastmlp import predictor
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.engine import arena, native, parameters
 from fastmlp.engine.kernels import shuffle
+from fastmlp.engine.many import train_many
 from fastmlp.spec import Data, Plan
 from fastmlp.teams import borrowed_team
 
@@ -295,6 +296,12 @@ def one_engine(run, layer_sizes, layout, turn, team):
     plan = Plan(turn["optimizer"], turn["batch"], rates, order if n % 3 else None, l2=0.01)
     plan.clip_norm, plan.l1, plan.team = turn["clip"], 0.1 * turn["clip"], team
     run.count("fit", engine.epoch(data, plan), *itertools.chain(*engine.parameters()))
+    plan.learning_rates = np.resize(rates, 2 * len(rates))
+    plan.step, plan.drops_last = len(rates), bool(n % 2)
+    plan.order = order
+    seeds = [POOL.copy(np.array([1, 2], np.uint64))]
+    found = train_many([engine], [data], [plan], team, 2, seeds, [data])
+    run.count("train many", found.losses, found.held_losses, *found.predictions)
 
 
 def predictor_cases(run):

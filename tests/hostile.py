@@ -83,6 +83,8 @@ VALID: dict[str, Callable[[], Any]] = {
     "layer norm": lambda: stored.MLPS["layer norm"](fastmlp.MLP),
     "averaged": lambda: stored.MLPS["averaged"](fastmlp.MLP),
     "predictor": lambda: stored.mlp().predictor(),
+    "ensemble": lambda: stored.ensemble(),
+    "reference ensemble": lambda: stored.ensemble(fastmlp.reference.MLP, passes=1),
     **{
         name: lambda name=name: stored.estimators()[name]()
         for name in (
@@ -212,6 +214,10 @@ def used(model: Any) -> None:
             # What is in a file may be far from anything that can be trained.
             with contextlib.suppress(fastmlp.DivergenceError):
                 model.partial_fit(x, target, optimizer=fastmlp.SGD(0.01, momentum=0.9))
+    elif isinstance(model, fastmlp.Ensemble):
+        for member in model:
+            used(member)
+        model.predict(np.ones((3, model[0].layer_sizes[0])))
     elif hasattr(model, "spec"):
         model(np.ones(model.spec.layer_sizes[0]))
     elif hasattr(model, "_fitted"):

@@ -102,6 +102,35 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "assign weights": lambda net: setattr(net, "weights", [2 * w for w in net.weights]),
 }  # fmt: skip
 SUBJECTS = {f"MLP: {name}": Subject(network, call, go_on) for name, call in CALLS.items()}
+
+
+def ensemble() -> fastmlp.Ensemble:
+    """Return networks between two calls of partial_fit."""
+    nets = [fastmlp.MLP([5, 9, 3], loss="cross_entropy", dropout=0.2, rng=k) for k in range(4)]
+    found = fastmlp.Ensemble(nets)
+    found.partial_fit(X, Y, batch_size=40, optimizer=ADAM)
+    return found
+
+
+ENSEMBLE_CALLS: dict[str, Callable[[Any], Any]] = {
+    "fit": lambda nets: nets.fit(X, Y, epochs=2, batch_size=40, n_threads=THREADS_WANTED),
+    "fit with everything": lambda nets: nets.fit(
+        X, Y, epochs=2, batch_size=40, rows=[range(9, 300)] * 4, clip_norm=0.5,
+        validation_rows=[range(9)] * 4, judge=lambda epoch, predictions: epoch,
+        sample_weight=np.ones(300), drop_last=True,
+    ),
+    "partial_fit": lambda nets: nets.partial_fit(
+        X, Y, batch_size=40, optimizer=ADAM, n_threads=THREADS_WANTED
+    ),
+    "predict": lambda nets: nets.predict(X),
+    "evaluate": lambda nets: nets.evaluate(X, Y),
+}  # fmt: skip
+SUBJECTS |= {
+    f"Ensemble: {name}": Subject(
+        ensemble, call, lambda nets: nets.partial_fit(X, Y, batch_size=40, optimizer=ADAM)
+    )
+    for name, call in ENSEMBLE_CALLS.items()
+}
 REFITS: dict[str, dict[str, Any]] = {
     "refit": {},
     "refit of other layers": {"hidden_layer_sizes": (8,)},
@@ -258,6 +287,8 @@ def many_threads() -> Iterator[None]:
 THREADED = {
     **{name: SUBJECTS[f"MLP: {name}"] for name in ("fit", "partial_fit", "predict", "predictor")},
     "evaluate": SUBJECTS["MLP: evaluate"],
+    "ensemble fit": SUBJECTS["Ensemble: fit"],
+    "ensemble partial_fit": SUBJECTS["Ensemble: partial_fit"],
     "estimator fit": Subject(
         lambda: estimator(n_jobs=THREADS_WANTED),
         lambda model: model.fit(X[::-1], Y[::-1]),

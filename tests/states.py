@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp import Ensemble
 from fastmlp.model import Model
 from fastmlp.training.records import History
 
@@ -18,6 +19,8 @@ def state(model: Any) -> str:
     """Return a digest that two models share if they have the same bits and go on alike."""
     if isinstance(model, Model):
         return digest([*model.weights, *model.biases, repr(model._rng.bit_generator.state)])
+    if isinstance(model, Ensemble):
+        return digest([state(member) for member in model])
     fitted = {k: v for k, v in vars(model).items() if k.endswith("_") and not k.startswith("_")}
     for name in ("coefs_", "intercepts_"):
         fitted[name] = getattr(model, name, None)

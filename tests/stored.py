@@ -48,6 +48,19 @@ def mlp(
     return net
 
 
+def ensemble(kind: Any = None, passes: int = 0, **options: Any) -> Any:
+    """Return an ensemble that has gone through a fit, and passes of partial_fit."""
+    rng = np.random.default_rng(5)
+    seeds = [0, rng, rng]  # two have one generator
+    nets = [models.network(kind or fastmlp.MLP, **{"rng": seed} | options) for seed in seeds]
+    folds = np.array_split(np.arange(60), 3)
+    found = fastmlp.Ensemble(nets)
+    found.fit(X, Y, epochs=2, batch_size=16, validation_rows=folds, judge=lambda epoch, _: epoch)
+    for _ in range(passes):
+        found.partial_fit(X, Y, batch_size=7, optimizer=fastmlp.SGD(0.01, momentum=0.9))
+    return found
+
+
 GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
 # Kinds of MLP beyond the plain one.

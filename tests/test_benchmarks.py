@@ -33,6 +33,7 @@ SMALL: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
     "levels": (TINY, (1, 2)),
     "busy": (TINY, (1, 4)),
     "teams": ((*SHORT, "--calls", PARTIAL_FIT, "--cases", "digits, float32"), (2, 6)),
+    "ensemble": ((*TINY, "--members", "2", "3"), (1, 2)),
     "processes": (("--cases", "tiny", "--rows", "8", "--rounds", "2"), (1, 6)),
     "overhead": ((*SHORT, "--rows", "1000"), (1, 1)),
     "callbacks": (("--cases", "tiny", "--rows", "640", "--rounds", "2"), (1, 3)),

@@ -13,7 +13,9 @@ from typing import Any
 import children
 import hostile
 import hostile_averages
+import hostile_ensembles
 import hostile_files
+import hostile_functions
 import hostile_models
 import hostile_tables
 import numpy as np
@@ -29,11 +31,16 @@ ROWS = [
     *hostile_files.CONTAINER,
     *hostile_averages.AVERAGES,
     *hostile_models.NETWORKS,
+    *hostile_functions.FUNCTIONS,
     *hostile_models.TRAINING,
+    *hostile_ensembles.ENSEMBLES,
     *hostile_models.ESTIMATORS,
     *hostile_tables.TABLES,
 ]
-VALID = ("MLP", "predictor", "MLPClassifier words", "TabMLPRegressor two outputs")
+VALID = (
+    *("MLP", "ensemble", "predictor"),
+    *("MLPClassifier words", "TabMLPRegressor two outputs"),
+)
 ALLOWED = 16 << 20  # bytes of memory, beside twice the file
 
 
@@ -124,8 +131,8 @@ def test_a_large_file_with_moments_costs_twice_its_size(tmp_path: Path) -> None:
 
 AUDITED = """
 import sys, json, fastmlp, fastmlp.sklearn.storage, fastmlp.tabular.storage
-from fastmlp.storage import mlp, predictor
-models = [fastmlp.load(path) for path in sys.argv[1:5]]
+from fastmlp.storage import ensemble, mlp, predictor
+models = [fastmlp.load(path) for path in sys.argv[1:6]]
 events = []
 sys.addaudithook(lambda event, arguments: seen is not None and seen.append((event, arguments)))
 seen = None

@@ -34,18 +34,22 @@ ORDER = (
         f"engine.{part}"
         for part in ("cpu", "levels", "kernels", "arena", "memory", "buffers", "shift")
     ),
-    *("engine.jobs", "engine.rows", "engine.crew", "engine.passes"),
-    *("teams", "threads", "activations", "links"),
-    *(f"losses.{part}" for part in ("base", "regression", "classification")),
+    *("engine.jobs", "engine.rows", "engine.crew", "engine.passes", "engine.functions"),
+    *("teams", "threads", "activations", "links", "functions"),
+    *(f"functions.{part}" for part in ("pointers", "results", "differences", "base", "activation")),
+    *(f"losses.{part}" for part in ("base", "regression", "classification", "custom")),
     *(
         "losses",
+        "functions.verification",
         "schedules",
         "optimizers",
+        "functions.optimizer",
         "normalization",
         "parametric",
         "each_layer",
         "share",
         "spec",
+        "gradient",
         "operators",
         "states",
         "initializers",
@@ -55,17 +59,18 @@ ORDER = (
     *(f"storage.{part}" for part in ("strict", "safetensors", "files", "record")),
     *(f"storage.{part}" for part in ("generators", "values")),
     *("storage", "storage.inspection", "checkpoint"),
-    *(f"engine.{part}" for part in ("parameters", "steps", "native")),
+    *(f"engine.{part}" for part in ("parameters", "steps", "native", "many")),
     *(
         f"export.{part}"
         for part in ("layers", "graph", "onnx", "c_text", "c_layers", "c_source", "c", "exportable")
     ),
     *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
     *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources")),
-    *(f"training.{part}" for part in ("averages", "loop", "exchange", "processes")),
-    *("training", "readers", "plans", "loggers", "learner", "mlp", "members", "ensemble"),
-    *("randomness", "hidden", "gradient", "frozen", "successive", "reference"),
-    *(f"storage.{part}" for part in ("parts", "mlp", "predictor")),
+    *(f"training.{part}" for part in ("averages", "loop", "exchange", "processes", "own_steps")),
+    *("training", "readers", "plans", "loggers", "learner", "mlp"),
+    *("portions", "members", "joint", "ensemble_learner", "ensemble_predictor", "ensemble"),
+    *("randomness", "hidden", "frozen", "successive", "reference"),
+    *(f"storage.{part}" for part in ("parts", "mlp", "ensemble", "predictor")),
     *("export.plain", "export.read_torch", "export.read_onnx", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "packing", "shown", "fitted")),
     "sklearn.initialization",
@@ -90,11 +95,20 @@ ORDER = (
         )
     ),
     *(f"tabular.{part}" for part in ("shown", "report", "parameters", "estimator")),
-    *(f"tabular.{part}" for part in ("regressor", "classifier")),
+    *(f"tabular.{part}" for part in ("regressor", "classifier", "storage_members", "storage")),
     *("tabular", "__main__"),
     *(
         f"native.{part}"
-        for part in ("ctables", "operators", "layers", "pieces", "epoch", "inference", "kernels")
+        for part in (
+            "ctables",
+            "operators",
+            "functions",
+            "layers",
+            "pieces",
+            "epoch",
+            "inference",
+            "kernels",
+        )
     ),
     "probe",  # not shipped
 )

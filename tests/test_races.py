@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import optimizers, threads
+from fastmlp import joint, optimizers, threads
 from fastmlp.activations import ACTIVATIONS
 
 RNG = np.random.default_rng(11)
@@ -303,3 +303,35 @@ def test_reading_beside_partial_fit(name, standardize):
 
     assert strays(beside(work, bound(ESTIMATOR_READS, learner)), expected) == {}
     assert raw(*learner.coefs_) == raw(*twin.coefs_)
+
+
+@pytest.mark.parametrize(("m", "n_threads"), [(2, 2), (3, 2), (5, 4)])
+def test_members_that_go_from_thread_to_thread(monkeypatch, m, n_threads):
+    """Runs that are cut into parts: who takes the next part sees all of the last one."""
+    monkeypatch.setattr(joint, "LEAP_SECONDS", 1e9)
+    nets = [fastmlp.MLP([6, 9, 3], dropout=0.2, rng=k) for k in range(m)]
+    alone = copy.deepcopy(nets)
+    fastmlp.Ensemble(nets).fit(X[:99], Y[:99], epochs=40, batch_size=16, n_threads=n_threads)
+    for net, single in zip(nets, alone, strict=True):
+        single.fit(X[:99], Y[:99], epochs=40, batch_size=16, n_threads=1)
+        assert net.history.loss == single.history.loss
+        assert all(np.array_equal(*pair) for pair in zip(net.weights, single.weights, strict=True))
+
+
+def test_members_are_read_while_they_learn():
+    expected = set()
+
+    def fit(callback):
+        nets = fastmlp.Ensemble([fastmlp.MLP([6, 9, 3], rng=k) for k in range(3)])
+        callback(nets)
+        folds, callbacks = [np.arange(9)] * 3, [lambda state: callback(nets)]
+        options = {"epochs": 20, "validation_rows": folds, "callbacks": callbacks}
+        return nets, lambda: nets.fit(X, Y, n_threads=2, judge=lambda epoch, _: 0.0, **options)
+
+    def read(nets):
+        return nets[1].predict(X[:5]).tobytes()
+
+    fit(lambda nets: expected.add(read(nets)))[1]()
+    nets, work = fit(lambda nets: None)
+    assert not strays(beside(work, {"predict": lambda: read(nets)}), {"predict": expected})
+    assert len(expected) == 21

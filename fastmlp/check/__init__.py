@@ -19,7 +19,15 @@ from fastmlp.check.arrays import (
     numeric,
     parameters,
 )
-from fastmlp.check.options import averaging, callbacks, clip_norm, generator, groups, optimizer
+from fastmlp.check.options import (
+    averaging,
+    callbacks,
+    clip_norm,
+    generator,
+    groups,
+    optimizer,
+    resume,
+)
 from fastmlp.check.samples import data, inputs, row_numbers, sample_weights, targets, validation
 
 __all__ = [
@@ -41,6 +49,7 @@ __all__ = [
     "numeric",
     "optimizer",
     "parameters",
+    "resume",
     "row_numbers",
     "sample_weights",
     "targets",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from fastmlp.averaging import AVERAGINGS, Averaging
 from fastmlp.check.arrays import short
+from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.groups import PLAIN, Groups
 from fastmlp.intervals import POSITIVE
 from fastmlp.optimizers import OPTIMIZERS, Adam, Optimizer
@@ -25,11 +27,11 @@ def optimizer(value: Any) -> Optimizer:
     """Return one of this package's optimizers; Adam() for None; not a name, not a class."""
     if value is None:
         return Adam()
-    if type(value) not in OPTIMIZERS.values():
+    if type(value) not in (*OPTIMIZERS.values(), CustomOptimizer):
         raise TypeError(
             f"optimizer is {short(value)} but an object of one of the package's own optimizers is "
             "expected, no subclass, whose step would never be called: for example "
-            "fastmlp.Adam(learning_rate=1e-3)"
+            "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
         )
     chosen: Optimizer = value
     return chosen
@@ -64,6 +66,16 @@ def groups(value: Any, spec: Spec) -> Groups:
                 "pass one for each, the output layer included"
             )
     return chosen
+
+
+def resume(value: Any) -> tuple[bool, str | None]:
+    """Return whether a fit shall go on, and the path of its checkpoint if it names one."""
+    if not isinstance(value, bool | str | os.PathLike):
+        raise TypeError(
+            f"resume is {value!r} ({type(value).__name__}) but True, False or the path of a "
+            "checkpoint is expected: pass for example resume=True"
+        )
+    return (value, None) if isinstance(value, bool) else (True, os.fspath(value))
 
 
 def callbacks(value: Any, no_batches: str = "") -> list[Any]:

@@ -6,13 +6,14 @@ compiled can be loaded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 try:
-    from fastmlp.engine import kernels, native
+    from fastmlp.engine import kernels, many, native
     from fastmlp.engine.levels import DTYPES, LEVELS, available_levels, built_levels, level
     from fastmlp.predictor import Predictor
 except ImportError as error:
@@ -20,7 +21,9 @@ except ImportError as error:
         f"the compiled modules of fastmlp cannot be loaded ({error}): install it with a C compiler "
         "present (pip install .), or use fastmlp.reference.MLP, which is plain NumPy"
     ) from error
-from fastmlp.spec import Spec
+from fastmlp.engine.contract import Epochs
+from fastmlp.spec import Data, Plan, Spec
+from fastmlp.teams import Team
 
 __all__ = ["DTYPES", "LEVELS", "Engine", "available_levels", "built_levels", "engine", "level"]
 
@@ -37,6 +40,19 @@ class Engine(native.Engine):
     """
 
     __slots__ = ()
+
+    @staticmethod
+    def train_many(
+        engines: Sequence[Any],
+        datas: Sequence[Data],
+        plans: Sequence[Plan],
+        team: Team | None = None,
+        epochs: int = 1,
+        seeds: Sequence[NDArray[np.uint64]] | None = None,
+        held: Sequence[Data] | None = None,
+    ) -> Epochs:
+        """Take epochs of each of many engines, each on one thread at a time."""
+        return many.train_many(engines, datas, plans, team, epochs, seeds, held)
 
     def shuffle(self, order: NDArray[np.int64], seed: int) -> None:
         """Permute an index array in place (Fisher-Yates); the seed alone (64 bits) says how.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,24 @@ from fastmlp.spec import Data, Plan, Spec
 from fastmlp.teams import Team
 
 Arrays = list[NDArray[Any]]
+
+
+class Epochs(NamedTuple):
+    """What epochs of many engines have come to.
+
+    Attributes
+    ----------
+    losses : array of float64, shape (epochs, engines)
+        What `epoch` returns.
+    held_losses : array of float64, shape (epochs, engines)
+        What `evaluate` returns on the rows that are held out; 0 without such.
+    predictions : list of arrays, shape (epochs, rows, heads * m)
+        Of these rows, of each engine.
+    """
+
+    losses: NDArray[np.float64]
+    held_losses: NDArray[np.float64]
+    predictions: list[NDArray[Any]]
 
 
 class Predictor(Protocol):
@@ -165,17 +183,31 @@ class Engine(Protocol):
         datas: Sequence[Data],
         plans: Sequence[Plan],
         team: Team | None = None,
-    ) -> list[float]:
-        """Take one epoch of each of many engines, each on one thread; as `epoch` of each alone.
+        epochs: int = 1,
+        seeds: Sequence[NDArray[np.uint64]] | None = None,
+        held: Sequence[Data] | None = None,
+    ) -> Epochs:
+        """Take epochs of each of many engines, each on one thread at a time; as `epoch` alone.
 
-        If a result is not finite, and after any error, all have the parameters of before.
+        A plan has the rates of all of them. Before an epoch the plan's order is shuffled in its
+        place by its own seed, if there are seeds. After it the rows of `held` are predicted and
+        evaluated. If a result is not finite, and after any error, all have the parameters of
+        before; after several epochs their optimizers' states are lost.
         """
         ...
 
     def gradients(
-        self, data: Data, l2: float = 0.0, team: Team | None = None, l1: float = 0.0
+        self,
+        data: Data,
+        l2: float = 0.0,
+        team: Team | None = None,
+        l1: float = 0.0,
+        plan: Plan | None = None,
     ) -> tuple[Any, ...]:
-        """Return (objective, [dW], [db], ...) of all rows as one batch, without dropout."""
+        """Return (objective, [dW], [db], ...) of all rows as one batch.
+
+        Without dropout, or with that of the first batch of a plan.
+        """
         ...
 
     def predict(self, x: NDArray[Any], team: Team | None = None) -> NDArray[Any]:

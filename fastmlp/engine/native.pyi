@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -13,15 +12,13 @@ class Engine(Trained):
     @property
     def n_summed(self) -> int: ...
     def epoch(self, data: Data, plan: Plan) -> float: ...
-    @staticmethod
-    def train_many(
-        engines: Sequence[Engine],
-        datas: Sequence[Data],
-        plans: Sequence[Plan],
-        team: Team | None = None,
-    ) -> list[float]: ...
     def gradients(
-        self, data: Data, l2: float = 0.0, team: Team | None = None, l1: float = 0.0
+        self,
+        data: Data,
+        l2: float = 0.0,
+        team: Team | None = None,
+        l1: float = 0.0,
+        plan: Plan | None = None,
     ) -> tuple[float, list[NDArray[Any]], list[NDArray[Any]]]: ...
     def predict(self, x: NDArray[Any], team: Team | None = None) -> NDArray[Any]: ...
     def predict_into(

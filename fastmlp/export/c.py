@@ -62,19 +62,20 @@ def write(model: Exported, path: Any, weights: str | None = None, X: Any = None)
     kind = model.spec.dtype.name if weights is None else weights
     if kind not in WEIGHTS:
         raise ValueError(f"weights is {weights!r} but one of {', '.join(WEIGHTS)} is expected")
-    if model.spec.n_parameters > MAX_PARAMETERS:
+    if model.n_parameters > MAX_PARAMETERS:
         raise ValueError(
-            f"the network has {model.spec.n_parameters:,} parameters but C is written of at most "
+            f"the network has {model.n_parameters:,} parameters but C is written of at most "
             f"{MAX_PARAMETERS:,}: use to_onnx"
         )
     rows = _rows(model, X, needed=kind == "int8")
     dtype = np.dtype("float64" if kind == "float64" else "float32")
-    layers: list[Any] = quantized(model.layers, rows) if kind == "int8" else model.layers
-    layers = [_cast(layer, dtype) for layer in layers]
-    own, exact = predict(model, layers, rows), predict(model, model.layers, rows)
+    exactly: list[list[Any]] = [network.layers for network in model.each]
+    each = [quantized(layers, rows) for layers in exactly] if kind == "int8" else exactly
+    each = [[_cast(layer, dtype) for layer in layers] for layers in each]
+    own, exact = predict(model, each, rows), predict(model, exactly, rows)
     largest = float(np.abs(exact).max())
     before, after = _labels(model, exact), _labels(model, own)
-    made = Source(model, source.stem, dtype, layers)
+    made = Source(model, source.stem, dtype, each)
     files = CFiles(
         source,
         source.with_suffix(".h"),

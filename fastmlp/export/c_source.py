@@ -49,29 +49,35 @@ class Source:
         What the names of its functions begin with.
     dtype : numpy.dtype
         Of inputs, arithmetic and outputs.
-    layers : list
-        Those of the model, or quantized ones.
+    each : list of lists of layers
+        Those of each network of the model, or quantized ones.
     """
 
-    def __init__(self, model: Exported, name: str, dtype: np.dtype[Any], layers: list[Any]) -> None:
+    def __init__(
+        self, model: Exported, name: str, dtype: np.dtype[Any], each: list[list[Any]]
+    ) -> None:
         self.model, self.dtype = model, dtype
         self.constants: list[str] = []
         self.functions: dict[str, str] = {}  # each once
         self.calls: list[str] = []
         self.constant_bytes = 0
         self.buffers: dict[str, int] = {}  # two used in turn, and one for each that is kept
-        self.kept: dict[str, str] = {}  # where what a Keep has named is
+        self.kept: dict[str, str]  # where what a Keep has named is
         self.fields = {
             "name": name,
             "macro": name.upper(),
             "inputs": model.spec.layer_sizes[0],
             "outputs": model.n_columns,
         }
-        self.at, self.width, self._k = "x", model.spec.layer_sizes[0], -1
-        self._n_affine = sum(hasattr(each, "biases") for each in layers)
-        for layer in layers:
-            self._k += hasattr(layer, "biases")
-            WRITERS[type(layer)](self, layer)
+        self._k, self._n_networks = -1, len(each)
+        for number, layers in enumerate(each):
+            self.at, self.width, self.kept = "x", model.spec.layer_sizes[0], {}
+            self._last = self._k + sum(hasattr(layer, "biases") for layer in layers)
+            for layer in layers:
+                self._k += hasattr(layer, "biases")
+                WRITERS[type(layer)](self, layer)
+            if len(each) > 1:
+                self.mix(number + 1)
         if model.is_pair:
             self.calls.append("y[0] = 1.0 - y[1];")
 
@@ -93,8 +99,10 @@ class Source:
     def move(self, width: int, *, last: bool = False) -> tuple[str, str]:
         """Return where the next layer reads and writes; the last one writes the output."""
         source, self.width = self.at, width
-        if last:
-            self.at = "y + 1" if self.model.is_pair else "y"
+        if last and self._n_networks == 1:
+            self.at = self._output
+        elif last:  # one of several
+            self.at, self.buffers["p"] = "p", width
         else:
             self.at = next(each for each in "abcd" if each not in (source, *self.kept.values()))
             self.buffers[self.at] = max(self.buffers.get(self.at, 0), width)
@@ -111,7 +119,7 @@ class Source:
             biases, source, target = self.at, self.kept["inputs"], self.at
         else:
             biases = self.constant("biases", layer.biases)
-            source, target = self.move(m, last=self._k == self._n_affine - 1)
+            source, target = self.move(m, last=self._k == self._last)
         arguments = ", ".join([source, weights, *more, biases, target, str(n), str(m)])
         self.calls.append(f"affine({arguments});")
 
@@ -122,6 +130,16 @@ class Source:
         self.functions[name] = frame.format(name=f"apply_{name}", body=body)
         arguments = ", ".join([self.at, *more, str(self.width)])
         self.calls.append(f"apply_{name}({arguments});")
+
+    def mix(self, number: int) -> None:
+        """Take a network's prediction into that of all so far."""
+        self.functions["mix"] = text.MIX
+        means = self.width // self.model.spec.loss.heads
+        self.calls.append(f"mix(p, {self._output}, {number}, {means}, {self.width});")
+
+    @property
+    def _output(self) -> str:
+        return "y + 1" if self.model.is_pair else "y"
 
     # ------------------------------------------------------------ texts
 
@@ -167,7 +185,9 @@ class Source:
 
     def _title(self) -> str:
         sizes = "-".join(map(str, self.model.spec.layer_sizes))
-        return f"A multi-layer perceptron of {sizes} units, written by fastmlp."
+        many = f"{self._n_networks} multi-layer perceptrons, each"
+        what = "A multi-layer perceptron" if self._n_networks == 1 else many
+        return f"{what} of {sizes} units, written by fastmlp."
 
     def _predict(self) -> str:
         buffers = [f"real {name}[{size}];" for name, size in self.buffers.items()]

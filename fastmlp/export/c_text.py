@@ -112,6 +112,23 @@ static void add(real *y, const real *x, int n)
 }
 """
 
+MIX = """\
+/* The k-th of several predictions, into the mean of those before; of n - m variances behind m means
+ * it makes those of the mixture (Welford 1962). */
+static void mix(const real *p, real *y, int k, int m, int n)
+{
+    int j;
+    if (k == 1) {
+        for (j = 0; j < n; j++) y[j] = 0.0;
+    }
+    for (j = 0; j < m; j++) {
+        const real away = p[j] - y[j];
+        y[j] += away / (real)k;
+        if (n > m) y[m + j] += (p[m + j] + away * (p[j] - y[j]) - y[m + j]) / (real)k;
+    }
+}
+"""
+
 BEGIN = f"""\
 enum {{ BLOCK = {BLOCK} }};
 

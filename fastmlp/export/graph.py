@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -54,11 +54,17 @@ class Graph:
     ----------
     dtype : numpy.dtype
         Of the numbers.
+
+    Attributes
+    ----------
+    prefix : str
+        What the names of tensors to come begin with.
     """
 
     dtype: np.dtype[Any]
     nodes: list[Node] = field(default_factory=list)
     constants: dict[Name, NDArray[Any]] = field(default_factory=dict)
+    prefix: str = ""
 
     def __getattr__(self, op: str) -> Callable[..., Name]:
         if not op[0].isupper():
@@ -81,7 +87,7 @@ class Graph:
     def constant(self, value: float | NDArray[Any], name: Name = "") -> Name:
         """Return the name of a constant: an array as it is, or a number of the graph's dtype."""
         if isinstance(value, np.ndarray):
-            name = name or f"constant_{len(self.constants)}"
+            name = self.prefix + name if name else f"constant_{len(self.constants)}"
         else:
             name, value = f"{float(value):.17g}", np.array(value, self.dtype)
         self.constants[name] = value
@@ -97,6 +103,24 @@ class Graph:
             replace(node, inputs=renamed(node.inputs), outputs=renamed(node.outputs))
             for node in self.nodes
         ]
+
+
+def mixture(g: Graph, predictions: Sequence[Names]) -> Names:
+    """Return the mean of predictions; of means and variances, those of the mixture."""
+    if len(predictions) == 1:
+        return predictions[0]
+
+    def mean(names: Sequence[Name]) -> Name:
+        return g.Mul(functools.reduce(g.Add, names), 1 / len(names))
+
+    means = mean([names[0] for names in predictions])
+    if len(predictions[0]) == 1:
+        return (means,)
+    spread = []
+    for own_means, own_variances in predictions:
+        away = g.Sub(own_means, means)
+        spread.append(g.Add(own_variances, g.Mul(away, away)))
+    return means, mean(spread)
 
 
 Emit: TypeAlias = Callable[[Graph, Name], Name]

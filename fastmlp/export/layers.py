@@ -184,11 +184,24 @@ class Exported:
         From the inputs to the prediction, in order; the link is the last.
     labels : Labels or None
         Of a classifier.
+    members : tuple of Exported
+        Of an ensemble, which has no layers: their predictions are mixed.
     """
 
     spec: Spec
     layers: list[Layer]
     labels: Labels | None = None
+    members: tuple[Exported, ...] = ()
+
+    @property
+    def each(self) -> tuple[Exported, ...]:
+        """The networks: the members, or this one."""
+        return self.members or (self,)
+
+    @property
+    def n_parameters(self) -> int:
+        """Of all networks."""
+        return len(self.each) * self.spec.n_parameters
 
     @property
     def n_columns(self) -> int:
@@ -214,6 +227,11 @@ def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None)
             for kind in {"weights", "linear_weights"} & tensors.keys():
                 tensors[kind] = [scale * tensors[kind][0], *tensors[kind][1:]]
             continue
+        if not isinstance(step.activation, str):
+            raise TypeError(
+                f"the model has {step.activation!r}, which other programs do not know: for an "
+                "export use an activation of fastmlp's own, or save(path)"
+            )
         inner = [step.inner] if step.kind == "parametric" else []
         layers.append(KINDS[step.kind](*found, *inner))
         if step.activation != "identity":

@@ -126,13 +126,21 @@ def _called(g: Graph, index: Name, labels: Labels) -> Name:
     return index if labels.are_numbered else g.Gather(labels.values, index)
 
 
-def graph(model: Exported) -> tuple[Graph, dict[Name, Any]]:
-    """Return the nodes, and the outputs by name: their dtype and whether they have columns."""
-    g, names, columns = Graph(model.spec.dtype), (INPUT,), model.spec.n_outputs
+def _prediction(g: Graph, number: int, model: Exported) -> Names:
+    """Add a network, and return the outputs of its link."""
+    names: Names = (INPUT,)
     kept: Kept = {}
+    g.prefix = f"members.{number}." if number else ""
     for k, layer in enumerate(model.layers):
         affine_before = sum(isinstance(each, Affine) for each in model.layers[:k])
         names = WRITERS[type(layer)](g, names[0], layer, affine_before, kept)
+    return names
+
+
+def graph(model: Exported) -> tuple[Graph, dict[Name, Any]]:
+    """Return the nodes, and the outputs by name: their dtype and whether they have columns."""
+    g, columns = Graph(model.spec.dtype), model.spec.n_outputs
+    names = nodes.mixture(g, [_prediction(g, k, each) for k, each in enumerate(model.each)])
     outputs: dict[Name, Any] = {}
     if model.labels is not None:
         label = LABELS[model.labels.kind](g, names[0], model.labels)
@@ -152,7 +160,7 @@ def graph(model: Exported) -> tuple[Graph, dict[Name, Any]]:
 def model(exported: Exported, path: Any = None) -> Any:
     """Return the onnx.ModelProto of a network, written to a file too if there is a path."""
     onnx = package()
-    size = exported.spec.n_parameters * exported.spec.dtype.itemsize
+    size = exported.n_parameters * exported.spec.dtype.itemsize
     if size > MAX_BYTES:
         raise ValueError(
             f"the parameters take {size:,} bytes but a file of ONNX holds at most {MAX_BYTES:,}: "

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from fastmlp.losses.base import Loss
 from fastmlp.losses.classification import BinaryCrossEntropy, CrossEntropy
+from fastmlp.losses.custom import CustomLoss
 from fastmlp.losses.regression import (
     AbsoluteError,
     GaussianNLL,
@@ -31,6 +32,7 @@ __all__ = [
     "SquaredError",
     "BinaryCrossEntropy",
     "CrossEntropy",
+    "CustomLoss",
     "resolve",
 ]
 
@@ -63,7 +65,7 @@ def resolve(loss: str | Loss) -> Loss:
     Parameters
     ----------
     loss : str or Loss
-        A key of `LOSSES`, for the defaults, or an instance.
+        A key of `LOSSES`, for the defaults, or an instance, of a `CustomLoss` too.
 
     Returns
     -------
@@ -83,13 +85,13 @@ def resolve(loss: str | Loss) -> Loss:
     Huber(delta=1.0)
     """
     choices = f"choose from {', '.join(LOSSES)}"
-    if isinstance(loss, Loss) and type(loss) in LOSSES.values():
+    if isinstance(loss, Loss) and type(loss) in (*LOSSES.values(), CustomLoss):
         return loss
     if not isinstance(loss, str):
         raise TypeError(
             f"loss is {loss!r} ({type(loss).__name__}) but a name or an instance such as "
             "losses.Huber() is expected, no subclass, whose formula would never be called: "
-            f"{choices}"
+            f"{choices}, or pass a fastmlp.CustomLoss"
         )
     if loss not in LOSSES:
         raise ValueError(f"loss is {loss!r} but no loss has that name: {choices}")

@@ -136,7 +136,7 @@ class LbfgsFit:
         seconds = time.perf_counter() - self.began
         val_loss = self.judge.measure(loss, self.team)
         reached, state = self.network.engine.snapshot(), self.observers.state
-        record(state, self.judge, state.epoch + 1, loss, val_loss, math.nan, seconds)
+        record(state, self.judge, state.epoch + 1, [loss], [val_loss], [math.nan], [seconds])
         self.reached = reached
         if self.observers.epoch_ended():
             raise StopIteration

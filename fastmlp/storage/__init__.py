@@ -10,7 +10,7 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +47,7 @@ class Row(NamedTuple):
 # Modules by name: they are imported when a model of theirs is met, for scikit-learn's sake.
 CLASSES = {
     "MLP": Row("fastmlp.storage.mlp", ("fastmlp.mlp", "fastmlp.reference")),
+    "Ensemble": Row("fastmlp.storage.ensemble", ("fastmlp.ensemble", "fastmlp.ensemble")),
     "Predictor": Row("fastmlp.storage.predictor", ("fastmlp.predictor", "fastmlp.frozen")),
     "MLPClassifier": Row("fastmlp.sklearn.storage", ("fastmlp.sklearn.classifier",)),
     "MLPRegressor": Row("fastmlp.sklearn.storage", ("fastmlp.sklearn.regressor",)),
@@ -75,16 +76,11 @@ def _content(model: Any, training: bool) -> tuple[dict[str, str], Tensors]:
     """Return metadata and arrays, in memory of their own."""
     if not isinstance(training, bool):
         raise TypeError(f"training is {training!r} but must be a bool: pass True or False")
-    cls, tensors = type(model), Tensors()
-    row = CLASSES.get(cls.__name__)
-    if row is None or cls.__module__ not in row.homes:
-        raise TypeError(
-            f"a file cannot hold the class {cls.__module__}.{cls.__name__}, which is made of one "
-            "of fastmlp's: pickle the model, or save what it holds"
-        )
+    tensors = Tensors()
+    row, engine = row_of(model)
     description = {
-        "class": cls.__name__,
-        "engine": ENGINES[row.homes.index(cls.__module__)],
+        "class": type(model).__name__,
+        "engine": engine,
         **importlib.import_module(row.module).describe(model, tensors, training),
     }
     text = json.dumps(description, separators=(",", ":"), allow_nan=False)
@@ -101,7 +97,39 @@ def _content(model: Any, training: bool) -> tuple[dict[str, str], Tensors]:
     return metadata, tensors
 
 
-def load(path: str | os.PathLike[str], *, engine: str | None = None, verify: bool = True) -> Any:
+def row_of(model: Any) -> tuple[Row, str]:
+    """Return how a model's class is written down, and which engine it has.
+
+    Raises
+    ------
+    TypeError
+        If a file cannot hold it.
+    """
+    cls = type(model)
+    row = CLASSES.get(cls.__name__)
+    if row is None or cls.__module__ not in row.homes:
+        raise TypeError(
+            f"a file cannot hold the class {cls.__module__}.{cls.__name__}, which is made of one "
+            "of fastmlp's: pickle the model, or save what it holds"
+        )
+    return row, ENGINES[row.homes.index(cls.__module__)]
+
+
+def class_of(name: str, engine: str) -> Any:
+    """Return the class of a name that computes with an engine."""
+    homes = CLASSES[name].homes
+    if ENGINES.index(engine) >= len(homes):
+        raise ModelFormatError(f"a {name} has no engine {engine!r}")
+    return getattr(importlib.import_module(homes[ENGINES.index(engine)]), name)
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    engine: str | None = None,
+    verify: bool = True,
+    functions: Mapping[str, Any] | None = None,
+) -> Any:
     """Return the model that ``save`` has written to a file; safe whatever is in the file.
 
     Parameters
@@ -109,15 +137,17 @@ def load(path: str | os.PathLike[str], *, engine: str | None = None, verify: boo
     path : str or path
         A file; not a symbolic link.
     engine : {"native", "reference"}, optional
-        Which engine computes, for an MLP or a predictor; by default the one that it was saved
+        Which engine computes, for MLPs and predictors; by default the one that it was saved
         with. On the other one training goes on too, but not with the same bits.
     verify : bool
         Compare the file with its digest. False is for files that another program has changed on
         purpose.
+    functions : dict of str to CustomActivation or CustomLoss, optional
+        Your own functions of the model, by their names: a file has no code in it.
 
     Returns
     -------
-    MLP, Predictor, MLPClassifier, MLPRegressor, TabMLPClassifier or TabMLPRegressor
+    MLP, Ensemble, Predictor, MLPClassifier, MLPRegressor, TabMLPClassifier or TabMLPRegressor
         Predictions have the same bits as before, on every CPU level with fused multiply-add; so
         has ``partial_fit``, unless the file was saved with ``training=False``.
 
@@ -144,12 +174,17 @@ def load(path: str | os.PathLike[str], *, engine: str | None = None, verify: boo
     if engine not in (None, *ENGINES):
         raise ValueError(f"engine is {engine!r} but must be one of {', '.join(ENGINES)}, or None")
     try:
-        return rebuild(files.read(path), engine, verify)
+        return rebuild(files.read(path), engine, verify, functions)
     except ModelFormatError as error:
         raise ModelFormatError(f"{os.fspath(path)!r} cannot be loaded: {error}") from None
 
 
-def rebuild(content: Content, engine: str | None = None, verify: bool = True) -> Any:
+def rebuild(
+    content: Content,
+    engine: str | None = None,
+    verify: bool = True,
+    functions: Mapping[str, Any] | None = None,
+) -> Any:
     """Return the model that is in a file."""
     description = described(content.header)
     digest = content.header.metadata["digest"]
@@ -158,14 +193,12 @@ def rebuild(content: Content, engine: str | None = None, verify: bool = True) ->
             f"its digest is {content.digest[:16]}... but {shown(digest)} was saved: the file is "
             "damaged, or was changed (then pass verify=False)"
         )
-    store = Store(dict(safetensors.views(content.header, content.payload)))
+    store = Store(dict(safetensors.views(content.header, content.payload)), functions)
     record = Record(description, "model", store)
     name = record.choice("class", CLASSES)
     row, saved = CLASSES[name], record.choice("engine", ENGINES)
-    wanted = ENGINES.index(engine or saved)
-    if wanted >= len(row.homes):
-        raise ModelFormatError(f"a {name} has no engine {ENGINES[wanted]!r}")
-    cls = getattr(importlib.import_module(row.homes[wanted]), name)
+    record.engine = engine or saved
+    cls = class_of(name, record.engine)
     with np.errstate(all="ignore"):  # of numbers at the ends of a dtype
         model = importlib.import_module(row.module).rebuild(cls, record)
     record.finish()

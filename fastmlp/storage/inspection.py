@@ -51,10 +51,12 @@ def report(path: str | os.PathLike[str]) -> str:
 
 def _facts(description: dict[str, Any]) -> dict[str, Any]:
     """Return what is to say of a model of any class; a hostile description says less."""
-    fit = description.get("fit")
+    fit, members = description.get("fit"), description.get("members")
     holder = fit if isinstance(fit, dict) else description
     names = ("engine", "parameters")
     facts: dict[str, Any] = {name: description[name] for name in names if name in description}
+    if isinstance(members, list) and members and isinstance(members[0], dict):
+        facts["members"], holder = len(members), members[0]  # of one shape
     if isinstance(holder.get("network"), dict):
         facts.update(holder["network"])
     if isinstance(holder.get("labels"), dict):

@@ -57,6 +57,11 @@ def _describe_progress(network: Spec, progress: Continuation | None, tensors: Te
     """Return with what a fit that resumes goes on, besides the engine."""
     if progress is None:
         return None
+    if progress.memory is not None:
+        raise TypeError(
+            "a file cannot hold what a CustomOptimizer remembers: save(path, training=False) "
+            "leaves it out, a pickle has it; for a Checkpoint use an optimizer of fastmlp's own"
+        )
     tensors.put_list("progress.shuffles", progress.shuffles, np.uint64)
     callbacks = progress.memories, "progress.callbacks", tensors
     averaged = parts.describe_averaged(network, progress.averaged, "progress.averaged", tensors)
@@ -88,8 +93,9 @@ def _rebuild_progress(record: Record, network: Spec, engine: Any, history: Histo
         shuffled=part.count("shuffled"),
         memories=parts.rebuild_callbacks(part, network),
         averaged=parts.rebuild_averaged(part, network),
-        **{key: part.count(key, 1, 2**64 - 1) for key in LATER if part.there(key)},
     )
+    later: dict[str, Any] = {key: part.count(key, 1, 2**64 - 1) for key in LATER if part.there(key)}
+    progress = progress._replace(**later)
     part.finish()
     epochs = len(history.loss) if history else 0
     if progress.shuffled > len(progress.shuffles):

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp import spec, states
-from fastmlp.losses import Loss
+from fastmlp.functions.activation import CustomActivation
+from fastmlp.losses import CustomLoss, Loss
 from fastmlp.memories import KEPT, Memory
 from fastmlp.optimizers import N_HYPER, SLOTS
 from fastmlp.spec import Spec
@@ -47,12 +48,23 @@ States = dict[str, NDArray[Any]]
 
 def describe_spec(network: Spec, tensors: Tensors) -> dict[str, Any]:
     """Return the constructor's arguments of a network."""
+    names = [own.name for own in network.functions]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"the model has several functions of the same name, {', '.join(names)}, which a file "
+            "cannot tell apart: give each a name=, or pickle the model"
+        )
     found = {
         "layer_sizes": list(network.layer_sizes),
-        "activations": list(network.activations),
+        "activations": [
+            each if isinstance(each, str) else {"function": each.name}
+            for each in network.activations
+        ],
         "dropout": list(network.dropout),
         "layer_norm": list(network.layer_norm),
-        "loss": describe(network.loss, "loss", tensors),
+        "loss": {"function": network.loss.name}
+        if isinstance(network.loss, CustomLoss)
+        else describe(network.loss, "loss", tensors),
         "dtype": network.dtype.name,
     }
     options = {key: getattr(network, key) for key in OPTIONS}
@@ -66,15 +78,25 @@ def rebuild_spec(record: Record) -> Spec:
     """Return the network that a file describes; nothing is allocated."""
     arguments = {
         "layer_sizes": record.items("layer_sizes"),
-        "activation": record.items("activations"),
+        "activation": [
+            record.store.function(each, CustomActivation) if isinstance(each, dict) else each
+            for each in record.items("activations")
+        ],
         "dropout": record.items("dropout"),
         "layer_norm": record.items("layer_norm"),
-        "loss": value(record, "loss", Loss),
+        "loss": _loss(record),
         "dtype": record.choice("dtype", spec.DTYPES),
         "parametric": record.there("parametric") and record.items("parametric"),
     } | {key: record.plain(key) for key in OPTIONS if record.there(key)}
     record.finish()
     return built(record.where, spec.build, **arguments)  # type: ignore[no-any-return]
+
+
+def _loss(record: Record) -> Any:
+    tree = record.look("loss")
+    if isinstance(tree, dict) and "function" in tree:
+        return record.store.function(record.plain("loss"), CustomLoss)
+    return value(record, "loss", Loss)
 
 
 def put(network: Spec, parameters: Sequence[Arrays], tensors: Tensors, prefix: str = "") -> None:

@@ -5,8 +5,9 @@ What nobody has asked for is refused at the end, so that a file says nothing tha
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,24 @@ class Tensors(dict[str, NDArray[Any]]):
                 f"{MOST_NUMBERS:,}: save with training=False, which leaves them out"
             )
 
+    def under(self, prefix: str) -> Tensors:
+        """Return a view whose names begin with something more here."""
+        return _Part(self, prefix)
+
+
+class _Part(Tensors):
+    """The tensors of a part of a model: they lie in the whole."""
+
+    def __init__(self, whole: Tensors, prefix: str) -> None:
+        super().__init__()
+        self._whole, self._prefix = whole, prefix
+
+    def __setitem__(self, name: str, array: NDArray[Any]) -> None:
+        self._whole[self._prefix + name] = array
+
+    def put_list(self, name: str, values: Sequence[float], dtype: Any = np.float64) -> None:
+        self._whole.put_list(self._prefix + name, values, dtype)
+
 
 class Store:
     """The tensors of a file, each of which is taken once.
@@ -43,13 +62,39 @@ class Store:
     ----------
     tensors : dict
         Views of the file's bytes.
+    functions : mapping
+        Of whoever loads the file, by the names that it has for them.
     """
 
-    def __init__(self, tensors: dict[str, NDArray[Any]]) -> None:
-        self._left, self._numbers = dict(tensors), 0
+    def __init__(
+        self, tensors: dict[str, NDArray[Any]], functions: Mapping[str, Any] | None = None
+    ) -> None:
+        self._left, self._numbers, self._prefix = dict(tensors), [0], ""
+        self._functions, self._named = dict(functions or {}), set[str]()
+
+    def function(self, tree: dict[str, Any], kind: type[Any]) -> Any:
+        """Return the function, of a class, that stands under a name in the file."""
+        name = tree.get("function")
+        if len(tree) != 1 or not isinstance(name, str):
+            raise ModelFormatError(f"a function is described by {shown(tree)}")
+        found = self._functions.get(name)
+        if type(found) is not kind:
+            raise ModelFormatError(
+                f"it needs the {kind.__name__} {shown(name)}, which is no part of the file, but "
+                f"functions has {found!r}: pass functions={{{shown(name)}: {kind.__name__}(...)}}"
+            )
+        self._named.add(name)
+        return found
+
+    def under(self, prefix: str) -> Store:
+        """Return a view of those whose names begin with something; they are taken here, too."""
+        part = copy.copy(self)
+        part._prefix += prefix
+        return part
 
     def take(self, name: str) -> NDArray[Any]:
         """Return a tensor that may have any dtype and shape."""
+        name = self._prefix + name
         if name not in self._left:
             raise ModelFormatError(f"there is no tensor {shown(name)}")
         return self._left.pop(name)
@@ -59,27 +104,29 @@ class Store:
         array = self.take(name)
         if array.shape != shape or array.dtype != dtype:
             raise ModelFormatError(
-                f"tensor {shown(name)} is {array.dtype} of shape {array.shape} but {dtype} of "
-                f"shape {shape} belongs there"
+                f"tensor {shown(self._prefix + name)} is {array.dtype} of shape {array.shape} but "
+                f"{dtype} of shape {shape} belongs there"
             )
         at = check.first_non_finite(array)
         if at is not None:
-            raise ModelFormatError(f"tensor {shown(name)} has {array[at]} at {at}")
+            raise ModelFormatError(f"tensor {shown(self._prefix + name)} has {array[at]} at {at}")
         return array
 
     def numbers(self, name: str, dtype: Any = np.float64) -> list[Any]:
         """Return a list of numbers of a dtype."""
         array = self.take(name)
-        self._numbers += array.size
-        if array.dtype != dtype or array.ndim != 1 or self._numbers > MOST_NUMBERS:
+        self._numbers[0] += array.size  # of all parts together
+        if array.dtype != dtype or array.ndim != 1 or self._numbers[0] > MOST_NUMBERS:
             raise ModelFormatError(
-                f"tensor {shown(name)} is {array.dtype} of shape {array.shape} but a list of "
-                f"{np.dtype(dtype)}, at most {MOST_NUMBERS:,} in the file, belongs there"
+                f"tensor {shown(self._prefix + name)} is {array.dtype} of shape {array.shape} but "
+                f"a list of {np.dtype(dtype)}, at most {MOST_NUMBERS:,} in the file, belongs there"
             )
         return array.tolist()  # type: ignore[no-any-return]
 
     def finish(self) -> None:
-        """Refuse tensors that nobody has taken."""
+        """Refuse tensors that nobody has taken, and functions."""
+        if odd := sorted(self._functions.keys() - self._named):
+            raise ModelFormatError(f"it has no function {odd[0]!r}: leave it out of functions")
         if self._left:
             raise ModelFormatError(f"tensor {shown(next(iter(self._left)))} belongs to nothing")
 
@@ -95,12 +142,14 @@ class Record:
         Its name in complaints.
     store : Store
         The tensors.
+    engine : str
+        Of the whole model: who is to compute.
     """
 
-    def __init__(self, tree: Any, where: str, store: Store) -> None:
+    def __init__(self, tree: Any, where: str, store: Store, engine: str = "") -> None:
         if not isinstance(tree, dict):
             raise ModelFormatError(f"{where} is {shown(tree)} and no object")
-        self._left, self.where, self.store = dict(tree), where, store
+        self._left, self.where, self.store, self.engine = dict(tree), where, store, engine
 
     def has(self, key: str) -> bool:
         """Whether there is something but null at a key; if not, the key is dealt with."""
@@ -108,6 +157,10 @@ class Record:
             self.plain(key)
             return False
         return True
+
+    def look(self, key: str) -> Any:
+        """Return what JSON has there, if anything; it is still to be asked for."""
+        return self._left.get(key)
 
     def there(self, key: str) -> bool:
         """Whether there is such a key."""
@@ -128,7 +181,7 @@ class Record:
             )
         return value
 
-    def count(self, key: str, least: int = 0, most: int = MOST_INTEGER) -> int:
+    def count(self, key: Any, least: int = 0, most: int = MOST_INTEGER) -> int:
         """Return an integer in a range; one beyond JSON's has its digits in a string."""
         given = self.plain(key)
         value = from_digits(given) if most > MOST_INTEGER else given

@@ -152,10 +152,8 @@ def _counts(record: Record, key: str, n: int, most: int) -> list[int]:
     items = record.items(key)
     if len(items) != n:
         raise ModelFormatError(f"{record.where}.{key} has {len(items)} counts but {n} belong there")
-    part = Record(
-        {str(at): each for at, each in enumerate(items)}, f"{record.where}.{key}", record.store
-    )
-    return [part.count(str(at), 1, most) for at in range(n)]
+    part = Record(dict(enumerate(items)), f"{record.where}.{key}", record.store)
+    return [part.count(at, 1, most) for at in range(n)]
 
 
 # ---------------------------------------------------------------------------------- the task

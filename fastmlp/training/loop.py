@@ -45,6 +45,9 @@ class Course:
         Tells of each epoch, and hears whether somebody wants to stop; has the state.
     reorder : callable Order -> Order, or None
         The order of the samples in the next epoch, from the last one; None leaves them as they are.
+    leap : callable int -> int, or None
+        Asked before each epoch, with the number of those that are left: trains some of them at
+        once, writes them down, and returns how many; 0 leaves the next one to the loop.
     averages : sequence of Average
         One of each engine in training; by default there is no mean of weights.
     """
@@ -54,6 +57,7 @@ class Course:
     judge: Judge
     reporter: Reporter
     reorder: Callable[[Order], Order] | None = None
+    leap: Callable[[int], int] | None = None
     averages: Sequence[Average] = ()
 
     def learners(self, engines: Sequence[Engine]) -> Sequence[Engine]:
@@ -74,7 +78,11 @@ def run(data: Data | Stream, plan: Plan, course: Course) -> bool:
     engine, train = state.engine, course.train
     if plan.order is None and reorder is not None:
         plan.order = np.arange(data.rows or 0, dtype=np.int64)
-    for epoch in range(state.epoch + 1, state.epochs):
+    epoch, end = state.epoch + 1, state.epochs
+    while epoch < end:
+        if course.leap is not None and (n := course.leap(end - epoch)):
+            epoch += n
+            continue
         reporter.epoch_begins()
         began = time.perf_counter()
         begin(plan, rates, reorder, state.learning_rate_scale)
@@ -98,7 +106,7 @@ def run(data: Data | Stream, plan: Plan, course: Course) -> bool:
                 average.publish(epoch)
             rate = float(plan.learning_rates[-1])
             val_loss = judge.measure(loss, plan.team)
-            record(state, judge, epoch, loss, val_loss, rate, seconds)
+            record(state, judge, epoch, [loss], [val_loss], [rate], [seconds])
             rates.step = step
         except BaseException:
             if state.epoch < epoch:  # what was not written down did not happen
@@ -106,6 +114,7 @@ def run(data: Data | Stream, plan: Plan, course: Course) -> bool:
             raise
         if reporter.epoch_ended() or judge.is_enough():
             return True
+        epoch += 1
     return False
 
 
@@ -117,9 +126,9 @@ def begin(plan: Plan, rates: Rates, reorder: Callable[[Order], Order] | None, sc
         rates.rescale(scale)
 
 
-def look_up(plan: Plan, block: Data, rates: Rates, step: int) -> int:
+def look_up(plan: Plan, block: Data, rates: Rates, step: int, epochs: int = 1) -> int:
     """Fill in step counter and all that schedules say for a block; returns its number of steps."""
-    n_steps = plan.n_steps(block.rows if plan.order is None else len(plan.order))
+    n_steps = epochs * plan.n_steps(block.rows if plan.order is None else len(plan.order))
     plan.step, plan.learning_rates = step, rates.of_steps(step, n_steps)
     plan.look_up(n_steps)
     return n_steps
@@ -167,12 +176,12 @@ def record(
     state: State,
     judge: Judge,
     epoch: int,
-    loss: float,
-    val_loss: float,
-    rate: float,
-    seconds: float,
+    losses: list[float],
+    val_losses: list[float],
+    rates: list[float],
+    seconds: list[float],
 ) -> None:
-    """Write an epoch down, as a whole.
+    """Write an epoch down, as a whole; or several, the last of which has this number.
 
     Python looks for signals, and lets other threads run, where a function begins or a loop goes
     back: after the one call, which comes first, nothing here does. A test looks for more.
@@ -180,11 +189,12 @@ def record(
     history = state.history
     judge.record()
     if state.has_validation:
-        history.val_loss += [val_loss]
-    history.seconds += [seconds]
-    history.learning_rate += [rate]
-    history.loss += [loss]  # last, see History.whole
-    state.loss, state.val_loss, state.learning_rate, state.epoch = loss, val_loss, rate, epoch
+        history.val_loss += val_losses
+    history.seconds += seconds
+    history.learning_rate += rates
+    history.loss += losses  # last, see History.whole
+    state.loss, state.val_loss, state.learning_rate = losses[-1], val_losses[-1], rates[-1]
+    state.epoch = epoch
 
 
 class Shuffles:

@@ -181,6 +181,8 @@ class Continuation(NamedTuple):
         Of a fit.
     data : int
         Of a fit: the fingerprint of its arrays; 0 if nobody has asked for it, or for a source.
+    memory : dict or None
+        What an optimizer of the user's own remembers; of all others the engine has it.
     averaged : Averaged or None
         Of a fit that averages its weights, while nobody has assigned others.
     """
@@ -197,6 +199,7 @@ class Continuation(NamedTuple):
     batch_size: int = 0
     data: int = 0
     averaged: Averaged | None = None
+    memory: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ cdef class Predictor:
         """
         cdef int ndim
         cdef cnp.npy_intp dims[2]
-        if not (self.is_plain(x) and self.is_row(<cnp.ndarray>x)):
+        if self.engine.takes_lock or not (self.is_plain(x) and self.is_row(<cnp.ndarray>x)):
             return self._general(x, out)
         ndim = cnp.PyArray_NDIM(<cnp.ndarray>x)
         if out is None:
@@ -215,7 +215,7 @@ cdef class Predictor:
         n = rows.shape[0]
         if np.may_share_memory(x, out):  # a row may be read after its result is written
             rows = rows.copy()
-        if n <= FEW_ROWS:
+        if n <= FEW_ROWS and not self.engine.takes_lock:
             rows = np.ascontiguousarray(rows)
             self._rows(<const char*>cnp.PyArray_DATA(<cnp.ndarray>rows), n,
                        <char*>cnp.PyArray_DATA(<cnp.ndarray>out))
@@ -267,6 +267,15 @@ cdef class Predictor:
 
     # ------------------------------------------------------------ for other compiled code
 
+    cdef int takes_no_lock(self) except -1:
+        """Complain about Python functions: C code that calls has no interpreter lock."""
+        if self.engine.takes_lock:
+            names = [repr(own) for own in self.engine.spec.functions if not own.is_c]
+            raise AttributeError(
+                f"this predictor has no address that C code could call: {names[0]} is a Python function, "
+                "which needs the interpreter's lock; give it as a fastmlp.CFunction")
+        return 0
+
     @property
     def function_address(self):
         """Address of ``int f(const void *context, const real *x, int64_t n, real *out)``.
@@ -275,6 +284,7 @@ cdef class Predictor:
         lock and at most 16 KiB of stack, may run in many threads at once, and returns 0 (or -1: out of
         memory, only possible with layers of hundreds of units). Valid while the predictor lives.
         """
+        self.takes_no_lock()
         return <uintptr_t>&predict_c
 
     @property
@@ -288,6 +298,7 @@ cdef class Predictor:
 
         The capsule keeps the predictor alive.
         """
+        self.takes_no_lock()
         capsule = PyCapsule_New(<void*>&predict_c, "fastmlp.predict", release_owner)
         PyCapsule_SetContext(capsule, <void*>&self.context)
         Py_INCREF(self)

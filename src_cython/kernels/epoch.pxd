@@ -64,8 +64,8 @@ cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t 
     gather(net, buffers, &task.data, task.order, b * task.batch + at, first, last)
     for r in range(first, last):
         (<real*>buffers.loss_share)[r] = (<real*>buffers.weight)[r] * <real>scale
-    forward_layers(net, buffers, first, end, &draws, watch)
-    output_loss(net, buffers, first, last, thread)
+    forward_layers(net, buffers, first, last, &draws, watch)
+    output_loss(net, buffers, first, last, thread, watch)
     for l in range(net.n_operators - 1, task.first_trained, -1):
         backward_input(net, buffers, l, first, end - first, watch)
 

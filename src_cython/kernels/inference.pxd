@@ -40,6 +40,19 @@ cdef inline void predict(const fm_network* net, const fm_buffers* buffers, const
     fm_restore_control(control)
 
 
+cdef inline void linked_rows(const fm_network* net, const fm_buffers* buffers, int64_t rows,
+                             real* result) noexcept nogil:
+    """Write the predictions of a block, and leave its outputs as they are."""
+    cdef int32_t top = net.n_operators - 1
+    cdef int64_t columns = net.operators[top].n_out
+    cdef real* row = <real*>buffers.scratch
+    cdef int64_t r
+    for r in range(rows):
+        row_from_panels(<real*>buffers.y[top] + r * NR, buffers.panel_step, columns, row)
+        LOSSES[net.loss].link(row, columns)
+        memcpy(result + r * columns, row, columns * sizeof(real))
+
+
 cdef inline void predict_row(const fm_network* net, const void* x, void* scratch, void* out) noexcept nogil:
     """Write the prediction of one contiguous row: the bits of predict, without its set-up."""
     cdef fm_control control = fm_own_control()
@@ -62,6 +75,9 @@ cdef inline void predict_row(const fm_network* net, const void* x, void* scratch
         if op.source != l - 1:
             a = inputs if op.source < 0 else <real*>scratch + net.operators[op.source].row_at
         one_row(net, op, before, a, y)
+        if op.function != NULL:
+            memcpy(<real*>scratch + net.function_at, y, op.n_out * sizeof(real))
+            op.function.row(op.function, op.n_out, <real*>scratch + net.function_at, y, control)
         before = y
     LOSSES[net.loss].link(y, op.n_out)
     copy_values(<real*>out, y, op.n_out)
@@ -93,10 +109,7 @@ cdef inline void jacobian(const fm_network* net, const fm_buffers* buffers, cons
         padded = round_up(rows, ROW_MULTIPLE)
         gather_rows(data, NULL, start, 0, rows, n_in, panel_step, <real*>buffers.x)
         forward_layers(net, buffers, 0, rows, &no_dropout, watch)
-        for r in range(rows):
-            row_from_panels(<real*>buffers.y[top] + r * NR, panel_step, columns, slope)
-            LOSSES[net.loss].link(slope, columns)
-            memcpy(predictions + r * columns, slope, columns * sizeof(real))
+        linked_rows(net, buffers, rows, predictions)
         for c in range(columns):
             if fm_stopped(watch):
                 break
@@ -113,8 +126,10 @@ cdef inline void jacobian(const fm_network* net, const fm_buffers* buffers, cons
 
 
 cdef inline void evaluate(const fm_network* net, const fm_buffers* buffers, const fm_data* data,
-                          int64_t first, int64_t last, double* block_sums, fm_watch* watch) noexcept nogil:
-    """Write the sum of weight * loss of each block of buffers.rows rows."""
+                          int64_t first, int64_t last, double* block_sums, void* out,
+                          fm_watch* watch) noexcept nogil:
+    """Write the sum of weight * loss of each block of buffers.rows rows; also predictions, unless NULL."""
+    cdef int64_t columns = net.operators[net.n_operators - 1].n_out
     cdef fm_control control = fm_own_control()
     cdef int64_t start, rows, r, block
     cdef double total
@@ -128,7 +143,9 @@ cdef inline void evaluate(const fm_network* net, const fm_buffers* buffers, cons
         for r in range(rows):
             (<real*>buffers.loss_share)[r] = 0
         forward_layers(net, buffers, 0, rows, NULL, watch)
-        output_loss(net, buffers, 0, rows, 0)
+        if out != NULL:
+            linked_rows(net, buffers, rows, <real*>out + (start - first) * columns)
+        output_loss(net, buffers, 0, rows, 0, watch)
         total = 0
         for r in range(rows):
             total += <double>(<real*>buffers.row_loss)[r] * <double>(<real*>buffers.weight)[r]

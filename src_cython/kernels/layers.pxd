@@ -6,6 +6,7 @@ from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
 from ctables cimport *
+from functions cimport *
 from network cimport *
 from operators cimport *
 from rounding cimport ceil_div, round_up
@@ -34,6 +35,8 @@ cdef inline void forward_layers(const fm_network* net, const fm_buffers* buffers
     cdef int32_t l
     for l in range(net.n_operators):
         forward(net, buffers, l, first, rows, draws, watch)
+        if net.operators[l].function != NULL:
+            apply_activation(net, buffers, l, first, end - first, draws, watch)
 
 
 cdef inline void backward_input(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
@@ -86,11 +89,9 @@ cdef inline void forget_row(const fm_network* net, const fm_buffers* buffers, in
             memset(<real*>buffers.statistics[l] + 2 * r, 0, 2 * sizeof(real))
 
 
-cdef inline void output_loss(const fm_network* net, const fm_buffers* buffers, int64_t first, int64_t last,
-                             int32_t thread) noexcept nogil:
-    """Set row_loss, and turn the outputs z of rows [first, last) into their gradient."""
+cdef inline void table_loss(const fm_network* net, const fm_buffers* buffers, int64_t first, int64_t last,
+                            int32_t thread) noexcept nogil:
     cdef fm_loss_call call
-    cdef int64_t r
     cdef int32_t top = net.n_operators - 1
     call.targets = <real*>buffers.targets
     call.labels = buffers.labels
@@ -104,6 +105,16 @@ cdef inline void output_loss(const fm_network* net, const fm_buffers* buffers, i
     call.target_stride = buffers.target_stride
     call.parameter = <real>net.loss_parameter
     LOSSES[net.loss].backward(&call, first, last)
+
+
+cdef inline void output_loss(const fm_network* net, const fm_buffers* buffers, int64_t first, int64_t last,
+                             int32_t thread, fm_watch* watch) noexcept nogil:
+    """Set row_loss, and turn the outputs z of rows [first, last) into their gradient."""
+    cdef int64_t r
+    if net.loss_function == NULL:
+        table_loss(net, buffers, first, last, thread)
+    else:
+        apply_loss(net, buffers, first, last - first, watch)
     if any_zero(<real*>buffers.weight + first, last - first):
         for r in range(first, last):
             if (<real*>buffers.weight)[r] == 0:

@@ -1,6 +1,6 @@
 # The operators of a network: what turns y[l-1] into y[l], and the gradient back, for blocks of rows and for
 # one row. An operator makes z of its inputs and its two tensors; activation and dropout follow, alike for
-# all.
+# all; a function of the user's in the place of the activation is in functions.pxd.
 #
 # Each kind is a row: {forward, backward, one row} here, the gradients of its tensors in piece_gradient. The
 # rows meet in the last three functions, as branches: calls through pointers could not be inlined.
@@ -44,20 +44,25 @@ cdef inline real* kept_slope(const fm_operator* op, const fm_buffers* buffers, i
     return <real*>buffers.slope[l] + at
 
 
+cdef inline void drop_out(const fm_operator* op, real* y, real* slope, int64_t p, int64_t rows, int64_t first,
+                          const fm_draws* draws) noexcept nogil:
+    """Drop some of a block of a panel, and of its derivative, if this is where that is done."""
+    cdef double drop = draws.dropout[op.hidden] if op.ends and draws.dropout != NULL else 0
+    if drop > 0:
+        dropout_panel(y, slope, rows, <int>min(op.n_out - p * NR, NR),
+                      dropout_key(draws.seed, draws.step, op.hidden), draws.row + first, p * NR,
+                      <uint32_t>(drop * 4294967296.0), <real>(1 / (1 - drop)))
+
+
 cdef inline void finish_panel(const fm_operator* op, real* y, real* slope, int64_t p, int64_t rows,
                               int64_t first, const fm_draws* draws) noexcept nogil:
     """Turn a block of z into y = dropout(activation(z)), and keep the derivative if there is room for it."""
     cdef const fm_activation* activation = &ACTIVATIONS[op.activation]
     cdef int64_t left = op.n_out - p * NR
     cdef int nv = vectors(op.n_out, p * NR)
-    cdef double drop
-    if slope != NULL:
+    if slope != NULL and op.function == NULL:
         activation.forward_keeping(y, slope, rows, nv)
-        drop = draws.dropout[op.hidden] if op.ends and draws.dropout != NULL else 0
-        if drop > 0:
-            dropout_panel(y, slope, rows, <int>min(left, NR),
-                          dropout_key(draws.seed, draws.step, op.hidden), draws.row + first, p * NR,
-                          <uint32_t>(drop * 4294967296.0), <real>(1 / (1 - drop)))
+        drop_out(op, y, slope, p, rows, first, draws)
     elif activation.fused != FUSED_IDENTITY:
         activation.forward(y, rows, nv)
     if left < nv * LANES:

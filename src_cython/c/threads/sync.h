@@ -50,16 +50,18 @@ typedef struct {
 
 static inline void fm_counter_reset(fm_counter *c) { atomic_store_explicit(&c->taken, 0, memory_order_relaxed); }
 
+/* Of what is done: who sees the number sees the work. */
+static inline void fm_counter_done(fm_counter *c) { atomic_fetch_add_explicit(&c->taken, 1, memory_order_release); }
+static inline long long fm_counter_seen(const fm_counter *c) {
+    return atomic_load_explicit(&c->taken, memory_order_acquire);
+}
+
 /* Returns how much was taken before. */
 static inline long long fm_counter_take(fm_counter *c, int shared) {
     if (shared) return atomic_fetch_add_explicit(&c->taken, 1, memory_order_relaxed);
     const long long before = atomic_load_explicit(&c->taken, memory_order_relaxed);
     atomic_store_explicit(&c->taken, before + 1, memory_order_relaxed);
     return before;
-}
-
-static inline long long fm_counter_taken(const fm_counter *c) {
-    return atomic_load_explicit(&c->taken, memory_order_relaxed);
 }
 
 static inline void fm_barrier_start(fm_barrier *b, int size) {

@@ -31,6 +31,7 @@ static inline void fm_watch_start(fm_watch *w, fm_poll poll, void *context, atom
 }
 
 static inline void fm_stop_clear(atomic_int *stop) { atomic_store_explicit(stop, 0, memory_order_relaxed); }
+static inline void fm_stop(fm_watch *w) { atomic_store_explicit(w->stop, 1, memory_order_relaxed); }
 static inline int fm_stopped(const fm_watch *w) { return atomic_load_explicit(w->stop, memory_order_relaxed); }
 
 static inline void fm_watch_ask(fm_watch *w) {
@@ -40,7 +41,7 @@ static inline void fm_watch_ask(fm_watch *w) {
     w->asked = now;
     const fm_control own = fm_get_control();
     fm_restore_control(w->control);
-    if (w->poll(w->context)) atomic_store_explicit(w->stop, 1, memory_order_relaxed);
+    if (w->poll(w->context)) fm_stop(w);
     fm_restore_control(own);
 }
 

@@ -39,18 +39,27 @@ cdef class Buffers:
             c.dz[l] = memory.take(op.panels * c.panel_step) if l < n - 1 else c.y[l]
             does_drop = drops and op.ends and drops[op.hidden]
             is_blended = l < n - 1 and net.operators[l + 1].kind == PARAMETRIC
-            if l < n - 1 and (does_drop or is_blended or k.activation_keeps_slope(op.activation)):
+            keeps = is_blended or op.function != NULL or k.activation_keeps_slope(op.activation)
+            if l < n - 1 and (does_drop or keeps):
                 c.slope[l] = memory.take(op.panels * c.panel_step)
             if op.kind == LAYER_NORM:
                 c.statistics[l] = memory.take(2 * padded)
         # Losses read whole vectors: none may reach into the next row, which another thread may be writing.
-        c.target_stride = round_up(net.targets_width, k.lanes) if net.targets_width > 1 else 1
+        # A function of the user's reads plain rows.
+        is_plain = net.targets_width == 1 or net.loss_function != NULL
+        c.target_stride = net.targets_width if is_plain else round_up(net.targets_width, k.lanes)
         c.targets = memory.take(padded * c.target_stride)
         c.labels = <int32_t*>memory.take(padded, sizeof(int32_t))
         c.loss_share = memory.take(padded)
         c.weight = memory.take(padded)
         c.row_loss = memory.take(padded)
         c.predictions = memory.take(rows * net.operators[n - 1].n_out) if for_jacobian else NULL
+        widths = [net.operators[l].n_out for l in range(n) if net.operators[l].function != NULL]
+        widths += [net.operators[n - 1].n_out] if net.loss_function != NULL else []
+        if widths:
+            c.plain_step = max(widths)
+            for l in range(3):
+                c.plain[l] = memory.take(padded * c.plain_step)
         c.scratch_size = k.scratch_size(net)
         c.scratch = memory.take(c.scratch_size * n_threads)
         if training:

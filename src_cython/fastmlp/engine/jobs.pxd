@@ -1,8 +1,10 @@
 # What each thread of a team runs: a native function of the thread's index, without the interpreter.
-from libc.stdint cimport int32_t, int64_t
+from libc.math cimport isfinite, NAN
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy
 
 from network cimport *
+from rounding cimport ceil_div
 
 
 cdef enum:
@@ -28,18 +30,32 @@ cdef struct RowsJob:
 
 cdef struct EpochJob:
     const fm_kernels* kernels
-    const fm_task* task
+    fm_task* task
     fm_shift* shift
     fm_report* report
     void* fresh  # arena for the parameters of a good end; NULL: nobody wants them
     int64_t n_parameters
 
 
+cdef struct Run:  # epochs of one network, one after the other
+    EpochJob* job
+    int64_t epochs
+    int64_t* order
+    int64_t n_order
+    const uint64_t* seeds  # of the shuffle before each epoch; NULL: the order stays
+    double* losses  # of each epoch
+    const fm_network* measured  # the network as it is measured after each epoch; NULL: it is not
+    fm_data held  # on which
+    const fm_buffers* buffers
+    char* predictions  # (epochs, rows, columns)
+    double* block_losses  # (epochs, blocks)
+    fm_counter* done  # parts
+
+
 cdef struct ManyJob:
-    EpochJob** epochs  # each of one thread
-    int64_t n
-    fm_counter* taken
-    fm_counter* done
+    Run** runs  # of each network, by one thread at a time
+    int64_t n, parts  # of each run: what a thread takes at a time
+    fm_counter taken
     fm_poll poll  # of the caller
     void* poll_context
     atomic_int stop
@@ -61,29 +77,85 @@ cdef inline void settle(EpochJob* job) noexcept nogil:
         job.report.status = DIVERGED
 
 
-cdef inline void run_whole_epochs(void* context, int32_t index) noexcept nogil:
-    """Take epochs that nobody has taken, until there are none. The caller looks up in between, and while it
-    waits for the others: a signal that comes then ends their work too."""
+cdef inline double objective_of(const fm_report* report) noexcept nogil:
+    """The mean objective of an epoch, or the first that is not finite; NaN for a weight."""
+    if report.status == DIVERGED:
+        return report.loss_sum if not isfinite(report.loss_sum) else NAN
+    return fm_quotient(report.loss_sum, report.weight_sum) if report.weight_sum > 0 else 0.0
+
+
+cdef inline void measure(Run* run, int64_t epoch, fm_watch* watch) noexcept nogil:
+    """Predict and evaluate the rows that are held out."""
+    cdef const fm_kernels* k = run.job.kernels
+    cdef int64_t n = run.held.n
+    cdef int64_t columns = run.measured.operators[run.measured.n_operators - 1].n_out
+    k.evaluate(run.measured, run.buffers, &run.held, 0, n, run.block_losses + epoch * ceil_div(n, CALL_ROWS),
+               run.predictions + epoch * n * columns * k.element_size, watch)
+
+
+cdef inline void run_part(Run* run, int64_t part, int64_t parts, fm_watch* watch) noexcept nogil:
+    """Some of a network's epochs; none after one that has not ended well."""
+    cdef EpochJob* job = run.job
+    cdef fm_task* task = job.task
+    cdef fm_report* report = job.report
+    cdef int64_t n_batches = ceil_div(task.data.n, task.batch)
+    cdef int64_t last = run.epochs * (part + 1) // parts
+    cdef int64_t e
+    for e in range(run.epochs * part // parts, last):
+        if report.status != RUNNING:
+            return
+        if run.seeds != NULL:
+            job.kernels.shuffle(run.order, run.n_order, run.seeds[e])
+        report.loss_sum = report.weight_sum = 0
+        run_epoch(job, 0)
+        if e == run.epochs - 1:
+            settle(job)
+        run.losses[e] = objective_of(report)
+        if run.measured != NULL and report.status == RUNNING:
+            measure(run, e, watch)
+        task.step += n_batches
+        task.rates += n_batches
+        if task.decays != NULL:
+            task.decays += n_batches
+        if task.dropout_step:
+            task.dropout += n_batches * task.dropout_step
+
+
+cdef inline void run_many_epochs(void* context, int32_t index) noexcept nogil:
+    """Take parts of runs that nobody has taken, until there are none. Who takes a part while another thread
+    is at the one before waits for it. The caller looks up in between, and while it waits for the others: a
+    signal that comes then ends their work too."""
     cdef ManyJob* job = <ManyJob*>context
     cdef fm_poll asks = job.poll if index == 0 else NULL
-    cdef EpochJob* epoch
+    cdef Run* run
     cdef fm_watch watch
     cdef int64_t i
-    cdef int turn = 0
     fm_watch_start(&watch, asks, job.poll_context, &job.stop)
     watch.control = fm_get_control()
     while not fm_watch_stop(&watch, WATCH_WORK):
-        i = fm_counter_take(job.taken, True)
-        if i >= job.n:
+        i = fm_counter_take(&job.taken, True)
+        if i >= job.n * job.parts:
             break
-        epoch = job.epochs[i]
-        epoch.shift.poll = asks
-        run_epoch(epoch, 0)
-        settle(epoch)
-        fm_counter_take(job.done, True)
-    while index == 0 and fm_counter_taken(job.done) < job.n and not fm_watch_stop(&watch, WATCH_WORK):
+        run = job.runs[i % job.n]
+        if not wait_for(run, i // job.n, &watch):
+            return
+        run.job.shift.poll = asks
+        run_part(run, i // job.n, job.parts, &watch)
+        fm_counter_done(run.done)
+    if index == 0:
+        for i in range(job.n):
+            wait_for(job.runs[i], job.parts, &watch)
+
+
+cdef inline bint wait_for(Run* run, int64_t parts, fm_watch* watch) noexcept nogil:
+    """Wait until so many parts are done; False: the work is to stop."""
+    cdef int turn = 0
+    while fm_counter_seen(run.done) < parts:
+        if fm_watch_stop(watch, WATCH_WORK):
+            return False
         fm_wait_a_little(turn)
         turn += 1
+    return True
 
 
 cdef inline void run_rows(void* context, int32_t index) noexcept nogil:
@@ -102,7 +174,7 @@ cdef inline void run_rows(void* context, int32_t index) noexcept nogil:
         last = min(first + job.blocks * CALL_ROWS, job.data.n)
         if job.block_losses != NULL:
             k.evaluate(job.net, job.buffers[index], job.data, first, last, job.block_losses + block,
-                       &watch)
+                       NULL, &watch)
         else:
             k.predict(job.net, job.buffers[index], job.data, first, last, job.predictions + first * row_bytes,
                       &watch)

@@ -55,13 +55,18 @@ def peak(str dtype, str level):
     return best / 1e9
 
 
+def check_shuffle(int64_t n):
+    """Complain about more rows than can be shuffled."""
+    if n > SHUFFLE_MOST:
+        raise ValueError(f"{n} rows cannot be shuffled but at most {SHUFFLE_MOST}: "
+                         "pass shuffle=False, or fewer rows at a time to partial_fit")
+
+
 def shuffle(cnp.ndarray[int64_t, ndim=1, mode="c"] order, uint64_t seed, str level):
     """Permute an index array in place; the seed alone says how."""
     cdef const fm_kernels* k = load(level, "float32")
     cdef int64_t* data = <int64_t*>cnp.PyArray_DATA(order)
     cdef int64_t n = order.shape[0]
-    if n > SHUFFLE_MOST:
-        raise ValueError(f"{n} rows cannot be shuffled but at most {SHUFFLE_MOST}: "
-                         "pass shuffle=False, or fewer rows at a time to partial_fit")
+    check_shuffle(n)
     with nogil:
         k.shuffle(data, n, seed)

@@ -1,4 +1,5 @@
 # The engine's own state, for predictor.pyx, and for probe.pyx, which looks at one kernel at a time.
+cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
 
 from fastmlp.engine.buffers cimport Buffers
@@ -9,6 +10,9 @@ from fastmlp.engine.jobs cimport RowsJob
 from network cimport *
 
 
+cdef double mean_loss(cnp.ndarray block_sums, data) except? -1
+
+
 cdef class Engine(Trained):
     cdef int typenum
     cdef int64_t row_bytes
@@ -16,7 +20,6 @@ cdef class Engine(Trained):
     cdef list call_buffers, call_shifts  # that calls from several threads at once take and give back
 
     cdef void describe(self, fm_data* c, data) except *
-    cdef int32_t row_of_loss(self, fm_data* data) except -1
     cdef tuple set_dropout(self, fm_task* task, dropouts)
     cdef Shift shift_for(self, Shift last, int64_t batch, int n_threads, tuple drops, bint stores)
     cdef Pass begin(self, data, plan, int n_threads)

@@ -9,7 +9,7 @@ from libc.string cimport memcpy, memset
 
 from fastmlp.engine.buffers cimport Buffers
 from fastmlp.engine.crew cimport Crew
-from fastmlp.engine.passes cimport Pass, Signals, poll_of_caller, run, run_many
+from fastmlp.engine.passes cimport Pass, Signals, poll_of_caller, run
 from fastmlp.engine.shift cimport Shift
 from fastmlp.engine.steps cimport Steps, Trained
 from fastmlp.engine.jobs cimport *
@@ -35,6 +35,12 @@ cdef double sequential_sum(cnp.ndarray values) except? -1:
         return np.add.accumulate(values, dtype=float).item(len(values) - 1)
     finally:
         fm_restore_control(control)
+
+
+cdef double mean_loss(cnp.ndarray block_sums, data) except? -1:
+    """Of all rows, from the weighted sums of their blocks."""
+    total = data.rows if data.weights is None else sequential_sum(data.weights)
+    return fm_quotient(sequential_sum(block_sums), total) if total > 0 else 0.0
 
 
 cdef object set_groups(fm_task* task, const fm_network* net, table):
@@ -92,39 +98,17 @@ cdef class Engine(Trained):
         if data.weights is not None:
             c.weights = cnp.PyArray_DATA(data.weights)
 
-    cdef int32_t row_of_loss(self, fm_data* data) except -1:
-        """The row of the loss that fits the targets."""
-        return self.losses[self.spec.loss.native_row(data.labels != NULL)]
-
     def epoch(self, data, plan):
         """Train on every batch once; the mean objective, or the first that is not finite (NaN for a weight).
 
         In that case, and after any error, the parameters are those of before.
         """
-        cdef Pass epoch = self.begin(data, plan, plan.team.size if plan.team is not None else 1)
+        team = self.helpers(plan.team, True)
+        cdef Pass epoch = self.begin(data, plan, team.size if team is not None else 1)
         self.steps.is_whole = False  # until the epoch has ended well
-        result = run(epoch, plan.team)
+        result = run(epoch, team)
         self.end(epoch, plan, isfinite(result))
         return result
-
-    @staticmethod
-    def train_many(engines, datas, plans, team=None):
-        """One epoch of each of many engines, each on one thread; what epoch() of each returns.
-
-        If one of these is not finite, and after any error, the parameters of all are those of before.
-        """
-        cdef Engine engine
-        epochs = []
-        for engine, data, plan in zip(engines, datas, plans):
-            epochs.append(engine.begin(data, plan, 1))
-        for engine in engines:
-            engine.steps.is_whole = False
-        run_many(epochs, team)
-        results = [(<Pass>epoch).result() for epoch in epochs]
-        is_good = bool(np.isfinite(results).all())
-        for engine, epoch, plan in zip(engines, epochs, plans):
-            engine.end(epoch, plan, is_good)
-        return results
 
     cdef Pass begin(self, data, plan, int n_threads):
         """All that an epoch needs; nothing that others see has changed yet."""
@@ -138,11 +122,12 @@ cdef class Engine(Trained):
             raise RuntimeError("no optimizer was started")
         net[0] = self.net
         self.describe(&task.data, data)
-        net.loss = self.row_of_loss(&task.data)
+        self.choose_loss(net, task.data.labels != NULL)
         task.order = NULL
         if plan.order is not None:
             task.order = <int64_t*>cnp.PyArray_DATA(plan.order)
             task.data.n = len(plan.order)
+        task.data.n = plan.rows(task.data.n)
         task.batch = plan.batch_size
         drops = self.set_dropout(task, plan.dropouts)
         stores = plan.clip_norm > 0 or plan.l1 > 0 or plan.share is not None
@@ -198,14 +183,14 @@ cdef class Engine(Trained):
         return 0
 
     cdef int end(self, Pass epoch, plan, bint is_good) except -1:
-        """Publish what an epoch has made of the parameters, or drop it."""
+        """Publish what an epoch, or several, have made of the parameters, or drop it."""
         cdef Steps steps = self.steps
         steps.powers = epoch.report.powers
         if plan.sums is not None:
             plan.sums = [epoch.report.loss_sum, epoch.report.weight_sum]
         if is_good:
             self.spare, epoch.shift.copied = self.publish(epoch.fresh), epoch.fresh
-            steps.taken += ceil_div(epoch.task.data.n, epoch.task.batch)
+            steps.taken += ceil_div(epoch.task.data.n, epoch.task.batch) * max(1, epoch.many.epochs)
             steps.is_whole = True
         self.shift = epoch.shift
         return 0
@@ -236,30 +221,35 @@ cdef class Engine(Trained):
             buffers.sums = <double*>shift.memory.take(self.n_parameters, sizeof(double))
         return shift
 
-    def gradients(self, data, double l2=0.0, team=None, double l1=0.0):
-        """(objective, weight gradients, bias gradients, ...) of all rows as one batch."""
+    def gradients(self, data, double l2=0.0, team=None, double l1=0.0, plan=None):
+        """(objective, weight gradients, bias gradients, ...) of all rows as one batch, the first of a plan:
+        with its dropout."""
         cdef Pass batch = Pass.__new__(Pass)
         cdef fm_task* task = &batch.task
         cdef Shift shift
         cdef double objective
         self.describe(&task.data, data)
         keep = self.read(&batch.net)
-        batch.net.loss = self.row_of_loss(&task.data)
+        self.choose_loss(&batch.net, task.data.labels != NULL)
         task.order = NULL
         task.batch = task.data.n
         task.optimizer = -1
         task.slots[0] = task.slots[1] = NULL
         task.rates = task.decays = task.dropout = NULL
         task.dropout_step = 0
+        drops = ()
+        team = self.helpers(team, True)
+        if plan is not None:
+            drops = self.set_dropout(task, plan.dropouts)
         table = set_groups(task, &batch.net, groups_table(PLAIN, self.tensors, 0))
         task.l1, task.l2, task.l2_per_batch, task.clip_norm = l1, l2, False, 0
-        task.seed = task.step = 0
+        task.seed, task.step = (plan.seed, plan.step) if plan is not None else (0, 0)
         shift = self.call_shifts.pop() if self.call_shifts else None
-        shift = self.shift_for(shift, task.batch, team.size if team is not None else 1, (), True)
+        shift = self.shift_for(shift, task.batch, team.size if team is not None else 1, drops, True)
         batch.net.transposed = shift.transposed
         self.kernels.transpose(&batch.net)
         PyErr_CheckSignals()
-        batch.hand(self.kernels, shift, None, 0, (data, keep, table))
+        batch.hand(self.kernels, shift, None, 0, (data, keep, table, plan))
         objective = run(batch, team)
         PyErr_CheckSignals()
         gradients = self.unpack(shift.buffers.c.gradients)
@@ -294,7 +284,7 @@ cdef class Engine(Trained):
 
     def predict_row(self, x):
         """The prediction (1, C) if x is one plain finite row (1, I), else None: the way of single
-        predictions around the checks, which look at everything else."""
+        predictions around the checks, which look at everything else, and at Python's activations."""
         cdef const char* row
         cdef char* result
         cdef int status
@@ -305,8 +295,8 @@ cdef class Engine(Trained):
         if not cnp.PyArray_CheckExact(x):
             return None
         a = <cnp.ndarray>x
-        if (cnp.PyArray_TYPE(a) != self.typenum or cnp.PyArray_NDIM(a) != 2 or a.shape[0] != 1
-                or a.shape[1] != self.operators[0].n_in or not cnp.PyArray_ISCARRAY_RO(a)
+        if (self.takes_lock or cnp.PyArray_TYPE(a) != self.typenum or cnp.PyArray_NDIM(a) != 2
+                or a.shape[0] != 1 or a.shape[1] != self.operators[0].n_in or not cnp.PyArray_ISCARRAY_RO(a)
                 or not k.finite_row(cnp.PyArray_DATA(a), a.shape[1])):
             return None
         dims[0] = 1
@@ -350,15 +340,14 @@ cdef class Engine(Trained):
         cdef fm_network net
         self.describe(&c, data)
         keep = self.read(&net)
-        net.loss = self.row_of_loss(&c)
+        self.choose_loss(&net, c.labels != NULL)
         cdef RowsJob job
         cdef cnp.ndarray sums = np.zeros(max(1, ceil_div(c.n, CALL_ROWS)))
         job.net, job.data = &net, &c
         job.block_losses = <double*>cnp.PyArray_DATA(sums)
         self.divide_rows(&job, team)
         del keep
-        total = c.n if data.weights is None else sequential_sum(data.weights)
-        return fm_quotient(sequential_sum(sums), total) if total > 0 else 0.0
+        return mean_loss(sums, data)
 
     cdef void divide_rows(self, RowsJob* job, team) except *:
         """Divide the rows among the team, each thread with buffers of its own."""
@@ -368,6 +357,7 @@ cdef class Engine(Trained):
         cdef fm_counter counter
         cdef const fm_buffers* all_buffers[MAX_THREADS]
         fm_counter_reset(&counter)
+        team = self.helpers(team, job.block_losses != NULL)
         job.kernels = self.kernels
         job.n_threads = team.size if team is not None else 1
         job.blocks = max(1, min(MOST_BLOCKS, job.data.n // (CALL_ROWS * 8 * job.n_threads)))

@@ -12,6 +12,8 @@ cdef class Parameters:
     cdef fm_network net  # as published
     cdef fm_operator* operators
     cdef dict losses  # row of each
+    cdef bint takes_lock  # an activation is a Python function: one thread computes
+    cdef bint loss_takes_lock  # the same of the loss
     cdef tuple tensors  # Spec.tensors as items: kinds, and the shapes of each
     cdef const fm_tensor** flat  # the same, kind by kind; NULL: empty
     cdef double* dropout  # probability of each hidden layer
@@ -21,6 +23,9 @@ cdef class Parameters:
     cdef int64_t n_parameters, n_transposed  # elements of the arenas, padding included
     cdef int64_t weight_count  # true weights
 
+    cdef fm_function* function_of(self, function, bint* takes_lock) except NULL
+    cdef int choose_loss(self, fm_network* net, bint has_labels) except -1
+    cdef object helpers(self, team, bint with_loss)
     cdef int lay_out_row(self) except -1
     cdef object empty_arena(self)
     cdef object read(self, fm_network* net)

@@ -8,6 +8,7 @@ cimport cython
 cimport numpy as cnp
 from libc.stdint cimport int64_t, uintptr_t
 
+from fastmlp.engine.functions cimport describe_function
 from fastmlp.engine.kernels cimport load
 from fastmlp.engine.memory cimport Memory
 from network cimport *
@@ -17,6 +18,7 @@ import numpy as np
 
 from fastmlp.engine import arena
 from fastmlp.engine.kernels import tables
+from fastmlp.losses import CustomLoss
 from fastmlp.operators import OPERATORS, operators as operators_of
 
 cnp.import_array()
@@ -73,7 +75,10 @@ cdef class Parameters:
             op.kind, op.hidden = kinds.index(operator.kind), operator.layer
             op.n_in, op.n_out = operator.n_in, operator.n_out
             op.panels = ceil_div(op.n_out, k.nr)
-            op.activation = activations.index(operator.activation)
+            is_named = isinstance(operator.activation, str)
+            op.activation = activations.index(operator.activation if is_named else "identity")
+            if not is_named:
+                op.function = self.function_of(operator.activation, &self.takes_lock)
             op.ends = operator.ends
             op.inner = activations.index(operator.inner)
             op.source = l - 1
@@ -90,12 +95,31 @@ cdef class Parameters:
                 self.flat[tensor.index] = tensor
         self.weight_count = spec.n_weights
         self.net.n_operators = len(operators)
-        self.net.loss = self.losses[spec.loss.native_row(False)]
+        self.choose_loss(&self.net, False)
         self.net.targets_width = spec.n_outputs
         self.net.loss_parameter = spec.loss.parameter
+        if isinstance(spec.loss, CustomLoss):
+            self.net.loss_function = self.function_of(spec.loss, &self.loss_takes_lock)
         self.net.operators = self.operators
         self.lay_out_row()
         self.publish(self.empty_arena())
+
+    cdef fm_function* function_of(self, function, bint* takes_lock) except NULL:
+        """What the kernels call for a function of the user's, which the spec keeps alive."""
+        cdef fm_function* c = <fm_function*>self.memory.take(1, sizeof(fm_function))
+        if describe_function(c, function, self.spec.dtype):
+            takes_lock[0] = True
+        return c
+
+    cdef int choose_loss(self, fm_network* net, bint has_labels) except -1:
+        """Take the row of the loss that fits the targets."""
+        net.has_labels = has_labels
+        net.loss = self.losses[self.spec.loss.native_row(has_labels)]
+        return 0
+
+    cdef object helpers(self, team, bint with_loss):
+        """The team, if it can help: Python functions are called by one thread, the caller."""
+        return None if self.takes_lock or (with_loss and self.loss_takes_lock) else team
 
     cdef void lay_out(self, fm_tensor* tensor, int64_t n_rows, int64_t n_columns,
                       bint is_transposed) noexcept:
@@ -142,6 +166,9 @@ cdef class Parameters:
             place[l] = min(set(range(len(taken) + 1)) - taken)
             used = max(used, place[l] + 1)
             self.operators[l].row_at = place[l] * width
+        net.function_at = used * width
+        if any(self.operators[l].function != NULL for l in range(net.n_operators)):
+            used += 1
         net.row_size = used * width
         return 0
 

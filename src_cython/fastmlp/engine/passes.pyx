@@ -2,16 +2,17 @@
 # team, or many, of as many networks, each by one thread. Touches nothing of any engine.
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
-from libc.math cimport isfinite, NAN
 from libc.stdint cimport int64_t
 
 from fastmlp.engine.crew cimport Crew
 from fastmlp.engine.jobs cimport *
-from fastmlp.engine.memory cimport Memory
 from fastmlp.engine.shift cimport Shift
 from network cimport *
 
+from math import gcd
 from threading import get_ident, main_thread
+
+import numpy as np
 
 cnp.import_array()
 
@@ -73,13 +74,6 @@ cdef class Pass:
         if fresh is not None:
             self.job.fresh = cnp.PyArray_DATA(fresh)
 
-    cdef double result(self):
-        """The mean objective, or the first that is not finite; NaN for a weight."""
-        cdef fm_report* report = &self.report
-        if report.status == DIVERGED:
-            return report.loss_sum if not isfinite(report.loss_sum) else NAN
-        return fm_quotient(report.loss_sum, report.weight_sum) if report.weight_sum > 0 else 0.0
-
 
 cdef double run(Pass epoch, team) except? -1:
     """Enter the native epoch with every thread of the team; its result."""
@@ -106,34 +100,37 @@ cdef double run(Pass epoch, team) except? -1:
             settle(job)
     if epoch.report.status == INTERRUPTED:
         raise signals.interrupt
-    return epoch.result()
+    return objective_of(&epoch.report)
 
 
-cdef int run_many(list epochs, team) except -1:
-    """Run each epoch on one thread of the team, whichever comes first."""
+cdef int run_many(list passes, team, int n_threads) except -1:
+    """Run the epochs of each pass, on one thread of the team at a time.
+
+    Cut into parts, as few as divide the work evenly among the threads.
+    """
     cdef Signals signals = Signals()
-    cdef Memory memory = Memory(sizeof(void*))
+    cdef cnp.ndarray runs = np.empty(len(passes), np.uintp)  # addresses
     cdef ManyJob job
-    cdef Pass epoch
+    cdef Pass each
     cdef Crew crew
-    job.n = len(epochs)
-    job.epochs = <EpochJob**>memory.take(job.n)
-    job.taken = <fm_counter*>memory.take(1, sizeof(fm_counter))
-    job.done = <fm_counter*>memory.take(1, sizeof(fm_counter))
+    job.n = len(passes)
+    job.parts = min((<Pass>passes[0]).many.epochs, n_threads // gcd(job.n, n_threads))
+    job.runs = <Run**>cnp.PyArray_DATA(runs)
     job.poll, job.poll_context = poll_of_caller(), <void*>signals
-    fm_counter_reset(job.taken)
-    fm_counter_reset(job.done)
+    fm_counter_reset(&job.taken)
     fm_stop_clear(&job.stop)
-    for i, epoch in enumerate(epochs):
-        job.epochs[i] = &epoch.job
-        epoch.job.shift.poll_context, epoch.job.shift.stop = <void*>signals, &job.stop
+    for i, each in enumerate(passes):
+        job.runs[i] = &each.many
+        each.many.done = each.shift.done
+        fm_counter_reset(each.many.done)
+        each.job.shift.poll_context, each.job.shift.stop = <void*>signals, &job.stop
     if team is None:
         with nogil:
-            run_whole_epochs(&job, 0)
+            run_many_epochs(&job, 0)
     else:
         crew = team.crew
         with nogil:
-            crew.call(run_whole_epochs, &job)
+            crew.call(run_many_epochs, &job)
     if signals.interrupt is not None:
         raise signals.interrupt
     return 0

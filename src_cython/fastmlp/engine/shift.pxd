@@ -15,6 +15,7 @@ cdef class Shift:
     cdef void* working  # the parameters that an epoch steps; NULL before the first
     cdef void* transposed
     cdef object copied  # the published arena that both are copies of, or None
+    cdef fm_counter* done  # parts of a run of many epochs
 
     @staticmethod
     cdef Shift make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads, tuple drops)

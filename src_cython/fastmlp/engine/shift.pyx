@@ -55,6 +55,7 @@ cdef class Shift:
                               (k_to - k_from) * stride, 2.0 * k.nr * (k_to - k_from))
         c.barrier = <fm_barrier*>memory.take(1, sizeof(fm_barrier))
         c.counters = <fm_counter*>memory.take(n_threads, sizeof(fm_counter))
+        self.done = <fm_counter*>memory.take(1, sizeof(fm_counter))
         first = <int64_t*>memory.take(n_threads + 1, sizeof(int64_t))
         ends = np.cumsum(costs)
         total = sum(costs)

@@ -9,6 +9,7 @@ cdef class Steps:
     cdef int32_t optimizer, n_slots  # its row, and what that has
     cdef double hyper[4]
     cdef Memory memory
+    cdef int64_t size  # elements of a slot
     cdef void* slots[2]  # NULL: it has fewer
     cdef double powers[2]
     cdef int64_t taken  # steps of whole epochs

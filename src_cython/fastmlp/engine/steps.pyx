@@ -1,6 +1,7 @@
 # The state of an optimizer: arenas like the parameters', the powers of its betas. As the kernels have it, and
 # as plain arrays (fastmlp/states.py).
 from libc.stdint cimport int64_t
+from libc.string cimport memcpy
 
 from fastmlp.engine.parameters cimport Parameters
 from fastmlp.engine.memory cimport Memory
@@ -18,7 +19,7 @@ cdef class Steps:
         cdef Steps self = Steps.__new__(Steps)
         self.optimizer = tables(network.level, network.spec.dtype.name)[2].index(row)
         self.n_slots = n_slots
-        self.memory = Memory(network.kernels.element_size)
+        self.memory, self.size = Memory(network.kernels.element_size), network.n_parameters
         for i in range(n_slots):
             self.slots[i] = self.memory.take(network.n_parameters)
         for i in range(4):
@@ -44,6 +45,18 @@ cdef class Steps:
         for i, kinds in enumerate(states.in_units(memory, states.sums).slots):
             network.pack(kinds, self.slots[i])
         return self
+
+    def __deepcopy__(self, memo):
+        """The same, of its own memory."""
+        cdef Steps other = Steps.__new__(Steps)
+        other.optimizer, other.n_slots, other.size = self.optimizer, self.n_slots, self.size
+        other.hyper, other.powers = self.hyper, self.powers
+        other.taken, other.is_whole = self.taken, self.is_whole
+        other.memory = Memory(self.memory.itemsize)
+        for i in range(self.n_slots):
+            other.slots[i] = other.memory.take(self.size)
+            memcpy(other.slots[i], self.slots[i], self.size * self.memory.itemsize)
+        return other
 
 
 cdef class Trained(Parameters):

@@ -1,0 +1,1 @@
+"""Users' own functions: losses, activations and optimizers, as NumPy callables or C functions."""

@@ -1,0 +1,102 @@
+"""Whether a function and its derivative, which a user has written, belong together.
+
+By central differences; where the function has a corner between the points, any slope from the left
+one to the right one is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+# Of derivatives, relative to the larger of the two one-sided differences. Those are wrong by
+# h f'' / 2, which is inside, and by rounding, NOISE eps f / h.
+TOLERANCE = 1e-3
+NOISE = 16.0
+REMEDY = "or pass check=False if that is meant"
+
+
+def compare(who: str, what: str, value: Callable[[Array], Array], z: Array, says: Array) -> None:
+    """Compare derivatives with differences of a function of each element of ``z``.
+
+    Parameters
+    ----------
+    who, what : str
+        The function and the derivative, for complaints.
+    value : callable
+        Of an array like z, like z.
+    z : array of float32 or float64
+        Where.
+    says : array like z
+        The derivatives there.
+
+    Raises
+    ------
+    ValueError
+        If something is not finite, or a derivative is no slope of the function.
+
+    Examples
+    --------
+    >>> z = np.array([0.5, 2.0])
+    >>> compare("f", "slope", np.square, z, 2 * z)
+    >>> compare("f", "slope", np.square, z, 3 * z)
+    Traceback (most recent call last):
+    ValueError: f says that its slope is 1.5 but the central difference is 1 at z=0.5: ...
+    """
+    eps = float(np.finfo(z.dtype).eps)
+    h = eps ** (1 / 3) * np.maximum(1, np.abs(z))
+    below, above = (z - h).astype(z.dtype), (z + h).astype(z.dtype)
+    with np.errstate(all="ignore"):
+        low, middle, high = (value(at).astype(float) for at in (below, z, above))
+    finite(who, "value", middle, z)
+    finite(who, what, says, z)
+    with np.errstate(all="ignore"):
+        left, right = (middle - low) / (z - below), (high - middle) / (above - z)
+        central = (high - low) / (above - below)
+        size = np.maximum.reduce([np.abs(low), np.abs(middle), np.abs(high)])
+        slack = TOLERANCE * np.maximum(np.abs(left), np.abs(right))
+        slack += NOISE * eps * np.maximum(size, 1) / h
+        smallest, largest = np.minimum(left, right) - slack, np.maximum(left, right) + slack
+        inside = (smallest <= says) & (says <= largest)
+    wrong = np.isfinite(central) & ~inside
+    if wrong.any():
+        at = np.unravel_index(int(wrong.argmax()), z.shape)
+        raise ValueError(
+            f"{who} says that its {what} is {says[at]:.6g} but the central difference is "
+            f"{central[at]:.6g} at z={z[at]:.6g}: correct the {what}, {REMEDY}"
+        )
+
+
+def finite(who: str, what: str, found: Array, z: Array) -> None:
+    """Complain about what is not finite, at finite z of ordinary size."""
+    wrong = ~np.isfinite(found)
+    if wrong.any():
+        at = np.unravel_index(int(wrong.argmax()), found.shape)
+        raise ValueError(
+            f"{who} returns {found[at]} as {what} at z={np.array2string(z[at], precision=6)}: "
+            f"make it finite for every finite z, {REMEDY}"
+        )
+
+
+def alone(who: str, what: str, together: Array, apart: Array) -> None:
+    """Complain if the first row has other results among others than alone."""
+    scale = np.maximum(np.abs(together), np.abs(apart))
+    far = np.abs(together - apart) > TOLERANCE * np.maximum(scale, TOLERANCE)
+    if far.any():
+        at = np.unravel_index(int(far.argmax()), far.shape)
+        raise ValueError(
+            f"{who} returns {together[at]:.6g} as {what} of a row among others but {apart[at]:.6g} "
+            "of the same row alone: take no mean, sum or norm over rows, the model does that, "
+            f"{REMEDY}"
+        )
+
+
+def points(shape: tuple[int, ...], dtype: np.dtype[Any], seed: int = 0) -> Array:
+    """Return where functions are looked at: from about -6 to 6, corners such as 0 and 1 missed."""
+    z: Array = np.random.default_rng(seed).normal(scale=2.0, size=shape).astype(dtype)
+    return z

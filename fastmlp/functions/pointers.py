@@ -1,0 +1,153 @@
+"""C functions of the user's: addresses, one for each dtype, and what keeps them alive."""
+
+from __future__ import annotations
+
+import ctypes
+from _ctypes import CFuncPtr
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+_REMEDY = (
+    "pass an address, a PyCapsule, a ctypes function, or an object with an address, such as "
+    "numba.cfunc makes"
+)
+_LARGEST = 2 ** (8 * ctypes.sizeof(ctypes.c_void_p)) - 1
+
+
+class CFunction:
+    """A C function for ``CustomActivation`` or ``CustomLoss``, called by any thread, without locks.
+
+    It has to write all results, may touch nothing else, and cannot report errors: NaN is what it
+    has for them. With ``real`` for float or double, that of an activation is ::
+
+        void f(const void *context, int64_t n, const real *z, real *value, real *slope);
+
+    z, value and slope have n elements; slope is NULL where nobody wants it. That of a loss is ::
+
+        void f(const void *context, int64_t n, int64_t columns, int64_t width, const real *z,
+               const real *targets, const int32_t *labels, real *value, real *gradient);
+
+    z and gradient are (n, columns), row after row, targets (n, width), labels (n,), value (n,): the
+    loss of each row. Either targets or labels is NULL. No two arrays overlap.
+
+    Parameters
+    ----------
+    float32, float64 : int, PyCapsule, ctypes function, or object with ``address``
+        The function for models of this dtype; at least one. What is given is kept alive; an
+        integer cannot be: then see to it that the code stays loaded.
+    context : int or object as above, optional
+        First argument of each call; NULL by default. Threads share it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If none is given, or something is no address.
+
+    Notes
+    -----
+    An address that is wrong ends the process: nobody can check it. It cannot be pickled, since it
+    is one of this process.
+
+    Examples
+    --------
+    >>> import ctypes, fastmlp
+    >>> real = ctypes.POINTER(ctypes.c_double)
+    >>> @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, real, real, real)
+    ... def square(context, n, z, value, slope):
+    ...     for i in range(n):
+    ...         value[i] = z[i] * z[i]
+    ...         if slope:
+    ...             slope[i] = 2 * z[i]
+    >>> activation = fastmlp.CustomActivation(fastmlp.CFunction(float64=square), name="square")
+    >>> fastmlp.MLP([2, 8, 1], activation=activation, dtype="float64", rng=0).activations
+    (CustomActivation('square'),)
+    """
+
+    def __init__(self, *, float32: Any = None, float64: Any = None, context: Any = None) -> None:
+        given = {"float32": float32, "float64": float64}
+        self._addresses = {
+            name: _address(name, value) for name, value in given.items() if value is not None
+        }
+        if not self._addresses:
+            raise TypeError(f"CFunction has no function: pass float32= or float64=; {_REMEDY}")
+        self.context_address = 0 if context is None else _address("context", context)
+        self._kept = float32, float64, context
+
+    def address(self, dtype: np.dtype[Any]) -> int:
+        """Return the address of the function for a dtype.
+
+        Parameters
+        ----------
+        dtype : numpy.dtype
+            float32 or float64.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        if dtype.name not in self._addresses:
+            (other,) = self._addresses
+            raise ValueError(
+                f"the model has dtype {dtype.name} but its CFunction is for {other}: pass "
+                f"CFunction({dtype.name}=...), or make the model with dtype={other!r}"
+            )
+        return self._addresses[dtype.name]
+
+    def __call__(self, dtype: np.dtype[Any], *arguments: Array | int | None) -> None:
+        """Call it from Python: integers and C-contiguous arrays, None for NULL."""
+        kinds = [ctypes.c_int64 if isinstance(a, int) else ctypes.c_void_p for a in arguments]
+        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *kinds)(self.address(dtype))
+        call(self.context_address or None, *map(_plain, arguments))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a CFunction is an address in this process and cannot be pickled: save the model with "
+            "save(path) and load it with fastmlp.load(path, functions=...), or use a NumPy function"
+        )
+
+    def __deepcopy__(self, memo: object) -> CFunction:
+        return self  # nothing of it changes
+
+    def __repr__(self) -> str:
+        given = [f"{name}={address:#x}" for name, address in self._addresses.items()]
+        return f"CFunction({', '.join(given)})"
+
+
+def _plain(argument: Array | int | None) -> int | None:
+    return argument.ctypes.data if isinstance(argument, np.ndarray) else argument
+
+
+def _address(name: str, value: Any) -> int:
+    """Return the address that a value means."""
+    found = value
+    if type(value).__name__ == "PyCapsule":
+        found = _of_capsule(value)
+    elif isinstance(value, CFuncPtr | ctypes._Pointer | ctypes.c_void_p):
+        found = ctypes.cast(value, ctypes.c_void_p).value
+    elif not isinstance(value, int | np.integer):
+        found = getattr(value, "address", None)
+    if isinstance(found, bool) or not isinstance(found, int | np.integer):
+        raise TypeError(f"{name} is {value!r} but an address is expected: {_REMEDY}")
+    if not 0 < found <= _LARGEST:
+        raise ValueError(f"{name} is the address {found} but no memory is there: {_REMEDY}")
+    return int(found)
+
+
+def _of_capsule(capsule: Any) -> int | None:
+    """Return what a PyCapsule of any name points at."""
+    api = ctypes.pythonapi
+    results: Sequence[tuple[str, Any, Any]] = (
+        ("PyCapsule_GetName", ctypes.c_char_p, (ctypes.py_object,)),
+        ("PyCapsule_GetPointer", ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)),
+    )
+    name_of, pointer_of = (
+        ctypes.PYFUNCTYPE(result, *arguments)((function, api))
+        for function, result, arguments in results
+    )
+    return pointer_of(capsule, name_of(capsule))  # type: ignore[no-any-return]

@@ -1,0 +1,247 @@
+"""Optimizers of one's own: twins of the tables', their state, and what goes wrong."""
+
+import copy
+import pickle
+import signal
+
+import numpy as np
+import own
+import pytest
+from models import X, Y, digest, network
+from test_own_failures import PlantedError
+
+import fastmlp
+from fastmlp import CustomOptimizer
+
+RATE = 0.05
+
+
+def adam(parameters, gradients, state, learning_rate):
+    """Return new parameters; the other way."""
+    t = state["t"] = state.get("t", 0) + 1
+    moved = {}
+    for name, g in gradients.items():
+        m, v = state.get(name, (0, 0))
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        state[name] = m, v
+        step = m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        moved[name] = parameters[name] - learning_rate * step
+    return moved
+
+
+TWINS = {
+    "momentum": (own.momentum, fastmlp.SGD(RATE, momentum=0.9)),
+    "adam": (adam, fastmlp.Adam(RATE)),
+}
+NETWORKS = (
+    {},
+    {"dropout": 0.3},
+    {"layer_norm": "before", "scale": True, "loss": "huber"},
+    {"activation": fastmlp.CustomActivation(own.softsign), "loss": "gaussian_nll"},
+)
+WAYS = (
+    {"batch_size": 20},
+    {"batch_size": 200, "l2": 0.1, "clip_norm": 0.1},
+    {"batch_size": 16, "dropout": lambda step: 0.1 + 0.01 * step, "shuffle": False},
+    {"batch_size": 7, "sample_weight": np.arange(90) % 3 * 1.0, "n_threads": 2},
+)
+
+
+def close(net, twin):
+    scale = {"rtol": 1e-3, "atol": 1e-4} if net.dtype == np.float32 else {"rtol": 1e-8}
+    for name, array in net.state_dict().items():
+        np.testing.assert_allclose(array, twin.state_dict()[name], err_msg=name, **scale)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("options", NETWORKS, ids=str)
+@pytest.mark.parametrize("name", TWINS)
+def test_a_twin_trains_alike(mlp, name, options, dtype):
+    function, optimizer = TWINS[name]
+    for way in WAYS:
+        net, twin = (network(mlp, dtype=dtype, **options) for _ in range(2))
+        history = net.fit(X, Y, epochs=3, optimizer=CustomOptimizer(function, RATE), **way)
+        expected = twin.fit(X, Y, epochs=3, optimizer=optimizer, **way)
+        np.testing.assert_allclose(history.loss, expected.loss, rtol=1e-4)
+        close(net, twin)
+
+
+def test_both_engines_give_names_and_arrays_that_are_nobody_elses():
+    kept = []
+
+    def keep(parameters, gradients, state, learning_rate):
+        kept.append((parameters, gradients, learning_rate))
+        state["steps"] = state.get("steps", 0) + 1
+
+    for mlp in (fastmlp.MLP, fastmlp.reference.MLP):
+        net = mlp([3, 8, 5, 2], layer_norm=["after", None], scale=True, dtype="float64", rng=0)
+        before = net.state_dict()
+        schedule = fastmlp.Step(0.1, every=2, factor=0.5)
+        net.fit(X, Y, epochs=1, batch_size=30, optimizer=CustomOptimizer(keep, schedule))
+        assert [rate for *_, rate in kept] == [schedule(step) for step in range(3)]
+        for parameters, gradients, _ in kept:
+            assert list(parameters) == list(gradients)
+            assert sorted(parameters) == sorted(before)
+            for name, array in before.items():
+                np.testing.assert_array_equal(parameters[name], array)
+                assert gradients[name].shape == array.shape
+                assert np.any(gradients[name])
+                parameters[name][...] = gradients[name][...] = np.nan  # too late
+        np.testing.assert_array_equal(
+            net.state_dict()["layers.0.weight"], before["layers.0.weight"]
+        )
+        assert net._progress.memory == {"steps": 3}
+        kept.clear()
+
+
+def test_it_goes_on_in_copies_and_pickles(mlp):
+    own_momentum = CustomOptimizer(own.momentum, RATE)
+    whole = network(mlp)
+    whole.fit(X, Y, epochs=5, optimizer=own_momentum)
+    net = network(mlp)
+    net.fit(X, Y, epochs=2, optimizer=own_momentum)
+    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net)), net):
+        twin.fit(X, Y, epochs=5, optimizer=CustomOptimizer(own.momentum, RATE), resume=True)
+        assert digest(twin) == digest(whole)
+    with pytest.raises(ValueError, match="optimizer has or is"):
+        net.fit(X, Y, epochs=9, optimizer=CustomOptimizer(adam), resume=True)
+    one, many = network(mlp), network(mlp)
+    for _ in range(3):
+        one.partial_fit(X, Y, batch_size=30, optimizer=own_momentum)
+        many = pickle.loads(pickle.dumps(many))
+        many.partial_fit(X, Y, batch_size=30, optimizer=CustomOptimizer(own.momentum, RATE))
+    assert digest(one) == digest(many)
+    built_in = network(mlp)
+    for _ in range(3):
+        built_in.partial_fit(X, Y, batch_size=30, optimizer=TWINS["momentum"][1])
+    close(one, built_in)
+    one.partial_fit(X, Y, optimizer=fastmlp.SGD(RATE))  # begins anew, with another
+    one.partial_fit(X, Y, optimizer=own_momentum)
+    assert "layers.0.weight" in one._progress.memory
+
+
+def test_sources_callbacks_and_validation(mlp):
+    def blocks():
+        for first in range(0, 90, 30):
+            yield X[first : first + 30], Y[first : first + 30]
+
+    net, twin = network(mlp), network(mlp)
+    for each, optimizer in zip((net, twin), TWINS["adam"], strict=True):
+        if each is net:
+            optimizer = CustomOptimizer(optimizer, RATE)
+        stop = fastmlp.EarlyStopping("val_loss", patience=1)
+        options = {"batch_size": 20, "validation_data": (X, Y), "callbacks": [stop]}
+        each.fit(blocks, epochs=4, shuffle=False, optimizer=optimizer, **options)
+    np.testing.assert_allclose(net.history.val_loss, twin.history.val_loss, rtol=1e-4)
+    close(net, twin)
+
+
+def wrong(change):
+    """Return a function whose third step goes wrong."""
+
+    def function(parameters, gradients, state, learning_rate):
+        state["t"] = state.get("t", 0) + 1
+        for name, g in gradients.items():
+            parameters[name] -= learning_rate * g
+        return change(parameters) if state["t"] == 8 else None
+
+    return function
+
+
+def interrupt(parameters):
+    signal.raise_signal(signal.SIGINT)
+
+
+def fail(parameters):
+    raise PlantedError("from inside")
+
+
+FAILURES = {
+    "raises": (fail, PlantedError, "^from inside$"),
+    "interrupts": (interrupt, KeyboardInterrupt, "^$"),
+    "list": (lambda p: list(p.values()), TypeError, "a dictionary of parameters is expected"),
+    "missing": (
+        lambda p: {"layers.0.bias": p["layers.0.bias"]},
+        ValueError,
+        "layers.0.weight.* missing or unknown; return all of",
+    ),
+    "unknown": (lambda p: p | {"more": 1}, ValueError, "more missing or unknown"),
+    "deleted": (lambda p: p.pop("layers.0.bias") and None, ValueError, "layers.0.bias missing"),
+    "shape": (
+        lambda p: p | {"layers.1.bias": np.zeros(3)},
+        ValueError,
+        r"layers.1.bias of shape \(3,\) but \(2,\)",
+    ),
+    "dtype": (lambda p: p | {"layers.1.bias": [1j, 2]}, TypeError, "complex128"),
+    "nan": (
+        lambda p: p | {"layers.1.bias": [np.nan, 2]},
+        fastmlp.DivergenceError,
+        "became nan",
+    ),
+}
+
+
+@pytest.fixture
+def handler():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("handler", "no_collections")
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_leaves_the_last_whole_epoch_and_its_state(mlp, name):
+    change, error, message = FAILURES[name]
+    if name == "deleted":
+
+        def change(p):
+            del p["layers.0.bias"]
+
+    options = {"batch_size": 30, "n_threads": 2}
+    net, twin = network(mlp), network(mlp)
+    with pytest.raises(error, match=message):
+        net.fit(X, Y, epochs=5, optimizer=CustomOptimizer(wrong(change), RATE), **options)
+    good = CustomOptimizer(wrong(lambda p: None), RATE)
+    assert net.history.loss == twin.fit(X, Y, epochs=2, optimizer=good, **options).loss
+    assert digest(net) == digest(twin)
+    assert net._progress.memory == {"t": 6}
+
+
+def test_what_does_not_go_with_it(mlp, tmp_path):
+    chosen = CustomOptimizer(own.momentum, RATE)
+    net = network(mlp)
+    before = digest(net)
+    with pytest.raises(ValueError, match="decides itself what moves how far: leave groups out"):
+        net.fit(X, Y, optimizer=chosen, groups=fastmlp.Groups(bias_rate=2.0))
+    with pytest.raises(TypeError, match="fit the members one by one"):
+        fastmlp.Ensemble([net]).fit(X, Y, optimizer=chosen)
+    with pytest.raises(ValueError, match="learning_rate is -1"):
+        CustomOptimizer(own.momentum, -1)
+    with pytest.raises(TypeError, match="no subclass"):
+        net.fit(X, Y, optimizer=type("Mine", (CustomOptimizer,), {})(own.momentum))
+    assert digest(net) == before
+    net.fit(X, Y, epochs=1, optimizer=chosen)
+    path = tmp_path / "net.safetensors"
+    with pytest.raises(TypeError, match=r"save\(path, training=False\)"):
+        net.save(path)
+    assert not path.exists()
+    net.save(path, training=False)
+    np.testing.assert_array_equal(fastmlp.load(path).predict(X), net.predict(X))
+    with pytest.raises(TypeError, match="for a Checkpoint use an optimizer of fastmlp's own"):
+        net.fit(X, Y, epochs=3, optimizer=chosen, callbacks=[fastmlp.Checkpoint(path)])
+
+
+def test_readers_see_the_last_whole_epoch(mlp):
+    seen = []
+
+    def look(parameters, gradients, state, learning_rate):
+        seen.append(net.predict(X))
+        return adam(parameters, gradients, state, learning_rate)
+
+    net = network(mlp)
+    before = net.predict(X)
+    net.fit(X, Y, epochs=1, batch_size=30, optimizer=CustomOptimizer(look, RATE))
+    assert len(seen) == 3
+    for predictions in seen:
+        np.testing.assert_array_equal(predictions, before)
+    assert not np.array_equal(net.predict(X), before)
