@@ -75,7 +75,7 @@ TABLES: list[Row] = [
         changed(TWO, "fit.columns.categories.2.values.2", "dtype", to="U64"),
         "categories.2.values.2 is uint64 of shape",
     ),
-    ("no members", fit("members", to=0), "fit.members is 0 but must be from 1"),
+    ("tables without members", fit("members", to=0), "fit.members is 0 but must be from 1"),
     ("members of 2**53", fit("members", to=2**53), "no tensor 'groups.0.members.3.layers.0.w"),
     ("fewer members", fit("members", to=2), r"groups.0.centre' is float64 of shape \(3, 2\) but"),
     ("missing of 2", fit("with_missing", to=2), r"fit.with_missing' is int64 of shape \(1,\) but"),
