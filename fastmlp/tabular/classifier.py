@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -121,7 +123,7 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
         array of float64, shape (n_samples, n_classes)
             In the order of ``classes_``; of each label by itself for a matrix of labels.
         """
-        return temperature.applied(self._predictions(X), self.temperature_, self._has_labels)
+        return self._finisher()(self._predictions(X))
 
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithm of ``predict_proba``.
@@ -206,6 +208,11 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
         calibrated = temperature.applied(p, self.temperature_, self._has_labels)
         loss = float(np.average(target.costs(calibrated), weights=weights))
         return {"temperature": f"{self.temperature_:.3g}, then {target.metric} {loss:.4g}"}
+
+    def _finisher(self) -> Callable[[Array], Array]:
+        return functools.partial(
+            temperature.applied, temperature=self.temperature_, labels=self._has_labels
+        )
 
     @property
     def oof_prediction_(self) -> Array:

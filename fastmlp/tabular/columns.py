@@ -184,10 +184,21 @@ def _items(series: NDArray[Any]) -> list[Any]:
     items: list[Any] = series.tolist()
     if series.dtype.kind in "US":
         return items
-    return [
-        None if is_missing(v) else int(v) if isinstance(v, float) and v.is_integer() else v
-        for v in items
-    ]
+    return [item(value) for value in items]
+
+
+def item(value: Any) -> Any:
+    """Return a value of a category as its equals have it, None where missing."""
+    if is_missing(value):
+        return None
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def number(value: Any, name: str) -> float:
+    """Return a value of a numeric column, NaN where missing."""
+    if isinstance(value, float) and -np.inf < value < np.inf:
+        return value
+    return float(_numbers(np.array([value], object), name)[0])
 
 
 def _wanted(categorical: Any, names: Sequence[str]) -> set[int]:

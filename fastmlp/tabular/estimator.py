@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import time
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,6 +28,7 @@ from fastmlp.tabular.blend import Blend, Fitted
 from fastmlp.tabular.columns import Columns, Table, is_frame
 from fastmlp.tabular.members import Division, Request
 from fastmlp.tabular.parameters import CONSTRAINTS
+from fastmlp.tabular.predictor import RowPredictor
 from fastmlp.tabular.presets import PRESETS
 from fastmlp.tabular.report import Report, Watch
 from fastmlp.tabular.shown import Importance
@@ -228,6 +230,21 @@ class BaseTabMLP(BaseEstimator):
         )
 
     # ------------------------------------------------------------ after it
+
+    def predictor(self) -> RowPredictor:
+        """Return the fitted estimator as a function of one row, for single rows in a hurry.
+
+        Returns
+        -------
+        fastmlp.tabular.predictor.RowPredictor
+            Returns what ``predict``, or a classifier's ``predict_proba``, says of a row.
+        """
+        check_is_fitted(self, "_members")
+        return RowPredictor(self._columns, self._members, self._finisher())
+
+    def _finisher(self) -> Callable[[Array], Array]:
+        """Return what turns predictions of all members into the user's; it outlives a fit."""
+        raise NotImplementedError
 
     def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
         """Write the estimator to a file, for ``fastmlp.load``.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -264,8 +265,11 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         sizes = [r.deviation(mean[:, k]) for k, r in enumerate(self._residuals)]
         return mean, np.column_stack(sizes)
 
+    def _finisher(self) -> Callable[[Array], Array]:
+        return functools.partial(_means, outputs=self.n_outputs_)
+
     def _shaped(self, numbers: Array) -> Array:
-        return numbers[:, 0] if self.n_outputs_ == 1 else numbers
+        return _means(numbers, self.n_outputs_)
 
     @property
     def oof_prediction_(self) -> Array:
@@ -283,6 +287,11 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
 TabMLPRegressor.__doc__ = inspect.cleandoc(TabMLPRegressor.__doc__ or "").replace(
     "{parameters}", TEXT
 )
+
+
+def _means(prediction: Array, outputs: int) -> Array:
+    """Return means as the user has the targets: one output has no axis of its own."""
+    return prediction[:, 0] if outputs == 1 else prediction[:, :outputs]
 
 
 def _level(value: Any, name: str) -> float:
