@@ -123,7 +123,8 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
         array of float64, shape (n_samples, n_classes)
             In the order of ``classes_``; of each label by itself for a matrix of labels.
         """
-        return self._finisher()(self._predictions(X))
+        found = self._predictions(X)
+        return self._finisher()(found)
 
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithm of ``predict_proba``.
