@@ -94,7 +94,10 @@ ORDER = (
             "judged",
         )
     ),
-    *(f"tabular.{part}" for part in ("shown", "report", "parameters", "predictor", "estimator")),
+    *(
+        f"tabular.{part}"
+        for part in ("shown", "report", "parameters", "predictor", "kept", "estimator")
+    ),
     *(f"tabular.{part}" for part in ("regressor", "classifier", "storage_members", "storage")),
     *("tabular", "__main__"),
     *(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastmlp.tabular import members
 from fastmlp.tabular.columns import Columns, Table
-from fastmlp.tabular.epochs import of_all
+from fastmlp.tabular.epochs import of_all, ranked
 from fastmlp.tabular.members import Division, Members, Request, Trained
 from fastmlp.tabular.selection import greedy
 
@@ -116,7 +116,7 @@ def _blended(
 
     def cost(prediction: Array) -> float:
         if request.scorer is not None:
-            return -request.scorer(prediction)
+            return ranked(-request.scorer(prediction))
         return float(np.average(target.costs(prediction), weights=weights))
 
     shares = greedy(said, cost)

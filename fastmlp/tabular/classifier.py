@@ -19,8 +19,10 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from fastmlp.sklearn.parameters import store
 from fastmlp.tabular import shown, temperature
 from fastmlp.tabular.blend import Fitted
+from fastmlp.tabular.columns import is_missing
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.judged import SaidClasses, scorer_of
+from fastmlp.tabular.kept import of_one_moment
 from fastmlp.tabular.parameters import TEXT
 from fastmlp.tabular.targets import Classes, Labels
 
@@ -92,6 +94,7 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
     ) -> None:
         store(self, locals())
 
+    @of_one_moment
     def predict(self, X: Any) -> Array:
         """Predict labels.
 
@@ -110,6 +113,7 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
             return (p > 0.5).astype(int)
         return np.asarray(self.classes_[p.argmax(axis=1)])
 
+    @of_one_moment
     def predict_proba(self, X: Any) -> Array:
         """Predict calibrated probabilities.
 
@@ -136,6 +140,7 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
         """
         return np.asarray(np.log(self.predict_proba(X)))
 
+    @of_one_moment
     def plot_calibration(self, y: Any, label: Any = None, ax: Any = None) -> Any:
         """Plot how often rows of the fit that were given a probability are of a class.
 
@@ -169,18 +174,25 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
     def _read_target(self, y: Any) -> Array:
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
-        if np.asarray(y).dtype.kind == "f":
-            assert_all_finite(np.asarray(y), input_name="y")
+        labels = np.asarray(y)
+        if labels.dtype.kind == "f":
+            assert_all_finite(labels, input_name="y")
+        if labels.dtype.kind == "O":
+            _check_objects(labels)
         check_classification_targets(y)
         self._has_labels = type_of_target(y).startswith("multilabel")
         if self._has_labels:
-            return np.asarray(check_array(y, accept_sparse=False, input_name="y"))
+            checked = np.asarray(check_array(y, accept_sparse=False, input_name="y"))
+            if not np.isin(checked, (0, 1)).all():
+                raise ValueError(
+                    f"y is a matrix of labels with {np.unique(checked)} but 0 and 1 are expected: "
+                    "say with 1 that a label is there"
+                )
+            return checked
         checked = column_or_1d(y, warn=True)
         self.classes_ = np.unique(checked)
         if len(self.classes_) < 2:
-            raise ValueError(
-                f"y has one class, {self.classes_[0]!r}, but at least two are expected"
-            )
+            raise ValueError(f"y has one class, {self.classes_[0]}, but at least two are expected")
         return np.asarray(checked)
 
     def _target(self, y: Array) -> Classes:
@@ -190,6 +202,9 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
             return Labels(y)
         self.n_outputs_ = len(self.classes_)
         return Classes(np.searchsorted(self.classes_, y), self.n_outputs_)
+
+    def _has_classes_of(self, other: Any) -> bool:
+        return np.array_equal(self.classes_, other.classes_)
 
     def _weights(self, y: Array, weights: Array | None) -> Array | None:
         if self.class_weight is None:
@@ -216,6 +231,7 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
         )
 
     @property
+    @of_one_moment
     def oof_prediction_(self) -> Array:
         """Probabilities of the rows of the fit by members that have not learned from them."""
         if "_out_of_fold" not in vars(self):
@@ -226,6 +242,18 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _check_objects(labels: Array) -> None:
+    """Complain of labels that cannot be sorted: missing ones, and text beside numbers."""
+    items = labels.reshape(-1).tolist()
+    if any(map(is_missing, items)):
+        raise ValueError("y contains NaN, None or NA but labels are expected: drop these rows")
+    if len({isinstance(label, str) for label in items}) > 1:
+        other = next(label for label in items if not isinstance(label, str))
+        raise ValueError(
+            f"y holds text and {other!r} but labels of one type are expected: convert them to text"
+        )
 
 
 TabMLPClassifier.__doc__ = inspect.cleandoc(TabMLPClassifier.__doc__ or "").replace(

@@ -36,11 +36,22 @@ class Column:
 
     def read(self, series: NDArray[Any]) -> NDArray[Any]:
         """Return numbers, float64 with NaN where missing, or codes, int32."""
+        _check_kind(series, self.name)
         if self.values is None:
             return _numbers(series, self.name)
         code = {value: k for k, value in enumerate(self.values)}
-        codes = [code.get(value, MISSING) for value in _items(series)]
-        return np.array(codes, np.int32).reshape(-1)
+        items = _items(series)
+        for value in _distinct(items, self.name):
+            if value is not None and value not in code and not self._is_like(value):
+                raise ValueError(
+                    f"{self.name} holds {value!r} but no {_family(value).__name__} was there at "
+                    "fit: give it the dtype that it had"
+                )
+        return np.array([code.get(value, MISSING) for value in items], np.int32)
+
+    def _is_like(self, value: Hashable) -> bool:
+        """Whether one of the values is text, or a number, as this one is."""
+        return any(v is not None and _family(v) is _family(value) for v in self.values or ())
 
 
 @dataclass(frozen=True)
@@ -82,12 +93,15 @@ class Columns:
         Name of a column, and why it is not used.
     names : tuple of str
         Of all columns.
+    named : bool
+        Whether they are those of a frame.
     """
 
     numbers: tuple[tuple[int, Column], ...]
     categories: tuple[tuple[int, Column], ...]
     left_out: dict[str, str]
     names: tuple[str, ...]
+    named: bool
 
     @classmethod
     def of(cls, X: Any, categorical: Any = "from_dtype") -> Columns:
@@ -110,6 +124,8 @@ class Columns:
         """
         names, series = columns_of(X)
         wanted = _wanted(categorical, names)
+        if categorical is not None and is_frame(X):
+            wanted |= {k for k, dtype in enumerate(X.dtypes) if _is_category(dtype)}
         numbers: list[tuple[int, Column]] = []
         categories: list[tuple[int, Column]] = []
         left_out: dict[str, str] = {}
@@ -125,7 +141,7 @@ class Columns:
             else:
                 seen[key] = name
                 (numbers if column.values is None else categories).append((k, column))
-        return cls(tuple(numbers), tuple(categories), left_out, tuple(names))
+        return cls(tuple(numbers), tuple(categories), left_out, tuple(names), is_frame(X))
 
     def read(self, X: Any) -> Table:
         """Return a table with these columns.
@@ -133,9 +149,14 @@ class Columns:
         Raises
         ------
         TypeError, ValueError
-            If a column is not of the kind that it was.
+            If a column is not of the kind that it was, or has another name.
         """
-        _, series = columns_of(X)
+        names, series = columns_of(X)
+        if self.named and is_frame(X) and tuple(names) != self.names:  # no text: unseen by others
+            raise ValueError(
+                f"X has the columns {', '.join(names)} but {', '.join(self.names)} are expected: "
+                "give those of the fit, in their order"
+            )
         n = len(series[0]) if series else 0
         numbers = [column.read(series[k]) for k, column in self.numbers]
         codes = [column.read(series[k]) for k, column in self.categories]
@@ -150,6 +171,33 @@ def is_frame(X: Any) -> bool:
     return hasattr(X, "columns") and hasattr(X, "dtypes") and hasattr(X, "__getitem__")
 
 
+def check_frame(X: Any) -> None:
+    """Complain of a frame that is empty, or has two columns of one name."""
+    if len(X) == 0 or X.shape[1] == 0:
+        raise ValueError(
+            f"Found array with {len(X)} sample(s) and {X.shape[1]} feature(s) "
+            f"(shape={X.shape}) while a minimum of 1 is required."
+        )
+    names = [str(name) for name in X.columns]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise ValueError(
+            f"X has several columns with the name {twice[0]!r} but names that differ are "
+            "expected: rename them"
+        )
+
+
+def gathered(X: Any) -> Any:
+    """Return lists of rows as an array that keeps numbers beside text; all else as it is."""
+    if hasattr(X, "collect"):
+        raise TypeError(
+            f"X is a {type(X).__name__} but a frame of rows is expected: pass X.collect()"
+        )
+    if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
+        return np.array(X, dtype=object)
+    return X
+
+
 def columns_of(X: Any) -> tuple[list[str], list[NDArray[Any]]]:
     """Return the names of the columns of a table, and their values, of any dtype."""
     if not is_frame(X):
@@ -157,19 +205,29 @@ def columns_of(X: Any) -> tuple[list[str], list[NDArray[Any]]]:
         return [f"column {k}" for k in range(array.shape[1])], list(array.T)
     names = [str(name) for name in X.columns]
     if hasattr(X, "iloc"):
-        return names, [_array(X.iloc[:, k]) for k in range(len(names))]
-    return names, [_array(X[name]) for name in X.columns]
+        series = [_array(X.iloc[:, k]) for k in range(len(names))]
+    else:
+        series = [_array(X[name]) for name in X.columns]
+    for name, values in zip(names, series, strict=True):
+        if values.ndim != 1:  # structs and arrays of polars
+            raise _neither(name, "list")
+    return names, series
 
 
 def _array(series: Any) -> NDArray[Any]:
     """Return a series as an array: of numbers where it has such, else of objects."""
     kind = str(series.dtype)
-    if kind.lower().startswith(("cat", "enum")):  # pandas: category; polars: Categorical, Enum
+    if _is_category(series.dtype):
         return np.array(series.to_list(), dtype=object)
     array = np.asarray(series.to_numpy())
     if array.dtype.kind == "O" and kind.startswith(("Int", "UInt", "Float")):  # with missing ones
         return np.array([np.nan if is_missing(v) else v for v in array], np.float64)
     return array
+
+
+def _is_category(dtype: Any) -> bool:
+    """Whether it is category of pandas, or Categorical or Enum of polars."""
+    return str(dtype).lower().startswith(("cat", "enum"))
 
 
 def is_missing(value: Any) -> bool:
@@ -184,21 +242,35 @@ def _items(series: NDArray[Any]) -> list[Any]:
     items: list[Any] = series.tolist()
     if series.dtype.kind in "US":
         return items
-    return [item(value) for value in items]
+    return [
+        None if is_missing(v) else int(v) if isinstance(v, float) and v.is_integer() else v
+        for v in items
+    ]
 
 
-def item(value: Any) -> Any:
-    """Return a value of a category as its equals have it, None where missing."""
-    if is_missing(value):
-        return None
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _distinct(items: Sequence[Any], name: str) -> dict[Any, None]:
+    """Return the values of a category, each once, or complain of one that no dict can hold."""
+    try:
+        return dict.fromkeys(items)
+    except TypeError:
+        kind = next(type(v).__name__ for v in items if getattr(v, "__hash__", None) is None)
+        raise _neither(name, kind) from None
 
 
-def number(value: Any, name: str) -> float:
-    """Return a value of a numeric column, NaN where missing."""
-    if isinstance(value, float) and -np.inf < value < np.inf:
-        return value
-    return float(_numbers(np.array([value], object), name)[0])
+def _family(value: Any) -> type:
+    """Return what a value of a category is: text, bytes, or a number."""
+    return next((kind for kind in (str, bytes) if isinstance(value, kind)), float)
+
+
+def _neither(name: str, kind: str) -> TypeError:
+    return TypeError(
+        f"argument must be a string or a number: {name} holds a {kind}, which is neither: "
+        "convert the column"
+    )
+
+
+def _is_date(value: Any) -> bool:
+    return hasattr(value, "isoformat") or isinstance(value, np.datetime64 | np.timedelta64)
 
 
 def _wanted(categorical: Any, names: Sequence[str]) -> set[int]:
@@ -206,7 +278,12 @@ def _wanted(categorical: Any, names: Sequence[str]) -> set[int]:
     if categorical is None or (isinstance(categorical, str) and categorical == "from_dtype"):
         return set()
     given = np.asarray(categorical)
-    if given.dtype.kind == "b" and given.shape == (len(names),):
+    if given.dtype.kind == "b":
+        if given.shape != (len(names),):
+            raise ValueError(
+                f"categorical_features has booleans of shape {given.shape} but ({len(names)},) is "
+                "expected: one for each column"
+            )
         return set(np.flatnonzero(given).tolist())
     places = set()
     for each in given.reshape(-1).tolist():
@@ -224,24 +301,27 @@ def _wanted(categorical: Any, names: Sequence[str]) -> set[int]:
 
 def _categories(series: NDArray[Any], wanted: bool, name: str) -> tuple[Hashable, ...] | None:
     """Return the values of a category, missing (None) as one of them, or None for numbers."""
+    _check_kind(series, name)
     kind = series.dtype.kind
-    if kind in DATE_KINDS or (kind == "O" and any(hasattr(v, "isoformat") for v in series[:100])):
+    if not wanted and (kind in "iuf" or (kind == "O" and _all_numbers(series))):
+        return None
+    seen = _distinct(_items(series), name)
+    for value in seen:
+        if not isinstance(value, str | int | float | bool | bytes | np.generic | None):
+            raise _neither(name, type(value).__name__)
+    return tuple(sorted(seen, key=lambda v: (type(v).__name__, v if v is not None else 0)))
+
+
+def _check_kind(series: NDArray[Any], name: str) -> None:
+    """Complain of dates and complex numbers, which NumPy would make numbers of some kind."""
+    kind = series.dtype.kind
+    if kind in DATE_KINDS or (kind == "O" and any(map(_is_date, series[:100]))):
         raise TypeError(
             f"{name} holds dates but numbers or categories are expected: pass what matters of "
             "them as numbers, for example the days since the first, the month and the weekday"
         )
     if kind == "c":
         raise ValueError(f"Complex data not supported: {name} holds complex numbers")
-    if not wanted and (kind in "iuf" or (kind == "O" and _all_numbers(series))):
-        return None
-    seen = dict.fromkeys(_items(series))
-    for value in seen:
-        if not isinstance(value, str | int | float | bool | bytes | np.generic | None):
-            raise TypeError(
-                f"argument must be a string or a number: {name} holds a "
-                f"{type(value).__name__}, which is neither: convert the column"
-            )
-    return tuple(sorted(seen, key=lambda v: (type(v).__name__, v if v is not None else 0)))
 
 
 def _all_numbers(series: NDArray[Any]) -> bool:
@@ -252,12 +332,15 @@ def _all_numbers(series: NDArray[Any]) -> bool:
 
 
 def _numbers(series: NDArray[Any], name: str) -> NDArray[np.float64]:
+    n = len(series)
     try:
         if series.dtype.kind == "O":
             series = np.array([np.nan if is_missing(v) else v for v in series], dtype=object)
         with np.errstate(over="ignore"):
-            numbers = series.astype(np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
+            numbers = series.astype(np.float64).reshape(n)
+    except OverflowError:  # integers of Python
+        numbers = np.array([np.inf])
+    except (TypeError, ValueError) as error:
         raise ValueError(
             f"{name} was numbers at fit but cannot be read as such now ({error}): "
             "give it the dtype that it had"

@@ -69,6 +69,11 @@ def of_all(alone: float, together: float) -> float:
     return alone - AVERAGING * (alone - together)
 
 
+def ranked(cost: float) -> float:
+    """Return a cost to compare: what is not a number is worse than all that is."""
+    return math.inf if math.isnan(cost) else cost
+
+
 class JointEpoch:
     """Follows the score of held-out rows, and keeps the weights of the best epoch.
 
@@ -137,7 +142,8 @@ class JointEpoch:
         if self.scorer is not None:
             cost = -self.scorer(held_out.prediction(self.target))
         self.curve.append((state.epoch + 1, alone, together, cost))
-        if not cost > self.best:  # the last of ties; NaN at first is better than nothing
+        cost = ranked(cost)
+        if cost <= self.best:  # the last of ties
             self.best, self.epoch, self.held_out = cost, state.epoch + 1, held_out
             self._snapshot = state.snapshot()
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import os
 import time
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,16 +17,15 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from fastmlp import storage
 from fastmlp.callbacks import Progress
 from fastmlp.intervals import check_count
 from fastmlp.sklearn.fitting import one_at_a_time
-from fastmlp.tabular import blend, shown
+from fastmlp.tabular import blend, folds, shown
 from fastmlp.tabular.blend import Blend, Fitted
-from fastmlp.tabular.columns import Columns, Table, is_frame
+from fastmlp.tabular.columns import DATE_KINDS, Columns, Table, check_frame, gathered, is_frame
+from fastmlp.tabular.kept import Kept, like, of_one_moment
 from fastmlp.tabular.members import Division, Request
 from fastmlp.tabular.parameters import CONSTRAINTS
-from fastmlp.tabular.predictor import RowPredictor
 from fastmlp.tabular.presets import PRESETS
 from fastmlp.tabular.report import Report, Watch
 from fastmlp.tabular.shown import Importance
@@ -40,13 +37,15 @@ Array = NDArray[Any]
 IMPORTANCE_SEED = 0
 
 
-class BaseTabMLP(BaseEstimator):
+class BaseTabMLP(Kept, BaseEstimator):
     """Base of both estimators, not for users: the subclasses know about targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
 
     _members: Blend
     _columns: Columns
+    _trained_with: dict[str, Any]  # the parameters of the fit; those of the estimator may change
+    n_outputs_: int
 
     # ------------------------------------------------------------ of the task
 
@@ -102,8 +101,7 @@ class BaseTabMLP(BaseEstimator):
         RuntimeError
             If another fit of this estimator is running.
         """
-        draft = object.__new__(type(self))
-        draft.__dict__.update(self.get_params(deep=False))
+        draft = like(self, self.get_params(deep=False))
         draft._train(X, y, sample_weight, groups)
         fitting = vars(self).get("_fitting")
         kept = {k: v for k, v in vars(self).items() if k not in vars(draft) and k[-1] != "_"}
@@ -112,6 +110,7 @@ class BaseTabMLP(BaseEstimator):
 
     def _train(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
         watch = Watch()
+        self._trained_with = self.get_params(deep=False)
         with watch("reading"):
             X = self._checked(X, reset=True)
             y = self._read_target(y)
@@ -134,7 +133,7 @@ class BaseTabMLP(BaseEstimator):
         )
         grouped = None
         if groups is not None:
-            grouped = np.unique(np.asarray(groups), return_inverse=True)[1].reshape(-1)
+            grouped = folds.numbered(groups)
             check_consistent_length(X, grouped)
             grouped = grouped[used]
         with watch("training"):
@@ -149,13 +148,10 @@ class BaseTabMLP(BaseEstimator):
 
     def _checked(self, X: Any, reset: bool) -> Any:
         """Return a table; its names and their number are checked, or kept."""
+        X = gathered(X)
         if is_frame(X):
+            check_frame(X)
             validate_data(self, X, reset=reset, skip_check_array=True)
-            if len(X) == 0 or X.shape[1] == 0:
-                raise ValueError(
-                    f"Found array with {len(X)} sample(s) and {X.shape[1]} feature(s) "
-                    f"(shape={X.shape}) while a minimum of 1 is required."
-                )
             return X
         return validate_data(
             self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan", ensure_2d=True
@@ -171,6 +167,14 @@ class BaseTabMLP(BaseEstimator):
         weights = self._weights(y, given)
         if weights is None:
             return np.arange(len(y)), None
+        with np.errstate(over="ignore"):
+            total = weights.sum()
+        if not np.isfinite(total) or np.any(weights < 0):
+            raise ValueError(
+                f"the weights of the rows are from {weights.min()} to {weights.max()}, in sum "
+                f"{total}, but numbers of at least 0 with a finite sum are expected: mend "
+                "sample_weight or class_weight"
+            )
         used = np.flatnonzero(weights > 0)
         if len(used) < 2:
             raise ValueError(f"{len(used)} rows have a weight above 0 but at least 2 are expected")
@@ -231,44 +235,6 @@ class BaseTabMLP(BaseEstimator):
 
     # ------------------------------------------------------------ after it
 
-    def predictor(self) -> RowPredictor:
-        """Return the fitted estimator as a function of one row, for single rows in a hurry.
-
-        Returns
-        -------
-        fastmlp.tabular.predictor.RowPredictor
-            Returns what ``predict``, or a classifier's ``predict_proba``, says of a row.
-        """
-        check_is_fitted(self, "_members")
-        return RowPredictor(self._columns, self._members, self._finisher())
-
-    def _finisher(self) -> Callable[[Array], Array]:
-        """Return what turns predictions of all members into the user's; it outlives a fit."""
-        raise NotImplementedError
-
-    def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
-        """Write the estimator to a file, for ``fastmlp.load``.
-
-        Parameters, columns and their categories, encodings, networks, classes, calibration, and
-        out-of-fold predictions are in it; what others have set, such as metadata requests, is not.
-
-        Parameters
-        ----------
-        path : str or path
-            The file, which is replaced at one moment; a link leads to it.
-        training : bool
-            With ``history_`` and the curve of :meth:`plot_history`, which are empty otherwise.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written.
-        TypeError, ValueError
-            If a parameter is wrong, or a file cannot hold it: a function as ``scoring``, or more
-            than 65,536 categories.
-        """
-        storage.save(self, path, training)
-
     def _predictions(self, X: Any) -> Array:
         """Return the prediction of all members for a table."""
         check_is_fitted(self, "_members")
@@ -286,6 +252,7 @@ class BaseTabMLP(BaseEstimator):
         check_is_fitted(self, "_members")
         return self._report
 
+    @of_one_moment
     def importance(self, X: Any, y: Any, *, rounds: int = 3) -> Importance:
         """Return how much each column matters, on rows that members have not learned from.
 
@@ -313,6 +280,7 @@ class BaseTabMLP(BaseEstimator):
         if len(table) != n:
             raise ValueError(f"X has {len(table)} rows but the {n} rows of the fit are expected")
         target = self._target_of(y)
+        check_consistent_length(table.numbers, target.y)
         return shown.importance(
             self._members, self._columns, table, target, self._out, rounds, IMPORTANCE_SEED
         )
@@ -327,7 +295,7 @@ class BaseTabMLP(BaseEstimator):
         X, y, rounds
             As for :meth:`importance`.
         most : int
-            Columns to show.
+            Columns to show, at least 1.
         ax : matplotlib.axes.Axes, optional
             Where to draw; a new figure by default.
 
@@ -336,8 +304,11 @@ class BaseTabMLP(BaseEstimator):
         matplotlib.axes.Axes
             With labels.
         """
+        check_is_fitted(self, "_members")
+        most = check_count("most", most, example=20)
         return shown.bars(self.importance(X, y, rounds=rounds), most, ax)
 
+    @of_one_moment
     def plot_history(self, ax: Any = None) -> Any:
         """Plot the score of held-out rows by epoch: of single members, and of all of a row.
 
@@ -356,9 +327,19 @@ class BaseTabMLP(BaseEstimator):
 
     def _target_of(self, y: Any) -> Any:
         """Return the target of rows after the fit; nothing is set."""
-        draft = object.__new__(type(self))
-        draft.__dict__.update(vars(self))
-        return draft._target(draft._read_target(y))
+        draft = like(self, vars(self) | self._trained_with)
+        target = draft._target(draft._read_target(y))
+        if draft.n_outputs_ != self.n_outputs_ or not draft._has_classes_of(self):
+            raise ValueError(
+                "y has other outputs or classes than the fit had: pass the y of the fit, in the "
+                "order of its rows"
+            )
+        return target
+
+    def _has_classes_of(self, other: Any) -> bool:
+        """Whether both know the same classes, if any."""
+        del other
+        return True
 
     def _turn(self) -> Turn:
         """Return whose turn it is to fit; made when first asked for, and no part of the state."""
@@ -386,5 +367,10 @@ class BaseTabMLP(BaseEstimator):
 
 def finite_numbers(y: Any) -> Array:
     """Return numbers, float64, shape (n, outputs), or complain."""
-    checked = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+    if np.asarray(y).dtype.kind in DATE_KINDS:
+        raise ValueError("y holds dates but numbers are expected: pass days since one of them")
+    try:
+        checked = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+    except OverflowError:
+        raise ValueError("y holds integers that are too large for float64: rescale y") from None
     return np.asarray(checked.reshape(len(checked), -1))

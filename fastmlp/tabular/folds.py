@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp.tabular.columns import is_missing
+
 Rows = NDArray[np.int64]
 
 
@@ -45,6 +47,28 @@ def assign(
     fold = np.empty(n, np.int64)
     fold[order] = np.arange(n) % folds
     return fold
+
+
+def numbered(groups: Any) -> Rows:
+    """Return the number of the group of each row.
+
+    Raises
+    ------
+    ValueError
+        If one is missing, or they are no row of things that can be sorted.
+    """
+    given = np.asarray(groups)
+    if given.ndim != 1 and given.shape[1:] != (1,):
+        raise ValueError(f"groups has shape {given.shape} but one group for each row is expected")
+    given = given.reshape(-1)
+    if given.dtype.kind in "fO" and any(map(is_missing, given.tolist())):
+        raise ValueError("groups has missing ones but a group is expected for each row: name them")
+    try:
+        return np.unique(given, return_inverse=True)[1]
+    except TypeError as error:
+        raise ValueError(
+            f"groups are of types that do not compare ({error}): convert them"
+        ) from None
 
 
 def _by_groups(order: Rows, folds: int, groups: NDArray[Any]) -> Rows:

@@ -72,6 +72,9 @@ def scorer_of(
     X = np.zeros((len(y), 1))
 
     def judge(prediction: Array) -> float:
-        return float(score(kind(prediction, classes), X, y, **options))
+        said = kind(prediction, classes)
+        if y.ndim > 1 and kind is SaidClasses:
+            said.classes_ = np.eye(2, y.shape[1], dtype=int)  # as a matrix: they are labels
+        return float(score(said, X, y, **options))
 
     return judge

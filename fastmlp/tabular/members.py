@@ -257,6 +257,10 @@ def train(
         callbacks=[follow, *request.callbacks],
         n_threads=request.n_threads,
     )
+    if follow.best == math.inf:
+        raise ValueError(
+            "no epoch has a score that is a finite number: mend scoring, or rescale X and y"
+        )
     return Trained(
         members, follow.held_out, history, follow.curve, follow.epoch, len(history.loss), epochs
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.tabular.blend import Blend
-from fastmlp.tabular.columns import MISSING, Columns, Table, item, number
+from fastmlp.tabular.columns import Column, Columns, Table
 from fastmlp.tabular.encoding import Encoding, Numbers
 from fastmlp.tabular.members import Members
 from fastmlp.tabular.targets import Scale
@@ -45,9 +45,9 @@ class RowPredictor:
 
     def __init__(self, columns: Columns, blend: Blend, finish: Callable[[Array], Array]) -> None:
         self._n = len(columns.names)
-        self._numbers = [(k, column.name) for k, column in columns.numbers]
-        self._codes = [
-            (k, {value: code for code, value in enumerate(column.values or ())})
+        self._numbers = columns.numbers
+        self._categories = [
+            (k, column, {value: code for code, value in enumerate(column.values or ())})
             for k, column in columns.categories
         ]
         self._groups = [_Group(group) for group in blend.groups]
@@ -74,11 +74,30 @@ class RowPredictor:
         """
         if len(row) != self._n:
             raise ValueError(f"the row has {len(row)} values but {self._n} are expected")
-        numbers = np.array([number(row[k], name) for k, name in self._numbers])
-        codes = [code.get(item(row[k]), MISSING) for k, code in self._codes]
+        numbers = np.array([_number(row[k], column) for k, column in self._numbers])
+        codes = [_code(row[k], column, codes) for k, column, codes in self._categories]
         each = [group.predict(numbers, np.array(codes, np.int32)) for group in self._groups]
         found = np.tensordot(self._weights, np.stack(each), axes=1)
         return self._finish(np.asarray(found))[0]  # type: ignore[no-any-return]
+
+
+def _number(value: Any, column: Column) -> float:
+    if isinstance(value, float) and abs(value) < np.inf:
+        return value
+    return float(column.read(_series(value))[0])  # which refuses what is none
+
+
+def _code(value: Any, column: Column, codes: dict[Any, int]) -> int:
+    if isinstance(value, str) and value in codes:
+        return codes[value]
+    return int(column.read(_series(value))[0])
+
+
+def _series(value: Any) -> Array:
+    """Return a column of one row."""
+    series = np.empty(1, object)
+    series[0] = value
+    return series
 
 
 class _Group:

@@ -21,6 +21,7 @@ from fastmlp.tabular.blend import Fitted
 from fastmlp.tabular.conformal import Residuals
 from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers
 from fastmlp.tabular.judged import SaidNumbers, scorer_of
+from fastmlp.tabular.kept import of_one_moment
 from fastmlp.tabular.parameters import TEXT
 from fastmlp.tabular.targets import Numbers
 
@@ -28,6 +29,7 @@ Array = NDArray[Any]
 
 NAMES = ("squared_error", "absolute_error", "quantile", "poisson", "gaussian")
 SMALLEST_SHRINK = 0.8
+LARGEST = 1e100  # of targets: that squares and their sums are finite
 
 
 class TabMLPRegressor(RegressorMixin, BaseTabMLP):
@@ -100,6 +102,7 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
     ) -> None:
         store(self, locals())
 
+    @of_one_moment
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict targets.
 
@@ -140,6 +143,7 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         tail = (1 - _level(coverage, "coverage")) / 2
         return self.predict_quantiles(X, [tail, 1 - tail])
 
+    @of_one_moment
     def predict_quantiles(self, X: Any, levels: Sequence[float]) -> Array:
         """Predict quantiles of the target, which never cross.
 
@@ -155,15 +159,20 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         array of float64, shape (n_samples, levels) or (n_samples, n_outputs, levels)
             In the order of the levels.
         """
+        if not np.iterable(levels):
+            raise ValueError(
+                f"levels is {levels!r} but a sequence is expected: pass for example [0.1, 0.9]"
+            )
         wanted = [_level(level, "levels") for level in levels]
         outputs = self._predictions(X)
         mean, size = self._heads(outputs)
         away = np.array([[r.quantile(level) for level in wanted] for r in self._residuals])
         found = mean[:, :, np.newaxis] + size[:, :, np.newaxis] * away
-        if self.loss == "poisson":
+        if self._trained_with["loss"] == "poisson":
             found = np.maximum(found, 0.0)
         return np.asarray(found[:, 0] if self.n_outputs_ == 1 else found)
 
+    @of_one_moment
     def log_density(self, X: Any, y: Any) -> Array:
         """Return the logarithm of the predicted density at targets.
 
@@ -191,6 +200,7 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         ]
         return np.asarray(np.sum(columns, axis=0))
 
+    @of_one_moment
     def plot_calibration(self, y: Any, ax: Any = None) -> Any:
         """Plot which share of the targets of the fit lay below each predicted quantile.
 
@@ -223,6 +233,13 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         numbers = finite_numbers(y)
         if self.loss == "poisson" and np.any(numbers < 0):
             raise ValueError("loss='poisson' requires non-negative y: use another loss")
+        with np.errstate(over="ignore"):
+            largest, range_ = np.abs(numbers).max(), np.ptp(numbers, axis=0)
+        if largest > LARGEST or np.any((range_ > 0) & (range_ < 1 / LARGEST)):
+            raise ValueError(
+                f"y has numbers up to {largest:.3g} over ranges from {range_.min():.3g} but up to "
+                f"{LARGEST:g} and ranges from {1 / LARGEST:g} are expected: rescale y"
+            )
         return numbers
 
     def _target(self, y: Array) -> Numbers:
@@ -272,6 +289,7 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         return _means(numbers, self.n_outputs_)
 
     @property
+    @of_one_moment
     def oof_prediction_(self) -> Array:
         """Predictions of the rows of the fit by members that have not learned from them."""
         if "_out_of_fold" not in vars(self):

@@ -170,7 +170,7 @@ def _describe_classes(known: dict[str, Any], tensors: Tensors) -> dict[str, Any]
 def _rebuild_classes(
     model: Any, record: Record, blend: Blend, rows: int
 ) -> tuple[Classes, dict[str, Any]]:
-    del model, rows
+    del rows
     network = blend.groups[0].ensemble[0]
     n = network.layer_sizes[-1]
     labels = record.choice("target", CLASSES.values()) == CLASSES[True]
@@ -184,7 +184,12 @@ def _rebuild_classes(
         raise ModelFormatError(
             f"the temperature is {found:g} but from {limits[0]:.3g} to {limits[1]:.3g} is possible"
         )
-    return target, {"_has_labels": labels, "temperature_": found, "classes_": classes}
+    return target, {
+        "_trained_with": model.get_params(deep=False),
+        "_has_labels": labels,
+        "temperature_": found,
+        "classes_": classes,
+    }
 
 
 def _describe_numbers(known: dict[str, Any], tensors: Tensors) -> dict[str, Any]:
@@ -238,7 +243,10 @@ def _rebuild_numbers(
         if not ((each.z[:-1] <= each.z[1:]).all() and (each.places[:-1] < each.places[1:]).all()):
             raise ModelFormatError(f"the residuals of output {k} are not in order")
         residuals.append(each)
-    return target, {"_residuals": residuals}
+    # The parameters may have been set since; of those of the fit, these matter after it.
+    own = {"loss": name, "quantile": getattr(network.loss, "quantile", model.quantile)}
+    given = {**model.get_params(deep=False), **own}
+    return target, {"_trained_with": given, "_residuals": residuals}
 
 
 def _check_loss(loss: Loss, target: Any) -> None:

@@ -54,6 +54,7 @@ def describe_columns(columns: Columns, tensors: Tensors) -> dict[str, Any]:
     }
     return {
         **{key: _describe_texts(texts[key], f"fit.columns.{key}", tensors) for key in texts},
+        "named": columns.named,
         "numbers": len(columns.numbers),
         "categories": [
             _describe_values(column, f"fit.columns.categories.{k}", tensors)
@@ -79,12 +80,14 @@ def rebuild_columns(part: Record) -> Columns:
         values = _rebuild_values(own, MOST_CATEGORIES - total)
         total += len(values)
         found.append((place, Column(names[place], values)))
+    named = part.flag("named")
     part.finish()
     return Columns(
         tuple((place, Column(names[place])) for place in numbers.tolist()),
         tuple(found),
         dict(zip(left_out, reasons, strict=True)),
         tuple(names),
+        named,
     )
 
 

@@ -104,7 +104,7 @@ class Numbers:
         if self.name == "squared_error":
             cost = r * r
         elif self.name == "poisson":
-            p = np.maximum(prediction[:, :m], SMALLEST)
+            p = np.maximum(prediction[:, :m], SMALLEST * np.minimum(self.unit, 1.0))
             cost = p - self.y[rows] * np.log(p)
         elif self.name == "gaussian":
             v = np.maximum(prediction[:, m:] / self.unit**2, SMALLEST**2)
