@@ -38,6 +38,7 @@ TABLES: list[Row] = [
         columns("names", to={"strings": "fit.columns.names"}),
         "is an array",
     ),
+    ("named in words", columns("named", to="yes"), "named is 'yes' and neither true nor false"),
     ("a reason of none", columns("reasons", to={"string objects": "fit.columns.left_out"}), "said"),
     (
         "fewer reasons",

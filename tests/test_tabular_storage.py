@@ -83,7 +83,8 @@ def test_importance_and_another_fit_are_those_of_before(name: str, tmp_path: Pat
     model, frame = TABLES[name](), stored.frame()
     model.save(tmp_path / "model")
     again = fastmlp.load(tmp_path / "model")
-    y = model.predict(frame)
+    classes = hasattr(model, "classes_")
+    y = np.resize(model.classes_, len(frame)) if classes else stored.Y
     for one, other in zip(again.importance(frame, y), model.importance(frame, y), strict=True):
         assert np.array_equal(one, other)
     with stored.short():
