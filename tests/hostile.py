@@ -98,6 +98,13 @@ VALID: dict[str, Callable[[], Any]] = {
             ),
         )
     },
+    **{
+        name: lambda name=name: stored.tables()[name]()
+        for name in (
+            *("TabMLPClassifier words", "TabMLPClassifier labels", "TabMLPRegressor two outputs"),
+            "TabMLPRegressor loss gaussian",
+        )
+    },
 }
 
 
@@ -217,6 +224,23 @@ def used(model: Any) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # names of features
             model.predict(np.ones((3, model.n_features_in_)))
+    elif hasattr(model, "_members"):
+        use_table(model)
+
+
+def use_table(model: Any) -> None:
+    """Use an estimator of tables in all that it has."""
+    X = np.ones((3, model.n_features_in_), object)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # names of features
+        model.predict(X)
+        str(model.report())
+        assert len(model.oof_prediction_) == model.report().rows
+        if hasattr(model, "predict_interval"):
+            model.predict_interval(X)
+            model.log_density(X, np.ones((3, model.n_outputs_)))
+    for rows in model._out:
+        model._out_of_fold[rows]
 
 
 def fuzz(rng: np.random.Generator) -> Iterator[float]:

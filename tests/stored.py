@@ -5,12 +5,14 @@ python tests/stored.py writes those of tests/saved: once for each version of the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import models
 import numpy as np
@@ -145,6 +147,72 @@ def estimators() -> dict[str, Callable[[], Any]]:
     return table
 
 
+def frame() -> Any:
+    """Return a table: numbers with missing ones, text, truth values, a mixture, one constant."""
+    words = np.array(["ä", "bee", "\U0001f600", None], object)
+    mixed = np.array([1, 2.5, "x", None, False], object)
+    place = np.arange(len(X))
+    columns = {
+        "a": X[:, 0],
+        "ü": np.where(place % 7 == 0, np.nan, X[:, 1]),
+        "text": words[place % 4],
+        "truth": X[:, 2] > 0,
+        "mixed": mixed[place % 5],
+        "same": np.ones(len(X)),
+        "again": X[:, 0],
+    }
+    return __import__("pandas").DataFrame(columns)
+
+
+@contextlib.contextmanager
+def short() -> Iterator[None]:
+    """Make a fit of tables a short one, of two groups."""
+    from fastmlp.tabular.presets import PRESETS, Preset, Recipe
+
+    recipes = Recipe(bins=3, width=5, depth=2), Recipe(bins=0, width=4, depth=1, parametric=False)
+    with mock.patch.dict(PRESETS, fast=Preset(3, 1, 4, recipes)):
+        yield
+
+
+def table(make: Any, y: Any, X: Any = None, **options: Any) -> Any:
+    """Return a fitted estimator of tables."""
+    given = {"preset": "fast", "random_state": 0, **options}
+    with short():
+        return fitted(make(**given), y, frame() if X is None else X)
+
+
+def tables() -> dict[str, Callable[[], Any]]:
+    """Return fitted estimators of tables, of all kinds."""
+    words = np.array(["ä", "bee", "\U0001f600"])[LABELS]
+    classifier = {
+        "words": (words, {"class_weight": dict.fromkeys(np.unique(words).tolist(), 1.0)}),
+        "word objects": (words.astype(object), {}),
+        "two classes": (LABELS > 0, {"scoring": "accuracy"}),
+        "labels": (np.column_stack([LABELS > 0, LABELS > 1]).astype(int), {}),
+        "array": (LABELS.astype(np.float32), {"X": X, "random_state": models_state()}),
+        "categories": (LABELS, {"X": np.round(X), "categorical_features": [0, 2]}),
+    }
+    regressor = {
+        "one output": (Y[:, 0], {"time_limit": 60.0}),
+        "two outputs": (Y, {"categorical_features": np.arange(7) == 5}),
+        **{
+            f"loss {name}": (np.abs(Y), {"loss": name})
+            for name in ("absolute_error", "quantile", "poisson", "gaussian")
+        },
+    }
+    found: dict[str, Callable[[], Any]] = {}
+    for make, rows in (
+        (fastmlp.TabMLPClassifier, classifier),
+        (fastmlp.TabMLPRegressor, regressor),
+    ):
+        for name, (y, options) in rows.items():
+            found[f"{make.__name__} {name}"] = lambda make=make, y=y, options=options: table(
+                make, y, **options
+            )
+    found["unfitted table"] = lambda: fastmlp.TabMLPClassifier(preset="best", n_jobs=2)
+    return found
+
+
 def models_state() -> np.random.RandomState:
     """Return a legacy generator with half a pair of normal numbers left."""
     state = np.random.RandomState(5)
@@ -181,13 +249,19 @@ def keep(dtype: str) -> None:
     classifier = fitted(fastmlp.MLPClassifier(**options), words, X_).partial_fit(X_, words)
     regressor = fitted(fastmlp.MLPRegressor(**options, loss="huber"), Y_, X_).partial_fit(X_, Y_)
     net = mlp(dtype=dtype, dropout=0.2)
-    table = {
+    kept = {
         "mlp": (net, net.predict),
         "predictor": (net.predictor(), net.predictor()),
         "classifier": (classifier, classifier.predict_proba),
         "regressor": (regressor, regressor.predict),
     }
-    for name, (model, predict) in table.items():
+    if dtype == "float64":  # which is what these predict
+        few = {"X": X_.round(), "categorical_features": [2]}
+        labels = table(fastmlp.TabMLPClassifier, words, **few)
+        numbers = table(fastmlp.TabMLPRegressor, Y_, **few)
+        kept["table-classifier"] = (labels, labels.predict_proba)
+        kept["table-regressor"] = (numbers, numbers.predict)
+    for name, (model, predict) in kept.items():
         path = KEPT / f"version-{storage.VERSION}-{name}-{dtype}.safetensors"
         if not path.exists():
             model.save(path)

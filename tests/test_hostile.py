@@ -17,6 +17,7 @@ import hostile_ensembles
 import hostile_files
 import hostile_functions
 import hostile_models
+import hostile_tables
 import numpy as np
 import pytest
 import stored
@@ -34,7 +35,12 @@ ROWS = [
     *hostile_models.TRAINING,
     *hostile_ensembles.ENSEMBLES,
     *hostile_models.ESTIMATORS,
+    *hostile_tables.TABLES,
 ]
+VALID = (
+    *("MLP", "ensemble", "predictor"),
+    *("MLPClassifier words", "TabMLPRegressor two outputs"),
+)
 ALLOWED = 16 << 20  # bytes of memory, beside twice the file
 
 
@@ -124,9 +130,9 @@ def test_a_large_file_with_moments_costs_twice_its_size(tmp_path: Path) -> None:
 
 
 AUDITED = """
-import sys, json, fastmlp, fastmlp.sklearn.storage
+import sys, json, fastmlp, fastmlp.sklearn.storage, fastmlp.tabular.storage
 from fastmlp.storage import ensemble, mlp, predictor
-models = [fastmlp.load(path) for path in sys.argv[1:5]]
+models = [fastmlp.load(path) for path in sys.argv[1:6]]
 events = []
 sys.addaudithook(lambda event, arguments: seen is not None and seen.append((event, arguments)))
 seen = None
@@ -145,7 +151,7 @@ print(json.dumps(events))
 
 def test_a_load_opens_its_file_and_does_nothing_else(tmp_path: Path) -> None:
     paths = []
-    for at, name in enumerate(("MLP", "ensemble", "predictor", "MLPClassifier words")):
+    for at, name in enumerate(VALID):
         paths.append(tmp_path / f"valid {at}")
         paths[-1].write_bytes(hostile.valid(name))
     for at, (_, make, _) in enumerate(ROWS):

@@ -94,8 +94,11 @@ ORDER = (
             "judged",
         )
     ),
-    *(f"tabular.{part}" for part in ("shown", "report", "parameters", "estimator")),
-    *(f"tabular.{part}" for part in ("regressor", "classifier")),
+    *(
+        f"tabular.{part}"
+        for part in ("shown", "report", "parameters", "predictor", "kept", "estimator")
+    ),
+    *(f"tabular.{part}" for part in ("regressor", "classifier", "storage_members", "storage")),
     *("tabular", "__main__"),
     *(
         f"native.{part}"

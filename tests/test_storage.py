@@ -321,8 +321,8 @@ def test_files_of_old_versions_are_loaded_with_the_same_predictions(path: Path) 
     names = ("predict_proba", "predict", "__call__")  # the first that it has
     predict = next(getattr(model, name) for name in names if hasattr(model, name))
     found = predict(x)
-    if backend.level() in FMA_LEVELS:
-        assert same(found, expected)
+    if backend.level() in FMA_LEVELS and not hasattr(model, "temperature_"):
+        assert same(found, expected)  # NumPy's logarithm has other bits on other CPUs
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     if hasattr(model, "partial_fit"):
         model.partial_fit(x, model.predict(x))

@@ -51,6 +51,8 @@ CLASSES = {
     "Predictor": Row("fastmlp.storage.predictor", ("fastmlp.predictor", "fastmlp.frozen")),
     "MLPClassifier": Row("fastmlp.sklearn.storage", ("fastmlp.sklearn.classifier",)),
     "MLPRegressor": Row("fastmlp.sklearn.storage", ("fastmlp.sklearn.regressor",)),
+    "TabMLPClassifier": Row("fastmlp.tabular.storage", ("fastmlp.tabular.classifier",)),
+    "TabMLPRegressor": Row("fastmlp.tabular.storage", ("fastmlp.tabular.regressor",)),
 }
 
 
@@ -145,7 +147,7 @@ def load(
 
     Returns
     -------
-    MLP, Ensemble, Predictor, MLPClassifier or MLPRegressor
+    MLP, Ensemble, Predictor, MLPClassifier, MLPRegressor, TabMLPClassifier or TabMLPRegressor
         Predictions have the same bits as before, on every CPU level with fused multiply-add; so
         has ``partial_fit``, unless the file was saved with ``training=False``.
 

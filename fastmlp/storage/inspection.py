@@ -17,6 +17,7 @@ from fastmlp.storage.safetensors import NAMES
 from fastmlp.storage.strict import ModelFormatError, shown
 
 WIDTH = 17  # of the names
+TABLE = ("target", "rows", "members", "temperature")  # of an estimator of tables
 
 
 def report(path: str | os.PathLike[str]) -> str:
@@ -60,6 +61,9 @@ def _facts(description: dict[str, Any]) -> dict[str, Any]:
         facts.update(holder["network"])
     if isinstance(holder.get("labels"), dict):
         facts["labels"] = holder["labels"].get("type")
+    facts.update((name, holder[name]) for name in TABLE if name in holder)
+    if isinstance(holder.get("groups"), list):
+        facts.update((f"group {g}", group) for g, group in enumerate(holder["groups"]))
     progress = holder.get("optimizer", holder.get("run"))
     facts["goes on"] = "no" if progress is None else "with the optimizer's state"
     return facts

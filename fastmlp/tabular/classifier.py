@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,8 +20,9 @@ from fastmlp.sklearn.parameters import store
 from fastmlp.tabular import shown, temperature
 from fastmlp.tabular.blend import Fitted
 from fastmlp.tabular.columns import is_missing
-from fastmlp.tabular.estimator import BaseTabMLP, of_one_moment
+from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.judged import SaidClasses, scorer_of
+from fastmlp.tabular.kept import of_one_moment
 from fastmlp.tabular.parameters import TEXT
 from fastmlp.tabular.targets import Classes, Labels
 
@@ -124,7 +127,8 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
         array of float64, shape (n_samples, n_classes)
             In the order of ``classes_``; of each label by itself for a matrix of labels.
         """
-        return temperature.applied(self._predictions(X), self.temperature_, self._has_labels)
+        found = self._predictions(X)
+        return self._finisher()(found)
 
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithm of ``predict_proba``.
@@ -220,6 +224,11 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
         calibrated = temperature.applied(p, self.temperature_, self._has_labels)
         loss = float(np.average(target.costs(calibrated), weights=weights))
         return {"temperature": f"{self.temperature_:.3g}, then {target.metric} {loss:.4g}"}
+
+    def _finisher(self) -> Callable[[Array], Array]:
+        return functools.partial(
+            temperature.applied, temperature=self.temperature_, labels=self._has_labels
+        )
 
     @property
     @of_one_moment

@@ -7,6 +7,7 @@ and Babenko 2022, "On embeddings for numerical features"); categories are one-ho
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -102,7 +103,7 @@ class Encoding:
 
     def _binned(self, scaled: NDArray[np.float64]) -> Inputs:
         """Return the piecewise linear encoding from -1 to 1, shape (n, numbers * bins)."""
-        low, high = self.numbers.edges[:, :-1], self.numbers.edges[:, 1:]
+        low, high = self.numbers.edges[..., :-1], self.numbers.edges[..., 1:]
         width = np.where(high > low, high - low, 1.0)
         share = np.clip((scaled[:, :, np.newaxis] - low) / width, 0.0, 1.0)
         share = np.where((high > low) & ~np.isnan(share), 2 * share - 1, 0.0)
@@ -136,21 +137,41 @@ def _measured(values: NDArray[np.float64], bins: int) -> Numbers:
     return Numbers(centre, factor, edges)
 
 
+def width_of(n: int) -> int:
+    """Return how many inputs a category column of n values has."""
+    if n <= 2:
+        return 1
+    return n if n <= MOST_CATEGORIES else MOST_CATEGORIES + SHARED
+
+
 def one_hot(codes: NDArray[np.int32], known: NDArray[np.bool_]) -> Inputs:
     """Return the inputs of a category column; 0 where unknown.
+
+    Parameters
+    ----------
+    codes : array of int32, shape (n,)
+        Of the rows.
+    known : array of bool, shape (values,) or (n, values)
+        Which occur in the training rows; of each row's member.
+    """
+    there = known[codes] if known.ndim == 1 else known[np.arange(len(codes)), codes]
+    used = (codes != MISSING) & there
+    return np.where(used[:, np.newaxis], _codes(known.shape[-1])[codes], np.float32(0))
+
+
+@functools.lru_cache(maxsize=64)
+def _codes(n: int) -> Inputs:
+    """Return the inputs of each of n values, shape (n, `width_of(n)`).
 
     Two values are -1 and 1; of many values, those after the first `MOST_CATEGORIES` share
     `SHARED` inputs, each with random signs of its own.
     """
-    n = len(known)
-    used = (codes != MISSING) & known[codes]
     if n <= 2:
-        return np.where(used, 2.0 * codes - 1, 0.0).astype(np.float32)[:, np.newaxis]
-    width = n if n <= MOST_CATEGORIES else MOST_CATEGORIES + SHARED
-    table = np.zeros((n, width), np.float32)
+        return np.array([[-1], [1]], np.float32)[:n]
+    table = np.zeros((n, width_of(n)), np.float32)
     single = min(n, MOST_CATEGORIES)
     table[:single, :single] = np.eye(single, dtype=np.float32)
     if n > single:
         signs = np.random.default_rng(SEED).choice([-1.0, 1.0], (n - single, SHARED))
         table[single:, single:] = signs / np.sqrt(SHARED)
-    return np.asarray(table[codes] * used[:, np.newaxis], np.float32)
+    return table

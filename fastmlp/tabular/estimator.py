@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import functools
 import time
-from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +23,7 @@ from fastmlp.sklearn.fitting import one_at_a_time
 from fastmlp.tabular import blend, folds, shown
 from fastmlp.tabular.blend import Blend, Fitted
 from fastmlp.tabular.columns import DATE_KINDS, Columns, Table, check_frame, gathered, is_frame
+from fastmlp.tabular.kept import Kept, like, of_one_moment
 from fastmlp.tabular.members import Division, Request
 from fastmlp.tabular.parameters import CONSTRAINTS
 from fastmlp.tabular.presets import PRESETS
@@ -35,29 +34,10 @@ from fastmlp.turn import Turn
 
 Array = NDArray[Any]
 
-Method = TypeVar("Method", bound=Callable[..., Any])
-
 IMPORTANCE_SEED = 0
 
 
-def of_one_moment(method: Method) -> Method:
-    """Decorate a method that reads what is fitted: that is of one fit, whoever fits meanwhile."""
-
-    @functools.wraps(method)
-    def reading(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return method(_like(self, vars(self)), *args, **kwargs)
-
-    return reading  # type: ignore[return-value]
-
-
-def _like(estimator: Any, values: dict[str, Any]) -> Any:
-    """Return an estimator of the same class with these attributes."""
-    draft = object.__new__(type(estimator))
-    draft.__dict__.update(values)
-    return draft
-
-
-class BaseTabMLP(BaseEstimator):
+class BaseTabMLP(Kept, BaseEstimator):
     """Base of both estimators, not for users: the subclasses know about targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
@@ -121,7 +101,7 @@ class BaseTabMLP(BaseEstimator):
         RuntimeError
             If another fit of this estimator is running.
         """
-        draft = _like(self, self.get_params(deep=False))
+        draft = like(self, self.get_params(deep=False))
         draft._train(X, y, sample_weight, groups)
         fitting = vars(self).get("_fitting")
         kept = {k: v for k, v in vars(self).items() if k not in vars(draft) and k[-1] != "_"}
@@ -347,7 +327,7 @@ class BaseTabMLP(BaseEstimator):
 
     def _target_of(self, y: Any) -> Any:
         """Return the target of rows after the fit; nothing is set."""
-        draft = _like(self, vars(self) | self._trained_with)
+        draft = like(self, vars(self) | self._trained_with)
         target = draft._target(draft._read_target(y))
         if draft.n_outputs_ != self.n_outputs_ or not draft._has_classes_of(self):
             raise ValueError(

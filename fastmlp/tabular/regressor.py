@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -18,8 +19,9 @@ from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import shown
 from fastmlp.tabular.blend import Fitted
 from fastmlp.tabular.conformal import Residuals
-from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers, of_one_moment
+from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers
 from fastmlp.tabular.judged import SaidNumbers, scorer_of
+from fastmlp.tabular.kept import of_one_moment
 from fastmlp.tabular.parameters import TEXT
 from fastmlp.tabular.targets import Numbers
 
@@ -280,8 +282,11 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         sizes = [r.deviation(mean[:, k]) for k, r in enumerate(self._residuals)]
         return mean, np.column_stack(sizes)
 
+    def _finisher(self) -> Callable[[Array], Array]:
+        return functools.partial(_means, outputs=self.n_outputs_)
+
     def _shaped(self, numbers: Array) -> Array:
-        return numbers[:, 0] if self.n_outputs_ == 1 else numbers
+        return _means(numbers, self.n_outputs_)
 
     @property
     @of_one_moment
@@ -300,6 +305,11 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
 TabMLPRegressor.__doc__ = inspect.cleandoc(TabMLPRegressor.__doc__ or "").replace(
     "{parameters}", TEXT
 )
+
+
+def _means(prediction: Array, outputs: int) -> Array:
+    """Return means as the user has the targets: one output has no axis of its own."""
+    return prediction[:, 0] if outputs == 1 else prediction[:, :outputs]
 
 
 def _level(value: Any, name: str) -> float:
