@@ -91,6 +91,7 @@ def job(mlp, path, stop=-1, **options):
 
 
 JOBS = {
+    "means": {"averaging": fastmlp.EMA(0.7), "validation_rows": FOLDS},
     "plain": {},
     "stops": {
         "validation_rows": FOLDS,
