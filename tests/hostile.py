@@ -231,6 +231,7 @@ def used(model: Any) -> None:
 def use_table(model: Any) -> None:
     """Use an estimator of tables in all that it has."""
     X = np.ones((3, model.n_features_in_), object)
+    X[:, [place for place, _ in model._columns.categories]] = None  # missing, of any kind
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # names of features
         model.predict(X)

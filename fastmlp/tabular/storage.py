@@ -185,7 +185,7 @@ def _rebuild_classes(
             f"the temperature is {found:g} but from {limits[0]:.3g} to {limits[1]:.3g} is possible"
         )
     return target, {
-        "_trained_with": model.get_params(deep=False),
+        "_trained_with": dict(vars(model)),
         "_has_labels": labels,
         "temperature_": found,
         "classes_": classes,
@@ -245,7 +245,7 @@ def _rebuild_numbers(
         residuals.append(each)
     # The parameters may have been set since; of those of the fit, these matter after it.
     own = {"loss": name, "quantile": getattr(network.loss, "quantile", model.quantile)}
-    given = {**model.get_params(deep=False), **own}
+    given = {**vars(model), **own}
     return target, {"_trained_with": given, "_residuals": residuals}
 
 
