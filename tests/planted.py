@@ -34,7 +34,7 @@ def undefined():
 
 def thread():
     """Two threads write into one array, again and again: one may be done when the other starts."""
-    order = np.arange(10**5)
+    order = np.arange(10**6)
     for _ in range(50):
         calls = [
             threading.Thread(target=kernels.shuffle, args=(order, seed, backend.level()))
