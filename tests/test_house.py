@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import inspect
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -259,6 +260,13 @@ def test_files_are_short_and_say_no_machine_paths(path: Path) -> None:
     # The homes and scratch folders of the machines that this was written on.
     place = r"(?<![\w.~/-])/(?:home|root|Users|work|mnt|tmp)/\w"
     assert not re.search(place, text), "an absolute path of some machine"
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        named = tomllib.load(file)["tool"]["setuptools"]["packages"]
+    found = [path.parent.relative_to(ROOT) for path in PACKAGE.rglob("__init__.py")]
+    assert sorted(named) == sorted(".".join(folder.parts) for folder in found)
 
 
 def test_no_build_products_among_the_sources() -> None:
