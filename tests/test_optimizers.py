@@ -264,7 +264,10 @@ def test_schedule_of_an_array_is_that_of_its_steps(schedule):
 
 
 def test_every_built_in_schedule_has_a_case():
-    assert set(schedules.Schedule.__subclasses__()) == {type(s) for s in SCHEDULES}
+    built_in = [
+        s for s in schedules.Schedule.__subclasses__() if s.__module__ == schedules.__name__
+    ]
+    assert set(built_in) == {type(s) for s in SCHEDULES}
 
 
 @pytest.mark.parametrize(
