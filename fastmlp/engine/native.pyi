@@ -7,6 +7,8 @@ from fastmlp.engine.steps import Trained
 from fastmlp.spec import Data, Plan
 from fastmlp.teams import Team
 
+__pyx_capi__: dict[str, Any]  # of what others cimport
+
 @disjoint_base
 class Engine(Trained):
     @property

@@ -9,7 +9,8 @@ from fastmlp.optimizers import Optimizer
 
 # Only the engine makes these.
 @disjoint_base
-class Steps: ...
+class Steps:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Steps: ...
 
 @disjoint_base
 class Trained(Parameters):
