@@ -53,13 +53,18 @@ def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
     return {"parameters": names, "fit": fitted}
 
 
-def rebuild(cls: Any, record: Record) -> Any:
-    """Return the estimator that a file describes."""
+def unfitted(cls: Any, record: Record) -> Any:
+    """Return an estimator of a file's parameters."""
     part, constraints = record.part("parameters"), cls._parameter_constraints
     given = {name: value(part, name, object) for name in constraints}
     part.finish()
     built(part.where, validate_parameter_constraints, constraints, given, cls.__name__)
-    model = cls(**given)
+    return cls(**given)
+
+
+def rebuild(cls: Any, record: Record) -> Any:
+    """Return the estimator that a file describes."""
+    model = unfitted(cls, record)
     if record.has("fit"):
         part = record.part("fit")
         _rebuild_fit(model, part)

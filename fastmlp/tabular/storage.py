@@ -10,8 +10,9 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 
 from fastmlp.losses import Loss
 from fastmlp.sklearn.regressor import LOSSES
+from fastmlp.sklearn.storage import unfitted
 from fastmlp.storage import parts
-from fastmlp.storage.record import Record, Tensors, built
+from fastmlp.storage.record import Record, Tensors
 from fastmlp.storage.strict import ModelFormatError, shown
 from fastmlp.storage.values import describe as described
 from fastmlp.storage.values import value
@@ -53,11 +54,7 @@ def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
 
 def rebuild(cls: Any, record: Record) -> Any:
     """Return the estimator that a file describes."""
-    part, constraints = record.part("parameters"), cls._parameter_constraints
-    given = {name: value(part, name, object) for name in constraints}
-    part.finish()
-    built(part.where, validate_parameter_constraints, constraints, given, cls.__name__)
-    model = cls(**given)
+    model = unfitted(cls, record)
     if record.has("fit"):
         part = record.part("fit")
         fitted = _rebuild_fit(model, part)
