@@ -93,6 +93,7 @@ ORDER = (
             "temperature",
             "conformal",
             "judged",
+            "exported",
         )
     ),
     *(
