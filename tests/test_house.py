@@ -94,6 +94,7 @@ ORDER = (
             "temperature",
             "conformal",
             "judged",
+            "exported",
         )
     ),
     *(

@@ -16,11 +16,13 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from fastmlp.export import layers as export
 from fastmlp.sklearn.parameters import store
 from fastmlp.tabular import shown, temperature
 from fastmlp.tabular.blend import Fitted
 from fastmlp.tabular.columns import is_missing
 from fastmlp.tabular.estimator import BaseTabMLP
+from fastmlp.tabular.exported import ExportedTable, exported
 from fastmlp.tabular.judged import SaidClasses, scorer_of
 from fastmlp.tabular.kept import of_one_moment
 from fastmlp.tabular.parameters import TEXT
@@ -228,6 +230,15 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
     def _finisher(self) -> Callable[[Array], Array]:
         return functools.partial(
             temperature.applied, temperature=self.temperature_, labels=self._has_labels
+        )
+
+    def _exported(self) -> ExportedTable:
+        kind = "each" if self._has_labels else "largest"
+        return exported(
+            self._columns,
+            self._members,
+            labels=export.Labels(kind, self.classes_),
+            temperature=self.temperature_,
         )
 
     @property

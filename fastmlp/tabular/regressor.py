@@ -20,6 +20,7 @@ from fastmlp.tabular import shown
 from fastmlp.tabular.blend import Fitted
 from fastmlp.tabular.conformal import Residuals
 from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers
+from fastmlp.tabular.exported import ExportedTable, exported
 from fastmlp.tabular.judged import SaidNumbers, scorer_of
 from fastmlp.tabular.kept import of_one_moment
 from fastmlp.tabular.parameters import TEXT
@@ -168,8 +169,7 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         mean, size = self._heads(outputs)
         away = np.array([[r.quantile(level) for level in wanted] for r in self._residuals])
         found = mean[:, :, np.newaxis] + size[:, :, np.newaxis] * away
-        if self._trained_with["loss"] == "poisson":
-            found = np.maximum(found, 0.0)
+        found = np.maximum(found, self._lowest)
         return np.asarray(found[:, 0] if self.n_outputs_ == 1 else found)
 
     @of_one_moment
@@ -284,6 +284,15 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
 
     def _finisher(self) -> Callable[[Array], Array]:
         return functools.partial(_means, outputs=self.n_outputs_)
+
+    def _exported(self) -> ExportedTable:
+        residuals = tuple(self._residuals)
+        return exported(self._columns, self._members, residuals=residuals, lowest=self._lowest)
+
+    @property
+    def _lowest(self) -> float:
+        """The lowest quantile: rates are not negative."""
+        return 0.0 if self._trained_with["loss"] == "poisson" else -np.inf
 
     def _shaped(self, numbers: Array) -> Array:
         return _means(numbers, self.n_outputs_)

@@ -75,10 +75,16 @@ class Numbers:
         prediction[:, :m] = prediction[:, :m] * scale.factor + scale.centre
         if prediction.shape[1] > m:
             prediction[:, m:] *= scale.factor**2
-        low = np.maximum(scale.low, SMALLEST * scale.factor) if self.name == "poisson" else None
-        low = scale.low if low is None else low
-        prediction[:, :m] = np.clip(prediction[:, :m], low, np.maximum(low, scale.high))
+        limited = self.limited(scale)
+        prediction[:, :m] = np.clip(prediction[:, :m], limited.low, limited.high)
         return prediction
+
+    def limited(self, scale: Scale) -> Scale:
+        """Return a scale whose limits are those of its member's predictions; rates are above 0."""
+        low = scale.low
+        if self.name == "poisson":
+            low = np.maximum(low, SMALLEST * scale.factor)
+        return scale._replace(low=low, high=np.maximum(low, scale.high))
 
     def mixed(self, mean: Array, squares: Array | None) -> Array:
         """Return the prediction of several: for two heads the variance of the mixture.
