@@ -20,7 +20,14 @@ from fastmlp.export.layers import (
     Parametric,
 )
 
-KINDS = {"int8": "signed char"}  # of arrays, by their dtype; all others are of that of the file
+# Of arrays, by their dtype; float32 is of that of the arithmetic.
+KINDS = {
+    "float64": "double",
+    "int8": "signed char",
+    "uint8": "unsigned char",
+    "uint16": "unsigned short",
+    "int32": "int",
+}
 SEVERAL = "p"  # where each of several networks writes its prediction
 
 
@@ -67,7 +74,9 @@ class Emitter:
 
     def array(self, name: str, values: Array) -> str:
         """Add an array of constants under this name, and return it."""
-        self.constants.append(text.constants(KINDS.get(values.dtype.name, "real"), name, values))
+        kind = KINDS.get(values.dtype.name, "real")
+        array = text.constants(kind, name, values)
+        self.constants.append(text.typed(array, self.dtype) if kind == "real" else array)
         self.constant_bytes += values.nbytes
         return name
 

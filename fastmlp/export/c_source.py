@@ -53,6 +53,8 @@ class Source(Emitter):
             "macro": name.upper(),
             "inputs": model.spec.layer_sizes[0],
             "outputs": model.n_columns,
+            "parameters": "const real *x",
+            "arguments": "x",
         }
         self._n_networks = len(each)
         for number, layers in enumerate(each, 1):
@@ -72,23 +74,24 @@ class Source(Emitter):
 
     def header(self) -> str:
         """Return the header."""
-        declared = [] if self._labels is None else [self._labels[0].format(**self.fields)]
-        declared += [
-            f"extern {array};" for array in label_names(self.model.labels, self.fields["name"])[:1]
-        ]
-        return text.typed(text.HEADER, self.dtype).format(
+        declared = [text.PREDICT]
+        declared += [] if self._labels is None else [f"{self._labels[0]}\n"]
+        names = label_names(self.model.labels, self.fields["name"])[:1]
+        fields = {**self.fields, "meaning": MEANINGS[self.model.spec.loss.link_name]}
+        return text.HEADER.format(
             title=self._title(),
-            meaning=MEANINGS[self.model.spec.loss.link_name],
-            labels=text.typed("".join(f"{each}\n" for each in declared), self.dtype),
-            **self.fields,
+            defined="#define {macro}_INPUTS {inputs}".format(**fields),
+            declared=text.typed("".join(declared).format(**fields), self.dtype)
+            + "".join(f"extern {array};\n" for array in names),
+            **fields,
         )
 
     def source(self, main: str) -> str:
         """Return the source; ``main`` is its end."""
-        parts = [*self.constants, *self.functions.values(), self._predict()]
+        parts = [*self.functions.values(), self._predict()]
         if self._labels is not None:
             parts.append(self._labels[1].format(**self.fields))
-        code = [text.typed(part, self.dtype) for part in parts]
+        code = [*self.constants, *(text.typed(part, self.dtype) for part in parts)]
         if names := label_names(self.model.labels, self.fields["name"]):
             code.append(f"{names[0]} = {{{', '.join(names[1:])}}};\n")
         name = self.fields["name"]
@@ -98,19 +101,9 @@ class Source(Emitter):
     def main(self, rows: Array, expected: Array) -> str:
         """Return the self-check."""
         finite = np.isfinite(expected).all(axis=1)
-        rows, expected = rows[finite].astype(self.dtype), expected[finite]
-        allowed = ALLOWED * np.finfo(self.dtype).eps * float(np.abs(expected).max(initial=0.0))
-        arrays = text.constants("real", "rows", rows)
-        arrays += text.constants("real", "expected", expected.astype(self.dtype))
-        return text.typed(
-            text.MAIN.format(
-                rows=arrays,
-                allowed=text.number(allowed, self.dtype),
-                n=len(rows),
-                **self.fields,
-            ),
-            self.dtype,
-        )
+        rows = text.constants("real", "rows", rows[finite].astype(self.dtype))
+        predict = "{name}_predict(rows + i * {inputs}, y);".format(**self.fields)
+        return self_check(rows, expected[finite], predict, self.fields, self.dtype, self.dtype)
 
     def _title(self) -> str:
         sizes = "-".join(map(str, self.model.spec.layer_sizes))
@@ -135,3 +128,41 @@ def label_names(labels: Labels | None, name: str) -> list[str]:
     kind, written = LABEL_TYPES[labels.values.dtype.kind]
     names = list(map(written, labels.values.tolist()))
     return [f"const {kind} {name}_labels[{len(names)}]", *names]
+
+
+def self_check(
+    rows: str,
+    expected: Array,
+    predict: str,
+    fields: dict[str, Any],
+    dtype: np.dtype[Any],
+    arithmetic: np.dtype[Any],
+) -> str:
+    """Return the program that compares predictions.
+
+    Parameters
+    ----------
+    rows : str
+        Definitions of arrays.
+    expected : array, shape (n, columns)
+        What is expected of them; all finite.
+    predict : str
+        The statement that predicts the i-th of them into y.
+    fields : dict
+        Of the file.
+    dtype : numpy.dtype
+        Of y.
+    arithmetic : numpy.dtype
+        Which errors to allow.
+    """
+    allowed = ALLOWED * np.finfo(arithmetic).eps * float(np.abs(expected).max(initial=0.0))
+    rows += text.constants("real", "expected", expected.astype(dtype))
+    main = text.MAIN.format(
+        rows=rows,
+        allowed=text.number(allowed, dtype),
+        n=len(expected),
+        checked=expected.shape[1],
+        predict=predict,
+        **fields,
+    )
+    return text.typed(main, dtype)
