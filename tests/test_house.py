@@ -97,6 +97,7 @@ ORDER = (
             "exported",
         )
     ),
+    *("tabular.onnx_columns", "tabular.onnx_graph"),
     *(
         f"tabular.{part}"
         for part in ("shown", "report", "parameters", "predictor", "kept", "estimator")

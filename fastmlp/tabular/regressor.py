@@ -160,11 +160,7 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         array of float64, shape (n_samples, levels) or (n_samples, n_outputs, levels)
             In the order of the levels.
         """
-        if not np.iterable(levels):
-            raise ValueError(
-                f"levels is {levels!r} but a sequence is expected: pass for example [0.1, 0.9]"
-            )
-        wanted = [_level(level, "levels") for level in levels]
+        wanted = _levels(levels)
         outputs = self._predictions(X)
         mean, size = self._heads(outputs)
         away = np.array([[r.quantile(level) for level in wanted] for r in self._residuals])
@@ -224,6 +220,40 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         away = np.array([self._residuals[0].quantile(float(level)) for level in shown.LEVELS])
         below = first[:, np.newaxis] <= mean[:, :1] + size[:, :1] * away
         return shown.coverage(below.mean(axis=0), ax)
+
+    @of_one_moment
+    def to_onnx(self, path: Any = None, *, levels: Sequence[float] = ()) -> Any:
+        """Return the fitted estimator as ONNX, to run without fastmlp: raw columns in.
+
+        Outputs are float64: ``predictions`` and ``deviations``, (rows, outputs), what
+        ``predict(X, return_std=True)`` returns, and with levels ``quantiles``, what
+        ``predict_quantiles(X, levels)`` returns.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            Where to write the file, too; it is replaced at one moment.
+        levels : sequence of float in (0, 1), optional
+            Of the quantiles; [0.05, 0.95] are the ends of ``predict_interval(X, 0.9)``.
+
+        Returns
+        -------
+        onnx.ModelProto
+            See :meth:`TabMLPClassifier.to_onnx`, also for inputs and errors.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastmlp import TabMLPRegressor
+        >>> X = np.random.default_rng(0).normal(size=(99, 2))
+        >>> model = TabMLPRegressor(preset="fast", random_state=0).fit(X, X[:, 0] * X[:, 1])
+        >>> proto = model.to_onnx(levels=[0.05, 0.95])
+        >>> [each.name for each in proto.graph.output]
+        ['predictions', 'deviations', 'quantiles']
+        """
+        from fastmlp.tabular import onnx_graph
+
+        return onnx_graph.model(self._exported(), path, _levels(levels))
 
     # ------------------------------------------------------------ of the fit
 
@@ -319,6 +349,14 @@ TabMLPRegressor.__doc__ = inspect.cleandoc(TabMLPRegressor.__doc__ or "").replac
 def _means(prediction: Array, outputs: int) -> Array:
     """Return means as the user has the targets: one output has no axis of its own."""
     return prediction[:, 0] if outputs == 1 else prediction[:, :outputs]
+
+
+def _levels(values: Any) -> list[float]:
+    if not np.iterable(values):
+        raise ValueError(
+            f"levels is {values!r} but a sequence is expected: pass for example [0.1, 0.9]"
+        )
+    return [_level(value, "levels") for value in values]
 
 
 def _level(value: Any, name: str) -> float:
