@@ -98,6 +98,7 @@ ORDER = (
         )
     ),
     *("tabular.onnx_columns", "tabular.onnx_graph"),
+    *(f"tabular.{part}" for part in ("c_names", "c_text", "c_source", "c_files")),
     *(
         f"tabular.{part}"
         for part in ("shown", "report", "parameters", "predictor", "kept", "estimator")

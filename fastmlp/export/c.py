@@ -14,7 +14,7 @@ import numpy as np
 
 from fastmlp import check
 from fastmlp.export.c_layers import predict, quantized
-from fastmlp.export.c_source import Source
+from fastmlp.export.c_source import Source, largest
 from fastmlp.export.layers import Affine, Array, Exported, Labels, Linear, Normalization, Parametric
 from fastmlp.storage.files import write as write_file
 
@@ -36,8 +36,8 @@ class CFiles:
     stack_bytes : int
         Of the arrays that a prediction needs for its hidden layers.
     largest_error : float
-        Between predictions with these weights and the model's own, on the rows of the self-check;
-        relative to the largest prediction.
+        Between predictions with these weights and the model's own, on X or the rows of the
+        self-check; relative to the largest prediction, of a table to the deviation of the target.
     labels_changed : float or None
         Share of those rows that get another label; None if there are no labels.
     """
@@ -59,10 +59,13 @@ def write(model: Exported, path: Any, weights: str | None = None, X: Any = None)
     made = Source(model, source.stem, arithmetic(kind), each)
     own, exact = predict(model, each, rows), predict(model, exactly, rows)
     few = some(rows)
-    return finish(made, source, made.main(rows[few], own[few]), (own, exact))
+    main = made.main(rows[few], own[few])
+    return finish(made, source, main, (own, exact), largest(exact))
 
 
-def finish(made: Any, source: Path, main: str, predictions: tuple[Array, Array]) -> CFiles:
+def finish(
+    made: Any, source: Path, main: str, predictions: tuple[Array, Array], unit: float
+) -> CFiles:
     """Write what is made, with this end, and measure it.
 
     Parameters
@@ -75,16 +78,17 @@ def finish(made: Any, source: Path, main: str, predictions: tuple[Array, Array])
         The self-check.
     predictions : pair of arrays, shape (n, columns)
         With the weights that are written, and the model's own.
+    unit : float
+        Of the error.
     """
     own, exact = predictions
-    largest = float(np.abs(exact).max())
     before, after = (_labels(made.model.labels, p) for p in (exact, own))
     files = CFiles(
         source,
         source.with_suffix(".h"),
         made.constant_bytes,
         made.stack_bytes,
-        float(np.abs(own - exact).max() / (largest or 1.0)),
+        largest(own - exact) / (unit or 1.0),
         None
         if before is None
         else float((before != after).reshape(len(own), -1).any(axis=1).mean()),

@@ -10,7 +10,7 @@ import fastmlp.export.c_text as text
 from fastmlp.export.c_emitter import SEVERAL, Emitter
 from fastmlp.export.layers import Array, Exported, Labels
 
-# Errors that the self-check allows, relative to the largest prediction, in units of epsilon.
+# Errors that the self-check allows, in units of epsilon times that of the predictions.
 ALLOWED = 1000
 MEANINGS = {
     "identity": "Predict.",
@@ -48,7 +48,7 @@ class Source(Emitter):
         self._y = "y + 1" if model.is_pair else "y"
         super().__init__(dtype, self._y if len(each) == 1 else SEVERAL)
         self.model = model
-        self.fields = {
+        self.fields: dict[str, Any] = {
             "name": name,
             "macro": name.upper(),
             "inputs": model.spec.layer_sizes[0],
@@ -101,9 +101,11 @@ class Source(Emitter):
     def main(self, rows: Array, expected: Array) -> str:
         """Return the self-check."""
         finite = np.isfinite(expected).all(axis=1)
-        rows = text.constants("real", "rows", rows[finite].astype(self.dtype))
+        arrays = text.constants("real", "rows", rows[finite].astype(self.dtype))
         predict = "{name}_predict(rows + i * {inputs}, y);".format(**self.fields)
-        return self_check(rows, expected[finite], predict, self.fields, self.dtype, self.dtype)
+        expected = expected[finite]
+        unit = largest(expected)
+        return self_check(arrays, expected, predict, self.fields, self.dtype, self.dtype, unit)
 
     def _title(self) -> str:
         sizes = "-".join(map(str, self.model.spec.layer_sizes))
@@ -130,6 +132,11 @@ def label_names(labels: Labels | None, name: str) -> list[str]:
     return [f"const {kind} {name}_labels[{len(names)}]", *names]
 
 
+def largest(values: Array) -> float:
+    """Return the largest magnitude, 0 of nothing."""
+    return float(np.abs(values).max(initial=0.0))
+
+
 def self_check(
     rows: str,
     expected: Array,
@@ -137,6 +144,7 @@ def self_check(
     fields: dict[str, Any],
     dtype: np.dtype[Any],
     arithmetic: np.dtype[Any],
+    unit: float,
 ) -> str:
     """Return the program that compares predictions.
 
@@ -153,9 +161,12 @@ def self_check(
     dtype : numpy.dtype
         Of y.
     arithmetic : numpy.dtype
-        Which errors to allow.
+        Of networks.
+    unit : float
+        Of their errors.
     """
-    allowed = ALLOWED * np.finfo(arithmetic).eps * float(np.abs(expected).max(initial=0.0))
+    errors = (arithmetic, unit), (dtype, largest(expected))
+    allowed = ALLOWED * max(float(np.finfo(kind).eps) * size for kind, size in errors)
     rows += text.constants("real", "expected", expected.astype(dtype))
     main = text.MAIN.format(
         rows=rows,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastmlp.export.c import ROWS, CFiles, arithmetic, finish, kind_of, layers_of, some, source_of
 from fastmlp.export.c_layers import outputs
-from fastmlp.tabular.c_source import TableSource
 from fastmlp.export.layers import Array, Exported
 from fastmlp.tabular.blend import Blend
+from fastmlp.tabular.c_source import TableSource
 from fastmlp.tabular.columns import MISSING, Table
 from fastmlp.tabular.exported import ExportedTable
 from fastmlp.tabular.members import Members
@@ -46,7 +46,7 @@ def write(
     path: Any,
     weights: str | None,
     table: Table | None,
-    levels: list[float],
+    levels: Sequence[float],
 ) -> CFiles:
     """Write the files.
 
@@ -78,7 +78,7 @@ def write(
     own = said(Blend(groups, blend.weights).predict(rows))
     few = np.arange(len(rows))[some(rows)]
     main = made.main(rows.take(few), own[few])
-    return finish(made, source, main, (own, said(blend.predict(rows))))
+    return finish(made, source, main, (own, said(blend.predict(rows))), made.unit)
 
 
 def _made_up(model: ExportedTable) -> Table:

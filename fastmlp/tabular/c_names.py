@@ -13,20 +13,20 @@ LONGEST = 4095  # bytes of a string that every compiler takes
 
 
 def enumerators(prefix: str, names: Iterable[str]) -> list[str]:
-    """Return identifiers that differ, one a name, and behind them that of their number.
+    """Return identifiers that differ, one a name.
 
     Examples
     --------
     >>> enumerators("NET_NUMBER", ["age", "per cent", "per-cent"])
-    ['NET_NUMBER_age', 'NET_NUMBER_per_cent', 'NET_NUMBER_per_cent_', 'NET_NUMBERS']
+    ['NET_NUMBER_age', 'NET_NUMBER_per_cent', 'NET_NUMBER_per_cent_']
     """
-    found: list[str] = []
+    found: dict[str, None] = {}
     for name in names:
         identifier = prefix + "_" + re.sub(r"\W", "_", name, flags=re.ASCII)
         while identifier in found:
             identifier += "_"
-        found.append(identifier)
-    return [*found, f"{prefix}S"]
+        found[identifier] = None
+    return list(found)
 
 
 def texts_of(column: Column) -> list[bytes | None]:

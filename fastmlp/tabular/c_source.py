@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-import fastmlp.tabular.c_text as table_text
 import fastmlp.export.c_text as text
+import fastmlp.tabular.c_text as table_text
 from fastmlp.export.c_emitter import SEVERAL, Emitter
 from fastmlp.export.c_source import label_names, self_check
-from fastmlp.tabular.c_names import enumerators, in_order, texts_of
 from fastmlp.export.layers import Array
+from fastmlp.tabular.c_names import enumerators, in_order, texts_of
 from fastmlp.tabular.columns import MISSING, Table
 from fastmlp.tabular.encoding import MOST_CATEGORIES
 from fastmlp.tabular.exported import ExportedGroup, ExportedTable
@@ -90,7 +90,7 @@ class TableSource(Emitter):
         name: str,
         dtype: np.dtype[Any],
         each: list[list[list[Any]]],
-        levels: list[float],
+        levels: Sequence[float],
     ) -> None:
         super().__init__(dtype, SEVERAL)
         self.model, self._levels = model, levels
@@ -108,6 +108,7 @@ class TableSource(Emitter):
             "outputs": model.outputs,
             "columns": model.outputs * (2 if model.has_variances else 1),
             "levels": len(levels),
+            "and_quantiles": ", double *quantiles" if levels else "",
             "temperature": repr(float(model.temperature)),
             "lowest": repr(model.lowest) if np.isfinite(model.lowest) else "-HUGE_VAL",
             "n_numbers": n_numbers,
@@ -129,6 +130,12 @@ class TableSource(Emitter):
         largest = max(recipe.stack_bytes for recipe in self._recipes)
         return int(largest + doubles * DOUBLE.itemsize)
 
+    @property
+    def unit(self) -> float:
+        """Of a prediction, in which networks err: the deviation of the target, or probability 1."""
+        scales = [group.target for group in self.model.groups if group.target is not None]
+        return max((float(scale.factor.max()) for scale in scales), default=1.0)
+
     # ------------------------------------------------------------ constants
 
     def _measured(self) -> None:
@@ -148,8 +155,9 @@ class TableSource(Emitter):
         self.array("with_missing", self.model.with_missing.astype(np.int32))
         residuals = self.model.residuals
         if residuals:
-            away = [[each.quantile(level) for level in self._levels] for each in residuals]
             self.array("rms", np.array([each.rms for each in residuals]))
+        if self._levels:
+            away = [[each.quantile(level) for level in self._levels] for each in residuals]
             self.array("away", np.array(away))
         if residuals and not self.model.has_variances:
             self._ends("place_ends", (len(each.places) for each in residuals))
@@ -180,22 +188,22 @@ class TableSource(Emitter):
     def header(self) -> str:
         """Return the header."""
         fields = self.fields
-        macro, columns = fields["macro"], self.model.columns
-        places = {
-            kind: ", ".join(enumerators(f"{macro}_{word}", [column.name for _, column in found]))
-            for kind, word, found in (
-                ("numbers", "NUMBER", columns.numbers),
-                ("categories", "CATEGORY", columns.categories),
-            )
-        }
+        columns = self.model.columns
+        places = {"numbers": columns.numbers, "categories": columns.categories}
+        enums = {}
+        for kind, word in (("numbers", "NUMBER"), ("categories", "CATEGORY")):
+            names = [column.name for _, column in places[kind]]
+            own = enumerators(f"{fields['macro']}_{word}", names)
+            enums[kind] = "\n    ".join(f"{each}," for each in own)
         declared = [table_text.PREDICT]
-        declared += [table_text.DISTRIBUTION] if self._kind is None else []
+        if self._kind is None:
+            declared.append(table_text.QUANTILES if self._levels else table_text.DISTRIBUTION)
         declared += [f"{text.LABELS[self._kind][0]}\n"] if self._kind else []
         declared += [table_text.CODE] if self._categories else []
         labels = label_names(self.model.labels, fields["name"])[:1]
         return text.HEADER.format(
             title=self._title(),
-            defined=table_text.DEFINED.format(**places, **fields),
+            defined=table_text.DEFINED.format(**enums, **fields),
             declared="".join(declared).format(**fields)
             + "".join(f"extern {array};\n" for array in labels),
             **fields,
@@ -214,8 +222,11 @@ class TableSource(Emitter):
             for each in self._recipes
         )
         ends = [text.MIX, table_text.BLEND.format(groups=groups, **fields)]
-        size = table_text.SIZE[self.model.has_variances].format(**fields)
-        ends.append(table_text.FINISH[self._kind].format(size=size, **fields))
+        more = {
+            "size": table_text.SIZE[self.model.has_variances].format(**fields),
+            "quantiles": table_text.LEVELS.format(**fields) if self._levels else "",
+        }
+        ends.append(table_text.FINISH[self._kind].format(**more, **fields))
         ends += [text.LABELS[self._kind][1].format(**fields)] if self._kind else []
         ends += [table_text.LOOKUP.format(**fields)] if self._categories else []
         code = [self._texts, *self.constants, *functions, *own]
@@ -236,8 +247,10 @@ class TableSource(Emitter):
         predict = f"{fields['name']}_predict({places}, y);"
         if self._kind is None:
             m = fields["outputs"]
-            predict = f"{fields['name']}_distribution({places}, y, y + {m}, y + {2 * m});"
-        return self_check(arrays, expected[finite], predict, fields, DOUBLE, self.dtype)
+            more = f", y + {2 * m}" if self._levels else ""
+            predict = f"{fields['name']}_distribution({places}, y, y + {m}{more});"
+        expected = expected[finite]
+        return self_check(arrays, expected, predict, fields, DOUBLE, self.dtype, self.unit)
 
     def _title(self) -> str:
         counts = " and ".join(
@@ -252,6 +265,6 @@ class TableSource(Emitter):
     def _arrays(self) -> list[list[str]]:
         """Return what the header declares: names of classes, or levels; each with its values."""
         name = self.fields["name"]
-        if self._kind is None:
+        if self._levels:
             return [[f"const double {name}_levels[{len(self._levels)}]", *map(repr, self._levels)]]
         return [names for names in [label_names(self.model.labels, name)] if names]

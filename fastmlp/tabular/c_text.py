@@ -16,23 +16,33 @@ LARGEST = "1.7976931348623157e308"
 PARAMETERS = "const double *numbers, const int *codes"
 
 DEFINED = """\
-/* Places of the columns, and how many there are; those that are not named are not used. */
-enum {{ {numbers} }};
-enum {{ {categories} }};
+/* Places of the columns, and how many there are; others of the fit are not used. */
+enum {{
+    {numbers}
+    {macro}_NUMBERS
+}};
+enum {{
+    {categories}
+    {macro}_CATEGORIES
+}};
 enum {{ {macro}_MISSING = -1, {macro}_UNKNOWN = -2 }}; /* codes of a category */"""
 
 PREDICT = """\
 /* {meaning}
-   numbers: NaN where missing, infinities are as the largest number. codes: see {name}_code. Either
+   numbers: NaN where missing; an infinity is as the largest number. codes: of categories. Either
    may be null if there are none. y gets {outputs}. Any number of threads may call. */
 void {name}_predict({parameters}, double *y);
 """
 
+# Of a regressor, without and with quantiles.
 DISTRIBUTION = """\
-/* The same with standard deviations, and quantiles at the levels of {name}_levels, all those of the
-   first output first: {outputs} * {levels}. */
-void {name}_distribution({parameters},
-                         double *y, double *deviations, double *quantiles);
+/* The same, and {outputs} standard deviations. */
+void {name}_distribution({parameters}, double *y, double *deviations);
+"""
+QUANTILES = """\
+/* The same, {outputs} standard deviations, and for each output quantiles at {levels} levels. */
+void {name}_distribution(
+    {parameters}, double *y, double *deviations, double *quantiles);
 extern const double {name}_levels[{levels}];
 """
 
@@ -83,7 +93,8 @@ static void category(int code, int c, const unsigned char *known, real *x)
     }}}}
 }}}}
 
-/* The inputs of a network: numbers, which are missing, categories, places in bins of numbers. */
+/* The inputs of a network, rounded to float: numbers, which are missing, categories, and places of
+ * numbers in their bins. */
 static void encode(const double *numbers, const int *codes, const double *centre,
                    const double *factor, const double *edges, int bins, const unsigned char *known,
                    real *x)
@@ -93,7 +104,7 @@ static void encode(const double *numbers, const int *codes, const double *centre
     x[0] = 0.0; /* if there are no columns */
     for (i = 0; i < {{n_numbers}}; i++) {{{{
         scaled[i] = smooth_clip(numbers[i], centre[i], factor[i]);
-        *x++ = (real)(scaled[i] != scaled[i] ? 0.0 : scaled[i]);
+        *x++ = (float)(scaled[i] != scaled[i] ? 0.0 : scaled[i]);
     }}}}
     for (i = 0; i < {{n_with_missing}}; i++) {{{{
         const int at = with_missing[i];
@@ -103,7 +114,7 @@ static void encode(const double *numbers, const int *codes, const double *centre
         category(codes[i], i, known + value_ends[i], x + input_ends[i]);
     x += input_ends[{{n_categories}}];
     for (i = 0; i < {{n_numbers}}; i++, edges += bins + 1)
-        for (j = 0; j < bins; j++) *x++ = (real)place_of(scaled[i], edges + j);
+        for (j = 0; j < bins; j++) *x++ = (float)place_of(scaled[i], edges + j);
 }}}}
 """
 
@@ -155,7 +166,7 @@ BLEND = """\
 /* The means of the members of each recipe, by their shares. */
 static void blend({parameters}, double *y)
 {{
-    double p[{columns}], mean[{columns}];
+    double p[{columns}], mean[{columns}] = {{0.0}};
     int j, k;
     for (j = 0; j < {columns}; j++) y[j] = 0.0;
 {groups}}}
@@ -206,24 +217,27 @@ void {name}_predict({parameters}, double *y)
     for (j = 0; j < {outputs}; j++) y[j] = p[j];
 }}
 
-void {name}_distribution({parameters},
-                         double *y, double *deviations, double *quantiles)
+void {name}_distribution(
+    {parameters}, double *y, double *deviations{and_quantiles})
 {{
     double p[{columns}];
-    int j, k;
+    int j;
     blend({arguments}, p);
     for (j = 0; j < {outputs}; j++) {{
         const double size = size_of(p, j);
         y[j] = p[j];
         deviations[j] = size * rms[j];
-        for (k = 0; k < {levels}; k++, quantiles++) {{
-            const double quantile = y[j] + size * away[j * {levels} + k];
-            *quantiles = quantile < {lowest} ? {lowest} : quantile;
-        }}
-    }}
+{quantiles}    }}
 }}
 """,
 }
+
+LEVELS = """\
+        for (int k = 0; k < {levels}; k++, quantiles++) {{
+            const double quantile = y[j] + size * away[j * {levels} + k];
+            *quantiles = quantile < {lowest} ? {lowest} : quantile;
+        }}
+"""
 
 # The local size of residuals, by whether variances are predicted.
 SIZE = {

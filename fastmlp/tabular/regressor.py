@@ -14,6 +14,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from fastmlp.export.c import CFiles
 from fastmlp.sklearn.parameters import store
 from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import shown
@@ -120,11 +121,9 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
             Means (or what else the loss fits), and deviations.
         """
         outputs = self._predictions(X)
-        mean, size = self._heads(outputs)
         if not return_std:
-            return self._shaped(mean)
-        rms = np.array([residuals.rms for residuals in self._residuals])
-        return self._shaped(mean), self._shaped(size * rms)
+            return self._shaped(outputs)
+        return self._shaped(outputs), self._shaped(self._deviations(outputs))
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> Array:
         """Predict intervals that hold the target with a probability.
@@ -161,12 +160,8 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
             In the order of the levels.
         """
         wanted = _levels(levels)
-        outputs = self._predictions(X)
-        mean, size = self._heads(outputs)
-        away = np.array([[r.quantile(level) for level in wanted] for r in self._residuals])
-        found = mean[:, :, np.newaxis] + size[:, :, np.newaxis] * away
-        found = np.maximum(found, self._lowest)
-        return np.asarray(found[:, 0] if self.n_outputs_ == 1 else found)
+        found = self._quantiles(self._predictions(X), wanted)
+        return found[:, 0] if self.n_outputs_ == 1 else found
 
     @of_one_moment
     def log_density(self, X: Any, y: Any) -> Array:
@@ -255,6 +250,45 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
 
         return onnx_graph.model(self._exported(), path, _levels(levels))
 
+    @of_one_moment
+    def to_c(
+        self, path: Any, *, weights: str | None = None, X: Any = None, levels: Sequence[float] = ()
+    ) -> CFiles:
+        """Write the fitted estimator as a C99 file and its header: raw columns in.
+
+        ``NAME_predict(numbers, codes, y)`` is what ``predict`` returns, ``NAME_distribution`` also
+        what ``predict(X, return_std=True)`` and, at the levels of ``NAME_levels``,
+        ``predict_quantiles`` return.
+
+        Parameters
+        ----------
+        path : str or path
+            Of the file, ``NAME.c``; ``NAME.h`` is written beside it.
+        weights : {"float32", "float64", "int8"}, optional
+            By default float32.
+        X : frame or array-like, shape (n_samples, n_features), optional
+            Typical rows, by which errors are measured; needed for int8.
+        levels : sequence of float in (0, 1), optional
+            Of the quantiles; [0.05, 0.95] are the ends of ``predict_interval(X, 0.9)``.
+
+        Returns
+        -------
+        fastmlp.export.c.CFiles
+            See :meth:`TabMLPClassifier.to_c`, also for columns, codes and errors.
+
+        Examples
+        --------
+        >>> import numpy as np, tempfile
+        >>> from fastmlp import TabMLPRegressor
+        >>> X = np.random.default_rng(0).normal(size=(99, 2))
+        >>> model = TabMLPRegressor(preset="fast", random_state=0).fit(X, X[:, 0] * X[:, 1])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     files = model.to_c(folder + "/product.c", X=X, levels=[0.05, 0.95])
+        >>> files.largest_error < 1e-5
+        True
+        """
+        return self._to_c(path, weights, X, _levels(levels))
+
     # ------------------------------------------------------------ of the fit
 
     def _read_target(self, y: Any) -> Array:
@@ -311,6 +345,23 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
             return mean, np.sqrt(outputs[:, m:])
         sizes = [r.deviation(mean[:, k]) for k, r in enumerate(self._residuals)]
         return mean, np.column_stack(sizes)
+
+    def _deviations(self, outputs: Array) -> Array:
+        """Return standard deviations, (n, outputs)."""
+        _, size = self._heads(outputs)
+        return np.asarray(size * [residuals.rms for residuals in self._residuals])
+
+    def _quantiles(self, outputs: Array, levels: Sequence[float]) -> Array:
+        """Return quantiles, (n, outputs, levels)."""
+        mean, size = self._heads(outputs)
+        away = np.array([[r.quantile(level) for level in levels] for r in self._residuals])
+        found = mean[:, :, np.newaxis] + size[:, :, np.newaxis] * away
+        return np.asarray(np.maximum(found, self._lowest))
+
+    def _said(self, outputs: Array, levels: Sequence[float]) -> Array:
+        quantiles = self._quantiles(outputs, levels).reshape(len(outputs), -1)
+        mean = outputs[:, : self.n_outputs_]
+        return np.concatenate([mean, self._deviations(outputs), quantiles], axis=1)
 
     def _finisher(self) -> Callable[[Array], Array]:
         return functools.partial(_means, outputs=self.n_outputs_)
