@@ -342,6 +342,7 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
         return self._finisher()(outputs)
 
     def _exported(self) -> ExportedTable:
+        check_is_fitted(self, "_members")
         kind = "each" if self._has_labels else "largest"
         return exported(
             self._columns,

@@ -58,17 +58,20 @@ def _integer_codes(g: Graph, values: Sequence[Any], x: Name) -> Name:
 
 def _number_codes(g: Graph, values: Sequence[Any], x: Name) -> Name:
     onnx = package()
-    arrays = onnx.numpy_helper
-    keys = np.array([np.nan if value is None else float(value) for value in values], WIDE)
-    n = len(values)
-    code = g.LabelEncoder(
-        x,
-        domain=ML,
-        keys_tensor=arrays.from_array(keys, "keys"),
-        values_tensor=arrays.from_array(np.arange(n, dtype=WIDE), "codes"),
-        default_tensor=arrays.from_array(np.array([n], WIDE), "unknown"),
-    )
-    return g.Cast(code, to=onnx.TensorProto.INT64)
+    there = [k for k, value in enumerate(values) if value is not None]
+    tensors = {
+        "keys_tensor": [float(values[k]) for k in there],
+        "values_tensor": there,
+        "default_tensor": [len(values)],
+    }
+    arrays = {
+        name: onnx.numpy_helper.from_array(np.array(numbers, WIDE), name)
+        for name, numbers in tensors.items()
+    }
+    code = g.Cast(g.LabelEncoder(x, domain=ML, **arrays), to=onnx.TensorProto.INT64)
+    if len(there) == len(values):
+        return code
+    return g.Where(g.IsNaN(x), np.array(values.index(None)), code)  # no key: not all find NaN
 
 
 def _looked_up(g: Graph, x: Name, **keys: Any) -> Name:

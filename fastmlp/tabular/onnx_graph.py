@@ -155,14 +155,11 @@ def _mean(g: Graph, x: Name) -> Name:
     return g.ReduceMean(x, axes=[0], keepdims=0)
 
 
-def _predicted(g: Graph, group: ExportedGroup, heads: Names, is_one_class: bool) -> Names:
+def _predicted(g: Graph, group: ExportedGroup, heads: Names) -> Names:
     """Return the prediction of the members of a group: see ``decode`` and ``mixed`` of targets."""
     wide = tuple(_cast(g, head, WIDE) for head in heads)
-    if group.target is None:
-        p = wide[0]
-        if is_one_class:
-            p = g.Div(p, g.ReduceSum(p, np.array([2])))
-        return (_mean(g, p),)
+    if group.target is None:  # that probabilities sum to 1 to the last bit is seen to at the end
+        return (_mean(g, wide[0]),)
     centre, factor, low, high = (
         g.constant(_by_member(values), "target_" + name)
         for name, values in group.target._asdict().items()
@@ -180,13 +177,12 @@ def _blended(g: Graph, model: ExportedTable, inputs: Inputs) -> Names:
     """Return the prediction of all groups, each (rows, outputs), float64."""
     x = inputs.numbers(g) if model.columns.numbers else ""
     codes = tuple(inputs.codes(g))
-    is_one_class = model.labels is not None and model.labels.kind == "largest"
     parts = []
     for k, group in enumerate(model.groups):
         g.prefix = f"groups.{k}."
         wide = _wide(g)
         heads = _networks(g, group, _encoded(g, model, group, x, codes))
-        found = _predicted(wide, group, heads, is_one_class)
+        found = _predicted(wide, group, heads)
         parts.append([wide.Mul(name, group.share) for name in found])
     g.prefix = ""
     return tuple(functools.reduce(g.Add, names) for names in zip(*parts, strict=True))

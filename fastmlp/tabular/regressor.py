@@ -367,6 +367,7 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         return functools.partial(_means, outputs=self.n_outputs_)
 
     def _exported(self) -> ExportedTable:
+        check_is_fitted(self, "_members")
         residuals = tuple(self._residuals)
         return exported(self._columns, self._members, residuals=residuals, lowest=self._lowest)
 

@@ -86,20 +86,20 @@ class Numbers:
             low = np.maximum(low, SMALLEST * scale.factor)
         return scale._replace(low=low, high=np.maximum(low, scale.high))
 
-    def mixed(self, mean: Array, squares: Array | None) -> Array:
+    def mixed(self, mean: Array, spread: Array) -> Array:
         """Return the prediction of several: for two heads the variance of the mixture.
 
         Parameters
         ----------
         mean : array, shape (n, heads * outputs)
             Of the predictions of the members.
-        squares : array, shape (n, outputs), or None
-            Mean of the squares of the predicted means.
+        spread : array, shape (n, outputs)
+            Variance of the predicted means among the members.
         """
         m = self.outputs
-        if squares is not None and mean.shape[1] > m:
+        if mean.shape[1] > m:
             mean = mean.copy()
-            mean[:, m:] += np.maximum(squares - mean[:, :m] ** 2, 0.0)
+            mean[:, m:] += spread
         return mean
 
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
@@ -172,9 +172,9 @@ class Classes:
         p = z.astype(np.float64)
         return np.asarray(p / p.sum(axis=1, keepdims=True))
 
-    def mixed(self, mean: Array, squares: Array | None) -> Array:
+    def mixed(self, mean: Array, spread: Array) -> Array:
         """Return the probabilities of several: their mean."""
-        del squares
+        del spread
         return mean
 
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
