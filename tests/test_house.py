@@ -101,7 +101,7 @@ ORDER = (
     *(f"tabular.{part}" for part in ("c_names", "c_text", "c_source", "c_files")),
     *(
         f"tabular.{part}"
-        for part in ("shown", "report", "parameters", "predictor", "kept", "estimator")
+        for part in ("shown", "report", "parameters", "predictor", "kept", "c_methods", "estimator")
     ),
     *(f"tabular.{part}" for part in ("regressor", "classifier", "storage_members", "storage")),
     *("tabular", "__main__"),

@@ -17,10 +17,10 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from fastmlp.export import layers as export
-from fastmlp.export.c import CFiles
 from fastmlp.sklearn.parameters import store
 from fastmlp.tabular import shown, temperature
 from fastmlp.tabular.blend import Fitted
+from fastmlp.tabular.c_methods import ClassifierToC
 from fastmlp.tabular.columns import is_missing
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.exported import ExportedTable, exported
@@ -32,7 +32,7 @@ from fastmlp.tabular.targets import Classes, Labels
 Array = NDArray[Any]
 
 
-class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
+class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
     """Multi-layer perceptrons for classification on a table as it is.
 
     Columns may be numbers, booleans, text or categories, of any scale, with missing values. Members
@@ -222,59 +222,6 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
         from fastmlp.tabular import onnx_graph
 
         return onnx_graph.model(self._exported(), path)
-
-    @of_one_moment
-    def to_c(self, path: Any, *, weights: str | None = None, X: Any = None) -> CFiles:
-        """Write the fitted estimator as a C99 file and its header: raw columns in.
-
-        The file needs nothing but libm, no memory but the stack, and keeps no state, so that any
-        number of threads may call it; C++ compiles it, too. ``NAME_predict(numbers, codes, y)`` is
-        what :meth:`predict_proba` returns of a row. ``NAME_class(numbers, codes)`` is the index of
-        the class, ``NAME_labels`` has the classes unless they are 0, 1, 2, ...;
-        ``NAME_classes(numbers, codes, classes)`` says which of several labels are there. Compiled
-        with ``-DFASTMLP_MAIN`` the file is a program that checks itself.
-
-        Parameters
-        ----------
-        path : str or path
-            Of the file, ``NAME.c``; ``NAME.h`` is written beside it.
-        weights : {"float32", "float64", "int8"}, optional
-            By default float32. With int8 weights take a quarter of the memory and are less exact.
-        X : frame or array-like, shape (n_samples, n_features), optional
-            Typical rows, by which errors are measured; some are in the self-check. By default made
-            up; needed for int8.
-
-        Returns
-        -------
-        fastmlp.export.c.CFiles
-            Paths, sizes, and how far predictions are from the estimator's.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is not as described, if C cannot have the classes or the categories of a
-            column, or if there are more than 2**24 parameters.
-
-        Notes
-        -----
-        The header names the places of the columns that are used. Numbers are ``double``, NaN where
-        missing; an infinity, which ``predict`` refuses, counts as the largest number. Categories
-        are codes, -1 where missing: ``NAME_code(category, text)`` is that of a text, or of a number
-        as Python writes it, -2 if it was not there at fit; ``NAME_text(category, code)`` the other
-        way.
-
-        Examples
-        --------
-        >>> import numpy as np, tempfile
-        >>> from fastmlp import TabMLPClassifier
-        >>> X = np.random.default_rng(0).normal(size=(99, 2))
-        >>> model = TabMLPClassifier(preset="fast", random_state=0).fit(X, X[:, 0] > 0)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     files = model.to_c(folder + "/sign.c", X=X)
-        >>> files.largest_error < 1e-5, files.labels_changed
-        (True, 0.0)
-        """
-        return self._to_c(path, weights, X)
 
     # ------------------------------------------------------------ of the fit
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp import storage
-from fastmlp.export.c import CFiles
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.exported import ExportedTable
@@ -44,7 +43,6 @@ class Kept:
 
     _members: Blend
     _columns: Columns
-    _checked: Callable[..., Any]
 
     @of_one_moment
     def predictor(self) -> RowPredictor:
@@ -65,19 +63,6 @@ class Kept:
     def _exported(self) -> ExportedTable:
         """Return what the fitted estimator predicts with, as plain arrays."""
         raise NotImplementedError
-
-    def _said(self, outputs: Array, levels: Sequence[float]) -> Array:
-        """Return all that a C file says of predictions of all members, (n, columns)."""
-        raise NotImplementedError
-
-    def _to_c(self, path: Any, weights: str | None, X: Any, levels: Sequence[float] = ()) -> CFiles:
-        """Write the fitted estimator as C, with quantiles at these levels."""
-        from fastmlp.tabular import c_files
-
-        check_is_fitted(self, "_members")
-        table = None if X is None else self._columns.read(self._checked(X, reset=False))
-        said = functools.partial(self._said, levels=levels)
-        return c_files.write(self._exported(), self._members, said, path, weights, table, levels)
 
     @of_one_moment
     def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:

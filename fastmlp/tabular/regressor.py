@@ -14,12 +14,12 @@ from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from fastmlp.export.c import CFiles
 from fastmlp.sklearn.parameters import store
 from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import shown
 from fastmlp.tabular.blend import Fitted
-from fastmlp.tabular.conformal import Residuals
+from fastmlp.tabular.c_methods import RegressorToC
+from fastmlp.tabular.conformal import Residuals, level_of, levels_of
 from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers
 from fastmlp.tabular.exported import ExportedTable, exported
 from fastmlp.tabular.judged import SaidNumbers, scorer_of
@@ -34,7 +34,7 @@ SMALLEST_SHRINK = 0.8
 LARGEST = 1e100  # of targets: that squares and their sums are finite
 
 
-class TabMLPRegressor(RegressorMixin, BaseTabMLP):
+class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
     """Multi-layer perceptrons for regression on a table as it is.
 
     Columns may be numbers, booleans, text or categories, of any scale, with missing values. Members
@@ -140,7 +140,7 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         array of float64, shape (n_samples, 2) or (n_samples, n_outputs, 2)
             Lower and upper ends.
         """
-        tail = (1 - _level(coverage, "coverage")) / 2
+        tail = (1 - level_of(coverage, "coverage")) / 2
         return self.predict_quantiles(X, [tail, 1 - tail])
 
     @of_one_moment
@@ -159,7 +159,7 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         array of float64, shape (n_samples, levels) or (n_samples, n_outputs, levels)
             In the order of the levels.
         """
-        wanted = _levels(levels)
+        wanted = levels_of(levels)
         found = self._quantiles(self._predictions(X), wanted)
         return found[:, 0] if self.n_outputs_ == 1 else found
 
@@ -248,46 +248,7 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         """
         from fastmlp.tabular import onnx_graph
 
-        return onnx_graph.model(self._exported(), path, _levels(levels))
-
-    @of_one_moment
-    def to_c(
-        self, path: Any, *, weights: str | None = None, X: Any = None, levels: Sequence[float] = ()
-    ) -> CFiles:
-        """Write the fitted estimator as a C99 file and its header: raw columns in.
-
-        ``NAME_predict(numbers, codes, y)`` is what ``predict`` returns, ``NAME_distribution`` also
-        what ``predict(X, return_std=True)`` and, at the levels of ``NAME_levels``,
-        ``predict_quantiles`` return.
-
-        Parameters
-        ----------
-        path : str or path
-            Of the file, ``NAME.c``; ``NAME.h`` is written beside it.
-        weights : {"float32", "float64", "int8"}, optional
-            By default float32.
-        X : frame or array-like, shape (n_samples, n_features), optional
-            Typical rows, by which errors are measured; needed for int8.
-        levels : sequence of float in (0, 1), optional
-            Of the quantiles; [0.05, 0.95] are the ends of ``predict_interval(X, 0.9)``.
-
-        Returns
-        -------
-        fastmlp.export.c.CFiles
-            See :meth:`TabMLPClassifier.to_c`, also for columns, codes and errors.
-
-        Examples
-        --------
-        >>> import numpy as np, tempfile
-        >>> from fastmlp import TabMLPRegressor
-        >>> X = np.random.default_rng(0).normal(size=(99, 2))
-        >>> model = TabMLPRegressor(preset="fast", random_state=0).fit(X, X[:, 0] * X[:, 1])
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     files = model.to_c(folder + "/product.c", X=X, levels=[0.05, 0.95])
-        >>> files.largest_error < 1e-5
-        True
-        """
-        return self._to_c(path, weights, X, _levels(levels))
+        return onnx_graph.model(self._exported(), path, levels_of(levels))
 
     # ------------------------------------------------------------ of the fit
 
@@ -401,17 +362,3 @@ TabMLPRegressor.__doc__ = inspect.cleandoc(TabMLPRegressor.__doc__ or "").replac
 def _means(prediction: Array, outputs: int) -> Array:
     """Return means as the user has the targets: one output has no axis of its own."""
     return prediction[:, 0] if outputs == 1 else prediction[:, :outputs]
-
-
-def _levels(values: Any) -> list[float]:
-    if not np.iterable(values):
-        raise ValueError(
-            f"levels is {values!r} but a sequence is expected: pass for example [0.1, 0.9]"
-        )
-    return [_level(value, "levels") for value in values]
-
-
-def _level(value: Any, name: str) -> float:
-    if not isinstance(value, Real) or not 0 < float(value) < 1:
-        raise ValueError(f"{name} has {value!r} but a number between 0 and 1 is expected")
-    return float(value)
