@@ -285,7 +285,10 @@ def test_no_warnings_and_the_self_check_passes(command: Any, made: Any, tmp_path
         assert ran.stdout.startswith("0 of ")
 
 
-@pytest.mark.parametrize("constant", ["weights_0_1", "number_centre_0_0", "target_low_2_0", "away"])
+CONSTANTS = ["weights_0_1", "number_centre_0_0", "target_low_2_0", "offsets"]
+
+
+@pytest.mark.parametrize("constant", CONSTANTS)
 def test_the_self_check_finds_a_wrong_number(constant: str, made: Any, tmp_path: Path) -> None:
     name = name_of(("hard columns", "float32"))
     text = (made[0] / f"{name}.c").read_text()

@@ -157,8 +157,8 @@ class TableSource(Emitter):
         if residuals:
             self.array("rms", np.array([each.rms for each in residuals]))
         if self._levels:
-            away = [[each.quantile(level) for level in self._levels] for each in residuals]
-            self.array("away", np.array(away))
+            offsets = [[each.quantile(level) for level in self._levels] for each in residuals]
+            self.array("offsets", np.array(offsets))
         if residuals and not self.model.has_variances:
             self._ends("place_ends", (len(each.places) for each in residuals))
             self.array("places", np.concatenate([each.places for each in residuals]))

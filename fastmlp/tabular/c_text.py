@@ -36,11 +36,11 @@ void {name}_predict({parameters}, double *y);
 
 # Of a regressor, without and with quantiles.
 DISTRIBUTION = """\
-/* The same, and {outputs} standard deviations. */
+/* The same, and as many standard deviations. */
 void {name}_distribution({parameters}, double *y, double *deviations);
 """
 QUANTILES = """\
-/* The same, {outputs} standard deviations, and for each output quantiles at {levels} levels. */
+/* The same, as many standard deviations, and {levels} quantiles of each, at these levels. */
 void {name}_distribution(
     {parameters}, double *y, double *deviations, double *quantiles);
 extern const double {name}_levels[{levels}];
@@ -126,7 +126,7 @@ static void decode(const real *p, double *y)
 {{
     double sum = 0.0;
     int j;
-    for (j = 0; j < {columns}; j++) sum += y[j] = p[j];
+    for (j = 0; j < {columns}; j++) sum += y[j] = (double)p[j];
     for (j = 0; j < {columns}; j++) y[j] /= sum;
 }}
 """,
@@ -134,7 +134,7 @@ static void decode(const real *p, double *y)
 static void decode(const real *p, double *y)
 {{
     int j;
-    for (j = 0; j < {columns}; j++) y[j] = p[j];
+    for (j = 0; j < {columns}; j++) y[j] = (double)p[j];
 }}
 """,
     None: """\
@@ -144,12 +144,12 @@ static void decode(const real *p, const double *centre, const double *factor, co
 {{
     int j;
     for (j = 0; j < {outputs}; j++) {{
-        y[j] = p[j] * factor[j] + centre[j];
+        y[j] = (double)p[j] * factor[j] + centre[j];
         y[j] = y[j] < low[j] ? low[j] : y[j] > high[j] ? high[j] : y[j];
     }}
     for (j = {outputs}; j < {columns}; j++) {{
         const double unit = factor[j - {outputs}];
-        y[j] = p[j] * (unit * unit);
+        y[j] = (double)p[j] * (unit * unit);
     }}
 }}
 """,
@@ -234,7 +234,7 @@ void {name}_distribution(
 
 LEVELS = """\
         for (int k = 0; k < {levels}; k++, quantiles++) {{
-            const double quantile = y[j] + size * away[j * {levels} + k];
+            const double quantile = y[j] + size * offsets[j * {levels} + k];
             *quantiles = quantile < {lowest} ? {lowest} : quantile;
         }}
 """
