@@ -28,7 +28,8 @@ class ExportedGroup:
     Attributes
     ----------
     share : float
-        What the mean of its members counts for; those of all groups sum to 1.
+        What the mean of its members, or the mean and variance of their mixture, counts for in the
+        sum over groups; all sum to 1.
     networks : tuple of Exported
         Of the members, float32, of one shape; their links are inside.
     numbers : Numbers

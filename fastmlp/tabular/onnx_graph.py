@@ -54,7 +54,17 @@ def _cast(g: Graph, x: Name, dtype: np.dtype[Any]) -> Name:
 # -------------------------------------------------------------------------------- encoding
 
 
-def _encoded(g: Graph, model: ExportedTable, group: ExportedGroup, x: Name, codes: Names) -> Name:
+def _categories(g: Graph, model: ExportedTable, inputs: Inputs) -> list[Names]:
+    """Return the codes of each category column, and the inputs of a member that knows them."""
+    found: list[Names] = []
+    for code, of_values in zip(inputs.codes(g), model.inputs_of_values, strict=True):
+        found.append((code, g.Gather(np.pad(of_values, ((0, 1), (0, 0))), code, axis=0)))
+    return found
+
+
+def _encoded(
+    g: Graph, model: ExportedTable, group: ExportedGroup, x: Name, categories: Sequence[Names]
+) -> Name:
     """Return the inputs of all members, (members, rows, inputs): see ``Encoding.inputs``."""
     parts: list[Name] = []
     binned: list[Name] = []
@@ -67,10 +77,9 @@ def _encoded(g: Graph, model: ExportedTable, group: ExportedGroup, x: Name, code
             parts.append(_cast(g, said, g.dtype))
         if group.bins:
             binned.append(_cast(g, _binned(wide, group, scaled, missing), g.dtype))
-    for code, inputs, known in zip(codes, model.inputs_of_values, group.known, strict=True):
-        of_values = g.Gather(np.pad(inputs, ((0, 1), (0, 0))), code, axis=0)
+    for (code, inputs), known in zip(categories, group.known, strict=True):
         is_known = np.pad(known, ((0, 0), (0, 1)))[..., np.newaxis].astype(g.dtype)
-        parts.append(g.Mul(of_values, g.Gather(is_known, code, axis=1)))
+        parts.append(g.Mul(inputs, g.Gather(is_known, code, axis=1)))
     return g.Concat(*parts, *binned, axis=2)
 
 
@@ -176,12 +185,12 @@ def _predicted(g: Graph, group: ExportedGroup, heads: Names) -> Names:
 def _blended(g: Graph, model: ExportedTable, inputs: Inputs) -> Names:
     """Return the prediction of all groups, each (rows, outputs), float64."""
     x = inputs.numbers(g) if model.columns.numbers else ""
-    codes = tuple(inputs.codes(g))
+    categories = _categories(g, model, inputs)
     parts = []
     for k, group in enumerate(model.groups):
         g.prefix = f"groups.{k}."
         wide = _wide(g)
-        heads = _networks(g, group, _encoded(g, model, group, x, codes))
+        heads = _networks(g, group, _encoded(g, model, group, x, categories))
         found = _predicted(wide, group, heads)
         parts.append([wide.Mul(name, group.share) for name in found])
     g.prefix = ""
