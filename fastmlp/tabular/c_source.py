@@ -10,7 +10,7 @@ import numpy as np
 import fastmlp.export.c_text as text
 import fastmlp.tabular.c_text as table_text
 from fastmlp.export.c_emitter import SEVERAL, Emitter
-from fastmlp.export.c_source import label_names, self_check
+from fastmlp.export.c_source import label_names, largest, self_check
 from fastmlp.export.layers import Array
 from fastmlp.tabular.c_names import enumerators, in_order, texts_of
 from fastmlp.tabular.columns import MISSING, Table
@@ -250,7 +250,8 @@ class TableSource(Emitter):
             more = f", y + {2 * m}" if self._levels else ""
             predict = f"{fields['name']}_distribution({places}, y, y + {m}{more});"
         expected = expected[finite]
-        return self_check(arrays, expected, predict, fields, DOUBLE, self.dtype, self.unit)
+        unit = max(self.unit, largest(expected - expected[:1]))  # a range may be wider
+        return self_check(arrays, expected, predict, fields, DOUBLE, self.dtype, unit)
 
     def _title(self) -> str:
         counts = " and ".join(
