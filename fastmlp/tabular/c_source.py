@@ -127,8 +127,8 @@ class TableSource(Emitter):
     def stack_bytes(self) -> int:
         """Of the buffers of the largest recipe, and of what there is of a row in double."""
         doubles = self.fields["n_scaled"] + 3 * self.fields["columns"]
-        largest = max(recipe.stack_bytes for recipe in self._recipes)
-        return int(largest + doubles * DOUBLE.itemsize)
+        buffers = max(each.stack_bytes for each in self._recipes)
+        return int(buffers + doubles * DOUBLE.itemsize)
 
     @property
     def unit(self) -> float:
@@ -144,14 +144,15 @@ class TableSource(Emitter):
         signs = [
             each[MOST_CATEGORIES:, MOST_CATEGORIES:] > 0 for each in self.model.inputs_of_values
         ]
-        bits = [np.packbits(each, axis=1, bitorder="little") for each in signs]
+        # SHARED signs of a value are the bits of a short.
+        bits = [np.packbits(each, axis=1, bitorder="little") for each in signs if each.size]
         self._ends("value_ends", map(len, values))
         self._ends("input_ends", (each.shape[1] for each in self.model.inputs_of_values))
         self._ends("sign_ends", map(len, signs))
         missing = [each.index(None) if None in each else MISSING for each in values]
         self.array("missing_codes", np.array(missing, np.int32))
-        whole = [each.astype(np.uint8).copy().view("<u2") for each in bits if each.size]
-        self.array("signs", np.concatenate([np.empty((0, 1), np.uint16), *whole]).ravel())
+        shorts = [each.view("<u2").ravel() for each in bits]
+        self.array("signs", np.concatenate([np.empty(0, np.uint16), *shorts]))
         self.array("with_missing", self.model.with_missing.astype(np.int32))
         residuals = self.model.residuals
         if residuals:
