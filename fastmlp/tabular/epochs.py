@@ -155,9 +155,10 @@ class JointEpoch:
         return bool(self.why)
 
     def _is_hopeless(self) -> bool:
-        """Whether what is learned now is noise."""
-        together = [cost for _, _, cost, _ in self.curve]
-        return self.scorer is None and together[-1] > self.hopeless * min(together)
+        """Whether what is learned now is noise, and has been for long."""
+        epoch, _, now, _ = self.curve[-1]
+        lowest = min(self.curve, key=lambda look: look[2])
+        return self.scorer is None and now > self.hopeless * lowest[2] and 2 * lowest[0] <= epoch
 
     def _look(self, state: State) -> None:
         n = len(self.target.y)

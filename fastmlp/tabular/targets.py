@@ -50,7 +50,7 @@ class Numbers:
         self.y, self.loss, self.name = y, loss, name
         self.outputs = y.shape[1]
         self.rate = RATE.get(name, RATE["numbers"])
-        self.hopeless = HOPELESS["numbers"] if name in FROM_ZERO else np.inf
+        self.hopeless = HOPELESS if name in FROM_ZERO else np.inf
         deviation = y.std(axis=0)
         self.unit = np.where(deviation > 0, deviation, 1.0)
 
@@ -159,7 +159,7 @@ class Classes:
     activation = ACTIVATION["classes"]
     rate = RATE["classes"]
     metric = "log loss"
-    hopeless = HOPELESS["classes"]
+    hopeless = HOPELESS
 
     def __init__(self, y: Array, n: int, smoothing: float = 0.0) -> None:
         self.y, self.outputs, self.classes = y, n, y
