@@ -94,7 +94,7 @@ class CustomLoss(Own, Loss):
         check: bool = True,
     ) -> None:
         for key, value, choices in (("link", link, LINKS), ("targets", targets, TARGETS)):
-            if value not in choices:
+            if not isinstance(value, str) or value not in choices:
                 raise ValueError(f"{key} is {value!r} but must be one of {', '.join(choices)}")
         self._set(function, name, link_kind=link, targets=targets, check=check)
 
@@ -107,6 +107,11 @@ class CustomLoss(Own, Loss):
     def heads(self) -> int:
         """Columns of the last affine layer per output."""
         return 2 if self._link is links.MEAN_AND_VARIANCE else 1
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a file says of it; predictions depend on the link."""
+        return super().facts | {"link": self.link_kind, "targets": self.targets}
 
     def native_row(self, labels: bool) -> str:
         """Return a row of `NATIVE_LOSSES` that has the link.
