@@ -77,7 +77,7 @@ class Store:
         name = tree.get("function")
         if not isinstance(name, str):
             raise ModelFormatError(f"a function is described by {shown(tree)}")
-        found = self._functions.get(name)
+        found: Any = self._functions.get(name)
         if type(found) is not kind:
             raise ModelFormatError(
                 f"it needs the {kind.__name__} {shown(name)}, which is no part of the file, but "
