@@ -39,9 +39,10 @@ class CustomLoss(Own, Loss):
     ----------
     function : callable, or CFunction
         ``function(z, t) -> value, gradient``, once a batch, of at most 1,024 rows: z, (n, columns),
-        are the network's outputs before the link; t, (n, outputs), the targets, or int32 labels (n,). It returns
-        the loss of each sample (n,), summed over its outputs, and its gradient with respect to z,
-        (n, columns): not divided by n, since the model takes the (weighted) mean over samples.
+        are the network's outputs before the link; t, (n, outputs), the targets, or int32 labels
+        (n,). It returns the loss of each sample (n,), summed over its outputs, and its gradient
+        with respect to z, (n, columns): not divided by n, since the model takes the (weighted) mean
+        over samples.
         z and t are copies. Such a model trains on one thread. Or C, see :class:`CFunction`.
     link : {"identity", "exp", "sigmoid", "softmax", "mean_and_variance"}
         What makes predictions of z. The last needs two columns an output: means, then logarithms
