@@ -73,7 +73,7 @@ ORDER = (
     *("portions", "members", "joint", "ensemble_learner", "ensemble_predictor", "ensemble"),
     *("randomness", "hidden", "frozen", "successive", "holder", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "ensemble", "predictor")),
-    *("export.plain", "export.read_torch", "export.read_onnx", "__init__"),
+    *("export.plain", "export.read_torch", "export.terms", "export.read_onnx", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "scaling", "packing", "shown", "fitted")),
     "sklearn.initialization",
     *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "judge")),
