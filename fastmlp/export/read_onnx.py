@@ -128,7 +128,8 @@ def from_onnx(
         elif (
             isinstance(layer, Add)
             and read.source is not None
-            and (activation, alpha) == ("identity", None)
+            and activation == "identity"
+            and alpha is None
             and k not in ends
         ):
             ends[k] = read.source
