@@ -271,7 +271,7 @@ class Engine(Holder):
         if self._steps is None:
             raise RuntimeError("no optimizer was started")
         self._steps.is_whole = False
-        learning = self.twin()  # meanwhile readers have the parameters of before
+        learning = Engine(self.spec)  # meanwhile readers have the parameters of before
         learning.set_parameters(*self._parameters)
         learning.set_optimizer_state(self._steps)
         value = learning._batches(data, plan)
