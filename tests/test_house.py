@@ -94,8 +94,10 @@ ORDER = (
             "temperature",
             "conformal",
             "judged",
+            "exported",
         )
     ),
+    *("tabular.onnx_columns", "tabular.onnx_graph"),
     *(
         f"tabular.{part}"
         for part in ("shown", "report", "parameters", "predictor", "kept", "estimator")

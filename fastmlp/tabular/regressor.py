@@ -20,6 +20,7 @@ from fastmlp.tabular import shown
 from fastmlp.tabular.blend import Fitted
 from fastmlp.tabular.conformal import Residuals
 from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers
+from fastmlp.tabular.exported import ExportedTable, exported
 from fastmlp.tabular.judged import SaidNumbers, scorer_of
 from fastmlp.tabular.kept import of_one_moment
 from fastmlp.tabular.parameters import TEXT
@@ -159,17 +160,12 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         array of float64, shape (n_samples, levels) or (n_samples, n_outputs, levels)
             In the order of the levels.
         """
-        if not np.iterable(levels):
-            raise ValueError(
-                f"levels is {levels!r} but a sequence is expected: pass for example [0.1, 0.9]"
-            )
-        wanted = [_level(level, "levels") for level in levels]
+        wanted = _levels(levels)
         outputs = self._predictions(X)
         mean, size = self._heads(outputs)
         away = np.array([[r.quantile(level) for level in wanted] for r in self._residuals])
         found = mean[:, :, np.newaxis] + size[:, :, np.newaxis] * away
-        if self._trained_with["loss"] == "poisson":
-            found = np.maximum(found, 0.0)
+        found = np.maximum(found, self._lowest)
         return np.asarray(found[:, 0] if self.n_outputs_ == 1 else found)
 
     @of_one_moment
@@ -224,6 +220,40 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         away = np.array([self._residuals[0].quantile(float(level)) for level in shown.LEVELS])
         below = first[:, np.newaxis] <= mean[:, :1] + size[:, :1] * away
         return shown.coverage(below.mean(axis=0), ax)
+
+    @of_one_moment
+    def to_onnx(self, path: Any = None, *, levels: Sequence[float] = ()) -> Any:
+        """Return the fitted estimator as ONNX, to run without fastmlp: raw columns in.
+
+        Outputs are float64: ``predictions`` and ``deviations``, (rows, outputs), what
+        ``predict(X, return_std=True)`` returns, and with levels ``quantiles``, what
+        ``predict_quantiles(X, levels)`` returns.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            Where to write the file, too; it is replaced at one moment.
+        levels : sequence of float in (0, 1), optional
+            Of the quantiles; [0.05, 0.95] are the ends of ``predict_interval(X, 0.9)``.
+
+        Returns
+        -------
+        onnx.ModelProto
+            See :meth:`TabMLPClassifier.to_onnx`, also for inputs and errors.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastmlp import TabMLPRegressor
+        >>> X = np.random.default_rng(0).normal(size=(99, 2))
+        >>> model = TabMLPRegressor(preset="fast", random_state=0).fit(X, X[:, 0] * X[:, 1])
+        >>> proto = model.to_onnx(levels=[0.05, 0.95])
+        >>> [each.name for each in proto.graph.output]
+        ['predictions', 'deviations', 'quantiles']
+        """
+        from fastmlp.tabular import onnx_graph
+
+        return onnx_graph.model(self._exported(), path, _levels(levels))
 
     # ------------------------------------------------------------ of the fit
 
@@ -285,6 +315,16 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
     def _finisher(self) -> Callable[[Array], Array]:
         return functools.partial(_means, outputs=self.n_outputs_)
 
+    def _exported(self) -> ExportedTable:
+        check_is_fitted(self, "_members")
+        residuals = tuple(self._residuals)
+        return exported(self._columns, self._members, residuals=residuals, lowest=self._lowest)
+
+    @property
+    def _lowest(self) -> float:
+        """The lowest quantile: rates are not negative."""
+        return 0.0 if self._trained_with["loss"] == "poisson" else -np.inf
+
     def _shaped(self, numbers: Array) -> Array:
         return _means(numbers, self.n_outputs_)
 
@@ -310,6 +350,14 @@ TabMLPRegressor.__doc__ = inspect.cleandoc(TabMLPRegressor.__doc__ or "").replac
 def _means(prediction: Array, outputs: int) -> Array:
     """Return means as the user has the targets: one output has no axis of its own."""
     return prediction[:, 0] if outputs == 1 else prediction[:, :outputs]
+
+
+def _levels(values: Any) -> list[float]:
+    if not np.iterable(values):
+        raise ValueError(
+            f"levels is {values!r} but a sequence is expected: pass for example [0.1, 0.9]"
+        )
+    return [_level(value, "levels") for value in values]
 
 
 def _level(value: Any, name: str) -> float:
