@@ -21,6 +21,7 @@ CONSTANTS = {
     "W2": RNG.normal(size=(6, 6)).astype(np.float32),
     "row6": RNG.normal(size=6).astype(np.float32),
     "b1": RNG.normal(size=3).astype(np.float32),
+    "one": np.float32(1),
     "two": np.float32(2),
     "gain": RNG.normal(size=6).astype(np.float32),
     "shift": RNG.normal(size=6).astype(np.float32),
@@ -177,6 +178,20 @@ REFUSED = {
     "a block around none": (
         [GEMM, ("Relu", "z", "r"), ("Gemm", "r W2 row6", "u"), ("Add", "u z", "s"), SUMMED],
         "sums that are no blocks",
+    ),
+    "a sum of two layers": (
+        [
+            *[GEMM, ("Relu", "z", "r"), ("Gemm", "X W0 row6", "u"), ("Add", "u r", "v")],
+            *[("Gemm", "v W2 b0", "w"), ("Add", "w v", "s"), SUMMED],
+        ],
+        "sums that are no blocks",
+    ),
+    "a blend by no constant": (
+        [
+            *[GEMM, ("Sub", "one row", "a"), ("Neg", "row", "b"), ("Mul", "z a", "c")],
+            *[("Mul", "z b", "d"), ("Add", "c d", "h"), LAST],
+        ],
+        "Add between",
     ),
     "a normalised sum": (
         [*BLOCK, ("LayerNormalization", "s gain", "n"), ("Gemm", "n W1 b1", "y")],

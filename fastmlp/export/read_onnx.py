@@ -183,11 +183,9 @@ def _skip(ends: Mapping[int, Term], entering: Sequence[Term], widths: Sequence[i
     """Return how many hidden layers a block has, from what is added at the ends of blocks."""
     if not ends:
         return None
-    found = tuple(
-        entering.index(ends[k]) if ends.get(k) in entering else None for k in range(len(widths))
-    )
-    last = min(ends)
     try:
+        found = tuple(entering.index(ends[k]) if k in ends else None for k in range(len(widths)))
+        last = min(ends)
         skip = last - (found[last] or 0) + 1
         if each_layer.blocks(skip, widths) == found:
             return skip

@@ -219,7 +219,8 @@ class Reader:
             return None
         if isinstance(others[0], tuple):  # a vector of one number
             return terms[0], np.full(1, others[0][1], self.dtype)
-        return terms[0], self.constants[others[0]].reshape(-1)
+        found = self.constants.get(others[0])
+        return None if found is None else (terms[0], found.reshape(-1))
 
     def operation(self, term: Term) -> str:
         """Return the last operation of a term, for a message."""
