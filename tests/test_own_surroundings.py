@@ -76,8 +76,13 @@ def test_results_that_are_no_arrays(mlp):
     def ragged(z):
         return [[1.0], [1.0, 2.0]], z
 
+    def masked(z):
+        return np.ma.masked_array(z, z > 0), z
+
     with pytest.raises(ValueError, match="'ragged' returned a value that is no array .* of shape"):
         network(mlp, activation=CustomActivation(ragged))
+    with pytest.raises(TypeError, match="'masked' returned a value that is a masked array"):
+        network(mlp, activation=CustomActivation(masked))
     with pytest.raises(ValueError, match=r"link is \['exp'\] but must be one of identity"):
         CustomLoss(own.square, link=["exp"])
 

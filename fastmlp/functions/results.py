@@ -54,6 +54,11 @@ def pair(
 
 def real(who: str, name: str, shape: tuple[int, ...], value: Any, dtype: np.dtype[Any]) -> Array:
     """Return one of them, or say what it is instead."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{who} returned a {name} that is a masked array but its mask would be ignored: "
+            f"return {name}.filled(number)"
+        )
     try:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:

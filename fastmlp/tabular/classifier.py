@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +20,7 @@ from fastmlp.export import layers as export
 from fastmlp.sklearn.parameters import store
 from fastmlp.tabular import shown, temperature
 from fastmlp.tabular.blend import Fitted
+from fastmlp.tabular.c_methods import ClassifierToC
 from fastmlp.tabular.columns import is_missing
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.exported import ExportedTable, exported
@@ -31,7 +32,7 @@ from fastmlp.tabular.targets import Classes, Labels
 Array = NDArray[Any]
 
 
-class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
+class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
     """Multi-layer perceptrons for classification on a table as it is.
 
     Columns may be numbers, booleans, text or categories, of any scale, with missing values. Members
@@ -282,6 +283,10 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
         return functools.partial(
             temperature.applied, temperature=self.temperature_, labels=self._has_labels
         )
+
+    def _said(self, outputs: Array, levels: Sequence[float]) -> Array:
+        del levels
+        return self._finisher()(outputs)
 
     def _exported(self) -> ExportedTable:
         check_is_fitted(self, "_members")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.export.layers import Exported, Labels
+from fastmlp.spec import Spec
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.conformal import Residuals
@@ -90,7 +91,12 @@ class ExportedTable:
     @property
     def has_variances(self) -> bool:
         """Whether networks predict variances behind means; else sizes come of ``residuals``."""
-        return self.groups[0].networks[0].spec.loss.heads > 1
+        return self.spec.loss.heads > 1
+
+    @property
+    def spec(self) -> Spec:
+        """Shape and dtype of the first network."""
+        return self.groups[0].networks[0].spec
 
     @property
     def n_parameters(self) -> int:
