@@ -73,9 +73,10 @@ class Preset:
 
 # Long ones for what can be learned exactly; short ones, an eighth of that, for what is noisy.
 PIECEWISE, PLAIN = Recipe(bins=16, rate=2.0), Recipe(bins=0)
+CAREFUL = Recipe(bins=8, dropout=0.15, decay=0.02)
 SHORT = Recipe(bins=8, dropout=0.3, decay=0.02, share=1 / 8)
 SHORT_PLAIN = Recipe(bins=0, dropout=0.15, decay=0.02, share=1 / 8)
-USUAL = (SHORT, PIECEWISE, PLAIN, SHORT_PLAIN)
+USUAL = (SHORT, CAREFUL, PIECEWISE, PLAIN, SHORT_PLAIN)
 
 PRESETS = {
     "fast": Preset(4, 2, 64, (Recipe(bins=8, width=64),)),
@@ -84,7 +85,7 @@ PRESETS = {
         *(8, 2, 256),
         (
             *USUAL,
-            Recipe(bins=8, dropout=0.15, decay=0.02),
+            Recipe(bins=8),
             Recipe(bins=24, dropout=0.3, decay=0.02, share=1 / 8),
             Recipe(bins=8, depth=2),
             Recipe(bins=0, rate=2.0),
