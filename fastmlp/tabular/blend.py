@@ -92,7 +92,7 @@ def fit(
     """
     groups: list[Trained] = []
     notes = list(division.notes)
-    recipes = request.preset.recipes
+    recipes = request.preset.of(target.kind)
     slowest = 0.0  # seconds an epoch
     for k, recipe in enumerate(recipes):
         began = time.monotonic()

@@ -63,28 +63,37 @@ class Preset:
         Of a fit of `FEW_ROWS` rows.
     recipes : tuple of Recipe
         In this order, as long as there is time; those that help are blended.
+    for_classes : tuple of Recipe
+        Before these, where classes are predicted.
     """
 
     folds: int
     repeats: int
     epochs: int
     recipes: tuple[Recipe, ...]
+    for_classes: tuple[Recipe, ...] = ()
+
+    def of(self, kind: str) -> tuple[Recipe, ...]:
+        """Return the recipes for "classes" or "numbers"."""
+        return (self.for_classes if kind == "classes" else ()) + self.recipes
 
 
-# Long ones for what can be learned exactly; short ones, an eighth of that, for what is noisy.
-PIECEWISE, PLAIN = Recipe(bins=16, rate=2.0), Recipe(bins=0)
 CAREFUL = Recipe(bins=8, dropout=0.15, decay=0.02)
+PIECEWISE, PLAIN = Recipe(bins=16, rate=2.0), Recipe(bins=0)
+USUAL = (CAREFUL, PIECEWISE, PLAIN)
+# For what is noisy: an eighth of the epochs, with dropout.
 SHORT = Recipe(bins=8, dropout=0.3, decay=0.02, share=1 / 8)
 SHORT_PLAIN = Recipe(bins=0, dropout=0.15, decay=0.02, share=1 / 8)
-USUAL = (SHORT, CAREFUL, PIECEWISE, PLAIN, SHORT_PLAIN)
 
 PRESETS = {
     "fast": Preset(4, 2, 64, (Recipe(bins=8, width=64),)),
-    "default": Preset(8, 2, 256, USUAL),
+    "default": Preset(8, 2, 256, USUAL, (SHORT, SHORT_PLAIN)),
     "best": Preset(
         *(8, 2, 256),
         (
             *USUAL,
+            SHORT,
+            SHORT_PLAIN,
             Recipe(bins=8),
             Recipe(bins=24, dropout=0.3, decay=0.02, share=1 / 8),
             Recipe(bins=8, depth=2),

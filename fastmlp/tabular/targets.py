@@ -43,13 +43,14 @@ class Numbers:
         Of the loss, as the estimator has it.
     """
 
-    activation = ACTIVATION["numbers"]
+    kind = "numbers"
+    activation = ACTIVATION[kind]
     classes = None  # by which rows are divided
 
     def __init__(self, y: Array, loss: Loss, name: str) -> None:
         self.y, self.loss, self.name = y, loss, name
         self.outputs = y.shape[1]
-        self.rate = RATE.get(name, RATE["numbers"])
+        self.rate = RATE.get(name, RATE[self.kind])
         self.hopeless = HOPELESS if name in FROM_ZERO else np.inf
         deviation = y.std(axis=0)
         self.unit = np.where(deviation > 0, deviation, 1.0)
@@ -156,8 +157,8 @@ class Classes:
         Of the labels that members learn.
     """
 
-    activation = ACTIVATION["classes"]
-    rate = RATE["classes"]
+    kind = "classes"
+    activation, rate = ACTIVATION[kind], RATE[kind]
     metric = "log loss"
     hopeless = HOPELESS
 
