@@ -8,7 +8,8 @@ cycles of the rate, 256 epochs; members are trained on folds and averaged.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,38 +64,39 @@ class Preset:
         Of a fit of `FEW_ROWS` rows.
     recipes : tuple of Recipe
         In this order, as long as there is time; those that help are blended.
-    for_classes : tuple of Recipe
-        Before these, where classes are predicted.
+    first : dict of tuples of Recipe
+        Before these, where "classes" or "numbers" are predicted.
     """
 
     folds: int
     repeats: int
     epochs: int
     recipes: tuple[Recipe, ...]
-    for_classes: tuple[Recipe, ...] = ()
+    first: Mapping[str, tuple[Recipe, ...]] = field(default_factory=dict)
 
     def of(self, kind: str) -> tuple[Recipe, ...]:
         """Return the recipes for "classes" or "numbers"."""
-        return (self.for_classes if kind == "classes" else ()) + self.recipes
+        return self.first.get(kind, ()) + self.recipes
 
 
+PIECEWISE, PLAIN = Recipe(bins=8), Recipe(bins=0)
 CAREFUL = Recipe(bins=8, dropout=0.15, decay=0.02)
-PIECEWISE, PLAIN = Recipe(bins=16, rate=2.0), Recipe(bins=0)
-USUAL = (CAREFUL, PIECEWISE, PLAIN)
+FINE = Recipe(bins=16, rate=2.0)
 # For what is noisy: an eighth of the epochs, with dropout.
 SHORT = Recipe(bins=8, dropout=0.3, decay=0.02, share=1 / 8)
 SHORT_PLAIN = Recipe(bins=0, dropout=0.15, decay=0.02, share=1 / 8)
+USUAL = (CAREFUL, PIECEWISE, PLAIN)
 
 PRESETS = {
     "fast": Preset(4, 2, 64, (Recipe(bins=8, width=64),)),
-    "default": Preset(8, 2, 256, USUAL, (SHORT, SHORT_PLAIN)),
+    "default": Preset(8, 2, 256, USUAL, {"numbers": (FINE,), "classes": (SHORT, SHORT_PLAIN)}),
     "best": Preset(
         *(8, 2, 256),
         (
-            *USUAL,
             SHORT,
+            *USUAL,
+            FINE,
             SHORT_PLAIN,
-            Recipe(bins=8),
             Recipe(bins=24, dropout=0.3, decay=0.02, share=1 / 8),
             Recipe(bins=8, depth=2),
             Recipe(bins=0, rate=2.0),
