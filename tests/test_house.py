@@ -73,7 +73,8 @@ ORDER = (
     *("randomness", "hidden", "frozen", "successive", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "ensemble", "predictor")),
     *("export.plain", "export.read_torch", "export.read_onnx", "__init__"),
-    *(f"sklearn.{part}" for part in ("parameters", "scaling", "packing", "shown", "fitted")),
+    *(f"sklearn.{part}" for part in ("parameters", "class_weights", "scaling", "packing")),
+    *("sklearn.shown", "sklearn.fitted"),
     "sklearn.initialization",
     *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "judge")),
     *(

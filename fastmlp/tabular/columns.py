@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 MISSING = -1  # the code of a category that is missing, or was not there at fit
 
 DATE_KINDS = "mM"
+NARROWEST = 1e-300  # of ranges that numbers are scaled by: one over it is finite
 NUMBER_KINDS = "iufb"
 
 
@@ -136,6 +137,8 @@ class Columns:
             key = (column.values is None, read.tobytes())
             if _is_constant(read):
                 left_out[name] = "constant"
+            elif column.values is None and _is_narrow(read):
+                left_out[name] = f"its range is below {NARROWEST:g}: rescale it"
             elif key in seen:
                 left_out[name] = f"the same as {seen[key]}"
             else:
@@ -359,3 +362,9 @@ def _is_constant(read: NDArray[Any]) -> bool:
         return True
     same = read == read[0]
     return bool(np.all(same | (np.isnan(read) & np.isnan(read[0]))))
+
+
+def _is_narrow(read: NDArray[np.float64]) -> bool:
+    """Whether numbers, none of them missing, are too close to each other to be scaled."""
+    with np.errstate(over="ignore"):
+        return bool(np.ptp(read) < NARROWEST)

@@ -25,7 +25,7 @@ from fastmlp.tabular.blend import Blend, Fitted
 from fastmlp.tabular.columns import DATE_KINDS, Columns, Table, check_frame, gathered, is_frame
 from fastmlp.tabular.kept import Kept, like, of_one_moment
 from fastmlp.tabular.members import Division, Request
-from fastmlp.tabular.parameters import CONSTRAINTS
+from fastmlp.tabular.parameters import CONSTRAINTS, check
 from fastmlp.tabular.presets import PRESETS
 from fastmlp.tabular.report import Report, Watch
 from fastmlp.tabular.shown import Importance
@@ -110,6 +110,7 @@ class BaseTabMLP(Kept, BaseEstimator):
 
     def _train(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
         watch = Watch()
+        check(self)
         self._trained_with = self.get_params(deep=False)
         with watch("reading"):
             X = self._checked(X, reset=True)
