@@ -74,7 +74,7 @@ ORDER = (
     *(f"storage.{part}" for part in ("parts", "mlp", "ensemble", "predictor")),
     *("export.plain", "export.read_torch", "export.read_onnx", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "class_weights", "scaling", "packing")),
-    *("sklearn.shown", "sklearn.fitted"),
+    *("sklearn.shown", "sklearn.fitted", "sklearn.as_mlp"),
     "sklearn.initialization",
     *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "judge")),
     *(

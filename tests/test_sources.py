@@ -192,7 +192,7 @@ WRONG = {
     "weights": (
         lambda: lambda: [(X, Y, W), (X, Y)],
         ValueError,
-        "sample_weight is None in a block but was an array in the first",
+        "sample_weight is None in a block but was an arr",
     ),
     "NaN": (lambda: lambda: [(X, Y), (X * np.nan, Y)], ValueError, "block 1"),
     "raises": (lambda: raising, OSError, "on fire"),
