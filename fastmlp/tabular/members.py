@@ -99,14 +99,20 @@ class Members:
 
     def predict(self, table: Table) -> Array:
         """Return the prediction of all, (n, columns)."""
-        m = self.target.outputs
         found = []
         for at in range(0, max(len(table), 1), ROWS_AT_A_TIME):
             part = table.take(np.arange(at, min(at + ROWS_AT_A_TIME, len(table))))
-            each = self.each(part)
-            squares = np.mean(each[:, :, :m] ** 2, axis=0)
-            found.append(self.target.mixed(each.mean(axis=0), squares))
+            found.append(mixed(self.target, self.each(part)))
         return np.concatenate(found)
+
+
+def mixed(target: Any, each: Array) -> Array:
+    """Return the prediction of all from those of every member, (members, n, columns)."""
+    mean = np.add.reduce(each, axis=0) / len(each)
+    if mean.shape[1] == target.outputs:
+        return np.asarray(target.mixed(mean, None))
+    squares = np.mean(each[:, :, : target.outputs] ** 2, axis=0)
+    return np.asarray(target.mixed(mean, squares))
 
 
 @dataclass

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.tabular.blend import Blend
-from fastmlp.tabular.columns import Column, Columns, Table
-from fastmlp.tabular.encoding import Encoding, Numbers
-from fastmlp.tabular.members import Members
+from fastmlp.tabular.blend import Blend, blended
+from fastmlp.tabular.columns import Column, Columns
+from fastmlp.tabular.encoding import CLIP, FAR, one_hot
+from fastmlp.tabular.members import Members, mixed
+from fastmlp.tabular.rows import RowEncoder, plain
 from fastmlp.tabular.targets import Scale
 
 Array = NDArray[Any]
@@ -50,6 +51,7 @@ class RowPredictor:
             (k, column, {value: code for code, value in enumerate(column.values or ())})
             for k, column in columns.categories
         ]
+        self._places = np.array([k for k, _ in columns.numbers], np.int64)
         self._groups = [_Group(group) for group in blend.groups]
         self._weights, self._finish = blend.weights, finish
 
@@ -74,11 +76,15 @@ class RowPredictor:
         """
         if len(row) != self._n:
             raise ValueError(f"the row has {len(row)} values but {self._n} are expected")
-        numbers = np.array([_number(row[k], column) for k, column in self._numbers])
-        codes = [_code(row[k], column, codes) for k, column, codes in self._categories]
-        each = [group.predict(numbers, np.array(codes, np.int32)) for group in self._groups]
-        found = np.tensordot(self._weights, np.stack(each), axes=1)
-        return self._finish(np.asarray(found))[0]  # type: ignore[no-any-return]
+        numbers = plain(row, self._places)
+        if numbers is None:
+            given = [_number(row[k], column) for k, column in self._numbers]
+            numbers = np.array(given, np.float64)
+        read = [_code(row[k], column, codes) for k, column, codes in self._categories]
+        codes = np.array(read, np.int32)
+        return self._finish(  # type: ignore[no-any-return]
+            blended(self._weights, [group.predict(numbers, codes) for group in self._groups])
+        )[0]
 
 
 def _number(value: Any, column: Column) -> float:
@@ -101,31 +107,29 @@ def _series(value: Any) -> Array:
 
 
 class _Group:
-    """Members of a recipe, whose measures are stacked: a row for each member."""
+    """Members of a recipe, all that is measured for them stacked: a row for each member."""
 
     def __init__(self, group: Members) -> None:
         encodings, self._target = group.encodings, group.target
         numbers = zip(*(encoding.numbers for encoding in encodings), strict=True)
-        known = zip(*(encoding.known for encoding in encodings), strict=True)
         first = encodings[0]
-        self._encoding = Encoding(
-            Numbers(*map(np.stack, numbers)),
-            tuple(map(np.stack, known)),
+        self._encoder = RowEncoder(
+            tuple(map(np.stack, numbers)),
+            np.stack([np.concatenate([np.empty(0, bool), *each.known]) for each in encodings]),
+            [one_hot(np.arange(len(k), dtype=np.int32), k | True) for k in first.known],
             first.with_missing,
-            first.bins,
+            (CLIP, FAR),
         )
         scaled = group.scales[0] is not None
         self._scale = Scale(*map(np.stack, zip(*group.scales, strict=True))) if scaled else None
         self._predictors = [member.predictor() for member in group.ensemble]
+        spec = self._predictors[0].spec
+        self._shape = len(self._predictors), spec.loss.heads * spec.n_outputs
 
     def predict(self, numbers: Array, codes: Array) -> Array:
         """Return the prediction of all, (1, columns)."""
-        n = len(self._predictors)
-        table = Table(
-            np.broadcast_to(numbers, (n, len(numbers))), np.broadcast_to(codes, (n, len(codes)))
-        )
-        inputs = self._encoding.inputs(table)
-        z = np.stack([p(x) for p, x in zip(self._predictors, inputs, strict=True)])
-        each = self._target.decode(self._scale, z)[:, np.newaxis]
-        squares = np.mean(each[:, :, : self._target.outputs] ** 2, axis=0)
-        return np.asarray(self._target.mixed(each.mean(axis=0), squares))
+        z = np.empty(self._shape, np.float32)
+        inputs = self._encoder(numbers, codes)
+        for predict, x, own in zip(self._predictors, inputs, z, strict=True):
+            predict(x, own)
+        return mixed(self._target, self._target.decode(self._scale, z)[:, np.newaxis])
