@@ -99,7 +99,7 @@ ORDER = (
     ),
     *(
         f"tabular.{part}"
-        for part in ("shown", "report", "parameters", "predictor", "kept", "estimator")
+        for part in ("shown", "report", "parameters", "doubts", "predictor", "kept", "estimator")
     ),
     *(f"tabular.{part}" for part in ("regressor", "classifier", "storage_members", "storage")),
     *("tabular", "__main__"),

@@ -141,3 +141,100 @@ def test_few_rows_teach_no_sizes_of_residuals(n):
         for loss in ("squared_error", "gaussian")
     }
     assert widths["gaussian"] < 2 * widths["squared_error"]
+
+
+# ------------------------------------------------------------ tables and targets
+
+
+def test_sparse_matrices_are_refused_with_a_remedy():
+    sparse = pytest.importorskip("scipy.sparse")
+    model = regressor().fit(X, Y)
+    for kind in (sparse.csr_matrix, sparse.csc_array, sparse.coo_array):
+        for call in (lambda x: regressor().fit(x, Y), model.predict):
+            with pytest.raises(
+                TypeError, match=r"X is a sparse .* of before it was encoded, .*toa"
+            ):
+                call(kind(X))
+
+
+def test_masked_values_are_missing():
+    mask = X > 1
+    right = regressor().fit(np.where(mask, np.nan, X), Y)
+    masked = np.ma.masked_array(X, mask)
+    model = regressor().fit(masked, Y)
+    np.testing.assert_array_equal(model.predict(masked), right.predict(np.where(mask, np.nan, X)))
+    words = np.ma.masked_array(np.array([["a", "b"]] * (N // 2) + [["b", "a"]] * (N // 2)))
+    words[0, 0] = np.ma.masked
+    model = regressor().fit(words, Y)
+    as_lists = [[None, "b"], *words[1:].tolist()]
+    np.testing.assert_array_equal(model.predict(words), model.predict(as_lists))
+    with pytest.raises(ValueError, match="y has masked entries"):
+        regressor().fit(X, np.ma.masked_array(Y, Y > 1))
+    with pytest.raises(ValueError, match="y has masked entries"):
+        classifier().fit(X, np.ma.masked_array(LABELS, Y > 1))
+
+
+def test_text_is_no_number_to_predict():
+    for y in (LABELS, list(LABELS), LABELS.astype(object)):
+        with pytest.raises(ValueError, match=r"y holds text .*TabMLPClassifier"):
+            regressor().fit(X, y)
+    model = regressor().fit(X, Y)
+    with pytest.raises(ValueError, match="y holds text"):
+        model.log_density(X, LABELS)
+
+
+def test_an_index_in_another_order_is_named():
+    pandas = pytest.importorskip("pandas")
+    frame, y = pandas.DataFrame(X, columns=list("abc")), pandas.Series(Y)
+    turned = frame[::-1]
+    right = regressor().fit(turned, y.to_numpy())
+    with pytest.warns(UserWarning, match=r"y has the index of X in another order .* y.loc\[X.ind"):
+        model = regressor().fit(turned, y)
+    np.testing.assert_array_equal(model.predict(frame), right.predict(frame))
+    for name in ("sample_weight", "groups"):
+        with pytest.warns(UserWarning, match=f"{name} has the index of X in another order"):
+            regressor().fit(frame, y, **{name: pandas.Series(range(1, N + 1), index=turned.index)})
+    for other in (y.loc[turned.index], y.set_axis(range(100, 100 + N)), y.to_list(), y.to_numpy()):
+        regressor().fit(turned, other)  # a warning would be an error here
+
+
+def test_numbers_in_text_are_categories_and_named():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"size": X[:, 0].astype(str), "colour": ["r", "g", "b"] * (N // 3)})
+    notes = regressor().fit(frame, Y).report().notes
+    assert notes == [
+        f"size is a category of {N} texts that are numbers: convert the column if "
+        "their sizes matter"
+    ]
+    frame["size"] = X[:, 0]
+    assert regressor().fit(frame, Y).report().notes == []
+
+
+def test_many_rows_are_calibrated_by_some(monkeypatch):
+    """Of ten times as many rows the same temperature and tails, but for digits that are noise."""
+    from fastmlp.tabular import conformal, targets, temperature
+
+    rng = np.random.default_rng(0)
+    n = 30_000
+    p = rng.dirichlet(np.ones(3), n)
+    target = targets.Classes((p.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1), 3)
+    sharp = temperature.applied(p, 0.5)
+    whole = temperature.fitted(sharp, target, None)
+    residuals = rng.standard_t(4, n)
+    tails = conformal.Residuals(residuals, np.zeros(n), deviation=np.ones(n))
+    looked = []
+    costs = targets.Classes.costs
+    monkeypatch.setattr(
+        targets.Classes,
+        "costs",
+        lambda self, q, rows: looked.append(len(q)) or costs(self, q, rows),
+    )
+    for module in (temperature, conformal):
+        monkeypatch.setattr(module, "MOST_ROWS", 3_000)
+    some = temperature.fitted(sharp, target, np.ones(n))
+    assert max(looked) == 3_000
+    assert some == pytest.approx(whole, rel=0.1)
+    assert whole == pytest.approx(2, rel=0.05)
+    fewer = conformal.Residuals(residuals, np.zeros(n), deviation=np.ones(n))
+    assert fewer.spread == pytest.approx(tails.spread, rel=0.05)
+    assert fewer.freedom == tails.freedom

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 MISSING = -1  # the code of a category that is missing, or was not there at fit
 
@@ -191,11 +192,27 @@ def check_frame(X: Any) -> None:
 
 
 def gathered(X: Any) -> Any:
-    """Return lists of rows as an array that keeps numbers beside text; all else as it is."""
+    """Return lists of rows as an array that keeps numbers beside text, masked values as missing.
+
+    All else is returned as it is, but what is no table.
+
+    Raises
+    ------
+    TypeError
+        If it is a lazy frame, or sparse.
+    """
     if hasattr(X, "collect"):
         raise TypeError(
             f"X is a {type(X).__name__} but a frame of rows is expected: pass X.collect()"
         )
+    if issparse(X):
+        raise TypeError(
+            f"X is a sparse {X.format} matrix of {X.shape[1]} columns but a table is expected: "
+            "pass the columns of before it was encoded, text and categories included, or "
+            "X.toarray() if it has few columns"
+        )
+    if isinstance(X, np.ma.MaskedArray):
+        return np.ma.array(X, dtype=object if X.dtype.kind in "OUSb" else float).filled(np.nan)
     if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
         return np.array(X, dtype=object)
     return X

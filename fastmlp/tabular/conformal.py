@@ -18,6 +18,7 @@ ROWS_OF_A_PLACE = 60  # at least, where the size of residuals is measured
 MOST_PLACES = 12
 PRIOR_ROWS = 30.0  # of the size of all residuals, at each place, and beside predicted sizes
 FREEDOMS = (2.2, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0, 200.0)
+MOST_ROWS = 20_000  # by which the tails are fitted, evenly spread over the sorted residuals
 ROUNDS = 30  # of expectation and maximisation
 
 
@@ -62,7 +63,8 @@ class Residuals:
         z = residual / np.maximum(deviation, np.finfo(float).tiny)
         order = np.argsort(z)
         self.z, self.w = z[order], w[order]
-        self.freedom, self.spread = student(self.z, self.w)
+        some = slice(None, None, max(1, len(z) // MOST_ROWS))
+        self.freedom, self.spread = student(self.z[some], self.w[some])
         self.rms = float(np.sqrt(np.average(self.z**2, weights=self.w)))
 
     def deviation(self, prediction: Array, predicted: Array | None = None) -> Array:
