@@ -99,9 +99,10 @@ ORDER = (
     ),
     *(
         f"tabular.{part}"
-        for part in ("shown", "report", "parameters", "doubts", "predictor", "kept", "estimator")
+        for part in ("shown", "report", "parameters", "doubts", "distilled", "predictor", "kept")
     ),
-    *(f"tabular.{part}" for part in ("regressor", "classifier", "storage_members", "storage")),
+    *(f"tabular.{part}" for part in ("estimator", "regressor", "classifier")),
+    *("tabular.storage_members", "tabular.storage"),
     *("tabular", "__main__"),
     *(
         f"native.{part}"

@@ -144,3 +144,48 @@ def test_an_encoder_looks_at_what_it_is_given() -> None:
         type(encoder)(given, known[:, 1:], *rest)
     with pytest.raises(ValueError, match="with_missing"):
         type(encoder)(given, known, rest[0], np.array([3]), rest[2])
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_one_network_says_nearly_what_all_members_say(name: str, monkeypatch: Any) -> None:
+    """Few epochs: nearer to all members than what knows nothing of the row, but for 0.05."""
+    from fastmlp.tabular import distilled
+
+    monkeypatch.setattr(distilled, "EPOCHS", 15)
+    model = TABLES[name]()
+    X = stored.frame() if hasattr(model, "feature_names_in_") else np.round(stored.X)
+    p, again = model.distill(X), model.distill(X)
+    said, right = [], batch(model)(X)
+    for row, _ in rows_of(model)[: len(X)]:
+        said.append(p(row))
+        assert np.array_equal(again(row), said[-1])
+    assert np.shape(said) == np.shape(right)
+    assert np.std(said - right) < 0.5 * np.std(right - right.mean(axis=0)) + 0.05
+    if hasattr(model, "predict_proba") and not model._has_labels:
+        np.testing.assert_allclose(np.sum(said, axis=1), 1, rtol=1e-12)
+    assert not np.array_equal(model.distill(X, random_state=1)(row), said[-1])
+
+
+def test_what_cannot_be_distilled() -> None:
+    model = TABLES["TabMLPRegressor two outputs"]()
+    with pytest.raises(ValueError, match="random_state is -1 but must be an integer of at least 0"):
+        model.distill(stored.frame(), random_state=-1)
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.distill(stored.frame().iloc[:, ::-1])
+    with pytest.raises(NotFittedError):
+        fastmlp.TabMLPRegressor().distill(stored.X)
+
+
+def test_many_rows_are_distilled_by_some(monkeypatch: Any) -> None:
+    from fastmlp.tabular import distilled
+
+    monkeypatch.setattr(distilled, "EPOCHS", 1)
+    model, looked = TABLES["TabMLPRegressor two outputs"](), []
+    lesson = distilled._lesson
+    monkeypatch.setattr(
+        distilled, "_lesson", lambda blend, rows: looked.append(len(rows)) or lesson(blend, rows)
+    )
+    for most in (10**6, 250, 60, 59, 7):
+        monkeypatch.setattr(distilled, "MOST_ROWS", most)
+        model.distill(stored.frame())
+    assert looked == [600, 250, 60, 59, 7]

@@ -53,7 +53,7 @@ class RowPredictor:
         ]
         self._places = np.array([k for k, _ in columns.numbers], np.int64)
         self._groups = [_Group(group) for group in blend.groups]
-        self._weights, self._finish = blend.weights, finish
+        self._weights, self._finish = blend.weights.tolist(), finish
 
     def __call__(self, row: Sequence[Any]) -> Array:
         """Predict one row.
