@@ -109,10 +109,9 @@ class Members:
 def mixed(target: Any, each: Array) -> Array:
     """Return the prediction of all from those of every member, (members, n, columns)."""
     mean = np.add.reduce(each, axis=0) / len(each)
-    if mean.shape[1] == target.outputs:
-        return np.asarray(target.mixed(mean, None))
-    squares = np.mean(each[:, :, : target.outputs] ** 2, axis=0)
-    return np.asarray(target.mixed(mean, squares))
+    if mean.shape[1] == target.outputs:  # all are means, whose spread nobody asks for
+        return np.asarray(mean)
+    return np.asarray(target.mixed(mean, np.var(each[:, :, : target.outputs], axis=0)))
 
 
 @dataclass
