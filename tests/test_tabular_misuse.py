@@ -238,3 +238,9 @@ def test_many_rows_are_calibrated_by_some(monkeypatch):
     fewer = conformal.Residuals(residuals, np.zeros(n), deviation=np.ones(n))
     assert fewer.spread == pytest.approx(tails.spread, rel=0.05)
     assert fewer.freedom == tails.freedom
+
+
+def test_many_classes_are_not_all_named():
+    with pytest.warns(UserWarning, match=r"class_weight has 2, 3, 4, 5, 6, \.\.\. but") as caught:
+        classifier(class_weight=dict.fromkeys(range(99), 1.0)).fit(X, (Y > 0).astype(int))
+    assert len(str(caught[0].message)) < 120

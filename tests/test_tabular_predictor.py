@@ -189,3 +189,30 @@ def test_many_rows_are_distilled_by_some(monkeypatch: Any) -> None:
         monkeypatch.setattr(distilled, "MOST_ROWS", most)
         model.distill(stored.frame())
     assert looked == [600, 250, 60, 59, 7]
+
+
+def test_rows_by_name() -> None:
+    model = TABLES["TabMLPRegressor two outputs"]()
+    p, frame = model.predictor(), stored.frame()
+    right = p(frame.iloc[3].tolist())
+    turned = frame.iloc[3][::-1]
+    for row in (frame.iloc[3], turned, dict(turned), frame.iloc[3].to_numpy()):
+        assert np.array_equal(p(row), right)
+    with pytest.raises(
+        ValueError, match=r"the row has values of \w+, .* but of \w+, .* are expect"
+    ):
+        p(turned[1:])
+    with pytest.raises(ValueError, match="the row has values of 0, 1"):
+        p(frame.iloc[3].reset_index(drop=True))
+    nameless = TABLES["TabMLPClassifier array"]().predictor()
+    series = __import__("pandas").Series(stored.X[0], index=range(stored.X.shape[1])[::-1])
+    assert np.array_equal(nameless(series), nameless(stored.X[0]))
+    with pytest.raises(ValueError, match="but of columns without names are expected"):
+        nameless({"a": 1.0})
+
+
+@pytest.mark.parametrize("row", ["text", 5, None, {1.0, 2.0}, iter([1.0])])
+def test_what_has_no_values_in_order_is_no_row(row: Any) -> None:
+    p = TABLES["TabMLPClassifier array"]().predictor()
+    with pytest.raises(TypeError, match=r"the row is .* but \d values are expected: pass a list"):
+        p(row)

@@ -11,6 +11,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 Array = NDArray[Any]
 
+MOST_NAMED = 5
+
 
 def weights_of_classes(class_weight: Any, y: Array, classes: Array) -> Array:
     """Return the weight of each sample by its class.
@@ -37,9 +39,14 @@ def weights_of_classes(class_weight: Any, y: Array, classes: Array) -> Array:
         unknown = [label for label in class_weight if label not in set(classes.tolist())]
         if unknown:
             warnings.warn(
-                f"class_weight has {', '.join(map(repr, unknown))} but y has the classes "
-                f"{', '.join(map(repr, classes.tolist()))}: what is said of others counts for "
-                "nothing",
+                f"class_weight has {_listed(unknown)} but y has the classes "
+                f"{_listed(classes.tolist())}: what is said of others counts for nothing",
                 stacklevel=2,
             )
     return weights
+
+
+def _listed(labels: list[Any]) -> str:
+    """Return the first labels, to be read."""
+    more = ", ..." if len(labels) > MOST_NAMED else ""
+    return ", ".join(map(repr, labels[:MOST_NAMED])) + more

@@ -94,6 +94,12 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
         RuntimeError
             If another fit of this estimator is running.
 
+        Warns
+        -----
+        fastmlp.HintWarning
+            After it, of what it suffered from: data far from mean 0 and deviation 1 without
+            ``standardize``, ``early_stopping`` by the accuracy of few rows.
+
         Notes
         -----
         The estimator changes at the end, all at once; if the fit fails, not at all. Ctrl-C ends

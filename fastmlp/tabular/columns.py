@@ -355,7 +355,8 @@ def _numbers(series: NDArray[Any], name: str) -> NDArray[np.float64]:
     n = len(series)
     try:
         if series.dtype.kind == "O":
-            series = np.array([np.nan if is_missing(v) else v for v in series], dtype=object)
+            values = (np.nan if is_missing(v) else v for v in series)
+            series = np.fromiter(values, dtype=object, count=n)  # lists stay lists, and are refused
         with np.errstate(over="ignore"):
             numbers = series.astype(np.float64).reshape(n)
     except OverflowError:  # integers of Python

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp.check.arrays import short
 from fastmlp.tabular.blend import Blend, blended
 from fastmlp.tabular.columns import Column, Columns
 from fastmlp.tabular.encoding import CLIP, FAR, one_hot
@@ -45,7 +46,7 @@ class RowPredictor:
     """
 
     def __init__(self, columns: Columns, blend: Blend, finish: Callable[[Array], Array]) -> None:
-        self._n = len(columns.names)
+        self._n, self._names = len(columns.names), columns.names if columns.named else None
         self._numbers = columns.numbers
         self._categories = [
             (k, column, {value: code for code, value in enumerate(column.values or ())})
@@ -55,14 +56,14 @@ class RowPredictor:
         self._groups = [_Group(group) for group in blend.groups]
         self._weights, self._finish = blend.weights.tolist(), finish
 
-    def __call__(self, row: Sequence[Any]) -> Array:
+    def __call__(self, row: Sequence[Any] | Mapping[str, Any]) -> Array:
         """Predict one row.
 
         Parameters
         ----------
-        row : sequence, length n_features
-            Values in the order of the columns of the fit: numbers, text, truth values; None or NaN
-            where missing.
+        row : sequence, length n_features, or mapping from the names of columns
+            Values in the order of the columns of the fit, or by name, as in a row of a frame:
+            numbers, text, truth values; None or NaN where missing.
 
         Returns
         -------
@@ -71,9 +72,11 @@ class RowPredictor:
 
         Raises
         ------
-        ValueError
-            If the row has another length, or no number where numbers were.
+        TypeError, ValueError
+            If the row has another length or other names, or no number where numbers were.
         """
+        if not isinstance(row, list | tuple | np.ndarray):
+            row = self._listed(row)
         if len(row) != self._n:
             raise ValueError(f"the row has {len(row)} values but {self._n} are expected")
         numbers = plain(row, self._places)
@@ -85,6 +88,27 @@ class RowPredictor:
         return self._finish(  # type: ignore[no-any-return]
             blended(self._weights, [group.predict(numbers, codes) for group in self._groups])
         )[0]
+
+    def _listed(self, row: Any) -> list[Any]:
+        """Return the values of a row that has them by name; the order of a series is its own."""
+        if not hasattr(row, "items"):
+            if isinstance(row, str | bytes) or not hasattr(row, "__getitem__"):
+                raise TypeError(
+                    f"the row is {short(row)} but {self._n} values are expected: pass a list of "
+                    "them, or a dict by the names of the columns"
+                )
+            return list(row)
+        if hasattr(row, "iloc") and self._names is None:
+            return list(row.to_numpy())
+        given = {str(name): value for name, value in row.items()}
+        names = self._names or ()
+        if given.keys() != set(names):
+            raise ValueError(
+                f"the row has values of {', '.join(given)} but of "
+                f"{', '.join(names) or 'columns without names'} are expected: pass those of a row "
+                "of the fit, or a list in its order"
+            )
+        return [given[name] for name in names]
 
 
 def _number(value: Any, column: Column) -> float:
