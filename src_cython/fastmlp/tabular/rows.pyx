@@ -3,6 +3,7 @@
 # a microsecond.
 cimport numpy as cnp
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
+from cpython.sequence cimport PySequence_GetItem
 from libc.math cimport isfinite, isnan, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy
@@ -19,7 +20,7 @@ def plain(row, const int64_t[::1] places):
     cdef cnp.ndarray found = cnp.PyArray_SimpleNew(1, &size, cnp.NPY_DOUBLE)
     cdef double* numbers = <double*>cnp.PyArray_DATA(found)
     for k in range(n):
-        value = row[places[k]]
+        value = PySequence_GetItem(row, places[k])  # which looks at the length, as row[...] here does not
         if not PyFloat_Check(value) or not isfinite(PyFloat_AS_DOUBLE(value)):
             return None
         numbers[k] = PyFloat_AS_DOUBLE(value)
