@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 from fastmlp.tabular.columns import Columns
-from fastmlp.tabular.encoding import CLIP, FAR, Encoding, one_hot
+from fastmlp.tabular.encoding import CLIP, FAR, NARROWEST, Encoding, one_hot
 from fastmlp.tabular.rows import RowEncoder, plain
 
 
@@ -44,7 +44,9 @@ def encoders(rng: np.random.Generator) -> tuple[Any, Any]:
         tables = [one_hot(np.arange(len(k), dtype=np.int32), k | True) for k in each[0].known]
         known = np.stack([np.concatenate(encoding.known) for encoding in each])
         stacked = tuple(map(np.stack, numbers))
-        found.append((each, RowEncoder(stacked, known, tables, np.array([2]), (CLIP, FAR))))
+        found.append(
+            (each, RowEncoder(stacked, known, tables, np.array([2]), (CLIP, FAR, NARROWEST)))
+        )
     return table, found
 
 

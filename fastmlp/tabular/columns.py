@@ -17,7 +17,7 @@ from scipy.sparse import issparse
 MISSING = -1  # the code of a category that is missing, or was not there at fit
 
 DATE_KINDS = "mM"
-NARROWEST = 1e-300  # of ranges that numbers are scaled by: one over it is finite
+SMALLEST_RANGE = 1e-300  # of ranges that numbers are scaled by: one over it is finite
 NUMBER_KINDS = "iufb"
 
 
@@ -139,7 +139,7 @@ class Columns:
             if _is_constant(read):
                 left_out[name] = "constant"
             elif column.values is None and _is_narrow(read):
-                left_out[name] = f"its range is below {NARROWEST:g}: rescale it"
+                left_out[name] = f"its range is below {SMALLEST_RANGE:g}: rescale it"
             elif key in seen:
                 left_out[name] = f"the same as {seen[key]}"
             else:
@@ -385,4 +385,4 @@ def _is_constant(read: NDArray[Any]) -> bool:
 def _is_narrow(read: NDArray[np.float64]) -> bool:
     """Whether numbers, none of them missing, are too close to each other to be scaled."""
     with np.errstate(over="ignore"):
-        return bool(np.ptp(read) < NARROWEST)
+        return bool(np.ptp(read) < SMALLEST_RANGE)

@@ -20,11 +20,12 @@ from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.encoding import Encoding
 from fastmlp.tabular.members import Members
-from fastmlp.tabular.presets import PIECEWISE
+from fastmlp.tabular.presets import Recipe
 from fastmlp.tabular.targets import Labels, Numbers, Scale
 
 Array = NDArray[Any]
 
+STUDENT = Recipe(bins=8)
 MIXTURES = 9  # of each row
 CHANGED = 0.25  # of the values of a mixture, on average: they are those of another row
 MOST_ROWS = 100_000  # with mixtures; of more rows, these, evenly spread
@@ -50,12 +51,12 @@ def distilled(columns: Columns, blend: Blend, table: Table, seed: int) -> Blend:
     table = table.take(np.arange(0, len(table), math.ceil(len(table) / MOST_ROWS)))
     with_missing = np.flatnonzero(np.isnan(table.numbers).any(axis=0))
     everyone = np.arange(len(table))
-    encoding = Encoding.of(table, columns, everyone, with_missing, PIECEWISE.bins)
+    encoding = Encoding.of(table, columns, everyone, with_missing, STUDENT.bins)
     rows = _with_mixtures(table, rng)
     target, scale, loss, y = _lesson(blend, rows)
     x = encoding.inputs(rows)
     net = fastmlp.MLP(
-        [x.shape[1], *[PIECEWISE.width] * PIECEWISE.depth, target.outputs],
+        [x.shape[1], *[STUDENT.width] * STUDENT.depth, target.outputs],
         activation=target.activation,
         loss=loss,
         scale=True,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastmlp.check.arrays import short
 from fastmlp.tabular.blend import Blend, blended
 from fastmlp.tabular.columns import Column, Columns
-from fastmlp.tabular.encoding import CLIP, FAR, one_hot
+from fastmlp.tabular.encoding import CLIP, FAR, NARROWEST, one_hot
 from fastmlp.tabular.members import Members, mixed
 from fastmlp.tabular.rows import RowEncoder, plain
 from fastmlp.tabular.targets import Scale
@@ -142,7 +142,7 @@ class _Group:
             np.stack([np.concatenate([np.empty(0, bool), *each.known]) for each in encodings]),
             [one_hot(np.arange(len(k), dtype=np.int32), k | True) for k in first.known],
             first.with_missing,
-            (CLIP, FAR),
+            (CLIP, FAR, NARROWEST),
         )
         scaled = group.scales[0] is not None
         self._scale = Scale(*map(np.stack, zip(*group.scales, strict=True))) if scaled else None

@@ -14,6 +14,6 @@ class RowEncoder:
         known: NDArray[Any],
         tables: list[NDArray[Any]],
         with_missing: NDArray[Any],
-        limits: tuple[float, float],
+        limits: tuple[float, float, float],
     ) -> None: ...
     def __call__(self, numbers: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]: ...

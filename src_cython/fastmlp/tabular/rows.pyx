@@ -41,7 +41,7 @@ cdef class RowEncoder:
     with_missing : array of int64
         Numbers that have an input that says that they are missing.
     limits : tuple of float
-        What scaled numbers are clipped to, smoothly; and before that.
+        What scaled numbers are clipped to, smoothly; and before that; half of the narrowest bin.
     """
     cdef object given
     cdef const double[:, ::1] centre, factor
@@ -49,7 +49,7 @@ cdef class RowEncoder:
     cdef const uint8_t[:, ::1] known
     cdef const int64_t[::1] with_missing, values, widths
     cdef const float[::1] inputs
-    cdef double clip, far
+    cdef double clip, far, narrowest
     cdef Py_ssize_t members, numbers, categories, missing, bins, width
 
     def __init__(self, numbers, known, tables, with_missing, limits):
@@ -61,7 +61,7 @@ cdef class RowEncoder:
         self.widths = np.array([table.shape[1] for table in tables], np.int64)
         flat = [np.ravel(table) for table in tables]
         self.inputs = np.ascontiguousarray(np.concatenate(flat) if flat else np.empty(0), np.float32)
-        self.clip, self.far = limits
+        self.clip, self.far, self.narrowest = limits
         self.members, self.numbers = self.centre.shape[0], self.centre.shape[1]
         self.categories, self.missing = len(tables), self.with_missing.shape[0]
         self.bins = self.edges.shape[2] - 1
@@ -125,7 +125,7 @@ cdef class RowEncoder:
                      float* binned) noexcept nogil:
         """A scaled number, and its piecewise linear parts; 0 where it is missing."""
         cdef Py_ssize_t b
-        cdef double low, high, share, scaled = (value - self.centre[m, j]) * self.factor[m, j]
+        cdef double low, high, half, share, scaled = (value - self.centre[m, j]) * self.factor[m, j]
         if isnan(scaled):
             return
         scaled = min(max(scaled, -self.far), self.far)
@@ -134,6 +134,5 @@ cdef class RowEncoder:
         out[0] = <float>scaled
         for b in range(self.bins):
             low, high = self.edges[m, j, b], self.edges[m, j, b + 1]
-            if high > low:
-                share = min(max((scaled - low) / (high - low), 0.0), 1.0)
-                binned[b] = <float>(2 * share - 1)
+            half = max((high - low) / 2, self.narrowest)
+            binned[b] = <float>min(max((scaled - (low + high) / 2) / half, -1.0), 1.0)
