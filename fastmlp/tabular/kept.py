@@ -62,7 +62,7 @@ class Kept:
     def distill(self, X: Any, *, random_state: int = 0) -> RowPredictor:
         """Return one network that has learned what all members say, as a function of one row.
 
-        It is up to twenty times as fast as :meth:`predictor`, and says nearly the same: it loses
+        It is as fast as one member is, however many there are, and says nearly the same: it loses
         less than single members do, see docs/tabular.md. It takes about as long as a short fit.
 
         Parameters
