@@ -30,6 +30,10 @@ BENCHMARKS = {
     "predict": ("rivals.predict", "1 and 1,024 rows with fastmlp and every installed library"),
     "estimators": ("estimators.measure", "the estimators against scikit-learn's: fit, predict"),
     "tabular": ("tabular.measure", "the estimators of tables against others: errors, seconds"),
+    "distilled": (
+        "distilled.measure",
+        "one network that has learned from all members of a table's",
+    ),
     "latency": ("latency.measure", "p50, p99, p99.9 and maximum of a million single predictions"),
     "options": ("options.measure", "what each option costs, and what its arithmetic explains"),
     "scaling": ("scaling.measure", "cost over rows and over parameters, fraction of the peak"),

@@ -106,7 +106,9 @@ __all__ = [
 ]
 
 _ESTIMATORS = {
-    **dict.fromkeys(("MLPClassifier", "MLPRegressor", "from_sklearn"), "fastmlp.sklearn"),
+    **dict.fromkeys(
+        ("MLPClassifier", "MLPRegressor", "from_sklearn", "HintWarning"), "fastmlp.sklearn"
+    ),
     **dict.fromkeys(("TabMLPClassifier", "TabMLPRegressor"), "fastmlp.tabular"),
 }
 

@@ -118,19 +118,20 @@ def resumed(
             f"{resume} but the last fit ended within an epoch, and what its optimizer knew is "
             "lost: leave resume out, to begin with the weights of now and a fresh optimizer"
         )
+    given = {True: "given", False: None}
     n = progress.rows if n_rows is None else n_rows  # a stream's are counted as they come
     facts: list[tuple[str, Any, Any]] = [
         ("optimizer", plan.optimizer.kind, progress.kind),
-        ("X", f"{n} rows", f"{progress.rows} rows"),
-        ("validation_data", is_validated, bool(history.val_loss)),
+        ("the number of rows of X", n, progress.rows),
+        ("validation_data", given[is_validated], given[bool(history.val_loss)]),
     ]
     if path is not None:
         facts.append(("batch_size", plan.batch_size, progress.batch_size or plan.batch_size))
-    for name, given, before in facts:
-        if given != before:
+    for name, now, before in facts:
+        if now != before:
             raise ValueError(
-                f"{resume} and {name} has or is {given} but was {before} in the fit to go on "
-                "with: pass what it was given, or leave resume out"
+                f"{resume} and {name} is {now} but was {before} in the fit to go on with: "
+                "pass what it was given, or leave resume out"
             )
     is_same_job = path is not None and progress.data
     now = fingerprint() if is_same_job else 0

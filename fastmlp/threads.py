@@ -144,7 +144,18 @@ def call_team(
 
 
 def of_jobs(n_jobs: int | None) -> int | None:
-    """Return the threads that joblib's number means: -1 is all, -2 all but one; None is None."""
+    """Return the threads that joblib's number means: -1 is all, -2 all but one; None is None.
+
+    Raises
+    ------
+    ValueError
+        If it is 0, or a truth value.
+    """
+    if isinstance(n_jobs, bool) or n_jobs == 0:
+        raise ValueError(
+            f"n_jobs is {n_jobs} but a number of threads is expected: pass 1 for one, -1 for all, "
+            "None for as many as pay"
+        )
     if n_jobs is None or n_jobs > 0:
         return n_jobs
     return max(1, default_threads() + 1 + n_jobs)

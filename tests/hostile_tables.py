@@ -175,6 +175,8 @@ TABLES: list[Row] = [
     ("a freedom of 0", filled(TWO, "fit.residuals.freedom", np.array(0.0)), "freedom' has 0.0 but"),
     ("more places", fit("places", to=[1, 2]), r"residuals.places' is float64 of shape \(2,\) but"),
     ("no places", fit("places", to=[0, 2]), "fit.places.0 is 0 but must be from 1 to 60"),
+    ("a trust of 2", fit("trust", to=2.0), "the trust in predicted sizes is 2.0 but at most 1"),
+    ("a trust in words", fit("trust", to="much"), "fit.trust is 'much' but must be a number"),
     (
         "one head of two",
         model("fit", "target", to="squared_error", name=GAUSSIAN),

@@ -27,6 +27,7 @@ SMALL: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
     "predict": ((*TINY, "--rivals", "NumPy"), (2, 8)),
     "estimators": ((*SHORT, "--cases", "batch 32", "100 samples"), (2, 5)),
     "tabular": (("--cases", "wine", "--models", "fast", "HistGB", "--splits", "1"), (3, 3)),
+    "distilled": (("--cases", "wine", "--models", "fast", "--rounds", "2"), (1, 1)),
     "latency": (("--cases", "tiny", "--calls", "1000"), (1, 4)),
     "options": ((*TINY, "--options", "AdamW", "validation", "tanh"), (1, 4)),
     "scaling": ((*SHORT, "--largest", "4000"), (2, 4)),
@@ -44,6 +45,7 @@ SMALL: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
 NEEDS = {
     "estimators": find_spec("sklearn"),
     "tabular": find_spec("sklearn"),
+    "distilled": find_spec("sklearn"),
     "teams": find_spec("sklearn"),
     "c": find_spec("sklearn") and shutil.which("gcc") and shutil.which("size"),
     "cortex_m": find_spec("sklearn") and cortex.is_here(),

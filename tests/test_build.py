@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -84,6 +85,10 @@ def test_the_demo_starts_in_the_source_folder(tmp_path: Path) -> None:
     found = children.printed(children.python("-c", program, **there))
     assert found.startswith(f"{sources / '__init__.py'} fastmlp.MLP(")
     children.printed(children.python("-m", "fastmlp", "--help", **there))
+    if importlib.util.find_spec("sklearn"):
+        program = "import fastmlp; print(fastmlp.TabMLPRegressor())"
+        found = children.printed(children.python("-c", program, **there))
+        assert found.startswith("TabMLPRegressor(")
 
 
 def test_numpy_is_the_only_requirement_at_run_time() -> None:
@@ -97,8 +102,8 @@ def test_numpy_is_the_only_requirement_at_run_time() -> None:
 
 
 def test_installation_is_complete() -> None:
-    wanted = "py.typed", "data/digits.npz", "data/digits.txt", "predictor.pyi", "engine/native.pyi"
-    for name in wanted:
+    stubs = "predictor.pyi", "engine/native.pyi", "tabular/rows.pyi"
+    for name in ("py.typed", "data/digits.npz", "data/digits.txt", *stubs):
         assert (INSTALLED / name).exists(), name
     assert not list(INSTALLED.rglob("probe*")), "for tests only"
     assert (INSTALLED / "data" / "digits.npz").stat().st_size < 60_000

@@ -212,8 +212,8 @@ def test_other_data_and_batches_are_those_of_another_job(mlp: Any, tmp_path: Pat
         ((X[::-1], Y), {}, "are others than in the fit"),
         ((X, Y), {"sample_weight": np.ones(90)}, "are others than in the fit"),
         ((X, Y), {"validation_data": (X[:20], Y[1:21])}, "are others than in the fit"),
-        ((X, Y), {"batch_size": 31}, "resume is '.*net' and batch_size has or is 31 but was 32"),
-        ((X[1:], Y[1:]), {}, "resume is '.*net' and X has or is 89 rows but was 90"),
+        ((X, Y), {"batch_size": 31}, "resume is '.*net' and batch_size is 31 but was 32"),
+        ((X[1:], Y[1:]), {}, "resume is '.*net' and the number of rows of X is 89 but was 90"),
     ):
         net = models.network(mlp)
         before = models.digest(net)
@@ -232,7 +232,7 @@ def test_a_source_is_not_asked_for_its_data(mlp: Any, tmp_path: Path) -> None:
         net = models.network(mlp)
         net.fit(lambda b=blocks: b, epochs=epochs, resume=path, callbacks=callbacks)
     assert len(net.history.loss) == 2
-    with pytest.raises(ValueError, match="batch_size has or is 7 but was 64"):
+    with pytest.raises(ValueError, match="batch_size is 7 but was 64"):
         net.fit(lambda: [(X, Y)], epochs=3, resume=path, batch_size=7)
 
 

@@ -75,7 +75,8 @@ ORDER = (
     *("randomness", "hidden", "frozen", "successive", "holder", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "ensemble", "predictor")),
     *("export.plain", "export.read_torch", "export.terms", "export.read_onnx", "__init__"),
-    *(f"sklearn.{part}" for part in ("parameters", "scaling", "packing", "shown", "fitted")),
+    *(f"sklearn.{part}" for part in ("parameters", "class_weights", "scaling", "packing")),
+    *("sklearn.shown", "sklearn.fitted", "sklearn.as_mlp"),
     "sklearn.initialization",
     *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "judge")),
     *(
@@ -84,6 +85,7 @@ ORDER = (
     ),
     *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier", "storage", "foreign")),
     "sklearn",
+    "tabular.rows",
     *(f"tabular.{part}" for part in ("presets", "columns", "encoding", "folds", "targets")),
     *(
         f"tabular.{part}"
@@ -102,9 +104,10 @@ ORDER = (
     *(f"tabular.{part}" for part in ("c_names", "c_text", "c_source", "c_files")),
     *(
         f"tabular.{part}"
-        for part in ("shown", "report", "parameters", "predictor", "kept", "c_methods", "estimator")
+        for part in ("shown", "report", "parameters", "doubts", "distilled", "predictor", "kept")
     ),
-    *(f"tabular.{part}" for part in ("regressor", "classifier", "storage_members", "storage")),
+    *(f"tabular.{part}" for part in ("c_methods", "estimator", "regressor", "classifier")),
+    *("tabular.storage_members", "tabular.storage"),
     *("tabular", "__main__"),
     *(
         f"native.{part}"

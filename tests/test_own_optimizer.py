@@ -103,7 +103,7 @@ def test_it_goes_on_in_copies_and_pickles(mlp):
     for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net)), net):
         twin.fit(X, Y, epochs=5, optimizer=CustomOptimizer(own.momentum, RATE), resume=True)
         assert digest(twin) == digest(whole)
-    with pytest.raises(ValueError, match="optimizer has or is"):
+    with pytest.raises(ValueError, match="optimizer is"):
         net.fit(X, Y, epochs=9, optimizer=CustomOptimizer(adam), resume=True)
     one, many = network(mlp), network(mlp)
     for _ in range(3):

@@ -189,7 +189,11 @@ WRONG = {
     "no rows": (lambda: lambda: [(X[:0], Y[:0])], ValueError, "0 rows"),
     "dtype": (lambda: lambda: [(X, Y), (X.astype("float64"), Y)], ValueError, "dtype of X"),
     "y dtype": (lambda: lambda: [(X, Y), (X, Y.astype("int8"))], ValueError, "dtype of y"),
-    "weights": (lambda: lambda: [(X, Y, W), (X, Y)], ValueError, "sample weights"),
+    "weights": (
+        lambda: lambda: [(X, Y, W), (X, Y)],
+        ValueError,
+        "sample_weight is None in a block but was an arr",
+    ),
     "NaN": (lambda: lambda: [(X, Y), (X * np.nan, Y)], ValueError, "block 1"),
     "raises": (lambda: raising, OSError, "on fire"),
     "says where": (lambda: raising, OSError, "block 1"),

@@ -128,6 +128,7 @@ REFUSED_LATER = {
     "text becomes numbers": (COLOURS, X[:, 0], ValueError, "no float was there at fit"),
     "numbers become text": (X[:, 0], COLOURS, ValueError, "was numbers at fit"),
     "numbers become lists": (X[:, 0], [[1, 2]] * N, ValueError, "was numbers at fit"),
+    "numbers become lists of one": (X[:, 0], [[1]] * N, ValueError, "was numbers at fit"),
     "text becomes lists": (COLOURS, [[1]] * N, TypeError, "a holds a list, which is neither"),
     "numbers become dates": (X[:, 0], np.arange(N).astype("M8[ns]"), TypeError, "a holds dates"),
     "categories become dates": (

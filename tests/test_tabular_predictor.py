@@ -76,3 +76,86 @@ def test_what_is_no_row_is_refused() -> None:
         p([np.inf, *row[1:]])
     with pytest.raises(NotFittedError):
         fastmlp.TabMLPRegressor().predictor()
+
+
+def test_rows_of_floats_and_of_others_are_the_same() -> None:
+    model = TABLES["TabMLPClassifier array"]()
+    p = model.predictor()
+    row = np.round(stored.X[0]).tolist()
+    right = p(row)
+    for same in (list(map(int, row)), tuple(row), np.array(row), np.array(row, np.float32), [*row]):
+        assert np.array_equal(p(same), right)
+    row[1] = None
+    assert np.array_equal(p(row), batch(model)([row])[0])
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_one_network_says_nearly_what_all_members_say(name: str, monkeypatch: Any) -> None:
+    """Few epochs: nearer to all members than what knows nothing of the row, but for 0.05."""
+    from fastmlp.tabular import distilled
+
+    monkeypatch.setattr(distilled, "EPOCHS", 15)
+    model = TABLES[name]()
+    X = stored.frame() if hasattr(model, "feature_names_in_") else np.round(stored.X)
+    p, again = model.distill(X), model.distill(X)
+    said, right = [], batch(model)(X)
+    for row, _ in rows_of(model)[: len(X)]:
+        said.append(p(row))
+        assert np.array_equal(again(row), said[-1])
+    assert np.shape(said) == np.shape(right)
+    assert np.std(said - right) < 0.5 * np.std(right - right.mean(axis=0)) + 0.05
+    if hasattr(model, "predict_proba") and not model._has_labels:
+        np.testing.assert_allclose(np.sum(said, axis=1), 1, rtol=1e-12)
+    assert not np.array_equal(model.distill(X, random_state=1)(row), said[-1])
+
+
+def test_what_cannot_be_distilled() -> None:
+    model = TABLES["TabMLPRegressor two outputs"]()
+    with pytest.raises(ValueError, match="random_state is -1 but must be an integer of at least 0"):
+        model.distill(stored.frame(), random_state=-1)
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.distill(stored.frame().iloc[:, ::-1])
+    with pytest.raises(NotFittedError):
+        fastmlp.TabMLPRegressor().distill(stored.X)
+
+
+def test_many_rows_are_distilled_by_some(monkeypatch: Any) -> None:
+    from fastmlp.tabular import distilled
+
+    monkeypatch.setattr(distilled, "EPOCHS", 1)
+    model, looked = TABLES["TabMLPRegressor two outputs"](), []
+    lesson = distilled._lesson
+    monkeypatch.setattr(
+        distilled, "_lesson", lambda blend, rows: looked.append(len(rows)) or lesson(blend, rows)
+    )
+    for most in (10**6, 250, 60, 59, 7):
+        monkeypatch.setattr(distilled, "MOST_ROWS", most)
+        model.distill(stored.frame())
+    assert looked == [600, 250, 60, 59, 7]
+
+
+def test_rows_by_name() -> None:
+    model = TABLES["TabMLPRegressor two outputs"]()
+    p, frame = model.predictor(), stored.frame()
+    right = p(frame.iloc[3].tolist())
+    turned = frame.iloc[3][::-1]
+    for row in (frame.iloc[3], turned, dict(turned), frame.iloc[3].to_numpy()):
+        assert np.array_equal(p(row), right)
+    with pytest.raises(
+        ValueError, match=r"the row has values of \w+, .* but of \w+, .* are expect"
+    ):
+        p(turned[1:])
+    with pytest.raises(ValueError, match="the row has values of 0, 1"):
+        p(frame.iloc[3].reset_index(drop=True))
+    nameless = TABLES["TabMLPClassifier array"]().predictor()
+    series = __import__("pandas").Series(stored.X[0], index=range(stored.X.shape[1])[::-1])
+    assert np.array_equal(nameless(series), nameless(stored.X[0]))
+    with pytest.raises(ValueError, match="but of columns without names are expected"):
+        nameless({"a": 1.0})
+
+
+@pytest.mark.parametrize("row", ["text", 5, None, {1.0, 2.0}, iter([1.0])])
+def test_what_has_no_values_in_order_is_no_row(row: Any) -> None:
+    p = TABLES["TabMLPClassifier array"]().predictor()
+    with pytest.raises(TypeError, match=r"the row is .* but \d values are expected: pass a list"):
+        p(row)

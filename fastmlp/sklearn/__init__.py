@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from fastmlp.sklearn.classifier import MLPClassifier
 from fastmlp.sklearn.foreign import from_sklearn
+from fastmlp.sklearn.hints import HintWarning
 from fastmlp.sklearn.regressor import MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn"]
+__all__ = ["HintWarning", "MLPClassifier", "MLPRegressor", "from_sklearn"]

@@ -11,7 +11,6 @@ from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
@@ -21,6 +20,7 @@ from sklearn.utils.multiclass import (
 
 from fastmlp import losses
 from fastmlp.sklearn import validation
+from fastmlp.sklearn.class_weights import weights_of_classes
 from fastmlp.sklearn.estimator import BaseMLP, is_stochastic
 from fastmlp.sklearn.fitting import one_at_a_time
 from fastmlp.sklearn.parameters import documented, store
@@ -240,7 +240,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _class_weights(self, y: Array) -> Array | None:
         if self.class_weight is None:
             return None
-        return compute_sample_weight(self.class_weight, y)  # type: ignore[no-any-return]
+        return weights_of_classes(self.class_weight, y, self.classes_)
 
     def _stratification(self, targets: Array) -> Array | None:
         return targets > 0.5 if self.n_outputs_ == 1 else None

@@ -16,6 +16,7 @@ from fastmlp.check import is_plain
 from fastmlp.export.exportable import Exportable
 from fastmlp.export.layers import Exported, Labels, exported
 from fastmlp.sklearn import parameters
+from fastmlp.sklearn.as_mlp import AsMLP
 from fastmlp.sklearn.callbacks import CallbackSupportMixin, with_callbacks
 from fastmlp.sklearn.fitted import Fitted
 from fastmlp.sklearn.fitting import CURVES, Fitting, one_at_a_time
@@ -42,7 +43,7 @@ def is_stochastic(estimator: Any) -> bool:
     return True
 
 
-class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
+class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
     """Base of both estimators, not for users: the subclasses know about targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = parameters.CONSTRAINTS
@@ -92,6 +93,12 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
             weights are then those of the last good epoch, and with lbfgs as before.
         RuntimeError
             If another fit of this estimator is running.
+
+        Warns
+        -----
+        fastmlp.HintWarning
+            After it, of what it suffered from: data far from mean 0 and deviation 1 without
+            ``standardize``, ``early_stopping`` by the accuracy of few rows.
 
         Notes
         -----

@@ -23,7 +23,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastmlp import check, memories
 from fastmlp.losses import Loss
-from fastmlp.sklearn import parameters, resuming
+from fastmlp.sklearn import hints, parameters, resuming
 from fastmlp.sklearn.callbacks import Observers
 from fastmlp.sklearn.fitted import Fitted
 from fastmlp.sklearn.initialization import first_parameters, spec_of
@@ -123,7 +123,7 @@ class Fitting(BaseEstimator):
         try:
             if one_epoch:
                 draft._first_call(y, classes)
-            draft._train(self, X, y, sample_weight, held_out, one_epoch, resume)
+            told = draft._train(self, X, y, sample_weight, held_out, one_epoch, resume)
             self._become(draft, before)
         except DivergenceError as error:
             if not draft._is_mine(error):
@@ -134,6 +134,7 @@ class Fitting(BaseEstimator):
             if draft._complete:  # it comes too late
                 self._become(draft, before)
             raise
+        hints.tell(told)
         return self
 
     def _draft(self) -> Any:
@@ -162,8 +163,8 @@ class Fitting(BaseEstimator):
         held_out: tuple[Any, Any, Any],
         one_epoch: bool,
         resume: str | os.PathLike[str] | None,
-    ) -> None:
-        """Do all of a fit, as the draft of its owner."""
+    ) -> list[str]:
+        """Do all of a fit, as the draft of its owner; return hints for the next one."""
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         parameters.hidden_sizes(self.hidden_layer_sizes)
         parameters.check_reals(self)
@@ -214,6 +215,8 @@ class Fitting(BaseEstimator):
             else:
                 LbfgsFit(self, data, validation, observers, constant).run()
             self._complete = True
+            n_held = 0 if held is None else len(held.X)
+            return [] if one_epoch else hints.found(self, data.x, data.targets, n_held)
         except BaseException as error:
             if not self._is_mine(error):
                 undo()

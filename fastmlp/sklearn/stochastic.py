@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastmlp.optimizers import SGD, Adam, Optimizer
-from fastmlp.sklearn import hints, resuming
+from fastmlp.sklearn import resuming
 from fastmlp.sklearn.callbacks import Observers
 from fastmlp.sklearn.judge import StopRule
 from fastmlp.sklearn.rates import LearningRate
@@ -114,7 +114,7 @@ def fit_by_batches(
             ended = earlier is not None and resuming.go_on(course, earlier, e, n, fingerprint)
             ended = ended or loop.run(data, plan, course)
             if not (ended or one_epoch):
-                _warn(e.max_iter, "" if e.standardize else hints.of_inputs(data.x))
+                _warn(e.max_iter)
             rates.rescale(observers.state.learning_rate_scale)
             judge.restore_best()
     except KeyboardInterrupt:
@@ -166,10 +166,10 @@ def _shuffle(n: int, random_state: np.random.RandomState) -> Any:
     return reorder
 
 
-def _warn(max_iter: int, hint: str) -> None:
+def _warn(max_iter: int) -> None:
     warnings.warn(
         f"Stochastic Optimizer: Maximum iterations ({max_iter}) "
-        f"reached and the optimization hasn't converged yet.{hint}",
+        f"reached and the optimization hasn't converged yet.",
         ConvergenceWarning,
         stacklevel=3,
     )

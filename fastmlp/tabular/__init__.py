@@ -7,6 +7,11 @@ calibration are inside. They are scikit-learn's estimators, so this needs the ex
 
 from __future__ import annotations
 
+from pkgutil import extend_path
+
+# Started in the source folder: the compiled module is where pip put it, as in fastmlp/__init__.
+__path__ = extend_path(__path__, __name__)
+
 from fastmlp.tabular.classifier import TabMLPClassifier
 from fastmlp.tabular.regressor import TabMLPRegressor
 

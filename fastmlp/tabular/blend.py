@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,15 +38,23 @@ class Blend:
     def predict(self, table: Table) -> Array:
         """Return the prediction of all, (n, columns)."""
         each = [group.predict(table) for group in self.groups]
-        return np.asarray(np.tensordot(self.weights, np.stack(each), axes=1))
+        return blended(self.weights.tolist(), each)
 
     def of_division(self, k: int, table: Table) -> Array:
         """Return the predictions of those members, one a group, that learn from the same rows."""
         each = [group.of_one(k, table) for group in self.groups]
-        return np.asarray(np.tensordot(self.weights, np.stack(each), axes=1))
+        return blended(self.weights.tolist(), each)
 
     def __len__(self) -> int:
         return sum(len(group.ensemble) for group in self.groups)
+
+
+def blended(weights: Sequence[float], each: list[Array]) -> Array:
+    """Return the weighted sum of predictions, in their order."""
+    total = weights[0] * each[0]
+    for weight, own in zip(weights[1:], each[1:], strict=True):
+        total = total + weight * own
+    return np.asarray(total)
 
 
 @dataclass

@@ -223,8 +223,9 @@ class TableSource(Emitter):
             for each in self._recipes
         )
         ends = [text.MIX, table_text.BLEND.format(groups=groups, **fields)]
+        power = self.model.residuals[0].trust / 2 if self.model.has_variances else None
         more = {
-            "size": table_text.SIZE[self.model.has_variances].format(**fields),
+            "size": table_text.SIZE[self.model.has_variances].format(power=power, **fields),
             "quantiles": table_text.LEVELS.format(**fields) if self._levels else "",
         }
         ends.append(table_text.FINISH[self._kind].format(**more, **fields))

@@ -246,7 +246,7 @@ SIZE = {
     True: """\
 static double size_of(const double *p, int j)
 {{
-    return sqrt(p[{outputs} + j]);
+    return pow(p[{outputs} + j], {power});
 }}
 """,
     False: """\

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from fastmlp.export import layers as export
+from fastmlp.sklearn.class_weights import weights_of_classes
 from fastmlp.sklearn.parameters import store
 from fastmlp.tabular import shown, temperature
 from fastmlp.tabular.blend import Fitted
@@ -265,8 +265,8 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
     def _weights(self, y: Array, weights: Array | None) -> Array | None:
         if self.class_weight is None:
             return weights
-        of_classes = compute_sample_weight(self.class_weight, y)
-        return np.asarray(of_classes if weights is None else weights * of_classes)
+        of_classes = weights_of_classes(self.class_weight, y, self.classes_)
+        return of_classes if weights is None else weights * of_classes
 
     def _scorer(self, y: Array, weights: Array | None) -> Any:
         if self.scoring is None:

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 MISSING = -1  # the code of a category that is missing, or was not there at fit
 
 DATE_KINDS = "mM"
+SMALLEST_RANGE = 1e-300  # of ranges that numbers are scaled by: one over it is finite
 NUMBER_KINDS = "iufb"
 
 
@@ -136,6 +138,8 @@ class Columns:
             key = (column.values is None, read.tobytes())
             if _is_constant(read):
                 left_out[name] = "constant"
+            elif column.values is None and _is_narrow(read):
+                left_out[name] = f"its range is below {SMALLEST_RANGE:g}: rescale it"
             elif key in seen:
                 left_out[name] = f"the same as {seen[key]}"
             else:
@@ -188,11 +192,27 @@ def check_frame(X: Any) -> None:
 
 
 def gathered(X: Any) -> Any:
-    """Return lists of rows as an array that keeps numbers beside text; all else as it is."""
+    """Return lists of rows as an array that keeps numbers beside text, masked values as missing.
+
+    All else is returned as it is, but what is no table.
+
+    Raises
+    ------
+    TypeError
+        If it is a lazy frame, or sparse.
+    """
     if hasattr(X, "collect"):
         raise TypeError(
             f"X is a {type(X).__name__} but a frame of rows is expected: pass X.collect()"
         )
+    if issparse(X):
+        raise TypeError(
+            f"X is a sparse {X.format} matrix of {X.shape[1]} columns but a table is expected: "
+            "pass the columns of before it was encoded, text and categories included, or "
+            "X.toarray() if it has few columns"
+        )
+    if isinstance(X, np.ma.MaskedArray):
+        return np.ma.array(X, dtype=object if X.dtype.kind in "OUSb" else float).filled(np.nan)
     if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
         return np.array(X, dtype=object)
     return X
@@ -335,7 +355,8 @@ def _numbers(series: NDArray[Any], name: str) -> NDArray[np.float64]:
     n = len(series)
     try:
         if series.dtype.kind == "O":
-            series = np.array([np.nan if is_missing(v) else v for v in series], dtype=object)
+            values = (np.nan if is_missing(v) else v for v in series)
+            series = np.fromiter(values, dtype=object, count=n)  # lists stay lists, and are refused
         with np.errstate(over="ignore"):
             numbers = series.astype(np.float64).reshape(n)
     except OverflowError:  # integers of Python
@@ -359,3 +380,9 @@ def _is_constant(read: NDArray[Any]) -> bool:
         return True
     same = read == read[0]
     return bool(np.all(same | (np.isnan(read) & np.isnan(read[0]))))
+
+
+def _is_narrow(read: NDArray[np.float64]) -> bool:
+    """Whether numbers, none of them missing, are too close to each other to be scaled."""
+    with np.errstate(over="ignore"):
+        return bool(np.ptp(read) < SMALLEST_RANGE)

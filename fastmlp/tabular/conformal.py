@@ -17,8 +17,9 @@ Array = NDArray[Any]
 
 ROWS_OF_A_PLACE = 60  # at least, where the size of residuals is measured
 MOST_PLACES = 12
-PRIOR_ROWS = 30.0  # of the size of all residuals, at each place
+PRIOR_ROWS = 30.0  # of the size of all residuals, at each place, and beside predicted sizes
 FREEDOMS = (2.2, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0, 200.0)
+MOST_ROWS = 20_000  # by which the tails are fitted, evenly spread over the sorted residuals
 ROUNDS = 30  # of expectation and maximisation
 
 
@@ -37,6 +38,12 @@ class Residuals:
         Predicted sizes of the residuals; by default they are measured along the prediction.
     shrink : float
         Of residuals of all members to those of the few that have not seen a row.
+
+    Attributes
+    ----------
+    trust : float
+        Power of predicted sizes: n / (n + `PRIOR_ROWS`), for few rows teach nobody where residuals
+        are large, and a wrong size makes all others wrong.
     """
 
     def __init__(
@@ -50,17 +57,21 @@ class Residuals:
         w = np.ones(len(y)) if weights is None else weights / weights.mean()
         residual = (y - prediction) * shrink
         self.places, self.sizes = np.zeros(1), np.ones(1)
+        self.trust = len(y) / (len(y) + PRIOR_ROWS)
         if deviation is None:
             self.places, self.sizes = _sizes(residual, prediction, w)
-            deviation = self.deviation(prediction)
+        deviation = self.deviation(prediction, deviation)
         z = residual / np.maximum(deviation, np.finfo(float).tiny)
         order = np.argsort(z)
         self.z, self.w = z[order], w[order]
-        self.freedom, self.spread = student(self.z, self.w)
+        some = slice(None, None, max(1, len(z) // MOST_ROWS))
+        self.freedom, self.spread = student(self.z[some], self.w[some])
         self.rms = float(np.sqrt(np.average(self.z**2, weights=self.w)))
 
-    def deviation(self, prediction: Array) -> Array:
-        """Return the size of the residuals around predictions."""
+    def deviation(self, prediction: Array, predicted: Array | None = None) -> Array:
+        """Return the size of the residuals around predictions, measured or by predicted sizes."""
+        if predicted is not None:
+            return np.asarray(predicted**self.trust)
         return np.asarray(np.interp(prediction, self.places, self.sizes))
 
     def quantile(self, level: float) -> float:

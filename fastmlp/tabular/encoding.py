@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.tabular.columns import MISSING, Columns, Table
+from fastmlp.tabular.columns import MISSING, SMALLEST_RANGE, Columns, Table
 
 CLIP = 3.0  # no scaled number is larger
 FAR = 1e6  # before the clip, so that nothing overflows
@@ -128,9 +128,9 @@ def _measured(values: NDArray[np.float64], bins: int) -> Numbers:
         low, centre[k], high = np.quantile(there, [0.25, 0.5, 0.75])
         with np.errstate(over="ignore"):
             spread = min(high - low, np.finfo(float).max)
-            if spread == 0:
+            if spread < SMALLEST_RANGE:
                 spread = min(0.5 * (there.max() - there.min()), np.finfo(float).max)
-        factor[k] = 1 / spread if spread > 1e-300 else 0.0
+        factor[k] = 1 / spread if spread >= SMALLEST_RANGE else 0.0
         own = Numbers(centre[k], factor[k], edges)
         if bins:
             edges[k] = edges_of(smooth_clip(own, there), bins)

@@ -20,12 +20,12 @@ from sklearn.utils.validation import (
 from fastmlp.callbacks import Progress
 from fastmlp.intervals import check_count
 from fastmlp.sklearn.fitting import one_at_a_time
-from fastmlp.tabular import blend, folds, shown
+from fastmlp.tabular import blend, doubts, folds, shown
 from fastmlp.tabular.blend import Blend, Fitted
 from fastmlp.tabular.columns import DATE_KINDS, Columns, Table, check_frame, gathered, is_frame
 from fastmlp.tabular.kept import Kept, like, of_one_moment
 from fastmlp.tabular.members import Division, Request
-from fastmlp.tabular.parameters import CONSTRAINTS
+from fastmlp.tabular.parameters import CONSTRAINTS, check
 from fastmlp.tabular.presets import PRESETS
 from fastmlp.tabular.report import Report, Watch
 from fastmlp.tabular.shown import Importance
@@ -80,8 +80,9 @@ class BaseTabMLP(Kept, BaseEstimator):
         Parameters
         ----------
         X : pandas or polars frame, or array-like, shape (n_samples, n_features)
-            Numbers, booleans, text, categories; missing values as NaN, None or NA. Dates are
-            refused: pass what matters of them as numbers.
+            Numbers, booleans, text, categories; missing values as NaN, None, NA or masked. Dates
+            are refused: pass what matters of them as numbers. So are sparse matrices: pass the
+            columns that they were made of.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Labels, or real numbers.
         sample_weight : array-like, shape (n_samples,), optional
@@ -110,8 +111,12 @@ class BaseTabMLP(Kept, BaseEstimator):
 
     def _train(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
         watch = Watch()
+        check(self)
         self._trained_with = self.get_params(deep=False)
         with watch("reading"):
+            doubts.check_order(X, y=y, sample_weight=sample_weight, groups=groups)
+            if np.ma.is_masked(y):
+                raise ValueError("y has masked entries but targets are expected: drop these rows")
             X = self._checked(X, reset=True)
             y = self._read_target(y)
             check_consistent_length(X, y)
@@ -230,7 +235,7 @@ class BaseTabMLP(Kept, BaseEstimator):
             target.shown(fitted.together),
             seconds,
             more,
-            fitted.notes,
+            fitted.notes + doubts.numbers_as_text(columns),
         )
 
     # ------------------------------------------------------------ after it
@@ -373,4 +378,11 @@ def finite_numbers(y: Any) -> Array:
         checked = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
     except OverflowError:
         raise ValueError("y holds integers that are too large for float64: rescale y") from None
+    except ValueError as error:
+        if "could not convert" not in str(error):
+            raise
+        raise ValueError(
+            f"y holds text ({error}) but numbers are expected: convert it, or predict labels with "
+            "TabMLPClassifier"
+        ) from None
     return np.asarray(checked.reshape(len(checked), -1))

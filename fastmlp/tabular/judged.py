@@ -89,6 +89,15 @@ def scorer_of(
         said = kind(prediction, classes)
         if y.ndim > 1 and kind is SaidClasses:
             said.classes_ = np.eye(2, y.shape[1], dtype=int)  # as a matrix: they are labels
-        return float(score(said, X, y, **options))
+        try:
+            return float(score(said, X, y, **options))
+        except TypeError as error:
+            if not options or "sample_weight" not in str(error):
+                raise
+            raise TypeError(
+                f"scoring={scoring!r} takes no sample_weight but the rows have different weights "
+                f"({error}): use a scorer that takes them, or leave out sample_weight and "
+                "class_weight"
+            ) from error
 
     return judge

@@ -99,14 +99,19 @@ class Members:
 
     def predict(self, table: Table) -> Array:
         """Return the prediction of all, (n, columns)."""
-        m = self.target.outputs
         found = []
         for at in range(0, max(len(table), 1), ROWS_AT_A_TIME):
             part = table.take(np.arange(at, min(at + ROWS_AT_A_TIME, len(table))))
-            each = self.each(part)
-            spread = np.var(each[:, :, :m], axis=0)
-            found.append(self.target.mixed(each.mean(axis=0), spread))
+            found.append(mixed(self.target, self.each(part)))
         return np.concatenate(found)
+
+
+def mixed(target: Any, each: Array) -> Array:
+    """Return the prediction of all from those of every member, (members, n, columns)."""
+    mean = np.add.reduce(each, axis=0) / len(each)
+    if mean.shape[1] == target.outputs:  # all are means, whose spread nobody asks for
+        return np.asarray(mean)
+    return np.asarray(target.mixed(mean, np.var(each[:, :, : target.outputs], axis=0)))
 
 
 @dataclass

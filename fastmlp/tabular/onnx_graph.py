@@ -225,7 +225,7 @@ def _regression(
     """Add what ``predict`` and ``predict_quantiles`` return, and return the outputs."""
     mean, *variances = found
     if variances:
-        size = g.Sqrt(variances[0])
+        size = g.Pow(variances[0], model.residuals[0].trust / 2)
     else:
         sizes = [_size(g, mean, k, each) for k, each in enumerate(model.residuals)]
         size = g.Concat(*sizes, axis=1)

@@ -7,7 +7,9 @@ from typing import Any
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from fastmlp.sklearn.parameters import check_reals
 from fastmlp.tabular.presets import PRESETS
+from fastmlp.threads import of_jobs
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "preset": [StrOptions(set(PRESETS))],
@@ -36,3 +38,14 @@ progress_bar : bool, default=False
     Show a tqdm bar if tqdm is installed, else a line an epoch on the standard error stream.
 n_jobs : int, optional
     Threads; -1 is all. By default what the machine allows. The result does not depend on it."""
+
+
+def check(estimator: Any) -> None:
+    """Refuse what the ranges let through: truth values as seconds, no threads, huge integers."""
+    check_reals(estimator)
+    of_jobs(estimator.n_jobs)
+    if isinstance(estimator.time_limit, bool):
+        raise ValueError(
+            f"time_limit is {estimator.time_limit} but a number of seconds is expected: pass for "
+            "example time_limit=60, or None for no limit"
+        )

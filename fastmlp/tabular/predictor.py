@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.tabular.blend import Blend
-from fastmlp.tabular.columns import Column, Columns, Table
-from fastmlp.tabular.encoding import Encoding, Numbers
-from fastmlp.tabular.members import Members
+from fastmlp.check.arrays import short
+from fastmlp.tabular.blend import Blend, blended
+from fastmlp.tabular.columns import Column, Columns
+from fastmlp.tabular.encoding import CLIP, FAR, NARROWEST, one_hot
+from fastmlp.tabular.members import Members, mixed
+from fastmlp.tabular.rows import RowEncoder, plain
 from fastmlp.tabular.targets import Scale
 
 Array = NDArray[Any]
@@ -44,23 +46,24 @@ class RowPredictor:
     """
 
     def __init__(self, columns: Columns, blend: Blend, finish: Callable[[Array], Array]) -> None:
-        self._n = len(columns.names)
+        self._n, self._names = len(columns.names), columns.names if columns.named else None
         self._numbers = columns.numbers
         self._categories = [
             (k, column, {value: code for code, value in enumerate(column.values or ())})
             for k, column in columns.categories
         ]
+        self._places = np.array([k for k, _ in columns.numbers], np.int64)
         self._groups = [_Group(group) for group in blend.groups]
-        self._weights, self._finish = blend.weights, finish
+        self._weights, self._finish = blend.weights.tolist(), finish
 
-    def __call__(self, row: Sequence[Any]) -> Array:
+    def __call__(self, row: Sequence[Any] | Mapping[str, Any]) -> Array:
         """Predict one row.
 
         Parameters
         ----------
-        row : sequence, length n_features
-            Values in the order of the columns of the fit: numbers, text, truth values; None or NaN
-            where missing.
+        row : sequence, length n_features, or mapping from the names of columns
+            Values in the order of the columns of the fit, or by name, as in a row of a frame:
+            numbers, text, truth values; None or NaN where missing.
 
         Returns
         -------
@@ -69,16 +72,43 @@ class RowPredictor:
 
         Raises
         ------
-        ValueError
-            If the row has another length, or no number where numbers were.
+        TypeError, ValueError
+            If the row has another length or other names, or no number where numbers were.
         """
+        if not isinstance(row, list | tuple | np.ndarray):
+            row = self._listed(row)
         if len(row) != self._n:
             raise ValueError(f"the row has {len(row)} values but {self._n} are expected")
-        numbers = np.array([_number(row[k], column) for k, column in self._numbers])
-        codes = [_code(row[k], column, codes) for k, column, codes in self._categories]
-        each = [group.predict(numbers, np.array(codes, np.int32)) for group in self._groups]
-        found = np.tensordot(self._weights, np.stack(each), axes=1)
-        return self._finish(np.asarray(found))[0]  # type: ignore[no-any-return]
+        numbers = plain(row, self._places)
+        if numbers is None:
+            given = [_number(row[k], column) for k, column in self._numbers]
+            numbers = np.array(given, np.float64)
+        read = [_code(row[k], column, codes) for k, column, codes in self._categories]
+        codes = np.array(read, np.int32)
+        return self._finish(  # type: ignore[no-any-return]
+            blended(self._weights, [group.predict(numbers, codes) for group in self._groups])
+        )[0]
+
+    def _listed(self, row: Any) -> list[Any]:
+        """Return the values of a row that has them by name; the order of a series is its own."""
+        if not hasattr(row, "items"):
+            if isinstance(row, str | bytes) or not hasattr(row, "__getitem__"):
+                raise TypeError(
+                    f"the row is {short(row)} but {self._n} values are expected: pass a list of "
+                    "them, or a dict by the names of the columns"
+                )
+            return list(row)
+        if hasattr(row, "iloc") and self._names is None:
+            return list(row.to_numpy())
+        given = {str(name): value for name, value in row.items()}
+        names = self._names or ()
+        if given.keys() != set(names):
+            raise ValueError(
+                f"the row has values of {', '.join(given)} but of "
+                f"{', '.join(names) or 'columns without names'} are expected: pass those of a row "
+                "of the fit, or a list in its order"
+            )
+        return [given[name] for name in names]
 
 
 def _number(value: Any, column: Column) -> float:
@@ -101,31 +131,29 @@ def _series(value: Any) -> Array:
 
 
 class _Group:
-    """Members of a recipe, whose measures are stacked: a row for each member."""
+    """Members of a recipe, all that is measured for them stacked: a row for each member."""
 
     def __init__(self, group: Members) -> None:
         encodings, self._target = group.encodings, group.target
         numbers = zip(*(encoding.numbers for encoding in encodings), strict=True)
-        known = zip(*(encoding.known for encoding in encodings), strict=True)
         first = encodings[0]
-        self._encoding = Encoding(
-            Numbers(*map(np.stack, numbers)),
-            tuple(map(np.stack, known)),
+        self._encoder = RowEncoder(
+            tuple(map(np.stack, numbers)),
+            np.stack([np.concatenate([np.empty(0, bool), *each.known]) for each in encodings]),
+            [one_hot(np.arange(len(k), dtype=np.int32), k | True) for k in first.known],
             first.with_missing,
-            first.bins,
+            (CLIP, FAR, NARROWEST),
         )
         scaled = group.scales[0] is not None
         self._scale = Scale(*map(np.stack, zip(*group.scales, strict=True))) if scaled else None
         self._predictors = [member.predictor() for member in group.ensemble]
+        spec = self._predictors[0].spec
+        self._shape = len(self._predictors), spec.loss.heads * spec.n_outputs
 
     def predict(self, numbers: Array, codes: Array) -> Array:
         """Return the prediction of all, (1, columns)."""
-        n = len(self._predictors)
-        table = Table(
-            np.broadcast_to(numbers, (n, len(numbers))), np.broadcast_to(codes, (n, len(codes)))
-        )
-        inputs = self._encoding.inputs(table)
-        z = np.stack([p(x) for p, x in zip(self._predictors, inputs, strict=True)])
-        each = self._target.decode(self._scale, z)[:, np.newaxis]
-        spread = np.var(each[:, :, : self._target.outputs], axis=0)
-        return np.asarray(self._target.mixed(each.mean(axis=0), spread))
+        z = np.empty(self._shape, np.float32)
+        inputs = self._encoder(numbers, codes)
+        for predict, x, own in zip(self._predictors, inputs, z, strict=True):
+            predict(x, own)
+        return mixed(self._target, self._target.decode(self._scale, z)[:, np.newaxis])

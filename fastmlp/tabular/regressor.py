@@ -302,9 +302,8 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         """Return means, and the local sizes of the residuals, both (n, outputs)."""
         m = self.n_outputs_
         mean = outputs[:, :m]
-        if outputs.shape[1] > m:
-            return mean, np.sqrt(outputs[:, m:])
-        sizes = [r.deviation(mean[:, k]) for k, r in enumerate(self._residuals)]
+        predicted = np.sqrt(outputs[:, m:].T) if outputs.shape[1] > m else [None] * m
+        sizes = [r.deviation(mean[:, k], predicted[k]) for k, r in enumerate(self._residuals)]
         return mean, np.column_stack(sizes)
 
     def _deviations(self, outputs: Array) -> Array:

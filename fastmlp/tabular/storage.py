@@ -202,6 +202,7 @@ def _describe_numbers(known: dict[str, Any], tensors: Tensors) -> dict[str, Any]
     return {
         "target": target.name,
         "judged": len(residuals[0].z),
+        "trust": residuals[0].trust,
         "places": [len(each.places) for each in residuals],
     }
 
@@ -216,6 +217,9 @@ def _rebuild_numbers(
     target.loss = network.loss
     target.unit = store.parameter("fit.unit", (n,), FLOATS).copy()
     n_rows = record.count("judged", 1, rows)
+    trust = record.number("trust") if record.there("trust") else 1.0  # there were files without
+    if trust > 1:
+        raise ModelFormatError(f"the trust in predicted sizes is {trust} but at most 1 is expected")
     counts = _counts(record, "places", n, rows)
     shapes: dict[str, tuple[int, ...]] = {
         **dict.fromkeys(("z", "w"), (n, n_rows)),
@@ -234,7 +238,7 @@ def _rebuild_numbers(
     residuals = []
     for k in range(n):
         each = Residuals.__new__(Residuals)
-        each.z, each.w = found["z"][k], found["w"][k]
+        each.trust, each.z, each.w = trust, found["z"][k], found["w"][k]
         each.places, each.sizes = split["places"][k], split["sizes"][k]
         each.freedom, each.spread, each.rms = (float(found[key][k]) for key in FITTED)
         if not ((each.z[:-1] <= each.z[1:]).all() and (each.places[:-1] < each.places[1:]).all()):

@@ -169,13 +169,13 @@ class Stream:
             )
         x, y, weights = (*block, None)[:3]
         data = check.data(x, y, weights, self.spec)
-        names = "dtype of X", "dtype of y", "dimensions of y", "sample weights"
-        form = _dtype(x), _dtype(y), data.targets.ndim, weights is not None
+        names = "the dtype of X", "the dtype of y", "y.ndim", "sample_weight"
+        form = _dtype(x), _dtype(y), data.targets.ndim, "None" if weights is None else "an array"
         for name, now, before in zip(names, form, self._form or form, strict=True):
             if now != before:
                 raise ValueError(
-                    f"a block has {name} {now} but the first one {before}: let the source yield "
-                    "blocks of one kind, for example with astype"
+                    f"{name} is {now} in a block but was {before} in the first one: let the source "
+                    "yield blocks of one kind, for example with astype"
                 )
         self._form = form
         return data
