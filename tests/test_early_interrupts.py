@@ -1,0 +1,123 @@
+"""An interrupt while an epoch is prepared or measured: a resumed fit has the same bits."""
+
+import inspect
+import itertools
+import sys
+
+import numpy as np
+import pytest
+from states import state
+
+import fastmlp
+from fastmlp import reference
+from fastmlp.members import Jury
+
+X = np.linspace(-1, 1, 60).reshape(30, 2)
+Y = X.prod(axis=1)
+KINDS = [fastmlp.MLP, reference.MLP]
+DRAWS = {"Shuffles.__call__", "Shuffles.next_seed", "Seeds.take", "Stream.draw"}
+
+
+def one(mlp):
+    """Return a model and its networks."""
+    net = mlp([2, 4, 1], rng=0)
+    return net, [net]
+
+
+def many(mlp):
+    """Return an ensemble of which two members draw from one generator."""
+    rng = np.random.default_rng(0)
+    nets = [mlp([2, 4, 1], rng=source) for source in (rng, 7, rng)]
+    return fastmlp.Ensemble(nets), nets
+
+
+def interrupted_at(model, position, epoch):
+    """Interrupt a fit at one of the places where Python may, of those that draw; is there one?"""
+    seen = itertools.count()
+
+    def trace(frame, event, arg):
+        if frame.f_code.co_qualname not in DRAWS or len(model.history.loss) != epoch:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and next(seen) == position:
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        model.fit(X, Y, epochs=4, batch_size=8, callbacks=[lambda state: None])
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.parametrize("made", [one, many])
+def test_no_seed_is_lost_wherever_an_interrupt_comes(made):
+    whole, nets = made(fastmlp.MLP)
+    whole.fit(X, Y, epochs=4, batch_size=8)
+    expected = [*map(state, nets)]
+    for position in itertools.count():
+        model, nets = made(fastmlp.MLP)
+        if not interrupted_at(model, position, 2):
+            break
+        assert len(model.history.loss) == 2
+        model.fit(X, Y, epochs=4, batch_size=8, resume=True)
+        assert [*map(state, nets)] == expected, position
+    assert position > 20
+
+
+def cut(monkeypatch, where, name, call):
+    """Let one of the calls of a function be an interrupt."""
+    calls, function = itertools.count(), getattr(where, name)
+
+    def interrupted(*given, **options):
+        if next(calls) == call:
+            raise KeyboardInterrupt
+        return function(*given, **options)
+
+    is_static = isinstance(inspect.getattr_static(where, name), staticmethod)
+    monkeypatch.setattr(where, name, staticmethod(interrupted) if is_static else interrupted)
+
+
+@pytest.mark.parametrize("mlp", KINDS)
+@pytest.mark.parametrize("watched", [{}, {"validation_data": (X, Y)}])
+def test_an_ensemble_goes_on_after_an_interrupt_at_the_start_of_a_call(monkeypatch, mlp, watched):
+    whole, nets = many(mlp)
+    whole.fit(X, Y, epochs=5, batch_size=8, **watched)
+    expected = [*map(state, nets)]
+    model, nets = many(mlp)
+    cut(monkeypatch, type(nets[0]._engine), "train_many", 1)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, epochs=5, batch_size=8, **watched)
+    monkeypatch.undo()
+    assert len(model.history.loss) == 1
+    model.fit(X, Y, epochs=5, batch_size=8, resume=True, **watched)
+    assert [*map(state, nets)] == expected
+
+
+@pytest.mark.parametrize("mlp", KINDS)
+def test_members_know_only_epochs_that_were_measured(monkeypatch, mlp):
+    ensemble, nets = many(mlp)
+    data = {"X": [X, X[:9], X[:17]], "y": [Y, Y[:9], Y[:17]]}  # steps of an epoch differ
+    options = {"epochs": 5, "batch_size": 8, "validation_data": (X, Y)}
+    cut(monkeypatch, Jury, "measure", 2)
+    with pytest.raises(KeyboardInterrupt):
+        ensemble.fit(**data, **options)
+    monkeypatch.undo()
+    assert [member._progress.epochs for member in nets] == [2, 2, 2]
+    for net, x, y in zip(nets, data["X"], data["y"], strict=True):
+        with pytest.raises(ValueError, match="ended within an epoch"):
+            net.fit(x, y, resume=True, **options)
+
+
+@pytest.mark.parametrize("mlp", KINDS)
+def test_members_that_go_on_without_shuffling_keep_their_place(mlp):
+    ensemble, nets = many(mlp)
+    apart = many(mlp)[1][1]  # the one with a generator of its own
+    for model in (ensemble, apart):
+        for epochs, shuffle in ((2, True), (3, False), (5, True)):
+            model.fit(X, Y, epochs=epochs, batch_size=8, shuffle=shuffle, resume=epochs > 2)
+    assert state(nets[1]) == state(apart)
