@@ -51,6 +51,11 @@ class Ensemble(EnsembleLearner, Exportable):
     """
 
     def __init__(self, members: Iterable[MLP]) -> None:
+        if not isinstance(members, Iterable):
+            raise TypeError(
+                f"members has type {type(members).__name__} but a list of MLPs is expected: pass "
+                "for example [MLP([8, 32, 1], rng=seed) for seed in range(5)]"
+            )
         self._members = tuple(members)
         if not self._members:
             raise ValueError("members is empty but at least one MLP is expected")

@@ -151,7 +151,7 @@ class EnsembleLearner:
             changes = path is not None or (resume and has_others)  # others that learn, see MLP.fit
             self._take_turns(stack, is_done, changes)
             datas = portions.datas(X, y, sample_weight, self._spec, len(self._members))
-            chosen = [] if rows is None else portions.row_numbers(rows, "rows", datas)
+            chosen = [] if rows is None else portions.learned(rows, datas)
             given = optimizer, l1, l2, clip_norm, groups, dropout
             mine = self._plans(datas, [batch_size] * len(datas), *given)
             for k, plan in enumerate(mine):
@@ -347,7 +347,7 @@ class EnsembleLearner:
         if not Path(path).exists():
             return False
         functions = {own.name: own for own in self._spec.functions}
-        other = storage.load(path, functions=functions)
+        other = storage.load(os.path.realpath(path), functions=functions)  # as it was saved
         if type(other) is not type(self) or len(other._members) != len(self._members):
             raise ValueError(
                 f"resume is {path!r}, which has {other!r}, but this is {self!r}: "
