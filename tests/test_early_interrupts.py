@@ -1,8 +1,10 @@
 """An interrupt while an epoch is prepared or measured: a resumed fit has the same bits."""
 
+import functools
 import inspect
 import itertools
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -16,6 +18,10 @@ X = np.linspace(-1, 1, 60).reshape(30, 2)
 Y = X.prod(axis=1)
 KINDS = [fastmlp.MLP, reference.MLP]
 DRAWS = {"Shuffles.__call__", "Shuffles.next_seed", "Seeds.take", "Stream.draw"}
+READS = {
+    *("Reading.__enter__", "Reading.__exit__", "Reading.__iter__", "Stream.blocks"),
+    *("Semaphore.acquire", "Semaphore.release", "Condition.__enter__", "Condition.__exit__"),
+}
 
 
 def one(mlp):
@@ -31,12 +37,12 @@ def many(mlp):
     return fastmlp.Ensemble(nets), nets
 
 
-def interrupted_at(model, position, epoch):
-    """Interrupt a fit at one of the places where Python may, of those that draw; is there one?"""
+def interrupted_at(model, position, epoch, functions, *data):
+    """Interrupt a fit at one of the places where Python may, of some functions; is there one?"""
     seen = itertools.count()
 
     def trace(frame, event, arg):
-        if frame.f_code.co_qualname not in DRAWS or len(model.history.loss) != epoch:
+        if frame.f_code.co_qualname not in functions or len(model.history.loss) != epoch:
             return None
         frame.f_trace_opcodes = True
         if event == "opcode" and next(seen) == position:
@@ -46,7 +52,7 @@ def interrupted_at(model, position, epoch):
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        model.fit(X, Y, epochs=4, batch_size=8, callbacks=[lambda state: None])
+        model.fit(*data, epochs=4, batch_size=8, callbacks=[lambda state: None])
     except KeyboardInterrupt:
         return True
     finally:
@@ -61,12 +67,32 @@ def test_no_seed_is_lost_wherever_an_interrupt_comes(made):
     expected = [*map(state, nets)]
     for position in itertools.count():
         model, nets = made(fastmlp.MLP)
-        if not interrupted_at(model, position, 2):
+        if not interrupted_at(model, position, 2, DRAWS, X, Y):
             break
         assert len(model.history.loss) == 2
         model.fit(X, Y, epochs=4, batch_size=8, resume=True)
         assert [*map(state, nets)] == expected, position
     assert position > 20
+
+
+def test_whoever_reads_a_source_is_not_waited_for_wherever_an_interrupt_comes():
+    source = fastmlp.Blocks(X, Y, rows=11)
+    for position in itertools.count():
+        found = []
+        net = fastmlp.MLP([2, 4, 1], rng=0)
+        work = functools.partial(interrupted_at, net, position, 1, READS, source)
+        thread = threading.Thread(target=lambda w=work, f=found: f.append(w()), daemon=True)
+        thread.start()
+        thread.join(20)
+        assert found, f"waits for ever after an interrupt at {position}"
+        if not found[0]:
+            break
+        assert len(net.history.loss) == 1
+        readers = [each for each in threading.enumerate() if each.name == "fastmlp-source"]
+        for reader in filter(threading.Thread.is_alive, readers):
+            reader.join(20)
+            assert not reader.is_alive()
+    assert position > 50
 
 
 def cut(monkeypatch, where, name, call):
