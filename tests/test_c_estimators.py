@@ -22,12 +22,12 @@ pytestmark = [
 READ = {"i": ctypes.c_longlong, "b": ctypes.c_int, "f": ctypes.c_double}
 
 
-def labels_of(library, y):
+def labels_of(library, y, name="net_labels"):
     """Return the classes that the file names, or 0, 1, ... if it names none."""
     classes = np.unique(y)
     try:
         kind = READ.get(y.dtype.kind, ctypes.c_char_p)
-        found = list((kind * max(2, len(classes))).in_dll(library, "net_labels"))
+        found = list((kind * max(2, len(classes))).in_dll(library, name))
     except ValueError:
         return np.arange(len(classes))
     return np.array([each.decode() if isinstance(each, bytes) else each for each in found])

@@ -63,8 +63,9 @@ ORDER = (
     *(f"engine.{part}" for part in ("parameters", "steps", "native", "many")),
     *(
         f"export.{part}"
-        for part in ("layers", "graph", "onnx", "c_text", "c_layers", "c_source", "c", "exportable")
+        for part in ("layers", "graph", "onnx", "c_text", "c_layers", "c_emitter", "c_source")
     ),
+    *("export.c", "export.exportable"),
     *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
     *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources")),
     *(f"training.{part}" for part in ("averages", "loop", "exchange", "processes", "own_steps")),
@@ -93,11 +94,14 @@ ORDER = (
             "temperature",
             "conformal",
             "judged",
+            "exported",
         )
     ),
+    *("tabular.onnx_columns", "tabular.onnx_graph"),
+    *(f"tabular.{part}" for part in ("c_names", "c_text", "c_source", "c_files")),
     *(
         f"tabular.{part}"
-        for part in ("shown", "report", "parameters", "predictor", "kept", "estimator")
+        for part in ("shown", "report", "parameters", "predictor", "kept", "c_methods", "estimator")
     ),
     *(f"tabular.{part}" for part in ("regressor", "classifier", "storage_members", "storage")),
     *("tabular", "__main__"),

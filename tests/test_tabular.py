@@ -22,6 +22,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular import presets
 from fastmlp.tabular.columns import is_missing
+from fastmlp.tabular.epochs import HeldOut
 from fastmlp.tabular.presets import Preset, Recipe
 
 SMALL = Recipe(bins=4, width=16, depth=2)
@@ -79,6 +80,29 @@ def test_losses(loss, several):
     assert interval.shape == (*y.shape, 2)
     assert np.all(interval[..., 0] < interval[..., 1])
     assert model.log_density(X, y).shape == (N,)
+
+
+def test_a_large_common_part_of_y_does_not_drown_deviations():
+    """Times are such targets: squares of 2**30 differ by less than rounding."""
+    model, part = regressor(loss="gaussian").fit(X, Y), 2.0**30
+    far = copy.deepcopy(model)
+    for group in far._members.groups:
+        group.scales = [
+            scale._replace(centre=scale.centre + part, low=scale.low + part, high=scale.high + part)
+            for scale in group.scales
+        ]
+    np.testing.assert_allclose(far.predict(X, True)[1], model.predict(X, True)[1], rtol=1e-5)
+    target = model._members.groups[0].target
+    said = np.random.default_rng(1).normal(size=(3, N, 2))
+    together = []
+    for away in (0.0, part):
+        held_out = HeldOut(N, 2, 1)
+        target.y = Y[:, np.newaxis] + away
+        for rows in (slice(None), slice(N // 2), slice(None)):  # some are said twice
+            held_out.add(np.arange(N)[rows], said[0, rows] + [away, 9], target)
+            said = np.roll(said, 1, axis=0)
+        together.append(held_out.prediction(target) - [away, 0])
+    np.testing.assert_allclose(*together, rtol=1e-5, atol=1e-5)
 
 
 def test_quantiles_are_those_of_the_target_and_never_cross():

@@ -14,8 +14,8 @@ import numpy as np
 
 from fastmlp import check
 from fastmlp.export.c_layers import predict, quantized
-from fastmlp.export.c_source import Source
-from fastmlp.export.layers import Affine, Array, Exported, Linear, Normalization, Parametric
+from fastmlp.export.c_source import Source, largest
+from fastmlp.export.layers import Affine, Array, Exported, Labels, Linear, Normalization, Parametric
 from fastmlp.storage.files import write as write_file
 
 WEIGHTS = ("float32", "float64", "int8")
@@ -36,8 +36,8 @@ class CFiles:
     stack_bytes : int
         Of the arrays that a prediction needs for its hidden layers.
     largest_error : float
-        Between predictions with these weights and the model's own, on the rows of the self-check;
-        relative to the largest prediction.
+        Between predictions with these weights and the model's own, on X or the rows of the
+        self-check; relative to the largest prediction, of a table to the deviation of the target.
     labels_changed : float or None
         Share of those rows that get another label; None if there are no labels.
     """
@@ -50,15 +50,67 @@ class CFiles:
     labels_changed: float | None
 
 
-def _labels(model: Exported, p: Array) -> Array | None:
-    if model.labels is None:
-        return None
-    return p > 0.5 if model.labels.kind == "each" else p.argmax(axis=1)
-
-
 def write(model: Exported, path: Any, weights: str | None = None, X: Any = None) -> CFiles:
     """Write the files; arguments and result are those of `Exportable.to_c`."""
-    source = _source(path)
+    kind, source = kind_of(weights, X, model), source_of(path)
+    rows = _rows(model, X)
+    exactly: list[list[Any]] = [network.layers for network in model.each]
+    each = [layers_of(layers, kind, rows) for layers in exactly]
+    made = Source(model, source.stem, arithmetic(kind), each)
+    own, exact = predict(model, each, rows), predict(model, exactly, rows)
+    few = some(rows)
+    main = made.main(rows[few], own[few])
+    return finish(made, source, main, (own, exact), largest(exact))
+
+
+def finish(
+    made: Any, source: Path, main: str, predictions: tuple[Array, Array], unit: float
+) -> CFiles:
+    """Write what is made, with this end, and measure it.
+
+    Parameters
+    ----------
+    made : Source
+        Or what has its methods and sizes.
+    source : Path
+        The file.
+    main : str
+        The self-check.
+    predictions : pair of arrays, shape (n, columns)
+        With the weights that are written, and the model's own.
+    unit : float
+        Of the error.
+    """
+    own, exact = predictions
+    before, after = (_labels(made.model.labels, p) for p in (exact, own))
+    files = CFiles(
+        source,
+        source.with_suffix(".h"),
+        made.constant_bytes,
+        made.stack_bytes,
+        largest(own - exact) / (unit or 1.0),
+        None
+        if before is None
+        else float((before != after).reshape(len(own), -1).any(axis=1).mean()),
+    )
+    for target, text in {files.header: made.header(), files.source: made.source(main)}.items():
+        write_file(target, [text.encode("ascii")])
+    return files
+
+
+def _labels(labels: Labels | None, p: Array) -> Array | None:
+    if labels is None:
+        return None
+    return p > 0.5 if labels.kind == "each" else p.argmax(axis=1)
+
+
+def some(rows: Any) -> slice:
+    """Return which rows are in the self-check: `ROWS` of them, evenly."""
+    return slice(None, None, -(-len(rows) // ROWS))
+
+
+def kind_of(weights: str | None, X: Any, model: Any) -> str:
+    """Return the kind of weights that is asked for, by default that of the model, or complain."""
     kind = model.spec.dtype.name if weights is None else weights
     if kind not in WEIGHTS:
         raise ValueError(f"weights is {weights!r} but one of {', '.join(WEIGHTS)} is expected")
@@ -67,34 +119,27 @@ def write(model: Exported, path: Any, weights: str | None = None, X: Any = None)
             f"the network has {model.n_parameters:,} parameters but C is written of at most "
             f"{MAX_PARAMETERS:,}: use to_onnx"
         )
-    rows = _rows(model, X, needed=kind == "int8")
-    dtype = np.dtype("float64" if kind == "float64" else "float32")
-    exactly: list[list[Any]] = [network.layers for network in model.each]
-    each = [quantized(layers, rows) for layers in exactly] if kind == "int8" else exactly
-    each = [[_cast(layer, dtype) for layer in layers] for layers in each]
-    own, exact = predict(model, each, rows), predict(model, exactly, rows)
-    largest = float(np.abs(exact).max())
-    before, after = _labels(model, exact), _labels(model, own)
-    made = Source(model, source.stem, dtype, each)
-    files = CFiles(
-        source,
-        source.with_suffix(".h"),
-        made.constant_bytes,
-        made.stack_bytes,
-        float(np.abs(own - exact).max() / (largest or 1.0)),
-        None
-        if before is None
-        else float((before != after).reshape(len(rows), -1).any(axis=1).mean()),
-    )
-    few = slice(None, None, -(-len(rows) // ROWS))
-    main = made.main(rows[few], own[few])
-    texts = {files.header: made.header(), files.source: made.source(main)}
-    for target, text in texts.items():
-        write_file(target, [text.encode("ascii")])
-    return files
+    if kind == "int8" and X is None:
+        raise ValueError(
+            "weights='int8' needs X: typical rows, by which inputs are scaled and the loss of "
+            "accuracy is measured"
+        )
+    return kind
 
 
-def _source(path: Any) -> Path:
+def arithmetic(kind: str) -> np.dtype[Any]:
+    """Return the dtype in which weights of a kind are used."""
+    return np.dtype("float64" if kind == "float64" else "float32")
+
+
+def layers_of(layers: list[Any], kind: str, rows: Array) -> list[Any]:
+    """Return a network's layers as they are written; int8 ones are measured on rows."""
+    made = quantized(layers, rows) if kind == "int8" else layers
+    return [_cast(layer, arithmetic(kind)) for layer in made]
+
+
+def source_of(path: Any) -> Path:
+    """Return the path of the source, or complain."""
     source = Path(path)
     if source.suffix != ".c" or not (source.stem.isidentifier() and source.stem.isascii()):
         raise ValueError(
@@ -104,15 +149,10 @@ def _source(path: Any) -> Path:
     return source
 
 
-def _rows(model: Exported, X: Any, *, needed: bool) -> Array:
+def _rows(model: Exported, X: Any) -> Array:
     """Return rows of the model's dtype: the given ones, or normal ones."""
     if X is not None:
         return check.inputs(X, model.spec)
-    if needed:
-        raise ValueError(
-            "weights='int8' needs X: typical rows, by which inputs are scaled and the loss of "
-            "accuracy is measured"
-        )
     shape = ROWS, model.spec.layer_sizes[0]
     return np.random.default_rng(0).normal(size=shape).astype(model.spec.dtype)
 

@@ -103,19 +103,23 @@ VALUES: dict[type, Any] = {
 
 def predict(model: Exported, each: list[list[Any]], rows: Array) -> Array:
     """Return predictions in float64, of the layers of each network."""
-    predictions = []
+    link = model.spec.loss.link
     with np.errstate(all="ignore"):
-        for layers in each:
-            z = rows.astype(np.float64)
-            kept: Kept = {}
-            for layer in layers[:-1]:
-                z = VALUES[type(layer)](layer, z, kept)
-            predictions.append(model.spec.loss.link(z))
+        predictions = [link(outputs(layers[:-1], rows)) for layers in each]
         p = np.asarray(np.mean(predictions, axis=0))
         if model.spec.loss.heads == 2:
             m = model.spec.n_outputs
             p[:, m:] += np.var([own[:, :m] for own in predictions], axis=0)
     return np.concatenate([1 - p, p], axis=1) if model.is_pair else p
+
+
+def outputs(layers: list[Any], rows: Array) -> Array:
+    """Return what layers make of rows, in float64."""
+    z = rows.astype(np.float64)
+    kept: Kept = {}
+    for layer in layers:
+        z = VALUES[type(layer)](layer, z, kept)
+    return z
 
 
 def quantized(layers: list[Any], rows: Array) -> list[Any]:

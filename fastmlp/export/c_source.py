@@ -7,21 +7,10 @@ from typing import Any
 import numpy as np
 
 import fastmlp.export.c_text as text
-from fastmlp.export.c_layers import Quantized, QuantizedLinear, Shift
-from fastmlp.export.layers import (
-    Activation,
-    Add,
-    Affine,
-    Array,
-    Exported,
-    Keep,
-    Linear,
-    Link,
-    Normalization,
-    Parametric,
-)
+from fastmlp.export.c_emitter import SEVERAL, Emitter
+from fastmlp.export.layers import Array, Exported, Labels
 
-# Errors that the self-check allows, relative to the largest prediction, in units of epsilon.
+# Errors that the self-check allows, in units of epsilon times that of the predictions.
 ALLOWED = 1000
 MEANINGS = {
     "identity": "Predict.",
@@ -39,7 +28,7 @@ LABEL_TYPES: dict[str, Any] = {
 }
 
 
-class Source:
+class Source(Emitter):
     """Both texts of one network.
 
     Parameters
@@ -56,111 +45,54 @@ class Source:
     def __init__(
         self, model: Exported, name: str, dtype: np.dtype[Any], each: list[list[Any]]
     ) -> None:
-        self.model, self.dtype = model, dtype
-        self.constants: list[str] = []
-        self.functions: dict[str, str] = {}  # each once
-        self.calls: list[str] = []
-        self.constant_bytes = 0
-        self.buffers: dict[str, int] = {}  # two used in turn, and one for each that is kept
-        self.kept: dict[str, str]  # where what a Keep has named is
-        self.fields = {
+        self._y = "y + 1" if model.is_pair else "y"
+        super().__init__(dtype, self._y if len(each) == 1 else SEVERAL)
+        self.model = model
+        self.fields: dict[str, Any] = {
             "name": name,
             "macro": name.upper(),
             "inputs": model.spec.layer_sizes[0],
             "outputs": model.n_columns,
+            "parameters": "const real *x",
+            "arguments": "x",
         }
-        self._k, self._n_networks = -1, len(each)
-        for number, layers in enumerate(each):
-            self.at, self.width, self.kept = "x", model.spec.layer_sizes[0], {}
-            self._last = self._k + sum(hasattr(layer, "biases") for layer in layers)
-            for layer in layers:
-                self._k += hasattr(layer, "biases")
-                WRITERS[type(layer)](self, layer)
+        self._n_networks = len(each)
+        for number, layers in enumerate(each, 1):
+            self.network(layers, model.spec.layer_sizes[0])
             if len(each) > 1:
-                self.mix(number + 1)
+                self.mix(number)
         if model.is_pair:
             self.calls.append("y[0] = 1.0 - y[1];")
-
-    @property
-    def stack_bytes(self) -> int:
-        """Of the buffers."""
-        return sum(self.buffers.values()) * self.dtype.itemsize
-
-    # ------------------------------------------------------------ what layers add
-
-    def constant(self, name: str, values: Array) -> str:
-        """Add an array of constants, and return its name."""
-        name = f"{name}_{max(self._k, 0)}"
-        kind = "signed char" if values.dtype == np.int8 else "real"
-        self.constants.append(text.constants(kind, name, values))
-        self.constant_bytes += values.nbytes
-        return name
-
-    def move(self, width: int, *, last: bool = False) -> tuple[str, str]:
-        """Return where the next layer reads and writes; the last one writes the output."""
-        source, self.width = self.at, width
-        if last and self._n_networks == 1:
-            self.at = self._output
-        elif last:  # one of several
-            self.at, self.buffers["p"] = "p", width
-        else:
-            self.at = next(each for each in "abcd" if each not in (source, *self.kept.values()))
-            self.buffers[self.at] = max(self.buffers.get(self.at, 0), width)
-        return source, self.at
-
-    def affine(self, name: str, piece: str, layer: Any, *more: str) -> None:
-        """Add an affine layer, or a linear path: its biases are what there is."""
-        n, m = layer.weights.shape
-        blocks = [layer.weights[:, j : j + text.BLOCK].ravel() for j in range(0, m, text.BLOCK)]
-        is_path = not hasattr(layer, "biases")
-        weights = self.constant("linear" if is_path else "weights", np.concatenate(blocks))
-        self.functions[name] = piece
-        if is_path:
-            biases, source, target = self.at, self.kept["inputs"], self.at
-        else:
-            biases = self.constant("biases", layer.biases)
-            source, target = self.move(m, last=self._k == self._last)
-        arguments = ", ".join([source, weights, *more, biases, target, str(n), str(m)])
-        self.calls.append(f"affine({arguments});")
-
-    def apply(self, name: str, body: str, frame: str = text.FUNCTION, *more: str) -> None:
-        """Add a function that changes what there is in place."""
-        if "sigmoid(" in body:
-            self.functions["sigmoid()"] = text.SIGMOID
-        self.functions[name] = frame.format(name=f"apply_{name}", body=body)
-        arguments = ", ".join([self.at, *more, str(self.width)])
-        self.calls.append(f"apply_{name}({arguments});")
 
     def mix(self, number: int) -> None:
         """Take a network's prediction into that of all so far."""
         self.functions["mix"] = text.MIX
         means = self.width // self.model.spec.loss.heads
-        self.calls.append(f"mix(p, {self._output}, {number}, {means}, {self.width});")
-
-    @property
-    def _output(self) -> str:
-        return "y + 1" if self.model.is_pair else "y"
+        self.calls.append(f"mix(p, {self._y}, {number}, {means}, {self.width});")
 
     # ------------------------------------------------------------ texts
 
     def header(self) -> str:
         """Return the header."""
-        declared = [] if self._labels is None else [self._labels[0].format(**self.fields)]
-        declared += [f"extern {array};" for array in self._names()[:1]]
-        return text.typed(text.HEADER, self.dtype).format(
+        declared = [text.PREDICT]
+        declared += [] if self._labels is None else [f"{self._labels[0]}\n"]
+        names = label_names(self.model.labels, self.fields["name"])[:1]
+        fields = {**self.fields, "meaning": MEANINGS[self.model.spec.loss.link_name]}
+        return text.HEADER.format(
             title=self._title(),
-            meaning=MEANINGS[self.model.spec.loss.link_name],
-            labels=text.typed("".join(f"{each}\n" for each in declared), self.dtype),
-            **self.fields,
+            defined="#define {macro}_INPUTS {inputs}".format(**fields),
+            declared=text.typed("".join(declared).format(**fields), self.dtype)
+            + "".join(f"extern {array};\n" for array in names),
+            **fields,
         )
 
     def source(self, main: str) -> str:
         """Return the source; ``main`` is its end."""
-        parts = [*self.constants, *self.functions.values(), self._predict()]
+        parts = [*self.functions.values(), self._predict()]
         if self._labels is not None:
             parts.append(self._labels[1].format(**self.fields))
-        code = [text.typed(part, self.dtype) for part in parts]
-        if names := self._names():
+        code = [*self.constants, *(text.typed(part, self.dtype) for part in parts)]
+        if names := label_names(self.model.labels, self.fields["name"]):
             code.append(f"{names[0]} = {{{', '.join(names[1:])}}};\n")
         name = self.fields["name"]
         head = f'/* {self._title()} */\n#include "{name}.h"\n\n#include <math.h>\n'
@@ -169,19 +101,11 @@ class Source:
     def main(self, rows: Array, expected: Array) -> str:
         """Return the self-check."""
         finite = np.isfinite(expected).all(axis=1)
-        rows, expected = rows[finite].astype(self.dtype), expected[finite]
-        allowed = ALLOWED * np.finfo(self.dtype).eps * float(np.abs(expected).max(initial=0.0))
-        arrays = text.constants("real", "rows", rows)
-        arrays += text.constants("real", "expected", expected.astype(self.dtype))
-        return text.typed(
-            text.MAIN.format(
-                rows=arrays,
-                allowed=text.number(allowed, self.dtype),
-                n=len(rows),
-                **self.fields,
-            ),
-            self.dtype,
-        )
+        arrays = text.constants("real", "rows", rows[finite].astype(self.dtype))
+        predict = "{name}_predict(rows + i * {inputs}, y);".format(**self.fields)
+        expected = expected[finite]
+        unit = largest(expected)
+        return self_check(arrays, expected, predict, self.fields, self.dtype, self.dtype, unit)
 
     def _title(self) -> str:
         sizes = "-".join(map(str, self.model.spec.layer_sizes))
@@ -190,9 +114,7 @@ class Source:
         return f"{what} of {sizes} units, written by fastmlp."
 
     def _predict(self) -> str:
-        buffers = [f"real {name}[{size}];" for name, size in self.buffers.items()]
-        lines = "".join(f"    {line}\n" for line in [*buffers, *self.calls])
-        return f"void {self.fields['name']}_predict(const real *x, real *y)\n{{\n{lines}}}\n"
+        return f"void {self.fields['name']}_predict(const real *x, real *y)\n{{\n{self.body()}}}\n"
 
     @property
     def _labels(self) -> tuple[str, str] | None:
@@ -200,77 +122,58 @@ class Source:
         labels = self.model.labels
         return None if labels is None else text.LABELS[labels.kind]
 
-    def _names(self) -> list[str]:
-        """Return the declaration of the classes' names, and these; nothing if there are none."""
-        labels = self.model.labels
-        if labels is None or labels.kind == "each" or labels.are_numbered:
-            return []
-        kind, written = LABEL_TYPES[labels.values.dtype.kind]
-        names = list(map(written, labels.values.tolist()))
-        return [f"const {kind} {self.fields['name']}_labels[{len(names)}]", *names]
+
+def label_names(labels: Labels | None, name: str) -> list[str]:
+    """Return the declaration of the classes' names, and these; nothing if they are numbers."""
+    if labels is None or labels.kind == "each" or labels.are_numbered:
+        return []
+    kind, written = LABEL_TYPES[labels.values.dtype.kind]
+    names = list(map(written, labels.values.tolist()))
+    return [f"const {kind} {name}_labels[{len(names)}]", *names]
 
 
-def _shift(source: Source, layer: Shift) -> None:
-    n = len(layer.mean)
-    mean, factor = source.constant("mean", layer.mean), source.constant("factor", layer.factor)
-    source.functions["shift"] = text.SHIFT
-    before, after = source.move(n)
-    source.calls.append(f"shift({before}, {mean}, {factor}, {after}, {n});")
+def largest(values: Array) -> float:
+    """Return the largest magnitude, 0 of nothing."""
+    return float(np.abs(values).max(initial=0.0))
 
 
-def _affine(source: Source, layer: Affine | Linear) -> None:
-    source.affine("affine", text.AFFINE, layer)
+def self_check(
+    rows: str,
+    expected: Array,
+    predict: str,
+    fields: dict[str, Any],
+    dtype: np.dtype[Any],
+    arithmetic: np.dtype[Any],
+    unit: float,
+) -> str:
+    """Return the program that compares predictions.
 
-
-def _quantized(source: Source, layer: Quantized) -> None:
-    source.affine("affine", text.QUANTIZED_AFFINE, layer, source.constant("unit", layer.unit))
-
-
-def _quantized_linear(source: Source, layer: QuantizedLinear) -> None:
-    unit = source.constant("linear_unit", layer.unit)
-    source.affine("affine", text.QUANTIZED_AFFINE, layer, unit)
-
-
-def _keep(source: Source, layer: Keep) -> None:
-    source.kept[layer.name] = source.at
-
-
-def _add(source: Source, layer: Add) -> None:
-    source.functions["add"] = text.ADD
-    source.calls.append(f"add({source.at}, {source.kept.pop(layer.name)}, {source.width});")
-
-
-def _normalization(source: Source, layer: Normalization) -> None:
-    source.functions["normalize"] = text.NORMALIZE
-    names = source.constant("gains", layer.gains), source.constant("shifts", layer.shifts)
-    source.calls.append(f"normalize({source.at}, {', '.join(names)}, {source.width});")
-
-
-def _activation(source: Source, layer: Activation) -> None:
-    source.apply(layer.name, text.EACH.format(text.ACTIVATIONS[layer.name]))
-
-
-def _parametric(source: Source, layer: Parametric) -> None:
-    alphas = source.constant("alphas", layer.alphas)
-    body = text.ACTIVATIONS[layer.name]
-    source.apply(f"parametric_{layer.name}", body, text.PARAMETRIC, alphas)
-
-
-def _link(source: Source, layer: Link) -> None:
-    if text.LINKS[layer.name]:
-        source.apply(layer.name, text.LINKS[layer.name])
-
-
-WRITERS: dict[type, Any] = {
-    Shift: _shift,
-    Affine: _affine,
-    Quantized: _quantized,
-    Normalization: _normalization,
-    Keep: _keep,
-    Add: _add,
-    Linear: _affine,
-    QuantizedLinear: _quantized_linear,
-    Activation: _activation,
-    Parametric: _parametric,
-    Link: _link,
-}
+    Parameters
+    ----------
+    rows : str
+        Definitions of arrays.
+    expected : array, shape (n, columns)
+        What is expected of them; all finite.
+    predict : str
+        The statement that predicts the i-th of them into y.
+    fields : dict
+        Of the file.
+    dtype : numpy.dtype
+        Of y.
+    arithmetic : numpy.dtype
+        Of networks.
+    unit : float
+        Of their errors.
+    """
+    errors = (arithmetic, unit), (dtype, largest(expected))
+    allowed = ALLOWED * max(float(np.finfo(kind).eps) * size for kind, size in errors)
+    rows += text.constants("real", "expected", expected.astype(dtype))
+    main = text.MAIN.format(
+        rows=rows,
+        allowed=text.number(allowed, dtype),
+        n=len(expected),
+        checked=expected.shape[1],
+        predict=predict,
+        **fields,
+    )
+    return text.typed(main, dtype)

@@ -241,13 +241,13 @@ static inline void affine(const real *x, const signed char *w, const real *unit,
 # Declarations for the header, with a comment, and definitions.
 LABELS = {
     "largest": (
-        "/* The class of the largest probability, from 0. */\nint {name}_class(const real *x);",
+        "/* The class of the largest probability, from 0. */\nint {name}_class({parameters});",
         """\
-int {name}_class(const real *x)
+int {name}_class({parameters})
 {{
     real y[{outputs}];
     int j, best = 0;
-    {name}_predict(x, y);
+    {name}_predict({arguments}, y);
     for (j = 1; j < {outputs}; j++) if (y[best] < y[j]) best = j;
     return best;
 }}
@@ -255,25 +255,25 @@ int {name}_class(const real *x)
     ),
     "pair": (
         "/* 1 if the second class is the more probable one, else 0. */\n"
-        "int {name}_class(const real *x);",
+        "int {name}_class({parameters});",
         """\
-int {name}_class(const real *x)
+int {name}_class({parameters})
 {{
     real y[2];
-    {name}_predict(x, y);
+    {name}_predict({arguments}, y);
     return y[1] > 0.5;
 }}
 """,
     ),
     "each": (
         "/* For each label whether it is there, 1 or 0. */\n"
-        "void {name}_classes(const real *x, int *classes);",
+        "void {name}_classes({parameters}, int *classes);",
         """\
-void {name}_classes(const real *x, int *classes)
+void {name}_classes({parameters}, int *classes)
 {{
     real y[{outputs}];
     int j;
-    {name}_predict(x, y);
+    {name}_predict({arguments}, y);
     for (j = 0; j < {outputs}; j++) classes[j] = y[j] > 0.5;
 }}
 """,
@@ -285,21 +285,24 @@ HEADER = """\
 #ifndef {macro}_H
 #define {macro}_H
 
-#define {macro}_INPUTS {inputs}
+{defined}
 #define {macro}_OUTPUTS {outputs}
 
 #ifdef __cplusplus
 extern "C" {{
 #endif
 
-/* {meaning}
-   x has {inputs} numbers, y gets {outputs}; they do not overlap. Any number of threads may call. */
-void {name}_predict(const real *x, real *y);
-{labels}
+{declared}
 #ifdef __cplusplus
 }}
 #endif
 #endif
+"""
+
+PREDICT = """\
+/* {meaning}
+   x has {inputs} numbers, y gets {outputs}; they do not overlap. Any number of threads may call. */
+void {name}_predict(const real *x, real *y);
 """
 
 MAIN = """\
@@ -311,13 +314,13 @@ MAIN = """\
 int main(void)
 {{
     const real allowed = {allowed};
-    real y[{outputs}], largest = 0.0;
+    real y[{checked}], largest = 0.0;
     int i, j, wrong = 0;
     for (i = 0; i < {n}; i++) {{
         int good = 1;
-        {name}_predict(rows + i * {inputs}, y);
-        for (j = 0; j < {outputs}; j++) {{
-            const real error = fabs(y[j] - expected[i * {outputs} + j]);
+        {predict}
+        for (j = 0; j < {checked}; j++) {{
+            const real error = fabs(y[j] - expected[i * {checked} + j]);
             if (largest < error) largest = error;
             good = good && error <= allowed;
         }}
@@ -338,11 +341,18 @@ def typed(text: str, dtype: np.dtype[Any]) -> str:
     """Return C in double precision as C in that of the dtype."""
     if dtype == np.float32:
         text = _NUMBERS.sub(r"\g<0>f", _FUNCTIONS.sub(r"\1f(", text))
+    return with_real(text, dtype)
+
+
+def with_real(text: str, dtype: np.dtype[Any]) -> str:
+    """Return C whose type ``real`` is that of the dtype; all else stays in double precision."""
     return re.sub(r"\breal\b", "float" if dtype == np.float32 else "double", text)
 
 
 def number(value: float, dtype: np.dtype[Any]) -> str:
-    """Return a finite number as a literal that `typed` knows, with digits enough for its bits."""
+    """Return a number as a literal that `typed` knows, with digits enough for its bits."""
+    if value != value:
+        return "NAN"
     text = f"{value:.{DIGITS[dtype.name]}g}"
     if "." in text:
         return text
@@ -352,14 +362,16 @@ def number(value: float, dtype: np.dtype[Any]) -> str:
 
 def constants(kind: str, name: str, values: NDArray[Any]) -> str:
     """Return the definition of an array, eight numbers a line."""
-    whole = values.dtype.kind == "i"
+    whole = values.dtype.kind in "iu"
+    values = values if values.size else np.zeros(1, values.dtype)  # C has no arrays of nothing
     texts = [str(v) if whole else number(v, values.dtype) for v in values.ravel().tolist()]
     lines = [", ".join(texts[at : at + 8]) for at in range(0, len(texts), 8)]
     body = ",\n    ".join(lines)
     return f"static const {kind} {name}[{len(texts)}] = {{\n    {body}\n}};\n"
 
 
-def string(text: str) -> str:
+def string(text: str | bytes) -> str:
     """Return a string literal of the UTF-8 bytes; whatever is no letter or digit is escaped."""
-    plain = [chr(b) if chr(b).isalnum() and b < 128 else f"\\{b:03o}" for b in text.encode()]
+    data = text.encode() if isinstance(text, str) else text
+    plain = [chr(b) if chr(b).isalnum() and b < 128 else f"\\{b:03o}" for b in data]
     return f'"{"".join(plain)}"'

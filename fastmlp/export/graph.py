@@ -59,12 +59,19 @@ class Graph:
     ----------
     prefix : str
         What the names of tensors to come begin with.
+    root : str
+        What all names begin with, so that they are no names of inputs.
     """
 
     dtype: np.dtype[Any]
     nodes: list[Node] = field(default_factory=list)
     constants: dict[Name, NDArray[Any]] = field(default_factory=dict)
     prefix: str = ""
+    root: str = ""
+
+    def of(self, dtype: Any, root: str) -> Graph:
+        """Return the same graph, to which numbers are added in another dtype and by other names."""
+        return replace(self, dtype=np.dtype(dtype), root=self.root + root)
 
     def __getattr__(self, op: str) -> Callable[..., Name]:
         if not op[0].isupper():
@@ -80,7 +87,8 @@ class Graph:
     ) -> Names:
         """Add a node with n outputs, and return their names."""
         names = tuple(each if isinstance(each, str) else self.constant(each) for each in inputs)
-        outputs = tuple(f"{op}_{len(self.nodes)}" + f"_{k}" * (k > 0) for k in range(n))
+        first = f"{self.root}{op}_{len(self.nodes)}"
+        outputs = tuple(first + f"_{k}" * (k > 0) for k in range(n))
         self.nodes.append(Node(op, names, outputs, attributes))
         return outputs
 
@@ -90,6 +98,7 @@ class Graph:
             name = self.prefix + name if name else f"constant_{len(self.constants)}"
         else:
             name, value = f"{float(value):.17g}", np.array(value, self.dtype)
+        name = self.root + name
         self.constants[name] = value
         return name
 
@@ -99,7 +108,7 @@ class Graph:
         def renamed(names: Names) -> Names:
             return tuple(new if each == old else each for each in names)
 
-        self.nodes = [
+        self.nodes[:] = [
             replace(node, inputs=renamed(node.inputs), outputs=renamed(node.outputs))
             for node in self.nodes
         ]
@@ -240,15 +249,15 @@ def _sigmoid(g: Graph, z: Name) -> Name:
 
 
 def _mean_and_variance(g: Graph, z: Name) -> Names:
-    mean, logarithm = g.many("Split", 2, z, axis=1)
+    mean, logarithm = g.many("Split", 2, z, axis=-1)
     return mean, g.Exp(logarithm)
 
 
-# The nodes of each link, and what a prediction is called that comes from it.
+# The nodes of each link over the last axis, and what a prediction is called that comes from it.
 LINKS: dict[str, tuple[Callable[[Graph, Name], Names], Names]] = {
     "identity": (lambda g, z: (z,), ("predictions",)),
     "exp": (lambda g, z: (g.Exp(z),), ("predictions",)),
     "mean_and_variance": (_mean_and_variance, ("means", "variances")),
     "sigmoid": (lambda g, z: (_sigmoid(g, z),), ("probabilities",)),
-    "softmax": (lambda g, z: (g.Softmax(z, axis=1),), ("probabilities",)),
+    "softmax": (lambda g, z: (g.Softmax(z, axis=-1),), ("probabilities",)),
 }

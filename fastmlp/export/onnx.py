@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -137,41 +138,76 @@ def _prediction(g: Graph, number: int, model: Exported) -> Names:
     return names
 
 
-def graph(model: Exported) -> tuple[Graph, dict[Name, Any]]:
-    """Return the nodes, and the outputs by name: their dtype and whether they have columns."""
+@dataclass(frozen=True)
+class Value:
+    """An input or an output.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+    shape : tuple of int
+        Of a row.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+def graph(model: Exported) -> tuple[Graph, dict[Name, Value]]:
+    """Return the nodes, and the outputs by name."""
     g, columns = Graph(model.spec.dtype), model.spec.n_outputs
     names = nodes.mixture(g, [_prediction(g, k, each) for k, each in enumerate(model.each)])
-    outputs: dict[Name, Any] = {}
+    outputs: dict[Name, Value] = {}
     if model.labels is not None:
-        label = LABELS[model.labels.kind](g, names[0], model.labels)
-        g.rename(label, "label")
-        each = model.labels.kind == "each"
-        dtype = np.dtype(np.int64) if each else model.labels.values.dtype
-        outputs["label"] = (dtype, columns if each else 0)
+        outputs["label"] = label(g, names[0], model.labels)
     if model.is_pair:
         names, columns = (g.Concat(g.Sub(1.0, names[0]), names[0], axis=1),), 2
     wanted = nodes.LINKS[model.spec.loss.link_name][1]
     for old, new in zip(names, wanted, strict=True):
         g.rename(old, new)
-        outputs[new] = (model.spec.dtype, columns)
+        outputs[new] = Value(model.spec.dtype, (columns,))
     return g, outputs
 
 
-def model(exported: Exported, path: Any = None) -> Any:
-    """Return the onnx.ModelProto of a network, written to a file too if there is a path."""
-    onnx = package()
-    size = exported.n_parameters * exported.spec.dtype.itemsize
+def label(g: Graph, p: Name, labels: Labels) -> Value:
+    """Add the output ``label``, which comes from probabilities."""
+    g.rename(LABELS[labels.kind](g, p, labels), "label")
+    if labels.kind == "each":
+        return Value(np.dtype(np.int64), (len(labels.classes),))
+    return Value(labels.values.dtype, ())
+
+
+def check_size(size: int) -> None:
+    """Complain of more bytes of parameters than a file can hold."""
     if size > MAX_BYTES:
         raise ValueError(
             f"the parameters take {size:,} bytes but a file of ONNX holds at most {MAX_BYTES:,}: "
             "use a smaller network, or float32"
         )
-    helper, arrays = onnx.helper, onnx.numpy_helper
-    g, outputs = graph(exported)
 
-    def value(name: Name, dtype: np.dtype[Any], columns: int) -> Any:
-        shape = [ROWS, columns] if columns else [ROWS]
-        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), shape)
+
+def model(exported: Exported, path: Any = None) -> Any:
+    """Return the onnx.ModelProto of a network, written to a file too if there is a path."""
+    package()
+    check_size(exported.n_parameters * exported.spec.dtype.itemsize)
+    inputs = {INPUT: Value(exported.spec.dtype, (exported.spec.layer_sizes[0],))}
+    return made(*graph(exported), inputs, {"": OPSET}, path)
+
+
+def made(
+    g: Graph,
+    outputs: dict[Name, Value],
+    inputs: dict[Name, Value],
+    opsets: dict[str, int],
+    path: Any,
+) -> Any:
+    """Return a checked onnx.ModelProto, written to a file too if there is a path."""
+    onnx = package()
+    helper, arrays = onnx.helper, onnx.numpy_helper
+
+    def described(name: Name, value: Value) -> Any:
+        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+        return helper.make_tensor_value_info(name, kind, [ROWS, *value.shape])
 
     body = helper.make_graph(
         [
@@ -179,18 +215,18 @@ def model(exported: Exported, path: Any = None) -> Any:
             for n in g.nodes
         ],
         "fastmlp",
-        [value(INPUT, exported.spec.dtype, exported.spec.layer_sizes[0])],
-        [value(name, *kind) for name, kind in outputs.items()],
+        [described(*each) for each in inputs.items()],
+        [described(*each) for each in outputs.items()],
         [arrays.from_array(array, name) for name, array in g.constants.items()],
     )
-    opsets = [helper.make_opsetid("", OPSET)]
-    made = helper.make_model(
+    needed = [helper.make_opsetid(*each) for each in opsets.items()]
+    proto = helper.make_model(
         body,
-        opset_imports=opsets,
-        ir_version=helper.find_min_ir_version_for(opsets),
+        opset_imports=needed,
+        ir_version=helper.find_min_ir_version_for(needed),
         producer_name="fastmlp",
     )
-    onnx.checker.check_model(made, full_check=True)
+    onnx.checker.check_model(proto, full_check=True)
     if path is not None:
-        write(path, [made.SerializeToString()])
-    return made
+        write(path, [proto.SerializeToString()])
+    return proto

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,11 +16,14 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from fastmlp.export import layers as export
 from fastmlp.sklearn.parameters import store
 from fastmlp.tabular import shown, temperature
 from fastmlp.tabular.blend import Fitted
+from fastmlp.tabular.c_methods import ClassifierToC
 from fastmlp.tabular.columns import is_missing
 from fastmlp.tabular.estimator import BaseTabMLP
+from fastmlp.tabular.exported import ExportedTable, exported
 from fastmlp.tabular.judged import SaidClasses, scorer_of
 from fastmlp.tabular.kept import of_one_moment
 from fastmlp.tabular.parameters import TEXT
@@ -29,7 +32,7 @@ from fastmlp.tabular.targets import Classes, Labels
 Array = NDArray[Any]
 
 
-class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
+class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
     """Multi-layer perceptrons for classification on a table as it is.
 
     Columns may be numbers, booleans, text or categories, of any scale, with missing values. Members
@@ -169,6 +172,57 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
         happened = y[:, k] > 0 if self._has_labels else y == self.classes_[k]
         return shown.reliability(p[:, k], happened, ax)
 
+    @of_one_moment
+    def to_onnx(self, path: Any = None) -> Any:
+        """Return the fitted estimator as ONNX, to run without fastmlp: raw columns in.
+
+        Outputs are ``label`` and, float64, ``probabilities``: what :meth:`predict` and
+        :meth:`predict_proba` return.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            Where to write the file, too; it is replaced at one moment.
+
+        Returns
+        -------
+        onnx.ModelProto
+            Of opset 17, checked. Text and integers as categories need ai.onnx.ml 3, numbers of
+            float64 as categories 4.
+
+        Raises
+        ------
+        ImportError
+            If there is no onnx package: ``pip install 'fastmlp[onnx]'``.
+        TypeError, ValueError
+            If ONNX has no type for the classes or for the categories of a column, cannot tell
+            empty text from missing text, or can have no input of a column's name; if no column is
+            used, or the parameters take more than 2 GiB.
+
+        Notes
+        -----
+        If X was an array of numbers the input is ``X``, float64, (rows, columns of the fit).
+        Else each column that is used is an input of its name, (rows, 1): float64 for numbers,
+        whatever their dtype was, so that large ones that differ little, such as times, are not
+        rounded; a string, int64 or bool for categories, or float64 if these were numbers and
+        missing ones or fractions were among them. Missing numbers are NaN, missing text is empty.
+        What was not there at fit is unknown, as for :meth:`predict`. Infinity, which that refuses,
+        counts as a very large number.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastmlp import TabMLPClassifier
+        >>> X = np.random.default_rng(0).normal(size=(99, 2))
+        >>> model = TabMLPClassifier(preset="fast", random_state=0).fit(X, X[:, 0] > 0)
+        >>> proto = model.to_onnx()
+        >>> [each.name for each in proto.graph.input], [each.name for each in proto.graph.output]
+        (['X'], ['label', 'probabilities'])
+        """
+        from fastmlp.tabular import onnx_graph
+
+        return onnx_graph.model(self._exported(), path)
+
     # ------------------------------------------------------------ of the fit
 
     def _read_target(self, y: Any) -> Array:
@@ -228,6 +282,20 @@ class TabMLPClassifier(ClassifierMixin, BaseTabMLP):
     def _finisher(self) -> Callable[[Array], Array]:
         return functools.partial(
             temperature.applied, temperature=self.temperature_, labels=self._has_labels
+        )
+
+    def _said(self, outputs: Array, levels: Sequence[float]) -> Array:
+        del levels
+        return self._finisher()(outputs)
+
+    def _exported(self) -> ExportedTable:
+        check_is_fitted(self, "_members")
+        kind = "each" if self._has_labels else "largest"
+        return exported(
+            self._columns,
+            self._members,
+            labels=export.Labels(kind, self.classes_),
+            temperature=self.temperature_,
         )
 
     @property

@@ -7,6 +7,7 @@ Tibshirani 2021, "Predictive inference with the jackknife+"), in units of their 
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,22 @@ class Residuals:
 
         size = np.maximum(deviation * self.spread, np.finfo(float).tiny)
         return np.asarray(t.logpdf((y - prediction) / size, self.freedom) - np.log(size))
+
+
+def levels_of(values: Any) -> list[float]:
+    """Return levels of quantiles, or complain."""
+    if not np.iterable(values):
+        raise ValueError(
+            f"levels is {values!r} but a sequence is expected: pass for example [0.1, 0.9]"
+        )
+    return [level_of(value, "levels") for value in values]
+
+
+def level_of(value: Any, name: str) -> float:
+    """Return a probability between 0 and 1, or complain."""
+    if not isinstance(value, Real) or not 0 < float(value) < 1:
+        raise ValueError(f"{name} has {value!r} but a number between 0 and 1 is expected")
+    return float(value)
 
 
 def _sizes(residual: Array, prediction: Array, w: Array) -> tuple[Array, Array]:

@@ -156,11 +156,11 @@ def one_hot(codes: NDArray[np.int32], known: NDArray[np.bool_]) -> Inputs:
     """
     there = known[codes] if known.ndim == 1 else known[np.arange(len(codes)), codes]
     used = (codes != MISSING) & there
-    return np.where(used[:, np.newaxis], _codes(known.shape[-1])[codes], np.float32(0))
+    return np.where(used[:, np.newaxis], inputs_of_values(known.shape[-1])[codes], np.float32(0))
 
 
 @functools.lru_cache(maxsize=64)
-def _codes(n: int) -> Inputs:
+def inputs_of_values(n: int) -> Inputs:
     """Return the inputs of each of n values, shape (n, `width_of(n)`).
 
     Two values are -1 and 1; of many values, those after the first `MOST_CATEGORIES` share

@@ -26,7 +26,7 @@ class HeldOut:
     columns : int
         Of a prediction.
     means : int
-        How many of them are means, from the left.
+        How many of them, from the left, are means that have variances.
 
     Attributes
     ----------
@@ -36,21 +36,29 @@ class HeldOut:
 
     def __init__(self, n: int, columns: int, means: int) -> None:
         self.sum = np.zeros((n, columns))
-        self.squares = np.zeros((n, means))
+        self.first = np.zeros((n, means))
+        self.away = np.zeros((n, means))  # sum of distances from the first, so that no large part
+        self.squares = np.zeros((n, means))  # that is common to all is squared
         self.cost = np.zeros(n)
         self.count = np.zeros(n, np.int64)
 
     def add(self, rows: Rows, prediction: Array, target: Any) -> None:
         """Take in the predictions of one member."""
         self.sum[rows] += prediction
-        self.squares[rows] += prediction[:, : self.squares.shape[1]] ** 2
+        means = prediction[:, : self.first.shape[1]]
+        is_first = self.count[rows, np.newaxis] == 0
+        self.first[rows] = np.where(is_first, means, self.first[rows])
+        away = means - self.first[rows]
+        self.away[rows] += away
+        self.squares[rows] += away**2
         self.cost[rows] += target.costs(prediction, rows)
         self.count[rows] += 1
 
     def prediction(self, target: Any) -> Array:
         """Return what those members predict together."""
         count = np.maximum(self.count, 1)[:, np.newaxis]
-        return np.asarray(target.mixed(self.sum / count, self.squares / count))
+        spread = np.maximum(self.squares / count - (self.away / count) ** 2, 0.0)
+        return np.asarray(target.mixed(self.sum / count, spread))
 
     def scores(self, target: Any, weights: Array | None) -> tuple[float, float]:
         """Return the mean cost of single members, and of those of each row together."""
@@ -134,8 +142,9 @@ class JointEpoch:
         held_out: Any = None
         for k, engine in enumerate(state.engine.engines):
             prediction = self.decode(k, engine.predict(self.inputs[k]))
+            columns = prediction.shape[1]
             if held_out is None:
-                held_out = HeldOut(n, prediction.shape[1], self.target.outputs)
+                held_out = HeldOut(n, columns, columns - self.target.outputs)
             held_out.add(self.rows[k], prediction, self.target)
         alone, together = held_out.scores(self.target, self.weights)
         cost = of_all(alone, together)

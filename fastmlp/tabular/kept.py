@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastmlp import storage
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Columns
+from fastmlp.tabular.exported import ExportedTable
 from fastmlp.tabular.predictor import RowPredictor
 
 Array = NDArray[Any]
@@ -57,6 +58,10 @@ class Kept:
 
     def _finisher(self) -> Callable[[Array], Array]:
         """Return what turns predictions of all members into the user's; it outlives a fit."""
+        raise NotImplementedError
+
+    def _exported(self) -> ExportedTable:
+        """Return what the fitted estimator predicts with, as plain arrays."""
         raise NotImplementedError
 
     @of_one_moment

@@ -104,8 +104,8 @@ class Members:
         for at in range(0, max(len(table), 1), ROWS_AT_A_TIME):
             part = table.take(np.arange(at, min(at + ROWS_AT_A_TIME, len(table))))
             each = self.each(part)
-            squares = np.mean(each[:, :, :m] ** 2, axis=0)
-            found.append(self.target.mixed(each.mean(axis=0), squares))
+            spread = np.var(each[:, :, :m], axis=0)
+            found.append(self.target.mixed(each.mean(axis=0), spread))
         return np.concatenate(found)
 
 

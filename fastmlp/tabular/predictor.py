@@ -127,5 +127,5 @@ class _Group:
         inputs = self._encoding.inputs(table)
         z = np.stack([p(x) for p, x in zip(self._predictors, inputs, strict=True)])
         each = self._target.decode(self._scale, z)[:, np.newaxis]
-        squares = np.mean(each[:, :, : self._target.outputs] ** 2, axis=0)
-        return np.asarray(self._target.mixed(each.mean(axis=0), squares))
+        spread = np.var(each[:, :, : self._target.outputs], axis=0)
+        return np.asarray(self._target.mixed(each.mean(axis=0), spread))

@@ -18,8 +18,10 @@ from fastmlp.sklearn.parameters import store
 from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import shown
 from fastmlp.tabular.blend import Fitted
-from fastmlp.tabular.conformal import Residuals
+from fastmlp.tabular.c_methods import RegressorToC
+from fastmlp.tabular.conformal import Residuals, level_of, levels_of
 from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers
+from fastmlp.tabular.exported import ExportedTable, exported
 from fastmlp.tabular.judged import SaidNumbers, scorer_of
 from fastmlp.tabular.kept import of_one_moment
 from fastmlp.tabular.parameters import TEXT
@@ -32,7 +34,7 @@ SMALLEST_SHRINK = 0.8
 LARGEST = 1e100  # of targets: that squares and their sums are finite
 
 
-class TabMLPRegressor(RegressorMixin, BaseTabMLP):
+class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
     """Multi-layer perceptrons for regression on a table as it is.
 
     Columns may be numbers, booleans, text or categories, of any scale, with missing values. Members
@@ -119,11 +121,9 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
             Means (or what else the loss fits), and deviations.
         """
         outputs = self._predictions(X)
-        mean, size = self._heads(outputs)
         if not return_std:
-            return self._shaped(mean)
-        rms = np.array([residuals.rms for residuals in self._residuals])
-        return self._shaped(mean), self._shaped(size * rms)
+            return self._shaped(outputs)
+        return self._shaped(outputs), self._shaped(self._deviations(outputs))
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> Array:
         """Predict intervals that hold the target with a probability.
@@ -140,7 +140,7 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         array of float64, shape (n_samples, 2) or (n_samples, n_outputs, 2)
             Lower and upper ends.
         """
-        tail = (1 - _level(coverage, "coverage")) / 2
+        tail = (1 - level_of(coverage, "coverage")) / 2
         return self.predict_quantiles(X, [tail, 1 - tail])
 
     @of_one_moment
@@ -159,18 +159,9 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         array of float64, shape (n_samples, levels) or (n_samples, n_outputs, levels)
             In the order of the levels.
         """
-        if not np.iterable(levels):
-            raise ValueError(
-                f"levels is {levels!r} but a sequence is expected: pass for example [0.1, 0.9]"
-            )
-        wanted = [_level(level, "levels") for level in levels]
-        outputs = self._predictions(X)
-        mean, size = self._heads(outputs)
-        away = np.array([[r.quantile(level) for level in wanted] for r in self._residuals])
-        found = mean[:, :, np.newaxis] + size[:, :, np.newaxis] * away
-        if self._trained_with["loss"] == "poisson":
-            found = np.maximum(found, 0.0)
-        return np.asarray(found[:, 0] if self.n_outputs_ == 1 else found)
+        wanted = levels_of(levels)
+        found = self._quantiles(self._predictions(X), wanted)
+        return found[:, 0] if self.n_outputs_ == 1 else found
 
     @of_one_moment
     def log_density(self, X: Any, y: Any) -> Array:
@@ -224,6 +215,40 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         away = np.array([self._residuals[0].quantile(float(level)) for level in shown.LEVELS])
         below = first[:, np.newaxis] <= mean[:, :1] + size[:, :1] * away
         return shown.coverage(below.mean(axis=0), ax)
+
+    @of_one_moment
+    def to_onnx(self, path: Any = None, *, levels: Sequence[float] = ()) -> Any:
+        """Return the fitted estimator as ONNX, to run without fastmlp: raw columns in.
+
+        Outputs are float64: ``predictions`` and ``deviations``, (rows, outputs), what
+        ``predict(X, return_std=True)`` returns, and with levels ``quantiles``, what
+        ``predict_quantiles(X, levels)`` returns.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            Where to write the file, too; it is replaced at one moment.
+        levels : sequence of float in (0, 1), optional
+            Of the quantiles; [0.05, 0.95] are the ends of ``predict_interval(X, 0.9)``.
+
+        Returns
+        -------
+        onnx.ModelProto
+            See :meth:`TabMLPClassifier.to_onnx`, also for inputs and errors.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastmlp import TabMLPRegressor
+        >>> X = np.random.default_rng(0).normal(size=(99, 2))
+        >>> model = TabMLPRegressor(preset="fast", random_state=0).fit(X, X[:, 0] * X[:, 1])
+        >>> proto = model.to_onnx(levels=[0.05, 0.95])
+        >>> [each.name for each in proto.graph.output]
+        ['predictions', 'deviations', 'quantiles']
+        """
+        from fastmlp.tabular import onnx_graph
+
+        return onnx_graph.model(self._exported(), path, levels_of(levels))
 
     # ------------------------------------------------------------ of the fit
 
@@ -282,8 +307,35 @@ class TabMLPRegressor(RegressorMixin, BaseTabMLP):
         sizes = [r.deviation(mean[:, k]) for k, r in enumerate(self._residuals)]
         return mean, np.column_stack(sizes)
 
+    def _deviations(self, outputs: Array) -> Array:
+        """Return standard deviations, (n, outputs)."""
+        _, size = self._heads(outputs)
+        return np.asarray(size * [residuals.rms for residuals in self._residuals])
+
+    def _quantiles(self, outputs: Array, levels: Sequence[float]) -> Array:
+        """Return quantiles, (n, outputs, levels)."""
+        mean, size = self._heads(outputs)
+        away = np.array([[r.quantile(level) for level in levels] for r in self._residuals])
+        found = mean[:, :, np.newaxis] + size[:, :, np.newaxis] * away
+        return np.asarray(np.maximum(found, self._lowest))
+
+    def _said(self, outputs: Array, levels: Sequence[float]) -> Array:
+        quantiles = self._quantiles(outputs, levels).reshape(len(outputs), -1)
+        mean = outputs[:, : self.n_outputs_]
+        return np.concatenate([mean, self._deviations(outputs), quantiles], axis=1)
+
     def _finisher(self) -> Callable[[Array], Array]:
         return functools.partial(_means, outputs=self.n_outputs_)
+
+    def _exported(self) -> ExportedTable:
+        check_is_fitted(self, "_members")
+        residuals = tuple(self._residuals)
+        return exported(self._columns, self._members, residuals=residuals, lowest=self._lowest)
+
+    @property
+    def _lowest(self) -> float:
+        """The lowest quantile: rates are not negative."""
+        return 0.0 if self._trained_with["loss"] == "poisson" else -np.inf
 
     def _shaped(self, numbers: Array) -> Array:
         return _means(numbers, self.n_outputs_)
@@ -310,9 +362,3 @@ TabMLPRegressor.__doc__ = inspect.cleandoc(TabMLPRegressor.__doc__ or "").replac
 def _means(prediction: Array, outputs: int) -> Array:
     """Return means as the user has the targets: one output has no axis of its own."""
     return prediction[:, 0] if outputs == 1 else prediction[:, :outputs]
-
-
-def _level(value: Any, name: str) -> float:
-    if not isinstance(value, Real) or not 0 < float(value) < 1:
-        raise ValueError(f"{name} has {value!r} but a number between 0 and 1 is expected")
-    return float(value)

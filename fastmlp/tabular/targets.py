@@ -75,25 +75,31 @@ class Numbers:
         prediction[:, :m] = prediction[:, :m] * scale.factor + scale.centre
         if prediction.shape[1] > m:
             prediction[:, m:] *= scale.factor**2
-        low = np.maximum(scale.low, SMALLEST * scale.factor) if self.name == "poisson" else None
-        low = scale.low if low is None else low
-        prediction[:, :m] = np.clip(prediction[:, :m], low, np.maximum(low, scale.high))
+        limited = self.limited(scale)
+        prediction[:, :m] = np.clip(prediction[:, :m], limited.low, limited.high)
         return prediction
 
-    def mixed(self, mean: Array, squares: Array | None) -> Array:
+    def limited(self, scale: Scale) -> Scale:
+        """Return a scale whose limits are those of its member's predictions; rates are above 0."""
+        low = scale.low
+        if self.name == "poisson":
+            low = np.maximum(low, SMALLEST * scale.factor)
+        return scale._replace(low=low, high=np.maximum(low, scale.high))
+
+    def mixed(self, mean: Array, spread: Array) -> Array:
         """Return the prediction of several: for two heads the variance of the mixture.
 
         Parameters
         ----------
         mean : array, shape (n, heads * outputs)
             Of the predictions of the members.
-        squares : array, shape (n, outputs), or None
-            Mean of the squares of the predicted means.
+        spread : array, shape (n, outputs)
+            Variance of the predicted means among the members.
         """
         m = self.outputs
-        if squares is not None and mean.shape[1] > m:
+        if mean.shape[1] > m:
             mean = mean.copy()
-            mean[:, m:] += np.maximum(squares - mean[:, :m] ** 2, 0.0)
+            mean[:, m:] += spread
         return mean
 
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
@@ -166,9 +172,9 @@ class Classes:
         p = z.astype(np.float64)
         return np.asarray(p / p.sum(axis=1, keepdims=True))
 
-    def mixed(self, mean: Array, squares: Array | None) -> Array:
+    def mixed(self, mean: Array, spread: Array) -> Array:
         """Return the probabilities of several: their mean."""
-        del squares
+        del spread
         return mean
 
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
