@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +17,7 @@ from fastmlp.export.layers import Exported
 from fastmlp.mlp import MLP
 from fastmlp.threads import call_team
 from fastmlp.training.records import History
+from fastmlp.turn import taken
 
 
 class Ensemble(EnsembleLearner, Exportable):
@@ -197,9 +197,8 @@ class Ensemble(EnsembleLearner, Exportable):
             As for ``MLP.load_state_dict``; no member has changed.
         """
         check.names(state, list(self.state_dict()), "state")
-        with contextlib.ExitStack() as stack:
-            for member in self._members:
-                stack.enter_context(member._turn.kept())
+        turns = [member._turn for member in self._members]
+        with taken(turn for turn in turns if not turn.is_mine()):
             before = self._engines().snapshot()
             try:
                 for k, member in enumerate(self._members):

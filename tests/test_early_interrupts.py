@@ -37,12 +37,12 @@ def many(mlp):
     return fastmlp.Ensemble(nets), nets
 
 
-def interrupted_at(model, position, epoch, functions, *data):
-    """Interrupt a fit at one of the places where Python may, of some functions; is there one?"""
+def interrupted_at(position, functions, call, watched=lambda: True):
+    """Interrupt a call at one of the places where Python may, of some functions; is there one?"""
     seen = itertools.count()
 
     def trace(frame, event, arg):
-        if frame.f_code.co_qualname not in functions or len(model.history.loss) != epoch:
+        if frame.f_code.co_qualname not in functions or not watched():
             return None
         frame.f_trace_opcodes = True
         if event == "opcode" and next(seen) == position:
@@ -52,12 +52,21 @@ def interrupted_at(model, position, epoch, functions, *data):
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        model.fit(*data, epochs=4, batch_size=8, callbacks=[lambda state: None])
+        call()
     except KeyboardInterrupt:
         return True
     finally:
         sys.settrace(before)
     return False
+
+
+def fit_interrupted_at(model, position, epoch, functions, *data):
+    """Do the same to a fit, in the epoch after so many."""
+
+    def fit():
+        model.fit(*data, epochs=4, batch_size=8, callbacks=[lambda state: None])
+
+    return interrupted_at(position, functions, fit, lambda: len(model.history.loss) == epoch)
 
 
 @pytest.mark.parametrize("made", [one, many])
@@ -67,7 +76,7 @@ def test_no_seed_is_lost_wherever_an_interrupt_comes(made):
     expected = [*map(state, nets)]
     for position in itertools.count():
         model, nets = made(fastmlp.MLP)
-        if not interrupted_at(model, position, 2, DRAWS, X, Y):
+        if not fit_interrupted_at(model, position, 2, DRAWS, X, Y):
             break
         assert len(model.history.loss) == 2
         model.fit(X, Y, epochs=4, batch_size=8, resume=True)
@@ -80,7 +89,7 @@ def test_whoever_reads_a_source_is_not_waited_for_wherever_an_interrupt_comes():
     for position in itertools.count():
         found = []
         net = fastmlp.MLP([2, 4, 1], rng=0)
-        work = functools.partial(interrupted_at, net, position, 1, READS, source)
+        work = functools.partial(fit_interrupted_at, net, position, 1, READS, source)
         thread = threading.Thread(target=lambda w=work, f=found: f.append(w()), daemon=True)
         thread.start()
         thread.join(20)
@@ -93,6 +102,23 @@ def test_whoever_reads_a_source_is_not_waited_for_wherever_an_interrupt_comes():
             reader.join(20)
             assert not reader.is_alive()
     assert position > 50
+
+
+def test_a_pass_of_an_ensemble_is_taken_back_by_all_members_or_by_none():
+    def passes(ensemble):
+        ensemble.partial_fit(X, Y, batch_size=8)
+
+    before, after = many(fastmlp.MLP), many(fastmlp.MLP)
+    passes(after[0])
+    expected = [*map(state, before[1])], [*map(state, after[1])]
+    for position in itertools.count():
+        ensemble, nets = many(fastmlp.MLP)
+        call = functools.partial(passes, ensemble)
+        if not interrupted_at(position, {"_GeneratorContextManager.__exit__"}, call):
+            break
+        assert [*map(state, nets)] in expected, position
+        passes(ensemble)  # everybody's turn is free
+    assert position > 20
 
 
 def cut(monkeypatch, where, name, call):

@@ -8,8 +8,10 @@ An array is a source of one block (``spec.Data.blocks``) and needs none of this.
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -209,6 +211,8 @@ class Reading:
         # Whether another block is wanted. What this thread puts there is put at once: a semaphore
         # would be a lock that an interrupt may leave locked, and then the next use of it waits.
         self._wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        # If an interrupt comes before __exit__. In C: within __del__ another one would be lost.
+        self._end = weakref.ref(self, functools.partial(self._wanted.put, False))
         given = blocks, self._ready, self._wanted  # nothing of this, which the thread would keep
         self._thread = threading.Thread(
             target=_read, args=given, name="fastmlp-source", daemon=True
@@ -226,10 +230,6 @@ class Reading:
     ) -> None:
         self._wanted.put(False)
         self._thread.join(PATIENCE)  # one that waits within the source ends when that returns
-
-    def __del__(self) -> None:
-        if hasattr(self, "_wanted"):  # an interrupt may have come first of all, or before __exit__
-            self._wanted.put(False)
 
     def __iter__(self) -> Iterator[Data]:
         while True:
