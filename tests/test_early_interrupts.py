@@ -41,8 +41,12 @@ def interrupted_at(position, functions, call, watched=lambda: True):
     """Interrupt a call at one of the places where Python may, of some functions; is there one?"""
     seen = itertools.count()
 
+    def is_one(frame):
+        name = frame.f_code.co_qualname  # a condition of Python's own, as in Thread.start, is not
+        return name in functions and (not name.startswith("Condition") or is_one(frame.f_back))
+
     def trace(frame, event, arg):
-        if frame.f_code.co_qualname not in functions or not watched():
+        if not is_one(frame) or not watched():
             return None
         frame.f_trace_opcodes = True
         if event == "opcode" and next(seen) == position:
