@@ -365,6 +365,12 @@ class Learner(Model):
         """Let an optimizer of the user's own train."""
         if not isinstance(plan.optimizer, CustomOptimizer):
             return None
+        if course.reporter.keeps:  # said now, not after an epoch
+            raise TypeError(
+                f"callbacks have a Checkpoint but a file cannot hold what {plan.optimizer!r} "
+                "remembers: for a Checkpoint use an optimizer of fastmlp's own, or let a callback "
+                "pickle state.model"
+            )
         (engine,) = course.learners((self._engine,))
         own = OwnSteps(engine, plan.optimizer, begun.memory or {})
         course.train = own.epoch

@@ -154,6 +154,21 @@ class Model(Exportable):
         return self._spec.parametric
 
     @property
+    def scale(self) -> bool:
+        """Whether the inputs are scaled by parameters."""
+        return self._spec.scale
+
+    @property
+    def skip(self) -> int | None:
+        """Hidden layers of a residual block; None without blocks."""
+        return self._spec.skip
+
+    @property
+    def linear_path(self) -> bool:
+        """Whether weights of their own lead from the inputs to the outputs."""
+        return self._spec.linear_path
+
+    @property
     def loss(self) -> Loss:
         """The loss, as an object of ``fastmlp.losses``."""
         return self._spec.loss
@@ -175,9 +190,9 @@ class Model(Exportable):
         -------
         dict of str to array
             ``layers.0.weight`` (fan_in, fan_out), ``layers.0.bias`` (fan_out,), and of normalised
-            layers ``layers.0.gain`` and ``layers.0.shift``; ``layers.0.scale`` of the inputs, and
-            ``layers.0.linear_weight`` (inputs, outputs) of a linear path. PyTorch's weights are
-            transposed.
+            layers ``layers.0.gain`` and ``layers.0.shift``, of parametric activations
+            ``layers.0.alpha``; ``layers.0.scale`` of the inputs, and ``layers.0.linear_weight``
+            (inputs, outputs) of a linear path. PyTorch's weights are transposed.
 
         Examples
         --------

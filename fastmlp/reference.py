@@ -6,25 +6,22 @@ kernels compute is defined here; nothing is optimised. Axes: N rows, I fan-in, O
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from fastmlp import hidden, mlp, randomness, states
+from fastmlp import hidden, mlp, randomness
 from fastmlp.activations import Array
 from fastmlp.frozen import Predictor
 from fastmlp.gradient import add_up, clip, flat, penalized
 from fastmlp.groups import PLAIN, Factors
 from fastmlp.hidden import Parameters, drop, over_rows
-from fastmlp.optimizers import Optimizer
+from fastmlp.holder import Holder
 from fastmlp.randomness import Masks
 from fastmlp.share import Share
 from fastmlp.spec import Data, Plan, Spec
-from fastmlp.successive import Successive
 
 
 def forward(
@@ -182,7 +179,7 @@ def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
     return np.stack(derivatives, axis=1)
 
 
-class Engine(Successive):
+class Engine(Holder):
     """A network's parameters and optimizer state, and what can be done with them.
 
     The same methods as the compiled engine; `team` is accepted and not needed.
@@ -201,67 +198,6 @@ class Engine(Successive):
     """
 
     level = "numpy"
-
-    def __init__(self, spec: Spec) -> None:
-        self.spec = spec
-        kinds = spec.tensors.values()
-        self._parameters = tuple([np.zeros(s, spec.dtype) for s in shapes] for shapes in kinds)
-        self._everything = flat(self._parameters)
-        self._steps: states.Steps | None = None
-
-    def parameters(self) -> Parameters:
-        """Return copies of the (I, O) weights and (O,) biases; and of gains and shifts, if any."""
-        return copy.deepcopy(self._parameters)
-
-    def set_parameters(self, *kinds: Sequence[Array]) -> None:
-        """Copy what `parameters` has returned, or the like of it, in."""
-        for mine, given in zip(self._everything, flat(kinds), strict=True):
-            mine[...] = given
-
-    def snapshot(self) -> Any:
-        """Return something that `restore` takes: the parameters of now."""
-        return self.parameters()
-
-    def restore(self, snapshot: Any) -> None:
-        """Return to the parameters of a snapshot."""
-        self.set_parameters(*snapshot)
-
-    def finite(self) -> bool:
-        """Return whether every parameter is finite."""
-        return all(np.isfinite(p).all() for p in self._everything)
-
-    def shuffle(self, order: npt.NDArray[np.int64], seed: int) -> None:
-        """Permute an index array in place; the seed alone says how."""
-        randomness.shuffle(order, seed)
-
-    def start(self, optimizer: Optimizer) -> None:
-        """Forget the state of earlier steps and prepare for `optimizer`: all slots 0, t = 0."""
-        self._steps = states.Steps(states.start(optimizer, self.parameters()))
-
-    def optimizer_state(self) -> Any:
-        """Return the optimizer's state, which epochs go on to change; None before the start."""
-        return self._steps
-
-    def set_optimizer_state(self, state: Any) -> None:
-        """Go on with what `optimizer_state` has returned."""
-        self._steps = state
-
-    def can_go_on(self, step: int) -> bool:
-        """Return whether there is such a state, of a whole epoch that ended after `step` steps."""
-        return bool(self._steps and self._steps.is_whole and self._steps.memory.step == step)
-
-    def state(self, optimizer: bool = True) -> dict[str, Array]:
-        """Return parameters, and the optimizer's state if it can go on, as plain named arrays."""
-        steps = self._steps if optimizer and self._steps and self._steps.is_whole else None
-        memory = copy.deepcopy(steps.memory) if steps else None
-        return states.to_arrays(self.spec, self.parameters(), memory)
-
-    def set_state(self, state: Mapping[str, Array]) -> None:
-        """Go on with what `state` of an engine has returned."""
-        parameters, memory = states.from_arrays(state, self.spec)
-        self.set_parameters(*parameters)
-        memory = copy.deepcopy(memory)  # whose arrays are the caller's
-        self._steps = states.Steps(states.in_units(memory, states.textbook)) if memory else None
 
     def predict(self, x: Array, team: object = None) -> Array:
         """Return the loss's link of the outputs, (n, heads * m)."""
@@ -314,9 +250,10 @@ class Engine(Successive):
         self._steps.memory = memory
         optimizer, rate = plan.optimizer_of(batch), float(plan.learning_rates[batch])
         moved = [k for k, tensor in enumerate(factors) if tensor.rate]
+        parameters = flat(self._parameters)
         norm, counts = float(plan.clip_norm) or math.inf, [factors[k].norm for k in moved]
         for k, g in zip(moved, clip([gradients[k] for k in moved], norm, counts), strict=True):
-            p, own = self._everything[k], factors[k]
+            p, own = parameters[k], factors[k]
             slots = [flat(slot)[k] for slot in memory.slots]
             optimizer.step(p, g, slots, rate * own.rate, memory.step, own.decay, own.epsilon)
 
@@ -333,14 +270,13 @@ class Engine(Successive):
         """
         if self._steps is None:
             raise RuntimeError("no optimizer was started")
-        before, value, self._steps.is_whole = self.parameters(), math.nan, False
-        try:
-            value = self._batches(data, plan)
-        finally:
-            if math.isfinite(value):
-                self._steps.is_whole = True
-            else:
-                self.set_parameters(*before)
+        self._steps.is_whole = False
+        learning = Engine(self.spec)  # meanwhile readers have the parameters of before
+        learning.set_parameters(*self._parameters)
+        learning.set_optimizer_state(self._steps)
+        value = learning._batches(data, plan)
+        if math.isfinite(value):
+            self._parameters, self._steps.is_whole = learning._parameters, True
         return value
 
     def _batches(self, data: Data, plan: Plan) -> float:

@@ -7,7 +7,6 @@ from hostile_models import Row, loss, network
 FUNCTIONS: list[Row] = [
     ("a function", network("activations", [{"function": "f"}]), "needs the CustomActivation 'f'"),
     ("a function by number", network("activations", [{"function": 3}]), "a function is described"),
-    ("two functions", network("activations", [{"function": "f", "g": 1}]), "a function is descri"),
     ("a loss that is a function", loss(to={"function": "f"}), "needs the CustomLoss 'f', which"),
     ("a loss by a list", loss(to={"function": [[]]}), "a function is described by"),
 ]

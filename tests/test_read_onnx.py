@@ -18,7 +18,10 @@ CONSTANTS = {
     "row4": RNG.normal(size=4).astype(np.float32),
     "row": RNG.normal(size=(1, 6)).astype(np.float32),
     "W1": RNG.normal(size=(6, 3)).astype(np.float32),
+    "W2": RNG.normal(size=(6, 6)).astype(np.float32),
+    "row6": RNG.normal(size=6).astype(np.float32),
     "b1": RNG.normal(size=3).astype(np.float32),
+    "one": np.float32(1),
     "two": np.float32(2),
     "gain": RNG.normal(size=6).astype(np.float32),
     "shift": RNG.normal(size=6).astype(np.float32),
@@ -44,6 +47,9 @@ def model(*nodes, outputs=("y",), inputs=("X",)):
 
 GEMM = ("Gemm", "X W0 b0", "z")
 LAST = ("Gemm", "h W1 b1", "y")
+SUMMED = ("Gemm", "s W1 b1", "y")
+# A residual block of one layer.
+BLOCK = [GEMM, ("Relu", "z", "r"), ("Gemm", "r W2 row6", "u"), ("Add", "u r", "s")]
 
 
 @pytest.mark.parametrize("dtype", exports.RELATIVE)
@@ -147,13 +153,69 @@ def test_activations_in_one_node(op, attributes, activation):
     assert net.activations == (activation,)
 
 
+def test_a_block_of_others():
+    net = fastmlp.from_onnx(model(*BLOCK, SUMMED))
+    assert (net.skip, net.activations) == (1, ("relu", "identity"))
+    x = RNG.normal(size=(20, 4)).astype(np.float32)
+    r = np.maximum(x @ CONSTANTS["W0"] + CONSTANTS["b0"], 0)
+    s = r @ CONSTANTS["W2"] + CONSTANTS["row6"] + r
+    wanted = s @ CONSTANTS["W1"] + CONSTANTS["b1"]
+    np.testing.assert_allclose(net.predict(x), wanted, rtol=1e-4, atol=1e-4)
+
+
 REFUSED = {
     "activation": ([GEMM, ("HardSwish", "z", "h"), LAST], "HardSwish between layers of 6 units"),
     "slope": ([GEMM, ("LeakyRelu", "z", "h", {"alpha": 0.2}), LAST], "LeakyRelu between"),
     "scaled input": ([("Mul", "X two", "m"), ("Gemm", "m W0 b0", "y")], "Mul between layers of 4"),
     "residual": (
         [GEMM, ("Relu", "z", "r"), ("MatMul", "r W1", "u"), ("Add", "u X", "y")],
-        r"outputs \['y'\] come from no chain",
+        "a sum that is no block of hidden layers",
+    ),
+    "a block of one": (
+        [GEMM, ("Relu", "z", "r"), ("Add", "r X", "s"), ("Gemm", "s W1 b1", "y")],
+        "sums that are no blocks",
+    ),
+    "a block around none": (
+        [GEMM, ("Relu", "z", "r"), ("Gemm", "r W2 row6", "u"), ("Add", "u z", "s"), SUMMED],
+        "sums that are no blocks",
+    ),
+    "a sum of two layers": (
+        [
+            *[GEMM, ("Relu", "z", "r"), ("Gemm", "X W0 row6", "u"), ("Add", "u r", "v")],
+            *[("Gemm", "v W2 b0", "w"), ("Add", "w v", "s"), SUMMED],
+        ],
+        "sums that are no blocks",
+    ),
+    "a blend by no constant": (
+        [
+            *[GEMM, ("Sub", "one row", "a"), ("Neg", "row", "b"), ("Mul", "z a", "c")],
+            *[("Mul", "z b", "d"), ("Add", "c d", "h"), LAST],
+        ],
+        "Add between",
+    ),
+    "a normalised sum": (
+        [*BLOCK, ("LayerNormalization", "s gain", "n"), ("Gemm", "n W1 b1", "y")],
+        "not beside one hidden activation",
+    ),
+    "an active sum": ([*BLOCK, ("Tanh", "s", "n"), ("Gemm", "n W1 b1", "y")], "a sum that is no"),
+    "twice the sum": (
+        [*BLOCK, ("Add", "s r", "n"), ("Gemm", "n W1 b1", "y")],
+        "a sum that is no",
+    ),
+    "a path from within": (
+        [GEMM, ("Relu", "z", "r"), ("Gemm", "r W1 b1", "o"), ("Gemm", "r W1 o", "y")],
+        "a sum that is no",
+    ),
+    "a path to within": (
+        [GEMM, ("Gemm", "X W0 z", "o"), ("Relu", "o", "r"), ("Gemm", "r W1 b1", "y")],
+        "a sum that is no",
+    ),
+    "half a blend": (
+        [
+            *[GEMM, ("Mul", "z row", "a"), ("Tanh", "z", "t"), ("Mul", "t row", "b")],
+            *[("Add", "a b", "h"), LAST],
+        ],
+        "Add between",
     ),
     "a sum": ([("Relu", "X", "r"), ("Add", "q r", "s"), ("Add", "q q", "y")], "no chain"),
     "attention": ([("MatMul", "X X", "y")], "are MatMul of a layer"),
@@ -200,10 +262,17 @@ def test_what_is_no_plain_mlp_is_refused(name):
     ],
     ids=str,
 )
-def test_what_is_between_our_layers_is_refused(options, sizes):
-    net = exports.network("relu", "squared_error", "float32", sizes, **options)
-    with pytest.raises(ValueError, match="the model has .* between layers of"):
-        fastmlp.from_onnx(net.to_onnx())
+@pytest.mark.parametrize("dtype", exports.RELATIVE)
+def test_parametric_activations_come_back(options, sizes, dtype):
+    for activation in ("relu", "silu", "gelu", ["identity", "elu"]):
+        net = exports.network(activation, "squared_error", dtype, sizes, **options)
+        back = fastmlp.from_onnx(net.to_onnx())
+        assert (back.activations, back.parametric) == (net.activations, net.parametric)
+        if activation != ["identity", "elu"]:  # of the identity, all alphas are alike
+            for name, array in net.state_dict().items():
+                np.testing.assert_array_equal(array, back.state_dict()[name])
+        x = exports.rows(50, sizes[0], dtype)
+        np.testing.assert_allclose(back.predict(x), net.predict(x), rtol=1e-5)
 
 
 def test_a_scale_layer_comes_back_in_the_weights():

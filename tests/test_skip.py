@@ -262,8 +262,15 @@ def test_onnx(dtype, sizes, options):
     exports.assert_normalized(test_onnx.predictions(test_onnx.run(model, x)), net, x)
     names = {each.name for each in model.graph.initializer}
     assert net.state_dict().keys() - {"layers.0.scale"} <= names
-    with pytest.raises(ValueError, match="come from no chain of known nodes|plain MLP has"):
-        fastmlp.from_onnx(model)
+    back = fastmlp.from_onnx(model)
+    assert (back.skip, back.linear_path) == (net.skip, net.linear_path)
+    for name, array in back.state_dict().items():
+        if net.scale and name in ("layers.0.weight", "layers.0.linear_weight"):
+            wanted = net.state_dict()["layers.0.scale"][:, np.newaxis] * net.state_dict()[name]
+        else:
+            wanted = net.state_dict()[name]
+        np.testing.assert_array_equal(array, wanted)
+    assert back.state_dict().keys() == net.state_dict().keys() - {"layers.0.scale"}
 
 
 @test_c_export.needs_gcc
@@ -308,3 +315,14 @@ def test_it_learns(mlp):
         net = make(mlp, sizes, options, dropout=0.0)
         history = net.fit(X, Y, epochs=60, optimizer=fastmlp.Adam(learning_rate=1e-2))
         assert history.loss[-1] < 0.5 * history.loss[0]
+
+
+def test_what_a_model_says_of_itself(mlp):
+    net = mlp([3, 8, 8, 2], skip=1, scale=True)
+    assert (net.scale, net.skip, net.linear_path) == (True, 1, False)
+    plain = mlp([3, 8, 2], linear_path=True)
+    assert (plain.scale, plain.skip, plain.linear_path) == (False, None, True)
+    with pytest.raises(
+        ValueError, match="scales has 1 arrays but 0 are expected: all of the model"
+    ):
+        plain.scales = [np.ones(3)]

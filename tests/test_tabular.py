@@ -358,13 +358,3 @@ def test_importance_and_plots():
     pyplot.close("all")
     with pytest.raises(ValueError, match="label is 'none'"):
         other.plot_calibration(LABELS, "none")
-
-
-def test_rates_have_four_cycles_and_end_at_zero() -> None:
-    """Zero where 1 + 15 t is a power of two; the highest half-way between, in its logarithm."""
-    rates = presets.Cycles(0.3, n_steps=15 * 1000)
-    peaks = (2.0 ** np.array([0.5, 1.5, 2.5, 3.5]) - 1) * 1000
-    assert np.allclose(rates(peaks.round().astype(int)), 0.3, rtol=1e-4)
-    assert np.allclose(rates(np.array([0, 1000, 3000, 7000, 15000, 20000])), 0, atol=1e-12)
-    flat = presets.FlatCosine(0.3, n_steps=1000)
-    assert np.allclose(flat(np.array([0, 499, 750, 1000])), [0.3, 0.3, 0.15, 0], atol=1e-3)

@@ -164,7 +164,7 @@ def parameters(values: Any, spec: Spec, kind: str, name: str = "") -> list[NDArr
     values = list(values)
     if len(values) != len(shapes):
         raise ValueError(
-            f"{name} has {len(values)} arrays but {len(shapes)} are expected, one for each layer"
+            f"{name} has {len(values)} arrays but {len(shapes)} are expected: all of the model"
         )
     checked = []
     for layer, (value, shape) in enumerate(zip(values, shapes, strict=True)):

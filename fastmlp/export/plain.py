@@ -33,10 +33,13 @@ def network(
     dropout: float | Sequence[float] = 0.0,
     norms: Mapping[int, tuple[str, Normalization]] = MappingProxyType({}),
     alphas: Mapping[int, Array] = MappingProxyType({}),
+    skip: int | None = None,
+    linear: Array | None = None,
 ) -> MLP:
     """Return an MLP with these parameters; ``norms`` has place and tensors of normalised layers.
 
-    ``alphas`` has those of layers whose activation is parametric. ``loss`` is the user's; its link
+    ``alphas`` has those of layers whose activation is parametric, ``linear`` is the weights of a
+    linear path. ``loss`` is the user's; its link
     may stand where the other network has none, and gives logits.
     """
     chosen = losses.resolve(LOSSES[link] if loss is None else loss)
@@ -73,6 +76,8 @@ def network(
         dropout=dropout,
         layer_norm=places,
         parametric=[k in alphas for k in hidden],
+        skip=skip,
+        linear_path=linear is not None,
         rng=rng,
     )
     net.weights = [layer.weights for layer in layers]
@@ -83,6 +88,8 @@ def network(
         net.gains, net.shifts = [each.gains for each in found], [each.shifts for each in found]
     if alphas:
         net.alphas = [alphas.get(k, np.zeros(0)) for k in hidden]
+    if linear is not None:
+        net.linear_weights = [linear]
     return net
 
 

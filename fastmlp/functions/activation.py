@@ -26,8 +26,9 @@ class CustomActivation(Own):
     ----------
     function : callable, or CFunction
         ``function(z) -> value, slope`` on an array (rows, width) of the model's dtype, once a batch
-        and layer; z is a copy, which it may write to and return. With such a function a model uses
-        one thread, and predictions take blocks of 64 rows. Or C, see :class:`CFunction`.
+        and layer, of at most 1,024 rows; z is a copy, which it may write to and return. With such a
+        function a model uses one thread, and predictions take blocks of 64 rows. Or C, see
+        :class:`CFunction`.
     name : str, optional
         For messages and files; by default that of the function.
     initializer : str

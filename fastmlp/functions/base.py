@@ -24,6 +24,11 @@ class Own:
         """Class and name, for complaints."""
         return f"{type(self).__name__} {self.name!r}"
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a file says of it: never the function itself."""
+        return {"function": self.name}
+
     def _set(self, function: Any, name: Any, **others: Any) -> None:
         """Keep function, name and others; the first two are checked, and a name is found."""
         kind = type(self).__name__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -16,6 +16,15 @@ from fastmlp.schedules import LearningRate
 Array = NDArray[Any]
 Named = dict[str, Array]
 Step = Callable[[Named, Named, dict[str, Any], float], Mapping[str, Any] | None]
+
+
+class Kind(NamedTuple):
+    """What tells whose a state is: the function, the same one in copies of a model."""
+
+    function: Step
+
+    def __deepcopy__(self, memo: object) -> Kind:
+        return self
 
 
 @dataclass(frozen=True, repr=False, init=False)
@@ -45,8 +54,8 @@ class CustomOptimizer(Own, Optimizer):
     A batch takes a Python call more, and copies of all parameters. ``l2``, ``clip_norm`` and
     dropout are in the gradient; ``groups`` is refused, as the function decides. What it raises,
     ``fit`` raises unchanged, and the model is at its last whole epoch. ``partial_fit`` and
-    ``resume`` go on with the state while the function is the same; ``save`` needs
-    ``training=False``.
+    ``resume`` go on with the state while the function is the same (equal, after a pickle); ``save``
+    needs ``training=False``.
 
     Examples
     --------
@@ -92,7 +101,7 @@ class CustomOptimizer(Own, Optimizer):
     @property
     def kind(self) -> tuple[Any, ...]:
         """What state it goes on with: that of the same function."""
-        return "custom", self.function
+        return Kind(self.function)
 
     @property
     def n_slots(self) -> int:

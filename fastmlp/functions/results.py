@@ -54,7 +54,17 @@ def pair(
 
 def real(who: str, name: str, shape: tuple[int, ...], value: Any, dtype: np.dtype[Any]) -> Array:
     """Return one of them, or say what it is instead."""
-    array = np.asarray(value)
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{who} returned a {name} that is a masked array but its mask would be ignored: "
+            f"return {name}.filled(number)"
+        )
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{who} returned a {name} that is no array ({error}): return an array of shape {shape}"
+        ) from None
     if not np.can_cast(array.dtype, dtype, "same_kind"):
         raise TypeError(
             f"{who} returned a {name} of {array.dtype} but {dtype} is expected: "
@@ -65,5 +75,5 @@ def real(who: str, name: str, shape: tuple[int, ...], value: Any, dtype: np.dtyp
             f"{who} returned a {name} of shape {array.shape} but {shape} is expected: "
             "return an array of that shape"
         )
-    with np.errstate(over="ignore"):  # beyond the dtype is infinity, rightly
+    with np.errstate(all="ignore"):  # beyond the dtype is infinity, or 0, rightly
         return array.astype(dtype, copy=False)

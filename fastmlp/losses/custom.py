@@ -38,10 +38,11 @@ class CustomLoss(Own, Loss):
     Parameters
     ----------
     function : callable, or CFunction
-        ``function(z, t) -> value, gradient``, once a batch: z, (n, columns), are the network's
-        outputs before the link; t, (n, outputs), the targets, or int32 labels (n,). It returns
-        the loss of each sample (n,), summed over its outputs, and its gradient with respect to z,
-        (n, columns): not divided by n, since the model takes the (weighted) mean over samples.
+        ``function(z, t) -> value, gradient``, once a batch, of at most 1,024 rows: z, (n, columns),
+        are the network's outputs before the link; t, (n, outputs), the targets, or int32 labels
+        (n,). It returns the loss of each sample (n,), summed over its outputs, and its gradient
+        with respect to z, (n, columns): not divided by n, since the model takes the (weighted) mean
+        over samples.
         z and t are copies. Such a model trains on one thread. Or C, see :class:`CFunction`.
     link : {"identity", "exp", "sigmoid", "softmax", "mean_and_variance"}
         What makes predictions of z. The last needs two columns an output: means, then logarithms
@@ -94,7 +95,7 @@ class CustomLoss(Own, Loss):
         check: bool = True,
     ) -> None:
         for key, value, choices in (("link", link, LINKS), ("targets", targets, TARGETS)):
-            if value not in choices:
+            if not isinstance(value, str) or value not in choices:
                 raise ValueError(f"{key} is {value!r} but must be one of {', '.join(choices)}")
         self._set(function, name, link_kind=link, targets=targets, check=check)
 
@@ -107,6 +108,11 @@ class CustomLoss(Own, Loss):
     def heads(self) -> int:
         """Columns of the last affine layer per output."""
         return 2 if self._link is links.MEAN_AND_VARIANCE else 1
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a file says of it; predictions depend on the link."""
+        return super().facts | {"link": self.link_kind, "targets": self.targets}
 
     def native_row(self, labels: bool) -> str:
         """Return a row of `NATIVE_LOSSES` that has the link.

@@ -173,6 +173,11 @@ def load(
     """
     if engine not in (None, *ENGINES):
         raise ValueError(f"engine is {engine!r} but must be one of {', '.join(ENGINES)}, or None")
+    if not isinstance(functions, Mapping | None):
+        raise TypeError(
+            f"functions is {functions!r} but a dictionary is expected: pass for example "
+            "functions={'mine': fastmlp.CustomActivation(mine)}"
+        )
     try:
         return rebuild(files.read(path), engine, verify, functions)
     except ModelFormatError as error:

@@ -57,12 +57,11 @@ def describe_spec(network: Spec, tensors: Tensors) -> dict[str, Any]:
     found = {
         "layer_sizes": list(network.layer_sizes),
         "activations": [
-            each if isinstance(each, str) else {"function": each.name}
-            for each in network.activations
+            each if isinstance(each, str) else each.facts for each in network.activations
         ],
         "dropout": list(network.dropout),
         "layer_norm": list(network.layer_norm),
-        "loss": {"function": network.loss.name}
+        "loss": network.loss.facts
         if isinstance(network.loss, CustomLoss)
         else describe(network.loss, "loss", tensors),
         "dtype": network.dtype.name,

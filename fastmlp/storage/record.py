@@ -75,14 +75,21 @@ class Store:
     def function(self, tree: dict[str, Any], kind: type[Any]) -> Any:
         """Return the function, of a class, that stands under a name in the file."""
         name = tree.get("function")
-        if len(tree) != 1 or not isinstance(name, str):
+        if not isinstance(name, str):
             raise ModelFormatError(f"a function is described by {shown(tree)}")
-        found = self._functions.get(name)
+        found: Any = self._functions.get(name)
         if type(found) is not kind:
             raise ModelFormatError(
                 f"it needs the {kind.__name__} {shown(name)}, which is no part of the file, but "
                 f"functions has {found!r}: pass functions={{{shown(name)}: {kind.__name__}(...)}}"
             )
+        facts = found.facts | {"function": name}
+        for key in sorted(tree.keys() | facts.keys()):
+            if tree.get(key) != facts.get(key):
+                raise ModelFormatError(
+                    f"it has a {kind.__name__} with the {shown(key)} {shown(tree.get(key))}, but "
+                    f"functions has {found!r}: pass one that is made as that was"
+                )
         self._named.add(name)
         return found
 

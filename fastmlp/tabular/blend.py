@@ -13,6 +13,7 @@ from fastmlp.tabular import members
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.epochs import of_all, ranked
 from fastmlp.tabular.members import Division, Members, Request, Trained
+from fastmlp.tabular.presets import epochs_of
 from fastmlp.tabular.selection import greedy
 
 Array = NDArray[Any]
@@ -92,17 +93,18 @@ def fit(
     groups: list[Trained] = []
     notes = list(division.notes)
     recipes = request.preset.recipes
-    longest = 0.0
+    slowest = 0.0  # seconds an epoch
     for k, recipe in enumerate(recipes):
         began = time.monotonic()
         # One that is cut to less than half of its epochs adds little.
-        if groups and request.deadline is not None and request.deadline - began < longest / 2:
+        needed = slowest * epochs_of(request.preset, recipe, len(table)) / 2
+        if groups and request.deadline is not None and request.deadline - began < needed:
             notes.append(f"{k} of {len(recipes)} recipes, for the time was over")
             break
         groups.append(members.train(recipe, table, columns, target, weights, division, request))
-        longest = max(longest, time.monotonic() - began)
+        slowest = max(slowest, (time.monotonic() - began) / groups[-1].run)
     notes += [
-        f"{group.run} epochs instead of {group.planned}, for the time was over"
+        f"{group.run} epochs instead of {group.planned}, for {group.why}"
         for group in groups
         if group.run < group.planned
     ]

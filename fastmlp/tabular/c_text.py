@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import fastmlp.export.c_text as text
-from fastmlp.tabular.encoding import CLIP, FAR, MOST_CATEGORIES, SHARED
+from fastmlp.tabular.encoding import CLIP, FAR, MOST_CATEGORIES, NARROWEST, SHARED
 from fastmlp.tabular.temperature import SMALLEST
 
 LARGEST = "1.7976931348623157e308"
@@ -67,12 +67,14 @@ static double smooth_clip(double value, double centre, double factor)
     return scaled / sqrt(1.0 + (scaled / {CLIP!r}) * (scaled / {CLIP!r}));
 }}}}
 
-/* Where a number is in a bin, from -1 to 1; 0 if it is missing, or the bin has no width. */
+/* Where a number is in a bin, from -1 to 1; 0 if it is missing. */
 static double place_of(double scaled, const double *edges)
 {{{{
-    const double width = edges[1] - edges[0], share = (scaled - edges[0]) / width;
-    if (!(width > 0.0) || scaled != scaled) return 0.0;
-    return share < 0.0 ? -1.0 : share > 1.0 ? 1.0 : 2.0 * share - 1.0;
+    const double width = (edges[1] - edges[0]) / 2.0;
+    const double half = width > {NARROWEST!r} ? width : {NARROWEST!r};
+    const double place = (scaled - (edges[0] + edges[1]) / 2.0) / half;
+    if (scaled != scaled) return 0.0;
+    return place < -1.0 ? -1.0 : place > 1.0 ? 1.0 : place;
 }}}}
 
 /* The inputs of a category; 0 for a value that the member has not learned from. Of many values,

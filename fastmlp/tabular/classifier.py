@@ -24,9 +24,10 @@ from fastmlp.tabular.c_methods import ClassifierToC
 from fastmlp.tabular.columns import is_missing
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.exported import ExportedTable, exported
-from fastmlp.tabular.judged import SaidClasses, scorer_of
+from fastmlp.tabular.judged import SaidClasses, judges_labels, scorer_of
 from fastmlp.tabular.kept import of_one_moment
 from fastmlp.tabular.parameters import TEXT
+from fastmlp.tabular.presets import LABEL_SMOOTHING
 from fastmlp.tabular.targets import Classes, Labels
 
 Array = NDArray[Any]
@@ -250,12 +251,13 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         return np.asarray(checked)
 
     def _target(self, y: Array) -> Classes:
+        smoothing = LABEL_SMOOTHING if judges_labels(self.scoring) else 0.0
         if self._has_labels:
             self.n_outputs_ = y.shape[1]
             self.classes_ = np.arange(y.shape[1])
-            return Labels(y)
+            return Labels(y, smoothing)
         self.n_outputs_ = len(self.classes_)
-        return Classes(np.searchsorted(self.classes_, y), self.n_outputs_)
+        return Classes(np.searchsorted(self.classes_, y), self.n_outputs_, smoothing)
 
     def _has_classes_of(self, other: Any) -> bool:
         return np.array_equal(self.classes_, other.classes_)

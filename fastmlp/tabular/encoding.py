@@ -18,6 +18,7 @@ from fastmlp.tabular.columns import MISSING, Columns, Table
 
 CLIP = 3.0  # no scaled number is larger
 FAR = 1e6  # before the clip, so that nothing overflows
+NARROWEST = 1e-8  # half of a bin: rounding errors of what is scaled elsewhere do not show
 MOST_CATEGORIES = 64  # of a column that have an input each; the others share SHARED inputs
 SHARED = 16
 SEED = 0  # of the codes of rare categories
@@ -33,7 +34,7 @@ class Numbers(NamedTuple):
     centre, factor : arrays, shape (numbers,)
         Median, and one over the distance of the quartiles (or half the range).
     edges : array, shape (numbers, bins + 1)
-        Quantiles, of the scaled and clipped values; equal ones are a bin of no width.
+        Of the scaled and clipped values; equal ones are a bin of no width, which is a step.
     """
 
     centre: NDArray[np.float64]
@@ -103,10 +104,9 @@ class Encoding:
 
     def _binned(self, scaled: NDArray[np.float64]) -> Inputs:
         """Return the piecewise linear encoding from -1 to 1, shape (n, numbers * bins)."""
-        low, high = self.numbers.edges[..., :-1], self.numbers.edges[..., 1:]
-        width = np.where(high > low, high - low, 1.0)
-        share = np.clip((scaled[:, :, np.newaxis] - low) / width, 0.0, 1.0)
-        share = np.where((high > low) & ~np.isnan(share), 2 * share - 1, 0.0)
+        middle, half = middles(self.numbers.edges)
+        share = np.clip((scaled[:, :, np.newaxis] - middle) / half, -1.0, 1.0)
+        share[np.isnan(scaled)] = 0.0
         return share.reshape(len(scaled), -1).astype(np.float32)
 
 
@@ -133,8 +133,45 @@ def _measured(values: NDArray[np.float64], bins: int) -> Numbers:
         factor[k] = 1 / spread if spread > 1e-300 else 0.0
         own = Numbers(centre[k], factor[k], edges)
         if bins:
-            edges[k] = np.quantile(smooth_clip(own, there), np.linspace(0, 1, bins + 1))
+            edges[k] = edges_of(smooth_clip(own, there), bins)
     return Numbers(centre, factor, edges)
+
+
+def edges_of(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
+    """Return the edges of the bins of a column: quantiles, but for what occurs often.
+
+    A few values are an edge each. A value of as many rows as a bin holds has a bin of its own, of
+    no width: a step, which tells it from all that are a little more or less.
+
+    Parameters
+    ----------
+    values : array, shape (n,)
+        At least one, none of them missing.
+    bins : int
+        How many there are to be.
+
+    Examples
+    --------
+    >>> edges_of(np.array([1.0, 5.0, 5.0, 7.0]), bins=2).tolist()
+    [1.0, 5.0, 7.0]
+    >>> edges_of(np.array([0.0] * 5 + [1.0, 2.0, 3.0, 5.0, 9.0]), bins=3).tolist()
+    [0.0, 0.0, 1.0, 9.0]
+    """
+    distinct, count = np.unique(values, return_counts=True)
+    if len(distinct) <= bins + 1:
+        return np.concatenate([distinct, np.full(bins + 1 - len(distinct), distinct[-1])])
+    often = np.argsort(-count, kind="stable")[: bins // 3]
+    steps = distinct[often[count[often] * bins >= len(values)]]
+    others = np.quantile(
+        values[~np.isin(values, steps)], np.linspace(0, 1, bins + 1 - 2 * len(steps))
+    )
+    return np.sort(np.concatenate([steps, steps, others]))
+
+
+def middles(edges: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the middle of each bin and half of its width, from edges of shape (..., bins + 1)."""
+    low, high = edges[..., :-1], edges[..., 1:]
+    return (low + high) / 2, np.maximum((high - low) / 2, NARROWEST)
 
 
 def width_of(n: int) -> int:

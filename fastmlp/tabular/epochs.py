@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.tabular.presets import AVERAGING, MOST_LOOKS
+from fastmlp.tabular.presets import AVERAGING, CYCLE_ENDS, MOST_LOOKS
 from fastmlp.training.records import State
 
 Array = NDArray[Any]
@@ -101,6 +101,10 @@ class JointEpoch:
         What is looked at instead of the target's costs; more is better.
     ended : callable () -> bool
         Whether the time is over.
+    passed : callable () -> float
+        Share of the time that has passed, if it is limited.
+    hopeless : float, > 1
+        At the ends of cycles of the rate a fit ends whose costs are so many times the lowest.
 
     Attributes
     ----------
@@ -110,6 +114,8 @@ class JointEpoch:
         The best, counted from 1.
     held_out : HeldOut
         Of that epoch.
+    why : str
+        Why it ended before its last epoch, if it did.
     """
 
     def __init__(
@@ -121,21 +127,38 @@ class JointEpoch:
         weights: Array | None,
         scorer: Callable[[Array], float] | None = None,
         ended: Callable[[], bool] = lambda: False,
+        passed: Callable[[], float] = lambda: 0.0,
+        hopeless: float = math.inf,
     ) -> None:
         self.inputs, self.rows, self.decode, self.target = inputs, rows, decode, target
-        self.weights, self.scorer, self.ended = weights, scorer, ended
+        self.weights, self.scorer, self.ended, self.passed = weights, scorer, ended, passed
+        self.hopeless, self._cycles, self.why = hopeless, 0, ""
         self.curve: list[tuple[int, float, float, float]] = []
         self.epoch, self.best = 0, math.inf
         self.held_out: Any = None
         self._snapshot: Any = None
 
     def __call__(self, state: State) -> bool:
-        """Look at an epoch; True when the time is over."""
-        ended = self.ended()
+        """Look at an epoch; True when the fit is to end."""
+        epoch = state.epoch + 1
+        # To the nearest epoch, for the rate begins anew after it.
+        share = max((epoch + 0.5) / state.epochs, self.passed())
+        cycles = sum(share >= end for end in CYCLE_ENDS)
+        annealed, self._cycles = cycles > self._cycles, cycles
+        if self.ended():
+            self.why = "the time was over"
         every = max(1, state.epochs // MOST_LOOKS)
-        if ended or (state.epoch + 1) % every == 0 or state.epoch + 1 == state.epochs:
+        if self.why or annealed or epoch % every == 0 or epoch == state.epochs:
             self._look(state)
-        return ended
+        if annealed and self._is_hopeless() and not self.why:
+            self.why = "rows that were held out were predicted ever worse"
+        return bool(self.why)
+
+    def _is_hopeless(self) -> bool:
+        """Whether what is learned now is noise, and has been for long."""
+        epoch, _, now, _ = self.curve[-1]
+        lowest = min(self.curve, key=lambda look: look[2])
+        return self.scorer is None and now > self.hopeless * lowest[2] and 2 * lowest[0] <= epoch
 
     def _look(self, state: State) -> None:
         n = len(self.target.y)

@@ -12,6 +12,9 @@ from sklearn.metrics import get_scorer
 
 Array = NDArray[Any]
 
+# How the names of those of scikit-learn's scorers begin that look at labels, not at probabilities.
+OF_LABELS = ("accuracy", "balanced_accuracy", "f1", "jaccard", "matthews", "precision", "recall")
+
 
 class _Said(BaseEstimator):
     """An estimator that says what it was given, whatever X is."""
@@ -47,6 +50,17 @@ class SaidClasses(ClassifierMixin, _Said):
         if self.classes is None:
             return (p > 0.5).astype(int)
         return np.asarray(self.classes[p.argmax(axis=1)])
+
+
+def judges_labels(scoring: Any) -> bool:
+    """Whether a scorer is known to look at labels.
+
+    Parameters
+    ----------
+    scoring : str, callable or None
+        As for ``cross_val_score``.
+    """
+    return isinstance(scoring, str) and scoring.startswith(OF_LABELS)
 
 
 def scorer_of(

@@ -125,6 +125,8 @@ class Trained:
         See `JointEpoch`.
     epoch, run, planned : int
         The one that was kept, of how many, and how many there were to be.
+    why : str
+        Why there were less.
     """
 
     members: Members
@@ -134,6 +136,7 @@ class Trained:
     epoch: int
     run: int
     planned: int
+    why: str
 
 
 def joined(prediction: Any) -> Array:
@@ -223,9 +226,9 @@ def train(
     members = Members(fastmlp.Ensemble(nets), encodings, scales, target)
 
     rows = min(map(len, learn))
-    batch, epochs = batch_of(rows), epochs_of(request.preset, n)
+    batch, epochs = batch_of(rows), epochs_of(request.preset, recipe, n)
     steps = epochs * math.ceil(rows / batch)
-    rate, ended = _timed(target.rate * recipe.rate, steps, request.deadline)
+    rate, ended, passed = _timed(target.rate * recipe.rate, steps, request.deadline)
     optimizer: Optimizer = fastmlp.Adam(learning_rate=rate, beta_2=BETA_2)
     if recipe.decay:
         decay = FlatCosine(recipe.decay, steps)
@@ -238,6 +241,8 @@ def train(
         weights,
         request.scorer,
         ended,
+        passed,
+        target.hopeless if recipe.share == 1 else math.inf,
     )
     history = members.ensemble.fit(
         inputs,
@@ -262,7 +267,14 @@ def train(
             "no epoch has a score that is a finite number: mend scoring, or rescale X and y"
         )
     return Trained(
-        members, follow.held_out, history, follow.curve, follow.epoch, len(history.loss), epochs
+        members,
+        follow.held_out,
+        history,
+        follow.curve,
+        follow.epoch,
+        len(history.loss),
+        epochs,
+        follow.why,
     )
 
 
@@ -283,10 +295,12 @@ def network(recipe: Recipe, width: int, target: Any, rng: np.random.Generator) -
     return net
 
 
-def _timed(rate: float, n_steps: int, deadline: float | None) -> tuple[Cycles, Callable[[], bool]]:
-    """Return the rates, and whether the time is over: about an epoch before it really is."""
+def _timed(
+    rate: float, n_steps: int, deadline: float | None
+) -> tuple[Cycles, Callable[[], bool], Callable[[], float]]:
+    """Return the rates, whether the time is over (about an epoch early), and its share so far."""
     if deadline is None:
-        return Cycles(rate, n_steps), lambda: False
+        return Cycles(rate, n_steps), lambda: False, lambda: 0.0
     began = last = time.monotonic()
     longest = 0.0
 
@@ -299,4 +313,4 @@ def _timed(rate: float, n_steps: int, deadline: float | None) -> tuple[Cycles, C
         longest, last = max(longest, now - last), now
         return now + longest >= deadline
 
-    return TimedCycles(rate, n_steps, passed), ended
+    return TimedCycles(rate, n_steps, passed), ended, passed

@@ -19,7 +19,7 @@ from fastmlp.export.graph import Graph, Name, Names
 from fastmlp.export.layers import Activation, Affine, Layer, Link, Parametric, name_of
 from fastmlp.export.onnx import OPSET, Value, check_size, label, made, package
 from fastmlp.tabular.conformal import Residuals
-from fastmlp.tabular.encoding import CLIP, FAR
+from fastmlp.tabular.encoding import CLIP, FAR, middles
 from fastmlp.tabular.exported import ExportedGroup, ExportedTable
 from fastmlp.tabular.onnx_columns import ML, WIDE, Inputs
 from fastmlp.tabular.temperature import SMALLEST
@@ -95,15 +95,12 @@ def _scaled(g: Graph, group: ExportedGroup, x: Name) -> tuple[Name, Name]:
 
 
 def _binned(g: Graph, group: ExportedGroup, scaled: Name, missing: Name) -> Name:
-    """Return the piecewise linear parts; 0 of bins of no width, and where missing."""
+    """Return the piecewise linear parts; 0 where missing."""
     edges = group.numbers.edges
-    low, width = _by_member(edges[..., :-1]), _by_member(np.diff(edges))
-    has_width = width > 0
+    middle, half = middles(edges)
     of_number = np.repeat(np.arange(edges.shape[1]), group.bins)
-    away = g.Sub(g.Gather(scaled, of_number, axis=2), g.constant(low, "low"))
-    share = g.Clip(g.Div(away, g.constant(np.where(has_width, width, 1.0), "width")), 0.0, 1.0)
-    both = g.Sub(g.Add(share, share), 1.0)
-    part = g.Mul(both, g.constant(has_width.astype(WIDE), "has_width"))
+    away = g.Sub(g.Gather(scaled, of_number, axis=2), g.constant(_by_member(middle), "middle"))
+    part = g.Clip(g.Div(away, g.constant(_by_member(half), "half")), -1.0, 1.0)
     return g.Where(g.Gather(missing, of_number, axis=2), 0.0, part)
 
 

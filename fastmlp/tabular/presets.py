@@ -35,6 +35,8 @@ class Recipe:
         Constant for half of the steps, then half a cosine down to 0.
     parametric : bool
         Whether units learn how linear they are.
+    share : float
+        Of the epochs of the preset.
     """
 
     bins: int
@@ -45,6 +47,7 @@ class Recipe:
     dropout: float = 0.0
     decay: float = 0.0
     parametric: bool = True
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -68,22 +71,28 @@ class Preset:
     recipes: tuple[Recipe, ...]
 
 
-PIECEWISE, PLAIN = Recipe(bins=8), Recipe(bins=0)
+# Long ones for what can be learned exactly; short ones, an eighth of that, for what is noisy.
+PIECEWISE, PLAIN = Recipe(bins=16, rate=2.0), Recipe(bins=0)
+CAREFUL = Recipe(bins=8, dropout=0.15, decay=0.02)
+SHORT = Recipe(bins=8, dropout=0.3, decay=0.02, share=1 / 8)
+SHORT_PLAIN = Recipe(bins=0, dropout=0.15, decay=0.02, share=1 / 8)
+USUAL = (SHORT, CAREFUL, PIECEWISE, PLAIN, SHORT_PLAIN)
 
 PRESETS = {
     "fast": Preset(4, 2, 64, (Recipe(bins=8, width=64),)),
-    "default": Preset(8, 2, 256, (PIECEWISE, PLAIN)),
+    "default": Preset(8, 2, 256, USUAL),
     "best": Preset(
         *(8, 2, 256),
         (
-            PIECEWISE,
-            PLAIN,
+            *USUAL,
+            Recipe(bins=8),
+            Recipe(bins=24, dropout=0.3, decay=0.02, share=1 / 8),
+            Recipe(bins=8, depth=2),
+            Recipe(bins=0, rate=2.0),
+            Recipe(bins=16, rate=2.0, dropout=0.15, decay=0.02),
             Recipe(bins=8, width=256, dropout=0.15, decay=0.02),
-            Recipe(bins=0, width=256, dropout=0.15, decay=0.02),
-            Recipe(bins=16, activation="silu"),
+            Recipe(bins=24, activation="silu"),
             Recipe(bins=0, activation="tanh"),
-            Recipe(bins=8, width=256, depth=2),
-            Recipe(bins=4, rate=2.0),
         ),
     ),
 }
@@ -98,10 +107,15 @@ MOST_LOOKS = 64  # at the score of held-out rows, of all epochs
 
 ACTIVATION = {"classes": "selu", "numbers": "mish"}
 RATE = {"classes": 0.04, "numbers": 0.07, "gaussian": 0.02}
+# A long fit that learns nothing but noise ends early: at the end of a cycle of the rate, where
+# costs can be compared, they are so many times the lowest, and that was in the first half.
+CYCLE_ENDS = (3 / 15, 7 / 15)
+HOPELESS = 1.15
 BETA_2 = 0.95
 BIAS_RATE = 0.1
 SCALE_RATE = 6.0
 ACTIVATION_RATE = 0.1
+# Where `scoring` looks at labels; for probabilities it costs more than the temperature gives back.
 LABEL_SMOOTHING = 0.1
 # What averaging gains from one member to two held-out ones, times this, is what it is taken to gain
 # from one to all. If errors of members were exchangeable it would be 2 (1 - 1 / members), 1.875 for
@@ -109,9 +123,9 @@ LABEL_SMOOTHING = 0.1
 AVERAGING = 1.5
 
 
-def epochs_of(preset: Preset, n: int) -> int:
+def epochs_of(preset: Preset, recipe: Recipe, n: int) -> int:
     """Return the epochs of a fit of n rows: fewer for more, the steps grow with their root."""
-    epochs = round(preset.epochs * math.sqrt(FEW_ROWS / n))
+    epochs = round(recipe.share * preset.epochs * math.sqrt(FEW_ROWS / n))
     return min(max(FEWEST_EPOCHS, epochs), MOST_EPOCHS)
 
 

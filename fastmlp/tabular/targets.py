@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastmlp import losses
 from fastmlp.losses import Loss
-from fastmlp.tabular.presets import ACTIVATION, LABEL_SMOOTHING, RATE
+from fastmlp.tabular.presets import ACTIVATION, HOPELESS, RATE
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
@@ -50,6 +50,7 @@ class Numbers:
         self.y, self.loss, self.name = y, loss, name
         self.outputs = y.shape[1]
         self.rate = RATE.get(name, RATE["numbers"])
+        self.hopeless = HOPELESS if name in FROM_ZERO else np.inf
         deviation = y.std(axis=0)
         self.unit = np.where(deviation > 0, deviation, 1.0)
 
@@ -132,6 +133,7 @@ class Numbers:
         return METRICS.get(self.name, self.name)
 
 
+FROM_ZERO = ("squared_error", "absolute_error", "quantile")  # costs that are never below 0
 METRICS = {
     "squared_error": "root mean squared error",
     "absolute_error": "half the mean absolute error, in deviations of y",
@@ -150,15 +152,18 @@ class Classes:
         From 0.
     n : int
         How many classes there are.
+    smoothing : float, 0 to 1
+        Of the labels that members learn.
     """
 
     activation = ACTIVATION["classes"]
     rate = RATE["classes"]
     metric = "log loss"
+    hopeless = HOPELESS
 
-    def __init__(self, y: Array, n: int) -> None:
+    def __init__(self, y: Array, n: int, smoothing: float = 0.0) -> None:
         self.y, self.outputs, self.classes = y, n, y
-        self.loss: Loss = losses.CrossEntropy(label_smoothing=LABEL_SMOOTHING)
+        self.loss: Loss = losses.CrossEntropy(label_smoothing=smoothing)
 
     def scale(self, rows: Rows, weights: Array | None) -> None:
         """Classes have no scale."""
@@ -194,17 +199,20 @@ class Labels(Classes):
     ----------
     y : array of 0 and 1, shape (n, labels)
         Whether each is there.
+    smoothing : float, 0 to 1
+        Of the labels that members learn.
     """
 
     metric = "log loss, mean over labels"
 
-    def __init__(self, y: Array) -> None:
+    def __init__(self, y: Array, smoothing: float = 0.0) -> None:
         self.y, self.outputs, self.classes = y, y.shape[1], None  # type: ignore[assignment]
+        self.smoothing = smoothing
         self.loss = losses.BinaryCrossEntropy()
 
     def encode(self, scale: None) -> Array:
         """Return the labels, smoothed."""
-        return (self.y * (1 - LABEL_SMOOTHING) + LABEL_SMOOTHING / 2).astype(np.float32)
+        return (self.y * (1 - self.smoothing) + self.smoothing / 2).astype(np.float32)
 
     def decode(self, scale: None, z: Array) -> Array:
         """Return a member's probabilities."""

@@ -1,5 +1,5 @@
 /* Optimizers: one row each, elementwise and blind to shapes. Formulas are PyTorch's; the rows
- * _with_rate and _hat are the other forms of SGD and Adam (see fastmlp/optimizers.py).
+ * _with_rate and _hat are the other forms of SGD and Adam (see fastmlp/optimizers/).
  *
  * `prepare` turns hyper-parameters, learning rate and the running powers of the betas into scalars
  * once a group and step, in double; `step` updates n elements (a multiple of LANES). The bias corrections of

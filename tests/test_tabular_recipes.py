@@ -1,0 +1,142 @@
+"""What tables are trained with: rates, bins, smoothed labels, and when a fit is given up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from fastmlp import TabMLPClassifier, TabMLPRegressor
+from fastmlp.tabular import members, presets
+from fastmlp.tabular.columns import Columns
+from fastmlp.tabular.encoding import Encoding, edges_of
+from fastmlp.tabular.presets import Preset, Recipe
+
+RNG = np.random.default_rng(0)
+LONG = Recipe(bins=4, width=16, depth=1)
+
+
+def test_rates_have_four_cycles_and_end_at_zero() -> None:
+    """Zero where 1 + 15 t is a power of two; the highest half-way between, in its logarithm."""
+    rates = presets.Cycles(0.3, n_steps=15 * 1000)
+    peaks = (2.0 ** np.array([0.5, 1.5, 2.5, 3.5]) - 1) * 1000
+    assert np.allclose(rates(peaks.round().astype(int)), 0.3, rtol=1e-4)
+    assert np.allclose(rates(np.array([0, 1000, 3000, 7000, 15000, 20000])), 0, atol=1e-12)
+    flat = presets.FlatCosine(0.3, n_steps=1000)
+    assert np.allclose(flat(np.array([0, 499, 750, 1000])), [0.3, 0.3, 0.15, 0], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("values", "bins", "edges"),
+    [
+        ([3.0], 4, [3, 3, 3, 3, 3]),
+        ([1.0, 0.0, 1.0], 3, [0, 1, 1, 1]),
+        ([0.0, 1.0, 2.0, 3.0] * 9, 3, [0, 1, 2, 3]),
+        (range(9), 4, [0, 2, 4, 6, 8]),  # quantiles
+        ([5.0] * 50 + list(range(50)), 3, [0, 5, 5, 49]),  # half of the rows are 5
+        ([0.0] * 40 + [7.0] * 40 + list(np.linspace(1, 6, 20)), 6, [0, 0, 1, 3.5, 6, 7, 7]),
+        ([0.0, 1.0] * 2 + list(range(2, 30)), 2, [0, 14, 29]),  # neither is as often as a bin
+    ],
+)
+def test_edges_of_bins(values, bins, edges):
+    found = edges_of(np.array(list(values), float), bins)
+    assert len(found) == bins + 1
+    np.testing.assert_allclose(found, edges, atol=0.6 if len(edges) == 3 else 1e-12)
+
+
+def test_a_value_that_occurs_often_is_told_from_its_neighbours():
+    x = np.where(RNG.random(400) < 0.5, 0.0, RNG.exponential(size=400))[:, np.newaxis]
+    x[:3, 0] = -1e-3, 0.0, 1e-3
+    columns = Columns.of(x, None)
+    table = columns.read(x)
+    encoding = Encoding.of(table, columns, np.arange(400), np.array([], int), bins=6)
+    inputs = encoding.inputs(table)[:3, 1:]
+    steps = np.flatnonzero(encoding.numbers.edges[0, :-1] == encoding.numbers.edges[0, 1:])
+    assert len(steps) == 1
+    np.testing.assert_array_equal(inputs[:, steps[0]], [-1, 0, 1])
+    assert np.abs(inputs).max() <= 1
+
+
+TASKS = {
+    "classes": lambda X: (X > 0).sum(axis=1),
+    "labels": lambda X: (X > 0).astype(int),
+}
+
+
+@pytest.mark.parametrize(
+    ("task", "scoring", "smoothing"),
+    [
+        ("classes", None, 0.0),
+        ("classes", "neg_log_loss", 0.0),
+        ("classes", "roc_auc_ovr", 0.0),
+        ("classes", lambda model, X, y: 0.0, 0.0),
+        ("classes", "accuracy", presets.LABEL_SMOOTHING),
+        ("classes", "f1_macro", presets.LABEL_SMOOTHING),
+        ("labels", None, 0.0),
+        ("labels", "average_precision", 0.0),
+        ("labels", "accuracy", presets.LABEL_SMOOTHING),
+    ],
+)
+def test_labels_are_smoothed_where_labels_are_judged(monkeypatch, task, scoring, smoothing):
+    monkeypatch.setitem(presets.PRESETS, "fast", Preset(2, 1, 16, (LONG,)))
+    X = RNG.normal(size=(60, 2))
+    y = TASKS[task](X)
+    model = TabMLPClassifier(preset="fast", scoring=scoring, random_state=0).fit(X, y)
+    target = model._target(y)
+    if task == "classes":
+        assert target.loss.label_smoothing == smoothing
+    else:
+        learned = np.unique(target.encode(None))
+        np.testing.assert_allclose(learned, [smoothing / 2, 1 - smoothing / 2])
+
+
+def trained(monkeypatch, recipe, y, X, **parameters):
+    """Fit one recipe; return what the fit leaves behind."""
+    kept = []
+
+    def keeping(*args):
+        kept.append(members_train(*args))
+        return kept[-1]
+
+    members_train = members.train
+    monkeypatch.setattr(members, "train", keeping)
+    monkeypatch.setitem(presets.PRESETS, "fast", Preset(3, 2, 64, (recipe,)))
+    model = TabMLPRegressor(preset="fast", random_state=0, **parameters).fit(X, y)
+    monkeypatch.setattr(members, "train", members_train)
+    return model, kept[0]
+
+
+def test_a_fit_that_learns_noise_is_given_up(monkeypatch):
+    X = RNG.normal(size=(1500, 8))
+    noise, smooth = RNG.normal(size=1500), np.sin(X[:, 0]) + X[:, 1]
+    wide = replace(LONG, width=64, depth=2)
+    model, found = trained(monkeypatch, wide, noise, X)
+    ends = [round(end * found.planned) for end in presets.CYCLE_ENDS]
+    assert found.run in ends
+    assert 2 * found.epoch <= found.run
+    assert found.curve[-1][2] > presets.HOPELESS * min(cost for _, _, cost, _ in found.curve)
+    assert [note for note in model.report().notes if note.endswith("ever worse")]
+    for recipe, y, parameters in (
+        (wide, smooth, {}),  # that is still learning
+        (replace(wide, share=0.999), noise, {}),  # short ones run to their end
+        (wide, noise, {"scoring": "r2"}),  # the loss is not what is judged
+        (wide, noise, {"loss": "gaussian"}),  # costs below 0: their ratios mean nothing
+    ):
+        model, found = trained(monkeypatch, recipe, y, X, **parameters)
+        assert found.run == found.planned
+        assert found.why == ""
+        assert not model.report().notes
+
+
+@pytest.mark.parametrize("n", [20, 652, 2_000, 8_000, 10**6])
+def test_epochs_follow_rows_and_share(n):
+    preset = presets.PRESETS["default"]
+    long, short = (
+        presets.epochs_of(preset, recipe, n) for recipe in (presets.PIECEWISE, presets.SHORT)
+    )
+    assert presets.FEWEST_EPOCHS <= short <= long <= presets.MOST_EPOCHS
+    if n == presets.FEW_ROWS:
+        assert (long, short) == (256, 32)
