@@ -6,6 +6,7 @@ thread's work, beside the next epochs.
 
 from __future__ import annotations
 
+import errno
 import functools
 import glob
 import math
@@ -117,6 +118,17 @@ class Checkpoint:
         best: str | os.PathLike[str] | None = None,
         monitor: str | None = None,
     ) -> None:
+        for name, value in {"path": path, "best": path if best is None else best}.items():
+            if not isinstance(value, str | os.PathLike):
+                raise TypeError(
+                    f"{name} is {value!r} ({type(value).__name__}) but a path is expected: pass "
+                    "for example Checkpoint('net.safetensors')"
+                )
+        if best is not None and os.path.realpath(best) == os.path.realpath(path):
+            raise ValueError(
+                f"best is {str(best)!r}, the file of the last checkpoint, which would replace the "
+                "best one: pass two paths"
+            )
         self.path, self.best, self.monitor = path, best, monitor
         self.every = check_count("every", every, example=1)
         self.keep = check_count("keep", keep, example=3)
@@ -129,12 +141,18 @@ class Checkpoint:
         self._writer = Writer()
 
     def start(self, state: State) -> None:
-        """Begin to measure the time."""
+        """Begin to measure the time; what could not be written, say now and not after an epoch."""
         if self.monitor == "val_loss" and not state.has_validation:
             raise ValueError(
                 "Checkpoint monitors val_loss but there is no validation data: "
                 "pass validation_data=(X, y) to fit, or use Checkpoint(monitor='loss')"
             )
+        for path in (self.path, self.best or self.path):
+            folder = Path(os.path.realpath(path)).parent
+            if not folder.is_dir():
+                raise FileNotFoundError(
+                    errno.ENOENT, "Checkpoint saves into a folder that is not there", str(folder)
+                )
         self._saved = time.monotonic()
 
     def __call__(self, state: State) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +17,7 @@ from fastmlp.export.layers import Exported
 from fastmlp.mlp import MLP
 from fastmlp.threads import call_team
 from fastmlp.training.records import History
+from fastmlp.turn import taken
 
 
 class Ensemble(EnsembleLearner, Exportable):
@@ -51,6 +51,11 @@ class Ensemble(EnsembleLearner, Exportable):
     """
 
     def __init__(self, members: Iterable[MLP]) -> None:
+        if not isinstance(members, Iterable):
+            raise TypeError(
+                f"members has type {type(members).__name__} but a list of MLPs is expected: pass "
+                "for example [MLP([8, 32, 1], rng=seed) for seed in range(5)]"
+            )
         self._members = tuple(members)
         if not self._members:
             raise ValueError("members is empty but at least one MLP is expected")
@@ -192,9 +197,8 @@ class Ensemble(EnsembleLearner, Exportable):
             As for ``MLP.load_state_dict``; no member has changed.
         """
         check.names(state, list(self.state_dict()), "state")
-        with contextlib.ExitStack() as stack:
-            for member in self._members:
-                stack.enter_context(member._turn.kept())
+        turns = [member._turn for member in self._members]
+        with taken(turn for turn in turns if not turn.is_mine()):
             before = self._engines().snapshot()
             try:
                 for k, member in enumerate(self._members):

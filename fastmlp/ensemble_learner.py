@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from fastmlp.intervals import check_count
 from fastmlp.joint import Joint
 from fastmlp.members import Members, Score
 from fastmlp.mlp import MLP
+from fastmlp.model import Kept
 from fastmlp.optimizers import Optimizer
 from fastmlp.portions import Held
 from fastmlp.schedules import Scheduled
@@ -29,6 +30,7 @@ from fastmlp.teams import Team, borrowed_team
 from fastmlp.threads import default_threads
 from fastmlp.training.records import Continuation, History, State
 from fastmlp.training.reporter import Callback, Reporter
+from fastmlp.turn import taken
 
 
 class EnsembleLearner:
@@ -145,13 +147,15 @@ class EnsembleLearner:
         """
         history, begun, n_before, stopped = History(), None, 0, ""
         resume, path = check.resume(resume)
-        with contextlib.ExitStack() as stack:
-            is_done = lambda: len(history.loss) > n_before  # noqa: E731
-            has_others = any(each._progress and each._progress.averaged for each in self._members)
-            changes = path is not None or (resume and has_others)  # others that learn, see MLP.fit
-            self._take_turns(stack, is_done, changes)
+        has_others = any(each._progress and each._progress.averaged for each in self._members)
+        changes = path is not None or (resume and has_others)  # others that learn, see MLP.fit
+        with (
+            self._turns(),
+            self._kept(lambda: len(history.loss) > n_before, changes),
+            contextlib.ExitStack() as stack,
+        ):
             datas = portions.datas(X, y, sample_weight, self._spec, len(self._members))
-            chosen = [] if rows is None else portions.row_numbers(rows, "rows", datas)
+            chosen = [] if rows is None else portions.learned(rows, datas)
             given = optimizer, l1, l2, clip_norm, groups, dropout
             mine = self._plans(datas, [batch_size] * len(datas), *given)
             for k, plan in enumerate(mine):
@@ -238,8 +242,7 @@ class EnsembleLearner:
         TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
             As for :meth:`fit`; all members then have the weights from before the call.
         """
-        with contextlib.ExitStack() as stack:
-            self._take_turns(stack, None, True)
+        with self._turns(), self._kept(None, True):
             datas = portions.datas(X, y, sample_weight, self._spec, len(self._members))
             given = optimizer, l1, l2, clip_norm, groups, dropout
             rows = [data.rows if batch_size is None else batch_size for data in datas]
@@ -269,25 +272,19 @@ class EnsembleLearner:
             )
         return mine
 
-    def _take_turns(
-        self, stack: contextlib.ExitStack, is_done: Callable[[], bool] | None, parameters: bool
-    ) -> None:
-        """Have the turn of every member, and put back what a fit has changed that is not done."""
-        for member in self._members:
-            stack.enter_context(member._turn.taken())
-        stack.enter_context(self._kept(is_done))
-        for member in self._members:
-            stack.enter_context(member._kept(is_done, parameters))
+    def _turns(self) -> AbstractContextManager[None]:
+        return taken(member._turn for member in self._members)
 
-    @contextlib.contextmanager
-    def _kept(self, is_done: Callable[[], bool] | None) -> Iterator[None]:
-        before = self._history
-        try:
-            yield
-        except BaseException:
-            if is_done is None or not is_done():
-                self._history = before
-            raise
+    def _kept(self, is_done: Callable[[], bool] | None, parameters: bool) -> Kept:
+        """Do as `Model._kept`, for all members together."""
+        before, undos = self._history, [member._undo(parameters) for member in self._members]
+
+        def undo() -> None:
+            self._history = before
+            for each in undos:
+                each()
+
+        return Kept(undo, is_done)
 
     def _team(self, n_threads: Any) -> AbstractContextManager[Team | None]:
         wanted = default_threads() if n_threads is None else n_threads
@@ -347,7 +344,7 @@ class EnsembleLearner:
         if not Path(path).exists():
             return False
         functions = {own.name: own for own in self._spec.functions}
-        other = storage.load(path, functions=functions)
+        other = storage.load(os.path.realpath(path), functions=functions)  # as it was saved
         if type(other) is not type(self) or len(other._members) != len(self._members):
             raise ValueError(
                 f"resume is {path!r}, which has {other!r}, but this is {self!r}: "

@@ -11,6 +11,8 @@ import math
 import time
 from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -175,14 +177,17 @@ class Joint:
             own.loss[first:] = losses[:, k].tolist()  # last, see History.whole
 
     def _note(self) -> None:
-        """Note with what each member goes on, alone too."""
-        used, scale = 0 if self.seeds is None else self.seeds.used, self.state.learning_rate_scale
-        each = zip(self.members, self.begun, self.datas, self.taken(), strict=True)
-        for k, (member, own, data, step) in enumerate(each):
-            order = self.plans[k].order
+        """Note with what each member goes on, alone too: after the epochs that are written down."""
+        written, scale = self.jury.written, self.state.learning_rate_scale
+        assert written is not None
+        epochs = written.first + len(written.losses)
+        each = zip(self.members, self.begun, self.datas, strict=True)
+        for k, (member, own, data) in enumerate(each):
+            order, n = self.plans[k].order, epochs - own.epochs
             rows = data.rows if order is None else len(order)
-            epochs = own.epochs + (step - own.step) // self.steps[k]
-            drawn = own.shuffles if self.seeds is None else self.seeds.drawn[k]
+            step, drawn, used = own.step + n * self.steps[k], own.shuffles, own.shuffled
+            if self.seeds is not None:
+                drawn, used = self.seeds.drawn(k), used + n
             facts = own.kind, step, own.seed, rows, epochs, drawn, used, scale
             plan = self.plans[k]
             averaged = self.averages[k].averaged if self.averages else None
@@ -250,45 +255,70 @@ class Seeds:
 
     Attributes
     ----------
-    drawn : list of arrays of int
-        Of each member, those that were used and perhaps more.
     used : int
         How many of each member's.
     """
 
     def __init__(self, generators: Sequence[np.random.Generator]) -> None:
-        self.drawn = [array("Q") for _ in generators]
         self.used = 0
-        self._sources = {id(rng.bit_generator): rng.bit_generator for rng in generators}
-        self._members: dict[int, list[int]] = {key: [] for key in self._sources}
-        for k, rng in enumerate(generators):
-            self._members[id(rng.bit_generator)].append(k)
+        sources = [rng.bit_generator for rng in generators]
+        self._streams = {id(source): Stream(source) for source in sources}
+        self._places: list[tuple[Stream, int]] = []  # of each member
+        for source in sources:
+            stream = self._streams[id(source)]
+            self._places.append((stream, stream.members))
+            stream.members += 1
 
     def resume(self, drawn: Sequence[Sequence[int]], used: int) -> None:
         """Go on with those that were drawn before."""
-        self.drawn, self.used = [array("Q", own) for own in drawn], used
+        self.used = used
+        for stream in self._streams.values():
+            places = zip(drawn, self._places, strict=True)
+            turns = zip_longest(*(own for own, (its, _) in places if its is stream))
+            stream.drawn = array("Q", (seed for turn in turns for seed in turn if seed is not None))
+
+    def drawn(self, k: int) -> Sequence[int]:
+        """Return those of a member, that were used and perhaps more."""
+        stream, place = self._places[k]
+        return stream.drawn if stream.members == 1 else stream.drawn[place :: stream.members]
 
     def take(self, n: int) -> list[NDArray[np.uint64]]:
         """Return the seeds of the next n epochs, drawn if they have not been."""
-        new = self.used + n - len(self.drawn[0])
-        for key, members in self._members.items() if new > 0 else ():
-            raw = self._sources[key].random_raw(new * len(members)).reshape(new, len(members))
-            for k, own in zip(members, raw.T, strict=True):
-                self.drawn[k].frombytes(own.tobytes())
-        self.used += n
-        return [np.array(own[self.used - n : self.used]) for own in self.drawn]
+        first, end = self.used, self.used + n
+        for stream in self._streams.values():
+            stream.draw(end * stream.members)
+        self.used = end
+        return [
+            np.array(own.drawn[first * own.members + place : end * own.members : own.members])
+            for own, place in self._places
+        ]
 
     def kept(self) -> tuple[Any, ...]:
         """Return where the generators are, and how many seeds there were."""
-        return [each.state for each in self._sources.values()], len(self.drawn[0]), self.used
+        streams = self._streams.values()
+        return [(each.source.state, len(each.drawn)) for each in streams], self.used
 
     def go_back(self, kept: tuple[Any, ...]) -> None:
         """Be as it was then."""
-        states, n, self.used = kept
-        for source, state in zip(self._sources.values(), states, strict=True):
-            source.state = state
-        for own in self.drawn:
-            del own[n:]
+        places, self.used = kept
+        for stream, (state, n) in zip(self._streams.values(), places, strict=True):
+            stream.source.state = state
+            del stream.drawn[n:]
+
+
+@dataclass
+class Stream:
+    """What was drawn from a generator, for the members that have it, in turn."""
+
+    source: np.random.BitGenerator
+    members: int = 0
+    drawn: array[int] = field(default_factory=lambda: array("Q"))
+
+    def draw(self, n: int) -> None:
+        """Draw until there are n seeds: no interrupt comes between a draw and its being kept."""
+        if n > len(self.drawn):
+            raw = map(self.source.random_raw, (n - len(self.drawn),))
+            list(map(self.drawn.frombytes, map(np.ndarray.tobytes, raw)))  # one call, in C
 
 
 def _mean(losses: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -230,7 +230,7 @@ class Learner(Model):
         if not Path(path).exists():
             return False
         functions = {own.name: own for own in self._spec.functions}
-        other = storage.load(path, functions=functions)
+        other = storage.load(os.path.realpath(path), functions=functions)  # as it was saved
         self._check_twin(other, path)
         self._become(other)
         return True

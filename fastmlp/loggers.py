@@ -26,7 +26,8 @@ def _numbers(state: State) -> dict[str, float]:
 class CSVLog:
     """Write a line an epoch into a CSV file, whose first line names the columns.
 
-    The file is begun anew with each fit, and gone on with by one that resumes.
+    The file is begun anew with each fit, and gone on with by one that resumes, which must have the
+    same columns: the same metrics.
 
     Parameters
     ----------
@@ -54,6 +55,10 @@ class CSVLog:
         goes_on = state.epoch >= 0 and self.path.exists()
         if goes_on:
             self._cut(state.epoch)
+        self._columns: list[str] = []
+        if goes_on:
+            with self.path.open(newline="", encoding="utf-8") as file:
+                self._columns = next(csv.reader(file), [])
         self._file = self.path.open("a" if goes_on else "w", newline="", encoding="utf-8")
 
     def _cut(self, epoch: int) -> None:
@@ -71,8 +76,14 @@ class CSVLog:
         """Write the epoch, and let others see it."""
         assert self._file is not None
         line, write = {"epoch": state.epoch, **_numbers(state)}, csv.writer(self._file).writerow
-        if self._file.tell() == 0:
+        if not self._columns:
+            self._columns = [*line]
             write(line)
+        if self._columns != [*line]:
+            raise ValueError(
+                f"{str(self.path)!r} has the columns {', '.join(self._columns)} but this fit "
+                f"{', '.join(line)}: pass another path, or the metrics that it had"
+            )
         write(line.values())
         self._file.flush()
 
@@ -102,7 +113,7 @@ class TensorBoardLog:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = str(folder)
+        self.folder = os.fspath(folder)
         self._writer: Any = None
 
     def start(self, state: State) -> None:

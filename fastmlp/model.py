@@ -6,10 +6,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -246,29 +245,29 @@ class Model(Exportable):
         if self._progress is not None:
             self._progress = self._progress._replace(averaged=None)
 
-    @contextlib.contextmanager
-    def _kept(
-        self, is_done: Callable[[], bool] | None = None, parameters: bool = True
-    ) -> Iterator[None]:
+    def _kept(self, is_done: Callable[[], bool] | None = None, parameters: bool = True) -> Kept:
         """Put back what a fit has changed if no epoch of it has ended.
 
         Epochs put parameters back themselves; a pass that is not done before its call is over
         (``is_done`` is None) may be interrupted after the epoch has ended, and is taken back here.
         So are ``parameters`` that were loaded.
         """
+        return Kept(self._undo(parameters), is_done)
+
+    def _undo(self, parameters: bool) -> Callable[[], None]:
+        """Return what puts back all that a fit changes, as it is now."""
         generator = self._rng.bit_generator.state
         snapshot = self._engine.snapshot() if parameters else None
-        before = self._progress, self._history, self._engine.optimizer_state()
-        try:
-            yield
-        except BaseException:
-            if is_done is None or not is_done():
-                self._rng.bit_generator.state = generator
-                self._progress, self._history, state = before
-                self._engine.set_optimizer_state(state)
-                if snapshot is not None:
-                    self._engine.restore(snapshot)
-            raise
+        progress, history, state = self._progress, self._history, self._engine.optimizer_state()
+
+        def undo() -> None:
+            self._rng.bit_generator.state = generator
+            self._progress, self._history = progress, history
+            self._engine.set_optimizer_state(state)
+            if snapshot is not None:
+                self._engine.restore(snapshot)
+
+        return undo
 
     def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
         """Write the model to a file, for :func:`fastmlp.load`.
@@ -339,3 +338,28 @@ class Model(Exportable):
             f"loss={self.loss!r}, dtype={self.dtype.name!r}{dropout}{norm}"
             f"{scale}{parametric}{skip}{path})"
         )
+
+
+class Kept:
+    """Undoes what was begun in a ``with`` block if an error ends it.
+
+    This is no generator: one that an interrupt has kept from being ended would undo it when it is
+    collected, and that may be much later.
+
+    Parameters
+    ----------
+    undo : callable
+        Puts all back.
+    is_done : callable, optional
+        Whether that is no more to be undone.
+    """
+
+    def __init__(self, undo: Callable[[], None], is_done: Callable[[], bool] | None) -> None:
+        self._undo, self._is_done = undo, is_done
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and (self._is_done is None or not self._is_done()):
+            self._undo()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from fastmlp import check
 from fastmlp.spec import Data, Plan, Spec
 
+T = TypeVar("T")
 Rows = list[NDArray[np.int64]]
 
 
@@ -58,32 +60,54 @@ def datas(X: Any, y: Any, sample_weight: Any, spec: Spec, n_members: int) -> lis
         ("sample_weight", sample_weight, weighted),
     ):
         if is_apart and (not hasattr(value, "__len__") or len(value) != n_members):
+            remedy = " as X has" if name == "y" else ", or an array for all"
             raise ValueError(
                 f"{name} has {len(value) if hasattr(value, '__len__') else 'no'} entries but "
-                f"one for each of the {n_members} members is expected, or an array for all"
+                f"one for each of the {n_members} members is expected{remedy}"
             )
     if apart:
         weights = sample_weight if weighted else [sample_weight] * n_members
-        return [check.data(*each, spec) for each in zip(X, y, weights, strict=True)]
+        return [
+            of_member(k, check.data, *each, spec)
+            for k, each in enumerate(zip(X, y, weights, strict=True))
+        ]
     if not weighted:
         return [check.data(X, y, sample_weight, spec)] * n_members
     shared = check.data(X, y, None, spec)
-    checked = [check.sample_weights(each, shared.rows, spec.dtype) for each in sample_weight]
+    checked = [
+        of_member(k, check.sample_weights, each, shared.rows, spec.dtype)
+        for k, each in enumerate(sample_weight)
+    ]
     return [Data(shared.x, shared.targets, each) for each in checked]
+
+
+def of_member(k: int, checked: Callable[..., T], *given: Any) -> T:
+    """Return what a check of one member's data returns; what it raises says whose they are."""
+    try:
+        return checked(*given)
+    except (TypeError, ValueError) as error:
+        error.add_note(f"in what was given for member {k}")
+        raise
 
 
 def _is_apart(value: Any, ndim: int) -> bool:
     """Whether it is one of such arrays for each member."""
-    is_sequence = isinstance(value, list | tuple | np.ndarray)
-    return is_sequence and len(value) > 0 and np.ndim(value[0]) >= ndim
+    if not isinstance(value, list | tuple | np.ndarray):
+        return False
+    with contextlib.suppress(ValueError):  # of rows that are not of one length
+        return any(np.ndim(each) >= ndim for each in value[:1])
+    return False
 
 
 def row_numbers(rows: Any, name: str, datas: Sequence[Data]) -> Rows:
     """Return the numbers of rows of each member."""
     if not hasattr(rows, "__len__") or len(rows) != len(datas):
+        given = (
+            f"{len(rows)} entries" if hasattr(rows, "__len__") else f"type {type(rows).__name__}"
+        )
         raise ValueError(
-            f"{name} has type {type(rows).__name__} but an array of row numbers for "
-            f"each of the {len(datas)} members is expected"
+            f"{name} has {given} but an array of row numbers for each of the {len(datas)} members "
+            "is expected: pass a list of such arrays"
         )
     pairs = enumerate(zip(rows, datas, strict=True))
     return [check.row_numbers(own, data.rows, f"{name}[{k}]") for k, (own, data) in pairs]
@@ -99,12 +123,24 @@ def held_out(rows: Any, datas: Sequence[Data]) -> Held:
             )
     held = Held.of_rows(datas, numbers)
     for k, data in enumerate(held.apart):
-        if data.weights is not None and not data.weights.any():
-            raise ValueError(
-                f"validation_rows[{k}] has rows of sample weight 0 alone but one above 0 is "
-                "expected: hold out other rows"
-            )
+        _some_weight(data.weights, f"validation_rows[{k}]", "hold out other rows")
     return held
+
+
+def learned(rows: Any, datas: Sequence[Data]) -> Rows:
+    """Return the rows that each member learns from."""
+    numbers = row_numbers(rows, "rows", datas)
+    for k, (own, data) in enumerate(zip(numbers, datas, strict=True)):
+        weights = None if data.weights is None else data.weights[own]
+        _some_weight(weights, f"rows[{k}]", "let it learn from other rows")
+    return numbers
+
+
+def _some_weight(weights: NDArray[Any] | None, name: str, remedy: str) -> None:
+    if weights is not None and not weights.any():
+        raise ValueError(
+            f"{name} has rows of sample weight 0 alone but one above 0 is expected: {remedy}"
+        )
 
 
 def seen(

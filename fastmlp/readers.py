@@ -50,8 +50,9 @@ class Blocks:
     """
 
     def __init__(self, X: Any, y: Any, sample_weight: Any = None, *, rows: int | None = None):
-        arrays = {"X": X, "y": y, "sample_weight": sample_weight}
-        self.arrays = {name: array for name, array in arrays.items() if array is not None}
+        self.arrays = {"X": X, "y": y}
+        if sample_weight is not None:
+            self.arrays["sample_weight"] = sample_weight
         for name, array in self.arrays.items():
             shape = getattr(array, "shape", ())
             if not shape:

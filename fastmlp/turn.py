@@ -7,10 +7,14 @@ forked child could inherit locked.
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from itertools import compress, repeat
+from typing import Any
 
 
 class Turn:
@@ -42,8 +46,7 @@ class Turn:
         """Whether nobody has the turn."""
         return os.getpid() not in self._holders
 
-    @contextmanager
-    def taken(self) -> Iterator[None]:
+    def taken(self) -> AbstractContextManager[None]:
         """Have the turn for the length of a ``with`` block.
 
         Raises
@@ -51,20 +54,7 @@ class Turn:
         RuntimeError
             If somebody has it, the same thread included.
         """
-        mine = _me()
-        holder = None
-        try:
-            holder = self._holders.setdefault(mine[0], mine)
-            if holder is not mine:
-                raise RuntimeError(
-                    "a fit is running on this model, or an assignment to it: "
-                    "wait for its end, or use copy.deepcopy(model)"
-                )
-            yield
-        finally:
-            # An interrupt may come after the turn was taken, and before it is known here.
-            if holder is mine or (holder is None and self._holders.get(mine[0]) is mine):
-                self._holders.clear()
+        return taken([self])
 
     def kept(self) -> AbstractContextManager[None]:
         """Have the turn, or go on having it: a callback changes the model from within its fit."""
@@ -72,6 +62,37 @@ class Turn:
 
     def __reduce__(self) -> tuple[type[Turn], tuple[()]]:
         return Turn, ()
+
+
+@contextmanager
+def taken(turns: Iterable[Turn]) -> Iterator[None]:
+    """Have the turns of different models for the length of a ``with`` block: all, or none.
+
+    Parameters
+    ----------
+    turns : iterable of Turn
+        Of models.
+
+    Raises
+    ------
+    RuntimeError
+        If somebody has one of them, the same thread included.
+    """
+    mine = _me()
+    holders, process = [turn._holders for turn in turns], mine[0]
+    # Each is one call, in C, within which Python looks for no interrupt; made ready before.
+    those = map(operator.is_, map(dict.get, holders, repeat(process)), repeat(mine))
+    give_back: Callable[[], Any] = partial(list, map(dict.clear, compress(holders, those)))
+    answers = map(dict.setdefault, holders, repeat(process), repeat(mine))
+    try:
+        if not all(map(operator.is_, answers, repeat(mine))):
+            raise RuntimeError(
+                "a fit is running on this model, or an assignment to it: "
+                "wait for its end, or use copy.deepcopy(model)"
+            )
+        yield
+    finally:
+        give_back()
 
 
 def _me() -> tuple[int, int]:

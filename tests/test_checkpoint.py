@@ -169,11 +169,14 @@ def test_by_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"keep": 1.5}, TypeError, "keep is 1.5"),
         ({"seconds": -1.0}, ValueError, "seconds is -1.0"),
         ({"monitor": "accuracy"}, ValueError, "monitor is 'accuracy' but one of"),
+        ({"best": 3}, TypeError, r"best is 3 \(int\) but a path"),
+        ({"best": Path("folder/../x")}, ValueError, "best is 'folder/../x', the file of the last"),
+        ({"path": b"x"}, TypeError, "path is b'x'"),
     ],
 )
 def test_bad_arguments(options: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
-        fastmlp.Checkpoint("x", **options)
+        fastmlp.Checkpoint(**{"path": "x", **options})
 
 
 def test_another_model_is_refused_and_nothing_changes(mlp: Any, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints are written by a thread: what they hold, and what becomes of an error."""
+"""Checkpoints are written by a thread: what they hold, where, and what becomes of an error."""
 
 from __future__ import annotations
 
@@ -89,3 +89,36 @@ def test_without_a_thread_the_fit_writes(tmp_path: Path, monkeypatch: pytest.Mon
     net = models.network(fastmlp.MLP)
     net.fit(X, Y, epochs=3, n_threads=1, callbacks=[fastmlp.Checkpoint(path)])
     assert models.digest(fastmlp.load(path)) == models.digest(net)
+
+
+@pytest.mark.parametrize("name", ["path", "best"])
+def test_a_folder_that_is_not_there_is_missed_before_the_first_epoch(
+    mlp: Any, name: str, tmp_path: Path
+) -> None:
+    net, paths = models.network(mlp), {"path": tmp_path / "net", name: tmp_path / "none" / "net"}
+    with pytest.raises(FileNotFoundError, match="into a folder that is not there: .*none'"):
+        net.fit(X, Y, callbacks=[fastmlp.Checkpoint(**paths)])
+    assert net.history is None
+    assert models.digest(net) == models.digest(models.network(mlp))
+
+
+@pytest.mark.filterwarnings("ignore:.*onverge")
+@pytest.mark.parametrize("kind", ["net", "ensemble", "estimator"])
+def test_a_job_whose_checkpoint_is_behind_a_link_is_started_again(
+    kind: str, tmp_path: Path
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("net")
+    options: dict[str, Any] = {"resume": link}
+    for epochs in (2, 5):
+        callbacks = [fastmlp.Checkpoint(link)]
+        if kind == "estimator":
+            own = {"max_iter": epochs, "random_state": 0, "callbacks": callbacks}
+            model = fastmlp.MLPRegressor(hidden_layer_sizes=(4,), **own).fit(X, X[:, 0], **options)
+            assert model.n_iter_ == epochs
+            continue
+        net = models.network(fastmlp.MLP)
+        model = net if kind == "net" else fastmlp.Ensemble([net])
+        model.fit(X, Y, epochs=epochs, callbacks=callbacks, **options)
+        assert len(model.history.loss) == epochs
+    assert link.is_symlink()

@@ -200,6 +200,7 @@ WRONG = [
     (lambda: [MLP([5, 3]), MLP([5, 4])], ValueError, r"members\[1\] is .* but .* is expected"),
     (lambda: [MLP([5, 3]), reference.MLP([5, 3])], ValueError, r"members\[1\]"),
     (lambda: [MLP([5, 3])] * 2, ValueError, "twice"),
+    (lambda: MLP([5, 3]), TypeError, "members has type MLP but a list of MLPs"),
 ]
 
 
@@ -210,13 +211,16 @@ def test_what_is_no_ensemble_is_refused(nets, error, match):
 
 
 WRONG_FITS = [
-    ({"rows": [[0, 1]]}, "rows has type list"),
+    ({"rows": [[0, 1]]}, "rows has 1 entries"),
+    ({"rows": 2}, "rows has type int"),
+    ({"rows": [[0], [1]], "sample_weight": np.arange(N)}, r"rows\[0\] has rows of sample weight 0"),
     ({"rows": [[0, 1], [0, N]]}, rf"rows\[1\] holds {N} but row numbers from 0 to 60"),
     ({"rows": [[0, 1], [-1]]}, r"rows\[1\] holds -1"),
     ({"rows": [[0, 1], []]}, r"rows\[1\] is"),
     ({"rows": [[0, 1], [0.5]]}, r"rows\[1\] is"),
     ({"X": [X], "y": [X]}, "X has 1 entries"),
-    ({"X": [X, X], "y": [X[:, :3]]}, "y has 1 entries"),
+    ({"X": [X, X], "y": [X[:, :3]]}, "y has 1 entries but .* as X has"),
+    ({"X": [[X[0].tolist(), [1.0]], X]}, "X is not a rectangular array"),
     ({"sample_weight": [np.ones(N)]}, "sample_weight has 1 entries"),
     ({"epochs": 0}, "epochs"),
     ({"n_threads": 0}, "n_threads"),
@@ -234,6 +238,20 @@ def test_a_wrong_fit_changes_nothing(wrong, match):
     assert after == before
     assert ensemble.history is None
     assert ensemble[0].history is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"X": [X, X[:, :2]], "y": [X[:, :3]] * 2},
+        {"sample_weight": [np.ones(N), -np.ones(N)]},
+    ],
+)
+def test_what_is_wrong_with_the_data_of_one_says_whose_they_are(wrong):
+    together, _ = inputs("plain", 2)
+    with pytest.raises(ValueError, match="expect") as caught:
+        fastmlp.Ensemble(members(MLP, "plain", 2)).fit(**together | wrong)
+    assert caught.value.__notes__ == ["in what was given for member 1"]
 
 
 def test_a_member_in_a_fit_of_its_own_is_waited_for_by_nobody():

@@ -293,7 +293,7 @@ def test_rows_behind_the_last_whole_batch_are_left_out(mlp, shuffle):
 
 
 WRONG = [
-    ({"validation_rows": [[0], [1]]}, "validation_rows has type list"),
+    ({"validation_rows": [[0], [1]]}, "validation_rows has 2 entries"),
     ({"validation_rows": [[0], [1], [N]]}, rf"validation_rows\[2\] holds {N}"),
     ({"validation_rows": [[0], [1, 1], [2]]}, r"validation_rows\[1\] has a row twice"),
     ({"validation_rows": [[0], [], [2]]}, r"validation_rows\[1\] is"),

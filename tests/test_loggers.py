@@ -52,6 +52,20 @@ def test_csv_of_a_fit_that_resumes_or_fails(tmp_path):
     assert len(read(tmp_path / "other.csv")) < 3
 
 
+def test_csv_of_other_columns_is_not_gone_on_with(tmp_path):
+    path, net = tmp_path / "fit.csv", network(fastmlp.MLP)
+    fit(fastmlp.CSVLog(path), net)
+    text = path.read_bytes()
+    with pytest.raises(ValueError, match="has the columns epoch, .*, val_r2 but this fit .* pass"):
+        fit(fastmlp.CSVLog(path), net, epochs=5, resume=True, metrics=["r2", "mean_squared_error"])
+    assert path.read_bytes() == text
+
+
+def test_folders_are_paths():
+    with pytest.raises(TypeError, match="os.PathLike"):
+        fastmlp.TensorBoardLog(None)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("writer", WRITERS)
 def test_tensorboard(writer, tmp_path, monkeypatch):

@@ -83,6 +83,8 @@ def test_they_are_in_the_frame_and_go_on():
         ([1], ValueError, "1 but a callable"),
         (["r2", METRICS["r2"]], ValueError, "two of the same name"),
         ({"loss": "r2"}, ValueError, "'loss', as what a history has already"),
+        ({1: "r2"}, TypeError, "the name 1 but a string"),
+        ([lambda y, p: y.fill(0)], ValueError, "read-only"),  # the user's own array
         ([lambda y, p: "good"], TypeError, "returned 'good'"),
         ([lambda y, p: y / 0], ZeroDivisionError, None),
     ],
@@ -96,3 +98,19 @@ def test_bad_ones_change_nothing(metrics, error, words):
         net.fit(X, Y, metrics=metrics)
     assert digest(net) == before
     assert net.history is None
+
+
+@pytest.mark.parametrize(
+    ("loss", "metric", "words"),
+    [
+        ("cross_entropy", "r2", "is of numbers but y has labels"),
+        ("cross_entropy", METRICS["mean_absolute_error"], "is of numbers but y has labels"),
+        ("gaussian_nll", "accuracy", "is of classes but this loss predicts means and variances"),
+    ],
+)
+def test_those_that_are_not_of_such_targets_are_refused_at_once(loss, metric, words):
+    net = network(fastmlp.MLP, loss=loss)
+    before, y = digest(net), Y if loss == "gaussian_nll" else np.zeros(len(Y), int)
+    with pytest.raises(ValueError, match=words):
+        net.fit(X, y, metrics=[metric], callbacks=[lambda state: pytest.fail("it began")])
+    assert digest(net) == before

@@ -65,6 +65,18 @@ def train_source(model, communicator, source):
     model.fit(source, epochs=3, batch_size=16, communicator=communicator)
 
 
+class UnsayableError(Exception):
+    def __str__(self):
+        raise RuntimeError("cannot say")
+
+
+def bad_words(model, communicator, error):
+    def fail(state):
+        raise error
+
+    train(model, communicator, callbacks=[fail])
+
+
 def interrupted(model, communicator):
     def stop(state):
         raise KeyboardInterrupt
@@ -90,6 +102,8 @@ FAILURES = {
         lambda m, c: train_source(m, c, fastmlp.Blocks(X, Y, rows=16)),
     ),
     "KeyboardInterrupt": (interrupted, 1, train),
+    "UnsayableError": (lambda m, c: bad_words(m, c, UnsayableError()), 1, train),
+    "OSError: caf?": (lambda m, c: bad_words(m, c, OSError("caf\udce9")), 1, train),
 }
 
 
@@ -114,6 +128,40 @@ def test_a_rank_that_fails_ends_the_fit_of_all_by_name(mlp, said, size):
         np.testing.assert_array_equal(everything(model), everything(models[0]))
     for model in models:
         model.fit(X, Y, epochs=1)  # is usable
+
+
+@pytest.mark.parametrize(
+    ("reduce", "what"),
+    [
+        (lambda buffer, size: None, "1"),
+        (lambda buffer, size: buffer.__imul__(np.nan), "nan"),
+        (lambda buffer, size: buffer.__itruediv__(size), "0.333333"),
+    ],
+)
+def test_a_communicator_that_does_not_sum_is_found_out(mlp, reduce, what):
+    class Wrong:
+        rank, size = 0, 3
+
+        def allreduce(self, buffer):
+            reduce(buffer, self.size)
+
+    model = net(mlp)
+    before = everything(model)
+    with pytest.raises(RuntimeError, match=f"made {what} of a one from each of 3 ranks"):
+        train(model, Wrong())
+    np.testing.assert_array_equal(everything(model), before)
+
+
+def test_ranks_of_which_one_resumes_hear_about_options(mlp, tmp_path):
+    path = tmp_path / "net"
+
+    def job(communicator, resume, epochs):
+        model, callbacks = net(mlp), [fastmlp.Checkpoint(path)] if communicator.rank == 0 else []
+        train(model, communicator, epochs=epochs, callbacks=callbacks, resume=resume)
+
+    assert ranks.run(2, lambda c: job(c, False, 2)) == [None, None]
+    for error in ranks.raised(ranks.run(2, lambda c: job(c, c.rank == 0 and path, 4))):
+        assert "call fit with the same options on every rank, resume among them" in str(error)
 
 
 def test_ranks_that_all_fail_each_have_their_own_error(mlp):

@@ -230,6 +230,20 @@ def long_history() -> Any:
     return net
 
 
+@pytest.mark.parametrize("many", [False, True])
+def test_a_history_that_was_shortened_is_not_saved_as_a_file_that_nobody_can_load(
+    many: bool, tmp_path: Path
+) -> None:
+    net = fastmlp.MLP([X.shape[1], 2], rng=0)
+    model: Any = fastmlp.Ensemble([net]) if many else net
+    model.fit(X, X[:, :2], epochs=2)
+    net.history.loss.clear()
+    with pytest.raises(ValueError, match="history has 0 epochs but the fit 2, and a file must"):
+        model.save(tmp_path / "model")
+    assert [*tmp_path.iterdir()] == []
+    assert same(saved(model, tmp_path / "model", training=False).predict(X), model.predict(X))
+
+
 def test_a_long_reason_of_any_letters_comes_back(tmp_path: Path) -> None:
     net = models.network(fastmlp.MLP)
     net.fit(X, stored.Y, epochs=1)

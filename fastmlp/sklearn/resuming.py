@@ -33,7 +33,7 @@ def checkpoint_of(estimator: Any, path: str | os.PathLike[str]) -> Any:
         )
     if not Path(path).exists():
         return None
-    found = storage.load(path)
+    found = storage.load(os.path.realpath(path))  # as it was saved
     if type(found) is not type(estimator) or "_fitted" not in vars(found):
         raise ValueError(f"resume is {os.fspath(path)!r}, which has {found!r}: pass a checkpoint")
     if found._fitted.course is None:

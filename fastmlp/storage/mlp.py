@@ -29,7 +29,7 @@ def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
         "history": parts.describe_history(
             state["_history"] if training else None, "history", tensors
         ),
-        "progress": _describe_progress(network, state["progress"], tensors) if training else None,
+        "progress": _describe_progress(network, state, tensors) if training else None,
         "optimizer": parts.describe_memory(engine, tensors) if training else None,
     }
 
@@ -53,10 +53,17 @@ def rebuild(cls: Any, record: Record) -> Any:
     return model
 
 
-def _describe_progress(network: Spec, progress: Continuation | None, tensors: Tensors) -> Any:
+def _describe_progress(network: Spec, state: dict[str, Any], tensors: Tensors) -> Any:
     """Return with what a fit that resumes goes on, besides the engine."""
+    progress: Continuation | None = state["progress"]
     if progress is None:
         return None
+    epochs = len(state["_history"].loss) if state["_history"] else 0
+    if progress.rows and progress.epochs != epochs:
+        raise ValueError(
+            f"history has {epochs} epochs but the fit {progress.epochs}, and a file must have all: "
+            "change copies of its lists, or leave it out by save(path, training=False)"
+        )
     if progress.memory is not None:
         raise TypeError(
             "a file cannot hold what a CustomOptimizer remembers: save(path, training=False) "

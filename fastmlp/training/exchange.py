@@ -141,7 +141,7 @@ class Exchange:
                 last = self._empty(left)
                 last[-Share.NOTES :] = 1
                 self._communicator.allreduce(last)
-            self._conclude(1, f"{type(error).__name__}: {error}".removesuffix(": "))
+            self._conclude(1, _said(error))
         except Exception as lost:  # the first error is what counts
             error.add_note(f"and the other ranks could not be told ({lost})")
         if self.size > 1:
@@ -167,6 +167,13 @@ class Exchange:
                 f"the communicator failed on rank {self.rank} of {self.size} "
                 f"({type(error).__name__}: {error}): another rank may have died, start all again"
             ) from error
+        if message[-Share.NOTES] != self.size:
+            self._is_over = True
+            raise RuntimeError(
+                f"the communicator made {message[-Share.NOTES]:g} of a one from each of "
+                f"{self.size} ranks but {self.size} is expected: its allreduce must replace the "
+                "array itself by the sum over all ranks"
+            )
         if not self._is_bad(message, before):
             self._now = None, after, after
         elif not self.has_failed:
@@ -201,11 +208,19 @@ class Exchange:
         """Exchange the last message: who has failed, and what each has to say."""
         self._is_over = True
         table = np.zeros((self.size, 1 + TEXT))
-        said = np.frombuffer(text.encode()[:TEXT], np.uint8)
+        said = np.frombuffer(text.encode(errors="replace")[:TEXT], np.uint8)
         table[self.rank, 0], table[self.rank, 1 : 1 + len(said)] = failed, said
         self._communicator.allreduce(table.reshape(-1))
         texts = [row.astype(np.uint8).tobytes().rstrip(b"\0") for row in table[:, 1:]]
         return [bool(flag) for flag in table[:, 0]], [t.decode(errors="ignore") for t in texts]
+
+
+def _said(error: BaseException) -> str:
+    """Return what an error is, whatever its class makes of itself: the others wait for it."""
+    try:
+        return f"{type(error).__name__}: {error}".removesuffix(": ")
+    except Exception:
+        return type(error).__name__
 
 
 def _by_rank(message: Message, size: int) -> Message:

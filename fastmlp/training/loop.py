@@ -233,7 +233,8 @@ class Shuffles:
     def next_seed(self) -> int:
         """Return the seed of the next epoch, drawn if it has not been."""
         if self.used == len(self.seeds):
-            self.seeds.append(next_seed(self.rng))
+            # One call, in C: no interrupt comes between the draw and its being kept.
+            self.seeds.extend(map(self.rng.bit_generator.random_raw, (None,)))
         self.used += 1
         return self.seeds[self.used - 1]
 

@@ -82,6 +82,8 @@ def resolve(value: Any) -> dict[str, Metric]:
     )
     found: dict[str, Metric] = {}
     for name, metric in given:
+        if not isinstance(name, str):
+            raise TypeError(f"metrics has the name {name!r} but a string is expected")
         if isinstance(metric, str) and metric in METRICS:
             found[name or metric] = METRICS[metric]
         elif callable(metric):
@@ -127,7 +129,10 @@ class MetricJudge(Judge):
         history: History,
     ) -> None:
         super().__init__(engine, validation)
+        _check_kinds(metrics, measured, engine.spec.loss.heads)
         self.measured = measured
+        self.targets = measured.targets.view()
+        self.targets.flags.writeable = False  # they may be the user's own array
         prefix = "" if validation is None else "val_"
         self.metrics = {prefix + name: metric for name, metric in metrics.items()}
         self.history = history
@@ -138,13 +143,28 @@ class MetricJudge(Judge):
         p: Any = self.engine.predict(self.measured.x, team)
         if self.engine.spec.loss.heads == 2:
             p = tuple(np.split(p, 2, axis=1))
-        y = self.measured.targets
-        self.row = [{name: _number(name, f(y, p)) for name, f in self.metrics.items()}]
+        y, each = self.targets, self.metrics.items()
+        self.row = [{name: _number(name, f(y, p)) for name, f in each}]
         return super().measure(loss, team)
 
     def record(self) -> None:
         """Write the metrics down."""
         self.history.measured += self.row
+
+
+def _check_kinds(metrics: dict[str, Metric], data: Data, heads: int) -> None:
+    """Complain about a metric of this module that such targets or predictions are not for."""
+    for name, metric in metrics.items():
+        if metric is accuracy and heads == 2:
+            raise ValueError(
+                f"the metric {name} is of classes but this loss predicts means and variances: use "
+                "mean_squared_error, mean_absolute_error or r2"
+            )
+        if data.targets.ndim == 1 and metric is not accuracy and metric in METRICS.values():
+            raise ValueError(
+                f"the metric {name} is of numbers but y has labels of classes: use accuracy, or a "
+                "callable (y, prediction) -> float"
+            )
 
 
 def _number(name: str, value: Any) -> float:

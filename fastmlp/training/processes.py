@@ -38,6 +38,7 @@ _MASK = 2**64 - 1
 _SCHEDULED = ("learning_rates", "weight_decays", "dropouts")
 _OWN = {"batch_size", "order", "step", "seed", "team", "sums", "share", *_SCHEDULED}
 _ROWS = "give every rank about as many rows, or let their sources yield blocks of as many steps"
+_OPTIONS = "call fit with the same options on every rank, resume among them"
 _CALLBACKS = "use the same callbacks on every rank, but for those that only look"
 
 
@@ -232,7 +233,7 @@ class JointReporter(Reporter):
 
 
 def _next(what: str) -> Fact:
-    return Fact("what comes next", what, remedy=_ROWS)
+    return Fact("what comes next", what, remedy=f"{_OPTIONS}, and {_ROWS}")
 
 
 def _described(value: Any) -> str:

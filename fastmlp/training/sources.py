@@ -8,8 +8,10 @@ An array is a source of one block (``spec.Data.blocks``) and needs none of this.
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -22,6 +24,7 @@ from fastmlp.spec import Data, Spec
 
 Block = Any  # (X, y) or (X, y, sample_weight), each array-like
 Source = Callable[[], Iterable[Block]] | Iterable[Block]
+Answers = queue.SimpleQueue[tuple[Data | None, BaseException | None]]
 
 # Seconds: between two looks whether the reading thread lives, and until one that still reads is
 # left to itself. Where signals do not wake a waiting thread (Windows), Ctrl-C waits for a look.
@@ -204,18 +207,19 @@ class Reading:
     """
 
     def __init__(self, blocks: Iterator[Data]) -> None:
-        self._blocks = blocks
-        self._ready: queue.SimpleQueue[tuple[Data | None, BaseException | None]]
-        self._ready = queue.SimpleQueue()
-        self._wanted, self._stopped = threading.Semaphore(0), False
-        self._thread = threading.Thread(target=self._read, name="fastmlp-source", daemon=True)
+        self._ready: Answers = queue.SimpleQueue()
+        # Whether another block is wanted. What this thread puts there is put at once: a semaphore
+        # would be a lock that an interrupt may leave locked, and then the next use of it waits.
+        self._wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        # If an interrupt comes before __exit__. In C: within __del__ another one would be lost.
+        self._end = weakref.ref(self, functools.partial(self._wanted.put, False))
+        given = blocks, self._ready, self._wanted  # nothing of this, which the thread would keep
+        self._thread = threading.Thread(
+            target=_read, args=given, name="fastmlp-source", daemon=True
+        )
 
     def __enter__(self) -> Self:
-        try:
-            self._thread.start()
-        except BaseException:  # an interrupt, after the start
-            self._stop()
-            raise
+        self._thread.start()
         return self
 
     def __exit__(
@@ -224,12 +228,8 @@ class Reading:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stop()
+        self._wanted.put(False)
         self._thread.join(PATIENCE)  # one that waits within the source ends when that returns
-
-    def _stop(self) -> None:
-        self._stopped = True
-        self._wanted.release()
 
     def __iter__(self) -> Iterator[Data]:
         while True:
@@ -239,7 +239,7 @@ class Reading:
                 if self._thread.is_alive() or not self._ready.empty():
                     continue
                 raise RuntimeError("the thread that reads the source died: fit again") from None
-            self._wanted.release()
+            self._wanted.put(True)
             if error is not None:
                 raise error
             if block is None:
@@ -247,17 +247,18 @@ class Reading:
             yield block
             del block  # before the next one is waited for
 
-    def _read(self) -> None:
-        end: tuple[None, BaseException | None] = None, None
-        try:
-            for block in self._blocks:
-                self._ready.put((block, None))
-                del block
-                self._wanted.acquire()
-                if self._stopped:
-                    break
-        except BaseException as error:
-            end = None, error
-        finally:
-            self._blocks.close()  # type: ignore[attr-defined]
-            self._ready.put(end)
+
+def _read(blocks: Any, ready: Answers, wanted: queue.SimpleQueue[bool]) -> None:
+    """Read blocks while they are wanted, and put each, then the end, where they wait."""
+    end: tuple[None, BaseException | None] = None, None
+    try:
+        for block in blocks:
+            ready.put((block, None))
+            del block
+            if not wanted.get():
+                break
+    except BaseException as error:
+        end = None, error
+    finally:
+        blocks.close()
+        ready.put(end)
