@@ -9,33 +9,19 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from fastmlp import TabMLPClassifier, TabMLPRegressor
+from tiny_tables import LABELS, SMALL, TINY, N, X, Y, classifier, regressor
+
+from fastmlp import TabMLPClassifier
 from fastmlp.tabular import epochs, presets
 from fastmlp.tabular.blend import Blend
-from fastmlp.tabular.presets import Preset, Recipe
 
-SMALL = Recipe(bins=4, width=8, depth=2)
-TINY = Preset(3, 2, 4, (SMALL,))
-
-N = 60
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(N, 3))
-Y = X[:, 0] + 0.1 * RNG.normal(size=N)
-LABELS = np.where(Y > 0, "high", "low")
+RNG = np.random.default_rng(1)
 COLOURS = np.array(["red", "blue", "green"] * (N // 3))
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     monkeypatch.setitem(presets.PRESETS, "fast", TINY)
-
-
-def regressor(**options):
-    return TabMLPRegressor(**{"preset": "fast", "random_state": 0, **options})
-
-
-def classifier(**options):
-    return TabMLPClassifier(**{"preset": "fast", "random_state": 0, **options})
 
 
 def frame_of(pandas, **more):

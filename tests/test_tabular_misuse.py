@@ -9,30 +9,17 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from fastmlp import MLPClassifier, MLPRegressor, TabMLPClassifier, TabMLPRegressor
+from tiny_tables import LABELS, TINY, N, X, Y, classifier, regressor
+
+from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.tabular import presets
-from fastmlp.tabular.presets import Preset, Recipe
 
-TINY = Preset(3, 2, 4, (Recipe(bins=4, width=8, depth=2),))
-
-N = 60
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(N, 3))
-Y = X[:, 0] + 0.1 * RNG.normal(size=N)
-LABELS = np.where(Y > 0, "high", "low")
+RNG = np.random.default_rng(1)
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     monkeypatch.setitem(presets.PRESETS, "fast", TINY)
-
-
-def regressor(**options):
-    return TabMLPRegressor(**{"preset": "fast", "random_state": 0, **options})
-
-
-def classifier(**options):
-    return TabMLPClassifier(**{"preset": "fast", "random_state": 0, **options})
 
 
 # ------------------------------------------------------------ parameters
