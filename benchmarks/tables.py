@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 TEST_SHARE = 0.2
+FILLED = ("filled", "one_hot")  # kinds of tables without missing numbers
 
 
 class Split(NamedTuple):
@@ -110,9 +111,10 @@ def prepared(frame: Any, learn: Any, kind: str) -> Any:
     ----------
     frame, learn : frame or array
         The table, and the rows that are learned from.
-    kind : {"raw", "category", "text", "one_hot"}
-        Columns of text as they are; of the category dtype; as text without missing values; or the
-        whole as numbers: medians for what is missing, one column for each category.
+    kind : {"raw", "category", "filled", "text", "one_hot"}
+        Columns of text as they are; of the category dtype; that, and medians for missing numbers;
+        as text without missing values; or the whole as numbers: medians for what is missing, one
+        column for each category.
     """
     if not hasattr(frame, "dtypes") or kind == "raw":
         return frame
@@ -122,14 +124,14 @@ def prepared(frame: Any, learn: Any, kind: str) -> Any:
     for name in learn.columns:
         column, known = frame[name], learn[name]
         if known.dtype.kind in "iuf":
-            out[name] = column.fillna(known.median()) if kind == "one_hot" else column
+            out[name] = column.fillna(known.median()) if kind in FILLED else column
             continue
         values = sorted({str(v) for v in known[known.notna()]})
         pairs = zip(column, column.isna(), strict=True)
         text = [None if missing else str(value) for value, missing in pairs]
         if kind == "text":
             out[name] = pd.Series([v or "missing" for v in text], frame.index, dtype=object)
-        elif kind == "category":
+        elif kind in ("category", "filled"):
             out[name] = pd.Series(pd.Categorical(text, categories=values), frame.index)
         else:
             for value in values:

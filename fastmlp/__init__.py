@@ -21,7 +21,7 @@ from fastmlp.callbacks import EarlyStopping, Progress, ReduceOnPlateau
 from fastmlp.checkpoint import Checkpoint
 from fastmlp.communicators import Communicator
 from fastmlp.config import show_config
-from fastmlp.ensemble import Ensemble
+from fastmlp.ensembles.ensemble import Ensemble
 from fastmlp.export.read_onnx import from_onnx
 from fastmlp.export.read_torch import from_torch
 from fastmlp.functions.activation import CustomActivation

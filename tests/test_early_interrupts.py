@@ -12,7 +12,7 @@ from states import state
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.members import Jury
+from fastmlp.ensembles.members import Jury
 
 X = np.linspace(-1, 1, 60).reshape(30, 2)
 Y = X.prod(axis=1)

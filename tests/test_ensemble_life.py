@@ -11,7 +11,8 @@ from test_ensemble import N, X, digest, inputs, members
 from test_joint import FOLDS, KINDS, leaps
 
 import fastmlp
-from fastmlp import joint, reference
+from fastmlp import reference
+from fastmlp.ensembles import joint
 
 EPOCHS = 8
 OPTIONS = {"batch_size": 16, "optimizer": fastmlp.AdamW(fastmlp.Cosine(0.05, 32), weight_decay=0.1)}

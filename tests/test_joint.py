@@ -6,8 +6,9 @@ import pytest
 from test_ensemble import FITS, TRIALS, WEIGHTS, N, X, compare, digest, members
 
 import fastmlp
-from fastmlp import joint, reference
+from fastmlp import reference
 from fastmlp.engine import backend
+from fastmlp.ensembles import joint
 
 KINDS = [fastmlp.MLP, reference.MLP]
 EPOCHS = 14

@@ -7,7 +7,7 @@ import pytest
 
 import fastmlp
 from fastmlp import DivergenceError
-from fastmlp.members import Jury
+from fastmlp.ensembles.members import Jury
 from fastmlp.training import judge, loop
 
 X = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import joint, optimizers, threads
+from fastmlp import optimizers, threads
 from fastmlp.activations import ACTIVATIONS
+from fastmlp.ensembles import joint
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(1000, 6)).astype(np.float32)

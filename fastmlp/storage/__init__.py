@@ -47,7 +47,9 @@ class Row(NamedTuple):
 # Modules by name: they are imported when a model of theirs is met, for scikit-learn's sake.
 CLASSES = {
     "MLP": Row("fastmlp.storage.mlp", ("fastmlp.mlp", "fastmlp.reference")),
-    "Ensemble": Row("fastmlp.storage.ensemble", ("fastmlp.ensemble", "fastmlp.ensemble")),
+    "Ensemble": Row(
+        "fastmlp.storage.ensemble", ("fastmlp.ensembles.ensemble", "fastmlp.ensembles.ensemble")
+    ),
     "Predictor": Row("fastmlp.storage.predictor", ("fastmlp.predictor", "fastmlp.frozen")),
     "MLPClassifier": Row("fastmlp.sklearn.storage", ("fastmlp.sklearn.classifier",)),
     "MLPRegressor": Row("fastmlp.sklearn.storage", ("fastmlp.sklearn.regressor",)),

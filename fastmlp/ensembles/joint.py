@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from fastmlp.averaging import Averaging
 from fastmlp.engine.contract import Epochs
-from fastmlp.members import Jury, Members, Score
+from fastmlp.ensembles.members import Jury, Members, Score
+from fastmlp.ensembles.portions import Held
 from fastmlp.mlp import MLP
-from fastmlp.portions import Held
 from fastmlp.spec import Data, Plan
 from fastmlp.training import loop
 from fastmlp.training.averages import Average

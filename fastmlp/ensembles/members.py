@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.engine.contract import Epochs
+from fastmlp.ensembles.portions import Held
 from fastmlp.losses import Loss
-from fastmlp.portions import Held
 from fastmlp.spec import Data
 from fastmlp.teams import Team
 from fastmlp.training.judge import Judge

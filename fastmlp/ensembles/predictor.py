@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastmlp.engine.contract import Predictor
-from fastmlp.members import mixture
+from fastmlp.ensembles.members import mixture
 from fastmlp.spec import Spec
 
 

@@ -12,18 +12,19 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fastmlp import check, memories, plans, portions, storage
+from fastmlp import check, memories, plans, storage
 from fastmlp.averaging import Averaging
 from fastmlp.callbacks import Best, Progress
+from fastmlp.ensembles import portions
+from fastmlp.ensembles.joint import Joint
+from fastmlp.ensembles.members import Members, Score
+from fastmlp.ensembles.portions import Held
 from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count
-from fastmlp.joint import Joint
-from fastmlp.members import Members, Score
 from fastmlp.mlp import MLP
 from fastmlp.model import Kept
 from fastmlp.optimizers import Optimizer
-from fastmlp.portions import Held
 from fastmlp.schedules import Scheduled
 from fastmlp.spec import Data, Plan, Spec
 from fastmlp.teams import Team, borrowed_team

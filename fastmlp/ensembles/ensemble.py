@@ -10,8 +10,8 @@ from typing import Any, Self
 from numpy.typing import ArrayLike, NDArray
 
 from fastmlp import check, storage
-from fastmlp.ensemble_learner import EnsembleLearner
-from fastmlp.ensemble_predictor import EnsemblePredictor
+from fastmlp.ensembles.learner import EnsembleLearner
+from fastmlp.ensembles.predictor import EnsemblePredictor
 from fastmlp.export.exportable import Exportable
 from fastmlp.export.layers import Exported
 from fastmlp.mlp import MLP
