@@ -140,3 +140,13 @@ def test_epochs_follow_rows_and_share(n):
     assert presets.FEWEST_EPOCHS <= short <= long <= presets.MOST_EPOCHS
     if n == presets.FEW_ROWS:
         assert (long, short) == (256, 32)
+
+
+@pytest.mark.parametrize("n", [1, 2, 255, 256, 257, 1_035, 8_192, 8_193, 32_769, 10**6])
+def test_batches_are_even(n):
+    batch = presets.batch_of(n)
+    most = next(size for rows, size in presets.BATCHES if n <= rows)
+    steps = -(-n // batch)
+    assert batch <= most
+    assert steps == -(-n // most)  # as few as may be
+    assert n - batch * (steps - 1) > batch - steps  # the last one, too

@@ -230,9 +230,8 @@ def train(
     nets = [network(recipe, inputs[0].shape[1], target, request.rng) for _ in learn]
     members = Members(fastmlp.Ensemble(nets), encodings, scales, target)
 
-    rows = min(map(len, learn))
-    batch, epochs = batch_of(rows), epochs_of(request.preset, recipe, n)
-    steps = epochs * math.ceil(rows / batch)
+    batch, epochs = batch_of(max(map(len, learn))), epochs_of(request.preset, recipe, n)
+    steps = epochs * math.ceil(min(map(len, learn)) / batch)
     rate, ended, passed = _timed(target.rate * recipe.rate, steps, request.deadline)
     optimizer: Optimizer = fastmlp.Adam(learning_rate=rate, beta_2=BETA_2)
     if recipe.decay:

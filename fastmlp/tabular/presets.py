@@ -110,7 +110,7 @@ PRESETS = {
 
 FEW_ROWS = 2_000
 FEWEST_EPOCHS, MOST_EPOCHS = 16, 256
-# Rows up to which a batch has so many.
+# Rows up to which a batch has so many at most.
 BATCHES = ((8_192, 256), (32_768, 512), (math.inf, 1_024))
 # Members of more rows than this are half as many.
 MANY_ROWS = 50_000
@@ -141,8 +141,15 @@ def epochs_of(preset: Preset, recipe: Recipe, n: int) -> int:
 
 
 def batch_of(n: int) -> int:
-    """Return the rows of a step."""
-    return min(n, next(int(size) for rows, size in BATCHES if n <= rows))
+    """Return the rows of a step of a fit of n rows: even ones, for a small last one steps as far.
+
+    Examples
+    --------
+    >>> batch_of(100), batch_of(1035)
+    (100, 207)
+    """
+    most = next(int(size) for rows, size in BATCHES if n <= rows)
+    return math.ceil(n / math.ceil(n / most))
 
 
 @dataclass(frozen=True)
