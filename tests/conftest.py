@@ -37,7 +37,7 @@ def mlp(request):
 
 
 @pytest.fixture
-def interrupt_after():
+def interrupt_after(no_collections):
     """SIGINT to this process after some seconds; gives the time it was sent."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     sent, timers = [], []

@@ -271,6 +271,26 @@ def test_interrupts_at_any_time(name, no_collections):
     assert caught
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize("name", INTERRUPTED)
+def test_what_comes_after_the_last_epoch_takes_nothing_back(name, error, monkeypatch):
+    method, options = INTERRUPTED[name]
+    data = (X, Y) if name in ("warm", "partial") else (WIDE, OTHER)
+    fitted = classifier(n_iter_no_change=np.inf).set_params(**options).fit(X, Y)
+    whole, net = (copy.deepcopy(fitted) for _ in range(2))
+    getattr(whole, method)(*data)
+
+    def late(*args):
+        raise error
+
+    monkeypatch.setattr(fitting.hints, "found", late)
+    monkeypatch.setattr(fitting.hints, "tell", late)
+    with pytest.raises(error):
+        getattr(net, method)(*data)
+    assert state(net) == state(whole)
+    assert net.history_.loss == whole.history_.loss
+
+
 @pytest.mark.parametrize("for_good", [False, True], ids=["once", "for good"])
 @pytest.mark.parametrize("name", INTERRUPTED)
 def test_memory_that_ends_anywhere(name, for_good, monkeypatch):

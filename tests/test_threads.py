@@ -198,7 +198,7 @@ def digest(net):
     return b"".join(array.tobytes() for array in [*net.weights, *net.biases])
 
 
-def test_interrupts_at_random_times(interrupts):
+def test_interrupts_at_random_times(interrupts, no_collections):
     """Wherever it strikes, the model is at the end of a whole epoch and can go on."""
     expected = {}
     reference = network()

@@ -130,7 +130,7 @@ def test_a_forked_child_is_free(where):
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
-def test_interrupts_never_leave_it_taken():
+def test_interrupts_never_leave_it_taken(no_collections):
     turn, caught, seed = Turn(), 0, 1
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     end = time.monotonic() + 1.0
@@ -139,7 +139,7 @@ def test_interrupts_never_leave_it_taken():
             seed = seed * 16807 % (2**31 - 1)
             try:
                 signal.setitimer(signal.ITIMER_REAL, 1e-6 + seed / 2**31 * 4e-5)
-                while time.monotonic() < end:  # who collects garbage may swallow an interrupt
+                while time.monotonic() < end:
                     with turn.taken():
                         pass
             except KeyboardInterrupt:

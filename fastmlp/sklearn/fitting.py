@@ -130,7 +130,7 @@ class Fitting(BaseEstimator):
                 raise
             self._become(draft, before)
             raise ValueError(NON_FINITE) from None
-        except KeyboardInterrupt:
+        except BaseException:
             if draft._complete:  # it comes too late
                 self._become(draft, before)
             raise
@@ -215,12 +215,12 @@ class Fitting(BaseEstimator):
             else:
                 LbfgsFit(self, data, validation, observers, constant).run()
             self._complete = True
-            n_held = 0 if held is None else len(held.X)
-            return [] if one_epoch else hints.found(self, data.x, data.targets, n_held)
         except BaseException as error:
-            if not self._is_mine(error):
+            if not (self._complete or self._is_mine(error)):
                 undo()
             raise
+        n_held = 0 if held is None else len(held.X)
+        return [] if one_epoch else hints.found(self, data.x, data.targets, n_held)
 
     def _is_mine(self, error: BaseException) -> bool:
         """Whether it says that this fit has diverged: its good epochs are kept."""
