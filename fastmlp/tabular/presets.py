@@ -141,14 +141,24 @@ def epochs_of(preset: Preset, recipe: Recipe, n: int) -> int:
 
 
 def batch_of(n: int) -> int:
-    """Return the rows of a step of a fit of n rows: even ones, for a small last one steps as far.
+    """Return the rows of a step of a fit of n rows.
 
     Examples
     --------
     >>> batch_of(100), batch_of(1035)
     (100, 207)
     """
-    most = next(int(size) for rows, size in BATCHES if n <= rows)
+    return even(n, next(int(size) for rows, size in BATCHES if n <= rows))
+
+
+def even(n: int, most: int) -> int:
+    """Return the rows of a step, of n in as few as may be: a small last one steps as far as others.
+
+    Examples
+    --------
+    >>> even(1035, most=256)
+    207
+    """
     return math.ceil(n / math.ceil(n / most))
 
 
