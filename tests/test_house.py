@@ -87,7 +87,10 @@ ORDER = (
     *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier", "storage", "foreign")),
     "sklearn",
     "tabular.rows",
-    *(f"tabular.{part}" for part in ("presets", "columns", "encoding", "folds", "targets")),
+    *(
+        f"tabular.{part}"
+        for part in ("clock", "presets", "columns", "encoding", "folds", "targets")
+    ),
     *(
         f"tabular.{part}"
         for part in (

@@ -11,6 +11,7 @@ pytest.importorskip("sklearn")
 
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular import members, presets
+from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import Encoding, edges_of
 from fastmlp.tabular.presets import Preset, Recipe
@@ -129,6 +130,26 @@ def test_a_fit_that_learns_noise_is_given_up(monkeypatch):
         assert found.run == found.planned
         assert found.why == ""
         assert not model.report().notes
+
+
+def test_a_clock_ends_an_epoch_early_and_the_rate_follows_it():
+    times = iter([100.0, 110.0, 110.0, 130.0, 150.0, 159.0, 160.0, 175.0])
+    clock = Clock(200.0, lambda: next(times))
+    assert clock.passed() == 0.1
+    assert not clock.ended()  # at 110, an epoch took 10
+    assert not clock.ended()  # at 130, it took 20
+    assert clock.passed() == 0.5
+    assert not clock.ended()  # at 159: another 29 is 188
+    assert not clock.ended()  # at 160
+    assert clock.ended()  # at 175: another 29 is too much
+    half = Clock(2.0, iter([0.0, *[1.0] * 5]).__next__)
+    rate, timed = presets.Cycles(1.0, 8), presets.Cycles(1.0, 8, half)
+    assert timed([0, 4, 6, 8, 9]).tolist() == rate([4, 4, 6, 8, 8]).tolist()
+
+
+def test_a_clock_without_a_deadline_never_ends():
+    clock = Clock(None)
+    assert (clock.ended(), clock.passed()) == (False, 0.0)
 
 
 @pytest.mark.parametrize("n", [20, 652, 2_000, 8_000, 10**6])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp.tabular.clock import UNLIMITED, Clock
 from fastmlp.tabular.presets import AVERAGING, CYCLE_ENDS, MOST_LOOKS
 from fastmlp.training.records import State
 
@@ -99,10 +100,8 @@ class JointEpoch:
         Of the rows.
     scorer : callable (prediction) -> float, optional
         What is looked at instead of the target's costs; more is better.
-    ended : callable () -> bool
-        Whether the time is over.
-    passed : callable () -> float
-        Share of the time that has passed, if it is limited.
+    clock : Clock
+        Of the time that the fit may take.
     hopeless : float, > 1
         At the ends of cycles of the rate a fit ends whose costs are so many times the lowest.
 
@@ -126,12 +125,11 @@ class JointEpoch:
         target: Any,
         weights: Array | None,
         scorer: Callable[[Array], float] | None = None,
-        ended: Callable[[], bool] = lambda: False,
-        passed: Callable[[], float] = lambda: 0.0,
+        clock: Clock = UNLIMITED,
         hopeless: float = math.inf,
     ) -> None:
         self.inputs, self.rows, self.decode, self.target = inputs, rows, decode, target
-        self.weights, self.scorer, self.ended, self.passed = weights, scorer, ended, passed
+        self.weights, self.scorer, self.clock = weights, scorer, clock
         self.hopeless, self._cycles, self.why = hopeless, 0, ""
         self.curve: list[tuple[int, float, float, float]] = []
         self.epoch, self.best = 0, math.inf
@@ -142,10 +140,10 @@ class JointEpoch:
         """Look at an epoch; True when the fit is to end."""
         epoch = state.epoch + 1
         # To the nearest epoch, for the rate begins anew after it.
-        share = max((epoch + 0.5) / state.epochs, self.passed())
+        share = max((epoch + 0.5) / state.epochs, self.clock.passed())
         cycles = sum(share >= end for end in CYCLE_ENDS)
         annealed, self._cycles = cycles > self._cycles, cycles
-        if self.ended():
+        if self.clock.ended():
             self.why = "the time was over"
         every = max(1, state.epochs // MOST_LOOKS)
         if self.why or annealed or epoch % every == 0 or epoch == state.epochs:

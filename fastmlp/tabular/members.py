@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 import fastmlp
 from fastmlp.optimizers import Optimizer
 from fastmlp.tabular import folds
+from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.encoding import Encoding
 from fastmlp.tabular.epochs import HeldOut, JointEpoch
@@ -27,7 +27,6 @@ from fastmlp.tabular.presets import (
     FlatCosine,
     Preset,
     Recipe,
-    TimedCycles,
     batch_of,
     epochs_of,
 )
@@ -232,7 +231,8 @@ def train(
 
     batch, epochs = batch_of(max(map(len, learn))), epochs_of(request.preset, recipe, n)
     steps = epochs * math.ceil(min(map(len, learn)) / batch)
-    rate, ended, passed = _timed(target.rate * recipe.rate, steps, request.deadline)
+    clock = Clock(request.deadline)
+    rate = Cycles(target.rate * recipe.rate, steps, clock)
     optimizer: Optimizer = fastmlp.Adam(learning_rate=rate, beta_2=BETA_2)
     if recipe.decay:
         decay = FlatCosine(recipe.decay, steps)
@@ -244,8 +244,7 @@ def train(
         target,
         weights,
         request.scorer,
-        ended,
-        passed,
+        clock,
         target.hopeless if recipe.share == 1 else math.inf,
     )
     history = members.ensemble.fit(
@@ -297,24 +296,3 @@ def network(recipe: Recipe, width: int, target: Any, rng: np.random.Generator) -
     for layer in range(recipe.depth):
         net.biases[layer] = own.normal(size=recipe.width)
     return net
-
-
-def _timed(
-    rate: float, n_steps: int, deadline: float | None
-) -> tuple[Cycles, Callable[[], bool], Callable[[], float]]:
-    """Return the rates, whether the time is over (about an epoch early), and its share so far."""
-    if deadline is None:
-        return Cycles(rate, n_steps), lambda: False, lambda: 0.0
-    began = last = time.monotonic()
-    longest = 0.0
-
-    def passed() -> float:
-        return (time.monotonic() - began) / max(deadline - began, 1e-9)
-
-    def ended() -> bool:
-        nonlocal last, longest
-        now = time.monotonic()
-        longest, last = max(longest, now - last), now
-        return now + longest >= deadline
-
-    return TimedCycles(rate, n_steps, passed), ended, passed

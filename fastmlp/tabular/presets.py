@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fastmlp.intervals import POSITIVE
 from fastmlp.schedules import Schedule
+from fastmlp.tabular.clock import UNLIMITED, Clock
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,8 @@ def even(n: int, most: int) -> int:
 class Cycles(Schedule):
     """Four cosine cycles, each twice as long as the one before ("coslog4").
 
-    ``rate * (1 - cos(2 pi log2(1 + 15 t))) / 2`` with t from 0 to 1.
+    ``rate * (1 - cos(2 pi log2(1 + 15 t))) / 2`` with t from 0 to 1, the larger of two shares: of
+    the steps, and of the time.
 
     Parameters
     ----------
@@ -174,6 +176,8 @@ class Cycles(Schedule):
         The highest.
     n_steps : int, >= 1
         Steps from t = 0 to 1.
+    clock : Clock
+        Of the time that the fit may take.
 
     Examples
     --------
@@ -183,15 +187,13 @@ class Cycles(Schedule):
 
     rate: float
     n_steps: int
+    clock: Clock = UNLIMITED
 
     def __post_init__(self) -> None:
         POSITIVE.check("rate", self.rate, example=0.04)
 
     def _rate(self, step: NDArray[np.int64]) -> NDArray[np.float64]:
-        return self.at(np.minimum(step / self.n_steps, 1.0))
-
-    def at(self, t: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the rate at a share of the fit."""
+        t = np.minimum(np.maximum(step / self.n_steps, self.clock.passed()), 1.0)
         return np.asarray(self.rate * 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + 15 * t))))
 
 
@@ -221,22 +223,3 @@ class FlatCosine(Schedule):
     def _rate(self, step: NDArray[np.int64]) -> NDArray[np.float64]:
         t = np.minimum(step / self.n_steps, 1.0)
         return np.asarray(self.value * 0.5 * (1 + np.cos(np.pi * (np.maximum(1, 2 * t) - 1))))
-
-
-@dataclass(frozen=True)
-class TimedCycles(Cycles):
-    """The same, of the larger of two shares: of the steps, and of the time.
-
-    Parameters
-    ----------
-    rate, n_steps
-        As for `Cycles`.
-    passed : callable
-        Returns the share of the time that has passed.
-    """
-
-    passed: object = None
-
-    def _rate(self, step: NDArray[np.int64]) -> NDArray[np.float64]:
-        assert callable(self.passed)
-        return self.at(np.minimum(np.maximum(step / self.n_steps, self.passed()), 1.0))
