@@ -256,7 +256,7 @@ def test_a_long_reason_of_any_letters_comes_back(tmp_path: Path) -> None:
 
 def test_bad_arguments(tmp_path: Path) -> None:
     net = models.network(fastmlp.MLP)
-    with pytest.raises(TypeError, match="training is 1 but must be a bool"):
+    with pytest.raises(TypeError, match="training is 1 but must be True or False"):
         net.save(tmp_path / "net", training=1)
     net.save(tmp_path / "net")
     with pytest.raises(ValueError, match="engine is 'gpu' but must be one of native, reference"):

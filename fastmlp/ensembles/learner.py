@@ -21,7 +21,7 @@ from fastmlp.ensembles.members import Members, Score
 from fastmlp.ensembles.portions import Held
 from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.groups import Groups
-from fastmlp.intervals import check_count
+from fastmlp.intervals import check_count, check_flag
 from fastmlp.mlp import MLP
 from fastmlp.model import Kept
 from fastmlp.optimizers import Optimizer
@@ -160,11 +160,12 @@ class EnsembleLearner:
             given = optimizer, l1, l2, clip_norm, groups, dropout
             mine = self._plans(datas, [batch_size] * len(datas), *given)
             for k, plan in enumerate(mine):
-                plan.drops_last = drop_last
+                plan.drops_last = check_flag("drop_last", drop_last)
                 if rows is not None:
                     plan.order = chosen[k]
                     plan.batch_size = min(plan.batch_size, len(plan.order))
             epochs = check_count("epochs", epochs, example=20)
+            shuffle, verbose = check_flag("shuffle", shuffle), check_flag("verbose", verbose)
             averaging = check.averaging(averaging)
             hooks = check.callbacks(callbacks, "an ensemble trains whole epochs in one call")
             lent = self._team(n_threads)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastmlp.intervals import check_flag
 from fastmlp.storage import files, safetensors, strict
 from fastmlp.storage.files import Content
 from fastmlp.storage.record import Record, Store, Tensors
@@ -76,8 +77,7 @@ def pieces(model: Any, training: bool = True) -> list[Any]:
 
 def _content(model: Any, training: bool) -> tuple[dict[str, str], Tensors]:
     """Return metadata and arrays, in memory of their own."""
-    if not isinstance(training, bool):
-        raise TypeError(f"training is {training!r} but must be a bool: pass True or False")
+    check_flag("training", training)
     tensors = Tensors()
     row, engine = row_of(model)
     description = {
@@ -173,6 +173,7 @@ def load(
     >>> bool((again.predict(np.ones((3, 2))) == net.predict(np.ones((3, 2)))).all())
     True
     """
+    check_flag("verify", verify)
     if engine not in (None, *ENGINES):
         raise ValueError(f"engine is {engine!r} but must be one of {', '.join(ENGINES)}, or None")
     if not isinstance(functions, Mapping | None):
