@@ -70,6 +70,26 @@ def saving(model: Any, path: str | os.PathLike[str], training: bool = True) -> C
     return lambda: files.write(path, safetensors.encoded(*content))
 
 
+def check_room(model: Any, epochs: int, wanted: int) -> None:
+    """Complain if a file will not have room for the lists of so many epochs.
+
+    Parameters
+    ----------
+    model : any
+        In training, with callbacks that have just been told of an epoch.
+    epochs : int
+        Those that it has had, at least 1.
+    wanted : int
+        Those that it is to have.
+    """
+    room = _content(model, training=True)[1].room(epochs)
+    if wanted > room:
+        raise ValueError(
+            f"epochs is {wanted:,} but a file has room for the losses, rates and seeds of {room:,} "
+            "epochs of this model: pass at most that, or leave Checkpoint out"
+        )
+
+
 def pieces(model: Any, training: bool = True) -> list[Any]:
     """Return the file of a model, piece by piece."""
     return safetensors.encoded(*_content(model, training))

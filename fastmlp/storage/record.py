@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from fastmlp import check
 from fastmlp.storage.strict import MOST_INTEGER, ModelFormatError, shown
 
-# Numbers in lists, which take 32 bytes each in Python and 8 in the file.
-MOST_NUMBERS = 400_000
+# Numbers in lists, which take 32 bytes each in Python and 8 in the file: of all of these 256 MiB.
+MOST_NUMBERS = 1 << 23
 MOST_MESSAGE = 500  # characters of a constructor's complaint
 
 
@@ -35,6 +35,10 @@ class Tensors(dict[str, NDArray[Any]]):
                 f"the lists of epochs have {self.n_numbers:,} numbers but a file has room for "
                 f"{MOST_NUMBERS:,}: save with training=False, which leaves them out"
             )
+
+    def room(self, epochs: int) -> int:
+        """Return of how many epochs the lists would fit in, if these are of so many."""
+        return MOST_NUMBERS * epochs // self.n_numbers
 
     def under(self, prefix: str) -> Tensors:
         """Return a view whose names begin with something more here."""
