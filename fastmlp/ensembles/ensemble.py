@@ -204,7 +204,8 @@ class Ensemble(EnsembleLearner, Exportable):
         """
         check.names(state, list(self.state_dict()), "state")
         turns = [member._turn for member in self._members]
-        with taken(turn for turn in turns if not turn.is_mine()), Shown(self):
+        after = self._moment if turns[0].is_mine() else None  # in a fit: its last epoch
+        with taken(turn for turn in turns if not turn.is_mine()), Shown(self, after):
             before = self._engines().snapshot()
             try:
                 for k, member in enumerate(self._members):

@@ -49,14 +49,16 @@ class Shown:
     Parameters
     ----------
     ensemble : Ensemble
-        In training: its ``_moment`` is set.
+        Whose members change: its ``_moment`` is set.
+    after : Moment, optional
+        What others read when the block has ended; by default the members themselves.
     """
 
-    def __init__(self, ensemble: Any) -> None:
-        self._ensemble, self._before = ensemble, ensemble._moment
+    def __init__(self, ensemble: Any, after: Moment | None = None) -> None:
+        self._ensemble, self._after = ensemble, after
 
     def __enter__(self) -> None:
         self._ensemble._moment = Moment.of(self._ensemble)
 
     def __exit__(self, *_: object) -> None:
-        self._ensemble._moment = self._before
+        self._ensemble._moment = self._after

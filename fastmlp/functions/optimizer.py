@@ -79,8 +79,8 @@ class CustomOptimizer(Own, Optimizer):
     A batch takes a Python call more, and copies of all parameters. ``l2``, ``clip_norm`` and
     dropout are in the gradient; ``groups`` is refused, as the function decides. What it raises,
     ``fit`` raises unchanged, and the model is at its last whole epoch. ``partial_fit`` and
-    ``resume`` go on with the state while the function is the same, or one alike, as out of a pickle:
-    of its class, with the same attributes; what changes belongs into ``state``, not into these.
+    ``resume`` go on with the state while the function is the same, or alike, as out of a pickle: of
+    its class, with the same attributes; what changes belongs into ``state``, not into these.
     ``save`` needs ``training=False``.
 
     Examples
