@@ -17,7 +17,6 @@ from test_resume import same
 
 import fastmlp
 from fastmlp import storage
-from fastmlp.storage import record
 
 EPOCHS = 8
 
@@ -147,39 +146,6 @@ def test_what_is_kept_beside_a_longer_fit_of_before(tmp_path: Path) -> None:
         models.network(fastmlp.MLP).fit(X, Y, epochs=epochs, callbacks=[checkpoint])
     names = sorted(each.name for each in tmp_path.iterdir())
     assert names == [*(f"net[1]-{n:06}.safetensors" for n in (2, 3, 5, 6)), path.name]
-
-
-MODELS = {
-    "mlp": (lambda: models.network(fastmlp.MLP), {}, 4),
-    "mlp validated": (lambda: models.network(fastmlp.MLP), {"validation_data": (X, Y)}, 5),
-    "metrics": (lambda: models.network(fastmlp.MLP), {"metrics": ["r2"]}, 5),
-    "ensemble": (
-        lambda: fastmlp.Ensemble([models.network(fastmlp.MLP, rng=k) for k in range(3)]),
-        {"validation_data": (X, Y)},
-        5 * 3 + 4,
-    ),
-}
-
-
-@pytest.mark.parametrize("every", [1, 100])
-@pytest.mark.parametrize("name", MODELS)
-def test_more_epochs_than_a_file_has_room_for_are_refused_at_once(
-    name: str, every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make, options, numbers = MODELS[name]
-    path, net = tmp_path / "net", make()
-    monkeypatch.setattr(record, "MOST_NUMBERS", 6 * numbers)
-    options = options | {"callbacks": [fastmlp.Checkpoint(path, every)], "resume": path}
-    with pytest.raises(ValueError, match="epochs is 7 but a file has room for .* of 6 epochs"):
-        net.fit(X, Y, epochs=7, **options)
-    assert len(net.history.loss) == 1
-    assert not path.exists()
-    net = make()
-    net.fit(X, Y, epochs=4, **options)
-    with pytest.raises(ValueError, match="epochs is 7 but a file has room for .* of 6 epochs"):
-        net.fit(X, Y, epochs=7, **options)
-    assert len(net.fit(X, Y, epochs=6, **options).loss) == 6
-    assert fastmlp.load(path).history.loss == net.history.loss
 
 
 def test_by_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
