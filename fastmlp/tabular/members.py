@@ -21,7 +21,6 @@ from fastmlp.tabular.presets import (
     ACTIVATION_RATE,
     BETA_2,
     BIAS_RATE,
-    MANY_ROWS,
     SCALE_RATE,
     Cycles,
     FlatCosine,
@@ -172,9 +171,8 @@ class Division:
     ) -> Division:
         """Divide n rows, evenly by classes, or whole groups of them."""
         parts = n if groups is None else len(np.unique(groups))
-        wanted, notes = preset.folds, []
-        if n > MANY_ROWS:
-            wanted = max(2, wanted // 2)
+        wanted, notes = preset.folds_of(n), []
+        if wanted < preset.folds:
             notes.append(f"{wanted} folds instead of {preset.folds}, for there are {n:,} rows")
         k = min(wanted, parts)
         if k < wanted:
