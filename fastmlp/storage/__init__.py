@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -71,7 +72,7 @@ def saving(model: Any, path: str | os.PathLike[str], training: bool = True) -> C
 
 
 def check_room(model: Any, epochs: int, wanted: int) -> None:
-    """Complain if a file will not have room for the lists of so many epochs.
+    """Warn if a file will not have room for the lists of so many epochs.
 
     Parameters
     ----------
@@ -84,9 +85,10 @@ def check_room(model: Any, epochs: int, wanted: int) -> None:
     """
     room = _content(model, training=True)[1].room(epochs)
     if wanted > room:
-        raise ValueError(
+        warnings.warn(
             f"epochs is {wanted:,} but a file has room for the losses, rates and seeds of {room:,} "
-            "epochs of this model: pass at most that, or leave Checkpoint out"
+            "epochs of this model: a Checkpoint after more of them will end the fit with an error",
+            stacklevel=2,
         )
 
 

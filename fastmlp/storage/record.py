@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from fastmlp import check
 from fastmlp.storage.strict import MOST_INTEGER, ModelFormatError, shown
 
-# Numbers in lists, which take 32 bytes each in Python and 8 in the file: of all of these 256 MiB.
-MOST_NUMBERS = 1 << 23
+# Numbers in lists, which take 32 bytes each in Python and 8 in the file.
+MOST_NUMBERS = 400_000
 MOST_MESSAGE = 500  # characters of a constructor's complaint
 
 
