@@ -7,6 +7,7 @@ Tibshirani 2021, "Predictive inference with the jackknife+"), in units of their 
 
 from __future__ import annotations
 
+import math
 from numbers import Real
 from typing import Any
 
@@ -21,6 +22,7 @@ PRIOR_ROWS = 30.0  # of the size of all residuals, at each place, and beside pre
 FREEDOMS = (2.2, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0, 200.0)
 MOST_ROWS = 20_000  # by which the tails are fitted, evenly spread over the sorted residuals
 ROUNDS = 30  # of expectation and maximisation
+ROUNDING = 4 * np.finfo(float).eps  # of a level: (1 - 0.9) / 2 is a little less than 0.05
 
 
 class Residuals:
@@ -82,9 +84,8 @@ class Residuals:
         """
         from scipy.stats import t
 
-        n = self.w.sum()
-        rank = level * (n + 1)
-        rank = np.floor(rank) if level < 0.5 else np.ceil(rank) if level > 0.5 else rank
+        n = len(self.z)  # what the weights are in sum, but for rounding
+        rank = _rank(level, n)
         if rank < 1 or rank > n:
             edge, at = (self.z[0], 1 / (n + 1)) if rank < 1 else (self.z[-1], n / (n + 1))
             factor = t.ppf(level, self.freedom) / t.ppf(at, self.freedom)
@@ -114,6 +115,16 @@ def level_of(value: Any, name: str) -> float:
     if not isinstance(value, Real) or not 0 < float(value) < 1:
         raise ValueError(f"{name} has {value!r} but a number between 0 and 1 is expected")
     return float(value)
+
+
+def _rank(level: float, n: int) -> float:
+    """Return the rank of a quantile among n + 1, rounded outwards, but not by a rounding error."""
+    rank = level * (n + 1)
+    if abs(rank - round(rank)) <= ROUNDING * (n + 1):
+        return float(round(rank))
+    if level == 0.5:
+        return rank
+    return float(math.floor(rank) if level < 0.5 else math.ceil(rank))
 
 
 def _sizes(residual: Array, prediction: Array, w: Array) -> tuple[Array, Array]:

@@ -142,6 +142,11 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
             Lower and upper ends.
         """
         tail = (1 - level_of(coverage, "coverage")) / 2
+        if 1 - tail == 1:
+            raise ValueError(
+                f"coverage is {coverage!r} but its upper end is at 1 - {tail:.2g}, which is 1 in "
+                "float64: pass at most 0.999999999999999"
+            )
         return self.predict_quantiles(X, [tail, 1 - tail])
 
     @of_one_moment
