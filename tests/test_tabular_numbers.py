@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -55,3 +57,54 @@ def test_quantiles_of_weighted_residuals_never_cross():
             found = Residuals(RNG.normal(size=n), np.zeros(n), w, deviation=np.ones(n))
             quantiles = [found.quantile(level) for level in levels]
             assert np.all(np.diff(quantiles) >= 0)
+
+
+# ------------------------------------------------------------ epochs, and what is said of them
+
+
+def test_of_a_likelihood_the_epoch_is_kept_in_which_members_together_are_best(monkeypatch):
+    """One that is too sure of itself is no bound for all: that chose ever later epochs."""
+    monkeypatch.setitem(presets.PRESETS, "fast", replace(TINY, epochs=64))
+    noise = RNG.normal(size=N)
+    model = regressor(loss="gaussian").fit(X, noise)
+    epoch, _, together, _ = min(model._curve, key=lambda look: look[2])
+    assert model.best_epoch_ == epoch
+    assert model.report().together == pytest.approx(
+        np.log(noise.std()) + np.log(2 * np.pi) / 2 + together
+    )
+
+
+def negative_log_likelihood(y, said):
+    mean, variance = np.split(said, 2, axis=1)
+    return np.mean((np.log(2 * np.pi * variance) + (y - mean) ** 2 / variance) / 2)
+
+
+# What is said of one output and of several, and what is true.
+SAID = {
+    ("squared_error", 1): (
+        "root mean squared error",
+        lambda y, said: np.sqrt(np.mean((y - said) ** 2)),
+    ),
+    ("squared_error", 2): (
+        "root mean squared error, in deviations of y",
+        lambda y, said: np.sqrt(np.mean(((y - said) / y.std(axis=0)) ** 2)),
+    ),
+    ("gaussian", 1): ("negative log-likelihood", negative_log_likelihood),
+    ("gaussian", 2): ("negative log-likelihood, mean over outputs", negative_log_likelihood),
+}
+
+
+@pytest.mark.parametrize(("loss", "outputs"), SAID)
+def test_what_a_report_says_is_true_of_predictions_out_of_fold(loss, outputs):
+    metric, measured = SAID[loss, outputs]
+    y = np.c_[Y, 1000 * X[:, 1] + RNG.normal(size=N)][:, :outputs]
+    model = regressor(loss=loss).fit(X, y)
+    report = model.report()
+    assert report.metric == metric
+    assert report.together == pytest.approx(measured(y, model._out_of_fold))
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    axes = model.plot_history(pyplot.figure().add_subplot())
+    kept = [row[0] for row in model._curve].index(model.best_epoch_)
+    assert axes.lines[1].get_ydata()[kept] == pytest.approx(report.together)
+    assert axes.get_ylabel() == f"{metric}, out of fold"
+    pyplot.close("all")

@@ -138,7 +138,7 @@ def _blended(
     together = float(np.average(target.costs(found), weights=weights))
     scores = [group.held_out.scores(target, weights) for group in groups]
     # What averaging more members takes off one group is the variance of its members.
-    gains = [pair - of_all(alone, pair) for alone, pair in scores]
+    gains = [pair - of_all(alone, pair, target.averaging) for alone, pair in scores]
     return Fitted(
         Blend([group.members for group in groups], shares),
         found,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.tabular.clock import UNLIMITED, Clock
-from fastmlp.tabular.presets import AVERAGING, CYCLE_ENDS, MOST_LOOKS
+from fastmlp.tabular.presets import CYCLE_ENDS, MOST_LOOKS
 from fastmlp.training.records import State
 
 Array = NDArray[Any]
@@ -70,12 +70,19 @@ class HeldOut:
         return float(np.average(alone, weights=w)), float(np.average(together, weights=w))
 
 
-def of_all(alone: float, together: float) -> float:
+def of_all(alone: float, together: float, averaging: float) -> float:
     """Return what all members together are taken to cost, from one and from two of them.
 
     For squared errors the gain of averaging is the variance of the members, times 1 - 1 / members.
+
+    Parameters
+    ----------
+    alone, together : float
+        What one costs, and what two do.
+    averaging : float
+        What is gained by all, in gains of two.
     """
-    return alone - AVERAGING * (alone - together)
+    return alone - averaging * (alone - together)
 
 
 def ranked(cost: float) -> float:
@@ -168,7 +175,7 @@ class JointEpoch:
                 held_out = HeldOut(n, columns, columns - self.target.outputs)
             held_out.add(self.rows[k], prediction, self.target)
         alone, together = held_out.scores(self.target, self.weights)
-        cost = of_all(alone, together)
+        cost = of_all(alone, together, self.target.averaging)
         if self.scorer is not None:
             cost = -self.scorer(held_out.prediction(self.target))
         self.curve.append((state.epoch + 1, alone, together, cost))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastmlp import losses
 from fastmlp.losses import Loss
-from fastmlp.tabular.presets import ACTIVATION, HOPELESS, RATE
+from fastmlp.tabular.presets import ACTIVATION, AVERAGING, HOPELESS, RATE
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
@@ -51,6 +51,7 @@ class Numbers:
         self.y, self.loss, self.name = y, loss, name
         self.outputs = y.shape[1]
         self.rate = RATE.get(name, RATE[self.kind])
+        self.averaging = AVERAGING.get(name, AVERAGING[self.kind])
         self.hopeless = HOPELESS if name in FROM_ZERO else np.inf
         deviation = y.std(axis=0)
         self.unit = np.where(deviation > 0, deviation, 1.0)
@@ -125,13 +126,15 @@ class Numbers:
     def shown(self, cost: float) -> float:
         """Return a mean cost as people know it."""
         if self.name == "squared_error":
-            return float(np.sqrt(max(cost, 0.0)) * np.sqrt(np.mean(self.unit**2)))
+            return float(np.sqrt(max(cost, 0.0)) * (self.unit[0] if self.outputs == 1 else 1.0))
+        if self.name == "gaussian":
+            return float(cost + 0.5 * np.log(2 * np.pi) + np.log(self.unit).mean())
         return float(cost)
 
     @property
     def metric(self) -> str:
         """The name of what `shown` returns."""
-        return METRICS.get(self.name, self.name)
+        return (METRICS if self.outputs == 1 else METRICS | OF_SEVERAL)[self.name]
 
 
 FROM_ZERO = ("squared_error", "absolute_error", "quantile")  # costs that are never below 0
@@ -141,6 +144,10 @@ METRICS = {
     "quantile": "pinball loss, in deviations of y",
     "poisson": "poisson loss",
     "gaussian": "negative log-likelihood",
+}
+OF_SEVERAL = {  # outputs, each in a unit of its own
+    "squared_error": "root mean squared error, in deviations of y",
+    "gaussian": "negative log-likelihood, mean over outputs",
 }
 
 
@@ -158,7 +165,7 @@ class Classes:
     """
 
     kind = "classes"
-    activation, rate = ACTIVATION[kind], RATE[kind]
+    activation, rate, averaging = ACTIVATION[kind], RATE[kind], AVERAGING[kind]
     metric = "log loss"
     hopeless = HOPELESS
 
