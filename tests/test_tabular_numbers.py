@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from tiny_tables import TINY, N, X, Y, regressor
+from tiny_tables import LABELS, TINY, N, X, Y, classifier, regressor
 
 from fastmlp.tabular import presets
 from fastmlp.tabular.conformal import Residuals
@@ -108,3 +108,43 @@ def test_what_a_report_says_is_true_of_predictions_out_of_fold(loss, outputs):
     assert axes.lines[1].get_ydata()[kept] == pytest.approx(report.together)
     assert axes.get_ylabel() == f"{metric}, out of fold"
     pyplot.close("all")
+
+
+# ------------------------------------------------------------ bits
+
+TASKS = {
+    "a mean": (regressor, {}, Y),
+    "several means": (regressor, {}, np.c_[Y, -Y, X[:, 1]]),
+    "mean and variance": (regressor, {"loss": "gaussian"}, Y),
+    "means and variances": (regressor, {"loss": "gaussian"}, np.c_[Y, X[:, 1]]),
+    "two classes": (classifier, {}, LABELS),
+    "many classes": (classifier, {}, np.arange(N) % 20),
+    "labels": (classifier, {}, np.c_[Y > 0, X[:, 1] > 0, X[:, 2] > 0].astype(int)),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_row_has_the_same_bits_among_any_number_of_rows(task, monkeypatch):
+    monkeypatch.setitem(presets.PRESETS, "fast", replace(TINY, folds=5))  # ten members
+    make, options, y = TASKS[task]
+    model = make(**options).fit(X, y)
+    p = model.predictor()
+    said = [getattr(model, "predict_proba", model.predict)]
+    if make is regressor:
+        said += [model.predict_interval, lambda rows: model.predict(rows, return_std=True)[1]]
+    for method in said:
+        whole = method(X)
+        for size in (1, 7):
+            parts = [method(X[at : at + size]) for at in range(0, N, size)]
+            np.testing.assert_array_equal(np.concatenate(parts), whole)
+    np.testing.assert_array_equal([p(row) for row in X], said[0](X))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_predictions_out_of_fold_are_the_users_own(task):
+    make, options, y = TASKS[task]
+    model = make(**options).fit(X, y)
+    right = model.oof_prediction_.copy()
+    taken = model.oof_prediction_
+    taken -= 1
+    np.testing.assert_array_equal(model.oof_prediction_, right)

@@ -106,10 +106,18 @@ class Members:
 
 def mixed(target: Any, each: Array) -> Array:
     """Return the prediction of all from those of every member, (members, n, columns)."""
-    mean = np.add.reduce(each, axis=0) / len(each)
-    if mean.shape[1] == target.outputs:  # all are means, whose spread nobody asks for
+    mean, m = _summed(each) / len(each), target.outputs
+    if mean.shape[1] == m:  # all are means, whose spread nobody asks for
         return np.asarray(mean)
-    return np.asarray(target.mixed(mean, np.var(each[:, :, : target.outputs], axis=0)))
+    away = each[:, :, :m] - mean[:, :m]
+    return np.asarray(target.mixed(mean, _summed(away * away) / len(each)))
+
+
+def _summed(each: Array) -> Array:
+    """Return the sum over members, in their order however many rows there are."""
+    if each[0].size == 1:  # which reduce would add in pairs
+        return np.asarray(np.add.accumulate(each, axis=0)[-1])
+    return np.asarray(np.add.reduce(each, axis=0))
 
 
 @dataclass

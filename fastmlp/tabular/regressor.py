@@ -351,7 +351,7 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         """Predictions of the rows of the fit by members that have not learned from them."""
         if "_out_of_fold" not in vars(self):
             raise AttributeError("there is no oof_prediction_: call fit first")
-        return self._shaped(self._out_of_fold[:, : self.n_outputs_])
+        return self._shaped(self._out_of_fold).copy()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
