@@ -102,7 +102,7 @@ VALID: dict[str, Callable[[], Any]] = {
         name: lambda name=name: stored.tables()[name]()
         for name in (
             *("TabMLPClassifier words", "TabMLPClassifier labels", "TabMLPRegressor two outputs"),
-            "TabMLPRegressor loss gaussian",
+            *("TabMLPRegressor loss gaussian", "TabMLPRegressor weights"),
         )
     },
 }

@@ -8,6 +8,7 @@ import numpy as np
 from hostile_files import GONE, Row, changed, filled, model
 
 WORDS, LABELS = "TabMLPClassifier words", "TabMLPClassifier labels"
+WEIGHTS = "TabMLPRegressor weights"
 TWO, GAUSSIAN = "TabMLPRegressor two outputs", "TabMLPRegressor loss gaussian"
 
 fit = functools.partial(model, "fit", name=TWO)
@@ -125,6 +126,17 @@ TABLES: list[Row] = [
     ("rows of no fold", filled(TWO, "fit.out", HUGE), "fit.out' has rows from 0 to 4611686018427"),
     ("rows before all", filled(TWO, "fit.out", np.array(-1)), "fit.out' has rows from -1 to 59"),
     ("counts in words", fit("out", to="all"), "fit.out is 'all' and no list"),
+    ("no weights", fit("weighted", to=True), "there is no tensor 'fit.weights'"),
+    (
+        "a row without a weight",
+        filled(WEIGHTS, "fit.weights", np.zeros(2)),
+        "weights' has 0.0 but must be abov",
+    ),
+    (
+        "a weight below 0",
+        filled(WEIGHTS, "fit.weights", np.array(-1.0)),
+        "weights' has -1.0 but must not",
+    ),
     ("fewer counts", fit("out", to=[20, 40]), "fit.out has 2 counts but 3 belong there"),
     ("a count of 0", fit("out", 1, to=0), "fit.out.1 is 0 but must be from 1 to 60"),
     ("other counts", fit("out", to=[1, 1, 1]), r"fit.out' is int64 of shape \(60,\) but"),

@@ -91,11 +91,11 @@ MLPS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def fitted(estimator: Any, y: Any, X: Any = X) -> Any:
+def fitted(estimator: Any, y: Any, X: Any = X, weights: Any = None) -> Any:
     """Return an estimator after a fit; those that need more epochs say so in vain."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return estimator.fit(X, y)
+        return estimator.fit(X, y) if weights is None else estimator.fit(X, y, weights)
 
 
 KINDS = {"native": fastmlp.MLP, "reference": fastmlp.reference.MLP}
@@ -174,11 +174,11 @@ def short() -> Iterator[None]:
         yield
 
 
-def table(make: Any, y: Any, X: Any = None, **options: Any) -> Any:
+def table(make: Any, y: Any, X: Any = None, weights: Any = None, **options: Any) -> Any:
     """Return a fitted estimator of tables."""
     given = {"preset": "fast", "random_state": 0, **options}
     with short():
-        return fitted(make(**given), y, frame() if X is None else X)
+        return fitted(make(**given), y, frame() if X is None else X, weights)
 
 
 def tables() -> dict[str, Callable[[], Any]]:
@@ -194,6 +194,7 @@ def tables() -> dict[str, Callable[[], Any]]:
     }
     regressor = {
         "one output": (Y[:, 0], {"time_limit": 60.0}),
+        "weights": (Y[:, 0], {"weights": np.arange(60) % 7}),
         "two outputs": (Y, {"categorical_features": np.arange(7) == 5}),
         **{
             f"loss {name}": (np.abs(Y), {"loss": name})

@@ -111,7 +111,10 @@ ORDER = (
     *(f"tabular.{part}" for part in ("c_names", "c_text", "c_source", "c_files")),
     *(
         f"tabular.{part}"
-        for part in ("shown", "report", "parameters", "doubts", "distilled", "predictor", "kept")
+        for part in (
+            *("shown", "report", "parameters", "weights"),
+            *("doubts", "distilled", "predictor", "kept"),
+        )
     ),
     *(f"tabular.{part}" for part in ("c_methods", "estimator", "regressor", "classifier")),
     *("tabular.storage_members", "tabular.storage"),

@@ -148,3 +148,31 @@ def test_predictions_out_of_fold_are_the_users_own(task):
     taken = model.oof_prediction_
     taken -= 1
     np.testing.assert_array_equal(model.oof_prediction_, right)
+
+
+# ------------------------------------------------------------ weights
+
+LIGHT = np.flatnonzero(np.arange(N) % 3 == 0)  # rows that count for next to nothing
+
+
+def weighted(task, light):
+    """Return a fit, its targets, and the same with those of light rows in another order."""
+    make, options, y = TASKS[task]
+    weights, other = np.ones(N), y.copy()
+    weights[LIGHT], other[LIGHT] = light, y[LIGHT[::-1]]
+    return make(**options).fit(X, y, sample_weight=weights), y, other
+
+
+@pytest.mark.parametrize("light", [0.0, 1e-12])
+@pytest.mark.parametrize("task", ["a mean", "two classes", "labels"])
+def test_what_is_shown_of_a_fit_is_of_rows_that_count(task, light):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    model, *targets = weighted(task, light)
+    one, other = (model.importance(X, y) for y in targets)
+    np.testing.assert_allclose(one.means, other.means, rtol=1e-6)
+    one, other = (
+        model.plot_calibration(y, ax=pyplot.figure().add_subplot()).lines[1].get_xydata()
+        for y in targets
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-9)
+    pyplot.close("all")

@@ -163,15 +163,15 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
             With legend and labels.
         """
         check_is_fitted(self, "_members")
-        p, y = self.oof_prediction_, np.asarray(y)
-        if len(y) != len(p):
-            raise ValueError(f"y has {len(y)} rows but the {len(p)} of the fit are expected")
+        p, target = self.oof_prediction_, self._target_of(y)
+        if len(target.y) != len(p):
+            raise ValueError(f"y has {len(target.y)} rows but the {len(p)} of the fit are expected")
         places = np.flatnonzero(self.classes_ == (self.classes_[-1] if label is None else label))
         if not len(places):
             raise ValueError(f"label is {label!r} but one of {self.classes_} is expected")
         k = int(places[0])
-        happened = y[:, k] > 0 if self._has_labels else y == self.classes_[k]
-        return shown.reliability(p[:, k], happened, ax)
+        happened = target.y[:, k] > 0 if self._has_labels else target.y == k
+        return shown.reliability(p[:, k], happened, self._row_weights, ax)
 
     @of_one_moment
     def to_onnx(self, path: Any = None) -> Any:
@@ -262,11 +262,11 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
     def _has_classes_of(self, other: Any) -> bool:
         return np.array_equal(self.classes_, other.classes_)
 
-    def _weights(self, y: Array, weights: Array | None) -> Array | None:
+    def _weights(self, y: Array, given: Array | None) -> Array | None:
         if self.class_weight is None:
-            return weights
+            return given
         of_classes = weights_of_classes(self.class_weight, y, self.classes_)
-        return of_classes if weights is None else weights * of_classes
+        return of_classes if given is None else given * of_classes
 
     def _scorer(self, y: Array, weights: Array | None) -> Any:
         if self.scoring is None:

@@ -20,7 +20,7 @@ from sklearn.utils.validation import (
 from fastmlp.callbacks import Progress
 from fastmlp.intervals import check_count
 from fastmlp.sklearn.fitting import one_at_a_time
-from fastmlp.tabular import blend, doubts, folds, shown
+from fastmlp.tabular import blend, doubts, folds, shown, weights
 from fastmlp.tabular.blend import Blend, Fitted
 from fastmlp.tabular.columns import DATE_KINDS, Columns, Table, check_frame, gathered, is_frame
 from fastmlp.tabular.kept import Kept, like, of_one_moment
@@ -45,6 +45,7 @@ class BaseTabMLP(Kept, BaseEstimator):
     _members: Blend
     _columns: Columns
     _trained_with: dict[str, Any]  # the parameters of the fit; those of the estimator may change
+    _row_weights: Array | None = None  # of the fit; None where all are equal
     n_outputs_: int
 
     # ------------------------------------------------------------ of the task
@@ -57,10 +58,10 @@ class BaseTabMLP(Kept, BaseEstimator):
         """Return checked labels or numbers."""
         raise NotImplementedError
 
-    def _weights(self, y: Array, weights: Array | None) -> Array | None:
+    def _weights(self, y: Array, given: Array | None) -> Array | None:
         """Return the weights of rows in training."""
         del y
-        return weights
+        return given
 
     def _scorer(self, y: Array, weights: Array | None) -> Any:
         """Return ``prediction -> score`` of out-of-fold predictions, or None."""
@@ -124,7 +125,7 @@ class BaseTabMLP(Kept, BaseEstimator):
                 raise ValueError(f"n_samples={len(y)} but at least 2 rows are expected")
             columns = Columns.of(X, self.categorical_features)
             table = columns.read(X)
-            used, weights = self._used(X, y, sample_weight)
+            used, kept = self._used(X, y, sample_weight)
             target = self._target(y[used])
         random_state = check_random_state(self.random_state)
         seed = random_state.randint(2**31 - 1, size=4)
@@ -132,7 +133,7 @@ class BaseTabMLP(Kept, BaseEstimator):
             PRESETS[self.preset],
             np.random.default_rng(seed),
             None if self.time_limit is None else time.monotonic() + float(self.time_limit),
-            self._scorer(y[used], weights),
+            self._scorer(y[used], kept),
             of_jobs(self.n_jobs),
             [Progress()] if self.progress_bar else [],
         )
@@ -144,11 +145,12 @@ class BaseTabMLP(Kept, BaseEstimator):
         with watch("training"):
             rows = table if len(used) == len(table) else table.take(used)
             division = Division.of(len(rows), request.preset, request.rng, target.classes, grouped)
-            fitted = blend.fit(rows, columns, target, weights, division, request)
+            fitted = blend.fit(rows, columns, target, kept, division, request)
         with watch("calibration"):
             self._columns, self._members = columns, fitted.blend
-            more = self._finish(target, fitted, weights)
+            more = self._finish(target, fitted, kept)
             self._set_fitted(fitted, division, target, table, used)
+            self._row_weights = weights.of_all(len(table), used, kept)
         self._report = self._reported(fitted, target, columns, len(table), watch.seconds, more)
 
     def _checked(self, X: Any, reset: bool) -> Any:
@@ -169,22 +171,7 @@ class BaseTabMLP(Kept, BaseEstimator):
             given = _check_sample_weight(
                 sample_weight, y, dtype=np.float64, ensure_non_negative=True
             )
-        weights = self._weights(y, given)
-        if weights is None:
-            return np.arange(len(y)), None
-        with np.errstate(over="ignore"):
-            total = weights.sum()
-        if not np.isfinite(total) or np.any(weights < 0):
-            raise ValueError(
-                f"the weights of the rows are from {weights.min()} to {weights.max()}, in sum "
-                f"{total}, but numbers of at least 0 with a finite sum are expected: mend "
-                "sample_weight or class_weight"
-            )
-        used = np.flatnonzero(weights > 0)
-        if len(used) < 2:
-            raise ValueError(f"{len(used)} rows have a weight above 0 but at least 2 are expected")
-        kept = weights[used]
-        return used, None if np.all(kept == kept[0]) else kept / kept.mean()
+        return weights.used(len(y), self._weights(y, given))
 
     def _set_fitted(
         self, fitted: Fitted, division: Division, target: Any, table: Table, used: Array
@@ -287,7 +274,8 @@ class BaseTabMLP(Kept, BaseEstimator):
         target = self._target_of(y)
         check_consistent_length(table.numbers, target.y)
         return shown.importance(
-            self._members, self._columns, table, target, self._out, rounds, IMPORTANCE_SEED
+            *(self._members, self._columns, table, target, self._row_weights),
+            *(self._out, rounds, IMPORTANCE_SEED),
         )
 
     def plot_importance(

@@ -220,7 +220,7 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
             raise ValueError(f"y has {len(first)} rows but the {len(mean)} of the fit are expected")
         away = np.array([self._residuals[0].quantile(float(level)) for level in shown.LEVELS])
         below = first[:, np.newaxis] <= mean[:, :1] + size[:, :1] * away
-        return shown.coverage(below.mean(axis=0), ax)
+        return shown.coverage(np.average(below, axis=0, weights=self._row_weights), ax)
 
     @of_one_moment
     def to_onnx(self, path: Any = None, *, levels: Sequence[float] = ()) -> Any:

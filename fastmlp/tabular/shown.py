@@ -57,15 +57,17 @@ def history(curve: list[tuple[int, float, float, float]], best: int, target: Any
     return ax
 
 
-def reliability(probability: Array, happened: Array, ax: Any) -> Any:
+def reliability(probability: Array, happened: Array, weights: Array | None, ax: Any) -> Any:
     """Plot how often what was given a probability happened."""
     ax = axes(ax, "plot_calibration")
+    w = np.ones(len(probability)) if weights is None else weights
     order = np.argsort(probability, kind="stable")
+    order = order[w[order] > 0]
     parts = np.array_split(order, min(CALIBRATION_PARTS, len(order)))
     ax.plot([0, 1], [0, 1], color="gray", linestyle=":")
     ax.plot(
-        [probability[rows].mean() for rows in parts],
-        [happened[rows].mean() for rows in parts],
+        [np.average(probability[rows], weights=w[rows]) for rows in parts],
+        [np.average(happened[rows], weights=w[rows]) for rows in parts],
         marker="o",
         label="out of fold",
     )
@@ -96,7 +98,14 @@ def bars(found: Importance, most: int, ax: Any) -> Any:
 
 
 def importance(
-    members: Any, columns: Any, table: Table, target: Any, out: list[Array], rounds: int, seed: int
+    members: Any,
+    columns: Any,
+    table: Table,
+    target: Any,
+    weights: Array | None,
+    out: list[Array],
+    rounds: int,
+    seed: int,
 ) -> Importance:
     """Shuffle each column in turn, and let members predict rows that they have not learned from.
 
@@ -112,6 +121,8 @@ def importance(
         The rows of the fit.
     target : Numbers or Classes
         Of these rows.
+    weights : array, shape (n,), or None
+        Of these rows.
     out : list of arrays of int
         Of each member, the rows that it has not learned from.
     rounds : int
@@ -120,13 +131,14 @@ def importance(
         Of the shuffles.
     """
     rng = np.random.default_rng(seed)
+    w = np.ones(len(table)) if weights is None else weights
 
     def cost(some: Table) -> float:
-        total, count = 0.0, 0
+        total, count = 0.0, 0.0
         for k, rows in enumerate(out):
             prediction = members.of_division(k, some.take(rows))
-            total += float(target.costs(prediction, rows).sum())
-            count += len(rows)
+            total += float((target.costs(prediction, rows) * w[rows]).sum())
+            count += float(w[rows].sum())
         return total / count
 
     plain, rises = cost(table), {}

@@ -68,6 +68,9 @@ def rebuild(cls: Any, record: Record) -> Any:
 def _describe_fit(known: dict[str, Any], tensors: Tensors, training: bool) -> dict[str, Any]:
     target, history = known["_members"].groups[0].target, known["history_"]
     tensors["fit.out_of_fold"] = known["_out_of_fold"]
+    weights = known.get("_row_weights")
+    if weights is not None:
+        tensors["fit.weights"] = weights
     tensors["fit.out"] = np.concatenate(known["_out"])
     for at, dtype in enumerate(CURVE):
         column = [row[at] for row in known["_curve"]] if training else []
@@ -78,6 +81,7 @@ def _describe_fit(known: dict[str, Any], tensors: Tensors, training: bool) -> di
         **describe_blend(known["_members"], tensors),
         **(_describe_numbers if isinstance(target, Numbers) else _describe_classes)(known, tensors),
         "rows": len(known["_out_of_fold"]),
+        "weighted": weights is not None,
         "out": [len(rows) for rows in known["_out"]],
         "history": parts.describe_history(
             history.whole() if training else type(history)(), "fit.history", tensors
@@ -103,6 +107,7 @@ def _rebuild_fit(model: Any, record: Record) -> dict[str, Any]:
     history = parts.rebuild_history(record, "history")
     if history is None:
         raise ModelFormatError(f"{record.where} has no history")
+    out = _rebuild_out(record, rows, len(blend.groups[0].ensemble))
     return {
         **fitted,
         **_rebuild_names(record, columns),
@@ -113,7 +118,8 @@ def _rebuild_fit(model: Any, record: Record) -> dict[str, Any]:
         "_columns": columns,
         "_members": blend,
         "_out_of_fold": record.store.parameter("fit.out_of_fold", shape, FLOATS).copy(),
-        "_out": _rebuild_out(record, rows, len(blend.groups[0].ensemble)),
+        "_out": out,
+        "_row_weights": _rebuild_weights(record, rows, out),
         "_curve": _rebuild_curve(record),
         "_report": _rebuild_report(record, columns, rows, target.metric),
     }
@@ -134,6 +140,18 @@ def _rebuild_out(record: Record, rows: int, members: int) -> list[NDArray[np.int
     if not 0 <= out.min() <= out.max() < rows:
         raise ModelFormatError(f"tensor 'fit.out' has rows from {out.min()} to {out.max()}")
     return list(np.split(out, np.cumsum(counts)[:-1]))
+
+
+def _rebuild_weights(
+    record: Record, rows: int, out: list[NDArray[np.int64]]
+) -> NDArray[np.float64] | None:
+    if not (record.there("weighted") and record.flag("weighted")):  # there were files without
+        return None
+    weights = record.store.parameter("fit.weights", (rows,), FLOATS).copy()
+    _check_positive("fit.weights", weights[np.concatenate(out)])
+    if weights.min() < 0:
+        raise ModelFormatError(f"tensor 'fit.weights' has {weights.min()} but must not be below 0")
+    return weights
 
 
 def _rebuild_curve(record: Record) -> list[tuple[int, float, float, float]]:
