@@ -91,12 +91,14 @@ ORDER = (
     *(
         f"tabular.{part}"
         for part in (
+            "conformal",
+            "networks",
+            "clock",
             "epochs",
             "members",
             "selection",
             "blend",
             "temperature",
-            "conformal",
             "judged",
             "exported",
         )

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.tabular import members
+from fastmlp.tabular.clock import Request
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.epochs import of_all, ranked
-from fastmlp.tabular.members import Division, Members, Request, Trained
+from fastmlp.tabular.members import Division, Members, Trained
 from fastmlp.tabular.presets import epochs_of
 from fastmlp.tabular.selection import greedy
 

@@ -200,7 +200,18 @@ def middles(edges: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
     return (low + high) / 2, np.maximum((high - low) / 2, NARROWEST)
 
 
-def width_of(n: int) -> int:
+def with_missing(table: Table) -> NDArray[np.int64]:
+    """Return the places of the numeric columns that have missing numbers."""
+    return np.flatnonzero(np.isnan(table.numbers).any(axis=0))
+
+
+def width_of(columns: Columns, missing: int, bins: int) -> int:
+    """Return how many inputs a row has, of which `missing` say that a number is."""
+    categories = (width_of_values(len(column.values or ())) for _, column in columns.categories)
+    return max(len(columns.numbers) * (1 + bins) + missing + sum(categories), 1)
+
+
+def width_of_values(n: int) -> int:
     """Return how many inputs a category column of n values has."""
     if n <= 2:
         return 1
@@ -209,14 +220,14 @@ def width_of(n: int) -> int:
 
 @functools.lru_cache(maxsize=64)
 def inputs_of_values(n: int) -> Inputs:
-    """Return the inputs of each of n values, shape (n, `width_of(n)`).
+    """Return the inputs of each of n values, shape (n, `width_of_values(n)`).
 
     Two values are -1 and 1; of many values, those after the first `MOST_CATEGORIES` share
     `SHARED` inputs, each with random signs of its own.
     """
     if n <= 2:
         return np.array([[-1], [1]], np.float32)[:n]
-    table = np.zeros((n, width_of(n)), np.float32)
+    table = np.zeros((n, width_of_values(n)), np.float32)
     single = min(n, MOST_CATEGORIES)
     table[:single, :single] = np.eye(single, dtype=np.float32)
     if n > single:

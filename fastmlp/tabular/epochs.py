@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.presets import AVERAGING, CYCLE_ENDS, MOST_LOOKS
 from fastmlp.training.records import State
 
@@ -99,10 +101,8 @@ class JointEpoch:
         Of the rows.
     scorer : callable (prediction) -> float, optional
         What is looked at instead of the target's costs; more is better.
-    ended : callable () -> bool
-        Whether the time is over.
-    passed : callable () -> float
-        Share of the time that has passed, if it is limited.
+    clock : Clock, optional
+        If the time is limited.
     hopeless : float, > 1
         At the ends of cycles of the rate a fit ends whose costs are so many times the lowest.
 
@@ -126,12 +126,11 @@ class JointEpoch:
         target: Any,
         weights: Array | None,
         scorer: Callable[[Array], float] | None = None,
-        ended: Callable[[], bool] = lambda: False,
-        passed: Callable[[], float] = lambda: 0.0,
+        clock: Clock | None = None,
         hopeless: float = math.inf,
     ) -> None:
         self.inputs, self.rows, self.decode, self.target = inputs, rows, decode, target
-        self.weights, self.scorer, self.ended, self.passed = weights, scorer, ended, passed
+        self.weights, self.scorer, self.clock = weights, scorer, clock
         self.hopeless, self._cycles, self.why = hopeless, 0, ""
         self.curve: list[tuple[int, float, float, float]] = []
         self.epoch, self.best = 0, math.inf
@@ -142,14 +141,19 @@ class JointEpoch:
         """Look at an epoch; True when the fit is to end."""
         epoch = state.epoch + 1
         # To the nearest epoch, for the rate begins anew after it.
-        share = max((epoch + 0.5) / state.epochs, self.passed())
+        share = (epoch + 0.5) / state.epochs
+        if self.clock is not None:
+            share = max(share, self.clock.passed())
         cycles = sum(share >= end for end in CYCLE_ENDS)
         annealed, self._cycles = cycles > self._cycles, cycles
-        if self.ended():
-            self.why = "the time was over"
         every = max(1, state.epochs // MOST_LOOKS)
-        if self.why or annealed or epoch % every == 0 or epoch == state.epochs:
+        looks = annealed or epoch % every == 0 or epoch == state.epochs
+        if looks:
             self._look(state)
+        if self.clock is not None and self.clock.ended():
+            self.why = "the time was over"
+            if not looks:
+                self._look(state)
         if annealed and self._is_hopeless() and not self.why:
             self.why = "rows that were held out were predicted ever worse"
         return bool(self.why)
@@ -161,6 +165,7 @@ class JointEpoch:
         return self.scorer is None and now > self.hopeless * lowest[2] and 2 * lowest[0] <= epoch
 
     def _look(self, state: State) -> None:
+        began = time.monotonic()
         n = len(self.target.y)
         held_out: Any = None
         for k, engine in enumerate(state.engine.engines):
@@ -178,6 +183,8 @@ class JointEpoch:
         if cost <= self.best:  # the last of ties
             self.best, self.epoch, self.held_out = cost, state.epoch + 1, held_out
             self._snapshot = state.snapshot()
+        if self.clock is not None:
+            self.clock.looked(time.monotonic() - began)
 
     def finish(self, state: State) -> None:
         """Give all members the weights of the best epoch."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,20 +12,17 @@ from numpy.typing import NDArray
 import fastmlp
 from fastmlp.optimizers import Optimizer
 from fastmlp.tabular import folds
+from fastmlp.tabular.clock import Request, TimedCycles, clock_of
 from fastmlp.tabular.columns import Columns, Table
-from fastmlp.tabular.encoding import Encoding
+from fastmlp.tabular.encoding import Encoding, with_missing
 from fastmlp.tabular.epochs import HeldOut, JointEpoch
+from fastmlp.tabular.networks import groups, network
 from fastmlp.tabular.presets import (
-    ACTIVATION_RATE,
     BETA_2,
-    BIAS_RATE,
-    MANY_ROWS,
-    SCALE_RATE,
     Cycles,
     FlatCosine,
     Preset,
     Recipe,
-    TimedCycles,
     batch_of,
     epochs_of,
 )
@@ -37,34 +32,6 @@ Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
 ROWS_AT_A_TIME = 8_192  # of a prediction
-
-
-@dataclass
-class Request:
-    """What a fit is asked for, besides its data.
-
-    Attributes
-    ----------
-    preset : Preset
-        What is trained.
-    rng : numpy.random.Generator
-        Of folds, first weights, orders.
-    deadline : float or None
-        Of ``time.monotonic``.
-    scorer : callable or None
-        See `JointEpoch`.
-    n_threads : int or None
-        Of ``Ensemble.fit``.
-    callbacks : sequence of callables
-        Of ``Ensemble.fit``.
-    """
-
-    preset: Preset
-    rng: np.random.Generator
-    deadline: float | None = None
-    scorer: Callable[[Array], float] | None = None
-    n_threads: int | None = None
-    callbacks: Sequence[Any] = ()
 
 
 class Members:
@@ -173,9 +140,8 @@ class Division:
     ) -> Division:
         """Divide n rows, evenly by classes, or whole groups of them."""
         parts = n if groups is None else len(np.unique(groups))
-        wanted, notes = preset.folds, []
-        if n > MANY_ROWS:
-            wanted = max(2, wanted // 2)
+        wanted, notes = preset.folds_of(n), []
+        if wanted < preset.folds:
             notes.append(f"{wanted} folds instead of {preset.folds}, for there are {n:,} rows")
         k = min(wanted, parts)
         if k < wanted:
@@ -223,16 +189,19 @@ def train(
         What is asked for.
     """
     learn, out, n = division.learn, division.out, len(table)
-    with_missing = np.flatnonzero(np.isnan(table.numbers).any(axis=0))
-    encodings = [Encoding.of(table, columns, rows, with_missing, recipe.bins) for rows in learn]
+    missing = with_missing(table)
+    encodings = [Encoding.of(table, columns, rows, missing, recipe.bins) for rows in learn]
     inputs = [encoding.inputs(table) for encoding in encodings]
     scales = [target.scale(rows, weights) for rows in learn]
-    nets = [network(recipe, inputs[0].shape[1], target, request.rng) for _ in learn]
+    width = inputs[0].shape[1]
+    nets = [network(recipe, width, target, request.rng) for _ in learn]
     members = Members(fastmlp.Ensemble(nets), encodings, scales, target)
 
     batch, epochs = batch_of(max(map(len, learn))), epochs_of(request.preset, recipe, n)
     steps = epochs * math.ceil(min(map(len, learn)) / batch)
-    rate, ended, passed = _timed(target.rate * recipe.rate, steps, request.deadline)
+    clock = clock_of(recipe, width, target, max(map(len, learn)), len(learn), request)
+    highest = target.rate * recipe.rate
+    rate = Cycles(highest, steps) if clock is None else TimedCycles(highest, steps, clock)
     optimizer: Optimizer = fastmlp.Adam(learning_rate=rate, beta_2=BETA_2)
     if recipe.decay:
         decay = FlatCosine(recipe.decay, steps)
@@ -244,8 +213,7 @@ def train(
         target,
         weights,
         request.scorer,
-        ended,
-        passed,
+        clock,
         target.hopeless if recipe.share == 1 else math.inf,
     )
     history = members.ensemble.fit(
@@ -256,12 +224,7 @@ def train(
         batch_size=batch,
         optimizer=optimizer,
         dropout=FlatCosine(recipe.dropout, steps) if recipe.dropout else None,
-        groups=fastmlp.Groups(
-            parametrization="ntk",
-            bias_rate=BIAS_RATE,
-            scale_rate=SCALE_RATE,
-            activation_rate=ACTIVATION_RATE,
-        ),
+        groups=groups(),
         sample_weight=weights,
         callbacks=[follow, *request.callbacks],
         n_threads=request.n_threads,
@@ -280,41 +243,3 @@ def train(
         epochs,
         follow.why,
     )
-
-
-def network(recipe: Recipe, width: int, target: Any, rng: np.random.Generator) -> Any:
-    """Return a network with the recipe's first weights: those of the output are 0."""
-    own = np.random.default_rng(rng.integers(2**63))
-    net = fastmlp.MLP(
-        [width, *[recipe.width] * recipe.depth, target.outputs],
-        activation=recipe.activation or target.activation,
-        loss=target.loss,
-        scale=True,
-        parametric=recipe.parametric,
-        initializer=["lecun_normal"] * recipe.depth + ["zeros"],
-        rng=own,
-    )
-    for layer in range(recipe.depth):
-        net.biases[layer] = own.normal(size=recipe.width)
-    return net
-
-
-def _timed(
-    rate: float, n_steps: int, deadline: float | None
-) -> tuple[Cycles, Callable[[], bool], Callable[[], float]]:
-    """Return the rates, whether the time is over (about an epoch early), and its share so far."""
-    if deadline is None:
-        return Cycles(rate, n_steps), lambda: False, lambda: 0.0
-    began = last = time.monotonic()
-    longest = 0.0
-
-    def passed() -> float:
-        return (time.monotonic() - began) / max(deadline - began, 1e-9)
-
-    def ended() -> bool:
-        nonlocal last, longest
-        now = time.monotonic()
-        longest, last = max(longest, now - last), now
-        return now + longest >= deadline
-
-    return TimedCycles(rate, n_steps, passed), ended, passed

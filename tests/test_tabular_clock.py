@@ -1,0 +1,190 @@
+"""A limited time: by a clock that tests set, so that nothing depends on the machine's."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from tiny_tables import LABELS, SMALL, TINY, N, X, Y, classifier, regressor
+
+from fastmlp import losses
+from fastmlp.tabular import clock, presets
+from fastmlp.tabular.clock import Clock, Request, TimedCycles
+from fastmlp.tabular.columns import Columns
+from fastmlp.tabular.encoding import Encoding, width_of, with_missing
+from fastmlp.tabular.networks import seconds_of_epoch
+from fastmlp.tabular.targets import Classes, Labels, Numbers
+
+AMPLE = 1e6  # seconds
+STEPS = 7  # of an epoch
+OTHER = replace(TINY, folds=4, recipes=(replace(SMALL, width=12),))
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """Return a list with the time, which others may set."""
+    at = [1000.0]
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: at[0]))
+    return at
+
+
+@pytest.fixture
+def takes(monkeypatch):
+    """Return what sets how long an epoch is thought to take; "fast" and "default" are tiny."""
+    monkeypatch.setitem(presets.PRESETS, "fast", TINY)
+    monkeypatch.setitem(presets.PRESETS, "default", OTHER)
+    return lambda seconds: monkeypatch.setattr(clock, "seconds_of_epoch", lambda *_: seconds)
+
+
+def run(now, limit, epoch, look, after, thought):
+    """Train by a clock; return the shares of each epoch, how many there were, and what is left."""
+    own, shares = Clock(now[0] + limit, thought, after), []
+    end, over = now[0] + limit, False
+    while not over:
+        shares.append(own.shares(STEPS))
+        now[0] += epoch + look
+        own.looked(look)
+        assert 0 <= own.passed() <= 1
+        over = own.ended()
+    return np.concatenate(shares), len(shares), end - now[0] - after * look
+
+
+@pytest.mark.parametrize("limit", [1e-3, 1.0, 1.9, 10.0, 77.7])
+@pytest.mark.parametrize("epoch", [0.5, 1.0, 30.0])
+@pytest.mark.parametrize(("look", "after"), [(0.0, 0.0), (0.1, 4.0), (0.3, 1.5)])
+@pytest.mark.parametrize("wrong", [0.2, 1.0, 3.0])
+def test_a_limit_is_kept_and_used(now, limit, epoch, look, after, wrong):
+    shares, epochs, left = run(now, limit, epoch, look, after, wrong * epoch)
+    assert shares[0] == 0
+    assert np.all(np.diff(shares[-STEPS:]) > 0)
+    assert np.all((shares >= 0) & (shares < 1))
+    if epochs > 1:
+        assert left > -1e-9
+        assert left < epoch + look + 1e-9
+        assert shares[-1] > 1 - 1.5 / STEPS  # the rates came to their end
+    else:  # one is run whatever the time; another would have been too long
+        assert limit < 2 * (epoch + look) + after * look
+
+
+def test_an_epoch_may_become_longer(now):
+    own = Clock(now[0] + 10, 1.0, 0.0)
+    for took, is_last in ((1.0, False), (3.0, False), (1.0, False), (1.0, False), (2.0, True)):
+        now[0] += took
+        assert own.ended() is is_last
+
+
+def test_a_clock_that_stands_still_is_no_error(now):
+    own = Clock(now[0] + 1, 0.0, 0.0)
+    for _ in range(3):
+        assert np.all(np.isfinite(own.shares(STEPS)))
+        assert own.ended() is False
+        assert 0 <= own.passed() <= 1
+
+
+def test_rates_follow_steps_or_time_whichever_is_more(now):
+    ample = TimedCycles(0.3, 90, Clock(now[0] + AMPLE, 1.0, 0.0))
+    plain = presets.Cycles(0.3, 90)
+    steps = np.arange(40, 47)
+    np.testing.assert_array_equal(ample(steps), plain(steps))
+    assert ample(41) == plain(41)
+    short = TimedCycles(0.3, 90, Clock(now[0] + 1, 1.0, 0.0))
+    np.testing.assert_allclose(short(np.arange(15)), presets.Cycles(0.3, 15)(np.arange(15)))
+
+
+def test_ample_time_changes_no_bit(monkeypatch):
+    monkeypatch.setitem(presets.PRESETS, "fast", TINY)
+    for make, y in ((regressor, Y), (classifier, LABELS)):
+        one, other = make().fit(X, y), make(time_limit=AMPLE).fit(X, y)
+        assert one._out_of_fold.tobytes() == other._out_of_fold.tobytes()
+        assert one.n_iter_ == other.n_iter_
+        assert one.report().notes == other.report().notes
+
+
+@pytest.mark.parametrize(("make", "y"), [(regressor, Y), (classifier, LABELS)])
+def test_fast_is_trained_where_there_is_no_time_for_the_preset(takes, make, y):
+    for seconds, trained, count in ((1e9, TINY, 6), (1e-9, OTHER, 8)):
+        takes(seconds)
+        model = make(preset="default", time_limit=AMPLE).fit(X, y)
+        (group,) = model._members.groups
+        assert group.ensemble[0].layer_sizes[1] == trained.recipes[0].width
+        assert len(group.ensemble) == count
+        notes = [note for note in model.report().notes if "what fast trains" in note]
+        assert len(notes) == (trained is TINY)
+        assert np.isfinite(model._out_of_fold).all()
+        assert model.preset == "default"
+
+
+def test_reading_counts_as_time(takes, monkeypatch):
+    """The deadline is that of the whole fit: whoever reads for long has less for training."""
+    takes(1e-9)
+    deadlines = []
+    monkeypatch.setattr(clock.Clock, "__init__", noting(clock.Clock.__init__, deadlines))
+    read, began = Columns.read, []
+
+    def slow(self, table):
+        began.append(time.monotonic())
+        return read(self, table)
+
+    monkeypatch.setattr(Columns, "read", slow)
+    regressor(time_limit=AMPLE).fit(X, Y)
+    assert deadlines
+    assert max(deadlines) <= began[0] + AMPLE
+
+
+def noting(init, deadlines):
+    """Return a constructor of clocks that notes their deadlines."""
+
+    def made(self, deadline, *rest):
+        deadlines.append(deadline)
+        init(self, deadline, *rest)
+
+    return made
+
+
+TARGETS = {
+    "numbers": Numbers(Y[:, np.newaxis], losses.SquaredError(), "squared_error"),
+    "variances": Numbers(np.c_[Y, Y], losses.GaussianNLL(), "gaussian"),
+    "rates": Numbers(np.abs(Y)[:, np.newaxis], losses.PoissonNLL(), "poisson"),
+    "zeros": Numbers(np.zeros((N, 1)), losses.SquaredError(), "squared_error"),
+    "classes": Classes((Y > 0).astype(int), 2),
+    "labels": Labels((X > 0).astype(int)),
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_an_epoch_of_any_target_is_tried(name):
+    target = TARGETS[name]
+    for rows, members, n_threads in ((1, 1, 1), (N, 6, None), (N, 3, 2)):
+        seconds = seconds_of_epoch(SMALL, 5, target, rows, members, n_threads)
+        assert 0 < seconds < np.inf
+
+
+def test_nothing_is_tried_without_a_limit(takes):
+    takes(np.nan)
+    columns = Columns.of(X)
+    target, rng = TARGETS["numbers"], np.random.default_rng(0)
+    request = Request(OTHER, rng)
+    assert clock.in_time(request, columns.read(X), columns, target) == []
+    assert request.preset is OTHER
+    assert clock.clock_of(SMALL, 5, target, N, 6, request) is None
+    request = Request(TINY, rng, deadline=0.0)
+    assert clock.in_time(request, columns.read(X), columns, target) == []
+
+
+@pytest.mark.parametrize("bins", [0, 3])
+def test_the_width_is_known_before_anything_is_measured(bins):
+    with_words = np.empty((N, 3), object)
+    with_words[:, 0], with_words[:, 1] = np.where(Y > 1, np.nan, Y), LABELS
+    with_words[:, 2] = [f"{k}" for k in range(N)]
+    for table in (X, with_words, np.ones((N, 1))):
+        columns = Columns.of(table)
+        read = columns.read(table)
+        missing = with_missing(read)
+        encoding = Encoding.of(read, columns, np.arange(N), missing, bins)
+        assert encoding.inputs(read).shape == (N, width_of(columns, len(missing), bins))
