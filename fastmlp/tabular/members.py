@@ -209,7 +209,7 @@ def train(
     follow = JointEpoch(
         [x[rows] for x, rows in zip(inputs, out, strict=True)],
         out,
-        lambda k, z: target.decode(scales[k], z),
+        scales,
         target,
         weights,
         request.scorer,
