@@ -14,7 +14,7 @@ pytest.importorskip("sklearn")
 from tiny_tables import LABELS, SMALL, TINY, N, X, Y, classifier, regressor
 
 from fastmlp import losses
-from fastmlp.tabular import clock, presets
+from fastmlp.tabular import clock, members, presets
 from fastmlp.tabular.clock import Clock, Request, TimedCycles
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import Encoding, width_of, with_missing
@@ -107,17 +107,38 @@ def test_ample_time_changes_no_bit(monkeypatch):
 
 
 @pytest.mark.parametrize(("make", "y"), [(regressor, Y), (classifier, LABELS)])
-def test_fast_is_trained_where_there_is_no_time_for_the_preset(takes, make, y):
-    for seconds, trained, count in ((1e9, TINY, 6), (1e-9, OTHER, 8)):
-        takes(seconds)
-        model = make(preset="default", time_limit=AMPLE).fit(X, y)
-        (group,) = model._members.groups
-        assert group.ensemble[0].layer_sizes[1] == trained.recipes[0].width
-        assert len(group.ensemble) == count
-        notes = [note for note in model.report().notes if "what fast trains" in note]
-        assert len(notes) == (trained is TINY)
-        assert np.isfinite(model._out_of_fold).all()
-        assert model.preset == "default"
+@pytest.mark.parametrize(
+    ("seconds", "count", "widths"),
+    [
+        (1e-9, 8, {12}),  # there is time for the preset
+        (1e-3 * AMPLE, 6, {8, 12}),  # for 999 epochs: the preset is to have 1,000, a recipe 8
+        (AMPLE, 6, {8}),  # for none
+    ],
+)
+def test_fast_comes_first_where_there_is_no_time_for_the_preset(
+    takes, monkeypatch, make, y, seconds, count, widths
+):
+    takes(seconds)
+    monkeypatch.setattr(clock, "quick_epochs", lambda *_: 1_000)
+    monkeypatch.setattr(clock, "epochs_of", lambda *_: 1_000)
+    trained = []
+    monkeypatch.setattr(members, "train", noting_recipes(members.train, trained))
+    model = make(preset="default", time_limit=AMPLE).fit(X, y)
+    assert {recipe.width for recipe, _ in trained} == widths
+    assert {size for _, size in trained} == {count}
+    assert any("fast first" in each for each in model.report().notes) == (8 in widths)
+    assert np.isfinite(model._out_of_fold).all()
+    assert model.preset == "default"
+
+
+def noting_recipes(train, trained):
+    """Return what trains, and notes each recipe and its members."""
+
+    def training(recipe, *args):
+        trained.append((recipe, len(args[4].learn)))
+        return train(recipe, *args)
+
+    return training
 
 
 def test_reading_counts_as_time(takes, monkeypatch):
@@ -160,8 +181,8 @@ TARGETS = {
 @pytest.mark.parametrize("name", TARGETS)
 def test_an_epoch_of_any_target_is_tried(name):
     target = TARGETS[name]
-    for rows, members, n_threads in ((1, 1, 1), (N, 6, None), (N, 3, 2)):
-        seconds = seconds_of_epoch(SMALL, 5, target, rows, members, n_threads)
+    for rows, size, n_threads in ((1, 1, 1), (N, 6, None), (N, 3, 2)):
+        seconds = seconds_of_epoch(SMALL, 5, target, rows, size, n_threads)
         assert 0 < seconds < np.inf
 
 
@@ -172,7 +193,8 @@ def test_nothing_is_tried_without_a_limit(takes):
     request = Request(OTHER, rng)
     assert clock.in_time(request, columns.read(X), columns, target) == []
     assert request.preset is OTHER
-    assert clock.clock_of(SMALL, 5, target, N, 6, request) is None
+    assert clock.clock_of(request, 1.0, target) is None
+    assert clock.seconds_an_epoch(SMALL, N, 6, columns.read(X), columns, target, request) == 0
     request = Request(TINY, rng, deadline=0.0)
     assert clock.in_time(request, columns.read(X), columns, target) == []
 

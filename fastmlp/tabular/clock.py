@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.conformal import MOST_ROWS
 from fastmlp.tabular.encoding import width_of, with_missing
 from fastmlp.tabular.networks import seconds_of_epoch
-from fastmlp.tabular.presets import AFTER, PRESETS, Cycles, Preset, Recipe, epochs_of
+from fastmlp.tabular.presets import AFTER, PRESETS, Cycles, Preset, Recipe, epochs_of, quick_epochs
 
 FIRST_LOOK = 0.25  # of an epoch, before there was one
 TICK = 1e-9  # no epoch is shorter, whatever a clock says
@@ -119,54 +119,72 @@ class TimedCycles(Cycles):
         return self.at(np.minimum(np.maximum(step / self.n_steps, timed), 1.0))
 
 
-def clock_of(
-    recipe: Recipe, width: int, target: Any, rows: int, members: int, request: Request
-) -> Clock | None:
-    """Return the clock of a recipe, if the time is limited.
+def clock_of(request: Request, epoch: float, target: Any) -> Clock | None:
+    """Return a clock that begins now, if the time is limited.
 
     Parameters
     ----------
-    recipe, width, target, rows, members
-        As for `seconds_of_epoch`.
     request : Request
         What is asked for.
+    epoch : float
+        See `Clock`.
+    target : Numbers or Classes
+        Of the rows.
     """
     if request.deadline is None:
         return None
-    epoch = seconds_of_epoch(recipe, width, target, rows, members, request.n_threads)
     after = AFTER[target.kind] * min(1.0, 2 * MOST_ROWS / len(target.y))
     return Clock(request.deadline, epoch, after)
 
 
+def seconds_an_epoch(
+    recipe: Recipe,
+    rows: int,
+    members: int,
+    table: Table,
+    columns: Columns,
+    target: Any,
+    request: Request,
+) -> float:
+    """Return about how long an epoch takes, if the time is limited; else 0.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Of the members.
+    rows, members : int
+        How many there are, and from how many rows each learns.
+    table, columns, target, request
+        As for ``members.train``.
+    """
+    if request.deadline is None:
+        return 0.0
+    width = width_of(columns, len(with_missing(table)), recipe.bins)
+    return seconds_of_epoch(recipe, width, target, rows, members, request.n_threads)
+
+
 def in_time(request: Request, table: Table, columns: Columns, target: Any) -> list[str]:
-    """Ask for "fast" instead where there is no time for as many epochs; return what to say of it.
+    """Ask for "fast" first where there is no time for as many epochs; return what to say of it.
 
     In the time of an epoch of the other presets "fast" learns more, as long as it learns at all.
 
     Parameters
     ----------
     request : Request
-        What is asked for.
+        What is asked for: its preset may become another.
     table, columns, target
         As for ``members.train``.
     """
     preset, fast, n = request.preset, PRESETS["fast"], len(table)
     if request.deadline is None or preset is fast:
         return []
-    recipe = preset.of(target.kind)[0]
-    folds = preset.folds_of(n)
-    epoch = seconds_of_epoch(
-        recipe,
-        width_of(columns, len(with_missing(table)), recipe.bins),
-        target,
-        max(n - n // folds, 1),
-        folds * preset.repeats,
-        request.n_threads,
-    )
-    epochs = min(epochs_of(each, each.of(target.kind)[0], n) for each in (preset, fast))
+    recipes, folds = preset.of(target.kind), preset.folds_of(n)
+    rows, members = max(n - n // folds, 1), folds * preset.repeats
+    epoch = seconds_an_epoch(recipes[0], rows, members, table, columns, target, request)
+    epochs = min(epochs_of(preset, recipes[0], n), quick_epochs(target.kind, n))
     if time.monotonic() + epochs * epoch <= request.deadline:
         return []
-    request.preset = fast
-    return [
-        f"what fast trains, for {epochs} epochs of the preset would take {epochs * epoch:.2g} s"
-    ]
+    part = fast.epochs / preset.epochs
+    first = tuple(replace(recipe, share=recipe.share * part) for recipe in fast.of(target.kind))
+    request.preset = replace(fast, epochs=preset.epochs, recipes=first + recipes, first={})
+    return [f"fast first, for {epochs} epochs of the preset would take {epochs * epoch:.2g} s"]

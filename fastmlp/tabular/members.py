@@ -168,6 +168,7 @@ def train(
     weights: Array | None,
     division: Division,
     request: Request,
+    epoch: float = 0.0,
 ) -> Trained:
     """Train the members of one recipe.
 
@@ -187,19 +188,20 @@ def train(
         Who learns from which rows.
     request : Request
         What is asked for.
+    epoch : float
+        Seconds that an epoch is thought to take, if the time is limited.
     """
     learn, out, n = division.learn, division.out, len(table)
     missing = with_missing(table)
     encodings = [Encoding.of(table, columns, rows, missing, recipe.bins) for rows in learn]
     inputs = [encoding.inputs(table) for encoding in encodings]
     scales = [target.scale(rows, weights) for rows in learn]
-    width = inputs[0].shape[1]
-    nets = [network(recipe, width, target, request.rng) for _ in learn]
+    nets = [network(recipe, inputs[0].shape[1], target, request.rng) for _ in learn]
     members = Members(fastmlp.Ensemble(nets), encodings, scales, target)
 
     batch, epochs = batch_of(max(map(len, learn))), epochs_of(request.preset, recipe, n)
     steps = epochs * math.ceil(min(map(len, learn)) / batch)
-    clock = clock_of(recipe, width, target, max(map(len, learn)), len(learn), request)
+    clock = clock_of(request, epoch, target)
     highest = target.rate * recipe.rate
     rate = Cycles(highest, steps) if clock is None else TimedCycles(highest, steps, clock)
     optimizer: Optimizer = fastmlp.Adam(learning_rate=rate, beta_2=BETA_2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from fastmlp.tabular.presets import (
 from fastmlp.threads import default_threads
 
 TRIALS = 3  # of which the quickest counts
+BATCHES = 3  # of a trial: what an epoch costs besides them is small then
 
 
 def network(recipe: Recipe, width: int, target: Any, rng: np.random.Generator) -> Any:
@@ -51,7 +51,7 @@ def groups() -> fastmlp.Groups:
 def seconds_of_epoch(
     recipe: Recipe, width: int, target: Any, rows: int, members: int, n_threads: int | None
 ) -> float:
-    """Return about how many seconds an epoch takes: one batch is tried, by a member a thread.
+    """Return about how many seconds an epoch takes: a few batches are tried, by a member a thread.
 
     Parameters
     ----------
@@ -69,15 +69,16 @@ def seconds_of_epoch(
         As for ``Ensemble.fit``.
     """
     batch, rng = batch_of(rows), np.random.default_rng(0)
+    tried = min(BATCHES * batch, rows)
     some = min(members, n_threads or default_threads())
     ensemble = fastmlp.Ensemble(network(recipe, width, target, rng) for _ in range(some))
     history = ensemble.fit(
-        rng.normal(size=(batch, width)).astype(np.float32),
-        target.encode(target.scale(np.arange(batch), None))[:batch],
+        rng.normal(size=(tried, width)).astype(np.float32),
+        target.encode(target.scale(np.arange(tried), None))[:tried],
         epochs=TRIALS,
         batch_size=batch,
         optimizer=fastmlp.Adam(learning_rate=1e-6, beta_2=BETA_2),
         groups=groups(),
         n_threads=n_threads,
     )
-    return min(history.seconds) * math.ceil(rows / batch) * members / some
+    return min(history.seconds) * rows / tried * members / some

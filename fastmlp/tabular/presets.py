@@ -146,6 +146,12 @@ def epochs_of(preset: Preset, recipe: Recipe, n: int) -> int:
     return min(max(FEWEST_EPOCHS, epochs), MOST_EPOCHS)
 
 
+def quick_epochs(kind: str, n: int) -> int:
+    """Return the epochs of "fast" for n rows."""
+    fast = PRESETS["fast"]
+    return epochs_of(fast, fast.of(kind)[0], n)
+
+
 def batch_of(n: int) -> int:
     """Return the rows of a step of a fit of n rows: even ones, for a small last one steps as far.
 
