@@ -250,6 +250,7 @@ ESTIMATORS: list[Row] = [
         parameter("n_jobs", to="all"),
         "The 'n_jobs' parameter of MLPClassifier must",
     ),
+    ("jobs by truth", parameter("n_jobs", to=False), "n_jobs is False but a number of threads"),
     (
         "a schedule of code",
         model("parameters", "learning_rate", "object", "class", to="eval", name=SCHEDULE),

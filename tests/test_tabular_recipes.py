@@ -30,6 +30,23 @@ def test_rates_have_four_cycles_and_end_at_zero() -> None:
 
 
 @pytest.mark.parametrize(
+    ("preset", "n", "folds"),
+    [
+        *[("fast", 50_000, 4), ("fast", 50_001, 2), ("default", 50_000, 8), ("default", 50_001, 4)],
+        *[("best", 5_000, 16), ("best", 5_001, 8), ("best", 50_001, 4)],
+    ],
+)
+def test_members_of_many_rows_are_fewer(preset, n, folds):
+    preset = presets.PRESETS[preset]
+    division = members.Division.of(n, preset, np.random.default_rng(0), None, None)
+    assert len(division.learn) == len(division.out) == 2 * folds
+    held_out = np.bincount(np.concatenate(division.out), minlength=n)
+    assert (held_out == 2).all()
+    said = [f"{folds} folds instead of {preset.folds}, for there are {n:,} rows"]
+    assert division.notes == said * (folds < preset.folds)
+
+
+@pytest.mark.parametrize(
     ("values", "bins", "edges"),
     [
         ([3.0], 4, [3, 3, 3, 3, 3]),

@@ -21,6 +21,7 @@ from fastmlp.storage.record import Record, Tensors, built, digits
 from fastmlp.storage.strict import ModelFormatError, shown
 from fastmlp.storage.values import describe as described
 from fastmlp.storage.values import is_object, value
+from fastmlp.threads import of_jobs
 
 # Attributes of a fit, with the kinds of value that they may have; what an estimator has not is not
 # in its file either. History, labels and network have forms of their own.
@@ -45,7 +46,7 @@ TARGETS: dict[str, tuple[type[losses.Loss], Callable[[int], tuple[int, ...]]]] =
 def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
     """Return an estimator as JSON and tensors."""
     given = model.get_params(deep=False)
-    validate_parameter_constraints(model._parameter_constraints, given, type(model).__name__)
+    check_parameters(type(model), given)
     # Not those of others; and no checkpoints: a file does not say where the next fit writes to.
     given["callbacks"] = [each for each in given["callbacks"] or () if is_object(each)] or None
     names = {name: described(given[name], f"parameters.{name}", tensors) for name in given}
@@ -53,12 +54,18 @@ def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
     return {"parameters": names, "fit": fitted}
 
 
+def check_parameters(cls: Any, given: dict[str, Any]) -> None:
+    """Refuse those that a fit, or a prediction, would refuse."""
+    validate_parameter_constraints(cls._parameter_constraints, given, cls.__name__)
+    of_jobs(given["n_jobs"])
+
+
 def unfitted(cls: Any, record: Record) -> Any:
     """Return an estimator of a file's parameters."""
-    part, constraints = record.part("parameters"), cls._parameter_constraints
-    given = {name: value(part, name, object) for name in constraints}
+    part = record.part("parameters")
+    given = {name: value(part, name, object) for name in cls._parameter_constraints}
     part.finish()
-    built(part.where, validate_parameter_constraints, constraints, given, cls.__name__)
+    built(part.where, check_parameters, cls, given)
     return cls(**given)
 
 

@@ -66,6 +66,8 @@ class Preset:
         In this order, as long as there is time; those that help are blended.
     first : dict of tuples of Recipe
         Before these, where "classes" or "numbers" are predicted.
+    many_rows : tuple of int
+        Of more rows than each of these there are half as many folds, at least 2.
     """
 
     folds: int
@@ -73,14 +75,21 @@ class Preset:
     epochs: int
     recipes: tuple[Recipe, ...]
     first: Mapping[str, tuple[Recipe, ...]] = field(default_factory=dict)
-
-    def folds_of(self, n: int) -> int:
-        """Return the folds of n rows, if there are as many."""
-        return max(2, self.folds // 2) if n > MANY_ROWS else self.folds
+    many_rows: tuple[int, ...] = (50_000,)
 
     def of(self, kind: str) -> tuple[Recipe, ...]:
         """Return the recipes for "classes" or "numbers"."""
         return self.first.get(kind, ()) + self.recipes
+
+    def folds_of(self, n: int) -> int:
+        """Return the folds of n rows.
+
+        Examples
+        --------
+        >>> [PRESETS["best"].folds_of(n) for n in (1_000, 10_000, 100_000)]
+        [16, 8, 4]
+        """
+        return max(2, self.folds >> sum(n > many for many in self.many_rows))
 
 
 PIECEWISE, PLAIN = Recipe(bins=8), Recipe(bins=0)
@@ -95,7 +104,7 @@ PRESETS = {
     "fast": Preset(4, 2, 64, (Recipe(bins=8, width=64),)),
     "default": Preset(8, 2, 256, USUAL, {"numbers": (FINE,), "classes": (SHORT, SHORT_PLAIN)}),
     "best": Preset(
-        *(8, 2, 256),
+        *(16, 2, 256),
         (
             SHORT,
             *USUAL,
@@ -109,6 +118,7 @@ PRESETS = {
             Recipe(bins=24, activation="silu"),
             Recipe(bins=0, activation="tanh"),
         ),
+        many_rows=(5_000, 50_000),
     ),
 }
 
@@ -116,8 +126,6 @@ FEW_ROWS = 2_000
 FEWEST_EPOCHS, MOST_EPOCHS = 16, 256
 # Rows up to which a batch has so many at most.
 BATCHES = ((8_192, 256), (32_768, 512), (math.inf, 1_024))
-# Members of more rows than this are half as many.
-MANY_ROWS = 50_000
 MOST_LOOKS = 64  # at the score of held-out rows, of all epochs
 # Looks that take the time of all that follows training, of up to 40,000 rows; measured, rounded up.
 AFTER = {"numbers": 5.0, "classes": 10.0}

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import validate_parameter_constraints
 
 from fastmlp.losses import Loss
 from fastmlp.sklearn.regressor import LOSSES
-from fastmlp.sklearn.storage import unfitted
+from fastmlp.sklearn.storage import check_parameters, unfitted
 from fastmlp.storage import parts
 from fastmlp.storage.record import Record, Tensors
 from fastmlp.storage.strict import ModelFormatError, shown
@@ -42,7 +41,7 @@ CLASSES = {False: "classes", True: "labels"}  # names of targets, by whether lab
 def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
     """Return an estimator as JSON and tensors."""
     given = model.get_params(deep=False)
-    validate_parameter_constraints(model._parameter_constraints, given, type(model).__name__)
+    check_parameters(type(model), given)
     names = {name: described(given[name], f"parameters.{name}", tensors) for name in given}
     known = vars(model)
     fitted = _describe_fit(known, tensors, training) if "_members" in known else None
