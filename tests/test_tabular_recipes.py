@@ -148,6 +148,30 @@ def test_a_fit_that_learns_noise_is_given_up(monkeypatch):
         assert not model.report().notes
 
 
+@pytest.mark.parametrize("task", ["squared_error", "gaussian", "poisson", "classes", "labels"])
+def test_rows_are_predicted_by_the_members_that_have_not_learned_from_them(monkeypatch, task):
+    """By one of each division; for two heads the variance is that of the mixture."""
+    monkeypatch.setitem(presets.PRESETS, "fast", Preset(4, 3, 16, (LONG,)))
+    X = RNG.normal(size=(53, 2))
+    X[::5, 1] = np.nan
+    model = TabMLPRegressor(preset="fast", random_state=0, loss=task)
+    y = np.exp(X[:, 0]) if task not in TASKS else TASKS[task](np.nan_to_num(X))
+    if task in TASKS:
+        model = TabMLPClassifier(preset="fast", random_state=0)
+    model.fit(X, y)
+    (group,) = model._members.groups
+    table = model._columns.read(X)
+    said = np.zeros((3, *model._out_of_fold.shape))
+    for k, rows in enumerate(model._out):
+        said[k // 4, rows] = group.of_one(k, table.take(rows))
+    together = (said[0] + said[1] + said[2]) / 3
+    if task == "gaussian":
+        together[:, 1] += said[:, :, 0].var(axis=0)
+        np.testing.assert_allclose(model._out_of_fold, together, rtol=1e-12)
+    else:
+        np.testing.assert_array_equal(model._out_of_fold, together)
+
+
 @pytest.mark.parametrize("n", [20, 652, 2_000, 8_000, 10**6])
 def test_epochs_follow_rows_and_share(n):
     preset = presets.PRESETS["default"]
