@@ -14,7 +14,7 @@ import math
 import sys
 from typing import Any, TextIO
 
-from fastmlp.intervals import INNER_FRACTION, NON_NEGATIVE, check_count
+from fastmlp.intervals import INNER_FRACTION, NON_NEGATIVE, check_count, check_flag
 from fastmlp.training.records import State
 
 _MONITORS = ("val_loss", "loss")
@@ -93,7 +93,7 @@ class EarlyStopping(_Monitor):
         restore_best: bool = True,
     ) -> None:
         super().__init__(monitor, patience, min_delta)
-        self.restore_best = restore_best
+        self.restore_best = check_flag("restore_best", restore_best)
         self.best_epoch = -1
         self._snapshot: Any = None
 

@@ -137,7 +137,7 @@ class Checkpoint:
             self.seconds = POSITIVE.check("seconds", seconds, example=60.0)
         if monitor not in (None, "val_loss", "loss"):
             raise ValueError(f"monitor is {monitor!r} but one of ('val_loss', 'loss') is expected")
-        self._saved = 0.0
+        self._saved, self._has_room = 0.0, False
         self._writer = Writer()
 
     def start(self, state: State) -> None:
@@ -153,11 +153,14 @@ class Checkpoint:
                 raise FileNotFoundError(
                     errno.ENOENT, "Checkpoint saves into a folder that is not there", str(folder)
                 )
-        self._saved = time.monotonic()
+        self._saved, self._has_room = time.monotonic(), False
 
     def __call__(self, state: State) -> None:
         """Save, if it is time to."""
         n, work = state.epoch + 1, []
+        if not self._has_room:
+            storage.check_room(state.model, n, state.epochs)
+            self._has_room = True
         if self.best is not None and self._is_best(state):
             work.append(storage.saving(state.model, self.best))
         passed = time.monotonic() - self._saved

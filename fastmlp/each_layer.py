@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.functions.activation import CustomActivation
-from fastmlp.intervals import FRACTION, check_count
+from fastmlp.intervals import FRACTION, check_count, check_flag
 from fastmlp.normalization import POSITIONS
 from fastmlp.schedules import Scheduled, check_scheduled
 
@@ -98,20 +98,11 @@ def dropouts_of_fit(dropout: Any, n_hidden: int) -> tuple[Scheduled, ...] | None
     return tuple(given)
 
 
-def flag(name: str, value: Any) -> bool:
-    """Return what is True or False."""
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(
-            f"{name} is {value!r} but must be True or False: pass {name}=True to have it"
-        )
-    return bool(value)
-
-
 def flags(name: str, value: Any, n_hidden: int) -> tuple[bool, ...]:
     """Return whether each has it."""
     if not is_sequence(value):
-        flag(name, value)
-    return tuple(flag(name, each) for each in _each(name, value, n_hidden))
+        check_flag(name, value)
+    return tuple(check_flag(name, each) for each in _each(name, value, n_hidden))
 
 
 def positions(layer_norm: Any, n_hidden: int) -> tuple[str | None, ...]:

@@ -7,8 +7,6 @@ normalisation before or after it, then dropout, then at the end of a residual bl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 
@@ -113,21 +111,23 @@ def back(
     outputs: list[Array],
     dz: Array,
     masks: Masks | None = None,
-) -> Iterator[tuple[int, Array, dict[str, Array]]]:
-    """Yield what a gradient becomes on its way from the last layer to the first, by the chain rule.
+) -> list[tuple[int, Array, dict[str, Array]]]:
+    """Return what a gradient becomes from the last layer to the first, by the chain rule.
 
     For each affine layer k its number, the gradient dz of outputs[k], and those of the other
     tensors of hidden layer k by kind; arguments are those of `reference.backward`.
     """
+    # No generator: that would not let through what a user's activation raises, if StopIteration.
     weights = parameters[0]
     around: dict[int, Array] = {}
-    yield len(weights) - 1, dz, {}
+    steps: list[tuple[int, Array, dict[str, Array]]] = [(len(weights) - 1, dz, {})]
     for k in reversed(range(len(weights) - 1)):
         dy = parted(spec, k, dz @ weights[k + 1].T, around)
         if masks is not None:
             dy = drop(dy, masks[k], spec.dropout[k])
         dz, found = backward(spec, parameters, k, outputs[k], dy)
-        yield k, dz, found
+        steps.append((k, dz, found))
+    return steps
 
 
 def to_inputs(spec: Spec, parameters: Parameters, first: Array, last: Array) -> Array:

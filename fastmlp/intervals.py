@@ -93,6 +93,38 @@ FRACTION = Interval(0.0, 1.0)
 INNER_FRACTION = Interval(0.0, 1.0, low_open=True)
 
 
+def check_flag(name: str, value: object) -> bool:
+    """Return `value` as a bool, or complain: "no", or a 1 of who meant a number, is true to Python.
+
+    Parameters
+    ----------
+    name : str
+        What the user calls it.
+    value : object
+        What the user passed: True or False, of Python or of NumPy.
+
+    Returns
+    -------
+    bool
+        `value`.
+
+    Raises
+    ------
+    TypeError
+        If `value` is something else.
+
+    Examples
+    --------
+    >>> check_flag("shuffle", np.True_)
+    True
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(
+            f"{name} is {value!r} but must be True or False: pass {name}=True or {name}=False"
+        )
+    return bool(value)
+
+
 def check_count(name: str, value: object, example: int, least: int = 1) -> int:
     """Return `value` as an int of at least 1, or another number, or complain.
 

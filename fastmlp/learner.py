@@ -17,7 +17,7 @@ from fastmlp.callbacks import Progress
 from fastmlp.communicators import Communicator
 from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.groups import Groups
-from fastmlp.intervals import check_count
+from fastmlp.intervals import check_count, check_flag
 from fastmlp.model import Model
 from fastmlp.optimizers import Optimizer
 from fastmlp.schedules import Scheduled
@@ -167,6 +167,7 @@ class Learner(Model):
             given = batch_size, optimizer, l1, l2, clip_norm, groups, dropout
             plan = plans.plan(self._spec, data, *given)
             epochs = check_count("epochs", epochs, example=20)
+            shuffle, verbose = check_flag("shuffle", shuffle), check_flag("verbose", verbose)
             averaging = check.averaging(averaging)
             hooks, functions = check.callbacks(callbacks), resolve(metrics)
             lent = self._team(1 if others and n_threads is None else n_threads, plan)
@@ -203,7 +204,7 @@ class Learner(Model):
                 course.judge = MetricJudge(self._engine, validation, measured, functions, history)
             if others:
                 options: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size}
-                options |= {"shuffle": bool(shuffle), "averaging": averaging}
+                options |= {"shuffle": shuffle, "averaging": averaging}
                 options["validation_data"] = validation is not None
                 others.agree(self, plan, course, begun, **options)
             if begun is not None:

@@ -319,6 +319,15 @@ class Model(Exportable):
         self._engine.set_state(engine)
         self._progress = progress
 
+    def _as_it_was(self, snapshot: Any, history: History | None) -> Self:
+        """Return the model of an earlier moment; its generator is that of this one."""
+        model = type(self).__new__(type(self))
+        vars(model).update(vars(self))
+        model._attach()
+        model._engine.restore(snapshot)
+        model._history = history
+        return model
+
     def __copy__(self) -> Self:
         # A copy that shared the generator would change with the fits of the original.
         return copy.deepcopy(self)

@@ -173,7 +173,7 @@ def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
     derivatives = []
     for c in range(prediction.shape[1]):
         dz = spec.loss.link_slope(prediction, c)
-        *_, (_, first, _) = hidden.back(spec, parameters, outputs, dz)
+        _, first, _ = hidden.back(spec, parameters, outputs, dz)[-1]
         dx = hidden.to_inputs(spec, parameters, first, dz)
         derivatives.append(hidden.scaled(spec, parameters, dx))
     return np.stack(derivatives, axis=1)

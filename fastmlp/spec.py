@@ -22,7 +22,7 @@ from fastmlp.functions.activation import CustomActivation
 from fastmlp.functions.base import Own
 from fastmlp.functions.verification import verify
 from fastmlp.groups import PLAIN, Groups
-from fastmlp.intervals import FRACTION, check_count
+from fastmlp.intervals import FRACTION, check_count, check_flag
 from fastmlp.losses import CustomLoss, Loss
 from fastmlp.optimizers import Optimizer
 from fastmlp.schedules import Scheduled, learning_rates
@@ -340,9 +340,9 @@ def build(
         parametric=each_layer.flags("parametric", parametric, n_hidden),
         loss=losses.resolve(loss),
         dtype=_dtype(dtype),
-        scale=each_layer.flag("scale", scale),
+        scale=check_flag("scale", scale),
         skip=None if skip is None else check_count("skip", skip, example=2),
-        linear_path=each_layer.flag("linear_path", linear_path),
+        linear_path=check_flag("linear_path", linear_path),
     )
     each_layer.blocks(skip, sizes[1:-1])  # complains
     if spec.linear_path and not n_hidden:

@@ -245,11 +245,7 @@ ESTIMATORS: list[Row] = [
         "The 'alpha' parameter of MLPClassifier must",
     ),
     ("a solver of another name", parameter("solver", to="exec"), "The 'solver' parameter of MLPCl"),
-    (
-        "jobs in words",
-        parameter("n_jobs", to="all"),
-        "The 'n_jobs' parameter of MLPClassifier must",
-    ),
+    ("jobs in words", parameter("n_jobs", to="all"), "The 'n_jobs' parameter of MLPClassifier"),
     ("jobs by truth", parameter("n_jobs", to=False), "n_jobs is False but a number of threads"),
     (
         "a schedule of code",

@@ -217,6 +217,18 @@ def test_an_error_in_a_callback_leaves_a_usable_model(net, hook, error):
     assert len(net.fit(X, Y, epochs=2).loss) == 2
 
 
+@pytest.mark.parametrize("hook", ["start", "finish"])
+def test_a_hook_that_raises_stop_iteration_is_named(net, hook):
+    def fail(self, state):
+        raise StopIteration("mine")
+
+    broken = type("Broken", (), {"__call__": lambda self, state: None, hook: fail})()
+    with pytest.raises(RuntimeError, match=f"{hook} of Broken raised StopIteration") as caught:
+        net.fit(X, Y, epochs=1, callbacks=[broken])
+    assert isinstance(caught.value.__cause__, StopIteration)
+    assert caught.value.__cause__.args == ("mine",)
+
+
 def test_an_interrupt_keeps_the_last_epoch_not_the_best(net):
     def interrupt(state):
         if state.epoch == 2:

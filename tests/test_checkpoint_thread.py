@@ -12,7 +12,7 @@ import pytest
 from models import X, Y
 
 import fastmlp
-from fastmlp.storage import files
+from fastmlp.storage import files, record
 
 
 class CutError(Exception):
@@ -122,3 +122,33 @@ def test_a_job_whose_checkpoint_is_behind_a_link_is_started_again(
         model.fit(X, Y, epochs=epochs, callbacks=callbacks, **options)
         assert len(model.history.loss) == epochs
     assert link.is_symlink()
+
+
+MODELS = {
+    "mlp": (lambda: models.network(fastmlp.MLP), {}, 4),
+    "mlp validated": (lambda: models.network(fastmlp.MLP), {"validation_data": (X, Y)}, 5),
+    "metrics": (lambda: models.network(fastmlp.MLP), {"metrics": ["r2"]}, 5),
+    "ensemble": (
+        lambda: fastmlp.Ensemble([models.network(fastmlp.MLP, rng=k) for k in range(3)]),
+        {"validation_data": (X, Y)},
+        5 * 3 + 4,
+    ),
+}
+
+
+@pytest.mark.parametrize("every", [1, 100])
+@pytest.mark.parametrize("name", MODELS)
+def test_more_epochs_than_a_file_has_room_for_are_told_at_once(
+    name: str, every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, options, numbers = MODELS[name]
+    path, net = tmp_path / "net", make()
+    monkeypatch.setattr(record, "MOST_NUMBERS", 6 * numbers)
+    options = options | {"callbacks": [fastmlp.Checkpoint(path, every)], "resume": path}
+    net.fit(X, Y, epochs=4, **options)
+    told = pytest.warns(UserWarning, match="epochs is 7 but a file has room for .* of 6 epochs")
+    with told, pytest.raises(ValueError, match="numbers but a file has room for"):
+        net.fit(X, Y, epochs=7, **options)
+    assert len(fastmlp.load(path).history.loss) == (6 if every == 1 else 4)
+    assert len(net.fit(X, Y, epochs=6, **options).loss) == 6
+    assert fastmlp.load(path).history.loss == net.history.loss

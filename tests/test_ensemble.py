@@ -221,6 +221,7 @@ WRONG_FITS = [
     ({"X": [X], "y": [X]}, "X has 1 entries"),
     ({"X": [X, X], "y": [X[:, :3]]}, "y has 1 entries but .* as X has"),
     ({"X": [[X[0].tolist(), [1.0]], X]}, "X is not a rectangular array"),
+    ({"X": np.array(3.0)}, "X has 0 dimensions"),
     ({"sample_weight": [np.ones(N)]}, "sample_weight has 1 entries"),
     ({"epochs": 0}, "epochs"),
     ({"n_threads": 0}, "n_threads"),

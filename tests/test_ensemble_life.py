@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -223,3 +225,121 @@ def test_a_fit_that_goes_on_is_the_same_fit():
     ):
         with pytest.raises(ValueError, match="fit to go on with"):
             ensemble.fit(**together | wrong, resume=True)
+
+
+# ---- read by others while it changes -------------------------------------------------------------
+
+
+def facts(ensemble):
+    epochs = [len(net.history.loss) if net.history else None for net in (ensemble, *ensemble)]
+    return [digest(net) for net in ensemble], epochs
+
+
+READS = {
+    **{
+        name: lambda ensemble, path, twin=twin: facts(twin(ensemble, path))
+        for name, twin in TWINS.items()
+        if name != "itself"
+    },
+    "state_dict": lambda e, _: {name: a.tobytes() for name, a in e.state_dict().items()},
+    "predictor": lambda e, _: e.predictor()(X).tobytes(),
+    "to_c": lambda e, path: (e.to_c(path / "nets.c"), (path / "nets.c").read_text())[1],
+}
+
+
+@pytest.fixture(params=READS)
+def look(request, tmp_path):
+    """What reads an ensemble in another thread, and keeps that in its list."""
+
+    class Look:
+        def __init__(self, ensemble):
+            self.ensemble, self.seen = ensemble, []
+
+        def now(self):
+            path = tmp_path / "nets" if request.param == "file" else tmp_path
+            return READS[request.param](self.ensemble, path)
+
+        def beside(self):
+            with ThreadPoolExecutor(1) as pool:
+                self.seen.append(pool.submit(self.now).result())
+
+    return Look
+
+
+def looking(monkeypatch, cls, name, look):
+    """Have others look whenever a method of each member is called."""
+    method = getattr(cls, name)
+
+    def watched(self, *given, **options):
+        look.beside()
+        return method(self, *given, **options)
+
+    monkeypatch.setattr(cls, name, watched)
+
+
+@pytest.mark.parametrize("mlp", KINDS)
+def test_others_see_all_members_at_the_end_of_one_epoch(mlp, look, monkeypatch):
+    ensemble = make(mlp)
+    ensemble.fit(X, Y, epochs=2, **OPTIONS)
+    look, ends = look(ensemble), []
+    looking(monkeypatch, fastmlp.EMA, "share", look)  # asked before each member gets its mean
+    options = {**OPTIONS, "averaging": fastmlp.EMA(0.5)}
+    ensemble.fit(X, Y, epochs=4, callbacks=[lambda state: ends.append(look.now())], **options)
+    monkeypatch.undo()
+    assert look.seen == [end for end in ends[:3] for _ in ensemble]
+    assert len(set(map(str, ends))) == 4
+    look.beside()
+    assert look.seen[-1] == look.now() == ends[-1]
+    assert ensemble._moment is None
+
+
+@pytest.mark.parametrize("kind", ["fit", "partial_fit"])
+def test_others_see_all_members_before_the_first_epoch(kind, look, monkeypatch):
+    ensemble = make(reference.MLP)
+    ensemble.fit(X, Y, epochs=1, **OPTIONS)
+    look = look(ensemble)
+    before = look.now()
+    looking(monkeypatch, reference.Engine, "epoch", look)
+    getattr(ensemble, kind)(X, Y, **({"epochs": 1} if kind == "fit" else {}))
+    monkeypatch.undo()
+    assert look.seen == [before] * 3
+    assert look.now() != before
+
+
+@pytest.mark.parametrize("mlp", KINDS)
+def test_others_see_all_members_before_or_after_an_assignment(mlp, look, monkeypatch):
+    ensemble, other = make(mlp), make(mlp)
+    other.fit(X, Y, epochs=1)
+    look = look(ensemble)
+    before = look.now()
+    looking(monkeypatch, mlp, "load_state_dict", look)
+    ensemble.load_state_dict(other.state_dict())
+    monkeypatch.undo()
+    assert look.seen == [before] * 3
+    assert look.now() != before
+    assert digest(ensemble[2]) == digest(other[2])
+
+
+def test_a_fit_that_fails_leaves_no_moment_behind():
+    ensemble = make(fastmlp.MLP)
+    with pytest.raises(fastmlp.DivergenceError):
+        ensemble.fit(X, Y * 1e30, epochs=2, optimizer=fastmlp.SGD(1e20))
+    assert ensemble._moment is None
+    assert ensemble._whole()[0] is ensemble.members
+
+
+def test_a_copy_of_others_has_no_more_epochs_than_its_members():
+    """Of a real fit, whenever they are taken; they can be fitted."""
+    ensemble, copies, begun = make(fastmlp.MLP), [], threading.Event()
+    options = {"batch_size": 16, "validation_rows": FOLDS, "callbacks": [lambda _: begun.set()]}
+    with ThreadPoolExecutor(1) as pool:
+        fit = pool.submit(ensemble.fit, X, Y, epochs=200, **options)
+        assert begun.wait(60)
+        copies.append(copy.deepcopy(ensemble))
+        while not fit.done():
+            copies.append(copy.deepcopy(ensemble))
+        fit.result()
+    for each in copies:
+        _, epochs = facts(each)
+        assert len(set(epochs)) == 1
+    copies[0].fit(X, Y, epochs=1)

@@ -71,7 +71,10 @@ ORDER = (
     *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources")),
     *(f"training.{part}" for part in ("averages", "loop", "exchange", "processes", "own_steps")),
     *("training", "readers", "plans", "loggers", "learner", "mlp"),
-    *(f"ensembles.{part}" for part in ("portions", "members", "joint", "learner", "predictor")),
+    *(
+        f"ensembles.{part}"
+        for part in ("portions", "members", "moment", "joint", "learner", "predictor")
+    ),
     *("ensembles.ensemble", "ensembles"),
     *("randomness", "hidden", "frozen", "successive", "holder", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "ensemble", "predictor")),
@@ -87,15 +90,18 @@ ORDER = (
     *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier", "storage", "foreign")),
     "sklearn",
     "tabular.rows",
-    *(f"tabular.{part}" for part in ("presets", "columns", "encoding", "folds", "targets")),
+    *(
+        f"tabular.{part}"
+        for part in ("clock", "presets", "columns", "encoding", "folds", "targets")
+    ),
     *(
         f"tabular.{part}"
         for part in (
             "conformal",
             "networks",
-            "clock",
             "epochs",
             "members",
+            "pace",
             "selection",
             "blend",
             "temperature",

@@ -170,6 +170,10 @@ def raises(found):
     raise PlantedError("from inside")
 
 
+def stops(found):
+    raise StopIteration("from inside")
+
+
 def interrupts(found):
     signal.raise_signal(signal.SIGINT)
     return found
@@ -185,6 +189,7 @@ def arm(net_options, act):
 
 FAILURES = {
     "raises": (raises, PlantedError, "^from inside$"),
+    "stops": (stops, StopIteration, "^from inside$"),
     "interrupts": (interrupts, KeyboardInterrupt, "^$"),
     "one": (lambda found: found[0], TypeError, "two arrays are expected"),
     "shape": (lambda found: (found[0][:-1], found[1]), ValueError, "of shape"),

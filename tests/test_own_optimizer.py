@@ -1,6 +1,7 @@
 """Optimizers of one's own: twins of the tables', their state, and what goes wrong."""
 
 import copy
+import functools
 import pickle
 import signal
 
@@ -118,6 +119,57 @@ def test_it_goes_on_in_copies_and_pickles(mlp):
     one.partial_fit(X, Y, optimizer=fastmlp.SGD(RATE))  # begins anew, with another
     one.partial_fit(X, Y, optimizer=own_momentum)
     assert "layers.0.weight" in one._progress.memory
+
+
+class Momentum:
+    """Knows nothing of equality."""
+
+    def __init__(self, beta=0.9, **others):
+        self.beta, self.others = beta, others
+
+    def __call__(self, parameters, gradients, state, learning_rate):
+        for name, p in parameters.items():
+            state[name] = self.beta * state.get(name, 0) + gradients[name]
+            p -= learning_rate * state[name]
+
+
+def with_momentum(beta, *given):
+    Momentum(beta)(*given)
+
+
+OBJECTS = {
+    "object": Momentum,
+    "method": lambda beta=0.9: Momentum(beta).__call__,
+    "partial": lambda beta=0.9: functools.partial(with_momentum, beta),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_it_goes_on_with_an_object_that_is_alike(mlp, name):
+    make = OBJECTS[name]
+    whole, net = network(mlp), network(mlp)
+    whole.fit(X, Y, epochs=5, optimizer=CustomOptimizer(make(), RATE))
+    net.fit(X, Y, epochs=2, optimizer=CustomOptimizer(make(), RATE))
+    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net)), net):
+        with pytest.raises(ValueError, match=r"optimizer is CustomOptimizer\(.*but was CustomOpt"):
+            twin.fit(X, Y, epochs=5, optimizer=CustomOptimizer(make(0.8), RATE), resume=True)
+        twin.fit(X, Y, epochs=5, optimizer=CustomOptimizer(make(), RATE), resume=True)
+        assert digest(twin) == digest(whole)
+    one, many = network(mlp), network(mlp)
+    for _ in range(3):
+        one.partial_fit(X, Y, batch_size=30, optimizer=CustomOptimizer(own.momentum, RATE))
+        many = pickle.loads(pickle.dumps(many))
+        many.partial_fit(X, Y, batch_size=30, optimizer=CustomOptimizer(make(), RATE))
+    assert digest(one) == digest(many)
+
+
+def test_what_cannot_be_pickled_is_another(mlp):
+    net, odd = network(mlp), Momentum(f=lambda: 0)
+    net.fit(X, Y, epochs=1, optimizer=CustomOptimizer(odd, RATE))
+    for other in (Momentum(f=lambda: 0), own.momentum):
+        with pytest.raises(ValueError, match="optimizer is"):
+            net.fit(X, Y, epochs=2, optimizer=CustomOptimizer(other, RATE), resume=True)
+    assert len(net.fit(X, Y, epochs=2, optimizer=CustomOptimizer(odd), resume=True).loss) == 2
 
 
 def test_sources_callbacks_and_validation(mlp):

@@ -169,6 +169,20 @@ def stopping():
     raise StopIteration
 
 
+class Stopping:
+    """Looks like an array."""
+
+    shape, dtype = X.shape, X.dtype
+
+    def __array__(self, dtype=None, copy=None):
+        raise StopIteration
+
+
+def generating():
+    yield X, Y
+    stopping()
+
+
 def counted(change):
     """Return a source that is another one in its second epoch."""
     calls = itertools.count()
@@ -198,7 +212,13 @@ WRONG = {
     "raises": (lambda: raising, OSError, "on fire"),
     "says where": (lambda: raising, OSError, "block 1"),
     "raises at once": (lambda: lambda: 1 / 0, ZeroDivisionError, "division"),
-    "stops": (lambda: stopping, RuntimeError, "StopIteration"),
+    "stops": (lambda: stopping, RuntimeError, "the source .* raised StopIteration for block 0"),
+    "block stops": (
+        lambda: lambda: [(X, Y), (Stopping(), Y)],
+        RuntimeError,
+        "the source .* raised StopIteration for block 1",
+    ),
+    "generator stops": (lambda: generating, RuntimeError, "(?s)StopIteration.*in the source .* 1"),
     "exits": (lambda: lambda: sys.exit(3), SystemExit, "3"),
     "takes an argument": (lambda: lambda epoch: [], TypeError, "epoch"),
 }

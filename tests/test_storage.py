@@ -20,7 +20,7 @@ import fastmlp
 from fastmlp import __main__ as command
 from fastmlp import storage
 from fastmlp.engine import backend
-from fastmlp.storage import files, inspection
+from fastmlp.storage import files, inspection, record
 
 X = stored.X
 
@@ -200,7 +200,7 @@ def test_a_file_depends_on_the_model_alone(tmp_path: Path) -> None:
         (
             lambda: long_history(),
             ValueError,
-            "have 400,008 numbers but a file has room for 400,000",
+            "have 400,002 numbers but a file has room for 400,000",
         ),
         (lambda: fastmlp.MLPClassifier(class_weight={(1, 2): 3}), TypeError, r"the key \(1, 2\)"),
         (
@@ -221,13 +221,24 @@ def test_what_a_file_cannot_hold_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def long_history() -> Any:
+def long_history(epochs: int = record.MOST_NUMBERS // 3 + 1) -> Any:
     """Return a model after more epochs than a file has room for."""
     net = models.network(fastmlp.MLP)
     net.fit(X, stored.Y, epochs=2, batch_size=64)
     for values in (net.history.loss, net.history.seconds, net.history.learning_rate):
-        values[:] = [0.0] * 133_336
+        values[:] = [0.0] * epochs
     return net
+
+
+def test_a_long_history_is_saved_and_loaded(tmp_path: Path) -> None:
+    """Nearly as many numbers as a file has room for."""
+    net = long_history(epochs=130_000)
+    net.history.loss[:] = np.arange(130_000.0).tolist()
+    net._progress = net._progress._replace(epochs=130_000)
+    net.save(tmp_path / "net")
+    again = fastmlp.load(tmp_path / "net")
+    assert again.history == net.history
+    assert type(again.history.loss[7]) is float
 
 
 @pytest.mark.parametrize("many", [False, True])
@@ -256,7 +267,7 @@ def test_a_long_reason_of_any_letters_comes_back(tmp_path: Path) -> None:
 
 def test_bad_arguments(tmp_path: Path) -> None:
     net = models.network(fastmlp.MLP)
-    with pytest.raises(TypeError, match="training is 1 but must be a bool"):
+    with pytest.raises(TypeError, match="training is 1 but must be True or False"):
         net.save(tmp_path / "net", training=1)
     net.save(tmp_path / "net")
     with pytest.raises(ValueError, match="engine is 'gpu' but must be one of native, reference"):

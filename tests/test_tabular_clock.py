@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,10 +13,11 @@ pytest.importorskip("sklearn")
 from tiny_tables import LABELS, SMALL, TINY, N, X, Y, classifier, regressor
 
 from fastmlp import losses
-from fastmlp.tabular import clock, members, presets
-from fastmlp.tabular.clock import Clock, Request, TimedCycles
+from fastmlp.tabular import members, pace, presets
+from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import Encoding, width_of, with_missing
+from fastmlp.tabular.members import Request
 from fastmlp.tabular.networks import seconds_of_epoch
 from fastmlp.tabular.targets import Classes, Labels, Numbers
 
@@ -27,40 +27,43 @@ OTHER = replace(TINY, folds=4, recipes=(replace(SMALL, width=12),))
 
 
 @pytest.fixture
-def now(monkeypatch):
-    """Return a list with the time, which others may set."""
-    at = [1000.0]
-    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: at[0]))
-    return at
-
-
-@pytest.fixture
 def takes(monkeypatch):
     """Return what sets how long an epoch is thought to take; "fast" and "default" are tiny."""
     monkeypatch.setitem(presets.PRESETS, "fast", TINY)
     monkeypatch.setitem(presets.PRESETS, "default", OTHER)
-    return lambda seconds: monkeypatch.setattr(clock, "seconds_of_epoch", lambda *_: seconds)
+    return lambda seconds: monkeypatch.setattr(pace, "seconds_of_epoch", lambda *_: seconds)
 
 
-def run(now, limit, epoch, look, after, thought):
+class Watch:
+    """A time that tests set."""
+
+    def __init__(self):
+        self.time = 1000.0
+
+    def clock(self, limit, epoch=1.0, after=0.0):
+        return Clock(self.time + limit, lambda: self.time, epoch, after)
+
+
+def run(limit, epoch, look, after, thought):
     """Train by a clock; return the shares of each epoch, how many there were, and what is left."""
-    own, shares = Clock(now[0] + limit, thought, after), []
-    end, over = now[0] + limit, False
+    watch, shares = Watch(), []
+    own, end, over = watch.clock(limit, thought, after), watch.time + limit, False
     while not over:
-        shares.append(own.shares(STEPS))
-        now[0] += epoch + look
+        steps = np.arange(STEPS * len(shares), STEPS * (len(shares) + 1))
+        shares.append(own.shares(steps, STEPS * 10**6))
+        watch.time += epoch + look
         own.looked(look)
         assert 0 <= own.passed() <= 1
         over = own.ended()
-    return np.concatenate(shares), len(shares), end - now[0] - after * look
+    return np.concatenate(shares), len(shares), end - watch.time - after * look
 
 
 @pytest.mark.parametrize("limit", [1e-3, 1.0, 1.9, 10.0, 77.7])
 @pytest.mark.parametrize("epoch", [0.5, 1.0, 30.0])
 @pytest.mark.parametrize(("look", "after"), [(0.0, 0.0), (0.1, 4.0), (0.3, 1.5)])
 @pytest.mark.parametrize("wrong", [0.2, 1.0, 3.0])
-def test_a_limit_is_kept_and_used(now, limit, epoch, look, after, wrong):
-    shares, epochs, left = run(now, limit, epoch, look, after, wrong * epoch)
+def test_a_limit_is_kept_and_used(limit, epoch, look, after, wrong):
+    shares, epochs, left = run(limit, epoch, look, after, wrong * epoch)
     assert shares[0] == 0
     assert np.all(np.diff(shares[-STEPS:]) > 0)
     assert np.all((shares >= 0) & (shares < 1))
@@ -72,28 +75,41 @@ def test_a_limit_is_kept_and_used(now, limit, epoch, look, after, wrong):
         assert limit < 2 * (epoch + look) + after * look
 
 
-def test_an_epoch_may_become_longer(now):
-    own = Clock(now[0] + 10, 1.0, 0.0)
+def test_an_epoch_may_become_longer():
+    watch = Watch()
+    own = watch.clock(10)
     for took, is_last in ((1.0, False), (3.0, False), (1.0, False), (1.0, False), (2.0, True)):
-        now[0] += took
+        watch.time += took
         assert own.ended() is is_last
 
 
-def test_a_clock_that_stands_still_is_no_error(now):
-    own = Clock(now[0] + 1, 0.0, 0.0)
+def test_a_clock_that_stands_still_is_no_error():
+    own = Watch().clock(1, epoch=0.0)
     for _ in range(3):
-        assert np.all(np.isfinite(own.shares(STEPS)))
+        assert np.all(np.isfinite(own.shares(np.arange(STEPS), 9)))
         assert own.ended() is False
         assert 0 <= own.passed() <= 1
 
 
-def test_rates_follow_steps_or_time_whichever_is_more(now):
-    ample = TimedCycles(0.3, 90, Clock(now[0] + AMPLE, 1.0, 0.0))
-    plain = presets.Cycles(0.3, 90)
-    steps = np.arange(40, 47)
-    np.testing.assert_array_equal(ample(steps), plain(steps))
-    assert ample(41) == plain(41)
-    short = TimedCycles(0.3, 90, Clock(now[0] + 1, 1.0, 0.0))
+def test_a_clock_without_a_deadline_never_ends():
+    own = Clock(None)
+    for _ in range(2):
+        own.looked(1e9)
+        assert (own.ended(), own.passed()) == (False, 0.0)
+        np.testing.assert_array_equal(own.shares(np.array([0, 3, 6]), 6), [0, 0.5, 1])
+
+
+def test_rates_follow_the_steps_or_a_time_that_is_short():
+    watch = Watch()
+    own, steps = watch.clock(200), np.arange(20, 27)
+    watch.time += 100  # the half of it, which of the steps is less
+    for planned in (90, 7 * 102):  # there is time for 100 epochs of seven
+        plain, timed = presets.Cycles(0.3, planned), presets.Cycles(0.3, planned, own)
+        np.testing.assert_array_equal(timed(steps), plain(steps))
+    late = presets.Cycles(0.3, 10**6, own)(steps)
+    np.testing.assert_allclose(late, presets.Cycles(0.3, 1400)(np.arange(700, 707)))
+    assert presets.Cycles(0.3, 90, own)(41) == presets.Cycles(0.3, 90)(41)
+    short = presets.Cycles(0.3, 90, watch.clock(1))
     np.testing.assert_allclose(short(np.arange(15)), presets.Cycles(0.3, 15)(np.arange(15)))
 
 
@@ -119,8 +135,8 @@ def test_fast_comes_first_where_there_is_no_time_for_the_preset(
     takes, monkeypatch, make, y, seconds, count, widths
 ):
     takes(seconds)
-    monkeypatch.setattr(clock, "quick_epochs", lambda *_: 1_000)
-    monkeypatch.setattr(clock, "epochs_of", lambda *_: 1_000)
+    monkeypatch.setattr(pace, "quick_epochs", lambda *_: 1_000)
+    monkeypatch.setattr(pace, "epochs_of", lambda *_: 1_000)
     trained = []
     monkeypatch.setattr(members, "train", noting_recipes(members.train, trained))
     model = make(preset="default", time_limit=AMPLE).fit(X, y)
@@ -145,7 +161,7 @@ def test_reading_counts_as_time(takes, monkeypatch):
     """The deadline is that of the whole fit: whoever reads for long has less for training."""
     takes(1e-9)
     deadlines = []
-    monkeypatch.setattr(clock.Clock, "__init__", noting(clock.Clock.__init__, deadlines))
+    monkeypatch.setattr(Clock, "__init__", noting(Clock.__init__, deadlines))
     read, began = Columns.read, []
 
     def slow(self, table):
@@ -161,9 +177,9 @@ def test_reading_counts_as_time(takes, monkeypatch):
 def noting(init, deadlines):
     """Return a constructor of clocks that notes their deadlines."""
 
-    def made(self, deadline, *rest):
+    def made(self, deadline, **rest):
         deadlines.append(deadline)
-        init(self, deadline, *rest)
+        init(self, deadline, **rest)
 
     return made
 
@@ -191,12 +207,11 @@ def test_nothing_is_tried_without_a_limit(takes):
     columns = Columns.of(X)
     target, rng = TARGETS["numbers"], np.random.default_rng(0)
     request = Request(OTHER, rng)
-    assert clock.in_time(request, columns.read(X), columns, target) == []
+    assert pace.in_time(request, columns.read(X), columns, target) == []
     assert request.preset is OTHER
-    assert clock.clock_of(request, 1.0, target) is None
-    assert clock.seconds_an_epoch(SMALL, N, 6, columns.read(X), columns, target, request) == 0
+    assert pace.seconds_an_epoch(SMALL, N, 6, columns.read(X), columns, target, request) == 0
     request = Request(TINY, rng, deadline=0.0)
-    assert clock.in_time(request, columns.read(X), columns, target) == []
+    assert pace.in_time(request, columns.read(X), columns, target) == []
 
 
 @pytest.mark.parametrize("bins", [0, 3])

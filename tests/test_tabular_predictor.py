@@ -134,6 +134,27 @@ def test_many_rows_are_distilled_by_some(monkeypatch: Any) -> None:
     assert looked == [600, 250, 60, 59, 7]
 
 
+def test_batches_of_the_lesson_are_even(monkeypatch: Any) -> None:
+    from fastmlp.tabular import distilled
+
+    model, given = TABLES["TabMLPRegressor two outputs"](), []
+
+    class Student(fastmlp.MLP):
+        def fit(self, X: Any, y: Any, **options: Any) -> Any:
+            given.append((len(X), options["batch_size"], options["optimizer"].learning_rate))
+            return super().fit(X, y, **options)
+
+    monkeypatch.setattr(fastmlp, "MLP", Student)
+    monkeypatch.setattr(distilled, "EPOCHS", 2)
+    monkeypatch.setattr(distilled, "BATCH", 256)
+    for most, batches in ((600, [200, 200, 200]), (257, [129, 128]), (256, [256]), (59, [59])):
+        monkeypatch.setattr(distilled, "MOST_ROWS", most)
+        model.distill(stored.frame())
+        n, size, rate = given.pop()
+        assert [len(range(first, min(first + size, n))) for first in range(0, n, size)] == batches
+        assert rate.n_steps == 2 * len(batches)
+
+
 def test_rows_by_name() -> None:
     model = TABLES["TabMLPRegressor two outputs"]()
     p, frame = model.predictor(), stored.frame()

@@ -70,12 +70,14 @@ def groups(value: Any, spec: Spec) -> Groups:
 
 def resume(value: Any) -> tuple[bool, str | None]:
     """Return whether a fit shall go on, and the path of its checkpoint if it names one."""
-    if not isinstance(value, bool | str | os.PathLike):
+    if isinstance(value, bool | np.bool_):
+        return bool(value), None
+    if not isinstance(value, str | os.PathLike):
         raise TypeError(
             f"resume is {value!r} ({type(value).__name__}) but True, False or the path of a "
             "checkpoint is expected: pass for example resume=True"
         )
-    return (value, None) if isinstance(value, bool) else (True, os.fspath(value))
+    return True, os.fspath(value)
 
 
 def callbacks(value: Any, no_batches: str = "") -> list[Any]:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastmlp import check, storage
 from fastmlp.ensembles.learner import EnsembleLearner
+from fastmlp.ensembles.moment import Shown
 from fastmlp.ensembles.predictor import EnsemblePredictor
 from fastmlp.export.exportable import Exportable
 from fastmlp.export.layers import Exported
@@ -38,6 +39,11 @@ class Ensemble(EnsembleLearner, Exportable):
     -----
     Each member ends with the bits that it would have alone: that depends neither on the threads
     nor on the other members. Members with one common generator draw from it in turn.
+
+    What another thread takes during a fit (copies, pickles, files, predictors, ``state_dict``,
+    exports) has all members as they were when the last epoch had ended. Only predictions of the
+    ensemble itself may have some members of that epoch and some of the next. A copy or pickle that
+    was begun before a fit is to be whole before that begins.
 
     Examples
     --------
@@ -169,7 +175,7 @@ class Ensemble(EnsembleLearner, Exportable):
         >>> ensemble.predictor()(np.zeros(2, np.float32)).shape
         (1,)
         """
-        return EnsemblePredictor([member.predictor(n_threads) for member in self._members])
+        return EnsemblePredictor([member.predictor(n_threads) for member in self._whole()[0]])
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return copies of all parameters: ``members.0.layers.0.weight`` and so on.
@@ -180,7 +186,7 @@ class Ensemble(EnsembleLearner, Exportable):
         >>> list(fastmlp.Ensemble([fastmlp.MLP([3, 2], rng=0)]).state_dict())
         ['members.0.layers.0.weight', 'members.0.layers.0.bias']
         """
-        each = enumerate(member.state_dict() for member in self._members)
+        each = enumerate(member.state_dict() for member in self._whole()[0])
         return {f"members.{k}.{name}": a for k, state in each for name, a in state.items()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
@@ -198,7 +204,8 @@ class Ensemble(EnsembleLearner, Exportable):
         """
         check.names(state, list(self.state_dict()), "state")
         turns = [member._turn for member in self._members]
-        with taken(turn for turn in turns if not turn.is_mine()):
+        after = self._moment if turns[0].is_mine() else None  # in a fit: its last epoch
+        with taken(turn for turn in turns if not turn.is_mine()), Shown(self, after):
             before = self._engines().snapshot()
             try:
                 for k, member in enumerate(self._members):
@@ -214,11 +221,11 @@ class Ensemble(EnsembleLearner, Exportable):
                 raise
 
     def _exported(self) -> Exported:
-        each = tuple(member._exported() for member in self._members)
+        each = tuple(member._exported() for member in self._whole()[0])
         return Exported(self._spec, [], each[0].labels, each)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_members": self._members, "_history": self._history and self._history.whole()}
+        return dict(zip(("_members", "_history"), self._whole(), strict=True))
 
     def __copy__(self) -> Self:
         return copy.deepcopy(self)  # see MLP

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from fastmlp.averaging import Averaging
 from fastmlp.engine.contract import Epochs
 from fastmlp.ensembles.members import Jury, Members, Score
+from fastmlp.ensembles.moment import Moment
 from fastmlp.ensembles.portions import Held
 from fastmlp.mlp import MLP
 from fastmlp.spec import Data, Plan
@@ -161,7 +162,7 @@ class Joint:
         loop.record(self.state, self.jury, epoch, losses, val_losses, rates[0], seconds)
 
     def keep(self) -> None:
-        """Bring the members' histories up to date; once more does no harm."""
+        """Bring the members' histories, and what others see, up to date; twice does no harm."""
         if self.jury.written is None:
             return
         self._note()
@@ -175,6 +176,7 @@ class Joint:
             own.seconds[first:] = seconds
             own.learning_rate[first:] = rates[k]
             own.loss[first:] = losses[:, k].tolist()  # last, see History.whole
+        self.state.model._moment = Moment.of(self.state.model)
 
     def _note(self) -> None:
         """Note with what each member goes on, alone too: after the epochs that are written down."""

@@ -18,10 +18,11 @@ from fastmlp.callbacks import Best, Progress
 from fastmlp.ensembles import portions
 from fastmlp.ensembles.joint import Joint
 from fastmlp.ensembles.members import Members, Score
+from fastmlp.ensembles.moment import Moment, Shown
 from fastmlp.ensembles.portions import Held
 from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.groups import Groups
-from fastmlp.intervals import check_count
+from fastmlp.intervals import check_count, check_flag
 from fastmlp.mlp import MLP
 from fastmlp.model import Kept
 from fastmlp.optimizers import Optimizer
@@ -39,6 +40,7 @@ class EnsembleLearner:
 
     _members: tuple[MLP, ...]
     _history: History | None
+    _moment: Moment | None = None  # what other threads see, while one changes members
 
     @property
     def _spec(self) -> Spec:
@@ -152,6 +154,7 @@ class EnsembleLearner:
         changes = path is not None or (resume and has_others)  # others that learn, see MLP.fit
         with (
             self._turns(),
+            Shown(self),
             self._kept(lambda: len(history.loss) > n_before, changes),
             contextlib.ExitStack() as stack,
         ):
@@ -160,11 +163,12 @@ class EnsembleLearner:
             given = optimizer, l1, l2, clip_norm, groups, dropout
             mine = self._plans(datas, [batch_size] * len(datas), *given)
             for k, plan in enumerate(mine):
-                plan.drops_last = drop_last
+                plan.drops_last = check_flag("drop_last", drop_last)
                 if rows is not None:
                     plan.order = chosen[k]
                     plan.batch_size = min(plan.batch_size, len(plan.order))
             epochs = check_count("epochs", epochs, example=20)
+            shuffle, verbose = check_flag("shuffle", shuffle), check_flag("verbose", verbose)
             averaging = check.averaging(averaging)
             hooks = check.callbacks(callbacks, "an ensemble trains whole epochs in one call")
             lent = self._team(n_threads)
@@ -243,7 +247,7 @@ class EnsembleLearner:
         TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
             As for :meth:`fit`; all members then have the weights from before the call.
         """
-        with self._turns(), self._kept(None, True):
+        with self._turns(), Shown(self), self._kept(None, True):
             datas = portions.datas(X, y, sample_weight, self._spec, len(self._members))
             given = optimizer, l1, l2, clip_norm, groups, dropout
             rows = [data.rows if batch_size is None else batch_size for data in datas]
@@ -275,6 +279,16 @@ class EnsembleLearner:
 
     def _turns(self) -> AbstractContextManager[None]:
         return taken(member._turn for member in self._members)
+
+    def _whole(self) -> tuple[tuple[MLP, ...], History | None]:
+        """Return members and history of one moment: that of before, or of the last whole epoch.
+
+        If another thread changes members they are copies, without what training goes on with.
+        """
+        turn, moment = self._members[0]._turn, self._moment
+        if moment is None or turn.is_free() or turn.is_mine():
+            return self._members, self._history and self._history.whole()
+        return moment.whole(self._members)
 
     def _kept(self, is_done: Callable[[], bool] | None, parameters: bool) -> Kept:
         """Do as `Model._kept`, for all members together."""

@@ -94,8 +94,8 @@ def _is_apart(value: Any, ndim: int) -> bool:
     """Whether it is one of such arrays for each member."""
     if not isinstance(value, list | tuple | np.ndarray):
         return False
-    with contextlib.suppress(ValueError):  # of rows that are not of one length
-        return any(np.ndim(each) >= ndim for each in value[:1])
+    with contextlib.suppress(ValueError, IndexError):  # rows not of one length, an array of none
+        return [np.ndim(each) >= ndim for each in value[:1]] == [True]
     return False
 
 

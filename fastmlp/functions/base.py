@@ -6,6 +6,7 @@ from _ctypes import CFuncPtr
 from typing import Any
 
 from fastmlp.functions.pointers import CFunction
+from fastmlp.intervals import check_flag
 
 
 class Own:
@@ -46,8 +47,7 @@ class Own:
             name = getattr(function, "__name__", type(function).__name__)
         if not isinstance(name, str) or not name:
             raise TypeError(f"name is {name!r} but must be a string: pass for example name='mine'")
-        if not isinstance(others.get("check", True), bool):
-            raise TypeError(f"check is {others['check']!r} but must be True or False")
+        check_flag("check", others.get("check", True))
         for key, value in {"function": function, "name": name, **others}.items():
             object.__setattr__(self, key, value)
 

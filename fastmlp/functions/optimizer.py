@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,12 +21,35 @@ Step = Callable[[Named, Named, dict[str, Any], float], Mapping[str, Any] | None]
 
 
 class Kind(NamedTuple):
-    """What tells whose a state is: the function, the same one in copies of a model."""
+    """What tells whose a state is: the function, the same one in copies of a model, or one alike.
+
+    Objects and ``functools.partial`` come out of a pickle as others, which are not equal unless
+    their class says so; they are alike if they are pickled alike.
+    """
 
     function: Step
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Kind) and _are_alike(self.function, other.function)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __repr__(self) -> str:
+        return f"CustomOptimizer({self.function!r})"
+
     def __deepcopy__(self, memo: object) -> Kind:
         return self
+
+
+def _are_alike(one: Step, other: Step) -> bool:
+    if one is other or one == other:
+        return True
+    if type(one) is not type(other):
+        return False
+    with contextlib.suppress(Exception):  # of what cannot be pickled
+        return pickle.dumps(one) == pickle.dumps(other)
+    return False
 
 
 @dataclass(frozen=True, repr=False, init=False)
@@ -54,8 +79,9 @@ class CustomOptimizer(Own, Optimizer):
     A batch takes a Python call more, and copies of all parameters. ``l2``, ``clip_norm`` and
     dropout are in the gradient; ``groups`` is refused, as the function decides. What it raises,
     ``fit`` raises unchanged, and the model is at its last whole epoch. ``partial_fit`` and
-    ``resume`` go on with the state while the function is the same (equal, after a pickle); ``save``
-    needs ``training=False``.
+    ``resume`` go on with the state while the function is the same, or alike, as out of a pickle: of
+    its class, with the same attributes; what changes belongs into ``state``, not into these.
+    ``save`` needs ``training=False``.
 
     Examples
     --------

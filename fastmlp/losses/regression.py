@@ -9,7 +9,7 @@ import numpy as np
 
 from fastmlp import links
 from fastmlp.activations import Array
-from fastmlp.intervals import INNER_FRACTION, POSITIVE
+from fastmlp.intervals import INNER_FRACTION, POSITIVE, check_flag
 from fastmlp.losses.base import Loss
 
 HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
@@ -159,11 +159,7 @@ class GaussianNLL(Loss):
     predict_variance: bool = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.predict_variance, bool | np.bool_):
-            raise TypeError(
-                f"predict_variance is {self.predict_variance!r} but must be a bool: "
-                "pass predict_variance=True or predict_variance=False"
-            )
+        check_flag("predict_variance", self.predict_variance)
 
     @property
     def heads(self) -> int:

@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from fastmlp.activations import Array
-from fastmlp.intervals import FRACTION, NON_NEGATIVE, POSITIVE
-from fastmlp.optimizers.base import Optimizer, Slots, check_flag
+from fastmlp.intervals import FRACTION, NON_NEGATIVE, POSITIVE, check_flag
+from fastmlp.optimizers.base import Optimizer, Slots
 from fastmlp.schedules import LearningRate, Scheduled, check_scheduled
 
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
-import numpy as np
-
 from fastmlp.activations import Array
 from fastmlp.intervals import POSITIVE
 from fastmlp.schedules import LearningRate, check_scheduled
@@ -106,9 +104,3 @@ class Optimizer:
         self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
     ) -> None:
         raise NotImplementedError
-
-
-def check_flag(name: str, value: object) -> None:
-    """Complain about what is neither True nor False."""
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} is {value!r} but must be a bool: pass {name}=True or {name}=False")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fastmlp.activations import Array
-from fastmlp.intervals import FRACTION
-from fastmlp.optimizers.base import Optimizer, Slots, check_flag
+from fastmlp.intervals import FRACTION, check_flag
+from fastmlp.optimizers.base import Optimizer, Slots
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from fastmlp import losses
+from fastmlp.intervals import check_flag
 from fastmlp.sklearn import validation
 from fastmlp.sklearn.estimator import BaseMLP, is_stochastic
 from fastmlp.sklearn.fitting import one_at_a_time
@@ -160,7 +161,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         outputs, network = self._outputs(X)
         m = network.spec.n_outputs
         mean = outputs[:, 0] if m == 1 else outputs[:, :m]
-        if not return_std:
+        if not check_flag("return_std", return_std):
             return mean
         if outputs.shape[1] == m:
             raise ValueError(

@@ -10,11 +10,13 @@ import importlib
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastmlp.intervals import check_flag
 from fastmlp.storage import files, safetensors, strict
 from fastmlp.storage.files import Content
 from fastmlp.storage.record import Record, Store, Tensors
@@ -69,6 +71,27 @@ def saving(model: Any, path: str | os.PathLike[str], training: bool = True) -> C
     return lambda: files.write(path, safetensors.encoded(*content))
 
 
+def check_room(model: Any, epochs: int, wanted: int) -> None:
+    """Warn if a file will not have room for the lists of so many epochs.
+
+    Parameters
+    ----------
+    model : any
+        In training, with callbacks that have just been told of an epoch.
+    epochs : int
+        Those that it has had, at least 1.
+    wanted : int
+        Those that it is to have.
+    """
+    room = _content(model, training=True)[1].room(epochs)
+    if wanted > room:
+        warnings.warn(
+            f"epochs is {wanted:,} but a file has room for the losses, rates and seeds of {room:,} "
+            "epochs of this model: a Checkpoint after more of them will end the fit with an error",
+            stacklevel=2,
+        )
+
+
 def pieces(model: Any, training: bool = True) -> list[Any]:
     """Return the file of a model, piece by piece."""
     return safetensors.encoded(*_content(model, training))
@@ -76,8 +99,7 @@ def pieces(model: Any, training: bool = True) -> list[Any]:
 
 def _content(model: Any, training: bool) -> tuple[dict[str, str], Tensors]:
     """Return metadata and arrays, in memory of their own."""
-    if not isinstance(training, bool):
-        raise TypeError(f"training is {training!r} but must be a bool: pass True or False")
+    check_flag("training", training)
     tensors = Tensors()
     row, engine = row_of(model)
     description = {
@@ -173,6 +195,7 @@ def load(
     >>> bool((again.predict(np.ones((3, 2))) == net.predict(np.ones((3, 2)))).all())
     True
     """
+    check_flag("verify", verify)
     if engine not in (None, *ENGINES):
         raise ValueError(f"engine is {engine!r} but must be one of {', '.join(ENGINES)}, or None")
     if not isinstance(functions, Mapping | None):

@@ -12,16 +12,16 @@ from fastmlp.storage.strict import ModelFormatError
 
 def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
     """Return an ensemble as JSON and tensors."""
-    generators = [id(member._rng.bit_generator) for member in model.members]
-    history = model.history.whole() if training and model.history else None
+    members, history = model._whole()
+    generators = [id(member._rng.bit_generator) for member in members]
     return {
-        "engine": storage.row_of(model.members[0])[1],
+        "engine": storage.row_of(members[0])[1],
         "members": [
             mlp.describe(member, tensors.under(f"members.{k}."), training)
-            for k, member in enumerate(model.members)
+            for k, member in enumerate(members)
         ],
         "generators": [generators.index(each) for each in generators],
-        "history": parts.describe_history(history, "history", tensors),
+        "history": parts.describe_history(history if training else None, "history", tensors),
     }
 
 

@@ -36,6 +36,10 @@ class Tensors(dict[str, NDArray[Any]]):
                 f"{MOST_NUMBERS:,}: save with training=False, which leaves them out"
             )
 
+    def room(self, epochs: int) -> int:
+        """Return of how many epochs the lists would fit in, if these are of so many."""
+        return MOST_NUMBERS * epochs // self.n_numbers
+
     def under(self, prefix: str) -> Tensors:
         """Return a view whose names begin with something more here."""
         return _Part(self, prefix)

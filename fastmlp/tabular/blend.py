@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.tabular import members
-from fastmlp.tabular.clock import Request, seconds_an_epoch
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.epochs import of_all, ranked
-from fastmlp.tabular.members import Division, Members, Trained
+from fastmlp.tabular.members import Division, Members, Request, Trained
+from fastmlp.tabular.pace import seconds_an_epoch
 from fastmlp.tabular.presets import epochs_of, quick_epochs
 from fastmlp.tabular.selection import greedy
 

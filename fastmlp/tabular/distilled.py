@@ -20,7 +20,7 @@ from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.encoding import Encoding, with_missing
 from fastmlp.tabular.members import Members
-from fastmlp.tabular.presets import Recipe
+from fastmlp.tabular.presets import Recipe, even
 from fastmlp.tabular.targets import Labels, Numbers, Scale
 
 Array = NDArray[Any]
@@ -61,9 +61,9 @@ def distilled(columns: Columns, blend: Blend, table: Table, seed: int) -> Blend:
         scale=True,
         rng=rng,
     )
-    steps = EPOCHS * math.ceil(len(x) / BATCH)
-    rate = fastmlp.OneCycle(RATE, n_steps=steps)
-    net.fit(x, y, epochs=EPOCHS, batch_size=BATCH, optimizer=fastmlp.Adam(learning_rate=rate))
+    batch = even(len(x), BATCH)
+    rate = fastmlp.OneCycle(RATE, n_steps=EPOCHS * math.ceil(len(x) / batch))
+    net.fit(x, y, epochs=EPOCHS, batch_size=batch, optimizer=fastmlp.Adam(learning_rate=rate))
     return Blend([Members(fastmlp.Ensemble([net]), [encoding], [scale], target)], np.ones(1))
 
 

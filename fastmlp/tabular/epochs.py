@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.tabular.clock import Clock
+from fastmlp.tabular.clock import UNLIMITED, Clock
 from fastmlp.tabular.presets import AVERAGING, CYCLE_ENDS, MOST_LOOKS
 from fastmlp.training.records import State
 
@@ -79,8 +79,8 @@ class JointEpoch:
         Of the rows.
     scorer : callable (prediction) -> float, optional
         What is looked at instead of the target's costs; more is better.
-    clock : Clock, optional
-        If the time is limited.
+    clock : Clock
+        Of the time that the fit may take.
     hopeless : float, > 1
         At the ends of cycles of the rate a fit ends whose costs are so many times the lowest.
 
@@ -104,7 +104,7 @@ class JointEpoch:
         target: Any,
         weights: Array | None,
         scorer: Callable[[Array], float] | None = None,
-        clock: Clock | None = None,
+        clock: Clock = UNLIMITED,
         hopeless: float = math.inf,
     ) -> None:
         self.inputs, self.target = inputs, target
@@ -123,16 +123,14 @@ class JointEpoch:
         """Look at an epoch; True when the fit is to end."""
         epoch = state.epoch + 1
         # To the nearest epoch, for the rate begins anew after it.
-        share = (epoch + 0.5) / state.epochs
-        if self.clock is not None:
-            share = max(share, self.clock.passed())
+        share = max((epoch + 0.5) / state.epochs, self.clock.passed())
         cycles = sum(share >= end for end in CYCLE_ENDS)
         annealed, self._cycles = cycles > self._cycles, cycles
         every = max(1, state.epochs // MOST_LOOKS)
         looks = annealed or epoch % every == 0 or epoch == state.epochs
         if looks:
             self._look(state)
-        if self.clock is not None and self.clock.ended():
+        if self.clock.ended():
             self.why = "the time was over"
             if not looks:
                 self._look(state)
@@ -161,8 +159,7 @@ class JointEpoch:
         if cost <= self.best:  # the last of ties
             self.best, self.epoch, self.held_out = cost, state.epoch + 1, held_out
             self._snapshot = state.snapshot()
-        if self.clock is not None:
-            self.clock.looked(time.monotonic() - began)
+        self.clock.looked(time.monotonic() - began)
 
     def finish(self, state: State) -> None:
         """Give all members the weights of the best epoch."""

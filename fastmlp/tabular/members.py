@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 import fastmlp
 from fastmlp.optimizers import Optimizer
 from fastmlp.tabular import folds
-from fastmlp.tabular.clock import Request, TimedCycles, clock_of
+from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Columns, Table
+from fastmlp.tabular.conformal import MOST_ROWS
 from fastmlp.tabular.encoding import Encoding, with_missing
 from fastmlp.tabular.epochs import HeldOut, JointEpoch
 from fastmlp.tabular.networks import groups, network
 from fastmlp.tabular.presets import (
+    AFTER,
     BETA_2,
     Cycles,
     FlatCosine,
@@ -32,6 +35,34 @@ Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
 ROWS_AT_A_TIME = 8_192  # of a prediction
+
+
+@dataclass
+class Request:
+    """What a fit is asked for, besides its data.
+
+    Attributes
+    ----------
+    preset : Preset
+        What is trained.
+    rng : numpy.random.Generator
+        Of folds, first weights, orders.
+    deadline : float or None
+        Of ``time.monotonic``.
+    scorer : callable or None
+        See `JointEpoch`.
+    n_threads : int or None
+        Of ``Ensemble.fit``.
+    callbacks : sequence of callables
+        Of ``Ensemble.fit``.
+    """
+
+    preset: Preset
+    rng: np.random.Generator
+    deadline: float | None = None
+    scorer: Callable[[Array], float] | None = None
+    n_threads: int | None = None
+    callbacks: Sequence[Any] = ()
 
 
 class Members:
@@ -201,9 +232,9 @@ def train(
 
     batch, epochs = batch_of(max(map(len, learn))), epochs_of(request.preset, recipe, n)
     steps = epochs * math.ceil(min(map(len, learn)) / batch)
-    clock = clock_of(request, epoch, target)
-    highest = target.rate * recipe.rate
-    rate = Cycles(highest, steps) if clock is None else TimedCycles(highest, steps, clock)
+    after = AFTER[target.kind] * min(1.0, 2 * MOST_ROWS / n)
+    clock = Clock(request.deadline, epoch=epoch, after=after)
+    rate = Cycles(target.rate * recipe.rate, steps, clock)
     optimizer: Optimizer = fastmlp.Adam(learning_rate=rate, beta_2=BETA_2)
     if recipe.decay:
         decay = FlatCosine(recipe.decay, steps)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fastmlp.intervals import POSITIVE
 from fastmlp.schedules import Schedule
+from fastmlp.tabular.clock import UNLIMITED, Clock
 
 
 @dataclass(frozen=True)
@@ -161,14 +162,24 @@ def quick_epochs(kind: str, n: int) -> int:
 
 
 def batch_of(n: int) -> int:
-    """Return the rows of a step of a fit of n rows: even ones, for a small last one steps as far.
+    """Return the rows of a step of a fit of n rows.
 
     Examples
     --------
     >>> batch_of(100), batch_of(1035)
     (100, 207)
     """
-    most = next(int(size) for rows, size in BATCHES if n <= rows)
+    return even(n, next(int(size) for rows, size in BATCHES if n <= rows))
+
+
+def even(n: int, most: int) -> int:
+    """Return the rows of a step, of n in as few as may be: a small last one steps as far as others.
+
+    Examples
+    --------
+    >>> even(1035, most=256)
+    207
+    """
     return math.ceil(n / math.ceil(n / most))
 
 
@@ -176,7 +187,8 @@ def batch_of(n: int) -> int:
 class Cycles(Schedule):
     """Four cosine cycles, each twice as long as the one before ("coslog4").
 
-    ``rate * (1 - cos(2 pi log2(1 + 15 t))) / 2`` with t from 0 to 1.
+    ``rate * (1 - cos(2 pi log2(1 + 15 t))) / 2`` with t from 0 to 1, the share of the steps, or
+    of a time that is too short for all of them.
 
     Parameters
     ----------
@@ -184,6 +196,8 @@ class Cycles(Schedule):
         The highest.
     n_steps : int, >= 1
         Steps from t = 0 to 1.
+    clock : Clock
+        Of the time that the fit may take.
 
     Examples
     --------
@@ -193,15 +207,13 @@ class Cycles(Schedule):
 
     rate: float
     n_steps: int
+    clock: Clock = UNLIMITED
 
     def __post_init__(self) -> None:
         POSITIVE.check("rate", self.rate, example=0.04)
 
     def _rate(self, step: NDArray[np.int64]) -> NDArray[np.float64]:
-        return self.at(np.minimum(step / self.n_steps, 1.0))
-
-    def at(self, t: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the rate at a share of the fit."""
+        t = np.minimum(self.clock.shares(step, self.n_steps), 1.0)
         return np.asarray(self.rate * 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + 15 * t))))
 
 

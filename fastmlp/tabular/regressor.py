@@ -14,6 +14,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from fastmlp.intervals import check_flag
 from fastmlp.sklearn.parameters import store
 from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import shown
@@ -121,7 +122,7 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
             Means (or what else the loss fits), and deviations.
         """
         outputs = self._predictions(X)
-        if not return_std:
+        if not check_flag("return_std", return_std):
             return self._shaped(outputs)
         return self._shaped(outputs), self._shaped(self._deviations(outputs))
 

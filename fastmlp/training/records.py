@@ -47,9 +47,15 @@ class History:
         names = {name: None for row in self.measured for name in row}
         return {name: [row.get(name, math.nan) for row in self.measured] for name in names}
 
-    def whole(self) -> History:
-        """Return a copy with the epochs that are recorded in all lists, while a fit goes on."""
-        n = len(self.loss)
+    def whole(self, epochs: int | None = None) -> History:
+        """Return a copy with the epochs that are recorded in all lists, while a fit goes on.
+
+        Parameters
+        ----------
+        epochs : int, optional
+            How many of them, the first ones; by default all.
+        """
+        n = len(self.loss) if epochs is None else epochs
         return History(
             self.loss[:n],
             self.val_loss[:n],

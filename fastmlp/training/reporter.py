@@ -37,13 +37,21 @@ class Reporter:
         """Call the hooks around all epochs; ``finish`` also after an error."""
         with contextlib.ExitStack() as stack:
             for callback in self.callbacks:
-                finish, start = getattr(callback, "finish", None), getattr(callback, "start", None)
-                if finish is not None:
-                    stack.callback(finish, self.state)
-                if start is not None:
-                    start(self.state)
+                if getattr(callback, "finish", None) is not None:
+                    stack.callback(self._call, callback, "finish")
+                if getattr(callback, "start", None) is not None:
+                    self._call(callback, "start")
             yield
             self.state.completed = True
+
+    def _call(self, callback: Any, hook: str) -> None:
+        try:
+            getattr(callback, hook)(self.state)
+        except StopIteration as error:  # which `watching`, a generator, cannot let through
+            raise RuntimeError(
+                f"{hook} of {_name(callback)} raised StopIteration but must return: it is no "
+                "iterator; a callback ends a fit by returning True"
+            ) from error
 
     def epoch_begins(self) -> None:
         """Nobody wants to know."""
@@ -74,6 +82,10 @@ class Reporter:
         """Whether the answer is True itself, not any object that happens to be true."""
         if not (isinstance(answer, bool | np.bool_) and answer):
             return False
-        name = getattr(callback, "__name__", type(callback).__name__)
-        self.state.history.stop_reason = self.state.stop_reason or f"{name} returned True"
+        reason = self.state.stop_reason or f"{_name(callback)} returned True"
+        self.state.history.stop_reason = reason
         return True
+
+
+def _name(callback: Any) -> str:
+    return str(getattr(callback, "__name__", type(callback).__name__))

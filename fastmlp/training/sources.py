@@ -156,6 +156,11 @@ class Stream:
                 at += 1
         except GeneratorExit:
             raise
+        except StopIteration as error:  # which no generator can let through
+            raise RuntimeError(
+                f"the source of this fit raised StopIteration for block {at} (counted from 0), but "
+                "only __next__ may: return an iterable, which ends by itself"
+            ) from error
         except BaseException as error:
             error.add_note(f"in the source of this fit, block {at} (counted from 0)")
             raise
