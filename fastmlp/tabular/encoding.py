@@ -98,8 +98,7 @@ class Encoding:
 
         Scaled numbers, which are missing, categories, and the piecewise linear parts of numbers.
         """
-        numbers, codes = np.ascontiguousarray(table.numbers), np.ascontiguousarray(table.codes)
-        return encoder_of([self]).table(numbers, codes)
+        return encoder_of([self]).table(table.numbers, table.codes)
 
 
 def encoder_of(encodings: Sequence[Encoding]) -> Encoder:

@@ -16,7 +16,7 @@ from fastmlp.tabular import folds
 from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.conformal import MOST_ROWS
-from fastmlp.tabular.encoding import Encoding, with_missing
+from fastmlp.tabular.encoding import Encoding, encoder_of, with_missing
 from fastmlp.tabular.epochs import HeldOut, JointEpoch
 from fastmlp.tabular.networks import groups, network
 from fastmlp.tabular.presets import (
@@ -88,12 +88,17 @@ class Members:
 
     def of_one(self, k: int, table: Table) -> Array:
         """Return the predictions of one member, (n, columns), in the user's units."""
-        z = self.ensemble[k].predict(self.encodings[k].inputs(table))
-        return np.asarray(self.target.decode(self.scales[k], joined(z)))
+        return self._said(k, self.encodings[k].inputs(table))
 
     def each(self, table: Table) -> Array:
         """Return the predictions of every member, (members, n, columns)."""
-        return np.stack([self.of_one(k, table) for k in range(len(self.ensemble))])
+        encode = encoder_of(self.encodings).table
+        members = range(len(self.ensemble))
+        return np.stack([self._said(k, encode(table.numbers, table.codes, k)) for k in members])
+
+    def _said(self, k: int, inputs: Array) -> Array:
+        z = joined(self.ensemble[k].predict(inputs))
+        return np.asarray(self.target.decode(self.scales[k], z))
 
     def predict(self, table: Table) -> Array:
         """Return the prediction of all, (n, columns)."""
@@ -225,7 +230,8 @@ def train(
     learn, out, n = division.learn, division.out, len(table)
     missing = with_missing(table)
     encodings = [Encoding.of(table, columns, rows, missing, recipe.bins) for rows in learn]
-    inputs = [encoding.inputs(table) for encoding in encodings]
+    encode = encoder_of(encodings).table
+    inputs = [encode(table.numbers, table.codes, k) for k in range(len(learn))]
     scales = [target.scale(rows, weights) for rows in learn]
     nets = [network(recipe, inputs[0].shape[1], target, request.rng) for _ in learn]
     members = Members(fastmlp.Ensemble(nets), encodings, scales, target)

@@ -132,7 +132,7 @@ cdef class Encoder:
                         out + m * self.width)
         return found
 
-    def table(self, const double[:, ::1] numbers, const int32_t[:, ::1] codes, Py_ssize_t m=0):
+    def table(self, numbers, codes, Py_ssize_t m=0):
         """The inputs of one member for all rows of a table, float32, shape (n, inputs or 1).
 
         Parameters
@@ -144,14 +144,16 @@ cdef class Encoder:
         m : int
             Which member's.
         """
-        self.check(numbers.shape[1], codes.shape[1])
-        cdef Py_ssize_t n = numbers.shape[0], k
-        if codes.shape[0] != n:
-            raise ValueError(f"there are {codes.shape[0]} rows of codes but {n} are expected")
+        cdef const double[:, ::1] all_numbers = np.ascontiguousarray(numbers)
+        cdef const int32_t[:, ::1] all_codes = np.ascontiguousarray(codes)
+        self.check(all_numbers.shape[1], all_codes.shape[1])
+        cdef Py_ssize_t n = all_numbers.shape[0], k
+        if all_codes.shape[0] != n:
+            raise ValueError(f"there are {all_codes.shape[0]} rows of codes but {n} are expected")
         if not 0 <= m < self.members:
             raise ValueError(f"member {m} is expected below {self.members}")
-        cdef const double* number = &numbers[0, 0] if n and self.numbers else NULL
-        cdef const int32_t* code = &codes[0, 0] if n and self.categories else NULL
+        cdef const double* number = &all_numbers[0, 0] if n and self.numbers else NULL
+        cdef const int32_t* code = &all_codes[0, 0] if n and self.categories else NULL
         cdef cnp.ndarray found = self.array(n)
         cdef float* out = <float*>cnp.PyArray_DATA(found)
         self.check_codes(code, n)
