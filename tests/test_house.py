@@ -101,7 +101,7 @@ ORDER = (
             "networks",
             "epochs",
             "members",
-            "pace",
+            "timing",
             "selection",
             "blend",
             "temperature",

@@ -13,7 +13,7 @@ pytest.importorskip("sklearn")
 from tiny_tables import LABELS, SMALL, TINY, N, X, Y, classifier, regressor
 
 from fastmlp import losses
-from fastmlp.tabular import members, pace, presets
+from fastmlp.tabular import members, presets, timing
 from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import Encoding, width_of, with_missing
@@ -31,7 +31,7 @@ def takes(monkeypatch):
     """Return what sets how long an epoch is thought to take; "fast" and "default" are tiny."""
     monkeypatch.setitem(presets.PRESETS, "fast", TINY)
     monkeypatch.setitem(presets.PRESETS, "default", OTHER)
-    return lambda seconds: monkeypatch.setattr(pace, "seconds_of_epoch", lambda *_: seconds)
+    return lambda seconds: monkeypatch.setattr(timing, "seconds_of_epoch", lambda *_: seconds)
 
 
 class Watch:
@@ -135,8 +135,8 @@ def test_fast_comes_first_where_there_is_no_time_for_the_preset(
     takes, monkeypatch, make, y, seconds, count, widths
 ):
     takes(seconds)
-    monkeypatch.setattr(pace, "quick_epochs", lambda *_: 1_000)
-    monkeypatch.setattr(pace, "epochs_of", lambda *_: 1_000)
+    monkeypatch.setattr(timing, "quick_epochs", lambda *_: 1_000)
+    monkeypatch.setattr(timing, "epochs_of", lambda *_: 1_000)
     trained = []
     monkeypatch.setattr(members, "train", noting_recipes(members.train, trained))
     model = make(preset="default", time_limit=AMPLE).fit(X, y)
@@ -207,11 +207,11 @@ def test_nothing_is_tried_without_a_limit(takes):
     columns = Columns.of(X)
     target, rng = TARGETS["numbers"], np.random.default_rng(0)
     request = Request(OTHER, rng)
-    assert pace.in_time(request, columns.read(X), columns, target) == []
+    assert timing.in_time(request, columns.read(X), columns, target) == []
     assert request.preset is OTHER
-    assert pace.seconds_an_epoch(SMALL, N, 6, columns.read(X), columns, target, request) == 0
+    assert timing.seconds_an_epoch(SMALL, N, 6, columns.read(X), columns, target, request) == 0
     request = Request(TINY, rng, deadline=0.0)
-    assert pace.in_time(request, columns.read(X), columns, target) == []
+    assert timing.in_time(request, columns.read(X), columns, target) == []
 
 
 @pytest.mark.parametrize("bins", [0, 3])

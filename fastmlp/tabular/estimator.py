@@ -25,7 +25,7 @@ from fastmlp.tabular.blend import Blend, Fitted
 from fastmlp.tabular.columns import DATE_KINDS, Columns, Table, check_frame, gathered, is_frame
 from fastmlp.tabular.kept import Kept, like, of_one_moment
 from fastmlp.tabular.members import Division, Request
-from fastmlp.tabular.pace import in_time
+from fastmlp.tabular.timing import in_time
 from fastmlp.tabular.parameters import CONSTRAINTS, check
 from fastmlp.tabular.presets import PRESETS
 from fastmlp.tabular.report import Report, Watch
