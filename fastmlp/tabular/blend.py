@@ -14,9 +14,9 @@ from fastmlp.tabular import members
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.epochs import of_all, ranked
 from fastmlp.tabular.members import Division, Members, Request, Trained
-from fastmlp.tabular.timing import seconds_an_epoch
 from fastmlp.tabular.presets import epochs_of, quick_epochs
 from fastmlp.tabular.selection import greedy
+from fastmlp.tabular.timing import seconds_an_epoch
 
 Array = NDArray[Any]
 

@@ -25,11 +25,11 @@ from fastmlp.tabular.blend import Blend, Fitted
 from fastmlp.tabular.columns import DATE_KINDS, Columns, Table, check_frame, gathered, is_frame
 from fastmlp.tabular.kept import Kept, like, of_one_moment
 from fastmlp.tabular.members import Division, Request
-from fastmlp.tabular.timing import in_time
 from fastmlp.tabular.parameters import CONSTRAINTS, check
 from fastmlp.tabular.presets import PRESETS
 from fastmlp.tabular.report import Report, Watch
 from fastmlp.tabular.shown import Importance
+from fastmlp.tabular.timing import in_time
 from fastmlp.threads import of_jobs
 from fastmlp.turn import Turn
 
