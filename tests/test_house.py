@@ -92,7 +92,7 @@ ORDER = (
     "tabular.rows",
     *(
         f"tabular.{part}"
-        for part in ("clock", "presets", "columns", "encoding", "folds", "targets")
+        for part in ("clock", "presets", "columns", "encoding", "folds", "targets", "weights")
     ),
     *(
         f"tabular.{part}"
@@ -113,10 +113,7 @@ ORDER = (
     *(f"tabular.{part}" for part in ("c_names", "c_text", "c_source", "c_files")),
     *(
         f"tabular.{part}"
-        for part in (
-            *("shown", "report", "parameters", "weights"),
-            *("doubts", "distilled", "predictor", "kept"),
-        )
+        for part in ("shown", "report", "parameters", "doubts", "distilled", "predictor", "kept")
     ),
     *(f"tabular.{part}" for part in ("c_methods", "estimator", "regressor", "classifier")),
     *("tabular.storage_members", "tabular.storage"),
