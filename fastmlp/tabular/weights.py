@@ -9,9 +9,13 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+# Rows of a smaller part of the heaviest one's weight count as 0: they change no mean by more than
+# rounding does, and are 0 in float32.
+LIGHTEST = np.finfo(float).eps
+
 
 def used(n: int, weights: Array | None) -> tuple[Array, Array | None]:
-    """Return the rows of a weight above 0, and the weights of these, 1 on average, or complain.
+    """Return the rows that count, and the weights of these, 1 on average, or complain.
 
     Parameters
     ----------
@@ -35,9 +39,14 @@ def used(n: int, weights: Array | None) -> tuple[Array, Array | None]:
             f"{total}, but numbers of at least 0 with a finite sum are expected: mend "
             "sample_weight or class_weight"
         )
-    rows = np.flatnonzero(weights > 0)
+    heaviest = weights.max()
+    rows = np.flatnonzero(weights > LIGHTEST * heaviest)
     if len(rows) < 2:
-        raise ValueError(f"{len(rows)} rows have a weight above 0 but at least 2 are expected")
+        raise ValueError(
+            f"{len(rows)} rows have a weight above 0, and above {LIGHTEST:.1g} times that of the "
+            f"heaviest, {heaviest:g}, but at least 2 are expected: mend sample_weight or "
+            "class_weight"
+        )
     kept = weights[rows]
     return rows, None if np.all(kept == kept[0]) else kept / kept.mean()
 
