@@ -115,7 +115,7 @@ def fit(
             members.train(recipe, table, columns, target, weights, division, request, epoch)
         )
     notes += [
-        f"{group.run} epochs instead of {group.planned}, for {group.why}"
+        f"{group.run} epoch{'s' * (group.run > 1)} instead of {group.planned}, for {group.why}"
         for group in groups
         if group.run < group.planned
     ]

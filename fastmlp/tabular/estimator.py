@@ -88,7 +88,8 @@ class BaseTabMLP(Kept, BaseEstimator):
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
             Labels, or real numbers.
         sample_weight : array-like, shape (n_samples,), optional
-            Weights of the rows, in training and in all that is measured.
+            Weights of the rows, in training and in all that is measured; less than 2e-16 times the
+            heaviest count as 0.
         groups : array-like, shape (n_samples,), optional
             Rows of one group are held out together: of one patient, for example.
 
@@ -155,6 +156,9 @@ class BaseTabMLP(Kept, BaseEstimator):
         with watch("calibration"):
             self._columns, self._members = columns, fitted.blend
             more = self._finish(target, fitted, kept)
+            if request.scorer is not None:
+                name = getattr(self.scoring, "__name__", self.scoring)
+                more["scoring"] = f"{name} {request.scorer(fitted.out_of_fold):.4g}, out of fold"
             self._set_fitted(fitted, division, target, table, used)
             self._row_weights = weights.of_all(len(table), used, kept)
         self._report = self._reported(fitted, target, columns, len(table), watch.seconds, more)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ OF_LABELS = ("accuracy", "balanced_accuracy", "f1", "jaccard", "matthews", "prec
 class _Said(BaseEstimator):
     """An estimator that says what it was given, whatever X is."""
 
+    remedy: ClassVar[str]  # of a scorer that asks for something else
+
     def __init__(self, prediction: Any = None, classes: Any = None) -> None:
         self.prediction, self.classes = prediction, classes
         self.classes_ = classes
@@ -30,6 +33,8 @@ class _Said(BaseEstimator):
 class SaidNumbers(RegressorMixin, _Said):
     """Of numbers."""
 
+    remedy = "a scorer of regressions, such as 'r2'"
+
     def predict(self, X: Any) -> Array:
         """Return the numbers."""
         del X
@@ -38,6 +43,8 @@ class SaidNumbers(RegressorMixin, _Said):
 
 class SaidClasses(ClassifierMixin, _Said):
     """Of probabilities."""
+
+    remedy = "a scorer of classes or probabilities, such as 'accuracy'"
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probabilities."""
@@ -82,6 +89,11 @@ def scorer_of(
         Of the rows.
     """
     score = get_scorer(scoring) if isinstance(scoring, str) else scoring
+    if not _takes(score, 3):
+        raise TypeError(
+            f"scoring={scoring!r} cannot be called with an estimator, X and y as scorers are: pass "
+            "sklearn.metrics.make_scorer of a metric, or the name of a scorer such as 'accuracy'"
+        )
     options = {} if weights is None else {"sample_weight": weights}
     X = np.zeros((len(y), 1))
 
@@ -91,6 +103,21 @@ def scorer_of(
             said.classes_ = np.eye(2, y.shape[1], dtype=int)  # as a matrix: they are labels
         try:
             return float(score(said, X, y, **options))
+        except AttributeError as error:
+            if kind.__name__ not in str(error):
+                raise
+            raise ValueError(
+                f"scoring={scoring!r} asks for what is not predicted out of fold "
+                f"({str(error).replace(kind.__name__, 'this')}): use {kind.remedy}"
+            ) from error
+        except ValueError as error:
+            absent = [] if classes is None else np.setdiff1d(classes, y).tolist()
+            if not absent:
+                raise
+            raise ValueError(
+                f"scoring={scoring!r} cannot judge classes of which no row has a weight above 0, "
+                f"{absent} ({error}): drop their rows, or use a scorer such as 'accuracy'"
+            ) from error
         except TypeError as error:
             if not options or "sample_weight" not in str(error):
                 raise
@@ -101,3 +128,14 @@ def scorer_of(
             ) from error
 
     return judge
+
+
+def _takes(function: Any, count: int) -> bool:
+    """Whether a function can be called with so many arguments, as far as is known."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # it does not tell
+        return True
+    return True

@@ -23,13 +23,13 @@ class Report:
     members : list of str
         Share, number, layers and epoch of each group, the one that counts most first.
     metric : str
-        What chose epochs and shares.
+        What `alone` and `together` are; it chose epochs and shares unless `scoring` did.
     alone, together : float
         That of single members on rows they have not learned from, and of those of a row together.
     seconds : dict of str to float
         By phase.
     more : dict of str to str
-        What the task adds, such as the temperature.
+        What the task adds: the temperature, and what `scoring` says out of fold.
     notes : list of str
         What was done otherwise than the preset says.
     """
