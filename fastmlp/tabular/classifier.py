@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from fastmlp.check.arrays import short
 from fastmlp.export import layers as export
 from fastmlp.sklearn.class_weights import weights_of_classes
 from fastmlp.sklearn.parameters import store
@@ -43,7 +44,8 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
     Parameters
     ----------
     class_weight : dict, "balanced" or None, default=None
-        Weight of each class, by which those of its rows are multiplied.
+        Weight of each class, by which those of its rows are multiplied. Of several labels
+        "balanced" is the product over labels.
     {parameters}
 
     Attributes
@@ -243,6 +245,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
                     f"y is a matrix of labels with {np.unique(checked)} but 0 and 1 are expected: "
                     "say with 1 that a label is there"
                 )
+            self.classes_ = np.arange(checked.shape[1])
             return checked
         checked = column_or_1d(y, warn=True)
         self.classes_ = np.unique(checked)
@@ -254,7 +257,6 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         smoothing = LABEL_SMOOTHING if judges_labels(self.scoring) else 0.0
         if self._has_labels:
             self.n_outputs_ = y.shape[1]
-            self.classes_ = np.arange(y.shape[1])
             return Labels(y, smoothing)
         self.n_outputs_ = len(self.classes_)
         return Classes(np.searchsorted(self.classes_, y), self.n_outputs_, smoothing)
@@ -265,6 +267,11 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
     def _weights(self, y: Array, given: Array | None) -> Array | None:
         if self.class_weight is None:
             return given
+        if self._has_labels and isinstance(self.class_weight, dict):
+            raise ValueError(
+                f"class_weight is {short(self.class_weight)} but y is a matrix of labels, each 0 "
+                "or 1: pass class_weight='balanced', or sample_weight"
+            )
         of_classes = weights_of_classes(self.class_weight, y, self.classes_)
         return of_classes if given is None else given * of_classes
 
