@@ -176,3 +176,122 @@ def test_what_is_shown_of_a_fit_is_of_rows_that_count(task, light):
     )
     np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-9)
     pyplot.close("all")
+
+
+HEAVY = {"hopeless": 1e300, "too heavy": 1e20}
+
+
+@pytest.mark.parametrize("heavy", HEAVY)
+@pytest.mark.parametrize("task", ["a mean", "two classes"])
+def test_one_row_that_outweighs_all_is_named(task, heavy):
+    make, options, y = TASKS[task]
+    with pytest.raises(ValueError, match=r"1 rows have a weight above 0, and above 2e-16 times"):
+        make(**options).fit(X, y, sample_weight=np.r_[HEAVY[heavy], np.ones(N - 1)])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_rows_of_very_different_weights_are_learned_from(task):
+    make, options, y = TASKS[task]
+    model = make(**options).fit(X, y, sample_weight=np.r_[1e15, np.ones(N - 1)])
+    assert np.isfinite(getattr(model, "predict_proba", model.predict)(X)).all()
+
+
+def test_balanced_labels_have_the_product_of_their_weights():
+    utils = pytest.importorskip("sklearn.utils")
+    _, _, y = TASKS["labels"]
+    right = classifier().fit(X, y, utils.class_weight.compute_sample_weight("balanced", y))
+    found = classifier(class_weight="balanced").fit(X, y)
+    np.testing.assert_array_equal(found.predict_proba(X), right.predict_proba(X))
+    with pytest.raises(ValueError, match=r"class_weight is \{0: 1, 1: 2\} .* pass class_weight='b"):
+        classifier(class_weight={0: 1, 1: 2}).fit(X, y)
+
+
+# ------------------------------------------------------------ targets of odd scales
+
+
+def test_no_density_of_constant_targets_is_narrower_than_their_rounding():
+    for constant in (3.7, 0.0, 0.1, 1e-20, -1e60):
+        model = regressor().fit(X, np.full(N, constant))
+        away = np.array([0, 1, 1e5]) * max(abs(constant), 1)
+        density = model.log_density(X[:3], constant + away)
+        assert np.isfinite(density).all()
+        assert density[0] > -np.log(max(abs(constant), 1)) > density[1] > density[2]
+
+
+FAR = {
+    "one far from normal ones": ("squared_error", np.r_[1e60, Y[1:]]),
+    "one far from equal ones": ("gaussian", np.r_[1e60, np.zeros(N - 1)]),
+    "seldom and small": ("poisson", np.r_[3.0, np.zeros(N - 1)]),
+    "two": ("gaussian", np.r_[0.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("case", FAR)
+def test_members_of_rows_that_are_all_alike_know_the_scale_of_y(case):
+    """They are the same but for that scale, and nothing they say is infinite."""
+    loss, y = FAR[case]
+    said = []
+    for scale in (1.0, 2.0**-66, 2.0**-33):
+        model = regressor(loss=loss).fit(X[: len(y)], y * scale)
+        found = [model.predict_interval(X), np.stack(model.predict(X, return_std=True), axis=1)]
+        said.append(np.hstack(found) / scale)
+        assert np.isfinite(said[-1]).all()
+    largest = np.abs(said[0]).max()
+    for other in said[1:]:
+        np.testing.assert_allclose(other, said[0], rtol=1e-5, atol=1e-9 * largest)
+
+
+# ------------------------------------------------------------ scoring
+
+
+def test_a_report_says_what_chose_the_epoch_too():
+    model = classifier(scoring="roc_auc").fit(X, LABELS)
+    found = model.report()
+    best = -min(cost for *_, cost in model._curve)
+    assert found.metric == "log loss"
+    assert found.more["scoring"] == f"roc_auc {best:.4g}, out of fold"
+    assert found.more["scoring"] in str(found)
+
+    def furthest(estimator, X, y):
+        return -np.abs(estimator.predict(X) - y).max()
+
+    model = regressor(scoring=furthest).fit(X, Y)
+    assert model.report().more["scoring"].startswith("furthest -")
+    assert "scoring" not in regressor().fit(X, Y).report().more
+
+
+def metric(y, said):
+    """Return a score, but not as a scorer does."""
+    return float(np.mean(y == said))
+
+
+SCORINGS_REFUSED = {
+    "a metric": (classifier, LABELS, metric, TypeError, "cannot be called .*make_scorer"),
+    "one of classes": (
+        *(regressor, Y, "neg_log_loss", ValueError),
+        "scoring='neg_log_loss' asks for what .*this has none of .*use a scorer of regressions",
+    ),
+    "a class of weight 0": (
+        *(lambda **o: classifier(class_weight={2: 0}, **o), np.arange(N) % 3),
+        *("roc_auc_ovr", ValueError, r"classes of which no row has a weight above 0, \[2\] "),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SCORINGS_REFUSED)
+def test_scorings_that_are_refused(case):
+    make, y, scoring, error, words = SCORINGS_REFUSED[case]
+    with pytest.raises(error, match=words) as caught:
+        make(scoring=scoring).fit(X, y)
+    assert "Said" not in str(caught.value)
+
+
+def test_calibration_is_plotted_of_the_labels_of_the_fit():
+    model = classifier().fit(X, LABELS)
+    with pytest.raises(ValueError, match="y has other outputs or classes than the fit had"):
+        model.plot_calibration(np.char.upper(LABELS))
+
+
+def test_one_epoch_is_no_epochs():
+    notes = regressor(time_limit=1e-9).fit(X, Y).report().notes
+    assert [note for note in notes if note.startswith("1 epoch instead of ")]

@@ -94,11 +94,18 @@ class Residuals:
         return float(np.interp(rank, heights, self.z))
 
     def log_density(self, y: Array, prediction: Array, deviation: Array) -> Array:
-        """Return the logarithm of the density at targets: Student's t around the predictions."""
-        from scipy.stats import t
+        """Return the logarithm of the density at targets: Student's t around the predictions.
 
-        size = np.maximum(deviation * self.spread, np.finfo(float).tiny)
-        return np.asarray(t.logpdf((y - prediction) / size, self.freedom) - np.log(size))
+        It is no narrower than predictions are rounded.
+        """
+        f, smallest = self.freedom, np.finfo(float).tiny
+        size = np.maximum(
+            deviation * self.spread, np.maximum(np.spacing(np.abs(prediction)), smallest)
+        )
+        log_size, log_away = np.log(size), np.log(np.maximum(np.abs(y - prediction), smallest))
+        middle = math.lgamma((f + 1) / 2) - math.lgamma(f / 2) - math.log(math.pi * f) / 2
+        tail = np.logaddexp(0.0, 2 * (log_away - log_size) - math.log(f))  # log(1 + z**2 / f)
+        return np.asarray(middle - (f + 1) / 2 * tail - log_size)
 
 
 def levels_of(values: Any) -> list[float]:

@@ -20,6 +20,7 @@ Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
 SMALLEST = 1e-7  # probability or rate, in a logarithm
+FARTHEST = 1e18  # of targets: only rows that a member does not learn from are so far from its own
 
 
 class Scale(NamedTuple):
@@ -68,7 +69,7 @@ class Numbers:
             factor, centre = centre, np.zeros_like(centre)
         else:
             factor = np.sqrt(np.average((y - centre) ** 2, axis=0, weights=w))
-        factor = np.where(factor > 0, factor, 1.0)
+        factor = np.where(factor > 0, factor, self.unit)  # rows that are all alike have no scale
         return Scale(centre, factor, y.min(axis=0), y.max(axis=0))
 
     def scale_of(self, scales: Sequence[Scale], sizes: Sequence[int]) -> Scale:
@@ -77,7 +78,8 @@ class Numbers:
 
     def encode(self, scale: Scale) -> Array:
         """Return the targets as a member learns them."""
-        return ((self.y - scale.centre) / scale.factor).astype(np.float32)
+        z = (self.y - scale.centre) / scale.factor
+        return np.clip(z, -FARTHEST, FARTHEST).astype(np.float32)
 
     def decode(self, scale: Scale, z: Array) -> Array:
         """Return a member's predictions in the user's units: means, then variances if any."""
