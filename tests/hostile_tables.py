@@ -126,7 +126,7 @@ TABLES: list[Row] = [
     ("rows of no fold", filled(TWO, "fit.out", HUGE), "fit.out' has rows from 0 to 4611686018427"),
     ("rows before all", filled(TWO, "fit.out", np.array(-1)), "fit.out' has rows from -1 to 59"),
     ("counts in words", fit("out", to="all"), "fit.out is 'all' and no list"),
-    ("no weights", fit("weighted", to=True), "there is no tensor 'fit.weights'"),
+    ("no weights of rows", fit("weighted", to=True), "there is no tensor 'fit.weights'"),
     (
         "a row without a weight",
         filled(WEIGHTS, "fit.weights", np.zeros(2)),
