@@ -295,3 +295,11 @@ def test_calibration_is_plotted_of_the_labels_of_the_fit():
 def test_one_epoch_is_no_epochs():
     notes = regressor(time_limit=1e-9).fit(X, Y).report().notes
     assert [note for note in notes if note.startswith("1 epoch instead of ")]
+
+
+def test_importance_is_in_variances_of_the_rows_that_count():
+    y, weights = Y.copy(), np.ones(N)
+    y[LIGHT], weights[LIGHT] = 1e3, 1e-12
+    found = regressor().fit(X, y, sample_weight=weights).importance(X, y)
+    assert found.names[0] == "column 0"
+    assert 0.5 < found.means[0] < 5

@@ -253,7 +253,8 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
             raise ValueError(f"y has one class, {self.classes_[0]}, but at least two are expected")
         return np.asarray(checked)
 
-    def _target(self, y: Array) -> Classes:
+    def _target(self, y: Array, weights: Array | None = None) -> Classes:
+        del weights
         smoothing = LABEL_SMOOTHING if judges_labels(self.scoring) else 0.0
         if self._has_labels:
             self.n_outputs_ = y.shape[1]

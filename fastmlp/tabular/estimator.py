@@ -51,7 +51,7 @@ class BaseTabMLP(Kept, BaseEstimator):
 
     # ------------------------------------------------------------ of the task
 
-    def _target(self, y: Array) -> Any:
+    def _target(self, y: Array, weights: Array | None = None) -> Any:
         """Return the target of checked labels or numbers; set ``classes_`` and the like."""
         raise NotImplementedError
 
@@ -131,7 +131,7 @@ class BaseTabMLP(Kept, BaseEstimator):
             columns = Columns.of(X, self.categorical_features)
             table = columns.read(X)
             used, kept = self._used(X, y, sample_weight)
-            target = self._target(y[used])
+            target = self._target(y[used], kept)
         random_state = check_random_state(self.random_state)
         seed = random_state.randint(2**31 - 1, size=4)
         request = Request(
@@ -330,14 +330,16 @@ class BaseTabMLP(Kept, BaseEstimator):
         return shown.history(self._curve, self.best_epoch_, self._members.groups[0].target, ax)
 
     def _target_of(self, y: Any) -> Any:
-        """Return the target of rows after the fit; nothing is set."""
+        """Return the target of the fit, with the rows of it; nothing is set."""
         draft = like(self, vars(self) | self._trained_with)
-        target = draft._target(draft._read_target(y))
+        y = draft._target(draft._read_target(y)).y
         if draft.n_outputs_ != self.n_outputs_ or not draft._has_classes_of(self):
             raise ValueError(
                 "y has other outputs or classes than the fit had: pass the y of the fit, in the "
                 "order of its rows"
             )
+        target = copy.copy(self._members.groups[0].target)
+        target.y = y
         return target
 
     def _has_classes_of(self, other: Any) -> bool:

@@ -273,9 +273,9 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
             )
         return numbers
 
-    def _target(self, y: Array) -> Numbers:
+    def _target(self, y: Array, weights: Array | None = None) -> Numbers:
         self.n_outputs_ = y.shape[1]
-        return Numbers(y, LOSSES[self.loss](self), self.loss)
+        return Numbers(y, LOSSES[self.loss](self), self.loss, weights)
 
     def _scorer(self, y: Array, weights: Array | None) -> Any:
         if self.scoring is None:

@@ -46,19 +46,26 @@ class Numbers:
         Of the network.
     name : str
         Of the loss, as the estimator has it.
+    weights : array, shape (n,), or None
+        Of the rows.
+
+    Attributes
+    ----------
+    unit : array of float64, shape (outputs,)
+        Deviation of each output, 1 where it is constant.
     """
 
     kind = "numbers"
     activation = ACTIVATION[kind]
     classes = None  # by which rows are divided
 
-    def __init__(self, y: Array, loss: Loss, name: str) -> None:
+    def __init__(self, y: Array, loss: Loss, name: str, weights: Array | None = None) -> None:
         self.y, self.loss, self.name = y, loss, name
         self.outputs = y.shape[1]
         self.rate = RATE.get(name, RATE[self.kind])
         self.averaging = AVERAGING.get(name, AVERAGING[self.kind])
         self.hopeless = HOPELESS if name in FROM_ZERO else np.inf
-        deviation = y.std(axis=0)
+        deviation = _deviation(y, np.average(y, axis=0, weights=weights), weights)
         self.unit = np.where(deviation > 0, deviation, 1.0)
 
     def scale(self, rows: Rows, weights: Array | None) -> Scale:
@@ -68,7 +75,7 @@ class Numbers:
         if self.name == "poisson":
             factor, centre = centre, np.zeros_like(centre)
         else:
-            factor = np.sqrt(np.average((y - centre) ** 2, axis=0, weights=w))
+            factor = _deviation(y, centre, w)
         factor = np.where(factor > 0, factor, self.unit)  # rows that are all alike have no scale
         return Scale(centre, factor, y.min(axis=0), y.max(axis=0))
 
@@ -145,6 +152,11 @@ class Numbers:
     def metric(self) -> str:
         """The name of what `shown` returns."""
         return (METRICS if self.outputs == 1 else METRICS | OF_SEVERAL)[self.name]
+
+
+def _deviation(y: Array, centre: Array, weights: Array | None) -> Array:
+    """Return the deviation of each column."""
+    return np.asarray(np.sqrt(np.average((y - centre) ** 2, axis=0, weights=weights)))
 
 
 FROM_ZERO = ("squared_error", "absolute_error", "quantile")  # costs that are never below 0
