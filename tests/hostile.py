@@ -105,6 +105,9 @@ VALID: dict[str, Callable[[], Any]] = {
             "TabMLPRegressor loss gaussian",
         )
     },
+    "TabMLPRegressor truths": lambda: stored.table(
+        fastmlp.TabMLPRegressor, stored.Y, stored.frame()[["truth"]]
+    ),
 }
 
 

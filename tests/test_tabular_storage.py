@@ -154,3 +154,25 @@ def test_too_many_categories_and_infinite_numbers_are_refused(
     monkeypatch.setattr(storage_members, "MOST_CATEGORIES", 10)
     with pytest.raises(ValueError, match=r"have 11 categories .* for 10: pickle"):
         model.save(tmp_path / "model")
+
+
+def few_inputs() -> Any:
+    """Return a table of fewer inputs than there are bins of numbers."""
+    return stored.frame()[["truth"]]
+
+
+FEW = {"one category": few_inputs, "constant": lambda: np.ones((60, 2))}
+
+
+@pytest.mark.parametrize("table", FEW)
+def test_tables_without_numbers_come_back(table: str, tmp_path: Path) -> None:
+    X = FEW[table]()
+    model = stored.table(TabMLPClassifier, stored.LABELS, X)
+    model.save(tmp_path / "model")
+    again = fastmlp.load(tmp_path / "model")
+    assert again._members.groups[0].encodings[0].bins == 3
+    wanted = model.predict_proba(X)
+    assert same(again.predict_proba(X), wanted)
+    one, rows = again.predictor(), X.to_numpy(object) if table == "one category" else X
+    assert same(np.array([one(row) for row in rows[:9]]), wanted[:9])
+    assert b"".join(storage.pieces(again)) == b"".join(storage.pieces(model))

@@ -28,6 +28,7 @@ from fastmlp.tabular.targets import Scale
 
 FLOATS, PLACES = np.dtype(float), np.dtype(np.int64)
 MOST_CATEGORIES = 1 << 16  # of all columns: each takes ten times its place in the file
+MOST_BINS = 1 << 16  # of numbers where there are none: they take no place
 
 # Values of a category: how a run of those of one type lies in a file.
 RUNS = {str: np.dtype(object), int: PLACES, float: FLOATS, bool: np.dtype(bool)}
@@ -210,7 +211,8 @@ def rebuild_blend(record: Record, columns: Columns) -> Blend:
 def _rebuild_group(part: Record, columns: Columns, missing: NDArray[np.int64], n: int) -> Members:
     network, store = parts.rebuild_spec(part.part("network")), part.store
     inputs, name = network.layer_sizes[0], part.where
-    bins, count = part.count("bins", 0, inputs), len(columns.numbers)
+    count = len(columns.numbers)
+    bins = part.count("bins", 0, inputs // count if count else MOST_BINS)
     values = [len(column.values or ()) for _, column in columns.categories]
     width = count * (1 + bins) + len(missing) + sum(map(width_of, values))
     if max(width, 1) != inputs:
