@@ -33,11 +33,11 @@ RNG = np.random.default_rng(1)
 
 
 def many_values() -> np.ndarray:
-    """Return rows whose columns are hard: 150 categories, times, tiny, large and whole numbers."""
+    """Return rows whose columns are hard: 180 categories, times, tiny, large and whole numbers."""
     n = 300
     tiny, large = RNG.normal(size=(2, n))
     times = 1.7e9 + RNG.random(n)
-    return np.column_stack([np.arange(n) % 150, times, 1e-20 * tiny, 1e20 * large, np.arange(n)])
+    return np.column_stack([179 - np.arange(n) % 180, times, 1e-20 * tiny, 1e20 * large, np.arange(n)])
 
 
 HARD = many_values()
@@ -62,7 +62,7 @@ def rows_of(model: Any, n: int = ROWS) -> Any:
         given = {5: HARD, 3: np.round(stored.X), 2: np.ones((60, 2))}[model.n_features_in_]
         columns = [RNG.choice([*column, *ODD], n) for column in given.T]
         if len(columns) == 5:
-            columns[0] = RNG.choice([*range(160), np.nan, 1e9], n)
+            columns[0] = RNG.choice([*range(190), np.nan, 1e9], n)
         return np.column_stack(columns)
     frame = stored.frame()
     odd: dict[str, list[Any]] = dict.fromkeys(("a", "ü", "same", "again"), ODD)

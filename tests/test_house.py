@@ -92,7 +92,7 @@ ORDER = (
     "tabular.rows",
     *(
         f"tabular.{part}"
-        for part in ("clock", "presets", "columns", "encoding", "folds", "targets")
+        for part in ("clock", "presets", "frames", "columns", "encoding", "folds", "targets")
     ),
     *(
         f"tabular.{part}"

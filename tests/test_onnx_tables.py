@@ -58,7 +58,7 @@ def frame(n: int, seed: int = 0) -> Any:
         "none": np.where(rng.random(n) < 0.2, None, words[1 + rng.integers(0, 4, n)]),
         "truth": rng.random(n) < 0.4,
         "code": pandas.Categorical(rng.integers(-5, 6, n)),
-        "many": pandas.Categorical(rng.permuted(np.arange(n) % 90) * 10**9),
+        "many": pandas.Categorical(rng.permuted(89 - np.arange(n) % 90) * 10**9),
         "gaps": pandas.Categorical(np.where(rng.random(n) < 0.2, np.nan, rng.integers(0, 4, n))),
         "halves": pandas.Categorical(rng.integers(0, 5, n) / 2),
     }

@@ -231,3 +231,21 @@ def test_many_classes_are_not_all_named():
     with pytest.warns(UserWarning, match=r"class_weight has 2, 3, 4, 5, 6, \.\.\. but") as caught:
         classifier(class_weight=dict.fromkeys(range(99), 1.0)).fit(X, (Y > 0).astype(int))
     assert len(str(caught[0].message)) < 120
+
+
+@pytest.mark.parametrize("often", ["a", "z"])
+def test_the_most_frequent_of_many_categories_have_inputs_of_their_own(often):
+    """However they are spelled: 60 frequent ones, then 4 of 90 rare ones in order of the values."""
+    pandas = pytest.importorskip("pandas")
+    frequent = [f"{often}{k:02}" for k in range(60)]
+    rare = [f"m{k:02}" for k in range(90)]
+    words = np.array([*frequent, *rare, *frequent], object)[RNG.permutation(210)]
+    model = regressor().fit(pandas.DataFrame({"word": words}), RNG.normal(size=210))
+    ((_, column),) = model._columns.categories
+    assert column.values == (*sorted([*frequent, *rare[:4]]), *rare[4:])
+    inputs = model._members.groups[0].encodings[0].inputs(
+        model._columns.read(pandas.DataFrame({"word": column.values}))
+    )
+    np.testing.assert_array_equal(inputs[:64, 64:], 0)
+    np.testing.assert_array_equal(inputs[64:, :64], 0)
+    assert set(inputs[:64].sum(axis=1)) <= {0, 1}

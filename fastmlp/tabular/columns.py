@@ -6,17 +6,20 @@ columns of a later table are read as the same kinds.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
+
+from fastmlp.tabular.frames import is_frame
 
 MISSING = -1  # the code of a category that is missing, or was not there at fit
 
 DATE_KINDS = "mM"
+MOST_CATEGORIES = 64  # of a column that have an input each, the most frequent; see `encoding`
 SMALLEST_RANGE = 1e-300  # of ranges that numbers are scaled by: one over it is finite
 NUMBER_KINDS = "iufb"
 
@@ -30,7 +33,8 @@ class Column:
     name : str
         For messages.
     values : tuple, or None
-        Of a category, its values in order of their codes; None for numbers.
+        Of a category, its values in order of their codes; None for numbers. Of many, the
+        `MOST_CATEGORIES` that were the most frequent at fit are the first.
     """
 
     name: str
@@ -170,54 +174,6 @@ class Columns:
         )
 
 
-def is_frame(X: Any) -> bool:
-    """Whether this is a data frame: columns with names, each a series of its own dtype."""
-    return hasattr(X, "columns") and hasattr(X, "dtypes") and hasattr(X, "__getitem__")
-
-
-def check_frame(X: Any) -> None:
-    """Complain of a frame that is empty, or has two columns of one name."""
-    if len(X) == 0 or X.shape[1] == 0:
-        raise ValueError(
-            f"Found array with {len(X)} sample(s) and {X.shape[1]} feature(s) "
-            f"(shape={X.shape}) while a minimum of 1 is required."
-        )
-    names = [str(name) for name in X.columns]
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    if twice:
-        raise ValueError(
-            f"X has several columns with the name {twice[0]!r} but names that differ are "
-            "expected: rename them"
-        )
-
-
-def gathered(X: Any) -> Any:
-    """Return lists of rows as an array that keeps numbers beside text, masked values as missing.
-
-    All else is returned as it is, but what is no table.
-
-    Raises
-    ------
-    TypeError
-        If it is a lazy frame, or sparse.
-    """
-    if hasattr(X, "collect"):
-        raise TypeError(
-            f"X is a {type(X).__name__} but a frame of rows is expected: pass X.collect()"
-        )
-    if issparse(X):
-        raise TypeError(
-            f"X is a sparse {X.format} matrix of {X.shape[1]} columns but a table is expected: "
-            "pass the columns of before it was encoded, text and categories included, or "
-            "X.toarray() if it has few columns"
-        )
-    if isinstance(X, np.ma.MaskedArray):
-        return np.ma.array(X, dtype=object if X.dtype.kind in "OUSb" else float).filled(np.nan)
-    if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
-        return np.array(X, dtype=object)
-    return X
-
-
 def columns_of(X: Any) -> tuple[list[str], list[NDArray[Any]]]:
     """Return the names of the columns of a table, and their values, of any dtype."""
     if not is_frame(X):
@@ -325,11 +281,16 @@ def _categories(series: NDArray[Any], wanted: bool, name: str) -> tuple[Hashable
     kind = series.dtype.kind
     if not wanted and (kind in "iuf" or (kind == "O" and _all_numbers(series))):
         return None
-    seen = _distinct(_items(series), name)
-    for value in seen:
+    items = _items(series)
+    for value in (seen := _distinct(items, name)):
         if not isinstance(value, str | int | float | bool | bytes | np.generic | None):
             raise _neither(name, type(value).__name__)
-    return tuple(sorted(seen, key=lambda v: (type(v).__name__, v if v is not None else 0)))
+    values = sorted(seen, key=lambda v: (type(v).__name__, v if v is not None else 0))
+    if len(values) > MOST_CATEGORIES:
+        count = Counter(items)
+        often = set(sorted(values, key=lambda v: -count[v])[:MOST_CATEGORIES])
+        values.sort(key=lambda v: v not in often)  # stable: both parts stay in order of the values
+    return tuple(values)
 
 
 def _check_kind(series: NDArray[Any], name: str) -> None:

@@ -14,13 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.tabular.columns import MISSING, SMALLEST_RANGE, Columns, Table
+from fastmlp.tabular.columns import MISSING, MOST_CATEGORIES, SMALLEST_RANGE, Columns, Table
 
 CLIP = 3.0  # no scaled number is larger
 FAR = 1e6  # before the clip, so that nothing overflows
 NARROWEST = 1e-8  # half of a bin: rounding errors of what is scaled elsewhere do not show
-MOST_CATEGORIES = 64  # of a column that have an input each; the others share SHARED inputs
-SHARED = 16
+SHARED = 16  # inputs of all categories of a column behind the first MOST_CATEGORIES
 SEED = 0  # of the codes of rare categories
 
 Inputs = NDArray[np.float32]

@@ -22,7 +22,8 @@ from fastmlp.intervals import check_count
 from fastmlp.sklearn.fitting import one_at_a_time
 from fastmlp.tabular import blend, doubts, folds, shown
 from fastmlp.tabular.blend import Blend, Fitted
-from fastmlp.tabular.columns import DATE_KINDS, Columns, Table, check_frame, gathered, is_frame
+from fastmlp.tabular.columns import DATE_KINDS, Columns, Table
+from fastmlp.tabular.frames import check_frame, gathered, is_frame
 from fastmlp.tabular.kept import Kept, like, of_one_moment
 from fastmlp.tabular.members import Division, Request
 from fastmlp.tabular.parameters import CONSTRAINTS, check
