@@ -37,7 +37,8 @@ def many_values() -> np.ndarray:
     n = 300
     tiny, large = RNG.normal(size=(2, n))
     times = 1.7e9 + RNG.random(n)
-    return np.column_stack([179 - np.arange(n) % 180, times, 1e-20 * tiny, 1e20 * large, np.arange(n)])
+    codes = 179 - np.arange(n) % 180
+    return np.column_stack([codes, times, 1e-20 * tiny, 1e20 * large, np.arange(n)])
 
 
 HARD = many_values()

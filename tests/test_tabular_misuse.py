@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
@@ -185,16 +186,55 @@ def test_an_index_in_another_order_is_named():
         regressor().fit(turned, other)  # a warning would be an error here
 
 
-def test_numbers_in_text_are_categories_and_named():
+SIZES = "convert the column if their sizes matter"
+SOME = "convert the column, with NaN for what is none, if their sizes matter"
+NUMBERS = X[:, 0].astype(str)
+
+# A column of text, and the note about it.
+DOUBTED = {
+    "numbers": (NUMBERS, f"60 texts that are numbers: {SIZES}"),
+    "missing": (np.where(X[:, 1] > 1, None, NUMBERS), rf"\d\d texts that are numbers: {SIZES}"),
+    "one ?": (["?", *NUMBERS[1:]], rf"for '\?', but its other 59 values are numbers: {SOME}"),
+    "numbers and ?": (["?", *X[1:, 0]], rf"for '\?', but its other 59 values are numbers: {SOME}"),
+    "four others": (
+        ["?", "\n", "\ud800", "-", *NUMBERS[4:]],
+        r"for '\\n', '-', '\?', \.\.\., but its other 56 values are numbers",
+    ),
+    "percents": ([f"{x:.3f}%" for x in X[:, 0]], f"texts that are numbers with %: take .* {SIZES}"),
+    "thousands": (
+        [f"{x:,.1f}" for x in 2000 * X[:, 0]],
+        f"texts that are numbers with commas: take the commas out, or .* {SIZES}",
+    ),
+    "decimal commas": ([f"{x:.4f}".replace(".", ",") for x in X[:, 0]], "numbers with commas"),
+    "dates": (np.arange(N).astype("M8[D]").astype(str), "dates: pass what matters of them as numb"),
+    "times": ([f"1.2.2020 {k}:00" for k in range(N)], "60 texts that are dates: pass what matters"),
+}
+
+
+@pytest.mark.parametrize("case", DOUBTED)
+def test_text_that_is_numbers_or_dates_is_a_category_and_named(case):
     pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame({"size": X[:, 0].astype(str), "colour": ["r", "g", "b"] * (N // 3)})
-    notes = regressor().fit(frame, Y).report().notes
-    assert notes == [
-        f"size is a category of {N} texts that are numbers: convert the column if "
-        "their sizes matter"
-    ]
-    frame["size"] = X[:, 0]
-    assert regressor().fit(frame, Y).report().notes == []
+    values, words = DOUBTED[case]
+    frame = pandas.DataFrame({"size": np.array(values, object), "colour": ["r", "g", "b"] * 20})
+    (note,) = regressor().fit(frame, Y).report().notes
+    assert note.startswith("size is a category ")
+    assert re.search(words, note), note
+
+
+def test_other_categories_are_not_doubted():
+    pandas = pytest.importorskip("pandas")
+    codes = np.arange(N) % 20
+    columns = {
+        "few": codes.astype(str),
+        "number": X[:, 0],
+        "category": pandas.Categorical(np.arange(N)),
+        "names": [f"{k}a" for k in range(N)],
+        "an eighth are names": [f"{k}" if k % 8 else f"name {k}" for k in range(N)],
+        "versions": [f"1.{k}.3" for k in range(N)],
+    }
+    model = regressor(categorical_features=["number"]).fit(pandas.DataFrame(columns), Y)
+    assert model.report().notes == []
+    assert model.report().kinds == {"numbers": 0, "categories": 6}
 
 
 def test_many_rows_are_calibrated_by_some(monkeypatch):
@@ -243,8 +283,10 @@ def test_the_most_frequent_of_many_categories_have_inputs_of_their_own(often):
     model = regressor().fit(pandas.DataFrame({"word": words}), RNG.normal(size=210))
     ((_, column),) = model._columns.categories
     assert column.values == (*sorted([*frequent, *rare[:4]]), *rare[4:])
-    inputs = model._members.groups[0].encodings[0].inputs(
-        model._columns.read(pandas.DataFrame({"word": column.values}))
+    inputs = (
+        model._members.groups[0]
+        .encodings[0]
+        .inputs(model._columns.read(pandas.DataFrame({"word": column.values})))
     )
     np.testing.assert_array_equal(inputs[:64, 64:], 0)
     np.testing.assert_array_equal(inputs[64:, :64], 0)

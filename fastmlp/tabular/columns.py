@@ -19,6 +19,10 @@ from fastmlp.tabular.frames import is_frame
 MISSING = -1  # the code of a category that is missing, or was not there at fit
 
 DATE_KINDS = "mM"
+REMEDY_OF_DATES = (
+    "pass what matters of them as numbers, for example the days since the first, the month and the "
+    "weekday"
+)
 MOST_CATEGORIES = 64  # of a column that have an input each, the most frequent; see `encoding`
 SMALLEST_RANGE = 1e-300  # of ranges that numbers are scaled by: one over it is finite
 NUMBER_KINDS = "iufb"
@@ -298,8 +302,7 @@ def _check_kind(series: NDArray[Any], name: str) -> None:
     kind = series.dtype.kind
     if kind in DATE_KINDS or (kind == "O" and any(map(_is_date, series[:100]))):
         raise TypeError(
-            f"{name} holds dates but numbers or categories are expected: pass what matters of "
-            "them as numbers, for example the days since the first, the month and the weekday"
+            f"{name} holds dates but numbers or categories are expected: {REMEDY_OF_DATES}"
         )
     if kind == "c":
         raise ValueError(f"Complex data not supported: {name} holds complex numbers")

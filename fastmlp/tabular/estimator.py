@@ -236,7 +236,7 @@ class BaseTabMLP(Kept, BaseEstimator):
             target.shown(fitted.together),
             seconds,
             more,
-            fitted.notes + doubts.numbers_as_text(columns),
+            fitted.notes + doubts.texts(columns),
         )
 
     # ------------------------------------------------------------ after it
