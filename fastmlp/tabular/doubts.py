@@ -74,7 +74,7 @@ class Form:
     """
 
     what: str
-    holds: Callable[[str], bool]
+    holds: Callable[[str], object]
     remedy: str
 
 
