@@ -184,6 +184,29 @@ def test_booleans_say_of_every_column_whether_it_is_a_category():
         regressor(categorical_features=[True, False]).fit(X.round(), Y)
 
 
+def test_integers_are_places_and_never_names():
+    pandas = pytest.importorskip("pandas")
+    whole = X.round()
+    for names in (["a", "b", "c"], [0, 1, 2], ["2", "0", "1"]):
+        model = regressor(categorical_features=[1]).fit(pandas.DataFrame(whole, columns=names), Y)
+        assert [place for place, _ in model._columns.categories] == [1]
+    for names, wanted in (([10, 11, 12], 10), ([2, 0, 1], 0), ([1, 2, 3], 1)):
+        frame = pandas.DataFrame(whole, columns=names)
+        with pytest.raises(ValueError, match=rf"has {wanted} but .* pass the name .* '{wanted}', "):
+            regressor(categorical_features=[wanted]).fit(frame, Y)
+        place = names.index(wanted)
+        for given in ([str(wanted)], [k == place for k in range(3)]):
+            model = regressor(categorical_features=given).fit(frame, Y)
+            assert [k for k, _ in model._columns.categories] == [place]
+
+
+def test_without_categorical_features_categories_of_numbers_are_numbers():
+    pandas = pytest.importorskip("pandas")
+    frame = frame_of(pandas, a=pandas.Categorical(np.arange(N) % 4), d=COLOURS)
+    model = regressor(categorical_features=None).fit(frame, Y)
+    assert model.report().kinds == {"numbers": 3, "categories": 1}
+
+
 # ------------------------------------------------------------ targets
 
 NUMBERS_REFUSED = {

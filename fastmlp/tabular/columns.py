@@ -121,19 +121,19 @@ class Columns:
         ----------
         X : frame or array, shape (n, features)
             The rows of a fit.
-        categorical : "from_dtype", None, or sequence of names, numbers or booleans
+        categorical : "from_dtype", None, or sequence of names, places or booleans
             Columns that are categories whatever their dtype; None is none but text. As
-            ``HistGradientBoostingClassifier`` has it.
+            ``HistGradientBoostingClassifier`` has it: text is a name, an integer a place.
 
         Raises
         ------
         TypeError
             If a column holds dates or what is neither number nor category.
         ValueError
-            If ``categorical`` names no column.
+            If ``categorical`` names no column, or has an integer that could be a name.
         """
         names, series = columns_of(X)
-        wanted = _wanted(categorical, names)
+        wanted = _wanted(categorical, names, list(X.columns) if is_frame(X) else [])
         if categorical is not None and is_frame(X):
             wanted |= {k for k, dtype in enumerate(X.dtypes) if _is_category(dtype)}
         numbers: list[tuple[int, Column]] = []
@@ -253,8 +253,11 @@ def _is_date(value: Any) -> bool:
     return hasattr(value, "isoformat") or isinstance(value, np.datetime64 | np.timedelta64)
 
 
-def _wanted(categorical: Any, names: Sequence[str]) -> set[int]:
-    """Return the places of the columns that the user calls categories."""
+def _wanted(categorical: Any, names: Sequence[str], given_names: Sequence[Any]) -> set[int]:
+    """Return the places of the columns that the user calls categories.
+
+    ``given_names`` are those of a frame as they are, which may be numbers.
+    """
     if categorical is None or (isinstance(categorical, str) and categorical == "from_dtype"):
         return set()
     given = np.asarray(categorical)
@@ -266,15 +269,23 @@ def _wanted(categorical: Any, names: Sequence[str]) -> set[int]:
             )
         return set(np.flatnonzero(given).tolist())
     places = set()
+    by_number = any(isinstance(name, int | np.integer) for name in given_names)
+    may_be_names = by_number and list(given_names) != list(range(len(names)))
     for each in given.reshape(-1).tolist():
         if isinstance(each, str) and each in names:
             places.add(names.index(each))
+        elif isinstance(each, int) and may_be_names:
+            raise ValueError(
+                f"categorical_features has {each} but the columns of X have numbers for names, so "
+                f"that it may be a name or a place: pass the name as text, {str(each)!r}, or a "
+                "boolean for each column"
+            )
         elif isinstance(each, int) and 0 <= each < len(names):
             places.add(each)
         else:
             raise ValueError(
-                f"categorical_features has {each!r} but the names, or the numbers from 0 to "
-                f"{len(names) - 1}, of columns are expected: the columns are {', '.join(names)}"
+                f"categorical_features has {each!r} but names of columns, or their places from 0 "
+                f"to {len(names) - 1}, are expected: the columns are {', '.join(names)}"
             )
     return places
 

@@ -12,7 +12,7 @@ from fastmlp.check.arrays import short
 from fastmlp.tabular.blend import Blend, blended
 from fastmlp.tabular.columns import Column, Columns, columns_of
 from fastmlp.tabular.encoding import CLIP, FAR, NARROWEST, one_hot
-from fastmlp.tabular.frames import gathered, is_frame
+from fastmlp.tabular.frames import check_frame, gathered, is_frame
 from fastmlp.tabular.members import Members, mixed
 from fastmlp.tabular.rows import RowEncoder, plain
 from fastmlp.tabular.targets import Scale
@@ -101,6 +101,7 @@ class RowPredictor:
                     f"the row is a frame of {len(row)} rows but one row is expected: pass for "
                     "example frame.iloc[0]; predict takes tables"
                 )
+            check_frame(row)
             own, series = columns_of(row)
             values = [each[0] for each in series]
             if self._names is None:
