@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -94,7 +96,8 @@ def test_lists_of_numbers_beside_text_are_numbers_and_text():
 
 # A column at fit, and what is said of it.
 REFUSED_AT_FIT = {
-    "lists": ([[1, 2]] * N, TypeError, "a holds a list, which is neither"),
+    "lists": ([[1, 2]] * N, TypeError, r"a holds a list, which is neither: .* astype\(float\), or"),
+    "fractions": ([Fraction(1, 3)] * N, TypeError, r"holds a Fraction, .* astype\(float\), or to"),
     "dicts": ([{}] * N, TypeError, "a holds a dict, which is neither"),
     "huge integers": ([10**400] * N, ValueError, "too large for dtype.*: a has such"),
     "dates of NumPy": ([np.datetime64("2020-01-01")] * N, TypeError, "a holds dates"),
@@ -175,6 +178,30 @@ def test_frames_of_polars_that_hold_no_numbers():
     for values in ([{"k": 1}, {"k": 2}] * (N // 2), [[1, 2]] * N):
         with pytest.raises(TypeError, match="argument must be a string or a number: d holds"):
             regressor().fit(frame.with_columns(d=polars.Series(values)), Y)
+
+
+def test_intervals_and_integers_of_128_bits_are_refused_with_a_remedy():
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    with pytest.raises(
+        TypeError, match=r"a holds a Interval, .* or to categories by astype\(str\)"
+    ):
+        regressor().fit(frame_of(pandas, a=pandas.cut(X[:, 0], 4)), Y)
+    frame = polars.DataFrame({"a": np.arange(N), "b": X[:, 1]})
+    with pytest.raises(TypeError, match=r"a holds a Int128, .* in polars by cast\(Float64\) or"):
+        regressor().fit(frame.with_columns(polars.col("a").cast(polars.Int128)), Y)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_decimals_are_numbers(library):
+    frames = pytest.importorskip(library)
+    rounded = X.round(2)
+    decimals = [*(Decimal(f"{x:.2f}") for x in rounded[1:, 0]), None]
+    missing = np.array([*rounded[1:, 0], np.nan])
+    frame = frames.DataFrame({"a": decimals, "b": X[:, 1]})
+    model = regressor().fit(frame, Y)
+    plain = frames.DataFrame({"a": missing, "b": X[:, 1]})
+    np.testing.assert_array_equal(model.predict(frame), regressor().fit(plain, Y).predict(plain))
+    assert model.predictor()([decimals[0], X[0, 1]]) == model.predict(frame[:1])[0]
 
 
 def test_booleans_say_of_every_column_whether_it_is_a_category():

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -185,21 +186,26 @@ def columns_of(X: Any) -> tuple[list[str], list[NDArray[Any]]]:
         return [f"column {k}" for k in range(array.shape[1])], list(array.T)
     names = [str(name) for name in X.columns]
     if hasattr(X, "iloc"):
-        series = [_array(X.iloc[:, k]) for k in range(len(names))]
+        series = [_array(X.iloc[:, k], name) for k, name in enumerate(names)]
     else:
-        series = [_array(X[name]) for name in X.columns]
+        series = [_array(X[name], str(name)) for name in X.columns]
     for name, values in zip(names, series, strict=True):
         if values.ndim != 1:  # structs and arrays of polars
             raise _neither(name, "list")
     return names, series
 
 
-def _array(series: Any) -> NDArray[Any]:
+def _array(series: Any, name: str) -> NDArray[Any]:
     """Return a series as an array: of numbers where it has such, else of objects."""
     kind = str(series.dtype)
     if _is_category(series.dtype):
         return np.array(series.to_list(), dtype=object)
-    array = np.asarray(series.to_numpy())
+    try:
+        array = np.asarray(series.to_numpy())
+    except MemoryError:
+        raise
+    except Exception:  # each library has its own, of types that NumPy lacks
+        raise _neither(name, kind) from None
     if array.dtype.kind == "O" and kind.startswith(("Int", "UInt", "Float")):  # with missing ones
         return np.array([np.nan if is_missing(v) else v for v in array], np.float64)
     return array
@@ -244,8 +250,9 @@ def _family(value: Any) -> type:
 
 def _neither(name: str, kind: str) -> TypeError:
     return TypeError(
-        f"argument must be a string or a number: {name} holds a {kind}, which is neither: "
-        "convert the column"
+        f"argument must be a string or a number: {name} holds a {kind}, which is neither: convert "
+        "the column to numbers by astype(float), or to categories by astype(str); in polars by "
+        "cast(Float64) or cast(String)"
     )
 
 
@@ -321,7 +328,8 @@ def _check_kind(series: NDArray[Any], name: str) -> None:
 
 def _all_numbers(series: NDArray[Any]) -> bool:
     return all(
-        is_missing(v) or (isinstance(v, int | float | np.number) and not isinstance(v, bool))
+        is_missing(v)
+        or (isinstance(v, int | float | np.number | Decimal) and not isinstance(v, bool))
         for v in series
     )
 
