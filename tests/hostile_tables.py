@@ -40,6 +40,7 @@ TABLES: list[Row] = [
         "is an array",
     ),
     ("named in words", columns("named", to="yes"), "named is 'yes' and neither true nor false"),
+    ("numeric in words", columns("numeric", to=1), "numeric is 1 and neither true nor false"),
     ("a reason of none", columns("reasons", to={"string objects": "fit.columns.left_out"}), "said"),
     (
         "fewer reasons",

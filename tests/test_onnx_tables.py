@@ -298,6 +298,18 @@ def test_names_of_columns_that_are_refused(name):
         changed.to_onnx()
 
 
+def test_an_array_with_text_has_an_input_for_each_column_that_is_used(tmp_path):
+    """Also where the text does not vary: an array of numbers has no room for it."""
+    X = np.array([[float(k), "same"] for k in range(60)], object)
+    model = TabMLPRegressor(preset="fast", random_state=0).fit(X, np.arange(60.0))
+    model.save(tmp_path / "model")
+    for each in (model, fastmlp.load(tmp_path / "model")):
+        session = session_of(each.to_onnx())
+        assert [(i.name, i.type) for i in session.get_inputs()] == [("column 0", "tensor(double)")]
+        found = session.run(["predictions"], {"column 0": X[:9, :1].astype(float)})[0]
+        np.testing.assert_allclose(found[:, 0], model.predict(X[:9]), rtol=1e-4)
+
+
 def test_a_model_of_no_column_is_refused():
     model = TabMLPRegressor(preset="fast", random_state=0).fit(np.ones((9, 2)), np.arange(9.0))
     with pytest.raises(ValueError, match="all were constant at fit"):

@@ -45,6 +45,11 @@ class Column:
     name: str
     values: tuple[Hashable, ...] | None = None
 
+    @property
+    def has_text(self) -> bool:
+        """Whether one of the values is text."""
+        return any(isinstance(value, str) for value in self.values or ())
+
     def read(self, series: NDArray[Any]) -> NDArray[Any]:
         """Return numbers, float64 with NaN where missing, or codes, int32."""
         _check_kind(series, self.name)
@@ -106,6 +111,8 @@ class Columns:
         Of all columns.
     named : bool
         Whether they are those of a frame.
+    numeric : bool
+        Whether an array of numbers has room for all of them, also those left out.
     """
 
     numbers: tuple[tuple[int, Column], ...]
@@ -113,6 +120,7 @@ class Columns:
     left_out: dict[str, str]
     names: tuple[str, ...]
     named: bool
+    numeric: bool = False
 
     @classmethod
     def of(cls, X: Any, categorical: Any = "from_dtype") -> Columns:
@@ -134,16 +142,19 @@ class Columns:
             If ``categorical`` names no column, or has an integer that could be a name.
         """
         names, series = columns_of(X)
-        wanted = _wanted(categorical, names, list(X.columns) if is_frame(X) else [])
-        if categorical is not None and is_frame(X):
+        named = is_frame(X)
+        wanted = _wanted(categorical, names, list(X.columns) if named else [])
+        if categorical is not None and named:
             wanted |= {k for k, dtype in enumerate(X.dtypes) if _is_category(dtype)}
         numbers: list[tuple[int, Column]] = []
         categories: list[tuple[int, Column]] = []
         left_out: dict[str, str] = {}
         seen: dict[tuple[bool, bytes], str] = {}
+        numeric = not named
         for k, (name, values) in enumerate(zip(names, series, strict=True)):
             column = Column(name, _categories(values, k in wanted, name))
             read = column.read(values)
+            numeric = numeric and not column.has_text
             key = (column.values is None, read.tobytes())
             if _is_constant(read):
                 left_out[name] = "constant"
@@ -154,7 +165,7 @@ class Columns:
             else:
                 seen[key] = name
                 (numbers if column.values is None else categories).append((k, column))
-        return cls(tuple(numbers), tuple(categories), left_out, tuple(names), is_frame(X))
+        return cls(tuple(numbers), tuple(categories), left_out, tuple(names), named, numeric)
 
     def read(self, X: Any) -> Table:
         """Return a table with these columns.

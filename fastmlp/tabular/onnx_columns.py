@@ -145,7 +145,7 @@ class Inputs:
                 "input: fit on columns that vary"
             )
         values = [(column.name, column.values or ()) for _, column in columns.categories]
-        if not columns.named and not any(isinstance(v, str) for _, each in values for v in each):
+        if columns.numeric:
             kinds = tuple(_kind(name, each, (NUMBERS,)) for name, each in values)
             return cls(columns, kinds, True)
         return cls(columns, tuple(_kind(name, each, KINDS) for name, each in values), False)

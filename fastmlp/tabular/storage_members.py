@@ -56,6 +56,7 @@ def describe_columns(columns: Columns, tensors: Tensors) -> dict[str, Any]:
     return {
         **{key: _describe_texts(texts[key], f"fit.columns.{key}", tensors) for key in texts},
         "named": columns.named,
+        "numeric": columns.numeric,
         "numbers": len(columns.numbers),
         "categories": [
             _describe_values(column, f"fit.columns.categories.{k}", tensors)
@@ -82,6 +83,9 @@ def rebuild_columns(part: Record) -> Columns:
         total += len(values)
         found.append((place, Column(names[place], values)))
     named = part.flag("named")
+    numeric = not named and not any(column.has_text for _, column in found)
+    if part.there("numeric"):  # there were files without
+        numeric = part.flag("numeric")
     part.finish()
     return Columns(
         tuple((place, Column(names[place])) for place in numbers.tolist()),
@@ -89,6 +93,7 @@ def rebuild_columns(part: Record) -> Columns:
         dict(zip(left_out, reasons, strict=True)),
         tuple(names),
         named,
+        numeric,
     )
 
 
