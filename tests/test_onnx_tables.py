@@ -298,6 +298,15 @@ def test_names_of_columns_that_are_refused(name):
         changed.to_onnx()
 
 
+def test_labels_of_half_a_character_are_refused(tmp_path):
+    y = np.array(["\ud800", "b"], object)[np.arange(60) % 2]
+    model = TabMLPClassifier(preset="fast", random_state=0).fit(np.arange(60.0)[:, None], y)
+    for write in (model.to_onnx, lambda: model.to_c(tmp_path / "model.c")):
+        with pytest.raises(ValueError, match=r"the classes have '\\ud800', half a character"):
+            write()
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_array_with_text_has_an_input_for_each_column_that_is_used(tmp_path):
     """Also where the text does not vary: an array of numbers has no room for it."""
     X = np.array([[float(k), "same"] for k in range(60)], object)

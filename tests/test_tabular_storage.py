@@ -108,8 +108,11 @@ def test_inspect_shows_tables(tmp_path: Path) -> None:
         assert words in text
 
 
+HALF = "\ud800"
+
+
 def half_a_character() -> Any:
-    frame = stored.frame().assign(text=np.array(["\ud800", "b"])[stored.LABELS % 2])
+    frame = stored.frame().assign(text=np.array([HALF, "b"])[stored.LABELS % 2])
     return stored.table(TabMLPRegressor, stored.Y, frame)
 
 
@@ -127,10 +130,34 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
         "parameters.scoring is <built-in .* use numbers, strings",
     ),
     "a wrong parameter": (lambda: TabMLPRegressor(loss="x"), ValueError, "'loss' parameter"),
-    "half a character": (half_a_character, ValueError, "surrogates not allowed"),
+    "half a character": (
+        half_a_character,
+        ValueError,
+        r"the column 'text': .* has the text '\\ud800' with half a character .* rename it",
+    ),
+    "half a character in a name": (
+        lambda: stored.table(TabMLPRegressor, stored.Y, stored.frame().rename(columns={"ü": HALF})),
+        ValueError,
+        r"fit.columns.names has the text '\\ud800' with half",
+    ),
+    "half a character in a class": (
+        lambda: stored.table(TabMLPClassifier, np.array([HALF, "b"], object)[stored.LABELS % 2]),
+        ValueError,
+        r"fit.classes has the text '\\ud800' with half",
+    ),
     "bytes": (lambda: categories(b"a", b"b"), TypeError, "column 0 has the category b'a', which"),
     "a large integer": (lambda: categories(2**70, "b"), TypeError, "the category 1180.* 2\\*\\*63"),
-    "long text": (lambda: categories("a", "b" * 2000), ValueError, "of up to 2,000 characters"),
+    "one large integer": (
+        lambda: categories(1, 2**63, "b"),
+        TypeError,
+        "the category 9223372036854",
+    ),
+    "a larger one": (lambda: categories(0.5, 1e300, "b"), TypeError, r"category 1\d{39}\.\.\., wh"),
+    "long text": (
+        lambda: categories("a", "b" * 2000),
+        ValueError,
+        "the column 'column 0': .* of up to 2,000 characters",
+    ),
     "a null": (lambda: categories("a", "b\0"), ValueError, "without a null at the end"),
     "a subclass": (lambda: type("Own", (TabMLPRegressor,), {})(), TypeError, "class .*Own"),
 }

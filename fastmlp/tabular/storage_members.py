@@ -17,7 +17,7 @@ from fastmlp import states
 from fastmlp.spec import Spec
 from fastmlp.storage import parts
 from fastmlp.storage.record import Record, Store, Tensors, built
-from fastmlp.storage.strict import ModelFormatError
+from fastmlp.storage.strict import ModelFormatError, shown
 from fastmlp.storage.values import describe as described
 from fastmlp.storage.values import value
 from fastmlp.tabular.blend import Blend
@@ -107,7 +107,6 @@ def ascending(part: Record, key: str, n: int, end: int) -> NDArray[np.int64]:
 
 
 def _describe_texts(texts: tuple[str, ...], name: str, tensors: Tensors) -> Any:
-    "".join(texts).encode()  # complains about half a character
     return described(np.array(texts, object), name, tensors)
 
 
@@ -125,16 +124,20 @@ def _describe_values(column: Column, name: str, tensors: Tensors) -> list[Any]:
     for at, (kind, run) in enumerate(itertools.groupby(plain, type)):
         where = f"{name}.values.{at}"
         values: tuple[Any, ...] = tuple(run)
+        odd = [v for v in values if kind not in RUNS or (kind is int and abs(v) >= 2**63)]
         if kind is str:
-            found.append(_describe_texts(values, where, tensors))
-        elif kind in RUNS and not (kind is int and max(map(abs, values)) >= 2**63):
+            try:
+                found.append(_describe_texts(values, where, tensors))
+            except ValueError as error:
+                raise ValueError(f"the column {column.name!r}: {error}") from None
+        elif not odd:
             found.append(described(np.array(values, RUNS[kind]), where, tensors))
         elif values == (None,):
             found.append(None)
         else:
             raise TypeError(
-                f"{column.name} has the category {values[0]!r}, which a file cannot hold: make the "
-                "column one of strings, or of numbers below 2**63"
+                f"{column.name} has the category {shown(odd[0])}, which a file cannot hold: make "
+                "the column one of strings, or of numbers below 2**63"
             )
     return found
 
