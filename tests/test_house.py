@@ -97,12 +97,14 @@ ORDER = (
     *(
         f"tabular.{part}"
         for part in (
+            "conformal",
+            "networks",
             "epochs",
             "members",
+            "timing",
             "selection",
             "blend",
             "temperature",
-            "conformal",
             "judged",
             "exported",
         )

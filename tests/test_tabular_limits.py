@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -180,58 +179,11 @@ def test_frames_of_polars_that_hold_no_numbers():
             regressor().fit(frame.with_columns(d=polars.Series(values)), Y)
 
 
-def test_intervals_and_integers_of_128_bits_are_refused_with_a_remedy():
-    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
-    with pytest.raises(
-        TypeError, match=r"a holds a Interval, .* or to categories by astype\(str\)"
-    ):
-        regressor().fit(frame_of(pandas, a=pandas.cut(X[:, 0], 4)), Y)
-    frame = polars.DataFrame({"a": np.arange(N), "b": X[:, 1]})
-    with pytest.raises(TypeError, match=r"a holds a Int128, .* in polars by cast\(Float64\) or"):
-        regressor().fit(frame.with_columns(polars.col("a").cast(polars.Int128)), Y)
-
-
-@pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_decimals_are_numbers(library):
-    frames = pytest.importorskip(library)
-    rounded = X.round(2)
-    decimals = [*(Decimal(f"{x:.2f}") for x in rounded[1:, 0]), None]
-    missing = np.array([*rounded[1:, 0], np.nan])
-    frame = frames.DataFrame({"a": decimals, "b": X[:, 1]})
-    model = regressor().fit(frame, Y)
-    plain = frames.DataFrame({"a": missing, "b": X[:, 1]})
-    np.testing.assert_array_equal(model.predict(frame), regressor().fit(plain, Y).predict(plain))
-    assert model.predictor()([decimals[0], X[0, 1]]) == model.predict(frame[:1])[0]
-
-
 def test_booleans_say_of_every_column_whether_it_is_a_category():
     model = regressor(categorical_features=[True, False, False]).fit(X.round(), Y)
     assert model.report().kinds == {"numbers": 2, "categories": 1}
     with pytest.raises(ValueError, match="booleans of shape"):
         regressor(categorical_features=[True, False]).fit(X.round(), Y)
-
-
-def test_integers_are_places_and_never_names():
-    pandas = pytest.importorskip("pandas")
-    whole = X.round()
-    for names in (["a", "b", "c"], [0, 1, 2], ["2", "0", "1"]):
-        model = regressor(categorical_features=[1]).fit(pandas.DataFrame(whole, columns=names), Y)
-        assert [place for place, _ in model._columns.categories] == [1]
-    for names, wanted in (([10, 11, 12], 10), ([2, 0, 1], 0), ([1, 2, 3], 1)):
-        frame = pandas.DataFrame(whole, columns=names)
-        with pytest.raises(ValueError, match=rf"has {wanted} but .* pass the name .* '{wanted}', "):
-            regressor(categorical_features=[wanted]).fit(frame, Y)
-        place = names.index(wanted)
-        for given in ([str(wanted)], [k == place for k in range(3)]):
-            model = regressor(categorical_features=given).fit(frame, Y)
-            assert [k for k, _ in model._columns.categories] == [place]
-
-
-def test_without_categorical_features_categories_of_numbers_are_numbers():
-    pandas = pytest.importorskip("pandas")
-    frame = frame_of(pandas, a=pandas.Categorical(np.arange(N) % 4), d=COLOURS)
-    model = regressor(categorical_features=None).fit(frame, Y)
-    assert model.report().kinds == {"numbers": 3, "categories": 1}
 
 
 # ------------------------------------------------------------ targets

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 
 import numpy as np
@@ -186,57 +185,6 @@ def test_an_index_in_another_order_is_named():
         regressor().fit(turned, other)  # a warning would be an error here
 
 
-SIZES = "convert the column if their sizes matter"
-SOME = "convert the column, with NaN for what is none, if their sizes matter"
-NUMBERS = X[:, 0].astype(str)
-
-# A column of text, and the note about it.
-DOUBTED = {
-    "numbers": (NUMBERS, f"60 texts that are numbers: {SIZES}"),
-    "missing": (np.where(X[:, 1] > 1, None, NUMBERS), rf"\d\d texts that are numbers: {SIZES}"),
-    "one ?": (["?", *NUMBERS[1:]], rf"for '\?', but its other 59 values are numbers: {SOME}"),
-    "numbers and ?": (["?", *X[1:, 0]], rf"for '\?', but its other 59 values are numbers: {SOME}"),
-    "four others": (
-        ["?", "\n", "\ud800", "-", *NUMBERS[4:]],
-        r"for '\\n', '-', '\?', \.\.\., but its other 56 values are numbers",
-    ),
-    "percents": ([f"{x:.3f}%" for x in X[:, 0]], f"texts that are numbers with %: take .* {SIZES}"),
-    "thousands": (
-        [f"{x:,.1f}" for x in 2000 * X[:, 0]],
-        f"texts that are numbers with commas: take the commas out, or .* {SIZES}",
-    ),
-    "decimal commas": ([f"{x:.4f}".replace(".", ",") for x in X[:, 0]], "numbers with commas"),
-    "dates": (np.arange(N).astype("M8[D]").astype(str), "dates: pass what matters of them as numb"),
-    "times": ([f"1.2.2020 {k}:00" for k in range(N)], "60 texts that are dates: pass what matters"),
-}
-
-
-@pytest.mark.parametrize("case", DOUBTED)
-def test_text_that_is_numbers_or_dates_is_a_category_and_named(case):
-    pandas = pytest.importorskip("pandas")
-    values, words = DOUBTED[case]
-    frame = pandas.DataFrame({"size": np.array(values, object), "colour": ["r", "g", "b"] * 20})
-    (note,) = regressor().fit(frame, Y).report().notes
-    assert note.startswith("size is a category ")
-    assert re.search(words, note), note
-
-
-def test_other_categories_are_not_doubted():
-    pandas = pytest.importorskip("pandas")
-    codes = np.arange(N) % 20
-    columns = {
-        "few": codes.astype(str),
-        "number": X[:, 0],
-        "category": pandas.Categorical(np.arange(N)),
-        "names": [f"{k}a" for k in range(N)],
-        "an eighth are names": [f"{k}" if k % 8 else f"name {k}" for k in range(N)],
-        "versions": [f"1.{k}.3" for k in range(N)],
-    }
-    model = regressor(categorical_features=["number"]).fit(pandas.DataFrame(columns), Y)
-    assert model.report().notes == []
-    assert model.report().kinds == {"numbers": 0, "categories": 6}
-
-
 def test_many_rows_are_calibrated_by_some(monkeypatch):
     """Of ten times as many rows the same temperature and tails, but for digits that are noise."""
     from fastmlp.tabular import conformal, targets, temperature
@@ -271,23 +219,3 @@ def test_many_classes_are_not_all_named():
     with pytest.warns(UserWarning, match=r"class_weight has 2, 3, 4, 5, 6, \.\.\. but") as caught:
         classifier(class_weight=dict.fromkeys(range(99), 1.0)).fit(X, (Y > 0).astype(int))
     assert len(str(caught[0].message)) < 120
-
-
-@pytest.mark.parametrize("often", ["a", "z"])
-def test_the_most_frequent_of_many_categories_have_inputs_of_their_own(often):
-    """However they are spelled: 60 frequent ones, then 4 of 90 rare ones in order of the values."""
-    pandas = pytest.importorskip("pandas")
-    frequent = [f"{often}{k:02}" for k in range(60)]
-    rare = [f"m{k:02}" for k in range(90)]
-    words = np.array([*frequent, *rare, *frequent], object)[RNG.permutation(210)]
-    model = regressor().fit(pandas.DataFrame({"word": words}), RNG.normal(size=210))
-    ((_, column),) = model._columns.categories
-    assert column.values == (*sorted([*frequent, *rare[:4]]), *rare[4:])
-    inputs = (
-        model._members.groups[0]
-        .encodings[0]
-        .inputs(model._columns.read(pandas.DataFrame({"word": column.values})))
-    )
-    np.testing.assert_array_equal(inputs[:64, 64:], 0)
-    np.testing.assert_array_equal(inputs[64:, :64], 0)
-    assert set(inputs[:64].sum(axis=1)) <= {0, 1}

@@ -11,7 +11,6 @@ pytest.importorskip("sklearn")
 
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular import members, presets
-from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import Encoding, edges_of
 from fastmlp.tabular.presets import Preset, Recipe
@@ -149,24 +148,28 @@ def test_a_fit_that_learns_noise_is_given_up(monkeypatch):
         assert not model.report().notes
 
 
-def test_a_clock_ends_an_epoch_early_and_the_rate_follows_it():
-    times = iter([100.0, 110.0, 110.0, 130.0, 150.0, 159.0, 160.0, 175.0])
-    clock = Clock(200.0, lambda: next(times))
-    assert clock.passed() == 0.1
-    assert not clock.ended()  # at 110, an epoch took 10
-    assert not clock.ended()  # at 130, it took 20
-    assert clock.passed() == 0.5
-    assert not clock.ended()  # at 159: another 29 is 188
-    assert not clock.ended()  # at 160
-    assert clock.ended()  # at 175: another 29 is too much
-    half = Clock(2.0, iter([0.0, *[1.0] * 5]).__next__)
-    rate, timed = presets.Cycles(1.0, 8), presets.Cycles(1.0, 8, half)
-    assert timed([0, 4, 6, 8, 9]).tolist() == rate([4, 4, 6, 8, 8]).tolist()
-
-
-def test_a_clock_without_a_deadline_never_ends():
-    clock = Clock(None)
-    assert (clock.ended(), clock.passed()) == (False, 0.0)
+@pytest.mark.parametrize("task", ["squared_error", "gaussian", "poisson", "classes", "labels"])
+def test_rows_are_predicted_by_the_members_that_have_not_learned_from_them(monkeypatch, task):
+    """By one of each division; for two heads the variance is that of the mixture."""
+    monkeypatch.setitem(presets.PRESETS, "fast", Preset(4, 3, 16, (LONG,)))
+    X = RNG.normal(size=(53, 2))
+    X[::5, 1] = np.nan
+    model = TabMLPRegressor(preset="fast", random_state=0, loss=task)
+    y = np.exp(X[:, 0]) if task not in TASKS else TASKS[task](np.nan_to_num(X))
+    if task in TASKS:
+        model = TabMLPClassifier(preset="fast", random_state=0)
+    model.fit(X, y)
+    (group,) = model._members.groups
+    table = model._columns.read(X)
+    said = np.zeros((3, *model._out_of_fold.shape))
+    for k, rows in enumerate(model._out):
+        said[k // 4, rows] = group.of_one(k, table.take(rows))
+    together = (said[0] + said[1] + said[2]) / 3
+    if task == "gaussian":
+        together[:, 1] += said[:, :, 0].var(axis=0)
+        np.testing.assert_allclose(model._out_of_fold, together, rtol=1e-12)
+    else:
+        np.testing.assert_array_equal(model._out_of_fold, together)
 
 
 @pytest.mark.parametrize("n", [20, 652, 2_000, 8_000, 10**6])

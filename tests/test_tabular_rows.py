@@ -1,18 +1,23 @@
-"""One row of a table as the inputs of all members: the bits of a table, and what is refused."""
+"""Rows of a table as inputs: the bits of plain NumPy, and what is refused."""
 
 from __future__ import annotations
 
 import pickle
 from typing import Any
 
+import encoded_tables
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
 
-from fastmlp.tabular.columns import Columns
-from fastmlp.tabular.encoding import CLIP, FAR, NARROWEST, Encoding, one_hot
-from fastmlp.tabular.rows import RowEncoder, plain
+from fastmlp.tabular.columns import Columns, Table
+from fastmlp.tabular.encoding import LIMITS, Encoding, Numbers, edges_of, encoder_of, quantiles
+from fastmlp.tabular.rows import plain, smooth_clip
+
+BINS = (0, 1, 2, 7, 16)
+MANY = 90  # rows of the table that is measured
+ROWS = (0, 1, 2, 53, MANY)  # of the one that is encoded
 
 
 def test_plain_rows_are_read_and_others_left_to_others() -> None:
@@ -26,56 +31,157 @@ def test_plain_rows_are_read_and_others_left_to_others() -> None:
         plain([1.0], places)
 
 
-def encoders(rng: np.random.Generator) -> tuple[Any, Any]:
-    """Return encodings of one table by several of its rows, and all of them as one function."""
-    n = 90
-    X = np.empty((n, 6), object)
-    X[:, 0], X[:, 1] = rng.normal(size=n), rng.integers(0, 3, n) * 1.0
-    X[:, 2] = np.where(rng.random(n) < 0.3, np.nan, 1e308 * rng.uniform(-1, 1, n))
-    X[:, 3], X[:, 4] = [f"{k % 80}" for k in range(n)], [f"{k % 2}" for k in range(n)]
-    X[:, 5] = [f"{k % 5}" for k in range(n)]
+def columns_of_kinds(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Return columns of `MANY` rows, of each kind that is told from others."""
+    n = MANY
+    rare = np.zeros(n)
+    rare[0] = 1.0  # constant in most parts
+    return {
+        "numbers": rng.normal(size=n),
+        "few values": rng.integers(0, 3, n) * 1.0,
+        "wide, some missing": np.where(rng.random(n) < 0.3, np.nan, 1e308 * rng.uniform(-1, 1, n)),
+        "a step": np.where(rng.random(n) < 0.5, 0.0, rng.exponential(size=n)),
+        "constant in a part": rare,
+        "single and whole": rng.integers(-3, 9, n).astype(np.float32) / 4,
+        "integers": rng.integers(0, 2**40, n),
+        "eighty words": np.array([f"{k % 80}" for k in range(n)], object),
+        "two words": np.array([f"{k % 2}" for k in range(n)], object),
+        "words and none": np.array([[None, "a", "b", "c"][k % 4] for k in range(n)], object),
+    }
+
+
+def table_of(*series: Any) -> tuple[Columns, Table]:
+    X = np.empty((MANY, len(series)), object)
+    for k, values in enumerate(series):
+        X[:, k] = values.tolist()
     columns = Columns.of(X)
-    table = columns.read(X)
-    found = []
-    for bins in (0, 1, 7):
-        rows = [rng.permutation(n)[: n // 2] for _ in range(3)]
-        each = [Encoding.of(table, columns, k, np.array([2]), bins) for k in rows]
-        numbers = zip(*(encoding.numbers for encoding in each), strict=True)
-        tables = [one_hot(np.arange(len(k), dtype=np.int32), k | True) for k in each[0].known]
-        known = np.stack([np.concatenate(encoding.known) for encoding in each])
-        stacked = tuple(map(np.stack, numbers))
-        found.append(
-            (each, RowEncoder(stacked, known, tables, np.array([2]), (CLIP, FAR, NARROWEST)))
-        )
-    return table, found
+    return columns, columns.read(X)
 
 
-def test_inputs_of_all_members_have_the_bits_of_each() -> None:
-    table, found = encoders(np.random.default_rng(0))
-    odd = [np.nan, 0.0, -0.0, 5e-324, 1e300, -1e300]
-    for each, encoder in found:
+def tables(rng: np.random.Generator) -> list[tuple[Columns, Table]]:
+    """Return a table of each kind of column, one of all, and one without a column that is used."""
+    kinds = columns_of_kinds(rng)
+    each = [table_of(series) for series in kinds.values()]
+    return [*each, table_of(*kinds.values()), table_of(np.ones(MANY))]
+
+
+def encodings(
+    columns: Columns, table: Table, rng: np.random.Generator, bins: int
+) -> list[Encoding]:
+    """Return encodings of a table, each by some of its rows; one by a single row."""
+    with_missing = np.flatnonzero(np.isnan(table.numbers).any(axis=0))
+    parts = [rng.permutation(MANY)[:k] for k in (MANY // 2, 61, 1)]
+    return [Encoding.of(table, columns, rows, with_missing, bins) for rows in parts]
+
+
+def odd(table: Table) -> Table:
+    """Return a table with numbers and codes that are seldom."""
+    values = np.array([np.nan, 0.0, -0.0, 5e-324, 1e300, -1e300, 1.7e308, -1.7e308])
+    numbers, codes = table.numbers.copy(), table.codes.copy()
+    rows = np.arange(len(table))[::3]
+    numbers[::3] = values[(rows[:, np.newaxis] + np.arange(numbers.shape[1])) % len(values)]
+    codes[::5] = -1
+    return Table(numbers, codes)
+
+
+@pytest.mark.parametrize("bins", BINS)
+def test_inputs_have_the_bits_of_plain_numpy(bins: int) -> None:
+    rng = np.random.default_rng(bins)
+    for columns, whole in tables(rng):
+        each = encodings(columns, whole, rng, bins)
+        encoder = encoder_of(each)
         again = pickle.loads(pickle.dumps(encoder))
-        for k in range(len(table)):
-            row = table.take(np.array([k]))
-            numbers, codes = row.numbers.copy(), row.codes.copy()
-            if k < 18:
-                numbers[0, k % 3], codes[0, k % 3] = odd[k // 3], -1
-            row = row.replaced("numbers", numbers).replaced("codes", codes)
-            right = np.concatenate([encoding.inputs(row) for encoding in each])
-            assert encoder(numbers[0], codes[0]).tobytes() == right.tobytes()
-            assert again(numbers[0], codes[0]).tobytes() == right.tobytes()
+        for n in ROWS:
+            table = odd(whole.take(rng.permutation(MANY)[:n]))
+            right = [encoded_tables.inputs(own, table) for own in each]
+            for m, (own, expected) in enumerate(zip(each, right, strict=True)):
+                found = own.inputs(table)
+                assert (found.shape, found.dtype) == (expected.shape, np.float32)
+                assert found.tobytes() == expected.tobytes()
+                assert again.table(table.numbers, table.codes, m).tobytes() == expected.tobytes()
+            for k in range(n):
+                row = np.stack([own[k] for own in right])
+                assert encoder(table.numbers[k], table.codes[k]).tobytes() == row.tobytes()
+
+
+def test_tables_of_any_strides_are_read() -> None:
+    rng = np.random.default_rng(3)
+    columns, table = tables(rng)[-2]
+    own = encodings(columns, table, rng, 7)[0]
+    other = Table(np.asfortranarray(table.numbers), table.codes[:, ::-1][:, ::-1])
+    assert own.inputs(other).tobytes() == own.inputs(table).tobytes()
+
+
+@pytest.mark.parametrize("bins", BINS)
+def test_what_is_measured_is_that_of_plain_numpy(bins: int) -> None:
+    rng = np.random.default_rng(bins)
+    for columns, table in tables(rng):
+        for n in (1, 2, 3, 53, MANY):
+            rows = rng.permutation(MANY)[:n]
+            own = Encoding.of(table, columns, rows, np.zeros(0, np.int64), bins)
+            right = encoded_tables.measured(table.numbers[rows], bins)
+            for found, expected in zip(own.numbers, right, strict=True):
+                np.testing.assert_array_equal(found, expected)
+            for k, known in enumerate(own.known):
+                np.testing.assert_array_equal(
+                    np.flatnonzero(known), np.unique(table.codes[rows, k])
+                )
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 97, 1000])
+def test_quantiles_are_those_of_numpy(n: int) -> None:
+    rng = np.random.default_rng(n)
+    for values in (rng.normal(size=n), rng.integers(0, 3, n) * 1.0, rng.standard_cauchy(n) ** 9):
+        for shares in (np.array([0.25, 0.5, 0.75]), np.linspace(0, 1, 9), rng.random(7)):
+            found = quantiles(np.sort(values), shares)
+            assert found.tobytes() == np.quantile(values, shares).tobytes()
+        for bins in (1, 3, 8):
+            right = encoded_tables.edges_of(values, bins)
+            np.testing.assert_array_equal(edges_of(values, bins), right)
+
+
+def test_of_two_zeros_the_one_is_measured() -> None:
+    """Sorting leaves them in any order, another one on another machine."""
+    rng = np.random.default_rng(4)
+    zeros, others = rng.choice([-0.0, 0.0], 400), np.arange(-30.0, 31.0)
+    table = Table(np.concatenate([zeros, others])[:, np.newaxis], np.empty((461, 0), np.int32))
+    columns, rows = Columns((), (), {}, (), False), np.arange(461)
+    for bins in (1, 6):
+        centre, _, edges = Encoding.of(table, columns, rows, rows[:0], bins).numbers
+        assert 0.0 in centre
+        assert 0.0 in edges or bins == 1
+        assert not np.signbit(centre[centre == 0]).any()
+        assert not np.signbit(edges[edges == 0]).any()
+
+
+def test_smooth_clip_of_a_column() -> None:
+    values = np.array([np.nan, 0.0, -0.0, 1.0, -7.5, 1e300, -1e300, 5e-324])
+    numbers = Numbers(np.float64(0.25), np.float64(3.5), np.zeros(0))
+    found = smooth_clip(values, numbers.centre, numbers.factor, LIMITS)
+    assert found.tobytes() == encoded_tables.smooth_clip(numbers, values).tobytes()
+    assert smooth_clip(values[:0], 0.0, 1.0, LIMITS).shape == (0,)
 
 
 def test_an_encoder_looks_at_what_it_is_given() -> None:
-    _, encoder = encoders(np.random.default_rng(1))[1][0]
-    numbers, codes = np.zeros(3), np.zeros(3, np.int32)
+    rng = np.random.default_rng(1)
+    encoder = encoder_of(encodings(*tables(rng)[-2], rng, 7))
+    numbers, codes = np.zeros(7), np.zeros(3, np.int32)
+    assert encoder(numbers, codes).shape[0] == 3
     for wrong in ((numbers[:2], codes), (numbers, codes[:2]), (numbers, codes + 99)):
         with pytest.raises(ValueError, match="expected"):
             encoder(*wrong)
-    (given, known, *rest) = encoder.__reduce__()[1]
-    with pytest.raises(ValueError, match="of the same members and numbers"):
-        type(encoder)((given[0], given[1][:, 1:], given[2]), known, *rest)
+        with pytest.raises(ValueError, match="expected"):
+            encoder.table(wrong[0][np.newaxis], wrong[1][np.newaxis])
+    with pytest.raises(ValueError, match="1 rows of codes but 2 are expected"):
+        encoder.table(np.zeros((2, 7)), codes[np.newaxis])
+    for m in (-1, 3):
+        with pytest.raises(ValueError, match="is expected below 3"):
+            encoder.table(numbers[np.newaxis], codes[np.newaxis], m)
+    ((centre, factor, middle, half), known, *rest) = encoder.__reduce__()[1]
+    for given in ((centre, factor[:, 1:], middle, half), (centre, factor, middle, half[:, :, 1:])):
+        with pytest.raises(ValueError, match="of the same members and numbers"):
+            type(encoder)(given, known, *rest)
     with pytest.raises(ValueError, match="known has shape"):
-        type(encoder)(given, known[:, 1:], *rest)
+        type(encoder)((centre, factor, middle, half), known[:, 1:], *rest)
     with pytest.raises(ValueError, match="with_missing"):
-        type(encoder)(given, known, rest[0], np.array([3]), rest[2])
+        type(encoder)((centre, factor, middle, half), known, rest[0], np.array([7]), rest[2])

@@ -14,8 +14,9 @@ from fastmlp.tabular import members
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.epochs import of_all, ranked
 from fastmlp.tabular.members import Division, Members, Request, Trained
-from fastmlp.tabular.presets import epochs_of
+from fastmlp.tabular.presets import epochs_of, quick_epochs
 from fastmlp.tabular.selection import greedy
+from fastmlp.tabular.timing import seconds_an_epoch
 
 Array = NDArray[Any]
 
@@ -102,16 +103,17 @@ def fit(
     groups: list[Trained] = []
     notes = list(division.notes)
     recipes = request.preset.of(target.kind)
-    slowest = 0.0  # seconds an epoch
+    n, size, rows = len(table), len(division.learn), max(map(len, division.learn))
     for k, recipe in enumerate(recipes):
-        began = time.monotonic()
-        # One that is cut to less than half of its epochs adds little.
-        needed = slowest * epochs_of(request.preset, recipe, len(table)) / 2
-        if groups and request.deadline is not None and request.deadline - began < needed:
+        epoch = seconds_an_epoch(recipe, rows, size, table, columns, target, request)
+        # One that is cut to less than half of its epochs, and those of "fast", adds little.
+        needed = epoch * min(epochs_of(request.preset, recipe, n) / 2, quick_epochs(target.kind, n))
+        if groups and request.deadline is not None and request.deadline - time.monotonic() < needed:
             notes.append(f"{k} of {len(recipes)} recipes, for the time was over")
             break
-        groups.append(members.train(recipe, table, columns, target, weights, division, request))
-        slowest = max(slowest, (time.monotonic() - began) / groups[-1].run)
+        groups.append(
+            members.train(recipe, table, columns, target, weights, division, request, epoch)
+        )
     notes += [
         f"{group.run} epochs instead of {group.planned}, for {group.why}"
         for group in groups

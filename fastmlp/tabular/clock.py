@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
+
+TICK = 1e-9  # seconds: no epoch is shorter, whatever a clock says
+FIRST_LOOK = 0.25  # of an epoch, before there was one
+
 
 class Clock:
-    """Says how much of the time has passed, and when it is over.
+    """Says how far the training of a recipe is, and when there is no time for another epoch.
 
     Parameters
     ----------
     deadline : float or None
-        In seconds, of ``now``; None is no limit.
+        Of the whole fit, in seconds, of ``now``; None is no limit.
     now : callable () -> float
         The time.
+    epoch : float
+        Seconds that an epoch is thought to take, until one has ended.
+    after : float
+        What follows training takes as long as so many looks at held-out rows.
 
     Examples
     --------
@@ -23,24 +34,72 @@ class Clock:
     (0.0, False)
     """
 
-    def __init__(self, deadline: float | None, now: Callable[[], float] = time.monotonic) -> None:
-        self._deadline, self._now = deadline, now
+    def __init__(
+        self,
+        deadline: float | None,
+        now: Callable[[], float] = time.monotonic,
+        epoch: float = 0.0,
+        after: float = 0.0,
+    ) -> None:
+        self._deadline, self._now, self._after = deadline, now, after
         self._began = self._last = now()
-        self._longest = 0.0
+        self._epoch = max(epoch, TICK)
+        self._look = FIRST_LOOK * self._epoch
+        self._is_measured = False
 
-    def passed(self) -> float:
-        """Return the share of the time since the beginning; 0 without a limit."""
-        if self._deadline is None:
-            return 0.0
-        return (self._now() - self._began) / max(self._deadline - self._began, 1e-9)
+    def looked(self, seconds: float) -> None:
+        """Say how long a look at held-out rows has taken."""
+        if self._deadline is not None:
+            self._look = seconds
 
     def ended(self) -> bool:
-        """Whether there is none for an epoch as long as the longest one; asked after each."""
+        """Whether there is no time for an epoch as long as the longest one; asked after each."""
         if self._deadline is None:
             return False
         now = self._now()
-        self._longest, self._last = max(self._longest, now - self._last), now
-        return now + self._longest >= self._deadline
+        took, self._last = max(now - self._last, TICK), now
+        self._epoch = max(self._epoch, took) if self._is_measured else took
+        self._is_measured = True
+        return self._epoch > self._left(self._deadline, now)
+
+    def passed(self) -> float:
+        """Return the share of the training that is over; 0 without a limit.
+
+        It ends with a whole epoch, the last for which there is time.
+        """
+        if self._deadline is None:
+            return 0.0
+        spent, epochs = self._spent_and_left(self._deadline)
+        return spent / (spent + epochs * self._epoch)
+
+    def shares(self, step: NDArray[np.int64], n_steps: int) -> NDArray[np.float64]:
+        """Return how far training is at the steps of the next epoch, 1 at its end.
+
+        Where there is no time for all steps it is the share of the time, if that is larger.
+
+        Parameters
+        ----------
+        step : array of int
+            The steps.
+        n_steps : int
+            How many there are to be, in all.
+        """
+        shares = np.asarray(step / n_steps)
+        if self._deadline is None:
+            return shares
+        spent, epochs = self._spent_and_left(self._deadline)
+        if epochs * step.size >= n_steps - step.min():
+            return shares
+        more = np.arange(step.size).reshape(step.shape) / step.size * self._epoch
+        return np.maximum(shares, (spent + more) / (spent + epochs * self._epoch))
+
+    def _spent_and_left(self, deadline: float) -> tuple[float, int]:
+        """Return the seconds so far, and the whole epochs that there is time for, at least 1."""
+        now = self._now()
+        return now - self._began, max(math.floor(self._left(deadline, now) / self._epoch), 1)
+
+    def _left(self, deadline: float, now: float) -> float:
+        return deadline - now - self._after * self._look
 
 
 UNLIMITED = Clock(None)

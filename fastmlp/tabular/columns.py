@@ -56,14 +56,16 @@ class Column:
         if self.values is None:
             return _numbers(series, self.name)
         code = {value: k for k, value in enumerate(self.values)}
-        items = _items(series)
-        for value in _distinct(items, self.name):
+        items = series.tolist()
+        values = _values(items, self.name)
+        for value in values.values():
             if value is not None and value not in code and not self._is_like(value):
                 raise ValueError(
                     f"{self.name} holds {value!r} but no {_family(value).__name__} was there at "
                     "fit: give it the dtype that it had"
                 )
-        return np.array([code.get(value, MISSING) for value in items], np.int32)
+        codes = {item: code.get(value, MISSING) for item, value in values.items()}
+        return np.fromiter(map(codes.__getitem__, items), np.int32, len(items))
 
     def _is_like(self, value: Hashable) -> bool:
         """Whether one of the values is text, or a number, as this one is."""
@@ -234,24 +236,25 @@ def is_missing(value: Any) -> bool:
     return isinstance(value, float | np.floating) and bool(value != value)
 
 
-def _items(series: NDArray[Any]) -> list[Any]:
-    """Return the values of a category as Python objects, None where missing."""
-    items: list[Any] = series.tolist()
-    if series.dtype.kind in "US":
-        return items
-    return [
-        None if is_missing(v) else int(v) if isinstance(v, float) and v.is_integer() else v
-        for v in items
-    ]
+def _values(items: Sequence[Any], name: str) -> dict[Any, Any]:
+    """Return what each of a category's items stands for, None for what is missing.
 
+    Each item is looked at once, however often it occurs.
 
-def _distinct(items: Sequence[Any], name: str) -> dict[Any, None]:
-    """Return the values of a category, each once, or complain of one that no dict can hold."""
+    Raises
+    ------
+    TypeError
+        If there is one that no dict can hold.
+    """
     try:
-        return dict.fromkeys(items)
+        distinct = dict.fromkeys(items)
     except TypeError:
         kind = next(type(v).__name__ for v in items if getattr(v, "__hash__", None) is None)
         raise _neither(name, kind) from None
+    for item in distinct:
+        is_whole = isinstance(item, float) and item.is_integer()
+        distinct[item] = None if is_missing(item) else int(item) if is_whole else item
+    return distinct
 
 
 def _family(value: Any) -> type:
@@ -314,13 +317,15 @@ def _categories(series: NDArray[Any], wanted: bool, name: str) -> tuple[Hashable
     kind = series.dtype.kind
     if not wanted and (kind in "iuf" or (kind == "O" and _all_numbers(series))):
         return None
-    items = _items(series)
-    for value in (seen := _distinct(items, name)):
+    items = series.tolist()
+    meant = _values(items, name)
+    seen = dict.fromkeys(meant.values())
+    for value in seen:
         if not isinstance(value, str | int | float | bool | bytes | np.generic | None):
             raise _neither(name, type(value).__name__)
     values = sorted(seen, key=lambda v: (type(v).__name__, v if v is not None else 0))
     if len(values) > MOST_CATEGORIES:
-        count = Counter(items)
+        count = Counter(map(meant.__getitem__, items))
         often = set(sorted(values, key=lambda v: -count[v])[:MOST_CATEGORIES])
         values.sort(key=lambda v: v not in often)  # stable: both parts stay in order of the values
     return tuple(values)

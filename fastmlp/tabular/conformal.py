@@ -136,11 +136,13 @@ def student(z: Array, w: Array) -> tuple[float, float]:
     from scipy.stats import t
 
     best, found = -np.inf, (FREEDOMS[-1], 1.0)
+    squares, total = z**2, w.sum()
+    start = float(np.average(squares, weights=w)) or 1.0
     for freedom in FREEDOMS:
-        square = float(np.average(z**2, weights=w)) or 1.0
+        square = start
         for _ in range(ROUNDS):
-            weight = (freedom + 1) / (freedom + z**2 / square)
-            square = max(float(np.average(weight * z**2, weights=w)), 1e-300)
+            weight = (freedom + 1) / (freedom + squares / square)
+            square = max(float((weight * squares * w).sum() / total), 1e-300)
         likely = float(np.average(t.logpdf(z / np.sqrt(square), freedom), weights=w))
         likely -= 0.5 * np.log(square)
         if likely > best:

@@ -18,7 +18,7 @@ import fastmlp
 from fastmlp import losses
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Columns, Table
-from fastmlp.tabular.encoding import Encoding
+from fastmlp.tabular.encoding import Encoding, with_missing
 from fastmlp.tabular.members import Members
 from fastmlp.tabular.presets import Recipe, even
 from fastmlp.tabular.targets import Labels, Numbers, Scale
@@ -49,9 +49,8 @@ def distilled(columns: Columns, blend: Blend, table: Table, seed: int) -> Blend:
     """
     rng = np.random.default_rng(seed)
     table = table.take(np.arange(0, len(table), math.ceil(len(table) / MOST_ROWS)))
-    with_missing = np.flatnonzero(np.isnan(table.numbers).any(axis=0))
     everyone = np.arange(len(table))
-    encoding = Encoding.of(table, columns, everyone, with_missing, STUDENT.bins)
+    encoding = Encoding.of(table, columns, everyone, with_missing(table), STUDENT.bins)
     rows = _with_mixtures(table, rng)
     target, scale, loss, y = _lesson(blend, rows)
     x = encoding.inputs(rows)

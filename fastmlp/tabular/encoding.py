@@ -8,16 +8,20 @@ and Babenko 2022, "On embeddings for numerical features"); categories are one-ho
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.tabular.columns import MISSING, MOST_CATEGORIES, SMALLEST_RANGE, Columns, Table
+from fastmlp.tabular.columns import MOST_CATEGORIES, SMALLEST_RANGE, Columns, Table
+from fastmlp.tabular.rows import Encoder, smooth_clip
 
 CLIP = 3.0  # no scaled number is larger
 FAR = 1e6  # before the clip, so that nothing overflows
+LIMITS = CLIP, FAR
+QUARTILES = np.array([0.25, 0.5, 0.75])
 NARROWEST = 1e-8  # half of a bin: rounding errors of what is scaled elsewhere do not show
 SHARED = 16  # inputs of all categories of a column behind the first MOST_CATEGORIES
 SEED = 0  # of the codes of rare categories
@@ -93,27 +97,22 @@ class Encoding:
 
         Scaled numbers, which are missing, categories, and the piecewise linear parts of numbers.
         """
-        scaled = smooth_clip(self.numbers, table.numbers)
-        missing = np.isnan(scaled)
-        parts = [np.where(missing, 0.0, scaled), missing[:, self.with_missing]]
-        parts += [one_hot(table.codes[:, k], known) for k, known in enumerate(self.known)]
-        parts += [self._binned(scaled)] if self.bins else []
-        inputs = np.concatenate(parts, axis=1, dtype=np.float32)
-        return inputs if inputs.shape[1] else np.zeros((len(table), 1), np.float32)
-
-    def _binned(self, scaled: NDArray[np.float64]) -> Inputs:
-        """Return the piecewise linear encoding from -1 to 1, shape (n, numbers * bins)."""
-        middle, half = middles(self.numbers.edges)
-        share = np.clip((scaled[:, :, np.newaxis] - middle) / half, -1.0, 1.0)
-        share[np.isnan(scaled)] = 0.0
-        return share.reshape(len(scaled), -1).astype(np.float32)
+        return encoder_of([self]).table(table.numbers, table.codes)
 
 
-def smooth_clip(numbers: Numbers, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return scaled values, from -3 to 3: x / sqrt(1 + (x / 3)**2)."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        scaled = np.clip((values - numbers.centre) * numbers.factor, -FAR, FAR)
-    return scaled / np.sqrt(1 + (scaled / CLIP) ** 2)
+def encoder_of(encodings: Sequence[Encoding]) -> Encoder:
+    """Return what makes inputs of rows, by encodings of the same columns and bins."""
+    first = encodings[0]
+    centre, factor, edges = (
+        np.stack(each) for each in zip(*(own.numbers for own in encodings), strict=True)
+    )
+    return Encoder(
+        (centre, factor, *middles(edges)),
+        np.stack([np.concatenate([np.empty(0, bool), *own.known]) for own in encodings]),
+        [inputs_of_values(len(known)) for known in first.known],
+        first.with_missing,
+        LIMITS,
+    )
 
 
 def _measured(values: NDArray[np.float64], bins: int) -> Numbers:
@@ -121,18 +120,18 @@ def _measured(values: NDArray[np.float64], bins: int) -> Numbers:
     centre, factor = np.zeros(n), np.zeros(n)
     edges = np.zeros((n, bins + 1))
     for k in range(n):
-        there = values[~np.isnan(values[:, k]), k]
+        there = np.sort(values[:, k])  # missing ones at the end
+        there = there[: len(there) - np.count_nonzero(np.isnan(there))]
         if not there.size:
             continue
-        low, centre[k], high = np.quantile(there, [0.25, 0.5, 0.75])
+        low, centre[k], high = quantiles(there, QUARTILES) + 0.0  # of two zeros, the one
         with np.errstate(over="ignore"):
             spread = min(high - low, np.finfo(float).max)
             if spread < SMALLEST_RANGE:
-                spread = min(0.5 * (there.max() - there.min()), np.finfo(float).max)
+                spread = min(0.5 * (there[-1] - there[0]), np.finfo(float).max)
         factor[k] = 1 / spread if spread >= SMALLEST_RANGE else 0.0
-        own = Numbers(centre[k], factor[k], edges)
         if bins:
-            edges[k] = edges_of(smooth_clip(own, there), bins)
+            edges[k] = edges_of(smooth_clip(there, centre[k], factor[k], LIMITS), bins)
     return Numbers(centre, factor, edges)
 
 
@@ -156,15 +155,41 @@ def edges_of(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
     >>> edges_of(np.array([0.0] * 5 + [1.0, 2.0, 3.0, 5.0, 9.0]), bins=3).tolist()
     [0.0, 0.0, 1.0, 9.0]
     """
-    distinct, count = np.unique(values, return_counts=True)
+    values = np.sort(values) + 0.0  # of two zeros, the one
+    first = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    distinct, count = values[first], np.diff(first, append=len(values))
     if len(distinct) <= bins + 1:
         return np.concatenate([distinct, np.full(bins + 1 - len(distinct), distinct[-1])])
-    often = np.argsort(-count, kind="stable")[: bins // 3]
-    steps = distinct[often[count[often] * bins >= len(values)]]
-    others = np.quantile(
-        values[~np.isin(values, steps)], np.linspace(0, 1, bins + 1 - 2 * len(steps))
-    )
+    often = np.flatnonzero(count * bins >= len(values))
+    often = often[np.argsort(-count[often], kind="stable")][: bins // 3]
+    if often.size:
+        values = values[np.repeat(~np.isin(np.arange(len(count)), often), count)]
+    steps = distinct[often]
+    others = quantiles(values, np.linspace(0, 1, bins + 1 - 2 * len(steps)))
     return np.sort(np.concatenate([steps, steps, others]))
+
+
+def quantiles(values: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return quantiles of sorted values as ``numpy.quantile`` does, which sorts them anew.
+
+    Parameters
+    ----------
+    values : array, shape (n,)
+        At least one, ascending.
+    shares : array of float from 0 to 1
+        Of the values that are below.
+
+    Examples
+    --------
+    >>> quantiles(np.array([1.0, 2.0, 4.0]), np.array([0.0, 0.25, 1.0])).tolist()
+    [1.0, 1.5, 4.0]
+    """
+    at = shares * (len(values) - 1)
+    before = np.floor(at).astype(np.intp)
+    low, high = values[before], values[np.minimum(before + 1, len(values) - 1)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        step, share = high - low, at - before
+        return np.where(share < 0.5, low + step * share, high - step * (1 - share))
 
 
 def middles(edges: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -173,38 +198,34 @@ def middles(edges: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
     return (low + high) / 2, np.maximum((high - low) / 2, NARROWEST)
 
 
-def width_of(n: int) -> int:
+def with_missing(table: Table) -> NDArray[np.int64]:
+    """Return the places of the numeric columns that have missing numbers."""
+    return np.flatnonzero(np.isnan(table.numbers).any(axis=0))
+
+
+def width_of(columns: Columns, missing: int, bins: int) -> int:
+    """Return how many inputs a row has, of which `missing` say that a number is."""
+    categories = (width_of_values(len(column.values or ())) for _, column in columns.categories)
+    return max(len(columns.numbers) * (1 + bins) + missing + sum(categories), 1)
+
+
+def width_of_values(n: int) -> int:
     """Return how many inputs a category column of n values has."""
     if n <= 2:
         return 1
     return n if n <= MOST_CATEGORIES else MOST_CATEGORIES + SHARED
 
 
-def one_hot(codes: NDArray[np.int32], known: NDArray[np.bool_]) -> Inputs:
-    """Return the inputs of a category column; 0 where unknown.
-
-    Parameters
-    ----------
-    codes : array of int32, shape (n,)
-        Of the rows.
-    known : array of bool, shape (values,) or (n, values)
-        Which occur in the training rows; of each row's member.
-    """
-    there = known[codes] if known.ndim == 1 else known[np.arange(len(codes)), codes]
-    used = (codes != MISSING) & there
-    return np.where(used[:, np.newaxis], inputs_of_values(known.shape[-1])[codes], np.float32(0))
-
-
 @functools.lru_cache(maxsize=64)
 def inputs_of_values(n: int) -> Inputs:
-    """Return the inputs of each of n values, shape (n, `width_of(n)`).
+    """Return the inputs of each of n values, shape (n, `width_of_values(n)`).
 
     Two values are -1 and 1; of many values, those after the first `MOST_CATEGORIES` share
     `SHARED` inputs, each with random signs of its own.
     """
     if n <= 2:
         return np.array([[-1], [1]], np.float32)[:n]
-    table = np.zeros((n, width_of(n)), np.float32)
+    table = np.zeros((n, width_of_values(n)), np.float32)
     single = min(n, MOST_CATEGORIES)
     table[:single, :single] = np.eye(single, dtype=np.float32)
     if n > single:

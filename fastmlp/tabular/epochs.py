@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,52 +23,30 @@ class HeldOut:
 
     Parameters
     ----------
-    n : int
-        Rows.
-    columns : int
-        Of a prediction.
-    means : int
-        How many of them, from the left, are means that have variances.
-
-    Attributes
-    ----------
-    count : array of int, shape (n,)
-        Members that have predicted each row.
+    said : array, shape (repeats, n, columns)
+        In each repeat every row is predicted by one member.
     """
 
-    def __init__(self, n: int, columns: int, means: int) -> None:
-        self.sum = np.zeros((n, columns))
-        self.first = np.zeros((n, means))
-        self.away = np.zeros((n, means))  # sum of distances from the first, so that no large part
-        self.squares = np.zeros((n, means))  # that is common to all is squared
-        self.cost = np.zeros(n)
-        self.count = np.zeros(n, np.int64)
-
-    def add(self, rows: Rows, prediction: Array, target: Any) -> None:
-        """Take in the predictions of one member."""
-        self.sum[rows] += prediction
-        means = prediction[:, : self.first.shape[1]]
-        is_first = self.count[rows, np.newaxis] == 0
-        self.first[rows] = np.where(is_first, means, self.first[rows])
-        away = means - self.first[rows]
-        self.away[rows] += away
-        self.squares[rows] += away**2
-        self.cost[rows] += target.costs(prediction, rows)
-        self.count[rows] += 1
+    def __init__(self, said: Array) -> None:
+        self.said = said
 
     def prediction(self, target: Any) -> Array:
         """Return what those members predict together."""
-        count = np.maximum(self.count, 1)[:, np.newaxis]
-        spread = np.maximum(self.squares / count - (self.away / count) ** 2, 0.0)
-        return np.asarray(target.mixed(self.sum / count, spread))
+        repeats, means = len(self.said), self.said.shape[2] - target.outputs
+        # Distances from the first, so that no large part that is common to all is squared.
+        away = self.said[1:, :, :means] - self.said[0, :, :means]
+        mean_away = np.add.reduce(away, axis=0) / repeats
+        spread = np.maximum(np.add.reduce(away**2, axis=0) / repeats - mean_away**2, 0.0)
+        return np.asarray(target.mixed(np.add.reduce(self.said, axis=0) / repeats, spread))
 
     def scores(self, target: Any, weights: Array | None) -> tuple[float, float]:
         """Return the mean cost of single members, and of those of each row together."""
-        there = self.count > 0
-        w = None if weights is None else weights[there]
-        alone = self.cost[there] / self.count[there]
-        together = target.costs(self.prediction(target))[there]
-        return float(np.average(alone, weights=w)), float(np.average(together, weights=w))
+        alone = sum(map(target.costs, self.said)) / len(self.said)
+        together = target.costs(self.prediction(target))
+        return (
+            float(np.average(alone, weights=weights)),
+            float(np.average(together, weights=weights)),
+        )
 
 
 def of_all(alone: float, together: float) -> float:
@@ -91,9 +70,9 @@ class JointEpoch:
     inputs : sequence of arrays
         Of each member, the inputs of the rows that it does not learn from.
     rows : sequence of arrays of int
-        Which rows these are.
-    decode : callable (int, array) -> array
-        From member and its output to its prediction.
+        Which rows these are: of some members, one after the other, all, of the next again all.
+    scales : sequence
+        Of the target of each member.
     target : Numbers or Classes
         What is predicted.
     weights : array, shape (n,), or None
@@ -121,14 +100,18 @@ class JointEpoch:
         self,
         inputs: Sequence[Array],
         rows: Sequence[Rows],
-        decode: Callable[[int, Array], Array],
+        scales: Sequence[Any],
         target: Any,
         weights: Array | None,
         scorer: Callable[[Array], float] | None = None,
         clock: Clock = UNLIMITED,
         hopeless: float = math.inf,
     ) -> None:
-        self.inputs, self.rows, self.decode, self.target = inputs, rows, decode, target
+        self.inputs, self.target = inputs, target
+        sizes, n = list(map(len, rows)), len(target.y)
+        repeat = np.repeat(np.cumsum([0, *sizes[:-1]]) // n, sizes)
+        self._order = np.argsort(repeat * n + np.concatenate(rows))
+        self._scale = target.scale_of(scales, sizes)
         self.weights, self.scorer, self.clock = weights, scorer, clock
         self.hopeless, self._cycles, self.why = hopeless, 0, ""
         self.curve: list[tuple[int, float, float, float]] = []
@@ -143,11 +126,14 @@ class JointEpoch:
         share = max((epoch + 0.5) / state.epochs, self.clock.passed())
         cycles = sum(share >= end for end in CYCLE_ENDS)
         annealed, self._cycles = cycles > self._cycles, cycles
+        every = max(1, state.epochs // MOST_LOOKS)
+        looks = annealed or epoch % every == 0 or epoch == state.epochs
+        if looks:
+            self._look(state)
         if self.clock.ended():
             self.why = "the time was over"
-        every = max(1, state.epochs // MOST_LOOKS)
-        if self.why or annealed or epoch % every == 0 or epoch == state.epochs:
-            self._look(state)
+            if not looks:
+                self._look(state)
         if annealed and self._is_hopeless() and not self.why:
             self.why = "rows that were held out were predicted ever worse"
         return bool(self.why)
@@ -159,14 +145,11 @@ class JointEpoch:
         return self.scorer is None and now > self.hopeless * lowest[2] and 2 * lowest[0] <= epoch
 
     def _look(self, state: State) -> None:
-        n = len(self.target.y)
-        held_out: Any = None
-        for k, engine in enumerate(state.engine.engines):
-            prediction = self.decode(k, engine.predict(self.inputs[k]))
-            columns = prediction.shape[1]
-            if held_out is None:
-                held_out = HeldOut(n, columns, columns - self.target.outputs)
-            held_out.add(self.rows[k], prediction, self.target)
+        began = time.monotonic()
+        each = zip(state.engine.engines, self.inputs, strict=True)
+        z = np.concatenate([engine.predict(x) for engine, x in each])
+        said = self.target.decode(self._scale, z)[self._order]
+        held_out = HeldOut(said.reshape(-1, len(self.target.y), said.shape[1]))
         alone, together = held_out.scores(self.target, self.weights)
         cost = of_all(alone, together)
         if self.scorer is not None:
@@ -176,6 +159,7 @@ class JointEpoch:
         if cost <= self.best:  # the last of ties
             self.best, self.epoch, self.held_out = cost, state.epoch + 1, held_out
             self._snapshot = state.snapshot()
+        self.clock.looked(time.monotonic() - began)
 
     def finish(self, state: State) -> None:
         """Give all members the weights of the best epoch."""

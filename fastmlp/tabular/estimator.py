@@ -30,6 +30,7 @@ from fastmlp.tabular.parameters import CONSTRAINTS, check
 from fastmlp.tabular.presets import PRESETS
 from fastmlp.tabular.report import Report, Watch
 from fastmlp.tabular.shown import Importance
+from fastmlp.tabular.timing import in_time
 from fastmlp.threads import of_jobs
 from fastmlp.turn import Turn
 
@@ -113,6 +114,9 @@ class BaseTabMLP(Kept, BaseEstimator):
     def _train(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
         watch = Watch()
         check(self)
+        deadline = None
+        if self.time_limit is not None:
+            deadline = time.monotonic() + float(self.time_limit)
         self._trained_with = self.get_params(deep=False)
         with watch("reading"):
             doubts.check_order(X, y=y, sample_weight=sample_weight, groups=groups)
@@ -132,7 +136,7 @@ class BaseTabMLP(Kept, BaseEstimator):
         request = Request(
             PRESETS[self.preset],
             np.random.default_rng(seed),
-            None if self.time_limit is None else time.monotonic() + float(self.time_limit),
+            deadline,
             self._scorer(y[used], weights),
             of_jobs(self.n_jobs),
             [Progress()] if self.progress_bar else [],
@@ -144,7 +148,9 @@ class BaseTabMLP(Kept, BaseEstimator):
             grouped = grouped[used]
         with watch("training"):
             rows = table if len(used) == len(table) else table.take(used)
+            notes = in_time(request, rows, columns, target)
             division = Division.of(len(rows), request.preset, request.rng, target.classes, grouped)
+            division.notes.extend(notes)
             fitted = blend.fit(rows, columns, target, weights, division, request)
         with watch("calibration"):
             self._columns, self._members = columns, fitted.blend
@@ -193,9 +199,10 @@ class BaseTabMLP(Kept, BaseEstimator):
         """Set the public attributes."""
         whole = np.empty((len(table), fitted.out_of_fold.shape[1]))
         whole[used] = fitted.out_of_fold
-        unused = np.setdiff1d(np.arange(len(table)), used)
-        if len(unused):  # no member has seen them
-            whole[unused] = self._members.predict(table.take(unused))
+        unused = np.full(len(table), True)
+        unused[used] = False
+        if unused.any():  # no member has seen them
+            whole[unused] = self._members.predict(table.take(np.flatnonzero(unused)))
         self._out_of_fold = whole
         self._out = [used[rows] for rows in division.out]
         first = fitted.trained[0]

@@ -15,13 +15,13 @@ from fastmlp.optimizers import Optimizer
 from fastmlp.tabular import folds
 from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Columns, Table
-from fastmlp.tabular.encoding import Encoding
+from fastmlp.tabular.conformal import MOST_ROWS
+from fastmlp.tabular.encoding import Encoding, encoder_of, with_missing
 from fastmlp.tabular.epochs import HeldOut, JointEpoch
+from fastmlp.tabular.networks import groups, network
 from fastmlp.tabular.presets import (
-    ACTIVATION_RATE,
+    AFTER,
     BETA_2,
-    BIAS_RATE,
-    SCALE_RATE,
     Cycles,
     FlatCosine,
     Preset,
@@ -88,12 +88,17 @@ class Members:
 
     def of_one(self, k: int, table: Table) -> Array:
         """Return the predictions of one member, (n, columns), in the user's units."""
-        z = self.ensemble[k].predict(self.encodings[k].inputs(table))
-        return np.asarray(self.target.decode(self.scales[k], joined(z)))
+        return self._said(k, self.encodings[k].inputs(table))
 
     def each(self, table: Table) -> Array:
         """Return the predictions of every member, (members, n, columns)."""
-        return np.stack([self.of_one(k, table) for k in range(len(self.ensemble))])
+        encode = encoder_of(self.encodings).table
+        members = range(len(self.ensemble))
+        return np.stack([self._said(k, encode(table.numbers, table.codes, k)) for k in members])
+
+    def _said(self, k: int, inputs: Array) -> Array:
+        z = joined(self.ensemble[k].predict(inputs))
+        return np.asarray(self.target.decode(self.scales[k], z))
 
     def predict(self, table: Table) -> Array:
         """Return the prediction of all, (n, columns)."""
@@ -199,6 +204,7 @@ def train(
     weights: Array | None,
     division: Division,
     request: Request,
+    epoch: float = 0.0,
 ) -> Trained:
     """Train the members of one recipe.
 
@@ -218,18 +224,22 @@ def train(
         Who learns from which rows.
     request : Request
         What is asked for.
+    epoch : float
+        Seconds that an epoch is thought to take, if the time is limited.
     """
     learn, out, n = division.learn, division.out, len(table)
-    with_missing = np.flatnonzero(np.isnan(table.numbers).any(axis=0))
-    encodings = [Encoding.of(table, columns, rows, with_missing, recipe.bins) for rows in learn]
-    inputs = [encoding.inputs(table) for encoding in encodings]
+    missing = with_missing(table)
+    encodings = [Encoding.of(table, columns, rows, missing, recipe.bins) for rows in learn]
+    encode = encoder_of(encodings).table
+    inputs = [encode(table.numbers, table.codes, k) for k in range(len(learn))]
     scales = [target.scale(rows, weights) for rows in learn]
     nets = [network(recipe, inputs[0].shape[1], target, request.rng) for _ in learn]
     members = Members(fastmlp.Ensemble(nets), encodings, scales, target)
 
     batch, epochs = batch_of(max(map(len, learn))), epochs_of(request.preset, recipe, n)
     steps = epochs * math.ceil(min(map(len, learn)) / batch)
-    clock = Clock(request.deadline)
+    after = AFTER[target.kind] * min(1.0, 2 * MOST_ROWS / n)
+    clock = Clock(request.deadline, epoch=epoch, after=after)
     rate = Cycles(target.rate * recipe.rate, steps, clock)
     optimizer: Optimizer = fastmlp.Adam(learning_rate=rate, beta_2=BETA_2)
     if recipe.decay:
@@ -238,7 +248,7 @@ def train(
     follow = JointEpoch(
         [x[rows] for x, rows in zip(inputs, out, strict=True)],
         out,
-        lambda k, z: target.decode(scales[k], z),
+        scales,
         target,
         weights,
         request.scorer,
@@ -253,12 +263,7 @@ def train(
         batch_size=batch,
         optimizer=optimizer,
         dropout=FlatCosine(recipe.dropout, steps) if recipe.dropout else None,
-        groups=fastmlp.Groups(
-            parametrization="ntk",
-            bias_rate=BIAS_RATE,
-            scale_rate=SCALE_RATE,
-            activation_rate=ACTIVATION_RATE,
-        ),
+        groups=groups(),
         sample_weight=weights,
         callbacks=[follow, *request.callbacks],
         n_threads=request.n_threads,
@@ -277,20 +282,3 @@ def train(
         epochs,
         follow.why,
     )
-
-
-def network(recipe: Recipe, width: int, target: Any, rng: np.random.Generator) -> Any:
-    """Return a network with the recipe's first weights: those of the output are 0."""
-    own = np.random.default_rng(rng.integers(2**63))
-    net = fastmlp.MLP(
-        [width, *[recipe.width] * recipe.depth, target.outputs],
-        activation=recipe.activation or target.activation,
-        loss=target.loss,
-        scale=True,
-        parametric=recipe.parametric,
-        initializer=["lecun_normal"] * recipe.depth + ["zeros"],
-        rng=own,
-    )
-    for layer in range(recipe.depth):
-        net.biases[layer] = own.normal(size=recipe.width)
-    return net

@@ -32,8 +32,8 @@ categorical_features : "from_dtype", array-like or None, default="from_dtype"
 scoring : str, callable or None, default=None
     What chooses the epoch, on out-of-fold predictions: the loss, or any scorer of scikit-learn.
 time_limit : float, optional
-    Seconds that the training may take, about; the schedule follows, so that it ends annealed.
-    The result then depends on the speed of the machine.
+    Seconds that the fit may take, about, but for its first epoch; the schedule follows, so that
+    it ends annealed. The result then depends on the speed of the machine.
 random_state : int, RandomState or None, default=None
     Source of folds, first weights, order of samples.
 progress_bar : bool, default=False

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from fastmlp.check.arrays import short
 from fastmlp.tabular.blend import Blend, blended
 from fastmlp.tabular.columns import Column, Columns, columns_of
-from fastmlp.tabular.encoding import CLIP, FAR, NARROWEST, one_hot
+from fastmlp.tabular.encoding import encoder_of
 from fastmlp.tabular.frames import check_frame, gathered, is_frame
 from fastmlp.tabular.members import Members, mixed
-from fastmlp.tabular.rows import RowEncoder, plain
+from fastmlp.tabular.rows import plain
 from fastmlp.tabular.targets import Scale
 
 Array = NDArray[Any]
@@ -150,16 +150,7 @@ class _Group:
     """Members of a recipe, all that is measured for them stacked: a row for each member."""
 
     def __init__(self, group: Members) -> None:
-        encodings, self._target = group.encodings, group.target
-        numbers = zip(*(encoding.numbers for encoding in encodings), strict=True)
-        first = encodings[0]
-        self._encoder = RowEncoder(
-            tuple(map(np.stack, numbers)),
-            np.stack([np.concatenate([np.empty(0, bool), *each.known]) for each in encodings]),
-            [one_hot(np.arange(len(k), dtype=np.int32), k | True) for k in first.known],
-            first.with_missing,
-            (CLIP, FAR, NARROWEST),
-        )
+        self._target, self._encoder = group.target, encoder_of(group.encodings)
         scaled = group.scales[0] is not None
         self._scale = Scale(*map(np.stack, zip(*group.scales, strict=True))) if scaled else None
         self._predictors = [member.predictor() for member in group.ensemble]

@@ -222,9 +222,9 @@ def _rebuild_group(part: Record, columns: Columns, missing: NDArray[np.int64], n
     count = len(columns.numbers)
     bins = part.count("bins", 0, inputs // count if count else MOST_BINS)
     values = [len(column.values or ()) for _, column in columns.categories]
-    width = count * (1 + bins) + len(missing) + sum(map(width_of, values))
-    if max(width, 1) != inputs:
-        raise ModelFormatError(f"{name} has {inputs} inputs but {max(width, 1)} come of its table")
+    width = width_of(columns, len(missing), bins)
+    if width != inputs:
+        raise ModelFormatError(f"{name} has {inputs} inputs but {width} come of its table")
     nets = [_rebuild_network(network, store, f"{name}.members.{k}.") for k in range(n)]
     shapes = {"centre": (n, count), "factor": (n, count), "edges": (n, count, bins + 1)}
     stacks = [store.parameter(f"{name}.{key}", shapes[key], FLOATS) for key in Numbers._fields]

@@ -6,6 +6,7 @@ costs: in the metric that chooses epochs, row by row.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,10 @@ SMALLEST = 1e-7  # probability or rate, in a logarithm
 
 
 class Scale(NamedTuple):
-    """Of the target of one member, measured on its rows; each an array, shape (outputs,)."""
+    """Of the target of one member, measured on its rows; each an array, shape (outputs,).
+
+    Or of many rows, each of some member: shape (n, outputs).
+    """
 
     centre: Array
     factor: Array
@@ -65,6 +69,10 @@ class Numbers:
             factor = np.sqrt(np.average((y - centre) ** 2, axis=0, weights=w))
         factor = np.where(factor > 0, factor, 1.0)
         return Scale(centre, factor, y.min(axis=0), y.max(axis=0))
+
+    def scale_of(self, scales: Sequence[Scale], sizes: Sequence[int]) -> Scale:
+        """Return the scales of members as one of the rows of each, so many, one after the other."""
+        return Scale(*(np.repeat(each, sizes, axis=0) for each in zip(*scales, strict=True)))
 
     def encode(self, scale: Scale) -> Array:
         """Return the targets as a member learns them."""
@@ -167,6 +175,9 @@ class Classes:
         self.loss: Loss = losses.CrossEntropy(label_smoothing=smoothing)
 
     def scale(self, rows: Rows, weights: Array | None) -> None:
+        """Classes have no scale."""
+
+    def scale_of(self, scales: Sequence[None], sizes: Sequence[int]) -> None:
         """Classes have no scale."""
 
     def encode(self, scale: None) -> Array:

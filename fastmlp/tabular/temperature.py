@@ -31,13 +31,25 @@ def applied(probabilities: Array, temperature: float, labels: bool = False) -> A
     labels : bool
         Whether columns are independent.
     """
+    return _divided(*_logits(probabilities, labels), temperature)
+
+
+def _logits(probabilities: Array, labels: bool) -> tuple[Array, Array | None]:
+    """Return logarithms of probabilities and the highest of each row, or odds against labels."""
     p = np.clip(probabilities, SMALLEST, 1.0)
     if labels:
         p = np.clip(p, SMALLEST, 1 - SMALLEST)
+        return (1 - p) / p, None
+    logits = np.log(p)
+    return logits, logits.max(axis=1, keepdims=True)
+
+
+def _divided(logits: Array, highest: Array | None, temperature: float) -> Array:
+    """Return the probabilities of what `_logits` has found, divided by a temperature."""
+    if highest is None:
         with np.errstate(over="ignore"):
-            return np.asarray(1 / (1 + ((1 - p) / p) ** (1 / temperature)))
-    logits = np.log(p) / temperature
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+            return np.asarray(1 / (1 + logits ** (1 / temperature)))
+    powers = np.exp(logits / temperature - highest / temperature)
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
@@ -58,9 +70,10 @@ def fitted(probabilities: Array, target: Any, weights: Array | None, labels: boo
     n = len(probabilities)
     some = slice(None, None, max(1, n // MOST_ROWS))
     w = None if weights is None else weights[some]
+    logits = _logits(probabilities[some], labels)
 
     def cost(log_temperature: float) -> float:
-        p = applied(probabilities[some], float(np.exp(log_temperature)), labels)
+        p = _divided(*logits, float(np.exp(log_temperature)))
         mean = float(np.average(target.costs(p, some), weights=w))
         return mean + FEW / n * log_temperature**2
 

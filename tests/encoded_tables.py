@@ -1,0 +1,72 @@
+"""Inputs of networks from a table in plain NumPy: what is compiled is compared with it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastmlp.tabular.columns import MISSING, SMALLEST_RANGE
+from fastmlp.tabular.encoding import CLIP, FAR, Numbers, inputs_of_values, middles
+
+
+def smooth_clip(numbers, values):
+    """Return scaled values, from -3 to 3: x / sqrt(1 + (x / 3)**2)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.clip((values - numbers.centre) * numbers.factor, -FAR, FAR)
+    return scaled / np.sqrt(1 + (scaled / CLIP) ** 2)
+
+
+def inputs(encoding, table):
+    """Return what ``Encoding.inputs`` does."""
+    scaled = smooth_clip(encoding.numbers, table.numbers)
+    missing = np.isnan(scaled)
+    parts = [np.where(missing, 0.0, scaled), missing[:, encoding.with_missing]]
+    parts += [one_hot(table.codes[:, k], known) for k, known in enumerate(encoding.known)]
+    parts += [binned(encoding, scaled)] if encoding.bins else []
+    found = np.concatenate(parts, axis=1, dtype=np.float32)
+    return found if found.shape[1] else np.zeros((len(table), 1), np.float32)
+
+
+def binned(encoding, scaled):
+    """Return the piecewise linear parts from -1 to 1, 0 where a number is missing."""
+    middle, half = middles(encoding.numbers.edges)
+    share = np.clip((scaled[:, :, np.newaxis] - middle) / half, -1.0, 1.0)
+    share[np.isnan(scaled)] = 0.0
+    return share.reshape(len(scaled), half.size).astype(np.float32)
+
+
+def one_hot(codes, known):
+    """Return the inputs of a category column; 0 where unknown."""
+    used = (codes != MISSING) & known[codes]
+    return np.where(used[:, np.newaxis], inputs_of_values(len(known))[codes], np.float32(0))
+
+
+def measured(values, bins):
+    """Return what is measured of the numbers of some rows."""
+    n = values.shape[1]
+    centre, factor, edges = np.zeros(n), np.zeros(n), np.zeros((n, bins + 1))
+    for k in range(n):
+        there = values[~np.isnan(values[:, k]), k]
+        if not there.size:
+            continue
+        low, centre[k], high = np.quantile(there, [0.25, 0.5, 0.75])
+        with np.errstate(over="ignore"):
+            spread = min(high - low, np.finfo(float).max)
+            if spread < SMALLEST_RANGE:
+                spread = min(0.5 * (there.max() - there.min()), np.finfo(float).max)
+        factor[k] = 1 / spread if spread >= SMALLEST_RANGE else 0.0
+        if bins:
+            edges[k] = edges_of(smooth_clip(Numbers(centre[k], factor[k], edges), there), bins)
+    return Numbers(centre, factor, edges)
+
+
+def edges_of(values, bins):
+    """Return the edges of the bins of a column: quantiles, but for what occurs often."""
+    distinct, count = np.unique(values, return_counts=True)
+    if len(distinct) <= bins + 1:
+        return np.concatenate([distinct, np.full(bins + 1 - len(distinct), distinct[-1])])
+    often = np.argsort(-count, kind="stable")[: bins // 3]
+    steps = distinct[often[count[often] * bins >= len(values)]]
+    others = np.quantile(
+        values[~np.isin(values, steps)], np.linspace(0, 1, bins + 1 - 2 * len(steps))
+    )
+    return np.sort(np.concatenate([steps, steps, others]))

@@ -1,0 +1,227 @@
+"""A limited time: by a clock that tests set, so that nothing depends on the machine's."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from tiny_tables import LABELS, SMALL, TINY, N, X, Y, classifier, regressor
+
+from fastmlp import losses
+from fastmlp.tabular import members, presets, timing
+from fastmlp.tabular.clock import Clock
+from fastmlp.tabular.columns import Columns
+from fastmlp.tabular.encoding import Encoding, width_of, with_missing
+from fastmlp.tabular.members import Request
+from fastmlp.tabular.networks import seconds_of_epoch
+from fastmlp.tabular.targets import Classes, Labels, Numbers
+
+AMPLE = 1e6  # seconds
+STEPS = 7  # of an epoch
+OTHER = replace(TINY, folds=4, recipes=(replace(SMALL, width=12),))
+
+
+@pytest.fixture
+def takes(monkeypatch):
+    """Return what sets how long an epoch is thought to take; "fast" and "default" are tiny."""
+    monkeypatch.setitem(presets.PRESETS, "fast", TINY)
+    monkeypatch.setitem(presets.PRESETS, "default", OTHER)
+    return lambda seconds: monkeypatch.setattr(timing, "seconds_of_epoch", lambda *_: seconds)
+
+
+class Watch:
+    """A time that tests set."""
+
+    def __init__(self):
+        self.time = 1000.0
+
+    def clock(self, limit, epoch=1.0, after=0.0):
+        return Clock(self.time + limit, lambda: self.time, epoch, after)
+
+
+def run(limit, epoch, look, after, thought):
+    """Train by a clock; return the shares of each epoch, how many there were, and what is left."""
+    watch, shares = Watch(), []
+    own, end, over = watch.clock(limit, thought, after), watch.time + limit, False
+    while not over:
+        steps = np.arange(STEPS * len(shares), STEPS * (len(shares) + 1))
+        shares.append(own.shares(steps, STEPS * 10**6))
+        watch.time += epoch + look
+        own.looked(look)
+        assert 0 <= own.passed() <= 1
+        over = own.ended()
+    return np.concatenate(shares), len(shares), end - watch.time - after * look
+
+
+@pytest.mark.parametrize("limit", [1e-3, 1.0, 1.9, 10.0, 77.7])
+@pytest.mark.parametrize("epoch", [0.5, 1.0, 30.0])
+@pytest.mark.parametrize(("look", "after"), [(0.0, 0.0), (0.1, 4.0), (0.3, 1.5)])
+@pytest.mark.parametrize("wrong", [0.2, 1.0, 3.0])
+def test_a_limit_is_kept_and_used(limit, epoch, look, after, wrong):
+    shares, epochs, left = run(limit, epoch, look, after, wrong * epoch)
+    assert shares[0] == 0
+    assert np.all(np.diff(shares[-STEPS:]) > 0)
+    assert np.all((shares >= 0) & (shares < 1))
+    if epochs > 1:
+        assert left > -1e-9
+        assert left < epoch + look + 1e-9
+        assert shares[-1] > 1 - 1.5 / STEPS  # the rates came to their end
+    else:  # one is run whatever the time; another would have been too long
+        assert limit < 2 * (epoch + look) + after * look
+
+
+def test_an_epoch_may_become_longer():
+    watch = Watch()
+    own = watch.clock(10)
+    for took, is_last in ((1.0, False), (3.0, False), (1.0, False), (1.0, False), (2.0, True)):
+        watch.time += took
+        assert own.ended() is is_last
+
+
+def test_a_clock_that_stands_still_is_no_error():
+    own = Watch().clock(1, epoch=0.0)
+    for _ in range(3):
+        assert np.all(np.isfinite(own.shares(np.arange(STEPS), 9)))
+        assert own.ended() is False
+        assert 0 <= own.passed() <= 1
+
+
+def test_a_clock_without_a_deadline_never_ends():
+    own = Clock(None)
+    for _ in range(2):
+        own.looked(1e9)
+        assert (own.ended(), own.passed()) == (False, 0.0)
+        np.testing.assert_array_equal(own.shares(np.array([0, 3, 6]), 6), [0, 0.5, 1])
+
+
+def test_rates_follow_the_steps_or_a_time_that_is_short():
+    watch = Watch()
+    own, steps = watch.clock(200), np.arange(20, 27)
+    watch.time += 100  # the half of it, which of the steps is less
+    for planned in (90, 7 * 102):  # there is time for 100 epochs of seven
+        plain, timed = presets.Cycles(0.3, planned), presets.Cycles(0.3, planned, own)
+        np.testing.assert_array_equal(timed(steps), plain(steps))
+    late = presets.Cycles(0.3, 10**6, own)(steps)
+    np.testing.assert_allclose(late, presets.Cycles(0.3, 1400)(np.arange(700, 707)))
+    assert presets.Cycles(0.3, 90, own)(41) == presets.Cycles(0.3, 90)(41)
+    short = presets.Cycles(0.3, 90, watch.clock(1))
+    np.testing.assert_allclose(short(np.arange(15)), presets.Cycles(0.3, 15)(np.arange(15)))
+
+
+def test_ample_time_changes_no_bit(monkeypatch):
+    monkeypatch.setitem(presets.PRESETS, "fast", TINY)
+    for make, y in ((regressor, Y), (classifier, LABELS)):
+        one, other = make().fit(X, y), make(time_limit=AMPLE).fit(X, y)
+        assert one._out_of_fold.tobytes() == other._out_of_fold.tobytes()
+        assert one.n_iter_ == other.n_iter_
+        assert one.report().notes == other.report().notes
+
+
+@pytest.mark.parametrize(("make", "y"), [(regressor, Y), (classifier, LABELS)])
+@pytest.mark.parametrize(
+    ("seconds", "count", "widths"),
+    [
+        (1e-9, 8, {12}),  # there is time for the preset
+        (1e-3 * AMPLE, 6, {8, 12}),  # for 999 epochs: the preset is to have 1,000, a recipe 8
+        (AMPLE, 6, {8}),  # for none
+    ],
+)
+def test_fast_comes_first_where_there_is_no_time_for_the_preset(
+    takes, monkeypatch, make, y, seconds, count, widths
+):
+    takes(seconds)
+    monkeypatch.setattr(timing, "quick_epochs", lambda *_: 1_000)
+    monkeypatch.setattr(timing, "epochs_of", lambda *_: 1_000)
+    trained = []
+    monkeypatch.setattr(members, "train", noting_recipes(members.train, trained))
+    model = make(preset="default", time_limit=AMPLE).fit(X, y)
+    assert {recipe.width for recipe, _ in trained} == widths
+    assert {size for _, size in trained} == {count}
+    assert any("fast first" in each for each in model.report().notes) == (8 in widths)
+    assert np.isfinite(model._out_of_fold).all()
+    assert model.preset == "default"
+
+
+def noting_recipes(train, trained):
+    """Return what trains, and notes each recipe and its members."""
+
+    def training(recipe, *args):
+        trained.append((recipe, len(args[4].learn)))
+        return train(recipe, *args)
+
+    return training
+
+
+def test_reading_counts_as_time(takes, monkeypatch):
+    """The deadline is that of the whole fit: whoever reads for long has less for training."""
+    takes(1e-9)
+    deadlines = []
+    monkeypatch.setattr(Clock, "__init__", noting(Clock.__init__, deadlines))
+    read, began = Columns.read, []
+
+    def slow(self, table):
+        began.append(time.monotonic())
+        return read(self, table)
+
+    monkeypatch.setattr(Columns, "read", slow)
+    regressor(time_limit=AMPLE).fit(X, Y)
+    assert deadlines
+    assert max(deadlines) <= began[0] + AMPLE
+
+
+def noting(init, deadlines):
+    """Return a constructor of clocks that notes their deadlines."""
+
+    def made(self, deadline, **rest):
+        deadlines.append(deadline)
+        init(self, deadline, **rest)
+
+    return made
+
+
+TARGETS = {
+    "numbers": Numbers(Y[:, np.newaxis], losses.SquaredError(), "squared_error"),
+    "variances": Numbers(np.c_[Y, Y], losses.GaussianNLL(), "gaussian"),
+    "rates": Numbers(np.abs(Y)[:, np.newaxis], losses.PoissonNLL(), "poisson"),
+    "zeros": Numbers(np.zeros((N, 1)), losses.SquaredError(), "squared_error"),
+    "classes": Classes((Y > 0).astype(int), 2),
+    "labels": Labels((X > 0).astype(int)),
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_an_epoch_of_any_target_is_tried(name):
+    target = TARGETS[name]
+    for rows, size, n_threads in ((1, 1, 1), (N, 6, None), (N, 3, 2)):
+        seconds = seconds_of_epoch(SMALL, 5, target, rows, size, n_threads)
+        assert 0 < seconds < np.inf
+
+
+def test_nothing_is_tried_without_a_limit(takes):
+    takes(np.nan)
+    columns = Columns.of(X)
+    target, rng = TARGETS["numbers"], np.random.default_rng(0)
+    request = Request(OTHER, rng)
+    assert timing.in_time(request, columns.read(X), columns, target) == []
+    assert request.preset is OTHER
+    assert timing.seconds_an_epoch(SMALL, N, 6, columns.read(X), columns, target, request) == 0
+    request = Request(TINY, rng, deadline=0.0)
+    assert timing.in_time(request, columns.read(X), columns, target) == []
+
+
+@pytest.mark.parametrize("bins", [0, 3])
+def test_the_width_is_known_before_anything_is_measured(bins):
+    with_words = np.empty((N, 3), object)
+    with_words[:, 0], with_words[:, 1] = np.where(Y > 1, np.nan, Y), LABELS
+    with_words[:, 2] = [f"{k}" for k in range(N)]
+    for table in (X, with_words, np.ones((N, 1))):
+        columns = Columns.of(table)
+        read = columns.read(table)
+        missing = with_missing(read)
+        encoding = Encoding.of(read, columns, np.arange(N), missing, bins)
+        assert encoding.inputs(read).shape == (N, width_of(columns, len(missing), bins))
