@@ -104,6 +104,10 @@ def test_inspect_shows_tables(tmp_path: Path) -> None:
     text = inspection.report(tmp_path / "model")
     for words in ("TabMLPClassifier", "preset=fast", "rows              60", "members           3"):
         assert words in text
+    kinds = (
+        "7: a (number), \\xfc (number), text (category), truth (category), mixed (category), same"
+    )
+    assert f"{kinds} (left out), again (left out)\nclasses           3: bee, \\xe4" in text
     for words in ("temperature", "group 0", "CrossEntropy", "fit.columns.names", "groups.0.edges"):
         assert words in text
 
