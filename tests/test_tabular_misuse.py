@@ -120,6 +120,14 @@ def test_columns_of_strange_scales_are_scaled(case):
         assert np.corrcoef(inputs, X[:, 0])[0, 1] > 0.9
 
 
+def test_numbers_whose_sum_overflows_are_no_cause_for_warnings():
+    column = np.where(np.arange(N) % 2, 1e308, -1e308)
+    for table in (np.c_[column, X], np.c_[column, column[::-1], X[:, 0]]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert np.isfinite(regressor().fit(table, Y).predict(table)).all()
+
+
 @pytest.mark.parametrize("n", [3, 5, 10])
 def test_few_rows_teach_no_sizes_of_residuals(n):
     """Of so few rows intervals by predicted variances are no wider than twice those without."""

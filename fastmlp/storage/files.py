@@ -47,6 +47,9 @@ def write(path: str | os.PathLike[str], pieces: Sequence[Any]) -> None:
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(TEMPORARY.format(target.name))
+    if not target.parent.is_dir():  # of which the error of the temporary file would not tell
+        what = "the folder of the file is not there: make it"
+        raise FileNotFoundError(errno.ENOENT, what, str(target.parent))
     old = target.stat().st_mode if target.exists() else None
     if old is not None and not stat.S_ISREG(old):
         raise OSError(errno.EINVAL, "only a file can be replaced", str(target))

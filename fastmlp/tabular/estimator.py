@@ -165,9 +165,10 @@ class BaseTabMLP(Kept, BaseEstimator):
             check_frame(X)
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X
-        return validate_data(
-            self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan", ensure_2d=True
-        )
+        with np.errstate(invalid="ignore"):  # of a sum that scikit-learn looks at
+            return validate_data(
+                self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan", ensure_2d=True
+            )
 
     def _used(self, X: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | None]:
         """Return the rows of a weight above 0, and the weights of these."""
