@@ -84,6 +84,7 @@ VALID: dict[str, Callable[[], Any]] = {
     "averaged": lambda: stored.MLPS["averaged"](fastmlp.MLP),
     "predictor": lambda: stored.mlp().predictor(),
     "ensemble": lambda: stored.ensemble(),
+    "predictor of an ensemble": lambda: stored.ensemble().predictor(),
     "reference ensemble": lambda: stored.ensemble(fastmlp.reference.MLP, passes=1),
     **{
         name: lambda name=name: stored.estimators()[name]()

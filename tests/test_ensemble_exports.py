@@ -108,6 +108,16 @@ def test_c_predicts_the_mixture(loss, weights, options, tmp_path):
     subprocess.run([program], check=True, capture_output=True)  # checks itself
 
 
+@pytest.mark.parametrize("kind", ["native", "reference"])
+def test_predictors_write_the_same(kind, tmp_path):
+    nets = ensemble("gaussian_nll", kind={"native": fastmlp.MLP, "reference": reference.MLP}[kind])
+    written = []
+    for each in (nets, nets.predictor()):
+        each.to_c(tmp_path / "nets.c", X=X)
+        written.append((tmp_path / "nets.c").read_text())
+    assert written[0] == written[1]
+
+
 @pytest.mark.parametrize("loss", ["squared_error", "gaussian_nll"])
 def test_the_self_check_of_c_is_of_the_mixture(loss, tmp_path):
     """What the C file is compared with is what fastmlp predicts."""

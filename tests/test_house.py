@@ -78,6 +78,7 @@ ORDER = (
     *("ensembles.ensemble", "ensembles"),
     *("randomness", "hidden", "frozen", "successive", "holder", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "ensemble", "predictor")),
+    "storage.ensemble_predictor",
     *("export.plain", "export.read_torch", "export.terms", "export.read_onnx", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "class_weights", "scaling", "packing")),
     *("sklearn.shown", "sklearn.fitted", "sklearn.as_mlp"),

@@ -86,6 +86,23 @@ def test_predictor_comes_back(engine: str, n_threads: int | None, tmp_path: Path
     assert same(again(X.astype(np.float32)), p(X.astype(np.float32)))
 
 
+@pytest.mark.parametrize("n_threads", [None, 3])
+@pytest.mark.parametrize("engine", stored.KINDS)
+def test_predictor_of_an_ensemble_comes_back(
+    engine: str, n_threads: int | None, tmp_path: Path
+) -> None:
+    ensemble = stored.ensemble(stored.KINDS[engine], loss="gaussian_nll")
+    p = ensemble.predictor(n_threads)
+    again = saved(p, tmp_path / "p")
+    assert no_address(again) == no_address(p)
+    assert type(again.members[0]) is type(p.members[0])
+    assert [each.n_threads for each in again.members] == [n_threads] * 3
+    assert same(again(X.astype(np.float32)), p(X.astype(np.float32)))
+    other = fastmlp.load(tmp_path / "p", engine={"native": "reference"}.get(engine, "native"))
+    assert type(other.members[0]) is not type(p.members[0])
+    np.testing.assert_allclose(other(X), p(X), rtol=1e-4)
+
+
 def no_address(thing: Any) -> str:
     """Return a repr in which objects have no addresses."""
     return re.sub(r" at 0x\w+|\(MT19937\) at 0x\w+", "", repr(thing))

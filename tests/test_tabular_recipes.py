@@ -64,6 +64,16 @@ def test_edges_of_bins(values, bins, edges):
     np.testing.assert_allclose(found, edges, atol=0.6 if len(edges) == 3 else 1e-12)
 
 
+@pytest.mark.parametrize(("numbers", "bins"), [(1, 4), (10, 4), (13, 3), (40, 1), (41, 0)])
+def test_of_many_columns_each_has_fewer_bins(monkeypatch, numbers, bins):
+    monkeypatch.setattr(presets, "MOST_PIECES", 40)
+    monkeypatch.setitem(presets.PRESETS, "fast", Preset(2, 1, 16, (LONG,)))
+    X = RNG.normal(size=(20, numbers))
+    model = TabMLPRegressor(preset="fast", random_state=0, time_limit=60).fit(X, X[:, 0])
+    assert [each.bins for each in model._members.groups[0].encodings] == [bins, bins]
+    assert np.isfinite(model.predict(X)).all()
+
+
 def test_a_value_that_occurs_often_is_told_from_its_neighbours():
     x = np.where(RNG.random(400) < 0.5, 0.0, RNG.exponential(size=400))[:, np.newaxis]
     x[:3, 0] = -1e-3, 0.0, 1e-3

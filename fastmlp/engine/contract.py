@@ -75,6 +75,10 @@ class Predictor(Protocol):
         """Return copies of (weights, biases), as `Engine.parameters`."""
         ...
 
+    def _exported(self) -> Any:
+        """Return the network as plain arrays, see `fastmlp.export.layers`."""
+        ...
+
     def to_onnx(self, path: Any = None) -> Any:
         """Return the network as ONNX, see `fastmlp.export.exportable`."""
         ...

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastmlp import storage
 from fastmlp.engine.contract import Predictor
 from fastmlp.ensembles.members import mixture
+from fastmlp.export.exportable import Exportable
+from fastmlp.export.layers import Exported
 from fastmlp.spec import Spec
 
 
-class EnsemblePredictor:
+class EnsemblePredictor(Exportable):
     """An ensemble as a function: a frozen copy of all weights, made by ``Ensemble.predictor``.
 
     It is safe to call from many threads at once. NaN in a row of x gives NaN in that row of the
@@ -21,7 +25,7 @@ class EnsemblePredictor:
 
     Parameters
     ----------
-    members : sequence of Predictor
+    members : iterable of Predictor
         Of equal specs.
 
     Examples
@@ -34,7 +38,7 @@ class EnsemblePredictor:
     (True, (2,))
     """
 
-    def __init__(self, members: Sequence[Predictor]) -> None:
+    def __init__(self, members: Iterable[Predictor]) -> None:
         self._members = tuple(members)
 
     @property
@@ -85,6 +89,14 @@ class EnsemblePredictor:
             return mixed
         out[...] = mixed
         return out
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the predictor to a file, for ``fastmlp.load``; see ``MLP.save``."""
+        storage.save(self, path)
+
+    def _exported(self) -> Exported:
+        each = tuple(member._exported() for member in self._members)
+        return Exported(self.spec, [], each[0].labels, each)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self._members)} x {self._members[0]!r}>"

@@ -53,6 +53,10 @@ CLASSES = {
         "fastmlp.storage.ensemble", ("fastmlp.ensembles.ensemble", "fastmlp.ensembles.ensemble")
     ),
     "Predictor": Row("fastmlp.storage.predictor", ("fastmlp.predictor", "fastmlp.frozen")),
+    "EnsemblePredictor": Row(
+        "fastmlp.storage.ensemble_predictor",
+        ("fastmlp.ensembles.predictor", "fastmlp.ensembles.predictor"),
+    ),
     "MLPClassifier": Row("fastmlp.sklearn.storage", ("fastmlp.sklearn.classifier",)),
     "MLPRegressor": Row("fastmlp.sklearn.storage", ("fastmlp.sklearn.regressor",)),
     "TabMLPClassifier": Row("fastmlp.tabular.storage", ("fastmlp.tabular.classifier",)),

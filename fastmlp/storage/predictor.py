@@ -6,6 +6,7 @@ from typing import Any
 
 from fastmlp import frozen, reference
 from fastmlp.engine import levels
+from fastmlp.spec import Spec
 from fastmlp.storage import parts
 from fastmlp.storage.record import Record, Tensors
 
@@ -20,9 +21,18 @@ def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
 
 def rebuild(cls: Any, record: Record) -> Any:
     """Return the predictor that a file describes."""
+    network, n_threads = rebuild_head(record)
+    return of(cls, network, parts.take(network, record.store), n_threads)
+
+
+def rebuild_head(record: Record) -> tuple[Spec, int | None]:
+    """Return the network that a file describes, and the threads."""
     network = parts.rebuild_spec(record.part("network"))
-    n_threads = record.count("n_threads", 1) if record.has("n_threads") else None
-    parameters = parts.take(network, record.store)
+    return network, record.count("n_threads", 1) if record.has("n_threads") else None
+
+
+def of(cls: Any, network: Spec, parameters: tuple[parts.Arrays, ...], n_threads: int | None) -> Any:
+    """Return a predictor of either engine."""
     if cls.__module__ != frozen.__name__:
         return cls(network, levels.level(), *parameters, n_threads=n_threads)
     engine = reference.Engine(network)

@@ -102,7 +102,7 @@ def fit(
     """
     groups: list[Trained] = []
     notes = list(division.notes)
-    recipes = request.preset.of(target.kind)
+    recipes = request.preset.of(target.kind, len(columns.numbers))
     n, size, rows = len(table), len(division.learn), max(map(len, division.learn))
     for k, recipe in enumerate(recipes):
         epoch = seconds_an_epoch(recipe, rows, size, table, columns, target, request)

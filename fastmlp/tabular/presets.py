@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,9 +78,17 @@ class Preset:
     first: Mapping[str, tuple[Recipe, ...]] = field(default_factory=dict)
     many_rows: tuple[int, ...] = (50_000,)
 
-    def of(self, kind: str) -> tuple[Recipe, ...]:
-        """Return the recipes for "classes" or "numbers"."""
-        return self.first.get(kind, ()) + self.recipes
+    def of(self, kind: str, numbers: int = 0) -> tuple[Recipe, ...]:
+        """Return the recipes for "classes" or "numbers", and a table of so many numeric columns.
+
+        Examples
+        --------
+        >>> [recipe.bins for recipe in PRESETS["default"].of("numbers", 400)]
+        [10, 8, 8, 0]
+        """
+        most = MOST_PIECES // max(numbers, 1)
+        recipes = self.first.get(kind, ()) + self.recipes
+        return tuple(replace(recipe, bins=min(recipe.bins, most)) for recipe in recipes)
 
     def folds_of(self, n: int) -> int:
         """Return the folds of n rows.
@@ -123,6 +131,8 @@ PRESETS = {
     ),
 }
 
+# Piecewise linear inputs of all numbers: of more columns each has fewer, for time and memory.
+MOST_PIECES = 4_096
 FEW_ROWS = 2_000
 FEWEST_EPOCHS, MOST_EPOCHS = 16, 256
 # Rows up to which a batch has so many at most.

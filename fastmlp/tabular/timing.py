@@ -54,7 +54,8 @@ def in_time(request: Request, table: Table, columns: Columns, target: Any) -> li
     preset, fast, n = request.preset, PRESETS["fast"], len(table)
     if request.deadline is None or preset is fast:
         return []
-    recipes, folds = preset.of(target.kind), preset.folds_of(n)
+    recipes = preset.of(target.kind, len(columns.numbers))
+    folds = preset.folds_of(n)
     rows, members = max(n - n // folds, 1), folds * preset.repeats
     epoch = seconds_an_epoch(recipes[0], rows, members, table, columns, target, request)
     epochs = min(epochs_of(preset, recipes[0], n), quick_epochs(target.kind, n))
