@@ -300,14 +300,16 @@ def test_no_warnings_and_the_self_check_passes(command: Any, made: Any, tmp_path
         assert ran.stdout.startswith("0 of ")
 
 
-CONSTANTS = ["weights_0_1", "number_centre_0_0", "target_low_2_0", "offsets"]
+CONSTANTS = ["weights_0_1", "number_centre_0_0", r"target_low_\d_0", "offsets"]
 
 
 @pytest.mark.parametrize("constant", CONSTANTS)
 def test_the_self_check_finds_a_wrong_number(constant: str, made: Any, tmp_path: Path) -> None:
     name = name_of(("hard columns", "float32"))
     text = (made[0] / f"{name}.c").read_text()
-    at = text.index("{", text.index(f" {constant}[")) + 1
+    found = re.search(rf" {constant}\[.*?{{", text, re.DOTALL)
+    assert found
+    at = found.end()
     wrong = re.sub(r"\d\.\d", "7.7", text[at : at + 300])
     (tmp_path / f"{name}.c").write_text(text[:at] + wrong + text[at + 300 :])
     shutil.copy(made[0] / f"{name}.h", tmp_path)
