@@ -106,6 +106,9 @@ VALID: dict[str, Callable[[], Any]] = {
             *("TabMLPRegressor loss gaussian", "TabMLPRegressor weights"),
         )
     },
+    "TabMLPRegressor truths": lambda: stored.table(
+        fastmlp.TabMLPRegressor, stored.Y, stored.frame()[["truth"]]
+    ),
 }
 
 

@@ -10,6 +10,7 @@ from hostile_files import GONE, Row, changed, filled, model
 WORDS, LABELS = "TabMLPClassifier words", "TabMLPClassifier labels"
 WEIGHTS = "TabMLPRegressor weights"
 TWO, GAUSSIAN = "TabMLPRegressor two outputs", "TabMLPRegressor loss gaussian"
+TRUTHS = "TabMLPRegressor truths"
 
 fit = functools.partial(model, "fit", name=TWO)
 columns = functools.partial(model, "fit", "columns", name=TWO)
@@ -40,6 +41,7 @@ TABLES: list[Row] = [
         "is an array",
     ),
     ("named in words", columns("named", to="yes"), "named is 'yes' and neither true nor false"),
+    ("numeric in words", columns("numeric", to=1), "numeric is 1 and neither true nor false"),
     ("a reason of none", columns("reasons", to={"string objects": "fit.columns.left_out"}), "said"),
     (
         "fewer reasons",
@@ -93,6 +95,16 @@ TABLES: list[Row] = [
     ("a share of 2", group("share", to=2.0), "groups have shares of [23]"),
     ("a share of -1", group("share", to=-1.0), "groups.0.share is -1.0 but must be a number from"),
     ("bins of 2**40", group("bins", to=2**40), "groups.0.bins is 1099511627776 but must be from 0"),
+    (
+        "bins of no numbers of 2**40",
+        model("fit", "groups", 0, "bins", to=2**40, name=TRUTHS),
+        "groups.0.bins is 1099511627776 but must be from 0 to 65536",
+    ),
+    (
+        "other bins of no numbers",
+        model("fit", "groups", 0, "bins", to=2, name=TRUTHS),
+        r"groups.0.edges' is float64 of shape \(3, 0, 4\) but",
+    ),
     ("other bins", group("bins", to=1), "groups.0 has 19 inputs but 15 come of its table"),
     (
         "another loss of a group",

@@ -33,11 +33,12 @@ RNG = np.random.default_rng(1)
 
 
 def many_values() -> np.ndarray:
-    """Return rows whose columns are hard: 150 categories, times, tiny, large and whole numbers."""
+    """Return rows whose columns are hard: 180 categories, times, tiny, large and whole numbers."""
     n = 300
     tiny, large = RNG.normal(size=(2, n))
     times = 1.7e9 + RNG.random(n)
-    return np.column_stack([np.arange(n) % 150, times, 1e-20 * tiny, 1e20 * large, np.arange(n)])
+    codes = 179 - np.arange(n) % 180
+    return np.column_stack([codes, times, 1e-20 * tiny, 1e20 * large, np.arange(n)])
 
 
 HARD = many_values()
@@ -62,7 +63,7 @@ def rows_of(model: Any, n: int = ROWS) -> Any:
         given = {5: HARD, 3: np.round(stored.X), 2: np.ones((60, 2))}[model.n_features_in_]
         columns = [RNG.choice([*column, *ODD], n) for column in given.T]
         if len(columns) == 5:
-            columns[0] = RNG.choice([*range(160), np.nan, 1e9], n)
+            columns[0] = RNG.choice([*range(190), np.nan, 1e9], n)
         return np.column_stack(columns)
     frame = stored.frame()
     odd: dict[str, list[Any]] = dict.fromkeys(("a", "ü", "same", "again"), ODD)
@@ -299,14 +300,16 @@ def test_no_warnings_and_the_self_check_passes(command: Any, made: Any, tmp_path
         assert ran.stdout.startswith("0 of ")
 
 
-CONSTANTS = ["weights_0_1", "number_centre_0_0", "target_low_2_0", "offsets"]
+CONSTANTS = ["weights_0_1", "number_centre_0_0", r"target_low_\d_0", "offsets"]
 
 
 @pytest.mark.parametrize("constant", CONSTANTS)
 def test_the_self_check_finds_a_wrong_number(constant: str, made: Any, tmp_path: Path) -> None:
     name = name_of(("hard columns", "float32"))
     text = (made[0] / f"{name}.c").read_text()
-    at = text.index("{", text.index(f" {constant}[")) + 1
+    found = re.search(rf" {constant}\[.*?{{", text, re.DOTALL)
+    assert found
+    at = found.end()
     wrong = re.sub(r"\d\.\d", "7.7", text[at : at + 300])
     (tmp_path / f"{name}.c").write_text(text[:at] + wrong + text[at + 300 :])
     shutil.copy(made[0] / f"{name}.h", tmp_path)

@@ -331,6 +331,9 @@ def test_data_of_another_fit_are_refused(tmp_path: Path) -> None:
     model = estimator_job(tmp_path / "model", WORDS)
     with pytest.raises(ValueError, match="90 samples, but this one has .* 60: pass the same data"):
         model.fit(SAMPLES[:60], WORDS[:60], resume=tmp_path / "model")
+    renamed = np.char.replace(WORDS.astype(str), "o", "p")
+    with pytest.raises(ValueError, match=r"y has the classes .*pther.* but .*other.* were those"):
+        model.fit(SAMPLES, renamed, resume=tmp_path / "model")
     y = WORDS.copy()
     y[3] = "same" if y[3] == "other" else "other"
     with pytest.raises(ValueError, match="X, y, sample_weight or the validation data are others"):

@@ -89,15 +89,15 @@ ORDER = (
         for part in ("resuming", "hints", "stochastic", "blas", "lbfgs", "fitting")
     ),
     *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier", "storage", "foreign")),
-    "sklearn",
-    "tabular.rows",
+    *("sklearn", "tabular.rows"),
     *(
         f"tabular.{part}"
-        for part in ("clock", "presets", "columns", "encoding", "folds", "targets", "weights")
+        for part in ("clock", "presets", "frames", "columns", "encoding", "folds", "targets")
     ),
     *(
         f"tabular.{part}"
         for part in (
+            "weights",
             "conformal",
             "networks",
             "epochs",

@@ -58,7 +58,7 @@ def frame(n: int, seed: int = 0) -> Any:
         "none": np.where(rng.random(n) < 0.2, None, words[1 + rng.integers(0, 4, n)]),
         "truth": rng.random(n) < 0.4,
         "code": pandas.Categorical(rng.integers(-5, 6, n)),
-        "many": pandas.Categorical(rng.permuted(np.arange(n) % 90) * 10**9),
+        "many": pandas.Categorical(rng.permuted(89 - np.arange(n) % 90) * 10**9),
         "gaps": pandas.Categorical(np.where(rng.random(n) < 0.2, np.nan, rng.integers(0, 4, n))),
         "halves": pandas.Categorical(rng.integers(0, 5, n) / 2),
     }
@@ -296,6 +296,27 @@ def test_names_of_columns_that_are_refused(name):
     changed._columns = Columns.of(X.rename(columns={"text": name}))
     with pytest.raises(ValueError, match="rename it, and fit again"):
         changed.to_onnx()
+
+
+def test_labels_of_half_a_character_are_refused(tmp_path):
+    y = np.array(["\ud800", "b"], object)[np.arange(60) % 2]
+    model = TabMLPClassifier(preset="fast", random_state=0).fit(np.arange(60.0)[:, None], y)
+    for write in (model.to_onnx, lambda: model.to_c(tmp_path / "model.c")):
+        with pytest.raises(ValueError, match=r"the classes have '\\ud800', half a character"):
+            write()
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_array_with_text_has_an_input_for_each_column_that_is_used(tmp_path):
+    """Also where the text does not vary: an array of numbers has no room for it."""
+    X = np.array([[float(k), "same"] for k in range(60)], object)
+    model = TabMLPRegressor(preset="fast", random_state=0).fit(X, np.arange(60.0))
+    model.save(tmp_path / "model")
+    for each in (model, fastmlp.load(tmp_path / "model")):
+        session = session_of(each.to_onnx())
+        assert [(i.name, i.type) for i in session.get_inputs()] == [("column 0", "tensor(double)")]
+        found = session.run(["predictions"], {"column 0": X[:9, :1].astype(float)})[0]
+        np.testing.assert_allclose(found[:, 0], model.predict(X[:9]), rtol=1e-4)
 
 
 def test_a_model_of_no_column_is_refused():

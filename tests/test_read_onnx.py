@@ -22,6 +22,8 @@ CONSTANTS = {
     "row6": RNG.normal(size=6).astype(np.float32),
     "b1": RNG.normal(size=3).astype(np.float32),
     "one": np.float32(1),
+    "one1": np.ones(1, np.float32),
+    "row4T": RNG.normal(size=(4, 1)).astype(np.float32),
     "two": np.float32(2),
     "gain": RNG.normal(size=6).astype(np.float32),
     "shift": RNG.normal(size=6).astype(np.float32),
@@ -300,8 +302,32 @@ def test_models_of_skl2onnx(dtype):
     net = fastmlp.from_onnx(skl2onnx.to_onnx(model, x[:1]))
     np.testing.assert_allclose(net.predict(x)[:, 0], model.predict(x), rtol=1e-4, atol=1e-6)
     two = skl2onnx.to_onnx(MLPClassifier(**options).fit(x, three > 1), x[:1])
-    with pytest.raises(ValueError, match="Concat|ZipMap"):
+    with pytest.raises(ValueError, match="ZipMap"):
         fastmlp.from_onnx(two)
+
+
+@pytest.mark.filterwarnings("ignore")  # two epochs are few
+@pytest.mark.parametrize("dtype", exports.RELATIVE)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_classifiers_come_back(classes, dtype):
+    pytest.importorskip("sklearn", reason="needs scikit-learn")
+    x = RNG.normal(size=(60, 4)).astype(dtype)
+    model = fastmlp.MLPClassifier((6,), max_iter=2).fit(x, np.arange(60) % classes)
+    p = model.predict_proba(x)
+    net = fastmlp.from_onnx(model.to_onnx())
+    assert np.array_equal(net.predict(x), p if classes > 2 else p[:, 1:])
+
+
+PAIR = [("Sigmoid", "z", "p"), ("Sub", "one p", "q")]
+
+
+def test_two_probabilities_of_a_sigmoid_are_of_one_output():
+    narrow = ("Gemm", "X row4T one1", "z")
+    net = fastmlp.from_onnx(model(narrow, *PAIR, ("Concat", "q p", "y", {"axis": 1})))
+    assert (net.layer_sizes, net.loss) == ((4, 1), losses.BinaryCrossEntropy())
+    for first, end in ((GEMM, "q p"), (narrow, "p q"), (narrow, "q p p")):
+        with pytest.raises(ValueError, match="are Concat of a layer"):
+            fastmlp.from_onnx(model(first, *PAIR, ("Concat", end, "y", {"axis": -1})))
 
 
 def test_two_inputs_are_refused():

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,12 @@ def test_only_files_are_replaced(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="only a file can be replaced"):
             cut.model(cut.OLD).save(path)
     assert (tmp_path / "pipe").is_fifo()
-    with pytest.raises(FileNotFoundError):
-        cut.model(cut.OLD).save(tmp_path / "no folder" / "net")
+    missing = tmp_path / "no folder" / "net.c"
+    net = cut.model(cut.OLD)
+    exports = [net.to_onnx] if find_spec("onnx") else []
+    for write in (net.save, net.to_c, *exports):
+        with pytest.raises(FileNotFoundError, match="the folder .* make it: .*no folder'"):
+            write(missing)
     if os.geteuid():
         tmp_path.chmod(0o500)
         with pytest.raises(PermissionError):

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import children
-import hostile
 import models
 import numpy as np
 import pytest
@@ -17,10 +16,9 @@ import stored
 from test_bits import FMA_LEVELS
 
 import fastmlp
-from fastmlp import __main__ as command
 from fastmlp import storage
 from fastmlp.engine import backend
-from fastmlp.storage import files, inspection, record
+from fastmlp.storage import record
 
 X = stored.X
 
@@ -306,32 +304,6 @@ def test_a_save_during_a_fit_has_the_last_whole_epoch(tmp_path: Path) -> None:
 
     models.network(fastmlp.MLP).fit(X, stored.Y, epochs=3, callbacks=[look])
     assert seen == [True] * 3
-
-
-def test_inspect_says_what_is_in_a_file_and_reads_no_weights(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "net"
-    fastmlp.MLP([3, 500, 2], loss=fastmlp.Huber(0.5), rng=0).save(path)
-    assert command.main(["inspect", str(path)]) == 0
-    text = capsys.readouterr().out
-    for words in ("MLP", "3, 500, 2", "Huber(delta=0.5)", "float32", "layers.0.weight", "3 x 500"):
-        assert words in text
-    content = files.read(path, header_only=True)
-    assert content.payload.size == 0
-    model = stored.estimators()["MLPClassifier words"]()
-    model.save(tmp_path / "model")
-    assert "standardize=True" in inspection.report(tmp_path / "model")
-    assert command.main(["inspect", str(tmp_path / "none")]) == 2
-    assert "No such file" in capsys.readouterr().err
-
-
-def test_inspect_shows_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
-    net = models.network(fastmlp.MLP)
-    header, payload = hostile.apart(b"".join(storage.pieces(net)))
-    header["__metadata__"]["fastmlp"] = header["__metadata__"]["model"]["class"] = "\x1b[2J"
-    (tmp_path / "net").write_bytes(hostile.together(header, payload))
-    assert "\x1b" not in inspection.report(tmp_path / "net")
 
 
 def test_loading_works_where_nothing_compiled_can_be_loaded(tmp_path: Path) -> None:

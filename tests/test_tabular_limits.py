@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -94,7 +95,8 @@ def test_lists_of_numbers_beside_text_are_numbers_and_text():
 
 # A column at fit, and what is said of it.
 REFUSED_AT_FIT = {
-    "lists": ([[1, 2]] * N, TypeError, "a holds a list, which is neither"),
+    "lists": ([[1, 2]] * N, TypeError, r"a holds a list, which is neither: .* astype\(float\), or"),
+    "fractions": ([Fraction(1, 3)] * N, TypeError, r"holds a Fraction, .* astype\(float\), or to"),
     "dicts": ([{}] * N, TypeError, "a holds a dict, which is neither"),
     "huge integers": ([10**400] * N, ValueError, "too large for dtype.*: a has such"),
     "dates of NumPy": ([np.datetime64("2020-01-01")] * N, TypeError, "a holds dates"),

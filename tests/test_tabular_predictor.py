@@ -175,6 +175,35 @@ def test_rows_by_name() -> None:
         nameless({"a": 1.0})
 
 
+@pytest.mark.parametrize("name", [name for name in TABLES if "Regressor" in name])
+def test_a_frame_of_one_row_is_a_row(name: str) -> None:
+    model, frame = TABLES[name](), stored.frame()
+    p = model.predictor()
+    for k in range(9):
+        assert np.array_equal(p(frame.iloc[k : k + 1]), model.predict(frame.iloc[k : k + 1])[0])
+        assert np.array_equal(p(frame.iloc[k : k + 1, ::-1]), p(frame.iloc[k]))
+
+
+def test_frames_of_one_row_of_other_libraries_and_of_more_rows() -> None:
+    polars = pytest.importorskip("polars")
+    model = TABLES["TabMLPRegressor two outputs"]()
+    p, frame = model.predictor(), stored.frame()
+    with pytest.raises(
+        ValueError, match=r"is a frame of 2 rows but one .* pass .* frame.iloc\[0\]"
+    ):
+        p(frame.iloc[:2])
+    with pytest.raises(TypeError, match="a holds dates"):
+        p(frame.iloc[:1].assign(a=np.zeros(1, "M8[ns]")))
+    array = TABLES["TabMLPClassifier array"]()
+    other = polars.DataFrame(np.round(stored.X), schema=["a", "b", "c"])
+    one = array.predictor()
+    assert np.array_equal(one(other[:1]), one(np.round(stored.X[0])))
+    with pytest.raises(TypeError, match=r"pass X.collect\(\)"):
+        one(other[:1].lazy())
+    with pytest.raises(ValueError, match=r"has 1 values but 3 are expected: pass one row, X\[0\]"):
+        one(stored.X[:1])
+
+
 @pytest.mark.parametrize("row", ["text", 5, None, {1.0, 2.0}, iter([1.0])])
 def test_what_has_no_values_in_order_is_no_row(row: Any) -> None:
     p = TABLES["TabMLPClassifier array"]().predictor()

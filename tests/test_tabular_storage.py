@@ -104,12 +104,19 @@ def test_inspect_shows_tables(tmp_path: Path) -> None:
     text = inspection.report(tmp_path / "model")
     for words in ("TabMLPClassifier", "preset=fast", "rows              60", "members           3"):
         assert words in text
+    kinds = (
+        "7: a (number), \\xfc (number), text (category), truth (category), mixed (category), same"
+    )
+    assert f"{kinds} (left out), again (left out)\nclasses           3: bee, \\xe4" in text
     for words in ("temperature", "group 0", "CrossEntropy", "fit.columns.names", "groups.0.edges"):
         assert words in text
 
 
+HALF = "\ud800"
+
+
 def half_a_character() -> Any:
-    frame = stored.frame().assign(text=np.array(["\ud800", "b"])[stored.LABELS % 2])
+    frame = stored.frame().assign(text=np.array([HALF, "b"])[stored.LABELS % 2])
     return stored.table(TabMLPRegressor, stored.Y, frame)
 
 
@@ -127,10 +134,34 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
         "parameters.scoring is <built-in .* use numbers, strings",
     ),
     "a wrong parameter": (lambda: TabMLPRegressor(loss="x"), ValueError, "'loss' parameter"),
-    "half a character": (half_a_character, ValueError, "surrogates not allowed"),
+    "half a character": (
+        half_a_character,
+        ValueError,
+        r"the column 'text': .* has the text '\\ud800' with half a character .* rename it",
+    ),
+    "half a character in a name": (
+        lambda: stored.table(TabMLPRegressor, stored.Y, stored.frame().rename(columns={"ü": HALF})),
+        ValueError,
+        r"fit.columns.names has the text '\\ud800' with half",
+    ),
+    "half a character in a class": (
+        lambda: stored.table(TabMLPClassifier, np.array([HALF, "b"], object)[stored.LABELS % 2]),
+        ValueError,
+        r"fit.classes has the text '\\ud800' with half",
+    ),
     "bytes": (lambda: categories(b"a", b"b"), TypeError, "column 0 has the category b'a', which"),
     "a large integer": (lambda: categories(2**70, "b"), TypeError, "the category 1180.* 2\\*\\*63"),
-    "long text": (lambda: categories("a", "b" * 2000), ValueError, "of up to 2,000 characters"),
+    "one large integer": (
+        lambda: categories(1, 2**63, "b"),
+        TypeError,
+        "the category 9223372036854",
+    ),
+    "a larger one": (lambda: categories(0.5, 1e300, "b"), TypeError, r"category 1\d{39}\.\.\., wh"),
+    "long text": (
+        lambda: categories("a", "b" * 2000),
+        ValueError,
+        "the column 'column 0': .* of up to 2,000 characters",
+    ),
     "a null": (lambda: categories("a", "b\0"), ValueError, "without a null at the end"),
     "a subclass": (lambda: type("Own", (TabMLPRegressor,), {})(), TypeError, "class .*Own"),
 }
@@ -154,3 +185,25 @@ def test_too_many_categories_and_infinite_numbers_are_refused(
     monkeypatch.setattr(storage_members, "MOST_CATEGORIES", 10)
     with pytest.raises(ValueError, match=r"have 11 categories .* for 10: pickle"):
         model.save(tmp_path / "model")
+
+
+def few_inputs() -> Any:
+    """Return a table of fewer inputs than there are bins of numbers."""
+    return stored.frame()[["truth"]]
+
+
+FEW = {"one category": few_inputs, "constant": lambda: np.ones((60, 2))}
+
+
+@pytest.mark.parametrize("table", FEW)
+def test_tables_without_numbers_come_back(table: str, tmp_path: Path) -> None:
+    X = FEW[table]()
+    model = stored.table(TabMLPClassifier, stored.LABELS, X)
+    model.save(tmp_path / "model")
+    again = fastmlp.load(tmp_path / "model")
+    assert again._members.groups[0].encodings[0].bins == 3
+    wanted = model.predict_proba(X)
+    assert same(again.predict_proba(X), wanted)
+    one, rows = again.predictor(), X.to_numpy(object) if table == "one category" else X
+    assert same(np.array([one(row) for row in rows[:9]]), wanted[:9])
+    assert b"".join(storage.pieces(again)) == b"".join(storage.pieces(model))

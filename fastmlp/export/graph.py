@@ -248,6 +248,11 @@ def _sigmoid(g: Graph, z: Name) -> Name:
     return g.Div(g.Where(g.Greater(z, 0.0), 1.0, e), g.Add(e, 1.0))
 
 
+def pair(g: Graph, p: Name) -> Name:
+    """Return the probabilities of both classes from that of the second, (rows, 1)."""
+    return g.Concat(g.Sub(1.0, p), p, axis=1)
+
+
 def _mean_and_variance(g: Graph, z: Name) -> Names:
     mean, logarithm = g.many("Split", 2, z, axis=-1)
     return mean, g.Exp(logarithm)

@@ -5,6 +5,7 @@ The writers are tables over these kinds of layer; a new kind is one class here a
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -132,7 +133,8 @@ KINDS: dict[str, Any] = {
 }
 
 # For the kinds of NumPy.
-LABEL_TYPES = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64, "U": object}
+LABEL_TYPES = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64}
+SURROGATES = re.compile("[\ud800-\udfff]")  # which UTF-8 has no bytes for
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,8 +164,14 @@ class Labels:
         """The classes in a dtype that other languages have, too: see `LABEL_TYPES`."""
         classes = np.resize(self.classes, max(2, len(self.classes)))  # a single one is both
         kind = classes.dtype.kind
-        if kind == "O" and all(isinstance(each, str) for each in classes):
-            return classes
+        if kind in "UO" and all(isinstance(each, str) for each in classes):
+            for each in classes.tolist():
+                if SURROGATES.search(each):
+                    raise ValueError(
+                        f"the classes have {each!r}, half a character (a lone surrogate), but text "
+                        "that UTF-8 can hold is expected: rename it, and fit again"
+                    )
+            return classes.astype(object)
         if kind not in LABEL_TYPES or (kind == "u" and classes.max() > np.iinfo(np.int64).max):
             raise TypeError(
                 f"the classes have dtype {classes.dtype} but labels that can be exported are "

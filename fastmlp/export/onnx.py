@@ -161,7 +161,7 @@ def graph(model: Exported) -> tuple[Graph, dict[Name, Value]]:
     if model.labels is not None:
         outputs["label"] = label(g, names[0], model.labels)
     if model.is_pair:
-        names, columns = (g.Concat(g.Sub(1.0, names[0]), names[0], axis=1),), 2
+        names, columns = (nodes.pair(g, names[0]),), 2
     wanted = nodes.LINKS[model.spec.loss.link_name][1]
     for old, new in zip(names, wanted, strict=True):
         g.rename(old, new)

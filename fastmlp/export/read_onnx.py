@@ -41,6 +41,12 @@ KNOWN_LINKS: tuple[tuple[str, Callable[[Graph, Name], nodes.Names]], ...] = (
     *((name, emit) for name, (emit, _) in nodes.LINKS.items()),
     ("sigmoid", lambda g, z: (g.Sigmoid(z),)),
 )
+# Of two classes one sigmoid may be given as two probabilities.
+KNOWN_PAIRS = tuple(
+    (name, lambda g, z, emit=emit: (nodes.pair(g, emit(g, z)[0]),))
+    for name, emit in KNOWN_LINKS
+    if name == "sigmoid"
+)
 LABELS = ("label", "output_label")
 REMEDY = "read the parameters with onnx.numpy_helper, and assign them to an MLP"
 
@@ -58,9 +64,9 @@ def from_onnx(
     ----------
     model : str, path, bytes or onnx.ModelProto
         Gemm, or MatMul and Add, with activations between them, LayerNormalization before or after
-        these, and perhaps Softmax or Sigmoid at the end: what ``to_onnx`` writes, residual blocks,
-        parametric activations and a linear path too, and what others write for such networks. A
-        scale layer is in the weights.
+        these, and perhaps Softmax or Sigmoid at the end, also 1 - p beside the p of a single one:
+        what ``to_onnx`` writes, residual blocks, parametric activations and a linear path too, and
+        what others write for such networks. A scale layer is in the weights.
     output : str or sequence of str, optional
         Names of the outputs that are the prediction; by default all but labels.
     loss : str or Loss, optional
@@ -72,7 +78,8 @@ def from_onnx(
     Returns
     -------
     MLP
-        Of the model's dtype, with the same predictions up to rounding.
+        Of the model's dtype, with the same predictions up to rounding; of two classes with one
+        Sigmoid, the probability of the second.
 
     Raises
     ------
@@ -105,6 +112,8 @@ def from_onnx(
         raise refusal(f"the outputs {unknown or names} come from no chain of known nodes", REMEDY)
     terms = [reader.terms[name] for name in names]
     link = reader.name(terms, KNOWN_LINKS)
+    if link is None and reader.width(terms[0]) == 1:
+        link = reader.name(terms, KNOWN_PAIRS)
     if link is None or len({term.layer for term in terms}) > 1 or terms[0].layer < 0:
         what = f"the outputs {names} are {', '.join(map(reader.operation, terms))} of a layer"
         raise refusal(what, "name other outputs with output=, or " + REMEDY)

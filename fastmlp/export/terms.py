@@ -138,7 +138,7 @@ class Reader:
             shift = arrays[2] if len(arrays) > 2 else None
             if len(arrays) > 2 and shift is None:  # added to a term
                 y = self.terms.get(inputs[2])
-                is_sum = y is not None and attributes["beta"] == 1 and self._width(y) == width
+                is_sum = y is not None and attributes["beta"] == 1 and self.width(y) == width
                 return Read(Linear(weights), width, y, before) if y and is_sum else None
             biases = zero if shift is None else zero + attributes["beta"] * shift.reshape(-1)
             return Read(Affine(weights, biases.astype(self.dtype)), width, before)
@@ -147,7 +147,7 @@ class Reader:
             return None if made is None else Read(made, len(made.gains), before)
         if op == "Add" and all(name in self.terms for name in inputs):
             source, y = sorted((self.terms[name] for name in inputs), key=lambda term: term.layer)
-            if source.layer == y.layer or self._width(source) not in (None, self._width(y)):
+            if source.layer == y.layer or self.width(source) not in (None, self.width(y)):
                 return None
             return Read(Add("block"), self.layers[y.layer].width, y, source)
         term = next((self.terms[name] for name in inputs if name in self.terms), None)
@@ -165,7 +165,8 @@ class Reader:
                 return read._replace(layer=type(read.layer)(first, shift + vector.reshape(-1)))
         return None
 
-    def _width(self, term: Term) -> int | None:
+    def width(self, term: Term) -> int | None:
+        """Return how many columns a term has, None if that is unknown."""
         return self.layers[term.layer].width if term.layer >= 0 else None  # of the inputs, unknown
 
     def _normalized(self, term: Term) -> Term | None:

@@ -10,7 +10,10 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from fastmlp import memories, storage
+from fastmlp.check.arrays import short
 from fastmlp.sklearn import fitted, parameters
 from fastmlp.sklearn.judge import StopRule
 from fastmlp.training.loop import Course, Order
@@ -89,6 +92,12 @@ def go_on(course: Course, earlier: Any, estimator: Any, n: int, data: int) -> bo
             f"the fit to go on with had layers {before.spec.layer_sizes}, {before.spec.dtype} and "
             f"{earlier.t_ // max(1, earlier.n_iter_)} samples, but this one has "
             f"{network.spec.layer_sizes}, {network.spec.dtype} and {n}: pass the same data"
+        )
+    old, new = (np.asarray(getattr(each, "classes_", ())) for each in (earlier, estimator))
+    if not np.array_equal(old, new):  # renamed: the fingerprint is of their places
+        raise ValueError(
+            f"y has the classes {short(new.tolist())} but {short(old.tolist())} were those of the "
+            "fit to go on with: pass the same"
         )
     if before.course.data not in (0, data):
         raise ValueError(

@@ -11,10 +11,11 @@ import contextlib
 import errno
 import hashlib
 import io
+import math
 import os
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,14 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp.storage import safetensors
-from fastmlp.storage.safetensors import Header
-from fastmlp.storage.strict import ModelFormatError
+from fastmlp.storage.safetensors import Entry, Header
+from fastmlp.storage.strict import MOST_STRING, ModelFormatError
 
 fcntl: Any = None  # no locks: two processes must not save to one file at the same time
 if find_spec("fcntl"):
     fcntl = import_module("fcntl")
 
 TEMPORARY = ".{}.saving"
+FIRST_ROWS, LONGEST_ROW = 16, 4 * MOST_STRING  # of an array that is looked at; bytes
 NEW_FILE = 0o666  # less the umask
 
 
@@ -45,6 +47,9 @@ def write(path: str | os.PathLike[str], pieces: Sequence[Any]) -> None:
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(TEMPORARY.format(target.name))
+    if not target.parent.is_dir():  # of which the error of the temporary file would not tell
+        what = "the folder of the file is not there: make it"
+        raise FileNotFoundError(errno.ENOENT, what, str(target.parent))
     old = target.stat().st_mode if target.exists() else None
     if old is not None and not stat.S_ISREG(old):
         raise OSError(errno.EINVAL, "only a file can be replaced", str(target))
@@ -110,21 +115,24 @@ class Content:
     header : Header
         What it says.
     payload : array of uint8
-        The bytes of the arrays; empty if only the header was wanted.
+        The bytes of the arrays; empty if only some of them were wanted.
     size : int
         Of the file, in bytes.
     digest : str
         Of what was read, see ``safetensors.encoded``; empty without the payload.
+    firsts : dict of str to array
+        The first rows of those that were wanted, at most `FIRST_ROWS`, where there are such.
     """
 
     header: Header
     payload: NDArray[np.uint8]
     size: int
     digest: str
+    firsts: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
-def read(path: str | os.PathLike[str], header_only: bool = False) -> Content:
-    """Read a file, once, from the beginning on.
+def read(path: str | os.PathLike[str], only: Sequence[str] | None = None) -> Content:
+    """Read a file, once, from the beginning on; or its header, and the first rows of some arrays.
 
     Raises
     ------
@@ -146,9 +154,27 @@ def read(path: str | os.PathLike[str], header_only: bool = False) -> Content:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ModelFormatError("it is a folder, a pipe or a device, and no file")
-        return _content(lambda room: os.readv(descriptor, [room]), status.st_size, header_only)
+        size = status.st_size
+        content = _content(lambda room: os.readv(descriptor, [room]), size, only is not None)
+        entries, start = content.header.entries, size - content.header.payload
+        for name in only or ():
+            if name in entries:
+                content.firsts[name] = _first_rows(descriptor, start, entries[name])
+        return content
     finally:
         os.close(descriptor)
+
+
+def _first_rows(descriptor: int, start: int, entry: Entry) -> NDArray[Any]:
+    """Return the first rows of an array, or none if they are too long; the payload is at start."""
+    width = math.prod(entry.shape[1:]) * entry.dtype.itemsize
+    rows = min(*entry.shape[:1], FIRST_ROWS) if entry.shape and 0 < width <= LONGEST_ROW else 0
+    if not rows:
+        return np.empty(0, entry.dtype)
+    text = os.pread(descriptor, rows * width, start + entry.start)
+    if len(text) < rows * width:
+        raise ModelFormatError("it was cut off while it was read")
+    return np.frombuffer(text, entry.dtype).reshape(rows, *entry.shape[1:])
 
 
 def decode(text: bytes) -> Content:

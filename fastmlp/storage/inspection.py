@@ -1,4 +1,4 @@
-"""What is in a file: its header as text, for people. The arrays are not read.
+"""What is in a file: its header as text, for people. Of the arrays only some names are read.
 
 Everything from the file is shown in ASCII with escapes: a terminal obeys nothing of it.
 """
@@ -11,13 +11,26 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fastmlp import storage
 from fastmlp.storage import files
+from fastmlp.storage.files import Content
 from fastmlp.storage.safetensors import NAMES
 from fastmlp.storage.strict import ModelFormatError, shown
 
 WIDTH = 17  # of the names
 TABLE = ("target", "rows", "members", "temperature")  # of an estimator of tables
+LONGEST = 40  # characters of a name
+
+# Where estimators have names, and of tables which columns are what.
+NAMES_AT = {
+    "columns": ("fit.columns.names", "fit.attributes.feature_names_in_"),
+    "classes": ("fit.classes", "fit.labels.classes"),
+}
+KINDS_AT = {"number": "fit.columns.numbers", "category": "fit.columns.categories"}
+WANTED = (*(name for names in NAMES_AT.values() for name in names), *KINDS_AT.values())
 
 
 def report(path: str | os.PathLike[str]) -> str:
@@ -29,7 +42,7 @@ def report(path: str | os.PathLike[str]) -> str:
         If it cannot be read, or its header is wrong; as ``fastmlp.load``.
     """
     try:
-        content = files.read(path, header_only=True)
+        content = files.read(path, only=WANTED)
         description = storage.described(content.header)
     except ModelFormatError as error:
         raise ModelFormatError(f"{os.fspath(path)!r}: {error}") from None
@@ -37,6 +50,7 @@ def report(path: str | os.PathLike[str]) -> str:
     lines = [
         _line("class", description.get("class")),
         *(_line(name, value) for name, value in _facts(description).items()),
+        *(_line(name, value) for name, value in _named(content).items()),
         _line("format", f"version {metadata['version']}, by fastmlp {metadata['fastmlp']}"),
         _line("digest", f"SHA-256 {metadata['digest']}, not compared"),
         _line("size", f"{content.size:,} bytes, {len(entries)} arrays"),
@@ -69,6 +83,37 @@ def _facts(description: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
+def _named(content: Content) -> dict[str, str]:
+    """Return the names of columns, with their kinds, and of classes: how many, and the first."""
+    found = {}
+    for fact, places in NAMES_AT.items():
+        at = next((name for name in places if name in content.firsts), None)
+        if at is None:
+            continue
+        names, n = _names(content.firsts[at]), content.header.entries[at].shape[:1]
+        if fact == "columns" and at == NAMES_AT[fact][0]:  # of a table
+            kinds = {
+                place: kind
+                for kind, name in KINDS_AT.items()
+                for place in content.firsts.get(name, np.empty(0)).ravel().tolist()
+            }
+            names = [f"{name} ({kinds.get(k, 'left out')})" for k, name in enumerate(names)]
+        more = sum(n) - len(names)
+        said = ", ".join([*names, *[f"and {more:,} more"] * (more > 0)])
+        found[fact] = f"{sum(n):,}: {said}"
+    return found
+
+
+def _names(array: NDArray[Any]) -> list[str]:
+    """Return rows of code points, or numbers, as text that is not too long."""
+    if array.dtype == np.uint32 and array.ndim == 2:
+        points = (row[row > 0].tolist() for row in array[:, : LONGEST + 1])
+        texts = ["".join(chr(p) if p <= sys.maxunicode else "?" for p in row) for row in points]
+    else:
+        texts = list(map(str, array.ravel()[: files.FIRST_ROWS].tolist()))
+    return [text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..." for text in texts]
+
+
 def _line(name: str, value: Any) -> str:
     return f"{shown(name)[1:-1]:<{WIDTH}} {ascii(_text(value))[1:-1]}"
 
@@ -80,7 +125,10 @@ def _text(value: Any) -> str:
     if not isinstance(value, dict):
         return str(value)
     if len(value) == 1:  # a tag
-        return _text(*value.values())
+        (inner,) = value.values()
+        if "tuple" not in value or not isinstance(inner, list):
+            return _text(inner)
+        return f"({_text(inner)}{',' * (len(inner) == 1)})"
     fields = [f"{name}={_text(each)}" for name, each in value.items() if name != "class"]
     return f"{value['class']}({', '.join(fields)})" if "class" in value else ", ".join(fields)
 

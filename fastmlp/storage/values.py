@@ -81,8 +81,19 @@ def _describe_float(value: float, name: str, tensors: Tensors) -> Any:
 
 
 def _describe_string(value: str, name: str, tensors: Tensors) -> str:
-    value.encode()  # complains about half a character
+    _check_characters(value, name)
     return value
+
+
+def _check_characters(text: str, name: str) -> None:
+    """Complain about half a character, which no file in UTF-8 has."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{name} has the text {shown(text)} with half a character (a lone surrogate), which a "
+            "file cannot hold: rename it, and fit again"
+        ) from None
 
 
 def _describe_list(value: list[Any], name: str, tensors: Tensors) -> list[Any]:
@@ -128,6 +139,8 @@ def _code_points(strings: NDArray[Any], name: str) -> NDArray[np.uint32]:
             f"{name} has {len(strings):,} strings of up to {longest:,} characters but a file holds "
             f"{MOST_STRINGS:,} of up to {MOST_STRING:,}, without a null at the end"
         )
+    for each in strings.tolist():
+        _check_characters(each, name)
     width = fixed.dtype.itemsize // 4
     return fixed.view(np.uint32).reshape(len(fixed), width)
 

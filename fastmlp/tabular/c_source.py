@@ -13,8 +13,7 @@ from fastmlp.export.c_emitter import SEVERAL, Emitter
 from fastmlp.export.c_source import label_names, largest, self_check
 from fastmlp.export.layers import Array
 from fastmlp.tabular.c_names import enumerators, in_order, texts_of
-from fastmlp.tabular.columns import MISSING, Table
-from fastmlp.tabular.encoding import MOST_CATEGORIES
+from fastmlp.tabular.columns import MISSING, MOST_CATEGORIES, Table
 from fastmlp.tabular.exported import ExportedGroup, ExportedTable
 
 MEANINGS = {"largest": "Predict probabilities.", "each": "Predict probabilities.", None: "Predict."}

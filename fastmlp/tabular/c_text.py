@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import fastmlp.export.c_text as text
-from fastmlp.tabular.encoding import CLIP, FAR, MOST_CATEGORIES, NARROWEST, SHARED
+from fastmlp.tabular.columns import MOST_CATEGORIES
+from fastmlp.tabular.encoding import CLIP, FAR, NARROWEST, SHARED
 from fastmlp.tabular.temperature import SMALLEST
 
 LARGEST = "1.7976931348623157e308"

@@ -6,17 +6,25 @@ columns of a later table are read as the same kinds.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
+
+from fastmlp.tabular.frames import is_frame
 
 MISSING = -1  # the code of a category that is missing, or was not there at fit
 
 DATE_KINDS = "mM"
+REMEDY_OF_DATES = (
+    "pass what matters of them as numbers, for example the days since the first, the month and the "
+    "weekday"
+)
+MOST_CATEGORIES = 64  # of a column that have an input each, the most frequent; see `encoding`
 SMALLEST_RANGE = 1e-300  # of ranges that numbers are scaled by: one over it is finite
 NUMBER_KINDS = "iufb"
 
@@ -30,11 +38,17 @@ class Column:
     name : str
         For messages.
     values : tuple, or None
-        Of a category, its values in order of their codes; None for numbers.
+        Of a category, its values in order of their codes; None for numbers. Of many, the
+        `MOST_CATEGORIES` that were the most frequent at fit are the first.
     """
 
     name: str
     values: tuple[Hashable, ...] | None = None
+
+    @property
+    def has_text(self) -> bool:
+        """Whether one of the values is text."""
+        return any(isinstance(value, str) for value in self.values or ())
 
     def read(self, series: NDArray[Any]) -> NDArray[Any]:
         """Return numbers, float64 with NaN where missing, or codes, int32."""
@@ -99,6 +113,8 @@ class Columns:
         Of all columns.
     named : bool
         Whether they are those of a frame.
+    numeric : bool
+        Whether an array of numbers has room for all of them, also those left out.
     """
 
     numbers: tuple[tuple[int, Column], ...]
@@ -106,6 +122,7 @@ class Columns:
     left_out: dict[str, str]
     names: tuple[str, ...]
     named: bool
+    numeric: bool = False
 
     @classmethod
     def of(cls, X: Any, categorical: Any = "from_dtype") -> Columns:
@@ -115,28 +132,31 @@ class Columns:
         ----------
         X : frame or array, shape (n, features)
             The rows of a fit.
-        categorical : "from_dtype", None, or sequence of names, numbers or booleans
+        categorical : "from_dtype", None, or sequence of names, places or booleans
             Columns that are categories whatever their dtype; None is none but text. As
-            ``HistGradientBoostingClassifier`` has it.
+            ``HistGradientBoostingClassifier`` has it: text is a name, an integer a place.
 
         Raises
         ------
         TypeError
             If a column holds dates or what is neither number nor category.
         ValueError
-            If ``categorical`` names no column.
+            If ``categorical`` names no column, or has an integer that could be a name.
         """
         names, series = columns_of(X)
-        wanted = _wanted(categorical, names)
-        if categorical is not None and is_frame(X):
+        named = is_frame(X)
+        wanted = _wanted(categorical, names, list(X.columns) if named else [])
+        if categorical is not None and named:
             wanted |= {k for k, dtype in enumerate(X.dtypes) if _is_category(dtype)}
         numbers: list[tuple[int, Column]] = []
         categories: list[tuple[int, Column]] = []
         left_out: dict[str, str] = {}
         seen: dict[tuple[bool, bytes], str] = {}
+        numeric = not named
         for k, (name, values) in enumerate(zip(names, series, strict=True)):
             column = Column(name, _categories(values, k in wanted, name))
             read = column.read(values)
+            numeric = numeric and not column.has_text
             key = (column.values is None, read.tobytes())
             if _is_constant(read):
                 left_out[name] = "constant"
@@ -147,7 +167,7 @@ class Columns:
             else:
                 seen[key] = name
                 (numbers if column.values is None else categories).append((k, column))
-        return cls(tuple(numbers), tuple(categories), left_out, tuple(names), is_frame(X))
+        return cls(tuple(numbers), tuple(categories), left_out, tuple(names), named, numeric)
 
     def read(self, X: Any) -> Table:
         """Return a table with these columns.
@@ -172,54 +192,6 @@ class Columns:
         )
 
 
-def is_frame(X: Any) -> bool:
-    """Whether this is a data frame: columns with names, each a series of its own dtype."""
-    return hasattr(X, "columns") and hasattr(X, "dtypes") and hasattr(X, "__getitem__")
-
-
-def check_frame(X: Any) -> None:
-    """Complain of a frame that is empty, or has two columns of one name."""
-    if len(X) == 0 or X.shape[1] == 0:
-        raise ValueError(
-            f"Found array with {len(X)} sample(s) and {X.shape[1]} feature(s) "
-            f"(shape={X.shape}) while a minimum of 1 is required."
-        )
-    names = [str(name) for name in X.columns]
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    if twice:
-        raise ValueError(
-            f"X has several columns with the name {twice[0]!r} but names that differ are "
-            "expected: rename them"
-        )
-
-
-def gathered(X: Any) -> Any:
-    """Return lists of rows as an array that keeps numbers beside text, masked values as missing.
-
-    All else is returned as it is, but what is no table.
-
-    Raises
-    ------
-    TypeError
-        If it is a lazy frame, or sparse.
-    """
-    if hasattr(X, "collect"):
-        raise TypeError(
-            f"X is a {type(X).__name__} but a frame of rows is expected: pass X.collect()"
-        )
-    if issparse(X):
-        raise TypeError(
-            f"X is a sparse {X.format} matrix of {X.shape[1]} columns but a table is expected: "
-            "pass the columns of before it was encoded, text and categories included, or "
-            "X.toarray() if it has few columns"
-        )
-    if isinstance(X, np.ma.MaskedArray):
-        return np.ma.array(X, dtype=object if X.dtype.kind in "OUSb" else float).filled(np.nan)
-    if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
-        return np.array(X, dtype=object)
-    return X
-
-
 def columns_of(X: Any) -> tuple[list[str], list[NDArray[Any]]]:
     """Return the names of the columns of a table, and their values, of any dtype."""
     if not is_frame(X):
@@ -227,21 +199,26 @@ def columns_of(X: Any) -> tuple[list[str], list[NDArray[Any]]]:
         return [f"column {k}" for k in range(array.shape[1])], list(array.T)
     names = [str(name) for name in X.columns]
     if hasattr(X, "iloc"):
-        series = [_array(X.iloc[:, k]) for k in range(len(names))]
+        series = [_array(X.iloc[:, k], name) for k, name in enumerate(names)]
     else:
-        series = [_array(X[name]) for name in X.columns]
+        series = [_array(X[name], str(name)) for name in X.columns]
     for name, values in zip(names, series, strict=True):
         if values.ndim != 1:  # structs and arrays of polars
             raise _neither(name, "list")
     return names, series
 
 
-def _array(series: Any) -> NDArray[Any]:
+def _array(series: Any, name: str) -> NDArray[Any]:
     """Return a series as an array: of numbers where it has such, else of objects."""
     kind = str(series.dtype)
     if _is_category(series.dtype):
         return np.array(series.to_list(), dtype=object)
-    array = np.asarray(series.to_numpy())
+    try:
+        array = np.asarray(series.to_numpy())
+    except MemoryError:
+        raise
+    except Exception:  # each library has its own, of types that NumPy lacks
+        raise _neither(name, kind) from None
     if array.dtype.kind == "O" and kind.startswith(("Int", "UInt", "Float")):  # with missing ones
         return np.array([np.nan if is_missing(v) else v for v in array], np.float64)
     return array
@@ -287,8 +264,9 @@ def _family(value: Any) -> type:
 
 def _neither(name: str, kind: str) -> TypeError:
     return TypeError(
-        f"argument must be a string or a number: {name} holds a {kind}, which is neither: "
-        "convert the column"
+        f"argument must be a string or a number: {name} holds a {kind}, which is neither: convert "
+        "the column to numbers by astype(float), or to categories by astype(str); in polars by "
+        "cast(Float64) or cast(String)"
     )
 
 
@@ -296,8 +274,11 @@ def _is_date(value: Any) -> bool:
     return hasattr(value, "isoformat") or isinstance(value, np.datetime64 | np.timedelta64)
 
 
-def _wanted(categorical: Any, names: Sequence[str]) -> set[int]:
-    """Return the places of the columns that the user calls categories."""
+def _wanted(categorical: Any, names: Sequence[str], given_names: Sequence[Any]) -> set[int]:
+    """Return the places of the columns that the user calls categories.
+
+    ``given_names`` are those of a frame as they are, which may be numbers.
+    """
     if categorical is None or (isinstance(categorical, str) and categorical == "from_dtype"):
         return set()
     given = np.asarray(categorical)
@@ -309,15 +290,23 @@ def _wanted(categorical: Any, names: Sequence[str]) -> set[int]:
             )
         return set(np.flatnonzero(given).tolist())
     places = set()
+    by_number = any(isinstance(name, int | np.integer) for name in given_names)
+    may_be_names = by_number and list(given_names) != list(range(len(names)))
     for each in given.reshape(-1).tolist():
         if isinstance(each, str) and each in names:
             places.add(names.index(each))
+        elif isinstance(each, int) and may_be_names:
+            raise ValueError(
+                f"categorical_features has {each} but the columns of X have numbers for names, so "
+                f"that it may be a name or a place: pass the name as text, {str(each)!r}, or a "
+                "boolean for each column"
+            )
         elif isinstance(each, int) and 0 <= each < len(names):
             places.add(each)
         else:
             raise ValueError(
-                f"categorical_features has {each!r} but the names, or the numbers from 0 to "
-                f"{len(names) - 1}, of columns are expected: the columns are {', '.join(names)}"
+                f"categorical_features has {each!r} but names of columns, or their places from 0 "
+                f"to {len(names) - 1}, are expected: the columns are {', '.join(names)}"
             )
     return places
 
@@ -328,11 +317,18 @@ def _categories(series: NDArray[Any], wanted: bool, name: str) -> tuple[Hashable
     kind = series.dtype.kind
     if not wanted and (kind in "iuf" or (kind == "O" and _all_numbers(series))):
         return None
-    seen = dict.fromkeys(_values(series.tolist(), name).values())
+    items = series.tolist()
+    meant = _values(items, name)
+    seen = dict.fromkeys(meant.values())
     for value in seen:
         if not isinstance(value, str | int | float | bool | bytes | np.generic | None):
             raise _neither(name, type(value).__name__)
-    return tuple(sorted(seen, key=lambda v: (type(v).__name__, v if v is not None else 0)))
+    values = sorted(seen, key=lambda v: (type(v).__name__, v if v is not None else 0))
+    if len(values) > MOST_CATEGORIES:
+        count = Counter(map(meant.__getitem__, items))
+        often = set(sorted(values, key=lambda v: -count[v])[:MOST_CATEGORIES])
+        values.sort(key=lambda v: v not in often)  # stable: both parts stay in order of the values
+    return tuple(values)
 
 
 def _check_kind(series: NDArray[Any], name: str) -> None:
@@ -340,8 +336,7 @@ def _check_kind(series: NDArray[Any], name: str) -> None:
     kind = series.dtype.kind
     if kind in DATE_KINDS or (kind == "O" and any(map(_is_date, series[:100]))):
         raise TypeError(
-            f"{name} holds dates but numbers or categories are expected: pass what matters of "
-            "them as numbers, for example the days since the first, the month and the weekday"
+            f"{name} holds dates but numbers or categories are expected: {REMEDY_OF_DATES}"
         )
     if kind == "c":
         raise ValueError(f"Complex data not supported: {name} holds complex numbers")
@@ -349,7 +344,8 @@ def _check_kind(series: NDArray[Any], name: str) -> None:
 
 def _all_numbers(series: NDArray[Any]) -> bool:
     return all(
-        is_missing(v) or (isinstance(v, int | float | np.number) and not isinstance(v, bool))
+        is_missing(v)
+        or (isinstance(v, int | float | np.number | Decimal) and not isinstance(v, bool))
         for v in series
     )
 

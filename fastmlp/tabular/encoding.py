@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.tabular.columns import SMALLEST_RANGE, Columns, Table
+from fastmlp.tabular.columns import MOST_CATEGORIES, SMALLEST_RANGE, Columns, Table
 from fastmlp.tabular.rows import Encoder, smooth_clip
 
 CLIP = 3.0  # no scaled number is larger
@@ -23,8 +23,7 @@ FAR = 1e6  # before the clip, so that nothing overflows
 LIMITS = CLIP, FAR
 QUARTILES = np.array([0.25, 0.5, 0.75])
 NARROWEST = 1e-8  # half of a bin: rounding errors of what is scaled elsewhere do not show
-MOST_CATEGORIES = 64  # of a column that have an input each; the others share SHARED inputs
-SHARED = 16
+SHARED = 16  # inputs of all categories of a column behind the first MOST_CATEGORIES
 SEED = 0  # of the codes of rare categories
 
 Inputs = NDArray[np.float32]

@@ -22,7 +22,8 @@ from fastmlp.intervals import check_count
 from fastmlp.sklearn.fitting import one_at_a_time
 from fastmlp.tabular import blend, doubts, folds, shown, weights
 from fastmlp.tabular.blend import Blend, Fitted
-from fastmlp.tabular.columns import DATE_KINDS, Columns, Table, check_frame, gathered, is_frame
+from fastmlp.tabular.columns import DATE_KINDS, Columns, Table
+from fastmlp.tabular.frames import check_frame, gathered, is_frame
 from fastmlp.tabular.kept import Kept, like, of_one_moment
 from fastmlp.tabular.members import Division, Request
 from fastmlp.tabular.parameters import CONSTRAINTS, check
@@ -170,9 +171,10 @@ class BaseTabMLP(Kept, BaseEstimator):
             check_frame(X)
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X
-        return validate_data(
-            self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan", ensure_2d=True
-        )
+        with np.errstate(invalid="ignore"):  # of a sum that scikit-learn looks at
+            return validate_data(
+                self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan", ensure_2d=True
+            )
 
     def _used(self, X: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | None]:
         """Return the rows of a weight above 0, and the weights of these."""
@@ -233,7 +235,7 @@ class BaseTabMLP(Kept, BaseEstimator):
             target.shown(fitted.together),
             seconds,
             more,
-            fitted.notes + doubts.numbers_as_text(columns),
+            fitted.notes + doubts.texts(columns),
         )
 
     # ------------------------------------------------------------ after it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp.export.graph import Graph, Name
+from fastmlp.export.layers import SURROGATES
 from fastmlp.export.onnx import INPUT, Value, package
 from fastmlp.tabular.columns import Column, Columns
 
@@ -17,7 +17,6 @@ WIDE = np.dtype(np.float64)
 LARGEST = int(np.finfo(WIDE).max)
 ML = "ai.onnx.ml"  # the domain of LabelEncoder
 MISSING_TEXT = ""  # ONNX has no missing strings
-SURROGATES = re.compile("[\ud800-\udfff]")  # which UTF-8 has no bytes for
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,7 @@ class Inputs:
                 "input: fit on columns that vary"
             )
         values = [(column.name, column.values or ()) for _, column in columns.categories]
-        if not columns.named and not any(isinstance(v, str) for _, each in values for v in each):
+        if columns.numeric:
             kinds = tuple(_kind(name, each, (NUMBERS,)) for name, each in values)
             return cls(columns, kinds, True)
         return cls(columns, tuple(_kind(name, each, KINDS) for name, each in values), False)

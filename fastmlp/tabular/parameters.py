@@ -24,9 +24,11 @@ CONSTRAINTS: dict[str, list[Any]] = {
 TEXT = """\
 preset : {"fast", "default", "best"}, default="default"
     How much is trained: the numbers are in ``fastmlp.tabular.presets``.
-categorical_features : "from_dtype" or array-like, default="from_dtype"
-    Text, booleans and category dtypes are categories. A list of names, numbers or booleans says
-    which columns of numbers are some too.
+categorical_features : "from_dtype", array-like or None, default="from_dtype"
+    Text, booleans and category dtypes are categories. A list says which columns of numbers are
+    some too: by names, which are text, by places, which are integers from 0, or by a boolean for
+    each column. Of a frame whose names are integers, other than the places, integers are refused:
+    pass such a name as text, ``"10"``. With None category dtypes of numbers are numbers.
 scoring : str, callable or None, default=None
     What chooses the epoch, on out-of-fold predictions: the loss, or any scorer of scikit-learn.
 time_limit : float, optional

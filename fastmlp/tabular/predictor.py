@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from fastmlp.check.arrays import short
 from fastmlp.tabular.blend import Blend, blended
-from fastmlp.tabular.columns import Column, Columns
+from fastmlp.tabular.columns import Column, Columns, columns_of
 from fastmlp.tabular.encoding import encoder_of
+from fastmlp.tabular.frames import check_frame, gathered, is_frame
 from fastmlp.tabular.members import Members, mixed
 from fastmlp.tabular.rows import plain
 from fastmlp.tabular.targets import Scale
@@ -62,8 +63,8 @@ class RowPredictor:
         Parameters
         ----------
         row : sequence, length n_features, or mapping from the names of columns
-            Values in the order of the columns of the fit, or by name, as in a row of a frame:
-            numbers, text, truth values; None or NaN where missing.
+            Values in the order of the columns of the fit, or by name, as in a row of a frame, or in
+            a frame of one row: numbers, text, truth values; None or NaN where missing.
 
         Returns
         -------
@@ -78,7 +79,10 @@ class RowPredictor:
         if not isinstance(row, list | tuple | np.ndarray):
             row = self._listed(row)
         if len(row) != self._n:
-            raise ValueError(f"the row has {len(row)} values but {self._n} are expected")
+            raise ValueError(
+                f"the row has {len(row)} values but {self._n} are expected: pass one row, X[0] for "
+                "example; predict takes tables"
+            )
         numbers = plain(row, self._places)
         if numbers is None:
             given = [_number(row[k], column) for k, column in self._numbers]
@@ -91,6 +95,18 @@ class RowPredictor:
 
     def _listed(self, row: Any) -> list[Any]:
         """Return the values of a row that has them by name; the order of a series is its own."""
+        if is_frame(gathered(row)):
+            if len(row) != 1:
+                raise ValueError(
+                    f"the row is a frame of {len(row)} rows but one row is expected: pass for "
+                    "example frame.iloc[0]; predict takes tables"
+                )
+            check_frame(row)
+            own, series = columns_of(row)
+            values = [each[0] for each in series]
+            if self._names is None:
+                return values
+            row = dict(zip(own, values, strict=True))
         if not hasattr(row, "items"):
             if isinstance(row, str | bytes) or not hasattr(row, "__getitem__"):
                 raise TypeError(

@@ -17,7 +17,7 @@ from fastmlp import states
 from fastmlp.spec import Spec
 from fastmlp.storage import parts
 from fastmlp.storage.record import Record, Store, Tensors, built
-from fastmlp.storage.strict import ModelFormatError
+from fastmlp.storage.strict import ModelFormatError, shown
 from fastmlp.storage.values import describe as described
 from fastmlp.storage.values import value
 from fastmlp.tabular.blend import Blend
@@ -28,6 +28,7 @@ from fastmlp.tabular.targets import Scale
 
 FLOATS, PLACES = np.dtype(float), np.dtype(np.int64)
 MOST_CATEGORIES = 1 << 16  # of all columns: each takes ten times its place in the file
+MOST_BINS = 1 << 16  # of numbers where there are none: they take no place
 
 # Values of a category: how a run of those of one type lies in a file.
 RUNS = {str: np.dtype(object), int: PLACES, float: FLOATS, bool: np.dtype(bool)}
@@ -55,6 +56,7 @@ def describe_columns(columns: Columns, tensors: Tensors) -> dict[str, Any]:
     return {
         **{key: _describe_texts(texts[key], f"fit.columns.{key}", tensors) for key in texts},
         "named": columns.named,
+        "numeric": columns.numeric,
         "numbers": len(columns.numbers),
         "categories": [
             _describe_values(column, f"fit.columns.categories.{k}", tensors)
@@ -81,6 +83,9 @@ def rebuild_columns(part: Record) -> Columns:
         total += len(values)
         found.append((place, Column(names[place], values)))
     named = part.flag("named")
+    numeric = not named and not any(column.has_text for _, column in found)
+    if part.there("numeric"):  # there were files without
+        numeric = part.flag("numeric")
     part.finish()
     return Columns(
         tuple((place, Column(names[place])) for place in numbers.tolist()),
@@ -88,6 +93,7 @@ def rebuild_columns(part: Record) -> Columns:
         dict(zip(left_out, reasons, strict=True)),
         tuple(names),
         named,
+        numeric,
     )
 
 
@@ -101,7 +107,6 @@ def ascending(part: Record, key: str, n: int, end: int) -> NDArray[np.int64]:
 
 
 def _describe_texts(texts: tuple[str, ...], name: str, tensors: Tensors) -> Any:
-    "".join(texts).encode()  # complains about half a character
     return described(np.array(texts, object), name, tensors)
 
 
@@ -119,16 +124,20 @@ def _describe_values(column: Column, name: str, tensors: Tensors) -> list[Any]:
     for at, (kind, run) in enumerate(itertools.groupby(plain, type)):
         where = f"{name}.values.{at}"
         values: tuple[Any, ...] = tuple(run)
+        odd = [v for v in values if kind not in RUNS or (kind is int and abs(v) >= 2**63)]
         if kind is str:
-            found.append(_describe_texts(values, where, tensors))
-        elif kind in RUNS and not (kind is int and max(map(abs, values)) >= 2**63):
+            try:
+                found.append(_describe_texts(values, where, tensors))
+            except ValueError as error:
+                raise ValueError(f"the column {column.name!r}: {error}") from None
+        elif not odd:
             found.append(described(np.array(values, RUNS[kind]), where, tensors))
         elif values == (None,):
             found.append(None)
         else:
             raise TypeError(
-                f"{column.name} has the category {values[0]!r}, which a file cannot hold: make the "
-                "column one of strings, or of numbers below 2**63"
+                f"{column.name} has the category {shown(odd[0])}, which a file cannot hold: make "
+                "the column one of strings, or of numbers below 2**63"
             )
     return found
 
@@ -210,7 +219,8 @@ def rebuild_blend(record: Record, columns: Columns) -> Blend:
 def _rebuild_group(part: Record, columns: Columns, missing: NDArray[np.int64], n: int) -> Members:
     network, store = parts.rebuild_spec(part.part("network")), part.store
     inputs, name = network.layer_sizes[0], part.where
-    bins, count = part.count("bins", 0, inputs), len(columns.numbers)
+    count = len(columns.numbers)
+    bins = part.count("bins", 0, inputs // count if count else MOST_BINS)
     values = [len(column.values or ()) for _, column in columns.categories]
     width = width_of(columns, len(missing), bins)
     if width != inputs:

@@ -1,0 +1,56 @@
+"""What is taken for a table: frames, arrays and lists of rows; what is none is refused here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+
+
+def is_frame(X: Any) -> bool:
+    """Whether this is a data frame: columns with names, each a series of its own dtype."""
+    return hasattr(X, "columns") and hasattr(X, "dtypes") and hasattr(X, "__getitem__")
+
+
+def check_frame(X: Any) -> None:
+    """Complain of a frame that is empty, or has two columns of one name."""
+    if len(X) == 0 or X.shape[1] == 0:
+        raise ValueError(
+            f"Found array with {len(X)} sample(s) and {X.shape[1]} feature(s) "
+            f"(shape={X.shape}) while a minimum of 1 is required."
+        )
+    names = [str(name) for name in X.columns]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise ValueError(
+            f"X has several columns with the name {twice[0]!r} but names that differ are "
+            "expected: rename them"
+        )
+
+
+def gathered(X: Any) -> Any:
+    """Return lists of rows as an array that keeps numbers beside text, masked values as missing.
+
+    All else is returned as it is, but what is no table.
+
+    Raises
+    ------
+    TypeError
+        If it is a lazy frame, or sparse.
+    """
+    if hasattr(X, "collect"):
+        raise TypeError(
+            f"X is a {type(X).__name__} but a frame of rows is expected: pass X.collect()"
+        )
+    if issparse(X):
+        raise TypeError(
+            f"X is a sparse {X.format} matrix of {X.shape[1]} columns but a table is expected: "
+            "pass the columns of before it was encoded, text and categories included, or "
+            "X.toarray() if it has few columns"
+        )
+    if isinstance(X, np.ma.MaskedArray):
+        return np.ma.array(X, dtype=object if X.dtype.kind in "OUSb" else float).filled(np.nan)
+    if isinstance(X, list | tuple) and np.asarray(X).dtype.kind in "US":
+        return np.array(X, dtype=object)
+    return X

@@ -1,0 +1,81 @@
+"""What `python -m fastmlp inspect` says of files: enough, and nothing of what a terminal obeys."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import hostile
+import models
+import numpy as np
+import pytest
+import stored
+
+import fastmlp
+from fastmlp import __main__ as command
+from fastmlp import storage
+from fastmlp.storage import files, inspection
+
+
+def test_inspect_says_what_is_in_a_file_and_reads_no_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "net"
+    fastmlp.MLP([3, 500, 2], loss=fastmlp.Huber(0.5), rng=0).save(path)
+    assert command.main(["inspect", str(path)]) == 0
+    text = capsys.readouterr().out
+    for words in ("MLP", "3, 500, 2", "Huber(delta=0.5)", "float32", "layers.0.weight", "3 x 500"):
+        assert words in text
+    content = files.read(path, only=())
+    assert content.payload.size == 0
+    model = stored.estimators()["MLPClassifier words"]()
+    model.save(tmp_path / "model")
+    text = inspection.report(tmp_path / "model")
+    for words in ("standardize=True", "hidden_layer_sizes=(4,),", r"3: bee, \xe4, \U0001f600"):
+        assert words in text
+    stored.estimators()["names of features"]().save(tmp_path / "model")
+    text = inspection.report(tmp_path / "model")
+    assert re.search(r"\ncolumns  .* 3: a, b, \\xfc\nclasses .* 3: 0, 1, 2\n", text)
+    assert command.main(["inspect", str(tmp_path / "none")]) == 2
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_inspect_shows_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
+    net = models.network(fastmlp.MLP)
+    header, payload = hostile.apart(b"".join(storage.pieces(net)))
+    header["__metadata__"]["fastmlp"] = header["__metadata__"]["model"]["class"] = "\x1b[2J"
+    (tmp_path / "net").write_bytes(hostile.together(header, payload))
+    assert "\x1b" not in inspection.report(tmp_path / "net")
+
+
+def strange_names(width: int, kind: str, point: int) -> bytes:
+    """Return a file whose names of columns are so many numbers of a dtype each."""
+    header, payload = hostile.apart(hostile.valid("TabMLPClassifier words"))
+    at = len(payload)
+    names = np.full((70_000 // width + 1, width), point, kind)
+    entry = header.pop("fit.columns.names")
+    entry.update(dtype={"<u4": "U32", "<f8": "F64"}[kind], shape=list(names.shape))
+    entry.update(data_offsets=[at, at + names.nbytes])
+    for name in list(header):  # what was behind it is of no use here
+        if name != "__metadata__":
+            del header[name]
+    entry.update(data_offsets=[0, names.nbytes])
+    return hostile.together({**header, "fit.columns.names": entry}, names.tobytes())
+
+
+@pytest.mark.parametrize(
+    ("width", "kind", "point"),
+    [
+        *((1, "<u4", 27), (1000, "<u4", 0xD800), (1000, "<u4", 2**32 - 1), (1, "<f8", 7)),
+        *((2000, "<u4", 65), (30_000, "<f8", 7)),
+    ],
+)
+def test_inspect_is_brief_whatever_the_names_are(
+    width: int, kind: str, point: int, tmp_path: Path
+) -> None:
+    (tmp_path / "model").write_bytes(strange_names(width, kind, point))
+    text = inspection.report(tmp_path / "model")
+    assert text.replace("\n", "").isprintable()
+    assert text.isascii()
+    assert re.search(r"\ncolumns +(70,001|71|36|3): (.*, )?and \d[\d,]* more\n", text)
+    assert max(map(len, text.splitlines())) < 5000
