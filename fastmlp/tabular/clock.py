@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
+from statistics import median_low
 
 import numpy as np
 from numpy.typing import NDArray
 
 TICK = 1e-9  # seconds: no epoch is shorter, whatever a clock says
 FIRST_LOOK = 0.25  # of an epoch, before there was one
+RECENT = 3  # epochs and looks, of which one that the machine was slow at changes no plan
 
 
 class Clock:
@@ -43,24 +46,27 @@ class Clock:
     ) -> None:
         self._deadline, self._now, self._after = deadline, now, after
         self._began = self._last = now()
-        self._epoch = max(epoch, TICK)
-        self._look = FIRST_LOOK * self._epoch
-        self._is_measured = False
+        self._thought = max(epoch, TICK)
+        self._epochs: deque[float] = deque(maxlen=RECENT)
+        # The first look alone is not believed: whoever looks may have had much to load.
+        self._looks = deque([FIRST_LOOK * self._thought], RECENT)
 
     def looked(self, seconds: float) -> None:
         """Say how long a look at held-out rows has taken."""
-        if self._deadline is not None:
-            self._look = seconds
+        self._looks.append(seconds)
 
     def ended(self) -> bool:
-        """Whether there is no time for an epoch as long as the longest one; asked after each."""
+        """Whether there is no time for another epoch, as long as they are; asked after each."""
         if self._deadline is None:
             return False
         now = self._now()
-        took, self._last = max(now - self._last, TICK), now
-        self._epoch = max(self._epoch, took) if self._is_measured else took
-        self._is_measured = True
+        self._epochs.append(max(now - self._last, TICK))
+        self._last = now
         return self._epoch > self._left(self._deadline, now)
+
+    @property
+    def _epoch(self) -> float:
+        return median_low(self._epochs or [self._thought])
 
     def passed(self) -> float:
         """Return the share of the training that is over; 0 without a limit.
@@ -99,7 +105,7 @@ class Clock:
         return now - self._began, max(math.floor(self._left(deadline, now) / self._epoch), 1)
 
     def _left(self, deadline: float, now: float) -> float:
-        return deadline - now - self._after * self._look
+        return deadline - now - self._after * median_low(self._looks)
 
 
 UNLIMITED = Clock(None)

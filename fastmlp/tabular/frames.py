@@ -10,7 +10,7 @@ from scipy.sparse import issparse
 
 def is_frame(X: Any) -> bool:
     """Whether this is a data frame: columns with names, each a series of its own dtype."""
-    return hasattr(X, "columns") and hasattr(X, "dtypes") and hasattr(X, "__getitem__")
+    return all(hasattr(type(X), name) for name in ("columns", "dtypes", "__getitem__"))
 
 
 def check_frame(X: Any) -> None:
@@ -39,7 +39,7 @@ def gathered(X: Any) -> Any:
     TypeError
         If it is a lazy frame, or sparse.
     """
-    if hasattr(X, "collect"):
+    if hasattr(type(X), "collect"):
         raise TypeError(
             f"X is a {type(X).__name__} but a frame of rows is expected: pass X.collect()"
         )

@@ -88,7 +88,9 @@ class Preset:
         """
         most = MOST_PIECES // max(numbers, 1)
         recipes = self.first.get(kind, ()) + self.recipes
-        return tuple(replace(recipe, bins=min(recipe.bins, most)) for recipe in recipes)
+        return tuple(
+            dict.fromkeys(replace(recipe, bins=min(recipe.bins, most)) for recipe in recipes)
+        )
 
     def folds_of(self, n: int) -> int:
         """Return the folds of n rows.
