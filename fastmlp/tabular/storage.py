@@ -17,7 +17,7 @@ from fastmlp.storage.values import describe as described
 from fastmlp.storage.values import value
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Columns
-from fastmlp.tabular.conformal import Residuals
+from fastmlp.tabular.conformal import FREEDOMS, Residuals
 from fastmlp.tabular.regressor import NAMES
 from fastmlp.tabular.report import Report
 from fastmlp.tabular.storage_members import (
@@ -247,8 +247,14 @@ def _rebuild_numbers(
         key: store.parameter(f"fit.residuals.{key}", shape, FLOATS).copy()
         for key, shape in shapes.items()
     }
-    for key in ("w", "sizes", "freedom", "spread"):
+    for key in ("w", "sizes", "spread"):
         _check_positive(f"fit.residuals.{key}", found[key])
+    low, high = FREEDOMS[0], FREEDOMS[-1]
+    if not ((low <= found["freedom"]) & (found["freedom"] <= high)).all():
+        raise ModelFormatError(
+            f"tensor 'fit.residuals.freedom' has {found['freedom'].tolist()[:3]} but numbers from "
+            f"{low} to {high} belong there"
+        )
     _check_positive("fit.unit", target.unit)
     ends = np.cumsum(counts)[:-1]
     split = {key: np.split(found[key], ends) for key in ("places", "sizes")}
