@@ -4,7 +4,7 @@ What Python sees is in `src_cython/fastmlp/`. One kernel source, `src_cython/ker
 is compiled once per CPU level and dtype: it is copied under `build/kernels/` as
 `_kernels_{level}_{dtype}.pyx`, because an extension needs a name, a C file and an object file of
 its own. A level that the compiler cannot build is left out, with a loud
-message; `fastmlp.engine.levels` chooses among the levels that exist.
+message; `fastmlp._engine.cpu_levels` chooses among the levels that exist.
 
 `python setup.py build_ext --inplace` is the development build: only what changed is compiled again.
 """
@@ -26,9 +26,9 @@ ROOT = Path(__file__).resolve().parent
 SOURCES = Path("src_cython")
 KERNELS = SOURCES / "kernels"
 COPIES = Path("build", "kernels")
-ENGINE = "fastmlp.engine"
+ENGINE = "fastmlp._engine"
 
-# Levels by machine, each a name and its flags. The names are those of fastmlp.engine.levels.LEVELS.
+# Levels by machine, each a name and its flags. The names are those of fastmlp._engine.cpu_levels.LEVELS.
 AVX2 = ("-mavx2", "-mfma")
 AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", *AVX2)
 X86_64 = {"baseline": (), "avx2": AVX2, "avx512": (*AVX512, "-mprefer-vector-width=512")}

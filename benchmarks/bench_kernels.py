@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from workloads import CASES
 
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.engine import backend
+from fastmlp._engine import native_engine
+from fastmlp._network.activations import ACTIVATIONS
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from probing import probe
@@ -44,7 +44,7 @@ def dtype(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def peak(dtype: str) -> float:
-    return backend.peak(dtype) * 1e9
+    return native_engine.peak(dtype) * 1e9
 
 
 @pytest.fixture(params=SHAPES, ids=lambda shape: "x".join(map(str, shape)))
@@ -69,7 +69,7 @@ def report(benchmark: Any, flops: int, peak: float) -> None:
 def affine(arrays: Any, dtype: str, activation: str = "identity") -> Any:
     """Return one layer with its arrays in place, so that a call runs the kernel and no more."""
     x, w, b, dz = arrays
-    layer = probe.Affine(backend.level(), dtype, len(x), *w.shape, activation)
+    layer = probe.Affine(native_engine.level(), dtype, len(x), *w.shape, activation)
     layer.load(x=x, w=w, b=b, dz=dz)
     return layer
 

@@ -12,7 +12,7 @@ from rivals import load_training, wrong_losses
 from trainers import FastmlpTrainer
 from workloads import CASES
 
-from fastmlp.threads import default_threads
+from fastmlp._engine.thread_count import default_threads
 
 
 @pytest.mark.parametrize("threads", sorted({1, default_threads()}))

@@ -25,7 +25,7 @@ from harness import FAULT, CannotRunError, Names, Rows
 from workloads import CASES, LEARNING_RATE, Case
 
 import fastmlp
-from fastmlp.engine import backend
+from fastmlp._engine import native_engine
 
 TARGET = 0.95  # of the number of threads
 MEMBERS = (2, 8)
@@ -80,7 +80,7 @@ def outside(fit: Callable[[], Any]) -> float:
 
     That is what threads cannot share; it is the same on a busy machine.
     """
-    train_many, inside = backend.Engine.train_many, 0.0
+    train_many, inside = native_engine.Engine.train_many, 0.0
 
     def timed(*given: Any) -> Any:
         nonlocal inside
@@ -90,7 +90,7 @@ def outside(fit: Callable[[], Any]) -> float:
         return found
 
     shares = []
-    with mock.patch.object(backend.Engine, "train_many", staticmethod(timed)):
+    with mock.patch.object(native_engine.Engine, "train_many", staticmethod(timed)):
         for _ in range(REPEATS):
             inside, began = 0.0, time.thread_time()
             fit()

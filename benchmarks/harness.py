@@ -138,10 +138,10 @@ def peak(dtype: str = "float32", threads: int = 1) -> float:
     Two CPUs may be halves of one core, on a virtual machine for minutes and without a sign of it:
     twice the peak of one would be a promise that nothing can keep.
     """
-    from fastmlp.engine import backend
+    from fastmlp._engine import native_engine
 
     with ThreadPoolExecutor(threads) as pool:
-        return sum(pool.map(backend.peak, [dtype] * threads)) * 1e9
+        return sum(pool.map(native_engine.peak, [dtype] * threads)) * 1e9
 
 
 def available_cpus() -> int:

@@ -27,7 +27,7 @@ from unittest import mock
 
 from harness import FAULT, CannotRunError, Names, Rows
 
-from fastmlp.engine import backend, native
+from fastmlp._engine import native, native_engine
 
 ROOT = Path(__file__).resolve().parents[1]
 OPTIMIZER = re.compile(r"^OPTIMIZER\((\w+)\)$", re.MULTILINE)
@@ -157,7 +157,7 @@ def tile_sizes() -> dict[str, tuple[int, int]]:
     found = TILE_SIZES.findall(text)
     return {
         level: (int(mr), int(nv))
-        for level, (mr, nv) in zip(backend.LEVELS, found, strict=True)  # in the same order
+        for level, (mr, nv) in zip(native_engine.LEVELS, found, strict=True)  # in the same order
     }
 
 
@@ -237,7 +237,9 @@ def examine(listing: str, level: str) -> tuple[int, list[str]]:
 def modules() -> list[tuple[str, str, Path]]:
     """Return level, dtype and file of every kernel module that is built, runnable here or not."""
     folder = Path(native.__file__).parent
-    pairs = [(level, dtype) for level in backend.built_levels() for dtype in backend.DTYPES]
+    pairs = [
+        (level, dtype) for level in native_engine.built_levels() for dtype in native_engine.DTYPES
+    ]
     return [
         (*pair, next(folder.glob(f"_kernels_{pair[0]}_{pair[1]}.*{Path(native.__file__).suffix}")))
         for pair in pairs
@@ -281,7 +283,7 @@ def disassemble(path: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-BUILT = Names.of(backend.built_levels())
+BUILT = Names.of(native_engine.built_levels())
 
 
 def places(
@@ -291,7 +293,7 @@ def places(
     for level, dtype, path in modules():
         if level in levels and not compilers:
             yield f"{level} {dtype}", level, path
-    for name, level, dtype in itertools.product(compilers, fused_levels(), backend.DTYPES):
+    for name, level, dtype in itertools.product(compilers, fused_levels(), native_engine.DTYPES):
         if level in levels:
             yield f"{name} {level} {dtype}", level, compile_tiles(name, level, dtype, folder)
 

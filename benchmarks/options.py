@@ -25,8 +25,8 @@ from workloads import RELU, Case
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.engine import backend
+from fastmlp._engine import native_engine
+from fastmlp._network.activations import ACTIVATIONS
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from probing import probe
@@ -173,7 +173,7 @@ def measure_costs(names: Sequence[str], rounds: int, turn: float) -> Costs:
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((128, 1), (1, 192)))
     layers = {}
     for name in names:
-        layers[name] = probe.Affine(backend.level(), "float32", 128, 1, 192, name)
+        layers[name] = probe.Affine(native_engine.level(), "float32", 128, 1, 192, name)
         layers[name].load(x=x, w=w)
 
     def right() -> None:
@@ -187,7 +187,7 @@ def measure_costs(names: Sequence[str], rounds: int, turn: float) -> Costs:
     calls = {name: functools.partial(each.forward, training=True) for name, each in layers.items()}
     timings = harness.interleave(calls, check=right, rounds=rounds, turn=turn)
     seconds = {name: timing.median / (128 * 192) for name, timing in timings.items()}
-    return Costs({dtype: harness.peak(dtype) for dtype in backend.DTYPES}, seconds)
+    return Costs({dtype: harness.peak(dtype) for dtype in native_engine.DTYPES}, seconds)
 
 
 def compare(case: Case, names: Sequence[str], rounds: int, turn: float) -> Rows:
@@ -220,18 +220,18 @@ def on_level(level: str) -> type[fastmlp.MLP]:
     """Return an MLP whose engine uses the kernels of a level."""
 
     class Leveled(fastmlp.MLP):
-        _engine_type = staticmethod(functools.partial(backend.Engine, level=level))
+        _engine_type = staticmethod(functools.partial(native_engine.Engine, level=level))
 
     return Leveled
 
 
 def compare_levels(case: Case, **turns: Any) -> Rows:
     """Return a row for each level and dtype; ratios are to float32 on the best level."""
-    levels = backend.available_levels()
+    levels = native_engine.available_levels()
     options = {
         f"{level} {dtype}": Option(less, net={"dtype": dtype}, kind=on_level(level))
         for level in levels
-        for dtype in backend.DTYPES
+        for dtype in native_engine.DTYPES
     }
     timings = time_epochs(case, options, **turns)
     best = timings[f"{levels[0]} float32"].median

@@ -16,8 +16,8 @@ import numpy as np
 from harness import FAULT, Rows
 
 import fastmlp
-from fastmlp.engine import backend, kernels
-from fastmlp.model import Model
+from fastmlp._engine import kernels, native_engine
+from fastmlp._models.base import Model
 
 ROWS = (1_000, 10_000, 100_000, 1_000_000)
 FIXED, PER_SAMPLE = 30e-6, 2e-9
@@ -53,7 +53,7 @@ def idle_fit(rows: int, *callbacks: Callable[..., Any]) -> Callable[..., Any]:
 
 def row(rows: int, rounds: int, turn: float) -> dict[str, Any]:
     """Return the times for a number of rows."""
-    order, level = np.arange(rows), backend.level()
+    order, level = np.arange(rows), native_engine.level()
     plain, watched = idle_fit(rows), idle_fit(rows, observe)
 
     def check() -> None:

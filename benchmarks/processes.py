@@ -29,7 +29,7 @@ from harness import CannotRunError, Names, Rows, Timing
 from workloads import LEARNING_RATE, RELU, Case
 
 import fastmlp
-from fastmlp import communicators
+from fastmlp._core import communicators
 
 RANKS, STEPS, LIMIT = 2, 40, 1.2
 ALONE = ("alone", "one rank")

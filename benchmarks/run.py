@@ -146,7 +146,7 @@ def show(title: str, rows: Rows) -> None:
 
 def environment() -> dict[str, Any]:
     """Return what a figure depends on: machine, interpreter, versions, fastmlp's configuration."""
-    from fastmlp import config
+    from fastmlp._models import config
 
     versions = {}
     for name in LIBRARIES:

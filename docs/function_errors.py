@@ -19,8 +19,8 @@ from typing import Any
 import mpmath
 import numpy as np
 
-from fastmlp.activations import GELU_CUBIC, LEAK, SELU_ALPHA, SELU_SCALE
-from fastmlp.engine import backend
+from fastmlp._engine import native_engine
+from fastmlp._network.activations import GELU_CUBIC, LEAK, SELU_ALPHA, SELU_SCALE
 from fastmlp.losses import CrossEntropy, PoissonNLL
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
@@ -162,7 +162,7 @@ def measure(level: str, dtype: str) -> Iterator[list[str]]:
 def main() -> None:
     """Print one table per level and dtype."""
     mpmath.mp.dps = 40
-    for level in backend.available_levels():
+    for level in native_engine.available_levels():
         for dtype in POINTS:
             print(f"\n{level}, {dtype}\n")
             print("| function | value (ULP) | for abs(z) <= 4 | slope (epsilon) |")

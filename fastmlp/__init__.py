@@ -16,20 +16,21 @@ if find_spec("fastmlp.predictor") is None:
     __path__ = extend_path(__path__, __name__)
 
 from fastmlp import reference
-from fastmlp.averaging import EMA, SWA
-from fastmlp.callbacks import EarlyStopping, Progress, ReduceOnPlateau
-from fastmlp.checkpoint import Checkpoint
-from fastmlp.communicators import Communicator
-from fastmlp.config import show_config
-from fastmlp.ensembles.ensemble import Ensemble
-from fastmlp.export.read_onnx import from_onnx
-from fastmlp.export.read_torch import from_torch
-from fastmlp.functions.activation import CustomActivation
-from fastmlp.functions.optimizer import CustomOptimizer
-from fastmlp.functions.pointers import CFunction
-from fastmlp.groups import Groups
-from fastmlp.loggers import CSVLog, MLflowLog, TensorBoardLog
-from fastmlp.losses import (
+from fastmlp._core.communicators import Communicator
+from fastmlp._core.history import Batch, DivergenceError, History, State
+from fastmlp._export.read_onnx import from_onnx
+from fastmlp._files.storage import ModelFormatError, load
+from fastmlp._models.checkpoint import Checkpoint
+from fastmlp._models.config import show_config
+from fastmlp._models.ensemble.ensemble import Ensemble
+from fastmlp._models.from_torch import from_torch
+from fastmlp._models.mlp import MLP
+from fastmlp._network.averaging import EMA, SWA
+from fastmlp._network.functions.activation import CustomActivation
+from fastmlp._network.functions.c_functions import CFunction
+from fastmlp._network.functions.optimizer import CustomOptimizer
+from fastmlp._network.groups import Groups
+from fastmlp._network.losses import (
     AbsoluteError,
     BinaryCrossEntropy,
     CrossEntropy,
@@ -41,13 +42,20 @@ from fastmlp.losses import (
     Quantile,
     SquaredError,
 )
-from fastmlp.mlp import MLP
-from fastmlp.optimizers import SGD, Adam, AdamW, Lion, Optimizer, RMSprop
-from fastmlp.readers import Blocks
-from fastmlp.schedules import Constant, Cosine, InverseScaling, OneCycle, Schedule, Step, WarmUp
-from fastmlp.storage import ModelFormatError, load
-from fastmlp.training.exchange import RankError
-from fastmlp.training.records import Batch, DivergenceError, History, State
+from fastmlp._network.optimizers import SGD, Adam, AdamW, Lion, Optimizer, RMSprop
+from fastmlp._network.schedules import (
+    Constant,
+    Cosine,
+    InverseScaling,
+    OneCycle,
+    Schedule,
+    Step,
+    WarmUp,
+)
+from fastmlp._training.callbacks import EarlyStopping, Progress, ReduceOnPlateau
+from fastmlp._training.distributed.exchange import RankError
+from fastmlp._training.loggers import CSVLog, MLflowLog, TensorBoardLog
+from fastmlp._training.readers import Blocks
 
 # The estimators are attributes too, but not listed: a star import must not need scikit-learn.
 __all__ = [

@@ -1,7 +1,7 @@
 """`python -m fastmlp`: train on real handwritten digits, and say how well and how fast.
 
 A small tour of the public interface, and the quickest check of an installation. With ``inspect``
-as the first word it says what is in a file: see ``fastmlp.storage.inspection``.
+as the first word it says what is in a file: see ``fastmlp._files.inspection``.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import numpy.typing as npt
 
 import fastmlp
 from fastmlp import digits
-from fastmlp.engine import backend
-from fastmlp.storage import inspection
-from fastmlp.threads import for_fit
+from fastmlp._engine import native_engine
+from fastmlp._engine.thread_count import for_fit
+from fastmlp._files import inspection
 
 HIDDEN = (256, 128)
 DROPOUT = 0.3
@@ -178,7 +178,7 @@ def drawing(run: Run, n: int = 4) -> str:
 
 def report(run: Run) -> None:
     """Print how well and how fast."""
-    peak = backend.peak("float32") * run.threads
+    peak = native_engine.peak("float32") * run.threads
     gflops = run.flops_per_second / 1e9
     n = len(run.labels)
     plural = "s" if run.threads > 1 else ""
@@ -187,7 +187,7 @@ def report(run: Run) -> None:
     print(f"\n{drawing(run)}\n")
     print(f"test accuracy    {run.right / n:.4f}   ({run.right} of {n} held-out digits)")
     print(f"training         {seconds:.2f} s, {run.samples_per_second:,.0f} samples/s")
-    print(f"CPU              level {backend.level()}, {run.threads} thread{plural}")
+    print(f"CPU              level {native_engine.level()}, {run.threads} thread{plural}")
     print(f"one prediction   {one:.2f} us")
     print(f"of FMA peak      {gflops / peak:.0%}   ({gflops:.0f} of {peak:.0f} GFLOP/s)")
 

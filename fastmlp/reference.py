@@ -12,16 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp import hidden, mlp, randomness
-from fastmlp.activations import Array
-from fastmlp.frozen import Predictor
-from fastmlp.gradient import add_up, clip, flat, penalized
-from fastmlp.groups import PLAIN, Factors
-from fastmlp.hidden import Parameters, drop, over_rows
-from fastmlp.holder import Holder
-from fastmlp.randomness import Masks
-from fastmlp.share import Share
-from fastmlp.spec import Data, Plan, Spec
+from fastmlp._engine.numpy import layers, random
+from fastmlp._engine.numpy.layers import Parameters, drop, over_rows
+from fastmlp._engine.numpy.penalties import add_up, clip, flat, penalized
+from fastmlp._engine.numpy.predictor import Predictor
+from fastmlp._engine.numpy.random import Masks
+from fastmlp._engine.numpy.state import EngineState
+from fastmlp._engine.plan import Plan
+from fastmlp._models import mlp
+from fastmlp._network.activations import Array
+from fastmlp._network.data import Data
+from fastmlp._network.groups import PLAIN, Factors
+from fastmlp._network.shard import Shard
+from fastmlp._network.spec import Spec
 
 
 def forward(
@@ -49,15 +52,15 @@ def forward(
         outputs[k] = inputs[k] @ W[k] + b[k]; the last one, with the linear path, goes to the loss.
     """
     weights, biases = parameters[:2]
-    scaled = hidden.scaled(spec, parameters, x)
+    scaled = layers.scaled(spec, parameters, x)
     inputs, outputs = [x], [scaled @ weights[0] + biases[0]]
     for k in range(len(weights) - 1):
-        y = hidden.forward(spec, parameters, k, outputs[k])
+        y = layers.forward(spec, parameters, k, outputs[k])
         if masks is not None:
             y = drop(y, masks[k], spec.dropout[k])
-        inputs.append(hidden.joined(spec, k, y, inputs))
+        inputs.append(layers.joined(spec, k, y, inputs))
         outputs.append(inputs[-1] @ weights[k + 1] + biases[k + 1])
-    outputs[-1] = hidden.linear(spec, parameters, scaled, outputs[-1])
+    outputs[-1] = layers.linear(spec, parameters, scaled, outputs[-1])
     return inputs, outputs
 
 
@@ -121,15 +124,15 @@ def backward(
         Lists like the parameters.
     """
     gradients: Parameters = tuple([np.zeros_like(p) for p in kind] for kind in parameters)
-    of_kind, last = hidden.named(spec, gradients), dz
-    x, inputs = inputs[0], [hidden.scaled(spec, parameters, inputs[0]), *inputs[1:]]
-    for k, dz, found in hidden.back(spec, parameters, outputs, last, masks):
+    of_kind, last = layers.named(spec, gradients), dz
+    x, inputs = inputs[0], [layers.scaled(spec, parameters, inputs[0]), *inputs[1:]]
+    for k, dz, found in layers.back(spec, parameters, outputs, last, masks):
         of_kind["weights"][k] = over_rows(inputs[k], dz)
         of_kind["biases"][k] = np.sum(dz, axis=0, dtype=np.float64).astype(dz.dtype)
         for kind, g in found.items():
             of_kind[kind][k] = g
     if spec.scale:
-        products = hidden.to_inputs(spec, parameters, dz, last) * x
+        products = layers.to_inputs(spec, parameters, dz, last) * x
         of_kind["scales"][0] = np.sum(products, axis=0, dtype=np.float64).astype(dz.dtype)
     if spec.linear_path:
         of_kind["linear_weights"][0] = over_rows(inputs[0], last)
@@ -173,13 +176,13 @@ def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
     derivatives = []
     for c in range(prediction.shape[1]):
         dz = spec.loss.link_slope(prediction, c)
-        _, first, _ = hidden.back(spec, parameters, outputs, dz)[-1]
-        dx = hidden.to_inputs(spec, parameters, first, dz)
-        derivatives.append(hidden.scaled(spec, parameters, dx))
+        _, first, _ = layers.back(spec, parameters, outputs, dz)[-1]
+        dx = layers.to_inputs(spec, parameters, first, dz)
+        derivatives.append(layers.scaled(spec, parameters, dx))
     return np.stack(derivatives, axis=1)
 
 
-class Engine(Holder):
+class Engine(EngineState):
     """A network's parameters and optimizer state, and what can be done with them.
 
     The same methods as the compiled engine; `team` is accepted and not needed.
@@ -226,7 +229,7 @@ class Engine(Holder):
         """Return the objective of one batch and its gradient, (objective, [dW], [db], ...)."""
         del team
         spec = plan.network_of(0, self.spec) if plan else self.spec
-        masks = randomness.dropout_masks(spec, plan.seed, plan.step, data.rows) if plan else None
+        masks = random.dropout_masks(spec, plan.seed, plan.step, data.rows) if plan else None
         return objective(spec, self._parameters, data, l2, masks, l1=l1)
 
     def jacobian(self, x: Array) -> Array:
@@ -259,8 +262,8 @@ class Engine(Holder):
 
     @property
     def n_summed(self) -> int:
-        """Elements of what `epoch` gives to `Share.add_up`."""
-        return self.spec.n_parameters + Share.NOTES
+        """Elements of what `epoch` gives to `Shard.add_up`."""
+        return self.spec.n_parameters + Shard.NOTES
 
     def epoch(self, data: Data, plan: Plan) -> float:
         """Take one step for every batch; return the weighted mean of the objectives before each.
@@ -299,7 +302,7 @@ class Engine(Holder):
                     l2 = l2 / weight if weight else 0.0
                 spec = plan.network_of(k, self.spec)
                 at = share.row if share else 0
-                masks = randomness.dropout_masks(spec, plan.seed, plan.step + k, len(rows), at)
+                masks = random.dropout_masks(spec, plan.seed, plan.step + k, len(rows), at)
                 given = masks, factors, l1, weight
                 value, *gradients = objective(spec, self._parameters, batch, l2, *given)
                 if share is not None:

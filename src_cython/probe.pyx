@@ -7,18 +7,18 @@ cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
-from fastmlp.engine.native cimport Engine
-from fastmlp.engine.crew cimport Crew
-from fastmlp.engine.buffers cimport Buffers
-from fastmlp.engine.kernels cimport load
-from fastmlp.engine.memory cimport Memory
+from fastmlp._engine.native cimport Engine
+from fastmlp._engine.crew cimport Crew
+from fastmlp._engine.buffers cimport Buffers
+from fastmlp._engine.kernels cimport load
+from fastmlp._engine.memory cimport Memory
 from network cimport *
 from rounding cimport ceil_div, round_up
 
 import numpy as np
 
-from fastmlp import spec
-from fastmlp.engine import kernels
+from fastmlp._network import spec
+from fastmlp._engine import kernels
 
 cnp.import_array()
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import losses, optimizers, spec
-from fastmlp.activations import ACTIVATIONS
+from fastmlp._network import losses, optimizers, spec
+from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.data import Data
 
 DTYPES = ("float32", "float64")
 
@@ -151,7 +152,7 @@ def data(
     rng: np.random.Generator,
     labels: bool = True,
     weighted: bool = False,
-) -> spec.Data:
+) -> Data:
     """Return n random rows that fit the network; with weights, some of them are 0."""
     x = rng.normal(size=(n, network.layer_sizes[0])).astype(network.dtype)
     t = targets(network.loss, n, network.n_outputs, rng, network.dtype, labels)
@@ -159,7 +160,7 @@ def data(
     if weighted:
         weights = rng.uniform(0.2, 2.0, n).astype(network.dtype)
         weights[1::5] = 0
-    return spec.Data(x, t, weights)
+    return Data(x, t, weights)
 
 
 def small_integers(

@@ -20,7 +20,7 @@ import numpy as np
 import trials
 
 import fastmlp
-from fastmlp.storage import files
+from fastmlp._files import files
 
 KILLS = int(os.environ.get("FASTMLP_KILLS", "30"))  # a turn of the trial
 LONGEST_WAIT = 0.01  # seconds before a kill: some saves
@@ -176,7 +176,7 @@ def _fails(path: Path, before: Callable[[int, str], None]) -> None:
 
 def limited(rng: np.random.Generator) -> Iterator[float]:
     """Save with room for less and less of the file."""
-    size = sum(memoryview(piece).nbytes for piece in fastmlp.storage.pieces(model(NEW)))
+    size = sum(memoryview(piece).nbytes for piece in fastmlp._files.storage.pieces(model(NEW)))
     for room in range(0, size, max(1, size // 40)):
         with saved() as path:
             trials.forked(functools.partial(_with_room, path, room))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastmlp.tabular.columns import MISSING, SMALLEST_RANGE
-from fastmlp.tabular.encoding import CLIP, FAR, Numbers, inputs_of_values, middles
+from fastmlp.tabular.encoding import CLIP, FAR, NumericStatistics, inputs_of_values, middles
 
 
 def smooth_clip(numbers, values):
@@ -55,8 +55,10 @@ def measured(values, bins):
                 spread = min(0.5 * (there.max() - there.min()), np.finfo(float).max)
         factor[k] = 1 / spread if spread >= SMALLEST_RANGE else 0.0
         if bins:
-            edges[k] = edges_of(smooth_clip(Numbers(centre[k], factor[k], edges), there), bins)
-    return Numbers(centre, factor, edges)
+            edges[k] = edges_of(
+                smooth_clip(NumericStatistics(centre[k], factor[k], edges), there), bins
+            )
+    return NumericStatistics(centre, factor, edges)
 
 
 def edges_of(values, bins):

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pytest
 
 import fastmlp
-from fastmlp import losses, reference
-from fastmlp.activations import ACTIVATIONS
+from fastmlp import reference
+from fastmlp._network import losses
+from fastmlp._network.activations import ACTIVATIONS
 
 Array = npt.NDArray[Any]
 

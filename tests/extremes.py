@@ -15,21 +15,21 @@ from injection import REAL, X, Y
 from states import digest, finite, state
 
 import fastmlp
-from fastmlp import optimizers
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.engine import backend
+from fastmlp._engine import native_engine
+from fastmlp._network import optimizers
+from fastmlp._network.activations import ACTIVATIONS
 from fastmlp.sklearn import MLPClassifier, MLPRegressor
 
-LEVELS = backend.available_levels()
-DTYPES = backend.DTYPES
-FMA_LEVELS = [level for level in LEVELS if backend.LEVELS[level] - {"avx2"}]
+LEVELS = native_engine.available_levels()
+DTYPES = native_engine.DTYPES
+FMA_LEVELS = [level for level in LEVELS if native_engine.LEVELS[level] - {"avx2"}]
 THREAD_COUNTS = (1, 2, 3, 4, 8, 64)
 
 
 @contextlib.contextmanager
 def at(level: str) -> Iterator[None]:
     """Have new engines use the kernels of a level."""
-    with mock.patch.object(backend, "level", return_value=level):
+    with mock.patch.object(native_engine, "level", return_value=level):
         yield
 
 

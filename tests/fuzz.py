@@ -20,9 +20,9 @@ import odd
 from hypothesis import strategies as st
 
 import fastmlp
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.losses import LOSSES
-from fastmlp.optimizers import OPTIMIZERS
+from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.losses import LOSSES
+from fastmlp._network.optimizers import OPTIMIZERS
 
 CALLS = int(os.environ.get("FASTMLP_FUZZ_CALLS", "5000"))
 CHUNK = 50  # networks a run of hypothesis

@@ -24,13 +24,13 @@ import cases
 import numpy as np
 from probing import probe
 
-from fastmlp import predictor
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.engine import arena, native, parameters
-from fastmlp.engine.kernels import shuffle
-from fastmlp.engine.many import train_many
-from fastmlp.spec import Data, Plan
-from fastmlp.teams import borrowed_team
+from fastmlp._engine import arena, native, parameters, predictor
+from fastmlp._engine.kernels import shuffle
+from fastmlp._engine.many import train_many
+from fastmlp._engine.plan import Plan
+from fastmlp._engine.thread_pool import borrowed_team
+from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.data import Data
 
 PAGE = mmap.PAGESIZE
 PROT_NONE = 0  # sys/mman.h

@@ -25,8 +25,7 @@ import numpy as np
 import stored
 
 import fastmlp
-from fastmlp import storage
-from fastmlp.storage import files, safetensors
+from fastmlp._files import files, safetensors, storage
 
 Header = dict[str, Any]
 FUZZED = int(os.environ.get("FASTMLP_HOSTILE_FILES", "2000"))  # files a turn of the trial

@@ -24,8 +24,7 @@ import trials
 from states import digest, state
 
 import fastmlp
-from fastmlp import teams, threads
-from fastmlp.engine import arena
+from fastmlp._engine import arena, thread_count, thread_pool
 from fastmlp.sklearn import MLPClassifier, MLPRegressor
 
 RNG = np.random.default_rng(3)
@@ -262,7 +261,7 @@ MEMORY: dict[str, trials.Trial] = {
 
 def end_teams() -> None:
     """End the threads that sleep until the next prediction: they would need no start."""
-    for idle in teams._idle.values():
+    for idle in thread_pool._idle.values():
         while idle:
             idle.pop().close()
 
@@ -270,14 +269,14 @@ def end_teams() -> None:
 @contextlib.contextmanager
 def many_threads() -> Iterator[None]:
     """Have predictions start threads of their own, however small and whatever the machine."""
-    before = threads.CALL_SECONDS, os.environ.get("FASTMLP_NUM_THREADS")
-    threads.CALL_SECONDS = 0.0
+    before = thread_count.CALL_SECONDS, os.environ.get("FASTMLP_NUM_THREADS")
+    thread_count.CALL_SECONDS = 0.0
     os.environ["FASTMLP_NUM_THREADS"] = str(THREADS_WANTED)
     end_teams()
     try:
         yield
     finally:
-        threads.CALL_SECONDS = before[0]
+        thread_count.CALL_SECONDS = before[0]
         del os.environ["FASTMLP_NUM_THREADS"]
         if before[1] is not None:
             os.environ["FASTMLP_NUM_THREADS"] = before[1]

@@ -15,7 +15,7 @@ import ranks
 from mpi4py import MPI
 
 import fastmlp
-from fastmlp import communicators
+from fastmlp._core import communicators
 
 COMM = MPI.COMM_WORLD
 ROWS, BATCH = 96, 24

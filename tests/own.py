@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp.activations import ACTIVATIONS
+from fastmlp._network.activations import ACTIVATIONS
 
 CC = shutil.which("cc")
 needs_cc = pytest.mark.skipif(CC is None, reason="needs a C compiler")

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from fastmlp import Ensemble
-from fastmlp.model import Model
-from fastmlp.training.records import History
+from fastmlp._core.history import History
+from fastmlp._models.base import Model
 
 
 def state(model: Any) -> str:

@@ -18,7 +18,8 @@ import models
 import numpy as np
 
 import fastmlp
-from fastmlp import losses, storage
+from fastmlp._files import storage
+from fastmlp._network import losses
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(60, 3))

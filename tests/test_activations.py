@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from tolerances import assert_close, central_difference_step
 
-from fastmlp.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE
-from fastmlp.initializers import INITIALIZERS
+from fastmlp._network.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE
+from fastmlp._network.initializers import INITIALIZERS
 
 ROWS = pytest.mark.parametrize("name", ACTIVATIONS)
 # Never exactly 0, where some slopes jump.

@@ -12,7 +12,7 @@ from test_resume import same, until
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.training.judge import Judge
+from fastmlp._training.evaluator import Evaluator
 
 TWINS = {
     "itself": lambda net, path: net,
@@ -125,7 +125,7 @@ def test_a_divergence_leaves_the_mean_of_the_epochs_before(mlp):
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_an_interrupt_leaves_the_mean_of_the_epochs_before(mlp, resume, monkeypatch):
-    net, seen, real = network(mlp), [], Judge.measure
+    net, seen, real = network(mlp), [], Evaluator.measure
     if resume:
         net.fit(X, Y, epochs=1, averaging=fastmlp.EMA(), validation_data=HELD)
         seen.append(digest(net))
@@ -135,7 +135,7 @@ def test_an_interrupt_leaves_the_mean_of_the_epochs_before(mlp, resume, monkeypa
             raise KeyboardInterrupt  # the mean of this epoch was published already
         return real(self, *arguments)
 
-    monkeypatch.setattr(Judge, "measure", interrupted)
+    monkeypatch.setattr(Evaluator, "measure", interrupted)
     with pytest.raises(KeyboardInterrupt):
         net.fit(
             *(X, Y),

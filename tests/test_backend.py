@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import config, spec
-from fastmlp.engine import backend, kernels, levels
+from fastmlp._engine import cpu_levels, kernels, native_engine
+from fastmlp._models import config
+from fastmlp._network import spec
 
 
 def test_public_names():
@@ -61,15 +62,15 @@ def test_show_config(capsys):
     found = config.config()
     assert found["fastmlp"] == fastmlp.__version__
     assert found["CPU level"] in found["levels available"]
-    assert set(found["levels available"]) <= set(found["levels built"]) <= set(backend.LEVELS)
+    assert set(found["levels available"]) <= set(found["levels built"]) <= set(native_engine.LEVELS)
     for name, value in found.items():
         assert name in text
         assert (value[0] if isinstance(value, list) else str(value)) in text
 
 
-@pytest.mark.parametrize("level", backend.available_levels())
+@pytest.mark.parametrize("level", native_engine.available_levels())
 def test_forced_level(level):
-    code = "import fastmlp.engine.backend as b, sys; print(b.level(), *sys.modules)"
+    code = "import fastmlp._engine.native_engine as b, sys; print(b.level(), *sys.modules)"
     result = run_python(code, FASTMLP_CPU=level)
     assert result.stdout.split()[0] == level, result.stderr
     loaded = [name for name in result.stdout.split() if "_kernels_" in name]
@@ -82,7 +83,7 @@ def test_forced_level_that_does_not_exist(level):
     assert result.returncode == 1
     last = result.stderr.splitlines()[-1]
     assert last.startswith(f"ImportError: FASTMLP_CPU is {level!r}, no such level: choose one of")
-    assert all(name in last for name in backend.available_levels())
+    assert all(name in last for name in native_engine.available_levels())
 
 
 BUILT = ("avx512", "avx2", "baseline")
@@ -102,10 +103,10 @@ CHOICES = [
 @pytest.mark.parametrize(("forced", "built", "available", "expected"), CHOICES)
 def test_choice_of_level(forced, built, available, expected):
     if " " not in expected:
-        assert levels.choose(forced, built, available) == expected
+        assert cpu_levels.choose(forced, built, available) == expected
         return
     with pytest.raises(ImportError, match=expected) as caught:
-        levels.choose(forced, built, available)
+        cpu_levels.choose(forced, built, available)
     assert all(level in str(caught.value) for level in available)
 
 
@@ -124,13 +125,13 @@ def test_choice_of_level(forced, built, available, expected):
     ],
 )
 def test_levels_of_a_processor(monkeypatch, features, expected):
-    monkeypatch.setattr(levels, "built_levels", lambda: tuple(levels.LEVELS))
-    monkeypatch.setattr(levels.cpu, "features", lambda: frozenset(features))
-    assert list(levels.available_levels.__wrapped__()) == expected
+    monkeypatch.setattr(cpu_levels, "built_levels", lambda: tuple(cpu_levels.LEVELS))
+    monkeypatch.setattr(cpu_levels.cpu, "features", lambda: frozenset(features))
+    assert list(cpu_levels.available_levels.__wrapped__()) == expected
 
 
 def test_peak_is_a_rate():
-    assert 0.01 < backend.peak("float64") < 10000
+    assert 0.01 < native_engine.peak("float64") < 10000
 
 
 def shuffled(n, seed, level):
@@ -139,7 +140,7 @@ def shuffled(n, seed, level):
     return order.tolist()
 
 
-@pytest.mark.parametrize("level", backend.available_levels())
+@pytest.mark.parametrize("level", native_engine.available_levels())
 def test_shuffle_is_a_permutation_of_the_seed(level):
     for n in (0, 1, 2, 3, 16, 17, 32, 33, 34, 100):
         assert sorted(shuffled(n, 5, level)) == list(range(n))
@@ -151,7 +152,7 @@ def test_shuffle_is_a_permutation_of_the_seed(level):
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_shuffle_gives_every_order_equally_often(n):
     """Chi-squared: 24 orders of 4, 10,000 draws; 65 is exceeded once in a million."""
-    orders = Counter(tuple(shuffled(n, seed, backend.level())) for seed in range(10_000))
+    orders = Counter(tuple(shuffled(n, seed, native_engine.level())) for seed in range(10_000))
     expected = 10_000 / math.factorial(n)
     assert len(orders) == math.factorial(n)
     assert sum((count - expected) ** 2 for count in orders.values()) / expected < 65
@@ -159,7 +160,9 @@ def test_shuffle_gives_every_order_equally_often(n):
 
 def test_every_place_is_as_likely_for_every_row():
     """The mean place of 40 rows, more than are drawn at a time, over 10,000 shuffles."""
-    places = np.array([np.argsort(shuffled(40, seed, backend.level())) for seed in range(10_000)])
+    places = np.array(
+        [np.argsort(shuffled(40, seed, native_engine.level())) for seed in range(10_000)]
+    )
     deviation = math.sqrt((40**2 - 1) / 12 / 10_000)
     assert abs(places.mean(axis=0) - 19.5).max() < 5 * deviation
     assert abs(np.corrcoef(places.T)[0, 1:] + 1 / 39).max() < 5 / 100
@@ -168,4 +171,4 @@ def test_every_place_is_as_likely_for_every_row():
 def test_too_many_rows_to_shuffle(tmp_path):
     order = np.memmap(tmp_path / "order", np.int64, "w+", shape=2**32)  # no disk, no memory: a hole
     with pytest.raises(ValueError, match="4294967296 rows.*shuffle=False"):
-        backend.engine(spec.build([1, 1])).shuffle(order, 1)
+        native_engine.engine(spec.build([1, 1])).shuffle(order, 1)

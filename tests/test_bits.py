@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import losses, optimizers
-from fastmlp.engine import backend
-from fastmlp.predictor import Predictor
-from fastmlp.teams import Team
+from fastmlp._engine import native_engine
+from fastmlp._engine.predictor import Predictor
+from fastmlp._engine.thread_pool import Team
+from fastmlp._network import losses, optimizers
 
-LEVELS = backend.available_levels()
+LEVELS = native_engine.available_levels()
 FMA_LEVELS = [level for level in LEVELS if level in {"avx512", "avx2", "neon"}]
-DTYPES = backend.DTYPES
+DTYPES = native_engine.DTYPES
 
 # name: (layer sizes, options of the model, options of fit). 150 rows: the last batch is smaller.
 FITS = {
@@ -160,7 +160,7 @@ def model(name, level, dtype):
     """The network of a fit, on a level, its weights set to fixed numbers."""
 
     class OnLevel(fastmlp.MLP):
-        _engine_type = staticmethod(lambda spec: backend.Engine(spec, level))
+        _engine_type = staticmethod(lambda spec: native_engine.Engine(spec, level))
 
     sizes, options, _ = FITS[name]
     # PCG64's stream is fixed by NumPy's policy; it seeds shuffling and dropout.
@@ -209,7 +209,7 @@ def test_threads_do_not_matter(name, level, dtype):
 def test_fresh_processes_agree(level):
     code = (
         "import json, fastmlp, test_bits as t\n"
-        "print(json.dumps([t.digest(n, fastmlp.engine.backend.level(), d)"
+        "print(json.dumps([t.digest(n, fastmlp._engine.native_engine.level(), d)"
         " for n in t.FITS for d in t.DTYPES]))"
     )
     here = [digest(name, level, dtype) for name in FITS for dtype in DTYPES]
@@ -252,7 +252,7 @@ def test_evaluation_does_not_depend_on_threads_and_layout(name, level, dtype):
     wanted = net.evaluate(x, t, weights)
     x = np.ascontiguousarray(x[::-1].astype(dtype))[::-1]
     assert net.evaluate(np.asfortranarray(x), t, weights) == wanted
-    checked = fastmlp.check.data(x, t, weights, net._spec)
+    checked = fastmlp._validation.check.data(x, t, weights, net._spec)
     for n_threads in (1, 2, 3, 8):
         with Team(n_threads) as team:
             assert net._engine.evaluate(checked, team) == wanted

@@ -4,10 +4,12 @@ import cases
 import numpy as np
 import pytest
 
-from fastmlp import optimizers, reference
-from fastmlp.engine import backend, native
-from fastmlp.spec import BLOCK_ROWS, Plan
-from fastmlp.teams import borrowed_team
+from fastmlp import reference
+from fastmlp._engine import native, native_engine
+from fastmlp._engine.plan import Plan
+from fastmlp._engine.thread_pool import borrowed_team
+from fastmlp._network import optimizers
+from fastmlp._network.spec import BLOCK_ROWS
 
 # Rows of the data and of a batch: around one block and two; batches of both kinds in one epoch.
 ROWS = (
@@ -41,7 +43,7 @@ def train(engine, data, batch_size, optimizer, n_threads=1, **options):
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", backend.available_levels())
+@pytest.mark.parametrize("level", native_engine.available_levels())
 @pytest.mark.parametrize(("n", "batch_size"), ROWS)
 def test_training_is_that_of_the_reference_on_any_threads(n, batch_size, level, dtype):
     for at, optimizer in enumerate(cases.OPTIMIZERS[:6]):
@@ -63,7 +65,7 @@ def test_training_is_that_of_the_reference_on_any_threads(n, batch_size, level, 
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", backend.available_levels())
+@pytest.mark.parametrize("level", native_engine.available_levels())
 @pytest.mark.parametrize("loss", ["squared_error", "gaussian_nll", "quantile"])
 @pytest.mark.parametrize("n", [1, BLOCK_ROWS, BLOCK_ROWS + 1, 5 * BLOCK_ROWS + 13])
 def test_gradients_on_any_threads(n, loss, level, dtype):
@@ -91,13 +93,13 @@ def test_gradients_on_any_threads(n, loss, level, dtype):
 
 
 def test_big_batches_need_no_big_buffers(monkeypatch):
-    from fastmlp.engine import arena
+    from fastmlp._engine import arena
 
     taken, allocate = [], arena.allocate
     monkeypatch.setattr(arena, "allocate", lambda n: taken.append(n) or allocate(n))
     needed = []
     for n in (2 * BLOCK_ROWS, 64 * BLOCK_ROWS):
-        spec, fast, _ = engines(backend.level(), "float32")
+        spec, fast, _ = engines(native_engine.level(), "float32")
         data = cases.data(spec, n, np.random.default_rng(0))
         taken.clear()
         train(fast, data, n, optimizers.Adam())

@@ -14,8 +14,7 @@ import children
 import pytest
 
 import fastmlp
-from fastmlp import predictor
-from fastmlp.engine import backend, cpu
+from fastmlp._engine import cpu, native_engine, predictor
 
 ROOT = Path(__file__).resolve().parents[1]
 INSTALLED = Path(predictor.__file__).parent
@@ -110,15 +109,15 @@ def test_installation_is_complete() -> None:
 
 
 def test_levels_are_built_and_the_best_is_used() -> None:
-    assert backend.built_levels()
-    assert set(backend.available_levels()) <= set(backend.built_levels())
-    assert backend.level() in backend.available_levels()
-    assert cpu.features() >= backend.LEVELS[backend.level()]
+    assert native_engine.built_levels()
+    assert set(native_engine.available_levels()) <= set(native_engine.built_levels())
+    assert native_engine.level() in native_engine.available_levels()
+    assert cpu.features() >= native_engine.LEVELS[native_engine.level()]
 
 
 def test_setup_builds_the_levels_that_the_library_knows() -> None:
     text = (ROOT / "setup.py").read_text()
-    for level in backend.LEVELS:
+    for level in native_engine.LEVELS:
         assert f'"{level}"' in text
 
 

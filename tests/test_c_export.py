@@ -14,7 +14,7 @@ from models import network as small_network
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.activations import ACTIVATIONS
+from fastmlp._network.activations import ACTIVATIONS
 
 COMPILERS = [
     pytest.param(command, marks=pytest.mark.skipif(not shutil.which(command[0]), reason="not here"))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import check, optimizers
+from fastmlp._network import optimizers
+from fastmlp._validation import check
 
 N, FEATURES = 12, 4
 X = np.random.default_rng(1).normal(size=(N, FEATURES)).astype(np.float32)

@@ -16,7 +16,7 @@ from models import X, Y
 from test_resume import same
 
 import fastmlp
-from fastmlp import storage
+from fastmlp._files import storage
 
 EPOCHS = 8
 

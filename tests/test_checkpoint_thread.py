@@ -12,7 +12,7 @@ import pytest
 from models import X, Y
 
 import fastmlp
-from fastmlp.storage import files, record
+from fastmlp._files import files, record
 
 
 class CutError(Exception):

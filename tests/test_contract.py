@@ -7,8 +7,8 @@ import inspect
 import cases
 import pytest
 
-from fastmlp import reference, threads
-from fastmlp.engine import backend, contract, crew
+from fastmlp import reference
+from fastmlp._engine import crew, native_engine, protocol, thread_count
 
 # What the native side has besides, for its own modules only.
 NATIVE_ONLY = {"Engine": {"predict_into", "differentiate"}, "Predictor": set()}
@@ -17,9 +17,9 @@ NATIVE_ONLY = {"Engine": {"predict_into", "differentiate"}, "Predictor": set()}
 def pair(name):
     """Return the protocol of that name and an object of either side."""
     network = cases.build([3, 4, 2])
-    engines = backend.engine(network), reference.Engine(network)
+    engines = native_engine.engine(network), reference.Engine(network)
     sides = engines if name == "Engine" else tuple(engine.predictor() for engine in engines)
-    return getattr(contract, name), sides
+    return getattr(protocol, name), sides
 
 
 def public(thing):
@@ -56,4 +56,4 @@ def test_methods_have_the_same_parameters_and_defaults(name):
 
 
 def test_threads_knows_the_numbers_of_the_native_side():
-    assert (threads.MAX_THREADS, threads.CALL_ROWS) == (crew.MAX_THREADS, crew.CALL_ROWS)
+    assert (thread_count.MAX_THREADS, thread_count.CALL_ROWS) == (crew.MAX_THREADS, crew.CALL_ROWS)

@@ -17,9 +17,9 @@ import pytest
 import test_bits
 
 import fastmlp
-from fastmlp import losses
-from fastmlp.engine import backend
-from fastmlp.predictor import Predictor
+from fastmlp._engine import native_engine
+from fastmlp._engine.predictor import Predictor
+from fastmlp._network import losses
 
 LIBM = ctypes.CDLL(None)
 X86 = ("x86_64", "amd64"), {"nearest": 0, "down": 0x400, "up": 0x800, "to zero": 0xC00}
@@ -68,8 +68,8 @@ def digest(name, level, dtype, mode, n_threads):
 
 def compare(mode, n_threads):
     """Compare everything with what it is when the mode is the usual one."""
-    for level in backend.available_levels():
-        for dtype in backend.DTYPES:
+    for level in native_engine.available_levels():
+        for dtype in native_engine.DTYPES:
             for name in FITS:
                 case = name, level, dtype
                 assert digest(*case, mode, n_threads) == digest(*case, "nearest", n_threads), case

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fastmlp.engine import backend, cpu
+from fastmlp._engine import cpu, native_engine
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = ROOT / "src_cython" / "c" / "simd" / "cpu.h"
@@ -93,5 +93,5 @@ def test_only_what_the_system_saves(tmp_path: Path) -> None:
 
 
 def test_every_level_asks_for_known_names() -> None:
-    wanted = set().union(*backend.LEVELS.values())
+    wanted = set().union(*native_engine.LEVELS.values())
     assert wanted <= {*NAMES, "neon"}

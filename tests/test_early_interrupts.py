@@ -12,7 +12,7 @@ from states import state
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.ensembles.members import Jury
+from fastmlp._models.ensemble.members import EnsembleEvaluator
 
 X = np.linspace(-1, 1, 60).reshape(30, 2)
 Y = X.prod(axis=1)
@@ -159,7 +159,7 @@ def test_members_know_only_epochs_that_were_measured(monkeypatch, mlp):
     ensemble, nets = many(mlp)
     data = {"X": [X, X[:9], X[:17]], "y": [Y, Y[:9], Y[:17]]}  # steps of an epoch differ
     options = {"epochs": 5, "batch_size": 8, "validation_data": (X, Y)}
-    cut(monkeypatch, Jury, "measure", 2)
+    cut(monkeypatch, EnsembleEvaluator, "measure", 2)
     with pytest.raises(KeyboardInterrupt):
         ensemble.fit(**data, **options)
     monkeypatch.undo()

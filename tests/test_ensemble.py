@@ -9,7 +9,7 @@ import pytest
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.engine import backend
+from fastmlp._engine import native_engine
 
 N = 61  # odd: with batches of 16 the last is shorter
 RNG = np.random.default_rng(5)
@@ -57,7 +57,7 @@ def members(mlp, name, m, dtype="float64"):
 def inputs(name, m):
     """Return the arguments for an ensemble, and those of each member alone."""
     sizes, model, fit, differs = FITS[name]
-    loss = fastmlp.spec.build(sizes, "tanh", model.get("loss", "squared_error")).loss
+    loss = fastmlp._network.spec.build(sizes, "tanh", model.get("loss", "squared_error")).loss
     y = cases.targets(loss, N, sizes[-1], np.random.default_rng(1))
     common = {"epochs": 3, "batch_size": 16, "validation_data": (X[:9], y[:9]), **fit}
     together, alone = dict(common), []
@@ -92,13 +92,13 @@ def compare(mlp, name, m, n_threads, dtype, leap=0):
         assert member._rng.bit_generator.state == single._rng.bit_generator.state
 
 
-@pytest.mark.parametrize("level", backend.available_levels())
+@pytest.mark.parametrize("level", native_engine.available_levels())
 @pytest.mark.parametrize("dtype", cases.DTYPES)
 @pytest.mark.parametrize(("m", "n_threads"), TRIALS)
 @pytest.mark.parametrize("name", FITS)
 def test_every_member_has_the_bits_that_it_has_alone(monkeypatch, name, m, n_threads, dtype, level):
     monkeypatch.setattr(
-        fastmlp.MLP, "_engine_type", staticmethod(lambda spec: backend.Engine(spec, level))
+        fastmlp.MLP, "_engine_type", staticmethod(lambda spec: native_engine.Engine(spec, level))
     )
     compare(fastmlp.MLP, name, m, n_threads, dtype)
 

@@ -121,7 +121,7 @@ def test_predictors_write_the_same(kind, tmp_path):
 @pytest.mark.parametrize("loss", ["squared_error", "gaussian_nll"])
 def test_the_self_check_of_c_is_of_the_mixture(loss, tmp_path):
     """What the C file is compared with is what fastmlp predicts."""
-    from fastmlp.export import c_layers
+    from fastmlp._export import c_layers
 
     nets = ensemble(loss)
     model = nets._exported()

@@ -18,9 +18,9 @@ from tolerances import assert_close
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.engine import backend, kernels
-from fastmlp.randomness import shuffle
+from fastmlp._engine import kernels, native_engine
+from fastmlp._engine.numpy.random import shuffle
+from fastmlp._network.activations import ACTIVATIONS
 
 PRIMES = (211, 257, 1009, 7919, 104729)
 
@@ -29,13 +29,13 @@ def both(sizes, dtype, activation="tanh", loss="squared_error"):
     """Return a native and a reference predictor with the same weights."""
     network = cases.build(sizes, activation, loss, dtype)
     weights, biases = cases.parameters(network, np.random.default_rng(2))
-    engines = backend.engine(network), reference.Engine(network)
+    engines = native_engine.engine(network), reference.Engine(network)
     for engine in engines:
         engine.set_parameters(weights, biases)
     return [engine.predictor() for engine in engines]
 
 
-@pytest.mark.parametrize("level", backend.available_levels())
+@pytest.mark.parametrize("level", native_engine.available_levels())
 def test_the_shuffle_is_the_native_one_bit_for_bit(level):
     seeds = (0, 1, 7, 2**32 - 1, 2**32, 0x9E3779B97F4A7C15, 2**64 - 1)
     for n in (*range(201), *PRIMES, 2**17 + 1):
@@ -49,7 +49,7 @@ def test_the_shuffle_is_the_native_one_bit_for_bit(level):
 def test_a_shuffle_goes_on_from_the_order_it_finds():
     native, ours = np.arange(100)[::-1].copy(), np.arange(100)[::-1].copy()
     for seed in range(5):
-        kernels.shuffle(native, seed, backend.level())
+        kernels.shuffle(native, seed, native_engine.level())
         shuffle(ours, seed)
         assert np.array_equal(native, ours)
 

@@ -14,12 +14,12 @@ import pytest
 from probing import probe
 from tolerances import ULPS, assert_close
 
-from fastmlp import losses
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.engine import backend
-from fastmlp.engine.native import Engine
+from fastmlp._engine import native_engine
+from fastmlp._engine.native import Engine
+from fastmlp._network import losses
+from fastmlp._network.activations import ACTIVATIONS
 
-LEVELS = backend.available_levels()
+LEVELS = native_engine.available_levels()
 HAS_FMA = {"avx512", "avx2", "neon"}
 # Which network shows a function: the link of a loss, or an activation between two weights of 1.
 LINKS = {"exp": "poisson_nll", "sigmoid": "binary_cross_entropy"}
@@ -94,7 +94,7 @@ def sample(name, dtype):
         return x, nearest, np.array(rest)
 
 
-@pytest.mark.parametrize("dtype", backend.DTYPES)
+@pytest.mark.parametrize("dtype", native_engine.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_error_in_units_of_the_last_place(name, level, dtype):
@@ -118,7 +118,7 @@ def test_error_in_units_of_the_last_place(name, level, dtype):
     assert np.array_equal(np.isinf(found[~in_range]), beyond[~in_range])
 
 
-@pytest.mark.parametrize("dtype", backend.DTYPES)
+@pytest.mark.parametrize("dtype", native_engine.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 def test_special_values(level, dtype):
     info = np.finfo(dtype)
@@ -140,7 +140,7 @@ def test_special_values(level, dtype):
         assert not np.isnan(native(name, level, finite)).any(), name
 
 
-@pytest.mark.parametrize("dtype", backend.DTYPES)
+@pytest.mark.parametrize("dtype", native_engine.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 def test_zero_keeps_its_sign_through_odd_functions(level, dtype):
     kernels = probe.Kernels(level, dtype)
@@ -149,7 +149,7 @@ def test_zero_keeps_its_sign_through_odd_functions(level, dtype):
     assert not np.signbit(value[0])
 
 
-@pytest.mark.parametrize("dtype", backend.DTYPES)
+@pytest.mark.parametrize("dtype", native_engine.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_slopes_at_large_arguments(name, level, dtype):
@@ -174,7 +174,7 @@ def windows(dtype):
     return [np.sort(row.view(dtype)) for row in bits]
 
 
-@pytest.mark.parametrize("dtype", backend.DTYPES)
+@pytest.mark.parametrize("dtype", native_engine.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 def test_exp_is_monotone_and_the_bounded_stay_in_bounds(level, dtype):
     sweep = np.linspace(-800, 800, 1_000_001).astype(dtype)
@@ -190,7 +190,7 @@ def test_exp_is_monotone_and_the_bounded_stay_in_bounds(level, dtype):
         np.testing.assert_array_equal(native("tanh", level, -x), -tanh)
 
 
-@pytest.mark.parametrize("dtype", backend.DTYPES)
+@pytest.mark.parametrize("dtype", native_engine.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 def test_log_of_whole_numbers(level, dtype):
     kernels = probe.Kernels(level, dtype)
@@ -217,7 +217,7 @@ def logits(rng, n, classes, dtype):
     return z.astype(dtype)
 
 
-@pytest.mark.parametrize("dtype", backend.DTYPES)
+@pytest.mark.parametrize("dtype", native_engine.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 def test_softmax_of_any_finite_logits(level, dtype):
     rng = np.random.default_rng(11)
@@ -245,7 +245,7 @@ def test_softmax_of_any_finite_logits(level, dtype):
     assert rows >= 100_000
 
 
-@pytest.mark.parametrize("dtype", backend.DTYPES)
+@pytest.mark.parametrize("dtype", native_engine.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_cross_entropy_keeps_its_digits_at_large_logits(smoothing, level, dtype):

@@ -8,9 +8,11 @@ from models import X, Y, digest, network
 from test_blocks import engines, train
 
 import fastmlp
-from fastmlp import groups, optimizers, reference
-from fastmlp.groups import Groups
-from fastmlp.spec import BLOCK_ROWS, Plan
+from fastmlp import reference
+from fastmlp._engine.plan import Plan
+from fastmlp._network import groups, optimizers
+from fastmlp._network.groups import Groups
+from fastmlp._network.spec import BLOCK_ROWS
 
 # Layer sizes of three layers: odd, one panel and more; a single output.
 NETWORKS = ((5, 33, 9, 3), (1, 3, 2, 2), (24, 50, 70, 5), (7, 17, 40, 2))

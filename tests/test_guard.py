@@ -18,9 +18,10 @@ import guarded
 import numpy as np
 import pytest
 
-from fastmlp import losses, optimizers
-from fastmlp.engine import arena, backend, kernels, native
-from fastmlp.spec import Data, Plan
+from fastmlp._engine import arena, kernels, native, native_engine
+from fastmlp._engine.plan import Plan
+from fastmlp._network import losses, optimizers
+from fastmlp._network.data import Data
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "fork"), reason="needs mprotect and fork, which this system lacks"
@@ -35,8 +36,8 @@ def run(program, level, dtype, folder):
     return note, children.python(program, level, dtype, note, folders=folders, timeout=300)
 
 
-@pytest.mark.parametrize("dtype", backend.DTYPES)
-@pytest.mark.parametrize("level", backend.available_levels())
+@pytest.mark.parametrize("dtype", native_engine.DTYPES)
+@pytest.mark.parametrize("level", native_engine.available_levels())
 def test_no_access_outside_arrays(level, dtype, tmp_path):
     note, result = run(guarded.__file__, level, dtype, tmp_path)
     case = note.read_bytes().rstrip(b"\0").decode() if note.exists() else "none"
@@ -45,8 +46,8 @@ def test_no_access_outside_arrays(level, dtype, tmp_path):
     assert sum(counts.values()) >= FEWEST_CASES, counts
 
 
-@pytest.mark.parametrize("dtype", backend.DTYPES)
-@pytest.mark.parametrize("level", backend.available_levels())
+@pytest.mark.parametrize("dtype", native_engine.DTYPES)
+@pytest.mark.parametrize("level", native_engine.available_levels())
 def test_planted_mistakes_are_caught(level, dtype, tmp_path):
     _, result = run(__file__, level, dtype, tmp_path)
     assert result.returncode == 0, result.stderr

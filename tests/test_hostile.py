@@ -24,8 +24,7 @@ import stored
 import trials
 
 import fastmlp
-from fastmlp import storage
-from fastmlp.storage import files
+from fastmlp._files import files, storage
 
 ROWS = [
     *hostile_files.CONTAINER,
@@ -130,8 +129,8 @@ def test_a_large_file_with_moments_costs_twice_its_size(tmp_path: Path) -> None:
 
 
 AUDITED = """
-import sys, json, fastmlp, fastmlp.sklearn.storage, fastmlp.tabular.storage
-from fastmlp.storage import ensemble, mlp, predictor
+import sys, json, fastmlp, fastmlp.sklearn.codec, fastmlp.tabular.codec
+from fastmlp._files.storage import ensemble, mlp, predictor
 models = [fastmlp.load(path) for path in sys.argv[1:6]]
 events = []
 sys.addaudithook(lambda event, arguments: seen is not None and seen.append((event, arguments)))

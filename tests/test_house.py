@@ -18,9 +18,10 @@ import children
 import pytest
 
 import fastmlp
-from fastmlp import activations, losses, optimizers
-from fastmlp.engine import backend, kernels
-from fastmlp.export import c_source, c_text, graph, plain
+from fastmlp._engine import kernels, native_engine
+from fastmlp._export import c_source, c_text, onnx_nodes
+from fastmlp._models import import_mlp
+from fastmlp._network import activations, losses, optimizers
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "fastmlp"
@@ -217,9 +218,9 @@ def test_imports_point_one_way(path: Path) -> None:
 
 PLANTED = [
     ("threads", False, "def f():\n    from fastmlp import mlp", "mlp"),
-    ("spec", False, "import fastmlp.check as c", "check"),
+    ("spec", False, "import fastmlp._validation.check as c", "check"),
     ("intervals", False, "import fastmlp", "__init__"),
-    ("training.rates", False, "from fastmlp.training.loop import run", "training.loop"),
+    ("training.rates", False, "from fastmlp._training.loop import run", "training.loop"),
     ("engine.native", True, "import numpy as np, fastmlp.predictor", "predictor"),
     (
         "engine.native",
@@ -228,11 +229,16 @@ PLANTED = [
         "training",
     ),
     ("engine.native", True, "from fastmlp.predictor cimport Predictor", "predictor"),
-    ("threads", True, "from fastmlp.engine import (\n    crew,\n    backend,\n)", "engine.backend"),
-    ("engine.crew", True, "from fastmlp.engine import \\\n    arena, native", "engine.native"),
+    (
+        "threads",
+        True,
+        "from fastmlp._engine import (\n    crew,\n    backend,\n)",
+        "engine.backend",
+    ),
+    ("engine.crew", True, "from fastmlp._engine import \\\n    arena, native", "engine.native"),
     ("engine.native", True, "cimport layers", "native.layers"),
     ("native.layers", True, "from pieces cimport next_piece as p", "native.pieces"),
-    ("native.network", True, "from fastmlp.engine.arena import allocate", "engine.arena"),
+    ("native.network", True, "from fastmlp._engine.arena import allocate", "engine.arena"),
 ]
 
 
@@ -292,8 +298,8 @@ def test_no_build_products_among_the_sources() -> None:
     assert not list((ROOT / "src_cython").rglob("*.c"))
 
 
-@pytest.mark.parametrize("dtype", backend.DTYPES)
-@pytest.mark.parametrize("level", backend.available_levels())
+@pytest.mark.parametrize("dtype", native_engine.DTYPES)
+@pytest.mark.parametrize("level", native_engine.available_levels())
 def test_tables_in_c_and_python_have_the_same_rows(level: str, dtype: str) -> None:
     rows, loss_rows, optimizer_rows = kernels.tables(level, dtype)
     assert tuple(rows) == tuple(activations.ACTIVATIONS)
@@ -302,10 +308,12 @@ def test_tables_in_c_and_python_have_the_same_rows(level: str, dtype: str) -> No
 
 
 def test_tables_of_the_exporters_have_the_same_rows() -> None:
-    assert graph.ACTIVATIONS.keys() == activations.ACTIVATIONS.keys() == c_text.ACTIVATIONS.keys()
-    assert graph.WIDE_ACTIVATIONS.keys() == graph.ACTIVATIONS.keys()
+    assert (
+        onnx_nodes.ACTIVATIONS.keys() == activations.ACTIVATIONS.keys() == c_text.ACTIVATIONS.keys()
+    )
+    assert onnx_nodes.WIDE_ACTIVATIONS.keys() == onnx_nodes.ACTIVATIONS.keys()
     links = {loss().link_name for loss in losses.LOSSES.values()}
-    for table in (graph.LINKS, c_text.LINKS, plain.LOSSES, c_source.MEANINGS):
+    for table in (onnx_nodes.LINKS, c_text.LINKS, import_mlp.LOSSES, c_source.MEANINGS):
         assert table.keys() == links
 
 
@@ -381,7 +389,7 @@ def documented_modules() -> list[str]:
     names = {module_name(path) for path in modules()} - {"__init__", "__main__"}
     if importlib.util.find_spec("sklearn") is None:
         names = {name for name in names if name.partition(".")[0] not in ("sklearn", "tabular")}
-    return ["fastmlp", *(f"fastmlp.{name}" for name in sorted(names)), "fastmlp.engine.cpu"]
+    return ["fastmlp", *(f"fastmlp.{name}" for name in sorted(names)), "fastmlp._engine.cpu"]
 
 
 @pytest.mark.parametrize("name", documented_modules())

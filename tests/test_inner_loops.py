@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fastmlp.engine import backend
+from fastmlp._engine import native_engine
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -110,7 +110,7 @@ def compilers() -> list[str]:
 
 @needs_objdump
 @pytest.mark.skipif(not compilers(), reason="clang is not installed")
-@pytest.mark.parametrize("dtype", backend.DTYPES)
+@pytest.mark.parametrize("dtype", native_engine.DTYPES)
 @pytest.mark.parametrize("level", inner_loops.fused_levels())
 def test_inner_loops_by_clang(level: str, dtype: str, tmp_path: Path) -> None:
     for compiler in compilers():

@@ -13,8 +13,7 @@ import stored
 
 import fastmlp
 from fastmlp import __main__ as command
-from fastmlp import storage
-from fastmlp.storage import files, inspection
+from fastmlp._files import files, inspection, storage
 
 
 def test_inspect_says_what_is_in_a_file_and_reads_no_weights(

@@ -10,8 +10,8 @@ from tolerances import assert_close, central_difference_step
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.predictor import Predictor
+from fastmlp._engine.predictor import Predictor
+from fastmlp._network.activations import ACTIVATIONS
 
 SIZES = ((4, 3), (5, 33, 3), (3, 9, 17, 2), (2, 1, 5), (6, 8, 1))
 

@@ -7,8 +7,8 @@ from test_ensemble import FITS, TRIALS, WEIGHTS, N, X, compare, digest, members
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.engine import backend
-from fastmlp.ensembles import joint
+from fastmlp._engine import native_engine
+from fastmlp._models.ensemble import trainer
 
 KINDS = [fastmlp.MLP, reference.MLP]
 EPOCHS = 14
@@ -16,9 +16,9 @@ EPOCHS = 14
 
 def leaps(monkeypatch, seconds=1e9):
     """Let all epochs after the first be one call, or none; return how many each call takes."""
-    monkeypatch.setattr(joint, "LEAP_SECONDS", seconds)
+    monkeypatch.setattr(trainer, "LEAP_SECONDS", seconds)
     taken = []
-    for engine in (backend.Engine, reference.Engine):
+    for engine in (native_engine.Engine, reference.Engine):
         train_many = engine.train_many
 
         def counted(*given, own=train_many, **options):
@@ -281,13 +281,15 @@ def test_rows_behind_the_last_whole_batch_are_left_out(mlp, shuffle):
     for net, other in zip(nets, members(mlp, "plain", 2), strict=True):
         if shuffle:  # an epoch at a time, of the rows that come first
             other._engine.start(fastmlp.Adam(0.01))
-            plan = fastmlp.spec.Plan(fastmlp.Adam(0.01), 16, np.full(3, 0.01))
+            plan = fastmlp._network.spec.Plan(fastmlp.Adam(0.01), 16, np.full(3, 0.01))
             other._rng.bit_generator.random_raw()  # of dropout
             mixed = order.copy()
             for epoch in range(3):
                 other._engine.shuffle(mixed, int(other._rng.bit_generator.random_raw()))
                 plan.order, plan.step = mixed[:48].copy(), 3 * epoch
-                other._engine.epoch(fastmlp.check.data(X, X[:, :3], None, other._spec), plan)
+                other._engine.epoch(
+                    fastmlp._validation.check.data(X, X[:, :3], None, other._spec), plan
+                )
         else:
             other.fit(X[:48], X[:48, :3], optimizer=fastmlp.Adam(0.01), n_threads=1, **options)
         assert digest(net) == digest(other)

@@ -13,11 +13,13 @@ import pytest
 from probing import probe
 from tolerances import assert_close, sum_bound
 
-from fastmlp import optimizers
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.engine import backend, native
+from fastmlp._engine import native, native_engine
+from fastmlp._network import optimizers
+from fastmlp._network.activations import ACTIVATIONS
 
-PAIRS = [(level, dtype) for level in backend.available_levels() for dtype in backend.DTYPES]
+PAIRS = [
+    (level, dtype) for level in native_engine.available_levels() for dtype in native_engine.DTYPES
+]
 pytestmark = pytest.mark.parametrize(("level", "dtype"), PAIRS)
 
 # Beyond the tables of sizes: batches and fan-ins of several cache blocks, and long sums.

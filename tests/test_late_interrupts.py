@@ -9,7 +9,7 @@ from states import state
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.training import loop
+from fastmlp._training import loop
 
 X = np.linspace(-1, 1, 40, dtype=np.float32).reshape(20, 2)
 Y = X.sum(axis=1)

@@ -16,13 +16,13 @@ from tolerances import assert_close
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.engine import backend, native
-from fastmlp.groups import Groups
-from fastmlp.normalization import EPSILON, POSITIONS, layer_norm
-from fastmlp.predictor import Predictor
-from fastmlp.randomness import dropout_masks
-from fastmlp.spec import BLOCK_ROWS
+from fastmlp._engine import native, native_engine
+from fastmlp._engine.numpy.random import dropout_masks
+from fastmlp._engine.predictor import Predictor
+from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.groups import Groups
+from fastmlp._network.layer_norm import EPSILON, POSITIONS, layer_norm
+from fastmlp._network.spec import BLOCK_ROWS
 
 CHOICES = (*POSITIONS, ["before", None], [None, "after"], ["after", "before"])
 TWO_HIDDEN = (3, 5, 4, 2)
@@ -242,7 +242,7 @@ WAYS = [
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", backend.available_levels())
+@pytest.mark.parametrize("level", native_engine.available_levels())
 @pytest.mark.parametrize(("sizes", "choice"), NATIVE, ids=str)
 def test_training_is_that_of_the_reference_on_any_threads(sizes, choice, level, dtype):
     ways = itertools.cycle(WAYS)
@@ -261,7 +261,7 @@ def test_training_is_that_of_the_reference_on_any_threads(sizes, choice, level, 
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", backend.available_levels())
+@pytest.mark.parametrize("level", native_engine.available_levels())
 @pytest.mark.parametrize(("sizes", "choice"), NATIVE, ids=str)
 def test_gradients_and_predictions_of_the_native_engine(sizes, choice, level, dtype):
     for at, name in enumerate(ACTIVATIONS):

@@ -7,7 +7,7 @@ import pytest
 from models import X, Y, network
 
 import fastmlp
-from fastmlp.loggers import WRITERS
+from fastmlp._training.loggers import WRITERS
 
 OPTIONS = {"epochs": 3, "validation_data": (X, Y), "metrics": ["r2"]}
 NAMES = ["loss", "val_loss", "seconds", "learning_rate", "val_r2"]
@@ -70,7 +70,7 @@ def test_folders_are_paths():
 @pytest.mark.parametrize("writer", WRITERS)
 def test_tensorboard(writer, tmp_path, monkeypatch):
     pytest.importorskip(writer, reason=f"needs {writer}", exc_type=ImportError)
-    monkeypatch.setattr(fastmlp.loggers, "WRITERS", (writer,))
+    monkeypatch.setattr(fastmlp._training.loggers, "WRITERS", (writer,))
     history = fit(fastmlp.TensorBoardLog(tmp_path))
     (file,) = tmp_path.glob("events.out.*")
     found = scalars(file)
@@ -84,7 +84,7 @@ def test_tensorboard(writer, tmp_path, monkeypatch):
 def test_tensorboard_forgets_what_was_after_the_checkpoint(writer, tmp_path, monkeypatch):
     """A job is cut three epochs after its checkpoint, and started again."""
     pytest.importorskip(writer, reason=f"needs {writer}", exc_type=ImportError)
-    monkeypatch.setattr(fastmlp.loggers, "WRITERS", (writer,))
+    monkeypatch.setattr(fastmlp._training.loggers, "WRITERS", (writer,))
 
     def cut(state):
         return state.epoch == 4

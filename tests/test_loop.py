@@ -7,8 +7,8 @@ import pytest
 
 import fastmlp
 from fastmlp import DivergenceError
-from fastmlp.ensembles.members import Jury
-from fastmlp.training import judge, loop
+from fastmlp._models.ensemble.members import EnsembleEvaluator
+from fastmlp._training import evaluator, loop
 
 X = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
 Y = X.sum(axis=1)
@@ -16,12 +16,12 @@ Y = X.sum(axis=1)
 
 def judges():
     """Return every judge: the estimators', too, where they can be imported."""
-    found = [judge.Judge, Jury]
+    found = [evaluator.Evaluator, EnsembleEvaluator]
     try:
-        from fastmlp.sklearn.judge import Best, StopRule
+        from fastmlp.sklearn.stopping import BestWeights, StopRule
     except ImportError:
         return found
-    return [*found, Best, StopRule]
+    return [*found, BestWeights, StopRule]
 
 
 @pytest.mark.parametrize("function", [loop.record, *(each.record for each in judges())])

@@ -17,13 +17,15 @@ from probing import probe
 from tolerances import assert_close
 
 import fastmlp
-from fastmlp import losses, optimizers, reference
-from fastmlp.engine import backend
-from fastmlp.engine.native import Engine
-from fastmlp.spec import Data, Plan
-from fastmlp.teams import borrowed_team
+from fastmlp import reference
+from fastmlp._engine import native_engine
+from fastmlp._engine.native import Engine
+from fastmlp._engine.plan import Plan
+from fastmlp._engine.thread_pool import borrowed_team
+from fastmlp._network import losses, optimizers
+from fastmlp._network.data import Data
 
-LEVELS = backend.available_levels()
+LEVELS = native_engine.available_levels()
 SMOOTHED = cases.LossCase(losses.CrossEntropy(label_smoothing=0.9), True)
 # Where the network's other outputs are: no part of what is tried.
 WIDTHS = (1, 3, 33)
@@ -139,7 +141,7 @@ def check(found, wanted, beyond, dtype, size, text):
 
 
 CASES = pytest.mark.parametrize("case", [*cases.LOSSES, SMOOTHED], ids=str)
-DTYPES = pytest.mark.parametrize("dtype", backend.DTYPES)
+DTYPES = pytest.mark.parametrize("dtype", native_engine.DTYPES)
 
 
 def textbook(loss, z, t):

@@ -12,7 +12,7 @@ import pytest
 from tolerances import assert_close, central_difference_step
 
 import fastmlp
-from fastmlp import losses
+from fastmlp._network import losses
 
 CASES = pytest.mark.parametrize("case", cases.LOSSES, ids=str)
 

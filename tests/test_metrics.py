@@ -7,7 +7,7 @@ from models import X, Y, digest, network
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.training.metrics import METRICS
+from fastmlp._training.metrics import METRICS
 
 SPLIT = {"validation_data": (X[60:], Y[60:]), "epochs": 3}
 

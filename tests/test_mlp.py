@@ -9,7 +9,7 @@ import pytest
 from models import X, Y, digest, network
 
 import fastmlp
-from fastmlp.losses import LOSSES
+from fastmlp._network.losses import LOSSES
 
 TARGETS = {
     "real": Y,

@@ -13,14 +13,17 @@ import pytest
 from hypothesis import strategies as st
 from tolerances import assert_close
 
-from fastmlp import optimizers, reference, spec
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.engine import backend
-from fastmlp.engine.native import Engine
-from fastmlp.losses import LOSSES
-from fastmlp.teams import borrowed_team
+from fastmlp import reference
+from fastmlp._engine import native_engine
+from fastmlp._engine.native import Engine
+from fastmlp._engine.plan import Plan
+from fastmlp._engine.thread_pool import borrowed_team
+from fastmlp._network import optimizers, spec
+from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.data import Data
+from fastmlp._network.losses import LOSSES
 
-LEVELS = backend.available_levels()
+LEVELS = native_engine.available_levels()
 DEPTHS = ([5, 3], [5, 9, 3], [4, 17, 6, 2], [3, 5, 34, 7, 4])
 
 
@@ -36,7 +39,7 @@ def engines(network, level, rng):
 # ---- gradients -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", backend.DTYPES)
+@pytest.mark.parametrize("dtype", native_engine.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("case", cases.LOSSES, ids=str)
 def test_gradients(level, dtype, case):
@@ -55,7 +58,7 @@ def test_gradients(level, dtype, case):
         assert_close(native.evaluate(data), textbook.evaluate(data), "loss", dtype)
 
 
-@pytest.mark.parametrize("dtype", backend.DTYPES)
+@pytest.mark.parametrize("dtype", native_engine.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("n", [1, 7, 8, 63, 64, 65, 129, 300, 1025])
 def test_gradients_at_batch_edges(level, dtype, n):
@@ -71,13 +74,13 @@ def test_gradients_at_batch_edges(level, dtype, n):
     assert_close(native.evaluate(data), textbook.evaluate(data), "loss", dtype)
 
 
-@pytest.mark.parametrize("dtype", backend.DTYPES)
+@pytest.mark.parametrize("dtype", native_engine.DTYPES)
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("width", [1, 5, 8, 23, 24, 25, 49])
 def test_dropout_masks_are_the_same(level, dtype, width):
     """With all weights 1 and an identity activation, one step of SGD shows the mask itself."""
     network = spec.build([1, width, 1], "identity", "squared_error", dtype, 0.4)
-    data = spec.Data(np.ones((1, 1), dtype), np.zeros((1, 1), dtype))
+    data = Data(np.ones((1, 1), dtype), np.zeros((1, 1), dtype))
     for seed, step in ((0, 0), (1, 2), (2**63 + 5, 3), (2**64 - 1, 2**33 + 1)):
         pair = Engine(network, level), reference.Engine(network)
         for engine in pair:
@@ -85,7 +88,7 @@ def test_dropout_masks_are_the_same(level, dtype, width):
             engine.set_parameters(ones, [np.zeros(shape[1], dtype) for shape in network.shapes])
             engine.start(optimizers.SGD(0.25))
             rates = np.full(1, 0.25)
-            engine.epoch(data, spec.Plan(optimizers.SGD(0.25), 1, rates, seed=seed, step=step))
+            engine.epoch(data, Plan(optimizers.SGD(0.25), 1, rates, seed=seed, step=step))
         native, textbook = (engine.parameters()[0][0][0] != 1 for engine in pair)
         np.testing.assert_array_equal(native, textbook)
 
@@ -129,7 +132,7 @@ def fits(draw, dtype):
     hypothesis.assume(n <= 20 * batch)
     n_batches = -(-n // batch)
     optimizer = build_optimizer(draw, dtype)
-    plan = spec.Plan(
+    plan = Plan(
         optimizer,
         batch,
         optimizer.learning_rate * rng.uniform(0.5, 1, n_batches),
@@ -202,7 +205,7 @@ def test_whole_fits_of_wide_networks(level, name):
     data = cases.data(network, 150, rng, weighted=True)
     optimizer, rates = optimizers.Adam(1e-3), np.full(3, 1e-3)
     for clip_norm, n_threads in itertools.product((0.0, 0.5), (1, 3)):
-        plan = spec.Plan(optimizer, 64, rates, clip_norm=clip_norm, l2=0.01, seed=9)
+        plan = Plan(optimizer, 64, rates, clip_norm=clip_norm, l2=0.01, seed=9)
         _, _, native, textbook = compare((network, data, plan, level, n_threads), epochs=2)
         assert settled(textbook[1])
         for a, b in zip(native[0], textbook[0], strict=True):

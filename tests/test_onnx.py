@@ -9,8 +9,8 @@ from models import network as small_network
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.export.graph import DEGREE, MIDDLE, TAIL, tail_coefficients
+from fastmlp._export.onnx_nodes import DEGREE, MIDDLE, TAIL, tail_coefficients
+from fastmlp._network.activations import ACTIVATIONS
 
 onnx = pytest.importorskip("onnx", reason="needs onnx")
 runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
@@ -133,9 +133,9 @@ def test_without_the_package_there_is_a_remedy(monkeypatch):
 
 
 def test_too_large_for_a_file():
-    from fastmlp.export import onnx as writer
-    from fastmlp.export.layers import Exported
-    from fastmlp.spec import build
+    from fastmlp._export import onnx as writer
+    from fastmlp._export.layers import Exported
+    from fastmlp._network.spec import build
 
     with pytest.raises(ValueError, match="at most 2,147,483,647"):
         writer.model(Exported(build([2**15, 2**15, 1]), []))

@@ -14,13 +14,13 @@ from tolerances import assert_close
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.engine import backend, native
-from fastmlp.groups import Groups
-from fastmlp.predictor import Predictor
-from fastmlp.randomness import dropout_masks
+from fastmlp._engine import native, native_engine
+from fastmlp._engine.numpy.random import dropout_masks
+from fastmlp._engine.predictor import Predictor
+from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.groups import Groups
+from fastmlp._network.spec import BLOCK_ROWS
 from fastmlp.reference import flat
-from fastmlp.spec import BLOCK_ROWS
 
 # What a network of two hidden layers may have besides a normalisation; a kind of operator is a row.
 OPTIONS = {
@@ -143,7 +143,7 @@ WAYS = [
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", backend.available_levels())
+@pytest.mark.parametrize("level", native_engine.available_levels())
 @pytest.mark.parametrize(("sizes", "norm", "more"), NATIVE, ids=str)
 def test_training_is_that_of_the_reference_on_any_threads(sizes, norm, more, level, dtype):
     for at, (name, (n, batch_size, options)) in enumerate(
@@ -162,7 +162,7 @@ def test_training_is_that_of_the_reference_on_any_threads(sizes, norm, more, lev
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", backend.available_levels())
+@pytest.mark.parametrize("level", native_engine.available_levels())
 @pytest.mark.parametrize(("sizes", "norm", "more"), NATIVE, ids=str)
 def test_gradients_and_predictions_of_the_native_engine(sizes, norm, more, level, dtype):
     for at, name in enumerate(ACTIVATIONS):

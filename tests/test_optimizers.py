@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from tolerances import assert_close
 
-from fastmlp import check, initializers, optimizers, schedules
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.initializers import INITIALIZERS
+from fastmlp._network import initializers, optimizers, schedules
+from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.initializers import INITIALIZERS
+from fastmlp._validation import check
 
 EACH_OPTIMIZER = pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
 

@@ -12,7 +12,7 @@ import pytest
 from models import X, Y, digest
 
 import fastmlp
-from fastmlp.functions import differences
+from fastmlp._network.functions import finite_differences
 
 CustomActivation, CustomLoss, CFunction = (
     fastmlp.CustomActivation,
@@ -130,7 +130,10 @@ def test_corners_and_other_slopes_are_allowed(mlp):
     """A corner has two slopes; a slope that is meant to be another takes a word."""
     for function in (
         lambda z: (np.maximum(z, 0), z > 0),
-        lambda z: (np.abs(z - differences.points((13, 7), z.dtype)[: len(z)]), np.zeros_like(z)),
+        lambda z: (
+            np.abs(z - finite_differences.points((13, 7), z.dtype)[: len(z)]),
+            np.zeros_like(z),
+        ),
         lambda z: (np.clip(z, -1, 1), np.abs(z) < 1),
         lambda z: (1 / (1 + np.exp(-50 * z)), 50 / (np.exp(25 * z) + np.exp(-25 * z)) ** 2),
     ):

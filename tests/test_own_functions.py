@@ -15,14 +15,14 @@ from tolerances import assert_close
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.engine import backend, native
-from fastmlp.groups import Groups
-from fastmlp.predictor import Predictor
-from fastmlp.spec import BLOCK_ROWS
+from fastmlp._engine import native, native_engine
+from fastmlp._engine.predictor import Predictor
+from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.groups import Groups
+from fastmlp._network.spec import BLOCK_ROWS
 
 every_dtype = pytest.mark.parametrize("dtype", cases.DTYPES)
-every_level = pytest.mark.parametrize("level", backend.available_levels())
+every_level = pytest.mark.parametrize("level", native_engine.available_levels())
 
 # Widths: one; prime; less, equal and more than a panel of any level; no hidden layer.
 SIZES = ((3, 5, 4, 2), (1, 33, 9, 1), (32, 8, 3), (131, 97, 2), (7, 1, 5, 3))

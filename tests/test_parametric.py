@@ -7,12 +7,12 @@ from models import X, Y
 from test_operators import every_norm, everything, make, moved
 
 import fastmlp
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.engine import backend, native
-from fastmlp.groups import Groups
-from fastmlp.parametric import blended
-from fastmlp.predictor import Predictor
-from fastmlp.spec import BLOCK_ROWS
+from fastmlp._engine import native, native_engine
+from fastmlp._engine.predictor import Predictor
+from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.groups import Groups
+from fastmlp._network.parametric_activation import blended
+from fastmlp._network.spec import BLOCK_ROWS
 
 CHOICES = (True, [True, False], [False, True])
 every_choice = pytest.mark.parametrize("choice", CHOICES, ids=str)
@@ -34,7 +34,7 @@ def test_that_of_relu_is_prelu():
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", backend.available_levels())
+@pytest.mark.parametrize("level", native_engine.available_levels())
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_at_first_it_is_the_activation_to_the_bit(name, level, dtype):
     plain = cases.build((5, 33, 3), name, dtype=dtype)

@@ -9,8 +9,9 @@ from test_blocks import engines, train
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.groups import Groups
-from fastmlp.spec import BLOCK_ROWS, Data
+from fastmlp._network.data import Data
+from fastmlp._network.groups import Groups
+from fastmlp._network.spec import BLOCK_ROWS
 
 NTK = Groups(parametrization="ntk")
 MIXED = Groups([0.5, 2.0, 1.0], bias_rate=0.5, layer_decays=[2, 0.5, 1], parametrization="ntk")

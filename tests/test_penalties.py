@@ -11,9 +11,11 @@ from tolerances import assert_close, central_difference_step
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.engine import backend, native
-from fastmlp.groups import Groups
-from fastmlp.spec import BLOCK_ROWS, Data, Plan
+from fastmlp._engine import native, native_engine
+from fastmlp._engine.plan import Plan
+from fastmlp._network.data import Data
+from fastmlp._network.groups import Groups
+from fastmlp._network.spec import BLOCK_ROWS
 
 SIZES = ((5, 33, 9, 3), (1, 3, 2, 2), (24, 50, 70, 5), (7, 17, 40, 2))
 # Rows of the data and of a batch, and the options of a fit: steps at once otherwise, clipped, of
@@ -167,7 +169,7 @@ def test_lion_hides_no_overflow(level, dtype):
 def test_lion_moves_what_has_no_gradient_nowhere(level, dtype):
     """A feature that is always 0, before any momentum: its weights stay, to the bit."""
     net = fastmlp.MLP([3, 9, 2], dtype=dtype, rng=0)
-    net._engine = backend.Engine(net._spec, level)
+    net._engine = native_engine.Engine(net._spec, level)
     net._engine.set_parameters(*cases.parameters(net._spec, np.random.default_rng(0)))
     before, x = net.weights[0], X.copy()
     x[:, 1] = 0

@@ -10,12 +10,12 @@ import pytest
 from tolerances import assert_close
 
 import fastmlp
-from fastmlp import reference, teams, threads
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.engine import backend
-from fastmlp.predictor import Predictor
+from fastmlp import reference
+from fastmlp._engine import native_engine, thread_count, thread_pool
+from fastmlp._engine.predictor import Predictor
+from fastmlp._network.activations import ACTIVATIONS
 
-LEVELS = backend.available_levels()
+LEVELS = native_engine.available_levels()
 LOSSES = tuple({case.loss.native_row(False): case.loss for case in cases.LOSSES}.values())
 N = 67  # one more than a block of 64 with a partial tile after it
 NAN, INF = np.nan, np.inf
@@ -29,7 +29,7 @@ def make(
 ):
     network = cases.build(sizes, activation, loss, dtype)
     parameters = cases.parameters(network, np.random.default_rng(sum(sizes)))
-    return Predictor(network, level or backend.level(), *parameters, n_threads=n_threads)
+    return Predictor(network, level or native_engine.level(), *parameters, n_threads=n_threads)
 
 
 def rows_of(n, predictor, seed=1):
@@ -116,24 +116,24 @@ def test_values_are_those_of_the_reference(level, dtype):
 @every_level
 @pytest.mark.parametrize("n", [5, 127, 128, 129, 1000])
 def test_any_number_of_threads(n, level, dtype, monkeypatch):
-    monkeypatch.setattr(threads, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(thread_count, "CALL_SECONDS", 0.0)
     sizes = []
-    lend = teams.borrowed_team
-    monkeypatch.setattr(teams, "borrowed_team", lambda n: sizes.append(n) or lend(n))
+    lend = thread_pool.borrowed_team
+    monkeypatch.setattr(thread_pool, "borrowed_team", lambda n: sizes.append(n) or lend(n))
     alone = make((7, 33, 5), dtype, level=level, n_threads=1)
     x = rows_of(n, alone)
     wanted = alone(x)
     assert not sizes
     for n_threads in (2, 3, 7):
         assert_same_bits(make((7, 33, 5), dtype, level=level, n_threads=n_threads)(x), wanted)
-    most = n // threads.CALL_ROWS
+    most = n // thread_count.CALL_ROWS
     assert sizes == [min(n_threads, most) for n_threads in (2, 3, 7) if most >= 2]
 
 
 @every_dtype
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_net_predict_is_the_same(n_threads, dtype, monkeypatch):
-    monkeypatch.setattr(threads, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(thread_count, "CALL_SECONDS", 0.0)
     monkeypatch.setenv("FASTMLP_NUM_THREADS", str(n_threads))
     for loss in LOSSES:
         net = fastmlp.MLP([6, 17, 4], loss=loss, dtype=dtype, rng=0)

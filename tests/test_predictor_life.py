@@ -20,9 +20,8 @@ from hypothesis import strategies as st
 from test_predictor import assert_same_bits, every_dtype, every_level, make, rows_of
 
 import fastmlp
-from fastmlp import threads
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.engine import backend
+from fastmlp._engine import native_engine, thread_count
+from fastmlp._network.activations import ACTIVATIONS
 
 MIB = 2**20
 MAP_NORESERVE = 0x4000  # Linux; the mmap module has it from Python 3.12 on
@@ -111,7 +110,7 @@ def test_copies_predict_the_same(protocol, dtype):
 
 def test_a_pickle_runs_on_the_level_of_the_process_that_loads_it(tmp_path):
     """The machine that loads it may lack the instructions of the one that wrote it."""
-    levels, predictor = backend.available_levels(), make((7, 33, 5))
+    levels, predictor = native_engine.available_levels(), make((7, 33, 5))
     (tmp_path / "p").write_bytes(pickle.dumps(make((7, 33, 5), level=levels[0])))
     program = (
         "import pickle, sys, pathlib, numpy as np\n"
@@ -175,7 +174,7 @@ def test_eight_threads_of_a_thousand_calls(sizes, dtype):
 
 
 def test_threads_with_teams_of_their_own(monkeypatch):
-    monkeypatch.setattr(threads, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(thread_count, "CALL_SECONDS", 0.0)
     predictor = make((7, 33, 5), n_threads=2)
     x = rows_of(500, predictor)
     wanted = predictor(x)
@@ -329,7 +328,7 @@ def calls(draw):
         tuple(sizes),
         draw(st.sampled_from(cases.DTYPES)),
         draw(st.sampled_from(list(ACTIVATIONS))),
-        level=draw(st.sampled_from(backend.available_levels())),
+        level=draw(st.sampled_from(native_engine.available_levels())),
     )
     n, m = draw(st.integers(0, 80)), sizes[0]
     kind = draw(st.sampled_from(["f4", "f8", ">f4", ">f8", "f2", "i1", "u2", ">i4", "?", "g"]))

@@ -12,7 +12,7 @@ import ranks
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.engine import backend
+from fastmlp._engine import native_engine
 
 MLPS = {"native": fastmlp.MLP, "reference": reference.MLP}
 SIZES = (1, 2, 4)
@@ -64,7 +64,7 @@ FITS = {
 def data(name, dtype):
     """Return X, y and weights, some of them 0, for all ranks."""
     sizes, n, _, model, _ = FITS[name]
-    loss = fastmlp.spec.build(sizes, "tanh", model.get("loss", "squared_error")).loss
+    loss = fastmlp._network.spec.build(sizes, "tanh", model.get("loss", "squared_error")).loss
     rng = np.random.default_rng(7)
     weights = rng.uniform(0.1, 2.0, n)
     weights[1::7] = 0
@@ -124,10 +124,10 @@ def test_a_team_in_each_rank_changes_no_bit(name, size):
     np.testing.assert_array_equal(one[1], two[1])
 
 
-@pytest.mark.parametrize("level", backend.available_levels())
+@pytest.mark.parametrize("level", native_engine.available_levels())
 def test_every_level_and_the_reference_agree(level, monkeypatch):
     class MLP(fastmlp.MLP):
-        _engine_type = staticmethod(lambda spec: backend.Engine(spec, level))
+        _engine_type = staticmethod(lambda spec: native_engine.Engine(spec, level))
 
     for dtype in cases.DTYPES:
         here = fit(MLP, "penalty, clipping, groups", dtype, 2)
@@ -155,7 +155,9 @@ def test_without_an_order_of_its_own_each_rank_shuffles_and_all_learn(mlp):
                 shuffle(self, order, seed)
                 seen.append(order.tolist())
 
-        net._engine_type = Engine if mlp is reference.MLP else lambda s: Engine(s, backend.level())
+        net._engine_type = (
+            Engine if mlp is reference.MLP else lambda s: Engine(s, native_engine.level())
+        )
         parameters = net._engine.parameters()
         net._attach()
         net._engine.set_parameters(*parameters)

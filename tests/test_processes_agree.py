@@ -11,7 +11,7 @@ from ranks import X, Y, everything, net, schedule, train
 
 import fastmlp
 from fastmlp import reference
-from fastmlp.engine import backend
+from fastmlp._engine import native_engine
 
 # What is said of it: what rank 1 has instead, of the model and of the fit.
 DIFFERENT = {
@@ -94,7 +94,7 @@ def test_engines_of_two_levels_are_refused():
         train(net([fastmlp.MLP, reference.MLP][communicator.rank]), communicator)
 
     for error in ranks.raised(ranks.run(2, work)):
-        assert f"CPU level of rank 1 is numpy but {backend.level()} of rank 0" in str(error)
+        assert f"CPU level of rank 1 is numpy but {native_engine.level()} of rank 0" in str(error)
 
 
 def test_a_fit_that_resumes_beside_one_that_begins_is_refused(mlp):

@@ -11,9 +11,11 @@ import ranks
 from ranks import N, X, Y, everything, net, schedule, train
 
 import fastmlp
-from fastmlp import learner, reference
-from fastmlp.training import exchange, loop, processes
-from fastmlp.training.exchange import Exchange, Fact
+from fastmlp import reference
+from fastmlp._models import fit
+from fastmlp._training import loop
+from fastmlp._training.distributed import exchange, processes
+from fastmlp._training.distributed.exchange import AgreedValue, Exchange
 
 # ---- one that fails ------------------------------------------------------------------------------
 
@@ -213,7 +215,7 @@ def test_who_diverges_alone_is_named(mlp):
 
 # ---- an interrupt anywhere -----------------------------------------------------------------------
 
-FILES = {module.__file__ for module in (exchange, learner, loop, processes)}
+FILES = {module.__file__ for module in (exchange, fit, loop, processes)}
 
 
 class Interrupts:
@@ -280,7 +282,7 @@ def test_the_last_words_of_all_are_cut_to_what_there_is_room_for():
     def work(communicator):
         messages = Exchange(communicator, net()._engine)
         try:
-            messages.gather([Fact("name", "x" * communicator.rank * 5000)])
+            messages.gather([AgreedValue("name", "x" * communicator.rank * 5000)])
         except ValueError as error:
             messages.end_for_all(error)
             return str(error)

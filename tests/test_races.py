@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import optimizers, threads
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.ensembles import joint
+from fastmlp._engine import thread_count
+from fastmlp._models.ensemble import trainer
+from fastmlp._network import optimizers
+from fastmlp._network.activations import ACTIVATIONS
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(1000, 6)).astype(np.float32)
@@ -79,7 +80,7 @@ def bound(table, model):
 @pytest.fixture(params=[1, 3])
 def call_threads(request, monkeypatch):
     """How many threads share the rows of a prediction, however few."""
-    monkeypatch.setattr(threads, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(thread_count, "CALL_SECONDS", 0.0)
     monkeypatch.setenv("FASTMLP_NUM_THREADS", str(request.param))
     return request.param
 
@@ -309,7 +310,7 @@ def test_reading_beside_partial_fit(name, standardize):
 @pytest.mark.parametrize(("m", "n_threads"), [(2, 2), (3, 2), (5, 4)])
 def test_members_that_go_from_thread_to_thread(monkeypatch, m, n_threads):
     """Runs that are cut into parts: who takes the next part sees all of the last one."""
-    monkeypatch.setattr(joint, "LEAP_SECONDS", 1e9)
+    monkeypatch.setattr(trainer, "LEAP_SECONDS", 1e9)
     nets = [fastmlp.MLP([6, 9, 3], dropout=0.2, rng=k) for k in range(m)]
     alone = copy.deepcopy(nets)
     fastmlp.Ensemble(nets).fit(X[:99], Y[:99], epochs=40, batch_size=16, n_threads=n_threads)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import losses
+from fastmlp._network import losses
 
 onnx = pytest.importorskip("onnx", reason="needs onnx")
 helper = onnx.helper

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 from tolerances import assert_close, central_difference_step
 
-from fastmlp import optimizers, reference, spec
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.randomness import dropout_masks
+from fastmlp import reference
+from fastmlp._engine.numpy.random import dropout_masks
+from fastmlp._engine.plan import Plan
+from fastmlp._network import optimizers
+from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.data import Data
 from fastmlp.reference import MLP, Engine
 
 # Enough for three hidden layers; the outputs differ in number from every other width.
@@ -85,7 +88,7 @@ def test_gradients_through_dropout(activation):
 def plan(optimizer, n_batches, **options):
     options.setdefault("batch_size", 4)
     rates = np.full(n_batches, optimizer.learning_rate)
-    return spec.Plan(optimizer=optimizer, learning_rates=rates, **options)
+    return Plan(optimizer=optimizer, learning_rates=rates, **options)
 
 
 def test_one_step_of_a_line_by_hand():
@@ -93,7 +96,7 @@ def test_one_step_of_a_line_by_hand():
     network = cases.build([1, 1])
     engine = Engine(network)
     engine.set_parameters([np.array([[2.0]])], [np.array([1.0])])
-    data = spec.Data(np.array([[1.0], [2.0]]), np.array([[0.0], [7.0]]))
+    data = Data(np.array([[1.0], [2.0]]), np.array([[0.0], [7.0]]))
     optimizer = optimizers.SGD(0.1)
     engine.start(optimizer)
     # Loss (4.5 + 2) / 2; dw = (3 * 1 - 2 * 2) / 2 = -0.5; db = (3 - 2) / 2 = 0.5.
@@ -110,7 +113,7 @@ def test_a_hidden_relu_by_hand():
         [np.array([0.0, -2.0]), np.array([1.0])],
     )
     # x = (1, 1): z = (3, -2), y = (3, 0), output 10.
-    data = spec.Data(np.array([[1.0, 1.0]]), np.array([[8.0]]))
+    data = Data(np.array([[1.0, 1.0]]), np.array([[8.0]]))
     assert engine.predict(data.x).item() == 10.0
     objective, dws, dbs = engine.gradients(data)
     assert objective == 2.0
@@ -145,7 +148,7 @@ def test_epoch_is_gradients_and_steps_batch_by_batch(optimizer, weighted):
             masks = dropout_masks(network, seed=6, step=t, n_rows=len(rows))
             weights = np.ones(10) if data.weights is None else data.weights
             other.set_parameters(flat[:2], flat[2:])
-            batch = spec.Data(data.x[rows], data.targets[rows], weights[rows])
+            batch = Data(data.x[rows], data.targets[rows], weights[rows])
             objective, dws, dbs = reference.objective(network, other.parameters(), batch, l2, masks)
             norm = math.sqrt(sum(np.sum(g**2) for g in [*dws, *dbs]))
             t += 1
@@ -197,7 +200,7 @@ def test_weights_of_zero_are_absent_rows_and_weights_are_repetitions():
         data = cases.data(network, 4, rng, case.labels)
         data.weights = np.array([1.0, 0.0, 2.0, 1.0])
         rows = np.array([0, 2, 2, 3])
-        repeated = spec.Data(data.x[rows], data.targets[rows])
+        repeated = Data(data.x[rows], data.targets[rows])
         got, expected = engine.gradients(data), engine.gradients(repeated)
         assert_close(got[0], expected[0], "loss", "float64")
         for g, e in zip([*got[1], *got[2]], [*expected[1], *expected[2]], strict=True):
@@ -315,7 +318,7 @@ def test_divergence_stops_the_epoch_and_is_returned_without_warning():
     network = cases.build([1, 1])
     engine = Engine(network)
     engine.set_parameters([np.array([[1.0]])], [np.array([0.0])])
-    data = spec.Data(np.full((64, 1), 10.0), np.zeros((64, 1)))
+    data = Data(np.full((64, 1), 10.0), np.zeros((64, 1)))
     optimizer = optimizers.SGD(1e30)
     engine.start(optimizer)
     assert not math.isfinite(engine.epoch(data, plan(optimizer, 16)))
@@ -326,7 +329,7 @@ def test_a_weight_that_overflows_ends_the_epoch():
     engine = Engine(network)
     engine.set_parameters([np.ones((1, 1), np.float32)], [np.zeros(1, np.float32)])
     assert engine.finite()
-    data = spec.Data(np.full((1, 1), 1e10, np.float32), np.zeros((1, 1), np.float32))
+    data = Data(np.full((1, 1), 1e10, np.float32), np.zeros((1, 1), np.float32))
     optimizer = optimizers.SGD(1e30)
     engine.start(optimizer)
     assert math.isnan(engine.epoch(data, plan(optimizer, 1)))

@@ -9,7 +9,7 @@ import test_bits
 from models import X, Y, digest, network
 
 import fastmlp
-from fastmlp.training.judge import Judge
+from fastmlp._training.evaluator import Evaluator
 
 TWINS = {
     "itself": lambda net: net,
@@ -156,14 +156,14 @@ def test_what_a_divergence_or_a_cut_validation_leaves_is_not_gone_on_with(mlp, m
         net.fit(X, Y, optimizer=rate, batch_size=45)
     refused(net, "ended within an epoch", optimizer=fastmlp.SGD(0.1))
 
-    net, real = network(mlp), Judge.measure
+    net, real = network(mlp), Evaluator.measure
 
     def ended(*arguments):
         real(*arguments)
         raise KeyboardInterrupt  # the optimizer has gone ahead, the weights are put back
 
     net.fit(X, Y, epochs=1)
-    monkeypatch.setattr(Judge, "measure", ended)
+    monkeypatch.setattr(Evaluator, "measure", ended)
     with pytest.raises(KeyboardInterrupt):
         net.fit(X, Y, epochs=3, resume=True)
     refused(net, "ended within an epoch")

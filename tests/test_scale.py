@@ -5,7 +5,7 @@ import pytest
 from models import X, Y
 from test_operators import every_norm, everything, make, moved
 
-from fastmlp.groups import Groups
+from fastmlp._network.groups import Groups
 
 
 @every_norm

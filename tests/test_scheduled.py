@@ -8,9 +8,9 @@ from models import X, Y, digest, network
 from test_blocks import engines, train
 
 import fastmlp
-from fastmlp import optimizers
-from fastmlp.schedules import Constant, Cosine, WarmUp
-from fastmlp.spec import BLOCK_ROWS
+from fastmlp._network import optimizers
+from fastmlp._network.schedules import Constant, Cosine, WarmUp
+from fastmlp._network.spec import BLOCK_ROWS
 
 # Rows of the data and of a batch: odd; batches of several blocks.
 ROWS = ((151, 32), (2 * BLOCK_ROWS + 7, BLOCK_ROWS + 300))

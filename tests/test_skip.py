@@ -12,10 +12,11 @@ from models import X, Y
 from test_operators import check_gradients, everything, moved
 
 import fastmlp
-from fastmlp import hidden, reference
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.groups import Groups
-from fastmlp.randomness import dropout_masks
+from fastmlp import reference
+from fastmlp._engine.numpy import layers
+from fastmlp._engine.numpy.random import dropout_masks
+from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.groups import Groups
 from fastmlp.reference import flat
 
 # Layer sizes, and options: each alone, both, and with all that may stand around them.
@@ -58,7 +59,7 @@ def test_the_formula():
     weights, biases, (linear,) = parameters
 
     def layer(k, y):
-        return hidden.drop(np.tanh(y @ weights[k] + biases[k]), masks[k], 0.5)
+        return layers.drop(np.tanh(y @ weights[k] + biases[k]), masks[k], 0.5)
 
     first = layer(0, x)
     end = layer(2, layer(1, first)) + first

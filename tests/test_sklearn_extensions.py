@@ -47,7 +47,7 @@ def forward(net, x):
         x = x @ w + b
         if layer < n - 1:
             name = names[layer] if names else net.activation
-            x = fastmlp.activations.ACTIVATIONS[name].value(x)
+            x = fastmlp._network.activations.ACTIVATIONS[name].value(x)
     return x
 
 

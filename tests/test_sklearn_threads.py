@@ -18,7 +18,7 @@ from estimators import COPIES, OTHER, WIDE, X, Y, classifier, regressor, state
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from fastmlp import threads
+from fastmlp._engine import thread_count
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -279,7 +279,7 @@ def test_a_copy_trains_alone():
 def test_large_predictions_start_threads_once(monkeypatch):
     net = regressor(hidden_layer_sizes=(256, 256), max_iter=1, n_jobs=2).fit(X, X[:, 0])
     many = np.tile(X, (200, 1))
-    monkeypatch.setattr(threads, "default_threads", lambda: 2)
+    monkeypatch.setattr(thread_count, "default_threads", lambda: 2)
     expected = net.predict(many)
     started, start = [], threading.Thread.start
     monkeypatch.setattr(threading.Thread, "start", lambda t: (started.append(t), start(t)))

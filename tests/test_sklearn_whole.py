@@ -15,7 +15,7 @@ pytest.importorskip("sklearn")
 from estimators import OTHER, WIDE, X, Y, classifier, state
 from sklearn import set_config
 
-from fastmlp.engine import arena, backend
+from fastmlp._engine import arena, native_engine
 from fastmlp.sklearn import fitting
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -38,7 +38,7 @@ def no_memory(*args, **kwargs):
 
 def failing_epoch(monkeypatch, after, error):
     """Let the engine's epochs raise after some of them."""
-    real, calls = backend.engine, []
+    real, calls = native_engine.engine, []
 
     def engine(spec):
         inner = real(spec)
@@ -55,7 +55,7 @@ def failing_epoch(monkeypatch, after, error):
 
         return Failing()
 
-    monkeypatch.setattr(backend, "engine", engine)
+    monkeypatch.setattr(native_engine, "engine", engine)
 
 
 NAN = np.where(np.arange(5) == 2, np.nan, X)

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp import losses
-from fastmlp.engine import backend
-from fastmlp.predictor import Predictor
+from fastmlp._engine import native_engine
+from fastmlp._engine.predictor import Predictor
+from fastmlp._network import losses
 
 SMALLEST = 32 * 1024  # that Python allows; docs/prediction.md promises twice that to be enough
 # Row buffers go from the stack to the heap between 450 and 1000 units, in one dtype or the other.
@@ -49,7 +49,7 @@ def on_a_small_stack(function):
 def predictors(level):
     """Yield a predictor with each of the widths as fan-in, hidden layer and outputs."""
     rng = np.random.default_rng(0)
-    for dtype in backend.DTYPES:
+    for dtype in native_engine.DTYPES:
         for width in WIDTHS:
             for sizes in ((width, 3, 2), (3, width, 2), (3, 2, width + 1)):
                 spec = cases.build(sizes, "gelu", losses.CrossEntropy(), dtype)
@@ -92,14 +92,14 @@ def call_everything(level):
     """Make every call, with a width on each side of the limit."""
 
     class OnLevel(fastmlp.MLP):
-        _engine_type = staticmethod(lambda spec: backend.Engine(spec, level))
+        _engine_type = staticmethod(lambda spec: native_engine.Engine(spec, level))
 
     for width in (30, 2000):
         for name, call in calls_of(OnLevel([width, 20, 3], activation="gelu", rng=0)).items():
             np.testing.assert_array_equal(on_a_small_stack(call), call(), err_msg=name)
 
 
-@pytest.mark.parametrize("level", backend.available_levels())
+@pytest.mark.parametrize("level", native_engine.available_levels())
 def test_threads_with_small_stacks(level):
     result = children.python(__file__, level, folders=[children.TESTS])
     assert result.returncode == 0, f"exit {result.returncode}\n{result.stderr}"

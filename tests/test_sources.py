@@ -13,7 +13,7 @@ import pytest
 from cases import DTYPES
 
 import fastmlp
-from fastmlp.training import sources
+from fastmlp._training import sources
 
 ENGINES = {"native": fastmlp.MLP, "reference": fastmlp.reference.MLP}
 N = 157
@@ -125,7 +125,7 @@ def test_a_fit_that_resumes_ends_as_one_that_was_not_cut(engine, shuffle, sizes)
 def test_shuffling_stays_within_blocks_and_differs_by_epoch_and_block():
     x = np.arange(12.0, dtype="float32")[:, np.newaxis]
     net, stream = fastmlp.MLP([1, 1], rng=0), None
-    shuffles = fastmlp.training.loop.Shuffles(net._engine.shuffle, np.random.default_rng(0))
+    shuffles = fastmlp._training.loop.Shuffles(net._engine.shuffle, np.random.default_rng(0))
     stream = sources.resolve(fastmlp.Blocks(x, x, rows=4), None, None, net._spec)
     stream.begin(5, shuffles, 0)
     orders = []

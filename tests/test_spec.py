@@ -9,8 +9,8 @@ import cases
 import numpy as np
 import pytest
 
-from fastmlp import losses, spec
-from fastmlp.activations import ACTIVATIONS
+from fastmlp._network import losses, spec
+from fastmlp._network.activations import ACTIVATIONS
 from fastmlp.reference import Engine
 
 

@@ -8,8 +8,9 @@ import pytest
 import test_bits
 from test_blocks import engines
 
-from fastmlp import optimizers, states
-from fastmlp.spec import Plan
+from fastmlp._engine import optimizer_state
+from fastmlp._engine.plan import Plan
+from fastmlp._network import optimizers
 
 KINDS = ("reference", *test_bits.LEVELS)
 
@@ -125,9 +126,9 @@ def test_there_is_an_optimizer_if_it_can_go_on(kind):
 
 
 def test_units_are_those_of_the_sums():
-    assert states.sums("adam", (0.5, 0.75, 1e-8, 0.0)) == (0.5, 0.25)
-    assert states.sums("rmsprop", (0.75, 1e-8, 0.0, 0.0)) == (0.25,)
-    assert states.sums("nesterov", (0.9, 0.0, 0.0, 0.0)) == (1.0,)
+    assert optimizer_state.sums("adam", (0.5, 0.75, 1e-8, 0.0)) == (0.5, 0.25)
+    assert optimizer_state.sums("rmsprop", (0.75, 1e-8, 0.0, 0.0)) == (0.25,)
+    assert optimizer_state.sums("nesterov", (0.9, 0.0, 0.0, 0.0)) == (1.0,)
     assert set(optimizers.SLOTS) == set(optimizers.NATIVE_OPTIMIZERS)
 
 

@@ -16,9 +16,8 @@ import stored
 from test_bits import FMA_LEVELS
 
 import fastmlp
-from fastmlp import storage
-from fastmlp.engine import backend
-from fastmlp.storage import record
+from fastmlp._engine import native_engine
+from fastmlp._files import record, storage
 
 X = stored.X
 
@@ -335,7 +334,7 @@ def test_files_of_old_versions_are_loaded_with_the_same_predictions(path: Path) 
     names = ("predict_proba", "predict", "__call__")  # the first that it has
     predict = next(getattr(model, name) for name in names if hasattr(model, name))
     found = predict(x)
-    if backend.level() in FMA_LEVELS and not hasattr(model, "temperature_"):
+    if native_engine.level() in FMA_LEVELS and not hasattr(model, "temperature_"):
         assert same(found, expected)  # NumPy's logarithm has other bits on other CPUs
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     if hasattr(model, "partial_fit"):

@@ -22,7 +22,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular import presets
 from fastmlp.tabular.columns import is_missing
-from fastmlp.tabular.epochs import HeldOut
+from fastmlp.tabular.epoch_selection import OutOfFold
 from fastmlp.tabular.presets import Preset, Recipe
 
 SMALL = Recipe(bins=4, width=16, depth=2)
@@ -97,7 +97,7 @@ def test_a_large_common_part_of_y_does_not_drown_deviations():
     together = []
     for away in (0.0, part):
         target.y = Y[:, np.newaxis] + away
-        together.append(HeldOut(said + np.array([away, 9])).prediction(target) - [away, 0])
+        together.append(OutOfFold(said + np.array([away, 9])).prediction(target) - [away, 0])
     spread = said[:, :, 0].var(axis=0)
     np.testing.assert_allclose(together[0][:, 1], said[:, :, 1].mean(axis=0) + 9 + spread)
     np.testing.assert_allclose(*together, rtol=1e-5, atol=1e-5)

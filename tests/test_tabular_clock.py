@@ -12,14 +12,14 @@ pytest.importorskip("sklearn")
 
 from tiny_tables import LABELS, SMALL, TINY, N, X, Y, classifier, regressor
 
-from fastmlp import losses
+from fastmlp._network import losses
 from fastmlp.tabular import members, presets, timing
 from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import Encoding, width_of, with_missing
-from fastmlp.tabular.members import Request
+from fastmlp.tabular.members import FitOptions
 from fastmlp.tabular.networks import seconds_of_epoch
-from fastmlp.tabular.targets import Classes, Labels, Numbers
+from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget, NumericTarget
 
 AMPLE = 1e6  # seconds
 STEPS = 7  # of an epoch
@@ -204,12 +204,12 @@ def noting(init, deadlines):
 
 
 TARGETS = {
-    "numbers": Numbers(Y[:, np.newaxis], losses.SquaredError(), "squared_error"),
-    "variances": Numbers(np.c_[Y, Y], losses.GaussianNLL(), "gaussian"),
-    "rates": Numbers(np.abs(Y)[:, np.newaxis], losses.PoissonNLL(), "poisson"),
-    "zeros": Numbers(np.zeros((N, 1)), losses.SquaredError(), "squared_error"),
-    "classes": Classes((Y > 0).astype(int), 2),
-    "labels": Labels((X > 0).astype(int)),
+    "numbers": NumericTarget(Y[:, np.newaxis], losses.SquaredError(), "squared_error"),
+    "variances": NumericTarget(np.c_[Y, Y], losses.GaussianNLL(), "gaussian"),
+    "rates": NumericTarget(np.abs(Y)[:, np.newaxis], losses.PoissonNLL(), "poisson"),
+    "zeros": NumericTarget(np.zeros((N, 1)), losses.SquaredError(), "squared_error"),
+    "classes": ClassTarget((Y > 0).astype(int), 2),
+    "labels": MultiLabelTarget((X > 0).astype(int)),
 }
 
 
@@ -225,11 +225,11 @@ def test_nothing_is_tried_without_a_limit(takes):
     takes(np.nan)
     columns = Columns.of(X)
     target, rng = TARGETS["numbers"], np.random.default_rng(0)
-    request = Request(OTHER, rng)
+    request = FitOptions(OTHER, rng)
     assert timing.in_time(request, columns.read(X), columns, target) == []
     assert request.preset is OTHER
     assert timing.seconds_an_epoch(SMALL, N, 6, columns.read(X), columns, target, request) == 0
-    request = Request(TINY, rng, deadline=0.0)
+    request = FitOptions(TINY, rng, deadline=0.0)
     assert timing.in_time(request, columns.read(X), columns, target) == []
 
 

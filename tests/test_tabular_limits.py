@@ -13,7 +13,7 @@ pytest.importorskip("sklearn")
 from tiny_tables import LABELS, SMALL, TINY, N, X, Y, classifier, regressor
 
 from fastmlp import TabMLPClassifier
-from fastmlp.tabular import epochs, presets
+from fastmlp.tabular import epoch_selection, presets
 from fastmlp.tabular.blend import Blend
 
 RNG = np.random.default_rng(1)
@@ -335,7 +335,7 @@ def test_importance_wants_the_targets_of_the_fit():
 def test_a_fit_that_is_interrupted_changes_nothing(monkeypatch):
     model = regressor().fit(X, Y)
     before, right = dict(vars(model)), model.predict(X)
-    look, looks = epochs.JointEpoch._look, []
+    look, looks = epoch_selection.BestEpochSelector._look, []
 
     def interrupted(self, state):
         looks.append(state.epoch)
@@ -344,7 +344,7 @@ def test_a_fit_that_is_interrupted_changes_nothing(monkeypatch):
         look(self, state)
 
     with monkeypatch.context() as patch:
-        patch.setattr(epochs.JointEpoch, "_look", interrupted)
+        patch.setattr(epoch_selection.BestEpochSelector, "_look", interrupted)
         with pytest.raises(KeyboardInterrupt):
             model.fit(X, -Y)
     assert vars(model) == before

@@ -200,15 +200,15 @@ def test_many_rows_are_calibrated_by_some(monkeypatch):
     rng = np.random.default_rng(0)
     n = 30_000
     p = rng.dirichlet(np.ones(3), n)
-    target = targets.Classes((p.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1), 3)
+    target = targets.ClassTarget((p.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1), 3)
     sharp = temperature.applied(p, 0.5)
     whole = temperature.fitted(sharp, target, None)
     residuals = rng.standard_t(4, n)
     tails = conformal.Residuals(residuals, np.zeros(n), deviation=np.ones(n))
     looked = []
-    costs = targets.Classes.costs
+    costs = targets.ClassTarget.costs
     monkeypatch.setattr(
-        targets.Classes,
+        targets.ClassTarget,
         "costs",
         lambda self, q, rows: looked.append(len(q)) or costs(self, q, rows),
     )

@@ -38,7 +38,7 @@ def test_rates_have_four_cycles_and_end_at_zero() -> None:
 )
 def test_members_of_many_rows_are_fewer(preset, n, folds):
     preset = presets.PRESETS[preset]
-    division = members.Division.of(n, preset, np.random.default_rng(0), None, None)
+    division = members.Splits.of(n, preset, np.random.default_rng(0), None, None)
     assert len(division.learn) == len(division.out) == 2 * folds
     held_out = np.bincount(np.concatenate(division.out), minlength=n)
     assert (held_out == 2).all()

@@ -12,7 +12,14 @@ import pytest
 pytest.importorskip("sklearn")
 
 from fastmlp.tabular.columns import Columns, Table
-from fastmlp.tabular.encoding import LIMITS, Encoding, Numbers, edges_of, encoder_of, quantiles
+from fastmlp.tabular.encoding import (
+    LIMITS,
+    Encoding,
+    NumericStatistics,
+    edges_of,
+    encoder_of,
+    quantiles,
+)
 from fastmlp.tabular.rows import plain, smooth_clip
 
 BINS = (0, 1, 2, 7, 16)
@@ -156,7 +163,7 @@ def test_of_two_zeros_the_one_is_measured() -> None:
 
 def test_smooth_clip_of_a_column() -> None:
     values = np.array([np.nan, 0.0, -0.0, 1.0, -7.5, 1e300, -1e300, 5e-324])
-    numbers = Numbers(np.float64(0.25), np.float64(3.5), np.zeros(0))
+    numbers = NumericStatistics(np.float64(0.25), np.float64(3.5), np.zeros(0))
     found = smooth_clip(values, numbers.centre, numbers.factor, LIMITS)
     assert found.tobytes() == encoded_tables.smooth_clip(numbers, values).tobytes()
     assert smooth_clip(values[:0], 0.0, 1.0, LIMITS).shape == (0,)

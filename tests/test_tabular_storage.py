@@ -12,9 +12,9 @@ import stored
 pytest.importorskip("sklearn")
 
 import fastmlp
-from fastmlp import TabMLPClassifier, TabMLPRegressor, storage
-from fastmlp.storage import inspection
-from fastmlp.tabular import storage_members
+from fastmlp import TabMLPClassifier, TabMLPRegressor
+from fastmlp._files import inspection, storage
+from fastmlp.tabular import codec_members
 
 TABLES = stored.tables()
 FITTED = [name for name in TABLES if name != "unfitted table"]
@@ -182,7 +182,7 @@ def test_too_many_categories_and_infinite_numbers_are_refused(
     model._out_of_fold[3, 1] = np.inf
     with pytest.raises(ValueError, match=r"fit.out_of_fold .* is not finite: scale y"):
         model.save(tmp_path / "model")
-    monkeypatch.setattr(storage_members, "MOST_CATEGORIES", 10)
+    monkeypatch.setattr(codec_members, "MOST_CATEGORIES", 10)
     with pytest.raises(ValueError, match=r"have 11 categories .* for 10: pickle"):
         model.save(tmp_path / "model")
 

@@ -9,7 +9,7 @@ import pytest
 from probing import probe
 
 import fastmlp
-from fastmlp import teams
+from fastmlp._engine import thread_pool
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(512, 20)).astype(np.float32)
@@ -18,7 +18,7 @@ Y = RNG.integers(0, 5, size=512)
 
 def test_team_starts_threads_late_and_ends_them():
     before = _thread._count()
-    with teams.Team(4) as team:
+    with thread_pool.Team(4) as team:
         assert _thread._count() == before
         probe.meet(team)
         assert _thread._count() == before + 3
@@ -27,7 +27,7 @@ def test_team_starts_threads_late_and_ends_them():
 
 def test_team_of_none_is_refused():
     with pytest.raises(ValueError, match="at least 1"):
-        teams.Team(0)
+        thread_pool.Team(0)
 
 
 def come_down_to(count):
@@ -63,7 +63,7 @@ def test_team_is_smaller_when_threads_do_not_come(monkeypatch, started, fault):
 
     before = _thread._count()
     monkeypatch.setattr(_thread, "start_new_thread", faulty)
-    with teams.Team(4) as team:
+    with thread_pool.Team(4) as team:
         assert team.size == started + 1
         assert not team.is_whole()
         assert probe.meet(team) == [1] * (started + 1)
@@ -81,7 +81,7 @@ def test_interrupt_while_threads_start(monkeypatch, started):
 
     before = _thread._count()
     monkeypatch.setattr(_thread, "start_new_thread", interrupt)
-    with teams.Team(4) as team:
+    with thread_pool.Team(4) as team:
         with pytest.raises(KeyboardInterrupt):
             _ = team.size
         assert probe.meet(team) == [1] * 4  # a new start
@@ -89,12 +89,12 @@ def test_interrupt_while_threads_start(monkeypatch, started):
 
 
 def test_a_team_that_is_not_whole_is_not_lent_again(monkeypatch):
-    monkeypatch.setattr(teams, "_idle", {})
+    monkeypatch.setattr(thread_pool, "_idle", {})
     monkeypatch.setattr(_thread, "start_new_thread", lambda serve, arguments: refused(serve))
-    with teams.borrowed_team(7) as team:
+    with thread_pool.borrowed_team(7) as team:
         assert team.size == 1
     monkeypatch.undo()
-    with teams.borrowed_team(7) as team:
+    with thread_pool.borrowed_team(7) as team:
         assert team.size == 7
 
 

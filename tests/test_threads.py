@@ -12,7 +12,7 @@ import pytest
 from probing import probe
 
 import fastmlp
-from fastmlp import teams, threads
+from fastmlp._engine import thread_count, thread_pool
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(512, 20)).astype(np.float32)
@@ -28,8 +28,8 @@ def no_environment(monkeypatch):
 @pytest.fixture
 def machine(monkeypatch):
     """8 CPUs, no quota."""
-    monkeypatch.setattr(threads, "_cpus", lambda: 8)
-    monkeypatch.setattr(threads, "_quota", lambda: threads.MAX_THREADS)
+    monkeypatch.setattr(thread_count, "_cpus", lambda: 8)
+    monkeypatch.setattr(thread_count, "_quota", lambda: thread_count.MAX_THREADS)
 
 
 @pytest.mark.parametrize(
@@ -45,41 +45,41 @@ def machine(monkeypatch):
         ("2", None, 2),
         ("2", "1", 2),
         (" 12 ", None, 12),
-        ("100000", None, threads.MAX_THREADS),
+        ("100000", None, thread_count.MAX_THREADS),
     ],
 )
 def test_environment(machine, monkeypatch, ours, openmp, expected):
     for name, value in [("FASTMLP_NUM_THREADS", ours), ("OMP_NUM_THREADS", openmp)]:
         if value is not None:
             monkeypatch.setenv(name, value)
-    assert threads.default_threads() == expected
+    assert thread_count.default_threads() == expected
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
 def test_bad_environment(machine, monkeypatch, value):
     monkeypatch.setenv("FASTMLP_NUM_THREADS", value)
     with pytest.raises(ValueError, match="FASTMLP_NUM_THREADS is .* integer of at least 1"):
-        threads.default_threads()
+        thread_count.default_threads()
 
 
 def test_quota_limits(machine, monkeypatch):
-    monkeypatch.setattr(threads, "_quota", lambda: 2)
-    assert threads.default_threads() == 2
+    monkeypatch.setattr(thread_count, "_quota", lambda: 2)
+    assert thread_count.default_threads() == 2
 
 
 def test_default_is_possible_here():
-    assert 1 <= threads.default_threads() <= (os.cpu_count() or 1)
+    assert 1 <= thread_count.default_threads() <= (os.cpu_count() or 1)
 
 
 # files below the root; the whole CPUs they grant
 QUOTAS = [
-    ({}, threads.MAX_THREADS),
-    ({"proc/self/cgroup": "0::/\n"}, threads.MAX_THREADS),
+    ({}, thread_count.MAX_THREADS),
+    ({"proc/self/cgroup": "0::/\n"}, thread_count.MAX_THREADS),
     ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/cpu.max": "250000 100000\n"}, 2),
     ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/cpu.max": "50000 100000\n"}, 1),
     (
         {"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/cpu.max": "max 100000\n"},
-        threads.MAX_THREADS,
+        thread_count.MAX_THREADS,
     ),
     (
         {
@@ -103,7 +103,7 @@ QUOTAS = [
             "sys/fs/cgroup/cpu/a/cpu.cfs_quota_us": "-1\n",
             "sys/fs/cgroup/cpu/a/cpu.cfs_period_us": "100000\n",
         },
-        threads.MAX_THREADS,
+        thread_count.MAX_THREADS,
     ),
     # In a container the group's path is that of the host, and the limit stands at the mount.
     (
@@ -118,7 +118,7 @@ def test_quota(tmp_path, files, expected):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert threads._quota.__wrapped__(tmp_path) == expected
+    assert thread_count._quota.__wrapped__(tmp_path) == expected
 
 
 @pytest.mark.parametrize(
@@ -129,11 +129,11 @@ def test_quota(tmp_path, files, expected):
         (None, 5_000, 64, 1),  # too little work: 6 * 5000 * 64 / 50e9 = 38 us
         (None, 5_300, 64, 8),
         (3, 1, 1, 3),  # asked for
-        (10**6, 1, 1, threads.MAX_THREADS),
+        (10**6, 1, 1, thread_count.MAX_THREADS),
     ],
 )
 def test_threads_for_a_fit(machine, wanted, n_weights, batch, expected):
-    assert threads.for_fit(wanted, n_weights, batch) == expected
+    assert thread_count.for_fit(wanted, n_weights, batch) == expected
 
 
 @pytest.mark.parametrize(
@@ -147,12 +147,12 @@ def test_threads_for_a_fit(machine, wanted, n_weights, batch, expected):
     ],
 )
 def test_threads_for_a_call(machine, n_weights, rows, expected):
-    assert threads.for_call(n_weights, rows) == expected
+    assert thread_count.for_call(n_weights, rows) == expected
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 def test_team_runs_every_index_at_once(size):
-    with teams.Team(size) as team:
+    with thread_pool.Team(size) as team:
         assert team.size == size
         for pause in (0, 0, 0, 0.001, 0.01):  # helpers still look for work, or have fallen asleep
             for _ in range(20):
@@ -165,7 +165,7 @@ def test_no_call_is_lost():
     pauses = np.random.default_rng(0).uniform(0, 3e-4, 3000)
 
     def work():
-        with teams.Team(2) as team:
+        with thread_pool.Team(2) as team:
             for pause in pauses:
                 assert probe.meet(team) == [1, 1]
                 end = time.perf_counter() + pause
@@ -243,9 +243,9 @@ def test_idle_threads_are_no_crowd():
     before = len(list(tasks.iterdir()))
     for n in range(2, 102):
         network().fit(X, Y, epochs=1, n_threads=n)
-    assert sum(n * len(idle) for n, idle in teams._idle.items()) <= threads.MAX_THREADS
+    assert sum(n * len(idle) for n, idle in thread_pool._idle.items()) <= thread_count.MAX_THREADS
     end = time.monotonic() + 10
-    while len(list(tasks.iterdir())) > before + threads.MAX_THREADS:
+    while len(list(tasks.iterdir())) > before + thread_count.MAX_THREADS:
         assert time.monotonic() < end
         time.sleep(0.01)
 

@@ -6,8 +6,9 @@ import cases
 import numpy as np
 import pytest
 
-from fastmlp import losses, optimizers, spec
-from fastmlp.engine import backend, native
+from fastmlp._engine import native, native_engine
+from fastmlp._engine.plan import Plan
+from fastmlp._network import losses, optimizers
 
 with warnings.catch_warnings():  # what PyTorch says to newer Pythons and NumPys is its own matter
     warnings.simplefilter("ignore")
@@ -16,7 +17,7 @@ with warnings.catch_warnings():  # what PyTorch says to newer Pythons and NumPys
 torch.set_num_threads(1)  # what is left of PyTorch's threads keeps spinning between small steps
 
 N, BATCH, STEPS = 160, 32, 100
-LEVELS = backend.available_levels()
+LEVELS = native_engine.available_levels()
 ACTIVATIONS = {
     "relu": torch.relu,
     "tanh": torch.tanh,
@@ -129,14 +130,14 @@ def compare(dtype, name, loss_name, optimizer_name, clip_norm=0.0, slack=0.0, **
         engine.set_parameters(*parameters)
         engine.start(optimizer)
         rates = np.full(N // BATCH, optimizer.learning_rate)
-        plan = spec.Plan(optimizer, BATCH, rates, order, clip_norm=clip_norm)
+        plan = Plan(optimizer, BATCH, rates, order, clip_norm=clip_norm)
         for _ in range(STEPS * BATCH // N):
             engine.epoch(data, plan)
         a = np.concatenate([p.ravel() for group in engine.parameters() for p in group])
         assert np.linalg.norm(a - b) <= (NEAR[dtype] + slack) * np.linalg.norm(b), level
 
 
-DTYPES = pytest.mark.parametrize("dtype", backend.DTYPES)
+DTYPES = pytest.mark.parametrize("dtype", native_engine.DTYPES)
 
 
 @DTYPES

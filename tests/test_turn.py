@@ -12,7 +12,7 @@ import warnings
 
 import pytest
 
-from fastmlp.turn import Turn
+from fastmlp._core.fit_lock import FitLock
 
 
 def in_thread(function):
@@ -51,7 +51,7 @@ def held_by_another(turn):
 
 
 def test_one_at_a_time():
-    turn = Turn()
+    turn = FitLock()
     assert not turn.is_mine()
     with turn.taken():
         assert turn.is_mine()
@@ -67,7 +67,7 @@ def test_one_at_a_time():
 
 
 def test_an_error_gives_it_back():
-    turn = Turn()
+    turn = FitLock()
     for error in (ValueError, KeyboardInterrupt, SystemExit):
         with pytest.raises(error), turn.taken():
             raise error
@@ -75,7 +75,7 @@ def test_an_error_gives_it_back():
 
 
 def test_never_two():
-    turn, inside, most, began = Turn(), [], [], []
+    turn, inside, most, began = FitLock(), [], [], []
 
     def work():
         for _ in range(2000):
@@ -105,7 +105,7 @@ def test_never_two():
     ids=["copy", "deepcopy", "pickle"],
 )
 def test_copies_are_free(copied):
-    turn = Turn()
+    turn = FitLock()
     with turn.taken():
         other = copied(turn)
         assert not other.is_mine()
@@ -116,7 +116,7 @@ def test_copies_are_free(copied):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.parametrize("where", ["forked within", "forked by another thread"])
 def test_a_forked_child_is_free(where):
-    turn = Turn()
+    turn = FitLock()
     holding = turn.taken() if where == "forked within" else held_by_another(turn)
     with holding, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork, from 3.12 on
@@ -131,7 +131,7 @@ def test_a_forked_child_is_free(where):
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
 def test_interrupts_never_leave_it_taken(no_collections):
-    turn, caught, seed = Turn(), 0, 1
+    turn, caught, seed = FitLock(), 0, 1
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     end = time.monotonic() + 1.0
     try:

@@ -8,7 +8,7 @@ This is the only part that imports scikit-learn, which is the extra ``fastmlp[sk
 from __future__ import annotations
 
 from fastmlp.sklearn.classifier import MLPClassifier
-from fastmlp.sklearn.foreign import from_sklearn
+from fastmlp.sklearn.from_sklearn_network import from_sklearn
 from fastmlp.sklearn.hints import HintWarning
 from fastmlp.sklearn.regressor import MLPRegressor
 

@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from fastmlp.engine.contract import Predictor
-from fastmlp.mlp import MLP
-from fastmlp.sklearn.fitted import Fitted
+from fastmlp._engine.protocol import Predictor
+from fastmlp._models.mlp import MLP
+from fastmlp.sklearn.scaled_network import ScaledNetwork
 
 
 class AsMLP:
     """The part of an estimator that gives its network away, for raw data: scaling is folded in."""
 
-    _fitted: Fitted
+    _fitted: ScaledNetwork
 
     def to_mlp(self) -> MLP:
         """Return a ``fastmlp.MLP`` with the weights of now, for all that an MLP can do.

@@ -13,9 +13,9 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-from fastmlp.turn import Turn
+from fastmlp._core.fit_lock import FitLock
 
-_turn = Turn()
+_turn = FitLock()
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
-from fastmlp import losses
+from fastmlp._network import losses
 from fastmlp.sklearn import validation
 from fastmlp.sklearn.class_weights import weights_of_classes
 from fastmlp.sklearn.estimator import BaseMLP, is_stochastic

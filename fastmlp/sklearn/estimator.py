@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastmlp import storage
-from fastmlp.check import is_plain
-from fastmlp.export.exportable import Exportable
-from fastmlp.export.layers import Exported, Labels, exported
+from fastmlp._export.exportable import Exportable
+from fastmlp._export.layers import Exported, Labels, exported
+from fastmlp._files import storage
+from fastmlp._validation.check import is_plain
 from fastmlp.sklearn import parameters
 from fastmlp.sklearn.as_mlp import AsMLP
-from fastmlp.sklearn.callbacks import CallbackSupportMixin, with_callbacks
-from fastmlp.sklearn.fitted import Fitted
 from fastmlp.sklearn.fitting import CURVES, Fitting, one_at_a_time
-from fastmlp.sklearn.shown import Shown
+from fastmlp.sklearn.observers import CallbackSupportMixin, with_callbacks
+from fastmlp.sklearn.parameter_views import ParameterViews
+from fastmlp.sklearn.scaled_network import ScaledNetwork
 from fastmlp.sklearn.validation import numbers_that_fit, sound
 
 Array = NDArray[Any]
@@ -111,12 +111,12 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
 
     # ------------------------------------------------------------ prediction
 
-    def _outputs(self, X: Any) -> tuple[Array, Fitted]:
+    def _outputs(self, X: Any) -> tuple[Array, ScaledNetwork]:
         """Return predictions, (n, columns), in the dtype that X and weights make, and whose.
 
         What belongs to a prediction is the network's: a fit may end meanwhile, with another one.
         """
-        network: Fitted | None = vars(self).get("_fitted")
+        network: ScaledNetwork | None = vars(self).get("_fitted")
         if network is None:
             check_is_fitted(self, "_fitted")
             raise AssertionError
@@ -173,7 +173,7 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
     def intercepts_(self, values: Any) -> None:
         self._assign("intercepts_", values)
 
-    def _shown(self, name: str) -> Shown:
+    def _shown(self, name: str) -> ParameterViews:
         if "_fitted" not in vars(self):
             raise AttributeError(
                 f"{type(self).__name__!r} object has no attribute {name!r}: call fit first"

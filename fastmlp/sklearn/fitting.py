@@ -21,19 +21,20 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastmlp import check, memories
-from fastmlp.losses import Loss
-from fastmlp.sklearn import hints, parameters, resuming
-from fastmlp.sklearn.callbacks import Observers
-from fastmlp.sklearn.fitted import Fitted
+from fastmlp._core.fit_lock import FitLock
+from fastmlp._core.history import DivergenceError, History
+from fastmlp._network.data import Data
+from fastmlp._network.losses import Loss
+from fastmlp._training import callback_state
+from fastmlp._validation import check
+from fastmlp.sklearn import hints, parameters, resume_state
 from fastmlp.sklearn.initialization import first_parameters, spec_of
 from fastmlp.sklearn.lbfgs import LbfgsFit
+from fastmlp.sklearn.observers import Observers
+from fastmlp.sklearn.scaled_network import ScaledNetwork
 from fastmlp.sklearn.scaling import Scaling
 from fastmlp.sklearn.stochastic import NON_FINITE, fit_by_batches
 from fastmlp.sklearn.validation import Samples, Validation, numbers_that_fit, sound, split
-from fastmlp.spec import Data
-from fastmlp.training.records import DivergenceError, History
-from fastmlp.turn import Turn
 
 Array = NDArray[Any]
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -59,7 +60,7 @@ class Fitting(BaseEstimator):
     _target_checks: ClassVar[dict[str, Any]] = {}  # more arguments of validate_data
     _complete = False  # of a draft: nothing is left but to become the estimator
 
-    _fitted: Fitted
+    _fitted: ScaledNetwork
     history_: History
     loss_curve_: list[float]
     validation_loss_curve_: list[float] | None
@@ -104,9 +105,9 @@ class Fitting(BaseEstimator):
 
     # ------------------------------------------------------------ fit
 
-    def _turn(self) -> Turn:
+    def _turn(self) -> FitLock:
         """Return whose turn it is to fit; made when first asked for, and no part of the state."""
-        turn: Turn = self.__dict__.setdefault("_fitting", Turn())
+        turn: FitLock = self.__dict__.setdefault("_fitting", FitLock())
         return turn
 
     def _fit(
@@ -168,7 +169,7 @@ class Fitting(BaseEstimator):
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         parameters.hidden_sizes(self.hidden_layer_sizes)
         parameters.check_reals(self)
-        earlier = None if resume is None else resuming.checkpoint_of(self, resume)
+        earlier = None if resume is None else resume_state.checkpoint_of(self, resume)
         is_new = not hasattr(self, "_fitted") or not (self.warm_start or one_epoch)
         fresh = is_new or earlier is not None
         samples = self._samples(X, y, sample_weight, reset=fresh, known=one_epoch)
@@ -191,7 +192,7 @@ class Fitting(BaseEstimator):
         if fresh:
             scaling = self._scaling(samples, weights, network)
             decoder = getattr(self, "_label_binarizer", None)
-            self._fitted = Fitted(network, scaling, decoder)
+            self._fitted = ScaledNetwork(network, scaling, decoder)
             self._fitted.engine.set_parameters(*first)
             self._reset_statistics()
         else:
@@ -325,7 +326,7 @@ class Fitting(BaseEstimator):
 
 def _fingerprint(*given: Samples | None) -> int:
     """Return that of samples as they were given, before scaling."""
-    return memories.fingerprint(
+    return callback_state.fingerprint(
         *(None if each is None else Data(each.X, each.targets, each.weights) for each in given)
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp import spec
+from fastmlp._network import spec
 from fastmlp.sklearn import parameters
 from fastmlp.sklearn.scaling import Arrays
 

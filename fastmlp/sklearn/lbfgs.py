@@ -12,16 +12,16 @@ import scipy.optimize
 from numpy.typing import NDArray
 from sklearn.utils.optimize import _check_optimize_result
 
-from fastmlp.engine import backend
+from fastmlp._engine import native_engine
+from fastmlp._engine.thread_count import fit_team, of_jobs
+from fastmlp._network.data import Data
+from fastmlp._training.loop import record
 from fastmlp.sklearn.blas import one_thread
-from fastmlp.sklearn.callbacks import Observers
-from fastmlp.sklearn.judge import Best
+from fastmlp.sklearn.observers import Observers
 from fastmlp.sklearn.packing import pack, unpack
 from fastmlp.sklearn.stochastic import INTERRUPTED, NON_FINITE
+from fastmlp.sklearn.stopping import BestWeights
 from fastmlp.sklearn.validation import Validation
-from fastmlp.spec import Data
-from fastmlp.threads import fit_team, of_jobs
-from fastmlp.training.loop import record
 
 # Parameters of the estimators that mean nothing to this solver and would change the result.
 STOCHASTIC_ONLY = {"dropout": 0.0, "clip_norm": None}
@@ -61,10 +61,10 @@ class LbfgsFit:
                 )
         self.estimator, self.data, self.observers = estimator, data, observers
         self.loss_constant = loss_constant
-        self.judge = Best(estimator, validation, loss_constant)
+        self.judge = BestWeights(estimator, validation, loss_constant)
         self.network = estimator._fitted
         # Trial points are nobody's business: only where an iteration arrives is the network's.
-        self.engine = backend.engine(self.network.spec)
+        self.engine = native_engine.engine(self.network.spec)
         total = data.x.shape[0] if data.weights is None else data.weights.sum(dtype=float)
         self.l2 = float(estimator.alpha / total)
         self.shapes = tuple(self.network.spec.tensors.values())

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from fastmlp.activations import ACTIVATIONS
+from fastmlp._network.activations import ACTIVATIONS
 
 STOCHASTIC = ("sgd", "adam")
 

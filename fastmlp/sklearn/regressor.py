@@ -14,8 +14,8 @@ from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from fastmlp import losses
-from fastmlp.intervals import check_flag
+from fastmlp._core.intervals import check_flag
+from fastmlp._network import losses
 from fastmlp.sklearn import validation
 from fastmlp.sklearn.estimator import BaseMLP, is_stochastic
 from fastmlp.sklearn.fitting import one_at_a_time

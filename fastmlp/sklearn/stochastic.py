@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastmlp.optimizers import SGD, Adam, Optimizer
-from fastmlp.sklearn import resuming
-from fastmlp.sklearn.callbacks import Observers
-from fastmlp.sklearn.judge import StopRule
-from fastmlp.sklearn.rates import LearningRate
+from fastmlp._engine.plan import Plan
+from fastmlp._engine.thread_count import fit_team, of_jobs
+from fastmlp._network.data import Data
+from fastmlp._network.optimizers import SGD, Adam, Optimizer
+from fastmlp._training import loop
+from fastmlp._training.loop import FitStrategy, Order
+from fastmlp.sklearn import resume_state
+from fastmlp.sklearn.learning_rate import LearningRate
+from fastmlp.sklearn.observers import Observers
+from fastmlp.sklearn.stopping import StopRule
 from fastmlp.sklearn.validation import Validation
-from fastmlp.spec import Data, Plan
-from fastmlp.threads import fit_team, of_jobs
-from fastmlp.training import loop
-from fastmlp.training.loop import Course, Order
 
 NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may"
@@ -109,9 +110,9 @@ def fit_by_batches(
     try:
         team = fit_team(of_jobs(e.n_jobs), network.n_weights, plan.batch_size)
         with team as plan.team, observers.watching():
-            course = Course(train, rates, judge, observers, reorder)
-            resuming.note(course, network, fingerprint)
-            ended = earlier is not None and resuming.go_on(course, earlier, e, n, fingerprint)
+            course = FitStrategy(train, rates, judge, observers, reorder)
+            resume_state.note(course, network, fingerprint)
+            ended = earlier is not None and resume_state.go_on(course, earlier, e, n, fingerprint)
             ended = ended or loop.run(data, plan, course)
             if not (ended or one_epoch):
                 _warn(e.max_iter)

@@ -13,7 +13,7 @@ from scipy.sparse import issparse
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 
-from fastmlp.spec import Data
+from fastmlp._network.data import Data
 
 Array = NDArray[Any]
 

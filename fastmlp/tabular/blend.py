@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from fastmlp.tabular import members
 from fastmlp.tabular.columns import Columns, Table
-from fastmlp.tabular.epochs import of_all, ranked
-from fastmlp.tabular.members import Division, Members, Request, Trained
+from fastmlp.tabular.epoch_selection import of_all, ranked
+from fastmlp.tabular.members import FitOptions, Splits, TrainedMembers, TrainingResult
 from fastmlp.tabular.presets import epochs_of, quick_epochs
 from fastmlp.tabular.selection import greedy
 from fastmlp.tabular.timing import seconds_an_epoch
@@ -33,7 +33,7 @@ class Blend:
         How much; they sum to 1.
     """
 
-    groups: list[Members]
+    groups: list[TrainedMembers]
     weights: Array
 
     def predict(self, table: Table) -> Array:
@@ -59,7 +59,7 @@ def blended(weights: Sequence[float], each: list[Array]) -> Array:
 
 
 @dataclass
-class Fitted:
+class BlendResult:
     """What a fit has come to.
 
     Attributes
@@ -81,7 +81,7 @@ class Fitted:
     alone: float
     together: float
     all: float
-    trained: list[Trained]
+    trained: list[TrainingResult]
     notes: list[str]
 
 
@@ -90,9 +90,9 @@ def fit(
     columns: Columns,
     target: Any,
     weights: Array | None,
-    division: Division,
-    request: Request,
-) -> Fitted:
+    division: Splits,
+    request: FitOptions,
+) -> BlendResult:
     """Train the recipes of a preset while there is time, and blend what helps.
 
     Parameters
@@ -100,7 +100,7 @@ def fit(
     table, columns, target, weights, division, request
         As for ``members.train``.
     """
-    groups: list[Trained] = []
+    groups: list[TrainingResult] = []
     notes = list(division.notes)
     recipes = request.preset.of(target.kind, len(columns.numbers))
     n, size, rows = len(table), len(division.learn), max(map(len, division.learn))
@@ -123,8 +123,12 @@ def fit(
 
 
 def _blended(
-    groups: list[Trained], target: Any, weights: Array | None, request: Request, notes: list[str]
-) -> Fitted:
+    groups: list[TrainingResult],
+    target: Any,
+    weights: Array | None,
+    request: FitOptions,
+    notes: list[str],
+) -> BlendResult:
     said = [group.held_out.prediction(target) for group in groups]
 
     def cost(prediction: Array) -> float:
@@ -141,7 +145,7 @@ def _blended(
     scores = [group.held_out.scores(target, weights) for group in groups]
     # What averaging more members takes off one group is the variance of its members.
     gains = [pair - of_all(alone, pair, target.averaging) for alone, pair in scores]
-    return Fitted(
+    return BlendResult(
         Blend([group.members for group in groups], shares),
         found,
         float(np.dot(shares, [alone for alone, _ in scores])),

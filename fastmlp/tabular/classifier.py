@@ -15,21 +15,21 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from fastmlp.check.arrays import short
-from fastmlp.export import layers as export
+from fastmlp._export import layers as export
+from fastmlp._validation.arrays import short
 from fastmlp.sklearn.class_weights import weights_of_classes
 from fastmlp.sklearn.parameters import store
-from fastmlp.tabular import shown, temperature
-from fastmlp.tabular.blend import Fitted
-from fastmlp.tabular.c_methods import ClassifierToC
+from fastmlp.tabular import inspection, temperature
+from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.columns import is_missing
 from fastmlp.tabular.estimator import BaseTabMLP
-from fastmlp.tabular.exported import ExportedTable, exported
-from fastmlp.tabular.judged import SaidClasses, judges_labels, scorer_of
-from fastmlp.tabular.kept import of_one_moment
+from fastmlp.tabular.export.c_methods import ClassifierToC
+from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.parameters import TEXT
+from fastmlp.tabular.persistence import of_one_moment
 from fastmlp.tabular.presets import LABEL_SMOOTHING
-from fastmlp.tabular.targets import Classes, Labels
+from fastmlp.tabular.scoring import FixedClasses, judges_labels, scorer_of
+from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget
 
 Array = NDArray[Any]
 
@@ -173,7 +173,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
             raise ValueError(f"label is {label!r} but one of {self.classes_} is expected")
         k = int(places[0])
         happened = target.y[:, k] > 0 if self._has_labels else target.y == k
-        return shown.reliability(p[:, k], happened, self._row_weights, ax)
+        return inspection.reliability(p[:, k], happened, self._row_weights, ax)
 
     @of_one_moment
     def to_onnx(self, path: Any = None) -> Any:
@@ -222,7 +222,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         >>> [each.name for each in proto.graph.input], [each.name for each in proto.graph.output]
         (['X'], ['label', 'probabilities'])
         """
-        from fastmlp.tabular import onnx_graph
+        from fastmlp.tabular.export import onnx_graph
 
         return onnx_graph.model(self._exported(), path)
 
@@ -253,14 +253,14 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
             raise ValueError(f"y has one class, {self.classes_[0]}, but at least two are expected")
         return np.asarray(checked)
 
-    def _target(self, y: Array, weights: Array | None = None) -> Classes:
+    def _target(self, y: Array, weights: Array | None = None) -> ClassTarget:
         del weights
         smoothing = LABEL_SMOOTHING if judges_labels(self.scoring) else 0.0
         if self._has_labels:
             self.n_outputs_ = y.shape[1]
-            return Labels(y, smoothing)
+            return MultiLabelTarget(y, smoothing)
         self.n_outputs_ = len(self.classes_)
-        return Classes(np.searchsorted(self.classes_, y), self.n_outputs_, smoothing)
+        return ClassTarget(np.searchsorted(self.classes_, y), self.n_outputs_, smoothing)
 
     def _has_classes_of(self, other: Any) -> bool:
         return np.array_equal(self.classes_, other.classes_)
@@ -280,9 +280,11 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         if self.scoring is None:
             return None
         classes = None if self._has_labels else self.classes_
-        return scorer_of(self.scoring, SaidClasses, classes, y, weights)
+        return scorer_of(self.scoring, FixedClasses, classes, y, weights)
 
-    def _finish(self, target: Classes, fitted: Fitted, weights: Array | None) -> dict[str, str]:
+    def _finish(
+        self, target: ClassTarget, fitted: BlendResult, weights: Array | None
+    ) -> dict[str, str]:
         p = fitted.out_of_fold
         self.temperature_ = temperature.fitted(p, target, weights, self._has_labels)
         calibrated = temperature.applied(p, self.temperature_, self._has_labels)

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastmlp
-from fastmlp import losses
+from fastmlp._network import losses
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.encoding import Encoding, with_missing
-from fastmlp.tabular.members import Members
+from fastmlp.tabular.members import TrainedMembers
 from fastmlp.tabular.presets import Recipe, even
-from fastmlp.tabular.targets import Labels, Numbers, Scale
+from fastmlp.tabular.targets import MultiLabelTarget, NumericTarget, TargetScale
 
 Array = NDArray[Any]
 
@@ -64,7 +64,7 @@ def distilled(columns: Columns, blend: Blend, table: Table, seed: int) -> Blend:
     batch = even(len(x), BATCH)
     rate = fastmlp.OneCycle(RATE, n_steps=EPOCHS * math.ceil(len(x) / batch))
     net.fit(x, y, epochs=EPOCHS, batch_size=batch, optimizer=fastmlp.Adam(learning_rate=rate))
-    return Blend([Members(fastmlp.Ensemble([net]), [encoding], [scale], target)], np.ones(1))
+    return Blend([TrainedMembers(fastmlp.Ensemble([net]), [encoding], [scale], target)], np.ones(1))
 
 
 def _with_mixtures(table: Table, rng: np.random.Generator) -> Table:
@@ -83,11 +83,17 @@ def _lesson(blend: Blend, rows: Table) -> tuple[Any, Any, Any, Array]:
     """Return the target, scale and loss of the network, and what it learns of the rows."""
     target = copy.copy(blend.groups[0].target)
     said = blend.predict(rows)[:, : target.outputs]
-    if isinstance(target, Numbers):  # whatever the loss was: a mean, a median or a rate is said
+    if isinstance(
+        target, NumericTarget
+    ):  # whatever the loss was: a mean, a median or a rate is said
         target.name, target.loss = "squared_error", losses.SquaredError()
         centre, factor = said.mean(axis=0), said.std(axis=0)
         factor = np.where(factor > 0, factor, 1.0)
-        scale = Scale(centre, factor, said.min(axis=0), said.max(axis=0))
+        scale = TargetScale(centre, factor, said.min(axis=0), said.max(axis=0))
         return target, scale, target.loss, ((said - centre) / factor).astype(np.float32)
-    loss = losses.BinaryCrossEntropy() if isinstance(target, Labels) else losses.CrossEntropy()
+    loss = (
+        losses.BinaryCrossEntropy()
+        if isinstance(target, MultiLabelTarget)
+        else losses.CrossEntropy()
+    )
     return target, None, loss, said.astype(np.float32)

@@ -29,7 +29,7 @@ SEED = 0  # of the codes of rare categories
 Inputs = NDArray[np.float32]
 
 
-class Numbers(NamedTuple):
+class NumericStatistics(NamedTuple):
     """What is measured of the numeric columns of some rows.
 
     Attributes
@@ -61,7 +61,7 @@ class Encoding:
         Piecewise linear inputs of each number; 0 for none.
     """
 
-    numbers: Numbers
+    numbers: NumericStatistics
     known: tuple[NDArray[np.bool_], ...]
     with_missing: NDArray[np.int64]
     bins: int
@@ -115,7 +115,7 @@ def encoder_of(encodings: Sequence[Encoding]) -> Encoder:
     )
 
 
-def _measured(values: NDArray[np.float64], bins: int) -> Numbers:
+def _measured(values: NDArray[np.float64], bins: int) -> NumericStatistics:
     n = values.shape[1]
     centre, factor = np.zeros(n), np.zeros(n)
     edges = np.zeros((n, bins + 1))
@@ -132,7 +132,7 @@ def _measured(values: NDArray[np.float64], bins: int) -> Numbers:
         factor[k] = 1 / spread if spread >= SMALLEST_RANGE else 0.0
         if bins:
             edges[k] = edges_of(smooth_clip(there, centre[k], factor[k], LIMITS), bins)
-    return Numbers(centre, factor, edges)
+    return NumericStatistics(centre, factor, edges)
 
 
 def edges_of(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:

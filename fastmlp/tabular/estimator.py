@@ -17,29 +17,29 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from fastmlp.callbacks import Progress
-from fastmlp.intervals import check_count
+from fastmlp._core.fit_lock import FitLock
+from fastmlp._core.intervals import check_count
+from fastmlp._engine.thread_count import of_jobs
+from fastmlp._training.callbacks import Progress
 from fastmlp.sklearn.fitting import one_at_a_time
-from fastmlp.tabular import blend, doubts, folds, shown, weights
-from fastmlp.tabular.blend import Blend, Fitted
+from fastmlp.tabular import blend, data_warnings, folds, inspection, weights
+from fastmlp.tabular.blend import Blend, BlendResult
 from fastmlp.tabular.columns import DATE_KINDS, Columns, Table
 from fastmlp.tabular.frames import check_frame, gathered, is_frame
-from fastmlp.tabular.kept import Kept, like, of_one_moment
-from fastmlp.tabular.members import Division, Request
+from fastmlp.tabular.inspection import Importance
+from fastmlp.tabular.members import FitOptions, Splits
 from fastmlp.tabular.parameters import CONSTRAINTS, check
+from fastmlp.tabular.persistence import Persistent, like, of_one_moment
 from fastmlp.tabular.presets import PRESETS
-from fastmlp.tabular.report import Report, Watch
-from fastmlp.tabular.shown import Importance
+from fastmlp.tabular.report import Report, Stopwatch
 from fastmlp.tabular.timing import in_time
-from fastmlp.threads import of_jobs
-from fastmlp.turn import Turn
 
 Array = NDArray[Any]
 
 IMPORTANCE_SEED = 0
 
 
-class BaseTabMLP(Kept, BaseEstimator):
+class BaseTabMLP(Persistent, BaseEstimator):
     """Base of both estimators, not for users: the subclasses know about targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
@@ -69,7 +69,7 @@ class BaseTabMLP(Kept, BaseEstimator):
         """Return ``prediction -> score`` of out-of-fold predictions, or None."""
         raise NotImplementedError
 
-    def _finish(self, target: Any, fitted: Fitted, weights: Array | None) -> dict[str, str]:
+    def _finish(self, target: Any, fitted: BlendResult, weights: Array | None) -> dict[str, str]:
         """Calibrate; return lines of the report."""
         raise NotImplementedError
 
@@ -114,14 +114,14 @@ class BaseTabMLP(Kept, BaseEstimator):
         return self
 
     def _train(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
-        watch = Watch()
+        watch = Stopwatch()
         check(self)
         deadline = None
         if self.time_limit is not None:
             deadline = time.monotonic() + float(self.time_limit)
         self._trained_with = self.get_params(deep=False)
         with watch("reading"):
-            doubts.check_order(X, y=y, sample_weight=sample_weight, groups=groups)
+            data_warnings.check_order(X, y=y, sample_weight=sample_weight, groups=groups)
             if np.ma.is_masked(y):
                 raise ValueError("y has masked entries but targets are expected: drop these rows")
             X = self._checked(X, reset=True)
@@ -135,7 +135,7 @@ class BaseTabMLP(Kept, BaseEstimator):
             target = self._target(y[used], kept)
         random_state = check_random_state(self.random_state)
         seed = random_state.randint(2**31 - 1, size=4)
-        request = Request(
+        request = FitOptions(
             PRESETS[self.preset],
             np.random.default_rng(seed),
             deadline,
@@ -151,7 +151,7 @@ class BaseTabMLP(Kept, BaseEstimator):
         with watch("training"):
             rows = table if len(used) == len(table) else table.take(used)
             notes = in_time(request, rows, columns, target)
-            division = Division.of(len(rows), request.preset, request.rng, target.classes, grouped)
+            division = Splits.of(len(rows), request.preset, request.rng, target.classes, grouped)
             division.notes.extend(notes)
             fitted = blend.fit(rows, columns, target, kept, division, request)
         with watch("calibration"):
@@ -186,7 +186,7 @@ class BaseTabMLP(Kept, BaseEstimator):
         return weights.used(len(y), self._weights(y, given))
 
     def _set_fitted(
-        self, fitted: Fitted, division: Division, target: Any, table: Table, used: Array
+        self, fitted: BlendResult, division: Splits, target: Any, table: Table, used: Array
     ) -> None:
         """Set the public attributes."""
         whole = np.empty((len(table), fitted.out_of_fold.shape[1]))
@@ -208,7 +208,7 @@ class BaseTabMLP(Kept, BaseEstimator):
 
     def _reported(
         self,
-        fitted: Fitted,
+        fitted: BlendResult,
         target: Any,
         columns: Columns,
         n: int,
@@ -235,7 +235,7 @@ class BaseTabMLP(Kept, BaseEstimator):
             target.shown(fitted.together),
             seconds,
             more,
-            fitted.notes + doubts.texts(columns),
+            fitted.notes + data_warnings.texts(columns),
         )
 
     # ------------------------------------------------------------ after it
@@ -270,7 +270,7 @@ class BaseTabMLP(Kept, BaseEstimator):
 
         Returns
         -------
-        fastmlp.tabular.shown.Importance
+        fastmlp.tabular.inspection.Importance
             Names, means, deviations; the most important column first.
 
         Raises
@@ -286,7 +286,7 @@ class BaseTabMLP(Kept, BaseEstimator):
             raise ValueError(f"X has {len(table)} rows but the {n} rows of the fit are expected")
         target = self._target_of(y)
         check_consistent_length(table.numbers, target.y)
-        return shown.importance(
+        return inspection.importance(
             *(self._members, self._columns, table, target, self._row_weights),
             *(self._out, rounds, IMPORTANCE_SEED),
         )
@@ -312,7 +312,7 @@ class BaseTabMLP(Kept, BaseEstimator):
         """
         check_is_fitted(self, "_members")
         most = check_count("most", most, example=20)
-        return shown.bars(self.importance(X, y, rounds=rounds), most, ax)
+        return inspection.bars(self.importance(X, y, rounds=rounds), most, ax)
 
     @of_one_moment
     def plot_history(self, ax: Any = None) -> Any:
@@ -329,7 +329,7 @@ class BaseTabMLP(Kept, BaseEstimator):
             With legend and labels.
         """
         check_is_fitted(self, "_members")
-        return shown.history(self._curve, self.best_epoch_, self._members.groups[0].target, ax)
+        return inspection.history(self._curve, self.best_epoch_, self._members.groups[0].target, ax)
 
     def _target_of(self, y: Any) -> Any:
         """Return the target of the fit, with the rows of it; nothing is set."""
@@ -349,11 +349,11 @@ class BaseTabMLP(Kept, BaseEstimator):
         del other
         return True
 
-    def _turn(self) -> Turn:
+    def _turn(self) -> FitLock:
         """Return whose turn it is to fit; made when first asked for, and no part of the state."""
         if vars(self).get("_fitting") is None:
-            self.__dict__["_fitting"] = Turn()
-        turn: Turn = vars(self)["_fitting"]
+            self.__dict__["_fitting"] = FitLock()
+        turn: FitLock = vars(self)["_fitting"]
         return turn
 
     def __getstate__(self) -> dict[str, Any]:

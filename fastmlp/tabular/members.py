@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastmlp
-from fastmlp.optimizers import Optimizer
+from fastmlp._core.history import History
+from fastmlp._network.optimizers import Optimizer
 from fastmlp.tabular import folds
 from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.conformal import MOST_ROWS
 from fastmlp.tabular.encoding import Encoding, encoder_of, with_missing
-from fastmlp.tabular.epochs import HeldOut, JointEpoch
+from fastmlp.tabular.epoch_selection import BestEpochSelector, OutOfFold
 from fastmlp.tabular.networks import groups, network
 from fastmlp.tabular.presets import (
     AFTER,
@@ -29,7 +30,6 @@ from fastmlp.tabular.presets import (
     batch_of,
     epochs_of,
 )
-from fastmlp.training.records import History
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
@@ -38,7 +38,7 @@ ROWS_AT_A_TIME = 8_192  # of a prediction
 
 
 @dataclass
-class Request:
+class FitOptions:
     """What a fit is asked for, besides its data.
 
     Attributes
@@ -50,7 +50,7 @@ class Request:
     deadline : float or None
         Of ``time.monotonic``.
     scorer : callable or None
-        See `JointEpoch`.
+        See `BestEpochSelector`.
     n_threads : int or None
         Of ``Ensemble.fit``.
     callbacks : sequence of callables
@@ -65,7 +65,7 @@ class Request:
     callbacks: Sequence[Any] = ()
 
 
-class Members:
+class TrainedMembers:
     """Trained networks with their encodings, which predict tables.
 
     Parameters
@@ -126,7 +126,7 @@ def _summed(each: Array) -> Array:
 
 
 @dataclass
-class Trained:
+class TrainingResult:
     """What training leaves behind.
 
     Attributes
@@ -138,15 +138,15 @@ class Trained:
     history : History
         Of the ensemble.
     curve : list of tuples
-        See `JointEpoch`.
+        See `BestEpochSelector`.
     epoch, run, planned : int
         The one that was kept, of how many, and how many there were to be.
     why : str
         Why there were less.
     """
 
-    members: Members
-    held_out: HeldOut
+    members: TrainedMembers
+    held_out: OutOfFold
     history: History
     curve: list[tuple[int, float, float, float]]
     epoch: int
@@ -163,7 +163,7 @@ def joined(prediction: Any) -> Array:
 
 
 @dataclass(frozen=True)
-class Division:
+class Splits:
     """Who learns from which rows.
 
     Attributes
@@ -181,7 +181,7 @@ class Division:
     @classmethod
     def of(
         cls, n: int, preset: Preset, rng: np.random.Generator, classes: Any, groups: Any
-    ) -> Division:
+    ) -> Splits:
         """Divide n rows, evenly by classes, or whole groups of them."""
         parts = n if groups is None else len(np.unique(groups))
         wanted, notes = preset.folds_of(n), []
@@ -210,10 +210,10 @@ def train(
     columns: Columns,
     target: Any,
     weights: Array | None,
-    division: Division,
-    request: Request,
+    division: Splits,
+    request: FitOptions,
     epoch: float = 0.0,
-) -> Trained:
+) -> TrainingResult:
     """Train the members of one recipe.
 
     Parameters
@@ -242,7 +242,7 @@ def train(
     inputs = [encode(table.numbers, table.codes, k) for k in range(len(learn))]
     scales = [target.scale(rows, weights) for rows in learn]
     nets = [network(recipe, inputs[0].shape[1], target, request.rng) for _ in learn]
-    members = Members(fastmlp.Ensemble(nets), encodings, scales, target)
+    members = TrainedMembers(fastmlp.Ensemble(nets), encodings, scales, target)
 
     batch, epochs = batch_of(max(map(len, learn))), epochs_of(request.preset, recipe, n)
     steps = epochs * math.ceil(min(map(len, learn)) / batch)
@@ -253,7 +253,7 @@ def train(
     if recipe.decay:
         decay = FlatCosine(recipe.decay, steps)
         optimizer = fastmlp.AdamW(learning_rate=rate, beta_2=BETA_2, weight_decay=decay)
-    follow = JointEpoch(
+    follow = BestEpochSelector(
         [x[rows] for x, rows in zip(inputs, out, strict=True)],
         out,
         scales,
@@ -280,7 +280,7 @@ def train(
         raise ValueError(
             "no epoch has a score that is a finite number: mend scoring, or rescale X and y"
         )
-    return Trained(
+    return TrainingResult(
         members,
         follow.held_out,
         history,

@@ -7,15 +7,8 @@ from typing import Any
 import numpy as np
 
 import fastmlp
-from fastmlp.tabular.presets import (
-    ACTIVATION_RATE,
-    BETA_2,
-    BIAS_RATE,
-    SCALE_RATE,
-    Recipe,
-    batch_of,
-)
-from fastmlp.threads import default_threads
+from fastmlp._engine.thread_count import default_threads
+from fastmlp.tabular.presets import ACTIVATION_RATE, BETA_2, BIAS_RATE, SCALE_RATE, Recipe, batch_of
 
 TRIALS = 3  # of which the quickest counts
 BATCHES = 3  # of a trial: what an epoch costs besides them is small then

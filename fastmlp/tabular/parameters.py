@@ -7,9 +7,9 @@ from typing import Any
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from fastmlp._engine.thread_count import of_jobs
 from fastmlp.sklearn.parameters import check_reals
 from fastmlp.tabular.presets import PRESETS
-from fastmlp.threads import of_jobs
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "preset": [StrOptions(set(PRESETS))],

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp.intervals import POSITIVE
-from fastmlp.schedules import Schedule
+from fastmlp._core.intervals import POSITIVE
+from fastmlp._network.schedules import Schedule
 from fastmlp.tabular.clock import UNLIMITED, Clock
 
 

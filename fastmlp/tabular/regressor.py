@@ -14,19 +14,19 @@ from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from fastmlp.intervals import check_flag
+from fastmlp._core.intervals import check_flag
 from fastmlp.sklearn.parameters import store
 from fastmlp.sklearn.regressor import LOSSES
-from fastmlp.tabular import shown
-from fastmlp.tabular.blend import Fitted
-from fastmlp.tabular.c_methods import RegressorToC
+from fastmlp.tabular import inspection
+from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.conformal import Residuals, level_of, levels_of
 from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers
-from fastmlp.tabular.exported import ExportedTable, exported
-from fastmlp.tabular.judged import SaidNumbers, scorer_of
-from fastmlp.tabular.kept import of_one_moment
+from fastmlp.tabular.export.c_methods import RegressorToC
+from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.parameters import TEXT
-from fastmlp.tabular.targets import Numbers
+from fastmlp.tabular.persistence import of_one_moment
+from fastmlp.tabular.scoring import FixedNumbers, scorer_of
+from fastmlp.tabular.targets import NumericTarget
 
 Array = NDArray[Any]
 
@@ -218,9 +218,9 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         mean, size = self._heads(self._out_of_fold)
         if len(first) != len(mean):
             raise ValueError(f"y has {len(first)} rows but the {len(mean)} of the fit are expected")
-        away = np.array([self._residuals[0].quantile(float(level)) for level in shown.LEVELS])
+        away = np.array([self._residuals[0].quantile(float(level)) for level in inspection.LEVELS])
         below = first[:, np.newaxis] <= mean[:, :1] + size[:, :1] * away
-        return shown.coverage(np.average(below, axis=0, weights=self._row_weights), ax)
+        return inspection.coverage(np.average(below, axis=0, weights=self._row_weights), ax)
 
     @of_one_moment
     def to_onnx(self, path: Any = None, *, levels: Sequence[float] = ()) -> Any:
@@ -252,7 +252,7 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         >>> [each.name for each in proto.graph.output]
         ['predictions', 'deviations', 'quantiles']
         """
-        from fastmlp.tabular import onnx_graph
+        from fastmlp.tabular.export import onnx_graph
 
         return onnx_graph.model(self._exported(), path, levels_of(levels))
 
@@ -273,18 +273,20 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
             )
         return numbers
 
-    def _target(self, y: Array, weights: Array | None = None) -> Numbers:
+    def _target(self, y: Array, weights: Array | None = None) -> NumericTarget:
         self.n_outputs_ = y.shape[1]
-        return Numbers(y, LOSSES[self.loss](self), self.loss, weights)
+        return NumericTarget(y, LOSSES[self.loss](self), self.loss, weights)
 
     def _scorer(self, y: Array, weights: Array | None) -> Any:
         if self.scoring is None:
             return None
         right = self._shaped(y)
-        judge = scorer_of(self.scoring, SaidNumbers, None, right, weights)
+        judge = scorer_of(self.scoring, FixedNumbers, None, right, weights)
         return lambda prediction: judge(self._shaped(prediction[:, : y.shape[1]]))
 
-    def _finish(self, target: Numbers, fitted: Fitted, weights: Array | None) -> dict[str, str]:
+    def _finish(
+        self, target: NumericTarget, fitted: BlendResult, weights: Array | None
+    ) -> dict[str, str]:
         found = fitted.out_of_fold
         mean, m = found[:, : self.n_outputs_], self.n_outputs_
         shrink = 1.0

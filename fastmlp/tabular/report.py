@@ -62,7 +62,7 @@ class Report:
         return "\n".join(f"{name:<12} {text}" for name, text in lines.items() if text)
 
 
-class Watch:
+class Stopwatch:
     """Takes the time of phases.
 
     Attributes

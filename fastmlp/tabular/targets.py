@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp import losses
-from fastmlp.losses import Loss
+from fastmlp._network import losses
+from fastmlp._network.losses import Loss
 from fastmlp.tabular.presets import ACTIVATION, AVERAGING, HOPELESS, RATE
 
 Array = NDArray[Any]
@@ -23,7 +23,7 @@ SMALLEST = 1e-7  # probability or rate, in a logarithm
 FARTHEST = 1e18  # of targets: only rows that a member does not learn from are so far from its own
 
 
-class Scale(NamedTuple):
+class TargetScale(NamedTuple):
     """Of the target of one member, measured on its rows; each an array, shape (outputs,).
 
     Or of many rows, each of some member: shape (n, outputs).
@@ -35,7 +35,7 @@ class Scale(NamedTuple):
     high: Array
 
 
-class Numbers:
+class NumericTarget:
     """Real numbers, one or several for each row.
 
     Parameters
@@ -68,7 +68,7 @@ class Numbers:
         deviation = _deviation(y, np.average(y, axis=0, weights=weights), weights)
         self.unit = np.where(deviation > 0, deviation, 1.0)
 
-    def scale(self, rows: Rows, weights: Array | None) -> Scale:
+    def scale(self, rows: Rows, weights: Array | None) -> TargetScale:
         """Measure the rows of a member."""
         y, w = self.y[rows], None if weights is None else weights[rows]
         centre = np.average(y, axis=0, weights=w)
@@ -77,18 +77,18 @@ class Numbers:
         else:
             factor = _deviation(y, centre, w)
         factor = np.where(factor > 0, factor, self.unit)  # rows that are all alike have no scale
-        return Scale(centre, factor, y.min(axis=0), y.max(axis=0))
+        return TargetScale(centre, factor, y.min(axis=0), y.max(axis=0))
 
-    def scale_of(self, scales: Sequence[Scale], sizes: Sequence[int]) -> Scale:
+    def scale_of(self, scales: Sequence[TargetScale], sizes: Sequence[int]) -> TargetScale:
         """Return the scales of members as one of the rows of each, so many, one after the other."""
-        return Scale(*(np.repeat(each, sizes, axis=0) for each in zip(*scales, strict=True)))
+        return TargetScale(*(np.repeat(each, sizes, axis=0) for each in zip(*scales, strict=True)))
 
-    def encode(self, scale: Scale) -> Array:
+    def encode(self, scale: TargetScale) -> Array:
         """Return the targets as a member learns them."""
         z = (self.y - scale.centre) / scale.factor
         return np.clip(z, -FARTHEST, FARTHEST).astype(np.float32)
 
-    def decode(self, scale: Scale, z: Array) -> Array:
+    def decode(self, scale: TargetScale, z: Array) -> Array:
         """Return a member's predictions in the user's units: means, then variances if any."""
         m = self.outputs
         prediction = z.astype(np.float64)
@@ -99,7 +99,7 @@ class Numbers:
         prediction[:, :m] = np.clip(prediction[:, :m], limited.low, limited.high)
         return prediction
 
-    def limited(self, scale: Scale) -> Scale:
+    def limited(self, scale: TargetScale) -> TargetScale:
         """Return a scale whose limits are those of its member's predictions; rates are above 0."""
         low = scale.low
         if self.name == "poisson":
@@ -173,7 +173,7 @@ OF_SEVERAL = {  # outputs, each in a unit of its own
 }
 
 
-class Classes:
+class ClassTarget:
     """One class of several for each row.
 
     Parameters
@@ -225,7 +225,7 @@ class Classes:
         return float(cost)
 
 
-class Labels(Classes):
+class MultiLabelTarget(ClassTarget):
     """Several labels, each there or not, for each row.
 
     Parameters

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.encoding import width_of, with_missing
-from fastmlp.tabular.members import Request
+from fastmlp.tabular.members import FitOptions
 from fastmlp.tabular.networks import seconds_of_epoch
 from fastmlp.tabular.presets import PRESETS, Recipe, epochs_of, quick_epochs
 
@@ -20,7 +20,7 @@ def seconds_an_epoch(
     table: Table,
     columns: Columns,
     target: Any,
-    request: Request,
+    request: FitOptions,
 ) -> float:
     """Return about how long an epoch takes, if the time is limited; else 0.
 
@@ -39,7 +39,7 @@ def seconds_an_epoch(
     return seconds_of_epoch(recipe, width, target, rows, members, request.n_threads)
 
 
-def in_time(request: Request, table: Table, columns: Columns, target: Any) -> list[str]:
+def in_time(request: FitOptions, table: Table, columns: Columns, target: Any) -> list[str]:
     """Ask for "fast" first where there is no time for as many epochs; return what to say of it.
 
     In the time of an epoch of the other presets "fast" learns more, as long as it learns at all.

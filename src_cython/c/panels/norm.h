@@ -1,6 +1,6 @@
 /* Layer normalisation (Ba, Kiros and Hinton 2016) of rows in panel_steps, and its gradient.
  *
- * The formulas are those of fastmlp/normalization.py. Every sum over a row is in double, over the virtual lanes of the
+ * The formulas are those of fastmlp/_network/layer_norm.py. Every sum over a row is in double, over the virtual lanes of the
  * fixed tree, column c in lane c % TREE_LANES, and over the true width: padding may hold anything. So the bits depend
  * on nothing but the row. A row alone is one with panel_steps NR apart. */
 #ifndef FM_NORM_H
@@ -9,7 +9,7 @@
 #include "scale.h"
 #include "tile.h"
 
-#define NORM_EPSILON 1e-5 /* of fastmlp/normalization.py: a test compares */
+#define NORM_EPSILON 1e-5 /* of fastmlp/_network/layer_norm.py: a test compares */
 
 typedef double wide __attribute__((vector_size(8 * LANES)));
 FM_INLINE wide v_wide(v a) { return __builtin_convertvector(a, wide); }

@@ -1,6 +1,6 @@
 /* Parametric activations, y = (1 - alpha) z + alpha f(z), an alpha a column: what is left when there is f(z).
  *
- * The formulas are those of fastmlp/parametric.py. At alpha = 1 the results are f(z) and f'(z) to the bit. */
+ * The formulas are those of fastmlp/_network/parametric_activation.py. At alpha = 1 the results are f(z) and f'(z) to the bit. */
 #ifndef FM_PARAMETRIC_H
 #define FM_PARAMETRIC_H
 

@@ -1,0 +1,32 @@
+from typing import Any
+
+from numpy.typing import NDArray
+from typing_extensions import disjoint_base
+
+from fastmlp._engine.plan import Plan
+from fastmlp._engine.steps import Trained
+from fastmlp._engine.thread_pool import Team
+from fastmlp._network.data import Data
+
+__pyx_capi__: dict[str, Any]  # of what others cimport
+
+@disjoint_base
+class Engine(Trained):
+    @property
+    def n_summed(self) -> int: ...
+    def epoch(self, data: Data, plan: Plan) -> float: ...
+    def gradients(
+        self,
+        data: Data,
+        l2: float = 0.0,
+        team: Team | None = None,
+        l1: float = 0.0,
+        plan: Plan | None = None,
+    ) -> tuple[float, list[NDArray[Any]], list[NDArray[Any]]]: ...
+    def predict(self, x: NDArray[Any], team: Team | None = None) -> NDArray[Any]: ...
+    def predict_into(
+        self, x: NDArray[Any], out: NDArray[Any], team: Team | None = None
+    ) -> None: ...
+    def predict_row(self, x: object) -> NDArray[Any] | None: ...
+    def differentiate(self, x: NDArray[Any]) -> NDArray[Any]: ...
+    def evaluate(self, data: Data, team: Team | None = None) -> float: ...

@@ -1,0 +1,155 @@
+"""What a hidden layer of the reference makes of z = x @ W + b, and how a gradient comes back.
+
+Before the first, the scale layer (`scaled`). Activation, plain or parametric, with the
+normalisation before or after it, then dropout, then at the end of a residual block what entered it
+(`joined`): each its textbook formula. After the last, the linear path (`linear`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp._engine.numpy.random import Masks
+from fastmlp._network.activations import Array
+from fastmlp._network.functions.activation import row_of
+from fastmlp._network.layer_norm import layer_norm, layer_norm_gradient
+from fastmlp._network.parametric_activation import blended, blended_gradient
+from fastmlp._network.spec import BLOCK_ROWS, Spec
+
+# One list of arrays for each kind of tensor in Spec.tensors: weights, biases, ...
+Parameters = tuple[list[Array], ...]
+
+
+def named(spec: Spec, parameters: Parameters) -> dict[str, list[Array]]:
+    """Return the parameters by kind."""
+    return dict(zip(spec.tensors, parameters, strict=True))
+
+
+def scaled(spec: Spec, parameters: Parameters, x: Array) -> Array:
+    """Return x, or where there is a scale layer each column times its parameter.
+
+    The same function brings a gradient back. Source: Holzmueller, Grinsztajn and Steinwart 2024,
+    "Better by default" (arXiv:2407.04491), section 3.
+    """
+    return np.multiply(x, named(spec, parameters)["scales"][0]) if spec.scale else x
+
+
+def linear(spec: Spec, parameters: Parameters, x: Array, z: Array) -> Array:
+    """Return z, or where there is a linear path z + x @ W of its own, x being scaled already.
+
+    Source: Cheng et al. 2016, "Wide & deep learning" (arXiv:1606.07792), section 3.
+    """
+    return z + x @ named(spec, parameters)["linear_weights"][0] if spec.linear_path else z
+
+
+def joined(spec: Spec, k: int, y: Array, inputs: list[Array]) -> Array:
+    """Return what hidden layer k gives: at the end of a block y and what entered the block.
+
+    Source: He, Zhang, Ren and Sun 2016, "Identity mappings in deep residual networks"
+    (arXiv:1603.05027), equation 4.
+    """
+    first = spec.blocks[k]
+    return y if first is None else y + inputs[first]
+
+
+def parted(spec: Spec, k: int, dy: Array, around: dict[int, Array]) -> Array:
+    """Return the gradient of what hidden layer k gives, of dy that came through the layer after it.
+
+    Adds what came around a block, and remembers what goes around the one that ends here.
+    """
+    if k + 1 in around:
+        dy = dy + around.pop(k + 1)
+    first = spec.blocks[k]
+    if first is not None:
+        around[first] = dy
+    return dy
+
+
+def forward(spec: Spec, parameters: Parameters, k: int, z: Array) -> Array:
+    """Return the activations of hidden layer k, normalised where it says so, before dropout."""
+    own, position = named(spec, parameters), spec.layer_norm[k]
+    if position == "before":
+        z = layer_norm(z, own["gains"][k], own["shifts"][k])
+    y = _active(spec, own, k, z)
+    if position == "after":
+        y = layer_norm(y, own["gains"][k], own["shifts"][k])
+    return y
+
+
+def backward(
+    spec: Spec, parameters: Parameters, k: int, z: Array, dy: Array
+) -> tuple[Array, dict[str, Array]]:
+    """Return dz from the gradient dy of `forward`, and those of the layer's tensors by kind."""
+    own, position = named(spec, parameters), spec.layer_norm[k]
+    found: dict[str, Array] = {}
+    active = z  # what enters the activation
+    if position == "before":
+        active = layer_norm(z, own["gains"][k], own["shifts"][k])
+    if position == "after":
+        y = _active(spec, own, k, active)
+        dy, found["gains"], found["shifts"] = layer_norm_gradient(y, own["gains"][k], dy)
+    if spec.parametric[k]:
+        name, alpha = spec.activations[k], own["alphas"][k]
+        dz, found["alphas"] = blended_gradient(name, alpha, active, dy)
+    else:
+        dz = dy * row_of(spec.activations[k]).slope(active)
+    if position == "before":
+        dz, found["gains"], found["shifts"] = layer_norm_gradient(z, own["gains"][k], dz)
+    return dz, found
+
+
+def _active(spec: Spec, own: dict[str, list[Array]], k: int, z: Array) -> Array:
+    if spec.parametric[k]:
+        return blended(spec.activations[k], own["alphas"][k], z)
+    return row_of(spec.activations[k]).value(z)
+
+
+def back(
+    spec: Spec,
+    parameters: Parameters,
+    outputs: list[Array],
+    dz: Array,
+    masks: Masks | None = None,
+) -> list[tuple[int, Array, dict[str, Array]]]:
+    """Return what a gradient becomes from the last layer to the first, by the chain rule.
+
+    For each affine layer k its number, the gradient dz of outputs[k], and those of the other
+    tensors of hidden layer k by kind; arguments are those of `reference.backward`.
+    """
+    # No generator: that would not let through what a user's activation raises, if StopIteration.
+    weights = parameters[0]
+    around: dict[int, Array] = {}
+    steps: list[tuple[int, Array, dict[str, Array]]] = [(len(weights) - 1, dz, {})]
+    for k in reversed(range(len(weights) - 1)):
+        dy = parted(spec, k, dz @ weights[k + 1].T, around)
+        if masks is not None:
+            dy = drop(dy, masks[k], spec.dropout[k])
+        dz, found = backward(spec, parameters, k, outputs[k], dy)
+        steps.append((k, dz, found))
+    return steps
+
+
+def to_inputs(spec: Spec, parameters: Parameters, first: Array, last: Array) -> Array:
+    """Return the gradient of the scaled inputs, of those of the first and the last outputs."""
+    dx = first @ parameters[0][0].T
+    if spec.linear_path:
+        dx = dx + last @ named(spec, parameters)["linear_weights"][0].T
+    return dx
+
+
+def over_rows(y: Array, dz: Array) -> Array:
+    """Return y.T @ dz, blocks of rows added in float64: a million float32 terms lose two digits."""
+    total = np.zeros((y.shape[1], dz.shape[1]))
+    for first in range(0, len(y), BLOCK_ROWS):
+        block = slice(first, first + BLOCK_ROWS)
+        total += y[block].T @ dz[block]
+    return total.astype(dz.dtype)
+
+
+def drop(y: Array, kept: npt.NDArray[np.bool_] | None, p: float) -> Array:
+    """Return y (or, backward, dy) with dropped entries 0 and kept ones divided by 1 - p."""
+    if kept is None:
+        return y
+    scale = np.divide(1, np.subtract(1, p, dtype=y.dtype), dtype=y.dtype)
+    return np.where(kept, y * scale, np.zeros_like(y))

@@ -1,0 +1,72 @@
+"""What becomes of a gradient before the step, in NumPy: penalties, sums of processes, clipping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from fastmlp._network.activations import Array
+from fastmlp._network.groups import Factors
+from fastmlp._network.shard import Shard
+
+
+def flat(parameters: Sequence[Sequence[Array]]) -> list[Array]:
+    """Return all tensors as one list, kind by kind."""
+    return [p for kind in parameters for p in kind]
+
+
+def penalized(
+    value: float,
+    parameters: Sequence[Array],
+    gradients: Sequence[Array],
+    factors: Sequence[Factors],
+    l1: float,
+    l2: float,
+) -> float:
+    """Return an objective with its penalties, and add their gradients to those it has, in place.
+
+    The penalties are l1 sum(factor abs(p)) + 0.5 l2 sum(factor p**2), with the factors of each
+    tensor. The derivative of abs(p) at 0 is taken as 0, one of its subgradients.
+
+    Examples
+    --------
+    >>> from fastmlp._network.groups import PLAIN
+    >>> tensors = {"weights": [(1, 3)], "biases": [(3,)]}
+    >>> parameters = [np.array([[2.0, 0.0, -1.0]]), np.ones(3)]
+    >>> gradients = [np.zeros((1, 3)), np.zeros(3)]
+    >>> penalized(1.0, parameters, gradients, PLAIN.factors(tensors, 0), l1=0.5, l2=0.0)
+    2.5
+    >>> gradients[0].tolist()
+    [[0.5, 0.0, -0.5]]
+    """
+    for p, g, own in zip(parameters, gradients, factors, strict=True):
+        if l2 * own.l2:  # without a penalty nothing is added to infinity
+            value += 0.5 * l2 * own.l2 * float(np.sum(np.square(p, dtype=np.float64)))
+            g += l2 * own.l2 * p
+        if l1 * own.l1:
+            value += l1 * own.l1 * float(np.sum(np.abs(p), dtype=np.float64))
+            g += l1 * own.l1 * np.sign(p)
+    return value
+
+
+def clip(gradients: list[Array], norm: float, factors: Sequence[float]) -> list[Array]:
+    """Return the gradients, scaled down together if their global 2-norm exceeds `norm`.
+
+    The squares of each gradient count by its factor.
+    """
+    squares = [float(np.sum(np.square(g, dtype=np.float64))) for g in gradients]
+    found = math.sqrt(sum(factor * s for factor, s in zip(factors, squares, strict=True)))
+    scale = norm / found if found > norm else 1.0
+    return [scale * g for g in gradients]
+
+
+def add_up(share: Shard, gradients: list[Array], failed: bool) -> None:
+    """Make of the gradients of this process those of all, in place."""
+    summed = np.concatenate([*map(np.ravel, gradients), np.zeros(Shard.NOTES, gradients[0].dtype)])
+    share.add_up(summed, failed)
+    at = 0
+    for g in gradients:
+        g[...] = summed[at : at + g.size].reshape(g.shape)
+        at += g.size

@@ -1,0 +1,105 @@
+"""The reference's predictor: a trained network as a function, in plain NumPy.
+
+The twin of the compiled ``fastmlp.predictor.Predictor``: the same calls, results and complaints.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastmlp._engine.protocol import Arrays, Engine
+from fastmlp._export.exportable import Exportable
+from fastmlp._export.layers import Exported, exported
+from fastmlp._files import storage
+from fastmlp._network.spec import Spec
+from fastmlp._validation import check
+
+
+class Predictor(Exportable):
+    """A frozen copy of a model's weights as a function, made by ``reference.MLP.predictor``.
+
+    NaN in a row of x gives NaN in that row of the result; it is not searched for.
+
+    Parameters
+    ----------
+    engine : Engine
+        Belongs to the predictor from now on.
+    n_threads : int or None
+        Kept, and not needed.
+    """
+
+    level = "numpy"
+
+    def __init__(self, engine: Engine, n_threads: int | None) -> None:
+        self._engine, self._n_threads = engine, n_threads
+
+    @property
+    def spec(self) -> Spec:
+        """The network."""
+        return self._engine.spec
+
+    @property
+    def n_threads(self) -> int | None:
+        """What was asked for."""
+        return self._n_threads
+
+    def parameters(self) -> tuple[Arrays, ...]:
+        """Return copies of (weights, biases), as the engine does."""
+        return self._engine.parameters()
+
+    def _exported(self) -> Exported:
+        return exported(self.spec, *self.parameters())
+
+    def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Predict one row, (I,) to (C,), or a batch, (n, I) to (n, C), into ``out`` if given."""
+        rows, one = self._rows(x)
+        shape = (rows.shape[0], self.spec.shapes[-1][1])[one:]
+        if out is not None and not _fits(out, shape, self.spec.dtype):
+            raise check.bad_out(out, shape, self.spec.dtype)
+        with np.errstate(all="ignore"):
+            result = self._engine.predict(rows).reshape(shape)
+        if out is None:
+            return result
+        out[...] = result
+        return out
+
+    def jacobian(self, x: ArrayLike) -> NDArray[Any]:
+        """Return d prediction / d x, link included: (C, I) for one row or (n, C, I)."""
+        rows, one = self._rows(x)
+        with np.errstate(all="ignore"):
+            derivatives = self._engine.jacobian(rows)
+        return derivatives[0] if one else derivatives
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the predictor to a file, for ``fastmlp.load``; see ``MLP.save``."""
+        storage.save(self, path)
+
+    def _rows(self, x: ArrayLike) -> tuple[NDArray[Any], bool]:
+        """Return x as (n, I), and whether it was one row without the n."""
+        array = check.numeric(x, "x").astype(self.spec.dtype, copy=False)
+        n_in = self.spec.layer_sizes[0]
+        if array.ndim not in (1, 2) or array.shape[-1] != n_in:
+            raise check.bad_rows(array.shape, n_in)
+        return array.reshape(-1, n_in) if array.ndim == 1 else array, array.ndim == 1
+
+    def _compiled_only(self) -> NoReturn:
+        raise AttributeError(
+            "a predictor of fastmlp.reference has no address that C code could call: "
+            "use the predictor of a fastmlp.MLP"
+        )
+
+    function_address = property(_compiled_only)
+    context_address = property(_compiled_only)
+    capsule = property(_compiled_only)
+
+
+def _fits(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    return (
+        type(out) in (np.ndarray, np.memmap)
+        and (out.shape, out.dtype) == (shape, dtype)
+        and out.flags.carray
+    )

@@ -1,0 +1,174 @@
+"""An engine's state as plain named arrays: parameters, and what the optimizer remembers.
+
+One dictionary, which ``numpy.savez`` takes too:
+
+- ``weights.0``, ``biases.0``, ``gains.0``, ...: parameters, the kinds of ``Spec.tensors``;
+- ``optimizer``, ``hyper``, ``step``: its native row, its numbers, the steps it has taken;
+- ``m.weights.0``, ``m.biases.0``, ... and so on for each of its slots, ``optimizers.SLOTS``;
+- ``m.unit``, ...: a slot times its unit is what the textbook calls by that name. The reference has
+  1 everywhere. The native engine has sums, m / (1 - beta_1), whose unit is 1 - beta_1: a product
+  would be rounded, and going on with it would change bits;
+- ``powers``: running products of the betas; empty if the engine computes them from ``step``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._network.optimizers import N_HYPER, SLOTS, Optimizer
+from fastmlp._network.spec import Spec
+
+N_POWERS = 2  # running products of the betas
+
+Arrays: TypeAlias = list[NDArray[Any]]
+Parameters: TypeAlias = tuple[Arrays, ...]  # one list for each kind
+Units: TypeAlias = Callable[[str, tuple[float, ...]], tuple[float, ...]]
+
+
+class OptimizerState(NamedTuple):
+    """What an optimizer remembers.
+
+    Attributes
+    ----------
+    row : str
+        Of ``NATIVE_OPTIMIZERS``.
+    hyper : tuple of float
+        ``Optimizer.hyper``.
+    step : int
+        Steps taken.
+    slots : list of such tuples as the parameters
+        In the order of ``SLOTS``.
+    units : tuple of float
+        One a slot.
+    powers : tuple of float
+        Running powers of the betas; empty for an engine that computes them.
+    """
+
+    row: str
+    hyper: tuple[float, ...]
+    step: int
+    slots: list[Parameters]
+    units: tuple[float, ...]
+    powers: tuple[float, ...] = ()
+
+
+@dataclass
+class OptimizerProgress:
+    """What the reference remembers, and whether an epoch is under way, or was left there."""
+
+    memory: OptimizerState
+    is_whole: bool = True
+
+
+def textbook(row: str, hyper: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the units of the formulas in ``fastmlp.optimizers``."""
+    del hyper
+    return (1.0,) * len(SLOTS[row])
+
+
+def sums(row: str, hyper: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the units of the native engine's slots."""
+    return tuple(1.0 if at is None else 1.0 - hyper[at] for at in SLOTS[row].values())
+
+
+def start(optimizer: Optimizer, parameters: Parameters) -> OptimizerState:
+    """Return what an optimizer remembers before the first step, in textbook units: all 0."""
+    row, hyper = optimizer.native_row, optimizer.hyper
+    slots = [tuple([np.zeros_like(p) for p in kind] for kind in parameters) for _ in SLOTS[row]]
+    return OptimizerState(row, hyper, 0, slots, textbook(row, hyper))
+
+
+def to_arrays(
+    spec: Spec, parameters: Parameters, memory: OptimizerState | None
+) -> dict[str, NDArray[Any]]:
+    """Return a state of its parts; the arrays are not copied."""
+    state = _named("", parameters, spec)
+    if memory is not None:
+        numbers = {"optimizer": memory.row, "hyper": memory.hyper, "step": memory.step}
+        numbers["powers"] = memory.powers
+        for name, slot, unit in zip(SLOTS[memory.row], memory.slots, memory.units, strict=True):
+            state |= _named(f"{name}.", slot, spec)
+            numbers[f"{name}.unit"] = unit
+        state |= {name: np.array(number) for name, number in numbers.items()}
+    return state
+
+
+def from_arrays(
+    state: Mapping[str, NDArray[Any]], spec: Spec
+) -> tuple[Parameters, OptimizerState | None]:
+    """Return the parts of a state, C-contiguous and of the network's dtype; copied only if need be.
+
+    Raises
+    ------
+    ValueError
+        If an array is missing or has another shape than this network's, or if the optimizer's
+        numbers cannot be: the native engine reads them without a second look.
+    """
+    parameters = _taken(state, "", spec)
+    if "optimizer" not in state:
+        return parameters, None
+    row = str(state["optimizer"])
+    if row not in SLOTS:
+        raise ValueError(
+            f"optimizer of the state is {row!r} but must be one of {', '.join(SLOTS)}: "
+            "take a state that state() has returned"
+        )
+    hyper = _numbers(state, "hyper", (N_HYPER,))
+    (step,) = _numbers(state, "step", (1,))
+    slots = [_taken(state, f"{name}.", spec) for name in SLOTS[row]]
+    units = tuple(_numbers(state, f"{name}.unit", (1,))[0] for name in SLOTS[row])
+    powers = _numbers(state, "powers", (0, N_POWERS))
+    return parameters, OptimizerState(row, hyper, int(step), slots, units, powers)
+
+
+def in_units(memory: OptimizerState, unit_of: Units) -> OptimizerState:
+    """Return what is remembered in other units; the very same arrays where the unit is the same."""
+    units = unit_of(memory.row, memory.hyper)
+    slots = [
+        slot if own == unit else tuple(_times(kind, own / unit) for kind in slot)
+        for slot, own, unit in zip(memory.slots, memory.units, units, strict=True)
+    ]
+    return memory._replace(slots=slots, units=units)
+
+
+def _times(arrays: Arrays, factor: float) -> Arrays:
+    return [(factor * a.astype(np.float64)).astype(a.dtype) for a in arrays]
+
+
+def _named(prefix: str, parameters: Parameters, spec: Spec) -> dict[str, NDArray[Any]]:
+    kinds = zip(spec.tensors, parameters, strict=True)
+    return {f"{prefix}{kind}.{k}": a for kind, arrays in kinds for k, a in enumerate(arrays)}
+
+
+def _numbers(
+    state: Mapping[str, NDArray[Any]], name: str, sizes: tuple[int, ...]
+) -> tuple[float, ...]:
+    """Return numbers that the optimizer keeps, finite, at least 0, and as many as it has."""
+    found = np.asarray(state.get(name, "missing"))
+    is_real = found.dtype.kind in "iuf" and found.size in sizes
+    if not is_real or not np.all((found >= 0) & (found < np.inf)):
+        raise ValueError(
+            f"{name} of the state is {found.tolist()} but must be {' or '.join(map(str, sizes))} "
+            "finite numbers of at least 0: take a state that state() has returned"
+        )
+    return tuple(found.astype(float).ravel().tolist())
+
+
+def _taken(state: Mapping[str, NDArray[Any]], prefix: str, spec: Spec) -> Parameters:
+    found: dict[str, Arrays] = {kind: [] for kind in spec.tensors}
+    for kind, wanted in spec.tensors.items():
+        for k, shape in enumerate(wanted):
+            name = f"{prefix}{kind}.{k}"
+            given = np.shape(state[name]) if name in state else "missing"
+            if given != shape:
+                raise ValueError(
+                    f"{name} of the state is {given} but must have the shape {shape}: "
+                    "take a state of a network with the same layers"
+                )
+            found[kind].append(np.asarray(state[name], spec.dtype, order="C"))
+    return tuple(found.values())

@@ -1,0 +1,158 @@
+"""Teams of threads, which sleep until somebody borrows one.
+
+The threads are Python's own: each enters one native call, which gives the interpreter lock back,
+and waits there for jobs. Fits and predictions borrow a team that sleeps in between, and a forked
+child starts without any. How they wait is the native side's matter.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastmlp._engine.crew import Crew
+
+MAX_THREADS = 256  # the native side's (jobs.pxd), known here without it; a test compares
+
+
+class Team:
+    """Threads that do the engine's native jobs together, each with its own index.
+
+    The threads start when they are first needed. If the system refuses one, or it does not come
+    (a thread that starts without memory dies on its way), the team is smaller. A team serves one
+    caller at a time.
+
+    Parameters
+    ----------
+    n : int
+        Wanted size, the calling thread included.
+
+    Examples
+    --------
+    >>> from fastmlp._engine.thread_pool import Team
+    >>> with Team(2) as team:
+    ...     team.size
+    2
+    """
+
+    def __init__(self, n: int) -> None:
+        if n < 1:
+            raise ValueError(f"a team of {n} threads is not possible: at least 1 is expected")
+        self._wanted = min(n, MAX_THREADS)
+        self._crew: Crew | None = None
+        self._helpers = 0
+        self._process = os.getpid()
+
+    @property
+    def crew(self) -> Crew:
+        """What the engine gives its jobs to; its threads are started here."""
+        if not self._is_here():  # a forked child: the threads stayed with the parent
+            self._forget()
+            self._process = os.getpid()
+        if self._crew is None:
+            from fastmlp._engine.crew import Crew
+
+            crew = Crew()
+            try:
+                self._helpers = crew.muster(_start(crew.serve, self._wanted - 1))
+                self._crew = crew
+            except BaseException:  # an interrupt: whoever has come, or still comes, goes home
+                crew.dismiss()
+                raise
+        return self._crew
+
+    @property
+    def size(self) -> int:
+        """Threads of the team, the caller included; fixed from the first look on."""
+        _ = self.crew
+        return 1 + self._helpers
+
+    def is_whole(self) -> bool:
+        """Whether the team is, or can be, as large as it was meant to be."""
+        return self._is_here() and (self._crew is None or self._helpers == self._wanted - 1)
+
+    def close(self) -> None:
+        """Let the threads end."""
+        if self._crew is not None and self._is_here():
+            self._crew.dismiss()
+        self._forget()
+
+    def _is_here(self) -> bool:
+        return self._process == os.getpid()
+
+    def _forget(self) -> None:
+        self._crew, self._helpers, self._wanted = None, 0, 1
+
+    def __enter__(self) -> Team:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _start(serve: Callable[[], None], n: int) -> int:
+    """Start n threads and return how many the system has granted.
+
+    Not ``threading.Thread``, whose start waits for a thread that may never come. An interpreter
+    that exits does not wait for these.
+    """
+    for started in range(n):
+        try:
+            _thread.start_new_thread(serve, ())
+        except (RuntimeError, MemoryError):  # "can't start new thread"
+            return started
+    return n
+
+
+# Teams that sleep until somebody needs one, by size. A list's pop and append are atomic.
+_idle: dict[int, list[Team]] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)  # their threads stay with the parent
+
+
+def _let_go(n: int) -> None:
+    """End idle teams, of the sizes known longest, until those and n more threads are no crowd."""
+    for teams in list(_idle.values()):
+        while sum(each * len(others) for each, others in list(_idle.items())) + n > MAX_THREADS:
+            try:
+                teams.pop().close()
+            except IndexError:
+                break
+
+
+_NOBODY = contextlib.nullcontext()
+
+
+def borrowed_team(n: int) -> AbstractContextManager[Team | None]:
+    """Lend a team for the length of one call, a fit for example; for 1 it is None."""
+    return _NOBODY if n == 1 else _borrowed(n)
+
+
+@contextlib.contextmanager
+def _borrowed(n: int) -> Iterator[Team]:
+    idle = _idle.setdefault(n, [])
+    team = None
+    try:
+        try:
+            team = idle.pop()
+        except IndexError:
+            _let_go(n)
+            team = Team(n)
+        yield team
+    finally:
+        if team is not None:
+            if team.is_whole():
+                idle.append(team)
+            else:
+                team.close()

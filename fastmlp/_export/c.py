@@ -1,0 +1,176 @@
+"""C: a network as one file of C99 and its header, with the weights as constants.
+
+What is called needs no memory but the stack and nothing but libm, and may be called from any
+number of threads. Loops are plain, over outputs inside inputs, for compilers to vectorise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastmlp._export.c_layers import predict, quantized
+from fastmlp._export.c_source import Source, largest
+from fastmlp._export.layers import (
+    Affine,
+    Array,
+    Exported,
+    Labels,
+    Linear,
+    Normalization,
+    Parametric,
+)
+from fastmlp._files.files import write as write_file
+from fastmlp._validation import check
+
+WEIGHTS = ("float32", "float64", "int8")
+MAX_PARAMETERS = 2**24  # more, as text, is no longer a sensible thing for a compiler
+ROWS = 16  # of the self-check
+
+
+@dataclass(frozen=True)
+class CFiles:
+    """What `to_c` has written.
+
+    Attributes
+    ----------
+    source, header : pathlib.Path
+        The files.
+    constant_bytes : int
+        Of weights, biases and scales, which may stay in read-only memory.
+    stack_bytes : int
+        Of the arrays that a prediction needs for its hidden layers.
+    largest_error : float
+        Between predictions with these weights and the model's own, on X or the rows of the
+        self-check; relative to the largest prediction, of a table to the deviation of the target.
+    labels_changed : float or None
+        Share of those rows that get another label; None if there are no labels.
+    """
+
+    source: Path
+    header: Path
+    constant_bytes: int
+    stack_bytes: int
+    largest_error: float
+    labels_changed: float | None
+
+
+def write(model: Exported, path: Any, weights: str | None = None, X: Any = None) -> CFiles:
+    """Write the files; arguments and result are those of `Exportable.to_c`."""
+    kind, source = kind_of(weights, X, model), source_of(path)
+    rows = _rows(model, X)
+    exactly: list[list[Any]] = [network.layers for network in model.each]
+    each = [layers_of(layers, kind, rows) for layers in exactly]
+    made = Source(model, source.stem, arithmetic(kind), each)
+    own, exact = predict(model, each, rows), predict(model, exactly, rows)
+    few = some(rows)
+    main = made.main(rows[few], own[few])
+    return finish(made, source, main, (own, exact), largest(exact))
+
+
+def finish(
+    made: Any, source: Path, main: str, predictions: tuple[Array, Array], unit: float
+) -> CFiles:
+    """Write what is made, with this end, and measure it.
+
+    Parameters
+    ----------
+    made : Source
+        Or what has its methods and sizes.
+    source : Path
+        The file.
+    main : str
+        The self-check.
+    predictions : pair of arrays, shape (n, columns)
+        With the weights that are written, and the model's own.
+    unit : float
+        Of the error.
+    """
+    own, exact = predictions
+    before, after = (_labels(made.model.labels, p) for p in (exact, own))
+    files = CFiles(
+        source,
+        source.with_suffix(".h"),
+        made.constant_bytes,
+        made.stack_bytes,
+        largest(own - exact) / (unit or 1.0),
+        None
+        if before is None
+        else float((before != after).reshape(len(own), -1).any(axis=1).mean()),
+    )
+    for target, text in {files.header: made.header(), files.source: made.source(main)}.items():
+        write_file(target, [text.encode("ascii")])
+    return files
+
+
+def _labels(labels: Labels | None, p: Array) -> Array | None:
+    if labels is None:
+        return None
+    return p > 0.5 if labels.kind == "each" else p.argmax(axis=1)
+
+
+def some(rows: Any) -> slice:
+    """Return which rows are in the self-check: `ROWS` of them, evenly."""
+    return slice(None, None, -(-len(rows) // ROWS))
+
+
+def kind_of(weights: str | None, X: Any, model: Any) -> str:
+    """Return the kind of weights that is asked for, by default that of the model, or complain."""
+    kind = model.spec.dtype.name if weights is None else weights
+    if kind not in WEIGHTS:
+        raise ValueError(f"weights is {weights!r} but one of {', '.join(WEIGHTS)} is expected")
+    if model.n_parameters > MAX_PARAMETERS:
+        raise ValueError(
+            f"the network has {model.n_parameters:,} parameters but C is written of at most "
+            f"{MAX_PARAMETERS:,}: use to_onnx"
+        )
+    if kind == "int8" and X is None:
+        raise ValueError(
+            "weights='int8' needs X: typical rows, by which inputs are scaled and the loss of "
+            "accuracy is measured"
+        )
+    return kind
+
+
+def arithmetic(kind: str) -> np.dtype[Any]:
+    """Return the dtype in which weights of a kind are used."""
+    return np.dtype("float64" if kind == "float64" else "float32")
+
+
+def layers_of(layers: list[Any], kind: str, rows: Array) -> list[Any]:
+    """Return a network's layers as they are written; int8 ones are measured on rows."""
+    made = quantized(layers, rows) if kind == "int8" else layers
+    return [_cast(layer, arithmetic(kind)) for layer in made]
+
+
+def source_of(path: Any) -> Path:
+    """Return the path of the source, or complain."""
+    source = Path(path)
+    if source.suffix != ".c" or not (source.stem.isidentifier() and source.stem.isascii()):
+        raise ValueError(
+            f"path is {str(path)!r} but a C file is expected whose name can begin the names of "
+            "functions: for example 'model.c'"
+        )
+    return source
+
+
+def _rows(model: Exported, X: Any) -> Array:
+    """Return rows of the model's dtype: the given ones, or normal ones."""
+    if X is not None:
+        return check.inputs(X, model.spec)
+    shape = ROWS, model.spec.layer_sizes[0]
+    return np.random.default_rng(0).normal(size=shape).astype(model.spec.dtype)
+
+
+def _cast(layer: Any, dtype: np.dtype[Any]) -> Any:
+    if not isinstance(layer, Affine | Normalization | Parametric | Linear):
+        return layer
+    found = {name: each for name, each in vars(layer).items() if isinstance(each, np.ndarray)}
+    with np.errstate(over="ignore", under="ignore"):
+        arrays: Any = {name: array.astype(dtype) for name, array in found.items()}
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ValueError(f"a weight is too large for {dtype}: use weights='float64'")
+    return replace(layer, **arrays)

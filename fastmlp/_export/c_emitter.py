@@ -1,0 +1,186 @@
+"""What layers add to a C file: constants, functions (each once), calls in their order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import fastmlp._export.c_text as text
+from fastmlp._export.c_layers import InputScaling, Quantized, QuantizedLinear
+from fastmlp._export.layers import (
+    Activation,
+    Add,
+    Affine,
+    Array,
+    Keep,
+    Linear,
+    Link,
+    Normalization,
+    Parametric,
+)
+
+# Of arrays, by their dtype; float32 is of that of the arithmetic.
+KINDS = {
+    "float64": "double",
+    "int8": "signed char",
+    "uint8": "unsigned char",
+    "uint16": "unsigned short",
+    "int32": "int",
+}
+SEVERAL = "p"  # where each of several networks writes its prediction
+
+
+class Emitter:
+    """Collects what the layers of networks need; what is made of that is up to who inherits it.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of inputs, arithmetic and outputs.
+    output : str
+        Where the last layer writes: `SEVERAL` is a buffer of its own.
+    """
+
+    def __init__(self, dtype: np.dtype[Any], output: str) -> None:
+        self.dtype, self.output = dtype, output
+        self.constants: list[str] = []
+        self.functions: dict[str, str] = {}  # each once
+        self.calls: list[str] = []
+        self.constant_bytes = 0
+        self.buffers: dict[str, int] = {}  # two used in turn, and one for each that is kept
+        self.kept: dict[str, str]  # where what a Keep has named is
+        self._k = -1  # of the affine layers so far, the last
+
+    @property
+    def stack_bytes(self) -> int:
+        """Of the buffers."""
+        return sum(self.buffers.values()) * self.dtype.itemsize
+
+    def network(self, layers: list[Any], inputs: int) -> None:
+        """Add the layers of a network, or quantized ones."""
+        self.at, self.width, self.kept = "x", inputs, {}
+        self._last = self._k + sum(hasattr(layer, "biases") for layer in layers)
+        for layer in layers:
+            self._k += hasattr(layer, "biases")
+            WRITERS[type(layer)](self, layer)
+
+    def body(self) -> str:
+        """Return the buffers and the calls as the lines of a function."""
+        buffers = [f"real {name}[{size}];" for name, size in self.buffers.items()]
+        return "".join(f"    {line}\n" for line in [*buffers, *self.calls])
+
+    # ------------------------------------------------------------ what layers add
+
+    def array(self, name: str, values: Array) -> str:
+        """Add an array of constants under this name, and return it."""
+        kind = KINDS.get(values.dtype.name, "real")
+        array = text.constants(kind, name, values)
+        self.constants.append(text.typed(array, self.dtype) if kind == "real" else array)
+        self.constant_bytes += values.nbytes
+        return name
+
+    def constant(self, name: str, values: Array) -> str:
+        """Add what a layer has, and return where it is."""
+        return self.array(f"{name}_{max(self._k, 0)}", values)
+
+    def move(self, width: int, *, last: bool = False) -> tuple[str, str]:
+        """Return where the next layer reads and writes; the last one writes the output."""
+        source, self.width = self.at, width
+        if last:
+            self.at = self.output
+            if self.at == SEVERAL:
+                self.buffers[SEVERAL] = width
+        else:
+            self.at = next(each for each in "abcd" if each not in (source, *self.kept.values()))
+            self.buffers[self.at] = max(self.buffers.get(self.at, 0), width)
+        return source, self.at
+
+    def affine(self, name: str, piece: str, layer: Any, *more: str) -> None:
+        """Add an affine layer, or a linear path: its biases are what there is."""
+        n, m = layer.weights.shape
+        blocks = [layer.weights[:, j : j + text.BLOCK].ravel() for j in range(0, m, text.BLOCK)]
+        is_path = not hasattr(layer, "biases")
+        weights = self.constant("linear" if is_path else "weights", np.concatenate(blocks))
+        self.functions[name] = piece
+        if is_path:
+            biases, source, target = self.at, self.kept["inputs"], self.at
+        else:
+            biases = self.constant("biases", layer.biases)
+            source, target = self.move(m, last=self._k == self._last)
+        arguments = ", ".join([source, weights, *more, biases, target, str(n), str(m)])
+        self.calls.append(f"affine({arguments});")
+
+    def apply(self, name: str, body: str, frame: str = text.FUNCTION, *more: str) -> None:
+        """Add a function that changes what there is in place."""
+        if "sigmoid(" in body:
+            self.functions["sigmoid()"] = text.SIGMOID
+        self.functions[name] = frame.format(name=f"apply_{name}", body=body)
+        arguments = ", ".join([self.at, *more, str(self.width)])
+        self.calls.append(f"apply_{name}({arguments});")
+
+
+def _shift(emitter: Emitter, layer: InputScaling) -> None:
+    n = len(layer.mean)
+    mean, factor = emitter.constant("mean", layer.mean), emitter.constant("factor", layer.factor)
+    emitter.functions["shift"] = text.SHIFT
+    before, after = emitter.move(n)
+    emitter.calls.append(f"shift({before}, {mean}, {factor}, {after}, {n});")
+
+
+def _affine(emitter: Emitter, layer: Affine | Linear) -> None:
+    emitter.affine("affine", text.AFFINE, layer)
+
+
+def _quantized(emitter: Emitter, layer: Quantized) -> None:
+    emitter.affine("affine", text.QUANTIZED_AFFINE, layer, emitter.constant("unit", layer.unit))
+
+
+def _quantized_linear(emitter: Emitter, layer: QuantizedLinear) -> None:
+    unit = emitter.constant("linear_unit", layer.unit)
+    emitter.affine("affine", text.QUANTIZED_AFFINE, layer, unit)
+
+
+def _keep(emitter: Emitter, layer: Keep) -> None:
+    emitter.kept[layer.name] = emitter.at
+
+
+def _add(emitter: Emitter, layer: Add) -> None:
+    emitter.functions["add"] = text.ADD
+    emitter.calls.append(f"add({emitter.at}, {emitter.kept.pop(layer.name)}, {emitter.width});")
+
+
+def _normalization(emitter: Emitter, layer: Normalization) -> None:
+    emitter.functions["normalize"] = text.NORMALIZE
+    names = emitter.constant("gains", layer.gains), emitter.constant("shifts", layer.shifts)
+    emitter.calls.append(f"normalize({emitter.at}, {', '.join(names)}, {emitter.width});")
+
+
+def _activation(emitter: Emitter, layer: Activation) -> None:
+    emitter.apply(layer.name, text.EACH.format(text.ACTIVATIONS[layer.name]))
+
+
+def _parametric(emitter: Emitter, layer: Parametric) -> None:
+    alphas = emitter.constant("alphas", layer.alphas)
+    body = text.ACTIVATIONS[layer.name]
+    emitter.apply(f"parametric_{layer.name}", body, text.PARAMETRIC, alphas)
+
+
+def _link(emitter: Emitter, layer: Link) -> None:
+    if text.LINKS[layer.name]:
+        emitter.apply(layer.name, text.LINKS[layer.name])
+
+
+WRITERS: dict[type, Any] = {
+    InputScaling: _shift,
+    Affine: _affine,
+    Quantized: _quantized,
+    Normalization: _normalization,
+    Keep: _keep,
+    Add: _add,
+    Linear: _affine,
+    QuantizedLinear: _quantized_linear,
+    Activation: _activation,
+    Parametric: _parametric,
+    Link: _link,
+}

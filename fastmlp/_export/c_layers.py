@@ -1,0 +1,153 @@
+"""The layers of a C file: those of a network, those that int8 weights need; what they compute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from fastmlp._export.layers import (
+    Activation,
+    Add,
+    Affine,
+    Array,
+    Exported,
+    Keep,
+    Linear,
+    Normalization,
+    Parametric,
+)
+from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.layer_norm import layer_norm
+from fastmlp._network.parametric_activation import blended
+
+LARGEST = 127  # of signed char, both signs alike
+
+
+@dataclass(frozen=True, eq=False)
+class InputScaling:
+    """(x - mean) * factor: a layer that int8 weights need where inputs differ in scale."""
+
+    mean: Array
+    factor: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """Weights in whole units of their column, from -127 to 127."""
+
+    weights: Array
+    unit: Array
+    biases: Array
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedLinear:
+    """The same of a linear path."""
+
+    weights: Array
+    unit: Array
+
+
+Kept: TypeAlias = dict[str, Array]  # what a Keep has put away
+
+
+def _shift(layer: InputScaling, x: Array, kept: Kept) -> Array:
+    del kept
+    return np.asarray((x - layer.mean) * layer.factor)
+
+
+def _affine(layer: Affine, x: Array, kept: Kept) -> Array:
+    del kept
+    return np.asarray(x @ layer.weights.astype(x.dtype) + layer.biases)
+
+
+def _quantized(layer: Quantized, x: Array, kept: Kept) -> Array:
+    del kept
+    return np.asarray((x @ layer.weights.astype(x.dtype)) * layer.unit + layer.biases)
+
+
+def _normalization(layer: Normalization, x: Array, kept: Kept) -> Array:
+    del kept
+    return layer_norm(x, layer.gains, layer.shifts)
+
+
+def _keep(layer: Keep, x: Array, kept: Kept) -> Array:
+    kept[layer.name] = x
+    return x
+
+
+def _linear(layer: Linear, x: Array, kept: Kept) -> Array:
+    return np.asarray(x + kept["inputs"] @ layer.weights.astype(x.dtype))
+
+
+def _quantized_linear(layer: QuantizedLinear, x: Array, kept: Kept) -> Array:
+    return np.asarray(x + (kept["inputs"] @ layer.weights.astype(x.dtype)) * layer.unit)
+
+
+# What each layer computes, link apart.
+VALUES: dict[type, Any] = {
+    InputScaling: _shift,
+    Affine: _affine,
+    Quantized: _quantized,
+    Normalization: _normalization,
+    Keep: _keep,
+    Add: lambda layer, x, kept: x + kept[layer.name],
+    Linear: _linear,
+    QuantizedLinear: _quantized_linear,
+    Activation: lambda layer, x, kept: ACTIVATIONS[layer.name].value(x),
+    Parametric: lambda layer, x, kept: blended(layer.name, layer.alphas, x),
+}
+
+
+def predict(model: Exported, each: list[list[Any]], rows: Array) -> Array:
+    """Return predictions in float64, of the layers of each network."""
+    link = model.spec.loss.link
+    with np.errstate(all="ignore"):
+        predictions = [link(outputs(layers[:-1], rows)) for layers in each]
+        p = np.asarray(np.mean(predictions, axis=0))
+        if model.spec.loss.heads == 2:
+            m = model.spec.n_outputs
+            p[:, m:] += np.var([own[:, :m] for own in predictions], axis=0)
+    return np.concatenate([1 - p, p], axis=1) if model.is_pair else p
+
+
+def outputs(layers: list[Any], rows: Array) -> Array:
+    """Return what layers make of rows, in float64."""
+    z = rows.astype(np.float64)
+    kept: Kept = {}
+    for layer in layers:
+        z = VALUES[type(layer)](layer, z, kept)
+    return z
+
+
+def quantized(layers: list[Any], rows: Array) -> list[Any]:
+    """Return layers with int8 weights; inputs are scaled first, as the rows are."""
+    mean, spread = rows.mean(axis=0), rows.std(axis=0)
+    spread = np.where(spread > 0, spread, 1.0)
+    at = [k for k, each in enumerate(layers) if isinstance(each, Affine)]
+    readers = {at[0]: at[0]}  # of the inputs, and whose biases get their share of the mean
+    readers |= {k: at[-1] for k, each in enumerate(layers) if isinstance(each, Linear)}
+    folded = list(layers)
+    for k, biased in readers.items():
+        weights, biases = layers[k].weights, folded[biased].biases + mean @ layers[k].weights
+        folded[biased] = replace(folded[biased], biases=biases)
+        folded[k] = replace(folded[k], weights=weights * spread[:, np.newaxis])
+    return [
+        InputScaling(mean.astype(np.float32), (1 / spread).astype(np.float32)),
+        *(QUANTIZED[type(each)](each) if type(each) in QUANTIZED else each for each in folded),
+    ]
+
+
+def _in_units(weights: Array) -> tuple[Array, Array]:
+    """Return the whole numbers, and the unit of each column."""
+    unit = np.abs(weights).max(axis=0) / LARGEST
+    unit = np.where(unit > 0, unit, 1.0).astype(np.float32)
+    return np.rint(weights / unit).clip(-LARGEST, LARGEST).astype(np.int8), unit
+
+
+QUANTIZED: dict[type, Any] = {
+    Affine: lambda each: Quantized(*_in_units(each.weights), each.biases.astype(np.float32)),
+    Linear: lambda each: QuantizedLinear(*_in_units(each.weights)),
+}

@@ -1,0 +1,377 @@
+"""C99 for each activation, link and kind of label, and the pieces that every file has.
+
+Expressions are written in double precision, ``exp(z)`` and ``0.5``; `typed` makes float of them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._network.activations import GELU_CUBIC, LEAK, SELU_ALPHA, SELU_SCALE, SQRT_2_OVER_PI
+from fastmlp._network.layer_norm import EPSILON
+
+# Outputs that are summed up together, in registers: 8 of SSE's or NEON's, 4 of AVX's.
+BLOCK = 32
+
+# The value at z. What is compared is z < 0, so that NaN goes through.
+ACTIVATIONS = {
+    "identity": "z",
+    "relu": "z < 0.0 ? 0.0 : z",
+    "leaky_relu": f"z < 0.0 ? {LEAK!r} * z : z",
+    "elu": "z < 0.0 ? expm1(z) : z",
+    "selu": f"{SELU_SCALE!r} * (z < 0.0 ? {SELU_ALPHA!r} * expm1(z) : z)",
+    "softplus": "(z < 0.0 ? 0.0 : z) + log1p(exp(-fabs(z)))",
+    "sigmoid": "sigmoid(z)",
+    "tanh": "tanh(z)",
+    "gelu": f"0.5 * z * erfc({-math.sqrt(0.5)!r} * z)",
+    "gelu_tanh": f"z * sigmoid({2 * SQRT_2_OVER_PI!r} * z * (1.0 + {GELU_CUBIC!r} * z * z))",
+    "silu": "z * sigmoid(z)",
+    "mish": "z * tanh(log1p(exp(z)))",
+}
+
+EACH = """\
+for (j = 0; j < n; j++) {{
+        const real z = y[j];
+        y[j] = {};
+    }}"""
+# What is done to the n columns of the last layer.
+LINKS = {
+    "identity": "",
+    "exp": EACH.format("exp(z)"),
+    "mean_and_variance": "for (j = n / 2; j < n; j++) y[j] = exp(y[j]);",
+    "sigmoid": EACH.format("sigmoid(z)"),
+    "softmax": """\
+real largest = y[0], sum = 0.0;
+    for (j = 1; j < n; j++) if (largest < y[j]) largest = y[j];
+    for (j = 0; j < n; j++) sum += y[j] = exp(y[j] - largest);
+    for (j = 0; j < n; j++) y[j] /= sum;""",
+}
+
+NORMALIZE = f"""\
+/* Rows of mean 0 and variance 1, times gains, plus shifts. */
+static void normalize(real *y, const real *gains, const real *shifts, int n)
+{{
+    real mean = 0.0, square = 0.0, scale;
+    int j;
+    for (j = 0; j < n; j++) mean += y[j];
+    mean /= (real)n;
+    for (j = 0; j < n; j++) {{
+        y[j] -= mean;
+        square += y[j] * y[j];
+    }}
+    scale = 1.0 / sqrt(square / (real)n + {EPSILON:.7f});
+    for (j = 0; j < n; j++) y[j] = y[j] * scale * gains[j] + shifts[j];
+}}
+"""
+
+SIGMOID = """\
+static real sigmoid(real z)
+{
+    const real e = exp(-fabs(z));
+    return (z < 0.0 ? e : 1.0) / (1.0 + e);
+}
+"""
+
+FUNCTION = """\
+static void {name}(real *y, int n)
+{{
+    int j;
+    {body}
+}}
+"""
+
+PARAMETRIC = """\
+static void {name}(real *y, const real *alphas, int n)
+{{
+    int j;
+    for (j = 0; j < n; j++) {{
+        const real z = y[j], f = {body};
+        y[j] = (1.0 - alphas[j]) * z + alphas[j] * f;
+    }}
+}}
+"""
+
+SHIFT = """\
+static void shift(const real *x, const real *mean, const real *factor, real *y, int n)
+{
+    int i;
+    for (i = 0; i < n; i++) y[i] = (x[i] - mean[i]) * factor[i];
+}
+"""
+
+ADD = """\
+static void add(real *y, const real *x, int n)
+{
+    int j;
+    for (j = 0; j < n; j++) y[j] += x[j];
+}
+"""
+
+MIX = """\
+/* The k-th of several predictions, into the mean of those before; of n - m variances behind m means
+ * it makes those of the mixture (Welford 1962). */
+static void mix(const real *p, real *y, int k, int m, int n)
+{
+    int j;
+    if (k == 1) {
+        for (j = 0; j < n; j++) y[j] = 0.0;
+    }
+    for (j = 0; j < m; j++) {
+        const real away = p[j] - y[j];
+        y[j] += away / (real)k;
+        if (n > m) y[m + j] += (p[m + j] + away * (p[j] - y[j]) - y[m + j]) / (real)k;
+    }
+}
+"""
+
+BEGIN = f"""\
+enum {{ BLOCK = {BLOCK} }};
+
+/* Where nothing is vectorised: four sums at a time, in registers; the bits are the same. */
+#if defined __OPTIMIZE_SIZE__ || (defined __ARM_ARCH && !defined __ARM_NEON)
+#define FEW_SUMS
+#endif
+"""
+
+AFFINE = """\
+@begin
+
+/* m <= BLOCK sums over n inputs; w has a row of m weights for each. */
+static inline void block(const real *x, const real *w, const real *b, real *y, int n, int m)
+{
+    int i, j = 0;
+#ifdef FEW_SUMS
+    for (; j + 4 <= m; j += 4) {
+        real s0 = b[j], s1 = b[j + 1], s2 = b[j + 2], s3 = b[j + 3];
+        for (i = 0; i < n; i++) {
+            const real xi = x[i], *wi = w + i * m + j;
+            s0 += xi * wi[0];
+            s1 += xi * wi[1];
+            s2 += xi * wi[2];
+            s3 += xi * wi[3];
+        }
+        y[j] = s0;
+        y[j + 1] = s1;
+        y[j + 2] = s2;
+        y[j + 3] = s3;
+    }
+    for (; j < m; j++) {
+        real sum = b[j];
+        for (i = 0; i < n; i++) sum += x[i] * w[i * m + j];
+        y[j] = sum;
+    }
+#else
+    real sum[BLOCK];
+    for (j = 0; j < m; j++) sum[j] = b[j];
+    for (i = 0; i < n; i++, w += m) {
+        const real xi = x[i];
+        for (j = 0; j < m; j++) sum[j] += xi * w[j];
+    }
+    for (j = 0; j < m; j++) y[j] = sum[j];
+#endif
+}
+
+/* y = x w + b, block after block; x and y do not overlap. */
+static inline void affine(const real *x, const real *w, const real *b, real *y, int n, int m)
+{
+    int j = 0;
+    for (; j + BLOCK <= m; j += BLOCK, w += n * BLOCK) block(x, w, b + j, y + j, n, BLOCK);
+    if (j < m) block(x, w, b + j, y + j, n, m - j);
+}
+""".replace("@begin", BEGIN)
+
+QUANTIZED_AFFINE = """\
+@begin
+
+/* m <= BLOCK sums over n inputs; w has a row of m weights for each, in units of their column. */
+static inline void block(const real *x, const signed char *w, const real *unit, const real *b,
+                         real *y, int n, int m)
+{
+    int i, j = 0;
+#ifdef FEW_SUMS
+#ifdef __ARM_ARCH /* x86 would wait: its conversion keeps, and needs, the rest of a register */
+    for (; j + 4 <= m; j += 4) {
+        real s0 = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0;
+        for (i = 0; i < n; i++) {
+            const signed char *wi = w + i * m + j;
+            const real xi = x[i];
+            s0 += xi * (real)wi[0];
+            s1 += xi * (real)wi[1];
+            s2 += xi * (real)wi[2];
+            s3 += xi * (real)wi[3];
+        }
+        y[j] = b[j] + unit[j] * s0;
+        y[j + 1] = b[j + 1] + unit[j + 1] * s1;
+        y[j + 2] = b[j + 2] + unit[j + 2] * s2;
+        y[j + 3] = b[j + 3] + unit[j + 3] * s3;
+    }
+#endif
+    for (; j < m; j++) {
+        real sum = 0.0;
+        for (i = 0; i < n; i++) sum += x[i] * (real)w[i * m + j];
+        y[j] = b[j] + unit[j] * sum;
+    }
+#else
+    real sum[BLOCK];
+    for (j = 0; j < m; j++) sum[j] = 0.0;
+    for (i = 0; i < n; i++, w += m) {
+        const real xi = x[i];
+        for (j = 0; j < m; j++) sum[j] += xi * (real)w[j];
+    }
+    for (j = 0; j < m; j++) y[j] = b[j] + unit[j] * sum[j];
+#endif
+}
+
+/* y = x w + b, block after block; x and y do not overlap. */
+static inline void affine(const real *x, const signed char *w, const real *unit, const real *b,
+                          real *y, int n, int m)
+{
+    int j = 0;
+    for (; j + BLOCK <= m; j += BLOCK, w += n * BLOCK)
+        block(x, w, unit + j, b + j, y + j, n, BLOCK);
+    if (j < m) block(x, w, unit + j, b + j, y + j, n, m - j);
+}
+""".replace("@begin", BEGIN)
+
+# Declarations for the header, with a comment, and definitions.
+LABELS = {
+    "largest": (
+        "/* The class of the largest probability, from 0. */\nint {name}_class({parameters});",
+        """\
+int {name}_class({parameters})
+{{
+    real y[{outputs}];
+    int j, best = 0;
+    {name}_predict({arguments}, y);
+    for (j = 1; j < {outputs}; j++) if (y[best] < y[j]) best = j;
+    return best;
+}}
+""",
+    ),
+    "pair": (
+        "/* 1 if the second class is the more probable one, else 0. */\n"
+        "int {name}_class({parameters});",
+        """\
+int {name}_class({parameters})
+{{
+    real y[2];
+    {name}_predict({arguments}, y);
+    return y[1] > 0.5;
+}}
+""",
+    ),
+    "each": (
+        "/* For each label whether it is there, 1 or 0. */\n"
+        "void {name}_classes({parameters}, int *classes);",
+        """\
+void {name}_classes({parameters}, int *classes)
+{{
+    real y[{outputs}];
+    int j;
+    {name}_predict({arguments}, y);
+    for (j = 0; j < {outputs}; j++) classes[j] = y[j] > 0.5;
+}}
+""",
+    ),
+}
+
+HEADER = """\
+/* {title} */
+#ifndef {macro}_H
+#define {macro}_H
+
+{defined}
+#define {macro}_OUTPUTS {outputs}
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+{declared}
+#ifdef __cplusplus
+}}
+#endif
+#endif
+"""
+
+PREDICT = """\
+/* {meaning}
+   x has {inputs} numbers, y gets {outputs}; they do not overlap. Any number of threads may call. */
+void {name}_predict(const real *x, real *y);
+"""
+
+MAIN = """\
+#ifdef FASTMLP_MAIN
+#include <stdio.h>
+
+/* Rows, and what the model predicts for them: cc -DFASTMLP_MAIN {name}.c -lm. */
+{rows}
+int main(void)
+{{
+    const real allowed = {allowed};
+    real y[{checked}], largest = 0.0;
+    int i, j, wrong = 0;
+    for (i = 0; i < {n}; i++) {{
+        int good = 1;
+        {predict}
+        for (j = 0; j < {checked}; j++) {{
+            const real error = fabs(y[j] - expected[i * {checked} + j]);
+            if (largest < error) largest = error;
+            good = good && error <= allowed;
+        }}
+        wrong += !good;
+    }}
+    printf("%d of {n} rows wrong, largest error %g\\n", wrong, (double)largest);
+    return wrong != 0;
+}}
+#endif
+"""
+
+DIGITS = {"float32": 9, "float64": 17}
+_FUNCTIONS = re.compile(r"\b(exp|expm1|log1p|tanh|erfc|fabs|sqrt)\(")
+_NUMBERS = re.compile(r"(?<![\w.])\d+\.\d+(?:e[+-]?\d+)?\b")
+
+
+def typed(text: str, dtype: np.dtype[Any]) -> str:
+    """Return C in double precision as C in that of the dtype."""
+    if dtype == np.float32:
+        text = _NUMBERS.sub(r"\g<0>f", _FUNCTIONS.sub(r"\1f(", text))
+    return with_real(text, dtype)
+
+
+def with_real(text: str, dtype: np.dtype[Any]) -> str:
+    """Return C whose type ``real`` is that of the dtype; all else stays in double precision."""
+    return re.sub(r"\breal\b", "float" if dtype == np.float32 else "double", text)
+
+
+def number(value: float, dtype: np.dtype[Any]) -> str:
+    """Return a number as a literal that `typed` knows, with digits enough for its bits."""
+    if value != value:
+        return "NAN"
+    text = f"{value:.{DIGITS[dtype.name]}g}"
+    if "." in text:
+        return text
+    mantissa, e, exponent = text.partition("e")
+    return f"{mantissa}.0{e}{exponent}"
+
+
+def constants(kind: str, name: str, values: NDArray[Any]) -> str:
+    """Return the definition of an array, eight numbers a line."""
+    whole = values.dtype.kind in "iu"
+    values = values if values.size else np.zeros(1, values.dtype)  # C has no arrays of nothing
+    texts = [str(v) if whole else number(v, values.dtype) for v in values.ravel().tolist()]
+    lines = [", ".join(texts[at : at + 8]) for at in range(0, len(texts), 8)]
+    body = ",\n    ".join(lines)
+    return f"static const {kind} {name}[{len(texts)}] = {{\n    {body}\n}};\n"
+
+
+def string(text: str | bytes) -> str:
+    """Return a string literal of the UTF-8 bytes; whatever is no letter or digit is escaped."""
+    data = text.encode() if isinstance(text, str) else text
+    plain = [chr(b) if chr(b).isalnum() and b < 128 else f"\\{b:03o}" for b in data]
+    return f'"{"".join(plain)}"'

@@ -1,0 +1,232 @@
+"""ONNX: a network as a graph of standard operators that any runtime can run."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+import fastmlp._export.onnx_nodes as nodes
+from fastmlp._export.layers import (
+    Activation,
+    Add,
+    Affine,
+    Exported,
+    Keep,
+    Labels,
+    Linear,
+    Link,
+    Normalization,
+    Parametric,
+    name_of,
+)
+from fastmlp._export.onnx_nodes import Graph, Name, Names
+from fastmlp._files.files import write
+
+OPSET = 17
+MAX_BYTES = 2**31 - 1  # of a protobuf message
+INPUT = "X"
+ROWS = "rows"  # name of the axis that has any length
+
+Kept: TypeAlias = dict[str, Name]  # what a Keep has put away
+
+
+def package() -> Any:
+    """Return the onnx package, or say how to get it."""
+    try:
+        importlib.import_module("onnx.numpy_helper")
+        return importlib.import_module("onnx")
+    except ImportError as error:
+        raise ImportError(
+            f"ONNX models need the onnx package, which cannot be imported ({error}): "
+            "pip install 'fastmlp[onnx]'"
+        ) from error
+
+
+# Each gets the graph, what there is, the layer, how many affine ones came before, and what is kept.
+
+
+def _affine(g: Graph, z: Name, layer: Affine, k: int, kept: Kept) -> Names:
+    del kept
+    weights = g.constant(layer.weights, name_of("weights", k))
+    return (g.Gemm(z, weights, g.constant(layer.biases, name_of("biases", k))),)
+
+
+def _normalization(g: Graph, z: Name, layer: Normalization, k: int, kept: Kept) -> Names:
+    del kept
+    gains = g.constant(layer.gains, name_of("gains", k - 1))  # of the affine layer before
+    return (nodes.layer_norm(g, z, gains, g.constant(layer.shifts, name_of("shifts", k - 1))),)
+
+
+def _keep(g: Graph, z: Name, layer: Keep, k: int, kept: Kept) -> Names:
+    del g, k
+    kept[layer.name] = z
+    return (z,)
+
+
+def _add(g: Graph, z: Name, layer: Add, k: int, kept: Kept) -> Names:
+    del k
+    return (g.Add(z, kept[layer.name]),)
+
+
+def _linear(g: Graph, z: Name, layer: Linear, k: int, kept: Kept) -> Names:
+    del k
+    weights = g.constant(layer.weights, name_of("linear_weights", 0))
+    return (g.Gemm(kept["inputs"], weights, z),)
+
+
+def _activation(g: Graph, z: Name, layer: Activation, k: int, kept: Kept) -> Names:
+    del k, kept
+    return (nodes.activations(g.dtype)[layer.name](g, z),)
+
+
+def _parametric(g: Graph, z: Name, layer: Parametric, k: int, kept: Kept) -> Names:
+    del kept
+    alphas = g.constant(layer.alphas, name_of("alphas", k - 1))
+    active = g.Mul(nodes.activations(g.dtype)[layer.name](g, z), alphas)
+    return (g.Add(g.Mul(z, g.Sub(1.0, alphas)), active),)
+
+
+def _link(g: Graph, z: Name, layer: Link, k: int, kept: Kept) -> Names:
+    del k, kept
+    return nodes.LINKS[layer.name][0](g, z)
+
+
+WRITERS: dict[type, Any] = {
+    Affine: _affine,
+    Normalization: _normalization,
+    Keep: _keep,
+    Add: _add,
+    Linear: _linear,
+    Activation: _activation,
+    Parametric: _parametric,
+    Link: _link,
+}
+
+
+def _class_of_largest(g: Graph, p: Name, labels: Labels) -> Name:
+    return _called(g, g.ArgMax(p, axis=1, keepdims=0), labels)
+
+
+def _class_of_pair(g: Graph, p: Name, labels: Labels) -> Name:
+    is_second = g.Reshape(g.Greater(p, 0.5), np.array([-1]))
+    return _called(g, g.Cast(is_second, to=package().TensorProto.INT64), labels)
+
+
+def _each(g: Graph, p: Name, labels: Labels) -> Name:
+    del labels
+    return g.Cast(g.Greater(p, 0.5), to=package().TensorProto.INT64)
+
+
+LABELS = {"largest": _class_of_largest, "pair": _class_of_pair, "each": _each}
+
+
+def _called(g: Graph, index: Name, labels: Labels) -> Name:
+    return index if labels.are_numbered else g.Gather(labels.values, index)
+
+
+def _prediction(g: Graph, number: int, model: Exported) -> Names:
+    """Add a network, and return the outputs of its link."""
+    names: Names = (INPUT,)
+    kept: Kept = {}
+    g.prefix = f"members.{number}." if number else ""
+    for k, layer in enumerate(model.layers):
+        affine_before = sum(isinstance(each, Affine) for each in model.layers[:k])
+        names = WRITERS[type(layer)](g, names[0], layer, affine_before, kept)
+    return names
+
+
+@dataclass(frozen=True)
+class Value:
+    """An input or an output.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+    shape : tuple of int
+        Of a row.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+def graph(model: Exported) -> tuple[Graph, dict[Name, Value]]:
+    """Return the nodes, and the outputs by name."""
+    g, columns = Graph(model.spec.dtype), model.spec.n_outputs
+    names = nodes.mixture(g, [_prediction(g, k, each) for k, each in enumerate(model.each)])
+    outputs: dict[Name, Value] = {}
+    if model.labels is not None:
+        outputs["label"] = label(g, names[0], model.labels)
+    if model.is_pair:
+        names, columns = (nodes.pair(g, names[0]),), 2
+    wanted = nodes.LINKS[model.spec.loss.link_name][1]
+    for old, new in zip(names, wanted, strict=True):
+        g.rename(old, new)
+        outputs[new] = Value(model.spec.dtype, (columns,))
+    return g, outputs
+
+
+def label(g: Graph, p: Name, labels: Labels) -> Value:
+    """Add the output ``label``, which comes from probabilities."""
+    g.rename(LABELS[labels.kind](g, p, labels), "label")
+    if labels.kind == "each":
+        return Value(np.dtype(np.int64), (len(labels.classes),))
+    return Value(labels.values.dtype, ())
+
+
+def check_size(size: int) -> None:
+    """Complain of more bytes of parameters than a file can hold."""
+    if size > MAX_BYTES:
+        raise ValueError(
+            f"the parameters take {size:,} bytes but a file of ONNX holds at most {MAX_BYTES:,}: "
+            "use a smaller network, or float32"
+        )
+
+
+def model(exported: Exported, path: Any = None) -> Any:
+    """Return the onnx.ModelProto of a network, written to a file too if there is a path."""
+    package()
+    check_size(exported.n_parameters * exported.spec.dtype.itemsize)
+    inputs = {INPUT: Value(exported.spec.dtype, (exported.spec.layer_sizes[0],))}
+    return made(*graph(exported), inputs, {"": OPSET}, path)
+
+
+def made(
+    g: Graph,
+    outputs: dict[Name, Value],
+    inputs: dict[Name, Value],
+    opsets: dict[str, int],
+    path: Any,
+) -> Any:
+    """Return a checked onnx.ModelProto, written to a file too if there is a path."""
+    onnx = package()
+    helper, arrays = onnx.helper, onnx.numpy_helper
+
+    def described(name: Name, value: Value) -> Any:
+        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+        return helper.make_tensor_value_info(name, kind, [ROWS, *value.shape])
+
+    body = helper.make_graph(
+        [
+            helper.make_node(n.op, n.inputs, n.outputs, n.outputs[0], **n.attributes)
+            for n in g.nodes
+        ],
+        "fastmlp",
+        [described(*each) for each in inputs.items()],
+        [described(*each) for each in outputs.items()],
+        [arrays.from_array(array, name) for name, array in g.constants.items()],
+    )
+    needed = [helper.make_opsetid(*each) for each in opsets.items()]
+    proto = helper.make_model(
+        body,
+        opset_imports=needed,
+        ir_version=helper.find_min_ir_version_for(needed),
+        producer_name="fastmlp",
+    )
+    onnx.checker.check_model(proto, full_check=True)
+    if path is not None:
+        write(path, [proto.SerializeToString()])
+    return proto

@@ -1,0 +1,262 @@
+"""Nodes of an ONNX graph, written as expressions: ``g.Mul(z, g.Sigmoid(z))``.
+
+Numbers become constants of the network's dtype. Nothing here needs the onnx package: the same
+expressions are written into a model (onnx.py) and recognised in one (read_onnx.py).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._network.activations import GELU_CUBIC, LEAK, SELU_ALPHA, SELU_SCALE, SQRT_2_OVER_PI
+from fastmlp._network.layer_norm import EPSILON
+
+Name: TypeAlias = str
+Names: TypeAlias = tuple[Name, ...]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation.
+
+    Attributes
+    ----------
+    op : str
+        ONNX's name.
+    inputs, outputs : tuple of str
+    attributes : dict
+    """
+
+    op: str
+    inputs: Names
+    outputs: Names
+    attributes: dict[str, Any]
+
+
+@dataclass
+class Graph:
+    """Nodes and constants in the order in which they were asked for.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of the numbers.
+
+    Attributes
+    ----------
+    prefix : str
+        What the names of tensors to come begin with.
+    root : str
+        What all names begin with, so that they are no names of inputs.
+    """
+
+    dtype: np.dtype[Any]
+    nodes: list[Node] = field(default_factory=list)
+    constants: dict[Name, NDArray[Any]] = field(default_factory=dict)
+    prefix: str = ""
+    root: str = ""
+
+    def of(self, dtype: Any, root: str) -> Graph:
+        """Return the same graph, to which numbers are added in another dtype and by other names."""
+        return replace(self, dtype=np.dtype(dtype), root=self.root + root)
+
+    def __getattr__(self, op: str) -> Callable[..., Name]:
+        if not op[0].isupper():
+            raise AttributeError(op)
+        return functools.partial(self.one, op)
+
+    def one(self, op: str, *inputs: Name | float | NDArray[Any], **attributes: Any) -> Name:
+        """Add a node with one output, and return its name."""
+        return self.many(op, 1, *inputs, **attributes)[0]
+
+    def many(
+        self, op: str, n: int, *inputs: Name | float | NDArray[Any], **attributes: Any
+    ) -> Names:
+        """Add a node with n outputs, and return their names."""
+        names = tuple(each if isinstance(each, str) else self.constant(each) for each in inputs)
+        first = f"{self.root}{op}_{len(self.nodes)}"
+        outputs = tuple(first + f"_{k}" * (k > 0) for k in range(n))
+        self.nodes.append(Node(op, names, outputs, attributes))
+        return outputs
+
+    def constant(self, value: float | NDArray[Any], name: Name = "") -> Name:
+        """Return the name of a constant: an array as it is, or a number of the graph's dtype."""
+        if isinstance(value, np.ndarray):
+            name = self.prefix + name if name else f"constant_{len(self.constants)}"
+        else:
+            name, value = f"{float(value):.17g}", np.array(value, self.dtype)
+        name = self.root + name
+        self.constants[name] = value
+        return name
+
+    def rename(self, old: Name, new: Name) -> None:
+        """Give the output of a node another name, wherever it is used."""
+
+        def renamed(names: Names) -> Names:
+            return tuple(new if each == old else each for each in names)
+
+        self.nodes[:] = [
+            replace(node, inputs=renamed(node.inputs), outputs=renamed(node.outputs))
+            for node in self.nodes
+        ]
+
+
+def mixture(g: Graph, predictions: Sequence[Names]) -> Names:
+    """Return the mean of predictions; of means and variances, those of the mixture."""
+    if len(predictions) == 1:
+        return predictions[0]
+
+    def mean(names: Sequence[Name]) -> Name:
+        return g.Mul(functools.reduce(g.Add, names), 1 / len(names))
+
+    means = mean([names[0] for names in predictions])
+    if len(predictions[0]) == 1:
+        return (means,)
+    spread = []
+    for own_means, own_variances in predictions:
+        away = g.Sub(own_means, means)
+        spread.append(g.Add(own_variances, g.Mul(away, away)))
+    return means, mean(spread)
+
+
+Emit: TypeAlias = Callable[[Graph, Name], Name]
+
+
+def _decay(g: Graph, z: Name) -> Name:
+    return g.Exp(g.Neg(g.Abs(z)))
+
+
+def _negative_part(g: Graph, z: Name) -> Name:
+    """Return exp(min(z, 0)) - 1."""
+    return g.Sub(g.Exp(g.Min(z, 0.0)), 1.0)
+
+
+def _softplus(g: Graph, z: Name) -> Name:
+    return g.Add(g.Max(z, 0.0), g.Log(g.Add(_decay(g, z), 1.0)))
+
+
+# What PyTorch writes, too; runtimes know both and put one kernel in their place.
+def _gelu_tanh(g: Graph, z: Name) -> Name:
+    cubic = g.Mul(g.Mul(z, g.Mul(z, z)), GELU_CUBIC)
+    u = g.Mul(g.Add(z, cubic), SQRT_2_OVER_PI)
+    return g.Mul(g.Mul(z, g.Add(g.Tanh(u), 1.0)), 0.5)
+
+
+def _gelu(g: Graph, z: Name) -> Name:
+    erf = g.Erf(g.Div(z, math.sqrt(2.0)))
+    return g.Mul(g.Mul(z, g.Add(erf, 1.0)), 0.5)
+
+
+# Beyond this the normal tail is 0 beside the smallest double that counts.
+TAIL = 9.0
+# Of the fit, and where it maps the middle of its interval: the error is 1e-15 everywhere.
+DEGREE, MIDDLE = 24, 2.0
+
+
+@functools.cache
+def tail_coefficients() -> tuple[float, ...]:
+    """Return a polynomial in u = (a - MIDDLE) / (a + MIDDLE) for exp(a**2 / 2) P(Z > a).
+
+    Lowest power first; right for a from 0 to TAIL.
+    """
+
+    def scaled_tail(u: NDArray[Any]) -> NDArray[Any]:
+        a = MIDDLE * (1 + u) / (1 - u)
+        values = [0.5 * math.exp(0.5 * each**2) * math.erfc(each * math.sqrt(0.5)) for each in a]
+        return np.array(values)
+
+    ends = [-1.0, (TAIL - MIDDLE) / (TAIL + MIDDLE)]
+    fit = np.polynomial.Chebyshev.interpolate(scaled_tail, DEGREE, domain=ends)
+    series = fit.convert(kind=np.polynomial.Polynomial, domain=[-1, 1], window=[-1, 1])
+    return tuple(map(float, series.coef))
+
+
+def _wide_gelu(g: Graph, z: Name) -> Name:
+    """Return z P(Z <= z) in float64, for which runtimes have no Erf: by the scaled tail."""
+    a = g.Min(g.Abs(z), TAIL)
+    u = g.Div(g.Sub(a, MIDDLE), g.Add(a, MIDDLE))
+    *rest, highest = tail_coefficients()
+    sum_ = g.Add(g.Mul(u, highest), rest.pop())
+    for coefficient in reversed(rest):
+        sum_ = g.Add(g.Mul(u, sum_), coefficient)
+    tail = g.Mul(g.Exp(g.Mul(g.Mul(a, a), -0.5)), sum_)
+    return g.Mul(z, g.Where(g.Greater(z, 0.0), g.Sub(1.0, tail), tail))
+
+
+# The nodes of each activation.
+ACTIVATIONS: dict[str, Emit] = {
+    "identity": lambda g, z: z,
+    "relu": lambda g, z: g.Relu(z),
+    "leaky_relu": lambda g, z: g.LeakyRelu(z, alpha=LEAK),
+    "elu": lambda g, z: g.Elu(z),
+    "selu": lambda g, z: g.Selu(z),
+    "softplus": lambda g, z: g.Softplus(z),
+    "sigmoid": lambda g, z: g.Sigmoid(z),
+    "tanh": lambda g, z: g.Tanh(z),
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "silu": lambda g, z: g.Mul(z, g.Sigmoid(z)),
+    "mish": lambda g, z: g.Mul(z, g.Tanh(g.Softplus(z))),
+}
+# In float64 these take others: an attribute is a float32 number, and ONNX Runtime, which many other
+# runtimes are measured by, has no double kernels for some operators.
+WIDE_ACTIVATIONS: dict[str, Emit] = ACTIVATIONS | {
+    "leaky_relu": lambda g, z: g.Max(z, g.Mul(z, LEAK)),
+    "elu": lambda g, z: g.Where(g.Greater(z, 0.0), z, _negative_part(g, z)),
+    "selu": lambda g, z: g.Mul(
+        g.Where(g.Greater(z, 0.0), z, g.Mul(_negative_part(g, z), SELU_ALPHA)), SELU_SCALE
+    ),
+    "softplus": _softplus,
+    "gelu": _wide_gelu,
+    "mish": lambda g, z: g.Mul(z, g.Tanh(_softplus(g, z))),
+}
+
+
+def activations(dtype: np.dtype[Any]) -> dict[str, Emit]:
+    """Return the table for a dtype."""
+    return ACTIVATIONS if dtype == np.float32 else WIDE_ACTIVATIONS
+
+
+def normalized(g: Graph, z: Name) -> Name:
+    """Return normalised rows, by the formula: runtimes' own operator may square, then subtract."""
+    centered = g.Sub(z, g.ReduceMean(z, axes=[1]))
+    variance = g.ReduceMean(g.Mul(centered, centered), axes=[1])
+    return g.Div(centered, g.Sqrt(g.Add(variance, EPSILON)))
+
+
+def layer_norm(g: Graph, z: Name, gains: Name, shifts: Name) -> Name:
+    """Return the rows that a normalisation makes."""
+    return g.Add(g.Mul(normalized(g, z), gains), shifts)
+
+
+def _sigmoid(g: Graph, z: Name) -> Name:
+    """Return the sigmoid with its lower tail, which is a probability here: Sigmoid has none."""
+    e = _decay(g, z)
+    return g.Div(g.Where(g.Greater(z, 0.0), 1.0, e), g.Add(e, 1.0))
+
+
+def pair(g: Graph, p: Name) -> Name:
+    """Return the probabilities of both classes from that of the second, (rows, 1)."""
+    return g.Concat(g.Sub(1.0, p), p, axis=1)
+
+
+def _mean_and_variance(g: Graph, z: Name) -> Names:
+    mean, logarithm = g.many("Split", 2, z, axis=-1)
+    return mean, g.Exp(logarithm)
+
+
+# The nodes of each link over the last axis, and what a prediction is called that comes from it.
+LINKS: dict[str, tuple[Callable[[Graph, Name], Names], Names]] = {
+    "identity": (lambda g, z: (z,), ("predictions",)),
+    "exp": (lambda g, z: (g.Exp(z),), ("predictions",)),
+    "mean_and_variance": (_mean_and_variance, ("means", "variances")),
+    "sigmoid": (lambda g, z: (_sigmoid(g, z),), ("probabilities",)),
+    "softmax": (lambda g, z: (g.Softmax(z, axis=-1),), ("probabilities",)),
+}

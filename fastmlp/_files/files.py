@@ -1,0 +1,230 @@
+"""Files: written as a whole or not at all, read once and by nothing but ``open``.
+
+A save writes a temporary file beside the old one, has it put on the disk, and renames it; so there
+is the old file or the new one, whatever happens. The temporary file has one name for each model
+file, and whoever writes holds its lock: what a killed process leaves, the next save takes over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import math
+import os
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._files import safetensors
+from fastmlp._files.safetensors import Entry, Header
+from fastmlp._files.strict_json import MOST_STRING, ModelFormatError
+
+fcntl: Any = None  # no locks: two processes must not save to one file at the same time
+if find_spec("fcntl"):
+    fcntl = import_module("fcntl")
+
+TEMPORARY = ".{}.saving"
+FIRST_ROWS, LONGEST_ROW = 16, 4 * MOST_STRING  # of an array that is looked at; bytes
+NEW_FILE = 0o666  # less the umask
+
+
+def write(path: str | os.PathLike[str], pieces: Sequence[Any]) -> None:
+    """Replace a file by some pieces, at one moment; a link leads to the file that is replaced.
+
+    Raises
+    ------
+    OSError
+        If that is not possible: the old file is as it was, and nothing is left beside it.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(TEMPORARY.format(target.name))
+    if not target.parent.is_dir():  # of which the error of the temporary file would not tell
+        what = "the folder of the file is not there: make it"
+        raise FileNotFoundError(errno.ENOENT, what, str(target.parent))
+    old = target.stat().st_mode if target.exists() else None
+    if old is not None and not stat.S_ISREG(old):
+        raise OSError(errno.EINVAL, "only a file can be replaced", str(target))
+    descriptor = _locked(temporary)
+    try:
+        try:
+            os.ftruncate(descriptor, 0)
+            if old is not None:
+                os.fchmod(descriptor, stat.S_IMODE(old))
+            for piece in pieces:
+                for chunk in safetensors.chunks(piece):
+                    _write_all(descriptor, chunk)
+            os.fsync(descriptor)
+            temporary.replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+    finally:
+        os.close(descriptor)  # and with it the lock
+    _sync_folder(target.parent)
+
+
+def _locked(temporary: Path) -> int:
+    """Open the temporary file; wait until nobody else writes it."""
+    while True:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, NEW_FILE)
+        if fcntl is None:
+            return descriptor
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # Who had the lock before may have renamed or removed it: then it is another file.
+            if os.path.samestat(os.fstat(descriptor), temporary.lstat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, chunk: memoryview) -> None:
+    while chunk:
+        chunk = chunk[os.write(descriptor, chunk) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the new name put on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass
+class Content:
+    """A file that was read.
+
+    Attributes
+    ----------
+    header : Header
+        What it says.
+    payload : array of uint8
+        The bytes of the arrays; empty if only some of them were wanted.
+    size : int
+        Of the file, in bytes.
+    digest : str
+        Of what was read, see ``safetensors.encoded``; empty without the payload.
+    firsts : dict of str to array
+        The first rows of those that were wanted, at most `FIRST_ROWS`, where there are such.
+    """
+
+    header: Header
+    payload: NDArray[np.uint8]
+    size: int
+    digest: str
+    firsts: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+def read(path: str | os.PathLike[str], only: Sequence[str] | None = None) -> Content:
+    """Read a file, once, from the beginning on; or its header, and the first rows of some arrays.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened or read.
+    ModelFormatError
+        If it is not a file in the right form, or changes meanwhile.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe is not waited for
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise ModelFormatError(
+            "it is a symbolic link: pass the file that it leads to, os.path.realpath(path)"
+        ) from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelFormatError("it is a folder, a pipe or a device, and no file")
+        size = status.st_size
+        content = _content(lambda room: os.readv(descriptor, [room]), size, only is not None)
+        entries, start = content.header.entries, size - content.header.payload
+        for name in only or ():
+            if name in entries:
+                content.firsts[name] = _first_rows(descriptor, start, entries[name])
+        return content
+    finally:
+        os.close(descriptor)
+
+
+def _first_rows(descriptor: int, start: int, entry: Entry) -> NDArray[Any]:
+    """Return the first rows of an array, or none if they are too long; the payload is at start."""
+    width = math.prod(entry.shape[1:]) * entry.dtype.itemsize
+    rows = min(*entry.shape[:1], FIRST_ROWS) if entry.shape and 0 < width <= LONGEST_ROW else 0
+    if not rows:
+        return np.empty(0, entry.dtype)
+    text = os.pread(descriptor, rows * width, start + entry.start)
+    if len(text) < rows * width:
+        raise ModelFormatError("it was cut off while it was read")
+    return np.frombuffer(text, entry.dtype).reshape(rows, *entry.shape[1:])
+
+
+def decode(text: bytes) -> Content:
+    """Return the content of a file that is in memory already."""
+    return _content(io.BytesIO(text).readinto, len(text), header_only=False)
+
+
+def _content(fill: Callable[[memoryview], int], size: int, header_only: bool) -> Content:
+    """Read by ``fill``, which puts the next bytes into the room that it is given."""
+    prefix = bytes(_next(fill, min(size, safetensors.PREFIX.size)))
+    length = safetensors.header_length(prefix, size)
+    text = bytes(_next(fill, length))
+    header = safetensors.read_header(text, size - len(prefix) - length)
+    if header_only:
+        return Content(header, np.empty(0, np.uint8), size, "")
+    digits = header.metadata.get("digest", safetensors.BLANK)
+    digest = hashlib.sha256(prefix)
+    digest.update(text.replace(digits.encode(), safetensors.BLANK.encode(), 1))
+    payload = _next(fill, header.payload, digest)
+    if fill(memoryview(bytearray(1))):
+        raise ModelFormatError("it grew while it was read")
+    return Content(header, payload, size, digest.hexdigest())
+
+
+def _room(size: int) -> NDArray[np.uint8]:
+    """Return memory for so many bytes; a file with holes says any number, and takes no disk."""
+    with contextlib.suppress(MemoryError):
+        if size <= memory():
+            return np.empty(size, np.uint8)
+    raise ModelFormatError(f"its arrays take {size:,} bytes, for which there is no memory here")
+
+
+def memory() -> int:
+    """Return the bytes of this machine's memory, as far as the system tells."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 2**63
+
+
+def _next(fill: Callable[[memoryview], int], size: int, digest: Any = None) -> NDArray[np.uint8]:
+    """Return the next bytes, of which the digest is told."""
+    room = _room(size)
+    for chunk in safetensors.chunks(room.data):
+        left = chunk
+        while left:
+            n = fill(left)
+            if n == 0:
+                raise ModelFormatError("it was cut off while it was read")
+            left = left[n:]
+        if digest is not None:
+            digest.update(chunk)
+    return room

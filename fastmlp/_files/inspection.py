@@ -1,0 +1,148 @@
+"""What is in a file: its header as text, for people. Of the arrays only some names are read.
+
+Everything from the file is shown in ASCII with escapes: a terminal obeys nothing of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._files import files, storage
+from fastmlp._files.files import Content
+from fastmlp._files.safetensors import NAMES
+from fastmlp._files.strict_json import ModelFormatError, shown
+
+WIDTH = 17  # of the names
+TABLE = ("target", "rows", "members", "temperature")  # of an estimator of tables
+LONGEST = 40  # characters of a name
+
+# Where estimators have names, and of tables which columns are what.
+NAMES_AT = {
+    "columns": ("fit.columns.names", "fit.attributes.feature_names_in_"),
+    "classes": ("fit.classes", "fit.labels.classes"),
+}
+KINDS_AT = {"number": "fit.columns.numbers", "category": "fit.columns.categories"}
+WANTED = (*(name for names in NAMES_AT.values() for name in names), *KINDS_AT.values())
+
+
+def report(path: str | os.PathLike[str]) -> str:
+    """Return what is in a file.
+
+    Raises
+    ------
+    OSError, ModelFormatError
+        If it cannot be read, or its header is wrong; as ``fastmlp.load``.
+    """
+    try:
+        content = files.read(path, only=WANTED)
+        description = storage.described(content.header)
+    except ModelFormatError as error:
+        raise ModelFormatError(f"{os.fspath(path)!r}: {error}") from None
+    metadata, entries = content.header.metadata, content.header.entries
+    lines = [
+        _line("class", description.get("class")),
+        *(_line(name, value) for name, value in _facts(description).items()),
+        *(_line(name, value) for name, value in _named(content).items()),
+        _line("format", f"version {metadata['version']}, by fastmlp {metadata['fastmlp']}"),
+        _line("digest", f"SHA-256 {metadata['digest']}, not compared"),
+        _line("size", f"{content.size:,} bytes, {len(entries)} arrays"),
+        "",
+    ]
+    width = max((len(shown(name)) for name in entries), default=0)
+    for name, entry in entries.items():
+        shape = " x ".join(f"{size:,}" for size in entry.shape) or "one"
+        lines.append(f"{shown(name)[1:-1]:<{width}} {NAMES[entry.dtype]:<5} {shape}")
+    return "\n".join(lines)
+
+
+def _facts(description: dict[str, Any]) -> dict[str, Any]:
+    """Return what is to say of a model of any class; a hostile description says less."""
+    fit, members = description.get("fit"), description.get("members")
+    holder = fit if isinstance(fit, dict) else description
+    names = ("engine", "parameters")
+    facts: dict[str, Any] = {name: description[name] for name in names if name in description}
+    if isinstance(members, list) and members and isinstance(members[0], dict):
+        facts["members"], holder = len(members), members[0]  # of one shape
+    if isinstance(holder.get("network"), dict):
+        facts.update(holder["network"])
+    if isinstance(holder.get("labels"), dict):
+        facts["labels"] = holder["labels"].get("type")
+    facts.update((name, holder[name]) for name in TABLE if name in holder)
+    if isinstance(holder.get("groups"), list):
+        facts.update((f"group {g}", group) for g, group in enumerate(holder["groups"]))
+    progress = holder.get("optimizer", holder.get("run"))
+    facts["goes on"] = "no" if progress is None else "with the optimizer's state"
+    return facts
+
+
+def _named(content: Content) -> dict[str, str]:
+    """Return the names of columns, with their kinds, and of classes: how many, and the first."""
+    found = {}
+    for fact, places in NAMES_AT.items():
+        at = next((name for name in places if name in content.firsts), None)
+        if at is None:
+            continue
+        names, n = _names(content.firsts[at]), content.header.entries[at].shape[:1]
+        if fact == "columns" and at == NAMES_AT[fact][0]:  # of a table
+            kinds = {
+                place: kind
+                for kind, name in KINDS_AT.items()
+                for place in content.firsts.get(name, np.empty(0)).ravel().tolist()
+            }
+            names = [f"{name} ({kinds.get(k, 'left out')})" for k, name in enumerate(names)]
+        more = sum(n) - len(names)
+        said = ", ".join([*names, *[f"and {more:,} more"] * (more > 0)])
+        found[fact] = f"{sum(n):,}: {said}"
+    return found
+
+
+def _names(array: NDArray[Any]) -> list[str]:
+    """Return rows of code points, or numbers, as text that is not too long."""
+    if array.dtype == np.uint32 and array.ndim == 2:
+        points = (row[row > 0].tolist() for row in array[:, : LONGEST + 1])
+        texts = ["".join(chr(p) if p <= sys.maxunicode else "?" for p in row) for row in points]
+    else:
+        texts = list(map(str, array.ravel()[: files.FIRST_ROWS].tolist()))
+    return [text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..." for text in texts]
+
+
+def _line(name: str, value: Any) -> str:
+    return f"{shown(name)[1:-1]:<{WIDTH}} {ascii(_text(value))[1:-1]}"
+
+
+def _text(value: Any) -> str:
+    """Return a value as people write it: objects like calls, and nothing of their tags."""
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    if not isinstance(value, dict):
+        return str(value)
+    if len(value) == 1:  # a tag
+        (inner,) = value.values()
+        if "tuple" not in value or not isinstance(inner, list):
+            return _text(inner)
+        return f"({_text(inner)}{',' * (len(inner) == 1)})"
+    fields = [f"{name}={_text(each)}" for name, each in value.items() if name != "class"]
+    return f"{value['class']}({', '.join(fields)})" if "class" in value else ", ".join(fields)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``python -m fastmlp inspect FILE...``; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fastmlp inspect",
+        description="Print what is in the files of saved models, without loading them.",
+    )
+    parser.add_argument("files", metavar="FILE", nargs="+")
+    for at, path in enumerate(parser.parse_args(argv).files):
+        try:
+            print("\n" * (at > 0) + report(path))
+        except (OSError, ModelFormatError) as error:
+            print(f"{parser.prog}: {error}", file=sys.stderr)
+            return 2
+    return 0

@@ -1,0 +1,230 @@
+"""The container: safetensors, a header of JSON and then the arrays, one after the other.
+
+Eight bytes with the header's length, the header, the payload; https://github.com/huggingface/
+safetensors has the format. What is written here is read by every safetensors reader; what is read
+here is stricter: names, offsets, sizes and alignment have one right form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._files.strict_json import MOST_STRING, ModelFormatError, parse, shown
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    name: np.dtype(code)
+    for name, code in {
+        **{"F64": "<f8", "F32": "<f4", "F16": "<f2", "BOOL": "|b1"},
+        **{"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1"},
+        **{"U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1"},
+    }.items()
+}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+# Bytes that are worked on at a time: they stay in the cache, and an interrupt does not wait long.
+CHUNK = 1 << 20
+
+MOST_HEADER = 1 << 20  # bytes
+MOST_TENSORS = 8192  # an MLP of 1,024 sizes has 6,138 with Adam's moments
+MOST_NAME = 256  # characters
+MOST_DIMENSIONS = 4
+ALIGNMENT = 8  # of the payload in the file
+PREFIX = struct.Struct("<Q")
+DIGEST_DIGITS = 2 * hashlib.sha256().digest_size
+METADATA = "__metadata__"
+DESCRIPTION = "model"  # in the metadata
+BLANK = "0" * DIGEST_DIGITS  # what stands for the digest while it is computed
+
+# How files of other kinds begin.
+STRANGERS = {
+    b"PK\x03\x04": "a zip archive (of PyTorch, Keras or NumPy, perhaps)",
+    b"\x1f\x8b": "gzip",
+    b"\x80\x02": "a pickle",
+    b"\x80\x03": "a pickle",
+    b"\x80\x04": "a pickle",
+    b"\x80\x05": "a pickle",
+    b"\x89HDF": "HDF5",
+    b"\x93NUMPY": "an array of NumPy's",
+    b"GGUF": "GGUF",
+    b"\x7fELF": "a program",
+    b"<": "HTML or XML",
+    b"{": "JSON",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where one array lies: dtype, shape, first byte of the payload and the one after its last."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says before the payload."""
+
+    metadata: dict[str, str]
+    entries: dict[str, Entry]
+
+    @property
+    def payload(self) -> int:
+        """Bytes of the payload."""
+        return max((entry.stop for entry in self.entries.values()), default=0)
+
+
+# ---------------------------------------------------------------------------------------- writing
+
+
+def encoded(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> list[Any]:
+    """Return a file as its pieces, header first; ``metadata`` gets a digest of the whole.
+
+    The digest is SHA-256 of the file in which its own digits are zeros.
+    """
+    # Large elements first: then each array is aligned wherever the last one ends.
+    order = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)
+    arrays = [_plain(tensors[name]) for name in order]
+    header: dict[str, Any] = {METADATA: {"digest": BLANK, **metadata}}
+    at = 0
+    for name, array in zip(order, arrays, strict=True):
+        offsets = [at, at + array.nbytes]
+        shape = list(tensors[name].shape)
+        header[name] = {"dtype": NAMES[array.dtype], "shape": shape, "data_offsets": offsets}
+        at += array.nbytes
+    text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
+    text += b" " * (-len(text) % ALIGNMENT)
+    too_many = len(arrays) > MOST_TENSORS
+    if too_many or len(text) > MOST_HEADER:
+        raise ValueError(
+            f"the model has {len(arrays):,} arrays and a description of {len(text):,} bytes but a "
+            f"file has room for {MOST_TENSORS:,} and {MOST_HEADER:,}: save a smaller model"
+        )
+    pieces: list[Any] = [
+        PREFIX.pack(len(text)),
+        text,
+        *(array.view(np.uint8).data for array in arrays),
+    ]
+    digest = hashlib.sha256()
+    for piece in pieces:
+        for chunk in chunks(piece):
+            digest.update(chunk)
+    pieces[1] = text.replace(BLANK.encode(), digest.hexdigest().encode(), 1)
+    return pieces
+
+
+def chunks(piece: Any) -> Iterator[memoryview]:
+    """Yield the bytes of a piece, a few at a time."""
+    whole = memoryview(piece)
+    for start in range(0, len(whole), CHUNK):
+        yield whole[start : start + CHUNK]
+
+
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the elements one after the other, in C order and little-endian."""
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1)
+
+
+# ---------------------------------------------------------------------------------------- reading
+
+
+def header_length(prefix: bytes, size: int) -> int:
+    """Return the length of the header from the first bytes of a file of ``size`` bytes."""
+    if len(prefix) < PREFIX.size:
+        raise ModelFormatError(
+            f"it has {len(prefix)} bytes but {PREFIX.size} say how long a header is"
+        )
+    (length,) = PREFIX.unpack(prefix)
+    if length > MOST_HEADER:
+        # Only then: a length may begin with any bytes.
+        kinds = (kind for start, kind in STRANGERS.items() if prefix.startswith(start))
+        raise ModelFormatError(
+            f"the header is said to have {length:,} bytes but {MOST_HEADER:,} are the most: "
+            f"it begins like {next(kinds, 'something else')}"
+        )
+    if length > size - PREFIX.size:
+        raise ModelFormatError(
+            f"the header is said to have {length:,} bytes but the file has {size:,}: cut off"
+        )
+    if length % ALIGNMENT:
+        raise ModelFormatError(f"the header has {length:,} bytes: the payload is misaligned")
+    return int(length)
+
+
+def read_header(text: bytes, payload: int) -> Header:
+    """Return what a header says, checked against the bytes that follow it."""
+    found = parse(text, "header", long_strings=1)  # the description
+    metadata = found.pop(METADATA, None)
+    if not isinstance(metadata, dict):
+        raise ModelFormatError("it has no metadata: a safetensors file, but no model of fastmlp")
+    for key, value in metadata.items():
+        if not isinstance(value, str):
+            raise ModelFormatError(f"{shown(key)} of the metadata is {shown(value)} and no string")
+        if len(value) > MOST_STRING and key != DESCRIPTION:
+            raise ModelFormatError(f"{shown(key)} of the metadata has {len(value):,} characters")
+    if len(found) > MOST_TENSORS:
+        raise ModelFormatError(f"it has {len(found):,} tensors but {MOST_TENSORS:,} are the most")
+    entries, at = {}, 0
+    for name, description in found.items():
+        entries[name] = entry = _entry(name, description, at)
+        at = entry.stop
+    if at > payload:
+        raise ModelFormatError(f"the tensors end at byte {at:,} of a payload of {payload:,}")
+    if at < payload:
+        raise ModelFormatError(f"{payload - at:,} bytes follow the last tensor")
+    return Header(metadata, entries)
+
+
+def _entry(name: str, description: Any, at: int) -> Entry:
+    what = f"tensor {shown(name)}"
+    if not 0 < len(name) <= MOST_NAME:
+        raise ModelFormatError(f"{what} has a name of {len(name)} characters")
+    if not isinstance(description, dict):
+        raise ModelFormatError(f"{what} is {shown(description)} and no object")
+    if description.keys() != {"dtype", "shape", "data_offsets"}:
+        raise ModelFormatError(f"{what} has the keys {shown(sorted(description))}")
+    dtype, shape, offsets = (description[key] for key in ("dtype", "shape", "data_offsets"))
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise ModelFormatError(f"{what} has the dtype {shown(dtype)}, which is none of ours")
+    if not _are_counts(shape) or len(shape) > MOST_DIMENSIONS:
+        raise ModelFormatError(f"{what} has the shape {shown(shape)}")
+    if not _are_counts(offsets) or len(offsets) != 2:
+        raise ModelFormatError(f"{what} has the offsets {shown(offsets)}")
+    start, stop = offsets
+    if start != at:
+        how = "overlaps what is" if start < at else "leaves a hole"
+        raise ModelFormatError(f"{what} begins at byte {start:,} and {how} before {at:,}")
+    n_bytes = math.prod(shape) * DTYPES[dtype].itemsize  # Python's integers do not overflow
+    if stop - start != n_bytes:
+        raise ModelFormatError(
+            f"{what} has {stop - start:,} bytes but its shape {shown(shape)} has {n_bytes:,}"
+        )
+    if start % DTYPES[dtype].itemsize:
+        raise ModelFormatError(f"{what} begins at byte {start:,}: misaligned for {dtype}")
+    return Entry(DTYPES[dtype], tuple(shape), start, stop)
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, list) and all(type(each) is int and each >= 0 for each in value)
+
+
+def views(header: Header, payload: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield each name with a read-only view of its part of the payload."""
+    payload.flags.writeable = False
+    for name, entry in header.entries.items():
+        array = payload[entry.start : entry.stop].view(entry.dtype).reshape(entry.shape)
+        if entry.dtype == np.bool_ and array.view(np.uint8).max(initial=0) > 1:
+            raise ModelFormatError(
+                f"tensor {shown(name)} has truth values that are neither 0 nor 1"
+            )
+        yield name, array

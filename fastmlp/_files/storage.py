@@ -1,0 +1,266 @@
+"""Models in files: ``save``, ``load``, and what is in a file without loading it.
+
+A file is safetensors: plain arrays, and a description in JSON in the metadata. It names one class
+of the table here and no code, and whatever is wrong with it is a ``ModelFormatError``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmlp._core.intervals import check_flag
+from fastmlp._files import files, safetensors, strict_json
+from fastmlp._files.files import Content
+from fastmlp._files.record import Record, Store, Tensors
+from fastmlp._files.safetensors import Header
+from fastmlp._files.strict_json import ModelFormatError, shown
+
+__all__ = ["ModelFormatError", "load", "save"]
+
+FORMAT = "fastmlp"
+VERSION = 1
+METADATA = ("digest", "format", "version", "fastmlp", safetensors.DESCRIPTION)
+ENGINES = ("native", "reference")
+
+
+class Row(NamedTuple):
+    """A class that can be in a file.
+
+    Attributes
+    ----------
+    module : str
+        Has ``describe(model, tensors, training)`` and ``rebuild(cls, record)``.
+    homes : tuple of str
+        The modules that have the class, one for each of `ENGINES` that it has.
+    """
+
+    module: str
+    homes: tuple[str, ...]
+
+
+# Modules by name: they are imported when a model of theirs is met, for scikit-learn's sake.
+CLASSES = {
+    "MLP": Row("fastmlp._models.codecs.mlp", ("fastmlp._models.mlp", "fastmlp.reference")),
+    "Ensemble": Row(
+        "fastmlp._models.codecs.ensemble",
+        ("fastmlp._models.ensemble.ensemble", "fastmlp._models.ensemble.ensemble"),
+    ),
+    "Predictor": Row(
+        "fastmlp._models.codecs.predictor", ("fastmlp.predictor", "fastmlp._engine.numpy.predictor")
+    ),
+    "EnsemblePredictor": Row(
+        "fastmlp._models.codecs.ensemble_predictor",
+        ("fastmlp._models.ensemble.predictor", "fastmlp._models.ensemble.predictor"),
+    ),
+    "MLPClassifier": Row("fastmlp.sklearn.codec", ("fastmlp.sklearn.classifier",)),
+    "MLPRegressor": Row("fastmlp.sklearn.codec", ("fastmlp.sklearn.regressor",)),
+    "TabMLPClassifier": Row("fastmlp.tabular.codec", ("fastmlp.tabular.classifier",)),
+    "TabMLPRegressor": Row("fastmlp.tabular.codec", ("fastmlp.tabular.regressor",)),
+}
+
+
+def save(model: Any, path: str | os.PathLike[str], training: bool = True) -> None:
+    """Write a model to a file; see ``MLP.save``."""
+    saving(model, path, training)()
+
+
+def saving(model: Any, path: str | os.PathLike[str], training: bool = True) -> Callable[[], None]:
+    """Return what writes the model of now to a file, later or in another thread."""
+    content = _content(model, training)
+    return lambda: files.write(path, safetensors.encoded(*content))
+
+
+def check_room(model: Any, epochs: int, wanted: int) -> None:
+    """Warn if a file will not have room for the lists of so many epochs.
+
+    Parameters
+    ----------
+    model : any
+        In training, with callbacks that have just been told of an epoch.
+    epochs : int
+        Those that it has had, at least 1.
+    wanted : int
+        Those that it is to have.
+    """
+    room = _content(model, training=True)[1].room(epochs)
+    if wanted > room:
+        warnings.warn(
+            f"epochs is {wanted:,} but a file has room for the losses, rates and seeds of {room:,} "
+            "epochs of this model: a Checkpoint after more of them will end the fit with an error",
+            stacklevel=2,
+        )
+
+
+def pieces(model: Any, training: bool = True) -> list[Any]:
+    """Return the file of a model, piece by piece."""
+    return safetensors.encoded(*_content(model, training))
+
+
+def _content(model: Any, training: bool) -> tuple[dict[str, str], Tensors]:
+    """Return metadata and arrays, in memory of their own."""
+    check_flag("training", training)
+    tensors = Tensors()
+    row, engine = row_of(model)
+    description = {
+        "class": type(model).__name__,
+        "engine": engine,
+        **importlib.import_module(row.module).describe(model, tensors, training),
+    }
+    text = json.dumps(description, separators=(",", ":"), allow_nan=False)
+    try:
+        strict_json.parse(text.encode(), "description")
+    except ModelFormatError as error:
+        raise ValueError(f"the model does not fit into a file: {error}") from None
+    metadata = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "fastmlp": sys.modules["fastmlp"].__version__,
+        safetensors.DESCRIPTION: text,
+    }
+    return metadata, tensors
+
+
+def row_of(model: Any) -> tuple[Row, str]:
+    """Return how a model's class is written down, and which engine it has.
+
+    Raises
+    ------
+    TypeError
+        If a file cannot hold it.
+    """
+    cls = type(model)
+    row = CLASSES.get(cls.__name__)
+    if row is None or cls.__module__ not in row.homes:
+        raise TypeError(
+            f"a file cannot hold the class {cls.__module__}.{cls.__name__}, which is made of one "
+            "of fastmlp's: pickle the model, or save what it holds"
+        )
+    return row, ENGINES[row.homes.index(cls.__module__)]
+
+
+def class_of(name: str, engine: str) -> Any:
+    """Return the class of a name that computes with an engine."""
+    homes = CLASSES[name].homes
+    if ENGINES.index(engine) >= len(homes):
+        raise ModelFormatError(f"a {name} has no engine {engine!r}")
+    return getattr(importlib.import_module(homes[ENGINES.index(engine)]), name)
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    engine: str | None = None,
+    verify: bool = True,
+    functions: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return the model that ``save`` has written to a file; safe whatever is in the file.
+
+    Parameters
+    ----------
+    path : str or path
+        A file; not a symbolic link.
+    engine : {"native", "reference"}, optional
+        Which engine computes, for MLPs and predictors; by default the one that it was saved
+        with. On the other one training goes on too, but not with the same bits.
+    verify : bool
+        Compare the file with its digest. False is for files that another program has changed on
+        purpose.
+    functions : dict of str to CustomActivation or CustomLoss, optional
+        Your own functions of the model, by their names: a file has no code in it.
+
+    Returns
+    -------
+    MLP, Ensemble, Predictor, MLPClassifier, MLPRegressor, TabMLPClassifier or TabMLPRegressor
+        Predictions have the same bits as before, on every CPU level with fused multiply-add; so
+        has ``partial_fit``, unless the file was saved with ``training=False``.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ModelFormatError
+        If it is no whole, unchanged model of this or an older version; the message says why.
+    ImportError
+        If it needs scikit-learn or the compiled modules, which are not there.
+
+    Examples
+    --------
+    >>> import fastmlp, numpy as np, tempfile, pathlib
+    >>> net = fastmlp.MLP([2, 8, 1], rng=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "net.safetensors")
+    ...     net.save(path)
+    ...     again = fastmlp.load(path)
+    >>> bool((again.predict(np.ones((3, 2))) == net.predict(np.ones((3, 2)))).all())
+    True
+    """
+    check_flag("verify", verify)
+    if engine not in (None, *ENGINES):
+        raise ValueError(f"engine is {engine!r} but must be one of {', '.join(ENGINES)}, or None")
+    if not isinstance(functions, Mapping | None):
+        raise TypeError(
+            f"functions is {functions!r} but a dictionary is expected: pass for example "
+            "functions={'mine': fastmlp.CustomActivation(mine)}"
+        )
+    try:
+        return rebuild(files.read(path), engine, verify, functions)
+    except ModelFormatError as error:
+        raise ModelFormatError(f"{os.fspath(path)!r} cannot be loaded: {error}") from None
+
+
+def rebuild(
+    content: Content,
+    engine: str | None = None,
+    verify: bool = True,
+    functions: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return the model that is in a file."""
+    description = described(content.header)
+    digest = content.header.metadata["digest"]
+    if verify and content.digest != digest:
+        raise ModelFormatError(
+            f"its digest is {content.digest[:16]}... but {shown(digest)} was saved: the file is "
+            "damaged, or was changed (then pass verify=False)"
+        )
+    store = Store(dict(safetensors.views(content.header, content.payload)), functions)
+    record = Record(description, "model", store)
+    name = record.choice("class", CLASSES)
+    row, saved = CLASSES[name], record.choice("engine", ENGINES)
+    record.engine = engine or saved
+    cls = class_of(name, record.engine)
+    with np.errstate(all="ignore"):  # of numbers at the ends of a dtype
+        model = importlib.import_module(row.module).rebuild(cls, record)
+    record.finish()
+    store.finish()
+    return model
+
+
+def described(header: Header) -> dict[str, Any]:
+    """Return the description in a file's metadata, which are looked at."""
+    metadata = header.metadata
+    if metadata.get("format") != FORMAT:
+        kind = shown(metadata.get("format", "without a format"))
+        raise ModelFormatError(f"it is a safetensors file, {kind}, but no model of fastmlp")
+    for key in METADATA:
+        if key not in metadata:
+            raise ModelFormatError(f"the metadata have no {key!r}")
+    for key in metadata:
+        if key not in METADATA:
+            raise ModelFormatError(f"the metadata have {shown(key)}, unknown here")
+    version = metadata["version"]
+    if not version.isascii() or not version.isdecimal() or len(version) > len(str(2**63)):
+        raise ModelFormatError(f"the version of its format is {shown(version)} and no number")
+    if not 1 <= int(version) <= VERSION:
+        raise ModelFormatError(
+            f"it is of version {version} of the format, written by fastmlp "
+            f"{shown(metadata['fastmlp'])}, but up to {VERSION} is known here: install a newer one"
+        )
+    return strict_json.parse(metadata[safetensors.DESCRIPTION].encode(), "description")

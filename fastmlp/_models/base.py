@@ -1,0 +1,375 @@
+"""What a model is, without what it does: spec, engine, generator, parameters, copies, turns.
+
+``Learner`` adds training, ``MLP`` prediction. Users see weights and biases as plain lists of arrays
+(``parameter_list``); how the engine keeps them is the engine's own matter.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastmlp._core.fit_lock import FitLock
+from fastmlp._core.history import History, ResumeState
+from fastmlp._engine.protocol import Engine
+from fastmlp._export.exportable import Exportable
+from fastmlp._export.layers import Exported, exported, name_of
+from fastmlp._files import storage
+from fastmlp._models.parameter_list import ParameterList
+from fastmlp._network.functions.activation import CustomActivation
+from fastmlp._network.losses import Loss
+from fastmlp._network.spec import Spec
+from fastmlp._validation import check
+
+
+def _compiled(spec: Spec) -> Engine:
+    from fastmlp._engine import native_engine
+
+    return native_engine.engine(spec)
+
+
+class Model(Exportable):
+    """Parameters of one network in one engine; base of ``MLP``, not for users.
+
+    Parameters
+    ----------
+    spec : Spec
+        The shape of the network; all parameters are 0 at first.
+    rng : numpy.random.Generator
+        Source of everything random.
+    """
+
+    _engine_type: Callable[[Spec], Engine] = staticmethod(_compiled)
+
+    def __init__(self, spec: Spec, rng: np.random.Generator) -> None:
+        self._spec, self._rng = spec, rng
+        self._history: History | None = None
+        self._attach()
+
+    def _attach(self) -> None:
+        """Make what is not part of the model's state, and so is neither copied nor pickled."""
+        self._engine = self._engine_type(self._spec)
+        self._n_weights = self._spec.n_weights
+        self._two_headed = self._spec.loss.heads == 2
+        self._turn = FitLock()  # one fit at a time, and no assignment by others meanwhile
+        self._progress: ResumeState | None = None  # between calls of partial_fit
+
+    @property
+    def weights(self) -> ParameterList:
+        """Weights, a list of (fan_in, fan_out) arrays; see :class:`ParameterList`."""
+        return ParameterList(self, "weights")
+
+    @weights.setter
+    def weights(self, values: Iterable[ArrayLike]) -> None:
+        self._assign("weights", lambda _: values)
+
+    @property
+    def biases(self) -> ParameterList:
+        """Biases, a list of (fan_out,) arrays; see :class:`ParameterList`."""
+        return ParameterList(self, "biases")
+
+    @biases.setter
+    def biases(self, values: Iterable[ArrayLike]) -> None:
+        self._assign("biases", lambda _: values)
+
+    @property
+    def gains(self) -> ParameterList:
+        """Gains of layer normalisation, one array (width,) a hidden layer.
+
+        Those of a layer that is not normalised are empty; without ``layer_norm`` there are none.
+        See :class:`ParameterList`.
+        """
+        return ParameterList(self, "gains")
+
+    @gains.setter
+    def gains(self, values: Iterable[ArrayLike]) -> None:
+        self._assign("gains", lambda _: values)
+
+    @property
+    def shifts(self) -> ParameterList:
+        """Shifts of layer normalisation, as :attr:`gains`."""
+        return ParameterList(self, "shifts")
+
+    @shifts.setter
+    def shifts(self, values: Iterable[ArrayLike]) -> None:
+        self._assign("shifts", lambda _: values)
+
+    @property
+    def scales(self) -> ParameterList:
+        """Factors of the inputs, one array (fan_in,); without ``scale`` there are none."""
+        return ParameterList(self, "scales")
+
+    @scales.setter
+    def scales(self, values: Iterable[ArrayLike]) -> None:
+        self._assign("scales", lambda _: values)
+
+    @property
+    def alphas(self) -> ParameterList:
+        """Parameters of parametric activations, one array (width,) a hidden layer.
+
+        Those of a layer that has none are empty; without ``parametric`` there are no arrays.
+        """
+        return ParameterList(self, "alphas")
+
+    @alphas.setter
+    def alphas(self, values: Iterable[ArrayLike]) -> None:
+        self._assign("alphas", lambda _: values)
+
+    @property
+    def linear_weights(self) -> ParameterList:
+        """Weights of the linear path, one array (inputs, outputs); none without ``linear_path``."""
+        return ParameterList(self, "linear_weights")
+
+    @linear_weights.setter
+    def linear_weights(self, values: Iterable[ArrayLike]) -> None:
+        self._assign("linear_weights", lambda _: values)
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Inputs, hidden layers, outputs."""
+        return self._spec.layer_sizes
+
+    @property
+    def activations(self) -> tuple[str | CustomActivation, ...]:
+        """Activation of each hidden layer: its name, or one of the user's own."""
+        return self._spec.activations
+
+    @property
+    def dropout(self) -> tuple[float, ...]:
+        """Drop probability of each hidden layer."""
+        return self._spec.dropout
+
+    @property
+    def layer_norm(self) -> tuple[str | None, ...]:
+        """Where each hidden layer is normalised: before or after its activation, or not."""
+        return self._spec.layer_norm
+
+    @property
+    def parametric(self) -> tuple[bool, ...]:
+        """Whether the activation of each hidden layer is parametric."""
+        return self._spec.parametric
+
+    @property
+    def scale(self) -> bool:
+        """Whether the inputs are scaled by parameters."""
+        return self._spec.scale
+
+    @property
+    def skip(self) -> int | None:
+        """Hidden layers of a residual block; None without blocks."""
+        return self._spec.skip
+
+    @property
+    def linear_path(self) -> bool:
+        """Whether weights of their own lead from the inputs to the outputs."""
+        return self._spec.linear_path
+
+    @property
+    def loss(self) -> Loss:
+        """The loss, as an object of ``fastmlp.losses``."""
+        return self._spec.loss
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of weights, arithmetic and predictions."""
+        return self._spec.dtype
+
+    @property
+    def history(self) -> History | None:
+        """Of the last fit, also of one that was interrupted or diverged; None before the first."""
+        return self._history
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Return copies of all parameters by plain names.
+
+        Returns
+        -------
+        dict of str to array
+            ``layers.0.weight`` (fan_in, fan_out), ``layers.0.bias`` (fan_out,), and of normalised
+            layers ``layers.0.gain`` and ``layers.0.shift``, of parametric activations
+            ``layers.0.alpha``; ``layers.0.scale`` of the inputs, and ``layers.0.linear_weight``
+            (inputs, outputs) of a linear path. PyTorch's weights are transposed.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> {name: a.shape for name, a in fastmlp.MLP([3, 2], rng=0).state_dict().items()}
+        {'layers.0.weight': (3, 2), 'layers.0.bias': (2,)}
+        """
+        tensors = zip(self._spec.tensors, self._engine.parameters(), strict=True)
+        named = [(k, name_of(kind, k), a) for kind, each in tensors for k, a in enumerate(each)]
+        return {name: a for _, name, a in sorted(named, key=lambda one: one[0]) if a.size}
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+        """Take all parameters over, or none.
+
+        Parameters
+        ----------
+        state : mapping of str to array
+            With the names and shapes of :meth:`state_dict`, and no others.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If names, shapes or values do not fit; the model is unchanged.
+        RuntimeError
+            If a fit is running in another thread.
+        """
+        check.names(state, list(self.state_dict()), "state")
+        with self._turn.kept():
+            parameters = []
+            for kind, shapes in self._spec.tensors.items():
+                names = [name_of(kind, k) for k in range(len(shapes))]
+                arrays = [state.get(name, np.zeros(0)) for name in names]  # of layers without
+                parameters.append(check.parameters(arrays, self._spec, kind))
+            self._take(parameters)
+
+    def _exported(self) -> Exported:
+        return exported(self._spec, *self._engine.parameters())
+
+    def _assign(self, kind: str, change: Callable[[list[NDArray[Any]]], Any]) -> None:
+        """Put what ``change`` makes of the arrays of now in their place."""
+        with self._turn.kept():
+            kinds = self._spec.tensors
+            parameters = dict(zip(kinds, self._engine.parameters(), strict=True))
+            parameters[kind] = check.parameters(change(parameters.get(kind, [])), self._spec, kind)
+            self._take([parameters[each] for each in kinds])
+
+    def _take(self, parameters: Sequence[Sequence[NDArray[Any]]]) -> None:
+        """Take parameters that the user gives: a fit that resumes goes on with them."""
+        self._engine.set_parameters(*parameters)
+        if self._progress is not None:
+            self._progress = self._progress._replace(averaged=None)
+
+    def _kept(self, is_done: Callable[[], bool] | None = None, parameters: bool = True) -> Rollback:
+        """Put back what a fit has changed if no epoch of it has ended.
+
+        Epochs put parameters back themselves; a pass that is not done before its call is over
+        (``is_done`` is None) may be interrupted after the epoch has ended, and is taken back here.
+        So are ``parameters`` that were loaded.
+        """
+        return Rollback(self._undo(parameters), is_done)
+
+    def _undo(self, parameters: bool) -> Callable[[], None]:
+        """Return what puts back all that a fit changes, as it is now."""
+        generator = self._rng.bit_generator.state
+        snapshot = self._engine.snapshot() if parameters else None
+        progress, history, state = self._progress, self._history, self._engine.optimizer_state()
+
+        def undo() -> None:
+            self._rng.bit_generator.state = generator
+            self._progress, self._history = progress, history
+            self._engine.set_optimizer_state(state)
+            if snapshot is not None:
+                self._engine.restore(snapshot)
+
+        return undo
+
+    def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
+        """Write the model to a file, for :func:`fastmlp.load`.
+
+        The file is safetensors, which many programs read. It replaces an older one at one moment,
+        and after a failure there is the older one. During a fit in another thread it has the last
+        whole epoch, and no optimizer state.
+
+        Parameters
+        ----------
+        path : str or path
+            Where.
+        training : bool
+            Write what ``partial_fit`` goes on with, and the history; else the file is a third of
+            the size after Adam, and good for predictions.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        TypeError
+            If the class or the generator is none of fastmlp's or NumPy's.
+
+        Examples
+        --------
+        >>> import fastmlp, os, tempfile
+        >>> net = fastmlp.MLP([2, 8, 1], rng=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save(os.path.join(folder, "net.safetensors"))
+        """
+        storage.save(self, path, training)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        for name in ("_engine", "_n_weights", "_two_headed", "_turn", "_progress"):
+            del state[name]
+        state["_history"] = self._history and self._history.whole()
+        at_rest = self._turn.is_free() or self._turn.is_mine()  # or its state is on the move
+        progress = self._progress if at_rest else None
+        state["engine"] = self._engine.state(optimizer=progress is not None)
+        state["progress"] = progress if "optimizer" in state["engine"] else None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        engine, progress = state.pop("engine"), state.pop("progress")
+        self.__dict__.update(state)
+        self._attach()
+        self._engine.set_state(engine)
+        self._progress = progress
+
+    def _as_it_was(self, snapshot: Any, history: History | None) -> Self:
+        """Return the model of an earlier moment; its generator is that of this one."""
+        model = type(self).__new__(type(self))
+        vars(model).update(vars(self))
+        model._attach()
+        model._engine.restore(snapshot)
+        model._history = history
+        return model
+
+    def __copy__(self) -> Self:
+        # A copy that shared the generator would change with the fits of the original.
+        return copy.deepcopy(self)
+
+    def __repr__(self) -> str:
+        activations = set(self.activations)
+        activation = self.activations[0] if len(activations) == 1 else list(self.activations)
+        name = type(self).__module__.removesuffix(".mlp")
+        dropout = f", dropout={list(self.dropout)}" if any(self.dropout) else ""
+        norm = f", layer_norm={list(self.layer_norm)}" if any(self.layer_norm) else ""
+        scale = ", scale=True" if self._spec.scale else ""
+        parametric = f", parametric={list(self.parametric)}" if any(self.parametric) else ""
+        skip = f", skip={self._spec.skip}" if self._spec.skip else ""
+        path = ", linear_path=True" if self._spec.linear_path else ""
+        return (
+            f"{name}.{type(self).__name__}({list(self.layer_sizes)}, activation={activation!r}, "
+            f"loss={self.loss!r}, dtype={self.dtype.name!r}{dropout}{norm}"
+            f"{scale}{parametric}{skip}{path})"
+        )
+
+
+class Rollback:
+    """Undoes what was begun in a ``with`` block if an error ends it.
+
+    This is no generator: one that an interrupt has kept from being ended would undo it when it is
+    collected, and that may be much later.
+
+    Parameters
+    ----------
+    undo : callable
+        Puts all back.
+    is_done : callable, optional
+        Whether that is no more to be undone.
+    """
+
+    def __init__(self, undo: Callable[[], None], is_done: Callable[[], bool] | None) -> None:
+        self._undo, self._is_done = undo, is_done
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and (self._is_done is None or not self._is_done()):
+            self._undo()

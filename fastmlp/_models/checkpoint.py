@@ -1,0 +1,224 @@
+"""Checkpoints: a fit writes down where it is, and another process goes on from there.
+
+What is written is taken at the end of an epoch; digest, writing and waiting for the disk are a
+thread's work, beside the next epochs.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import glob
+import math
+import os
+import shutil
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from fastmlp._core.history import State
+from fastmlp._core.intervals import POSITIVE, check_count
+from fastmlp._files import storage
+from fastmlp._training import callback_state
+
+
+class BackgroundWriter:
+    """Does one thing after the other, by a thread; the next call raises what went wrong.
+
+    Copies and pickles are those of a writer that has nothing to do.
+    """
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def __reduce__(self) -> tuple[type[BackgroundWriter], tuple[()]]:
+        return BackgroundWriter, ()
+
+    def do(self, *work: Callable[[], None]) -> None:
+        """Wait for what was to do before, and begin; or do it now if there can be no thread."""
+        self.wait()
+        thread = threading.Thread(target=self._do, args=(work,), name="fastmlp-checkpoint")
+        try:
+            thread.start()
+        except RuntimeError:  # of a limit on threads
+            self._do(work)
+        else:
+            self._thread = thread
+
+    def _do(self, work: tuple[Callable[[], None], ...]) -> None:
+        try:
+            for each in work:
+                each()
+        except BaseException as error:
+            self._error = error
+
+    def wait(self) -> None:
+        """Return when nothing is left to do."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+
+class Checkpoint:
+    """Save the model during a fit, as a callback: ``fit(..., resume=path)`` goes on from there.
+
+    Of an MLP, an ensemble, or an estimator with the solver sgd or adam. It is called after all
+    other callbacks. What they remember is saved too, if they are ``EarlyStopping`` or
+    ``ReduceOnPlateau``, and what an ensemble's ``judge`` has found best; others begin anew. A
+    thread writes; the next save waits for it, and raises what went wrong, as does the end of the
+    fit.
+
+    Parameters
+    ----------
+    path : str or path
+        The last checkpoint; replaced at one moment.
+    every : int
+        Save after so many epochs, at least 1.
+    seconds : float, optional
+        Save after the epochs at whose end so much time has passed since the last save, instead.
+    keep : int
+        How many of the last ones to keep, at least 1: beyond the first as
+        ``name-<epoch>.suffix`` beside it, the epochs counted from 1.
+    best : str or path, optional
+        Save there whenever the loss is the lowest so far: what ``EarlyStopping`` and
+        ``restore_best`` give back at the end. With ``early_stopping`` of an estimator the score
+        counts, the highest.
+    monitor : {"val_loss", "loss"}, optional
+        Which loss is meant; by default that of the validation data, if there are any.
+
+    Examples
+    --------
+    >>> import fastmlp, numpy as np, pathlib, tempfile
+    >>> x = np.linspace(-1, 1, 100)[:, None]
+    >>> def job(path, epochs):
+    ...     net = fastmlp.MLP([1, 8, 1], rng=0)
+    ...     net.fit(x, x**2, epochs=epochs, callbacks=[fastmlp.Checkpoint(path)], resume=path)
+    ...     return net
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "net.safetensors")
+    ...     cut = job(path, epochs=3)  # the process ends here, and is started again
+    ...     whole = job(path, epochs=9)
+    >>> len(whole.history.loss)
+    9
+    """
+
+    runs_last = True  # of the callbacks: so that it sees what they have come to
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        every: int = 1,
+        seconds: float | None = None,
+        keep: int = 1,
+        best: str | os.PathLike[str] | None = None,
+        monitor: str | None = None,
+    ) -> None:
+        for name, value in {"path": path, "best": path if best is None else best}.items():
+            if not isinstance(value, str | os.PathLike):
+                raise TypeError(
+                    f"{name} is {value!r} ({type(value).__name__}) but a path is expected: pass "
+                    "for example Checkpoint('net.safetensors')"
+                )
+        if best is not None and os.path.realpath(best) == os.path.realpath(path):
+            raise ValueError(
+                f"best is {str(best)!r}, the file of the last checkpoint, which would replace the "
+                "best one: pass two paths"
+            )
+        self.path, self.best, self.monitor = path, best, monitor
+        self.every = check_count("every", every, example=1)
+        self.keep = check_count("keep", keep, example=3)
+        self.seconds = None
+        if seconds is not None:
+            self.seconds = POSITIVE.check("seconds", seconds, example=60.0)
+        if monitor not in (None, "val_loss", "loss"):
+            raise ValueError(f"monitor is {monitor!r} but one of ('val_loss', 'loss') is expected")
+        self._saved, self._has_room = 0.0, False
+        self._writer = BackgroundWriter()
+
+    def start(self, state: State) -> None:
+        """Begin to measure the time; what could not be written, say now and not after an epoch."""
+        if self.monitor == "val_loss" and not state.has_validation:
+            raise ValueError(
+                "Checkpoint monitors val_loss but there is no validation data: "
+                "pass validation_data=(X, y) to fit, or use Checkpoint(monitor='loss')"
+            )
+        for path in (self.path, self.best or self.path):
+            folder = Path(os.path.realpath(path)).parent
+            if not folder.is_dir():
+                raise FileNotFoundError(
+                    errno.ENOENT, "Checkpoint saves into a folder that is not there", str(folder)
+                )
+        self._saved, self._has_room = time.monotonic(), False
+
+    def __call__(self, state: State) -> None:
+        """Save, if it is time to."""
+        n, work = state.epoch + 1, []
+        if not self._has_room:
+            storage.check_room(state.model, n, state.epochs)
+            self._has_room = True
+        if self.best is not None and self._is_best(state):
+            work.append(storage.saving(state.model, self.best))
+        passed = time.monotonic() - self._saved
+        due = n % self.every == 0 if self.seconds is None else passed >= self.seconds
+        if due or n == state.epochs or state.history.stop_reason:
+            self._remember(state)
+            work.append(storage.saving(state.model, self.path))
+            if self.keep > 1:
+                work.append(functools.partial(self._keep, n))
+            self._saved = time.monotonic()
+        if work:
+            self._writer.do(*work)
+
+    def finish(self, state: State) -> None:
+        """Wait until all is on the disk."""
+        try:
+            self._writer.wait()
+        except OSError as error:
+            if state.completed:
+                raise
+            # Not in place of what has ended the fit.
+            warnings.warn(f"the last checkpoint was not written: {error}", stacklevel=2)
+
+    def _remember(self, state: State) -> None:
+        """Put what the other callbacks remember among what the fit goes on with."""
+        models = getattr(state.model, "members", (state.model,))
+        if any(getattr(model, "_progress", None) is None for model in models):
+            return  # an estimator has a course instead
+        kept = callback_state.memories(state.callbacks, state.engine)
+        for k, model in enumerate(models):
+            own = kept if model is state.model else callback_state.apart(kept, k)
+            model._progress = model._progress._replace(memories=own)
+
+    def _is_best(self, state: State) -> bool:
+        """Whether the last loss is below those of all epochs before, of those before a cut too.
+
+        An estimator with early_stopping chooses by its score. NaN is never the best.
+        """
+        name = self.monitor or ("val_loss" if state.has_validation else "loss")
+        losses = getattr(state.history, name)
+        scores = getattr(state.model, "validation_scores_", None)
+        if scores and self.monitor is None:
+            losses = [-score for score in scores]
+        last = losses[-1]
+        return last < math.inf and not any(before <= last for before in losses[:-1])
+
+    def _keep(self, n: int) -> None:
+        """Give the file a second name with the epoch in it, and remove the oldest ones."""
+        path = Path(self.path)
+        numbered = path.with_name(f"{path.stem}-{n:06}{path.suffix}")
+        numbered.unlink(missing_ok=True)
+        try:
+            numbered.hardlink_to(path)
+        except OSError:  # not every file system has links
+            shutil.copyfile(path, numbered)
+        pattern = f"{glob.escape(path.stem)}-{'[0-9]' * 6}{glob.escape(path.suffix)}"
+        # Files of later epochs are of an earlier, longer fit, and none of the last ones of this.
+        names = sorted(each.name for each in path.parent.glob(pattern))
+        for old in [name for name in names if name <= numbered.name][: -self.keep]:
+            path.with_name(old).unlink()

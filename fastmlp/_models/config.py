@@ -1,0 +1,53 @@
+"""What a report of a fault should say: versions, CPU level, threads, compiler."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from typing import Any
+
+import numpy as np
+
+from fastmlp._engine import thread_count
+
+
+def config() -> dict[str, Any]:
+    """Return what :func:`show_config` prints, as a dictionary."""
+    return {
+        "fastmlp": sys.modules[__package__].__version__,
+        **_native(),
+        "threads": thread_count.default_threads(),
+        "NumPy": np.__version__,
+        "Python": platform.python_version(),
+    }
+
+
+def _native() -> dict[str, Any]:
+    """Return what is to say of the compiled side, or why it is not there."""
+    try:
+        from fastmlp._engine import native_engine
+
+        return {
+            "CPU level": native_engine.level(),
+            "levels built": list(native_engine.built_levels()),
+            "levels available": list(native_engine.available_levels()),
+            "compiler": native_engine.compiler(),
+        }
+    except ImportError as error:
+        return {"CPU level": f"none: {error}"}
+
+
+def show_config() -> None:
+    """Print version, CPU level, levels built and available, compiler, threads.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> fastmlp.show_config()  # doctest: +SKIP
+    fastmlp           0.1.0
+    CPU level         avx512
+    levels built      avx512, avx2, baseline
+    ...
+    """
+    for name, value in config().items():
+        print(f"{name:<17} {', '.join(value) if isinstance(value, list) else value}")

@@ -1,0 +1,235 @@
+"""Many networks of one shape, trained together: one native call an epoch, one thread a network."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self
+
+from numpy.typing import ArrayLike, NDArray
+
+from fastmlp._core.fit_lock import taken
+from fastmlp._core.history import History
+from fastmlp._engine.thread_count import call_team
+from fastmlp._export.exportable import Exportable
+from fastmlp._export.layers import Exported
+from fastmlp._files import storage
+from fastmlp._models.ensemble.fit import EnsembleLearner
+from fastmlp._models.ensemble.predictor import EnsemblePredictor
+from fastmlp._models.ensemble.snapshot import PublishedSnapshot
+from fastmlp._models.mlp import MLP
+from fastmlp._validation import check
+
+
+class Ensemble(EnsembleLearner, Exportable):
+    """Networks of the same shape that learn at the same time and predict together.
+
+    Parameters
+    ----------
+    members : iterable of MLP
+        At least one; alike but for their weights and generators. They stay what they are: each may
+        be used, and trained, by itself.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If these are no networks, or not alike, or one is there twice.
+
+    Notes
+    -----
+    Each member ends with the bits that it would have alone: that depends neither on the threads
+    nor on the other members. Members with one common generator draw from it in turn.
+
+    What another thread takes during a fit (copies, pickles, files, predictors, ``state_dict``,
+    exports) has all members as they were when the last epoch had ended. Only predictions of the
+    ensemble itself may have some members of that epoch and some of the next. A copy or pickle that
+    was begun before a fit is to be whole before that begins.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> x = np.linspace(-1, 1, 200)[:, np.newaxis]
+    >>> members = [fastmlp.MLP([1, 16, 1], activation="tanh", rng=seed) for seed in range(4)]
+    >>> ensemble = fastmlp.Ensemble(members)
+    >>> history = ensemble.fit(x, x**2, epochs=100, optimizer=fastmlp.Adam(learning_rate=1e-2))
+    >>> ensemble.predict(x).shape, ensemble.member_predictions(x).shape
+    ((200, 1), (4, 200, 1))
+    """
+
+    def __init__(self, members: Iterable[MLP]) -> None:
+        if not isinstance(members, Iterable):
+            raise TypeError(
+                f"members has type {type(members).__name__} but a list of MLPs is expected: pass "
+                "for example [MLP([8, 32, 1], rng=seed) for seed in range(5)]"
+            )
+        self._members = tuple(members)
+        if not self._members:
+            raise ValueError("members is empty but at least one MLP is expected")
+        for k, member in enumerate(self._members):
+            if not isinstance(member, MLP):
+                raise TypeError(
+                    f"members[{k}] has type {type(member).__name__} but an MLP is expected"
+                )
+            if (type(member), member._spec) != (type(self._members[0]), self._members[0]._spec):
+                raise ValueError(
+                    f"members[{k}] is {member!r} but {self._members[0]!r} is expected: all need "
+                    "the same layers, activations, loss, dtype and other options"
+                )
+        if len(set(map(id, self._members))) < len(self._members):
+            raise ValueError("one MLP is in members twice: use copy.deepcopy, or another seed")
+        self._history: History | None = None
+
+    @property
+    def members(self) -> tuple[MLP, ...]:
+        """The networks; the ``history`` of each is its own."""
+        return self._members
+
+    @property
+    def history(self) -> History | None:
+        """Of the last fit: the members' mean loss, and the ensemble's validation loss."""
+        return self._history
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __getitem__(self, index: int) -> MLP:
+        return self._members[index]
+
+    def __iter__(self) -> Iterator[MLP]:
+        return iter(self._members)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
+        """Predict: the mean of the members' predictions.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, fan-in)
+            As for ``MLP.predict``.
+
+        Returns
+        -------
+        array of shape (n, outputs), or tuple (means, variances) of such arrays
+            As ``MLP.predict``; for gaussian_nll mean and variance of the mixture of the members.
+        """
+        engines = self._engines()
+        return engines.heads(engines.mix(self._predictions(X)))  # type: ignore[no-any-return]
+
+    def member_predictions(self, X: ArrayLike) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
+        """Return the predictions of each member, (members, n, outputs), or a tuple of two such.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, fan-in)
+            As for ``MLP.predict``.
+        """
+        return self._engines().heads(self._predictions(X))  # type: ignore[no-any-return]
+
+    def evaluate(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the loss of what :meth:`predict` gives: weighted mean over samples.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for ``MLP.evaluate``.
+        """
+        first = self._members[0]
+        data = check.data(X, y, sample_weight, first._spec)
+        with call_team(first._n_weights, data.x.shape[0]) as team:
+            return self._engines().evaluate(data, team)
+
+    # ---- of a prediction -------------------------------------------------------------------------
+
+    def _predictions(self, X: ArrayLike) -> NDArray[Any]:
+        first = self._members[0]
+        x = check.inputs(X, first._spec, empty=True)
+        with call_team(first._n_weights, x.shape[0]) as team:
+            return self._engines().predict(x, team)
+
+    def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
+        """Write all members to one file, for :func:`fastmlp.load`.
+
+        Parameters
+        ----------
+        path, training
+            As for ``MLP.save``.
+
+        Raises
+        ------
+        OSError, TypeError
+            As for ``MLP.save``.
+        """
+        storage.save(self, path, training)
+
+    def predictor(self, n_threads: int | None = None) -> EnsemblePredictor:
+        """Return a function of the weights of now: the fast way to many single predictions.
+
+        Parameters
+        ----------
+        n_threads : int, optional
+            The most threads for large batches, as for ``MLP.predictor``.
+
+        Examples
+        --------
+        >>> import fastmlp, numpy as np
+        >>> ensemble = fastmlp.Ensemble(fastmlp.MLP([2, 8, 1], rng=k) for k in range(3))
+        >>> ensemble.predictor()(np.zeros(2, np.float32)).shape
+        (1,)
+        """
+        return EnsemblePredictor([member.predictor(n_threads) for member in self._whole()[0]])
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Return copies of all parameters: ``members.0.layers.0.weight`` and so on.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> list(fastmlp.Ensemble([fastmlp.MLP([3, 2], rng=0)]).state_dict())
+        ['members.0.layers.0.weight', 'members.0.layers.0.bias']
+        """
+        each = enumerate(member.state_dict() for member in self._whole()[0])
+        return {f"members.{k}.{name}": a for k, state in each for name, a in state.items()}
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+        """Take the parameters of all members over, or none.
+
+        Parameters
+        ----------
+        state : mapping of str to array
+            With the names and shapes of :meth:`state_dict`, and no others.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError
+            As for ``MLP.load_state_dict``; no member has changed.
+        """
+        check.names(state, list(self.state_dict()), "state")
+        turns = [member._turn for member in self._members]
+        after = self._moment if turns[0].is_mine() else None  # in a fit: its last epoch
+        with taken(turn for turn in turns if not turn.is_mine()), PublishedSnapshot(self, after):
+            before = self._engines().snapshot()
+            try:
+                for k, member in enumerate(self._members):
+                    start = f"members.{k}."
+                    own = {
+                        name.removeprefix(start): a
+                        for name, a in state.items()
+                        if name.startswith(start)
+                    }
+                    member.load_state_dict(own)
+            except BaseException:
+                self._engines().restore(before)
+                raise
+
+    def _exported(self) -> Exported:
+        each = tuple(member._exported() for member in self._whole()[0])
+        return Exported(self._spec, [], each[0].labels, each)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(zip(("_members", "_history"), self._whole(), strict=True))
+
+    def __copy__(self) -> Self:
+        return copy.deepcopy(self)  # see MLP
+
+    def __repr__(self) -> str:
+        return f"fastmlp.Ensemble({len(self)} x {self._members[0]!r})"

@@ -1,0 +1,154 @@
+"""What each member of an ensemble learns from, and is measured on: one for all, or its own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._engine.plan import Plan
+from fastmlp._network.data import Data
+from fastmlp._network.spec import Spec
+from fastmlp._validation import check
+
+T = TypeVar("T")
+Rows = list[NDArray[np.int64]]
+
+
+@dataclass
+class ValidationData:
+    """The rows that are measured after each epoch.
+
+    Attributes
+    ----------
+    apart : list of Data
+        Those that each member predicts.
+    data : Data or None
+        All of them; None if members have data of their own, so that no row is that of another.
+    places : list of slices or arrays of int
+        Which of all these each member's are.
+    """
+
+    apart: list[Data]
+    data: Data | None = None
+    places: list[Any] = field(default_factory=list)
+
+    @classmethod
+    def shared(cls, data: Data, n_members: int) -> Self:
+        """Return rows that every member predicts."""
+        return cls([data] * n_members, data, [slice(None)] * n_members)
+
+    @classmethod
+    def of_rows(cls, datas: Sequence[Data], rows: Rows) -> Self:
+        """Return, in the order of their numbers, the rows that each member holds out."""
+        data = datas[0]
+        apart = [own.part(numbers) for own, numbers in zip(datas, rows, strict=True)]
+        if any(own.x is not data.x or own.weights is not data.weights for own in datas):
+            return cls(apart)
+        union = np.unique(np.concatenate(rows))
+        return cls(apart, data.part(union), [np.searchsorted(union, numbers) for numbers in rows])
+
+
+def datas(X: Any, y: Any, sample_weight: Any, spec: Spec, n_members: int) -> list[Data]:
+    """Return the data of each member; what is one for all is checked, and kept, once."""
+    apart, weighted = _is_apart(X, 2), _is_apart(sample_weight, 1)
+    for name, value, is_apart in (
+        ("X", X, apart),
+        ("y", y, apart),
+        ("sample_weight", sample_weight, weighted),
+    ):
+        if is_apart and (not hasattr(value, "__len__") or len(value) != n_members):
+            remedy = " as X has" if name == "y" else ", or an array for all"
+            raise ValueError(
+                f"{name} has {len(value) if hasattr(value, '__len__') else 'no'} entries but "
+                f"one for each of the {n_members} members is expected{remedy}"
+            )
+    if apart:
+        weights = sample_weight if weighted else [sample_weight] * n_members
+        return [
+            of_member(k, check.data, *each, spec)
+            for k, each in enumerate(zip(X, y, weights, strict=True))
+        ]
+    if not weighted:
+        return [check.data(X, y, sample_weight, spec)] * n_members
+    shared = check.data(X, y, None, spec)
+    checked = [
+        of_member(k, check.sample_weights, each, shared.rows, spec.dtype)
+        for k, each in enumerate(sample_weight)
+    ]
+    return [Data(shared.x, shared.targets, each) for each in checked]
+
+
+def of_member(k: int, checked: Callable[..., T], *given: Any) -> T:
+    """Return what a check of one member's data returns; what it raises says whose they are."""
+    try:
+        return checked(*given)
+    except (TypeError, ValueError) as error:
+        error.add_note(f"in what was given for member {k}")
+        raise
+
+
+def _is_apart(value: Any, ndim: int) -> bool:
+    """Whether it is one of such arrays for each member."""
+    if not isinstance(value, list | tuple | np.ndarray):
+        return False
+    with contextlib.suppress(ValueError, IndexError):  # rows not of one length, an array of none
+        return [np.ndim(each) >= ndim for each in value[:1]] == [True]
+    return False
+
+
+def row_numbers(rows: Any, name: str, datas: Sequence[Data]) -> Rows:
+    """Return the numbers of rows of each member."""
+    if not hasattr(rows, "__len__") or len(rows) != len(datas):
+        given = (
+            f"{len(rows)} entries" if hasattr(rows, "__len__") else f"type {type(rows).__name__}"
+        )
+        raise ValueError(
+            f"{name} has {given} but an array of row numbers for each of the {len(datas)} members "
+            "is expected: pass a list of such arrays"
+        )
+    pairs = enumerate(zip(rows, datas, strict=True))
+    return [check.row_numbers(own, data.rows, f"{name}[{k}]") for k, (own, data) in pairs]
+
+
+def held_out(rows: Any, datas: Sequence[Data]) -> ValidationData:
+    """Return the rows that each member is measured on."""
+    numbers = row_numbers(rows, "validation_rows", datas)
+    for k, own in enumerate(numbers):
+        if len(np.unique(own)) < len(own):
+            raise ValueError(
+                f"validation_rows[{k}] has a row twice but each is expected once: use np.unique"
+            )
+    held = ValidationData.of_rows(datas, numbers)
+    for k, data in enumerate(held.apart):
+        _some_weight(data.weights, f"validation_rows[{k}]", "hold out other rows")
+    return held
+
+
+def learned(rows: Any, datas: Sequence[Data]) -> Rows:
+    """Return the rows that each member learns from."""
+    numbers = row_numbers(rows, "rows", datas)
+    for k, (own, data) in enumerate(zip(numbers, datas, strict=True)):
+        weights = None if data.weights is None else data.weights[own]
+        _some_weight(weights, f"rows[{k}]", "let it learn from other rows")
+    return numbers
+
+
+def _some_weight(weights: NDArray[Any] | None, name: str, remedy: str) -> None:
+    if weights is not None and not weights.any():
+        raise ValueError(
+            f"{name} has rows of sample weight 0 alone but one above 0 is expected: {remedy}"
+        )
+
+
+def seen(
+    k: int, datas: Sequence[Data], plans: Sequence[Plan], held: ValidationData | None
+) -> tuple[Data | None, ...]:
+    """Return all that a member sees of the data in a fit, for a fingerprint."""
+    order = plans[k].order
+    rows = None if order is None else Data(order[:, np.newaxis], order)
+    return datas[k], rows, None if held is None else held.apart[k]

@@ -1,0 +1,222 @@
+"""The members of an ensemble as one: their engines together, and what is measured of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._core.history import State
+from fastmlp._engine.protocol import Epochs
+from fastmlp._engine.thread_pool import Team
+from fastmlp._models.ensemble.member_data import ValidationData
+from fastmlp._network.data import Data
+from fastmlp._network.losses import Loss
+from fastmlp._training.evaluator import Evaluator
+
+Score = Callable[[int, list[Any]], Any]
+
+
+class EpochRecord(NamedTuple):
+    """The epochs that were written down last.
+
+    Attributes
+    ----------
+    first : int
+        Number of the first of them in the history.
+    losses : array, shape (epochs, members)
+    held_losses : array, shape (epochs, members)
+        Losses on the rows that are measured, if there are any.
+    rates : list of lists of float
+        Learning rate of the last step of each epoch, of each member.
+    """
+
+    first: int
+    losses: NDArray[np.float64]
+    held_losses: NDArray[np.float64]
+    rates: list[list[float]]
+
+
+def mixture(
+    loss: Loss, predictions: Sequence[NDArray[Any]] | NDArray[Any], places: Sequence[Any], n: int
+) -> NDArray[Any]:
+    """Return the prediction of all: the mean; of two heads, mean and variance of the mixture.
+
+    Parameters
+    ----------
+    loss : Loss
+        Whose predictions these are.
+    predictions : sequence of arrays, shape (rows, heads * m)
+        Of each member.
+    places : sequence of slices or arrays of int
+        Which of all rows each member's are.
+    n : int
+        All rows; each is some member's.
+    """
+    columns = predictions[0].shape[1]
+    mixed, counts = np.zeros((n, columns)), np.zeros((n, 1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for own, at in zip(predictions, places, strict=True):
+            mixed[at] += own
+            counts[at] += 1
+        mixed /= counts
+        if loss.heads == 2:
+            m = columns // 2
+            spread = np.zeros((n, m))
+            for own, at in zip(predictions, places, strict=True):
+                spread[at] += np.square(own[:, :m] - mixed[at][:, :m])
+            mixed[:, m:] += spread / counts
+        return np.asarray(mixed.astype(predictions[0].dtype))
+
+
+def mean_loss(loss: Loss, predictions: NDArray[Any], data: Data) -> float:
+    """Return the weighted mean loss of predictions, through the inverse link."""
+    z, targets, weights = loss.unlink(predictions), data.targets, data.weights
+    if weights is not None:  # what overflows in a row of weight 0 is no part of a sum
+        used = weights > 0
+        z, targets, weights = z[used], targets[used], weights[used].astype(np.float64)
+    values, _ = loss.value_and_gradient(z, targets)
+    return float(np.average(values.astype(np.float64), weights=weights))
+
+
+def pooled(losses: NDArray[np.float64], datas: Sequence[Data]) -> float:
+    """Return the mean of mean losses, weighted by the sums of sample weights."""
+    sums = [
+        data.rows if data.weights is None else float(np.sum(data.weights, dtype=np.float64))
+        for data in datas
+    ]
+    return float(np.average(losses, weights=sums))
+
+
+class MemberEngines:
+    """The engines of an ensemble, as far as the loop, its judge and callbacks ask one.
+
+    Parameters
+    ----------
+    engines : sequence of Engine
+        Of equal specs.
+    """
+
+    def __init__(self, engines: Sequence[Any]) -> None:
+        self.engines, self.spec, self.level = engines, engines[0].spec, engines[0].level
+
+    def snapshot(self) -> tuple[Any, ...]:
+        """Return the parameters of now of all."""
+        return tuple(engine.snapshot() for engine in self.engines)
+
+    def restore(self, snapshots: tuple[Any, ...]) -> None:
+        """Return to the parameters of a snapshot."""
+        if len(snapshots) != len(self.engines):
+            raise ValueError(
+                f"restore was given a snapshot of {len(snapshots)} members but "
+                f"{len(self.engines)} are expected: pass what this ensemble's state returned"
+            )
+        for engine, snapshot in zip(self.engines, snapshots, strict=True):
+            engine.restore(snapshot)
+
+    def twin(self) -> MemberEngines:
+        """Return other engines for the same networks; snapshots are for both."""
+        return MemberEngines([engine.twin() for engine in self.engines])
+
+    def parameters(self) -> tuple[Any, ...]:
+        """Return the plain parameters of each."""
+        return tuple(engine.parameters() for engine in self.engines)
+
+    def set_parameters(self, *each: Any) -> None:
+        """Copy the like of what `parameters` returns in."""
+        for engine, kinds in zip(self.engines, each, strict=True):
+            engine.set_parameters(*kinds)
+
+    def predict(self, x: NDArray[Any], team: Team | None = None) -> NDArray[Any]:
+        """Return the predictions of each, (members, n, heads * m)."""
+        return np.stack([engine.predict(x, team) for engine in self.engines])
+
+    def evaluate(self, data: Data, team: Team | None = None) -> float:
+        """Return the weighted mean loss of the prediction of all."""
+        return mean_loss(self.spec.loss, self.mix(self.predict(data.x, team)), data)
+
+    def mix(self, predictions: NDArray[Any]) -> NDArray[Any]:
+        """Return the prediction of all, of what `predict` returns."""
+        everywhere = [slice(None)] * len(predictions)
+        return mixture(self.spec.loss, predictions, everywhere, predictions.shape[1])
+
+    def heads(self, p: NDArray[Any]) -> Any:
+        """Return predictions as ``MLP.predict`` does: of two heads a tuple."""
+        return tuple(np.split(p, 2, axis=-1)) if self.spec.loss.heads == 2 else p
+
+
+class EnsembleEvaluator(Evaluator):
+    """Measures each member, and all of them together.
+
+    Parameters
+    ----------
+    engine : Members
+        In training.
+    state : State
+        Of the fit.
+    held : Held, optional
+        The rows that are measured.
+    score : callable (epoch, predictions) -> float, optional
+        Instead of the loss of all together.
+
+    Attributes
+    ----------
+    written : Written or None
+        The last epochs that are.
+    """
+
+    engine: Any
+
+    def __init__(
+        self,
+        engine: Any,
+        state: State,
+        held: ValidationData | None = None,
+        score: Score | None = None,
+    ) -> None:
+        super().__init__(engine)
+        self.state, self.held, self.score = state, held, score
+        self.written: EpochRecord | None = None
+        self._seen: EpochRecord | None = None
+        self._predictions: list[NDArray[Any]] = []
+
+    def see(self, epochs: Epochs, rates: list[list[float]]) -> None:
+        """Keep what epochs have come to, for `measure` and `record`."""
+        self._seen = EpochRecord(
+            len(self.state.history.loss), epochs.losses, epochs.held_losses, rates
+        )
+        self._predictions = [own[-1] for own in epochs.predictions]
+
+    def measure(self, loss: float, team: Team | None) -> float:
+        """Return the validation loss of all together after an epoch."""
+        if self.held is None or self._seen is None:
+            return super().measure(loss, None)
+        if not self._predictions:  # those who learn are others
+            pairs = list(zip(self.engine.engines, self.held.apart, strict=True))
+            self._predictions = [engine.predict(data.x, team) for engine, data in pairs]
+            losses = [engine.evaluate(data, team) for engine, data in pairs]
+            self._seen = self._seen._replace(held_losses=np.array([losses]))
+        if self.score is not None:
+            given = [self.engine.heads(own) for own in self._predictions]
+            return _number(self.score(self.state.epoch + 1, given))
+        data = self.held.data
+        if data is None:
+            return pooled(self._seen.held_losses[-1], self.held.apart)
+        spec = self.engine.spec
+        mixed = mixture(spec.loss, self._predictions, self.held.places, data.rows)
+        return mean_loss(spec.loss, mixed, data)
+
+    def record(self) -> None:
+        """Write down what was measured of each."""
+        self.written = self._seen
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"judge returned {value!r} but a number is expected, the lower the better"
+        ) from error

@@ -1,0 +1,102 @@
+"""The predictors of an ensemble's members as one function."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastmlp._engine.protocol import Predictor
+from fastmlp._export.exportable import Exportable
+from fastmlp._export.layers import Exported
+from fastmlp._files import storage
+from fastmlp._models.ensemble.members import mixture
+from fastmlp._network.spec import Spec
+
+
+class EnsemblePredictor(Exportable):
+    """An ensemble as a function: a frozen copy of all weights, made by ``Ensemble.predictor``.
+
+    It is safe to call from many threads at once. NaN in a row of x gives NaN in that row of the
+    result; it is not searched for.
+
+    Parameters
+    ----------
+    members : iterable of Predictor
+        Of equal specs.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> ensemble = fastmlp.Ensemble(fastmlp.MLP([3, 8, 2], rng=k) for k in range(3))
+    >>> p = ensemble.predictor()
+    >>> x = np.ones((5, 3), np.float32)
+    >>> bool((p(x) == ensemble.predict(x)).all()), p(x[0]).shape
+    (True, (2,))
+    """
+
+    def __init__(self, members: Iterable[Predictor]) -> None:
+        self._members = tuple(members)
+
+    @property
+    def members(self) -> tuple[Predictor, ...]:
+        """The predictors of the members."""
+        return self._members
+
+    @property
+    def spec(self) -> Spec:
+        """Of each network."""
+        return self._members[0].spec
+
+    def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Predict the mean of the members' predictions; of two heads the mixture's.
+
+        Parameters
+        ----------
+        x : array-like, shape (I,) for one row or (n, I)
+            As for the predictor of an MLP.
+        out : array of the model's dtype, C-contiguous, optional
+            Takes the result: shape (C,) for one row, else (n, C).
+
+        Returns
+        -------
+        array of the model's dtype, shape (C,) or (n, C)
+            With predicted variances the columns are all means, then all variances.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x or out is not as described.
+        """
+        if out is not None and np.may_share_memory(np.asarray(x), out):
+            x = np.array(x)  # the others read it after the first one's result is written
+        first = self._members[0](x, out)  # looks at both
+        each = [first, *(predict(x) for predict in self._members[1:])]
+        if first.ndim == 1 and self.spec.loss.heads == 1:  # in the order of `mixture`, and sooner
+            total = np.zeros(first.shape)
+            with np.errstate(over="ignore", invalid="ignore"):
+                for own in each:
+                    total += own
+                mixed = (total / len(each)).astype(first.dtype)
+        else:
+            rows = [np.atleast_2d(own) for own in each]
+            everywhere = [slice(None)] * len(rows)
+            mixed = mixture(self.spec.loss, rows, everywhere, len(rows[0])).reshape(first.shape)
+        if out is None:
+            return mixed
+        out[...] = mixed
+        return out
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the predictor to a file, for ``fastmlp.load``; see ``MLP.save``."""
+        storage.save(self, path)
+
+    def _exported(self) -> Exported:
+        each = tuple(member._exported() for member in self._members)
+        return Exported(self.spec, [], each[0].labels, each)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self._members)} x {self._members[0]!r}>"

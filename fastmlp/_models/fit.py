@@ -1,0 +1,386 @@
+"""A model that learns: ``fit`` and ``partial_fit``, and what they bring to the loop over epochs."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from numpy.typing import ArrayLike
+
+from fastmlp._core.communicators import Communicator
+from fastmlp._core.history import History, ResumeState, State
+from fastmlp._core.intervals import check_count, check_flag
+from fastmlp._engine.plan import Plan
+from fastmlp._engine.thread_count import fit_team
+from fastmlp._engine.thread_pool import Team
+from fastmlp._files import storage
+from fastmlp._models.base import Model
+from fastmlp._network.averaging import Averaging
+from fastmlp._network.data import Data
+from fastmlp._network.functions.optimizer import CustomOptimizer
+from fastmlp._network.groups import Groups
+from fastmlp._network.optimizers import Optimizer
+from fastmlp._network.schedules import Scheduled
+from fastmlp._training import callback_state, loop, planning, sources
+from fastmlp._training.callback_list import Callback, CallbackList
+from fastmlp._training.callbacks import Progress
+from fastmlp._training.custom_steps import CustomSteps
+from fastmlp._training.distributed.processes import joined
+from fastmlp._training.evaluator import Evaluator
+from fastmlp._training.learning_rates import LearningRates
+from fastmlp._training.loop import FitStrategy, Order, Shuffles
+from fastmlp._training.metrics import Metric, MetricEvaluator, resolve
+from fastmlp._training.sources import BlockStream, Source
+from fastmlp._training.weight_average import WeightAverage
+from fastmlp._validation import check
+
+Metrics: TypeAlias = Sequence[str | Metric] | Mapping[str, str | Metric]
+
+
+class Learner(Model):
+    """The part of ``MLP`` that trains, not for users."""
+
+    def fit(
+        self,
+        X: ArrayLike | Source,
+        y: ArrayLike | None = None,
+        *,
+        epochs: int = 20,
+        batch_size: int = 64,
+        optimizer: Optimizer | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        clip_norm: float | None = None,
+        groups: Groups | None = None,
+        dropout: Scheduled | Sequence[Scheduled] | None = None,
+        averaging: Averaging | None = None,
+        validation_data: Sequence[ArrayLike] | None = None,
+        sample_weight: ArrayLike | None = None,
+        shuffle: bool = True,
+        metrics: Metrics = (),
+        callbacks: Iterable[Callback] = (),
+        n_threads: int | None = None,
+        verbose: bool = False,
+        resume: bool | str | os.PathLike[str] = False,
+        communicator: Communicator | Any = None,
+    ) -> History:
+        """Train, beginning with the weights of now and a fresh optimizer, or going on.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, fan-in)
+            Samples, finite. Never changed, and not copied if of the model's dtype (any strides).
+            Or, without y, a source of blocks: a callable that is called once an epoch and returns
+            an iterable, or an object that is iterated once an epoch, of tuples ``(X, y)`` or
+            ``(X, y, sample_weight)``; see ``fastmlp.Blocks`` for arrays larger than memory. A
+            thread reads, checks and copies one block ahead. Batches run on from block to block;
+            every epoch must have the same number of rows. Errors of the source are raised here.
+        y : array-like, optional
+            Targets, shape (n, outputs), or (n,) with one output. For cross_entropy integer labels
+            (n,) from 0, or probabilities (n, classes) whose rows sum to 1.
+        epochs : int
+            Passes over the data, at least 1; with ``resume`` those before included.
+        batch_size : int
+            Samples a step, at least 1; larger than n means n.
+        optimizer : SGD, RMSprop, Adam, AdamW, Lion or CustomOptimizer, optional
+            ``Adam()`` by default.
+        l1, l2 : float
+            The objective has l1 * sum(abs(W)) and 0.5 * l2 * sum(W**2) added, over weights alone;
+            at least 0. The derivative of abs(W) at 0 is taken as 0: steps along it bring a weight
+            near 0, and seldom to it.
+        clip_norm : float, optional
+            Gradients with a larger norm (over all parameters together) are scaled down to it.
+        groups : Groups, optional
+            Rates and decay by layer and by kind of parameter; frozen layers.
+        dropout : float, callable ``step -> float``, or sequence of them, optional
+            Of this fit, in place of the model's, which is a number: dropout is part of training,
+            predictions know none. For all hidden layers or for each; values from 0 to below 1.
+        averaging : EMA or SWA, optional
+            Give the model after each epoch a mean of the weights that training has gone through, in
+            place of the last ones: validation, metrics and callbacks see it (``on_batch`` that of
+            the epoch before), ``EarlyStopping`` chooses among such means, and the fit ends with
+            one. Training, and its loss, know nothing of it; ``resume`` goes on with the weights in
+            training, unless others were assigned since. What callbacks assign stays until the next
+            epoch. ``partial_fit`` has no averaging.
+        validation_data : tuple (X, y) or (X, y, sample_weight), optional
+            Evaluated after each epoch.
+        sample_weight : array-like, shape (n,), optional
+            At least 0, not all 0.
+        shuffle : bool
+            Visit the samples in a new random order each epoch; those of a source within blocks.
+        metrics : sequence of str or callables, or dict, optional
+            Measured after each epoch, for ``History.metrics``: accuracy, mean_squared_error,
+            mean_absolute_error, r2, or callables ``(y, prediction) -> float`` that get checked
+            targets and what ``predict`` returns. On the validation data, as ``val_NAME``; without
+            such, on all of X, which takes the time of a prediction and must be arrays.
+        callbacks : iterable of callables
+            Called with a ``fastmlp.State`` after each epoch; True ends the fit. A method
+            ``on_batch(state, batch)`` is called with a ``fastmlp.Batch`` after each batch, and True
+            undoes the epoch so far and ends the fit.
+        n_threads : int, optional
+            Threads to use; by default what the machine allows, and one where more cannot pay.
+        verbose : bool
+            Show progress: a tqdm bar if tqdm is installed, else a line an epoch.
+        resume : bool, str or path
+            Go on where the last fit ended, also in a copy or a pickle: with its optimizer's state,
+            steps of schedules, order of samples, history. The same call again ends as one that was
+            not cut. All may change but the optimizer's kind, the number of samples, and whether
+            there is validation data. Callbacks begin anew, but for those that a
+            ``fastmlp.Checkpoint`` has saved. A path is that of a checkpoint, which is loaded into
+            this model first, and must be of the same data and ``batch_size``; if there is no such
+            file, the fit begins at the beginning.
+        communicator : mpi4py communicator or fastmlp.Communicator, optional
+            Train with other processes, which call ``fit`` alike, each with its own rows of every
+            batch of ``size * batch_size``; docs/processes.md. One thread each by default.
+
+        Returns
+        -------
+        History
+            Lists ``loss``, ``val_loss``, ``seconds``, ``learning_rate``, one entry an epoch, and
+            such lists of the ``metrics``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described; the model is unchanged.
+        DivergenceError
+            In the epoch in which the loss or a weight is no longer finite; the model keeps the
+            weights from before that epoch.
+        RuntimeError
+            If another fit is running on this model; a RankError if another process has failed.
+        KeyboardInterrupt
+            When interrupted; the model is at its last whole epoch, and usable, and ``history``
+            has the epochs until then.
+        """
+        history, begun, n_before, stopped = History(), None, 0, ""
+        has_others = bool(self._progress and self._progress.averaged)  # that learn
+        changes = (resume is True and has_others) or not isinstance(resume, bool)
+        with (
+            joined(communicator, self._engine) as others,
+            self._turn.taken(),
+            self._kept(lambda: len(history.loss) > n_before, changes),
+        ):
+            resume, path = check.resume(resume)
+            data = sources.resolve(X, y, sample_weight, self._spec)
+            given = batch_size, optimizer, l1, l2, clip_norm, groups, dropout
+            plan = planning.plan(self._spec, data, *given)
+            epochs = check_count("epochs", epochs, example=20)
+            shuffle, verbose = check_flag("shuffle", shuffle), check_flag("verbose", verbose)
+            averaging = check.averaging(averaging)
+            hooks, functions = check.callbacks(callbacks), resolve(metrics)
+            lent = self._team(1 if others and n_threads is None else n_threads, plan)
+            validation = check.validation(validation_data, self._spec)
+            measured = data if validation is None else validation
+            if functions and isinstance(measured, BlockStream):
+                raise ValueError(
+                    "metrics are given without validation_data, and X is a source, which is not "
+                    "measured after an epoch: pass validation_data"
+                )
+            if functions and others:
+                raise ValueError(
+                    "metrics are given with a communicator, but they cannot be summed over "
+                    "processes: measure in a callback what state.model predicts"
+                )
+            if others and isinstance(plan.optimizer, CustomOptimizer):
+                raise ValueError(
+                    f"optimizer is {plan.optimizer!r} but gradients are summed over processes only "
+                    "for fastmlp's own: use one of those, or leave communicator out"
+                )
+            print_of = others.fingerprint if others else callback_state.fingerprint
+            fingerprint = functools.partial(print_of, data, validation)
+            if resume if path is None else self._load(path):
+                stopped = self._history.stop_reason if self._history else ""
+                last = self._progress, self._history, self._engine
+                facts = data.rows, validation is not None
+                begun, history = planning.resumed(*last, plan, *facts, epochs, path, fingerprint)
+                n_before = len(history.loss)  # the user may have changed the lists
+            self._progress, self._history = begun, history
+            if verbose and not (others and others.rank):
+                hooks.append(Progress())
+            course = self._course(history, plan, hooks, epochs, validation)
+            if functions and isinstance(measured, Data):
+                course.judge = MetricEvaluator(
+                    self._engine, validation, measured, functions, history
+                )
+            if others:
+                options: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size}
+                options |= {"shuffle": shuffle, "averaging": averaging}
+                options["validation_data"] = validation is not None
+                others.agree(self, plan, course, begun, **options)
+            if begun is not None:
+                state = course.reporter.state
+                state.epoch, state.learning_rate_scale = begun.epochs - 1, begun.scale
+            with lent as plan.team, course.reporter.watching():
+                if begun is None:
+                    begun = planning.begun(self._engine, plan, self._rng)
+                elif callback_state.give_back(begun.memories, hooks, course.reporter.state):
+                    history.stop_reason = stopped
+                    return history
+                if path is not None or course.reporter.keeps:
+                    begun = begun._replace(data=fingerprint())
+                if averaging is not None:
+                    course.averages = (WeightAverage(averaging, self._engine, begun.averaged),)
+                elif begun.averaged is not None:
+                    self._engine.set_parameters(*begun.averaged.raw)
+                orders = others.shuffle if others else self._engine.shuffle
+                self._go_on(data, plan, course, begun, orders if shuffle else None)
+            return history
+
+    def _load(self, path: str) -> bool:
+        """Become the model of a checkpoint; return False if there is none."""
+        if not Path(path).exists():
+            return False
+        functions = {own.name: own for own in self._spec.functions}
+        other = storage.load(os.path.realpath(path), functions=functions)  # as it was saved
+        self._check_twin(other, path)
+        self._become(other)
+        return True
+
+    def _check_twin(self, other: Any, path: str) -> None:
+        """Complain if the model of a file is not like this one."""
+        if type(other) is not type(self) or other._spec != self._spec:
+            raise ValueError(
+                f"resume is {path!r}, which has {other!r}, but this is {self!r}: "
+                "make the model as it was made, or use fastmlp.load"
+            )
+        if type(self._rng.bit_generator) is not type(other._rng.bit_generator):
+            raise ValueError(
+                f"resume is {path!r}, whose model draws from {other._rng}, but this one "
+                f"from {self._rng}: pass the same kind of generator as rng"
+            )
+
+    def _become(self, other: Any) -> None:
+        """Take over all that such a model has."""
+        state = other.__getstate__()
+        self._rng.bit_generator.state = other._rng.bit_generator.state
+        self._engine.set_state(state["engine"])
+        self._progress, self._history = state["progress"], other._history
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        batch_size: int | None = None,
+        optimizer: Optimizer | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        clip_norm: float | None = None,
+        groups: Groups | None = None,
+        dropout: Scheduled | Sequence[Scheduled] | None = None,
+        n_threads: int | None = None,
+    ) -> float:
+        """Take one pass over the samples, in their order, and keep the optimizer's state.
+
+        The state (moments, step count) lives on from call to call, in copies and in pickles, while
+        ``optimizer`` is that of the last call; its learning rate and weight decay may change.
+        Another optimizer, or a fit, begins anew.
+
+        Parameters
+        ----------
+        X, y, sample_weight, optimizer, l1, l2, clip_norm, groups, dropout, n_threads
+            As for :meth:`fit`.
+        batch_size : int, optional
+            Samples a step; by default all: one step.
+
+        Returns
+        -------
+        float
+            The objective of the pass, as in ``History.loss``.
+
+        Raises
+        ------
+        TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
+            As for :meth:`fit`; the model then has the weights from before the call.
+        """
+        with self._turn.taken(), self._kept():
+            data = check.data(X, y, sample_weight, self._spec)
+            rows = data.x.shape[0] if batch_size is None else batch_size
+            given = rows, optimizer, l1, l2, clip_norm, groups, dropout
+            plan = planning.plan(self._spec, data, *given)
+            lent = self._team(n_threads, plan)
+            begun = planning.of_pass(self._progress, self._engine, plan, self._rng)
+            plan.seed = begun.seed
+            course = self._course(History(), plan)
+            course.rates.step = begun.step
+            own = self._own_steps(plan, course, begun)
+            with lent as plan.team:
+                loop.run(data, plan, course)
+            memory = own.memory if own else None
+            self._progress = ResumeState(begun.kind, course.rates.step, begun.seed, memory=memory)
+            return course.reporter.state.loss
+
+    def _course(
+        self,
+        history: History,
+        plan: Plan,
+        callbacks: Sequence[Callback] = (),
+        epochs: int = 1,
+        validation: Data | None = None,
+    ) -> FitStrategy:
+        engine = self._engine
+        state = State(self, epochs, history, validation is not None, engine=engine)
+        rates = LearningRates(plan.optimizer.learning_rate)
+        reporter = CallbackList(state, callbacks)
+
+        def train(block: Data, plan: Plan) -> float:
+            return course.learners([engine])[0].epoch(block, plan)
+
+        course = FitStrategy(train, rates, Evaluator(engine, validation), reporter)
+        return course
+
+    def _go_on(
+        self,
+        data: Data | BlockStream,
+        plan: Plan,
+        course: FitStrategy,
+        begun: ResumeState,
+        shuffle: Callable[[Order, int], None] | None,
+    ) -> None:
+        """Run the epochs of a fit, and note after each with what one that resumes would go on."""
+        rates, state = course.rates, course.reporter.state
+        own = self._own_steps(plan, course, begun)
+        permute = shuffle or self._engine.shuffle
+        shuffles = Shuffles(permute, self._rng, begun.shuffles, begun.shuffled)
+
+        def keep() -> None:
+            assert data.rows is not None  # an epoch has ended
+            epochs = begun.epochs + (rates.step - begun.step) // plan.n_steps(data.rows)
+            facts = begun.kind, rates.step, begun.seed, data.rows, epochs
+            orders = shuffles.seeds, shuffles.used, state.learning_rate_scale
+            averaged = course.averages[0].averaged if course.averages else None
+            memory = own.memory if own else None
+            last = (), plan.batch_size, begun.data
+            self._progress = ResumeState(*facts, *orders, *last, averaged, memory)
+
+        course.reporter.keep = keep
+        if isinstance(data, BlockStream):
+            data.begin(plan.batch_size, shuffles if shuffle else None, begun.rows)
+        elif shuffle:
+            course.reorder = shuffles
+        plan.seed, rates.step = begun.seed, begun.step
+        loop.run(data, plan, course)
+
+    def _own_steps(self, plan: Plan, course: FitStrategy, begun: ResumeState) -> CustomSteps | None:
+        """Let an optimizer of the user's own train."""
+        if not isinstance(plan.optimizer, CustomOptimizer):
+            return None
+        if course.reporter.keeps:  # said now, not after an epoch
+            raise TypeError(
+                f"callbacks have a Checkpoint but a file cannot hold what {plan.optimizer!r} "
+                "remembers: for a Checkpoint use an optimizer of fastmlp's own, or let a callback "
+                "pickle state.model"
+            )
+        (engine,) = course.learners((self._engine,))
+        own = CustomSteps(engine, plan.optimizer, begun.memory or {})
+        course.train = own.epoch
+        return own
+
+    def _team(self, n_threads: Any, plan: Plan) -> AbstractContextManager[Team | None]:
+        wanted = None if n_threads is None else check_count("n_threads", n_threads, example=2)
+        return fit_team(wanted, self._n_weights, plan.batch_size)

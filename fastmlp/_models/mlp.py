@@ -1,0 +1,259 @@
+"""The MLP: what a user holds. Arguments are checked (check), one engine does the arithmetic.
+
+Nothing numerical happens here, and nothing here knows which engine it drives: the native one, or
+the NumPy one of ``fastmlp.reference``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from fastmlp._core.intervals import NON_NEGATIVE, check_count
+from fastmlp._engine.protocol import Predictor
+from fastmlp._engine.thread_count import call_team, fit_team
+from fastmlp._models.fit import Learner
+from fastmlp._network import initializers
+from fastmlp._network.initializers import Initializer
+from fastmlp._network.losses import Loss
+from fastmlp._network.spec import Activations, build
+from fastmlp._validation import check
+
+
+class MLP(Learner):
+    """A multi-layer perceptron: affine layers with an activation between each two.
+
+    Layer k computes ``y = activation(x @ W + b)``; the last one has no activation: its output
+    goes to the loss, whose link makes the prediction.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int
+        Inputs, hidden layers, outputs: at least two sizes, each from 1 to 2**31 - 1.
+    activation : str, CustomActivation, or sequence of them
+        One for all hidden layers, or one for each: identity, relu, leaky_relu, elu, selu,
+        softplus, sigmoid, tanh, gelu, gelu_tanh, silu or mish, or one of your own.
+    loss : str or Loss
+        squared_error, absolute_error, huber, quantile, poisson_nll, gaussian_nll, cross_entropy,
+        binary_cross_entropy, an object of ``fastmlp.losses`` with its parameters, or a
+        ``fastmlp.CustomLoss``. Every loss is a sum over outputs and a (weighted) mean over samples.
+    dtype : {"float32", "float64"}
+        Of weights, arithmetic and predictions.
+    dropout : float or sequence of float, for all hidden layers or for each
+        Probability, from 0 to below 1, that what a hidden layer gives is dropped in training.
+    layer_norm : None, "before", "after" or sequence of these
+        Scale each row of a hidden layer to mean 0 and variance 1, times ``gains`` plus ``shifts``
+        (Ba, Kiros and Hinton 2016), before or after the activation, in all of them or each.
+    scale : bool
+        Multiply each input by a parameter of its own, at first 1, before the first layer:
+        ``scales[0]``. It learns which inputs matter (Holzmueller, Grinsztajn and Steinwart 2024,
+        RealMLP); its rate is ``Groups(scale_rate=...)``.
+    parametric : bool or sequence of bool, for all hidden layers or for each
+        Make the activation f of a hidden layer ``(1 - a) z + a f(z)``, with a parameter a for each
+        unit, at first 1: ``alphas``. At 0 a unit is linear (RealMLP, as above); their rate is
+        ``Groups(activation_rate=...)``.
+    skip : int, optional
+        Residual blocks of so many hidden layers: what enters a block is added to what its last
+        layer gives, ``y = dropout(activation(x @ W + b)) + y_in`` (He, Zhang, Ren and Sun 2016,
+        identity mappings). Of equally wide hidden layers in a row the first is in no block, the
+        others are blocks: ``MLP([8, 64, 64, 64, 64, 64, 1], skip=2)`` has two.
+    linear_path : bool
+        Add the inputs times weights of their own to the outputs of the last layer, before the
+        link: ``z = y @ W + b + x @ linear_weights[0]`` (Cheng et al. 2016, wide and deep). These
+        weights are 0 at first; x is scaled already, with ``scale``.
+    initializer : str or sequence, optional
+        How first weights are drawn, see ``fastmlp.initializers``; by default it fits the
+        activation. Biases start at 0.
+    rng : int, numpy.random.Generator or None
+        Source of first weights, shuffling and dropout. A generator is used, not copied; None
+        takes a seed from the system.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described; before anything is allocated.
+    MemoryError
+        If the weights do not fit into memory.
+
+    Notes
+    -----
+    The same program gives the same bits, whatever the number of threads. Predictions may run
+    concurrently. A fit is exclusive: a second one, or an assignment of weights from another
+    thread while one runs, raises RuntimeError; predictions, copies and pickles meanwhile see the
+    last whole epoch (of a source: block). Models can be saved, copied and pickled (parameters,
+    generator, history, and what ``partial_fit`` and ``resume`` go on with); unpickle only what you
+    trust, while ``fastmlp.load`` is safe.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> x = np.linspace(-1, 1, 200)[:, np.newaxis]
+    >>> net = fastmlp.MLP([1, 16, 1], activation="tanh", rng=0)
+    >>> history = net.fit(x, x**2, epochs=200, optimizer=fastmlp.Adam(learning_rate=1e-2))
+    >>> history.loss[-1] < 1e-3
+    True
+    >>> deep = fastmlp.MLP([1, 16, 16, 16, 1], skip=2, linear_path=True, rng=0)
+    >>> deep.linear_weights[0].tolist()
+    [[0.0]]
+    """
+
+    def __init__(
+        self,
+        layer_sizes: Sequence[int] | NDArray[Any],
+        *,
+        activation: Activations = "relu",
+        loss: str | Loss = "squared_error",
+        dtype: DTypeLike = "float32",
+        dropout: float | Sequence[float] = 0.0,
+        layer_norm: str | Sequence[str | None] | None = None,
+        scale: bool = False,
+        parametric: bool | Sequence[bool] = False,
+        skip: int | None = None,
+        linear_path: bool = False,
+        initializer: Initializer = None,
+        rng: int | np.random.Generator | None = None,
+    ) -> None:
+        options = dropout, layer_norm, scale, parametric, skip, linear_path
+        spec = build(layer_sizes, activation, loss, dtype, *options)
+        names = initializers.names(spec, initializer)  # complains before memory is taken
+        super().__init__(spec, check.generator(rng))
+        self._engine.set_parameters(*initializers.draw(spec, self._rng, names))
+
+    def predict(self, X: ArrayLike) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
+        """Predict: the loss's link applied to the network's output.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, fan-in)
+            Samples; 0 rows give an empty result.
+
+        Returns
+        -------
+        array of the model's dtype, shape (n, outputs)
+            Always 2-D. Class probabilities for cross_entropy, probabilities for
+            binary_cross_entropy, rates for poisson_nll, else the fitted mean, median or quantile.
+        tuple (means, variances) of such arrays
+            For gaussian_nll with predicted variance.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is not as described.
+        """
+        z: Any = self._engine.predict_row(X)  # None: not that plain
+        if z is None:
+            x = check.inputs(X, self._spec, empty=True)
+            with call_team(self._n_weights, x.shape[0]) as team:
+                z = self._engine.predict(x, team)
+        if not self._two_headed:
+            one_head: NDArray[Any] = z
+            return one_head
+        m = self._spec.n_outputs
+        return z[:, :m], z[:, m:]
+
+    def predictor(self, n_threads: int | None = None) -> Predictor:
+        """Return a function of the weights of now: the fast way to many single predictions.
+
+        Parameters
+        ----------
+        n_threads : int, optional
+            The most threads for large batches; by default as many as the machine has.
+
+        Returns
+        -------
+        fastmlp.predictor.Predictor
+            Called with one row (fan-in,) or a batch (n, fan-in), and ``out=`` if wanted; safe to
+            call from many threads. Later fits do not change it.
+
+        Examples
+        --------
+        >>> import fastmlp, numpy as np
+        >>> p = fastmlp.MLP([2, 8, 1], rng=0).predictor()
+        >>> p(np.zeros(2, np.float32)).shape
+        (1,)
+        """
+        if n_threads is not None:
+            n_threads = check_count("n_threads", n_threads, example=2)
+        return self._engine.predictor(n_threads)
+
+    def jacobian(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the derivatives of the predictions with respect to the inputs.
+
+        Parameters
+        ----------
+        X : array-like, shape (fan-in,) for one sample or (n, fan-in)
+            Where to differentiate.
+
+        Returns
+        -------
+        array of the model's dtype, shape (outputs, fan-in) or (n, outputs, fan-in)
+            The link is included. With predicted variances the outputs are all means, then all
+            variances. Repacks the weights in every call: for many calls use
+            ``net.predictor().jacobian``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is not as described.
+        """
+        x = check.numeric(X, "X")
+        rows = check.inputs(x[np.newaxis] if x.ndim == 1 else x, self._spec, empty=True)
+        derivatives = self._engine.jacobian(rows)
+        return derivatives[0] if x.ndim == 1 else derivatives
+
+    def evaluate(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Return the loss on data: weighted mean over samples, no penalty, no dropout.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for :meth:`fit`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described.
+        """
+        data = check.data(X, y, sample_weight, self._spec)
+        with call_team(self._n_weights, data.x.shape[0]) as team:
+            return float(self._engine.evaluate(data, team))
+
+    def gradients(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        l2: float = 0.0,
+        l1: float = 0.0,
+    ) -> tuple[Any, ...]:
+        """Return objective and gradient of one batch, without dropout; the model is not changed.
+
+        Parameters
+        ----------
+        X, y, sample_weight, l2, l1
+            As for :meth:`fit`; all rows are one batch.
+
+        Returns
+        -------
+        objective : float
+            Loss and penalties.
+        weight_gradients, bias_gradients, gain_gradients, shift_gradients : lists of arrays
+            Derivatives of the objective, one array a layer, of the shapes of ``weights``,
+            ``biases`` and so on; those of gains and shifts only with ``layer_norm``, then a list
+            of scale gradients with ``scale``, one of alpha gradients with ``parametric``, and one
+            of linear weights with ``linear_path``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described.
+        """
+        data = check.data(X, y, sample_weight, self._spec)
+        l2 = NON_NEGATIVE.check("l2", l2, example=1e-4)
+        l1 = NON_NEGATIVE.check("l1", l1, example=1e-5)
+        with fit_team(None, self._n_weights, data.x.shape[0]) as team:
+            objective, *gradients = self._engine.gradients(data, l2, team, l1)
+        return float(objective), *gradients

@@ -1,0 +1,78 @@
+"""Weights, biases, gains or shifts of a model, seen as a list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, SupportsIndex, overload
+
+from numpy.typing import NDArray
+
+from fastmlp._engine.protocol import Engine
+from fastmlp._network.spec import Spec
+
+
+class _Model(Protocol):
+    """What a list needs of its model."""
+
+    _engine: Engine
+    _spec: Spec
+
+    def _assign(self, kind: str, change: Callable[[list[Any]], Any]) -> None: ...
+
+
+class ParameterList(Sequence[NDArray[Any]]):
+    """The weights, biases, gains or shifts of an MLP, one array a layer, seen as a list.
+
+    Reading gives read-only copies. Assigning to an item or a slice checks shapes and values and
+    copies them into the model: ``net.weights[0] = 2 * net.weights[0]``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        On assignment, if shapes, types or values do not fit; the model is unchanged.
+    RuntimeError
+        On assignment, if a fit is running in another thread.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> net = fastmlp.MLP([3, 8, 2], rng=0)
+    >>> [w.shape for w in net.weights], len(net.biases)
+    ([(3, 8), (8, 2)], 2)
+    >>> net.biases[1] = [0.5, -0.5]
+    >>> net.biases[1].tolist()
+    [0.5, -0.5]
+    """
+
+    def __init__(self, model: _Model, kind: str) -> None:
+        self._model, self._kind = model, kind
+
+    def _read(self) -> list[NDArray[Any]]:
+        kinds = zip(self._model._spec.tensors, self._model._engine.parameters(), strict=True)
+        arrays: list[NDArray[Any]] = dict(kinds).get(self._kind, [])
+        for array in arrays:
+            array.flags.writeable = False  # writing to a copy would silently do nothing
+        return arrays
+
+    def __len__(self) -> int:
+        return len(self._model._spec.tensors.get(self._kind, []))
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return iter(self._read())
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> NDArray[Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[NDArray[Any]]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> NDArray[Any] | list[NDArray[Any]]:
+        return self._read()[index]
+
+    def __setitem__(self, index: SupportsIndex | slice, value: Any) -> None:
+        def change(arrays: list[Any]) -> list[Any]:
+            arrays[index] = value
+            return arrays
+
+        self._model._assign(self._kind, change)
+
+    def __repr__(self) -> str:
+        return repr(self._read())

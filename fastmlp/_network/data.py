@@ -1,0 +1,43 @@
+"""Data: the checked samples, targets and weights of one network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastmlp._network.activations import Array
+
+
+@dataclass
+class Data:
+    """Checked data: aligned, native byte order, of the network's dtype.
+
+    Attributes
+    ----------
+    x : array of spec.dtype, shape (n, I)
+        Any strides.
+    targets : array
+        C-contiguous, (n, m) of spec.dtype, or (n,) labels of int32.
+    weights : array of spec.dtype, shape (n,), or None
+        C-contiguous sample weights, >= 0; None is all 1.
+    """
+
+    x: Array
+    targets: Array
+    weights: Array | None = field(default=None)
+
+    @property
+    def rows(self) -> int:
+        """Samples."""
+        return int(self.x.shape[0])
+
+    def part(self, rows: Any) -> Data:
+        """Return some rows, by a slice or their numbers."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Data(self.x[rows], self.targets[rows], weights)
+
+    def blocks(self) -> AbstractContextManager[Iterable[Data]]:
+        """Give an epoch its blocks: an array is a source of one."""
+        return nullcontext((self,))

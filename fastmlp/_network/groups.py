@@ -1,0 +1,231 @@
+"""Groups of tensors: factors on rates and decay, by layer and by kind of tensor; parametrisations.
+
+A tensor is the weights, biases, gains or shifts of one layer; the linear path's weights are the
+last layer's. Both engines read the factors of
+each; the native one prepares its optimizer's numbers once for each group of equal factors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._core.intervals import NON_NEGATIVE
+
+# Shapes by kind, one a layer: Spec.tensors; and the same as a tuple of its items.
+Tensors: TypeAlias = Mapping[str, Sequence[tuple[int, ...]]]
+TensorItems: TypeAlias = tuple[tuple[str, tuple[tuple[int, ...], ...]], ...]
+
+PARAMETRIZATIONS = ("standard", "ntk")
+
+
+def layer_of(kind: str, number: int, n_layers: int) -> int:
+    """Return the layer of a tensor, by its place among those of its kind."""
+    return n_layers - 1 if kind == "linear_weights" else number
+
+
+class Factors(NamedTuple):
+    """What one tensor gets of the numbers of a fit; the fields of ``fm_group`` in c/network.h.
+
+    Attributes
+    ----------
+    rate : float
+        On the learning rate; 0 freezes.
+    epsilon : float
+        On the optimizer's epsilon.
+    decay : float
+        On decoupled weight decay, which `rate` multiplies too.
+    l1, l2 : float
+        On the penalties.
+    norm : float
+        On the squares of the gradient in the norm that clipping looks at.
+    """
+
+    rate: float
+    epsilon: float
+    decay: float
+    l1: float
+    l2: float
+    norm: float
+
+
+def _factors(rate: float, decay: float, scale: float, degree: int) -> Factors:
+    """Return what a tensor gets that is ``scale`` times the one that the optimizer is to see.
+
+    By the chain rule the latter's gradient is ``scale`` times that of the tensor, and the tensor
+    moves ``scale`` times as far as the latter. The state of the optimizer stays that of the
+    tensor's own gradient, and epsilon is brought into its units.
+    """
+    turned = scale ** (1 + degree)
+    norm = scale**2 if rate else 0.0
+    l1, l2 = decay / scale, decay / scale**2
+    return Factors(rate * turned, 1 / scale, decay / turned, l1, l2, norm)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Learning rates and decay by layer and by kind of tensor, as factors of those of the fit.
+
+    The rate of the weights of layer k is ``learning_rate * layer_rates[k] * weight_rate``, that of
+    its biases ``learning_rate * layer_rates[k] * bias_rate``, and so on. A factor 0 freezes: the
+    tensor and the optimizer's state for it stay as they are, and clipping leaves its gradient out
+    of the norm.
+
+    Parameters
+    ----------
+    layer_rates : sequence of float >= 0, optional
+        One factor for each layer, the first one first; by default 1.
+    weight_rate, bias_rate : float, >= 0
+        Factors for all weights, those of a linear path too, and for all biases.
+    layer_decays : sequence of float >= 0, optional
+        One factor for each layer on ``l1``, ``l2`` and the optimizer's ``weight_decay``; by default
+        1.
+    bias_decay : float, >= 0
+        A further one for biases; 0 leaves them alone, 1 treats them as weights.
+    norm_rate, norm_decay : float, >= 0
+        The same for the gains and shifts of layer normalisation.
+    scale_rate, scale_decay : float, >= 0
+        The same for the scales of the inputs; RealMLP (Holzmueller et al. 2024) has a rate of 6.
+    activation_rate, activation_decay : float, >= 0
+        The same for the alphas of parametric activations; RealMLP has a rate of 0.1.
+    parametrization : {"standard", "ntk"}
+        What the optimizer sees of weights W: themselves, or ``W * sqrt(fan_in)``, of which the
+        network computes with ``1 / sqrt(fan_in)`` times as much. Gradients, epsilon, ``l1``,
+        ``l2``, ``weight_decay`` and ``clip_norm`` are then those of what it sees;
+        ``MLP.weights`` stay W, and biases as they are. Source: Jacot, Gabriel and Hongler 2018,
+        "Neural tangent kernel".
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> net = fastmlp.MLP([2, 8, 1], rng=0)
+    >>> before = net.weights[0]
+    >>> frozen = fastmlp.Groups(layer_rates=[0, 1], bias_rate=2.0)
+    >>> history = net.fit(np.ones((4, 2)), np.ones(4), groups=frozen)
+    >>> np.array_equal(net.weights[0], before)
+    True
+    """
+
+    layer_rates: Sequence[float] | None = None
+    weight_rate: float = 1.0
+    bias_rate: float = 1.0
+    layer_decays: Sequence[float] | None = None
+    bias_decay: float = 0.0
+    norm_rate: float = 1.0
+    norm_decay: float = 0.0
+    scale_rate: float = 1.0
+    scale_decay: float = 0.0
+    activation_rate: float = 1.0
+    activation_decay: float = 0.0
+    parametrization: str = "standard"
+
+    def __post_init__(self) -> None:
+        rates = ("weight_rate", "bias_rate", "norm_rate", "scale_rate", "activation_rate")
+        for name in (*rates, "bias_decay", "norm_decay", "scale_decay", "activation_decay"):
+            number = NON_NEGATIVE.check(name, getattr(self, name), example=0.5)
+            object.__setattr__(self, name, number)
+        for name in ("layer_rates", "layer_decays"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _per_layer(name, getattr(self, name)))
+        if self.parametrization not in PARAMETRIZATIONS:
+            raise ValueError(
+                f"parametrization is {self.parametrization!r} but must be one of "
+                f"{', '.join(PARAMETRIZATIONS)}: leave it out for the usual one"
+            )
+
+    def factors(self, tensors: Tensors, degree: int) -> list[Factors]:
+        """Return the factors of every tensor of a network, kind by kind.
+
+        Parameters
+        ----------
+        tensors : mapping
+            See ``Spec.tensors``.
+        degree : int
+            Of the optimizer, see ``Optimizer.degree``.
+        """
+        ones = (1.0,) * len(tensors["weights"])
+        layers = list(zip(self.layer_rates or ones, self.layer_decays or ones, strict=True))
+        norm = self.norm_rate, self.norm_decay
+        kinds = {
+            "weights": (self.weight_rate, 1.0),
+            "biases": (self.bias_rate, self.bias_decay),
+            "gains": norm,
+            "shifts": norm,
+            "scales": (self.scale_rate, self.scale_decay),
+            "alphas": (self.activation_rate, self.activation_decay),
+            "linear_weights": (self.weight_rate, 1.0),
+        }
+        found = []
+        for kind, shapes in tensors.items():
+            own_rate, own_decay = kinds[kind]
+            is_scaled = kind in ("weights", "linear_weights") and self.parametrization == "ntk"
+            for number, shape in enumerate(shapes):
+                rate, decay = layers[layer_of(kind, number, len(layers))]
+                scale = 1 / math.sqrt(shape[0]) if is_scaled else 1.0
+                found.append(_factors(rate * own_rate, decay * own_decay, scale, degree))
+        return found
+
+
+PLAIN = Groups()  # what a fit does that is told nothing: all alike, but biases do not decay
+
+
+class GroupTable(NamedTuple):
+    """The groups of one network, as the native engine reads them.
+
+    Attributes
+    ----------
+    factors : array of float64, shape (groups, 6)
+        Of each group; groups of the same rate and epsilon stand together.
+    group_of : array of int32, shape (tensors,)
+        Of each tensor, kind by kind.
+    first_trained : int
+        The first layer that is not frozen, or else the last one.
+    """
+
+    factors: NDArray[np.float64]
+    group_of: NDArray[np.int32]
+    first_trained: int
+
+
+@lru_cache
+def table(groups: Groups, tensors: TensorItems, degree: int) -> GroupTable:
+    """Return the groups of a network with these tensors; nobody may write to them."""
+    kinds = dict(tensors)
+    per_tensor = groups.factors(kinds, degree)
+    factors = sorted(set(per_tensor))
+    group_of = np.array([factors.index(own) for own in per_tensor], np.int32)
+    n_layers = len(kinds["weights"])
+    places = [
+        (layer_of(kind, number, n_layers), shape)
+        for kind, shapes in kinds.items()
+        for number, shape in enumerate(shapes)
+    ]
+    trained = {
+        layer
+        for (layer, shape), own in zip(places, per_tensor, strict=True)
+        if own.rate and 0 not in shape
+    }
+    found = GroupTable(np.array(factors), group_of, min(trained, default=n_layers - 1))
+    for array in found[:2]:
+        array.flags.writeable = False
+    return found
+
+
+def _per_layer(name: str, values: Any) -> tuple[float, ...]:
+    is_array = isinstance(values, np.ndarray) and values.ndim == 1
+    if not is_array and (not isinstance(values, Sequence) or isinstance(values, str | bytes)):
+        raise TypeError(
+            f"{name} is {values!r} but a sequence of one factor for each layer is expected: "
+            f"pass for example {name}=[0.0, 1.0]"
+        )
+    if not len(values):
+        raise ValueError(
+            f"{name} is empty but one factor for each layer is expected: leave it out for 1"
+        )
+    return tuple(NON_NEGATIVE.check(f"{name}[{k}]", v, example=0.5) for k, v in enumerate(values))

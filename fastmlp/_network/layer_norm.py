@@ -1,0 +1,66 @@
+"""Layer normalisation in NumPy: the formula and its gradient, which the native operator follows.
+
+Source: Ba, Kiros and Hinton 2016, "Layer normalization" (arXiv:1607.06450). It scales each row of
+a hidden layer by the mean and the variance of that row, so that a prediction needs no statistics
+of other rows: the same in training and afterwards.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastmlp._network.activations import Array
+
+POSITIONS = ("before", "after")  # the activation of the same layer
+
+# Added to the variance of a row, so that a constant one stays finite; PyTorch's default too.
+EPSILON = 1e-5
+
+
+def normalized(z: Array) -> tuple[Array, Array]:
+    """Return (z - mean) / sqrt(variance + EPSILON) by rows, and one over that root, (N, 1).
+
+    Sums are in float64. The variance is the mean square of what is left after subtracting the
+    rounded mean: a large common part of a row does not drown it.
+    """
+    wide = np.float64
+    centered = z - np.mean(z, axis=1, dtype=wide, keepdims=True).astype(z.dtype)
+    variance = np.mean(np.square(centered, dtype=wide), axis=1, keepdims=True)
+    scale = (1 / np.sqrt(variance + EPSILON)).astype(z.dtype)
+    return centered * scale, scale
+
+
+def layer_norm(z: Array, gain: Array, shift: Array) -> Array:
+    """Return each row with mean 0 and variance 1, times gain, plus shift.
+
+    Parameters
+    ----------
+    z : array, shape (N, O)
+        What comes in.
+    gain, shift : arrays, shape (O,)
+        Parameters; at first 1 and 0.
+
+    Examples
+    --------
+    >>> layer_norm(np.array([[1.0, 3.0]]), np.ones(2), np.zeros(2)).round(3)
+    array([[-1.,  1.]])
+    """
+    return normalized(z)[0] * gain + shift
+
+
+def layer_norm_gradient(z: Array, gain: Array, dy: Array) -> tuple[Array, Array, Array]:
+    """Return (dz, dgain, dshift), the gradient of a sum over rows whose gradient at y is dy.
+
+    With n = (z - mean) / deviation and g = dy * gain, both of which mean and deviation depend on,
+
+        dz = (g - mean(g) - n * mean(g * n)) / deviation,
+
+    means over each row; dgain = sum(dy * n) and dshift = sum(dy), sums over the rows.
+    """
+    wide = np.float64
+    n, scale = normalized(z)
+    g = dy * gain
+    mean = np.mean(g, axis=1, dtype=wide, keepdims=True).astype(z.dtype)
+    along = np.mean(np.multiply(g, n, dtype=wide), axis=1, keepdims=True).astype(z.dtype)
+    dgain, dshift = (np.sum(a, axis=0, dtype=wide).astype(z.dtype) for a in (dy * n, dy))
+    return (g - mean - n * along) * scale, dgain, dshift

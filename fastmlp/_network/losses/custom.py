@@ -1,0 +1,204 @@
+"""Losses of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastmlp._network import links
+from fastmlp._network.activations import Array
+from fastmlp._network.functions import finite_differences, results
+from fastmlp._network.functions.c_functions import CFunction
+from fastmlp._network.functions.custom_function import CustomFunction
+from fastmlp._network.losses.base import Loss
+
+# Of each link the rows of the native table that have it, with real targets and with labels.
+LINKS = {
+    "identity": ("squared_error", "squared_error"),
+    "exp": ("poisson_nll", "poisson_nll"),
+    "mean_and_variance": ("gaussian_nll", "gaussian_nll"),
+    "sigmoid": ("binary_cross_entropy", "binary_cross_entropy"),
+    "softmax": ("cross_entropy_soft", "cross_entropy_labels"),
+}
+TARGETS = ("real", "count", "unit_interval", "class")
+ROWS = 7  # that a function is looked at with
+MOST_COLUMNS = 8  # of these, whose differences are taken
+MOST_OUTPUTS = 2**16  # wider ones are not looked at: it would take much memory
+
+
+@dataclass(frozen=True, repr=False, init=False)
+class CustomLoss(CustomFunction, Loss):
+    """A loss of your own: ``MLP(..., loss=CustomLoss(f))``.
+
+    Where a model is made with it, value and gradient are compared by central differences.
+
+    Parameters
+    ----------
+    function : callable, or CFunction
+        ``function(z, t) -> value, gradient``, once a batch, of at most 1,024 rows: z, (n, columns),
+        are the network's outputs before the link; t, (n, outputs), the targets, or int32 labels
+        (n,). It returns the loss of each sample (n,), summed over its outputs, and its gradient
+        with respect to z, (n, columns): not divided by n, since the model takes the (weighted) mean
+        over samples.
+        z and t are copies. Such a model trains on one thread. Or C, see :class:`CFunction`.
+    link : {"identity", "exp", "sigmoid", "softmax", "mean_and_variance"}
+        What makes predictions of z. The last needs two columns an output: means, then logarithms
+        of variances.
+    targets : {"real", "count", "unit_interval", "class"}
+        What targets are checked to be: any numbers, at least 0, from 0 to 1, or labels from 0 (or
+        probabilities) of as many classes as there are outputs.
+    name : str, optional
+        For messages and files; by default that of the function.
+    check : bool
+        False leaves the comparison out, for gradients that are meant to be others.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described.
+
+    Notes
+    -----
+    What the function raises is raised by ``fit`` or ``evaluate`` unchanged, and the model is at its
+    last whole epoch. It is pickled as Python pickles functions, by name.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> def log_cosh(z, t):
+    ...     e = z - t
+    ...     return np.sum(np.logaddexp(e, -e) - np.log(2), axis=1), np.tanh(e)
+    >>> x = np.linspace(-1, 1, 200)[:, np.newaxis]
+    >>> net = fastmlp.MLP([1, 16, 1], activation="tanh", loss=fastmlp.CustomLoss(log_cosh), rng=0)
+    >>> net.fit(x, x**2, epochs=100, optimizer=fastmlp.Adam(1e-2)).loss[-1] < 1e-2
+    True
+    """
+
+    function: Callable[[Array, Array], Any] | CFunction
+    link_kind: str
+    targets: str
+    name: str  # type: ignore[misc]
+    check: bool
+
+    __hash__ = CustomFunction.__hash__
+
+    def __init__(
+        self,
+        function: Callable[[Array, Array], Any] | CFunction,
+        *,
+        link: str = "identity",
+        targets: str = "real",
+        name: str | None = None,
+        check: bool = True,
+    ) -> None:
+        for key, value, choices in (("link", link, LINKS), ("targets", targets, TARGETS)):
+            if not isinstance(value, str) or value not in choices:
+                raise ValueError(f"{key} is {value!r} but must be one of {', '.join(choices)}")
+        self._set(function, name, link_kind=link, targets=targets, check=check)
+
+    @property
+    def target_kind(self) -> str:  # type: ignore[override]
+        """What targets may be."""
+        return self.targets
+
+    @property
+    def heads(self) -> int:
+        """Columns of the last affine layer per output."""
+        return 2 if self._link is links.MEAN_AND_VARIANCE else 1
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a file says of it; predictions depend on the link."""
+        return super().facts | {"link": self.link_kind, "targets": self.targets}
+
+    def native_row(self, labels: bool) -> str:
+        """Return a row of `NATIVE_LOSSES` that has the link.
+
+        Parameters
+        ----------
+        labels : bool
+            Whether targets are integer labels.
+        """
+        return LINKS[self.link_kind][labels]
+
+    @property
+    def _link(self) -> links.Link:
+        return links.BY_NAME[self.link_kind]
+
+    def value_and_gradient(self, z: Array, t: Array) -> tuple[Array, Array]:
+        """Return the losses of the samples and their gradients, as they were found to be.
+
+        Parameters
+        ----------
+        z : array of float32 or float64, shape (n, columns)
+            Not changed.
+        t : array of the dtype of z, shape (n, outputs), or of int32, shape (n,)
+            Not changed.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the function returns something else.
+        """
+        own, targets = np.array(z, order="C"), np.array(t, order="C")
+        names, shapes = ("value", "gradient"), ((len(z),), z.shape)
+        if isinstance(self.function, CFunction):
+            given = (targets, None) if t.ndim == 2 else (None, targets)
+            width = z.shape[1] // self.heads
+            value, gradient = (np.full(shape, np.nan, z.dtype) for shape in shapes)
+            self.function(z.dtype, *z.shape, width, own, *given, value, gradient)
+            return value, gradient
+        return results.pair(self.who, names, shapes, self.function(own, targets), z)
+
+    def verify(self, dtype: np.dtype[Any], outputs: int) -> None:
+        """Look at the function: at what it returns, and by central differences.
+
+        Parameters
+        ----------
+        dtype : numpy.dtype
+            Of the model.
+        outputs : int
+            Columns of the targets, or classes.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no loss of each row and its gradient, or has none for this dtype.
+        """
+        if isinstance(self.function, CFunction):
+            self.function.address(dtype)
+        if outputs > MOST_OUTPUTS:
+            return
+        z = finite_differences.points((ROWS, self.heads * outputs), dtype)
+        t = self._targets(outputs, dtype)
+        with np.errstate(all="ignore"):
+            value, gradient = self.value_and_gradient(z, t)
+            first, _ = self.value_and_gradient(z[:1], t[:1])
+        if not self.check:
+            return
+        columns = np.linspace(0, z.shape[1] - 1, min(z.shape[1], MOST_COLUMNS)).astype(int)
+        for c in columns.tolist():
+
+            def moved(column: Array, c: int = c) -> Array:
+                other = z.copy()
+                other[:, c] = column
+                return self.value_and_gradient(other, t)[0]
+
+            finite_differences.compare(self.who, "gradient", moved, z[:, c], gradient[:, c])
+        finite_differences.alone(self.who, "value", value[:1], first)
+
+    def _targets(self, outputs: int, dtype: np.dtype[Any]) -> Array:
+        rng = np.random.default_rng(1)
+        if self.targets == "class":
+            return rng.integers(0, outputs, ROWS).astype(np.int32)
+        if self.targets == "count":
+            return rng.poisson(2.0, (ROWS, outputs)).astype(dtype)
+        if self.targets == "unit_interval":
+            return np.clip(rng.uniform(-0.5, 1.5, (ROWS, outputs)), 0, 1).astype(dtype)
+        return rng.normal(size=(ROWS, outputs)).astype(dtype)
+
+    def __repr__(self) -> str:
+        return f"CustomLoss({self.name!r}, link={self.link_name!r}, targets={self.targets!r})"

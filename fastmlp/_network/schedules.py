@@ -1,0 +1,340 @@
+"""Schedules: functions of the step, a step being one batch, counted from 0.
+
+Any callable ``step -> learning rate`` is a schedule; weight decay and dropout take the same. Those
+here also take an integer array of steps, so a whole epoch's learning rates are one call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp._core.intervals import INNER_FRACTION, NON_NEGATIVE, POSITIVE, Interval, check_count
+
+MOST_STEPS = 2**62  # no training gets there; arrays cannot count beyond
+
+Scheduled: TypeAlias = float | Callable[[int], float]
+LearningRate: TypeAlias = Scheduled
+
+
+class Schedule:
+    """Base of the built-in schedules, which are callables ``step -> learning rate``."""
+
+    def __call__(self, step: npt.ArrayLike) -> Any:
+        """Return the learning rate of a step, or the rates of an integer array of steps."""
+        return self._rate(np.asarray(step))
+
+    def _rate(self, step: npt.NDArray[Any]) -> Any:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The same learning rate at every step.
+
+    Parameters
+    ----------
+    learning_rate : float, > 0
+        The rate.
+
+    Examples
+    --------
+    >>> float(Constant(0.1)(7))
+    0.1
+    """
+
+    learning_rate: float
+
+    def __post_init__(self) -> None:
+        POSITIVE.check("learning_rate", self.learning_rate, example=0.001)
+
+    def _rate(self, step: npt.NDArray[Any]) -> Any:
+        return np.full(step.shape, float(self.learning_rate))[()]
+
+
+@dataclass(frozen=True)
+class Step(Schedule):
+    """The learning rate is multiplied by `factor` after every `every` steps.
+
+    Parameters
+    ----------
+    learning_rate : float, > 0
+        The rate of the first `every` steps.
+    every : int, >= 1
+        Steps between two drops.
+    factor : float, in (0, 1)
+        What the rate is multiplied by.
+
+    Examples
+    --------
+    >>> Step(1.0, every=2, factor=0.5)(np.arange(5)).tolist()
+    [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
+
+    learning_rate: float
+    every: int
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        POSITIVE.check("learning_rate", self.learning_rate, example=0.001)
+        check_count("every", self.every, example=1000)
+        INNER_FRACTION.check("factor", self.factor, example=0.1)
+
+    def _rate(self, step: npt.NDArray[Any]) -> Any:
+        drops = step // min(self.every, MOST_STEPS)
+        return self.learning_rate * np.float64(self.factor) ** drops
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Half a cosine from `learning_rate` down to `final`, which is kept from `n_steps` on.
+
+    Source: Loshchilov and Hutter 2017, "SGDR", without restarts.
+
+    Parameters
+    ----------
+    learning_rate : float, > 0
+        The rate of step 0.
+    n_steps : int, >= 1
+        Length of the descent.
+    final : float, >= 0
+        The rate of step `n_steps` and later.
+
+    Examples
+    --------
+    >>> Cosine(1.0, n_steps=4)(np.array([0, 2, 4, 9])).round(6).tolist()
+    [1.0, 0.5, 0.0, 0.0]
+    """
+
+    learning_rate: float
+    n_steps: int
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        POSITIVE.check("learning_rate", self.learning_rate, example=0.001)
+        check_count("n_steps", self.n_steps, example=1000)
+        NON_NEGATIVE.check("final", self.final, example=0.0)
+
+    def _rate(self, step: npt.NDArray[Any]) -> Any:
+        return _half_cosine(self.learning_rate, self.final, _share(step, self.n_steps))
+
+
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """Half a cosine up to `peak`, then half a cosine down to nearly nothing.
+
+    Source: Smith and Topin 2018, "Super-convergence". The rate starts at ``peak / start_divisor``,
+    is `peak` at the step ``warm_fraction * n_steps`` and ends, at `n_steps`, at
+    ``peak / final_divisor``, which it keeps.
+
+    Parameters
+    ----------
+    peak : float, > 0
+        The highest rate.
+    n_steps : int, >= 1
+        Length of the cycle: epochs times batches per epoch.
+    warm_fraction : float, in (0, 1)
+        Share of the cycle that climbs.
+    start_divisor, final_divisor : float, > 0
+        What `peak` is divided by at the start and at the end.
+
+    Examples
+    --------
+    >>> OneCycle(1.0, n_steps=10, warm_fraction=0.2)(np.array([0, 2, 10])).round(4).tolist()
+    [0.04, 1.0, 0.0001]
+    """
+
+    peak: float
+    n_steps: int
+    warm_fraction: float = 0.3
+    start_divisor: float = 25.0
+    final_divisor: float = 1e4
+
+    def __post_init__(self) -> None:
+        POSITIVE.check("peak", self.peak, example=0.01)
+        check_count("n_steps", self.n_steps, example=1000)
+        INNER_FRACTION.check("warm_fraction", self.warm_fraction, example=0.3)
+        POSITIVE.check("start_divisor", self.start_divisor, example=25.0)
+        POSITIVE.check("final_divisor", self.final_divisor, example=1e4)
+
+    def _rate(self, step: npt.NDArray[Any]) -> Any:
+        share = _share(step, self.n_steps)
+        warm = self.warm_fraction
+        climb = _half_cosine(self.peak / self.start_divisor, self.peak, share / warm)
+        descent = _half_cosine(
+            self.peak, self.peak / self.final_divisor, (share - warm) / (1.0 - warm)
+        )
+        return np.where(share < warm, climb, descent)[()]
+
+
+@dataclass(frozen=True)
+class InverseScaling(Schedule):
+    """``learning_rate / (step + 1) ** power``: the classical rate under which SGD converges.
+
+    Parameters
+    ----------
+    learning_rate : float, > 0
+        The rate of step 0.
+    power : float, > 0
+        How fast it falls.
+
+    Examples
+    --------
+    >>> InverseScaling(1.0, power=0.5)(np.array([0, 3])).tolist()
+    [1.0, 0.5]
+    """
+
+    learning_rate: float
+    power: float = 0.5
+
+    def __post_init__(self) -> None:
+        POSITIVE.check("learning_rate", self.learning_rate, example=0.01)
+        POSITIVE.check("power", self.power, example=0.5)
+
+    def _rate(self, step: npt.NDArray[Any]) -> Any:
+        return self.learning_rate / (step + 1.0) ** self.power
+
+
+@dataclass(frozen=True)
+class WarmUp(Schedule):
+    """Another schedule, scaled by ``(step + 1) / n_steps`` during its first `n_steps` steps.
+
+    Parameters
+    ----------
+    schedule : float or callable
+        What is warmed up. Step 0 of the warm-up is its step 0.
+    n_steps : int, >= 1
+        Steps of the ramp; the last of them has the full rate.
+
+    Examples
+    --------
+    >>> WarmUp(1.0, n_steps=4)(np.arange(6)).tolist()
+    [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    """
+
+    schedule: LearningRate
+    n_steps: int
+
+    def __post_init__(self) -> None:
+        check_scheduled("schedule", self.schedule, POSITIVE, example=0.001)
+        check_count("n_steps", self.n_steps, example=100)
+
+    def _rate(self, step: npt.NDArray[Any]) -> Any:
+        ramp = np.minimum(1.0, _share(step + 1.0, self.n_steps))
+        return ramp * _evaluate(self.schedule, step)
+
+
+def check_scheduled(name: str, value: object, interval: Interval, example: float) -> None:
+    """Complain unless `value` is a number in an interval or a callable.
+
+    Parameters
+    ----------
+    name : str
+        What the user calls it.
+    value : object
+        What the user passed.
+    interval : Interval
+        Where a number has to lie.
+    example : float
+        A value that would do, for the message.
+
+    Raises
+    ------
+    TypeError
+        If `value` is neither a number nor a callable, or a class that was not built.
+    ValueError
+        If `value` is a number outside of the interval.
+    """
+    if isinstance(value, type):
+        raise TypeError(
+            f"{name} is the class {value.__name__} but must be a number or a callable "
+            f"of the step: build it first, for example schedules.Constant({example!r})"
+        )
+    if not callable(value):
+        interval.check(name, value, example)
+
+
+def learning_rates(
+    schedule: Scheduled,
+    first_step: int,
+    n: int,
+    name: str = "learning rate",
+    interval: Interval = NON_NEGATIVE,
+) -> npt.NDArray[np.float64]:
+    """Return the learning rates of `n` steps, or what else a schedule is for.
+
+    Parameters
+    ----------
+    schedule : float or callable
+        A rate, a schedule, or any callable ``step -> learning rate``; the latter is called once a
+        step, with an int.
+    first_step : int, >= 0
+        The first step.
+    n : int, >= 0
+        How many.
+    name : str
+        What the numbers are.
+    interval : Interval
+        Where they have to lie.
+
+    Returns
+    -------
+    array of float64, shape (n,)
+        In the interval.
+
+    Raises
+    ------
+    TypeError
+        If a callable returns something that is not a number.
+    ValueError
+        If a rate is outside of the interval or not finite.
+
+    Examples
+    --------
+    >>> learning_rates(lambda step: 1.0 / (step + 1), first_step=1, n=3).tolist()
+    [0.5, 0.3333333333333333, 0.25]
+    """
+    rates = _evaluate(schedule, np.arange(first_step, first_step + n))
+    bad = ~interval.has(rates)
+    if bad.any():
+        at = int(np.argmax(bad))
+        raise ValueError(
+            f"the {name} of step {first_step + at} is {float(rates[at])!r} but must be a finite "
+            f"number in {interval}: correct the schedule {schedule!r}"
+        )
+    return rates
+
+
+def _evaluate(schedule: Any, steps: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return the rates of an array of steps, as a fresh float64 array of the same shape."""
+    if isinstance(schedule, Schedule):
+        return np.array(schedule(steps), dtype=np.float64)
+    if not callable(schedule):
+        return np.full(steps.shape, float(schedule))
+    rates = np.empty(steps.shape)
+    for at, step in np.ndenumerate(steps):
+        rate = schedule(int(step))
+        try:
+            rates[at] = float(rate)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"the schedule {schedule!r} returned {rate!r} at step {int(step)} but must return "
+                "a number: return a float"
+            ) from None
+    return rates
+
+
+def _share(step: npt.NDArray[Any], n_steps: int) -> Any:
+    """Return which part of the steps has passed, of as many as a float can still count."""
+    return step / float(min(n_steps, MOST_STEPS))
+
+
+def _half_cosine(start: float, end: float, share: npt.NDArray[Any]) -> Any:
+    """Go from `start` (share <= 0) to `end` (share >= 1) along half a cosine."""
+    cosine = np.cos(math.pi * np.clip(share, 0.0, 1.0))
+    return end + 0.5 * (start - end) * (1.0 + cosine)

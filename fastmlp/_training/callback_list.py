@@ -1,0 +1,91 @@
+"""Who is told about the epochs of a fit, and may end it: the callbacks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastmlp._core.history import Batch, State
+
+Callback = Callable[[State], Any]
+
+
+class CallbackList:
+    """Tells callbacks; those with hooks ``start``, ``finish`` or ``on_batch`` of these, too.
+
+    Parameters
+    ----------
+    state : State
+        What they see.
+    callbacks : sequence of callables
+        Checked.
+    """
+
+    def __init__(self, state: State, callbacks: Sequence[Callback] = ()) -> None:
+        self.state = state
+        self.callbacks = sorted(callbacks, key=lambda each: getattr(each, "runs_last", False))
+        state.callbacks = self.callbacks
+        self.sees_batches = any(hasattr(each, "on_batch") for each in self.callbacks)
+        self.keeps = any(getattr(each, "runs_last", False) for each in self.callbacks)
+        self.keep: Callable[[], None] | None = None  # called before each callback, and after all
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Call the hooks around all epochs; ``finish`` also after an error."""
+        with contextlib.ExitStack() as stack:
+            for callback in self.callbacks:
+                if getattr(callback, "finish", None) is not None:
+                    stack.callback(self._call, callback, "finish")
+                if getattr(callback, "start", None) is not None:
+                    self._call(callback, "start")
+            yield
+            self.state.completed = True
+
+    def _call(self, callback: Any, hook: str) -> None:
+        try:
+            getattr(callback, hook)(self.state)
+        except StopIteration as error:  # which `watching`, a generator, cannot let through
+            raise RuntimeError(
+                f"{hook} of {_name(callback)} raised StopIteration but must return: it is no "
+                "iterator; a callback ends a fit by returning True"
+            ) from error
+
+    def epoch_begins(self) -> None:
+        """Nobody wants to know."""
+
+    def epoch_ended(self) -> bool:
+        """Call every callback once; return True if one of them wants to stop."""
+        stop, state = False, self.state
+        try:
+            for callback in self.callbacks:
+                if self.keep is not None:
+                    self.keep()  # the callback may save or copy the model
+                stop |= self._wants_to_stop(callback, callback(state))
+        finally:
+            if self.keep is not None:
+                self.keep()
+        return stop
+
+    def batch_ended(self, batch: Batch) -> bool:
+        """Tell those who look at batches; return True if one of them wants to stop."""
+        stop = False
+        for callback in self.callbacks:
+            on_batch = getattr(callback, "on_batch", None)
+            if on_batch is not None:
+                stop |= self._wants_to_stop(callback, on_batch(self.state, batch))
+        return stop
+
+    def _wants_to_stop(self, callback: Any, answer: Any) -> bool:
+        """Whether the answer is True itself, not any object that happens to be true."""
+        if not (isinstance(answer, bool | np.bool_) and answer):
+            return False
+        reason = self.state.stop_reason or f"{_name(callback)} returned True"
+        self.state.history.stop_reason = reason
+        return True
+
+
+def _name(callback: Any) -> str:
+    return str(getattr(callback, "__name__", type(callback).__name__))

@@ -1,0 +1,239 @@
+"""Callables for the end of an epoch: early stopping, plateau schedule, progress.
+
+A callback is any callable that takes the training state (:class:`fastmlp.State`);
+returning True ends the fit. Optional methods ``start(state)`` and ``finish(state)`` are called
+before the first and after the last epoch, and ``on_batch(state, batch)`` after each batch, with a
+:class:`fastmlp.Batch`; batches are then a call each instead of an epoch. An object serves one fit
+at a time, and begins anew with each.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+from typing import Any, TextIO
+
+from fastmlp._core.history import State
+from fastmlp._core.intervals import INNER_FRACTION, NON_NEGATIVE, check_count, check_flag
+
+_MONITORS = ("val_loss", "loss")
+
+
+class _Monitor:
+    """Follows one loss of the history and counts the epochs since it was best."""
+
+    def __init__(self, monitor: str, patience: int, min_delta: float) -> None:
+        if monitor not in _MONITORS:
+            raise ValueError(f"monitor is {monitor!r} but one of {_MONITORS} is expected")
+        self.monitor = monitor
+        self.patience = check_count("patience", patience, example=5)
+        self.min_delta = NON_NEGATIVE.check("min_delta", min_delta, example=1e-4)
+        self.best = math.inf
+        self.wait = 0
+
+    def start(self, state: State) -> None:
+        """Forget what an earlier fit has seen."""
+        if self.monitor == "val_loss" and not state.has_validation:
+            name = type(self).__name__
+            raise ValueError(
+                f"{name} monitors val_loss but there is no validation data: "
+                f"pass validation_data=(X, y) to fit, or use {name}(monitor='loss')"
+            )
+        self.best, self.wait = math.inf, 0
+
+    def improved(self, state: State) -> bool:
+        """Whether this epoch is the best so far; NaN never is."""
+        value = getattr(state, self.monitor)
+        if value < self.best - self.min_delta:
+            self.best, self.wait = value, 0
+            return True
+        self.wait += 1
+        return False
+
+
+class EarlyStopping(_Monitor):
+    """End the fit when a loss has stopped improving.
+
+    Parameters
+    ----------
+    monitor : {"val_loss", "loss"}
+        The loss that is followed.
+    patience : int
+        Epochs without improvement after which the fit ends, at least 1.
+    min_delta : float
+        Smaller improvements do not count, at least 0.
+    restore_best : bool
+        Give the model the weights of the best epoch when the fit ends (also when it ends because
+        all epochs were run; not after an error or an interrupt).
+
+    Attributes
+    ----------
+    best : float
+        Best loss of the last fit.
+    best_epoch : int
+        Its epoch, counted from 0; -1 if there is none.
+
+    Examples
+    --------
+    >>> import fastmlp, numpy as np
+    >>> x = np.linspace(-1, 1, 100)[:, None]
+    >>> net = fastmlp.MLP([1, 8, 1], rng=0)
+    >>> stop = fastmlp.EarlyStopping(patience=3, min_delta=1.0)  # a loss below 1 cannot fall by 1
+    >>> history = net.fit(x, x**2, epochs=50, validation_data=(x, x**2), callbacks=[stop])
+    >>> len(history.loss), history.stop_reason
+    (4, 'val_loss has not improved for 3 epochs')
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 5,
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+    ) -> None:
+        super().__init__(monitor, patience, min_delta)
+        self.restore_best = check_flag("restore_best", restore_best)
+        self.best_epoch = -1
+        self._snapshot: Any = None
+
+    def start(self, state: State) -> None:
+        """Forget what an earlier fit has seen."""
+        super().start(state)
+        self.best_epoch, self._snapshot = -1, None
+
+    def __call__(self, state: State) -> bool:
+        """Compare the epoch with the best one; True ends the fit."""
+        if self.improved(state):
+            self.best_epoch = state.epoch
+            if self.restore_best:
+                self._snapshot = state.snapshot()
+        if self.wait < self.patience:
+            return False
+        state.stop_reason = f"{self.monitor} has not improved for {self.wait} epochs"
+        return True
+
+    def finish(self, state: State) -> None:
+        """Give the model its best weights."""
+        snapshot, self._snapshot = self._snapshot, None
+        if state.completed and snapshot is not None:
+            state.restore(snapshot)
+
+
+class Best:
+    """Give the model, when the fit ends, its weights of the lowest val_loss, the last of ties.
+
+    This is what ``judge`` of ``Ensemble.fit`` adds. NaN is never lowest; after an error or an
+    interrupt the weights stay.
+    """
+
+    def __init__(self) -> None:
+        self.best, self.best_epoch = math.inf, -1
+        self._snapshot: Any = None
+
+    def start(self, state: State) -> None:
+        """Forget what an earlier fit has seen."""
+        self.best, self.best_epoch, self._snapshot = math.inf, -1, None
+
+    def __call__(self, state: State) -> None:
+        """Compare the epoch with the best one."""
+        if state.val_loss <= self.best:
+            self.best, self.best_epoch = state.val_loss, state.epoch
+            self._snapshot = state.snapshot()
+
+    def finish(self, state: State) -> None:
+        """Give the model its best weights."""
+        snapshot, self._snapshot = self._snapshot, None
+        if state.completed and snapshot is not None:
+            state.restore(snapshot)
+
+
+class ReduceOnPlateau(_Monitor):
+    """Lower the learning rate when a loss has stopped improving.
+
+    Parameters
+    ----------
+    monitor : {"val_loss", "loss"}
+        The loss that is followed.
+    factor : float
+        What the learning rate is multiplied by, above 0 and below 1.
+    patience : int
+        Epochs without improvement after which that happens, at least 1; then counting restarts.
+    min_learning_rate : float
+        The learning rate is not lowered below this.
+
+    Examples
+    --------
+    >>> import fastmlp
+    >>> plateau = fastmlp.ReduceOnPlateau("loss", factor=0.1, patience=2)
+    >>> plateau.factor
+    0.1
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.5,
+        patience: int = 3,
+        min_learning_rate: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, patience, min_delta=0.0)
+        self.factor = INNER_FRACTION.check("factor", factor, example=0.5)
+        self.min_learning_rate = NON_NEGATIVE.check(
+            "min_learning_rate", min_learning_rate, example=1e-5
+        )
+
+    def __call__(self, state: State) -> None:
+        """Compare the epoch with the best one, and lower the rate after ``patience`` of them."""
+        if self.improved(state) or self.wait < self.patience:
+            return
+        self.wait = 0
+        rate = state.learning_rate
+        if rate > self.min_learning_rate:
+            state.learning_rate_scale *= max(self.factor, self.min_learning_rate / rate)
+
+
+class Progress:
+    """Show epochs and losses while training: a tqdm bar if tqdm is installed, else plain lines.
+
+    This is what ``verbose=True`` adds.
+
+    Parameters
+    ----------
+    file : file object, optional
+        Where to write; the standard error stream by default.
+    """
+
+    def __init__(self, file: TextIO | None = None) -> None:
+        self.file = file
+        self._bar: Any = None
+
+    def start(self, state: State) -> None:
+        """Open the bar."""
+        try:
+            tqdm = importlib.import_module("tqdm").tqdm
+        except ImportError:
+            return
+        file = self.file or sys.stderr
+        self._bar = tqdm(total=state.epochs, initial=state.epoch + 1, unit="epoch", file=file)
+
+    def __call__(self, state: State) -> None:
+        """Show one more epoch."""
+        losses = {"loss": f"{state.loss:.4g}"}
+        if state.has_validation:
+            losses["val_loss"] = f"{state.val_loss:.4g}"
+        if self._bar is not None:
+            self._bar.set_postfix(losses, refresh=False)
+            self._bar.update()
+            return
+        width = len(str(state.epochs))
+        text = "  ".join(f"{name} {value:<9}" for name, value in losses.items())
+        seconds = state.history.seconds[-1]
+        line = f"epoch {state.epoch + 1:>{width}}/{state.epochs}  {text}  {seconds:.3f} s"
+        print(line, file=self.file or sys.stderr, flush=True)
+
+    def finish(self, state: State) -> None:
+        """Close the bar."""
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.close()

@@ -1,0 +1,96 @@
+"""Epochs of an optimizer of the user's own: the engine's gradients, the function's steps.
+
+Batches go through a second engine for the same network, so that readers see the last whole epoch,
+and what fails has changed nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import numpy as np
+
+from fastmlp._engine.numpy.penalties import clip
+from fastmlp._engine.plan import Plan
+from fastmlp._engine.protocol import Engine
+from fastmlp._export.layers import name_of
+from fastmlp._network.data import Data
+from fastmlp._network.functions.optimizer import CustomOptimizer, Named
+
+
+class CustomSteps:
+    """Trains an engine with a `CustomOptimizer`.
+
+    Parameters
+    ----------
+    engine : Engine
+        Whose parameters move, at the ends of epochs.
+    optimizer : CustomOptimizer
+        Moves them.
+    memory : dict
+        What the function remembers; never changed, but replaced.
+    """
+
+    def __init__(self, engine: Engine, optimizer: CustomOptimizer, memory: dict[str, Any]) -> None:
+        self.engine, self.optimizer, self.memory = engine, optimizer, memory
+        self._working = engine.twin()
+
+    def epoch(self, data: Data, plan: Plan) -> float:
+        """Take one step for every batch; as ``Engine.epoch``."""
+        working, memory = self._working, copy.deepcopy(self.memory)
+        working.restore(self.engine.snapshot())
+        order = np.arange(data.rows) if plan.order is None else plan.order
+        sum_objective, sum_weight = plan.sums or (0.0, 0.0)
+        for k, first in enumerate(range(0, len(order), plan.batch_size)):
+            batch = _rows(data, order[first : first + plan.batch_size])
+            weight = batch.rows if batch.weights is None else batch.weights.sum(dtype=np.float64)
+            objective = self._step(batch, plan, k, memory)
+            if not math.isfinite(objective):
+                return objective
+            sum_objective += float(weight) * objective
+            sum_weight += float(weight)
+        self.engine.restore(working.snapshot())
+        self.memory = memory
+        if plan.sums is not None:
+            plan.sums = [sum_objective, sum_weight]
+        return sum_objective / sum_weight if sum_weight else 0.0
+
+    def _step(self, batch: Data, plan: Plan, k: int, memory: dict[str, Any]) -> float:
+        """Take a step; return the objective before it, or NaN if a parameter is not finite."""
+        working, rate = self._working, float(plan.learning_rates[k])
+        objective, *kinds = working.gradients(batch, plan.l2, plan.team, plan.l1, _plan_of(plan, k))
+        if not math.isfinite(objective):
+            return float(objective)
+        gradients = self._named(kinds)
+        if plan.clip_norm:
+            clipped = clip(list(gradients.values()), plan.clip_norm, [1.0] * len(gradients))
+            gradients = dict(zip(gradients, clipped, strict=True))
+        parameters = working.parameters()
+        moved = self.optimizer.moved(self._named(parameters), gradients, memory, rate)
+        for kind, arrays in zip(working.spec.tensors, parameters, strict=True):
+            arrays[:] = [moved.get(name_of(kind, at), p) for at, p in enumerate(arrays)]
+        working.set_parameters(*parameters)
+        return float(objective) if working.finite() else math.nan
+
+    def _named(self, kinds: Any) -> Named:
+        """Return what there is of each tensor by the names of ``MLP.state_dict``."""
+        found: Named = {}
+        for kind, arrays in zip(self.engine.spec.tensors, kinds, strict=True):
+            found |= {name_of(kind, at): a for at, a in enumerate(arrays) if a.size}
+        return found
+
+
+def _rows(data: Data, rows: Any) -> Data:
+    weights = None if data.weights is None else data.weights[rows]
+    return Data(data.x[rows], data.targets[rows], weights)
+
+
+def _plan_of(plan: Plan, k: int) -> Plan:
+    """Return the plan of one batch, for its dropout."""
+    own = copy.copy(plan)
+    own.step = plan.step + k
+    if plan.dropouts is not None:
+        own.dropouts = np.ascontiguousarray(plan.dropouts[k : k + 1])
+    return own

@@ -1,0 +1,273 @@
+"""A fit that many processes make together: what they must agree on, and what becomes one number.
+
+Each trains on its own rows. The same program ran on all of them, so they have the same
+model, and take the same steps along the sum of their gradients; both are checked, not assumed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import math
+import re
+import threading
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._core import communicators
+from fastmlp._core.history import Batch, DivergenceError, ResumeState, State
+from fastmlp._engine.plan import Plan
+from fastmlp._engine.protocol import Engine
+from fastmlp._engine.thread_pool import Team
+from fastmlp._network.data import Data
+from fastmlp._network.shard import Shard
+from fastmlp._training import callback_state, loop
+from fastmlp._training.callback_list import Callback, CallbackList
+from fastmlp._training.distributed.exchange import AgreedValue, Exchange, RankError
+from fastmlp._training.evaluator import Evaluator
+from fastmlp._training.loop import FitStrategy
+
+# Between the seeds of two ranks: 2**64 over the golden ratio, far from the numbers of blocks.
+_STRIDE = 0x9E3779B97F4A7C15
+_MASK = 2**64 - 1
+# What is of an epoch, or of a rank.
+_SCHEDULED = ("learning_rates", "weight_decays", "dropouts")
+_OWN = {"batch_size", "order", "step", "seed", "team", "sums", "share", *_SCHEDULED}
+_ROWS = "give every rank about as many rows, or let their sources yield blocks of as many steps"
+_OPTIONS = "call fit with the same options on every rank, resume among them"
+_CALLBACKS = "use the same callbacks on every rank, but for those that only look"
+
+
+@contextlib.contextmanager
+def joined(communicator: Any, engine: Engine) -> Iterator[DistributedFit | None]:
+    """Take part in a fit of many processes, if there is a communicator; all end it together."""
+    if communicator is None:
+        yield None
+        return
+    exchange = Exchange(communicators.resolve(communicator), engine)
+    try:
+        if threading.current_thread().daemon:
+            raise RuntimeError(
+                "fit was called with a communicator in a daemon thread, which the end of the "
+                "process may stop within a step: use Thread(daemon=False)"
+            )
+        yield DistributedFit(exchange, engine)
+        exchange.gather([_next("the end of the fit"), _weights(engine)], is_last=True)
+    except BaseException as error:
+        exchange.end_for_all(error)
+        raise
+
+
+class DistributedFit:
+    """A process among those of a fit.
+
+    Parameters
+    ----------
+    exchange : Exchange
+        Of messages with the others.
+    engine : Engine
+        In training here.
+    """
+
+    def __init__(self, exchange: Exchange, engine: Engine) -> None:
+        self.exchange, self.engine, self.rank = exchange, engine, exchange.rank
+        self._epoch = -1  # whose weights have been compared
+        self._row = 0  # of a batch, at which this rank's begin
+
+    def agree(
+        self, model: Any, plan: Plan, course: FitStrategy, begun: ResumeState | None, **options: Any
+    ) -> None:
+        """Compare all that must be the same on all ranks before the first step.
+
+        Parameters
+        ----------
+        model : MLP
+            In training, with its generator.
+        plan : Plan
+            Of the fit.
+        course : Course
+            Becomes one of all ranks.
+        begun : Continuation or None
+            With what it goes on, if it resumes.
+        **options : object
+            Of the fit, by the names that users know.
+
+        Raises
+        ------
+        ValueError
+            Names what is not, and the rank.
+        """
+        spec = self.engine.spec
+        facts = [
+            AgreedValue("CPU level", self.engine.level, remedy="set FASTMLP_CPU on every rank")
+        ]
+        for thing, own in ((spec, set()), (plan, _OWN)):
+            names = [field.name for field in dataclasses.fields(thing) if field.name not in own]
+            facts += [AgreedValue(name, _described(getattr(thing, name))) for name in names]
+        facts += [AgreedValue(name, value) for name, value in options.items()]
+        went = begun and f"after {begun.epochs} epochs"
+        known = begun and begun._replace(rows=0, batch_size=0, memories=(), averaged=None)
+        facts.append(AgreedValue("resume", known, went or "False"))
+        draws = repr(model._rng.bit_generator.state).encode()
+        arrays = [*self.engine.state(optimizer=begun is not None).values()]
+        for kind in begun.averaged.raw + begun.averaged.mean if begun and begun.averaged else ():
+            arrays += kind
+        facts.append(
+            AgreedValue("rng", _checksum([draws]), remedy="pass the same seed on every rank")
+        )
+        facts.append(AgreedValue("what the model knows", _checksum(arrays)))
+        reporter, state = course.reporter, course.reporter.state
+        here = [reporter.sees_batches, reporter.keeps, plan.batch_size]
+        each = self.exchange.gather([_next("the start of the fit"), *facts], here)
+        self._row = int(each[: self.rank, 2].sum()) % 2**31
+        joint = DistributedCallbackList(state, reporter.callbacks, self.exchange)
+        joint.sees_batches, joint.keeps = bool(each[:, 0].any()), bool(each[:, 1].any())
+        course.reporter = joint
+        course.judge = DistributedEvaluator(self.engine, course.judge.validation, self.exchange)
+        course.train = lambda block, plan: self.train(block, plan, course)
+
+    def fingerprint(self, *datas: Any) -> int:
+        """Return 64 bits of the data of all ranks, see `memories.fingerprint`."""
+        own = callback_state.fingerprint(*datas)
+        halves = [own >> 32, own & 0xFFFFFFFF]
+        each = self.exchange.gather([_next("a fingerprint of the data")], halves)
+        total = int.from_bytes(hashlib.sha256(each.tobytes()).digest()[:8], "little")
+        return total if each.any(axis=1).all() else 0
+
+    def shuffle(self, order: NDArray[np.int64], seed: int) -> None:
+        """Permute an index array in place, on each rank in another way."""
+        self.engine.shuffle(order, (seed + self.rank * _STRIDE) & _MASK)
+
+    def train(self, block: Data, plan: Plan, course: FitStrategy) -> float:
+        """Take the steps of a block, together with all others; return the objective of all rows."""
+        state, (learner,) = course.reporter.state, course.learners([self.engine])
+        epoch, rows = state.epoch + 1, block.rows if plan.order is None else len(plan.order)
+        n_steps = plan.n_steps(rows)
+        facts = [
+            _next("a block of rows"),
+            AgreedValue("number of steps", n_steps, f"{n_steps} (with {rows} rows)", _ROWS),
+            *(_numbers(name, getattr(plan, name)) for name in _SCHEDULED),
+        ]
+        if self._epoch != epoch:  # callbacks may have assigned others
+            facts.append(_weights(learner))
+        self._epoch = epoch
+        self.exchange.gather(facts, steps=n_steps)
+        totals = self.exchange.add(_totals(block, plan, rows))
+        loss_sum, weight = plan.sums or (0.0, 0.0)
+        plan.sums = [loss_sum if self.rank == 0 else 0.0, weight]  # so far: of all ranks, once
+        plan.share = Shard(totals, self._row, self.rank == 0, self.exchange.add_up)
+        try:
+            loss = learner.epoch(block, plan)
+        except RankError as error:
+            if not error.error.startswith(DivergenceError.__name__):
+                raise
+            who = f"training on rank {error.rank}"
+            raise loop.diverged(math.nan, plan, epoch, state, who) from None
+        if not math.isfinite(loss):
+            who = f"training on rank {self.rank}" if self.exchange.has_failed else "training"
+            raise loop.diverged(loss, plan, epoch, state, who)
+        own, weight = plan.sums
+        each = self.exchange.gather([_next("the loss of a block")], [own])
+        plan.sums = [float(each[:, 0].sum()), weight]
+        return plan.sums[0] / weight if weight else 0.0
+
+
+class DistributedEvaluator(Evaluator):
+    """Measures the loss on the validation data of all ranks, each on its own.
+
+    Parameters
+    ----------
+    engine : Engine
+        In training here.
+    validation : Data or None
+        Of this rank.
+    exchange : Exchange
+        With the others.
+    """
+
+    def __init__(self, engine: Engine, validation: Data | None, exchange: Exchange) -> None:
+        super().__init__(engine, validation)
+        self.exchange = exchange
+
+    def measure(self, loss: float, team: Team | None) -> float:
+        """Return the mean over the rows of all ranks, by their weights; NaN without such data."""
+        own, data = super().measure(loss, team), self.validation
+        if data is None:
+            return own
+        weight = data.rows if data.weights is None else float(data.weights.sum(dtype=float))
+        each = self.exchange.gather([_next("the validation loss")], [own * weight, weight])
+        total, weights, *_ = each.sum(axis=0).tolist()
+        return float(total / weights)
+
+
+class DistributedCallbackList(CallbackList):
+    """Tells the callbacks of this rank; if one of any rank wants to stop, all do.
+
+    Parameters
+    ----------
+    state : State
+        What they see.
+    callbacks : sequence of callables
+        Checked.
+    exchange : Exchange
+        With the others.
+    """
+
+    def __init__(self, state: State, callbacks: Iterable[Callback], exchange: Exchange) -> None:
+        super().__init__(state, [*callbacks])
+        self.exchange = exchange
+
+    def epoch_ended(self) -> bool:
+        """Call every callback here; return True if one, here or elsewhere, wants to stop."""
+        return self._of_all(super().epoch_ended(), "the end of an epoch")
+
+    def batch_ended(self, batch: Batch) -> bool:
+        """Do the same after a batch."""
+        return self._of_all(super().batch_ended(batch), "the end of a batch")
+
+    def _of_all(self, stop: bool, what: str) -> bool:
+        each = self.exchange.gather([_next(what)], [stop])[:, 0]
+        if each.any() and not stop:
+            self.state.history.stop_reason = f"a callback of rank {int(each.argmax())}"
+        return bool(each.any())
+
+
+def _next(what: str) -> AgreedValue:
+    return AgreedValue("what comes next", what, remedy=f"{_OPTIONS}, and {_ROWS}")
+
+
+def _described(value: Any) -> str:
+    """Return what an option is, without the addresses of functions."""
+    return re.sub(r"0x[0-9a-fA-F]+", "0x", str(value))
+
+
+def _checksum(parts: Iterable[Any]) -> str:
+    total = 0
+    for part in parts:
+        total = zlib.crc32(part, total)
+    return f"{total:08x}"
+
+
+def _numbers(name: str, values: NDArray[np.float64] | None) -> AgreedValue:
+    if values is None:
+        return AgreedValue(name, None)
+    text = f"{values.flat[0]:g} to {values.flat[-1]:g} in {len(values)} steps"
+    return AgreedValue(name, _checksum([values]), text, f"{_CALLBACKS}; the same schedules, too")
+
+
+def _weights(engine: Engine) -> AgreedValue:
+    arrays = [array for kind in engine.parameters() for array in kind]
+    return AgreedValue("checksum of the weights", _checksum(arrays), remedy=_CALLBACKS)
+
+
+def _totals(block: Data, plan: Plan, rows: int) -> NDArray[np.float64]:
+    """Return the sum of weights of each batch of this rank, added in the order of its rows."""
+    batches, weights = np.arange(rows) // plan.batch_size, block.weights
+    if weights is not None and plan.order is not None:
+        weights = weights[plan.order]
+    return np.bincount(batches, weights).astype(np.float64)

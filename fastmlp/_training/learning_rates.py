@@ -1,0 +1,41 @@
+"""The learning rate of each step: a number or a schedule, and what callbacks have made of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._core.intervals import NON_NEGATIVE
+from fastmlp._network import schedules
+from fastmlp._network.schedules import LearningRate
+
+
+class LearningRates:
+    """The rates of one run, through any number of epochs and of calls.
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+        A rate, or a schedule ``step -> rate``.
+    step : int
+        Steps taken before; the loop counts on.
+    """
+
+    def __init__(self, learning_rate: LearningRate, step: int = 0) -> None:
+        self.learning_rate = learning_rate if callable(learning_rate) else float(learning_rate)
+        self.step, self.scale = step, 1.0
+        self._n, self._rate, self._rates = 0, 0.0, np.empty(0)  # n equal rates, made once
+
+    def rescale(self, scale: float) -> None:
+        """Multiply all rates to come by what a callback has set."""
+        self.scale = NON_NEGATIVE.check("learning_rate_scale", scale, example=0.5)
+
+    def of_steps(self, step: int, n: int) -> NDArray[np.float64]:
+        """Return the rates of n steps from ``step`` on."""
+        rate = self.learning_rate
+        if not isinstance(rate, float):
+            return schedules.learning_rates(rate, step, n) * self.scale
+        rate *= self.scale
+        if n != self._n or rate != self._rate:
+            self._n, self._rate, self._rates = n, rate, np.full(n, rate)
+        return self._rates

@@ -1,0 +1,186 @@
+"""Callbacks that write each epoch down elsewhere: a CSV file, TensorBoard, MLflow.
+
+They write what the history has of an epoch: losses, learning rate, seconds, metrics.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import os
+from pathlib import Path
+from typing import Any, TextIO
+
+from fastmlp._core.history import State
+
+# Writers of TensorBoard's files: whichever is there, the smaller package first.
+WRITERS = ("tensorboardX", "torch.utils.tensorboard")
+
+
+def _numbers(state: State) -> dict[str, float]:
+    """Return what the history has of the epoch that has ended."""
+    columns = state.history.columns()
+    return {name: values[-1] for name, values in columns.items()}
+
+
+class CSVLog:
+    """Write a line an epoch into a CSV file, whose first line names the columns.
+
+    The file is begun anew with each fit, and gone on with by one that resumes, which must have the
+    same columns: the same metrics.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+
+    Examples
+    --------
+    >>> import fastmlp, numpy as np, pathlib, tempfile
+    >>> x = np.linspace(-1, 1, 50)[:, None]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "fit.csv")
+    ...     net = fastmlp.MLP([1, 4, 1], rng=0)
+    ...     history = net.fit(x, x**2, epochs=3, callbacks=[fastmlp.CSVLog(path)])
+    ...     print(path.read_text().split()[0])
+    epoch,loss,seconds,learning_rate
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._file: TextIO | None = None
+
+    def start(self, state: State) -> None:
+        """Open the file."""
+        goes_on = state.epoch >= 0 and self.path.exists()
+        if goes_on:
+            self._cut(state.epoch)
+        self._columns: list[str] = []
+        if goes_on:
+            with self.path.open(newline="", encoding="utf-8") as file:
+                self._columns = next(csv.reader(file), [])
+        self._file = self.path.open("a" if goes_on else "w", newline="", encoding="utf-8")
+
+    def _cut(self, epoch: int) -> None:
+        """Cut off later epochs, which a fit that was killed has written since its checkpoint."""
+        whole = 0
+        with self.path.open("rb+") as file:
+            for line in file:
+                number = line.partition(b",")[0]
+                if not line.endswith(b"\n") or (number.isdigit() and int(number) > epoch):
+                    break
+                whole += len(line)
+            file.truncate(whole)
+
+    def __call__(self, state: State) -> None:
+        """Write the epoch, and let others see it."""
+        assert self._file is not None
+        line, write = {"epoch": state.epoch, **_numbers(state)}, csv.writer(self._file).writerow
+        if not self._columns:
+            self._columns = [*line]
+            write(line)
+        if self._columns != [*line]:
+            raise ValueError(
+                f"{str(self.path)!r} has the columns {', '.join(self._columns)} but this fit "
+                f"{', '.join(line)}: pass another path, or the metrics that it had"
+            )
+        write(line.values())
+        self._file.flush()
+
+    def finish(self, state: State) -> None:
+        """Close the file."""
+        del state
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+
+class TensorBoardLog:
+    """Write each epoch for TensorBoard, by tensorboardX or by PyTorch's writer.
+
+    A fit that resumes goes on in a file of its own, which tells TensorBoard to forget later epochs:
+    a fit that was killed may have written some since its checkpoint.
+
+    Parameters
+    ----------
+    folder : str or path
+        Of this run, below the folder that TensorBoard is given.
+
+    Raises
+    ------
+    ImportError
+        When a fit begins and neither package is there.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = os.fspath(folder)
+        self._writer: Any = None
+
+    def start(self, state: State) -> None:
+        """Open the file of this run."""
+        writer = _one_of(WRITERS, "TensorBoardLog", "tensorboardX").SummaryWriter
+        later = {"purge_step": state.epoch + 1} if state.epoch >= 0 else {}
+        self._writer = writer(self.folder, **later)
+
+    def __call__(self, state: State) -> None:
+        """Write the epoch."""
+        for name, value in _numbers(state).items():
+            self._writer.add_scalar(name, value, state.epoch)
+
+    def finish(self, state: State) -> None:
+        """Close the file."""
+        del state
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
+
+
+class MLflowLog:
+    """Write each epoch into MLflow's active run, or else into a new one, which ends with the fit.
+
+    A fit that resumes in the same run writes epochs once more that were later than its checkpoint.
+    The network's layers, activations, loss and dtype are the run's parameters.
+
+    Raises
+    ------
+    ImportError
+        When a fit begins and mlflow is not there.
+    """
+
+    def __init__(self) -> None:
+        self._mlflow: Any = None
+        self._is_own = False
+
+    def start(self, state: State) -> None:
+        """Find or begin a run."""
+        self._mlflow = _one_of(("mlflow",), "MLflowLog", "mlflow")
+        self._is_own = self._mlflow.active_run() is None
+        if self._is_own:
+            self._mlflow.start_run()
+        spec = state.engine.spec
+        names = ("layer_sizes", "activations", "loss", "dtype")
+        self._mlflow.log_params({name: str(getattr(spec, name)) for name in names})
+
+    def __call__(self, state: State) -> None:
+        """Write the epoch."""
+        self._mlflow.log_metrics(_numbers(state), step=state.epoch)
+
+    def finish(self, state: State) -> None:
+        """End the run if it was begun here."""
+        if self._is_own and self._mlflow is not None:
+            self._mlflow.end_run("FINISHED" if state.completed else "FAILED")
+        self._is_own = False
+
+
+def _one_of(modules: tuple[str, ...], callback: str, package: str) -> Any:
+    """Return the first module that can be imported."""
+    errors = []
+    for name in modules:
+        try:
+            return importlib.import_module(name)
+        except ImportError as error:
+            errors.append(str(error))
+    raise ImportError(
+        f"{callback} needs {' or '.join(modules)}, which cannot be imported "
+        f"({'; '.join(errors)}): pip install {package}"
+    )

@@ -1,0 +1,174 @@
+"""Metrics by name or callable, measured after each epoch beside the losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._core.history import History
+from fastmlp._engine.protocol import Engine
+from fastmlp._engine.thread_pool import Team
+from fastmlp._network.data import Data
+from fastmlp._training.evaluator import Evaluator
+
+Array = NDArray[Any]
+Metric = Callable[[Any, Any], Any]
+
+
+def accuracy(y: Array, p: Array) -> float:
+    """Return the share of rows whose class, or whose labels all, are predicted."""
+    if y.ndim == 1:
+        return float(np.mean(p.argmax(axis=1) == y))
+    if p.shape[1] > 1 and np.allclose(p.sum(axis=1), 1):
+        return float(np.mean(p.argmax(axis=1) == y.argmax(axis=1)))
+    return float(np.mean(((p > 0.5) == (y > 0.5)).all(axis=1)))
+
+
+def _mean(p: Any) -> Array:
+    """Return a prediction without its variances, in float64."""
+    return np.asarray(p[0] if isinstance(p, tuple) else p, np.float64)
+
+
+def mean_squared_error(y: Array, p: Any) -> float:
+    """Return the mean over rows and outputs."""
+    return float(np.mean((_mean(p) - y) ** 2))
+
+
+def mean_absolute_error(y: Array, p: Any) -> float:
+    """Return the mean over rows and outputs."""
+    return float(np.mean(np.abs(_mean(p) - y)))
+
+
+def r2(y: Array, p: Any) -> float:
+    """Return the share of variance that is explained, averaged over outputs; NaN if there is none.
+
+    Examples
+    --------
+    >>> r2(np.array([[1.0], [3.0]]), np.array([[1.0], [2.0]]))
+    0.5
+    """
+    residual = np.sum((y - _mean(p)) ** 2, axis=0)
+    total = np.sum((y - np.mean(y, axis=0, dtype=np.float64)) ** 2, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.mean(np.where(total > 0, 1 - residual / total, np.nan)))
+
+
+METRICS: dict[str, Metric] = {
+    row.__name__: row for row in (accuracy, mean_squared_error, mean_absolute_error, r2)
+}
+
+# What a history has beside metrics: one of such a name would take its place in a frame or a file.
+TAKEN = ("epoch", "loss", "val_loss", "seconds", "learning_rate", "stop_reason")
+
+
+def resolve(value: Any) -> dict[str, Metric]:
+    """Return the functions by name that the user names or gives.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is neither a name of `METRICS` nor callable, or a name is taken.
+    """
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(
+            f"metrics is {value!r} but a list of names and callables, or a dict of them, is "
+            "expected: for example metrics=['accuracy']"
+        )
+    given: list[tuple[str, Any]] = (
+        [*value.items()] if isinstance(value, Mapping) else [("", each) for each in value]
+    )
+    found: dict[str, Metric] = {}
+    for name, metric in given:
+        if not isinstance(name, str):
+            raise TypeError(f"metrics has the name {name!r} but a string is expected")
+        if isinstance(metric, str) and metric in METRICS:
+            found[name or metric] = METRICS[metric]
+        elif callable(metric):
+            found[name or getattr(metric, "__name__", type(metric).__name__)] = metric
+        else:
+            raise ValueError(
+                f"metrics has {metric!r} but a callable (y, prediction) -> float or one of "
+                f"{', '.join(METRICS)} is expected"
+            )
+    if len(found) < len(given):
+        raise ValueError("metrics has two of the same name: pass a dict with different names")
+    if taken := sorted(found.keys() & set(TAKEN)):
+        raise ValueError(
+            f"a metric is called {taken[0]!r}, as what a history has already: pass a dict with "
+            "another name"
+        )
+    return found
+
+
+class MetricEvaluator(Evaluator):
+    """Measures metrics too: on validation data, or without them on the training data.
+
+    Parameters
+    ----------
+    engine : Engine
+        In training.
+    validation : Data or None
+        For the validation loss.
+    measured : Data
+        The validation data, or the training data.
+    metrics : dict of str to callable
+        From `resolve`.
+    history : History
+        Gets a row an epoch.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        validation: Data | None,
+        measured: Data,
+        metrics: dict[str, Metric],
+        history: History,
+    ) -> None:
+        super().__init__(engine, validation)
+        _check_kinds(metrics, measured, engine.spec.loss.heads)
+        self.measured = measured
+        self.targets = measured.targets.view()
+        self.targets.flags.writeable = False  # they may be the user's own array
+        prefix = "" if validation is None else "val_"
+        self.metrics = {prefix + name: metric for name, metric in metrics.items()}
+        self.history = history
+        self.row: list[dict[str, float]] = []
+
+    def measure(self, loss: float, team: Team | None) -> float:
+        """Return the validation loss, and keep the metrics for `record`."""
+        p: Any = self.engine.predict(self.measured.x, team)
+        if self.engine.spec.loss.heads == 2:
+            p = tuple(np.split(p, 2, axis=1))
+        y, each = self.targets, self.metrics.items()
+        self.row = [{name: _number(name, f(y, p)) for name, f in each}]
+        return super().measure(loss, team)
+
+    def record(self) -> None:
+        """Write the metrics down."""
+        self.history.measured += self.row
+
+
+def _check_kinds(metrics: dict[str, Metric], data: Data, heads: int) -> None:
+    """Complain about a metric of this module that such targets or predictions are not for."""
+    for name, metric in metrics.items():
+        if metric is accuracy and heads == 2:
+            raise ValueError(
+                f"the metric {name} is of classes but this loss predicts means and variances: use "
+                "mean_squared_error, mean_absolute_error or r2"
+            )
+        if data.targets.ndim == 1 and metric is not accuracy and metric in METRICS.values():
+            raise ValueError(
+                f"the metric {name} is of numbers but y has labels of classes: use accuracy, or a "
+                "callable (y, prediction) -> float"
+            )
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"the metric {name} returned {value!r} but a number is expected") from error

@@ -1,0 +1,153 @@
+"""From the user's arguments to a Plan: what one fit is to do, all checked, nothing changed yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastmlp._core.history import History, ResumeState
+from fastmlp._core.intervals import NON_NEGATIVE, check_count
+from fastmlp._engine.plan import Plan
+from fastmlp._engine.protocol import Engine
+from fastmlp._network.data import Data
+from fastmlp._network.functions.optimizer import CustomOptimizer
+from fastmlp._network.layer_options import dropouts_of_fit
+from fastmlp._network.spec import Spec
+from fastmlp._training.loop import next_seed
+from fastmlp._training.sources import BlockStream
+from fastmlp._validation import check
+
+
+def plan(
+    spec: Spec,
+    data: Data | BlockStream,
+    batch_size: Any,
+    optimizer: Any,
+    l1: Any,
+    l2: Any,
+    clip_norm: Any,
+    groups: Any,
+    dropout: Any,
+) -> Plan:
+    """Return the plan of a fit, without what belongs to one epoch.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network.
+    data : Data
+        Checked, or to be checked as it comes.
+    batch_size, optimizer, l1, l2, clip_norm, groups, dropout
+        As the user gave them to ``MLP.fit``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not as described there.
+    """
+    rows = check_count("batch_size", batch_size, example=64)
+    chosen = check.optimizer(optimizer)
+    if isinstance(chosen, CustomOptimizer) and groups is not None:
+        raise ValueError(
+            f"groups is {groups!r} but {chosen!r} decides itself what moves how far: leave groups "
+            "out, and look at the names of the parameters in the function"
+        )
+    return Plan(
+        optimizer=chosen,
+        batch_size=rows if data.rows is None else min(rows, data.rows),
+        learning_rates=np.empty(0),
+        l1=NON_NEGATIVE.check("l1", l1, example=1e-5),
+        l2=NON_NEGATIVE.check("l2", l2, example=1e-4),
+        clip_norm=check.clip_norm(clip_norm),
+        groups=check.groups(groups, spec),
+        dropout=dropouts_of_fit(dropout, len(spec.activations)),
+    )
+
+
+def begun(engine: Engine, plan: Plan, rng: np.random.Generator) -> ResumeState:
+    """Return what a fit begins with: the start of an optimizer."""
+    engine.start(plan.optimizer)
+    memory: Any = {} if isinstance(plan.optimizer, CustomOptimizer) else None
+    return ResumeState(plan.optimizer.kind, 0, next_seed(rng), memory=memory)
+
+
+def of_pass(
+    progress: ResumeState | None, engine: Engine, plan: Plan, rng: np.random.Generator
+) -> ResumeState:
+    """Return what a pass goes on with: that of passes before, or the start of an optimizer."""
+    kind = plan.optimizer.kind
+    if progress and progress.kind == kind and not progress.rows and _can_go_on(progress, engine):
+        return progress
+    return begun(engine, plan, rng)
+
+
+def _can_go_on(progress: ResumeState, engine: Engine) -> bool:
+    """Whether there is what the optimizer remembers; of the user's own, the engine has nothing."""
+    return engine.can_go_on(progress.step if progress.memory is None else 0)
+
+
+def resumed(
+    progress: ResumeState | None,
+    history: History | None,
+    engine: Engine,
+    plan: Plan,
+    n_rows: int | None,
+    is_validated: bool,
+    epochs: int,
+    path: str | None,
+    fingerprint: Callable[[], int],
+) -> tuple[ResumeState, History]:
+    """Return what a fit goes on with, and a copy of its history; or say why it cannot.
+
+    What a path leads to is the same job, of the same data (by their fingerprint) and batches; else
+    these may change.
+
+    Raises
+    ------
+    ValueError
+        If there is no fit to go on with, or it is not one of such a plan and such data.
+    """
+    resume = f"resume is {True if path is None else path!r}"
+    if history is None or progress is None or not progress.rows:
+        raise ValueError(
+            f"{resume} but there is no fit to go on with: it would have to be the last thing "
+            "that this model was trained by. Leave resume out"
+        )
+    if not _can_go_on(progress, engine):
+        raise ValueError(
+            f"{resume} but the last fit ended within an epoch, and what its optimizer knew is "
+            "lost: leave resume out, to begin with the weights of now and a fresh optimizer"
+        )
+    given = {True: "given", False: None}
+    n = progress.rows if n_rows is None else n_rows  # a stream's are counted as they come
+    facts: list[tuple[str, Any, Any]] = [
+        ("optimizer", plan.optimizer.kind, progress.kind),
+        ("the number of rows of X", n, progress.rows),
+        ("validation_data", given[is_validated], given[bool(history.val_loss)]),
+    ]
+    if path is not None:
+        facts.append(("batch_size", plan.batch_size, progress.batch_size or plan.batch_size))
+    for name, now, before in facts:
+        if now != before:
+            raise ValueError(
+                f"{resume} and {name} is {now} but was {before} in the fit to go on with: "
+                "pass what it was given, or leave resume out"
+            )
+    is_same_job = path is not None and progress.data
+    now = fingerprint() if is_same_job else 0
+    if now and now != progress.data:
+        raise ValueError(
+            f"{resume} but X, y, sample_weight or validation_data are others than in the fit to go "
+            "on with: pass the same, or go on with fastmlp.load(path).fit(..., resume=True), which "
+            "takes any"
+        )
+    if epochs < progress.epochs:
+        raise ValueError(
+            f"epochs is {epochs} but the fit to go on with has had {progress.epochs} epochs, "
+            f"which count: pass more than that"
+        )
+    copied = history.whole()
+    copied.stop_reason = ""
+    return progress, copied

@@ -1,0 +1,88 @@
+"""Sources for what is not in memory; ``MLP.fit`` takes them, or any object that yields blocks.
+
+A reader is a class whose ``__iter__`` yields ``(X, y)`` or ``(X, y, sample_weight)`` from the
+first row to the last, each time anew. It may yield its own memory: a fit has copied a block before
+it asks for the next one. What it needs beyond NumPy it imports when it is made.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fastmlp._core.intervals import check_count
+
+# Of a block: few enough to stay in the cache while it is checked and copied, enough to train on.
+BLOCK_BYTES = 1 << 22
+
+
+class Blocks:
+    """Arrays in blocks of rows: for those on disk, of which a fit is to hold two blocks at a time.
+
+    Parameters
+    ----------
+    X : array, shape (n, fan-in)
+        A NumPy array, memory-mapped (``np.load(path, mmap_mode="r")``) or not, or whatever has a
+        shape and slices of rows (h5py, zarr).
+    y : array, shape (n,) or (n, outputs)
+        Targets, the like.
+    sample_weight : array, shape (n,), optional
+        At least 0, in no block all 0.
+    rows : int, optional
+        Of a block, at least 1; by default 4 MiB of X. With ``shuffle`` the order depends on it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If these are no arrays, or not of one number of rows.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> x = np.linspace(-1, 1, 1000, dtype=np.float32)[:, np.newaxis]
+    >>> net = fastmlp.MLP([1, 8, 1], rng=0)
+    >>> history = net.fit(fastmlp.Blocks(x, x**2, rows=300), epochs=2)
+    >>> len(history.loss)
+    2
+    """
+
+    def __init__(self, X: Any, y: Any, sample_weight: Any = None, *, rows: int | None = None):
+        self.arrays = {"X": X, "y": y}
+        if sample_weight is not None:
+            self.arrays["sample_weight"] = sample_weight
+        for name, array in self.arrays.items():
+            shape = getattr(array, "shape", ())
+            if not shape:
+                raise TypeError(
+                    f"{name} is a {type(array).__name__} without rows but an array is expected: "
+                    f"pass np.asarray({name})"
+                )
+            if shape[0] != X.shape[0]:
+                raise ValueError(
+                    f"{name} has {shape[0]} rows but X has {X.shape[0]}: pass one for each sample"
+                )
+        self.n = int(X.shape[0])
+        row_bytes = max(1, int(np.prod(X.shape[1:])) * np.dtype(X.dtype).itemsize)
+        own = max(1, BLOCK_BYTES // row_bytes)
+        self.rows = own if rows is None else check_count("rows", rows, example=10_000)
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the blocks, first row to last."""
+        for first in range(0, self.n, self.rows):
+            yield tuple(array[first : first + self.rows] for array in self.arrays.values())
+            for array in self.arrays.values():
+                _forget(array)
+
+
+def _forget(array: Any) -> None:
+    """Let the pages of a mapped file go, which count as this process's memory once read.
+
+    They stay in the system's cache. Not those of a private copy (mode "c"): changes would be lost.
+    """
+    if isinstance(array, np.memmap) and array.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
+        mapped = getattr(array, "_mmap", None)
+        if mapped is not None:
+            mapped.madvise(mmap.MADV_DONTNEED)

@@ -1,0 +1,270 @@
+"""Where the blocks of an epoch come from: a source that yields them, read one ahead by a thread.
+
+A source gives its rows in blocks of any size; an engine gets them in blocks of whole batches, the
+odd rows carried into the next one. So the batches are those of all rows in one array, and so are
+the weights, bit for bit, unless the rows are shuffled, which they are within the source's blocks.
+An array is a source of one block (``Data.blocks``) and needs none of this.
+"""
+
+from __future__ import annotations
+
+import functools
+import queue
+import threading
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._network.data import Data
+from fastmlp._network.spec import Spec
+from fastmlp._validation import check
+
+Block = Any  # (X, y) or (X, y, sample_weight), each array-like
+Source = Callable[[], Iterable[Block]] | Iterable[Block]
+Answers = queue.SimpleQueue[tuple[Data | None, BaseException | None]]
+
+# Seconds: between two looks whether the reading thread lives, and until one that still reads is
+# left to itself. Where signals do not wake a waiting thread (Windows), Ctrl-C waits for a look.
+PATIENCE = 0.1
+_SEED_MASK = 2**64 - 1
+
+
+class ShuffleState(Protocol):
+    """Shuffles, as far as a stream needs them; ``training.loop.Shuffles`` is one."""
+
+    shuffle: Callable[[NDArray[np.int64], int], None]
+
+    def next_seed(self) -> int:
+        """Return the seed of the next epoch."""
+
+
+def resolve(x: Any, y: Any, sample_weight: Any, spec: Spec) -> Data | BlockStream:
+    """Return the checked data of a fit: arrays, or without y a stream from the source x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not as described in ``MLP.fit``.
+    """
+    if y is not None:
+        return check.data(x, y, sample_weight, spec)
+    name = type(x).__name__
+    if hasattr(x, "__next__"):
+        raise TypeError(
+            f"X is a {name}, which can be read only once, but a source gives its blocks in every "
+            "epoch: pass the function that makes it, for example fit(lambda: read(path))"
+        )
+    is_array = isinstance(x, (list, tuple, str, bytes)) or any(
+        hasattr(x, attribute) for attribute in ("__array__", "__dataframe__", "toarray")
+    )
+    if is_array or not (callable(x) or hasattr(x, "__iter__")):
+        raise TypeError(
+            f"y is None and X is a {name}, no source of blocks: pass fit(X, y), or as X a "
+            "callable or an object that yields (X, y) or (X, y, sample_weight)"
+        )
+    if sample_weight is not None:
+        raise TypeError(
+            "sample_weight is given but X is a source, whose blocks bring their weights: "
+            "let it yield (X, y, sample_weight)"
+        )
+    return BlockStream(x, spec)
+
+
+class BlockStream:
+    """A source as the loop sees it: each epoch checked blocks, in memory of their own.
+
+    Parameters
+    ----------
+    source : callable or iterable
+        Yields blocks ``(X, y)`` or ``(X, y, sample_weight)``, each epoch anew.
+    spec : Spec
+        What they must fit.
+
+    Attributes
+    ----------
+    rows : int or None
+        Of an epoch; None before the first has been read.
+    """
+
+    def __init__(self, source: Source, spec: Spec) -> None:
+        self.source, self.spec = source, spec
+        self.rows: int | None = None
+        self._batch_size, self._shuffles = 1, None  # type: int, ShuffleState | None
+        self._form: tuple[Any, ...] | None = None
+
+    def begin(self, batch_size: int, shuffles: ShuffleState | None, rows: int) -> None:
+        """Say how to divide and to shuffle the rows, and how many there must be (0 is unknown)."""
+        self._batch_size, self._shuffles, self.rows = batch_size, shuffles, rows or None
+
+    def blocks(self) -> PrefetchedBlocks:
+        """Begin an epoch: blocks of whole batches, but the last one."""
+        seed = None if self._shuffles is None else self._shuffles.next_seed()
+        return PrefetchedBlocks(self._whole_batches(seed))
+
+    def _whole_batches(self, seed: int | None) -> Iterator[Data]:
+        waiting: list[Data] = []  # rows that do not make a batch yet
+        seen = n = 0
+        for at, block in enumerate(self._checked()):
+            seen += block.rows
+            if self.rows is not None and seen > self.rows:
+                raise self._bad_rows(f"yields {seen} rows or more")
+            if seed is not None and self._shuffles is not None:
+                order = np.arange(block.rows, dtype=np.int64)
+                self._shuffles.shuffle(order, (seed + at) & _SEED_MASK)
+                block = block.part(order)
+            n += block.rows  # with those that wait
+            whole = n - n % self._batch_size
+            if not whole:
+                waiting.append(_joined([block]))
+                continue
+            joined = _joined([*waiting, block])
+            waiting = [_joined([joined.part(slice(whole, n))])] if whole < n else []
+            n -= whole
+            del block
+            yield joined.part(slice(whole))
+            del joined
+        if self.rows is not None and seen < self.rows:
+            raise self._bad_rows(f"ended after {seen} rows")
+        if not seen:
+            raise ValueError("the source yields no block but at least one is expected, with rows")
+        self.rows = seen
+        if waiting:
+            yield _joined(waiting)
+
+    def _bad_rows(self, what: str) -> ValueError:
+        return ValueError(
+            f"the source {what} but had {self.rows} in the epochs before: it must yield the same "
+            "number each epoch; a callable must return a new iterable whenever it is called"
+        )
+
+    def _checked(self) -> Iterator[Data]:
+        """Yield the source's blocks; whatever goes wrong says in which."""
+        at, blocks = 0, None
+        try:
+            given = self.source() if callable(self.source) else self.source
+            if not hasattr(given, "__iter__"):
+                raise TypeError(
+                    f"the source returned a {type(given).__name__} but an iterable of blocks is "
+                    "expected: let it yield (X, y), or return a list of such tuples"
+                )
+            blocks = iter(given)
+            for block in blocks:
+                yield self._check(block)
+                at += 1
+        except GeneratorExit:
+            raise
+        except StopIteration as error:  # which no generator can let through
+            raise RuntimeError(
+                f"the source of this fit raised StopIteration for block {at} (counted from 0), but "
+                "only __next__ may: return an iterable, which ends by itself"
+            ) from error
+        except BaseException as error:
+            error.add_note(f"in the source of this fit, block {at} (counted from 0)")
+            raise
+        finally:
+            if isinstance(blocks, Generator):
+                blocks.close()
+
+    def _check(self, block: Block) -> Data:
+        if not isinstance(block, (tuple, list)) or len(block) not in (2, 3):
+            what = f"{len(block)} entries" if isinstance(block, (tuple, list)) else "no tuple"
+            raise TypeError(
+                f"a block is a {type(block).__name__} ({what}) but (X, y) or "
+                "(X, y, sample_weight) is expected: yield such tuples"
+            )
+        x, y, weights = (*block, None)[:3]
+        data = check.data(x, y, weights, self.spec)
+        names = "the dtype of X", "the dtype of y", "y.ndim", "sample_weight"
+        form = _dtype(x), _dtype(y), data.targets.ndim, "None" if weights is None else "an array"
+        for name, now, before in zip(names, form, self._form or form, strict=True):
+            if now != before:
+                raise ValueError(
+                    f"{name} is {now} in a block but was {before} in the first one: let the source "
+                    "yield blocks of one kind, for example with astype"
+                )
+        self._form = form
+        return data
+
+
+def _dtype(array: Any) -> str:
+    return str(getattr(array, "dtype", type(array).__name__))
+
+
+def _joined(parts: list[Data]) -> Data:
+    """Return all rows in new memory: a source may use its own for the next block."""
+    weights = None
+    if parts[0].weights is not None:
+        weights = np.concatenate([part.weights for part in parts if part.weights is not None])
+    x, targets = ([getattr(part, name) for part in parts] for name in ("x", "targets"))
+    return Data(np.concatenate(x), np.concatenate(targets), weights)
+
+
+class PrefetchedBlocks:
+    """Blocks from an iterator that a thread advances: one is in use while the next is read.
+
+    Parameters
+    ----------
+    blocks : iterator of Data
+        Used by the thread alone; what it raises, whoever iterates over this raises.
+    """
+
+    def __init__(self, blocks: Iterator[Data]) -> None:
+        self._ready: Answers = queue.SimpleQueue()
+        # Whether another block is wanted. What this thread puts there is put at once: a semaphore
+        # would be a lock that an interrupt may leave locked, and then the next use of it waits.
+        self._wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        # If an interrupt comes before __exit__. In C: within __del__ another one would be lost.
+        self._end = weakref.ref(self, functools.partial(self._wanted.put, False))
+        given = blocks, self._ready, self._wanted  # nothing of this, which the thread would keep
+        self._thread = threading.Thread(
+            target=_read, args=given, name="fastmlp-source", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._wanted.put(False)
+        self._thread.join(PATIENCE)  # one that waits within the source ends when that returns
+
+    def __iter__(self) -> Iterator[Data]:
+        while True:
+            try:
+                block, error = self._ready.get(timeout=PATIENCE)
+            except queue.Empty:
+                if self._thread.is_alive() or not self._ready.empty():
+                    continue
+                raise RuntimeError("the thread that reads the source died: fit again") from None
+            self._wanted.put(True)
+            if error is not None:
+                raise error
+            if block is None:
+                return
+            yield block
+            del block  # before the next one is waited for
+
+
+def _read(blocks: Any, ready: Answers, wanted: queue.SimpleQueue[bool]) -> None:
+    """Read blocks while they are wanted, and put each, then the end, where they wait."""
+    end: tuple[None, BaseException | None] = None, None
+    try:
+        for block in blocks:
+            ready.put((block, None))
+            del block
+            if not wanted.get():
+                break
+    except BaseException as error:
+        end = None, error
+    finally:
+        blocks.close()
+        ready.put(end)

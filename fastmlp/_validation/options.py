@@ -1,0 +1,116 @@
+"""What the options of a model and of a fit have to be."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastmlp._core.intervals import POSITIVE
+from fastmlp._network.averaging import AVERAGINGS, Averaging
+from fastmlp._network.functions.optimizer import CustomOptimizer
+from fastmlp._network.groups import PLAIN, Groups
+from fastmlp._network.optimizers import OPTIMIZERS, Adam, Optimizer
+from fastmlp._network.spec import Spec
+from fastmlp._validation.arrays import short
+
+
+def clip_norm(value: Any) -> float:
+    """Return the largest allowed norm of the gradient; 0.0, which engines read as off, for None."""
+    return 0.0 if value is None else POSITIVE.check("clip_norm", value, example=1.0)
+
+
+def optimizer(value: Any) -> Optimizer:
+    """Return one of this package's optimizers; Adam() for None; not a name, not a class."""
+    if value is None:
+        return Adam()
+    if type(value) not in (*OPTIMIZERS.values(), CustomOptimizer):
+        raise TypeError(
+            f"optimizer is {short(value)} but an object of one of the package's own optimizers is "
+            "expected, no subclass, whose step would never be called: for example "
+            "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
+        )
+    chosen: Optimizer = value
+    return chosen
+
+
+def averaging(value: Any) -> Averaging | None:
+    """Return an object of one of the averagings, or None."""
+    if value is not None and type(value) not in AVERAGINGS:
+        raise TypeError(
+            f"averaging is {short(value)} but an object of fastmlp.EMA or fastmlp.SWA is expected: "
+            "for example fastmlp.EMA(decay=0.9)"
+        )
+    chosen: Averaging | None = value
+    return chosen
+
+
+def groups(value: Any, spec: Spec) -> Groups:
+    """Return Groups with a factor for every layer; PLAIN for None."""
+    if value is None:
+        return PLAIN
+    if type(value) is not Groups:
+        raise TypeError(
+            f"groups is {short(value)} but an object of fastmlp.Groups is expected: for example "
+            "fastmlp.Groups(bias_rate=2.0)"
+        )
+    chosen: Groups = value
+    for name in ("layer_rates", "layer_decays"):
+        factors, n_layers = getattr(chosen, name), len(spec.shapes)
+        if factors is not None and len(factors) != n_layers:
+            raise ValueError(
+                f"{name} of groups has {len(factors)} factors but this MLP has {n_layers} layers: "
+                "pass one for each, the output layer included"
+            )
+    return chosen
+
+
+def resume(value: Any) -> tuple[bool, str | None]:
+    """Return whether a fit shall go on, and the path of its checkpoint if it names one."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value), None
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(
+            f"resume is {value!r} ({type(value).__name__}) but True, False or the path of a "
+            "checkpoint is expected: pass for example resume=True"
+        )
+    return True, os.fspath(value)
+
+
+def callbacks(value: Any, no_batches: str = "") -> list[Any]:
+    """Return a list of callables; without ``on_batch``, if there is a reason for that."""
+    if callable(value) or not isinstance(value, Iterable):
+        raise TypeError(f"callbacks is {short(value)} but a list of callables is expected")
+    checked = list(value)
+    for position, callback in enumerate(checked):
+        if isinstance(callback, type) or not callable(callback):
+            raise TypeError(
+                f"callbacks[{position}] is {short(callback)} but a callable that takes the "
+                "training state is expected: for example fastmlp.EarlyStopping()"
+            )
+        if no_batches and hasattr(callback, "on_batch"):
+            raise ValueError(
+                f"callbacks[{position}] is {short(callback)} and has on_batch but {no_batches}: "
+                "pass a callback that is called after epochs only"
+            )
+    return checked
+
+
+def generator(value: Any) -> np.random.Generator:
+    """Return the generator itself, or a new one from a seed, or from the system for None."""
+    if isinstance(value, np.random.Generator):
+        return value
+    if value is None:
+        return np.random.default_rng()
+    if isinstance(value, bool | np.bool_ | np.ndarray | type) or not hasattr(value, "__index__"):
+        raise TypeError(
+            f"rng is {short(value)} but None, an integer of at least 0, or a "
+            "numpy.random.Generator is expected: for example rng=0"
+        )
+    seed = operator.index(value)
+    if seed < 0:
+        raise ValueError(f"rng is {seed} but a seed of at least 0 is expected: for example rng=0")
+    return np.random.default_rng(seed)

@@ -1,0 +1,183 @@
+"""What samples, targets and weights have to be, by themselves and together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._network.data import Data
+from fastmlp._network.spec import Spec
+from fastmlp._validation.arrays import finite, is_plain, numeric, short
+
+# Rows of soft targets may miss the sum 1 by this much: what a float16 softmax leaves behind.
+SOFT_TARGET_TOLERANCE = 1e-3
+
+# Target kinds of a loss: smallest and largest value, and the remedy when one lies outside.
+TARGET_RANGES = {
+    "real": (-math.inf, math.inf, ""),
+    "count": (0.0, math.inf, "pass counts, or another loss such as squared_error"),
+    "unit_interval": (0.0, 1.0, "rescale y, or use another loss such as squared_error"),
+    "class": (0.0, 1.0, "pass integer labels of shape (n,), or probabilities"),
+}
+
+
+def data(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Sequence[str] = ("X", "y")) -> Data:
+    """Return samples, targets and weights of one call, checked against each other and the model."""
+    # Views: a caller who gives his array another shape during a fit must not reach the engine's.
+    checked = inputs(x, spec, name=names[0]).view()
+    n = checked.shape[0]
+    return Data(
+        x=checked,
+        targets=targets(y, spec, n, name=names[1]).view(),
+        weights=sample_weights(sample_weight, n, spec.dtype),
+    )
+
+
+def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> NDArray[Any]:
+    """Return an (n, fan-in) array of the model's dtype; ``empty`` allows n = 0."""
+    if is_plain(value, spec):
+        return value  # type: ignore[no-any-return]
+    array, expected = numeric(value, name), spec.layer_sizes[0]
+    if array.ndim == 1:
+        raise ValueError(
+            f"{name} has shape {array.shape} but a 2-D array of shape (n, {expected}) is expected: "
+            f"use {name}.reshape(1, -1) for one sample or {name}.reshape(-1, 1) for one feature"
+        )
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} has {array.ndim} dimensions but 2 are expected: "
+            f"use {name}.reshape(len({name}), -1), one row a sample"
+        )
+    if array.shape[1] != expected:
+        raise ValueError(
+            f"{name} has {array.shape[1]} features but this MLP expects {expected}: "
+            f"rebuild it with layer_sizes=[{array.shape[1]}, ...] or pass the columns it knows"
+        )
+    if array.shape[0] == 0 and not empty:
+        raise ValueError(f"{name} has 0 rows but at least one sample is expected")
+    return finite(array, spec.dtype, name)
+
+
+def targets(value: Any, spec: Spec, n: int, *, name: str = "y") -> NDArray[Any]:
+    """Return (n, outputs) targets, C order, or a private int32 copy of integer labels."""
+    array = numeric(value, name)
+    outputs, kind = spec.layer_sizes[-1], spec.loss.target_kind
+    if array.ndim >= 1 and array.shape[0] != n:
+        raise ValueError(
+            f"{name} has {array.shape[0]} rows but X has {n}: pass one for each sample"
+        )
+    if kind == "class" and array.ndim == 1:
+        return _labels(array, outputs, name)
+    if array.ndim == 1 and outputs == 1:
+        array = array[:, np.newaxis]
+    if array.shape != (n, outputs):
+        remedy = (
+            f"for integer labels use {name}.ravel()"
+            if kind == "class"
+            else f"rebuild it with layer_sizes=[..., {array.shape[-1] if array.ndim == 2 else 1}]"
+        )
+        raise ValueError(
+            f"{name} has shape {array.shape} but this MLP with {outputs} outputs expects "
+            f"({n}, {outputs}): {remedy}"
+        )
+    checked = np.ascontiguousarray(finite(array, spec.dtype, name))
+    smallest, largest, remedy = TARGET_RANGES[kind]
+    for extreme in (checked.min(), checked.max()):
+        if not smallest <= extreme <= largest:
+            raise ValueError(
+                f"{name} holds {extreme} but this loss expects targets from {smallest:g} "
+                f"to {largest:g}: {remedy}"
+            )
+    if kind == "class":
+        _rows_sum_to_one(checked, name)
+    return checked
+
+
+def _labels(array: NDArray[Any], n_classes: int, name: str) -> NDArray[np.int32]:
+    """Return a private int32 copy, checked after copying: native code uses labels as indices."""
+    own = array.copy()
+    good = (own >= 0) & (own < n_classes)
+    if own.dtype.kind == "f":
+        good &= own == np.floor(own)
+    if not good.all():
+        row = int(np.argmin(good))
+        raise ValueError(
+            f"{name}[{row}] is {own[row]} but a loss over {n_classes} classes expects integer "
+            f"labels from 0 to {n_classes - 1}: number them with np.unique({name}, "
+            "return_inverse=True), or rebuild the MLP with more outputs"
+        )
+    return own.astype(np.int32)
+
+
+def _rows_sum_to_one(soft: NDArray[Any], name: str) -> None:
+    sums = soft.sum(axis=1, dtype=np.float64)
+    wrong = np.abs(sums - 1.0) > SOFT_TARGET_TOLERANCE
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(
+            f"{name}[{row}] sums to {sums[row]:.6g} but soft targets are expected to sum to 1: "
+            f"divide by {name}.sum(axis=1, keepdims=True), or use binary_cross_entropy for "
+            "several labels at once"
+        )
+
+
+def sample_weights(value: Any, n: int, dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """Return (n,) weights, C order, not negative and not all zero; None stays None."""
+    if value is None:
+        return None
+    array = numeric(value, "sample_weight")
+    if array.shape != (n,):
+        raise ValueError(
+            f"sample_weight has shape {array.shape} but ({n},) is expected: one for each row of X"
+        )
+    checked = np.ascontiguousarray(finite(array, dtype, "sample_weight"))
+    if checked.min() < 0:
+        row = int(np.argmin(checked))
+        raise ValueError(
+            f"sample_weight[{row}] is {checked[row]} but weights of at least 0 are expected: "
+            "drop the rows that are not wanted"
+        )
+    with np.errstate(over="ignore"):
+        total = checked.sum(dtype=np.float64)
+    smallest = float(np.finfo(dtype).tiny)  # kernels flush what is smaller, and divide by the sum
+    if not smallest <= total <= 1 / smallest:
+        raise ValueError(
+            f"sample_weight sums to {total} in {dtype} but a positive finite sum from "
+            f"{smallest:.3g} to {1 / smallest:.3g} is expected: rescale the weights, at least one "
+            "must be above 0"
+        )
+    return checked
+
+
+def row_numbers(value: Any, n: int, name: str) -> NDArray[np.int64]:
+    """Return a private int64 copy of numbers of rows, at least one, each from 0 to n - 1."""
+    array = np.asarray(value)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or len(array) == 0:
+        raise ValueError(
+            f"{name} is {short(value)} but a flat array of at least one row number is expected: "
+            "for a mask use np.flatnonzero(mask)"
+        )
+    for extreme in (array.min(), array.max()):
+        if not 0 <= extreme < n:
+            raise ValueError(
+                f"{name} holds {extreme} but row numbers from 0 to {n - 1} are expected: "
+                f"X has {n} rows"
+            )
+    return array.astype(np.int64)
+
+
+def validation(value: Any, spec: Spec) -> Data | None:
+    """Return ``(X, y)`` or ``(X, y, sample_weight)``, checked like the training data."""
+    if value is None:
+        return None
+    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
+        raise TypeError(
+            f"validation_data is {short(value)} but a tuple (X, y) or (X, y, sample_weight) "
+            "is expected"
+        )
+    x, y, weights = (*value, None)[:3]
+    return data(x, y, weights, spec, names=("validation X", "validation y"))

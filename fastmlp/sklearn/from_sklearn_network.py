@@ -1,0 +1,79 @@
+"""scikit-learn's fitted networks as estimators of this package."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from sklearn import neural_network
+from sklearn.utils.validation import check_is_fitted
+
+from fastmlp._core.history import History
+from fastmlp.sklearn.classifier import MLPClassifier
+from fastmlp.sklearn.initialization import spec_of
+from fastmlp.sklearn.regressor import MLPRegressor
+from fastmlp.sklearn.scaled_network import ScaledNetwork
+
+KINDS: dict[type, type] = {
+    neural_network.MLPClassifier: MLPClassifier,
+    neural_network.MLPRegressor: MLPRegressor,
+}
+# What a fit leaves behind beside the network.
+FITTED = (
+    *("classes_", "_label_binarizer", "n_features_in_", "feature_names_in_", "n_layers_"),
+    *("n_outputs_", "out_activation_", "n_iter_", "t_", "loss_", "best_loss_", "loss_curve_"),
+    *("validation_scores_", "best_validation_score_", "_no_improvement_count"),
+)
+
+
+def from_sklearn(estimator: Any) -> Any:
+    """Return the estimator of fastmlp that a fitted one of scikit-learn is.
+
+    Parameters
+    ----------
+    estimator : sklearn.neural_network.MLPClassifier or MLPRegressor
+        Fitted. It is not changed.
+
+    Returns
+    -------
+    MLPClassifier or MLPRegressor
+        With the same parameters, weights, classes and curves, and the same predictions up to
+        rounding. ``partial_fit`` and ``warm_start`` go on with the weights; the optimizer's state
+        begins anew.
+
+    Raises
+    ------
+    TypeError
+        If it is another estimator, or a subclass, which may compute something else.
+    NotFittedError
+        If it is not fitted.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> from sklearn.neural_network import MLPRegressor
+    >>> X = np.linspace(-1, 1, 50)[:, np.newaxis]
+    >>> theirs = MLPRegressor(solver="lbfgs", random_state=0).fit(X, X[:, 0] ** 2)
+    >>> ours = fastmlp.from_sklearn(theirs)
+    >>> bool(np.allclose(ours.predict(X), theirs.predict(X)))
+    True
+    """
+    kind = KINDS.get(type(estimator))
+    if kind is None:
+        raise TypeError(
+            f"from_sklearn was given {type(estimator).__name__} but MLPClassifier or MLPRegressor "
+            "of sklearn.neural_network is expected: of a pipeline, pass its last step"
+        )
+    check_is_fitted(estimator)
+    ours = kind(**copy.deepcopy(estimator.get_params(deep=False)))
+    for name in FITTED:
+        if hasattr(estimator, name):
+            setattr(ours, name, copy.deepcopy(getattr(estimator, name)))
+    ours.validation_loss_curve_ = None
+    ours.history_ = History()
+    spec = spec_of(ours, estimator.n_features_in_, estimator.coefs_[0].dtype)
+    ours._fitted = ScaledNetwork(spec, decoder=getattr(ours, "_label_binarizer", None))
+    ours._fitted.engine.set_parameters(
+        *ours._fitted._checked(estimator.coefs_, estimator.intercepts_)
+    )
+    return ours

@@ -1,0 +1,240 @@
+"""What an estimator has fitted: the engine that trains and predicts, seen as ``coefs_``.
+
+Whoever predicts, reads or copies changes nothing that others see, and waits for nobody; only who
+has the estimator's turn touches ``engine``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._engine import native_engine
+from fastmlp._engine.thread_count import call_team, of_jobs
+from fastmlp._network.data import Data
+from fastmlp._network.spec import Spec
+from fastmlp._validation import check
+from fastmlp.sklearn.parameter_views import ParameterViews
+from fastmlp.sklearn.scaling import Arrays, Scaling
+
+
+class EstimatorProgress(NamedTuple):
+    """With what a fit of an estimator goes on, besides what the estimator has.
+
+    Attributes
+    ----------
+    lowest : float
+        Of the losses, or of the negative scores, that the best weights are chosen by.
+    best : tuple of lists of arrays, or None
+        The best weights.
+    scale : float
+        ``State.learning_rate_scale``.
+    memories : list of Memory
+        Of its callbacks, see fastmlp/_training/callback_state.py.
+    data : int
+        The fingerprint of its data; 0 in files of before.
+    """
+
+    lowest: float
+    best: Any
+    scale: float
+    memories: list[Any]
+    data: int = 0
+
+
+class ScaledNetwork:
+    """One spec, its engine, and its parameters as the user sees them.
+
+    With a scaling there are two engines: one on scaled data, which is trained, and one with the
+    scaling folded in, which predicts. ``coefs_`` are those of the second.
+
+    Parameters
+    ----------
+    spec : Spec
+        All parameters are 0 at first.
+    scaling : Scaling, optional
+    decoder : object, optional
+        What makes labels of predictions: classes belong to the network that was trained on them.
+    """
+
+    def __init__(self, spec: Spec, scaling: Scaling | None = None, decoder: Any = None) -> None:
+        self.spec, self.scaling, self.decoder = spec, scaling, decoder
+        self.engine = native_engine.engine(spec)
+        self.run: Any = None  # learning rate and optimizer, between two calls of partial_fit
+        self.course: EstimatorProgress | None = (
+            None  # of a fit that saves checkpoints, and of a checkpoint
+        )
+        self.n_weights = spec.n_weights
+        # What is seen of the parameters of one moment: "predictor", "shown"; whether they were
+        # "given" by the user, and are "news" to the engine. Trained parameters have a new
+        # dictionary, so that who looks meanwhile adds to the old one.
+        self._view: dict[str, Any] = {}
+
+    # ------------------------------------------------------------ parameters
+
+    def load(self, weights: Arrays, biases: Arrays) -> None:
+        """Predict with these, for raw data, until ``engine`` has others: see ``take_over``.
+
+        Lists that were shown are the model's no longer.
+        """
+        predictor = self._engine_with(weights, biases)
+        self._view = {"predictor": predictor, "given": True, "news": True}
+
+    def take_over(self) -> None:
+        """Give ``engine`` what the user has assigned or written since it was trained."""
+        view = self._seen()
+        if not view.pop("news", False):
+            return
+        weights, biases = view["predictor"].parameters()
+        if self.scaling is None:
+            self.engine.set_parameters(weights, biases)
+            self._view = {key: view[key] for key in view if key == "shown"}
+        else:
+            # Not folded back from there: what was loaded predicts with the same bits.
+            with np.errstate(under="ignore"):
+                self.engine.set_parameters(*self.scaling.unfold(weights, biases))
+
+    def again(self, spec: Spec) -> ScaledNetwork:
+        """Return another one with the same parameters; ``spec`` has the same shapes."""
+        self.take_over()
+        other = ScaledNetwork(spec, self.scaling, self.decoder)
+        other.engine.set_parameters(*self.engine.parameters())
+        return other
+
+    def trained(self) -> None:
+        """Say that ``engine`` has other parameters now."""
+        self._view = {}
+
+    def undo(self) -> Callable[[], None]:
+        """Return what gives parameters and view of now back, and forgets the optimizer."""
+        view, parameters = self._view, self.engine.snapshot()
+
+        def back() -> None:
+            self.engine.restore(parameters)
+            self._view, self.run = view, None
+
+        return back
+
+    def foldable(self) -> bool:
+        """Whether the parameters for raw data are finite, those for scaled data being so."""
+        if self.scaling is None:
+            return True
+        weights, biases = self.engine.parameters()
+        return self.scaling.fits(weights, biases, self.spec.dtype)
+
+    def _engine_with(self, weights: Arrays, biases: Arrays) -> Any:
+        engine = native_engine.engine(self.spec)
+        with np.errstate(under="ignore"):
+            engine.set_parameters(weights, biases)
+        return engine
+
+    @property
+    def predictor(self) -> Any:
+        """The engine on raw data."""
+        if not self._view and self.scaling is None:
+            return self.engine
+        return self._predictor(self._seen())
+
+    def _predictor(self, view: dict[str, Any]) -> Any:
+        predictor = view.get("predictor")
+        if predictor is None:
+            if self.scaling is None:
+                return self.engine
+            folded = self._engine_with(*self.scaling.fold(*self.engine.parameters()))
+            predictor = view.setdefault("predictor", folded)
+        return predictor
+
+    def shown(self) -> ParameterViews:
+        """Return the lists of arrays that the user reads and may write into."""
+        view = self._view
+        shown: ParameterViews | None = view.get("shown")
+        if shown is None:
+            weights, biases = self._predictor(view).parameters()
+            made = ParameterViews(weights, biases, tuple(self.spec.tensors.values()))
+            shown = view.setdefault("shown", made)
+        return shown
+
+    def _seen(self) -> dict[str, Any]:
+        """Return the view, with what the user may have written into ``coefs_``."""
+        view = self._view
+        shown: ParameterViews | None = view.get("shown")
+        if shown is not None and shown.changed():
+            # In this order: who comes meanwhile does the same once more.
+            weights, biases, remember = shown.read(self._checked)
+            view["predictor"] = self._engine_with(weights, biases)
+            view["given"] = view["news"] = True
+            remember()
+        return view
+
+    def assign(self, name: str, values: Any) -> None:
+        """Replace one of the two lists, as an assignment to the attribute does."""
+        self._seen()
+        shown = self.shown()
+        lists = {"coefs_": shown.coefs, "intercepts_": shown.intercepts, name: values}
+        self.load(*self._checked(*lists.values()))
+
+    def _checked(self, weights: Any, biases: Any) -> tuple[Arrays, Arrays]:
+        """Return copies that are fit for the engine."""
+        return (
+            check.parameters(weights, self.spec, "weights", "coefs_"),
+            check.parameters(biases, self.spec, "biases", "intercepts_"),
+        )
+
+    # ------------------------------------------------------------ data and prediction
+
+    def data(self, x: NDArray[Any], targets: NDArray[Any], weights: NDArray[Any] | None) -> Data:
+        """Return what the engine trains on: scaled, in the network's dtype."""
+        real = targets.dtype.kind == "f"
+        x = self.cast(x)
+        if self.scaling is not None:
+            x = self.cast(self.scaling.inputs(x))
+            targets = self.scaling.targets(targets) if real else targets
+        targets = self.cast(targets, "y") if real else targets
+        return Data(
+            x=x,
+            targets=np.ascontiguousarray(targets),
+            weights=weights,
+        )
+
+    def cast(self, x: NDArray[Any], name: str = "X") -> NDArray[Any]:
+        """Return finite floats in the network's dtype; complain if they do not fit in."""
+        narrow = check.cast(x, self.spec.dtype)
+        index = None if x.dtype == narrow.dtype else check.first_non_finite(narrow)
+        if index is not None and np.isfinite(x[index]):
+            raise ValueError(
+                f"Input {name} contains {x[index]}, a value too large for "
+                f"dtype({self.spec.dtype.name!r}): rescale it, or fit on float64"
+            )
+        return narrow
+
+    def predict(self, x: NDArray[Any], n_jobs: int | None = None) -> NDArray[Any]:
+        """Predict for raw inputs of the network's dtype, (n, heads * outputs)."""
+        if x.shape[0] == 1:  # nothing to share
+            return self.predictor.predict(x)  # type: ignore[no-any-return]
+        with call_team(self.n_weights, x.shape[0], of_jobs(n_jobs)) as team:
+            return self.predictor.predict(x, team)  # type: ignore[no-any-return]
+
+    # ------------------------------------------------------------ copies
+
+    def __getstate__(self) -> dict[str, Any]:
+        view = self._seen()
+        given = view.get("given", False)
+        parameters = (view["predictor"] if given else self.engine).parameters()
+        kept = {name: getattr(self, name) for name in ("spec", "scaling", "decoder")}
+        return {**kept, "given": given, "parameters": parameters}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        ScaledNetwork.__init__(self, state["spec"], state["scaling"], state["decoder"])
+        if state["given"]:
+            self.load(*state["parameters"])
+            self.take_over()
+        else:
+            self.engine.set_parameters(*state["parameters"])
+
+    def __copy__(self) -> ScaledNetwork:
+        copy = object.__new__(ScaledNetwork)
+        copy.__setstate__(self.__getstate__())
+        return copy

@@ -1,0 +1,274 @@
+"""A fitted table as the text of a C file and its header: one function a recipe, members as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+import fastmlp._export.c_text as text
+import fastmlp.tabular.export.c_text as table_text
+from fastmlp._export.c_emitter import SEVERAL, Emitter
+from fastmlp._export.c_source import label_names, largest, self_check
+from fastmlp._export.layers import Array
+from fastmlp.tabular.columns import MISSING, MOST_CATEGORIES, Table
+from fastmlp.tabular.export.c_names import enumerators, in_order, texts_of
+from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable
+
+MEANINGS = {"largest": "Predict probabilities.", "each": "Predict probabilities.", None: "Predict."}
+UNKNOWN = -2  # the code of what is neither known nor missing, for MISSING may be a value
+DOUBLE = np.dtype(np.float64)
+
+
+class RecipeFunction(Emitter):
+    """A function that predicts by any member of a recipe: the k-th part of each constant is its.
+
+    Parameters
+    ----------
+    number : int
+        Of the recipe.
+    group : ExportedGroup
+        What the members are.
+    each : list of lists of layers
+        Those of each member.
+    dtype : numpy.dtype
+        Of their arithmetic.
+    """
+
+    def __init__(
+        self, number: int, group: ExportedGroup, each: list[list[Any]], dtype: np.dtype[Any]
+    ) -> None:
+        super().__init__(dtype, SEVERAL)
+        sizes = group.networks[0].spec.layer_sizes
+        self.fields = {"number": number, "n": len(each), "sizes": "-".join(map(str, sizes))}
+        self.share = group.share
+        self.buffers["x"] = sizes[0]
+        self._number, self._stacks = number, dict[str, list[Array]]()
+        known = np.concatenate([np.empty((len(each), 0)), *group.known], axis=1)
+        for k, layers in enumerate(each):
+            self._k = -1
+            measured = self._of_member("number", group.numbers, k)
+            measured += [str(group.bins), self.constant("known", known[k].astype(np.uint8))]
+            self.calls = [f"encode(numbers, codes, {', '.join(measured)}, x);"]
+            self.network(layers, sizes[0])
+            scale = [] if group.target is None else self._of_member("target", group.target, k)
+            self.calls.append(f"decode({', '.join([SEVERAL, *scale, 'y'])});")
+        for name, stack in self._stacks.items():
+            self.array(f"{name}_{number}", np.concatenate(stack))
+
+    def constant(self, name: str, values: Array) -> str:
+        """Add what a layer of the k-th member has, and return where it is."""
+        name = f"{name}_{max(self._k, 0)}"
+        self._stacks.setdefault(name, []).append(values.ravel())
+        return f"{name}_{self._number} + k * {values.size}"
+
+    def _of_member(self, kind: str, measured: Any, k: int) -> list[str]:
+        return [self.constant(f"{kind}_{key}", a[k]) for key, a in measured._asdict().items()]
+
+
+class TableSource(Emitter):
+    """Both texts of a fitted table.
+
+    Parameters
+    ----------
+    model : ExportedTable
+    name : str
+        What the names of its functions begin with.
+    dtype : numpy.dtype
+        Of the arithmetic of networks.
+    each : list of lists of lists of layers
+        Those of each member of each group, or quantized ones.
+    levels : list of float
+        Of the quantiles of a regressor.
+    """
+
+    def __init__(
+        self,
+        model: ExportedTable,
+        name: str,
+        dtype: np.dtype[Any],
+        each: list[list[list[Any]]],
+        levels: Sequence[float],
+    ) -> None:
+        super().__init__(dtype, SEVERAL)
+        self.model, self._levels = model, levels
+        self._kind = None if model.labels is None else model.labels.kind
+        pairs = zip(model.groups, each, strict=True)
+        self._recipes = [
+            RecipeFunction(g, group, own, dtype) for g, (group, own) in enumerate(pairs)
+        ]
+        self._categories = [column for _, column in model.columns.categories]
+        n_numbers = len(model.columns.numbers)
+        self.fields: dict[str, Any] = {
+            "name": name,
+            "macro": name.upper(),
+            "parameters": table_text.PARAMETERS,
+            "arguments": "numbers, codes",
+            "meaning": MEANINGS[self._kind],
+            "outputs": model.outputs,
+            "columns": model.outputs * (2 if model.has_variances else 1),
+            "levels": len(levels),
+            "and_quantiles": ", double *quantiles" if levels else "",
+            "temperature": repr(float(model.temperature)),
+            "lowest": repr(model.lowest) if np.isfinite(model.lowest) else "-HUGE_VAL",
+            "n_numbers": n_numbers,
+            "n_scaled": max(n_numbers, 1),
+            "n_with_missing": len(model.with_missing),
+            "n_categories": len(self._categories),
+        }
+        self._measured()
+        self._texts = self._written() if self._categories else ""
+        for recipe in self._recipes:
+            self.constants += recipe.constants
+            self.functions |= recipe.functions
+            self.constant_bytes += recipe.constant_bytes
+
+    @property
+    def stack_bytes(self) -> int:
+        """Of the buffers of the largest recipe, and of what there is of a row in double."""
+        doubles = self.fields["n_scaled"] + 3 * self.fields["columns"]
+        buffers = max(each.stack_bytes for each in self._recipes)
+        return int(buffers + doubles * DOUBLE.itemsize)
+
+    @property
+    def unit(self) -> float:
+        """Of a prediction, in which networks err: the deviation of the target, or probability 1."""
+        scales = [group.target for group in self.model.groups if group.target is not None]
+        return max((float(scale.factor.max()) for scale in scales), default=1.0)
+
+    # ------------------------------------------------------------ constants
+
+    def _measured(self) -> None:
+        """Add what is known of columns and residuals."""
+        values = [column.values or () for column in self._categories]
+        signs = [
+            each[MOST_CATEGORIES:, MOST_CATEGORIES:] > 0 for each in self.model.inputs_of_values
+        ]
+        # SHARED signs of a value are the bits of a short.
+        bits = [np.packbits(each, axis=1, bitorder="little") for each in signs if each.size]
+        self._ends("value_ends", map(len, values))
+        self._ends("input_ends", (each.shape[1] for each in self.model.inputs_of_values))
+        self._ends("sign_ends", map(len, signs))
+        missing = [each.index(None) if None in each else MISSING for each in values]
+        self.array("missing_codes", np.array(missing, np.int32))
+        shorts = [each.view("<u2").ravel() for each in bits]
+        self.array("signs", np.concatenate([np.empty(0, np.uint16), *shorts]))
+        self.array("with_missing", self.model.with_missing.astype(np.int32))
+        residuals = self.model.residuals
+        if residuals:
+            self.array("rms", np.array([each.rms for each in residuals]))
+        if self._levels:
+            offsets = [[each.quantile(level) for level in self._levels] for each in residuals]
+            self.array("offsets", np.array(offsets))
+        if residuals and not self.model.has_variances:
+            self._ends("place_ends", (len(each.places) for each in residuals))
+            self.array("places", np.concatenate([each.places for each in residuals]))
+            self.array("sizes", np.concatenate([each.sizes for each in residuals]))
+
+    def _ends(self, name: str, counts: Iterable[int]) -> None:
+        """Add where parts begin, and where the last one ends."""
+        self.array(name, np.cumsum([0, *counts]).astype(np.int32))
+
+    def _written(self) -> str:
+        """Return the values of categories, and their order as text in each column."""
+        texts: list[bytes | None] = []
+        order: list[int] = []
+        for column in self._categories:
+            own = texts_of(column)
+            order += [len(texts) + k for k in in_order(own)]
+            texts += own
+        self.constant_bytes += sum(len(each) + 1 for each in texts if each is not None)
+        written = ",\n    ".join("0" if each is None else text.string(each) for each in texts)
+        return (
+            f"static const char *const texts[{len(texts)}] = {{\n    {written}\n}};\n\n"
+            + text.constants("int", "sorted", np.array(order))
+        )
+
+    # ------------------------------------------------------------ texts
+
+    def header(self) -> str:
+        """Return the header."""
+        fields = self.fields
+        columns = self.model.columns
+        places = {"numbers": columns.numbers, "categories": columns.categories}
+        enums = {}
+        for kind, word in (("numbers", "NUMBER"), ("categories", "CATEGORY")):
+            names = [column.name for _, column in places[kind]]
+            own = enumerators(f"{fields['macro']}_{word}", names)
+            enums[kind] = "\n    ".join(f"{each}," for each in own)
+        declared = [table_text.PREDICT]
+        if self._kind is None:
+            declared.append(table_text.QUANTILES if self._levels else table_text.DISTRIBUTION)
+        declared += [f"{text.LABELS[self._kind][0]}\n"] if self._kind else []
+        declared += [table_text.CODE] if self._categories else []
+        labels = label_names(self.model.labels, fields["name"])[:1]
+        return text.HEADER.format(
+            title=self._title(),
+            defined=table_text.DEFINED.format(**enums, **fields),
+            declared="".join(declared).format(**fields)
+            + "".join(f"extern {array};\n" for array in labels),
+            **fields,
+        )
+
+    def source(self, main: str) -> str:
+        """Return the source; ``main`` is its end."""
+        fields = self.fields
+        name = fields["name"]
+        functions = [text.typed(each, self.dtype) for each in self.functions.values()]
+        pieces = [table_text.ENCODE, table_text.DECODE[self._kind]]
+        own = [text.with_real(each.format(**fields), self.dtype) for each in pieces]
+        own += [self._member(recipe) for recipe in self._recipes]
+        groups = "".join(
+            table_text.GROUP.format(**{**fields, **each.fields, "share": repr(each.share)})
+            for each in self._recipes
+        )
+        ends = [text.MIX, table_text.BLEND.format(groups=groups, **fields)]
+        power = self.model.residuals[0].trust / 2 if self.model.has_variances else None
+        more = {
+            "size": table_text.SIZE[self.model.has_variances].format(power=power, **fields),
+            "quantiles": table_text.LEVELS.format(**fields) if self._levels else "",
+        }
+        ends.append(table_text.FINISH[self._kind].format(**more, **fields))
+        ends += [text.LABELS[self._kind][1].format(**fields)] if self._kind else []
+        ends += [table_text.LOOKUP.format(**fields)] if self._categories else []
+        code = [self._texts, *self.constants, *functions, *own]
+        code += [text.typed(each, DOUBLE) for each in ends]
+        code += [f"{names[0]} = {{{', '.join(names[1:])}}};\n" for names in self._arrays()]
+        head = f'/* {self._title()} */\n#include "{name}.h"\n\n#include <math.h>\n'
+        return "\n".join([head, *filter(None, code), main])
+
+    def main(self, rows: Table, expected: Array) -> str:
+        """Return the self-check."""
+        fields = self.fields
+        finite = np.isfinite(expected).all(axis=1)
+        numbers, codes = rows.numbers[finite], rows.codes[finite]
+        codes = np.where(codes == MISSING, UNKNOWN, codes)
+        arrays = text.constants("double", "numbers", numbers)
+        arrays += text.constants("int", "codes", codes.astype(np.int32))
+        places = f"numbers + i * {fields['n_numbers']}, codes + i * {fields['n_categories']}"
+        predict = f"{fields['name']}_predict({places}, y);"
+        if self._kind is None:
+            m = fields["outputs"]
+            more = f", y + {2 * m}" if self._levels else ""
+            predict = f"{fields['name']}_distribution({places}, y, y + {m}{more});"
+        expected = expected[finite]
+        unit = max(self.unit, largest(expected - expected[:1]))  # a range may be wider
+        return self_check(arrays, expected, predict, fields, DOUBLE, self.dtype, unit)
+
+    def _title(self) -> str:
+        counts = " and ".join(
+            f"{each.fields['n']} of {each.fields['sizes']}" for each in self._recipes
+        )
+        return f"Multi-layer perceptrons of a table, {counts} units, written by fastmlp."
+
+    def _member(self, recipe: RecipeFunction) -> str:
+        body = text.typed(recipe.body(), self.dtype)
+        return table_text.MEMBER.format(body=body, **{**self.fields, **recipe.fields})
+
+    def _arrays(self) -> list[list[str]]:
+        """Return what the header declares: names of classes, or levels; each with its values."""
+        name = self.fields["name"]
+        if self._levels:
+            return [[f"const double {name}_levels[{len(self._levels)}]", *map(repr, self._levels)]]
+        return [names for names in [label_names(self.model.labels, name)] if names]

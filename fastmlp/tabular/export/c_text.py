@@ -1,0 +1,298 @@
+"""C99 of a table: columns in, what members make of them, and what all say together.
+
+All in double but the networks' own numbers, which are ``real``; see `fastmlp.tabular.encoding`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fastmlp._export.c_text as text
+from fastmlp.tabular.columns import MOST_CATEGORIES
+from fastmlp.tabular.encoding import CLIP, FAR, NARROWEST, SHARED
+from fastmlp.tabular.temperature import SMALLEST
+
+LARGEST = "1.7976931348623157e308"
+
+PARAMETERS = "const double *numbers, const int *codes"
+
+DEFINED = """\
+/* Places of the columns, and how many there are; others of the fit are not used. */
+enum {{
+    {numbers}
+    {macro}_NUMBERS
+}};
+enum {{
+    {categories}
+    {macro}_CATEGORIES
+}};
+enum {{ {macro}_MISSING = -1, {macro}_UNKNOWN = -2 }}; /* codes of a category */"""
+
+PREDICT = """\
+/* {meaning}
+   numbers: NaN where missing; an infinity is as the largest number. codes: of categories. Either
+   may be null if there are none. y gets {outputs}. Any number of threads may call. */
+void {name}_predict({parameters}, double *y);
+"""
+
+# Of a regressor, without and with quantiles.
+DISTRIBUTION = """\
+/* The same, and as many standard deviations. */
+void {name}_distribution({parameters}, double *y, double *deviations);
+"""
+QUANTILES = """\
+/* The same, as many standard deviations, and {levels} quantiles of each, at these levels. */
+void {name}_distribution(
+    {parameters}, double *y, double *deviations, double *quantiles);
+extern const double {name}_levels[{levels}];
+"""
+
+CODE = """\
+/* The code of a value of a category: text in UTF-8; whole numbers without a point, 2.5, True.
+   {macro}_MISSING for null, {macro}_UNKNOWN, as any other code of no value, for all else. */
+int {name}_code(int category, const char *text);
+/* The value of a code, null if it has none. */
+const char *{name}_text(int category, int code);
+"""
+
+ENCODE = f"""\
+/* A number in robust units, from -3 to 3. */
+static double smooth_clip(double value, double centre, double factor)
+{{{{
+    double scaled;
+    if (value > {LARGEST}) value = {LARGEST};
+    if (value < -{LARGEST}) value = -{LARGEST};
+    scaled = (value - centre) * factor;
+    if (scaled > {FAR!r}) scaled = {FAR!r};
+    if (scaled < -{FAR!r}) scaled = -{FAR!r};
+    return scaled / sqrt(1.0 + (scaled / {CLIP!r}) * (scaled / {CLIP!r}));
+}}}}
+
+/* Where a number is in a bin, from -1 to 1; 0 if it is missing. */
+static double place_of(double scaled, const double *edges)
+{{{{
+    const double width = (edges[1] - edges[0]) / 2.0;
+    const double half = width > {NARROWEST!r} ? width : {NARROWEST!r};
+    const double place = (scaled - (edges[0] + edges[1]) / 2.0) / half;
+    if (scaled != scaled) return 0.0;
+    return place < -1.0 ? -1.0 : place > 1.0 ? 1.0 : place;
+}}}}
+
+/* The inputs of a category; 0 for a value that the member has not learned from. Of many values,
+ * those behind the first {MOST_CATEGORIES} share {SHARED} inputs, with signs of their own. */
+static void category(int code, int c, const unsigned char *known, real *x)
+{{{{
+    const int n = value_ends[c + 1] - value_ends[c], width = input_ends[c + 1] - input_ends[c];
+    int j;
+    if (code == -1) code = missing_codes[c];
+    for (j = 0; j < width; j++) x[j] = 0.0;
+    if (code < 0 || code >= n || !known[code]) return;
+    if (n <= 2) x[0] = code ? 1.0 : -1.0;
+    else if (code < {MOST_CATEGORIES}) x[code] = 1.0;
+    else {{{{
+        const int own = signs[sign_ends[c] + code - {MOST_CATEGORIES}];
+        for (j = 0; j < {SHARED}; j++)
+            x[{MOST_CATEGORIES} + j] = (own >> j) & 1 ? {SHARED**-0.5!r} : -{SHARED**-0.5!r};
+    }}}}
+}}}}
+
+/* The inputs of a network, rounded to float: numbers, which are missing, categories, and places of
+ * numbers in their bins. */
+static void encode(const double *numbers, const int *codes, const double *centre,
+                   const double *factor, const double *edges, int bins, const unsigned char *known,
+                   real *x)
+{{{{
+    double scaled[{{n_scaled}}];
+    int i, j;
+    x[0] = 0.0; /* if there are no columns */
+    for (i = 0; i < {{n_numbers}}; i++) {{{{
+        scaled[i] = smooth_clip(numbers[i], centre[i], factor[i]);
+        *x++ = (float)(scaled[i] != scaled[i] ? 0.0 : scaled[i]);
+    }}}}
+    for (i = 0; i < {{n_with_missing}}; i++) {{{{
+        const int at = with_missing[i];
+        *x++ = scaled[at] != scaled[at] ? 1.0 : 0.0;
+    }}}}
+    for (i = 0; i < {{n_categories}}; i++)
+        category(codes[i], i, known + value_ends[i], x + input_ends[i]);
+    x += input_ends[{{n_categories}}];
+    for (i = 0; i < {{n_numbers}}; i++, edges += bins + 1)
+        for (j = 0; j < bins; j++) *x++ = (float)place_of(scaled[i], edges + j);
+}}}}
+"""
+
+# From the prediction of a network to that of a member, by the kind of labels.
+DECODE = {
+    "largest": """\
+/* Probabilities that sum to 1 in double, too. */
+static void decode(const real *p, double *y)
+{{
+    double sum = 0.0;
+    int j;
+    for (j = 0; j < {columns}; j++) sum += y[j] = (double)p[j];
+    for (j = 0; j < {columns}; j++) y[j] /= sum;
+}}
+""",
+    "each": """\
+static void decode(const real *p, double *y)
+{{
+    int j;
+    for (j = 0; j < {columns}; j++) y[j] = (double)p[j];
+}}
+""",
+    None: """\
+/* In the units of the target, within the limits of the member; variances behind means. */
+static void decode(const real *p, const double *centre, const double *factor, const double *low,
+                   const double *high, double *y)
+{{
+    int j;
+    for (j = 0; j < {outputs}; j++) {{
+        y[j] = (double)p[j] * factor[j] + centre[j];
+        y[j] = y[j] < low[j] ? low[j] : y[j] > high[j] ? high[j] : y[j];
+    }}
+    for (j = {outputs}; j < {columns}; j++) {{
+        const double unit = factor[j - {outputs}];
+        y[j] = (double)p[j] * (unit * unit);
+    }}
+}}
+""",
+}
+
+MEMBER = """\
+/* The k-th of {n} members, each of {sizes} units. */
+static void member_{number}(int k, {parameters}, double *y)
+{{
+{body}}}
+"""
+
+BLEND = """\
+/* The means of the members of each recipe, by their shares. */
+static void blend({parameters}, double *y)
+{{
+    double p[{columns}], mean[{columns}] = {{0.0}};
+    int j, k;
+    for (j = 0; j < {columns}; j++) y[j] = 0.0;
+{groups}}}
+"""
+
+GROUP = """\
+    for (k = 0; k < {n}; k++) {{
+        member_{number}(k, numbers, codes, p);
+        mix(p, mean, k + 1, {outputs}, {columns});
+    }}
+    for (j = 0; j < {columns}; j++) y[j] += {share} * mean[j];
+"""
+
+# What is made of all that, by the kind of labels.
+FINISH: dict[Any, str] = {
+    "largest": text.FUNCTION.format(name="softmax", body=text.LINKS["softmax"])
+    .replace("{", "{{")
+    .replace("}", "}}")
+    + f"""
+void {{name}}_predict({{parameters}}, double *y)
+{{{{
+    int j;
+    blend({{arguments}}, y);
+    for (j = 0; j < {{outputs}}; j++)
+        y[j] = log(y[j] < {SMALLEST!r} ? {SMALLEST!r} : y[j] > 1.0 ? 1.0 : y[j]) / {{temperature}};
+    softmax(y, {{outputs}});
+}}}}
+""",
+    "each": f"""\
+void {{name}}_predict({{parameters}}, double *y)
+{{{{
+    int j;
+    blend({{arguments}}, y);
+    for (j = 0; j < {{outputs}}; j++) {{{{
+        const double most = 1.0 - {SMALLEST!r};
+        const double p = y[j] < {SMALLEST!r} ? {SMALLEST!r} : y[j] > most ? most : y[j];
+        y[j] = 1.0 / (1.0 + pow((1.0 - p) / p, 1.0 / {{temperature}}));
+    }}}}
+}}}}
+""",
+    None: """\
+{size}
+void {name}_predict({parameters}, double *y)
+{{
+    double p[{columns}];
+    int j;
+    blend({arguments}, p);
+    for (j = 0; j < {outputs}; j++) y[j] = p[j];
+}}
+
+void {name}_distribution(
+    {parameters}, double *y, double *deviations{and_quantiles})
+{{
+    double p[{columns}];
+    int j;
+    blend({arguments}, p);
+    for (j = 0; j < {outputs}; j++) {{
+        const double size = size_of(p, j);
+        y[j] = p[j];
+        deviations[j] = size * rms[j];
+{quantiles}    }}
+}}
+""",
+}
+
+LEVELS = """\
+        for (int k = 0; k < {levels}; k++, quantiles++) {{
+            const double quantile = y[j] + size * offsets[j * {levels} + k];
+            *quantiles = quantile < {lowest} ? {lowest} : quantile;
+        }}
+"""
+
+# The local size of residuals, by whether variances are predicted.
+SIZE = {
+    True: """\
+static double size_of(const double *p, int j)
+{{
+    return pow(p[{outputs} + j], {power});
+}}
+""",
+    False: """\
+/* The size of residuals along the prediction, piecewise linear, constant beyond the ends. */
+static double size_of(const double *p, int j)
+{{
+    int k = place_ends[j];
+    if (!(p[j] > places[k])) return sizes[k];
+    for (k++; k < place_ends[j + 1]; k++) {{
+        const double slope = (sizes[k] - sizes[k - 1]) / (places[k] - places[k - 1]);
+        if (p[j] < places[k]) return slope * (p[j] - places[k - 1]) + sizes[k - 1];
+    }}
+    return sizes[k - 1];
+}}
+""",
+}
+
+LOOKUP = """\
+static int compared(const char *a, const char *b)
+{{
+    if (!b) return -1; /* a missing value stands behind all others */
+    for (; *a && *a == *b; a++) b++;
+    return (unsigned char)*a - (unsigned char)*b;
+}}
+
+int {name}_code(int category, const char *text)
+{{
+    int low, high;
+    if (!text) return {macro}_MISSING;
+    if (category < 0 || category >= {n_categories}) return {macro}_UNKNOWN;
+    low = value_ends[category];
+    high = value_ends[category + 1];
+    while (low < high) {{
+        const int middle = low + (high - low) / 2, way = compared(text, texts[sorted[middle]]);
+        if (way == 0) return sorted[middle] - value_ends[category];
+        if (way < 0) high = middle;
+        else low = middle + 1;
+    }}
+    return {macro}_UNKNOWN;
+}}
+
+const char *{name}_text(int category, int code)
+{{
+    if (category < 0 || category >= {n_categories} || code < 0) return 0;
+    if (code >= value_ends[category + 1] - value_ends[category]) return 0;
+    return texts[value_ends[category] + code];
+}}
+"""

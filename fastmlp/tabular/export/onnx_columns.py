@@ -1,0 +1,215 @@
+"""The columns of a table as inputs of an ONNX graph: which there are, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastmlp._export.layers import SURROGATES
+from fastmlp._export.onnx import INPUT, Value, package
+from fastmlp._export.onnx_nodes import Graph, Name
+from fastmlp.tabular.columns import Column, Columns
+
+WIDE = np.dtype(np.float64)
+LARGEST = int(np.finfo(WIDE).max)
+ML = "ai.onnx.ml"  # the domain of LabelEncoder
+MISSING_TEXT = ""  # ONNX has no missing strings
+
+
+@dataclass(frozen=True)
+class ValueType:
+    """A type of values that an input can have.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        Of the input.
+    holds : callable
+        Whether a value, None where missing, can be one of its values.
+    code : callable
+        Adds the nodes from values to codes: gets the graph, the values and the name of a column's
+        input.
+    opset : int
+        Of `ML`, that the nodes need.
+    """
+
+    dtype: np.dtype[Any]
+    holds: Callable[[Any], bool]
+    code: Callable[[Graph, Sequence[Any], Name], Name]
+    opset: int
+
+
+def _text_codes(g: Graph, values: Sequence[Any], x: Name) -> Name:
+    keys = [MISSING_TEXT if value is None else value for value in values]
+    return _looked_up(g, x, keys_strings=keys)
+
+
+def _bool_codes(g: Graph, values: Sequence[Any], x: Name) -> Name:
+    return _integer_codes(g, values, g.Cast(x, to=package().TensorProto.INT64))
+
+
+def _integer_codes(g: Graph, values: Sequence[Any], x: Name) -> Name:
+    return _looked_up(g, x, keys_int64s=[int(value) for value in values])
+
+
+def _number_codes(g: Graph, values: Sequence[Any], x: Name) -> Name:
+    onnx = package()
+    there = [k for k, value in enumerate(values) if value is not None]
+    tensors = {
+        "keys_tensor": [float(values[k]) for k in there],
+        "values_tensor": there,
+        "default_tensor": [len(values)],
+    }
+    arrays = {
+        name: onnx.numpy_helper.from_array(np.array(numbers, WIDE), name)
+        for name, numbers in tensors.items()
+    }
+    code = g.Cast(g.LabelEncoder(x, domain=ML, **arrays), to=onnx.TensorProto.INT64)
+    if len(there) == len(values):
+        return code
+    return g.Where(g.IsNaN(x), np.array(values.index(None)), code)  # no key: not all find NaN
+
+
+def _looked_up(g: Graph, x: Name, **keys: Any) -> Name:
+    n = len(next(iter(keys.values())))
+    return g.LabelEncoder(x, domain=ML, **keys, values_int64s=list(range(n)), default_int64=n)
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_)
+
+
+def _is_integer(value: Any) -> bool:
+    bounds = np.iinfo(np.int64)
+    return isinstance(value, int | np.integer) and bounds.min <= int(value) <= bounds.max
+
+
+def _is_number(value: Any) -> bool:
+    """Whether float64 holds a value as it is; missing ones are NaN."""
+    if value is None or isinstance(value, float | np.floating | np.bool_):
+        return True
+    is_integer = isinstance(value, int | np.integer)
+    return is_integer and abs(int(value)) <= LARGEST and float(value) == value
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is a string that UTF-8 can hold; missing ones are `MISSING_TEXT`."""
+    return value is None or (isinstance(value, str) and not SURROGATES.search(value))
+
+
+# The first that holds all values of a column is that of its input.
+KINDS = (
+    ValueType(np.dtype(bool), _is_bool, _bool_codes, 3),
+    ValueType(np.dtype(np.int64), _is_integer, _integer_codes, 3),
+    ValueType(np.dtype(object), _is_text, _text_codes, 3),
+    ValueType(WIDE, _is_number, _number_codes, 4),
+)
+NUMBERS = KINDS[-1]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of a graph.
+
+    Attributes
+    ----------
+    columns : Columns
+        Of the table.
+    kinds : tuple of Kind
+        Of each category column.
+    whole : bool
+        Whether one matrix holds all columns, also those that are not used.
+    """
+
+    columns: Columns
+    kinds: tuple[ValueType, ...]
+    whole: bool
+
+    @classmethod
+    def of(cls, columns: Columns) -> Inputs:
+        """Find the inputs: one for each column that is used, or a matrix for arrays of numbers.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ONNX has no type for the values of a category, or cannot tell them apart; if no
+            column is used.
+        """
+        if not columns.numbers and not columns.categories:
+            raise ValueError(
+                "the model uses no column, for all were constant at fit, but a graph needs an "
+                "input: fit on columns that vary"
+            )
+        values = [(column.name, column.values or ()) for _, column in columns.categories]
+        if columns.numeric:
+            kinds = tuple(_kind(name, each, (NUMBERS,)) for name, each in values)
+            return cls(columns, kinds, True)
+        return cls(columns, tuple(_kind(name, each, KINDS) for name, each in values), False)
+
+    @property
+    def values(self) -> dict[Name, Value]:
+        """The inputs by name."""
+        if self.whole:
+            return {INPUT: Value(WIDE, (len(self.columns.names),))}
+        places = [(place, column, NUMBERS) for place, column in self.columns.numbers]
+        places += [
+            (place, column, kind)
+            for (place, column), kind in zip(self.columns.categories, self.kinds, strict=True)
+        ]
+        return {
+            column.name: Value(kind.dtype, (1,))
+            for _, column, kind in sorted(places, key=lambda each: each[0])
+        }
+
+    @property
+    def opset(self) -> int:
+        """Of `ML`; 0 if nothing of it is needed."""
+        return max((kind.opset for kind in self.kinds), default=0)
+
+    def check_names(self, outputs: Collection[Name]) -> None:
+        """Complain of a column whose name an input cannot have."""
+        for name in self.values:
+            if not name or name in outputs or not _is_text(name):
+                raise ValueError(
+                    f"a column has the name {name!r} but the inputs of a graph need names of valid "
+                    f"text, other than those of its outputs, {', '.join(outputs)}: rename it, and "
+                    "fit again"
+                )
+
+    def numbers(self, g: Graph) -> Name:
+        """Return the numeric columns side by side, float64, (rows, numbers)."""
+        if self.whole:
+            return g.Gather(INPUT, np.array([place for place, _ in self.columns.numbers]), axis=1)
+        return g.Concat(*(column.name for _, column in self.columns.numbers), axis=1)
+
+    def codes(self, g: Graph) -> list[Name]:
+        """Return the codes of each category column, (rows,); of n values those unknown are n."""
+        return [
+            kind.code(g, column.values or (), self._column(g, place, column))
+            for (place, column), kind in zip(self.columns.categories, self.kinds, strict=True)
+        ]
+
+    def _column(self, g: Graph, place: int, column: Column) -> Name:
+        if self.whole:
+            return g.Gather(INPUT, np.array(place), axis=1)
+        return g.Squeeze(column.name, np.array([1]))
+
+
+def _kind(name: str, values: Sequence[Hashable], kinds: Sequence[ValueType]) -> ValueType:
+    """Return the first kind that holds all values of a column."""
+    if MISSING_TEXT in values and None in values:
+        raise ValueError(
+            f"{name} had empty strings and missing values at fit but in ONNX, which has no missing "
+            "strings, an empty one stands for them: fit with one of the two"
+        )
+    found = next((kind for kind in kinds if all(map(kind.holds, values))), None)
+    if found is None:
+        shown = ", ".join(repr(v) for v in values[:3])
+        raise TypeError(
+            f"{name} has categories such as {shown} but those that can be exported are all valid "
+            "text, or all numbers that float64 holds: convert the column to text, and fit again"
+        )
+    return found

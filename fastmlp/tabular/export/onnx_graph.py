@@ -1,0 +1,272 @@
+"""ONNX of estimators of tables: raw columns in, calibrated predictions out.
+
+Members of a recipe are one batch: what each has measured lies along a first axis, and a layer of
+all of them is one MatMul. Networks are float32, all before and behind them float64, as in
+`fastmlp.tabular`: what is large and differs little is not rounded before it is scaled.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._export import onnx_nodes as nodes
+from fastmlp._export.layers import Activation, Affine, Layer, Link, Parametric, name_of
+from fastmlp._export.onnx import OPSET, Value, check_size, label, made, package
+from fastmlp._export.onnx_nodes import Graph, Name, Names
+from fastmlp.tabular.conformal import Residuals
+from fastmlp.tabular.encoding import CLIP, FAR, middles
+from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable
+from fastmlp.tabular.export.onnx_columns import ML, WIDE, Inputs
+from fastmlp.tabular.temperature import SMALLEST
+
+Array: TypeAlias = NDArray[Any]
+
+ROOT = "table."
+
+
+def _by_member(values: Array) -> Array:
+    """Return what each member has measured of columns, (members, 1, columns): alike for rows."""
+    return values.reshape(len(values), 1, -1)
+
+
+def _root(names: Sequence[str]) -> str:
+    """Return what the names of tensors begin with, and those of columns do not."""
+    root = ROOT
+    while any(name.startswith(root) for name in names):
+        root = "_" + root
+    return root
+
+
+def _wide(g: Graph) -> Graph:
+    """Return the graph for what is float64."""
+    return g.of(WIDE, "wide.")
+
+
+def _cast(g: Graph, x: Name, dtype: np.dtype[Any]) -> Name:
+    return g.Cast(x, to=package().helper.np_dtype_to_tensor_dtype(dtype))
+
+
+# -------------------------------------------------------------------------------- encoding
+
+
+def _categories(g: Graph, model: ExportedTable, inputs: Inputs) -> list[Names]:
+    """Return the codes of each category column, and the inputs of a member that knows them."""
+    found: list[Names] = []
+    for code, of_values in zip(inputs.codes(g), model.inputs_of_values, strict=True):
+        found.append((code, g.Gather(np.pad(of_values, ((0, 1), (0, 0))), code, axis=0)))
+    return found
+
+
+def _encoded(
+    g: Graph, model: ExportedTable, group: ExportedGroup, x: Name, categories: Sequence[Names]
+) -> Name:
+    """Return the inputs of all members, (members, rows, inputs): see ``Encoding.inputs``."""
+    parts: list[Name] = []
+    binned: list[Name] = []
+    if model.columns.numbers:
+        wide = _wide(g)
+        scaled, missing = _scaled(wide, group, x)
+        parts.append(_cast(g, scaled, g.dtype))
+        if len(model.with_missing):
+            said = g.Gather(missing, model.with_missing, axis=2)
+            parts.append(_cast(g, said, g.dtype))
+        if group.bins:
+            binned.append(_cast(g, _binned(wide, group, scaled, missing), g.dtype))
+    for (code, inputs), known in zip(categories, group.known, strict=True):
+        is_known = np.pad(known, ((0, 0), (0, 1)))[..., np.newaxis].astype(g.dtype)
+        parts.append(g.Mul(inputs, g.Gather(is_known, code, axis=1)))
+    return g.Concat(*parts, *binned, axis=2)
+
+
+def _scaled(g: Graph, group: ExportedGroup, x: Name) -> tuple[Name, Name]:
+    """Return numbers, scaled and clipped, 0 where missing, and whether they are missing."""
+    centre = g.constant(_by_member(group.numbers.centre), "centre")
+    factor = g.constant(_by_member(group.numbers.factor), "factor")
+    raw = g.Mul(g.Sub(x, centre), factor)
+    missing = g.IsNaN(raw)
+    near = g.Clip(g.Where(missing, 0.0, raw), -FAR, FAR)
+    part = g.Div(near, CLIP)
+    return g.Div(near, g.Sqrt(g.Add(g.Mul(part, part), 1.0))), missing
+
+
+def _binned(g: Graph, group: ExportedGroup, scaled: Name, missing: Name) -> Name:
+    """Return the piecewise linear parts; 0 where missing."""
+    edges = group.numbers.edges
+    middle, half = middles(edges)
+    of_number = np.repeat(np.arange(edges.shape[1]), group.bins)
+    away = g.Sub(g.Gather(scaled, of_number, axis=2), g.constant(_by_member(middle), "middle"))
+    part = g.Clip(g.Div(away, g.constant(_by_member(half), "half")), -1.0, 1.0)
+    return g.Where(g.Gather(missing, of_number, axis=2), 0.0, part)
+
+
+# -------------------------------------------------------------------------------- networks
+
+# Each gets the graph, what there is, a layer of all members, and how many affine ones came before.
+
+
+def _affine(g: Graph, z: Name, layers: Sequence[Affine], k: int) -> Names:
+    weights = g.constant(np.stack([each.weights for each in layers]), name_of("weights", k))
+    biases = _by_member(np.stack([each.biases for each in layers]))
+    return (g.Add(g.MatMul(z, weights), g.constant(biases, name_of("biases", k))),)
+
+
+def _activation(g: Graph, z: Name, layers: Sequence[Activation], k: int) -> Names:
+    del k
+    return (nodes.activations(g.dtype)[layers[0].name](g, z),)
+
+
+def _parametric(g: Graph, z: Name, layers: Sequence[Parametric], k: int) -> Names:
+    alphas = _by_member(np.stack([each.alphas for each in layers]))
+    name = g.constant(alphas, name_of("alphas", k - 1))  # of the affine layer before
+    linear = g.constant(1 - alphas, name_of("alphas", k - 1) + ".linear")
+    active = g.Mul(nodes.activations(g.dtype)[layers[0].name](g, z), name)
+    return (g.Add(g.Mul(z, linear), active),)
+
+
+def _link(g: Graph, z: Name, layers: Sequence[Link], k: int) -> Names:
+    del k
+    return nodes.LINKS[layers[0].name][0](g, z)
+
+
+WRITERS: dict[type, Any] = {
+    Affine: _affine,
+    Activation: _activation,
+    Parametric: _parametric,
+    Link: _link,
+}
+
+
+def _networks(g: Graph, group: ExportedGroup, x: Name) -> Names:
+    """Return what the link gives of all members, each (members, rows, outputs)."""
+    names: Names = (x,)
+    affine_before = 0
+    layers: Sequence[Layer]
+    for layers in zip(*(net.layers for net in group.networks), strict=True):
+        kind = type(layers[0])
+        names = WRITERS[kind](g, names[0], layers, affine_before)
+        affine_before += kind is Affine
+    return names
+
+
+# -------------------------------------------------------------------------------- decoding
+
+
+def _mean(g: Graph, x: Name) -> Name:
+    """Return the mean over members."""
+    return g.ReduceMean(x, axes=[0], keepdims=0)
+
+
+def _predicted(g: Graph, group: ExportedGroup, heads: Names) -> Names:
+    """Return the prediction of the members of a group: see ``decode`` and ``mixed`` of targets."""
+    wide = tuple(_cast(g, head, WIDE) for head in heads)
+    if group.target is None:  # that probabilities sum to 1 to the last bit is seen to at the end
+        return (_mean(g, wide[0]),)
+    centre, factor, low, high = (
+        g.constant(_by_member(values), "target_" + name)
+        for name, values in group.target._asdict().items()
+    )
+    each = g.Min(g.Max(g.Add(g.Mul(wide[0], factor), centre), low), high)
+    mean = _mean(g, each)
+    if len(wide) == 1:
+        return (mean,)
+    away = g.Sub(each, mean)
+    own = g.Mul(g.Mul(wide[1], factor), factor)
+    return mean, _mean(g, g.Add(own, g.Mul(away, away)))
+
+
+def _blended(g: Graph, model: ExportedTable, inputs: Inputs) -> Names:
+    """Return the prediction of all groups, each (rows, outputs), float64."""
+    x = inputs.numbers(g) if model.columns.numbers else ""
+    categories = _categories(g, model, inputs)
+    parts = []
+    for k, group in enumerate(model.groups):
+        g.prefix = f"groups.{k}."
+        wide = _wide(g)
+        heads = _networks(g, group, _encoded(g, model, group, x, categories))
+        found = _predicted(wide, group, heads)
+        parts.append([wide.Mul(name, group.share) for name in found])
+    g.prefix = ""
+    return tuple(functools.reduce(g.Add, names) for names in zip(*parts, strict=True))
+
+
+# -------------------------------------------------------------------------------- outputs
+
+
+def _calibrated(g: Graph, p: Name, model: ExportedTable) -> Name:
+    """Return probabilities at the temperature: see ``fastmlp.tabular.temperature.applied``."""
+    assert model.labels is not None
+    if model.labels.kind == "each":
+        p = g.Clip(p, SMALLEST, 1 - SMALLEST)
+        odds = g.Pow(g.Div(g.Sub(1.0, p), p), 1 / model.temperature)
+        return g.Div(1.0, g.Add(odds, 1.0))
+    logits = g.Div(g.Log(g.Clip(p, SMALLEST, 1.0)), model.temperature)
+    powers = g.Exp(g.Sub(logits, g.ReduceMax(logits, axes=[1])))
+    return g.Div(powers, g.ReduceSum(powers, np.array([1])))
+
+
+def _size(g: Graph, mean: Name, k: int, residuals: Residuals) -> Name:
+    """Return the size of the residuals of an output, (rows, 1): ``Residuals.deviation``."""
+    places = residuals.places
+    widths = np.append(np.diff(places), 0.0)  # a last part that adds nothing: there may be no other
+    rises = np.append(np.diff(residuals.sizes), 0.0)
+    own = g.Gather(mean, np.array([k]), axis=1)
+    share = g.Div(g.Max(g.Min(g.Sub(own, places), widths), 0.0), np.where(widths > 0, widths, 1.0))
+    return g.Add(g.ReduceSum(g.Mul(share, rises), np.array([1])), float(residuals.sizes[0]))
+
+
+def _regression(
+    g: Graph, found: Names, model: ExportedTable, levels: Sequence[float]
+) -> dict[Name, Value]:
+    """Add what ``predict`` and ``predict_quantiles`` return, and return the outputs."""
+    mean, *variances = found
+    if variances:
+        size = g.Pow(variances[0], model.residuals[0].trust / 2)
+    else:
+        sizes = [_size(g, mean, k, each) for k, each in enumerate(model.residuals)]
+        size = g.Concat(*sizes, axis=1)
+    deviation = g.Mul(size, np.array([each.rms for each in model.residuals]))
+    columns = (model.outputs,)
+    outputs = {"predictions": Value(WIDE, columns), "deviations": Value(WIDE, columns)}
+    names = [mean, deviation]
+    if len(levels):
+        away = np.array([[each.quantile(level) for level in levels] for each in model.residuals])
+        middle, unit, shape = mean, size, (len(levels),)  # one output has no axis of its own
+        if model.outputs > 1:
+            middle, unit = (g.Unsqueeze(name, np.array([2])) for name in (mean, size))
+            shape = away.shape
+        names.append(g.Max(g.Add(middle, g.Mul(unit, away)), model.lowest))
+        outputs["quantiles"] = Value(WIDE, shape)
+    for old, new in zip(names, outputs, strict=True):
+        g.rename(old, new)
+    return outputs
+
+
+def _classification(g: Graph, found: Names, model: ExportedTable) -> dict[Name, Value]:
+    """Add what ``predict`` and ``predict_proba`` return, and return the outputs."""
+    assert model.labels is not None
+    p = _calibrated(g, found[0], model)
+    outputs = {"label": label(g, p, model.labels)}
+    g.rename(p, "probabilities")
+    return outputs | {"probabilities": Value(WIDE, (model.outputs,))}
+
+
+def model(table: ExportedTable, path: Any = None, levels: Sequence[float] = ()) -> Any:
+    """Return the onnx.ModelProto of an estimator; arguments are those of its ``to_onnx``."""
+    package()
+    g = Graph(np.dtype(np.float32), root=_root(table.columns.names))
+    check_size(table.n_parameters * g.dtype.itemsize)
+    inputs = Inputs.of(table.columns)
+    found = _blended(g, table, inputs)
+    wide = _wide(g)
+    if table.labels is None:
+        outputs = _regression(wide, found, table, levels)
+    else:
+        outputs = _classification(wide, found, table)
+    inputs.check_names(outputs)
+    opsets = {"": OPSET} | ({ML: inputs.opset} if inputs.opset else {})
+    return made(g, outputs, inputs.values, opsets, path)

@@ -1,0 +1,141 @@
+"""A scorer of scikit-learn on predictions that exist already."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import get_scorer
+
+Array = NDArray[Any]
+
+# How the names of those of scikit-learn's scorers begin that look at labels, not at probabilities.
+OF_LABELS = ("accuracy", "balanced_accuracy", "f1", "jaccard", "matthews", "precision", "recall")
+
+
+class _FixedPredictions(BaseEstimator):
+    """An estimator that says what it was given, whatever X is."""
+
+    remedy: ClassVar[str]  # of a scorer that asks for something else
+
+    def __init__(self, prediction: Any = None, classes: Any = None) -> None:
+        self.prediction, self.classes = prediction, classes
+        self.classes_ = classes
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+
+class FixedNumbers(RegressorMixin, _FixedPredictions):
+    """Of numbers."""
+
+    remedy = "a scorer of regressions, such as 'r2'"
+
+    def predict(self, X: Any) -> Array:
+        """Return the numbers."""
+        del X
+        return np.asarray(self.prediction)
+
+
+class FixedClasses(ClassifierMixin, _FixedPredictions):
+    """Of probabilities."""
+
+    remedy = "a scorer of classes or probabilities, such as 'accuracy'"
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probabilities."""
+        del X
+        return np.asarray(self.prediction)
+
+    def predict(self, X: Any) -> Array:
+        """Return the likeliest class, or the labels above one half."""
+        p = self.predict_proba(X)
+        if self.classes is None:
+            return (p > 0.5).astype(int)
+        return np.asarray(self.classes[p.argmax(axis=1)])
+
+
+def judges_labels(scoring: Any) -> bool:
+    """Whether a scorer is known to look at labels.
+
+    Parameters
+    ----------
+    scoring : str, callable or None
+        As for ``cross_val_score``.
+    """
+    return isinstance(scoring, str) and scoring.startswith(OF_LABELS)
+
+
+def scorer_of(
+    scoring: Any, kind: type[_FixedPredictions], classes: Any, y: Array, weights: Array | None
+) -> Callable[[Array], float]:
+    """Return ``prediction -> score``, by a scorer of scikit-learn.
+
+    Parameters
+    ----------
+    scoring : str or callable
+        As for ``cross_val_score``.
+    kind : class
+        `FixedNumbers` or `FixedClasses`.
+    classes : array or None
+        Labels by column.
+    y : array
+        What is right.
+    weights : array or None
+        Of the rows.
+    """
+    score = get_scorer(scoring) if isinstance(scoring, str) else scoring
+    if not _takes(score, 3):
+        raise TypeError(
+            f"scoring={scoring!r} cannot be called with an estimator, X and y as scorers are: pass "
+            "sklearn.metrics.make_scorer of a metric, or the name of a scorer such as 'accuracy'"
+        )
+    options = {} if weights is None else {"sample_weight": weights}
+    X = np.zeros((len(y), 1))
+
+    def judge(prediction: Array) -> float:
+        said = kind(prediction, classes)
+        if y.ndim > 1 and kind is FixedClasses:
+            said.classes_ = np.eye(2, y.shape[1], dtype=int)  # as a matrix: they are labels
+        try:
+            return float(score(said, X, y, **options))
+        except AttributeError as error:
+            if kind.__name__ not in str(error):
+                raise
+            raise ValueError(
+                f"scoring={scoring!r} asks for what is not predicted out of fold "
+                f"({str(error).replace(kind.__name__, 'this')}): use {kind.remedy}"
+            ) from error
+        except ValueError as error:
+            absent = [] if classes is None else np.setdiff1d(classes, y).tolist()
+            if not absent:
+                raise
+            raise ValueError(
+                f"scoring={scoring!r} cannot judge classes of which no row has a weight above 0, "
+                f"{absent} ({error}): drop their rows, or use a scorer such as 'accuracy'"
+            ) from error
+        except TypeError as error:
+            if not options or "sample_weight" not in str(error):
+                raise
+            raise TypeError(
+                f"scoring={scoring!r} takes no sample_weight but the rows have different weights "
+                f"({error}): use a scorer that takes them, or leave out sample_weight and "
+                "class_weight"
+            ) from error
+
+    return judge
+
+
+def _takes(function: Any, count: int) -> bool:
+    """Whether a function can be called with so many arguments, as far as is known."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # it does not tell
+        return True
+    return True

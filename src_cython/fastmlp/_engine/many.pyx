@@ -1,0 +1,77 @@
+# Epochs of many networks in one native call, each network on one thread at a time.
+cimport numpy as cnp
+from libc.stdint cimport int64_t, uint64_t
+
+from fastmlp._engine.buffers cimport Buffers
+from fastmlp._engine.jobs cimport CALL_ROWS, Run
+from fastmlp._engine.native cimport Engine, mean_loss
+from fastmlp._engine.passes cimport Pass, run_many
+from network cimport *
+from rounding cimport ceil_div
+
+import numpy as np
+
+from fastmlp._engine.protocol import Epochs
+from fastmlp._engine.kernels import check_shuffle
+
+cnp.import_array()
+
+
+def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=None):
+    """Epochs of each of many engines; see the contract."""
+    cdef Engine engine
+    cdef Pass each
+    cdef int n_threads, k
+    losses = np.zeros((len(engines), epochs))
+    held_losses = np.zeros_like(losses)
+    passes, sums, predictions = [], [], []
+    for engine in engines:
+        team = engine.helpers(team, True)
+    n_threads = 1 if team is None else team.size  # they start now, or never
+    for k, engine in enumerate(engines):
+        each = engine.begin(datas[k], plans[k], 1)
+        repeat(each, plans[k].order, None if seeds is None else seeds[k], losses[k])
+        passes.append(each)
+        if held is not None:
+            sums.append(np.zeros((epochs, ceil_div(held[k].rows, CALL_ROWS))))
+            predictions.append(hold_out(engine, each, held[k], sums[k]))
+    for engine in engines:
+        engine.steps.is_whole = False
+    run_many(passes, team, n_threads)
+    is_good = bool(np.isfinite(losses).all())
+    for k, engine in enumerate(engines):
+        engine.end(passes[k], plans[k], is_good)
+        if held is not None:
+            engine.call_buffers.append((<Pass>passes[k]).lent)
+            held_losses[k] = [mean_loss(own, held[k]) for own in sums[k]]
+    return Epochs(losses.T, held_losses.T, predictions)
+
+
+cdef int repeat(Pass each, order, seeds, cnp.ndarray losses) except -1:
+    """Say how many epochs there are, for which there is room for losses, and how the order changes."""
+    cdef Run* many = &each.many
+    many.job, many.epochs, many.measured, many.seeds = &each.job, len(losses), NULL, NULL
+    many.losses = <double*>cnp.PyArray_DATA(losses)
+    if seeds is not None:
+        check_shuffle(len(order))
+        many.seeds = <const uint64_t*>cnp.PyArray_DATA(seeds)
+        many.order, many.n_order = <int64_t*>cnp.PyArray_DATA(order), len(order)
+    each.kept = each.kept, order, seeds, losses
+    return 0
+
+
+cdef object hold_out(Engine engine, Pass each, data, cnp.ndarray sums):
+    """Let rows be predicted, and their losses summed up, after each epoch; where predictions will be."""
+    cdef Run* many = &each.many
+    cdef Buffers buffers = engine.borrow_buffers()
+    cdef cnp.ndarray out
+    columns = engine.operators[engine.net.n_operators - 1].n_out
+    out = np.empty((len(sums), data.rows, columns), engine.spec.dtype)
+    engine.describe(&many.held, data)
+    each.measured = each.net
+    engine.choose_loss(&each.measured, many.held.labels != NULL)
+    many.measured, many.buffers = &each.measured, &buffers.c
+    many.predictions = <char*>cnp.PyArray_DATA(out)
+    many.block_losses = <double*>cnp.PyArray_DATA(sums)
+    each.lent, each.kept = buffers, (each.kept, data, sums, out)
+    return out

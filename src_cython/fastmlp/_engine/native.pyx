@@ -1,0 +1,384 @@
+# The native engine, seen from Python: fills the structs of network.pxd, and hands whole epochs and whole
+# batches of rows to the kernel table of one CPU level. Nothing numerical is here, and nothing the user wrote
+# is checked here (fastmlp._validation.check has done that). Where weights and biases lie is the matter of parameters.pyx.
+cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
+from libc.math cimport isfinite
+from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memcpy, memset
+
+from fastmlp._engine.buffers cimport Buffers
+from fastmlp._engine.crew cimport Crew
+from fastmlp._engine.passes cimport Pass, Signals, poll_of_caller, run
+from fastmlp._engine.shift cimport Shift
+from fastmlp._engine.steps cimport Steps, Trained
+from fastmlp._engine.jobs cimport *
+from network cimport *
+from rounding cimport ceil_div
+from fastmlp._engine.rows cimport QUICK_WEIGHTS, predict_rows
+
+import numpy as np
+
+from fastmlp._network.groups import PLAIN, table as groups_table
+from fastmlp._network.data import Data
+from fastmlp._network.shard import Shard
+from fastmlp._network.spec import BLOCK_ROWS as _BLOCK_ROWS
+
+cnp.import_array()
+
+cdef int64_t BLOCK_ROWS = _BLOCK_ROWS
+cdef int64_t NOTES = Shard.NOTES
+
+
+cdef double sequential_sum(cnp.ndarray values) except? -1:
+    """In order, in double: the same bits whatever NumPy's summation does."""
+    cdef fm_control control = fm_own_control()
+    try:
+        return np.add.accumulate(values, dtype=float).item(len(values) - 1)
+    finally:
+        fm_restore_control(control)
+
+
+cdef double mean_loss(cnp.ndarray block_sums, data) except? -1:
+    """Of all rows, from the weighted sums of their blocks."""
+    total = data.rows if data.weights is None else sequential_sum(data.weights)
+    return fm_quotient(sequential_sum(block_sums), total) if total > 0 else 0.0
+
+
+cdef object set_groups(fm_task* task, const fm_network* net, table):
+    """Say what is trained, and how fast; the table, which is returned, must outlive the epoch."""
+    task.groups = <const fm_group*>cnp.PyArray_DATA(table.factors)
+    task.n_groups = len(table.factors)
+    task.group_of = <const int32_t*>cnp.PyArray_DATA(table.group_of)
+    task.first_trained = 0
+    while net.operators[task.first_trained].hidden < table.first_trained:
+        task.first_trained += 1
+    return table
+
+
+cdef class Engine(Trained):
+    """A network on the kernels of one CPU level; the contract is in docs/architecture.md.
+
+    Parameters
+    ----------
+    spec : fastmlp._network.spec.Spec
+        The network.
+    level : str
+        A level of ``fastmlp._engine.native_engine.available_levels()``.
+    transpose_all : bool
+        Keep the transposed weights of the first layer too: for derivatives with respect to inputs.
+    """
+
+    def __init__(self, spec, str level, bint transpose_all=False):
+        Trained.__init__(self, spec, level, transpose_all)
+        self.call_buffers, self.call_shifts = [], []
+        self.typenum = spec.dtype.num
+        self.row_bytes = self.net.row_size * self.kernels.element_size
+
+    # ------------------------------------------------------------ training
+
+    @property
+    def n_summed(self):
+        """Elements of what an epoch of many processes gives to Shard.add_up."""
+        return self.n_parameters + NOTES
+
+    cdef void describe(self, fm_data* c, data) except *:
+        """Point a struct at the user's arrays; data must outlive it."""
+        cdef cnp.ndarray x = data.x
+        c.x = <const char*>cnp.PyArray_DATA(x)
+        c.n = x.shape[0]
+        c.x_row_stride = x.strides[0]
+        c.x_column_stride = x.strides[1]
+        c.targets = NULL
+        c.labels = NULL
+        c.weights = NULL
+        if data.targets is not None:
+            if data.targets.ndim == 1:
+                c.labels = <const int32_t*>cnp.PyArray_DATA(data.targets)
+            else:
+                c.targets = cnp.PyArray_DATA(data.targets)
+        if data.weights is not None:
+            c.weights = cnp.PyArray_DATA(data.weights)
+
+    def epoch(self, data, plan):
+        """Train on every batch once; the mean objective, or the first that is not finite (NaN for a weight).
+
+        In that case, and after any error, the parameters are those of before.
+        """
+        team = self.helpers(plan.team, True)
+        cdef Pass epoch = self.begin(data, plan, team.size if team is not None else 1)
+        self.steps.is_whole = False  # until the epoch has ended well
+        result = run(epoch, team)
+        self.end(epoch, plan, isfinite(result))
+        return result
+
+    cdef Pass begin(self, data, plan, int n_threads):
+        """All that an epoch needs; nothing that others see has changed yet."""
+        cdef Pass epoch = Pass.__new__(Pass)
+        cdef fm_task* task = &epoch.task
+        cdef fm_network* net = &epoch.net
+        cdef cnp.ndarray rates = plan.learning_rates
+        cdef Shift shift
+        cdef Steps steps = self.steps
+        if steps is None:
+            raise RuntimeError("no optimizer was started")
+        net[0] = self.net
+        self.describe(&task.data, data)
+        self.choose_loss(net, task.data.labels != NULL)
+        task.order = NULL
+        if plan.order is not None:
+            task.order = <int64_t*>cnp.PyArray_DATA(plan.order)
+            task.data.n = len(plan.order)
+        task.data.n = plan.rows(task.data.n)
+        task.batch = plan.batch_size
+        drops = self.set_dropout(task, plan.dropouts)
+        stores = plan.clip_norm > 0 or plan.l1 > 0 or plan.share is not None
+        shift = self.shift_for(self.shift, task.batch, n_threads, drops, stores)
+        self.shift = None  # until the epoch has ended
+        if shift.working == NULL:
+            shift.working = shift.memory.take(self.n_parameters)
+        fresh = self.unread_arena()
+        net.parameters, net.transposed = shift.working, shift.transposed
+        if shift.copied is not self.published:
+            memcpy(shift.working, cnp.PyArray_DATA(self.published),
+                   self.n_parameters * self.kernels.element_size)
+            PyErr_CheckSignals()  # copies of many millions of weights take a while each
+            self.kernels.transpose(net)
+            PyErr_CheckSignals()
+        shift.copied = None  # until the epoch has ended well
+        task.optimizer = steps.optimizer
+        task.hyper = steps.hyper
+        task.decays = NULL
+        if plan.weight_decays is not None:
+            task.decays = <double*>cnp.PyArray_DATA(plan.weight_decays)
+        else:
+            task.hyper[3] = plan.optimizer.decay(0)
+        task.rates = <double*>cnp.PyArray_DATA(rates)
+        table = set_groups(task, net, groups_table(plan.groups, self.tensors, plan.optimizer.degree))
+        task.l1, task.clip_norm = plan.l1, plan.clip_norm
+        task.l2, task.l2_per_batch = plan.l2, plan.l2_per_batch
+        task.seed, task.step = plan.seed, plan.step
+        for i in range(2):  # a slot the optimizer lacks is never touched
+            task.slots[i] = steps.slots[i] if steps.slots[i] != NULL else net.parameters
+        epoch.report.powers = steps.powers
+        epoch.hand(self.kernels, shift, fresh, self.n_parameters, (data, plan, table, steps))
+        if plan.sums is not None:
+            epoch.report.loss_sum, epoch.report.weight_sum = plan.sums
+        if plan.share is not None:
+            self.share(epoch, plan.share)
+        return epoch
+
+    cdef int share(self, Pass epoch, share) except -1:
+        """Make an epoch one process's part of one of many; its sum of losses is that of its own rows."""
+        cdef fm_task* task = &epoch.task
+        cdef void* gradients = epoch.shift.buffers.c.gradients
+        cdef cnp.npy_intp size = self.n_parameters + NOTES
+        cdef cnp.ndarray totals = share.totals
+        memset(gradients, 0, size * self.kernels.element_size)  # those of frozen layers are never stored
+        task.stores, task.row = True, share.row
+        task.totals = <double*>cnp.PyArray_DATA(totals)
+        if not share.is_first:
+            task.l1 = task.l2 = 0
+        epoch.add_up = share.add_up
+        epoch.summed = cnp.PyArray_SimpleNewFromData(1, &size, self.typenum, gradients)
+        cnp.set_array_base(epoch.summed, epoch.shift)
+        return 0
+
+    cdef int end(self, Pass epoch, plan, bint is_good) except -1:
+        """Publish what an epoch, or several, have made of the parameters, or drop it."""
+        cdef Steps steps = self.steps
+        steps.powers = epoch.report.powers
+        if plan.sums is not None:
+            plan.sums = [epoch.report.loss_sum, epoch.report.weight_sum]
+        if is_good:
+            self.spare, epoch.shift.copied = self.publish(epoch.fresh), epoch.fresh
+            steps.taken += ceil_div(epoch.task.data.n, epoch.task.batch) * max(1, epoch.many.epochs)
+            steps.is_whole = True
+        self.shift = epoch.shift
+        return 0
+
+    cdef tuple set_dropout(self, fm_task* task, dropouts):
+        """Say what drops out, by (batches, hidden layers), or as the network has it; returns where."""
+        cdef cnp.ndarray given
+        if dropouts is None:
+            task.dropout, task.dropout_step = self.dropout, 0
+            return self.drops
+        given = dropouts
+        task.dropout, task.dropout_step = <double*>cnp.PyArray_DATA(given), given.shape[1]
+        return tuple(given.any(axis=0).tolist())
+
+    cdef Shift shift_for(self, Shift last, int64_t batch, int n_threads, tuple drops, bint stores):
+        """The last shift if it fits, else a new one; with room for whole gradients if they are stored."""
+        cdef int64_t rows = min(batch, BLOCK_ROWS)
+        cdef Shift shift = last
+        cdef fm_buffers* buffers
+        if (last is None or last.buffers.c.rows != rows or last.c.n_threads != n_threads
+                or last.drops != drops):
+            shift = Shift.make(self.kernels, &self.net, rows, n_threads, drops)
+            shift.transposed = shift.memory.take(self.n_transposed)
+        buffers = &shift.buffers.c
+        if (stores or batch > rows) and buffers.gradients == NULL:
+            buffers.gradients = shift.memory.take(self.n_parameters + NOTES)
+        if batch > rows and buffers.sums == NULL:
+            buffers.sums = <double*>shift.memory.take(self.n_parameters, sizeof(double))
+        return shift
+
+    def gradients(self, data, double l2=0.0, team=None, double l1=0.0, plan=None):
+        """(objective, weight gradients, bias gradients, ...) of all rows as one batch, the first of a plan:
+        with its dropout."""
+        cdef Pass batch = Pass.__new__(Pass)
+        cdef fm_task* task = &batch.task
+        cdef Shift shift
+        cdef double objective
+        self.describe(&task.data, data)
+        keep = self.read(&batch.net)
+        self.choose_loss(&batch.net, task.data.labels != NULL)
+        task.order = NULL
+        task.batch = task.data.n
+        task.optimizer = -1
+        task.slots[0] = task.slots[1] = NULL
+        task.rates = task.decays = task.dropout = NULL
+        task.dropout_step = 0
+        drops = ()
+        team = self.helpers(team, True)
+        if plan is not None:
+            drops = self.set_dropout(task, plan.dropouts)
+        table = set_groups(task, &batch.net, groups_table(PLAIN, self.tensors, 0))
+        task.l1, task.l2, task.l2_per_batch, task.clip_norm = l1, l2, False, 0
+        task.seed, task.step = (plan.seed, plan.step) if plan is not None else (0, 0)
+        shift = self.call_shifts.pop() if self.call_shifts else None
+        shift = self.shift_for(shift, task.batch, team.size if team is not None else 1, drops, True)
+        batch.net.transposed = shift.transposed
+        self.kernels.transpose(&batch.net)
+        PyErr_CheckSignals()
+        batch.hand(self.kernels, shift, None, 0, (data, keep, table, plan))
+        objective = run(batch, team)
+        PyErr_CheckSignals()
+        gradients = self.unpack(shift.buffers.c.gradients)
+        self.call_shifts.append(shift)
+        return objective, *gradients
+
+    # ------------------------------------------------------------ without training
+
+    cdef Buffers borrow_buffers(self):
+        try:
+            return self.call_buffers.pop()
+        except IndexError:
+            return Buffers.make(self.kernels, &self.net, CALL_ROWS, 1, False)
+
+    def predict(self, x, team=None):
+        """Predictions (n, C) after the link."""
+        out = np.empty((x.shape[0], self.operators[self.net.n_operators - 1].n_out), self.spec.dtype)
+        self.predict_into(x, out, team)
+        return out
+
+    def predict_into(self, x, cnp.ndarray out, team=None):
+        """The same into a C-contiguous array."""
+        cdef fm_data data
+        cdef fm_network net
+        cdef RowsJob job
+        self.describe(&data, Data(x, None))
+        keep = self.read(&net)
+        job.net, job.data = &net, &data
+        job.predictions, job.block_losses = <char*>cnp.PyArray_DATA(out), NULL
+        self.divide_rows(&job, team)
+        del keep
+
+    def predict_row(self, x):
+        """The prediction (1, C) if x is one plain finite row (1, I), else None: the way of single
+        predictions around the checks, which look at everything else, and at Python's activations."""
+        cdef const char* row
+        cdef char* result
+        cdef int status
+        cdef cnp.npy_intp dims[2]
+        cdef fm_network net
+        cdef const fm_kernels* k = self.kernels
+        cdef cnp.ndarray a
+        if not cnp.PyArray_CheckExact(x):
+            return None
+        a = <cnp.ndarray>x
+        if (self.takes_lock or cnp.PyArray_TYPE(a) != self.typenum or cnp.PyArray_NDIM(a) != 2
+                or a.shape[0] != 1 or a.shape[1] != self.operators[0].n_in or not cnp.PyArray_ISCARRAY_RO(a)
+                or not k.finite_row(cnp.PyArray_DATA(a), a.shape[1])):
+            return None
+        dims[0] = 1
+        dims[1] = self.operators[self.net.n_operators - 1].n_out
+        out = cnp.PyArray_SimpleNew(2, dims, self.typenum)
+        row, result = <const char*>cnp.PyArray_DATA(a), <char*>cnp.PyArray_DATA(out)
+        keep = self.read(&net)
+        if self.weight_count < QUICK_WEIGHTS:
+            status = predict_rows(k, &net, self.row_bytes, row, 1, result)
+        else:
+            with nogil:
+                status = predict_rows(k, &net, self.row_bytes, row, 1, result)
+        del keep
+        return out if status == 0 else None
+
+    def differentiate(self, x):
+        """Derivatives of the predictions with respect to the inputs, (n, C, I).
+
+        For a network whose weights do not change and that keeps the transposed ones of every layer.
+        """
+        cdef fm_data data
+        cdef fm_watch watch
+        cdef atomic_int stop
+        cdef Signals signals = Signals()
+        cdef Buffers buffers
+        cdef int64_t columns = self.operators[self.net.n_operators - 1].n_out
+        cdef cnp.ndarray out = np.empty((x.shape[0], columns, x.shape[1]), self.spec.dtype)
+        self.describe(&data, Data(x, None))
+        buffers = Buffers.make(self.kernels, &self.net, min(max(data.n, 1), CALL_ROWS), 1, True, True)
+        fm_stop_clear(&stop)
+        fm_watch_start(&watch, poll_of_caller(), <void*>signals, &stop)
+        with nogil:
+            self.kernels.jacobian(&self.net, &buffers.c, &data, 0, data.n, cnp.PyArray_DATA(out), &watch)
+        if signals.interrupt is not None:
+            raise signals.interrupt
+        return out
+
+    def evaluate(self, data, team=None):
+        """Weighted mean loss, without penalty."""
+        cdef fm_data c
+        cdef fm_network net
+        self.describe(&c, data)
+        keep = self.read(&net)
+        self.choose_loss(&net, c.labels != NULL)
+        cdef RowsJob job
+        cdef cnp.ndarray sums = np.zeros(max(1, ceil_div(c.n, CALL_ROWS)))
+        job.net, job.data = &net, &c
+        job.block_losses = <double*>cnp.PyArray_DATA(sums)
+        self.divide_rows(&job, team)
+        del keep
+        return mean_loss(sums, data)
+
+    cdef void divide_rows(self, RowsJob* job, team) except *:
+        """Divide the rows among the team, each thread with buffers of its own."""
+        cdef Crew crew
+        cdef Buffers buffers
+        cdef Signals signals = Signals()
+        cdef fm_counter counter
+        cdef const fm_buffers* all_buffers[MAX_THREADS]
+        fm_counter_reset(&counter)
+        team = self.helpers(team, job.block_losses != NULL)
+        job.kernels = self.kernels
+        job.n_threads = team.size if team is not None else 1
+        job.blocks = max(1, min(MOST_BLOCKS, job.data.n // (CALL_ROWS * 8 * job.n_threads)))
+        job.counter = &counter
+        job.poll, job.poll_context = poll_of_caller(), <void*>signals
+        fm_stop_clear(&job.stop)
+        job.buffers = all_buffers
+        borrowed = []
+        for i in range(job.n_threads):
+            buffers = self.borrow_buffers()
+            borrowed.append(buffers)
+            all_buffers[i] = &buffers.c
+        if job.n_threads == 1:
+            with nogil:
+                run_rows(job, 0)
+        else:
+            crew = team.crew
+            with nogil:
+                crew.call(run_rows, job)
+        self.call_buffers.extend(borrowed)
+        if signals.interrupt is not None:
+            raise signals.interrupt

@@ -1,0 +1,307 @@
+# Predictions at the price of their arithmetic: a frozen copy of a model's weights behind a fast call.
+#
+# The fast path asks NumPy's C API whether x is exactly what the kernels read, and hands the pointer on;
+# everything else (lists, other dtypes, wrong shapes) goes the slow way through fastmlp._validation.check. One row
+# needs no memory but a part of the stack, so calls from many threads share nothing they write to.
+cimport numpy as cnp
+from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_New, PyCapsule_SetContext
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from libc.stdint cimport int64_t, uintptr_t
+
+from fastmlp._engine.native cimport Engine
+from network cimport *
+from fastmlp._engine.rows cimport QUICK_WEIGHTS, predict_rows
+
+import dataclasses
+
+import numpy as np
+
+from fastmlp._validation import check
+from fastmlp._files import storage
+from fastmlp._engine import thread_pool, thread_count
+from fastmlp._engine import cpu_levels
+from fastmlp._export.exportable import Exportable
+from fastmlp._export.layers import exported
+
+cnp.import_array()
+
+cdef enum:
+    FEW_ROWS = 4  # up to here, row by row costs less than setting a block up
+
+
+cdef struct Context:
+    const fm_kernels* kernels
+    const fm_network* net
+    int64_t n_in, n_out, scratch_bytes
+    PyObject* owner
+
+
+cdef int predict_context(const Context* c, const char* x, int64_t n, char* out) noexcept nogil:
+    return predict_rows(c.kernels, c.net, c.scratch_bytes, x, n, out)
+
+
+cdef int predict_c(const void* context, const void* x, int64_t n, void* out) noexcept nogil:
+    """The function that C code calls: n rows of contiguous x into contiguous out; 0, or -1."""
+    return predict_context(<const Context*>context, <const char*>x, n, <char*>out)
+
+
+cdef void release_owner(object capsule) noexcept:
+    Py_DECREF(<object>(<Context*>PyCapsule_GetContext(capsule)).owner)
+
+
+def restored(spec, parameters, n_threads):
+    """A predictor from its pickle, on the CPU level of the process that loads it."""
+    return Predictor(spec, cpu_levels.level(), *parameters, n_threads=n_threads)
+
+
+cdef class Predictor:
+    """A trained network as a function: a frozen copy of the weights, made by ``MLP.predictor``.
+
+    Calling it costs little more than the arithmetic. It is safe to call from many threads at once,
+    and long work does not hold the interpreter lock. NaN in a row of x gives NaN in that row of the
+    result; it is not searched for.
+
+    Parameters
+    ----------
+    spec : fastmlp._network.spec.Spec
+        The network.
+    level : str
+        CPU level.
+    *parameters : list of array
+        Weights, biases and the other kinds of ``Spec.tensors``, as those of the MLP; copied.
+    n_threads : int or None
+        For large batches; None is the default of the machine.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmlp
+    >>> net = fastmlp.MLP([3, 8, 2], rng=0)
+    >>> p = net.predictor()
+    >>> x = np.ones((5, 3), np.float32)
+    >>> bool((p(x) == net.predict(x)).all()), p(x[0]).shape
+    (True, (2,))
+    """
+    cdef Engine engine
+    cdef Engine full  # with every transposed copy, made by the first jacobian
+    cdef readonly object n_threads
+    cdef Context context
+    cdef int typenum
+    cdef int64_t itemsize, weight_count
+
+    def __cinit__(self, spec, str level, *parameters, n_threads=None):
+        self.engine = Engine(spec, level)
+        self.engine.set_parameters(*parameters)
+        self.n_threads = n_threads
+        self.typenum = spec.dtype.num
+        self.itemsize = spec.dtype.itemsize
+        self.weight_count = self.engine.weight_count
+        self.context.owner = <PyObject*>self
+        self.context.kernels = self.engine.kernels
+        self.context.net = &self.engine.net
+        self.context.n_in = self.engine.operators[0].n_in
+        self.context.n_out = self.engine.operators[self.engine.net.n_operators - 1].n_out
+        self.context.scratch_bytes = self.engine.net.row_size * self.itemsize
+
+    def __reduce__(self):
+        return restored, (self.engine.spec, self.engine.parameters(), self.n_threads)
+
+    def parameters(self):
+        """Copies of (weights, biases), and of what else the MLP has: gains, shifts, scales, alphas."""
+        return self.engine.parameters()
+
+    to_onnx, to_c = Exportable.to_onnx, Exportable.to_c
+
+    def _exported(self):
+        return exported(self.engine.spec, *self.engine.parameters())
+
+    @property
+    def spec(self):
+        """The network, a ``fastmlp._network.spec.Spec``."""
+        return self.engine.spec
+
+    @property
+    def level(self):
+        """CPU level of the kernels."""
+        return self.engine.level
+
+    cdef bint is_plain(self, x) noexcept:
+        """Whether x is an array that the kernels can read where it lies."""
+        return (cnp.PyArray_CheckExact(x) and cnp.PyArray_TYPE(<cnp.ndarray>x) == self.typenum
+                and cnp.PyArray_ISBEHAVED_RO(<cnp.ndarray>x))
+
+    cdef bint is_row(self, cnp.ndarray x) noexcept:
+        """Whether a plain array is one contiguous row, (I,) or (1, I)."""
+        cdef int ndim = cnp.PyArray_NDIM(x)
+        return (ndim == 1 or (ndim == 2 and cnp.PyArray_DIM(x, 0) == 1)) \
+            and cnp.PyArray_DIM(x, ndim - 1) == self.context.n_in \
+            and (cnp.PyArray_STRIDE(x, ndim - 1) == self.itemsize or self.context.n_in == 1)
+
+    cdef bint fits(self, out, int ndim, int64_t n) noexcept:
+        """Whether out can take the result of n rows (ndim 1: of one row)."""
+        return (self.is_plain(out) and cnp.PyArray_ISCARRAY(<cnp.ndarray>out)
+                and cnp.PyArray_NDIM(<cnp.ndarray>out) == ndim
+                and cnp.PyArray_DIM(<cnp.ndarray>out, ndim - 1) == self.context.n_out
+                and (ndim == 1 or cnp.PyArray_DIM(<cnp.ndarray>out, 0) == n))
+
+    def __call__(self, x, out=None):
+        """Predict.
+
+        Parameters
+        ----------
+        x : array-like, shape (I,) for one row or (n, I)
+            An array of the model's dtype is read where it lies, whatever its strides.
+        out : array of the model's dtype, C-contiguous, optional
+            Takes the result: shape (C,) for one row, else (n, C).
+
+        Returns
+        -------
+        array of the model's dtype, shape (C,) or (n, C)
+            After the link. With predicted variances the columns are all means, then all variances.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x or out is not as described.
+        """
+        cdef int ndim
+        cdef cnp.npy_intp dims[2]
+        if self.engine.takes_lock or not (self.is_plain(x) and self.is_row(<cnp.ndarray>x)):
+            return self._general(x, out)
+        ndim = cnp.PyArray_NDIM(<cnp.ndarray>x)
+        if out is None:
+            dims[0] = 1
+            dims[ndim - 1] = self.context.n_out
+            out = cnp.PyArray_SimpleNew(ndim, dims, self.typenum)
+        elif isinstance(out, np.memmap):
+            self(x, np.asarray(out))
+            return out
+        elif not self.fits(out, ndim, 1):
+            raise check.bad_out(out, (1, self.context.n_out)[2 - ndim:], self.engine.spec.dtype)
+        self._rows(<const char*>cnp.PyArray_DATA(<cnp.ndarray>x), 1,
+                   <char*>cnp.PyArray_DATA(<cnp.ndarray>out))
+        return out
+
+    cdef int _rows(self, const char* x, int64_t n, char* out) except -1:
+        cdef int status
+        if self.weight_count * n < QUICK_WEIGHTS:
+            status = predict_context(&self.context, x, n, out)
+        else:
+            with nogil:
+                status = predict_context(&self.context, x, n, out)
+        if status:
+            raise MemoryError("no memory for the buffers of one row")
+        return 0
+
+    def _numbers(self, x):
+        """x as an array of the model's dtype and a shape that can be predicted, or the complaint."""
+        if not self.is_plain(x):
+            x = check.numeric(x, "x").astype(self.engine.spec.dtype, copy=False)
+        if x.ndim not in (1, 2) or x.shape[x.ndim - 1] != self.context.n_in:
+            raise check.bad_rows(x.shape, self.context.n_in)
+        return x
+
+    def _general(self, x, out):
+        """Any x: converted if need be, then one row, a few rows, or blocks of rows shared by thread_count."""
+        x = self._numbers(x)
+        if not self.is_plain(x):
+            x = np.array(x, self.engine.spec.dtype)  # misaligned, byte-swapped or a subclass
+        shape = (*x.shape[:x.ndim - 1], self.context.n_out)
+        if out is None:
+            out = np.empty(shape, self.engine.spec.dtype)
+        elif isinstance(out, np.memmap):
+            self(x, np.asarray(out))
+            return out
+        elif not self.fits(out, x.ndim, x.shape[0]):
+            raise check.bad_out(out, shape, self.engine.spec.dtype)
+        rows = x.reshape(-1, self.context.n_in) if x.ndim == 1 else x
+        n = rows.shape[0]
+        if np.may_share_memory(x, out):  # a row may be read after its result is written
+            rows = rows.copy()
+        if n <= FEW_ROWS and not self.engine.takes_lock:
+            rows = np.ascontiguousarray(rows)
+            self._rows(<const char*>cnp.PyArray_DATA(<cnp.ndarray>rows), n,
+                       <char*>cnp.PyArray_DATA(<cnp.ndarray>out))
+            return out
+        n_threads = thread_count.for_call(self.weight_count, n, self.n_threads)
+        if n_threads == 1:
+            self.engine.predict_into(rows, out)
+            return out
+        with thread_pool.borrowed_team(n_threads) as team:
+            self.engine.predict_into(rows, out, team)
+        return out
+
+    def jacobian(self, x):
+        """Derivatives of the predictions with respect to the inputs, by one backward pass an output.
+
+        NaN in x is not searched for, and some derivatives (relu's) do not show it; ``MLP.jacobian`` does.
+
+        Parameters
+        ----------
+        x : array-like, shape (I,) for one row or (n, I)
+            Where to differentiate.
+
+        Returns
+        -------
+        array of the model's dtype, shape (C, I) or (n, C, I)
+            Element [..., c, i] is d prediction c / d input i, the link included.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x is not as described.
+        """
+        cdef Engine full
+        x = self._numbers(x)
+        if self.full is None:
+            spec = self.engine.spec
+            spec = dataclasses.replace(spec, dropout=(0.0,) * len(spec.dropout))
+            full = Engine(spec, self.engine.level, True)
+            full.set_parameters(*self.engine.parameters())
+            full.keep_transposed()
+            self.full = full
+        rows = np.require(x.reshape(-1, self.context.n_in), requirements=["A"])
+        derivatives = self.full.differentiate(rows)
+        return derivatives.reshape(*x.shape[:x.ndim - 1], self.context.n_out, self.context.n_in)
+
+    def save(self, path):
+        """Write the predictor to a file, for ``fastmlp.load``; see ``MLP.save``."""
+        storage.save(self, path)
+
+    # ------------------------------------------------------------ for other compiled code
+
+    cdef int takes_no_lock(self) except -1:
+        """Complain about Python functions: C code that calls has no interpreter lock."""
+        if self.engine.takes_lock:
+            names = [repr(own) for own in self.engine.spec.functions if not own.is_c]
+            raise AttributeError(
+                f"this predictor has no address that C code could call: {names[0]} is a Python function, "
+                "which needs the interpreter's lock; give it as a fastmlp.CFunction")
+        return 0
+
+    @property
+    def function_address(self):
+        """Address of ``int f(const void *context, const real *x, int64_t n, real *out)``.
+
+        It writes n contiguous rows of predictions for n contiguous rows of x, needs no interpreter
+        lock and at most 16 KiB of stack, may run in many threads at once, and returns 0 (or -1: out of
+        memory, only possible with layers of hundreds of units). Valid while the predictor lives.
+        """
+        self.takes_no_lock()
+        return <uintptr_t>&predict_c
+
+    @property
+    def context_address(self):
+        """First argument of the function at ``function_address``."""
+        return <uintptr_t>&self.context
+
+    @property
+    def capsule(self):
+        """Both addresses as a PyCapsule named "fastmlp.predict", the context as its context.
+
+        The capsule keeps the predictor alive.
+        """
+        self.takes_no_lock()
+        capsule = PyCapsule_New(<void*>&predict_c, "fastmlp.predict", release_owner)
+        PyCapsule_SetContext(capsule, <void*>&self.context)
+        Py_INCREF(self)
+        return capsule
