@@ -202,7 +202,7 @@ class BuildExtensions(build_ext):
             for ext in [ext for ext in self.extensions if ext.name.startswith(prefix)]:
                 self.extensions.remove(ext)
                 built = Path(self.get_ext_fullpath(ext.name))
-                for path in (built, ROOT / "fastmlp" / "engine" / built.name):
+                for path in (built, ROOT / "fastmlp" / "_engine" / built.name):
                     path.unlink(missing_ok=True)
         if len(self.failed) == len(levels):
             names = ", ".join(levels)

@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from pkgutil import extend_path
 from typing import Any
 
 __version__ = "0.1.0"
 
 # Started in the source folder, which comes first: the compiled modules are where pip put them.
-if find_spec("fastmlp.predictor") is None:
+if PathFinder.find_spec("predictor", [f"{folder}/_engine" for folder in __path__]) is None:
     __path__ = extend_path(__path__, __name__)
 
-from fastmlp import reference
+from fastmlp import callbacks, initializers, losses, optimizers, reference, schedules
+from fastmlp._core import old_names
 from fastmlp._core.communicators import Communicator
 from fastmlp._core.history import Batch, DivergenceError, History, State
 from fastmlp._export.read_onnx import from_onnx
@@ -119,6 +120,9 @@ _ESTIMATORS = {
     ),
     **dict.fromkeys(("TabMLPClassifier", "TabMLPRegressor"), "fastmlp.tabular"),
 }
+
+
+old_names.install()
 
 
 def __getattr__(name: str) -> Any:

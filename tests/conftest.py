@@ -20,7 +20,7 @@ for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"):
 ROOT = Path(__file__).resolve().parents[1]
 
 # `python -m pytest` puts the current folder on the path; without compiled modules it is no package.
-if not list((ROOT / "fastmlp").glob("predictor.*.so")):
+if not list((ROOT / "fastmlp" / "_engine").glob("predictor.*.so")):
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
 import children  # noqa: E402

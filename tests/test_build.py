@@ -101,7 +101,7 @@ def test_numpy_is_the_only_requirement_at_run_time() -> None:
 
 
 def test_installation_is_complete() -> None:
-    stubs = "predictor.pyi", "engine/native.pyi", "tabular/rows.pyi"
+    stubs = "_engine/predictor.pyi", "_engine/native.pyi", "tabular/rows.pyi"
     for name in ("py.typed", "data/digits.npz", "data/digits.txt", *stubs):
         assert (INSTALLED / name).exists(), name
     assert not list(INSTALLED.rglob("probe*")), "for tests only"

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What every other package builds on: ranges of options, the lock of a fit, history, communicators."""

@@ -1,1 +1,1 @@
-"""Trained networks for other programs: as ONNX, as C; and plain networks of others read in."""
+"""Trained networks written for other programs: ONNX and C."""

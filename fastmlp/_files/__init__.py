@@ -1,1 +1,1 @@
-"""TODO."""
+"""The file format: safetensors with a JSON description. It knows no model."""

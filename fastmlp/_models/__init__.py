@@ -1,1 +1,1 @@
-"""TODO."""
+"""The models that users hold, and how each is written to a file."""

@@ -14,7 +14,7 @@ from fastmlp._engine import thread_count
 def config() -> dict[str, Any]:
     """Return what :func:`show_config` prints, as a dictionary."""
     return {
-        "fastmlp": sys.modules[__package__].__version__,
+        "fastmlp": sys.modules["fastmlp"].__version__,
         **_native(),
         "threads": thread_count.default_threads(),
         "NumPy": np.__version__,

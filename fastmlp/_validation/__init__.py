@@ -1,1 +1,1 @@
-"""TODO."""
+"""Checks of everything that a user passes: arrays, samples and options."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""The NumPy engine: the reference that the compiled engine is compared with."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""How each model is described in a file and rebuilt from it."""

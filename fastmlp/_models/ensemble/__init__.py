@@ -1,1 +1,1 @@
-"""Many networks as one: their data, what is measured of them, their fit, what users call."""
+"""Ensembles: many networks of one shape, trained together."""

@@ -1,1 +1,1 @@
-"""Users' own functions: losses, activations and optimizers, as NumPy callables or C functions."""
+"""Custom activations, losses and optimizers: NumPy callables or C functions."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Data-parallel training by several processes."""

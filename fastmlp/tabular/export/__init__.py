@@ -1,1 +1,1 @@
-"""TODO."""
+"""Estimators of tables as ONNX and C."""

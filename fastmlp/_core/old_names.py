@@ -1,0 +1,76 @@
+"""Modules under the names that they had in version 0.1.0, so that its pickles still load."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+# Old module -> new module, for the modules of classes that pickles name; "" is an empty package.
+MODULES = {
+    "averaging": "_network.averaging",
+    "checkpoint": "_models.checkpoint",
+    "ensembles": "",
+    "ensembles.ensemble": "_models.ensemble.ensemble",
+    "ensembles.predictor": "_models.ensemble.predictor",
+    "frozen": "_engine.numpy.predictor",
+    "functions": "",
+    "functions.activation": "_network.functions.activation",
+    "functions.optimizer": "_network.functions.optimizer",
+    "functions.pointers": "_network.functions.c_functions",
+    "groups": "_network.groups",
+    "loggers": "_training.loggers",
+    "losses.base": "_network.losses.base",
+    "losses.classification": "_network.losses.classification",
+    "losses.custom": "_network.losses.custom",
+    "losses.regression": "_network.losses.regression",
+    "mlp": "_models.mlp",
+    "optimizers.adaptive": "_network.optimizers.adaptive",
+    "optimizers.base": "_network.optimizers.base",
+    "optimizers.momentum": "_network.optimizers.momentum",
+    "readers": "_training.readers",
+    "sklearn.fitted": "sklearn.scaled_network",
+    "spec": "_network.spec",
+    "storage": "",
+    "storage.strict": "_files.strict_json",
+    "training": "",
+    "training.exchange": "_training.distributed.exchange",
+    "training.records": "_core.history",
+}
+# New module and old class -> new class, where the class has another name now.
+CLASSES: dict[tuple[str, str], str] = {}
+PACKAGE = "fastmlp."
+
+
+class _OldName(ModuleType):
+    """A module under its old name: its attributes are those of the new one."""
+
+    __path__: Sequence[str] = ()  # so that modules below it are looked for
+
+    def __getattr__(self, name: str) -> object:
+        new = MODULES[self.__name__.removeprefix(PACKAGE)]
+        if not new or name.startswith("__"):
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        return getattr(import_module(PACKAGE + new), CLASSES.get((new, name), name))
+
+
+class _Finder(MetaPathFinder, Loader):
+    """Finds old names; the last finder, so it costs nothing where a module exists."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        is_old = name.startswith(PACKAGE) and name.removeprefix(PACKAGE) in MODULES
+        return ModuleSpec(name, self) if is_old else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _OldName(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Load nothing: attributes are looked up when they are asked for."""
+
+
+def install() -> None:
+    """Let Python find modules under their old names."""
+    sys.meta_path.append(_Finder())

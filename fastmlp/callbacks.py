@@ -1,0 +1,15 @@
+"""Callbacks that are told about each epoch of a fit."""
+
+from __future__ import annotations
+
+from fastmlp._training.callbacks import (
+    EarlyStopping,
+    ReduceOnPlateau,
+    Progress,
+)
+
+__all__ = [
+    "EarlyStopping",
+    "ReduceOnPlateau",
+    "Progress",
+]
