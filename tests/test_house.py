@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import doctest
+import graphlib
 import importlib
 import importlib.util
 import inspect
@@ -24,116 +25,12 @@ from fastmlp._models import import_mlp
 from fastmlp._network import activations, losses, optimizers
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / "fastmlp"
 
-# Each module may import only what stands before it: arrays go down, one number comes up. What is in
-# src_cython but not in a package is "native."; what is compiled for each CPU level stands at the
-# end, where no module reaches it.
-ORDER = (
-    *("native.rounding", "native.cheaders", "native.network"),
-    *("intervals", "communicators", "groups", "averaging", "turn", "training.records", "digits"),
-    *(
-        f"engine.{part}"
-        for part in ("cpu", "levels", "kernels", "arena", "memory", "buffers", "shift")
-    ),
-    *("engine.jobs", "engine.rows", "engine.crew", "engine.passes", "engine.functions"),
-    *("teams", "threads", "activations", "links", "functions"),
-    *(f"functions.{part}" for part in ("pointers", "results", "differences", "base", "activation")),
-    *(f"losses.{part}" for part in ("base", "regression", "classification", "custom")),
-    *(
-        "losses",
-        "functions.verification",
-        "schedules",
-        *(f"optimizers.{part}" for part in ("base", "momentum", "adaptive")),
-        "optimizers",
-        "functions.optimizer",
-        "normalization",
-        "parametric",
-        "each_layer",
-        "share",
-        "spec",
-        "gradient",
-        "operators",
-        "states",
-        "initializers",
-    ),
-    *("check.arrays", "check.options", "check.samples", "check", "callbacks"),
-    *("engine.contract", "memories"),
-    *(f"storage.{part}" for part in ("strict", "safetensors", "files", "record")),
-    *(f"storage.{part}" for part in ("generators", "values")),
-    *("storage", "storage.inspection", "checkpoint"),
-    *(f"engine.{part}" for part in ("parameters", "steps", "native", "many")),
-    *(
-        f"export.{part}"
-        for part in ("layers", "graph", "onnx", "c_text", "c_layers", "c_emitter", "c_source")
-    ),
-    *("export.c", "export.exportable"),
-    *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
-    *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources")),
-    *(f"training.{part}" for part in ("averages", "loop", "exchange", "processes", "own_steps")),
-    *("training", "readers", "plans", "loggers", "learner", "mlp"),
-    *(
-        f"ensembles.{part}"
-        for part in ("portions", "members", "moment", "joint", "learner", "predictor")
-    ),
-    *("ensembles.ensemble", "ensembles"),
-    *("randomness", "hidden", "frozen", "successive", "holder", "reference"),
-    *(f"storage.{part}" for part in ("parts", "mlp", "ensemble", "predictor")),
-    "storage.ensemble_predictor",
-    *("export.plain", "export.read_torch", "export.terms", "export.read_onnx", "__init__"),
-    *(f"sklearn.{part}" for part in ("parameters", "class_weights", "scaling", "packing")),
-    *("sklearn.shown", "sklearn.fitted", "sklearn.as_mlp"),
-    "sklearn.initialization",
-    *(f"sklearn.{part}" for part in ("rates", "callbacks", "validation", "judge")),
-    *(
-        f"sklearn.{part}"
-        for part in ("resuming", "hints", "stochastic", "blas", "lbfgs", "fitting")
-    ),
-    *(f"sklearn.{part}" for part in ("estimator", "regressor", "classifier", "storage", "foreign")),
-    *("sklearn", "tabular.rows"),
-    *(
-        f"tabular.{part}"
-        for part in ("clock", "presets", "frames", "columns", "encoding", "folds", "targets")
-    ),
-    *(
-        f"tabular.{part}"
-        for part in (
-            "weights",
-            "conformal",
-            "networks",
-            "epochs",
-            "members",
-            "timing",
-            "selection",
-            "blend",
-            "temperature",
-            "judged",
-            "exported",
-        )
-    ),
-    *("tabular.onnx_columns", "tabular.onnx_graph"),
-    *(f"tabular.{part}" for part in ("c_names", "c_text", "c_source", "c_files")),
-    *(
-        f"tabular.{part}"
-        for part in ("shown", "report", "parameters", "doubts", "distilled", "predictor", "kept")
-    ),
-    *(f"tabular.{part}" for part in ("c_methods", "estimator", "regressor", "classifier")),
-    *("tabular.storage_members", "tabular.storage"),
-    *("tabular", "__main__"),
-    *(
-        f"native.{part}"
-        for part in (
-            "ctables",
-            "operators",
-            "functions",
-            "layers",
-            "pieces",
-            "epoch",
-            "inference",
-            "kernels",
-        )
-    ),
-    "probe",  # not shipped
+# The packages of fastmlp from the bottom up: a module imports from its own package and from those
+# before it. "" are the modules of fastmlp itself, which only re-export.
+LAYERS = (
+    *("_core", "_network", "_validation", "_files", "_export", "_engine", "_training", "_models"),
+    *("sklearn", "tabular", ""),
 )
 SUFFIXES = (".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in", "run")
 NATIVE = ROOT / "src_cython"
@@ -150,22 +47,24 @@ def sources() -> list[Path]:
     return sorted(p.relative_to(ROOT) for p in found if p.name.endswith(SUFFIXES))
 
 
-def modules() -> list[Path]:
-    """Return the Python modules of the package."""
-    return sorted(PACKAGE.rglob("*.py"))
+def module_files() -> dict[str, list[Path]]:
+    """Return the files of each module of the package: Python, or Cython's .pyx and .pxd."""
+    found: dict[str, list[Path]] = {}
+    for root in (ROOT, NATIVE):
+        for path in sorted((root / "fastmlp").rglob("*.p[yx]*")):
+            if path.suffix in (".py", ".pyx", ".pxd"):
+                name = ".".join(path.relative_to(root).with_suffix("").parts)
+                found.setdefault(name.removesuffix(".__init__"), []).append(path)
+    return found
 
 
-def importers() -> list[Path]:
-    """Return all files that import, Cython's too."""
-    return [*modules(), *sorted(NATIVE.rglob("*.p[yx][xd]"))]
+MODULES = module_files()
 
 
-def module_name(path: Path) -> str:
-    """Return the name below fastmlp, or of native code; that of a subpackage is its folder's."""
-    package = PACKAGE if path.is_relative_to(PACKAGE) else NATIVE / "fastmlp"
-    if not path.is_relative_to(package):
-        return f"native.{path.stem}" if f"native.{path.stem}" in ORDER else path.stem
-    return ".".join(path.relative_to(package).with_suffix("").parts).removesuffix(".__init__")
+def layer_of(module: str) -> int:
+    """Return the number of a module's layer, from 0 at the bottom."""
+    package = module.split(".")[1:2]
+    return LAYERS.index(package[0] if package and package[0] in LAYERS else "")
 
 
 def names_in_python(text: str) -> Iterator[str]:
@@ -189,64 +88,93 @@ def names_in_cython(text: str) -> Iterator[str]:
 
 
 def imported(text: str, cython: bool) -> set[str]:
-    """Return the modules of ORDER that a file imports."""
+    """Return the modules of the package that a file imports."""
     found: set[str] = set()
     for name in (names_in_cython if cython else names_in_python)(text):
-        first, *parts = name.split(".")
-        if first == "fastmlp":
+        parts = name.split(".")
+        if parts[0] == "fastmlp":
             below = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
-            found.add(next((part for part in below if part in ORDER), "__init__"))
-        elif cython and f"native.{first}" in ORDER:
-            found.add(f"native.{first}")
+            found.add(next(part for part in below if part in MODULES))
     return found
 
 
-def wrong_imports(name: str, text: str, cython: bool) -> set[str]:
-    """Return the modules that a file imports and should not."""
-    allowed = {name, *ORDER[: ORDER.index(name)]}
-    if name.startswith("native."):  # knows nothing of Python
-        allowed = {other for other in allowed if other.startswith("native.")}
-    return imported(text, cython) - allowed
+def wrong_imports(module: str, text: str, cython: bool) -> set[str]:
+    """Return the modules of higher layers that a file imports."""
+    return {name for name in imported(text, cython) if layer_of(name) > layer_of(module)}
 
 
-@pytest.mark.parametrize("path", importers(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_one_way(path: Path) -> None:
-    name = module_name(path)
-    assert name in ORDER, f"{name} needs a place in ORDER"
-    assert not wrong_imports(name, path.read_text(), path.suffix != ".py")
+def test_imports_point_down() -> None:
+    wrong = {
+        f"{module} imports {name}"
+        for module, paths in MODULES.items()
+        for path in paths
+        for name in wrong_imports(module, path.read_text(), path.suffix != ".py")
+    }
+    assert not wrong
+
+
+def test_imports_make_no_circle() -> None:
+    graph = {
+        module: {
+            name
+            for path in paths
+            for name in imported(path.read_text(), path.suffix != ".py")
+            if name != module
+        }
+        for module, paths in MODULES.items()
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_kernels_know_nothing_of_the_package() -> None:
+    """What is compiled for each CPU level, and the headers that it shares."""
+    paths = [*NATIVE.glob("*.pxd"), *(NATIVE / "kernels").iterdir()]
+    assert len(paths) > 8
+    for path in paths:
+        assert "fastmlp" not in {name.split(".")[0] for name in names_in_cython(path.read_text())}
 
 
 PLANTED = [
-    ("threads", False, "def f():\n    from fastmlp import mlp", "mlp"),
-    ("spec", False, "import fastmlp._validation.check as c", "check"),
-    ("intervals", False, "import fastmlp", "__init__"),
-    ("training.rates", False, "from fastmlp._training.loop import run", "training.loop"),
-    ("engine.native", True, "import numpy as np, fastmlp.predictor", "predictor"),
+    ("fastmlp._core.intervals", False, "def f():\n    from fastmlp import MLP", "fastmlp"),
     (
-        "engine.native",
-        True,
-        "cdef f():\n    from fastmlp import training  # later",
-        "training",
+        "fastmlp._network.spec",
+        False,
+        "import fastmlp._validation.check as c",
+        "fastmlp._validation.check",
     ),
-    ("engine.native", True, "from fastmlp.predictor cimport Predictor", "predictor"),
     (
-        "threads",
-        True,
-        "from fastmlp._engine import (\n    crew,\n    backend,\n)",
-        "engine.backend",
+        "fastmlp._engine.plan",
+        False,
+        "from fastmlp._training.loop import run",
+        "fastmlp._training.loop",
     ),
-    ("engine.crew", True, "from fastmlp._engine import \\\n    arena, native", "engine.native"),
-    ("engine.native", True, "cimport layers", "native.layers"),
-    ("native.layers", True, "from pieces cimport next_piece as p", "native.pieces"),
-    ("native.network", True, "from fastmlp._engine.arena import allocate", "engine.arena"),
+    (
+        "fastmlp._engine.native",
+        True,
+        "import numpy as np, fastmlp._models.mlp",
+        "fastmlp._models.mlp",
+    ),
+    (
+        "fastmlp._engine.native",
+        True,
+        "cdef f():\n    from fastmlp import _training  # later",
+        "fastmlp._training",
+    ),
+    (
+        "fastmlp._engine.crew",
+        True,
+        "from fastmlp._models import \\\n    base, mlp",
+        "fastmlp._models.base fastmlp._models.mlp",
+    ),
+    ("fastmlp.sklearn.hints", False, "from fastmlp.tabular import blend", "fastmlp.tabular.blend"),
 ]
 
 
-@pytest.mark.parametrize(("name", "cython", "text", "wrong"), PLANTED)
-def test_an_import_that_points_the_other_way_is_found(
-    name: str, cython: bool, text: str, wrong: str
+@pytest.mark.parametrize(("module", "cython", "text", "wrong"), PLANTED)
+def test_an_import_that_points_up_is_found(
+    module: str, cython: bool, text: str, wrong: str
 ) -> None:
-    assert wrong_imports(name, text, cython) == {wrong}
+    assert wrong_imports(module, text, cython) == set(wrong.split())
 
 
 def test_children_are_started_in_one_place() -> None:
@@ -276,20 +204,19 @@ def test_importing_fastmlp_needs_numpy_only() -> None:
     assert children.printed(children.python("-c", program)).strip() == ""
 
 
-@pytest.mark.parametrize("path", sources(), ids=str)
-def test_files_are_short_and_say_no_machine_paths(path: Path) -> None:
-    text = (ROOT / path).read_text(encoding="utf-8")
-    if path.suffix in CODE:
-        assert text.count("\n") <= MOST_LINES
+def test_files_are_short_and_say_no_machine_paths() -> None:
     # The homes and scratch folders of the machines that this was written on.
     place = r"(?<![\w.~/-])/(?:home|root|Users|work|mnt|tmp)/\w"
-    assert not re.search(place, text), "an absolute path of some machine"
+    texts = {path: (ROOT / path).read_text(encoding="utf-8") for path in sources()}
+    long = [path for path, text in texts.items() if text.count("\n") > MOST_LINES]
+    assert not [path for path in long if path.suffix in CODE]
+    assert not [path for path, text in texts.items() if re.search(place, text)]
 
 
 def test_every_package_is_in_the_wheel() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         named = tomllib.load(file)["tool"]["setuptools"]["packages"]
-    found = [path.parent.relative_to(ROOT) for path in PACKAGE.rglob("__init__.py")]
+    found = [path.parent.relative_to(ROOT) for path in (ROOT / "fastmlp").rglob("__init__.py")]
     assert sorted(named) == sorted(".".join(folder.parts) for folder in found)
 
 
@@ -385,19 +312,26 @@ def documented_parameters(text: str) -> set[str]:
     return {name.strip(" *") for names in found for name in names.split(",")}
 
 
-def documented_modules() -> list[str]:
-    names = {module_name(path) for path in modules()} - {"__init__", "__main__"}
-    if importlib.util.find_spec("sklearn") is None:
-        names = {name for name in names if name.partition(".")[0] not in ("sklearn", "tabular")}
-    return ["fastmlp", *(f"fastmlp.{name}" for name in sorted(names)), "fastmlp._engine.cpu"]
+def test_examples_run() -> None:
+    optional = importlib.util.find_spec("sklearn") is None
+    for name in MODULES:
+        if name == "fastmlp.__main__" or (
+            optional and name.split(".")[1:2] in (["sklearn"], ["tabular"])
+        ):
+            continue
+        module = importlib.import_module(name) if name_is_importable(name) else None
+        if module is not None:
+            assert (module.__doc__ or "").strip() or not is_python(name), f"{name} has no docstring"
+            assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0, name
 
 
-@pytest.mark.parametrize("name", documented_modules())
-def test_examples_run(name: str) -> None:
-    module = importlib.import_module(name)
-    assert (module.__doc__ or "").strip(), f"{name} does not say what it is for"
-    result = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
-    assert result.failed == 0
+def is_python(name: str) -> bool:
+    return MODULES[name][0].suffix == ".py"
+
+
+def name_is_importable(name: str) -> bool:
+    """A .pxd alone is no module."""
+    return any(path.suffix != ".pxd" for path in MODULES[name])
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs"])

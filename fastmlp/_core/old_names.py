@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import MutableSequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -41,14 +41,20 @@ MODULES = {
     "training.records": "_core.history",
 }
 # New module and old class -> new class, where the class has another name now.
-CLASSES: dict[tuple[str, str], str] = {}
+CLASSES = {
+    ("_core.history", "Averaged"): "AveragingState",
+    ("_core.history", "Continuation"): "ResumeState",
+    ("_models.checkpoint", "Writer"): "BackgroundWriter",
+    ("sklearn.scaled_network", "Course"): "EstimatorProgress",
+    ("sklearn.scaled_network", "Fitted"): "ScaledNetwork",
+}
 PACKAGE = "fastmlp."
 
 
 class _OldName(ModuleType):
     """A module under its old name: its attributes are those of the new one."""
 
-    __path__: Sequence[str] = ()  # so that modules below it are looked for
+    __path__: MutableSequence[str] = []  # noqa: RUF012 so that modules below it are looked for
 
     def __getattr__(self, name: str) -> object:
         new = MODULES[self.__name__.removeprefix(PACKAGE)]

@@ -232,3 +232,7 @@ def inputs_of_values(n: int) -> Inputs:
         signs = np.random.default_rng(SEED).choice([-1.0, 1.0], (n - single, SHARED))
         table[single:, single:] = signs / np.sqrt(SHARED)
     return table
+
+
+# Pickles of version 0.1.0 have these names.
+Numbers = NumericStatistics

@@ -290,3 +290,7 @@ def train(
         epochs,
         follow.why,
     )
+
+
+# Pickles of version 0.1.0 have these names.
+Members = TrainedMembers

@@ -255,3 +255,10 @@ class MultiLabelTarget(ClassTarget):
         """Return the log loss of some rows, mean over labels."""
         right = np.where(self.y[rows] > 0, prediction, 1 - prediction)
         return np.asarray(-np.log(np.maximum(right, SMALLEST)).mean(axis=1))
+
+
+# Pickles of version 0.1.0 have these names.
+Numbers = NumericTarget
+Classes = ClassTarget
+Labels = MultiLabelTarget
+Scale = TargetScale
