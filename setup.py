@@ -28,7 +28,7 @@ KERNELS = SOURCES / "kernels"
 COPIES = Path("build", "kernels")
 ENGINE = "fastmlp._engine"
 
-# Levels by machine, each a name and its flags. The names are those of fastmlp._engine.cpu_levels.LEVELS.
+# Levels by machine, each a name and its flags. The names are those of _engine/cpu_levels.py.
 AVX2 = ("-mavx2", "-mfma")
 AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", *AVX2)
 X86_64 = {"baseline": (), "avx2": AVX2, "avx512": (*AVX512, "-mprefer-vector-width=512")}

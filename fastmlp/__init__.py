@@ -1,13 +1,97 @@
 """Multi-layer perceptrons, compiled for CPUs.
 
 ``MLP`` is the model; ``fastmlp.reference`` is the same in plain NumPy, to read and to check with.
+The public names are listed here, and each is loaded when it is first used.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.machinery import PathFinder
 from pkgutil import extend_path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from fastmlp._core import old_names
+
+if TYPE_CHECKING:  # the same table for type checkers
+    from fastmlp import (
+        callbacks as callbacks,
+        initializers as initializers,
+        losses as losses,
+        optimizers as optimizers,
+        reference as reference,
+        schedules as schedules,
+    )
+    from fastmlp._core.communicators import Communicator as Communicator
+    from fastmlp._core.history import (
+        Batch as Batch,
+        DivergenceError as DivergenceError,
+        History as History,
+        State as State,
+    )
+    from fastmlp._export.read_onnx import from_onnx as from_onnx
+    from fastmlp._files.storage import ModelFormatError as ModelFormatError, load as load
+    from fastmlp._models.checkpoint import Checkpoint as Checkpoint
+    from fastmlp._models.config import show_config as show_config
+    from fastmlp._models.ensemble.ensemble import Ensemble as Ensemble
+    from fastmlp._models.from_torch import from_torch as from_torch
+    from fastmlp._models.mlp import MLP as MLP
+    from fastmlp._network.averaging import EMA as EMA, SWA as SWA
+    from fastmlp._network.functions.activation import CustomActivation as CustomActivation
+    from fastmlp._network.functions.c_functions import CFunction as CFunction
+    from fastmlp._network.functions.optimizer import CustomOptimizer as CustomOptimizer
+    from fastmlp._network.groups import Groups as Groups
+    from fastmlp._training.distributed.exchange import RankError as RankError
+    from fastmlp._training.loggers import (
+        CSVLog as CSVLog,
+        MLflowLog as MLflowLog,
+        TensorBoardLog as TensorBoardLog,
+    )
+    from fastmlp._training.readers import Blocks as Blocks
+    from fastmlp.callbacks import (
+        EarlyStopping as EarlyStopping,
+        Progress as Progress,
+        ReduceOnPlateau as ReduceOnPlateau,
+    )
+    from fastmlp.losses import (
+        AbsoluteError as AbsoluteError,
+        BinaryCrossEntropy as BinaryCrossEntropy,
+        CrossEntropy as CrossEntropy,
+        CustomLoss as CustomLoss,
+        GaussianNLL as GaussianNLL,
+        Huber as Huber,
+        Loss as Loss,
+        PoissonNLL as PoissonNLL,
+        Quantile as Quantile,
+        SquaredError as SquaredError,
+    )
+    from fastmlp.optimizers import (
+        SGD as SGD,
+        Adam as Adam,
+        AdamW as AdamW,
+        Lion as Lion,
+        Optimizer as Optimizer,
+        RMSprop as RMSprop,
+    )
+    from fastmlp.schedules import (
+        Constant as Constant,
+        Cosine as Cosine,
+        InverseScaling as InverseScaling,
+        OneCycle as OneCycle,
+        Schedule as Schedule,
+        Step as Step,
+        WarmUp as WarmUp,
+    )
+    from fastmlp.sklearn import (
+        HintWarning as HintWarning,
+        MLPClassifier as MLPClassifier,
+        MLPRegressor as MLPRegressor,
+        from_sklearn as from_sklearn,
+    )
+    from fastmlp.tabular import (
+        TabMLPClassifier as TabMLPClassifier,
+        TabMLPRegressor as TabMLPRegressor,
+    )
 
 __version__ = "0.1.0"
 
@@ -15,131 +99,67 @@ __version__ = "0.1.0"
 if PathFinder.find_spec("predictor", [f"{folder}/_engine" for folder in __path__]) is None:
     __path__ = extend_path(__path__, __name__)
 
-from fastmlp import callbacks, initializers, losses, optimizers, reference, schedules
-from fastmlp._core import old_names
-from fastmlp._core.communicators import Communicator
-from fastmlp._core.history import Batch, DivergenceError, History, State
-from fastmlp._export.read_onnx import from_onnx
-from fastmlp._files.storage import ModelFormatError, load
-from fastmlp._models.checkpoint import Checkpoint
-from fastmlp._models.config import show_config
-from fastmlp._models.ensemble.ensemble import Ensemble
-from fastmlp._models.from_torch import from_torch
-from fastmlp._models.mlp import MLP
-from fastmlp._network.averaging import EMA, SWA
-from fastmlp._network.functions.activation import CustomActivation
-from fastmlp._network.functions.c_functions import CFunction
-from fastmlp._network.functions.optimizer import CustomOptimizer
-from fastmlp._network.groups import Groups
-from fastmlp._network.losses import (
-    AbsoluteError,
-    BinaryCrossEntropy,
-    CrossEntropy,
-    CustomLoss,
-    GaussianNLL,
-    Huber,
-    Loss,
-    PoissonNLL,
-    Quantile,
-    SquaredError,
-)
-from fastmlp._network.optimizers import SGD, Adam, AdamW, Lion, Optimizer, RMSprop
-from fastmlp._network.schedules import (
-    Constant,
-    Cosine,
-    InverseScaling,
-    OneCycle,
-    Schedule,
-    Step,
-    WarmUp,
-)
-from fastmlp._training.callbacks import EarlyStopping, Progress, ReduceOnPlateau
-from fastmlp._training.distributed.exchange import RankError
-from fastmlp._training.loggers import CSVLog, MLflowLog, TensorBoardLog
-from fastmlp._training.readers import Blocks
-
-# The estimators are attributes too, but not listed: a star import must not need scikit-learn.
-__all__ = [
-    "MLP",
-    "Ensemble",
-    "load",
-    "ModelFormatError",
-    "Blocks",
-    "History",
-    "State",
-    "Batch",
-    "DivergenceError",
-    "Communicator",
-    "RankError",
-    "from_onnx",
-    "from_torch",
-    "reference",
-    "show_config",
-    "Optimizer",
-    "SGD",
-    "RMSprop",
-    "Adam",
-    "AdamW",
-    "Lion",
-    "EMA",
-    "SWA",
-    "Groups",
-    "Schedule",
-    "Constant",
-    "Step",
-    "Cosine",
-    "OneCycle",
-    "InverseScaling",
-    "WarmUp",
-    "Loss",
-    "SquaredError",
-    "AbsoluteError",
-    "Huber",
-    "Quantile",
-    "PoissonNLL",
-    "GaussianNLL",
-    "CrossEntropy",
-    "BinaryCrossEntropy",
-    "CustomActivation",
-    "CustomOptimizer",
-    "CustomLoss",
-    "CFunction",
-    "EarlyStopping",
-    "ReduceOnPlateau",
-    "Progress",
-    "Checkpoint",
-    "CSVLog",
-    "TensorBoardLog",
-    "MLflowLog",
-    "__version__",
-]
-
-_ESTIMATORS = {
-    **dict.fromkeys(
-        ("MLPClassifier", "MLPRegressor", "from_sklearn", "HintWarning"), "fastmlp.sklearn"
-    ),
-    **dict.fromkeys(("TabMLPClassifier", "TabMLPRegressor"), "fastmlp.tabular"),
+# The public names of each module, in the order of the documentation. Estimators come last and are
+# not in __all__: a star import must not need scikit-learn.
+_NAMES = {
+    "_models.mlp": "MLP",
+    "_models.ensemble.ensemble": "Ensemble",
+    "_files.storage": "load ModelFormatError",
+    "_training.readers": "Blocks",
+    "_core.history": "History State Batch DivergenceError",
+    "_core.communicators": "Communicator",
+    "_training.distributed.exchange": "RankError",
+    "_export.read_onnx": "from_onnx",
+    "_models.from_torch": "from_torch",
+    "_models.config": "show_config",
+    "optimizers": "Optimizer SGD RMSprop Adam AdamW Lion",
+    "_network.averaging": "EMA SWA",
+    "_network.groups": "Groups",
+    "schedules": "Schedule Constant Step Cosine OneCycle InverseScaling WarmUp",
+    "losses": "Loss SquaredError AbsoluteError Huber Quantile PoissonNLL GaussianNLL CrossEntropy "
+    "BinaryCrossEntropy CustomLoss",
+    "_network.functions.activation": "CustomActivation",
+    "_network.functions.optimizer": "CustomOptimizer",
+    "_network.functions.c_functions": "CFunction",
+    "callbacks": "EarlyStopping ReduceOnPlateau Progress",
+    "_models.checkpoint": "Checkpoint",
+    "_training.loggers": "CSVLog TensorBoardLog MLflowLog",
 }
-
+# Public modules. Only one is in __all__: a star import loads nothing compiled.
+_MODULES = (
+    *("reference", "losses", "optimizers", "schedules", "initializers", "callbacks"),
+    *("predictor", "digits"),
+)
+_ESTIMATORS = {
+    "sklearn": "MLPClassifier MLPRegressor from_sklearn HintWarning",
+    "tabular": "TabMLPClassifier TabMLPRegressor",
+}
+_HOMES = {
+    name: module for module, names in (_NAMES | _ESTIMATORS).items() for name in names.split()
+}
+__all__ = [*" ".join(_NAMES.values()).split(), "reference", "__version__"]
 
 old_names.install()
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ESTIMATORS:
+    """Load a public name when it is first used."""
+    if name in _MODULES:
+        return import_module(f"fastmlp.{name}")
+    if name not in _HOMES:
         raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
-    import importlib
-
     try:
-        return getattr(importlib.import_module(_ESTIMATORS[name]), name)
+        value = getattr(import_module(f"fastmlp.{_HOMES[name]}"), name)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != "sklearn":
             raise
         raise ImportError(
             f"fastmlp.{name} needs scikit-learn, which is not installed: "
-            "pip install 'fastmlp[sklearn]', or use fastmlp.MLP"
+            "pip install scikit-learn, or use fastmlp.MLP"
         ) from error
+    globals()[name] = value  # the next look-up finds it without a call
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_ESTIMATORS])
+    return sorted({*__all__, *_HOMES, *_MODULES})

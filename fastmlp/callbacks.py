@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastmlp._training.callbacks import (
     EarlyStopping,
-    ReduceOnPlateau,
     Progress,
+    ReduceOnPlateau,
 )
 
 __all__ = [

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from fastmlp._network.losses import (
     LOSSES,
-    Loss,
-    SquaredError,
     AbsoluteError,
-    Huber,
-    Quantile,
-    PoissonNLL,
-    GaussianNLL,
-    CrossEntropy,
     BinaryCrossEntropy,
+    CrossEntropy,
     CustomLoss,
+    GaussianNLL,
+    Huber,
+    Loss,
+    PoissonNLL,
+    Quantile,
+    SquaredError,
 )
 
 __all__ = [
@@ -30,4 +30,6 @@ __all__ = [
     "CustomLoss",
 ]
 
-__path__: list[str] = []  # pickles of version 0.1.0 name fastmlp.losses.base: see fastmlp._core.old_names
+__path__: list[
+    str
+] = []  # pickles of version 0.1.0 name fastmlp.losses.base: see fastmlp._core.old_names

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fastmlp._network.optimizers import (
     OPTIMIZERS,
-    Optimizer,
     SGD,
-    RMSprop,
     Adam,
     AdamW,
     Lion,
+    Optimizer,
+    RMSprop,
 )
 
 __all__ = [
@@ -22,4 +22,6 @@ __all__ = [
     "Lion",
 ]
 
-__path__: list[str] = []  # pickles of version 0.1.0 name fastmlp.optimizers.base: see fastmlp._core.old_names
+__path__: list[
+    str
+] = []  # pickles of version 0.1.0 name fastmlp.optimizers.base: see fastmlp._core.old_names

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fastmlp._network.schedules import (
-    Schedule,
     Constant,
-    Step,
     Cosine,
-    OneCycle,
     InverseScaling,
+    OneCycle,
+    Schedule,
+    Step,
     WarmUp,
 )
 

@@ -1,1 +1,1 @@
-"""What every other package builds on: ranges of options, the lock of a fit, history, communicators."""
+"""The foundation: ranges of options, the lock of a fit, history, communicators."""

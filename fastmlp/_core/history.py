@@ -182,7 +182,7 @@ class ResumeState(NamedTuple):
     scale : float
         Of a fit: ``State.learning_rate_scale``.
     memories : sequence
-        Of a fit: what its callbacks remember, see fastmlp/_training/callback_state.py; only in a checkpoint.
+        Of a fit: what its callbacks remember (_training/callback_state.py); only in a checkpoint.
     batch_size : int
         Of a fit.
     data : int

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import MutableSequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -63,12 +62,12 @@ class _OldName(ModuleType):
         return getattr(import_module(PACKAGE + new), CLASSES.get((new, name), name))
 
 
-class _Finder(MetaPathFinder, Loader):
+class _Finder:
     """Finds old names; the last finder, so it costs nothing where a module exists."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         is_old = name.startswith(PACKAGE) and name.removeprefix(PACKAGE) in MODULES
-        return ModuleSpec(name, self) if is_old else None
+        return ModuleSpec(name, self) if is_old else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _OldName(spec.name)

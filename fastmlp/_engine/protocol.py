@@ -160,7 +160,7 @@ class Engine(Protocol):
         ...
 
     def state(self, optimizer: bool = True) -> dict[str, NDArray[Any]]:
-        """Return parameters, and the optimizer's state if it can go on, as fastmlp/_engine/optimizer_state.py says.
+        """Return parameters, and the optimizer's state if it can go on; see optimizer_state.py.
 
         Without `optimizer`, parameters only, also while epochs go on.
         """

@@ -54,7 +54,8 @@ CLASSES = {
         ("fastmlp._models.ensemble.ensemble", "fastmlp._models.ensemble.ensemble"),
     ),
     "Predictor": Row(
-        "fastmlp._models.codecs.predictor", ("fastmlp.predictor", "fastmlp._engine.numpy.predictor")
+        "fastmlp._models.codecs.predictor",
+        ("fastmlp._engine.predictor", "fastmlp._engine.numpy.predictor"),
     ),
     "EnsemblePredictor": Row(
         "fastmlp._models.codecs.ensemble_predictor",
