@@ -17,7 +17,7 @@ import fastmlp
 from fastmlp._engine import cpu, native_engine, predictor
 
 ROOT = Path(__file__).resolve().parents[1]
-INSTALLED = Path(predictor.__file__).parent
+INSTALLED = Path(predictor.__file__).parents[1]
 BINARIES = sorted(INSTALLED.rglob("*.so"))
 COMPILED = pytest.mark.parametrize("path", BINARIES, ids=lambda p: p.name.split(".")[0])
 

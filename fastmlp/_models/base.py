@@ -27,6 +27,10 @@ from fastmlp._network.spec import Spec
 from fastmlp._validation import check
 
 
+# The private module of a model's class -> the public one, for its repr.
+PUBLIC_HOMES = {"fastmlp._models.mlp": "fastmlp", "fastmlp._models.numpy_mlp": "fastmlp.reference"}
+
+
 def _compiled(spec: Spec) -> Engine:
     from fastmlp._engine import native_engine
 
@@ -336,7 +340,8 @@ class Model(Exportable):
     def __repr__(self) -> str:
         activations = set(self.activations)
         activation = self.activations[0] if len(activations) == 1 else list(self.activations)
-        name = type(self).__module__.removesuffix(".mlp")
+        module = type(self).__module__
+        name = PUBLIC_HOMES.get(module, module)
         dropout = f", dropout={list(self.dropout)}" if any(self.dropout) else ""
         norm = f", layer_norm={list(self.layer_norm)}" if any(self.layer_norm) else ""
         scale = ", scale=True" if self._spec.scale else ""
