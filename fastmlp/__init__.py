@@ -16,9 +16,11 @@ from fastmlp._core import old_names
 if TYPE_CHECKING:  # the same table for type checkers
     from fastmlp import (
         callbacks as callbacks,
+        digits as digits,
         initializers as initializers,
         losses as losses,
         optimizers as optimizers,
+        predictor as predictor,
         reference as reference,
         schedules as schedules,
     )

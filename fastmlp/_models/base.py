@@ -26,7 +26,6 @@ from fastmlp._network.losses import Loss
 from fastmlp._network.spec import Spec
 from fastmlp._validation import check
 
-
 # The private module of a model's class -> the public one, for its repr.
 PUBLIC_HOMES = {"fastmlp._models.mlp": "fastmlp", "fastmlp._models.numpy_mlp": "fastmlp.reference"}
 
