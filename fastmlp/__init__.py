@@ -22,7 +22,6 @@ from fastmlp.checkpoint import Checkpoint
 from fastmlp.communicators import Communicator
 from fastmlp.config import show_config
 from fastmlp.ensembles.ensemble import Ensemble
-from fastmlp.export.read_onnx import from_onnx
 from fastmlp.export.read_torch import from_torch
 from fastmlp.functions.activation import CustomActivation
 from fastmlp.functions.optimizer import CustomOptimizer
@@ -62,7 +61,6 @@ __all__ = [
     "DivergenceError",
     "Communicator",
     "RankError",
-    "from_onnx",
     "from_torch",
     "reference",
     "show_config",

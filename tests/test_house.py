@@ -20,7 +20,7 @@ import pytest
 import fastmlp
 from fastmlp import activations, losses, optimizers
 from fastmlp.engine import backend, kernels
-from fastmlp.export import c_source, c_text, graph, plain
+from fastmlp.export import c_source, c_text, graph
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "fastmlp"
@@ -79,7 +79,7 @@ ORDER = (
     *("randomness", "hidden", "frozen", "successive", "holder", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "ensemble", "predictor")),
     "storage.ensemble_predictor",
-    *("export.plain", "export.read_torch", "export.terms", "export.read_onnx", "__init__"),
+    *("export.plain", "export.read_torch", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "class_weights", "scaling", "packing")),
     *("sklearn.shown", "sklearn.fitted", "sklearn.as_mlp"),
     "sklearn.initialization",
@@ -305,7 +305,7 @@ def test_tables_of_the_exporters_have_the_same_rows() -> None:
     assert graph.ACTIVATIONS.keys() == activations.ACTIVATIONS.keys() == c_text.ACTIVATIONS.keys()
     assert graph.WIDE_ACTIVATIONS.keys() == graph.ACTIVATIONS.keys()
     links = {loss().link_name for loss in losses.LOSSES.values()}
-    for table in (graph.LINKS, c_text.LINKS, plain.LOSSES, c_source.MEANINGS):
+    for table in (graph.LINKS, c_text.LINKS, c_source.MEANINGS):
         assert table.keys() == links
 
 
