@@ -116,15 +116,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
     import importlib
 
-    try:
-        return getattr(importlib.import_module(_ESTIMATORS[name]), name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != "sklearn":
-            raise
-        raise ImportError(
-            f"fastmlp.{name} needs scikit-learn, which is not installed: "
-            "pip install 'fastmlp[sklearn]', or use fastmlp.MLP"
-        ) from error
+    return getattr(importlib.import_module(_ESTIMATORS[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -196,7 +196,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         Raises
         ------
         ImportError
-            If there is no onnx package: ``pip install 'fastmlp[onnx]'``.
+            If there is no onnx package: ``pip install onnx``.
         TypeError, ValueError
             If ONNX has no type for the classes or for the categories of a column, cannot tell
             empty text from missing text, or can have no input of a column's name; if no column is
