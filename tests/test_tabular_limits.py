@@ -113,7 +113,7 @@ def test_columns_that_are_refused_at_fit(case):
 
 # A column at fit, the same later, and what is said of it.
 REFUSED_LATER = {
-    "text becomes numbers": (COLOURS, X[:, 0], ValueError, "no float was there at fit"),
+    "text becomes numbers": (COLOURS, X[:, 0], ValueError, r"a holds .* but text was there at fit"),
     "numbers become text": (X[:, 0], COLOURS, ValueError, "was numbers at fit"),
     "numbers become lists": (X[:, 0], [[1, 2]] * N, ValueError, "was numbers at fit"),
     "numbers become lists of one": (X[:, 0], [[1]] * N, ValueError, "was numbers at fit"),
@@ -126,7 +126,12 @@ REFUSED_LATER = {
         "holds dates",
     ),
     "numbers become complex": (X[:, 0], X[:, 0] + 1j, ValueError, "a holds complex numbers"),
-    "categories become text": ("category", COLOURS, ValueError, "no str was there at fit"),
+    "categories become text": (
+        "category",
+        COLOURS,
+        ValueError,
+        r"holds 'red' \(str\) but a number was there",
+    ),
 }
 
 
