@@ -14,13 +14,13 @@ import os
 import shutil
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from fastmlp import memories, storage
 from fastmlp.intervals import POSITIVE, check_count
 from fastmlp.training.records import State
+from fastmlp.user_warnings import warn
 
 
 class Writer:
@@ -182,7 +182,7 @@ class Checkpoint:
             if state.completed:
                 raise
             # Not in place of what has ended the fit.
-            warnings.warn(f"the last checkpoint was not written: {error}", stacklevel=2)
+            warn(f"the last checkpoint was not written: {error}")
 
     def _remember(self, state: State) -> None:
         """Put what the other callbacks remember among what the fit goes on with."""

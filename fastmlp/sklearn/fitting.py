@@ -134,7 +134,7 @@ class Fitting(BaseEstimator):
             if draft._complete:  # it comes too late
                 self._become(draft, before)
             raise
-        hints.tell(told)
+        hints.tell(told, self.verbose)
         return self
 
     def _draft(self) -> Any:

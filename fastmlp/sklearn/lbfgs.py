@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from typing import Any
 
 import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
-from sklearn.utils.optimize import _check_optimize_result
+from sklearn.exceptions import ConvergenceWarning
 
 from fastmlp.engine import backend
 from fastmlp.sklearn.blas import one_thread
@@ -22,6 +21,7 @@ from fastmlp.sklearn.validation import Validation
 from fastmlp.spec import Data
 from fastmlp.threads import fit_team, of_jobs
 from fastmlp.training.loop import record
+from fastmlp.user_warnings import warn
 
 # Parameters of the estimators that mean nothing to this solver and would change the result.
 STOCHASTIC_ONLY = {"dropout": 0.0, "clip_norm": None}
@@ -82,14 +82,18 @@ class LbfgsFit:
                 result = self._minimise()
                 judge.restore_best()
         except KeyboardInterrupt:
-            warnings.warn(INTERRUPTED, stacklevel=2)
+            warn(INTERRUPTED)
             self.network.engine.restore(self.reached)
             judge.restore_best()
         else:
-            n_iter = int(result.nit)
-            if not estimator.history_.stop_reason:
-                n_iter = _check_optimize_result("lbfgs", result, estimator.max_iter)
-            estimator.n_iter_ = n_iter
+            estimator.n_iter_ = min(int(result.nit), estimator.max_iter)
+            if result.status and not estimator.history_.stop_reason:
+                warn(
+                    f"lbfgs failed to converge after {estimator.n_iter_} iteration(s) "
+                    f"(status={result.status}):\n{result.message}\n\nPass a larger max_iter than "
+                    f"{estimator.max_iter}, or scale the data: standardize=True",
+                    ConvergenceWarning,
+                )
             estimator.loss_ = float(result.fun) + self.loss_constant
         finally:
             self.network.trained()

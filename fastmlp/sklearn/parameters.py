@@ -88,7 +88,7 @@ random_state : int, RandomState or None, default=None
 tol : float, default=1e-4
     Smallest change of loss or score that counts as an improvement; gradient tolerance of lbfgs.
 verbose : bool or int, default=False
-    Print loss and score of each epoch.
+    Print loss and score of each epoch, and hints after the fit to the standard error stream.
 warm_start : bool, default=False
     Let fit go on from the weights of the last one.
 momentum : float in [0, 1], default=0.9

@@ -10,7 +10,6 @@ import importlib
 import json
 import os
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from fastmlp.storage.files import Content
 from fastmlp.storage.record import Record, Store, Tensors
 from fastmlp.storage.safetensors import Header
 from fastmlp.storage.strict import ModelFormatError, shown
+from fastmlp.user_warnings import warn
 
 __all__ = ["ModelFormatError", "load", "save"]
 
@@ -89,10 +89,9 @@ def check_room(model: Any, epochs: int, wanted: int) -> None:
     """
     room = _content(model, training=True)[1].room(epochs)
     if wanted > room:
-        warnings.warn(
+        warn(
             f"epochs is {wanted:,} but a file has room for the losses, rates and seeds of {room:,} "
-            "epochs of this model: a Checkpoint after more of them will end the fit with an error",
-            stacklevel=2,
+            "epochs of this model: a Checkpoint after more of them will end the fit with an error"
         )
 
 

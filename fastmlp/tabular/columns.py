@@ -27,7 +27,7 @@ REMEDY_OF_DATES = (
 )
 MOST_CATEGORIES = 64  # of a column that have an input each, the most frequent; see `encoding`
 SMALLEST_RANGE = 1e-300  # of ranges that numbers are scaled by: one over it is finite
-# The types of a column of objects; those of missing values, which belong to other packages, by name.
+# The types of the cells of a column of objects; those of missing values by their names.
 NUMBERS = int | float | np.number | Decimal
 CATEGORIES = str | bytes | int | float | np.number | np.bool_
 MISSING_TYPES = ("NoneType", "NAType", "NaTType")
