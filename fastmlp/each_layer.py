@@ -11,6 +11,7 @@ import numpy as np
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.functions.activation import CustomActivation
 from fastmlp.intervals import FRACTION, check_count, check_flag
+from fastmlp.keywords import choices
 from fastmlp.normalization import POSITIONS
 from fastmlp.schedules import Scheduled, check_scheduled
 
@@ -75,7 +76,7 @@ def activations(activation: Any, n_hidden: int) -> tuple[str | CustomActivation,
         if name not in ACTIVATIONS:
             raise ValueError(
                 f"activation is {name!r} but no activation has that name: "
-                f"choose from {', '.join(ACTIVATIONS)}"
+                f"{choices(name, ACTIVATIONS)}"
             )
     return tuple(str(name) if isinstance(name, str) else name for name in names)
 

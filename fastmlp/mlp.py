@@ -16,12 +16,14 @@ from fastmlp import check, initializers
 from fastmlp.engine.contract import Predictor
 from fastmlp.initializers import Initializer
 from fastmlp.intervals import NON_NEGATIVE, check_count
+from fastmlp.keywords import explained
 from fastmlp.learner import Learner
 from fastmlp.losses import Loss
 from fastmlp.spec import Activations, build
 from fastmlp.threads import call_team, fit_team
 
 
+@explained
 class MLP(Learner):
     """A multi-layer perceptron: affine layers with an activation between each two.
 

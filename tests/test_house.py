@@ -29,7 +29,7 @@ PACKAGE = ROOT / "fastmlp"
 # src_cython but not in a package is "native."; what is compiled for each CPU level stands at the
 # end, where no module reaches it.
 ORDER = (
-    *("native.rounding", "native.cheaders", "native.network", "user_warnings"),
+    *("native.rounding", "native.cheaders", "native.network", "user_warnings", "keywords"),
     *("intervals", "communicators", "groups", "averaging", "turn", "training.records", "digits"),
     *(
         f"engine.{part}"

@@ -15,12 +15,14 @@ from fastmlp.ensembles.moment import Shown
 from fastmlp.ensembles.predictor import EnsemblePredictor
 from fastmlp.export.exportable import Exportable
 from fastmlp.export.layers import Exported
+from fastmlp.keywords import explained
 from fastmlp.mlp import MLP
 from fastmlp.threads import call_team
 from fastmlp.training.records import History
 from fastmlp.turn import taken
 
 
+@explained
 class Ensemble(EnsembleLearner, Exportable):
     """Networks of the same shape that learn at the same time and predict together.
 

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from fastmlp.check.arrays import short
 from fastmlp.export import layers as export
+from fastmlp.keywords import explained
 from fastmlp.sklearn.class_weights import weights_of_classes
 from fastmlp.sklearn.parameters import store
 from fastmlp.tabular import shown, temperature
@@ -34,6 +35,7 @@ from fastmlp.tabular.targets import Classes, Labels
 Array = NDArray[Any]
 
 
+@explained
 class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
     """Multi-layer perceptrons for classification on a table as it is.
 
