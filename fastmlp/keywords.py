@@ -1,7 +1,7 @@
-"""What a wrong name was meant to be: the names that this library and others have for one thing.
+"""Explain wrong arguments, by tables of the names that this library and others use for one thing.
 
-A call with wrong arguments names the public class of the user, never the private base that has
-the method, and tells how the thing is called there. `TWINS` is printed in docs/coming-from.md.
+The message of a wrong call names the public class, not the private base that defines the method,
+and the argument that the caller probably meant. docs/coming-from.md prints `TWINS`.
 """
 
 from __future__ import annotations
@@ -79,7 +79,15 @@ def choices(name: str, known: Collection[str]) -> str:
 
 
 def explained(cls: Class, twins: Twins = TWINS) -> Class:
-    """Decorate a public class: its constructor and the methods that it inherits explain calls."""
+    """Decorate a public class: its constructor and inherited methods explain wrong arguments.
+
+    Parameters
+    ----------
+    cls : type
+        The class, which is changed in place.
+    twins : tuple
+        The table, `TWINS` or `OPTIONS`.
+    """
     for name in dir(cls):
         method = inspect.getattr_static(cls, name)
         if not inspect.isfunction(method):

@@ -109,8 +109,12 @@ class Residuals:
 
 
 def levels_of(values: Any) -> list[float]:
-    """Return the levels of quantiles, of one or of a sequence, or complain."""
-    return [level_of(each, "levels") for each in (values if np.iterable(values) else [values])]
+    """Return levels of quantiles, or complain."""
+    if not np.iterable(values):
+        raise ValueError(
+            f"levels is {values!r} but a sequence is expected: pass for example [0.1, 0.9]"
+        )
+    return [level_of(value, "levels") for value in values]
 
 
 def level_of(value: Any, name: str) -> float:

@@ -167,7 +167,7 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         array of float64, shape (n_samples, levels) or (n_samples, n_outputs, levels)
             In the order of the levels; of a single number, without the last axis.
         """
-        wanted = levels_of(levels)
+        wanted = levels_of(levels if np.iterable(levels) else [levels])
         found = self._quantiles(self._predictions(X), wanted)
         found = found[:, 0] if self.n_outputs_ == 1 else found
         return found if np.iterable(levels) else found[..., 0]
