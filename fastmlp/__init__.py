@@ -18,7 +18,6 @@ if find_spec("fastmlp.predictor") is None:
 from fastmlp import reference
 from fastmlp._core.communicators import Communicator
 from fastmlp._core.history import Batch, DivergenceError, History, State
-from fastmlp._export.read_onnx import from_onnx
 from fastmlp._files.storage import ModelFormatError, load
 from fastmlp._models.checkpoint import Checkpoint
 from fastmlp._models.config import show_config
@@ -70,7 +69,6 @@ __all__ = [
     "DivergenceError",
     "Communicator",
     "RankError",
-    "from_onnx",
     "from_torch",
     "reference",
     "show_config",
@@ -126,15 +124,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
     import importlib
 
-    try:
-        return getattr(importlib.import_module(_ESTIMATORS[name]), name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != "sklearn":
-            raise
-        raise ImportError(
-            f"fastmlp.{name} needs scikit-learn, which is not installed: "
-            "pip install 'fastmlp[sklearn]', or use fastmlp.MLP"
-        ) from error
+    return getattr(importlib.import_module(_ESTIMATORS[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -12,8 +12,7 @@ import children
 import numpy as np
 import pytest
 
-from fastmlp import __main__ as demo
-from fastmlp import digits
+from fastmlp import __main__ as demo, digits
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -107,7 +106,7 @@ def test_plot_needs_matplotlib(
     with pytest.raises(SystemExit) as stop:
         demo.main(["--plot", "digits.png"])
     assert stop.value.code == 2
-    assert "--plot needs matplotlib: pip install 'fastmlp[plot]'" in capsys.readouterr().err
+    assert "--plot needs matplotlib: pip install matplotlib" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("file", ["no/such/folder/digits.png", "digits.nonsense"])

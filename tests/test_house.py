@@ -20,7 +20,6 @@ import pytest
 import fastmlp
 from fastmlp._engine import kernels, native_engine
 from fastmlp._export import c_source, c_text, onnx_nodes
-from fastmlp._models import import_mlp
 from fastmlp._network import activations, losses, optimizers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,7 +29,7 @@ PACKAGE = ROOT / "fastmlp"
 # src_cython but not in a package is "native."; what is compiled for each CPU level stands at the
 # end, where no module reaches it.
 ORDER = (
-    *("native.rounding", "native.cheaders", "native.network"),
+    *("native.rounding", "native.cheaders", "native.network", "user_warnings", "keywords"),
     *("intervals", "communicators", "groups", "averaging", "turn", "training.records", "digits"),
     *(
         f"engine.{part}"
@@ -80,7 +79,7 @@ ORDER = (
     *("randomness", "hidden", "frozen", "successive", "holder", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "ensemble", "predictor")),
     "storage.ensemble_predictor",
-    *("export.plain", "export.read_torch", "export.terms", "export.read_onnx", "__init__"),
+    *("export.plain", "export.read_torch", "__init__"),
     *(f"sklearn.{part}" for part in ("parameters", "class_weights", "scaling", "packing")),
     *("sklearn.shown", "sklearn.fitted", "sklearn.as_mlp"),
     "sklearn.initialization",
@@ -313,7 +312,7 @@ def test_tables_of_the_exporters_have_the_same_rows() -> None:
     )
     assert onnx_nodes.WIDE_ACTIVATIONS.keys() == onnx_nodes.ACTIVATIONS.keys()
     links = {loss().link_name for loss in losses.LOSSES.values()}
-    for table in (onnx_nodes.LINKS, c_text.LINKS, import_mlp.LOSSES, c_source.MEANINGS):
+    for table in (onnx_nodes.LINKS, c_text.LINKS, c_source.MEANINGS):
         assert table.keys() == links
 
 

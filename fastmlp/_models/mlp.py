@@ -21,8 +21,10 @@ from fastmlp._network.initializers import Initializer
 from fastmlp._network.losses import Loss
 from fastmlp._network.spec import Activations, build
 from fastmlp._validation import check
+from fastmlp._validation.keywords import explained
 
 
+@explained
 class MLP(Learner):
     """A multi-layer perceptron: affine layers with an activation between each two.
 

@@ -13,6 +13,7 @@ from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.functions.activation import CustomActivation
 from fastmlp._network.layer_norm import POSITIONS
 from fastmlp._network.schedules import Scheduled, check_scheduled
+from fastmlp._validation.keywords import choices
 
 MAX_SIZES = 1024  # entries of layer_sizes
 MAX_SIZE = 2**31 - 1  # each of them: row indices are 32 bits in the kernels
@@ -75,7 +76,7 @@ def activations(activation: Any, n_hidden: int) -> tuple[str | CustomActivation,
         if name not in ACTIVATIONS:
             raise ValueError(
                 f"activation is {name!r} but no activation has that name: "
-                f"choose from {', '.join(ACTIVATIONS)}"
+                f"{choices(name, ACTIVATIONS)}"
             )
     return tuple(str(name) if isinstance(name, str) else name for name in names)
 

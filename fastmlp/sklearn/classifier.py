@@ -19,6 +19,7 @@ from sklearn.utils.multiclass import (
 )
 
 from fastmlp._network import losses
+from fastmlp._validation.keywords import explained
 from fastmlp.sklearn import validation
 from fastmlp.sklearn.class_weights import weights_of_classes
 from fastmlp.sklearn.estimator import BaseMLP, is_stochastic
@@ -28,6 +29,7 @@ from fastmlp.sklearn.parameters import documented, store
 Array = NDArray[Any]
 
 
+@explained
 @documented(
     standardized="targets are classes",
     own="""

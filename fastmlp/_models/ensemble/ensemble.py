@@ -20,8 +20,10 @@ from fastmlp._models.ensemble.predictor import EnsemblePredictor
 from fastmlp._models.ensemble.snapshot import PublishedSnapshot
 from fastmlp._models.mlp import MLP
 from fastmlp._validation import check
+from fastmlp._validation.keywords import explained
 
 
+@explained
 class Ensemble(EnsembleLearner, Exportable):
     """Networks of the same shape that learn at the same time and predict together.
 
