@@ -31,7 +31,6 @@ if TYPE_CHECKING:  # the same table for type checkers
         History as History,
         State as State,
     )
-    from fastmlp._export.read_onnx import from_onnx as from_onnx
     from fastmlp._files.storage import ModelFormatError as ModelFormatError, load as load
     from fastmlp._models.checkpoint import Checkpoint as Checkpoint
     from fastmlp._models.config import show_config as show_config
@@ -111,7 +110,6 @@ _NAMES = {
     "_core.history": "History State Batch DivergenceError",
     "_core.communicators": "Communicator",
     "_training.distributed.exchange": "RankError",
-    "_export.read_onnx": "from_onnx",
     "_models.from_torch": "from_torch",
     "_models.config": "show_config",
     "optimizers": "Optimizer SGD RMSprop Adam AdamW Lion",
@@ -150,15 +148,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f"fastmlp.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
-    try:
-        value = getattr(import_module(f"fastmlp.{_HOMES[name]}"), name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != "sklearn":
-            raise
-        raise ImportError(
-            f"fastmlp.{name} needs scikit-learn, which is not installed: "
-            "pip install scikit-learn, or use fastmlp.MLP"
-        ) from error
+    value = getattr(import_module(f"fastmlp.{_HOMES[name]}"), name)
     globals()[name] = value  # the next look-up finds it without a call
     return value
 

@@ -32,11 +32,7 @@ def huber(**fields: Any) -> dict[str, Any]:
 NETWORKS: list[Row] = [
     ("no class", model("class", to=GONE), "model has no 'class'"),
     ("a class of Python's", model("class", to="os.system"), "'os.system' but must be one of MLP, "),
-    (
-        "a class of fastmlp's",
-        model("class", to="fastmlp._models.mlp.MLP"),
-        "'fastmlp._models.mlp.MLP' but must",
-    ),
+    ("a class of fastmlp's", model("class", to="fastmlp.MLP"), "'fastmlp.MLP' but must"),
     ("a class that is a number", model("class", to=7), "model.class is 7 and no string"),
     ("no engine", model("engine", to=GONE), "model has no 'engine'"),
     ("another engine", model("engine", to="gpu"), "engine is 'gpu' but must be one of native, ref"),

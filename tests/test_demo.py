@@ -106,7 +106,7 @@ def test_plot_needs_matplotlib(
     with pytest.raises(SystemExit) as stop:
         demo.main(["--plot", "digits.png"])
     assert stop.value.code == 2
-    assert "--plot needs matplotlib: pip install 'fastmlp[plot]'" in capsys.readouterr().err
+    assert "--plot needs matplotlib: pip install matplotlib" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("file", ["no/such/folder/digits.png", "digits.nonsense"])

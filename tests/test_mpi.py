@@ -17,7 +17,7 @@ import fastmlp
 MPIEXEC = shutil.which("mpiexec")
 IS_THERE = MPIEXEC is not None and importlib.util.find_spec("mpi4py") is not None
 pytestmark = [
-    pytest.mark.skipif(not IS_THERE, reason="no mpi4py or mpiexec: pip install 'fastmlp[mpi]'"),
+    pytest.mark.skipif(not IS_THERE, reason="no mpi4py or mpiexec: pip install mpi4py mpich"),
     pytest.mark.skipif(bool(children.RUNNER), reason="an emulator cannot start mpiexec"),
 ]
 SIZES = (1, 2, 4)

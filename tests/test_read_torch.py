@@ -1,6 +1,5 @@
-"""PyTorch's modules read as MLPs, directly and through its own ONNX. Optional."""
+"""PyTorch's modules read as MLPs. Optional."""
 
-import logging
 import warnings
 
 import numpy as np
@@ -11,6 +10,8 @@ import fastmlp
 with warnings.catch_warnings():  # what PyTorch says to newer Pythons and NumPys is its own matter
     warnings.simplefilter("ignore")
     torch = pytest.importorskip("torch", reason="needs torch")
+
+import torch.nn.utils.prune
 
 nn = torch.nn
 torch.set_num_threads(1)
@@ -147,6 +148,12 @@ class Own(nn.Sequential):
         (nn.Sequential(), "does not end in a Linear layer"),
         (nn.Sequential(nn.Linear(2, 3), nn.Linear(2, 3)), "layer 0 has 3 outputs"),
         (nn.Sequential(nn.Dropout(0.1), nn.Linear(2, 2)), "Dropout"),
+        (
+            nn.Sequential(
+                *(nn.Linear(2, 2), nn.ReLU(), nn.Dropout(0.1), nn.Dropout(0.2), nn.Linear(2, 2))
+            ),
+            r"Dropout\(p=0.2",
+        ),
         (nn.Linear(2, 2).to(torch.bfloat16), "bfloat16"),
         ("net", "'net'"),
     ],
@@ -157,16 +164,38 @@ def test_what_is_no_plain_mlp_is_refused(theirs, words):
         fastmlp.from_torch(theirs)
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("opset", "dynamo"), [(17, False), (18, True), (20, True)])
-def test_onnx_of_torch(opset, dynamo, tmp_path):
-    pytest.importorskip("onnx", reason="needs onnx")
-    pytest.importorskip("onnxscript", reason="torch.onnx needs onnxscript")
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    for activation, each in ACTIVATIONS.items():
-        theirs, path = module(each, nn.Softmax(dim=-1)), tmp_path / f"{activation}.onnx"
-        options = {"opset_version": opset, "dynamo": dynamo, "verbose": False}
-        torch.onnx.export(theirs, (torch.zeros(2, 4),), path, **options)
-        net = fastmlp.from_onnx(path)
-        assert net.activations == (activation,)
-        assert_same(net, theirs)
+def own_forward(module):
+    module[1].forward = torch.exp
+
+
+HOOK = "a hook before forward on Linear.* or remove"
+CHANGES = {
+    "pruned": (lambda m: nn.utils.prune.l1_unstructured(m[0], "weight", 0.5), HOOK),
+    "weight_norm": (lambda m: nn.utils.weight_norm(m[0]), HOOK),
+    "spectral_norm": (lambda m: nn.utils.spectral_norm(m[3]), HOOK),
+    "parametrized": (lambda m: nn.utils.parametrizations.weight_norm(m[0]), "ParametrizedLinear"),
+    "hook": (lambda m: m[1].register_forward_hook(lambda *a: 2 * a[2]), "after forward on ReLU"),
+    "hook of all": (
+        lambda m: m.register_forward_pre_hook(lambda _, x: (3 * x[0],)),
+        "before forward on Sequential",
+    ),
+    "replaced forward": (own_forward, "another forward on ReLU"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated:FutureWarning")
+@pytest.mark.parametrize("name", CHANGES)
+def test_modules_that_were_changed_are_refused(name):
+    change, words = CHANGES[name]
+    theirs = module(nn.ReLU())
+    change(theirs)
+    with pytest.raises(ValueError, match=words):
+        fastmlp.from_torch(nn.Sequential(theirs))
+
+
+def test_a_module_whose_changes_were_removed_is_read():
+    theirs = module(nn.ReLU())
+    nn.utils.prune.l1_unstructured(theirs[0], "weight", 0.5)
+    nn.utils.prune.remove(theirs[0], "weight")
+    theirs[1].register_forward_hook(lambda *a: 2 * a[2]).remove()
+    assert_same(fastmlp.from_torch(theirs), theirs)

@@ -61,7 +61,6 @@ CASES = parametrize_with_checks(CHECKED, expected_failed_checks=expected_failure
 
 
 @pytest.mark.parametrize(CASES.args[0], list(CASES.args[1]), **CASES.kwargs)
-@pytest.mark.filterwarnings("error::fastmlp.HintWarning")
 def test_common_checks(estimator, check):
     check(estimator)
 

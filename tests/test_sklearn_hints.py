@@ -1,7 +1,8 @@
-"""Hints of estimators: what a fit suffered from, said once, after it."""
+"""Hints of estimators, which a fit logs at its end, and the lines that warnings point to."""
 
 from __future__ import annotations
 
+import logging
 import warnings
 
 import numpy as np
@@ -9,17 +10,16 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-import sklearn.neural_network
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.sklearn import hints
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-    pytest.mark.filterwarnings("ignore::fastmlp.HintWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 N = 300
 RNG = np.random.default_rng(0)
@@ -27,13 +27,18 @@ X = RNG.normal(size=(N, 2))
 Y = X[:, 0] > 0
 
 
-def said(make, *data, **more):
-    """Return the hints of a fit."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", fastmlp.HintWarning)
-        make().fit(*data, **more)
-    return [str(each.message) for each in caught]
+@pytest.fixture
+def said(caplog):
+    """Return a function of a fit that returns its hints."""
+
+    def of(make, *data, **more):
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger="fastmlp"):
+            make().fit(*data, **more)
+        assert {(each.name, each.levelname) for each in caplog.records} <= {("fastmlp", "INFO")}
+        return [each.getMessage() for each in caplog.records]
+
+    return of
 
 
 # Factor on the second column, shift of both; a small one beside others may be a rare category.
@@ -48,7 +53,7 @@ CASES = [
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
 @pytest.mark.parametrize(("factor", "shift", "words"), CASES)
-def test_inputs_that_are_not_scaled(kind, solver, factor, shift, words):
+def test_inputs_that_are_not_scaled(kind, solver, factor, shift, words, said):
     def make(**options):
         return kind(**{"hidden_layer_sizes": (4,), "max_iter": 2, "solver": solver, **options})
 
@@ -61,7 +66,7 @@ def test_inputs_that_are_not_scaled(kind, solver, factor, shift, words):
     assert said(make, x[:200], Y[:200]) == []
 
 
-def test_targets_that_are_not_scaled():
+def test_targets_that_are_not_scaled(said):
     y = 100 * X[:, 0]
     (hint,) = said(lambda: MLPRegressor(max_iter=2), X, y)
     assert "y has columns of deviations from 1e+02 to 1e+02: standardize=True" in hint
@@ -72,7 +77,7 @@ def test_targets_that_are_not_scaled():
 
 
 @pytest.mark.parametrize("n", [100, 400, 401])
-def test_early_stopping_by_the_accuracy_of_few_rows(n):
+def test_early_stopping_by_the_accuracy_of_few_rows(n, said):
     x, y = np.tile(X, (2, 1))[:n], np.tile(Y, 2)[:n]
     held = {"X_val": x, "y_val": y}
     stopping = {"early_stopping": True, "max_iter": 3}
@@ -85,25 +90,35 @@ def test_early_stopping_by_the_accuracy_of_few_rows(n):
     assert said(lambda: MLPRegressor(**stopping), x, y, **held) == []
 
 
-def test_the_words_of_a_fit_that_has_not_converged_are_those_of_scikit_learn():
-    texts = []
-    for kind in (MLPClassifier, sklearn.neural_network.MLPClassifier):
-        with pytest.warns(ConvergenceWarning) as caught:
-            kind(max_iter=2).fit(1000 * X, Y)
-        texts.append([str(w.message) for w in caught if w.category is ConvergenceWarning])
-    assert texts[0] == texts[1]
-
-
-def test_a_filter_that_makes_errors_of_hints_leaves_a_fitted_estimator():
-    model = MLPClassifier((4,), max_iter=2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", fastmlp.HintWarning)
-        with pytest.raises(fastmlp.HintWarning):
-            model.fit(1000 * X, Y)
-    assert model.predict(X).shape == (N,)
+def test_hints_are_no_warnings_and_verbose_prints_them(capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model.partial_fit(1000 * X, Y)  # a batch may be anything
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("error", fastmlp.HintWarning)  # a filter of older programs
+        for verbose in (False, True):
+            MLPClassifier((4,), max_iter=2, verbose=verbose).fit(1000 * X, Y)
+            printed = capsys.readouterr()
+            assert printed.err.startswith("Hint: X has columns of") if verbose else not printed.err
+            assert "Hint" not in printed.out
+
+
+# ------------------------------------------------------------ warnings
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: MLPClassifier((4,), max_iter=2),
+        lambda: MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, solver="lbfgs"),
+        lambda: make_pipeline(StandardScaler(), MLPClassifier((4,), max_iter=2)),
+        lambda: GridSearchCV(MLPClassifier((4,), max_iter=2), {"alpha": [0.1]}, cv=2),
+    ],
+    ids=["adam", "lbfgs", "pipeline", "search"],
+)
+def test_warnings_point_to_the_line_of_the_user(make):
+    with pytest.warns(ConvergenceWarning) as caught:
+        make().fit(X, Y)
+    assert {each.filename for each in caught} == {__file__}
 
 
 @pytest.mark.parametrize("value", [1e-320, 1e300, 1e308])

@@ -140,3 +140,50 @@ def test_the_most_frequent_of_many_categories_have_inputs_of_their_own(often):
     np.testing.assert_array_equal(inputs[:64, 64:], 0)
     np.testing.assert_array_equal(inputs[64:, :64], 0)
     assert set(inputs[:64].sum(axis=1)) <= {0, 1}
+
+
+NEITHER = "a holds a {}, which is neither"
+STRUCTURED = np.array((1, 2.0), dtype=[("a", int), ("b", float)])[()]
+# A cell of a column of objects, and the complaint about it.
+ODD = {
+    "a tuple of lists": ((1, [2]), TypeError, NEITHER.format("tuple")),
+    "a record": (STRUCTURED, TypeError, NEITHER.format("void")),
+    "a set": ({1}, TypeError, NEITHER.format("set")),
+    "a date": (np.datetime64("2020-01-01"), TypeError, "a holds dates"),
+    "a difference of dates": (np.timedelta64(1, "D"), TypeError, "a holds dates"),
+    "a complex number": (np.complex128(1j), ValueError, "a holds complex numbers"),
+    "a complex number of Python": (1j, ValueError, "a holds complex numbers"),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+@pytest.mark.parametrize("others", [["red", "blue"], [1.5, 2.5]], ids=["text", "numbers"])
+def test_an_odd_cell_is_refused_in_any_row_by_any_call(others, case):
+    cell, error, words = ODD[case]
+    n = 200
+    right, odd, y = np.empty(n, object), np.empty(n, object), RNG.normal(size=n)
+    right[:] = odd[:] = others * (n // 2)
+    odd[n - 1] = cell
+    frame = pandas.DataFrame({"a": right, "b": y})
+    model = regressor().fit(frame, y)
+    late = frame.assign(a=odd)
+    if others[0] == 1.5 and "neither" in words:
+        error, words = ValueError, "a was numbers at fit but cannot be read as such now"
+    for call in (model.predict, lambda X: model.predictor()(X.iloc[-1])):
+        with pytest.raises(error, match=words):
+            call(late)
+    _, error, words = ODD[case]
+    with pytest.raises(error, match=words):
+        regressor().fit(late, y)
+
+
+def test_times_that_are_missing_are_missing_values():
+    words = np.array([None, "red", "blue"] * (N // 3), object)
+    models = [
+        regressor().fit(frame_of(d=np.where(words == None, none, words)), Y)  # noqa: E711
+        for none in (None, pandas.NaT, pandas.NA)
+    ]
+    for model in models[1:]:
+        np.testing.assert_array_equal(
+            model.predict(frame_of(d=words)), models[0].predict(frame_of(d=words))
+        )

@@ -113,7 +113,7 @@ def test_columns_that_are_refused_at_fit(case):
 
 # A column at fit, the same later, and what is said of it.
 REFUSED_LATER = {
-    "text becomes numbers": (COLOURS, X[:, 0], ValueError, "no float was there at fit"),
+    "text becomes numbers": (COLOURS, X[:, 0], ValueError, r"a holds .* but text was there at fit"),
     "numbers become text": (X[:, 0], COLOURS, ValueError, "was numbers at fit"),
     "numbers become lists": (X[:, 0], [[1, 2]] * N, ValueError, "was numbers at fit"),
     "numbers become lists of one": (X[:, 0], [[1]] * N, ValueError, "was numbers at fit"),
@@ -126,7 +126,12 @@ REFUSED_LATER = {
         "holds dates",
     ),
     "numbers become complex": (X[:, 0], X[:, 0] + 1j, ValueError, "a holds complex numbers"),
-    "categories become text": ("category", COLOURS, ValueError, "no str was there at fit"),
+    "categories become text": (
+        "category",
+        COLOURS,
+        ValueError,
+        r"holds 'red' \(str\) but a number was there",
+    ),
 }
 
 
@@ -317,8 +322,17 @@ def test_parameters_that_change_after_the_fit_change_nothing():
     model.set_params(loss="poisson")
     np.testing.assert_array_equal(model.predict_quantiles(X, [0.01]), right[0])
     np.testing.assert_array_equal(model.importance(X, Y).means, right[1])
-    with pytest.raises(ValueError, match="levels is 0.5 but a sequence"):
-        model.predict_quantiles(X, 0.5)
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_a_single_level_has_no_axis(outputs):
+    model = regressor().fit(X, np.tile(Y, (outputs, 1)).T)
+    for level in (0.3, np.float32(0.5)):
+        single = model.predict_quantiles(X, level)
+        np.testing.assert_array_equal(single, model.predict_quantiles(X, [level])[..., 0])
+    for wrong in (1.5, None, "0.5"):
+        with pytest.raises(ValueError, match="levels has .* but a number between 0 and 1"):
+            model.predict_quantiles(X, wrong)
 
 
 def test_importance_wants_the_targets_of_the_fit():

@@ -170,9 +170,15 @@ def test_masked_values_are_missing():
 
 
 def test_text_is_no_number_to_predict():
-    for y in (LABELS, list(LABELS), LABELS.astype(object)):
+    numbers = Y.astype(str)  # NumPy would read them
+    for y in (LABELS, list(LABELS), LABELS.astype(object), numbers, numbers.astype(object)):
         with pytest.raises(ValueError, match=r"y holds text .*TabMLPClassifier"):
             regressor().fit(X, y)
+        for call in (MLPRegressor().fit, MLPRegressor().partial_fit):
+            with pytest.raises(ValueError, match=r"y holds text .* with MLPClassifier"):
+                call(X, y)
+        with pytest.raises(ValueError, match="y holds text"):
+            MLPRegressor().fit(X, Y, X_val=X, y_val=y)
     model = regressor().fit(X, Y)
     with pytest.raises(ValueError, match="y holds text"):
         model.log_density(X, LABELS)

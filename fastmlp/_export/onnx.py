@@ -41,7 +41,7 @@ def package() -> Any:
     except ImportError as error:
         raise ImportError(
             f"ONNX models need the onnx package, which cannot be imported ({error}): "
-            "pip install 'fastmlp[onnx]'"
+            "pip install onnx"
         ) from error
 
 

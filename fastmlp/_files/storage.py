@@ -10,13 +10,13 @@ import importlib
 import json
 import os
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastmlp._core.intervals import check_flag
+from fastmlp._core.user_warnings import warn
 from fastmlp._files import files, safetensors, strict_json
 from fastmlp._files.files import Content
 from fastmlp._files.record import Record, Store, Tensors
@@ -93,10 +93,9 @@ def check_room(model: Any, epochs: int, wanted: int) -> None:
     """
     room = _content(model, training=True)[1].room(epochs)
     if wanted > room:
-        warnings.warn(
+        warn(
             f"epochs is {wanted:,} but a file has room for the losses, rates and seeds of {room:,} "
-            "epochs of this model: a Checkpoint after more of them will end the fit with an error",
-            stacklevel=2,
+            "epochs of this model: a Checkpoint after more of them will end the fit with an error"
         )
 
 

@@ -14,12 +14,12 @@ import os
 import shutil
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from fastmlp._core.history import State
 from fastmlp._core.intervals import POSITIVE, check_count
+from fastmlp._core.user_warnings import warn
 from fastmlp._files import storage
 from fastmlp._training import callback_state
 
@@ -183,7 +183,7 @@ class Checkpoint:
             if state.completed:
                 raise
             # Not in place of what has ended the fit.
-            warnings.warn(f"the last checkpoint was not written: {error}", stacklevel=2)
+            warn(f"the last checkpoint was not written: {error}")
 
     def _remember(self, state: State) -> None:
         """Put what the other callbacks remember among what the fit goes on with."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastmlp._core.intervals import NON_NEGATIVE, check_count
+from fastmlp._core.keywords import explained
 from fastmlp._engine.protocol import Predictor
 from fastmlp._engine.thread_count import call_team, fit_team
 from fastmlp._models.fit import Learner
@@ -23,6 +24,7 @@ from fastmlp._network.spec import Activations, build
 from fastmlp._validation import check
 
 
+@explained
 class MLP(Learner):
     """A multi-layer perceptron: affine layers with an activation between each two.
 

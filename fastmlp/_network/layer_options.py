@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp._core.intervals import FRACTION, check_count, check_flag
+from fastmlp._core.keywords import choices
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.functions.activation import CustomActivation
 from fastmlp._network.layer_norm import POSITIONS
@@ -75,7 +76,7 @@ def activations(activation: Any, n_hidden: int) -> tuple[str | CustomActivation,
         if name not in ACTIVATIONS:
             raise ValueError(
                 f"activation is {name!r} but no activation has that name: "
-                f"choose from {', '.join(ACTIVATIONS)}"
+                f"{choices(name, ACTIVATIONS)}"
             )
     return tuple(str(name) if isinstance(name, str) else name for name in names)
 

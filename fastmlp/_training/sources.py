@@ -50,9 +50,16 @@ def resolve(x: Any, y: Any, sample_weight: Any, spec: Spec) -> Data | BlockStrea
     TypeError, ValueError
         If they are not as described in ``MLP.fit``.
     """
-    if y is not None:
-        return check.data(x, y, sample_weight, spec)
     name = type(x).__name__
+    if y is not None:
+        if (callable(x) or hasattr(x, "__iter__")) and not (
+            hasattr(x, "__len__") or hasattr(x, "__array__")
+        ):
+            raise TypeError(
+                f"y is given but X is a {name}, a source, whose blocks bring their targets: leave "
+                "y out"
+            )
+        return check.data(x, y, sample_weight, spec)
     if hasattr(x, "__next__"):
         raise TypeError(
             f"X is a {name}, which can be read only once, but a source gives its blocks in every "

@@ -18,6 +18,7 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
+from fastmlp._core.keywords import explained
 from fastmlp._network import losses
 from fastmlp.sklearn import validation
 from fastmlp.sklearn.class_weights import weights_of_classes
@@ -28,6 +29,7 @@ from fastmlp.sklearn.parameters import documented, store
 Array = NDArray[Any]
 
 
+@explained
 @documented(
     standardized="targets are classes",
     own="""

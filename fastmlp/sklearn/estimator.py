@@ -94,14 +94,12 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
         RuntimeError
             If another fit of this estimator is running.
 
-        Warns
-        -----
-        fastmlp.HintWarning
-            After it, of what it suffered from: data far from mean 0 and deviation 1 without
-            ``standardize``, ``early_stopping`` by the accuracy of few rows.
-
         Notes
         -----
+        A fit with data far from mean 0 and deviation 1 without ``standardize``, or with
+        ``early_stopping`` by the accuracy of few rows, ends with a hint: a message of level INFO of
+        the logger ``fastmlp``, which ``verbose`` prints too.
+
         The estimator changes at the end, all at once; if the fit fails, not at all. Ctrl-C ends
         it with a warning and keeps the epochs so far. Until then predictions, copies and pickles
         see it as before, or, where the fit goes on with its weights, the last whole epoch.

@@ -17,7 +17,6 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -54,7 +53,7 @@ def one_at_a_time(method: Method) -> Method:
     return alone  # type: ignore[return-value]
 
 
-class Fitting(BaseEstimator):
+class Fitting(parameters.Validated):
     """The part of an estimator that trains, not for users."""
 
     _target_checks: ClassVar[dict[str, Any]] = {}  # more arguments of validate_data
@@ -135,7 +134,7 @@ class Fitting(BaseEstimator):
             if draft._complete:  # it comes too late
                 self._become(draft, before)
             raise
-        hints.tell(told)
+        hints.tell(told, self.verbose)
         return self
 
     def _draft(self) -> Any:

@@ -15,11 +15,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from fastmlp._core.intervals import check_flag
+from fastmlp._core.keywords import explained
 from fastmlp._network import losses
 from fastmlp.sklearn import validation
 from fastmlp.sklearn.estimator import BaseMLP, is_stochastic
 from fastmlp.sklearn.fitting import one_at_a_time
 from fastmlp.sklearn.parameters import documented, store
+from fastmlp.sklearn.validation import Samples
 
 Array = NDArray[Any]
 
@@ -34,6 +36,7 @@ LOSSES: dict[str, Callable[[Any], losses.Loss]] = {
 }
 
 
+@explained
 @documented(
     standardized="and every target, except with the poisson loss",
     own="""
@@ -169,6 +172,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
                 "fit with loss='gaussian'"
             )
         return mean, np.sqrt(outputs[:, m] if m == 1 else outputs[:, m:])
+
+    def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, known: bool) -> Samples:
+        validation.refuse_text(y, "MLPClassifier")
+        return super()._samples(X, y, sample_weight, reset=reset, known=known)
 
     def _encode(self, y: Array, known: bool) -> Array:
         if y.ndim == 2 and y.shape[1] == 1:

@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from fastmlp._core.keywords import explained
 from fastmlp._export import layers as export
 from fastmlp._validation.arrays import short
 from fastmlp.sklearn.class_weights import weights_of_classes
@@ -34,6 +35,7 @@ from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget
 Array = NDArray[Any]
 
 
+@explained
 class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
     """Multi-layer perceptrons for classification on a table as it is.
 
@@ -196,7 +198,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         Raises
         ------
         ImportError
-            If there is no onnx package: ``pip install 'fastmlp[onnx]'``.
+            If there is no onnx package: ``pip install onnx``.
         TypeError, ValueError
             If ONNX has no type for the classes or for the categories of a column, cannot tell
             empty text from missing text, or can have no input of a column's name; if no column is

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import _fit_context
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -22,6 +22,8 @@ from fastmlp._core.intervals import check_count
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp._training.callbacks import Progress
 from fastmlp.sklearn.fitting import one_at_a_time
+from fastmlp.sklearn.parameters import Validated
+from fastmlp.sklearn.validation import refuse_text
 from fastmlp.tabular import blend, data_warnings, folds, inspection, weights
 from fastmlp.tabular.blend import Blend, BlendResult
 from fastmlp.tabular.columns import DATE_KINDS, Columns, Table
@@ -39,7 +41,7 @@ Array = NDArray[Any]
 IMPORTANCE_SEED = 0
 
 
-class BaseTabMLP(Persistent, BaseEstimator):
+class BaseTabMLP(Persistent, Validated):
     """Base of both estimators, not for users: the subclasses know about targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
@@ -375,17 +377,11 @@ class BaseTabMLP(Persistent, BaseEstimator):
 
 def finite_numbers(y: Any) -> Array:
     """Return numbers, float64, shape (n, outputs), or complain."""
+    refuse_text(y, "TabMLPClassifier")
     if np.asarray(y).dtype.kind in DATE_KINDS:
         raise ValueError("y holds dates but numbers are expected: pass days since one of them")
     try:
         checked = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
     except OverflowError:
         raise ValueError("y holds integers that are too large for float64: rescale y") from None
-    except ValueError as error:
-        if "could not convert" not in str(error):
-            raise
-        raise ValueError(
-            f"y holds text ({error}) but numbers are expected: convert it, or predict labels with "
-            "TabMLPClassifier"
-        ) from None
     return np.asarray(checked.reshape(len(checked), -1))

@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp._core.intervals import check_flag
+from fastmlp._core.keywords import explained
 from fastmlp.sklearn.parameters import store
 from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import inspection
@@ -35,6 +36,7 @@ SMALLEST_SHRINK = 0.8
 LARGEST = 1e100  # of targets: that squares and their sums are finite
 
 
+@explained
 class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
     """Multi-layer perceptrons for regression on a table as it is.
 
@@ -150,24 +152,25 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         return self.predict_quantiles(X, [tail, 1 - tail])
 
     @of_one_moment
-    def predict_quantiles(self, X: Any, levels: Sequence[float]) -> Array:
+    def predict_quantiles(self, X: Any, levels: float | Sequence[float]) -> Array:
         """Predict quantiles of the target, which never cross.
 
         Parameters
         ----------
         X : frame or array-like, shape (n_samples, n_features)
             Rows.
-        levels : sequence of float in (0, 1)
+        levels : float in (0, 1), or sequence of such
             Of the quantiles.
 
         Returns
         -------
         array of float64, shape (n_samples, levels) or (n_samples, n_outputs, levels)
-            In the order of the levels.
+            In the order of the levels; of a single number, without the last axis.
         """
-        wanted = levels_of(levels)
+        wanted = levels_of(levels if np.iterable(levels) else [levels])
         found = self._quantiles(self._predictions(X), wanted)
-        return found[:, 0] if self.n_outputs_ == 1 else found
+        found = found[:, 0] if self.n_outputs_ == 1 else found
+        return found if np.iterable(levels) else found[..., 0]
 
     @of_one_moment
     def log_density(self, X: Any, y: Any) -> Array:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastmlp._core.fit_lock import taken
 from fastmlp._core.history import History
+from fastmlp._core.keywords import explained
 from fastmlp._engine.thread_count import call_team
 from fastmlp._export.exportable import Exportable
 from fastmlp._export.layers import Exported
@@ -22,6 +23,7 @@ from fastmlp._models.mlp import MLP
 from fastmlp._validation import check
 
 
+@explained
 class Ensemble(EnsembleLearner, Exportable):
     """Networks of the same shape that learn at the same time and predict together.
 
