@@ -1,6 +1,7 @@
 """Multi-layer perceptrons, compiled for CPUs.
 
-``MLP`` is the model; ``fastmlp.reference`` is the same in plain NumPy, to read and to check with.
+``MLP`` is the model. ``fastmlp.reference`` is the textbook, in NumPy alone; its ``MLP`` is the whole
+model in NumPy, to compare with.
 """
 
 from __future__ import annotations

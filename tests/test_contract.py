@@ -7,7 +7,7 @@ import inspect
 import cases
 import pytest
 
-from fastmlp import reference, threads
+from fastmlp import numpy_engine, threads
 from fastmlp.engine import backend, contract, crew
 
 # What the native side has besides, for its own modules only.
@@ -17,7 +17,7 @@ NATIVE_ONLY = {"Engine": {"predict_into", "differentiate"}, "Predictor": set()}
 def pair(name):
     """Return the protocol of that name and an object of either side."""
     network = cases.build([3, 4, 2])
-    engines = backend.engine(network), reference.Engine(network)
+    engines = backend.engine(network), numpy_engine.Engine(network)
     sides = engines if name == "Engine" else tuple(engine.predictor() for engine in engines)
     return getattr(contract, name), sides
 

@@ -13,7 +13,7 @@ from test_ensemble import N, X, digest, inputs, members
 from test_joint import FOLDS, KINDS, leaps
 
 import fastmlp
-from fastmlp import reference
+from fastmlp import numpy_engine, reference
 from fastmlp.ensembles import joint
 
 EPOCHS = 8
@@ -299,7 +299,7 @@ def test_others_see_all_members_before_the_first_epoch(kind, look, monkeypatch):
     ensemble.fit(X, Y, epochs=1, **OPTIONS)
     look = look(ensemble)
     before = look.now()
-    looking(monkeypatch, reference.Engine, "epoch", look)
+    looking(monkeypatch, numpy_engine.Engine, "epoch", look)
     getattr(ensemble, kind)(X, Y, **({"epochs": 1} if kind == "fit" else {}))
     monkeypatch.undo()
     assert look.seen == [before] * 3

@@ -17,7 +17,7 @@ from test_predictor import BAD_INPUTS, BAD_OUTS, FORMS, X, every_dtype
 from tolerances import assert_close
 
 import fastmlp
-from fastmlp import reference
+from fastmlp import numpy_engine, reference
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.engine import backend, kernels
 from fastmlp.randomness import shuffle
@@ -29,7 +29,7 @@ def both(sizes, dtype, activation="tanh", loss="squared_error"):
     """Return a native and a reference predictor with the same weights."""
     network = cases.build(sizes, activation, loss, dtype)
     weights, biases = cases.parameters(network, np.random.default_rng(2))
-    engines = backend.engine(network), reference.Engine(network)
+    engines = backend.engine(network), numpy_engine.Engine(network)
     for engine in engines:
         engine.set_parameters(weights, biases)
     return [engine.predictor() for engine in engines]

@@ -76,7 +76,7 @@ ORDER = (
         for part in ("portions", "members", "moment", "joint", "learner", "predictor")
     ),
     *("ensembles.ensemble", "ensembles"),
-    *("randomness", "hidden", "frozen", "successive", "holder", "reference"),
+    *("randomness", "hidden", "frozen", "successive", "holder", "numpy_engine", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "ensemble", "predictor")),
     "storage.ensemble_predictor",
     *("export.plain", "export.read_torch", "export.terms", "export.read_onnx", "__init__"),

@@ -17,7 +17,7 @@ from probing import probe
 from tolerances import assert_close
 
 import fastmlp
-from fastmlp import losses, optimizers, reference
+from fastmlp import losses, numpy_engine, optimizers, reference
 from fastmlp.engine import backend
 from fastmlp.engine.native import Engine
 from fastmlp.spec import Data, Plan
@@ -193,7 +193,7 @@ def test_extreme_rows_have_the_right_loss_and_gradient(case, dtype):
 
 
 def engine_types():
-    yield "reference", reference.Engine
+    yield "reference", numpy_engine.Engine
     for level in LEVELS:
         yield level, lambda spec, level=level: Engine(spec, level)
 

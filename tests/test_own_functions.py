@@ -14,7 +14,7 @@ from test_blocks import train
 from tolerances import assert_close
 
 import fastmlp
-from fastmlp import reference
+from fastmlp import numpy_engine
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.engine import backend, native
 from fastmlp.groups import Groups
@@ -36,7 +36,7 @@ WAYS = (
 
 
 def made(level, network, parameters, n_threads):
-    engine = native.Engine(network, level) if n_threads else reference.Engine(network)
+    engine = native.Engine(network, level) if n_threads else numpy_engine.Engine(network)
     engine.set_parameters(*parameters)
     return engine
 

@@ -10,7 +10,7 @@ import pytest
 from tolerances import assert_close
 
 import fastmlp
-from fastmlp import reference, teams, threads
+from fastmlp import numpy_engine, teams, threads
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.engine import backend
 from fastmlp.predictor import Predictor
@@ -106,7 +106,7 @@ def test_values_are_those_of_the_reference(level, dtype):
         activation = cases.mixed_activations(len(sizes) - 2)
         for loss in LOSSES:
             predictor = make(sizes, dtype, activation, loss, level)
-            engine = reference.Engine(predictor.spec)
+            engine = numpy_engine.Engine(predictor.spec)
             engine.set_parameters(*predictor.parameters())
             x = rows_of(N, predictor)
             assert_close(predictor(x), engine.predict(x), "gradient", dtype)

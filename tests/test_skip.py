@@ -12,11 +12,11 @@ from models import X, Y
 from test_operators import check_gradients, everything, moved
 
 import fastmlp
-from fastmlp import hidden, reference
+from fastmlp import hidden, numpy_engine, reference
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.groups import Groups
+from fastmlp.numpy_engine import flat
 from fastmlp.randomness import dropout_masks
-from fastmlp.reference import flat
 
 # Layer sizes, and options: each alone, both, and with all that may stand around them.
 NETWORKS = {
@@ -62,7 +62,7 @@ def test_the_formula():
 
     first = layer(0, x)
     end = layer(2, layer(1, first)) + first
-    _, outputs = reference.forward(network, parameters, x, masks)
+    _, outputs = numpy_engine.forward(network, parameters, x, masks)
     np.testing.assert_allclose(outputs[-1], end @ weights[3] + biases[3] + x @ linear, rtol=1e-12)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from fastmlp import losses, spec
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.reference import Engine
+from fastmlp.numpy_engine import Engine
 
 
 @pytest.mark.parametrize("sizes", cases.NETWORKS)

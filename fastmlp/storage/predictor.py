@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastmlp import frozen, reference
+from fastmlp import frozen, numpy_engine
 from fastmlp.engine import levels
 from fastmlp.spec import Spec
 from fastmlp.storage import parts
@@ -35,6 +35,6 @@ def of(cls: Any, network: Spec, parameters: tuple[parts.Arrays, ...], n_threads:
     """Return a predictor of either engine."""
     if cls.__module__ != frozen.__name__:
         return cls(network, levels.level(), *parameters, n_threads=n_threads)
-    engine = reference.Engine(network)
+    engine = numpy_engine.Engine(network)
     engine.set_parameters(*parameters)
     return cls(engine, n_threads)
