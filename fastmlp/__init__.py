@@ -1,7 +1,7 @@
 """Multi-layer perceptrons, compiled for CPUs.
 
-``MLP`` is the model. ``fastmlp.reference`` is the textbook, in NumPy alone; its ``MLP`` is the whole
-model in NumPy, to compare with.
+``MLP`` is the model. ``fastmlp.reference`` is the textbook in NumPy alone, with the whole model
+as its ``MLP``, to compare with.
 """
 
 from __future__ import annotations

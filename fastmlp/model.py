@@ -22,6 +22,7 @@ from fastmlp.functions.activation import CustomActivation
 from fastmlp.losses import Loss
 from fastmlp.parameter_list import ParameterList
 from fastmlp.spec import Spec
+from fastmlp.summary import summary
 from fastmlp.training.records import Continuation, History
 from fastmlp.turn import Turn
 
@@ -44,6 +45,7 @@ class Model(Exportable):
     """
 
     _engine_type: Callable[[Spec], Engine] = staticmethod(_compiled)
+    _flat_y = False  # whether y of the last fit was (n,): predictions are, too (docs/adr/0024)
 
     def __init__(self, spec: Spec, rng: np.random.Generator) -> None:
         self._spec, self._rng = spec, rng
@@ -127,6 +129,25 @@ class Model(Exportable):
     @linear_weights.setter
     def linear_weights(self, values: Iterable[ArrayLike]) -> None:
         self._assign("linear_weights", lambda _: values)
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that training changes: elements of all weights, biases and so on."""
+        return self._spec.n_parameters
+
+    def summary(self) -> str:
+        """Return a table of the layers: sizes, activations, options, parameters.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> print(fastmlp.MLP([4, 16, 3], loss="cross_entropy", rng=0).summary())
+        layer  inputs  outputs  activation  options  parameters
+            0       4       16  relu                         80
+            1      16        3  softmax                      51
+        total                                               131
+        """
+        return summary(self._spec)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -258,11 +279,12 @@ class Model(Exportable):
         """Return what puts back all that a fit changes, as it is now."""
         generator = self._rng.bit_generator.state
         snapshot = self._engine.snapshot() if parameters else None
-        progress, history, state = self._progress, self._history, self._engine.optimizer_state()
+        progress, history, flat_y = self._progress, self._history, self._flat_y
+        state = self._engine.optimizer_state()
 
         def undo() -> None:
             self._rng.bit_generator.state = generator
-            self._progress, self._history = progress, history
+            self._progress, self._history, self._flat_y = progress, history, flat_y
             self._engine.set_optimizer_state(state)
             if snapshot is not None:
                 self._engine.restore(snapshot)

@@ -194,6 +194,7 @@ class Joint:
             plan = self.plans[k]
             averaged = self.averages[k].averaged if self.averages else None
             member._progress = Continuation(*facts, (), plan.batch_size, own.data, averaged)
+            member._flat_y = data.flat_y
 
     def _prepare(self, n: int, leaders: Any) -> dict[int, int]:
         """Fill in the rates of n epochs; return the steps of each leader that are new."""
