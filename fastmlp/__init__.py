@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pkgutil import extend_path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -46,7 +46,8 @@ from fastmlp.mlp import MLP
 from fastmlp.optimizers import SGD, Adam, AdamW, Lion, Optimizer, RMSprop
 from fastmlp.readers import Blocks
 from fastmlp.schedules import Constant, Cosine, InverseScaling, OneCycle, Schedule, Step, WarmUp
-from fastmlp.storage import ModelFormatError, load
+from fastmlp.storage import ModelFormatError
+from fastmlp.storage import load as _load
 from fastmlp.training.exchange import RankError
 from fastmlp.training.records import Batch, DivergenceError, History, State
 
@@ -114,20 +115,52 @@ _ESTIMATORS = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _ESTIMATORS:
-        raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
-    import importlib
+if TYPE_CHECKING:  # a __getattr__ would tell type checkers that every name is there, and Any
+    from collections.abc import Callable
+    from typing import ParamSpec, TypeAlias
 
-    try:
-        return getattr(importlib.import_module(_ESTIMATORS[name]), name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != "sklearn":
-            raise
-        raise ImportError(
-            f"fastmlp.{name} needs scikit-learn, which is not installed: "
-            "pip install 'fastmlp[sklearn]', or use fastmlp.MLP"
-        ) from error
+    from fastmlp.ensembles.predictor import EnsemblePredictor
+    from fastmlp.predictor import Predictor
+    from fastmlp.sklearn import HintWarning as HintWarning
+    from fastmlp.sklearn import MLPClassifier as MLPClassifier
+    from fastmlp.sklearn import MLPRegressor as MLPRegressor
+    from fastmlp.sklearn import from_sklearn as from_sklearn
+    from fastmlp.tabular import TabMLPClassifier as TabMLPClassifier
+    from fastmlp.tabular import TabMLPRegressor as TabMLPRegressor
+
+    _Arguments = ParamSpec("_Arguments")
+    _Loaded: TypeAlias = (
+        MLP
+        | Ensemble
+        | Predictor
+        | EnsemblePredictor
+        | MLPClassifier
+        | MLPRegressor
+        | TabMLPClassifier
+        | TabMLPRegressor
+    )
+
+    def _loads(load: Callable[_Arguments, object]) -> Callable[_Arguments, _Loaded]:
+        """Say what classes a file can hold, which the storage knows by name only."""
+
+    load = _loads(_load)
+else:
+    load = _load
+
+    def __getattr__(name: str) -> Any:
+        if name not in _ESTIMATORS:
+            raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
+        import importlib
+
+        try:
+            return getattr(importlib.import_module(_ESTIMATORS[name]), name)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.split(".")[0] != "sklearn":
+                raise
+            raise ImportError(
+                f"fastmlp.{name} needs scikit-learn, which is not installed: "
+                "pip install 'fastmlp[sklearn]', or use fastmlp.MLP"
+            ) from error
 
 
 def __dir__() -> list[str]:

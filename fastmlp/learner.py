@@ -19,6 +19,7 @@ from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count, check_flag
 from fastmlp.model import Model
+from fastmlp.names import OptimizerName
 from fastmlp.optimizers import Optimizer
 from fastmlp.schedules import Scheduled
 from fastmlp.spec import Data, Plan
@@ -49,7 +50,7 @@ class Learner(Model):
         *,
         epochs: int = 20,
         batch_size: int = 64,
-        optimizer: Optimizer | str | None = None,
+        optimizer: Optimizer | OptimizerName | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
         clip_norm: float | None = None,
@@ -267,7 +268,7 @@ class Learner(Model):
         *,
         sample_weight: ArrayLike | None = None,
         batch_size: int | None = None,
-        optimizer: Optimizer | str | None = None,
+        optimizer: Optimizer | OptimizerName | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
         clip_norm: float | None = None,

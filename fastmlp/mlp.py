@@ -18,6 +18,7 @@ from fastmlp.initializers import Initializer
 from fastmlp.intervals import NON_NEGATIVE, check_count
 from fastmlp.learner import Learner
 from fastmlp.losses import Loss
+from fastmlp.names import LossName, NormPosition
 from fastmlp.spec import Activations, build
 from fastmlp.threads import call_team, fit_team
 
@@ -104,10 +105,10 @@ class MLP(Learner):
         layer_sizes: Sequence[int] | NDArray[Any],
         *,
         activation: Activations = "relu",
-        loss: str | Loss = "squared_error",
+        loss: LossName | Loss = "squared_error",
         dtype: DTypeLike = "float32",
         dropout: float | Sequence[float] = 0.0,
-        layer_norm: str | Sequence[str | None] | None = None,
+        layer_norm: NormPosition | Sequence[NormPosition | None] | None = None,
         scale: bool = False,
         parametric: bool | Sequence[bool] = False,
         skip: int | None = None,

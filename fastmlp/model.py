@@ -20,6 +20,7 @@ from fastmlp.export.exportable import Exportable
 from fastmlp.export.layers import Exported, exported, name_of
 from fastmlp.functions.activation import CustomActivation
 from fastmlp.losses import Loss
+from fastmlp.names import ActivationName, NormPosition
 from fastmlp.parameter_list import ParameterList
 from fastmlp.spec import Spec
 from fastmlp.summary import summary
@@ -155,7 +156,7 @@ class Model(Exportable):
         return self._spec.layer_sizes
 
     @property
-    def activations(self) -> tuple[str | CustomActivation, ...]:
+    def activations(self) -> tuple[ActivationName | CustomActivation, ...]:
         """Activation of each hidden layer: its name, or one of the user's own."""
         return self._spec.activations
 
@@ -165,7 +166,7 @@ class Model(Exportable):
         return self._spec.dropout
 
     @property
-    def layer_norm(self) -> tuple[str | None, ...]:
+    def layer_norm(self) -> tuple[NormPosition | None, ...]:
         """Where each hidden layer is normalised: before or after its activation, or not."""
         return self._spec.layer_norm
 

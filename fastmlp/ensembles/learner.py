@@ -25,6 +25,7 @@ from fastmlp.groups import Groups
 from fastmlp.intervals import check_count, check_flag
 from fastmlp.mlp import MLP
 from fastmlp.model import Kept
+from fastmlp.names import OptimizerName
 from fastmlp.optimizers import Optimizer
 from fastmlp.schedules import Scheduled
 from fastmlp.spec import Data, Plan, Spec
@@ -59,7 +60,7 @@ class EnsembleLearner:
         judge: Score | None = None,
         epochs: int = 20,
         batch_size: int = 64,
-        optimizer: Optimizer | str | None = None,
+        optimizer: Optimizer | OptimizerName | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
         clip_norm: float | None = None,
@@ -220,7 +221,7 @@ class EnsembleLearner:
         *,
         sample_weight: ArrayLike | Sequence[ArrayLike] | None = None,
         batch_size: int | None = None,
-        optimizer: Optimizer | str | None = None,
+        optimizer: Optimizer | OptimizerName | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
         clip_norm: float | None = None,

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from fastmlp.check.arrays import short
 from fastmlp.export import layers as export
+from fastmlp.names import PresetName
 from fastmlp.sklearn.class_weights import weights_of_classes
 from fastmlp.sklearn.parameters import store
 from fastmlp.tabular import shown, temperature
@@ -89,7 +90,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
     def __init__(
         self,
         *,
-        preset: str = "default",
+        preset: PresetName = "default",
         class_weight: Any = None,
         categorical_features: Any = "from_dtype",
         scoring: Any = None,
