@@ -1,13 +1,14 @@
 """Multi-layer perceptrons, compiled for CPUs.
 
-``MLP`` is the model; ``fastmlp.reference`` is the same in plain NumPy, to read and to check with.
+``MLP`` is the model. ``fastmlp.reference`` is the textbook in NumPy alone, with the whole model
+as its ``MLP``, to compare with.
 """
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 from pkgutil import extend_path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
@@ -19,7 +20,7 @@ from fastmlp import reference
 from fastmlp._core.communicators import Communicator
 from fastmlp._core.history import Batch, DivergenceError, History, State
 from fastmlp._export.read_onnx import from_onnx
-from fastmlp._files.storage import ModelFormatError, load
+from fastmlp._files.storage import ModelFormatError, load as _load
 from fastmlp._models.checkpoint import Checkpoint
 from fastmlp._models.config import show_config
 from fastmlp._models.ensemble.ensemble import Ensemble
@@ -121,20 +122,56 @@ _ESTIMATORS = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _ESTIMATORS:
-        raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
-    import importlib
+if TYPE_CHECKING:  # a __getattr__ would tell type checkers that every name is there, and Any
+    from collections.abc import Callable
+    from typing import ParamSpec, TypeAlias
 
-    try:
-        return getattr(importlib.import_module(_ESTIMATORS[name]), name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != "sklearn":
-            raise
-        raise ImportError(
-            f"fastmlp.{name} needs scikit-learn, which is not installed: "
-            "pip install 'fastmlp[sklearn]', or use fastmlp.MLP"
-        ) from error
+    from fastmlp._engine.predictor import Predictor
+    from fastmlp._models.ensemble.predictor import EnsemblePredictor
+    from fastmlp.sklearn import (
+        HintWarning as HintWarning,
+        MLPClassifier as MLPClassifier,
+        MLPRegressor as MLPRegressor,
+        from_sklearn as from_sklearn,
+    )
+    from fastmlp.tabular import (
+        TabMLPClassifier as TabMLPClassifier,
+        TabMLPRegressor as TabMLPRegressor,
+    )
+
+    _Arguments = ParamSpec("_Arguments")
+    _Loaded: TypeAlias = (
+        MLP
+        | Ensemble
+        | Predictor
+        | EnsemblePredictor
+        | MLPClassifier
+        | MLPRegressor
+        | TabMLPClassifier
+        | TabMLPRegressor
+    )
+
+    def _loads(load: Callable[_Arguments, object]) -> Callable[_Arguments, _Loaded]:
+        """Say what classes a file can hold, which the storage knows by name only."""
+
+    load = _loads(_load)
+else:
+    load = _load
+
+    def __getattr__(name: str) -> Any:
+        if name not in _ESTIMATORS:
+            raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
+        import importlib
+
+        try:
+            return getattr(importlib.import_module(_ESTIMATORS[name]), name)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.split(".")[0] != "sklearn":
+                raise
+            raise ImportError(
+                f"fastmlp.{name} needs scikit-learn, which is not installed: "
+                "pip install 'fastmlp[sklearn]', or use fastmlp.MLP"
+            ) from error
 
 
 def __dir__() -> list[str]:

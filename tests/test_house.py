@@ -31,7 +31,8 @@ PACKAGE = ROOT / "fastmlp"
 # end, where no module reaches it.
 ORDER = (
     *("native.rounding", "native.cheaders", "native.network"),
-    *("intervals", "communicators", "groups", "averaging", "turn", "training.records", "digits"),
+    *("names", "intervals", "communicators", "groups", "averaging", "turn"),
+    *("training.records", "digits"),
     *(
         f"engine.{part}"
         for part in ("cpu", "levels", "kernels", "arena", "memory", "buffers", "shift")
@@ -47,15 +48,8 @@ ORDER = (
         *(f"optimizers.{part}" for part in ("base", "momentum", "adaptive")),
         "optimizers",
         "functions.optimizer",
-        "normalization",
-        "parametric",
-        "each_layer",
-        "share",
-        "spec",
-        "gradient",
-        "operators",
-        "states",
-        "initializers",
+        *("normalization", "parametric", "each_layer", "share", "spec", "summary", "gradient"),
+        *("operators", "states", "initializers"),
     ),
     *("check.arrays", "check.options", "check.samples", "check", "callbacks"),
     *("engine.contract", "memories"),
@@ -77,7 +71,7 @@ ORDER = (
         for part in ("portions", "members", "moment", "joint", "learner", "predictor")
     ),
     *("ensembles.ensemble", "ensembles"),
-    *("randomness", "hidden", "frozen", "successive", "holder", "reference"),
+    *("randomness", "hidden", "frozen", "successive", "holder", "numpy_engine", "reference"),
     *(f"storage.{part}" for part in ("parts", "mlp", "ensemble", "predictor")),
     "storage.ensemble_predictor",
     *("export.plain", "export.read_torch", "export.terms", "export.read_onnx", "__init__"),
@@ -204,6 +198,8 @@ def imported(text: str, cython: bool) -> set[str]:
 def wrong_imports(name: str, text: str, cython: bool) -> set[str]:
     """Return the modules that a file imports and should not."""
     allowed = {name, *ORDER[: ORDER.index(name)]}
+    if name == "__init__":  # for type checkers; at run time they are imported on demand
+        allowed |= {"sklearn", "tabular"}
     if name.startswith("native."):  # knows nothing of Python
         allowed = {other for other in allowed if other.startswith("native.")}
     return imported(text, cython) - allowed

@@ -19,6 +19,7 @@ from fastmlp._models.mlp import MLP
 from fastmlp._network import layer_options
 from fastmlp._network.activations import GELU_CUBIC, SQRT_2_OVER_PI
 from fastmlp._network.losses import Loss
+from fastmlp._network.names import LossName, NormPosition
 
 
 def _torch_gelu_tanh(g: Graph, z: Name) -> Name:
@@ -55,7 +56,7 @@ def from_onnx(
     model: Any,
     *,
     output: str | Sequence[str] | None = None,
-    loss: str | Loss | None = None,
+    loss: LossName | Loss | None = None,
     rng: int | np.random.Generator | None = None,
 ) -> MLP:
     """Return the MLP that an ONNX model is.
@@ -120,7 +121,7 @@ def from_onnx(
     layers: list[Affine] = []
     activations: list[str] = []
     entering: list[Term] = []  # each affine layer
-    norms: dict[int, tuple[str, Normalization]] = {}
+    norms: dict[int, tuple[NormPosition, Normalization]] = {}
     alphas: dict[int, Array] = {}
     ends: dict[int, Term] = {}  # of blocks, and what is added there
     linear: Array | None = None

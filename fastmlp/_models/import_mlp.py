@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from fastmlp._export.layers import Affine, Array, Normalization
 from fastmlp._models.mlp import MLP
 from fastmlp._network import losses
 from fastmlp._network.losses import Loss
+from fastmlp._network.names import NormPosition
 from fastmlp._network.spec import DTYPES
 
 # The loss that a network of this link was most likely trained with.
@@ -26,12 +28,12 @@ LOSSES = {
 
 def network(
     layers: Sequence[Affine],
-    activations: Sequence[str],
+    activations: Sequence[Any],
     link: str,
     loss: str | Loss | None,
     rng: int | np.random.Generator | None,
     dropout: float | Sequence[float] = 0.0,
-    norms: Mapping[int, tuple[str, Normalization]] = MappingProxyType({}),
+    norms: Mapping[int, tuple[NormPosition, Normalization]] = MappingProxyType({}),
     alphas: Mapping[int, Array] = MappingProxyType({}),
     skip: int | None = None,
     linear: Array | None = None,
@@ -67,7 +69,7 @@ def network(
             f"the weights are {dtype} but {' or '.join(DTYPES)} is expected: convert the network"
         )
     hidden = range(len(layers) - 1)
-    places = [norms[k][0] if k in norms else None for k in hidden]
+    places: list[NormPosition | None] = [norms[k][0] if k in norms else None for k in hidden]
     net = MLP(
         sizes,
         activation=list(activations),

@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from fastmlp._export import layers as export
+from fastmlp._network.names import PresetName
 from fastmlp._validation.arrays import short
 from fastmlp.sklearn.class_weights import weights_of_classes
 from fastmlp.sklearn.parameters import store
@@ -89,7 +90,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
     def __init__(
         self,
         *,
-        preset: str = "default",
+        preset: PresetName = "default",
         class_weight: Any = None,
         categorical_features: Any = "from_dtype",
         scoring: Any = None,
