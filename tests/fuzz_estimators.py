@@ -23,7 +23,7 @@ from sklearn.utils import check_array
 from states import digest, finite, state
 
 import fastmlp
-from fastmlp.reference import Engine
+from fastmlp._engine.numpy.numpy_engine import Engine
 from fastmlp.sklearn import MLPClassifier, MLPRegressor
 
 # Good values of the constructor's parameters, the first one the default of the fuzz.

@@ -38,6 +38,7 @@ NETWORKS: list[Row] = [
     ("another engine", model("engine", to="gpu"), "engine is 'gpu' but must be one of native, ref"),
     ("another class", model("class", to="Predictor"), "model has no 'n_threads'"),
     ("a key too many", model("path", to="/etc"), "model has 'path', unknown here"),
+    ("a flat y of two outputs", model("flat_y", to=True), "flat_y is true but of several outputs"),
     ("a network that is a list", model("network", to=[]), r"network is \[\] and no object"),
     ("no network", model("network", to=GONE), "model has no 'network'"),
     ("no sizes", network("layer_sizes", GONE), "network has no 'layer_sizes'"),

@@ -161,6 +161,7 @@ def reads_during_a_fit(make: Callable[[], Any], read: Callable[[Any], Any]) -> t
 
     def trial(rng: np.random.Generator) -> Iterator[float]:
         model, seen = make(), []
+        fit_until(model, stop_after(1))  # the first fit settles the shape of predictions
         whole = {digest(read(model))}
         stop = stop_after(200)
 

@@ -4,8 +4,8 @@ import cases
 import numpy as np
 import pytest
 
-from fastmlp import reference
 from fastmlp._engine import native, native_engine
+from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
 from fastmlp._network import optimizers
@@ -25,7 +25,7 @@ OPTIONS = ({}, {"l2": 0.3}, {"clip_norm": 0.05}, {"l2": 3.0, "l2_per_batch": Tru
 
 def engines(level, dtype, loss="cross_entropy", dropout=0.0, sizes=(5, 33, 9, 3)):
     spec = cases.build(sizes, "tanh", loss, dtype, dropout)
-    pair = native.Engine(spec, level), reference.Engine(spec)
+    pair = native.Engine(spec, level), numpy_engine.Engine(spec)
     weights = cases.parameters(spec, np.random.default_rng(0))
     for engine in pair:
         engine.set_parameters(*weights)

@@ -7,8 +7,8 @@ import inspect
 import cases
 import pytest
 
-from fastmlp import reference
 from fastmlp._engine import crew, native_engine, protocol, thread_count
+from fastmlp._engine.numpy import numpy_engine
 
 # What the native side has besides, for its own modules only.
 NATIVE_ONLY = {"Engine": {"predict_into", "differentiate"}, "Predictor": set()}
@@ -17,7 +17,7 @@ NATIVE_ONLY = {"Engine": {"predict_into", "differentiate"}, "Predictor": set()}
 def pair(name):
     """Return the protocol of that name and an object of either side."""
     network = cases.build([3, 4, 2])
-    engines = native_engine.engine(network), reference.Engine(network)
+    engines = native_engine.engine(network), numpy_engine.Engine(network)
     sides = engines if name == "Engine" else tuple(engine.predictor() for engine in engines)
     return getattr(protocol, name), sides
 

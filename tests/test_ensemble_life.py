@@ -14,6 +14,7 @@ from test_joint import FOLDS, KINDS, leaps
 
 import fastmlp
 from fastmlp import reference
+from fastmlp._engine.numpy import numpy_engine
 from fastmlp._models.ensemble import trainer
 
 EPOCHS = 8
@@ -299,7 +300,7 @@ def test_others_see_all_members_before_the_first_epoch(kind, look, monkeypatch):
     ensemble.fit(X, Y, epochs=1, **OPTIONS)
     look = look(ensemble)
     before = look.now()
-    looking(monkeypatch, reference.Engine, "epoch", look)
+    looking(monkeypatch, numpy_engine.Engine, "epoch", look)
     getattr(ensemble, kind)(X, Y, **({"epochs": 1} if kind == "fit" else {}))
     monkeypatch.undo()
     assert look.seen == [before] * 3

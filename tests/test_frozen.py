@@ -19,6 +19,7 @@ from tolerances import assert_close
 import fastmlp
 from fastmlp import reference
 from fastmlp._engine import kernels, native_engine
+from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.numpy.random import shuffle
 from fastmlp._network.activations import ACTIVATIONS
 
@@ -29,7 +30,7 @@ def both(sizes, dtype, activation="tanh", loss="squared_error"):
     """Return a native and a reference predictor with the same weights."""
     network = cases.build(sizes, activation, loss, dtype)
     weights, biases = cases.parameters(network, np.random.default_rng(2))
-    engines = native_engine.engine(network), reference.Engine(network)
+    engines = native_engine.engine(network), numpy_engine.Engine(network)
     for engine in engines:
         engine.set_parameters(weights, biases)
     return [engine.predictor() for engine in engines]

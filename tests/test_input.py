@@ -160,7 +160,7 @@ def test_one_row_and_one_feature(mlp):
     net = mlp([1, 3, 1], rng=0)
     history = net.fit([[1.0]], [2.0], epochs=3)
     assert len(history.loss) == 3
-    assert net.predict([[1.0]]).shape == (1, 1)
+    assert net.predict([[1.0]]).shape == (1,)
 
 
 def test_memory_map_is_not_copied(mlp, tmp_path):

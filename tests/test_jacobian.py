@@ -9,7 +9,7 @@ from test_predictor import LOSSES, assert_same_bits, every_dtype, every_level, m
 from tolerances import assert_close, central_difference_step
 
 import fastmlp
-from fastmlp import reference
+from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.predictor import Predictor
 from fastmlp._network.activations import ACTIVATIONS
 
@@ -23,7 +23,7 @@ def sizes_for(loss):
 
 def differences(network, parameters, x):
     """Return the derivatives (n, C, I) by central differences of the NumPy engine."""
-    engine = reference.Engine(network)
+    engine = numpy_engine.Engine(network)
     engine.set_parameters(*parameters)
     h = central_difference_step()
     columns = []

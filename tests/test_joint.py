@@ -8,6 +8,7 @@ from test_ensemble import FITS, TRIALS, WEIGHTS, N, X, compare, digest, members
 import fastmlp
 from fastmlp import reference
 from fastmlp._engine import native_engine
+from fastmlp._engine.numpy import numpy_engine
 from fastmlp._models.ensemble import trainer
 
 KINDS = [fastmlp.MLP, reference.MLP]
@@ -18,7 +19,7 @@ def leaps(monkeypatch, seconds=1e9):
     """Let all epochs after the first be one call, or none; return how many each call takes."""
     monkeypatch.setattr(trainer, "LEAP_SECONDS", seconds)
     taken = []
-    for engine in (native_engine.Engine, reference.Engine):
+    for engine in (native_engine.Engine, numpy_engine.Engine):
         train_many = engine.train_many
 
         def counted(*given, own=train_many, **options):

@@ -11,12 +11,12 @@ import pytest
 import test_house as house
 from models import X, Y
 from test_blocks import train
-from test_reference import engine_of, numeric_gradients
+from test_numpy_engine import engine_of, numeric_gradients
 from tolerances import assert_close
 
 import fastmlp
-from fastmlp import reference
 from fastmlp._engine import native, native_engine
+from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.numpy.random import dropout_masks
 from fastmlp._engine.predictor import Predictor
 from fastmlp._network.activations import ACTIVATIONS
@@ -60,7 +60,7 @@ def test_gradients_by_central_differences(activation, choice):
     for mask in (None, masks):
 
         def objective(mask=mask):
-            return reference.objective(network, engine.parameters(), data, 0.3, mask)
+            return numpy_engine.objective(network, engine.parameters(), data, 0.3, mask)
 
         _, *gradients = objective()
         numeric = numeric_gradients(engine, lambda of=objective: of()[0])
@@ -253,7 +253,7 @@ def test_training_is_that_of_the_reference_on_any_threads(sizes, choice, level, 
         data = cases.data(network, n, np.random.default_rng(at), weighted=at % 3 == 1)
         results = []
         for n_threads in (0, 1, 3):
-            engine = native.Engine(network, level) if n_threads else reference.Engine(network)
+            engine = native.Engine(network, level) if n_threads else numpy_engine.Engine(network)
             engine.set_parameters(*parameters)
             optimizer = cases.OPTIMIZERS[4 * (at % 2)]  # no root that turns roundings into steps
             results.append(train(engine, data, batch_size, optimizer, max(n_threads, 1), **options))
@@ -267,7 +267,7 @@ def test_gradients_and_predictions_of_the_native_engine(sizes, choice, level, dt
     for at, name in enumerate(ACTIVATIONS):
         rng = np.random.default_rng(at)
         network = cases.build(sizes, name, "huber", dtype, layer_norm=choice)
-        pair = native.Engine(network, level), reference.Engine(network)
+        pair = native.Engine(network, level), numpy_engine.Engine(network)
         parameters = cases.parameters(network, rng)
         for engine in pair:
             engine.set_parameters(*parameters)

@@ -10,6 +10,7 @@ from models import X, Y, digest, network
 
 import fastmlp
 from fastmlp._network.losses import LOSSES
+from fastmlp._network.optimizers import OPTIMIZERS
 
 TARGETS = {
     "real": Y,
@@ -320,3 +321,56 @@ def test_weights_that_the_dtype_cannot_divide_by_are_refused(weight):
     x = np.ones((4, 1))
     with pytest.raises(ValueError, match="sample_weight sums to"):
         net.evaluate(x, x, np.full(4, weight))
+
+
+# ---- names of optimizers, and what a network says of itself --------------------------------------
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_name_of_an_optimizer_is_the_optimizer_with_its_defaults(mlp, name):
+    def trained(wrapped, optimizer):
+        net = network(mlp)
+        for model in wrapped(net):
+            model.fit(X, Y, epochs=2, optimizer=optimizer)
+            model.partial_fit(X, Y, optimizer=optimizer)
+        return digest(net)
+
+    for wrapped in (lambda net: [net], lambda net: [fastmlp.Ensemble([net])]):
+        assert trained(wrapped, name) == trained(wrapped, OPTIMIZERS[name]())
+
+
+@pytest.mark.parametrize("name", ["Adam", "adamm", ""])
+def test_an_unknown_name_of_an_optimizer_is_refused(mlp, name):
+    net = network(mlp)
+    for model in (net, fastmlp.Ensemble([net])):
+        with pytest.raises(ValueError, match=f"optimizer is '{name}' but .*choose from sgd, rmsp"):
+            model.fit(X, Y, optimizer=name)
+
+
+SUMMARY = """\
+layer  inputs  outputs  activation         options                                parameters
+    0       3        4  relu               scale, layer_norm=before, dropout=0.5          27
+    1       4        4  mine               skip from layer 1                              20
+    2       4        4  mean_and_variance  linear_path                                    32
+total                                                                                     79"""
+
+
+def test_summary_and_number_of_parameters(mlp):
+    def mine(z):
+        return z, np.ones_like(z)
+
+    options = {"layer_norm": ["before", None], "dropout": [0.5, 0], "skip": 1}
+    activation = ["relu", fastmlp.CustomActivation(mine, name="mine")]
+    net = mlp(
+        [3, 4, 4, 2],
+        activation=activation,
+        loss=fastmlp.GaussianNLL(),
+        scale=True,
+        linear_path=True,
+        **options,
+    )
+    assert net.summary() == SUMMARY
+    assert net.n_parameters == sum(each.size for each in net.state_dict().values()) == 79
+    ensemble = fastmlp.Ensemble([net, copy.deepcopy(net)])
+    assert ensemble.n_parameters == 158
+    assert ensemble.summary() == f"2 members, 158 parameters; each member:\n{SUMMARY}"

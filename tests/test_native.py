@@ -13,9 +13,9 @@ import pytest
 from hypothesis import strategies as st
 from tolerances import assert_close
 
-from fastmlp import reference
 from fastmlp._engine import native_engine
 from fastmlp._engine.native import Engine
+from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import borrowed_team
 from fastmlp._network import optimizers, spec
@@ -29,7 +29,7 @@ DEPTHS = ([5, 3], [5, 9, 3], [4, 17, 6, 2], [3, 5, 34, 7, 4])
 
 def engines(network, level, rng):
     """A native engine and a reference with the same random parameters."""
-    pair = Engine(network, level), reference.Engine(network)
+    pair = Engine(network, level), numpy_engine.Engine(network)
     parameters = cases.parameters(network, rng)
     for engine in pair:
         engine.set_parameters(*parameters)
@@ -82,7 +82,7 @@ def test_dropout_masks_are_the_same(level, dtype, width):
     network = spec.build([1, width, 1], "identity", "squared_error", dtype, 0.4)
     data = Data(np.ones((1, 1), dtype), np.zeros((1, 1), dtype))
     for seed, step in ((0, 0), (1, 2), (2**63 + 5, 3), (2**64 - 1, 2**33 + 1)):
-        pair = Engine(network, level), reference.Engine(network)
+        pair = Engine(network, level), numpy_engine.Engine(network)
         for engine in pair:
             ones = [np.ones(shape, dtype) for shape in network.shapes]
             engine.set_parameters(ones, [np.zeros(shape[1], dtype) for shape in network.shapes])

@@ -14,8 +14,8 @@ from test_blocks import train
 from tolerances import assert_close
 
 import fastmlp
-from fastmlp import reference
 from fastmlp._engine import native, native_engine
+from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.predictor import Predictor
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.groups import Groups
@@ -36,7 +36,7 @@ WAYS = (
 
 
 def made(level, network, parameters, n_threads):
-    engine = native.Engine(network, level) if n_threads else reference.Engine(network)
+    engine = native.Engine(network, level) if n_threads else numpy_engine.Engine(network)
     engine.set_parameters(*parameters)
     return engine
 

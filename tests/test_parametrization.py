@@ -8,7 +8,7 @@ from models import X, Y, digest, network
 from test_blocks import engines, train
 
 import fastmlp
-from fastmlp import reference
+from fastmlp._engine.numpy import numpy_engine
 from fastmlp._network.data import Data
 from fastmlp._network.groups import Groups
 from fastmlp._network.spec import BLOCK_ROWS
@@ -39,7 +39,7 @@ def written_out(spec, parameters, data, batch_size, optimizer, l2=0.0, clip_norm
             rows = order[first : first + batch_size]
             weights = [scale * w for w, scale in zip(seen, c, strict=False)]
             batch = Data(data.x[rows], data.targets[rows])
-            _, dws, dbs = reference.objective(spec, (weights, seen[n:]), batch, 0.0)
+            _, dws, dbs = numpy_engine.objective(spec, (weights, seen[n:]), batch, 0.0)
             gradients = [scale * g for scale, g in zip(c, dws, strict=True)] + dbs
             gradients = [g + l2 * d * p for g, d, p in zip(gradients, decays, seen, strict=True)]
             norm = np.sqrt(sum(np.sum(g**2) for g in gradients))

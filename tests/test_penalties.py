@@ -10,8 +10,8 @@ from test_parametrization import NTK
 from tolerances import assert_close, central_difference_step
 
 import fastmlp
-from fastmlp import reference
 from fastmlp._engine import native, native_engine
+from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.plan import Plan
 from fastmlp._network.data import Data
 from fastmlp._network.groups import Groups
@@ -55,7 +55,7 @@ def test_a_single_output(loss, level, dtype):
     """Its weights are a column without panels; beside layers that are normalised and scaled."""
     for options in ({}, {"layer_norm": "before"}, {"scale": True}):
         spec = cases.build([7, 17, 1], "tanh", loss, dtype, **options)
-        pair = native.Engine(spec, level), reference.Engine(spec)
+        pair = native.Engine(spec, level), numpy_engine.Engine(spec)
         data = cases.data(spec, 33, np.random.default_rng(2))
         for engine in pair:
             engine.set_parameters(*cases.parameters(spec, np.random.default_rng(0)))
@@ -70,7 +70,7 @@ def test_a_single_output(loss, level, dtype):
 def test_gradients_by_central_differences(n, level):
     """No weight is near 0, where there is no derivative; biases, gains and scales pay nothing."""
     spec = cases.build([5, 9, 4, 3], "tanh", "cross_entropy", layer_norm="after", scale=True)
-    engine = reference.Engine(spec) if level == "reference" else native.Engine(spec, level)
+    engine = numpy_engine.Engine(spec) if level == "reference" else native.Engine(spec, level)
     parameters = cases.parameters(spec, np.random.default_rng(0))
     data = cases.data(spec, n, np.random.default_rng(1))
     h = central_difference_step()
@@ -148,7 +148,7 @@ def test_l1_is_checked(mlp, l1, error):
 def test_lion_hides_no_overflow(level, dtype):
     """A sign is finite where the gradient is not: the epoch must fail all the same."""
     spec = cases.build([1, 1], (), "squared_error", dtype)
-    engine = reference.Engine(spec) if level == "reference" else native.Engine(spec, level)
+    engine = numpy_engine.Engine(spec) if level == "reference" else native.Engine(spec, level)
     most = float(np.finfo(dtype).max)
     engine.set_parameters([np.full((1, 1), most**-0.8, dtype)], [np.zeros(1, dtype)])
     data = Data(np.full((4, 1), most**0.8, dtype), np.full((4, 1), -(most**0.3), dtype))

@@ -10,8 +10,8 @@ import pytest
 from tolerances import assert_close
 
 import fastmlp
-from fastmlp import reference
 from fastmlp._engine import native_engine, thread_count, thread_pool
+from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.predictor import Predictor
 from fastmlp._network.activations import ACTIVATIONS
 
@@ -106,7 +106,7 @@ def test_values_are_those_of_the_reference(level, dtype):
         activation = cases.mixed_activations(len(sizes) - 2)
         for loss in LOSSES:
             predictor = make(sizes, dtype, activation, loss, level)
-            engine = reference.Engine(predictor.spec)
+            engine = numpy_engine.Engine(predictor.spec)
             engine.set_parameters(*predictor.parameters())
             x = rows_of(N, predictor)
             assert_close(predictor(x), engine.predict(x), "gradient", dtype)

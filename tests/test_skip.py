@@ -13,11 +13,11 @@ from test_operators import check_gradients, everything, moved
 
 import fastmlp
 from fastmlp import reference
-from fastmlp._engine.numpy import layers
+from fastmlp._engine.numpy import layers, numpy_engine
+from fastmlp._engine.numpy.numpy_engine import flat
 from fastmlp._engine.numpy.random import dropout_masks
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.groups import Groups
-from fastmlp.reference import flat
 
 # Layer sizes, and options: each alone, both, and with all that may stand around them.
 NETWORKS = {
@@ -63,7 +63,7 @@ def test_the_formula():
 
     first = layer(0, x)
     end = layer(2, layer(1, first)) + first
-    _, outputs = reference.forward(network, parameters, x, masks)
+    _, outputs = numpy_engine.forward(network, parameters, x, masks)
     np.testing.assert_allclose(outputs[-1], end @ weights[3] + biases[3] + x @ linear, rtol=1e-12)
 
 

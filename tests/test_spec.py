@@ -9,9 +9,9 @@ import cases
 import numpy as np
 import pytest
 
+from fastmlp._engine.numpy.numpy_engine import Engine
 from fastmlp._network import losses, spec
 from fastmlp._network.activations import ACTIVATIONS
-from fastmlp.reference import Engine
 
 
 @pytest.mark.parametrize("sizes", cases.NETWORKS)

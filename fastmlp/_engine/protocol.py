@@ -1,7 +1,7 @@
 """What an engine is: the seam between the native side and the reference, which both satisfy.
 
-``backend.Engine`` and ``reference.Engine`` have these methods, with these names and defaults, and
-no others; the same ``MLP`` drives either. docs/architecture.md has the conventions of the numbers.
+``native_engine.Engine`` and ``numpy_engine.Engine`` have these methods, with these names and
+defaults, and no others; the same ``MLP`` drives either. docs/architecture.md has the conventions.
 """
 
 from __future__ import annotations

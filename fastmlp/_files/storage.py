@@ -48,7 +48,7 @@ class Row(NamedTuple):
 
 # Modules by name: they are imported when a model of theirs is met, for scikit-learn's sake.
 CLASSES = {
-    "MLP": Row("fastmlp._models.codecs.mlp", ("fastmlp._models.mlp", "fastmlp.reference")),
+    "MLP": Row("fastmlp._models.codecs.mlp", ("fastmlp._models.mlp", "fastmlp._models.numpy_mlp")),
     "Ensemble": Row(
         "fastmlp._models.codecs.ensemble",
         ("fastmlp._models.ensemble.ensemble", "fastmlp._models.ensemble.ensemble"),

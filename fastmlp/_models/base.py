@@ -21,8 +21,11 @@ from fastmlp._export.exportable import Exportable
 from fastmlp._export.layers import Exported, exported, name_of
 from fastmlp._files import storage
 from fastmlp._models.parameter_list import ParameterList
+from fastmlp._models.rollback import Rollback
+from fastmlp._models.summary import summary
 from fastmlp._network.functions.activation import CustomActivation
 from fastmlp._network.losses import Loss
+from fastmlp._network.names import ActivationName, NormPosition
 from fastmlp._network.spec import Spec
 from fastmlp._validation import check
 
@@ -48,6 +51,7 @@ class Model(Exportable):
     """
 
     _engine_type: Callable[[Spec], Engine] = staticmethod(_compiled)
+    _flat_y = False  # whether y of the last fit was (n,): predictions are, too (docs/adr/0024)
 
     def __init__(self, spec: Spec, rng: np.random.Generator) -> None:
         self._spec, self._rng = spec, rng
@@ -133,12 +137,31 @@ class Model(Exportable):
         self._assign("linear_weights", lambda _: values)
 
     @property
+    def n_parameters(self) -> int:
+        """Numbers that training changes: elements of all weights, biases and so on."""
+        return self._spec.n_parameters
+
+    def summary(self) -> str:
+        """Return a table of the layers: sizes, activations, options, parameters.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> print(fastmlp.MLP([4, 16, 3], loss="cross_entropy", rng=0).summary())
+        layer  inputs  outputs  activation  options  parameters
+            0       4       16  relu                         80
+            1      16        3  softmax                      51
+        total                                               131
+        """
+        return summary(self._spec)
+
+    @property
     def layer_sizes(self) -> tuple[int, ...]:
         """Inputs, hidden layers, outputs."""
         return self._spec.layer_sizes
 
     @property
-    def activations(self) -> tuple[str | CustomActivation, ...]:
+    def activations(self) -> tuple[ActivationName | CustomActivation, ...]:
         """Activation of each hidden layer: its name, or one of the user's own."""
         return self._spec.activations
 
@@ -148,7 +171,7 @@ class Model(Exportable):
         return self._spec.dropout
 
     @property
-    def layer_norm(self) -> tuple[str | None, ...]:
+    def layer_norm(self) -> tuple[NormPosition | None, ...]:
         """Where each hidden layer is normalised: before or after its activation, or not."""
         return self._spec.layer_norm
 
@@ -262,11 +285,12 @@ class Model(Exportable):
         """Return what puts back all that a fit changes, as it is now."""
         generator = self._rng.bit_generator.state
         snapshot = self._engine.snapshot() if parameters else None
-        progress, history, state = self._progress, self._history, self._engine.optimizer_state()
+        progress, history, flat_y = self._progress, self._history, self._flat_y
+        state = self._engine.optimizer_state()
 
         def undo() -> None:
             self._rng.bit_generator.state = generator
-            self._progress, self._history = progress, history
+            self._progress, self._history, self._flat_y = progress, history, flat_y
             self._engine.set_optimizer_state(state)
             if snapshot is not None:
                 self._engine.restore(snapshot)
@@ -352,28 +376,3 @@ class Model(Exportable):
             f"loss={self.loss!r}, dtype={self.dtype.name!r}{dropout}{norm}"
             f"{scale}{parametric}{skip}{path})"
         )
-
-
-class Rollback:
-    """Undoes what was begun in a ``with`` block if an error ends it.
-
-    This is no generator: one that an interrupt has kept from being ended would undo it when it is
-    collected, and that may be much later.
-
-    Parameters
-    ----------
-    undo : callable
-        Puts all back.
-    is_done : callable, optional
-        Whether that is no more to be undone.
-    """
-
-    def __init__(self, undo: Callable[[], None], is_done: Callable[[], bool] | None) -> None:
-        self._undo, self._is_done = undo, is_done
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and (self._is_done is None or not self._is_done()):
-            self._undo()

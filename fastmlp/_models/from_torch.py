@@ -12,6 +12,7 @@ from fastmlp._models.import_mlp import network, refusal
 from fastmlp._models.mlp import MLP
 from fastmlp._network.layer_norm import EPSILON
 from fastmlp._network.losses import Loss
+from fastmlp._network.names import LossName, NormPosition
 
 # Class, what its options must be, and the activation.
 ACTIVATIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
@@ -49,7 +50,10 @@ REMEDY = "pass a torch.nn.Sequential of Linear and activations, for example a pa
 
 
 def from_torch(
-    module: Any, *, loss: str | Loss | None = None, rng: int | np.random.Generator | None = None
+    module: Any,
+    *,
+    loss: LossName | Loss | None = None,
+    rng: int | np.random.Generator | None = None,
 ) -> MLP:
     """Return the MLP that a module of PyTorch is.
 
@@ -89,7 +93,7 @@ def from_torch(
     layers: list[Affine] = []
     activations: list[str] = []
     dropout: list[float] = []
-    norms: dict[int, tuple[str, Normalization]] = {}
+    norms: dict[int, tuple[NormPosition, Normalization]] = {}
     alphas: dict[int, Array] = {}
     modules = list(_modules(module))
     while modules and _row(modules[0], FLATTEN):
@@ -109,7 +113,7 @@ def from_torch(
             if _is(each, "PReLU"):
                 alphas[len(layers) - 1] = _alphas(each, len(layers[-1].biases))
         elif _is_norm(each) and layers and len(layers) - 1 not in norms and not dropped:
-            place = "before" if len(activations) < len(layers) else "after"
+            place: NormPosition = "before" if len(activations) < len(layers) else "after"
             norms[len(layers) - 1] = place, _normalization(each)
         elif _is(each, "Dropout") and len(activations) == len(layers) > 0 and not dropped:
             dropout[-1] = float(each.p)

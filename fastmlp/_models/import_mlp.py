@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from fastmlp._export.layers import Affine, Array, Normalization
 from fastmlp._models.mlp import MLP
 from fastmlp._network import losses
 from fastmlp._network.losses import Loss
+from fastmlp._network.names import NormPosition
 
 # The loss that a network of this link was most likely trained with.
 LOSSES = {
@@ -22,12 +24,12 @@ LOSSES = {
 
 def network(
     layers: Sequence[Affine],
-    activations: Sequence[str],
+    activations: Sequence[Any],
     link: str,
     loss: str | Loss | None,
     rng: int | np.random.Generator | None,
     dropout: Sequence[float],
-    norms: Mapping[int, tuple[str, Normalization]],
+    norms: Mapping[int, tuple[NormPosition, Normalization]],
     alphas: Mapping[int, Array],
 ) -> MLP:
     """Return an MLP with these parameters.
@@ -57,7 +59,7 @@ def network(
     sizes = [layer.weights.shape[0] for layer in layers] + [columns // chosen.heads]
     dtype = np.result_type(*(layer.weights for layer in layers))
     hidden = range(len(layers) - 1)
-    places = [norms[k][0] if k in norms else None for k in hidden]
+    places: list[NormPosition | None] = [norms[k][0] if k in norms else None for k in hidden]
     net = MLP(
         sizes,
         activation=list(activations),

@@ -20,6 +20,7 @@ from fastmlp._models.fit import Learner
 from fastmlp._network import initializers
 from fastmlp._network.initializers import Initializer
 from fastmlp._network.losses import Loss
+from fastmlp._network.names import LossName, NormPosition
 from fastmlp._network.spec import Activations, build
 from fastmlp._validation import check
 
@@ -107,10 +108,10 @@ class MLP(Learner):
         layer_sizes: Sequence[int] | NDArray[Any],
         *,
         activation: Activations = "relu",
-        loss: str | Loss = "squared_error",
+        loss: LossName | Loss = "squared_error",
         dtype: DTypeLike = "float32",
         dropout: float | Sequence[float] = 0.0,
-        layer_norm: str | Sequence[str | None] | None = None,
+        layer_norm: NormPosition | Sequence[NormPosition | None] | None = None,
         scale: bool = False,
         parametric: bool | Sequence[bool] = False,
         skip: int | None = None,
@@ -135,8 +136,9 @@ class MLP(Learner):
         Returns
         -------
         array of the model's dtype, shape (n, outputs)
-            Always 2-D. Class probabilities for cross_entropy, probabilities for
-            binary_cross_entropy, rates for poisson_nll, else the fitted mean, median or quantile.
+            Class probabilities for cross_entropy, probabilities for binary_cross_entropy, rates
+            for poisson_nll, else the fitted mean, median or quantile. With one output, and y of
+            shape (n,) in the last ``fit`` or ``partial_fit``, the shape is (n,).
         tuple (means, variances) of such arrays
             For gaussian_nll with predicted variance.
 
@@ -151,10 +153,10 @@ class MLP(Learner):
             with call_team(self._n_weights, x.shape[0]) as team:
                 z = self._engine.predict(x, team)
         if not self._two_headed:
-            one_head: NDArray[Any] = z
+            one_head: NDArray[Any] = z[:, 0] if self._flat_y else z
             return one_head
-        m = self._spec.n_outputs
-        return z[:, :m], z[:, m:]
+        m = 0 if self._flat_y else self._spec.n_outputs
+        return (z[:, :m], z[:, m:]) if m else (z[:, 0], z[:, 1])
 
     def predictor(self, n_threads: int | None = None) -> Predictor:
         """Return a function of the weights of now: the fast way to many single predictions.
@@ -168,7 +170,8 @@ class MLP(Learner):
         -------
         fastmlp.predictor.Predictor
             Called with one row (fan-in,) or a batch (n, fan-in), and ``out=`` if wanted; safe to
-            call from many threads. Later fits do not change it.
+            call from many threads. Later fits do not change it. It returns (outputs,) or
+            (n, outputs), whatever y of the last fit was.
 
         Examples
         --------

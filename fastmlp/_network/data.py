@@ -22,11 +22,14 @@ class Data:
         C-contiguous, (n, m) of spec.dtype, or (n,) labels of int32.
     weights : array of spec.dtype, shape (n,), or None
         C-contiguous sample weights, >= 0; None is all 1.
+    flat_y : bool
+        Whether the user gave the numbers of one output as (n,), not (n, 1).
     """
 
     x: Array
     targets: Array
     weights: Array | None = field(default=None)
+    flat_y: bool = False
 
     @property
     def rows(self) -> int:

@@ -21,6 +21,7 @@ from fastmlp._network.functions.activation import CustomActivation
 from fastmlp._network.functions.custom_function import CustomFunction
 from fastmlp._network.functions.verification import verify
 from fastmlp._network.losses import CustomLoss, Loss
+from fastmlp._network.names import ActivationName, LossName, NormPosition
 
 if TYPE_CHECKING:
     pass
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 MAX_PARAMETERS = 2**40 - 1
 DTYPES = ("float32", "float64")
 
-Activations: TypeAlias = str | CustomActivation | Sequence[str | CustomActivation]
+Activations: TypeAlias = (
+    ActivationName | CustomActivation | Sequence[ActivationName | CustomActivation]
+)
 
 
 # Rows that go through the network together. A larger batch is a sum over such blocks, in double
@@ -65,9 +68,9 @@ class Spec:
     """
 
     layer_sizes: tuple[int, ...]
-    activations: tuple[str | CustomActivation, ...]
+    activations: tuple[ActivationName | CustomActivation, ...]
     dropout: tuple[float, ...]
-    layer_norm: tuple[str | None, ...]
+    layer_norm: tuple[NormPosition | None, ...]
     parametric: tuple[bool, ...]
     loss: Loss
     dtype: np.dtype[Any]
@@ -140,10 +143,10 @@ class Spec:
 def build(
     layer_sizes: Sequence[int] | npt.NDArray[Any],
     activation: Activations = "relu",
-    loss: str | Loss = "squared_error",
+    loss: LossName | Loss = "squared_error",
     dtype: npt.DTypeLike = "float32",
     dropout: float | Sequence[float] = 0.0,
-    layer_norm: str | Sequence[str | None] | None = None,
+    layer_norm: NormPosition | Sequence[NormPosition | None] | None = None,
     scale: bool = False,
     parametric: bool | Sequence[bool] = False,
     skip: int | None = None,

@@ -95,11 +95,14 @@ class BlockStream:
     ----------
     rows : int or None
         Of an epoch; None before the first has been read.
+    flat_y : bool
+        As in `Data`, of the block that was read last.
     """
 
     def __init__(self, source: Source, spec: Spec) -> None:
         self.source, self.spec = source, spec
         self.rows: int | None = None
+        self.flat_y = False
         self._batch_size, self._shuffles = 1, None  # type: int, ShuffleState | None
         self._form: tuple[Any, ...] | None = None
 
@@ -193,7 +196,7 @@ class BlockStream:
                     f"{name} is {now} in a block but was {before} in the first one: let the source "
                     "yield blocks of one kind, for example with astype"
                 )
-        self._form = form
+        self._form, self.flat_y = form, data.flat_y
         return data
 
 

@@ -30,11 +30,9 @@ def data(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Sequence[str] = 
     # Views: a caller who gives his array another shape during a fit must not reach the engine's.
     checked = inputs(x, spec, name=names[0]).view()
     n = checked.shape[0]
-    return Data(
-        x=checked,
-        targets=targets(y, spec, n, name=names[1]).view(),
-        weights=sample_weights(sample_weight, n, spec.dtype),
-    )
+    given = targets(y, spec, n, name=names[1]).view()
+    weights = sample_weights(sample_weight, n, spec.dtype)
+    return Data(checked, given, weights, flat_y=given.ndim == 2 and np.ndim(y) == 1)
 
 
 def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> NDArray[Any]:

@@ -13,10 +13,11 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -40,6 +41,12 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 # Lists that get an entry an epoch, besides those of the history.
 CURVES = ("loss_curve_", "validation_loss_curve_", "validation_scores_")
+
+
+def fit_context(method: Method) -> Method:
+    """Decorate a fit with scikit-learn's checks, and keep its type, which theirs would lose."""
+    decorated: Method = _fit_context(prefer_skip_nested_validation=True)(method)
+    return decorated
 
 
 def one_at_a_time(method: Method) -> Method:
@@ -118,7 +125,7 @@ class Fitting(parameters.Validated):
         classes: Any = None,
         one_epoch: bool = False,
         resume: str | os.PathLike[str] | None = None,
-    ) -> Any:
+    ) -> Self:
         before, draft = vars(self).copy(), self._draft()
         try:
             if one_epoch:

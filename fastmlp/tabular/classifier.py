@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from fastmlp._core.keywords import explained
 from fastmlp._export import layers as export
+from fastmlp._network.names import PresetName
 from fastmlp._validation.arrays import short
 from fastmlp.sklearn.class_weights import weights_of_classes
 from fastmlp.sklearn.parameters import store
@@ -91,7 +92,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
     def __init__(
         self,
         *,
-        preset: str = "default",
+        preset: PresetName = "default",
         class_weight: Any = None,
         categorical_features: Any = "from_dtype",
         scoring: Any = None,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import time
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import _fit_context
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -21,7 +20,7 @@ from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.intervals import check_count
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp._training.callbacks import Progress
-from fastmlp.sklearn.fitting import one_at_a_time
+from fastmlp.sklearn.fitting import fit_context, one_at_a_time
 from fastmlp.sklearn.parameters import Validated
 from fastmlp.sklearn.validation import refuse_text
 from fastmlp.tabular import blend, data_warnings, folds, inspection, weights
@@ -78,8 +77,8 @@ class BaseTabMLP(Persistent, Validated):
     # ------------------------------------------------------------ fit
 
     @one_at_a_time
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None) -> Any:
+    @fit_context
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None) -> Self:
         """Train on a table as it is.
 
         Parameters

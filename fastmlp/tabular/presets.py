@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.intervals import POSITIVE
+from fastmlp._network.names import ActivationName
 from fastmlp._network.schedules import Schedule
 from fastmlp.tabular.clock import UNLIMITED, Clock
 
@@ -44,7 +45,7 @@ class Recipe:
     bins: int
     width: int = 128
     depth: int = 3
-    activation: str | None = None
+    activation: ActivationName | None = None
     rate: float = 1.0
     dropout: float = 0.0
     decay: float = 0.0

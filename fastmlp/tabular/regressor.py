@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastmlp._core.intervals import check_flag
 from fastmlp._core.keywords import explained
+from fastmlp._network.names import PresetName, TableLossName
 from fastmlp.sklearn.parameters import store
 from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import inspection
@@ -31,7 +32,7 @@ from fastmlp.tabular.targets import NumericTarget
 
 Array = NDArray[Any]
 
-NAMES = ("squared_error", "absolute_error", "quantile", "poisson", "gaussian")
+NAMES = get_args(TableLossName)
 SMALLEST_SHRINK = 0.8
 LARGEST = 1e100  # of targets: that squares and their sums are finite
 
@@ -95,8 +96,8 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
     def __init__(
         self,
         *,
-        preset: str = "default",
-        loss: str = "squared_error",
+        preset: PresetName = "default",
+        loss: TableLossName = "squared_error",
         quantile: float = 0.5,
         categorical_features: Any = "from_dtype",
         scoring: Any = None,

@@ -198,6 +198,7 @@ class EnsembleTrainer:
             plan = self.plans[k]
             averaged = self.averages[k].averaged if self.averages else None
             member._progress = ResumeState(*facts, (), plan.batch_size, own.data, averaged)
+            member._flat_y = data.flat_y
 
     def _prepare(self, n: int, leaders: Any) -> dict[int, int]:
         """Fill in the rates of n epochs; return the steps of each leader that are new."""
