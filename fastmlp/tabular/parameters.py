@@ -17,7 +17,9 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "scoring": [str, callable, None],
     "time_limit": [Interval(Real, 0, None, closed="neither"), None],
     "random_state": ["random_state"],
+    "verbose": ["verbose"],
     "progress_bar": ["boolean"],
+    "callbacks": [list, tuple, None],
     "n_jobs": [Integral, None],
 }
 
@@ -36,10 +38,22 @@ time_limit : float, optional
     it ends annealed. The result then depends on the speed of the machine.
 random_state : int, RandomState or None, default=None
     Source of folds, first weights, order of samples.
+verbose : bool or int, default=False
+    Show a line on the standard error stream: the recipe, the share of the fit that is done, the
+    time left, the score of held-out rows.
 progress_bar : bool, default=False
-    Show a tqdm bar if tqdm is installed, else a line an epoch on the standard error stream.
+    Another name of ``verbose``.
+callbacks : list of callables, optional
+    Called with a ``fastmlp.State`` after each epoch of each recipe; ``state.val_loss`` is the score
+    of held-out rows, ``state.model`` the networks in training. One that returns True ends the fit
+    as Ctrl-C does: the model is fitted with what has been trained, and a warning says so. Before
+    the first score Ctrl-C leaves the estimator as it was.
 n_jobs : int, optional
     Threads; -1 is all. By default what the machine allows. The result does not depend on it."""
+
+
+# Parameters that files of earlier versions lack: they have their defaults then.
+ADDED = frozenset({"verbose", "callbacks"})
 
 
 def check(estimator: Any) -> None:

@@ -51,6 +51,32 @@ class Recipe:
     parametric: bool = True
     share: float = 1.0
 
+    @property
+    def title(self) -> str:
+        """What a recipe is called in a report.
+
+        Examples
+        --------
+        >>> Recipe(bins=8, dropout=0.3, decay=0.02, share=1 / 8).title
+        '8 bins, 128-128-128, dropout 0.3, decay 0.02, 0.125 of the epochs'
+        """
+        shape = "-".join([f"{self.width}"] * self.depth)
+        parts = {
+            f"{self.bins or 'no'} bins": True,
+            shape: True,
+            f"{self.activation}": self.activation is not None,
+            "fixed activations": not self.parametric,
+            f"rate x {self.rate:g}": self.rate != 1,
+            f"dropout {self.dropout:g}": self.dropout > 0,
+            f"decay {self.decay:g}": self.decay > 0,
+            f"{self.share:.3g} of the epochs": self.share != 1,
+        }
+        return ", ".join(part for part, is_said in parts.items() if is_said)
+
+    def work(self, inputs: int) -> int:
+        """Return how much an epoch computes, to compare recipes: weights of the hidden layers."""
+        return self.width * (inputs + (self.depth - 1) * self.width)
+
 
 @dataclass(frozen=True)
 class Preset:

@@ -100,7 +100,9 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         scoring: Any = None,
         time_limit: float | None = None,
         random_state: Any = None,
+        verbose: bool | int = False,
         progress_bar: bool = False,
+        callbacks: Any = None,
         n_jobs: int | None = None,
     ) -> None:
         store(self, locals())
@@ -270,6 +272,15 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
             raise ValueError(
                 f"y has numbers up to {largest:.3g} over ranges from {range_.min():.3g} but up to "
                 f"{LARGEST:g} and ranges from {1 / LARGEST:g} are expected: rescale y"
+            )
+        return numbers
+
+    def _encoded(self, y: Any) -> Array:
+        numbers = self._read_target(y)
+        if numbers.shape[1] != self.n_outputs_:
+            raise ValueError(
+                f"y has {numbers.shape[1]} outputs but {self.n_outputs_} are expected: the fit had "
+                "as many"
             )
         return numbers
 

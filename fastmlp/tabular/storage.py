@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastmlp.losses import Loss
 from fastmlp.sklearn.regressor import LOSSES
-from fastmlp.sklearn.storage import check_parameters, unfitted
+from fastmlp.sklearn.storage import describe_parameters, unfitted
 from fastmlp.storage import parts
 from fastmlp.storage.record import Record, Tensors
 from fastmlp.storage.strict import ModelFormatError, shown
@@ -40,9 +40,7 @@ CLASSES = {False: "classes", True: "labels"}  # names of targets, by whether lab
 
 def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
     """Return an estimator as JSON and tensors."""
-    given = model.get_params(deep=False)
-    check_parameters(type(model), given)
-    names = {name: described(given[name], f"parameters.{name}", tensors) for name in given}
+    names = describe_parameters(model, tensors)
     known = vars(model)
     fitted = _describe_fit(known, tensors, training) if "_members" in known else None
     for name, array in tensors.items():
