@@ -29,7 +29,7 @@ from fastmlp.tabular.frames import check_frame, gathered, is_frame
 from fastmlp.tabular.kept import like
 from fastmlp.tabular.members import Division, Request
 from fastmlp.tabular.parameters import ADDED, CONSTRAINTS, check
-from fastmlp.tabular.presets import PRESETS
+from fastmlp.tabular.presets import PRESETS, adapted
 from fastmlp.tabular.report import Report, Watch
 from fastmlp.tabular.timing import in_time
 from fastmlp.threads import of_jobs
@@ -158,6 +158,8 @@ class BaseTabMLP(Explained, BaseEstimator):
         """Fit; return why the user ended it early, if that happened."""
         watch = Watch()
         check(self)
+        chosen = self.recipes, self.folds, self.members, self.epochs, self.width
+        preset = adapted(PRESETS[self.preset], *chosen)
         called = callbacks(self.callbacks or (), "a fit of a table trains whole epochs in one call")
         deadline = None
         if self.time_limit is not None:
@@ -180,7 +182,7 @@ class BaseTabMLP(Explained, BaseEstimator):
         random_state = check_random_state(self.random_state)
         seed = random_state.randint(2**31 - 1, size=4)
         request = Request(
-            PRESETS[self.preset],
+            preset,
             np.random.default_rng(seed),
             deadline,
             self._scorer(y[used], kept),
@@ -210,6 +212,7 @@ class BaseTabMLP(Explained, BaseEstimator):
                 more["validation"] = self._judged(*judged)
             self._set_fitted(fitted, division, target, table, used)
             self._row_weights = weights.of_all(len(table), used, kept)
+            self._rows, self._importance = (table, self._with_rows(target, y)), None
         self._report = self._reported(fitted, target, columns, len(table), watch.seconds, more)
         return fitted.stopped
 
@@ -347,7 +350,8 @@ class BaseTabMLP(Explained, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        state.pop("_fitting", None)
+        for name in ("_fitting", "_rows"):  # no rows in a pickle
+            state.pop(name, None)
         return state
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -207,7 +207,7 @@ class Division:
                 "groups that they have not learned from"
             )
         division = cls([], [], notes)
-        for _ in range(preset.repeats):
+        for _ in range(preset.repeats_of(k)):
             fold = folds.assign(n, k, rng, classes, groups)
             division.learn.extend(np.flatnonzero(fold != f) for f in range(k))
             division.out.extend(np.flatnonzero(fold == f) for f in range(k))

@@ -11,8 +11,13 @@ from fastmlp.sklearn.parameters import check_reals
 from fastmlp.tabular.presets import PRESETS
 from fastmlp.threads import of_jobs
 
+# What may replace the number of a preset: the smallest and the largest.
+COUNTS = {"folds": (2, 1_000), "members": (2, 10_000), "epochs": (1, 10**6), "width": (1, 10**5)}
+
 CONSTRAINTS: dict[str, list[Any]] = {
     "preset": [StrOptions(set(PRESETS))],
+    "recipes": [list, tuple, None],
+    **{name: [Interval(Integral, *ends, closed="both"), None] for name, ends in COUNTS.items()},
     "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
     "scoring": [str, callable, None],
     "time_limit": [Interval(Real, 0, None, closed="neither"), None],
@@ -25,7 +30,21 @@ CONSTRAINTS: dict[str, list[Any]] = {
 
 TEXT = """\
 preset : {"fast", "default", "best"}, default="default"
-    How much is trained: the numbers are in ``fastmlp.tabular.presets``.
+    How much is trained: the numbers are in ``fastmlp.tabular.presets``. Each of the next five
+    replaces a part of it.
+recipes : list of dict, optional
+    What is trained one after the other, and blended where it helps. Each may have bins (piecewise
+    linear inputs of a number), width and depth (hidden layers), activation, rate (factor on the
+    learning rate), dropout, decay (of weights), parametric (whether units learn how linear they
+    are) and share (of the epochs), as ``fastmlp.tabular.presets.Recipe`` does.
+folds : int from 2 to 1000, optional
+    Parts that the rows are divided into; each network learns from all but one.
+members : int from 2 to 10000, optional
+    Networks of each recipe, rounded up to a multiple of the folds.
+epochs : int from 1 to 1000000, optional
+    Epochs of each recipe whose share is 1, however many rows there are.
+width : int from 1 to 100000, optional
+    Units of each hidden layer, in all recipes.
 categorical_features : "from_dtype", array-like or None, default="from_dtype"
     Text, booleans and category dtypes are categories. A list says which columns of numbers are
     some too: by names, which are text, by places, which are integers from 0, or by a boolean for
@@ -53,13 +72,21 @@ n_jobs : int, optional
 
 
 # Parameters that files of earlier versions lack: they have their defaults then.
-ADDED = frozenset({"verbose", "callbacks"})
+ADDED = frozenset({"verbose", "callbacks", "recipes", *COUNTS})
 
 
 def check(estimator: Any) -> None:
     """Refuse what the ranges let through: truth values as seconds, no threads, huge integers."""
     check_reals(estimator)
     of_jobs(estimator.n_jobs)
+    for name in COUNTS:
+        if isinstance(getattr(estimator, name), bool):
+            raise ValueError(f"{name} is {getattr(estimator, name)} but a number is expected")
+    if any(getattr(each, "runs_last", False) for each in estimator.callbacks or ()):
+        raise ValueError(
+            "callbacks has a Checkpoint but a fit of a table cannot go on from one: leave it out, "
+            "and save the fitted model"
+        )
     if isinstance(estimator.time_limit, bool):
         raise ValueError(
             f"time_limit is {estimator.time_limit} but a number of seconds is expected: pass for "

@@ -20,6 +20,7 @@ from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.conformal import FREEDOMS, Residuals
 from fastmlp.tabular.regressor import NAMES
 from fastmlp.tabular.report import Report
+from fastmlp.tabular.shown import Importance, in_order
 from fastmlp.tabular.storage_members import (
     FLOATS,
     PLACES,
@@ -69,6 +70,10 @@ def _describe_fit(known: dict[str, Any], tensors: Tensors, training: bool) -> di
     weights = known.get("_row_weights")
     if weights is not None:
         tensors["fit.weights"] = weights
+    found = known["_importance"]
+    if found is not None:
+        order = [found.names.index(name) for name in known["_columns"].used]
+        tensors["fit.importance"] = np.stack([found.means, found.deviations])[:, order]
     tensors["fit.out"] = np.concatenate(known["_out"])
     for at, dtype in enumerate(CURVE):
         column = [row[at] for row in known["_curve"]] if training else []
@@ -80,6 +85,7 @@ def _describe_fit(known: dict[str, Any], tensors: Tensors, training: bool) -> di
         **(_describe_numbers if isinstance(target, Numbers) else _describe_classes)(known, tensors),
         "rows": len(known["_out_of_fold"]),
         "weighted": weights is not None,
+        "explained": found is not None,
         "out": [len(rows) for rows in known["_out"]],
         "history": parts.describe_history(
             history.whole() if training else type(history)(), "fit.history", tensors
@@ -119,6 +125,7 @@ def _rebuild_fit(model: Any, record: Record) -> dict[str, Any]:
         "_out": out,
         "_row_weights": _rebuild_weights(record, rows, out),
         "_curve": _rebuild_curve(record),
+        "_importance": _rebuild_importance(record, columns),
         "_report": _rebuild_report(record, columns, rows, target.metric),
     }
 
@@ -150,6 +157,13 @@ def _rebuild_weights(
     if weights.min() < 0:
         raise ModelFormatError(f"tensor 'fit.weights' has {weights.min()} but must not be below 0")
     return weights
+
+
+def _rebuild_importance(record: Record, columns: Columns) -> Importance | None:
+    if not (record.there("explained") and record.flag("explained")):  # there were files without
+        return None
+    found = record.store.parameter("fit.importance", (2, len(columns.used)), FLOATS).copy()
+    return in_order(columns.used, *found)
 
 
 def _rebuild_curve(record: Record) -> list[tuple[int, float, float, float]]:
