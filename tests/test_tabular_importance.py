@@ -1,9 +1,13 @@
-"""Importance of columns: of the rows of the fit, of new rows, and for scikit-learn's selectors."""
+"""What a fit tells: importance of columns, for selectors too, and reports."""
 
 from __future__ import annotations
 
+import base64
 import copy
+import dataclasses
 import pickle
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +18,7 @@ from sklearn.feature_selection import RFE, SelectFromModel
 from tiny_tables import LABELS, SMALL, X, Y, classifier, regressor
 
 import fastmlp
-from fastmlp.tabular import presets
+from fastmlp.tabular import explained, presets
 from fastmlp.tabular.presets import Preset
 
 TABLE = np.c_[X, np.ones(len(X))]  # the first column is nearly y, the last one is left out
@@ -60,6 +64,7 @@ def test_they_are_computed_once_and_not_after_the_rows_are_gone(monkeypatch, tmp
     monkeypatch.setattr(type(model), "importance", None)
     np.testing.assert_array_equal(model.feature_importances_, shares)
     model.save(tmp_path / "model")
+    assert copy.deepcopy(model).report()._repr_html_().count("<img") == 2  # no calibration
     for other in (copy.deepcopy(model), fastmlp.load(tmp_path / "model")):
         np.testing.assert_array_equal(other.feature_importances_, shares)
     monkeypatch.undo()
@@ -96,3 +101,67 @@ def test_selectors_of_scikit_learn_find_the_column():
     ]
     chosen = SelectFromModel(classifier(), threshold=0.5).fit(table, LABELS)
     assert chosen.get_support().tolist() == [False, False, True]
+
+
+# ------------------------------------------------------------ reports
+
+
+def test_a_report_is_plain_text_with_a_named_recipe_and_no_note_twice():
+    model = regressor(time_limit=1e-9).fit(TABLE, Y)
+    report = model.report()
+    lines = repr(report).splitlines()
+    assert lines[0] == "table        60 rows, 4 columns: 3 numbers, 0 categories"
+    assert lines[1] == "left out     column 3: constant"
+    assert lines[2] == "networks     100%: 4 bins, 8-8 (6 networks of 15 inputs), epoch 1 of 1"
+    (note,) = (line for line in lines if line.startswith("note"))
+    assert note.endswith("ended early because the time was over: 4 bins, 8-8 after 1 of 185 epochs")
+    twice = dataclasses.replace(report, notes=[*report.notes, *report.notes])
+    assert str(twice) == str(report)
+
+
+@pytest.mark.parametrize(
+    ("make", "y"),
+    [
+        (regressor, Y),
+        (regressor, np.c_[Y, Y]),
+        (classifier, LABELS),
+        (classifier, np.c_[X > 0].astype(int)),
+    ],
+)
+def test_a_notebook_shows_a_report_with_three_pictures(make, y):
+    pytest.importorskip("matplotlib")
+    table = np.c_[X, np.full(len(X), "<b>", object)].astype(object)
+    model = make().fit(table, y)
+    report = model.report()
+    text = report._repr_html_()
+    assert "<td" in text
+    pictures = re.findall('src="data:image/png;base64,([^"]+)"', text)
+    assert len(pictures) == len(set(pictures)) == 3
+    for picture in pictures:
+        assert base64.b64decode(picture).startswith(b"\x89PNG")
+    loaded = pickle.loads(pickle.dumps(model)).report()
+    assert loaded == report
+    assert loaded._repr_html_().count("<img") == 1  # the curve alone: it has no rows
+    model.fit(table[::-1], y)
+    assert report._repr_html_() == text
+
+
+def test_what_a_report_says_is_escaped():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"<b>": np.ones(len(X)), "x": X[:, 0]})
+    text = regressor().fit(frame, Y).report()._repr_html_()
+    assert "&lt;b&gt;: constant" in text
+    assert "<b>" not in text
+
+
+def test_pictures_are_left_out_without_matplotlib_and_for_large_tables(monkeypatch):
+    model = regressor().fit(X, Y)
+    monkeypatch.setattr(explained, "MOST_CELLS", 10)
+    assert model.report()._repr_html_().count("<img") == 2
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert "<img" not in model.report()._repr_html_()
+
+
+def test_a_predictor_says_what_it_takes():
+    predict = regressor().fit(TABLE, Y).predictor()
+    assert repr(predict) == "<RowPredictor: call it with a row of 4 values; 6 networks>"

@@ -310,7 +310,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         self.temperature_ = temperature.fitted(p, target, weights, self._has_labels)
         calibrated = temperature.applied(p, self.temperature_, self._has_labels)
         loss = float(np.average(target.costs(calibrated), weights=weights))
-        return {"temperature": f"{self.temperature_:.3g}, then {target.metric} {loss:.4g}"}
+        return {"temperature": f"{self.temperature_:.3g}, with it {target.metric} {loss:.4g}"}
 
     def _calibrated(self, prediction: Array) -> Array:
         return self._finisher()(prediction)

@@ -49,7 +49,6 @@ class BaseTabMLP(Explained, BaseEstimator):
     _trained_with: dict[str, Any]  # the parameters of the fit; those of the estimator may change
     _row_weights: Array | None = None  # of the fit; None where all are equal
     n_outputs_: int
-    classes_: Array  # of a classifier
 
     # ------------------------------------------------------------ of the task
 
@@ -234,8 +233,8 @@ class BaseTabMLP(Explained, BaseEstimator):
         found = self._calibrated(self._members.predict(table))
         text = f"{target.metric} {target.shown(float(target.costs(found).mean())):.4g}"
         if self.scoring is not None:
-            y = self.classes_[target.y] if target.y.ndim == 1 else target.y
-            text += f", {self._score_name} {self._scorer(y, None)(found):.4g}"
+            judge = self._scorer(self._given(target), None)
+            text += f", {self._score_name} {judge(found):.4g}"
         return f"{text}, of {len(table):,} rows that were not learned from"
 
     def _checked(self, X: Any, reset: bool) -> Any:
@@ -292,9 +291,9 @@ class BaseTabMLP(Explained, BaseEstimator):
         shares, parts = self._members.weights, []
         for share, trained in zip(shares, fitted.trained, strict=True):
             ensemble = trained.members.ensemble
-            sizes = "-".join(map(str, ensemble[0].layer_sizes))
+            size = f"{len(ensemble)} networks of {ensemble[0].layer_sizes[0]} inputs"
             epoch = f"epoch {trained.epoch} of {trained.run}"
-            parts.append(f"{share:.0%} {len(ensemble)} of {sizes} at {epoch}")
+            parts.append(f"{share:.0%}: {trained.recipe.title} ({size}), {epoch}")
         return Report(
             n,
             len(columns.names),
@@ -319,17 +318,6 @@ class BaseTabMLP(Explained, BaseEstimator):
         check_is_fitted(self, "_members")
         checked = self._checked(X, reset=False)
         return self._members.predict(self._columns.read(checked))
-
-    def report(self) -> Report:
-        """Return what the fit has done: columns, members, scores out of fold, seconds by phase.
-
-        Returns
-        -------
-        fastmlp.tabular.report.Report
-            To print, or to read its attributes.
-        """
-        check_is_fitted(self, "_members")
-        return self._report
 
     def _target_of(self, y: Any) -> Any:
         """Return the target of the fit with these rows; nothing is set."""

@@ -65,4 +65,7 @@ def in_time(request: Request, table: Table, columns: Columns, target: Any) -> li
     part = fast.epochs / preset.epochs
     first = tuple(replace(recipe, share=recipe.share * part) for recipe in fast.of(target.kind))
     request.preset = replace(fast, epochs=preset.epochs, recipes=first + recipes, first={})
-    return [f"fast first, for {epochs} epochs of the preset would take {epochs * epoch:.2g} s"]
+    return [
+        f"fast first ({first[0].title}), because {epochs} epochs of {recipes[0].title} would take "
+        f"{epochs * epoch:.2g} s"
+    ]
