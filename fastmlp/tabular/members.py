@@ -292,6 +292,8 @@ def train(
         if not follow.restored:
             raise
         stopped = members.ensemble.history.stop_reason = INTERRUPTED
+    for member in members.ensemble:
+        member._progress = None  # nothing goes on with it: a pickle has no optimizer's state
     history: History = members.ensemble.history
     if history.stop_reason == f"{type(follow).__name__} returned True":
         history.stop_reason = follow.why
