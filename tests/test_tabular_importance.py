@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import RFE, SelectFromModel
 from tiny_tables import LABELS, SMALL, X, Y, classifier, regressor
 
@@ -70,7 +71,8 @@ def test_they_are_computed_once_and_not_after_the_rows_are_gone(monkeypatch, tmp
     monkeypatch.undo()
     monkeypatch.setitem(presets.PRESETS, "fast", Preset(3, 2, 32, (SMALL,)))
     assert model.fit(TABLE[:, ::-1], Y).feature_importances_.argmax() == 3
-    assert not hasattr(regressor(), "feature_importances_")
+    with pytest.raises(NotFittedError):
+        regressor().feature_importances_
 
 
 def test_importance_of_new_rows_is_that_of_all_members():

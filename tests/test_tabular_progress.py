@@ -142,7 +142,8 @@ def shown(times, terminal=False, **options):
 
 
 def test_share_and_time_left_follow_the_work_of_the_recipes():
-    lines = shown([30, 60, 90, 120, 130, 140, 150, 160]).splitlines()
+    hint, *lines = shown([30, 60, 90, 120, 130, 140, 150, 160]).splitlines()
+    assert hint.startswith("this fit takes about 3 min")
     assert lines[0] == "recipe 1 of 2, 19% done, 2 min left"
     assert lines[3] == "recipe 1 of 2, 75% done, 40 s left, error 0.25 out of fold"
     assert lines[7] == "recipe 2 of 2, 100% done, 0 s left, error 0.25 out of fold"
@@ -170,11 +171,19 @@ def test_a_terminal_has_one_line():
 )
 def test_a_long_fit_logs_one_hint(caplog, seconds, options, hint):
     with caplog.at_level(logging.INFO, "fastmlp"):
-        shown(np.arange(1, 9) * seconds, **options)
+        text = shown(np.arange(1, 9) * seconds, **options)
     assert [record.levelname for record in caplog.records] == ["INFO"] * hint
     assert "n_jobs" not in caplog.text
+    assert ("this fit takes" in text) == (hint and options.get("shows", True))
     if hint:
         assert "takes about 3 min: preset='fast' is quicker" in caplog.text
+
+
+def test_a_slow_first_epoch_makes_no_hint(monkeypatch, caplog):
+    monkeypatch.setattr("fastmlp.tabular.progress.LONG", 15)
+    with caplog.at_level(logging.INFO, "fastmlp"):
+        shown([4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5])  # of the first it would be 21 s
+    assert not caplog.records
 
 
 def test_a_hint_names_threads_that_rest(monkeypatch, caplog):

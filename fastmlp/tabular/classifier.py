@@ -62,6 +62,8 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         Of the members' mean loss.
     n_features_in_, n_outputs_ : int
         Columns of X, and of probabilities.
+    feature_importances_ : array of float64, shape (n_features_in_,)
+        Share of each column in ``importance()``, computed when it is first read.
     feature_names_in_ : array of str
         If X has such.
 

@@ -153,6 +153,7 @@ class Explained(Kept):
 
     def _own_importance(self) -> Importance:
         """Return the importance of the rows of the fit, computed once."""
+        check_is_fitted(self, "_members")
         model = like(self, vars(self))
         if getattr(model, "_importance", None) is None:
             if "_rows" not in vars(model):

@@ -12,6 +12,7 @@ from fastmlp.threads import default_threads
 from fastmlp.training.records import State
 
 LONG = 60.0  # seconds of a fit that a hint is given about
+SURE = 5.0  # seconds after which its length is known well enough; first epochs are slow
 EVERY = 0.1  # seconds between two lines on a terminal
 PARTS = 10  # lines of a recipe in a file
 
@@ -32,7 +33,7 @@ class Progress:
     n_threads : int or None
         Threads of the fit; None is all.
     shows : bool
-        Whether lines are written; a hint is logged anyway.
+        Whether lines are written; a hint is logged in any case.
     file : file object, optional
         Where to write; the standard error stream by default.
     now : callable () -> float
@@ -66,7 +67,7 @@ class Progress:
         share = done / sum(self.work)
         left = passed * (1 - share) / share
         if self.deadline is None:
-            self._hint(passed + left)
+            self._hint(passed, passed + left)
         else:
             left = min(left, max(self.deadline - now, 0.0))
             share = passed / max(passed + left, 1e-9)
@@ -93,16 +94,20 @@ class Progress:
             print(file=self.file or sys.stderr)
             self._width = 0
 
-    def _hint(self, seconds: float) -> None:
-        """Say once, by logging, what makes a long fit shorter."""
-        if self._hinted or seconds < LONG:
+    def _hint(self, passed: float, seconds: float) -> None:
+        """Say once what makes a long fit shorter, by logging and among the lines."""
+        if self._hinted or passed < SURE or seconds < LONG:
             return
         self._hinted = True
         remedy = "preset='fast' is quicker, and time_limit=60 ends it in about a minute"
         if self.n_threads is not None and self.n_threads < default_threads():
             remedy += f"; n_jobs={self.n_threads} uses less than the {default_threads()} threads"
             remedy += " of this machine, n_jobs=None all of them"
-        logging.getLogger("fastmlp").info("this fit takes about %s: %s", _span(seconds), remedy)
+        text = f"this fit takes about {_span(seconds)}: {remedy}"
+        logging.getLogger("fastmlp").info(text)
+        if self.shows:
+            self.close()
+            print(text, file=self.file or sys.stderr)
 
 
 def _span(seconds: float) -> str:
