@@ -16,6 +16,7 @@ pytest.importorskip("sklearn")
 
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import RFE, SelectFromModel
+from sklearn.pipeline import make_pipeline
 from tiny_tables import LABELS, SMALL, X, Y, classifier, regressor
 
 import fastmlp
@@ -103,6 +104,9 @@ def test_selectors_of_scikit_learn_find_the_column():
     ]
     chosen = SelectFromModel(classifier(), threshold=0.5).fit(table, LABELS)
     assert chosen.get_support().tolist() == [False, False, True]
+    pipeline = make_pipeline(SelectFromModel(regressor()), regressor()).fit(table, Y)
+    again = pickle.loads(pickle.dumps(pipeline))
+    np.testing.assert_array_equal(again.predict(table), pipeline.predict(table))
 
 
 # ------------------------------------------------------------ reports
