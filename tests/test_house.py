@@ -98,24 +98,18 @@ ORDER = (
     *(
         f"tabular.{part}"
         for part in (
-            "weights",
-            "conformal",
-            "networks",
-            "epochs",
-            "members",
-            "timing",
-            "selection",
-            "blend",
-            "temperature",
-            "judged",
-            "exported",
+            *("weights", "conformal", "networks", "epochs", "members", "timing", "selection"),
+            *("progress", "blend", "temperature", "judged", "exported"),
         )
     ),
     *("tabular.onnx_columns", "tabular.onnx_graph"),
     *(f"tabular.{part}" for part in ("c_names", "c_text", "c_source", "c_files")),
     *(
         f"tabular.{part}"
-        for part in ("shown", "report", "parameters", "doubts", "distilled", "predictor", "kept")
+        for part in (
+            *("shown", "report", "parameters", "doubts", "distilled", "predictor", "kept"),
+            "explained",
+        )
     ),
     *(f"tabular.{part}" for part in ("c_methods", "estimator", "regressor", "classifier")),
     *("tabular.storage_members", "tabular.storage"),
