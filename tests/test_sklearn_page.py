@@ -15,7 +15,7 @@ pytest.importorskip("sklearn")
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAIR = re.compile(r"^```python\n(.*?)^```\n+^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES = {"coming-from.md": 5, "tabular.md": 8}  # and how many blocks they have
+PAGES = {"coming-from.md": 5, "tabular.md": 9}  # and how many blocks they have
 
 
 @pytest.mark.filterwarnings("ignore")  # of PyTorch; and a page's fits may end by max_iter
@@ -26,7 +26,7 @@ def test_the_page_prints_what_it_says(name: str) -> None:
     assert len(pairs) == page.count("```python") == PAGES[name]
     names: dict[str, Any] = {}
     for code, expected in pairs:
-        needed = re.findall(r"^import (torch|pandas)", code, re.MULTILINE)
+        needed = re.findall(r"^import (torch|pandas|optuna)", code, re.MULTILINE)
         if any(find_spec(each) is None for each in needed):
             if "pandas" in needed:
                 pytest.skip("pandas is not installed")

@@ -341,12 +341,17 @@ def test_importance_wants_the_targets_of_the_fit():
         model.importance(X, Y[1:])
     with pytest.raises(ValueError, match="most is 0 but must be"):
         model.plot_importance(X, Y, most=0)
-    for found, y in ((model, np.c_[Y, Y]), (other, np.arange(N) % 3), (other, LABELS == "low")):
-        with pytest.raises(ValueError, match="y has other outputs or classes"):
+    for found, y, words in (
+        (model, np.c_[Y, Y], "y has 2 outputs but 1"),
+        (other, np.arange(N) % 3, "y has 0, which is no class of the fit"),
+        (other, LABELS == "low", "y has (True|False), which is no class of the fit"),
+        (other, np.c_[X > 0].astype(int), r"y has \[\d, \d, \d\], which is no class"),
+    ):
+        with pytest.raises(ValueError, match=words):
             found.importance(X, y)
 
 
-def test_a_fit_that_is_interrupted_changes_nothing(monkeypatch):
+def test_a_fit_that_fails_changes_nothing(monkeypatch):
     model = regressor().fit(X, Y)
     before, right = dict(vars(model)), model.predict(X)
     look, looks = epoch_selection.BestEpochSelector._look, []
@@ -354,12 +359,12 @@ def test_a_fit_that_is_interrupted_changes_nothing(monkeypatch):
     def interrupted(self, state):
         looks.append(state.epoch)
         if len(looks) == 3:
-            raise KeyboardInterrupt
+            raise MemoryError
         look(self, state)
 
     with monkeypatch.context() as patch:
         patch.setattr(epoch_selection.BestEpochSelector, "_look", interrupted)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(MemoryError):
             model.fit(X, -Y)
     assert vars(model) == before
     np.testing.assert_array_equal(model.predict(X), right)

@@ -9,6 +9,9 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from sklearn.base import clone
+
+import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular import members, presets
 from fastmlp.tabular.columns import Columns
@@ -145,7 +148,7 @@ def test_a_fit_that_learns_noise_is_given_up(monkeypatch):
     assert found.run in ends
     assert 2 * found.epoch <= found.run
     assert found.curve[-1][2] > presets.HOPELESS * min(cost for _, _, cost, _ in found.curve)
-    assert [note for note in model.report().notes if note.endswith("ever worse")]
+    assert [note for note in model.report().notes if "held-out rows only got worse" in note]
     for recipe, y, parameters in (
         (wide, smooth, {}),  # that is still learning
         (replace(wide, share=0.999), noise, {}),  # short ones run to their end
@@ -201,3 +204,98 @@ def test_batches_are_even(n):
     assert batch <= most
     assert steps == -(-n // most)  # as few as may be
     assert n - batch * (steps - 1) > batch - steps  # the last one, too
+
+
+# ------------------------------------------------------------ what the user chooses
+
+
+CHOSEN = {
+    "folds": ({"folds": 5}, 10),
+    "members": ({"members": 9}, 9),
+    "members rounded up": ({"members": 4, "folds": 3}, 6),
+    "one repeat": ({"members": 3}, 3),
+    "width": ({"width": 9}, 6),
+    "recipe": ({"recipes": [{"bins": 0, "depth": 1, "activation": "tanh"}]}, 6),
+    "recipe, width": ({"recipes": [{"bins": 0}], "width": 7}, 6),
+}
+TABLE = np.random.default_rng(1).normal(size=(90, 3)) * [1, 1, 0] + [
+    0,
+    0,
+    1,
+]  # a constant column is left out
+
+
+@pytest.mark.parametrize("case", CHOSEN)
+def test_parts_of_a_preset_are_replaced(monkeypatch, tmp_path, case):
+    chosen, count = CHOSEN[case]
+    small = Preset(3, 2, 16, (Recipe(bins=8, width=16, depth=2),))
+    monkeypatch.setitem(presets.PRESETS, "fast", small)
+    model = TabMLPRegressor(preset="fast", random_state=0, epochs=5, **chosen)
+    model.fit(TABLE, TABLE[:, 0])
+    assert len(model._members) == count
+    assert model.n_iter_ == 5
+    assert np.isfinite(model.predict_interval(TABLE)).all()
+    first = model._members.groups[0].ensemble[0]
+    recipe = {"width": 16, **(chosen.get("recipes") or [{"depth": 2}])[0], **chosen}
+    if "recipes" in chosen and "width" not in chosen:
+        recipe["width"] = 128
+    hidden = first.layer_sizes[1:-1]
+    assert list(hidden) == [recipe["width"]] * recipe.get("depth", 3)
+    assert model.report().notes == []
+    model.save(tmp_path / "model")
+    again = fastmlp.load(tmp_path / "model")
+    assert again.get_params() == model.get_params()
+    np.testing.assert_array_equal(
+        clone(model).fit(TABLE, TABLE[:, 0]).predict(TABLE), again.predict(TABLE)
+    )
+
+
+def test_epochs_of_the_user_do_not_depend_on_rows_and_share_counts():
+    own = [{"share": 0.5, "width": 8}, {"width": 8}]
+    model = TabMLPRegressor(preset="fast", random_state=0, epochs=9, recipes=own)
+    model.fit(TABLE[:30], TABLE[:30, 0])
+    preset = presets.adapted(presets.PRESETS["fast"], own, None, None, 9, None)
+    assert [presets.epochs_of(preset, recipe, 10**6) for recipe in preset.of("numbers")] == [4, 9]
+    assert model.n_iter_ in (4, 9)
+
+
+WRONG = {
+    "folds": ({"folds": 1}, "folds"),
+    "no folds": ({"folds": True}, "folds"),
+    "members": ({"members": 1}, "members"),
+    "epochs": ({"epochs": 0}, "epochs"),
+    "width": ({"width": 2.5}, "width"),
+    "no recipe": ({"recipes": []}, "recipes is empty"),
+    "no dict": ({"recipes": [8]}, r"recipes\[0\] is 8 but a dict is expected"),
+    "unknown": ({"recipes": [{"bins": 8}, {"layers": 3}]}, r"recipes\[1\] is .* any of bins, "),
+    "bins": ({"recipes": [{"bins": -1}]}, r"recipes\[0\]: bins is -1 but must be an integer"),
+    "activation": ({"recipes": [{"activation": "swish"}]}, "activation is 'swish' but None or "),
+    "dropout": ({"recipes": [{"dropout": 1.0}]}, "dropout is 1.0 but must be"),
+    "share": ({"recipes": [{"share": 0}]}, "share is 0 but must be"),
+    "checkpoint": ({"callbacks": [fastmlp.Checkpoint("x")]}, "callbacks has a Checkpoint"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_choices_are_refused_before_the_fit(monkeypatch, case):
+    monkeypatch.setattr(members, "train", None)
+    options, words = WRONG[case]
+    with pytest.raises(ValueError, match=words):
+        TabMLPRegressor(preset="fast", **options).fit(TABLE, TABLE[:, 0])
+
+
+def test_tuning_by_any_search_improves_on_a_bad_choice():
+    """With Optuna, as the page shows it; any other search calls the same constructor."""
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+    def score(trial):
+        recipe = {"bins": 0, "rate": trial.suggest_categorical("rate", [1e-6, 1.0])}
+        model = TabMLPRegressor(
+            preset="fast", recipes=[recipe], width=8, epochs=30, members=4, random_state=0
+        ).fit(TABLE, TABLE[:, 0])
+        return float(np.mean((model.oof_prediction_ - TABLE[:, 0]) ** 2))
+
+    study = optuna.create_study(sampler=optuna.samplers.GridSampler({"rate": [1e-6, 1.0]}))
+    study.optimize(score, n_trials=2)
+    assert study.best_params == {"rate": 1.0}

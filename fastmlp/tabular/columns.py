@@ -174,6 +174,11 @@ class Columns:
                 (numbers if column.values is None else categories).append((k, column))
         return cls(tuple(numbers), tuple(categories), left_out, tuple(names), named, numeric)
 
+    @property
+    def used(self) -> list[str]:
+        """The names of numbers, then of categories."""
+        return [column.name for _, column in self.numbers + self.categories]
+
     def read(self, X: Any) -> Table:
         """Return a table with these columns.
 

@@ -64,6 +64,8 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         Of the members' mean loss.
     n_features_in_, n_outputs_ : int
         Columns of X, and of y.
+    feature_importances_ : array of float64, shape (n_features_in_,)
+        Share of each column in ``importance()``, computed when it is first read.
     feature_names_in_ : array of str
         If X has such.
 
@@ -97,13 +99,20 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         self,
         *,
         preset: PresetName = "default",
+        recipes: Any = None,
+        folds: int | None = None,
+        members: int | None = None,
+        epochs: int | None = None,
+        width: int | None = None,
         loss: TableLossName = "squared_error",
         quantile: float = 0.5,
         categorical_features: Any = "from_dtype",
         scoring: Any = None,
         time_limit: float | None = None,
         random_state: Any = None,
+        verbose: bool | int = False,
         progress_bar: bool = False,
+        callbacks: Any = None,
         n_jobs: int | None = None,
     ) -> None:
         store(self, locals())
@@ -274,6 +283,15 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
             raise ValueError(
                 f"y has numbers up to {largest:.3g} over ranges from {range_.min():.3g} but up to "
                 f"{LARGEST:g} and ranges from {1 / LARGEST:g} are expected: rescale y"
+            )
+        return numbers
+
+    def _encoded(self, y: Any) -> Array:
+        numbers = self._read_target(y)
+        if numbers.shape[1] != self.n_outputs_:
+            raise ValueError(
+                f"y has {numbers.shape[1]} outputs but {self.n_outputs_} are expected: the fit had "
+                "as many"
             )
         return numbers
 
