@@ -282,7 +282,10 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         classes = None if self._has_labels else self.classes_
         return scorer_of(self.scoring, SaidClasses, classes, y, weights)
 
-    def _finish(self, target: Classes, fitted: Fitted, weights: Array | None) -> dict[str, str]:
+    def _finish(
+        self, target: Classes, fitted: Fitted, weights: Array | None, groups: Array | None
+    ) -> dict[str, str]:
+        del groups
         p = fitted.out_of_fold
         self.temperature_ = temperature.fitted(p, target, weights, self._has_labels)
         calibrated = temperature.applied(p, self.temperature_, self._has_labels)

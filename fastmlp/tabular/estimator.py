@@ -69,7 +69,9 @@ class BaseTabMLP(Kept, BaseEstimator):
         """Return ``prediction -> score`` of out-of-fold predictions, or None."""
         raise NotImplementedError
 
-    def _finish(self, target: Any, fitted: Fitted, weights: Array | None) -> dict[str, str]:
+    def _finish(
+        self, target: Any, fitted: Fitted, weights: Array | None, groups: Array | None
+    ) -> dict[str, str]:
         """Calibrate; return lines of the report."""
         raise NotImplementedError
 
@@ -156,7 +158,7 @@ class BaseTabMLP(Kept, BaseEstimator):
             fitted = blend.fit(rows, columns, target, kept, division, request)
         with watch("calibration"):
             self._columns, self._members = columns, fitted.blend
-            more = self._finish(target, fitted, kept)
+            more = self._finish(target, fitted, kept, grouped)
             if request.scorer is not None:
                 name = getattr(self.scoring, "__name__", self.scoring)
                 more["scoring"] = f"{name} {request.scorer(fitted.out_of_fold):.4g}, out of fold"

@@ -284,7 +284,9 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         judge = scorer_of(self.scoring, SaidNumbers, None, right, weights)
         return lambda prediction: judge(self._shaped(prediction[:, : y.shape[1]]))
 
-    def _finish(self, target: Numbers, fitted: Fitted, weights: Array | None) -> dict[str, str]:
+    def _finish(
+        self, target: Numbers, fitted: Fitted, weights: Array | None, groups: Array | None
+    ) -> dict[str, str]:
         found = fitted.out_of_fold
         mean, m = found[:, : self.n_outputs_], self.n_outputs_
         shrink = 1.0
@@ -299,6 +301,7 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
                 weights,
                 None if spread is None else spread[:, k],
                 shrink,
+                groups,
             )
             for k in range(m)
         ]
