@@ -87,7 +87,7 @@ def summary(found: list[tuple[float, list[float]]]) -> dict[str, Any]:
 
 
 def measure(
-    cases: Names = CASES, rounds: int = 1000, fits: int = 1000
+    cases: Names = CASES, rounds: int = 1000, fits: int = 200
 ) -> Iterator[tuple[str, Rows]]:
     """Draw and fit, case by case, from one seed."""
     if importlib.util.find_spec("sklearn") is None:

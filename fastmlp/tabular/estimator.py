@@ -150,15 +150,17 @@ class BaseTabMLP(Kept, BaseEstimator):
             grouped = folds.numbered(groups)
             check_consistent_length(X, grouped)
             grouped = grouped[used]
+        rows = table if len(used) == len(table) else table.take(used)
+        copies, noted = (None, []) if groups is not None else folds.copied(rows, target.y)
         with watch("training"):
-            rows = table if len(used) == len(table) else table.take(used)
             notes = in_time(request, rows, columns, target)
-            division = Division.of(len(rows), request.preset, request.rng, target.classes, grouped)
-            division.notes.extend(notes)
+            together = target.classes, grouped, copies
+            division = Division.of(len(rows), request.preset, request.rng, *together)
+            division.notes.extend(notes + noted)
             fitted = blend.fit(rows, columns, target, kept, division, request)
         with watch("calibration"):
             self._columns, self._members = columns, fitted.blend
-            more = self._finish(target, fitted, kept, grouped)
+            more = self._finish(target, fitted, kept, copies if groups is None else grouped)
             if request.scorer is not None:
                 name = getattr(self.scoring, "__name__", self.scoring)
                 more["scoring"] = f"{name} {request.scorer(fitted.out_of_fold):.4g}, out of fold"
