@@ -58,11 +58,9 @@ class Rows:
 
 
 def _probabilities(each: Sequence[Array], rows: Rows) -> Array:
-    yes, no = (
-        rows.log_mean([-softplus(-z) for z in each]),
-        rows.log_mean([-softplus(z) for z in each]),
-    )
-    return yes - no
+    log_yes = rows.log_mean([-softplus(-z) for z in each])
+    log_no = rows.log_mean([-softplus(z) for z in each])
+    return log_yes - log_no
 
 
 def _means_and_variances(each: Sequence[Array], rows: Rows) -> Array:

@@ -87,14 +87,12 @@ class Residuals:
     def quantile(self, level: float) -> float:
         """Return a quantile of the residuals, in units of their size, rounded away from the middle.
 
-        The residual of a new row is as likely to be anywhere in the order as its share of the
-        weight: the quantile is the outermost residual beyond which old rows and the new one may
-        have the weight of the tail. Where even the new row has more, the tail is Student's.
+        It is the residual nearest to the middle such that all old rows beyond it, and a new row of
+        weight 1, weigh together no more than the tail. If the new row alone weighs more, the
+        quantile lies beyond the last residual, as far as Student's t says.
         """
-        low, high = (
-            self._end(self.z, self.w, level),
-            -self._end(-self.z[::-1], self.w[::-1], 1 - level),
-        )
+        low = self._end(self.z, self.w, level)
+        high = -self._end(-self.z[::-1], self.w[::-1], 1 - level)
         return low if level < 0.5 else high if level > 0.5 else low + (high - low) / 2
 
     def _end(self, z: Array, w: Array, tail: float) -> float:

@@ -94,7 +94,8 @@ class BaseTabMLP(Kept, BaseEstimator):
             Weights of the rows, in training and in all that is measured; less than 2e-16 times the
             heaviest count as 0.
         groups : array-like, shape (n_samples,), optional
-            Rows of one group are held out together: of one patient, for example.
+            Rows of one group are held out together: of one patient, for example. Intervals are then
+            those of new groups. Without groups, copies of a row are held out together.
 
         Returns
         -------

@@ -134,7 +134,8 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         X : frame or array-like, shape (n_samples, n_features)
             Rows.
         coverage : float in (0, 1)
-            The probability; on average over rows like those of the fit.
+            The probability, at least; on average over rows like those of the fit. With
+            ``sample_weight`` or ``groups`` the intervals are those of fewer, effective rows: wider.
 
         Returns
         -------
