@@ -75,7 +75,7 @@ WEIGHTINGS = {
 def test_intervals_hold_what_they_promise_whatever_the_weights_are(case):
     draw, groups, most = WEIGHTINGS[case]
     held = []
-    for _ in range(200):
+    for _ in range(120):
         noise = RNG.normal(size=60)
         if groups is not None:
             noise = (noise + RNG.normal(size=60)[groups]) / np.sqrt(2)
