@@ -74,7 +74,7 @@ ORDER = (
     *("training", "readers", "plans", "loggers", "learner", "mlp"),
     *(
         f"ensembles.{part}"
-        for part in ("portions", "members", "moment", "joint", "learner", "predictor")
+        for part in ("portions", "mixture", "members", "moment", "joint", "learner", "predictor")
     ),
     *("ensembles.ensemble", "ensembles"),
     *("randomness", "hidden", "frozen", "successive", "holder", "reference"),

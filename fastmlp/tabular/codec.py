@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from fastmlp._files.record import Record, Tensors
 from fastmlp._files.strict_json import ModelFormatError, shown
 from fastmlp._models.codecs import parts
-from fastmlp._models.codecs.values import describe as described
-from fastmlp._models.codecs.values import value
+from fastmlp._models.codecs.values import describe as described, value
 from fastmlp._network.losses import Loss
 from fastmlp.sklearn.codec import check_parameters, unfitted
 from fastmlp.sklearn.regressor import LOSSES
@@ -251,6 +250,12 @@ def _rebuild_numbers(
     }
     for key in ("w", "sizes", "spread"):
         _check_positive(f"fit.residuals.{key}", found[key])
+    effective = found["w"].sum(axis=1)
+    if not ((effective > 0.5) & (effective < n_rows + 0.5)).all():
+        raise ModelFormatError(
+            f"tensor 'fit.residuals.w' sums to {effective.tolist()[:3]} but 1 to {n_rows} "
+            "effective rows are possible"
+        )
     low, high = FREEDOMS[0], FREEDOMS[-1]
     if not ((low <= found["freedom"]) & (found["freedom"] <= high)).all():
         raise ModelFormatError(

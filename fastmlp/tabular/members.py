@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import fastmlp
 from fastmlp._core.history import History
-from fastmlp._network.optimizers import Optimizer
+from fastmlp._models.ensemble.ensemble import Ensemble
+from fastmlp._network.optimizers import Adam, AdamW, Optimizer
 from fastmlp.tabular import folds
 from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Columns, Table
@@ -70,7 +70,7 @@ class TrainedMembers:
 
     Parameters
     ----------
-    ensemble : fastmlp.Ensemble
+    ensemble : Ensemble
         The networks.
     encodings : list of Encoding
         Of each.
@@ -180,16 +180,23 @@ class Splits:
 
     @classmethod
     def of(
-        cls, n: int, preset: Preset, rng: np.random.Generator, classes: Any, groups: Any
+        cls,
+        n: int,
+        preset: Preset,
+        rng: np.random.Generator,
+        classes: Any,
+        groups: Any,
+        copies: Any = None,
     ) -> Splits:
-        """Divide n rows, evenly by classes, or whole groups of them."""
-        parts = n if groups is None else len(np.unique(groups))
+        """Divide n rows, evenly by classes, or whole groups or copies of them."""
+        together = copies if groups is None else groups
+        parts = n if together is None else len(np.unique(together))
         wanted, notes = preset.folds_of(n), []
         if wanted < preset.folds:
             notes.append(f"{wanted} folds instead of {preset.folds}, for there are {n:,} rows")
         k = min(wanted, parts)
         if k < wanted:
-            what = "rows" if groups is None else "groups"
+            what = "different rows" if groups is None else "groups"
             notes.append(f"{k} folds instead of {wanted}, for there are {parts} {what}")
         if k < 2:
             raise ValueError(
@@ -198,7 +205,7 @@ class Splits:
             )
         division = cls([], [], notes)
         for _ in range(preset.repeats):
-            fold = folds.assign(n, k, rng, classes, groups)
+            fold = folds.assign(n, k, rng, classes, groups, copies)
             division.learn.extend(np.flatnonzero(fold != f) for f in range(k))
             division.out.extend(np.flatnonzero(fold == f) for f in range(k))
         return division
@@ -242,17 +249,17 @@ def train(
     inputs = [encode(table.numbers, table.codes, k) for k in range(len(learn))]
     scales = [target.scale(rows, weights) for rows in learn]
     nets = [network(recipe, inputs[0].shape[1], target, request.rng) for _ in learn]
-    members = TrainedMembers(fastmlp.Ensemble(nets), encodings, scales, target)
+    members = TrainedMembers(Ensemble(nets), encodings, scales, target)
 
     batch, epochs = batch_of(max(map(len, learn))), epochs_of(request.preset, recipe, n)
     steps = epochs * math.ceil(min(map(len, learn)) / batch)
     after = AFTER[target.kind] * min(1.0, 2 * MOST_ROWS / n)
     clock = Clock(request.deadline, epoch=epoch, after=after)
     rate = Cycles(target.rate * recipe.rate, steps, clock)
-    optimizer: Optimizer = fastmlp.Adam(learning_rate=rate, beta_2=BETA_2)
+    optimizer: Optimizer = Adam(learning_rate=rate, beta_2=BETA_2)
     if recipe.decay:
         decay = FlatCosine(recipe.decay, steps)
-        optimizer = fastmlp.AdamW(learning_rate=rate, beta_2=BETA_2, weight_decay=decay)
+        optimizer = AdamW(learning_rate=rate, beta_2=BETA_2, weight_decay=decay)
     follow = BestEpochSelector(
         [x[rows] for x, rows in zip(inputs, out, strict=True)],
         out,
