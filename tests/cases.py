@@ -177,3 +177,13 @@ def agree(dtype: str, expected: Any, once: Any, again: Any) -> None:
     np.testing.assert_allclose(once[1], expected[1], rtol=0, atol=20 * tolerance)
     assert again[0] == once[0]
     np.testing.assert_array_equal(again[1], once[1])
+
+
+def before_link(loss: losses.Loss, p: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return outputs before the link that give a prediction, none of it 0 or 1."""
+    if loss.link_name == "mean_and_variance":
+        mean, variance = np.split(p, 2, axis=1)
+        return np.concatenate([mean, np.log(variance)], axis=1)
+    if loss.link_name == "identity":
+        return p
+    return np.log(p) - np.log1p(-p) if loss.link_name == "sigmoid" else np.log(p)

@@ -195,6 +195,8 @@ TABLES: list[Row] = [
     ),
     ("a residual NaN", filled(TWO, "fit.residuals.z", NAN), r"residuals.z' has nan at \(0, 0\)"),
     ("a weight of 0", filled(TWO, "fit.residuals.w", np.array(0.0)), "w' has 0.0 but must be abov"),
+    ("weights of no row", filled(TWO, "fit.residuals.w", np.full(60, 1e-9)), "1 to 60 effective"),
+    ("weights of more rows", filled(TWO, "fit.residuals.w", np.array(1e3)), "1 to 60 effective"),
     ("a size of residuals of 0", filled(TWO, "fit.residuals.sizes", np.array(0.0)), "sizes' has 0"),
     ("a freedom of 0", filled(TWO, "fit.residuals.freedom", np.array(0.0)), "from 2.2 to 200.0"),
     ("a huge freedom", filled(TWO, "fit.residuals.freedom", np.array(1e306)), "from 2.2 to 200.0"),

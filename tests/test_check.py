@@ -146,7 +146,12 @@ BAD_WEIGHTS = {
     "nan": (changed(ONES, 3, NAN), ValueError, ["sample_weight[3] is nan"]),
     "inf": (changed(ONES, 3, INF), ValueError, ["sample_weight[3] is inf"]),
     "zeros": (0 * ONES, ValueError, ["sums to 0", "above 0"]),
-    "underflow": (1e-300 * ONES, ValueError, ["sums to 0", "float32"]),
+    "subnormal": (
+        changed(ONES, 3, 1.1e-38),
+        ValueError,
+        ["sample_weight[3] is 1.1e-38", "float32"],
+    ),
+    "underflow": (1e-300 * ONES, ValueError, ["sample_weight[0] is 1e-300", "multiply all"]),
     "overflow": (1e38 * ONES, ValueError, ["positive finite sum"]),
     "strings": (ONES.astype(str), TypeError, ["strings"]),
 }

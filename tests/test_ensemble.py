@@ -122,10 +122,42 @@ def test_predictions_are_those_of_the_mixture(mlp, case):
         together = np.concatenate(together, axis=1)
     else:
         np.testing.assert_allclose(together, apart.mean(0), rtol=1e-12)
-    z = case.loss.unlink(together)
-    np.testing.assert_allclose(case.loss.link(z), together, rtol=1e-9, atol=1e-12)
-    one = fastmlp.Ensemble(nets[:1])
-    assert np.isclose(one.evaluate(X, y, WEIGHTS[0]), nets[0].evaluate(X, y, WEIGHTS[0]))
+    values, _ = case.loss.value_and_gradient(cases.before_link(case.loss, together), y)
+    loss = ensemble.evaluate(X, y, WEIGHTS[0])
+    assert loss == pytest.approx(np.average(values, weights=WEIGHTS[0]), rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("mlp", [fastmlp.MLP, reference.MLP])
+@pytest.mark.parametrize("case", cases.LOSSES, ids=str)
+def test_the_loss_of_confident_members_is_not_cut_off(mlp, case, dtype):
+    y = cases.targets(case.loss, N, 2, np.random.default_rng(2), labels=case.labels)
+    net = mlp([5, 6, 2], loss=case.loss, dtype=dtype, rng=0)
+    net.weights = [w * 8 for w in net.weights]  # outputs up to 300: probabilities round to 0 and 1
+    if case.loss.link_name in ("exp", "mean_and_variance"):
+        net.weights = [w / 4 for w in net.weights]  # where exp of them is in range
+    data = X, y, WEIGHTS[0]
+    wanted = pytest.approx(net.evaluate(*data), rel=1e-5 if dtype == "float32" else 1e-12)
+    for members in ([net], [net, copy.deepcopy(net)]):
+        ensemble = fastmlp.Ensemble(members)
+        assert ensemble.evaluate(*data) == wanted
+        for options in ({}, {"validation_rows": [np.arange(N)] * len(members)}):
+            held = options or {"validation_data": data}
+            still = fastmlp.Groups(weight_rate=0, bias_rate=0)
+            history = ensemble.fit(X, y, sample_weight=WEIGHTS[0], epochs=1, groups=still, **held)
+            assert history.val_loss == [wanted]
+
+
+def test_the_loss_of_confident_members_that_disagree_is_exact():
+    x, z = np.ones((1, 1)), np.array([900.0, -700.0, 800.0])
+    nets = [fastmlp.MLP([1, 1], loss="binary_cross_entropy", dtype="float64") for _ in z]
+    for net, each in zip(nets, z, strict=True):
+        net.weights = [np.array([[each]])]
+    ensemble = fastmlp.Ensemble(nets)
+    assert ensemble.evaluate(x, [[1.0]]) == pytest.approx(np.log(3 / 2), rel=1e-12)
+    assert ensemble.evaluate(x, [[0.0]]) == pytest.approx(np.log(3), rel=1e-12)
+    nets[1].weights = [np.array([[1000.0]])]  # the least sure one has nearly all of what is left
+    assert ensemble.evaluate(x, [[0.0]]) == pytest.approx(800 + np.log(3), rel=1e-12)
 
 
 def test_one_best_epoch_is_chosen_for_all():

@@ -315,12 +315,22 @@ def test_jacobian_refuses_what_is_not_finite():
     assert net.jacobian([0.5, 1.0]).shape == (1, 2)
 
 
-@pytest.mark.parametrize("weight", [1e-39, 5e37])
-def test_weights_that_the_dtype_cannot_divide_by_are_refused(weight):
+def test_weights_that_the_dtype_cannot_divide_by_are_refused():
     net = fastmlp.MLP([1, 4, 1], rng=0)
     x = np.ones((4, 1))
     with pytest.raises(ValueError, match="sample_weight sums to"):
-        net.evaluate(x, x, np.full(4, weight))
+        net.evaluate(x, x, np.full(4, 5e37))
+
+
+def test_the_smallest_weights_count_as_any_others():
+    net = fastmlp.MLP([1, 4, 1], rng=0)
+    x = np.linspace(-1, 1, 40)[:, np.newaxis]
+    weights = np.full(40, np.finfo(np.float32).tiny)
+    assert net.evaluate(x, x, weights) == pytest.approx(net.evaluate(x, x))
+    twin, batches = copy.deepcopy(net), {"epochs": 3, "batch_size": 4, "shuffle": False}
+    net.fit(x, x, **batches)
+    twin.fit(x, x, sample_weight=np.where(np.arange(40) < 20, 1, weights), **batches)
+    np.testing.assert_allclose(twin.weights[0], net.weights[0], rtol=1e-5)
 
 
 # ---- names of optimizers, and what a network says of itself --------------------------------------

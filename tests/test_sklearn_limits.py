@@ -81,7 +81,7 @@ def test_weights_of_single_rows_may_be_zero():
     assert np.isfinite(net.loss_curve_).all()
     # float32 has no such small weights; float64 has.
     small = np.full(100, 1e-43)
-    with pytest.raises(ValueError, match="sample_weight sums to"):
+    with pytest.raises(ValueError, match=r"sample_weight\[0\] is 1e-43 but 0 or at least"):
         regressor().fit(X.astype("f"), Y, small)
     a, b = regressor(alpha=0).fit(X, Y, small), regressor(alpha=0).fit(X, Y)
     np.testing.assert_allclose(a.predict(X), b.predict(X))

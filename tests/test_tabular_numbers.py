@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from scipy.stats import norm
 from tiny_tables import LABELS, TINY, N, X, Y, classifier, regressor
 
 from fastmlp.tabular import presets
@@ -57,6 +58,62 @@ def test_quantiles_of_weighted_residuals_never_cross():
             found = Residuals(RNG.normal(size=n), np.zeros(n), w, deviation=np.ones(n))
             quantiles = [found.quantile(level) for level in levels]
             assert np.all(np.diff(quantiles) >= 0)
+
+
+# Of 60 rows: weights that have nothing to do with the noise, groups, and the share that intervals
+# of 90 % may hold at most. benchmarks/coverage.py has more.
+WEIGHTINGS = {
+    "two values": (lambda: RNG.choice([1.0, 10.0], 60), None, 0.94),
+    "uneven": (lambda: RNG.lognormal(0, 1, 60), None, 0.96),
+    "very uneven": (lambda: RNG.lognormal(0, 2, 60), None, 0.995),
+    "groups": (lambda: None, np.arange(60) // 3, 0.95),
+    "few groups": (lambda: None, np.arange(60) // 10, 0.98),
+}
+
+
+@pytest.mark.parametrize("case", WEIGHTINGS)
+def test_intervals_hold_what_they_promise_whatever_the_weights_are(case):
+    draw, groups, most = WEIGHTINGS[case]
+    held = []
+    for _ in range(120):
+        noise = RNG.normal(size=60)
+        if groups is not None:
+            noise = (noise + RNG.normal(size=60)[groups]) / np.sqrt(2)
+        found = Residuals(noise, np.zeros(60), draw(), np.ones(60), groups=groups)
+        ends = [found.quantile(level) for level in (0.05, 0.25, 0.75, 0.95)]
+        held.append(norm.cdf(ends[::-1]) - norm.cdf(ends))
+    many, half, *_ = np.mean(held, axis=0)
+    assert 0.9 <= many <= most
+    assert half >= 0.5
+
+
+def test_quantiles_are_those_of_weighted_conformal_prediction():
+    """The new row, which may lie beyond all, has the weight of one effective row."""
+    for _ in range(50):
+        w = RNG.lognormal(size=30)
+        found = Residuals(RNG.normal(size=30), np.zeros(30), w, np.ones(30))
+        effective = w.sum() ** 2 / np.sum(w**2)
+        assert found.w.sum() == pytest.approx(effective)
+        shares = found.w / (effective + 1)
+        for level in (0.6, 0.75, 0.8):
+            enough = [z for k, z in enumerate(found.z) if shares[: k + 1].sum() >= level]
+            assert found.quantile(level) == enough[0]
+            mirrored = [z for k, z in enumerate(found.z) if shares[k:].sum() >= level]
+            assert found.quantile(1 - level) == mirrored[-1]
+
+
+def test_rows_of_a_group_count_by_how_alike_they_are():
+    z, groups = RNG.normal(size=500), np.repeat(np.arange(500), 4)
+
+    def effective(noise, weights=None):
+        return Residuals(noise, np.zeros(2000), weights, np.ones(2000), groups=groups).w.sum()
+
+    assert effective(np.repeat(z, 4)) == pytest.approx(500)
+    assert effective(RNG.normal(size=2000)) > 1700
+    assert effective(np.repeat(z, 4), np.tile([1.0, 2, 3, 4], 500)) == pytest.approx(500)
+    assert effective(np.zeros(2000)) == 2000
+    model = regressor().fit(X, Y, groups=np.arange(N) // 2)
+    assert model._residuals[0].w.sum() < N
 
 
 # ------------------------------------------------------------ epochs, and what is said of them

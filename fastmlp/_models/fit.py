@@ -112,7 +112,7 @@ class Learner(Model):
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch.
         sample_weight : array-like, shape (n,), optional
-            At least 0, not all 0.
+            At least 0, not all 0; none above 0 but below the smallest normal number of the dtype.
         shuffle : bool
             Visit the samples in a new random order each epoch; those of a source within blocks.
         metrics : sequence of str or callables, or dict, optional

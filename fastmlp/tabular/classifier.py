@@ -311,8 +311,9 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         return scorer_of(self.scoring, FixedClasses, classes, y, weights)
 
     def _finish(
-        self, target: ClassTarget, fitted: BlendResult, weights: Array | None
+        self, target: ClassTarget, fitted: BlendResult, weights: Array | None, groups: Array | None
     ) -> dict[str, str]:
+        del groups
         p = fitted.out_of_fold
         self.temperature_ = temperature.fitted(p, target, weights, self._has_labels)
         calibrated = temperature.applied(p, self.temperature_, self._has_labels)

@@ -262,6 +262,12 @@ def _rebuild_numbers(
     }
     for key in ("w", "sizes", "spread"):
         _check_positive(f"fit.residuals.{key}", found[key])
+    effective = found["w"].sum(axis=1)
+    if not ((effective > 0.5) & (effective < n_rows + 0.5)).all():
+        raise ModelFormatError(
+            f"tensor 'fit.residuals.w' sums to {effective.tolist()[:3]} but 1 to {n_rows} "
+            "effective rows are possible"
+        )
     low, high = FREEDOMS[0], FREEDOMS[-1]
     if not ((low <= found["freedom"]) & (found["freedom"] <= high)).all():
         raise ModelFormatError(

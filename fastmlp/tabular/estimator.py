@@ -82,7 +82,9 @@ class BaseTabMLP(Explained, Validated):
         """Return ``prediction -> score`` of out-of-fold predictions, or None."""
         raise NotImplementedError
 
-    def _finish(self, target: Any, fitted: BlendResult, weights: Array | None) -> dict[str, str]:
+    def _finish(
+        self, target: Any, fitted: BlendResult, weights: Array | None, groups: Array | None
+    ) -> dict[str, str]:
         """Calibrate; return lines of the report."""
         raise NotImplementedError
 
@@ -114,7 +116,8 @@ class BaseTabMLP(Explained, Validated):
             Weights of the rows, in training and in all that is measured; less than 2e-16 times the
             heaviest count as 0.
         groups : array-like, shape (n_samples,), optional
-            Rows of one group are held out together: of one patient, for example.
+            Rows of one group are held out together: of one patient, for example. Intervals are then
+            those of new groups. Without groups, copies of a row are held out together.
         X_val, y_val : like X and y, optional
             Rows that nothing is learned from: the report has the score of the fitted model on them.
 
@@ -194,15 +197,17 @@ class BaseTabMLP(Explained, Validated):
             grouped = folds.numbered(groups)
             check_consistent_length(X, grouped)
             grouped = grouped[used]
+        rows = table if len(used) == len(table) else table.take(used)
+        copies, noted = (None, []) if groups is not None else folds.copied(rows, target.y)
         with watch("training"):
-            rows = table if len(used) == len(table) else table.take(used)
             notes = in_time(request, rows, columns, target)
-            division = Splits.of(len(rows), request.preset, request.rng, target.classes, grouped)
-            division.notes.extend(notes)
+            together = target.classes, grouped, copies
+            division = Splits.of(len(rows), request.preset, request.rng, *together)
+            division.notes.extend(notes + noted)
             fitted = blend.fit(rows, columns, target, kept, division, request)
         with watch("calibration"):
             self._columns, self._members = columns, fitted.blend
-            more = self._finish(target, fitted, kept)
+            more = self._finish(target, fitted, kept, copies if groups is None else grouped)
             if request.scorer is not None:
                 more["scoring"] = (
                     f"{self._score_name} {request.scorer(fitted.out_of_fold):.4g}, out of fold"

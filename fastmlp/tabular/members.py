@@ -190,16 +190,23 @@ class Splits:
 
     @classmethod
     def of(
-        cls, n: int, preset: Preset, rng: np.random.Generator, classes: Any, groups: Any
+        cls,
+        n: int,
+        preset: Preset,
+        rng: np.random.Generator,
+        classes: Any,
+        groups: Any,
+        copies: Any = None,
     ) -> Splits:
-        """Divide n rows, evenly by classes, or whole groups of them."""
-        parts = n if groups is None else len(np.unique(groups))
+        """Divide n rows, evenly by classes, or whole groups or copies of them."""
+        together = copies if groups is None else groups
+        parts = n if together is None else len(np.unique(together))
         wanted, notes = preset.folds_of(n), []
         if wanted < preset.folds:
             notes.append(f"{wanted} folds instead of {preset.folds}, for there are {n:,} rows")
         k = min(wanted, parts)
         if k < wanted:
-            what = "rows" if groups is None else "groups"
+            what = "different rows" if groups is None else "groups"
             notes.append(f"{k} folds instead of {wanted}, for there are {parts} {what}")
         if k < 2:
             raise ValueError(
@@ -208,7 +215,7 @@ class Splits:
             )
         division = cls([], [], notes)
         for _ in range(preset.repeats_of(k)):
-            fold = folds.assign(n, k, rng, classes, groups)
+            fold = folds.assign(n, k, rng, classes, groups, copies)
             division.learn.extend(np.flatnonzero(fold != f) for f in range(k))
             division.out.extend(np.flatnonzero(fold == f) for f in range(k))
         return division

@@ -146,7 +146,8 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         X : frame or array-like, shape (n_samples, n_features)
             Rows.
         coverage : float in (0, 1)
-            The probability; on average over rows like those of the fit.
+            The probability, at least; on average over rows like those of the fit. With
+            ``sample_weight`` or ``groups`` the intervals are those of fewer, effective rows: wider.
 
         Returns
         -------
@@ -307,7 +308,11 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         return lambda prediction: judge(self._shaped(prediction[:, : y.shape[1]]))
 
     def _finish(
-        self, target: NumericTarget, fitted: BlendResult, weights: Array | None
+        self,
+        target: NumericTarget,
+        fitted: BlendResult,
+        weights: Array | None,
+        groups: Array | None,
     ) -> dict[str, str]:
         found = fitted.out_of_fold
         mean, m = found[:, : self.n_outputs_], self.n_outputs_
@@ -323,6 +328,7 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
                 weights,
                 None if spread is None else spread[:, k],
                 shrink,
+                groups,
             )
             for k in range(m)
         ]

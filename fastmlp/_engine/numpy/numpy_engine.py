@@ -201,11 +201,11 @@ class Engine(EngineState):
 
     level = "numpy"
 
-    def predict(self, x: Array, team: object = None) -> Array:
-        """Return the loss's link of the outputs, (n, heads * m)."""
+    def predict(self, x: Array, team: object = None, linked: bool = True) -> Array:
+        """Return the loss's link of the outputs, (n, heads * m), or the outputs before it."""
         del team
         _, outputs = forward(self.spec, self._parameters, x)
-        return self.spec.loss.link(outputs[-1])
+        return self.spec.loss.link(outputs[-1]) if linked else outputs[-1]
 
     def predict_row(self, x: Any) -> None:
         """Offer no way around the checks, as the native engine does for one row."""

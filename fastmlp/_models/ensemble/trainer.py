@@ -219,7 +219,8 @@ class EnsembleTrainer:
         if self.averages:  # the loop publishes the means, and then they are measured
             engines, apart = [average.twin for average in self.averages], None
         return type(engines[0]).train_many(  # type: ignore[no-any-return]
-            engines, self.datas, self.plans, self.plans[0].team, n, seeds, apart
+            *(engines, self.datas, self.plans, self.plans[0].team, n, seeds, apart),
+            self.jury.linked,
         )
 
     def _last_rates(self) -> list[list[float]]:
