@@ -11,7 +11,6 @@ import functools
 import glob
 import math
 import os
-import shutil
 import threading
 import time
 import warnings
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from fastmlp import memories, storage
 from fastmlp.intervals import POSITIVE, check_count
+from fastmlp.storage import files
 from fastmlp.training.records import State
 
 
@@ -213,9 +213,9 @@ class Checkpoint:
         numbered = path.with_name(f"{path.stem}-{n:06}{path.suffix}")
         numbered.unlink(missing_ok=True)
         try:
-            numbered.hardlink_to(path)
-        except OSError:  # not every file system has links
-            shutil.copyfile(path, numbered)
+            numbered.hardlink_to(os.path.realpath(path))  # of a symbolic link: its file
+        except OSError:  # on another disk, or on a file system without links
+            files.write(numbered, [path.read_bytes()])
         pattern = f"{glob.escape(path.stem)}-{'[0-9]' * 6}{glob.escape(path.suffix)}"
         # Files of later epochs are of an earlier, longer fit, and none of the last ones of this.
         names = sorted(each.name for each in path.parent.glob(pattern))

@@ -16,7 +16,7 @@ from fastmlp import check
 from fastmlp.export.c_layers import predict, quantized
 from fastmlp.export.c_source import Source, largest
 from fastmlp.export.layers import Affine, Array, Exported, Labels, Linear, Normalization, Parametric
-from fastmlp.storage.files import write as write_file
+from fastmlp.storage.files import write_together
 
 WEIGHTS = ("float32", "float64", "int8")
 MAX_PARAMETERS = 2**24  # more, as text, is no longer a sensible thing for a compiler
@@ -93,8 +93,8 @@ def finish(
         if before is None
         else float((before != after).reshape(len(own), -1).any(axis=1).mean()),
     )
-    for target, text in {files.header: made.header(), files.source: made.source(main)}.items():
-        write_file(target, [text.encode("ascii")])
+    texts = {files.header: made.header(), files.source: made.source(main)}
+    write_together({path: [text.encode("ascii")] for path, text in texts.items()})
     return files
 
 
