@@ -11,7 +11,6 @@ import functools
 import glob
 import math
 import os
-import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from fastmlp import memories, storage
 from fastmlp.intervals import POSITIVE, check_count
 from fastmlp.storage import files
 from fastmlp.training.records import State
+from fastmlp.worker import Worker
 
 
 class Writer:
@@ -30,8 +30,7 @@ class Writer:
     """
 
     def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
+        self._worker: Worker | None = None
 
     def __reduce__(self) -> tuple[type[Writer], tuple[()]]:
         return Writer, ()
@@ -39,29 +38,21 @@ class Writer:
     def do(self, *work: Callable[[], None]) -> None:
         """Wait for what was to do before, and begin; or do it now if there can be no thread."""
         self.wait()
-        thread = threading.Thread(target=self._do, args=(work,), name="fastmlp-checkpoint")
         try:
-            thread.start()
+            self._worker = Worker(functools.partial(_do, work))
         except RuntimeError:  # of a limit on threads
-            self._do(work)
-        else:
-            self._thread = thread
-
-    def _do(self, work: tuple[Callable[[], None], ...]) -> None:
-        try:
-            for each in work:
-                each()
-        except BaseException as error:
-            self._error = error
+            _do(work)
 
     def wait(self) -> None:
         """Return when nothing is left to do."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.join()
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.finish()
+
+
+def _do(work: tuple[Callable[[], None], ...]) -> None:
+    for each in work:
+        each()
 
 
 class Checkpoint:
@@ -178,11 +169,12 @@ class Checkpoint:
         """Wait until all is on the disk."""
         try:
             self._writer.wait()
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             if state.completed:
                 raise
             # Not in place of what has ended the fit.
-            warnings.warn(f"the last checkpoint was not written: {error}", stacklevel=2)
+            words = f"{type(error).__name__}: {error}"
+            warnings.warn(f"the last checkpoint was not written: {words}", stacklevel=2)
 
     def _remember(self, state: State) -> None:
         """Put what the other callbacks remember among what the fit goes on with."""

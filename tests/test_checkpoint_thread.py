@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import copy
 import threading
 from pathlib import Path
@@ -81,11 +82,11 @@ def test_an_error_of_the_thread_is_that_of_the_fit(
 
 
 def test_without_a_thread_the_fit_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(thread: Any) -> None:
+    def refuse(*_: Any) -> None:
         raise RuntimeError("can't start new thread")
 
     path = tmp_path / "net"
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
     net = models.network(fastmlp.MLP)
     net.fit(X, Y, epochs=3, n_threads=1, callbacks=[fastmlp.Checkpoint(path)])
     assert models.digest(fastmlp.load(path)) == models.digest(net)

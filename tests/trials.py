@@ -29,6 +29,8 @@ from typing import Any
 import children
 import numpy as np
 
+from fastmlp import worker
+
 Trial = Callable[[np.random.Generator], Iterator[float]]
 
 # Group: where its table stands, and its share of a campaign's time.
@@ -213,6 +215,13 @@ def note(text: str) -> None:
     faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
     if LAST_WORDS is not None:
         os.pwrite(LAST_WORDS, text.encode(errors="replace")[:4000].ljust(4000), 0)
+
+
+def workers() -> int:
+    """Return how many threads of `fastmlp.worker` are at work."""
+    running = worker._run.__code__
+    stacks = (traceback.walk_stack(frame) for frame in sys._current_frames().values())
+    return sum(frame.f_code is running for stack in stacks for frame, _ in stack)
 
 
 def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
