@@ -19,6 +19,7 @@ from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count, check_flag
 from fastmlp.model import Model
+from fastmlp.moment import Shown
 from fastmlp.optimizers import Optimizer
 from fastmlp.schedules import Scheduled
 from fastmlp.spec import Data, Plan
@@ -160,6 +161,7 @@ class Learner(Model):
         with (
             joined(communicator, self._engine) as others,
             self._turn.taken(),
+            Shown(self),
             self._kept(lambda: len(history.loss) > n_before, changes),
         ):
             resume, path = check.resume(resume)
@@ -353,6 +355,7 @@ class Learner(Model):
             memory = own.memory if own else None
             last = (), plan.batch_size, begun.data
             self._progress = Continuation(*facts, *orders, *last, averaged, memory)
+            self._show()
 
         course.reporter.keep = keep
         if isinstance(data, Stream):

@@ -20,6 +20,7 @@ from fastmlp.export.exportable import Exportable
 from fastmlp.export.layers import Exported, exported, name_of
 from fastmlp.functions.activation import CustomActivation
 from fastmlp.losses import Loss
+from fastmlp.moment import Moment
 from fastmlp.parameter_list import ParameterList
 from fastmlp.spec import Spec
 from fastmlp.training.records import Continuation, History
@@ -57,6 +58,7 @@ class Model(Exportable):
         self._two_headed = self._spec.loss.heads == 2
         self._turn = Turn()  # one fit at a time, and no assignment by others meanwhile
         self._progress: Continuation | None = None  # between calls of partial_fit
+        self._moment = Moment()
 
     @property
     def weights(self) -> ParameterList:
@@ -300,9 +302,32 @@ class Model(Exportable):
         """
         storage.save(self, path, training)
 
+    def _show(self) -> Moment:
+        """Let other threads copy the model as it is now, whatever becomes of it."""
+        self._moment = Moment(self._engine.snapshot(), self._history)
+        return self._moment
+
+    def _hide(self) -> None:
+        """Let other threads copy the model itself again."""
+        self._moment = Moment()  # another one than before: see __getstate__
+
     def __getstate__(self) -> dict[str, Any]:
+        while True:
+            moment = self._moment
+            if (
+                moment.parameters is not None
+                and not self._turn.is_free()
+                and not self._turn.is_mine()
+            ):
+                return self._as_it_was(moment)._state()
+            state = self._state()
+            if self._moment is moment:  # else a fit has begun or ended meanwhile: look again
+                return state
+
+    def _state(self) -> dict[str, Any]:
+        """Return the state of a model that no other thread fits."""
         state = self.__dict__.copy()
-        for name in ("_engine", "_n_weights", "_two_headed", "_turn", "_progress"):
+        for name in ("_engine", "_n_weights", "_two_headed", "_turn", "_progress", "_moment"):
             del state[name]
         state["_history"] = self._history and self._history.whole()
         at_rest = self._turn.is_free() or self._turn.is_mine()  # or its state is on the move
@@ -319,13 +344,13 @@ class Model(Exportable):
         self._engine.set_state(engine)
         self._progress = progress
 
-    def _as_it_was(self, snapshot: Any, history: History | None) -> Self:
+    def _as_it_was(self, moment: Moment) -> Self:
         """Return the model of an earlier moment; its generator is that of this one."""
         model = type(self).__new__(type(self))
         vars(model).update(vars(self))
         model._attach()
-        model._engine.restore(snapshot)
-        model._history = history
+        model._engine.restore(moment.parameters)
+        model._history = moment.history()
         return model
 
     def __copy__(self) -> Self:

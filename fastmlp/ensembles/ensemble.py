@@ -5,17 +5,18 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any, Self
 
 from numpy.typing import ArrayLike, NDArray
 
 from fastmlp import check, storage
 from fastmlp.ensembles.learner import EnsembleLearner
-from fastmlp.ensembles.moment import Shown
 from fastmlp.ensembles.predictor import EnsemblePredictor
 from fastmlp.export.exportable import Exportable
 from fastmlp.export.layers import Exported
 from fastmlp.mlp import MLP
+from fastmlp.moment import Shown
 from fastmlp.threads import call_team
 from fastmlp.training.records import History
 from fastmlp.turn import taken
@@ -204,8 +205,8 @@ class Ensemble(EnsembleLearner, Exportable):
         """
         check.names(state, list(self.state_dict()), "state")
         turns = [member._turn for member in self._members]
-        after = self._moment if turns[0].is_mine() else None  # in a fit: its last epoch
-        with taken(turn for turn in turns if not turn.is_mine()), Shown(self, after):
+        shown = nullcontext() if turns[0].is_mine() else Shown(self)  # in a fit: its last epoch
+        with taken(turn for turn in turns if not turn.is_mine()), shown:
             before = self._engines().snapshot()
             try:
                 for k, member in enumerate(self._members):

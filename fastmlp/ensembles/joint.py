@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from fastmlp.averaging import Averaging
 from fastmlp.engine.contract import Epochs
 from fastmlp.ensembles.members import Jury, Members, Score
-from fastmlp.ensembles.moment import Moment
 from fastmlp.ensembles.portions import Held
 from fastmlp.mlp import MLP
 from fastmlp.spec import Data, Plan
@@ -176,7 +175,7 @@ class Joint:
             own.seconds[first:] = seconds
             own.learning_rate[first:] = rates[k]
             own.loss[first:] = losses[:, k].tolist()  # last, see History.whole
-        self.state.model._moment = Moment.of(self.state.model)
+        self.state.model._show()
 
     def _note(self) -> None:
         """Note with what each member goes on, alone too: after the epochs that are written down."""

@@ -18,13 +18,15 @@ from fastmlp.callbacks import Best, Progress
 from fastmlp.ensembles import portions
 from fastmlp.ensembles.joint import Joint
 from fastmlp.ensembles.members import Members, Score
-from fastmlp.ensembles.moment import Moment, Shown
+from fastmlp.ensembles.moment import Moment
 from fastmlp.ensembles.portions import Held
 from fastmlp.functions.optimizer import CustomOptimizer
 from fastmlp.groups import Groups
 from fastmlp.intervals import check_count, check_flag
 from fastmlp.mlp import MLP
 from fastmlp.model import Kept
+from fastmlp.moment import Moment as Instant
+from fastmlp.moment import Shown
 from fastmlp.optimizers import Optimizer
 from fastmlp.schedules import Scheduled
 from fastmlp.spec import Data, Plan, Spec
@@ -279,6 +281,17 @@ class EnsembleLearner:
 
     def _turns(self) -> AbstractContextManager[None]:
         return taken(member._turn for member in self._members)
+
+    def _show(self) -> None:
+        """Let other threads read all members as they are now, whatever becomes of them."""
+        each = tuple(member._show() for member in self._members)
+        self._moment = Moment(each, Instant(history=self._history))
+
+    def _hide(self) -> None:
+        """Let other threads read the members themselves again."""
+        self._moment = None
+        for member in self._members:
+            member._hide()
 
     def _whole(self) -> tuple[tuple[MLP, ...], History | None]:
         """Return members and history of one moment: that of before, or of the last whole epoch.
