@@ -263,11 +263,11 @@ class Model(Exportable):
         progress, history, state = self._progress, self._history, self._engine.optimizer_state()
 
         def undo() -> None:
-            self._rng.bit_generator.state = generator
             self._progress, self._history = progress, history
             self._engine.set_optimizer_state(state)
             if snapshot is not None:
                 self._engine.restore(snapshot)
+            self._rng.bit_generator.state = generator  # last: it needs memory, and may fail
 
         return undo
 

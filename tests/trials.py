@@ -38,6 +38,7 @@ GROUPS: dict[str, tuple[str, float]] = {
     "fuzz of MLP": ("fuzz_calls.TRIALS", 6),
     "fuzz of the estimators": ("fuzz_estimators.TRIALS", 6),
     "out of memory": ("injection.MEMORY", 3),
+    "out of memory for arrays": ("injection_arrays.MEMORY", 3),
     "threads that cannot start": ("injection.THREADS", 3),
     "near the memory limit": ("injection.LIMITS", 4),
     "interrupts": ("disturbances.SIGNALS", 6),

@@ -138,13 +138,14 @@ class Joint:
         n = min(left, int(LEAP_SECONDS / max(seconds[0], 1e-6)))
         if not self.leaps or n < LEAST_EPOCHS:
             return 0
-        state, before = self.state, self._kept()
+        state, before, n_epochs = self.state, self._kept(), len(self.state.history.loss)
         epoch, began = state.epoch + n, time.perf_counter()
         try:
             self._leap(n, epoch, began)
         finally:
             if state.epoch < epoch:
                 self._go_back(before)
+                loop.shorten(state.history, n_epochs)
                 self.leaps, n = False, 0
         self.reporter.epoch_ended()
         return n
@@ -162,10 +163,11 @@ class Joint:
 
     def keep(self) -> None:
         """Bring the members' histories, and what others see, up to date; twice does no harm."""
-        if self.jury.written is None:
-            return
+        written = self.jury.written
+        if written is None or written.first + len(written.losses) > len(self.state.history.loss):
+            return  # nothing was written down, or not to the end
         self._note()
-        first, losses, held_losses, rates = self.jury.written
+        first, losses, held_losses, rates = written
         seconds = self.state.history.seconds[first:]
         for k, member in enumerate(self.members):
             own = member._history

@@ -309,8 +309,9 @@ class EnsembleLearner:
 
         def undo() -> None:
             self._history = before
-            for each in undos:
-                each()
+            with contextlib.ExitStack() as stack:  # all of them, if one fails too
+                for each in undos:
+                    stack.callback(each)
 
         return Kept(undo, is_done)
 

@@ -20,7 +20,7 @@ from fastmlp.spec import Data, Plan
 from fastmlp.training.averages import Average
 from fastmlp.training.judge import Judge
 from fastmlp.training.rates import Rates
-from fastmlp.training.records import Batch, DivergenceError, State
+from fastmlp.training.records import Batch, DivergenceError, History, State
 from fastmlp.training.reporter import Reporter
 from fastmlp.training.sources import Stream
 
@@ -87,7 +87,7 @@ def run(data: Data | Stream, plan: Plan, course: Course) -> bool:
         began = time.perf_counter()
         begin(plan, rates, reorder, state.learning_rate_scale)
         before, state.epoch = engine.snapshot(), epoch - 1  # a callback may have set it
-        step, plan.sums = rates.step, [0.0, 0.0]
+        step, plan.sums, n_epochs = rates.step, [0.0, 0.0], len(state.history.loss)
         try:
             with data.blocks() as blocks:
                 for block in batches(blocks, plan) if reporter.sees_batches else blocks:
@@ -111,6 +111,7 @@ def run(data: Data | Stream, plan: Plan, course: Course) -> bool:
         except BaseException:
             if state.epoch < epoch:  # what was not written down did not happen
                 engine.restore(before)
+                shorten(state.history, n_epochs)
             raise
         if reporter.epoch_ended() or judge.is_enough():
             return True
@@ -195,6 +196,13 @@ def record(
     history.loss += losses  # last, see History.whole
     state.loss, state.val_loss, state.learning_rate = losses[-1], val_losses[-1], rates[-1]
     state.epoch = epoch
+
+
+def shorten(history: History, n: int) -> None:
+    """Keep the first n epochs: there may have been memory for some of the longer lists."""
+    for values in vars(history).values():
+        if isinstance(values, list):
+            del values[n:]
 
 
 class Shuffles:
