@@ -49,7 +49,7 @@ class Worker:
         _thread.start_new_thread(_run, (work, self._errors, self._running, life))
 
     def has_ended(self, seconds: float = PATIENCE) -> bool:
-        """Whether the thread has ended; wait for that for some seconds. A child has no thread."""
+        """Whether the thread has ended, waiting for some seconds; for a forked child it has."""
         if self._life() is None or os.getpid() != self._process:
             return True
         if not self._running.acquire(timeout=seconds):
@@ -59,11 +59,11 @@ class Worker:
 
     @property
     def error(self) -> BaseException | None:
-        """What has ended the work, or the thread before that; None if all is well."""
+        """The error that has ended the work, or the thread before its work; None without one."""
         return self._errors[0]
 
     def finish(self) -> None:
-        """Wait for the end of the thread, and raise what has ended it; not in a forked child."""
+        """Wait for the end of the thread and raise its error; a forked child does neither."""
         while not self.has_ended():
             continue
         if self.error is not None and os.getpid() == self._process:

@@ -25,7 +25,6 @@ from fastmlp.groups import Groups
 from fastmlp.intervals import check_count, check_flag
 from fastmlp.mlp import MLP
 from fastmlp.model import Kept
-from fastmlp.moment import Moment as Instant
 from fastmlp.moment import Shown
 from fastmlp.optimizers import Optimizer
 from fastmlp.schedules import Scheduled
@@ -284,8 +283,7 @@ class EnsembleLearner:
 
     def _show(self) -> None:
         """Let other threads read all members as they are now, whatever becomes of them."""
-        each = tuple(member._show() for member in self._members)
-        self._moment = Moment(each, Instant(history=self._history))
+        self._moment = Moment.of(self._members, self._history)
 
     def _hide(self) -> None:
         """Let other threads read the members themselves again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from fastmlp import moment
 from fastmlp.mlp import MLP
@@ -15,6 +15,11 @@ class Moment(NamedTuple):
 
     members: tuple[moment.Moment, ...]
     own: moment.Moment
+
+    @classmethod
+    def of(cls, members: Sequence[MLP], history: History | None) -> Self:
+        """Return the moment of now; other threads see it in each member, too."""
+        return cls(tuple(member._show() for member in members), moment.Moment(history=history))
 
     def whole(self, members: Sequence[MLP]) -> tuple[tuple[MLP, ...], History | None]:
         """Return copies of the members, and of the history of the ensemble, as they were."""
