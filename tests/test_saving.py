@@ -204,6 +204,7 @@ def test_a_worker_of_a_killed_job_holds_up_no_save(tmp_path: Path) -> None:
         return [each.name for each in tmp_path.iterdir()] == [path.name]
 
     trials.until(is_tidy)
+    os.close(asleep)
 
 
 def test_a_save_removes_all_that_killed_savers_have_left(tmp_path: Path) -> None:
