@@ -58,7 +58,7 @@ ORDER = (
         "initializers",
     ),
     *("check.arrays", "check.options", "check.samples", "check", "callbacks"),
-    *("engine.contract", "memories"),
+    *("engine.contract", "memories", "worker"),
     *(f"storage.{part}" for part in ("strict", "safetensors", "files", "record")),
     *(f"storage.{part}" for part in ("generators", "values")),
     *("storage", "storage.inspection", "checkpoint"),
@@ -67,7 +67,7 @@ ORDER = (
         f"export.{part}"
         for part in ("layers", "graph", "onnx", "c_text", "c_layers", "c_emitter", "c_source")
     ),
-    *("export.c", "export.exportable"),
+    *("export.c", "export.exportable", "moment"),
     *("export", "predictor", "engine.backend", "engine", "config", "parameter_list", "model"),
     *(f"training.{part}" for part in ("rates", "judge", "metrics", "reporter", "sources")),
     *(f"training.{part}" for part in ("averages", "loop", "exchange", "processes", "own_steps")),

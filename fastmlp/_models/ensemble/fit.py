@@ -23,9 +23,10 @@ from fastmlp._models.base import Rollback
 from fastmlp._models.ensemble import member_data
 from fastmlp._models.ensemble.member_data import ValidationData
 from fastmlp._models.ensemble.members import MemberEngines, Score
-from fastmlp._models.ensemble.snapshot import EnsembleSnapshot, PublishedSnapshot
+from fastmlp._models.ensemble.snapshot import EnsembleSnapshot
 from fastmlp._models.ensemble.trainer import EnsembleTrainer
 from fastmlp._models.mlp import MLP
+from fastmlp._models.snapshot import Shown
 from fastmlp._network.averaging import Averaging
 from fastmlp._network.data import Data
 from fastmlp._network.functions.optimizer import CustomOptimizer
@@ -158,7 +159,7 @@ class EnsembleLearner:
         changes = path is not None or (resume and has_others)  # others that learn, see MLP.fit
         with (
             self._turns(),
-            PublishedSnapshot(self),
+            Shown(self),
             self._kept(lambda: len(history.loss) > n_before, changes),
             contextlib.ExitStack() as stack,
         ):
@@ -251,7 +252,7 @@ class EnsembleLearner:
         TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
             As for :meth:`fit`; all members then have the weights from before the call.
         """
-        with self._turns(), PublishedSnapshot(self), self._kept(None, True):
+        with self._turns(), Shown(self), self._kept(None, True):
             datas = member_data.datas(X, y, sample_weight, self._spec, len(self._members))
             given = optimizer, l1, l2, clip_norm, groups, dropout
             rows = [data.rows if batch_size is None else batch_size for data in datas]
@@ -284,6 +285,16 @@ class EnsembleLearner:
     def _turns(self) -> AbstractContextManager[None]:
         return taken(member._turn for member in self._members)
 
+    def _show(self) -> None:
+        """Let other threads read all members as they are now, whatever becomes of them."""
+        self._moment = EnsembleSnapshot.of(self._members, self._history)
+
+    def _hide(self) -> None:
+        """Let other threads read the members themselves again."""
+        self._moment = None
+        for member in self._members:
+            member._hide()
+
     def _whole(self) -> tuple[tuple[MLP, ...], History | None]:
         """Return members and history of one moment: that of before, or of the last whole epoch.
 
@@ -300,8 +311,9 @@ class EnsembleLearner:
 
         def undo() -> None:
             self._history = before
-            for each in undos:
-                each()
+            with contextlib.ExitStack() as stack:  # all of them, if one fails too
+                for each in undos:
+                    stack.callback(each)
 
         return Rollback(undo, is_done)
 
