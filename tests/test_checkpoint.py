@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import unittest.mock
 import warnings
 from pathlib import Path
 from typing import Any
@@ -126,16 +128,23 @@ def test_a_checkpoint_is_a_model_that_can_be_loaded_and_gone_on_with(
     same(again, whole)
 
 
-def test_what_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["here", "behind a link", "on another disk"])
+def test_what_is_kept(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, best = tmp_path / "net.safetensors", tmp_path / "best.safetensors"
+    if where != "here":
+        (tmp_path / "folder").mkdir()
+        path.symlink_to("folder/real")
+    if where == "on another disk":
+        monkeypatch.setattr(os, "link", unittest.mock.Mock(side_effect=OSError(18, "far")))
     checkpoint = fastmlp.Checkpoint(path, every=2, keep=3, best=best)
     net = models.network(fastmlp.MLP)
     history = net.fit(X, Y, epochs=9, validation_data=(X[:9], Y[:9]), callbacks=[checkpoint])
-    names = sorted(each.name for each in tmp_path.iterdir())
-    numbered = [f"net-{n:06}.safetensors" for n in (6, 8, 9)]
-    assert names == ["best.safetensors", *numbered, path.name]
-    assert len(fastmlp.load(tmp_path / numbered[0]).history.loss) == 6
-    assert len(fastmlp.load(path).history.loss) == 9
+    names = sorted(each.name for each in tmp_path.iterdir() if each.name != "folder")
+    numbered = {n: f"net-{n:06}.safetensors" for n in (6, 8, 9)}
+    assert names == ["best.safetensors", *numbered.values(), path.name]
+    for n, name in numbered.items():
+        assert len(fastmlp.load(tmp_path / name).history.loss) == n
+    assert len(fastmlp.load(os.path.realpath(path)).history.loss) == 9
     assert fastmlp.load(best).history.val_loss[-1] == min(history.val_loss)
 
 

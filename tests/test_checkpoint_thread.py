@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import copy
 import threading
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import models
 import pytest
+import trials
 from models import X, Y
 
 import fastmlp
@@ -81,14 +83,35 @@ def test_an_error_of_the_thread_is_that_of_the_fit(
 
 
 def test_without_a_thread_the_fit_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(thread: Any) -> None:
+    def refuse(*_: Any) -> None:
         raise RuntimeError("can't start new thread")
 
     path = tmp_path / "net"
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
     net = models.network(fastmlp.MLP)
     net.fit(X, Y, epochs=3, n_threads=1, callbacks=[fastmlp.Checkpoint(path)])
     assert models.digest(fastmlp.load(path)) == models.digest(net)
+
+
+@pytest.mark.parametrize(("kind", "epochs"), [("source", 0), ("a save", 2), ("the last save", 1)])
+def test_a_thread_that_dies_before_its_first_line_is_out_of_memory(
+    kind: str, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is missed by the next save, or by the end of the fit; nobody waits for it."""
+    start, net = _thread.start_new_thread, models.network(fastmlp.MLP)
+    data: Any = (lambda: iter([(X, Y)]),) if kind == "source" else (X, Y)
+    callbacks = [] if kind == "source" else [fastmlp.Checkpoint(tmp_path / "net")]
+
+    def fit() -> None:
+        with pytest.raises(MemoryError, match="for want of memory"):
+            net.fit(
+                *data, epochs=1 if kind == "the last save" else 5, n_threads=1, callbacks=callbacks
+            )
+        assert len(net.history.loss if net.history else ()) == epochs
+
+    for module, name in ((_thread, "start_new_thread"), (threading, "_start_new_thread")):
+        monkeypatch.setattr(module, name, lambda *_: start(int, ()), raising=False)
+    trials.forked(fit)
 
 
 @pytest.mark.parametrize("name", ["path", "best"])

@@ -8,6 +8,7 @@ import threading
 
 import numpy as np
 import pytest
+import trials
 from states import state
 
 import fastmlp
@@ -20,7 +21,7 @@ KINDS = [fastmlp.MLP, reference.MLP]
 DRAWS = {"Shuffles.__call__", "Shuffles.next_seed", "Seeds.take", "Stream.draw"}
 READS = {
     *("Reading.__enter__", "Reading.__exit__", "Reading.__iter__", "Stream.blocks"),
-    *("Semaphore.acquire", "Semaphore.release", "Condition.__enter__", "Condition.__exit__"),
+    *("Worker.__init__", "Worker.has_ended"),
 }
 
 
@@ -41,12 +42,8 @@ def interrupted_at(position, functions, call, watched=lambda: True):
     """Interrupt a call at one of the places where Python may, of some functions; is there one?"""
     seen = itertools.count()
 
-    def is_one(frame):
-        name = frame.f_code.co_qualname  # a condition of Python's own, as in Thread.start, is not
-        return name in functions and (not name.startswith("Condition") or is_one(frame.f_back))
-
     def trace(frame, event, arg):
-        if not is_one(frame) or not watched():
+        if frame.f_code.co_qualname not in functions or not watched():
             return None
         frame.f_trace_opcodes = True
         if event == "opcode" and next(seen) == position:
@@ -101,10 +98,7 @@ def test_whoever_reads_a_source_is_not_waited_for_wherever_an_interrupt_comes():
         if not found[0]:
             break
         assert len(net.history.loss) == 1
-        readers = [each for each in threading.enumerate() if each.name == "fastmlp-source"]
-        for reader in filter(threading.Thread.is_alive, readers):
-            reader.join(20)
-            assert not reader.is_alive()
+        trials.until(lambda: not trials.workers(), 20)
     assert position > 50
 
 

@@ -1,8 +1,11 @@
 """What a fit leaves behind, for other programs: frames, JSON, curves; parameters by name."""
 
+import copy
 import json
 import math
+import pickle
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from models import X, Y, digest, network
 
 import fastmlp
 from fastmlp import reference
+from fastmlp._training import loop
 
 OPTIONS = {"epochs": 4, "validation_data": (X, Y)}
 
@@ -122,3 +126,57 @@ def test_parameters_that_do_not_fit_change_nothing(state, error, words):
     with pytest.raises(error, match=words):
         net.load_state_dict(state)
     assert digest(net) == before
+
+
+def through_a_file(net, path):
+    net.save(path)
+    return fastmlp.load(path)
+
+
+TWINS = {
+    "copy": lambda net, _: copy.deepcopy(net),
+    "pickle": lambda net, _: pickle.loads(pickle.dumps(net)),
+    "file": through_a_file,
+}
+
+
+@pytest.mark.parametrize("twin", TWINS)
+@pytest.mark.parametrize("kind", ["native", "reference", "member"])
+def test_a_copy_during_a_fit_has_weights_and_history_of_one_epoch(
+    kind, twin, tmp_path, monkeypatch
+):
+    """Another thread takes it when the weights of an epoch are there, and its losses are not."""
+    net = network(reference.MLP if kind == "reference" else fastmlp.MLP)
+    model = fastmlp.Ensemble([network(fastmlp.MLP, rng=1), net]) if kind == "member" else net
+    epochs, copies, record = {digest(net): 0}, [], loop.record
+
+    def look(*given):
+        with ThreadPoolExecutor(1) as pool:
+            copies.append(pool.submit(TWINS[twin], net, tmp_path / "net").result())
+        record(*given)
+
+    def end(state):
+        epochs[digest(net)] = state.epoch + 1
+
+    monkeypatch.setattr(loop, "record", look)
+    model.fit(X, Y, epochs=3, callbacks=[end])
+    assert [epochs[digest(each)] for each in copies] == [0, 1, 2]
+    assert [len(each.history.loss) if each.history else 0 for each in copies] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_a_copy_that_a_fit_overtakes_has_weights_and_history_of_one_epoch(
+    twin, tmp_path, monkeypatch
+):
+    net, whole = network(fastmlp.MLP), fastmlp.History.whole
+    net.fit(X, Y, epochs=1)
+
+    def overtaken(history):
+        monkeypatch.setattr(fastmlp.History, "whole", whole)
+        net.fit(X, Y, epochs=3)
+        return whole(history)
+
+    monkeypatch.setattr(fastmlp.History, "whole", overtaken)
+    found = TWINS[twin](net, tmp_path / "net")
+    assert len(found.history.loss) == 3
+    assert digest(found) == digest(net)

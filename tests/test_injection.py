@@ -11,6 +11,7 @@ import trials
 
 GROUPS = (
     "out of memory",
+    "out of memory for arrays",
     "threads that cannot start",
     "near the memory limit",
     "interrupts",

@@ -7,6 +7,7 @@ import pytest
 
 import fastmlp
 from fastmlp import DivergenceError
+from fastmlp._models.ensemble import trainer
 from fastmlp._models.ensemble.members import EnsembleEvaluator
 from fastmlp._training import evaluator, loop
 
@@ -118,3 +119,40 @@ def test_an_error_before_the_fit_is_nobodys_divergence():
     net = estimator()
     with pytest.raises(DivergenceError, match="another fit"):
         net.fit(Odd(), Y)
+
+
+class Full(list):
+    """A list for whose growth there is no memory."""
+
+    def __iadd__(self, values):
+        raise MemoryError("injected")
+
+
+@pytest.mark.parametrize("name", ["loss", "seconds", "learning_rate"])
+@pytest.mark.parametrize("kind", ["mlp", "ensemble", "leap"])
+def test_an_epoch_that_cannot_be_written_down_did_not_happen(kind, name, monkeypatch):
+    """Weights and all lists, those of members too, are of the first epoch."""
+
+    def made():
+        nets = [fastmlp.MLP([3, 4, 1], rng=seed) for seed in range(2)]
+        return (nets[:1], nets[0]) if kind == "mlp" else (nets, fastmlp.Ensemble(nets))
+
+    def full(state, *given):
+        if len(state.history.loss) == 1:
+            setattr(state.history, name, Full(getattr(state.history, name)))
+        record(state, *given)
+
+    (nets, model), (expected, other), record = made(), made(), loop.record
+    options = {} if kind == "leap" else {"validation_data": (X, Y)}
+    other.fit(X, Y, epochs=1, **options)
+    monkeypatch.setattr(trainer, "LEAST_EPOCHS", 2)
+    monkeypatch.setattr(trainer, "LEAP_SECONDS", 60.0)
+    monkeypatch.setattr(loop, "record", full)
+    with pytest.raises(MemoryError, match="injected"):
+        model.fit(X, Y, epochs=9, **options)
+    for one, twin in zip([model, *nets], [other, *expected], strict=True):
+        lengths = [{k: len(v) for k, v in vars(each.history).items()} for each in (one, twin)]
+        assert lengths[0] == lengths[1]
+    assert [net.weights[0].tobytes() for net in nets] == [
+        net.weights[0].tobytes() for net in expected
+    ]

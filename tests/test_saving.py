@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from importlib.util import find_spec
@@ -75,18 +77,42 @@ def test_only_files_are_replaced(tmp_path: Path) -> None:
             cut.model(cut.OLD).save(tmp_path / "net")
 
 
-def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["save", "to_c"])
+def test_a_full_disk_keeps_the_old_files(kind: str, tmp_path: Path) -> None:
     command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("no disk can be mounted here")
+    path = tmp_path / "model.c"
     try:
-        cut.model(cut.OLD).save(tmp_path / "model")
-        with pytest.raises(OSError, match="No space left"):
-            cut.model([9, 500, 500, 1]).save(tmp_path / "model")
-        assert cut.whole(tmp_path / "model") == cut.OLD
-        assert len(list(tmp_path.iterdir())) == 1
+        getattr(cut.model(cut.OLD), kind)(path)
+        before = contents(tmp_path)
+        with pytest.raises(OSError, match="No space left .*model.c'"):
+            getattr(cut.model([9, 500, 500, 1]), kind)(path)
+        assert contents(tmp_path) == before
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {each.name: each.read_bytes() for each in folder.iterdir()}
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_c_has_both_its_files_or_none(
+    nth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The header or the source cannot be put on the disk."""
+    calls, fsync = iter(range(1, 9)), os.fsync
+
+    def fail(descriptor: int) -> None:
+        if next(calls) == nth:
+            raise OSError(28, "no space left")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=rf"no space left: '.*net\.{' hc'[nth]}'"):
+        cut.model(cut.NEW).to_c(tmp_path / "net.c")
+    assert not contents(tmp_path)
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "replace"])
@@ -99,7 +125,7 @@ def test_exports_are_replaced_as_a_whole_too(
     path = tmp_path / f"net.{suffix}"
     export = f"to_{suffix}"
     getattr(cut.model(cut.OLD), export)(path)
-    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    before = contents(tmp_path)
 
     def fail(*arguments: object) -> None:
         raise OSError(28, "no space left")
@@ -108,10 +134,10 @@ def test_exports_are_replaced_as_a_whole_too(
         broken.setattr(os, call, fail)
         with pytest.raises(OSError, match="no space left"):
             getattr(cut.model(cut.NEW), export)(path)
-    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+    assert contents(tmp_path) == before
     getattr(cut.model(cut.NEW), export)(path)
     assert path.read_bytes() != before[path.name]
-    assert {each.name for each in tmp_path.iterdir()} == before.keys()
+    assert contents(tmp_path).keys() == before.keys()
 
 
 def test_threads_that_save_to_one_file_do_not_mix_their_models(tmp_path: Path) -> None:
@@ -133,3 +159,56 @@ def test_threads_that_save_to_one_file_do_not_mix_their_models(tmp_path: Path) -
         thread.join()
     assert not failed
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_child_that_is_forked_within_a_save_can_save_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It inherits the open temporary file, and with it the lock. The last save to end wins."""
+    path, fsync = tmp_path / "model", os.fsync
+
+    def fork(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", fsync)
+        trials.forked(functools.partial(cut.model(cut.OLD).save, path))
+        assert cut.whole(path) == cut.OLD
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fork)
+    cut.model(cut.NEW).save(path)
+    assert cut.whole(path) == cut.NEW
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_worker_of_a_killed_job_holds_up_no_save(tmp_path: Path) -> None:
+    """The job was killed within a save, and the worker that it had forked there lives on."""
+    path, (asleep, wake) = tmp_path / "model", os.pipe()
+
+    def end(descriptor: int) -> None:
+        if os.fork():
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.close(wake)
+        os.read(asleep, 1)  # until the test closes its end
+        os._exit(0)
+
+    job = os.fork()
+    if job == 0:
+        os.fsync = end
+        cut.model(cut.OLD).save(path)
+    assert os.waitpid(job, 0)[1] == signal.SIGKILL
+    trials.forked(functools.partial(cut.model(cut.NEW).save, path))
+    assert cut.whole(path) == cut.NEW
+    os.close(wake)
+
+    def is_tidy() -> bool:  # after a save, once the worker has ended
+        cut.model(cut.OLD).save(path)
+        return [each.name for each in tmp_path.iterdir()] == [path.name]
+
+    trials.until(is_tidy)
+    os.close(asleep)
+
+
+def test_a_save_removes_all_that_killed_savers_have_left(tmp_path: Path) -> None:
+    for name in (".model.saving", ".model.saving.1", ".model.saving.2"):
+        (tmp_path / name).write_bytes(b"a part of a model")
+    cut.model(cut.NEW).save(tmp_path / "model")
+    assert [each.name for each in tmp_path.iterdir()] == ["model"]

@@ -10,6 +10,7 @@ import threading
 import children
 import numpy as np
 import pytest
+import trials
 from cases import DTYPES
 
 import fastmlp
@@ -63,14 +64,10 @@ def same(one, other):
     )
 
 
-def reading_threads():
-    return [thread for thread in threading.enumerate() if thread.name == "fastmlp-source"]
-
-
 @pytest.fixture(autouse=True)
 def no_thread_stays():
     yield
-    assert not reading_threads()
+    trials.until(lambda: not trials.workers())
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -298,9 +295,8 @@ def test_a_thread_that_waits_within_the_source_is_left_to_itself():
 
     with pytest.raises(fastmlp.DivergenceError):
         net.fit(source, batch_size=8, optimizer=fastmlp.SGD(learning_rate=rate))
-    (left,) = reading_threads()
+    assert trials.workers() == 1
     go.set()
-    left.join()
 
 
 INTERRUPTED = """

@@ -29,6 +29,8 @@ from typing import Any
 import children
 import numpy as np
 
+from fastmlp._core import worker
+
 Trial = Callable[[np.random.Generator], Iterator[float]]
 
 # Group: where its table stands, and its share of a campaign's time.
@@ -36,6 +38,7 @@ GROUPS: dict[str, tuple[str, float]] = {
     "fuzz of MLP": ("fuzz_calls.TRIALS", 6),
     "fuzz of the estimators": ("fuzz_estimators.TRIALS", 6),
     "out of memory": ("injection.MEMORY", 3),
+    "out of memory for arrays": ("injection_arrays.MEMORY", 3),
     "threads that cannot start": ("injection.THREADS", 3),
     "near the memory limit": ("injection.LIMITS", 4),
     "interrupts": ("disturbances.SIGNALS", 6),
@@ -213,6 +216,13 @@ def note(text: str) -> None:
     faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
     if LAST_WORDS is not None:
         os.pwrite(LAST_WORDS, text.encode(errors="replace")[:4000].ljust(4000), 0)
+
+
+def workers() -> int:
+    """Return how many threads of `fastmlp._core.worker` are at work."""
+    running = worker._run.__code__
+    stacks = (traceback.walk_stack(frame) for frame in sys._current_frames().values())
+    return sum(frame.f_code is running for stack in stacks for frame, _ in stack)
 
 
 def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:

@@ -1,8 +1,9 @@
 """Files: written as a whole or not at all, read once and by nothing but ``open``.
 
-A save writes a temporary file beside the old one, has it put on the disk, and renames it; so there
-is the old file or the new one, whatever happens. The temporary file has one name for each model
-file, and whoever writes holds its lock: what a killed process leaves, the next save takes over.
+A save writes a temporary file beside the old one, flushes it to the disk and renames it, so there
+is the old file or the new one, whatever happens. Whoever writes a temporary file holds its lock;
+nobody waits for a lock: if one name is taken, the next one is used. A later save takes over what a
+killed process has left.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import contextlib
 import errno
 import hashlib
 import io
+import itertools
 import math
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -45,51 +47,91 @@ def write(path: str | os.PathLike[str], pieces: Sequence[Any]) -> None:
     OSError
         If that is not possible: the old file is as it was, and nothing is left beside it.
     """
+    write_together({path: pieces})
+
+
+def write_together(contents: Mapping[Any, Sequence[Any]]) -> None:
+    """Replace several files, given by their paths, as `write` does: none before all are written."""
+    with contextlib.ExitStack() as stack:
+        for path, pieces in contents.items():
+            stack.enter_context(_replacing(path, pieces))
+
+
+@contextlib.contextmanager
+def _replacing(path: str | os.PathLike[str], pieces: Sequence[Any]) -> Iterator[None]:
+    """Write a temporary file on entry, and rename it to the path on exit without an error."""
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(TEMPORARY.format(target.name))
     if not target.parent.is_dir():  # of which the error of the temporary file would not tell
         what = "the folder of the file is not there: make it"
         raise FileNotFoundError(errno.ENOENT, what, str(target.parent))
     old = target.stat().st_mode if target.exists() else None
     if old is not None and not stat.S_ISREG(old):
         raise OSError(errno.EINVAL, "only a file can be replaced", str(target))
-    descriptor = _locked(temporary)
+    temporary, descriptor = _temporary(target)
     try:
-        try:
-            os.ftruncate(descriptor, 0)
-            if old is not None:
-                os.fchmod(descriptor, stat.S_IMODE(old))
-            for piece in pieces:
-                for chunk in safetensors.chunks(piece):
-                    _write_all(descriptor, chunk)
-            os.fsync(descriptor)
-            temporary.replace(target)
-        except BaseException:
-            with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        if old is not None:
+            os.fchmod(descriptor, stat.S_IMODE(old))
+        for piece in pieces:
+            for chunk in safetensors.chunks(piece):
+                _write_all(descriptor, chunk)
+        os.fsync(descriptor)
+        yield
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            if _is_at(descriptor, temporary):
                 temporary.unlink()
-            raise
+        if isinstance(error, OSError) and error.filename is None:  # the system names no file
+            error.filename = str(target)
+        raise
     finally:
         os.close(descriptor)  # and with it the lock
-    _sync_folder(target.parent)
 
 
-def _locked(temporary: Path) -> int:
-    """Open the temporary file; wait until nobody else writes it."""
+def _temporary(target: Path) -> tuple[Path, int]:
+    """Open and lock the first temporary file that nobody else writes; return its path, too.
+
+    Files under later names that killed processes have left are removed.
+    """
+    first = TEMPORARY.format(target.name)
+    names = (first + (f".{n}" if n else "") for n in itertools.count())
+    while (descriptor := _locked(temporary := target.with_name(next(names)))) is None:
+        continue
+    while fcntl is not None and os.path.lexists(left := target.with_name(next(names))):
+        if (other := _locked(left)) is None:
+            break
+        left.unlink()
+        os.close(other)
+    return temporary, descriptor
+
+
+def _locked(temporary: Path) -> int | None:
+    """Open a file and lock it; return None if somebody else holds its lock."""
     while True:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, NEW_FILE)
-        if fcntl is None:
-            return descriptor
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Who had the lock before may have renamed or removed it: then it is another file.
-            if os.path.samestat(os.fstat(descriptor), temporary.lstat()):
+            if _is_at(descriptor, temporary):
                 return descriptor
-        except FileNotFoundError:
-            pass
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is the one that a path leads to."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 def _write_all(descriptor: int, chunk: memoryview) -> None:

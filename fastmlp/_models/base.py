@@ -22,15 +22,13 @@ from fastmlp._export.layers import Exported, exported, name_of
 from fastmlp._files import storage
 from fastmlp._models.parameter_list import ParameterList
 from fastmlp._models.rollback import Rollback
+from fastmlp._models.snapshot import ModelSnapshot
 from fastmlp._models.summary import summary
 from fastmlp._network.functions.activation import CustomActivation
 from fastmlp._network.losses import Loss
 from fastmlp._network.names import ActivationName, NormPosition
 from fastmlp._network.spec import Spec
 from fastmlp._validation import check
-
-# The private module of a model's class -> the public one, for its repr.
-PUBLIC_HOMES = {"fastmlp._models.mlp": "fastmlp", "fastmlp._models.numpy_mlp": "fastmlp.reference"}
 
 
 def _compiled(spec: Spec) -> Engine:
@@ -65,6 +63,7 @@ class Model(Exportable):
         self._two_headed = self._spec.loss.heads == 2
         self._turn = FitLock()  # one fit at a time, and no assignment by others meanwhile
         self._progress: ResumeState | None = None  # between calls of partial_fit
+        self._moment = ModelSnapshot()
 
     @property
     def weights(self) -> ParameterList:
@@ -289,11 +288,11 @@ class Model(Exportable):
         state = self._engine.optimizer_state()
 
         def undo() -> None:
-            self._rng.bit_generator.state = generator
             self._progress, self._history, self._flat_y = progress, history, flat_y
             self._engine.set_optimizer_state(state)
             if snapshot is not None:
                 self._engine.restore(snapshot)
+            self._rng.bit_generator.state = generator  # last: it needs memory, and may fail
 
         return undo
 
@@ -328,9 +327,32 @@ class Model(Exportable):
         """
         storage.save(self, path, training)
 
+    def _show(self) -> ModelSnapshot:
+        """Let other threads copy the model as it is now, whatever becomes of it."""
+        self._moment = ModelSnapshot(self._engine.snapshot(), self._history, self._flat_y)
+        return self._moment
+
+    def _hide(self) -> None:
+        """Let other threads copy the model itself again."""
+        self._moment = ModelSnapshot()  # another one than before: see __getstate__
+
     def __getstate__(self) -> dict[str, Any]:
+        while True:
+            moment = self._moment
+            if (
+                moment.parameters is not None
+                and not self._turn.is_free()
+                and not self._turn.is_mine()
+            ):
+                return self._as_it_was(moment)._state()
+            state = self._state()
+            if self._moment is moment:  # else a fit has begun or ended meanwhile: look again
+                return state
+
+    def _state(self) -> dict[str, Any]:
+        """Return the state of a model that no other thread fits."""
         state = self.__dict__.copy()
-        for name in ("_engine", "_n_weights", "_two_headed", "_turn", "_progress"):
+        for name in ("_engine", "_n_weights", "_two_headed", "_turn", "_progress", "_moment"):
             del state[name]
         state["_history"] = self._history and self._history.whole()
         at_rest = self._turn.is_free() or self._turn.is_mine()  # or its state is on the move
@@ -347,13 +369,13 @@ class Model(Exportable):
         self._engine.set_state(engine)
         self._progress = progress
 
-    def _as_it_was(self, snapshot: Any, history: History | None) -> Self:
+    def _as_it_was(self, moment: ModelSnapshot) -> Self:
         """Return the model of an earlier moment; its generator is that of this one."""
         model = type(self).__new__(type(self))
         vars(model).update(vars(self))
         model._attach()
-        model._engine.restore(snapshot)
-        model._history = history
+        model._engine.restore(moment.parameters)
+        model._history, model._flat_y = moment.history(), moment.flat_y
         return model
 
     def __copy__(self) -> Self:
@@ -363,8 +385,8 @@ class Model(Exportable):
     def __repr__(self) -> str:
         activations = set(self.activations)
         activation = self.activations[0] if len(activations) == 1 else list(self.activations)
-        module = type(self).__module__
-        name = PUBLIC_HOMES.get(module, module)
+        public = {"_models.mlp": "fastmlp", "_models.numpy_mlp": "fastmlp.reference"}
+        name = public.get(type(self).__module__.removeprefix("fastmlp."), type(self).__module__)
         dropout = f", dropout={list(self.dropout)}" if any(self.dropout) else ""
         norm = f", layer_norm={list(self.layer_norm)}" if any(self.layer_norm) else ""
         scale = ", scale=True" if self._spec.scale else ""

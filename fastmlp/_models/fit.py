@@ -19,6 +19,7 @@ from fastmlp._engine.thread_count import fit_team
 from fastmlp._engine.thread_pool import Team
 from fastmlp._files import storage
 from fastmlp._models.base import Model
+from fastmlp._models.snapshot import PublishedSnapshot
 from fastmlp._network.averaging import Averaging
 from fastmlp._network.data import Data
 from fastmlp._network.functions.optimizer import CustomOptimizer
@@ -166,6 +167,7 @@ class Learner(Model):
         with (
             joined(communicator, self._engine) as others,
             self._turn.taken(),
+            PublishedSnapshot(self),
             self._kept(lambda: len(history.loss) > n_before, changes),
         ):
             resume, path = check.resume(resume)
@@ -364,6 +366,7 @@ class Learner(Model):
             last = (), plan.batch_size, begun.data
             self._progress = ResumeState(*facts, *orders, *last, averaged, memory)
             self._flat_y = data.flat_y
+            self._show()
 
         course.reporter.keep = keep
         if isinstance(data, BlockStream):

@@ -85,8 +85,9 @@ class MLP(Learner):
     -----
     The same program gives the same bits, whatever the number of threads. Predictions may run
     concurrently. A fit is exclusive: a second one, or an assignment of weights from another
-    thread while one runs, raises RuntimeError; predictions, copies and pickles meanwhile see the
-    last whole epoch (of a source: block). Models can be saved, copied and pickled (parameters,
+    thread while one runs, raises RuntimeError. Predictions meanwhile use the weights of the last
+    whole epoch (of a source: block); copies, pickles and files taken meanwhile have weights and
+    history of the same epoch. Models can be saved, copied and pickled (parameters,
     generator, history, and what ``partial_fit`` and ``resume`` go on with); unpickle only what you
     trust, while ``fastmlp.load`` is safe.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any, Self
 
 from numpy.typing import ArrayLike, NDArray
@@ -18,8 +19,8 @@ from fastmlp._export.layers import Exported
 from fastmlp._files import storage
 from fastmlp._models.ensemble.fit import EnsembleLearner
 from fastmlp._models.ensemble.predictor import EnsemblePredictor
-from fastmlp._models.ensemble.snapshot import PublishedSnapshot
 from fastmlp._models.mlp import MLP
+from fastmlp._models.snapshot import PublishedSnapshot
 from fastmlp._models.summary import summary
 from fastmlp._validation import check
 
@@ -236,8 +237,10 @@ class Ensemble(EnsembleLearner, Exportable):
         """
         check.names(state, list(self.state_dict()), "state")
         turns = [member._turn for member in self._members]
-        after = self._moment if turns[0].is_mine() else None  # in a fit: its last epoch
-        with taken(turn for turn in turns if not turn.is_mine()), PublishedSnapshot(self, after):
+        shown = (
+            nullcontext() if turns[0].is_mine() else PublishedSnapshot(self)
+        )  # in a fit: its last epoch
+        with taken(turn for turn in turns if not turn.is_mine()), shown:
             before = self._engines().snapshot()
             try:
                 for k, member in enumerate(self._members):

@@ -22,10 +22,11 @@ from fastmlp._files import storage
 from fastmlp._models.ensemble import member_data
 from fastmlp._models.ensemble.member_data import ValidationData
 from fastmlp._models.ensemble.members import MemberEngines, Score
-from fastmlp._models.ensemble.snapshot import EnsembleSnapshot, PublishedSnapshot
+from fastmlp._models.ensemble.snapshot import EnsembleSnapshot
 from fastmlp._models.ensemble.trainer import EnsembleTrainer
 from fastmlp._models.mlp import MLP
 from fastmlp._models.rollback import Rollback
+from fastmlp._models.snapshot import PublishedSnapshot
 from fastmlp._network.averaging import Averaging
 from fastmlp._network.data import Data
 from fastmlp._network.functions.optimizer import CustomOptimizer
@@ -287,6 +288,16 @@ class EnsembleLearner:
     def _turns(self) -> AbstractContextManager[None]:
         return taken(member._turn for member in self._members)
 
+    def _show(self) -> None:
+        """Let other threads read all members as they are now, whatever becomes of them."""
+        self._moment = EnsembleSnapshot.of(self._members, self._history)
+
+    def _hide(self) -> None:
+        """Let other threads read the members themselves again."""
+        self._moment = None
+        for member in self._members:
+            member._hide()
+
     def _whole(self) -> tuple[tuple[MLP, ...], History | None]:
         """Return members and history of one moment: that of before, or of the last whole epoch.
 
@@ -303,8 +314,9 @@ class EnsembleLearner:
 
         def undo() -> None:
             self._history = before
-            for each in undos:
-                each()
+            with contextlib.ExitStack() as stack:  # all of them, if one fails too
+                for each in undos:
+                    stack.callback(each)
 
         return Rollback(undo, is_done)
 
