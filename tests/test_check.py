@@ -176,7 +176,7 @@ BAD_OPTIONS = [
     ("groups", [fastmlp.Groups(layer_rates=[1])], ValueError, ["layer_rates", "layers"]),
     ("n_threads", [0, -1], ValueError, ["n_threads", "at least 1"]),
     ("n_threads", [1.5, "2", True], TypeError, ["n_threads", "integer"]),
-    ("optimizer", ["adam", fastmlp.Adam, 0.1], TypeError, ["optimizer", "fastmlp.Adam("]),
+    ("optimizer", [fastmlp.Adam, 0.1], TypeError, ["optimizer", "fastmlp.Adam("]),
     ("optimizer", [Sign(0.1), optimizers.Optimizer()], TypeError, ["optimizer", "no subclass"]),
     ("callbacks", [1, fastmlp.EarlyStopping(), [1], [fastmlp.EarlyStopping]], TypeError,
      ["callbacks", "callable"]),

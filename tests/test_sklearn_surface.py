@@ -76,7 +76,9 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("options", BAD, ids=str)
+@pytest.mark.parametrize(
+    "options", BAD, ids=lambda options: re.sub(" at 0x.*?}", "}", str(options))
+)
 @BOTH
 def test_same_complaints(name, options):
     x, y = regression(n=40)
