@@ -16,7 +16,7 @@ import pytest
 import fastmlp
 from fastmlp._engine import cpu, native_engine, predictor
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 INSTALLED = Path(predictor.__file__).parents[1]
 BINARIES = sorted(INSTALLED.rglob("*.so"))
 COMPILED = pytest.mark.parametrize("path", BINARIES, ids=lambda p: p.name.split(".")[0])
@@ -44,7 +44,7 @@ def test_source_distribution_has_every_source(sdist: set[str]) -> None:
     wanted |= {str(p.relative_to(ROOT)) for p in python if p.suffix in {".py", ".pyi"}}
     wanted |= {"setup.py", "pyproject.toml", "LICENSE", "README.md"}
     wanted |= {"fastmlp/py.typed", "fastmlp/data/digits.npz", "fastmlp/data/digits.txt"}
-    wanted |= {str(p.relative_to(ROOT)) for p in (ROOT / "tests").glob("*.py")}
+    wanted |= {str(p.relative_to(ROOT)) for p in (ROOT / "tests").rglob("*.py")}
     assert sorted(wanted - sdist) == []
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from test_predictor import assert_same_bits, every_dtype, every_level, make, rows_of
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "prediction.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "prediction.md"
 PROTOTYPE = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p
 )

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import fastmlp
 
-TESTS = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parent  # the folder of the helpers
 PACKAGE = Path(fastmlp.__file__).parents[1]  # the folder of the package under test
 RUNNER = shlex.split(os.environ.get("FASTMLP_TEST_RUNNER", ""))
 SLOWDOWN = 10 if RUNNER else 1  # of what may take only so long

@@ -1,8 +1,8 @@
 """Try for an hour to break it, and print a table of what came of it.
 
-    python tests/campaign.py               an hour on two cores
-    python tests/campaign.py --minutes 3   the same, shorter
-    python tests/campaign.py --seed 7      other luck
+    python tests/campaign/campaign.py               an hour on two cores
+    python tests/campaign/campaign.py --minutes 3   the same, shorter
+    python tests/campaign/campaign.py --seed 7      other luck
 
 Each group of trials has its share of the time, and children of its own: what crashes or hangs is
 counted, and the next child goes on. The tests run the same trials, each of them once. What failed
@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
 
 import trials
 

@@ -12,7 +12,7 @@ import pytest
 
 from fastmlp._core import old_names
 
-FOLDER = Path(__file__).parent / "saved" / "pickles-0.1.0"
+FOLDER = Path(__file__).parents[1] / "saved" / "pickles-0.1.0"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
 rng = np.random.default_rng(0)
 X = rng.normal(size=(40, 3)).astype(np.float32)

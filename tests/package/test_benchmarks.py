@@ -13,7 +13,7 @@ import children
 import cortex
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 harness = pytest.importorskip("harness", reason="needs the folder benchmarks")
 run = pytest.importorskip("run")

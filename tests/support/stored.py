@@ -1,6 +1,6 @@
 """Models to save: of every class, and of every kind of part that a file can have.
 
-python tests/stored.py writes those of tests/saved: once for each version of the format.
+python tests/support/stored.py writes those of tests/saved: once for each version of the format.
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ def checkpoint() -> Any:
         return fastmlp.load(path)
 
 
-KEPT = Path(__file__).parent / "saved"  # files of each version of the format, which stay
+KEPT = Path(__file__).parents[1] / "saved"  # files of each version of the format, which stay
 
 
 def keep(dtype: str) -> None:

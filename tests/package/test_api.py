@@ -12,7 +12,7 @@ import pytest
 
 import fastmlp
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TREE = ast.parse(Path(fastmlp.__file__).read_text())
 DOCUMENTED = re.findall(r"`(fastmlp\.[\w.]+)`", (ROOT / "docs" / "api.md").read_text())
 

@@ -14,7 +14,7 @@ from models import X, Y, digest, network
 import fastmlp
 from fastmlp import CustomActivation, CustomLoss, CustomOptimizer
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "functions.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "functions.md"
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 QUICK = {

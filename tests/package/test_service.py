@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("fastapi", reason="needs fastapi")
 pytest.importorskip("httpx", reason="needs httpx")
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "deploying.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "deploying.md"
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -11,7 +11,7 @@ import pytest
 
 from fastmlp._engine import native_engine
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 inner_loops = pytest.importorskip("inner_loops", reason="needs the folder benchmarks")
 

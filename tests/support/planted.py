@@ -1,6 +1,6 @@
 """Mistakes on purpose, one a run: by them `.ci/sanitize` sees that its sanitizers are awake.
 
-python tests/planted.py address|undefined|thread
+python tests/support/planted.py address|undefined|thread
 """
 
 import ctypes

@@ -10,7 +10,7 @@ from models import X
 
 import fastmlp
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "functions.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "functions.md"
 
 
 @own.needs_cc

@@ -23,7 +23,7 @@ from fastmlp._engine import kernels, native_engine
 from fastmlp._export import c_source, c_text, onnx_nodes
 from fastmlp._network import activations, losses, optimizers
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 # The packages of fastmlp from the bottom up: a module imports from its own package and from those
 # before it. "" are the modules of fastmlp itself, which only re-export.
@@ -178,7 +178,7 @@ def test_an_import_that_points_up_is_found(
 
 def test_children_are_started_in_one_place() -> None:
     """So that the suite runs under an emulator: see children.py."""
-    for path in sorted((ROOT / "tests").glob("*.py")):
+    for path in sorted((ROOT / "tests").rglob("*.py")):
         names = {ast.unparse(n) for n in ast.walk(ast.parse(path.read_text())) if is_name(n)}
         assert "sys.executable" not in names or path.name == "children.py", path.name
 

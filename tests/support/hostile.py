@@ -1,6 +1,6 @@
 """Files that are no models, made by hand and by mutation, for the tests and the campaign.
 
-    python tests/hostile.py --files 10000000    fuzz by structure, so many files
+    python tests/support/hostile.py --files 10000000    fuzz by structure, so many files
 
 A file is taken apart into header, description and payload, one of them is changed, and it is put
 together again with a digest that fits: so that what looks at the change is not the digest.

@@ -20,7 +20,7 @@ from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.tabular import presets
 from fastmlp.tabular.presets import Preset
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "saving.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "saving.md"
 TABLE = np.empty((len(X), 4), object)
 TABLE[:, 0], TABLE[:, 1] = np.where(X[:, 1] > 1, np.nan, X[:, 0]), X[:, 1]
 TABLE[:, 2], TABLE[:, 3] = np.resize(["red", "green", None, "blue"], len(X)), X[:, 2] > 0

@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAIR = re.compile(r"^```python\n(.*?)^```\n+^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = {"coming-from.md": 5, "tabular.md": 9}  # and how many blocks they have
 

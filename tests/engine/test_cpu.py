@@ -11,7 +11,7 @@ import pytest
 
 from fastmlp._engine import cpu, native_engine
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 HEADER = ROOT / "src_cython" / "c" / "simd" / "cpu.h"
 CPUINFO = Path("/proc/cpuinfo")
 NAMES = ("fma", "avx2", "avx512f", "avx512dq", "avx512bw", "avx512vl")

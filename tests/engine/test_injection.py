@@ -1,7 +1,7 @@
 """Faults that are injected, and what happens to a process: the model is whole, and nothing hangs.
 
 What is tried, and what must hold, is said in `injection`, `disturbances` and `surroundings`; here
-each trial is run once. `python tests/campaign.py` runs them again and again.
+each trial is run once. `python tests/campaign/campaign.py` runs them again and again.
 """
 
 import os
