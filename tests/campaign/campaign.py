@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
 
-import trials
+import trials  # noqa: E402
 
 COLUMNS = "| {:<28} | {:>9} | {:>6} | {:>18} | {:>22} |"
 LONGEST_MESSAGE = 3000  # characters

@@ -2,7 +2,7 @@
 
 Data and first weights are whole numbers divided by powers of two, made by integer arithmetic. The
 golden digests hold for every level that has FMA, on any machine. A change of them is a change of
-results, and has to be said in the changelog; `python tests/engine/test_bits.py` prints those of now.
+results, and has to be said in the changelog; `python tests/engine/test_bits.py` prints them.
 """
 
 import hashlib

@@ -14,9 +14,9 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from estimators import COPIES, OTHER, WIDE, X, Y, classifier, regressor, state
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from small_estimators import COPIES, OTHER, WIDE, X, Y, classifier, regressor, state
 
 from fastmlp._engine import thread_count
 

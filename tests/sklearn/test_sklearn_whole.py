@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from estimators import OTHER, WIDE, X, Y, classifier, state
 from sklearn import set_config
+from small_estimators import OTHER, WIDE, X, Y, classifier, state
 
 from fastmlp._engine import arena, native_engine
 from fastmlp.sklearn import fitting
