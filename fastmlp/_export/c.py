@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp._core.atomic_files import write_together
 from fastmlp._export.c_layers import predict, quantized
 from fastmlp._export.c_source import Source, largest
 from fastmlp._export.layers import (
@@ -23,7 +24,6 @@ from fastmlp._export.layers import (
     Normalization,
     Parametric,
 )
-from fastmlp._files.files import write_together
 from fastmlp._validation import check
 
 WEIGHTS = ("float32", "float64", "int8")

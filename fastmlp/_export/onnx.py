@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import fastmlp._export.onnx_nodes as nodes
+from fastmlp._core.atomic_files import write
 from fastmlp._export.layers import (
     Activation,
     Add,
@@ -23,7 +24,6 @@ from fastmlp._export.layers import (
     name_of,
 )
 from fastmlp._export.onnx_nodes import Graph, Name, Names
-from fastmlp._files.files import write
 
 OPSET = 17
 MAX_BYTES = 2**31 - 1  # of a protobuf message

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastmlp._core import atomic_files
 from fastmlp._core.intervals import check_flag
 from fastmlp._core.user_warnings import warn
 from fastmlp._files import files, safetensors, strict_json
@@ -76,7 +77,7 @@ def save(model: Any, path: str | os.PathLike[str], training: bool = True) -> Non
 def saving(model: Any, path: str | os.PathLike[str], training: bool = True) -> Callable[[], None]:
     """Return what writes the model of now to a file, later or in another thread."""
     content = _content(model, training)
-    return lambda: files.write(path, safetensors.encoded(*content))
+    return lambda: atomic_files.write(path, safetensors.encoded(*content))
 
 
 def check_room(model: Any, epochs: int, wanted: int) -> None:

@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from fastmlp._core import atomic_files
 from fastmlp._core.history import State
 from fastmlp._core.intervals import POSITIVE, check_count
 from fastmlp._core.user_warnings import warn
 from fastmlp._core.worker import Worker
-from fastmlp._files import files, storage
+from fastmlp._files import storage
 from fastmlp._training import callback_state
 
 
@@ -206,7 +207,7 @@ class Checkpoint:
         try:
             numbered.hardlink_to(os.path.realpath(path))  # of a symbolic link: its file
         except OSError:  # on another disk, or on a file system without links
-            files.write(numbered, [path.read_bytes()])
+            atomic_files.write(numbered, [path.read_bytes()])
         pattern = f"{glob.escape(path.stem)}-{'[0-9]' * 6}{glob.escape(path.suffix)}"
         # Files of later epochs are of an earlier, longer fit, and none of the last ones of this.
         names = sorted(each.name for each in path.parent.glob(pattern))

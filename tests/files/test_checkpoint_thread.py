@@ -14,6 +14,7 @@ import trials
 from models import X, Y
 
 import fastmlp
+from fastmlp._core import atomic_files
 from fastmlp._files import files, record
 
 
@@ -25,7 +26,7 @@ def test_training_goes_on_while_a_thread_writes(
     mlp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is written is what was, though the model changes and is copied meanwhile."""
-    path, write, may_write = tmp_path / "net", files.write, threading.Event()
+    path, write, may_write = tmp_path / "net", atomic_files.write, threading.Event()
 
     def slow(*arguments: Any) -> None:
         assert may_write.wait(60)
@@ -37,7 +38,7 @@ def test_training_goes_on_while_a_thread_writes(
             copy.deepcopy((state.model, state.callbacks))
             may_write.set()
 
-    monkeypatch.setattr(files, "write", slow)
+    monkeypatch.setattr(atomic_files, "write", slow)
     net, whole = models.network(mlp), models.network(mlp)
     options: dict[str, Any] = {"optimizer": fastmlp.SGD(0.1, momentum=0.9)}
     callbacks = [fastmlp.Checkpoint(path, every=2, keep=2), third]
@@ -55,7 +56,7 @@ def test_an_error_of_the_thread_is_that_of_the_fit(
 ) -> None:
     """By the next save, or at the end; there not in place of what has ended the fit."""
     path, net = tmp_path / "net", models.network(fastmlp.MLP)
-    checkpoint, write = fastmlp.Checkpoint(path, every=3), files.write
+    checkpoint, write = fastmlp.Checkpoint(path, every=3), atomic_files.write
 
     def fails(path: Any, pieces: Any) -> None:
         if path.exists():
@@ -67,7 +68,7 @@ def test_an_error_of_the_thread_is_that_of_the_fit(
             raise CutError
         return state.epoch == stop
 
-    monkeypatch.setattr(files, "write", fails)
+    monkeypatch.setattr(atomic_files, "write", fails)
     if stop == 5:
         end.runs_last = True  # type: ignore[attr-defined]
         with pytest.raises(CutError), pytest.warns(match="not written: .*no space left"):
@@ -77,7 +78,7 @@ def test_an_error_of_the_thread_is_that_of_the_fit(
             net.fit(X, Y, epochs=20, callbacks=[checkpoint, end])
     assert len(net.history.loss) == {None: 9, 4: 5, 5: 6}[stop]
     assert len(fastmlp.load(path).history.loss) == 3
-    monkeypatch.setattr(files, "write", write)
+    monkeypatch.setattr(atomic_files, "write", write)
     net.fit(X, Y, epochs=20, resume=True, callbacks=[checkpoint])
     assert len(fastmlp.load(path).history.loss) == 20
 

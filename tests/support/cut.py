@@ -20,7 +20,7 @@ import numpy as np
 import trials
 
 import fastmlp
-from fastmlp._files import files
+from fastmlp._core import atomic_files
 
 KILLS = int(os.environ.get("FASTMLP_KILLS", "30"))  # a turn of the trial
 LONGEST_WAIT = 0.01  # seconds before a kill: some saves
@@ -47,7 +47,7 @@ def whole(path: Path) -> list[int]:
     """Return the sizes of the model in a file; fail if it is not whole or has other files near."""
     sizes = list(fastmlp.load(path).layer_sizes)
     left = {each.name for each in path.parent.iterdir()} - {path.name}
-    assert all(each.startswith(files.TEMPORARY.format(path.name)) for each in left), left
+    assert all(each.startswith(atomic_files.TEMPORARY.format(path.name)) for each in left), left
     assert sizes in (OLD, NEW)
     return sizes
 
