@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core.finite import first_non_finite
 from fastmlp._network.spec import Spec
 
-# Elements looked at in one go by the search for NaN and infinity: its temporary stays in cache.
-FINITE_BLOCK = 1 << 16
 # Elements of an array that is looked at whole: a few rows at a quarter of the general price.
 FEW_ELEMENTS = 1 << 12
 
@@ -123,20 +121,6 @@ def is_finite(array: NDArray[Any]) -> bool:
     if array.size <= FEW_ELEMENTS:
         return 0 not in np.isfinite(array).tobytes()
     return first_non_finite(array) is None
-
-
-def first_non_finite(array: NDArray[Any]) -> tuple[int, ...] | None:
-    """Return the index of an element that is NaN or infinite, or None; looks block by block."""
-    if array.ndim == 2 and abs(array.strides[0]) < abs(array.strides[1]):
-        index = first_non_finite(array.T)  # along the memory, not across it
-        return index and index[::-1]
-    rows = max(1, FINITE_BLOCK // max(1, math.prod(array.shape[1:])))
-    for start in range(0, array.shape[0], rows):
-        finite = np.isfinite(array[start : start + rows])
-        if 0 in finite.tobytes():  # half the time of finite.all() for one row, the same for many
-            row, *rest = np.unravel_index(int(np.argmin(finite)), finite.shape)
-            return (start + int(row), *map(int, rest))
-    return None
 
 
 def names(state: Any, expected: Sequence[str], name: str) -> None:

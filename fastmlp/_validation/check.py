@@ -7,12 +7,12 @@ TypeError, values that cannot be used raise ValueError; each message says the va
 expected, and a remedy.
 """
 
+from fastmlp._core.finite import first_non_finite
 from fastmlp._validation.arrays import (
     REFUSED_KINDS,
     bad_out,
     bad_rows,
     cast,
-    first_non_finite,
     is_finite,
     is_plain,
     names,

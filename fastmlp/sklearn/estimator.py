@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastmlp._export.exportable import Exportable
+from fastmlp._engine.exportable import Exportable
 from fastmlp._export.layers import Exported, Labels, exported
 from fastmlp._files import storage
 from fastmlp._validation.check import is_plain

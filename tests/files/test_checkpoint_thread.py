@@ -15,7 +15,7 @@ from models import X, Y
 
 import fastmlp
 from fastmlp._core import atomic_files
-from fastmlp._files import files, record
+from fastmlp._files import record
 
 
 class CutError(Exception):

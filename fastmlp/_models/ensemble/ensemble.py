@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from fastmlp._core.fit_lock import taken
 from fastmlp._core.history import History
 from fastmlp._core.keywords import explained
+from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.thread_count import call_team
-from fastmlp._export.exportable import Exportable
 from fastmlp._export.layers import Exported
 from fastmlp._files import storage
 from fastmlp._models.ensemble.fit import EnsembleLearner

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Predictor
-from fastmlp._export.exportable import Exportable
 from fastmlp._export.layers import Exported
 from fastmlp._files import storage
 from fastmlp._models.ensemble import mixture

@@ -94,5 +94,8 @@ class Exportable:
         (144, True)
         """
         from fastmlp._export import c
+        from fastmlp._validation import check
 
-        return c.write(self._exported(), path, weights, X)
+        exported = self._exported()
+        rows = None if X is None else check.inputs(X, exported.spec)
+        return c.write(exported, path, weights, rows)
