@@ -1,0 +1,23 @@
+"""What the commands need beyond the public API of fastmlp, in this one place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastmlp.config import config
+from fastmlp.engine import backend
+from fastmlp.storage.files import write
+from fastmlp.storage.inspection import report as inspected
+from fastmlp.threads import for_fit
+
+__all__ = ["backend", "columns_of", "config", "for_fit", "inspected", "write"]
+
+
+def columns_of(model: Any) -> tuple[list[str] | None, list[str]]:
+    """Return the names of a model's columns, None without names, and those that hold text."""
+    columns = getattr(model, "_columns", None)
+    if columns is None:
+        names = getattr(model, "feature_names_in_", None)
+        return (None if names is None else list(names)), []
+    text = [column.name for _, column in columns.categories if column.has_text]
+    return (list(columns.names) if columns.named else None), text
