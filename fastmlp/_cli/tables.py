@@ -212,7 +212,8 @@ def replaced(frame: Any, name: str, value: Any) -> Any:
         return Frame({**frame.values, name: np.full(len(frame), value, old.dtype)})
     if hasattr(frame, "with_columns"):
         polars = importlib.import_module("polars")
-        new = polars.Series(name, [value] * len(frame), dtype=frame[name].dtype)
+        kind = frame[name].dtype
+        new = polars.Series(name, [value] * len(frame), dtype=kind, strict=False)
         return frame.with_columns(new)
     return frame.assign(**{name: value}).astype({name: frame[name].dtype})
 
