@@ -15,12 +15,13 @@ import warnings
 from collections.abc import Sequence
 
 import fastmlp
-from fastmlp._cli import demo, evaluate, export, info, inspection, predict, train
+from fastmlp._cli import bench, demo, evaluate, export, info, inspection, predict, train
 from fastmlp._cli.errors import CommandError, UsageError
 
 COMMANDS = {
     "demo": demo,
     "info": info,
+    "bench": bench,
     "train": train,
     "predict": predict,
     "evaluate": evaluate,
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         options.parser.error(str(error))
     except KeyboardInterrupt:
-        print(f"\n{name}: interrupted: no file was changed", file=sys.stderr)
+        print(f"\n{name}: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         _to_nowhere()

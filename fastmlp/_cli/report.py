@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,12 @@ def write(
     found : dict
         What the command train has found: model, task, target, seconds, scores.
     """
-    title = f"A model of {found['target']}"
-    parts = [
-        f"<section><h2>{html.escape(name)}</h2>{body}</section>"
-        for name, body in sections(model, X, y, weights, found)
-    ]
+    write_page(path, f"A model of {found['target']}", sections(model, X, y, weights, found))
+
+
+def write_page(path: str, title: str, sections: Iterable[tuple[str, str]]) -> None:
+    """Write a page of sections, each a title and HTML."""
+    parts = [f"<section><h2>{html.escape(name)}</h2>{body}</section>" for name, body in sections]
     page = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -114,7 +115,7 @@ def sections(
     yield "How to use it", _usage(found)
 
 
-def _rows(rows: Any, head: Any = ()) -> str:
+def table(rows: Any, head: Any = ()) -> str:
     """Return a table of HTML; the cells are plain text."""
     lines = [f"<tr>{''.join(f'<th>{html.escape(str(c))}</th>' for c in head)}</tr>"] if head else []
     for first, *others in rows:
@@ -134,7 +135,7 @@ def _facts(report: Any, found: dict[str, Any]) -> str:
     facts = [("networks: share, number, layers", each) for each in report.members]
     facts += [(f"left out: {name}", why) for name, why in report.left_out.items()]
     facts += [("note", note) for note in report.notes]
-    return f"<p>{html.escape(text)}</p>{_rows(facts)}"
+    return f"<p>{html.escape(text)}</p>{table(facts)}"
 
 
 def _scores(found: dict[str, Any], y: Array, weights: Array | None) -> str:
@@ -154,7 +155,7 @@ def _scores(found: dict[str, Any], y: Array, weights: Array | None) -> str:
         simple = (
             f"always predicting the largest class is right in {counts.max() / counts.sum():.1%}"
         )
-    return _rows(rows, ["score", *parts.values(), "meaning"]) + f"<p>To compare: {simple}.</p>"
+    return table(rows, ["score", *parts.values(), "meaning"]) + f"<p>To compare: {simple}.</p>"
 
 
 def _calibration(model: Any, y: Array) -> str:
