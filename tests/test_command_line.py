@@ -6,6 +6,9 @@ import csv
 import importlib
 import io
 import json
+import re
+import shlex
+import shutil
 import subprocess
 import tomllib
 from collections.abc import Sequence
@@ -206,6 +209,29 @@ def test_info_is_what_show_config_prints(capsys: pytest.CaptureFixture[str]) -> 
     assert json.loads(children.printed(run("info", "--json")))["fastmlp"] == fastmlp.__version__
 
 
+def test_commands_of_the_documentation_run(tmp_path: Path) -> None:
+    for seed, name in enumerate(("flats.csv", "new.csv")):
+        (tmp_path / name).write_text(table(30, seed))
+    for page in (ROOT / "README.md", ROOT / "docs" / "command-line.md"):
+        lines = re.findall(
+            r"^    fastmlp ([a-z].*)$", page.read_text(encoding="utf-8"), re.MULTILINE
+        )
+        assert len(lines) >= 2
+        for line in lines:
+            more = ["--preset", "fast"] if line.startswith("train") else []
+            children.printed(run(*shlex.split(line), *more, folder=tmp_path))
+    written = {path.name for path in tmp_path.iterdir()} - {"flats.csv", "new.csv"}
+    names = ("rents.safetensors", "rents.html", "predictions.csv", "rents.onnx")
+    assert written == set(names)
+
+
+@pytest.mark.skipif(shutil.which("script") is None, reason="needs script, which has a terminal")
+def test_progress_is_shown_on_a_terminal(folder: Path) -> None:
+    words = ("train", "old.csv", "--target", "rent", "--preset", "fast", "-o", "shown")
+    result = run(*words, shell='script -qec "stty cols 80 rows 24; $*" /dev/null', folder=folder)
+    assert re.search(r"\d+/\d+ \[\d\d:\d\d<|to see its progress: pip", children.printed(result))
+
+
 # Of a folder with old.csv, new.csv, rent.safetensors and dear.safetensors: the content of the file
 # "bad", the words, the exit code, and what is said.
 MODEL, OTHER = "rent.safetensors", "dear.safetensors"
@@ -218,6 +244,12 @@ REFUSED = [
     (None, ["predict", MODEL, "new.csv", "--quantiles", "0.1,x"], 2, "'x' is no number between"),
     (None, ["evaluate", MODEL, "new.csv"], 2, "--target is needed: weight, rent, dear"),
     (None, ["export", MODEL], 2, "--to onnx or --to c is needed"),
+    (
+        b"x,x y\n1,a\n",
+        ["train", "bad", "--target", "y"],
+        1,
+        "no column 'y': the columns are x, x y",
+    ),
     (None, [*TRAIN, "price"], 1, "--target: there is no column 'price': the columns are area,"),
     (None, [*TRAIN, "rent", "--drop", "a"], 1, "--drop: there is no column 'a'"),
     (None, [*TRAIN, "rent", "--weight", "code"], 1, "'code' of --weight needs finite numbers"),

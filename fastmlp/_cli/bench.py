@@ -21,7 +21,7 @@ from typing import Any
 from fastmlp._cli import report, rivals
 from fastmlp._cli.charts import Axes
 from fastmlp._cli.errors import UsageError, check_writable
-from fastmlp._cli.info import facts
+from fastmlp._cli.info import as_text, facts
 from fastmlp._cli.internals import backend, write
 from fastmlp._cli.progress import Progress
 from fastmlp._cli.train import seconds
@@ -175,4 +175,5 @@ def sections(result: dict[str, Any]) -> Any:
         ax.barh(names, [row["seconds"][name] * 1e6 for name in names])
         ax.set(xlabel="microseconds, one thread: less is better")
         yield row["task"], ax.svg(row["task"])
-    yield "The machine", report.table(result["machine"].items())
+    machine = {**result["machine"], "GFLOP/s a core": result["peak_gflops"]}
+    yield "The machine", report.table((name, as_text(value)) for name, value in machine.items())

@@ -36,10 +36,15 @@ def version(package: str) -> str | None:
         return None
 
 
+def as_text(value: Any) -> str:
+    """Return a fact as people read it."""
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
 def run(options: argparse.Namespace) -> None:
     """Print the facts."""
     if options.json:
         print(json.dumps(facts(), indent=2))
         return
     for name, value in facts().items():
-        print(f"{name:<17} {', '.join(value) if isinstance(value, list) else value}")
+        print(f"{name:<17} {as_text(value)}")

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,20 @@ def task_of(y: Array, wanted: str) -> str:
         return wanted
     if y.dtype.kind in LABEL_KINDS:
         return "classification"
+    if y.dtype.kind not in "iuf":
+        raise CommandError(f"the target holds {y.dtype}: expected are numbers, text or booleans")
     whole = np.all(y == np.floor(y)) and len(np.unique(y)) <= MOST_CLASSES
     return "classification" if whole else "regression"
+
+
+def watched() -> bool:
+    """Whether to show progress: on a terminal, by tqdm, which knows the time left."""
+    if not sys.stderr.isatty():
+        return False
+    if find_spec("tqdm") is None:
+        print("training; to see its progress: pip install tqdm", file=sys.stderr)
+        return False
+    return True
 
 
 def text_columns(frame: Any) -> list[str]:
@@ -101,7 +114,7 @@ def run(options: argparse.Namespace) -> None:
         random_state=options.seed,
         time_limit=options.time_limit,
         n_jobs=options.threads,
-        progress_bar=sys.stderr.isatty(),
+        progress_bar=watched(),
     )
     began = time.perf_counter()
     model.fit(frame[names], y, sample_weight=weights, groups=groups)
