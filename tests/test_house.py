@@ -121,8 +121,8 @@ ORDER = (
     "tabular",
     *(f"_cli.{part}" for part in ("errors", "internals", "tables", "scores", "models", "charts")),
     *(f"_cli.{part}" for part in ("report", "demo", "inspection", "info", "train", "predict")),
-    *("_cli.evaluate", "_cli.export", "_cli.progress", "_cli.rivals", "_cli.bench", "_cli"),
-    "__main__",
+    *("_cli.evaluate", "_cli.export", "_cli.progress", "_cli.litert"),
+    *("_cli.rivals", "_cli.bench", "_cli", "__main__"),
     *("native.ctables", "native.operators", "native.functions", "native.layers"),
     *("native.pieces", "native.epoch", "native.inference", "native.kernels"),
     "probe",  # not shipped

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastmlp
+from fastmlp._cli import litert
 
 Array = NDArray[Any]
 Calls = tuple[Callable[[], Any], Callable[[], Array]]
@@ -198,55 +199,8 @@ def _onnx_predict(task: Task) -> Calls:
     return predict, predict
 
 
-def _litert_model(task: Task) -> bytes:
-    """Return the network as a file of LiteRT: one FULLY_CONNECTED a layer."""
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    def tensor(name: str, shape: tuple[int, ...], buffer: int = 0) -> Any:
-        made = schema.TensorT()
-        made.name, made.shape, made.buffer = name, list(shape), buffer
-        made.type = schema.TensorType.FLOAT32
-        return made
-
-    model, graph, code = schema.ModelT(), schema.SubGraphT(), schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.FULLY_CONNECTED
-    model.version, model.operatorCodes, model.subgraphs = 3, [code], [graph]
-    model.buffers, graph.operators = [schema.BufferT()], []
-    graph.tensors, graph.inputs = [tensor("x", (task.rows, task.sizes[0]))], [0]
-    for k, (weights, bias) in enumerate(task.parameters()):
-        for array in (weights.T, bias):
-            buffer = schema.BufferT()
-            buffer.data = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
-            model.buffers.append(buffer)
-            graph.tensors.append(tensor(f"p{k}", array.shape, len(model.buffers) - 1))
-        graph.tensors.append(tensor(f"y{k}", (task.rows, weights.shape[1])))
-        last, made = len(graph.tensors) - 1, schema.OperatorT()
-        made.opcodeIndex, made.inputs, made.outputs = 0, [last - 3, last - 2, last - 1], [last]
-        made.builtinOptionsType = schema.BuiltinOptions.FullyConnectedOptions
-        made.builtinOptions = schema.FullyConnectedOptionsT()
-        made.builtinOptions.fusedActivationFunction = int(k < len(task.sizes) - 2)  # 1 is relu
-        graph.operators.append(made)
-    graph.outputs = [len(graph.tensors) - 1]
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
 def _litert_predict(task: Task) -> Calls:
-    from ai_edge_litert.interpreter import Interpreter
-
-    machine, x = Interpreter(model_content=_litert_model(task), num_threads=1), task.data()[0]
-    machine.allocate_tensors()
-    first, last = (
-        end[0]["index"] for end in (machine.get_input_details(), machine.get_output_details())
-    )
-
-    def predict() -> Array:
-        machine.set_tensor(first, x)
-        machine.invoke()
-        return np.asarray(machine.get_tensor(last))
-
+    predict = litert.predictor(task.parameters(), task.data()[0], threads=1)
     return predict, predict
 
 
