@@ -187,6 +187,21 @@ def test_a_network_of_arrays_is_evaluated_too(tmp_path: Path) -> None:
     assert json.loads(children.printed(said))["loss"] == pytest.approx(right, rel=1e-6)
 
 
+def test_several_targets_are_predicted_but_not_scored(folder: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=["a", "b"])
+    model = fastmlp.TabMLPRegressor(preset="fast", random_state=0).fit(frame, X)
+    model.save(folder / "two")
+    frame.assign(y=0.0).to_csv(folder / "two.csv", index=False)
+    rows = children.printed(run("predict", "two", "two.csv", "--interval", "0.5", folder=folder))
+    names = "prediction_0,prediction_1,lower_0,lower_1,upper_0,upper_1"
+    assert rows.splitlines()[0] == names
+    result = run("evaluate", "two", "two.csv", folder=folder)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "the model predicts several targets" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "files"),
     [
@@ -207,6 +222,25 @@ def test_info_is_what_show_config_prints(capsys: pytest.CaptureFixture[str]) -> 
     lines = set(capsys.readouterr().out.splitlines())
     assert lines <= set(children.printed(run("info")).splitlines())
     assert json.loads(children.printed(run("info", "--json")))["fastmlp"] == fastmlp.__version__
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["info"], 0, "CPU level         none"),
+        (["demo"], 1, "wrong version of the C library"),
+        (["predict", "rent.safetensors", "new.csv"], 1, "wrong version of the C library"),
+    ],
+)
+def test_without_compiled_modules(words: list[str], code: int, said: str, folder: Path) -> None:
+    program = (
+        "import sys, without_native\nwithout_native.block()\n"
+        "from fastmlp._cli import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    result = children.python("-c", program, *words, folders=[children.TESTS], cwd=folder)
+    assert result.returncode == code
+    assert said in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_commands_of_the_documentation_run(tmp_path: Path) -> None:
@@ -349,33 +383,3 @@ def test_an_interrupt_leaves_the_files_as_they_were(folder: Path) -> None:
     assert "fastmlp train: interrupted" in result.stderr
     assert "Traceback" not in result.stderr
     assert (folder / MODEL).read_bytes() == before
-
-
-def test_bench_compares_what_is_installed(tmp_path: Path) -> None:
-    more = ("-o", "b.json", "--report", "b.html")
-    words = ("bench", "--seconds", "1", "--only", "scikit-learn", *more)
-    said = children.printed(run(*words, folder=tmp_path))
-    result = json.loads((tmp_path / "b.json").read_text())
-    assert result["libraries"] == ["fastmlp", "scikit-learn"]
-    assert {"CPU", "CPU level", "cores", "fastmlp"} <= set(result["machine"])
-    assert result["peak_gflops"] > 0
-    for row in result["results"]:  # what is not timed has been found wrong
-        assert row["faults"] == {}
-        assert row["seconds"].keys() == {"fastmlp", "scikit-learn"}
-        assert row["task"] in said
-    assert (tmp_path / "b.html").read_text().count("<svg") == len(result["results"])
-    assert run("bench", "--only", "abacus").returncode == 2
-
-
-def test_an_interrupted_bench_prints_what_it_has(tmp_path: Path) -> None:
-    program = "import signal, sys; signal.signal(2, signal.default_int_handler)\n"
-    program += "from fastmlp._cli import main\n"
-    program += "if __name__ == '__main__':\n    sys.exit(main(sys.argv[1:]))"
-    (tmp_path / "start.py").write_text(program)
-    shell = '"$@" & sleep 6; kill -INT $!; wait $!'
-    words = ("bench", "--seconds", "1000", "--only", "fastmlp", "--json", "-o", "b.json")
-    starter = (*SHELL, shell, "sh")
-    result = children.python("start.py", *words, starter=starter, cwd=tmp_path)
-    assert result.returncode == 130
-    assert json.loads(result.stdout) == json.loads((tmp_path / "b.json").read_text())
-    assert "Traceback" not in result.stderr

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
     names = [name for name in rivals.LIBRARIES if name in wanted and not missing[name]]
     result: dict[str, Any] = {
         "machine": {**facts(), "CPU": cpu(), "cores": os.cpu_count()},
-        "peak_gflops": round(backend.peak(), 1),
+        "peak_gflops": round(backend().peak(), 1),
         "libraries": names,
         "not_installed": [name for name, lacking in missing.items() if lacking],
         "results": [],

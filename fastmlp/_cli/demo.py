@@ -171,7 +171,7 @@ def drawing(run: Run, n: int = 4) -> str:
 
 def report(run: Run) -> None:
     """Print how well and how fast."""
-    peak = backend.peak("float32") * run.threads
+    peak = backend().peak("float32") * run.threads
     gflops = run.flops_per_second / 1e9
     n = len(run.labels)
     plural = "s" if run.threads > 1 else ""
@@ -180,7 +180,7 @@ def report(run: Run) -> None:
     print(f"\n{drawing(run)}\n")
     print(f"test accuracy    {run.right / n:.4f}   ({run.right} of {n} held-out digits)")
     print(f"training         {seconds:.2f} s, {run.samples_per_second:,.0f} samples/s")
-    print(f"CPU              level {backend.level()}, {run.threads} thread{plural}")
+    print(f"CPU              level {backend().level()}, {run.threads} thread{plural}")
     print(f"one prediction   {one:.2f} us")
     print(f"of FMA peak      {gflops / peak:.0%}   ({gflops:.0f} of {peak:.0f} GFLOP/s)")
 

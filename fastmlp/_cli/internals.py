@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from fastmlp.config import config
-from fastmlp.engine import backend
 from fastmlp.storage.files import write
 from fastmlp.storage.inspection import report as inspected
 from fastmlp.threads import for_fit
 
 __all__ = ["backend", "columns_of", "config", "for_fit", "inspected", "write"]
+
+
+def backend() -> Any:
+    """Return the module of the compiled side, which is loaded now: `info` works without it."""
+    return importlib.import_module("fastmlp.engine.backend")
 
 
 def columns_of(model: Any) -> tuple[list[str] | None, list[str]]:

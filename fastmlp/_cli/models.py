@@ -26,10 +26,12 @@ def load_with_table(
     model = fastmlp.load(path)
     inputs, text = columns_of(model)
     labels = getattr(model, "classes_", np.empty(0)).tolist()
-    other = any(isinstance(label, str) for label in labels)
+    has_text_labels = any(isinstance(label, str) for label in labels)
 
     def as_text(names: Sequence[str]) -> list[str]:
-        return [*text, *(n for n in names if other and inputs and n not in {*inputs, weight})]
+        if inputs is None or not has_text_labels:
+            return text
+        return [*text, *(name for name in names if name not in {*inputs, weight})]
 
     frame = tables.read(data, as_text)
     if inputs is None:  # the model was fitted on arrays

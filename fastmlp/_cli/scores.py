@@ -14,6 +14,8 @@ LEVEL = 0.9  # of the prediction intervals whose coverage is counted
 
 def of_model(model: Any, X: Any, y: Array, weights: Array | None) -> dict[str, float]:
     """Return the scores of a fitted estimator on rows that it has not seen."""
+    if np.ndim(model.predict(X[:1])) > 1:
+        raise ValueError("the model predicts several targets but one can be scored: use Python")
     if hasattr(model, "predict_proba"):
         return of_classes(y, model.predict_proba(X), model.classes_, weights)
     found = of_numbers(y, model.predict(X), weights)

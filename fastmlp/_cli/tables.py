@@ -83,13 +83,7 @@ def engine() -> Any:
     return name and importlib.import_module(name)
 
 
-def _none(names: Sequence[str]) -> Sequence[str]:
-    """Return no names: every column is what its values look like."""
-    del names
-    return ()
-
-
-def read(path: str, text: Callable[[Sequence[str]], Sequence[str]] = _none) -> Any:
+def read(path: str, text: Callable[[Sequence[str]], Sequence[str]] = lambda names: ()) -> Any:
     """Return the table in a file, or in the standard input if the path is "-".
 
     Parameters

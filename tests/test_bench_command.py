@@ -1,0 +1,43 @@
+"""The command `fastmlp bench`, run as users run it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import children
+import pytest
+
+pytest.importorskip("sklearn", reason="compares with scikit-learn")
+
+FASTMLP = ("-m", "fastmlp")
+
+
+def test_bench_compares_what_is_installed(tmp_path: Path) -> None:
+    more = ("-o", "b.json", "--report", "b.html")
+    words = ("bench", "--seconds", "1", "--only", "scikit-learn", *more)
+    said = children.printed(children.python(*FASTMLP, *words, cwd=tmp_path))
+    result = json.loads((tmp_path / "b.json").read_text())
+    assert result["libraries"] == ["fastmlp", "scikit-learn"]
+    assert {"CPU", "CPU level", "cores", "fastmlp"} <= set(result["machine"])
+    assert result["peak_gflops"] > 0
+    for row in result["results"]:  # what is not timed has been found wrong
+        assert row["faults"] == {}
+        assert row["seconds"].keys() == {"fastmlp", "scikit-learn"}
+        assert row["task"] in said
+    assert (tmp_path / "b.html").read_text().count("<svg") == len(result["results"])
+    assert children.python(*FASTMLP, "bench", "--only", "abacus").returncode == 2
+
+
+def test_an_interrupted_bench_prints_what_it_has(tmp_path: Path) -> None:
+    program = "import signal, sys; signal.signal(2, signal.default_int_handler)\n"
+    program += "from fastmlp._cli import main\n"
+    program += "if __name__ == '__main__':\n    sys.exit(main(sys.argv[1:]))"
+    (tmp_path / "start.py").write_text(program)
+    shell = '"$@" & sleep 6; kill -INT $!; wait $!'
+    words = ("bench", "--seconds", "1000", "--only", "fastmlp", "--json", "-o", "b.json")
+    starter = ("sh", "-c", shell, "sh")
+    result = children.python("start.py", *words, starter=starter, cwd=tmp_path)
+    assert result.returncode == 130
+    assert json.loads(result.stdout) == json.loads((tmp_path / "b.json").read_text())
+    assert "Traceback" not in result.stderr
