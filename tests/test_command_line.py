@@ -9,15 +9,14 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
 import tomllib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import children
 import numpy as np
 import pytest
+from commands import prepared, run, table
 
 import fastmlp
 from fastmlp import _cli
@@ -25,44 +24,11 @@ from fastmlp import _cli
 pytest.importorskip("sklearn", reason="tables need scikit-learn")
 
 ROOT = Path(__file__).resolve().parents[1]
-SHELL = ("sh", "-c")
-
-
-def run(
-    *arguments: str | Path, shell: str = "", folder: Path = ROOT, **options: Any
-) -> subprocess.CompletedProcess[str]:
-    """Run the command in a folder, perhaps by a line of the shell in which it is "$@"."""
-    starter: Sequence[str] = (*SHELL, shell, "sh") if shell else ()
-    return children.python("-m", "fastmlp", *arguments, starter=starter, cwd=folder, **options)
-
-
-def table(n: int, seed: int) -> str:
-    """Return a table as CSV: numbers, text, truth values, missing ones, two targets."""
-    rng = np.random.default_rng(seed)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["area", "code", "balcony", "country", "weight", "rent", "dear"])
-    for _ in range(n):
-        area, code = round(rng.gamma(6, 12), 1), rng.choice(["1", "2", "x"])
-        rent = round(area * (3 + 2 * (code == "x")) + rng.normal(0, 5), 2)
-        first = "" if rng.random() < 0.1 else area
-        balcony = rng.choice(["true", "false"])
-        writer.writerow([first, code, balcony, "here", 1, rent, "yes" if rent > 250 else "no"])
-    return text.getvalue()
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tables, and a trained model of each task."""
-    place = tmp_path_factory.mktemp("command")
-    (place / "old.csv").write_text(table(150, 0))
-    (place / "new.csv").write_text(table(40, 1))
-    for target, other in (("rent", "dear"), ("dear", "rent")):
-        words = ("train", "old.csv", "--target", target, "--drop", other, "--weight", "weight")
-        more = ("--preset", "fast", "-o", f"{target}.safetensors", "--valid", "new.csv", "--json")
-        trained = json.loads(children.printed(run(*words, *more, folder=place)))
-        (place / f"{target}.json").write_text(json.dumps(trained))
-    return place
+    return prepared(tmp_path_factory.mktemp("command"))
 
 
 def test_entry_point_is_the_module() -> None:
@@ -176,15 +142,49 @@ def test_evaluation_gives_the_scores_of_training(model: str, folder: Path) -> No
     assert json.loads(children.printed(found)) == right
 
 
-def test_a_network_of_arrays_is_evaluated_too(tmp_path: Path) -> None:
-    X = np.random.default_rng(0).normal(size=(9, 2))
-    net = fastmlp.MLP([2, 4, 1], rng=0)
-    net.save(tmp_path / "net")
-    rows = "\n".join(f"{a!r},{b!r},1.0" for a, b in X.tolist())
-    (tmp_path / "data.csv").write_text(f"a,b,y\n{rows}\n")
-    said = run("evaluate", "net", "data.csv", "--target", "y", "--json", folder=tmp_path)
-    right = net.evaluate(X, np.ones(9))
-    assert json.loads(children.printed(said))["loss"] == pytest.approx(right, rel=1e-6)
+def of_arrays(name: str) -> Any:
+    """Return a model that was fitted on arrays, or has just been made."""
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    if name == "classifier":  # of labels that look like numbers
+        model = fastmlp.MLPClassifier(hidden_layer_sizes=(8,), max_iter=50, standardize=True)
+        return model.set_params(random_state=0, tol=10).fit(X, np.where(X[:, 0] > 0, "1", "0"))
+    net = fastmlp.MLP([2, 4, 1], loss="gaussian_nll" if name == "two heads" else "huber", rng=0)
+    return net.predictor() if name == "predictor" else net
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "scores"),
+    [
+        ("network", ["prediction"], ["loss"]),
+        ("two heads", ["prediction", "variance"], ["loss"]),
+        ("predictor", ["prediction"], None),
+        ("classifier", ["prediction"], ["accuracy", "log_loss", "roc_auc"]),
+    ],
+)
+def test_models_of_arrays_are_used_too(
+    name: str, names: list[str], scores: list[str] | None, tmp_path: Path
+) -> None:
+    X = np.random.default_rng(1).normal(size=(9, 2))
+    model = of_arrays(name)
+    model.save(tmp_path / "model")
+    y = [1] * 8 + [0]
+    rows = [f"{a!r},{b!r}" for a, b in X.tolist()]
+    (tmp_path / "x.csv").write_text("\n".join(["a,b", *rows]))
+    rows = [f"{row},{target}" for row, target in zip(rows, y, strict=True)]
+    (tmp_path / "xy.csv").write_text("\n".join(["a,b,y", *rows]))
+    said = children.printed(run("predict", "model", "x.csv", folder=tmp_path))
+    found = list(csv.reader(io.StringIO(said)))
+    right = model.predict(X) if hasattr(model, "predict") else model(X)
+    right = np.column_stack(right if isinstance(right, tuple) else (right,)).tolist()
+    assert found == [names, *([str(value) for value in row] for row in right)]
+    result = run("evaluate", "model", "xy.csv", "--target", "y", "--json", folder=tmp_path)
+    if scores is None:
+        assert "holds a Predictor, which has no loss" in result.stderr
+        return
+    assert list(json.loads(children.printed(result))) == scores
+    if name == "network":
+        loss = model.evaluate(X, y)
+        assert json.loads(result.stdout)["loss"] == pytest.approx(loss, rel=1e-6)
 
 
 def test_several_targets_are_predicted_but_not_scored(folder: Path) -> None:
@@ -264,122 +264,3 @@ def test_progress_is_shown_on_a_terminal(folder: Path) -> None:
     words = ("train", "old.csv", "--target", "rent", "--preset", "fast", "-o", "shown")
     result = run(*words, shell='script -qec "stty cols 80 rows 24; $*" /dev/null', folder=folder)
     assert re.search(r"\d+/\d+ \[\d\d:\d\d<|to see its progress: pip", children.printed(result))
-
-
-# Of a folder with old.csv, new.csv, rent.safetensors and dear.safetensors: the content of the file
-# "bad", the words, the exit code, and what is said.
-MODEL, OTHER = "rent.safetensors", "dear.safetensors"
-TRAIN = ["train", "old.csv", "--target"]
-REFUSED = [
-    (None, ["trian"], 2, "invalid choice: 'trian'"),
-    (None, ["train", "old.csv"], 2, "--target"),
-    (None, [*TRAIN, "rent", "--time-limit", "0"], 2, "'0' is no number of seconds above 0"),
-    (None, ["predict", MODEL, "new.csv", "--interval", "90"], 2, "no number between 0 and 1"),
-    (None, ["predict", MODEL, "new.csv", "--quantiles", "0.1,x"], 2, "'x' is no number between"),
-    (None, ["evaluate", MODEL, "new.csv"], 2, "--target is needed: weight, rent, dear"),
-    (None, ["export", MODEL], 2, "--to onnx or --to c is needed"),
-    (
-        b"x,x y\n1,a\n",
-        ["train", "bad", "--target", "y"],
-        1,
-        "no column 'y': the columns are x, x y",
-    ),
-    (None, [*TRAIN, "price"], 1, "--target: there is no column 'price': the columns are area,"),
-    (None, [*TRAIN, "rent", "--drop", "a"], 1, "--drop: there is no column 'a'"),
-    (None, [*TRAIN, "rent", "--weight", "code"], 1, "'code' of --weight needs finite numbers"),
-    (None, [*TRAIN, "area"], 1, "the column 'area' has"),
-    (None, [*TRAIN, "country"], 1, "at least two are expected"),
-    (None, [*TRAIN, "dear", "--task", "regression"], 1, "y holds text"),
-    (None, [*TRAIN, "rent", "-o", "no/model"], 1, "there is no folder"),
-    (None, [*TRAIN, "rent", "--report", "no/page"], 1, "there is no folder"),
-    (None, [*TRAIN, "rent", "--valid", "none.csv"], 1, "none.csv: No such file or directory"),
-    (None, ["train", ".", "--target", "y"], 1, ".: Is a directory"),
-    (None, ["predict", "none", "new.csv"], 1, "none: No such file or directory"),
-    (None, ["predict", "new.csv", "new.csv"], 1, "'new.csv' cannot be loaded"),
-    (None, ["predict", MODEL, "new.csv", "--proba"], 1, "--proba is not for the TabMLPRegressor"),
-    (None, ["predict", OTHER, "new.csv", "--interval", "0.9"], 1, "is not for the TabMLPClass"),
-    (None, ["export", OTHER, "--to", "c", "--quantiles", "0.1"], 1, "--quantiles is not for a Tab"),
-    (b"", ["train", "bad", "--target", "y"], 1, "bad has no rows"),
-    (b"x,y\n", ["train", "bad", "--target", "y"], 1, "bad has no rows"),
-    (b"x,y\n1,2\n", ["train", "bad", "--target", "y"], 1, "at least two are expected"),
-    (b"y\n1\n2\n", ["train", "bad", "--target", "y"], 1, "no columns are left to learn from"),
-    (b"x,x\n1,2\n", ["train", "bad", "--target", "y"], 1, "two columns have the name 'x'"),
-    (b"x,y\n1,2\n3,4,5\n", ["train", "bad", "--target", "y"], 1, "bad cannot be read as a table"),
-    (b"\xff\xfex,y", ["train", "bad", "--target", "y"], 1, "bad is neither Parquet nor text"),
-    (b"PAR1 and more", ["train", "bad", "--target", "y"], 1, "bad cannot be read as a table"),
-    (b"\x1f\x8b and more", ["train", "bad", "--target", "y"], 1, "bad cannot be read as a table"),
-    (b"area\n1\n", ["predict", MODEL, "bad"], 1, "there is no column 'code', 'balcony', 'country'"),
-    (
-        b"area,code,balcony,country\nwide,x,true,here\n",
-        ["predict", MODEL, "bad"],
-        1,
-        "area was numbers at fit but cannot be read as such now",
-    ),
-    (
-        b"area,code,balcony,country,dear\n1,x,true,here,perhaps\n",
-        ["evaluate", OTHER, "bad"],
-        1,
-        "the target holds 'perhaps' but the model knows 2 classes ('no', 'yes')",
-    ),
-]
-
-
-@pytest.mark.parametrize(("content", "words", "code", "said"), REFUSED)
-def test_what_is_wrong_is_said_in_a_sentence(
-    content: bytes | None, words: list[str], code: int, said: str, folder: Path
-) -> None:
-    if content is not None:
-        (folder / "bad").write_bytes(content)
-    before = sorted(folder.rglob("*"))
-    result = run(*words, folder=folder)
-    assert result.returncode == code
-    assert said in result.stderr
-    assert "Traceback" not in result.stderr
-    assert result.stdout == ""
-    assert sorted(folder.rglob("*")) == before
-
-
-def test_a_model_of_a_later_version_is_refused(folder: Path) -> None:
-    content = (folder / MODEL).read_bytes()
-    (folder / "later").write_bytes(content.replace(b'"version":"1"', b'"version":"2"', 1))
-    for command in (["predict", "later", "new.csv"], ["inspect", "later"]):
-        result = run(*command, folder=folder)
-        assert result.returncode == 1
-        assert "it is of version 2 of the format" in result.stderr
-        assert "Traceback" not in result.stderr
-
-
-PREDICT = ["predict", MODEL, "new.csv"]
-DISTURBED = [
-    (PREDICT, '"$@" > /dev/full', "the standard output: No space left on device"),
-    (PREDICT, '"$@" >&-', "the standard output is closed"),
-    (PREDICT, 'mkfifo p; (: < p) & { sleep 1; exec "$@"; } > p', "has closed it before its end"),
-    ([*PREDICT, "-o", "full.csv"], 'ulimit -f 0; "$@"', "File too large"),
-    ([*TRAIN, "rent", "--preset", "fast", "-o", "full"], 'ulimit -f 8; "$@"', "File too large"),
-]
-
-
-@pytest.mark.parametrize(("words", "shell", "said"), DISTURBED)
-def test_full_disks_and_closed_pipes(
-    words: list[str], shell: str, said: str, folder: Path, tmp_path: Path
-) -> None:
-    for name in ("old.csv", "new.csv", MODEL):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
-    result = run(*words, shell=shell, folder=tmp_path)
-    assert result.returncode == 1
-    assert said in result.stderr
-    assert "Traceback" not in result.stderr
-    assert {path.name for path in tmp_path.iterdir()} <= {"old.csv", "new.csv", MODEL, "p"}
-
-
-def test_an_interrupt_leaves_the_files_as_they_were(folder: Path) -> None:
-    before = (folder / MODEL).read_bytes()
-    words = ("train", "old.csv", "--target", "rent", "--preset", "best", "-o", MODEL)
-    shell = '"$@" & sleep 4; kill -INT $!; wait $!'
-    program = "import signal, sys; signal.signal(2, signal.default_int_handler)\n"
-    program += "from fastmlp._cli import main; sys.exit(main(sys.argv[1:]))"
-    result = children.python("-c", program, *words, starter=(*SHELL, shell, "sh"), cwd=folder)
-    assert result.returncode == 130
-    assert "fastmlp train: interrupted" in result.stderr
-    assert "Traceback" not in result.stderr
-    assert (folder / MODEL).read_bytes() == before

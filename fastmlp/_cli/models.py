@@ -29,16 +29,17 @@ def load_with_table(
     has_text_labels = any(isinstance(label, str) for label in labels)
 
     def as_text(names: Sequence[str]) -> list[str]:
-        if inputs is None or not has_text_labels:
+        if not has_text_labels:
             return text
-        return [*text, *(name for name in names if name not in {*inputs, weight})]
+        others = [target] if inputs is None else set(names) - {*inputs, weight}
+        return [*text, *filter(None, others)]
 
     frame = tables.read(data, as_text)
     if inputs is None:  # the model was fitted on arrays
-        inputs = [name for name in frame.columns if name not in {target, weight}]
+        names = [name for name in frame.columns if name not in {target, weight}]
+        return model, frame, _array(frame, names, text=hasattr(model, "report"))
     tables.require(frame, inputs, f"{data} lacks inputs of the model")
-    X = frame[inputs]
-    return model, frame, X if hasattr(model, "get_params") else _numbers(X)
+    return model, frame, frame[inputs]
 
 
 def target_of(frame: Any, X: Any, *known: str | None) -> str:
@@ -52,11 +53,11 @@ def target_of(frame: Any, X: Any, *known: str | None) -> str:
     return str(left[0])
 
 
-def _numbers(X: Any) -> Array:
-    """Return a table as an array, for models that take nothing else."""
-    columns = [tables.column(X, name, "the data") for name in X.columns]
-    for name, column in zip(X.columns, columns, strict=True):
-        if column.dtype.kind not in "iufb":
+def _array(frame: Any, names: Sequence[str], text: bool) -> Array:
+    """Return columns as one array, which may hold text or may not."""
+    columns = [tables.column(frame, name, "the data") for name in names]
+    for name, column in zip(names, columns, strict=True):
+        if column.dtype.kind not in "iufb" and not text:
             raise CommandError(
                 f"the column {name!r} holds text but this model takes numbers: convert it, or "
                 "train a model of tables by fastmlp train"

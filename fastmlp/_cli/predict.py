@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._cli import models, tables
@@ -50,9 +49,10 @@ def run(options: argparse.Namespace) -> None:
     model, _, X = models.load_with_table(options.model, options.data)
     predict = model.predict if hasattr(model, "predict") else model
     prediction = predict(X)
-    if isinstance(prediction, tuple):  # means and variances
-        prediction = np.column_stack(prediction)
-    found = _columns("prediction", prediction)
+    means, *variances = prediction if isinstance(prediction, tuple) else (prediction,)
+    found = _columns("prediction", means)
+    for each in variances:
+        found |= _columns("variance", each)
     if options.proba:
         p = _method(model, "predict_proba", "--proba", options.model)(X)
         found.update((f"p_{name}", p[:, k]) for k, name in enumerate(model.classes_.tolist()))
