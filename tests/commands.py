@@ -14,6 +14,16 @@ import children
 import numpy as np
 
 SHELL = ("sh", "-c")
+# A program that runs a command, and interrupts it when all is imported and it has begun.
+INTERRUPTED = """
+import os, signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import fastmlp
+from fastmlp._cli import main
+fastmlp.TabMLPRegressor
+threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
+sys.exit(main(sys.argv[1:]))
+"""
 MODELS = {"rent": "dear", "dear": "rent"}  # the target, and the column that is dropped
 
 

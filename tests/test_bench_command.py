@@ -7,6 +7,7 @@ from pathlib import Path
 
 import children
 import pytest
+from commands import INTERRUPTED
 
 pytest.importorskip("sklearn", reason="compares with scikit-learn")
 
@@ -30,14 +31,8 @@ def test_bench_compares_what_is_installed(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_bench_prints_what_it_has(tmp_path: Path) -> None:
-    program = "import signal, sys; signal.signal(2, signal.default_int_handler)\n"
-    program += "from fastmlp._cli import main\n"
-    program += "if __name__ == '__main__':\n    sys.exit(main(sys.argv[1:]))"
-    (tmp_path / "start.py").write_text(program)
-    shell = '"$@" & sleep 6; kill -INT $!; wait $!'
     words = ("bench", "--seconds", "1000", "--only", "fastmlp", "--json", "-o", "b.json")
-    starter = ("sh", "-c", shell, "sh")
-    result = children.python("start.py", *words, starter=starter, cwd=tmp_path)
+    result = children.python("-c", INTERRUPTED, *words, cwd=tmp_path)
     assert result.returncode == 130
     assert json.loads(result.stdout) == json.loads((tmp_path / "b.json").read_text())
     assert "Traceback" not in result.stderr

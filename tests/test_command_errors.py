@@ -6,7 +6,7 @@ from pathlib import Path
 
 import children
 import pytest
-from commands import SHELL, prepared, run
+from commands import INTERRUPTED, prepared, run
 
 pytest.importorskip("sklearn", reason="tables need scikit-learn")
 
@@ -125,10 +125,7 @@ def test_full_disks_and_closed_pipes(
 def test_an_interrupt_leaves_the_files_as_they_were(folder: Path) -> None:
     before = (folder / MODEL).read_bytes()
     words = ("train", "old.csv", "--target", "rent", "--preset", "best", "-o", MODEL)
-    shell = '"$@" & sleep 4; kill -INT $!; wait $!'
-    program = "import signal, sys; signal.signal(2, signal.default_int_handler)\n"
-    program += "from fastmlp._cli import main; sys.exit(main(sys.argv[1:]))"
-    result = children.python("-c", program, *words, starter=(*SHELL, shell, "sh"), cwd=folder)
+    result = children.python("-c", INTERRUPTED, *words, cwd=folder)
     assert result.returncode == 130
     assert "fastmlp train: interrupted" in result.stderr
     assert "Traceback" not in result.stderr
