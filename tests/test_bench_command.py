@@ -17,7 +17,7 @@ FASTMLP = ("-m", "fastmlp")
 def test_bench_compares_what_is_installed(tmp_path: Path) -> None:
     more = ("-o", "b.json", "--report", "b.html")
     words = ("bench", "--seconds", "1", "--only", "scikit-learn", *more)
-    said = children.printed(children.python(*FASTMLP, *words, cwd=tmp_path))
+    said = children.printed(children.python(*FASTMLP, *words, cwd=tmp_path, timeout=600))
     result = json.loads((tmp_path / "b.json").read_text())
     assert result["libraries"] == ["fastmlp", "scikit-learn"]
     assert {"CPU", "CPU level", "cores", "fastmlp"} <= set(result["machine"])
