@@ -119,20 +119,13 @@ ORDER = (
     ),
     *(f"tabular.{part}" for part in ("c_methods", "estimator", "regressor", "classifier")),
     *("tabular.storage_members", "tabular.storage"),
-    *("tabular", "__main__"),
-    *(
-        f"native.{part}"
-        for part in (
-            "ctables",
-            "operators",
-            "functions",
-            "layers",
-            "pieces",
-            "epoch",
-            "inference",
-            "kernels",
-        )
-    ),
+    "tabular",
+    *(f"_cli.{part}" for part in ("errors", "internals", "tables", "scores", "models", "charts")),
+    *(f"_cli.{part}" for part in ("report", "demo", "inspection", "info", "train", "predict")),
+    *("_cli.evaluate", "_cli.export", "_cli.progress", "_cli.litert"),
+    *("_cli.rivals", "_cli.bench", "_cli", "__main__"),
+    *("native.ctables", "native.operators", "native.functions", "native.layers"),
+    *("native.pieces", "native.epoch", "native.inference", "native.kernels"),
     "probe",  # not shipped
 )
 SUFFIXES = (".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in", "run")
