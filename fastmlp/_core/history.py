@@ -160,10 +160,10 @@ class ResumeState(NamedTuple):
     ``rows`` counts the rows of the training data, 0 for ``partial_fit``; ``epochs`` counts ended
     epochs. ``shuffles`` holds one seed per shuffle, each applied to the order that the previous one
     left; the first ``shuffled`` belong to ended epochs, and one for the next epoch may follow.
-    ``scale`` is ``State.learning_rate_scale``. ``data`` is the fingerprint of the arrays, 0 if it was
-    not computed or the data came from a source. ``memories`` (only in a checkpoint) holds the state of
-    the callbacks, ``memory`` that of a custom optimizer. ``averaged`` is None without averaging, or
-    after the user has assigned weights.
+    ``scale`` is ``State.learning_rate_scale``. ``data`` is the fingerprint of the arrays, 0 if it
+    was not computed or the data came from a source. ``memories`` (only in a checkpoint) holds the
+    state of the callbacks, ``memory`` that of a custom optimizer. ``averaged`` is None without
+    averaging, or after the user has assigned weights.
     """
 
     kind: tuple[Any, ...]
