@@ -80,7 +80,7 @@ def resolve(value: Any) -> Communicator:
     if mpi is not None and isinstance(value, mpi.Comm):
         if not isinstance(value, mpi.Intracomm) or value == mpi.COMM_NULL:
             raise TypeError(
-                f"communicator is a {type(value).__name__} that sums over no one group of "
+                f"communicator is a {type(value).__name__} that does not sum over one group of "
                 "processes: pass for example MPI.COMM_WORLD"
             )
         return MPI(value)
@@ -90,12 +90,12 @@ def resolve(value: Any) -> Communicator:
         if isinstance(number, bool | np.bool_) or not isinstance(number, int | np.integer):
             raise TypeError(
                 f"communicator is a {name} whose {attribute} is {number!r} but an integer is "
-                "expected: pass a communicator of mpi4py, or what fastmlp.Communicator describes"
+                "expected: pass a communicator of mpi4py, or an object like fastmlp.Communicator"
             )
     if not callable(getattr(value, "allreduce", None)):
         raise TypeError(
             f"communicator is a {name} without a method allreduce: pass a communicator of mpi4py, "
-            "or what fastmlp.Communicator describes"
+            "or an object like fastmlp.Communicator"
         )
     if not 0 <= value.rank < value.size:
         raise ValueError(

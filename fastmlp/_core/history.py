@@ -291,7 +291,7 @@ class State:
         if not isinstance(snapshot, Snapshot) or snapshot.kind != self._kind():
             given = snapshot if isinstance(snapshot, Snapshot) else type(snapshot).__name__
             raise ValueError(
-                f"restore was given {given} but expects what snapshot() returned for {self.model!r}"
+                f"restore was given {given} but expects a result of snapshot() for {self.model!r}"
             )
         self.engine.restore(snapshot.parameters)
 

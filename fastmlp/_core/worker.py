@@ -22,7 +22,7 @@ class Worker:
     def __init__(self, work: Callable[[], object]) -> None:
         self._process, self._running = os.getpid(), _thread.allocate_lock()
         self._running.acquire()
-        died = "a thread ended before its work was done, for want of memory: free some, try again"
+        died = "a thread ended early because memory ran out: free some memory, and try again"
         # Created now, because a thread without memory cannot create it; replaced when the work
         # ends.
         self._errors: list[BaseException | None] = [MemoryError(died)]

@@ -138,8 +138,8 @@ def source_of(path: Any) -> Path:
     source = Path(path)
     if source.suffix != ".c" or not (source.stem.isidentifier() and source.stem.isascii()):
         raise ValueError(
-            f"path is {str(path)!r} but a C file is expected whose name can begin the names of "
-            "functions: for example 'model.c'"
+            f"path is {str(path)!r} but a C file whose name is an ASCII identifier is expected: "
+            "for example 'model.c'"
         )
     return source
 

@@ -309,7 +309,7 @@ MAIN = """\
 #ifdef FASTMLP_MAIN
 #include <stdio.h>
 
-/* Rows, and what the model predicts for them: cc -DFASTMLP_MAIN {name}.c -lm. */
+/* Rows, and the model's predictions for them: cc -DFASTMLP_MAIN {name}.c -lm. */
 {rows}
 int main(void)
 {{

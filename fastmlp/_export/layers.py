@@ -139,7 +139,7 @@ class Labels:
         if kind not in LABEL_TYPES or (kind == "u" and classes.max() > np.iinfo(np.int64).max):
             raise TypeError(
                 f"the classes have dtype {classes.dtype} but labels that can be exported are "
-                "strings, integers of 64 bits, floats or booleans: fit with such"
+                "strings, integers of 64 bits, floats or booleans: fit with labels of these types"
             )
         return classes.astype(LABEL_TYPES[kind])
 

@@ -18,7 +18,7 @@ class Evaluator:
         self.engine, self.validation, self.loss_constant = engine, validation, loss_constant
 
     def measure(self, loss: float, team: Team | None) -> float:
-        """Return the validation loss, NaN without such data; all that may fail happens here."""
+        """Return the validation loss, or NaN; do here all work that may fail, for `record`."""
         del loss
         return math.nan if self.validation is None else self.loss(self.validation, team)
 

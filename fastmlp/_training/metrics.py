@@ -85,7 +85,7 @@ def resolve(value: Any) -> dict[str, Metric]:
         raise ValueError("metrics has two of the same name: pass a dict with different names")
     if taken := sorted(found.keys() & set(TAKEN)):
         raise ValueError(
-            f"a metric is called {taken[0]!r}, as what a history has already: pass a dict with "
+            f"a metric is called {taken[0]!r}, but that is a column of History: pass a dict with "
             "another name"
         )
     return found

@@ -36,8 +36,8 @@ def optimizer(value: Any) -> Optimizer:
         return OPTIMIZERS[value]()
     if type(value) not in (*OPTIMIZERS.values(), CustomOptimizer):
         raise TypeError(
-            f"optimizer is {short(value)} but an object of one of the package's own optimizers is "
-            "expected, no subclass, whose step would never be called: for example "
+            f"optimizer is {short(value)} but an optimizer of this package is expected, not "
+            "a subclass, whose own methods would not be called: for example "
             "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
         )
     chosen: Optimizer = value

@@ -23,7 +23,7 @@ def weights_of_classes(class_weight: Any, y: Array, classes: Array) -> Array:
         if unknown:
             warn(
                 f"class_weight has {_listed(unknown)} but y has the classes "
-                f"{_listed(classes.tolist())}: what is said of others counts for nothing"
+                f"{_listed(classes.tolist())}: the other entries have no effect"
             )
     return weights
 

@@ -312,8 +312,8 @@ class Fitting(parameters.Validated):
         wanted = spec_of(self, X.shape[1], known.dtype)
         if wanted.shapes != known.shapes:
             raise ValueError(
-                f"the network was fitted with layers of {list(known.layer_sizes)} and cannot go on "
-                f"with {list(wanted.layer_sizes)}: use fit with warm_start=False"
+                f"the network was fitted with layers of {list(known.layer_sizes)} and cannot "
+                f"continue with {list(wanted.layer_sizes)}: use fit with warm_start=False"
             )
         if wanted != known:
             self._fitted = self._fitted.again(wanted)

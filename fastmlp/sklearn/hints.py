@@ -42,8 +42,8 @@ def found(estimator: Any, x: Array, targets: Array, held_out: int) -> list[str]:
     by_accuracy = stops and is_classifier(estimator) and estimator.scoring is None
     if by_accuracy and held_out < FEW_HELD_OUT:
         hints.append(
-            f"early_stopping looked at the accuracy of {held_out} rows, which often stands still "
-            "while the fit still improves: scoring='loss' makes it look at their loss"
+            f"early_stopping used the accuracy of {held_out} rows, which often stagnates "
+            "while the fit still improves: scoring='loss' makes it use their loss"
         )
     return hints
 
@@ -76,7 +76,7 @@ def of_columns(array: Array, name: str) -> str:
         return ""
     low, high = deviations[varying].min(), deviations[varying].max()
     if high > LARGEST or high < SMALLEST:
-        return f"{name} has columns of deviations from {low:.2g} to {high:.2g}"
+        return f"{name} has columns with deviations from {low:.2g} to {high:.2g}"
     if means[varying].max() > FARTHEST * high:
         return f"{name} has columns far from 0, in units of the largest deviation"
     return ""

@@ -42,7 +42,7 @@ class LbfgsFit:
             value = getattr(estimator, name)
             if np.any(value != off):
                 raise ValueError(
-                    f"{name} is {value!r} but solver 'lbfgs' has no such thing: "
+                    f"{name} is {value!r} but solver 'lbfgs' does not support it: "
                     f"use solver='adam' or 'sgd', or {name}={off!r}"
                 )
         self.estimator, self.data, self.observers = estimator, data, observers

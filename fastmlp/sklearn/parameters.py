@@ -149,7 +149,7 @@ validation_scores_, best_validation_score_ : list of float, float
 history_ : fastmlp.History
     Losses, seconds and learning rate of each epoch, and the reason for an early end.
 n_iter_, t_ : int
-    Number of epochs of the last fit; number of samples seen in all fits.
+    Number of epochs of the last fit; number of samples seen since the first epoch.
 n_layers_, n_outputs_, n_features_in_ : int
     Number of layers including input and output, of outputs, and of columns of X.
 feature_names_in_ : array of str

@@ -42,14 +42,14 @@ def checkpoint_of(estimator: Any, path: str | os.PathLike[str]) -> Any:
         raise ValueError(f"resume is {os.fspath(path)!r}, which has {found!r}: pass a checkpoint")
     if found._fitted.course is None:
         raise ValueError(
-            f"resume is {os.fspath(path)!r}, which was not saved within a fit: pass what a "
-            "fastmlp.Checkpoint has written"
+            f"resume is {os.fspath(path)!r}, which was not saved within a fit: pass a "
+            "file of fastmlp.Checkpoint"
         )
     for name, value in estimator.get_params(deep=False).items():
         other = getattr(found, name)
         if name not in FREE and repr(other) != repr(value):
             raise ValueError(
-                f"{name} is {value!r} but was {other!r} in the fit to go on with: pass what it was"
+                f"{name} is {value!r} but was {other!r} in the fit to resume: pass the old value"
             )
     return found
 
@@ -75,7 +75,7 @@ def go_on(course: FitStrategy, earlier: Any, estimator: Any, n: int, data: int) 
     network, before = estimator._fitted, earlier._fitted
     if before.spec != network.spec or earlier.t_ != n * earlier.n_iter_ or before.run is None:
         raise ValueError(
-            f"the fit to go on with had layers {before.spec.layer_sizes}, {before.spec.dtype} and "
+            f"the fit to resume had layers {before.spec.layer_sizes}, {before.spec.dtype} and "
             f"{earlier.t_ // max(1, earlier.n_iter_)} samples, but this one has "
             f"{network.spec.layer_sizes}, {network.spec.dtype} and {n}: pass the same data"
         )
@@ -83,12 +83,12 @@ def go_on(course: FitStrategy, earlier: Any, estimator: Any, n: int, data: int) 
     if not np.array_equal(old, new):  # the fingerprint covers indices of classes, not names
         raise ValueError(
             f"y has the classes {short(new.tolist())} but {short(old.tolist())} were those of the "
-            "fit to go on with: pass the same"
+            "fit to resume: pass the same classes"
         )
     if before.course.data not in (0, data):
         raise ValueError(
-            "X, y, sample_weight or the validation data are others than in the fit to go on with: "
-            "pass the same, or go on with fastmlp.load(path).partial_fit(X, y), which takes any"
+            "X, y, sample_weight or the validation data differ from those of the fit to resume: "
+            "pass the same, or continue with fastmlp.load(path).partial_fit(X, y), for any data"
         )
     rates, judge, state = course.rates, cast(StopRule, course.judge), course.reporter.state
     network.engine.set_state(before.engine.state())

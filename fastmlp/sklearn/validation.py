@@ -95,7 +95,7 @@ def sound(X: Any, name: str) -> Any:
     if issparse(X) and not _SOUND.get(X.format, lambda _: True)(X):
         raise ValueError(
             f"{name} is a {X.format} matrix of shape {X.shape} with indices outside of it: "
-            f"build it anew from a dense or COO matrix, and do not write into its index arrays"
+            f"rebuild it from a dense or COO matrix, and do not write into its index arrays"
         )
     return X
 

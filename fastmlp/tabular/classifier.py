@@ -276,7 +276,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
             if not np.isin(checked, (0, 1)).all():
                 raise ValueError(
                     f"y is a matrix of labels with {np.unique(checked)} but 0 and 1 are expected: "
-                    "say with 1 that a label is there"
+                    "use 1 for a label that applies"
                 )
             return checked
         return np.asarray(column_or_1d(y, warn=True))

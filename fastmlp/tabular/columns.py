@@ -22,8 +22,7 @@ MISSING = -1  # code of a missing or unknown category
 
 DATE_KINDS = "mM"
 REMEDY_OF_DATES = (
-    "pass what matters of them as numbers, for example the days since the first, the month and the "
-    "weekday"
+    "convert them to numbers, for example the days since the first, the month and the weekday"
 )
 MOST_CATEGORIES = 64  # the most frequent values, which have an input each; see `encoding`
 SMALLEST_RANGE = 1e-300  # smallest range of numbers whose reciprocal is finite
@@ -171,7 +170,7 @@ def columns_of(X: Any) -> tuple[list[str], list[NDArray[Any]]]:
     else:
         series = [_array(X[name], str(name)) for name in X.columns]
     for name, values in zip(names, series, strict=True):
-        if values.ndim != 1:  # structs and arrays of polars
+        if values.ndim != 1:  # polars structs and arrays
             raise _neither(name, "list")
     return names, series
 
@@ -327,7 +326,7 @@ def _numbers(series: NDArray[Any], name: str) -> NDArray[np.float64]:
     if np.isinf(numbers).any():
         raise ValueError(
             f"Input X contains infinity or a value too large for dtype('float64'): {name} has "
-            "such; leave values out (NaN) that are not known"
+            "such values; use NaN for unknown ones"
         )
     return numbers
 

@@ -96,7 +96,7 @@ def _note(name: str, values: Sequence[Any]) -> str:
         remedy = form.remedy.format(rest="")
         return f"{name} is a category of {len(there)} texts that are {form.what}: {remedy}"
     shown = ", ".join(map(ascii, others[:MOST_SHOWN])) + ", ..." * (len(others) > MOST_SHOWN)
-    remedy = form.remedy.format(rest=", with NaN for what is none,")
+    remedy = form.remedy.format(rest=", with NaN for the other values,")
     return (
         f"{name} is a category for {shown}, but its other {len(there) - len(others)} values are "
         f"{form.what}: {remedy}"

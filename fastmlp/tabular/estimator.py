@@ -149,8 +149,8 @@ class BaseTabMLP(Explained, Validated):
         self.__dict__ = {**kept, **vars(draft), "_fitting": fitting}
         if stopped:
             warn(
-                f"the fit has ended early because {stopped}: the model is fitted with what was "
-                "trained until then, see report()",
+                f"the fit has ended early because {stopped}: the model consists of the "
+                "networks trained so far, see report()",
                 ConvergenceWarning,
             )
         return self

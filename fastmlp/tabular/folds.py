@@ -82,12 +82,12 @@ def copied(table: Table, y: NDArray[Any]) -> tuple[Rows | None, list[str]]:
         and different > 1
         and any(len(np.unique(column)) > CONTINUOUS * different for column in columns)
     ):
-        return alike, [f"{equal:,} rows are copies of others, and in the folds of these"]
+        return alike, [f"{equal:,} rows are copies of other rows, and share their folds"]
     if equal < FEW_ALIKE * n:
         return None, []
     return None, [
-        f"{equal:,} rows are equal to others, target included: if they are copies, scores and "
-        "intervals are too good, and groups=, a number for each different row, keeps them together"
+        f"{equal:,} rows are equal to other rows, target included: if they are copies, scores and "
+        "intervals are too good; groups=, a number for each distinct row, keeps them together"
     ]
 
 

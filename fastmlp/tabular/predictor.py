@@ -144,7 +144,7 @@ def _code(value: Any, column: Column, codes: dict[Any, int]) -> int:
 
 
 def _series(value: Any) -> Array:
-    """Return a column of one row."""
+    """Return an object array with this single value."""
     series = np.empty(1, object)
     series[0] = value
     return series

@@ -291,8 +291,8 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         numbers = self._read_target(y)
         if numbers.shape[1] != self.n_outputs_:
             raise ValueError(
-                f"y has {numbers.shape[1]} outputs but {self.n_outputs_} are expected: the fit had "
-                "as many"
+                f"y has {numbers.shape[1]} outputs but {self.n_outputs_} are expected, as in "
+                "the fit"
             )
         return numbers
 

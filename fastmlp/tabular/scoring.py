@@ -31,7 +31,7 @@ class _FixedPredictions(BaseEstimator):
 
 
 class FixedNumbers(RegressorMixin, _FixedPredictions):
-    """Fixed predictions of numbers."""
+    """A regressor that returns fixed numbers."""
 
     remedy = "a scorer of regressions, such as 'r2'"
 
@@ -42,7 +42,7 @@ class FixedNumbers(RegressorMixin, _FixedPredictions):
 
 
 class FixedClasses(ClassifierMixin, _FixedPredictions):
-    """Fixed predictions of probabilities."""
+    """A classifier that returns fixed probabilities."""
 
     remedy = "a scorer of classes or probabilities, such as 'accuracy'"
 
@@ -87,7 +87,7 @@ def scorer_of(
             if kind.__name__ not in str(error):
                 raise
             raise ValueError(
-                f"scoring={scoring!r} asks for what is not predicted out of fold "
+                f"scoring={scoring!r} needs values that are not predicted out of fold "
                 f"({str(error).replace(kind.__name__, 'this')}): use {kind.remedy}"
             ) from error
         except ValueError as error:
@@ -95,7 +95,7 @@ def scorer_of(
             if not absent:
                 raise
             raise ValueError(
-                f"scoring={scoring!r} cannot judge classes of which no row has a weight above 0, "
+                f"scoring={scoring!r} cannot score classes without a row of weight above 0, "
                 f"{absent} ({error}): drop their rows, or use a scorer such as 'accuracy'"
             ) from error
         except TypeError as error:

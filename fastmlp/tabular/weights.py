@@ -23,7 +23,7 @@ def used(n: int, weights: Array | None) -> tuple[Array, Array | None]:
     if not np.isfinite(total) or np.any(weights < 0):
         raise ValueError(
             f"the weights of the rows are from {weights.min()} to {weights.max()}, in sum "
-            f"{total}, but numbers of at least 0 with a finite sum are expected: mend "
+            f"{total}, but numbers of at least 0 with a finite sum are expected: correct "
             "sample_weight or class_weight"
         )
     heaviest = weights.max()
@@ -31,7 +31,7 @@ def used(n: int, weights: Array | None) -> tuple[Array, Array | None]:
     if len(rows) < 2:
         raise ValueError(
             f"{len(rows)} rows have a weight above 0, and above {LIGHTEST:.1g} times that of the "
-            f"heaviest, {heaviest:g}, but at least 2 are expected: mend sample_weight or "
+            f"heaviest, {heaviest:g}, but at least 2 are expected: correct sample_weight or "
             "class_weight"
         )
     kept = weights[rows]

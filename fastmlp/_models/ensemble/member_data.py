@@ -82,7 +82,7 @@ def of_member(k: int, checked: Callable[..., T], *given: Any) -> T:
     try:
         return checked(*given)
     except (TypeError, ValueError) as error:
-        error.add_note(f"in what was given for member {k}")
+        error.add_note(f"in the data of member {k}")
         raise
 
 

@@ -57,7 +57,7 @@ class MemberEngines:
         if len(snapshots) != len(self.engines):
             raise ValueError(
                 f"restore was given a snapshot of {len(snapshots)} members but "
-                f"{len(self.engines)} are expected: pass what this ensemble's state returned"
+                f"{len(self.engines)} are expected: pass a snapshot of this ensemble's state"
             )
         for engine, snapshot in zip(self.engines, snapshots, strict=True):
             engine.restore(snapshot)

@@ -21,7 +21,7 @@ from fastmlp._engine.protocol import Engine
 from fastmlp._network.shard import Shard
 
 FACTS, VALUES = 32, 3  # largest number per rank in a control message
-TEXT = 1000  # bytes of a rank's last text
+TEXT = 1000  # largest length of a rank's error text, in bytes
 _NOTHING = -1  # steps left after the last control message
 
 Message = NDArray[Any]

@@ -39,7 +39,9 @@ _MASK = 2**64 - 1
 # Fields of a plan that change during the fit or may differ between ranks.
 _SCHEDULED = ("learning_rates", "weight_decays", "dropouts")
 _OWN = {"batch_size", "order", "step", "seed", "team", "sums", "share", *_SCHEDULED}
-_ROWS = "give every rank about as many rows, or let their sources yield blocks of as many steps"
+_ROWS = (
+    "give every rank about the same number of rows, and sources the same number of steps a block"
+)
 _OPTIONS = "call fit with the same options on every rank, resume among them"
 _CALLBACKS = "use the same callbacks on every rank, but for those that only look"
 
@@ -94,7 +96,7 @@ class DistributedFit:
         facts.append(
             AgreedValue("rng", _checksum([draws]), remedy="pass the same seed on every rank")
         )
-        facts.append(AgreedValue("what the model knows", _checksum(arrays)))
+        facts.append(AgreedValue("the state of the model", _checksum(arrays)))
         reporter, state = course.reporter, course.reporter.state
         here = [reporter.sees_batches, reporter.keeps, plan.batch_size]
         each = self.exchange.gather([_next("the start of the fit"), *facts], here)
@@ -192,7 +194,7 @@ class DistributedCallbackList(CallbackList):
 
 
 def _next(what: str) -> AgreedValue:
-    return AgreedValue("what comes next", what, remedy=f"{_OPTIONS}, and {_ROWS}")
+    return AgreedValue("the next message", what, remedy=f"{_OPTIONS}, and {_ROWS}")
 
 
 def _described(value: Any) -> str:

@@ -242,7 +242,7 @@ LEVELS = """\
         }}
 """
 
-# The local size of residuals, by whether variances are predicted.
+# Functions for the local size of residuals, with and without predicted variances.
 SIZE = {
     True: """\
 static double size_of(const double *p, int j)

@@ -43,7 +43,7 @@ def _root(names: Sequence[str]) -> str:
 
 
 def _wide(g: Graph) -> Graph:
-    """Return the graph for float64 nodes."""
+    """Return a view of the graph that adds float64 nodes."""
     return g.of(WIDE, "wide.")
 
 
