@@ -59,7 +59,7 @@ INNER_FRACTION = Interval(0.0, 1.0, low_open=True)
 
 
 def check_flag(name: str, value: object) -> bool:
-    """Return a bool of Python or NumPy as a bool; raise TypeError for others, such as 1 or "no"."""
+    """Return a bool of Python or NumPy as a bool; raise TypeError for 1, "no" and the like."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(
             f"{name} is {value!r} but must be True or False: pass {name}=True or {name}=False"

@@ -62,7 +62,7 @@ class Emitter:
         buffers = [f"real {name}[{size}];" for name, size in self.buffers.items()]
         return "".join(f"    {line}\n" for line in [*buffers, *self.calls])
 
-    # ------------------------------------------------------------ what layers add
+    # ------------------------------------------------------------ layers
 
     def array(self, name: str, values: Array) -> str:
         """Add a constant array, and return its name."""

@@ -16,7 +16,7 @@ from fastmlp._engine.protocol import Engine
 from fastmlp._network.data import Data
 from fastmlp._training import callbacks as own
 
-Parameters: TypeAlias = tuple[Any, ...]  # lists of arrays; for ensembles, tuples of such
+Parameters: TypeAlias = tuple[Any, ...]  # lists of arrays; for ensembles, per member
 
 ROWS = 1000  # rows of X in a fingerprint
 

@@ -92,7 +92,7 @@ def resolve(value: Any) -> dict[str, Metric]:
 
 
 class MetricEvaluator(Evaluator):
-    """Evaluates metrics, too: on the validation data, or without such on the training data."""
+    """Evaluates metrics, too: on the validation data if there are any, else on training data."""
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ TARGET_RANGES = {
 
 def data(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Sequence[str] = ("X", "y")) -> Data:
     """Return checked samples, targets and weights of one call."""
-    # Views, so that a caller who reshapes his array during a fit does not change the engine's.
+    # Views, so that reshaping the user's array during a fit does not change the engine's.
     checked = inputs(x, spec, name=names[0]).view()
     n = checked.shape[0]
     given = targets(y, spec, n, name=names[1]).view()

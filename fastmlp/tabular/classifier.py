@@ -235,7 +235,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
 
         return onnx_graph.model(self._exported(), path)
 
-    # ------------------------------------------------------------ of the fit
+    # ------------------------------------------------------------ used by fit
 
     def _read_target(self, y: Any) -> Array:
         checked = self._checked_labels(y)

@@ -51,7 +51,7 @@ class BaseTabMLP(Explained, Validated):
     _row_weights: Array | None = None  # of the fit; None if all are equal
     n_outputs_: int
 
-    # ------------------------------------------------------------ of the task
+    # ------------------------------------------------------------ hooks of subclasses
 
     def _target(self, y: Array, weights: Array | None = None) -> Any:
         """Return the target for checked labels or numbers; set ``n_outputs_``."""
@@ -317,7 +317,7 @@ class BaseTabMLP(Explained, Validated):
             fitted.notes + data_warnings.texts(columns),
         )
 
-    # ------------------------------------------------------------ after it
+    # ------------------------------------------------------------ after a fit
 
     def _predictions(self, X: Any) -> Array:
         """Return the predictions of all members for a table."""

@@ -270,7 +270,7 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
 
         return onnx_graph.model(self._exported(), path, levels_of(levels))
 
-    # ------------------------------------------------------------ of the fit
+    # ------------------------------------------------------------ used by fit
 
     def _read_target(self, y: Any) -> Array:
         if y is None:

@@ -162,7 +162,7 @@ class Ensemble(EnsembleLearner, Exportable):
         with call_team(first._n_weights, data.x.shape[0]) as team:
             return self._engines().evaluate(data, team)
 
-    # ---- of a prediction -------------------------------------------------------------------------
+    # ---- predictions -----------------------------------------------------------------------------
 
     def _heads(self, p: NDArray[Any]) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
         """Return predictions (..., heads * outputs) in the shape of the user's targets."""

@@ -85,7 +85,7 @@ class EnsembleTrainer:
     def run(self, begun: Sequence[ResumeState]) -> None:
         """Run all epochs from the members' initial or resumed states."""
         self.begun = begun
-        # Members at the same step and with equal steps per epoch share the rates of the first such.
+        # Members at the same step and with equal steps per epoch share the first one's rates.
         places = [(n, own.step) for n, own in zip(self.steps, begun, strict=True)]
         self.leaders = [places.index(place) for place in places]
         for k in set(self.leaders):
