@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 import time
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -73,16 +72,6 @@ def task_of(y: Array, wanted: str) -> str:
     return "classification" if whole else "regression"
 
 
-def watched() -> bool:
-    """Whether to show progress: on a terminal, by tqdm, which knows the time left."""
-    if not sys.stderr.isatty():
-        return False
-    if find_spec("tqdm") is None:
-        print("training; to see its progress: pip install tqdm", file=sys.stderr)
-        return False
-    return True
-
-
 def text_columns(frame: Any) -> list[str]:
     """Return the columns of a frame that hold text."""
     found = []
@@ -114,7 +103,7 @@ def run(options: argparse.Namespace) -> None:
         random_state=options.seed,
         time_limit=options.time_limit,
         n_jobs=options.threads,
-        progress_bar=watched(),
+        verbose=int(sys.stderr.isatty()),
     )
     began = time.perf_counter()
     model.fit(frame[names], y, sample_weight=weights, groups=groups)

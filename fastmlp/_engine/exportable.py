@@ -1,4 +1,4 @@
-"""The methods that everything that predicts has."""
+"""Export methods shared by models, predictors and estimators."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ if TYPE_CHECKING:
 
 
 class Exportable:
-    """Base of models, predictors and estimators, not for users."""
+    """Base class of everything that can be exported."""
 
     def _exported(self) -> Exported:
-        """Return what the model of now predicts with."""
+        """Return a description of the current model for the exporters."""
         raise NotImplementedError
 
     def to_onnx(self, path: Any = None) -> Any:
-        """Return the model as ONNX, to run without fastmlp.
+        """Return the model as an ONNX model, which runs without fastmlp.
 
-        The input is ``X``, (rows, fan-in), of the model's dtype. The outputs are what ``predict``
-        returns: ``probabilities``, or ``means`` and ``variances``, or ``predictions``.
-        Where there are classes, ``label`` comes before them.
+        The input is ``X``, shape (rows, inputs), in the model's dtype. The outputs equal those of
+        ``predict``: ``probabilities``, or ``means`` and ``variances``, or ``predictions``.
+        Classifiers also have the output ``label``, the first one.
 
         Parameters
         ----------
         path : str or path, optional
-            Where to write the file, too.
+            File to write, in addition to returning the model.
 
         Returns
         -------
         onnx.ModelProto
-            Of opset 17, checked.
+            The model, of opset 17, checked by ``onnx.checker``.
 
         Raises
         ------
         ImportError
-            If there is no onnx package: ``pip install onnx``.
+            If the onnx package is missing: ``pip install onnx``.
         TypeError, ValueError
-            If ONNX has no type for the classes, or the parameters take more than 2 GiB.
+            If ONNX has no type for the classes, or the parameters exceed 2 GiB.
 
         Examples
         --------
@@ -53,36 +53,36 @@ class Exportable:
         return onnx.model(self._exported(), path)
 
     def to_c(self, path: Any, *, weights: str | None = None, X: Any = None) -> CFiles:
-        """Write the model as a C99 file and its header, to run without Python.
+        """Write the model as a C99 source file and header, which run without Python.
 
-        The file needs nothing but libm, no memory but the stack, and keeps no state, so that any
-        number of threads may call it; C++ compiles it, too. ``NAME_predict(x, y)`` predicts one
-        row: what ``predict`` returns, variances behind means, both probabilities of two classes.
-        ``NAME_class(x)`` is the index of the class, ``NAME_labels`` has the classes unless they
-        are 0, 1, 2, ...; ``NAME_classes(x, classes)`` says which of several labels are there.
-        Compiled with ``-DFASTMLP_MAIN`` the file is a program that checks itself.
+        The file needs only libm and stack memory and keeps no state, so it is thread-safe; it
+        compiles as C++, too. ``NAME_predict(x, y)`` predicts one row, like ``predict``: variances
+        follow the means, and two classes have two probabilities. ``NAME_class(x)`` returns the
+        index of the class; the array ``NAME_labels`` holds the classes unless they are 0, 1, 2, ...
+        ``NAME_classes(x, classes)`` sets one flag per label for multi-label models. Compiled with
+        ``-DFASTMLP_MAIN`` the file is a program that checks itself.
 
         Parameters
         ----------
         path : str or path
-            Of the file, ``NAME.c``; ``NAME.h`` is written beside it.
+            Path of the source, ``NAME.c``; the header ``NAME.h`` is written beside it.
         weights : {"float32", "float64", "int8"}, optional
-            By default as in the model. With int8 the arithmetic is float32; weights take a
-            quarter of the memory and are less exact.
+            Dtype of the weights, by default that of the model. With int8 the weights take a quarter
+            of the memory of float32 and are less exact; the arithmetic is float32.
         X : array-like, shape (n, fan-in), optional
-            Typical rows, by which errors are measured; some are in the self-check. By default
-            normally distributed ones; needed for int8.
+            Typical rows, used to measure errors and for the self-check. By default standard normal
+            rows; required for int8.
 
         Returns
         -------
         CFiles
-            Paths, sizes, and how far predictions are from the model's.
+            Paths, sizes, and the largest difference from the model's predictions.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described, if a weight does not fit into float32, or if
-            there are more than 2**24 parameters.
+            If an argument is invalid, a weight does not fit into float32, or the model has more
+            than 2**24 parameters.
 
         Examples
         --------

@@ -1,6 +1,7 @@
-"""A trained network as a list of layers: what every way of writing it down begins with.
+"""A trained network as a list of layers, the common input of all exporters.
 
-The writers are tables over these kinds of layer; a new kind is one class here and a row in each.
+Exporters are tables over these kinds of layers; a new kind is one class here and a row in each
+table.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from fastmlp._network.spec import Spec
 
 Array: TypeAlias = NDArray[Any]
 
-# What the tensors of a layer are called, by their kind, wherever they have names.
+# Singular names of tensor kinds, for state dicts and exported files.
 NAMES = {
     "weights": "weight",
     "biases": "bias",
@@ -31,13 +32,7 @@ NAMES = {
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """x @ weights + biases.
-
-    Attributes
-    ----------
-    weights : array, shape (fan_in, fan_out)
-    biases : array, shape (fan_out,)
-    """
+    """Computes x @ weights + biases; weights (fan_in, fan_out), biases (fan_out,)."""
 
     weights: Array
     biases: Array
@@ -45,12 +40,7 @@ class Affine:
 
 @dataclass(frozen=True, eq=False)
 class Normalization:
-    """Layer normalisation, see `fastmlp._network.layer_norm`.
-
-    Attributes
-    ----------
-    gains, shifts : arrays, shape (width,)
-    """
+    """Layer normalisation with gains and shifts of shape (width,), see `_network.layer_norm`."""
 
     gains: Array
     shifts: Array
@@ -58,51 +48,35 @@ class Normalization:
 
 @dataclass(frozen=True)
 class Keep:
-    """What there is, under a name for later: "inputs" of the first layer, or of a "block"."""
+    """Stores the current values under a name: "inputs" of the network, or those of a "block"."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Add:
-    """What there is and what is kept under a name."""
+    """Adds the values stored under a name to the current ones."""
 
     name: str
 
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """What there is and the kept inputs times weights.
-
-    Attributes
-    ----------
-    weights : array, shape (inputs, width)
-    """
+    """Adds the stored inputs times weights, of shape (inputs, width)."""
 
     weights: Array
 
 
 @dataclass(frozen=True)
 class Activation:
-    """A row of `fastmlp._network.activations.ACTIVATIONS`, elementwise.
-
-    Attributes
-    ----------
-    name : str
-    """
+    """An elementwise activation, a row of `fastmlp._network.activations.ACTIVATIONS`."""
 
     name: str
 
 
 @dataclass(frozen=True, eq=False)
 class Parametric:
-    """(1 - alphas) x + alphas f(x), with f as in `Activation`.
-
-    Attributes
-    ----------
-    alphas : array, shape (width,)
-    name : str
-    """
+    """Computes (1 - alphas) x + alphas f(x), with alphas of shape (width,) and an activation f."""
 
     alphas: Array
     name: str
@@ -110,12 +84,7 @@ class Parametric:
 
 @dataclass(frozen=True)
 class Link:
-    """A row of `fastmlp._network.links.LINKS`, over the columns of the last layer.
-
-    Attributes
-    ----------
-    name : str
-    """
+    """The link function over the last layer's outputs, a row of `fastmlp._network.links.LINKS`."""
 
     name: str
 
@@ -123,7 +92,7 @@ class Link:
 Layer: TypeAlias = Affine | Normalization | Keep | Add | Linear | Activation | Parametric | Link
 
 
-# Of `fastmlp._network.operators.OPERATORS`.
+# Layer class for each row of `fastmlp._network.operators.OPERATORS`.
 KINDS: dict[str, Any] = {
     "affine": Affine,
     "layer_norm": Normalization,
@@ -132,22 +101,17 @@ KINDS: dict[str, Any] = {
     "linear": Linear,
 }
 
-# For the kinds of NumPy.
+# Exported dtype of labels by NumPy dtype kind.
 LABEL_TYPES = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64}
-SURROGATES = re.compile("[\ud800-\udfff]")  # which UTF-8 has no bytes for
+SURROGATES = re.compile("[\ud800-\udfff]")  # not encodable as UTF-8
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """How labels come from probabilities.
+    """The rule that turns probabilities into labels, with the classes, shape (n_classes,).
 
-    Attributes
-    ----------
-    kind : {"largest", "pair", "each"}
-        The class of the largest probability; of two classes by one probability, that of the
-        second; 0 or 1 for each column.
-    classes : array, shape (n_classes,)
-        What the classes are called.
+    ``kind`` is "largest" (class of the largest probability), "pair" (two classes, one probability,
+    that of the second) or "each" (one label, 0 or 1, per column).
     """
 
     kind: str
@@ -161,8 +125,8 @@ class Labels:
 
     @property
     def values(self) -> Array:
-        """The classes in a dtype that other languages have, too: see `LABEL_TYPES`."""
-        classes = np.resize(self.classes, max(2, len(self.classes)))  # a single one is both
+        """The classes in a dtype that other languages support, see `LABEL_TYPES`."""
+        classes = np.resize(self.classes, max(2, len(self.classes)))  # a single class is doubled
         kind = classes.dtype.kind
         if kind in "UO" and all(isinstance(each, str) for each in classes):
             for each in classes.tolist():
@@ -175,26 +139,14 @@ class Labels:
         if kind not in LABEL_TYPES or (kind == "u" and classes.max() > np.iinfo(np.int64).max):
             raise TypeError(
                 f"the classes have dtype {classes.dtype} but labels that can be exported are "
-                "strings, integers of 64 bits, floats or booleans: fit with such"
+                "strings, integers of 64 bits, floats or booleans: fit with labels of these types"
             )
         return classes.astype(LABEL_TYPES[kind])
 
 
 @dataclass(frozen=True, eq=False)
 class Exported:
-    """All that a prediction needs.
-
-    Attributes
-    ----------
-    spec : Spec
-        Shape and dtype.
-    layers : list of Layer
-        From the inputs to the prediction, in order; the link is the last.
-    labels : Labels or None
-        Of a classifier.
-    members : tuple of Exported
-        Of an ensemble, which has no layers: their predictions are mixed.
-    """
+    """A model to export: its spec and layers, the link last, or the members of an ensemble."""
 
     spec: Spec
     layers: list[Layer]
@@ -203,34 +155,34 @@ class Exported:
 
     @property
     def each(self) -> tuple[Exported, ...]:
-        """The networks: the members, or this one."""
+        """The networks: the members of an ensemble, or this network itself."""
         return self.members or (self,)
 
     @property
     def n_parameters(self) -> int:
-        """Of all networks."""
+        """Number of parameters of all networks."""
         return len(self.each) * self.spec.n_parameters
 
     @property
     def n_columns(self) -> int:
-        """Columns of the prediction."""
+        """Number of columns of the prediction."""
         return 2 if self.is_pair else self.spec.shapes[-1][1]
 
     @property
     def is_pair(self) -> bool:
-        """Whether one probability is given as two, that of the first class before it."""
+        """Whether one probability is exported as two, with that of the first class in front."""
         return self.labels is not None and self.labels.kind == "pair"
 
 
 def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None) -> Exported:
-    """Return a network of these parameters; its classes are numbers unless there are others."""
+    """Return a network with these parameters; without labels, classes are numbered from 0."""
     tensors = dict(zip(spec.tensors, parameters, strict=True))
     steps = operators(spec)
     entering = {step.source for step in steps if step.kind == "skip"}
     layers: list[Layer] = [Keep("inputs")] if spec.linear_path else []
     for at, step in enumerate(steps):
         found = [tensors[kind][step.number] for kind in OPERATORS[step.kind]]
-        if step.kind == "scale":  # the weights after it can carry it
+        if step.kind == "scale":  # folded into the next weights
             scale = found[0][:, np.newaxis]
             for kind in {"weights", "linear_weights"} & tensors.keys():
                 tensors[kind] = [scale * tensors[kind][0], *tensors[kind][1:]]
@@ -252,11 +204,5 @@ def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None)
 
 
 def name_of(kind: str, layer: int) -> str:
-    """Return the name of a tensor.
-
-    Examples
-    --------
-    >>> name_of("weights", 0)
-    'layers.0.weight'
-    """
+    """Return the name of a tensor, for example ``layers.0.weight`` for ("weights", 0)."""
     return f"layers.{layer}.{NAMES[kind]}"
