@@ -70,6 +70,10 @@ if SANITIZE := os.environ.get("FASTMLP_SANITIZE"):
     LINK_FLAGS = [f"-fsanitize={SANITIZE}"]
     FLAGS += [*LINK_FLAGS, "-O1", "-g", "-fno-omit-frame-pointer"]
     PLAIN_FLAGS = STRIP = []  # guards and sanitizers do not go together; reports name functions
+# FASTMLP_ABI3=1: modules under the limited API, for every CPython from 3.11 on. FASTMLP_KERNELS: a
+# folder of kernels that were compiled so already, and are copied (.ci/wheels sets both).
+ABI3 = bool(os.environ.get("FASTMLP_ABI3"))
+READY = os.environ.get("FASTMLP_KERNELS")
 DIRECTIVES = {
     "language_level": 3,
     "auto_pickle": False,  # nothing native is pickled by guesswork
@@ -148,8 +152,13 @@ class BuildExtensions(build_ext):
                 module = Extension(name, [str(KERNELS / "kernels.pyx")], optional=True)
                 module.define_macros = [("FM_DOUBLE", is_double), ("FM_LEVEL_NAME", f'"{level}"')]
                 module.extra_compile_args = list(flags)
+                module.py_limited_api = bool(READY)
                 kernels.append(module)
-        return [*reversed(kernels), *map(plain_module, PLAIN)]
+        modules = [*reversed(kernels), *map(plain_module, PLAIN)]
+        for module in modules if ABI3 else ():
+            module.py_limited_api = True
+            module.define_macros.append(("Py_LIMITED_API", "0x030B0000"))
+        return modules
 
     def build_extensions(self) -> None:
         import numpy
@@ -167,8 +176,12 @@ class BuildExtensions(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         try:
-            self.translate(ext)
-            super().build_extension(ext)
+            if READY and ext.optional:
+                path = Path(self.get_ext_fullpath(ext.name))
+                self.copy_file(str(Path(READY, path.name)), str(path))
+            else:
+                self.translate(ext)
+                super().build_extension(ext)
         except Exception as error:  # whatever stops one level, the other levels are still good
             if not ext.optional:
                 raise
@@ -226,4 +239,5 @@ PLAIN = sorted(path.relative_to(ROOT) for path in (ROOT / SOURCES / "fastmlp").r
 setup(
     ext_modules=[plain_module(path) for path in PLAIN],
     cmdclass={"build_ext": BuildExtensions, "build_probe": BuildProbe},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {},
 )

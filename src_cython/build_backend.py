@@ -21,7 +21,6 @@ COMPILING = [*SETUPTOOLS, "Cython>=3.3", "numpy>=2.0"]
 # What every module needs of the compiler and the system.
 TRIAL = """
 #include <Python.h>
-#include <pthread.h>
 typedef float vector __attribute__((vector_size(16)));
 vector twice(vector a) { return a + a; }
 """

@@ -114,6 +114,22 @@ def test_kernels_are_translated_once(tmp_path: Path) -> None:
     assert path.read_text() == "PyInit__kernels_avx2_float32"
 
 
+def test_one_header_knows_the_system() -> None:
+    """Threads, clock and affinity differ between POSIX and Windows in one place."""
+    known = re.compile(r"pthread|windows\.h|<(time|sched|unistd)\.h>")
+    sources = [path for path in (ROOT / "src_cython").rglob("*") if path.is_file()]
+    assert {path.name for path in sources if known.search(path.read_text())} <= {"system.h"}
+
+
+def test_workflows_use_actions_by_digest() -> None:
+    workflows = list((ROOT / ".github" / "workflows").glob("*.yml"))
+    if not workflows:
+        pytest.skip("the workflows are not here")
+    used = re.findall(r"uses: (\S+)", "".join(path.read_text() for path in workflows))
+    assert used
+    assert [action for action in used if not re.fullmatch(r"[\w/.-]+@[0-9a-f]{40}", action)] == []
+
+
 @pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf is not installed")
 @COMPILED
 def test_installed_modules_are_stripped(path: Path) -> None:
