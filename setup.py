@@ -57,9 +57,9 @@ FLAGS = [
     "-Wno-psabi",  # a note about passing vectors by value: here every such function is inlined
 ]
 # Of the modules that see Python objects: they call Python or kernels, and more optimization makes
-# them larger, but no faster (one with loops of its own asks for it in its first line). A kernel has
-# no array that a caller's number can overrun: no guard.
-PLAIN_FLAGS = ["-O1", "-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
+# them larger, but no faster (those that gain by it ask for it in their first line). A kernel has no
+# array that a caller's number can overrun: no guard.
+PLAIN_FLAGS = ["-Os", "-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
 # Addresses of functions are read-only after loading; no page of stack is executable.
 LINK_FLAGS = ["-Wl,-z,relro,-z,now,-z,noexecstack"] if sys.platform == "linux" else []
 # What is installed keeps no symbols but those that Python looks up; a development build keeps all.

@@ -1,4 +1,4 @@
-# distutils: extra_compile_args = -O3
+# distutils: extra_compile_args = -O2 -ftree-vectorize
 # The loops over numbers are the compiler's to vectorise: that halves their time.
 #
 # Rows of a table as the inputs of networks: the one home of the arithmetic that fastmlp/tabular/encoding.py
