@@ -14,12 +14,14 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import shutil
 import sys
 import sysconfig
 import threading
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import PlatformError
 
@@ -229,6 +231,14 @@ class BuildProbe(BuildExtensions):
         return [plain_module(SOURCES / "probe.pyx")]
 
 
+class BuildWheel(bdist_wheel):
+    """Build from nothing: modules left by an earlier build, and gone since, would be shipped."""
+
+    def run(self) -> None:
+        shutil.rmtree(self.get_finalized_command("build").build_lib, ignore_errors=True)
+        super().run()
+
+
 def plain_module(path: Path) -> Extension:
     """Return a module that Python sees, built once for any CPU of the machine."""
     name = ".".join(path.relative_to(SOURCES).with_suffix("").parts)
@@ -238,6 +248,10 @@ def plain_module(path: Path) -> Extension:
 PLAIN = sorted(path.relative_to(ROOT) for path in (ROOT / SOURCES / "fastmlp").rglob("*.pyx"))
 setup(
     ext_modules=[plain_module(path) for path in PLAIN],
-    cmdclass={"build_ext": BuildExtensions, "build_probe": BuildProbe},
+    cmdclass={
+        "bdist_wheel": BuildWheel,
+        "build_ext": BuildExtensions,
+        "build_probe": BuildProbe,
+    },
     options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {},
 )

@@ -12,6 +12,7 @@ import subprocess
 import tarfile
 import tomllib
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import children
@@ -100,12 +101,35 @@ def test_a_build_asks_for_what_the_tests_build_with(recipe: Path) -> None:
     assert {*asked} - {"numpy>=2.0"} <= {*project["optional-dependencies"]["test"]}
 
 
-def test_kernels_are_translated_once(tmp_path: Path) -> None:
-    """Their modules have C of their own, alike but for the name, and no Cython source."""
+def commands() -> dict[str, Any]:
+    """Return what setup.py defines."""
     if not (ROOT / "setup.py").exists():
         pytest.skip("the sources are not here")
     with mock.patch("setuptools.setup"):
-        build = runpy.run_path(str(ROOT / "setup.py"))
+        return runpy.run_path(str(ROOT / "setup.py"))
+
+
+def test_a_wheel_holds_nothing_of_earlier_builds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = commands()["BuildWheel"]
+    import setuptools
+
+    monkeypatch.chdir(tmp_path)
+    command = wheel(setuptools.Distribution({"name": "fastmlp", "version": "0"}))
+    command.ensure_finalized()
+    left = tmp_path / command.get_finalized_command("build").build_lib / "fastmlp" / "gone.py"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    with mock.patch.object(wheel.__base__, "run") as run:
+        command.run()
+    run.assert_called_once_with()
+    assert not left.exists()
+
+
+def test_kernels_are_translated_once(tmp_path: Path) -> None:
+    """Their modules have C of their own, alike but for the name, and no Cython source."""
+    build = commands()
     source = tmp_path / "kernels.c"
     source.write_text(f"PyInit_{build['KERNEL']}")
     build["kernel_copy"].__globals__.update(ROOT=tmp_path)
