@@ -157,7 +157,7 @@ def test_workflows_use_actions_by_digest() -> None:
 @pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf is not installed")
 @COMPILED
 def test_installed_modules_are_stripped(path: Path) -> None:
-    if path.is_relative_to(ROOT):
+    if path.is_relative_to(ROOT / "fastmlp"):
         pytest.skip("a development build keeps its symbols")
     assert ".symtab" not in dynamic(path, "-S")
 
@@ -203,9 +203,9 @@ def test_levels_are_built_and_the_best_is_used() -> None:
 
 
 def test_setup_builds_the_levels_that_the_library_knows() -> None:
-    text = (ROOT / "setup.py").read_text()
-    for level in backend.LEVELS:
-        assert f'"{level}"' in text
+    build = commands()
+    known = {*build["X86_64"], *build["AARCH64"], *build["ELSEWHERE"]}
+    assert known == {*backend.LEVELS}
 
 
 def dynamic(path: Path, what: str = "-d") -> str:
