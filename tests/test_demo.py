@@ -12,8 +12,7 @@ import children
 import numpy as np
 import pytest
 
-from fastmlp import __main__ as demo
-from fastmlp import digits
+from fastmlp import __main__ as demo, digits
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -15,8 +15,7 @@ import cases
 import children
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from test_predictor import assert_same_bits, every_dtype, every_level, make, rows_of
 
 import fastmlp

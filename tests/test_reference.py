@@ -16,7 +16,7 @@ from tolerances import assert_close, central_difference_step
 from fastmlp import reference
 from fastmlp._engine.numpy.random import dropout_masks
 from fastmlp._engine.plan import Plan
-from fastmlp._network import optimizers
+from fastmlp._network import optimizers, spec
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.data import Data
 from fastmlp.reference import MLP, Engine

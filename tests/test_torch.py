@@ -8,7 +8,7 @@ import pytest
 
 from fastmlp._engine import native, native_engine
 from fastmlp._engine.plan import Plan
-from fastmlp._network import losses, optimizers
+from fastmlp._network import losses, optimizers, spec
 
 with warnings.catch_warnings():  # what PyTorch says to newer Pythons and NumPys is its own matter
     warnings.simplefilter("ignore")

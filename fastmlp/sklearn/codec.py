@@ -13,8 +13,7 @@ from fastmlp._engine.thread_count import of_jobs
 from fastmlp._files.record import Record, Tensors, built, digits
 from fastmlp._files.strict_json import ModelFormatError, shown
 from fastmlp._models.codecs import parts
-from fastmlp._models.codecs.values import describe as described
-from fastmlp._models.codecs.values import is_object, value
+from fastmlp._models.codecs.values import describe as described, is_object, value
 from fastmlp._network import losses
 from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.spec import Spec

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from fastmlp._files.record import Record, Tensors
 from fastmlp._files.strict_json import ModelFormatError, shown
 from fastmlp._models.codecs import parts
-from fastmlp._models.codecs.values import describe as described
-from fastmlp._models.codecs.values import value
+from fastmlp._models.codecs.values import describe as described, value
 from fastmlp._network.losses import Loss
 from fastmlp.sklearn.codec import check_parameters, unfitted
 from fastmlp.sklearn.regressor import LOSSES

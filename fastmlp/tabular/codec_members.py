@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import fastmlp
 from fastmlp._engine import optimizer_state
 from fastmlp._files.record import Record, Store, Tensors, built
 from fastmlp._files.strict_json import ModelFormatError, shown
 from fastmlp._models.codecs import parts
-from fastmlp._models.codecs.values import describe as described
-from fastmlp._models.codecs.values import value
+from fastmlp._models.codecs.values import describe as described, value
+from fastmlp._models.ensemble.ensemble import Ensemble
+from fastmlp._models.mlp import MLP
 from fastmlp._network.spec import Spec
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Column, Columns
@@ -245,7 +245,7 @@ def _rebuild_group(
         )
         for k in range(n)
     ]
-    ensemble = built(name, fastmlp.Ensemble, nets)
+    ensemble = built(name, Ensemble, nets)
     return TrainedMembers(ensemble, encodings, _rebuild_scales(network, store, name, n), None)
 
 
@@ -259,7 +259,7 @@ def _rebuild_scales(network: Spec, store: Store, name: str, n: int) -> list[Any]
     return [TargetScale(*(each.copy() for each in scale)) for scale in scales]
 
 
-def _rebuild_network(network: Spec, store: Store, prefix: str) -> fastmlp.MLP:
+def _rebuild_network(network: Spec, store: Store, prefix: str) -> MLP:
     """Return a network that predicts; what its training needs is not kept."""
     state = {
         "_spec": network,
@@ -268,6 +268,6 @@ def _rebuild_network(network: Spec, store: Store, prefix: str) -> fastmlp.MLP:
         "engine": optimizer_state.to_arrays(network, parts.take(network, store, prefix), None),
         "progress": None,
     }
-    net = fastmlp.MLP.__new__(fastmlp.MLP)
+    net = MLP.__new__(MLP)
     net.__setstate__(state)
     return net

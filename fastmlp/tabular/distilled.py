@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import fastmlp
+from fastmlp._models.ensemble.ensemble import Ensemble
+from fastmlp._models.mlp import MLP
 from fastmlp._network import losses
+from fastmlp._network.optimizers import Adam
+from fastmlp._network.schedules import OneCycle
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.encoding import Encoding, with_missing
@@ -54,7 +57,7 @@ def distilled(columns: Columns, blend: Blend, table: Table, seed: int) -> Blend:
     rows = _with_mixtures(table, rng)
     target, scale, loss, y = _lesson(blend, rows)
     x = encoding.inputs(rows)
-    net = fastmlp.MLP(
+    net = MLP(
         [x.shape[1], *[STUDENT.width] * STUDENT.depth, target.outputs],
         activation=target.activation,
         loss=loss,
@@ -62,9 +65,9 @@ def distilled(columns: Columns, blend: Blend, table: Table, seed: int) -> Blend:
         rng=rng,
     )
     batch = even(len(x), BATCH)
-    rate = fastmlp.OneCycle(RATE, n_steps=EPOCHS * math.ceil(len(x) / batch))
-    net.fit(x, y, epochs=EPOCHS, batch_size=batch, optimizer=fastmlp.Adam(learning_rate=rate))
-    return Blend([TrainedMembers(fastmlp.Ensemble([net]), [encoding], [scale], target)], np.ones(1))
+    rate = OneCycle(RATE, n_steps=EPOCHS * math.ceil(len(x) / batch))
+    net.fit(x, y, epochs=EPOCHS, batch_size=batch, optimizer=Adam(learning_rate=rate))
+    return Blend([TrainedMembers(Ensemble([net]), [encoding], [scale], target)], np.ones(1))
 
 
 def _with_mixtures(table: Table, rng: np.random.Generator) -> Table:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import fastmlp
 from fastmlp._core.history import History
-from fastmlp._network.optimizers import Optimizer
+from fastmlp._models.ensemble.ensemble import Ensemble
+from fastmlp._network.optimizers import Adam, AdamW, Optimizer
 from fastmlp.tabular import folds
 from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Columns, Table
@@ -70,7 +70,7 @@ class TrainedMembers:
 
     Parameters
     ----------
-    ensemble : fastmlp.Ensemble
+    ensemble : Ensemble
         The networks.
     encodings : list of Encoding
         Of each.
@@ -242,17 +242,17 @@ def train(
     inputs = [encode(table.numbers, table.codes, k) for k in range(len(learn))]
     scales = [target.scale(rows, weights) for rows in learn]
     nets = [network(recipe, inputs[0].shape[1], target, request.rng) for _ in learn]
-    members = TrainedMembers(fastmlp.Ensemble(nets), encodings, scales, target)
+    members = TrainedMembers(Ensemble(nets), encodings, scales, target)
 
     batch, epochs = batch_of(max(map(len, learn))), epochs_of(request.preset, recipe, n)
     steps = epochs * math.ceil(min(map(len, learn)) / batch)
     after = AFTER[target.kind] * min(1.0, 2 * MOST_ROWS / n)
     clock = Clock(request.deadline, epoch=epoch, after=after)
     rate = Cycles(target.rate * recipe.rate, steps, clock)
-    optimizer: Optimizer = fastmlp.Adam(learning_rate=rate, beta_2=BETA_2)
+    optimizer: Optimizer = Adam(learning_rate=rate, beta_2=BETA_2)
     if recipe.decay:
         decay = FlatCosine(recipe.decay, steps)
-        optimizer = fastmlp.AdamW(learning_rate=rate, beta_2=BETA_2, weight_decay=decay)
+        optimizer = AdamW(learning_rate=rate, beta_2=BETA_2, weight_decay=decay)
     follow = BestEpochSelector(
         [x[rows] for x, rows in zip(inputs, out, strict=True)],
         out,

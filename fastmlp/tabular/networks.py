@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 
-import fastmlp
 from fastmlp._engine.thread_count import default_threads
+from fastmlp._models.ensemble.ensemble import Ensemble
+from fastmlp._models.mlp import MLP
+from fastmlp._network.groups import Groups
+from fastmlp._network.optimizers import Adam
 from fastmlp.tabular.presets import ACTIVATION_RATE, BETA_2, BIAS_RATE, SCALE_RATE, Recipe, batch_of
 
 TRIALS = 3  # of which the quickest counts
@@ -17,7 +20,7 @@ BATCHES = 3  # of a trial: what an epoch costs besides them is small then
 def network(recipe: Recipe, width: int, target: Any, rng: np.random.Generator) -> Any:
     """Return a network with the recipe's first weights: those of the output are 0."""
     own = np.random.default_rng(rng.integers(2**63))
-    net = fastmlp.MLP(
+    net = MLP(
         [width, *[recipe.width] * recipe.depth, target.outputs],
         activation=recipe.activation or target.activation,
         loss=target.loss,
@@ -31,9 +34,9 @@ def network(recipe: Recipe, width: int, target: Any, rng: np.random.Generator) -
     return net
 
 
-def groups() -> fastmlp.Groups:
+def groups() -> Groups:
     """Return how parameters of each kind learn."""
-    return fastmlp.Groups(
+    return Groups(
         parametrization="ntk",
         bias_rate=BIAS_RATE,
         scale_rate=SCALE_RATE,
@@ -64,13 +67,13 @@ def seconds_of_epoch(
     batch, rng = batch_of(rows), np.random.default_rng(0)
     tried = min(BATCHES * batch, rows)
     some = min(members, n_threads or default_threads())
-    ensemble = fastmlp.Ensemble(network(recipe, width, target, rng) for _ in range(some))
+    ensemble = Ensemble(network(recipe, width, target, rng) for _ in range(some))
     history = ensemble.fit(
         rng.normal(size=(tried, width)).astype(np.float32),
         target.encode(target.scale(np.arange(tried), None))[:tried],
         epochs=TRIALS,
         batch_size=batch,
-        optimizer=fastmlp.Adam(learning_rate=1e-6, beta_2=BETA_2),
+        optimizer=Adam(learning_rate=1e-6, beta_2=BETA_2),
         groups=groups(),
         n_threads=n_threads,
     )

@@ -11,8 +11,7 @@ from fastmlp._engine import optimizer_state
 from fastmlp._files.record import Record, Tensors, digits
 from fastmlp._files.strict_json import ModelFormatError
 from fastmlp._models.codecs import parts
-from fastmlp._models.codecs.values import describe as described
-from fastmlp._models.codecs.values import value
+from fastmlp._models.codecs.values import describe as described, value
 from fastmlp._network.spec import Spec
 
 LATER = ("batch_size", "data")  # of a progress: files of before have none
