@@ -1,9 +1,9 @@
 """Build of the native modules; everything static is in pyproject.toml.
 
 What Python sees is in `src_cython/fastmlp/`. One kernel source, `src_cython/kernels/kernels.pyx`,
-is compiled once per CPU level and dtype: it is copied under `build/kernels/` as
-`_kernels_{level}_{dtype}.pyx`, because an extension needs a name, a C file and an object file of
-its own. A level that the compiler cannot build is left out, with a loud
+is translated to C once and compiled once per CPU level and dtype: the C is copied under
+`build/kernels/` as `_kernels_{level}_{dtype}.c`, because an extension needs a name, a C file and an
+object file of its own. A level that the compiler cannot build is left out, with a loud
 message; `fastmlp._engine.cpu_levels` chooses among the levels that exist.
 
 `python setup.py build_ext --inplace` is the development build: only what changed is compiled again.
@@ -11,22 +11,29 @@ message; `fastmlp._engine.cpu_levels` chooses among the levels that exist.
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
+import shutil
 import sys
 import sysconfig
-import tempfile
-from itertools import takewhile
+import threading
 from pathlib import Path
 
 from setuptools import Extension, setup
-from setuptools.command.build_ext import build_ext, customize_compiler, new_compiler
-from setuptools.errors import CompileError, PlatformError
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import PlatformError
 
 ROOT = Path(__file__).resolve().parent
 SOURCES = Path("src_cython")
 KERNELS = SOURCES / "kernels"
 COPIES = Path("build", "kernels")
 ENGINE = "fastmlp._engine"
+KERNEL = "_kernels_LEVEL_DTYPE"  # stands in the C of the kernels for a name of their own
+
+sys.path.append(str(ROOT / SOURCES))
+import build_backend  # noqa: E402
 
 # Levels by machine, each a name and its flags. The names are those of _engine/cpu_levels.py.
 AVX2 = ("-mavx2", "-mfma")
@@ -40,8 +47,10 @@ DTYPES = {"float32": "0", "float64": "1"}  # dtype -> FM_DOUBLE
 
 # No -ffast-math: loading the library would flush denormals in the whole process.
 # No -march=native: a wheel travels.
+# No -O3: it makes the kernels, whose loops are unrolled and vectorised by hand, no faster, but a
+# third larger, and takes 40 % longer.
 FLAGS = [
-    "-O3",
+    "-O2",
     "-g0",
     "-fno-math-errno",
     "-fno-trapping-math",
@@ -49,16 +58,24 @@ FLAGS = [
     "-fvisibility=hidden",
     "-Wno-psabi",  # a note about passing vectors by value: here every such function is inlined
 ]
-# Of the modules that see Python objects. A kernel has no array that a caller's number can overrun.
-GUARDED = ["-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
+# Of the modules that see Python objects: they call Python or kernels, and more optimization makes
+# them larger, but no faster (those that gain by it ask for it in their first line). A kernel has no
+# array that a caller's number can overrun: no guard.
+PLAIN_FLAGS = ["-Os", "-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
 # Addresses of functions are read-only after loading; no page of stack is executable.
 LINK_FLAGS = ["-Wl,-z,relro,-z,now,-z,noexecstack"] if sys.platform == "linux" else []
+# What is installed keeps no symbols but those that Python looks up; a development build keeps all.
+STRIP = ["-Wl,-x" if sys.platform == "darwin" else "-Wl,-s"]
 # FASTMLP_SANITIZE=address,undefined, or thread: modules that the compiler's sanitizers watch, for
 # an interpreter that has their run-time library preloaded (.ci/sanitize).
 if SANITIZE := os.environ.get("FASTMLP_SANITIZE"):
     LINK_FLAGS = [f"-fsanitize={SANITIZE}"]
     FLAGS += [*LINK_FLAGS, "-O1", "-g", "-fno-omit-frame-pointer"]
-    GUARDED = []  # the two do not go together
+    PLAIN_FLAGS = STRIP = []  # guards and sanitizers do not go together; reports name functions
+# FASTMLP_ABI3=1: modules under the limited API, for every CPython from 3.11 on. FASTMLP_KERNELS: a
+# folder of kernels that were compiled so already, and are copied (.ci/wheels sets both).
+ABI3 = bool(os.environ.get("FASTMLP_ABI3"))
+READY = os.environ.get("FASTMLP_KERNELS")
 DIRECTIVES = {
     "language_level": 3,
     "auto_pickle": False,  # nothing native is pickled by guesswork
@@ -83,113 +100,113 @@ def dependencies() -> list[str]:
     return [*(str(path.relative_to(ROOT)) for path in found), "setup.py"]
 
 
-def kernel_copy(stem: str) -> str:
-    """Write `kernels.pyx` under a module's name; the copy is touched only when its text changes."""
-    text = (ROOT / KERNELS / "kernels.pyx").read_bytes()
-    copy = COPIES / f"{stem}.pyx"
+@functools.cache
+def translated(name: str, source: str, force: bool) -> Extension:
+    """Translate a Cython module to C if it has changed; returns the C and the flags it asks for."""
+    from Cython.Build import cythonize
+
+    (module,) = cythonize(
+        [Extension(name, [source])],
+        build_dir="build/cython",
+        include_path=[str(SOURCES), str(KERNELS)],
+        compiler_directives=DIRECTIVES,
+        force=force or None,
+        quiet=True,
+    )
+    return module
+
+
+def kernel_copy(stem: str, source: str) -> str:
+    """Write the C of the kernels under a module's name; a copy changes only when its text does."""
+    text = (ROOT / source).read_text(encoding="utf-8").replace(KERNEL, stem)
+    copy = COPIES / f"{stem}.c"
     target = ROOT / copy
-    if not target.exists() or target.read_bytes() != text:
+    if not target.exists() or target.read_text(encoding="utf-8") != text:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(text)
+        target.write_text(text, encoding="utf-8")
     return str(copy)
 
 
-# What every module needs of the compiler and the system.
-TRIAL = """
-#include <Python.h>
-#include <pthread.h>
-typedef float vector __attribute__((vector_size(16)));
-vector twice(vector a) { return a + a; }
-"""
-REMEDY = (
-    "install a C compiler and Python's headers (Debian and Ubuntu: apt install gcc libc6-dev "
-    "python3-dev; Fedora: dnf install gcc python3-devel; Alpine: apk add gcc musl-dev python3-dev; "
-    "macOS: xcode-select --install), or name another compiler, as in CC=clang pip install ."
-)
-
-
-def check_compiler() -> None:
-    """Compile a few lines, and say what to do if that fails, before minutes have been spent."""
-    compiler = new_compiler()
-    if compiler.compiler_type == "msvc":
-        raise PlatformError("fastmlp needs gcc or clang: its kernels use their vector types")
-    customize_compiler(compiler)
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "trial.c")
-        source.write_text(TRIAL)
-        include = [sysconfig.get_path("include"), sysconfig.get_path("platinclude")]
-        try:
-            compiler.compile([str(source)], output_dir=folder, include_dirs=include)
-        except CompileError as error:
-            command = " ".join(takewhile(lambda word: word[0] != "-", compiler.compiler_so))
-            raise PlatformError(
-                f"fastmlp is compiled where it is installed, but the C compiler {command!r} is "
-                f"missing here, or cannot compile for this Python: {REMEDY}"
-            ) from error
-
-
 class BuildExtensions(build_ext):
-    """Cythonize late, compile in two jobs, and let a kernel level fail but not the build."""
+    """Translate and compile in two jobs; let a CPU level fail, but not the build."""
 
     def initialize_options(self) -> None:
         super().initialize_options()
+        if sys.platform == "win32":
+            self.compiler = "mingw32"  # gcc or clang: Microsoft's has no vector types
         self.parallel = 2
         self.failed: dict[str, str] = {}  # level -> first line of its error
+        self.translating = threading.Lock()  # Cython works in one thread, and compilers beside it
+        self.done = 0
 
     def finalize_options(self) -> None:
-        """Replace the `.pyx` sources by C here and no earlier: other commands need no compiler."""
+        """List the modules of this machine here and no earlier: other commands need no compiler."""
         if not DESCRIBING.issuperset(self.distribution.commands):
-            check_compiler()
-            self.distribution.ext_modules[:] = self.cythonized()
+            build_backend.check_compiler()
+            self.distribution.ext_modules[:] = self.wanted()
         super().finalize_options()
+        self.link_flags = LINK_FLAGS if self.inplace else [*LINK_FLAGS, *STRIP]
 
     def wanted(self) -> list[Extension]:
-        """Return the modules to build, kernels too."""
-        found = list(self.distribution.ext_modules)
+        """Return the modules to build, those that take longest first."""
+        kernels = []
         for level, flags in machine_levels().items():
             for dtype, is_double in DTYPES.items():
-                stem = f"_kernels_{level}_{dtype}"
-                macros = [("FM_DOUBLE", is_double), ("FM_LEVEL_NAME", f'"{level}"')]
-                kernels = Extension(f"{ENGINE}.{stem}", [kernel_copy(stem)], define_macros=macros)
-                kernels.extra_compile_args = list(flags)
-                found.append(kernels)
-        return found
-
-    def cythonized(self) -> list[Extension]:
-        import numpy
-        from Cython.Build import cythonize
-
-        depends = dependencies()
-        include = [str(SOURCES / "c"), numpy.get_include()]
-        extensions = self.wanted()
-        for extension in extensions:
-            extension.include_dirs = include
-            extension.depends = depends
-            extension.extra_compile_args = [*FLAGS, *extension.extra_compile_args]
-            extension.extra_link_args = LINK_FLAGS
-        extensions = cythonize(
-            extensions,
-            build_dir="build/cython",
-            include_path=[str(SOURCES), str(KERNELS)],
-            compiler_directives=DIRECTIVES,
-            force=self.force or None,
-        )
-        for extension in extensions:  # an in-place build may lack the modules of a failed level
-            extension.optional = extension.name.startswith(f"{ENGINE}._kernels_")
-        return extensions
+                name = f"{ENGINE}._kernels_{level}_{dtype}"
+                module = Extension(name, [str(KERNELS / "kernels.pyx")], optional=True)
+                module.define_macros = [("FM_DOUBLE", is_double), ("FM_LEVEL_NAME", f'"{level}"')]
+                module.extra_compile_args = list(flags)
+                module.py_limited_api = bool(READY)
+                kernels.append(module)
+        modules = [*reversed(kernels), *map(plain_module, PLAIN)]
+        for module in modules if ABI3 else ():
+            module.py_limited_api = True
+            module.define_macros.append(("Py_LIMITED_API", "0x030B0000"))
+        return modules
 
     def build_extensions(self) -> None:
+        import numpy
+
+        depends = dependencies()
+        for extension in self.extensions:
+            extension.include_dirs = [str(SOURCES / "c"), numpy.get_include()]
+            extension.depends = depends
+            extension.extra_compile_args = [*FLAGS, *extension.extra_compile_args]
+            extension.extra_link_args = self.link_flags
+        levels, count = ", ".join(machine_levels()), len(self.extensions)
+        self.say(f"compiling {count} modules, two at a time, for the CPU levels {levels}")
         super().build_extensions()
         self.drop_failed_levels()
 
     def build_extension(self, ext: Extension) -> None:
         try:
-            super().build_extension(ext)
+            if READY and ext.optional:
+                path = Path(self.get_ext_fullpath(ext.name))
+                self.copy_file(str(Path(READY, path.name)), str(path))
+            else:
+                self.translate(ext)
+                super().build_extension(ext)
         except Exception as error:  # whatever stops one level, the other levels are still good
             if not ext.optional:
                 raise
             level = ext.name.split("_kernels_")[1].rsplit("_", 1)[0]
             self.failed.setdefault(level, str(error).splitlines()[0])
+        self.done += 1
+        self.say(f"{self.done} of {len(self.extensions)} modules: {ext.name}")
+
+    def translate(self, ext: Extension) -> None:
+        """Replace the Cython source of a module by its C."""
+        package, _, stem = ext.name.rpartition(".")
+        is_kernel = Path(ext.sources[0]).parent == KERNELS
+        name = f"{package}.{KERNEL}" if is_kernel else ext.name
+        with self.translating:
+            module = translated(name, ext.sources[0], bool(self.force))
+        (source,) = module.sources
+        ext.sources = [kernel_copy(stem, source) if is_kernel else source]
+        ext.extra_compile_args += module.extra_compile_args
+
+    def say(self, text: str) -> None:
+        self.announce(f"fastmlp: {text}", logging.INFO)
 
     def drop_failed_levels(self) -> None:
         """Leave out the levels that failed in either dtype, and what older builds left of them."""
@@ -216,14 +233,27 @@ class BuildProbe(BuildExtensions):
         return [plain_module(SOURCES / "probe.pyx")]
 
 
+class BuildWheel(bdist_wheel):
+    """Build from nothing: modules left by an earlier build, and gone since, would be shipped."""
+
+    def run(self) -> None:
+        shutil.rmtree(self.get_finalized_command("build").build_lib, ignore_errors=True)
+        super().run()
+
+
 def plain_module(path: Path) -> Extension:
     """Return a module that Python sees, built once for any CPU of the machine."""
     name = ".".join(path.relative_to(SOURCES).with_suffix("").parts)
-    return Extension(name, [str(path)], extra_compile_args=GUARDED)
+    return Extension(name, [str(path)], extra_compile_args=PLAIN_FLAGS)
 
 
 PLAIN = sorted(path.relative_to(ROOT) for path in (ROOT / SOURCES / "fastmlp").rglob("*.pyx"))
 setup(
     ext_modules=[plain_module(path) for path in PLAIN],
-    cmdclass={"build_ext": BuildExtensions, "build_probe": BuildProbe},
+    cmdclass={
+        "bdist_wheel": BuildWheel,
+        "build_ext": BuildExtensions,
+        "build_probe": BuildProbe,
+    },
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {},
 )

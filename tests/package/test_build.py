@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import importlib.util
 import re
+import runpy
 import shutil
 import subprocess
 import tarfile
+import tomllib
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import children
 import pytest
@@ -53,26 +58,107 @@ def test_source_distribution_has_no_products(sdist: set[str]) -> None:
     assert [n for n in sorted(sdist) if Path(n).suffix in products or n.startswith("build/")] == []
 
 
+# As pip asks what to download, where setuptools is not yet; and a build by hand.
+ASKED = "import build_backend; print(build_backend.get_requires_for_build_wheel())"
+BUILDS = {
+    "pip": ("-S", "-c", f"import sys; sys.path.append('src_cython'); {ASKED}"),
+    "setup.py": ("setup.py", "-q", "build_ext", "--inplace"),
+}
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """Return a folder with what says how to build, and no source: Cython would find nothing."""
+    if not (ROOT / "setup.py").exists():
+        pytest.skip("the sources are not here")
+    (tmp_path / "src_cython").mkdir()
+    for name in ("setup.py", "pyproject.toml", "src_cython/build_backend.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize("build", BUILDS)
 @pytest.mark.parametrize(
     ("environment", "compiler"),
     [({"CC": "nonexistent-cc"}, "nonexistent-cc"), ({"PATH": ""}, ""), ({"CC": "false"}, "false")],
 )
 def test_a_missing_compiler_is_told_before_anything_is_done(
-    environment: dict[str, str], compiler: str, tmp_path: Path
+    environment: dict[str, str], compiler: str, build: str, recipe: Path
 ) -> None:
-    pytest.importorskip("Cython")
-    if not (ROOT / "setup.py").exists():
-        pytest.skip("the sources are not here")
-    for name in ("setup.py", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path)  # without a source: Cython would stop with another error
-    command = "setup.py", "-q", "build_ext", "--inplace"
-    result = children.python(*command, cwd=tmp_path, **{"CC": None, **environment})
+    result = children.python(*BUILDS[build], cwd=recipe, **{"CC": None, **environment})
     assert result.returncode == 1
     last = result.stderr.splitlines()[-1]
     assert last.startswith("error: fastmlp is compiled where it is installed, but the C compiler")
     assert compiler in last
     assert "apt install gcc" in last
-    assert not (tmp_path / "build").exists()
+    assert not (recipe / "build").exists()
+
+
+def test_a_build_asks_for_what_the_tests_build_with(recipe: Path) -> None:
+    asked = ast.literal_eval(children.printed(children.python(*BUILDS["pip"], cwd=recipe)))
+    project = tomllib.loads((recipe / "pyproject.toml").read_text())["project"]
+    assert {*asked} - {"numpy>=2.0"} <= {*project["optional-dependencies"]["test"]}
+
+
+def commands() -> dict[str, Any]:
+    """Return what setup.py defines."""
+    if not (ROOT / "setup.py").exists():
+        pytest.skip("the sources are not here")
+    with mock.patch("setuptools.setup"):
+        return runpy.run_path(str(ROOT / "setup.py"))
+
+
+def test_a_wheel_holds_nothing_of_earlier_builds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = commands()["BuildWheel"]
+    import setuptools
+
+    monkeypatch.chdir(tmp_path)
+    command = wheel(setuptools.Distribution({"name": "fastmlp", "version": "0"}))
+    command.ensure_finalized()
+    left = tmp_path / command.get_finalized_command("build").build_lib / "fastmlp" / "gone.py"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    with mock.patch.object(wheel.__base__, "run") as run:
+        command.run()
+    run.assert_called_once_with()
+    assert not left.exists()
+
+
+def test_kernels_are_translated_once(tmp_path: Path) -> None:
+    """Their modules have C of their own, alike but for the name, and no Cython source."""
+    build = commands()
+    source = tmp_path / "kernels.c"
+    source.write_text(f"PyInit_{build['KERNEL']}")
+    build["kernel_copy"].__globals__.update(ROOT=tmp_path)
+    path = tmp_path / build["kernel_copy"]("_kernels_avx2_float32", str(source))
+    assert path.name == "_kernels_avx2_float32.c"
+    assert path.read_text() == "PyInit__kernels_avx2_float32"
+
+
+def test_one_header_knows_the_system() -> None:
+    """Threads, clock and affinity differ between POSIX and Windows in one place."""
+    known = re.compile(r"pthread|windows\.h|<(time|sched|unistd)\.h>")
+    sources = [path for path in (ROOT / "src_cython").rglob("*") if path.is_file()]
+    assert {path.name for path in sources if known.search(path.read_text())} <= {"system.h"}
+
+
+def test_workflows_use_actions_by_digest() -> None:
+    workflows = list((ROOT / ".github" / "workflows").glob("*.yml"))
+    if not workflows:
+        pytest.skip("the workflows are not here")
+    used = re.findall(r"uses: (\S+)", "".join(path.read_text() for path in workflows))
+    assert used
+    assert [action for action in used if not re.fullmatch(r"[\w/.-]+@[0-9a-f]{40}", action)] == []
+
+
+@pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf is not installed")
+@COMPILED
+def test_installed_modules_are_stripped(path: Path) -> None:
+    if path.is_relative_to(ROOT / "fastmlp"):
+        pytest.skip("a development build keeps its symbols")
+    assert ".symtab" not in dynamic(path, "-S")
 
 
 def test_the_demo_starts_in_the_source_folder(tmp_path: Path) -> None:
@@ -116,9 +202,9 @@ def test_levels_are_built_and_the_best_is_used() -> None:
 
 
 def test_setup_builds_the_levels_that_the_library_knows() -> None:
-    text = (ROOT / "setup.py").read_text()
-    for level in native_engine.LEVELS:
-        assert f'"{level}"' in text
+    build = commands()
+    known = {*build["X86_64"], *build["AARCH64"], *build["ELSEWHERE"]}
+    assert known == {*native_engine.LEVELS}
 
 
 def dynamic(path: Path, what: str = "-d") -> str:

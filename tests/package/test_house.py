@@ -10,7 +10,6 @@ import importlib
 import importlib.util
 import inspect
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -213,10 +212,9 @@ def test_files_are_short_and_say_no_machine_paths() -> None:
 
 
 def test_every_package_is_in_the_wheel() -> None:
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        named = tomllib.load(file)["tool"]["setuptools"]["packages"]
-    found = [path.parent.relative_to(ROOT) for path in (ROOT / "fastmlp").rglob("__init__.py")]
-    assert sorted(named) == sorted(".".join(folder.parts) for folder in found)
+    """setuptools finds folders with an __init__.py: none with modules may lack it."""
+    modules = {path.parent for path in (ROOT / "fastmlp").rglob("*.py")}
+    assert not [folder for folder in modules if not (folder / "__init__.py").exists()]
 
 
 def test_no_build_products_among_the_sources() -> None:

@@ -212,8 +212,8 @@ static void dot_rows(const real *y, const int64_t y_panel, const real *w, const 
 
 /* The weight gradient of one output column, rows [k_from, k_to), multiples of NR: vectors run over k, not
  * over columns. */
-static void column_tn(const real *a, const int64_t a_panel, const int64_t k_from, const int64_t k_to,
-                      const real *d, const int64_t batch, real *g) {
+static __attribute__((noinline)) void column_tn(const real *a, const int64_t a_panel, const int64_t k_from,
+                                                const int64_t k_to, const real *d, const int64_t batch, real *g) {
     for (int64_t k = k_from; k < k_to; k += NR, g += NR) {
         const real *panel = a + k / NR * a_panel;
         v acc[NV];

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#include "threads/clock.h"
+#include "threads/system.h"
 
 #define PACE_WINDOW 2e-3 /* seconds */
 #define PACE_TRIAL 5e-4  /* seconds; at least one step */

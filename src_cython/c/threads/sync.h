@@ -6,13 +6,10 @@
 #ifndef FM_SYNC_H
 #define FM_SYNC_H
 
-#include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <time.h>
 
-#include "threads/clock.h"
+#include "threads/system.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -30,10 +27,9 @@ static inline void fm_wait_a_little(int turn) {
     if (turn < SPINS) {
         fm_pause();
     } else if (turn < SPINS + YIELDS) {
-        sched_yield();
+        fm_yield();
     } else {
-        const struct timespec nap = {0, 50000};
-        nanosleep(&nap, NULL);
+        fm_nap();
     }
 }
 
@@ -94,8 +90,8 @@ typedef struct {
     atomic_int caller_cpu; /* -1: not known */
     fm_job job; /* NULL: go home */
     void *context;
-    pthread_mutex_t mutex;
-    pthread_cond_t called;
+    fm_mutex mutex;
+    fm_condition called;
 } fm_crew;
 
 #define CREW_NEXT (1ULL << 32)
@@ -111,29 +107,9 @@ static inline void fm_crew_start(fm_crew *c) {
     atomic_init(&c->members, 0);
     atomic_init(&c->asleep, 0);
     atomic_init(&c->caller_cpu, -1);
-    pthread_mutex_init(&c->mutex, NULL);
-    pthread_cond_init(&c->called, NULL);
+    fm_mutex_start(&c->mutex);
+    fm_condition_start(&c->called);
 }
-
-#if defined(__linux__) && defined(CPU_CLR)
-static inline int fm_this_cpu(void) { return sched_getcpu(); }
-
-/* Go to another CPU of those that are allowed, if there is one, free to come back later; unless somebody else
- * has just said where this thread may run. */
-static inline void fm_leave_cpu(int cpu) {
-    cpu_set_t allowed, others;
-    if (sched_getaffinity(0, sizeof allowed, &allowed)) return;
-    others = allowed;
-    CPU_CLR(cpu, &others);
-    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others)) return;
-    cpu_set_t now;
-    if (!sched_getaffinity(0, sizeof now, &now) && CPU_EQUAL(&now, &others))
-        sched_setaffinity(0, sizeof allowed, &allowed);
-}
-#else
-static inline int fm_this_cpu(void) { return -1; }
-static inline void fm_leave_cpu(int cpu) { (void)cpu; }
-#endif
 
 /* Wait for a job other than number `seen`. */
 static inline void fm_crew_wait(fm_crew *c, unsigned long long seen) {
@@ -141,11 +117,11 @@ static inline void fm_crew_wait(fm_crew *c, unsigned long long seen) {
         if (atomic_load(&c->state) >> 32 != seen) return;
         fm_wait_a_little(turn);
     }
-    pthread_mutex_lock(&c->mutex);
+    fm_lock(&c->mutex);
     atomic_fetch_add(&c->asleep, 1);
-    while (atomic_load(&c->state) >> 32 == seen) pthread_cond_wait(&c->called, &c->mutex);
+    while (atomic_load(&c->state) >> 32 == seen) fm_condition_wait(&c->called, &c->mutex);
     atomic_fetch_sub(&c->asleep, 1);
-    pthread_mutex_unlock(&c->mutex);
+    fm_unlock(&c->mutex);
 }
 
 /* Wait until so many helpers have come, or for a second: a thread that the system has started may die before it
@@ -184,9 +160,9 @@ static inline void fm_crew_open(fm_crew *c, fm_job job, void *context) {
     atomic_store_explicit(&c->caller_cpu, fm_this_cpu(), memory_order_relaxed);
     atomic_fetch_add(&c->state, CREW_NEXT + (atomic_load(&c->state) & CREW_OPEN ? 0 : CREW_OPEN));
     if (atomic_load(&c->asleep)) { /* who is about to fall asleep looks for jobs once more, under the lock */
-        pthread_mutex_lock(&c->mutex);
-        pthread_cond_broadcast(&c->called);
-        pthread_mutex_unlock(&c->mutex);
+        fm_lock(&c->mutex);
+        fm_condition_wake(&c->called);
+        fm_unlock(&c->mutex);
     }
 }
 

@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#include "threads/clock.h"
+#include "threads/system.h"
 #include "simd/control.h"
 
 #define WATCH_WORK 2e7     /* floating-point operations before the next look at the clock: 10 ms at 2 GFLOP/s */

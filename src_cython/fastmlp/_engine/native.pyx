@@ -1,3 +1,6 @@
+# distutils: extra_compile_args = -O1
+# A call of a microsecond is longer at -Os.
+#
 # The native engine, seen from Python: fills the structs of network.pxd, and hands whole epochs and whole
 # batches of rows to the kernel table of one CPU level. Nothing numerical is here, and nothing the user wrote
 # is checked here (fastmlp._validation.check has done that). Where weights and biases lie is the matter of parameters.pyx.

@@ -1,3 +1,6 @@
+# distutils: extra_compile_args = -O1
+# A call of a microsecond is longer at -Os.
+#
 # Predictions at the price of their arithmetic: a frozen copy of a model's weights behind a fast call.
 #
 # The fast path asks NumPy's C API whether x is exactly what the kernels read, and hands the pointer on;

@@ -1,0 +1,74 @@
+"""The build backend: setuptools', after a look for a C compiler that comes before any download.
+
+pip asks `get_requires_for_build_wheel` what a build needs, and installs that: a missing compiler is
+told at once. Everything else is setuptools' own.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any
+
+SETUPTOOLS = ["setuptools>=77"]
+COMPILING = [*SETUPTOOLS, "Cython>=3.3", "numpy>=2.0"]
+
+# What every module needs of the compiler and the system.
+TRIAL = """
+#include <Python.h>
+typedef float vector __attribute__((vector_size(16)));
+vector twice(vector a) { return a + a; }
+"""
+REMEDY = (
+    "install a C compiler and Python's headers (Debian and Ubuntu: apt install gcc libc6-dev "
+    "python3-dev; Fedora: dnf install gcc python3-devel; Alpine: apk add gcc musl-dev python3-dev; "
+    "macOS: xcode-select --install), or name another compiler, as in CC=clang pip install ."
+)
+
+
+def check_compiler() -> None:
+    """Compile a few lines, and say what to do if that fails, before minutes have been spent."""
+    command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    headers = {sysconfig.get_path("include"), sysconfig.get_path("platinclude")}
+    flags = [*shlex.split(os.environ.get("CFLAGS", "")), *(f"-I{folder}" for folder in headers)]
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "trial.c")
+        source.write_text(TRIAL)
+        trial = [*command, *flags, "-c", str(source), "-o", str(source.with_suffix(".o"))]
+        try:
+            result = subprocess.run(trial, capture_output=True, text=True, errors="replace")
+            reason = result.stderr.strip() if result.returncode else None
+        except OSError as error:
+            reason = str(error)
+    if reason is not None:
+        print(reason, file=sys.stderr)
+        raise SystemExit(
+            "error: fastmlp is compiled where it is installed, but the C compiler "
+            f"{command[0]!r} is missing here, or cannot compile for this Python: {REMEDY}"
+        )
+
+
+def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
+    """Return what a build needs, if there is a compiler."""
+    check_compiler()
+    return COMPILING
+
+
+get_requires_for_build_editable = get_requires_for_build_wheel
+
+
+def get_requires_for_build_sdist(config_settings: Any = None) -> list[str]:
+    """Return what a source distribution needs: no compiler."""
+    return SETUPTOOLS
+
+
+def __getattr__(name: str) -> Any:
+    """Return any other hook from setuptools, which is not there before its requirement is met."""
+    from setuptools import build_meta
+
+    return getattr(build_meta, name)

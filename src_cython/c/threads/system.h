@@ -1,0 +1,78 @@
+/* What threads need of the system: a clock, giving way and sleeping, a mutex with a condition, and another CPU.
+ * POSIX and Windows differ here and nowhere else. Nothing here owns memory, so nothing is destroyed. */
+#ifndef FM_SYSTEM_H
+#define FM_SYSTEM_H
+
+#if defined(_WIN32)
+#define WIN32_LEAN_AND_MEAN
+#define NOMINMAX
+#include <windows.h>
+#undef near /* words of 16-bit Windows that are names of variables */
+#undef far
+#undef small
+
+typedef SRWLOCK fm_mutex;
+typedef CONDITION_VARIABLE fm_condition;
+
+static inline double fm_now(void) { /* seconds since some moment */
+    LARGE_INTEGER ticks, frequency;
+    QueryPerformanceCounter(&ticks);
+    QueryPerformanceFrequency(&frequency);
+    return (double)ticks.QuadPart / (double)frequency.QuadPart;
+}
+static inline void fm_yield(void) { SwitchToThread(); }
+static inline void fm_nap(void) { Sleep(1); } /* the shortest there is: until the system's next tick */
+static inline void fm_mutex_start(fm_mutex *m) { InitializeSRWLock(m); }
+static inline void fm_lock(fm_mutex *m) { AcquireSRWLockExclusive(m); }
+static inline void fm_unlock(fm_mutex *m) { ReleaseSRWLockExclusive(m); }
+static inline void fm_condition_start(fm_condition *c) { InitializeConditionVariable(c); }
+static inline void fm_condition_wait(fm_condition *c, fm_mutex *m) { SleepConditionVariableSRW(c, m, INFINITE, 0); }
+static inline void fm_condition_wake(fm_condition *c) { WakeAllConditionVariable(c); }
+
+#else
+#include <pthread.h>
+#include <sched.h>
+#include <time.h>
+
+typedef pthread_mutex_t fm_mutex;
+typedef pthread_cond_t fm_condition;
+
+static inline double fm_now(void) { /* seconds since some moment; about 25 ns a look */
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+static inline void fm_yield(void) { sched_yield(); }
+static inline void fm_nap(void) {
+    const struct timespec nap = {0, 50000};
+    nanosleep(&nap, NULL);
+}
+static inline void fm_mutex_start(fm_mutex *m) { pthread_mutex_init(m, NULL); }
+static inline void fm_lock(fm_mutex *m) { pthread_mutex_lock(m); }
+static inline void fm_unlock(fm_mutex *m) { pthread_mutex_unlock(m); }
+static inline void fm_condition_start(fm_condition *c) { pthread_cond_init(c, NULL); }
+static inline void fm_condition_wait(fm_condition *c, fm_mutex *m) { pthread_cond_wait(c, m); }
+static inline void fm_condition_wake(fm_condition *c) { pthread_cond_broadcast(c); }
+#endif
+
+#if defined(__linux__) && defined(CPU_CLR)
+static inline int fm_this_cpu(void) { return sched_getcpu(); }
+
+/* Go to another CPU of those that are allowed, if there is one, free to come back later; unless somebody else
+ * has just said where this thread may run. */
+static inline void fm_leave_cpu(int cpu) {
+    cpu_set_t allowed, others;
+    if (sched_getaffinity(0, sizeof allowed, &allowed)) return;
+    others = allowed;
+    CPU_CLR(cpu, &others);
+    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others)) return;
+    cpu_set_t now;
+    if (!sched_getaffinity(0, sizeof now, &now) && CPU_EQUAL(&now, &others))
+        sched_setaffinity(0, sizeof allowed, &allowed);
+}
+#else
+static inline int fm_this_cpu(void) { return -1; }
+static inline void fm_leave_cpu(int cpu) { (void)cpu; }
+#endif
+
+#endif
