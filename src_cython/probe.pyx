@@ -152,7 +152,7 @@ cdef class Affine:
             self.engine.set_parameters(
                 [np.zeros((1, self.n_in), self.dtype), w, np.zeros((self.n_out, 1), self.dtype)],
                 [np.zeros(self.n_in, self.dtype), zeros, np.zeros(1, self.dtype)])
-            self.engine.keep_transposed()
+            self.engine.keep_copies()
 
     def forward(self, bint training=False):
         """y = activation(x @ w + b); with training also the derivative where it is kept."""

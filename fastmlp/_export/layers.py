@@ -5,6 +5,7 @@ The writers are tables over these kinds of layer; a new kind is one class here a
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -14,19 +15,9 @@ from numpy.typing import NDArray
 
 from fastmlp._network.operators import OPERATORS, operators
 from fastmlp._network.spec import Spec
+from fastmlp._network.tensors import each_tensor
 
 Array: TypeAlias = NDArray[Any]
-
-# What the tensors of a layer are called, by their kind, wherever they have names.
-NAMES = {
-    "weights": "weight",
-    "biases": "bias",
-    "gains": "gain",
-    "shifts": "shift",
-    "scales": "scale",
-    "alphas": "alpha",
-    "linear_weights": "linear_weight",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,16 +215,16 @@ class Exported:
 
 def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None) -> Exported:
     """Return a network of these parameters; its classes are numbers unless there are others."""
-    tensors = dict(zip(spec.tensors, parameters, strict=True))
-    steps = operators(spec)
+    places = [(tensor.kind, tensor.layer) for tensor in each_tensor(spec.tensors)]
+    tensors = dict(zip(places, itertools.chain(*parameters), strict=True))
+    steps, last = operators(spec), len(spec.shapes) - 1
     entering = {step.source for step in steps if step.kind == "skip"}
     layers: list[Layer] = [Keep("inputs")] if spec.linear_path else []
     for at, step in enumerate(steps):
-        found = [tensors[kind][step.number] for kind in OPERATORS[step.kind]]
-        if step.kind == "scale":  # the weights after it can carry it
-            scale = found[0][:, np.newaxis]
-            for kind in {"weights", "linear_weights"} & tensors.keys():
-                tensors[kind] = [scale * tensors[kind][0], *tensors[kind][1:]]
+        found = [tensors[kind, step.layer] for kind in OPERATORS[step.kind]]
+        if step.kind == "scale":  # the weights that meet the inputs can carry it
+            for place in {("weights", 0), ("linear_weights", last)} & tensors.keys():
+                tensors[place] = found[0][:, np.newaxis] * tensors[place]
             continue
         if not isinstance(step.activation, str):
             raise TypeError(
@@ -249,14 +240,3 @@ def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None)
     if labels is None and spec.loss.target_kind == "class":
         labels = Labels("largest", np.arange(spec.n_outputs))
     return Exported(spec, [*layers, Link(spec.loss.link_name)], labels)
-
-
-def name_of(kind: str, layer: int) -> str:
-    """Return the name of a tensor.
-
-    Examples
-    --------
-    >>> name_of("weights", 0)
-    'layers.0.weight'
-    """
-    return f"layers.{layer}.{NAMES[kind]}"

@@ -7,10 +7,10 @@ is allocated. Nothing here computes; both engines, native and reference, read th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, fields
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,7 @@ from fastmlp._network.functions.activation import CustomActivation
 from fastmlp._network.functions.custom_function import CustomFunction
 from fastmlp._network.functions.verification import verify
 from fastmlp._network.losses import CustomLoss, Loss
-
-if TYPE_CHECKING:
-    pass
+from fastmlp._network.tensors import TENSORS, Shape
 
 MAX_PARAMETERS = 2**40 - 1
 DTYPES = ("float32", "float64")
@@ -87,32 +85,13 @@ class Spec:
         return list(pairwise(widths))
 
     @property
-    def tensors(self) -> dict[str, list[tuple[int, ...]]]:
-        """Shapes of the parameters by kind, one a layer, in the order of everything of this kind.
-
-        Gains and shifts, one a hidden layer, are there if any layer is normalised; those of a layer
-        that is not are empty. Scales are there if there is a scale layer, and linear weights, the
-        last layer's, if there is a linear path: one array each. Alphas, one a hidden layer, are
-        there if any activation is parametric.
-        """
-
-        def of_hidden(chosen: Iterable[Any]) -> list[tuple[int, ...]]:
-            widths = zip(self.layer_sizes[1:-1], chosen, strict=True)
-            return [(width if has_it else 0,) for width, has_it in widths]
-
-        kinds: dict[str, list[tuple[int, ...]]] = {
-            "weights": [*self.shapes],
-            "biases": [(fan_out,) for _, fan_out in self.shapes],
+    def tensors(self) -> dict[str, list[Shape]]:
+        """Shapes of the parameters by kind, one a layer; without the kinds that it has none of."""
+        found = {
+            kind: row.shapes(self.shapes, getattr(self, row.option) if row.option else True)
+            for kind, row in TENSORS.items()
         }
-        if any(self.layer_norm):
-            kinds["gains"] = kinds["shifts"] = of_hidden(self.layer_norm)
-        if self.scale:
-            kinds["scales"] = [self.layer_sizes[:1]]
-        if any(self.parametric):
-            kinds["alphas"] = of_hidden(self.parametric)
-        if self.linear_path:
-            kinds["linear_weights"] = [(self.layer_sizes[0], self.shapes[-1][1])]
-        return kinds
+        return {kind: shapes for kind, shapes in found.items() if shapes}
 
     @property
     def functions(self) -> list[CustomActivation | CustomLoss]:
@@ -122,9 +101,9 @@ class Spec:
 
     @property
     def n_weights(self) -> int:
-        """Of all layers and the linear path, without biases: multiply-adds of a row."""
-        linear = self.tensors.get("linear_weights", [])
-        return sum(fan_in * fan_out for fan_in, fan_out in (*self.shapes, *linear))
+        """Elements of all matrices: multiply-adds of a row."""
+        each = (shape for shapes in self.tensors.values() for shape in shapes)
+        return sum(math.prod(shape) for shape in each if len(shape) == 2)
 
     @property
     def n_parameters(self) -> int:
@@ -135,6 +114,10 @@ class Spec:
     def n_outputs(self) -> int:
         """Columns of the targets, m: the heads not included."""
         return self.layer_sizes[-1]
+
+
+# The options that have a default: files and the text of a model name them where they are in use.
+OPTIONS = tuple(field.name for field in fields(Spec) if field.default is not MISSING)
 
 
 def build(
@@ -149,42 +132,7 @@ def build(
     skip: int | None = None,
     linear_path: bool = False,
 ) -> Spec:
-    """Return the Spec of the user's arguments, or complain about them.
-
-    Parameters
-    ----------
-    layer_sizes : sequence of int, at least 2, each in [1, 2**31)
-        Inputs, hidden layers, outputs.
-    activation : str or CustomActivation, or sequence of them
-        One for all hidden layers, or one per hidden layer.
-    loss : str or Loss
-        See `losses.resolve`.
-    dtype : "float32" or "float64"
-        Of parameters and arithmetic.
-    dropout : float or sequence of float, in [0, 1)
-        One drop probability for all hidden layers, or one per hidden layer.
-    layer_norm : None, "before", "after" or sequence of these
-        Where hidden layers are normalised, see `fastmlp._network.layer_norm`.
-    scale : bool
-        Whether the inputs are scaled by parameters.
-    parametric : bool or sequence of bool
-        Whether the activations are ``(1 - a) z + a f(z)`` with a parameter a for each unit.
-    skip : int, at least 1, or None
-        Layers of a residual block, see `each_layer.blocks`.
-    linear_path : bool
-        Whether weights of their own lead from the inputs to the outputs.
-
-    Returns
-    -------
-    Spec
-        Checked.
-
-    Raises
-    ------
-    TypeError
-        If an argument has the wrong type.
-    ValueError
-        If it has the right type but an impossible value.
+    """Return the Spec of the arguments of `MLP`, or raise TypeError or ValueError.
 
     Examples
     --------
