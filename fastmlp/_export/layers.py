@@ -226,10 +226,11 @@ def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None)
             for place in {("weights", 0), ("linear_weights", last)} & tensors.keys():
                 tensors[place] = found[0][:, np.newaxis] * tensors[place]
             continue
-        if not isinstance(step.activation, str):
+        if step.kind not in KINDS or not isinstance(step.activation, str):
+            unknown = step.activation if step.kind in KINDS else step.kind
             raise TypeError(
-                f"the model has {step.activation!r}, which other programs do not know: for an "
-                "export use an activation of fastmlp's own, or save(path)"
+                f"the model has {unknown!r}, which other programs do not know: for an export use "
+                "an activation of fastmlp's own, and layers that it can export, or save(path)"
             )
         inner = [step.inner] if step.kind == "parametric" else []
         layers.append(KINDS[step.kind](*found, *inner))
