@@ -6,7 +6,7 @@ row. A new kind of parameter is a row here and the operator that uses it: see do
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 Shape: TypeAlias = tuple[int, ...]
@@ -23,7 +23,7 @@ class TensorKind(NamedTuple):
     label: str  # its name in files and state_dict: layers.0.weight
     operator: str  # the kind of operator that computes with it, of operators.OPERATORS
     layers: slice  # EVERY, HIDDEN, FIRST or LAST
-    axes: tuple[str, ...]  # its shape: "inputs" of the network, "in" and "out" of its layer
+    shape: Callable[[int, int, int], Shape]  # of the network's inputs, and the layer's fans
     option: str  # attribute of Spec that says which layers, or whether all, have one; "": all have
     gradient: str  # how the native engine finds its gradient: a name of GRADIENTS, parameters.pyx
     group: str  # Groups has its factors as ..._rate and ..._decay; those of "weight" always decay
@@ -35,51 +35,60 @@ class TensorKind(NamedTuple):
 
         ``fans`` has (fan_in, fan_out) of every layer, ``option`` the value of the option.
         """
-        own = fans[self.layers]
-        has_one = option if isinstance(option, tuple) else (option,) * len(own)
-        if not any(has_one):
-            return []
-        found: list[Shape] = []
-        for (fan_in, fan_out), has in zip(own, has_one, strict=True):
-            sizes = {"inputs": fans[0][0], "in": fan_in, "out": fan_out}
-            found.append(tuple(sizes[axis] for axis in self.axes) if has else (0,))
-        return found
+        found = [self.shape(fans[0][0], *own) for own in fans[self.layers]]
+        if not isinstance(option, tuple):
+            return found
+        return [shape if has else (0,) for shape, has in zip(found, option, strict=True)]
 
 
-IN_OUT, OUT = ("in", "out"), ("out",)
+def _in_out(inputs: int, fan_in: int, fan_out: int) -> Shape:
+    return fan_in, fan_out
+
+
+def _in(inputs: int, fan_in: int, fan_out: int) -> Shape:
+    return (fan_in,)
+
+
+def _out(inputs: int, fan_in: int, fan_out: int) -> Shape:
+    return (fan_out,)
+
+
+def _across(inputs: int, fan_in: int, fan_out: int) -> Shape:
+    return inputs, fan_out
+
+
 # In the order of everything that has one list for each kind. Of the tensors of one operator the
 # first multiplies and the second, if there is one, is added.
 TENSORS = {
     "weights": TensorKind(
-        *("weight", "affine", EVERY, IN_OUT, "", "tiles", "weight", 0.0),
+        *("weight", "affine", EVERY, _in_out, "", "tiles", "weight", 0.0),
         "Weights, a list of (fan_in, fan_out) arrays; see :class:`ParameterList`.",
     ),
     "biases": TensorKind(
-        *("bias", "affine", EVERY, OUT, "", "sums", "bias", 0.0),
+        *("bias", "affine", EVERY, _out, "", "sums", "bias", 0.0),
         "Biases, a list of (fan_out,) arrays; see :class:`ParameterList`.",
     ),
     "gains": TensorKind(
-        *("gain", "layer_norm", HIDDEN, OUT, "layer_norm", "normal_products", "norm", 1.0),
+        *("gain", "layer_norm", HIDDEN, _out, "layer_norm", "normal_products", "norm", 1.0),
         "Gains of layer normalisation, one array (width,) a hidden layer.\n\nThose of a layer "
         "that is not normalised are empty; without ``layer_norm`` there are none.\nSee "
         ":class:`ParameterList`.",
     ),
     "shifts": TensorKind(
-        *("shift", "layer_norm", HIDDEN, OUT, "layer_norm", "sums", "norm", 0.0),
+        *("shift", "layer_norm", HIDDEN, _out, "layer_norm", "sums", "norm", 0.0),
         "Shifts of layer normalisation, as :attr:`gains`.",
     ),
     "scales": TensorKind(
-        *("scale", "scale", FIRST, ("inputs",), "scale", "products", "scale", 1.0),
+        *("scale", "scale", FIRST, _in, "scale", "products", "scale", 1.0),
         "Factors of the inputs, one array (fan_in,); without ``scale`` there are none.",
     ),
     "alphas": TensorKind(
-        *("alpha", "parametric", HIDDEN, OUT, "parametric", "products", "activation", 1.0),
+        *("alpha", "parametric", HIDDEN, _out, "parametric", "products", "activation", 1.0),
         "Parameters of parametric activations, one array (width,) a hidden layer.\n\nThose of a "
         "layer that has none are empty; without ``parametric`` there are no arrays.",
     ),
     "linear_weights": TensorKind(
-        *("linear_weight", "linear", LAST, ("inputs", "out"), "linear_path", "tiles"),
-        *("weight", 0.0),
+        *("linear_weight", "linear", LAST, _across, "linear_path", "tiles", "weight", 0.0),
         "Weights of the linear path, one array (inputs, outputs); none without ``linear_path``.",
     ),
 }
