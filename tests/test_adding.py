@@ -5,15 +5,21 @@ toy_operator.patch adds "stretch", z = (x @ W + b) * stretches in each hidden la
 
 from __future__ import annotations
 
+import dataclasses
+import pickle
 import re
 import shutil
 from pathlib import Path
 
+import cases
 import children
 import pytest
 
 import fastmlp
-from fastmlp._engine import native_engine
+from fastmlp._engine import native_engine, parameters
+from fastmlp._models.base import Model
+from fastmlp._network.operators import OPERATORS
+from fastmlp._network.tensors import TENSORS
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -82,6 +88,28 @@ def apply(patch: str, root: Path) -> list[str]:
             text = text.replace(old, new)
         (root / names[-1]).write_text(text, encoding="utf-8")
     return names
+
+
+def test_rows_of_tensors_name_what_there_is() -> None:
+    fields = {field.name for field in dataclasses.fields(fastmlp.Groups)}
+    spec = cases.build([3, 4, 4, 2], layer_norm="after", scale=True, parametric=True, skip=1)
+    for kind, row in TENSORS.items():
+        assert isinstance(getattr(fastmlp.MLP, kind), property)
+        assert kind in Model.__annotations__, "for type checkers"
+        assert kind in OPERATORS[row.operator]
+        assert row.gradient in parameters.GRADIENTS
+        assert f"{row.group}_rate" in fields
+        assert not row.option or hasattr(spec, row.option)
+    assert len({row.label for row in TENSORS.values()}) == len(TENSORS)
+
+
+def test_shapes_are_computed_once_and_not_pickled() -> None:
+    spec = cases.build([3, 4, 2], scale=True, linear_path=True)
+    assert spec.tensors is spec.tensors
+    twin = pickle.loads(pickle.dumps(spec))
+    assert twin == spec
+    assert "tensors" not in vars(twin)
+    assert twin.tensors == spec.tensors
 
 
 @pytest.mark.slow

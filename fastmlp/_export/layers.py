@@ -22,91 +22,59 @@ Array: TypeAlias = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """x @ weights + biases.
+    """x @ weights + biases."""
 
-    Attributes
-    ----------
-    weights : array, shape (fan_in, fan_out)
-    biases : array, shape (fan_out,)
-    """
-
-    weights: Array
-    biases: Array
+    weights: Array  # (fan_in, fan_out)
+    biases: Array  # (fan_out,)
 
 
 @dataclass(frozen=True, eq=False)
 class Normalization:
-    """Layer normalisation, see `fastmlp._network.layer_norm`.
+    """Layer normalisation, see `fastmlp._network.layer_norm`."""
 
-    Attributes
-    ----------
-    gains, shifts : arrays, shape (width,)
-    """
-
-    gains: Array
+    gains: Array  # (width,)
     shifts: Array
 
 
 @dataclass(frozen=True)
 class Keep:
-    """What there is, under a name for later: "inputs" of the first layer, or of a "block"."""
+    """Keep the current values for later, as "inputs" of the network or of a "block"."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Add:
-    """What there is and what is kept under a name."""
+    """Add what `Keep` has kept under this name."""
 
     name: str
 
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """What there is and the kept inputs times weights.
+    """Add the kept inputs times weights."""
 
-    Attributes
-    ----------
-    weights : array, shape (inputs, width)
-    """
-
-    weights: Array
+    weights: Array  # (inputs, width)
 
 
 @dataclass(frozen=True)
 class Activation:
-    """A row of `fastmlp._network.activations.ACTIVATIONS`, elementwise.
-
-    Attributes
-    ----------
-    name : str
-    """
+    """A row of `fastmlp._network.activations.ACTIVATIONS`, elementwise."""
 
     name: str
 
 
 @dataclass(frozen=True, eq=False)
 class Parametric:
-    """(1 - alphas) x + alphas f(x), with f as in `Activation`.
+    """(1 - alphas) x + alphas f(x), where f is the activation of this name."""
 
-    Attributes
-    ----------
-    alphas : array, shape (width,)
-    name : str
-    """
-
-    alphas: Array
+    alphas: Array  # (width,)
     name: str
 
 
 @dataclass(frozen=True)
 class Link:
-    """A row of `fastmlp._network.links.LINKS`, over the columns of the last layer.
-
-    Attributes
-    ----------
-    name : str
-    """
+    """A row of `fastmlp._network.links.LINKS`, over the columns of the last layer."""
 
     name: str
 
@@ -114,7 +82,7 @@ class Link:
 Layer: TypeAlias = Affine | Normalization | Keep | Add | Linear | Activation | Parametric | Link
 
 
-# Of `fastmlp._network.operators.OPERATORS`.
+# The layer of each kind of operator; a scale becomes part of the weights after it.
 KINDS: dict[str, Any] = {
     "affine": Affine,
     "layer_norm": Normalization,
@@ -130,19 +98,14 @@ SURROGATES = re.compile("[\ud800-\udfff]")  # which UTF-8 has no bytes for
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """How labels come from probabilities.
+    """How labels come from probabilities: the names of the classes, and the rule.
 
-    Attributes
-    ----------
-    kind : {"largest", "pair", "each"}
-        The class of the largest probability; of two classes by one probability, that of the
-        second; 0 or 1 for each column.
-    classes : array, shape (n_classes,)
-        What the classes are called.
+    The rule is "largest", the class of the largest probability; "pair", one of two classes by the
+    probability of the second; or "each", 0 or 1 for each column.
     """
 
     kind: str
-    classes: Array
+    classes: Array  # (n_classes,)
 
     @property
     def are_numbered(self) -> bool:
@@ -173,24 +136,12 @@ class Labels:
 
 @dataclass(frozen=True, eq=False)
 class Exported:
-    """All that a prediction needs.
-
-    Attributes
-    ----------
-    spec : Spec
-        Shape and dtype.
-    layers : list of Layer
-        From the inputs to the prediction, in order; the link is the last.
-    labels : Labels or None
-        Of a classifier.
-    members : tuple of Exported
-        Of an ensemble, which has no layers: their predictions are mixed.
-    """
+    """All that a prediction needs."""
 
     spec: Spec
-    layers: list[Layer]
-    labels: Labels | None = None
-    members: tuple[Exported, ...] = ()
+    layers: list[Layer]  # from the inputs to the prediction; the link is the last
+    labels: Labels | None = None  # of a classifier
+    members: tuple[Exported, ...] = ()  # of an ensemble, which has no layers: it mixes theirs
 
     @property
     def each(self) -> tuple[Exported, ...]:

@@ -12,21 +12,11 @@ from fastmlp._network.activations import Array
 
 @dataclass
 class Data:
-    """Checked data: aligned, native byte order, of the network's dtype.
+    """Checked data: aligned, native byte order, of the network's dtype."""
 
-    Attributes
-    ----------
-    x : array of spec.dtype, shape (n, I)
-        Any strides.
-    targets : array
-        C-contiguous, (n, m) of spec.dtype, or (n,) labels of int32.
-    weights : array of spec.dtype, shape (n,), or None
-        C-contiguous sample weights, >= 0; None is all 1.
-    """
-
-    x: Array
-    targets: Array
-    weights: Array | None = field(default=None)
+    x: Array  # (n, inputs), any strides
+    targets: Array  # C-contiguous, (n, m), or int32 labels (n,)
+    weights: Array | None = field(default=None)  # (n,) of the samples, at least 0; None: all 1
 
     @property
     def rows(self) -> int:

@@ -37,42 +37,18 @@ BLOCK_ROWS = 1024
 
 @dataclass(frozen=True)
 class Spec:
-    """The shape of a network; made by `build`.
+    """The shape of a network; made by `build`."""
 
-    Attributes
-    ----------
-    layer_sizes : tuple of int
-        Inputs, hidden layers, outputs.
-    activations : tuple of str or CustomActivation
-        One per hidden layer; the output layer is affine.
-    dropout : tuple of float
-        Drop probability per hidden layer, in [0, 1).
-    layer_norm : tuple of str or None
-        Where a hidden layer is normalised, one of `POSITIONS`: before or after its activation.
-    parametric : tuple of bool
-        Whether the activation of a hidden layer is a parametric one.
-    loss : Loss
-        Brings the link and the number of heads.
-    dtype : numpy.dtype
-        float32 or float64.
-    scale : bool
-        Whether each input is multiplied by a parameter first.
-    skip : int or None
-        Layers of a residual block; None is no blocks.
-    linear_path : bool
-        Whether the inputs, times weights of their own, are added to the last layer's outputs.
-    """
-
-    layer_sizes: tuple[int, ...]
-    activations: tuple[str | CustomActivation, ...]
-    dropout: tuple[float, ...]
-    layer_norm: tuple[str | None, ...]
-    parametric: tuple[bool, ...]
-    loss: Loss
+    layer_sizes: tuple[int, ...]  # inputs, hidden layers, outputs
+    activations: tuple[str | CustomActivation, ...]  # of each hidden layer
+    dropout: tuple[float, ...]  # drop probability of each hidden layer, in [0, 1)
+    layer_norm: tuple[str | None, ...]  # of each hidden layer, one of layer_norm.POSITIONS
+    parametric: tuple[bool, ...]  # whether the activation of each hidden layer is parametric
+    loss: Loss  # which has the link and the number of heads
     dtype: np.dtype[Any]
-    scale: bool = False
-    skip: int | None = None
-    linear_path: bool = False
+    scale: bool = False  # whether parameters multiply the inputs
+    skip: int | None = None  # hidden layers of a residual block; None: there are no blocks
+    linear_path: bool = False  # whether weights lead from the inputs to the outputs, too
 
     @property
     def blocks(self) -> tuple[int | None, ...]:

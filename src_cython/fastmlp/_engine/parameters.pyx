@@ -125,12 +125,14 @@ cdef class Parameters:
         """Give a tensor its place behind all others, and its copies theirs in the arenas of copies."""
         cdef const fm_kernels* k = self.kernels
         cdef bint is_tiled = tensor.gradient == TILES
+        cdef int c
+        for c in range(COPIES):
+            tensor.copies[c].offset = -1
         is_transposed = is_transposed and n_columns > 1
         tensor.n_rows, tensor.n_columns = n_rows, n_columns
         tensor.panels = ceil_div(n_columns, k.nr)
         tensor.offset = self.n_parameters
         tensor.copies[TRANSPOSED].rows = round_up(n_columns, k.lanes) if n_columns > 1 else 1
-        tensor.copies[TRANSPOSED].offset = self.copy_sizes[TRANSPOSED] if is_transposed else -1
         if n_columns == 1:
             tensor.rows = round_up(n_rows, k.nr)
             self.n_parameters += tensor.rows
@@ -141,6 +143,7 @@ cdef class Parameters:
         tensor.rows = round_up(n_rows, square) if is_tiled else n_rows
         self.n_parameters += tensor.panels * tensor.rows * k.nr
         if is_transposed:
+            tensor.copies[TRANSPOSED].offset = self.copy_sizes[TRANSPOSED]
             self.copy_sizes[TRANSPOSED] += round_up(n_rows, k.nr) * tensor.copies[TRANSPOSED].rows
 
     cdef int lay_out_row(self) except -1:
