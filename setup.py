@@ -210,7 +210,7 @@ class BuildExtensions(build_ext):
 
 
 class BuildProbe(BuildExtensions):
-    """Build `probe` alone: it is for tests and benchmarks, and not shipped (tests/probing.py)."""
+    """Build `probe` alone, for tests and benchmarks; see tests/support/probing.py."""
 
     def wanted(self) -> list[Extension]:
         return [plain_module(SOURCES / "probe.pyx")]

@@ -18,7 +18,7 @@ from workloads import CASES
 from fastmlp._engine import native_engine
 from fastmlp._network.activations import ACTIVATIONS
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 from probing import probe
 
 DTYPES = ("float32", "float64")

@@ -18,7 +18,7 @@ import numpy as np
 from c_code import NETWORKS, ROWS, TOLERANCE, network, sources
 from harness import FAULT, CannotRunError, Names, Rows
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 import cortex
 
 OPTIONS = ("-Os", "-O2", "-O3")

@@ -69,7 +69,7 @@ def measure(
 ) -> Iterator[tuple[str, Rows]]:
     """Compare errors and times, set by set."""
     if importlib.util.find_spec("sklearn") is None:
-        raise CannotRunError("needs scikit-learn: pip install 'fastmlp[sklearn]'")
+        raise CannotRunError("needs scikit-learn: pip install scikit-learn")
     warnings.simplefilter("ignore")
     for each in tables.built_in():
         if "all" in cases or each.name in cases:

@@ -170,7 +170,7 @@ def measure(
         try:
             from threadpoolctl import threadpool_limits
         except ImportError:
-            message = "needs scikit-learn: pip install 'fastmlp[sklearn]'"
+            message = "needs scikit-learn: pip install scikit-learn"
             raise CannotRunError(message) from None
         with threadpool_limits(threads):
             yield "fits", fits(cases, rounds=rounds, turn=turn)

@@ -28,7 +28,7 @@ from fastmlp import reference
 from fastmlp._engine import native_engine
 from fastmlp._network.activations import ACTIVATIONS
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 from probing import probe
 
 CHECKED_ROWS = 512

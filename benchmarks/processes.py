@@ -126,7 +126,7 @@ def rank(name: str, rows: int, rounds: int) -> None:
 def measure(cases: Names = WIDE, rows: int = 128, rounds: int = 9) -> Iterator[tuple[str, Rows]]:
     mpiexec = shutil.which("mpiexec")
     if mpiexec is None or find_spec("mpi4py") is None:
-        raise CannotRunError("mpi4py and mpiexec are needed: pip install 'fastmlp[mpi]'")
+        raise CannotRunError("mpi4py and mpiexec are needed: pip install mpi4py mpich")
     if (cpus := harness.available_cpus()) < RANKS:
         raise CannotRunError(f"{RANKS} ranks, but {harness.counted(cpus, 'CPU')}")
     for name in cases:

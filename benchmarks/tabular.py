@@ -167,7 +167,7 @@ def measure(
 ) -> Iterator[tuple[str, Rows]]:
     """Compare errors and seconds of models, set by set."""
     if importlib.util.find_spec("sklearn") is None:
-        raise CannotRunError("needs scikit-learn: pip install 'fastmlp[sklearn]'")
+        raise CannotRunError("needs scikit-learn: pip install scikit-learn")
     warnings.simplefilter("ignore")  # scikit-learn's MLP does not converge at its defaults
     with harness.limited(threads):  # before scikit-learn's threads are made
         sets = list(tables.built_in() if data is None else tables.of_folder(Path(data)))

@@ -1,6 +1,7 @@
 """Multi-layer perceptrons, compiled for CPUs.
 
-``MLP`` is the model; ``fastmlp.reference`` is the same in plain NumPy, to read and to check with.
+``MLP`` is the model. ``fastmlp.reference`` is the textbook in NumPy alone, with the whole model
+as its ``MLP``, to compare with.
 The public names are listed here, and each is loaded when it is first used.
 """
 
@@ -14,11 +15,16 @@ from typing import TYPE_CHECKING, Any
 from fastmlp._core import old_names
 
 if TYPE_CHECKING:  # the same table for type checkers
+    from collections.abc import Callable
+    from typing import ParamSpec, TypeAlias
+
     from fastmlp import (
         callbacks as callbacks,
+        digits as digits,
         initializers as initializers,
         losses as losses,
         optimizers as optimizers,
+        predictor as predictor,
         reference as reference,
         schedules as schedules,
     )
@@ -29,11 +35,12 @@ if TYPE_CHECKING:  # the same table for type checkers
         History as History,
         State as State,
     )
-    from fastmlp._export.read_onnx import from_onnx as from_onnx
-    from fastmlp._files.storage import ModelFormatError as ModelFormatError, load as load
+    from fastmlp._engine.predictor import Predictor
+    from fastmlp._files.storage import ModelFormatError as ModelFormatError, load as _load
     from fastmlp._models.checkpoint import Checkpoint as Checkpoint
     from fastmlp._models.config import show_config as show_config
     from fastmlp._models.ensemble.ensemble import Ensemble as Ensemble
+    from fastmlp._models.ensemble.predictor import EnsemblePredictor
     from fastmlp._models.from_torch import from_torch as from_torch
     from fastmlp._models.mlp import MLP as MLP
     from fastmlp._network.averaging import EMA as EMA, SWA as SWA
@@ -93,6 +100,23 @@ if TYPE_CHECKING:  # the same table for type checkers
         TabMLPRegressor as TabMLPRegressor,
     )
 
+    _Arguments = ParamSpec("_Arguments")
+    _Loaded: TypeAlias = (
+        MLP
+        | Ensemble
+        | Predictor
+        | EnsemblePredictor
+        | MLPClassifier
+        | MLPRegressor
+        | TabMLPClassifier
+        | TabMLPRegressor
+    )
+
+    def _loads(load: Callable[_Arguments, object]) -> Callable[_Arguments, _Loaded]:
+        """Say what classes a file can hold, which the storage knows by name only."""
+
+    load = _loads(_load)
+
 __version__ = "0.1.0"
 
 # Started in the source folder, which comes first: the compiled modules are where pip put them.
@@ -109,7 +133,6 @@ _NAMES = {
     "_core.history": "History State Batch DivergenceError",
     "_core.communicators": "Communicator",
     "_training.distributed.exchange": "RankError",
-    "_export.read_onnx": "from_onnx",
     "_models.from_torch": "from_torch",
     "_models.config": "show_config",
     "optimizers": "Optimizer SGD RMSprop Adam AdamW Lion",
@@ -142,23 +165,17 @@ __all__ = [*" ".join(_NAMES.values()).split(), "reference", "__version__"]
 old_names.install()
 
 
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used."""
-    if name in _MODULES:
-        return import_module(f"fastmlp.{name}")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
-    try:
+if not TYPE_CHECKING:  # to type checkers it would say that every name is there, and Any
+
+    def __getattr__(name: str) -> Any:
+        """Load a public name when it is first used."""
+        if name in _MODULES:
+            return import_module(f"fastmlp.{name}")
+        if name not in _HOMES:
+            raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
         value = getattr(import_module(f"fastmlp.{_HOMES[name]}"), name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != "sklearn":
-            raise
-        raise ImportError(
-            f"fastmlp.{name} needs scikit-learn, which is not installed: "
-            "pip install scikit-learn, or use fastmlp.MLP"
-        ) from error
-    globals()[name] = value  # the next look-up finds it without a call
-    return value
+        globals()[name] = value  # the next look-up finds it without a call
+        return value
 
 
 def __dir__() -> list[str]:

@@ -92,7 +92,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if options.plot is not None:
         if find_spec("matplotlib") is None:
-            parser.error("--plot needs matplotlib: pip install 'fastmlp[plot]'")
+            parser.error("--plot needs matplotlib: pip install matplotlib")
         if not options.plot.absolute().parent.is_dir():
             parser.error(f"--plot {options.plot}: there is no folder {options.plot.parent}")
     return options

@@ -75,6 +75,7 @@ cdef struct fm_operator:
 cdef struct fm_network:
     int32_t n_operators
     int32_t loss  # row of LOSSES
+    int32_t link  # row of LOSSES whose link makes the predictions
     int32_t reader  # operator, not the first, that reads the inputs too; 0: there is none
     int64_t targets_width
     double loss_parameter

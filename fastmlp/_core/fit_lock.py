@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -82,7 +83,8 @@ def taken(turns: Iterable[FitLock]) -> Iterator[None]:
     holders, process = [turn._holders for turn in turns], mine[0]
     # Each is one call, in C, within which Python looks for no interrupt; made ready before.
     those = map(operator.is_, map(dict.get, holders, repeat(process)), repeat(mine))
-    give_back: Callable[[], Any] = partial(list, map(dict.clear, compress(holders, those)))
+    empty: deque[None] = deque(maxlen=0)  # takes no memory, which may have run out by then
+    give_back: Callable[[], Any] = partial(empty.extend, map(dict.clear, compress(holders, those)))
     answers = map(dict.setdefault, holders, repeat(process), repeat(mine))
     try:
         if not all(map(operator.is_, answers, repeat(mine))):

@@ -17,4 +17,5 @@ def train_many(
     epochs: int = 1,
     seeds: Sequence[NDArray[np.uint64]] | None = None,
     held: Sequence[Data] | None = None,
+    linked: bool = True,
 ) -> Epochs: ...

@@ -52,9 +52,10 @@ class Engine(native.Engine):
         epochs: int = 1,
         seeds: Sequence[NDArray[np.uint64]] | None = None,
         held: Sequence[Data] | None = None,
+        linked: bool = True,
     ) -> Epochs:
         """Take epochs of each of many engines, each on one thread at a time."""
-        return many.train_many(engines, datas, plans, team, epochs, seeds, held)
+        return many.train_many(engines, datas, plans, team, epochs, seeds, held, linked)
 
     def shuffle(self, order: NDArray[np.int64], seed: int) -> None:
         """Permute an index array in place (Fisher-Yates); the seed alone (64 bits) says how.

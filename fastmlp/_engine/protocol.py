@@ -1,7 +1,7 @@
 """What an engine is: the seam between the native side and the reference, which both satisfy.
 
-``backend.Engine`` and ``reference.Engine`` have these methods, with these names and defaults, and
-no others; the same ``MLP`` drives either. docs/architecture.md has the conventions of the numbers.
+``native_engine.Engine`` and ``numpy_engine.Engine`` have these methods, with these names and
+defaults, and no others; the same ``MLP`` drives either. docs/architecture.md has the conventions.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Epochs(NamedTuple):
     held_losses : array of float64, shape (epochs, engines)
         What `evaluate` returns on the rows that are held out; 0 without such.
     predictions : list of arrays, shape (epochs, rows, heads * m)
-        Of these rows, of each engine.
+        Of these rows, of each engine; outputs before the link if these were asked for.
     """
 
     losses: NDArray[np.float64]
@@ -192,13 +192,14 @@ class Engine(Protocol):
         epochs: int = 1,
         seeds: Sequence[NDArray[np.uint64]] | None = None,
         held: Sequence[Data] | None = None,
+        linked: bool = True,
     ) -> Epochs:
         """Take epochs of each of many engines, each on one thread at a time; as `epoch` alone.
 
         A plan has the rates of all of them. Before an epoch the plan's order is shuffled in its
-        place by its own seed, if there are seeds. After it the rows of `held` are predicted and
-        evaluated. If a result is not finite, and after any error, all have the parameters of
-        before; after several epochs their optimizers' states are lost.
+        place by its own seed, if there are seeds. After it the rows of `held` are predicted, linked
+        or not, and evaluated. If a result is not finite, and after any error, all have the
+        parameters of before; after several epochs their optimizers' states are lost.
         """
         ...
 
@@ -216,8 +217,10 @@ class Engine(Protocol):
         """
         ...
 
-    def predict(self, x: NDArray[Any], team: Team | None = None) -> NDArray[Any]:
-        """Return the predictions (n, heads * m), after the link."""
+    def predict(
+        self, x: NDArray[Any], team: Team | None = None, linked: bool = True
+    ) -> NDArray[Any]:
+        """Return the predictions (n, heads * m); if not linked, the outputs before the link."""
         ...
 
     def predict_row(self, x: Any) -> NDArray[Any] | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp._core.atomic_files import write_together
 from fastmlp._export.c_layers import predict, quantized
 from fastmlp._export.c_source import Source, largest
 from fastmlp._export.layers import (
@@ -23,7 +24,6 @@ from fastmlp._export.layers import (
     Normalization,
     Parametric,
 )
-from fastmlp._files.files import write as write_file
 from fastmlp._validation import check
 
 WEIGHTS = ("float32", "float64", "int8")
@@ -101,8 +101,8 @@ def finish(
         if before is None
         else float((before != after).reshape(len(own), -1).any(axis=1).mean()),
     )
-    for target, text in {files.header: made.header(), files.source: made.source(main)}.items():
-        write_file(target, [text.encode("ascii")])
+    texts = {files.header: made.header(), files.source: made.source(main)}
+    write_together({path: [text.encode("ascii")] for path, text in texts.items()})
     return files
 
 

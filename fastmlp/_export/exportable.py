@@ -37,7 +37,7 @@ class Exportable:
         Raises
         ------
         ImportError
-            If there is no onnx package: ``pip install 'fastmlp[onnx]'``.
+            If there is no onnx package: ``pip install onnx``.
         TypeError, ValueError
             If ONNX has no type for the classes, or the parameters take more than 2 GiB.
 

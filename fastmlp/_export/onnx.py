@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import fastmlp._export.onnx_nodes as nodes
+from fastmlp._core.atomic_files import write
 from fastmlp._export.layers import (
     Activation,
     Add,
@@ -22,7 +23,6 @@ from fastmlp._export.layers import (
     Parametric,
 )
 from fastmlp._export.onnx_nodes import Graph, Name, Names
-from fastmlp._files.files import write
 from fastmlp._network.tensors import name_of
 
 OPSET = 17
@@ -41,7 +41,7 @@ def package() -> Any:
     except ImportError as error:
         raise ImportError(
             f"ONNX models need the onnx package, which cannot be imported ({error}): "
-            "pip install 'fastmlp[onnx]'"
+            "pip install onnx"
         ) from error
 
 

@@ -1,7 +1,7 @@
 """Nodes of an ONNX graph, written as expressions: ``g.Mul(z, g.Sigmoid(z))``.
 
-Numbers become constants of the network's dtype. Nothing here needs the onnx package: the same
-expressions are written into a model (onnx.py) and recognised in one (read_onnx.py).
+Numbers become constants of the network's dtype. Nothing here needs the onnx package: onnx.py writes
+the nodes of a network to a model, and tabular/onnx_graph.py those of a table.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""Files: written as a whole or not at all, read once and by nothing but ``open``.
-
-A save writes a temporary file beside the old one, has it put on the disk, and renames it; so there
-is the old file or the new one, whatever happens. The temporary file has one name for each model
-file, and whoever writes holds its lock: what a killed process leaves, the next save takes over.
-"""
+"""Read a file of the format: once, from its beginning to its end, and by nothing but ``open``."""
 
 from __future__ import annotations
 
@@ -16,94 +11,17 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core.atomic_files import chunks
 from fastmlp._files import safetensors
 from fastmlp._files.safetensors import Entry, Header
 from fastmlp._files.strict_json import MOST_STRING, ModelFormatError
 
-fcntl: Any = None  # no locks: two processes must not save to one file at the same time
-if find_spec("fcntl"):
-    fcntl = import_module("fcntl")
-
-TEMPORARY = ".{}.saving"
 FIRST_ROWS, LONGEST_ROW = 16, 4 * MOST_STRING  # of an array that is looked at; bytes
-NEW_FILE = 0o666  # less the umask
-
-
-def write(path: str | os.PathLike[str], pieces: Sequence[Any]) -> None:
-    """Replace a file by some pieces, at one moment; a link leads to the file that is replaced.
-
-    Raises
-    ------
-    OSError
-        If that is not possible: the old file is as it was, and nothing is left beside it.
-    """
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(TEMPORARY.format(target.name))
-    if not target.parent.is_dir():  # of which the error of the temporary file would not tell
-        what = "the folder of the file is not there: make it"
-        raise FileNotFoundError(errno.ENOENT, what, str(target.parent))
-    old = target.stat().st_mode if target.exists() else None
-    if old is not None and not stat.S_ISREG(old):
-        raise OSError(errno.EINVAL, "only a file can be replaced", str(target))
-    descriptor = _locked(temporary)
-    try:
-        try:
-            os.ftruncate(descriptor, 0)
-            if old is not None:
-                os.fchmod(descriptor, stat.S_IMODE(old))
-            for piece in pieces:
-                for chunk in safetensors.chunks(piece):
-                    _write_all(descriptor, chunk)
-            os.fsync(descriptor)
-            temporary.replace(target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-    finally:
-        os.close(descriptor)  # and with it the lock
-    _sync_folder(target.parent)
-
-
-def _locked(temporary: Path) -> int:
-    """Open the temporary file; wait until nobody else writes it."""
-    while True:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, NEW_FILE)
-        if fcntl is None:
-            return descriptor
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # Who had the lock before may have renamed or removed it: then it is another file.
-            if os.path.samestat(os.fstat(descriptor), temporary.lstat()):
-                return descriptor
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def _write_all(descriptor: int, chunk: memoryview) -> None:
-    while chunk:
-        chunk = chunk[os.write(descriptor, chunk) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the new name put on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @dataclass
@@ -218,7 +136,7 @@ def memory() -> int:
 def _next(fill: Callable[[memoryview], int], size: int, digest: Any = None) -> NDArray[np.uint8]:
     """Return the next bytes, of which the digest is told."""
     room = _room(size)
-    for chunk in safetensors.chunks(room.data):
+    for chunk in chunks(room.data):
         left = chunk
         while left:
             n = fill(left)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core.atomic_files import chunks
 from fastmlp._files.strict_json import MOST_STRING, ModelFormatError, parse, shown
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -31,7 +32,6 @@ DTYPES: dict[str, np.dtype[Any]] = {
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 # Bytes that are worked on at a time: they stay in the cache, and an interrupt does not wait long.
-CHUNK = 1 << 20
 
 MOST_HEADER = 1 << 20  # bytes
 MOST_TENSORS = 8192  # an MLP of 1,024 sizes has 6,138 with Adam's moments
@@ -121,13 +121,6 @@ def encoded(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) ->
             digest.update(chunk)
     pieces[1] = text.replace(BLANK.encode(), digest.hexdigest().encode(), 1)
     return pieces
-
-
-def chunks(piece: Any) -> Iterator[memoryview]:
-    """Yield the bytes of a piece, a few at a time."""
-    whole = memoryview(piece)
-    for start in range(0, len(whole), CHUNK):
-        yield whole[start : start + CHUNK]
 
 
 def _plain(array: NDArray[Any]) -> NDArray[Any]:

@@ -10,13 +10,14 @@ import importlib
 import json
 import os
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastmlp._core import atomic_files
 from fastmlp._core.intervals import check_flag
+from fastmlp._core.user_warnings import warn
 from fastmlp._files import files, safetensors, strict_json
 from fastmlp._files.files import Content
 from fastmlp._files.record import Record, Store, Tensors
@@ -48,7 +49,7 @@ class Row(NamedTuple):
 
 # Modules by name: they are imported when a model of theirs is met, for scikit-learn's sake.
 CLASSES = {
-    "MLP": Row("fastmlp._models.codecs.mlp", ("fastmlp._models.mlp", "fastmlp.reference")),
+    "MLP": Row("fastmlp._models.codecs.mlp", ("fastmlp._models.mlp", "fastmlp._models.numpy_mlp")),
     "Ensemble": Row(
         "fastmlp._models.codecs.ensemble",
         ("fastmlp._models.ensemble.ensemble", "fastmlp._models.ensemble.ensemble"),
@@ -76,7 +77,7 @@ def save(model: Any, path: str | os.PathLike[str], training: bool = True) -> Non
 def saving(model: Any, path: str | os.PathLike[str], training: bool = True) -> Callable[[], None]:
     """Return what writes the model of now to a file, later or in another thread."""
     content = _content(model, training)
-    return lambda: files.write(path, safetensors.encoded(*content))
+    return lambda: atomic_files.write(path, safetensors.encoded(*content))
 
 
 def check_room(model: Any, epochs: int, wanted: int) -> None:
@@ -93,10 +94,9 @@ def check_room(model: Any, epochs: int, wanted: int) -> None:
     """
     room = _content(model, training=True)[1].room(epochs)
     if wanted > room:
-        warnings.warn(
+        warn(
             f"epochs is {wanted:,} but a file has room for the losses, rates and seeds of {room:,} "
-            "epochs of this model: a Checkpoint after more of them will end the fit with an error",
-            stacklevel=2,
+            "epochs of this model: a Checkpoint after more of them will end the fit with an error"
         )
 
 

@@ -21,8 +21,12 @@ from fastmlp._export.exportable import Exportable
 from fastmlp._export.layers import Exported, exported
 from fastmlp._files import storage
 from fastmlp._models.parameter_list import ParameterProperty
+from fastmlp._models.rollback import Rollback
+from fastmlp._models.snapshot import ModelSnapshot
+from fastmlp._models.summary import summary
 from fastmlp._network.functions.activation import CustomActivation
 from fastmlp._network.losses import Loss
+from fastmlp._network.names import ActivationName, NormPosition
 from fastmlp._network.spec import OPTIONS, Spec
 from fastmlp._network.tensors import TENSORS, name_of
 from fastmlp._validation import check
@@ -46,6 +50,7 @@ class Model(Exportable):
     """
 
     _engine_type: Callable[[Spec], Engine] = staticmethod(_compiled)
+    _flat_y = False  # whether y of the last fit was (n,): predictions are, too (docs/adr/0024)
 
     def __init__(self, spec: Spec, rng: np.random.Generator) -> None:
         self._spec, self._rng = spec, rng
@@ -59,6 +64,7 @@ class Model(Exportable):
         self._two_headed = self._spec.loss.heads == 2
         self._turn = FitLock()  # one fit at a time, and no assignment by others meanwhile
         self._progress: ResumeState | None = None  # between calls of partial_fit
+        self._moment = ModelSnapshot()
 
     # One for each row of TENSORS, made below; declared here for type checkers.
     weights: ParameterProperty
@@ -70,12 +76,31 @@ class Model(Exportable):
     linear_weights: ParameterProperty
 
     @property
+    def n_parameters(self) -> int:
+        """Numbers that training changes: elements of all weights, biases and so on."""
+        return self._spec.n_parameters
+
+    def summary(self) -> str:
+        """Return a table of the layers: sizes, activations, options, parameters.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> print(fastmlp.MLP([4, 16, 3], loss="cross_entropy", rng=0).summary())
+        layer  inputs  outputs  activation  options  parameters
+            0       4       16  relu                         80
+            1      16        3  softmax                      51
+        total                                               131
+        """
+        return summary(self._spec)
+
+    @property
     def layer_sizes(self) -> tuple[int, ...]:
         """Inputs, hidden layers, outputs."""
         return self._spec.layer_sizes
 
     @property
-    def activations(self) -> tuple[str | CustomActivation, ...]:
+    def activations(self) -> tuple[ActivationName | CustomActivation, ...]:
         """Activation of each hidden layer: its name, or one of the user's own."""
         return self._spec.activations
 
@@ -85,7 +110,7 @@ class Model(Exportable):
         return self._spec.dropout
 
     @property
-    def layer_norm(self) -> tuple[str | None, ...]:
+    def layer_norm(self) -> tuple[NormPosition | None, ...]:
         """Where each hidden layer is normalised: before or after its activation, or not."""
         return self._spec.layer_norm
 
@@ -199,14 +224,15 @@ class Model(Exportable):
         """Return what puts back all that a fit changes, as it is now."""
         generator = self._rng.bit_generator.state
         snapshot = self._engine.snapshot() if parameters else None
-        progress, history, state = self._progress, self._history, self._engine.optimizer_state()
+        progress, history, flat_y = self._progress, self._history, self._flat_y
+        state = self._engine.optimizer_state()
 
         def undo() -> None:
-            self._rng.bit_generator.state = generator
-            self._progress, self._history = progress, history
+            self._progress, self._history, self._flat_y = progress, history, flat_y
             self._engine.set_optimizer_state(state)
             if snapshot is not None:
                 self._engine.restore(snapshot)
+            self._rng.bit_generator.state = generator  # last: it needs memory, and may fail
 
         return undo
 
@@ -241,9 +267,32 @@ class Model(Exportable):
         """
         storage.save(self, path, training)
 
+    def _show(self) -> ModelSnapshot:
+        """Let other threads copy the model as it is now, whatever becomes of it."""
+        self._moment = ModelSnapshot(self._engine.snapshot(), self._history, self._flat_y)
+        return self._moment
+
+    def _hide(self) -> None:
+        """Let other threads copy the model itself again."""
+        self._moment = ModelSnapshot()  # another one than before: see __getstate__
+
     def __getstate__(self) -> dict[str, Any]:
+        while True:
+            moment = self._moment
+            if (
+                moment.parameters is not None
+                and not self._turn.is_free()
+                and not self._turn.is_mine()
+            ):
+                return self._as_it_was(moment)._state()
+            state = self._state()
+            if self._moment is moment:  # else a fit has begun or ended meanwhile: look again
+                return state
+
+    def _state(self) -> dict[str, Any]:
+        """Return the state of a model that no other thread fits."""
         state = self.__dict__.copy()
-        for name in ("_engine", "_n_weights", "_two_headed", "_turn", "_progress"):
+        for name in ("_engine", "_n_weights", "_two_headed", "_turn", "_progress", "_moment"):
             del state[name]
         state["_history"] = self._history and self._history.whole()
         at_rest = self._turn.is_free() or self._turn.is_mine()  # or its state is on the move
@@ -260,13 +309,13 @@ class Model(Exportable):
         self._engine.set_state(engine)
         self._progress = progress
 
-    def _as_it_was(self, snapshot: Any, history: History | None) -> Self:
+    def _as_it_was(self, moment: ModelSnapshot) -> Self:
         """Return the model of an earlier moment; its generator is that of this one."""
         model = type(self).__new__(type(self))
         vars(model).update(vars(self))
         model._attach()
-        model._engine.restore(snapshot)
-        model._history = history
+        model._engine.restore(moment.parameters)
+        model._history, model._flat_y = moment.history(), moment.flat_y
         return model
 
     def __copy__(self) -> Self:
@@ -276,7 +325,8 @@ class Model(Exportable):
     def __repr__(self) -> str:
         activations = set(self.activations)
         activation = self.activations[0] if len(activations) == 1 else list(self.activations)
-        name = type(self).__module__.removesuffix(".mlp")
+        public = {"_models.mlp": "fastmlp", "_models.numpy_mlp": "fastmlp.reference"}
+        name = public.get(type(self).__module__.removeprefix("fastmlp."), type(self).__module__)
         facts = {"activation": activation, "loss": self.loss, "dtype": self.dtype.name}
         for option in ("dropout", "layer_norm", "parametric", *OPTIONS):
             value = getattr(self._spec, option)
@@ -288,28 +338,3 @@ class Model(Exportable):
 
 for kind in TENSORS:
     setattr(Model, kind, ParameterProperty(kind))
-
-
-class Rollback:
-    """Undoes what was begun in a ``with`` block if an error ends it.
-
-    This is no generator: one that an interrupt has kept from being ended would undo it when it is
-    collected, and that may be much later.
-
-    Parameters
-    ----------
-    undo : callable
-        Puts all back.
-    is_done : callable, optional
-        Whether that is no more to be undone.
-    """
-
-    def __init__(self, undo: Callable[[], None], is_done: Callable[[], bool] | None) -> None:
-        self._undo, self._is_done = undo, is_done
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and (self._is_done is None or not self._is_done()):
-            self._undo()

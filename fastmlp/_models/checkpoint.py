@@ -11,15 +11,15 @@ import functools
 import glob
 import math
 import os
-import shutil
-import threading
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from fastmlp._core import atomic_files
 from fastmlp._core.history import State
 from fastmlp._core.intervals import POSITIVE, check_count
+from fastmlp._core.user_warnings import warn
+from fastmlp._core.worker import Worker
 from fastmlp._files import storage
 from fastmlp._training import callback_state
 
@@ -31,8 +31,7 @@ class BackgroundWriter:
     """
 
     def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
+        self._worker: Worker | None = None
 
     def __reduce__(self) -> tuple[type[BackgroundWriter], tuple[()]]:
         return BackgroundWriter, ()
@@ -40,29 +39,21 @@ class BackgroundWriter:
     def do(self, *work: Callable[[], None]) -> None:
         """Wait for what was to do before, and begin; or do it now if there can be no thread."""
         self.wait()
-        thread = threading.Thread(target=self._do, args=(work,), name="fastmlp-checkpoint")
         try:
-            thread.start()
+            self._worker = Worker(functools.partial(_do, work))
         except RuntimeError:  # of a limit on threads
-            self._do(work)
-        else:
-            self._thread = thread
-
-    def _do(self, work: tuple[Callable[[], None], ...]) -> None:
-        try:
-            for each in work:
-                each()
-        except BaseException as error:
-            self._error = error
+            _do(work)
 
     def wait(self) -> None:
         """Return when nothing is left to do."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.join()
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.finish()
+
+
+def _do(work: tuple[Callable[[], None], ...]) -> None:
+    for each in work:
+        each()
 
 
 class Checkpoint:
@@ -179,11 +170,11 @@ class Checkpoint:
         """Wait until all is on the disk."""
         try:
             self._writer.wait()
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             if state.completed:
                 raise
             # Not in place of what has ended the fit.
-            warnings.warn(f"the last checkpoint was not written: {error}", stacklevel=2)
+            warn(f"the last checkpoint was not written: {type(error).__name__}: {error}")
 
     def _remember(self, state: State) -> None:
         """Put what the other callbacks remember among what the fit goes on with."""
@@ -214,9 +205,9 @@ class Checkpoint:
         numbered = path.with_name(f"{path.stem}-{n:06}{path.suffix}")
         numbered.unlink(missing_ok=True)
         try:
-            numbered.hardlink_to(path)
-        except OSError:  # not every file system has links
-            shutil.copyfile(path, numbered)
+            numbered.hardlink_to(os.path.realpath(path))  # of a symbolic link: its file
+        except OSError:  # on another disk, or on a file system without links
+            atomic_files.write(numbered, [path.read_bytes()])
         pattern = f"{glob.escape(path.stem)}-{'[0-9]' * 6}{glob.escape(path.suffix)}"
         # Files of later epochs are of an earlier, longer fit, and none of the last ones of this.
         names = sorted(each.name for each in path.parent.glob(pattern))

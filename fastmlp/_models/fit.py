@@ -19,10 +19,12 @@ from fastmlp._engine.thread_count import fit_team
 from fastmlp._engine.thread_pool import Team
 from fastmlp._files import storage
 from fastmlp._models.base import Model
+from fastmlp._models.snapshot import PublishedSnapshot
 from fastmlp._network.averaging import Averaging
 from fastmlp._network.data import Data
 from fastmlp._network.functions.optimizer import CustomOptimizer
 from fastmlp._network.groups import Groups
+from fastmlp._network.names import OptimizerName
 from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.schedules import Scheduled
 from fastmlp._training import callback_state, loop, planning, sources
@@ -51,7 +53,7 @@ class Learner(Model):
         *,
         epochs: int = 20,
         batch_size: int = 64,
-        optimizer: Optimizer | None = None,
+        optimizer: Optimizer | OptimizerName | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
         clip_norm: float | None = None,
@@ -80,14 +82,16 @@ class Learner(Model):
             thread reads, checks and copies one block ahead. Batches run on from block to block;
             every epoch must have the same number of rows. Errors of the source are raised here.
         y : array-like, optional
-            Targets, shape (n, outputs), or (n,) with one output. For cross_entropy integer labels
-            (n,) from 0, or probabilities (n, classes) whose rows sum to 1.
+            Targets, shape (n, outputs), or (n,) with one output: then predictions are (n,) too,
+            and ``predict(X) - y`` is what it says. For cross_entropy integer labels (n,) from 0,
+            or probabilities (n, classes) whose rows sum to 1.
         epochs : int
             Passes over the data, at least 1; with ``resume`` those before included.
         batch_size : int
             Samples a step, at least 1; larger than n means n.
-        optimizer : SGD, RMSprop, Adam, AdamW, Lion or CustomOptimizer, optional
-            ``Adam()`` by default.
+        optimizer : SGD, RMSprop, Adam, AdamW, Lion, CustomOptimizer or str, optional
+            ``Adam()`` by default. The names sgd, rmsprop, adam, adamw and lion stand for the
+            optimizers with their default options.
         l1, l2 : float
             The objective has l1 * sum(abs(W)) and 0.5 * l2 * sum(W**2) added, over weights alone;
             at least 0. The derivative of abs(W) at 0 is taken as 0: steps along it bring a weight
@@ -109,14 +113,15 @@ class Learner(Model):
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
             Evaluated after each epoch.
         sample_weight : array-like, shape (n,), optional
-            At least 0, not all 0.
+            At least 0, not all 0; none above 0 but below the smallest normal number of the dtype.
         shuffle : bool
             Visit the samples in a new random order each epoch; those of a source within blocks.
         metrics : sequence of str or callables, or dict, optional
             Measured after each epoch, for ``History.metrics``: accuracy, mean_squared_error,
             mean_absolute_error, r2, or callables ``(y, prediction) -> float`` that get checked
-            targets and what ``predict`` returns. On the validation data, as ``val_NAME``; without
-            such, on all of X, which takes the time of a prediction and must be arrays.
+            targets, (n, outputs) or labels (n,), and predictions (n, outputs). On the validation
+            data, as ``val_NAME``; without such, on all of X, which takes the time of a prediction
+            and must be arrays.
         callbacks : iterable of callables
             Called with a ``fastmlp.State`` after each epoch; True ends the fit. A method
             ``on_batch(state, batch)`` is called with a ``fastmlp.Batch`` after each batch, and True
@@ -162,6 +167,7 @@ class Learner(Model):
         with (
             joined(communicator, self._engine) as others,
             self._turn.taken(),
+            PublishedSnapshot(self),
             self._kept(lambda: len(history.loss) > n_before, changes),
         ):
             resume, path = check.resume(resume)
@@ -259,6 +265,7 @@ class Learner(Model):
         self._rng.bit_generator.state = other._rng.bit_generator.state
         self._engine.set_state(state["engine"])
         self._progress, self._history = state["progress"], other._history
+        self._flat_y = other._flat_y
 
     def partial_fit(
         self,
@@ -267,7 +274,7 @@ class Learner(Model):
         *,
         sample_weight: ArrayLike | None = None,
         batch_size: int | None = None,
-        optimizer: Optimizer | None = None,
+        optimizer: Optimizer | OptimizerName | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
         clip_norm: float | None = None,
@@ -313,6 +320,7 @@ class Learner(Model):
                 loop.run(data, plan, course)
             memory = own.memory if own else None
             self._progress = ResumeState(begun.kind, course.rates.step, begun.seed, memory=memory)
+            self._flat_y = data.flat_y
             return course.reporter.state.loss
 
     def _course(
@@ -357,6 +365,8 @@ class Learner(Model):
             memory = own.memory if own else None
             last = (), plan.batch_size, begun.data
             self._progress = ResumeState(*facts, *orders, *last, averaged, memory)
+            self._flat_y = data.flat_y
+            self._show()
 
         course.reporter.keep = keep
         if isinstance(data, BlockStream):

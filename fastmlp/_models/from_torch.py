@@ -12,6 +12,7 @@ from fastmlp._models.import_mlp import network, refusal
 from fastmlp._models.mlp import MLP
 from fastmlp._network.layer_norm import EPSILON
 from fastmlp._network.losses import Loss
+from fastmlp._network.names import LossName, NormPosition
 
 # Class, what its options must be, and the activation.
 ACTIVATIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
@@ -36,11 +37,23 @@ LINKS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("Sigmoid", {}, "sigmoid"),
 )
 FLATTEN = (("Flatten", {"start_dim": 1, "end_dim": -1}, "identity"),)
+# Attributes of an instance that make it compute something else than its class, and the remedies.
+HOOKS = (
+    "remove it (prune.remove, remove_weight_norm, remove_spectral_norm, or remove() of its handle)"
+)
+CHANGES = (
+    ("forward", "another forward", "delete it, or pass a module of PyTorch's own"),
+    ("_forward_pre_hooks", "a hook before forward", HOOKS),
+    ("_forward_hooks", "a hook after forward", HOOKS),
+)
 REMEDY = "pass a torch.nn.Sequential of Linear and activations, for example a part of the network"
 
 
 def from_torch(
-    module: Any, *, loss: str | Loss | None = None, rng: int | np.random.Generator | None = None
+    module: Any,
+    *,
+    loss: LossName | Loss | None = None,
+    rng: int | np.random.Generator | None = None,
 ) -> MLP:
     """Return the MLP that a module of PyTorch is.
 
@@ -65,12 +78,22 @@ def from_torch(
     Raises
     ------
     TypeError, ValueError
-        If it is no plain MLP, or ``loss`` does not fit its end.
+        If it is no plain MLP, or ``loss`` does not fit its end. Subclasses, modules with forward
+        hooks (pruning and ``weight_norm`` use them), parametrized modules and modules with another
+        ``forward`` may compute anything, and are refused.
+
+    Examples
+    --------
+    >>> module = torch.nn.Sequential(  # doctest: +SKIP
+    ...     torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)
+    ... )
+    >>> fastmlp.from_torch(module, loss="cross_entropy").layer_sizes  # doctest: +SKIP
+    (4, 8, 3)
     """
     layers: list[Affine] = []
     activations: list[str] = []
     dropout: list[float] = []
-    norms: dict[int, tuple[str, Normalization]] = {}
+    norms: dict[int, tuple[NormPosition, Normalization]] = {}
     alphas: dict[int, Array] = {}
     modules = list(_modules(module))
     while modules and _row(modules[0], FLATTEN):
@@ -90,9 +113,9 @@ def from_torch(
             if _is(each, "PReLU"):
                 alphas[len(layers) - 1] = _alphas(each, len(layers[-1].biases))
         elif _is_norm(each) and layers and len(layers) - 1 not in norms and not dropped:
-            place = "before" if len(activations) < len(layers) else "after"
+            place: NormPosition = "before" if len(activations) < len(layers) else "after"
             norms[len(layers) - 1] = place, _normalization(each)
-        elif _is(each, "Dropout") and layers and len(activations) == len(layers):
+        elif _is(each, "Dropout") and len(activations) == len(layers) > 0 and not dropped:
             dropout[-1] = float(each.p)
         else:
             raise refusal(f"the module has {each!r} in place {len(layers)} of its layers", REMEDY)
@@ -102,7 +125,7 @@ def from_torch(
 
 
 def _is(module: Any, name: str) -> bool:
-    """Whether it is PyTorch's own class, of which it is known what it computes."""
+    """Whether a module is of this class of PyTorch, not of a subclass with a forward of its own."""
     return type(module).__name__ == name and type(module).__module__.startswith("torch.nn.modules.")
 
 
@@ -114,6 +137,11 @@ def _row(module: Any, table: tuple[tuple[str, dict[str, Any], str], ...]) -> str
 
 
 def _modules(module: Any) -> Iterator[Any]:
+    """Yield the layers of nested Sequentials in order; refuse those that were changed."""
+    own = getattr(module, "__dict__", {})
+    for name, what, remedy in CHANGES:
+        if own.get(name):
+            raise refusal(f"the module has {what} on {module!r}", remedy)
     if not _is(module, "Sequential"):
         yield module
         return

@@ -1,10 +1,10 @@
-"""A network from what was read of another library's: the last step of every reader."""
+"""Build an MLP from the layers that were read from another library's network."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -12,13 +12,11 @@ from fastmlp._export.layers import Affine, Array, Normalization
 from fastmlp._models.mlp import MLP
 from fastmlp._network import losses
 from fastmlp._network.losses import Loss
-from fastmlp._network.spec import DTYPES
+from fastmlp._network.names import NormPosition
 
 # The loss that a network of this link was most likely trained with.
 LOSSES = {
     "identity": "squared_error",
-    "exp": "poisson_nll",
-    "mean_and_variance": "gaussian_nll",
     "sigmoid": "binary_cross_entropy",
     "softmax": "cross_entropy",
 }
@@ -26,21 +24,19 @@ LOSSES = {
 
 def network(
     layers: Sequence[Affine],
-    activations: Sequence[str],
+    activations: Sequence[Any],
     link: str,
     loss: str | Loss | None,
     rng: int | np.random.Generator | None,
-    dropout: float | Sequence[float] = 0.0,
-    norms: Mapping[int, tuple[str, Normalization]] = MappingProxyType({}),
-    alphas: Mapping[int, Array] = MappingProxyType({}),
-    skip: int | None = None,
-    linear: Array | None = None,
+    dropout: Sequence[float],
+    norms: Mapping[int, tuple[NormPosition, Normalization]],
+    alphas: Mapping[int, Array],
 ) -> MLP:
-    """Return an MLP with these parameters; ``norms`` has place and tensors of normalised layers.
+    """Return an MLP with these parameters.
 
-    ``alphas`` has those of layers whose activation is parametric, ``linear`` is the weights of a
-    linear path. ``loss`` is the user's; its link
-    may stand where the other network has none, and gives logits.
+    ``norms`` maps a hidden layer to the place and the tensors of its normalisation, ``alphas`` maps
+    a hidden layer to the alphas of its parametric activation. The user's ``loss`` supplies the link
+    of a network that ends in logits.
     """
     chosen = losses.resolve(LOSSES[link] if loss is None else loss)
     if link not in ("identity", chosen.link_name):
@@ -62,12 +58,8 @@ def network(
         )
     sizes = [layer.weights.shape[0] for layer in layers] + [columns // chosen.heads]
     dtype = np.result_type(*(layer.weights for layer in layers))
-    if dtype.name not in DTYPES:
-        raise ValueError(
-            f"the weights are {dtype} but {' or '.join(DTYPES)} is expected: convert the network"
-        )
     hidden = range(len(layers) - 1)
-    places = [norms[k][0] if k in norms else None for k in hidden]
+    places: list[NormPosition | None] = [norms[k][0] if k in norms else None for k in hidden]
     net = MLP(
         sizes,
         activation=list(activations),
@@ -76,8 +68,6 @@ def network(
         dropout=dropout,
         layer_norm=places,
         parametric=[k in alphas for k in hidden],
-        skip=skip,
-        linear_path=linear is not None,
         rng=rng,
     )
     net.weights = [layer.weights for layer in layers]
@@ -88,8 +78,6 @@ def network(
         net.gains, net.shifts = [each.gains for each in found], [each.shifts for each in found]
     if alphas:
         net.alphas = [alphas.get(k, np.zeros(0)) for k in hidden]
-    if linear is not None:
-        net.linear_weights = [linear]
     return net
 
 

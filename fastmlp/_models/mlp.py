@@ -13,16 +13,19 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastmlp._core.intervals import NON_NEGATIVE, check_count
+from fastmlp._core.keywords import explained
 from fastmlp._engine.protocol import Predictor
 from fastmlp._engine.thread_count import call_team, fit_team
 from fastmlp._models.fit import Learner
 from fastmlp._network import initializers
 from fastmlp._network.initializers import Initializer
 from fastmlp._network.losses import Loss
+from fastmlp._network.names import LossName, NormPosition
 from fastmlp._network.spec import Activations, build
 from fastmlp._validation import check
 
 
+@explained
 class MLP(Learner):
     """A multi-layer perceptron: affine layers with an activation between each two.
 
@@ -82,8 +85,9 @@ class MLP(Learner):
     -----
     The same program gives the same bits, whatever the number of threads. Predictions may run
     concurrently. A fit is exclusive: a second one, or an assignment of weights from another
-    thread while one runs, raises RuntimeError; predictions, copies and pickles meanwhile see the
-    last whole epoch (of a source: block). Models can be saved, copied and pickled (parameters,
+    thread while one runs, raises RuntimeError. Predictions meanwhile use the weights of the last
+    whole epoch (of a source: block); copies, pickles and files taken meanwhile have weights and
+    history of the same epoch. Models can be saved, copied and pickled (parameters,
     generator, history, and what ``partial_fit`` and ``resume`` go on with); unpickle only what you
     trust, while ``fastmlp.load`` is safe.
 
@@ -105,10 +109,10 @@ class MLP(Learner):
         layer_sizes: Sequence[int] | NDArray[Any],
         *,
         activation: Activations = "relu",
-        loss: str | Loss = "squared_error",
+        loss: LossName | Loss = "squared_error",
         dtype: DTypeLike = "float32",
         dropout: float | Sequence[float] = 0.0,
-        layer_norm: str | Sequence[str | None] | None = None,
+        layer_norm: NormPosition | Sequence[NormPosition | None] | None = None,
         scale: bool = False,
         parametric: bool | Sequence[bool] = False,
         skip: int | None = None,
@@ -133,8 +137,9 @@ class MLP(Learner):
         Returns
         -------
         array of the model's dtype, shape (n, outputs)
-            Always 2-D. Class probabilities for cross_entropy, probabilities for
-            binary_cross_entropy, rates for poisson_nll, else the fitted mean, median or quantile.
+            Class probabilities for cross_entropy, probabilities for binary_cross_entropy, rates
+            for poisson_nll, else the fitted mean, median or quantile. With one output, and y of
+            shape (n,) in the last ``fit`` or ``partial_fit``, the shape is (n,).
         tuple (means, variances) of such arrays
             For gaussian_nll with predicted variance.
 
@@ -149,10 +154,10 @@ class MLP(Learner):
             with call_team(self._n_weights, x.shape[0]) as team:
                 z = self._engine.predict(x, team)
         if not self._two_headed:
-            one_head: NDArray[Any] = z
+            one_head: NDArray[Any] = z[:, 0] if self._flat_y else z
             return one_head
-        m = self._spec.n_outputs
-        return z[:, :m], z[:, m:]
+        m = 0 if self._flat_y else self._spec.n_outputs
+        return (z[:, :m], z[:, m:]) if m else (z[:, 0], z[:, 1])
 
     def predictor(self, n_threads: int | None = None) -> Predictor:
         """Return a function of the weights of now: the fast way to many single predictions.
@@ -166,7 +171,8 @@ class MLP(Learner):
         -------
         fastmlp.predictor.Predictor
             Called with one row (fan-in,) or a batch (n, fan-in), and ``out=`` if wanted; safe to
-            call from many threads. Later fits do not change it.
+            call from many threads. Later fits do not change it. It returns (outputs,) or
+            (n, outputs), whatever y of the last fit was.
 
         Examples
         --------

@@ -17,6 +17,7 @@ class Data:
     x: Array  # (n, inputs), any strides
     targets: Array  # C-contiguous, (n, m), or int32 labels (n,)
     weights: Array | None = field(default=None)  # (n,) of the samples, at least 0; None: all 1
+    flat_y: bool = False  # whether the user gave the numbers of one output as (n,), not (n, 1)
 
     @property
     def rows(self) -> int:

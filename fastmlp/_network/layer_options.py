@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from fastmlp._core.intervals import FRACTION, check_count, check_flag
+from fastmlp._core.keywords import choices
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.functions.activation import CustomActivation
 from fastmlp._network.layer_norm import POSITIONS
+from fastmlp._network.names import ActivationName, NormPosition
 from fastmlp._network.schedules import Scheduled, check_scheduled
 
 MAX_SIZES = 1024  # entries of layer_sizes
@@ -60,7 +62,7 @@ def sizes(layer_sizes: Any) -> tuple[int, ...]:
     return found
 
 
-def activations(activation: Any, n_hidden: int) -> tuple[str | CustomActivation, ...]:
+def activations(activation: Any, n_hidden: int) -> tuple[ActivationName | CustomActivation, ...]:
     """Return the name of each one's activation, or one of the user's own."""
     names = _each("activation", activation, n_hidden)
     # With no hidden layer a single name is not used, but a wrong one is still a mistake.
@@ -75,9 +77,10 @@ def activations(activation: Any, n_hidden: int) -> tuple[str | CustomActivation,
         if name not in ACTIVATIONS:
             raise ValueError(
                 f"activation is {name!r} but no activation has that name: "
-                f"choose from {', '.join(ACTIVATIONS)}"
+                f"{choices(name, ACTIVATIONS)}"
             )
-    return tuple(str(name) if isinstance(name, str) else name for name in names)
+    plain: list[Any] = [str(name) if isinstance(name, str) else name for name in names]
+    return tuple(plain)
 
 
 def dropouts(dropout: Any, n_hidden: int) -> tuple[float, ...]:
@@ -105,7 +108,7 @@ def flags(name: str, value: Any, n_hidden: int) -> tuple[bool, ...]:
     return tuple(check_flag(name, each) for each in _each(name, value, n_hidden))
 
 
-def positions(layer_norm: Any, n_hidden: int) -> tuple[str | None, ...]:
+def positions(layer_norm: Any, n_hidden: int) -> tuple[NormPosition | None, ...]:
     """Return where each is normalised, None for nowhere."""
     chosen = _each("layer_norm", layer_norm, n_hidden)
     for position in chosen or ([] if is_sequence(layer_norm) else [layer_norm]):
@@ -119,7 +122,8 @@ def positions(layer_norm: Any, n_hidden: int) -> tuple[str | None, ...]:
                 f"layer_norm is {position!r} but there is no such place: "
                 f"choose from {', '.join(POSITIONS)} (the activation), or None"
             )
-    return tuple(position and str(position) for position in chosen)
+    plain: list[Any] = [position and str(position) for position in chosen]
+    return tuple(plain)
 
 
 def blocks(skip: Any, widths: Sequence[int]) -> tuple[int | None, ...]:

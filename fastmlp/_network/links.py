@@ -24,14 +24,11 @@ class Link:
         The prediction p, a new array.
     slope : function of (p, c)
         The derivative of column c of p with respect to every column of z, (N, C).
-    inverse : function of p
-        A z that gives p; at the ends of p's range, where z is infinite, the last number before.
     """
 
     name: str
     value: Callable[[Array], Array]
     slope: Callable[[Array, int], Array]
-    inverse: Callable[[Array], Array]
 
 
 def _exp(z: Array) -> Array:
@@ -56,21 +53,6 @@ def _softmax_slope(p: Array, c: int) -> Array:
     return d
 
 
-def _log(p: Array) -> Array:
-    return np.asarray(np.log(np.maximum(p, np.finfo(p.dtype).tiny)))
-
-
-def _log_of_second_half(p: Array) -> Array:
-    mean, variance = np.split(p, 2, axis=1)
-    return np.concatenate([mean, _log(variance)], axis=1)
-
-
-def _logit(p: Array) -> Array:
-    limits = np.finfo(p.dtype)
-    inner = np.clip(p, limits.tiny, 1 - limits.epsneg)
-    return np.asarray(np.log(inner) - np.log1p(-inner))
-
-
 def _elementwise(slope: Callable[[Array], Array]) -> Callable[[Array, int], Array]:
     """Return the slope of a link that acts on each column alone, from that of one column."""
 
@@ -85,16 +67,15 @@ def _elementwise(slope: Callable[[Array], Array]) -> Callable[[Array, int], Arra
 _one = _elementwise(np.ones_like)
 _itself = _elementwise(np.positive)
 
-IDENTITY = Link("identity", np.copy, _one, np.copy)
-EXP = Link("exp", _exp, _itself, _log)
+IDENTITY = Link("identity", np.copy, _one)
+EXP = Link("exp", _exp, _itself)
 # Means, followed by variances whose logarithms the network gives.
 MEAN_AND_VARIANCE = Link(
     "mean_and_variance",
     _exp_of_second_half,
     lambda p, c: (_one if c < p.shape[1] // 2 else _itself)(p, c),
-    _log_of_second_half,
 )
-SIGMOID = Link("sigmoid", sigmoid, _elementwise(lambda p: p * (1 - p)), _logit)
-SOFTMAX = Link("softmax", _softmax, _softmax_slope, _log)
+SIGMOID = Link("sigmoid", sigmoid, _elementwise(lambda p: p * (1 - p)))
+SOFTMAX = Link("softmax", _softmax, _softmax_slope)
 
 BY_NAME = {link.name: link for link in (IDENTITY, EXP, MEAN_AND_VARIANCE, SIGMOID, SOFTMAX)}

@@ -22,12 +22,15 @@ from fastmlp._network.functions.activation import CustomActivation
 from fastmlp._network.functions.custom_function import CustomFunction
 from fastmlp._network.functions.verification import verify
 from fastmlp._network.losses import CustomLoss, Loss
+from fastmlp._network.names import ActivationName, LossName, NormPosition
 from fastmlp._network.tensors import TENSORS, Shape
 
 MAX_PARAMETERS = 2**40 - 1
 DTYPES = ("float32", "float64")
 
-Activations: TypeAlias = str | CustomActivation | Sequence[str | CustomActivation]
+Activations: TypeAlias = (
+    ActivationName | CustomActivation | Sequence[ActivationName | CustomActivation]
+)
 
 
 # Rows that go through the network together. A larger batch is a sum over such blocks, in double
@@ -40,9 +43,9 @@ class Spec:
     """The shape of a network; made by `build`."""
 
     layer_sizes: tuple[int, ...]  # inputs, hidden layers, outputs
-    activations: tuple[str | CustomActivation, ...]  # of each hidden layer
+    activations: tuple[ActivationName | CustomActivation, ...]  # of each hidden layer
     dropout: tuple[float, ...]  # drop probability of each hidden layer, in [0, 1)
-    layer_norm: tuple[str | None, ...]  # of each hidden layer, one of layer_norm.POSITIONS
+    layer_norm: tuple[NormPosition | None, ...]  # of each hidden layer, one of layer_norm.POSITIONS
     parametric: tuple[bool, ...]  # whether the activation of each hidden layer is parametric
     loss: Loss  # which has the link and the number of heads
     dtype: np.dtype[Any]
@@ -105,10 +108,10 @@ OPTIONS = tuple(field.name for field in fields(Spec) if field.default is not MIS
 def build(
     layer_sizes: Sequence[int] | npt.NDArray[Any],
     activation: Activations = "relu",
-    loss: str | Loss = "squared_error",
+    loss: LossName | Loss = "squared_error",
     dtype: npt.DTypeLike = "float32",
     dropout: float | Sequence[float] = 0.0,
-    layer_norm: str | Sequence[str | None] | None = None,
+    layer_norm: NormPosition | Sequence[NormPosition | None] | None = None,
     scale: bool = False,
     parametric: bool | Sequence[bool] = False,
     skip: int | None = None,

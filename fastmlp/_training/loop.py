@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._core.history import Batch, DivergenceError, State
+from fastmlp._core.history import Batch, DivergenceError, History, State
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.protocol import Engine
 from fastmlp._network.data import Data
@@ -88,7 +88,7 @@ def run(data: Data | BlockStream, plan: Plan, course: FitStrategy) -> bool:
         began = time.perf_counter()
         begin(plan, rates, reorder, state.learning_rate_scale)
         before, state.epoch = engine.snapshot(), epoch - 1  # a callback may have set it
-        step, plan.sums = rates.step, [0.0, 0.0]
+        step, plan.sums, n_epochs = rates.step, [0.0, 0.0], len(state.history.loss)
         try:
             with data.blocks() as blocks:
                 for block in batches(blocks, plan) if reporter.sees_batches else blocks:
@@ -112,6 +112,7 @@ def run(data: Data | BlockStream, plan: Plan, course: FitStrategy) -> bool:
         except BaseException:
             if state.epoch < epoch:  # what was not written down did not happen
                 engine.restore(before)
+                shorten(state.history, n_epochs)
             raise
         if reporter.epoch_ended() or judge.is_enough():
             return True
@@ -198,6 +199,13 @@ def record(
     history.loss += losses  # last, see History.whole
     state.loss, state.val_loss, state.learning_rate = losses[-1], val_losses[-1], rates[-1]
     state.epoch = epoch
+
+
+def shorten(history: History, n: int) -> None:
+    """Keep the first n epochs: there may have been memory for some of the longer lists."""
+    for values in vars(history).values():
+        if isinstance(values, list):
+            del values[n:]
 
 
 class Shuffles:

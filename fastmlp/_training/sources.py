@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import queue
-import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
@@ -19,6 +18,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core.worker import PATIENCE, Worker
 from fastmlp._network.data import Data
 from fastmlp._network.spec import Spec
 from fastmlp._validation import check
@@ -27,9 +27,6 @@ Block = Any  # (X, y) or (X, y, sample_weight), each array-like
 Source = Callable[[], Iterable[Block]] | Iterable[Block]
 Answers = queue.SimpleQueue[tuple[Data | None, BaseException | None]]
 
-# Seconds: between two looks whether the reading thread lives, and until one that still reads is
-# left to itself. Where signals do not wake a waiting thread (Windows), Ctrl-C waits for a look.
-PATIENCE = 0.1
 _SEED_MASK = 2**64 - 1
 
 
@@ -50,9 +47,16 @@ def resolve(x: Any, y: Any, sample_weight: Any, spec: Spec) -> Data | BlockStrea
     TypeError, ValueError
         If they are not as described in ``MLP.fit``.
     """
-    if y is not None:
-        return check.data(x, y, sample_weight, spec)
     name = type(x).__name__
+    if y is not None:
+        if (callable(x) or hasattr(x, "__iter__")) and not any(
+            hasattr(x, name) for name in ("__len__", "__array__", "__next__")
+        ):
+            raise TypeError(
+                f"y is given but X is a {name}, a source, whose blocks bring their targets: leave "
+                "y out"
+            )
+        return check.data(x, y, sample_weight, spec)
     if hasattr(x, "__next__"):
         raise TypeError(
             f"X is a {name}, which can be read only once, but a source gives its blocks in every "
@@ -88,11 +92,14 @@ class BlockStream:
     ----------
     rows : int or None
         Of an epoch; None before the first has been read.
+    flat_y : bool
+        As in `Data`, of the block that was read last.
     """
 
     def __init__(self, source: Source, spec: Spec) -> None:
         self.source, self.spec = source, spec
         self.rows: int | None = None
+        self.flat_y = False
         self._batch_size, self._shuffles = 1, None  # type: int, ShuffleState | None
         self._form: tuple[Any, ...] | None = None
 
@@ -186,7 +193,7 @@ class BlockStream:
                     f"{name} is {now} in a block but was {before} in the first one: let the source "
                     "yield blocks of one kind, for example with astype"
                 )
-        self._form = form
+        self._form, self.flat_y = form, data.flat_y
         return data
 
 
@@ -219,13 +226,11 @@ class PrefetchedBlocks:
         self._wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
         # If an interrupt comes before __exit__. In C: within __del__ another one would be lost.
         self._end = weakref.ref(self, functools.partial(self._wanted.put, False))
-        given = blocks, self._ready, self._wanted  # nothing of this, which the thread would keep
-        self._thread = threading.Thread(
-            target=_read, args=given, name="fastmlp-source", daemon=True
-        )
+        # Nothing of this object, which the thread would keep.
+        self._work = functools.partial(_read, blocks, self._ready, self._wanted)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._worker = Worker(self._work)
         return self
 
     def __exit__(
@@ -235,16 +240,16 @@ class PrefetchedBlocks:
         traceback: TracebackType | None,
     ) -> None:
         self._wanted.put(False)
-        self._thread.join(PATIENCE)  # one that waits within the source ends when that returns
+        self._worker.has_ended()  # one that waits within the source ends when that returns
 
     def __iter__(self) -> Iterator[Data]:
         while True:
             try:
                 block, error = self._ready.get(timeout=PATIENCE)
             except queue.Empty:
-                if self._thread.is_alive() or not self._ready.empty():
+                if not self._worker.has_ended(0) or not self._ready.empty():
                     continue
-                raise RuntimeError("the thread that reads the source died: fit again") from None
+                raise self._worker.error or RuntimeError("a fork left the reading thread") from None
             self._wanted.put(True)
             if error is not None:
                 raise error

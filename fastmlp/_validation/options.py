@@ -24,9 +24,16 @@ def clip_norm(value: Any) -> float:
 
 
 def optimizer(value: Any) -> Optimizer:
-    """Return one of this package's optimizers; Adam() for None; not a name, not a class."""
+    """Return one of this package's optimizers; Adam() for None; not a class."""
     if value is None:
         return Adam()
+    if isinstance(value, str):
+        if value not in OPTIMIZERS:
+            raise ValueError(
+                f"optimizer is {value!r} but no optimizer has that name: choose from "
+                f"{', '.join(OPTIMIZERS)}"
+            )
+        return OPTIMIZERS[value]()
     if type(value) not in (*OPTIMIZERS.values(), CustomOptimizer):
         raise TypeError(
             f"optimizer is {short(value)} but an object of one of the package's own optimizers is "

@@ -30,11 +30,9 @@ def data(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Sequence[str] = 
     # Views: a caller who gives his array another shape during a fit must not reach the engine's.
     checked = inputs(x, spec, name=names[0]).view()
     n = checked.shape[0]
-    return Data(
-        x=checked,
-        targets=targets(y, spec, n, name=names[1]).view(),
-        weights=sample_weights(sample_weight, n, spec.dtype),
-    )
+    given = targets(y, spec, n, name=names[1]).view()
+    weights = sample_weights(sample_weight, n, spec.dtype)
+    return Data(checked, given, weights, flat_y=given.ndim == 2 and np.ndim(y) == 1)
 
 
 def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> NDArray[Any]:
@@ -126,7 +124,7 @@ def _rows_sum_to_one(soft: NDArray[Any], name: str) -> None:
 
 
 def sample_weights(value: Any, n: int, dtype: np.dtype[Any]) -> NDArray[Any] | None:
-    """Return (n,) weights, C order, not negative and not all zero; None stays None."""
+    """Return (n,) weights, C order, each 0 or a normal number, not all 0; None stays None."""
     if value is None:
         return None
     array = numeric(value, "sample_weight")
@@ -135,15 +133,11 @@ def sample_weights(value: Any, n: int, dtype: np.dtype[Any]) -> NDArray[Any] | N
             f"sample_weight has shape {array.shape} but ({n},) is expected: one for each row of X"
         )
     checked = np.ascontiguousarray(finite(array, dtype, "sample_weight"))
-    if checked.min() < 0:
-        row = int(np.argmin(checked))
-        raise ValueError(
-            f"sample_weight[{row}] is {checked[row]} but weights of at least 0 are expected: "
-            "drop the rows that are not wanted"
-        )
+    smallest = float(np.finfo(dtype).tiny)  # the kernels treat what is smaller as 0
+    if checked.min() < smallest:
+        _not_between_zero_and(smallest, array, checked)
     with np.errstate(over="ignore"):
         total = checked.sum(dtype=np.float64)
-    smallest = float(np.finfo(dtype).tiny)  # kernels flush what is smaller, and divide by the sum
     if not smallest <= total <= 1 / smallest:
         raise ValueError(
             f"sample_weight sums to {total} in {dtype} but a positive finite sum from "
@@ -151,6 +145,20 @@ def sample_weights(value: Any, n: int, dtype: np.dtype[Any]) -> NDArray[Any] | N
             "must be above 0"
         )
     return checked
+
+
+def _not_between_zero_and(smallest: float, given: NDArray[Any], checked: NDArray[Any]) -> None:
+    """Complain of weights that are negative, or so small that kernels would treat them as 0."""
+    wrong = (given != 0) & (checked < smallest)
+    if not wrong.any():
+        return
+    row = int(np.argmax(wrong))
+    if given[row] < 0:
+        expected, remedy = "weights of at least 0 are", "drop the rows that are not wanted"
+    else:
+        expected = f"0 or at least {smallest:.3g}, the smallest normal {checked.dtype}, is"
+        remedy = "multiply all weights by one large number, or set this one to 0"
+    raise ValueError(f"sample_weight[{row}] is {given[row]} but {expected} expected: {remedy}")
 
 
 def row_numbers(value: Any, n: int, name: str) -> NDArray[np.int64]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.class_weight import compute_sample_weight
+
+from fastmlp._core.user_warnings import warn
 
 Array = NDArray[Any]
 
@@ -38,10 +39,9 @@ def weights_of_classes(class_weight: Any, y: Array, classes: Array) -> Array:
     if isinstance(class_weight, dict):
         unknown = [label for label in class_weight if label not in set(classes.tolist())]
         if unknown:
-            warnings.warn(
+            warn(
                 f"class_weight has {_listed(unknown)} but y has the classes "
-                f"{_listed(classes.tolist())}: what is said of others counts for nothing",
-                stacklevel=2,
+                f"{_listed(classes.tolist())}: what is said of others counts for nothing"
             )
     return weights
 

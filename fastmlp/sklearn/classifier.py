@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -18,16 +19,20 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
+from fastmlp._core.keywords import explained
 from fastmlp._network import losses
+from fastmlp._network.names import SolverName
+from fastmlp._network.spec import Activations
 from fastmlp.sklearn import validation
 from fastmlp.sklearn.class_weights import weights_of_classes
 from fastmlp.sklearn.estimator import BaseMLP, is_stochastic
-from fastmlp.sklearn.fitting import one_at_a_time
+from fastmlp.sklearn.fitting import fit_context, one_at_a_time
 from fastmlp.sklearn.parameters import documented, store
 
 Array = NDArray[Any]
 
 
+@explained
 @documented(
     standardized="targets are classes",
     own="""
@@ -81,10 +86,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
+        hidden_layer_sizes: int | Sequence[int] | Array = (100,),
+        activation: Activations = "relu",
         *,
-        solver: str = "adam",
+        solver: SolverName = "adam",
         alpha: float = 0.0001,
         batch_size: Any = "auto",
         learning_rate: Any = "constant",
@@ -120,7 +125,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     @available_if(is_stochastic)
     @one_at_a_time
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
     ) -> MLPClassifier:

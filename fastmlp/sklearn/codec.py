@@ -44,13 +44,18 @@ TARGETS: dict[str, tuple[type[losses.Loss], Callable[[int], tuple[int, ...]]]] =
 
 def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
     """Return an estimator as JSON and tensors."""
+    parameters = describe_parameters(model, tensors)
+    fitted = _describe_fit(model, tensors, training) if "_fitted" in vars(model) else None
+    return {"parameters": parameters, "fit": fitted}
+
+
+def describe_parameters(model: Any, tensors: Tensors) -> dict[str, Any]:
+    """Return the constructor's parameters as JSON and tensors."""
     given = model.get_params(deep=False)
     check_parameters(type(model), given)
     # Not those of others; and no checkpoints: a file does not say where the next fit writes to.
     given["callbacks"] = [each for each in given["callbacks"] or () if is_object(each)] or None
-    names = {name: described(given[name], f"parameters.{name}", tensors) for name in given}
-    fitted = _describe_fit(model, tensors, training) if "_fitted" in vars(model) else None
-    return {"parameters": names, "fit": fitted}
+    return {name: described(given[name], f"parameters.{name}", tensors) for name in given}
 
 
 def check_parameters(cls: Any, given: dict[str, Any]) -> None:
@@ -62,7 +67,9 @@ def check_parameters(cls: Any, given: dict[str, Any]) -> None:
 def unfitted(cls: Any, record: Record) -> Any:
     """Return an estimator of a file's parameters."""
     part = record.part("parameters")
-    given = {name: value(part, name, object) for name in cls._parameter_constraints}
+    added = getattr(cls, "_added", ())  # which older files lack
+    names = [n for n in cls._parameter_constraints if part.there(n) or n not in added]
+    given = {name: value(part, name, object) for name in names}
     part.finish()
     built(part.where, check_parameters, cls, given)
     return cls(**given)

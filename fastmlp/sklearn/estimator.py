@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import _fit_context
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastmlp._export.exportable import Exportable
@@ -17,7 +16,7 @@ from fastmlp._files import storage
 from fastmlp._validation.check import is_plain
 from fastmlp.sklearn import parameters
 from fastmlp.sklearn.as_mlp import AsMLP
-from fastmlp.sklearn.fitting import CURVES, Fitting, one_at_a_time
+from fastmlp.sklearn.fitting import CURVES, Fitting, fit_context, one_at_a_time
 from fastmlp.sklearn.observers import CallbackSupportMixin, with_callbacks
 from fastmlp.sklearn.parameter_views import ParameterViews
 from fastmlp.sklearn.scaled_network import ScaledNetwork
@@ -52,7 +51,7 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
 
     @one_at_a_time
     @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context
     def fit(
         self,
         X: Any,
@@ -63,7 +62,7 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
         y_val: Any = None,
         sample_weight_val: Any = None,
         resume: str | os.PathLike[str] | None = None,
-    ) -> Any:
+    ) -> Self:
         """Train on samples and targets.
 
         Parameters
@@ -94,14 +93,12 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
         RuntimeError
             If another fit of this estimator is running.
 
-        Warns
-        -----
-        fastmlp.HintWarning
-            After it, of what it suffered from: data far from mean 0 and deviation 1 without
-            ``standardize``, ``early_stopping`` by the accuracy of few rows.
-
         Notes
         -----
+        A fit with data far from mean 0 and deviation 1 without ``standardize``, or with
+        ``early_stopping`` by the accuracy of few rows, ends with a hint: a message of level INFO of
+        the logger ``fastmlp``, which ``verbose`` prints too.
+
         The estimator changes at the end, all at once; if the fit fails, not at all. Ctrl-C ends
         it with a warning and keeps the epochs so far. Until then predictions, copies and pickles
         see it as before, or, where the fit goes on with its weights, the last whole epoch.

@@ -13,11 +13,11 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -43,6 +43,12 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 CURVES = ("loss_curve_", "validation_loss_curve_", "validation_scores_")
 
 
+def fit_context(method: Method) -> Method:
+    """Decorate a fit with scikit-learn's checks, and keep its type, which theirs would lose."""
+    decorated: Method = _fit_context(prefer_skip_nested_validation=True)(method)
+    return decorated
+
+
 def one_at_a_time(method: Method) -> Method:
     """Decorate a method that trains: a second one meanwhile raises RuntimeError."""
 
@@ -54,7 +60,7 @@ def one_at_a_time(method: Method) -> Method:
     return alone  # type: ignore[return-value]
 
 
-class Fitting(BaseEstimator):
+class Fitting(parameters.Validated):
     """The part of an estimator that trains, not for users."""
 
     _target_checks: ClassVar[dict[str, Any]] = {}  # more arguments of validate_data
@@ -119,7 +125,7 @@ class Fitting(BaseEstimator):
         classes: Any = None,
         one_epoch: bool = False,
         resume: str | os.PathLike[str] | None = None,
-    ) -> Any:
+    ) -> Self:
         before, draft = vars(self).copy(), self._draft()
         try:
             if one_epoch:
@@ -135,7 +141,7 @@ class Fitting(BaseEstimator):
             if draft._complete:  # it comes too late
                 self._become(draft, before)
             raise
-        hints.tell(told)
+        hints.tell(told, self.verbose)
         return self
 
     def _draft(self) -> Any:

@@ -14,7 +14,7 @@ from fastmlp.sklearn.initialization import spec_of
 from fastmlp.sklearn.regressor import MLPRegressor
 from fastmlp.sklearn.scaled_network import ScaledNetwork
 
-KINDS: dict[type, type] = {
+KINDS: dict[type, type[MLPClassifier | MLPRegressor]] = {
     neural_network.MLPClassifier: MLPClassifier,
     neural_network.MLPRegressor: MLPRegressor,
 }
@@ -26,7 +26,7 @@ FITTED = (
 )
 
 
-def from_sklearn(estimator: Any) -> Any:
+def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor:
     """Return the estimator of fastmlp that a fitted one of scikit-learn is.
 
     Parameters
@@ -65,7 +65,7 @@ def from_sklearn(estimator: Any) -> Any:
             "of sklearn.neural_network is expected: of a pipeline, pass its last step"
         )
     check_is_fitted(estimator)
-    ours = kind(**copy.deepcopy(estimator.get_params(deep=False)))
+    ours: MLPClassifier | MLPRegressor = kind(**copy.deepcopy(estimator.get_params(deep=False)))
     for name in FITTED:
         if hasattr(estimator, name):
             setattr(ours, name, copy.deepcopy(getattr(estimator, name)))

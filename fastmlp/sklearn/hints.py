@@ -1,8 +1,9 @@
-"""What a fit may suffer from, and the parameter that helps: said once, after it."""
+"""Hints after a fit of an estimator: what made it worse, and the parameter that helps."""
 
 from __future__ import annotations
 
-import warnings
+import logging
+import sys
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,13 @@ LARGEST, SMALLEST, FARTHEST = 10.0, 0.1, 10.0
 FEW_HELD_OUT = 401
 
 
-class HintWarning(UserWarning):
-    """A fit of an estimator would profit from another parameter, which the text names.
+LOGGER = logging.getLogger("fastmlp")
 
-    ``warnings.simplefilter("ignore", fastmlp.HintWarning)`` silences all of them.
+
+class HintWarning(UserWarning):
+    """Deprecated: hints are messages of the logger ``fastmlp`` now, of level INFO.
+
+    Nothing warns with this class any more; it is there so that programs that filter it still run.
     """
 
 
@@ -54,10 +58,12 @@ def found(estimator: Any, x: Array, targets: Array, held_out: int) -> list[str]:
     return hints
 
 
-def tell(hints: list[str]) -> None:
-    """Warn of it; after the estimator has changed, for a filter may make an error of it."""
+def tell(hints: list[str], verbose: Any) -> None:
+    """Log hints; with ``verbose``, print them beside, where they are not taken for results."""
     for hint in hints:
-        warnings.warn(hint, HintWarning, stacklevel=2)
+        LOGGER.info(hint)
+        if verbose:
+            print(f"Hint: {hint}", file=sys.stderr)
 
 
 def _of_scales(estimator: Any, x: Array, targets: Array) -> list[str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from typing import Any
 
 import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
-from sklearn.utils.optimize import _check_optimize_result
+from sklearn.exceptions import ConvergenceWarning
 
+from fastmlp._core.user_warnings import warn
 from fastmlp._engine import native_engine
 from fastmlp._engine.thread_count import fit_team, of_jobs
 from fastmlp._network.data import Data
@@ -82,14 +82,18 @@ class LbfgsFit:
                 result = self._minimise()
                 judge.restore_best()
         except KeyboardInterrupt:
-            warnings.warn(INTERRUPTED, stacklevel=2)
+            warn(INTERRUPTED)
             self.network.engine.restore(self.reached)
             judge.restore_best()
         else:
-            n_iter = int(result.nit)
-            if not estimator.history_.stop_reason:
-                n_iter = _check_optimize_result("lbfgs", result, estimator.max_iter)
-            estimator.n_iter_ = n_iter
+            estimator.n_iter_ = min(int(result.nit), estimator.max_iter)
+            if result.status and not estimator.history_.stop_reason:
+                warn(
+                    f"lbfgs failed to converge after {estimator.n_iter_} iteration(s) "
+                    f"(status={result.status}):\n{result.message}\n\nPass a larger max_iter than "
+                    f"{estimator.max_iter}, or scale the data: standardize=True",
+                    ConvergenceWarning,
+                )
             estimator.loss_ = float(result.fun) + self.loss_constant
         finally:
             self.network.trained()

@@ -18,17 +18,24 @@ from fastmlp.sklearn import parameters
 
 __all__ = ["CallbackSupportMixin", "Observers", "with_callbacks"]
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn.callback import CallbackSupportMixin, with_callbacks as _with_callbacks
 except ImportError:  # scikit-learn before 1.9
-    Method = TypeVar("Method", bound=Callable[..., Any])
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stands where newer versions have theirs."""
 
-    def with_callbacks(method: Method) -> Method:
+    def _with_callbacks(method: Any) -> Any:
         """Return the method itself."""
         return method
+
+
+def with_callbacks(method: Method) -> Method:
+    """Decorate a fit as scikit-learn does, and keep its type."""
+    decorated: Method = _with_callbacks(method)
+    return decorated
 
 
 class Observers(CallbackList):

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, InvalidParameterError, Options, StrOptions
 
+from fastmlp._core.keywords import twin
 from fastmlp._network.activations import ACTIVATIONS
 
 STOCHASTIC = ("sgd", "adam")
@@ -88,7 +91,7 @@ random_state : int, RandomState or None, default=None
 tol : float, default=1e-4
     Smallest change of loss or score that counts as an improvement; gradient tolerance of lbfgs.
 verbose : bool or int, default=False
-    Print loss and score of each epoch.
+    Print loss and score of each epoch, and hints after the fit to the standard error stream.
 warm_start : bool, default=False
     Let fit go on from the weights of the last one.
 momentum : float in [0, 1], default=0.9
@@ -183,6 +186,35 @@ def store(estimator: Any, arguments: Mapping[str, Any]) -> None:
     for name, value in arguments.items():
         if name not in ("self", "__class__"):
             setattr(estimator, name, value)
+
+
+class Validated(BaseEstimator):
+    """Base of all estimators: complaints about parameters tell what was meant, where it is known.
+
+    The words before are scikit-learn's.
+    """
+
+    def _validate_params(self) -> None:
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            found = re.match(r"The '(\w+)' parameter", str(error))
+            remedy = found and _meant(self, found[1])
+            if not remedy:
+                raise
+            raise InvalidParameterError(f"{error} {remedy}") from None
+
+
+def _meant(estimator: Any, name: str) -> str:
+    """Return what a wrong value of a parameter was meant to be, if that is known."""
+    value = getattr(estimator, name)
+    if name == "loss" and not isinstance(value, str):  # the first parameter, as in scikit-learn
+        return f"Widths of hidden layers are given by name: hidden_layer_sizes={value!r}"
+    for allowed in estimator._parameter_constraints[name]:
+        if isinstance(value, str) and isinstance(allowed, StrOptions):
+            meant = twin(value, allowed.options)
+            return f"Use {meant!r} here." if meant else ""
+    return ""
 
 
 def check_reals(estimator: Any) -> None:

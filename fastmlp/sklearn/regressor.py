@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from fastmlp._core.intervals import check_flag
+from fastmlp._core.keywords import explained
 from fastmlp._network import losses
+from fastmlp._network.names import EstimatorLossName, SolverName
+from fastmlp._network.spec import Activations
 from fastmlp.sklearn import validation
 from fastmlp.sklearn.estimator import BaseMLP, is_stochastic
-from fastmlp.sklearn.fitting import one_at_a_time
+from fastmlp.sklearn.fitting import fit_context, one_at_a_time
 from fastmlp.sklearn.parameters import documented, store
+from fastmlp.sklearn.validation import Samples
 
 Array = NDArray[Any]
 
@@ -34,6 +38,7 @@ LOSSES: dict[str, Callable[[Any], losses.Loss]] = {
 }
 
 
+@explained
 @documented(
     standardized="and every target, except with the poisson loss",
     own="""
@@ -86,11 +91,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def __init__(
         self,
-        loss: str = "squared_error",
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
+        loss: EstimatorLossName = "squared_error",
+        hidden_layer_sizes: int | Sequence[int] | Array = (100,),
+        activation: Activations = "relu",
         *,
-        solver: str = "adam",
+        solver: SolverName = "adam",
         alpha: float = 0.0001,
         batch_size: Any = "auto",
         learning_rate: Any = "constant",
@@ -126,7 +131,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     @available_if(is_stochastic)
     @one_at_a_time
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """Train for one epoch, going on with weights and optimizer of the last call.
 
@@ -169,6 +174,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
                 "fit with loss='gaussian'"
             )
         return mean, np.sqrt(outputs[:, m] if m == 1 else outputs[:, m:])
+
+    def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, known: bool) -> Samples:
+        validation.refuse_text(y, "MLPClassifier")
+        return super()._samples(X, y, sample_weight, reset=reset, known=known)
 
     def _encode(self, y: Array, known: bool) -> Array:
         if y.ndim == 2 and y.shape[1] == 1:

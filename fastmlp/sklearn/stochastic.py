@@ -7,12 +7,12 @@ The rules, and the order in which random numbers are drawn, are scikit-learn's: 
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from fastmlp._core.user_warnings import warn
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_count import fit_team, of_jobs
 from fastmlp._network.data import Data
@@ -115,11 +115,15 @@ def fit_by_batches(
             ended = earlier is not None and resume_state.go_on(course, earlier, e, n, fingerprint)
             ended = ended or loop.run(data, plan, course)
             if not (ended or one_epoch):
-                _warn(e.max_iter)
+                warn(
+                    f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) "
+                    "reached and the optimization hasn't converged yet.",
+                    ConvergenceWarning,
+                )
             rates.rescale(observers.state.learning_rate_scale)
             judge.restore_best()
     except KeyboardInterrupt:
-        warnings.warn(INTERRUPTED, stacklevel=2)
+        warn(INTERRUPTED)
         judge.restore_best()
     finally:
         network.course = None
@@ -131,10 +135,7 @@ def _batch_size(wanted: Any, n: int) -> int:
     if wanted == "auto":
         return min(200, n)
     if wanted > n:
-        warnings.warn(
-            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
-            stacklevel=2,
-        )
+        warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
     return min(int(wanted), n)
 
 
@@ -165,12 +166,3 @@ def _shuffle(n: int, random_state: np.random.RandomState) -> Any:
         return order[draw]
 
     return reorder
-
-
-def _warn(max_iter: int) -> None:
-    warnings.warn(
-        f"Stochastic Optimizer: Maximum iterations ({max_iter}) "
-        f"reached and the optimization hasn't converged yet.",
-        ConvergenceWarning,
-        stacklevel=3,
-    )

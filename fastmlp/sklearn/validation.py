@@ -86,6 +86,18 @@ def numbers_that_fit() -> Iterator[None]:
         ) from error
 
 
+def refuse_text(y: Any, classifier: str) -> None:
+    """Refuse text as targets of a regression, in which NumPy would read numbers."""
+    array = np.asarray(y)
+    if array.dtype.kind in "US" or array.dtype.kind == "O":
+        text = next((each for each in array.flat if isinstance(each, str | bytes)), None)
+        if text is not None:
+            raise ValueError(
+                f"y holds text ({text[:40]!r}) but numbers are expected: convert it by "
+                f"astype(float), or predict labels with {classifier}"
+            )
+
+
 def sound(X: Any, name: str) -> Any:
     """Return X; complain about a sparse matrix whose indices lie outside of it.
 

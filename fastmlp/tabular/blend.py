@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,11 @@ from numpy.typing import NDArray
 
 from fastmlp.tabular import members
 from fastmlp.tabular.columns import Columns, Table
-from fastmlp.tabular.epoch_selection import of_all, ranked
-from fastmlp.tabular.members import FitOptions, Splits, TrainedMembers, TrainingResult
+from fastmlp.tabular.encoding import width_of, with_missing
+from fastmlp.tabular.epoch_selection import TIME_WAS_OVER, of_all, ranked
+from fastmlp.tabular.members import INTERRUPTED, FitOptions, Splits, TrainedMembers, TrainingResult
 from fastmlp.tabular.presets import epochs_of, quick_epochs
+from fastmlp.tabular.progress import Progress
 from fastmlp.tabular.selection import greedy
 from fastmlp.tabular.timing import seconds_an_epoch
 
@@ -74,6 +78,8 @@ class BlendResult:
         The groups that count, the one that counts most first.
     notes : list of str
         What was done otherwise than the preset says.
+    stopped : str
+        Why the user ended the fit early, if that happened.
     """
 
     blend: Blend
@@ -83,6 +89,7 @@ class BlendResult:
     all: float
     trained: list[TrainingResult]
     notes: list[str]
+    stopped: str = ""
 
 
 def fit(
@@ -93,7 +100,7 @@ def fit(
     division: Splits,
     request: FitOptions,
 ) -> BlendResult:
-    """Train the recipes of a preset while there is time, and blend what helps.
+    """Train the recipes of a preset until time is over or the user stops, and blend what helps.
 
     Parameters
     ----------
@@ -101,25 +108,49 @@ def fit(
         As for ``members.train``.
     """
     groups: list[TrainingResult] = []
-    notes = list(division.notes)
+    over = ""
     recipes = request.preset.of(target.kind, len(columns.numbers))
     n, size, rows = len(table), len(division.learn), max(map(len, division.learn))
-    for k, recipe in enumerate(recipes):
-        epoch = seconds_an_epoch(recipe, rows, size, table, columns, target, request)
-        # One that is cut to less than half of its epochs, and those of "fast", adds little.
-        needed = epoch * min(epochs_of(request.preset, recipe, n) / 2, quick_epochs(target.kind, n))
-        if groups and request.deadline is not None and request.deadline - time.monotonic() < needed:
-            notes.append(f"{k} of {len(recipes)} recipes, for the time was over")
-            break
-        groups.append(
-            members.train(recipe, table, columns, target, weights, division, request, epoch)
-        )
-    notes += [
-        f"{group.run} epoch{'s' * (group.run > 1)} instead of {group.planned}, for {group.why}"
-        for group in groups
-        if group.run < group.planned
-    ]
-    return _blended(groups, target, weights, request, notes)
+    width = functools.partial(width_of, columns, len(with_missing(table)))
+    epochs = [epochs_of(request.preset, recipe, n) for recipe in recipes]
+    work = [e * r.work(width(r.bins)) for e, r in zip(epochs, recipes, strict=True)]
+    progress = Progress(work, target, request.deadline, request.n_threads, request.verbose)
+    request = replace(request, callbacks=[*request.callbacks, progress])
+    try:
+        for k, recipe in enumerate(recipes):
+            epoch = seconds_an_epoch(recipe, rows, size, table, columns, target, request)
+            # One that is cut to less than half of its epochs, and those of "fast", adds little.
+            needed = epoch * min(epochs[k] / 2, quick_epochs(target.kind, n))
+            end = math.inf if request.deadline is None else request.deadline
+            if groups and end - time.monotonic() < needed:
+                over = TIME_WAS_OVER
+                break
+            progress.begin(k)
+            data = table, columns, target, weights
+            groups.append(members.train(recipe, *data, division, request, epoch))
+            if groups[-1].stopped:
+                break
+    except KeyboardInterrupt:
+        if not groups:
+            raise
+        groups[-1].stopped = INTERRUPTED
+    finally:
+        progress.close()
+    stopped = groups[-1].stopped
+    notes = [*division.notes, *_cut(groups, stopped or over, len(recipes))]
+    return replace(_blended(groups, target, weights, request, notes), stopped=stopped)
+
+
+def _cut(groups: list[TrainingResult], why: str, count: int) -> list[str]:
+    """Return a note for each reason to train less than planned: recipes, and epochs of them."""
+    cut: dict[str, list[str]] = {}
+    if len(groups) < count:
+        cut[why] = [f"{len(groups)} of {count} recipes"]
+    for group in groups:
+        if group.run < group.planned:
+            text = f"{group.recipe.title} after {group.run} of {group.planned} epochs"
+            cut.setdefault(group.why, []).append(text)
+    return [f"ended early because {why}: {'; '.join(texts)}" for why, texts in cut.items()]
 
 
 def _blended(

@@ -15,7 +15,9 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from fastmlp._core.keywords import explained
 from fastmlp._export import layers as export
+from fastmlp._network.names import PresetName
 from fastmlp._validation.arrays import short
 from fastmlp.sklearn.class_weights import weights_of_classes
 from fastmlp.sklearn.parameters import store
@@ -34,6 +36,7 @@ from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget
 Array = NDArray[Any]
 
 
+@explained
 class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
     """Multi-layer perceptrons for classification on a table as it is.
 
@@ -62,6 +65,8 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         Of the members' mean loss.
     n_features_in_, n_outputs_ : int
         Columns of X, and of probabilities.
+    feature_importances_ : array of float64, shape (n_features_in_,)
+        Share of each column in ``importance()``, computed when it is first read.
     feature_names_in_ : array of str
         If X has such.
 
@@ -89,13 +94,20 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
     def __init__(
         self,
         *,
-        preset: str = "default",
+        preset: PresetName = "default",
+        recipes: Any = None,
+        folds: int | None = None,
+        members: int | None = None,
+        epochs: int | None = None,
+        width: int | None = None,
         class_weight: Any = None,
         categorical_features: Any = "from_dtype",
         scoring: Any = None,
         time_limit: float | None = None,
         random_state: Any = None,
+        verbose: bool | int = False,
         progress_bar: bool = False,
+        callbacks: Any = None,
         n_jobs: int | None = None,
     ) -> None:
         store(self, locals())
@@ -196,7 +208,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         Raises
         ------
         ImportError
-            If there is no onnx package: ``pip install 'fastmlp[onnx]'``.
+            If there is no onnx package: ``pip install onnx``.
         TypeError, ValueError
             If ONNX has no type for the classes or for the categories of a column, cannot tell
             empty text from missing text, or can have no input of a column's name; if no column is
@@ -229,6 +241,31 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
     # ------------------------------------------------------------ of the fit
 
     def _read_target(self, y: Any) -> Array:
+        checked = self._checked_labels(y)
+        self._has_labels = checked.ndim > 1
+        if self._has_labels:
+            self.classes_ = np.arange(checked.shape[1])
+            return checked
+        self.classes_ = np.unique(checked)
+        if len(self.classes_) < 2:
+            raise ValueError(f"y has one class, {self.classes_[0]}, but at least two are expected")
+        return checked
+
+    def _encoded(self, y: Any) -> Array:
+        labels = self._checked_labels(y)
+        if labels.ndim > 1 and self._has_labels and labels.shape[1] == self.n_outputs_:
+            return labels
+        codes = {label: code for code, label in enumerate(self.classes_.tolist())}
+        known = labels.ndim == 1 and not self._has_labels
+        other = [each for each in labels.tolist() if not known or each not in codes]
+        if other:
+            raise ValueError(
+                f"y has {other[0]!r}, which is no class of the fit: pass labels like those in "
+                "classes_"
+            )
+        return np.array([codes[label] for label in labels.tolist()])
+
+    def _checked_labels(self, y: Any) -> Array:
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
         labels = np.asarray(y)
@@ -237,21 +274,15 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         if labels.dtype.kind == "O":
             _check_objects(labels)
         check_classification_targets(y)
-        self._has_labels = type_of_target(y).startswith("multilabel")
-        if self._has_labels:
+        if type_of_target(y).startswith("multilabel"):
             checked = np.asarray(check_array(y, accept_sparse=False, input_name="y"))
             if not np.isin(checked, (0, 1)).all():
                 raise ValueError(
                     f"y is a matrix of labels with {np.unique(checked)} but 0 and 1 are expected: "
                     "say with 1 that a label is there"
                 )
-            self.classes_ = np.arange(checked.shape[1])
             return checked
-        checked = column_or_1d(y, warn=True)
-        self.classes_ = np.unique(checked)
-        if len(self.classes_) < 2:
-            raise ValueError(f"y has one class, {self.classes_[0]}, but at least two are expected")
-        return np.asarray(checked)
+        return np.asarray(column_or_1d(y, warn=True))
 
     def _target(self, y: Array, weights: Array | None = None) -> ClassTarget:
         del weights
@@ -261,9 +292,6 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
             return MultiLabelTarget(y, smoothing)
         self.n_outputs_ = len(self.classes_)
         return ClassTarget(np.searchsorted(self.classes_, y), self.n_outputs_, smoothing)
-
-    def _has_classes_of(self, other: Any) -> bool:
-        return np.array_equal(self.classes_, other.classes_)
 
     def _weights(self, y: Array, given: Array | None) -> Array | None:
         if self.class_weight is None:
@@ -283,13 +311,17 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         return scorer_of(self.scoring, FixedClasses, classes, y, weights)
 
     def _finish(
-        self, target: ClassTarget, fitted: BlendResult, weights: Array | None
+        self, target: ClassTarget, fitted: BlendResult, weights: Array | None, groups: Array | None
     ) -> dict[str, str]:
+        del groups
         p = fitted.out_of_fold
         self.temperature_ = temperature.fitted(p, target, weights, self._has_labels)
         calibrated = temperature.applied(p, self.temperature_, self._has_labels)
         loss = float(np.average(target.costs(calibrated), weights=weights))
-        return {"temperature": f"{self.temperature_:.3g}, then {target.metric} {loss:.4g}"}
+        return {"temperature": f"{self.temperature_:.3g}, with it {target.metric} {loss:.4g}"}
+
+    def _calibrated(self, prediction: Array) -> Array:
+        return self._finisher()(prediction)
 
     def _finisher(self) -> Callable[[Array], Array]:
         return functools.partial(

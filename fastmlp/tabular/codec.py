@@ -12,7 +12,7 @@ from fastmlp._files.strict_json import ModelFormatError, shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import describe as described, value
 from fastmlp._network.losses import Loss
-from fastmlp.sklearn.codec import check_parameters, unfitted
+from fastmlp.sklearn.codec import describe_parameters, unfitted
 from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.codec_members import (
@@ -25,6 +25,7 @@ from fastmlp.tabular.codec_members import (
 )
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.conformal import FREEDOMS, Residuals
+from fastmlp.tabular.inspection import Importance, in_order
 from fastmlp.tabular.regressor import NAMES
 from fastmlp.tabular.report import Report
 from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget, NumericTarget
@@ -39,9 +40,7 @@ CLASSES = {False: "classes", True: "labels"}  # names of targets, by whether lab
 
 def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
     """Return an estimator as JSON and tensors."""
-    given = model.get_params(deep=False)
-    check_parameters(type(model), given)
-    names = {name: described(given[name], f"parameters.{name}", tensors) for name in given}
+    names = describe_parameters(model, tensors)
     known = vars(model)
     fitted = _describe_fit(known, tensors, training) if "_members" in known else None
     for name, array in tensors.items():
@@ -70,6 +69,10 @@ def _describe_fit(known: dict[str, Any], tensors: Tensors, training: bool) -> di
     weights = known.get("_row_weights")
     if weights is not None:
         tensors["fit.weights"] = weights
+    found = known["_importance"]
+    if found is not None:
+        order = [found.names.index(name) for name in known["_columns"].used]
+        tensors["fit.importance"] = np.stack([found.means, found.deviations])[:, order]
     tensors["fit.out"] = np.concatenate(known["_out"])
     for at, dtype in enumerate(CURVE):
         column = [row[at] for row in known["_curve"]] if training else []
@@ -83,6 +86,7 @@ def _describe_fit(known: dict[str, Any], tensors: Tensors, training: bool) -> di
         ),
         "rows": len(known["_out_of_fold"]),
         "weighted": weights is not None,
+        "explained": found is not None,
         "out": [len(rows) for rows in known["_out"]],
         "history": parts.describe_history(
             history.whole() if training else type(history)(), "fit.history", tensors
@@ -122,6 +126,7 @@ def _rebuild_fit(model: Any, record: Record) -> dict[str, Any]:
         "_out": out,
         "_row_weights": _rebuild_weights(record, rows, out),
         "_curve": _rebuild_curve(record),
+        "_importance": _rebuild_importance(record, columns),
         "_report": _rebuild_report(record, columns, rows, target.metric),
     }
 
@@ -153,6 +158,13 @@ def _rebuild_weights(
     if weights.min() < 0:
         raise ModelFormatError(f"tensor 'fit.weights' has {weights.min()} but must not be below 0")
     return weights
+
+
+def _rebuild_importance(record: Record, columns: Columns) -> Importance | None:
+    if not (record.there("explained") and record.flag("explained")):  # there were files without
+        return None
+    found = record.store.parameter("fit.importance", (2, len(columns.used)), FLOATS).copy()
+    return in_order(columns.used, *found)
 
 
 def _rebuild_curve(record: Record) -> list[tuple[int, float, float, float]]:
@@ -250,6 +262,12 @@ def _rebuild_numbers(
     }
     for key in ("w", "sizes", "spread"):
         _check_positive(f"fit.residuals.{key}", found[key])
+    effective = found["w"].sum(axis=1)
+    if not ((effective > 0.5) & (effective < n_rows + 0.5)).all():
+        raise ModelFormatError(
+            f"tensor 'fit.residuals.w' sums to {effective.tolist()[:3]} but 1 to {n_rows} "
+            "effective rows are possible"
+        )
     low, high = FREEDOMS[0], FREEDOMS[-1]
     if not ((low <= found["freedom"]) & (found["freedom"] <= high)).all():
         raise ModelFormatError(

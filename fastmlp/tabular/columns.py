@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._validation.arrays import short
 from fastmlp.tabular.frames import is_frame
 
 MISSING = -1  # the code of a category that is missing, or was not there at fit
@@ -26,7 +27,10 @@ REMEDY_OF_DATES = (
 )
 MOST_CATEGORIES = 64  # of a column that have an input each, the most frequent; see `encoding`
 SMALLEST_RANGE = 1e-300  # of ranges that numbers are scaled by: one over it is finite
-NUMBER_KINDS = "iufb"
+# The types of the cells of a column of objects; those of missing values by their names.
+NUMBERS = int | float | np.number | Decimal
+CATEGORIES = str | bytes | int | float | np.number | np.bool_
+MISSING_TYPES = ("NoneType", "NAType", "NaTType")
 
 
 @dataclass(frozen=True)
@@ -60,16 +64,17 @@ class Column:
         values = _values(items, self.name)
         for value in values.values():
             if value is not None and value not in code and not self._is_like(value):
+                there = sorted({_family(v) for v in self.values if v is not None}, reverse=True)
                 raise ValueError(
-                    f"{self.name} holds {value!r} but no {_family(value).__name__} was there at "
-                    "fit: give it the dtype that it had"
+                    f"{self.name} holds {short(value)} but {' or '.join(there)} was there at fit: "
+                    "give the column the dtype that it had"
                 )
         codes = {item: code.get(value, MISSING) for item, value in values.items()}
         return np.fromiter(map(codes.__getitem__, items), np.int32, len(items))
 
     def _is_like(self, value: Hashable) -> bool:
         """Whether one of the values is text, or a number, as this one is."""
-        return any(v is not None and _family(v) is _family(value) for v in self.values or ())
+        return any(v is not None and _family(v) == _family(value) for v in self.values or ())
 
 
 @dataclass(frozen=True)
@@ -169,6 +174,11 @@ class Columns:
                 (numbers if column.values is None else categories).append((k, column))
         return cls(tuple(numbers), tuple(categories), left_out, tuple(names), named, numeric)
 
+    @property
+    def used(self) -> list[str]:
+        """The names of numbers, then of categories."""
+        return [column.name for _, column in self.numbers + self.categories]
+
     def read(self, X: Any) -> Table:
         """Return a table with these columns.
 
@@ -231,35 +241,32 @@ def _is_category(dtype: Any) -> bool:
 
 def is_missing(value: Any) -> bool:
     """Whether a value is None, NaN, NaT or pandas.NA."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+    if type(value).__name__ in MISSING_TYPES:
         return True
     return isinstance(value, float | np.floating) and bool(value != value)
 
 
 def _values(items: Sequence[Any], name: str) -> dict[Any, Any]:
-    """Return what each of a category's items stands for, None for what is missing.
-
-    Each item is looked at once, however often it occurs.
+    """Return the value that each distinct item of a category stands for, None if it is missing.
 
     Raises
     ------
     TypeError
-        If there is one that no dict can hold.
+        If there is one of another type than `CATEGORIES`.
     """
-    try:
-        distinct = dict.fromkeys(items)
-    except TypeError:
-        kind = next(type(v).__name__ for v in items if getattr(v, "__hash__", None) is None)
-        raise _neither(name, kind) from None
+    for kind in set(map(type, items)):
+        if not issubclass(kind, CATEGORIES) and kind.__name__ not in MISSING_TYPES:
+            raise _neither(name, kind.__name__)
+    distinct: dict[Any, Any] = dict.fromkeys(items)
     for item in distinct:
         is_whole = isinstance(item, float) and item.is_integer()
         distinct[item] = None if is_missing(item) else int(item) if is_whole else item
     return distinct
 
 
-def _family(value: Any) -> type:
-    """Return what a value of a category is: text, bytes, or a number."""
-    return next((kind for kind in (str, bytes) if isinstance(value, kind)), float)
+def _family(value: Any) -> str:
+    """Return the word for the type of a value of a category."""
+    return "text" if isinstance(value, str) else "bytes" if isinstance(value, bytes) else "a number"
 
 
 def _neither(name: str, kind: str) -> TypeError:
@@ -268,10 +275,6 @@ def _neither(name: str, kind: str) -> TypeError:
         "the column to numbers by astype(float), or to categories by astype(str); in polars by "
         "cast(Float64) or cast(String)"
     )
-
-
-def _is_date(value: Any) -> bool:
-    return hasattr(value, "isoformat") or isinstance(value, np.datetime64 | np.timedelta64)
 
 
 def _wanted(categorical: Any, names: Sequence[str], given_names: Sequence[Any]) -> set[int]:
@@ -315,14 +318,11 @@ def _categories(series: NDArray[Any], wanted: bool, name: str) -> tuple[Hashable
     """Return the values of a category, missing (None) as one of them, or None for numbers."""
     _check_kind(series, name)
     kind = series.dtype.kind
-    if not wanted and (kind in "iuf" or (kind == "O" and _all_numbers(series))):
+    if not wanted and (kind in "iuf" or (kind == "O" and _are_numbers(_types(series)))):
         return None
     items = series.tolist()
     meant = _values(items, name)
     seen = dict.fromkeys(meant.values())
-    for value in seen:
-        if not isinstance(value, str | int | float | bool | bytes | np.generic | None):
-            raise _neither(name, type(value).__name__)
     values = sorted(seen, key=lambda v: (type(v).__name__, v if v is not None else 0))
     if len(values) > MOST_CATEGORIES:
         count = Counter(map(meant.__getitem__, items))
@@ -333,20 +333,27 @@ def _categories(series: NDArray[Any], wanted: bool, name: str) -> tuple[Hashable
 
 def _check_kind(series: NDArray[Any], name: str) -> None:
     """Complain of dates and complex numbers, which NumPy would make numbers of some kind."""
-    kind = series.dtype.kind
-    if kind in DATE_KINDS or (kind == "O" and any(map(_is_date, series[:100]))):
-        raise TypeError(
-            f"{name} holds dates but numbers or categories are expected: {REMEDY_OF_DATES}"
-        )
-    if kind == "c":
-        raise ValueError(f"Complex data not supported: {name} holds complex numbers")
+    for kind in _types(series):
+        if kind.__name__ in MISSING_TYPES:  # NaT has the methods of a date
+            continue
+        if hasattr(kind, "isoformat") or issubclass(kind, np.datetime64 | np.timedelta64):
+            raise TypeError(
+                f"{name} holds dates but numbers or categories are expected: {REMEDY_OF_DATES}"
+            )
+        if issubclass(kind, complex | np.complexfloating):
+            raise ValueError(f"Complex data not supported: {name} holds complex numbers")
 
 
-def _all_numbers(series: NDArray[Any]) -> bool:
+def _types(series: NDArray[Any]) -> set[type]:
+    """Return the types of all items of a column."""
+    return set(map(type, series.tolist())) if series.dtype.kind == "O" else {series.dtype.type}
+
+
+def _are_numbers(kinds: set[type]) -> bool:
+    """Whether all items of a column of objects are numbers or missing."""
     return all(
-        is_missing(v)
-        or (isinstance(v, int | float | np.number | Decimal) and not isinstance(v, bool))
-        for v in series
+        kind.__name__ in MISSING_TYPES or (issubclass(kind, NUMBERS) and kind is not bool)
+        for kind in kinds
     )
 
 

@@ -2,7 +2,8 @@
 
 Residuals of rows that the predicting members have not seen (CV+: Barber, Candes, Ramdas and
 Tibshirani 2021, "Predictive inference with the jackknife+"), in units of their local size
-(normalised conformal prediction: Papadopoulos, Gammerman and Vovk 2008).
+(normalised conformal prediction: Papadopoulos, Gammerman and Vovk 2008), and with the weights of
+the rows (Tibshirani, Barber, Candes and Ramdas 2019, "Conformal prediction under covariate shift").
 """
 
 from __future__ import annotations
@@ -40,9 +41,13 @@ class Residuals:
         Predicted sizes of the residuals; by default they are measured along the prediction.
     shrink : float
         Of residuals of all members to those of the few that have not seen a row.
+    groups : array of int from 0, shape (n,), or None
+        The group of each row; a new row is of a new group.
 
     Attributes
     ----------
+    w : array, shape (n,)
+        Weights, scaled so that a new row has the weight 1: they sum to the effective rows.
     trust : float
         Power of predicted sizes: n / (n + `PRIOR_ROWS`), for few rows teach nobody where residuals
         are large, and a wrong size makes all others wrong.
@@ -55,11 +60,14 @@ class Residuals:
         weights: Array | None = None,
         deviation: Array | None = None,
         shrink: float = 1.0,
+        groups: Array | None = None,
     ) -> None:
-        w = np.ones(len(y)) if weights is None else weights / weights.mean()
+        w = np.ones(len(y)) if weights is None else weights
         residual = (y - prediction) * shrink
+        n = effective_rows(residual, w, groups)
+        w = w * (n / w.sum())
         self.places, self.sizes = np.zeros(1), np.ones(1)
-        self.trust = len(y) / (len(y) + PRIOR_ROWS)
+        self.trust = n / (n + PRIOR_ROWS)
         if deviation is None:
             self.places, self.sizes = _sizes(residual, prediction, w)
         deviation = self.deviation(prediction, deviation)
@@ -77,21 +85,27 @@ class Residuals:
         return np.asarray(np.interp(prediction, self.places, self.sizes))
 
     def quantile(self, level: float) -> float:
-        """Return a quantile of the residuals, in units of their size, away from the middle.
+        """Return a quantile of the residuals, in units of their size, rounded away from the middle.
 
-        The rank is that of n + 1 exchangeable residuals, rounded outwards; beyond the last
-        residual the tail is Student's.
+        It is the residual nearest to the middle such that all old rows beyond it, and a new row of
+        weight 1, weigh together no more than the tail. If the new row alone weighs more, the
+        quantile lies beyond the last residual, as far as Student's t says.
         """
+        low = self._end(self.z, self.w, level)
+        high = -self._end(-self.z[::-1], self.w[::-1], 1 - level)
+        return low if level < 0.5 else high if level > 0.5 else low + (high - low) / 2
+
+    def _end(self, z: Array, w: Array, tail: float) -> float:
+        """Return the lower quantile of a tail, from residuals in ascending order."""
         from scipy.stats import t
 
-        n = len(self.z)  # what the weights are in sum, but for rounding
-        rank = _rank(level, n)
-        if rank < 1 or rank > n:
-            edge, at = (self.z[0], 1 / (n + 1)) if rank < 1 else (self.z[-1], n / (n + 1))
-            factor = t.ppf(level, self.freedom) / t.ppf(at, self.freedom)
-            return float(edge * factor if edge * t.ppf(at, self.freedom) > 0 else edge)
-        heights = np.cumsum(self.w) - self.w / 2 + 0.5
-        return float(np.interp(rank, heights, self.z))
+        n = float(w.sum())
+        room = tail * (n + 1) - 1 + ROUNDING * (n + 1)  # for the rows below it
+        if room < 0:
+            further = t.ppf(tail, self.freedom) - t.ppf(1 / (n + 1), self.freedom)
+            return float(z[0] + self.spread * further)
+        below = np.append(0.0, np.cumsum(w[:-1]))
+        return float(z[np.searchsorted(below, room, side="right") - 1])
 
     def log_density(self, y: Array, prediction: Array, deviation: Array) -> Array:
         """Return the logarithm of the density at targets: Student's t around the predictions.
@@ -124,22 +138,26 @@ def level_of(value: Any, name: str) -> float:
     return float(value)
 
 
-def _rank(level: float, n: int) -> float:
-    """Return the rank of a quantile among n + 1, rounded outwards, but not by a rounding error."""
-    rank = level * (n + 1)
-    if abs(rank - round(rank)) <= ROUNDING * (n + 1):
-        return float(round(rank))
-    if level == 0.5:
-        return rank
-    return float(math.floor(rank) if level < 0.5 else math.ceil(rank))
+def effective_rows(residual: Array, w: Array, groups: Array | None) -> float:
+    """Return how many independent rows of equal weight tell as much as these (Kish 1965).
+
+    Residuals of one group are as alike as their correlation within groups is.
+    """
+    alone = np.sum(w**2)
+    if groups is None:
+        return float(w.sum() ** 2 / alone)
+    pairs = np.sum(np.bincount(groups, w) ** 2) - alone
+    products = np.sum(np.bincount(groups, w * residual) ** 2) - np.sum((w * residual) ** 2)
+    square = np.average(residual**2, weights=w)
+    alike = products / (pairs * square) if pairs * square > 0 else 0.0
+    return float(w.sum() ** 2 / (alone + np.clip(alike, 0.0, 1.0) * pairs))
 
 
 def _sizes(residual: Array, prediction: Array, w: Array) -> tuple[Array, Array]:
     """Return places along the prediction, and the root mean square of the residuals there."""
-    n = len(residual)
     smallest = np.finfo(float).tiny
     size = np.sqrt(np.average(residual**2, weights=w))
-    parts = int(np.clip(n // ROWS_OF_A_PLACE, 1, MOST_PLACES))
+    parts = int(np.clip(w.sum() // ROWS_OF_A_PLACE, 1, MOST_PLACES))
     groups = np.array_split(np.argsort(prediction, kind="stable"), parts)
     places = np.array([np.median(prediction[rows]) for rows in groups])
     squares = [np.sum(w[rows] * residual[rows] ** 2) + PRIOR_ROWS * size**2 for rows in groups]

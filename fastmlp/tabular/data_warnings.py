@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fastmlp._core.user_warnings import warn
 from fastmlp.tabular.columns import REMEDY_OF_DATES, Columns
 
 FEWEST_TEXTS = 21  # values of a category, for it to be doubted: postcodes are many, too
@@ -31,11 +31,10 @@ def check_order(X: Any, **others: Any) -> None:
         if index is None or own is None or len(own) != len(index) or own.equals(index):
             continue
         if own.is_unique and index.is_unique and own.isin(index).all():
-            warnings.warn(
+            warn(
                 f"{name} has the index of X in another order but rows are matched by their place: "
                 f"if the index is right, pass {name}.loc[X.index]; if the place is, "
-                f"{name}.to_numpy()",
-                stacklevel=2,
+                f"{name}.to_numpy()"
             )
 
 

@@ -17,6 +17,8 @@ from fastmlp.tabular.presets import CYCLE_ENDS, MOST_LOOKS
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
+TIME_WAS_OVER = "the time was over"
+
 
 class OutOfFold:
     """Predictions of rows by those members that have not learned from them.
@@ -101,6 +103,8 @@ class BestEpochSelector:
         Of that epoch.
     why : str
         Why it ended before its last epoch, if it did.
+    restored : bool
+        Whether the members have the weights of the best epoch.
     """
 
     def __init__(
@@ -125,9 +129,10 @@ class BestEpochSelector:
         self.epoch, self.best = 0, math.inf
         self.held_out: Any = None
         self._snapshot: Any = None
+        self.restored = False
 
     def __call__(self, state: State) -> bool:
-        """Look at an epoch; True when the fit is to end."""
+        """Look at an epoch, and tell other callbacks as ``val_loss``; True ends the fit."""
         epoch = state.epoch + 1
         # To the nearest epoch, for the rate begins anew after it.
         share = max((epoch + 0.5) / state.epochs, self.clock.passed())
@@ -138,11 +143,13 @@ class BestEpochSelector:
         if looks:
             self._look(state)
         if self.clock.ended():
-            self.why = "the time was over"
+            self.why = TIME_WAS_OVER
             if not looks:
                 self._look(state)
         if annealed and self._is_hopeless() and not self.why:
-            self.why = "rows that were held out were predicted ever worse"
+            self.why = "predictions of held-out rows only got worse"
+        if self.curve:
+            state.val_loss = self.target.shown(self.curve[-1][2])
         return bool(self.why)
 
     def _is_hopeless(self) -> bool:
@@ -164,12 +171,14 @@ class BestEpochSelector:
         self.curve.append((state.epoch + 1, alone, together, cost))
         cost = ranked(cost)
         if cost <= self.best:  # the last of ties
-            self.best, self.epoch, self.held_out = cost, state.epoch + 1, held_out
-            self._snapshot = state.snapshot()
+            best = cost, state.epoch + 1, held_out, state.snapshot()
+            # One statement without a call: an interrupt leaves all of them, or none, of this epoch.
+            self.best, self.epoch, self.held_out, self._snapshot = best
         self.clock.looked(time.monotonic() - began)
 
     def finish(self, state: State) -> None:
-        """Give all members the weights of the best epoch."""
+        """Give all members the weights of the best epoch, after an interrupt too."""
         snapshot, self._snapshot = self._snapshot, None
-        if state.completed and snapshot is not None:
+        if snapshot is not None:
             state.restore(snapshot)
+            self.restored = True

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import time
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -18,31 +18,32 @@ from sklearn.utils.validation import (
 )
 
 from fastmlp._core.fit_lock import FitLock
-from fastmlp._core.intervals import check_count
+from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import of_jobs
-from fastmlp._training.callbacks import Progress
-from fastmlp.sklearn.fitting import one_at_a_time
-from fastmlp.tabular import blend, data_warnings, folds, inspection, weights
+from fastmlp._validation.check import callbacks
+from fastmlp.sklearn.fitting import fit_context, one_at_a_time
+from fastmlp.sklearn.parameters import Validated
+from fastmlp.sklearn.validation import refuse_text
+from fastmlp.tabular import blend, data_warnings, folds, weights
 from fastmlp.tabular.blend import Blend, BlendResult
 from fastmlp.tabular.columns import DATE_KINDS, Columns, Table
+from fastmlp.tabular.explained import Explained
 from fastmlp.tabular.frames import check_frame, gathered, is_frame
-from fastmlp.tabular.inspection import Importance
 from fastmlp.tabular.members import FitOptions, Splits
-from fastmlp.tabular.parameters import CONSTRAINTS, check
-from fastmlp.tabular.persistence import Persistent, like, of_one_moment
-from fastmlp.tabular.presets import PRESETS
+from fastmlp.tabular.parameters import ADDED, CONSTRAINTS, check
+from fastmlp.tabular.persistence import like
+from fastmlp.tabular.presets import PRESETS, adapted
 from fastmlp.tabular.report import Report, Stopwatch
 from fastmlp.tabular.timing import in_time
 
 Array = NDArray[Any]
 
-IMPORTANCE_SEED = 0
 
-
-class BaseTabMLP(Persistent, BaseEstimator):
+class BaseTabMLP(Explained, Validated):
     """Base of both estimators, not for users: the subclasses know about targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
+    _added = ADDED
 
     _members: Blend
     _columns: Columns
@@ -60,6 +61,18 @@ class BaseTabMLP(Persistent, BaseEstimator):
         """Return checked labels or numbers."""
         raise NotImplementedError
 
+    def _encoded(self, y: Any) -> Array:
+        """Return labels or numbers of any rows as the target of the fit has them."""
+        raise NotImplementedError
+
+    def _calibrated(self, prediction: Array) -> Array:
+        """Return the prediction of all members as it is judged."""
+        return prediction
+
+    @property
+    def _score_name(self) -> str:
+        return str(getattr(self.scoring, "__name__", self.scoring))
+
     def _weights(self, y: Array, given: Array | None) -> Array | None:
         """Return the weights of rows in training."""
         del y
@@ -69,15 +82,26 @@ class BaseTabMLP(Persistent, BaseEstimator):
         """Return ``prediction -> score`` of out-of-fold predictions, or None."""
         raise NotImplementedError
 
-    def _finish(self, target: Any, fitted: BlendResult, weights: Array | None) -> dict[str, str]:
+    def _finish(
+        self, target: Any, fitted: BlendResult, weights: Array | None, groups: Array | None
+    ) -> dict[str, str]:
         """Calibrate; return lines of the report."""
         raise NotImplementedError
 
     # ------------------------------------------------------------ fit
 
     @one_at_a_time
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None) -> Any:
+    @fit_context
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        groups: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+    ) -> Self:
         """Train on a table as it is.
 
         Parameters
@@ -92,7 +116,10 @@ class BaseTabMLP(Persistent, BaseEstimator):
             Weights of the rows, in training and in all that is measured; less than 2e-16 times the
             heaviest count as 0.
         groups : array-like, shape (n_samples,), optional
-            Rows of one group are held out together: of one patient, for example.
+            Rows of one group are held out together: of one patient, for example. Intervals are then
+            those of new groups. Without groups, copies of a row are held out together.
+        X_val, y_val : like X and y, optional
+            Rows that nothing is learned from: the report has the score of the fitted model on them.
 
         Returns
         -------
@@ -105,17 +132,37 @@ class BaseTabMLP(Persistent, BaseEstimator):
             If an argument is not as described; the estimator is then as it was.
         RuntimeError
             If another fit of this estimator is running.
+        KeyboardInterrupt
+            If an interrupt comes before the first score of held-out rows, or while the report is
+            made; the estimator is then as it was.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If an interrupt or a callback has ended the fit early. The estimator is fitted.
         """
         draft = like(self, self.get_params(deep=False))
-        draft._train(X, y, sample_weight, groups)
+        stopped = draft._train(X, y, sample_weight, groups, X_val, y_val)
         fitting = vars(self).get("_fitting")
         kept = {k: v for k, v in vars(self).items() if k not in vars(draft) and k[-1] != "_"}
         self.__dict__ = {**kept, **vars(draft), "_fitting": fitting}
+        if stopped:
+            warn(
+                f"the fit has ended early because {stopped}: the model is fitted with what was "
+                "trained until then, see report()",
+                ConvergenceWarning,
+            )
         return self
 
-    def _train(self, X: Any, y: Any, sample_weight: Any, groups: Any) -> None:
+    def _train(
+        self, X: Any, y: Any, sample_weight: Any, groups: Any, X_val: Any, y_val: Any
+    ) -> str:
+        """Fit; return why the user ended it early, if that happened."""
         watch = Stopwatch()
         check(self)
+        chosen = self.recipes, self.folds, self.members, self.epochs, self.width
+        preset = adapted(PRESETS[self.preset], *chosen)
+        called = callbacks(self.callbacks or (), "a fit of a table trains whole epochs in one call")
         deadline = None
         if self.time_limit is not None:
             deadline = time.monotonic() + float(self.time_limit)
@@ -133,36 +180,67 @@ class BaseTabMLP(Persistent, BaseEstimator):
             table = columns.read(X)
             used, kept = self._used(X, y, sample_weight)
             target = self._target(y[used], kept)
+            judged = self._validation(columns, target, X_val, y_val)
         random_state = check_random_state(self.random_state)
         seed = random_state.randint(2**31 - 1, size=4)
         request = FitOptions(
-            PRESETS[self.preset],
+            preset,
             np.random.default_rng(seed),
             deadline,
             self._scorer(y[used], kept),
             of_jobs(self.n_jobs),
-            [Progress()] if self.progress_bar else [],
+            called,
+            bool(self.verbose or self.progress_bar),
         )
         grouped = None
         if groups is not None:
             grouped = folds.numbered(groups)
             check_consistent_length(X, grouped)
             grouped = grouped[used]
+        rows = table if len(used) == len(table) else table.take(used)
+        copies, noted = (None, []) if groups is not None else folds.copied(rows, target.y)
         with watch("training"):
-            rows = table if len(used) == len(table) else table.take(used)
             notes = in_time(request, rows, columns, target)
-            division = Splits.of(len(rows), request.preset, request.rng, target.classes, grouped)
-            division.notes.extend(notes)
+            together = target.classes, grouped, copies
+            division = Splits.of(len(rows), request.preset, request.rng, *together)
+            division.notes.extend(notes + noted)
             fitted = blend.fit(rows, columns, target, kept, division, request)
         with watch("calibration"):
             self._columns, self._members = columns, fitted.blend
-            more = self._finish(target, fitted, kept)
+            more = self._finish(target, fitted, kept, copies if groups is None else grouped)
             if request.scorer is not None:
-                name = getattr(self.scoring, "__name__", self.scoring)
-                more["scoring"] = f"{name} {request.scorer(fitted.out_of_fold):.4g}, out of fold"
+                more["scoring"] = (
+                    f"{self._score_name} {request.scorer(fitted.out_of_fold):.4g}, out of fold"
+                )
+            if judged is not None:
+                more["validation"] = self._judged(*judged)
             self._set_fitted(fitted, division, target, table, used)
             self._row_weights = weights.of_all(len(table), used, kept)
+            self._rows, self._importance = (table, self._with_rows(target, y)), None
         self._report = self._reported(fitted, target, columns, len(table), watch.seconds, more)
+        return fitted.stopped
+
+    def _validation(
+        self, columns: Columns, target: Any, X: Any, y: Any
+    ) -> tuple[Table, Any] | None:
+        """Return validation rows as a table and a target."""
+        if (X is None) != (y is None):
+            raise ValueError("X_val and y_val belong together: pass both to fit, or neither")
+        if X is None:
+            return None
+        table = columns.read(self._checked(X, reset=False))
+        other = self._with_rows(target, y)
+        check_consistent_length(table.numbers, other.y)
+        return table, other
+
+    def _judged(self, table: Table, target: Any) -> str:
+        """Return the score of validation rows in words."""
+        found = self._calibrated(self._members.predict(table))
+        text = f"{target.metric} {target.shown(float(target.costs(found).mean())):.4g}"
+        if self.scoring is not None:
+            judge = self._scorer(self._given(target), None)
+            text += f", {self._score_name} {judge(found):.4g}"
+        return f"{text}, of {len(table):,} rows that were not learned from"
 
     def _checked(self, X: Any, reset: bool) -> Any:
         """Return a table; its names and their number are checked, or kept."""
@@ -218,9 +296,9 @@ class BaseTabMLP(Persistent, BaseEstimator):
         shares, parts = self._members.weights, []
         for share, trained in zip(shares, fitted.trained, strict=True):
             ensemble = trained.members.ensemble
-            sizes = "-".join(map(str, ensemble[0].layer_sizes))
+            size = f"{len(ensemble)} networks of {ensemble[0].layer_sizes[0]} inputs"
             epoch = f"epoch {trained.epoch} of {trained.run}"
-            parts.append(f"{share:.0%} {len(ensemble)} of {sizes} at {epoch}")
+            parts.append(f"{share:.0%}: {trained.recipe.title} ({size}), {epoch}")
         return Report(
             n,
             len(columns.names),
@@ -246,108 +324,15 @@ class BaseTabMLP(Persistent, BaseEstimator):
         checked = self._checked(X, reset=False)
         return self._members.predict(self._columns.read(checked))
 
-    def report(self) -> Report:
-        """Return what the fit has done: columns, members, scores out of fold, seconds by phase.
-
-        Returns
-        -------
-        fastmlp.tabular.report.Report
-            To print, or to read its attributes.
-        """
-        check_is_fitted(self, "_members")
-        return self._report
-
-    @of_one_moment
-    def importance(self, X: Any, y: Any, *, rounds: int = 3) -> Importance:
-        """Return how much each column matters, on rows that members have not learned from.
-
-        Parameters
-        ----------
-        X, y : as for :meth:`fit`
-            The rows of the fit, in their order: the estimator does not keep them.
-        rounds : int
-            Shuffles of each column, at least 1.
-
-        Returns
-        -------
-        fastmlp.tabular.inspection.Importance
-            Names, means, deviations; the most important column first.
-
-        Raises
-        ------
-        ValueError
-            If these are not as many rows as the fit had.
-        """
-        check_is_fitted(self, "_members")
-        rounds = check_count("rounds", rounds, example=3)
-        table = self._columns.read(self._checked(X, reset=False))
-        n = len(self._out_of_fold)
-        if len(table) != n:
-            raise ValueError(f"X has {len(table)} rows but the {n} rows of the fit are expected")
-        target = self._target_of(y)
-        check_consistent_length(table.numbers, target.y)
-        return inspection.importance(
-            *(self._members, self._columns, table, target, self._row_weights),
-            *(self._out, rounds, IMPORTANCE_SEED),
-        )
-
-    def plot_importance(
-        self, X: Any, y: Any, *, rounds: int = 3, most: int = 20, ax: Any = None
-    ) -> Any:
-        """Plot :meth:`importance`.
-
-        Parameters
-        ----------
-        X, y, rounds
-            As for :meth:`importance`.
-        most : int
-            Columns to show, at least 1.
-        ax : matplotlib.axes.Axes, optional
-            Where to draw; a new figure by default.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-            With labels.
-        """
-        check_is_fitted(self, "_members")
-        most = check_count("most", most, example=20)
-        return inspection.bars(self.importance(X, y, rounds=rounds), most, ax)
-
-    @of_one_moment
-    def plot_history(self, ax: Any = None) -> Any:
-        """Plot the score of held-out rows by epoch: of single members, and of all of a row.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, optional
-            Where to draw; a new figure by default.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-            With legend and labels.
-        """
-        check_is_fitted(self, "_members")
-        return inspection.history(self._curve, self.best_epoch_, self._members.groups[0].target, ax)
-
     def _target_of(self, y: Any) -> Any:
-        """Return the target of the fit, with the rows of it; nothing is set."""
-        draft = like(self, vars(self) | self._trained_with)
-        y = draft._target(draft._read_target(y)).y
-        if draft.n_outputs_ != self.n_outputs_ or not draft._has_classes_of(self):
-            raise ValueError(
-                "y has other outputs or classes than the fit had: pass the y of the fit, in the "
-                "order of its rows"
-            )
-        target = copy.copy(self._members.groups[0].target)
-        target.y = y
-        return target
+        """Return the target of the fit with these rows; nothing is set."""
+        return self._with_rows(self._members.groups[0].target, y)
 
-    def _has_classes_of(self, other: Any) -> bool:
-        """Whether both know the same classes, if any."""
-        del other
-        return True
+    def _with_rows(self, target: Any, y: Any) -> Any:
+        """Return a target of the fit with other rows; nothing is set."""
+        other = copy.copy(target)
+        other.y = like(self, vars(self) | self._trained_with)._encoded(y)
+        return other
 
     def _turn(self) -> FitLock:
         """Return whose turn it is to fit; made when first asked for, and no part of the state."""
@@ -358,7 +343,8 @@ class BaseTabMLP(Persistent, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        state.pop("_fitting", None)
+        for name in ("_fitting", "_rows"):  # no rows in a pickle
+            state.pop(name, None)
         return state
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -375,17 +361,11 @@ class BaseTabMLP(Persistent, BaseEstimator):
 
 def finite_numbers(y: Any) -> Array:
     """Return numbers, float64, shape (n, outputs), or complain."""
+    refuse_text(y, "TabMLPClassifier")
     if np.asarray(y).dtype.kind in DATE_KINDS:
         raise ValueError("y holds dates but numbers are expected: pass days since one of them")
     try:
         checked = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
     except OverflowError:
         raise ValueError("y holds integers that are too large for float64: rescale y") from None
-    except ValueError as error:
-        if "could not convert" not in str(error):
-            raise
-        raise ValueError(
-            f"y holds text ({error}) but numbers are expected: convert it, or predict labels with "
-            "TabMLPClassifier"
-        ) from None
     return np.asarray(checked.reshape(len(checked), -1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +31,15 @@ class Importance(NamedTuple):
     names: list[str]
     means: Array
     deviations: Array
+
+    def __repr__(self) -> str:
+        """Return a line for each column."""
+        if not self.names:
+            return "no column is used"
+        width = max(map(len, self.names))
+        rows = zip(self.names, self.means, self.deviations, strict=True)
+        lines = [f"{name:<{width}}  {mean:8.4f} +- {away:.4f}" for name, mean, away in rows]
+        return "\n".join(["rise of the cost when a column is shuffled", *lines])
 
 
 def axes(ax: Any, method: str) -> Any:
@@ -98,12 +108,11 @@ def bars(found: Importance, most: int, ax: Any) -> Any:
 
 
 def importance(
-    members: Any,
+    parts: list[tuple[Callable[[Table], Array], Array]],
     columns: Any,
     table: Table,
     target: Any,
     weights: Array | None,
-    out: list[Array],
     rounds: int,
     seed: int,
 ) -> Importance:
@@ -113,18 +122,16 @@ def importance(
 
     Parameters
     ----------
-    members : Blend
-        Of the fit.
+    parts : list of (callable (Table) -> array, array of int)
+        What predicts, and the rows that it has not learned from.
     columns : Columns
         What the columns are.
     table : Table
-        The rows of the fit.
+        All these rows.
     target : Numbers or Classes
         Of these rows.
     weights : array, shape (n,), or None
         Of these rows.
-    out : list of arrays of int
-        Of each member, the rows that it has not learned from.
     rounds : int
         Shuffles of each column.
     seed : int
@@ -135,8 +142,8 @@ def importance(
 
     def cost(some: Table) -> float:
         total, count = 0.0, 0.0
-        for k, rows in enumerate(out):
-            prediction = members.of_division(k, some.take(rows))
+        for predict, rows in parts:
+            prediction = predict(some.take(rows))
             total += float((target.costs(prediction, rows) * w[rows]).sum())
             count += float(w[rows].sum())
         return total / count
@@ -151,6 +158,11 @@ def importance(
                 shuffled[:, k] = rng.permutation(values[:, k])
                 costs.append(cost(table.replaced(kind, shuffled)) - plain)
             rises[column.name] = costs
-    names = sorted(rises, key=lambda name: -float(np.mean(rises[name])))
-    means = np.array([np.mean(rises[name]) for name in names])
-    return Importance(names, means, np.array([np.std(rises[name]) for name in names]))
+    means, deviations = ([of(costs) for costs in rises.values()] for of in (np.mean, np.std))
+    return in_order(list(rises), np.array(means), np.array(deviations))
+
+
+def in_order(names: list[str], means: Array, deviations: Array) -> Importance:
+    """Return the importance of columns, the largest first, of equal ones in their order."""
+    order = np.argsort(-means, kind="stable")
+    return Importance([names[k] for k in order], means[order], deviations[order])

@@ -35,6 +35,7 @@ Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
 ROWS_AT_A_TIME = 8_192  # of a prediction
+INTERRUPTED = "the user interrupted it"
 
 
 @dataclass
@@ -54,7 +55,9 @@ class FitOptions:
     n_threads : int or None
         Of ``Ensemble.fit``.
     callbacks : sequence of callables
-        Of ``Ensemble.fit``.
+        Of ``Ensemble.fit``; one that returns True ends the fit of all recipes.
+    verbose : bool
+        Whether lines tell of the progress.
     """
 
     preset: Preset
@@ -63,6 +66,7 @@ class FitOptions:
     scorer: Callable[[Array], float] | None = None
     n_threads: int | None = None
     callbacks: Sequence[Any] = ()
+    verbose: bool = False
 
 
 class TrainedMembers:
@@ -131,6 +135,8 @@ class TrainingResult:
 
     Attributes
     ----------
+    recipe : Recipe
+        What the members are.
     members : Members
         At their joint epoch.
     held_out : HeldOut
@@ -143,8 +149,11 @@ class TrainingResult:
         The one that was kept, of how many, and how many there were to be.
     why : str
         Why there were less.
+    stopped : str
+        Why no other recipe is to be trained: an interrupt, or a callback; empty if none did.
     """
 
+    recipe: Recipe
     members: TrainedMembers
     held_out: OutOfFold
     history: History
@@ -153,6 +162,7 @@ class TrainingResult:
     run: int
     planned: int
     why: str
+    stopped: str
 
 
 def joined(prediction: Any) -> Array:
@@ -180,16 +190,23 @@ class Splits:
 
     @classmethod
     def of(
-        cls, n: int, preset: Preset, rng: np.random.Generator, classes: Any, groups: Any
+        cls,
+        n: int,
+        preset: Preset,
+        rng: np.random.Generator,
+        classes: Any,
+        groups: Any,
+        copies: Any = None,
     ) -> Splits:
-        """Divide n rows, evenly by classes, or whole groups of them."""
-        parts = n if groups is None else len(np.unique(groups))
+        """Divide n rows, evenly by classes, or whole groups or copies of them."""
+        together = copies if groups is None else groups
+        parts = n if together is None else len(np.unique(together))
         wanted, notes = preset.folds_of(n), []
         if wanted < preset.folds:
             notes.append(f"{wanted} folds instead of {preset.folds}, for there are {n:,} rows")
         k = min(wanted, parts)
         if k < wanted:
-            what = "rows" if groups is None else "groups"
+            what = "different rows" if groups is None else "groups"
             notes.append(f"{k} folds instead of {wanted}, for there are {parts} {what}")
         if k < 2:
             raise ValueError(
@@ -197,8 +214,8 @@ class Splits:
                 "groups that they have not learned from"
             )
         division = cls([], [], notes)
-        for _ in range(preset.repeats):
-            fold = folds.assign(n, k, rng, classes, groups)
+        for _ in range(preset.repeats_of(k)):
+            fold = folds.assign(n, k, rng, classes, groups, copies)
             division.learn.extend(np.flatnonzero(fold != f) for f in range(k))
             division.out.extend(np.flatnonzero(fold == f) for f in range(k))
         return division
@@ -263,24 +280,38 @@ def train(
         clock,
         target.hopeless if recipe.share == 1 else math.inf,
     )
-    history = members.ensemble.fit(
-        inputs,
-        [target.encode(scale) for scale in scales],
-        rows=learn,
-        epochs=epochs,
-        batch_size=batch,
-        optimizer=optimizer,
-        dropout=FlatCosine(recipe.dropout, steps) if recipe.dropout else None,
-        groups=groups(),
-        sample_weight=weights,
-        callbacks=[follow, *request.callbacks],
-        n_threads=request.n_threads,
-    )
+    stopped = ""
+    try:
+        members.ensemble.fit(
+            inputs,
+            [target.encode(scale) for scale in scales],
+            rows=learn,
+            epochs=epochs,
+            batch_size=batch,
+            optimizer=optimizer,
+            dropout=FlatCosine(recipe.dropout, steps) if recipe.dropout else None,
+            groups=groups(),
+            sample_weight=weights,
+            callbacks=[follow, *request.callbacks],
+            n_threads=request.n_threads,
+        )
+    except KeyboardInterrupt:
+        if not follow.restored:
+            raise
+        stopped = members.ensemble.history.stop_reason = INTERRUPTED
+    for member in members.ensemble:
+        member._progress = None  # nothing goes on with it: a pickle has no optimizer's state
+    history: History = members.ensemble.history
+    if history.stop_reason == f"{type(follow).__name__} returned True":
+        history.stop_reason = follow.why
+    if history.stop_reason != follow.why:
+        stopped = history.stop_reason
     if follow.best == math.inf:
         raise ValueError(
             "no epoch has a score that is a finite number: mend scoring, or rescale X and y"
         )
     return TrainingResult(
+        recipe,
         members,
         follow.held_out,
         history,
@@ -288,7 +319,8 @@ def train(
         follow.epoch,
         len(history.loss),
         epochs,
-        follow.why,
+        stopped or follow.why,
+        stopped,
     )
 
 

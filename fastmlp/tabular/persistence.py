@@ -125,6 +125,6 @@ class Persistent:
             If it cannot be written.
         TypeError, ValueError
             If a parameter is wrong, or a file cannot hold it: a function as ``scoring``, or more
-            than 65,536 categories.
+            than 65,536 categories. ``callbacks`` of other libraries are left out.
         """
         storage.save(self, path, training)

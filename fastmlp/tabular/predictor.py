@@ -57,6 +57,11 @@ class RowPredictor:
         self._groups = [_Group(group) for group in blend.groups]
         self._weights, self._finish = blend.weights.tolist(), finish
 
+    def __repr__(self) -> str:
+        """Return how large it is, and how it is called."""
+        networks = sum(len(group) for group in self._groups)
+        return f"<RowPredictor: call it with a row of {self._n} values; {networks} networks>"
+
     def __call__(self, row: Sequence[Any] | Mapping[str, Any]) -> Array:
         """Predict one row.
 
@@ -158,6 +163,9 @@ class _Group:
         self._predictors = [member.predictor() for member in group.ensemble]
         spec = self._predictors[0].spec
         self._shape = len(self._predictors), spec.loss.heads * spec.n_outputs
+
+    def __len__(self) -> int:
+        return len(self._predictors)
 
     def predict(self, numbers: Array, codes: Array) -> Array:
         """Return the prediction of all, (1, columns)."""

@@ -8,15 +8,46 @@ cycles of the rate, 256 epochs; members are trained on folds and averaged.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._core.intervals import POSITIVE
+from fastmlp._core.intervals import (
+    FRACTION,
+    NON_NEGATIVE,
+    POSITIVE,
+    Interval,
+    check_count,
+    check_flag,
+)
+from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.names import ActivationName
 from fastmlp._network.schedules import Schedule
 from fastmlp.tabular.clock import UNLIMITED, Clock
+
+
+def _check_activation(name: str, value: Any) -> None:
+    """Complain of what is neither None nor the name of an activation."""
+    if value is not None and value not in tuple(ACTIVATIONS):
+        names = ", ".join(ACTIVATIONS)
+        raise ValueError(f"{name} is {value!r} but None or one of {names} is expected")
+
+
+CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "bins": partial(check_count, example=8, least=0),
+    "width": partial(check_count, example=128),
+    "depth": partial(check_count, example=3),
+    "activation": _check_activation,
+    "rate": partial(POSITIVE.check, example=1.0),
+    "dropout": partial(FRACTION.check, example=0.15),
+    "decay": partial(NON_NEGATIVE.check, example=0.02),
+    "parametric": check_flag,
+    "share": partial(Interval(0.0, 1.0, low_open=True, high_open=False).check, example=1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -41,15 +72,45 @@ class Recipe:
         Of the epochs of the preset.
     """
 
-    bins: int
+    bins: int = 8
     width: int = 128
     depth: int = 3
-    activation: str | None = None
+    activation: ActivationName | None = None
     rate: float = 1.0
     dropout: float = 0.0
     decay: float = 0.0
     parametric: bool = True
     share: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, check in CHECKS.items():
+            check(name, getattr(self, name))
+
+    @property
+    def title(self) -> str:
+        """What a recipe is called in a report.
+
+        Examples
+        --------
+        >>> Recipe(bins=8, dropout=0.3, decay=0.02, share=1 / 8).title
+        '8 bins, 128-128-128, dropout 0.3, decay 0.02, 0.125 of the epochs'
+        """
+        shape = "-".join([f"{self.width}"] * self.depth)
+        parts = {
+            f"{self.bins or 'no'} bins": True,
+            shape: True,
+            f"{self.activation}": self.activation is not None,
+            "fixed activations": not self.parametric,
+            f"rate x {self.rate:g}": self.rate != 1,
+            f"dropout {self.dropout:g}": self.dropout > 0,
+            f"decay {self.decay:g}": self.decay > 0,
+            f"{self.share:.3g} of the epochs": self.share != 1,
+        }
+        return ", ".join(part for part, is_said in parts.items() if is_said)
+
+    def work(self, inputs: int) -> int:
+        """Return how much an epoch computes, to compare recipes: weights of the hidden layers."""
+        return self.width * (inputs + (self.depth - 1) * self.width)
 
 
 @dataclass(frozen=True)
@@ -69,6 +130,10 @@ class Preset:
         Before these, where "classes" or "numbers" are predicted.
     many_rows : tuple of int
         Of more rows than each of these there are half as many folds, at least 2.
+    members : int, optional
+        Networks of each recipe, at least: the folds are repeated for them, whatever `repeats` is.
+    scaled : bool
+        Whether there are fewer epochs for more rows.
     """
 
     folds: int
@@ -77,6 +142,8 @@ class Preset:
     recipes: tuple[Recipe, ...]
     first: Mapping[str, tuple[Recipe, ...]] = field(default_factory=dict)
     many_rows: tuple[int, ...] = (50_000,)
+    members: int | None = None
+    scaled: bool = True
 
     def of(self, kind: str, numbers: int = 0) -> tuple[Recipe, ...]:
         """Return the recipes for "classes" or "numbers", and a table of so many numeric columns.
@@ -101,6 +168,10 @@ class Preset:
         [16, 8, 4]
         """
         return max(2, self.folds >> sum(n > many for many in self.many_rows))
+
+    def repeats_of(self, folds: int) -> int:
+        """Return how often the rows are divided into so many folds."""
+        return self.repeats if self.members is None else math.ceil(self.members / folds)
 
 
 PIECEWISE, PLAIN = Recipe(bins=8), Recipe(bins=0)
@@ -162,8 +233,71 @@ LABEL_SMOOTHING = 0.1
 AVERAGING = {"classes": 1.5, "numbers": 1.5, "gaussian": 1.0}
 
 
+def adapted(
+    preset: Preset,
+    recipes: Sequence[Mapping[str, Any]] | None,
+    folds: int | None,
+    members: int | None,
+    epochs: int | None,
+    width: int | None,
+) -> Preset:
+    """Return a preset with what the user has chosen; None is the preset's.
+
+    Parameters
+    ----------
+    preset : Preset
+        The preset.
+    recipes : sequence of dict, optional
+        Fields of each `Recipe`.
+    folds, members, epochs, width : int, optional
+        Checked. Neither folds nor epochs then depend on the number of rows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a recipe is none.
+
+    Examples
+    --------
+    >>> adapted(PRESETS["fast"], [{"bins": 0}], None, 12, None, width=32).of("numbers")[0].title
+    'no bins, 32-32-32'
+    """
+    if recipes is not None:
+        own = tuple(_recipe(k, given) for k, given in enumerate(recipes))
+        if not own:
+            raise ValueError("recipes is empty but at least one is expected: pass [{'bins': 8}]")
+        preset = replace(preset, recipes=own, first={})
+    if width is not None:
+        wide = {kind: _of_width(first, width) for kind, first in preset.first.items()}
+        preset = replace(preset, recipes=_of_width(preset.recipes, width), first=wide)
+    if folds is not None:
+        preset = replace(preset, folds=folds, many_rows=())
+    if epochs is not None:
+        preset = replace(preset, epochs=epochs, scaled=False)
+    return preset if members is None else replace(preset, members=members)
+
+
+def _of_width(recipes: Sequence[Recipe], width: int) -> tuple[Recipe, ...]:
+    return tuple(replace(recipe, width=width) for recipe in recipes)
+
+
+def _recipe(k: int, given: Any) -> Recipe:
+    """Return a recipe of the user's, or complain by its place."""
+    if not isinstance(given, Mapping) or not given.keys() <= CHECKS.keys():
+        raise ValueError(
+            f"recipes[{k}] is {given!r} but a dict is expected, with any of {', '.join(CHECKS)}: "
+            "pass for example {'bins': 16, 'width': 256}"
+        )
+    try:
+        return Recipe(**given)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"recipes[{k}]: {error}") from None
+
+
 def epochs_of(preset: Preset, recipe: Recipe, n: int) -> int:
     """Return the epochs of a fit of n rows: fewer for more, the steps grow with their root."""
+    if not preset.scaled:
+        return max(1, round(recipe.share * preset.epochs))
     epochs = round(recipe.share * preset.epochs * math.sqrt(FEW_ROWS / n))
     return min(max(FEWEST_EPOCHS, epochs), MOST_EPOCHS)
 

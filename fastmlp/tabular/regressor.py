@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp._core.intervals import check_flag
+from fastmlp._core.keywords import explained
+from fastmlp._network.names import PresetName, TableLossName
 from fastmlp.sklearn.parameters import store
 from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import inspection
@@ -30,11 +32,12 @@ from fastmlp.tabular.targets import NumericTarget
 
 Array = NDArray[Any]
 
-NAMES = ("squared_error", "absolute_error", "quantile", "poisson", "gaussian")
+NAMES = get_args(TableLossName)
 SMALLEST_SHRINK = 0.8
 LARGEST = 1e100  # of targets: that squares and their sums are finite
 
 
+@explained
 class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
     """Multi-layer perceptrons for regression on a table as it is.
 
@@ -61,6 +64,8 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         Of the members' mean loss.
     n_features_in_, n_outputs_ : int
         Columns of X, and of y.
+    feature_importances_ : array of float64, shape (n_features_in_,)
+        Share of each column in ``importance()``, computed when it is first read.
     feature_names_in_ : array of str
         If X has such.
 
@@ -93,14 +98,21 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
     def __init__(
         self,
         *,
-        preset: str = "default",
-        loss: str = "squared_error",
+        preset: PresetName = "default",
+        recipes: Any = None,
+        folds: int | None = None,
+        members: int | None = None,
+        epochs: int | None = None,
+        width: int | None = None,
+        loss: TableLossName = "squared_error",
         quantile: float = 0.5,
         categorical_features: Any = "from_dtype",
         scoring: Any = None,
         time_limit: float | None = None,
         random_state: Any = None,
+        verbose: bool | int = False,
         progress_bar: bool = False,
+        callbacks: Any = None,
         n_jobs: int | None = None,
     ) -> None:
         store(self, locals())
@@ -134,7 +146,8 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         X : frame or array-like, shape (n_samples, n_features)
             Rows.
         coverage : float in (0, 1)
-            The probability; on average over rows like those of the fit.
+            The probability, at least; on average over rows like those of the fit. With
+            ``sample_weight`` or ``groups`` the intervals are those of fewer, effective rows: wider.
 
         Returns
         -------
@@ -150,24 +163,25 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         return self.predict_quantiles(X, [tail, 1 - tail])
 
     @of_one_moment
-    def predict_quantiles(self, X: Any, levels: Sequence[float]) -> Array:
+    def predict_quantiles(self, X: Any, levels: float | Sequence[float]) -> Array:
         """Predict quantiles of the target, which never cross.
 
         Parameters
         ----------
         X : frame or array-like, shape (n_samples, n_features)
             Rows.
-        levels : sequence of float in (0, 1)
+        levels : float in (0, 1), or sequence of such
             Of the quantiles.
 
         Returns
         -------
         array of float64, shape (n_samples, levels) or (n_samples, n_outputs, levels)
-            In the order of the levels.
+            In the order of the levels; of a single number, without the last axis.
         """
-        wanted = levels_of(levels)
+        wanted = levels_of(levels if np.iterable(levels) else [levels])
         found = self._quantiles(self._predictions(X), wanted)
-        return found[:, 0] if self.n_outputs_ == 1 else found
+        found = found[:, 0] if self.n_outputs_ == 1 else found
+        return found if np.iterable(levels) else found[..., 0]
 
     @of_one_moment
     def log_density(self, X: Any, y: Any) -> Array:
@@ -273,6 +287,15 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
             )
         return numbers
 
+    def _encoded(self, y: Any) -> Array:
+        numbers = self._read_target(y)
+        if numbers.shape[1] != self.n_outputs_:
+            raise ValueError(
+                f"y has {numbers.shape[1]} outputs but {self.n_outputs_} are expected: the fit had "
+                "as many"
+            )
+        return numbers
+
     def _target(self, y: Array, weights: Array | None = None) -> NumericTarget:
         self.n_outputs_ = y.shape[1]
         return NumericTarget(y, LOSSES[self.loss](self), self.loss, weights)
@@ -285,7 +308,11 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         return lambda prediction: judge(self._shaped(prediction[:, : y.shape[1]]))
 
     def _finish(
-        self, target: NumericTarget, fitted: BlendResult, weights: Array | None
+        self,
+        target: NumericTarget,
+        fitted: BlendResult,
+        weights: Array | None,
+        groups: Array | None,
     ) -> dict[str, str]:
         found = fitted.out_of_fold
         mean, m = found[:, : self.n_outputs_], self.n_outputs_
@@ -301,6 +328,7 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
                 weights,
                 None if spread is None else spread[:, k],
                 shrink,
+                groups,
             )
             for k in range(m)
         ]

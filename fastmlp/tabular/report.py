@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import importlib
+import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
-    """Facts of a fit; its text has a line for each.
+    """What a fit did: its text has a line for each fact, and notebooks show pictures below.
 
     Attributes
     ----------
     rows, columns : int
-        Of the table.
+        Size of the table.
     kinds : dict of str to int
-        Numbers and categories.
+        How many columns are numbers, and how many categories.
     left_out : dict of str to str
         Columns that are not used, and why.
     members : list of str
-        Share, number, layers and epoch of each group, the one that counts most first.
+        A line for each recipe that is used: its share, its name, its networks, its best epoch.
     metric : str
         What `alone` and `together` are; it chose epochs and shares unless `scoring` did.
     alone, together : float
-        That of single members on rows they have not learned from, and of those of a row together.
+        The score of rows that networks have not learned from: of one network, and of all of those.
     seconds : dict of str to float
-        By phase.
+        Duration of each phase.
     more : dict of str to str
-        What the task adds: the temperature, and what `scoring` says out of fold.
+        What the task adds: the temperature, and what `scoring` and validation rows say.
     notes : list of str
-        What was done otherwise than the preset says.
+        What was done differently from what the preset says, and what is odd about the columns.
     """
 
     rows: int
@@ -46,20 +51,45 @@ class Report:
     more: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def __str__(self) -> str:
-        """Return one line for each fact."""
+    pictures: tuple[Callable[[Any], Any], ...] = field(default=(), repr=False, compare=False)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return the facts, each with its name; some have several lines."""
         kinds = ", ".join(f"{count} {name}" for name, count in self.kinds.items())
         seconds = ", ".join(f"{name} {value:.2f}" for name, value in self.seconds.items())
-        lines = {
-            "table": f"{self.rows:,} rows, {self.columns} columns: {kinds}",
-            "left out": "; ".join(f"{name}: {why}" for name, why in self.left_out.items()),
-            "members": "; ".join(self.members),
-            "out of fold": f"{self.metric} {self.together:.4g}, single members {self.alone:.4g}",
-            **self.more,
-            "seconds": seconds,
-            "notes": "; ".join(self.notes),
-        }
-        return "\n".join(f"{name:<12} {text}" for name, text in lines.items() if text)
+        return [
+            ("table", f"{self.rows:,} rows, {self.columns} columns: {kinds}"),
+            *(("left out", f"{name}: {why}") for name, why in self.left_out.items()),
+            *(("networks", text) for text in self.members),
+            ("out of fold", f"{self.metric} {self.together:.4g}, of one network {self.alone:.4g}"),
+            *self.more.items(),
+            ("seconds", seconds),
+            *(("note", note) for note in dict.fromkeys(self.notes)),
+        ]
+
+    def __str__(self) -> str:
+        """Return one line for each fact."""
+        return "\n".join(f"{name:<12} {text}" for name, text in self.lines())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """Return a table of the facts, and pictures where matplotlib is installed."""
+        cell = '<tr><th style="text-align: left">{}</th><td style="text-align: left">{}</td></tr>'
+        rows = [cell.format(*map(html.escape, line)) for line in self.lines()]
+        return "".join(["<table>", *rows, "</table>", *map(_picture, self.pictures)])
+
+
+def _picture(draw: Callable[[Any], Any]) -> str:
+    """Return what is drawn on axes as an image in HTML, or nothing without matplotlib."""
+    try:
+        figure = importlib.import_module("matplotlib.figure").Figure(figsize=(5, 3.5))
+    except ImportError:
+        return ""
+    draw(figure.add_subplot())
+    file = io.BytesIO()
+    figure.savefig(file, format="png", bbox_inches="tight")
+    return f'<img src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
 
 
 class Stopwatch:

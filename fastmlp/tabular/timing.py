@@ -43,6 +43,7 @@ def in_time(request: FitOptions, table: Table, columns: Columns, target: Any) ->
     """Ask for "fast" first where there is no time for as many epochs; return what to say of it.
 
     In the time of an epoch of the other presets "fast" learns more, as long as it learns at all.
+    What the user has chosen instead of a preset stays.
 
     Parameters
     ----------
@@ -52,11 +53,11 @@ def in_time(request: FitOptions, table: Table, columns: Columns, target: Any) ->
         As for ``members.train``.
     """
     preset, fast, n = request.preset, PRESETS["fast"], len(table)
-    if request.deadline is None or preset is fast:
+    if request.deadline is None or preset is fast or preset not in PRESETS.values():
         return []
     recipes = preset.of(target.kind, len(columns.numbers))
     folds = preset.folds_of(n)
-    rows, members = max(n - n // folds, 1), folds * preset.repeats
+    rows, members = max(n - n // folds, 1), folds * preset.repeats_of(folds)
     epoch = seconds_an_epoch(recipes[0], rows, members, table, columns, target, request)
     epochs = min(epochs_of(preset, recipes[0], n), quick_epochs(target.kind, n))
     if time.monotonic() + epochs * epoch <= request.deadline:
@@ -64,4 +65,7 @@ def in_time(request: FitOptions, table: Table, columns: Columns, target: Any) ->
     part = fast.epochs / preset.epochs
     first = tuple(replace(recipe, share=recipe.share * part) for recipe in fast.of(target.kind))
     request.preset = replace(fast, epochs=preset.epochs, recipes=first + recipes, first={})
-    return [f"fast first, for {epochs} epochs of the preset would take {epochs * epoch:.2g} s"]
+    return [
+        f"fast first ({first[0].title}), because {epochs} epochs of {recipes[0].title} would take "
+        f"{epochs * epoch:.2g} s"
+    ]

@@ -34,7 +34,7 @@ cdef inline void predict(const fm_network* net, const fm_buffers* buffers, const
             if columns > NR - LANES:  # several panels, or the link would reach the next row
                 row_from_panels(row, panel_step, columns, <real*>buffers.scratch)
                 row = <real*>buffers.scratch
-            LOSSES[net.loss].link(row, columns)
+            LOSSES[net.link].link(row, columns)
             copy_values(result, row, columns)
             result += columns
     fm_restore_control(control)
@@ -49,7 +49,7 @@ cdef inline void linked_rows(const fm_network* net, const fm_buffers* buffers, i
     cdef int64_t r
     for r in range(rows):
         row_from_panels(<real*>buffers.y[top] + r * NR, buffers.panel_step, columns, row)
-        LOSSES[net.loss].link(row, columns)
+        LOSSES[net.link].link(row, columns)
         memcpy(result + r * columns, row, columns * sizeof(real))
 
 
@@ -79,7 +79,7 @@ cdef inline void predict_row(const fm_network* net, const void* x, void* scratch
             memcpy(<real*>scratch + net.function_at, y, op.n_out * sizeof(real))
             op.function.row(op.function, op.n_out, <real*>scratch + net.function_at, y, control)
         before = y
-    LOSSES[net.loss].link(y, op.n_out)
+    LOSSES[net.link].link(y, op.n_out)
     copy_values(<real*>out, y, op.n_out)
     fm_restore_control(control)
 

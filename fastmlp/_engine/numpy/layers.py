@@ -115,7 +115,7 @@ def back(
     """Return what a gradient becomes from the last layer to the first, by the chain rule.
 
     For each affine layer k its number, the gradient dz of outputs[k], and those of the other
-    tensors of hidden layer k by kind; arguments are those of `reference.backward`.
+    tensors of hidden layer k by kind; arguments are those of `numpy_engine.backward`.
     """
     # No generator: that would not let through what a user's activation raises, if StopIteration.
     weights = parameters[0]

@@ -27,6 +27,7 @@ class SequentialTraining:
         epochs: int = 1,
         seeds: Sequence[NDArray[np.uint64]] | None = None,
         held: Sequence[Data] | None = None,
+        linked: bool = True,
     ) -> Epochs:
         """Take epochs of each engine; if one does not end well, all have what they had before."""
         del team
@@ -44,7 +45,7 @@ class SequentialTraining:
                         engine.shuffle(plan.order, int(seeds[k][epoch]))
                     losses[epoch, k] = engine.epoch(data, part)
                     if held is not None:
-                        predictions.append(engine.predict(held[k].x))
+                        predictions.append(engine.predict(held[k].x, None, linked))
                         held_losses[epoch, k] = engine.evaluate(held[k])
                 if held is not None:
                     found.predictions.append(np.stack(predictions))

@@ -30,6 +30,7 @@ def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
         ),
         "progress": _describe_progress(network, state, tensors) if training else None,
         "optimizer": parts.describe_memory(engine, tensors) if training else None,
+        **({"flat_y": True} if state.get("_flat_y") else {}),
     }
 
 
@@ -47,6 +48,10 @@ def rebuild(cls: Any, record: Record) -> Any:
         part = record.part("optimizer")
         state["engine"] |= parts.rebuild_memory(part, network)
     state["progress"] = _rebuild_progress(record, network, state["engine"], state["_history"])
+    if record.there("flat_y"):  # files of before have none
+        state["_flat_y"] = record.flag("flat_y")
+        if state["_flat_y"] and network.n_outputs > 1:
+            raise ModelFormatError(f"{record.where}.flat_y is true but of several outputs")
     model = cls.__new__(cls)
     model.__setstate__(state)
     return model

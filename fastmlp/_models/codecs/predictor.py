@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastmlp import reference
 from fastmlp._engine import cpu_levels
-from fastmlp._engine.numpy import predictor
+from fastmlp._engine.numpy import numpy_engine, predictor
 from fastmlp._files.record import Record, Tensors
 from fastmlp._models.codecs import parts
 from fastmlp._network.spec import Spec
@@ -36,6 +35,6 @@ def of(cls: Any, network: Spec, parameters: tuple[parts.Arrays, ...], n_threads:
     """Return a predictor of either engine."""
     if cls.__module__ != predictor.__name__:
         return cls(network, cpu_levels.level(), *parameters, n_threads=n_threads)
-    engine = reference.Engine(network)
+    engine = numpy_engine.Engine(network)
     engine.set_parameters(*parameters)
     return cls(engine, n_threads)

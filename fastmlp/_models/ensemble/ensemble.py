@@ -5,23 +5,27 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any, Self
 
 from numpy.typing import ArrayLike, NDArray
 
 from fastmlp._core.fit_lock import taken
 from fastmlp._core.history import History
+from fastmlp._core.keywords import explained
 from fastmlp._engine.thread_count import call_team
 from fastmlp._export.exportable import Exportable
 from fastmlp._export.layers import Exported
 from fastmlp._files import storage
 from fastmlp._models.ensemble.fit import EnsembleLearner
 from fastmlp._models.ensemble.predictor import EnsemblePredictor
-from fastmlp._models.ensemble.snapshot import PublishedSnapshot
 from fastmlp._models.mlp import MLP
+from fastmlp._models.snapshot import PublishedSnapshot
+from fastmlp._models.summary import summary
 from fastmlp._validation import check
 
 
+@explained
 class Ensemble(EnsembleLearner, Exportable):
     """Networks of the same shape that learn at the same time and predict together.
 
@@ -90,6 +94,26 @@ class Ensemble(EnsembleLearner, Exportable):
         """Of the last fit: the members' mean loss, and the ensemble's validation loss."""
         return self._history
 
+    @property
+    def n_parameters(self) -> int:
+        """Of all members together."""
+        return len(self) * self._spec.n_parameters
+
+    def summary(self) -> str:
+        """Return a table of the layers of one member, and the number of members.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> print(fastmlp.Ensemble(fastmlp.MLP([4, 1], rng=k) for k in range(3)).summary())
+        3 members, 15 parameters; each member:
+        layer  inputs  outputs  activation  options  parameters
+            0       4        1  identity                      5
+        total                                                 5
+        """
+        head = f"{len(self)} members, {self.n_parameters:,} parameters; each member:"
+        return f"{head}\n{summary(self._spec)}"
+
     def __len__(self) -> int:
         return len(self._members)
 
@@ -110,20 +134,22 @@ class Ensemble(EnsembleLearner, Exportable):
         Returns
         -------
         array of shape (n, outputs), or tuple (means, variances) of such arrays
-            As ``MLP.predict``; for gaussian_nll mean and variance of the mixture of the members.
+            As ``MLP.predict``, (n,) if each member predicts so; for gaussian_nll mean and variance
+            of the mixture of the members.
         """
-        engines = self._engines()
-        return engines.heads(engines.mix(self._predictions(X)))  # type: ignore[no-any-return]
+        return self._heads(self._engines().mix(self._predictions(X)))
 
     def member_predictions(self, X: ArrayLike) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
         """Return the predictions of each member, (members, n, outputs), or a tuple of two such.
+
+        They are (members, n) where :meth:`predict` returns (n,).
 
         Parameters
         ----------
         X : array-like, shape (n, fan-in)
             As for ``MLP.predict``.
         """
-        return self._engines().heads(self._predictions(X))  # type: ignore[no-any-return]
+        return self._heads(self._predictions(X))
 
     def evaluate(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the loss of what :meth:`predict` gives: weighted mean over samples.
@@ -139,6 +165,12 @@ class Ensemble(EnsembleLearner, Exportable):
             return self._engines().evaluate(data, team)
 
     # ---- of a prediction -------------------------------------------------------------------------
+
+    def _heads(self, p: NDArray[Any]) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
+        """Return predictions (..., heads * outputs) in the shape that the user expects."""
+        if not all(member._flat_y for member in self._members):
+            return self._engines().heads(p)  # type: ignore[no-any-return]
+        return p[..., 0] if p.shape[-1] == 1 else (p[..., 0], p[..., 1])
 
     def _predictions(self, X: ArrayLike) -> NDArray[Any]:
         first = self._members[0]
@@ -205,8 +237,10 @@ class Ensemble(EnsembleLearner, Exportable):
         """
         check.names(state, list(self.state_dict()), "state")
         turns = [member._turn for member in self._members]
-        after = self._moment if turns[0].is_mine() else None  # in a fit: its last epoch
-        with taken(turn for turn in turns if not turn.is_mine()), PublishedSnapshot(self, after):
+        shown = (
+            nullcontext() if turns[0].is_mine() else PublishedSnapshot(self)
+        )  # in a fit: its last epoch
+        with taken(turn for turn in turns if not turn.is_mine()), shown:
             before = self._engines().snapshot()
             try:
                 for k, member in enumerate(self._members):

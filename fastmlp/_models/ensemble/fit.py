@@ -19,17 +19,19 @@ from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_count import default_threads
 from fastmlp._engine.thread_pool import Team, borrowed_team
 from fastmlp._files import storage
-from fastmlp._models.base import Rollback
 from fastmlp._models.ensemble import member_data
 from fastmlp._models.ensemble.member_data import ValidationData
 from fastmlp._models.ensemble.members import MemberEngines, Score
-from fastmlp._models.ensemble.snapshot import EnsembleSnapshot, PublishedSnapshot
+from fastmlp._models.ensemble.snapshot import EnsembleSnapshot
 from fastmlp._models.ensemble.trainer import EnsembleTrainer
 from fastmlp._models.mlp import MLP
+from fastmlp._models.rollback import Rollback
+from fastmlp._models.snapshot import PublishedSnapshot
 from fastmlp._network.averaging import Averaging
 from fastmlp._network.data import Data
 from fastmlp._network.functions.optimizer import CustomOptimizer
 from fastmlp._network.groups import Groups
+from fastmlp._network.names import OptimizerName
 from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.schedules import Scheduled
 from fastmlp._network.spec import Spec
@@ -63,7 +65,7 @@ class EnsembleLearner:
         judge: Score | None = None,
         epochs: int = 20,
         batch_size: int = 64,
-        optimizer: Optimizer | None = None,
+        optimizer: Optimizer | OptimizerName | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
         clip_norm: float | None = None,
@@ -100,7 +102,7 @@ class EnsembleLearner:
             Measures what the members predict on these rows or data instead of the loss, the lower
             the better: ``history.val_loss`` has what it returns. At the end all members have their
             weights of the epoch in which it was lowest, of ties the last. The epoch counts from 0;
-            there is one prediction for each member, as ``MLP.predict`` returns it of its rows.
+            there is one prediction for each member, of its rows: (n, outputs), or a tuple of two.
         sample_weight : array-like, shape (n,), or sequence of these, optional
             For all members, or one for each.
         averaging : EMA or SWA, optional
@@ -224,7 +226,7 @@ class EnsembleLearner:
         *,
         sample_weight: ArrayLike | Sequence[ArrayLike] | None = None,
         batch_size: int | None = None,
-        optimizer: Optimizer | None = None,
+        optimizer: Optimizer | OptimizerName | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
         clip_norm: float | None = None,
@@ -266,8 +268,10 @@ class EnsembleLearner:
             reporter.keep = None  # histories are those of fits
             with lent as mine[0].team:
                 joint.run(begun)
-            for member, own, step in zip(self._members, begun, joint.taken(), strict=True):
+            each = zip(self._members, begun, joint.taken(), datas, strict=True)
+            for member, own, step, data in each:
                 member._progress = ResumeState(own.kind, step, own.seed)
+                member._flat_y = data.flat_y
             return reporter.state.loss
 
     def _plans(self, datas: list[Data], batch_sizes: list[Any], *given: Any) -> list[Plan]:
@@ -283,6 +287,16 @@ class EnsembleLearner:
 
     def _turns(self) -> AbstractContextManager[None]:
         return taken(member._turn for member in self._members)
+
+    def _show(self) -> None:
+        """Let other threads read all members as they are now, whatever becomes of them."""
+        self._moment = EnsembleSnapshot.of(self._members, self._history)
+
+    def _hide(self) -> None:
+        """Let other threads read the members themselves again."""
+        self._moment = None
+        for member in self._members:
+            member._hide()
 
     def _whole(self) -> tuple[tuple[MLP, ...], History | None]:
         """Return members and history of one moment: that of before, or of the last whole epoch.
@@ -300,8 +314,9 @@ class EnsembleLearner:
 
         def undo() -> None:
             self._history = before
-            for each in undos:
-                each()
+            with contextlib.ExitStack() as stack:  # all of them, if one fails too
+                for each in undos:
+                    stack.callback(each)
 
         return Rollback(undo, is_done)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -80,7 +80,7 @@ def datas(X: Any, y: Any, sample_weight: Any, spec: Spec, n_members: int) -> lis
         of_member(k, check.sample_weights, each, shared.rows, spec.dtype)
         for k, each in enumerate(sample_weight)
     ]
-    return [Data(shared.x, shared.targets, each) for each in checked]
+    return [replace(shared, weights=each) for each in checked]
 
 
 def of_member(k: int, checked: Callable[..., T], *given: Any) -> T:

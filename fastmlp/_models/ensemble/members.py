@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from fastmlp._core.history import State
 from fastmlp._engine.protocol import Epochs
 from fastmlp._engine.thread_pool import Team
+from fastmlp._models.ensemble import mixture
 from fastmlp._models.ensemble.member_data import ValidationData
 from fastmlp._network.data import Data
-from fastmlp._network.losses import Loss
 from fastmlp._training.evaluator import Evaluator
 
 Score = Callable[[int, list[Any]], Any]
@@ -37,48 +37,6 @@ class EpochRecord(NamedTuple):
     losses: NDArray[np.float64]
     held_losses: NDArray[np.float64]
     rates: list[list[float]]
-
-
-def mixture(
-    loss: Loss, predictions: Sequence[NDArray[Any]] | NDArray[Any], places: Sequence[Any], n: int
-) -> NDArray[Any]:
-    """Return the prediction of all: the mean; of two heads, mean and variance of the mixture.
-
-    Parameters
-    ----------
-    loss : Loss
-        Whose predictions these are.
-    predictions : sequence of arrays, shape (rows, heads * m)
-        Of each member.
-    places : sequence of slices or arrays of int
-        Which of all rows each member's are.
-    n : int
-        All rows; each is some member's.
-    """
-    columns = predictions[0].shape[1]
-    mixed, counts = np.zeros((n, columns)), np.zeros((n, 1))
-    with np.errstate(over="ignore", invalid="ignore"):
-        for own, at in zip(predictions, places, strict=True):
-            mixed[at] += own
-            counts[at] += 1
-        mixed /= counts
-        if loss.heads == 2:
-            m = columns // 2
-            spread = np.zeros((n, m))
-            for own, at in zip(predictions, places, strict=True):
-                spread[at] += np.square(own[:, :m] - mixed[at][:, :m])
-            mixed[:, m:] += spread / counts
-        return np.asarray(mixed.astype(predictions[0].dtype))
-
-
-def mean_loss(loss: Loss, predictions: NDArray[Any], data: Data) -> float:
-    """Return the weighted mean loss of predictions, through the inverse link."""
-    z, targets, weights = loss.unlink(predictions), data.targets, data.weights
-    if weights is not None:  # what overflows in a row of weight 0 is no part of a sum
-        used = weights > 0
-        z, targets, weights = z[used], targets[used], weights[used].astype(np.float64)
-    values, _ = loss.value_and_gradient(z, targets)
-    return float(np.average(values.astype(np.float64), weights=weights))
 
 
 def pooled(losses: NDArray[np.float64], datas: Sequence[Data]) -> float:
@@ -129,18 +87,20 @@ class MemberEngines:
         for engine, kinds in zip(self.engines, each, strict=True):
             engine.set_parameters(*kinds)
 
-    def predict(self, x: NDArray[Any], team: Team | None = None) -> NDArray[Any]:
-        """Return the predictions of each, (members, n, heads * m)."""
-        return np.stack([engine.predict(x, team) for engine in self.engines])
+    def predict(
+        self, x: NDArray[Any], team: Team | None = None, linked: bool = True
+    ) -> NDArray[Any]:
+        """Return the predictions of each, (members, n, heads * m), or outputs before the link."""
+        return np.stack([engine.predict(x, team, linked) for engine in self.engines])
 
     def evaluate(self, data: Data, team: Team | None = None) -> float:
         """Return the weighted mean loss of the prediction of all."""
-        return mean_loss(self.spec.loss, self.mix(self.predict(data.x, team)), data)
+        each = list(self.predict(data.x, team, linked=False))
+        return mixture.mean_loss(self.spec.loss, each, [slice(None)] * len(each), data)
 
     def mix(self, predictions: NDArray[Any]) -> NDArray[Any]:
         """Return the prediction of all, of what `predict` returns."""
-        everywhere = [slice(None)] * len(predictions)
-        return mixture(self.spec.loss, predictions, everywhere, predictions.shape[1])
+        return mixture.prediction(self.spec.loss, list(predictions))
 
     def heads(self, p: NDArray[Any]) -> Any:
         """Return predictions as ``MLP.predict`` does: of two heads a tuple."""
@@ -165,6 +125,8 @@ class EnsembleEvaluator(Evaluator):
     ----------
     written : Written or None
         The last epochs that are.
+    linked : bool
+        Whether predictions are wanted, as a `score` is; a loss needs the outputs before the link.
     """
 
     engine: Any
@@ -178,6 +140,7 @@ class EnsembleEvaluator(Evaluator):
     ) -> None:
         super().__init__(engine)
         self.state, self.held, self.score = state, held, score
+        self.linked = score is not None
         self.written: EpochRecord | None = None
         self._seen: EpochRecord | None = None
         self._predictions: list[NDArray[Any]] = []
@@ -195,7 +158,7 @@ class EnsembleEvaluator(Evaluator):
             return super().measure(loss, None)
         if not self._predictions:  # those who learn are others
             pairs = list(zip(self.engine.engines, self.held.apart, strict=True))
-            self._predictions = [engine.predict(data.x, team) for engine, data in pairs]
+            self._predictions = [engine.predict(d.x, team, self.linked) for engine, d in pairs]
             losses = [engine.evaluate(data, team) for engine, data in pairs]
             self._seen = self._seen._replace(held_losses=np.array([losses]))
         if self.score is not None:
@@ -204,9 +167,8 @@ class EnsembleEvaluator(Evaluator):
         data = self.held.data
         if data is None:
             return pooled(self._seen.held_losses[-1], self.held.apart)
-        spec = self.engine.spec
-        mixed = mixture(spec.loss, self._predictions, self.held.places, data.rows)
-        return mean_loss(spec.loss, mixed, data)
+        every = self._predictions, self.held.places
+        return mixture.mean_loss(self.engine.spec.loss, *every, data)
 
     def record(self) -> None:
         """Write down what was measured of each."""

@@ -13,7 +13,7 @@ from fastmlp._engine.protocol import Predictor
 from fastmlp._export.exportable import Exportable
 from fastmlp._export.layers import Exported
 from fastmlp._files import storage
-from fastmlp._models.ensemble.members import mixture
+from fastmlp._models.ensemble import mixture
 from fastmlp._network.spec import Spec
 
 
@@ -75,7 +75,9 @@ class EnsemblePredictor(Exportable):
             x = np.array(x)  # the others read it after the first one's result is written
         first = self._members[0](x, out)  # looks at both
         each = [first, *(predict(x) for predict in self._members[1:])]
-        if first.ndim == 1 and self.spec.loss.heads == 1:  # in the order of `mixture`, and sooner
+        if (
+            first.ndim == 1 and self.spec.loss.heads == 1
+        ):  # in the order of `prediction`, and sooner
             total = np.zeros(first.shape)
             with np.errstate(over="ignore", invalid="ignore"):
                 for own in each:
@@ -83,8 +85,7 @@ class EnsemblePredictor(Exportable):
                 mixed = (total / len(each)).astype(first.dtype)
         else:
             rows = [np.atleast_2d(own) for own in each]
-            everywhere = [slice(None)] * len(rows)
-            mixed = mixture(self.spec.loss, rows, everywhere, len(rows[0])).reshape(first.shape)
+            mixed = mixture.prediction(self.spec.loss, rows).reshape(first.shape)
         if out is None:
             return mixed
         out[...] = mixed

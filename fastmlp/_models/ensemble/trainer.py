@@ -23,7 +23,6 @@ from fastmlp._engine.plan import Plan
 from fastmlp._engine.protocol import Epochs
 from fastmlp._models.ensemble.member_data import ValidationData
 from fastmlp._models.ensemble.members import EnsembleEvaluator, MemberEngines, Score
-from fastmlp._models.ensemble.snapshot import EnsembleSnapshot
 from fastmlp._models.mlp import MLP
 from fastmlp._network.averaging import Averaging
 from fastmlp._network.data import Data
@@ -143,13 +142,14 @@ class EnsembleTrainer:
         n = min(left, int(LEAP_SECONDS / max(seconds[0], 1e-6)))
         if not self.leaps or n < LEAST_EPOCHS:
             return 0
-        state, before = self.state, self._kept()
+        state, before, n_epochs = self.state, self._kept(), len(self.state.history.loss)
         epoch, began = state.epoch + n, time.perf_counter()
         try:
             self._leap(n, epoch, began)
         finally:
             if state.epoch < epoch:
                 self._go_back(before)
+                loop.shorten(state.history, n_epochs)
                 self.leaps, n = False, 0
         self.reporter.epoch_ended()
         return n
@@ -167,10 +167,11 @@ class EnsembleTrainer:
 
     def keep(self) -> None:
         """Bring the members' histories, and what others see, up to date; twice does no harm."""
-        if self.jury.written is None:
-            return
+        written = self.jury.written
+        if written is None or written.first + len(written.losses) > len(self.state.history.loss):
+            return  # nothing was written down, or not to the end
         self._note()
-        first, losses, held_losses, rates = self.jury.written
+        first, losses, held_losses, rates = written
         seconds = self.state.history.seconds[first:]
         for k, member in enumerate(self.members):
             own = member._history
@@ -180,7 +181,7 @@ class EnsembleTrainer:
             own.seconds[first:] = seconds
             own.learning_rate[first:] = rates[k]
             own.loss[first:] = losses[:, k].tolist()  # last, see History.whole
-        self.state.model._moment = EnsembleSnapshot.of(self.state.model)
+        self.state.model._show()
 
     def _note(self) -> None:
         """Note with what each member goes on, alone too: after the epochs that are written down."""
@@ -198,6 +199,7 @@ class EnsembleTrainer:
             plan = self.plans[k]
             averaged = self.averages[k].averaged if self.averages else None
             member._progress = ResumeState(*facts, (), plan.batch_size, own.data, averaged)
+            member._flat_y = data.flat_y
 
     def _prepare(self, n: int, leaders: Any) -> dict[int, int]:
         """Fill in the rates of n epochs; return the steps of each leader that are new."""
@@ -218,7 +220,8 @@ class EnsembleTrainer:
         if self.averages:  # the loop publishes the means, and then they are measured
             engines, apart = [average.twin for average in self.averages], None
         return type(engines[0]).train_many(  # type: ignore[no-any-return]
-            engines, self.datas, self.plans, self.plans[0].team, n, seeds, apart
+            *(engines, self.datas, self.plans, self.plans[0].team, n, seeds, apart),
+            self.jury.linked,
         )
 
     def _last_rates(self) -> list[list[float]]:

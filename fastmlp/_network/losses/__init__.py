@@ -8,6 +8,7 @@ Targets arrive checked and shaped (n, m) in the dtype of z, or as int32 labels (
 
 from __future__ import annotations
 
+from fastmlp._core.keywords import choices
 from fastmlp._network.losses.base import Loss
 from fastmlp._network.losses.classification import BinaryCrossEntropy, CrossEntropy
 from fastmlp._network.losses.custom import CustomLoss
@@ -84,15 +85,14 @@ def resolve(loss: str | Loss) -> Loss:
     >>> resolve("huber")
     Huber(delta=1.0)
     """
-    choices = f"choose from {', '.join(LOSSES)}"
     if isinstance(loss, Loss) and type(loss) in (*LOSSES.values(), CustomLoss):
         return loss
     if not isinstance(loss, str):
         raise TypeError(
             f"loss is {loss!r} ({type(loss).__name__}) but a name or an instance such as "
             "losses.Huber() is expected, no subclass, whose formula would never be called: "
-            f"{choices}, or pass a fastmlp.CustomLoss"
+            f"choose from {', '.join(LOSSES)}, or pass a fastmlp.CustomLoss"
         )
     if loss not in LOSSES:
-        raise ValueError(f"loss is {loss!r} but no loss has that name: {choices}")
+        raise ValueError(f"loss is {loss!r} but no loss has that name: {choices(loss, LOSSES)}")
     return LOSSES[loss]()

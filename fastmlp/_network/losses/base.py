@@ -50,10 +50,6 @@ class Loss:
         """Return the prediction that belongs to z, (n, heads * m), same dtype."""
         return self._link.value(z)
 
-    def unlink(self, prediction: Array) -> Array:
-        """Return a z whose prediction this is, (n, heads * m), same dtype."""
-        return self._link.inverse(prediction)
-
     def link_slope(self, prediction: Array, c: int) -> Array:
         """Return the derivatives of column c of the prediction with respect to z, like z."""
         return self._link.slope(prediction, c)

@@ -9,6 +9,7 @@ objective, L2 penalty included; t counts the steps from 1.
 
 from __future__ import annotations
 
+from fastmlp._core.keywords import OPTIONS, explained
 from fastmlp._network.optimizers.adaptive import Adam, AdamW, Lion, RMSprop
 from fastmlp._network.optimizers.base import N_HYPER, Optimizer, Slots
 from fastmlp._network.optimizers.momentum import SGD
@@ -34,7 +35,7 @@ NATIVE_OPTIMIZERS = (
 )
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    row.name: row for row in (SGD, RMSprop, Adam, AdamW, Lion)
+    row.name: explained(row, OPTIONS) for row in (SGD, RMSprop, Adam, AdamW, Lion)
 }
 
 # Of each native row: its slots, by their names in the formulas. The native engine keeps a mean as a

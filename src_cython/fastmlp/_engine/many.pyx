@@ -17,7 +17,8 @@ from fastmlp._engine.kernels import check_shuffle
 cnp.import_array()
 
 
-def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=None):
+def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=None,
+               bint linked=True):
     """Epochs of each of many engines; see the contract."""
     cdef Engine engine
     cdef Pass each
@@ -34,7 +35,7 @@ def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=
         passes.append(each)
         if held is not None:
             sums.append(np.zeros((epochs, ceil_div(held[k].rows, CALL_ROWS))))
-            predictions.append(hold_out(engine, each, held[k], sums[k]))
+            predictions.append(hold_out(engine, each, held[k], sums[k], linked))
     for engine in engines:
         engine.steps.is_whole = False
     run_many(passes, team, n_threads)
@@ -60,7 +61,7 @@ cdef int repeat(Pass each, order, seeds, cnp.ndarray losses) except -1:
     return 0
 
 
-cdef object hold_out(Engine engine, Pass each, data, cnp.ndarray sums):
+cdef object hold_out(Engine engine, Pass each, data, cnp.ndarray sums, bint linked):
     """Let rows be predicted, and their losses summed up, after each epoch; where predictions will be."""
     cdef Run* many = &each.many
     cdef Buffers buffers = engine.borrow_buffers()
@@ -70,6 +71,8 @@ cdef object hold_out(Engine engine, Pass each, data, cnp.ndarray sums):
     engine.describe(&many.held, data)
     each.measured = each.net
     engine.choose_loss(&each.measured, many.held.labels != NULL)
+    if not linked:
+        engine.drop_link(&each.measured)
     many.measured, many.buffers = &each.measured, &buffers.c
     many.predictions = <char*>cnp.PyArray_DATA(out)
     many.block_losses = <double*>cnp.PyArray_DATA(sums)

@@ -266,19 +266,21 @@ cdef class Engine(Trained):
         except IndexError:
             return Buffers.make(self.kernels, &self.net, CALL_ROWS, 1, False)
 
-    def predict(self, x, team=None):
-        """Predictions (n, C) after the link."""
+    def predict(self, x, team=None, bint linked=True):
+        """Predictions (n, C) after the link, or the outputs before it."""
         out = np.empty((x.shape[0], self.operators[self.net.n_operators - 1].n_out), self.spec.dtype)
-        self.predict_into(x, out, team)
+        self.predict_into(x, out, team, linked)
         return out
 
-    def predict_into(self, x, cnp.ndarray out, team=None):
+    def predict_into(self, x, cnp.ndarray out, team=None, bint linked=True):
         """The same into a C-contiguous array."""
         cdef fm_data data
         cdef fm_network net
         cdef RowsJob job
         self.describe(&data, Data(x, None))
         keep = self.read(&net)
+        if not linked:
+            self.drop_link(&net)
         job.net, job.data = &net, &data
         job.predictions, job.block_losses = <char*>cnp.PyArray_DATA(out), NULL
         self.divide_rows(&job, team)

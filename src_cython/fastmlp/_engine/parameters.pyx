@@ -113,7 +113,12 @@ cdef class Parameters:
     cdef int choose_loss(self, fm_network* net, bint has_labels) except -1:
         """Take the row of the loss that fits the targets."""
         net.has_labels = has_labels
-        net.loss = self.losses[self.spec.loss.native_row(has_labels)]
+        net.loss = net.link = self.losses[self.spec.loss.native_row(has_labels)]
+        return 0
+
+    cdef int drop_link(self, fm_network* net) except -1:
+        """Let predictions be the outputs of the last layer as they are."""
+        net.link = self.losses["squared_error"]
         return 0
 
     cdef object helpers(self, team, bint with_loss):

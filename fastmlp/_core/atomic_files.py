@@ -1,0 +1,146 @@
+"""Write files as a whole or not at all.
+
+A save writes a temporary file beside the old one, flushes it to the disk and renames it, so that
+the path always leads to the old file or to the new one. The process that writes a temporary file
+holds its lock. Nobody waits for a lock: if one name is taken, the next one is used. A later save
+removes what a killed process has left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+fcntl: Any = None  # no locks: two processes must not save to one file at the same time
+if find_spec("fcntl"):
+    fcntl = import_module("fcntl")
+
+TEMPORARY = ".{}.saving"
+NEW_FILE = 0o666  # less the umask
+
+
+CHUNK = 1 << 20
+
+
+def write(path: str | os.PathLike[str], pieces: Sequence[Any]) -> None:
+    """Replace a file by some pieces, at one moment; a link leads to the file that is replaced.
+
+    Raises
+    ------
+    OSError
+        If that is not possible: the old file is as it was, and nothing is left beside it.
+    """
+    write_together({path: pieces})
+
+
+def write_together(contents: Mapping[Any, Sequence[Any]]) -> None:
+    """Replace several files, given by their paths, as `write` does: none before all are written."""
+    with contextlib.ExitStack() as stack:
+        for path, pieces in contents.items():
+            stack.enter_context(_replacing(path, pieces))
+
+
+@contextlib.contextmanager
+def _replacing(path: str | os.PathLike[str], pieces: Sequence[Any]) -> Iterator[None]:
+    """Write a temporary file on entry, and rename it to the path on exit without an error."""
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():  # of which the error of the temporary file would not tell
+        what = "the folder of the file is not there: make it"
+        raise FileNotFoundError(errno.ENOENT, what, str(target.parent))
+    old = target.stat().st_mode if target.exists() else None
+    if old is not None and not stat.S_ISREG(old):
+        raise OSError(errno.EINVAL, "only a file can be replaced", str(target))
+    temporary, descriptor = _temporary(target)
+    try:
+        os.ftruncate(descriptor, 0)
+        if old is not None:
+            os.fchmod(descriptor, stat.S_IMODE(old))
+        for piece in pieces:
+            for chunk in chunks(piece):
+                _write_all(descriptor, chunk)
+        os.fsync(descriptor)
+        yield
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            if _is_at(descriptor, temporary):
+                temporary.unlink()
+        if isinstance(error, OSError) and error.filename is None:  # the system names no file
+            error.filename = str(target)
+        raise
+    finally:
+        os.close(descriptor)  # and with it the lock
+
+
+def _temporary(target: Path) -> tuple[Path, int]:
+    """Open and lock the first temporary file that nobody else writes; return its path, too.
+
+    Files under later names that killed processes have left are removed.
+    """
+    first = TEMPORARY.format(target.name)
+    names = (first + (f".{n}" if n else "") for n in itertools.count())
+    while (descriptor := _locked(temporary := target.with_name(next(names)))) is None:
+        continue
+    while fcntl is not None and os.path.lexists(left := target.with_name(next(names))):
+        if (other := _locked(left)) is None:
+            break
+        left.unlink()
+        os.close(other)
+    return temporary, descriptor
+
+
+def _locked(temporary: Path) -> int | None:
+    """Open a file and lock it; return None if somebody else holds its lock."""
+    while True:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, NEW_FILE)
+        try:
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who had the lock before may have renamed or removed it: then it is another file.
+            if _is_at(descriptor, temporary):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file is the one that a path leads to."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _write_all(descriptor: int, chunk: memoryview) -> None:
+    while chunk:
+        chunk = chunk[os.write(descriptor, chunk) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the new name put on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def chunks(piece: Any) -> Iterator[memoryview]:
+    """Yield the bytes of a piece, a few at a time."""
+    whole = memoryview(piece)
+    for start in range(0, len(whole), CHUNK):
+        yield whole[start : start + CHUNK]

@@ -1,0 +1,322 @@
+"""The engine in NumPy: all that the native engine computes, for tests to compare it with.
+
+Every function is the formula for a whole batch, in the dtype of the network; nothing is optimised.
+`fastmlp.reference` teaches the core of it. Axes: N rows, I fan-in, O fan-out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastmlp._engine.numpy import layers, random
+from fastmlp._engine.numpy.layers import Parameters, drop, over_rows
+from fastmlp._engine.numpy.penalties import add_up, clip, flat, penalized
+from fastmlp._engine.numpy.predictor import Predictor
+from fastmlp._engine.numpy.random import Masks
+from fastmlp._engine.numpy.state import EngineState
+from fastmlp._engine.plan import Plan
+from fastmlp._network.activations import Array
+from fastmlp._network.data import Data
+from fastmlp._network.groups import PLAIN, Factors
+from fastmlp._network.shard import Shard
+from fastmlp._network.spec import Spec
+
+
+def forward(
+    spec: Spec, parameters: Parameters, x: Array, masks: Masks | None = None
+) -> tuple[list[Array], list[Array]]:
+    """Return what enters every affine layer and what leaves it.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network.
+    parameters : (weights, biases), and the other kinds of `Spec.tensors` where there are any
+        Lists of (I, O) and (O,) arrays.
+    x : array, shape (N, I)
+        The inputs.
+    masks : list or None
+        Dropout masks, from `dropout_masks`; None for a prediction.
+
+    Returns
+    -------
+    inputs : list of arrays, shapes (N, I)
+        inputs[0] is x, not scaled yet, inputs[k] what hidden layer k - 1 gives, after dropout and
+        the sum at the end of a block.
+    outputs : list of arrays, shapes (N, O)
+        outputs[k] = inputs[k] @ W[k] + b[k]; the last one, with the linear path, goes to the loss.
+    """
+    weights, biases = parameters[:2]
+    scaled = layers.scaled(spec, parameters, x)
+    inputs, outputs = [x], [scaled @ weights[0] + biases[0]]
+    for k in range(len(weights) - 1):
+        y = layers.forward(spec, parameters, k, outputs[k])
+        if masks is not None:
+            y = drop(y, masks[k], spec.dropout[k])
+        inputs.append(layers.joined(spec, k, y, inputs))
+        outputs.append(inputs[-1] @ weights[k + 1] + biases[k + 1])
+    outputs[-1] = layers.linear(spec, parameters, scaled, outputs[-1])
+    return inputs, outputs
+
+
+def loss(
+    spec: Spec, z: Array, targets: Array, sample_weight: Array, total: float | None = None
+) -> tuple[float, Array]:
+    """Return the weighted mean of the samples' losses and its gradient.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network.
+    z : array, shape (N, O)
+        The last affine layer's output.
+    targets : array, shape (N, m), or int32 labels (N,)
+        The targets.
+    sample_weight : array, shape (N,)
+        All zero means loss 0 and gradient 0.
+    total : float, optional
+        To be divided by; by default their sum.
+
+    Returns
+    -------
+    value : float
+        sum(weight * loss) / total, summed in float64.
+    dz : array, shape (N, O)
+        Its gradient.
+    """
+    total = float(np.sum(sample_weight, dtype=np.float64)) if total is None else total
+    if total == 0:
+        return 0.0, np.zeros_like(z)
+    used = sample_weight != 0  # what overflows in another row is no part of a sum
+    values, dz = np.zeros(len(z), z.dtype), np.zeros_like(z)
+    values[used], dz[used] = spec.loss.value_and_gradient(z[used], targets[used])
+    share = (sample_weight / total).astype(z.dtype)
+    return float(np.sum(share * values, dtype=np.float64)), share[:, np.newaxis] * dz
+
+
+def backward(
+    spec: Spec,
+    parameters: Parameters,
+    inputs: list[Array],
+    outputs: list[Array],
+    dz: Array,
+    masks: Masks | None = None,
+) -> Parameters:
+    """Return the gradient of the loss by the chain rule, from the last layer back.
+
+    Parameters
+    ----------
+    spec, parameters, masks
+        As in `forward`.
+    inputs, outputs : list of arrays
+        What `forward` returned.
+    dz : array, shape (N, O)
+        Gradient with respect to outputs[-1].
+
+    Returns
+    -------
+    (dW, db), and those of the other kinds of `Spec.tensors`
+        Lists like the parameters.
+    """
+    gradients: Parameters = tuple([np.zeros_like(p) for p in kind] for kind in parameters)
+    of_kind, last = layers.named(spec, gradients), dz
+    x, inputs = inputs[0], [layers.scaled(spec, parameters, inputs[0]), *inputs[1:]]
+    for k, dz, found in layers.back(spec, parameters, outputs, last, masks):
+        of_kind["weights"][k] = over_rows(inputs[k], dz)
+        of_kind["biases"][k] = np.sum(dz, axis=0, dtype=np.float64).astype(dz.dtype)
+        for kind, g in found.items():
+            of_kind[kind][k] = g
+    if spec.scale:
+        products = layers.to_inputs(spec, parameters, dz, last) * x
+        of_kind["scales"][0] = np.sum(products, axis=0, dtype=np.float64).astype(dz.dtype)
+    if spec.linear_path:
+        of_kind["linear_weights"][0] = over_rows(inputs[0], last)
+    return gradients
+
+
+def objective(
+    spec: Spec,
+    parameters: Parameters,
+    data: Data,
+    l2: float,
+    masks: Masks | None = None,
+    factors: Sequence[Factors] | None = None,
+    l1: float = 0.0,
+    total: float | None = None,
+) -> tuple[Any, ...]:
+    """Return objective and gradient of one batch, (objective, [dW], [db]).
+
+    With gains and shifts, their gradients follow. The factors are those of each tensor's group;
+    `total` is that of `loss`.
+    """
+    factors = PLAIN.factors(spec.tensors, 0) if factors is None else factors
+    used = _sample_weight(data) != 0  # 0 times what overflows in another row would be NaN
+    data = Data(data.x[used], data.targets[used], _sample_weight(data)[used])
+    masks = masks and [m if m is None else m[used] for m in masks]
+    inputs, outputs = forward(spec, parameters, data.x, masks)
+    value, dz = loss(spec, outputs[-1], data.targets, _sample_weight(data), total)
+    gradients = backward(spec, parameters, inputs, outputs, dz, masks)
+    value = penalized(value, flat(parameters), flat(gradients), factors, l1, l2)
+    return value, *gradients
+
+
+def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
+    """Return the derivatives of the predictions with respect to the inputs.
+
+    Once forward, then once backward for every output, from the link's slope: element [n, c, i] is
+    d prediction[n, c] / d x[n, i]; C counts the heads too.
+    """
+    _, outputs = forward(spec, parameters, x)
+    prediction = spec.loss.link(outputs[-1])
+    derivatives = []
+    for c in range(prediction.shape[1]):
+        dz = spec.loss.link_slope(prediction, c)
+        _, first, _ = layers.back(spec, parameters, outputs, dz)[-1]
+        dx = layers.to_inputs(spec, parameters, first, dz)
+        derivatives.append(layers.scaled(spec, parameters, dx))
+    return np.stack(derivatives, axis=1)
+
+
+class Engine(EngineState):
+    """A network's parameters and optimizer state, and what can be done with them.
+
+    The same methods as the compiled engine; `team` is accepted and not needed.
+
+    Parameters
+    ----------
+    spec : Spec
+        The network. All parameters are 0 at first.
+
+    Examples
+    --------
+    >>> from fastmlp import spec
+    >>> engine = Engine(spec.build([2, 3, 1], dtype="float64"))
+    >>> engine.predict(np.ones((1, 2)))
+    array([[0.]])
+    """
+
+    level = "numpy"
+
+    def predict(self, x: Array, team: object = None, linked: bool = True) -> Array:
+        """Return the loss's link of the outputs, (n, heads * m), or the outputs before it."""
+        del team
+        _, outputs = forward(self.spec, self._parameters, x)
+        return self.spec.loss.link(outputs[-1]) if linked else outputs[-1]
+
+    def predict_row(self, x: Any) -> None:
+        """Offer no way around the checks, as the native engine does for one row."""
+
+    def evaluate(self, data: Data, team: object = None) -> float:
+        """Return the weighted mean loss, without penalty."""
+        del team
+        _, outputs = forward(self.spec, self._parameters, data.x)
+        value, _ = loss(self.spec, outputs[-1], data.targets, _sample_weight(data))
+        return value
+
+    def gradients(
+        self,
+        data: Data,
+        l2: float = 0.0,
+        team: object = None,
+        l1: float = 0.0,
+        plan: Plan | None = None,
+    ) -> tuple[Any, ...]:
+        """Return the objective of one batch and its gradient, (objective, [dW], [db], ...)."""
+        del team
+        spec = plan.network_of(0, self.spec) if plan else self.spec
+        masks = random.dropout_masks(spec, plan.seed, plan.step, data.rows) if plan else None
+        return objective(spec, self._parameters, data, l2, masks, l1=l1)
+
+    def jacobian(self, x: Array) -> Array:
+        """Return the derivatives of the predictions with respect to the inputs, (n, C, I)."""
+        return jacobian(self.spec, self._parameters, x)
+
+    def twin(self) -> Engine:
+        """Return another engine for the same network; snapshots are for both."""
+        return Engine(self.spec)
+
+    def predictor(self, n_threads: int | None = None) -> Predictor:
+        """Return a frozen copy as a function."""
+        frozen = self.twin()
+        frozen.set_parameters(*self._parameters)
+        return Predictor(frozen, n_threads)
+
+    def _step(self, plan: Plan, batch: int, factors: list[Factors], gradients: list[Array]) -> None:
+        """Move every parameter that is not frozen by one step of the optimizer."""
+        assert self._steps is not None
+        memory = self._steps.memory._replace(step=self._steps.memory.step + 1)
+        self._steps.memory = memory
+        optimizer, rate = plan.optimizer_of(batch), float(plan.learning_rates[batch])
+        moved = [k for k, tensor in enumerate(factors) if tensor.rate]
+        parameters = flat(self._parameters)
+        norm, counts = float(plan.clip_norm) or math.inf, [factors[k].norm for k in moved]
+        for k, g in zip(moved, clip([gradients[k] for k in moved], norm, counts), strict=True):
+            p, own = parameters[k], factors[k]
+            slots = [flat(slot)[k] for slot in memory.slots]
+            optimizer.step(p, g, slots, rate * own.rate, memory.step, own.decay, own.epsilon)
+
+    @property
+    def n_summed(self) -> int:
+        """Elements of what `epoch` gives to `Shard.add_up`."""
+        return self.spec.n_parameters + Shard.NOTES
+
+    def epoch(self, data: Data, plan: Plan) -> float:
+        """Take one step for every batch; return the weighted mean of the objectives before each.
+
+        As soon as a batch has an objective that is not finite, that one; NaN when a parameter is
+        not finite. Then, and after any error, the parameters are those of before.
+        """
+        if self._steps is None:
+            raise RuntimeError("no optimizer was started")
+        self._steps.is_whole = False
+        learning = Engine(self.spec)  # meanwhile readers have the parameters of before
+        learning.set_parameters(*self._parameters)
+        learning.set_optimizer_state(self._steps)
+        value = learning._batches(data, plan)
+        if math.isfinite(value):
+            self._parameters, self._steps.is_whole = learning._parameters, True
+        return value
+
+    def _batches(self, data: Data, plan: Plan) -> float:
+        factors = plan.groups.factors(self.spec.tensors, plan.optimizer.degree)
+        order = np.arange(len(data.x)) if plan.order is None else plan.order
+        order = order[: plan.rows(len(order))]
+        sum_objective, sum_weight = plan.sums or (0.0, 0.0)
+        share = plan.share
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            for k, first in enumerate(range(0, len(order), plan.batch_size)):
+                rows = order[first : first + plan.batch_size]
+                batch = Data(data.x[rows], data.targets[rows], _sample_weight(data)[rows])
+                weight = float(np.sum(_sample_weight(batch), dtype=np.float64))
+                if share is not None:
+                    weight = float(share.totals[k])
+                l1, l2 = float(plan.l1), float(plan.l2)
+                if share is not None and not share.is_first:
+                    l1 = l2 = 0.0
+                if plan.l2_per_batch:
+                    l2 = l2 / weight if weight else 0.0
+                spec = plan.network_of(k, self.spec)
+                at = share.row if share else 0
+                masks = random.dropout_masks(spec, plan.seed, plan.step + k, len(rows), at)
+                given = masks, factors, l1, weight
+                value, *gradients = objective(spec, self._parameters, batch, l2, *given)
+                if share is not None:
+                    add_up(share, flat(gradients), not math.isfinite(value))
+                if not math.isfinite(value):
+                    return float(value)
+                self._step(plan, k, factors, flat(gradients))
+                if not self.finite():
+                    return math.nan
+                sum_objective += weight * value
+                sum_weight += weight
+        if plan.sums is not None:
+            plan.sums = [sum_objective, sum_weight]
+        return sum_objective / sum_weight if sum_weight else 0.0
+
+
+def _sample_weight(data: Data) -> Array:
+    return np.ones(len(data.x), data.x.dtype) if data.weights is None else data.weights

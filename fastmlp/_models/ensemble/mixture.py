@@ -1,0 +1,131 @@
+"""What an ensemble says of each row: the mixture of its members, as a prediction and as a loss.
+
+A loss needs logarithms of probabilities. Those of a confident network are lost once they are
+rounded to 0 or 1, so members are mixed before the link for it, by logarithms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._network.activations import softplus
+from fastmlp._network.data import Data
+from fastmlp._network.functions.custom_function import CustomFunction
+from fastmlp._network.losses import Loss
+
+Array = NDArray[Any]
+
+
+class Rows:
+    """Takes means over members, row by row; each member has some of the rows.
+
+    Parameters
+    ----------
+    places : sequence of slices or arrays of int
+        Which of all rows each member's are.
+    n : int
+        All rows; each is some member's.
+    """
+
+    def __init__(self, places: Sequence[Any], n: int) -> None:
+        self.places, self.counts = places, np.zeros((n, 1))
+        for at in places:
+            self.counts[at] += 1
+
+    def mean(self, each: Sequence[Array]) -> Array:
+        """Return the mean of each row, float64."""
+        total = np.zeros((len(self.counts), each[0].shape[1]))
+        for own, at in zip(each, self.places, strict=True):
+            total[at] += own
+        return total / self.counts
+
+    def variance(self, each: Sequence[Array], mean: Array) -> Array:
+        """Return the mean of the squared distances from the mean."""
+        return self.mean(
+            [np.square(own - mean[at]) for own, at in zip(each, self.places, strict=True)]
+        )
+
+    def log_mean(self, each: Sequence[Array]) -> Array:
+        """Return the logarithm of the mean of exp, without ever taking exp of a large number."""
+        total = np.full((len(self.counts), each[0].shape[1]), -np.inf)
+        for own, at in zip(each, self.places, strict=True):
+            total[at] = np.logaddexp(total[at], own)
+        return total - np.log(self.counts)
+
+
+def _probabilities(each: Sequence[Array], rows: Rows) -> Array:
+    log_yes = rows.log_mean([-softplus(-z) for z in each])
+    log_no = rows.log_mean([-softplus(z) for z in each])
+    return log_yes - log_no
+
+
+def _means_and_variances(each: Sequence[Array], rows: Rows) -> Array:
+    means, logs = zip(*(np.split(z, 2, axis=1) for z in each), strict=True)
+    mean = rows.mean(means)
+    between = np.log(rows.variance(means, mean))
+    return np.concatenate([mean, np.logaddexp(rows.log_mean(logs), between)], axis=1)
+
+
+def _log_softmax(z: Array) -> Array:
+    below = np.maximum(z - np.max(z, axis=1, keepdims=True), -np.finfo(z.dtype).max)
+    return np.asarray(below - np.log(np.sum(np.exp(below), axis=1, keepdims=True)))
+
+
+# By link: outputs before it that give the prediction of all, from those of each member, float64.
+MIXED: dict[str, Callable[[Sequence[Array], Rows], Array]] = {
+    "identity": lambda each, rows: rows.mean(each),
+    "exp": lambda each, rows: rows.log_mean(each),
+    "mean_and_variance": _means_and_variances,
+    "sigmoid": _probabilities,
+    "softmax": lambda each, rows: rows.log_mean([_log_softmax(z) for z in each]),
+}
+
+
+def prediction(loss: Loss, each: Sequence[Array]) -> Array:
+    """Return the prediction of all: the mean; of two heads, mean and variance of the mixture.
+
+    Parameters
+    ----------
+    loss : Loss
+        Of the members.
+    each : sequence of arrays, shape (n, heads * m)
+        Predictions of each member, of all rows.
+    """
+    rows, m = Rows([slice(None)] * len(each), len(each[0])), each[0].shape[1] // 2
+    with np.errstate(over="ignore", invalid="ignore"):
+        mixed = rows.mean(each)
+        if loss.heads == 2:
+            mixed[:, m:] += rows.variance([own[:, :m] for own in each], mixed[:, :m])
+        return np.asarray(mixed.astype(each[0].dtype))
+
+
+def mean_loss(loss: Loss, each: Sequence[Array], places: Sequence[Any], data: Data) -> float:
+    """Return the weighted mean loss of the prediction of all, in float64.
+
+    Parameters
+    ----------
+    loss : Loss
+        Of the members.
+    each : sequence of arrays, shape (rows, heads * m)
+        Outputs of each member before the link.
+    places : sequence of slices or arrays of int
+        As for `Rows`.
+    data : Data
+        All rows.
+    """
+    targets, weights = data.targets, data.weights
+    with np.errstate(all="ignore"):  # what is not finite comes out as it is
+        z = MIXED[loss.link_name]([own.astype(np.float64) for own in each], Rows(places, data.rows))
+        if isinstance(loss, CustomFunction):  # it was made for the dtype of the model
+            z = z.astype(data.x.dtype)
+    if targets.ndim == 2:
+        targets = targets.astype(z.dtype)
+    if weights is not None:  # what overflows in a row of weight 0 is no part of a sum
+        used = weights > 0
+        z, targets, weights = z[used], targets[used], weights[used].astype(np.float64)
+    values, _ = loss.value_and_gradient(z, targets)
+    return float(np.average(values.astype(np.float64), weights=weights))

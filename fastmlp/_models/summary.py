@@ -1,0 +1,58 @@
+"""The plain-text table of a network's layers that `MLP.summary` returns."""
+
+from __future__ import annotations
+
+import math
+
+from fastmlp._network.spec import Spec
+from fastmlp._network.tensors import each_tensor
+
+HEADS = ("layer", "inputs", "outputs", "activation", "options", "parameters")
+TEXT = ("activation", "options")  # these columns are aligned on the left
+
+
+def summary(spec: Spec) -> str:
+    """Return one line for each layer: its sizes, activation or link, options and parameters.
+
+    Examples
+    --------
+    >>> from fastmlp._network.spec import build
+    >>> print(summary(build([4, 16, 16, 3], loss="cross_entropy", dropout=0.1)))
+    layer  inputs  outputs  activation  options      parameters
+        0       4       16  relu        dropout=0.1          80
+        1      16       16  relu        dropout=0.1         272
+        2      16        3  softmax                          51
+    total                                                   403
+    """
+    last = len(spec.shapes) - 1
+    own = [0] * (last + 1)
+    for tensor in each_tensor(spec.tensors):
+        own[tensor.layer] += math.prod(tensor.shape)
+    names = [*(getattr(each, "name", each) for each in spec.activations), spec.loss.link_name]
+    rows = [
+        (str(k), *map(str, spec.shapes[k]), str(names[k]), _options(spec, k), f"{own[k]:,}")
+        for k in range(last + 1)
+    ]
+    rows = [HEADS, *rows, ("total", "", "", "", "", f"{spec.n_parameters:,}")]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = zip(HEADS, row, widths, strict=True)
+        lines.append("  ".join(c.ljust(w) if h in TEXT else c.rjust(w) for h, c, w in cells))
+    return "\n".join(lines)
+
+
+def _options(spec: Spec, k: int) -> str:
+    """Return what layer k has besides its weights, biases and activation."""
+    found = ["scale"] if spec.scale and k == 0 else []
+    if k == len(spec.activations):
+        return ", ".join([*found, *(["linear_path"] if spec.linear_path else [])])
+    if spec.layer_norm[k]:
+        found.append(f"layer_norm={spec.layer_norm[k]}")
+    if spec.parametric[k]:
+        found.append("parametric")
+    if spec.dropout[k]:
+        found.append(f"dropout={spec.dropout[k]:g}")
+    if spec.blocks[k] is not None:
+        found.append(f"skip from layer {spec.blocks[k]}")
+    return ", ".join(found)

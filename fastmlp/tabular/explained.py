@@ -1,0 +1,221 @@
+"""What a fitted estimator of tables says of itself: importance of columns, and plots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from fastmlp._core.intervals import check_count
+from fastmlp.tabular import inspection
+from fastmlp.tabular.columns import Table
+from fastmlp.tabular.inspection import Importance
+from fastmlp.tabular.persistence import Persistent, like, of_one_moment
+from fastmlp.tabular.report import Report
+
+Array = NDArray[Any]
+
+IMPORTANCE_SEED = 0
+MOST_BARS = 20
+MOST_CELLS = 20_000  # of a table whose importance is computed for a report
+NO_ROWS = (
+    "{} needs the rows of the fit, which copies, pickles and files of an estimator do not have: "
+    "read feature_importances_ before making them, or call importance(X, y)"
+)
+
+
+class Explained(Persistent):
+    """The part of both estimators that explains a fit, not for users."""
+
+    _row_weights: Array | None
+    _out: list[Array]
+    _out_of_fold: Array
+    _curve: list[tuple[int, float, float, float]]
+    best_epoch_: int
+    _rows: tuple[Table, Any]  # of the fit, with their target; not in copies and files
+    _importance: Importance | None
+    _report: Report
+    classes_: Array  # of a classifier
+
+    def plot_calibration(self, y: Any, *, ax: Any = None) -> Any:
+        """Plot how far the fit is calibrated; each estimator has its own."""
+        raise NotImplementedError
+
+    def _target_of(self, y: Any) -> Any:
+        """Return the target of the fit with these rows; nothing is set."""
+        raise NotImplementedError
+
+    def report(self) -> Report:
+        """Return what the fit did: columns, networks, scores out of fold, seconds by phase.
+
+        Returns
+        -------
+        fastmlp.tabular.report.Report
+            To print, or to read its attributes. A notebook shows it with pictures, if matplotlib is
+            installed: the score by epoch, calibration, and the importance of columns, if that was
+            computed before or the table is not large. Copies of an estimator lack the rows that
+            the last two need.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastmlp import TabMLPRegressor
+        >>> X = np.random.default_rng(0).normal(size=(99, 2))
+        >>> model = TabMLPRegressor(preset="fast", random_state=0).fit(X, X[:, 0] * X[:, 1])
+        >>> model.report().kinds
+        {'numbers': 2, 'categories': 0}
+        """
+        check_is_fitted(self, "_members")
+        model = like(self, vars(self))  # a later fit does not change the pictures
+        report: Report = model._report
+        return replace(report, pictures=tuple(model._pictures()))
+
+    def _pictures(self) -> Iterator[Callable[[Any], Any]]:
+        """Yield what draws a picture of the fit on axes."""
+        if self._curve:
+            yield self.plot_history
+        cells = MOST_CELLS + 1
+        if "_rows" in vars(self):
+            yield self._plot_own_calibration
+            cells = len(self._rows[0]) * len(self._columns.used)
+        if self._importance is not None or cells <= MOST_CELLS:
+            yield self._plot_own_importance
+
+    def _plot_own_calibration(self, ax: Any) -> Any:
+        """Plot the calibration of the rows of the fit."""
+        return self.plot_calibration(self._given(self._rows[1]), ax=ax)
+
+    def _plot_own_importance(self, ax: Any) -> Any:
+        """Plot the importance of the rows of the fit, computed once."""
+        return inspection.bars(self._own_importance(), MOST_BARS, ax)
+
+    def _given(self, target: Any) -> Array:
+        """Return the labels or numbers of a target, as the user has them."""
+        y: Array = target.y
+        return self.classes_[y] if y.ndim == 1 else y
+
+    @of_one_moment
+    def importance(self, X: Any = None, y: Any = None, *, rounds: int = 3) -> Importance:
+        """Return how much each column matters, on rows that members have not learned from.
+
+        Parameters
+        ----------
+        X, y : as for :meth:`fit`, optional
+            As many rows as the fit had are taken for those of the fit, in their order, and are
+            predicted by the members that have not learned from them; others are new rows, which
+            all members predict. By default those of the fit; copies, pickles and files of an
+            estimator do not have them.
+        rounds : int
+            Shuffles of each column, at least 1.
+
+        Returns
+        -------
+        fastmlp.tabular.inspection.Importance
+            Names, means, deviations; the most important column first.
+
+        Raises
+        ------
+        ValueError
+            If the rows of the fit are wanted, and this is such a copy.
+        """
+        check_is_fitted(self, "_members")
+        rounds = check_count("rounds", rounds, example=3)
+        if (X is None) != (y is None):
+            raise ValueError("X and y belong together: pass both, or neither for the rows of fit")
+        table, target = self._rows_of_fit() if X is None else self._read(X, y)
+        check_consistent_length(table.numbers, target.y)
+        members, weights = self._members, self._row_weights
+        parts: list[tuple[Any, Array]] = [
+            (partial(members.of_division, k), rows) for k, rows in enumerate(self._out)
+        ]
+        if len(table) != len(self._out_of_fold):
+            parts, weights = [(members.predict, np.arange(len(table)))], None
+        return inspection.importance(
+            *(parts, self._columns, table, target, weights), *(rounds, IMPORTANCE_SEED)
+        )
+
+    @property
+    def feature_importances_(self) -> Array:
+        """Share of each column in :meth:`importance`, of the rows of the fit.
+
+        Array of float64, shape (n_features_in_,), sum 1. It is computed when it is first read.
+        Columns that are left out, or without which predictions are no worse, have 0.
+        """
+        found = self._own_importance()
+        means = dict(zip(found.names, found.means, strict=True))
+        gains = np.array([max(means.get(name, 0.0), 0.0) for name in self._columns.names])
+        return gains / gains.sum() if gains.any() else gains
+
+    def _own_importance(self) -> Importance:
+        """Return the importance of the rows of the fit, computed once."""
+        check_is_fitted(self, "_members")
+        model = like(self, vars(self))
+        if getattr(model, "_importance", None) is None:
+            if "_rows" not in vars(model):
+                raise AttributeError(NO_ROWS.format("feature_importances_"))
+            model._importance = model.importance()
+            if vars(self).get("_members") is model._members:  # there was no other fit meanwhile
+                self._importance = model._importance
+        found: Importance = model._importance
+        return found
+
+    def _rows_of_fit(self) -> tuple[Table, Any]:
+        """Return the rows of the fit and their target."""
+        if "_rows" not in vars(self):
+            raise ValueError(NO_ROWS.format("importance without X and y"))
+        return self._rows
+
+    def _read(self, X: Any, y: Any) -> tuple[Table, Any]:
+        """Return any rows and their target."""
+        return self._columns.read(self._checked(X, reset=False)), self._target_of(y)
+
+    def plot_importance(
+        self,
+        X: Any = None,
+        y: Any = None,
+        *,
+        rounds: int = 3,
+        most: int = MOST_BARS,
+        ax: Any = None,
+    ) -> Any:
+        """Plot :meth:`importance`.
+
+        Parameters
+        ----------
+        X, y, rounds
+            As for :meth:`importance`.
+        most : int
+            Columns to show, at least 1.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            With labels.
+        """
+        check_is_fitted(self, "_members")
+        most = check_count("most", most, example=20)
+        return inspection.bars(self.importance(X, y, rounds=rounds), most, ax)
+
+    @of_one_moment
+    def plot_history(self, ax: Any = None) -> Any:
+        """Plot the score of held-out rows by epoch: of single members, and of all of a row.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            With legend and labels.
+        """
+        check_is_fitted(self, "_members")
+        return inspection.history(self._curve, self.best_epoch_, self._members.groups[0].target, ax)

@@ -1,0 +1,146 @@
+"""Wrong arguments and names: the message tells the user's class, and how fastmlp calls it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp._core import keywords
+
+X = np.random.default_rng(0).normal(size=(60, 2))
+Y = X[:, :1]
+NET = fastmlp.MLP([2, 3, 1], rng=0)
+ENSEMBLE = fastmlp.Ensemble([NET])
+
+# A call, and its complaint.
+CALLS = [
+    (lambda: fastmlp.MLP([2, 1], seed=0), "MLP() got an unexpected .* 'seed': pass rng=...$"),
+    (lambda: fastmlp.MLP([2, 1], random_state=0), "MLP() got .* 'random_state': pass rng=...$"),
+    (lambda: fastmlp.MLP(hidden_layer_sizes=[3]), "pass layer_sizes=[inputs, ..., outputs]$"),
+    (lambda: fastmlp.MLP([2, 1], epochs=3), "MLP() got .* 'epochs': pass epochs=... to fit$"),
+    (lambda: fastmlp.MLP([2, 1], actvation="relu"), "'actvation': did you mean activation?$"),
+    (lambda: fastmlp.MLP([2, 1], colour=1), "'colour': the arguments are layer_sizes, activation,"),
+    (lambda: fastmlp.reference.MLP([2, 1], seed=0), "MLP() got .*: pass rng=...$"),
+    (lambda: fastmlp.MLP(), "MLP(): missing a required argument: 'layer_sizes': pass layer_sizes"),
+    (lambda: NET.fit(X, Y, 3), "MLP.fit(): too many positional arguments: pass X, y by position"),
+    (lambda: NET.fit(X, Y, max_iter=3), "MLP.fit() got .* 'max_iter': pass epochs=...$"),
+    (lambda: NET.fit(X, Y, lr=0.1), "pass optimizer=fastmlp.Adam(learning_rate=...)$"),
+    (lambda: NET.fit(X, Y, learning_rate=0.1), "pass optimizer=fastmlp.Adam(learning_rate=...)$"),
+    (lambda: NET.fit(X, Y, eval_set=[(X, Y)]), "'eval_set': pass validation_data=(X, y)$"),
+    (lambda: NET.fit(X, Y, X_val=X, y_val=Y), "'X_val': pass validation_data=(X, y)$"),
+    (lambda: NET.fit(X, Y, n_jobs=1), "pass n_threads=...$"),
+    (lambda: NET.fit(X, Y, alpha=1.0), "'alpha': pass l2=...$"),
+    (lambda: NET.fit(X, Y, early_stopping=True), "pass callbacks=[fastmlp.EarlyStopping(...)]$"),
+    (lambda: NET.fit(X, Y, seed=0), "MLP.fit() got .* 'seed': pass rng=... to MLP$"),
+    (lambda: NET.partial_fit(X, Y, lr=0.1), "MLP.partial_fit() got .*: pass optimizer=fastmlp.Ad"),
+    (lambda: NET.save("x", compress=1), "MLP.save() got .* 'compress': the arguments are path, "),
+    (lambda: ENSEMBLE.fit(X, Y, max_iter=3), "Ensemble.fit() got .* 'max_iter': pass epochs=...$"),
+    (lambda: fastmlp.Adam(lr=0.1), "Adam() got .* 'lr': pass learning_rate=...$"),
+    (lambda: fastmlp.Adam(betas=(0.9, 0.99)), "'betas': pass beta_1=..., beta_2=...$"),
+    (lambda: fastmlp.RMSprop(eps=0.1), "RMSprop() got .* 'eps': pass epsilon=...$"),
+]
+ESTIMATORS = [
+    (lambda f: f.MLPClassifier(rng=0), "MLPClassifier() got .* 'rng': pass random_state=...$"),
+    (lambda f: f.MLPRegressor(epochs=3), "MLPRegressor() got .* 'epochs': pass max_iter=...$"),
+    (lambda f: f.MLPRegressor(lr=3), "'lr': pass learning_rate_init=...$"),
+    (lambda f: f.MLPRegressor(l2=3), "'l2': pass alpha=...$"),
+    (lambda f: f.MLPRegressor(n_threads=3), "'n_threads': pass n_jobs=...$"),
+    (
+        lambda f: f.MLPRegressor().fit(X, Y, validation_data=(X, Y)),
+        "MLPRegressor.fit() got .* 'validation_data': pass X_val=..., y_val=...$",
+    ),
+    (
+        lambda f: f.MLPRegressor().fit(X, Y, max_iter=3),
+        "'max_iter': pass max_iter=... to MLPRegressor$",
+    ),
+    (lambda f: f.TabMLPRegressor(seed=0), "TabMLPRegressor() got .* pass random_state=...$"),
+    (
+        lambda f: f.TabMLPClassifier().fit(X, Y, cat_features=[0]),
+        "TabMLPClassifier.fit() got .*: pass categorical_features=... to TabMLPClassifier$",
+    ),
+    (lambda f: f.TabMLPClassifier().fit(X), "TabMLPClassifier.fit(): missing .* 'y': pass X, y"),
+]
+
+
+def pattern(words):
+    """Return words as a regular expression in which only .* and a last $ are special."""
+    text = re.escape(words).replace(r"\.\*", ".*")
+    return text.removesuffix(r"\$") + "$" * words.endswith("$")
+
+
+@pytest.mark.parametrize(("call", "words"), CALLS, ids=[words for _, words in CALLS])
+def test_wrong_arguments(call, words):
+    with pytest.raises(TypeError, match=pattern(words)):
+        call()
+
+
+@pytest.mark.parametrize(("call", "words"), ESTIMATORS, ids=[words for _, words in ESTIMATORS])
+def test_wrong_arguments_of_estimators(call, words):
+    pytest.importorskip("sklearn")
+    with pytest.raises(TypeError, match=pattern(words)):
+        call(fastmlp)
+
+
+def test_errors_within_a_call_stay_as_they_are():
+    def wrong(state):
+        return len(state, 1)
+
+    with pytest.raises(TypeError, match="takes exactly one argument"):
+        NET.fit(X, Y, epochs=1, callbacks=[wrong])
+    assert list(inspect.signature(fastmlp.MLP.fit).parameters)[:4] == ["self", "X", "y", "epochs"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"loss": "gaussian"}, "no loss has that name: use 'gaussian_nll', or choose from squared"),
+        ({"loss": "mse"}, "use 'squared_error', or choose from"),
+        ({"loss": "strange"}, "no loss has that name: choose from squared_error"),
+        ({"activation": "swish"}, "no activation has that name: use 'silu', or choose from"),
+    ],
+)
+def test_wrong_names(options, words):
+    with pytest.raises(ValueError, match=words):
+        fastmlp.MLP([2, 3, 1], **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        (
+            "MLPRegressor",
+            {"loss": "gaussian_nll"},
+            r"Got 'gaussian_nll' instead\. Use 'gaussian' here\.$",
+        ),
+        ("TabMLPRegressor", {"loss": "poisson_nll"}, r"Use 'poisson' here\.$"),
+        ("MLPClassifier", {"activation": "swish"}, r"Use 'silu' here\.$"),
+        ("MLPClassifier", {"activation": "strange"}, r"Got 'strange' instead\.$"),
+        ("MLPRegressor", {"loss": (16,)}, r"given by name: hidden_layer_sizes=\(16,\)$"),
+    ],
+)
+def test_wrong_names_of_estimators(name, options, words):
+    pytest.importorskip("sklearn")
+    with pytest.raises(ValueError, match=words):
+        getattr(fastmlp, name)(**options).fit(X, Y.ravel() > 0)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [lambda: [(X, Y)], fastmlp.Blocks(X, Y), iter([(X, Y)])],
+    ids=["callable", "Blocks", "iterator"],
+)
+def test_a_source_and_y_are_one_too_many(source):
+    with pytest.raises(TypeError, match=r"X is a \w+, a source, .* leave y out"):
+        NET.fit(source, Y, epochs=1)
+
+
+def test_the_table_of_names_is_in_the_docs():
+    page = (Path(__file__).parents[1] / "docs" / "coming-from.md").read_text()
+    for ours, others in keywords.TWINS:
+        cells = [", ".join(f"`{each}`" for each in names) for names in (ours, others.split())]
+        assert f"| {' | '.join(cells)} |" in page

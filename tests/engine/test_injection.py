@@ -1,0 +1,50 @@
+"""Faults that are injected, and what happens to a process: the model is whole, and nothing hangs.
+
+What is tried, and what must hold, is said in `injection`, `disturbances` and `surroundings`; here
+each trial is run once. `python tests/campaign/campaign.py` runs them again and again.
+"""
+
+import os
+
+import pytest
+import trials
+
+GROUPS = (
+    "out of memory",
+    "out of memory for arrays",
+    "threads that cannot start",
+    "near the memory limit",
+    "interrupts",
+    "forks",
+    "exits with threads running",
+    "affinity changed meanwhile",
+    "concurrent calls",
+)
+
+
+@pytest.fixture(scope="session")
+def check(request):
+    return trials.chosen(request.session)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="written for POSIX")
+@pytest.mark.parametrize("trial", trials.every(*GROUPS), ids=", ".join)
+def test_trial(trial, check):
+    check(trial)
+
+
+def test_a_trial_that_crashes_or_hangs_or_fails_is_counted(monkeypatch):
+    monkeypatch.setenv("FASTMLP_HANG_SECONDS", "5")
+    outcomes = trials.run("the machinery itself", list(trials.SELF), None, 0)
+    assert {name: outcome.failed for name, outcome in outcomes.items()} == {
+        "holds": 0,
+        "crashes": 1,
+        "hangs": 1,
+        "fails": 1,
+        "a child that hangs": 1,
+        "holds too": 0,
+    }
+    assert "Segmentation fault" in outcomes["crashes"].messages[0]
+    assert "Timeout" in outcomes["hangs"].messages[0]
+    assert "AssertionError: seen" in outcomes["fails"].messages[0]
+    assert outcomes["holds"].longest == 0.5

@@ -1,0 +1,213 @@
+"""The compiled engine against the reference: gradients of every kind, and whole fits as drawn.
+
+float64 has to agree to the rounding. float32 may drift apart, step by step, so there the distance
+of all parameters together is bounded.
+"""
+
+import itertools
+
+import cases
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+from tolerances import assert_close
+
+from fastmlp._engine import native_engine
+from fastmlp._engine.native import Engine
+from fastmlp._engine.numpy import numpy_engine
+from fastmlp._engine.plan import Plan
+from fastmlp._engine.thread_pool import borrowed_team
+from fastmlp._network import optimizers, spec
+from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.data import Data
+from fastmlp._network.losses import LOSSES
+
+LEVELS = native_engine.available_levels()
+DEPTHS = ([5, 3], [5, 9, 3], [4, 17, 6, 2], [3, 5, 34, 7, 4])
+
+
+def engines(network, level, rng):
+    """A native engine and a reference with the same random parameters."""
+    pair = Engine(network, level), numpy_engine.Engine(network)
+    parameters = cases.parameters(network, rng)
+    for engine in pair:
+        engine.set_parameters(*parameters)
+    return pair
+
+
+# ---- gradients -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", native_engine.DTYPES)
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("case", cases.LOSSES, ids=str)
+def test_gradients(level, dtype, case):
+    rng = np.random.default_rng(31)
+    for name, sizes, weighted in itertools.product(ACTIVATIONS, DEPTHS, (False, True)):
+        network = cases.build(sizes, name, case.loss, dtype)
+        native, textbook = engines(network, level, rng)
+        data = cases.data(network, 11, rng, case.labels, weighted)
+        l2 = 0.01 * weighted
+        found, dws, dbs = native.gradients(data, l2)
+        wanted, *expected = textbook.gradients(data, l2)
+        assert_close(found, wanted, "loss", dtype)
+        for a, b in zip([*dws, *dbs], [*expected[0], *expected[1]], strict=True):
+            assert_close(a, b, "gradient", dtype, scale=max(1.0, float(np.abs(b).max())))
+        assert_close(native.predict(data.x), textbook.predict(data.x), "gradient", dtype)
+        assert_close(native.evaluate(data), textbook.evaluate(data), "loss", dtype)
+
+
+@pytest.mark.parametrize("dtype", native_engine.DTYPES)
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("n", [1, 7, 8, 63, 64, 65, 129, 300, 1025])
+def test_gradients_at_batch_edges(level, dtype, n):
+    rng = np.random.default_rng(n)
+    network = cases.build([13, 49, 3], ["softplus"], "huber", dtype)
+    native, textbook = engines(network, level, rng)
+    data = cases.data(network, n, rng)
+    found, dws, dbs = native.gradients(data)
+    wanted, *expected = textbook.gradients(data)
+    assert_close(found, wanted, "loss", dtype)
+    for a, b in zip([*dws, *dbs], [*expected[0], *expected[1]], strict=True):
+        assert_close(a, b, "gradient", dtype)
+    assert_close(native.evaluate(data), textbook.evaluate(data), "loss", dtype)
+
+
+@pytest.mark.parametrize("dtype", native_engine.DTYPES)
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("width", [1, 5, 8, 23, 24, 25, 49])
+def test_dropout_masks_are_the_same(level, dtype, width):
+    """With all weights 1 and an identity activation, one step of SGD shows the mask itself."""
+    network = spec.build([1, width, 1], "identity", "squared_error", dtype, 0.4)
+    data = Data(np.ones((1, 1), dtype), np.zeros((1, 1), dtype))
+    for seed, step in ((0, 0), (1, 2), (2**63 + 5, 3), (2**64 - 1, 2**33 + 1)):
+        pair = Engine(network, level), numpy_engine.Engine(network)
+        for engine in pair:
+            ones = [np.ones(shape, dtype) for shape in network.shapes]
+            engine.set_parameters(ones, [np.zeros(shape[1], dtype) for shape in network.shapes])
+            engine.start(optimizers.SGD(0.25))
+            rates = np.full(1, 0.25)
+            engine.epoch(data, Plan(optimizers.SGD(0.25), 1, rates, seed=seed, step=step))
+        native, textbook = (engine.parameters()[0][0][0] != 1 for engine in pair)
+        np.testing.assert_array_equal(native, textbook)
+
+
+# ---- whole fits ----------------------------------------------------------------------------------
+
+
+def build_optimizer(draw, dtype):
+    rate = draw(st.sampled_from([1e-3, 0.01, 0.05]))
+    # In float32 rounding noise around a gradient of 0 would be blown up by a smaller epsilon.
+    epsilon = 1e-8 if dtype == "float64" else 1e-2
+    chosen = draw(st.sampled_from(optimizers.NATIVE_OPTIMIZERS))
+    nesterov, with_rate = "nesterov" in chosen, "with_rate" in chosen
+    momentum = draw(st.sampled_from([0.5, 0.9])) if nesterov or "momentum" in chosen else 0.0
+    beta = {"beta_1": draw(st.sampled_from([0.0, 0.9])), "epsilon": epsilon}
+    beta["epsilon_hat"] = "hat" in chosen
+    if chosen.startswith("adamw"):
+        return optimizers.AdamW(rate, weight_decay=0.1, **beta)
+    if chosen.startswith("adam"):
+        return optimizers.Adam(rate, beta_2=0.99, **beta)
+    if chosen == "rmsprop":
+        return optimizers.RMSprop(rate, alpha=0.9, epsilon=max(epsilon, 1e-4))
+    return optimizers.SGD(rate, momentum=momentum, nesterov=nesterov, rate_in_velocity=with_rate)
+
+
+@st.composite
+def fits(draw, dtype):
+    """A network, data and a plan."""
+    size = st.integers(1, 30)
+    case = draw(st.sampled_from(cases.LOSSES))
+    hidden = draw(st.lists(size, max_size=3))
+    smallest = 2 if case.loss.target_kind == "class" else 1
+    names = [draw(st.sampled_from(list(ACTIVATIONS))) for _ in hidden]
+    dropout = [draw(st.sampled_from([0.0, 0.0, 0.25, 0.9])) for _ in hidden]
+    sizes = [draw(size), *hidden, draw(st.integers(smallest, 30))]
+    network = cases.build(sizes, names, case.loss, dtype, dropout)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    n = draw(st.integers(1, 80))
+    data = cases.data(network, n, rng, case.labels, draw(st.booleans()))
+    batch = draw(st.sampled_from([1, 3, 8, 16, 33, 80, 200]))
+    hypothesis.assume(n <= 20 * batch)
+    n_batches = -(-n // batch)
+    optimizer = build_optimizer(draw, dtype)
+    plan = Plan(
+        optimizer,
+        batch,
+        optimizer.learning_rate * rng.uniform(0.5, 1, n_batches),
+        draw(st.sampled_from([None, rng.permutation(n)])),
+        l2=draw(st.sampled_from([0.0, 0.0, 0.05])),
+        l2_per_batch=draw(st.booleans()),
+        clip_norm=draw(st.sampled_from([0.0, 0.0, 0.05, 1.0, 1e9])),
+        seed=draw(st.integers(0, 2**64 - 1)),
+        step=draw(st.sampled_from([0, 7, 2**32 + 3])),
+    )
+    return network, data, plan, draw(st.sampled_from(LEVELS)), draw(st.sampled_from([1, 1, 2]))
+
+
+def compare(fit, epochs):
+    """Run a fit on both engines; return parameters and losses, native and reference."""
+    network, data, plan, level, n_threads = fit
+    pair = engines(network, level, np.random.default_rng(plan.seed))
+    results = []
+    for engine in pair:
+        engine.start(plan.optimizer)
+        with borrowed_team(n_threads) as plan.team:
+            history = [engine.epoch(data, plan) for _ in range(epochs)]
+        parameters = [a.astype(np.float64) for arrays in engine.parameters() for a in arrays]
+        results.append((parameters, np.array(history)))
+    return pair, data, *results
+
+
+def settled(history):
+    """Whether the losses are ordinary: once they run away, differences prove nothing more."""
+    return np.isfinite(history).all() and np.abs(history).max() < 1e4
+
+
+SETTINGS = hypothesis.settings(
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+
+
+@hypothesis.settings(SETTINGS, max_examples=500)
+@hypothesis.given(fits("float64"))
+def test_whole_fits_in_float64(fit):
+    pair, data, native, textbook = compare(fit, epochs=3)
+    hypothesis.assume(settled(textbook[1]))
+    for a, b in zip(native[0], textbook[0], strict=True):
+        assert_close(a, b, "fit", "float64")
+    assert_close(native[1], textbook[1], "fit", "float64")
+    assert_close(pair[0].evaluate(data), pair[1].evaluate(data), "fit", "float64")
+    with np.errstate(over="ignore"):
+        assert_close(pair[0].predict(data.x), pair[1].predict(data.x), "fit", "float64")
+
+
+@hypothesis.settings(SETTINGS, max_examples=300)
+@hypothesis.given(fits("float32"))
+def test_whole_fits_in_float32(fit):
+    _, _, native, textbook = compare(fit, epochs=2)
+    hypothesis.assume(settled(textbook[1]))
+    a, b = (np.concatenate([p.ravel() for p in result[0]]) for result in (native, textbook))
+    assert np.linalg.norm(a - b) <= 1e-3 * np.linalg.norm(b)
+    np.testing.assert_allclose(native[1], textbook[1], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", LOSSES)
+def test_whole_fits_of_wide_networks(level, name):
+    """Several panels a layer and several units a panel, which drawn networks are too small for."""
+    rng = np.random.default_rng(41)
+    network = cases.build([140, 110, 30, 12], ["relu", "gelu"], name, "float64", [0.2, 0.0])
+    data = cases.data(network, 150, rng, weighted=True)
+    optimizer, rates = optimizers.Adam(1e-3), np.full(3, 1e-3)
+    for clip_norm, n_threads in itertools.product((0.0, 0.5), (1, 3)):
+        plan = Plan(optimizer, 64, rates, clip_norm=clip_norm, l2=0.01, seed=9)
+        _, _, native, textbook = compare((network, data, plan, level, n_threads), epochs=2)
+        assert settled(textbook[1])
+        for a, b in zip(native[0], textbook[0], strict=True):
+            assert_close(a, b, "fit", "float64")
+        assert_close(native[1], textbook[1], "fit", "float64")

@@ -1,0 +1,381 @@
+"""The reference engine against central differences and hand-worked steps.
+
+The oracle of every other test is tested here, in float64, without the native side.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import cases
+import numpy as np
+import pytest
+from tolerances import assert_close, central_difference_step
+
+from fastmlp._engine.numpy import numpy_engine
+from fastmlp._engine.numpy.numpy_engine import Engine
+from fastmlp._engine.numpy.random import dropout_masks
+from fastmlp._engine.plan import Plan
+from fastmlp._models.numpy_mlp import MLP
+from fastmlp._network import optimizers
+from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.data import Data
+
+# Enough for three hidden layers; the outputs differ in number from every other width.
+WIDTHS = {0: (3, 2), 1: (3, 4, 2), 2: (3, 4, 3, 2), 3: (3, 4, 3, 4, 2)}
+
+
+def engine_of(network, rng):
+    engine = Engine(network)
+    engine.set_parameters(*cases.parameters(network, rng))
+    return engine
+
+
+def numeric_gradients(engine, objective):
+    """Central differences of objective() with respect to every parameter."""
+    h = central_difference_step()
+    everything = numpy_engine.flat(engine._parameters)
+    numeric = [np.empty_like(p) for p in everything]
+    for p, d in zip(everything, numeric, strict=True):
+        for at in np.ndindex(p.shape):
+            kept = p[at]
+            p[at] = kept + h
+            up = objective()
+            p[at] = kept - h
+            down = objective()
+            p[at] = kept
+            d[at] = (up - down) / (2 * h)
+    return numeric
+
+
+@pytest.mark.parametrize("depth", WIDTHS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradients_by_central_differences(activation, depth):
+    for k, case in enumerate(cases.LOSSES):
+        rng = np.random.default_rng(100 * k + depth)
+        network = cases.build(WIDTHS[depth], activation, case.loss)
+        engine = engine_of(network, rng)
+        n, l2 = (1, 2, 9)[(k + depth) % 3], (0.0, 0.3)[k % 2]
+        data = cases.data(network, n, rng, case.labels, weighted=k % 3 == 1)
+        value, dws, dbs = engine.gradients(data, l2)
+        weights = engine._parameters[0]
+        penalised = engine.evaluate(data) + 0.5 * l2 * sum(np.sum(w**2) for w in weights)
+        assert_close(value, penalised, "loss", "float64")
+
+        def objective(engine=engine, data=data, l2=l2):
+            return engine.gradients(data, l2)[0]
+
+        for got, numeric in zip([*dws, *dbs], numeric_gradients(engine, objective), strict=True):
+            assert_close(got, numeric, "central_difference", "float64", scale=4)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "mish"])
+def test_gradients_through_dropout(activation):
+    rng = np.random.default_rng(5)
+    network = cases.build((3, 8, 7, 2), activation, dropout=[0.4, 0.0])
+    engine, data = engine_of(network, rng), cases.data(network, 6, rng)
+    masks = dropout_masks(network, seed=1, step=0, n_rows=6)
+
+    def through_masks():
+        return numpy_engine.objective(network, engine.parameters(), data, 0.0, masks)
+
+    _, dws, dbs = through_masks()
+    numeric = numeric_gradients(engine, lambda: through_masks()[0])
+    for got, d in zip([*dws, *dbs], numeric, strict=True):
+        assert_close(got, d, "central_difference", "float64", scale=4)
+
+
+def plan(optimizer, n_batches, **options):
+    options.setdefault("batch_size", 4)
+    rates = np.full(n_batches, optimizer.learning_rate)
+    return Plan(optimizer=optimizer, learning_rates=rates, **options)
+
+
+def test_one_step_of_a_line_by_hand():
+    # y = w x + b at w = 2, b = 1 on (1, 0) and (2, 7): errors 3 and -2.
+    network = cases.build([1, 1])
+    engine = Engine(network)
+    engine.set_parameters([np.array([[2.0]])], [np.array([1.0])])
+    data = Data(np.array([[1.0], [2.0]]), np.array([[0.0], [7.0]]))
+    optimizer = optimizers.SGD(0.1)
+    engine.start(optimizer)
+    # Loss (4.5 + 2) / 2; dw = (3 * 1 - 2 * 2) / 2 = -0.5; db = (3 - 2) / 2 = 0.5.
+    assert engine.epoch(data, plan(optimizer, 1, batch_size=2)) == 3.25
+    (w,), (b,) = engine.parameters()
+    assert_close([w[0, 0], b[0]], [2.05, 0.95], "elementwise", "float64")
+
+
+def test_a_hidden_relu_by_hand():
+    network = cases.build([2, 2, 1], "relu")
+    engine = Engine(network)
+    engine.set_parameters(
+        [np.array([[1.0, -1.0], [2.0, 1.0]]), np.array([[3.0], [5.0]])],
+        [np.array([0.0, -2.0]), np.array([1.0])],
+    )
+    # x = (1, 1): z = (3, -2), y = (3, 0), output 10.
+    data = Data(np.array([[1.0, 1.0]]), np.array([[8.0]]))
+    assert engine.predict(data.x).item() == 10.0
+    objective, dws, dbs = engine.gradients(data)
+    assert objective == 2.0
+    assert np.array_equal(dws[1], [[6.0], [0.0]])
+    assert np.array_equal(dbs[1], [2.0])
+    assert np.array_equal(dws[0], [[6.0, 0.0], [6.0, 0.0]])
+    assert np.array_equal(dbs[0], [6.0, 0.0])
+
+
+@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_epoch_is_gradients_and_steps_batch_by_batch(optimizer, weighted):
+    rng = np.random.default_rng(8)
+    network = cases.build([3, 5, 2], "tanh", dropout=0.3)
+    engine, other = (engine_of(network, np.random.default_rng(9)) for _ in range(2))
+    data, order = cases.data(network, 10, rng, weighted=weighted), rng.permutation(10)
+    l2, clip_norm = 0.1, 0.5
+    engine.start(optimizer)
+    got = [
+        engine.epoch(
+            data, plan(optimizer, 3, order=order, l2=l2, clip_norm=clip_norm, seed=6, step=s)
+        )
+        for s in (0, 3)
+    ]
+
+    flat = [p for group in other.parameters() for p in group]
+    slots = [[np.zeros_like(p) for _ in range(optimizer.n_slots)] for p in flat]
+    t, expected = 0, []
+    for _ in range(2):
+        sums = np.zeros(2)
+        for rows in (order[:4], order[4:8], order[8:]):
+            masks = dropout_masks(network, seed=6, step=t, n_rows=len(rows))
+            weights = np.ones(10) if data.weights is None else data.weights
+            other.set_parameters(flat[:2], flat[2:])
+            batch = Data(data.x[rows], data.targets[rows], weights[rows])
+            objective, dws, dbs = numpy_engine.objective(
+                network, other.parameters(), batch, l2, masks
+            )
+            norm = math.sqrt(sum(np.sum(g**2) for g in [*dws, *dbs]))
+            t += 1
+            for k, g in enumerate([*dws, *dbs]):
+                clipped = g * min(1.0, clip_norm / norm)
+                optimizer.step(flat[k], clipped, slots[k], optimizer.learning_rate, t, k < 2)
+            sums += weights[rows].sum() * np.array([objective, 1.0])
+        expected.append(sums[0] / sums[1])
+    assert_close(got, expected, "loss", "float64")
+    for p, q in zip([p for group in engine.parameters() for p in group], flat, strict=True):
+        assert_close(p, q, "step", "float64")
+
+
+def test_order_none_is_the_rows_in_order_and_start_forgets():
+    rng = np.random.default_rng(3)
+    network = cases.build([3, 4, 2])
+    data, optimizer = cases.data(network, 9, rng), optimizers.Adam(0.01)
+    trained = []
+    for order in (None, np.arange(9)):
+        engine = engine_of(network, np.random.default_rng(0))
+        fresh = engine.snapshot()
+        for _ in range(2):
+            engine.restore(fresh)
+            engine.start(optimizer)
+            engine.epoch(data, plan(optimizer, 3, order=order))
+            trained.append(engine.parameters()[0][0])
+    assert all(np.array_equal(w, trained[0]) for w in trained)
+
+
+def test_penalty_per_batch():
+    network = cases.build([2, 1])
+    rng = np.random.default_rng(0)
+    data = cases.data(network, 4, rng, weighted=True)
+    first, second = (engine_of(network, np.random.default_rng(1)) for _ in range(2))
+    optimizer = optimizers.SGD(0.1)
+    first.start(optimizer)
+    second.start(optimizer)
+    total = float(data.weights.sum())
+    one = first.epoch(data, plan(optimizer, 1, l2=2.0, l2_per_batch=True))
+    two = second.epoch(data, plan(optimizer, 1, l2=2.0 / total))
+    assert one == two
+
+
+def test_weights_of_zero_are_absent_rows_and_weights_are_repetitions():
+    rng = np.random.default_rng(4)
+    for case in cases.LOSSES:
+        network = cases.build([3, 4, 2], "silu", case.loss)
+        engine = engine_of(network, rng)
+        data = cases.data(network, 4, rng, case.labels)
+        data.weights = np.array([1.0, 0.0, 2.0, 1.0])
+        rows = np.array([0, 2, 2, 3])
+        repeated = Data(data.x[rows], data.targets[rows])
+        got, expected = engine.gradients(data), engine.gradients(repeated)
+        assert_close(got[0], expected[0], "loss", "float64")
+        for g, e in zip([*got[1], *got[2]], [*expected[1], *expected[2]], strict=True):
+            assert_close(g, e, "gradient", "float64")
+        data.weights = np.zeros(4)
+        objective, dws, dbs = engine.gradients(data)
+        assert objective == engine.evaluate(data) == 0.0
+        assert not any(g.any() for g in [*dws, *dbs])
+
+
+def test_identity_layers_are_one_affine_map():
+    rng = np.random.default_rng(6)
+    network = cases.build([3, 5, 4, 2], "identity")
+    weights, biases = cases.parameters(network, rng)
+    engine = Engine(network)
+    engine.set_parameters(weights, biases)
+    x = rng.normal(size=(7, 3))
+    w = weights[0] @ weights[1] @ weights[2]
+    b = (biases[0] @ weights[1] + biases[1]) @ weights[2] + biases[2]
+    assert_close(engine.predict(x), x @ w + b, "gradient", "float64")
+
+
+@pytest.mark.parametrize("case", cases.LOSSES, ids=str)
+def test_float32_engine_follows_float64(case):
+    values = {}
+    for dtype in cases.DTYPES:
+        rng = np.random.default_rng(7)
+        network = cases.build([4, 8, 3], "gelu", case.loss, dtype)
+        engine = engine_of(network, rng)
+        data = cases.data(network, 12, rng, case.labels, weighted=True)
+        objective, dws, dbs = engine.gradients(data, 0.1)
+        assert all(g.dtype == np.dtype(dtype) for g in [*dws, *dbs])
+        prediction = engine.predict(data.x)
+        assert prediction.dtype == np.dtype(dtype)
+        assert prediction.shape == (12, case.loss.heads * 3)
+        values[dtype] = [np.array(objective), prediction, *dws, *dbs]
+    for narrow, wide in zip(values["float32"], values["float64"], strict=True):
+        assert_close(narrow, wide, "gradient", "float32", scale=4)
+
+
+# --- dropout -------------------------------------------------------------------------------------
+
+
+def mix(x):
+    """Hash 32 bits, again, in Python integers."""
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        x ^= x >> shift
+        x = x * factor & 0xFFFFFFFF
+    return x ^ x >> 16
+
+
+def kept(seed, step, layer, row, column, p):
+    key = mix(layer + 0x9E3779B9)
+    for word in (step & 0xFFFFFFFF, seed >> 32, seed & 0xFFFFFFFF):
+        key = mix(word ^ key)
+    row_key = mix(key ^ mix(row + 0x85EBCA6B))
+    return mix(row_key ^ (column * 0x9E3779B9 & 0xFFFFFFFF)) >= math.floor(p * 2**32)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 + 5, 2**64 - 1])
+@pytest.mark.parametrize("step", [0, 12345, 2**32 + 3])
+def test_dropout_masks_bit_for_bit(seed, step):
+    network = cases.build([2, 9, 5, 7, 1], dropout=[0.5, 0.0, 0.1])
+    masks = dropout_masks(network, np.uint64(seed), step, n_rows=6)
+    assert masks[1] is None
+    for layer in (0, 2):
+        width, p = network.layer_sizes[layer + 1], network.dropout[layer]
+        expected = [[kept(seed, step, layer, r, c, p) for c in range(width)] for r in range(6)]
+        assert np.array_equal(masks[layer], expected)
+
+
+def test_a_number_equal_to_the_threshold_is_kept():
+    # The threshold at which (row 0, column 0) is just kept is its own random number.
+    low, high = 0, 2**32
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if kept(3, 0, 0, 0, 0, middle / 2**32) else (low, middle)
+    for number, expected in ((low, True), (low + 1, False)):
+        network = cases.build([1, 1, 1], dropout=number / 2**32)
+        assert dropout_masks(network, 3, 0, 1)[0].item() is expected
+
+
+def test_dropout_rate_and_independence():
+    network = cases.build([1, 500, 1], dropout=0.3)
+    first, second = (dropout_masks(network, 42, step, 400)[0] for step in (0, 1))
+    # 5 standard errors of 200,000 draws.
+    limit = 5 * math.sqrt(0.3 * 0.7 / first.size)
+    assert abs(first.mean() - 0.7) < limit
+    assert abs((first & second).mean() - 0.49) < limit
+    assert abs((first[1:] & first[:-1]).mean() - 0.49) < limit
+    assert abs((first[:, 1:] & first[:, :-1]).mean() - 0.49) < limit
+
+
+def test_dropout_only_in_epoch():
+    rng = np.random.default_rng(0)
+    wet, dry = (cases.build([3, 16, 2], dropout=p) for p in (0.5, 0.0))
+    a, b = (engine_of(network, np.random.default_rng(1)) for network in (wet, dry))
+    data = cases.data(wet, 8, rng)
+    assert np.array_equal(a.predict(data.x), b.predict(data.x))
+    assert a.evaluate(data) == b.evaluate(data)
+    optimizer = optimizers.SGD(0.1)
+    fresh = a.snapshot()
+    trained = {}
+    for seed in (1, 2, 1):
+        a.restore(fresh)
+        a.start(optimizer)
+        trained.setdefault(seed, []).append(a.epoch(data, plan(optimizer, 2, seed=seed)))
+    assert trained[1][0] == trained[1][1] != trained[2][0]
+
+
+# --- divergence ----------------------------------------------------------------------------------
+
+
+def test_divergence_stops_the_epoch_and_is_returned_without_warning():
+    network = cases.build([1, 1])
+    engine = Engine(network)
+    engine.set_parameters([np.array([[1.0]])], [np.array([0.0])])
+    data = Data(np.full((64, 1), 10.0), np.zeros((64, 1)))
+    optimizer = optimizers.SGD(1e30)
+    engine.start(optimizer)
+    assert not math.isfinite(engine.epoch(data, plan(optimizer, 16)))
+
+
+def test_a_weight_that_overflows_ends_the_epoch():
+    network = cases.build([1, 1], dtype="float32")
+    engine = Engine(network)
+    engine.set_parameters([np.ones((1, 1), np.float32)], [np.zeros(1, np.float32)])
+    assert engine.finite()
+    data = Data(np.full((1, 1), 1e10, np.float32), np.zeros((1, 1), np.float32))
+    optimizer = optimizers.SGD(1e30)
+    engine.start(optimizer)
+    assert math.isnan(engine.epoch(data, plan(optimizer, 1)))
+    assert engine.parameters()[0][0].item() == 1  # those of before the epoch
+
+
+def test_parameters_are_copies():
+    engine = engine_of(cases.build([2, 3, 1]), np.random.default_rng(0))
+    snapshot = engine.snapshot()
+    weights, biases = engine.parameters()
+    weights[0][:] = 7
+    biases[0][:] = 7
+    assert not np.any(engine.parameters()[0][0] == 7)
+    engine.set_parameters(weights, biases)
+    weights[0][:] = 8
+    assert np.all(engine.parameters()[0][0] == 7)
+    engine.restore(snapshot)
+    assert not np.any(engine.parameters()[1][0] == 7)
+    assert engine.parameters()[0][0].flags.writeable
+
+
+def test_float64_options_do_not_promote_float32():
+    network = cases.build([3, 4, 2], dtype="float32", dropout=0.5)
+    engine = engine_of(network, np.random.default_rng(0))
+    data = cases.data(network, 8, np.random.default_rng(1))
+    optimizer, options = (
+        optimizers.Adam(0.01),
+        {"l2": np.float64(0.1), "clip_norm": np.float64(0.1)},
+    )
+    engine.start(optimizer)
+    assert math.isfinite(engine.epoch(data, plan(optimizer, 2, **options)))
+    assert all(p.dtype == np.float32 for group in engine.parameters() for p in group)
+    assert all(
+        s.dtype == np.float32
+        for slots in engine._steps.memory.slots
+        for s in itertools.chain(*slots)
+    )
+
+
+def test_reference_mlp_fits_a_line():
+    x = np.linspace(-1, 1, 20)[:, np.newaxis]
+    net = MLP([1, 1], dtype="float64", rng=0)
+    assert net._engine_type is Engine
+    net.fit(x, 3 * x - 2, epochs=100, batch_size=5, optimizer=optimizers.SGD(0.3))
+    assert_close(net.weights[0], [[3.0]], "fit", "float64")
+    assert_close(net.biases[0], [-2.0], "fit", "float64")

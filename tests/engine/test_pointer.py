@@ -1,0 +1,176 @@
+"""The predictor for compiled code: address, capsule, and the programs of docs/prediction.md."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_predictor import assert_same_bits, every_dtype, every_level, make, rows_of
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "prediction.md"
+PROTOTYPE = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p
+)
+CC = shutil.which("cc")
+INCLUDE = Path(sysconfig.get_paths()["include"])
+needs_compiler = pytest.mark.skipif(
+    CC is None or not (INCLUDE / "Python.h").exists(), reason="needs a C compiler and Python.h"
+)
+
+
+def call(predictor, x, out):
+    """Predict through the addresses."""
+    function = PROTOTYPE(predictor.function_address)
+    return function(predictor.context_address, x.ctypes.data, len(x), out.ctypes.data)
+
+
+def program(language):
+    """Return the program of the page in a language."""
+    (text,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+    return text
+
+
+def compiled(source, folder, name):
+    """Compile C into a shared library and return its path."""
+    path = folder / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
+    subprocess.run(
+        [CC, "-shared", "-fPIC", "-O0", "-Wall", f"-I{INCLUDE}", str(source), "-o", str(path)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return path
+
+
+@every_dtype
+@every_level
+@pytest.mark.parametrize("sizes", [(7, 33, 5), (1, 1), (4, 9, 1), (3, 9001, 2)])
+def test_the_function_predicts(sizes, level, dtype):
+    predictor = make(
+        sizes, dtype, "silu", "cross_entropy" if sizes[-1] > 1 else "poisson_nll", level
+    )
+    for n in (0, 1, 5, 67):
+        x = rows_of(n, predictor)
+        out = np.full((n + 1, sizes[-1]), 7, dtype)
+        assert call(predictor, x, out) == 0
+        assert_same_bits(out[:n], predictor(x))
+        assert (out[n] == 7).all()
+
+
+def test_any_alignment_of_the_type_and_in_place():
+    predictor = make((5, 17, 5))
+    x = rows_of(9, predictor)
+    memory = np.zeros(80, np.float32)
+    for shift in range(16):
+        own = memory[shift : shift + 45].reshape(9, 5)
+        own[...] = x
+        assert call(predictor, own, own) == 0  # row by row: each is read before it is written
+        assert_same_bits(own, predictor(x))
+
+
+def test_two_heads():
+    predictor = make((5, 17, 3), loss="gaussian_nll")
+    x = rows_of(4, predictor)
+    out = np.empty((4, 6), np.float32)
+    assert call(predictor, x, out) == 0
+    assert_same_bits(out, predictor(x))
+
+
+def test_addresses_stay():
+    predictor = make((5, 17, 3))
+    before = predictor.function_address, predictor.context_address
+    predictor(rows_of(100, predictor))
+    predictor.jacobian(rows_of(100, predictor))
+    assert (predictor.function_address, predictor.context_address) == before
+    assert make((5, 17, 3)).context_address != before[1]
+
+
+def test_capsule():
+    predictor = make((5, 17, 3))
+    api = ctypes.pythonapi
+    for name in ("GetPointer", "GetContext", "GetName"):
+        getattr(api, f"PyCapsule_{name}").restype = ctypes.c_void_p
+    capsule = ctypes.py_object(predictor.capsule)
+    pointer = api.PyCapsule_GetPointer(capsule, b"fastmlp.predict")
+    assert pointer == predictor.function_address
+    assert api.PyCapsule_GetContext(capsule) == predictor.context_address
+    assert ctypes.string_at(api.PyCapsule_GetName(capsule)) == b"fastmlp.predict"
+
+
+def test_a_capsule_keeps_its_predictor_alive():
+    predictor = make((5, 17, 3))
+    before = sys.getrefcount(predictor)
+    capsule = predictor.capsule
+    assert sys.getrefcount(predictor) == before + 1
+    del capsule
+    assert sys.getrefcount(predictor) == before
+
+
+def test_from_many_threads_without_the_interpreter():
+    predictor = make((7, 33, 5))
+    x = rows_of(2000, predictor)
+    outs = [np.empty((2000, 5), np.float32) for _ in range(8)]
+    crew = [threading.Thread(target=call, args=(predictor, x, out)) for out in outs]
+    for thread in crew:
+        thread.start()
+    for thread in crew:
+        thread.join()
+    for out in outs:
+        assert_same_bits(out, predictor(x))
+
+
+# ---- the programs of the documentation -----------------------------------------------------------
+
+
+@needs_compiler
+def test_the_program_in_c(tmp_path):
+    source = tmp_path / "mean.c"
+    source.write_text(program("c"))
+    library = ctypes.PyDLL(str(compiled(source, tmp_path, "mean")))
+    mean = library.mean_prediction
+    mean.restype = ctypes.c_double
+    mean.argtypes = ctypes.py_object, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
+    predictor = make((7, 33, 1))
+    x = rows_of(50, predictor)
+    got = mean(predictor.capsule, x.ctypes.data, *x.shape)
+    assert got == pytest.approx(predictor(x).mean(dtype=float), rel=1e-12)
+
+
+@needs_compiler
+def test_the_program_in_cython(tmp_path):
+    cython = pytest.importorskip("Cython.Compiler.Main")
+    source = tmp_path / "stepper.pyx"
+    source.write_text(program("cython"))
+    result = cython.compile(str(source), language_level=3)
+    assert result.num_errors == 0
+    path = compiled(result.c_file, tmp_path, "stepper")
+    specification = importlib.util.spec_from_file_location("stepper", path)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    predictor = make((7, 33, 5))
+    x = rows_of(20, predictor)
+    y = np.empty((20, 5), np.float32)
+    module.step_all(predictor, x, y)
+    assert_same_bits(y, predictor(x))
+
+
+def test_the_program_in_numba():
+    pytest.importorskip("numba")
+    names = {}
+    exec(program("numba"), names)
+    predictor = make((3, 16, 3), "float64", "tanh")
+    x = np.array([0.5, -1.0, 2.0])
+    wanted = x.copy()
+    for _ in range(100):
+        wanted += 0.01 * predictor(wanted)
+    got = names["make_rollout"](predictor)(x, 100, 0.01)
+    np.testing.assert_allclose(got, wanted, rtol=1e-12)

@@ -1,0 +1,337 @@
+"""Predictors: the bits of a batch row by row, any input, any misuse of out, threads, memory."""
+
+from __future__ import annotations
+
+import mmap
+
+import cases
+import numpy as np
+import pytest
+from tolerances import assert_close
+
+import fastmlp
+from fastmlp._engine import native_engine, thread_count, thread_pool
+from fastmlp._engine.numpy import numpy_engine
+from fastmlp._engine.predictor import Predictor
+from fastmlp._network.activations import ACTIVATIONS
+
+LEVELS = native_engine.available_levels()
+LOSSES = tuple({case.loss.native_row(False): case.loss for case in cases.LOSSES}.values())
+N = 67  # one more than a block of 64 with a partial tile after it
+NAN, INF = np.nan, np.inf
+
+every_level = pytest.mark.parametrize("level", LEVELS)
+every_dtype = pytest.mark.parametrize("dtype", cases.DTYPES)
+
+
+def make(
+    sizes, dtype="float32", activation="relu", loss="squared_error", level=None, n_threads=None
+):
+    network = cases.build(sizes, activation, loss, dtype)
+    parameters = cases.parameters(network, np.random.default_rng(sum(sizes)))
+    return Predictor(network, level or native_engine.level(), *parameters, n_threads=n_threads)
+
+
+def rows_of(n, predictor, seed=1):
+    network = predictor.spec
+    shape = n, network.layer_sizes[0]
+    return np.random.default_rng(seed).normal(size=shape).astype(network.dtype)
+
+
+def assert_same_bits(got, wanted):
+    """Compare everything but which NaN a NaN is."""
+    assert (got.shape, got.dtype) == (wanted.shape, wanted.dtype)
+    nan = np.isnan(wanted)
+    np.testing.assert_array_equal(np.isnan(got), nan)
+    assert np.where(nan, 0, got).tobytes() == np.where(nan, 0, wanted).tobytes()
+
+
+# ---- a row alone is the row in a batch -----------------------------------------------------------
+
+
+def check_rows(predictor, n=N):
+    x = rows_of(n, predictor)
+    # Large, tiny, overflowing, infinite and missing values: each in a row of its own.
+    for row, value in enumerate((1e4, 1e-40, 3e38, INF, -INF, NAN)):
+        x[row % n, row % x.shape[1]] = value
+    batch = predictor(x)
+    assert_same_bits(np.array([predictor(row) for row in x]), batch)
+    assert_same_bits(np.concatenate([predictor(row[np.newaxis]) for row in x]), batch)
+    for first, last in ((0, 2), (1, 5), (3, 12), (n // 3, n), (0, n - 1)):
+        assert_same_bits(predictor(x[first:last]), batch[first:last])
+    assert np.isfinite(batch[6:]).all()
+
+
+@every_dtype
+@every_level
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_rows_equal_the_batch_for_every_activation_and_loss(activation, level, dtype):
+    for loss in LOSSES:
+        for sizes in ((5, 33, 3), (1, 9, 17, 2)):
+            check_rows(make(sizes, dtype, activation, loss, level))
+
+
+WIDE = ((1, 1), (5, 1), (1, 1, 1, 1), (5, 1, 97, 1), (130, 257, 129, 67), (513, 2), (2, 131))
+
+
+@every_dtype
+@every_level
+@pytest.mark.parametrize("sizes", [*cases.NETWORKS, *WIDE], ids=lambda s: "-".join(map(str, s)))
+def test_rows_equal_the_batch_for_every_shape(sizes, level, dtype):
+    for first in (2, 7):
+        activation = cases.mixed_activations(len(sizes) - 2, first)
+        check_rows(make(sizes, dtype, activation, level=level))
+
+
+@every_dtype
+@every_level
+def test_infinite_sums_are_the_same_alone(level, dtype):
+    """0 * infinity is NaN: in the padding of a layer it must not reach a single output."""
+    largest = np.finfo(dtype).max
+    for sizes in ((1, 2, 1), (1, 2, 2, 1), (1, 9, 1)):
+        network = cases.build(sizes, "identity", "squared_error", dtype)
+        weights = [np.full(shape, 2, dtype) for shape in network.shapes]
+        biases = [np.zeros(shape[1], dtype) for shape in network.shapes]
+        predictor = Predictor(network, level, weights, biases)
+        for value in (INF, -INF, largest):
+            x = np.full((9, 1), value, dtype)
+            np.testing.assert_array_equal(predictor(x), np.full((9, 1), np.copysign(INF, value)))
+            np.testing.assert_array_equal(predictor(x[0]), predictor(x)[0])
+
+
+@every_dtype
+@every_level
+def test_values_are_those_of_the_reference(level, dtype):
+    for sizes in cases.NETWORKS:
+        activation = cases.mixed_activations(len(sizes) - 2)
+        for loss in LOSSES:
+            predictor = make(sizes, dtype, activation, loss, level)
+            engine = numpy_engine.Engine(predictor.spec)
+            engine.set_parameters(*predictor.parameters())
+            x = rows_of(N, predictor)
+            assert_close(predictor(x), engine.predict(x), "gradient", dtype)
+
+
+@every_dtype
+@every_level
+@pytest.mark.parametrize("n", [5, 127, 128, 129, 1000])
+def test_any_number_of_threads(n, level, dtype, monkeypatch):
+    monkeypatch.setattr(thread_count, "CALL_SECONDS", 0.0)
+    sizes = []
+    lend = thread_pool.borrowed_team
+    monkeypatch.setattr(thread_pool, "borrowed_team", lambda n: sizes.append(n) or lend(n))
+    alone = make((7, 33, 5), dtype, level=level, n_threads=1)
+    x = rows_of(n, alone)
+    wanted = alone(x)
+    assert not sizes
+    for n_threads in (2, 3, 7):
+        assert_same_bits(make((7, 33, 5), dtype, level=level, n_threads=n_threads)(x), wanted)
+    most = n // thread_count.CALL_ROWS
+    assert sizes == [min(n_threads, most) for n_threads in (2, 3, 7) if most >= 2]
+
+
+@every_dtype
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_net_predict_is_the_same(n_threads, dtype, monkeypatch):
+    monkeypatch.setattr(thread_count, "CALL_SECONDS", 0.0)
+    monkeypatch.setenv("FASTMLP_NUM_THREADS", str(n_threads))
+    for loss in LOSSES:
+        net = fastmlp.MLP([6, 17, 4], loss=loss, dtype=dtype, rng=0)
+        predictor = net.predictor()
+        x = rows_of(200, predictor)
+        wanted = predictor(x)
+        for rows in (slice(0, 1), slice(0, 3), slice(0, 200)):
+            got = net.predict(x[rows])
+            got = np.concatenate(got, axis=1) if loss.heads == 2 else got
+            assert_same_bits(got, wanted[rows])
+
+
+# ---- inputs --------------------------------------------------------------------------------------
+
+
+class Sub(np.ndarray):
+    """Somebody's array."""
+
+
+def misaligned(x):
+    raw = np.zeros(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    raw[...] = x
+    assert not raw.flags.aligned
+    return raw
+
+
+def read_only(x):
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+def mapped(x):
+    raw = np.frombuffer(mmap.mmap(-1, x.nbytes), x.dtype).reshape(x.shape)
+    raw[...] = x
+    return raw
+
+
+FORMS = {
+    "C order": np.ascontiguousarray,
+    "F order": np.asfortranarray,
+    "every other row": lambda x: np.repeat(x, 2, axis=0)[::2],
+    "every third column": lambda x: np.repeat(x, 3, axis=-1)[..., ::3],
+    "rows reversed": lambda x: x[::-1].copy()[::-1],
+    "columns reversed": lambda x: x[..., ::-1].copy()[..., ::-1],
+    "all reversed": lambda x: np.flip(np.flip(x).copy()),
+    "read-only": read_only,
+    "misaligned": misaligned,
+    "byte-swapped": lambda x: x.astype(x.dtype.newbyteorder()),
+    "subclass": lambda x: x.view(Sub),
+    "mapped": mapped,
+    "field of records": lambda x: np.rec.fromarrays([x, x], names="a, b")["a"],
+    "longdouble": lambda x: x.astype(np.longdouble),
+    "objects": lambda x: x.astype(object),
+    "lists": lambda x: x.tolist(),
+    "memoryview": memoryview,
+}
+
+
+@every_dtype
+@pytest.mark.parametrize("form", FORMS)
+def test_any_form_of_input(form, dtype):
+    predictor = make((7, 33, 5), dtype, "tanh")
+    x = rows_of(100, predictor)
+    wanted = predictor(x)
+    for rows in (slice(0, 1), slice(0, 4), slice(0, 5), slice(0, 100)):
+        value = FORMS[form](x[rows])
+        before = repr(value)
+        assert_same_bits(predictor(value), wanted[rows])
+        out = np.full(wanted[rows].shape, NAN, dtype)
+        assert predictor(value, out=out) is out
+        assert_same_bits(out, wanted[rows])
+        assert repr(value) == before
+    assert_same_bits(predictor(FORMS[form](x[3])), wanted[3])
+
+
+@pytest.mark.parametrize("other", [bool, np.int8, np.uint8, np.int64, np.uint64, np.float16, "f8"])
+def test_other_number_types(other):
+    predictor = make((7, 33, 5))
+    x = np.abs(3 * rows_of(40, predictor)).astype(other)
+    for value in (x, x[0], x[:3]):
+        assert_same_bits(predictor(value), predictor(value.astype(np.float32)))
+
+
+def test_a_mapped_file(tmp_path):
+    predictor = make((7, 33, 5))
+    x = rows_of(100, predictor)
+    x.tofile(tmp_path / "x")
+    for mode in ("r", "r+", "c"):
+        on_disk = np.memmap(tmp_path / "x", np.float32, mode, shape=x.shape)
+        assert_same_bits(predictor(on_disk), predictor(x))
+        assert_same_bits(predictor(on_disk[2]), predictor(x[2]))
+
+
+X = np.ones((6, 4), np.float32)
+BAD_INPUTS = {
+    "no array": (None, TypeError),
+    "a scalar": (1.0, ValueError),
+    "0-D": (np.float32(1), ValueError),
+    "3-D": (X[np.newaxis], ValueError),
+    "one column short": (X[:, :3], ValueError),
+    "one row short": (X[0, :3], ValueError),
+    "a column": (X[:, :1], ValueError),
+    "transposed": (X.T, ValueError),
+    "0 columns": (X[:, :0], ValueError),
+    "an empty list": ([], ValueError),
+    "ragged": ([[1, 2, 3, 4], [1]], ValueError),
+    "text": ("abcd", TypeError),
+    "texts": (["1"] * 4, TypeError),
+    "complex": (X.astype(complex), TypeError),
+    "dates": (np.zeros(4, "M8[s]"), TypeError),
+    "records": (np.zeros(4, [("a", "f4")]), TypeError),
+    "masked": (np.ma.masked_array(X, X > 0), TypeError),
+    "objects": ([object()] * 4, TypeError),
+}
+
+
+@pytest.mark.parametrize("name", BAD_INPUTS)
+def test_bad_input_raises(name):
+    value, error = BAD_INPUTS[name]
+    predictor = make((4, 8, 3))
+    for call in (predictor, predictor.jacobian):
+        with pytest.raises(error, match=r"^x (is|holds|has) "):
+            call(value)
+
+
+def test_no_rows():
+    predictor = make((4, 8, 3))
+    assert predictor(X[:0]).shape == (0, 3)
+    out = np.empty((0, 3), np.float32)
+    assert predictor(X[:0], out) is out
+
+
+# ---- out -----------------------------------------------------------------------------------------
+
+BAD_OUTS = {
+    "a list": lambda shape: np.zeros(shape, "f4").tolist(),
+    "a number": lambda shape: 1.0,
+    "other dtype": lambda shape: np.zeros(shape, "f8"),
+    "integers": lambda shape: np.zeros(shape, "i4"),
+    "byte-swapped": lambda shape: np.zeros(shape, np.dtype("f4").newbyteorder()),
+    "one column more": lambda shape: np.zeros((*shape[:-1], shape[-1] + 1), "f4"),
+    "one column less": lambda shape: np.zeros((*shape[:-1], shape[-1] - 1), "f4"),
+    "one row more": lambda shape: np.zeros((shape[0] + 1, shape[-1]), "f4"),
+    "no rows": lambda shape: np.zeros((0, shape[-1]), "f4"),
+    "3-D": lambda shape: np.zeros((1, 1, *shape)[-3:], "f4"),
+    "0-D": lambda shape: np.zeros((), "f4"),
+    "read-only": lambda shape: read_only(np.zeros(shape, "f4")),
+    "misaligned": lambda shape: misaligned(np.zeros(shape, "f4")),
+    "with gaps": lambda shape: np.zeros((*shape[:-1], 2 * shape[-1]), "f4")[..., ::2],
+    "reversed": lambda shape: np.zeros(shape, "f4")[..., ::-1],
+    "one number": lambda shape: np.broadcast_to(np.zeros(1, "f4"), shape),
+    "subclass": lambda shape: np.zeros(shape, "f4").view(Sub),
+}
+
+
+@pytest.mark.parametrize("name", BAD_OUTS)
+def test_bad_out_raises_and_stays(name):
+    predictor = make((4, 8, 3))
+    for x in (X[0], X[:1], X[:2], X):
+        out = BAD_OUTS[name]((*x.shape[:-1], 3))
+        before = repr(out)
+        for form in (x, x.astype("f8"), x.tolist()):
+            with pytest.raises((TypeError, ValueError), match="^out "):
+                predictor(form, out)
+        assert repr(out) == before
+
+
+@every_dtype
+def test_out_that_overlaps_the_input(dtype):
+    """The result is that of the input from before the call, wherever the two lie."""
+    predictor = make((5, 17, 5), dtype)
+    for n in (1, 3, 4, 5, 64, 150):
+        x = rows_of(n, predictor)
+        wanted = predictor(x)
+        for shift in (-7, -5, -1, 0, 1, 5, 7):
+            memory = np.zeros(x.size + 20, dtype)
+            own = memory[10 : 10 + x.size].reshape(x.shape)
+            own[...] = x
+            out = memory[10 + shift : 10 + shift + x.size].reshape(x.shape)
+            assert predictor(own, out) is out
+            assert_same_bits(out, wanted)
+    memory = np.asfortranarray(x)
+    assert_same_bits(predictor(memory, memory.T.reshape(x.shape)), wanted)
+    row = x[0].copy()
+    assert_same_bits(predictor(row[::-1].copy()[::-1], row), wanted[0])
+
+
+def test_calls_that_are_wrong():
+    predictor = make((4, 8, 3))
+    for call in (
+        predictor,
+        lambda: predictor(X, None, None),
+        lambda: predictor(X, bad=1),
+        lambda: predictor.jacobian(),
+    ):
+        with pytest.raises(TypeError):
+            call()
+    for wrong in (0, -1, 1.5, "2", True):
+        with pytest.raises((TypeError, ValueError), match="n_threads"):
+            fastmlp.MLP([4, 3]).predictor(n_threads=wrong)

@@ -1,0 +1,72 @@
+"""The textbook computes what the library computes, from the same weights, and needs NumPy alone."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import pickle
+import sys
+from pathlib import Path
+
+import children
+import numpy as np
+import pytest
+from tolerances import assert_close
+
+import fastmlp
+from fastmlp import reference
+
+N, SIZES = 9, [3, 5, 4, 2]
+
+
+def targets(loss, rng):
+    return rng.integers(0, 2, N) if loss == "cross_entropy" else rng.normal(size=(N, 2))
+
+
+@pytest.mark.parametrize("model", [fastmlp.MLP, reference.MLP], ids=["native", "numpy"])
+@pytest.mark.parametrize("loss", reference.LOSSES)
+@pytest.mark.parametrize("activation", reference.ACTIVATIONS)
+def test_the_textbook_equals_the_library(activation, loss, model):
+    rng = np.random.default_rng(1)
+    x, t = rng.normal(size=(N, 3)), targets(loss, rng)
+    net = model(SIZES, activation=activation, loss=loss, dtype="float64", rng=0)
+    net.biases = [rng.normal(size=b.shape) for b in net.biases]
+    taught = reference.Perceptron([*SIZES[:-1], net.weights[-1].shape[1]], activation, loss)
+    taught.weights, taught.biases = ([*map(np.copy, kind)] for kind in (net.weights, net.biases))
+
+    z = taught.forward(x)[1][-1]
+    prediction = net.predict(x)
+    heads = prediction if isinstance(prediction, tuple) else (prediction,)
+    assert_close(net.loss.link(z), np.hstack(heads), "gradient", "float64")
+    value, dW, db = taught.gradients(x, t)
+    objective, weight_gradients, bias_gradients = net.gradients(x, t)
+    assert_close(value, objective, "loss", "float64")
+    for mine, its in zip([*dW, *db], [*weight_gradients, *bias_gradients], strict=True):
+        assert_close(mine, its, "gradient", "float64")
+    for _ in range(2):
+        its_loss = net.partial_fit(x, t, optimizer=fastmlp.SGD(0.1))
+        assert_close(taught.step(x, t, rate=0.1), its_loss, "loss", "float64")
+    for mine, its in zip(
+        [*taught.weights, *taught.biases], [*net.weights, *net.biases], strict=True
+    ):
+        assert_close(mine, its, "step", "float64")
+
+
+def test_the_textbook_is_a_short_file_that_runs_with_numpy_alone():
+    path = Path(reference.__file__)
+    text = path.read_text()
+    assert text.count("\n") <= 160
+    imports = [n for n in ast.parse(text).body if isinstance(n, ast.Import | ast.ImportFrom)]
+    roots = {(getattr(n, "module", None) or n.names[0].name).split(".")[0] for n in imports}
+    assert roots - sys.stdlib_module_names == {"numpy"}
+    program = f"import runpy, sys; runpy.run_path({str(path)!r}); print('fastmlp' in sys.modules)"
+    assert children.printed(children.python("-c", program)).strip() == "False"
+
+
+def test_the_model_in_numpy_keeps_its_public_place():
+    net = reference.MLP([2, 3, 1], rng=0)
+    assert repr(net).startswith("fastmlp.reference.MLP([2, 3, 1]")
+    for twin in (pickle.loads(pickle.dumps(net)), copy.deepcopy(net)):
+        assert type(twin) is reference.MLP
+    with pytest.raises(AttributeError, match="no attribute 'MPL'"):
+        reference.MPL  # type: ignore[attr-defined]

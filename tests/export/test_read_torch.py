@@ -1,0 +1,201 @@
+"""PyTorch's modules read as MLPs. Optional."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import fastmlp
+
+with warnings.catch_warnings():  # what PyTorch says to newer Pythons and NumPys is its own matter
+    warnings.simplefilter("ignore")
+    torch = pytest.importorskip("torch", reason="needs torch")
+
+import torch.nn.utils.prune
+
+nn = torch.nn
+torch.set_num_threads(1)
+
+ACTIVATIONS = {
+    "identity": nn.Identity(),
+    "relu": nn.ReLU(),
+    "leaky_relu": nn.LeakyReLU(),
+    "elu": nn.ELU(),
+    "selu": nn.SELU(),
+    "softplus": nn.Softplus(),
+    "sigmoid": nn.Sigmoid(),
+    "tanh": nn.Tanh(),
+    "gelu": nn.GELU(),
+    "gelu_tanh": nn.GELU(approximate="tanh"),
+    "silu": nn.SiLU(),
+    "mish": nn.Mish(),
+}
+
+
+def module(activation, *end, dtype=torch.float32):
+    torch.manual_seed(0)
+    layers = [nn.Linear(4, 8), activation, nn.Dropout(0.25), nn.Linear(8, 3), *end]
+    return nn.Sequential(*layers).to(dtype).eval()
+
+
+def assert_same(net, theirs):
+    x = torch.randn(100, 4, dtype=next(theirs.parameters()).dtype)
+    with torch.no_grad():
+        wanted = theirs(x).numpy()
+    assert net.dtype == wanted.dtype
+    rtol = 1e-5 if wanted.dtype == np.float32 else 1e-8
+    np.testing.assert_allclose(net.predict(x.numpy()), wanted, rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation(activation, dtype):
+    theirs = module(ACTIVATIONS[activation], nn.Softmax(dim=-1), dtype=dtype)
+    net = fastmlp.from_torch(theirs)
+    assert net.activations == (activation,)
+    assert net.dropout == (0.25,)
+    assert net.loss.name == "cross_entropy"
+    assert_same(net, theirs)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "sizes"),
+    [
+        (nn.Linear(4, 3), (4, 3)),
+        (nn.Sequential(nn.Linear(4, 3, bias=False)), (4, 3)),
+        (nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 3)), (4, 5, 3)),
+        (
+            nn.Sequential(
+                nn.Flatten(),
+                nn.Sequential(nn.Linear(4, 5), nn.Tanh()),
+                nn.Linear(5, 2),
+                nn.Sigmoid(),
+            ),
+            (4, 5, 2),
+        ),
+    ],
+)
+def test_shapes_of_modules(theirs, sizes):
+    net = fastmlp.from_torch(theirs)
+    assert net.layer_sizes == sizes
+    assert_same(net, theirs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_layer_normalisation(dtype):
+    torch.manual_seed(0)
+    first = [nn.Linear(4, 8), nn.LayerNorm(8), nn.GELU(), nn.Dropout(0.5), nn.Linear(8, 6)]
+    last = [nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 5), nn.Tanh(), nn.LayerNorm(5)]
+    last += [nn.Linear(5, 3), nn.SiLU(), nn.Linear(3, 2)]
+    theirs = nn.Sequential(*first, *last).to(dtype).eval()
+    with torch.no_grad():
+        for each in (theirs[1], theirs[5], theirs[9]):
+            each.weight.add_(torch.randn_like(each.weight))
+            each.bias.add_(torch.randn_like(each.bias))
+    net = fastmlp.from_torch(theirs)
+    assert net.layer_norm == ("before", "before", "after", None)
+    assert net.dropout == (0.5, 0, 0, 0)
+    assert_same(net, theirs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_parametric_relu(dtype):
+    torch.manual_seed(0)
+    first = [nn.Linear(4, 8), nn.PReLU(), nn.Linear(8, 6), nn.LayerNorm(6), nn.PReLU(6)]
+    last = [nn.Dropout(0.5), nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 2)]
+    theirs = nn.Sequential(*first, *last).to(dtype).eval()
+    with torch.no_grad():
+        theirs[4].weight.add_(torch.randn_like(theirs[4].weight))
+    net = fastmlp.from_torch(theirs)
+    assert net.parametric == (True, True, False)
+    assert net.activations == ("relu", "relu", "tanh")
+    np.testing.assert_allclose(net.alphas[0], np.full(8, 0.75))
+    assert_same(net, theirs)
+
+
+def test_logits_get_their_link_from_the_loss():
+    theirs = module(nn.ReLU())
+    with_link = nn.Sequential(*theirs, nn.Softmax(dim=1))
+    assert_same(fastmlp.from_torch(theirs, loss="cross_entropy"), with_link)
+    with pytest.raises(ValueError, match="ends in softmax"):
+        fastmlp.from_torch(with_link, loss="huber")
+
+
+class Own(nn.Sequential):
+    """Its forward may do anything."""
+
+
+@pytest.mark.parametrize(
+    ("theirs", "words"),
+    [
+        (Own(nn.Linear(2, 2)), "Own"),
+        (nn.Conv1d(2, 2, 1), "Conv1d"),
+        (nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Linear(2, 2)), "BatchNorm1d"),
+        (nn.Sequential(nn.Linear(2, 2), nn.LeakyReLU(0.2), nn.Linear(2, 2)), "LeakyReLU"),
+        (nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Tanh(), nn.Linear(2, 2)), "Tanh"),
+        (nn.Sequential(nn.ReLU(), nn.Linear(2, 2)), "ReLU"),
+        (nn.Sequential(nn.Linear(2, 3), nn.PReLU(2), nn.Linear(3, 2)), r"PReLU.* of 3 outputs"),
+        (nn.Sequential(nn.Linear(2, 2), nn.ReLU()), "does not end in a Linear layer"),
+        (nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), "does not end in a Linear layer"),
+        (
+            nn.Sequential(
+                *(nn.Linear(2, 2), nn.ReLU(), nn.Dropout(0.1), nn.LayerNorm(2), nn.Linear(2, 2))
+            ),
+            "LayerNorm",
+        ),
+        (nn.Sequential(nn.LayerNorm(2), nn.Linear(2, 2)), "LayerNorm"),
+        (nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2, eps=1e-3), nn.Linear(2, 2)), "eps=0.001"),
+        (nn.Sequential(), "does not end in a Linear layer"),
+        (nn.Sequential(nn.Linear(2, 3), nn.Linear(2, 3)), "layer 0 has 3 outputs"),
+        (nn.Sequential(nn.Dropout(0.1), nn.Linear(2, 2)), "Dropout"),
+        (
+            nn.Sequential(
+                *(nn.Linear(2, 2), nn.ReLU(), nn.Dropout(0.1), nn.Dropout(0.2), nn.Linear(2, 2))
+            ),
+            r"Dropout\(p=0.2",
+        ),
+        (nn.Linear(2, 2).to(torch.bfloat16), "bfloat16"),
+        ("net", "'net'"),
+    ],
+    ids=str,
+)
+def test_what_is_no_plain_mlp_is_refused(theirs, words):
+    with pytest.raises(ValueError, match=words):
+        fastmlp.from_torch(theirs)
+
+
+def own_forward(module):
+    module[1].forward = torch.exp
+
+
+HOOK = "a hook before forward on Linear.* or remove"
+CHANGES = {
+    "pruned": (lambda m: nn.utils.prune.l1_unstructured(m[0], "weight", 0.5), HOOK),
+    "weight_norm": (lambda m: nn.utils.weight_norm(m[0]), HOOK),
+    "spectral_norm": (lambda m: nn.utils.spectral_norm(m[3]), HOOK),
+    "parametrized": (lambda m: nn.utils.parametrizations.weight_norm(m[0]), "ParametrizedLinear"),
+    "hook": (lambda m: m[1].register_forward_hook(lambda *a: 2 * a[2]), "after forward on ReLU"),
+    "hook of all": (
+        lambda m: m.register_forward_pre_hook(lambda _, x: (3 * x[0],)),
+        "before forward on Sequential",
+    ),
+    "replaced forward": (own_forward, "another forward on ReLU"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated:FutureWarning")
+@pytest.mark.parametrize("name", CHANGES)
+def test_modules_that_were_changed_are_refused(name):
+    change, words = CHANGES[name]
+    theirs = module(nn.ReLU())
+    change(theirs)
+    with pytest.raises(ValueError, match=words):
+        fastmlp.from_torch(nn.Sequential(theirs))
+
+
+def test_a_module_whose_changes_were_removed_is_read():
+    theirs = module(nn.ReLU())
+    nn.utils.prune.l1_unstructured(theirs[0], "weight", 0.5)
+    nn.utils.prune.remove(theirs[0], "weight")
+    theirs[1].register_forward_hook(lambda *a: 2 * a[2]).remove()
+    assert_same(fastmlp.from_torch(theirs), theirs)

@@ -1,0 +1,346 @@
+"""Ensembles live on: in parts, in files, after cuts, as predictors, in the terms of others."""
+
+import copy
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import stored
+from states import state
+from test_ensemble import N, X, digest, inputs, members
+from test_joint import FOLDS, KINDS, leaps
+
+import fastmlp
+from fastmlp import reference
+from fastmlp._engine.numpy import numpy_engine
+from fastmlp._models.ensemble import trainer
+
+EPOCHS = 8
+OPTIONS = {"batch_size": 16, "optimizer": fastmlp.AdamW(fastmlp.Cosine(0.05, 32), weight_decay=0.1)}
+Y = X[:, :3]
+
+
+def through_a_file(ensemble, path):
+    ensemble.save(path)
+    return fastmlp.load(path)
+
+
+TWINS = {
+    "itself": lambda ensemble, path: ensemble,
+    "copy": lambda ensemble, path: copy.copy(ensemble),
+    "pickle": lambda ensemble, path: pickle.loads(pickle.dumps(ensemble)),
+    "file": through_a_file,
+}
+
+
+def same(a, b):
+    """Fail unless two ensembles have the same bits, will draw the same, and have seen the same."""
+    for one, other in ((a, b), *zip(a, b, strict=True)):
+        for name in ("loss", "val_loss", "learning_rate"):
+            assert getattr(one.history, name) == getattr(other.history, name), name
+    assert state(a) == state(b)
+
+
+def make(mlp, shares=False):
+    rng = np.random.default_rng(4)
+    seeds = [0, rng, rng] if shares else range(3)
+    return fastmlp.Ensemble([mlp([5, 7, 3], dropout=0.2, rng=seed) for seed in seeds])
+
+
+@pytest.mark.parametrize("held", [{}, {"validation_rows": FOLDS}], ids=["leaps", "held out"])
+@pytest.mark.parametrize("shares", [False, True])
+@pytest.mark.parametrize("twin", TWINS)
+@pytest.mark.parametrize("mlp", KINDS)
+def test_a_fit_in_parts_is_a_fit(monkeypatch, mlp, twin, shares, held, tmp_path):
+    leaps(monkeypatch)
+    monkeypatch.setattr(trainer, "LEAST_EPOCHS", 2)
+    whole, parts = make(mlp, shares), make(mlp, shares)
+    options = {**OPTIONS, **held, "rows": [np.flatnonzero(np.arange(N) % 3 != k) for k in range(3)]}
+    whole.fit(X, Y, epochs=EPOCHS, **options)
+    for epochs in (1, 4, EPOCHS):
+        parts.fit(X, Y, epochs=epochs, resume=epochs > 1, n_threads=2, **options)
+        parts = TWINS[twin](parts, tmp_path / "nets")
+    same(parts, whole)
+
+
+def test_a_member_goes_on_alone_as_if_it_had_always_been():
+    ensemble, other = make(fastmlp.MLP), make(fastmlp.MLP)[1]
+    ensemble.fit(X, Y, epochs=3, **OPTIONS)
+    ensemble[1].fit(X, Y, epochs=6, resume=True, **OPTIONS)
+    other.fit(X, Y, epochs=6, n_threads=1, **OPTIONS)
+    assert digest(ensemble[1]) == digest(other)
+    with pytest.raises(ValueError, match="members have been trained by themselves since"):
+        ensemble.fit(X, Y, epochs=6, resume=True, **OPTIONS)
+
+
+class CutError(Exception):
+    pass
+
+
+def job(mlp, path, stop=-1, **options):
+    """Fit as the same command line does again and again; the process may end."""
+    ensemble = make(mlp)
+
+    def end(state):
+        if state.epoch == stop:
+            raise CutError
+
+    end.runs_last = True
+    callbacks = [fastmlp.Checkpoint(path), *options.pop("callbacks", list)(), end]
+    options = {"epochs": EPOCHS, "resume": path, **OPTIONS, **options}
+    ensemble.fit(X, Y, callbacks=callbacks, **options)
+    return ensemble
+
+
+JOBS = {
+    "means": {"averaging": fastmlp.EMA(0.7), "validation_rows": FOLDS},
+    "plain": {},
+    "stops": {
+        "validation_rows": FOLDS,
+        "callbacks": lambda: [fastmlp.EarlyStopping(patience=1, min_delta=0.02)],
+    },
+    "judge": {
+        "validation_rows": FOLDS,
+        "judge": lambda epoch, predictions: [3, 1, 2, 1, 4, 5, 6, 7][epoch],
+        "callbacks": lambda: [fastmlp.ReduceOnPlateau(patience=1)],
+    },
+}
+
+
+@pytest.mark.parametrize("kind", JOBS)
+@pytest.mark.parametrize("mlp", KINDS)
+def test_cut_at_every_epoch_it_ends_the_same(mlp, kind, tmp_path):
+    whole = job(mlp, tmp_path / "whole", **JOBS[kind])
+    n = len(whole.history.loss)
+    assert (n < EPOCHS) == (kind == "stops")
+    for stop in range(n):
+        path = tmp_path / f"cut {stop}"
+        with pytest.raises(CutError):
+            job(mlp, path, stop, **JOBS[kind])
+        same(job(mlp, path, **JOBS[kind]), whole)
+    assert whole.history.stop_reason == fastmlp.load(path).history.stop_reason
+
+
+@pytest.mark.parametrize("mlp", KINDS)
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_passes_are_those_of_each_alone(mlp, n_threads):
+    ensemble, alone = make(mlp), make(mlp)
+    y = [Y, Y + 1, Y - 1]
+    alone[1].partial_fit(X, Y, batch_size=16, optimizer=OPTIONS["optimizer"])  # is ahead
+    ensemble[1].partial_fit(X, Y, batch_size=16, optimizer=OPTIONS["optimizer"])
+    for _ in range(3):
+        loss = ensemble.partial_fit([X] * 3, y, n_threads=n_threads, **OPTIONS)
+        each = [
+            net.partial_fit(X, t, n_threads=1, **OPTIONS) for net, t in zip(alone, y, strict=True)
+        ]
+        assert loss == sum(each) / 3
+    assert ensemble.history is None
+    assert ensemble[0].history is None
+    assert state(ensemble) == state(alone)
+    ensemble[2].partial_fit(X, Y, **OPTIONS)
+    alone[2].partial_fit(X, Y, **OPTIONS)
+    assert state(ensemble) == state(alone)
+    one = ensemble.partial_fit(X, Y)
+    assert one == ensemble._members[0]._engine.spec.n_outputs * 0 + one
+
+
+def test_a_pass_that_fails_changes_nothing():
+    ensemble = make(fastmlp.MLP)
+    ensemble.partial_fit(X, Y)
+    before, then = state(ensemble), copy.deepcopy(ensemble)
+    with pytest.raises(fastmlp.DivergenceError, match="member 1"):
+        ensemble.partial_fit([X] * 3, [Y, Y * 1e30, Y], optimizer=fastmlp.SGD(1e20))
+    with pytest.raises(ValueError, match="batch_size"):
+        ensemble.partial_fit(X, Y, batch_size=0)
+    assert state(ensemble) == before
+    assert then.partial_fit(X, Y) > 0
+
+
+@pytest.mark.parametrize("passes", [0, 1])
+@pytest.mark.parametrize("engine", ["native", "reference"])
+@pytest.mark.parametrize("mlp", KINDS)
+def test_a_file_is_loaded_by_either_engine(mlp, engine, passes, tmp_path):
+    ensemble = stored.ensemble(mlp, passes)
+    ensemble.save(tmp_path / "nets")
+    again = fastmlp.load(tmp_path / "nets", engine=engine)
+    assert type(again) is fastmlp.Ensemble
+    assert type(again[0]) is (fastmlp.MLP if engine == "native" else reference.MLP)
+    assert state(again) == state(ensemble)
+    assert again.history == ensemble.history
+    assert again[1]._rng is again[2]._rng
+    assert again[0]._rng is not again[1]._rng
+    again.partial_fit(stored.X, stored.Y)
+
+
+def test_a_file_may_be_without_what_trains(tmp_path):
+    ensemble = stored.ensemble()
+    ensemble.save(tmp_path / "small", training=False)
+    again = fastmlp.load(tmp_path / "small")
+    assert again.history is None
+    assert np.array_equal(again.predict(stored.X), ensemble.predict(stored.X))
+    with pytest.raises(ValueError, match="no fit to go on with"):
+        again.fit(stored.X, stored.Y, resume=True)
+
+
+def test_members_of_other_classes_are_in_no_file(tmp_path):
+    class Own(fastmlp.MLP):
+        pass
+
+    with pytest.raises(TypeError, match="a file cannot hold the class"):
+        fastmlp.Ensemble([Own([2, 1])]).save(tmp_path / "nets")
+
+
+WRONG_FILES = {
+    "another number": (lambda: fastmlp.Ensemble(members(fastmlp.MLP, "plain", 2)), "2 x"),
+    "another shape": (lambda: fastmlp.Ensemble([fastmlp.MLP([5, 8, 3])]), "1 x"),
+    "no ensemble": (lambda: fastmlp.MLP([5, 7, 3]), r"MLP\(\[5, 7, 3\]"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_FILES)
+def test_a_checkpoint_of_another_model_is_refused(name, tmp_path):
+    make_other, match = WRONG_FILES[name]
+    make_other().save(tmp_path / "nets")
+    ensemble = make(fastmlp.MLP)
+    before = state(ensemble)
+    with pytest.raises(ValueError, match=f"resume is .* which has .*{match}"):
+        ensemble.fit(X, Y, resume=tmp_path / "nets")
+    assert state(ensemble) == before
+    with pytest.raises(TypeError, match="resume is 3 "):
+        ensemble.fit(X, Y, resume=3)
+
+
+def test_a_fit_that_goes_on_is_the_same_fit():
+    ensemble = make(fastmlp.MLP)
+    with pytest.raises(ValueError, match="there is no fit to go on with"):
+        ensemble.fit(X, Y, resume=True)
+    together, _ = inputs("plain", 3)
+    ensemble.fit(**together)
+    for wrong in (
+        {"X": X[:9], "y": Y[:9]},
+        {"optimizer": fastmlp.SGD()},
+        {"validation_data": None},
+        {"epochs": 2},
+    ):
+        with pytest.raises(ValueError, match="fit to go on with"):
+            ensemble.fit(**together | wrong, resume=True)
+
+
+# ---- read by others while it changes -------------------------------------------------------------
+
+
+def facts(ensemble):
+    epochs = [len(net.history.loss) if net.history else None for net in (ensemble, *ensemble)]
+    return [digest(net) for net in ensemble], epochs
+
+
+READS = {
+    **{
+        name: lambda ensemble, path, twin=twin: facts(twin(ensemble, path))
+        for name, twin in TWINS.items()
+        if name != "itself"
+    },
+    "state_dict": lambda e, _: {name: a.tobytes() for name, a in e.state_dict().items()},
+    "predictor": lambda e, _: e.predictor()(X).tobytes(),
+    "to_c": lambda e, path: (e.to_c(path / "nets.c"), (path / "nets.c").read_text())[1],
+}
+
+
+@pytest.fixture(params=READS)
+def look(request, tmp_path):
+    """What reads an ensemble in another thread, and keeps that in its list."""
+
+    class Look:
+        def __init__(self, ensemble):
+            self.ensemble, self.seen = ensemble, []
+
+        def now(self):
+            path = tmp_path / "nets" if request.param == "file" else tmp_path
+            return READS[request.param](self.ensemble, path)
+
+        def beside(self):
+            with ThreadPoolExecutor(1) as pool:
+                self.seen.append(pool.submit(self.now).result())
+
+    return Look
+
+
+def looking(monkeypatch, cls, name, look):
+    """Have others look whenever a method of each member is called."""
+    method = getattr(cls, name)
+
+    def watched(self, *given, **options):
+        look.beside()
+        return method(self, *given, **options)
+
+    monkeypatch.setattr(cls, name, watched)
+
+
+@pytest.mark.parametrize("mlp", KINDS)
+def test_others_see_all_members_at_the_end_of_one_epoch(mlp, look, monkeypatch):
+    ensemble = make(mlp)
+    ensemble.fit(X, Y, epochs=2, **OPTIONS)
+    look, ends = look(ensemble), []
+    looking(monkeypatch, fastmlp.EMA, "share", look)  # asked before each member gets its mean
+    options = {**OPTIONS, "averaging": fastmlp.EMA(0.5)}
+    ensemble.fit(X, Y, epochs=4, callbacks=[lambda state: ends.append(look.now())], **options)
+    monkeypatch.undo()
+    assert look.seen == [end for end in ends[:3] for _ in ensemble]
+    assert len(set(map(str, ends))) == 4
+    look.beside()
+    assert look.seen[-1] == look.now() == ends[-1]
+    assert ensemble._moment is None
+
+
+@pytest.mark.parametrize("kind", ["fit", "partial_fit"])
+def test_others_see_all_members_before_the_first_epoch(kind, look, monkeypatch):
+    ensemble = make(reference.MLP)
+    ensemble.fit(X, Y, epochs=1, **OPTIONS)
+    look = look(ensemble)
+    before = look.now()
+    looking(monkeypatch, numpy_engine.Engine, "epoch", look)
+    getattr(ensemble, kind)(X, Y, **({"epochs": 1} if kind == "fit" else {}))
+    monkeypatch.undo()
+    assert look.seen == [before] * 3
+    assert look.now() != before
+
+
+@pytest.mark.parametrize("mlp", KINDS)
+def test_others_see_all_members_before_or_after_an_assignment(mlp, look, monkeypatch):
+    ensemble, other = make(mlp), make(mlp)
+    other.fit(X, Y, epochs=1)
+    look = look(ensemble)
+    before = look.now()
+    looking(monkeypatch, mlp, "load_state_dict", look)
+    ensemble.load_state_dict(other.state_dict())
+    monkeypatch.undo()
+    assert look.seen == [before] * 3
+    assert look.now() != before
+    assert digest(ensemble[2]) == digest(other[2])
+
+
+def test_a_fit_that_fails_leaves_no_moment_behind():
+    ensemble = make(fastmlp.MLP)
+    with pytest.raises(fastmlp.DivergenceError):
+        ensemble.fit(X, Y * 1e30, epochs=2, optimizer=fastmlp.SGD(1e20))
+    assert ensemble._moment is None
+    assert ensemble._whole()[0] is ensemble.members
+
+
+def test_a_copy_of_others_has_no_more_epochs_than_its_members():
+    """Of a real fit, whenever they are taken; they can be fitted."""
+    ensemble, copies, begun = make(fastmlp.MLP), [], threading.Event()
+    options = {"batch_size": 16, "validation_rows": FOLDS, "callbacks": [lambda _: begun.set()]}
+    with ThreadPoolExecutor(1) as pool:
+        fit = pool.submit(ensemble.fit, X, Y, epochs=200, **options)
+        assert begun.wait(60)
+        copies.append(copy.deepcopy(ensemble))
+        while not fit.done():
+            copies.append(copy.deepcopy(ensemble))
+        fit.result()
+    for each in copies:
+        _, epochs = facts(each)
+        assert len(set(epochs)) == 1
+    copies[0].fit(X, Y, epochs=1)

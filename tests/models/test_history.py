@@ -1,0 +1,182 @@
+"""What a fit leaves behind, for other programs: frames, JSON, curves; parameters by name."""
+
+import copy
+import json
+import math
+import pickle
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from models import X, Y, digest, network
+
+import fastmlp
+from fastmlp import reference
+from fastmlp._training import loop
+
+OPTIONS = {"epochs": 4, "validation_data": (X, Y)}
+
+
+def history(**options):
+    return network(fastmlp.MLP).fit(X, Y, **OPTIONS | options)
+
+
+def test_a_frame():
+    pytest.importorskip("pandas")
+    found = history()
+    frame = found.to_frame()
+    assert list(frame.columns) == ["loss", "val_loss", "seconds", "learning_rate"]
+    assert frame.index.name == "epoch"
+    assert frame["val_loss"].tolist() == found.val_loss
+    assert "val_loss" not in history(validation_data=None).to_frame().columns
+    assert len(fastmlp.History().to_frame()) == 0
+
+
+def test_json():
+    found = history(callbacks=[lambda state: state.epoch == 1])
+    read = json.loads(found.to_json())
+    assert read["loss"] == found.loss
+    assert read["stop_reason"] == "<lambda> returned True"
+    assert json.loads(fastmlp.History([1.0], [math.inf]).to_json())["val_loss"] == [None]
+
+
+def test_curves():
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    figure, axes = pyplot.subplots()
+    assert history().plot(axes) is axes
+    assert [line.get_label() for line in axes.lines] == ["training", "validation"]
+    pyplot.close(figure)
+
+
+def test_a_short_repr():
+    text = repr(history(epochs=100))
+    assert text.startswith("History(100 epochs, loss ")
+    assert len(text) < 100
+    assert repr(fastmlp.History()) == "History(0 epochs)"
+    assert repr(fastmlp.History([1.0], stop_reason="enough")) == (
+        "History(1 epoch, loss 1 to 1, stopped: enough)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "module"), [("to_frame", "pandas"), ("plot", "matplotlib.pyplot")]
+)
+def test_a_package_that_is_missing(method, module, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=f"pip install {module.partition('.')[0]}"):
+        getattr(fastmlp.History([1.0]), method)()
+
+
+@pytest.mark.parametrize("mlp", [fastmlp.MLP, reference.MLP])
+def test_gains_and_shifts_have_names_too(mlp):
+    options = {"layer_norm": ["after", None, "before"], "rng": 0}
+    net, other = (mlp([3, 4, 5, 6, 2], **options | {"rng": seed}) for seed in (0, 1))
+    net.gains[2] = np.arange(6)
+    state = net.state_dict()
+    layers = [name.rpartition(".")[2] for name in state]
+    assert layers == [*["weight", "bias", "gain", "shift"], *["weight", "bias"]] * 2
+    other.load_state_dict(state)
+    assert all(np.array_equal(a, b) for a, b in zip(net.gains, other.gains, strict=True))
+    assert np.array_equal(net.predict(X), other.predict(X))
+    del state["layers.2.gain"]
+    with pytest.raises(ValueError, match=r"lacks layers\.2\.gain"):
+        other.load_state_dict(state)
+
+
+@pytest.mark.parametrize("mlp", [fastmlp.MLP, reference.MLP])
+def test_parameters_by_name(mlp, tmp_path):
+    net, other = network(mlp), network(mlp, rng=1)
+    state = net.state_dict()
+    assert list(state) == ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"]
+    np.savez(tmp_path / "net.npz", **state)
+    with np.load(tmp_path / "net.npz") as read:
+        other.load_state_dict(read)
+    assert digest(other) == digest(net)
+    state["layers.0.weight"][:] = 0  # a copy
+    assert net.weights[0].any()
+
+
+def test_safetensors_take_them(tmp_path):
+    package = pytest.importorskip("safetensors.numpy", reason="needs safetensors")
+    net, other = network(fastmlp.MLP), network(fastmlp.MLP, rng=1)
+    package.save_file(net.state_dict(), tmp_path / "net.safetensors")
+    other.load_state_dict(package.load_file(tmp_path / "net.safetensors"))
+    assert digest(other) == digest(net)
+
+
+def changed(**changes):
+    state = network(fastmlp.MLP).state_dict() | {k.replace("_", "."): v for k, v in changes.items()}
+    return {name: array for name, array in state.items() if array is not None}
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "words"),
+    [
+        (changed(layers_1_bias=None), ValueError, "state lacks layers.1.bias but exactly"),
+        (changed(layers_2_bias=np.ones(2)), ValueError, "state has also layers.2.bias"),
+        (changed(layers_0_weight=np.ones((8, 3))), ValueError, r"\(3, 8\) is expected"),
+        (changed(layers_1_bias=np.array([1, np.nan])), ValueError, "nan but finite"),
+        ([np.ones(2)], TypeError, "a dict of names and arrays is expected"),
+    ],
+)
+def test_parameters_that_do_not_fit_change_nothing(state, error, words):
+    net = network(fastmlp.MLP)
+    before = digest(net)
+    with pytest.raises(error, match=words):
+        net.load_state_dict(state)
+    assert digest(net) == before
+
+
+def through_a_file(net, path):
+    net.save(path)
+    return fastmlp.load(path)
+
+
+TWINS = {
+    "copy": lambda net, _: copy.deepcopy(net),
+    "pickle": lambda net, _: pickle.loads(pickle.dumps(net)),
+    "file": through_a_file,
+}
+
+
+@pytest.mark.parametrize("twin", TWINS)
+@pytest.mark.parametrize("kind", ["native", "reference", "member"])
+def test_a_copy_during_a_fit_has_weights_and_history_of_one_epoch(
+    kind, twin, tmp_path, monkeypatch
+):
+    """Another thread takes it when the weights of an epoch are there, and its losses are not."""
+    net = network(reference.MLP if kind == "reference" else fastmlp.MLP)
+    model = fastmlp.Ensemble([network(fastmlp.MLP, rng=1), net]) if kind == "member" else net
+    epochs, copies, record = {digest(net): 0}, [], loop.record
+
+    def look(*given):
+        with ThreadPoolExecutor(1) as pool:
+            copies.append(pool.submit(TWINS[twin], net, tmp_path / "net").result())
+        record(*given)
+
+    def end(state):
+        epochs[digest(net)] = state.epoch + 1
+
+    monkeypatch.setattr(loop, "record", look)
+    model.fit(X, Y, epochs=3, callbacks=[end])
+    assert [epochs[digest(each)] for each in copies] == [0, 1, 2]
+    assert [len(each.history.loss) if each.history else 0 for each in copies] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_a_copy_that_a_fit_overtakes_has_weights_and_history_of_one_epoch(
+    twin, tmp_path, monkeypatch
+):
+    net, whole = network(fastmlp.MLP), fastmlp.History.whole
+    net.fit(X, Y, epochs=1)
+
+    def overtaken(history):
+        monkeypatch.setattr(fastmlp.History, "whole", whole)
+        net.fit(X, Y, epochs=3)
+        return whole(history)
+
+    monkeypatch.setattr(fastmlp.History, "whole", overtaken)
+    found = TWINS[twin](net, tmp_path / "net")
+    assert len(found.history.loss) == 3
+    assert digest(found) == digest(net)

@@ -1,0 +1,321 @@
+"""How an ensemble is trained: many epochs at once, rows that are held out, and who judges them."""
+
+import cases
+import numpy as np
+import pytest
+from test_ensemble import FITS, TRIALS, WEIGHTS, N, X, compare, digest, members
+
+import fastmlp
+from fastmlp import reference
+from fastmlp._engine import native_engine
+from fastmlp._engine.numpy import numpy_engine
+from fastmlp._models.ensemble import trainer
+
+KINDS = [fastmlp.MLP, reference.MLP]
+EPOCHS = 14
+
+
+def leaps(monkeypatch, seconds=1e9):
+    """Let all epochs after the first be one call, or none; return how many each call takes."""
+    monkeypatch.setattr(trainer, "LEAP_SECONDS", seconds)
+    taken = []
+    for engine in (native_engine.Engine, numpy_engine.Engine):
+        train_many = engine.train_many
+
+        def counted(*given, own=train_many, **options):
+            taken.append(given[4])
+            return own(*given, **options)
+
+        monkeypatch.setattr(engine, "train_many", staticmethod(counted))
+    return taken
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize(("m", "n_threads"), TRIALS)
+@pytest.mark.parametrize("name", FITS)
+def test_many_epochs_in_one_call_have_the_bits_of_one_by_one(
+    monkeypatch, name, m, n_threads, dtype
+):
+    taken = leaps(monkeypatch)
+    compare(fastmlp.MLP, name, m, n_threads, dtype, EPOCHS)
+    assert taken == [1, EPOCHS - 1]
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_the_reference_takes_many_epochs_too(monkeypatch, name):
+    taken = leaps(monkeypatch)
+    compare(reference.MLP, name, 2, None, "float64", EPOCHS)
+    assert taken == [1, EPOCHS - 1]
+
+
+def test_members_with_one_generator_draw_from_it_in_turn(monkeypatch):
+    found = []
+    for seconds in (0, 1e9):
+        leaps(monkeypatch, seconds)
+        rng = np.random.default_rng(3)
+        nets = [fastmlp.MLP([5, 7, 1], dropout=0.2, rng=rng) for _ in range(3)]
+        fastmlp.Ensemble(nets).fit(X, X[:, 0], epochs=EPOCHS, batch_size=8)
+        found.append([*map(digest, nets), rng.bit_generator.state])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    "watched", [{"callbacks": [lambda state: None]}, {"validation_data": (X, X[:, 0])}]
+)
+def test_who_looks_sees_every_epoch(monkeypatch, watched):
+    taken = leaps(monkeypatch)
+    nets = [fastmlp.MLP([5, 7, 1], rng=k) for k in range(2)]
+    fastmlp.Ensemble(nets).fit(X, X[:, 0], epochs=EPOCHS, **watched)
+    assert taken == [1] * EPOCHS
+
+
+def rising(step):
+    return 0.01 if step < 40 else 1e200
+
+
+def fit_that_diverges(mlp, monkeypatch, seconds):
+    """Return all that is left of it, and how many epochs the longest call had."""
+    taken = leaps(monkeypatch, seconds)
+    nets = members(mlp, "plain", 3)
+    ensemble = fastmlp.Ensemble(nets)
+    options = {"epochs": 30, "batch_size": 16, "optimizer": fastmlp.SGD(rising)}
+    with pytest.raises(fastmlp.DivergenceError, match=r"member 0 diverged in epoch 10 ") as caught:
+        ensemble.fit(X, X[:, :3], n_threads=2, **options)
+    histories = [(h.loss, h.learning_rate) for h in (ensemble.history, *(n.history for n in nets))]
+    assert {len(net.history.seconds) for net in nets} == {10}
+    states = [net._rng.bit_generator.state for net in nets]
+    found = [*map(digest, nets), *map(str, histories), str(states), str(caught.value)]
+    monkeypatch.undo()
+    return found, max(taken)
+
+
+@pytest.mark.parametrize("mlp", KINDS)
+def test_what_diverges_in_one_of_many_epochs_diverges_as_one_by_one(monkeypatch, mlp):
+    alone, most = fit_that_diverges(mlp, monkeypatch, 0)
+    assert most == 1
+    at_once, most = fit_that_diverges(mlp, monkeypatch, 1e9)
+    assert most == 29
+    assert at_once == alone
+
+
+def failing(step):
+    if step > 50:
+        raise OSError("no rate")
+    return 0.01
+
+
+@pytest.mark.parametrize("mlp", KINDS)
+def test_a_schedule_that_fails_leaves_whole_epochs(monkeypatch, mlp):
+    leaps(monkeypatch)
+    nets, optimizer = members(mlp, "plain", 3), fastmlp.SGD(failing)
+    with pytest.raises(OSError, match="no rate"):
+        fastmlp.Ensemble(nets).fit(X, X[:, :3], epochs=60, optimizer=optimizer)
+    for net, other in zip(nets, members(mlp, "plain", 3), strict=True):
+        other.fit(X, X[:, :3], epochs=len(net.history.loss), optimizer=optimizer, n_threads=1)
+        assert digest(net) == digest(other)
+        assert net.history.loss == other.history.loss
+
+
+def test_an_interrupt_within_many_epochs_takes_them_back(monkeypatch, interrupt_after):
+    leaps(monkeypatch)
+    nets = members(fastmlp.MLP, "plain", 3)
+    ensemble = fastmlp.Ensemble(nets)
+    interrupt_after(0.3)
+    with pytest.raises(KeyboardInterrupt):
+        ensemble.fit(X, X[:, :3], epochs=10**7, n_threads=2)
+    assert len(ensemble.history.loss) == 1
+    assert all(net._engine.can_go_on(1) for net in nets)  # what the optimizer knows is back too
+    for net, other in zip(nets, members(fastmlp.MLP, "plain", 3), strict=True):
+        other.fit(X, X[:, :3], epochs=1, n_threads=1)
+        assert digest(net) == digest(other)
+        assert net.history.loss == other.history.loss
+
+
+FOLDS = np.array_split(np.random.default_rng(8).permutation(N), 3)
+OVERLAPPING = [np.arange(40), np.arange(30, N - 5)[::-1], np.array([3])]
+
+
+def expected(loss, apart, rows):
+    """Return what the members predict for each row that one of them holds out."""
+    found = []
+    for row in np.unique(np.concatenate(rows)):
+        each = [
+            p[k][list(own).index(row)]
+            for k, (p, own) in enumerate(zip([apart] * 3, rows, strict=True))
+            if row in own
+        ]
+        values = np.array(each, np.float64)
+        mean = values.mean(0)
+        if loss.heads == 2:
+            m = len(mean) // 2
+            mean[m:] += values[:, :m].var(0)
+        found.append(mean)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("mlp", KINDS)
+@pytest.mark.parametrize("rows", [FOLDS, OVERLAPPING, [np.arange(9)] * 3])
+@pytest.mark.parametrize("case", cases.LOSSES, ids=str)
+def test_rows_that_are_held_out_are_predicted_by_those_that_hold_them_out(mlp, rows, case):
+    y = cases.targets(case.loss, N, 2, np.random.default_rng(2), labels=case.labels)
+    nets = [mlp([5, 6, 2], loss=case.loss, dtype="float64", rng=seed) for seed in range(3)]
+    ensemble, seen = fastmlp.Ensemble(nets), []
+
+    def judge(epoch, predictions):
+        """Compare what is given with what the members say, and the loss with that of it."""
+        seen.append(epoch)
+        return -float(epoch)
+
+    def look(state):
+        apart = [net._engine.predict(X[own]) for net, own in zip(nets, rows, strict=True)]
+        mixed = expected(case.loss, apart, rows)
+        union = np.unique(np.concatenate(rows))
+        z = cases.before_link(case.loss, mixed)
+        values, _ = case.loss.value_and_gradient(z, y[union])
+        loss = np.average(values, weights=WEIGHTS[0][union])
+        np.testing.assert_allclose(state.val_loss, loss, rtol=1e-7)
+        state.model.apart = [
+            net.evaluate(X[own], y[own], WEIGHTS[0][own])
+            for net, own in zip(nets, rows, strict=True)
+        ]
+
+    options = {"epochs": 3, "n_threads": 2, "sample_weight": WEIGHTS[0], "validation_rows": rows}
+    history = ensemble.fit(X, y, callbacks=[look], **options)
+    assert [net.history.val_loss[-1] for net in nets] == ensemble.apart
+    assert len(history.val_loss) == 3
+    ensemble.fit(X, y, judge=judge, **options)
+    assert seen == [0, 1, 2]
+    assert ensemble.history.val_loss == [0, -1, -2]
+
+
+@pytest.mark.parametrize("mlp", KINDS)
+@pytest.mark.parametrize("loss", ["squared_error", "gaussian_nll"])
+@pytest.mark.parametrize("rows", [None, FOLDS])
+def test_a_judge_gets_what_each_member_predicts(mlp, loss, rows):
+    nets = [mlp([5, 6, 2], loss=loss, rng=seed) for seed in range(3)]
+    ensemble, given = fastmlp.Ensemble(nets), []
+
+    def judge(epoch, predictions):
+        given.append(predictions)
+        return 1.0
+
+    def look(state):
+        for net, own, p in zip(nets, rows or [slice(None)] * 3, given[-1], strict=True):
+            np.testing.assert_array_equal(p, net.predict(X[own]))
+
+    data = X, X[:, :2]
+    held = {"validation_rows": rows} if rows else {"validation_data": data}
+    ensemble.fit(*data, epochs=3, judge=judge, callbacks=[look], **held)
+    assert len(given) == 3
+
+
+@pytest.mark.parametrize("weights", [None, list(WEIGHTS[:3])])
+def test_of_data_of_their_own_the_losses_are_pooled(weights):
+    nets = members(fastmlp.MLP, "plain", 3)
+    x, y = [X, X + 1, X[:50]], [X[:, :3], X[:, 2:], X[:50, :3]]
+    if weights:
+        x, y = [X] * 3, [X[:, :3]] * 3
+    rows = [np.arange(9), np.array([3]), np.arange(49, 2, -1)]
+    history = fastmlp.Ensemble(nets).fit(
+        x, y, sample_weight=weights, epochs=2, validation_rows=rows
+    )
+    weights = weights or [np.ones(N)] * 3
+    each = [
+        net.evaluate(x[k][own], y[k][own], weights[k][own])
+        for k, (net, own) in enumerate(zip(nets, rows, strict=True))
+    ]
+    assert [net.history.val_loss[-1] for net in nets] == each
+    sums = [weights[k][own].sum() for k, own in enumerate(rows)]
+    assert np.isclose(history.val_loss[-1], np.average(each, weights=sums))
+
+
+@pytest.mark.parametrize("mlp", KINDS)
+@pytest.mark.parametrize(
+    ("scores", "best"), [([3, 1, 2, 1, 5], 3), ([1, np.nan, 2], 0), ([np.nan] * 3, 2), ([2, 1], 1)]
+)
+def test_the_last_of_the_best_epochs_is_kept_of_all_members(mlp, scores, best):
+    nets, seen = members(mlp, "plain", 3), []
+    ensemble = fastmlp.Ensemble(nets)
+    history = ensemble.fit(
+        *(X, X[:, :3]),
+        epochs=len(scores),
+        validation_rows=FOLDS,
+        judge=lambda epoch, _: scores[epoch],
+        callbacks=[
+            lambda state: seen.append([*map(digest, nets)]),
+            fastmlp.EarlyStopping(patience=9),
+        ],
+    )
+    np.testing.assert_array_equal(history.val_loss, scores)
+    assert [*map(digest, nets)] == seen[best]
+
+
+def test_a_judge_that_fails_takes_the_epoch_back():
+    nets, seen = members(fastmlp.MLP, "plain", 2), []
+
+    def judge(epoch, predictions):
+        seen.append([*map(digest, nets)])
+        return 0.0 if epoch < 2 else "good"
+
+    ensemble = fastmlp.Ensemble(nets)
+    with pytest.raises(TypeError, match="judge returned 'good' but a number"):
+        ensemble.fit(X, X[:, :3], epochs=5, validation_rows=FOLDS[:2], judge=judge)
+    assert [*map(digest, nets)] == seen[1]
+    assert [len(net.history.loss) for net in nets] == [2, 2]
+
+
+@pytest.mark.parametrize("mlp", KINDS)
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_rows_behind_the_last_whole_batch_are_left_out(mlp, shuffle):
+    seen = []
+
+    def rate(step):
+        seen.append(step)
+        return 0.01
+
+    options = {"epochs": 3, "batch_size": 16, "shuffle": shuffle}
+    nets = members(mlp, "plain", 2)
+    ensemble = fastmlp.Ensemble(nets)
+    ensemble.fit(X, X[:, :3], drop_last=True, optimizer=fastmlp.Adam(rate), **options)
+    assert max(seen) == 3 * (N // 16) - 1
+    order = np.arange(N)
+    for net, other in zip(nets, members(mlp, "plain", 2), strict=True):
+        if shuffle:  # an epoch at a time, of the rows that come first
+            other._engine.start(fastmlp.Adam(0.01))
+            plan = fastmlp._network.spec.Plan(fastmlp.Adam(0.01), 16, np.full(3, 0.01))
+            other._rng.bit_generator.random_raw()  # of dropout
+            mixed = order.copy()
+            for epoch in range(3):
+                other._engine.shuffle(mixed, int(other._rng.bit_generator.random_raw()))
+                plan.order, plan.step = mixed[:48].copy(), 3 * epoch
+                other._engine.epoch(
+                    fastmlp._validation.check.data(X, X[:, :3], None, other._spec), plan
+                )
+        else:
+            other.fit(X[:48], X[:48, :3], optimizer=fastmlp.Adam(0.01), n_threads=1, **options)
+        assert digest(net) == digest(other)
+
+
+WRONG = [
+    ({"validation_rows": [[0], [1]]}, "validation_rows has 2 entries"),
+    ({"validation_rows": [[0], [1], [N]]}, rf"validation_rows\[2\] holds {N}"),
+    ({"validation_rows": [[0], [1, 1], [2]]}, r"validation_rows\[1\] has a row twice"),
+    ({"validation_rows": [[0], [], [2]]}, r"validation_rows\[1\] is"),
+    ({"validation_rows": FOLDS, "validation_data": (X, X[:, :3])}, "pass one of them"),
+    ({"judge": print}, "there is nothing to judge"),
+    ({"judge": 3, "validation_rows": FOLDS}, "judge is 3 but a callable"),
+    (
+        {"validation_rows": [[0], [1], [2]], "sample_weight": np.arange(N) > 2},
+        r"validation_rows\[0\] has rows of sample weight 0 alone",
+    ),
+]
+
+
+@pytest.mark.parametrize(("wrong", "match"), WRONG)
+def test_what_cannot_be_measured_is_refused(wrong, match):
+    nets = members(fastmlp.MLP, "plain", 3)
+    before = [*map(digest, nets)]
+    with pytest.raises((TypeError, ValueError), match=match):
+        fastmlp.Ensemble(nets).fit(**{"X": X, "y": X[:, :3], **wrong})
+    assert [*map(digest, nets)] == before
+    assert nets[0].history is None

@@ -1,0 +1,386 @@
+"""The model as a user sees it: fit, predict, parameters, copies."""
+
+import copy
+import pickle
+
+import cases
+import numpy as np
+import pytest
+from models import X, Y, digest, network
+
+import fastmlp
+from fastmlp._network.losses import LOSSES
+from fastmlp._network.optimizers import OPTIMIZERS
+
+TARGETS = {
+    "real": Y,
+    "count": np.abs(Y) // 0.5,
+    "unit_interval": 1 / (1 + np.exp(-Y)),
+    "class": (Y[:, 0] > 0).astype(int),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_loss_trains_and_predicts(mlp, loss, dtype):
+    net = network(mlp, loss=loss, dtype=dtype)
+    y = TARGETS[net.loss.target_kind]
+    before = net.evaluate(X, y)
+    history = net.fit(X, y, epochs=30, batch_size=16, validation_data=(X, y))
+    assert len(history.loss) == len(history.val_loss) == len(history.seconds) == 30
+    assert history.learning_rate == [1e-3] * 30
+    assert history.stop_reason == ""
+    assert all(s >= 0 for s in history.seconds)
+    assert net.evaluate(X, y) == history.val_loss[-1] < before
+    predicted = net.predict(X)
+    parts = predicted if isinstance(predicted, tuple) else (predicted,)
+    assert len(parts) == net.loss.heads
+    for part in parts:
+        assert part.shape == (90, 2)
+        assert part.dtype == dtype
+        assert np.isfinite(part).all()
+    empty = net.predict(X[:0])
+    for part in empty if isinstance(empty, tuple) else (empty,):
+        assert part.shape == (0, 2)
+        assert part.dtype == dtype
+
+
+def test_predictions_after_the_link(mlp):
+    probabilities = network(mlp, loss="cross_entropy").predict(X)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert (network(mlp, loss="poisson_nll").predict(X) > 0).all()
+    shares = network(mlp, loss="binary_cross_entropy").predict(X)
+    assert ((shares > 0) & (shares < 1)).all()
+    _, variances = network(mlp, loss="gaussian_nll").predict(X)
+    assert (variances > 0).all()
+    means = network(mlp, loss=fastmlp.GaussianNLL(predict_variance=False)).predict(X)
+    assert means.shape == (90, 2)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_same_seed_same_bits(mlp, shuffle):
+    def run(rng, fits=1):
+        net = network(mlp, rng=rng, dropout=0.2)
+        for _ in range(fits):
+            history = net.fit(X, Y, epochs=3, batch_size=16, shuffle=shuffle)
+        return digest(net), history.loss
+
+    assert run(3) == run(3) == run(np.random.default_rng(3)) == run(np.int64(3))
+    assert run(3) != run(4)
+    assert run(3, fits=2) == run(3, fits=2) != run(3)
+    assert run(None) != run(None)
+
+
+def test_a_generator_is_used_not_copied(mlp):
+    rng = np.random.default_rng(0)
+    first, second = network(mlp, rng=rng), network(mlp, rng=rng)
+    assert digest(first) != digest(second)
+    state = rng.bit_generator.state
+    first.fit(X, Y, epochs=1)
+    assert rng.bit_generator.state != state
+
+
+@pytest.mark.parametrize("bits", [np.random.MT19937, np.random.Philox, np.random.SFC64])
+def test_any_bit_generator(mlp, bits):
+    results = set()
+    for _ in range(2):
+        net = network(mlp, rng=np.random.Generator(bits(5)))
+        net.fit(X, Y, epochs=2)
+        results.add(digest(net))
+    assert len(results) == 1
+
+
+def test_every_epoch_has_its_own_order_and_every_row(mlp, monkeypatch):
+    orders = []
+    net = network(mlp)
+    engine = type(net._engine)
+    shuffle = engine.shuffle
+
+    def record(self, order, seed):
+        shuffle(self, order, seed)
+        orders.append(order.copy())
+
+    monkeypatch.setattr(engine, "shuffle", record)
+    net.fit(X, Y, epochs=4)
+    assert all(np.array_equal(np.sort(order), np.arange(90)) for order in orders)
+    assert len({order.tobytes() for order in orders}) == 4
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 89, 90, 91, 2**63, np.int32(30)])
+def test_any_batch_size(mlp, batch_size):
+    net = network(mlp)
+    net.fit(X, Y, epochs=2, batch_size=batch_size)
+    assert np.isfinite(net.predict(X)).all()
+
+
+def test_schedule_sees_every_step(mlp):
+    seen = []
+
+    def schedule(step):
+        seen.append(step)
+        return 0.01 / (1 + step)
+
+    history = network(mlp).fit(X, Y, epochs=3, batch_size=30, optimizer=fastmlp.SGD(schedule))
+    assert seen == list(range(9))
+    assert history.learning_rate == pytest.approx([0.01 / 3, 0.01 / 6, 0.01 / 9])
+
+
+def test_loss_and_penalty(mlp):
+    net = network(mlp, dtype="float64")
+    loss = net.evaluate(X, Y)
+    penalty = 0.5 * sum((w**2).sum() for w in net.weights)
+    objective, weight_gradients, bias_gradients = net.gradients(X, Y, l2=0.3)
+    assert objective == pytest.approx(loss + 0.3 * penalty, rel=1e-12)
+    assert [g.shape for g in weight_gradients] == [(3, 8), (8, 2)]
+    assert [g.shape for g in bias_gradients] == [(8,), (2,)]
+    first = net.fit(X, Y, epochs=1, batch_size=90, l2=0.3).loss[0]
+    assert first == pytest.approx(objective, rel=1e-12)
+
+
+def test_gradients_do_not_change_the_model(mlp):
+    net = network(mlp, dropout=0.5)
+    before = digest(net)
+    a, b = net.gradients(X, Y), net.gradients(X, Y)
+    assert a[0] == b[0] == pytest.approx(net.evaluate(X, Y), rel=1e-5)
+    assert digest(net) == before
+
+
+def test_partial_fit_keeps_the_optimizer(mlp):
+    whole, parts = network(mlp), network(mlp)
+    optimizer = fastmlp.Adam(learning_rate=fastmlp.Cosine(1e-2, 100))
+    history = whole.fit(X, Y, epochs=4, batch_size=30, shuffle=False, optimizer=optimizer)
+    losses = []
+    for _ in range(4):
+        equal = fastmlp.Adam(learning_rate=fastmlp.Cosine(1e-2, 100))
+        losses.append(parts.partial_fit(X, Y, batch_size=30, optimizer=equal))
+    assert losses == history.loss
+    assert digest(parts) == digest(whole)
+
+
+def test_partial_fit_of_all_rows_is_one_step(mlp):
+    net, other = network(mlp, dtype="float64"), network(mlp, dtype="float64")
+    _, weight_gradients, bias_gradients = net.gradients(X, Y, l2=0.1)
+    net.partial_fit(X, Y, optimizer=fastmlp.SGD(0.1), l2=0.1)
+    for layer in range(2):
+        other.weights[layer] = other.weights[layer] - 0.1 * weight_gradients[layer]
+        other.biases[layer] = other.biases[layer] - 0.1 * bias_gradients[layer]
+    np.testing.assert_allclose(net.predict(X), other.predict(X), rtol=1e-10, atol=1e-12)
+
+
+def test_partial_fit_counts_steps_until_a_fit_or_an_error(mlp):
+    net, seen = network(mlp, activation="relu"), []
+
+    def schedule(step):
+        seen.append(step)
+        return 0.01
+
+    optimizer = fastmlp.SGD(schedule)
+    net.partial_fit(X, Y, optimizer=optimizer, batch_size=45)
+    net.partial_fit(X, Y, optimizer=optimizer)
+    net.fit(X, Y, epochs=1, optimizer=optimizer, batch_size=90)
+    net.partial_fit(X, Y, optimizer=optimizer)
+    with pytest.raises(fastmlp.DivergenceError):
+        net.partial_fit(X * 1e30, Y, optimizer=optimizer)
+    net.partial_fit(X, Y, optimizer=optimizer)
+    assert seen == [0, 1, 2, 0, 0, 1, 0]
+
+
+def test_dropout_follows_the_generator(mlp):
+    def run(rng, dropout):
+        net = network(mlp, rng=rng, dropout=dropout)
+        net.weights = network(mlp).weights
+        net.fit(X, Y, epochs=1, shuffle=False)
+        return digest(net)
+
+    assert run(1, 0.0) == run(2, 0.0)
+    assert run(1, 0.5) != run(2, 0.5)
+    assert run(1, 0.5) == run(1, 0.5)
+
+
+def test_partial_fit_begins_anew_with_another_optimizer_or_fit(mlp):
+    fresh, used = network(mlp), network(mlp)
+    used.partial_fit(X, Y, optimizer=fastmlp.SGD(0.2, momentum=0.8))
+    used.weights, used.biases = list(fresh.weights), list(fresh.biases)
+    used.partial_fit(X, Y, optimizer=fastmlp.SGD(0.2, momentum=0.9))
+    fresh.partial_fit(X, Y, optimizer=fastmlp.SGD(0.2, momentum=0.9))
+    assert digest(used) == digest(fresh)
+
+
+@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize(
+    "twin", [copy.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))],
+    ids=["copy", "deepcopy", "pickle"],
+)  # fmt: skip
+def test_copies_go_on_with_the_optimizer(mlp, twin, dtype, optimizer):
+    net = network(mlp, dtype=dtype, dropout=0.2)
+    for _ in range(3):
+        net.partial_fit(X, Y, optimizer=optimizer, batch_size=17)
+    other = twin(net)
+    for each in (net, other, net, other):
+        each.partial_fit(X, Y, optimizer=optimizer, batch_size=17)
+    assert digest(net) == digest(other)
+
+
+def test_the_learning_rate_may_change_between_passes(mlp):
+    at_once, changed = network(mlp), network(mlp)
+    schedule = fastmlp.Adam(lambda step: 0.01 if step < 2 else 0.002)
+    at_once.partial_fit(X, Y, optimizer=schedule, batch_size=45)
+    at_once.partial_fit(X, Y, optimizer=schedule, batch_size=45)
+    changed.partial_fit(X, Y, optimizer=fastmlp.Adam(0.01), batch_size=45)
+    changed.partial_fit(X, Y, optimizer=fastmlp.Adam(0.002), batch_size=45)
+    assert digest(at_once) == digest(changed)
+
+
+def test_weights_are_a_checked_list(mlp):
+    net = network(mlp)
+    assert len(net.weights) == len(net.biases) == 2
+    assert [w.shape for w in net.weights] == [(3, 8), (8, 2)]
+    assert [b.shape for b in net.biases] == [(8,), (2,)]
+    mine = np.ones((8, 2), np.float32)
+    net.weights[-1] = mine
+    mine[:] = 7  # copied in
+    np.testing.assert_array_equal(net.weights[1], np.ones((8, 2)))
+    net.biases = [np.arange(8), [0.5, -0.5]]
+    np.testing.assert_array_equal(net.biases[0], np.arange(8))
+    net.weights[:] = [2 * w for w in net.weights]
+    np.testing.assert_array_equal(net.weights[1], np.full((8, 2), 2))
+    assert len(net.weights[:1]) == 1
+    with pytest.raises(ValueError, match="read-only"):
+        net.weights[0][0, 0] = 1
+    with pytest.raises(ValueError, match="has 1 arrays but 2 are expected"):
+        net.weights[:] = [net.weights[0]]
+    assert "array(" in repr(net.biases)
+    hidden = np.tanh(X @ net.weights[0] + net.biases[0])
+    wanted = hidden @ net.weights[1] + net.biases[1]
+    np.testing.assert_allclose(net.predict(X), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_attributes(mlp):
+    net = mlp([3, 8, 4, 2], activation=["relu", "gelu"], dropout=[0.0, 0.5], loss="huber", rng=0)
+    assert net.layer_sizes == (3, 8, 4, 2)
+    assert net.activations == ("relu", "gelu")
+    assert net.dropout == (0.0, 0.5)
+    assert net.loss == fastmlp.Huber()
+    assert net.dtype == np.float32
+    for part in ("MLP([3, 8, 4, 2]", "['relu', 'gelu']", "Huber(delta=1.0)", "'float32'", "0.5"):
+        assert part in repr(net)
+    with pytest.raises(AttributeError):
+        net.loss = "squared_error"
+
+
+COPIES = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    **{
+        f"pickle {protocol}": lambda net, p=protocol: pickle.loads(pickle.dumps(net, p))
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    },
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_copies_are_equal_and_independent(mlp, how):
+    net = network(mlp, loss=fastmlp.Quantile(quantile=0.3), dropout=0.1)
+    net.fit(X, Y, epochs=2)
+    other = COPIES[how](net)
+    assert type(other) is mlp
+    assert digest(other) == digest(net)
+    np.testing.assert_array_equal(other.predict(X), net.predict(X))
+    before = digest(net)
+    other.fit(X, Y, epochs=2)
+    assert digest(net) == before
+    net.fit(X, Y, epochs=2)  # the copy has the same generator state, but its own
+    assert digest(other) == digest(net)
+
+
+class Named(fastmlp.MLP):
+    """What a user may do."""
+
+    def __init__(self, name):
+        super().__init__([3, 4, 2], rng=0)
+        self.name = name
+
+
+def test_subclasses_keep_their_attributes():
+    net = pickle.loads(pickle.dumps(Named("mine")))
+    assert net.name == "mine"
+    assert digest(net) == digest(Named("other"))
+
+
+def test_jacobian_refuses_what_is_not_finite():
+    net = fastmlp.MLP([2, 4, 1], rng=0)
+    with pytest.raises(ValueError, match="NaN|nan"):
+        net.jacobian([[np.nan, 1.0]])
+    assert net.jacobian([0.5, 1.0]).shape == (1, 2)
+
+
+def test_weights_that_the_dtype_cannot_divide_by_are_refused():
+    net = fastmlp.MLP([1, 4, 1], rng=0)
+    x = np.ones((4, 1))
+    with pytest.raises(ValueError, match="sample_weight sums to"):
+        net.evaluate(x, x, np.full(4, 5e37))
+
+
+def test_the_smallest_weights_count_as_any_others():
+    net = fastmlp.MLP([1, 4, 1], rng=0)
+    x = np.linspace(-1, 1, 40)[:, np.newaxis]
+    weights = np.full(40, np.finfo(np.float32).tiny)
+    assert net.evaluate(x, x, weights) == pytest.approx(net.evaluate(x, x))
+    twin, batches = copy.deepcopy(net), {"epochs": 3, "batch_size": 4, "shuffle": False}
+    net.fit(x, x, **batches)
+    twin.fit(x, x, sample_weight=np.where(np.arange(40) < 20, 1, weights), **batches)
+    np.testing.assert_allclose(twin.weights[0], net.weights[0], rtol=1e-5)
+
+
+# ---- names of optimizers, and what a network says of itself --------------------------------------
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_name_of_an_optimizer_is_the_optimizer_with_its_defaults(mlp, name):
+    def trained(wrapped, optimizer):
+        net = network(mlp)
+        for model in wrapped(net):
+            model.fit(X, Y, epochs=2, optimizer=optimizer)
+            model.partial_fit(X, Y, optimizer=optimizer)
+        return digest(net)
+
+    for wrapped in (lambda net: [net], lambda net: [fastmlp.Ensemble([net])]):
+        assert trained(wrapped, name) == trained(wrapped, OPTIMIZERS[name]())
+
+
+@pytest.mark.parametrize("name", ["Adam", "adamm", ""])
+def test_an_unknown_name_of_an_optimizer_is_refused(mlp, name):
+    net = network(mlp)
+    for model in (net, fastmlp.Ensemble([net])):
+        with pytest.raises(ValueError, match=f"optimizer is '{name}' but .*choose from sgd, rmsp"):
+            model.fit(X, Y, optimizer=name)
+
+
+SUMMARY = """\
+layer  inputs  outputs  activation         options                                parameters
+    0       3        4  relu               scale, layer_norm=before, dropout=0.5          27
+    1       4        4  mine               skip from layer 1                              20
+    2       4        4  mean_and_variance  linear_path                                    32
+total                                                                                     79"""
+
+
+def test_summary_and_number_of_parameters(mlp):
+    def mine(z):
+        return z, np.ones_like(z)
+
+    options = {"layer_norm": ["before", None], "dropout": [0.5, 0], "skip": 1}
+    activation = ["relu", fastmlp.CustomActivation(mine, name="mine")]
+    net = mlp(
+        [3, 4, 4, 2],
+        activation=activation,
+        loss=fastmlp.GaussianNLL(),
+        scale=True,
+        linear_path=True,
+        **options,
+    )
+    assert net.summary() == SUMMARY
+    assert net.n_parameters == sum(each.size for each in net.state_dict().values()) == 79
+    ensemble = fastmlp.Ensemble([net, copy.deepcopy(net)])
+    assert ensemble.n_parameters == 158
+    assert ensemble.summary() == f"2 members, 158 parameters; each member:\n{SUMMARY}"

@@ -1,0 +1,113 @@
+"""Predictions of a network have the shape of the y that it was fitted with, see docs/adr/0024."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import fastmlp
+
+N = 12
+X = np.linspace(-1, 1, N * 2).reshape(N, 2)
+FLAT, COLUMN = X[:, 0] > 0, X[:, :1] > 0
+
+
+def saved(net, tmp_path, **options):
+    net.save(tmp_path / "net", **options)
+    return fastmlp.load(tmp_path / "net")
+
+
+def resumed(net, tmp_path):
+    """The model of a checkpoint; its fit has no epoch left."""
+    path = tmp_path / "checkpoint"
+    net.fit(X, FLAT, epochs=1, callbacks=[fastmlp.Checkpoint(path)])
+    twin = copy.deepcopy(net)
+    twin._flat_y = False
+    twin.fit(X, FLAT, epochs=1, resume=path)
+    return twin
+
+
+FITS = {
+    "fit": lambda net, y: net.fit(X, y, epochs=1),
+    "fit of lists": lambda net, y: net.fit(X.tolist(), y.tolist(), epochs=1),
+    "partial_fit": lambda net, y: net.partial_fit(X, y),
+    "source": lambda net, y: net.fit(lambda: [(X[:5], y[:5]), (X[5:], y[5:])], epochs=1),
+}
+TWINS = {
+    "itself": lambda net, _: net,
+    "copy": lambda net, _: copy.copy(net),
+    "pickle": lambda net, _: pickle.loads(pickle.dumps(net)),
+    "file": saved,
+    "file for predictions": lambda net, tmp_path: saved(net, tmp_path, training=False),
+    "checkpoint": resumed,
+}
+LOSSES = ("squared_error", "gaussian_nll", "binary_cross_entropy")
+
+
+def shapes(prediction):
+    heads = prediction if isinstance(prediction, tuple) else (prediction,)
+    return {head.shape for head in heads}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("fit", FITS)
+def test_predictions_have_the_shape_of_y(mlp, fit, loss):
+    net = mlp([2, 3, 1], loss=loss, rng=0)
+    assert shapes(net.predict(X)) == {(N, 1)}
+    for y in (FLAT, COLUMN, FLAT):
+        FITS[fit](net, y)
+        assert shapes(net.predict(X)) == {y.shape}
+        assert shapes(net.predict(X[:1])) == {y[:1].shape}
+        assert shapes(net.predict(X[:0])) == {y[:0].shape}
+        assert net.jacobian(X).ndim == 3
+        assert net.predictor()(X).shape == (N, net.loss.heads)
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_twins_predict_in_the_same_shape(mlp, twin, tmp_path):
+    net = mlp([2, 3, 1], rng=0)
+    net.fit(X, FLAT, epochs=1)
+    other = TWINS[twin](net, tmp_path)
+    assert np.array_equal(other.predict(X), net.predict(X))
+    assert other.predict(X).shape == (N,)
+
+
+@pytest.mark.parametrize("twin", sorted(TWINS.keys() - {"checkpoint"}))
+def test_ensembles(twin, tmp_path):
+    ensemble = fastmlp.Ensemble(fastmlp.MLP([2, 3, 1], loss="gaussian_nll", rng=k) for k in (0, 1))
+    ensemble.fit(X, COLUMN, epochs=1)
+    assert shapes(ensemble.predict(X)) == {(N, 1)}
+    for train in (ensemble.fit, ensemble.partial_fit):
+        ensemble[0].fit(X, COLUMN, epochs=1)
+        assert shapes(ensemble.predict(X)) == {(N, 1)}
+        train(X, FLAT, sample_weight=[np.ones(N), np.ones(N)])
+        other = TWINS[twin](ensemble, tmp_path)
+        assert shapes(other.predict(X)) == shapes(other[1].predict(X)) == {(N,)}
+        assert shapes(other.member_predictions(X)) == {(2, N)}
+
+
+def test_callbacks_see_it_and_a_fit_without_an_epoch_changes_nothing(mlp):
+    net, seen = mlp([2, 3, 1], rng=0), []
+    net.fit(X, FLAT, epochs=2, callbacks=[lambda state: seen.append(state.model.predict(X).shape)])
+    assert seen == [(N,), (N,)]
+    with pytest.raises(fastmlp.DivergenceError):
+        net.fit(X, COLUMN * 1e30, optimizer=fastmlp.SGD(1e30))
+    with pytest.raises(fastmlp.DivergenceError):
+        net.partial_fit(X, COLUMN * 1e30, optimizer=fastmlp.SGD(1e30), batch_size=1)
+    assert net.predict(X).shape == (N,)
+
+
+def test_labels_of_classes_and_several_outputs_have_a_column_each(mlp):
+    net = mlp([2, 3, 2], loss="cross_entropy", rng=0)
+    net.fit(X, FLAT.astype(int), epochs=1)
+    assert net.predict(X).shape == (N, 2)
+
+
+def test_files_of_networks_without_such_y_are_as_before(tmp_path):
+    net = fastmlp.MLP([2, 3, 1], rng=0)
+    net.fit(X, COLUMN, epochs=1)
+    net.save(tmp_path / "net")
+    assert b"flat_y" not in (tmp_path / "net").read_bytes()

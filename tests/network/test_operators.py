@@ -1,0 +1,189 @@
+"""What a network may have besides affine layers: gradients, training, copies and files."""
+
+import copy
+import itertools
+import pickle
+
+import cases
+import numpy as np
+import pytest
+from models import X, Y
+from test_blocks import train
+from test_numpy_engine import engine_of, numeric_gradients
+from tolerances import assert_close
+
+import fastmlp
+from fastmlp._engine import native, native_engine
+from fastmlp._engine.numpy import numpy_engine
+from fastmlp._engine.numpy.numpy_engine import flat
+from fastmlp._engine.numpy.random import dropout_masks
+from fastmlp._engine.predictor import Predictor
+from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.groups import Groups
+from fastmlp._network.spec import BLOCK_ROWS
+
+# What a network of two hidden layers may have besides a normalisation; a kind of operator is a row.
+OPTIONS = {
+    "scale": {"scale": True},
+    "parametric": {"parametric": True},
+    "one parametric, scale": {"parametric": [False, True], "scale": True},
+    "block": {"skip": 1},
+    "linear path": {"linear_path": True},
+    "everything": {"parametric": True, "scale": True, "skip": 1, "linear_path": True},
+}
+NORMS = (None, "before", ["after", None])
+every_option = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+every_norm = pytest.mark.parametrize("norm", NORMS, ids=str)
+
+
+def widths(options, first, second):
+    """Return two, equal where blocks are wanted."""
+    return (second if "skip" in options else first, second)
+
+
+@every_norm
+@every_option
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradients_by_central_differences(activation, options, norm):
+    sizes = (3, *widths(options, 5, 4), 2)
+    check_gradients(cases.build(sizes, activation, layer_norm=norm, dropout=[0.0, 0.3], **options))
+
+
+def check_gradients(network):
+    """Compare those of the reference with central differences, with dropout and without."""
+    rng = np.random.default_rng(3)
+    engine, data = engine_of(network, rng), cases.data(network, 6, rng, weighted=True)
+    masks = dropout_masks(network, seed=1, step=0, n_rows=6)
+    for mask in (None, masks):
+
+        def objective(mask=mask):
+            return numpy_engine.objective(network, engine.parameters(), data, 0.3, mask)
+
+        _, *gradients = objective()
+        numeric = numeric_gradients(engine, lambda of=objective: of()[0])
+        for got, d in zip(flat(gradients), numeric, strict=True):
+            assert_close(got, d, "central_difference", "float64", scale=16)
+    _, *gradients = engine.gradients(data, 0.3)
+    assert [[g.shape for g in kind] for kind in gradients] == list(network.tensors.values())
+
+
+def make(mlp, **options):
+    options = {"activation": "tanh", "dtype": "float64", "rng": 0} | options
+    return mlp([3, *widths(options, 8, 5), 2], **options)
+
+
+def everything(net):
+    return flat(net._engine.parameters())
+
+
+def moved(net, before):
+    return [not np.array_equal(p, q) for p, q in zip(everything(net), before, strict=True)]
+
+
+@every_norm
+@every_option
+def test_copies_pickles_and_states_go_on_bit_for_bit(mlp, options, norm):
+    net = make(mlp, layer_norm=norm, **options, dropout=0.2)
+    net.partial_fit(X, Y, batch_size=16)
+    twins = [copy.deepcopy(net), pickle.loads(pickle.dumps(net))]
+    frozen = pickle.loads(pickle.dumps(net.predictor()))
+    np.testing.assert_array_equal(frozen(X), net.predict(X))
+    other = make(mlp, layer_norm=norm, **options, dropout=0.2, rng=5)
+    other.load_state_dict(net.state_dict())
+    np.testing.assert_array_equal(other.predict(X), net.predict(X))
+    net.partial_fit(X, Y, batch_size=16)
+    for twin in twins:
+        twin.partial_fit(X, Y, batch_size=16)
+        for p, q in zip(everything(twin), everything(net), strict=True):
+            np.testing.assert_array_equal(p, q)
+
+
+@every_norm
+@every_option
+def test_a_file_holds_it(tmp_path, options, norm):
+    net = make(fastmlp.MLP, layer_norm=norm, **options)
+    net.fit(X, Y, epochs=2)
+    net.save(tmp_path / "net.json")
+    again = fastmlp.load(tmp_path / "net.json")
+    for p, q in zip(everything(again), everything(net), strict=True):
+        np.testing.assert_array_equal(p, q)
+    np.testing.assert_array_equal(again.predict(X), net.predict(X))
+
+
+# ---- the native engine against the reference --------------------------------------------------
+
+# Widths: one; prime; less, equal and more than a panel of any level; no hidden layer.
+BOTH = {"parametric": True, "scale": True}
+NATIVE = [
+    ((3, 5, 4, 2), None, OPTIONS["scale"]),
+    ((1, 33, 9, 1), ["before", "after"], BOTH),
+    ((32, 8, 3), None, BOTH),
+    ((97, 1), None, OPTIONS["scale"]),
+    ((1, 1), None, OPTIONS["scale"]),
+    ((131, 97, 2), "after", OPTIONS["scale"]),
+    ((3, 5, 4, 2), None, OPTIONS["parametric"]),
+    ((2, 1, 64, 1), "before", OPTIONS["parametric"]),
+    ((7, 97, 130, 3), [None, "after"], OPTIONS["one parametric, scale"]),
+    ((3, 5, 5, 2), None, OPTIONS["block"]),
+    ((1, 1, 1, 1, 1), None, {"skip": 2, "linear_path": True}),
+    ((5, 33, 33, 33, 9, 9, 3), [None, "before", "after", None, None], OPTIONS["block"]),
+    ((97, 32, 32, 40), None, {"skip": 1, "linear_path": True}),
+    ((131, 97, 1), None, {"linear_path": True, "scale": True}),
+    ((2, 64, 64, 64, 64, 70), ["after", *[None] * 3], OPTIONS["everything"]),
+]
+SLOW = Groups(scale_rate=3.0, activation_rate=0.1)
+WAYS = [
+    (37, 16, {}),
+    (37, 16, {"l2": 0.1, "clip_norm": 0.05}),
+    (BLOCK_ROWS + 7, BLOCK_ROWS + 7, {"l2": 0.1}),
+    (BLOCK_ROWS + 300, BLOCK_ROWS, {"clip_norm": 0.05, "groups": SLOW}),
+    (60, 20, {"groups": Groups(weight_rate=0, bias_rate=0, scale_decay=1.0), "l2": 1.0}),
+    (40, 20, {"groups": Groups(activation_decay=1.0, parametrization="ntk"), "l2": 0.1}),
+]
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("level", native_engine.available_levels())
+@pytest.mark.parametrize(("sizes", "norm", "more"), NATIVE, ids=str)
+def test_training_is_that_of_the_reference_on_any_threads(sizes, norm, more, level, dtype):
+    for at, (name, (n, batch_size, options)) in enumerate(
+        zip(ACTIVATIONS, itertools.cycle(WAYS), strict=False)
+    ):
+        network = cases.build(sizes, name, "huber", dtype, 0.2 * (at % 2), norm, **more)
+        parameters = cases.parameters(network, np.random.default_rng(at))
+        data = cases.data(network, n, np.random.default_rng(at), weighted=at % 3 == 1)
+        results = []
+        for n_threads in (0, 1, 2):
+            engine = native.Engine(network, level) if n_threads else numpy_engine.Engine(network)
+            engine.set_parameters(*parameters)
+            optimizer = cases.OPTIMIZERS[4 * (at % 2)]
+            results.append(train(engine, data, batch_size, optimizer, max(n_threads, 1), **options))
+        cases.agree(dtype, *results)
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("level", native_engine.available_levels())
+@pytest.mark.parametrize(("sizes", "norm", "more"), NATIVE, ids=str)
+def test_gradients_and_predictions_of_the_native_engine(sizes, norm, more, level, dtype):
+    for at, name in enumerate(ACTIVATIONS):
+        rng = np.random.default_rng(at)
+        network = cases.build(sizes, name, "huber", dtype, layer_norm=norm, **more)
+        pair = native.Engine(network, level), numpy_engine.Engine(network)
+        parameters = cases.parameters(network, rng)
+        for engine in pair:
+            engine.set_parameters(*parameters)
+        for n in (1, 7, BLOCK_ROWS + 1):
+            data = cases.data(network, n, rng, weighted=n > 1)
+            (found, *gradients), (wanted, *expected) = (e.gradients(data, 0.1) for e in pair)
+            assert_close(found, wanted, "loss", dtype)
+            for a, b in zip(flat(gradients), flat(expected), strict=True):
+                largest = float(np.abs(b).max(initial=0))
+                assert_close(a, b, "gradient", dtype, scale=max(1.0, largest))
+        predict = Predictor(network, level, *parameters)
+        whole = pair[0].predict(data.x)
+        assert_close(whole, pair[1].predict(data.x), "gradient", dtype, float(np.abs(whole).max()))
+        np.testing.assert_array_equal(np.stack([predict(row) for row in data.x[:70]]), whole[:70])
+        np.testing.assert_array_equal(predict(data.x), whole)
+        derivatives = pair[1].jacobian(data.x[:70])
+        largest = float(np.abs(derivatives).max())
+        assert_close(predict.jacobian(data.x[:70]), derivatives, "gradient", dtype, largest)

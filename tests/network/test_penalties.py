@@ -1,0 +1,180 @@
+"""Penalties by absolute value beside those by squares, in both engines; and Lion's signs."""
+
+import cases
+import numpy as np
+import pytest
+import test_bits
+from models import X, Y, digest, network
+from test_blocks import engines, train
+from test_parametrization import NTK
+from tolerances import assert_close, central_difference_step
+
+import fastmlp
+from fastmlp._engine import native, native_engine
+from fastmlp._engine.numpy import numpy_engine
+from fastmlp._engine.plan import Plan
+from fastmlp._network.data import Data
+from fastmlp._network.groups import Groups
+from fastmlp._network.spec import BLOCK_ROWS
+
+SIZES = ((5, 33, 9, 3), (1, 3, 2, 2), (24, 50, 70, 5), (7, 17, 40, 2))
+# Rows of the data and of a batch, and the options of a fit: steps at once otherwise, clipped, of
+# blocks, of groups.
+WAYS = (
+    (150, 64, {"l1": 0.02}),
+    (150, 64, {"l1": 0.02, "l2": 0.1, "clip_norm": 0.05}),
+    (2 * BLOCK_ROWS + 7, BLOCK_ROWS + 300, {"l1": 0.02, "l2": 3.0, "l2_per_batch": True}),
+    (150, 150, {"l1": 0.02, "groups": Groups([0, 2, 1], layer_decays=[1, 3, 0], bias_decay=0.5)}),
+    (150, 64, {"l1": 0.02, "l2": 0.1, "groups": NTK}),
+)
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("level", test_bits.LEVELS)
+@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
+def test_training_is_that_of_the_reference_on_any_threads(optimizer, level, dtype):
+    """Single outputs are in test_a_single_output."""
+    for at, (n, batch_size, options) in enumerate(WAYS):
+        kind = {"sizes": SIZES[at % len(SIZES)], "dropout": 0.2 * (at % 2)}
+        spec, _, slow = engines(level, dtype, **kind)
+        data = cases.data(spec, n, np.random.default_rng(at), weighted=at % 3 == 1)
+        expected = train(slow, data, batch_size, optimizer, **options)
+        results = []
+        for n_threads in (1, 2, 3):
+            _, fast, _ = engines(level, dtype, **kind)
+            results.append(train(fast, data, batch_size, optimizer, n_threads, **options))
+        cases.agree(dtype, expected, *results[:2])
+        assert results[2][0] == results[0][0]
+        np.testing.assert_array_equal(results[2][1], results[0][1])
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("level", test_bits.LEVELS)
+@pytest.mark.parametrize("loss", ["squared_error", "gaussian_nll"])
+def test_a_single_output(loss, level, dtype):
+    """Its weights are a column without panels; beside layers that are normalised and scaled."""
+    for options in ({}, {"layer_norm": "before"}, {"scale": True}):
+        spec = cases.build([7, 17, 1], "tanh", loss, dtype, **options)
+        pair = native.Engine(spec, level), numpy_engine.Engine(spec)
+        data = cases.data(spec, 33, np.random.default_rng(2))
+        for engine in pair:
+            engine.set_parameters(*cases.parameters(spec, np.random.default_rng(0)))
+        expected, found = (
+            train(engine, data, 16, fastmlp.SGD(), l1=0.03, l2=0.01) for engine in pair[::-1]
+        )
+        cases.agree(dtype, expected, found, found)
+
+
+@pytest.mark.parametrize("level", ["reference", *test_bits.LEVELS])
+@pytest.mark.parametrize("n", [1, 9, BLOCK_ROWS + 5])
+def test_gradients_by_central_differences(n, level):
+    """No weight is near 0, where there is no derivative; biases, gains and scales pay nothing."""
+    spec = cases.build([5, 9, 4, 3], "tanh", "cross_entropy", layer_norm="after", scale=True)
+    engine = numpy_engine.Engine(spec) if level == "reference" else native.Engine(spec, level)
+    parameters = cases.parameters(spec, np.random.default_rng(0))
+    data = cases.data(spec, n, np.random.default_rng(1))
+    h = central_difference_step()
+    for w in parameters[0]:
+        w[...] = np.where(np.abs(w) < 0.01, 0.01, w)
+    engine.set_parameters(*parameters)
+    value, *gradients = engine.gradients(data, 0.1, l1=0.3)
+    free, *_ = engine.gradients(data)
+    sums = [(np.sum(np.abs(w)), np.sum(w**2)) for w in parameters[0]]
+    assert_close(value, free + sum(0.3 * a + 0.05 * b for a, b in sums), "loss", "float64")
+    for kind, own in zip(parameters, gradients, strict=True):
+        for p, g in zip(kind, own, strict=True):
+            for at in list(np.ndindex(p.shape))[:: max(1, p.size // 7)]:
+                ends, kept = [], p[at]
+                for step in (h, -h):
+                    p[at] = kept + step
+                    engine.set_parameters(*parameters)
+                    ends.append(engine.gradients(data, 0.1, l1=0.3)[0])
+                p[at] = kept
+                numeric = (ends[0] - ends[1]) / (2 * h)
+                assert_close(g[at], numeric, "central_difference", "float64", scale=8)
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+def test_zero_is_pulled_nowhere_and_the_rest_by_its_sign(mlp, dtype):
+    net = mlp([3, 8, 2], activation="tanh", dtype=dtype, rng=0)
+    net.weights[0] = np.resize([0.5, 0.0, -0.0, -2.0], (3, 8))
+    free, with_l1 = net.gradients(X, Y), net.gradients(X, Y, l1=0.25)
+    pulls = [0.25, 0.0, 0.0, -0.25]
+    found = with_l1[1][0].astype(float) - free[1][0]
+    assert_close(found, np.resize(pulls, (3, 8)), "gradient", dtype)
+    for a, b in zip(with_l1[2], free[2], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert with_l1[0] - free[0] == pytest.approx(
+        0.25 * sum(np.abs(w.astype(float)).sum() for w in net.weights), rel=1e-5
+    )
+
+
+def test_weights_that_nothing_needs_go_to_0(mlp):
+    """Targets of 0: only the penalty is left, with steps of rate * l1, and then to and fro."""
+    net = mlp([3, 1], dtype="float64", rng=0)
+    net.weights = [[[0.3], [-0.2], [0.05]]]
+    for _ in range(50):
+        net.partial_fit(np.zeros((5, 3)), np.zeros(5), optimizer=fastmlp.SGD(0.01), l1=1.0)
+    assert np.all(np.abs(net.weights[0]) <= 0.01 + 1e-12)
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("level", test_bits.LEVELS)
+@pytest.mark.parametrize("name", test_bits.FITS)
+def test_l1_of_0_changes_no_bit(name, level, dtype, monkeypatch):
+    sizes, model, options = test_bits.FITS[name]
+    wanted = test_bits.digest(name, level, dtype)
+    monkeypatch.setitem(test_bits.FITS, name, (sizes, model, {**options, "l1": 0.0}))
+    assert {test_bits.digest(name, level, dtype, threads) for threads in (1, 3)} == {wanted}
+
+
+@pytest.mark.parametrize(
+    ("l1", "error"), [(-1.0, ValueError), ("1", TypeError), (np.nan, ValueError), (True, TypeError)]
+)
+def test_l1_is_checked(mlp, l1, error):
+    net = network(mlp)
+    before = digest(net), net._rng.bit_generator.state
+    for call in (net.fit, net.partial_fit, net.gradients, fastmlp.Ensemble([net]).fit):
+        with pytest.raises(error, match="l1 is"):
+            call(X, Y, l1=l1)
+    assert (digest(net), net._rng.bit_generator.state) == before
+
+
+# ---- Lion ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("level", ["reference", *test_bits.LEVELS])
+def test_lion_hides_no_overflow(level, dtype):
+    """A sign is finite where the gradient is not: the epoch must fail all the same."""
+    spec = cases.build([1, 1], (), "squared_error", dtype)
+    engine = numpy_engine.Engine(spec) if level == "reference" else native.Engine(spec, level)
+    most = float(np.finfo(dtype).max)
+    engine.set_parameters([np.full((1, 1), most**-0.8, dtype)], [np.zeros(1, dtype)])
+    data = Data(np.full((4, 1), most**0.8, dtype), np.full((4, 1), -(most**0.3), dtype))
+    before = engine.parameters()
+    with np.errstate(over="ignore"):
+        objective, (dw,), (db,) = engine.gradients(data)
+    assert np.isfinite(objective)
+    assert np.isfinite(db).all()
+    assert not np.isfinite(dw).any()
+    engine.start(fastmlp.Lion())
+    assert np.isnan(engine.epoch(data, Plan(fastmlp.Lion(), 4, np.full(1, 1e-3))))
+    for mine, old in zip(engine.parameters(), before, strict=True):
+        np.testing.assert_array_equal(mine[0], old[0])
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("level", test_bits.LEVELS)
+def test_lion_moves_what_has_no_gradient_nowhere(level, dtype):
+    """A feature that is always 0, before any momentum: its weights stay, to the bit."""
+    net = fastmlp.MLP([3, 9, 2], dtype=dtype, rng=0)
+    net._engine = native_engine.Engine(net._spec, level)
+    net._engine.set_parameters(*cases.parameters(net._spec, np.random.default_rng(0)))
+    before, x = net.weights[0], X.copy()
+    x[:, 1] = 0
+    net.fit(x, Y, epochs=3, optimizer=fastmlp.Lion(0.01))
+    np.testing.assert_array_equal(net.weights[0][1], before[1])
+    moved = np.abs(net.weights[0][[0, 2]] - before[[0, 2]])
+    assert np.all(moved <= 6 * 0.01 * (1 + 1e-5))
+    assert np.any(moved > 0)

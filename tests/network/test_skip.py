@@ -1,0 +1,320 @@
+"""Residual blocks and the linear path: gradients, options, groups, exports, both engines."""
+
+import copy
+import pickle
+
+import cases
+import exports
+import numpy as np
+import pytest
+import test_c_export
+from models import X, Y
+from test_operators import check_gradients, everything, moved
+
+import fastmlp
+from fastmlp import reference
+from fastmlp._engine.numpy import layers, numpy_engine
+from fastmlp._engine.numpy.numpy_engine import flat
+from fastmlp._engine.numpy.random import dropout_masks
+from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._network.groups import Groups
+
+# Layer sizes, and options: each alone, both, and with all that may stand around them.
+NETWORKS = {
+    "blocks of one": ((3, 4, 4, 4, 2), {"skip": 1}),
+    "blocks of two": ((3, 4, 4, 4, 4, 4, 2), {"skip": 2}),
+    "two widths": (
+        (3, 5, 4, 4, 4, 3, 3, 3, 1),
+        {"skip": 2, "layer_norm": [None, "after", None, "before", None, None, None]},
+    ),
+    "linear path": ((3, 5, 2), {"linear_path": True}),
+    "scaled linear path": ((3, 5, 2), {"linear_path": True, "scale": True}),
+    "all": (
+        (3, 4, 4, 4, 2),
+        {
+            "skip": 2,
+            "linear_path": True,
+            "scale": True,
+            "parametric": [True, False, True],
+            "layer_norm": ["before", None, "after"],
+            "dropout": [0.0, 0.2, 0.3],
+        },
+    ),
+}
+EACH = pytest.mark.parametrize(("sizes", "options"), NETWORKS.values(), ids=NETWORKS)
+
+
+@EACH
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradients_by_central_differences(activation, sizes, options):
+    check_gradients(cases.build(sizes, activation, **options))
+
+
+def test_the_formula():
+    """y = dropout(activation(z)) + what entered the block, and z of the end + x W."""
+    network = cases.build((3, 4, 4, 4, 2), "tanh", skip=2, linear_path=True, dropout=0.5)
+    parameters = cases.parameters(network, np.random.default_rng(0))
+    x = np.random.default_rng(1).normal(size=(9, 3))
+    masks = dropout_masks(network, seed=1, step=0, n_rows=9)
+    weights, biases, (linear,) = parameters
+
+    def layer(k, y):
+        return layers.drop(np.tanh(y @ weights[k] + biases[k]), masks[k], 0.5)
+
+    first = layer(0, x)
+    end = layer(2, layer(1, first)) + first
+    _, outputs = numpy_engine.forward(network, parameters, x, masks)
+    np.testing.assert_allclose(outputs[-1], end @ weights[3] + biases[3] + x @ linear, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("widths", "skip", "expected"),
+    [
+        ((4, 4), 1, (None, 1)),
+        ((4, 4, 4, 4), 3, (None, None, None, 1)),
+        ((9, 4, 4, 4, 4, 4, 8), 2, (None, None, None, 2, None, 4, None)),
+        ((4, 4, 4, 2, 2, 2), 2, (None, None, 1, None, None, 4)),
+        ((4, 4, 4), np.int64(2), (None, None, 1)),
+    ],
+)
+def test_which_layers_are_blocks(mlp, widths, skip, expected):
+    net = mlp([3, *widths, 1], skip=skip, rng=0)
+    assert net._spec.blocks == expected
+    assert f"skip={int(skip)}" in repr(net)
+
+
+BAD = [
+    ({"skip": 0}, ValueError, "skip is 0 but must be an integer of at least 1"),
+    ({"skip": -2}, ValueError, "skip is -2 but must be an integer of at least 1"),
+    ({"skip": True}, TypeError, "skip is True but must be an integer"),
+    ({"skip": 2.0}, TypeError, "skip is 2.0 but must be an integer"),
+    ({"skip": [2]}, TypeError, r"skip is \[2\] but must be an integer"),
+    ({"skip": 3}, ValueError, "has 3 hidden layers of width 8 in a row.*or pass skip=1"),
+    ({"skip": 10**30}, ValueError, "skip is 10000.* has 3 hidden layers of width 8 in a row"),
+    ({"skip": 2, "sizes": [3, 8, 9, 8, 2]}, ValueError, "no two hidden layers in a row have the"),
+    ({"skip": 1, "sizes": [3, 8, 2]}, ValueError, "pass for example skip=1 and layer"),
+    ({"skip": 1, "sizes": [3, 2]}, ValueError, "no two hidden layers in a row have the same"),
+    ({"linear_path": 1}, TypeError, "linear_path is 1 but must be True or False"),
+    ({"linear_path": True, "sizes": [3, 2]}, ValueError, "without a hidden layer the network is"),
+]
+
+
+@pytest.mark.parametrize(("options", "error", "words"), BAD, ids=str)
+def test_bad_choices(mlp, options, error, words):
+    with pytest.raises(error, match=words):
+        mlp(**{"layer_sizes": options.get("sizes", [3, 8, 8, 8, 2])} | without_sizes(options))
+
+
+def without_sizes(options):
+    return {name: value for name, value in options.items() if name != "sizes"}
+
+
+def make(mlp, sizes, options, **more):
+    defaults = {"activation": "tanh", "dtype": "float64", "rng": 0}
+    return mlp([3, *sizes[1:-1], 2], **defaults | options | more)
+
+
+@EACH
+def test_what_a_user_sees(mlp, sizes, options):
+    net = make(mlp, sizes, options)
+    for name in ("skip", "linear_path"):
+        assert (f"{name}={options.get(name)}" in repr(net)) == (name in options)
+    assert [w.shape for w in net.linear_weights] == [(3, 2)] * ("linear_path" in options)
+    assert not any(w.any() for w in net.linear_weights)
+    net.fit(X, Y, epochs=1, l2=0.1)
+    assert all(w.all() for w in net.linear_weights)
+    assert not np.allclose(net.predict(X), make(mlp, sizes, options).predict(X))
+    value, *gradients = net.gradients(X, Y, l2=2.0)
+    free, *_ = net.gradients(X, Y)
+    squares = sum(np.sum(w**2) for w in [*net.weights, *net.linear_weights])
+    assert value == pytest.approx(free + squares)
+    assert [g.shape for g in flat(gradients)] == [p.shape for p in everything(net)]
+    for bad in ([np.ones((2, 3))], [np.full((3, 2), np.nan)], [], [np.ones((3, 2))] * 2):
+        with pytest.raises(ValueError, match="linear_weights"):
+            net.linear_weights = bad if "linear_path" in options else [*bad, np.ones((3, 2))]
+    frozen = net.predictor()
+    np.testing.assert_array_equal(frozen(X), net.predict(X))
+    np.testing.assert_array_equal(frozen.jacobian(X), net.jacobian(X))
+    assert len(frozen.parameters()) == len(net._spec.tensors)
+
+
+def test_the_path_is_linear_and_scaled(mlp):
+    net = make(mlp, *NETWORKS["scaled linear path"])
+    before, w = net.predict(X), np.array([[1.0, 2.0], [3.0, -4.0], [5.0, 6.0]])
+    factors = np.array([0.5, -1.0, 2.0])
+    net.linear_weights[0] = w
+    np.testing.assert_allclose(net.predict(X), before + X @ w, rtol=1e-12)
+    net.scales[0] = factors
+    wide = make(mlp, *NETWORKS["linear path"])
+    wide.load_state_dict(
+        {name: a for name, a in net.state_dict().items() if name != "layers.0.scale"}
+    )
+    np.testing.assert_allclose(net.predict(X), wide.predict(X * factors), rtol=1e-12)
+
+
+def test_blocks_of_zeros_change_nothing(mlp):
+    net, plain = mlp([3, 8, 8, 8, 2], skip=2, rng=0), mlp([3, 8, 2], rng=0)
+    ends = {0: 0, 3: 1}
+    for k, at in ends.items():
+        net.weights[k], net.biases[k] = plain.weights[at], plain.biases[at]
+    net.weights[2], net.biases[2] = np.zeros((8, 8)), np.zeros(8)
+    np.testing.assert_array_equal(net.predict(X), plain.predict(X))
+
+
+@EACH
+def test_the_jacobian_by_central_differences(mlp, sizes, options):
+    net = make(mlp, sizes, options)
+    net.fit(X, Y, epochs=2)
+    h = 1e-6
+    for i in range(3):
+        step = h * np.eye(3)[i]
+        numeric = (net.predict(X + step) - net.predict(X - step)) / (2 * h)
+        np.testing.assert_allclose(net.jacobian(X)[:, :, i], numeric, rtol=1e-6, atol=1e-7)
+
+
+@EACH
+def test_copies_pickles_states_and_files_go_on_bit_for_bit(mlp, sizes, options, tmp_path):
+    net = make(mlp, sizes, options)
+    net.partial_fit(X, Y, batch_size=16)
+    net.save(tmp_path / "net")
+    twins = [copy.deepcopy(net), pickle.loads(pickle.dumps(net)), fastmlp.load(tmp_path / "net")]
+    frozen = pickle.loads(pickle.dumps(net.predictor()))
+    np.testing.assert_array_equal(frozen(X), net.predict(X))
+    frozen.save(tmp_path / "frozen")
+    np.testing.assert_array_equal(fastmlp.load(tmp_path / "frozen")(X), net.predict(X))
+    other = make(mlp, sizes, options, rng=5)
+    other.load_state_dict(net.state_dict())
+    np.testing.assert_array_equal(other.predict(X), net.predict(X))
+    assert ("layers.0.linear_weight" in net.state_dict()) == ("linear_path" in options)
+    net.partial_fit(X, Y, batch_size=16)
+    for twin in twins:
+        assert repr(twin) == repr(net)
+        twin.partial_fit(X, Y, batch_size=16)
+        for p, q in zip(everything(twin), everything(net), strict=True):
+            np.testing.assert_array_equal(p, q)
+
+
+@EACH
+def test_engines_go_on_for_each_other(sizes, options):
+    nets = [make(kind, sizes, options) for kind in (fastmlp.MLP, reference.MLP)]
+    for net, other in (nets, nets[::-1]):
+        net.partial_fit(X, Y, batch_size=16)
+        other._engine.set_state(net._engine.state())
+        for p, q in zip(everything(net), everything(other), strict=True):
+            np.testing.assert_array_equal(p, q)
+
+
+def test_an_ensemble_of_them():
+    sizes, options = NETWORKS["all"]
+    alone = [make(fastmlp.MLP, sizes, options, rng=seed) for seed in range(3)]
+    members = copy.deepcopy(alone)
+    fastmlp.Ensemble(members).fit(X, Y, epochs=3)
+    for net, member in zip(alone, members, strict=True):
+        net.fit(X, Y, epochs=3)
+        for p, q in zip(everything(net), everything(member), strict=True):
+            np.testing.assert_array_equal(p, q)
+
+
+def test_groups(mlp):
+    for chosen, expected in (
+        (Groups(weight_rate=0), [False] * 4 + [True] * 4 + [False]),
+        (Groups(layer_rates=[1, 1, 1, 0]), [True, True, True, False] * 2 + [False]),
+        (Groups(layer_rates=[0, 0, 0, 1]), [False, False, False, True] * 2 + [True]),
+        (Groups(layer_rates=[0, 0, 1, 0]), [False, False, True, False] * 2 + [False]),
+        (Groups(parametrization="ntk"), [True] * 9),
+    ):
+        for clip_norm in (None, 0.1):
+            net = make(mlp, (3, 8, 8, 8, 2), {"skip": 2, "linear_path": True})
+            before = everything(net)
+            net.fit(X, Y, epochs=1, groups=chosen, l2=0.1, clip_norm=clip_norm)
+            assert moved(net, before) == expected
+
+
+def test_the_linear_weights_of_ntk_take_the_steps_of_the_others(mlp):
+    """One step of SGD: W' = W sqrt(fan_in) moves W by 1 / fan_in times as much."""
+    steps = []
+    for parametrization in ("standard", "ntk"):
+        net = make(mlp, (3, 5, 2), {"linear_path": True})
+        groups = Groups(parametrization=parametrization)
+        rest = {"epochs": 1, "batch_size": len(X), "optimizer": fastmlp.SGD(0.1)}
+        net.fit(X, Y, groups=groups, shuffle=False, **rest)
+        steps.append(net.linear_weights[0])
+    np.testing.assert_allclose(steps[1], steps[0] / 3, rtol=1e-9)
+
+
+# ---- exports ----------------------------------------------------------------------------------
+
+
+def exportable(sizes, options, dtype, loss="gaussian_nll"):
+    net = make(fastmlp.MLP, (7, *sizes[1:-1], 5), options, dtype=dtype, loss=loss)
+    drawn = cases.parameters(net._spec, np.random.default_rng(2))
+    for kind, arrays in zip(net._spec.tensors, drawn, strict=True):
+        setattr(net, kind, arrays)
+    x = np.random.default_rng(0).normal(1.0, 2.0, size=(300, len(net.weights[0])))
+    return net, x.astype(dtype)
+
+
+@EACH
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+def test_onnx(dtype, sizes, options):
+    test_onnx = pytest.importorskip("test_onnx", reason="needs onnx and a runtime")
+    net, x = exportable(sizes, options, dtype)
+    model = net.to_onnx()
+    exports.assert_normalized(test_onnx.predictions(test_onnx.run(model, x)), net, x)
+    names = {each.name for each in model.graph.initializer}
+    assert net.state_dict().keys() - {"layers.0.scale"} <= names
+
+
+@test_c_export.needs_gcc
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+def test_c(dtype, tmp_path):
+    nets = [exportable(*each, dtype) for each in NETWORKS.values()]
+    for k, (net, x) in enumerate(nets):
+        net.to_c(tmp_path / f"net{k}.c")
+        files = net.to_c(tmp_path / f"small{k}.c", weights="int8", X=x)
+        assert files.largest_error < 0.05
+    library = test_c_export.compiled(tmp_path)
+    for k, (net, x) in enumerate(nets):
+        n = 2 * net.layer_sizes[-1]
+        y = test_c_export.predict(library, f"net{k}", x, n, dtype)
+        exports.assert_normalized(np.split(y, 2, axis=1), net, x)
+        small = test_c_export.predict(library, f"small{k}", x, n, "int8")
+        assert np.abs(small - y).max() < 0.05 * np.abs(y).max()
+
+
+def test_c_of_two_classes(tmp_path):
+    """The one probability is written behind the other, and so is what the path adds to."""
+    model = fastmlp.MLP([3, 5, 5, 1], skip=1, linear_path=True, loss="binary_cross_entropy", rng=0)
+    assert model.to_c(tmp_path / "net.c", weights="int8", X=X).largest_error < 0.05
+
+
+def test_frozen_lower_layers_leave_the_steps_of_the_upper_ones():
+    """Where the gradient goes no further back, nothing around a block is missed or mixed in."""
+    for first in range(5):
+        sizes, options = (3, 8, 8, 8, 2), {"skip": 2, "linear_path": True, "scale": True}
+        nets = [make(kind, sizes, options) for kind in (fastmlp.MLP, reference.MLP)]
+        for net in nets:
+            groups = Groups(layer_rates=[0] * min(first, 3) + [1] * (4 - min(first, 3)))
+            if first == 4:
+                groups = Groups(weight_rate=0, bias_rate=0)
+            net.fit(X, Y, epochs=2, groups=groups, optimizer=fastmlp.SGD(0.05))
+        for p, q in zip(*map(everything, nets), strict=True):
+            np.testing.assert_allclose(p, q, rtol=1e-9, atol=1e-12)
+
+
+def test_it_learns(mlp):
+    for sizes, options in NETWORKS.values():
+        net = make(mlp, sizes, options, dropout=0.0)
+        history = net.fit(X, Y, epochs=60, optimizer=fastmlp.Adam(learning_rate=1e-2))
+        assert history.loss[-1] < 0.5 * history.loss[0]
+
+
+def test_what_a_model_says_of_itself(mlp):
+    net = mlp([3, 8, 8, 2], skip=1, scale=True)
+    assert (net.scale, net.skip, net.linear_path) == (True, 1, False)
+    plain = mlp([3, 8, 2], linear_path=True)
+    assert (plain.scale, plain.skip, plain.linear_path) == (False, None, True)
+    with pytest.raises(
+        ValueError, match="scales has 1 arrays but 0 are expected: all of the model"
+    ):
+        plain.scales = [np.ones(3)]

@@ -1,0 +1,106 @@
+"""What `spec.build` takes, what it refuses, and how it counts."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import cases
+import numpy as np
+import pytest
+
+from fastmlp._engine.numpy.numpy_engine import Engine
+from fastmlp._network import losses, spec
+from fastmlp._network.activations import ACTIVATIONS
+
+
+@pytest.mark.parametrize("sizes", cases.NETWORKS)
+@pytest.mark.parametrize("loss", [losses.SquaredError(), losses.GaussianNLL()])
+def test_shapes_and_counts(sizes, loss):
+    network = cases.build(sizes, "relu", loss)
+    weights, biases = Engine(network).parameters()
+    assert [w.shape for w in weights] == network.shapes
+    assert network.shapes[-1][1] == loss.heads * sizes[-1]
+    assert network.n_parameters == sum(p.size for p in [*weights, *biases])
+    assert network.n_outputs == sizes[-1]
+
+
+@pytest.mark.parametrize(
+    "sizes", [[3, 4, 2], (3, 4, 2), np.array([3, 4, 2], np.uint8), range(3, 0, -1)]
+)
+def test_integer_sequences_are_layer_sizes(sizes):
+    assert spec.build(sizes).layer_sizes == tuple(int(s) for s in sizes)
+    assert all(type(s) is int for s in spec.build(sizes).layer_sizes)
+
+
+def test_one_or_one_per_hidden_layer():
+    network = cases.build([3, 4, 5, 2], "relu", dropout=0.5)
+    assert network.activations == ("relu", "relu")
+    assert network.dropout == (0.5, 0.5)
+    network = cases.build([3, 4, 5, 2], ["relu", "tanh"], dropout=(0, 0.25))
+    assert network.activations == ("relu", "tanh")
+    assert network.dropout == (0.0, 0.25)
+    assert cases.build([3, 2], []).activations == ()
+    assert hash(network) == hash(cases.build([3, 4, 5, 2], ["relu", "tanh"], dropout=(0, 0.25)))
+    assert spec.build([3, 2], dtype=np.float64).dtype == np.dtype("float64")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"layer_sizes": 5}, TypeError, "layer_sizes"),
+        ({"layer_sizes": "34"}, TypeError, "layer_sizes"),
+        ({"layer_sizes": None}, TypeError, "layer_sizes"),
+        ({"layer_sizes": {3, 4}}, TypeError, "layer_sizes"),
+        ({"layer_sizes": np.ones((2, 2), int)}, TypeError, "layer_sizes"),
+        ({"layer_sizes": []}, ValueError, "0 entries"),
+        ({"layer_sizes": [3]}, ValueError, "1 entries"),
+        ({"layer_sizes": [3, 0]}, ValueError, r"layer_sizes\[1\]"),
+        ({"layer_sizes": [-3, 2]}, ValueError, r"layer_sizes\[0\]"),
+        ({"layer_sizes": [3.0, 2]}, TypeError, r"layer_sizes\[0\]"),
+        ({"layer_sizes": [3, True]}, TypeError, r"layer_sizes\[1\]"),
+        ({"layer_sizes": [3, np.True_]}, TypeError, r"layer_sizes\[1\]"),
+        ({"layer_sizes": [3, "2"]}, TypeError, r"layer_sizes\[1\]"),
+        ({"layer_sizes": [3, None]}, TypeError, r"layer_sizes\[1\]"),
+        ({"layer_sizes": [2**31, 2]}, ValueError, "2147483648"),
+        ({"layer_sizes": [2, 2**62]}, ValueError, "below"),
+        ({"layer_sizes": [2**30, 2**30]}, ValueError, "parameters"),
+        ({"layer_sizes": [8] * 10_000}, ValueError, "10000 entries"),
+        ({"layer_sizes": range(2**62)}, ValueError, "entries"),
+        ({"activation": "ReLU"}, ValueError, "identity, relu, leaky_relu"),
+        ({"activation": 3}, TypeError, "identity, relu"),
+        ({"activation": ["relu", "relu"]}, ValueError, "2 entries"),
+        ({"activation": ["swish"]}, ValueError, "swish"),
+        ({"layer_sizes": [3, 2], "activation": "swish"}, ValueError, "swish"),
+        ({"loss": "mse"}, ValueError, "squared_error"),
+        ({"loss": 3}, TypeError, "loss"),
+        ({"dtype": "float16"}, ValueError, "float32, float64"),
+        ({"dtype": int}, ValueError, "float32, float64"),
+        ({"dtype": None}, ValueError, "float32, float64"),
+        ({"dtype": "nonsense"}, ValueError, "float32, float64"),
+        ({"dtype": ">f4"}, ValueError, "float32, float64"),
+        ({"dropout": 1.0}, ValueError, "dropout"),
+        ({"dropout": -0.1}, ValueError, "dropout"),
+        ({"dropout": math.nan}, ValueError, "dropout"),
+        ({"dropout": "0.5"}, TypeError, "dropout"),
+        ({"dropout": None}, TypeError, "dropout"),
+        ({"dropout": [0.1, 0.1]}, ValueError, "2 entries"),
+        ({"dropout": [1.5]}, ValueError, "dropout"),
+        ({"layer_sizes": [3, 4, 1], "loss": "cross_entropy"}, ValueError, "binary_cross_entropy"),
+    ],
+)
+def test_nonsense_is_refused_at_once(arguments, error, words):
+    arguments = {"layer_sizes": [3, 4, 2], **arguments}
+    started = time.perf_counter()
+    with pytest.raises(error, match=words) as caught:
+        spec.build(**arguments)
+    # A millisecond is typical; the rest is for a busy machine.
+    assert time.perf_counter() - started < 0.1
+    assert ": " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_activation_can_stand_in_every_layer():
+    for first in range(len(ACTIVATIONS)):
+        names = cases.mixed_activations(3, first)
+        assert cases.build([3, 4, 3, 4, 2], names).activations == tuple(names)

@@ -1,0 +1,76 @@
+"""The public names: one table, which completion, type checkers and docs/api.md share."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import children
+import pytest
+
+import fastmlp
+
+ROOT = Path(__file__).resolve().parents[2]
+TREE = ast.parse(Path(fastmlp.__file__).read_text())
+DOCUMENTED = re.findall(r"`(fastmlp\.[\w.]+)`", (ROOT / "docs" / "api.md").read_text())
+
+
+def test_the_documentation_has_every_public_name_once():
+    names = [name for name in DOCUMENTED if name.count(".") == 1]
+    assert sorted(set(names)) == [f"fastmlp.{name}" for name in sorted(dir(fastmlp))]
+
+
+def test_names_for_type_checkers_are_the_same():
+    block = next(node for node in TREE.body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    imported = {a.asname for node in imports for a in node.names} - {None, "_load"} | {"load"}
+    assert imported == {*dir(fastmlp)} - {"__version__"}
+
+
+@pytest.mark.parametrize("name", sorted(set(DOCUMENTED)))
+def test_what_is_documented_exists(name):
+    parts = name.split(".")
+    if {"tabular", "sklearn"} & set(parts) or parts[1] in " ".join(fastmlp._ESTIMATORS.values()):
+        pytest.importorskip("sklearn")
+    thing, rest = fastmlp, parts[1:]
+    for k in range(len(parts), 1, -1):
+        try:
+            thing, rest = importlib.import_module(".".join(parts[:k])), parts[k:]
+            break
+        except ModuleNotFoundError:
+            continue
+    for part in rest:
+        thing = getattr(thing, part)
+    assert thing.__doc__
+
+
+def modules_after(statement: str) -> set[str]:
+    """Return the modules of the package that a program has loaded."""
+    program = (
+        f"{statement}; import sys; print(*[n for n in sys.modules if n.startswith('fastmlp')])"
+    )
+    return set(children.printed(children.python("-c", program)).split())
+
+
+def test_only_what_is_used_is_loaded():
+    assert modules_after("import fastmlp") == {
+        "fastmlp",
+        "fastmlp._core",
+        "fastmlp._core.old_names",
+    }
+    models = modules_after("import fastmlp; fastmlp.MLP")
+    unused = (
+        "tabular",
+        "sklearn",
+        "_models.ensemble",
+        "_engine.native",
+        "_engine.numpy.numpy_engine",
+    )
+    assert not [n for n in models if n.startswith(tuple(f"fastmlp.{part}" for part in unused))]
+
+
+def test_a_name_that_is_not_public_is_an_error():
+    with pytest.raises(AttributeError, match="no attribute 'Adamm'"):
+        _ = fastmlp.Adamm

@@ -1,0 +1,180 @@
+"""Every benchmark runs, at a small size; and the benchmarks' own small parts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import children
+import cortex
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+harness = pytest.importorskip("harness", reason="needs the folder benchmarks")
+run = pytest.importorskip("run")
+
+SHORT = ("--rounds", "2", "--turn", "0.001")
+PARTIAL_FIT = "partial_fit of 256 rows"
+TINY = (*SHORT, "--cases", "tiny")
+# Arguments that make it short; the tables and rows that come out.
+SMALL: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
+    "train": ((*TINY, "--threads", "1", "--rivals", "NumPy"), (1, 2)),
+    "predict": ((*TINY, "--rivals", "NumPy"), (2, 8)),
+    "estimators": ((*SHORT, "--cases", "batch 32", "100 samples"), (2, 5)),
+    "tabular": (("--cases", "wine", "--models", "fast", "HistGB", "--splits", "1"), (3, 3)),
+    "distilled": (("--cases", "wine", "--models", "fast", "--rounds", "2"), (1, 1)),
+    "coverage": (("--cases", "lognormal 2", "--rounds", "9", "--fits", "1"), (2, 2)),
+    "latency": (("--cases", "tiny", "--calls", "1000"), (1, 4)),
+    "options": ((*TINY, "--options", "AdamW", "validation", "tanh"), (1, 4)),
+    "scaling": ((*SHORT, "--largest", "4000"), (2, 4)),
+    "levels": (TINY, (1, 2)),
+    "busy": (TINY, (1, 4)),
+    "teams": ((*SHORT, "--calls", PARTIAL_FIT, "--cases", "digits, float32"), (2, 6)),
+    "ensemble": ((*TINY, "--members", "2", "3"), (1, 2)),
+    "processes": (("--cases", "tiny", "--rows", "8", "--rounds", "2"), (1, 6)),
+    "overhead": ((*SHORT, "--rows", "1000"), (1, 1)),
+    "callbacks": (("--cases", "tiny", "--rows", "640", "--rounds", "2"), (1, 3)),
+    "c": ((*SHORT, "--cases", "8-32-32-3", "--options=-O2"), (1, 2)),
+    "cortex_m": (("--cases", "8-32-32-3", "--options=-O2"), (1, 2)),
+    "inner_loops": (("--levels", "baseline"), (1, 2)),
+}
+NEEDS = {
+    "estimators": find_spec("sklearn"),
+    "tabular": find_spec("sklearn"),
+    "distilled": find_spec("sklearn"),
+    "coverage": find_spec("sklearn"),
+    "teams": find_spec("sklearn"),
+    "c": find_spec("sklearn") and shutil.which("gcc") and shutil.which("size"),
+    "cortex_m": find_spec("sklearn") and cortex.is_here(),
+    "inner_loops": shutil.which("objdump"),
+    "processes": shutil.which("mpiexec") and find_spec("mpi4py") and harness.available_cpus() > 1,
+}
+
+
+def test_every_benchmark_is_run_here_and_on_the_page() -> None:
+    assert SMALL.keys() == run.BENCHMARKS.keys()
+    page = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    for name, (_, shows) in run.BENCHMARKS.items():
+        assert f"| `{name}` | {shows} |" in page
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_benchmark_runs(name: str, tmp_path: Path) -> None:
+    if not NEEDS.get(name, True):
+        pytest.skip("not all that it needs is installed")
+    arguments, (tables, rows) = SMALL[name]
+    command = (BENCHMARKS / "run.py", name, *arguments, "--json", tmp_path / "results.json")
+    found = children.python(*command, folders=[BENCHMARKS])
+    assert found.stderr == ""
+    assert found.returncode in {0, 1}  # 1: targets are for quiet machines
+    content = json.loads((tmp_path / "results.json").read_text())
+    assert content["environment"].keys() >= {"processor", "versions", "fastmlp"}
+    results: dict[str, dict[str, Any]] = content["results"]
+    assert len(results) == tables
+    assert sum(map(len, results.values())) >= rows
+    for title, table in results.items():
+        assert title in found.stdout
+        for label, row in table.items():
+            assert f"  {label}  " in found.stdout
+            assert "NOT TIMED" not in row.get("fault", "")
+
+
+def test_a_table_is_aligned_and_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {
+        "one": {"us": 1.23456, "turns": 3, "timing": harness.Timing.of([1.0])},
+        "another": {"us": 22345.6, "fault": "MISSED"},
+        "third": {"fault": "NOT TIMED"},
+    }
+    run.show("title", rows)
+    assert capsys.readouterr().out.splitlines() == [
+        "",
+        "title",
+        "               us  turns",
+        "  one       1.235      3",
+        "  another  22,346         MISSED",
+        "  third    NOT TIMED",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("nothing",), "invalid choice: 'nothing'"),
+        (("train", "--rounds", "0"), "0 is not a finite number above 0"),
+        (("train", "--turn", "inf"), "inf is not a finite number above 0"),
+        (("train", "--threads", "9999"), "9999 threads, but"),
+        (("levels", "--cases", "huge"), "invalid choice: 'huge'"),
+        (("busy", "--threads", "1"), "--threads must be at least 2"),
+    ],
+)
+def test_what_cannot_run_ends_with_two(
+    arguments: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run.main(arguments)
+    assert caught.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_timing_of_several_turns() -> None:
+    timing = harness.Timing.of([4.0, 1.0, 2.0, 3.0, 5.0])
+    assert (timing.median, timing.best, timing.turns) == (3.0, 1.0, 5)
+    assert timing.spread == pytest.approx(0.5)  # quartiles 1.5 and 4.5
+    assert harness.Timing.of([2.0]).spread == 0
+    assert timing.row("ms/step", 4) == {"ms/step": 750, "spread, %": 50, "timing": timing}
+
+
+def test_candidates_take_turns_and_only_after_the_check() -> None:
+    calls: list[str] = []
+    candidates = {name: (lambda name=name: calls.append(name)) for name in "ab"}
+    timings = harness.interleave(candidates, check=lambda: calls.append("!"), rounds=3, turn=1e-6)
+    assert calls[0] == "!"
+    assert set(calls[1:]) == {"a", "b"}
+    assert [timing.turns for timing in timings.values()] == [3, 3]
+    assert list(harness.rotations("abc", 4)) == [list("abc"), list("bca"), list("cab"), list("abc")]
+
+    def fail() -> None:
+        raise AssertionError("wrong result")
+
+    calls.clear()
+    with pytest.raises(AssertionError, match="wrong result"):
+        harness.interleave(candidates, check=fail)
+    assert calls == []
+
+
+def test_wrong_results_get_no_time() -> None:
+    rivals = pytest.importorskip("rivals")
+    workloads = pytest.importorskip("workloads")
+    case = workloads.Case("few", (3, 4, 2), "relu", "cross_entropy", 8, 32)
+    weights, _ = rivals.load_training(rivals.NumpyTrainer, case, 1)
+    assert rivals.wrong_losses(case, weights) == ""
+    still = dict.fromkeys(weights, case.parameters())
+    assert "in row order instead of" in rivals.wrong_losses(case, still)
+    right = rivals.expected(case, case.data()[0])
+    assert rivals.wrong_predictions(case, right) == ""
+    assert rivals.wrong_predictions(case, right * 1.01).endswith("of 64 predictions are wrong")
+
+
+@pytest.mark.parametrize("parameters", [1_000, 100_000, 10_000_000])
+def test_networks_of_the_scaling_have_about_so_many_parameters(parameters: int) -> None:
+    scaling = pytest.importorskip("scaling")
+    case = scaling.network(parameters, 2_048)
+    assert scaling.count(case) == pytest.approx(parameters, rel=0.05)
+
+
+def test_a_table_is_prepared_as_each_rival_wants_it() -> None:
+    pandas = pytest.importorskip("pandas")
+    tables = pytest.importorskip("tables")
+    frame = pandas.DataFrame({"size": [1.0, None, 3.0], "kind": ["a", None, "b"]})
+    assert tables.prepared(frame, frame, "raw") is frame
+    assert tables.prepared(frame, frame, "text")["kind"].tolist() == ["a", "missing", "b"]
+    category = tables.prepared(frame, frame, "category")["kind"]
+    assert category.dtype == "category"
+    assert category.isna().tolist() == [False, True, False]
+    numbers = tables.prepared(frame, frame, "one_hot")
+    assert numbers.to_numpy().tolist() == [[1, 1, 0], [2, 0, 0], [3, 0, 1]]

@@ -1,0 +1,118 @@
+"""`python -m fastmlp`: its report, its options, and the digits it learns from."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import children
+import numpy as np
+import pytest
+
+from fastmlp import __main__ as demo, digits
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return children.python("-m", "fastmlp", *arguments, **environment)
+
+
+def test_digits_are_those_of_the_repository() -> None:
+    pixels, labels = digits.load()
+    assert pixels.shape == (1797, 64)
+    assert pixels.dtype == labels.dtype == np.uint8
+    assert pixels.max() == 16
+    # As scikit-learn's load_digits counts and adds them.
+    assert np.bincount(labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert int(pixels.sum()) == 561718
+
+
+def test_digits_agree_with_scikit_learn() -> None:
+    datasets = pytest.importorskip("sklearn.datasets")
+    right = datasets.load_digits()
+    pixels, labels = digits.load()
+    np.testing.assert_array_equal(pixels, right.data)
+    np.testing.assert_array_equal(labels, right.target)
+
+
+def test_split_takes_every_digit_once() -> None:
+    X, y, X_test, y_test = digits.split(seed=3)
+    pixels, labels = digits.load()
+    together = np.column_stack([np.vstack([X, X_test]), np.concatenate([y, y_test])])
+    right = np.column_stack([pixels / 8 - 1, labels])
+    np.testing.assert_array_equal(sorted(map(tuple, together)), sorted(map(tuple, right)))
+
+
+def test_report() -> None:
+    start = time.perf_counter()
+    result = run()
+    seconds = time.perf_counter() - start
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    accuracy = re.search(r"test accuracy +(\d\.\d+)", result.stdout)
+    assert accuracy is not None
+    assert float(accuracy[1]) >= 0.97
+    for line in ("training  ", "CPU  ", "one prediction  ", "of FMA peak  "):
+        assert line in result.stdout
+    assert len(re.findall(r"^ +\d+ +\d\.\d{4} +\d\.\d{4}", result.stdout, re.MULTILINE)) >= 5
+    assert seconds < 10 * children.SLOWDOWN
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_accuracy_is_no_luck(seed: int) -> None:
+    result = demo.train(epochs=40, seed=seed, n_threads=1)
+    assert result.right / len(result.labels) >= 0.97
+
+
+def test_help_explains() -> None:
+    result = run("--help")
+    assert result.returncode == 0
+    for word in ("--plot", "--epochs", "--seed", "--threads", "CC BY 4.0"):
+        assert word in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--epochs", "0"], "'0' is no integer of at least 1"),
+        (["--threads", "many"], "'many' is no integer of at least 1"),
+        (["--seed", "-1"], "'-1' is no integer of at least 0"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_wrong_options_are_told(arguments: list[str], complaint: str) -> None:
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert complaint in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_plot(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    file = tmp_path / "digits.png"
+    result = run("--epochs", "2", "--plot", str(file))
+    assert result.returncode == 0, result.stderr
+    assert file.read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_needs_matplotlib(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find = importlib.util.find_spec
+    missing = lambda name: None if name == "matplotlib" else find(name)  # noqa: E731
+    monkeypatch.setattr(demo, "find_spec", missing)
+    with pytest.raises(SystemExit) as stop:
+        demo.main(["--plot", "digits.png"])
+    assert stop.value.code == 2
+    assert "--plot needs matplotlib: pip install matplotlib" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["no/such/folder/digits.png", "digits.nonsense"])
+def test_plot_that_cannot_be_written(file: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    result = run("--epochs", "1", "--plot", str(tmp_path / file))
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert "--plot" in result.stderr

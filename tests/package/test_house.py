@@ -1,0 +1,341 @@
+"""The rules of the house as code: who imports whom, how long files are, that tables agree."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import doctest
+import graphlib
+import importlib
+import importlib.util
+import inspect
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import children
+import pytest
+
+import fastmlp
+from fastmlp._engine import kernels, native_engine
+from fastmlp._export import c_source, c_text, onnx_nodes
+from fastmlp._network import activations, losses, optimizers
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# The packages of fastmlp from the bottom up: a module imports from its own package and from those
+# before it. "" are the modules of fastmlp itself, which only re-export.
+LAYERS = (
+    *("_core", "_network", "_validation", "_files", "_export", "_engine", "_training", "_models"),
+    *("sklearn", "tabular", ""),
+)
+SUFFIXES = (".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in", "run")
+NATIVE = ROOT / "src_cython"
+FOLDERS = ("fastmlp", "src_cython", "tests", "benchmarks", "examples", "docs", ".ci")
+CODE = (".py", ".pyi", ".pyx", ".pxd", ".h", ".c")
+MOST_LINES = 400
+
+
+def sources() -> list[Path]:
+    """Return every file that people read, as a path below the root."""
+    found = [path for path in ROOT.iterdir() if path.is_file()]
+    for folder in FOLDERS:
+        found += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+    return sorted(p.relative_to(ROOT) for p in found if p.name.endswith(SUFFIXES))
+
+
+def module_files() -> dict[str, list[Path]]:
+    """Return the files of each module of the package: Python, or Cython's .pyx and .pxd."""
+    found: dict[str, list[Path]] = {}
+    for root in (ROOT, NATIVE):
+        for path in sorted((root / "fastmlp").rglob("*.p[yx]*")):
+            if path.suffix in (".py", ".pyx", ".pxd"):
+                name = ".".join(path.relative_to(root).with_suffix("").parts)
+                found.setdefault(name.removesuffix(".__init__"), []).append(path)
+    return found
+
+
+MODULES = module_files()
+
+
+def layer_of(module: str) -> int:
+    """Return the number of a module's layer, from 0 at the bottom."""
+    package = module.split(".")[1:2]
+    return LAYERS.index(package[0] if package and package[0] in LAYERS else "")
+
+
+def names_in_python(text: str) -> Iterator[str]:
+    """Yield what a Python file imports, wherever in it, as package.module.name."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute in this house"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def names_in_cython(text: str) -> Iterator[str]:
+    """Yield the same of a Cython file, cimports too."""
+    text = re.sub(r"\\\n|#.*", " ", text)
+    statement = r"^[ \t]*(?:from[ \t]+(\S+)[ \t]+)?c?import[ \t]+(\([^)]*\)|.*)"
+    for source, names in re.findall(statement, text, re.MULTILINE):
+        assert not source.startswith("."), "imports are absolute in this house"
+        for name in filter(None, map(str.split, names.strip("()").split(","))):  # "as" is dropped
+            yield f"{source}.{name[0]}" if source else name[0]
+
+
+def imported(text: str, cython: bool) -> set[str]:
+    """Return the modules of the package that a file imports."""
+    found: set[str] = set()
+    for name in (names_in_cython if cython else names_in_python)(text):
+        parts = name.split(".")
+        if parts[0] == "fastmlp":
+            below = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+            found.add(next(part for part in below if part in MODULES))
+    return found
+
+
+def wrong_imports(module: str, text: str, cython: bool) -> set[str]:
+    """Return the modules of higher layers that a file imports."""
+    return {name for name in imported(text, cython) if layer_of(name) > layer_of(module)}
+
+
+def test_imports_point_down() -> None:
+    wrong = {
+        f"{module} imports {name}"
+        for module, paths in MODULES.items()
+        for path in paths
+        for name in wrong_imports(module, path.read_text(), path.suffix != ".py")
+    }
+    assert not wrong
+
+
+def test_imports_make_no_circle() -> None:
+    graph = {
+        module: {
+            name
+            for path in paths
+            for name in imported(path.read_text(), path.suffix != ".py")
+            if name != module
+        }
+        for module, paths in MODULES.items()
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_kernels_know_nothing_of_the_package() -> None:
+    """What is compiled for each CPU level, and the headers that it shares."""
+    paths = [*NATIVE.glob("*.pxd"), *(NATIVE / "kernels").iterdir()]
+    assert len(paths) > 8
+    for path in paths:
+        assert "fastmlp" not in {name.split(".")[0] for name in names_in_cython(path.read_text())}
+
+
+PLANTED = [
+    ("fastmlp._core.intervals", False, "def f():\n    from fastmlp import MLP", "fastmlp"),
+    (
+        "fastmlp._network.spec",
+        False,
+        "import fastmlp._validation.check as c",
+        "fastmlp._validation.check",
+    ),
+    (
+        "fastmlp._engine.plan",
+        False,
+        "from fastmlp._training.loop import run",
+        "fastmlp._training.loop",
+    ),
+    (
+        "fastmlp._engine.native",
+        True,
+        "import numpy as np, fastmlp._models.mlp",
+        "fastmlp._models.mlp",
+    ),
+    (
+        "fastmlp._engine.native",
+        True,
+        "cdef f():\n    from fastmlp import _training  # later",
+        "fastmlp._training",
+    ),
+    (
+        "fastmlp._engine.crew",
+        True,
+        "from fastmlp._models import \\\n    base, mlp",
+        "fastmlp._models.base fastmlp._models.mlp",
+    ),
+    ("fastmlp.sklearn.hints", False, "from fastmlp.tabular import blend", "fastmlp.tabular.blend"),
+]
+
+
+@pytest.mark.parametrize(("module", "cython", "text", "wrong"), PLANTED)
+def test_an_import_that_points_up_is_found(
+    module: str, cython: bool, text: str, wrong: str
+) -> None:
+    assert wrong_imports(module, text, cython) == set(wrong.split())
+
+
+def test_children_are_started_in_one_place() -> None:
+    """So that the suite runs under an emulator: see children.py."""
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        names = {ast.unparse(n) for n in ast.walk(ast.parse(path.read_text())) if is_name(n)}
+        assert "sys.executable" not in names or path.name == "children.py", path.name
+
+
+def test_blas_has_one_thread() -> None:
+    """See conftest.py; test_sklearn_checks takes five times as long with more on a busy machine."""
+    pools = pytest.importorskip("threadpoolctl").threadpool_info()
+    assert {pool["num_threads"] for pool in pools if pool["user_api"] == "blas"} <= {1}
+
+
+def is_name(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+
+
+def test_importing_fastmlp_needs_numpy_only() -> None:
+    program = (
+        "import sys, fastmlp\n"
+        "optional = {'sklearn', 'scipy', 'matplotlib', 'tqdm', 'pandas', 'torch', 'jax', 'onnx'}\n"
+        "optional.add('mpi4py')\n"
+        "print(*sorted(optional & set(sys.modules)))"
+    )
+    assert children.printed(children.python("-c", program)).strip() == ""
+
+
+def test_files_are_short_and_say_no_machine_paths() -> None:
+    # The homes and scratch folders of the machines that this was written on.
+    place = r"(?<![\w.~/-])/(?:home|root|Users|work|mnt|tmp)/\w"
+    texts = {path: (ROOT / path).read_text(encoding="utf-8") for path in sources()}
+    long = [path for path, text in texts.items() if text.count("\n") > MOST_LINES]
+    assert not [path for path in long if path.suffix in CODE]
+    assert not [path for path, text in texts.items() if re.search(place, text)]
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        named = tomllib.load(file)["tool"]["setuptools"]["packages"]
+    found = [path.parent.relative_to(ROOT) for path in (ROOT / "fastmlp").rglob("__init__.py")]
+    assert sorted(named) == sorted(".".join(folder.parts) for folder in found)
+
+
+def test_no_build_products_among_the_sources() -> None:
+    assert not [path for path in (ROOT / "src_cython").rglob("*") if path.suffix in {".so", ".o"}]
+    assert not list((ROOT / "src_cython").rglob("*.c"))
+
+
+@pytest.mark.parametrize("dtype", native_engine.DTYPES)
+@pytest.mark.parametrize("level", native_engine.available_levels())
+def test_tables_in_c_and_python_have_the_same_rows(level: str, dtype: str) -> None:
+    rows, loss_rows, optimizer_rows = kernels.tables(level, dtype)
+    assert tuple(rows) == tuple(activations.ACTIVATIONS)
+    assert tuple(loss_rows) == losses.NATIVE_LOSSES
+    assert tuple(optimizer_rows) == optimizers.NATIVE_OPTIMIZERS
+
+
+def test_tables_of_the_exporters_have_the_same_rows() -> None:
+    assert (
+        onnx_nodes.ACTIVATIONS.keys() == activations.ACTIVATIONS.keys() == c_text.ACTIVATIONS.keys()
+    )
+    assert onnx_nodes.WIDE_ACTIVATIONS.keys() == onnx_nodes.ACTIVATIONS.keys()
+    links = {loss().link_name for loss in losses.LOSSES.values()}
+    for table in (onnx_nodes.LINKS, c_text.LINKS, c_source.MEANINGS):
+        assert table.keys() == links
+
+
+# ---- documentation -------------------------------------------------------------------------------
+
+
+def public() -> dict[str, Any]:
+    """Return every public class and function, by its full name."""
+    places = [fastmlp, importlib.import_module("fastmlp.digits")]
+    if importlib.util.find_spec("sklearn") is not None:
+        places.append(importlib.import_module("fastmlp.tabular"))
+    found = {}
+    for place in places:
+        for name in place.__all__:
+            thing = getattr(place, name)
+            if inspect.isclass(thing) or inspect.isroutine(thing):
+                found[f"{place.__name__}.{name}"] = thing
+    return found
+
+
+def methods() -> dict[str, Any]:
+    """Return the public methods and properties of the public classes, those of our bases too."""
+    found = {}
+    for name, thing in public().items():
+        if inspect.isclass(thing):
+            ours = [each for each in inspect.getmro(thing) if each.__module__.startswith("fastmlp")]
+            for key, value in {k: v for each in ours[::-1] for k, v in vars(each).items()}.items():
+                documented = inspect.isfunction(value) or isinstance(value, property)
+                if documented and not key.startswith("_"):
+                    found[f"{name}.{key}"] = value
+    return found
+
+
+@pytest.mark.parametrize("name", public())
+def test_public_names_are_documented(name: str) -> None:
+    thing = public()[name]
+    text = inspect.getdoc(thing) or ""
+    assert text.partition("\n")[0].endswith((".", ":")), "a summary sentence on the first line"
+    # A class explains what it adds to its bases.
+    family = inspect.getmro(thing) if inspect.isclass(thing) else (thing,)
+    explained = set().union(*(documented_parameters(each.__doc__ or "") for each in family))
+    for parameter in parameters(thing):
+        assert parameter in explained, f"{name} does not explain {parameter}"
+
+
+@pytest.mark.parametrize("name", methods())
+def test_public_methods_are_documented(name: str) -> None:
+    method = methods()[name]
+    text = inspect.getdoc(method) or ""
+    assert text, f"{name} has no docstring"
+    if inspect.isfunction(method) and "Parameters\n" in text:
+        for parameter in parameters(method):
+            assert parameter in documented_parameters(text), f"{name} does not explain {parameter}"
+
+
+def parameters(thing: Any) -> list[str]:
+    """Return the parameters that a caller gives; what a record hides from its repr is internal."""
+    if isinstance(thing, type) and issubclass(thing, BaseException):
+        return []
+    fields = dataclasses.fields(thing) if dataclasses.is_dataclass(thing) else ()
+    hidden = {"self", "args", "kwargs"} | {field.name for field in fields if not field.repr}
+    return [n for n in inspect.signature(thing).parameters if n[0] != "_" and n not in hidden]
+
+
+def documented_parameters(text: str) -> set[str]:
+    """Return the names of numpydoc's entries, ``name : type`` or ``name, name``, then a text."""
+    entry = r"^ *((?:\*{0,2}\w+)(?:, \*{0,2}\w+)*)(?: :.*)?\n +\S"
+    found = re.findall(entry, text, re.MULTILINE)
+    return {name.strip(" *") for names in found for name in names.split(",")}
+
+
+def test_examples_run() -> None:
+    optional = importlib.util.find_spec("sklearn") is None
+    for name in MODULES:
+        if name == "fastmlp.__main__" or (
+            optional and name.split(".")[1:2] in (["sklearn"], ["tabular"])
+        ):
+            continue
+        module = importlib.import_module(name) if name_is_importable(name) else None
+        if module is not None:
+            assert (module.__doc__ or "").strip() or not is_python(name), f"{name} has no docstring"
+            assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0, name
+
+
+def is_python(name: str) -> bool:
+    return MODULES[name][0].suffix == ".py"
+
+
+def name_is_importable(name: str) -> bool:
+    """A .pxd alone is no module."""
+    return any(path.suffix != ".pxd" for path in MODULES[name])
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs"])
+def test_examples_of_the_documentation_run(name: str) -> None:
+    path = ROOT / name
+    for page in sorted(path.rglob("*.md")) if path.is_dir() else [path]:
+        result = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
+        assert result.failed == 0

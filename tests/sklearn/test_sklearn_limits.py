@@ -1,0 +1,343 @@
+"""The estimators at the limits of numbers, and what is refused: weights, matrices, parameters."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from scipy import sparse
+from threadpoolctl import threadpool_info
+
+from fastmlp import MLPClassifier, MLPRegressor
+from fastmlp.sklearn.blas import one_thread
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(100, 3))
+Y = X[:, 0] + np.abs(X[:, 1])
+LABELS = (Y > 0.5).astype(int) + (Y > 1.5)
+SOLVERS = pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+def classifier(**options):
+    return MLPClassifier((8,), **{"max_iter": 3, "random_state": 0, **options})
+
+
+def regressor(**options):
+    options = {"hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0, **options}
+    return MLPRegressor(**options)
+
+
+# ---- sample weights ------------------------------------------------------------------------------
+
+WEIGHTS = {
+    "zeros": np.zeros(100),
+    "one negative": np.where(np.arange(100) == 3, -1e-3, 1.0),
+    "all negative": -np.ones(100),
+    "sum of zero": np.tile([1.0, -1.0], 50),
+    "a denormal sum": np.full(100, 5e-324),
+    "too large a sum": np.full(100, 1e308),
+    "NaN": np.full(100, np.nan),
+    "infinity": np.full(100, np.inf),
+    "too few": np.ones(99),
+    "a matrix": np.ones((100, 1)),
+    "strings": np.full(100, "a"),
+}
+
+
+@DTYPES
+@SOLVERS
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_weights_that_mean_nothing_are_refused(weights, solver, dtype):
+    x, weights = X.astype(dtype), WEIGHTS[weights]
+    for net, y in ((classifier(solver=solver), LABELS), (regressor(solver=solver), Y)):
+        for standardize in (False, True):
+            net.set_params(standardize=standardize)
+            with pytest.raises(ValueError, match=r"weight|numeric|convert"):
+                net.fit(x, y, weights)
+            with pytest.raises(ValueError, match=r"weight|numeric|convert"):
+                net.fit(x, y, X_val=x, y_val=y, sample_weight_val=weights)
+            assert not hasattr(net, "coefs_")
+        if solver != "lbfgs":
+            first = {"classes": [0, 1, 2]} if net.__class__ is MLPClassifier else {}
+            with pytest.raises(ValueError, match=r"weight|numeric|convert"):
+                net.partial_fit(x, y, weights, **first)
+
+
+def test_weights_of_single_rows_may_be_zero():
+    weights = np.r_[np.ones(60), np.zeros(40)]
+    net = regressor(shuffle=False, batch_size=60, tol=0).fit(X, Y, weights)
+    part = regressor(shuffle=False, batch_size=60, tol=0).fit(X[:60], Y[:60])
+    # Batches of weight 0 have a say in the momentum of adam only.
+    assert net.coefs_[0].shape == part.coefs_[0].shape
+    assert np.isfinite(net.loss_curve_).all()
+    # float32 has no such small weights; float64 has.
+    small = np.full(100, 1e-43)
+    with pytest.raises(ValueError, match=r"sample_weight\[0\] is 1e-43 but 0 or at least"):
+        regressor().fit(X.astype("f"), Y, small)
+    a, b = regressor(alpha=0).fit(X, Y, small), regressor(alpha=0).fit(X, Y)
+    np.testing.assert_allclose(a.predict(X), b.predict(X))
+
+
+def test_class_weights_that_mean_nothing_are_refused():
+    with pytest.raises(ValueError, match=r"sample_weight\[\d+\] is -1"):
+        classifier(class_weight={0: -1.0}).fit(X, LABELS)
+    with pytest.raises(ValueError, match="sample_weight sums to 0"):
+        classifier(class_weight={0: 0.0, 1: 0.0, 2: 0.0}).fit(X, LABELS)
+    classifier(class_weight={0: 0.0}).fit(X, LABELS)
+
+
+# ---- parameters ----------------------------------------------------------------------------------
+
+REFUSED = {
+    "complex": (TypeError, lambda w: w + 0j),
+    "strings": (TypeError, lambda w: w.astype(str)),
+    "objects": (TypeError, lambda w: np.array([["a"] * w.shape[1]] * w.shape[0], object)),
+    "masked": (TypeError, lambda w: np.ma.masked_array(w, w > 0)),
+    "sparse": (TypeError, sparse.csr_array),
+    "dates": (TypeError, lambda w: w.astype("M8[s]")),
+    "NaN": (ValueError, lambda w: np.full_like(w, np.nan)),
+    "too large": (ValueError, lambda w: np.full(w.shape, 1e300)),
+    "transposed": (ValueError, lambda w: w.T),
+    "a number": (ValueError, lambda w: 3.0),
+    "ragged": (ValueError, lambda w: [[1.0], [1.0, 2.0]]),
+}
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("name", REFUSED)
+def test_parameters_that_mean_nothing_are_refused(name, standardize):
+    error, spoil = REFUSED[name]
+    net = regressor(standardize=standardize).fit(X.astype("f"), Y)
+    before = net.predict(X)
+    bad = spoil(net.coefs_[0].copy())
+    with pytest.raises(error, match=r"coefs_\[0\]"):
+        net.coefs_ = [bad, net.coefs_[1]]
+    assert np.array_equal(net.predict(X), before)
+    with pytest.raises(error, match=r"intercepts_\[1\]"):
+        net.intercepts_ = [net.intercepts_[0], spoil(np.ones((2, 3)))]
+    for value in (3, "abc", None, []):
+        with pytest.raises((TypeError, ValueError), match="coefs_ (is|has)"):
+            net.coefs_ = value
+        with pytest.raises((TypeError, ValueError), match="intercepts_ (is|has)"):
+            net.intercepts_ = value
+    assert np.array_equal(net.predict(X), before)
+    # An item is looked at when it is used; what was there can be put back.
+    good, net.coefs_[0] = net.coefs_[0], bad
+    for use in (net.predict, lambda x: net.partial_fit(x, Y)):
+        with pytest.raises(error, match=r"coefs_\[0\]"):
+            use(X)
+    net.coefs_[0] = good
+    assert np.array_equal(net.predict(X), before)
+
+
+# ---- sparse matrices -----------------------------------------------------------------------------
+
+
+def spoiled(form, where):
+    """A matrix with one index that leads outside, written in behind SciPy's back."""
+    matrix = getattr(sparse, form)(np.where(np.abs(X) > 0.5, X, 0))
+    pointers = where.startswith("indptr")
+    array = getattr(matrix, where.partition(" ")[0])
+    value = {"low": -5, "high": 10**6, "falls": 0}[where.partition(" ")[2]]
+    array[(len(array) // 2) if pointers else 1] = value
+    return matrix
+
+
+SPARSE = [
+    *itertools.product(
+        ("csr_matrix", "csc_matrix", "csr_array", "csc_array"),
+        ("indices low", "indices high", "indptr low", "indptr high", "indptr falls"),
+    ),
+    ("bsr_matrix", "indices high"),
+    *itertools.product(("coo_matrix",), ("row low", "row high", "col low", "col high")),
+]
+
+
+@pytest.mark.parametrize(("form", "where"), SPARSE, ids=str)
+def test_sparse_matrices_with_wrong_indices_are_refused(form, where):
+    net = classifier().fit(X, LABELS)
+    before = net.predict_proba(X)
+    bad = spoiled(form, where)
+    for use in (
+        lambda: net.fit(bad, LABELS),
+        lambda: net.partial_fit(bad, LABELS),
+        lambda: net.fit(X, LABELS, X_val=bad, y_val=LABELS),
+        lambda: net.predict(bad),
+        lambda: net.predict_proba(bad),
+    ):
+        with pytest.raises(ValueError, match="indices outside of it"):
+            use()
+    assert np.array_equal(net.predict_proba(X), before)
+
+
+def test_sparse_matrices_with_room_to_spare_are_fine():
+    matrix = sparse.csr_array(X)
+    matrix.data = np.r_[matrix.data, np.zeros(4)]
+    matrix.indices = np.r_[matrix.indices, np.full(4, 77)].astype(matrix.indices.dtype)
+    net = classifier().fit(X, LABELS)
+    assert np.array_equal(net.predict_proba(matrix), net.predict_proba(X))
+    assert len(matrix.data) == 304
+
+
+# ---- large and small numbers ---------------------------------------------------------------------
+
+
+@SOLVERS
+@pytest.mark.parametrize("which", ["X", "y", "both"])
+@pytest.mark.parametrize(
+    ("dtype", "unit"),
+    [
+        *(("float32", unit) for unit in (1e-40, 1e-36, 1e-30, 1e-20, 1e20, 1e30, 1e33, 1e37)),
+        *(("float64", unit) for unit in (1e-310, 1e-290, 1e-155, 1e155, 1e290, 1e300, 1e307)),
+    ],
+)
+def test_standardize_is_right_or_refuses(dtype, unit, which, solver):
+    x = (X * (unit if which != "y" else 1.0)).astype(dtype)
+    y = (Y * (unit if which != "X" else 1.0)).astype(dtype)
+    rate = 0.02 if solver == "adam" else 0.1
+    net = regressor(
+        standardize=True, solver=solver, max_iter=150, learning_rate_init=rate, tol=1e-6
+    )
+    try:
+        predicted = net.fit(x, y).predict(x)
+    except ValueError as error:
+        name = "y" if which == "y" else "X"
+        assert str(error).endswith(f"rescale {name}"), error  # noqa: PT017
+        limit = np.log10(np.finfo(dtype).eps / np.finfo(dtype).tiny)
+        assert abs(np.log10(unit)) > limit - 1
+        return
+    scale = unit if which != "X" else 1.0
+    assert np.corrcoef(predicted / scale, y / scale)[0, 1] > 0.97
+    assert all(np.isfinite(array).all() for array in (*net.coefs_, *net.intercepts_))
+    assert np.isfinite(net.loss_curve_ if solver != "lbfgs" else net.loss_).all()
+
+
+@DTYPES
+def test_a_constant_column_of_any_size_does_no_harm(dtype):
+    plain = regressor(standardize=True, max_iter=50).fit(np.c_[X, np.full(100, 4.0)], Y)
+    expected = plain.predict(np.c_[X, np.full(100, 4.0)])
+    for value in (0.0, 1e-30, 1 / 3, -3.7, 1e6, -1e20, 1e30):
+        x = np.c_[X, np.full(100, value)].astype(dtype)
+        net = regressor(standardize=True, max_iter=50).fit(x, Y)
+        np.testing.assert_allclose(net.predict(x), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_scaling_of_ordinary_numbers_is_that_of_numpy():
+    x = 7 + 30 * X
+    weights = RNG.uniform(0.1, 2, 100)
+    for w in (None, weights):
+        scaling = regressor(standardize=True).fit(x, Y, w)._fitted.scaling
+        mean = np.average(x, axis=0, weights=w)
+        assert np.array_equal(scaling.x_mean, mean)
+        deviation = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=w))
+        assert np.array_equal(scaling.x_scale, deviation)
+
+
+def test_targets_too_large_for_float32():
+    with pytest.raises(ValueError, match="Input y contains 1e\\+100"):
+        regressor().fit(X.astype("f"), np.full(100, 1e100))
+
+
+RATES = (1e0, 1e3, 1e8, 1e16, 1e30, 1e38)
+UNITS = (1.0, 1e12)
+
+
+@DTYPES
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize(("early_stopping", "restore_best"), [(0, 0), (0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_divergence_leaves_finite_parameters(
+    solver, early_stopping, restore_best, standardize, dtype
+):
+    for rate, unit in itertools.product(RATES, UNITS):
+        for make, y in ((regressor, (unit * Y).astype(dtype)), (classifier, LABELS)):
+            net = make(
+                solver=solver,
+                learning_rate_init=rate,
+                early_stopping=bool(early_stopping),
+                restore_best=bool(restore_best),
+                standardize=standardize,
+                max_iter=20,
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", RuntimeWarning)
+                try:
+                    net.fit(X.astype(dtype), y)
+                except ValueError as error:
+                    assert "non-finite parameter weights" in str(error)  # noqa: PT017
+            assert all(np.isfinite(array).all() for array in (*net.coefs_, *net.intercepts_))
+            assert np.isfinite(net.loss_curve_).all()
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+@pytest.mark.parametrize("make", [regressor, classifier])
+def test_lbfgs_that_overflows_says_so(make, fitted):
+    y = Y if make is regressor else LABELS
+    net = make(solver="lbfgs")
+    if fitted:
+        net.fit(X, y)
+        before, loss = net.predict(X), net.loss_
+    for x, bad in ((X * 1e300, y), (X, Y * 1e200)):
+        if make is classifier and bad is not y:
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of SciPy
+            with pytest.raises(ValueError, match="non-finite parameter weights"):
+                net.fit(x, bad)
+        assert hasattr(net, "coefs_") == fitted
+        if fitted:
+            assert np.array_equal(net.predict(X), before)
+            assert net.loss_ == loss
+
+
+# ---- SciPy's threads -----------------------------------------------------------------------------
+
+
+def blas_threads():
+    return [
+        library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
+    ]
+
+
+def test_blas_has_one_thread_during_lbfgs():
+    before, seen = blas_threads(), []
+    regressor(solver="lbfgs", callbacks=[lambda state: seen.append(blas_threads())]).fit(X, Y)
+    assert seen == [[1] * len(before)] * 3
+    assert blas_threads() == before
+    with pytest.raises(ZeroDivisionError), one_thread():
+        1 / 0
+    assert blas_threads() == before
+
+
+def test_overlapping_limits_of_blas_are_taken_back():
+    before = blas_threads()
+    inside, go_on = threading.Event(), threading.Event()
+
+    def overlap():
+        with one_thread():
+            inside.set()
+            assert go_on.wait(60)
+
+    for first_out in ("inner", "outer"):
+        inside.clear(), go_on.clear()
+        thread = threading.Thread(target=overlap)
+        with one_thread(), one_thread():
+            thread.start()
+            assert inside.wait(60)
+            if first_out == "inner":
+                go_on.set()
+                thread.join(60)
+                assert blas_threads() == [1] * len(before)
+        assert blas_threads() == before
+        go_on.set()
+        thread.join(60)
+        assert blas_threads() == before

@@ -1,0 +1,302 @@
+"""The estimators' surface against the installed scikit-learn's: arguments, words, attributes."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import re
+import warnings
+
+import children
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+import sklearn.neural_network as theirs
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from test_sklearn import HAS_POISSON, assert_same, digits, pair, regression
+
+import fastmlp as ours
+from fastmlp.sklearn.parameters import documented
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:scipy.optimize:DeprecationWarning"),  # scikit-learn 1.6
+]
+BOTH = pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
+
+
+def test_shared_parameters_are_documented_by_any_compiler():
+    """Python 3.13 and later leave the indentation of docstrings out."""
+    docs = {
+        documented(standardized="yes")(type("Model", (), {"__doc__": doc})).__doc__
+        for doc in (
+            "A model.\n\n    {parameters}\n\n    {attributes}\n    ",
+            "A model.\n\n{parameters}\n\n{attributes}\n",
+        )
+    }
+    (text,) = docs
+    assert "\nhidden_layer_sizes : " in text
+    assert "\ncoefs_, intercepts_ : " in text
+
+
+def test_constructor_is_scikit_learns():
+    for name in ("MLPClassifier", "MLPRegressor"):
+        mine = inspect.signature(getattr(ours, name)).parameters
+        reference = inspect.signature(getattr(theirs, name)).parameters
+        assert [mine[key].default for key in reference] == [p.default for p in reference.values()]
+        if HAS_POISSON:
+            assert list(mine)[: len(reference)] == list(reference)
+            assert [mine[key].kind for key in reference] == [p.kind for p in reference.values()]
+        extra = [p for key, p in mine.items() if key not in reference and key != "loss"]
+        assert all(p.kind == inspect.Parameter.KEYWORD_ONLY for p in extra)
+        for parameter in mine:
+            explained = rf"(^ *|, ){parameter}(, \w+)* : "
+            assert re.search(explained, getattr(ours, name).__doc__, re.MULTILINE), parameter
+
+
+BAD = [
+    {"hidden_layer_sizes": (3, 0)},
+    {"hidden_layer_sizes": 0},
+    {"activation": "ghost"},
+    {"solver": "ghost"},
+    {"alpha": -1},
+    {"batch_size": 0},
+    {"learning_rate": "ghost"},
+    {"learning_rate_init": 0},
+    {"max_iter": 0},
+    {"momentum": 2},
+    {"validation_fraction": 1},
+    {"beta_1": 1},
+    {"epsilon": 0},
+    {"n_iter_no_change": 0},
+    {"random_state": np.random.default_rng(0)},
+    *([{"early_stopping": True, "validation_fraction": 0.001}] if HAS_POISSON else []),
+]
+
+
+@pytest.mark.parametrize(
+    "options", BAD, ids=lambda options: re.sub(" at 0x.*?}", "}", str(options))
+)
+@BOTH
+def test_same_complaints(name, options):
+    x, y = regression(n=40)
+    y = y if name == "MLPRegressor" else y > 0
+    messages = []
+    for package in (ours, theirs):
+        with pytest.raises(ValueError, match=f"{min(options)}|validation set|test_size") as caught:
+            getattr(package, name)(**options).fit(x, y)
+        messages.append((type(caught.value), str(caught.value)))
+    mine, reference = messages
+    assert mine[0] is reference[0]
+    # Where ours offers more choices, the list is longer; the sentence is the same.
+    assert mine[1].partition(" must be")[0] == reference[1].partition(" must be")[0]
+
+
+@BOTH
+def test_same_warnings_and_verbose_lines(name, capsys):
+    x, y = regression(n=40)
+    y = y if name == "MLPRegressor" else y > 0
+    for options in (
+        {"early_stopping": True},
+        {"tol": 1e9, "n_iter_no_change": 1},
+        {"solver": "sgd", "learning_rate": "adaptive", "tol": 1e9, "n_iter_no_change": 1},
+    ):
+        texts, lines = [], []
+        for package in (ours, theirs):
+            net = (
+                getattr(package, name)(
+                    (4,), verbose=True, batch_size=100, max_iter=15, random_state=0, **options
+                )
+                if name == "MLPClassifier"
+                else getattr(package, name)(
+                    hidden_layer_sizes=(4,),
+                    verbose=True,
+                    batch_size=100,
+                    max_iter=15,
+                    random_state=0,
+                    **options,
+                )
+            )
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                net.fit(x, y)
+            texts.append([(w.category, str(w.message)) for w in caught])
+            lines.append(capsys.readouterr().out)
+        assert texts[0] == texts[1]
+        assert lines[0] == lines[1]
+
+
+def test_other_complaints():
+    x, y = digits()
+    net = ours.MLPClassifier((3,), max_iter=2, random_state=0)
+    for method in ("predict", "predict_proba", "predict_log_proba"):
+        with pytest.raises(NotFittedError):
+            getattr(net, method)(x)
+    with pytest.raises(AttributeError, match="coefs_"):
+        net.coefs_
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        net.partial_fit(x, y)
+    with pytest.raises(ValueError, match="Unknown label type"):
+        net.fit(x, x[:, 1])
+    net.fit(x, y)
+    with pytest.raises(ValueError, match="has 3 features, but MLPClassifier is expecting 64"):
+        net.predict(x[:, :3])
+    with pytest.raises(ValueError, match="contains NaN"):
+        net.predict(np.full((1, 64), np.nan))
+    with pytest.raises(ValueError, match="1D array"):
+        net.predict(x[0])
+    with pytest.raises(ValueError, match="0 sample"):
+        net.predict(x[:0])
+    with pytest.raises(ValueError, match="classes not in"):
+        net.partial_fit(x, y + 1)
+    with pytest.raises(ValueError, match="does not support early_stopping"):
+        net.set_params(early_stopping=True).partial_fit(x, y)
+    assert not hasattr(ours.MLPClassifier(solver="lbfgs"), "partial_fit")
+    assert not hasattr(ours.MLPRegressor(solver="lbfgs"), "partial_fit")
+    with pytest.raises(ValueError, match="same classes"):
+        ours.MLPClassifier(warm_start=True, max_iter=1).fit(x, y).fit(x, y % 3)
+    with pytest.raises(ValueError, match="warm_start=False"):
+        net.set_params(warm_start=True, hidden_layer_sizes=(4,), early_stopping=False).fit(x, y)
+    with pytest.raises(ValueError, match="too large"):
+        ours.MLPClassifier(max_iter=1).fit(x.astype("f"), y).predict(x * 1e300)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_predictions_do_not_depend_on_how_the_array_is_kept(dtype):
+    x, y = digits()
+    x = x.astype(dtype)
+    net = ours.MLPClassifier((9,), max_iter=3, random_state=0).fit(x, y)
+    expected = net.predict_proba(x)
+    odd = np.zeros(x.nbytes + 1, np.uint8)[1:].view(dtype).reshape(x.shape)  # not aligned
+    odd[:] = x
+    kept = {
+        "list": x.tolist() if dtype == "float64" else x,
+        "columns": np.asfortranarray(x),
+        "every second": np.repeat(x, 2, axis=0)[::2],
+        "backwards": x[::-1][::-1],
+        "other byte order": x.astype(x.dtype.newbyteorder()),
+        "odd address": odd,
+        "matrix of objects": x.astype(object),
+    }
+    for how, array in kept.items():
+        np.testing.assert_array_equal(net.predict_proba(array), expected, err_msg=how)
+    for how in ("columns", "every second", "backwards", "odd address"):
+        again = ours.MLPClassifier((9,), max_iter=3, random_state=0).fit(kept[how], y)
+        np.testing.assert_array_equal(again.predict_proba(x), expected, err_msg=how)
+    one_by_one = np.concatenate([net.predict_proba(row[np.newaxis]) for row in x])
+    np.testing.assert_array_equal(one_by_one, expected)
+    for bad in (np.nan, np.inf, -np.inf):
+        for rows in (1, 100):
+            wrong = np.array(x[:rows])
+            wrong[-1, 7] = bad
+            with pytest.raises(ValueError, match=r"contains (NaN|infinity)"):
+                net.predict(wrong)
+
+
+@BOTH
+def test_divergence_is_scikit_learns_error(name):
+    x, y = regression(n=40)
+    y = y if name == "MLPRegressor" else y > 0
+    net = getattr(ours, name)(solver="sgd", learning_rate_init=1e200, max_iter=30, random_state=0)
+    with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
+        net.fit(x * 1e100, y)
+    assert np.isfinite(net.coefs_[0]).all()  # the last good ones
+
+
+def test_interrupt_keeps_the_model():
+    x, y = digits()
+
+    def interrupt(state):
+        if state.epoch == 2:
+            raise KeyboardInterrupt
+
+    net = ours.MLPClassifier((5,), random_state=0, callbacks=[interrupt])
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        net.fit(x, y)
+    assert net.n_iter_ == 3
+    assert net.predict(x).shape == y.shape
+
+
+def test_parameters_may_be_written():
+    x, y = regression()
+    net = ours.MLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0).fit(x, y)
+    before = net.predict(x)
+    net.coefs_[1][:] = 0  # in place
+    assert np.array_equal(net.predict(x), np.full(len(x), net.intercepts_[1][0]))
+    net.intercepts_[1] = np.array([5.0])  # an item
+    assert np.array_equal(net.predict(x), np.full(len(x), 5.0))
+    coefs, intercepts = net.coefs_, net.intercepts_
+    coefs[0][:] = intercepts[0][:] = 1  # through lists that were read before
+    coefs[1][:] = 0.5
+    expected = 5 + 0.5 * np.maximum(x.sum(axis=1) + 1, 0) * 4
+    np.testing.assert_allclose(net.predict(x), expected)
+    fresh = ours.MLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0).fit(x, y)
+    net.coefs_, net.intercepts_ = fresh.coefs_, fresh.intercepts_  # whole lists
+    assert np.array_equal(net.predict(x), before)
+    other = theirs.MLPRegressor(hidden_layer_sizes=(4,), max_iter=9, random_state=1).fit(x, y)
+    net.coefs_, net.intercepts_ = other.coefs_, other.intercepts_  # scikit-learn's
+    np.testing.assert_allclose(net.predict(x), other.predict(x))
+    with pytest.raises(ValueError, match="coefs_ has 1 arrays but 2 are expected"):
+        net.coefs_ = other.coefs_[:1]
+    assert np.array_equal(pickle.loads(pickle.dumps(net)).predict(x), net.predict(x))
+
+
+def test_not_one_class_less_and_no_hidden_layer():
+    x, y = digits()
+    for options in ({"hidden_layer_sizes": ()}, {"hidden_layer_sizes": 7}):
+        mine, reference = pair("MLPClassifier", **options, activation="logistic")
+        assert_same(mine.fit(x, y), reference.fit(x, y))
+    mine, reference = pair("MLPClassifier")
+    mine.fit(x, np.ones(len(x))), reference.fit(x, np.ones(len(x)))
+    assert np.array_equal(mine.predict(x), reference.predict(x))
+
+
+LAZY = """
+import sys, fastmlp
+assert "sklearn" not in sys.modules and "scipy" not in sys.modules
+assert "MLPClassifier" in dir(fastmlp)
+fastmlp.MLPClassifier
+assert "sklearn" in sys.modules
+"""
+ABSENT = """
+import sys
+sys.modules["sklearn"] = None
+import fastmlp
+for act in sys.argv[1:]:
+    try:
+        exec(act)
+    except ImportError as error:
+        assert "need scikit-learn, which is not installed: pip install scikit-learn" in str(error)
+    else:
+        raise AssertionError(act)
+"""
+
+
+def test_import_is_lazy():
+    children.printed(children.python("-c", LAZY))
+
+
+def test_without_scikit_learn_it_is_named(tmp_path):
+    acts = ["fastmlp.MLPRegressor", "import fastmlp.tabular"]
+    for name in ("MLPRegressor", "TabMLPRegressor"):
+        model, options = getattr(ours, name), {"random_state": 0}
+        options |= {"preset": "fast"} if name[0] == "T" else {"max_iter": 2}
+        path = tmp_path / f"{name}.safetensors"
+        model(**options).fit(*regression(n=40)).save(path)
+        acts += [f"fastmlp.load({str(path)!r})", f"fastmlp.{name}"]
+    children.printed(children.python("-c", ABSENT, *acts))
+
+
+# Of lbfgs scikit-learn's versions differ in all but these words.
+@pytest.mark.parametrize(("solver", "words"), [("adam", None), ("lbfgs", 4)])
+def test_same_convergence_warning(solver, words):
+    x, y = regression(n=40)
+    texts = []
+    for package in (ours, theirs):
+        net = package.MLPRegressor(solver=solver, max_iter=3, random_state=0)
+        with pytest.warns(ConvergenceWarning) as caught:
+            net.fit(x, y)
+        texts += [str(w.message) for w in caught]
+    assert texts[0].split()[:words] == texts[1].split()[:words]

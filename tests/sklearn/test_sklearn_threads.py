@@ -1,0 +1,287 @@
+"""Estimators and threads: one fit at a time, and what who looks meanwhile sees."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from small_estimators import COPIES, OTHER, WIDE, X, Y, classifier, regressor, state
+
+from fastmlp._engine import thread_count
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+BUSY = (
+    "a fit is running on this model, or an assignment to it: wait for its end, or use copy.deepcopy"
+)
+
+
+@contextlib.contextmanager
+def blocked(net, method="fit", X=X, y=Y, **arguments):
+    """A fit in another thread that waits, after its second epoch (the only one of partial_fit)."""
+    reached, go_on, outcome = threading.Event(), threading.Event(), []
+
+    def wait(state):
+        if state.epoch == 1 or method == "partial_fit":
+            reached.set()
+            assert go_on.wait(60)
+
+    def work():
+        try:
+            outcome.append(getattr(net, method)(X, y, **arguments))
+        except BaseException as error:
+            outcome.append(error)
+            reached.set()
+
+    net.set_params(callbacks=[wait])
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert reached.wait(60)
+    net.set_params(callbacks=None)
+    try:
+        yield
+    finally:
+        go_on.set()
+        thread.join(60)
+    assert outcome == [net]
+
+
+# ---- one at a time -------------------------------------------------------------------------------
+
+CHANGES = {
+    "fit": lambda net: net.fit(X, Y),
+    "partial_fit": lambda net: net.partial_fit(X, Y),
+    "coefs_": lambda net: setattr(net, "coefs_", [2 * w for w in net.coefs_]),
+    "intercepts_": lambda net: setattr(net, "intercepts_", net.intercepts_),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("running", ["fit", "partial_fit", "warm"])
+def test_who_comes_second_is_refused(running, change):
+    net, alone = (classifier().fit(X, Y).set_params(warm_start=running == "warm") for _ in range(2))
+    method = "partial_fit" if running == "partial_fit" else "fit"
+    with blocked(net, method), pytest.raises(RuntimeError, match=BUSY):
+        CHANGES[change](net)
+    getattr(alone, method)(X, Y)
+    assert all(np.array_equal(a, b) for a, b in zip(net.coefs_, alone.coefs_, strict=True))
+    CHANGES[change](net)
+
+
+def test_a_fit_within_a_fit_is_refused():
+    net = classifier()
+    net.set_params(callbacks=[lambda state: state.model.fit(X, Y)])
+    with pytest.raises(RuntimeError, match=BUSY):
+        net.fit(X, Y)
+    net.set_params(callbacks=None).fit(X, Y)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_many_fits_at_once_end(n_jobs):
+    options = {"hidden_layer_sizes": (60, 60), "batch_size": 40, "max_iter": 3, "n_jobs": n_jobs}
+    net = regressor(**options, warm_start=True, n_iter_no_change=np.inf)
+    results = []
+
+    def work():
+        for _ in range(40):
+            try:
+                net.fit(X, X[:, 0])
+                results.append("fitted")
+            except RuntimeError as error:
+                results.append("refused" if BUSY in str(error) else error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        workers = [threading.Thread(target=work) for _ in range(3)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(120)
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(results) == 120
+    assert set(results) <= {"fitted", "refused"}
+    assert len(net.loss_curve_) == 3 * results.count("fitted")
+    assert np.isfinite(net.predict(X)).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_child_forked_during_a_fit_may_fit():
+    net = classifier().fit(X, Y)
+    with blocked(net), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # threads and fork, from 3.12 on
+        child = os.fork()
+        if child == 0:
+            try:
+                expected = clone(net).fit(X, Y).predict_proba(X)
+                os._exit(0 if np.array_equal(net.fit(X, Y).predict_proba(X), expected) else 1)
+            finally:
+                os._exit(2)
+        assert os.waitpid(child, 0)[1] == 0
+
+
+# ---- who looks meanwhile -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_a_new_fit_shows_the_old_one_until_its_end(standardize):
+    net = classifier(standardize=standardize).fit(X, Y)
+    before = state(net)
+    with blocked(net, X=WIDE, y=OTHER):
+        assert state(net) == before
+        for how, make in COPIES.items():
+            assert state(make(net)) == before, how
+        assert not hasattr(clone(net), "coefs_")
+    assert list(net.classes_) == ["high", "low"]
+    assert net.n_features_in_ == 7
+    assert set(net.predict(WIDE)) == {"high", "low"}
+    first = classifier()
+    with blocked(first):
+        with pytest.raises(NotFittedError):
+            first.predict(X)
+        assert not hasattr(first, "classes_")
+
+
+def test_predictions_belong_to_one_fit():
+    """Refits with other classes, more columns and fewer: readers see one of them, never a mix."""
+    fits = [(X, Y), (WIDE, OTHER), (X[:, :3], Y % 2)]
+    net = classifier(max_iter=1).fit(*fits[0])
+    labels = [set(np.unique(y)) for _, y in fits]
+    errors, rounds, done = [], [], threading.Event()
+
+    def look():
+        while not done.is_set():
+            for (x, _), known in zip(fits, labels, strict=True):
+                for array in (x, x.tolist()):
+                    try:
+                        predicted = net.predict(array)
+                        assert set(predicted) <= known, predicted
+                        net.predict_proba(array)
+                    except ValueError as error:  # of another width
+                        if "features" not in str(error):
+                            errors.append(error)
+                    except BaseException as error:
+                        errors.append(error)
+            rounds.append(None)
+
+    readers = [threading.Thread(target=look) for _ in range(4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for reader in readers:
+            reader.start()
+        while len(rounds) < 40 and not errors:
+            for x, y in fits:
+                net.fit(x, y)
+    finally:
+        done.set()
+        sys.setswitchinterval(interval)
+        for reader in readers:
+            reader.join(60)
+    assert not errors
+
+
+WHOLE = set()  # predictions at the ends of epochs
+
+
+def note(model):
+    """Remember what a model, or that of a callback's state, predicts; can be pickled."""
+    WHOLE.add(getattr(model, "model", model).predict(X).tobytes())
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "lbfgs"])
+def test_a_fit_that_goes_on_shows_whole_epochs(method, standardize):
+    """Predictions, parameters, copies and pickles: always those of the end of some epoch."""
+    net = regressor(hidden_layer_sizes=(40, 40), standardize=standardize, batch_size=4)
+    net.set_params(warm_start=True, max_iter=8, tol=0, n_iter_no_change=np.inf)
+    if method == "lbfgs":
+        net.set_params(solver="lbfgs", max_iter=40)
+    net.fit(X, X[:, 0])
+    WHOLE.clear(), note(net)
+    seen, done = [], threading.Event()
+    net.set_params(callbacks=[note])
+    views = {
+        "predict": lambda: net.predict(X),
+        **{name: lambda make=make: make(net).predict(X) for name, make in COPIES.items()},
+    }
+
+    def look(view):
+        while not done.is_set():
+            seen.append((view, views[view]().tobytes()))
+
+    readers = [threading.Thread(target=look, args=(view,)) for view in views]
+    for reader in readers:
+        reader.start()
+    try:
+        for _ in range(10):
+            getattr(net, "partial_fit" if method == "partial_fit" else "fit")(X, X[:, 0])
+            note(net)
+    finally:
+        done.set()
+        for reader in readers:
+            reader.join(60)
+    torn = {view for view, predicted in seen if predicted not in WHOLE}
+    assert {view for view, _ in seen} == set(views)
+    assert not torn
+
+
+@pytest.mark.parametrize("written", [False, True])
+@pytest.mark.parametrize("standardize", [False, True])
+def test_many_threads_predict_the_same(standardize, written):
+    for round_ in range(20):
+        net = regressor(standardize=standardize, max_iter=1).fit(X, X[:, 0])
+        if written:
+            net.coefs_[0][:] = round_ + 1
+            net.intercepts_[1] = np.array([0.5])
+        expected = copy.deepcopy(net).predict(X)
+        results, start = [], threading.Barrier(8)
+
+        def look(net=net, results=results, start=start):
+            start.wait(60)
+            results.append((net.predict(X), net.coefs_))
+
+        readers = [threading.Thread(target=look) for _ in range(8)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join(60)
+        assert all(np.array_equal(predicted, expected) for predicted, _ in results)
+        shown = results[0][1]
+        assert all(coefs is shown for _, coefs in results)  # what one writes, all see
+        shown[1][:] = 0
+        assert np.ptp(net.predict(X)) == 0
+
+
+def test_a_copy_trains_alone():
+    net = classifier().fit(X, Y)
+    before = state(net)
+    for how, make in COPIES.items():
+        other = make(net)
+        other.partial_fit(X, Y)
+        other.set_params(warm_start=True).fit(X, Y)
+        assert len(other.loss_curve_) == 9
+        assert state(net) == before, how
+
+
+def test_large_predictions_start_threads_once(monkeypatch):
+    net = regressor(hidden_layer_sizes=(256, 256), max_iter=1, n_jobs=2).fit(X, X[:, 0])
+    many = np.tile(X, (200, 1))
+    monkeypatch.setattr(thread_count, "default_threads", lambda: 2)
+    expected = net.predict(many)
+    started, start = [], threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", lambda t: (started.append(t), start(t)))
+    assert np.array_equal(net.predict(many), expected)
+    assert not started

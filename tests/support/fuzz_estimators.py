@@ -1,0 +1,241 @@
+"""Fuzzed calls of the estimators: documented errors, nothing half done, the formula's predictions.
+
+As in `fuzz_calls` a twin gets what was accepted, as plain arrays. What it predicts is computed
+again from ``coefs_`` by the reference.
+"""
+
+from __future__ import annotations
+
+import copy
+import numbers
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import odd
+import scipy.sparse
+import tolerances
+import trials
+from fuzz import MOST_CALLS, Argument, arrays, oddly, values
+from fuzz_calls import attempt, calls_of
+from hypothesis import strategies as st
+from sklearn.utils import check_array
+from states import digest, finite, state
+
+import fastmlp
+from fastmlp._engine.numpy.numpy_engine import Engine
+from fastmlp.sklearn import MLPClassifier, MLPRegressor
+
+# Good values of the constructor's parameters, the first one the default of the fuzz.
+PARAMETERS: dict[str, tuple[Any, ...]] = {
+    "hidden_layer_sizes": ((6,), (), (5, 3), 4, [3]),
+    "activation": ("relu", "tanh", "logistic", "gelu"),
+    "solver": ("adam", "sgd", "lbfgs"),
+    "alpha": (1e-4, 0.0, 0.1),
+    "batch_size": ("auto", 3, 1000),
+    "learning_rate": ("constant", "invscaling", "adaptive", "cosine", fastmlp.Cosine(0.01, 9)),
+    "learning_rate_init": (1e-3, 0.01),
+    "power_t": (0.5,),
+    "max_iter": (3, 1),
+    "shuffle": (True, False),
+    "random_state": (0, 1),
+    "tol": (1e-4, 0.0),
+    "verbose": (False, True),
+    "warm_start": (False, True),
+    "momentum": (0.9, 0.0, 1.0),
+    "nesterovs_momentum": (True, False),
+    "early_stopping": (False, True),
+    "validation_fraction": (0.1, 0.5),
+    "beta_1": (0.9, 0.0),
+    "beta_2": (0.999,),
+    "epsilon": (1e-8, 0.1),
+    "n_iter_no_change": (10, 1, np.inf),
+    "max_fun": (15000, 1),
+    "dropout": (0.0, 0.2),
+    "clip_norm": (None, 1.0),
+    "scoring": (None, "loss"),
+    "restore_best": (False, True),
+    "standardize": (False, True),
+    "n_jobs": (1, None, 2, -1),
+}
+OWN: dict[Any, dict[str, tuple[Any, ...]]] = {
+    MLPClassifier: {"class_weight": (None, "balanced"), "label_smoothing": (0.0, 0.1)},
+    MLPRegressor: {
+        "loss": ("squared_error", "poisson", "absolute_error", "huber", "quantile", "gaussian"),
+        "quantile": (0.5, 0.9),
+        "huber_delta": (1.0,),
+    },
+}
+METHODS: dict[str, tuple[str, ...]] = {
+    "fit": ("X", "y", "sample_weight"),
+    "partial_fit": ("X", "y", "sample_weight"),
+    "predict": ("X",),
+    "predict_proba": ("X",),
+    "score": ("X", "y", "sample_weight"),
+    "copy": ("X",),
+    "set_params": (),
+    "coefs_": ("coefs_",),
+}
+# What scikit-learn raises where a solver or a loss lacks a method, and in metrics of huge integers.
+MORE: dict[str, tuple[type[Exception], ...]] = {"score": (AttributeError, OverflowError)}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A method, its arguments, and parameters that are set before."""
+
+    method: str
+    arguments: dict[str, Argument]
+    parameters: dict[str, Argument]
+
+
+@dataclass(frozen=True)
+class Case:
+    """An estimator, and what is done with it; its first call is a plain fit."""
+
+    kind: Any
+    parameters: dict[str, Argument]
+    data: dict[str, np.ndarray]
+    calls: list[Call]
+
+
+@st.composite
+def parameters(draw: Any, kind: Any) -> dict[str, Argument]:
+    """Return some parameters, good or odd."""
+    table = PARAMETERS | OWN[kind]
+    chosen = {}
+    for name in draw(st.lists(st.sampled_from(sorted(table)), max_size=4, unique=True)):
+        value = draw(st.sampled_from(table[name]))
+        chosen[name] = draw(values) if draw(oddly) else Argument(value, repr(value))
+    if "random_state" in chosen and chosen["random_state"].value is None:
+        del chosen["random_state"]  # other weights each time
+    return chosen
+
+
+@st.composite
+def calls(draw: Any, kind: Any, data: dict[str, np.ndarray]) -> Call:
+    """Return one call."""
+    method = draw(st.sampled_from(sorted(METHODS)))
+    arguments = {}
+    for name in METHODS[method]:
+        if name == "coefs_":
+            arguments[name] = draw(values)
+        elif name != "sample_weight" or draw(st.booleans()):
+            arguments[name] = draw(arrays(data[name]))
+    changed = draw(parameters(kind)) if method == "set_params" else {}
+    return Call(method, arguments, changed)
+
+
+@st.composite
+def cases_of_estimators(draw: Any) -> Case:
+    """Return an estimator, data for it, and some calls."""
+    kind = draw(st.sampled_from([MLPClassifier, MLPRegressor]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    n, dtype = draw(st.sampled_from([12, 40])), draw(st.sampled_from(["float32", "float64"]))
+    x = rng.normal(size=(n, draw(st.integers(1, 4)))).astype(dtype)
+    y = np.arange(n) % draw(st.integers(2, 3)) if kind is MLPClassifier else np.abs(x[:, 0]) + 1
+    data = {"X": x, "y": y, "sample_weight": rng.uniform(0.5, 1.5, n).astype(dtype)}
+    made = draw(parameters(kind))
+    return Case(
+        kind, made, data, draw(st.lists(calls(kind, data), min_size=1, max_size=MOST_CALLS))
+    )
+
+
+# ---- what is done ------------------------------------------------------------------------------
+
+
+def stop_early(current: fastmlp.State) -> bool:
+    """End a fit after two epochs, however many were asked for."""
+    return current.epoch >= 1
+
+
+def made(case: Case) -> Any:
+    """Return the estimator."""
+    small = {"hidden_layer_sizes": (6,), "max_iter": 3, "random_state": 0, "n_jobs": 1}
+    given = {name: argument.value for name, argument in case.parameters.items()}
+    return case.kind(**small | given, callbacks=[stop_early])
+
+
+def do(model: Any, call: Call, given: dict[str, Any]) -> Any:
+    """Make one call; what it returns is compared."""
+    match call.method:
+        case "copy":
+            return copy.deepcopy(model).predict(given["X"])
+        case "set_params":
+            model.set_params(**{name: each.value for name, each in call.parameters.items()})
+            return None
+        case "coefs_":
+            model.coefs_ = [given["coefs_"], *model.coefs_[1:]]
+            return None
+        case "partial_fit" if not hasattr(model, "coefs_") and isinstance(model, MLPClassifier):
+            return state(model.partial_fit(**given, classes=[0, 1, 2]))
+        case "fit" | "partial_fit":
+            return state(getattr(model, call.method)(**given))
+        case "score":
+            model.score(**given)
+            return None  # a sum of scikit-learn's, whose bits depend on the form
+        case method:
+            return getattr(model, method)(**given)
+
+
+def clean(name: str, value: Any) -> Any:
+    """Return an accepted argument as a plain C-order array, of the dtype scikit-learn reads."""
+    if value is None or isinstance(value, numbers.Number) or name == "coefs_":
+        return value  # one weight is that of all samples
+    if hasattr(value, "columns"):
+        return value  # a frame's names are remembered
+    if name == "y":
+        return np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value
+    dense = value.toarray() if scipy.sparse.issparse(value) else value
+    array = check_array(dense, dtype=(np.float64, np.float32), ensure_2d=False)
+    return np.array(array, array.dtype.newbyteorder("="), order="C", subok=False)
+
+
+def check(case: Case) -> int:
+    """Make all calls of a case; return how many."""
+    trials.note(repr(case))
+    (model, error), (twin, _) = attempt(lambda: made(case)), attempt(lambda: made(case))
+    assert error is None, f"a constructor has complained: {error}"
+    plain = {name: Argument(case.data[name], f"<plain {name}>") for name in ("X", "y")}
+    for call in (Call("fit", plain, {}), *case.calls):
+        check_call(model, twin, call)
+    return 1 + len(case.calls)
+
+
+def check_call(model: Any, twin: Any, call: Call) -> None:
+    """Make one call of both."""
+    what = f"{type(model).__name__}.{call.method}({call.arguments}{call.parameters})"
+    given = {name: argument.value for name, argument in call.arguments.items()}
+    before, held = state(model), {name: odd.contents(value) for name, value in given.items()}
+    more = MORE.get(call.method, (AttributeError,))
+    result, error = attempt(lambda: do(model, call, given), more)
+    after = {name: odd.contents(value) for name, value in given.items()}
+    assert after == held, f"{what} has changed its arguments"
+    diverged = isinstance(error, fastmlp.DivergenceError) or "non-finite" in str(error)
+    if error is not None and not diverged:
+        assert str(error), f"{what} says nothing"
+        assert state(model) == before, f"{what} failed ({error}) and has changed the model"
+        return
+    plain = {name: clean(name, value) for name, value in given.items()}
+    same, same_error = attempt(lambda: do(twin, call, plain), more)
+    assert str(same_error) == str(error), f"{what}: {error}, and with plain arrays {same_error}"
+    assert digest(same) == digest(result), f"{what} gives other bits with plain arrays"
+    if hasattr(model, "coefs_"):
+        assert finite([*model.coefs_, *model.intercepts_]), f"{what} has left non-finite weights"
+    if call.method == "predict" and isinstance(model, MLPRegressor):
+        check_formula(model, plain["X"], result)
+
+
+def check_formula(model: Any, x: np.ndarray, predicted: np.ndarray) -> None:
+    """Fail if predictions are not what the reference computes from the shown weights."""
+    engine = Engine(model._fitted.spec)
+    engine.set_parameters(model.coefs_, model.intercepts_)
+    with np.errstate(all="ignore"):
+        expected = engine.predict(np.asarray(x, engine.spec.dtype))[:, : model.n_outputs_]
+    expected = expected.reshape(predicted.shape)
+    largest = max(1.0, float(np.abs(expected).max(initial=0.0)))
+    if np.isfinite(largest) and largest < 1e4 and np.abs(np.asarray(x, float)).max() < 1e4:
+        tolerances.assert_close(predicted, expected, "gradient", engine.spec.dtype, scale=largest)
+
+
+TRIALS: dict[str, trials.Trial] = {"estimators": calls_of(cases_of_estimators(), check)}

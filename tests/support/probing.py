@@ -1,0 +1,35 @@
+"""`probe`, one kernel at a time: compiled from src_cython/probe.pyx when it is wanted, not shipped.
+
+``FASTMLP_PROBE`` names a folder where it lies already, by ``python setup.py build_probe``: for
+another machine (.ci/aarch64), by other flags (.ci/sanitize), or for the process that started this.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import children
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def build() -> str:
+    """Compile what has changed; returns the folder."""
+    folder = ROOT / "build" / "probe"
+    command = "setup.py", "-q", "build_probe", "--build-lib", folder
+    result = children.python(*command, cwd=ROOT, timeout=600)
+    if result.returncode:
+        raise ImportError(
+            f"src_cython/probe.pyx cannot be compiled: {result.stderr[-2000:]}\n"
+            "install what tests need: pip install '.[test]', and a C compiler"
+        )
+    return str(folder)
+
+
+if "FASTMLP_PROBE" not in os.environ:
+    os.environ["FASTMLP_PROBE"] = build()
+sys.path.append(os.environ["FASTMLP_PROBE"])
+
+import probe  # noqa: E402, F401

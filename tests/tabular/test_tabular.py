@@ -1,0 +1,356 @@
+"""TabMLPClassifier and TabMLPRegressor: raw tables, folds, calibration, machinery."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+import joblib
+from sklearn.base import clone
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from fastmlp import TabMLPClassifier, TabMLPRegressor
+from fastmlp.tabular import presets
+from fastmlp.tabular.columns import is_missing
+from fastmlp.tabular.epoch_selection import OutOfFold
+from fastmlp.tabular.presets import Preset, Recipe
+
+SMALL = Recipe(bins=4, width=16, depth=2)
+TINY = Preset(3, 2, 24, (SMALL, replace(SMALL, bins=0, dropout=0.1, decay=0.01)))
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setitem(presets.PRESETS, "fast", TINY)
+
+
+def expected_failures(estimator):
+    name = "check_sample_weight_equivalence_on_dense_data"
+    return {name: "a row that is there twice is in other folds than one of weight 2"}
+
+
+CASES = parametrize_with_checks(
+    [TabMLPClassifier(preset="fast"), TabMLPRegressor(preset="fast")],
+    expected_failed_checks=expected_failures,
+)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@pytest.mark.parametrize(CASES.args[0], list(CASES.args[1]), **CASES.kwargs)
+def test_common_checks(estimator, check):
+    check(estimator)
+
+
+RNG = np.random.default_rng(0)
+N = 240
+X = RNG.normal(size=(N, 4)) * [1, 1e3, 1e-3, 1] + [0, 5e4, 0, 0]
+Y = X[:, 0] + np.sin(X[:, 1] / 1e3 - 50) + 0.1 * RNG.normal(size=N)
+LABELS = np.where(Y > 0.7, "high", np.where(Y > -0.5, "middle", "low"))
+
+
+def regressor(**options):
+    return TabMLPRegressor(**{"preset": "fast", "random_state": 0, **options})
+
+
+def classifier(**options):
+    return TabMLPClassifier(**{"preset": "fast", "random_state": 0, **options})
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "poisson", "gaussian"])
+@pytest.mark.parametrize("several", [False, True])
+def test_losses(loss, several):
+    y = np.exp(Y) if loss == "poisson" else Y
+    y = np.c_[y, 2 * y + 1] if several else y
+    model = regressor(loss=loss).fit(X, y)
+    mean, deviation = model.predict(X, return_std=True)
+    assert mean.shape == deviation.shape == y.shape == model.oof_prediction_.shape
+    assert np.all(deviation > 0)
+    assert model.score(X, y) > 0.5
+    interval = model.predict_interval(X, coverage=0.8)
+    assert interval.shape == (*y.shape, 2)
+    assert np.all(interval[..., 0] < interval[..., 1])
+    assert model.log_density(X, y).shape == (N,)
+
+
+def test_a_large_common_part_of_y_does_not_drown_deviations():
+    """Times are such targets: squares of 2**30 differ by less than rounding."""
+    model, part = regressor(loss="gaussian").fit(X, Y), 2.0**30
+    far = copy.deepcopy(model)
+    for group in far._members.groups:
+        group.scales = [
+            scale._replace(centre=scale.centre + part, low=scale.low + part, high=scale.high + part)
+            for scale in group.scales
+        ]
+    np.testing.assert_allclose(far.predict(X, True)[1], model.predict(X, True)[1], rtol=1e-5)
+    target = model._members.groups[0].target
+    said = np.random.default_rng(1).normal(size=(3, N, 2))
+    together = []
+    for away in (0.0, part):
+        target.y = Y[:, np.newaxis] + away
+        together.append(OutOfFold(said + np.array([away, 9])).prediction(target) - [away, 0])
+    spread = said[:, :, 0].var(axis=0)
+    np.testing.assert_allclose(together[0][:, 1], said[:, :, 1].mean(axis=0) + 9 + spread)
+    np.testing.assert_allclose(*together, rtol=1e-5, atol=1e-5)
+
+
+def test_quantiles_are_those_of_the_target_and_never_cross():
+    rng = np.random.default_rng(1)
+    x = rng.uniform(-1, 1, (600, 1))
+    y = x[:, 0] + (0.1 + 0.4 * (x[:, 0] > 0)) * rng.standard_t(4, 600)
+    model = regressor().fit(x[:400], y[:400])
+    levels = np.linspace(0.001, 0.999, 41)
+    found = model.predict_quantiles(x[400:], levels)
+    assert np.all(np.diff(found, axis=1) >= 0)
+    below = np.mean(y[400:, np.newaxis] <= found, axis=0)
+    assert np.abs(below - levels).max() < 0.12
+    low, high = model.predict_interval(x[400:]).T
+    wide = high - low
+    assert wide[x[400:, 0] > 0.3].mean() > 1.5 * wide[x[400:, 0] < -0.3].mean()
+    lower = regressor(loss="quantile", quantile=0.2).fit(x[:400], y[:400]).predict(x[400:])
+    assert 0.08 < np.mean(y[400:] < lower) < 0.35
+
+
+def test_probabilities_are_calibrated_and_sum_to_1():
+    model = classifier().fit(X, LABELS)
+    p = model.predict_proba(X)
+    assert p.shape == (N, 3)
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-12)
+    assert set(model.predict(X)) <= set(model.classes_)
+    held_out = model.oof_prediction_
+    raw = model._out_of_fold
+    assert log_loss(LABELS, held_out) <= log_loss(LABELS, raw) + 1e-3
+    assert np.mean(model.classes_[held_out.argmax(axis=1)] == LABELS) > 0.7
+    np.testing.assert_allclose(np.exp(model.predict_log_proba(X)), p)
+
+
+def test_multilabel():
+    y = np.c_[Y > 0, Y > 1, X[:, 0] > 0].astype(int)
+    model = classifier().fit(X, y)
+    assert model.predict_proba(X).shape == model.predict(X).shape == (N, 3)
+    assert np.mean(model.predict(X) == y) > 0.85
+
+
+def mixed(pandas, n=N):
+    """Return a frame of columns of all kinds."""
+    rng = np.random.default_rng(2)
+    frame = pandas.DataFrame(
+        {
+            "number": rng.normal(size=n),
+            "integer": rng.integers(0, 50, n),
+            "missing": np.where(rng.random(n) < 0.3, np.nan, rng.normal(size=n)),
+            "boolean": rng.random(n) < 0.5,
+            "text": rng.choice(["red", "green", "blue"], n),
+            "category": pandas.Categorical(rng.choice(["a", "b"], n), categories=["b", "a", "c"]),
+            "nullable": pandas.array(rng.integers(0, 3, n), dtype="Int64"),
+            "constant": 1.0,
+            "twice": 0.0,
+        }
+    )
+    frame["twice"] = frame["number"]
+    frame.loc[3, "text"] = None
+    frame.loc[4, "nullable"] = pandas.NA
+    return frame
+
+
+def test_frames_of_all_kinds_of_columns():
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    frame = mixed(pandas)
+    y = frame["number"] + (frame["text"] == "red") * 2.0 + frame["boolean"]
+    model = regressor().fit(frame, y)
+    report = model.report()
+    assert report.left_out == {"constant": "constant", "twice": "the same as number"}
+    assert report.kinds["numbers"] == 4
+    assert report.kinds["categories"] == 3
+    assert "constant: constant" in str(report)
+    assert list(model.feature_names_in_) == list(frame.columns)
+    right = model.predict(frame)
+    assert model.score(frame, y) > 0.6
+    other = polars.DataFrame(
+        {name: [None if is_missing(v) else v for v in frame[name].tolist()] for name in frame}
+    )
+    np.testing.assert_array_equal(model.predict(other), right)
+    np.testing.assert_array_equal(regressor().fit(other, y.to_numpy()).predict(other), right)
+    strange = frame.copy()
+    strange["text"] = "never seen"
+    strange["missing"] = np.nan
+    strange["number"] = 1e300
+    assert np.isfinite(model.predict(strange)).all()
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame[frame.columns[::-1]])
+
+
+def test_what_is_refused():
+    pandas = pytest.importorskip("pandas")
+    frame = mixed(pandas)
+    dates = frame.assign(date=pandas.Timestamp("2020-01-01"))
+    with pytest.raises(TypeError, match="date holds dates"):
+        regressor().fit(dates, Y)
+    with pytest.raises(ValueError, match="infinity"):
+        regressor().fit(frame.assign(number=np.inf), Y)
+    with pytest.raises(ValueError, match="categorical_features has 'colour'"):
+        regressor(categorical_features=["colour"]).fit(frame, Y)
+    with pytest.raises(ValueError, match="one class"):
+        classifier().fit(X, np.zeros(N, int))
+    with pytest.raises(ValueError, match="two groups"):
+        regressor().fit(X, Y, groups=np.zeros(N))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        regressor().fit(X, Y).predict_interval(X, coverage=1)
+    model = regressor().fit(frame, Y)
+    with pytest.raises(ValueError, match="number was numbers at fit"):
+        model.predict(frame.assign(number="x"))
+    before = model.predict(frame)
+    with pytest.raises(TypeError, match="dates"):
+        model.fit(dates, Y)
+    np.testing.assert_array_equal(model.predict(frame), before)
+
+
+def test_numbers_that_are_called_categories():
+    codes = RNG.integers(0, 5, (N, 1))
+    y = np.array([3.0, -1, 2, -2, 0])[codes[:, 0]]
+    model = regressor(categorical_features=[0]).fit(codes, y)
+    assert model.report().kinds == {"numbers": 0, "categories": 1}
+    assert model.score(codes, y) > 0.9
+
+
+def test_a_table_that_says_nothing():
+    model = regressor().fit(np.ones((20, 2)), Y[:20])
+    assert len(model.report().left_out) == 2
+    np.testing.assert_allclose(model.predict(np.ones((3, 2))), Y[:20].mean(), atol=0.3)
+
+
+def test_groups_are_held_out_together():
+    groups = np.repeat(np.arange(12), 20)
+    model = regressor().fit(X, Y, groups=groups)
+    for rows in model._out:
+        assert not set(groups[rows]) & set(np.delete(groups, rows))
+
+
+@pytest.mark.parametrize("n", [2, 5, 20])
+def test_few_rows(n):
+    model = regressor().fit(X[:n], Y[:n])
+    assert np.isfinite(model.predict(X)).all()
+    assert np.isfinite(model.predict_interval(X)).all()
+    if n < 3:
+        assert any("folds instead of" in note for note in model.report().notes)
+    labels = np.array(["common"] * (n - 1) + ["rare"])
+    assert np.isfinite(classifier().fit(X[:n], labels).predict_proba(X)).all()
+
+
+def test_two_of_a_class_are_in_different_folds():
+    labels = np.array(["common"] * (N - 2) + ["rare"] * 2)
+    model = classifier().fit(X, labels)
+    for rows in model._out:
+        assert np.sum(labels[rows] == "rare") <= 1
+
+
+def test_same_bits_for_any_threads_and_copies():
+    first = regressor(n_jobs=1).fit(X, Y)
+    right = first.predict(X)
+    np.testing.assert_array_equal(regressor(n_jobs=2).fit(X, Y).predict(X), right)
+    for other in (copy.deepcopy(first), pickle.loads(pickle.dumps(first))):
+        np.testing.assert_array_equal(other.predict(X), right)
+        np.testing.assert_array_equal(other.predict_interval(X), first.predict_interval(X))
+        other.fit(X, -Y)
+    np.testing.assert_array_equal(first.predict(X), right)
+    assert not hasattr(clone(first), "oof_prediction_")
+    assert b"_fitting" not in pickle.dumps(first)
+
+
+def test_machinery_of_scikit_learn(tmp_path):
+    pipeline = make_pipeline(FunctionTransformer(np.abs), regressor())
+    assert np.isfinite(pipeline.fit(X, Y).score(X, Y))
+    search = GridSearchCV(regressor(), {"loss": ["squared_error", "absolute_error"]}, cv=2)
+    assert search.fit(X, Y).best_score_ > 0.3
+    assert cross_val_score(classifier(), X, LABELS, cv=2, n_jobs=2).min() > 0.5
+    model = classifier().fit(X, LABELS)
+    joblib.dump(model, tmp_path / "model")
+    loaded = joblib.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+
+
+def test_weights():
+    weights = np.where(np.arange(N) % 3 == 0, 0.0, 2.5)
+    used = weights > 0
+    weighted = regressor().fit(X, Y, sample_weight=weights)
+    plain = regressor().fit(X[used], Y[used])
+    np.testing.assert_array_equal(weighted.predict(X), plain.predict(X))
+    assert weighted.oof_prediction_.shape == (N,)
+    balanced = classifier(class_weight="balanced").fit(X, LABELS)
+    assert not np.array_equal(
+        balanced.predict_proba(X), classifier().fit(X, LABELS).predict_proba(X)
+    )
+
+
+def test_nothing_is_learned_from_rows_that_are_held_out():
+    """Change the rows that the first member has not seen: that member does not notice."""
+    first = regressor().fit(X, Y)
+    rows = first._out[0]
+    x, y = X.copy(), Y.copy()
+    x[rows] *= 7
+    y[rows] += 100
+    second = regressor().fit(x, y)
+    np.testing.assert_array_equal(second._out[0], rows)
+    one, two = (
+        min(model._members.groups, key=lambda group: group.encodings[0].bins)
+        for model in (first, second)
+    )
+    for a, b in zip(one.encodings[0].numbers, two.encodings[0].numbers, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(one.scales[0], two.scales[0], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(one.encodings[1].numbers[0], two.encodings[1].numbers[0])
+
+
+def test_scoring_chooses_the_epoch():
+    by_loss = classifier().fit(X, LABELS)
+    by_accuracy = classifier(scoring="accuracy").fit(X, LABELS)
+    accuracies = [-cost for *_, cost in by_accuracy._curve]
+    best = max(accuracies)
+    last = max(row[0] for row, a in zip(by_accuracy._curve, accuracies, strict=True) if a == best)
+    assert by_accuracy.best_epoch_ == last  # the last of ties
+    assert by_loss.best_epoch_ == min(by_loss._curve, key=lambda row: (row[3], -row[0]))[0]
+    assert np.isfinite(regressor(scoring="r2").fit(X, Y).predict(X)).all()
+
+
+def test_time_limit_ends_the_fit():
+    model = regressor(time_limit=1e-3).fit(X, Y)
+    assert model.n_iter_ < TINY.epochs
+    assert any("the time was over" in note for note in model.report().notes)
+    assert np.isfinite(model.predict(X)).all()
+
+
+def test_importance_and_plots():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    model, other = regressor().fit(X, Y), classifier().fit(X, LABELS)
+    found = model.importance(X, Y)
+    assert set(found.names[:2]) == {"column 0", "column 1"}
+    assert np.all(np.diff(found.means) <= 0)
+    assert found.means[1] > 5 * abs(found.means[2])
+    for ax in (
+        model.plot_importance(X, Y, rounds=1),
+        model.plot_history(),
+        model.plot_calibration(Y),
+        other.plot_importance(X, LABELS, rounds=1),
+        other.plot_history(),
+        other.plot_calibration(LABELS, "high"),
+    ):
+        assert ax.get_xlabel()
+        pyplot.close(ax.figure)
+    line = model.plot_calibration(Y).lines[1]
+    assert np.abs(line.get_xdata() - line.get_ydata()).max() < 0.1
+    pyplot.close("all")
+    with pytest.raises(ValueError, match="label is 'none'"):
+        other.plot_calibration(LABELS, "none")

@@ -1,0 +1,189 @@
+"""Columns of tables: which are categories, what is noted of them, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from tiny_tables import TINY, N, X, Y, regressor
+
+from fastmlp.tabular import presets
+
+pandas = pytest.importorskip("pandas", reason="needs pandas")
+
+RNG = np.random.default_rng(1)
+COLOURS = np.array(["red", "blue", "green"] * (N // 3))
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setitem(presets.PRESETS, "fast", TINY)
+
+
+def frame_of(**more):
+    return pandas.DataFrame(X, columns=list("abc")).assign(**more)
+
+
+def test_intervals_and_integers_of_128_bits_are_refused_with_a_remedy():
+    polars = pytest.importorskip("polars")
+    with pytest.raises(
+        TypeError, match=r"a holds a Interval, .* or to categories by astype\(str\)"
+    ):
+        regressor().fit(frame_of(a=pandas.cut(X[:, 0], 4)), Y)
+    frame = polars.DataFrame({"a": np.arange(N), "b": X[:, 1]})
+    with pytest.raises(TypeError, match=r"a holds a Int128, .* in polars by cast\(Float64\) or"):
+        regressor().fit(frame.with_columns(polars.col("a").cast(polars.Int128)), Y)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_decimals_are_numbers(library):
+    frames = pytest.importorskip(library)
+    rounded = X.round(2)
+    decimals = [*(Decimal(f"{x:.2f}") for x in rounded[1:, 0]), None]
+    missing = np.array([*rounded[1:, 0], np.nan])
+    frame = frames.DataFrame({"a": decimals, "b": X[:, 1]})
+    model = regressor().fit(frame, Y)
+    plain = frames.DataFrame({"a": missing, "b": X[:, 1]})
+    np.testing.assert_array_equal(model.predict(frame), regressor().fit(plain, Y).predict(plain))
+    assert model.predictor()([decimals[0], X[0, 1]]) == model.predict(frame[:1])[0]
+
+
+def test_integers_are_places_and_never_names():
+    whole = X.round()
+    for names in (["a", "b", "c"], [0, 1, 2], ["2", "0", "1"]):
+        model = regressor(categorical_features=[1]).fit(pandas.DataFrame(whole, columns=names), Y)
+        assert [place for place, _ in model._columns.categories] == [1]
+    for names, wanted in (([10, 11, 12], 10), ([2, 0, 1], 0), ([1, 2, 3], 1)):
+        frame = pandas.DataFrame(whole, columns=names)
+        with pytest.raises(ValueError, match=rf"has {wanted} but .* pass the name .* '{wanted}', "):
+            regressor(categorical_features=[wanted]).fit(frame, Y)
+        place = names.index(wanted)
+        for given in ([str(wanted)], [k == place for k in range(3)]):
+            model = regressor(categorical_features=given).fit(frame, Y)
+            assert [k for k, _ in model._columns.categories] == [place]
+
+
+def test_without_categorical_features_categories_of_numbers_are_numbers():
+    frame = frame_of(a=pandas.Categorical(np.arange(N) % 4), d=COLOURS)
+    model = regressor(categorical_features=None).fit(frame, Y)
+    assert model.report().kinds == {"numbers": 3, "categories": 1}
+
+
+SIZES = "convert the column if their sizes matter"
+SOME = "convert the column, with NaN for what is none, if their sizes matter"
+NUMBERS = X[:, 0].astype(str)
+
+# A column of text, and the note about it.
+DOUBTED = {
+    "numbers": (NUMBERS, f"60 texts that are numbers: {SIZES}"),
+    "missing": (np.where(X[:, 1] > 1, None, NUMBERS), rf"\d\d texts that are numbers: {SIZES}"),
+    "one ?": (["?", *NUMBERS[1:]], rf"for '\?', but its other 59 values are numbers: {SOME}"),
+    "numbers and ?": (["?", *X[1:, 0]], rf"for '\?', but its other 59 values are numbers: {SOME}"),
+    "four others": (
+        ["?", "\n", "\ud800", "-", *NUMBERS[4:]],
+        r"for '\\n', '-', '\?', \.\.\., but its other 56 values are numbers",
+    ),
+    "percents": ([f"{x:.3f}%" for x in X[:, 0]], f"texts that are numbers with %: take .* {SIZES}"),
+    "thousands": (
+        [f"{x:,.1f}" for x in 2000 * X[:, 0]],
+        f"texts that are numbers with commas: take the commas out, or .* {SIZES}",
+    ),
+    "decimal commas": ([f"{x:.4f}".replace(".", ",") for x in X[:, 0]], "numbers with commas"),
+    "dates": (np.arange(N).astype("M8[D]").astype(str), "dates: pass what matters of them as numb"),
+    "times": ([f"1.2.2020 {k}:00" for k in range(N)], "60 texts that are dates: pass what matters"),
+}
+
+
+@pytest.mark.parametrize("case", DOUBTED)
+def test_text_that_is_numbers_or_dates_is_a_category_and_named(case):
+    values, words = DOUBTED[case]
+    frame = pandas.DataFrame({"size": np.array(values, object), "colour": ["r", "g", "b"] * 20})
+    (note,) = regressor().fit(frame, Y).report().notes
+    assert note.startswith("size is a category ")
+    assert re.search(words, note), note
+
+
+def test_other_categories_are_not_doubted():
+    codes = np.arange(N) % 20
+    columns = {
+        "few": codes.astype(str),
+        "number": X[:, 0],
+        "category": pandas.Categorical(np.arange(N)),
+        "names": [f"{k}a" for k in range(N)],
+        "an eighth are names": [f"{k}" if k % 8 else f"name {k}" for k in range(N)],
+        "versions": [f"1.{k}.3" for k in range(N)],
+    }
+    model = regressor(categorical_features=["number"]).fit(pandas.DataFrame(columns), Y)
+    assert model.report().notes == []
+    assert model.report().kinds == {"numbers": 0, "categories": 6}
+
+
+@pytest.mark.parametrize("often", ["a", "z"])
+def test_the_most_frequent_of_many_categories_have_inputs_of_their_own(often):
+    """However they are spelled: 60 frequent ones, then 4 of 90 rare ones in order of the values."""
+    frequent = [f"{often}{k:02}" for k in range(60)]
+    rare = [f"m{k:02}" for k in range(90)]
+    words = np.array([*frequent, *rare, *frequent], object)[RNG.permutation(210)]
+    model = regressor().fit(pandas.DataFrame({"word": words}), RNG.normal(size=210))
+    ((_, column),) = model._columns.categories
+    assert column.values == (*sorted([*frequent, *rare[:4]]), *rare[4:])
+    inputs = (
+        model._members.groups[0]
+        .encodings[0]
+        .inputs(model._columns.read(pandas.DataFrame({"word": column.values})))
+    )
+    np.testing.assert_array_equal(inputs[:64, 64:], 0)
+    np.testing.assert_array_equal(inputs[64:, :64], 0)
+    assert set(inputs[:64].sum(axis=1)) <= {0, 1}
+
+
+NEITHER = "a holds a {}, which is neither"
+STRUCTURED = np.array((1, 2.0), dtype=[("a", int), ("b", float)])[()]
+# A cell of a column of objects, and the complaint about it.
+ODD = {
+    "a tuple of lists": ((1, [2]), TypeError, NEITHER.format("tuple")),
+    "a record": (STRUCTURED, TypeError, NEITHER.format("void")),
+    "a set": ({1}, TypeError, NEITHER.format("set")),
+    "a date": (np.datetime64("2020-01-01"), TypeError, "a holds dates"),
+    "a difference of dates": (np.timedelta64(1, "D"), TypeError, "a holds dates"),
+    "a complex number": (np.complex128(1j), ValueError, "a holds complex numbers"),
+    "a complex number of Python": (1j, ValueError, "a holds complex numbers"),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+@pytest.mark.parametrize("others", [["red", "blue"], [1.5, 2.5]], ids=["text", "numbers"])
+def test_an_odd_cell_is_refused_in_any_row_by_any_call(others, case):
+    cell, error, words = ODD[case]
+    n = 200
+    right, odd, y = np.empty(n, object), np.empty(n, object), RNG.normal(size=n)
+    right[:] = odd[:] = others * (n // 2)
+    odd[n - 1] = cell
+    frame = pandas.DataFrame({"a": right, "b": y})
+    model = regressor().fit(frame, y)
+    late = frame.assign(a=odd)
+    if others[0] == 1.5 and "neither" in words:
+        error, words = ValueError, "a was numbers at fit but cannot be read as such now"
+    for call in (model.predict, lambda X: model.predictor()(X.iloc[-1])):
+        with pytest.raises(error, match=words):
+            call(late)
+    _, error, words = ODD[case]
+    with pytest.raises(error, match=words):
+        regressor().fit(late, y)
+
+
+def test_times_that_are_missing_are_missing_values():
+    words = np.array([None, "red", "blue"] * (N // 3), object)
+    models = [
+        regressor().fit(frame_of(d=np.where(words == None, none, words)), Y)  # noqa: E711
+        for none in (None, pandas.NaT, pandas.NA)
+    ]
+    for model in models[1:]:
+        np.testing.assert_array_equal(
+            model.predict(frame_of(d=words)), models[0].predict(frame_of(d=words))
+        )

@@ -1,0 +1,173 @@
+"""What a fit tells: importance of columns, for selectors too, and reports."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import dataclasses
+import pickle
+import re
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_selection import RFE, SelectFromModel
+from sklearn.pipeline import make_pipeline
+from tiny_tables import LABELS, SMALL, X, Y, classifier, regressor
+
+import fastmlp
+from fastmlp.tabular import explained, presets
+from fastmlp.tabular.presets import Preset
+
+TABLE = np.c_[X, np.ones(len(X))]  # the first column is nearly y, the last one is left out
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setitem(presets.PRESETS, "fast", Preset(3, 2, 32, (SMALL,)))
+
+
+@pytest.mark.parametrize(("make", "y"), [(regressor, Y), (classifier, LABELS)])
+def test_feature_importances_are_shares_of_the_importance_out_of_fold(make, y):
+    model = make().fit(TABLE, y)
+    found, shares = model.importance(TABLE, y), model.feature_importances_
+    assert shares.shape == (4,)
+    assert shares[3] == 0
+    assert shares.sum() == pytest.approx(1)
+    assert shares.argmax() == 0
+    means = dict(zip(found.names, found.means, strict=True))
+    assert shares[0] / shares.max() == 1
+    for k in range(3):
+        assert (shares[k] > 0) == (means[f"column {k}"] > 0)
+    np.testing.assert_array_equal(model.importance().means, found.means)
+    repeated = f"{found!r}"
+    assert repeated.splitlines()[1].startswith("column 0")
+    assert repeated.count("\n") == 3
+
+
+def test_they_are_computed_once_and_not_after_the_rows_are_gone(monkeypatch, tmp_path):
+    model = regressor().fit(TABLE, Y)
+    model.save(tmp_path / "model")
+    others = (
+        copy.deepcopy(model),
+        pickle.loads(pickle.dumps(model)),
+        fastmlp.load(tmp_path / "model"),
+    )
+    for other in others:
+        with pytest.raises(AttributeError, match="needs the rows of the fit"):
+            other.feature_importances_
+        with pytest.raises(ValueError, match="needs the rows of the fit"):
+            other.importance()
+    shares = model.feature_importances_
+    monkeypatch.setattr(type(model), "importance", None)
+    np.testing.assert_array_equal(model.feature_importances_, shares)
+    model.save(tmp_path / "model")
+    assert copy.deepcopy(model).report()._repr_html_().count("<img") == 2  # no calibration
+    for other in (copy.deepcopy(model), fastmlp.load(tmp_path / "model")):
+        np.testing.assert_array_equal(other.feature_importances_, shares)
+    monkeypatch.undo()
+    monkeypatch.setitem(presets.PRESETS, "fast", Preset(3, 2, 32, (SMALL,)))
+    assert model.fit(TABLE[:, ::-1], Y).feature_importances_.argmax() == 3
+    with pytest.raises(NotFittedError):
+        regressor().feature_importances_
+
+
+def test_importance_of_new_rows_is_that_of_all_members():
+    model = regressor().fit(X[:40], Y[:40])
+    found = model.importance(X[40:], Y[40:], rounds=5)
+    assert found.names[0] == "column 0"
+    rng, target = np.random.default_rng(0), Y[40:]
+    rises = []
+    for _ in range(5):
+        shuffled = X[40:].copy()
+        shuffled[:, 0] = rng.permutation(shuffled[:, 0])
+        rise = (model.predict(shuffled) - target) ** 2 - (model.predict(X[40:]) - target) ** 2
+        rises.append(rise.mean() / Y[:40].var())
+    np.testing.assert_allclose(found.means[0], np.mean(rises))
+    one_class = LABELS[40:] == "high"
+    rows = np.flatnonzero(one_class) + 40
+    assert np.isfinite(classifier().fit(X, LABELS).importance(X[rows], LABELS[rows]).means).all()
+    with pytest.raises(ValueError, match="X and y belong together"):
+        model.importance(X)
+
+
+def test_selectors_of_scikit_learn_find_the_column():
+    table = np.c_[X[:, 1:], X[:, 0]]
+    assert RFE(regressor(), n_features_to_select=1).fit(table, Y).get_support().tolist() == [
+        0,
+        0,
+        1,
+    ]
+    chosen = SelectFromModel(classifier(), threshold=0.5).fit(table, LABELS)
+    assert chosen.get_support().tolist() == [False, False, True]
+    pipeline = make_pipeline(SelectFromModel(regressor()), regressor()).fit(table, Y)
+    again = pickle.loads(pickle.dumps(pipeline))
+    np.testing.assert_array_equal(again.predict(table), pipeline.predict(table))
+
+
+# ------------------------------------------------------------ reports
+
+
+def test_a_report_is_plain_text_with_a_named_recipe_and_no_note_twice():
+    model = regressor(time_limit=1e-9).fit(TABLE, Y)
+    report = model.report()
+    lines = repr(report).splitlines()
+    assert lines[0] == "table        60 rows, 4 columns: 3 numbers, 0 categories"
+    assert lines[1] == "left out     column 3: constant"
+    assert lines[2] == "networks     100%: 4 bins, 8-8 (6 networks of 15 inputs), epoch 1 of 1"
+    (note,) = (line for line in lines if line.startswith("note"))
+    assert note.endswith("ended early because the time was over: 4 bins, 8-8 after 1 of 185 epochs")
+    twice = dataclasses.replace(report, notes=[*report.notes, *report.notes])
+    assert str(twice) == str(report)
+
+
+@pytest.mark.parametrize(
+    ("make", "y"),
+    [
+        (regressor, Y),
+        (regressor, np.c_[Y, Y]),
+        (classifier, LABELS),
+        (classifier, np.c_[X > 0].astype(int)),
+    ],
+)
+def test_a_notebook_shows_a_report_with_three_pictures(make, y):
+    pytest.importorskip("matplotlib")
+    table = np.c_[X, np.full(len(X), "<b>", object)].astype(object)
+    model = make().fit(table, y)
+    report = model.report()
+    text = report._repr_html_()
+    assert "<td" in text
+    pictures = re.findall('src="data:image/png;base64,([^"]+)"', text)
+    assert len(pictures) == len(set(pictures)) == 3
+    for picture in pictures:
+        assert base64.b64decode(picture).startswith(b"\x89PNG")
+    loaded = pickle.loads(pickle.dumps(model)).report()
+    assert loaded == report
+    assert loaded._repr_html_().count("<img") == 1  # the curve alone: it has no rows
+    model.fit(table[::-1], y)
+    assert report._repr_html_() == text
+
+
+def test_what_a_report_says_is_escaped():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"<b>": np.ones(len(X)), "x": X[:, 0]})
+    text = regressor().fit(frame, Y).report()._repr_html_()
+    assert "&lt;b&gt;: constant" in text
+    assert "<b>" not in text
+
+
+def test_pictures_are_left_out_without_matplotlib_and_for_large_tables(monkeypatch):
+    model = regressor().fit(X, Y)
+    monkeypatch.setattr(explained, "MOST_CELLS", 10)
+    assert model.report()._repr_html_().count("<img") == 2
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert "<img" not in model.report()._repr_html_()
+
+
+def test_a_predictor_says_what_it_takes():
+    predict = regressor().fit(TABLE, Y).predictor()
+    assert repr(predict) == "<RowPredictor: call it with a row of 4 values; 6 networks>"

@@ -1,0 +1,399 @@
+"""Estimators of tables at their limits: odd columns, targets, weights; nothing leaks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from tiny_tables import LABELS, SMALL, TINY, N, X, Y, classifier, regressor
+
+from fastmlp import TabMLPClassifier
+from fastmlp.tabular import epoch_selection, presets
+from fastmlp.tabular.blend import Blend
+
+RNG = np.random.default_rng(1)
+COLOURS = np.array(["red", "blue", "green"] * (N // 3))
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setitem(presets.PRESETS, "fast", TINY)
+
+
+def frame_of(pandas, **more):
+    return pandas.DataFrame(X, columns=list("abc")).assign(**more)
+
+
+# ------------------------------------------------------------ leaks
+
+
+def last_epoch():
+    """Return a scorer that finds each epoch better than the one before, whatever is predicted."""
+    looks = iter(range(10**6))
+    return lambda estimator, X, y, sample_weight=None: next(looks)
+
+
+def bits(net):
+    """Return all parameters of a network."""
+    return np.concatenate([a.ravel() for kind in net._engine.parameters() for a in kind])
+
+
+def changed(kind, frame, y, weights, rows):
+    """Return the data with other values in some rows."""
+    frame, y, weights = frame.copy(), y.copy(), weights.copy()
+    if kind == "numbers":
+        frame.loc[rows, "a"] = frame.loc[rows, "a"] * -7 + 1e6
+        frame.loc[rows[0], "b"] = np.nan
+    elif kind == "categories":
+        frame.loc[rows, "colour"] = "red"
+    else:
+        y[rows] = np.roll(y[rows], 1) if y.dtype.kind == "U" else y[rows] * 100
+    return frame, y, weights
+
+
+@pytest.mark.parametrize("kind", ["numbers", "categories", "targets"])
+@pytest.mark.parametrize(("make", "y"), [(regressor, Y), (classifier, LABELS)])
+def test_held_out_rows_do_not_change_a_bit_of_the_members_they_judge(make, y, kind, monkeypatch):
+    pandas = pytest.importorskip("pandas")
+    recipes = (SMALL, replace(SMALL, bins=0, dropout=0.1, decay=0.01))
+    monkeypatch.setitem(presets.PRESETS, "fast", replace(TINY, recipes=recipes))
+    frame, weights = frame_of(pandas, colour=COLOURS), RNG.uniform(1, 2, N)
+    frame.loc[5, "b"] = np.nan
+    groups = np.arange(N) // 2  # the same folds whatever the classes are
+
+    def fit(data):
+        rows, targets, w = data
+        model = make(scoring=last_epoch()).fit(rows, targets, sample_weight=w, groups=groups)
+        return model, {group.encodings[0].bins: group for group in model._members.groups}
+
+    first, before = fit((frame, y, weights))
+    rows = first._out[0]
+    second, after = fit(changed(kind, frame, y, weights, rows))
+    np.testing.assert_array_equal(second._out[0], rows)
+    both = sorted(set(before) & set(after))
+    assert both
+    for bins in both:
+        one, two = before[bins].ensemble, after[bins].ensemble
+        np.testing.assert_array_equal(bits(one[0]), bits(two[0]))
+        assert not np.array_equal(bits(one[1]), bits(two[1]))  # this one has learned from them
+
+
+# ------------------------------------------------------------ columns
+
+
+def test_lists_of_numbers_beside_text_are_numbers_and_text():
+    rows = [[float(a), str(c)] for a, c in zip(X[:, 0], COLOURS, strict=True)]
+    model = regressor().fit(rows, Y)
+    assert model.report().kinds == {"numbers": 1, "categories": 1}
+    np.testing.assert_array_equal(model.predict(rows), model.predict(np.array(rows, object)))
+
+
+# A column at fit, and what is said of it.
+REFUSED_AT_FIT = {
+    "lists": ([[1, 2]] * N, TypeError, r"a holds a list, which is neither: .* astype\(float\), or"),
+    "fractions": ([Fraction(1, 3)] * N, TypeError, r"holds a Fraction, .* astype\(float\), or to"),
+    "dicts": ([{}] * N, TypeError, "a holds a dict, which is neither"),
+    "huge integers": ([10**400] * N, ValueError, "too large for dtype.*: a has such"),
+    "dates of NumPy": ([np.datetime64("2020-01-01")] * N, TypeError, "a holds dates"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_AT_FIT)
+def test_columns_that_are_refused_at_fit(case):
+    pandas = pytest.importorskip("pandas")
+    values, error, words = REFUSED_AT_FIT[case]
+    with pytest.raises(error, match=words):
+        regressor().fit(frame_of(pandas, a=pandas.Series(values, dtype=object)), Y)
+
+
+# A column at fit, the same later, and what is said of it.
+REFUSED_LATER = {
+    "text becomes numbers": (COLOURS, X[:, 0], ValueError, r"a holds .* but text was there at fit"),
+    "numbers become text": (X[:, 0], COLOURS, ValueError, "was numbers at fit"),
+    "numbers become lists": (X[:, 0], [[1, 2]] * N, ValueError, "was numbers at fit"),
+    "numbers become lists of one": (X[:, 0], [[1]] * N, ValueError, "was numbers at fit"),
+    "text becomes lists": (COLOURS, [[1]] * N, TypeError, "a holds a list, which is neither"),
+    "numbers become dates": (X[:, 0], np.arange(N).astype("M8[ns]"), TypeError, "a holds dates"),
+    "categories become dates": (
+        "category",
+        np.arange(N).astype("M8[ns]"),
+        TypeError,
+        "holds dates",
+    ),
+    "numbers become complex": (X[:, 0], X[:, 0] + 1j, ValueError, "a holds complex numbers"),
+    "categories become text": (
+        "category",
+        COLOURS,
+        ValueError,
+        r"holds 'red' \(str\) but a number was there",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_LATER)
+def test_columns_that_are_refused_later(case):
+    pandas = pytest.importorskip("pandas")
+    values, later, error, words = REFUSED_LATER[case]
+    if isinstance(values, str):
+        values = pandas.Categorical(np.arange(N) % 4)
+    model = regressor().fit(frame_of(pandas, a=values), Y)
+    with pytest.raises(error, match=words):
+        model.predict(frame_of(pandas, a=later))
+    strange = frame_of(pandas, a=np.full(N, np.nan))
+    assert np.isfinite(model.predict(strange)).all()  # missing is never of another kind
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_category_dtypes_are_categories_whatever_their_values_are(library):
+    frames = pytest.importorskip(library)
+    codes = np.arange(N) % 4
+    if library == "pandas":
+        frame = frame_of(frames, a=frames.Categorical(codes))
+    else:
+        values = frames.Series(codes.astype(str), dtype=frames.Categorical)
+        frame = frames.DataFrame({"a": values, "b": X[:, 1], "c": X[:, 2]})
+    for wanted, count in (("from_dtype", 1), (["b"], 2)):
+        model = regressor(categorical_features=wanted).fit(frame, Y)
+        assert model.report().kinds["categories"] == count
+
+
+def test_names_that_are_no_text_are_checked_too():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X)
+    model = regressor().fit(frame, Y)
+    with pytest.raises(ValueError, match="X has the columns 1, 0, 2 but 0, 1, 2 are expected"):
+        model.predict(frame[[1, 0, 2]])
+    np.testing.assert_array_equal(model.predict(frame), model.predict(X))
+    for names in (["a", "a", "b"], [1, 1, 2]):
+        with pytest.raises(ValueError, match="several columns with the name"):
+            regressor().fit(frame.set_axis(names, axis=1), Y)
+
+
+def test_frames_of_polars_that_hold_no_numbers():
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame(dict(zip("abc", X.T, strict=True)))
+    with pytest.raises(TypeError, match="X is a LazyFrame but .* pass X.collect"):
+        regressor().fit(frame.lazy(), Y)
+    for values in ([{"k": 1}, {"k": 2}] * (N // 2), [[1, 2]] * N):
+        with pytest.raises(TypeError, match="argument must be a string or a number: d holds"):
+            regressor().fit(frame.with_columns(d=polars.Series(values)), Y)
+
+
+def test_booleans_say_of_every_column_whether_it_is_a_category():
+    model = regressor(categorical_features=[True, False, False]).fit(X.round(), Y)
+    assert model.report().kinds == {"numbers": 2, "categories": 1}
+    with pytest.raises(ValueError, match="booleans of shape"):
+        regressor(categorical_features=[True, False]).fit(X.round(), Y)
+
+
+# ------------------------------------------------------------ targets
+
+NUMBERS_REFUSED = {
+    "too large": (Y * 1e160, "rescale y"),
+    "too small": (Y * 1e-160, "rescale y"),
+    "one column too small": (np.c_[Y, Y * 1e-160], "rescale y"),
+    "huge integers": ([10**400 + k for k in range(N)], "too large for float64"),
+    "dates": (np.arange(N).astype("M8[D]"), "y holds dates"),
+}
+
+
+@pytest.mark.parametrize("case", NUMBERS_REFUSED)
+def test_numbers_that_are_refused(case):
+    y, words = NUMBERS_REFUSED[case]
+    with pytest.raises(ValueError, match=words):
+        regressor().fit(X, y)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "poisson", "gaussian"])
+def test_the_scale_of_y_does_not_matter(loss):
+    """A power of 2 far away: the same prediction but for the rounding of what is measured."""
+    y = np.exp(Y) if loss == "poisson" else Y
+    right = regressor(loss=loss).fit(X, y)
+    for scale in (2.0**-100, 2.0**100):
+        model = regressor(loss=loss).fit(X, y * scale)
+        assert model.best_epoch_ == right.best_epoch_
+        np.testing.assert_allclose(model.predict(X) / scale, right.predict(X), rtol=1e-5)
+        interval = model.predict_interval(X) / scale
+        np.testing.assert_allclose(interval, right.predict_interval(X), rtol=1e-5, atol=1e-6)
+    constant = regressor(loss=loss).fit(X, np.full(N, 3.7))
+    np.testing.assert_allclose(constant.predict(X), 3.7, rtol=1e-14)
+
+
+LABELS_REFUSED = {
+    "None": (["a", None, "b"] * (N // 3), "y contains NaN, None or NA"),
+    "NaN beside text": (np.array(["a", np.nan] * (N // 2), object), "y contains NaN, None or NA"),
+    "text and numbers": (np.array(["a", 1] * (N // 2), object), "y holds text and 1 but"),
+    "labels of 1 and 2": (np.c_[1 + (Y > 0), 1 + (Y > 1)], "but 0 and 1 are expected"),
+    "labels of -1 and 1": (np.sign(np.c_[Y, -Y]).astype(int), "but 0 and 1 are expected"),
+}
+
+
+@pytest.mark.parametrize("case", LABELS_REFUSED)
+def test_labels_that_are_refused(case):
+    y, words = LABELS_REFUSED[case]
+    with pytest.raises(ValueError, match=words):
+        classifier().fit(X, y)
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "roc_auc", "f1_macro", "average_precision"])
+def test_scorers_of_matrices_of_labels(scoring):
+    from sklearn.metrics import get_scorer
+
+    y = np.c_[Y > 0, Y > 0.5].astype(int)
+    model = classifier(scoring=scoring).fit(X, y)
+    best = -min(cost for *_, cost in model._curve)
+    raw = model._out_of_fold  # before the temperature, which changes no rank and no label
+
+    class Said(TabMLPClassifier):
+        classes_ = np.eye(2, dtype=int)
+
+        def predict(self, X):
+            return (raw > 0.5).astype(int)
+
+        def predict_proba(self, X):
+            return raw
+
+        def __sklearn_is_fitted__(self):
+            return True
+
+    assert get_scorer(scoring)(Said(), X, y) == pytest.approx(best)
+
+
+def test_epochs_without_a_score_are_never_chosen():
+    def score(estimator, X, y):
+        said = estimator.predict(X)
+        looks.append(said)
+        return np.nan if len(looks) != 3 else 0.0
+
+    looks: list[np.ndarray] = []
+    model = regressor(scoring=score).fit(X, Y)
+    assert model.best_epoch_ == model._curve[2][0]
+    np.testing.assert_array_equal(model.oof_prediction_, looks[2])
+    with pytest.raises(ValueError, match="no epoch has a score"):
+        regressor(scoring=lambda *_: np.nan).fit(X, Y)
+
+
+# ------------------------------------------------------------ weights and groups
+
+WEIGHTS_REFUSED = {
+    "negative": {"high": -1, "low": 1},
+    "not a number": {"high": np.nan, "low": 1},
+    "infinite": {"high": np.inf, "low": 1},
+}
+
+
+@pytest.mark.parametrize("case", WEIGHTS_REFUSED)
+def test_weights_of_classes_that_are_refused(case):
+    with pytest.raises(ValueError, match="weights of the rows are from"):
+        classifier(class_weight=WEIGHTS_REFUSED[case]).fit(X, LABELS)
+
+
+def test_weights_of_rows_whose_sum_is_infinite():
+    with pytest.raises(ValueError, match="in sum inf"):
+        regressor().fit(X, Y, sample_weight=np.full(N, 1e308))
+
+
+GROUPS_REFUSED = {
+    "None": ([None, 1] * (N // 2), "groups has missing ones"),
+    "NaN": (np.where(np.arange(N) < 3, np.nan, 1.0), "groups has missing ones"),
+    "mixed": (np.array(["a", 1] * (N // 2), object), "do not compare"),
+    "two columns": (np.zeros((N, 2)), r"groups has shape \(60, 2\)"),
+}
+
+
+@pytest.mark.parametrize("case", GROUPS_REFUSED)
+def test_groups_that_are_refused(case):
+    groups, words = GROUPS_REFUSED[case]
+    with pytest.raises(ValueError, match=words):
+        regressor().fit(X, Y, groups=groups)
+
+
+# ------------------------------------------------------------ after the fit
+
+
+def test_parameters_that_change_after_the_fit_change_nothing():
+    model = regressor().fit(X, Y)
+    right = model.predict_quantiles(X, [0.01]), model.importance(X, Y).means
+    model.set_params(loss="poisson")
+    np.testing.assert_array_equal(model.predict_quantiles(X, [0.01]), right[0])
+    np.testing.assert_array_equal(model.importance(X, Y).means, right[1])
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_a_single_level_has_no_axis(outputs):
+    model = regressor().fit(X, np.tile(Y, (outputs, 1)).T)
+    for level in (0.3, np.float32(0.5)):
+        single = model.predict_quantiles(X, level)
+        np.testing.assert_array_equal(single, model.predict_quantiles(X, [level])[..., 0])
+    for wrong in (1.5, None, "0.5"):
+        with pytest.raises(ValueError, match="levels has .* but a number between 0 and 1"):
+            model.predict_quantiles(X, wrong)
+
+
+def test_importance_wants_the_targets_of_the_fit():
+    model, other = regressor().fit(X, Y), classifier().fit(X, LABELS)
+    with pytest.raises(ValueError, match="inconsistent numbers"):
+        model.importance(X, Y[1:])
+    with pytest.raises(ValueError, match="most is 0 but must be"):
+        model.plot_importance(X, Y, most=0)
+    for found, y, words in (
+        (model, np.c_[Y, Y], "y has 2 outputs but 1"),
+        (other, np.arange(N) % 3, "y has 0, which is no class of the fit"),
+        (other, LABELS == "low", "y has (True|False), which is no class of the fit"),
+        (other, np.c_[X > 0].astype(int), r"y has \[\d, \d, \d\], which is no class"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            found.importance(X, y)
+
+
+def test_a_fit_that_fails_changes_nothing(monkeypatch):
+    model = regressor().fit(X, Y)
+    before, right = dict(vars(model)), model.predict(X)
+    look, looks = epoch_selection.BestEpochSelector._look, []
+
+    def interrupted(self, state):
+        looks.append(state.epoch)
+        if len(looks) == 3:
+            raise MemoryError
+        look(self, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(epoch_selection.BestEpochSelector, "_look", interrupted)
+        with pytest.raises(MemoryError):
+            model.fit(X, -Y)
+    assert vars(model) == before
+    np.testing.assert_array_equal(model.predict(X), right)
+    assert not np.array_equal(model.fit(X, -Y).predict(X), right)
+
+
+READ = {
+    "predict": (regressor, Y, lambda model: np.stack(model.predict(X, return_std=True))),
+    "predict_interval": (regressor, Y, lambda model: model.predict_interval(X)),
+    "log_density": (regressor, Y, lambda model: model.log_density(X, Y)),
+    "labels": (classifier, LABELS, lambda model: model.predict(X)),
+    "predict_proba": (classifier, LABELS, lambda model: model.predict_proba(X)),
+}
+
+
+@pytest.mark.parametrize("method", READ)
+def test_what_is_read_during_a_fit_is_of_one_fit(method, monkeypatch):
+    """Another fit ends amid a prediction: that is still of the fit it began with."""
+    make, y, read = READ[method]
+    model = make().fit(X, y)
+    right, predict, fits = read(model), Blend.predict, []
+
+    def slow(self, table):
+        if not fits:
+            fits.append(model)
+            other = Y * 100 if make is regressor else np.arange(N) % 3
+            model.fit(np.c_[COLOURS, COLOURS[::-1], COLOURS], other)
+        return predict(self, table)
+
+    monkeypatch.setattr(Blend, "predict", slow)
+    np.testing.assert_array_equal(read(model), right)
+    assert fits

@@ -1,0 +1,235 @@
+"""Estimators of tables as strangers use them: what is no use is refused, and says what would be."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from tiny_tables import LABELS, TINY, N, X, Y, classifier, regressor
+
+from fastmlp import MLPClassifier, MLPRegressor
+from fastmlp.tabular import presets
+
+RNG = np.random.default_rng(1)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setitem(presets.PRESETS, "fast", TINY)
+
+
+# ------------------------------------------------------------ parameters
+
+PARAMETERS_REFUSED = {
+    "no threads": ({"n_jobs": 0}, "n_jobs is 0 but a number of threads"),
+    "threads by truth": ({"n_jobs": True}, "n_jobs is True but a number of threads"),
+    "seconds by truth": ({"time_limit": True}, "time_limit is True but a number of seconds"),
+    "too many seconds": ({"time_limit": 10**400}, "time_limit is 1000"),
+}
+
+
+@pytest.mark.parametrize("case", PARAMETERS_REFUSED)
+def test_parameters_that_are_refused(case):
+    options, words = PARAMETERS_REFUSED[case]
+    with pytest.raises(ValueError, match=words):
+        regressor(**options).fit(X, Y)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_no_threads_are_refused_by_other_estimators_too(solver):
+    with pytest.raises(ValueError, match="n_jobs is 0 but a number of threads"):
+        MLPRegressor(solver=solver, n_jobs=0).fit(X, Y)
+    model = MLPRegressor(solver=solver, max_iter=2000, tol=0.1).fit(X, Y).set_params(n_jobs=True)
+    with pytest.raises(ValueError, match="n_jobs is True"):
+        model.predict(X)
+
+
+@pytest.mark.parametrize("make", [classifier, lambda **k: MLPClassifier(tol=0.1, **k)])
+def test_weights_of_unknown_classes_are_named_and_count_for_nothing(make):
+    given = {"high": 2, "low": 1}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        right = make(class_weight=given, random_state=0).fit(X, LABELS).predict_proba(X)
+    with pytest.warns(UserWarning, match="class_weight has 'hihg' but y has the classes 'high', "):
+        model = make(class_weight={**given, "hihg": 3}, random_state=0).fit(X, LABELS)
+    np.testing.assert_array_equal(model.predict_proba(X), right)
+
+
+def test_classes_that_a_batch_lacks_are_known():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = MLPClassifier(class_weight={"high": 2, "low": 1, "middle": 3})
+        model.partial_fit(X, LABELS, classes=["high", "low", "middle"])
+
+
+def test_scorers_are_given_weights_or_say_that_they_take_none():
+    given = []
+
+    def score(estimator, X, y, sample_weight=None):
+        given.append(sample_weight)
+        return 0.0
+
+    weights = np.arange(1.0, N + 1)
+    regressor(scoring=score).fit(X, Y, sample_weight=weights)
+    np.testing.assert_allclose(given[0], weights / weights.mean())
+    for scoring in ("neg_max_error", lambda estimator, X, y: 0.0):
+        regressor(scoring=scoring).fit(X, Y)
+        with pytest.raises(TypeError, match="takes no sample_weight but the rows have different"):
+            regressor(scoring=scoring).fit(X, Y, sample_weight=weights)
+
+
+# ------------------------------------------------------------ numbers
+
+NARROW = {  # columns that cannot be scaled
+    "denormal": 5e-324 * np.arange(N),
+    "small": 1e-310 * X[:, 0],
+    "below one over the largest": 1e-303 * X[:, 0],
+}
+
+
+@pytest.mark.parametrize("case", NARROW)
+def test_columns_that_cannot_be_scaled_are_left_out_by_name(case):
+    model = regressor().fit(np.c_[NARROW[case], X], Y)
+    said = {"column 0": "its range is below 1e-300: rescale it"}
+    assert model.report().left_out == said
+    right = regressor().fit(X, Y)
+    np.testing.assert_array_equal(model.predict(np.c_[NARROW[case], X]), right.predict(X))
+
+
+WIDE = {  # the same columns but for what can be scaled away
+    "1e-290": X[:, 0] * 2.0**-960,
+    "1e300": X[:, 0] * 2.0**1000,
+    "next to 1": 1 + 2.0**-52 * np.argsort(np.argsort(X[:, 0])),
+    "few differ": np.where(X[:, 0] > 2, 1.0, 1e-310 * X[:, 0]),
+}
+
+
+@pytest.mark.parametrize("case", WIDE)
+def test_columns_of_strange_scales_are_scaled(case):
+    model = regressor().fit(np.c_[WIDE[case], X[:, 1]], Y)
+    encoding = model._members.groups[0].encodings[0]
+    inputs = encoding.inputs(model._columns.read(np.c_[WIDE[case], X[:, 1]]))[:, 0]
+    assert np.isfinite(inputs).all()
+    assert inputs.min() < inputs.max()
+    if case != "few differ":
+        assert len(np.unique(inputs)) == N
+        assert np.corrcoef(inputs, X[:, 0])[0, 1] > 0.9
+
+
+def test_numbers_whose_sum_overflows_are_no_cause_for_warnings():
+    column = np.where(np.arange(N) % 2, 1e308, -1e308)
+    for table in (np.c_[column, X], np.c_[column, column[::-1], X[:, 0]]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert np.isfinite(regressor().fit(table, Y).predict(table)).all()
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_few_rows_teach_no_sizes_of_residuals(n):
+    """Of so few rows intervals by predicted variances are no wider than twice those without."""
+    widths = {
+        loss: np.mean(np.diff(regressor(loss=loss).fit(X[:n], Y[:n]).predict_interval(X)))
+        for loss in ("squared_error", "gaussian")
+    }
+    assert widths["gaussian"] < 2 * widths["squared_error"]
+
+
+# ------------------------------------------------------------ tables and targets
+
+
+def test_sparse_matrices_are_refused_with_a_remedy():
+    sparse = pytest.importorskip("scipy.sparse")
+    model = regressor().fit(X, Y)
+    for kind in (sparse.csr_matrix, sparse.csc_array, sparse.coo_array):
+        for call in (lambda x: regressor().fit(x, Y), model.predict):
+            with pytest.raises(
+                TypeError, match=r"X is a sparse .* of before it was encoded, .*toa"
+            ):
+                call(kind(X))
+
+
+def test_masked_values_are_missing():
+    mask = X > 1
+    right = regressor().fit(np.where(mask, np.nan, X), Y)
+    masked = np.ma.masked_array(X, mask)
+    model = regressor().fit(masked, Y)
+    np.testing.assert_array_equal(model.predict(masked), right.predict(np.where(mask, np.nan, X)))
+    words = np.ma.masked_array(np.array([["a", "b"]] * (N // 2) + [["b", "a"]] * (N // 2)))
+    words[0, 0] = np.ma.masked
+    model = regressor().fit(words, Y)
+    as_lists = [[None, "b"], *words[1:].tolist()]
+    np.testing.assert_array_equal(model.predict(words), model.predict(as_lists))
+    with pytest.raises(ValueError, match="y has masked entries"):
+        regressor().fit(X, np.ma.masked_array(Y, Y > 1))
+    with pytest.raises(ValueError, match="y has masked entries"):
+        classifier().fit(X, np.ma.masked_array(LABELS, Y > 1))
+
+
+def test_text_is_no_number_to_predict():
+    numbers = Y.astype(str)  # NumPy would read them
+    for y in (LABELS, list(LABELS), LABELS.astype(object), numbers, numbers.astype(object)):
+        with pytest.raises(ValueError, match=r"y holds text .*TabMLPClassifier"):
+            regressor().fit(X, y)
+        for call in (MLPRegressor().fit, MLPRegressor().partial_fit):
+            with pytest.raises(ValueError, match=r"y holds text .* with MLPClassifier"):
+                call(X, y)
+        with pytest.raises(ValueError, match="y holds text"):
+            MLPRegressor().fit(X, Y, X_val=X, y_val=y)
+    model = regressor().fit(X, Y)
+    with pytest.raises(ValueError, match="y holds text"):
+        model.log_density(X, LABELS)
+
+
+def test_an_index_in_another_order_is_named():
+    pandas = pytest.importorskip("pandas")
+    frame, y = pandas.DataFrame(X, columns=list("abc")), pandas.Series(Y)
+    turned = frame[::-1]
+    right = regressor().fit(turned, y.to_numpy())
+    with pytest.warns(UserWarning, match=r"y has the index of X in another order .* y.loc\[X.ind"):
+        model = regressor().fit(turned, y)
+    np.testing.assert_array_equal(model.predict(frame), right.predict(frame))
+    for name in ("sample_weight", "groups"):
+        with pytest.warns(UserWarning, match=f"{name} has the index of X in another order"):
+            regressor().fit(frame, y, **{name: pandas.Series(range(1, N + 1), index=turned.index)})
+    for other in (y.loc[turned.index], y.set_axis(range(100, 100 + N)), y.to_list(), y.to_numpy()):
+        regressor().fit(turned, other)  # a warning would be an error here
+
+
+def test_many_rows_are_calibrated_by_some(monkeypatch):
+    """Of ten times as many rows the same temperature and tails, but for digits that are noise."""
+    from fastmlp.tabular import conformal, targets, temperature
+
+    rng = np.random.default_rng(0)
+    n = 30_000
+    p = rng.dirichlet(np.ones(3), n)
+    target = targets.ClassTarget((p.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1), 3)
+    sharp = temperature.applied(p, 0.5)
+    whole = temperature.fitted(sharp, target, None)
+    residuals = rng.standard_t(4, n)
+    tails = conformal.Residuals(residuals, np.zeros(n), deviation=np.ones(n))
+    looked = []
+    costs = targets.ClassTarget.costs
+    monkeypatch.setattr(
+        targets.ClassTarget,
+        "costs",
+        lambda self, q, rows: looked.append(len(q)) or costs(self, q, rows),
+    )
+    for module in (temperature, conformal):
+        monkeypatch.setattr(module, "MOST_ROWS", 3_000)
+    some = temperature.fitted(sharp, target, np.ones(n))
+    assert max(looked) == 3_000
+    assert some == pytest.approx(whole, rel=0.1)
+    assert whole == pytest.approx(2, rel=0.05)
+    fewer = conformal.Residuals(residuals, np.zeros(n), deviation=np.ones(n))
+    assert fewer.spread == pytest.approx(tails.spread, rel=0.05)
+    assert fewer.freedom == tails.freedom
+
+
+def test_many_classes_are_not_all_named():
+    with pytest.warns(UserWarning, match=r"class_weight has 2, 3, 4, 5, 6, \.\.\. but") as caught:
+        classifier(class_weight=dict.fromkeys(range(99), 1.0)).fit(X, (Y > 0).astype(int))
+    assert len(str(caught[0].message)) < 120

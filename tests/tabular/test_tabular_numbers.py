@@ -1,0 +1,362 @@
+"""Estimators of tables: what they say of a fit, and of new rows, is true to the last bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from scipy.stats import norm
+from tiny_tables import LABELS, TINY, N, X, Y, classifier, regressor
+
+from fastmlp.tabular import presets
+from fastmlp.tabular.conformal import Residuals
+
+RNG = np.random.default_rng(2)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setitem(presets.PRESETS, "fast", TINY)
+
+
+# ------------------------------------------------------------ intervals
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9, 0.98])
+def test_ends_of_intervals_have_the_ranks_of_their_levels(coverage):
+    """Where (n + 1) times a level is whole, whatever the rounding of the level is."""
+    tail = (1 - coverage) / 2
+    for n in [19, 39, 59, 99, 199, 399, 999]:
+        found = Residuals(RNG.normal(size=n), np.zeros(n), deviation=np.ones(n))
+        rank = round(tail * (n + 1))
+        if abs(rank - tail * (n + 1)) < 1e-9:
+            ends = found.quantile(tail), found.quantile(1 - tail)
+            assert ends == (found.z[rank - 1], found.z[-rank])
+
+
+def test_an_interval_is_between_the_quantiles_of_its_ends():
+    rows = slice(39)
+    model = regressor().fit(X[rows], Y[rows])
+    np.testing.assert_array_equal(
+        model.predict_interval(X, 0.9), model.predict_quantiles(X, [0.05, 0.95])
+    )
+    assert np.isfinite(model.predict_interval(X, 1 - 2.0**-52)).all()
+    with pytest.raises(ValueError, match=r"coverage is .* which is 1 in float64: pass at most"):
+        model.predict_interval(X, 1 - 2.0**-53)
+
+
+def test_quantiles_of_weighted_residuals_never_cross():
+    levels = np.linspace(0.001, 0.999, 999)
+    for power in (0.5, 1, 4):
+        for _ in range(10):
+            n = int(RNG.integers(2, 90))
+            w = RNG.random(n) ** power + 0.01
+            found = Residuals(RNG.normal(size=n), np.zeros(n), w, deviation=np.ones(n))
+            quantiles = [found.quantile(level) for level in levels]
+            assert np.all(np.diff(quantiles) >= 0)
+
+
+# Of 60 rows: weights that have nothing to do with the noise, groups, and the share that intervals
+# of 90 % may hold at most. benchmarks/coverage.py has more.
+WEIGHTINGS = {
+    "two values": (lambda: RNG.choice([1.0, 10.0], 60), None, 0.94),
+    "uneven": (lambda: RNG.lognormal(0, 1, 60), None, 0.96),
+    "very uneven": (lambda: RNG.lognormal(0, 2, 60), None, 0.995),
+    "groups": (lambda: None, np.arange(60) // 3, 0.95),
+    "few groups": (lambda: None, np.arange(60) // 10, 0.98),
+}
+
+
+@pytest.mark.parametrize("case", WEIGHTINGS)
+def test_intervals_hold_what_they_promise_whatever_the_weights_are(case):
+    draw, groups, most = WEIGHTINGS[case]
+    held = []
+    for _ in range(120):
+        noise = RNG.normal(size=60)
+        if groups is not None:
+            noise = (noise + RNG.normal(size=60)[groups]) / np.sqrt(2)
+        found = Residuals(noise, np.zeros(60), draw(), np.ones(60), groups=groups)
+        ends = [found.quantile(level) for level in (0.05, 0.25, 0.75, 0.95)]
+        held.append(norm.cdf(ends[::-1]) - norm.cdf(ends))
+    many, half, *_ = np.mean(held, axis=0)
+    assert 0.9 <= many <= most
+    assert half >= 0.5
+
+
+def test_quantiles_are_those_of_weighted_conformal_prediction():
+    """The new row, which may lie beyond all, has the weight of one effective row."""
+    for _ in range(50):
+        w = RNG.lognormal(size=30)
+        found = Residuals(RNG.normal(size=30), np.zeros(30), w, np.ones(30))
+        effective = w.sum() ** 2 / np.sum(w**2)
+        assert found.w.sum() == pytest.approx(effective)
+        shares = found.w / (effective + 1)
+        for level in (0.6, 0.75, 0.8):
+            enough = [z for k, z in enumerate(found.z) if shares[: k + 1].sum() >= level]
+            assert found.quantile(level) == enough[0]
+            mirrored = [z for k, z in enumerate(found.z) if shares[k:].sum() >= level]
+            assert found.quantile(1 - level) == mirrored[-1]
+
+
+def test_rows_of_a_group_count_by_how_alike_they_are():
+    z, groups = RNG.normal(size=500), np.repeat(np.arange(500), 4)
+
+    def effective(noise, weights=None):
+        return Residuals(noise, np.zeros(2000), weights, np.ones(2000), groups=groups).w.sum()
+
+    assert effective(np.repeat(z, 4)) == pytest.approx(500)
+    assert effective(RNG.normal(size=2000)) > 1700
+    assert effective(np.repeat(z, 4), np.tile([1.0, 2, 3, 4], 500)) == pytest.approx(500)
+    assert effective(np.zeros(2000)) == 2000
+    model = regressor().fit(X, Y, groups=np.arange(N) // 2)
+    assert model._residuals[0].w.sum() < N
+
+
+# ------------------------------------------------------------ epochs, and what is said of them
+
+
+def test_of_a_likelihood_the_epoch_is_kept_in_which_members_together_are_best(monkeypatch):
+    """One that is too sure of itself is no bound for all: that chose ever later epochs."""
+    monkeypatch.setitem(presets.PRESETS, "fast", replace(TINY, epochs=64))
+    noise = RNG.normal(size=N)
+    model = regressor(loss="gaussian").fit(X, noise)
+    epoch, _, together, _ = min(model._curve, key=lambda look: look[2])
+    assert model.best_epoch_ == epoch
+    assert model.report().together == pytest.approx(
+        np.log(noise.std()) + np.log(2 * np.pi) / 2 + together
+    )
+
+
+def negative_log_likelihood(y, said):
+    mean, variance = np.split(said, 2, axis=1)
+    return np.mean((np.log(2 * np.pi * variance) + (y - mean) ** 2 / variance) / 2)
+
+
+# What is said of one output and of several, and what is true.
+SAID = {
+    ("squared_error", 1): (
+        "root mean squared error",
+        lambda y, said: np.sqrt(np.mean((y - said) ** 2)),
+    ),
+    ("squared_error", 2): (
+        "root mean squared error, in deviations of y",
+        lambda y, said: np.sqrt(np.mean(((y - said) / y.std(axis=0)) ** 2)),
+    ),
+    ("gaussian", 1): ("negative log-likelihood", negative_log_likelihood),
+    ("gaussian", 2): ("negative log-likelihood, mean over outputs", negative_log_likelihood),
+}
+
+
+@pytest.mark.parametrize(("loss", "outputs"), SAID)
+def test_what_a_report_says_is_true_of_predictions_out_of_fold(loss, outputs):
+    metric, measured = SAID[loss, outputs]
+    y = np.c_[Y, 1000 * X[:, 1] + RNG.normal(size=N)][:, :outputs]
+    model = regressor(loss=loss).fit(X, y)
+    report = model.report()
+    assert report.metric == metric
+    assert report.together == pytest.approx(measured(y, model._out_of_fold))
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    axes = model.plot_history(pyplot.figure().add_subplot())
+    kept = [row[0] for row in model._curve].index(model.best_epoch_)
+    assert axes.lines[1].get_ydata()[kept] == pytest.approx(report.together)
+    assert axes.get_ylabel() == f"{metric}, out of fold"
+    pyplot.close("all")
+
+
+# ------------------------------------------------------------ bits
+
+TASKS = {
+    "a mean": (regressor, {}, Y),
+    "several means": (regressor, {}, np.c_[Y, -Y, X[:, 1]]),
+    "mean and variance": (regressor, {"loss": "gaussian"}, Y),
+    "means and variances": (regressor, {"loss": "gaussian"}, np.c_[Y, X[:, 1]]),
+    "two classes": (classifier, {}, LABELS),
+    "many classes": (classifier, {}, np.arange(N) % 20),
+    "labels": (classifier, {}, np.c_[Y > 0, X[:, 1] > 0, X[:, 2] > 0].astype(int)),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_row_has_the_same_bits_among_any_number_of_rows(task, monkeypatch):
+    monkeypatch.setitem(presets.PRESETS, "fast", replace(TINY, folds=5))  # ten members
+    make, options, y = TASKS[task]
+    model = make(**options).fit(X, y)
+    p = model.predictor()
+    said = [getattr(model, "predict_proba", model.predict)]
+    if make is regressor:
+        said += [model.predict_interval, lambda rows: model.predict(rows, return_std=True)[1]]
+    for method in said:
+        whole = method(X)
+        for size in (1, 7):
+            parts = [method(X[at : at + size]) for at in range(0, N, size)]
+            np.testing.assert_array_equal(np.concatenate(parts), whole)
+    np.testing.assert_array_equal([p(row) for row in X], said[0](X))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_predictions_out_of_fold_are_the_users_own(task):
+    make, options, y = TASKS[task]
+    model = make(**options).fit(X, y)
+    right = model.oof_prediction_.copy()
+    taken = model.oof_prediction_
+    taken -= 1
+    np.testing.assert_array_equal(model.oof_prediction_, right)
+
+
+# ------------------------------------------------------------ weights
+
+LIGHT = np.flatnonzero(np.arange(N) % 3 == 0)  # rows that count for next to nothing
+
+
+def weighted(task, light):
+    """Return a fit, its targets, and the same with those of light rows in another order."""
+    make, options, y = TASKS[task]
+    weights, other = np.ones(N), y.copy()
+    weights[LIGHT], other[LIGHT] = light, y[LIGHT[::-1]]
+    return make(**options).fit(X, y, sample_weight=weights), y, other
+
+
+@pytest.mark.parametrize("light", [0.0, 1e-12])
+@pytest.mark.parametrize("task", ["a mean", "two classes", "labels"])
+def test_what_is_shown_of_a_fit_is_of_rows_that_count(task, light):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    model, *targets = weighted(task, light)
+    one, other = (model.importance(X, y) for y in targets)
+    np.testing.assert_allclose(one.means, other.means, rtol=1e-6)
+    one, other = (
+        model.plot_calibration(y, ax=pyplot.figure().add_subplot()).lines[1].get_xydata()
+        for y in targets
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-9)
+    pyplot.close("all")
+
+
+HEAVY = {"hopeless": 1e300, "too heavy": 1e20}
+
+
+@pytest.mark.parametrize("heavy", HEAVY)
+@pytest.mark.parametrize("task", ["a mean", "two classes"])
+def test_one_row_that_outweighs_all_is_named(task, heavy):
+    make, options, y = TASKS[task]
+    with pytest.raises(ValueError, match=r"1 rows have a weight above 0, and above 2e-16 times"):
+        make(**options).fit(X, y, sample_weight=np.r_[HEAVY[heavy], np.ones(N - 1)])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_rows_of_very_different_weights_are_learned_from(task):
+    make, options, y = TASKS[task]
+    model = make(**options).fit(X, y, sample_weight=np.r_[1e15, np.ones(N - 1)])
+    assert np.isfinite(getattr(model, "predict_proba", model.predict)(X)).all()
+
+
+def test_balanced_labels_have_the_product_of_their_weights():
+    utils = pytest.importorskip("sklearn.utils")
+    _, _, y = TASKS["labels"]
+    right = classifier().fit(X, y, utils.class_weight.compute_sample_weight("balanced", y))
+    found = classifier(class_weight="balanced").fit(X, y)
+    np.testing.assert_array_equal(found.predict_proba(X), right.predict_proba(X))
+    with pytest.raises(ValueError, match=r"class_weight is \{0: 1, 1: 2\} .* pass class_weight='b"):
+        classifier(class_weight={0: 1, 1: 2}).fit(X, y)
+
+
+# ------------------------------------------------------------ targets of odd scales
+
+
+def test_no_density_of_constant_targets_is_narrower_than_their_rounding():
+    for constant in (3.7, 0.0, 0.1, 1e-20, -1e60):
+        model = regressor().fit(X, np.full(N, constant))
+        away = np.array([0, 1, 1e5]) * max(abs(constant), 1)
+        density = model.log_density(X[:3], constant + away)
+        assert np.isfinite(density).all()
+        assert density[0] > -np.log(max(abs(constant), 1)) > density[1] > density[2]
+
+
+FAR = {
+    "one far from normal ones": ("squared_error", np.r_[1e60, Y[1:]]),
+    "one far from equal ones": ("gaussian", np.r_[1e60, np.zeros(N - 1)]),
+    "seldom and small": ("poisson", np.r_[3.0, np.zeros(N - 1)]),
+    "two": ("gaussian", np.r_[0.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("case", FAR)
+def test_members_of_rows_that_are_all_alike_know_the_scale_of_y(case):
+    """They are the same but for that scale, and nothing they say is infinite."""
+    loss, y = FAR[case]
+    said = []
+    for scale in (1.0, 2.0**-66, 2.0**-33):
+        model = regressor(loss=loss).fit(X[: len(y)], y * scale)
+        found = [model.predict_interval(X), np.stack(model.predict(X, return_std=True), axis=1)]
+        said.append(np.hstack(found) / scale)
+        assert np.isfinite(said[-1]).all()
+    largest = np.abs(said[0]).max()
+    for other in said[1:]:
+        np.testing.assert_allclose(other, said[0], rtol=1e-5, atol=1e-9 * largest)
+
+
+# ------------------------------------------------------------ scoring
+
+
+def test_a_report_says_what_chose_the_epoch_too():
+    model = classifier(scoring="roc_auc").fit(X, LABELS)
+    found = model.report()
+    best = -min(cost for *_, cost in model._curve)
+    assert found.metric == "log loss"
+    assert found.more["scoring"] == f"roc_auc {best:.4g}, out of fold"
+    assert found.more["scoring"] in str(found)
+
+    def furthest(estimator, X, y):
+        return -np.abs(estimator.predict(X) - y).max()
+
+    model = regressor(scoring=furthest).fit(X, Y)
+    assert model.report().more["scoring"].startswith("furthest -")
+    assert "scoring" not in regressor().fit(X, Y).report().more
+
+
+def metric(y, said):
+    """Return a score, but not as a scorer does."""
+    return float(np.mean(y == said))
+
+
+SCORINGS_REFUSED = {
+    "a metric": (classifier, LABELS, metric, TypeError, "cannot be called .*make_scorer"),
+    "one of classes": (
+        *(regressor, Y, "neg_log_loss", ValueError),
+        "scoring='neg_log_loss' asks for what .*this has none of .*use a scorer of regressions",
+    ),
+    "a class of weight 0": (
+        *(lambda **o: classifier(class_weight={2: 0}, **o), np.arange(N) % 3),
+        *("roc_auc_ovr", ValueError, r"classes of which no row has a weight above 0, \[2\] "),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SCORINGS_REFUSED)
+def test_scorings_that_are_refused(case):
+    make, y, scoring, error, words = SCORINGS_REFUSED[case]
+    with pytest.raises(error, match=words) as caught:
+        make(scoring=scoring).fit(X, y)
+    assert "Said" not in str(caught.value)
+
+
+def test_calibration_is_plotted_of_the_labels_of_the_fit():
+    model = classifier().fit(X, LABELS)
+    with pytest.raises(ValueError, match="y has '(HIGH|LOW)', which is no class of the fit"):
+        model.plot_calibration(np.char.upper(LABELS))
+
+
+def test_one_epoch_is_no_epochs():
+    notes = regressor(time_limit=1e-9).fit(X, Y).report().notes
+    assert [note for note in notes if "after 1 of 23 epochs" in note]
+
+
+def test_importance_is_in_variances_of_the_rows_that_count():
+    y, weights = Y.copy(), np.ones(N)
+    y[LIGHT], weights[LIGHT] = 1e3, 1e-12
+    found = regressor().fit(X, y, sample_weight=weights).importance(X, y)
+    assert found.names[0] == "column 0"
+    assert 0.5 < found.means[0] < 5

@@ -1,0 +1,301 @@
+"""What tables are trained with: rates, bins, smoothed labels, and when a fit is given up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from sklearn.base import clone
+
+import fastmlp
+from fastmlp import TabMLPClassifier, TabMLPRegressor
+from fastmlp.tabular import members, presets
+from fastmlp.tabular.columns import Columns
+from fastmlp.tabular.encoding import Encoding, edges_of
+from fastmlp.tabular.presets import Preset, Recipe
+
+RNG = np.random.default_rng(0)
+LONG = Recipe(bins=4, width=16, depth=1)
+
+
+def test_rates_have_four_cycles_and_end_at_zero() -> None:
+    """Zero where 1 + 15 t is a power of two; the highest half-way between, in its logarithm."""
+    rates = presets.Cycles(0.3, n_steps=15 * 1000)
+    peaks = (2.0 ** np.array([0.5, 1.5, 2.5, 3.5]) - 1) * 1000
+    assert np.allclose(rates(peaks.round().astype(int)), 0.3, rtol=1e-4)
+    assert np.allclose(rates(np.array([0, 1000, 3000, 7000, 15000, 20000])), 0, atol=1e-12)
+    flat = presets.FlatCosine(0.3, n_steps=1000)
+    assert np.allclose(flat(np.array([0, 499, 750, 1000])), [0.3, 0.3, 0.15, 0], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("preset", "n", "folds"),
+    [
+        *[("fast", 50_000, 4), ("fast", 50_001, 2), ("default", 50_000, 8), ("default", 50_001, 4)],
+        *[("best", 5_000, 16), ("best", 5_001, 8), ("best", 50_001, 4)],
+    ],
+)
+def test_members_of_many_rows_are_fewer(preset, n, folds):
+    preset = presets.PRESETS[preset]
+    division = members.Splits.of(n, preset, np.random.default_rng(0), None, None)
+    assert len(division.learn) == len(division.out) == 2 * folds
+    held_out = np.bincount(np.concatenate(division.out), minlength=n)
+    assert (held_out == 2).all()
+    said = [f"{folds} folds instead of {preset.folds}, for there are {n:,} rows"]
+    assert division.notes == said * (folds < preset.folds)
+
+
+@pytest.mark.parametrize(
+    ("values", "bins", "edges"),
+    [
+        ([3.0], 4, [3, 3, 3, 3, 3]),
+        ([1.0, 0.0, 1.0], 3, [0, 1, 1, 1]),
+        ([0.0, 1.0, 2.0, 3.0] * 9, 3, [0, 1, 2, 3]),
+        (range(9), 4, [0, 2, 4, 6, 8]),  # quantiles
+        ([5.0] * 50 + list(range(50)), 3, [0, 5, 5, 49]),  # half of the rows are 5
+        ([0.0] * 40 + [7.0] * 40 + list(np.linspace(1, 6, 20)), 6, [0, 0, 1, 3.5, 6, 7, 7]),
+        ([0.0, 1.0] * 2 + list(range(2, 30)), 2, [0, 14, 29]),  # neither is as often as a bin
+    ],
+)
+def test_edges_of_bins(values, bins, edges):
+    found = edges_of(np.array(list(values), float), bins)
+    assert len(found) == bins + 1
+    np.testing.assert_allclose(found, edges, atol=0.6 if len(edges) == 3 else 1e-12)
+
+
+@pytest.mark.parametrize(("numbers", "bins"), [(1, 4), (10, 4), (13, 3), (40, 1), (41, 0)])
+def test_of_many_columns_each_has_fewer_bins(monkeypatch, numbers, bins):
+    monkeypatch.setattr(presets, "MOST_PIECES", 40)
+    monkeypatch.setitem(presets.PRESETS, "fast", Preset(2, 1, 16, (LONG,)))
+    X = RNG.normal(size=(20, numbers))
+    model = TabMLPRegressor(preset="fast", random_state=0, time_limit=60).fit(X, X[:, 0])
+    assert [each.bins for each in model._members.groups[0].encodings] == [bins, bins]
+    assert np.isfinite(model.predict(X)).all()
+
+
+def test_a_value_that_occurs_often_is_told_from_its_neighbours():
+    x = np.where(RNG.random(400) < 0.5, 0.0, RNG.exponential(size=400))[:, np.newaxis]
+    x[:3, 0] = -1e-3, 0.0, 1e-3
+    columns = Columns.of(x, None)
+    table = columns.read(x)
+    encoding = Encoding.of(table, columns, np.arange(400), np.array([], int), bins=6)
+    inputs = encoding.inputs(table)[:3, 1:]
+    steps = np.flatnonzero(encoding.numbers.edges[0, :-1] == encoding.numbers.edges[0, 1:])
+    assert len(steps) == 1
+    np.testing.assert_array_equal(inputs[:, steps[0]], [-1, 0, 1])
+    assert np.abs(inputs).max() <= 1
+
+
+TASKS = {
+    "classes": lambda X: (X > 0).sum(axis=1),
+    "labels": lambda X: (X > 0).astype(int),
+}
+
+
+@pytest.mark.parametrize(
+    ("task", "scoring", "smoothing"),
+    [
+        ("classes", None, 0.0),
+        ("classes", "neg_log_loss", 0.0),
+        ("classes", "roc_auc_ovr", 0.0),
+        ("classes", lambda model, X, y: 0.0, 0.0),
+        ("classes", "accuracy", presets.LABEL_SMOOTHING),
+        ("classes", "f1_macro", presets.LABEL_SMOOTHING),
+        ("labels", None, 0.0),
+        ("labels", "average_precision", 0.0),
+        ("labels", "accuracy", presets.LABEL_SMOOTHING),
+    ],
+)
+def test_labels_are_smoothed_where_labels_are_judged(monkeypatch, task, scoring, smoothing):
+    monkeypatch.setitem(presets.PRESETS, "fast", Preset(2, 1, 16, (LONG,)))
+    X = RNG.normal(size=(60, 2))
+    y = TASKS[task](X)
+    model = TabMLPClassifier(preset="fast", scoring=scoring, random_state=0).fit(X, y)
+    target = model._target(y)
+    if task == "classes":
+        assert target.loss.label_smoothing == smoothing
+    else:
+        learned = np.unique(target.encode(None))
+        np.testing.assert_allclose(learned, [smoothing / 2, 1 - smoothing / 2])
+
+
+def trained(monkeypatch, recipe, y, X, **parameters):
+    """Fit one recipe; return what the fit leaves behind."""
+    kept = []
+
+    def keeping(*args):
+        kept.append(members_train(*args))
+        return kept[-1]
+
+    members_train = members.train
+    monkeypatch.setattr(members, "train", keeping)
+    monkeypatch.setitem(presets.PRESETS, "fast", Preset(3, 2, 64, (recipe,)))
+    model = TabMLPRegressor(preset="fast", random_state=0, **parameters).fit(X, y)
+    monkeypatch.setattr(members, "train", members_train)
+    return model, kept[0]
+
+
+def test_a_fit_that_learns_noise_is_given_up(monkeypatch):
+    X = RNG.normal(size=(1500, 8))
+    noise, smooth = RNG.normal(size=1500), np.sin(X[:, 0]) + X[:, 1]
+    wide = replace(LONG, width=64, depth=2)
+    model, found = trained(monkeypatch, wide, noise, X)
+    ends = [round(end * found.planned) for end in presets.CYCLE_ENDS]
+    assert found.run in ends
+    assert 2 * found.epoch <= found.run
+    assert found.curve[-1][2] > presets.HOPELESS * min(cost for _, _, cost, _ in found.curve)
+    assert [note for note in model.report().notes if "held-out rows only got worse" in note]
+    for recipe, y, parameters in (
+        (wide, smooth, {}),  # that is still learning
+        (replace(wide, share=0.999), noise, {}),  # short ones run to their end
+        (wide, noise, {"scoring": "r2"}),  # the loss is not what is judged
+        (wide, noise, {"loss": "gaussian"}),  # costs below 0: their ratios mean nothing
+    ):
+        model, found = trained(monkeypatch, recipe, y, X, **parameters)
+        assert found.run == found.planned
+        assert found.why == ""
+        assert not model.report().notes
+
+
+@pytest.mark.parametrize("task", ["squared_error", "gaussian", "poisson", "classes", "labels"])
+def test_rows_are_predicted_by_the_members_that_have_not_learned_from_them(monkeypatch, task):
+    """By one of each division; for two heads the variance is that of the mixture."""
+    monkeypatch.setitem(presets.PRESETS, "fast", Preset(4, 3, 16, (LONG,)))
+    X = RNG.normal(size=(53, 2))
+    X[::5, 1] = np.nan
+    model = TabMLPRegressor(preset="fast", random_state=0, loss=task)
+    y = np.exp(X[:, 0]) if task not in TASKS else TASKS[task](np.nan_to_num(X))
+    if task in TASKS:
+        model = TabMLPClassifier(preset="fast", random_state=0)
+    model.fit(X, y)
+    (group,) = model._members.groups
+    table = model._columns.read(X)
+    said = np.zeros((3, *model._out_of_fold.shape))
+    for k, rows in enumerate(model._out):
+        said[k // 4, rows] = group.of_one(k, table.take(rows))
+    together = (said[0] + said[1] + said[2]) / 3
+    if task == "gaussian":
+        together[:, 1] += said[:, :, 0].var(axis=0)
+        np.testing.assert_allclose(model._out_of_fold, together, rtol=1e-12)
+    else:
+        np.testing.assert_array_equal(model._out_of_fold, together)
+
+
+@pytest.mark.parametrize("n", [20, 652, 2_000, 8_000, 10**6])
+def test_epochs_follow_rows_and_share(n):
+    preset = presets.PRESETS["default"]
+    long, short = (
+        presets.epochs_of(preset, recipe, n) for recipe in (presets.PIECEWISE, presets.SHORT)
+    )
+    assert presets.FEWEST_EPOCHS <= short <= long <= presets.MOST_EPOCHS
+    if n == presets.FEW_ROWS:
+        assert (long, short) == (256, 32)
+
+
+@pytest.mark.parametrize("n", [1, 2, 255, 256, 257, 1_035, 8_192, 8_193, 32_769, 10**6])
+def test_batches_are_even(n):
+    batch = presets.batch_of(n)
+    most = next(size for rows, size in presets.BATCHES if n <= rows)
+    steps = -(-n // batch)
+    assert batch <= most
+    assert steps == -(-n // most)  # as few as may be
+    assert n - batch * (steps - 1) > batch - steps  # the last one, too
+
+
+# ------------------------------------------------------------ what the user chooses
+
+
+CHOSEN = {
+    "folds": ({"folds": 5}, 10),
+    "members": ({"members": 9}, 9),
+    "members rounded up": ({"members": 4, "folds": 3}, 6),
+    "one repeat": ({"members": 3}, 3),
+    "width": ({"width": 9}, 6),
+    "recipe": ({"recipes": [{"bins": 0, "depth": 1, "activation": "tanh"}]}, 6),
+    "recipe, width": ({"recipes": [{"bins": 0}], "width": 7}, 6),
+}
+TABLE = np.random.default_rng(1).normal(size=(90, 3)) * [1, 1, 0] + [
+    0,
+    0,
+    1,
+]  # a constant column is left out
+
+
+@pytest.mark.parametrize("case", CHOSEN)
+def test_parts_of_a_preset_are_replaced(monkeypatch, tmp_path, case):
+    chosen, count = CHOSEN[case]
+    small = Preset(3, 2, 16, (Recipe(bins=8, width=16, depth=2),))
+    monkeypatch.setitem(presets.PRESETS, "fast", small)
+    model = TabMLPRegressor(preset="fast", random_state=0, epochs=5, **chosen)
+    model.fit(TABLE, TABLE[:, 0])
+    assert len(model._members) == count
+    assert model.n_iter_ == 5
+    assert np.isfinite(model.predict_interval(TABLE)).all()
+    first = model._members.groups[0].ensemble[0]
+    recipe = {"width": 16, **(chosen.get("recipes") or [{"depth": 2}])[0], **chosen}
+    if "recipes" in chosen and "width" not in chosen:
+        recipe["width"] = 128
+    hidden = first.layer_sizes[1:-1]
+    assert list(hidden) == [recipe["width"]] * recipe.get("depth", 3)
+    assert model.report().notes == []
+    model.save(tmp_path / "model")
+    again = fastmlp.load(tmp_path / "model")
+    assert again.get_params() == model.get_params()
+    np.testing.assert_array_equal(
+        clone(model).fit(TABLE, TABLE[:, 0]).predict(TABLE), again.predict(TABLE)
+    )
+
+
+def test_epochs_of_the_user_do_not_depend_on_rows_and_share_counts():
+    own = [{"share": 0.5, "width": 8}, {"width": 8}]
+    model = TabMLPRegressor(preset="fast", random_state=0, epochs=9, recipes=own)
+    model.fit(TABLE[:30], TABLE[:30, 0])
+    preset = presets.adapted(presets.PRESETS["fast"], own, None, None, 9, None)
+    assert [presets.epochs_of(preset, recipe, 10**6) for recipe in preset.of("numbers")] == [4, 9]
+    assert model.n_iter_ in (4, 9)
+
+
+WRONG = {
+    "folds": ({"folds": 1}, "folds"),
+    "no folds": ({"folds": True}, "folds"),
+    "members": ({"members": 1}, "members"),
+    "epochs": ({"epochs": 0}, "epochs"),
+    "width": ({"width": 2.5}, "width"),
+    "no recipe": ({"recipes": []}, "recipes is empty"),
+    "no dict": ({"recipes": [8]}, r"recipes\[0\] is 8 but a dict is expected"),
+    "unknown": ({"recipes": [{"bins": 8}, {"layers": 3}]}, r"recipes\[1\] is .* any of bins, "),
+    "bins": ({"recipes": [{"bins": -1}]}, r"recipes\[0\]: bins is -1 but must be an integer"),
+    "activation": ({"recipes": [{"activation": "swish"}]}, "activation is 'swish' but None or "),
+    "dropout": ({"recipes": [{"dropout": 1.0}]}, "dropout is 1.0 but must be"),
+    "share": ({"recipes": [{"share": 0}]}, "share is 0 but must be"),
+    "checkpoint": ({"callbacks": [fastmlp.Checkpoint("x")]}, "callbacks has a Checkpoint"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_choices_are_refused_before_the_fit(monkeypatch, case):
+    monkeypatch.setattr(members, "train", None)
+    options, words = WRONG[case]
+    with pytest.raises(ValueError, match=words):
+        TabMLPRegressor(preset="fast", **options).fit(TABLE, TABLE[:, 0])
+
+
+def test_tuning_by_any_search_improves_on_a_bad_choice():
+    """With Optuna, as the page shows it; any other search calls the same constructor."""
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+    def score(trial):
+        recipe = {"bins": 0, "rate": trial.suggest_categorical("rate", [1e-6, 1.0])}
+        model = TabMLPRegressor(
+            preset="fast", recipes=[recipe], width=8, epochs=30, members=4, random_state=0
+        ).fit(TABLE, TABLE[:, 0])
+        return float(np.mean((model.oof_prediction_ - TABLE[:, 0]) ** 2))
+
+    study = optuna.create_study(sampler=optuna.samplers.GridSampler({"rate": [1e-6, 1.0]}))
+    study.optimize(score, n_trials=2)
+    assert study.best_params == {"rate": 1.0}

@@ -1,0 +1,158 @@
+"""The one loop over epochs: what it must be to everybody who brings something to it."""
+
+import dis
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp import DivergenceError
+from fastmlp._models.ensemble import trainer
+from fastmlp._models.ensemble.members import EnsembleEvaluator
+from fastmlp._training import evaluator, loop
+
+X = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+Y = X.sum(axis=1)
+
+
+def judges():
+    """Return every judge: the estimators', too, where they can be imported."""
+    found = [evaluator.Evaluator, EnsembleEvaluator]
+    try:
+        from fastmlp.sklearn.stopping import BestWeights, StopRule
+    except ImportError:
+        return found
+    return [*found, BestWeights, StopRule]
+
+
+@pytest.mark.parametrize("function", [loop.record, *(each.record for each in judges())])
+def test_an_epoch_is_written_down_without_a_call(function):
+    """Interrupts, and other threads, come in where something is called; calls of `record` first."""
+    instructions = list(dis.get_instructions(function))
+    at = [i for i, each in enumerate(instructions) if each.opname.startswith("CALL")]
+    first_write = next(
+        (i for i, each in enumerate(instructions) if each.opname in ("STORE_ATTR", "BINARY_OP")),
+        len(instructions),
+    )
+    assert not [i for i in at if i > first_write]
+    assert not [each for each in instructions if each.opname.startswith("JUMP_BACKWARD")]
+
+
+def estimator(**options):
+    pytest.importorskip("sklearn")
+    options = {"max_iter": 3, "random_state": 0, "solver": "adam", **options}
+    return fastmlp.MLPRegressor(hidden_layer_sizes=(4,), **options)
+
+
+@pytest.mark.parametrize("scale", [-1.0, np.nan, "half"])
+def test_a_wrong_scale_is_refused_by_the_estimators_too(scale):
+    def wrong(state):
+        state.learning_rate_scale = scale
+
+    net = estimator(callbacks=[wrong])
+    with pytest.raises((TypeError, ValueError), match="learning_rate_scale"):
+        net.fit(X, Y)
+    assert not hasattr(net, "coefs_")
+
+
+@pytest.mark.parametrize("kind", ["estimator", "MLP"])
+def test_what_diverges_in_a_callback_is_another_fit(kind):
+    def other(_):
+        fastmlp.MLP([3, 4, 1], rng=0).fit(X, Y, epochs=9, optimizer=fastmlp.SGD(learning_rate=1e30))
+
+    if kind == "estimator":
+        net = estimator(callbacks=[other])
+        with pytest.raises(DivergenceError):
+            net.fit(X, Y)
+        assert not hasattr(net, "coefs_")
+    else:
+        net = fastmlp.MLP([3, 4, 1], rng=0)
+        with pytest.raises(DivergenceError) as caught:
+            net.fit(X, Y, callbacks=[other])
+        assert caught.value.history is not net.history
+
+
+@pytest.mark.parametrize("rate", ["constant", lambda step: 1e-3], ids=["constant", "schedule"])
+def test_the_scale_that_a_callback_sets_stays_from_pass_to_pass(rate):
+    def halve(state):
+        state.learning_rate_scale *= 0.5
+
+    net = estimator(callbacks=[halve], learning_rate=rate)
+    for _ in range(3):
+        net.partial_fit(X, Y)
+    assert net.history_.learning_rate == [1e-3, 5e-4, 2.5e-4]
+
+
+def test_a_scorer_sees_the_epoch_that_it_scores():
+    seen = []
+
+    def score(net, x, y):
+        seen.append((net.n_iter_, net.t_, len(net.loss_curve_), net.loss_))
+        return 0.0
+
+    net = estimator(scoring=score, early_stopping=True, tol=0.0, n_iter_no_change=5)
+    with pytest.warns(UserWarning, match="hasn't converged"):
+        net.fit(X, Y)
+    assert seen == [(k, 54 * k, k, net.loss_curve_[k - 1]) for k in (1, 2, 3)]
+
+
+def test_a_callback_that_sets_the_epoch_does_not_end_it():
+    """By the state's epoch the loop knows whether an epoch was written down."""
+    net, seen = fastmlp.MLP([3, 4, 1], rng=0), []
+
+    def confuse(state):
+        seen.append(net.weights[0])
+        state.epoch = 100
+
+    rates = fastmlp.SGD(learning_rate=lambda step: 1e-3 if step == 0 else 1e30)
+    with pytest.raises(DivergenceError) as caught:
+        net.fit(X, Y, epochs=9, batch_size=60, optimizer=rates, callbacks=[confuse])
+    assert caught.value.epoch == len(net.history.loss) >= 1
+    assert np.array_equal(net.weights[0], seen[-1])
+
+
+def test_an_error_before_the_fit_is_nobodys_divergence():
+    class Odd:
+        def __array__(self, *args, **kwargs):
+            raise DivergenceError("of another fit")
+
+    net = estimator()
+    with pytest.raises(DivergenceError, match="another fit"):
+        net.fit(Odd(), Y)
+
+
+class Full(list):
+    """A list for whose growth there is no memory."""
+
+    def __iadd__(self, values):
+        raise MemoryError("injected")
+
+
+@pytest.mark.parametrize("name", ["loss", "seconds", "learning_rate"])
+@pytest.mark.parametrize("kind", ["mlp", "ensemble", "leap"])
+def test_an_epoch_that_cannot_be_written_down_did_not_happen(kind, name, monkeypatch):
+    """Weights and all lists, those of members too, are of the first epoch."""
+
+    def made():
+        nets = [fastmlp.MLP([3, 4, 1], rng=seed) for seed in range(2)]
+        return (nets[:1], nets[0]) if kind == "mlp" else (nets, fastmlp.Ensemble(nets))
+
+    def full(state, *given):
+        if len(state.history.loss) == 1:
+            setattr(state.history, name, Full(getattr(state.history, name)))
+        record(state, *given)
+
+    (nets, model), (expected, other), record = made(), made(), loop.record
+    options = {} if kind == "leap" else {"validation_data": (X, Y)}
+    other.fit(X, Y, epochs=1, **options)
+    monkeypatch.setattr(trainer, "LEAST_EPOCHS", 2)
+    monkeypatch.setattr(trainer, "LEAP_SECONDS", 60.0)
+    monkeypatch.setattr(loop, "record", full)
+    with pytest.raises(MemoryError, match="injected"):
+        model.fit(X, Y, epochs=9, **options)
+    for one, twin in zip([model, *nets], [other, *expected], strict=True):
+        lengths = [{k: len(v) for k, v in vars(each.history).items()} for each in (one, twin)]
+        assert lengths[0] == lengths[1]
+    assert [net.weights[0].tobytes() for net in nets] == [
+        net.weights[0].tobytes() for net in expected
+    ]

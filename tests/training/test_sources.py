@@ -1,0 +1,364 @@
+"""Sources: blocks of any size train as one array does; what is wrong with one is said, and ends."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+import threading
+
+import children
+import numpy as np
+import pytest
+import trials
+from cases import DTYPES
+
+import fastmlp
+from fastmlp._training import sources
+
+ENGINES = {"native": fastmlp.MLP, "reference": fastmlp.reference.MLP}
+N = 157
+SIZES = {"one": [N], "even": [40, 40, 40, 37], "odd": [1, 7, 90, 3, 56], "rows": [1] * N}
+BATCHES = (1, 16, 64, 100, N, 1000)
+OPTIONS = {
+    "plain": {},
+    "all": {
+        "l2": 1e-2,
+        "clip_norm": 0.5,
+        "dropout": (lambda step: 0.1 + 0.01 * (step % 5), 0.3),
+        "groups": fastmlp.Groups(layer_rates=[0.1, 1.0, 1.0], bias_decay=1.0),
+        "optimizer": fastmlp.AdamW(learning_rate=fastmlp.Cosine(1e-2, n_steps=30)),
+    },
+}
+
+
+def arrays(dtype="float32", seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((N, 5)).astype(dtype)
+    return x, np.sin(x[:, :2]).astype(dtype), rng.uniform(0.5, 2, N).astype(dtype)
+
+
+def split(sizes, *given):
+    """Return a source that uses the same memory for each block."""
+    ends = [*itertools.accumulate(sizes)]
+
+    def source():
+        for size, end in zip(sizes, ends, strict=True):
+            block = tuple(array[end - size : end].copy() for array in given)
+            yield block
+            for array in block:
+                array[...] = np.nan  # the fit has copied it
+
+    return source
+
+
+def model(engine="native", dtype="float32", **options):
+    return ENGINES[engine]([5, 9, 7, 2], dtype=dtype, rng=3, **options)
+
+
+def same(one, other):
+    return all(
+        np.array_equal(a, b)
+        for kind in ("weights", "biases")
+        for a, b in zip(getattr(one, kind), getattr(other, kind), strict=True)
+    )
+
+
+@pytest.fixture(autouse=True)
+def no_thread_stays():
+    yield
+    trials.until(lambda: not trials.workers())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("sizes", SIZES)
+def test_blocks_train_as_one_array_does(engine, dtype, options, sizes):
+    for batch, n_threads in zip(BATCHES, itertools.cycle((1, 2)), strict=False):
+        given = arrays(dtype)
+        wanted, net = model(engine, dtype), model(engine, dtype)
+        common = {
+            "epochs": 3,
+            "batch_size": batch,
+            "shuffle": False,
+            "n_threads": n_threads,
+            "validation_data": given,
+            **OPTIONS[options],
+        }
+        wanted.fit(*given[:2], sample_weight=given[2], **common)
+        net.fit(split(SIZES[sizes], *given), **common)
+        assert same(wanted, net)
+        assert net.history.loss == wanted.history.loss
+        assert net.history.val_loss == wanted.history.val_loss
+        assert net.history.learning_rate == wanted.history.learning_rate
+
+
+@pytest.mark.parametrize("batch", [1030, 2050])
+def test_batches_of_several_blocks_of_the_engine(batch):
+    x = np.tile(arrays()[0], (14, 1))
+    wanted, net = model(), model()
+    wanted.fit(x, x[:, :2], epochs=2, batch_size=batch, shuffle=False)
+    net.fit(fastmlp.Blocks(x, x[:, :2], rows=300), epochs=2, batch_size=batch, shuffle=False)
+    assert same(wanted, net)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("sizes", SIZES)
+def test_a_fit_that_resumes_ends_as_one_that_was_not_cut(engine, shuffle, sizes):
+    x, y, _ = arrays()
+    source, common = split(SIZES[sizes], x, y), {"batch_size": 16, "shuffle": shuffle}
+    whole, cut = model(engine, dropout=0.2), model(engine, dropout=0.2)
+    whole.fit(source, epochs=5, **common)
+    cut.fit(source, epochs=2, **common)
+    cut.fit(source, epochs=5, resume=True, **common)
+    assert same(whole, cut)
+    assert whole.history.loss == cut.history.loss
+    with pytest.raises(ValueError, match="157"):
+        cut.fit(split([9], x, y), epochs=6, resume=True, **common)
+
+
+def test_shuffling_stays_within_blocks_and_differs_by_epoch_and_block():
+    x = np.arange(12.0, dtype="float32")[:, np.newaxis]
+    net, stream = fastmlp.MLP([1, 1], rng=0), None
+    shuffles = fastmlp._training.loop.Shuffles(net._engine.shuffle, np.random.default_rng(0))
+    stream = sources.resolve(fastmlp.Blocks(x, x, rows=4), None, None, net._spec)
+    stream.begin(5, shuffles, 0)
+    orders = []
+    for _ in range(2):
+        with stream.blocks() as blocks:
+            orders.append(np.concatenate([block.x[:, 0] for block in blocks]))
+    for order in orders:
+        assert [sorted(part) for part in order.reshape(3, 4)] == x.reshape(3, 4).tolist()
+    assert not np.array_equal(*orders)
+    assert len({tuple(part % 4) for part in orders[0].reshape(3, 4)}) > 1
+
+
+def test_labels_lists_and_callbacks():
+    x, _, _ = arrays()
+    labels = (x[:, 0] > 0).astype(int)
+    net, wanted = (model(loss="cross_entropy") for _ in range(2))
+    seen = []
+
+    def stop(state):
+        seen.append(state.epoch)
+        return state.epoch == 1
+
+    common = {"epochs": 9, "shuffle": False, "callbacks": [stop]}
+    net.fit(lambda: [(x[:50], labels[:50]), [x[50:], labels[50:]]], **common)
+    wanted.fit(x, labels, **common)
+    assert seen == [0, 1, 0, 1]
+    assert same(net, wanted)
+
+
+# ---- what may be wrong ---------------------------------------------------------------------------
+
+X, Y, W = arrays()
+
+
+def raising():
+    yield X, Y
+    raise OSError("disk on fire")
+
+
+def stopping():
+    raise StopIteration
+
+
+class Stopping:
+    """Looks like an array."""
+
+    shape, dtype = X.shape, X.dtype
+
+    def __array__(self, dtype=None, copy=None):
+        raise StopIteration
+
+
+def generating():
+    yield X, Y
+    stopping()
+
+
+def counted(change):
+    """Return a source that is another one in its second epoch."""
+    calls = itertools.count()
+    return lambda: change(next(calls))
+
+
+WRONG = {
+    "no source": (lambda: X, TypeError, "y is None"),
+    "list": (lambda: [(X, Y)], TypeError, "y is None"),
+    "number": (lambda: 3, TypeError, "y is None"),
+    "generator": (lambda: raising(), TypeError, "only once"),
+    "no iterable": (lambda: lambda: 3, TypeError, "iterable"),
+    "nothing": (lambda: lambda: (), ValueError, "no block"),
+    "no tuple": (lambda: lambda: [X], TypeError, "no tuple"),
+    "one entry": (lambda: lambda: [(X,)], TypeError, "1 entries"),
+    "columns": (lambda: lambda: [(X, Y), (X[:, :4], Y)], ValueError, "4 features"),
+    "rows": (lambda: lambda: [(X, Y), (X, Y[:3])], ValueError, "3 rows"),
+    "no rows": (lambda: lambda: [(X[:0], Y[:0])], ValueError, "0 rows"),
+    "dtype": (lambda: lambda: [(X, Y), (X.astype("float64"), Y)], ValueError, "dtype of X"),
+    "y dtype": (lambda: lambda: [(X, Y), (X, Y.astype("int8"))], ValueError, "dtype of y"),
+    "weights": (
+        lambda: lambda: [(X, Y, W), (X, Y)],
+        ValueError,
+        "sample_weight is None in a block but was an arr",
+    ),
+    "NaN": (lambda: lambda: [(X, Y), (X * np.nan, Y)], ValueError, "block 1"),
+    "raises": (lambda: raising, OSError, "on fire"),
+    "says where": (lambda: raising, OSError, "block 1"),
+    "raises at once": (lambda: lambda: 1 / 0, ZeroDivisionError, "division"),
+    "stops": (lambda: stopping, RuntimeError, "the source .* raised StopIteration for block 0"),
+    "block stops": (
+        lambda: lambda: [(X, Y), (Stopping(), Y)],
+        RuntimeError,
+        "the source .* raised StopIteration for block 1",
+    ),
+    "generator stops": (lambda: generating, RuntimeError, "(?s)StopIteration.*in the source .* 1"),
+    "exits": (lambda: lambda: sys.exit(3), SystemExit, "3"),
+    "takes an argument": (lambda: lambda epoch: [], TypeError, "epoch"),
+}
+LATER = {
+    "early": (lambda k: [(X, Y)] * (2 - k), ValueError, "ended after 157 rows but had 314"),
+    "late": (lambda k: [(X, Y)] * (2 + k), ValueError, "471 rows or more but had 314"),
+    "once": (None, ValueError, "ended after 0 rows.* whenever it is called"),
+    "raises": (lambda k: raising() if k else [(X, Y)], OSError, "on fire"),
+    "dtype": (lambda k: [(X.astype("f8") if k else X, Y)], ValueError, "dtype of X"),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_source_changes_nothing(engine, case):
+    make, kind, message = WRONG[case]
+    net, before = model(engine), model(engine)
+    with pytest.raises(kind, match=message):
+        net.fit(make(), epochs=2)
+    assert same(net, before)
+    assert net.history is None
+    assert net._rng.bit_generator.state == before._rng.bit_generator.state
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("case", LATER)
+def test_a_source_that_fails_later_leaves_the_last_whole_epoch(engine, case):
+    change, kind, message = LATER[case]
+    once = iter([(X, Y)])
+    net, kept = model(engine), []
+    with pytest.raises(kind, match=re.compile(message)):
+        net.fit(
+            counted(change or (lambda k: once)),
+            epochs=3,
+            batch_size=50,
+            callbacks=[lambda state: kept.append(state.model.weights[0])],
+        )
+    assert len(net.history.loss) == len(kept) == 1
+    assert np.array_equal(net.weights[0], kept[0])
+    again = (lambda: [(X, Y), (X, Y)]) if case in ("early", "late") else (lambda: [(X, Y)])
+    if case in ("once", "dtype"):  # no step of the second epoch was taken: nothing is lost
+        whole = model(engine)
+        whole.fit(again, epochs=4, batch_size=50)
+        net.fit(again, epochs=4, batch_size=50, resume=True)
+        assert same(whole, net)
+    else:
+        with pytest.raises(ValueError, match="ended within an epoch"):
+            net.fit(again, epochs=4, batch_size=50, resume=True)
+        net.fit(again, epochs=1)
+
+
+def test_a_source_comes_without_y_and_weights():
+    with pytest.raises(TypeError, match="sample_weight is given"):
+        model().fit(lambda: [(X, Y)], sample_weight=W)
+    with pytest.raises(TypeError, match="X"):
+        model().fit(lambda: [(X, Y)], Y)
+
+
+def test_divergence_ends_the_reading():
+    net = model()
+    with pytest.raises(fastmlp.DivergenceError):
+        net.fit(lambda: itertools.repeat((X, Y)), optimizer=fastmlp.SGD(learning_rate=1e30))
+
+
+def test_a_thread_that_waits_within_the_source_is_left_to_itself():
+    waits, go, net = threading.Event(), threading.Event(), model()
+
+    def source():
+        yield X, Y
+        waits.set()
+        go.wait()
+        yield X, Y
+
+    def rate(step):
+        waits.wait()
+        return 1e30
+
+    with pytest.raises(fastmlp.DivergenceError):
+        net.fit(source, batch_size=8, optimizer=fastmlp.SGD(learning_rate=rate))
+    assert trials.workers() == 1
+    go.set()
+
+
+INTERRUPTED = """
+import signal, threading, time, fastmlp, numpy as np
+x, go = np.ones((64, 2), "float32"), threading.Event()
+def source():
+    yield x, x
+    go.set()
+    time.sleep(3600)
+def interrupt():
+    go.wait()
+    time.sleep(0.3)
+    signal.raise_signal(signal.SIGINT)
+net = fastmlp.MLP([2, 2], rng=0)
+before = net.weights[0]
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    net.fit(source, epochs=3)
+except KeyboardInterrupt:
+    print("interrupted", np.array_equal(net.weights[0], before))
+"""
+
+
+def test_ctrl_c_while_waiting_for_a_block():
+    printed = children.printed(children.python("-c", INTERRUPTED))
+    assert printed.split() == ["interrupted", "True"]
+
+
+# ---- arrays on disk ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_blocks_of_a_mapped_file(tmp_path, mode):
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode=mode)
+    if mode != "r":
+        mapped[3, 1] = 0.25
+    expected = np.array(mapped)
+    blocks = fastmlp.Blocks(mapped, Y, W, rows=31)
+    for _ in range(2):
+        parts = [tuple(np.array(a) for a in block) for block in blocks]
+        for all_rows, part in zip((expected, Y, W), zip(*parts, strict=True), strict=True):
+            assert np.array_equal(np.concatenate(part), all_rows)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "message"),
+    [
+        (([[1.0]], Y), TypeError, "X is a list"),
+        ((X, 3), TypeError, "y is a int"),
+        ((X, None), TypeError, "y is a NoneType"),
+        ((None, Y), TypeError, "X is a NoneType"),
+        ((X, Y[:9]), ValueError, "y has 9 rows but X has 157"),
+        ((X, Y, W[:9]), ValueError, "sample_weight has 9 rows"),
+    ],
+)
+def test_blocks_complain(given, kind, message):
+    with pytest.raises(kind, match=message):
+        fastmlp.Blocks(*given)
+
+
+@pytest.mark.parametrize("rows", [0, -1, 1.5, "many"])
+def test_blocks_have_rows(rows):
+    with pytest.raises((TypeError, ValueError), match="rows is"):
+        fastmlp.Blocks(X, Y, rows=rows)

@@ -1,0 +1,346 @@
+"""Bad input: a clear error of the right type, and nothing changed."""
+
+import datetime
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp._network import optimizers
+from fastmlp._validation import check
+
+N, FEATURES = 12, 4
+X = np.random.default_rng(1).normal(size=(N, FEATURES)).astype(np.float32)
+NAN, INF = math.nan, math.inf
+
+
+def changed(array, index, value, dtype=None):
+    result = array.astype(dtype or array.dtype)
+    result[index] = value
+    return result
+
+
+class Sign(fastmlp.SGD):
+    """With a step of its own, which no kernel would have called."""
+
+    def step(self, *args):
+        raise AssertionError
+
+
+class Sparse:
+    """What scipy's matrices have in common."""
+
+    shape = (N, FEATURES)
+
+    def toarray(self):
+        return X
+
+
+# name: (value, exception, words of the message)
+BAD_X = {
+    "None": (None, TypeError, ["X is None"]),
+    "scalar": (1.5, ValueError, ["0 dimensions", "2 are expected"]),
+    "1-D": (X[0], ValueError, ["shape (4,)", "reshape(1, -1)"]),
+    "3-D": (X[np.newaxis], ValueError, ["3 dimensions", "reshape"]),
+    "columns": (X[:, :3], ValueError, ["3 features", "expects 4", "layer_sizes=[3, ...]"]),
+    "no columns": (X[:, :0], ValueError, ["0 features", "expects 4"]),
+    "nan": (changed(X, (3, 2), NAN), ValueError, ["X[3, 2] is nan"]),
+    "inf": (changed(X, (11, 0), INF), ValueError, ["X[11, 0] is inf"]),
+    "-inf": (changed(X, (0, 3), -INF), ValueError, ["X[0, 3] is -inf"]),
+    "nan in F order": (np.asfortranarray(changed(X, (5, 1), NAN)), ValueError, ["X[5, 1] is nan"]),
+    "nan in float16": (changed(X, (3, 2), NAN, np.float16), ValueError, ["X[3, 2] is nan"]),
+    "too large": (changed(X, (3, 2), 1e300, np.float64), ValueError, ["1e+300", "float32"]),
+    "object nan": (changed(X, (3, 2), NAN, object), ValueError, ["X[3, 2] is nan"]),
+    "object None": (changed(X, (3, 2), None, object), ValueError, ["X[3, 2] is nan"]),
+    "object str": (changed(X, (3, 2), "1.5", object), TypeError, ["'1.5'", "real numbers"]),
+    "object date": (
+        changed(X, (3, 2), datetime.date(2020, 1, 1), object),
+        TypeError,
+        ["not real numbers"],
+    ),
+    "object complex": (changed(X, (3, 2), 1j, object), TypeError, ["not real numbers"]),
+    "object huge": (changed(X, (3, 2), 10**400, object), ValueError, ["too large"]),
+    "ragged": ([[1.0, 2.0], [3.0]], ValueError, ["rectangular", "same length"]),
+    "generator": ((row for row in X), TypeError, ["generator", "array of numbers"]),
+    "dict": ({"a": 1}, TypeError, ["dict", "array of numbers"]),
+    "strings": (X.astype(str), TypeError, ["strings", "real numbers"]),
+    "bytes": (X.astype("S8"), TypeError, ["bytes", "real numbers"]),
+    "complex": (X.astype(complex), TypeError, ["complex", "two columns"]),
+    "datetime": (X.astype("i8").astype("M8[s]"), TypeError, ["dates", "datetime64"]),
+    "timedelta": (X.astype("i8").astype("m8[s]"), TypeError, ["time differences", "divide"]),
+    "records": (np.zeros(N, "f4,f4,f4,f4"), TypeError, ["records", "2-D"]),
+    "masked": (np.ma.masked_less(X, 0), TypeError, ["masked array", "filled"]),
+    "sparse": (Sparse(), TypeError, ["sparse Sparse", "toarray"]),
+}
+NO_ROWS = (X[:0], ValueError, ["X has 0 rows", "at least one"])
+
+LABELS = np.arange(N) % 3
+SOFT = np.full((N, 3), 1 / 3)
+REAL = np.linspace(-1, 1, N)
+COUNTS = np.arange(N, dtype=float)
+SHARES = np.linspace(0, 1, N)
+
+# (loss, outputs): (good targets, {name: (targets, exception, words)})
+BAD_Y = {
+    ("squared_error", 1): (
+        REAL,
+        {
+            "rows": (REAL[:-1], ValueError, ["y has 11 rows", "X has 12"]),
+            "scalar": (1.0, ValueError, ["shape ()"]),
+            "None": (None, TypeError, ["y is None"]),
+            "columns": (np.ones((N, 2)), ValueError, ["(12, 2)", "(12, 1)"]),
+            "nan": (changed(REAL, 4, NAN), ValueError, ["y[4, 0] is nan"]),
+            "inf": (changed(REAL, 4, INF), ValueError, ["y[4, 0] is inf"]),
+            "too large": (changed(REAL, 4, 1e300), ValueError, ["1e+300", "float32"]),
+            "strings": (REAL.astype(str), TypeError, ["strings"]),
+            "complex": (REAL + 1j, TypeError, ["complex"]),
+            "masked": (np.ma.masked_less(REAL, 0), TypeError, ["masked"]),
+        },
+    ),
+    ("squared_error", 2): (
+        np.ones((N, 2)),
+        {
+            "1-D": (REAL, ValueError, ["(12,)", "(12, 2)"]),
+            "3-D": (np.ones((N, 2, 1)), ValueError, ["(12, 2, 1)", "(12, 2)"]),
+        },
+    ),
+    ("cross_entropy", 3): (
+        LABELS,
+        {
+            "too large": (changed(LABELS, 5, 3), ValueError, ["y[5] is 3", "0 to 2"]),
+            "negative": (changed(LABELS, 5, -1), ValueError, ["y[5] is -1", "0 to 2"]),
+            "2**40": (changed(LABELS, 5, 2**40), ValueError, [str(2**40), "0 to 2"]),
+            "2**32": (changed(LABELS, 5, 2**32), ValueError, [str(2**32), "0 to 2"]),
+            "uint64": (changed(LABELS, 5, 2**64 - 1, np.uint64), ValueError, [str(2**64 - 1)]),
+            "fraction": (changed(LABELS, 5, 0.5, float), ValueError, ["y[5] is 0.5", "integer"]),
+            "nan": (changed(LABELS, 5, NAN, float), ValueError, ["y[5] is nan", "integer"]),
+            "inf": (changed(LABELS, 5, INF, float), ValueError, ["y[5] is inf", "integer"]),
+            "names": (np.array(["a", "b", "c"])[LABELS], TypeError, ["strings", "np.unique"]),
+            "column": (LABELS[:, np.newaxis], ValueError, ["(12, 1)", "(12, 3)", "ravel"]),
+            "soft sum": (changed(SOFT, 7, 0.5), ValueError, ["y[7] sums to 1.5", "sum to 1"]),
+            "soft negative": (changed(SOFT, (7, 0), -0.1), ValueError, ["-0.1", "0 to 1"]),
+            "soft nan": (changed(SOFT, (7, 0), NAN), ValueError, ["y[7, 0] is nan"]),
+        },
+    ),
+    ("poisson_nll", 1): (
+        COUNTS,
+        {"negative": (changed(COUNTS, 3, -2), ValueError, ["-2", "from 0 to inf"])},
+    ),
+    ("binary_cross_entropy", 1): (
+        SHARES,
+        {
+            "above": (changed(SHARES, 3, 1.5), ValueError, ["1.5", "from 0 to 1"]),
+            "below": (changed(SHARES, 3, -0.5), ValueError, ["-0.5", "from 0 to 1"]),
+        },
+    ),
+}
+
+ONES = np.ones(N)
+BAD_WEIGHTS = {
+    "short": (ONES[:-1], ValueError, ["(11,)", "(12,)"]),
+    "column": (ONES[:, np.newaxis], ValueError, ["(12, 1)", "(12,)"]),
+    "scalar": (1.0, ValueError, ["()", "(12,)"]),
+    "negative": (changed(ONES, 3, -1), ValueError, ["sample_weight[3] is -1"]),
+    "nan": (changed(ONES, 3, NAN), ValueError, ["sample_weight[3] is nan"]),
+    "inf": (changed(ONES, 3, INF), ValueError, ["sample_weight[3] is inf"]),
+    "zeros": (0 * ONES, ValueError, ["sums to 0", "above 0"]),
+    "subnormal": (
+        changed(ONES, 3, 1.1e-38),
+        ValueError,
+        ["sample_weight[3] is 1.1e-38", "float32"],
+    ),
+    "underflow": (1e-300 * ONES, ValueError, ["sample_weight[0] is 1e-300", "multiply all"]),
+    "overflow": (1e38 * ONES, ValueError, ["positive finite sum"]),
+    "strings": (ONES.astype(str), TypeError, ["strings"]),
+}
+
+# option of fit: bad values, exception, words
+BAD_OPTIONS = [
+    ("epochs", [0, -1], ValueError, ["epochs", "at least 1"]),
+    ("epochs", [1.0, "3", None, True], TypeError, ["epochs", "integer"]),
+    ("batch_size", [0, -(2**63)], ValueError, ["batch_size", "at least 1"]),
+    ("batch_size", [2.5, "all", True], TypeError, ["batch_size", "integer"]),
+    *(
+        row
+        for name in ("l1", "l2")
+        for row in (
+            (name, [-1e-3, NAN, INF, 10**400], ValueError, [name, "finite"]),
+            (name, ["0", None, True], TypeError, [name, "number"]),
+        )
+    ),
+    ("clip_norm", [0, -1.0, NAN, INF], ValueError, ["clip_norm", "finite"]),
+    ("clip_norm", ["1", True], TypeError, ["clip_norm", "number"]),
+    ("groups", [0.5, [1, 1], {"bias_rate": 2.0}], TypeError, ["groups", "fastmlp.Groups"]),
+    ("groups", [fastmlp.Groups(layer_rates=[1])], ValueError, ["layer_rates", "layers"]),
+    ("n_threads", [0, -1], ValueError, ["n_threads", "at least 1"]),
+    ("n_threads", [1.5, "2", True], TypeError, ["n_threads", "integer"]),
+    ("optimizer", [fastmlp.Adam, 0.1], TypeError, ["optimizer", "fastmlp.Adam("]),
+    ("optimizer", [Sign(0.1), optimizers.Optimizer()], TypeError, ["optimizer", "no subclass"]),
+    ("callbacks", [1, fastmlp.EarlyStopping(), [1], [fastmlp.EarlyStopping]], TypeError,
+     ["callbacks", "callable"]),
+    ("validation_data", [X, (X,), (X, REAL, ONES, ONES), 3], TypeError, ["validation_data"]),
+    ("validation_data", [(X, REAL[1:]), (X[:0], REAL[:0])], ValueError, ["validation", "rows"]),
+    ("validation_data", [(X[:, 1:], REAL)], ValueError, ["validation X", "features"]),
+    ("optimizer", [fastmlp.SGD(learning_rate=lambda step: NAN)], ValueError, ["learning rate"]),
+]  # fmt: skip
+
+
+def network(mlp, loss="squared_error", outputs=1, **options):
+    return mlp([FEATURES, 5, outputs], loss=loss, rng=0, **options)
+
+
+# Every call that takes data: (net, X, y, sample_weight)
+CALLS = {
+    "fit": lambda net, x, y, w=None: net.fit(x, y, sample_weight=w, epochs=1),
+    "validation": lambda net, x, y, w=None: net.fit(
+        X, np.zeros(N), validation_data=(x, y, w), epochs=1
+    ),
+    "partial_fit": lambda net, x, y, w=None: net.partial_fit(x, y, sample_weight=w),
+    "evaluate": lambda net, x, y, w=None: net.evaluate(x, y, sample_weight=w),
+    "gradients": lambda net, x, y, w=None: net.gradients(x, y, sample_weight=w),
+}
+
+
+def model_bytes(net):
+    arrays = [*net.weights, *net.biases]
+    return b"".join(a.tobytes() for a in arrays) + repr(net._rng.bit_generator.state).encode()
+
+
+def refuses(net, call, exception, words):
+    before = model_bytes(net)
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    assert caught.type is exception, caught.value
+    message = str(caught.value)
+    for word in words:
+        assert word in message
+    assert model_bytes(net) == before
+    with net._turn.taken():  # nobody's turn: the next fit may begin
+        pass
+
+
+@pytest.mark.parametrize("name", BAD_X)
+@pytest.mark.parametrize("call", [*CALLS, "predict"])
+def test_bad_x(mlp, call, name):
+    value, exception, words = BAD_X[name]
+    if call == "validation":
+        words = [word.replace("X", "validation X", 1) if word[0] == "X" else word for word in words]
+    net = network(mlp)
+    if call == "predict":
+        refuses(net, lambda: net.predict(value), exception, words)
+    else:
+        refuses(net, lambda: CALLS[call](net, value, REAL), exception, words)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_no_rows(mlp, call):
+    value, exception, words = NO_ROWS
+    net = network(mlp)
+    refuses(net, lambda: CALLS[call](net, value, REAL[:0]), exception, words[1:])
+
+
+@pytest.mark.parametrize(
+    ("task", "name"), [(task, name) for task, (_, bad) in BAD_Y.items() for name in bad]
+)
+@pytest.mark.parametrize("call", [name for name in CALLS if name != "validation"])
+def test_bad_y(mlp, call, task, name):
+    good, bad = BAD_Y[task]
+    value, exception, words = bad[name]
+    net = network(mlp, *task)
+    refuses(net, lambda: CALLS[call](net, X, value), exception, words)
+    CALLS[call](net, X, good)
+
+
+@pytest.mark.parametrize("name", BAD_WEIGHTS)
+@pytest.mark.parametrize("call", CALLS)
+def test_bad_sample_weight(mlp, call, name):
+    value, exception, words = BAD_WEIGHTS[name]
+    net = network(mlp)
+    refuses(net, lambda: CALLS[call](net, X, REAL, value), exception, words)
+
+
+@pytest.mark.parametrize(("option", "values", "exception", "words"), BAD_OPTIONS)
+def test_bad_options(mlp, option, values, exception, words):
+    net = network(mlp)
+    for value in values:
+        if option == "optimizer" and isinstance(value, fastmlp.SGD):  # known only in the epoch
+            with pytest.raises(exception, match=words[0]):
+                net.fit(X, REAL, optimizer=value)
+        else:
+            refuses(net, lambda v=value: net.fit(X, REAL, **{option: v}), exception, words)
+
+
+@pytest.mark.parametrize("l2", [-1.0, NAN, "1"])
+def test_bad_l2_of_gradients(mlp, l2):
+    net = network(mlp)
+    refuses(net, lambda: net.gradients(X, REAL, l2=l2), (TypeError, ValueError)[l2 != "1"], ["l2"])
+
+
+def test_bad_rng(mlp):
+    for rng in ("0", 1.0, True, [0], np.array([1])):
+        with pytest.raises(TypeError, match="numpy.random.Generator"):
+            mlp([1, 1], rng=rng)
+    with pytest.raises(ValueError, match="-1 but a seed of at least 0"):
+        mlp([1, 1], rng=-1)
+
+
+@pytest.mark.parametrize(
+    "sizes", [[2**31, 1], [1, 2**62], [2**33, 2**33], [3, 2**31 - 1, 2**31 - 1]]
+)
+def test_absurd_sizes(mlp, sizes):
+    tracemalloc.start()
+    with pytest.raises((ValueError, MemoryError)):
+        mlp(sizes)
+    assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    tracemalloc.stop()
+
+
+W0 = np.ones((FEATURES, 5), np.float32)
+W1 = np.ones((5, 1), np.float32)
+BAD_ASSIGNMENTS = {
+    "shape": ([W0.T, W1], ValueError, ["weights[0] has shape (5, 4)", "(4, 5)"]),
+    "1-D": ([W0, W1[:, 0]], ValueError, ["weights[1] has shape (5,)", "(5, 1)"]),
+    "scalar": ([W0, 1.0], ValueError, ["weights[1] has shape ()"]),
+    "too few": ([W0], ValueError, ["has 1 arrays", "2 are expected"]),
+    "too many": ([W0, W1, W1], ValueError, ["has 3 arrays", "2 are expected"]),
+    "None": (None, TypeError, ["weights is None", "list of 2 arrays"]),
+    "item None": ([W0, None], TypeError, ["weights[1] is None"]),
+    "string": ("ab", TypeError, ["list of 2 arrays"]),
+    "nan": ([changed(W0, (2, 1), NAN), W1], ValueError, ["weights[0][2, 1] is nan"]),
+    "inf": ([W0, changed(W1, (2, 0), INF)], ValueError, ["weights[1][2, 0] is inf"]),
+    "too large": ([changed(W0, (2, 1), 1e39, float), W1], ValueError, ["1e+39", "float32"]),
+    "strings": ([W0.astype(str), W1], TypeError, ["weights[0] holds strings"]),
+    "complex": ([W0 * 1j, W1], TypeError, ["weights[0] holds complex"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ASSIGNMENTS)
+def test_bad_assignment(mlp, name):
+    value, exception, words = BAD_ASSIGNMENTS[name]
+    net = network(mlp)
+    refuses(net, lambda: setattr(net, "weights", value), exception, words)
+    if isinstance(value, list) and len(value) == 2:
+        for layer in range(2):
+            words_of_item = [word for word in words if f"[{layer}]" in word]
+            if words_of_item:
+                refuses(
+                    net,
+                    lambda at=layer: net.weights.__setitem__(at, value[at]),
+                    exception,
+                    words_of_item,
+                )
+
+
+def test_bad_bias_assignment(mlp):
+    net = network(mlp)
+    refuses(net, lambda: net.biases.__setitem__(1, [1, 2]), ValueError, ["biases[1]", "(1,)"])
+    refuses(net, lambda: setattr(net, "biases", [[NAN] * 5, [0]]), ValueError, ["biases[0][0]"])
+    with pytest.raises(IndexError):
+        net.biases[2] = [0.0]
+
+
+def test_every_dtype_kind_is_decided():
+    kinds = {np.dtype(code).kind for code in np.typecodes["All"]}
+    assert kinds - set("biufO") <= set(check.REFUSED_KINDS)

@@ -1,0 +1,197 @@
+"""Odd but good input: the same result as from a clean array, no copy where none is needed."""
+
+import contextlib
+import decimal
+import fractions
+import itertools
+import math
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp._network import spec
+from fastmlp._validation import check
+
+N, FEATURES = 12, 4
+X = np.random.default_rng(1).normal(size=(N, FEATURES)).astype(np.float32)
+NAN, INF = math.nan, math.inf
+REAL = np.linspace(-1, 1, N)
+LABELS = np.arange(N) % 3
+
+
+def misaligned(array):
+    raw = np.zeros(array.nbytes + 1, np.uint8)
+    result = raw[1:].view(array.dtype).reshape(array.shape)
+    result[:] = array
+    assert not result.flags.aligned
+    return result
+
+
+def read_only(array):
+    result = array.copy()
+    result.flags.writeable = False
+    return result
+
+
+def field(array):
+    """Every element in a record with another one: strides that are no multiple of the row."""
+    records = np.zeros(array.shape, [("x", array.dtype), ("other", np.float32)])
+    records["x"] = array
+    return records["x"]
+
+
+# name: (X of the same values, whether the engine must get it without a copy)
+GOOD_X = {
+    "C order": (X.copy, True),
+    "F order": (lambda: np.asfortranarray(X), True),
+    "reversed rows": (lambda: X[::-1].copy()[::-1], True),
+    "reversed columns": (lambda: X[:, ::-1].copy()[:, ::-1], True),
+    "every other row": (lambda: np.repeat(X, 2, axis=0)[::2], True),
+    "every other column": (lambda: np.repeat(X, 2, axis=1)[:, ::2], True),
+    "field of records": (lambda: field(X), True),
+    "read-only": (lambda: read_only(X), True),
+    "subclass": (lambda: X.view(np.matrix), True),
+    "misaligned": (lambda: misaligned(X), False),
+    "byte-swapped": (lambda: X.astype(X.dtype.newbyteorder()), False),
+    "float64": (lambda: X.astype(np.float64), False),
+    "longdouble": (lambda: X.astype(np.longdouble), False),
+    "objects": (lambda: X.astype(object), False),
+    "lists": (X.tolist, False),
+    "decimals": (lambda: [[decimal.Decimal(float(v)) for v in row] for row in X], False),
+    "fractions": (lambda: [[fractions.Fraction(float(v)) for v in row] for row in X], False),
+    "memoryview": (lambda: memoryview(X), False),
+}
+
+
+def network(mlp, loss="squared_error", outputs=1):
+    return mlp([FEATURES, 5, outputs], loss=loss, rng=0)
+
+
+@pytest.mark.parametrize("name", GOOD_X)
+def test_good_x_gives_the_same(mlp, name):
+    make, uncopied = GOOD_X[name]
+    value = make()
+    before = value.tobytes() if isinstance(value, np.ndarray) else repr(value)
+    net, clean = network(mlp), network(mlp)
+    assert net.fit(value, REAL, epochs=2, batch_size=5).loss == pytest.approx(
+        clean.fit(X, REAL, epochs=2, batch_size=5).loss, rel=1e-5
+    )
+    # NumPy multiplies in an order that depends on the strides; the native engine does not.
+    tolerance = 0 if mlp is fastmlp.MLP else 1e-5
+    for got, wanted in [
+        (net.weights[0], clean.weights[0]),
+        (net.predict(value), clean.predict(X)),
+        (net.gradients(value, REAL)[1][0], clean.gradients(X, REAL)[1][0]),
+    ]:
+        np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
+    assert (value.tobytes() if isinstance(value, np.ndarray) else repr(value)) == before
+    given = check.inputs(value, net._spec)
+    assert given.flags.aligned
+    assert given.dtype == np.float32
+    if uncopied:
+        assert np.shares_memory(given, value)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8, np.int64, np.uint64, np.float16])
+def test_other_number_types(mlp, dtype):
+    x = np.abs(3 * X).astype(dtype)
+    net = network(mlp)
+    np.testing.assert_array_equal(net.predict(x), net.predict(x.astype(np.float32)))
+
+
+def test_good_targets(mlp):
+    forms = {
+        ("squared_error", 1): [REAL, REAL[:, np.newaxis], REAL.tolist(), REAL.astype(object)],
+        ("cross_entropy", 3): [
+            LABELS, LABELS.astype(np.uint8), LABELS.astype(float), LABELS.tolist(),
+            LABELS.astype(">i8"), LABELS.astype(object), np.repeat(LABELS, 2)[::2],
+            np.eye(3)[LABELS], np.asfortranarray(np.eye(3, dtype=int)[LABELS]),
+        ],
+        ("binary_cross_entropy", 1): [LABELS > 0, (LABELS > 0).astype(int)],
+    }  # fmt: skip
+    for (loss, outputs), values in forms.items():
+        net = network(mlp, loss, outputs)
+        losses = [net.evaluate(X, value) for value in values]
+        assert losses == pytest.approx([losses[0]] * len(losses), rel=1e-6)
+
+
+def test_labels_are_a_private_copy():
+    labels = LABELS.astype(np.int32)
+    made = check.targets(labels, spec.build([4, 3], loss="cross_entropy"), N)
+    assert made.dtype == np.int32
+    assert not np.shares_memory(made, labels)
+
+
+def test_labels_that_change_meanwhile():
+    """What another thread writes after the check must not become an index."""
+    labels = np.zeros(200_000, np.int64)
+    stop = threading.Event()
+
+    def rewrite():
+        while not stop.is_set():
+            labels[:] = 10**6
+            labels[:] = 0
+
+    worker = threading.Thread(target=rewrite)
+    worker.start()
+    try:
+        for _ in range(100):
+            with contextlib.suppress(ValueError):
+                made = check.targets(labels, spec.build([4, 3], loss="cross_entropy"), len(labels))
+                assert made.max() < 3
+    finally:
+        stop.set()
+        worker.join()
+
+
+def test_zero_weights_are_allowed_when_not_all(mlp):
+    net = network(mlp)
+    weights = np.zeros(N)
+    weights[3] = 2
+    alone = net.evaluate(X[3:4], REAL[3:4])
+    assert net.evaluate(X, REAL, sample_weight=weights) == pytest.approx(alone, rel=1e-6)
+    net.fit(X, REAL, sample_weight=weights, batch_size=2, epochs=1)
+
+
+def test_one_row_and_one_feature(mlp):
+    net = mlp([1, 3, 1], rng=0)
+    history = net.fit([[1.0]], [2.0], epochs=3)
+    assert len(history.loss) == 3
+    assert net.predict([[1.0]]).shape == (1,)
+
+
+def test_memory_map_is_not_copied(mlp, tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    net = network(mlp)
+    assert np.shares_memory(check.inputs(mapped, net._spec), mapped)
+    np.testing.assert_array_equal(net.predict(mapped), net.predict(X))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_finiteness_needs_little_memory(order):
+    x = np.ones((4000, 500), np.float32, order=order)
+    expected = spec.build([500, 1])
+    tracemalloc.start()
+    assert np.shares_memory(check.inputs(x, expected), x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < x.nbytes / 20
+    x[3999, 499] = NAN
+    with pytest.raises(ValueError, match=r"X\[3999, 499\] is nan"):
+        check.inputs(x, expected)
+
+
+def test_finiteness_of_extreme_values():
+    largest = np.full((100, 4), np.finfo(np.float32).max)
+    assert check.first_non_finite(largest) is None  # although their sum is infinite
+    for shape in [(7,), (7, 5), (70000,), (300, 400)]:
+        for order, value in itertools.product("CF", [NAN, INF, -INF]):
+            array = np.zeros(shape, np.float32, order=order)
+            where = tuple(size - 2 for size in shape)
+            array[where] = value
+            assert check.first_non_finite(array) == where
+            assert check.first_non_finite(array[::-1]) == (1, *where[1:])
