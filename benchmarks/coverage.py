@@ -91,7 +91,7 @@ def measure(
 ) -> Iterator[tuple[str, Rows]]:
     """Draw and fit, case by case, from one seed."""
     if importlib.util.find_spec("sklearn") is None:
-        raise CannotRunError("needs scikit-learn: pip install 'fastmlp[sklearn]'")
+        raise CannotRunError("needs scikit-learn: pip install scikit-learn")
     warnings.simplefilter("ignore")
     for name, once, times in (("residuals", of_residuals, rounds), ("fits", of_fit, fits)):
         rows = {}

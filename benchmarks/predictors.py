@@ -84,6 +84,13 @@ def onnx_runtime(case: Case, x: Array, threads: int) -> Call:
     return "run(names, {'x': x})[0]", {"run": session.run, "names": [name], "x": x}
 
 
+def lite_rt(case: Case, x: Array, threads: int) -> Call:
+    """LiteRT with XNNPACK."""
+    from fastmlp._cli.litert import predictor
+
+    return "predict()", {"predict": predictor(case.parameters(), x, threads, case.classifies)}
+
+
 @functools.cache  # once a process; the mode lasts as long as its object
 def torch_inference_mode() -> Any:
     """Enter PyTorch's inference mode for good, not in every call."""
@@ -166,6 +173,7 @@ PREDICTORS: dict[str, tuple[tuple[str, ...], Callable[[Case, Array, int], Call]]
     "fastmlp p(x, out)": (("fastmlp",), bound_out),
     "fastmlp predict": (("fastmlp",), checked),
     "ONNX Runtime": (("onnxruntime", "onnx"), onnx_runtime),
+    "LiteRT": (("ai_edge_litert", "flatbuffers"), lite_rt),
     "PyTorch eager": (("torch",), torch_eager),
     "PyTorch jit": (("torch",), torch_jit),
     "JAX jit": (("jax",), jax_jit),

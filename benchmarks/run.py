@@ -71,7 +71,7 @@ HELP = {
     "levels": "whose kernels are examined",
     "compiler": "compile the tiles with each, instead of examining the build",
 }
-LIBRARIES = ("numpy", "scikit-learn", "torch", "jax", "onnxruntime")
+LIBRARIES = ("numpy", "scikit-learn", "torch", "jax", "onnxruntime", "ai-edge-litert")
 
 
 def positive(kind: type[int] | type[float]) -> Callable[[str], float]:

@@ -1,1 +1,1 @@
-"""The foundation: ranges of options, the lock of a fit, history, communicators."""
+"""Foundations: ranges of options, the lock of a fit, history, communicators."""

@@ -1,4 +1,4 @@
-"""What processes that train together exchange numbers by: the protocol, and MPI's side of it."""
+"""The communicator protocol for data-parallel training, and its MPI adapter."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 
 class Communicator(Protocol):
-    """Processes, or threads, that train one model together: what ``fit(communicator=...)`` takes.
+    """Processes or threads that train one model together: the type of ``fit(communicator=...)``.
 
-    Communicators of mpi4py are taken as they are; any other object needs these three attributes.
-    ``fit`` uses nothing else, always in the same order on every rank.
+    Pass a communicator of mpi4py directly, or any object with these two attributes and the method
+    ``allreduce``. ``fit`` calls ``allreduce`` in the same order on every rank.
 
     Attributes
     ----------
     rank : int
-        Number of this process, from 0.
+        Index of this process, from 0 to ``size - 1``.
     size : int
         Number of processes, at least 1.
 
@@ -39,20 +39,20 @@ class Communicator(Protocol):
 
     @property
     def rank(self) -> int:
-        """Number of this process."""
+        """Index of this process, from 0."""
         ...
 
     @property
     def size(self) -> int:
-        """Number of processes."""
+        """Number of processes, at least 1."""
         ...
 
     def allreduce(self, buffer: NDArray[Any]) -> None:
         """Replace an array by its sum over all ranks, element by element.
 
-        Called by every rank with arrays of one length and dtype; returns when all have called, with
-        the same bits on every rank, and for the same arrays always the same. An exception ends the
-        fit: from then on nothing more is sent.
+        Every rank calls this method with an array of the same length and dtype. It returns once all
+        ranks have called it, and gives the same bits on every rank and in every run. An exception
+        ends the fit; the fit then sends nothing more.
 
         Parameters
         ----------
@@ -63,36 +63,24 @@ class Communicator(Protocol):
 
 
 class MPI:
-    """A communicator of mpi4py as a `Communicator`.
-
-    Parameters
-    ----------
-    comm : mpi4py.MPI.Intracomm
-        Whose processes train.
-    """
+    """Adapter that makes an mpi4py communicator a `Communicator`."""
 
     def __init__(self, comm: Any) -> None:
         self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
         self._comm, self._in_place = comm, sys.modules["mpi4py.MPI"].IN_PLACE
 
     def allreduce(self, buffer: NDArray[Any]) -> None:
-        """Sum in place over all processes."""
+        """Sum an array in place over all processes."""
         self._comm.Allreduce(self._in_place, buffer)
 
 
 def resolve(value: Any) -> Communicator:
-    """Return what the user gave as a `Communicator`.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is none.
-    """
-    mpi = sys.modules.get("mpi4py.MPI")  # who has one of its communicators has imported it
+    """Return a `Communicator`, wrapping one of mpi4py; raise TypeError or ValueError if invalid."""
+    mpi = sys.modules.get("mpi4py.MPI")  # a caller with an mpi4py communicator has imported mpi4py
     if mpi is not None and isinstance(value, mpi.Comm):
         if not isinstance(value, mpi.Intracomm) or value == mpi.COMM_NULL:
             raise TypeError(
-                f"communicator is a {type(value).__name__} that sums over no one group of "
+                f"communicator is a {type(value).__name__} that does not sum over one group of "
                 "processes: pass for example MPI.COMM_WORLD"
             )
         return MPI(value)
@@ -102,12 +90,12 @@ def resolve(value: Any) -> Communicator:
         if isinstance(number, bool | np.bool_) or not isinstance(number, int | np.integer):
             raise TypeError(
                 f"communicator is a {name} whose {attribute} is {number!r} but an integer is "
-                "expected: pass a communicator of mpi4py, or what fastmlp.Communicator describes"
+                "expected: pass a communicator of mpi4py, or an object like fastmlp.Communicator"
             )
     if not callable(getattr(value, "allreduce", None)):
         raise TypeError(
             f"communicator is a {name} without a method allreduce: pass a communicator of mpi4py, "
-            "or what fastmlp.Communicator describes"
+            "or an object like fastmlp.Communicator"
         )
     if not 0 <= value.rank < value.size:
         raise ValueError(

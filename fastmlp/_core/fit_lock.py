@@ -1,8 +1,8 @@
-"""One fit at a time: whose turn it is to change a model. Without waiting: who comes second is told.
+"""The lock of a model: only one fit may change it at a time, and a second fit raises an error.
 
-The holder is a thread of a process. It is put into a dictionary with ``setdefault``, which is
-atomic, with and without the interpreter lock; so there is nothing to wait for, and no lock that a
-forked child could inherit locked.
+The lock records its holder (process and thread) in a dictionary with ``setdefault``, which is
+atomic with and without the global interpreter lock. So no thread waits, and a forked child
+inherits no locked lock.
 """
 
 from __future__ import annotations
@@ -19,46 +19,29 @@ from typing import Any
 
 
 class FitLock:
-    """The right to change one model; copies and pickles of it are new and free.
-
-    Examples
-    --------
-    >>> from fastmlp._core.fit_lock import FitLock
-    >>> turn = FitLock()
-    >>> with turn.taken():
-    ...     turn.is_mine()
-    True
-    >>> turn.is_mine()
-    False
-    """
+    """A lock that allows one thread to change a model; copies and pickles of it are unlocked."""
 
     __slots__ = ("_holders",)
 
     def __init__(self) -> None:
-        # Process -> (process, thread). What a forked child has of its parent is under another key.
+        # Process -> (process, thread). The key keeps a forked child apart from its parent.
         self._holders: dict[int, tuple[int, int]] = {}
 
     def is_mine(self) -> bool:
-        """Whether this thread has the turn."""
+        """Whether this thread holds the lock."""
         me = _me()
         return self._holders.get(me[0]) == me
 
     def is_free(self) -> bool:
-        """Whether nobody has the turn."""
+        """Whether no thread of this process holds the lock."""
         return os.getpid() not in self._holders
 
     def taken(self) -> AbstractContextManager[None]:
-        """Have the turn for the length of a ``with`` block.
-
-        Raises
-        ------
-        RuntimeError
-            If somebody has it, the same thread included.
-        """
+        """Hold the lock for a ``with`` block; raise RuntimeError if any thread already holds it."""
         return taken([self])
 
     def kept(self) -> AbstractContextManager[None]:
-        """Have the turn, or go on having it: a callback changes the model from within its fit."""
+        """Hold the lock, or keep it if this thread has it, as a callback does during a fit."""
         return nullcontext() if self.is_mine() else self.taken()
 
     def __reduce__(self) -> tuple[type[FitLock], tuple[()]]:
@@ -67,23 +50,13 @@ class FitLock:
 
 @contextmanager
 def taken(turns: Iterable[FitLock]) -> Iterator[None]:
-    """Have the turns of different models for the length of a ``with`` block: all, or none.
-
-    Parameters
-    ----------
-    turns : iterable of Turn
-        Of models.
-
-    Raises
-    ------
-    RuntimeError
-        If somebody has one of them, the same thread included.
-    """
+    """Hold several locks for a ``with`` block; take none and raise RuntimeError if one is held."""
     mine = _me()
     holders, process = [turn._holders for turn in turns], mine[0]
-    # Each is one call, in C, within which Python looks for no interrupt; made ready before.
+    # Each of these runs in one C call, in which Python handles no interrupt. They are prepared
+    # here.
     those = map(operator.is_, map(dict.get, holders, repeat(process)), repeat(mine))
-    empty: deque[None] = deque(maxlen=0)  # takes no memory, which may have run out by then
+    empty: deque[None] = deque(maxlen=0)  # consumes an iterator without needing memory
     give_back: Callable[[], Any] = partial(empty.extend, map(dict.clear, compress(holders, those)))
     answers = map(dict.setdefault, holders, repeat(process), repeat(mine))
     try:
@@ -98,5 +71,5 @@ def taken(turns: Iterable[FitLock]) -> Iterator[None]:
 
 
 def _me() -> tuple[int, int]:
-    """Return who is calling, as a new object each time."""
+    """Return the calling process and thread, as a new tuple for each call."""
     return os.getpid(), threading.get_ident()

@@ -1,4 +1,4 @@
-"""What a fit shows on its way and leaves behind: state, snapshots, history, divergence."""
+"""Objects that a fit gives to callbacks or returns: state, snapshot, history, divergence."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from numpy.typing import NDArray
 
 @dataclass(repr=False)
 class History:
-    """What a fit has gone through, one entry an epoch.
+    """Record of a fit, with one entry per epoch.
 
     Attributes
     ----------
     loss : list of float
-        The objective that was trained: mean loss over the epoch's batches, as they were when
-        their turn came, with the penalties.
+        Training objective: the mean loss over the epoch's batches plus the penalties. The loss of
+        each batch is taken before its step.
     val_loss : list of float
-        Loss on the validation data after the epoch, without penalty; empty without such data.
+        Loss on the validation data after the epoch, without penalties; empty without such data.
     seconds : list of float
-        Time of the training itself, without validation and callbacks.
+        Training time of the epoch in seconds, without validation and callbacks.
     learning_rate : list of float
         Learning rate of the epoch's last step.
     stop_reason : str
-        Why a callback ended the fit early; empty if all epochs were run.
+        Reason why a callback ended the fit early; empty if all epochs were run.
     measured : list of dict
-        The metrics that the fit was given, a dictionary an epoch; see ``metrics``.
+        The values of the fit's metrics, one dictionary per epoch; see ``metrics``.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -43,17 +43,17 @@ class History:
 
     @property
     def metrics(self) -> dict[str, list[float]]:
-        """The metrics by name, one entry an epoch; those of validation data begin with val_."""
+        """The metrics by name, one value per epoch; validation metrics begin with ``val_``."""
         names = {name: None for row in self.measured for name in row}
         return {name: [row.get(name, math.nan) for row in self.measured] for name in names}
 
     def whole(self, epochs: int | None = None) -> History:
-        """Return a copy with the epochs that are recorded in all lists, while a fit goes on.
+        """Return a copy with only completely recorded epochs; safe to call during a fit.
 
         Parameters
         ----------
         epochs : int, optional
-            How many of them, the first ones; by default all.
+            Number of epochs to keep, from the first; by default all.
         """
         n = len(self.loss) if epochs is None else epochs
         return History(
@@ -66,7 +66,7 @@ class History:
         )
 
     def to_frame(self) -> Any:
-        """Return the lists as the columns of a pandas.DataFrame, the epochs as its index.
+        """Return a pandas.DataFrame with one row per epoch and one column per recorded value.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class History:
         return pandas.DataFrame(columns, index=index)
 
     def to_json(self) -> str:
-        """Return lists and ``stop_reason`` as a JSON object; null for what is not finite."""
+        """Return the lists and ``stop_reason`` as a JSON object; NaN and infinity become null."""
         columns = {
             name: [value if math.isfinite(value) else None for value in values]
             for name, values in self.columns().items()
@@ -92,12 +92,12 @@ class History:
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; a new figure by default.
+            Axes to draw on; by default those of a new figure.
 
         Returns
         -------
         matplotlib.axes.Axes
-            With legend and labels.
+            The axes, with legend and labels.
 
         Raises
         ------
@@ -114,7 +114,7 @@ class History:
         return ax
 
     def columns(self) -> dict[str, list[float]]:
-        """Return the lists by name, without empty ones, of whole epochs."""
+        """Return the non-empty lists by name, restricted to complete epochs."""
         whole = self.whole()
         named = {name: v for name, v in vars(whole).items() if isinstance(v, list)}
         del named["measured"]
@@ -130,7 +130,7 @@ class History:
 
 
 def _imported(name: str, method: str) -> Any:
-    """Return a module that only one method needs."""
+    """Import an optional module, or raise an ImportError that names the method which needs it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -142,16 +142,10 @@ def _imported(name: str, method: str) -> Any:
 
 
 class AveragingState(NamedTuple):
-    """What a fit that averages its weights goes on with.
+    """State of weight averaging, kept so that a fit can continue.
 
-    Attributes
-    ----------
-    raw : tuple of lists of arrays
-        The parameters that learn, plain, kind by kind, as the last epoch has left them.
-    mean : tuple of lists of float64 arrays
-        Their mean, of which the model has the rounded numbers.
-    epochs : int
-        How many epochs are in it, at least 1.
+    ``raw`` holds the trained parameters by kind, ``mean`` their float64 mean over ``epochs`` epochs
+    (at least 1); the model holds the mean rounded to its dtype.
     """
 
     raw: tuple[list[NDArray[Any]], ...]
@@ -160,37 +154,16 @@ class AveragingState(NamedTuple):
 
 
 class ResumeState(NamedTuple):
-    """With what ``partial_fit``, or a fit that resumes, goes on besides the engine's state.
+    """State, besides the engine's, with which ``partial_fit`` or a resumed fit continues.
 
-    Attributes
-    ----------
-    kind : tuple
-        Of the optimizer, ``Optimizer.kind``.
-    step : int
-        Steps taken.
-    seed : int
-        Of dropout, 64 bits.
-    rows : int
-        Of the data of a fit; 0 for passes of ``partial_fit``.
-    epochs : int
-        Of a fit: those that have ended.
-    shuffles : list of int
-        Of a fit: seeds of its shuffles, each of the order that the one before has left; those of
-        epochs that have ended, and then one that was drawn for the next, if any.
-    shuffled : int
-        Of a fit: how many of them are of epochs that have ended.
-    scale : float
-        Of a fit: ``State.learning_rate_scale``.
-    memories : sequence
-        Of a fit: what its callbacks remember (_training/callback_state.py); only in a checkpoint.
-    batch_size : int
-        Of a fit.
-    data : int
-        Of a fit: the fingerprint of its arrays; 0 if nobody has asked for it, or for a source.
-    memory : dict or None
-        What an optimizer of the user's own remembers; of all others the engine has it.
-    averaged : Averaged or None
-        Of a fit that averages its weights, while nobody has assigned others.
+    ``kind`` is ``Optimizer.kind``, ``step`` the steps taken, ``seed`` the 64-bit seed of dropout.
+    ``rows`` counts the rows of the training data, 0 for ``partial_fit``; ``epochs`` counts ended
+    epochs. ``shuffles`` holds one seed per shuffle, each applied to the order that the previous one
+    left; the first ``shuffled`` belong to ended epochs, and one for the next epoch may follow.
+    ``scale`` is ``State.learning_rate_scale``. ``data`` is the fingerprint of the arrays, 0 if it
+    was not computed or the data came from a source. ``memories`` (only in a checkpoint) holds the
+    state of the callbacks, ``memory`` that of a custom optimizer. ``averaged`` is None without
+    averaging, or after the user has assigned weights.
     """
 
     kind: tuple[Any, ...]
@@ -210,21 +183,21 @@ class ResumeState(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """What ``on_batch`` of a callback is told of a batch that was just trained.
+    """A batch that was just trained, the argument of a callback's ``on_batch``.
 
     Attributes
     ----------
     epoch : int
-        The epoch under way, counted from 0; ``state.epoch`` is the one before.
+        Current epoch, counted from 0; ``state.epoch`` is still the previous one.
     index : int
-        Of the batch in its epoch, from 0.
+        Index of the batch in its epoch, from 0.
     step : int
-        Of the batch in all epochs, from 0, as schedules count.
+        Index of the batch over all epochs, from 0, as schedules count steps.
     loss : float
-        Its objective before its step: mean loss with the penalties. It is the difference of two
-        sums over the epoch so far, to about 1e-16 of the later one.
+        Training objective of the batch before its step: mean loss plus penalties. It is computed as
+        the difference of two running sums, with an error of about 1e-16 times the later sum.
     learning_rate : float
-        Of its step, the scale included.
+        Learning rate of the step, including ``State.learning_rate_scale``.
     """
 
     epoch: int
@@ -235,16 +208,16 @@ class Batch:
 
 
 class DivergenceError(FloatingPointError):
-    """The loss, a gradient or a weight was no longer finite; the model keeps finite weights.
+    """Error for a loss, gradient or weight that became NaN or infinite; the model stays finite.
 
     Attributes
     ----------
     epoch : int
-        Epoch in which it happened, counted from 0.
+        Epoch in which the values became non-finite, counted from 0.
     learning_rate : float
         Largest learning rate of that epoch.
     history : History
-        The epochs before.
+        History of the epochs before.
     """
 
     epoch = 0
@@ -254,36 +227,37 @@ class DivergenceError(FloatingPointError):
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The parameters of a model at some time; only :meth:`State.restore` looks inside."""
+    """The parameters of a model at one moment, for :meth:`State.restore`; contents are private."""
 
-    kind: tuple[Any, ...]  # of models that they fit
+    kind: tuple[Any, ...]  # identifies the models that the snapshot fits
     parameters: Any = field(repr=False)
 
 
 @dataclass
 class State:
-    """What a callback sees, the same object throughout one fit.
+    """State of a running fit, the argument of callbacks; one object for the whole fit.
 
     Attributes
     ----------
     epoch : int
-        Epoch that has just ended, counted from 0; -1 before the first.
+        Last epoch that has ended, counted from 0; -1 before the first.
     epochs : int
-        Number of epochs the fit was asked for.
+        Number of epochs that the fit was asked to run.
     loss, val_loss : float
         Last entries of the history; ``val_loss`` is NaN without validation data.
     learning_rate : float
-        Learning rate of the last step, the scale included.
+        Learning rate of the last step, including ``learning_rate_scale``.
     learning_rate_scale : float
-        Factor on the optimizer's learning rate from the next epoch on; may be set, at least 0.
+        Factor on the optimizer's learning rate, at least 0. A callback may set it; the value
+        applies from the next epoch on.
     has_validation : bool
         Whether there is validation data.
     completed : bool
-        For ``finish``: the fit has ended as it should, neither interrupted nor diverged.
+        Whether the fit has ended normally, neither interrupted nor diverged; for ``finish``.
     stop_reason : str
-        May be set by a callback that returns True.
+        Reason for stopping; a callback that returns True may set it.
     model : MLP
-        The model in training. It may be evaluated, and its weights may be read and assigned.
+        The model in training. Callbacks may evaluate it and read or assign its weights.
     history : History
         The epochs so far.
     """
@@ -303,21 +277,21 @@ class State:
     callbacks: Sequence[Any] = field(default=(), repr=False)
 
     def snapshot(self) -> Snapshot:
-        """Return the model's parameters of now, for :meth:`restore`."""
+        """Return the current parameters of the model, for :meth:`restore`."""
         return Snapshot(self._kind(), self.engine.snapshot())
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Give the model the parameters of a snapshot.
+        """Set the model's parameters to those of a snapshot.
 
         Raises
         ------
         ValueError
-            If it is not a snapshot of a model with these layers and this dtype.
+            If the argument is not a snapshot of a model with the same layers and dtype.
         """
         if not isinstance(snapshot, Snapshot) or snapshot.kind != self._kind():
             given = snapshot if isinstance(snapshot, Snapshot) else type(snapshot).__name__
             raise ValueError(
-                f"restore was given {given} but expects what snapshot() returned for {self.model!r}"
+                f"restore was given {given} but expects a result of snapshot() for {self.model!r}"
             )
         self.engine.restore(snapshot.parameters)
 

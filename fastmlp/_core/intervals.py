@@ -1,7 +1,7 @@
-"""The ranges that hyper-parameters live in, and the one wording of the complaint when one is left.
+"""Ranges of hyper-parameters, and the one error message for a value outside its range.
 
-Left of every other module: losses, optimizers, schedules and the network's shape check their
-numbers here at construction, so that a bad one is reported where it was written, not epochs later.
+Losses, optimizers, schedules and network shapes check their numbers at construction, so that the
+error appears where the value was written, not epochs later.
 """
 
 from __future__ import annotations
@@ -17,20 +17,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Interval:
-    """A range of real numbers; infinity and NaN are never inside.
-
-    Parameters
-    ----------
-    low, high : float
-        The two ends.
-    low_open, high_open : bool
-        Whether that end is excluded.
-
-    Examples
-    --------
-    >>> FRACTION.check("momentum", 0.9, example=0.5)
-    0.9
-    """
+    """A range of finite real numbers; an open end is excluded."""
 
     low: float
     high: float
@@ -46,35 +33,13 @@ class Interval:
         return bool(self.has(value))
 
     def has(self, values: Any) -> Any:
-        """Return whether numbers are inside, one or an array of them."""
+        """Return whether a number is inside, or elementwise for an array."""
         above = values > self.low if self.low_open else values >= self.low
         below = values < self.high if self.high_open else values <= self.high
         return above & below & (abs(values) < math.inf)
 
     def check(self, name: str, value: object, example: float) -> float:
-        """Return `value` as a float, or complain.
-
-        Parameters
-        ----------
-        name : str
-            What the user calls it.
-        value : object
-            What the user passed.
-        example : float
-            A value that would do, for the message.
-
-        Returns
-        -------
-        float
-            `value`, known to be inside.
-
-        Raises
-        ------
-        TypeError
-            If `value` is not a real number (a bool is not).
-        ValueError
-            If `value` is outside.
-        """
+        """Return a number as a float; raise TypeError for a non-number, ValueError if outside."""
         remedy = f"pass for example {name}={example!r}"
         if isinstance(value, bool | np.bool_ | np.timedelta64) or not isinstance(value, Real):
             raise TypeError(f"{name} is {value!r} but must be a number in {self}: {remedy}")
@@ -94,30 +59,7 @@ INNER_FRACTION = Interval(0.0, 1.0, low_open=True)
 
 
 def check_flag(name: str, value: object) -> bool:
-    """Return `value` as a bool, or complain: "no", or a 1 of who meant a number, is true to Python.
-
-    Parameters
-    ----------
-    name : str
-        What the user calls it.
-    value : object
-        What the user passed: True or False, of Python or of NumPy.
-
-    Returns
-    -------
-    bool
-        `value`.
-
-    Raises
-    ------
-    TypeError
-        If `value` is something else.
-
-    Examples
-    --------
-    >>> check_flag("shuffle", np.True_)
-    True
-    """
+    """Return a bool of Python or NumPy as a bool; raise TypeError for 1, "no" and the like."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(
             f"{name} is {value!r} but must be True or False: pass {name}=True or {name}=False"
@@ -126,38 +68,9 @@ def check_flag(name: str, value: object) -> bool:
 
 
 def check_count(name: str, value: object, example: int, least: int = 1) -> int:
-    """Return `value` as an int of at least 1, or another number, or complain.
-
-    Parameters
-    ----------
-    name : str
-        What the user calls it.
-    value : object
-        What the user passed: any integer type but bool.
-    example : int
-        A value that would do, for the message.
-    least : int
-        The smallest number that will do.
-
-    Returns
-    -------
-    int
-        `value`, known to be `least` or more.
-
-    Raises
-    ------
-    TypeError
-        If `value` is not an integer.
-    ValueError
-        If `value` is below `least`.
-
-    Examples
-    --------
-    >>> check_count("n_steps", 100, example=10)
-    100
-    """
+    """Return an integer of at least ``least`` as an int; raise TypeError or ValueError if bad."""
     wanted = f"must be an integer of at least {least}: pass for example {name}={example}"
-    # Arrays of one element have __index__ too, and are as little a count as a bool is.
+    # Arrays of one element also have __index__, but are no more a count than a bool is.
     if isinstance(value, bool | np.bool_ | np.ndarray | type) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} is {value!r} but {wanted}")
     count = operator.index(value)

@@ -1,7 +1,7 @@
-"""Explain wrong arguments, by tables of the names that this library and others use for one thing.
+"""Explain wrong arguments, using tables of equivalent names in this library and in others.
 
-The message of a wrong call names the public class, not the private base that defines the method,
-and the argument that the caller probably meant. docs/coming-from.md prints `TWINS`.
+The message names the public class instead of the private base that defines the method, and the
+argument that the caller probably meant. docs/coming-from.md prints `TWINS`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 Twins: TypeAlias = tuple[tuple[tuple[str, ...], str], ...]
 Class = TypeVar("Class", bound=type)
 
-# Names of fastmlp for one thing, each with a value where an example helps; then those of others.
+# Equivalent names: those of fastmlp, with a value where an example helps, then those of others.
 TWINS: Twins = (
     (("rng", "random_state"), "seed random_seed"),
     (("epochs", "max_iter"), "n_epochs num_epochs max_epochs nb_epoch iterations n_iter"),
@@ -35,7 +35,7 @@ TWINS: Twins = (
     (("initializer",), "kernel_initializer init"),
     (("categorical_features",), "cat_features categorical_feature cat_cols"),
     (("time_limit",), "time_budget timeout max_time"),
-    # Values.
+    # Values of arguments.
     (("squared_error",), "mse mean_squared_error"),
     (("absolute_error",), "mae mean_absolute_error"),
     (("poisson_nll", "poisson"), "poisson_deviance"),
@@ -46,7 +46,7 @@ TWINS: Twins = (
     (("silu",), "swish"),
     (("identity",), "linear"),
 )
-# Options of optimizers, where alpha and weight_decay are other things than above.
+# Options of optimizers, where alpha and weight_decay have a different meaning.
 OPTIONS: Twins = (
     (("learning_rate",), "lr eta learning_rate_init"),
     (("beta_1=..., beta_2=...",), "betas beta1 beta2"),
@@ -56,13 +56,7 @@ OPTIONS: Twins = (
 
 
 def twin(name: str, known: Collection[str], twins: Twins = TWINS) -> str | None:
-    """Return which of the known names stands for the same thing as another one, if any.
-
-    Examples
-    --------
-    >>> twin("seed", ["layer_sizes", "rng"]), twin("eval_set", ["validation_data"])
-    ('rng', 'validation_data=(X, y)')
-    """
+    """Return the known name that is equivalent to another name; None if there is none."""
     for ours, others in twins:
         heads = [text.partition("=")[0] for text in ours]
         if name in (*heads, *others.split()):
@@ -73,21 +67,13 @@ def twin(name: str, known: Collection[str], twins: Twins = TWINS) -> str | None:
 
 
 def choices(name: str, known: Collection[str]) -> str:
-    """Return the remedy for a wrong name of a row of a table: its twin, if any, and all rows."""
+    """Return advice for an unknown name: its equivalent, if any, and all names of the table."""
     meant = twin(name, known)
     return f"use {meant!r}, or " * (meant is not None) + f"choose from {', '.join(known)}"
 
 
 def explained(cls: Class, twins: Twins = TWINS) -> Class:
-    """Decorate a public class: its constructor and inherited methods explain wrong arguments.
-
-    Parameters
-    ----------
-    cls : type
-        The class, which is changed in place.
-    twins : tuple
-        The table, `TWINS` or `OPTIONS`.
-    """
+    """Class decorator: the constructor and inherited methods explain wrong arguments."""
     for name in dir(cls):
         method = inspect.getattr_static(cls, name)
         if not inspect.isfunction(method):
@@ -115,7 +101,7 @@ def _explained(cls: type, method: Callable[..., Any], twins: Twins) -> Callable[
 def _complaint(
     cls: type, method: Callable[..., Any], twins: Twins, args: Any, kwargs: dict[str, Any]
 ) -> str | None:
-    """Return what is wrong with the arguments of a call, None if they fit the signature."""
+    """Describe the mismatch between a call and the signature; None if the arguments fit."""
     signature = inspect.signature(method)
     try:
         signature.bind(*args, **kwargs)
@@ -134,7 +120,7 @@ def _complaint(
 
 
 def _remedy(name: str, own: list[str], cls: Any, twins: Twins) -> str:
-    """Return what to pass in the place of an unknown argument, and where."""
+    """Return advice for an unknown argument: the right name and the right method."""
     places = {"": own, f" to {cls.__name__}": list(inspect.signature(cls).parameters)}
     if hasattr(cls, "fit"):
         places[" to fit"] = list(inspect.signature(cls.fit).parameters)

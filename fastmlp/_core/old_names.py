@@ -1,4 +1,4 @@
-"""Modules under the names that they had in version 0.1.0, so that its pickles still load."""
+"""Aliases for the module names of version 0.1.0, so that its pickles still load."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-# Old module -> new module, for the modules of classes that pickles name; "" is an empty package.
+# Old module -> new module, for modules whose classes occur in pickles; "" is an empty package.
 MODULES = {
     "averaging": "_network.averaging",
     "checkpoint": "_models.checkpoint",
@@ -39,7 +39,7 @@ MODULES = {
     "training.exchange": "_training.distributed.exchange",
     "training.records": "_core.history",
 }
-# New module and old class -> new class, where the class has another name now.
+# (New module, old class) -> new class, for renamed classes.
 CLASSES = {
     ("_core.history", "Averaged"): "AveragingState",
     ("_core.history", "Continuation"): "ResumeState",
@@ -51,7 +51,7 @@ PACKAGE = "fastmlp."
 
 
 class _OldName(ModuleType):
-    """A module under its old name: its attributes are those of the new one."""
+    """A module under its old name, which forwards attribute access to the new module."""
 
     __path__: MutableSequence[str] = []  # noqa: RUF012 so that modules below it are looked for
 
@@ -63,7 +63,7 @@ class _OldName(ModuleType):
 
 
 class _Finder:
-    """Finds old names; the last finder, so it costs nothing where a module exists."""
+    """Import finder for old module names; it comes last, so existing modules cost nothing."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         is_old = name.startswith(PACKAGE) and name.removeprefix(PACKAGE) in MODULES
@@ -73,9 +73,9 @@ class _Finder:
         return _OldName(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Load nothing: attributes are looked up when they are asked for."""
+        """Load nothing; ``__getattr__`` looks attributes up on access."""
 
 
 def install() -> None:
-    """Let Python find modules under their old names."""
+    """Register the finder, so that Python finds modules under their old names."""
     sys.meta_path.append(_Finder())

@@ -1,7 +1,7 @@
-"""A thread for one piece of work; a thread that dies for want of memory is noticed.
+"""A thread for one function call, which notices a thread that died because memory ran out.
 
-``threading.Thread.start`` waits until the new thread says that it runs, and so it waits for ever if
-the thread dies before that. Nothing here waits for a thread without looking whether it lives.
+``threading.Thread.start`` waits until the new thread reports that it runs, so it waits for ever if
+the thread dies before. Here every wait also checks whether the thread is alive.
 """
 
 from __future__ import annotations
@@ -11,45 +11,27 @@ import os
 import weakref
 from collections.abc import Callable
 
-# Seconds between two looks whether a thread lives. Where signals do not wake a waiting thread
-# (Windows), Ctrl-C waits for a look.
+# Seconds between two checks whether a thread is alive. Where signals do not interrupt a waiting
+# thread (Windows), Ctrl-C takes effect at the next check.
 PATIENCE = 0.1
 
 
 class Worker:
-    """Call a function in a new thread; an interpreter that exits does not wait for it.
-
-    Parameters
-    ----------
-    work : callable
-        Called without arguments.
-
-    Raises
-    ------
-    RuntimeError, MemoryError
-        If the system starts no thread.
-
-    Examples
-    --------
-    >>> from fastmlp._core.worker import Worker
-    >>> done = []
-    >>> Worker(lambda: done.append(1)).finish()
-    >>> done
-    [1]
-    """
+    """Call a function in a new thread; the exiting interpreter does not wait for it."""
 
     def __init__(self, work: Callable[[], object]) -> None:
         self._process, self._running = os.getpid(), _thread.allocate_lock()
         self._running.acquire()
-        died = "a thread ended before its work was done, for want of memory: free some, try again"
-        # Made now, since a thread without memory can make nothing; the work's own end replaces it.
+        died = "a thread ended early because memory ran out: free some memory, and try again"
+        # Created now, because a thread without memory cannot create it; replaced when the work
+        # ends.
         self._errors: list[BaseException | None] = [MemoryError(died)]
         life = _Life()
         self._life = weakref.ref(life)
         _thread.start_new_thread(_run, (work, self._errors, self._running, life))
 
     def has_ended(self, seconds: float = PATIENCE) -> bool:
-        """Whether the thread has ended, waiting for some seconds; for a forked child it has."""
+        """Whether the thread has ended, waiting for up to some seconds; True in a forked child."""
         if self._life() is None or os.getpid() != self._process:
             return True
         if not self._running.acquire(timeout=seconds):
@@ -59,11 +41,11 @@ class Worker:
 
     @property
     def error(self) -> BaseException | None:
-        """The error that has ended the work, or the thread before its work; None without one."""
+        """The error that ended the work or the thread; None after success."""
         return self._errors[0]
 
     def finish(self) -> None:
-        """Wait for the end of the thread and raise its error; a forked child does neither."""
+        """Wait for the thread to end and raise its error; a forked child does neither."""
         while not self.has_ended():
             continue
         if self.error is not None and os.getpid() == self._process:
@@ -71,7 +53,7 @@ class Worker:
 
 
 class _Life:
-    """Goes with the arguments of a thread, which the interpreter frees wherever the thread ends."""
+    """Token among a thread's arguments; the interpreter frees it however the thread ends."""
 
 
 def _run(

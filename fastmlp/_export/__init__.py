@@ -1,1 +1,1 @@
-"""Trained networks written for other programs: ONNX and C."""
+"""Export of trained networks to ONNX and C."""

@@ -1,7 +1,7 @@
-"""C: a network as one file of C99 and its header, with the weights as constants.
+"""Export to C: one C99 source file and its header, with the weights as constants.
 
-What is called needs no memory but the stack and nothing but libm, and may be called from any
-number of threads. Loops are plain, over outputs inside inputs, for compilers to vectorise.
+The generated functions need only stack memory and libm, and are thread-safe. Loops are plain
+(outputs inside inputs), so that compilers can vectorise them.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from fastmlp._export.layers import (
     Normalization,
     Parametric,
 )
-from fastmlp._validation import check
 
 WEIGHTS = ("float32", "float64", "int8")
-MAX_PARAMETERS = 2**24  # more, as text, is no longer a sensible thing for a compiler
-ROWS = 16  # of the self-check
+MAX_PARAMETERS = 2**24  # compilers cannot handle more constants in reasonable time
+ROWS = 16  # rows of the self-check
 
 
 @dataclass(frozen=True)
 class CFiles:
-    """What `to_c` has written.
+    """The files that `to_c` has written, with their sizes and errors.
 
     Attributes
     ----------
     source, header : pathlib.Path
-        The files.
+        Paths of the files.
     constant_bytes : int
-        Of weights, biases and scales, which may stay in read-only memory.
+        Bytes of weights, biases and scales, which may stay in read-only memory.
     stack_bytes : int
-        Of the arrays that a prediction needs for its hidden layers.
+        Bytes of stack that a prediction needs for its hidden layers.
     largest_error : float
-        Between predictions with these weights and the model's own, on X or the rows of the
-        self-check; relative to the largest prediction, of a table to the deviation of the target.
+        Largest difference between predictions of the file and of the model, on X or the rows of the
+        self-check. It is relative to the largest prediction, for estimators of tables to the
+        standard deviation of the target.
     labels_changed : float or None
-        Share of those rows that get another label; None if there are no labels.
+        Share of those rows whose predicted label changes; None without labels.
     """
 
     source: Path
@@ -58,7 +58,7 @@ class CFiles:
     labels_changed: float | None
 
 
-def write(model: Exported, path: Any, weights: str | None = None, X: Any = None) -> CFiles:
+def write(model: Exported, path: Any, weights: str | None = None, X: Array | None = None) -> CFiles:
     """Write the files; arguments and result are those of `Exportable.to_c`."""
     kind, source = kind_of(weights, X, model), source_of(path)
     rows = _rows(model, X)
@@ -74,21 +74,7 @@ def write(model: Exported, path: Any, weights: str | None = None, X: Any = None)
 def finish(
     made: Any, source: Path, main: str, predictions: tuple[Array, Array], unit: float
 ) -> CFiles:
-    """Write what is made, with this end, and measure it.
-
-    Parameters
-    ----------
-    made : Source
-        Or what has its methods and sizes.
-    source : Path
-        The file.
-    main : str
-        The self-check.
-    predictions : pair of arrays, shape (n, columns)
-        With the weights that are written, and the model's own.
-    unit : float
-        Of the error.
-    """
+    """Write source and header, and measure errors, in multiples of ``unit``."""
     own, exact = predictions
     before, after = (_labels(made.model.labels, p) for p in (exact, own))
     files = CFiles(
@@ -113,12 +99,12 @@ def _labels(labels: Labels | None, p: Array) -> Array | None:
 
 
 def some(rows: Any) -> slice:
-    """Return which rows are in the self-check: `ROWS` of them, evenly."""
+    """Return a slice of about `ROWS` evenly spaced rows, for the self-check."""
     return slice(None, None, -(-len(rows) // ROWS))
 
 
 def kind_of(weights: str | None, X: Any, model: Any) -> str:
-    """Return the kind of weights that is asked for, by default that of the model, or complain."""
+    """Return the name of the weights' dtype, by default the model's; reject invalid choices."""
     kind = model.spec.dtype.name if weights is None else weights
     if kind not in WEIGHTS:
         raise ValueError(f"weights is {weights!r} but one of {', '.join(WEIGHTS)} is expected")
@@ -136,31 +122,31 @@ def kind_of(weights: str | None, X: Any, model: Any) -> str:
 
 
 def arithmetic(kind: str) -> np.dtype[Any]:
-    """Return the dtype in which weights of a kind are used."""
+    """Return the dtype of the arithmetic for this kind of weights."""
     return np.dtype("float64" if kind == "float64" else "float32")
 
 
 def layers_of(layers: list[Any], kind: str, rows: Array) -> list[Any]:
-    """Return a network's layers as they are written; int8 ones are measured on rows."""
+    """Return a network's layers in the dtype of the file; int8 layers are calibrated on rows."""
     made = quantized(layers, rows) if kind == "int8" else layers
     return [_cast(layer, arithmetic(kind)) for layer in made]
 
 
 def source_of(path: Any) -> Path:
-    """Return the path of the source, or complain."""
+    """Return the path of the C file, checked to end in .c and to be usable as a prefix of names."""
     source = Path(path)
     if source.suffix != ".c" or not (source.stem.isidentifier() and source.stem.isascii()):
         raise ValueError(
-            f"path is {str(path)!r} but a C file is expected whose name can begin the names of "
-            "functions: for example 'model.c'"
+            f"path is {str(path)!r} but a C file whose name is an ASCII identifier is expected: "
+            "for example 'model.c'"
         )
     return source
 
 
-def _rows(model: Exported, X: Any) -> Array:
-    """Return rows of the model's dtype: the given ones, or normal ones."""
+def _rows(model: Exported, X: Array | None) -> Array:
+    """Return rows for the self-check: those of the user, or standard normal ones."""
     if X is not None:
-        return check.inputs(X, model.spec)
+        return X
     shape = ROWS, model.spec.layer_sizes[0]
     return np.random.default_rng(0).normal(size=shape).astype(model.spec.dtype)
 

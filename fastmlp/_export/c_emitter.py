@@ -1,4 +1,4 @@
-"""What layers add to a C file: constants, functions (each once), calls in their order."""
+"""The writers of layers: each adds constants, helper functions and calls to a C file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fastmlp._export.layers import (
     Parametric,
 )
 
-# Of arrays, by their dtype; float32 is of that of the arithmetic.
+# C types of arrays by dtype; float32 becomes the type of the arithmetic.
 KINDS = {
     "float64": "double",
     "int8": "signed char",
@@ -28,37 +28,29 @@ KINDS = {
     "uint16": "unsigned short",
     "int32": "int",
 }
-SEVERAL = "p"  # where each of several networks writes its prediction
+SEVERAL = "p"  # buffer for the prediction of one of several networks
 
 
 class Emitter:
-    """Collects what the layers of networks need; what is made of that is up to who inherits it.
-
-    Parameters
-    ----------
-    dtype : numpy.dtype
-        Of inputs, arithmetic and outputs.
-    output : str
-        Where the last layer writes: `SEVERAL` is a buffer of its own.
-    """
+    """Collects constants, functions and calls of networks; the last layer writes to ``output``."""
 
     def __init__(self, dtype: np.dtype[Any], output: str) -> None:
         self.dtype, self.output = dtype, output
         self.constants: list[str] = []
-        self.functions: dict[str, str] = {}  # each once
+        self.functions: dict[str, str] = {}  # by name, so that each is written once
         self.calls: list[str] = []
         self.constant_bytes = 0
-        self.buffers: dict[str, int] = {}  # two used in turn, and one for each that is kept
-        self.kept: dict[str, str]  # where what a Keep has named is
-        self._k = -1  # of the affine layers so far, the last
+        self.buffers: dict[str, int] = {}  # name -> size; two alternate, one more per kept value
+        self.kept: dict[str, str]  # name of a Keep -> its buffer
+        self._k = -1  # index of the current affine layer
 
     @property
     def stack_bytes(self) -> int:
-        """Of the buffers."""
+        """Bytes of all buffers."""
         return sum(self.buffers.values()) * self.dtype.itemsize
 
     def network(self, layers: list[Any], inputs: int) -> None:
-        """Add the layers of a network, or quantized ones."""
+        """Add all layers of one network, quantized or not."""
         self.at, self.width, self.kept = "x", inputs, {}
         self._last = self._k + sum(hasattr(layer, "biases") for layer in layers)
         for layer in layers:
@@ -66,14 +58,14 @@ class Emitter:
             WRITERS[type(layer)](self, layer)
 
     def body(self) -> str:
-        """Return the buffers and the calls as the lines of a function."""
+        """Return declarations of buffers and all calls, as the lines of a function body."""
         buffers = [f"real {name}[{size}];" for name, size in self.buffers.items()]
         return "".join(f"    {line}\n" for line in [*buffers, *self.calls])
 
-    # ------------------------------------------------------------ what layers add
+    # ------------------------------------------------------------ layers
 
     def array(self, name: str, values: Array) -> str:
-        """Add an array of constants under this name, and return it."""
+        """Add a constant array, and return its name."""
         kind = KINDS.get(values.dtype.name, "real")
         array = text.constants(kind, name, values)
         self.constants.append(text.typed(array, self.dtype) if kind == "real" else array)
@@ -81,11 +73,11 @@ class Emitter:
         return name
 
     def constant(self, name: str, values: Array) -> str:
-        """Add what a layer has, and return where it is."""
+        """Add a constant of the current layer, and return its name."""
         return self.array(f"{name}_{max(self._k, 0)}", values)
 
     def move(self, width: int, *, last: bool = False) -> tuple[str, str]:
-        """Return where the next layer reads and writes; the last one writes the output."""
+        """Return the next layer's source and target buffers; the last one writes to the output."""
         source, self.width = self.at, width
         if last:
             self.at = self.output
@@ -97,7 +89,7 @@ class Emitter:
         return source, self.at
 
     def affine(self, name: str, piece: str, layer: Any, *more: str) -> None:
-        """Add an affine layer, or a linear path: its biases are what there is."""
+        """Add an affine layer, or a linear path, which adds to current values instead of biases."""
         n, m = layer.weights.shape
         blocks = [layer.weights[:, j : j + text.BLOCK].ravel() for j in range(0, m, text.BLOCK)]
         is_path = not hasattr(layer, "biases")
@@ -112,7 +104,7 @@ class Emitter:
         self.calls.append(f"affine({arguments});")
 
     def apply(self, name: str, body: str, frame: str = text.FUNCTION, *more: str) -> None:
-        """Add a function that changes what there is in place."""
+        """Add a function that changes the current values in place."""
         if "sigmoid(" in body:
             self.functions["sigmoid()"] = text.SIGMOID
         self.functions[name] = frame.format(name=f"apply_{name}", body=body)

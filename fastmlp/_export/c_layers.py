@@ -1,4 +1,4 @@
-"""The layers of a C file: those of a network, those that int8 weights need; what they compute."""
+"""The layers of a C file, including those for int8 weights, and their values in NumPy."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.layer_norm import layer_norm
 from fastmlp._network.parametric_activation import blended
 
-LARGEST = 127  # of signed char, both signs alike
+LARGEST = 127  # largest int8 weight; symmetric in sign
 
 
 @dataclass(frozen=True, eq=False)
 class InputScaling:
-    """(x - mean) * factor: a layer that int8 weights need where inputs differ in scale."""
+    """Computes (x - mean) * factor, so that int8 networks see inputs of equal scale."""
 
     mean: Array
     factor: Array
@@ -35,7 +35,7 @@ class InputScaling:
 
 @dataclass(frozen=True, eq=False)
 class Quantized:
-    """Weights in whole units of their column, from -127 to 127."""
+    """An affine layer with int8 weights from -127 to 127, in multiples of each column's unit."""
 
     weights: Array
     unit: Array
@@ -44,13 +44,13 @@ class Quantized:
 
 @dataclass(frozen=True, eq=False)
 class QuantizedLinear:
-    """The same of a linear path."""
+    """A linear path with int8 weights."""
 
     weights: Array
     unit: Array
 
 
-Kept: TypeAlias = dict[str, Array]  # what a Keep has put away
+Kept: TypeAlias = dict[str, Array]  # values stored by Keep layers
 
 
 def _shift(layer: InputScaling, x: Array, kept: Kept) -> Array:
@@ -86,7 +86,7 @@ def _quantized_linear(layer: QuantizedLinear, x: Array, kept: Kept) -> Array:
     return np.asarray(x + (kept["inputs"] @ layer.weights.astype(x.dtype)) * layer.unit)
 
 
-# What each layer computes, link apart.
+# The value of each layer except the link.
 VALUES: dict[type, Any] = {
     InputScaling: _shift,
     Affine: _affine,
@@ -102,7 +102,7 @@ VALUES: dict[type, Any] = {
 
 
 def predict(model: Exported, each: list[list[Any]], rows: Array) -> Array:
-    """Return predictions in float64, of the layers of each network."""
+    """Return predictions in float64, averaged over the networks."""
     link = model.spec.loss.link
     with np.errstate(all="ignore"):
         predictions = [link(outputs(layers[:-1], rows)) for layers in each]
@@ -114,7 +114,7 @@ def predict(model: Exported, each: list[list[Any]], rows: Array) -> Array:
 
 
 def outputs(layers: list[Any], rows: Array) -> Array:
-    """Return what layers make of rows, in float64."""
+    """Return the output of these layers for some rows, in float64."""
     z = rows.astype(np.float64)
     kept: Kept = {}
     for layer in layers:
@@ -123,11 +123,11 @@ def outputs(layers: list[Any], rows: Array) -> Array:
 
 
 def quantized(layers: list[Any], rows: Array) -> list[Any]:
-    """Return layers with int8 weights; inputs are scaled first, as the rows are."""
+    """Return layers with int8 weights, after one that scales inputs by statistics of the rows."""
     mean, spread = rows.mean(axis=0), rows.std(axis=0)
     spread = np.where(spread > 0, spread, 1.0)
     at = [k for k, each in enumerate(layers) if isinstance(each, Affine)]
-    readers = {at[0]: at[0]}  # of the inputs, and whose biases get their share of the mean
+    readers = {at[0]: at[0]}  # layer that reads the inputs -> layer whose biases absorb the mean
     readers |= {k: at[-1] for k, each in enumerate(layers) if isinstance(each, Linear)}
     folded = list(layers)
     for k, biased in readers.items():
@@ -141,7 +141,7 @@ def quantized(layers: list[Any], rows: Array) -> list[Any]:
 
 
 def _in_units(weights: Array) -> tuple[Array, Array]:
-    """Return the whole numbers, and the unit of each column."""
+    """Return int8 weights, and the unit of each column."""
     unit = np.abs(weights).max(axis=0) / LARGEST
     unit = np.where(unit > 0, unit, 1.0).astype(np.float32)
     return np.rint(weights / unit).clip(-LARGEST, LARGEST).astype(np.int8), unit

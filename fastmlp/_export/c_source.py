@@ -1,4 +1,4 @@
-"""A network as the text of a C file and its header: layers in, constants, functions, calls out."""
+"""Assembles a network's C source and header from layers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import fastmlp._export.c_text as text
 from fastmlp._export.c_emitter import SEVERAL, Emitter
 from fastmlp._export.layers import Array, Exported, Labels
 
-# Errors that the self-check allows, in units of epsilon times that of the predictions.
+# Tolerance of the self-check, in multiples of epsilon times the size of predictions.
 ALLOWED = 1000
 MEANINGS = {
     "identity": "Predict.",
@@ -19,7 +19,7 @@ MEANINGS = {
     "sigmoid": "Predict probabilities.",
     "softmax": "Predict probabilities.",
 }
-# Of labels, by NumPy's kind: a type, and how a value is written.
+# Class labels by NumPy dtype kind: the C type, and a function that writes a value.
 LABEL_TYPES: dict[str, Any] = {
     "O": ("char *const", text.string),
     "i": ("long long", lambda v: f"{v}LL" if v > -(2**63) else "-9223372036854775807LL - 1"),
@@ -29,18 +29,7 @@ LABEL_TYPES: dict[str, Any] = {
 
 
 class Source(Emitter):
-    """Both texts of one network.
-
-    Parameters
-    ----------
-    model : Exported
-    name : str
-        What the names of its functions begin with.
-    dtype : numpy.dtype
-        Of inputs, arithmetic and outputs.
-    each : list of lists of layers
-        Those of each network of the model, or quantized ones.
-    """
+    """Source and header of one model; ``each`` lists the layers of every network."""
 
     def __init__(
         self, model: Exported, name: str, dtype: np.dtype[Any], each: list[list[Any]]
@@ -65,7 +54,7 @@ class Source(Emitter):
             self.calls.append("y[0] = 1.0 - y[1];")
 
     def mix(self, number: int) -> None:
-        """Take a network's prediction into that of all so far."""
+        """Add the update of the running mean over networks by one more prediction."""
         self.functions["mix"] = text.MIX
         means = self.width // self.model.spec.loss.heads
         self.calls.append(f"mix(p, {self._y}, {number}, {means}, {self.width});")
@@ -73,7 +62,7 @@ class Source(Emitter):
     # ------------------------------------------------------------ texts
 
     def header(self) -> str:
-        """Return the header."""
+        """Return the text of the header."""
         declared = [text.PREDICT]
         declared += [] if self._labels is None else [f"{self._labels[0]}\n"]
         names = label_names(self.model.labels, self.fields["name"])[:1]
@@ -87,7 +76,7 @@ class Source(Emitter):
         )
 
     def source(self, main: str) -> str:
-        """Return the source; ``main`` is its end."""
+        """Return the text of the source file; ``main`` is the self-check at its end."""
         parts = [*self.functions.values(), self._predict()]
         if self._labels is not None:
             parts.append(self._labels[1].format(**self.fields))
@@ -99,7 +88,7 @@ class Source(Emitter):
         return "\n".join([head, *code, main])
 
     def main(self, rows: Array, expected: Array) -> str:
-        """Return the self-check."""
+        """Return the self-check for some rows and their expected predictions."""
         finite = np.isfinite(expected).all(axis=1)
         arrays = text.constants("real", "rows", rows[finite].astype(self.dtype))
         predict = "{name}_predict(rows + i * {inputs}, y);".format(**self.fields)
@@ -118,13 +107,13 @@ class Source(Emitter):
 
     @property
     def _labels(self) -> tuple[str, str] | None:
-        """Return declaration and definition of the function for labels."""
+        """Declaration and definition of the function that returns labels; None without labels."""
         labels = self.model.labels
         return None if labels is None else text.LABELS[labels.kind]
 
 
 def label_names(labels: Labels | None, name: str) -> list[str]:
-    """Return the declaration of the classes' names, and these; nothing if they are numbers."""
+    """Return the declaration of the array of class names, then the names; empty if numbered."""
     if labels is None or labels.kind == "each" or labels.are_numbered:
         return []
     kind, written = LABEL_TYPES[labels.values.dtype.kind]
@@ -133,7 +122,7 @@ def label_names(labels: Labels | None, name: str) -> list[str]:
 
 
 def largest(values: Array) -> float:
-    """Return the largest magnitude, 0 of nothing."""
+    """Return the largest magnitude; 0 for an empty array."""
     return float(np.abs(values).max(initial=0.0))
 
 
@@ -146,24 +135,10 @@ def self_check(
     arithmetic: np.dtype[Any],
     unit: float,
 ) -> str:
-    """Return the program that compares predictions.
+    """Return the program that compares predictions with expected ones.
 
-    Parameters
-    ----------
-    rows : str
-        Definitions of arrays.
-    expected : array, shape (n, columns)
-        What is expected of them; all finite.
-    predict : str
-        The statement that predicts the i-th of them into y.
-    fields : dict
-        Of the file.
-    dtype : numpy.dtype
-        Of y.
-    arithmetic : numpy.dtype
-        Of networks.
-    unit : float
-        Of their errors.
+    ``rows`` defines the arrays of inputs, ``predict`` is the statement for row i, ``dtype`` that of
+    the predictions, and ``unit`` the size of the networks' outputs, in the dtype ``arithmetic``.
     """
     errors = (arithmetic, unit), (dtype, largest(expected))
     allowed = ALLOWED * max(float(np.finfo(kind).eps) * size for kind, size in errors)

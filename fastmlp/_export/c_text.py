@@ -1,6 +1,6 @@
-"""C99 for each activation, link and kind of label, and the pieces that every file has.
+"""C99 source templates: activations, links, labels and the common parts of every file.
 
-Expressions are written in double precision, ``exp(z)`` and ``0.5``; `typed` makes float of them.
+Templates use double precision, ``exp(z)`` and ``0.5``; `typed` converts them to float.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from fastmlp._network.activations import GELU_CUBIC, LEAK, SELU_ALPHA, SELU_SCALE, SQRT_2_OVER_PI
 from fastmlp._network.layer_norm import EPSILON
 
-# Outputs that are summed up together, in registers: 8 of SSE's or NEON's, 4 of AVX's.
+# Sums that are accumulated in registers together: 8 registers of SSE or NEON, 4 of AVX.
 BLOCK = 32
 
-# The value at z. What is compared is z < 0, so that NaN goes through.
+# The value at z. Comparisons are written as z < 0, so that NaN propagates.
 ACTIVATIONS = {
     "identity": "z",
     "relu": "z < 0.0 ? 0.0 : z",
@@ -39,7 +39,7 @@ for (j = 0; j < n; j++) {{
         const real z = y[j];
         y[j] = {};
     }}"""
-# What is done to the n columns of the last layer.
+# Operations on the n outputs of the last layer.
 LINKS = {
     "identity": "",
     "exp": EACH.format("exp(z)"),
@@ -238,7 +238,7 @@ static inline void affine(const real *x, const signed char *w, const real *unit,
 }
 """.replace("@begin", BEGIN)
 
-# Declarations for the header, with a comment, and definitions.
+# For each kind of labels: the declaration for the header, and the definition.
 LABELS = {
     "largest": (
         "/* The class of the largest probability, from 0. */\nint {name}_class({parameters});",
@@ -309,7 +309,7 @@ MAIN = """\
 #ifdef FASTMLP_MAIN
 #include <stdio.h>
 
-/* Rows, and what the model predicts for them: cc -DFASTMLP_MAIN {name}.c -lm. */
+/* Rows, and the model's predictions for them: cc -DFASTMLP_MAIN {name}.c -lm. */
 {rows}
 int main(void)
 {{
@@ -338,19 +338,19 @@ _NUMBERS = re.compile(r"(?<![\w.])\d+\.\d+(?:e[+-]?\d+)?\b")
 
 
 def typed(text: str, dtype: np.dtype[Any]) -> str:
-    """Return C in double precision as C in that of the dtype."""
+    """Return C code written in double precision, converted to the dtype."""
     if dtype == np.float32:
         text = _NUMBERS.sub(r"\g<0>f", _FUNCTIONS.sub(r"\1f(", text))
     return with_real(text, dtype)
 
 
 def with_real(text: str, dtype: np.dtype[Any]) -> str:
-    """Return C whose type ``real`` is that of the dtype; all else stays in double precision."""
+    """Return C code with the type ``real`` replaced; everything else stays in double precision."""
     return re.sub(r"\breal\b", "float" if dtype == np.float32 else "double", text)
 
 
 def number(value: float, dtype: np.dtype[Any]) -> str:
-    """Return a number as a literal that `typed` knows, with digits enough for its bits."""
+    """Return a C literal that round-trips to the same bits, in the form that `typed` recognises."""
     if value != value:
         return "NAN"
     text = f"{value:.{DIGITS[dtype.name]}g}"
@@ -361,9 +361,9 @@ def number(value: float, dtype: np.dtype[Any]) -> str:
 
 
 def constants(kind: str, name: str, values: NDArray[Any]) -> str:
-    """Return the definition of an array, eight numbers a line."""
+    """Return the definition of a constant array, eight numbers per line."""
     whole = values.dtype.kind in "iu"
-    values = values if values.size else np.zeros(1, values.dtype)  # C has no arrays of nothing
+    values = values if values.size else np.zeros(1, values.dtype)  # C has no empty arrays
     texts = [str(v) if whole else number(v, values.dtype) for v in values.ravel().tolist()]
     lines = [", ".join(texts[at : at + 8]) for at in range(0, len(texts), 8)]
     body = ",\n    ".join(lines)
@@ -371,7 +371,7 @@ def constants(kind: str, name: str, values: NDArray[Any]) -> str:
 
 
 def string(text: str | bytes) -> str:
-    """Return a string literal of the UTF-8 bytes; whatever is no letter or digit is escaped."""
+    """Return a C string literal of UTF-8 bytes; all but letters and digits are escaped."""
     data = text.encode() if isinstance(text, str) else text
     plain = [chr(b) if chr(b).isalnum() and b < 128 else f"\\{b:03o}" for b in data]
     return f'"{"".join(plain)}"'

@@ -1,6 +1,7 @@
-"""A trained network as a list of layers: what every way of writing it down begins with.
+"""A trained network as a list of layers, the common input of all exporters.
 
-The writers are tables over these kinds of layer; a new kind is one class here and a row in each.
+Exporters are tables over these kinds of layers; a new kind is one class here and a row in each
+table.
 """
 
 from __future__ import annotations
@@ -22,59 +23,59 @@ Array: TypeAlias = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """x @ weights + biases."""
+    """Computes x @ weights + biases; weights (fan_in, fan_out), biases (fan_out,)."""
 
-    weights: Array  # (fan_in, fan_out)
-    biases: Array  # (fan_out,)
+    weights: Array
+    biases: Array
 
 
 @dataclass(frozen=True, eq=False)
 class Normalization:
-    """Layer normalisation, see `fastmlp._network.layer_norm`."""
+    """Layer normalisation with gains and shifts of shape (width,), see `_network.layer_norm`."""
 
-    gains: Array  # (width,)
+    gains: Array
     shifts: Array
 
 
 @dataclass(frozen=True)
 class Keep:
-    """Keep the current values for later, as "inputs" of the network or of a "block"."""
+    """Stores the current values under a name: "inputs" of the network, or those of a "block"."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Add:
-    """Add what `Keep` has kept under this name."""
+    """Adds the values stored under a name to the current ones."""
 
     name: str
 
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """Add the kept inputs times weights."""
+    """Adds the stored inputs times weights, of shape (inputs, width)."""
 
-    weights: Array  # (inputs, width)
+    weights: Array
 
 
 @dataclass(frozen=True)
 class Activation:
-    """A row of `fastmlp._network.activations.ACTIVATIONS`, elementwise."""
+    """An elementwise activation, a row of `fastmlp._network.activations.ACTIVATIONS`."""
 
     name: str
 
 
 @dataclass(frozen=True, eq=False)
 class Parametric:
-    """(1 - alphas) x + alphas f(x), where f is the activation of this name."""
+    """Computes (1 - alphas) x + alphas f(x), with alphas of shape (width,) and an activation f."""
 
-    alphas: Array  # (width,)
+    alphas: Array
     name: str
 
 
 @dataclass(frozen=True)
 class Link:
-    """A row of `fastmlp._network.links.LINKS`, over the columns of the last layer."""
+    """The link function over the last layer's outputs, a row of `fastmlp._network.links.LINKS`."""
 
     name: str
 
@@ -82,7 +83,7 @@ class Link:
 Layer: TypeAlias = Affine | Normalization | Keep | Add | Linear | Activation | Parametric | Link
 
 
-# The layer of each kind of operator; a scale becomes part of the weights after it.
+# Layer class for each row of `fastmlp._network.operators.OPERATORS`.
 KINDS: dict[str, Any] = {
     "affine": Affine,
     "layer_norm": Normalization,
@@ -91,17 +92,17 @@ KINDS: dict[str, Any] = {
     "linear": Linear,
 }
 
-# For the kinds of NumPy.
+# Exported dtype of labels by NumPy dtype kind.
 LABEL_TYPES = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64}
-SURROGATES = re.compile("[\ud800-\udfff]")  # which UTF-8 has no bytes for
+SURROGATES = re.compile("[\ud800-\udfff]")  # not encodable as UTF-8
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """How labels come from probabilities: the names of the classes, and the rule.
+    """The rule that turns probabilities into labels, with the classes, shape (n_classes,).
 
-    The rule is "largest", the class of the largest probability; "pair", one of two classes by the
-    probability of the second; or "each", 0 or 1 for each column.
+    ``kind`` is "largest" (class of the largest probability), "pair" (two classes, one probability,
+    that of the second) or "each" (one label, 0 or 1, per column).
     """
 
     kind: str
@@ -115,8 +116,8 @@ class Labels:
 
     @property
     def values(self) -> Array:
-        """The classes in a dtype that other languages have, too: see `LABEL_TYPES`."""
-        classes = np.resize(self.classes, max(2, len(self.classes)))  # a single one is both
+        """The classes in a dtype that other languages support, see `LABEL_TYPES`."""
+        classes = np.resize(self.classes, max(2, len(self.classes)))  # a single class is doubled
         kind = classes.dtype.kind
         if kind in "UO" and all(isinstance(each, str) for each in classes):
             for each in classes.tolist():
@@ -129,14 +130,14 @@ class Labels:
         if kind not in LABEL_TYPES or (kind == "u" and classes.max() > np.iinfo(np.int64).max):
             raise TypeError(
                 f"the classes have dtype {classes.dtype} but labels that can be exported are "
-                "strings, integers of 64 bits, floats or booleans: fit with such"
+                "strings, integers of 64 bits, floats or booleans: fit with labels of these types"
             )
         return classes.astype(LABEL_TYPES[kind])
 
 
 @dataclass(frozen=True, eq=False)
 class Exported:
-    """All that a prediction needs."""
+    """A model to export: its spec and layers, the link last, or the members of an ensemble."""
 
     spec: Spec
     layers: list[Layer]  # from the inputs to the prediction; the link is the last
@@ -145,27 +146,27 @@ class Exported:
 
     @property
     def each(self) -> tuple[Exported, ...]:
-        """The networks: the members, or this one."""
+        """The networks: the members of an ensemble, or this network itself."""
         return self.members or (self,)
 
     @property
     def n_parameters(self) -> int:
-        """Of all networks."""
+        """Number of parameters of all networks."""
         return len(self.each) * self.spec.n_parameters
 
     @property
     def n_columns(self) -> int:
-        """Columns of the prediction."""
+        """Number of columns of the prediction."""
         return 2 if self.is_pair else self.spec.shapes[-1][1]
 
     @property
     def is_pair(self) -> bool:
-        """Whether one probability is given as two, that of the first class before it."""
+        """Whether one probability is exported as two, with that of the first class in front."""
         return self.labels is not None and self.labels.kind == "pair"
 
 
 def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None) -> Exported:
-    """Return a network of these parameters; its classes are numbers unless there are others."""
+    """Return a network with these parameters; without labels, classes are numbered from 0."""
     places = [(tensor.kind, tensor.layer) for tensor in each_tensor(spec.tensors)]
     tensors = dict(zip(places, itertools.chain(*parameters), strict=True))
     steps, last = operators(spec), len(spec.shapes) - 1

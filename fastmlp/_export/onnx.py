@@ -1,4 +1,4 @@
-"""ONNX: a network as a graph of standard operators that any runtime can run."""
+"""Export to ONNX: a network as a graph of standard operators."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from fastmlp._export.onnx_nodes import Graph, Name, Names
 from fastmlp._network.tensors import name_of
 
 OPSET = 17
-MAX_BYTES = 2**31 - 1  # of a protobuf message
+MAX_BYTES = 2**31 - 1  # limit of a protobuf message
 INPUT = "X"
-ROWS = "rows"  # name of the axis that has any length
+ROWS = "rows"  # name of the axis of variable length
 
-Kept: TypeAlias = dict[str, Name]  # what a Keep has put away
+Kept: TypeAlias = dict[str, Name]  # values stored by Keep layers
 
 
 def package() -> Any:
-    """Return the onnx package, or say how to get it."""
+    """Return the onnx package, or raise an ImportError with the remedy."""
     try:
         importlib.import_module("onnx.numpy_helper")
         return importlib.import_module("onnx")
@@ -45,7 +45,8 @@ def package() -> Any:
         ) from error
 
 
-# Each gets the graph, what there is, the layer, how many affine ones came before, and what is kept.
+# Arguments of each writer: the graph, the current value, the layer, the number of affine layers
+# before it, and the values stored by Keep.
 
 
 def _affine(g: Graph, z: Name, layer: Affine, k: int, kept: Kept) -> Names:
@@ -56,7 +57,7 @@ def _affine(g: Graph, z: Name, layer: Affine, k: int, kept: Kept) -> Names:
 
 def _normalization(g: Graph, z: Name, layer: Normalization, k: int, kept: Kept) -> Names:
     del kept
-    gains = g.constant(layer.gains, name_of("gains", k - 1))  # of the affine layer before
+    gains = g.constant(layer.gains, name_of("gains", k - 1))  # of the preceding affine layer
     return (nodes.layer_norm(g, z, gains, g.constant(layer.shifts, name_of("shifts", k - 1))),)
 
 
@@ -128,7 +129,7 @@ def _called(g: Graph, index: Name, labels: Labels) -> Name:
 
 
 def _prediction(g: Graph, number: int, model: Exported) -> Names:
-    """Add a network, and return the outputs of its link."""
+    """Add all layers of a network, and return the outputs of its link."""
     names: Names = (INPUT,)
     kept: Kept = {}
     g.prefix = f"members.{number}." if number else ""
@@ -140,21 +141,14 @@ def _prediction(g: Graph, number: int, model: Exported) -> Names:
 
 @dataclass(frozen=True)
 class Value:
-    """An input or an output.
-
-    Attributes
-    ----------
-    dtype : numpy.dtype
-    shape : tuple of int
-        Of a row.
-    """
+    """Dtype and shape of one row of an input or output."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
 
 
 def graph(model: Exported) -> tuple[Graph, dict[Name, Value]]:
-    """Return the nodes, and the outputs by name."""
+    """Return the graph of a model, and its outputs by name."""
     g, columns = Graph(model.spec.dtype), model.spec.n_outputs
     names = nodes.mixture(g, [_prediction(g, k, each) for k, each in enumerate(model.each)])
     outputs: dict[Name, Value] = {}
@@ -170,7 +164,7 @@ def graph(model: Exported) -> tuple[Graph, dict[Name, Value]]:
 
 
 def label(g: Graph, p: Name, labels: Labels) -> Value:
-    """Add the output ``label``, which comes from probabilities."""
+    """Add the output ``label``, computed from probabilities."""
     g.rename(LABELS[labels.kind](g, p, labels), "label")
     if labels.kind == "each":
         return Value(np.dtype(np.int64), (len(labels.classes),))
@@ -178,7 +172,7 @@ def label(g: Graph, p: Name, labels: Labels) -> Value:
 
 
 def check_size(size: int) -> None:
-    """Complain of more bytes of parameters than a file can hold."""
+    """Raise an error for more bytes of parameters than an ONNX file can hold."""
     if size > MAX_BYTES:
         raise ValueError(
             f"the parameters take {size:,} bytes but a file of ONNX holds at most {MAX_BYTES:,}: "
@@ -187,7 +181,7 @@ def check_size(size: int) -> None:
 
 
 def model(exported: Exported, path: Any = None) -> Any:
-    """Return the onnx.ModelProto of a network, written to a file too if there is a path."""
+    """Return the onnx.ModelProto of a network, and write it to a file if there is a path."""
     package()
     check_size(exported.n_parameters * exported.spec.dtype.itemsize)
     inputs = {INPUT: Value(exported.spec.dtype, (exported.spec.layer_sizes[0],))}
@@ -201,7 +195,7 @@ def made(
     opsets: dict[str, int],
     path: Any,
 ) -> Any:
-    """Return a checked onnx.ModelProto, written to a file too if there is a path."""
+    """Return a checked onnx.ModelProto of a graph, and write it to a file if there is a path."""
     onnx = package()
     helper, arrays = onnx.helper, onnx.numpy_helper
 

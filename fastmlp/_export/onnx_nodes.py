@@ -1,7 +1,7 @@
 """Nodes of an ONNX graph, written as expressions: ``g.Mul(z, g.Sigmoid(z))``.
 
-Numbers become constants of the network's dtype. Nothing here needs the onnx package: onnx.py writes
-the nodes of a network to a model, and tabular/onnx_graph.py those of a table.
+Numbers become constants of the network's dtype. This module does not need the onnx package;
+onnx.py writes the nodes of a network to a model, and tabular/onnx_graph.py those of a table.
 """
 
 from __future__ import annotations
@@ -24,15 +24,7 @@ Names: TypeAlias = tuple[Name, ...]
 
 @dataclass(frozen=True)
 class Node:
-    """One operation.
-
-    Attributes
-    ----------
-    op : str
-        ONNX's name.
-    inputs, outputs : tuple of str
-    attributes : dict
-    """
+    """One operation: its ONNX name, input and output names, and attributes."""
 
     op: str
     inputs: Names
@@ -42,19 +34,10 @@ class Node:
 
 @dataclass
 class Graph:
-    """Nodes and constants in the order in which they were asked for.
+    """Nodes and constants, in the order of their creation.
 
-    Parameters
-    ----------
-    dtype : numpy.dtype
-        Of the numbers.
-
-    Attributes
-    ----------
-    prefix : str
-        What the names of tensors to come begin with.
-    root : str
-        What all names begin with, so that they are no names of inputs.
+    Python numbers become constants of ``dtype``. The names of constants begin with ``prefix``; all
+    names begin with ``root``, so that they cannot clash with names of inputs.
     """
 
     dtype: np.dtype[Any]
@@ -64,7 +47,7 @@ class Graph:
     root: str = ""
 
     def of(self, dtype: Any, root: str) -> Graph:
-        """Return the same graph, to which numbers are added in another dtype and by other names."""
+        """Return a view of this graph that adds nodes with another dtype and a longer root."""
         return replace(self, dtype=np.dtype(dtype), root=self.root + root)
 
     def __getattr__(self, op: str) -> Callable[..., Name]:
@@ -73,7 +56,7 @@ class Graph:
         return functools.partial(self.one, op)
 
     def one(self, op: str, *inputs: Name | float | NDArray[Any], **attributes: Any) -> Name:
-        """Add a node with one output, and return its name."""
+        """Add a node with one output, and return the output's name."""
         return self.many(op, 1, *inputs, **attributes)[0]
 
     def many(
@@ -87,7 +70,7 @@ class Graph:
         return outputs
 
     def constant(self, value: float | NDArray[Any], name: Name = "") -> Name:
-        """Return the name of a constant: an array as it is, or a number of the graph's dtype."""
+        """Add a constant, an array or a number of the graph's dtype, and return its name."""
         if isinstance(value, np.ndarray):
             name = self.prefix + name if name else f"constant_{len(self.constants)}"
         else:
@@ -97,7 +80,7 @@ class Graph:
         return name
 
     def rename(self, old: Name, new: Name) -> None:
-        """Give the output of a node another name, wherever it is used."""
+        """Rename an output of a node wherever it is used."""
 
         def renamed(names: Names) -> Names:
             return tuple(new if each == old else each for each in names)
@@ -109,7 +92,7 @@ class Graph:
 
 
 def mixture(g: Graph, predictions: Sequence[Names]) -> Names:
-    """Return the mean of predictions; of means and variances, those of the mixture."""
+    """Return the mean of predictions; means and variances become those of the mixture."""
     if len(predictions) == 1:
         return predictions[0]
 
@@ -142,7 +125,7 @@ def _softplus(g: Graph, z: Name) -> Name:
     return g.Add(g.Max(z, 0.0), g.Log(g.Add(_decay(g, z), 1.0)))
 
 
-# What PyTorch writes, too; runtimes know both and put one kernel in their place.
+# The pattern that PyTorch also exports; runtimes recognise it and fuse it into one kernel.
 def _gelu_tanh(g: Graph, z: Name) -> Name:
     cubic = g.Mul(g.Mul(z, g.Mul(z, z)), GELU_CUBIC)
     u = g.Mul(g.Add(z, cubic), SQRT_2_OVER_PI)
@@ -154,17 +137,18 @@ def _gelu(g: Graph, z: Name) -> Name:
     return g.Mul(g.Mul(z, g.Add(erf, 1.0)), 0.5)
 
 
-# Beyond this the normal tail is 0 beside the smallest double that counts.
+# Beyond this the normal tail probability is negligible in float64.
 TAIL = 9.0
-# Of the fit, and where it maps the middle of its interval: the error is 1e-15 everywhere.
+# Degree of the polynomial, and the point that maps to the middle of its interval; the error is
+# 1e-15 everywhere.
 DEGREE, MIDDLE = 24, 2.0
 
 
 @functools.cache
 def tail_coefficients() -> tuple[float, ...]:
-    """Return a polynomial in u = (a - MIDDLE) / (a + MIDDLE) for exp(a**2 / 2) P(Z > a).
+    """Return coefficients in u = (a - MIDDLE) / (a + MIDDLE) for exp(a**2 / 2) P(Z > a).
 
-    Lowest power first; right for a from 0 to TAIL.
+    Lowest power first; valid for a from 0 to TAIL.
     """
 
     def scaled_tail(u: NDArray[Any]) -> NDArray[Any]:
@@ -179,7 +163,7 @@ def tail_coefficients() -> tuple[float, ...]:
 
 
 def _wide_gelu(g: Graph, z: Name) -> Name:
-    """Return z P(Z <= z) in float64, for which runtimes have no Erf: by the scaled tail."""
+    """Return z P(Z <= z) in float64 by the scaled tail, since runtimes have no float64 Erf."""
     a = g.Min(g.Abs(z), TAIL)
     u = g.Div(g.Sub(a, MIDDLE), g.Add(a, MIDDLE))
     *rest, highest = tail_coefficients()
@@ -205,8 +189,8 @@ ACTIVATIONS: dict[str, Emit] = {
     "silu": lambda g, z: g.Mul(z, g.Sigmoid(z)),
     "mish": lambda g, z: g.Mul(z, g.Tanh(g.Softplus(z))),
 }
-# In float64 these take others: an attribute is a float32 number, and ONNX Runtime, which many other
-# runtimes are measured by, has no double kernels for some operators.
+# Replacements for float64: attributes of nodes are float32, and ONNX Runtime, the usual yardstick
+# of other runtimes, lacks float64 kernels for some operators.
 WIDE_ACTIVATIONS: dict[str, Emit] = ACTIVATIONS | {
     "leaky_relu": lambda g, z: g.Max(z, g.Mul(z, LEAK)),
     "elu": lambda g, z: g.Where(g.Greater(z, 0.0), z, _negative_part(g, z)),
@@ -220,30 +204,30 @@ WIDE_ACTIVATIONS: dict[str, Emit] = ACTIVATIONS | {
 
 
 def activations(dtype: np.dtype[Any]) -> dict[str, Emit]:
-    """Return the table for a dtype."""
+    """Return the table of activations for a dtype."""
     return ACTIVATIONS if dtype == np.float32 else WIDE_ACTIVATIONS
 
 
 def normalized(g: Graph, z: Name) -> Name:
-    """Return normalised rows, by the formula: runtimes' own operator may square, then subtract."""
+    """Return rows of mean 0 and variance 1; runtimes' own operator may lose precision."""
     centered = g.Sub(z, g.ReduceMean(z, axes=[1]))
     variance = g.ReduceMean(g.Mul(centered, centered), axes=[1])
     return g.Div(centered, g.Sqrt(g.Add(variance, EPSILON)))
 
 
 def layer_norm(g: Graph, z: Name, gains: Name, shifts: Name) -> Name:
-    """Return the rows that a normalisation makes."""
+    """Return layer-normalised rows times gains plus shifts."""
     return g.Add(g.Mul(normalized(g, z), gains), shifts)
 
 
 def _sigmoid(g: Graph, z: Name) -> Name:
-    """Return the sigmoid with its lower tail, which is a probability here: Sigmoid has none."""
+    """Return the sigmoid with an accurate lower tail, which the operator Sigmoid does not have."""
     e = _decay(g, z)
     return g.Div(g.Where(g.Greater(z, 0.0), 1.0, e), g.Add(e, 1.0))
 
 
 def pair(g: Graph, p: Name) -> Name:
-    """Return the probabilities of both classes from that of the second, (rows, 1)."""
+    """Return both probabilities from that of the second class, (rows, 1)."""
     return g.Concat(g.Sub(1.0, p), p, axis=1)
 
 
@@ -252,7 +236,7 @@ def _mean_and_variance(g: Graph, z: Name) -> Names:
     return mean, g.Exp(logarithm)
 
 
-# The nodes of each link over the last axis, and what a prediction is called that comes from it.
+# For each link: its nodes, over the last axis, and the names of the outputs.
 LINKS: dict[str, tuple[Callable[[Graph, Name], Names], Names]] = {
     "identity": (lambda g, z: (z,), ("predictions",)),
     "exp": (lambda g, z: (g.Exp(z),), ("predictions",)),

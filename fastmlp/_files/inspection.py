@@ -5,10 +5,8 @@ Everything from the file is shown in ASCII with escapes: a terminal obeys nothin
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -130,19 +128,3 @@ def _text(value: Any) -> str:
         return f"({_text(inner)}{',' * (len(inner) == 1)})"
     fields = [f"{name}={_text(each)}" for name, each in value.items() if name != "class"]
     return f"{value['class']}({', '.join(fields)})" if "class" in value else ", ".join(fields)
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run ``python -m fastmlp inspect FILE...``; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m fastmlp inspect",
-        description="Print what is in the files of saved models, without loading them.",
-    )
-    parser.add_argument("files", metavar="FILE", nargs="+")
-    for at, path in enumerate(parser.parse_args(argv).files):
-        try:
-            print("\n" * (at > 0) + report(path))
-        except (OSError, ModelFormatError) as error:
-            print(f"{parser.prog}: {error}", file=sys.stderr)
-            return 2
-    return 0

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core.finite import first_non_finite
 from fastmlp._files.strict_json import MOST_INTEGER, ModelFormatError, shown
-from fastmlp._validation import check
 
 # Numbers in lists, which take 32 bytes each in Python and 8 in the file.
 MOST_NUMBERS = 400_000
@@ -118,7 +118,7 @@ class Store:
                 f"tensor {shown(self._prefix + name)} is {array.dtype} of shape {array.shape} but "
                 f"{dtype} of shape {shape} belongs there"
             )
-        at = check.first_non_finite(array)
+        at = first_non_finite(array)
         if at is not None:
             raise ModelFormatError(f"tensor {shown(self._prefix + name)} has {array[at]} at {at}")
         return array

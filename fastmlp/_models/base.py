@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.history import History, ResumeState
+from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Engine
-from fastmlp._export.exportable import Exportable
 from fastmlp._export.layers import Exported, exported
 from fastmlp._files import storage
 from fastmlp._models.parameter_list import ParameterProperty

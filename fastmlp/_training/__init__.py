@@ -1,1 +1,1 @@
-"""The training loop, and what a fit passes to it."""
+"""The training loop, callbacks, metrics and data sources."""

@@ -1,4 +1,4 @@
-"""Who is told about the epochs of a fit, and may end it: the callbacks."""
+"""Calls the callbacks of a fit and collects their requests to stop."""
 
 from __future__ import annotations
 
@@ -14,15 +14,7 @@ Callback = Callable[[State], Any]
 
 
 class CallbackList:
-    """Tells callbacks; those with hooks ``start``, ``finish`` or ``on_batch`` of these, too.
-
-    Parameters
-    ----------
-    state : State
-        What they see.
-    callbacks : sequence of callables
-        Checked.
-    """
+    """Calls callbacks, and their optional hooks ``start``, ``finish`` and ``on_batch``."""
 
     def __init__(self, state: State, callbacks: Sequence[Callback] = ()) -> None:
         self.state = state
@@ -30,11 +22,11 @@ class CallbackList:
         state.callbacks = self.callbacks
         self.sees_batches = any(hasattr(each, "on_batch") for each in self.callbacks)
         self.keeps = any(getattr(each, "runs_last", False) for each in self.callbacks)
-        self.keep: Callable[[], None] | None = None  # called before each callback, and after all
+        self.keep: Callable[[], None] | None = None  # called before each callback and after all
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Call the hooks around all epochs; ``finish`` also after an error."""
+        """Call ``start`` before and ``finish`` after all epochs; ``finish`` also after an error."""
         with contextlib.ExitStack() as stack:
             for callback in self.callbacks:
                 if getattr(callback, "finish", None) is not None:
@@ -47,14 +39,14 @@ class CallbackList:
     def _call(self, callback: Any, hook: str) -> None:
         try:
             getattr(callback, hook)(self.state)
-        except StopIteration as error:  # which `watching`, a generator, cannot let through
+        except StopIteration as error:  # it would end the generator `watching`
             raise RuntimeError(
                 f"{hook} of {_name(callback)} raised StopIteration but must return: it is no "
                 "iterator; a callback ends a fit by returning True"
             ) from error
 
     def epoch_begins(self) -> None:
-        """Nobody wants to know."""
+        """Do nothing; a hook for subclasses."""
 
     def epoch_ended(self) -> bool:
         """Call every callback once; return True if one of them wants to stop."""
@@ -70,7 +62,7 @@ class CallbackList:
         return stop
 
     def batch_ended(self, batch: Batch) -> bool:
-        """Tell those who look at batches; return True if one of them wants to stop."""
+        """Call ``on_batch`` of all callbacks that have it; return True if one wants to stop."""
         stop = False
         for callback in self.callbacks:
             on_batch = getattr(callback, "on_batch", None)
@@ -79,7 +71,7 @@ class CallbackList:
         return stop
 
     def _wants_to_stop(self, callback: Any, answer: Any) -> bool:
-        """Whether the answer is True itself, not any object that happens to be true."""
+        """Whether the answer is True itself, not just any true object."""
         if not (isinstance(answer, bool | np.bool_) and answer):
             return False
         reason = self.state.stop_reason or f"{_name(callback)} returned True"

@@ -1,6 +1,6 @@
-"""What callbacks remember from epoch to epoch: a checkpoint has it, to give it back.
+"""State of callbacks between epochs, stored in checkpoints so that a resumed fit can restore it.
 
-Those that have such a thing are in ``KEPT``; others begin anew.
+Callbacks listed in ``KEPT`` have such state; all others start anew.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from fastmlp._engine.protocol import Engine
 from fastmlp._network.data import Data
 from fastmlp._training import callbacks as own
 
-Parameters: TypeAlias = tuple[Any, ...]  # lists of arrays; of an ensemble such tuples
+Parameters: TypeAlias = tuple[Any, ...]  # lists of arrays; for ensembles, per member
 
-ROWS = 1000  # of X, in a fingerprint
+ROWS = 1000  # rows of X in a fingerprint
 
-# Callbacks that remember something from epoch to epoch, and what.
+# Callbacks with state between epochs: the attributes and their types.
 KEPT: dict[str, dict[str, type]] = {
     type(made).__name__: {name: type(getattr(made, name)) for name in names}
     for made, names in (
@@ -32,16 +32,10 @@ KEPT: dict[str, dict[str, type]] = {
 
 
 class CallbackState(NamedTuple):
-    """What a callback remembers.
+    """State of one callback.
 
-    Attributes
-    ----------
-    name : str
-        Its class, one of `KEPT`.
-    values : dict
-        Attributes.
-    parameters : tuple of lists of arrays, or None
-        Of the best epoch, plain; of an ensemble such a tuple of each member.
+    ``name`` is its class, one of `KEPT`, ``values`` its attributes. ``parameters`` are those of the
+    best epoch: lists of arrays, for an ensemble a tuple of such per member, or None.
     """
 
     name: str
@@ -50,15 +44,10 @@ class CallbackState(NamedTuple):
 
 
 def fingerprint(*datas: Any) -> int:
-    """Return 64 bits that other data would not have, but 0 if some are not at hand.
+    """Return a 64-bit hash of data sets, or 0 if one of them is a stream.
 
-    They are of the shapes, of all targets and weights, and of some rows of X: to read all of X
-    may take longer than an epoch.
-
-    Parameters
-    ----------
-    *datas : Data, None or stream
-        Training and validation data.
+    It covers the shapes, all targets and weights, and some rows of X, since reading all of X may
+    take longer than an epoch.
     """
     digest = hashlib.sha256()
     for data in datas:
@@ -74,7 +63,7 @@ def fingerprint(*datas: Any) -> int:
 
 
 def memories(callbacks: Iterable[Any], engine: Engine) -> list[CallbackState]:
-    """Return what callbacks remember, those that remember something."""
+    """Return the state of all callbacks that have some."""
     found = []
     for callback in filter(_remembers, callbacks):
         name, snapshot = type(callback).__name__, getattr(callback, "_snapshot", None)
@@ -89,24 +78,21 @@ def _remembers(callback: Any) -> bool:
 
 
 def plain(snapshot: Any, engine: Engine) -> Parameters:
-    """Return the parameters of an engine's snapshot as plain arrays."""
+    """Convert an engine's snapshot to plain arrays of parameters."""
     twin = engine.twin()
     twin.restore(snapshot)
     return twin.parameters()
 
 
 def snapshot_of(parameters: Parameters, engine: Engine) -> Any:
-    """Return an engine's snapshot of plain parameters."""
+    """Convert plain arrays of parameters to an engine's snapshot."""
     twin = engine.twin()
     twin.set_parameters(*parameters)
     return twin.snapshot()
 
 
 def give_back(kept: Sequence[CallbackState], callbacks: Iterable[Any], state: State) -> bool:
-    """Let callbacks go on from what they remembered; return whether one of them had had enough.
-
-    If they are not of the same classes, all begin anew.
-    """
+    """Restore the callbacks' state if their classes match; return whether one wants to stop."""
     mine = list(filter(_remembers, callbacks))
     if [type(each).__name__ for each in mine] != [memory.name for memory in kept]:
         return False
@@ -119,12 +105,12 @@ def give_back(kept: Sequence[CallbackState], callbacks: Iterable[Any], state: St
 
 
 def apart(kept: Sequence[CallbackState], member: int) -> list[CallbackState]:
-    """Return what callbacks of an ensemble's fit remember of one member."""
+    """Return the callbacks' state restricted to one member of an ensemble."""
     return [each._replace(parameters=each.parameters and each.parameters[member]) for each in kept]
 
 
 def together(kept: Sequence[Sequence[CallbackState]]) -> list[CallbackState]:
-    """Return what callbacks remember of all members."""
+    """Combine the callbacks' state of all members of an ensemble."""
     found = []
     for of_each in zip(*kept, strict=True):
         parameters = [memory.parameters for memory in of_each]

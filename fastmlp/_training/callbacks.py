@@ -1,10 +1,10 @@
-"""Callables for the end of an epoch: early stopping, plateau schedule, progress.
+"""Callbacks for the end of an epoch: early stopping, plateau schedule, progress.
 
-A callback is any callable that takes the training state (:class:`fastmlp.State`);
-returning True ends the fit. Optional methods ``start(state)`` and ``finish(state)`` are called
-before the first and after the last epoch, and ``on_batch(state, batch)`` after each batch, with a
-:class:`fastmlp.Batch`; batches are then a call each instead of an epoch. An object serves one fit
-at a time, and begins anew with each.
+A callback is any callable that takes the training state (:class:`fastmlp.State`); returning True
+ends the fit. Optional methods ``start(state)`` and ``finish(state)`` are called before the first
+and after the last epoch, and ``on_batch(state, batch)`` after each batch, with a
+:class:`fastmlp.Batch`; the engine is then called once per batch instead of once per epoch. An
+object serves one fit at a time and starts anew with each.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MONITORS = ("val_loss", "loss")
 
 
 class _Monitor:
-    """Follows one loss of the history and counts the epochs since it was best."""
+    """Follows one loss of the history and counts the epochs since its best value."""
 
     def __init__(self, monitor: str, patience: int, min_delta: float) -> None:
         if monitor not in _MONITORS:
@@ -33,7 +33,7 @@ class _Monitor:
         self.wait = 0
 
     def start(self, state: State) -> None:
-        """Forget what an earlier fit has seen."""
+        """Reset the state from an earlier fit."""
         if self.monitor == "val_loss" and not state.has_validation:
             name = type(self).__name__
             raise ValueError(
@@ -58,21 +58,21 @@ class EarlyStopping(_Monitor):
     Parameters
     ----------
     monitor : {"val_loss", "loss"}
-        The loss that is followed.
+        The monitored loss.
     patience : int
         Epochs without improvement after which the fit ends, at least 1.
     min_delta : float
-        Smaller improvements do not count, at least 0.
+        Smallest decrease that counts as an improvement, at least 0.
     restore_best : bool
-        Give the model the weights of the best epoch when the fit ends (also when it ends because
-        all epochs were run; not after an error or an interrupt).
+        Whether to restore the weights of the best epoch when the fit ends, also after the last
+        epoch; not after an error or an interrupt.
 
     Attributes
     ----------
     best : float
         Best loss of the last fit.
     best_epoch : int
-        Its epoch, counted from 0; -1 if there is none.
+        Epoch of the best loss, counted from 0; -1 if there is none.
 
     Examples
     --------
@@ -98,12 +98,12 @@ class EarlyStopping(_Monitor):
         self._snapshot: Any = None
 
     def start(self, state: State) -> None:
-        """Forget what an earlier fit has seen."""
+        """Reset the state from an earlier fit."""
         super().start(state)
         self.best_epoch, self._snapshot = -1, None
 
     def __call__(self, state: State) -> bool:
-        """Compare the epoch with the best one; True ends the fit."""
+        """Compare the epoch with the best one; return True to end the fit."""
         if self.improved(state):
             self.best_epoch = state.epoch
             if self.restore_best:
@@ -114,16 +114,16 @@ class EarlyStopping(_Monitor):
         return True
 
     def finish(self, state: State) -> None:
-        """Give the model its best weights."""
+        """Restore the best weights."""
         snapshot, self._snapshot = self._snapshot, None
         if state.completed and snapshot is not None:
             state.restore(snapshot)
 
 
 class Best:
-    """Give the model, when the fit ends, its weights of the lowest val_loss, the last of ties.
+    """Restore the weights of the lowest val_loss when the fit ends; of equal epochs, the last.
 
-    This is what ``judge`` of ``Ensemble.fit`` adds. NaN is never lowest; after an error or an
+    ``judge`` of ``Ensemble.fit`` adds this callback. NaN is never the lowest; after an error or an
     interrupt the weights stay.
     """
 
@@ -132,7 +132,7 @@ class Best:
         self._snapshot: Any = None
 
     def start(self, state: State) -> None:
-        """Forget what an earlier fit has seen."""
+        """Reset the state from an earlier fit."""
         self.best, self.best_epoch, self._snapshot = math.inf, -1, None
 
     def __call__(self, state: State) -> None:
@@ -142,7 +142,7 @@ class Best:
             self._snapshot = state.snapshot()
 
     def finish(self, state: State) -> None:
-        """Give the model its best weights."""
+        """Restore the best weights."""
         snapshot, self._snapshot = self._snapshot, None
         if state.completed and snapshot is not None:
             state.restore(snapshot)
@@ -154,13 +154,13 @@ class ReduceOnPlateau(_Monitor):
     Parameters
     ----------
     monitor : {"val_loss", "loss"}
-        The loss that is followed.
+        The monitored loss.
     factor : float
-        What the learning rate is multiplied by, above 0 and below 1.
+        Factor on the learning rate, above 0 and below 1.
     patience : int
-        Epochs without improvement after which that happens, at least 1; then counting restarts.
+        Epochs without improvement before a reduction, at least 1; then counting restarts.
     min_learning_rate : float
-        The learning rate is not lowered below this.
+        Lower bound of the learning rate.
 
     Examples
     --------
@@ -184,7 +184,7 @@ class ReduceOnPlateau(_Monitor):
         )
 
     def __call__(self, state: State) -> None:
-        """Compare the epoch with the best one, and lower the rate after ``patience`` of them."""
+        """Compare the epoch with the best one; lower the rate after ``patience`` worse epochs."""
         if self.improved(state) or self.wait < self.patience:
             return
         self.wait = 0
@@ -196,12 +196,12 @@ class ReduceOnPlateau(_Monitor):
 class Progress:
     """Show epochs and losses while training: a tqdm bar if tqdm is installed, else plain lines.
 
-    This is what ``verbose=True`` adds.
+    ``verbose=True`` adds this callback.
 
     Parameters
     ----------
     file : file object, optional
-        Where to write; the standard error stream by default.
+        Output stream; standard error by default.
     """
 
     def __init__(self, file: TextIO | None = None) -> None:
@@ -209,7 +209,7 @@ class Progress:
         self._bar: Any = None
 
     def start(self, state: State) -> None:
-        """Open the bar."""
+        """Open the progress bar."""
         try:
             tqdm = importlib.import_module("tqdm").tqdm
         except ImportError:
@@ -233,7 +233,7 @@ class Progress:
         print(line, file=self.file or sys.stderr, flush=True)
 
     def finish(self, state: State) -> None:
-        """Close the bar."""
+        """Close the progress bar."""
         bar, self._bar = self._bar, None
         if bar is not None:
             bar.close()

@@ -1,7 +1,7 @@
-"""Epochs of an optimizer of the user's own: the engine's gradients, the function's steps.
+"""Epochs with a user's optimizer: gradients from the engine, steps from the user's function.
 
-Batches go through a second engine for the same network, so that readers see the last whole epoch,
-and what fails has changed nothing.
+Batches train a second engine for the same network. So readers see the last completed epoch, and a
+failure changes nothing.
 """
 
 from __future__ import annotations
@@ -21,24 +21,14 @@ from fastmlp._network.tensors import name_of
 
 
 class CustomSteps:
-    """Trains an engine with a `CustomOptimizer`.
-
-    Parameters
-    ----------
-    engine : Engine
-        Whose parameters move, at the ends of epochs.
-    optimizer : CustomOptimizer
-        Moves them.
-    memory : dict
-        What the function remembers; never changed, but replaced.
-    """
+    """Trains an engine with a `CustomOptimizer`; its state ``memory`` is replaced, not changed."""
 
     def __init__(self, engine: Engine, optimizer: CustomOptimizer, memory: dict[str, Any]) -> None:
         self.engine, self.optimizer, self.memory = engine, optimizer, memory
         self._working = engine.twin()
 
     def epoch(self, data: Data, plan: Plan) -> float:
-        """Take one step for every batch; as ``Engine.epoch``."""
+        """Take one step per batch; same contract as ``Engine.epoch``."""
         working, memory = self._working, copy.deepcopy(self.memory)
         working.restore(self.engine.snapshot())
         order = np.arange(data.rows) if plan.order is None else plan.order
@@ -58,7 +48,7 @@ class CustomSteps:
         return sum_objective / sum_weight if sum_weight else 0.0
 
     def _step(self, batch: Data, plan: Plan, k: int, memory: dict[str, Any]) -> float:
-        """Take a step; return the objective before it, or NaN if a parameter is not finite."""
+        """Take a step; return the objective before it, or NaN if a parameter becomes non-finite."""
         working, rate = self._working, float(plan.learning_rates[k])
         objective, *kinds = working.gradients(batch, plan.l2, plan.team, plan.l1, _plan_of(plan, k))
         if not math.isfinite(objective):
@@ -75,7 +65,7 @@ class CustomSteps:
         return float(objective) if working.finite() else math.nan
 
     def _named(self, kinds: Any) -> Named:
-        """Return what there is of each tensor by the names of ``MLP.state_dict``."""
+        """Return non-empty tensors under the names of ``MLP.state_dict``."""
         found: Named = {}
         for kind, arrays in zip(self.engine.spec.tensors, kinds, strict=True):
             found |= {name_of(kind, at): a for at, a in enumerate(arrays) if a.size}
@@ -88,7 +78,7 @@ def _rows(data: Data, rows: Any) -> Data:
 
 
 def _plan_of(plan: Plan, k: int) -> Plan:
-    """Return the plan of one batch, for its dropout."""
+    """Return a plan for one batch, with its step number and dropout."""
     own = copy.copy(plan)
     own.step = plan.step + k
     if plan.dropouts is not None:

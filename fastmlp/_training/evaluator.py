@@ -1,4 +1,4 @@
-"""What is measured after an epoch, and whether that is enough."""
+"""Evaluation after each epoch, and the decision to stop."""
 
 from __future__ import annotations
 
@@ -10,17 +10,7 @@ from fastmlp._network.data import Data
 
 
 class Evaluator:
-    """Measures the loss on validation data; nothing is ever enough.
-
-    Parameters
-    ----------
-    engine : Engine
-        In training.
-    validation : Data, optional
-        For the engine.
-    loss_constant : float
-        Added to the loss.
-    """
+    """Computes the loss on validation data, plus a constant; never stops the fit."""
 
     def __init__(
         self, engine: Engine, validation: Data | None = None, loss_constant: float = 0.0
@@ -28,20 +18,17 @@ class Evaluator:
         self.engine, self.validation, self.loss_constant = engine, validation, loss_constant
 
     def measure(self, loss: float, team: Team | None) -> float:
-        """Return the validation loss after an epoch, NaN without such data.
-
-        Whatever may fail is done here; what else is measured is nobody's business before `record`.
-        """
+        """Return the validation loss, or NaN; do here all work that may fail, for `record`."""
         del loss
         return math.nan if self.validation is None else self.loss(self.validation, team)
 
     def loss(self, data: Data, team: Team | None) -> float:
-        """Return the loss on data."""
+        """Return the loss on some data."""
         return self.engine.evaluate(data, team) + self.loss_constant
 
     def record(self) -> None:
-        """Write down what else was measured: without a call, and so without an interrupt."""
+        """Store further measurements; must not make calls, so no interrupt can come between."""
 
     def is_enough(self) -> bool:
-        """Return whether to stop; asked after everybody was told of the epoch."""
+        """Return whether to stop; called after the callbacks."""
         return False

@@ -1,4 +1,4 @@
-"""The learning rate of each step: a number or a schedule, and what callbacks have made of it."""
+"""The learning rate of each step: a number or a schedule, times a factor set by callbacks."""
 
 from __future__ import annotations
 
@@ -11,27 +11,19 @@ from fastmlp._network.schedules import LearningRate
 
 
 class LearningRates:
-    """The rates of one run, through any number of epochs and of calls.
-
-    Parameters
-    ----------
-    learning_rate : float or callable
-        A rate, or a schedule ``step -> rate``.
-    step : int
-        Steps taken before; the loop counts on.
-    """
+    """Computes learning rates from a rate or schedule; ``step`` counts the steps taken before."""
 
     def __init__(self, learning_rate: LearningRate, step: int = 0) -> None:
         self.learning_rate = learning_rate if callable(learning_rate) else float(learning_rate)
         self.step, self.scale = step, 1.0
-        self._n, self._rate, self._rates = 0, 0.0, np.empty(0)  # n equal rates, made once
+        self._n, self._rate, self._rates = 0, 0.0, np.empty(0)  # cache of n equal rates
 
     def rescale(self, scale: float) -> None:
-        """Multiply all rates to come by what a callback has set."""
+        """Set the factor on all following rates."""
         self.scale = NON_NEGATIVE.check("learning_rate_scale", scale, example=0.5)
 
     def of_steps(self, step: int, n: int) -> NDArray[np.float64]:
-        """Return the rates of n steps from ``step`` on."""
+        """Return the rates of n steps, beginning with ``step``."""
         rate = self.learning_rate
         if not isinstance(rate, float):
             return schedules.learning_rates(rate, step, n) * self.scale

@@ -1,6 +1,6 @@
-"""Callbacks that write each epoch down elsewhere: a CSV file, TensorBoard, MLflow.
+"""Callbacks that log each epoch to a CSV file, TensorBoard or MLflow.
 
-They write what the history has of an epoch: losses, learning rate, seconds, metrics.
+They log the values in the history: losses, learning rate, seconds, metrics.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Any, TextIO
 
 from fastmlp._core.history import State
 
-# Writers of TensorBoard's files: whichever is there, the smaller package first.
+# Packages that write TensorBoard files, the smaller one first.
 WRITERS = ("tensorboardX", "torch.utils.tensorboard")
 
 
 def _numbers(state: State) -> dict[str, float]:
-    """Return what the history has of the epoch that has ended."""
+    """Return the history's values of the last epoch."""
     columns = state.history.columns()
     return {name: values[-1] for name, values in columns.items()}
 
 
 class CSVLog:
-    """Write a line an epoch into a CSV file, whose first line names the columns.
+    """Write one line per epoch to a CSV file, whose first line names the columns.
 
-    The file is begun anew with each fit, and gone on with by one that resumes, which must have the
-    same columns: the same metrics.
+    Each fit overwrites the file; a resumed fit appends to it and must have the same columns, so the
+    same metrics.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class CSVLog:
         self._file = self.path.open("a" if goes_on else "w", newline="", encoding="utf-8")
 
     def _cut(self, epoch: int) -> None:
-        """Cut off later epochs, which a fit that was killed has written since its checkpoint."""
+        """Remove epochs after this one, which a killed fit has logged after its checkpoint."""
         whole = 0
         with self.path.open("rb+") as file:
             for line in file:
@@ -73,7 +73,7 @@ class CSVLog:
             file.truncate(whole)
 
     def __call__(self, state: State) -> None:
-        """Write the epoch, and let others see it."""
+        """Write the epoch and flush the file."""
         assert self._file is not None
         line, write = {"epoch": state.epoch, **_numbers(state)}, csv.writer(self._file).writerow
         if not self._columns:
@@ -96,20 +96,20 @@ class CSVLog:
 
 
 class TensorBoardLog:
-    """Write each epoch for TensorBoard, by tensorboardX or by PyTorch's writer.
+    """Log each epoch for TensorBoard, using tensorboardX or PyTorch.
 
-    A fit that resumes goes on in a file of its own, which tells TensorBoard to forget later epochs:
-    a fit that was killed may have written some since its checkpoint.
+    A resumed fit writes a new file that tells TensorBoard to discard later epochs, since a killed
+    fit may have logged some after its checkpoint.
 
     Parameters
     ----------
     folder : str or path
-        Of this run, below the folder that TensorBoard is given.
+        Folder of this run, below TensorBoard's log folder.
 
     Raises
     ------
     ImportError
-        When a fit begins and neither package is there.
+        At the start of a fit if neither package is installed.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -136,15 +136,15 @@ class TensorBoardLog:
 
 
 class MLflowLog:
-    """Write each epoch into MLflow's active run, or else into a new one, which ends with the fit.
+    """Log each epoch to MLflow's active run, or to a new run that ends with the fit.
 
-    A fit that resumes in the same run writes epochs once more that were later than its checkpoint.
-    The network's layers, activations, loss and dtype are the run's parameters.
+    A fit that resumes in the same run logs the epochs after its checkpoint again. The network's
+    layers, activations, loss and dtype become the run's parameters.
 
     Raises
     ------
     ImportError
-        When a fit begins and mlflow is not there.
+        At the start of a fit if mlflow is not installed.
     """
 
     def __init__(self) -> None:
@@ -152,7 +152,7 @@ class MLflowLog:
         self._is_own = False
 
     def start(self, state: State) -> None:
-        """Find or begin a run."""
+        """Use the active run, or start a new one."""
         self._mlflow = _one_of(("mlflow",), "MLflowLog", "mlflow")
         self._is_own = self._mlflow.active_run() is None
         if self._is_own:
@@ -166,7 +166,7 @@ class MLflowLog:
         self._mlflow.log_metrics(_numbers(state), step=state.epoch)
 
     def finish(self, state: State) -> None:
-        """End the run if it was begun here."""
+        """End the run if this callback has started it."""
         if self._is_own and self._mlflow is not None:
             self._mlflow.end_run("FINISHED" if state.completed else "FAILED")
         self._is_own = False

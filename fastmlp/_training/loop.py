@@ -1,8 +1,7 @@
-"""The loop over epochs, of every fit: order, learning rates, one engine call, judgement, report.
+"""The loop over epochs of every fit: order, learning rates, engine call, evaluation, callbacks.
 
-Everything a batch needs happens inside the engine; everything here happens once an epoch. What
-may go wrong in between leaves the model at its last whole epoch: it has been trained, measured and
-written down. In what fits differ they bring to it, as a `FitStrategy`.
+The engine does all work per batch; this module works once per epoch. An error leaves the model at
+its last completed epoch: trained, evaluated and recorded. Fits differ in their `FitStrategy`.
 """
 
 from __future__ import annotations
@@ -32,25 +31,14 @@ _SEED_MASK = 2**64 - 1
 
 @dataclass
 class FitStrategy:
-    """What a fit brings to the loop.
+    """The parts in which fits differ.
 
-    Attributes
-    ----------
-    train : callable (Data, Plan) -> float
-        One epoch; a loss that is not finite means that it has diverged.
-    rates : Rates
-        Learning rates of the steps.
-    judge : Judge
-        Measures after each epoch, and says when it is enough.
-    reporter : Reporter
-        Tells of each epoch, and hears whether somebody wants to stop; has the state.
-    reorder : callable Order -> Order, or None
-        The order of the samples in the next epoch, from the last one; None leaves them as they are.
-    leap : callable int -> int, or None
-        Asked before each epoch, with the number of those that are left: trains some of them at
-        once, writes them down, and returns how many; 0 leaves the next one to the loop.
-    averages : sequence of Average
-        One of each engine in training; by default there is no mean of weights.
+    ``train`` runs one epoch and returns its loss; a non-finite loss means divergence. ``judge``
+    evaluates after each epoch and may end the fit. ``reporter`` calls the callbacks and holds the
+    state. ``reorder`` maps the sample order of the last epoch to the next; None keeps the order.
+    ``leap`` is an optional fast path: train up to n epochs in one native call, record them, and
+    return how many; 0 uses the normal loop. ``averages`` has one entry per engine; empty without
+    averaging.
     """
 
     train: Callable[[Data, Plan], float]
@@ -62,17 +50,17 @@ class FitStrategy:
     averages: Sequence[WeightAverage] = ()
 
     def learners(self, engines: Sequence[Engine]) -> Sequence[Engine]:
-        """Return those that are to train: the engines themselves, or their twins."""
+        """Return the engines to train: the given ones, or their twins if weights are averaged."""
         return [each.twin for each in self.averages] or engines
 
 
 def run(data: Data | BlockStream, plan: Plan, course: FitStrategy) -> bool:
-    """Train until all epochs have been (False), or somebody or something ends the fit (True).
+    """Train until all epochs are done (False) or a callback or the judge ends the fit (True).
 
-    ``plan`` comes with the options of the whole fit and, if not all rows take part, those that do
-    as its first order; order, learning rates and step counter are filled in here, epoch by epoch
-    and block by block (of whole batches, see ``sources``). The engine has an optimizer already; a
-    state or rates that have seen epochs or steps before go on from there.
+    ``plan`` holds the options of the whole fit and, if only some rows take part, these as its
+    order. Order, learning rates and step counter are set here for each epoch and block (of whole
+    batches, see ``sources``). The engine's optimizer is already started; a state or rates with
+    earlier epochs or steps are continued.
     """
     rates, judge, reporter, reorder = course.rates, course.judge, course.reporter, course.reorder
     state = reporter.state
@@ -87,7 +75,7 @@ def run(data: Data | BlockStream, plan: Plan, course: FitStrategy) -> bool:
         reporter.epoch_begins()
         began = time.perf_counter()
         begin(plan, rates, reorder, state.learning_rate_scale)
-        before, state.epoch = engine.snapshot(), epoch - 1  # a callback may have set it
+        before, state.epoch = engine.snapshot(), epoch - 1  # a callback may have changed it
         step, plan.sums, n_epochs = rates.step, [0.0, 0.0], len(state.history.loss)
         try:
             with data.blocks() as blocks:
@@ -110,7 +98,7 @@ def run(data: Data | BlockStream, plan: Plan, course: FitStrategy) -> bool:
             record(state, judge, epoch, [loss], [val_loss], [rate], [seconds])
             rates.step = step
         except BaseException:
-            if state.epoch < epoch:  # what was not written down did not happen
+            if state.epoch < epoch:  # undo an epoch that was not recorded
                 engine.restore(before)
                 shorten(state.history, n_epochs)
             raise
@@ -123,7 +111,7 @@ def run(data: Data | BlockStream, plan: Plan, course: FitStrategy) -> bool:
 def begin(
     plan: Plan, rates: LearningRates, reorder: Callable[[Order], Order] | None, scale: float
 ) -> None:
-    """See to what is new in an epoch: the order, the scale of the rates."""
+    """Prepare an epoch: set the sample order and the factor on the rates."""
     if reorder is not None and plan.order is not None:
         plan.order = reorder(plan.order)
     if scale != rates.scale:
@@ -131,7 +119,7 @@ def begin(
 
 
 def look_up(plan: Plan, block: Data, rates: LearningRates, step: int, epochs: int = 1) -> int:
-    """Fill in step counter and all that schedules say for a block; returns its number of steps."""
+    """Set the step counter and scheduled values for a block; return its number of steps."""
     n_steps = epochs * plan.n_steps(block.rows if plan.order is None else len(plan.order))
     plan.step, plan.learning_rates = step, rates.of_steps(step, n_steps)
     plan.look_up(n_steps)
@@ -139,9 +127,9 @@ def look_up(plan: Plan, block: Data, rates: LearningRates, step: int, epochs: in
 
 
 def batches(blocks: Iterable[Data], plan: Plan) -> Iterator[Data]:
-    """Yield each batch as a block of its own: its rows, or all with its part of the plan's order.
+    """Yield each batch as its own block: its rows, or all rows with the batch's part of the order.
 
-    One call of the engine for each, of the same steps and sums: the bits are those of one call.
+    The engine is called once per batch with the same steps and sums, so the bits do not change.
     """
     order, size = plan.order, plan.batch_size
     for block in blocks:
@@ -154,7 +142,7 @@ def batches(blocks: Iterable[Data], plan: Plan) -> Iterator[Data]:
 
 
 def ended(plan: Plan, epoch: int, index: int, before: list[float], constant: float) -> Batch:
-    """Return what there is to say of the batch that the plan was for, by the sums before it."""
+    """Return the `Batch` just trained, computed from the sums before and after it."""
     assert plan.sums is not None
     objective, weight = (now - then for now, then in zip(plan.sums, before, strict=True))
     loss = objective / weight if weight else 0.0
@@ -164,7 +152,7 @@ def ended(plan: Plan, epoch: int, index: int, before: list[float], constant: flo
 def diverged(
     loss: float, plan: Plan, epoch: int, state: State, who: str = "training"
 ) -> DivergenceError:
-    """Return the complaint about an epoch whose loss is not finite."""
+    """Return the error for an epoch with a non-finite loss."""
     rate = float(np.max(plan.learning_rates))
     error = DivergenceError(
         f"{who} diverged in epoch {epoch} (counted from 0): the loss, a gradient or a "
@@ -185,10 +173,10 @@ def record(
     rates: list[float],
     seconds: list[float],
 ) -> None:
-    """Write an epoch down, as a whole; or several, the last of which has this number.
+    """Record one epoch, or several of which ``epoch`` is the last, completely or not at all.
 
-    Python looks for signals, and lets other threads run, where a function begins or a loop goes
-    back: after the one call, which comes first, nothing here does. A test looks for more.
+    Python handles signals and switches threads at function calls and loop ends. After the first
+    call, this function has neither; a test checks its bytecode.
     """
     history = state.history
     judge.record()
@@ -202,26 +190,14 @@ def record(
 
 
 def shorten(history: History, n: int) -> None:
-    """Keep the first n epochs: there may have been memory for some of the longer lists."""
+    """Keep the first n epochs, also if memory ran out while the lists grew."""
     for values in vars(history).values():
         if isinstance(values, list):
             del values[n:]
 
 
 class Shuffles:
-    """Orders of samples, each from the last one; a fit that resumes begins where it was.
-
-    Parameters
-    ----------
-    shuffle : callable (Order, int) -> None
-        The engine's, in place, by a seed.
-    rng : numpy.random.Generator
-        Of the seeds.
-    seeds : sequence of int
-        Those drawn before.
-    used : int
-        How many of them were used; the first order is that after these.
-    """
+    """Sample orders, each a shuffle of the last; a resumed fit skips the first ``used`` seeds."""
 
     def __init__(
         self,
@@ -234,7 +210,7 @@ class Shuffles:
         self._is_fresh = True
 
     def __call__(self, order: Order) -> Order:
-        """Return the next order, in the place of the last one; the first time of 0, 1, 2, ..."""
+        """Shuffle the order in place and return it; the first call starts from 0, 1, 2, ..."""
         for seed in self.seeds[: self.used] if self._is_fresh else ():
             self.shuffle(order, seed)
         self._is_fresh = False
@@ -242,14 +218,14 @@ class Shuffles:
         return order
 
     def next_seed(self) -> int:
-        """Return the seed of the next epoch, drawn if it has not been."""
+        """Return the seed of the next epoch, drawing it if necessary."""
         if self.used == len(self.seeds):
-            # One call, in C: no interrupt comes between the draw and its being kept.
+            # One C call, so that no interrupt can come between drawing and storing the seed.
             self.seeds.extend(map(self.rng.bit_generator.random_raw, (None,)))
         self.used += 1
         return self.seeds[self.used - 1]
 
 
 def next_seed(rng: np.random.Generator) -> int:
-    """Return the next 64 bits of the generator's raw stream, the same in every NumPy."""
+    """Return 64 bits of the generator's raw stream, which is the same in every NumPy."""
     return int(rng.bit_generator.random_raw()) & _SEED_MASK

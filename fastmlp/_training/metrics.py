@@ -1,4 +1,4 @@
-"""Metrics by name or callable, measured after each epoch beside the losses."""
+"""Metrics by name or callable, computed after each epoch in addition to the losses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Metric = Callable[[Any, Any], Any]
 
 
 def accuracy(y: Array, p: Array) -> float:
-    """Return the share of rows whose class, or whose labels all, are predicted."""
+    """Return the share of rows whose class is right, or for multi-label targets all labels."""
     if y.ndim == 1:
         return float(np.mean(p.argmax(axis=1) == y))
     if p.shape[1] > 1 and np.allclose(p.sum(axis=1), 1):
@@ -33,23 +33,17 @@ def _mean(p: Any) -> Array:
 
 
 def mean_squared_error(y: Array, p: Any) -> float:
-    """Return the mean over rows and outputs."""
+    """Return the mean squared error over rows and outputs."""
     return float(np.mean((_mean(p) - y) ** 2))
 
 
 def mean_absolute_error(y: Array, p: Any) -> float:
-    """Return the mean over rows and outputs."""
+    """Return the mean absolute error over rows and outputs."""
     return float(np.mean(np.abs(_mean(p) - y)))
 
 
 def r2(y: Array, p: Any) -> float:
-    """Return the share of variance that is explained, averaged over outputs; NaN if there is none.
-
-    Examples
-    --------
-    >>> r2(np.array([[1.0], [3.0]]), np.array([[1.0], [2.0]]))
-    0.5
-    """
+    """Return R squared averaged over outputs; NaN if a target is constant."""
     residual = np.sum((y - _mean(p)) ** 2, axis=0)
     total = np.sum((y - np.mean(y, axis=0, dtype=np.float64)) ** 2, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -60,18 +54,12 @@ METRICS: dict[str, Metric] = {
     row.__name__: row for row in (accuracy, mean_squared_error, mean_absolute_error, r2)
 }
 
-# What a history has beside metrics: one of such a name would take its place in a frame or a file.
+# Names that History uses; a metric with such a name would overwrite a column.
 TAKEN = ("epoch", "loss", "val_loss", "seconds", "learning_rate", "stop_reason")
 
 
 def resolve(value: Any) -> dict[str, Metric]:
-    """Return the functions by name that the user names or gives.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If one is neither a name of `METRICS` nor callable, or a name is taken.
-    """
+    """Return metrics by name from names and callables; raise TypeError or ValueError if invalid."""
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise TypeError(
             f"metrics is {value!r} but a list of names and callables, or a dict of them, is "
@@ -97,28 +85,14 @@ def resolve(value: Any) -> dict[str, Metric]:
         raise ValueError("metrics has two of the same name: pass a dict with different names")
     if taken := sorted(found.keys() & set(TAKEN)):
         raise ValueError(
-            f"a metric is called {taken[0]!r}, as what a history has already: pass a dict with "
+            f"a metric is called {taken[0]!r}, but that is a column of History: pass a dict with "
             "another name"
         )
     return found
 
 
 class MetricEvaluator(Evaluator):
-    """Measures metrics too: on validation data, or without them on the training data.
-
-    Parameters
-    ----------
-    engine : Engine
-        In training.
-    validation : Data or None
-        For the validation loss.
-    measured : Data
-        The validation data, or the training data.
-    metrics : dict of str to callable
-        From `resolve`.
-    history : History
-        Gets a row an epoch.
-    """
+    """Evaluates metrics, too: on the validation data if there are any, else on training data."""
 
     def __init__(
         self,
@@ -132,7 +106,7 @@ class MetricEvaluator(Evaluator):
         _check_kinds(metrics, measured, engine.spec.loss.heads)
         self.measured = measured
         self.targets = measured.targets.view()
-        self.targets.flags.writeable = False  # they may be the user's own array
+        self.targets.flags.writeable = False  # may be the user's own array
         prefix = "" if validation is None else "val_"
         self.metrics = {prefix + name: metric for name, metric in metrics.items()}
         self.history = history
@@ -148,12 +122,12 @@ class MetricEvaluator(Evaluator):
         return super().measure(loss, team)
 
     def record(self) -> None:
-        """Write the metrics down."""
+        """Append the metrics to the history."""
         self.history.measured += self.row
 
 
 def _check_kinds(metrics: dict[str, Metric], data: Data, heads: int) -> None:
-    """Complain about a metric of this module that such targets or predictions are not for."""
+    """Raise an error for a built-in metric that does not suit the targets or predictions."""
     for name, metric in metrics.items():
         if metric is accuracy and heads == 2:
             raise ValueError(

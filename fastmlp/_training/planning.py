@@ -1,4 +1,4 @@
-"""From the user's arguments to a Plan: what one fit is to do, all checked, nothing changed yet."""
+"""Validates the arguments of a fit and returns a Plan; changes nothing."""
 
 from __future__ import annotations
 
@@ -31,22 +31,7 @@ def plan(
     groups: Any,
     dropout: Any,
 ) -> Plan:
-    """Return the plan of a fit, without what belongs to one epoch.
-
-    Parameters
-    ----------
-    spec : Spec
-        The network.
-    data : Data
-        Checked, or to be checked as it comes.
-    batch_size, optimizer, l1, l2, clip_norm, groups, dropout
-        As the user gave them to ``MLP.fit``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not as described there.
-    """
+    """Return the plan of a fit from the arguments of ``MLP.fit``, without values per epoch."""
     rows = check_count("batch_size", batch_size, example=64)
     chosen = check.optimizer(optimizer)
     if isinstance(chosen, CustomOptimizer) and groups is not None:
@@ -67,7 +52,7 @@ def plan(
 
 
 def begun(engine: Engine, plan: Plan, rng: np.random.Generator) -> ResumeState:
-    """Return what a fit begins with: the start of an optimizer."""
+    """Start the optimizer; return the initial state of a fit."""
     engine.start(plan.optimizer)
     memory: Any = {} if isinstance(plan.optimizer, CustomOptimizer) else None
     return ResumeState(plan.optimizer.kind, 0, next_seed(rng), memory=memory)
@@ -76,7 +61,7 @@ def begun(engine: Engine, plan: Plan, rng: np.random.Generator) -> ResumeState:
 def of_pass(
     progress: ResumeState | None, engine: Engine, plan: Plan, rng: np.random.Generator
 ) -> ResumeState:
-    """Return what a pass goes on with: that of passes before, or the start of an optimizer."""
+    """Return the state of earlier passes if they can be continued, else start the optimizer."""
     kind = plan.optimizer.kind
     if progress and progress.kind == kind and not progress.rows and _can_go_on(progress, engine):
         return progress
@@ -84,7 +69,7 @@ def of_pass(
 
 
 def _can_go_on(progress: ResumeState, engine: Engine) -> bool:
-    """Whether there is what the optimizer remembers; of the user's own, the engine has nothing."""
+    """Whether the engine has the optimizer's state; a custom optimizer keeps its own."""
     return engine.can_go_on(progress.step if progress.memory is None else 0)
 
 
@@ -99,15 +84,10 @@ def resumed(
     path: str | None,
     fingerprint: Callable[[], int],
 ) -> tuple[ResumeState, History]:
-    """Return what a fit goes on with, and a copy of its history; or say why it cannot.
+    """Return the state of the fit to resume and a copy of its history, or raise ValueError.
 
-    What a path leads to is the same job, of the same data (by their fingerprint) and batches; else
-    these may change.
-
-    Raises
-    ------
-    ValueError
-        If there is no fit to go on with, or it is not one of such a plan and such data.
+    A checkpoint's path requires the same data (by fingerprint) and batch size; otherwise both may
+    change.
     """
     resume = f"resume is {True if path is None else path!r}"
     if history is None or progress is None or not progress.rows:
@@ -121,7 +101,7 @@ def resumed(
             "lost: leave resume out, to begin with the weights of now and a fresh optimizer"
         )
     given = {True: "given", False: None}
-    n = progress.rows if n_rows is None else n_rows  # a stream's are counted as they come
+    n = progress.rows if n_rows is None else n_rows  # a stream counts its rows while reading
     facts: list[tuple[str, Any, Any]] = [
         ("optimizer", plan.optimizer.kind, progress.kind),
         ("the number of rows of X", n, progress.rows),

@@ -1,8 +1,8 @@
-"""Sources for what is not in memory; ``MLP.fit`` takes them, or any object that yields blocks.
+"""Sources for data that is not in memory; ``MLP.fit`` takes them, or any object that yields blocks.
 
-A reader is a class whose ``__iter__`` yields ``(X, y)`` or ``(X, y, sample_weight)`` from the
-first row to the last, each time anew. It may yield its own memory: a fit has copied a block before
-it asks for the next one. What it needs beyond NumPy it imports when it is made.
+A reader is a class whose ``__iter__`` yields ``(X, y)`` or ``(X, y, sample_weight)`` from the first
+row to the last, in every epoch. It may reuse its memory: a fit copies each block before it asks for
+the next. Packages other than NumPy are imported in the constructor.
 """
 
 from __future__ import annotations
@@ -15,29 +15,30 @@ import numpy as np
 
 from fastmlp._core.intervals import check_count
 
-# Of a block: few enough to stay in the cache while it is checked and copied, enough to train on.
+# Size of a block: small enough for the cache during checks and copies, large enough to train.
 BLOCK_BYTES = 1 << 22
 
 
 class Blocks:
-    """Arrays in blocks of rows: for those on disk, of which a fit is to hold two blocks at a time.
+    """Read arrays in blocks of rows, so that a fit holds two blocks in memory at a time.
 
     Parameters
     ----------
     X : array, shape (n, fan-in)
-        A NumPy array, memory-mapped (``np.load(path, mmap_mode="r")``) or not, or whatever has a
-        shape and slices of rows (h5py, zarr).
+        NumPy array, possibly memory-mapped (``np.load(path, mmap_mode="r")``), or any object with a
+        shape, a dtype and row slices (h5py, zarr).
     y : array, shape (n,) or (n, outputs)
-        Targets, the like.
+        Targets, of the same types as X.
     sample_weight : array, shape (n,), optional
-        At least 0, in no block all 0.
+        Weights of at least 0; no block may have only zeros.
     rows : int, optional
-        Of a block, at least 1; by default 4 MiB of X. With ``shuffle`` the order depends on it.
+        Rows per block, at least 1; by default 4 MiB of X. With ``shuffle`` the order of samples
+        depends on it.
 
     Raises
     ------
     TypeError, ValueError
-        If these are no arrays, or not of one number of rows.
+        If an argument is not an array, or the numbers of rows differ.
 
     Examples
     --------
@@ -70,7 +71,7 @@ class Blocks:
         self.rows = own if rows is None else check_count("rows", rows, example=10_000)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        """Yield the blocks, first row to last."""
+        """Yield the blocks, from the first row to the last."""
         for first in range(0, self.n, self.rows):
             yield tuple(array[first : first + self.rows] for array in self.arrays.values())
             for array in self.arrays.values():
@@ -78,10 +79,7 @@ class Blocks:
 
 
 def _forget(array: Any) -> None:
-    """Let the pages of a mapped file go, which count as this process's memory once read.
-
-    They stay in the system's cache. Not those of a private copy (mode "c"): changes would be lost.
-    """
+    """Release pages of a mapped file, except of a private copy, whose changes would be lost."""
     if isinstance(array, np.memmap) and array.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
         mapped = getattr(array, "_mmap", None)
         if mapped is not None:

@@ -1,9 +1,9 @@
-"""Where the blocks of an epoch come from: a source that yields them, read one ahead by a thread.
+"""The blocks of an epoch: a source yields them, and a thread reads one block ahead.
 
-A source gives its rows in blocks of any size; an engine gets them in blocks of whole batches, the
-odd rows carried into the next one. So the batches are those of all rows in one array, and so are
-the weights, bit for bit, unless the rows are shuffled, which they are within the source's blocks.
-An array is a source of one block (``Data.blocks``) and needs none of this.
+A source yields blocks of any size; the engine gets blocks of whole batches, with the remaining rows
+carried into the next. So batches and weights are bit for bit those of one array with all rows,
+unless rows are shuffled, which happens within the source's blocks. An array is one block
+(``Data.blocks``) and needs none of this.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SEED_MASK = 2**64 - 1
 
 
 class ShuffleState(Protocol):
-    """Shuffles, as far as a stream needs them; ``training.loop.Shuffles`` is one."""
+    """The part of ``loop.Shuffles`` that a stream uses."""
 
     shuffle: Callable[[NDArray[np.int64], int], None]
 
@@ -40,13 +40,7 @@ class ShuffleState(Protocol):
 
 
 def resolve(x: Any, y: Any, sample_weight: Any, spec: Spec) -> Data | BlockStream:
-    """Return the checked data of a fit: arrays, or without y a stream from the source x.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If they are not as described in ``MLP.fit``.
-    """
+    """Return the checked data of a fit: arrays, or a stream if there is no y and x is a source."""
     name = type(x).__name__
     if y is not None:
         if (callable(x) or hasattr(x, "__iter__")) and not any(
@@ -79,22 +73,7 @@ def resolve(x: Any, y: Any, sample_weight: Any, spec: Spec) -> Data | BlockStrea
 
 
 class BlockStream:
-    """A source as the loop sees it: each epoch checked blocks, in memory of their own.
-
-    Parameters
-    ----------
-    source : callable or iterable
-        Yields blocks ``(X, y)`` or ``(X, y, sample_weight)``, each epoch anew.
-    spec : Spec
-        What they must fit.
-
-    Attributes
-    ----------
-    rows : int or None
-        Of an epoch; None before the first has been read.
-    flat_y : bool
-        As in `Data`, of the block that was read last.
-    """
+    """A source for the loop: checked blocks in own memory; ``rows`` is None before a full epoch."""
 
     def __init__(self, source: Source, spec: Spec) -> None:
         self.source, self.spec = source, spec
@@ -104,16 +83,16 @@ class BlockStream:
         self._form: tuple[Any, ...] | None = None
 
     def begin(self, batch_size: int, shuffles: ShuffleState | None, rows: int) -> None:
-        """Say how to divide and to shuffle the rows, and how many there must be (0 is unknown)."""
+        """Set batch size, shuffles and the required number of rows (0: unknown)."""
         self._batch_size, self._shuffles, self.rows = batch_size, shuffles, rows or None
 
     def blocks(self) -> PrefetchedBlocks:
-        """Begin an epoch: blocks of whole batches, but the last one."""
+        """Start an epoch; yields blocks of whole batches, except for the last."""
         seed = None if self._shuffles is None else self._shuffles.next_seed()
         return PrefetchedBlocks(self._whole_batches(seed))
 
     def _whole_batches(self, seed: int | None) -> Iterator[Data]:
-        waiting: list[Data] = []  # rows that do not make a batch yet
+        waiting: list[Data] = []  # rows that do not fill a batch yet
         seen = n = 0
         for at, block in enumerate(self._checked()):
             seen += block.rows
@@ -123,7 +102,7 @@ class BlockStream:
                 order = np.arange(block.rows, dtype=np.int64)
                 self._shuffles.shuffle(order, (seed + at) & _SEED_MASK)
                 block = block.part(order)
-            n += block.rows  # with those that wait
+            n += block.rows  # including the waiting rows
             whole = n - n % self._batch_size
             if not whole:
                 waiting.append(_joined([block]))
@@ -149,7 +128,7 @@ class BlockStream:
         )
 
     def _checked(self) -> Iterator[Data]:
-        """Yield the source's blocks; whatever goes wrong says in which."""
+        """Yield the source's checked blocks; errors get a note with the block's number."""
         at, blocks = 0, None
         try:
             given = self.source() if callable(self.source) else self.source
@@ -164,7 +143,7 @@ class BlockStream:
                 at += 1
         except GeneratorExit:
             raise
-        except StopIteration as error:  # which no generator can let through
+        except StopIteration as error:  # it would end this generator
             raise RuntimeError(
                 f"the source of this fit raised StopIteration for block {at} (counted from 0), but "
                 "only __next__ may: return an iterable, which ends by itself"
@@ -202,7 +181,7 @@ def _dtype(array: Any) -> str:
 
 
 def _joined(parts: list[Data]) -> Data:
-    """Return all rows in new memory: a source may use its own for the next block."""
+    """Return all rows in new memory, since a source may reuse its own."""
     weights = None
     if parts[0].weights is not None:
         weights = np.concatenate([part.weights for part in parts if part.weights is not None])
@@ -211,22 +190,17 @@ def _joined(parts: list[Data]) -> Data:
 
 
 class PrefetchedBlocks:
-    """Blocks from an iterator that a thread advances: one is in use while the next is read.
-
-    Parameters
-    ----------
-    blocks : iterator of Data
-        Used by the thread alone; what it raises, whoever iterates over this raises.
-    """
+    """Iterates over blocks that a thread reads, one block ahead; re-raises the thread's errors."""
 
     def __init__(self, blocks: Iterator[Data]) -> None:
         self._ready: Answers = queue.SimpleQueue()
-        # Whether another block is wanted. What this thread puts there is put at once: a semaphore
-        # would be a lock that an interrupt may leave locked, and then the next use of it waits.
+        # Whether another block is wanted. A queue, because an interrupt may leave a semaphore's
+        # lock held, and the next use would wait for ever.
         self._wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        # If an interrupt comes before __exit__. In C: within __del__ another one would be lost.
+        # Runs if an interrupt comes before __exit__. A C function, since an interrupt in __del__
+        # would be lost.
         self._end = weakref.ref(self, functools.partial(self._wanted.put, False))
-        # Nothing of this object, which the thread would keep.
+        # Holds no reference to this object, which the thread would keep alive.
         self._work = functools.partial(_read, blocks, self._ready, self._wanted)
 
     def __enter__(self) -> Self:
@@ -240,7 +214,7 @@ class PrefetchedBlocks:
         traceback: TracebackType | None,
     ) -> None:
         self._wanted.put(False)
-        self._worker.has_ended()  # one that waits within the source ends when that returns
+        self._worker.has_ended()  # a thread inside the source ends when the source returns
 
     def __iter__(self) -> Iterator[Data]:
         while True:
@@ -256,11 +230,11 @@ class PrefetchedBlocks:
             if block is None:
                 return
             yield block
-            del block  # before the next one is waited for
+            del block  # frees the block before waiting for the next
 
 
 def _read(blocks: Any, ready: Answers, wanted: queue.SimpleQueue[bool]) -> None:
-    """Read blocks while they are wanted, and put each, then the end, where they wait."""
+    """Read blocks while they are wanted, and put each, then the end, into the queue."""
     end: tuple[None, BaseException | None] = None, None
     try:
         for block in blocks:

@@ -1,4 +1,4 @@
-"""The mean of the weights of a fit: a twin of the engine learns, the engine has the mean."""
+"""Averaging of weights during a fit: a twin engine trains, the model's engine holds the mean."""
 
 from __future__ import annotations
 
@@ -12,20 +12,7 @@ from fastmlp._network.averaging import Averaging
 
 
 class WeightAverage:
-    """Takes the mean of what a twin learns, epoch by epoch, and gives it to the engine.
-
-    So whoever looks at the model at any time sees the mean of whole epochs. Both engines have one
-    state of the optimizer: that of the twin's steps.
-
-    Parameters
-    ----------
-    averaging : Averaging
-        Which mean.
-    engine : Engine
-        Of the model, with an optimizer that was started.
-    begun : Averaged, optional
-        What a fit that resumes goes on with; by default the engine's weights, and no mean.
-    """
+    """Averages the twin's weights after each epoch; both engines share the optimizer's state."""
 
     def __init__(
         self, averaging: Averaging, engine: Engine, begun: AveragingState | None = None
@@ -36,10 +23,10 @@ class WeightAverage:
         self.twin.set_optimizer_state(engine.optimizer_state())
 
     def publish(self, epoch: int) -> None:
-        """Give the engine the mean, with the weights after this epoch, counted from 0."""
+        """Set the engine's weights to the mean including this epoch, counted from 0."""
         raw, last = self.twin.parameters(), self.averaged
         n = 1 if last is None else min(last.epochs + 1, epoch - self.averaging.start + 1)
-        with np.errstate(all="ignore"):  # underflow is no error, whatever the caller says
+        with np.errstate(all="ignore"):  # underflow is no error here
             if last is None or n <= 1:
                 mean = tuple([p.astype(np.float64) for p in kind] for kind in raw)
             else:

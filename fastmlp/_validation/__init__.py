@@ -1,1 +1,1 @@
-"""Checks of everything that a user passes: arrays, samples and options."""
+"""Validation of user input: arrays, samples and options."""

@@ -1,8 +1,7 @@
-"""What any array has to be: numbers, finite, of the model's dtype and of the right shape."""
+"""Validation of arrays: numeric, finite, of the model's dtype and the right shape."""
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core.finite import first_non_finite
 from fastmlp._network.spec import Spec
 
-# Elements looked at in one go by the search for NaN and infinity: its temporary stays in cache.
-FINITE_BLOCK = 1 << 16
-# Elements of an array that is looked at whole: a few rows at a quarter of the general price.
+# Arrays up to this size are searched in one call, in a quarter of the time.
 FEW_ELEMENTS = 1 << 12
 
-# NumPy's dtype kinds that are refused: what they hold, and what to do about it.
+# Rejected dtype kinds of NumPy: a description of the content, and the remedy.
 REFUSED_KINDS = {
     "U": (
         "strings",
@@ -36,8 +34,8 @@ REFUSED_KINDS = {
 
 
 def numeric(value: Any, name: str) -> NDArray[Any]:
-    """Return a plain array of real numbers (kinds b, i, u, f), without a copy where possible."""
-    masked = sys.modules.get("numpy.ma")  # np.ma imports it: an interrupt then can hang the lock
+    """Return a plain real array (dtype kinds b, i, u, f), without a copy where possible."""
+    masked = sys.modules.get("numpy.ma")  # importing np.ma here could hang on an interrupt
     if masked is not None and isinstance(value, masked.MaskedArray):
         raise TypeError(
             f"{name} is a masked array but its mask would be ignored: fill it with "
@@ -66,7 +64,7 @@ def numeric(value: Any, name: str) -> NDArray[Any]:
 
 
 def _numbers(array: NDArray[Any], value: Any, name: str) -> NDArray[Any]:
-    """Return objects as float64. Strings that look like numbers are not numbers."""
+    """Return an object array as float64; strings are rejected, even if they contain numbers."""
     if array.ndim == 0:
         raise TypeError(f"{name} is {short(value)} but an array of numbers is expected")
     for item in array.flat:
@@ -78,14 +76,14 @@ def _numbers(array: NDArray[Any], value: Any, name: str) -> NDArray[Any]:
         return array.astype(np.float64)
     except OverflowError as error:
         raise ValueError(f"{name} holds a number too large for float64: rescale it") from error
-    except Exception as error:  # whatever the objects' own conversion raises
+    except Exception as error:  # objects may raise anything in their conversion
         raise TypeError(
             f"{name} holds objects that are not real numbers ({error}): convert it first"
         ) from error
 
 
 def finite(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
-    """Return the array in the model's dtype (itself if it has it), without NaN or infinity."""
+    """Return the array in this dtype, without a copy if it has it; reject NaN and infinity."""
     own = cast(array, dtype)
     if array.dtype.kind == "f":
         index = first_non_finite(own)
@@ -98,7 +96,7 @@ def finite(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]
 
 
 def cast(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the array aligned and in the model's dtype, itself if it is; too large is infinite."""
+    """Return the array aligned and in this dtype, itself if it is; overflow gives infinity."""
     if array.dtype == dtype and array.flags.aligned:
         return array
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -106,7 +104,7 @@ def cast(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def is_plain(value: Any, spec: Spec) -> bool:
-    """Whether an engine may use this as inputs, one row or more, as it is."""
+    """Whether this is a non-empty (n, inputs) array that an engine can use without conversion."""
     return (
         type(value) is np.ndarray
         and value.dtype == spec.dtype
@@ -119,28 +117,14 @@ def is_plain(value: Any, spec: Spec) -> bool:
 
 
 def is_finite(array: NDArray[Any]) -> bool:
-    """Whether no element is NaN or infinite."""
+    """Whether all elements are finite."""
     if array.size <= FEW_ELEMENTS:
         return 0 not in np.isfinite(array).tobytes()
     return first_non_finite(array) is None
 
 
-def first_non_finite(array: NDArray[Any]) -> tuple[int, ...] | None:
-    """Return the index of an element that is NaN or infinite, or None; looks block by block."""
-    if array.ndim == 2 and abs(array.strides[0]) < abs(array.strides[1]):
-        index = first_non_finite(array.T)  # along the memory, not across it
-        return index and index[::-1]
-    rows = max(1, FINITE_BLOCK // max(1, math.prod(array.shape[1:])))
-    for start in range(0, array.shape[0], rows):
-        finite = np.isfinite(array[start : start + rows])
-        if 0 in finite.tobytes():  # half the time of finite.all() for one row, the same for many
-            row, *rest = np.unravel_index(int(np.argmin(finite)), finite.shape)
-            return (start + int(row), *map(int, rest))
-    return None
-
-
 def names(state: Any, expected: Sequence[str], name: str) -> None:
-    """Complain about a mapping that has not exactly the expected keys."""
+    """Raise an error unless a mapping has exactly the expected keys."""
     if not isinstance(state, Mapping):
         raise TypeError(f"{name} is {short(state)} but a dict of names and arrays is expected")
     wrong = {
@@ -157,7 +141,7 @@ def names(state: Any, expected: Sequence[str], name: str) -> None:
 
 
 def parameters(values: Any, spec: Spec, kind: str, name: str = "") -> list[NDArray[Any]]:
-    """Return all tensors of a kind, one finite array a layer, of exactly the layers' shapes."""
+    """Return all tensors of one kind as finite arrays, one per layer, with the layers' shapes."""
     name, shapes = name or kind, spec.tensors.get(kind, [])
     if not isinstance(values, Iterable) or isinstance(values, (str, bytes)):
         raise TypeError(f"{name} is {short(values)} but a list of {len(shapes)} arrays is expected")
@@ -179,13 +163,13 @@ def parameters(values: Any, spec: Spec, kind: str, name: str = "") -> list[NDArr
 
 
 def short(value: Any) -> str:
-    """Return how a value is named in a message: its beginning, and its type."""
+    """Return the start of a value's repr and its type, for an error message."""
     text = repr(value)
     return f"{text[:60]}{'...' if len(text) > 60 else ''} ({type(value).__name__})"
 
 
 def bad_rows(shape: tuple[int, ...], n_in: int) -> ValueError:
-    """Return the complaint of a predictor about an x of that shape."""
+    """Return the error for a predictor's input x of the wrong shape."""
     return ValueError(
         f"x has shape {shape} but ({n_in},) or (n, {n_in}) is expected: "
         "pass one row, or one row a sample"
@@ -193,7 +177,7 @@ def bad_rows(shape: tuple[int, ...], n_in: int) -> ValueError:
 
 
 def bad_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ValueError:
-    """Return the complaint of a predictor about an out that cannot take the result."""
+    """Return the error for an ``out`` that cannot hold a predictor's result."""
     array = isinstance(out, np.ndarray)
     found = f"shape {out.shape}, dtype {out.dtype}" if array else repr(type(out))
     return ValueError(

@@ -1,18 +1,17 @@
-"""Every complaint about what the user hands over: arrays, labels, weights, options.
+"""The validation functions under one name: arrays, labels, weights, options.
 
-The functions return what the engine may use without a second look: finite arrays of the model's
-dtype, native byte order, aligned. An array that is so already is never copied, whatever its
-strides, and nothing that was handed over is ever written to. Types that cannot be meant raise
-TypeError, values that cannot be used raise ValueError; each message says the value, what was
-expected, and a remedy.
+They return arrays that an engine can use directly: finite, aligned, of the model's dtype and in
+native byte order. Arrays that already qualify are not copied, whatever their strides, and the
+user's arrays are never modified. A wrong type raises TypeError and a wrong value ValueError; each
+message gives the value, the expectation and a remedy.
 """
 
+from fastmlp._core.finite import first_non_finite
 from fastmlp._validation.arrays import (
     REFUSED_KINDS,
     bad_out,
     bad_rows,
     cast,
-    first_non_finite,
     is_finite,
     is_plain,
     names,

@@ -1,4 +1,4 @@
-"""What the options of a model and of a fit have to be."""
+"""Validation of the options of models and fits."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from fastmlp._validation.arrays import short
 
 
 def clip_norm(value: Any) -> float:
-    """Return the largest allowed norm of the gradient; 0.0, which engines read as off, for None."""
+    """Return the largest allowed gradient norm; None becomes 0.0, which engines read as "off"."""
     return 0.0 if value is None else POSITIVE.check("clip_norm", value, example=1.0)
 
 
 def optimizer(value: Any) -> Optimizer:
-    """Return one of this package's optimizers; Adam() for None; not a class."""
+    """Return an optimizer object from an object or a name; None gives Adam()."""
     if value is None:
         return Adam()
     if isinstance(value, str):
@@ -36,8 +36,8 @@ def optimizer(value: Any) -> Optimizer:
         return OPTIMIZERS[value]()
     if type(value) not in (*OPTIMIZERS.values(), CustomOptimizer):
         raise TypeError(
-            f"optimizer is {short(value)} but an object of one of the package's own optimizers is "
-            "expected, no subclass, whose step would never be called: for example "
+            f"optimizer is {short(value)} but an optimizer of this package is expected, not "
+            "a subclass, whose own methods would not be called: for example "
             "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
         )
     chosen: Optimizer = value
@@ -45,7 +45,7 @@ def optimizer(value: Any) -> Optimizer:
 
 
 def averaging(value: Any) -> Averaging | None:
-    """Return an object of one of the averagings, or None."""
+    """Return the weight-averaging object, EMA or SWA, or None."""
     if value is not None and type(value) not in AVERAGINGS:
         raise TypeError(
             f"averaging is {short(value)} but an object of fastmlp.EMA or fastmlp.SWA is expected: "
@@ -56,7 +56,7 @@ def averaging(value: Any) -> Averaging | None:
 
 
 def groups(value: Any, spec: Spec) -> Groups:
-    """Return Groups with a factor for every layer; PLAIN for None."""
+    """Return the Groups, checked to have one factor per layer; None gives PLAIN."""
     if value is None:
         return PLAIN
     if type(value) is not Groups:
@@ -76,7 +76,7 @@ def groups(value: Any, spec: Spec) -> Groups:
 
 
 def resume(value: Any) -> tuple[bool, str | None]:
-    """Return whether a fit shall go on, and the path of its checkpoint if it names one."""
+    """Return whether to resume a fit, and the path of the checkpoint if one is given."""
     if isinstance(value, bool | np.bool_):
         return bool(value), None
     if not isinstance(value, str | os.PathLike):
@@ -88,7 +88,7 @@ def resume(value: Any) -> tuple[bool, str | None]:
 
 
 def callbacks(value: Any, no_batches: str = "") -> list[Any]:
-    """Return a list of callables; without ``on_batch``, if there is a reason for that."""
+    """Return callbacks as a list; a text in ``no_batches`` is the reason to reject ``on_batch``."""
     if callable(value) or not isinstance(value, Iterable):
         raise TypeError(f"callbacks is {short(value)} but a list of callables is expected")
     checked = list(value)
@@ -107,7 +107,7 @@ def callbacks(value: Any, no_batches: str = "") -> list[Any]:
 
 
 def generator(value: Any) -> np.random.Generator:
-    """Return the generator itself, or a new one from a seed, or from the system for None."""
+    """Return a random generator: the given one, one from a seed, or an unseeded one for None."""
     if isinstance(value, np.random.Generator):
         return value
     if value is None:

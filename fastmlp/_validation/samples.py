@@ -1,4 +1,4 @@
-"""What samples, targets and weights have to be, by themselves and together."""
+"""Validation of samples, targets and weights, each alone and together."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from fastmlp._network.data import Data
 from fastmlp._network.spec import Spec
 from fastmlp._validation.arrays import finite, is_plain, numeric, short
 
-# Rows of soft targets may miss the sum 1 by this much: what a float16 softmax leaves behind.
+# Allowed deviation of a soft target's sum from 1: the rounding of a softmax in float16.
 SOFT_TARGET_TOLERANCE = 1e-3
 
-# Target kinds of a loss: smallest and largest value, and the remedy when one lies outside.
+# Target kinds of losses: smallest value, largest value, and the remedy for one outside.
 TARGET_RANGES = {
     "real": (-math.inf, math.inf, ""),
     "count": (0.0, math.inf, "pass counts, or another loss such as squared_error"),
@@ -26,8 +26,8 @@ TARGET_RANGES = {
 
 
 def data(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Sequence[str] = ("X", "y")) -> Data:
-    """Return samples, targets and weights of one call, checked against each other and the model."""
-    # Views: a caller who gives his array another shape during a fit must not reach the engine's.
+    """Return checked samples, targets and weights of one call."""
+    # Views, so that reshaping the user's array during a fit does not change the engine's.
     checked = inputs(x, spec, name=names[0]).view()
     n = checked.shape[0]
     given = targets(y, spec, n, name=names[1]).view()
@@ -36,7 +36,7 @@ def data(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Sequence[str] = 
 
 
 def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> NDArray[Any]:
-    """Return an (n, fan-in) array of the model's dtype; ``empty`` allows n = 0."""
+    """Return an (n, inputs) array of the model's dtype; ``empty`` allows n = 0."""
     if is_plain(value, spec):
         return value  # type: ignore[no-any-return]
     array, expected = numeric(value, name), spec.layer_sizes[0]
@@ -61,7 +61,7 @@ def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> N
 
 
 def targets(value: Any, spec: Spec, n: int, *, name: str = "y") -> NDArray[Any]:
-    """Return (n, outputs) targets, C order, or a private int32 copy of integer labels."""
+    """Return C-ordered (n, outputs) targets, or an int32 copy of integer class labels."""
     array = numeric(value, name)
     outputs, kind = spec.layer_sizes[-1], spec.loss.target_kind
     if array.ndim >= 1 and array.shape[0] != n:
@@ -96,7 +96,7 @@ def targets(value: Any, spec: Spec, n: int, *, name: str = "y") -> NDArray[Any]:
 
 
 def _labels(array: NDArray[Any], n_classes: int, name: str) -> NDArray[np.int32]:
-    """Return a private int32 copy, checked after copying: native code uses labels as indices."""
+    """Return an int32 copy, checked after copying because native code uses labels as indices."""
     own = array.copy()
     good = (own >= 0) & (own < n_classes)
     if own.dtype.kind == "f":
@@ -124,7 +124,7 @@ def _rows_sum_to_one(soft: NDArray[Any], name: str) -> None:
 
 
 def sample_weights(value: Any, n: int, dtype: np.dtype[Any]) -> NDArray[Any] | None:
-    """Return (n,) weights, C order, each 0 or a normal number, not all 0; None stays None."""
+    """Return C-ordered (n,) weights, each 0 or a normal float, not all 0; None stays None."""
     if value is None:
         return None
     array = numeric(value, "sample_weight")
@@ -133,7 +133,7 @@ def sample_weights(value: Any, n: int, dtype: np.dtype[Any]) -> NDArray[Any] | N
             f"sample_weight has shape {array.shape} but ({n},) is expected: one for each row of X"
         )
     checked = np.ascontiguousarray(finite(array, dtype, "sample_weight"))
-    smallest = float(np.finfo(dtype).tiny)  # the kernels treat what is smaller as 0
+    smallest = float(np.finfo(dtype).tiny)  # the kernels treat smaller values as 0
     if checked.min() < smallest:
         _not_between_zero_and(smallest, array, checked)
     with np.errstate(over="ignore"):
@@ -148,7 +148,7 @@ def sample_weights(value: Any, n: int, dtype: np.dtype[Any]) -> NDArray[Any] | N
 
 
 def _not_between_zero_and(smallest: float, given: NDArray[Any], checked: NDArray[Any]) -> None:
-    """Complain of weights that are negative, or so small that kernels would treat them as 0."""
+    """Raise an error for weights that are negative or too small for the kernels."""
     wrong = (given != 0) & (checked < smallest)
     if not wrong.any():
         return
@@ -162,7 +162,7 @@ def _not_between_zero_and(smallest: float, given: NDArray[Any], checked: NDArray
 
 
 def row_numbers(value: Any, n: int, name: str) -> NDArray[np.int64]:
-    """Return a private int64 copy of numbers of rows, at least one, each from 0 to n - 1."""
+    """Return an int64 copy of row numbers, at least one, each from 0 to n - 1."""
     array = np.asarray(value)
     if array.ndim != 1 or array.dtype.kind not in "iu" or len(array) == 0:
         raise ValueError(

@@ -1,8 +1,8 @@
-"""MLPClassifier and MLPRegressor: scikit-learn's estimators on the engine of fastmlp.
+"""MLPClassifier and MLPRegressor: estimators compatible with scikit-learn's.
 
-They take scikit-learn's parameters and leave its attributes; with the same ``random_state`` they
-follow its trajectory. What is computed, and every option beyond scikit-learn's, is fastmlp's own.
-This package and fastmlp.tabular are the only ones that import scikit-learn.
+They take scikit-learn's parameters and have its fitted attributes; with the same ``random_state``
+they reproduce its training. The numerics and all further options are fastmlp's own. Only this
+package and fastmlp.tabular import scikit-learn.
 """
 
 from __future__ import annotations

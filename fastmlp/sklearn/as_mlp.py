@@ -1,4 +1,4 @@
-"""A fitted estimator as what it holds: an MLP, a function of one row, derivatives."""
+"""Conversion of fitted estimators: an MLP, a predictor function, derivatives."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from fastmlp.sklearn.scaled_network import ScaledNetwork
 
 
 class AsMLP:
-    """The part of an estimator that gives its network away, for raw data: scaling is folded in."""
+    """Methods of estimators that expose the network, with scaling folded in, for raw inputs."""
 
     _fitted: ScaledNetwork
 
     def to_mlp(self) -> MLP:
-        """Return a ``fastmlp.MLP`` with the weights of now, for all that an MLP can do.
+        """Return a ``fastmlp.MLP`` with a copy of the current weights.
 
         Returns
         -------
         fastmlp.MLP
-            Of its own: neither changes the other. It predicts what ``predict`` of a regressor
-            does, of a classifier ``predict_proba``: of two classes the probability of the second.
+            Independent of the estimator. It predicts like ``predict`` of a regressor or
+            ``predict_proba`` of a classifier; for two classes, only the probability of the second.
 
         Examples
         --------
@@ -52,17 +52,17 @@ class AsMLP:
         return net
 
     def predictor(self, n_threads: int | None = None) -> Predictor:
-        """Return the network as a function, for single rows in a hurry; see ``MLP.predictor``.
+        """Return the network as a function that is fast for single rows; see ``MLP.predictor``.
 
         Parameters
         ----------
         n_threads : int, optional
-            The most threads for large batches.
+            Largest number of threads for large batches.
 
         Returns
         -------
         fastmlp.predictor.Predictor
-            Predicts as :meth:`to_mlp` does. Later fits do not change it.
+            Predicts like :meth:`to_mlp`. Later fits do not change it.
         """
         return self.to_mlp().predictor(n_threads)
 
@@ -72,12 +72,12 @@ class AsMLP:
         Parameters
         ----------
         X : array-like, shape (n_features,) for one sample or (n, n_features)
-            Where to differentiate.
+            Points at which to differentiate.
 
         Returns
         -------
         array of the dtype of the fit, shape (outputs, n_features) or (n, outputs, n_features)
-            Of what :meth:`to_mlp` predicts; for raw inputs, after ``standardize`` too. For many
-            calls use ``predictor().jacobian``.
+            Derivatives of the predictions of :meth:`to_mlp` by the raw inputs, also with
+            ``standardize``. For many calls use ``predictor().jacobian``.
         """
         return np.asarray(self.to_mlp().jacobian(X))

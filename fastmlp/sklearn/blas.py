@@ -1,7 +1,7 @@
-"""SciPy's BLAS on one thread while lbfgs runs.
+"""Limit SciPy's BLAS to one thread while lbfgs runs.
 
-Its vectors are short, and its threads would spin beside ours for as long as the fit lasts. The
-limit holds for the whole process; of fits that overlap the first sets it, and takes it back.
+Its vectors are short, and idle BLAS threads would spin beside ours during the fit. The limit holds
+for the whole process; if fits overlap, the first sets and removes it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _turn = FitLock()
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Give every BLAS of the process one thread within, and as many as before after."""
+    """Context manager: every BLAS of the process has one thread; restores the old numbers."""
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(RuntimeError):  # another fit has seen to it
+        with contextlib.suppress(RuntimeError):  # another fit holds the limit
             stack.enter_context(_turn.taken())
             stack.enter_context(_libraries().limit(limits=1, user_api="blas"))
         yield
 
 
-@functools.cache  # looking for them takes milliseconds
+@functools.cache  # finding them takes milliseconds
 def _libraries() -> Any:
     return ThreadpoolController()

@@ -1,4 +1,4 @@
-"""What ``class_weight`` makes of labels: a factor on the weight of each sample."""
+"""Sample weights from the parameter ``class_weight``."""
 
 from __future__ import annotations
 
@@ -16,37 +16,19 @@ MOST_NAMED = 5
 
 
 def weights_of_classes(class_weight: Any, y: Array, classes: Array) -> Array:
-    """Return the weight of each sample by its class.
-
-    Warns of classes that there are not: a fold of a cross-validation may lack one, but it may be
-    misspelt too.
-
-    Parameters
-    ----------
-    class_weight : dict or "balanced"
-        As the estimator has it.
-    y : array, shape (n,) or (n, labels)
-        Labels of the samples.
-    classes : array
-        Those that the estimator knows.
-
-    Examples
-    --------
-    >>> weights_of_classes({"b": 3}, np.array(["a", "b"]), np.array(["a", "b"])).tolist()
-    [1.0, 3.0]
-    """
+    """Return the weight of each sample by its class; warn of weights for unknown classes."""
     weights = np.asarray(compute_sample_weight(class_weight, y))
     if isinstance(class_weight, dict):
         unknown = [label for label in class_weight if label not in set(classes.tolist())]
         if unknown:
             warn(
                 f"class_weight has {_listed(unknown)} but y has the classes "
-                f"{_listed(classes.tolist())}: what is said of others counts for nothing"
+                f"{_listed(classes.tolist())}: the other entries have no effect"
             )
     return weights
 
 
 def _listed(labels: list[Any]) -> str:
-    """Return the first labels, to be read."""
+    """Return the first few labels as text."""
     more = ", ..." if len(labels) > MOST_NAMED else ""
     return ", ".join(map(repr, labels[:MOST_NAMED])) + more

@@ -1,4 +1,4 @@
-"""The classifier: two classes, many, or several labels at once."""
+"""The classifier for two classes, several classes, or several labels per sample."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ Array = NDArray[Any]
     standardized="targets are classes",
     own="""
     class_weight : dict, "balanced" or None, default=None
-        Weight of each class, by which those of its samples are multiplied in training; "balanced"
-        is inversely proportional to the classes' frequencies.
+        Factor on the weights of the samples of each class in training; "balanced" weights are
+        inversely proportional to the class frequencies.
     label_smoothing : float in [0, 1), default=0.0
-        Train towards (1 - s) t + s / classes instead of t, 0 or 1.
+        Replace targets t, 0 or 1, by (1 - s) t + s / n_classes.
     """,
 )
 class MLPClassifier(ClassifierMixin, BaseMLP):
-    """Multi-layer perceptron for classification, in the place of scikit-learn's.
+    """Multi-layer perceptron for classification; replaces scikit-learn's class of the same name.
 
-    Cross-entropy over a softmax; over a logistic output for two classes, and for a matrix of
-    0 and 1 with one column a label.
+    The loss is the cross-entropy of a softmax; for two classes, or a 0/1 matrix with one column per
+    label, that of logistic outputs.
 
     Parameters
     ----------
@@ -59,12 +59,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Labels, in the order of the columns of ``predict_proba``.
     {attributes}
     out_activation_ : str
-        logistic or softmax.
+        Output activation, logistic or softmax.
 
-    Notes
-    -----
-    With the same ``random_state``, weights, batches and losses are those of
-    ``sklearn.neural_network.MLPClassifier``, up to rounding; lbfgs, as there, works in float64.
+    Notes ----- With the same ``random_state``, weights, batches and losses equal those of
+    ``sklearn.neural_network.MLPClassifier`` up to rounding; lbfgs works in float64 in both.
 
     Examples
     --------
@@ -82,7 +80,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
-    loss = "log_loss"  # scikit-learn's name; no parameter
+    loss = "log_loss"  # scikit-learn's attribute, not a parameter
 
     def __init__(
         self,
@@ -129,19 +127,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
     ) -> MLPClassifier:
-        """Train for one epoch, going on with weights and optimizer of the last call.
+        """Train for one epoch, continuing with the weights and optimizer of the last call.
 
         Parameters
         ----------
         X, y, sample_weight
-            As for ``fit``; y need not have all classes.
+            As for ``fit``; y need not contain all classes.
         classes : array, shape (n_classes,)
-            All classes there will ever be; needed in the first call.
+            All classes that will ever occur; required in the first call.
 
         Returns
         -------
         MLPClassifier
-            Itself.
+            The estimator itself.
         """
         if self.class_weight == "balanced":
             raise ValueError(
@@ -162,7 +160,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Returns
         -------
         array, shape (n_samples,) or (n_samples, n_labels)
-            Labels from ``classes_``, or 0 and 1 for each label.
+            Labels from ``classes_``, or 0 or 1 per label.
         """
         outputs, network = self._outputs(X)
         binarizer = network.decoder
@@ -186,7 +184,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Returns
         -------
         array, shape (n_samples, n_classes)
-            In the order of ``classes_``; of each label by itself for a matrix of labels.
+            Probabilities in the order of ``classes_``; for several labels per sample, one
+            independent probability per label.
         """
         outputs, network = self._outputs(X)
         if network.spec.n_outputs > 1:
@@ -194,7 +193,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return np.concatenate([1 - outputs, outputs], axis=1)
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Return the logarithm of ``predict_proba``."""
+        """Return the logarithm of ``predict_proba``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        array, shape (n_samples, n_classes)
+            Log-probabilities in the order of ``classes_``.
+        """
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
 

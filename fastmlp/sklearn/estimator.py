@@ -1,4 +1,4 @@
-"""What classifier and regressor share of what users call: fit, prediction, attributes, plot."""
+"""The public methods that classifier and regressor share: fit, attributes, save, plot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastmlp._export.exportable import Exportable
+from fastmlp._engine.exportable import Exportable
 from fastmlp._export.layers import Exported, Labels, exported
 from fastmlp._files import storage
 from fastmlp._validation.check import is_plain
@@ -24,16 +24,16 @@ from fastmlp.sklearn.validation import numbers_that_fit, sound
 
 Array = NDArray[Any]
 
-# Elements of a sparse matrix that prediction makes dense at a time.
+# Elements of a sparse matrix that prediction converts to dense at a time.
 DENSE_ELEMENTS = 1 << 22
-# How labels come from probabilities, by scikit-learn's name of the target.
+# Rule for labels from probabilities, by scikit-learn's type of target.
 LABELS = {"multiclass": "largest", "binary": "pair", "multilabel-indicator": "each"}
-# What a fit that goes on changes in place, so that a copy needs its own.
+# Attributes that a continued fit changes in place, so a copy of the estimator copies them.
 GROWING = ("_fitted", "history_", *CURVES)
 
 
 def is_stochastic(estimator: Any) -> bool:
-    """Return True, or raise what scikit-learn raises: lbfgs has no ``partial_fit``."""
+    """Return True for solvers with ``partial_fit``, else raise scikit-learn's AttributeError."""
     if estimator.solver not in parameters.STOCHASTIC:
         raise AttributeError(
             "partial_fit is only available for stochastic"
@@ -43,7 +43,7 @@ def is_stochastic(estimator: Any) -> bool:
 
 
 class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
-    """Base of both estimators, not for users: the subclasses know about targets."""
+    """Base class of both estimators; subclasses handle the targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = parameters.CONSTRAINTS
 
@@ -68,40 +68,38 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
         Parameters
         ----------
         X : array-like or sparse matrix, shape (n_samples, n_features)
-            Samples. A sparse matrix is made dense, whole, for the time of the fit.
+            Samples. A sparse matrix is converted to a dense one for the fit.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
-            Labels, or real numbers.
+            Labels or real numbers.
         sample_weight : array-like, shape (n_samples,), optional
             Weights of the samples.
         X_val, y_val, sample_weight_val : like X, y and sample_weight, optional
-            Validation data for ``early_stopping`` and ``validation_loss_curve_``; raw, as X is.
+            Validation data for ``early_stopping`` and ``validation_loss_curve_``, unscaled like X.
         resume : str or path, optional
-            Go on from a ``fastmlp.Checkpoint`` of this fit, and end with the same bits; if there is
-            no such file, begin at the beginning. For sgd and adam, with a ``random_state`` that is
-            the same in every process. Parameters and data have to be the same too.
+            Path of a ``fastmlp.Checkpoint`` of this fit, to continue with the same bits; without
+            such a file the fit starts anew. Requires the solver sgd or adam and the same
+            ``random_state``, parameters and data in every process.
 
         Returns
         -------
         estimator
-            Itself.
+            The estimator itself.
 
         Raises
         ------
         ValueError
-            If an argument is not as described; or if a loss or a weight is no longer finite: the
-            weights are then those of the last good epoch, and with lbfgs as before.
+            If an argument is invalid, or a loss or weight becomes non-finite. In the second case
+            the weights are those of the last good epoch, with lbfgs those from before the fit.
         RuntimeError
             If another fit of this estimator is running.
 
-        Notes
-        -----
-        A fit with data far from mean 0 and deviation 1 without ``standardize``, or with
-        ``early_stopping`` by the accuracy of few rows, ends with a hint: a message of level INFO of
-        the logger ``fastmlp``, which ``verbose`` prints too.
+        Notes ----- A fit without ``standardize`` on data far from mean 0 and deviation 1, or with
+        ``early_stopping`` by the accuracy of few rows, logs a hint: a message of level INFO of the
+        logger ``fastmlp``, which ``verbose`` also prints.
 
-        The estimator changes at the end, all at once; if the fit fails, not at all. Ctrl-C ends
-        it with a warning and keeps the epochs so far. Until then predictions, copies and pickles
-        see it as before, or, where the fit goes on with its weights, the last whole epoch.
+        The estimator changes only at the end of a successful fit. Ctrl-C ends a fit with a warning
+        and keeps the completed epochs. During a fit, predictions, copies and pickles see the old
+        state, or the last completed epoch if the fit continues with the old weights.
         """
         held_out = X_val, y_val, sample_weight_val
         return self._fit(X, y, sample_weight, held_out, resume=resume)
@@ -109,17 +107,14 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
     # ------------------------------------------------------------ prediction
 
     def _outputs(self, X: Any) -> tuple[Array, ScaledNetwork]:
-        """Return predictions, (n, columns), in the dtype that X and weights make, and whose.
-
-        What belongs to a prediction is the network's: a fit may end meanwhile, with another one.
-        """
+        """Return outputs (n, columns) and their network, which a concurrent fit may replace."""
         network: ScaledNetwork | None = vars(self).get("_fitted")
         if network is None:
             check_is_fitted(self, "_fitted")
             raise AssertionError
         known = network.spec
-        # validate_data takes tens of microseconds. What needs none of it goes straight through;
-        # all that is unusual, and every complaint, is left to it.
+        # validate_data takes tens of microseconds. Plain inputs skip it; it handles unusual inputs
+        # and raises all errors.
         if "feature_names_in_" not in vars(self) and is_plain(X, known):
             return network.predict(X, self.n_jobs), network
         with numbers_that_fit():
@@ -130,7 +125,7 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
                 dtype=(np.float64, np.float32),
                 reset=False,
             )
-        if checked.shape[1] != known.layer_sizes[0]:  # checked by the words of another network
+        if checked.shape[1] != known.layer_sizes[0]:  # features of another fit
             return self._outputs(X)
         if not hasattr(checked, "toarray"):
             outputs = network.predict(network.cast(checked), self.n_jobs)
@@ -154,7 +149,7 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
 
     @property
     def coefs_(self) -> list[Array]:
-        """Weights of each layer, (fan_in, fan_out); may be replaced and written into."""
+        """Weights of each layer, (fan_in, fan_out); the list and its arrays may be modified."""
         return self._shown("coefs_").coefs
 
     @coefs_.setter
@@ -163,7 +158,7 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
 
     @property
     def intercepts_(self) -> list[Array]:
-        """Biases of each layer, (fan_out,); may be replaced and written into."""
+        """Biases of each layer, (fan_out,); the list and its arrays may be modified."""
         return self._shown("intercepts_").intercepts
 
     @intercepts_.setter
@@ -185,9 +180,9 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
     def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
         """Write the estimator to a file, for ``fastmlp.load``.
 
-        Parameters, preprocessing, classes, names of features and all fitted attributes of its own
-        are in it; what others have set (attributes, scikit-learn's callbacks, metadata requests)
-        is not.
+        The file contains parameters, preprocessing, classes, feature names and all fitted
+        attributes of this class. It does not contain other attributes, scikit-learn's callbacks or
+        metadata requests.
 
         Parameters
         ----------
@@ -197,9 +192,9 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
         Raises
         ------
         OSError
-            If it cannot be written.
+            If the file cannot be written.
         TypeError, ValueError
-            If a parameter is wrong, or is something that a file cannot hold, such as a function.
+            If a parameter is invalid, or is an object that a file cannot store, such as a function.
         """
         storage.save(self, path, training)
 
@@ -211,7 +206,7 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
     def __copy__(self) -> Any:
         other = object.__new__(type(self))
         other.__dict__.update(self.__getstate__())
-        for name in vars(other).keys() & GROWING:  # in place, and so not to be shared
+        for name in vars(other).keys() & GROWING:  # changed in place
             other.__dict__[name] = copy.deepcopy(vars(other)[name])
         return other
 
@@ -221,12 +216,12 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; a new figure by default.
+            Axes to draw on; by default those of a new figure.
 
         Returns
         -------
         matplotlib.axes.Axes
-            With legend and labels.
+            The axes, with legend and labels.
         """
         check_is_fitted(self, "history_")
         return self.history_.plot(ax)
@@ -238,5 +233,5 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
 
 
 def labels_of(decoder: Any) -> Labels | None:
-    """Return how labels come from probabilities, as the estimator's binarizer has it."""
+    """Return the rule for labels from probabilities, given the estimator's label binarizer."""
     return decoder and Labels(LABELS[decoder.y_type_], np.asarray(decoder.classes_))

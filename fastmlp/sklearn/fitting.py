@@ -1,9 +1,9 @@
-"""What happens in a fit: on a draft of the estimator, which becomes the estimator at the end.
+"""The steps of a fit, made on a draft of the estimator, which replaces its state at the end.
 
-A fit is: check with scikit-learn's own functions, encode the target, draw first weights from
-``random_state`` in scikit-learn's order, hold validation data out, and let a solver work. Whoever
-looks at the estimator meanwhile sees the old one, and a fit that fails leaves it as it was. Only
-the weights that a fit goes on with, and the lists of epochs, change in place; ``undo`` is for them.
+A fit validates with scikit-learn's functions, encodes the target, draws initial weights from
+``random_state`` in scikit-learn's order, splits off validation data, and runs a solver. Meanwhile
+other threads see the old estimator, and a failed fit leaves it unchanged. Only the weights of a
+continued fit and the lists of epochs change in place; ``undo`` restores them.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from fastmlp.sklearn.validation import Samples, Validation, numbers_that_fit, so
 Array = NDArray[Any]
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-# Lists that get an entry an epoch, besides those of the history.
+# Attributes with one entry per epoch, besides those of the history.
 CURVES = ("loss_curve_", "validation_loss_curve_", "validation_scores_")
 
 
 def fit_context(method: Method) -> Method:
-    """Decorate a fit with scikit-learn's checks, and keep its type, which theirs would lose."""
+    """Decorate a fit with scikit-learn's checks, and keep its type, which theirs loses."""
     decorated: Method = _fit_context(prefer_skip_nested_validation=True)(method)
     return decorated
 
 
 def one_at_a_time(method: Method) -> Method:
-    """Decorate a method that trains: a second one meanwhile raises RuntimeError."""
+    """Decorate a training method: a second concurrent call raises RuntimeError."""
 
     @functools.wraps(method)
     def alone(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -61,10 +61,10 @@ def one_at_a_time(method: Method) -> Method:
 
 
 class Fitting(parameters.Validated):
-    """The part of an estimator that trains, not for users."""
+    """The training part of both estimators."""
 
-    _target_checks: ClassVar[dict[str, Any]] = {}  # more arguments of validate_data
-    _complete = False  # of a draft: nothing is left but to become the estimator
+    _target_checks: ClassVar[dict[str, Any]] = {}  # further arguments of validate_data
+    _complete = False  # of a draft: training is finished
 
     _fitted: ScaledNetwork
     history_: History
@@ -78,17 +78,14 @@ class Fitting(parameters.Validated):
     n_outputs_: int
 
     def _encode(self, y: Array, known: bool) -> Array:
-        """Return the engine's targets, (n, outputs) floats or int32 labels; set ``n_outputs_``.
-
-        ``known`` forbids classes that an earlier call has not seen.
-        """
+        """Return targets, floats (n, outputs) or int32 labels; ``known`` rejects new classes."""
         raise NotImplementedError
 
     def _loss(self) -> Loss:
         raise NotImplementedError
 
     def _output_activation(self) -> str:
-        """Return scikit-learn's name of the loss's link."""
+        """Return scikit-learn's name of the output activation."""
         raise NotImplementedError
 
     def _outputs_score(self, outputs: Array, targets: Array, weights: Array | None) -> float:
@@ -96,23 +93,23 @@ class Fitting(parameters.Validated):
         raise NotImplementedError
 
     def _scales_target(self) -> bool:
-        """Whether ``standardize`` means the target too."""
+        """Whether ``standardize`` also scales the target."""
         return False
 
     def _loss_constant(self, targets: Array, weights: Array | None) -> float:
-        """Return what the reported loss has more than the engine's."""
+        """Return a constant by which the reported loss exceeds the engine's."""
         del targets, weights
         return 0.0
 
     def _class_weights(self, y: Array) -> Array | None:
-        """Return what ``class_weight`` makes of the labels."""
+        """Return sample weights from ``class_weight``, or None."""
         del y
         return None
 
     # ------------------------------------------------------------ fit
 
     def _turn(self) -> FitLock:
-        """Return whose turn it is to fit; made when first asked for, and no part of the state."""
+        """Return the lock of this estimator, created on first use; it is not part of the state."""
         turn: FitLock = self.__dict__.setdefault("_fitting", FitLock())
         return turn
 
@@ -138,27 +135,27 @@ class Fitting(parameters.Validated):
             self._become(draft, before)
             raise ValueError(NON_FINITE) from None
         except BaseException:
-            if draft._complete:  # it comes too late
+            if draft._complete:  # the interrupt came after training
                 self._become(draft, before)
             raise
         hints.tell(told, self.verbose)
         return self
 
     def _draft(self) -> Any:
-        """Return an estimator that has all that this one has; what it gets is its own."""
+        """Return a copy that shares all attributes; attributes set later are its own."""
         draft = object.__new__(type(self))
         draft.__dict__.update(vars(self))
         draft.__dict__.pop("_complete", None)
         return draft
 
     def _become(self, draft: Any, before: dict[str, Any]) -> None:
-        """Take over what the draft has got since, at one moment."""
+        """Take over all attributes that the draft has changed, at once."""
         after, nothing = vars(draft).copy(), object()
         after.pop("_complete", None)
         self.__dict__.update(
             {name: new for name, new in after.items() if before.get(name, nothing) is not new}
         )
-        for name in before.keys() - after.keys():  # names of columns that are no more
+        for name in before.keys() - after.keys():  # names of columns that no longer exist
             self.__dict__.pop(name, None)
 
     def _train(
@@ -171,7 +168,7 @@ class Fitting(parameters.Validated):
         one_epoch: bool,
         resume: str | os.PathLike[str] | None,
     ) -> list[str]:
-        """Do all of a fit, as the draft of its owner; return hints for the next one."""
+        """Run a whole fit on this draft of the estimator ``owner``; return hints for the user."""
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         parameters.hidden_sizes(self.hidden_layer_sizes)
         parameters.check_reals(self)
@@ -230,15 +227,15 @@ class Fitting(parameters.Validated):
         return [] if one_epoch else hints.found(self, data.x, data.targets, n_held)
 
     def _is_mine(self, error: BaseException) -> bool:
-        """Whether it says that this fit has diverged: its good epochs are kept."""
+        """Whether the error reports the divergence of this fit, whose good epochs are kept."""
         return getattr(error, "history", None) is vars(self).get("history_", self)
 
     def _first_call(self, y: Any, classes: Any) -> None:
-        """See to the classes of ``partial_fit``."""
+        """Handle the argument ``classes`` of the first ``partial_fit``."""
         del y, classes
 
     def _undo(self) -> Callable[[], None]:
-        """Return what takes back what training changes in place: weights, and lists of epochs."""
+        """Return a function that restores what training changes in place: weights and lists."""
         lists = [*vars(self.history_).values(), *(vars(self).get(name) for name in CURVES)]
         lengths = [(each, len(each)) for each in lists if isinstance(each, list)]
         network_back = self._fitted.undo()
@@ -251,7 +248,7 @@ class Fitting(parameters.Validated):
         return back
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, known: bool) -> Samples:
-        """Return dense, checked samples; the complaints are scikit-learn's."""
+        """Return dense, checked samples; errors are scikit-learn's."""
         with numbers_that_fit():
             X, y = validate_data(
                 self,
@@ -275,7 +272,7 @@ class Fitting(parameters.Validated):
         return self._samples(X, y, sample_weight, reset=False, known=True)
 
     def _stratification(self, targets: Array) -> Array | None:
-        """Return what the split is stratified by: None for all but two classes."""
+        """Return the labels by which the split is stratified: None except for two classes."""
         del targets
         return None
 
@@ -310,18 +307,18 @@ class Fitting(parameters.Validated):
         self.best_loss_ = None if stops else math.inf
 
     def _go_on(self, X: Array) -> None:
-        """Keep the weights; take over parameters that were set since, if the weights allow it."""
+        """Keep the weights; adopt changed parameters if the shapes of the layers are equal."""
         known = self._fitted.spec
         wanted = spec_of(self, X.shape[1], known.dtype)
         if wanted.shapes != known.shapes:
             raise ValueError(
-                f"the network was fitted with layers of {list(known.layer_sizes)} and cannot go on "
-                f"with {list(wanted.layer_sizes)}: use fit with warm_start=False"
+                f"the network was fitted with layers of {list(known.layer_sizes)} and cannot "
+                f"continue with {list(wanted.layer_sizes)}: use fit with warm_start=False"
             )
         if wanted != known:
             self._fitted = self._fitted.again(wanted)
         self._fitted.take_over()
-        # The same lists, which grow; but why this fit ended is its own.
+        # The lists are continued, but the stop reason belongs to one fit.
         self.history_ = replace(self.history_, stop_reason="")
         if self.solver in parameters.STOCHASTIC:
             self.loss_curve_ = getattr(self, "loss_curve_", [])
@@ -331,7 +328,7 @@ class Fitting(parameters.Validated):
 
 
 def _fingerprint(*given: Samples | None) -> int:
-    """Return that of samples as they were given, before scaling."""
+    """Return the fingerprint of samples before scaling."""
     return callback_state.fingerprint(
         *(None if each is None else Data(each.X, each.targets, each.weights) for each in given)
     )

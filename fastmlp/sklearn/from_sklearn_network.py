@@ -1,4 +1,4 @@
-"""scikit-learn's fitted networks as estimators of this package."""
+"""Conversion of scikit-learn's fitted networks to estimators of this package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS: dict[type, type[MLPClassifier | MLPRegressor]] = {
     neural_network.MLPClassifier: MLPClassifier,
     neural_network.MLPRegressor: MLPRegressor,
 }
-# What a fit leaves behind beside the network.
+# Fitted attributes to copy, besides the network.
 FITTED = (
     *("classes_", "_label_binarizer", "n_features_in_", "feature_names_in_", "n_layers_"),
     *("n_outputs_", "out_activation_", "n_iter_", "t_", "loss_", "best_loss_", "loss_curve_"),
@@ -27,26 +27,26 @@ FITTED = (
 
 
 def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor:
-    """Return the estimator of fastmlp that a fitted one of scikit-learn is.
+    """Convert a fitted network of scikit-learn to an estimator of fastmlp.
 
     Parameters
     ----------
     estimator : sklearn.neural_network.MLPClassifier or MLPRegressor
-        Fitted. It is not changed.
+        Fitted estimator, which is not changed.
 
     Returns
     -------
     MLPClassifier or MLPRegressor
-        With the same parameters, weights, classes and curves, and the same predictions up to
-        rounding. ``partial_fit`` and ``warm_start`` go on with the weights; the optimizer's state
-        begins anew.
+        Estimator with the same parameters, weights, classes and curves, and the same predictions up
+        to rounding. ``partial_fit`` and ``warm_start`` continue with the weights and a new
+        optimizer state.
 
     Raises
     ------
     TypeError
-        If it is another estimator, or a subclass, which may compute something else.
+        If it is another estimator or a subclass, which may compute other predictions.
     NotFittedError
-        If it is not fitted.
+        If the estimator is not fitted.
 
     Examples
     --------

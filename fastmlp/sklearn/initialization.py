@@ -1,4 +1,4 @@
-"""What a fit begins with: the spec of the estimator, and scikit-learn's first weights."""
+"""The initial state of a fit: the network's spec, and scikit-learn's initial weights."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fastmlp.sklearn.scaling import Arrays
 
 
 def spec_of(estimator: Any, n_features: int, dtype: Any) -> spec.Spec:
-    """Return the network that the estimator's parameters describe; complain about them."""
+    """Return the spec of the network that the estimator's parameters describe."""
     hidden = parameters.hidden_sizes(estimator.hidden_layer_sizes)
     return spec.build(
         [n_features, *hidden, estimator.n_outputs_],
         parameters.activation_names(estimator.activation),
         estimator._loss(),
-        # SciPy minimises in float64: lbfgs has no use for anything less.
+        # SciPy minimises in float64, so lbfgs uses float64.
         np.float64 if estimator.solver == "lbfgs" else dtype,
         estimator.dropout,
     )
@@ -28,10 +28,10 @@ def spec_of(estimator: Any, n_features: int, dtype: Any) -> spec.Spec:
 def first_parameters(
     network: spec.Spec, activation: Any, random_state: np.random.RandomState
 ) -> tuple[Arrays, Arrays]:
-    """Draw uniform weights and biases after Glorot and Bengio 2010; logistic has a third of it.
+    """Draw initial weights after Glorot and Bengio (2010); logistic gets a third of the variance.
 
-    As in scikit-learn, the output layer goes by the last hidden activation, and each layer's
-    weights are drawn before its biases.
+    As in scikit-learn, the output layer uses the factor of the last hidden activation, and each
+    layer's weights are drawn before its biases.
     """
     names = list(network.activations) or [parameters.activation_names(activation)]
     weights: Arrays = []

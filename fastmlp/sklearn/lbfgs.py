@@ -23,26 +23,12 @@ from fastmlp.sklearn.stochastic import INTERRUPTED, NON_FINITE
 from fastmlp.sklearn.stopping import BestWeights
 from fastmlp.sklearn.validation import Validation
 
-# Parameters of the estimators that mean nothing to this solver and would change the result.
+# Parameters that this solver does not support, with their neutral values.
 STOCHASTIC_ONLY = {"dropout": 0.0, "clip_norm": None}
 
 
 class LbfgsFit:
-    """One fit of an estimator by L-BFGS-B, in float64.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Has its parameters and ``_fitted``; its run statistics are set.
-    data : Data
-        Training data for the engine.
-    validation : Validation or None
-        Held-out data: its loss is recorded.
-    observers : Observers
-        Are told.
-    loss_constant : float
-        Added to every reported loss.
-    """
+    """One fit of an estimator by L-BFGS-B, in float64."""
 
     def __init__(
         self,
@@ -56,14 +42,14 @@ class LbfgsFit:
             value = getattr(estimator, name)
             if np.any(value != off):
                 raise ValueError(
-                    f"{name} is {value!r} but solver 'lbfgs' has no such thing: "
+                    f"{name} is {value!r} but solver 'lbfgs' does not support it: "
                     f"use solver='adam' or 'sgd', or {name}={off!r}"
                 )
         self.estimator, self.data, self.observers = estimator, data, observers
         self.loss_constant = loss_constant
         self.judge = BestWeights(estimator, validation, loss_constant)
         self.network = estimator._fitted
-        # Trial points are nobody's business: only where an iteration arrives is the network's.
+        # Trial points use an engine of their own; the network gets only the accepted iterations.
         self.engine = native_engine.engine(self.network.spec)
         total = data.x.shape[0] if data.weights is None else data.weights.sum(dtype=float)
         self.l2 = float(estimator.alpha / total)
@@ -71,7 +57,7 @@ class LbfgsFit:
         self.reached = self.network.engine.snapshot()
 
     def run(self) -> None:
-        """Minimise, and leave the network at the minimum, or at the best iteration."""
+        """Minimise; leave the network at the minimum, or at the best iteration."""
         estimator, judge = self.estimator, self.judge
         jobs, rows = of_jobs(estimator.n_jobs), self.data.x.shape[0]
         self.began = time.perf_counter()
@@ -99,7 +85,7 @@ class LbfgsFit:
             self.network.trained()
 
     def _minimise(self) -> Any:
-        """Return SciPy's result; the network is there."""
+        """Return SciPy's result, after setting the network to it."""
         estimator = self.estimator
         self.observers.epoch_begins()
         with one_thread():
@@ -133,7 +119,7 @@ class LbfgsFit:
     def _iteration(self, intermediate_result: Any) -> None:
         """Record an iteration, as the loop over epochs records an epoch.
 
-        The argument's name is how SciPy knows that it may hand over a result object.
+        SciPy passes a result object because of the argument's name.
         """
         self._arrive(intermediate_result.x, intermediate_result.fun)
         loss = float(intermediate_result.fun) + self.loss_constant

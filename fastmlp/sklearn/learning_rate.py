@@ -1,4 +1,4 @@
-"""The parameter ``learning_rate``: what rate each step has, and what happens on a plateau.
+"""The parameter ``learning_rate``: the rate of each step, and the reaction to a plateau.
 
 The three rules of scikit-learn change the rate between epochs; schedules change it every step.
 """
@@ -10,32 +10,20 @@ from typing import Any
 from fastmlp._network import schedules
 from fastmlp._training.learning_rates import LearningRates
 
-# adaptive: what the rate is divided by, and where it gives up.
+# adaptive: the divisor of the rate, and the rate at which to stop.
 DIVISOR = 5.0
 SMALLEST = 1e-6
 
-# Of a rate and the steps of the whole fit.
+# Functions of the rate and the number of steps of the whole fit.
 SCHEDULES = {"cosine": schedules.Cosine, "one_cycle": schedules.OneCycle}
 
 
 class LearningRate(LearningRates):
-    """The rate of one training run, from ``fit`` through any number of ``partial_fit``.
-
-    Parameters
-    ----------
-    rule : str or callable
-        The estimator's ``learning_rate``.
-    initial : float
-        Its ``learning_rate_init``.
-    power_t : float
-        Exponent of "invscaling".
-    n_steps : int
-        Steps of a fit that runs through all its epochs.
-    """
+    """The rate of one training run: a ``fit``, or all calls of ``partial_fit`` in a row."""
 
     def __init__(self, rule: Any, initial: float, power_t: float, n_steps: int) -> None:
         self.rule, self.initial, self.power_t = rule, float(initial), power_t
-        self.samples_seen = 0  # counted by the judge
+        self.samples_seen = 0  # counted by StopRule
         if callable(rule):
             super().__init__(rule)
         elif rule in SCHEDULES:
@@ -48,7 +36,7 @@ class LearningRate(LearningRates):
         return float(self.initial / (self.samples_seen + 1) ** self.power_t)
 
     def plateau(self, message: str, verbose: Any) -> bool:
-        """Return whether to stop now that nothing improves; "adaptive" lowers the rate first."""
+        """Return whether to stop on a plateau; "adaptive" lowers the rate first."""
         rate: Any = self.learning_rate
         stop = bool(self.rule != "adaptive" or rate <= SMALLEST)
         if stop:

@@ -1,6 +1,7 @@
-"""Who is told about the epochs of a fit: fastmlp's callbacks and scikit-learn's.
+"""Calls the callbacks of a fit, fastmlp's and scikit-learn's.
 
-scikit-learn's (``set_callbacks``) exist from 1.9 on; before, the classes here do nothing.
+scikit-learn has callbacks (``set_callbacks``) since 1.9; for older versions, the stand-ins here do
+nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ try:
 except ImportError:  # scikit-learn before 1.9
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands where newer versions have theirs."""
+        """Empty stand-in for scikit-learn's mixin."""
 
     def _with_callbacks(method: Any) -> Any:
         """Return the method itself."""
@@ -33,26 +34,16 @@ except ImportError:  # scikit-learn before 1.9
 
 
 def with_callbacks(method: Method) -> Method:
-    """Decorate a fit as scikit-learn does, and keep its type."""
+    """Apply scikit-learn's decorator, and keep the method's type."""
     decorated: Method = _with_callbacks(method)
     return decorated
 
 
 class Observers(CallbackList):
-    """All callbacks of one fit, and the lines of ``verbose``.
+    """All callbacks of one fit, and the output of ``verbose``.
 
-    Parameters
-    ----------
-    estimator : estimator
-        The user's, of which scikit-learn's callbacks are told.
-    draft : estimator
-        What it will be after the fit, in training; its ``callbacks`` and ``progress_bar`` are used.
-    arguments : dict
-        ``X``, ``y`` and ``metadata`` as fit was given them, for scikit-learn's callbacks.
-    has_validation : bool
-        Whether there is a validation loss.
-    partial : bool
-        This is ``partial_fit``, of which scikit-learn's callbacks are not told.
+    scikit-learn's callbacks get ``estimator``, the user's object, and ``arguments`` (``X``, ``y``,
+    ``metadata``), but not in a ``partial`` fit; fastmlp's get ``draft``, the estimator in training.
     """
 
     def __init__(
@@ -90,13 +81,13 @@ class Observers(CallbackList):
                 self._end(self._root)
 
     def epoch_begins(self) -> None:
-        """Tell scikit-learn's callbacks."""
+        """Notify scikit-learn's callbacks of the start of an epoch."""
         if self._root is not None:
             self._task = self._root.subcontext(task_name="epoch")
             self._task.call_on_fit_task_begin(estimator=self.estimator, **self.arguments)
 
     def epoch_ended(self) -> bool:
-        """Tell everybody; the history has the epoch already. Return True if one wants to stop."""
+        """Call all callbacks after an epoch was recorded; return True if one wants to stop."""
         draft, history = self.draft, self.state.history
         if draft.verbose:
             print(f"Iteration {draft.n_iter_}, loss = {draft.loss_:.8f}")
@@ -106,17 +97,17 @@ class Observers(CallbackList):
         if self._task is not None and self._end(self._task):
             stop = True
             history.stop_reason = history.stop_reason or "a callback asked for it"
-        draft._fitted.take_over()  # a callback may have written weights
+        draft._fitted.take_over()  # a callback may have changed weights
         return stop
 
     def batch_ended(self, batch: Batch) -> bool:
-        """Tell those who look at batches."""
+        """Call ``on_batch`` of all callbacks that have it; return True if one wants to stop."""
         stop = super().batch_ended(batch)
         self.draft._fitted.take_over()
         return stop
 
     def _end(self, task: Any) -> bool:
-        """End a task; an estimator as of now is made only for callbacks that want one."""
+        """End a task; scikit-learn rebuilds the current estimator only if a callback needs it."""
         return bool(
             task.call_on_fit_task_end(
                 estimator=self.estimator,

@@ -1,4 +1,4 @@
-"""Parameters as one vector, weights before biases, which is scikit-learn's order."""
+"""Parameters as one vector, weights before biases, in scikit-learn's order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def pack(weights: Arrays, biases: Arrays) -> NDArray[Any]:
 
 
 def unpack(vector: NDArray[Any], shapes: Shapes) -> tuple[Arrays, Arrays]:
-    """Return weights and biases, views of the vector; the shapes are those of `Spec.tensors`."""
+    """Return views of the vector as weights and biases, with the shapes of `Spec.tensors`."""
     found: tuple[Arrays, Arrays] = [], []
     at = 0
     for arrays, of_kind in zip(found, shapes, strict=True):

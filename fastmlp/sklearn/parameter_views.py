@@ -1,8 +1,7 @@
-"""``coefs_`` and ``intercepts_`` of an estimator, which programs replace and write into.
+"""The lists ``coefs_`` and ``intercepts_``, which programs may replace or write into.
 
-They are lists, replaced whole or item by item, of arrays that are written into. So they are views
-of one flat vector that is made when somebody asks for them, and looked at for changes from then on;
-before that nothing is spent.
+The arrays are views of one flat vector, created on first access and compared for changes from then
+on; before that they cost nothing.
 """
 
 from __future__ import annotations
@@ -17,19 +16,19 @@ from fastmlp.sklearn.scaling import Arrays
 
 
 class ParameterViews:
-    """Parameters as lists of views of one flat vector, with a memory of what was in it."""
+    """Lists of views of one flat vector of parameters, with a copy to detect changes."""
 
     def __init__(self, weights: Arrays, biases: Arrays, shapes: Shapes) -> None:
         self._shapes, self._flat = shapes, pack(weights, biases)
         coefs, intercepts = unpack(self._flat, shapes)
         self._views, self._n = [*coefs, *intercepts], len(coefs)
         self.coefs, self.intercepts = coefs, intercepts
-        # Compared as integers: NaN is equal to itself then.
+        # Compared as integers, so that NaN equals itself.
         self._bits = self._flat.view(f"i{self._flat.itemsize}")
         self._before = self._bits.copy()
 
     def changed(self) -> bool:
-        """Whether a list has another array in it, or an array other contents."""
+        """Whether a list holds other arrays, or an array other values, than before."""
         now = [*self.coefs, *self.intercepts]
         if len(now) != len(self._views):
             return True
@@ -40,7 +39,7 @@ class ParameterViews:
     def read(
         self, checked: Callable[[Any, Any], tuple[Arrays, Arrays]]
     ) -> tuple[Arrays, Arrays, Callable[[], None]]:
-        """Return copies of what is in the lists, and a function that makes it the known state.
+        """Return copies of the current parameters, and a function that marks them as known.
 
         Arrays that the user has put into a list are copied into the vector.
         """

@@ -1,7 +1,7 @@
-"""The constructor parameters that both estimators have: ranges, and the text that explains them.
+"""The constructor parameters that both estimators share: ranges and documentation.
 
-The ranges are checked by scikit-learn's own machinery, so that a wrong value raises the same
-``InvalidParameterError`` with the same words.
+scikit-learn's own machinery checks the ranges, so a wrong value raises the same
+``InvalidParameterError`` with the same message.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from fastmlp._network.activations import ACTIVATIONS
 
 STOCHASTIC = ("sgd", "adam")
 
-# scikit-learn's names beside ours.
+# scikit-learn's name -> fastmlp's name.
 ALIASES = {"logistic": "sigmoid"}
-# Schedules that need the number of steps of the whole fit, beside scikit-learn's three rules.
+# scikit-learn's three rules, and schedules that need the number of steps of the whole fit.
 LEARNING_RATES = ("constant", "invscaling", "adaptive", "cosine", "one_cycle")
 
 CONSTRAINTS: dict[str, list[Any]] = {
@@ -66,112 +66,104 @@ TEXT = """\
 hidden_layer_sizes : int or array-like of int, default=(100,)
     Widths of the hidden layers; an empty tuple gives a linear model.
 activation : str or list of str, default="relu"
-    Of all hidden layers, or of each: identity, logistic, tanh, relu as in scikit-learn, and
-    leaky_relu, elu, selu, softplus, gelu, gelu_tanh, silu, mish.
+    One for all hidden layers, or one per layer: identity, logistic, tanh, relu as in scikit-learn,
+    and leaky_relu, elu, selu, softplus, gelu, gelu_tanh, silu, mish.
 {own}solver : {{"adam", "sgd", "lbfgs"}}, default="adam"
-    Who minimises: mini-batches with Adam or gradient descent, or L-BFGS on all rows at once.
+    Adam or gradient descent on mini-batches, or L-BFGS on all rows at once.
 alpha : float, default=0.0001
-    L2 penalty: 0.5 * alpha * sum(W**2), divided by the samples of the batch, is added to the loss.
+    L2 penalty: adds 0.5 * alpha * sum(W**2), divided by the samples of the batch, to the loss.
 batch_size : int or "auto", default="auto"
-    Samples a step; "auto" is min(200, n_samples). Not for lbfgs, like the next two.
+    Samples per step; "auto" is min(200, n_samples). lbfgs ignores this and the next two parameters.
 learning_rate : str or callable, default="constant"
-    For sgd "constant", "invscaling" or "adaptive" (a fifth whenever the loss stands still), which
-    adam ignores. For both "cosine" or "one_cycle" over max_iter epochs, or any schedule
-    ``step -> learning rate`` such as ``fastmlp.WarmUp``, a step being one batch.
+    For sgd "constant", "invscaling" or "adaptive" (a fifth whenever the loss stops improving),
+    which adam ignores. For both "cosine" or "one_cycle" over max_iter epochs, or any schedule
+    ``step -> learning rate`` such as ``fastmlp.WarmUp``, where a step is one batch.
 learning_rate_init : float, default=0.001
-    The learning rate; the highest one of "cosine" and "one_cycle".
+    The learning rate; for "cosine" and "one_cycle" the highest one.
 power_t : float, default=0.5
     Exponent of "invscaling".
 max_iter : int, default=200
-    Most epochs, or iterations of lbfgs.
+    Largest number of epochs, or of iterations of lbfgs.
 shuffle : bool, default=True
-    Visit the samples in a new random order each epoch.
+    Whether to shuffle the samples in each epoch.
 random_state : int, RandomState or None, default=None
-    Source of first weights, validation split, order of samples, dropout.
+    Seed or generator of initial weights, validation split, order of samples and dropout.
 tol : float, default=1e-4
     Smallest change of loss or score that counts as an improvement; gradient tolerance of lbfgs.
 verbose : bool or int, default=False
-    Print loss and score of each epoch, and hints after the fit to the standard error stream.
+    Print loss and score of each epoch, and after the fit hints to standard error.
 warm_start : bool, default=False
-    Let fit go on from the weights of the last one.
+    Whether fit continues with the weights of the last fit.
 momentum : float in [0, 1], default=0.9
-    Of sgd.
+    Momentum of sgd.
 nesterovs_momentum : bool, default=True
-    Use Nesterov's form of it.
+    Whether sgd uses Nesterov's momentum.
 early_stopping : bool, default=False
-    End when the validation score has stopped improving, and keep the best weights. The
-    validation data are set aside from the training data unless fit is given some. Of a classifier
-    the score is the accuracy, which a few rows measure coarsely: ``scoring="loss"`` is finer.
+    End the fit when the validation score stops improving, and keep the best weights. Validation
+    data are split off from the training data unless they are passed to fit. The score of a
+    classifier is the accuracy, which is coarse for few rows: ``scoring="loss"`` is finer.
 validation_fraction : float in [0, 1), default=0.1
-    Share that is set aside.
+    Share of the training data to split off for ``early_stopping``.
 beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
-    Memory of adam's two moments.
+    Decay rates of adam's two moment estimates.
 epsilon : float, default=1e-8
-    Of adam, added before the bias correction of the second moment, as scikit-learn does.
+    Adam's epsilon, added before the bias correction of the second moment, as in scikit-learn.
 n_iter_no_change : int, default=10
-    The fit ends after one more than this many epochs in a row without improvement.
+    The fit ends after more than this number of successive epochs without improvement.
 max_fun : int, default=15000
-    Most evaluations of lbfgs.
+    Largest number of evaluations by lbfgs.
 dropout : float or list of float, default=0.0
-    Probability that a hidden value is dropped in training, of all hidden layers or of each.
+    Probability of dropping a hidden value in training, for all hidden layers or per layer.
 clip_norm : float, optional
-    Gradients with a larger norm, over all parameters together, are scaled down to it.
+    Largest norm of the gradient over all parameters; larger gradients are scaled down.
 scoring : str, callable or None, default=None
-    What early stopping looks at: accuracy or R2 by default, "loss" for the (negative) validation
-    loss, or any scorer of scikit-learn.
+    Score for early stopping: accuracy or R2 by default, "loss" for the negative validation loss,
+    or any scorer of scikit-learn.
 restore_best : bool, default=False
-    Keep the weights of the best epoch without early stopping too: that of the lowest validation
-    loss, or training loss where there are no validation data.
+    Keep the weights of the best epoch also without early stopping: that of the lowest validation
+    loss, or of the lowest training loss without validation data.
 standardize : bool, default=False
     Scale every input to mean 0 and variance 1 ({standardized}). The scaling is measured on the
     training data and folded into the first and last layer after the fit: ``coefs_`` and
-    predictions are those of the raw data, and predicting costs nothing more. Losses are those of
-    the scaled data.
+    predictions apply to raw data, and prediction costs no extra time. Losses are those of the
+    scaled data.
 callbacks : list of callables, optional
-    Called with a ``fastmlp.State`` after each epoch; True ends the fit. For example
-    ``fastmlp.ReduceOnPlateau()``. ``state.model`` is the estimator in training; the one that is
-    fitted changes at the end. Beside scikit-learn's own ``set_callbacks``.
+    Called with a ``fastmlp.State`` after each epoch; returning True ends the fit. For example
+    ``fastmlp.ReduceOnPlateau()``. ``state.model`` is a draft of the estimator, which itself
+    changes at the end of the fit. scikit-learn's own ``set_callbacks`` works in addition.
 progress_bar : bool, default=False
-    Show a tqdm bar if tqdm is installed, else a line an epoch on the standard error stream.
+    Show a tqdm bar if tqdm is installed, else print a line per epoch to standard error.
 n_jobs : int, optional
-    Threads; -1 is all. By default as many as pay off, within the limits of the machine and of
-    joblib. The result does not depend on it."""
+    Number of threads; -1 uses all. By default as many as pay off, within the limits of the machine
+    and of joblib. The result does not depend on it."""
 
 ATTRIBUTES = """\
 coefs_, intercepts_ : lists of arrays
     Weights (fan_in, fan_out) and biases (fan_out,) of each layer.
 loss_, best_loss_ : float
-    Objective of the last epoch, and the lowest; None with ``early_stopping``.
+    Objective of the last epoch, and the lowest objective (None with ``early_stopping``).
 loss_curve_, validation_loss_curve_ : lists of float
-    Of each epoch; the second is None without validation data.
+    Training and validation loss of each epoch; the second is None without validation data.
 validation_scores_, best_validation_score_ : list of float, float
-    With ``early_stopping``: the score of each epoch, and the best; else None.
+    With ``early_stopping`` the score of each epoch and the best score, else None.
 history_ : fastmlp.History
-    Losses, seconds and learning rate of each epoch; why the fit ended.
+    Losses, seconds and learning rate of each epoch, and the reason for an early end.
 n_iter_, t_ : int
-    Epochs of the last fit; samples seen since the first.
+    Number of epochs of the last fit; number of samples seen since the first epoch.
 n_layers_, n_outputs_, n_features_in_ : int
-    Layers with input and output, columns of the output, columns of X.
+    Number of layers including input and output, of outputs, and of columns of X.
 feature_names_in_ : array of str
-    If X has such."""
+    Names of the columns; only if X has names."""
 
 Class = TypeVar("Class", bound=type)
 
 
 def documented(*, standardized: str, own: str = "") -> Callable[[Class], Class]:
-    """Return a class decorator that puts the shared texts at ``{parameters}`` and ``{attributes}``.
-
-    Parameters
-    ----------
-    standardized : str
-        What ``standardize`` does to the target.
-    own : str
-        The class's own parameters, in numpydoc's form, to stand among the shared ones.
-    """
+    """Return a class decorator that inserts the shared texts at {parameters} and {attributes}."""
     text = TEXT.format(standardized=standardized, own=inspect.cleandoc(own) + "\n" if own else "")
 
     def decorate(cls: Class) -> Class:
-        # Without its indentation, which compilers of Python 3.13 on leave out already.
+        # Without indentation; compilers since Python 3.13 strip it as well.
         for mark, shared in (("{parameters}", text), ("{attributes}", ATTRIBUTES)):
             before, found, after = inspect.cleandoc(cls.__doc__ or "").partition(mark)
             assert found
@@ -182,17 +174,14 @@ def documented(*, standardized: str, own: str = "") -> Callable[[Class], Class]:
 
 
 def store(estimator: Any, arguments: Mapping[str, Any]) -> None:
-    """Keep a constructor's arguments under their own names, unchanged; pass it ``locals()``."""
+    """Store a constructor's arguments, given as ``locals()``, as attributes, unchanged."""
     for name, value in arguments.items():
         if name not in ("self", "__class__"):
             setattr(estimator, name, value)
 
 
 class Validated(BaseEstimator):
-    """Base of all estimators: complaints about parameters tell what was meant, where it is known.
-
-    The words before are scikit-learn's.
-    """
+    """Base of all estimators: extends scikit-learn's parameter errors by a likely remedy."""
 
     def _validate_params(self) -> None:
         try:
@@ -206,7 +195,7 @@ class Validated(BaseEstimator):
 
 
 def _meant(estimator: Any, name: str) -> str:
-    """Return what a wrong value of a parameter was meant to be, if that is known."""
+    """Return advice for a wrong value of a parameter, or an empty text."""
     value = getattr(estimator, name)
     if name == "loss" and not isinstance(value, str):  # the first parameter, as in scikit-learn
         return f"Widths of hidden layers are given by name: hidden_layer_sizes={value!r}"
@@ -218,7 +207,7 @@ def _meant(estimator: Any, name: str) -> str:
 
 
 def check_reals(estimator: Any) -> None:
-    """Refuse integers beyond the largest float: scikit-learn's open ranges hold them."""
+    """Reject integers beyond the largest float, which scikit-learn's open ranges accept."""
     kind: Any = type(estimator)
     for name in _reals(kind):
         value = getattr(estimator, name)
@@ -231,7 +220,7 @@ def check_reals(estimator: Any) -> None:
 
 @functools.cache
 def _reals(kind: Any) -> list[str]:
-    """Return the parameters that are real numbers."""
+    """Return the names of parameters that are real numbers."""
     return [
         name
         for name, allowed in kind._parameter_constraints.items()
@@ -240,7 +229,7 @@ def _reals(kind: Any) -> list[str]:
 
 
 def hidden_sizes(value: Any) -> list[int]:
-    """Return the widths of the hidden layers as a list; scikit-learn's complaint about zeros."""
+    """Return the widths of hidden layers as a list; raise scikit-learn's error for zeros."""
     sizes = list(value) if hasattr(value, "__iter__") else [value]
     if np.any(np.array(sizes) <= 0):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
@@ -248,7 +237,7 @@ def hidden_sizes(value: Any) -> list[int]:
 
 
 def activation_names(value: Any) -> Any:
-    """Return fastmlp's names for scikit-learn's."""
+    """Return fastmlp's names of activations for scikit-learn's."""
     if isinstance(value, str):
         return ALIASES.get(value, value)
     return [ALIASES.get(name, name) for name in value]

@@ -1,4 +1,4 @@
-"""The regressor: squared error and Poisson as in scikit-learn, and five losses beside them."""
+"""The regressor, with the losses of scikit-learn and four more."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fastmlp.sklearn.validation import Samples
 
 Array = NDArray[Any]
 
-# scikit-learn's name of a loss -> the loss, from the estimator's parameters.
+# Name of a loss -> function from the estimator to the loss.
 LOSSES: dict[str, Callable[[Any], losses.Loss]] = {
     "squared_error": lambda estimator: losses.SquaredError(),
     "poisson": lambda estimator: losses.PoissonNLL(),
@@ -43,33 +43,32 @@ LOSSES: dict[str, Callable[[Any], losses.Loss]] = {
     standardized="and every target, except with the poisson loss",
     own="""
     quantile : float in (0, 1), default=0.5
-        With loss="quantile": share of the targets that shall lie below the prediction.
+        For loss="quantile": the share of targets that should lie below the prediction.
     huber_delta : float, default=1.0
-        With loss="huber": error at which the parabola becomes a line; in units of the target,
-        or of its standard deviation with ``standardize``.
+        For loss="huber": the error at which the loss changes from quadratic to linear, in units
+        of the target, with ``standardize`` in units of its standard deviation.
     """,
 )
 class MLPRegressor(RegressorMixin, BaseMLP):
-    """Multi-layer perceptron for regression, in the place of scikit-learn's.
+    """Multi-layer perceptron for regression; replaces scikit-learn's class of the same name.
 
     Parameters
     ----------
     loss : str, default="squared_error"
-        squared_error, poisson (rates, y >= 0), absolute_error (the median), huber, quantile, or
-        gaussian, which fits mean and variance by maximum likelihood (``predict`` with
-        ``return_std=True``). Half the squared error and half the deviance, summed over outputs.
+        One of squared_error, poisson (rates, y >= 0), absolute_error (fits the median), huber,
+        quantile, and gaussian, which fits mean and variance by maximum likelihood (``predict`` with
+        ``return_std=True``). The squared error and the Poisson deviance are halved; losses are
+        summed over outputs.
     {parameters}
 
     Attributes
     ----------
     {attributes}
     out_activation_ : str
-        identity or exp.
+        Output activation, identity or exp.
 
-    Notes
-    -----
-    With the same ``random_state``, weights, batches and losses are those of
-    ``sklearn.neural_network.MLPRegressor``, up to rounding; lbfgs, as there, works in float64.
+    Notes ----- With the same ``random_state``, weights, batches and losses equal those of
+    ``sklearn.neural_network.MLPRegressor`` up to rounding; lbfgs works in float64 in both.
 
     Examples
     --------
@@ -133,7 +132,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     @one_at_a_time
     @fit_context
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
-        """Train for one epoch, going on with weights and optimizer of the last call.
+        """Train for one epoch, continuing with the weights and optimizer of the last call.
 
         Parameters
         ----------
@@ -143,7 +142,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Returns
         -------
         MLPRegressor
-            Itself.
+            The estimator itself.
         """
         self._fit(X, y, sample_weight, one_epoch=True)
         return self
@@ -156,12 +155,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         X : array-like or sparse matrix, shape (n_samples, n_features)
             Samples.
         return_std : bool
-            Return the predicted standard deviation too; with ``loss="gaussian"`` only.
+            Whether to also return the predicted standard deviation; only with ``loss="gaussian"``.
 
-        Returns
-        -------
-        array, shape (n_samples,) or (n_samples, n_outputs), or a tuple of two such
-            Means (or what else the loss fits), and standard deviations.
+        Returns ------- array, shape (n_samples,) or (n_samples, n_outputs), or tuple of two such
+        arrays
+            Means (or medians, quantiles or rates, depending on the loss), and with ``return_std``
+            the standard deviations.
         """
         outputs, network = self._outputs(X)
         m = network.spec.n_outputs
@@ -200,7 +199,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return bool(self.loss != "poisson")
 
     def _loss_constant(self, targets: Array, weights: Array | None) -> float:
-        """Poisson: what half the deviance has more than exp(z) - y z."""
+        """Poisson: the difference of half the deviance and the engine's loss exp(z) - y z."""
         if self.loss != "poisson":
             return 0.0
         terms = np.sum(xlogy(targets, targets) - targets, axis=1)

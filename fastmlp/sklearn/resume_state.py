@@ -1,7 +1,7 @@
-"""A fit of an estimator that goes on from a checkpoint.
+"""Resuming a fit of an estimator from a checkpoint.
 
-What comes before the epochs (first weights, the split, scaling) is done again, from the same
-``random_state``; so is the shuffling of the epochs that have been. The rest is in the file.
+The steps before the epochs (initial weights, split, scaling) and the shuffles of completed epochs
+are repeated from the same ``random_state``. The file contains everything else.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from fastmlp._validation.arrays import short
 from fastmlp.sklearn import parameters, scaled_network
 from fastmlp.sklearn.stopping import StopRule
 
-# Of the last fit, beside the lists: what an epoch changes.
+# Attributes that an epoch changes.
 STATISTICS = (
     *("n_iter_", "t_", "loss_", "best_loss_", "best_validation_score_", "_no_improvement_count"),
     *("loss_curve_", "validation_loss_curve_", "validation_scores_"),
 )
-# Parameters that may be others than in the process before.
+# Parameters that may differ from the process before.
 FREE = ("callbacks", "max_iter", "n_jobs", "progress_bar", "random_state", "verbose")
 
 
 def checkpoint_of(estimator: Any, path: str | os.PathLike[str]) -> Any:
-    """Return the estimator in a checkpoint of such a fit, or None if there is no such file."""
+    """Return the estimator stored in a checkpoint of this fit, or None without such a file."""
     if estimator.solver not in parameters.STOCHASTIC or estimator.random_state is None:
         raise ValueError(
             f"resume needs the solver sgd or adam, and a random_state, but they are "
@@ -37,28 +37,25 @@ def checkpoint_of(estimator: Any, path: str | os.PathLike[str]) -> Any:
         )
     if not Path(path).exists():
         return None
-    found = storage.load(os.path.realpath(path))  # as it was saved
+    found = storage.load(os.path.realpath(path))  # follows links, as saving does
     if type(found) is not type(estimator) or "_fitted" not in vars(found):
         raise ValueError(f"resume is {os.fspath(path)!r}, which has {found!r}: pass a checkpoint")
     if found._fitted.course is None:
         raise ValueError(
-            f"resume is {os.fspath(path)!r}, which was not saved within a fit: pass what a "
-            "fastmlp.Checkpoint has written"
+            f"resume is {os.fspath(path)!r}, which was not saved within a fit: pass a "
+            "file of fastmlp.Checkpoint"
         )
     for name, value in estimator.get_params(deep=False).items():
         other = getattr(found, name)
         if name not in FREE and repr(other) != repr(value):
             raise ValueError(
-                f"{name} is {value!r} but was {other!r} in the fit to go on with: pass what it was"
+                f"{name} is {value!r} but was {other!r} in the fit to resume: pass the old value"
             )
     return found
 
 
 def note(course: FitStrategy, network: Any, data: int) -> None:
-    """Have what the estimator does not know noted before a checkpoint is saved.
-
-    ``data`` is the fingerprint of what the fit is given.
-    """
+    """Store the fit's own state in the network before each checkpoint; ``data`` is its hash."""
     reporter, judge = course.reporter, cast(StopRule, course.judge)
 
     def keep() -> None:
@@ -74,38 +71,24 @@ def note(course: FitStrategy, network: Any, data: int) -> None:
 
 
 def go_on(course: FitStrategy, earlier: Any, estimator: Any, n: int, data: int) -> bool:
-    """Bring a fit to where a checkpoint is; return whether it has ended there.
-
-    Parameters
-    ----------
-    course : Course
-        About to begin.
-    earlier : estimator
-        From the checkpoint.
-    estimator : estimator
-        In training.
-    n : int
-        Samples of an epoch.
-    data : int
-        The fingerprint of what this fit is given.
-    """
+    """Restore the state of a checkpoint; return whether the fit had already ended there."""
     network, before = estimator._fitted, earlier._fitted
     if before.spec != network.spec or earlier.t_ != n * earlier.n_iter_ or before.run is None:
         raise ValueError(
-            f"the fit to go on with had layers {before.spec.layer_sizes}, {before.spec.dtype} and "
+            f"the fit to resume had layers {before.spec.layer_sizes}, {before.spec.dtype} and "
             f"{earlier.t_ // max(1, earlier.n_iter_)} samples, but this one has "
             f"{network.spec.layer_sizes}, {network.spec.dtype} and {n}: pass the same data"
         )
     old, new = (np.asarray(getattr(each, "classes_", ())) for each in (earlier, estimator))
-    if not np.array_equal(old, new):  # renamed: the fingerprint is of their places
+    if not np.array_equal(old, new):  # the fingerprint covers indices of classes, not names
         raise ValueError(
             f"y has the classes {short(new.tolist())} but {short(old.tolist())} were those of the "
-            "fit to go on with: pass the same"
+            "fit to resume: pass the same classes"
         )
     if before.course.data not in (0, data):
         raise ValueError(
-            "X, y, sample_weight or the validation data are others than in the fit to go on with: "
-            "pass the same, or go on with fastmlp.load(path).partial_fit(X, y), which takes any"
+            "X, y, sample_weight or the validation data differ from those of the fit to resume: "
+            "pass the same, or continue with fastmlp.load(path).partial_fit(X, y), for any data"
         )
     rates, judge, state = course.rates, cast(StopRule, course.judge), course.reporter.state
     network.engine.set_state(before.engine.state())
@@ -131,7 +114,7 @@ def go_on(course: FitStrategy, earlier: Any, estimator: Any, n: int, data: int) 
 
 
 def _after(reorder: Any, n_epochs: int) -> Any:
-    """Return what shuffles as from a later epoch on."""
+    """Return a reorder function that first repeats the shuffles of n epochs."""
     left = n_epochs
 
     def later(order: Order) -> Order:

@@ -1,7 +1,7 @@
-"""What an estimator has fitted: the engine that trains and predicts, seen as ``coefs_``.
+"""The network of an estimator: its engine, scaling and label decoder, and ``coefs_``.
 
-Whoever predicts, reads or copies changes nothing that others see, and waits for nobody; only who
-has the estimator's turn touches ``engine``.
+Readers (predictions, copies, ``coefs_``) change nothing that other threads see and never wait; only
+the holder of the estimator's lock uses ``engine``.
 """
 
 from __future__ import annotations
@@ -22,20 +22,11 @@ from fastmlp.sklearn.scaling import Arrays, Scaling
 
 
 class EstimatorProgress(NamedTuple):
-    """With what a fit of an estimator goes on, besides what the estimator has.
+    """State of an estimator's fit, besides its attributes, needed to resume.
 
-    Attributes
-    ----------
-    lowest : float
-        Of the losses, or of the negative scores, that the best weights are chosen by.
-    best : tuple of lists of arrays, or None
-        The best weights.
-    scale : float
-        ``State.learning_rate_scale``.
-    memories : list of Memory
-        Of its callbacks, see fastmlp/_training/callback_state.py.
-    data : int
-        The fingerprint of its data; 0 in files of before.
+    ``lowest`` is the loss, or negative score, of the best weights ``best``; ``scale`` is
+    ``State.learning_rate_scale``; ``memories`` is the callbacks' state; ``data`` is the fingerprint
+    of the data, 0 in older files.
     """
 
     lowest: float
@@ -46,45 +37,33 @@ class EstimatorProgress(NamedTuple):
 
 
 class ScaledNetwork:
-    """One spec, its engine, and its parameters as the user sees them.
+    """A network's spec, its engine, and its parameters as the user sees them.
 
-    With a scaling there are two engines: one on scaled data, which is trained, and one with the
-    scaling folded in, which predicts. ``coefs_`` are those of the second.
-
-    Parameters
-    ----------
-    spec : Spec
-        All parameters are 0 at first.
-    scaling : Scaling, optional
-    decoder : object, optional
-        What makes labels of predictions: classes belong to the network that was trained on them.
+    With a scaling there are two engines: one is trained on scaled data; the other has the scaling
+    folded in, predicts, and has the weights that ``coefs_`` shows. ``decoder`` turns predictions
+    into labels.
     """
 
     def __init__(self, spec: Spec, scaling: Scaling | None = None, decoder: Any = None) -> None:
         self.spec, self.scaling, self.decoder = spec, scaling, decoder
         self.engine = native_engine.engine(spec)
-        self.run: Any = None  # learning rate and optimizer, between two calls of partial_fit
-        self.course: EstimatorProgress | None = (
-            None  # of a fit that saves checkpoints, and of a checkpoint
-        )
+        self.run: Any = None  # learning rate and optimizer between calls of partial_fit
+        self.course: EstimatorProgress | None = None  # set during a fit with checkpoints
         self.n_weights = spec.n_weights
-        # What is seen of the parameters of one moment: "predictor", "shown"; whether they were
-        # "given" by the user, and are "news" to the engine. Trained parameters have a new
-        # dictionary, so that who looks meanwhile adds to the old one.
+        # Caches for the current parameters: "predictor" and "shown", and flags whether the user has
+        # "given" them and the engine lacks them ("news"). Training replaces the dictionary, so that
+        # concurrent readers fill the old one.
         self._view: dict[str, Any] = {}
 
     # ------------------------------------------------------------ parameters
 
     def load(self, weights: Arrays, biases: Arrays) -> None:
-        """Predict with these, for raw data, until ``engine`` has others: see ``take_over``.
-
-        Lists that were shown are the model's no longer.
-        """
+        """Predict with these parameters, for raw data; `take_over` passes them to ``engine``."""
         predictor = self._engine_with(weights, biases)
         self._view = {"predictor": predictor, "given": True, "news": True}
 
     def take_over(self) -> None:
-        """Give ``engine`` what the user has assigned or written since it was trained."""
+        """Copy parameters that the user has assigned or written to ``engine``."""
         view = self._seen()
         if not view.pop("news", False):
             return
@@ -93,23 +72,23 @@ class ScaledNetwork:
             self.engine.set_parameters(weights, biases)
             self._view = {key: view[key] for key in view if key == "shown"}
         else:
-            # Not folded back from there: what was loaded predicts with the same bits.
+            # Not folded back, so that loaded parameters predict with the same bits.
             with np.errstate(under="ignore"):
                 self.engine.set_parameters(*self.scaling.unfold(weights, biases))
 
     def again(self, spec: Spec) -> ScaledNetwork:
-        """Return another one with the same parameters; ``spec`` has the same shapes."""
+        """Return a network with another spec of equal shapes and the same parameters."""
         self.take_over()
         other = ScaledNetwork(spec, self.scaling, self.decoder)
         other.engine.set_parameters(*self.engine.parameters())
         return other
 
     def trained(self) -> None:
-        """Say that ``engine`` has other parameters now."""
+        """Drop caches after ``engine`` has changed."""
         self._view = {}
 
     def undo(self) -> Callable[[], None]:
-        """Return what gives parameters and view of now back, and forgets the optimizer."""
+        """Return a function that restores the current parameters and drops the optimizer."""
         view, parameters = self._view, self.engine.snapshot()
 
         def back() -> None:
@@ -119,7 +98,7 @@ class ScaledNetwork:
         return back
 
     def foldable(self) -> bool:
-        """Whether the parameters for raw data are finite, those for scaled data being so."""
+        """Whether the parameters for raw data are finite, given finite ones for scaled data."""
         if self.scaling is None:
             return True
         weights, biases = self.engine.parameters()
@@ -133,7 +112,7 @@ class ScaledNetwork:
 
     @property
     def predictor(self) -> Any:
-        """The engine on raw data."""
+        """The engine that predicts from raw data."""
         if not self._view and self.scaling is None:
             return self.engine
         return self._predictor(self._seen())
@@ -148,7 +127,7 @@ class ScaledNetwork:
         return predictor
 
     def shown(self) -> ParameterViews:
-        """Return the lists of arrays that the user reads and may write into."""
+        """Return the lists of arrays that the user reads and may modify."""
         view = self._view
         shown: ParameterViews | None = view.get("shown")
         if shown is None:
@@ -158,11 +137,11 @@ class ScaledNetwork:
         return shown
 
     def _seen(self) -> dict[str, Any]:
-        """Return the view, with what the user may have written into ``coefs_``."""
+        """Return the caches, updated if the user has written into ``coefs_``."""
         view = self._view
         shown: ParameterViews | None = view.get("shown")
         if shown is not None and shown.changed():
-            # In this order: who comes meanwhile does the same once more.
+            # In this order, a concurrent reader just repeats the work.
             weights, biases, remember = shown.read(self._checked)
             view["predictor"] = self._engine_with(weights, biases)
             view["given"] = view["news"] = True
@@ -170,14 +149,14 @@ class ScaledNetwork:
         return view
 
     def assign(self, name: str, values: Any) -> None:
-        """Replace one of the two lists, as an assignment to the attribute does."""
+        """Replace one of the two lists, for an assignment to ``coefs_`` or ``intercepts_``."""
         self._seen()
         shown = self.shown()
         lists = {"coefs_": shown.coefs, "intercepts_": shown.intercepts, name: values}
         self.load(*self._checked(*lists.values()))
 
     def _checked(self, weights: Any, biases: Any) -> tuple[Arrays, Arrays]:
-        """Return copies that are fit for the engine."""
+        """Return validated copies for the engine."""
         return (
             check.parameters(weights, self.spec, "weights", "coefs_"),
             check.parameters(biases, self.spec, "biases", "intercepts_"),
@@ -186,7 +165,7 @@ class ScaledNetwork:
     # ------------------------------------------------------------ data and prediction
 
     def data(self, x: NDArray[Any], targets: NDArray[Any], weights: NDArray[Any] | None) -> Data:
-        """Return what the engine trains on: scaled, in the network's dtype."""
+        """Return training data for the engine: scaled, in the network's dtype."""
         real = targets.dtype.kind == "f"
         x = self.cast(x)
         if self.scaling is not None:
@@ -200,7 +179,7 @@ class ScaledNetwork:
         )
 
     def cast(self, x: NDArray[Any], name: str = "X") -> NDArray[Any]:
-        """Return finite floats in the network's dtype; complain if they do not fit in."""
+        """Return an array in the network's dtype; raise ValueError for values that overflow."""
         narrow = check.cast(x, self.spec.dtype)
         index = None if x.dtype == narrow.dtype else check.first_non_finite(narrow)
         if index is not None and np.isfinite(x[index]):
@@ -211,8 +190,8 @@ class ScaledNetwork:
         return narrow
 
     def predict(self, x: NDArray[Any], n_jobs: int | None = None) -> NDArray[Any]:
-        """Predict for raw inputs of the network's dtype, (n, heads * outputs)."""
-        if x.shape[0] == 1:  # nothing to share
+        """Return predictions for raw inputs of the network's dtype, (n, heads * outputs)."""
+        if x.shape[0] == 1:  # one row needs no threads
             return self.predictor.predict(x)  # type: ignore[no-any-return]
         with call_team(self.n_weights, x.shape[0], of_jobs(n_jobs)) as team:
             return self.predictor.predict(x, team)  # type: ignore[no-any-return]

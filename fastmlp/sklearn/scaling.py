@@ -1,7 +1,7 @@
-"""Standardising inside an estimator: measured on the data, folded into the weights afterwards.
+"""Standardisation inside an estimator: measured on the data, folded into the weights after a fit.
 
-A network on scaled inputs and targets is a network on raw ones with another first and last layer:
-(x - m) / s @ W + b = x @ (W / s) + (b - m / s @ W). Done in float64.
+A network on scaled inputs and targets equals one on raw data with other first and last layers:
+(x - m) / s @ W + b = x @ (W / s) + (b - m / s @ W). Computed in float64.
 """
 
 from __future__ import annotations
@@ -18,14 +18,10 @@ Arrays = list[NDArray[Any]]
 
 @dataclass(frozen=True)
 class Scaling:
-    """Means and scales of inputs and targets, float64; a target that is not scaled has 0 and 1.
+    """Means and scales in float64, (features,) for inputs and (outputs,) for targets.
 
-    Attributes
-    ----------
-    x_mean, x_scale : arrays, shape (features,)
-    y_mean, y_scale : arrays, shape (outputs,)
-    heads : int
-        2 if the network predicts a mean and the logarithm of a variance for each output, else 1.
+    Unscaled targets have mean 0 and scale 1. ``heads`` is 2 if the network predicts a mean and a
+    log-variance per output, else 1.
     """
 
     x_mean: NDArray[np.float64]
@@ -44,13 +40,10 @@ class Scaling:
         heads: int,
         dtype: np.dtype[Any],
     ) -> Scaling:
-        """Measure inputs and, unless ``y`` is None, targets, both 2-D, with sample weights.
-
-        ``dtype`` is the network's, in which the folded weights have to fit.
-        """
+        """Measure 2-D inputs and, unless None, targets; ``dtype`` must hold the folded weights."""
         x_mean, x_scale, peak = _moments(x, weights, "X", dtype)
-        # A constant column is 0 for the network whatever its scale. Its own makes of the folded
-        # weight something that the raw value does not blow up.
+        # The network sees 0 for a constant column, whatever its scale. This scale keeps the product
+        # of raw value and folded weight small.
         x_scale = np.where(x_scale > 0, x_scale, np.maximum(peak, 1.0))
         y_mean, y_scale = np.zeros(n_outputs), np.ones(n_outputs)
         if y is not None:
@@ -71,7 +64,7 @@ class Scaling:
     def fold(self, weights: Arrays, biases: Arrays) -> tuple[Arrays, Arrays]:
         """Return the parameters for raw data from those for scaled data.
 
-        First and last layer are float64, and not finite where they do not fit into that.
+        The first and last layers are float64, non-finite where float64 overflows.
         """
         weights, biases = _wide(weights), _wide(biases)
         scale, shift = self._outputs()
@@ -94,7 +87,7 @@ class Scaling:
         return weights, biases
 
     def fits(self, weights: Arrays, biases: Arrays, dtype: np.dtype[Any]) -> bool:
-        """Whether the parameters for raw data, from those for scaled data, are finite."""
+        """Whether the parameters for raw data, computed from these, are finite in this dtype."""
         largest = float(np.finfo(dtype).max)
         peak = max(float(np.abs(a[at]).max()) for a in (weights, biases) for at in (0, -1))
         if (1 + peak) * self._growth < largest:
@@ -104,7 +97,7 @@ class Scaling:
 
     @functools.cached_property
     def _growth(self) -> float:
-        """How many times larger than scaled parameters, and 1, those for raw data can be."""
+        """Upper bound of the ratio of raw parameters to 1 + the largest scaled parameter."""
         scale, shift = self._outputs()
         with np.errstate(over="ignore", invalid="ignore"):
             inwards = 1 + np.sum((1 + np.abs(self.x_mean)) / self.x_scale)
@@ -121,20 +114,20 @@ class Scaling:
 def _moments(
     values: NDArray[Any], weights: NDArray[Any] | None, name: str, dtype: np.dtype[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean, standard deviation (0 if constant) and order of magnitude of the columns."""
-    wide = np.ascontiguousarray(values, np.float64)  # the order of NumPy's sums is the layout's
-    # Squares neither overflow nor vanish, and a power of two changes no digit.
+    """Return mean, standard deviation (0 if constant) and order of magnitude per column."""
+    wide = np.ascontiguousarray(values, np.float64)  # layout affects the bits of sums
+    # Division by a power of two is exact, and prevents overflow and underflow of squares.
     highest, lowest = wide.max(axis=0), wide.min(axis=0)
     magnitude = np.frexp(np.maximum(highest, -lowest))[1].clip(-1023, 1023)
     unit = wide * np.ldexp(1.0, -magnitude)
     mean = np.average(unit, axis=0, weights=weights)
     deviation = np.sqrt(np.average((unit - mean) ** 2, axis=0, weights=weights))
-    # What rounding leaves of a constant column is no variation.
+    # Rounding errors of a constant column do not count as variation.
     constant = deviation <= 10 * np.finfo(values.dtype).eps * np.abs(mean)
     constant |= highest == lowest
     scale = np.where(constant, 0.0, np.ldexp(deviation, magnitude))
     info = np.finfo(dtype)
-    # Smaller numbers than tiny are 0 in the kernels: of folded weights that must be rounding.
+    # Kernels flush numbers below tiny to 0; for folded weights that must stay a rounding error.
     smallest, largest = info.tiny / info.eps, info.eps / info.tiny
     wrong = (magnitude > np.frexp(largest)[1]) | (~constant & (scale < smallest))
     if wrong.any():
@@ -148,7 +141,7 @@ def _moments(
 
 
 def _wide(arrays: Arrays) -> Arrays:
-    """Return a new list with the arrays at both ends in float64."""
+    """Return a new list with the first and last arrays in float64."""
     wide = list(arrays)
     wide[0], wide[-1] = (np.asarray(arrays[at], np.float64) for at in (0, -1))
     return wide

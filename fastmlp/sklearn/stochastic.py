@@ -1,7 +1,7 @@
-"""The solvers sgd and adam: what they bring to the loop over epochs, the rule to stop above all.
+"""The solvers sgd and adam, in particular scikit-learn's rule for stopping.
 
-The rules, and the order in which random numbers are drawn, are scikit-learn's: with the same
-``random_state`` the batches are the same, and so are the weights up to rounding.
+The rules and the order of random draws are scikit-learn's: with the same ``random_state``, batches
+are equal, and weights are equal up to rounding.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ INTERRUPTED = "Training interrupted by user."
 
 
 def optimizer_of(estimator: Any) -> Optimizer:
-    """Return the step that the estimator's parameters describe, in scikit-learn's form."""
+    """Return the optimizer with the estimator's parameters, in scikit-learn's variant."""
     if estimator.solver == "adam":
         return Adam(
             beta_1=estimator.beta_1,
@@ -42,7 +42,7 @@ def optimizer_of(estimator: Any) -> Optimizer:
             epsilon=estimator.epsilon,
             epsilon_hat=True,
         )
-    # scikit-learn allows a momentum of 1; the largest number below it is no other to rounding.
+    # scikit-learn allows a momentum of 1; the next smaller float differs only by rounding.
     momentum = min(float(estimator.momentum), math.nextafter(1.0, 0.0))
     nesterov = bool(estimator.nesterovs_momentum) and momentum > 0
     return SGD(momentum=momentum, nesterov=nesterov, rate_in_velocity=True)
@@ -59,28 +59,10 @@ def fit_by_batches(
     earlier: Any = None,
     fingerprint: int = 0,
 ) -> None:
-    """Train until a rule, a callback, an interrupt or the last epoch ends it.
+    """Train until a stopping rule, a callback, an interrupt or the last epoch ends the fit.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Has its parameters and ``_fitted``; its run statistics are kept up to date.
-    data : Data
-        Training data for the engine.
-    validation : Validation or None
-        Held-out data.
-    observers : Observers
-        Are told.
-    loss_constant : float
-        Added to every reported loss.
-    random_state : numpy.random.RandomState
-        Shuffles.
-    one_epoch : bool
-        This is ``partial_fit``.
-    earlier : estimator, optional
-        A checkpoint to go on from.
-    fingerprint : int
-        Of the data, for a fit that saves checkpoints or goes on from one.
+    ``earlier`` is the checkpoint to resume, ``one_epoch`` marks ``partial_fit``, and
+    ``fingerprint`` identifies the data of a fit with checkpoints.
     """
     e, network, n = estimator, estimator._fitted, data.x.shape[0]
     batch_size = _batch_size(e.batch_size, n)
@@ -93,7 +75,7 @@ def fit_by_batches(
         l2_per_batch=True,
         clip_norm=float(e.clip_norm or 0.0),
     )
-    if any(network.spec.dropout):  # drawn only then: scikit-learn's stream has no such
+    if any(network.spec.dropout):  # only if needed: scikit-learn draws no such seed
         plan.seed = int(random_state.randint(2**63 - 1, dtype=np.int64))
 
     engine, plain = network.engine, network.scaling is None
@@ -128,7 +110,7 @@ def fit_by_batches(
     finally:
         network.course = None
         network.take_over()
-        network.trained()  # restored, by this or by a callback's last hook
+        network.trained()  # weights were restored here or by a callback
 
 
 def _batch_size(wanted: Any, n: int) -> int:
@@ -140,23 +122,23 @@ def _batch_size(wanted: Any, n: int) -> int:
 
 
 def _begin(estimator: Any, n_steps: int, one_epoch: bool) -> tuple[LearningRate, Optimizer]:
-    """Return rates and optimizer of the last call of ``partial_fit``, or start new ones."""
+    """Return rates and optimizer of the last ``partial_fit``, or new ones."""
     e, network = estimator, estimator._fitted
     if one_epoch and network.run is not None and network.engine.can_go_on(network.run[0].step):
         return network.run  # type: ignore[no-any-return]
-    # adam does not look at scikit-learn's rules, only at schedules.
+    # adam ignores scikit-learn's rules and uses only schedules.
     rules = e.solver == "adam" and e.learning_rate in ("invscaling", "adaptive")
     rule = "constant" if rules else e.learning_rate
     rates = LearningRate(rule, e.learning_rate_init, e.power_t, e.max_iter * n_steps)
     optimizer = optimizer_of(e)
-    network.run = None  # until the engine has one again
+    network.run = None  # stays None if starting the engine fails
     network.engine.start(optimizer)
     network.run = rates, optimizer
     return network.run  # type: ignore[no-any-return]
 
 
 def _shuffle(n: int, random_state: np.random.RandomState) -> Any:
-    """Return how scikit-learn shuffles: a permutation of the order of the last epoch."""
+    """Return a function that permutes the last order as scikit-learn does."""
     positions = np.arange(n, dtype=np.int64)
     draw = np.empty_like(positions)
 

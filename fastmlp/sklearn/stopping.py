@@ -1,6 +1,6 @@
-"""What estimators measure after an epoch: the best weights, and scikit-learn's rule to stop.
+"""Evaluation of estimators after an epoch: the best weights, and scikit-learn's stopping rule.
 
-All of it is put into the estimator by ``record``, which an interrupt cannot divide.
+``record`` stores all results in the estimator; an interrupt cannot come in between.
 """
 
 from __future__ import annotations
@@ -14,17 +14,7 @@ from fastmlp.sklearn.validation import Validation
 
 
 class BestWeights(Evaluator):
-    """Remembers the weights of the lowest loss if ``restore_best`` is wanted; for all solvers.
-
-    Parameters
-    ----------
-    estimator : estimator
-        In training.
-    held_out : Validation or None
-        Validation data.
-    loss_constant : float
-        Added to the validation loss.
-    """
+    """Keeps the weights of the lowest loss if ``restore_best`` is set; for all solvers."""
 
     def __init__(self, estimator: Any, held_out: Validation | None, loss_constant: float) -> None:
         data = None if held_out is None else held_out.data
@@ -35,7 +25,7 @@ class BestWeights(Evaluator):
         self.best: Any = None  # a snapshot
 
     def measure(self, loss: float, team: Any) -> float:
-        """Return the validation loss; what `record` writes is put aside."""
+        """Return the validation loss, and keep the results for `record`."""
         val_loss = super().measure(loss, team)
         self._put_aside(loss, val_loss, loss if self.validation is None else val_loss)
         return val_loss
@@ -47,30 +37,20 @@ class BestWeights(Evaluator):
         self.after: Any = (self.estimator.n_iter_ + 1, loss, val_loss, best)
 
     def record(self) -> None:
-        """Count the epoch."""
+        """Store the epoch's results in the estimator."""
         estimator = self.estimator
         estimator.n_iter_, estimator.loss_, val_loss, (self.lowest, self.best) = self.after
         if self.validation is not None:
             estimator.validation_loss_curve_ += [val_loss]
 
     def restore_best(self) -> None:
-        """Give the network the best weights, if they are wanted and there are such."""
+        """Restore the best weights, if they were kept."""
         if self.best is not None:
             self.engine.restore(self.best)
 
 
 class StopRule(BestWeights):
-    """Counts epochs without improvement, of the training loss or of a validation score.
-
-    Parameters
-    ----------
-    estimator, held_out, loss_constant
-        As for `BestWeights`.
-    rates : LearningRate
-        A plateau lowers them, or ends the fit.
-    n : int
-        Samples of an epoch.
-    """
+    """Counts epochs without improvement of the training loss or of a validation score."""
 
     def __init__(
         self,
@@ -88,7 +68,7 @@ class StopRule(BestWeights):
             self.best = self.engine.snapshot()
 
     def measure(self, loss: float, team: Any) -> float:
-        """Return the validation loss, and compare loss or score with the best."""
+        """Return the validation loss, and compare the loss or score with the best one."""
         estimator, held_out = self.estimator, self.held_out
         val_loss = math.nan if self.validation is None else self.loss(self.validation, team)
         score, t = math.nan, estimator.t_ + self.n
@@ -96,7 +76,7 @@ class StopRule(BestWeights):
             now = {"n_iter_": estimator.n_iter_ + 1, "t_": t, "loss_": loss}
             score = held_out.score(estimator, now, self.engine, team, val_loss)
             best, watched = estimator.best_validation_score_, -score
-            worse = not score >= best + estimator.tol  # also where it is NaN
+            worse = not score >= best + estimator.tol  # also true for NaN
             best = max(best, score)
         else:
             best, watched = estimator.best_loss_, loss if self.validation is None else val_loss
@@ -107,7 +87,7 @@ class StopRule(BestWeights):
         return val_loss
 
     def record(self) -> None:
-        """Write down what was measured."""
+        """Store the epoch's results in the estimator."""
         BestWeights.record(self)
         estimator = self.estimator
         t, estimator._no_improvement_count, score, best = self.more
@@ -120,7 +100,7 @@ class StopRule(BestWeights):
             estimator.best_loss_ = best
 
     def is_enough(self) -> bool:
-        """Return whether the epochs without improvement are too many."""
+        """Return whether there were too many epochs without improvement."""
         estimator = self.estimator
         if estimator._no_improvement_count <= estimator.n_iter_no_change:
             return False

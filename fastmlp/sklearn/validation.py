@@ -1,4 +1,4 @@
-"""Validation data of a fit, and what is measured on them after each epoch."""
+"""Validation data of a fit, and its scores after each epoch."""
 
 from __future__ import annotations
 
@@ -20,18 +20,10 @@ Array = NDArray[Any]
 
 @dataclass
 class Samples:
-    """Rows that belong together.
+    """Samples with targets and weights.
 
-    Attributes
-    ----------
-    X : array, shape (n, features)
-        Raw, dense inputs.
-    y : array
-        Labels or targets as the user writes them.
-    targets : array
-        The same as the engine wants them, not yet scaled.
-    weights : array or None
-        Sample weights of the user.
+    ``X`` has shape (n, features), raw and dense. ``y`` are the user's labels or targets;
+    ``targets`` are those of the engine before scaling.
     """
 
     X: Array
@@ -47,7 +39,7 @@ class Samples:
 
 @dataclass
 class Validation:
-    """Held-out samples, and the same for the engine: scaled."""
+    """Held-out samples, and their scaled version for the engine."""
 
     samples: Samples
     data: Data
@@ -55,10 +47,7 @@ class Validation:
     def score(
         self, estimator: Any, now: dict[str, Any], engine: Any, team: Any, loss: float
     ) -> float:
-        """Return what ``scoring`` asks for, of an estimator with the statistics of now.
-
-        More is better.
-        """
+        """Return the score by ``scoring``, higher is better; scorers see the attributes ``now``."""
         if estimator.scoring == "loss":
             return -loss
         if estimator.scoring is None:
@@ -68,7 +57,7 @@ class Validation:
         scorer = check_scoring(estimator, estimator.scoring)
         X, y, weights = self.samples.X, self.samples.y, self.samples.weights
         options = {} if weights is None else {"sample_weight": weights}
-        # X is an array here: a copy that knows no feature names does not warn that it has none.
+        # X has no feature names here; without them in the copy, scorers do not warn.
         nameless = estimator._draft()
         vars(nameless).pop("feature_names_in_", None)
         vars(nameless).update(now, loss_curve_=[*estimator.loss_curve_, now["loss_"]])
@@ -77,7 +66,7 @@ class Validation:
 
 @contextlib.contextmanager
 def numbers_that_fit() -> Iterator[None]:
-    """Have scikit-learn's checks refuse integers beyond float64 as they refuse infinity."""
+    """Turn overflows of large integers in scikit-learn's checks into a ValueError."""
     try:
         yield
     except OverflowError as error:
@@ -87,7 +76,7 @@ def numbers_that_fit() -> Iterator[None]:
 
 
 def refuse_text(y: Any, classifier: str) -> None:
-    """Refuse text as targets of a regression, in which NumPy would read numbers."""
+    """Reject text as regression targets, which NumPy would convert to numbers."""
     array = np.asarray(y)
     if array.dtype.kind in "US" or array.dtype.kind == "O":
         text = next((each for each in array.flat if isinstance(each, str | bytes)), None)
@@ -99,20 +88,20 @@ def refuse_text(y: Any, classifier: str) -> None:
 
 
 def sound(X: Any, name: str) -> Any:
-    """Return X; complain about a sparse matrix whose indices lie outside of it.
+    """Return X; raise ValueError for a sparse matrix with indices out of range.
 
-    Neither SciPy nor scikit-learn looks at them before native code follows them.
+    SciPy and scikit-learn do not check them before native code uses them.
     """
     if issparse(X) and not _SOUND.get(X.format, lambda _: True)(X):
         raise ValueError(
             f"{name} is a {X.format} matrix of shape {X.shape} with indices outside of it: "
-            f"build it anew from a dense or COO matrix, and do not write into its index arrays"
+            f"rebuild it from a dense or COO matrix, and do not write into its index arrays"
         )
     return X
 
 
 def _compressed(X: Any) -> bool:
-    """Whether pointers never fall and indices are those of columns (rows of csc)."""
+    """Whether pointers never decrease and indices are in range."""
     blocks = X.blocksize if X.format == "bsr" else (1, 1)
     lengths = [size // block for size, block in zip(X.shape, blocks, strict=True)]
     major, minor = lengths[::-1] if X.format == "csc" else lengths
@@ -141,7 +130,7 @@ _SOUND = {"csr": _compressed, "csc": _compressed, "bsr": _compressed, "coo": _co
 def split(
     n: int, fraction: float, stratify: Array | None, random_state: np.random.RandomState
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows for training and for validation, those that scikit-learn would take."""
+    """Return the rows for training and validation, the same as scikit-learn's."""
     training, held_out = train_test_split(
         np.arange(n), random_state=random_state, test_size=fraction, stratify=stratify
     )
@@ -159,9 +148,9 @@ def accuracy(right: Array, weights: Array | None) -> float:
 
 
 def r2(outputs: Array, targets: Array, weights: Array | None) -> float:
-    """Return R2, averaged over outputs; NaN for outputs that are not finite.
+    """Return R2 averaged over outputs; NaN for non-finite outputs.
 
-    A constant target counts 1 if it is predicted exactly and 0 if not.
+    A constant target counts 1 if predicted exactly, else 0.
     """
     if not np.isfinite(outputs).all():
         return float("nan")

@@ -1,14 +1,14 @@
-"""TabMLPClassifier and TabMLPRegressor: good results on a table as it is, at defaults.
+"""TabMLPClassifier and TabMLPRegressor: estimators for raw tables, with good results at defaults.
 
-Raw columns of any kind go in; scaling, encoding, folds, members, the choice of the epoch and
-calibration are inside. They are scikit-learn's estimators, so this needs scikit-learn.
+Raw columns of any kind go in; scaling, encoding, folds, members, the selection of the epoch and
+calibration are included. Both are scikit-learn estimators, so this package needs scikit-learn.
 """
 
 from __future__ import annotations
 
 from pkgutil import extend_path
 
-# Started in the source folder: the compiled module is where pip put it, as in fastmlp/__init__.
+# Also find the compiled module where pip has installed it, as in fastmlp/__init__.
 __path__ = extend_path(__path__, __name__)
 
 import fastmlp.sklearn  # noqa: F401 - it tells how to get scikit-learn where that is missing

@@ -1,4 +1,4 @@
-"""All that a fit has trained: groups of members, one a recipe, and how much each counts."""
+"""The trained model: groups of members, one per recipe, with weights for averaging."""
 
 from __future__ import annotations
 
@@ -27,26 +27,18 @@ Array = NDArray[Any]
 
 @dataclass
 class Blend:
-    """Groups of members that predict together.
-
-    Attributes
-    ----------
-    groups : list of Members
-        Those that count.
-    weights : array, shape (groups,)
-        How much; they sum to 1.
-    """
+    """Groups of members whose predictions are averaged with ``weights``, which sum to 1."""
 
     groups: list[TrainedMembers]
     weights: Array
 
     def predict(self, table: Table) -> Array:
-        """Return the prediction of all, (n, columns)."""
+        """Return the weighted mean of all groups' predictions, (n, columns)."""
         each = [group.predict(table) for group in self.groups]
         return blended(self.weights.tolist(), each)
 
     def of_division(self, k: int, table: Table) -> Array:
-        """Return the predictions of those members, one a group, that learn from the same rows."""
+        """Return the prediction by each group's k-th member; they share their training rows."""
         each = [group.of_one(k, table) for group in self.groups]
         return blended(self.weights.tolist(), each)
 
@@ -55,7 +47,7 @@ class Blend:
 
 
 def blended(weights: Sequence[float], each: list[Array]) -> Array:
-    """Return the weighted sum of predictions, in their order."""
+    """Return the weighted sum of predictions, added in order."""
     total = weights[0] * each[0]
     for weight, own in zip(weights[1:], each[1:], strict=True):
         total = total + weight * own
@@ -64,22 +56,13 @@ def blended(weights: Sequence[float], each: list[Array]) -> Array:
 
 @dataclass
 class BlendResult:
-    """What a fit has come to.
+    """The result of training.
 
-    Attributes
-    ----------
-    blend : Blend
-        What predicts.
-    out_of_fold : array, shape (n, columns)
-        What it says of rows that its members have not learned from.
-    alone, together, all : float
-        Costs there: of single members, of those of a row, and, as is supposed, of all members.
-    trained : list of Trained
-        The groups that count, the one that counts most first.
-    notes : list of str
-        What was done otherwise than the preset says.
-    stopped : str
-        Why the user ended the fit early, if that happened.
+    ``out_of_fold`` has the blend's predictions for rows that its members were not trained on, (n,
+    columns). ``alone``, ``together`` and ``all`` are mean costs of single members, of the blended
+    members that hold a row out, and (estimated) of all members. ``trained`` lists the groups by
+    descending weight, ``notes`` the deviations from the preset, and ``stopped`` the reason if the
+    user ended the fit early.
     """
 
     blend: Blend
@@ -100,13 +83,7 @@ def fit(
     division: Splits,
     request: FitOptions,
 ) -> BlendResult:
-    """Train the recipes of a preset until time is over or the user stops, and blend what helps.
-
-    Parameters
-    ----------
-    table, columns, target, weights, division, request
-        As for ``members.train``.
-    """
+    """Train the recipes of a preset until the time is over or the user stops, and blend them."""
     groups: list[TrainingResult] = []
     over = ""
     recipes = request.preset.of(target.kind, len(columns.numbers))
@@ -119,7 +96,7 @@ def fit(
     try:
         for k, recipe in enumerate(recipes):
             epoch = seconds_an_epoch(recipe, rows, size, table, columns, target, request)
-            # One that is cut to less than half of its epochs, and those of "fast", adds little.
+            # A recipe with less than half of its epochs, and fewer than "fast" has, adds little.
             needed = epoch * min(epochs[k] / 2, quick_epochs(target.kind, n))
             end = math.inf if request.deadline is None else request.deadline
             if groups and end - time.monotonic() < needed:
@@ -142,7 +119,7 @@ def fit(
 
 
 def _cut(groups: list[TrainingResult], why: str, count: int) -> list[str]:
-    """Return a note for each reason to train less than planned: recipes, and epochs of them."""
+    """Return a note per reason for training fewer recipes or epochs than planned."""
     cut: dict[str, list[str]] = {}
     if len(groups) < count:
         cut[why] = [f"{len(groups)} of {count} recipes"]
@@ -174,7 +151,7 @@ def _blended(
     found = np.tensordot(shares, np.stack(said), axes=1)
     together = float(np.average(target.costs(found), weights=weights))
     scores = [group.held_out.scores(target, weights) for group in groups]
-    # What averaging more members takes off one group is the variance of its members.
+    # Averaging more members reduces the cost of a group by the variance of its members.
     gains = [pair - of_all(alone, pair, target.averaging) for alone, pair in scores]
     return BlendResult(
         Blend([group.members for group in groups], shares),

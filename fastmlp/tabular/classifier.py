@@ -1,4 +1,4 @@
-"""The classifier of tables: calibrated probabilities of classes, or of labels."""
+"""The classifier for tables: calibrated probabilities of classes or labels."""
 
 from __future__ import annotations
 
@@ -38,42 +38,40 @@ Array = NDArray[Any]
 
 @explained
 class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
-    """Multi-layer perceptrons for classification on a table as it is.
+    """Multi-layer perceptrons for classification of raw tables.
 
     Columns may be numbers, booleans, text or categories, of any scale, with missing values. Members
-    are trained on folds, all at once, up to the epoch at which they are best together on rows that
-    they have not learned from; their probabilities there give the temperature.
+    are trained together on folds; the epoch with the best out-of-fold score of their mean is kept.
+    Out-of-fold probabilities determine the calibration temperature.
 
     Parameters
     ----------
     class_weight : dict, "balanced" or None, default=None
-        Weight of each class, by which those of its rows are multiplied. Of several labels
-        "balanced" is the product over labels.
+        Factor on the weights of the rows of each class. With several labels per row, "balanced"
+        multiplies the factors of all labels.
     {parameters}
 
     Attributes
     ----------
     classes_ : array
-        Labels, in the order of the columns of ``predict_proba``.
+        Classes, in the order of the columns of ``predict_proba``.
     oof_prediction_ : array, shape (n_samples, n_classes)
-        Calibrated probabilities of each row, by the members that have not learned from it.
+        Calibrated out-of-fold probabilities: each row is predicted by members not trained on it.
     temperature_ : float
-        What logits were divided by.
+        Calibration temperature, the divisor of logits.
     best_epoch_, n_iter_ : int
-        The epoch that was kept, counted from 1, and how many were run.
+        Selected epoch, counted from 1, and number of epochs run.
     history_ : fastmlp.History
-        Of the members' mean loss.
+        History of the members' mean loss.
     n_features_in_, n_outputs_ : int
-        Columns of X, and of probabilities.
+        Number of columns of X, and of probabilities.
     feature_importances_ : array of float64, shape (n_features_in_,)
-        Share of each column in ``importance()``, computed when it is first read.
+        Share of each column in ``importance()``, computed on first access.
     feature_names_in_ : array of str
-        If X has such.
+        Names of the columns; only if X has names.
 
-    Notes
-    -----
-    The recipe is that of RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04491)
-    with piecewise linear inputs (Gorishniy, Rubachev and Babenko 2022) and members on folds.
+    Notes ----- The method is RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04491)
+    with piecewise linear inputs (Gorishniy, Rubachev and Babenko 2022) and an ensemble over folds.
 
     Examples
     --------
@@ -124,7 +122,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         Returns
         -------
         array, shape (n_samples,) or (n_samples, n_labels)
-            Labels from ``classes_``, or 0 and 1 for each label.
+            Classes from ``classes_``, or 0 or 1 for each label.
         """
         p = self.predict_proba(X)
         if self._has_labels:
@@ -138,12 +136,13 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         Parameters
         ----------
         X : frame or array-like, shape (n_samples, n_features)
-            Rows.
+            Rows, with the columns of the fit.
 
         Returns
         -------
         array of float64, shape (n_samples, n_classes)
-            In the order of ``classes_``; of each label by itself for a matrix of labels.
+            Probabilities in the order of ``classes_``; for several labels per row, one independent
+            probability per label.
         """
         found = self._predictions(X)
         return self._finisher()(found)
@@ -154,27 +153,27 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         Parameters
         ----------
         X : frame or array-like, shape (n_samples, n_features)
-            Rows.
+            Rows, with the columns of the fit.
         """
         return np.asarray(np.log(self.predict_proba(X)))
 
     @of_one_moment
     def plot_calibration(self, y: Any, label: Any = None, ax: Any = None) -> Any:
-        """Plot how often rows of the fit that were given a probability are of a class.
+        """Plot the observed frequency of a class against its out-of-fold probability.
 
         Parameters
         ----------
         y : array-like
-            Of the rows of the fit, in their order.
+            Labels of the rows of the fit, in their order.
         label : object, optional
             The class, one of ``classes_``; by default the last.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; a new figure by default.
+            Axes to draw on; by default those of a new figure.
 
         Returns
         -------
         matplotlib.axes.Axes
-            With legend and labels.
+            The axes, with legend and labels.
         """
         check_is_fitted(self, "_members")
         p, target = self.oof_prediction_, self._target_of(y)
@@ -189,40 +188,38 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
 
     @of_one_moment
     def to_onnx(self, path: Any = None) -> Any:
-        """Return the fitted estimator as ONNX, to run without fastmlp: raw columns in.
+        """Return the fitted estimator as an ONNX model for raw columns, which runs without fastmlp.
 
-        Outputs are ``label`` and, float64, ``probabilities``: what :meth:`predict` and
-        :meth:`predict_proba` return.
+        Outputs are ``label`` and, in float64, ``probabilities``, the results of :meth:`predict` and
+        :meth:`predict_proba`.
 
         Parameters
         ----------
         path : str or path, optional
-            Where to write the file, too; it is replaced at one moment.
+            File to write, in addition to returning the model; it is replaced atomically.
 
         Returns
         -------
         onnx.ModelProto
-            Of opset 17, checked. Text and integers as categories need ai.onnx.ml 3, numbers of
-            float64 as categories 4.
+            The model, of opset 17, checked. Text and integer categories need ai.onnx.ml 3, float64
+            categories ai.onnx.ml 4.
 
         Raises
         ------
         ImportError
-            If there is no onnx package: ``pip install onnx``.
+            If the onnx package is missing: ``pip install onnx``.
         TypeError, ValueError
-            If ONNX has no type for the classes or for the categories of a column, cannot tell
-            empty text from missing text, or can have no input of a column's name; if no column is
-            used, or the parameters take more than 2 GiB.
+            If ONNX has no type for the classes or a column's categories, if a column has both empty
+            and missing text or a name that is not valid in ONNX, if no column is used, or if the
+            parameters exceed 2 GiB.
 
-        Notes
-        -----
-        If X was an array of numbers the input is ``X``, float64, (rows, columns of the fit).
-        Else each column that is used is an input of its name, (rows, 1): float64 for numbers,
-        whatever their dtype was, so that large ones that differ little, such as times, are not
-        rounded; a string, int64 or bool for categories, or float64 if these were numbers and
-        missing ones or fractions were among them. Missing numbers are NaN, missing text is empty.
-        What was not there at fit is unknown, as for :meth:`predict`. Infinity, which that refuses,
-        counts as a very large number.
+        Notes ----- If X was a numeric array, the input is ``X``, float64, (rows, columns of the
+        fit). Otherwise each used column is an input of its own name, (rows, 1): float64 for numbers
+        of any dtype, so that large numbers with small differences, such as times, are not rounded;
+        string, int64 or bool for categories, or float64 for numeric categories with fractions or
+        missing values. Missing numbers are NaN, missing text is empty. Categories that the fit has
+        not seen are unknown, as for :meth:`predict`. Infinity, which ``predict`` rejects, counts as
+        a very large number.
 
         Examples
         --------
@@ -238,7 +235,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
 
         return onnx_graph.model(self._exported(), path)
 
-    # ------------------------------------------------------------ of the fit
+    # ------------------------------------------------------------ used by fit
 
     def _read_target(self, y: Any) -> Array:
         checked = self._checked_labels(y)
@@ -279,7 +276,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
             if not np.isin(checked, (0, 1)).all():
                 raise ValueError(
                     f"y is a matrix of labels with {np.unique(checked)} but 0 and 1 are expected: "
-                    "say with 1 that a label is there"
+                    "use 1 for a label that applies"
                 )
             return checked
         return np.asarray(column_or_1d(y, warn=True))
@@ -345,7 +342,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
     @property
     @of_one_moment
     def oof_prediction_(self) -> Array:
-        """Probabilities of the rows of the fit by members that have not learned from them."""
+        """Out-of-fold probabilities: members not trained on a row of the fit predict it."""
         if "_out_of_fold" not in vars(self):
             raise AttributeError("there is no oof_prediction_: call fit first")
         return temperature.applied(self._out_of_fold, self.temperature_, self._has_labels)
@@ -357,7 +354,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
 
 
 def _check_objects(labels: Array) -> None:
-    """Complain of labels that cannot be sorted: missing ones, and text beside numbers."""
+    """Raise an error for labels that cannot be sorted: missing ones, or text mixed with numbers."""
     items = labels.reshape(-1).tolist()
     if any(map(is_missing, items)):
         raise ValueError("y contains NaN, None or NA but labels are expected: drop these rows")

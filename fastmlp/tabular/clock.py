@@ -1,4 +1,4 @@
-"""The time that a fit may take."""
+"""Time limit of a fit."""
 
 from __future__ import annotations
 
@@ -11,30 +11,17 @@ from statistics import median_low
 import numpy as np
 from numpy.typing import NDArray
 
-TICK = 1e-9  # seconds: no epoch is shorter, whatever a clock says
-FIRST_LOOK = 0.25  # of an epoch, before there was one
-RECENT = 3  # epochs and looks, of which one that the machine was slow at changes no plan
+TICK = 1e-9  # shortest time of an epoch, for coarse clocks
+FIRST_LOOK = 0.25  # assumed time of the first evaluation, in epochs
+RECENT = 3  # number of epochs and evaluations in the median, which ignores one slow one
 
 
 class Clock:
-    """Says how far the training of a recipe is, and when there is no time for another epoch.
+    """Progress of training under a time limit.
 
-    Parameters
-    ----------
-    deadline : float or None
-        Of the whole fit, in seconds, of ``now``; None is no limit.
-    now : callable () -> float
-        The time.
-    epoch : float
-        Seconds that an epoch is thought to take, until one has ended.
-    after : float
-        What follows training takes as long as so many looks at held-out rows.
-
-    Examples
-    --------
-    >>> clock = Clock(None)
-    >>> clock.passed(), clock.ended()
-    (0.0, False)
+    ``deadline`` (None: no limit) is a time of ``now``, ``epoch`` the assumed seconds per epoch
+    before the first has ended, and ``after`` the time needed after training, in evaluations of
+    held-out rows.
     """
 
     def __init__(
@@ -48,15 +35,15 @@ class Clock:
         self._began = self._last = now()
         self._thought = max(epoch, TICK)
         self._epochs: deque[float] = deque(maxlen=RECENT)
-        # The first look alone is not believed: whoever looks may have had much to load.
+        # An assumed value damps the first evaluation, which may include loading of modules.
         self._looks = deque([FIRST_LOOK * self._thought], RECENT)
 
     def looked(self, seconds: float) -> None:
-        """Say how long a look at held-out rows has taken."""
+        """Record the time of one evaluation of held-out rows."""
         self._looks.append(seconds)
 
     def ended(self) -> bool:
-        """Whether there is no time for another epoch, as long as they are; asked after each."""
+        """Whether there is no time for another epoch; called after each epoch."""
         if self._deadline is None:
             return False
         now = self._now()
@@ -69,26 +56,16 @@ class Clock:
         return median_low(self._epochs or [self._thought])
 
     def passed(self) -> float:
-        """Return the share of the training that is over; 0 without a limit.
-
-        It ends with a whole epoch, the last for which there is time.
-        """
+        """Return the share of training that is done, in terms of time; 0 without a limit."""
         if self._deadline is None:
             return 0.0
         spent, epochs = self._spent_and_left(self._deadline)
         return spent / (spent + epochs * self._epoch)
 
     def shares(self, step: NDArray[np.int64], n_steps: int) -> NDArray[np.float64]:
-        """Return how far training is at the steps of the next epoch, 1 at its end.
+        """Return the share of training that is done at each step of the next epoch; 1 at the end.
 
-        Where there is no time for all steps it is the share of the time, if that is larger.
-
-        Parameters
-        ----------
-        step : array of int
-            The steps.
-        n_steps : int
-            How many there are to be, in all.
+        If the time does not suffice for all ``n_steps`` steps, it is the share of time, if larger.
         """
         shares = np.asarray(step / n_steps)
         if self._deadline is None:
@@ -100,7 +77,7 @@ class Clock:
         return np.maximum(shares, (spent + more) / (spent + epochs * self._epoch))
 
     def _spent_and_left(self, deadline: float) -> tuple[float, int]:
-        """Return the seconds so far, and the whole epochs that there is time for, at least 1."""
+        """Return the seconds so far, and the number of epochs for which there is time (>= 1)."""
         now = self._now()
         return now - self._began, max(math.floor(self._left(deadline, now) / self._epoch), 1)
 

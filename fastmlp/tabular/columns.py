@@ -1,7 +1,7 @@
-"""The columns of a table: what kind each is, and its values as numbers or codes of categories.
+"""The columns of a table: their kinds, and conversion to numbers or codes of categories.
 
-A table is a pandas or polars frame, or an array. Kinds are found at ``fit`` and kept: the same
-columns of a later table are read as the same kinds.
+A table is a pandas or polars frame, or an array. ``fit`` determines the kinds; later tables must
+have the same columns and are read with the same kinds.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ from numpy.typing import NDArray
 from fastmlp._validation.arrays import short
 from fastmlp.tabular.frames import is_frame
 
-MISSING = -1  # the code of a category that is missing, or was not there at fit
+MISSING = -1  # code of a missing or unknown category
 
 DATE_KINDS = "mM"
 REMEDY_OF_DATES = (
-    "pass what matters of them as numbers, for example the days since the first, the month and the "
-    "weekday"
+    "convert them to numbers, for example the days since the first, the month and the weekday"
 )
-MOST_CATEGORIES = 64  # of a column that have an input each, the most frequent; see `encoding`
-SMALLEST_RANGE = 1e-300  # of ranges that numbers are scaled by: one over it is finite
-# The types of the cells of a column of objects; those of missing values by their names.
+MOST_CATEGORIES = 64  # the most frequent values, which have an input each; see `encoding`
+SMALLEST_RANGE = 1e-300  # smallest range of numbers whose reciprocal is finite
+# Types of cells in object columns; types of missing values by name, as they may not be imported.
 NUMBERS = int | float | np.number | Decimal
 CATEGORIES = str | bytes | int | float | np.number | np.bool_
 MISSING_TYPES = ("NoneType", "NAType", "NaTType")
@@ -35,15 +34,10 @@ MISSING_TYPES = ("NoneType", "NAType", "NaTType")
 
 @dataclass(frozen=True)
 class Column:
-    """What is known of one column.
+    """Name and kind of one column.
 
-    Attributes
-    ----------
-    name : str
-        For messages.
-    values : tuple, or None
-        Of a category, its values in order of their codes; None for numbers. Of many, the
-        `MOST_CATEGORIES` that were the most frequent at fit are the first.
+    ``values`` are the category values in order of their codes, None for numeric columns. With many
+    values, the `MOST_CATEGORIES` most frequent of the fit come first.
     """
 
     name: str
@@ -55,7 +49,7 @@ class Column:
         return any(isinstance(value, str) for value in self.values or ())
 
     def read(self, series: NDArray[Any]) -> NDArray[Any]:
-        """Return numbers, float64 with NaN where missing, or codes, int32."""
+        """Return numbers, float64 with NaN where missing, or category codes, int32."""
         _check_kind(series, self.name)
         if self.values is None:
             return _numbers(series, self.name)
@@ -73,21 +67,13 @@ class Column:
         return np.fromiter(map(codes.__getitem__, items), np.int32, len(items))
 
     def _is_like(self, value: Hashable) -> bool:
-        """Whether one of the values is text, or a number, as this one is."""
+        """Whether a known value has the same type (text, bytes or number) as this one."""
         return any(v is not None and _family(v) == _family(value) for v in self.values or ())
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table as numbers and codes.
-
-    Attributes
-    ----------
-    numbers : array of float64, shape (n, numbers)
-        NaN where missing.
-    codes : array of int32, shape (n, categories)
-        `MISSING` where missing or unknown.
-    """
+    """Numbers (n, columns) with NaN where missing, and codes (n, columns), `MISSING` or from 0."""
 
     numbers: NDArray[np.float64]
     codes: NDArray[np.int32]
@@ -100,26 +86,15 @@ class Table:
         return Table(self.numbers[rows], self.codes[rows])
 
     def replaced(self, kind: str, values: NDArray[Any]) -> Table:
-        """Return the table with other ``"numbers"`` or ``"codes"``."""
+        """Return the table with ``"numbers"`` or ``"codes"`` replaced."""
         return replace(self, **{kind: values})
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns that are used, and why others are not.
+    """The used columns, each with its index in the table, and the reasons for unused ones.
 
-    Attributes
-    ----------
-    numbers, categories : tuple of (int, Column)
-        With their places in the table.
-    left_out : dict of str to str
-        Name of a column, and why it is not used.
-    names : tuple of str
-        Of all columns.
-    named : bool
-        Whether they are those of a frame.
-    numeric : bool
-        Whether an array of numbers has room for all of them, also those left out.
+    ``named`` is True for frames, and ``numeric`` if one numeric array can hold all columns.
     """
 
     numbers: tuple[tuple[int, Column], ...]
@@ -131,22 +106,10 @@ class Columns:
 
     @classmethod
     def of(cls, X: Any, categorical: Any = "from_dtype") -> Columns:
-        """Find the kinds of the columns of a table.
+        """Determine the kinds of a table's columns; raise TypeError for dates and other types.
 
-        Parameters
-        ----------
-        X : frame or array, shape (n, features)
-            The rows of a fit.
-        categorical : "from_dtype", None, or sequence of names, places or booleans
-            Columns that are categories whatever their dtype; None is none but text. As
-            ``HistGradientBoostingClassifier`` has it: text is a name, an integer a place.
-
-        Raises
-        ------
-        TypeError
-            If a column holds dates or what is neither number nor category.
-        ValueError
-            If ``categorical`` names no column, or has an integer that could be a name.
+        ``categorical`` selects further category columns as in ``HistGradientBoostingClassifier``:
+        by names (text), indices (integers) or booleans. None treats only text as categories.
         """
         names, series = columns_of(X)
         named = is_frame(X)
@@ -176,19 +139,13 @@ class Columns:
 
     @property
     def used(self) -> list[str]:
-        """The names of numbers, then of categories."""
+        """The names of the used numeric columns, then of the category columns."""
         return [column.name for _, column in self.numbers + self.categories]
 
     def read(self, X: Any) -> Table:
-        """Return a table with these columns.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a column is not of the kind that it was, or has another name.
-        """
+        """Read a table with these columns; raise TypeError or ValueError if they differ."""
         names, series = columns_of(X)
-        if self.named and is_frame(X) and tuple(names) != self.names:  # no text: unseen by others
+        if self.named and is_frame(X) and tuple(names) != self.names:  # others are not checked
             raise ValueError(
                 f"X has the columns {', '.join(names)} but {', '.join(self.names)} are expected: "
                 "give those of the fit, in their order"
@@ -203,7 +160,7 @@ class Columns:
 
 
 def columns_of(X: Any) -> tuple[list[str], list[NDArray[Any]]]:
-    """Return the names of the columns of a table, and their values, of any dtype."""
+    """Return the names of a table's columns, and their values, of any dtype."""
     if not is_frame(X):
         array = np.asarray(X)
         return [f"column {k}" for k in range(array.shape[1])], list(array.T)
@@ -213,13 +170,13 @@ def columns_of(X: Any) -> tuple[list[str], list[NDArray[Any]]]:
     else:
         series = [_array(X[name], str(name)) for name in X.columns]
     for name, values in zip(names, series, strict=True):
-        if values.ndim != 1:  # structs and arrays of polars
+        if values.ndim != 1:  # polars structs and arrays
             raise _neither(name, "list")
     return names, series
 
 
 def _array(series: Any, name: str) -> NDArray[Any]:
-    """Return a series as an array: of numbers where it has such, else of objects."""
+    """Return a series as a numeric array if it is numeric, else as an object array."""
     kind = str(series.dtype)
     if _is_category(series.dtype):
         return np.array(series.to_list(), dtype=object)
@@ -227,15 +184,15 @@ def _array(series: Any, name: str) -> NDArray[Any]:
         array = np.asarray(series.to_numpy())
     except MemoryError:
         raise
-    except Exception:  # each library has its own, of types that NumPy lacks
+    except Exception:  # libraries raise various errors for types unknown to NumPy
         raise _neither(name, kind) from None
-    if array.dtype.kind == "O" and kind.startswith(("Int", "UInt", "Float")):  # with missing ones
+    if array.dtype.kind == "O" and kind.startswith(("Int", "UInt", "Float")):  # with missing values
         return np.array([np.nan if is_missing(v) else v for v in array], np.float64)
     return array
 
 
 def _is_category(dtype: Any) -> bool:
-    """Whether it is category of pandas, or Categorical or Enum of polars."""
+    """Whether the dtype is category in pandas, or Categorical or Enum in polars."""
     return str(dtype).lower().startswith(("cat", "enum"))
 
 
@@ -247,13 +204,7 @@ def is_missing(value: Any) -> bool:
 
 
 def _values(items: Sequence[Any], name: str) -> dict[Any, Any]:
-    """Return the value that each distinct item of a category stands for, None if it is missing.
-
-    Raises
-    ------
-    TypeError
-        If there is one of another type than `CATEGORIES`.
-    """
+    """Map distinct items to category values, None if missing; raise TypeError for other types."""
     for kind in set(map(type, items)):
         if not issubclass(kind, CATEGORIES) and kind.__name__ not in MISSING_TYPES:
             raise _neither(name, kind.__name__)
@@ -265,7 +216,7 @@ def _values(items: Sequence[Any], name: str) -> dict[Any, Any]:
 
 
 def _family(value: Any) -> str:
-    """Return the word for the type of a value of a category."""
+    """Return the word for the type of a category value."""
     return "text" if isinstance(value, str) else "bytes" if isinstance(value, bytes) else "a number"
 
 
@@ -278,9 +229,9 @@ def _neither(name: str, kind: str) -> TypeError:
 
 
 def _wanted(categorical: Any, names: Sequence[str], given_names: Sequence[Any]) -> set[int]:
-    """Return the places of the columns that the user calls categories.
+    """Return the indices of the columns that the user has declared as categories.
 
-    ``given_names`` are those of a frame as they are, which may be numbers.
+    ``given_names`` are the frame's original column names, which may be integers.
     """
     if categorical is None or (isinstance(categorical, str) and categorical == "from_dtype"):
         return set()
@@ -315,7 +266,7 @@ def _wanted(categorical: Any, names: Sequence[str], given_names: Sequence[Any]) 
 
 
 def _categories(series: NDArray[Any], wanted: bool, name: str) -> tuple[Hashable, ...] | None:
-    """Return the values of a category, missing (None) as one of them, or None for numbers."""
+    """Return a category's values, including None if some are missing; None for numeric columns."""
     _check_kind(series, name)
     kind = series.dtype.kind
     if not wanted and (kind in "iuf" or (kind == "O" and _are_numbers(_types(series)))):
@@ -327,12 +278,12 @@ def _categories(series: NDArray[Any], wanted: bool, name: str) -> tuple[Hashable
     if len(values) > MOST_CATEGORIES:
         count = Counter(map(meant.__getitem__, items))
         often = set(sorted(values, key=lambda v: -count[v])[:MOST_CATEGORIES])
-        values.sort(key=lambda v: v not in often)  # stable: both parts stay in order of the values
+        values.sort(key=lambda v: v not in often)  # stable: both parts stay sorted
     return tuple(values)
 
 
 def _check_kind(series: NDArray[Any], name: str) -> None:
-    """Complain of dates and complex numbers, which NumPy would make numbers of some kind."""
+    """Raise an error for dates and complex numbers, which NumPy would convert silently."""
     for kind in _types(series):
         if kind.__name__ in MISSING_TYPES:  # NaT has the methods of a date
             continue
@@ -350,7 +301,7 @@ def _types(series: NDArray[Any]) -> set[type]:
 
 
 def _are_numbers(kinds: set[type]) -> bool:
-    """Whether all items of a column of objects are numbers or missing."""
+    """Whether all items of an object column are numbers or missing."""
     return all(
         kind.__name__ in MISSING_TYPES or (issubclass(kind, NUMBERS) and kind is not bool)
         for kind in kinds
@@ -362,7 +313,7 @@ def _numbers(series: NDArray[Any], name: str) -> NDArray[np.float64]:
     try:
         if series.dtype.kind == "O":
             values = (np.nan if is_missing(v) else v for v in series)
-            series = np.fromiter(values, dtype=object, count=n)  # lists stay lists, and are refused
+            series = np.fromiter(values, dtype=object, count=n)  # keeps lists, to reject them
         with np.errstate(over="ignore"):
             numbers = series.astype(np.float64).reshape(n)
     except OverflowError:  # integers of Python
@@ -375,13 +326,13 @@ def _numbers(series: NDArray[Any], name: str) -> NDArray[np.float64]:
     if np.isinf(numbers).any():
         raise ValueError(
             f"Input X contains infinity or a value too large for dtype('float64'): {name} has "
-            "such; leave values out (NaN) that are not known"
+            "such values; use NaN for unknown ones"
         )
     return numbers
 
 
 def _is_constant(read: NDArray[Any]) -> bool:
-    """Whether all values are one; missing ones are a value of their own."""
+    """Whether all values are equal; missing counts as a value."""
     if not len(read):
         return True
     same = read == read[0]
@@ -389,6 +340,6 @@ def _is_constant(read: NDArray[Any]) -> bool:
 
 
 def _is_narrow(read: NDArray[np.float64]) -> bool:
-    """Whether numbers, none of them missing, are too close to each other to be scaled."""
+    """Whether the range of numbers is too small for scaling."""
     with np.errstate(over="ignore"):
         return bool(np.ptp(read) < SMALLEST_RANGE)

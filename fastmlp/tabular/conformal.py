@@ -1,9 +1,9 @@
-"""Intervals, quantiles and densities from out-of-fold residuals.
+"""Prediction intervals, quantiles and densities from out-of-fold residuals.
 
-Residuals of rows that the predicting members have not seen (CV+: Barber, Candes, Ramdas and
-Tibshirani 2021, "Predictive inference with the jackknife+"), in units of their local size
-(normalised conformal prediction: Papadopoulos, Gammerman and Vovk 2008), and with the weights of
-the rows (Tibshirani, Barber, Candes and Ramdas 2019, "Conformal prediction under covariate shift").
+Residuals come from rows that the predicting members were not trained on (CV+: Barber, Candes,
+Ramdas and Tibshirani 2021, "Predictive inference with the jackknife+"). They are divided by their
+local size (normalised conformal prediction: Papadopoulos, Gammerman and Vovk 2008) and weighted
+(Tibshirani, Barber, Candes and Ramdas 2019, "Conformal prediction under covariate shift").
 """
 
 from __future__ import annotations
@@ -17,40 +17,23 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-ROWS_OF_A_PLACE = 60  # at least, where the size of residuals is measured
+ROWS_OF_A_PLACE = 60  # fewest rows per place at which the size of residuals is measured
 MOST_PLACES = 12
-PRIOR_ROWS = 30.0  # of the size of all residuals, at each place, and beside predicted sizes
+PRIOR_ROWS = 30.0  # weight, in rows, of the overall size against local and predicted sizes
 FREEDOMS = (2.2, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0, 200.0)
-MOST_ROWS = 20_000  # by which the tails are fitted, evenly spread over the sorted residuals
-ROUNDS = 30  # of expectation and maximisation
-ROUNDING = 4 * np.finfo(float).eps  # of a level: (1 - 0.9) / 2 is a little less than 0.05
+MOST_ROWS = 20_000  # evenly spaced sorted residuals for fitting the tails
+ROUNDS = 30  # iterations of expectation maximisation
+ROUNDING = 4 * np.finfo(float).eps  # rounding error of a level, such as (1 - 0.9) / 2 < 0.05
 
 
 class Residuals:
-    """The distribution of one output around its prediction.
+    """The distribution of one output's residuals around its predictions.
 
-    Parameters
-    ----------
-    y : array, shape (n,)
-        What was to be predicted.
-    prediction : array, shape (n,)
-        Out of fold.
-    weights : array, shape (n,), or None
-        Of the rows.
-    deviation : array, shape (n,), or None
-        Predicted sizes of the residuals; by default they are measured along the prediction.
-    shrink : float
-        Of residuals of all members to those of the few that have not seen a row.
-    groups : array of int from 0, shape (n,), or None
-        The group of each row; a new row is of a new group.
-
-    Attributes
-    ----------
-    w : array, shape (n,)
-        Weights, scaled so that a new row has the weight 1: they sum to the effective rows.
-    trust : float
-        Power of predicted sizes: n / (n + `PRIOR_ROWS`), for few rows teach nobody where residuals
-        are large, and a wrong size makes all others wrong.
+    ``prediction`` is out of fold. ``deviation`` holds predicted sizes of the residuals; without it
+    they are measured along the prediction. ``shrink`` is the ratio of residuals of all members to
+    those of the few that hold a row out. With ``groups``, new rows belong to a new group. ``w`` are
+    the weights, scaled to sum to the effective number of rows. ``trust`` is the exponent of
+    predicted sizes, n / (n + `PRIOR_ROWS`), since few rows do not show where residuals are large.
     """
 
     def __init__(
@@ -79,17 +62,17 @@ class Residuals:
         self.rms = float(np.sqrt(np.average(self.z**2, weights=self.w)))
 
     def deviation(self, prediction: Array, predicted: Array | None = None) -> Array:
-        """Return the size of the residuals around predictions, measured or by predicted sizes."""
+        """Return the local size of residuals at predictions, measured or from predicted sizes."""
         if predicted is not None:
             return np.asarray(predicted**self.trust)
         return np.asarray(np.interp(prediction, self.places, self.sizes))
 
     def quantile(self, level: float) -> float:
-        """Return a quantile of the residuals, in units of their size, rounded away from the middle.
+        """Return a quantile of the scaled residuals, rounded away from the centre.
 
-        It is the residual nearest to the middle such that all old rows beyond it, and a new row of
-        weight 1, weigh together no more than the tail. If the new row alone weighs more, the
-        quantile lies beyond the last residual, as far as Student's t says.
+        It is the residual nearest to the centre such that all residuals beyond it, plus a new row
+        of weight 1, have at most the weight of the tail. If the new row alone exceeds it, the
+        quantile is extrapolated with Student's t distribution.
         """
         low = self._end(self.z, self.w, level)
         high = -self._end(-self.z[::-1], self.w[::-1], 1 - level)
@@ -100,7 +83,7 @@ class Residuals:
         from scipy.stats import t
 
         n = float(w.sum())
-        room = tail * (n + 1) - 1 + ROUNDING * (n + 1)  # for the rows below it
+        room = tail * (n + 1) - 1 + ROUNDING * (n + 1)  # weight left for the rows below
         if room < 0:
             further = t.ppf(tail, self.freedom) - t.ppf(1 / (n + 1), self.freedom)
             return float(z[0] + self.spread * further)
@@ -108,10 +91,7 @@ class Residuals:
         return float(z[np.searchsorted(below, room, side="right") - 1])
 
     def log_density(self, y: Array, prediction: Array, deviation: Array) -> Array:
-        """Return the logarithm of the density at targets: Student's t around the predictions.
-
-        It is no narrower than predictions are rounded.
-        """
+        """Return the log-density of targets; its width is at least the rounding error."""
         f, smallest = self.freedom, np.finfo(float).tiny
         size = np.maximum(
             deviation * self.spread, np.maximum(np.spacing(np.abs(prediction)), smallest)
@@ -123,7 +103,7 @@ class Residuals:
 
 
 def levels_of(values: Any) -> list[float]:
-    """Return levels of quantiles, or complain."""
+    """Return a list of quantile levels; raise ValueError if one is not between 0 and 1."""
     if not np.iterable(values):
         raise ValueError(
             f"levels is {values!r} but a sequence is expected: pass for example [0.1, 0.9]"
@@ -132,16 +112,16 @@ def levels_of(values: Any) -> list[float]:
 
 
 def level_of(value: Any, name: str) -> float:
-    """Return a probability between 0 and 1, or complain."""
+    """Return a probability between 0 and 1 as a float; raise ValueError otherwise."""
     if not isinstance(value, Real) or not 0 < float(value) < 1:
         raise ValueError(f"{name} has {value!r} but a number between 0 and 1 is expected")
     return float(value)
 
 
 def effective_rows(residual: Array, w: Array, groups: Array | None) -> float:
-    """Return how many independent rows of equal weight tell as much as these (Kish 1965).
+    """Return the effective number of independent rows of equal weight (Kish 1965).
 
-    Residuals of one group are as alike as their correlation within groups is.
+    Residuals of one group count as correlated, with their estimated correlation within groups.
     """
     alone = np.sum(w**2)
     if groups is None:
@@ -168,7 +148,7 @@ def _sizes(residual: Array, prediction: Array, w: Array) -> tuple[Array, Array]:
 
 
 def student(z: Array, w: Array) -> tuple[float, float]:
-    """Return degrees of freedom and scale of Student's t around 0 that make z most likely."""
+    """Return the degrees of freedom and scale of Student's t around 0 by maximum likelihood."""
     from scipy.stats import t
 
     best, found = -np.inf, (FREEDOMS[-1], 1.0)

@@ -1,4 +1,4 @@
-"""What is allowed of a table, but seldom meant: said, not refused."""
+"""Warnings about suspicious but valid data, such as numbers stored as text."""
 
 from __future__ import annotations
 
@@ -10,21 +10,13 @@ from typing import Any
 from fastmlp._core.user_warnings import warn
 from fastmlp.tabular.columns import REMEDY_OF_DATES, Columns
 
-FEWEST_TEXTS = 21  # values of a category, for it to be doubted: postcodes are many, too
-MOST_OTHERS = 0.1  # of these, that are "?" or the like
-MOST_SHOWN = 3  # of them
+FEWEST_TEXTS = 21  # fewest values of a category to be examined; post codes have many, too
+MOST_OTHERS = 0.1  # largest share of values that do not fit the form, such as "?"
+MOST_SHOWN = 3  # number of these in the message
 
 
 def check_order(X: Any, **others: Any) -> None:
-    """Warn of labels that have the index of X in another order: rows are matched by their place.
-
-    Parameters
-    ----------
-    X : frame or array
-        Rows.
-    **others : series, frames or arrays
-        What belongs to these rows, by name.
-    """
+    """Warn if the index of y, weights or groups is a permutation of X's: rows match by position."""
     index = _index(X)
     for name, other in others.items():
         own = _index(other)
@@ -39,7 +31,7 @@ def check_order(X: Any, **others: Any) -> None:
 
 
 def _index(table: Any) -> Any:
-    """Return the index of a frame or series of pandas, else None."""
+    """Return the index of a pandas frame or series, else None."""
     index = getattr(table, "index", None)
     return index if hasattr(index, "equals") and hasattr(index, "isin") else None
 
@@ -53,24 +45,14 @@ def _is_number(text: str) -> bool:
 
 
 def _like(pattern: str) -> Callable[[str], bool]:
-    """Return whether a text is as a pattern has it, or a plain number."""
+    """Return a function that tells whether a text matches a pattern or is a plain number."""
     matches = re.compile(pattern).fullmatch
     return lambda text: _is_number(text) or matches(text.strip()) is not None
 
 
 @dataclass(frozen=True)
 class TextForm:
-    """What texts may be that are no mere names.
-
-    Attributes
-    ----------
-    what : str
-        They are.
-    holds : callable
-        Whether a text is one.
-    remedy : str
-        What to do about the column.
-    """
+    """A form of text that suggests another dtype, with a test and a remedy."""
 
     what: str
     holds: Callable[[str], object]
@@ -80,7 +62,7 @@ class TextForm:
 SIZES = "convert the column{rest} if their sizes matter"
 DATE = r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}"
 
-# The first that nearly all texts of a column have.
+# In order; the first form that nearly all texts of a column have applies.
 FORMS = (
     TextForm("numbers", _is_number, SIZES),
     TextForm("numbers with %", _like(r"[-+]?\d+([.,]\d*)?\s*%"), f"take the % off, and {SIZES}"),
@@ -94,19 +76,13 @@ FORMS = (
 
 
 def texts(columns: Columns) -> list[str]:
-    """Return notes about categories that are numbers or dates, but for a few of their values.
-
-    Parameters
-    ----------
-    columns : Columns
-        Of a fit.
-    """
+    """Return notes about category columns whose values are mostly numbers or dates."""
     notes = (_note(column.name, column.values or ()) for _, column in columns.categories)
     return [note for note in notes if note]
 
 
 def _note(name: str, values: Sequence[Any]) -> str:
-    """Return what is to be said of a category, if anything."""
+    """Return the note for one category column; empty if there is nothing suspicious."""
     there = [value for value in values if value is not None]
     if len(there) < FEWEST_TEXTS or not any(isinstance(value, str) for value in there):
         return ""
@@ -120,7 +96,7 @@ def _note(name: str, values: Sequence[Any]) -> str:
         remedy = form.remedy.format(rest="")
         return f"{name} is a category of {len(there)} texts that are {form.what}: {remedy}"
     shown = ", ".join(map(ascii, others[:MOST_SHOWN])) + ", ..." * (len(others) > MOST_SHOWN)
-    remedy = form.remedy.format(rest=", with NaN for what is none,")
+    remedy = form.remedy.format(rest=", with NaN for the other values,")
     return (
         f"{name} is a category for {shown}, but its other {len(there) - len(others)} values are "
         f"{form.what}: {remedy}"

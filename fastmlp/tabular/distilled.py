@@ -1,6 +1,6 @@
-"""One network that says what all members say, for rows in a great hurry.
+"""Distillation of an ensemble into one network, for fast predictions of single rows.
 
-It learns their predictions of the user's rows, and of mixtures of these, as many as one likes.
+The network is trained on the ensemble's predictions for the user's rows and for mixtures of them.
 Sources: Bucila, Caruana and Niculescu-Mizil 2006, "Model compression"; Hinton, Vinyals and Dean
 2015, "Distilling the knowledge in a neural network" (arXiv:1503.02531).
 """
@@ -29,27 +29,15 @@ from fastmlp.tabular.targets import MultiLabelTarget, NumericTarget, TargetScale
 Array = NDArray[Any]
 
 STUDENT = Recipe(bins=8)
-MIXTURES = 9  # of each row
-CHANGED = 0.25  # of the values of a mixture, on average: they are those of another row
-MOST_ROWS = 100_000  # with mixtures; of more rows, these, evenly spread
+MIXTURES = 9  # mixtures per row
+CHANGED = 0.25  # mean share of a mixture's values that come from another row
+MOST_ROWS = 100_000  # most training rows, mixtures included; more rows are thinned evenly
 EPOCHS, BATCH = 60, 256
 RATE = 3e-3
 
 
 def distilled(columns: Columns, blend: Blend, table: Table, seed: int) -> Blend:
-    """Return a blend of one network, which has learned from another blend.
-
-    Parameters
-    ----------
-    columns : Columns
-        Of the table.
-    blend : Blend
-        What is to be said.
-    table : Table
-        Rows like those to come.
-    seed : int
-        Of mixtures, first weights and the order of rows.
-    """
+    """Return a blend of one network that was trained on another blend's predictions."""
     rng = np.random.default_rng(seed)
     table = table.take(np.arange(0, len(table), math.ceil(len(table) / MOST_ROWS)))
     everyone = np.arange(len(table))
@@ -71,7 +59,7 @@ def distilled(columns: Columns, blend: Blend, table: Table, seed: int) -> Blend:
 
 
 def _with_mixtures(table: Table, rng: np.random.Generator) -> Table:
-    """Return the rows, and mixtures of two: some values of the one in the place of the other's."""
+    """Return the rows followed by mixtures of pairs: random values of one row replace another's."""
     n = len(table)
     count = min(MIXTURES * n, max(MOST_ROWS - n, 0))
     one, other = rng.integers(0, n, (2, count))
@@ -83,12 +71,12 @@ def _with_mixtures(table: Table, rng: np.random.Generator) -> Table:
 
 
 def _lesson(blend: Blend, rows: Table) -> tuple[Any, Any, Any, Array]:
-    """Return the target, scale and loss of the network, and what it learns of the rows."""
+    """Return target, scale and loss of the network, and the predictions that it learns."""
     target = copy.copy(blend.groups[0].target)
     said = blend.predict(rows)[:, : target.outputs]
     if isinstance(
         target, NumericTarget
-    ):  # whatever the loss was: a mean, a median or a rate is said
+    ):  # predictions are means, medians or rates, whatever the loss
         target.name, target.loss = "squared_error", losses.SquaredError()
         centre, factor = said.mean(axis=0), said.std(axis=0)
         factor = np.where(factor > 0, factor, 1.0)

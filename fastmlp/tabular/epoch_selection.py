@@ -1,4 +1,4 @@
-"""One epoch for all members: that in which they are best together on rows they have not seen."""
+"""Selection of one epoch for all members, by their joint score on held-out rows."""
 
 from __future__ import annotations
 
@@ -21,28 +21,22 @@ TIME_WAS_OVER = "the time was over"
 
 
 class OutOfFold:
-    """Predictions of rows by those members that have not learned from them.
-
-    Parameters
-    ----------
-    said : array, shape (repeats, n, columns)
-        In each repeat every row is predicted by one member.
-    """
+    """Out-of-fold predictions, (repeats, n, columns): in each repeat one member predicts a row."""
 
     def __init__(self, said: Array) -> None:
         self.said = said
 
     def prediction(self, target: Any) -> Array:
-        """Return what those members predict together."""
+        """Return the joint prediction of the members that hold a row out."""
         repeats, means = len(self.said), self.said.shape[2] - target.outputs
-        # Distances from the first, so that no large part that is common to all is squared.
+        # Distances from the first prediction, since squares of a large common part lose precision.
         away = self.said[1:, :, :means] - self.said[0, :, :means]
         mean_away = np.add.reduce(away, axis=0) / repeats
         spread = np.maximum(np.add.reduce(away**2, axis=0) / repeats - mean_away**2, 0.0)
         return np.asarray(target.mixed(np.add.reduce(self.said, axis=0) / repeats, spread))
 
     def scores(self, target: Any, weights: Array | None) -> tuple[float, float]:
-        """Return the mean cost of single members, and of those of each row together."""
+        """Return the mean cost of single members, and of the joint predictions."""
         alone = sum(map(target.costs, self.said)) / len(self.said)
         together = target.costs(self.prediction(target))
         return (
@@ -52,59 +46,30 @@ class OutOfFold:
 
 
 def of_all(alone: float, together: float, averaging: float) -> float:
-    """Return what all members together are taken to cost, from one and from two of them.
+    """Estimate the cost of all members from that of one and of two.
 
-    For squared errors the gain of averaging is the variance of the members, times 1 - 1 / members.
-
-    Parameters
-    ----------
-    alone, together : float
-        What one costs, and what two do.
-    averaging : float
-        What is gained by all, in gains of two.
+    For squared errors, averaging gains the variance of the members times 1 - 1 / members.
+    ``averaging`` is the gain of all members as a multiple of the gain of two.
     """
     return alone - averaging * (alone - together)
 
 
 def ranked(cost: float) -> float:
-    """Return a cost to compare: what is not a number is worse than all that is."""
+    """Return a cost for comparisons, in which NaN is worse than any number."""
     return math.inf if math.isnan(cost) else cost
 
 
 class BestEpochSelector:
-    """Follows the score of held-out rows, and keeps the weights of the best epoch.
+    """Callback that evaluates held-out rows and keeps the weights of the best epoch.
 
-    Parameters
-    ----------
-    inputs : sequence of arrays
-        Of each member, the inputs of the rows that it does not learn from.
-    rows : sequence of arrays of int
-        Which rows these are: of some members, one after the other, all, of the next again all.
-    scales : sequence
-        Of the target of each member.
-    target : Numbers or Classes
-        What is predicted.
-    weights : array, shape (n,), or None
-        Of the rows.
-    scorer : callable (prediction) -> float, optional
-        What is looked at instead of the target's costs; more is better.
-    clock : Clock
-        Of the time that the fit may take.
-    hopeless : float, > 1
-        At the ends of cycles of the rate a fit ends whose costs are so many times the lowest.
+    ``inputs`` and ``rows`` are each member's held-out inputs and their row numbers; successive
+    members together cover all rows, once per repeat. ``scorer`` (higher is better) replaces the
+    target's costs. A fit ends at the end of a cycle of the rate if the cost exceeds ``hopeless``
+    times the lowest.
 
-    Attributes
-    ----------
-    curve : list of (int, float, float, float)
-        Epoch, cost alone, cost together, what is compared.
-    epoch : int
-        The best, counted from 1.
-    held_out : HeldOut
-        Of that epoch.
-    why : str
-        Why it ended before its last epoch, if it did.
-    restored : bool
-        Whether the members have the weights of the best epoch.
+    ``curve`` lists epoch, cost of single members, joint cost, and the compared value. ``epoch`` is
+    the best one, from 1, ``held_out`` its out-of-fold predictions, and ``why`` the reason for an
+    early end.
     """
 
     def __init__(
@@ -132,9 +97,9 @@ class BestEpochSelector:
         self.restored = False
 
     def __call__(self, state: State) -> bool:
-        """Look at an epoch, and tell other callbacks as ``val_loss``; True ends the fit."""
+        """Evaluate an epoch, set ``val_loss`` for later callbacks; return True to end the fit."""
         epoch = state.epoch + 1
-        # To the nearest epoch, for the rate begins anew after it.
+        # Rounded to the nearest epoch, because the rate restarts after a cycle.
         share = max((epoch + 0.5) / state.epochs, self.clock.passed())
         cycles = sum(share >= end for end in CYCLE_ENDS)
         annealed, self._cycles = cycles > self._cycles, cycles
@@ -153,7 +118,7 @@ class BestEpochSelector:
         return bool(self.why)
 
     def _is_hopeless(self) -> bool:
-        """Whether what is learned now is noise, and has been for long."""
+        """Whether the cost has only risen for long, so that training fits noise."""
         epoch, _, now, _ = self.curve[-1]
         lowest = min(self.curve, key=lambda look: look[2])
         return self.scorer is None and now > self.hopeless * lowest[2] and 2 * lowest[0] <= epoch
@@ -170,14 +135,14 @@ class BestEpochSelector:
             cost = -self.scorer(held_out.prediction(self.target))
         self.curve.append((state.epoch + 1, alone, together, cost))
         cost = ranked(cost)
-        if cost <= self.best:  # the last of ties
+        if cost <= self.best:  # of equal epochs the last
             best = cost, state.epoch + 1, held_out, state.snapshot()
-            # One statement without a call: an interrupt leaves all of them, or none, of this epoch.
+            # One statement without calls, so that an interrupt cannot separate the four.
             self.best, self.epoch, self.held_out, self._snapshot = best
         self.clock.looked(time.monotonic() - began)
 
     def finish(self, state: State) -> None:
-        """Give all members the weights of the best epoch, after an interrupt too."""
+        """Restore the best weights of all members, also after an interrupt."""
         snapshot, self._snapshot = self._snapshot, None
         if snapshot is not None:
             state.restore(snapshot)

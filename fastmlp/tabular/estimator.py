@@ -1,4 +1,4 @@
-"""What both estimators share: reading a table, training, predicting, and telling about it."""
+"""The common part of both estimators: reading tables, training, prediction and reports."""
 
 from __future__ import annotations
 
@@ -40,33 +40,33 @@ Array = NDArray[Any]
 
 
 class BaseTabMLP(Explained, Validated):
-    """Base of both estimators, not for users: the subclasses know about targets."""
+    """Base class of both estimators; subclasses handle the targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
     _added = ADDED
 
     _members: Blend
     _columns: Columns
-    _trained_with: dict[str, Any]  # the parameters of the fit; those of the estimator may change
-    _row_weights: Array | None = None  # of the fit; None where all are equal
+    _trained_with: dict[str, Any]  # parameters at the time of the fit
+    _row_weights: Array | None = None  # of the fit; None if all are equal
     n_outputs_: int
 
-    # ------------------------------------------------------------ of the task
+    # ------------------------------------------------------------ hooks of subclasses
 
     def _target(self, y: Array, weights: Array | None = None) -> Any:
-        """Return the target of checked labels or numbers; set ``classes_`` and the like."""
+        """Return the target for checked labels or numbers; set ``n_outputs_``."""
         raise NotImplementedError
 
     def _read_target(self, y: Any) -> Array:
-        """Return checked labels or numbers."""
+        """Return checked labels or numbers; set ``classes_`` and the like."""
         raise NotImplementedError
 
     def _encoded(self, y: Any) -> Array:
-        """Return labels or numbers of any rows as the target of the fit has them."""
+        """Return labels or numbers of any rows in the form of the fitted target."""
         raise NotImplementedError
 
     def _calibrated(self, prediction: Array) -> Array:
-        """Return the prediction of all members as it is judged."""
+        """Return predictions as they are scored, calibrated if the estimator calibrates."""
         return prediction
 
     @property
@@ -79,13 +79,13 @@ class BaseTabMLP(Explained, Validated):
         return given
 
     def _scorer(self, y: Array, weights: Array | None) -> Any:
-        """Return ``prediction -> score`` of out-of-fold predictions, or None."""
+        """Return a function from out-of-fold predictions to their score, or None."""
         raise NotImplementedError
 
     def _finish(
         self, target: Any, fitted: BlendResult, weights: Array | None, groups: Array | None
     ) -> dict[str, str]:
-        """Calibrate; return lines of the report."""
+        """Calibrate on out-of-fold predictions; return lines for the report."""
         raise NotImplementedError
 
     # ------------------------------------------------------------ fit
@@ -102,44 +102,45 @@ class BaseTabMLP(Explained, Validated):
         X_val: Any = None,
         y_val: Any = None,
     ) -> Self:
-        """Train on a table as it is.
+        """Train on a raw table.
 
         Parameters
         ----------
         X : pandas or polars frame, or array-like, shape (n_samples, n_features)
-            Numbers, booleans, text, categories; missing values as NaN, None, NA or masked. Dates
-            are refused: pass what matters of them as numbers. So are sparse matrices: pass the
-            columns that they were made of.
+            Numbers, booleans, text, categories; missing values are NaN, None, NA or masked. Dates
+            are rejected: convert them to numbers. Sparse matrices are rejected, too: pass the
+            columns from before the encoding.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
-            Labels, or real numbers.
+            Labels or real numbers.
         sample_weight : array-like, shape (n_samples,), optional
-            Weights of the rows, in training and in all that is measured; less than 2e-16 times the
-            heaviest count as 0.
+            Weights of the rows in training and in all scores; weights below 2e-16 times the largest
+            count as 0.
         groups : array-like, shape (n_samples,), optional
-            Rows of one group are held out together: of one patient, for example. Intervals are then
-            those of new groups. Without groups, copies of a row are held out together.
+            Group of each row, for example a patient. Rows of a group are held out together, and
+            prediction intervals hold for new groups. Without groups, copies of a row are held out
+            together.
         X_val, y_val : like X and y, optional
-            Rows that nothing is learned from: the report has the score of the fitted model on them.
+            Rows that are not used in training: the report shows the fitted model's score on them.
 
         Returns
         -------
         estimator
-            Itself.
+            The estimator itself.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described; the estimator is then as it was.
+            If an argument is invalid; the estimator is unchanged then.
         RuntimeError
             If another fit of this estimator is running.
         KeyboardInterrupt
-            If an interrupt comes before the first score of held-out rows, or while the report is
-            made; the estimator is then as it was.
+            If an interrupt comes before the first score of held-out rows or during the report; the
+            estimator is unchanged then.
 
         Warns
         -----
         ConvergenceWarning
-            If an interrupt or a callback has ended the fit early. The estimator is fitted.
+            If an interrupt or a callback has ended the fit early. The estimator is fitted then.
         """
         draft = like(self, self.get_params(deep=False))
         stopped = draft._train(X, y, sample_weight, groups, X_val, y_val)
@@ -148,8 +149,8 @@ class BaseTabMLP(Explained, Validated):
         self.__dict__ = {**kept, **vars(draft), "_fitting": fitting}
         if stopped:
             warn(
-                f"the fit has ended early because {stopped}: the model is fitted with what was "
-                "trained until then, see report()",
+                f"the fit has ended early because {stopped}: the model consists of the "
+                "networks trained so far, see report()",
                 ConvergenceWarning,
             )
         return self
@@ -157,7 +158,7 @@ class BaseTabMLP(Explained, Validated):
     def _train(
         self, X: Any, y: Any, sample_weight: Any, groups: Any, X_val: Any, y_val: Any
     ) -> str:
-        """Fit; return why the user ended it early, if that happened."""
+        """Fit; return the reason if the user ended the fit early, else an empty text."""
         watch = Stopwatch()
         check(self)
         chosen = self.recipes, self.folds, self.members, self.epochs, self.width
@@ -223,7 +224,7 @@ class BaseTabMLP(Explained, Validated):
     def _validation(
         self, columns: Columns, target: Any, X: Any, y: Any
     ) -> tuple[Table, Any] | None:
-        """Return validation rows as a table and a target."""
+        """Return the validation rows as a table and a target."""
         if (X is None) != (y is None):
             raise ValueError("X_val and y_val belong together: pass both to fit, or neither")
         if X is None:
@@ -234,7 +235,7 @@ class BaseTabMLP(Explained, Validated):
         return table, other
 
     def _judged(self, table: Table, target: Any) -> str:
-        """Return the score of validation rows in words."""
+        """Return the score on validation rows as text."""
         found = self._calibrated(self._members.predict(table))
         text = f"{target.metric} {target.shown(float(target.costs(found).mean())):.4g}"
         if self.scoring is not None:
@@ -243,19 +244,19 @@ class BaseTabMLP(Explained, Validated):
         return f"{text}, of {len(table):,} rows that were not learned from"
 
     def _checked(self, X: Any, reset: bool) -> Any:
-        """Return a table; its names and their number are checked, or kept."""
+        """Return a table with checked column names; ``reset`` stores them, else they must match."""
         X = gathered(X)
         if is_frame(X):
             check_frame(X)
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X
-        with np.errstate(invalid="ignore"):  # of a sum that scikit-learn looks at
+        with np.errstate(invalid="ignore"):  # raised by a sum in scikit-learn
             return validate_data(
                 self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan", ensure_2d=True
             )
 
     def _used(self, X: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | None]:
-        """Return the rows of a weight above 0, and the weights of these."""
+        """Return the rows with a positive weight, and their weights."""
         given = None
         if sample_weight is not None:
             given = _check_sample_weight(
@@ -278,7 +279,7 @@ class BaseTabMLP(Explained, Validated):
         first = fitted.trained[0]
         self._curve = first.curve
         decoder = copy.copy(target)
-        decoder.y = decoder.classes = None  # no rows in a pickle
+        decoder.y = decoder.classes = None  # pickles contain no rows
         for group in self._members.groups:
             group.target = decoder
         self.history_ = first.history
@@ -316,26 +317,26 @@ class BaseTabMLP(Explained, Validated):
             fitted.notes + data_warnings.texts(columns),
         )
 
-    # ------------------------------------------------------------ after it
+    # ------------------------------------------------------------ after a fit
 
     def _predictions(self, X: Any) -> Array:
-        """Return the prediction of all members for a table."""
+        """Return the predictions of all members for a table."""
         check_is_fitted(self, "_members")
         checked = self._checked(X, reset=False)
         return self._members.predict(self._columns.read(checked))
 
     def _target_of(self, y: Any) -> Any:
-        """Return the target of the fit with these rows; nothing is set."""
+        """Return a copy of the fitted target with the labels or numbers of these rows."""
         return self._with_rows(self._members.groups[0].target, y)
 
     def _with_rows(self, target: Any, y: Any) -> Any:
-        """Return a target of the fit with other rows; nothing is set."""
+        """Return a copy of a target with other labels or numbers."""
         other = copy.copy(target)
         other.y = like(self, vars(self) | self._trained_with)._encoded(y)
         return other
 
     def _turn(self) -> FitLock:
-        """Return whose turn it is to fit; made when first asked for, and no part of the state."""
+        """Return the lock of this estimator, created on first use; it is not part of the state."""
         if vars(self).get("_fitting") is None:
             self.__dict__["_fitting"] = FitLock()
         turn: FitLock = vars(self)["_fitting"]
@@ -343,7 +344,7 @@ class BaseTabMLP(Explained, Validated):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        for name in ("_fitting", "_rows"):  # no rows in a pickle
+        for name in ("_fitting", "_rows"):  # pickles contain no rows
             state.pop(name, None)
         return state
 
@@ -360,7 +361,7 @@ class BaseTabMLP(Explained, Validated):
 
 
 def finite_numbers(y: Any) -> Array:
-    """Return numbers, float64, shape (n, outputs), or complain."""
+    """Return numbers as float64, (n, outputs); raise ValueError for anything else."""
     refuse_text(y, "TabMLPClassifier")
     if np.asarray(y).dtype.kind in DATE_KINDS:
         raise ValueError("y holds dates but numbers are expected: pass days since one of them")

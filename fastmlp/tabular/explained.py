@@ -1,4 +1,4 @@
-"""What a fitted estimator of tables says of itself: importance of columns, and plots."""
+"""Explanations of fitted estimators: importance of columns, plots and reports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 IMPORTANCE_SEED = 0
 MOST_BARS = 20
-MOST_CELLS = 20_000  # of a table whose importance is computed for a report
+MOST_CELLS = 20_000  # largest table whose importance a report computes
 NO_ROWS = (
     "{} needs the rows of the fit, which copies, pickles and files of an estimator do not have: "
     "read feature_importances_ before making them, or call importance(X, y)"
@@ -30,36 +30,43 @@ NO_ROWS = (
 
 
 class Explained(Persistent):
-    """The part of both estimators that explains a fit, not for users."""
+    """Explanation methods of both estimators."""
 
     _row_weights: Array | None
     _out: list[Array]
     _out_of_fold: Array
     _curve: list[tuple[int, float, float, float]]
     best_epoch_: int
-    _rows: tuple[Table, Any]  # of the fit, with their target; not in copies and files
+    _rows: tuple[Table, Any]  # rows and target of the fit; not in copies and files
     _importance: Importance | None
     _report: Report
     classes_: Array  # of a classifier
 
     def plot_calibration(self, y: Any, *, ax: Any = None) -> Any:
-        """Plot how far the fit is calibrated; each estimator has its own."""
+        """Plot the calibration of the fit; each estimator has its own plot.
+
+        Parameters
+        ----------
+        y : array-like
+            Targets of the rows of the fit, in their order.
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw on; by default those of a new figure.
+        """
         raise NotImplementedError
 
     def _target_of(self, y: Any) -> Any:
-        """Return the target of the fit with these rows; nothing is set."""
+        """Return a copy of the fitted target with the labels or numbers of these rows."""
         raise NotImplementedError
 
     def report(self) -> Report:
-        """Return what the fit did: columns, networks, scores out of fold, seconds by phase.
+        """Return a report of the fit: columns, networks, out-of-fold scores, seconds per phase.
 
         Returns
         -------
         fastmlp.tabular.report.Report
-            To print, or to read its attributes. A notebook shows it with pictures, if matplotlib is
-            installed: the score by epoch, calibration, and the importance of columns, if that was
-            computed before or the table is not large. Copies of an estimator lack the rows that
-            the last two need.
+            Report to print, or to read by attributes. With matplotlib, notebooks add pictures: the
+            score by epoch, calibration, and the importance of columns if it is known or the table
+            is small. Copies of an estimator lack the rows that the last two pictures need.
 
         Examples
         --------
@@ -71,12 +78,12 @@ class Explained(Persistent):
         {'numbers': 2, 'categories': 0}
         """
         check_is_fitted(self, "_members")
-        model = like(self, vars(self))  # a later fit does not change the pictures
+        model = like(self, vars(self))  # protects the pictures from later fits
         report: Report = model._report
         return replace(report, pictures=tuple(model._pictures()))
 
     def _pictures(self) -> Iterator[Callable[[Any], Any]]:
-        """Yield what draws a picture of the fit on axes."""
+        """Yield functions that draw a picture of the fit on axes."""
         if self._curve:
             yield self.plot_history
         cells = MOST_CELLS + 1
@@ -87,41 +94,41 @@ class Explained(Persistent):
             yield self._plot_own_importance
 
     def _plot_own_calibration(self, ax: Any) -> Any:
-        """Plot the calibration of the rows of the fit."""
+        """Plot the calibration on the rows of the fit."""
         return self.plot_calibration(self._given(self._rows[1]), ax=ax)
 
     def _plot_own_importance(self, ax: Any) -> Any:
-        """Plot the importance of the rows of the fit, computed once."""
+        """Plot the importance on the rows of the fit, computed once."""
         return inspection.bars(self._own_importance(), MOST_BARS, ax)
 
     def _given(self, target: Any) -> Array:
-        """Return the labels or numbers of a target, as the user has them."""
+        """Return a target's labels or numbers in the user's form."""
         y: Array = target.y
         return self.classes_[y] if y.ndim == 1 else y
 
     @of_one_moment
     def importance(self, X: Any = None, y: Any = None, *, rounds: int = 3) -> Importance:
-        """Return how much each column matters, on rows that members have not learned from.
+        """Return the permutation importance of each column, on held-out rows.
 
         Parameters
         ----------
         X, y : as for :meth:`fit`, optional
-            As many rows as the fit had are taken for those of the fit, in their order, and are
-            predicted by the members that have not learned from them; others are new rows, which
-            all members predict. By default those of the fit; copies, pickles and files of an
-            estimator do not have them.
+            If there are as many rows as in the fit, they are taken as the rows of the fit, in the
+            same order, and predicted out of fold; otherwise they are new rows, predicted by all
+            members. By default the rows of the fit, which copies, pickles and files of an estimator
+            lack.
         rounds : int
-            Shuffles of each column, at least 1.
+            Number of shuffles of each column, at least 1.
 
         Returns
         -------
         fastmlp.tabular.inspection.Importance
-            Names, means, deviations; the most important column first.
+            Names, means and deviations; the most important column comes first.
 
         Raises
         ------
         ValueError
-            If the rows of the fit are wanted, and this is such a copy.
+            If X and y are missing, and this estimator is a copy without the rows of the fit.
         """
         check_is_fitted(self, "_members")
         rounds = check_count("rounds", rounds, example=3)
@@ -141,10 +148,10 @@ class Explained(Persistent):
 
     @property
     def feature_importances_(self) -> Array:
-        """Share of each column in :meth:`importance`, of the rows of the fit.
+        """Share of each column in :meth:`importance`, on the rows of the fit.
 
-        Array of float64, shape (n_features_in_,), sum 1. It is computed when it is first read.
-        Columns that are left out, or without which predictions are no worse, have 0.
+        Array of float64, shape (n_features_in_,), sum 1, computed on first access. Unused columns,
+        and columns without which predictions do not get worse, have 0.
         """
         found = self._own_importance()
         means = dict(zip(found.names, found.means, strict=True))
@@ -152,7 +159,7 @@ class Explained(Persistent):
         return gains / gains.sum() if gains.any() else gains
 
     def _own_importance(self) -> Importance:
-        """Return the importance of the rows of the fit, computed once."""
+        """Return the importance on the rows of the fit, computed once."""
         check_is_fitted(self, "_members")
         model = like(self, vars(self))
         if getattr(model, "_importance", None) is None:
@@ -190,14 +197,14 @@ class Explained(Persistent):
         X, y, rounds
             As for :meth:`importance`.
         most : int
-            Columns to show, at least 1.
+            Largest number of columns to show, at least 1.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; a new figure by default.
+            Axes to draw on; by default those of a new figure.
 
         Returns
         -------
         matplotlib.axes.Axes
-            With labels.
+            The axes, with labels.
         """
         check_is_fitted(self, "_members")
         most = check_count("most", most, example=20)
@@ -205,17 +212,17 @@ class Explained(Persistent):
 
     @of_one_moment
     def plot_history(self, ax: Any = None) -> Any:
-        """Plot the score of held-out rows by epoch: of single members, and of all of a row.
+        """Plot the score of held-out rows by epoch, of single members and of their mean.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw; a new figure by default.
+            Axes to draw on; by default those of a new figure.
 
         Returns
         -------
         matplotlib.axes.Axes
-            With legend and labels.
+            The axes, with legend and labels.
         """
         check_is_fitted(self, "_members")
         return inspection.history(self._curve, self.best_epoch_, self._members.groups[0].target, ax)

@@ -1,4 +1,4 @@
-"""What is taken for a table: frames, arrays and lists of rows; what is none is refused here."""
+"""Accepted forms of tables: frames, arrays and lists of rows."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from scipy.sparse import issparse
 
 
 def is_frame(X: Any) -> bool:
-    """Whether this is a data frame: columns with names, each a series of its own dtype."""
+    """Whether this is a data frame: named columns, each a series of its own dtype."""
     return all(hasattr(type(X), name) for name in ("columns", "dtypes", "__getitem__"))
 
 
 def check_frame(X: Any) -> None:
-    """Complain of a frame that is empty, or has two columns of one name."""
+    """Raise an error for a frame that is empty or has two columns of one name."""
     if len(X) == 0 or X.shape[1] == 0:
         raise ValueError(
             f"Found array with {len(X)} sample(s) and {X.shape[1]} feature(s) "
@@ -30,14 +30,9 @@ def check_frame(X: Any) -> None:
 
 
 def gathered(X: Any) -> Any:
-    """Return lists of rows as an array that keeps numbers beside text, masked values as missing.
+    """Return lists of rows as arrays that keep numbers beside text, with masked values as missing.
 
-    All else is returned as it is, but what is no table.
-
-    Raises
-    ------
-    TypeError
-        If it is a lazy frame, or sparse.
+    Other tables are returned unchanged. Raises TypeError for lazy frames and sparse matrices.
     """
     if hasattr(type(X), "collect"):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""What a fitted estimator of tables shows: curves, calibration, importance of columns."""
+"""Plots and importance of columns for fitted estimators of tables."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ LEVELS = np.linspace(0.05, 0.95, 19)
 
 
 class Importance(NamedTuple):
-    """How much worse predictions get when a column is shuffled, the most important first.
+    """Permutation importance of columns, the most important first.
 
     Attributes
     ----------
     names : list of str
-        Of the columns; those that are left out have none.
+        Names of the used columns.
     means, deviations : arrays of float64
-        Over the shuffles: rise of the mean cost; squared errors are in variances of y.
+        Mean and standard deviation, over the shuffles, of the increase of the mean cost when a
+        column is shuffled; squared errors are in units of the variance of y.
     """
 
     names: list[str]
@@ -43,7 +44,7 @@ class Importance(NamedTuple):
 
 
 def axes(ax: Any, method: str) -> Any:
-    """Return where to draw."""
+    """Return the given axes, or those of a new figure."""
     if ax is not None:
         return ax
     try:
@@ -68,7 +69,7 @@ def history(curve: list[tuple[int, float, float, float]], best: int, target: Any
 
 
 def reliability(probability: Array, happened: Array, weights: Array | None, ax: Any) -> Any:
-    """Plot how often what was given a probability happened."""
+    """Plot the observed frequency of events against their predicted probability."""
     ax = axes(ax, "plot_calibration")
     w = np.ones(len(probability)) if weights is None else weights
     order = np.argsort(probability, kind="stable")
@@ -87,7 +88,7 @@ def reliability(probability: Array, happened: Array, weights: Array | None, ax: 
 
 
 def coverage(shares: Array, ax: Any) -> Any:
-    """Plot which share of targets lay below each quantile."""
+    """Plot the share of targets below each quantile."""
     ax = axes(ax, "plot_calibration")
     ax.plot([0, 1], [0, 1], color="gray", linestyle=":")
     ax.plot(LEVELS, shares, marker="o", label="out of fold")
@@ -116,26 +117,9 @@ def importance(
     rounds: int,
     seed: int,
 ) -> Importance:
-    """Shuffle each column in turn, and let members predict rows that they have not learned from.
+    """Return permutation importance (Breiman 2001, "Random forests", section 10).
 
-    Source: Breiman 2001, "Random forests", section 10.
-
-    Parameters
-    ----------
-    parts : list of (callable (Table) -> array, array of int)
-        What predicts, and the rows that it has not learned from.
-    columns : Columns
-        What the columns are.
-    table : Table
-        All these rows.
-    target : Numbers or Classes
-        Of these rows.
-    weights : array, shape (n,), or None
-        Of these rows.
-    rounds : int
-        Shuffles of each column.
-    seed : int
-        Of the shuffles.
+    ``parts`` pairs prediction functions with the rows that each predicts out of fold.
     """
     rng = np.random.default_rng(seed)
     w = np.ones(len(table)) if weights is None else weights
@@ -163,6 +147,6 @@ def importance(
 
 
 def in_order(names: list[str], means: Array, deviations: Array) -> Importance:
-    """Return the importance of columns, the largest first, of equal ones in their order."""
+    """Return the importance of columns in descending order, of equal ones in the given order."""
     order = np.argsort(-means, kind="stable")
     return Importance([names[k] for k in order], means[order], deviations[order])

@@ -1,4 +1,4 @@
-"""The networks of a recipe: how they are made, and about how long an epoch of them takes."""
+"""The networks of a recipe: construction, and an estimate of the time per epoch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fastmlp._network.groups import Groups
 from fastmlp._network.optimizers import Adam
 from fastmlp.tabular.presets import ACTIVATION_RATE, BETA_2, BIAS_RATE, SCALE_RATE, Recipe, batch_of
 
-TRIALS = 3  # of which the quickest counts
-BATCHES = 3  # of a trial: what an epoch costs besides them is small then
+TRIALS = 3  # trials, of which the fastest counts
+BATCHES = 3  # batches per trial, so that overhead per epoch is small
 
 
 def network(recipe: Recipe, width: int, target: Any, rng: np.random.Generator) -> Any:
-    """Return a network with the recipe's first weights: those of the output are 0."""
+    """Return a network with the recipe's initial weights; those of the output layer are 0."""
     own = np.random.default_rng(rng.integers(2**63))
     net = MLP(
         [width, *[recipe.width] * recipe.depth, target.outputs],
@@ -35,7 +35,7 @@ def network(recipe: Recipe, width: int, target: Any, rng: np.random.Generator) -
 
 
 def groups() -> Groups:
-    """Return how parameters of each kind learn."""
+    """Return the learning rates by kind of parameter."""
     return Groups(
         parametrization="ntk",
         bias_rate=BIAS_RATE,
@@ -47,23 +47,7 @@ def groups() -> Groups:
 def seconds_of_epoch(
     recipe: Recipe, width: int, target: Any, rows: int, members: int, n_threads: int | None
 ) -> float:
-    """Return about how many seconds an epoch takes: a few batches are tried, by a member a thread.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Of the members.
-    width : int
-        Of their inputs.
-    target : Numbers or Classes
-        Of at least so many rows.
-    rows : int
-        That each learns from.
-    members : int
-        How many.
-    n_threads : int or None
-        As for ``Ensemble.fit``.
-    """
+    """Estimate the seconds per epoch by a trial of a few batches with one member per thread."""
     batch, rng = batch_of(rows), np.random.default_rng(0)
     tried = min(BATCHES * batch, rows)
     some = min(members, n_threads or default_threads())

@@ -1,4 +1,4 @@
-"""The constructor parameters that both estimators of tables have: ranges, and what they mean."""
+"""The constructor parameters that both estimators of tables share: ranges and documentation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastmlp._engine.thread_count import of_jobs
 from fastmlp.sklearn.parameters import check_reals
 from fastmlp.tabular.presets import PRESETS
 
-# What may replace the number of a preset: the smallest and the largest.
+# Smallest and largest values of parameters that replace numbers of a preset.
 COUNTS = {"folds": (2, 1_000), "members": (2, 10_000), "epochs": (1, 10**6), "width": (1, 10**5)}
 
 CONSTRAINTS: dict[str, list[Any]] = {
@@ -30,53 +30,56 @@ CONSTRAINTS: dict[str, list[Any]] = {
 
 TEXT = """\
 preset : {"fast", "default", "best"}, default="default"
-    How much is trained: the numbers are in ``fastmlp.tabular.presets``. Each of the next five
-    replaces a part of it.
+    Amount of training; see ``fastmlp.tabular.presets`` for the numbers. Each of the next five
+    parameters replaces a part of the preset.
 recipes : list of dict, optional
-    What is trained one after the other, and blended where it helps. Each may have bins (piecewise
-    linear inputs of a number), width and depth (hidden layers), activation, rate (factor on the
-    learning rate), dropout, decay (of weights), parametric (whether units learn how linear they
-    are) and share (of the epochs), as ``fastmlp.tabular.presets.Recipe`` does.
+    Recipes to train one after the other and to blend if that helps. Each may have bins (piecewise
+    linear inputs per number), width and depth (hidden layers), activation, rate (factor on the
+    learning rate), dropout, decay (of weights), parametric (whether units learn a blend of their
+    activation and the identity) and share (of the epochs); see
+    ``fastmlp.tabular.presets.Recipe``.
 folds : int from 2 to 1000, optional
-    Parts that the rows are divided into; each network learns from all but one.
+    Number of parts of the rows; each network is trained on all parts but one.
 members : int from 2 to 10000, optional
-    Networks of each recipe, rounded up to a multiple of the folds.
+    Number of networks per recipe, rounded up to a multiple of the folds.
 epochs : int from 1 to 1000000, optional
-    Epochs of each recipe whose share is 1, however many rows there are.
+    Number of epochs of a recipe with share 1, whatever the number of rows.
 width : int from 1 to 100000, optional
     Units of each hidden layer, in all recipes.
 categorical_features : "from_dtype", array-like or None, default="from_dtype"
-    Text, booleans and category dtypes are categories. A list says which columns of numbers are
-    some too: by names, which are text, by places, which are integers from 0, or by a boolean for
-    each column. Of a frame whose names are integers, other than the places, integers are refused:
-    pass such a name as text, ``"10"``. With None category dtypes of numbers are numbers.
+    Text, booleans and category dtypes are categories. A list selects further numeric columns: by
+    names (text), indices (integers from 0) or one boolean per column. For frames with integer
+    names that differ from the indices, integers are rejected: pass such a name as text, ``"10"``.
+    With None, numeric category dtypes are numbers.
 scoring : str, callable or None, default=None
-    What chooses the epoch, on out-of-fold predictions: the loss, or any scorer of scikit-learn.
+    Score that selects the epoch, on out-of-fold predictions: the loss by default, or any scorer of
+    scikit-learn.
 time_limit : float, optional
-    Seconds that the fit may take, about, but for its first epoch; the schedule follows, so that
-    it ends annealed. The result then depends on the speed of the machine.
+    Approximate limit of the fit in seconds, except that one epoch always runs; the learning rate
+    schedule is adapted to it. The result then depends on the speed of the machine.
 random_state : int, RandomState or None, default=None
-    Source of folds, first weights, order of samples.
+    Seed or generator of folds, initial weights and order of samples.
 verbose : bool or int, default=False
-    Show a line on the standard error stream: the recipe, the share of the fit that is done, the
-    time left, the score of held-out rows.
+    Show progress on standard error: the recipe, the completed share of the fit, the time left and
+    the score of held-out rows.
 progress_bar : bool, default=False
     Another name of ``verbose``.
 callbacks : list of callables, optional
     Called with a ``fastmlp.State`` after each epoch of each recipe; ``state.val_loss`` is the score
-    of held-out rows, ``state.model`` the networks in training. One that returns True ends the fit
-    as Ctrl-C does: the model is fitted with what has been trained, and a warning says so. Before
-    the first score Ctrl-C leaves the estimator as it was.
+    of held-out rows, ``state.model`` the networks in training. Returning True ends the fit like
+    Ctrl-C: the estimator keeps the networks trained so far and warns. Ctrl-C before the first
+    score leaves the estimator unchanged.
 n_jobs : int, optional
-    Threads; -1 is all. By default what the machine allows. The result does not depend on it."""
+    Number of threads; -1 uses all. By default all that are available. The result does not depend on
+    it."""
 
 
-# Parameters that files of earlier versions lack: they have their defaults then.
+# Parameters that files of earlier versions lack; they get their defaults.
 ADDED = frozenset({"verbose", "callbacks", "recipes", *COUNTS})
 
 
 def check(estimator: Any) -> None:
-    """Refuse what the ranges let through: truth values as seconds, no threads, huge integers."""
+    """Reject values within the ranges: bool as a number, n_jobs=0, integers beyond float64."""
     check_reals(estimator)
     of_jobs(estimator.n_jobs)
     for name in COUNTS:

@@ -1,4 +1,4 @@
-"""What is read of a fit is of one fit, whoever fits meanwhile: by methods, files, predictors."""
+"""Methods, files and predictors that read one consistent fit, even during a concurrent fit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def of_one_moment(method: Method) -> Method:
-    """Decorate a method that reads what is fitted: that is of one fit, whoever fits meanwhile."""
+    """Decorate a method to read a snapshot of the fitted state, also during a concurrent fit."""
 
     @functools.wraps(method)
     def reading(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -41,41 +41,42 @@ def like(estimator: Any, values: dict[str, Any]) -> Any:
 
 
 class Persistent:
-    """An estimator of tables that outlives its process, and its next fit."""
+    """Methods that save an estimator or copy it to a predictor."""
 
     _members: Blend
     _columns: Columns
 
     @of_one_moment
     def predictor(self) -> RowPredictor:
-        """Return the fitted estimator as a function of one row, for single rows in a hurry.
+        """Return the fitted estimator as a function that is fast for single rows.
 
         Returns
         -------
         fastmlp.tabular.predictor.RowPredictor
-            Returns what ``predict``, or a classifier's ``predict_proba``, says of a row.
+            Computes ``predict``, for classifiers ``predict_proba``, of one row.
         """
         check_is_fitted(self, "_members")
         return RowPredictor(self._columns, self._members, self._finisher())
 
     @of_one_moment
     def distill(self, X: Any, *, random_state: int = 0) -> RowPredictor:
-        """Return one network that has learned what all members say, as a function of one row.
+        """Distil all members into one network, and return it as a function of one row.
 
-        It is as fast as one member is, however many there are, and says nearly the same: it loses
-        less than single members do, see docs/tabular.md. It takes about as long as a short fit.
+        It is as fast as a single member, and its predictions are close to those of all members,
+        closer than those of single members; see docs/tabular.md. Distillation takes about as long
+        as a short fit.
 
         Parameters
         ----------
         X : frame or array-like, shape (n_samples, n_features)
-            Rows like those to come, for example those of the fit; the more the better.
+            Typical rows, for example those of the fit; more rows give better results.
         random_state : int
-            Seed of what is drawn: the same gives the same bits.
+            Seed; the same seed gives the same bits.
 
         Returns
         -------
         fastmlp.tabular.predictor.RowPredictor
-            Returns nearly what ``predict``, or a classifier's ``predict_proba``, says of a row.
+            Approximates ``predict``, for classifiers ``predict_proba``, of one row.
 
         Examples
         --------
@@ -94,37 +95,38 @@ class Persistent:
         return RowPredictor(self._columns, one, self._finisher())
 
     def _checked(self, X: Any, reset: bool) -> Any:
-        """Return a table; its names and their number are checked, or kept."""
+        """Return a table with checked column names; ``reset`` stores them, else they must match."""
         raise NotImplementedError
 
     def _finisher(self) -> Callable[[Array], Array]:
-        """Return what turns predictions of all members into the user's; it outlives a fit."""
+        """Return a function from predictions of all members to the user's result."""
         raise NotImplementedError
 
     def _exported(self) -> ExportedTable:
-        """Return what the fitted estimator predicts with, as plain arrays."""
+        """Return the fitted model as plain arrays."""
         raise NotImplementedError
 
     @of_one_moment
     def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
         """Write the estimator to a file, for ``fastmlp.load``.
 
-        Parameters, columns and their categories, encodings, networks, classes, calibration, and
-        out-of-fold predictions are in it; what others have set, such as metadata requests, is not.
+        The file contains parameters, columns and their categories, encodings, networks, classes,
+        calibration and out-of-fold predictions. It does not contain attributes of other libraries,
+        such as metadata requests.
 
         Parameters
         ----------
         path : str or path
-            The file, which is replaced at one moment; a link leads to it.
+            The file, which is replaced atomically; links are followed.
         training : bool
-            With ``history_`` and the curve of :meth:`plot_history`, which are empty otherwise.
+            Whether to include ``history_`` and the curve of :meth:`plot_history`.
 
         Raises
         ------
         OSError
-            If it cannot be written.
+            If the file cannot be written.
         TypeError, ValueError
-            If a parameter is wrong, or a file cannot hold it: a function as ``scoring``, or more
+            If a parameter is invalid, or a file cannot store it: a function as ``scoring``, or more
             than 65,536 categories. ``callbacks`` of other libraries are left out.
         """
         storage.save(self, path, training)

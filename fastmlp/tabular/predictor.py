@@ -1,4 +1,4 @@
-"""One row of a table -> its prediction, in microseconds: all that can be prepared is."""
+"""Fast prediction of single rows: everything possible is prepared in advance."""
 
 from __future__ import annotations
 
@@ -21,19 +21,18 @@ Array = NDArray[Any]
 
 
 class RowPredictor:
-    """A fitted estimator of tables as a function of one row, made by its ``predictor()``.
+    """A fitted estimator of tables as a function of one row; see its method ``predictor()``.
 
-    It holds copies of the weights: another fit does not change it. It is safe to call from many
-    threads at once.
+    It has its own copy of the weights, so later fits do not change it, and it is thread-safe.
 
     Parameters
     ----------
     columns : Columns
-        Of the fit.
+        The columns of the fit.
     blend : Blend
-        What predicts.
+        The trained members.
     finish : callable
-        From the prediction of all members, (1, columns), to what is returned.
+        Function from the prediction of all members, (1, columns), to the result.
 
     Examples
     --------
@@ -58,7 +57,7 @@ class RowPredictor:
         self._weights, self._finish = blend.weights.tolist(), finish
 
     def __repr__(self) -> str:
-        """Return how large it is, and how it is called."""
+        """Return the number of values and of networks."""
         networks = sum(len(group) for group in self._groups)
         return f"<RowPredictor: call it with a row of {self._n} values; {networks} networks>"
 
@@ -68,18 +67,18 @@ class RowPredictor:
         Parameters
         ----------
         row : sequence, length n_features, or mapping from the names of columns
-            Values in the order of the columns of the fit, or by name, as in a row of a frame, or in
-            a frame of one row: numbers, text, truth values; None or NaN where missing.
+            Values in the order of the fit's columns, or by name, as in a row of a frame or a frame
+            of one row: numbers, text or booleans; None or NaN where missing.
 
         Returns
         -------
         array of float64, shape (n_outputs,), or () for one number
-            The bits of ``predict`` of a regressor, or ``predict_proba``, of a table of this row.
+            The same bits as ``predict`` of a regressor or ``predict_proba`` of a classifier.
 
         Raises
         ------
         TypeError, ValueError
-            If the row has another length or other names, or no number where numbers were.
+            If the row has a wrong length or wrong names, or a non-number in a numeric column.
         """
         if not isinstance(row, list | tuple | np.ndarray):
             row = self._listed(row)
@@ -99,7 +98,7 @@ class RowPredictor:
         )[0]
 
     def _listed(self, row: Any) -> list[Any]:
-        """Return the values of a row that has them by name; the order of a series is its own."""
+        """Return the values of a row given by name, in the order of the fit's columns."""
         if is_frame(gathered(row)):
             if len(row) != 1:
                 raise ValueError(
@@ -135,7 +134,7 @@ class RowPredictor:
 def _number(value: Any, column: Column) -> float:
     if isinstance(value, float) and abs(value) < np.inf:
         return value
-    return float(column.read(_series(value))[0])  # which refuses what is none
+    return float(column.read(_series(value))[0])  # rejects other types
 
 
 def _code(value: Any, column: Column, codes: dict[Any, int]) -> int:
@@ -145,14 +144,14 @@ def _code(value: Any, column: Column, codes: dict[Any, int]) -> int:
 
 
 def _series(value: Any) -> Array:
-    """Return a column of one row."""
+    """Return an object array with this single value."""
     series = np.empty(1, object)
     series[0] = value
     return series
 
 
 class _Group:
-    """Members of a recipe, all that is measured for them stacked: a row for each member."""
+    """The members of a recipe, with the statistics of all members stacked."""
 
     def __init__(self, group: TrainedMembers) -> None:
         self._target, self._encoder = group.target, encoder_of(group.encodings)
@@ -168,7 +167,7 @@ class _Group:
         return len(self._predictors)
 
     def predict(self, numbers: Array, codes: Array) -> Array:
-        """Return the prediction of all, (1, columns)."""
+        """Return the prediction of all members, (1, columns)."""
         z = np.empty(self._shape, np.float32)
         inputs = self._encoder(numbers, codes)
         for predict, x, own in zip(self._predictors, inputs, z, strict=True):

@@ -1,8 +1,8 @@
-"""The numbers of the recipe, in one place: what a preset trains, and for how long.
+"""All numbers of the training method: the recipes and epochs of each preset.
 
-The recipe is RealMLP's (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04491): NTK
-parametrisation, a learned scale of each input, Adam with a short memory of squares, four cosine
-cycles of the rate, 256 epochs; members are trained on folds and averaged.
+The method is RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04491): NTK
+parametrisation, a learned scale per input, Adam with a short memory of squares, four cosine cycles
+of the rate, 256 epochs. Members are trained on folds and averaged.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from fastmlp.tabular.clock import UNLIMITED, Clock
 
 
 def _check_activation(name: str, value: Any) -> None:
-    """Complain of what is neither None nor the name of an activation."""
+    """Raise an error for anything but None or the name of an activation."""
     if value is not None and value not in tuple(ACTIVATIONS):
         names = ", ".join(ACTIVATIONS)
         raise ValueError(f"{name} is {value!r} but None or one of {names} is expected")
@@ -52,24 +52,25 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one group of members is.
+    """Architecture and training options of one group of members.
 
     Attributes
     ----------
     bins : int
-        Piecewise linear inputs of each number; 0 for none.
+        Piecewise linear inputs per numeric column; 0 for none.
     width, depth : int
-        Of the hidden layers.
+        Width and number of the hidden layers.
     activation : str or None
-        Of the hidden layers; None for the one that suits the task.
+        Activation of the hidden layers; None for the default of the task.
     rate : float
-        Factor on the learning rate that suits the task.
+        Factor on the default learning rate of the task.
     dropout, decay : float
-        Constant for half of the steps, then half a cosine down to 0.
+        Dropout and weight decay, constant for half of the steps, then falling to 0 as half a
+        cosine.
     parametric : bool
-        Whether units learn how linear they are.
+        Whether units learn a blend of their activation and the identity.
     share : float
-        Of the epochs of the preset.
+        Share of the preset's epochs.
     """
 
     bins: int = 8
@@ -88,13 +89,7 @@ class Recipe:
 
     @property
     def title(self) -> str:
-        """What a recipe is called in a report.
-
-        Examples
-        --------
-        >>> Recipe(bins=8, dropout=0.3, decay=0.02, share=1 / 8).title
-        '8 bins, 128-128-128, dropout 0.3, decay 0.02, 0.125 of the epochs'
-        """
+        """The description of the recipe in reports."""
         shape = "-".join([f"{self.width}"] * self.depth)
         parts = {
             f"{self.bins or 'no'} bins": True,
@@ -109,31 +104,19 @@ class Recipe:
         return ", ".join(part for part, is_said in parts.items() if is_said)
 
     def work(self, inputs: int) -> int:
-        """Return how much an epoch computes, to compare recipes: weights of the hidden layers."""
+        """Return the work per epoch for comparisons: the number of weights of the hidden layers."""
         return self.width * (inputs + (self.depth - 1) * self.width)
 
 
 @dataclass(frozen=True)
 class Preset:
-    """What is trained.
+    """The recipes of a fit, and the numbers of folds and epochs.
 
-    Attributes
-    ----------
-    folds, repeats : int
-        In each repeat the rows are divided into folds anew, and each member of a recipe learns from
-        all folds but one.
-    epochs : int
-        Of a fit of `FEW_ROWS` rows.
-    recipes : tuple of Recipe
-        In this order, as long as there is time; those that help are blended.
-    first : dict of tuples of Recipe
-        Before these, where "classes" or "numbers" are predicted.
-    many_rows : tuple of int
-        Of more rows than each of these there are half as many folds, at least 2.
-    members : int, optional
-        Networks of each recipe, at least: the folds are repeated for them, whatever `repeats` is.
-    scaled : bool
-        Whether there are fewer epochs for more rows.
+    The rows are divided into ``folds`` anew in each of ``repeats``; each member of a recipe is
+    trained on all folds but one. ``epochs`` holds for `FEW_ROWS` rows, and falls for more if
+    ``scaled``. ``first`` are recipes that come before ``recipes`` for "classes" or "numbers". The
+    number of folds is halved above each number in ``many_rows``. ``members`` is the least number of
+    networks per recipe; folds are repeated for it.
     """
 
     folds: int
@@ -146,13 +129,7 @@ class Preset:
     scaled: bool = True
 
     def of(self, kind: str, numbers: int = 0) -> tuple[Recipe, ...]:
-        """Return the recipes for "classes" or "numbers", and a table of so many numeric columns.
-
-        Examples
-        --------
-        >>> [recipe.bins for recipe in PRESETS["default"].of("numbers", 400)]
-        [10, 8, 8, 0]
-        """
+        """Return the recipes for "classes" or "numbers", with fewer bins for many columns."""
         most = MOST_PIECES // max(numbers, 1)
         recipes = self.first.get(kind, ()) + self.recipes
         return tuple(
@@ -160,24 +137,18 @@ class Preset:
         )
 
     def folds_of(self, n: int) -> int:
-        """Return the folds of n rows.
-
-        Examples
-        --------
-        >>> [PRESETS["best"].folds_of(n) for n in (1_000, 10_000, 100_000)]
-        [16, 8, 4]
-        """
+        """Return the number of folds for n rows."""
         return max(2, self.folds >> sum(n > many for many in self.many_rows))
 
     def repeats_of(self, folds: int) -> int:
-        """Return how often the rows are divided into so many folds."""
+        """Return the number of repeats with this many folds."""
         return self.repeats if self.members is None else math.ceil(self.members / folds)
 
 
 PIECEWISE, PLAIN = Recipe(bins=8), Recipe(bins=0)
 CAREFUL = Recipe(bins=8, dropout=0.15, decay=0.02)
 FINE = Recipe(bins=16, rate=2.0)
-# For what is noisy: an eighth of the epochs, with dropout.
+# For noisy data: an eighth of the epochs, with dropout.
 SHORT = Recipe(bins=8, dropout=0.3, decay=0.02, share=1 / 8)
 SHORT_PLAIN = Recipe(bins=0, dropout=0.15, decay=0.02, share=1 / 8)
 USUAL = (CAREFUL, PIECEWISE, PLAIN)
@@ -204,32 +175,32 @@ PRESETS = {
     ),
 }
 
-# Piecewise linear inputs of all numbers: of more columns each has fewer, for time and memory.
+# Most piecewise linear inputs of all columns together, to limit time and memory.
 MOST_PIECES = 4_096
 FEW_ROWS = 2_000
 FEWEST_EPOCHS, MOST_EPOCHS = 16, 256
-# Rows up to which a batch has so many at most.
+# Largest batch up to a number of rows.
 BATCHES = ((8_192, 256), (32_768, 512), (math.inf, 1_024))
-MOST_LOOKS = 64  # at the score of held-out rows, of all epochs
-# Looks that take the time of all that follows training, of up to 40,000 rows; measured, rounded up.
+MOST_LOOKS = 64  # evaluations of held-out rows per fit
+# Time needed after training, in evaluations, for up to 40,000 rows; measured and rounded up.
 AFTER = {"numbers": 5.0, "classes": 10.0}
 
 ACTIVATION = {"classes": "selu", "numbers": "mish"}
 RATE = {"classes": 0.04, "numbers": 0.07, "gaussian": 0.02}
-# A long fit that learns nothing but noise ends early: at the end of a cycle of the rate, where
-# costs can be compared, they are so many times the lowest, and that was in the first half.
+# A long fit that only learns noise ends early: if the cost at the end of a cycle of the rate, where
+# costs are comparable, exceeds this multiple of the lowest cost, which came in the first half.
 CYCLE_ENDS = (3 / 15, 7 / 15)
 HOPELESS = 1.15
 BETA_2 = 0.95
 BIAS_RATE = 0.1
 SCALE_RATE = 6.0
 ACTIVATION_RATE = 0.1
-# Where `scoring` looks at labels; for probabilities it costs more than the temperature gives back.
+# For scorers of labels only; for probabilities it costs more than calibration recovers.
 LABEL_SMOOTHING = 0.1
-# What averaging gains from one member to two held-out ones, times this, is what it is taken to gain
-# from one to all. If errors of members were exchangeable it would be 2 (1 - 1 / members), 1.875 for
-# 16; less than that because the gain is measured on few rows. A likelihood has no bound: the
-# cost of one member that is too sure of itself says nothing of all, and two together are judged.
+# The estimated gain of averaging all members, as a multiple of the measured gain of two. With
+# exchangeable errors it would be 2 (1 - 1 / members), 1.875 for 16 members; it is lower because the
+# gain is measured on few rows. A likelihood is unbounded, so that one overconfident member tells
+# nothing about all; there, the cost of two counts.
 AVERAGING = {"classes": 1.5, "numbers": 1.5, "gaussian": 1.0}
 
 
@@ -241,27 +212,7 @@ def adapted(
     epochs: int | None,
     width: int | None,
 ) -> Preset:
-    """Return a preset with what the user has chosen; None is the preset's.
-
-    Parameters
-    ----------
-    preset : Preset
-        The preset.
-    recipes : sequence of dict, optional
-        Fields of each `Recipe`.
-    folds, members, epochs, width : int, optional
-        Checked. Neither folds nor epochs then depend on the number of rows.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a recipe is none.
-
-    Examples
-    --------
-    >>> adapted(PRESETS["fast"], [{"bins": 0}], None, 12, None, width=32).of("numbers")[0].title
-    'no bins, 32-32-32'
-    """
+    """Return a preset with the user's choices; None keeps the preset's value."""
     if recipes is not None:
         own = tuple(_recipe(k, given) for k, given in enumerate(recipes))
         if not own:
@@ -282,7 +233,7 @@ def _of_width(recipes: Sequence[Recipe], width: int) -> tuple[Recipe, ...]:
 
 
 def _recipe(k: int, given: Any) -> Recipe:
-    """Return a recipe of the user's, or complain by its place."""
+    """Return a recipe from a user's dict; errors name its index."""
     if not isinstance(given, Mapping) or not given.keys() <= CHECKS.keys():
         raise ValueError(
             f"recipes[{k}] is {given!r} but a dict is expected, with any of {', '.join(CHECKS)}: "
@@ -295,7 +246,7 @@ def _recipe(k: int, given: Any) -> Recipe:
 
 
 def epochs_of(preset: Preset, recipe: Recipe, n: int) -> int:
-    """Return the epochs of a fit of n rows: fewer for more, the steps grow with their root."""
+    """Return the number of epochs for n rows; steps grow with the square root of n."""
     if not preset.scaled:
         return max(1, round(recipe.share * preset.epochs))
     epochs = round(recipe.share * preset.epochs * math.sqrt(FEW_ROWS / n))
@@ -303,30 +254,18 @@ def epochs_of(preset: Preset, recipe: Recipe, n: int) -> int:
 
 
 def quick_epochs(kind: str, n: int) -> int:
-    """Return the epochs of "fast" for n rows."""
+    """Return the number of epochs of "fast" for n rows."""
     fast = PRESETS["fast"]
     return epochs_of(fast, fast.of(kind)[0], n)
 
 
 def batch_of(n: int) -> int:
-    """Return the rows of a step of a fit of n rows.
-
-    Examples
-    --------
-    >>> batch_of(100), batch_of(1035)
-    (100, 207)
-    """
+    """Return the batch size for n rows."""
     return even(n, next(int(size) for rows, size in BATCHES if n <= rows))
 
 
 def even(n: int, most: int) -> int:
-    """Return the rows of a step, of n in as few as may be: a small last one steps as far as others.
-
-    Examples
-    --------
-    >>> even(1035, most=256)
-    207
-    """
+    """Return the batch size that divides n rows evenly into batches of at most ``most``."""
     return math.ceil(n / math.ceil(n / most))
 
 
@@ -334,22 +273,8 @@ def even(n: int, most: int) -> int:
 class Cycles(Schedule):
     """Four cosine cycles, each twice as long as the one before ("coslog4").
 
-    ``rate * (1 - cos(2 pi log2(1 + 15 t))) / 2`` with t from 0 to 1, the share of the steps, or
-    of a time that is too short for all of them.
-
-    Parameters
-    ----------
-    rate : float, > 0
-        The highest.
-    n_steps : int, >= 1
-        Steps from t = 0 to 1.
-    clock : Clock
-        Of the time that the fit may take.
-
-    Examples
-    --------
-    >>> Cycles(1.0, n_steps=15)([0, 1, 3, 7, 15]).round(6).tolist()
-    [0.0, 0.0, 0.0, 0.0, 0.0]
+    The rate is ``rate * (1 - cos(2 pi log2(1 + 15 t))) / 2``, with t from 0 to 1 over ``n_steps``
+    steps, or over the time if it is too short for them.
     """
 
     rate: float
@@ -366,19 +291,9 @@ class Cycles(Schedule):
 
 @dataclass(frozen=True)
 class FlatCosine(Schedule):
-    """A value that is kept for half of the steps, then half a cosine down to 0 ("flat_cos").
+    """A value that is constant for half of the steps, then falls to 0 as half a cosine.
 
-    Parameters
-    ----------
-    value : float, > 0
-        The first.
-    n_steps : int, >= 1
-        Steps until 0.
-
-    Examples
-    --------
-    >>> FlatCosine(1.0, n_steps=4)([0, 2, 3, 4]).round(6).tolist()
-    [1.0, 1.0, 0.5, 0.0]
+    This is the schedule "flat_cos" of RealMLP.
     """
 
     value: float

@@ -1,4 +1,4 @@
-"""How far the fit of a table is: a line for people who wait, and a hint if they will wait long."""
+"""A progress line for fits of tables, and a hint if a fit will take long."""
 
 from __future__ import annotations
 
@@ -11,33 +11,18 @@ from typing import Any, TextIO
 from fastmlp._core.history import State
 from fastmlp._engine.thread_count import default_threads
 
-LONG = 60.0  # seconds of a fit that a hint is given about
-SURE = 5.0  # seconds after which its length is known well enough; first epochs are slow
-EVERY = 0.1  # seconds between two lines on a terminal
-PARTS = 10  # lines of a recipe in a file
+LONG = 60.0  # seconds; longer fits get a hint
+SURE = 5.0  # seconds until the estimate is reliable, as first epochs are slow
+EVERY = 0.1  # seconds between updates on a terminal
+PARTS = 10  # lines per recipe in a file
 
 
 class Progress:
-    """A callback for all recipes of a fit: shows recipe, share done, time left and score.
+    """Callback for all recipes of a fit: shows recipe, share done, time left and score.
 
-    On a terminal one line is rewritten in place; elsewhere each recipe gets `PARTS` lines.
-
-    Parameters
-    ----------
-    work : sequence of float
-        How much each recipe computes; only their ratios matter.
-    target : Numbers or Classes
-        Names the score.
-    deadline : float or None
-        When the fit must end, by ``now``.
-    n_threads : int or None
-        Threads of the fit; None is all.
-    shows : bool
-        Whether lines are written; a hint is logged in any case.
-    file : file object, optional
-        Where to write; the standard error stream by default.
-    now : callable () -> float
-        The time in seconds.
+    A terminal shows one line that is rewritten; other outputs get `PARTS` lines per recipe.
+    ``work`` is the relative work of each recipe, and ``deadline`` a time of ``now``. A hint is
+    always logged.
     """
 
     def __init__(
@@ -56,11 +41,11 @@ class Progress:
         self._shown, self._width = -1.0, 0
 
     def begin(self, recipe: int) -> None:
-        """Follow another recipe; they count from 0."""
+        """Start the next recipe, counted from 0."""
         self.recipe, self._shown = recipe, -1.0
 
     def __call__(self, state: State) -> None:
-        """Report an epoch."""
+        """Show an epoch."""
         now, part = self.now(), (state.epoch + 1) / state.epochs
         passed = now - self._began
         done = sum(self.work[: self.recipe]) + part * self.work[self.recipe]
@@ -95,7 +80,7 @@ class Progress:
             self._width = 0
 
     def _hint(self, passed: float, seconds: float) -> None:
-        """Say once what makes a long fit shorter, by logging and among the lines."""
+        """Log and show a hint, once, on how to shorten a long fit."""
         if self._hinted or passed < SURE or seconds < LONG:
             return
         self._hinted = True
@@ -111,11 +96,5 @@ class Progress:
 
 
 def _span(seconds: float) -> str:
-    """Return a time in words.
-
-    Examples
-    --------
-    >>> _span(7.4), _span(300.0)
-    ('7 s', '5 min')
-    """
+    """Return a duration as text, such as 7 s or 5 min."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -1,4 +1,4 @@
-"""The regressor of tables: means, intervals, quantiles, densities."""
+"""The regressor for tables: means, intervals, quantiles, densities."""
 
 from __future__ import annotations
 
@@ -34,45 +34,43 @@ Array = NDArray[Any]
 
 NAMES = get_args(TableLossName)
 SMALLEST_SHRINK = 0.8
-LARGEST = 1e100  # of targets: that squares and their sums are finite
+LARGEST = 1e100  # largest magnitude of targets, so that sums of squares are finite
 
 
 @explained
 class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
-    """Multi-layer perceptrons for regression on a table as it is.
+    """Multi-layer perceptrons for regression on raw tables.
 
     Columns may be numbers, booleans, text or categories, of any scale, with missing values. Members
-    are trained on folds, all at once, up to the epoch at which they are best together on rows that
-    they have not learned from; the residuals there give intervals.
+    are trained together on folds; the epoch with the best out-of-fold score of their mean is kept.
+    Out-of-fold predictions are used to compute prediction intervals.
 
     Parameters
     ----------
     loss : str, default="squared_error"
-        squared_error (the mean), absolute_error (the median), quantile, poisson (rates, y >= 0),
-        or gaussian (mean and variance by maximum likelihood).
+        One of squared_error (fits the mean), absolute_error (the median), quantile, poisson (rates,
+        y >= 0), and gaussian (mean and variance by maximum likelihood).
     quantile : float in (0, 1), default=0.5
-        With loss="quantile": share of the targets that shall lie below the prediction.
+        For loss="quantile": the share of targets that should lie below the prediction.
     {parameters}
 
     Attributes
     ----------
     oof_prediction_ : array, shape (n_samples,) or (n_samples, n_outputs)
-        Of each row, by the members that have not learned from it.
+        Out-of-fold predictions: each row is predicted by members not trained on it.
     best_epoch_, n_iter_ : int
-        The epoch that was kept, counted from 1, and how many were run.
+        Selected epoch, counted from 1, and number of epochs run.
     history_ : fastmlp.History
-        Of the members' mean loss.
+        History of the members' mean loss.
     n_features_in_, n_outputs_ : int
-        Columns of X, and of y.
+        Number of columns of X, and of y.
     feature_importances_ : array of float64, shape (n_features_in_,)
-        Share of each column in ``importance()``, computed when it is first read.
+        Share of each column in ``importance()``, computed on first access.
     feature_names_in_ : array of str
-        If X has such.
+        Names of the columns; only if X has names.
 
-    Notes
-    -----
-    The recipe is that of RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04491)
-    with piecewise linear inputs (Gorishniy, Rubachev and Babenko 2022) and members on folds.
+    Notes ----- The method is RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04491)
+    with piecewise linear inputs (Gorishniy, Rubachev and Babenko 2022) and an ensemble over folds.
 
     Examples
     --------
@@ -126,12 +124,12 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         X : frame or array-like, shape (n_samples, n_features)
             Rows, with the columns of the fit.
         return_std : bool
-            Return the standard deviation of the target around the prediction too.
+            Whether to also return the standard deviation of the target around the prediction.
 
-        Returns
-        -------
-        array of float64, shape (n_samples,) or (n_samples, n_outputs), or a tuple of two such
-            Means (or what else the loss fits), and deviations.
+        Returns ------- array of float64, shape (n_samples,) or (n_samples, n_outputs), or tuple of
+        two arrays
+            Means (or medians, quantiles or rates, depending on the loss), and with ``return_std``
+            the standard deviations.
         """
         outputs = self._predictions(X)
         if not check_flag("return_std", return_std):
@@ -139,15 +137,16 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         return self._shaped(outputs), self._shaped(self._deviations(outputs))
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> Array:
-        """Predict intervals that hold the target with a probability.
+        """Predict intervals that contain the target with a given probability.
 
         Parameters
         ----------
         X : frame or array-like, shape (n_samples, n_features)
-            Rows.
+            Rows, with the columns of the fit.
         coverage : float in (0, 1)
-            The probability, at least; on average over rows like those of the fit. With
-            ``sample_weight`` or ``groups`` the intervals are those of fewer, effective rows: wider.
+            Least probability of containing the target, on average over rows like those of the fit.
+            With ``sample_weight`` or ``groups``, the smaller effective number of rows makes
+            intervals wider.
 
         Returns
         -------
@@ -164,19 +163,19 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
 
     @of_one_moment
     def predict_quantiles(self, X: Any, levels: float | Sequence[float]) -> Array:
-        """Predict quantiles of the target, which never cross.
+        """Predict quantiles of the target; they never cross.
 
         Parameters
         ----------
         X : frame or array-like, shape (n_samples, n_features)
-            Rows.
-        levels : float in (0, 1), or sequence of such
-            Of the quantiles.
+            Rows, with the columns of the fit.
+        levels : float in (0, 1), or sequence of floats
+            Levels of the quantiles.
 
         Returns
         -------
         array of float64, shape (n_samples, levels) or (n_samples, n_outputs, levels)
-            In the order of the levels; of a single number, without the last axis.
+            Quantiles in the order of the levels; for a single number, without the last axis.
         """
         wanted = levels_of(levels if np.iterable(levels) else [levels])
         found = self._quantiles(self._predictions(X), wanted)
@@ -187,19 +186,20 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
     def log_density(self, X: Any, y: Any) -> Array:
         """Return the logarithm of the predicted density at targets.
 
-        The density is Student's t around the prediction, fitted to out-of-fold residuals.
+        The density is Student's t distribution around the prediction, fitted to out-of-fold
+        residuals.
 
         Parameters
         ----------
         X : frame or array-like, shape (n_samples, n_features)
-            Rows.
+            Rows, with the columns of the fit.
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
-            Their targets.
+            Targets of the rows.
 
         Returns
         -------
         array of float64, shape (n_samples,)
-            Sums over outputs.
+            Log-densities, summed over outputs.
         """
         outputs = self._predictions(X)
         mean, size = self._heads(outputs)
@@ -213,19 +213,19 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
 
     @of_one_moment
     def plot_calibration(self, y: Any, ax: Any = None) -> Any:
-        """Plot which share of the targets of the fit lay below each predicted quantile.
+        """Plot the share of the fit's targets below each out-of-fold quantile.
 
         Parameters
         ----------
         y : array-like
-            Of the rows of the fit, in their order; the first output is shown.
+            Targets of the rows of the fit, in their order; the first output is shown.
         ax : matplotlib.axes.Axes, optional
-            Where to draw; a new figure by default.
+            Axes to draw on; by default those of a new figure.
 
         Returns
         -------
         matplotlib.axes.Axes
-            With legend and labels.
+            The axes, with legend and labels.
         """
         check_is_fitted(self, "_members")
         first = finite_numbers(y)[:, 0]
@@ -238,23 +238,23 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
 
     @of_one_moment
     def to_onnx(self, path: Any = None, *, levels: Sequence[float] = ()) -> Any:
-        """Return the fitted estimator as ONNX, to run without fastmlp: raw columns in.
+        """Return the fitted estimator as an ONNX model for raw columns, which runs without fastmlp.
 
-        Outputs are float64: ``predictions`` and ``deviations``, (rows, outputs), what
-        ``predict(X, return_std=True)`` returns, and with levels ``quantiles``, what
-        ``predict_quantiles(X, levels)`` returns.
+        Outputs are float64: ``predictions`` and ``deviations``, (rows, outputs), the results of
+        ``predict(X, return_std=True)``, and with levels ``quantiles``, the result of
+        ``predict_quantiles(X, levels)``.
 
         Parameters
         ----------
         path : str or path, optional
-            Where to write the file, too; it is replaced at one moment.
+            File to write, in addition to returning the model; it is replaced atomically.
         levels : sequence of float in (0, 1), optional
-            Of the quantiles; [0.05, 0.95] are the ends of ``predict_interval(X, 0.9)``.
+            Levels of the quantiles; [0.05, 0.95] are the ends of ``predict_interval(X, 0.9)``.
 
         Returns
         -------
         onnx.ModelProto
-            See :meth:`TabMLPClassifier.to_onnx`, also for inputs and errors.
+            The model; see :meth:`TabMLPClassifier.to_onnx` for inputs and errors.
 
         Examples
         --------
@@ -270,7 +270,7 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
 
         return onnx_graph.model(self._exported(), path, levels_of(levels))
 
-    # ------------------------------------------------------------ of the fit
+    # ------------------------------------------------------------ used by fit
 
     def _read_target(self, y: Any) -> Array:
         if y is None:
@@ -291,8 +291,8 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         numbers = self._read_target(y)
         if numbers.shape[1] != self.n_outputs_:
             raise ValueError(
-                f"y has {numbers.shape[1]} outputs but {self.n_outputs_} are expected: the fit had "
-                "as many"
+                f"y has {numbers.shape[1]} outputs but {self.n_outputs_} are expected, as in "
+                "the fit"
             )
         return numbers
 
@@ -369,7 +369,7 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
 
     @property
     def _lowest(self) -> float:
-        """The lowest quantile: rates are not negative."""
+        """The lower bound of quantiles: rates are not negative."""
         return 0.0 if self._trained_with["loss"] == "poisson" else -np.inf
 
     def _shaped(self, numbers: Array) -> Array:
@@ -378,7 +378,7 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
     @property
     @of_one_moment
     def oof_prediction_(self) -> Array:
-        """Predictions of the rows of the fit by members that have not learned from them."""
+        """Out-of-fold predictions: members not trained on a row of the fit predict it."""
         if "_out_of_fold" not in vars(self):
             raise AttributeError("there is no oof_prediction_: call fit first")
         return self._shaped(self._out_of_fold).copy()
@@ -395,5 +395,5 @@ TabMLPRegressor.__doc__ = inspect.cleandoc(TabMLPRegressor.__doc__ or "").replac
 
 
 def _means(prediction: Array, outputs: int) -> Array:
-    """Return means as the user has the targets: one output has no axis of its own."""
+    """Return means in the shape of the user's targets: (n,) for one output."""
     return prediction[:, 0] if outputs == 1 else prediction[:, :outputs]

@@ -1,4 +1,4 @@
-"""What a fit has done, to read: ``print(model.report())``."""
+"""The report of a fit, for ``print(model.report())``."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from typing import Any
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """What a fit did: its text has a line for each fact, and notebooks show pictures below.
+    """Report of a fit: its text has a line per fact; notebooks also show pictures.
 
     Attributes
     ----------
     rows, columns : int
         Size of the table.
     kinds : dict of str to int
-        How many columns are numbers, and how many categories.
+        Number of numeric columns and of category columns.
     left_out : dict of str to str
-        Columns that are not used, and why.
+        Unused columns, with the reasons.
     members : list of str
-        A line for each recipe that is used: its share, its name, its networks, its best epoch.
+        A line per used recipe: its weight, description, networks and best epoch.
     metric : str
-        What `alone` and `together` are; it chose epochs and shares unless `scoring` did.
+        Metric of `alone` and `together`; it selected epochs and weights unless `scoring` was set.
     alone, together : float
-        The score of rows that networks have not learned from: of one network, and of all of those.
+        Out-of-fold score of single networks, and of the mean of the networks that hold a row out.
     seconds : dict of str to float
-        Duration of each phase.
+        Duration of each phase of the fit.
     more : dict of str to str
-        What the task adds: the temperature, and what `scoring` and validation rows say.
+        Further results: the temperature, and the scores by `scoring` and on validation rows.
     notes : list of str
-        What was done differently from what the preset says, and what is odd about the columns.
+        Deviations from the preset, and suspicious properties of the columns.
     """
 
     rows: int
@@ -74,14 +74,14 @@ class Report:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        """Return a table of the facts, and pictures where matplotlib is installed."""
+        """Return a table of the facts, and pictures if matplotlib is installed."""
         cell = '<tr><th style="text-align: left">{}</th><td style="text-align: left">{}</td></tr>'
         rows = [cell.format(*map(html.escape, line)) for line in self.lines()]
         return "".join(["<table>", *rows, "</table>", *map(_picture, self.pictures)])
 
 
 def _picture(draw: Callable[[Any], Any]) -> str:
-    """Return what is drawn on axes as an image in HTML, or nothing without matplotlib."""
+    """Return a drawing on axes as an HTML image, or an empty text without matplotlib."""
     try:
         figure = importlib.import_module("matplotlib.figure").Figure(figsize=(5, 3.5))
     except ImportError:
@@ -93,13 +93,7 @@ def _picture(draw: Callable[[Any], Any]) -> str:
 
 
 class Stopwatch:
-    """Takes the time of phases.
-
-    Attributes
-    ----------
-    seconds : dict of str to float
-        By name.
-    """
+    """Adds up the seconds of phases, by name."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

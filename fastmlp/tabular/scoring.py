@@ -1,4 +1,4 @@
-"""A scorer of scikit-learn on predictions that exist already."""
+"""scikit-learn's scorers applied to existing predictions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sklearn.metrics import get_scorer
 
 Array = NDArray[Any]
 
-# How the names of those of scikit-learn's scorers begin that look at labels, not at probabilities.
+# Prefixes of scorers of scikit-learn that use labels instead of probabilities.
 OF_LABELS = ("accuracy", "balanced_accuracy", "f1", "jaccard", "matthews", "precision", "recall")
 
 
 class _FixedPredictions(BaseEstimator):
-    """An estimator that says what it was given, whatever X is."""
+    """An estimator that returns fixed predictions, whatever X is."""
 
-    remedy: ClassVar[str]  # of a scorer that asks for something else
+    remedy: ClassVar[str]  # for scorers that need other predictions
 
     def __init__(self, prediction: Any = None, classes: Any = None) -> None:
         self.prediction, self.classes = prediction, classes
@@ -31,7 +31,7 @@ class _FixedPredictions(BaseEstimator):
 
 
 class FixedNumbers(RegressorMixin, _FixedPredictions):
-    """Of numbers."""
+    """A regressor that returns fixed numbers."""
 
     remedy = "a scorer of regressions, such as 'r2'"
 
@@ -42,7 +42,7 @@ class FixedNumbers(RegressorMixin, _FixedPredictions):
 
 
 class FixedClasses(ClassifierMixin, _FixedPredictions):
-    """Of probabilities."""
+    """A classifier that returns fixed probabilities."""
 
     remedy = "a scorer of classes or probabilities, such as 'accuracy'"
 
@@ -52,7 +52,7 @@ class FixedClasses(ClassifierMixin, _FixedPredictions):
         return np.asarray(self.prediction)
 
     def predict(self, X: Any) -> Array:
-        """Return the likeliest class, or the labels above one half."""
+        """Return the most probable class, or the labels with a probability above one half."""
         p = self.predict_proba(X)
         if self.classes is None:
             return (p > 0.5).astype(int)
@@ -60,34 +60,14 @@ class FixedClasses(ClassifierMixin, _FixedPredictions):
 
 
 def judges_labels(scoring: Any) -> bool:
-    """Whether a scorer is known to look at labels.
-
-    Parameters
-    ----------
-    scoring : str, callable or None
-        As for ``cross_val_score``.
-    """
+    """Whether a scorer is known to use labels instead of probabilities."""
     return isinstance(scoring, str) and scoring.startswith(OF_LABELS)
 
 
 def scorer_of(
     scoring: Any, kind: type[_FixedPredictions], classes: Any, y: Array, weights: Array | None
 ) -> Callable[[Array], float]:
-    """Return ``prediction -> score``, by a scorer of scikit-learn.
-
-    Parameters
-    ----------
-    scoring : str or callable
-        As for ``cross_val_score``.
-    kind : class
-        `FixedNumbers` or `FixedClasses`.
-    classes : array or None
-        Labels by column.
-    y : array
-        What is right.
-    weights : array or None
-        Of the rows.
-    """
+    """Return a function from predictions to their score by a scorer of scikit-learn."""
     score = get_scorer(scoring) if isinstance(scoring, str) else scoring
     if not _takes(score, 3):
         raise TypeError(
@@ -100,14 +80,14 @@ def scorer_of(
     def judge(prediction: Array) -> float:
         said = kind(prediction, classes)
         if y.ndim > 1 and kind is FixedClasses:
-            said.classes_ = np.eye(2, y.shape[1], dtype=int)  # as a matrix: they are labels
+            said.classes_ = np.eye(2, y.shape[1], dtype=int)  # a matrix marks labels
         try:
             return float(score(said, X, y, **options))
         except AttributeError as error:
             if kind.__name__ not in str(error):
                 raise
             raise ValueError(
-                f"scoring={scoring!r} asks for what is not predicted out of fold "
+                f"scoring={scoring!r} needs values that are not predicted out of fold "
                 f"({str(error).replace(kind.__name__, 'this')}): use {kind.remedy}"
             ) from error
         except ValueError as error:
@@ -115,7 +95,7 @@ def scorer_of(
             if not absent:
                 raise
             raise ValueError(
-                f"scoring={scoring!r} cannot judge classes of which no row has a weight above 0, "
+                f"scoring={scoring!r} cannot score classes without a row of weight above 0, "
                 f"{absent} ({error}): drop their rows, or use a scorer such as 'accuracy'"
             ) from error
         except TypeError as error:
@@ -131,11 +111,11 @@ def scorer_of(
 
 
 def _takes(function: Any, count: int) -> bool:
-    """Whether a function can be called with so many arguments, as far as is known."""
+    """Whether a function accepts this number of arguments, or its signature is unknown."""
     try:
         inspect.signature(function).bind(*range(count))
     except TypeError:
         return False
-    except ValueError:  # it does not tell
+    except ValueError:  # unknown signature
         return True
     return True

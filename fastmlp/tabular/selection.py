@@ -1,4 +1,4 @@
-"""How much each group of members counts: greedy selection on out-of-fold predictions.
+"""Weights of the groups of members: greedy selection on out-of-fold predictions.
 
 Caruana, Niculescu-Mizil, Crew and Ksikes 2004, "Ensemble selection from libraries of models".
 """
@@ -17,23 +17,10 @@ ROUNDS = 20
 
 
 def greedy(predictions: Sequence[Array], cost: Callable[[Array], float]) -> Array:
-    """Return a weight for each prediction; they sum to 1, and useless ones have 0.
+    """Return a weight for each prediction; they sum to 1, and useless predictions have 0.
 
-    Begins with the mean of all; then, round by round, the prediction whose addition costs least is
-    added once more. The weights are those of the best round, the first of ties.
-
-    Parameters
-    ----------
-    predictions : sequence of arrays
-        Of the same rows.
-    cost : callable (array) -> float
-        Of a mean of them.
-
-    Examples
-    --------
-    >>> right = np.array([0.0, 1.0])
-    >>> greedy([right, right + 5], lambda p: float(np.mean((p - right) ** 2))).tolist()
-    [1.0, 0.0]
+    The start is the mean of all. Then each round adds the prediction that gives the lowest cost,
+    again and again. The weights are those of the best round, of equal rounds the first.
     """
     count = len(predictions)
     if count == 1:

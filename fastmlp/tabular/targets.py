@@ -1,7 +1,7 @@
-"""What is to be predicted, as a network learns it and as the user has it.
+"""The targets: conversion between the user's values and those that networks are trained on.
 
-A target knows the loss of the network, how the rows of a member are scaled, and what a prediction
-costs: in the metric that chooses epochs, row by row.
+A target defines the networks' loss, the scaling per member, and the cost of each row in the metric
+that selects epochs.
 """
 
 from __future__ import annotations
@@ -19,15 +19,12 @@ from fastmlp.tabular.presets import ACTIVATION, AVERAGING, HOPELESS, RATE
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
-SMALLEST = 1e-7  # probability or rate, in a logarithm
-FARTHEST = 1e18  # of targets: only rows that a member does not learn from are so far from its own
+SMALLEST = 1e-7  # smallest probability or rate in a logarithm
+FARTHEST = 1e18  # bound of scaled targets; only held-out rows can be so far from a member's own
 
 
 class TargetScale(NamedTuple):
-    """Of the target of one member, measured on its rows; each an array, shape (outputs,).
-
-    Or of many rows, each of some member: shape (n, outputs).
-    """
+    """Centre, factor and limits of a member's target, each (outputs,), or one row per sample."""
 
     centre: Array
     factor: Array
@@ -36,28 +33,11 @@ class TargetScale(NamedTuple):
 
 
 class NumericTarget:
-    """Real numbers, one or several for each row.
-
-    Parameters
-    ----------
-    y : array of float64, shape (n, outputs)
-        The targets.
-    loss : Loss
-        Of the network.
-    name : str
-        Of the loss, as the estimator has it.
-    weights : array, shape (n,), or None
-        Of the rows.
-
-    Attributes
-    ----------
-    unit : array of float64, shape (outputs,)
-        Deviation of each output, 1 where it is constant.
-    """
+    """One or several real numbers per row; ``unit`` is the deviation per output, 1 if constant."""
 
     kind = "numbers"
     activation = ACTIVATION[kind]
-    classes = None  # by which rows are divided
+    classes = None  # no stratification of folds
 
     def __init__(self, y: Array, loss: Loss, name: str, weights: Array | None = None) -> None:
         self.y, self.loss, self.name = y, loss, name
@@ -69,22 +49,22 @@ class NumericTarget:
         self.unit = np.where(deviation > 0, deviation, 1.0)
 
     def scale(self, rows: Rows, weights: Array | None) -> TargetScale:
-        """Measure the rows of a member."""
+        """Measure the scale on a member's rows."""
         y, w = self.y[rows], None if weights is None else weights[rows]
         centre = np.average(y, axis=0, weights=w)
         if self.name == "poisson":
             factor, centre = centre, np.zeros_like(centre)
         else:
             factor = _deviation(y, centre, w)
-        factor = np.where(factor > 0, factor, self.unit)  # rows that are all alike have no scale
+        factor = np.where(factor > 0, factor, self.unit)  # equal targets have no scale
         return TargetScale(centre, factor, y.min(axis=0), y.max(axis=0))
 
     def scale_of(self, scales: Sequence[TargetScale], sizes: Sequence[int]) -> TargetScale:
-        """Return the scales of members as one of the rows of each, so many, one after the other."""
+        """Repeat each member's scale for its number of rows, and concatenate."""
         return TargetScale(*(np.repeat(each, sizes, axis=0) for each in zip(*scales, strict=True)))
 
     def encode(self, scale: TargetScale) -> Array:
-        """Return the targets as a member learns them."""
+        """Return the targets as a member is trained on them."""
         z = (self.y - scale.centre) / scale.factor
         return np.clip(z, -FARTHEST, FARTHEST).astype(np.float32)
 
@@ -100,22 +80,14 @@ class NumericTarget:
         return prediction
 
     def limited(self, scale: TargetScale) -> TargetScale:
-        """Return a scale whose limits are those of its member's predictions; rates are above 0."""
+        """Return a scale with the limits of its member's predictions; rates are positive."""
         low = scale.low
         if self.name == "poisson":
             low = np.maximum(low, SMALLEST * scale.factor)
         return scale._replace(low=low, high=np.maximum(low, scale.high))
 
     def mixed(self, mean: Array, spread: Array) -> Array:
-        """Return the prediction of several: for two heads the variance of the mixture.
-
-        Parameters
-        ----------
-        mean : array, shape (n, heads * outputs)
-            Of the predictions of the members.
-        spread : array, shape (n, outputs)
-            Variance of the predicted means among the members.
-        """
+        """Return the joint prediction from mean, (n, heads * outputs), and variance of members."""
         m = self.outputs
         if mean.shape[1] > m:
             mean = mean.copy()
@@ -123,7 +95,7 @@ class NumericTarget:
         return mean
 
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
-        """Return the loss of some rows in the metric of the fit, in units of the deviation of y."""
+        """Return the cost of some rows, in units of the deviation of y."""
         m = self.outputs
         y, p = self.y[rows] / self.unit, prediction[:, :m] / self.unit
         r = y - p
@@ -141,7 +113,7 @@ class NumericTarget:
         return np.asarray(cost.mean(axis=1))
 
     def shown(self, cost: float) -> float:
-        """Return a mean cost as people know it."""
+        """Return a mean cost in the usual form of the metric."""
         if self.name == "squared_error":
             return float(np.sqrt(max(cost, 0.0)) * (self.unit[0] if self.outputs == 1 else 1.0))
         if self.name == "gaussian":
@@ -150,16 +122,16 @@ class NumericTarget:
 
     @property
     def metric(self) -> str:
-        """The name of what `shown` returns."""
+        """The name of the metric that `shown` returns."""
         return (METRICS if self.outputs == 1 else METRICS | OF_SEVERAL)[self.name]
 
 
 def _deviation(y: Array, centre: Array, weights: Array | None) -> Array:
-    """Return the deviation of each column."""
+    """Return the standard deviation of each column."""
     return np.asarray(np.sqrt(np.average((y - centre) ** 2, axis=0, weights=weights)))
 
 
-FROM_ZERO = ("squared_error", "absolute_error", "quantile")  # costs that are never below 0
+FROM_ZERO = ("squared_error", "absolute_error", "quantile")  # losses with non-negative costs
 METRICS = {
     "squared_error": "root mean squared error",
     "absolute_error": "half the mean absolute error, in deviations of y",
@@ -167,24 +139,14 @@ METRICS = {
     "poisson": "poisson loss",
     "gaussian": "negative log-likelihood",
 }
-OF_SEVERAL = {  # outputs, each in a unit of its own
+OF_SEVERAL = {  # for several outputs, each in its own unit
     "squared_error": "root mean squared error, in deviations of y",
     "gaussian": "negative log-likelihood, mean over outputs",
 }
 
 
 class ClassTarget:
-    """One class of several for each row.
-
-    Parameters
-    ----------
-    y : array of int, shape (n,)
-        From 0.
-    n : int
-        How many classes there are.
-    smoothing : float, 0 to 1
-        Of the labels that members learn.
-    """
+    """One of n classes per row, as integers from 0."""
 
     kind = "classes"
     activation, rate, averaging = ACTIVATION[kind], RATE[kind], AVERAGING[kind]
@@ -196,22 +158,22 @@ class ClassTarget:
         self.loss: Loss = losses.CrossEntropy(label_smoothing=smoothing)
 
     def scale(self, rows: Rows, weights: Array | None) -> None:
-        """Classes have no scale."""
+        """Return None, since classes have no scale."""
 
     def scale_of(self, scales: Sequence[None], sizes: Sequence[int]) -> None:
-        """Classes have no scale."""
+        """Return None, since classes have no scale."""
 
     def encode(self, scale: None) -> Array:
-        """Return the classes."""
+        """Return the classes as int32."""
         return self.y.astype(np.int32)
 
     def decode(self, scale: None, z: Array) -> Array:
-        """Return a member's probabilities, which sum to 1 in float64 too."""
+        """Return a member's probabilities, normalised in float64."""
         p = z.astype(np.float64)
         return np.asarray(p / p.sum(axis=1, keepdims=True))
 
     def mixed(self, mean: Array, spread: Array) -> Array:
-        """Return the probabilities of several: their mean."""
+        """Return the joint probabilities, the mean over members."""
         del spread
         return mean
 
@@ -226,15 +188,7 @@ class ClassTarget:
 
 
 class MultiLabelTarget(ClassTarget):
-    """Several labels, each there or not, for each row.
-
-    Parameters
-    ----------
-    y : array of 0 and 1, shape (n, labels)
-        Whether each is there.
-    smoothing : float, 0 to 1
-        Of the labels that members learn.
-    """
+    """Several labels per row, each 0 or 1."""
 
     metric = "log loss, mean over labels"
 
@@ -244,7 +198,7 @@ class MultiLabelTarget(ClassTarget):
         self.loss = losses.BinaryCrossEntropy()
 
     def encode(self, scale: None) -> Array:
-        """Return the labels, smoothed."""
+        """Return the smoothed labels."""
         return (self.y * (1 - self.smoothing) + self.smoothing / 2).astype(np.float32)
 
     def decode(self, scale: None, z: Array) -> Array:
@@ -252,12 +206,12 @@ class MultiLabelTarget(ClassTarget):
         return z.astype(np.float64)
 
     def costs(self, prediction: Array, rows: Any = slice(None)) -> Array:
-        """Return the log loss of some rows, mean over labels."""
+        """Return the log loss of some rows, averaged over labels."""
         right = np.where(self.y[rows] > 0, prediction, 1 - prediction)
         return np.asarray(-np.log(np.maximum(right, SMALLEST)).mean(axis=1))
 
 
-# Pickles of version 0.1.0 have these names.
+# Names in pickles of version 0.1.0.
 Numbers = NumericTarget
 Classes = ClassTarget
 Labels = MultiLabelTarget

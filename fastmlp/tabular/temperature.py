@@ -1,4 +1,4 @@
-"""Calibration of probabilities: one temperature, from out-of-fold predictions.
+"""Calibration of probabilities by one temperature, fitted to out-of-fold predictions.
 
 Guo, Pleiss, Sun and Weinberger 2017, "On calibration of modern neural networks".
 """
@@ -13,29 +13,22 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 SMALLEST = 1e-9
-LARGEST_LOG = 2.0  # of the temperature, either way: 7.4 and 0.14
+LARGEST_LOG = 2.0  # bound of the temperature's logarithm: 0.14 to 7.4
 STEPS = 40
-MOST_ROWS = 20_000  # that are looked at, evenly spread: more change the third digit
-FEW = 10.0  # rows of an imaginary sample for a temperature of 1, by the size of log T squared
+MOST_ROWS = 20_000  # evenly spaced rows used; more change only the third digit
+FEW = 10.0  # prior for a temperature of 1: this many rows times the squared log temperature
 
 
 def applied(probabilities: Array, temperature: float, labels: bool = False) -> Array:
-    """Return probabilities of 1 / temperature times their logits.
+    """Return probabilities after division of their logits by a temperature.
 
-    Parameters
-    ----------
-    probabilities : array, shape (n, classes)
-        Rows that sum to 1; or with ``labels`` each for itself.
-    temperature : float, > 0
-        Above 1 they become more alike.
-    labels : bool
-        Whether columns are independent.
+    A temperature above 1 makes them more alike. With ``labels`` the columns are independent.
     """
     return _divided(*_logits(probabilities, labels), temperature)
 
 
 def _logits(probabilities: Array, labels: bool) -> tuple[Array, Array | None]:
-    """Return logarithms of probabilities and the highest of each row, or odds against labels."""
+    """Return log-probabilities and the row maxima, or for labels the odds against them."""
     p = np.clip(probabilities, SMALLEST, 1.0)
     if labels:
         p = np.clip(p, SMALLEST, 1 - SMALLEST)
@@ -45,7 +38,7 @@ def _logits(probabilities: Array, labels: bool) -> tuple[Array, Array | None]:
 
 
 def _divided(logits: Array, highest: Array | None, temperature: float) -> Array:
-    """Return the probabilities of what `_logits` has found, divided by a temperature."""
+    """Return the probabilities from the result of `_logits`, divided by a temperature."""
     if highest is None:
         with np.errstate(over="ignore"):
             return np.asarray(1 / (1 + logits ** (1 / temperature)))
@@ -54,19 +47,7 @@ def _divided(logits: Array, highest: Array | None, temperature: float) -> Array:
 
 
 def fitted(probabilities: Array, target: Any, weights: Array | None, labels: bool = False) -> float:
-    """Return the temperature of the lowest log loss.
-
-    Parameters
-    ----------
-    probabilities : array, shape (n, classes)
-        Of rows that have not been learned from.
-    target : Classes
-        What these rows are.
-    weights : array, shape (n,), or None
-        Of the rows.
-    labels : bool
-        See `applied`.
-    """
+    """Return the temperature with the lowest log loss on out-of-fold probabilities."""
     n = len(probabilities)
     some = slice(None, None, max(1, n // MOST_ROWS))
     w = None if weights is None else weights[some]
@@ -78,7 +59,7 @@ def fitted(probabilities: Array, target: Any, weights: Array | None, labels: boo
         return mean + FEW / n * log_temperature**2
 
     low, high = -LARGEST_LOG, LARGEST_LOG
-    ratio = (np.sqrt(5) - 1) / 2  # golden section: the loss is convex in 1 / T
+    ratio = (np.sqrt(5) - 1) / 2  # golden section search: the loss is convex in 1 / T
     for _ in range(STEPS):
         a, b = high - ratio * (high - low), low + ratio * (high - low)
         if cost(a) < cost(b):

@@ -1,4 +1,4 @@
-"""A limited time: about how long an epoch takes, and what that leaves time for."""
+"""Time limits: an estimate of the time per epoch, and the choice of recipes."""
 
 from __future__ import annotations
 
@@ -22,17 +22,7 @@ def seconds_an_epoch(
     target: Any,
     request: FitOptions,
 ) -> float:
-    """Return about how long an epoch takes, if the time is limited; else 0.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Of the members.
-    rows, members : int
-        How many there are, and from how many rows each learns.
-    table, columns, target, request
-        As for ``members.train``.
-    """
+    """Return the estimated seconds per epoch if the time is limited, else 0."""
     if request.deadline is None:
         return 0.0
     width = width_of(columns, len(with_missing(table)), recipe.bins)
@@ -40,17 +30,10 @@ def seconds_an_epoch(
 
 
 def in_time(request: FitOptions, table: Table, columns: Columns, target: Any) -> list[str]:
-    """Ask for "fast" first where there is no time for as many epochs; return what to say of it.
+    """Put the recipe of "fast" first if the time does not suffice for the preset; return notes.
 
-    In the time of an epoch of the other presets "fast" learns more, as long as it learns at all.
-    What the user has chosen instead of a preset stays.
-
-    Parameters
-    ----------
-    request : Request
-        What is asked for: its preset may become another.
-    table, columns, target
-        As for ``members.train``.
+    "fast" learns more in the time of one epoch of the other presets, while it still improves. A
+    preset with the user's own choices stays.
     """
     preset, fast, n = request.preset, PRESETS["fast"], len(table)
     if request.deadline is None or preset is fast or preset not in PRESETS.values():

@@ -326,7 +326,7 @@ def test_an_estimator_that_was_cut_ends_the_same(kind: str, y: Any, tmp_path: Pa
     [
         ({"solver": "lbfgs"}, "resume needs the solver sgd or adam, and a random_state"),
         ({"random_state": None}, "they are 'adam' and None"),
-        ({"alpha": 0.5}, "alpha is 0.5 but was 0.0001 in the fit to go on with"),
+        ({"alpha": 0.5}, "alpha is 0.5 but was 0.0001 in the fit to resume"),
         ({"hidden_layer_sizes": (7,)}, r"hidden_layer_sizes is \(7,\) but was \(6,\)"),
     ],
 )
@@ -345,7 +345,7 @@ def test_data_of_another_fit_are_refused(tmp_path: Path) -> None:
         model.fit(SAMPLES, renamed, resume=tmp_path / "model")
     y = WORDS.copy()
     y[3] = "same" if y[3] == "other" else "other"
-    with pytest.raises(ValueError, match="X, y, sample_weight or the validation data are others"):
+    with pytest.raises(ValueError, match="X, y, sample_weight or the validation data differ"):
         model.fit(SAMPLES, y, resume=tmp_path / "model")
     model.save(tmp_path / "later")
     with pytest.raises(ValueError, match="was not saved within a fit"):

@@ -15,7 +15,7 @@ from models import X, Y
 
 import fastmlp
 from fastmlp._core import atomic_files
-from fastmlp._files import files, record
+from fastmlp._files import record
 
 
 class CutError(Exception):
@@ -104,7 +104,7 @@ def test_a_thread_that_dies_before_its_first_line_is_out_of_memory(
     callbacks = [] if kind == "source" else [fastmlp.Checkpoint(tmp_path / "net")]
 
     def fit() -> None:
-        with pytest.raises(MemoryError, match="for want of memory"):
+        with pytest.raises(MemoryError, match="memory ran out"):
             net.fit(
                 *data, epochs=1 if kind == "the last save" else 5, n_threads=1, callbacks=callbacks
             )

@@ -12,7 +12,7 @@ import pytest
 import stored
 
 import fastmlp
-from fastmlp import __main__ as command
+from fastmlp import _cli
 from fastmlp._files import files, inspection, storage
 
 
@@ -21,7 +21,7 @@ def test_inspect_says_what_is_in_a_file_and_reads_no_weights(
 ) -> None:
     path = tmp_path / "net"
     fastmlp.MLP([3, 500, 2], loss=fastmlp.Huber(0.5), rng=0).save(path)
-    assert command.main(["inspect", str(path)]) == 0
+    assert _cli.main(["inspect", str(path)]) == 0
     text = capsys.readouterr().out
     for words in ("MLP", "3, 500, 2", "Huber(delta=0.5)", "float32", "layers.0.weight", "3 x 500"):
         assert words in text
@@ -35,7 +35,7 @@ def test_inspect_says_what_is_in_a_file_and_reads_no_weights(
     stored.estimators()["names of features"]().save(tmp_path / "model")
     text = inspection.report(tmp_path / "model")
     assert re.search(r"\ncolumns  .* 3: a, b, \\xfc\nclasses .* 3: 0, 1, 2\n", text)
-    assert command.main(["inspect", str(tmp_path / "none")]) == 2
+    assert _cli.main(["inspect", str(tmp_path / "none")]) == 1
     assert "No such file" in capsys.readouterr().err
 
 

@@ -284,7 +284,7 @@ def test_what_is_wrong_with_the_data_of_one_says_whose_they_are(wrong):
     together, _ = inputs("plain", 2)
     with pytest.raises(ValueError, match="expect") as caught:
         fastmlp.Ensemble(members(MLP, "plain", 2)).fit(**together | wrong)
-    assert caught.value.__notes__ == ["in what was given for member 1"]
+    assert caught.value.__notes__ == ["in the data of member 1"]
 
 
 def test_a_member_in_a_fit_of_its_own_is_waited_for_by_nobody():

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # before it. "" are the modules of fastmlp itself, which only re-export.
 LAYERS = (
     *("_core", "_network", "_validation", "_files", "_export", "_engine", "_training", "_models"),
-    *("sklearn", "tabular", ""),
+    *("sklearn", "tabular", "", "_cli", "__main__"),
 )
 SUFFIXES = (".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in", "run")
 NATIVE = ROOT / "src_cython"

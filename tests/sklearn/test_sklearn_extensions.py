@@ -122,7 +122,7 @@ def test_dropout_and_clipping_change_the_training_only():
         assert not np.array_equal(net.coefs_[0], plain.coefs_[0])
         assert np.array_equal(net.coefs_[0], again.coefs_[0])
         assert np.array_equal(net.predict_proba(x), net.predict_proba(x))
-        with pytest.raises(ValueError, match="solver 'lbfgs' has no such thing"):
+        with pytest.raises(ValueError, match="solver 'lbfgs' does not support it"):
             net.set_params(solver="lbfgs").fit(x, y)
 
 

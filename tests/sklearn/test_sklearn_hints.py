@@ -44,7 +44,7 @@ def said(caplog):
 # Factor on the second column, shift of both; a small one beside others may be a rare category.
 CASES = [
     (1, 0, ""),
-    (1e3, 0, "X has columns of deviations from"),
+    (1e3, 0, "X has columns with deviations from"),
     (1e-3, 0, ""),
     (1, 50, "X has columns far from 0"),
 ]
@@ -69,10 +69,10 @@ def test_inputs_that_are_not_scaled(kind, solver, factor, shift, words, said):
 def test_targets_that_are_not_scaled(said):
     y = 100 * X[:, 0]
     (hint,) = said(lambda: MLPRegressor(max_iter=2), X, y)
-    assert "y has columns of deviations from 1e+02 to 1e+02: standardize=True" in hint
+    assert "y has columns with deviations from 1e+02 to 1e+02: standardize=True" in hint
     (hint,) = said(lambda: MLPRegressor(max_iter=2), X + 1e3, y)
     assert hint.startswith("X has columns far")
-    assert ", y has columns of" in hint
+    assert ", y has columns with" in hint
     assert said(lambda: MLPRegressor(max_iter=2, loss="poisson"), X, np.abs(y)) == []
 
 
@@ -98,7 +98,7 @@ def test_hints_are_no_warnings_and_verbose_prints_them(capsys):
         for verbose in (False, True):
             MLPClassifier((4,), max_iter=2, verbose=verbose).fit(1000 * X, Y)
             printed = capsys.readouterr()
-            assert printed.err.startswith("Hint: X has columns of") if verbose else not printed.err
+            assert printed.err.startswith("Hint: X has columns") if verbose else not printed.err
             assert "Hint" not in printed.out
 
 

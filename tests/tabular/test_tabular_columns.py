@@ -75,7 +75,7 @@ def test_without_categorical_features_categories_of_numbers_are_numbers():
 
 
 SIZES = "convert the column if their sizes matter"
-SOME = "convert the column, with NaN for what is none, if their sizes matter"
+SOME = "convert the column, with NaN for the other values, if their sizes matter"
 NUMBERS = X[:, 0].astype(str)
 
 # A column of text, and the note about it.
@@ -94,8 +94,8 @@ DOUBTED = {
         f"texts that are numbers with commas: take the commas out, or .* {SIZES}",
     ),
     "decimal commas": ([f"{x:.4f}".replace(".", ",") for x in X[:, 0]], "numbers with commas"),
-    "dates": (np.arange(N).astype("M8[D]").astype(str), "dates: pass what matters of them as numb"),
-    "times": ([f"1.2.2020 {k}:00" for k in range(N)], "60 texts that are dates: pass what matters"),
+    "dates": (np.arange(N).astype("M8[D]").astype(str), "dates: convert them to numbers, for"),
+    "times": ([f"1.2.2020 {k}:00" for k in range(N)], "60 texts that are dates: convert them"),
 }
 
 

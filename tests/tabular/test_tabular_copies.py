@@ -23,13 +23,18 @@ DRAWN = np.random.default_rng(3).integers(0, 60, 60)
 NOISE = np.random.default_rng(4).normal(size=60)
 # X, y, whether rows that are equal are in several folds, and what the report says of them.
 EQUAL = {
-    "copies": (X[COPIED], Y[COPIED], False, "40 rows are copies of others"),
-    "one copy": (X[np.r_[0, :59]], Y[np.r_[0, :59]], False, "1 rows are copies of others"),
-    "a bootstrap sample": (X[DRAWN], Y[DRAWN], False, "copies of others"),
+    "copies": (X[COPIED], Y[COPIED], False, "40 rows are copies of other rows"),
+    "one copy": (X[np.r_[0, :59]], Y[np.r_[0, :59]], False, "1 rows are copies of other rows"),
+    "a bootstrap sample": (X[DRAWN], Y[DRAWN], False, "copies of other rows"),
     "other targets": (X[COPIED], NOISE, False, ""),
-    "few categories": (GRID, GRID @ [1.0, 2.0], True, "45 rows are equal to others, target"),
+    "few categories": (GRID, GRID @ [1.0, 2.0], True, "45 rows are equal to other rows, target"),
     "text": (np.char.mod("v%d", COPIED)[:, np.newaxis], Y[COPIED], False, "40 rows are copies"),
-    "few values": (X[np.arange(60) % 4], Y[np.arange(60) % 4], True, "56 rows are equal to others"),
+    "few values": (
+        X[np.arange(60) % 4],
+        Y[np.arange(60) % 4],
+        True,
+        "56 rows are equal to other rows",
+    ),
     "none": (X, Y, False, ""),
 }
 
@@ -43,9 +48,9 @@ def test_copies_of_a_row_are_in_one_fold(case):
     assert any(apart) == split
     notes = "; ".join(model.report().notes)
     assert said in notes
-    assert ("others" in notes) == bool(said)
+    assert ("other rows" in notes) == bool(said)
     given = regressor().fit(x, y, groups=np.arange(60))
-    assert "others" not in "; ".join(given.report().notes)
+    assert "other rows" not in "; ".join(given.report().notes)
 
 
 def test_copies_of_classes_are_divided_evenly():

@@ -72,7 +72,7 @@ def test_what_is_no_row_is_refused() -> None:
         p(row[:-1])
     with pytest.raises(ValueError, match="a was numbers at fit but cannot be read"):
         p(["much", *row[1:]])
-    with pytest.raises(ValueError, match="a has such; leave values out"):
+    with pytest.raises(ValueError, match="a has such values; use NaN"):
         p([np.inf, *row[1:]])
     with pytest.raises(NotFittedError):
         fastmlp.TabMLPRegressor().predictor()
@@ -144,7 +144,7 @@ def test_batches_of_the_lesson_are_even(monkeypatch: Any) -> None:
             given.append((len(X), options["batch_size"], options["optimizer"].learning_rate))
             return super().fit(X, y, **options)
 
-    monkeypatch.setattr(fastmlp, "MLP", Student)
+    monkeypatch.setattr(distilled, "MLP", Student)
     monkeypatch.setattr(distilled, "EPOCHS", 2)
     monkeypatch.setattr(distilled, "BATCH", 256)
     for most, batches in ((600, [200, 200, 200]), (257, [129, 128]), (256, [256]), (59, [59])):

@@ -82,7 +82,7 @@ def test_they_are_in_the_frame_and_go_on():
         (["r3"], ValueError, "'r3' but a callable"),
         ([1], ValueError, "1 but a callable"),
         (["r2", METRICS["r2"]], ValueError, "two of the same name"),
-        ({"loss": "r2"}, ValueError, "'loss', as what a history has already"),
+        ({"loss": "r2"}, ValueError, "'loss', but that is a column of History"),
         ({1: "r2"}, TypeError, "the name 1 but a string"),
         ([lambda y, p: y.fill(0)], ValueError, "read-only"),  # the user's own array
         ([lambda y, p: "good"], TypeError, "returned 'good'"),

@@ -94,7 +94,7 @@ def test_communicators_that_sum_over_no_group_are_refused(tmp_path):
     ended, (said,) = mpi(1, tmp_path, "refuses")
     children.printed(ended)
     assert len(said) == 3
-    assert all("that sums over no one group of processes" in each for each in said)
+    assert all("that does not sum over one group of processes" in each for each in said)
 
 
 @pytest.mark.parametrize("size", SIZES)

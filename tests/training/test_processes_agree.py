@@ -71,7 +71,7 @@ def test_weights_that_differ_are_noticed_before_the_first_step(mlp):
         train(own, communicator)
 
     for error in ranks.raised(ranks.run(2, work)):
-        assert "what the model knows of rank 1 is" in str(error)
+        assert "the state of the model of rank 1 is" in str(error)
 
 
 def test_weights_that_a_callback_of_one_rank_assigns_are_noticed(mlp):

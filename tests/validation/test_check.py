@@ -177,7 +177,7 @@ BAD_OPTIONS = [
     ("n_threads", [0, -1], ValueError, ["n_threads", "at least 1"]),
     ("n_threads", [1.5, "2", True], TypeError, ["n_threads", "integer"]),
     ("optimizer", [fastmlp.Adam, 0.1], TypeError, ["optimizer", "fastmlp.Adam("]),
-    ("optimizer", [Sign(0.1), optimizers.Optimizer()], TypeError, ["optimizer", "no subclass"]),
+    ("optimizer", [Sign(0.1), optimizers.Optimizer()], TypeError, ["optimizer", "not a subclass"]),
     ("callbacks", [1, fastmlp.EarlyStopping(), [1], [fastmlp.EarlyStopping]], TypeError,
      ["callbacks", "callable"]),
     ("validation_data", [X, (X,), (X, REAL, ONES, ONES), 3], TypeError, ["validation_data"]),

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Arrays, Engine
-from fastmlp._export.exportable import Exportable
 from fastmlp._export.layers import Exported, exported
 from fastmlp._files import storage
 from fastmlp._network.spec import Spec

@@ -1,1 +1,1 @@
-"""Ensembles: many networks of one shape, trained together."""
+"""Ensembles: networks of equal shape that are trained together."""

@@ -1,4 +1,4 @@
-"""Many networks of one shape, trained together: one native call an epoch, one thread a network."""
+"""Ensembles of networks, trained together in one native call per epoch, one thread per network."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from fastmlp._core.fit_lock import taken
 from fastmlp._core.history import History
 from fastmlp._core.keywords import explained
+from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.thread_count import call_team
-from fastmlp._export.exportable import Exportable
 from fastmlp._export.layers import Exported
 from fastmlp._files import storage
 from fastmlp._models.ensemble.fit import EnsembleLearner
@@ -27,28 +27,26 @@ from fastmlp._validation import check
 
 @explained
 class Ensemble(EnsembleLearner, Exportable):
-    """Networks of the same shape that learn at the same time and predict together.
+    """Networks of equal shape that are trained together; their mean is the prediction.
 
     Parameters
     ----------
     members : iterable of MLP
-        At least one; alike but for their weights and generators. They stay what they are: each may
-        be used, and trained, by itself.
+        At least one network; all have equal options, but may differ in weights and generators. Each
+        can still be used and trained alone.
 
     Raises
     ------
     TypeError, ValueError
-        If these are no networks, or not alike, or one is there twice.
+        If an entry is not an MLP, the options differ, or a network occurs twice.
 
-    Notes
-    -----
-    Each member ends with the bits that it would have alone: that depends neither on the threads
-    nor on the other members. Members with one common generator draw from it in turn.
+    Notes ----- Each member gets the same bits as if it were trained alone, whatever the number of
+    threads and the other members. Members with one common generator draw from it in turn.
 
-    What another thread takes during a fit (copies, pickles, files, predictors, ``state_dict``,
-    exports) has all members as they were when the last epoch had ended. Only predictions of the
-    ensemble itself may have some members of that epoch and some of the next. A copy or pickle that
-    was begun before a fit is to be whole before that begins.
+    During a fit, copies, pickles, files, predictors, ``state_dict`` and exports made by other
+    threads show all members at the end of the last epoch. Only predictions of the ensemble itself
+    may mix members of that epoch with members of the next. A copy or pickle that was started before
+    a fit must be complete before the fit starts.
 
     Examples
     --------
@@ -86,17 +84,17 @@ class Ensemble(EnsembleLearner, Exportable):
 
     @property
     def members(self) -> tuple[MLP, ...]:
-        """The networks; the ``history`` of each is its own."""
+        """The networks; each has its own ``history``."""
         return self._members
 
     @property
     def history(self) -> History | None:
-        """Of the last fit: the members' mean loss, and the ensemble's validation loss."""
+        """History of the last fit: the members' mean loss, and the ensemble's validation loss."""
         return self._history
 
     @property
     def n_parameters(self) -> int:
-        """Of all members together."""
+        """Number of parameters of all members together."""
         return len(self) * self._spec.n_parameters
 
     def summary(self) -> str:
@@ -124,35 +122,35 @@ class Ensemble(EnsembleLearner, Exportable):
         return iter(self._members)
 
     def predict(self, X: ArrayLike) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
-        """Predict: the mean of the members' predictions.
+        """Return the mean of the members' predictions.
 
         Parameters
         ----------
         X : array-like, shape (n, fan-in)
-            As for ``MLP.predict``.
+            Inputs, as for ``MLP.predict``.
 
         Returns
         -------
         array of shape (n, outputs), or tuple (means, variances) of such arrays
-            As ``MLP.predict``, (n,) if each member predicts so; for gaussian_nll mean and variance
-            of the mixture of the members.
+            Predictions as from ``MLP.predict``, of shape (n,) if all members return that shape. For
+            gaussian_nll the mean and variance of the mixture of the members.
         """
         return self._heads(self._engines().mix(self._predictions(X)))
 
     def member_predictions(self, X: ArrayLike) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
-        """Return the predictions of each member, (members, n, outputs), or a tuple of two such.
+        """Return the predictions of each member, shape (members, n, outputs), or a tuple of two.
 
-        They are (members, n) where :meth:`predict` returns (n,).
+        The shape is (members, n) where :meth:`predict` returns (n,).
 
         Parameters
         ----------
         X : array-like, shape (n, fan-in)
-            As for ``MLP.predict``.
+            Inputs, as for ``MLP.predict``.
         """
         return self._heads(self._predictions(X))
 
     def evaluate(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Return the loss of what :meth:`predict` gives: weighted mean over samples.
+        """Return the loss of the ensemble's prediction, a weighted mean over samples.
 
         Parameters
         ----------
@@ -164,10 +162,10 @@ class Ensemble(EnsembleLearner, Exportable):
         with call_team(first._n_weights, data.x.shape[0]) as team:
             return self._engines().evaluate(data, team)
 
-    # ---- of a prediction -------------------------------------------------------------------------
+    # ---- predictions -----------------------------------------------------------------------------
 
     def _heads(self, p: NDArray[Any]) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
-        """Return predictions (..., heads * outputs) in the shape that the user expects."""
+        """Return predictions (..., heads * outputs) in the shape of the user's targets."""
         if not all(member._flat_y for member in self._members):
             return self._engines().heads(p)  # type: ignore[no-any-return]
         return p[..., 0] if p.shape[-1] == 1 else (p[..., 0], p[..., 1])
@@ -194,12 +192,12 @@ class Ensemble(EnsembleLearner, Exportable):
         storage.save(self, path, training)
 
     def predictor(self, n_threads: int | None = None) -> EnsemblePredictor:
-        """Return a function of the weights of now: the fast way to many single predictions.
+        """Return a function with a copy of the current weights, fast for single rows.
 
         Parameters
         ----------
         n_threads : int, optional
-            The most threads for large batches, as for ``MLP.predictor``.
+            Largest number of threads for large batches, as for ``MLP.predictor``.
 
         Examples
         --------
@@ -223,23 +221,23 @@ class Ensemble(EnsembleLearner, Exportable):
         return {f"members.{k}.{name}": a for k, state in each for name, a in state.items()}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Take the parameters of all members over, or none.
+        """Set the parameters of all members, or of none if there is an error.
 
         Parameters
         ----------
         state : mapping of str to array
-            With the names and shapes of :meth:`state_dict`, and no others.
+            Arrays with exactly the names and shapes of :meth:`state_dict`.
 
         Raises
         ------
         TypeError, ValueError, RuntimeError
-            As for ``MLP.load_state_dict``; no member has changed.
+            As for ``MLP.load_state_dict``; no member has changed then.
         """
         check.names(state, list(self.state_dict()), "state")
         turns = [member._turn for member in self._members]
         shown = (
             nullcontext() if turns[0].is_mine() else PublishedSnapshot(self)
-        )  # in a fit: its last epoch
+        )  # during a fit: the last epoch
         with taken(turn for turn in turns if not turn.is_mine()), shown:
             before = self._engines().snapshot()
             try:

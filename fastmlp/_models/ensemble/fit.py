@@ -1,4 +1,4 @@
-"""How an ensemble learns: ``fit`` and ``partial_fit``, and what they need of its members."""
+"""Training of ensembles: ``fit`` and ``partial_fit``."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ from fastmlp._validation import check
 
 
 class EnsembleLearner:
-    """The part of ``Ensemble`` that trains, not for users."""
+    """The training part of ``Ensemble``."""
 
     _members: tuple[MLP, ...]
     _history: History | None
-    _moment: EnsembleSnapshot | None = None  # what other threads see, while one changes members
+    _moment: EnsembleSnapshot | None = None  # seen by other threads during a change
 
     @property
     def _spec(self) -> Spec:
@@ -86,59 +86,59 @@ class EnsembleLearner:
         Parameters
         ----------
         X, y : array-like, or sequences of these
-            One for all members, or a list of one for each, both of them.
+            Data for all members, or two lists with one entry per member.
         rows : sequence of integer arrays, optional
-            For each member the rows of its data that it learns from, in its first order; a row may
-            be there more than once (a bootstrap sample). By default all.
+            For each member the training rows of its data, in their initial order; rows may repeat
+            (a bootstrap sample). By default all rows.
         validation_rows : sequence of integer arrays, optional
-            For each member the rows of its data that it is measured on after each epoch, each once:
-            those that it does not learn from. The ensemble's loss is that of all these rows, each
-            as the members predict it that hold it out: with folds, that of the out-of-fold
-            predictions. If members have data or weights of their own, it is the mean of theirs.
+            For each member the rows of its data that it is evaluated on after each epoch, without
+            repeats; normally rows that it is not trained on. The ensemble's validation loss covers
+            all these rows, each predicted by the members that hold it out; with folds, it is the
+            loss of the out-of-fold predictions. If members have their own data or weights, it is
+            the mean of their losses.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
-            Evaluated after each epoch instead: the ensemble's loss, as :meth:`evaluate`, which
-            callbacks see, and that of each member.
+            Alternative to ``validation_rows``: data on which the ensemble (see :meth:`evaluate`)
+            and each member are evaluated after each epoch. Callbacks see the ensemble's loss.
         judge : callable (epoch, predictions) -> float, optional
-            Measures what the members predict on these rows or data instead of the loss, the lower
-            the better: ``history.val_loss`` has what it returns. At the end all members have their
-            weights of the epoch in which it was lowest, of ties the last. The epoch counts from 0;
-            there is one prediction for each member, of its rows: (n, outputs), or a tuple of two.
+            Score of the members' predictions for the validation rows or data, lower is better;
+            ``history.val_loss`` records it instead of the loss. The fit ends with the weights of
+            the epoch with the lowest score, of equal epochs the last. Epochs count from 0; there is
+            one prediction per member, (n, outputs) or a tuple of two such arrays.
         sample_weight : array-like, shape (n,), or sequence of these, optional
-            For all members, or one for each.
+            Weights for all members, or a list with one array per member.
         averaging : EMA or SWA, optional
-            Of the weights of each member, as for ``MLP.fit``.
+            Averaging of each member's weights, as for ``MLP.fit``.
         drop_last : bool
-            Leave out, in each epoch, the rows behind the last whole batch.
+            Whether to skip, in each epoch, the rows after the last full batch.
         callbacks : iterable of callables
-            ``EarlyStopping`` chooses one epoch for all members, by the ensemble's loss; beside a
-            ``judge`` it ends the fit, and that chooses.
+            As for ``MLP.fit``. ``EarlyStopping`` selects one epoch for all members by the
+            ensemble's loss; with a ``judge`` it only ends the fit, and the judge selects the epoch.
         n_threads : int, optional
-            Threads to use, one a member; by default what the machine allows.
+            Number of threads, at most one per member; by default all that are available.
         resume : bool, str or path
-            Go on where the last fit of all members ended, as ``MLP.fit`` does; a path is that of a
-            ``fastmlp.Checkpoint``, without which a ``judge`` looks for the best epoch anew.
+            Whether to continue the last fit of all members, as for ``MLP.fit``. Pass the path of a
+            ``fastmlp.Checkpoint`` to also restore the best epoch of a ``judge``.
         epochs, batch_size, optimizer, l1, l2, clip_norm, groups, dropout, shuffle, verbose
-            As for ``MLP.fit``, for every member.
+            As for ``MLP.fit``, applied to every member.
 
         Returns
         -------
         History
-            Of the ensemble; those of the members are ``ensemble[k].history``.
+            History of the ensemble; ``ensemble[k].history`` is that of a member.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described; nothing has changed.
+            If an argument is invalid; nothing has changed then.
         DivergenceError
-            Names the member; all keep the weights from before that epoch.
+            If a member diverges; all members keep the weights from before that epoch.
         RuntimeError, KeyboardInterrupt
-            As for ``MLP.fit``; all members are at the end of one epoch. Without callbacks and
-            validation short epochs are trained many at once, and an interrupt, or a schedule that
-            fails, takes about 0.05 s of them back.
+            As for ``MLP.fit``; all members are then at the end of the same epoch. Without callbacks
+            and validation, many short epochs run in one call; an interrupt or a failing schedule
+            then undoes about 0.05 s of training.
 
-        Examples
-        --------
-        Four folds, and the epoch that is best for the predictions out of all folds:
+        Examples -------- Train on four folds, and select the epoch with the best out-of-fold
+        predictions:
 
         >>> import numpy as np, fastmlp
         >>> x = np.linspace(-1, 1, 200)[:, np.newaxis]
@@ -157,7 +157,7 @@ class EnsembleLearner:
         history, begun, n_before, stopped = History(), None, 0, ""
         resume, path = check.resume(resume)
         has_others = any(each._progress and each._progress.averaged for each in self._members)
-        changes = path is not None or (resume and has_others)  # others that learn, see MLP.fit
+        changes = path is not None or (resume and has_others)  # weights change, see MLP.fit
         with (
             self._turns(),
             PublishedSnapshot(self),
@@ -182,7 +182,7 @@ class EnsembleLearner:
             if verbose:
                 hooks.append(Progress())
             if judge is not None:
-                hooks.insert(0, Best())  # who comes first has the last word at the end
+                hooks.insert(0, Best())  # the first to start is the last to finish
             seen = [member_data.seen(k, datas, mine, held) for k in range(len(mine))]
             prints = [functools.partial(callback_state.fingerprint, *each) for each in seen]
             if resume if path is None else self._load(path):
@@ -198,7 +198,7 @@ class EnsembleLearner:
                 state.epoch, state.learning_rate_scale = begun[0].epochs - 1, begun[0].scale
             reporter = CallbackList(state, hooks)
             joint = EnsembleTrainer(self._members, datas, mine, reporter, held, judge, shuffle)
-            stack.callback(joint.keep)  # also of an epoch after which an interrupt came
+            stack.callback(joint.keep)  # also if an interrupt comes after an epoch
             with lent as mine[0].team, reporter.watching():
                 if begun is None:
                     begun = [
@@ -234,14 +234,14 @@ class EnsembleLearner:
         dropout: Scheduled | Sequence[Scheduled] | None = None,
         n_threads: int | None = None,
     ) -> float:
-        """Take one pass of each member over its samples, as ``MLP.partial_fit`` of each alone.
+        """Train each member for one pass over its samples, as ``MLP.partial_fit`` alone would.
 
         Parameters
         ----------
         X, y, sample_weight, n_threads
             As for :meth:`fit`.
         batch_size, optimizer, l1, l2, clip_norm, groups, dropout
-            As for ``MLP.partial_fit``, for every member.
+            As for ``MLP.partial_fit``, applied to every member.
 
         Returns
         -------
@@ -265,7 +265,7 @@ class EnsembleLearner:
             ]
             reporter = CallbackList(State(self, 1, History(), False, engine=self._engines()))
             joint = EnsembleTrainer(self._members, datas, mine, reporter, None, None, False)
-            reporter.keep = None  # histories are those of fits
+            reporter.keep = None  # only fits have histories
             with lent as mine[0].team:
                 joint.run(begun)
             each = zip(self._members, begun, joint.taken(), datas, strict=True)
@@ -275,7 +275,7 @@ class EnsembleLearner:
             return reporter.state.loss
 
     def _plans(self, datas: list[Data], batch_sizes: list[Any], *given: Any) -> list[Plan]:
-        """Return what each member is to do."""
+        """Return the plan of each member."""
         each = zip(datas, batch_sizes, strict=True)
         mine = [planning.plan(self._spec, data, rows, *given) for data, rows in each]
         if isinstance(mine[0].optimizer, CustomOptimizer):
@@ -289,7 +289,7 @@ class EnsembleLearner:
         return taken(member._turn for member in self._members)
 
     def _show(self) -> None:
-        """Let other threads read all members as they are now, whatever becomes of them."""
+        """Let other threads read all members in their current state during changes."""
         self._moment = EnsembleSnapshot.of(self._members, self._history)
 
     def _hide(self) -> None:
@@ -299,22 +299,19 @@ class EnsembleLearner:
             member._hide()
 
     def _whole(self) -> tuple[tuple[MLP, ...], History | None]:
-        """Return members and history of one moment: that of before, or of the last whole epoch.
-
-        If another thread changes members they are copies, without what training goes on with.
-        """
+        """Return members and history after one epoch; copies while another thread changes them."""
         turn, moment = self._members[0]._turn, self._moment
         if moment is None or turn.is_free() or turn.is_mine():
             return self._members, self._history and self._history.whole()
         return moment.whole(self._members)
 
     def _kept(self, is_done: Callable[[], bool] | None, parameters: bool) -> Rollback:
-        """Do as `Model._kept`, for all members together."""
+        """Do the same as `Model._kept` for all members."""
         before, undos = self._history, [member._undo(parameters) for member in self._members]
 
         def undo() -> None:
             self._history = before
-            with contextlib.ExitStack() as stack:  # all of them, if one fails too
+            with contextlib.ExitStack() as stack:  # undo all, even if one fails
                 for each in undos:
                     stack.callback(each)
 
@@ -326,7 +323,7 @@ class EnsembleLearner:
         return borrowed_team(min(check_count("n_threads", wanted, example=2), n_members))
 
     def _held(self, data: Any, rows: Any, judge: Any, datas: list[Data]) -> ValidationData | None:
-        """Return what is measured after each epoch."""
+        """Return the checked validation data; None without any."""
         if judge is not None and not callable(judge):
             raise TypeError(
                 f"judge is {judge!r} but a callable (epoch, predictions) -> float is expected"
@@ -352,7 +349,7 @@ class EnsembleLearner:
         epochs: int,
         path: str | None,
     ) -> tuple[list[ResumeState], History]:
-        """Return with what each member goes on, and a copy of the ensemble's history."""
+        """Return the state of each member to resume, and a copy of the ensemble's history."""
         begun, histories = [], []
         for k, (member, data, plan) in enumerate(zip(self._members, datas, mine, strict=True)):
             n = data.rows if plan.order is None else len(plan.order)
@@ -374,11 +371,11 @@ class EnsembleLearner:
         return begun, copied
 
     def _load(self, path: str) -> bool:
-        """Become the ensemble of a checkpoint; return False if there is none."""
+        """Load members and history from a checkpoint; return False if it does not exist."""
         if not Path(path).exists():
             return False
         functions = {own.name: own for own in self._spec.functions}
-        other = storage.load(os.path.realpath(path), functions=functions)  # as it was saved
+        other = storage.load(os.path.realpath(path), functions=functions)  # follows links
         if type(other) is not type(self) or len(other._members) != len(self._members):
             raise ValueError(
                 f"resume is {path!r}, which has {other!r}, but this is {self!r}: "

@@ -1,4 +1,4 @@
-"""What each member of an ensemble learns from, and is measured on: one for all, or its own."""
+"""Training and validation data of the members: shared by all, or one set per member."""
 
 from __future__ import annotations
 
@@ -21,16 +21,10 @@ Rows = list[NDArray[np.int64]]
 
 @dataclass
 class ValidationData:
-    """The rows that are measured after each epoch.
+    """The rows to evaluate after each epoch.
 
-    Attributes
-    ----------
-    apart : list of Data
-        Those that each member predicts.
-    data : Data or None
-        All of them; None if members have data of their own, so that no row is that of another.
-    places : list of slices or arrays of int
-        Which of all these each member's are.
+    ``apart`` holds each member's rows. ``data`` holds all rows and ``places`` the index of each
+    member's rows in it; ``data`` is None if members have their own data.
     """
 
     apart: list[Data]
@@ -39,12 +33,12 @@ class ValidationData:
 
     @classmethod
     def shared(cls, data: Data, n_members: int) -> Self:
-        """Return rows that every member predicts."""
+        """Return validation data that every member predicts."""
         return cls([data] * n_members, data, [slice(None)] * n_members)
 
     @classmethod
     def of_rows(cls, datas: Sequence[Data], rows: Rows) -> Self:
-        """Return, in the order of their numbers, the rows that each member holds out."""
+        """Return validation data from row numbers per member, sorted by row number."""
         data = datas[0]
         apart = [own.part(numbers) for own, numbers in zip(datas, rows, strict=True)]
         if any(own.x is not data.x or own.weights is not data.weights for own in datas):
@@ -54,7 +48,7 @@ class ValidationData:
 
 
 def datas(X: Any, y: Any, sample_weight: Any, spec: Spec, n_members: int) -> list[Data]:
-    """Return the data of each member; what is one for all is checked, and kept, once."""
+    """Return the data of each member; shared arrays are checked and stored once."""
     apart, weighted = _is_apart(X, 2), _is_apart(sample_weight, 1)
     for name, value, is_apart in (
         ("X", X, apart),
@@ -84,25 +78,25 @@ def datas(X: Any, y: Any, sample_weight: Any, spec: Spec, n_members: int) -> lis
 
 
 def of_member(k: int, checked: Callable[..., T], *given: Any) -> T:
-    """Return what a check of one member's data returns; what it raises says whose they are."""
+    """Check one member's data; errors get a note with the member's number."""
     try:
         return checked(*given)
     except (TypeError, ValueError) as error:
-        error.add_note(f"in what was given for member {k}")
+        error.add_note(f"in the data of member {k}")
         raise
 
 
 def _is_apart(value: Any, ndim: int) -> bool:
-    """Whether it is one of such arrays for each member."""
+    """Whether a value holds one array of at least this dimension per member."""
     if not isinstance(value, list | tuple | np.ndarray):
         return False
-    with contextlib.suppress(ValueError, IndexError):  # rows not of one length, an array of none
+    with contextlib.suppress(ValueError, IndexError):  # e.g. rows of unequal length
         return [np.ndim(each) >= ndim for each in value[:1]] == [True]
     return False
 
 
 def row_numbers(rows: Any, name: str, datas: Sequence[Data]) -> Rows:
-    """Return the numbers of rows of each member."""
+    """Return checked row numbers of each member."""
     if not hasattr(rows, "__len__") or len(rows) != len(datas):
         given = (
             f"{len(rows)} entries" if hasattr(rows, "__len__") else f"type {type(rows).__name__}"
@@ -116,7 +110,7 @@ def row_numbers(rows: Any, name: str, datas: Sequence[Data]) -> Rows:
 
 
 def held_out(rows: Any, datas: Sequence[Data]) -> ValidationData:
-    """Return the rows that each member is measured on."""
+    """Return the validation rows of each member."""
     numbers = row_numbers(rows, "validation_rows", datas)
     for k, own in enumerate(numbers):
         if len(np.unique(own)) < len(own):
@@ -130,7 +124,7 @@ def held_out(rows: Any, datas: Sequence[Data]) -> ValidationData:
 
 
 def learned(rows: Any, datas: Sequence[Data]) -> Rows:
-    """Return the rows that each member learns from."""
+    """Return the training rows of each member."""
     numbers = row_numbers(rows, "rows", datas)
     for k, (own, data) in enumerate(zip(numbers, datas, strict=True)):
         weights = None if data.weights is None else data.weights[own]
@@ -148,7 +142,7 @@ def _some_weight(weights: NDArray[Any] | None, name: str, remedy: str) -> None:
 def seen(
     k: int, datas: Sequence[Data], plans: Sequence[Plan], held: ValidationData | None
 ) -> tuple[Data | None, ...]:
-    """Return all that a member sees of the data in a fit, for a fingerprint."""
+    """Return all data that a member uses in a fit, for a fingerprint."""
     order = plans[k].order
     rows = None if order is None else Data(order[:, np.newaxis], order)
     return datas[k], rows, None if held is None else held.apart[k]

@@ -1,4 +1,4 @@
-"""The members of an ensemble as one: their engines together, and what is measured of them."""
+"""The engines of an ensemble's members as one, and their evaluation."""
 
 from __future__ import annotations
 
@@ -20,17 +20,11 @@ Score = Callable[[int, list[Any]], Any]
 
 
 class EpochRecord(NamedTuple):
-    """The epochs that were written down last.
+    """The results of the last epochs.
 
-    Attributes
-    ----------
-    first : int
-        Number of the first of them in the history.
-    losses : array, shape (epochs, members)
-    held_losses : array, shape (epochs, members)
-        Losses on the rows that are measured, if there are any.
-    rates : list of lists of float
-        Learning rate of the last step of each epoch, of each member.
+    ``first`` is the index of the first of them in the history. ``losses`` and ``held_losses``, the
+    losses on validation rows, have shape (epochs, members); ``rates`` lists per member the learning
+    rate of each epoch's last step.
     """
 
     first: int
@@ -40,7 +34,7 @@ class EpochRecord(NamedTuple):
 
 
 def pooled(losses: NDArray[np.float64], datas: Sequence[Data]) -> float:
-    """Return the mean of mean losses, weighted by the sums of sample weights."""
+    """Return the mean of the losses, weighted by the sums of sample weights."""
     sums = [
         data.rows if data.weights is None else float(np.sum(data.weights, dtype=np.float64))
         for data in datas
@@ -49,84 +43,63 @@ def pooled(losses: NDArray[np.float64], datas: Sequence[Data]) -> float:
 
 
 class MemberEngines:
-    """The engines of an ensemble, as far as the loop, its judge and callbacks ask one.
-
-    Parameters
-    ----------
-    engines : sequence of Engine
-        Of equal specs.
-    """
+    """The engines of all members, with the part of an engine's interface that a fit uses."""
 
     def __init__(self, engines: Sequence[Any]) -> None:
         self.engines, self.spec, self.level = engines, engines[0].spec, engines[0].level
 
     def snapshot(self) -> tuple[Any, ...]:
-        """Return the parameters of now of all."""
+        """Return the current parameters of all members."""
         return tuple(engine.snapshot() for engine in self.engines)
 
     def restore(self, snapshots: tuple[Any, ...]) -> None:
-        """Return to the parameters of a snapshot."""
+        """Restore the parameters of a snapshot."""
         if len(snapshots) != len(self.engines):
             raise ValueError(
                 f"restore was given a snapshot of {len(snapshots)} members but "
-                f"{len(self.engines)} are expected: pass what this ensemble's state returned"
+                f"{len(self.engines)} are expected: pass a snapshot of this ensemble's state"
             )
         for engine, snapshot in zip(self.engines, snapshots, strict=True):
             engine.restore(snapshot)
 
     def twin(self) -> MemberEngines:
-        """Return other engines for the same networks; snapshots are for both."""
+        """Return new engines for the same networks, which accept the same snapshots."""
         return MemberEngines([engine.twin() for engine in self.engines])
 
     def parameters(self) -> tuple[Any, ...]:
-        """Return the plain parameters of each."""
+        """Return the parameters of each member as plain arrays."""
         return tuple(engine.parameters() for engine in self.engines)
 
     def set_parameters(self, *each: Any) -> None:
-        """Copy the like of what `parameters` returns in."""
+        """Set the parameters of each member, in the form that `parameters` returns."""
         for engine, kinds in zip(self.engines, each, strict=True):
             engine.set_parameters(*kinds)
 
     def predict(
         self, x: NDArray[Any], team: Team | None = None, linked: bool = True
     ) -> NDArray[Any]:
-        """Return the predictions of each, (members, n, heads * m), or outputs before the link."""
+        """Return all members' predictions, (members, n, heads * m), or outputs before the link."""
         return np.stack([engine.predict(x, team, linked) for engine in self.engines])
 
     def evaluate(self, data: Data, team: Team | None = None) -> float:
-        """Return the weighted mean loss of the prediction of all."""
+        """Return the weighted mean loss of the ensemble's prediction."""
         each = list(self.predict(data.x, team, linked=False))
         return mixture.mean_loss(self.spec.loss, each, [slice(None)] * len(each), data)
 
     def mix(self, predictions: NDArray[Any]) -> NDArray[Any]:
-        """Return the prediction of all, of what `predict` returns."""
+        """Combine the members' predictions to that of the ensemble."""
         return mixture.prediction(self.spec.loss, list(predictions))
 
     def heads(self, p: NDArray[Any]) -> Any:
-        """Return predictions as ``MLP.predict`` does: of two heads a tuple."""
+        """Return predictions as ``MLP.predict`` does: for two heads as a tuple."""
         return tuple(np.split(p, 2, axis=-1)) if self.spec.loss.heads == 2 else p
 
 
 class EnsembleEvaluator(Evaluator):
-    """Measures each member, and all of them together.
+    """Evaluates each member and the ensemble, by the loss or by a user's score.
 
-    Parameters
-    ----------
-    engine : Members
-        In training.
-    state : State
-        Of the fit.
-    held : Held, optional
-        The rows that are measured.
-    score : callable (epoch, predictions) -> float, optional
-        Instead of the loss of all together.
-
-    Attributes
-    ----------
-    written : Written or None
-        The last epochs that are.
-    linked : bool
-        Whether predictions are wanted, as a `score` is; a loss needs the outputs before the link.
+    ``written`` holds the last recorded epochs. ``linked`` is True if predictions are needed (for a
+    score) instead of outputs before the link (for the loss).
     """
 
     engine: Any
@@ -146,17 +119,17 @@ class EnsembleEvaluator(Evaluator):
         self._predictions: list[NDArray[Any]] = []
 
     def see(self, epochs: Epochs, rates: list[list[float]]) -> None:
-        """Keep what epochs have come to, for `measure` and `record`."""
+        """Keep the results of some epochs for `measure` and `record`."""
         self._seen = EpochRecord(
             len(self.state.history.loss), epochs.losses, epochs.held_losses, rates
         )
         self._predictions = [own[-1] for own in epochs.predictions]
 
     def measure(self, loss: float, team: Team | None) -> float:
-        """Return the validation loss of all together after an epoch."""
+        """Return the ensemble's validation loss or score after an epoch."""
         if self.held is None or self._seen is None:
             return super().measure(loss, None)
-        if not self._predictions:  # those who learn are others
+        if not self._predictions:  # with averaging, twins have trained
             pairs = list(zip(self.engine.engines, self.held.apart, strict=True))
             self._predictions = [engine.predict(d.x, team, self.linked) for engine, d in pairs]
             losses = [engine.evaluate(data, team) for engine, data in pairs]
@@ -171,7 +144,7 @@ class EnsembleEvaluator(Evaluator):
         return mixture.mean_loss(self.engine.spec.loss, *every, data)
 
     def record(self) -> None:
-        """Write down what was measured of each."""
+        """Store the members' results of the last epochs."""
         self.written = self._seen
 
 

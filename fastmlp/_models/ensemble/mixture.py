@@ -1,7 +1,7 @@
-"""What an ensemble says of each row: the mixture of its members, as a prediction and as a loss.
+"""The ensemble's prediction: the mixture of its members, as a prediction and as a loss.
 
-A loss needs logarithms of probabilities. Those of a confident network are lost once they are
-rounded to 0 or 1, so members are mixed before the link for it, by logarithms.
+A loss needs logarithms of probabilities, which are lost once probabilities are rounded to 0 or 1.
+So for the loss, members are mixed before the link, in logarithms.
 """
 
 from __future__ import annotations
@@ -21,15 +21,7 @@ Array = NDArray[Any]
 
 
 class Rows:
-    """Takes means over members, row by row; each member has some of the rows.
-
-    Parameters
-    ----------
-    places : sequence of slices or arrays of int
-        Which of all rows each member's are.
-    n : int
-        All rows; each is some member's.
-    """
+    """Means over members per row; ``places`` are each member's rows among all ``n`` rows."""
 
     def __init__(self, places: Sequence[Any], n: int) -> None:
         self.places, self.counts = places, np.zeros((n, 1))
@@ -37,20 +29,20 @@ class Rows:
             self.counts[at] += 1
 
     def mean(self, each: Sequence[Array]) -> Array:
-        """Return the mean of each row, float64."""
+        """Return the mean over members of each row, in float64."""
         total = np.zeros((len(self.counts), each[0].shape[1]))
         for own, at in zip(each, self.places, strict=True):
             total[at] += own
         return total / self.counts
 
     def variance(self, each: Sequence[Array], mean: Array) -> Array:
-        """Return the mean of the squared distances from the mean."""
+        """Return the mean squared distance from the mean."""
         return self.mean(
             [np.square(own - mean[at]) for own, at in zip(each, self.places, strict=True)]
         )
 
     def log_mean(self, each: Sequence[Array]) -> Array:
-        """Return the logarithm of the mean of exp, without ever taking exp of a large number."""
+        """Return the logarithm of the mean of exp, without overflow."""
         total = np.full((len(self.counts), each[0].shape[1]), -np.inf)
         for own, at in zip(each, self.places, strict=True):
             total[at] = np.logaddexp(total[at], own)
@@ -75,7 +67,7 @@ def _log_softmax(z: Array) -> Array:
     return np.asarray(below - np.log(np.sum(np.exp(below), axis=1, keepdims=True)))
 
 
-# By link: outputs before it that give the prediction of all, from those of each member, float64.
+# By link: the ensemble's outputs before the link from those of the members, in float64.
 MIXED: dict[str, Callable[[Sequence[Array], Rows], Array]] = {
     "identity": lambda each, rows: rows.mean(each),
     "exp": lambda each, rows: rows.log_mean(each),
@@ -86,15 +78,7 @@ MIXED: dict[str, Callable[[Sequence[Array], Rows], Array]] = {
 
 
 def prediction(loss: Loss, each: Sequence[Array]) -> Array:
-    """Return the prediction of all: the mean; of two heads, mean and variance of the mixture.
-
-    Parameters
-    ----------
-    loss : Loss
-        Of the members.
-    each : sequence of arrays, shape (n, heads * m)
-        Predictions of each member, of all rows.
-    """
+    """Return the ensemble's prediction from those of the members, each (n, heads * m)."""
     rows, m = Rows([slice(None)] * len(each), len(each[0])), each[0].shape[1] // 2
     with np.errstate(over="ignore", invalid="ignore"):
         mixed = rows.mean(each)
@@ -104,27 +88,15 @@ def prediction(loss: Loss, each: Sequence[Array]) -> Array:
 
 
 def mean_loss(loss: Loss, each: Sequence[Array], places: Sequence[Any], data: Data) -> float:
-    """Return the weighted mean loss of the prediction of all, in float64.
-
-    Parameters
-    ----------
-    loss : Loss
-        Of the members.
-    each : sequence of arrays, shape (rows, heads * m)
-        Outputs of each member before the link.
-    places : sequence of slices or arrays of int
-        As for `Rows`.
-    data : Data
-        All rows.
-    """
+    """Return the ensemble's weighted mean loss from outputs before the link, (rows, heads * m)."""
     targets, weights = data.targets, data.weights
-    with np.errstate(all="ignore"):  # what is not finite comes out as it is
+    with np.errstate(all="ignore"):  # non-finite values are returned as they are
         z = MIXED[loss.link_name]([own.astype(np.float64) for own in each], Rows(places, data.rows))
-        if isinstance(loss, CustomFunction):  # it was made for the dtype of the model
+        if isinstance(loss, CustomFunction):  # it expects the dtype of the model
             z = z.astype(data.x.dtype)
     if targets.ndim == 2:
         targets = targets.astype(z.dtype)
-    if weights is not None:  # what overflows in a row of weight 0 is no part of a sum
+    if weights is not None:  # rows of weight 0 must not add NaN
         used = weights > 0
         z, targets, weights = z[used], targets[used], weights[used].astype(np.float64)
     values, _ = loss.value_and_gradient(z, targets)

@@ -1,4 +1,4 @@
-"""The predictors of an ensemble's members as one function."""
+"""The predictor of an ensemble."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Predictor
-from fastmlp._export.exportable import Exportable
 from fastmlp._export.layers import Exported
 from fastmlp._files import storage
 from fastmlp._models.ensemble import mixture
@@ -18,15 +18,15 @@ from fastmlp._network.spec import Spec
 
 
 class EnsemblePredictor(Exportable):
-    """An ensemble as a function: a frozen copy of all weights, made by ``Ensemble.predictor``.
+    """An ensemble as a function with its own copy of all weights; see ``Ensemble.predictor``.
 
-    It is safe to call from many threads at once. NaN in a row of x gives NaN in that row of the
-    result; it is not searched for.
+    It is thread-safe. Inputs are not checked for NaN; NaN in a row of x gives NaN in that row of
+    the result.
 
     Parameters
     ----------
     members : iterable of Predictor
-        Of equal specs.
+        Predictors of networks with equal options.
 
     Examples
     --------
@@ -48,36 +48,36 @@ class EnsemblePredictor(Exportable):
 
     @property
     def spec(self) -> Spec:
-        """Of each network."""
+        """Shape and options of each network."""
         return self._members[0].spec
 
     def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Predict the mean of the members' predictions; of two heads the mixture's.
+        """Return the mean of the members' predictions, or the mean and variance of their mixture.
 
         Parameters
         ----------
         x : array-like, shape (I,) for one row or (n, I)
-            As for the predictor of an MLP.
+            Inputs, as for the predictor of an MLP.
         out : array of the model's dtype, C-contiguous, optional
-            Takes the result: shape (C,) for one row, else (n, C).
+            Array for the result, shape (C,) for one row, else (n, C).
 
         Returns
         -------
         array of the model's dtype, shape (C,) or (n, C)
-            With predicted variances the columns are all means, then all variances.
+            Predictions; with variances, the columns are all means, then all variances.
 
         Raises
         ------
         TypeError, ValueError
-            If x or out is not as described.
+            If x or out is invalid.
         """
         if out is not None and np.may_share_memory(np.asarray(x), out):
-            x = np.array(x)  # the others read it after the first one's result is written
-        first = self._members[0](x, out)  # looks at both
+            x = np.array(x)  # later members read x after ``out`` is written
+        first = self._members[0](x, out)  # checks both
         each = [first, *(predict(x) for predict in self._members[1:])]
         if (
             first.ndim == 1 and self.spec.loss.heads == 1
-        ):  # in the order of `prediction`, and sooner
+        ):  # a faster path with the same bits as `prediction`
             total = np.zeros(first.shape)
             with np.errstate(over="ignore", invalid="ignore"):
                 for own in each:
@@ -92,7 +92,7 @@ class EnsemblePredictor(Exportable):
         return out
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the predictor to a file, for ``fastmlp.load``; see ``MLP.save``."""
+        """Write the predictor to a file for ``fastmlp.load``; see ``MLP.save``."""
         storage.save(self, path)
 
     def _exported(self) -> Exported:

@@ -1,7 +1,7 @@
-"""A fit of many networks: what it brings to the loop over epochs, in which the first one leads.
+"""Training of an ensemble in the common loop over epochs; the first member's plan leads.
 
-While nobody looks, many epochs are one native call: a leap. Whatever goes wrong in it, all is as
-it was before it; if it diverged, the loop goes on epoch by epoch, to the one in which it does.
+Without callbacks and validation, many epochs run in one native call, a leap. An error in a leap
+restores the state before it; after a divergence, the loop continues epoch by epoch to find it.
 """
 
 from __future__ import annotations
@@ -32,28 +32,12 @@ from fastmlp._training.learning_rates import LearningRates
 from fastmlp._training.loop import FitStrategy
 from fastmlp._training.weight_average import WeightAverage
 
-LEAP_SECONDS = 0.05  # about: so much an interrupt may take back
-LEAST_EPOCHS = 8  # of a leap: for fewer it does not pay to keep what they change
+LEAP_SECONDS = 0.05  # approximate length of a leap, which an interrupt may undo
+LEAST_EPOCHS = 8  # shorter leaps are not worth the snapshot before them
 
 
 class EnsembleTrainer:
-    """One fit of all members.
-
-    Parameters
-    ----------
-    members : sequence of MLP
-        In training.
-    datas, plans : lists of Data and Plan
-        Of each.
-    reporter : Reporter
-        Of the ensemble.
-    held : Held, optional
-        What is measured after each epoch.
-    score : callable, optional
-        How, see `EnsembleEvaluator`.
-    shuffle : bool
-        Whether orders change from epoch to epoch.
-    """
+    """One fit of all members, each with its own data and plan."""
 
     def __init__(
         self,
@@ -88,7 +72,7 @@ class EnsembleTrainer:
         reporter.keep = self.keep
 
     def average(self, averaging: Averaging | None, begun: Sequence[ResumeState]) -> None:
-        """Let the members have means of their weights, and others learn."""
+        """Create the weight averages, or without averaging continue from the raw weights."""
         each = list(zip(self.engines.engines, begun, strict=True))
         if averaging is not None:
             self.averages = [WeightAverage(averaging, engine, own.averaged) for engine, own in each]
@@ -99,9 +83,9 @@ class EnsembleTrainer:
                 engine.set_parameters(*own.averaged.raw)
 
     def run(self, begun: Sequence[ResumeState]) -> None:
-        """Run the epochs, beginning with what each member has or had."""
+        """Run all epochs from the members' initial or resumed states."""
         self.begun = begun
-        # Members at the same step and of as many an epoch as an earlier one have its rates.
+        # Members at the same step and with equal steps per epoch share the first one's rates.
         places = [(n, own.step) for n, own in zip(self.steps, begun, strict=True)]
         self.leaders = [places.index(place) for place in places]
         for k in set(self.leaders):
@@ -119,11 +103,11 @@ class EnsembleTrainer:
         loop.run(self.datas[0], self.plans[0], course)
 
     def taken(self) -> list[int]:
-        """Return the steps that each member has taken."""
+        """Return the number of steps that each member has taken."""
         return [self.rates[k].step for k in self.leaders]
 
     def train(self, data: Data, plan: Plan) -> float:
-        """Take an epoch of each member; the loop has prepared the first one's."""
+        """Train every member for one epoch; the loop has prepared only the first one's plan."""
         del data
         steps = self._prepare(1, self.rates.keys() - {0})
         found = self._epochs(1)
@@ -137,7 +121,7 @@ class EnsembleTrainer:
         return float(_mean(found.losses)[0])
 
     def leap(self, left: int) -> int:
-        """Take as many epochs as fit into a moment; return how many, 0 if they are too few."""
+        """Train several epochs in one call of about `LEAP_SECONDS`; return how many, maybe 0."""
         seconds = self.state.history.seconds[-1:] or [math.inf]
         n = min(left, int(LEAP_SECONDS / max(seconds[0], 1e-6)))
         if not self.leaps or n < LEAST_EPOCHS:
@@ -166,10 +150,10 @@ class EnsembleTrainer:
         loop.record(self.state, self.jury, epoch, losses, val_losses, rates[0], seconds)
 
     def keep(self) -> None:
-        """Bring the members' histories, and what others see, up to date; twice does no harm."""
+        """Update the members' histories and snapshots; repeated calls are harmless."""
         written = self.jury.written
         if written is None or written.first + len(written.losses) > len(self.state.history.loss):
-            return  # nothing was written down, or not to the end
+            return  # nothing recorded, or not completely
         self._note()
         first, losses, held_losses, rates = written
         seconds = self.state.history.seconds[first:]
@@ -184,7 +168,7 @@ class EnsembleTrainer:
         self.state.model._show()
 
     def _note(self) -> None:
-        """Note with what each member goes on, alone too: after the epochs that are written down."""
+        """Store each member's state for resuming after the recorded epochs."""
         written, scale = self.jury.written, self.state.learning_rate_scale
         assert written is not None
         epochs = written.first + len(written.losses)
@@ -202,7 +186,7 @@ class EnsembleTrainer:
             member._flat_y = data.flat_y
 
     def _prepare(self, n: int, leaders: Any) -> dict[int, int]:
-        """Fill in the rates of n epochs; return the steps of each leader that are new."""
+        """Set the rates of n epochs; return the number of new steps of each leader."""
         steps = {}
         for k in leaders:
             rates = self.rates[k]
@@ -217,7 +201,7 @@ class EnsembleTrainer:
     def _epochs(self, n: int) -> Epochs:
         seeds = None if self.seeds is None else self.seeds.take(n)
         engines, apart = self.engines.engines, self.held and self.held.apart
-        if self.averages:  # the loop publishes the means, and then they are measured
+        if self.averages:  # the loop publishes the averages, then evaluates them
             engines, apart = [average.twin for average in self.averages], None
         return type(engines[0]).train_many(  # type: ignore[no-any-return]
             *(engines, self.datas, self.plans, self.plans[0].team, n, seeds, apart),
@@ -225,14 +209,14 @@ class EnsembleTrainer:
         )
 
     def _last_rates(self) -> list[list[float]]:
-        """Return the rate of the last step of each epoch, of each member."""
+        """Return each member's learning rate at the last step of each epoch."""
         plans = enumerate(self.plans)
         rates = {k: plan.learning_rates for k, plan in plans if k in self.rates}
         last = {k: own.reshape(-1, self.steps[k])[:, -1].tolist() for k, own in rates.items()}
         return [last[k] for k in self.leaders]
 
     def _kept(self) -> tuple[Any, ...]:
-        """Return all that a leap changes."""
+        """Return all state that a leap changes."""
         return (
             self.engines.snapshot(),
             [copy.deepcopy(engine.optimizer_state()) for engine in self.engines.engines],
@@ -255,31 +239,20 @@ class EnsembleTrainer:
 
 
 class MemberSeeds:
-    """Seeds of the members' shuffles, each from its generator, as `loop.Shuffles` draws them.
-
-    Parameters
-    ----------
-    generators : sequence of numpy.random.Generator
-        One for each member; those that have one in common draw from it in turn.
-
-    Attributes
-    ----------
-    used : int
-        How many of each member's.
-    """
+    """Seeds of the members' shuffles, drawn as by `loop.Shuffles`; ``used`` counts per member."""
 
     def __init__(self, generators: Sequence[np.random.Generator]) -> None:
         self.used = 0
         sources = [rng.bit_generator for rng in generators]
         self._streams = {id(source): SharedGenerator(source) for source in sources}
-        self._places: list[tuple[SharedGenerator, int]] = []  # of each member
+        self._places: list[tuple[SharedGenerator, int]] = []  # per member
         for source in sources:
             stream = self._streams[id(source)]
             self._places.append((stream, stream.members))
             stream.members += 1
 
     def resume(self, drawn: Sequence[Sequence[int]], used: int) -> None:
-        """Go on with those that were drawn before."""
+        """Continue with the seeds drawn before."""
         self.used = used
         for stream in self._streams.values():
             places = zip(drawn, self._places, strict=True)
@@ -287,12 +260,12 @@ class MemberSeeds:
             stream.drawn = array("Q", (seed for turn in turns for seed in turn if seed is not None))
 
     def drawn(self, k: int) -> Sequence[int]:
-        """Return those of a member, that were used and perhaps more."""
+        """Return a member's seeds: the used ones, and perhaps more."""
         stream, place = self._places[k]
         return stream.drawn if stream.members == 1 else stream.drawn[place :: stream.members]
 
     def take(self, n: int) -> list[NDArray[np.uint64]]:
-        """Return the seeds of the next n epochs, drawn if they have not been."""
+        """Return the seeds of the next n epochs, drawing them if necessary."""
         first, end = self.used, self.used + n
         for stream in self._streams.values():
             stream.draw(end * stream.members)
@@ -303,12 +276,12 @@ class MemberSeeds:
         ]
 
     def kept(self) -> tuple[Any, ...]:
-        """Return where the generators are, and how many seeds there were."""
+        """Return the state of the generators and the numbers of seeds, for `go_back`."""
         streams = self._streams.values()
         return [(each.source.state, len(each.drawn)) for each in streams], self.used
 
     def go_back(self, kept: tuple[Any, ...]) -> None:
-        """Be as it was then."""
+        """Restore the state that `kept` has returned."""
         places, self.used = kept
         for stream, (state, n) in zip(self._streams.values(), places, strict=True):
             stream.source.state = state
@@ -317,20 +290,20 @@ class MemberSeeds:
 
 @dataclass
 class SharedGenerator:
-    """What was drawn from a generator, for the members that have it, in turn."""
+    """The numbers drawn from a generator, dealt in turn to the members that share it."""
 
     source: np.random.BitGenerator
     members: int = 0
     drawn: array[int] = field(default_factory=lambda: array("Q"))
 
     def draw(self, n: int) -> None:
-        """Draw until there are n seeds: no interrupt comes between a draw and its being kept."""
+        """Draw until there are n seeds; no interrupt can come between drawing and storing."""
         if n > len(self.drawn):
             raw = map(self.source.random_raw, (n - len(self.drawn),))
             list(map(self.drawn.frombytes, map(np.ndarray.tobytes, raw)))  # one call, in C
 
 
 def _mean(losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean over members of each epoch: the same bits however many epochs there are."""
+    """Return the mean over members per epoch; its bits do not depend on the number of epochs."""
     with np.errstate(over="ignore"):
         return np.asarray(sum(losses.T) / losses.shape[1])

@@ -1,10 +1,10 @@
-"""The messages of a fit of many processes: who has failed is heard by all, and nobody waits for it.
+"""The messages between the ranks of a distributed fit, so that a failure on one rank ends all.
 
-Every message is a sum over all ranks of arrays of one length. A control message brings from each
-rank facts, which must agree, and values; it may announce a block of steps, whose messages follow:
-the batches' weights, then one a step with the gradients. So every rank knows at any time what the
-others wait for. One that has failed sends just that, marked; then each says in a last
-message what was wrong, and all raise it.
+Every message is a sum over all ranks of arrays of equal length. A control message carries from each
+rank facts, which must agree, and values. It may announce a block of steps; then one message with
+the weights of the batches follows, and one message per step with the gradients. So every rank knows
+which message the others wait for. A failed rank sends that message with a mark; then each rank
+sends its error text in a last message, and all raise the error.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from fastmlp._core.communicators import Communicator
 from fastmlp._engine.protocol import Engine
 from fastmlp._network.shard import Shard
 
-FACTS, VALUES = 32, 3  # of each rank in a control message, at most
-TEXT = 1000  # bytes of what a rank says last
-_NOTHING = -1  # is left after the last control message
+FACTS, VALUES = 32, 3  # largest number per rank in a control message
+TEXT = 1000  # largest length of a rank's error text, in bytes
+_NOTHING = -1  # steps left after the last control message
 
 Message = NDArray[Any]
 
 
 class RankError(RuntimeError):
-    """Another process of a fit with a communicator has failed, and so the fit has ended on all.
+    """Another process of a distributed fit has failed, and so the fit has ended on all processes.
 
     Attributes
     ----------
     rank : int
-        Of the first process that failed.
+        Rank of the first process that failed.
     error : str
-        Its error, type and message.
+        Type and message of its error.
     """
 
     rank = 0
@@ -43,18 +43,10 @@ class RankError(RuntimeError):
 
 
 class AgreedValue(NamedTuple):
-    """What must be the same on all ranks.
+    """A value that must be equal on all ranks.
 
-    Attributes
-    ----------
-    name : str
-        As users know it.
-    value : object
-        Two are the same if their `str` is.
-    text : str
-        What to say instead of it, if not all have the same.
-    remedy : str
-        What to do then.
+    ``name`` is the user's name for it; values are equal if their `str` are. ``text`` replaces the
+    value in the error message, and ``remedy`` ends the message.
     """
 
     name: str
@@ -63,29 +55,21 @@ class AgreedValue(NamedTuple):
     remedy: str = "pass the same on every rank"
 
     def digest(self) -> int:
-        """Return 48 bits of the value: a float64 holds them."""
+        """Return a 48-bit hash of the value, which a float64 represents exactly."""
         return int.from_bytes(hashlib.blake2b(str(self.value).encode(), digest_size=6).digest())
 
 
 class Exchange:
-    """The messages of one rank in one fit.
-
-    Parameters
-    ----------
-    communicator : Communicator
-        That sums.
-    engine : Engine
-        Whose gradients it will sum.
-    """
+    """Sends the messages of one rank during one fit."""
 
     def __init__(self, communicator: Communicator, engine: Engine) -> None:
         self.rank, self.size = int(communicator.rank), int(communicator.size)
         self._communicator = communicator
         self._summed, self._dtype = engine.n_summed, engine.spec.dtype
         self._facts: Sequence[AgreedValue] = ()
-        self._steps = 0  # of the block that was announced last
-        # The message under way, and how many of the block are left if it has not gone through, and
-        # if it has: one object, so that an interrupt finds all or nothing of a change.
+        self._steps = 0  # number of steps in the last announced block
+        # The message under way, and the number of messages left in the block if it has failed and
+        # if it has succeeded. One tuple, so that an interrupt sees all of a change or nothing.
         self._now: tuple[Message | None, int, int] = None, 0, 0
         self.has_failed = self._is_over = False
 
@@ -96,16 +80,10 @@ class Exchange:
         steps: int = 0,
         is_last: bool = False,
     ) -> NDArray[np.float64]:
-        """Return the values of every rank, (size, VALUES).
+        """Return the values of every rank, (size, VALUES); raise ValueError if facts differ.
 
-        Announce a block of some steps, or none, or that all is over.
-
-        Raises
-        ------
-        ValueError
-            If not all ranks have the same facts.
-        RankError
-            If another has failed.
+        ``steps`` announces a block of steps, and ``is_last`` the end of the fit. Raises RankError
+        if another rank has failed.
         """
         message = self._empty(0)
         own = _by_rank(message, self.size)[self.rank]
@@ -116,7 +94,7 @@ class Exchange:
         return _by_rank(message, self.size)[:, FACTS:]
 
     def add(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the sum over ranks of one value for each step of the block that was announced."""
+        """Return the sum over ranks of one value per step of the announced block."""
         message = self._empty(self._steps + 1)
         message[: self._steps] = values
         self._send(message, self._steps)
@@ -128,7 +106,7 @@ class Exchange:
         self._send(gradients, self._now[2] - 1)
 
     def end_for_all(self, error: BaseException) -> None:
-        """Tell all that this rank has failed, where they do not know yet."""
+        """Tell all ranks that this one has failed, unless they know already."""
         if self._is_over:
             return
         message, before, after = self._now
@@ -137,18 +115,18 @@ class Exchange:
         try:
             if not (message is not None and went_through and self._is_bad(message, before)):
                 if left == _NOTHING:
-                    return  # the others have ended well
+                    return  # the others have ended normally
                 last = self._empty(left)
                 last[-Shard.NOTES :] = 1
                 self._communicator.allreduce(last)
             self._conclude(1, _said(error))
-        except Exception as lost:  # the first error is what counts
+        except Exception as lost:  # report the first error
             error.add_note(f"and the other ranks could not be told ({lost})")
         if self.size > 1:
             error.add_note(f"on rank {self.rank} of {self.size}, and so the fit has ended on all")
 
     def _empty(self, left: int) -> Message:
-        """Return a message with which so many of its block are left; 0: a control message."""
+        """Return a zeroed message for a given number left in the block; 0: a control message."""
         if left == 0:
             return np.zeros(self.size * (FACTS + VALUES) + Shard.NOTES)
         if left == self._steps + 1:
@@ -180,17 +158,17 @@ class Exchange:
             raise self._complaint(message)
 
     def _is_bad(self, message: Message, left: int) -> bool:
-        """Return whether a message that went through is the last before the end."""
+        """Return whether a delivered message ends the fit: a failure, or facts that differ."""
         return bool(message[-1] > 0) or (left == 0 and self._difference(message) is not None)
 
     def _difference(self, message: Message) -> tuple[int, int] | None:
-        """Return the first fact, and then the first rank, that differs from rank 0."""
+        """Return the index of the first differing fact and the rank that differs from rank 0."""
         facts = _by_rank(message, self.size)[:, :FACTS].T
         found = np.argwhere(facts != facts[:, :1])
         return None if len(found) == 0 else (int(found[0, 0]), int(found[0, 1]))
 
     def _complaint(self, message: Message) -> Exception:
-        """Return what all others say about a bad message, after the last exchange."""
+        """Return the error for a bad message, after exchanging the texts of all ranks."""
         at, other = (message[-1] == 0 and self._difference(message)) or (-1, 0)
         fact = self._facts[at] if at >= 0 else AgreedValue("", "")
         failed, texts = self._conclude(0, fact.text or str(fact.value))
@@ -205,7 +183,7 @@ class Exchange:
         )
 
     def _conclude(self, failed: int, text: str) -> tuple[list[bool], list[str]]:
-        """Exchange the last message: who has failed, and what each has to say."""
+        """Exchange the last message: whether each rank has failed, and its text."""
         self._is_over = True
         table = np.zeros((self.size, 1 + TEXT))
         said = np.frombuffer(text.encode(errors="replace")[:TEXT], np.uint8)
@@ -216,7 +194,7 @@ class Exchange:
 
 
 def _said(error: BaseException) -> str:
-    """Return what an error is, whatever its class makes of itself: the others wait for it."""
+    """Return an error as text; must not fail itself, because the other ranks wait."""
     try:
         return f"{type(error).__name__}: {error}".removesuffix(": ")
     except Exception:

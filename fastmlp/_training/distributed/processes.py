@@ -1,7 +1,7 @@
-"""A fit that many processes make together: what they must agree on, and what becomes one number.
+"""Distributed fits: checks that all processes agree, and sums of results over processes.
 
-Each trains on its own rows. The same program ran on all of them, so they have the same
-model, and take the same steps along the sum of their gradients; both are checked, not assumed.
+The same program runs on all ranks, each with its own rows. All ranks have the same model and take
+the same steps along the sum of their gradients; both are verified.
 """
 
 from __future__ import annotations
@@ -32,20 +32,23 @@ from fastmlp._training.distributed.exchange import AgreedValue, Exchange, RankEr
 from fastmlp._training.evaluator import Evaluator
 from fastmlp._training.loop import FitStrategy
 
-# Between the seeds of two ranks: 2**64 over the golden ratio, far from the numbers of blocks.
+# Distance between the seeds of two ranks: 2**64 over the golden ratio, far from the small numbers
+# added for blocks.
 _STRIDE = 0x9E3779B97F4A7C15
 _MASK = 2**64 - 1
-# What is of an epoch, or of a rank.
+# Fields of a plan that change during the fit or may differ between ranks.
 _SCHEDULED = ("learning_rates", "weight_decays", "dropouts")
 _OWN = {"batch_size", "order", "step", "seed", "team", "sums", "share", *_SCHEDULED}
-_ROWS = "give every rank about as many rows, or let their sources yield blocks of as many steps"
+_ROWS = (
+    "give every rank about the same number of rows, and sources the same number of steps a block"
+)
 _OPTIONS = "call fit with the same options on every rank, resume among them"
 _CALLBACKS = "use the same callbacks on every rank, but for those that only look"
 
 
 @contextlib.contextmanager
 def joined(communicator: Any, engine: Engine) -> Iterator[DistributedFit | None]:
-    """Take part in a fit of many processes, if there is a communicator; all end it together."""
+    """Join a distributed fit if there is a communicator; an error ends it on all ranks."""
     if communicator is None:
         yield None
         return
@@ -64,44 +67,17 @@ def joined(communicator: Any, engine: Engine) -> Iterator[DistributedFit | None]
 
 
 class DistributedFit:
-    """A process among those of a fit.
-
-    Parameters
-    ----------
-    exchange : Exchange
-        Of messages with the others.
-    engine : Engine
-        In training here.
-    """
+    """One process of a distributed fit."""
 
     def __init__(self, exchange: Exchange, engine: Engine) -> None:
         self.exchange, self.engine, self.rank = exchange, engine, exchange.rank
-        self._epoch = -1  # whose weights have been compared
-        self._row = 0  # of a batch, at which this rank's begin
+        self._epoch = -1  # last epoch in which weights were compared
+        self._row = 0  # index in the global batch of this rank's first row
 
     def agree(
         self, model: Any, plan: Plan, course: FitStrategy, begun: ResumeState | None, **options: Any
     ) -> None:
-        """Compare all that must be the same on all ranks before the first step.
-
-        Parameters
-        ----------
-        model : MLP
-            In training, with its generator.
-        plan : Plan
-            Of the fit.
-        course : Course
-            Becomes one of all ranks.
-        begun : Continuation or None
-            With what it goes on, if it resumes.
-        **options : object
-            Of the fit, by the names that users know.
-
-        Raises
-        ------
-        ValueError
-            Names what is not, and the rank.
-        """
+        """Check that options, data and model agree on all ranks; raise ValueError if not."""
         spec = self.engine.spec
         facts = [
             AgreedValue("CPU level", self.engine.level, remedy="set FASTMLP_CPU on every rank")
@@ -120,7 +96,7 @@ class DistributedFit:
         facts.append(
             AgreedValue("rng", _checksum([draws]), remedy="pass the same seed on every rank")
         )
-        facts.append(AgreedValue("what the model knows", _checksum(arrays)))
+        facts.append(AgreedValue("the state of the model", _checksum(arrays)))
         reporter, state = course.reporter, course.reporter.state
         here = [reporter.sees_batches, reporter.keeps, plan.batch_size]
         each = self.exchange.gather([_next("the start of the fit"), *facts], here)
@@ -132,7 +108,7 @@ class DistributedFit:
         course.train = lambda block, plan: self.train(block, plan, course)
 
     def fingerprint(self, *datas: Any) -> int:
-        """Return 64 bits of the data of all ranks, see `memories.fingerprint`."""
+        """Return a 64-bit hash of the data of all ranks, see `callback_state.fingerprint`."""
         own = callback_state.fingerprint(*datas)
         halves = [own >> 32, own & 0xFFFFFFFF]
         each = self.exchange.gather([_next("a fingerprint of the data")], halves)
@@ -140,11 +116,11 @@ class DistributedFit:
         return total if each.any(axis=1).all() else 0
 
     def shuffle(self, order: NDArray[np.int64], seed: int) -> None:
-        """Permute an index array in place, on each rank in another way."""
+        """Permute an index array in place, differently on each rank."""
         self.engine.shuffle(order, (seed + self.rank * _STRIDE) & _MASK)
 
     def train(self, block: Data, plan: Plan, course: FitStrategy) -> float:
-        """Take the steps of a block, together with all others; return the objective of all rows."""
+        """Train on a block, in step with all ranks; return the objective over all rows."""
         state, (learner,) = course.reporter.state, course.learners([self.engine])
         epoch, rows = state.epoch + 1, block.rows if plan.order is None else len(plan.order)
         n_steps = plan.n_steps(rows)
@@ -153,13 +129,13 @@ class DistributedFit:
             AgreedValue("number of steps", n_steps, f"{n_steps} (with {rows} rows)", _ROWS),
             *(_numbers(name, getattr(plan, name)) for name in _SCHEDULED),
         ]
-        if self._epoch != epoch:  # callbacks may have assigned others
+        if self._epoch != epoch:  # callbacks may have assigned weights
             facts.append(_weights(learner))
         self._epoch = epoch
         self.exchange.gather(facts, steps=n_steps)
         totals = self.exchange.add(_totals(block, plan, rows))
         loss_sum, weight = plan.sums or (0.0, 0.0)
-        plan.sums = [loss_sum if self.rank == 0 else 0.0, weight]  # so far: of all ranks, once
+        plan.sums = [loss_sum if self.rank == 0 else 0.0, weight]  # the sums so far, only once
         plan.share = Shard(totals, self._row, self.rank == 0, self.exchange.add_up)
         try:
             loss = learner.epoch(block, plan)
@@ -178,24 +154,14 @@ class DistributedFit:
 
 
 class DistributedEvaluator(Evaluator):
-    """Measures the loss on the validation data of all ranks, each on its own.
-
-    Parameters
-    ----------
-    engine : Engine
-        In training here.
-    validation : Data or None
-        Of this rank.
-    exchange : Exchange
-        With the others.
-    """
+    """Computes the validation loss over the validation data of all ranks."""
 
     def __init__(self, engine: Engine, validation: Data | None, exchange: Exchange) -> None:
         super().__init__(engine, validation)
         self.exchange = exchange
 
     def measure(self, loss: float, team: Team | None) -> float:
-        """Return the mean over the rows of all ranks, by their weights; NaN without such data."""
+        """Return the weighted mean loss over all ranks; NaN without validation data."""
         own, data = super().measure(loss, team), self.validation
         if data is None:
             return own
@@ -206,28 +172,18 @@ class DistributedEvaluator(Evaluator):
 
 
 class DistributedCallbackList(CallbackList):
-    """Tells the callbacks of this rank; if one of any rank wants to stop, all do.
-
-    Parameters
-    ----------
-    state : State
-        What they see.
-    callbacks : sequence of callables
-        Checked.
-    exchange : Exchange
-        With the others.
-    """
+    """Calls the callbacks of this rank; if one on any rank wants to stop, all ranks stop."""
 
     def __init__(self, state: State, callbacks: Iterable[Callback], exchange: Exchange) -> None:
         super().__init__(state, [*callbacks])
         self.exchange = exchange
 
     def epoch_ended(self) -> bool:
-        """Call every callback here; return True if one, here or elsewhere, wants to stop."""
+        """Call every callback of this rank; return True if one on any rank wants to stop."""
         return self._of_all(super().epoch_ended(), "the end of an epoch")
 
     def batch_ended(self, batch: Batch) -> bool:
-        """Do the same after a batch."""
+        """Call ``on_batch`` of this rank; return True if one on any rank wants to stop."""
         return self._of_all(super().batch_ended(batch), "the end of a batch")
 
     def _of_all(self, stop: bool, what: str) -> bool:
@@ -238,11 +194,11 @@ class DistributedCallbackList(CallbackList):
 
 
 def _next(what: str) -> AgreedValue:
-    return AgreedValue("what comes next", what, remedy=f"{_OPTIONS}, and {_ROWS}")
+    return AgreedValue("the next message", what, remedy=f"{_OPTIONS}, and {_ROWS}")
 
 
 def _described(value: Any) -> str:
-    """Return what an option is, without the addresses of functions."""
+    """Return an option as text, without memory addresses."""
     return re.sub(r"0x[0-9a-fA-F]+", "0x", str(value))
 
 

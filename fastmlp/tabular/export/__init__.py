@@ -1,1 +1,1 @@
-"""Estimators of tables as ONNX and C."""
+"""Export of estimators for tables to ONNX and C."""

@@ -1,4 +1,4 @@
-"""C: a fitted estimator of tables as one file of C99 and its header."""
+"""Export to C: writes and verifies the files of a fitted estimator."""
 
 from __future__ import annotations
 
@@ -16,25 +16,17 @@ from fastmlp.tabular.export.c_source import TableSource
 from fastmlp.tabular.export.exported import ExportedTable
 from fastmlp.tabular.members import TrainedMembers
 
-RARELY = 0.1  # missing among the rows that are made up
+RARELY = 0.1  # share of missing values in generated rows
 
 
 class NumpyNetwork:
-    """A network as it is written, in NumPy.
-
-    Parameters
-    ----------
-    network : Exported
-        What it is of.
-    layers : list of layers
-        Those that are written, cast or quantized.
-    """
+    """A network with the layers as written to C (cast or quantized), evaluated in NumPy."""
 
     def __init__(self, network: Exported, layers: list[Any]) -> None:
         self._layers, self._link = layers[:-1], network.spec.loss.link
 
     def predict(self, x: Array) -> Array:
-        """Return predictions, float64."""
+        """Return predictions in float64."""
         with np.errstate(all="ignore"):
             return np.asarray(self._link(outputs(self._layers, x)))
 
@@ -48,23 +40,7 @@ def write(
     table: Table | None,
     levels: Sequence[float],
 ) -> CFiles:
-    """Write the files.
-
-    Parameters
-    ----------
-    model : ExportedTable
-        What predicts.
-    blend : Blend
-        The same, which the files are compared with.
-    said : callable
-        From predictions of a blend to all that the file says, both (n, columns).
-    path, weights
-        As for the estimators' ``to_c``.
-    table : Table or None
-        Typical rows.
-    levels : list of float
-        Of the quantiles of a regressor.
-    """
+    """Write the files; ``said`` maps predictions of the blend to all outputs of the C functions."""
     kind, source = kind_of(weights, table, model), source_of(path)
     rows = _made_up(model) if table is None else table
     groups = []
@@ -82,7 +58,7 @@ def write(
 
 
 def _made_up(model: ExportedTable) -> Table:
-    """Return rows like those of the first member's fit, some values missing or unknown."""
+    """Return random rows like those of the fit, with some missing and unknown values."""
     rng = np.random.default_rng(0)
     numbers = model.groups[0].numbers
     centre, factor = numbers.centre[0], numbers.factor[0]

@@ -1,4 +1,4 @@
-"""``to_c`` of both estimators of tables."""
+"""The method ``to_c`` of both estimators of tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 
 class _ToC:
-    """What both have."""
+    """The common part."""
 
     _members: Blend
     _columns: Columns
@@ -29,7 +29,7 @@ class _ToC:
     _exported: Callable[[], ExportedTable]
 
     def _said(self, outputs: Array, levels: Sequence[float]) -> Array:
-        """Return all that a C file says of predictions of all members, (n, columns)."""
+        """Return all outputs of the C file from predictions of all members, (n, columns)."""
         raise NotImplementedError
 
     def _to_c(self, path: Any, weights: str | None, X: Any, levels: Sequence[float]) -> CFiles:
@@ -40,47 +40,46 @@ class _ToC:
 
 
 class ClassifierToC(_ToC):
-    """Of the classifier."""
+    """``to_c`` of the classifier."""
 
     @of_one_moment
     def to_c(self, path: Any, *, weights: str | None = None, X: Any = None) -> CFiles:
-        """Write the fitted estimator as a C99 file and its header: raw columns in.
+        """Write the fitted estimator as a C99 source file and header, for raw columns.
 
-        The file needs nothing but libm, no memory but the stack, and keeps no state, so that any
-        number of threads may call it; C++ compiles it, too. ``NAME_predict(numbers, codes, y)`` is
-        what :meth:`predict_proba` returns of a row. ``NAME_class(numbers, codes)`` is the index of
-        the class, ``NAME_labels`` has the classes unless they are 0, 1, 2, ...;
-        ``NAME_classes(numbers, codes, classes)`` says which of several labels are there. Compiled
-        with ``-DFASTMLP_MAIN`` the file is a program that checks itself.
+        The file needs only libm and stack memory and keeps no state, so it is thread-safe; it
+        compiles as C++, too. ``NAME_predict(numbers, codes, y)`` computes :meth:`predict_proba` of
+        one row. ``NAME_class(numbers, codes)`` returns the index of the class; the array
+        ``NAME_labels`` holds the classes unless they are 0, 1, 2, ... ``NAME_classes(numbers,
+        codes, classes)`` sets one flag per label for multi-label models. Compiled with
+        ``-DFASTMLP_MAIN`` the file is a program that checks itself.
 
         Parameters
         ----------
         path : str or path
-            Of the file, ``NAME.c``; ``NAME.h`` is written beside it.
+            Path of the source, ``NAME.c``; the header ``NAME.h`` is written beside it.
         weights : {"float32", "float64", "int8"}, optional
-            By default float32. With int8 weights take a quarter of the memory and are less exact.
+            Dtype of the weights, by default float32; int8 takes a quarter of the memory and is less
+            exact.
         X : frame or array-like, shape (n_samples, n_features), optional
-            Typical rows, by which errors are measured; some are in the self-check. By default made
-            up; needed for int8.
+            Typical rows, used to measure errors and for the self-check. By default random rows;
+            required for int8.
 
         Returns
         -------
         fastmlp._export.c.CFiles
-            Paths, sizes, and how far predictions are from the estimator's.
+            Paths, sizes, and the largest difference from the estimator's predictions.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described, if C cannot have the classes or the categories of a
-            column, or if there are more than 2**24 parameters.
+            If an argument is invalid, if the classes or a column's categories have no form in C, or
+            if there are more than 2**24 parameters.
 
-        Notes
-        -----
-        The header names the places of the columns that are used. Numbers are ``double``, NaN where
-        missing; an infinity, which ``predict`` refuses, counts as the largest number. Categories
-        are codes, -1 where missing: ``NAME_code(category, text)`` is that of a text, or of a number
-        as Python writes it, -2 if it was not there at fit; ``NAME_text(category, code)`` the other
-        way.
+        Notes ----- The header defines the indices of the used columns. Numbers are ``double``, NaN
+        where missing; infinity, which ``predict`` rejects, counts as the largest number. Categories
+        are codes, -1 where missing: ``NAME_code(category, text)`` returns the code of a text, or of
+        a number as Python writes it, and -2 for values unknown to the fit; ``NAME_text(category,
+        code)`` returns the text of a code.
 
         Examples
         --------
@@ -97,28 +96,28 @@ class ClassifierToC(_ToC):
 
 
 class RegressorToC(_ToC):
-    """Of the regressor."""
+    """``to_c`` of the regressor."""
 
     @of_one_moment
     def to_c(
         self, path: Any, *, weights: str | None = None, X: Any = None, levels: Sequence[float] = ()
     ) -> CFiles:
-        """Write the fitted estimator as a C99 file and its header: raw columns in.
+        """Write the fitted estimator as a C99 source file and header, for raw columns.
 
-        ``NAME_predict(numbers, codes, y)`` is what ``predict`` returns, ``NAME_distribution`` also
-        what ``predict(X, return_std=True)`` and, at the levels of ``NAME_levels``,
-        ``predict_quantiles`` return.
+        ``NAME_predict(numbers, codes, y)`` computes ``predict`` of one row; ``NAME_distribution``
+        also computes the standard deviations of ``predict(X, return_std=True)`` and the quantiles
+        of ``predict_quantiles`` at ``NAME_levels``.
 
         Parameters
         ----------
         path : str or path
-            Of the file, ``NAME.c``; ``NAME.h`` is written beside it.
+            Path of the source, ``NAME.c``; the header ``NAME.h`` is written beside it.
         weights : {"float32", "float64", "int8"}, optional
-            By default float32.
+            Dtype of the weights, by default float32.
         X : frame or array-like, shape (n_samples, n_features), optional
-            Typical rows, by which errors are measured; needed for int8.
+            Typical rows, used to measure errors; required for int8.
         levels : sequence of float in (0, 1), optional
-            Of the quantiles; [0.05, 0.95] are the ends of ``predict_interval(X, 0.9)``.
+            Levels of the quantiles; [0.05, 0.95] are the ends of ``predict_interval(X, 0.9)``.
 
         Returns
         -------

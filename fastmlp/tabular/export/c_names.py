@@ -1,4 +1,4 @@
-"""Names of columns and values of categories, as C can have them."""
+"""Valid C forms of column names and category values."""
 
 from __future__ import annotations
 
@@ -9,17 +9,11 @@ import numpy as np
 
 from fastmlp.tabular.columns import Column
 
-LONGEST = 4095  # bytes of a string that every compiler takes
+LONGEST = 4095  # longest string that all compilers support, in bytes
 
 
 def enumerators(prefix: str, names: Iterable[str]) -> list[str]:
-    """Return identifiers that differ, one a name.
-
-    Examples
-    --------
-    >>> enumerators("NET_NUMBER", ["age", "per cent", "per-cent"])
-    ['NET_NUMBER_age', 'NET_NUMBER_per_cent', 'NET_NUMBER_per_cent_']
-    """
+    """Return distinct C identifiers for names: "per cent" becomes PREFIX_per_cent."""
     found: dict[str, None] = {}
     for name in names:
         identifier = prefix + "_" + re.sub(r"\W", "_", name, flags=re.ASCII)
@@ -30,13 +24,7 @@ def enumerators(prefix: str, names: Iterable[str]) -> list[str]:
 
 
 def texts_of(column: Column) -> list[bytes | None]:
-    """Return the values of a category in order of their codes, None where missing.
-
-    Raises
-    ------
-    ValueError
-        If C cannot tell values apart, or cannot have one.
-    """
+    """Return a category's values as bytes, None if missing; raise ValueError if C has no form."""
     texts = [_text(value, column.name) for value in column.values or ()]
     seen: set[bytes | None] = set()
     for text, value in zip(texts, column.values or (), strict=True):
@@ -66,5 +54,5 @@ def _text(value: object, name: str) -> bytes | None:
 
 
 def in_order(texts: Sequence[bytes | None]) -> list[int]:
-    """Return the places of texts in the order of their bytes; None is the last."""
+    """Return the indices that sort texts by their bytes; None comes last."""
     return sorted(range(len(texts)), key=lambda k: (texts[k] is None, texts[k] or b""))

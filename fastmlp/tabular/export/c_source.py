@@ -1,4 +1,4 @@
-"""A fitted table as the text of a C file and its header: one function a recipe, members as data."""
+"""The C file of a fitted table: one function per recipe, with the members' data as constants."""
 
 from __future__ import annotations
 
@@ -17,24 +17,12 @@ from fastmlp.tabular.export.c_names import enumerators, in_order, texts_of
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable
 
 MEANINGS = {"largest": "Predict probabilities.", "each": "Predict probabilities.", None: "Predict."}
-UNKNOWN = -2  # the code of what is neither known nor missing, for MISSING may be a value
+UNKNOWN = -2  # code of an unknown value; MISSING may be a known one
 DOUBLE = np.dtype(np.float64)
 
 
 class RecipeFunction(Emitter):
-    """A function that predicts by any member of a recipe: the k-th part of each constant is its.
-
-    Parameters
-    ----------
-    number : int
-        Of the recipe.
-    group : ExportedGroup
-        What the members are.
-    each : list of lists of layers
-        Those of each member.
-    dtype : numpy.dtype
-        Of their arithmetic.
-    """
+    """The function of one recipe; member k uses the k-th part of each constant array."""
 
     def __init__(
         self, number: int, group: ExportedGroup, each: list[list[Any]], dtype: np.dtype[Any]
@@ -58,7 +46,7 @@ class RecipeFunction(Emitter):
             self.array(f"{name}_{number}", np.concatenate(stack))
 
     def constant(self, name: str, values: Array) -> str:
-        """Add what a layer of the k-th member has, and return where it is."""
+        """Add a layer's constant for member k, and return the expression of its address."""
         name = f"{name}_{max(self._k, 0)}"
         self._stacks.setdefault(name, []).append(values.ravel())
         return f"{name}_{self._number} + k * {values.size}"
@@ -68,20 +56,7 @@ class RecipeFunction(Emitter):
 
 
 class TableSource(Emitter):
-    """Both texts of a fitted table.
-
-    Parameters
-    ----------
-    model : ExportedTable
-    name : str
-        What the names of its functions begin with.
-    dtype : numpy.dtype
-        Of the arithmetic of networks.
-    each : list of lists of lists of layers
-        Those of each member of each group, or quantized ones.
-    levels : list of float
-        Of the quantiles of a regressor.
-    """
+    """Source and header of a fitted table; ``each`` lists the layers of each group's members."""
 
     def __init__(
         self,
@@ -126,26 +101,26 @@ class TableSource(Emitter):
 
     @property
     def stack_bytes(self) -> int:
-        """Of the buffers of the largest recipe, and of what there is of a row in double."""
+        """Bytes of stack for the largest recipe and one row in double."""
         doubles = self.fields["n_scaled"] + 3 * self.fields["columns"]
         buffers = max(each.stack_bytes for each in self._recipes)
         return int(buffers + doubles * DOUBLE.itemsize)
 
     @property
     def unit(self) -> float:
-        """Of a prediction, in which networks err: the deviation of the target, or probability 1."""
+        """Scale of network errors: the target's deviation, or 1 for probabilities."""
         scales = [group.target for group in self.model.groups if group.target is not None]
         return max((float(scale.factor.max()) for scale in scales), default=1.0)
 
     # ------------------------------------------------------------ constants
 
     def _measured(self) -> None:
-        """Add what is known of columns and residuals."""
+        """Add the constants of columns and residuals."""
         values = [column.values or () for column in self._categories]
         signs = [
             each[MOST_CATEGORIES:, MOST_CATEGORIES:] > 0 for each in self.model.inputs_of_values
         ]
-        # SHARED signs of a value are the bits of a short.
+        # The `SHARED` signs of a value are the bits of a short.
         bits = [np.packbits(each, axis=1, bitorder="little") for each in signs if each.size]
         self._ends("value_ends", map(len, values))
         self._ends("input_ends", (each.shape[1] for each in self.model.inputs_of_values))
@@ -167,11 +142,11 @@ class TableSource(Emitter):
             self.array("sizes", np.concatenate([each.sizes for each in residuals]))
 
     def _ends(self, name: str, counts: Iterable[int]) -> None:
-        """Add where parts begin, and where the last one ends."""
+        """Add the offsets of parts of an array, and its end."""
         self.array(name, np.cumsum([0, *counts]).astype(np.int32))
 
     def _written(self) -> str:
-        """Return the values of categories, and their order as text in each column."""
+        """Return the texts of category values, and their order by text in each column."""
         texts: list[bytes | None] = []
         order: list[int] = []
         for column in self._categories:
@@ -188,7 +163,7 @@ class TableSource(Emitter):
     # ------------------------------------------------------------ texts
 
     def header(self) -> str:
-        """Return the header."""
+        """Return the text of the header."""
         fields = self.fields
         columns = self.model.columns
         places = {"numbers": columns.numbers, "categories": columns.categories}
@@ -212,7 +187,7 @@ class TableSource(Emitter):
         )
 
     def source(self, main: str) -> str:
-        """Return the source; ``main`` is its end."""
+        """Return the text of the source file; ``main`` is the self-check at its end."""
         fields = self.fields
         name = fields["name"]
         functions = [text.typed(each, self.dtype) for each in self.functions.values()]
@@ -239,7 +214,7 @@ class TableSource(Emitter):
         return "\n".join([head, *filter(None, code), main])
 
     def main(self, rows: Table, expected: Array) -> str:
-        """Return the self-check."""
+        """Return the self-check for some rows and their expected predictions."""
         fields = self.fields
         finite = np.isfinite(expected).all(axis=1)
         numbers, codes = rows.numbers[finite], rows.codes[finite]
@@ -253,7 +228,7 @@ class TableSource(Emitter):
             more = f", y + {2 * m}" if self._levels else ""
             predict = f"{fields['name']}_distribution({places}, y, y + {m}{more});"
         expected = expected[finite]
-        unit = max(self.unit, largest(expected - expected[:1]))  # a range may be wider
+        unit = max(self.unit, largest(expected - expected[:1]))  # ranges may be wider
         return self_check(arrays, expected, predict, fields, DOUBLE, self.dtype, unit)
 
     def _title(self) -> str:
@@ -267,7 +242,7 @@ class TableSource(Emitter):
         return table_text.MEMBER.format(body=body, **{**self.fields, **recipe.fields})
 
     def _arrays(self) -> list[list[str]]:
-        """Return what the header declares: names of classes, or levels; each with its values."""
+        """Return the arrays that the header declares, class names or levels, with their values."""
         name = self.fields["name"]
         if self._levels:
             return [[f"const double {name}_levels[{len(self._levels)}]", *map(repr, self._levels)]]

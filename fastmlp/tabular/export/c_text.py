@@ -1,6 +1,6 @@
-"""C99 of a table: columns in, what members make of them, and what all say together.
+"""C99 templates for tables: encoding of columns, members, and the blended prediction.
 
-All in double but the networks' own numbers, which are ``real``; see `fastmlp.tabular.encoding`.
+All values are double, except for the networks' own ``real``; see `fastmlp.tabular.encoding`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PREDICT = """\
 void {name}_predict({parameters}, double *y);
 """
 
-# Of a regressor, without and with quantiles.
+# For regressors, without and with quantiles.
 DISTRIBUTION = """\
 /* The same, and as many standard deviations. */
 void {name}_distribution({parameters}, double *y, double *deviations);
@@ -121,7 +121,7 @@ static void encode(const double *numbers, const int *codes, const double *centre
 }}}}
 """
 
-# From the prediction of a network to that of a member, by the kind of labels.
+# From the output of a network to the prediction of a member, by the kind of labels.
 DECODE = {
     "largest": """\
 /* Probabilities that sum to 1 in double, too. */
@@ -183,7 +183,7 @@ GROUP = """\
     for (j = 0; j < {columns}; j++) y[j] += {share} * mean[j];
 """
 
-# What is made of all that, by the kind of labels.
+# The final outputs, by the kind of labels.
 FINISH: dict[Any, str] = {
     "largest": text.FUNCTION.format(name="softmax", body=text.LINKS["softmax"])
     .replace("{", "{{")
@@ -242,7 +242,7 @@ LEVELS = """\
         }}
 """
 
-# The local size of residuals, by whether variances are predicted.
+# Functions for the local size of residuals, with and without predicted variances.
 SIZE = {
     True: """\
 static double size_of(const double *p, int j)

@@ -1,4 +1,4 @@
-"""A fitted estimator of tables as plain arrays: what every way of writing it down begins with."""
+"""A fitted estimator of tables as plain arrays, the common input of all exporters."""
 
 from __future__ import annotations
 
@@ -23,25 +23,14 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class ExportedGroup:
-    """Members of one recipe, each with its own encoding; see `fastmlp.tabular.encoding`.
+    """The members of one recipe, each with its own encoding; see `fastmlp.tabular.encoding`.
 
-    Attributes
-    ----------
-    share : float
-        What the mean of its members, or the mean and variance of their mixture, counts for in the
-        sum over groups; all sum to 1.
-    networks : tuple of Exported
-        Of the members, float32, of one shape; their links are inside.
-    numbers : Numbers
-        Of the numeric columns, float64: ``centre`` and ``factor`` of shape (members, numbers),
-        ``edges`` of shape (members, numbers, bins + 1).
-    bins : int
-        Piecewise linear inputs of each number; 0 for none.
-    known : tuple of arrays of bool, each of shape (members, values)
-        Of each category column, which values a member has learned from.
-    target : Scale or None
-        How predictions come from networks of numbers, float64, each array of shape (members,
-        outputs): z * factor + centre, from ``low`` to ``high``, and variances times factor**2.
+    ``share`` is the group's weight. ``networks`` are float32 and include their links. ``numbers``
+    holds float64 statistics: ``centre`` and ``factor`` (members, numbers), ``edges`` (members,
+    numbers, bins + 1). ``known`` has one (members, values) boolean array per category column:
+    values in a member's training rows. ``target`` maps outputs of regression networks to
+    predictions, arrays (members, outputs): z * factor + centre, clipped to ``low`` and ``high``;
+    variances times factor**2.
     """
 
     share: float
@@ -56,26 +45,10 @@ class ExportedGroup:
 class ExportedTable:
     """All that a prediction of a table needs.
 
-    Attributes
-    ----------
-    columns : Columns
-        Places, names and values of the columns that are used.
-    with_missing : array of int
-        Which of the numeric columns have an input that says that the number is missing.
-    inputs_of_values : tuple of arrays of float32, each of shape (values, inputs)
-        Of each category column, the inputs of each value that a member knows; 0 for others.
-    groups : tuple of ExportedGroup
-        Their inputs, in order: numbers, which are missing, categories, piecewise linear parts.
-    outputs : int
-        Classes, labels or targets.
-    labels : Labels or None
-        Of a classifier; of kind "largest", or "each" for several labels.
-    temperature : float
-        Of a classifier, see `fastmlp.tabular.temperature.applied`.
-    residuals : tuple of Residuals
-        Of a regressor, for each output: ``places``, ``sizes``, ``rms`` and ``quantile(level)``.
-    lowest : float
-        No quantile of a regressor is lower.
+    ``with_missing`` are the numeric columns with a missing-value input. ``inputs_of_values`` has
+    one (values, inputs) float32 array per category column, for values that the member knows; others
+    get 0. Network inputs are, in order: numbers, missing flags, categories, piecewise linear parts.
+    ``residuals`` has one entry per output of a regressor; its quantiles are at least ``lowest``.
     """
 
     columns: Columns
@@ -90,7 +63,7 @@ class ExportedTable:
 
     @property
     def has_variances(self) -> bool:
-        """Whether networks predict variances behind means; else sizes come of ``residuals``."""
+        """Whether networks predict variances after means; else ``residuals`` give the sizes."""
         return self.spec.loss.heads > 1
 
     @property
@@ -100,12 +73,12 @@ class ExportedTable:
 
     @property
     def n_parameters(self) -> int:
-        """Of all networks."""
+        """Number of parameters of all networks."""
         return sum(net.n_parameters for group in self.groups for net in group.networks)
 
 
 def exported(columns: Columns, blend: Blend, **more: Any) -> ExportedTable:
-    """Return the description of what predicts; ``more`` are the attributes behind ``outputs``."""
+    """Return the description of a fitted model; ``more`` are the attributes after ``outputs``."""
     first = blend.groups[0]
     return ExportedTable(
         columns,
@@ -131,6 +104,6 @@ def _group(group: TrainedMembers, share: float) -> ExportedGroup:
 
 
 def _target(target: Any, scales: Sequence[TargetScale | None]) -> TargetScale | None:
-    """Return the scales of all members, with the limits that predictions have."""
+    """Return the stacked scales of all members, with the limits of their predictions."""
     found = [target.limited(scale) for scale in scales if scale is not None]
     return TargetScale(*map(np.stack, zip(*found, strict=True))) if found else None

@@ -1,4 +1,4 @@
-"""The columns of a table as inputs of an ONNX graph: which there are, and how they are read."""
+"""The columns of a table as inputs of an ONNX graph."""
 
 from __future__ import annotations
 
@@ -15,25 +15,16 @@ from fastmlp.tabular.columns import Column, Columns
 
 WIDE = np.dtype(np.float64)
 LARGEST = int(np.finfo(WIDE).max)
-ML = "ai.onnx.ml"  # the domain of LabelEncoder
+ML = "ai.onnx.ml"  # domain of LabelEncoder
 MISSING_TEXT = ""  # ONNX has no missing strings
 
 
 @dataclass(frozen=True)
 class ValueType:
-    """A type of values that an input can have.
+    """A type of values of an input.
 
-    Attributes
-    ----------
-    dtype : numpy.dtype
-        Of the input.
-    holds : callable
-        Whether a value, None where missing, can be one of its values.
-    code : callable
-        Adds the nodes from values to codes: gets the graph, the values and the name of a column's
-        input.
-    opset : int
-        Of `ML`, that the nodes need.
+    ``holds`` tells whether the type can represent a value (None: missing); ``code`` adds the nodes
+    that turn values into codes; ``opset`` is the version of `ML` that these nodes need.
     """
 
     dtype: np.dtype[Any]
@@ -70,7 +61,7 @@ def _number_codes(g: Graph, values: Sequence[Any], x: Name) -> Name:
     code = g.Cast(g.LabelEncoder(x, domain=ML, **arrays), to=onnx.TensorProto.INT64)
     if len(there) == len(values):
         return code
-    return g.Where(g.IsNaN(x), np.array(values.index(None)), code)  # no key: not all find NaN
+    return g.Where(g.IsNaN(x), np.array(values.index(None)), code)  # NaN as a key is not portable
 
 
 def _looked_up(g: Graph, x: Name, **keys: Any) -> Name:
@@ -88,7 +79,7 @@ def _is_integer(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether float64 holds a value as it is; missing ones are NaN."""
+    """Whether float64 represents a value exactly; missing values are NaN."""
     if value is None or isinstance(value, float | np.floating | np.bool_):
         return True
     is_integer = isinstance(value, int | np.integer)
@@ -96,11 +87,11 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    """Whether a value is a string that UTF-8 can hold; missing ones are `MISSING_TEXT`."""
+    """Whether a value is a string that UTF-8 can encode, or missing, written as `MISSING_TEXT`."""
     return value is None or (isinstance(value, str) and not SURROGATES.search(value))
 
 
-# The first that holds all values of a column is that of its input.
+# The first type that can represent all values of a column is that of its input.
 KINDS = (
     ValueType(np.dtype(bool), _is_bool, _bool_codes, 3),
     ValueType(np.dtype(np.int64), _is_integer, _integer_codes, 3),
@@ -112,17 +103,7 @@ NUMBERS = KINDS[-1]
 
 @dataclass(frozen=True)
 class Inputs:
-    """The inputs of a graph.
-
-    Attributes
-    ----------
-    columns : Columns
-        Of the table.
-    kinds : tuple of Kind
-        Of each category column.
-    whole : bool
-        Whether one matrix holds all columns, also those that are not used.
-    """
+    """The inputs of a graph; ``whole`` if one matrix holds all columns, unused ones included."""
 
     columns: Columns
     kinds: tuple[ValueType, ...]
@@ -130,14 +111,7 @@ class Inputs:
 
     @classmethod
     def of(cls, columns: Columns) -> Inputs:
-        """Find the inputs: one for each column that is used, or a matrix for arrays of numbers.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If ONNX has no type for the values of a category, or cannot tell them apart; if no
-            column is used.
-        """
+        """Return one input per used column, or one matrix for arrays; raise if ONNX has no type."""
         if not columns.numbers and not columns.categories:
             raise ValueError(
                 "the model uses no column, for all were constant at fit, but a graph needs an "
@@ -166,11 +140,11 @@ class Inputs:
 
     @property
     def opset(self) -> int:
-        """Of `ML`; 0 if nothing of it is needed."""
+        """Version of `ML` that the nodes need; 0 for none."""
         return max((kind.opset for kind in self.kinds), default=0)
 
     def check_names(self, outputs: Collection[Name]) -> None:
-        """Complain of a column whose name an input cannot have."""
+        """Raise an error for a column name that an input cannot have."""
         for name in self.values:
             if not name or name in outputs or not _is_text(name):
                 raise ValueError(
@@ -186,7 +160,7 @@ class Inputs:
         return g.Concat(*(column.name for _, column in self.columns.numbers), axis=1)
 
     def codes(self, g: Graph) -> list[Name]:
-        """Return the codes of each category column, (rows,); of n values those unknown are n."""
+        """Return the codes of each category column, (rows,); unknown values get len(values)."""
         return [
             kind.code(g, column.values or (), self._column(g, place, column))
             for (place, column), kind in zip(self.columns.categories, self.kinds, strict=True)
@@ -199,7 +173,7 @@ class Inputs:
 
 
 def _kind(name: str, values: Sequence[Hashable], kinds: Sequence[ValueType]) -> ValueType:
-    """Return the first kind that holds all values of a column."""
+    """Return the first type that can represent all values of a column."""
     if MISSING_TEXT in values and None in values:
         raise ValueError(
             f"{name} had empty strings and missing values at fit but in ONNX, which has no missing "

@@ -1,8 +1,8 @@
-"""ONNX of estimators of tables: raw columns in, calibrated predictions out.
+"""Export of estimators for tables to ONNX: raw columns in, calibrated predictions out.
 
-Members of a recipe are one batch: what each has measured lies along a first axis, and a layer of
-all of them is one MatMul. Networks are float32, all before and behind them float64, as in
-`fastmlp.tabular`: what is large and differs little is not rounded before it is scaled.
+The members of a recipe form a batch: their statistics are stacked along the first axis, and each
+layer is one MatMul. Networks are float32, all other parts float64, as in `fastmlp.tabular`, so that
+large numbers with small differences are not rounded before scaling.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ ROOT = "table."
 
 
 def _by_member(values: Array) -> Array:
-    """Return what each member has measured of columns, (members, 1, columns): alike for rows."""
+    """Reshape statistics of each member to (members, 1, columns), to broadcast over rows."""
     return values.reshape(len(values), 1, -1)
 
 
 def _root(names: Sequence[str]) -> str:
-    """Return what the names of tensors begin with, and those of columns do not."""
+    """Return a prefix for names of tensors that no column name begins with."""
     root = ROOT
     while any(name.startswith(root) for name in names):
         root = "_" + root
@@ -44,7 +44,7 @@ def _root(names: Sequence[str]) -> str:
 
 
 def _wide(g: Graph) -> Graph:
-    """Return the graph for what is float64."""
+    """Return a view of the graph that adds float64 nodes."""
     return g.of(WIDE, "wide.")
 
 
@@ -56,7 +56,7 @@ def _cast(g: Graph, x: Name, dtype: np.dtype[Any]) -> Name:
 
 
 def _categories(g: Graph, model: ExportedTable, inputs: Inputs) -> list[Names]:
-    """Return the codes of each category column, and the inputs of a member that knows them."""
+    """Return the codes of each category column, and their inputs if a member knows the values."""
     found: list[Names] = []
     for code, of_values in zip(inputs.codes(g), model.inputs_of_values, strict=True):
         found.append((code, g.Gather(np.pad(of_values, ((0, 1), (0, 0))), code, axis=0)))
@@ -66,7 +66,7 @@ def _categories(g: Graph, model: ExportedTable, inputs: Inputs) -> list[Names]:
 def _encoded(
     g: Graph, model: ExportedTable, group: ExportedGroup, x: Name, categories: Sequence[Names]
 ) -> Name:
-    """Return the inputs of all members, (members, rows, inputs): see ``Encoding.inputs``."""
+    """Return the inputs of all members, (members, rows, inputs), like ``Encoding.inputs``."""
     parts: list[Name] = []
     binned: list[Name] = []
     if model.columns.numbers:
@@ -85,7 +85,7 @@ def _encoded(
 
 
 def _scaled(g: Graph, group: ExportedGroup, x: Name) -> tuple[Name, Name]:
-    """Return numbers, scaled and clipped, 0 where missing, and whether they are missing."""
+    """Return scaled and clipped numbers, 0 where missing, and flags of missing values."""
     centre = g.constant(_by_member(group.numbers.centre), "centre")
     factor = g.constant(_by_member(group.numbers.factor), "factor")
     raw = g.Mul(g.Sub(x, centre), factor)
@@ -96,7 +96,7 @@ def _scaled(g: Graph, group: ExportedGroup, x: Name) -> tuple[Name, Name]:
 
 
 def _binned(g: Graph, group: ExportedGroup, scaled: Name, missing: Name) -> Name:
-    """Return the piecewise linear parts; 0 where missing."""
+    """Return the piecewise linear inputs; 0 where missing."""
     edges = group.numbers.edges
     middle, half = middles(edges)
     of_number = np.repeat(np.arange(edges.shape[1]), group.bins)
@@ -107,7 +107,8 @@ def _binned(g: Graph, group: ExportedGroup, scaled: Name, missing: Name) -> Name
 
 # -------------------------------------------------------------------------------- networks
 
-# Each gets the graph, what there is, a layer of all members, and how many affine ones came before.
+# Arguments of each writer: the graph, the current value, one layer per member, and the number of
+# affine layers before it.
 
 
 def _affine(g: Graph, z: Name, layers: Sequence[Affine], k: int) -> Names:
@@ -123,7 +124,7 @@ def _activation(g: Graph, z: Name, layers: Sequence[Activation], k: int) -> Name
 
 def _parametric(g: Graph, z: Name, layers: Sequence[Parametric], k: int) -> Names:
     alphas = _by_member(np.stack([each.alphas for each in layers]))
-    name = g.constant(alphas, name_of("alphas", k - 1))  # of the affine layer before
+    name = g.constant(alphas, name_of("alphas", k - 1))  # of the preceding affine layer
     linear = g.constant(1 - alphas, name_of("alphas", k - 1) + ".linear")
     active = g.Mul(nodes.activations(g.dtype)[layers[0].name](g, z), name)
     return (g.Add(g.Mul(z, linear), active),)
@@ -143,7 +144,7 @@ WRITERS: dict[type, Any] = {
 
 
 def _networks(g: Graph, group: ExportedGroup, x: Name) -> Names:
-    """Return what the link gives of all members, each (members, rows, outputs)."""
+    """Return the outputs of the link for all members, each (members, rows, outputs)."""
     names: Names = (x,)
     affine_before = 0
     layers: Sequence[Layer]
@@ -163,9 +164,9 @@ def _mean(g: Graph, x: Name) -> Name:
 
 
 def _predicted(g: Graph, group: ExportedGroup, heads: Names) -> Names:
-    """Return the prediction of the members of a group: see ``decode`` and ``mixed`` of targets."""
+    """Return a group's prediction; see ``decode`` and ``mixed`` of targets."""
     wide = tuple(_cast(g, head, WIDE) for head in heads)
-    if group.target is None:  # that probabilities sum to 1 to the last bit is seen to at the end
+    if group.target is None:  # probabilities are normalised at the end
         return (_mean(g, wide[0]),)
     centre, factor, low, high = (
         g.constant(_by_member(values), "target_" + name)
@@ -181,7 +182,7 @@ def _predicted(g: Graph, group: ExportedGroup, heads: Names) -> Names:
 
 
 def _blended(g: Graph, model: ExportedTable, inputs: Inputs) -> Names:
-    """Return the prediction of all groups, each (rows, outputs), float64."""
+    """Return the blended prediction, each part (rows, outputs), float64."""
     x = inputs.numbers(g) if model.columns.numbers else ""
     categories = _categories(g, model, inputs)
     parts = []
@@ -199,7 +200,7 @@ def _blended(g: Graph, model: ExportedTable, inputs: Inputs) -> Names:
 
 
 def _calibrated(g: Graph, p: Name, model: ExportedTable) -> Name:
-    """Return probabilities at the temperature: see ``fastmlp.tabular.temperature.applied``."""
+    """Return calibrated probabilities; see ``fastmlp.tabular.temperature.applied``."""
     assert model.labels is not None
     if model.labels.kind == "each":
         p = g.Clip(p, SMALLEST, 1 - SMALLEST)
@@ -211,9 +212,9 @@ def _calibrated(g: Graph, p: Name, model: ExportedTable) -> Name:
 
 
 def _size(g: Graph, mean: Name, k: int, residuals: Residuals) -> Name:
-    """Return the size of the residuals of an output, (rows, 1): ``Residuals.deviation``."""
+    """Return the size of an output's residuals, (rows, 1), like ``Residuals.deviation``."""
     places = residuals.places
-    widths = np.append(np.diff(places), 0.0)  # a last part that adds nothing: there may be no other
+    widths = np.append(np.diff(places), 0.0)  # one more part, of width 0
     rises = np.append(np.diff(residuals.sizes), 0.0)
     own = g.Gather(mean, np.array([k]), axis=1)
     share = g.Div(g.Max(g.Min(g.Sub(own, places), widths), 0.0), np.where(widths > 0, widths, 1.0))
@@ -223,7 +224,7 @@ def _size(g: Graph, mean: Name, k: int, residuals: Residuals) -> Name:
 def _regression(
     g: Graph, found: Names, model: ExportedTable, levels: Sequence[float]
 ) -> dict[Name, Value]:
-    """Add what ``predict`` and ``predict_quantiles`` return, and return the outputs."""
+    """Add the outputs of ``predict`` and ``predict_quantiles``, and return them."""
     mean, *variances = found
     if variances:
         size = g.Pow(variances[0], model.residuals[0].trust / 2)
@@ -236,7 +237,7 @@ def _regression(
     names = [mean, deviation]
     if len(levels):
         away = np.array([[each.quantile(level) for level in levels] for each in model.residuals])
-        middle, unit, shape = mean, size, (len(levels),)  # one output has no axis of its own
+        middle, unit, shape = mean, size, (len(levels),)  # one output has no axis
         if model.outputs > 1:
             middle, unit = (g.Unsqueeze(name, np.array([2])) for name in (mean, size))
             shape = away.shape
@@ -248,7 +249,7 @@ def _regression(
 
 
 def _classification(g: Graph, found: Names, model: ExportedTable) -> dict[Name, Value]:
-    """Add what ``predict`` and ``predict_proba`` return, and return the outputs."""
+    """Add the outputs of ``predict`` and ``predict_proba``, and return them."""
     assert model.labels is not None
     p = _calibrated(g, found[0], model)
     outputs = {"label": label(g, p, model.labels)}

@@ -20,7 +20,7 @@ from fastmlp._validation import check
 from fastmlp._files import storage
 from fastmlp._engine import thread_pool, thread_count
 from fastmlp._engine import cpu_levels
-from fastmlp._export.exportable import Exportable
+from fastmlp._engine.exportable import Exportable
 from fastmlp._export.layers import exported
 
 cnp.import_array()

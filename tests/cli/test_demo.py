@@ -12,7 +12,8 @@ import children
 import numpy as np
 import pytest
 
-from fastmlp import __main__ as demo, digits
+from fastmlp import _cli, digits
+from fastmlp._cli import demo
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -104,7 +105,7 @@ def test_plot_needs_matplotlib(
     missing = lambda name: None if name == "matplotlib" else find(name)  # noqa: E731
     monkeypatch.setattr(demo, "find_spec", missing)
     with pytest.raises(SystemExit) as stop:
-        demo.main(["--plot", "digits.png"])
+        _cli.main(["--plot", "digits.png"])
     assert stop.value.code == 2
     assert "--plot needs matplotlib: pip install matplotlib" in capsys.readouterr().err
 

@@ -1,0 +1,101 @@
+"""Export methods shared by models, predictors and estimators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastmlp._export.layers import Exported
+
+if TYPE_CHECKING:
+    from fastmlp._export.c import CFiles
+
+
+class Exportable:
+    """Base class of everything that can be exported."""
+
+    def _exported(self) -> Exported:
+        """Return a description of the current model for the exporters."""
+        raise NotImplementedError
+
+    def to_onnx(self, path: Any = None) -> Any:
+        """Return the model as an ONNX model, which runs without fastmlp.
+
+        The input is ``X``, shape (rows, inputs), in the model's dtype. The outputs equal those of
+        ``predict``: ``probabilities``, or ``means`` and ``variances``, or ``predictions``.
+        Classifiers also have the output ``label``, the first one.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            File to write, in addition to returning the model.
+
+        Returns
+        -------
+        onnx.ModelProto
+            The model, of opset 17, checked by ``onnx.checker``.
+
+        Raises
+        ------
+        ImportError
+            If the onnx package is missing: ``pip install onnx``.
+        TypeError, ValueError
+            If ONNX has no type for the classes, or the parameters exceed 2 GiB.
+
+        Examples
+        --------
+        >>> import fastmlp
+        >>> model = fastmlp.MLP([3, 8, 2], loss="cross_entropy", rng=0).to_onnx()
+        >>> [output.name for output in model.graph.output]
+        ['label', 'probabilities']
+        """
+        from fastmlp._export import onnx
+
+        return onnx.model(self._exported(), path)
+
+    def to_c(self, path: Any, *, weights: str | None = None, X: Any = None) -> CFiles:
+        """Write the model as a C99 source file and header, which run without Python.
+
+        The file needs only libm and stack memory and keeps no state, so it is thread-safe; it
+        compiles as C++, too. ``NAME_predict(x, y)`` predicts one row, like ``predict``: variances
+        follow the means, and two classes have two probabilities. ``NAME_class(x)`` returns the
+        index of the class; the array ``NAME_labels`` holds the classes unless they are 0, 1, 2, ...
+        ``NAME_classes(x, classes)`` sets one flag per label for multi-label models. Compiled with
+        ``-DFASTMLP_MAIN`` the file is a program that checks itself.
+
+        Parameters
+        ----------
+        path : str or path
+            Path of the source, ``NAME.c``; the header ``NAME.h`` is written beside it.
+        weights : {"float32", "float64", "int8"}, optional
+            Dtype of the weights, by default that of the model. With int8 the weights take a quarter
+            of the memory of float32 and are less exact; the arithmetic is float32.
+        X : array-like, shape (n, fan-in), optional
+            Typical rows, used to measure errors and for the self-check. By default standard normal
+            rows; required for int8.
+
+        Returns
+        -------
+        CFiles
+            Paths, sizes, and the largest difference from the model's predictions.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is invalid, a weight does not fit into float32, or the model has more
+            than 2**24 parameters.
+
+        Examples
+        --------
+        >>> import fastmlp, numpy as np, tempfile
+        >>> net = fastmlp.MLP([3, 8, 2], loss="cross_entropy", rng=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     files = net.to_c(folder + "/net.c", weights="int8", X=np.eye(3))
+        >>> files.constant_bytes, files.largest_error < 0.05
+        (144, True)
+        """
+        from fastmlp._export import c
+        from fastmlp._validation import check
+
+        exported = self._exported()
+        rows = None if X is None else check.inputs(X, exported.spec)
+        return c.write(exported, path, weights, rows)

@@ -1,0 +1,132 @@
+"""What `fastmlp` refuses, and what it leaves behind: a sentence, an exit code, no traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import children
+import pytest
+from commands import INTERRUPTED, prepared, run
+
+pytest.importorskip("sklearn", reason="tables need scikit-learn")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepared(tmp_path_factory.mktemp("command"))
+
+
+# Of a folder with old.csv, new.csv, rent.safetensors and dear.safetensors: the content of the file
+# "bad", the words, the exit code, and what is said.
+MODEL, OTHER = "rent.safetensors", "dear.safetensors"
+TRAIN = ["train", "old.csv", "--target"]
+REFUSED = [
+    (None, ["trian"], 2, "invalid choice: 'trian'"),
+    (None, ["train", "old.csv"], 2, "--target"),
+    (None, [*TRAIN, "rent", "--time-limit", "0"], 2, "'0' is no number of seconds above 0"),
+    (None, ["predict", MODEL, "new.csv", "--interval", "90"], 2, "no number between 0 and 1"),
+    (None, ["predict", MODEL, "new.csv", "--quantiles", "0.1,x"], 2, "'x' is no number between"),
+    (None, ["evaluate", MODEL, "new.csv"], 2, "--target is needed: weight, rent, dear"),
+    (None, ["export", MODEL], 2, "--to onnx or --to c is needed"),
+    (
+        b"x,x y\n1,a\n",
+        ["train", "bad", "--target", "y"],
+        1,
+        "no column 'y': the columns are x, x y",
+    ),
+    (None, [*TRAIN, "price"], 1, "--target: there is no column 'price': the columns are area,"),
+    (None, [*TRAIN, "rent", "--drop", "a"], 1, "--drop: there is no column 'a'"),
+    (None, [*TRAIN, "rent", "--weight", "code"], 1, "'code' of --weight needs finite numbers"),
+    (None, [*TRAIN, "area"], 1, "the column 'area' has"),
+    (None, [*TRAIN, "country"], 1, "at least two are expected"),
+    (None, [*TRAIN, "dear", "--task", "regression"], 1, "y holds text"),
+    (None, [*TRAIN, "rent", "-o", "no/model"], 1, "there is no folder"),
+    (None, [*TRAIN, "rent", "--report", "no/page"], 1, "there is no folder"),
+    (None, [*TRAIN, "rent", "--valid", "none.csv"], 1, "none.csv: No such file or directory"),
+    (None, ["train", ".", "--target", "y"], 1, ".: Is a directory"),
+    (None, ["predict", "none", "new.csv"], 1, "none: No such file or directory"),
+    (None, ["predict", "new.csv", "new.csv"], 1, "'new.csv' cannot be loaded"),
+    (None, ["predict", MODEL, "new.csv", "--proba"], 1, "--proba is not for the TabMLPRegressor"),
+    (None, ["predict", OTHER, "new.csv", "--interval", "0.9"], 1, "is not for the TabMLPClass"),
+    (None, ["export", OTHER, "--to", "c", "--quantiles", "0.1"], 1, "--quantiles is not for a Tab"),
+    (b"", ["train", "bad", "--target", "y"], 1, "bad has no rows"),
+    (b"x,y\n", ["train", "bad", "--target", "y"], 1, "bad has no rows"),
+    (b"x,y\n1,2\n", ["train", "bad", "--target", "y"], 1, "at least two are expected"),
+    (b"y\n1\n2\n", ["train", "bad", "--target", "y"], 1, "no columns are left to learn from"),
+    (b"x,x\n1,2\n", ["train", "bad", "--target", "y"], 1, "two columns have the name 'x'"),
+    (b"x,y\n1,2\n3,4,5\n", ["train", "bad", "--target", "y"], 1, "bad cannot be read as a table"),
+    (b"\xff\xfex,y", ["train", "bad", "--target", "y"], 1, "bad is neither Parquet nor text"),
+    (b"PAR1 and more", ["train", "bad", "--target", "y"], 1, "bad cannot be read as a table"),
+    (b"\x1f\x8b and more", ["train", "bad", "--target", "y"], 1, "bad cannot be read as a table"),
+    (b"area\n1\n", ["predict", MODEL, "bad"], 1, "there is no column 'code', 'balcony', 'country'"),
+    (
+        b"area,code,balcony,country\nwide,x,true,here\n",
+        ["predict", MODEL, "bad"],
+        1,
+        "area was numbers at fit but cannot be read as such now",
+    ),
+    (
+        b"area,code,balcony,country,dear\n1,x,true,here,perhaps\n",
+        ["evaluate", OTHER, "bad"],
+        1,
+        "the target holds 'perhaps' but the model knows 2 classes ('no', 'yes')",
+    ),
+]
+
+
+@pytest.mark.parametrize(("content", "words", "code", "said"), REFUSED)
+def test_what_is_wrong_is_said_in_a_sentence(
+    content: bytes | None, words: list[str], code: int, said: str, folder: Path
+) -> None:
+    if content is not None:
+        (folder / "bad").write_bytes(content)
+    before = sorted(folder.rglob("*"))
+    result = run(*words, folder=folder)
+    assert result.returncode == code
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_model_of_a_later_version_is_refused(folder: Path) -> None:
+    content = (folder / MODEL).read_bytes()
+    (folder / "later").write_bytes(content.replace(b'"version":"1"', b'"version":"2"', 1))
+    for command in (["predict", "later", "new.csv"], ["inspect", "later"]):
+        result = run(*command, folder=folder)
+        assert result.returncode == 1
+        assert "it is of version 2 of the format" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+PREDICT = ["predict", MODEL, "new.csv"]
+DISTURBED = [
+    (PREDICT, '"$@" > /dev/full', "the standard output: No space left on device"),
+    (PREDICT, '"$@" >&-', "the standard output is closed"),
+    (PREDICT, 'mkfifo p; (: < p) & { sleep 1; exec "$@"; } > p', "has closed it before its end"),
+    ([*PREDICT, "-o", "full.csv"], 'ulimit -f 0; "$@"', "File too large"),
+    ([*TRAIN, "rent", "--preset", "fast", "-o", "full"], 'ulimit -f 8; "$@"', "File too large"),
+]
+
+
+@pytest.mark.parametrize(("words", "shell", "said"), DISTURBED)
+def test_full_disks_and_closed_pipes(
+    words: list[str], shell: str, said: str, folder: Path, tmp_path: Path
+) -> None:
+    for name in ("old.csv", "new.csv", MODEL):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    result = run(*words, shell=shell, folder=tmp_path)
+    assert result.returncode == 1
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert {path.name for path in tmp_path.iterdir()} <= {"old.csv", "new.csv", MODEL, "p"}
+
+
+def test_an_interrupt_leaves_the_files_as_they_were(folder: Path) -> None:
+    before = (folder / MODEL).read_bytes()
+    words = ("train", "old.csv", "--target", "rent", "--preset", "best", "-o", MODEL)
+    result = children.python("-c", INTERRUPTED, *words, cwd=folder)
+    assert result.returncode == 130
+    assert "fastmlp train: interrupted" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert (folder / MODEL).read_bytes() == before

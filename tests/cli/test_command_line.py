@@ -1,0 +1,266 @@
+"""The command `fastmlp`, run as users run it: what it prints, writes, refuses and returns."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import io
+import json
+import re
+import shlex
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import children
+import numpy as np
+import pytest
+from commands import prepared, run, table
+
+import fastmlp
+from fastmlp import _cli
+
+pytest.importorskip("sklearn", reason="tables need scikit-learn")
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepared(tmp_path_factory.mktemp("command"))
+
+
+def test_entry_point_is_the_module() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        module, _, name = tomllib.load(file)["project"]["scripts"]["fastmlp"].partition(":")
+    assert getattr(importlib.import_module(module), name) is _cli.main
+
+
+def test_help_needs_numpy_alone() -> None:
+    program = (
+        "import sys\nfrom fastmlp._cli import main\n"
+        "try:\n    main(['--help'])\n"
+        "finally:\n    print(sorted({'sklearn', 'polars', 'pandas', 'onnx'} & set(sys.modules)))"
+    )
+    said = children.printed(children.python("-c", program))
+    assert said.endswith("[]\n")
+    for command in _cli.COMMANDS:
+        assert f"\n    {command} " in said
+
+
+def test_training_says_what_it_has_done(folder: Path) -> None:
+    rent = json.loads((folder / "rent.json").read_text())
+    dear = json.loads((folder / "dear.json").read_text())
+    assert (rent["task"], dear["task"]) == ("regression", "classification")
+    assert rent["valid"]["r2"] > 0.8
+    assert 0.6 < rent["valid"]["coverage_90%"] <= 1
+    assert dear["out_of_fold"]["roc_auc"] > 0.8
+    assert fastmlp.load(folder / "rent.safetensors").feature_names_in_.tolist() == [
+        *("area", "code", "balcony", "country")
+    ]
+    words = ("old.csv", "--target", "rent", "--preset", "fast", "--drop", "dear")
+    said = run("train", *words, "--seed", "3", "-o", "m.safetensors", folder=folder)
+    for line in ("task         regression of rent", "left out", "out of fold", "m.safetensors"):
+        assert line in children.printed(said)
+    assert said.stderr == ""  # progress is for terminals
+
+
+PREDICTED = [
+    ("rent", [], ["prediction"]),
+    ("rent", ["--interval", "0.8"], ["prediction", "lower", "upper"]),
+    ("rent", ["--quantiles", "0.1,0.9"], ["prediction", "q0.1", "q0.9"]),
+    ("dear", ["--proba"], ["prediction", "p_no", "p_yes"]),
+]
+
+
+@pytest.mark.parametrize(("model", "options", "names"), PREDICTED)
+def test_predictions_are_those_of_the_model(
+    model: str, options: list[str], names: list[str], folder: Path
+) -> None:
+    words = ("predict", f"{model}.safetensors", "new.csv", *options)
+    rows = list(csv.DictReader(io.StringIO(children.printed(run(*words, folder=folder)))))
+    loaded = fastmlp.load(folder / f"{model}.safetensors")
+    pandas = pytest.importorskip("pandas")
+    code = {"code": "str"}  # text at fit, so that it is not read as a number
+    X = pandas.read_csv(folder / "new.csv", dtype=code)[loaded.feature_names_in_]
+    right = [str(value) for value in loaded.predict(X).tolist()]
+    assert list(rows[0]) == names
+    assert [row["prediction"] for row in rows] == right
+    as_json = json.loads(children.printed(run(*words, "--json", folder=folder)))
+    assert [{k: str(v) for k, v in row.items()} for row in as_json] == rows
+    if "--interval" in options:
+        ends = loaded.predict_interval(X, 0.8)
+        assert [[float(row["lower"]), float(row["upper"])] for row in rows] == ends.tolist()
+
+
+def test_pipes_and_files_are_alike(folder: Path) -> None:
+    words = ("predict", "rent.safetensors")
+    printed = children.printed(run(*words, "new.csv", folder=folder))
+    piped = children.printed(run(*words, "-", shell='cat new.csv | "$@"', folder=folder))
+    children.printed(run(*words, "new.csv", "-o", "said.csv", folder=folder))
+    assert printed == piped == (folder / "said.csv").read_text()
+
+
+def test_every_reader_reads_the_same(folder: Path, tmp_path: Path) -> None:
+    """With polars, pandas, or neither; with semicolons, gzip, and a byte order mark."""
+    words = ("predict", folder / "dear.safetensors")
+    right = children.printed(run(*words, "new.csv", folder=folder))
+    text = (folder / "new.csv").read_text()
+    (tmp_path / "semicolons.csv").write_text("\ufeff" + text.replace(",", ";"), encoding="utf-8")
+    gzip = importlib.import_module("gzip")
+    (tmp_path / "new.csv.gz").write_bytes(gzip.compress(text.encode()))
+    for hidden in ((), ("polars",), ("polars", "pandas")):
+        program = (
+            "import sys, importlib.util as u\n"
+            f"find, hidden = u.find_spec, {hidden!r}\n"
+            "u.find_spec = lambda name, *a: None if name in hidden else find(name, *a)\n"
+            "from fastmlp._cli import main\nsys.exit(main(sys.argv[1:]))"
+        )
+        for name in ("semicolons.csv", "new.csv.gz"):
+            said = children.python("-c", program, *words, tmp_path / name)
+            assert children.printed(said) == right
+
+
+def test_parquet(folder: Path) -> None:
+    polars = pytest.importorskip("polars")
+    polars.read_csv(folder / "new.csv", schema_overrides={"code": polars.String}).write_parquet(
+        folder / "new.parquet"
+    )
+    for data in ("new.csv", "new.parquet"):
+        words = ("predict", "rent.safetensors", data, "-o", f"{data}.out.parquet")
+        children.printed(run(*words, folder=folder))
+    one, two = (polars.read_parquet(folder / f"new.{k}.out.parquet") for k in ("csv", "parquet"))
+    assert one.equals(two)
+
+
+@pytest.mark.parametrize("model", ["rent", "dear"])
+def test_evaluation_gives_the_scores_of_training(model: str, folder: Path) -> None:
+    right = json.loads((folder / f"{model}.json").read_text())["valid"]
+    words = ("evaluate", f"{model}.safetensors", "new.csv", "--target", model)
+    found = run(*words, "--weight", "weight", "--json", folder=folder)
+    assert json.loads(children.printed(found)) == right
+
+
+def of_arrays(name: str) -> Any:
+    """Return a model that was fitted on arrays, or has just been made."""
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    if name == "classifier":  # of labels that look like numbers
+        model = fastmlp.MLPClassifier(hidden_layer_sizes=(8,), max_iter=50, standardize=True)
+        return model.set_params(random_state=0, tol=10).fit(X, np.where(X[:, 0] > 0, "1", "0"))
+    net = fastmlp.MLP([2, 4, 1], loss="gaussian_nll" if name == "two heads" else "huber", rng=0)
+    return net.predictor() if name == "predictor" else net
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "scores"),
+    [
+        ("network", ["prediction"], ["loss"]),
+        ("two heads", ["prediction", "variance"], ["loss"]),
+        ("predictor", ["prediction"], None),
+        ("classifier", ["prediction"], ["accuracy", "log_loss", "roc_auc"]),
+    ],
+)
+def test_models_of_arrays_are_used_too(
+    name: str, names: list[str], scores: list[str] | None, tmp_path: Path
+) -> None:
+    X = np.random.default_rng(1).normal(size=(9, 2))
+    model = of_arrays(name)
+    model.save(tmp_path / "model")
+    y = [1] * 8 + [0]
+    rows = [f"{a!r},{b!r}" for a, b in X.tolist()]
+    (tmp_path / "x.csv").write_text("\n".join(["a,b", *rows]))
+    rows = [f"{row},{target}" for row, target in zip(rows, y, strict=True)]
+    (tmp_path / "xy.csv").write_text("\n".join(["a,b,y", *rows]))
+    said = children.printed(run("predict", "model", "x.csv", folder=tmp_path))
+    found = list(csv.reader(io.StringIO(said)))
+    right = model.predict(X) if hasattr(model, "predict") else model(X)
+    right = np.column_stack(right if isinstance(right, tuple) else (right,)).tolist()
+    assert found == [names, *([str(value) for value in row] for row in right)]
+    result = run("evaluate", "model", "xy.csv", "--target", "y", "--json", folder=tmp_path)
+    if scores is None:
+        assert "holds a Predictor, which has no loss" in result.stderr
+        return
+    assert list(json.loads(children.printed(result))) == scores
+    if name == "network":
+        loss = model.evaluate(X, y)
+        assert json.loads(result.stdout)["loss"] == pytest.approx(loss, rel=1e-6)
+
+
+def test_several_targets_are_predicted_but_not_scored(folder: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=["a", "b"])
+    model = fastmlp.TabMLPRegressor(preset="fast", random_state=0).fit(frame, X)
+    model.save(folder / "two")
+    frame.assign(y=0.0).to_csv(folder / "two.csv", index=False)
+    rows = children.printed(run("predict", "two", "two.csv", "--interval", "0.5", folder=folder))
+    names = "prediction_0,prediction_1,lower_0,lower_1,upper_0,upper_1"
+    assert rows.splitlines()[0] == names
+    result = run("evaluate", "two", "two.csv", folder=folder)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "the model predicts several targets" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "files"),
+    [
+        (["--to", "onnx"], ["rent.onnx"]),
+        (["-o", "other.c", "--quantiles", "0.1,0.9"], ["other.c", "other.h"]),
+    ],
+)
+def test_exports(options: list[str], files: list[str], folder: Path) -> None:
+    if "onnx" in options:
+        pytest.importorskip("onnx")
+    said = children.printed(run("export", "rent.safetensors", *options, "--json", folder=folder))
+    assert [Path(path).name for path in json.loads(said)["files"]] == files
+    assert all((folder / name).stat().st_size for name in files)
+
+
+def test_info_is_what_show_config_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    fastmlp.show_config()
+    lines = set(capsys.readouterr().out.splitlines())
+    assert lines <= set(children.printed(run("info")).splitlines())
+    assert json.loads(children.printed(run("info", "--json")))["fastmlp"] == fastmlp.__version__
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["info"], 0, "CPU level         none"),
+        (["demo"], 1, "wrong version of the C library"),
+        (["predict", "rent.safetensors", "new.csv"], 1, "wrong version of the C library"),
+    ],
+)
+def test_without_compiled_modules(words: list[str], code: int, said: str, folder: Path) -> None:
+    program = (
+        "import sys, without_native\nwithout_native.block()\n"
+        "from fastmlp._cli import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    result = children.python("-c", program, *words, folders=[children.TESTS], cwd=folder)
+    assert result.returncode == code
+    assert said in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_commands_of_the_documentation_run(tmp_path: Path) -> None:
+    for seed, name in enumerate(("flats.csv", "new.csv")):
+        (tmp_path / name).write_text(table(30, seed))
+    for page in (ROOT / "README.md", ROOT / "docs" / "command-line.md"):
+        lines = re.findall(
+            r"^    fastmlp ([a-z].*)$", page.read_text(encoding="utf-8"), re.MULTILINE
+        )
+        assert len(lines) >= 2
+        for line in lines:
+            more = ["--preset", "fast"] if line.startswith("train") else []
+            children.printed(run(*shlex.split(line), *more, folder=tmp_path))
+    written = {path.name for path in tmp_path.iterdir()} - {"flats.csv", "new.csv"}
+    names = ("rents.safetensors", "rents.html", "predictions.csv", "rents.onnx")
+    assert written == set(names)
+
+
+@pytest.mark.skipif(shutil.which("script") is None, reason="needs script, which has a terminal")
+def test_progress_is_shown_on_a_terminal(folder: Path) -> None:
+    words = ("train", "old.csv", "--target", "rent", "--preset", "fast", "-o", "shown")
+    result = run(*words, shell='script -qec "stty cols 80 rows 24; $*" /dev/null', folder=folder)
+    assert re.search(r"recipe 1 of 1, \d+% done", children.printed(result))

@@ -1,0 +1,112 @@
+"""The page of `fastmlp train --report`: whole, safe, and readable in a browser."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import children
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="tables need scikit-learn")
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom")
+DARK = "--blink-settings=preferredColorScheme=0"
+HOSTILE = "<script>alert('1')</script>"  # the name of a column and of a class
+SECTIONS = [
+    *("What was done", "How well it does", "Calibration", "Importance", "Partial dependence"),
+    *("Learning curves", "Where the time went", "How to use it"),
+]
+# What a page of a width looks like, measured in a frame of that width.
+MEASURE = """
+const found = {}, view = frame => frame.contentDocument;
+for (const frame of document.querySelectorAll("iframe")) {
+  const page = view(frame), clipped = [];
+  for (const picture of page.querySelectorAll("svg")) {
+    const box = picture.getBoundingClientRect();
+    for (const text of picture.querySelectorAll("text")) {
+      const own = text.getBoundingClientRect();
+      if (own.left < box.left - 1 || own.right > box.right + 1 || own.bottom > box.bottom + 1)
+        clipped.push(text.textContent);
+    }
+  }
+  const style = frame.contentWindow.getComputedStyle(page.body);
+  const size = parseFloat(frame.contentWindow.getComputedStyle(page.querySelector("p")).fontSize);
+  found[frame.width] = {
+    content: page.documentElement.scrollWidth, clipped, size, paper: style.backgroundColor,
+    ink: style.color, pictures: page.querySelectorAll("svg").length,
+    columns: new Set([...page.querySelectorAll("section")].map(
+      each => Math.round(each.getBoundingClientRect().left))).size,
+  };
+}
+document.body.innerHTML = "<pre>" + JSON.stringify(found) + "</pre>";
+"""
+
+
+@pytest.fixture(scope="module", params=["regression", "two classes", "four classes"])
+def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The text of a report; names in the table are hostile."""
+    folder = tmp_path_factory.mktemp("page")
+    rng = np.random.default_rng(0)
+    x, kind = rng.normal(size=120), rng.choice(["a", "b", "a rather long name of a category"], 120)
+    score = x + (kind == "b") + 0.3 * rng.normal(size=120)
+    target = {
+        "regression": 1e6 * score,
+        "two classes": np.where(score > 0, HOSTILE, "other"),
+        "four classes": np.digitize(score, [-1, 0, 1]),
+    }[request.param]
+    lines = [f'"{HOSTILE}","kind & co",target']
+    lines += [f'{a!r},"{b}","{c}"' for a, b, c in zip(x.tolist(), kind, target, strict=True)]
+    (folder / "data.csv").write_text("\n".join(lines))
+    words = ("train", "data.csv", "--target", "target", "--preset", "fast")
+    more = ("--valid", "data.csv", "--report", "report.html")
+    children.printed(children.python("-m", "fastmlp", *words, *more, cwd=folder))
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_page_has_all_parts_and_needs_nothing_else(page: str) -> None:
+    found = re.findall(r"<h2>(.*?)</h2>", page)
+    assert set(SECTIONS) < set(found)
+    assert len({"Residuals", "Confusion"} & set(found)) == 1
+    assert page.count("<svg") >= 6
+    assert not re.search(r"https?://|\bsrc=|\bhref=|url\(|@import|<script|nan", page)
+    assert html.escape(HOSTILE) in page
+    assert "fastmlp.load(&#x27;model.safetensors&#x27;)" in page
+
+
+def measured(page: str, folder: Path, *options: str) -> dict[str, dict[str, object]]:
+    """Return what a browser shows of a page at the widths of a phone and of a desktop."""
+    frames = "".join(
+        f'<iframe width="{width}" height="900" srcdoc="{html.escape(page)}"></iframe>'
+        for width in (360, 1280)
+    )
+    script = f"<script>addEventListener('load', () => {{{MEASURE}}});</script>"
+    (folder / "frames.html").write_text(f"<!doctype html><body>{frames}{script}", encoding="utf-8")
+    command = [str(BROWSER), *OPTIONS, *options, f"--user-data-dir={folder / 'profile'}"]
+    result = subprocess.run(
+        [*command, (folder / "frames.html").as_uri()], capture_output=True, text=True, timeout=120
+    )
+    assert "CONSOLE" not in result.stderr  # no error of a script, nothing that is not found
+    (text,) = re.findall(r"<pre>(.*?)</pre>", result.stdout, re.DOTALL)
+    return json.loads(html.unescape(text))
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs chromium")
+def test_page_is_readable_on_desktops_and_phones_in_light_and_dark(
+    page: str, tmp_path: Path
+) -> None:
+    light, dark = measured(page, tmp_path), measured(page, tmp_path, DARK)
+    for view in (light, dark):
+        for width, found in view.items():
+            assert found["content"] <= int(width), "the page scrolls sideways"
+            assert found["clipped"] == []
+            assert found["size"] >= 14
+            assert found["pictures"] == page.count("<svg")
+        assert (view["360"]["columns"], view["1280"]["columns"]) == (1, 2)
+    assert light["360"]["paper"] != dark["360"]["paper"]
