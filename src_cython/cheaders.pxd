@@ -3,8 +3,16 @@ from libc.stdint cimport int32_t, int64_t
 
 
 cdef extern from "network.h" nogil:
+    enum:
+        TRANSPOSED "FM_TRANSPOSED"
+        COPIES "FM_COPIES"
+
+    ctypedef struct fm_copy:
+        int64_t offset, rows
+
     ctypedef struct fm_tensor:
-        int64_t n_rows, n_columns, rows, panels, offset, transposed, t_rows
+        int64_t n_rows, n_columns, rows, panels, offset
+        fm_copy copies[COPIES]
         int32_t gradient, index
 
     ctypedef struct fm_data:

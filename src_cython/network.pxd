@@ -8,7 +8,7 @@ from cheaders cimport *
 
 
 cdef enum:
-    ABI = 17
+    ABI = 18
 
 
 cdef enum:  # kinds of operators, in the order of operators.OPERATORS
@@ -86,7 +86,7 @@ cdef struct fm_network:
     int64_t function_at  # and z for functions of the user's
     const fm_operator* operators
     void* parameters
-    void* transposed
+    void* copies[COPIES]  # the arena of each kind
 
 
 cdef struct fm_buffers:  # of one batch
@@ -205,7 +205,8 @@ cdef struct fm_kernels:
     # a plain (rows, columns) array to and from the arena of panels
     void (*pack)(const fm_tensor*, const void* plain, void* parameters) noexcept nogil
     void (*unpack)(const fm_tensor*, const void* parameters, void* plain) noexcept nogil
-    void (*transpose)(const fm_network*) noexcept nogil  # renew every transposed copy
+    int64_t copy_element_size[COPIES]
+    void (*renew_copies)(const fm_network*) noexcept nogil  # of all tensors
     void (*epoch)(const fm_task*, fm_shift*, fm_report*, int32_t thread) noexcept nogil
     # rows [first, last) of data: (last - first, C) predictions into out, unless the watch says stop
     void (*predict)(const fm_network*, const fm_buffers*, const fm_data*, int64_t first, int64_t last,

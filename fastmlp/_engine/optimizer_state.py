@@ -31,30 +31,14 @@ Units: TypeAlias = Callable[[str, tuple[float, ...]], tuple[float, ...]]
 
 
 class OptimizerState(NamedTuple):
-    """What an optimizer remembers.
+    """What an optimizer remembers."""
 
-    Attributes
-    ----------
-    row : str
-        Of ``NATIVE_OPTIMIZERS``.
-    hyper : tuple of float
-        ``Optimizer.hyper``.
-    step : int
-        Steps taken.
-    slots : list of such tuples as the parameters
-        In the order of ``SLOTS``.
-    units : tuple of float
-        One a slot.
-    powers : tuple of float
-        Running powers of the betas; empty for an engine that computes them.
-    """
-
-    row: str
-    hyper: tuple[float, ...]
-    step: int
-    slots: list[Parameters]
-    units: tuple[float, ...]
-    powers: tuple[float, ...] = ()
+    row: str  # of NATIVE_OPTIMIZERS
+    hyper: tuple[float, ...]  # Optimizer.hyper
+    step: int  # steps taken
+    slots: list[Parameters]  # in the order of SLOTS
+    units: tuple[float, ...]  # one a slot
+    powers: tuple[float, ...] = ()  # running powers of the betas; empty for an engine without them
 
 
 @dataclass

@@ -6,6 +6,7 @@ table.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -15,19 +16,9 @@ from numpy.typing import NDArray
 
 from fastmlp._network.operators import OPERATORS, operators
 from fastmlp._network.spec import Spec
+from fastmlp._network.tensors import each_tensor
 
 Array: TypeAlias = NDArray[Any]
-
-# Singular names of tensor kinds, for state dicts and exported files.
-NAMES = {
-    "weights": "weight",
-    "biases": "bias",
-    "gains": "gain",
-    "shifts": "shift",
-    "scales": "scale",
-    "alphas": "alpha",
-    "linear_weights": "linear_weight",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +106,7 @@ class Labels:
     """
 
     kind: str
-    classes: Array
+    classes: Array  # (n_classes,)
 
     @property
     def are_numbered(self) -> bool:
@@ -149,9 +140,9 @@ class Exported:
     """A model to export: its spec and layers, the link last, or the members of an ensemble."""
 
     spec: Spec
-    layers: list[Layer]
-    labels: Labels | None = None
-    members: tuple[Exported, ...] = ()
+    layers: list[Layer]  # from the inputs to the prediction; the link is the last
+    labels: Labels | None = None  # of a classifier
+    members: tuple[Exported, ...] = ()  # of an ensemble, which has no layers: it mixes theirs
 
     @property
     def each(self) -> tuple[Exported, ...]:
@@ -176,21 +167,22 @@ class Exported:
 
 def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None) -> Exported:
     """Return a network with these parameters; without labels, classes are numbered from 0."""
-    tensors = dict(zip(spec.tensors, parameters, strict=True))
-    steps = operators(spec)
+    places = [(tensor.kind, tensor.layer) for tensor in each_tensor(spec.tensors)]
+    tensors = dict(zip(places, itertools.chain(*parameters), strict=True))
+    steps, last = operators(spec), len(spec.shapes) - 1
     entering = {step.source for step in steps if step.kind == "skip"}
     layers: list[Layer] = [Keep("inputs")] if spec.linear_path else []
     for at, step in enumerate(steps):
-        found = [tensors[kind][step.number] for kind in OPERATORS[step.kind]]
-        if step.kind == "scale":  # folded into the next weights
-            scale = found[0][:, np.newaxis]
-            for kind in {"weights", "linear_weights"} & tensors.keys():
-                tensors[kind] = [scale * tensors[kind][0], *tensors[kind][1:]]
+        found = [tensors[kind, step.layer] for kind in OPERATORS[step.kind]]
+        if step.kind == "scale":  # the weights that meet the inputs can carry it
+            for place in {("weights", 0), ("linear_weights", last)} & tensors.keys():
+                tensors[place] = found[0][:, np.newaxis] * tensors[place]
             continue
-        if not isinstance(step.activation, str):
+        if step.kind not in KINDS or not isinstance(step.activation, str):
+            unknown = step.activation if step.kind in KINDS else step.kind
             raise TypeError(
-                f"the model has {step.activation!r}, which other programs do not know: for an "
-                "export use an activation of fastmlp's own, or save(path)"
+                f"the model has {unknown!r}, which other programs do not know: for an export use "
+                "an activation of fastmlp's own, and layers that it can export, or save(path)"
             )
         inner = [step.inner] if step.kind == "parametric" else []
         layers.append(KINDS[step.kind](*found, *inner))
@@ -201,8 +193,3 @@ def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None)
     if labels is None and spec.loss.target_kind == "class":
         labels = Labels("largest", np.arange(spec.n_outputs))
     return Exported(spec, [*layers, Link(spec.loss.link_name)], labels)
-
-
-def name_of(kind: str, layer: int) -> str:
-    """Return the name of a tensor, for example ``layers.0.weight`` for ("weights", 0)."""
-    return f"layers.{layer}.{NAMES[kind]}"

@@ -21,9 +21,9 @@ from fastmlp._export.layers import (
     Link,
     Normalization,
     Parametric,
-    name_of,
 )
 from fastmlp._export.onnx_nodes import Graph, Name, Names
+from fastmlp._network.tensors import name_of
 
 OPSET = 17
 MAX_BYTES = 2**31 - 1  # limit of a protobuf message

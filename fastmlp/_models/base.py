@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -18,16 +18,17 @@ from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.history import History, ResumeState
 from fastmlp._engine.exportable import Exportable
 from fastmlp._engine.protocol import Engine
-from fastmlp._export.layers import Exported, exported, name_of
+from fastmlp._export.layers import Exported, exported
 from fastmlp._files import storage
-from fastmlp._models.parameter_list import ParameterList
+from fastmlp._models.parameter_list import ParameterProperty
 from fastmlp._models.rollback import Rollback
 from fastmlp._models.snapshot import ModelSnapshot
 from fastmlp._models.summary import summary
 from fastmlp._network.functions.activation import CustomActivation
 from fastmlp._network.losses import Loss
 from fastmlp._network.names import ActivationName, NormPosition
-from fastmlp._network.spec import Spec
+from fastmlp._network.spec import OPTIONS, Spec
+from fastmlp._network.tensors import TENSORS, name_of
 from fastmlp._validation import check
 
 
@@ -65,75 +66,14 @@ class Model(Exportable):
         self._progress: ResumeState | None = None  # between calls of partial_fit
         self._moment = ModelSnapshot()
 
-    @property
-    def weights(self) -> ParameterList:
-        """Weights, a list of (fan_in, fan_out) arrays; see :class:`ParameterList`."""
-        return ParameterList(self, "weights")
-
-    @weights.setter
-    def weights(self, values: Iterable[ArrayLike]) -> None:
-        self._assign("weights", lambda _: values)
-
-    @property
-    def biases(self) -> ParameterList:
-        """Biases, a list of (fan_out,) arrays; see :class:`ParameterList`."""
-        return ParameterList(self, "biases")
-
-    @biases.setter
-    def biases(self, values: Iterable[ArrayLike]) -> None:
-        self._assign("biases", lambda _: values)
-
-    @property
-    def gains(self) -> ParameterList:
-        """Gains of layer normalisation, one array (width,) a hidden layer.
-
-        Those of a layer that is not normalised are empty; without ``layer_norm`` there are none.
-        See :class:`ParameterList`.
-        """
-        return ParameterList(self, "gains")
-
-    @gains.setter
-    def gains(self, values: Iterable[ArrayLike]) -> None:
-        self._assign("gains", lambda _: values)
-
-    @property
-    def shifts(self) -> ParameterList:
-        """Shifts of layer normalisation, as :attr:`gains`."""
-        return ParameterList(self, "shifts")
-
-    @shifts.setter
-    def shifts(self, values: Iterable[ArrayLike]) -> None:
-        self._assign("shifts", lambda _: values)
-
-    @property
-    def scales(self) -> ParameterList:
-        """Factors of the inputs, one array (fan_in,); without ``scale`` there are none."""
-        return ParameterList(self, "scales")
-
-    @scales.setter
-    def scales(self, values: Iterable[ArrayLike]) -> None:
-        self._assign("scales", lambda _: values)
-
-    @property
-    def alphas(self) -> ParameterList:
-        """Parameters of parametric activations, one array (width,) a hidden layer.
-
-        Those of a layer that has none are empty; without ``parametric`` there are no arrays.
-        """
-        return ParameterList(self, "alphas")
-
-    @alphas.setter
-    def alphas(self, values: Iterable[ArrayLike]) -> None:
-        self._assign("alphas", lambda _: values)
-
-    @property
-    def linear_weights(self) -> ParameterList:
-        """Weights of the linear path, one array (inputs, outputs); none without ``linear_path``."""
-        return ParameterList(self, "linear_weights")
-
-    @linear_weights.setter
-    def linear_weights(self, values: Iterable[ArrayLike]) -> None:
-        self._assign("linear_weights", lambda _: values)
+    # One for each row of TENSORS, made below; declared here for type checkers.
+    weights: ParameterProperty
+    biases: ParameterProperty
+    gains: ParameterProperty
+    shifts: ParameterProperty
+    scales: ParameterProperty
+    alphas: ParameterProperty
+    linear_weights: ParameterProperty
 
     @property
     def n_parameters(self) -> int:
@@ -387,14 +327,14 @@ class Model(Exportable):
         activation = self.activations[0] if len(activations) == 1 else list(self.activations)
         public = {"_models.mlp": "fastmlp", "_models.numpy_mlp": "fastmlp.reference"}
         name = public.get(type(self).__module__.removeprefix("fastmlp."), type(self).__module__)
-        dropout = f", dropout={list(self.dropout)}" if any(self.dropout) else ""
-        norm = f", layer_norm={list(self.layer_norm)}" if any(self.layer_norm) else ""
-        scale = ", scale=True" if self._spec.scale else ""
-        parametric = f", parametric={list(self.parametric)}" if any(self.parametric) else ""
-        skip = f", skip={self._spec.skip}" if self._spec.skip else ""
-        path = ", linear_path=True" if self._spec.linear_path else ""
-        return (
-            f"{name}.{type(self).__name__}({list(self.layer_sizes)}, activation={activation!r}, "
-            f"loss={self.loss!r}, dtype={self.dtype.name!r}{dropout}{norm}"
-            f"{scale}{parametric}{skip}{path})"
-        )
+        facts = {"activation": activation, "loss": self.loss, "dtype": self.dtype.name}
+        for option in ("dropout", "layer_norm", "parametric", *OPTIONS):
+            value = getattr(self._spec, option)
+            if any(value) if isinstance(value, tuple) else value:
+                facts[option] = list(value) if isinstance(value, tuple) else value
+        shown = "".join(f", {option}={value!r}" for option, value in facts.items())
+        return f"{name}.{type(self).__name__}({list(self.layer_sizes)}{shown})"
+
+
+for kind in TENSORS:
+    setattr(Model, kind, ParameterProperty(kind))

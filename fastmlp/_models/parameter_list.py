@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, SupportsIndex, overload
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, overload
 
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fastmlp._engine.protocol import Engine
 from fastmlp._network.spec import Spec
+from fastmlp._network.tensors import TENSORS
 
 
 class _Model(Protocol):
@@ -76,3 +77,21 @@ class ParameterList(Sequence[NDArray[Any]]):
 
     def __repr__(self) -> str:
         return repr(self._read())
+
+
+class ParameterProperty(property):
+    """The property of a model for one kind of parameter: reading gives a `ParameterList`."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(
+            lambda model: ParameterList(model, kind),
+            lambda model, values: model._assign(kind, lambda _: values),
+            doc=TENSORS[kind].meaning,
+        )
+
+    if TYPE_CHECKING:
+
+        def __get__(  # type: ignore[override]
+            self, model: Any, owner: type | None = None, /
+        ) -> ParameterList: ...
+        def __set__(self, model: Any, values: Iterable[ArrayLike], /) -> None: ...

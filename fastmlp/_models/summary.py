@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from fastmlp._network.spec import Spec
+from fastmlp._network.tensors import each_tensor
 
 HEADS = ("layer", "inputs", "outputs", "activation", "options", "parameters")
 TEXT = ("activation", "options")  # these columns are aligned on the left
@@ -25,9 +26,8 @@ def summary(spec: Spec) -> str:
     """
     last = len(spec.shapes) - 1
     own = [0] * (last + 1)
-    for kind, shapes in spec.tensors.items():
-        for k, shape in enumerate(shapes):
-            own[last if kind == "linear_weights" else k] += math.prod(shape)
+    for tensor in each_tensor(spec.tensors):
+        own[tensor.layer] += math.prod(tensor.shape)
     names = [*(getattr(each, "name", each) for each in spec.activations), spec.loss.link_name]
     rows = [
         (str(k), *map(str, spec.shapes[k]), str(names[k]), _options(spec, k), f"{own[k]:,}")

@@ -12,24 +12,12 @@ from fastmlp._network.activations import Array
 
 @dataclass
 class Data:
-    """Checked data: aligned, native byte order, of the network's dtype.
+    """Checked data: aligned, native byte order, of the network's dtype."""
 
-    Attributes
-    ----------
-    x : array of spec.dtype, shape (n, I)
-        Any strides.
-    targets : array
-        C-contiguous, (n, m) of spec.dtype, or (n,) labels of int32.
-    weights : array of spec.dtype, shape (n,), or None
-        C-contiguous sample weights, >= 0; None is all 1.
-    flat_y : bool
-        Whether the user gave the numbers of one output as (n,), not (n, 1).
-    """
-
-    x: Array
-    targets: Array
-    weights: Array | None = field(default=None)
-    flat_y: bool = False
+    x: Array  # (n, inputs), any strides
+    targets: Array  # C-contiguous, (n, m), or int32 labels (n,)
+    weights: Array | None = field(default=None)  # (n,) of the samples, at least 0; None: all 1
+    flat_y: bool = False  # whether the user gave the numbers of one output as (n,), not (n, 1)
 
     @property
     def rows(self) -> int:

@@ -1,15 +1,14 @@
 """Groups of tensors: factors on rates and decay, by layer and by kind of tensor; parametrisations.
 
-A tensor is the weights, biases, gains or shifts of one layer; the linear path's weights are the
-last layer's. Both engines read the factors of
-each; the native one prepares its optimizer's numbers once for each group of equal factors.
+Both engines read the factors of each tensor; the native one prepares its optimizer's numbers once
+for each group of equal factors.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
@@ -17,42 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.intervals import NON_NEGATIVE
+from fastmlp._network.tensors import TENSORS, Shape, Tensors, each_tensor
 
-# Shapes by kind, one a layer: Spec.tensors; and the same as a tuple of its items.
-Tensors: TypeAlias = Mapping[str, Sequence[tuple[int, ...]]]
-TensorItems: TypeAlias = tuple[tuple[str, tuple[tuple[int, ...], ...]], ...]
+TensorItems: TypeAlias = tuple[tuple[str, tuple[Shape, ...]], ...]  # those of Tensors, hashable
 
 PARAMETRIZATIONS = ("standard", "ntk")
 
 
-def layer_of(kind: str, number: int, n_layers: int) -> int:
-    """Return the layer of a tensor, by its place among those of its kind."""
-    return n_layers - 1 if kind == "linear_weights" else number
-
-
 class Factors(NamedTuple):
-    """What one tensor gets of the numbers of a fit; the fields of ``fm_group`` in c/network.h.
+    """The factors on the numbers of a fit for one tensor: ``fm_group`` in c/network.h."""
 
-    Attributes
-    ----------
-    rate : float
-        On the learning rate; 0 freezes.
-    epsilon : float
-        On the optimizer's epsilon.
-    decay : float
-        On decoupled weight decay, which `rate` multiplies too.
-    l1, l2 : float
-        On the penalties.
-    norm : float
-        On the squares of the gradient in the norm that clipping looks at.
-    """
-
-    rate: float
-    epsilon: float
-    decay: float
-    l1: float
+    rate: float  # on the learning rate; 0 freezes
+    epsilon: float  # on the optimizer's epsilon
+    decay: float  # on decoupled weight decay, which `rate` multiplies too
+    l1: float  # on the penalties
     l2: float
-    norm: float
+    norm: float  # on the squares of the gradient in the norm that clipping looks at
 
 
 def _factors(rate: float, decay: float, scale: float, degree: int) -> Factors:
@@ -126,8 +105,7 @@ class Groups:
     parametrization: str = "standard"
 
     def __post_init__(self) -> None:
-        rates = ("weight_rate", "bias_rate", "norm_rate", "scale_rate", "activation_rate")
-        for name in (*rates, "bias_decay", "norm_decay", "scale_decay", "activation_decay"):
+        for name in [field.name for field in fields(self) if isinstance(field.default, float)]:
             number = NON_NEGATIVE.check(name, getattr(self, name), example=0.5)
             object.__setattr__(self, name, number)
         for name in ("layer_rates", "layer_decays"):
@@ -140,35 +118,17 @@ class Groups:
             )
 
     def factors(self, tensors: Tensors, degree: int) -> list[Factors]:
-        """Return the factors of every tensor of a network, kind by kind.
-
-        Parameters
-        ----------
-        tensors : mapping
-            See ``Spec.tensors``.
-        degree : int
-            Of the optimizer, see ``Optimizer.degree``.
-        """
+        """Return the factors of every tensor of a network for an optimizer of this degree."""
         ones = (1.0,) * len(tensors["weights"])
         layers = list(zip(self.layer_rates or ones, self.layer_decays or ones, strict=True))
-        norm = self.norm_rate, self.norm_decay
-        kinds = {
-            "weights": (self.weight_rate, 1.0),
-            "biases": (self.bias_rate, self.bias_decay),
-            "gains": norm,
-            "shifts": norm,
-            "scales": (self.scale_rate, self.scale_decay),
-            "alphas": (self.activation_rate, self.activation_decay),
-            "linear_weights": (self.weight_rate, 1.0),
-        }
         found = []
-        for kind, shapes in tensors.items():
-            own_rate, own_decay = kinds[kind]
-            is_scaled = kind in ("weights", "linear_weights") and self.parametrization == "ntk"
-            for number, shape in enumerate(shapes):
-                rate, decay = layers[layer_of(kind, number, len(layers))]
-                scale = 1 / math.sqrt(shape[0]) if is_scaled else 1.0
-                found.append(_factors(rate * own_rate, decay * own_decay, scale, degree))
+        for kind, _, layer, shape in each_tensor(tensors):
+            (rate, decay), group = layers[layer], TENSORS[kind].group
+            rate = rate * getattr(self, f"{group}_rate")
+            decay = decay * getattr(self, f"{group}_decay", 1.0)
+            is_scaled = len(shape) == 2 and self.parametrization == "ntk"
+            scale = 1 / math.sqrt(shape[0]) if is_scaled else 1.0
+            found.append(_factors(rate, decay, scale, degree))
         return found
 
 
@@ -176,21 +136,11 @@ PLAIN = Groups()  # what a fit does that is told nothing: all alike, but biases 
 
 
 class GroupTable(NamedTuple):
-    """The groups of one network, as the native engine reads them.
+    """The groups of one network, as the native engine reads them."""
 
-    Attributes
-    ----------
-    factors : array of float64, shape (groups, 6)
-        Of each group; groups of the same rate and epsilon stand together.
-    group_of : array of int32, shape (tensors,)
-        Of each tensor, kind by kind.
-    first_trained : int
-        The first layer that is not frozen, or else the last one.
-    """
-
-    factors: NDArray[np.float64]
-    group_of: NDArray[np.int32]
-    first_trained: int
+    factors: NDArray[np.float64]  # (groups, 6); groups of the same rate and epsilon in a row
+    group_of: NDArray[np.int32]  # of each tensor, kind by kind
+    first_trained: int  # the first layer that is not frozen, or else the last one
 
 
 @lru_cache
@@ -200,18 +150,13 @@ def table(groups: Groups, tensors: TensorItems, degree: int) -> GroupTable:
     per_tensor = groups.factors(kinds, degree)
     factors = sorted(set(per_tensor))
     group_of = np.array([factors.index(own) for own in per_tensor], np.int32)
-    n_layers = len(kinds["weights"])
-    places = [
-        (layer_of(kind, number, n_layers), shape)
-        for kind, shapes in kinds.items()
-        for number, shape in enumerate(shapes)
-    ]
     trained = {
-        layer
-        for (layer, shape), own in zip(places, per_tensor, strict=True)
-        if own.rate and 0 not in shape
+        tensor.layer
+        for tensor, own in zip(each_tensor(kinds), per_tensor, strict=True)
+        if own.rate and 0 not in tensor.shape
     }
-    found = GroupTable(np.array(factors), group_of, min(trained, default=n_layers - 1))
+    last = len(kinds["weights"]) - 1
+    found = GroupTable(np.array(factors), group_of, min(trained, default=last))
     for array in found[:2]:
         array.flags.writeable = False
     return found

@@ -15,14 +15,13 @@ import numpy.typing as npt
 
 from fastmlp._network.activations import Array
 from fastmlp._network.functions.activation import row_of
+from fastmlp._network.tensors import TENSORS
 
 if TYPE_CHECKING:  # only for the annotation: spec stands to the right of this module
     from fastmlp._network.spec import Spec
 
 Draw: TypeAlias = Callable[[np.random.Generator, int, int], npt.NDArray[np.float64]]
 Initializer: TypeAlias = str | Sequence[str | None] | None
-
-ONES = ("gains", "scales", "alphas")  # kinds of tensors that are 1 at first
 
 
 def _uniform(standard_deviation: Callable[[int, int], float]) -> Draw:
@@ -73,32 +72,14 @@ INITIALIZERS: dict[str, Draw] = {
 
 
 def names(spec: Spec, initializer: Initializer) -> list[str]:
-    """Return the name of each affine layer's initialiser.
+    """Return the name of each affine layer's initializer, of what the user asks for.
 
-    Parameters
-    ----------
-    spec : Spec
-        The network.
-    initializer : str, sequence or None
-        None: every layer by its activation. A name: that one for every layer, except that "zeros"
-        is for the output layer alone (hidden layers of zeros would never learn). A sequence: one
-        entry per affine layer, output layer included, each a name or None.
-
-    Returns
-    -------
-    list of str
-        One key of `INITIALIZERS` per affine layer.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown or the sequence has the wrong length.
-    TypeError
-        If an entry is neither a name nor None.
+    None takes every layer's by its activation; one name is for every layer, but "zeros" for the
+    output layer alone, because hidden layers of zeros would never learn.
 
     Examples
     --------
-    >>> from fastmlp import spec
+    >>> from fastmlp._network import spec
     >>> names(spec.build([3, 8, 2], "tanh"), "zeros")
     ['glorot_uniform', 'zeros']
     """
@@ -144,36 +125,17 @@ def draw(
 ) -> tuple[list[Array], ...]:
     """Return the first parameters of a network, one list for each kind in `Spec.tensors`.
 
-    Parameters
-    ----------
-    spec : Spec
-        The network.
-    rng : numpy.random.Generator
-        Advanced by one draw per weight, first layer first, the same for both dtypes.
-    initializer : str, sequence or None
-        See `names`.
-
-    Returns
-    -------
-    weights : list of arrays of spec.dtype, shapes (fan_in, fan_out)
-        Drawn.
-    biases, gains, shifts, scales, alphas, linear_weights : lists of arrays of spec.dtype
-        Gains, scales and alphas are 1, the others 0; the last ones only where there are any.
-
-    Raises
-    ------
-    ValueError, TypeError
-        See `names`.
+    The generator gives one number per weight, first layer first, the same for both dtypes.
 
     Examples
     --------
-    >>> from fastmlp import spec
+    >>> from fastmlp._network import spec
     >>> weights, biases = draw(spec.build([3, 8, 2]), np.random.default_rng(0))
     >>> [w.shape for w in weights]
     [(3, 8), (8, 2)]
     """
     first = {
-        kind: [np.full(shape, kind in ONES, spec.dtype) for shape in shapes]
+        kind: [np.full(shape, TENSORS[kind].first, spec.dtype) for shape in shapes]
         for kind, shapes in spec.tensors.items()
     }
     for w, name in zip(first["weights"], names(spec, initializer), strict=True):

@@ -33,13 +33,6 @@ def normalized(z: Array) -> tuple[Array, Array]:
 def layer_norm(z: Array, gain: Array, shift: Array) -> Array:
     """Return each row with mean 0 and variance 1, times gain, plus shift.
 
-    Parameters
-    ----------
-    z : array, shape (N, O)
-        What comes in.
-    gain, shift : arrays, shape (O,)
-        Parameters; at first 1 and 0.
-
     Examples
     --------
     >>> layer_norm(np.array([[1.0, 3.0]]), np.ones(2), np.zeros(2)).round(3)

@@ -6,19 +6,13 @@ from typing import NamedTuple
 
 from fastmlp._network.functions.activation import CustomActivation
 from fastmlp._network.spec import Spec
+from fastmlp._network.tensors import TENSORS
 
-# Kinds of operators, in the order of the native table (network.pxd), and of their tensors: what
-# multiplies, and what is added, if anything.
+# Kinds of operators, in the order of the native table (network.pxd), and of their tensors.
 OPERATORS = {
-    "affine": ("weights", "biases"),
-    "layer_norm": ("gains", "shifts"),
-    "scale": ("scales",),
-    "parametric": ("alphas",),
-    "skip": (),
-    "linear": ("linear_weights",),
+    operator: tuple(kind for kind, row in TENSORS.items() if row.operator == operator)
+    for operator in ("affine", "layer_norm", "scale", "parametric", "skip", "linear")
 }
-# All kinds of tensors, in the order of everything that has one list for each, as in `Spec.tensors`.
-KINDS = tuple(kind for pair in OPERATORS.values() for kind in pair)
 
 
 class Operator(NamedTuple):
@@ -27,37 +21,16 @@ class Operator(NamedTuple):
     Two kinds read an earlier step as well, a: of the step before's y, skip makes y + a, and linear
     y + a @ W.
 
-    Attributes
-    ----------
-    kind : str
-        A key of `OPERATORS`.
-    layer : int
-        The layer that it belongs to.
-    n_in, n_out : int
-        Widths.
-    activation : str or CustomActivation
-        Its name, or one of the user's own.
-    ends : bool
-        Whether dropout follows, if there is any: it is the last of a hidden layer with tensors.
-    inner : str
-        The activation f of a parametric one, z = (1 - alphas) x + alphas f(x).
-    source : int or None
-        The other step that it reads, -1 for the inputs; None if it reads no other.
     """
 
-    kind: str
-    layer: int
+    kind: str  # a key of OPERATORS
+    layer: int  # that it belongs to, and its tensors
     n_in: int
     n_out: int
     activation: str | CustomActivation = "identity"
-    ends: bool = False
-    inner: str | CustomActivation = "identity"
-    source: int | None = None
-
-    @property
-    def number(self) -> int:
-        """Of its tensors, among those of their kind."""
-        return 0 if self.kind == "linear" else self.layer
+    ends: bool = False  # a hidden layer, but for the sum of a block: dropout, if any, follows
+    inner: str | CustomActivation = "identity"  # f of a parametric (1 - alphas) x + alphas f(x)
+    source: int | None = None  # the earlier step that it reads, -1: the inputs; None: reads none
 
 
 def operators(spec: Spec) -> list[Operator]:

@@ -17,15 +17,6 @@ from fastmlp._network.functions.activation import CustomActivation, row_of
 def blended(name: str | CustomActivation, alpha: Array, z: Array) -> Array:
     """Return (1 - alpha) z + alpha f(z): at alpha = 1 exactly f(z).
 
-    Parameters
-    ----------
-    name : str or CustomActivation
-        Of f.
-    alpha : array, shape (O,)
-        Parameters; at first 1.
-    z : array, shape (N, O)
-        What comes in.
-
     Examples
     --------
     >>> blended("relu", np.array([1.0, 0.75]), np.array([[-2.0, -2.0], [2.0, 2.0]]))

@@ -7,10 +7,11 @@ is allocated. Nothing here computes; both engines, native and reference, read th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, fields
+from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +23,7 @@ from fastmlp._network.functions.custom_function import CustomFunction
 from fastmlp._network.functions.verification import verify
 from fastmlp._network.losses import CustomLoss, Loss
 from fastmlp._network.names import ActivationName, LossName, NormPosition
-
-if TYPE_CHECKING:
-    pass
+from fastmlp._network.tensors import TENSORS, Shape
 
 MAX_PARAMETERS = 2**40 - 1
 DTYPES = ("float32", "float64")
@@ -41,42 +40,18 @@ BLOCK_ROWS = 1024
 
 @dataclass(frozen=True)
 class Spec:
-    """The shape of a network; made by `build`.
+    """The shape of a network; made by `build`."""
 
-    Attributes
-    ----------
-    layer_sizes : tuple of int
-        Inputs, hidden layers, outputs.
-    activations : tuple of str or CustomActivation
-        One per hidden layer; the output layer is affine.
-    dropout : tuple of float
-        Drop probability per hidden layer, in [0, 1).
-    layer_norm : tuple of str or None
-        Where a hidden layer is normalised, one of `POSITIONS`: before or after its activation.
-    parametric : tuple of bool
-        Whether the activation of a hidden layer is a parametric one.
-    loss : Loss
-        Brings the link and the number of heads.
-    dtype : numpy.dtype
-        float32 or float64.
-    scale : bool
-        Whether each input is multiplied by a parameter first.
-    skip : int or None
-        Layers of a residual block; None is no blocks.
-    linear_path : bool
-        Whether the inputs, times weights of their own, are added to the last layer's outputs.
-    """
-
-    layer_sizes: tuple[int, ...]
-    activations: tuple[ActivationName | CustomActivation, ...]
-    dropout: tuple[float, ...]
-    layer_norm: tuple[NormPosition | None, ...]
-    parametric: tuple[bool, ...]
-    loss: Loss
+    layer_sizes: tuple[int, ...]  # inputs, hidden layers, outputs
+    activations: tuple[ActivationName | CustomActivation, ...]  # of each hidden layer
+    dropout: tuple[float, ...]  # drop probability of each hidden layer, in [0, 1)
+    layer_norm: tuple[NormPosition | None, ...]  # of each hidden layer, one of layer_norm.POSITIONS
+    parametric: tuple[bool, ...]  # whether the activation of each hidden layer is parametric
+    loss: Loss  # which has the link and the number of heads
     dtype: np.dtype[Any]
-    scale: bool = False
-    skip: int | None = None
-    linear_path: bool = False
+    scale: bool = False  # whether parameters multiply the inputs
+    skip: int | None = None  # hidden layers of a residual block; None: there are no blocks
+    linear_path: bool = False  # whether weights lead from the inputs to the outputs, too
 
     @property
     def blocks(self) -> tuple[int | None, ...]:
@@ -89,33 +64,19 @@ class Spec:
         widths = [*self.layer_sizes[:-1], self.loss.heads * self.layer_sizes[-1]]
         return list(pairwise(widths))
 
-    @property
-    def tensors(self) -> dict[str, list[tuple[int, ...]]]:
-        """Shapes of the parameters by kind, one a layer, in the order of everything of this kind.
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out of copies and pickles what `tensors` has computed."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
-        Gains and shifts, one a hidden layer, are there if any layer is normalised; those of a layer
-        that is not are empty. Scales are there if there is a scale layer, and linear weights, the
-        last layer's, if there is a linear path: one array each. Alphas, one a hidden layer, are
-        there if any activation is parametric.
-        """
-
-        def of_hidden(chosen: Iterable[Any]) -> list[tuple[int, ...]]:
-            widths = zip(self.layer_sizes[1:-1], chosen, strict=True)
-            return [(width if has_it else 0,) for width, has_it in widths]
-
-        kinds: dict[str, list[tuple[int, ...]]] = {
-            "weights": [*self.shapes],
-            "biases": [(fan_out,) for _, fan_out in self.shapes],
-        }
-        if any(self.layer_norm):
-            kinds["gains"] = kinds["shifts"] = of_hidden(self.layer_norm)
-        if self.scale:
-            kinds["scales"] = [self.layer_sizes[:1]]
-        if any(self.parametric):
-            kinds["alphas"] = of_hidden(self.parametric)
-        if self.linear_path:
-            kinds["linear_weights"] = [(self.layer_sizes[0], self.shapes[-1][1])]
-        return kinds
+    @cached_property  # six calls of it take a third of the time that a small MLP takes to make
+    def tensors(self) -> dict[str, list[Shape]]:
+        """Shapes of the parameters by kind, one a layer; without the kinds that it has none of."""
+        found = {}
+        for kind, row in TENSORS.items():
+            option = not row.option or getattr(self, row.option)
+            if any(option) if isinstance(option, tuple) else option:
+                found[kind] = row.shapes(self.shapes, option)
+        return found
 
     @property
     def functions(self) -> list[CustomActivation | CustomLoss]:
@@ -125,9 +86,9 @@ class Spec:
 
     @property
     def n_weights(self) -> int:
-        """Of all layers and the linear path, without biases: multiply-adds of a row."""
-        linear = self.tensors.get("linear_weights", [])
-        return sum(fan_in * fan_out for fan_in, fan_out in (*self.shapes, *linear))
+        """Elements of all matrices: multiply-adds of a row."""
+        each = (shape for shapes in self.tensors.values() for shape in shapes)
+        return sum(math.prod(shape) for shape in each if len(shape) == 2)
 
     @property
     def n_parameters(self) -> int:
@@ -138,6 +99,10 @@ class Spec:
     def n_outputs(self) -> int:
         """Columns of the targets, m: the heads not included."""
         return self.layer_sizes[-1]
+
+
+# The options that have a default: files and the text of a model name them where they are in use.
+OPTIONS = tuple(field.name for field in fields(Spec) if field.default is not MISSING)
 
 
 def build(
@@ -152,42 +117,7 @@ def build(
     skip: int | None = None,
     linear_path: bool = False,
 ) -> Spec:
-    """Return the Spec of the user's arguments, or complain about them.
-
-    Parameters
-    ----------
-    layer_sizes : sequence of int, at least 2, each in [1, 2**31)
-        Inputs, hidden layers, outputs.
-    activation : str or CustomActivation, or sequence of them
-        One for all hidden layers, or one per hidden layer.
-    loss : str or Loss
-        See `losses.resolve`.
-    dtype : "float32" or "float64"
-        Of parameters and arithmetic.
-    dropout : float or sequence of float, in [0, 1)
-        One drop probability for all hidden layers, or one per hidden layer.
-    layer_norm : None, "before", "after" or sequence of these
-        Where hidden layers are normalised, see `fastmlp._network.layer_norm`.
-    scale : bool
-        Whether the inputs are scaled by parameters.
-    parametric : bool or sequence of bool
-        Whether the activations are ``(1 - a) z + a f(z)`` with a parameter a for each unit.
-    skip : int, at least 1, or None
-        Layers of a residual block, see `each_layer.blocks`.
-    linear_path : bool
-        Whether weights of their own lead from the inputs to the outputs.
-
-    Returns
-    -------
-    Spec
-        Checked.
-
-    Raises
-    ------
-    TypeError
-        If an argument has the wrong type.
-    ValueError
-        If it has the right type but an impossible value.
+    """Return the Spec of the arguments of `MLP`, or raise TypeError or ValueError.
 
     Examples
     --------

@@ -7,6 +7,14 @@
 
 #include <stdint.h>
 
+enum { FM_TRANSPOSED, FM_COPIES }; /* kinds of copies: rows of COPY_KINDS in panels/copies.h */
+
+/* A copy of a tensor in another layout or storage type, renewed with it. */
+typedef struct {
+    int64_t offset; /* in the arena of its kind; -1: none is kept */
+    int64_t rows;   /* of a panel */
+} fm_copy;
+
 /* Parameters that are used alike: a matrix, or a vector as its only row. */
 typedef struct {
     int64_t n_rows, n_columns;
@@ -14,9 +22,7 @@ typedef struct {
     int64_t panels;     /* ceil(n_columns / NR) */
     int64_t offset;     /* in the arena of parameters: [panels][rows][NR, or fewer in the last];
                          * a single column: [rows] */
-    int64_t transposed; /* offset of the transposed copy in its own arena: [ceil(n_rows / NR)][t_rows][NR];
-                         * -1: none is kept, a single column needs none */
-    int64_t t_rows;
+    fm_copy copies[FM_COPIES];
     int32_t gradient;   /* how it is found: TILES, ... of network.pxd */
     int32_t index;      /* among all tensors of the network, kind by kind: groups go by it */
 } fm_tensor;

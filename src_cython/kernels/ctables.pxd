@@ -75,7 +75,6 @@ cdef extern from "panels/panels.h" nogil:
     int64_t panel_stride(const fm_tensor*, int64_t)
     void dot_rows(const real*, int64_t, const real*, int64_t, int64_t, real, real*, int64_t)
     void column_tn(const real*, int64_t, int64_t, int64_t, const real*, int64_t, real*)
-    void transpose_rows(const fm_tensor*, const real*, real*, int64_t, int64_t, int64_t)
     void row_from_panels(const real*, int64_t, int64_t, real*)
     void row_to_panels(const real*, int64_t, int64_t, real*)
     void gather_rows(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int64_t, int64_t, real*)
@@ -88,6 +87,12 @@ cdef extern from "panels/panels.h" nogil:
     int32_t row_finite(const real*, int64_t)
     int32_t any_zero(const real*, int64_t)
     double fma_peak(int64_t)
+
+cdef extern from "panels/copies.h" nogil:
+    ctypedef struct fm_copy_kind:
+        int64_t element_size
+        void (*renew)(const fm_tensor*, const real*, void*, int64_t, int64_t, int64_t) noexcept nogil
+    const fm_copy_kind* COPY_KINDS
 
 cdef extern from "random/shuffle.h" nogil:
     void shuffle_indices(int64_t*, int64_t, uint64_t)

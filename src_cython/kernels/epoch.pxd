@@ -90,7 +90,7 @@ cdef inline fm_ahead next_rows(const fm_task* task, int64_t next, int32_t thread
 cdef inline void train_pieces(const fm_task* task, const fm_shift* shift, int64_t next, int64_t rows,
                               const fm_scalars* scalars, fm_watch* watch, int32_t thread,
                               int32_t active) noexcept nogil:
-    """Take pieces: gradient and, while it is in the cache, step and transposed copy. `next` is
+    """Take pieces: gradient and, while it is in the cache, step and copies. `next` is
     where the next batch starts."""
     cdef real* scratch = <real*>task.buffers.scratch + thread * task.buffers.scratch_size
     cdef fm_ahead ahead = next_rows(task, next, thread, active)

@@ -43,17 +43,17 @@ cdef void unpack(const fm_tensor* tensor, const void* parameters, void* plain) n
     unpack_tensor(tensor, <real*>parameters, <real*>plain)
 
 
-cdef void transpose(const fm_network* net) noexcept nogil:
-    cdef const fm_tensor* tensor
-    cdef int32_t l
+cdef void renew_copies(const fm_network* net) noexcept nogil:
+    cdef fm_piece whole  # a panel of a tensor
+    cdef int32_t l, t
     cdef int64_t p
     for l in range(net.n_operators):
-        tensor = &net.operators[l].tensors[WEIGHTS]
-        if tensor.transposed < 0:
-            continue
-        for p in range(tensor.panels):
-            transpose_rows(tensor, <real*>net.parameters, <real*>net.transposed, p, 0,
-                           round_up(tensor.n_rows, MR))
+        for t in range(TENSORS):
+            whole.tensor = &net.operators[l].tensors[t]
+            whole.k_from, whole.k_to = 0, round_up(whole.tensor.n_rows, MR)
+            for p in range(whole.tensor.panels):
+                whole.panel = p
+                renew_piece(net, &whole)
 
 
 cdef int32_t finite(const void* arena, int64_t n) noexcept nogil:
@@ -117,7 +117,9 @@ KERNELS.activation_keeps_slope = activation_keeps_slope
 KERNELS.scratch_size = scratch_size
 KERNELS.pack = pack
 KERNELS.unpack = unpack
-KERNELS.transpose = transpose
+KERNELS.renew_copies = renew_copies
+for c in range(COPIES):
+    KERNELS.copy_element_size[c] = COPY_KINDS[c].element_size
 KERNELS.epoch = epoch
 KERNELS.predict = predict
 KERNELS.predict_row = predict_row

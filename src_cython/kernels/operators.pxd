@@ -23,11 +23,15 @@ cdef inline const real* tensor_at(const fm_network* net, const fm_operator* op, 
     return <real*>net.parameters + op.tensors[which].offset
 
 
-cdef inline const real* transposed_weights(const fm_network* net, const fm_operator* op) noexcept nogil:
-    """W^T in panels of the fan-in; a single column is its own."""
+cdef inline const real* transposed(const fm_network* net, const fm_operator* op, int64_t p) noexcept nogil:
+    """Panel p of W^T, whose columns are the fan-in; a single column of W is its own."""
+    cdef const fm_copy* copy = &op.tensors[WEIGHTS].copies[TRANSPOSED]
+    cdef const real* first
     if op.n_out == 1:
-        return tensor_at(net, op, WEIGHTS)
-    return <real*>net.transposed + op.tensors[WEIGHTS].transposed
+        first = tensor_at(net, op, WEIGHTS)
+    else:
+        first = <real*>net.copies[TRANSPOSED] + copy.offset
+    return first + p * copy.rows * NR
 
 
 # ---------------------------------------------------------------- activation and dropout
@@ -69,6 +73,16 @@ cdef inline void finish_panel(const fm_operator* op, real* y, real* slope, int64
         clear_padding(y, rows, left)
 
 
+cdef inline void finish_panels(const fm_operator* op, const fm_buffers* buffers, int32_t l, int64_t first,
+                               int64_t rows, const fm_draws* draws) noexcept nogil:
+    """The same for all panels."""
+    cdef int64_t p, at
+    for p in range(op.panels):
+        at = p * buffers.panel_step + first * NR
+        finish_panel(op, <real*>buffers.y[l] + at, kept_slope(op, buffers, l, at, draws), p, rows, first,
+                     draws)
+
+
 cdef inline void finish_row(const fm_operator* op, real* y) noexcept nogil:
     """The same for one row, panel after panel."""
     cdef const fm_activation* activation = &ACTIVATIONS[op.activation]
@@ -88,7 +102,7 @@ cdef inline void add_readers_gradient(const fm_network* net, const fm_buffers* b
     """Add to a block of a panel of a gradient what comes back from a later operator that read the same."""
     cdef const fm_operator* op = &net.operators[reader]
     add_gradient(<real*>buffers.dz[reader] + first * NR, buffers.panel_step, op.n_out, p,
-                 &op.tensors[WEIGHTS], transposed_weights(net, op), rows, nv, out)
+                 &op.tensors[WEIGHTS], transposed(net, op, p), rows, nv, out)
 
 
 cdef inline void apply_slope(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t p,
@@ -153,7 +167,7 @@ cdef inline void affine_backward(const fm_network* net, const fm_buffers* buffer
         at = p * panel_step + first * NR
         out = <real*>buffers.dz[l - 1] + at
         y = <real*>buffers.y[l - 1] + at
-        w_t = transposed_weights(net, op) + p * op.tensors[WEIGHTS].t_rows * NR
+        w_t = transposed(net, op, p)
         if (buffers.slope[l - 1] == NULL and ACTIVATIONS[lower.activation].fused == FUSED_RELU
                 and lower.reader == 0):
             panel_relu_slope(dz, panel_step, op.n_out, w_t, NULL, y, out, rows, nv)
@@ -178,14 +192,10 @@ cdef inline void norm_forward(const fm_network* net, const fm_buffers* buffers, 
                               int64_t rows, const fm_draws* draws) noexcept nogil:
     cdef const fm_operator* op = &net.operators[l]
     cdef real* statistics = <real*>buffers.statistics[l] + 2 * first if draws != NULL else NULL
-    cdef int64_t p, at
     normalize_rows(inputs_of(net, buffers, l) + first * NR, buffers.panel_step, op.n_out,
                    tensor_at(net, op, WEIGHTS), tensor_at(net, op, BIASES), rows,
                    <real*>buffers.y[l] + first * NR, statistics)
-    for p in range(op.panels):
-        at = p * buffers.panel_step + first * NR
-        finish_panel(op, <real*>buffers.y[l] + at, kept_slope(op, buffers, l, at, draws), p, rows, first,
-                     draws)
+    finish_panels(op, buffers, l, first, rows, draws)
 
 
 cdef inline void norm_or_sum_backward(const fm_network* net, const fm_buffers* buffers, int32_t l,
@@ -229,8 +239,7 @@ cdef inline void input_gradient(const fm_network* net, const fm_buffers* buffers
     for p in range(ceil_div(op.n_in, NR)):
         out = <real*>buffers.x + p * buffers.panel_step
         panel_plain(<real*>buffers.dz[0], buffers.panel_step, op.n_out,
-                    transposed_weights(net, op) + p * op.tensors[WEIGHTS].t_rows * NR, NULL, NULL, out, rows,
-                    vectors(op.n_in, p * NR))
+                    transposed(net, op, p), NULL, NULL, out, rows, vectors(op.n_in, p * NR))
         if net.reader > 0:
             add_readers_gradient(net, buffers, net.reader, p, 0, rows, vectors(op.n_in, p * NR), out)
 
@@ -287,13 +296,9 @@ cdef inline void parametric_forward(const fm_network* net, const fm_buffers* buf
                                     int64_t first, int64_t rows, const fm_draws* draws) noexcept nogil:
     cdef const fm_operator* op = &net.operators[l]
     cdef real* slope = <real*>buffers.slope[l - 1] + first * NR if draws != NULL else NULL
-    cdef int64_t p, at
     blend_panels(net, op, <real*>buffers.y[l - 1] + first * NR, buffers.panel_step, rows,
                  <real*>buffers.y[l] + first * NR, slope)
-    for p in range(op.panels):
-        at = p * buffers.panel_step + first * NR
-        finish_panel(op, <real*>buffers.y[l] + at, kept_slope(op, buffers, l, at, draws), p, rows, first,
-                     draws)
+    finish_panels(op, buffers, l, first, rows, draws)
 
 
 cdef inline void parametric_backward(const fm_network* net, const fm_buffers* buffers, int32_t l,

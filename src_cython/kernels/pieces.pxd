@@ -1,5 +1,5 @@
-# What happens to the parameters in a step: gradient, optimizer, transposed copy and norms, of one piece (some
-# rows of one panel of a tensor) at a time, so that threads can share them out.
+# What happens to the parameters in a step: gradient, optimizer, copies and norms, of one piece (some rows
+# of one panel of a tensor) at a time, so that threads can share them out.
 from libc.stdint cimport int32_t, int64_t
 
 from ctables cimport *
@@ -61,21 +61,24 @@ cdef inline const fm_piece* next_piece(const fm_shift* shift, int32_t* done, int
     return NULL
 
 
-cdef inline void transpose_piece(const fm_network* net, const fm_piece* piece) noexcept nogil:
-    """Renew the transposed copy of a piece, if one is kept."""
-    if piece.tensor.transposed >= 0:
-        transpose_rows(piece.tensor, <real*>net.parameters, <real*>net.transposed, piece.panel, piece.k_from,
-                       piece.k_to)
+cdef inline void renew_piece(const fm_network* net, const fm_piece* piece) noexcept nogil:
+    """Renew the copies of a piece that are kept."""
+    cdef const fm_tensor* tensor = piece.tensor
+    cdef int32_t c
+    for c in range(COPIES):
+        if tensor.copies[c].offset >= 0:
+            COPY_KINDS[c].renew(tensor, <real*>net.parameters, net.copies[c], piece.panel, piece.k_from,
+                                piece.k_to)
 
 
 cdef inline void update_piece(const fm_task* task, const fm_piece* piece, const real* g,
                               const fm_scalars* scalars) noexcept nogil:
-    """Step the parameters of a piece and renew their transposed copy."""
+    """Step the parameters of a piece and renew their copies."""
     cdef int64_t at = piece.offset
     OPTIMIZERS[task.optimizer].step(<real*>task.net.parameters + at, g, <real*>task.slots[0] + at,
                                     <real*>task.slots[1] + at, piece.size,
                                     &scalars[task.group_of[piece.tensor.index]])
-    transpose_piece(task.net, piece)
+    renew_piece(task.net, piece)
 
 
 cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t rows, real* scratch,
@@ -93,7 +96,7 @@ cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t
         vectors(piece.tensor.n_columns, piece.panel * NR), <real*>task.net.parameters + at, scratch,
         <real*>task.slots[0] + at, <real*>task.slots[1] + at,
         &scalars[task.group_of[piece.tensor.index]], ahead)
-    transpose_piece(task.net, piece)
+    renew_piece(task.net, piece)
 
 
 cdef inline void add_to_sums(double* sums, const real* g, int64_t n, bint is_first) noexcept nogil:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from fastmlp._network import losses, optimizers, spec
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.data import Data
+from fastmlp._network.tensors import TENSORS
 
 DTYPES = ("float32", "float64")
 
@@ -92,14 +93,10 @@ def build(
     dtype: npt.DTypeLike = "float64",
     dropout: Any = 0.0,
     layer_norm: Any = None,
-    scale: bool = False,
-    parametric: Any = False,
-    skip: int | None = None,
-    linear_path: bool = False,
+    **options: Any,
 ) -> spec.Spec:
     """Return a Spec; float64 and a smooth activation unless told."""
-    options = dropout, layer_norm, scale, parametric, skip, linear_path
-    return spec.build(layer_sizes, activation, loss, dtype, *options)
+    return spec.build(layer_sizes, activation, loss, dtype, dropout, layer_norm, **options)
 
 
 def mixed_activations(n_hidden: int, first: int = 0) -> list[str]:
@@ -110,17 +107,14 @@ def mixed_activations(n_hidden: int, first: int = 0) -> list[str]:
 
 def parameters(network: spec.Spec, rng: np.random.Generator) -> tuple[list[npt.NDArray[Any]], ...]:
     """Return random parameters, kind by kind, whose outputs are of order 1."""
-    draw = {
-        "weights": lambda shape: rng.normal(size=shape) / np.sqrt(shape[0]),
-        "biases": lambda shape: rng.normal(scale=0.3, size=shape),
-        "gains": lambda shape: rng.normal(1.0, 0.3, size=shape),
-        "shifts": lambda shape: rng.normal(scale=0.3, size=shape),
-        "scales": lambda shape: rng.normal(1.0, 0.3, size=shape),
-        "alphas": lambda shape: rng.normal(1.0, 0.3, size=shape),
-        "linear_weights": lambda shape: rng.normal(size=shape) / np.sqrt(shape[0]),
-    }
+
+    def draw(kind: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        if len(shape) == 2:
+            return rng.normal(size=shape) / np.sqrt(shape[0])
+        return rng.normal(TENSORS[kind].first, 0.3, size=shape)
+
     return tuple(
-        [draw[kind](shape).astype(network.dtype) for shape in shapes]
+        [draw(kind, shape).astype(network.dtype) for shape in shapes]
         for kind, shapes in network.tensors.items()
     )
 

@@ -91,10 +91,7 @@ class EngineState(SequentialTraining):
         parameters, memory = optimizer_state.from_arrays(state, self.spec)
         self.set_parameters(*parameters)
         memory = copy.deepcopy(memory)  # whose arrays are the caller's
-        self._steps = (
-            optimizer_state.OptimizerProgress(
-                optimizer_state.in_units(memory, optimizer_state.textbook)
-            )
-            if memory
-            else None
-        )
+        self._steps = None
+        if memory:
+            memory = optimizer_state.in_units(memory, optimizer_state.textbook)
+            self._steps = optimizer_state.OptimizerProgress(memory)

@@ -21,24 +21,11 @@ from fastmlp._network import spec
 from fastmlp._network.functions.activation import CustomActivation
 from fastmlp._network.losses import CustomLoss, Loss
 from fastmlp._network.optimizers import N_HYPER, SLOTS
-from fastmlp._network.spec import Spec
+from fastmlp._network.spec import OPTIONS, Spec
+from fastmlp._network.tensors import name_of
 from fastmlp._training.callback_state import KEPT, CallbackState
 
 CURVES = ("loss", "val_loss", "seconds", "learning_rate")  # of a history
-
-# The kinds of parameters, as a state names them, and as a file does.
-KINDS = {
-    "weights": "weight",
-    "biases": "bias",
-    "gains": "gain",
-    "shifts": "shift",
-    "scales": "scale",
-    "alphas": "alpha",
-    "linear_weights": "linear_weight",
-}
-
-# What networks have that files of before did not know: written where a network has it.
-OPTIONS = ("scale", "skip", "linear_path")
 
 Arrays = list[NDArray[Any]]
 States = dict[str, NDArray[Any]]
@@ -136,8 +123,8 @@ def _name(key: str) -> str:
     >>> _name("weights.0"), _name("m.biases.1")
     ('layers.0.weight', 'optimizer.m.layers.1.bias')
     """
-    *slot, kind, layer = key.split(".")
-    return ".".join([*(["optimizer", *slot] if slot else []), "layers", layer, KINDS[kind]])
+    *slot, kind, number = key.split(".")
+    return ".".join([*(["optimizer", *slot] if slot else []), name_of(kind, int(number))])
 
 
 # ---------------------------------------------------------------------------------- the history

@@ -35,12 +35,12 @@ static __attribute__((noinline)) void copy_panels(const real *dz, const int64_t 
         EACH_VECTOR(rows, vectors(columns, c)) v_store(out + at, v_load(dz + at));
 }
 
-/* And of its second, added to panel p of what comes from elsewhere: dz, or dz w^T, of dz's n_columns. */
+/* And of its second, added to panel p of what comes from elsewhere: dz, or dz times panel p of w^T. */
 static __attribute__((noinline)) void add_gradient(const real *dz, const int64_t panel_step, const int64_t n_columns,
                                                    const int64_t p, const fm_tensor *weights, const real *w_t,
                                                    const int64_t rows, const int nv, real *out) {
     if (weights->n_columns > 0) {
-        panel_added(dz, panel_step, n_columns, w_t + p * weights->t_rows * NR, NULL, out, out, rows, nv);
+        panel_added(dz, panel_step, n_columns, w_t, NULL, out, out, rows, nv);
         return;
     }
     dz += p * panel_step;

@@ -1,5 +1,5 @@
 /* Between the user's row-major world and column panels: packing of parameters, gather of rows,
- * transposed copies, and a few passes over whole arenas. */
+ * and a few passes over whole arenas. */
 #ifndef FM_PANELS_H
 #define FM_PANELS_H
 
@@ -37,21 +37,6 @@ static void unpack_tensor(const fm_tensor *t, const real *parameters, real *plai
         const real *panel = parameters + t->offset + p * t->rows * NR;
         for (int64_t k = 0; k < t->n_rows; k++)
             memcpy(plain + k * t->n_columns + first, panel + k * stride, sizeof(real) * (size_t)width);
-    }
-}
-
-/* Rows [k_from, k_to) of panel p into the transposed copy. Both sides have room for whole squares. */
-static void transpose_rows(const fm_tensor *t, const real *parameters, real *transposed, int64_t p,
-                           int64_t k_from, int64_t k_to) {
-    const real *panel = parameters + t->offset + p * t->rows * NR;
-    const int64_t stride = panel_stride(t, p * NR);
-    if (k_to > t->n_rows) k_to = t->n_rows; /* rows of padding have no place in the copy */
-    for (int64_t k = k_from; k < k_to; k += LANES) {
-        const int64_t to_panel = k / NR * NR;
-        const int64_t to_stride = vectors(t->n_rows, to_panel) * LANES;
-        real *to = transposed + t->transposed + to_panel * t->t_rows + k % NR;
-        for (int64_t j = 0; j < stride; j += LANES)
-            transpose_square(panel + k * stride + j, stride, LANES, to + (p * NR + j) * to_stride, to_stride, LANES);
     }
 }
 

@@ -141,12 +141,12 @@ cdef class Engine(Trained):
         if shift.working == NULL:
             shift.working = shift.memory.take(self.n_parameters)
         fresh = self.unread_arena()
-        net.parameters, net.transposed = shift.working, shift.transposed
+        net.parameters, net.copies = shift.working, shift.copies
         if shift.copied is not self.published:
             memcpy(shift.working, cnp.PyArray_DATA(self.published),
                    self.n_parameters * self.kernels.element_size)
             PyErr_CheckSignals()  # copies of many millions of weights take a while each
-            self.kernels.transpose(net)
+            self.kernels.renew_copies(net)
             PyErr_CheckSignals()
         shift.copied = None  # until the epoch has ended well
         task.optimizer = steps.optimizer
@@ -218,7 +218,7 @@ cdef class Engine(Trained):
         if (last is None or last.buffers.c.rows != rows or last.c.n_threads != n_threads
                 or last.drops != drops):
             shift = Shift.make(self.kernels, &self.net, rows, n_threads, drops)
-            shift.transposed = shift.memory.take(self.n_transposed)
+            self.take_copies(shift.memory, shift.copies)
         buffers = &shift.buffers.c
         if (stores or batch > rows) and buffers.gradients == NULL:
             buffers.gradients = shift.memory.take(self.n_parameters + NOTES)
@@ -251,8 +251,8 @@ cdef class Engine(Trained):
         task.seed, task.step = (plan.seed, plan.step) if plan is not None else (0, 0)
         shift = self.call_shifts.pop() if self.call_shifts else None
         shift = self.shift_for(shift, task.batch, team.size if team is not None else 1, drops, True)
-        batch.net.transposed = shift.transposed
-        self.kernels.transpose(&batch.net)
+        batch.net.copies = shift.copies
+        self.kernels.renew_copies(&batch.net)
         PyErr_CheckSignals()
         batch.hand(self.kernels, shift, None, 0, (data, keep, table, plan))
         objective = run(batch, team)

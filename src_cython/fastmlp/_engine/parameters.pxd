@@ -20,7 +20,8 @@ cdef class Parameters:
     cdef tuple drops  # whether it is above 0
     cdef Memory memory
     cdef object published, spare  # arenas
-    cdef int64_t n_parameters, n_transposed  # elements of the arenas, padding included
+    cdef int64_t n_parameters  # elements of the arena, padding included
+    cdef int64_t copy_sizes[COPIES]  # the same of the arenas of copies
     cdef int64_t weight_count  # true weights
 
     cdef fm_function* function_of(self, function, bint* takes_lock) except NULL
@@ -32,7 +33,8 @@ cdef class Parameters:
     cdef object read(self, fm_network* net)
     cdef object publish(self, parameters)
     cdef object unread_arena(self)
-    cdef int keep_transposed(self) except -1
+    cdef int take_copies(self, Memory memory, void** copies) except -1
+    cdef int keep_copies(self) except -1
     cdef void lay_out(self, fm_tensor* tensor, int64_t n_rows, int64_t n_columns, bint is_transposed) noexcept
     cdef int pack(self, kinds, void* arena_start) except -1
     cdef tuple unpack(self, const void* arena_start)

@@ -18,14 +18,14 @@ import numpy as np
 
 from fastmlp._engine import arena
 from fastmlp._engine.kernels import tables
+from fastmlp._network import tensors
 from fastmlp._network.losses import CustomLoss
 from fastmlp._network.operators import OPERATORS, operators as operators_of
 
 cnp.import_array()
 
-# How the gradient of each kind of tensor is found; that of weights with one column in another way.
-GRADIENTS = {"weights": TILES, "biases": SUMS, "gains": NORMAL_PRODUCTS, "shifts": SUMS,
-             "scales": PRODUCTS, "alphas": PRODUCTS, "linear_weights": TILES}
+# The ways of tensors.TENSORS to find a gradient; that of a matrix with one column is found by COLUMN.
+GRADIENTS = {"tiles": TILES, "sums": SUMS, "normal_products": NORMAL_PRODUCTS, "products": PRODUCTS}
 
 
 cdef extern from *:
@@ -66,8 +66,7 @@ cdef class Parameters:
         for l, p in enumerate(spec.dropout):
             self.dropout[l] = p
         operators, kinds = operators_of(spec), list(OPERATORS)
-        numbers = {place: i for i, place in enumerate(
-            (kind, number) for kind, shapes in self.tensors for number in range(len(shapes)))}
+        numbers = {(each.kind, each.layer): i for i, each in enumerate(tensors.each_tensor(spec.tensors))}
         self.flat = <const fm_tensor**>self.memory.take(len(numbers), sizeof(void*))
         self.operators = <fm_operator*>self.memory.take(len(operators), sizeof(fm_operator))
         for l, operator in enumerate(operators):
@@ -87,9 +86,9 @@ cdef class Parameters:
                 (&self.operators[op.source].reader if op.source >= 0 else &self.net.reader)[0] = l
             for t, kind in enumerate(OPERATORS[operator.kind]):
                 tensor = &op.tensors[t]
-                tensor.gradient = GRADIENTS[kind]
-                tensor.index = numbers[kind, operator.number]
-                is_matrix = GRADIENTS[kind] == TILES
+                tensor.gradient = GRADIENTS[tensors.TENSORS[kind].gradient]
+                tensor.index = numbers[kind, operator.layer]
+                is_matrix = tensor.gradient == TILES
                 self.lay_out(tensor, op.n_in if is_matrix else 1, op.n_out,
                              is_matrix and (op.source >= 0 or transpose_all))
                 self.flat[tensor.index] = tensor
@@ -128,15 +127,17 @@ cdef class Parameters:
 
     cdef void lay_out(self, fm_tensor* tensor, int64_t n_rows, int64_t n_columns,
                       bint is_transposed) noexcept:
-        """Give a tensor its place behind all others, and its transposed copy one in the other arena."""
+        """Give a tensor its place behind all others, and its copies theirs in the arenas of copies."""
         cdef const fm_kernels* k = self.kernels
         cdef bint is_tiled = tensor.gradient == TILES
+        cdef int c
+        for c in range(COPIES):
+            tensor.copies[c].offset = -1
         is_transposed = is_transposed and n_columns > 1
         tensor.n_rows, tensor.n_columns = n_rows, n_columns
         tensor.panels = ceil_div(n_columns, k.nr)
         tensor.offset = self.n_parameters
-        tensor.t_rows = round_up(n_columns, k.lanes) if n_columns > 1 else 1
-        tensor.transposed = self.n_transposed if is_transposed else -1
+        tensor.copies[TRANSPOSED].rows = round_up(n_columns, k.lanes) if n_columns > 1 else 1
         if n_columns == 1:
             tensor.rows = round_up(n_rows, k.nr)
             self.n_parameters += tensor.rows
@@ -147,7 +148,8 @@ cdef class Parameters:
         tensor.rows = round_up(n_rows, square) if is_tiled else n_rows
         self.n_parameters += tensor.panels * tensor.rows * k.nr
         if is_transposed:
-            self.n_transposed += round_up(n_rows, k.nr) * tensor.t_rows
+            tensor.copies[TRANSPOSED].offset = self.copy_sizes[TRANSPOSED]
+            self.copy_sizes[TRANSPOSED] += round_up(n_rows, k.nr) * tensor.copies[TRANSPOSED].rows
 
     cdef int lay_out_row(self) except -1:
         """Give the inputs and outputs of each operator a place in the scratch of one row, that of others
@@ -200,10 +202,17 @@ cdef class Parameters:
             return self.empty_arena()
         return arena_of_old
 
-    cdef int keep_transposed(self) except -1:
-        """Make the transposed weights of now; for networks that are not trained."""
-        self.net.transposed = self.memory.take(self.n_transposed)
-        self.kernels.transpose(&self.net)
+    cdef int take_copies(self, Memory memory, void** copies) except -1:
+        """Take memory for the copies of all tensors, an arena for each kind of copy."""
+        cdef int c
+        for c in range(COPIES):
+            copies[c] = memory.take(self.copy_sizes[c], self.kernels.copy_element_size[c])
+        return 0
+
+    cdef int keep_copies(self) except -1:
+        """Make copies of the tensors of now; for networks that are not trained."""
+        self.take_copies(self.memory, self.net.copies)
+        self.kernels.renew_copies(&self.net)
         return 0
 
     cdef tuple unpack(self, const void* arena_start):

@@ -260,7 +260,7 @@ cdef class Predictor:
             spec = dataclasses.replace(spec, dropout=(0.0,) * len(spec.dropout))
             full = Engine(spec, self.engine.level, True)
             full.set_parameters(*self.engine.parameters())
-            full.keep_transposed()
+            full.keep_copies()
             self.full = full
         rows = np.require(x.reshape(-1, self.context.n_in), requirements=["A"])
         derivatives = self.full.differentiate(rows)

@@ -13,8 +13,8 @@ cdef class Shift:
     cdef Memory memory
     cdef tuple drops  # in which hidden layers values may drop out; (): in none
     cdef void* working  # the parameters that an epoch steps; NULL before the first
-    cdef void* transposed
-    cdef object copied  # the published arena that both are copies of, or None
+    cdef void* copies[COPIES]  # arenas of the copies of those
+    cdef object copied  # the published arena that these are copies of, or None
     cdef fm_counter* done  # parts of a run of many epochs
 
     @staticmethod

@@ -1,0 +1,130 @@
+"""The kinds of parameters that a network may have: one row of `TENSORS` each.
+
+Shapes, factors in a fit, first values, names in files and properties of models follow from the
+row. A new kind of parameter is a row here and the operator that uses it: see docs/adding.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+Shape: TypeAlias = tuple[int, ...]
+Tensors: TypeAlias = Mapping[str, Sequence[Shape]]  # the shapes of each kind: see Spec.tensors
+
+# Which of the affine layers a kind of tensor belongs to: at most one tensor to each of them.
+EVERY, HIDDEN = slice(None), slice(0, -1)
+FIRST, LAST = slice(0, 1), slice(-1, None)
+
+
+class TensorKind(NamedTuple):
+    """One kind of parameter: `TENSORS` has its name, which is also that of a model's property."""
+
+    label: str  # its name in files and state_dict: layers.0.weight
+    operator: str  # the kind of operator that computes with it, of operators.OPERATORS
+    layers: slice  # EVERY, HIDDEN, FIRST or LAST
+    shape: Callable[[int, int, int], Shape]  # of the network's inputs, and the layer's fans
+    option: str  # attribute of Spec that says which layers, or whether all, have one; "": all have
+    gradient: str  # how the native engine finds its gradient: a name of GRADIENTS, parameters.pyx
+    group: str  # Groups has its factors as ..._rate and ..._decay; those of "weight" always decay
+    first: float  # value before training; then initializers draw the weights
+    meaning: str  # what users read about the property
+
+    def shapes(self, fans: list[tuple[int, int]], option: Any) -> list[Shape]:
+        """Return the shapes of all tensors of this kind; (0,) where a layer has none.
+
+        ``fans`` has (fan_in, fan_out) of every layer, ``option`` the value of the option.
+        """
+        found = [self.shape(fans[0][0], *own) for own in fans[self.layers]]
+        if not isinstance(option, tuple):
+            return found
+        return [shape if has else (0,) for shape, has in zip(found, option, strict=True)]
+
+
+def _in_out(inputs: int, fan_in: int, fan_out: int) -> Shape:
+    return fan_in, fan_out
+
+
+def _in(inputs: int, fan_in: int, fan_out: int) -> Shape:
+    return (fan_in,)
+
+
+def _out(inputs: int, fan_in: int, fan_out: int) -> Shape:
+    return (fan_out,)
+
+
+def _across(inputs: int, fan_in: int, fan_out: int) -> Shape:
+    return inputs, fan_out
+
+
+# In the order of everything that has one list for each kind. Of the tensors of one operator the
+# first multiplies and the second, if there is one, is added.
+TENSORS = {
+    "weights": TensorKind(
+        *("weight", "affine", EVERY, _in_out, "", "tiles", "weight", 0.0),
+        "Weights, a list of (fan_in, fan_out) arrays; see :class:`ParameterList`.",
+    ),
+    "biases": TensorKind(
+        *("bias", "affine", EVERY, _out, "", "sums", "bias", 0.0),
+        "Biases, a list of (fan_out,) arrays; see :class:`ParameterList`.",
+    ),
+    "gains": TensorKind(
+        *("gain", "layer_norm", HIDDEN, _out, "layer_norm", "normal_products", "norm", 1.0),
+        "Gains of layer normalisation, one array (width,) a hidden layer.\n\nThose of a layer "
+        "that is not normalised are empty; without ``layer_norm`` there are none.\nSee "
+        ":class:`ParameterList`.",
+    ),
+    "shifts": TensorKind(
+        *("shift", "layer_norm", HIDDEN, _out, "layer_norm", "sums", "norm", 0.0),
+        "Shifts of layer normalisation, as :attr:`gains`.",
+    ),
+    "scales": TensorKind(
+        *("scale", "scale", FIRST, _in, "scale", "products", "scale", 1.0),
+        "Factors of the inputs, one array (fan_in,); without ``scale`` there are none.",
+    ),
+    "alphas": TensorKind(
+        *("alpha", "parametric", HIDDEN, _out, "parametric", "products", "activation", 1.0),
+        "Parameters of parametric activations, one array (width,) a hidden layer.\n\nThose of a "
+        "layer that has none are empty; without ``parametric`` there are no arrays.",
+    ),
+    "linear_weights": TensorKind(
+        *("linear_weight", "linear", LAST, _across, "linear_path", "tiles", "weight", 0.0),
+        "Weights of the linear path, one array (inputs, outputs); none without ``linear_path``.",
+    ),
+}
+
+
+class Tensor(NamedTuple):
+    """One tensor of a network."""
+
+    kind: str
+    number: int  # among those of its kind
+    layer: int
+    shape: Shape
+
+
+def each_tensor(tensors: Tensors) -> list[Tensor]:
+    """Return every tensor of a network, kind by kind.
+
+    Examples
+    --------
+    >>> [t.layer for t in each_tensor({"weights": [(2, 8), (8, 1)], "linear_weights": [(2, 1)]})]
+    [0, 1, 1]
+    """
+    layers = range(len(tensors["weights"]))
+    return [
+        Tensor(kind, number, layers[TENSORS[kind].layers][number], shape)
+        for kind, shapes in tensors.items()
+        for number, shape in enumerate(shapes)
+    ]
+
+
+def name_of(kind: str, number: int) -> str:
+    """Return the name of a tensor, in files, ``state_dict`` and exports.
+
+    Examples
+    --------
+    >>> name_of("weights", 0)
+    'layers.0.weight'
+    """
+    return f"layers.{number}.{TENSORS[kind].label}"
