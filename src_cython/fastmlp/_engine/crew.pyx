@@ -1,4 +1,4 @@
-# Threads that wait natively for the next native job: fastmlp._engine.thread_count starts them, the engine gives the jobs.
+# Threads that wait natively for the next native job: thread_pool.py starts them, the engine gives the jobs.
 from fastmlp._engine.memory cimport Memory
 from fastmlp._engine.jobs cimport CALL_ROWS as _CALL_ROWS, MAX_THREADS as _MAX_THREADS
 from network cimport *

@@ -3,7 +3,7 @@
 #
 # The native engine, seen from Python: fills the structs of network.pxd, and hands whole epochs and whole
 # batches of rows to the kernel table of one CPU level. Nothing numerical is here, and nothing the user wrote
-# is checked here (fastmlp._validation.check has done that). Where weights and biases lie is the matter of parameters.pyx.
+# is checked here (fastmlp._validation.check has done that). parameters.pyx has the weights and biases.
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport isfinite

@@ -4,8 +4,8 @@
 # Predictions at the price of their arithmetic: a frozen copy of a model's weights behind a fast call.
 #
 # The fast path asks NumPy's C API whether x is exactly what the kernels read, and hands the pointer on;
-# everything else (lists, other dtypes, wrong shapes) goes the slow way through fastmlp._validation.check. One row
-# needs no memory but a part of the stack, so calls from many threads share nothing they write to.
+# everything else (lists, other dtypes, wrong shapes) is converted and checked by fastmlp._validation.check.
+# One row needs no memory but a part of the stack, so calls from many threads share nothing they write to.
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_New, PyCapsule_SetContext
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject

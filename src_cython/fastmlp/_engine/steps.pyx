@@ -34,7 +34,8 @@ cdef class Steps:
         hyper = tuple(self.hyper[i] for i in range(4))
         slots = [network.unpack(self.slots[i]) for i in range(self.n_slots)]
         powers = self.powers[0], self.powers[1]
-        return optimizer_state.OptimizerState(row, hyper, self.taken, slots, optimizer_state.sums(row, hyper), powers)
+        sums = optimizer_state.sums(row, hyper)
+        return optimizer_state.OptimizerState(row, hyper, self.taken, slots, sums, powers)
 
     @staticmethod
     cdef Steps of(Parameters network, memory):
@@ -81,7 +82,8 @@ cdef class Trained(Parameters):
     def state(self, bint optimizer=True):
         """Parameters, and the optimizer's state if there is one to go on with, as plain named arrays."""
         has = optimizer and self.steps is not None and self.steps.is_whole
-        return optimizer_state.to_arrays(self.spec, self.parameters(), self.steps.remembered(self) if has else None)
+        state = self.steps.remembered(self) if has else None
+        return optimizer_state.to_arrays(self.spec, self.parameters(), state)
 
     def set_state(self, state):
         """Go on with what state() of such a network has returned: in all, or not at all."""
