@@ -21,9 +21,10 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
 
-from planted_mistakes import KERNELS, MISTAKES, Mistake
+import children  # noqa: E402
+from planted_mistakes import KERNELS, MISTAKES, Mistake  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("fastmlp", "src_cython", "tests", "docs", "examples", "benchmarks", ".ci", "build")
@@ -44,25 +45,19 @@ def copy_of_sources(folder: Path) -> None:
     script.write_text(script.read_text().replace("return found\n", f"{ONLY_WANTED}\n", 1))
 
 
-def run(folder: Path, *command: str, seconds: float = LONGEST) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a Python command in the copy; a hang ends with status 124."""
-    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    process = subprocess.Popen(
-        [sys.executable, *command],
-        cwd=folder,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
     try:
-        output = process.communicate(timeout=seconds)[0]
+        return children.python(
+            *command,
+            cwd=folder,
+            timeout=LONGEST,
+            starter=("timeout", "--kill-after=5", str(LONGEST - 10)),
+            PYTHONPATH=str(folder),
+            PYTHONDONTWRITEBYTECODE="1",
+        )
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
-        process.wait()
-        return subprocess.CompletedProcess(command, 124, "hangs")
-    return subprocess.CompletedProcess(command, process.returncode, output)
+        return subprocess.CompletedProcess(command, 124, "", "hangs")
 
 
 def compiled(folder: Path, mistake: Mistake) -> str:
@@ -71,7 +66,7 @@ def compiled(folder: Path, mistake: Mistake) -> str:
         return ""
     os.environ["WANTED"] = " ".join(f"fastmlp.{name}" for name in mistake.modules)
     result = run(folder, "setup.py", "-q", "build_ext", "--inplace")
-    return result.stdout[-500:] if result.returncode else ""
+    return result.stderr[-500:] if result.returncode else ""
 
 
 def tried(folder: Path, mistake: Mistake, every_test: bool) -> tuple[str, str]:

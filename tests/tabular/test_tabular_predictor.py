@@ -144,7 +144,7 @@ def test_batches_of_the_lesson_are_even(monkeypatch: Any) -> None:
             given.append((len(X), options["batch_size"], options["optimizer"].learning_rate))
             return super().fit(X, y, **options)
 
-    monkeypatch.setattr(fastmlp, "MLP", Student)
+    monkeypatch.setattr(distilled, "MLP", Student)
     monkeypatch.setattr(distilled, "EPOCHS", 2)
     monkeypatch.setattr(distilled, "BATCH", 256)
     for most, batches in ((600, [200, 200, 200]), (257, [129, 128]), (256, [256]), (59, [59])):

@@ -18,9 +18,10 @@ from fastmlp._models.ensemble.members import EnsembleEvaluator
 X = np.linspace(-1, 1, 60).reshape(30, 2)
 Y = X.prod(axis=1)
 KINDS = [fastmlp.MLP, reference.MLP]
-DRAWS = {"Shuffles.__call__", "Shuffles.next_seed", "Seeds.take", "Stream.draw"}
+DRAWS = {"Shuffles.__call__", "Shuffles.next_seed", "MemberSeeds.take", "SharedGenerator.draw"}
 READS = {
-    *("Reading.__enter__", "Reading.__exit__", "Reading.__iter__", "Stream.blocks"),
+    *(f"PrefetchedBlocks.__{name}__" for name in ("enter", "exit", "iter")),
+    "BlockStream.blocks",
     *("Worker.__init__", "Worker.has_ended"),
 }
 
