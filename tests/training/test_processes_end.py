@@ -232,7 +232,7 @@ class Interrupts:
             self.seen += 1
             if self.seen == self.at:
                 raise KeyboardInterrupt
-        if frame.f_code.co_name == "__init__" and "Processes" in frame.f_code.co_qualname:
+        if frame.f_code.co_name == "__init__" and "DistributedFit" in frame.f_code.co_qualname:
             self.joined = True
         return self
 
