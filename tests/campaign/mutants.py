@@ -69,6 +69,15 @@ def compiled(folder: Path, mistake: Mistake) -> str:
     return result.stderr[-500:] if result.returncode else ""
 
 
+def tested(folder: Path, tests: list[str], every_test: bool) -> tuple[int, str]:
+    """Run tests up to the first that fails; return pytest's status, and that test."""
+    options = ["-q", "-x", "-n0", "-p", "no:cacheprovider", *(["-m", ""] if every_test else [])]
+    result = run(folder, "-m", "pytest", *options, *tests)
+    lines = [line for line in result.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    first = lines[0].partition(" ")[2].partition(" - ")[0] if lines else ""
+    return result.returncode, first
+
+
 def tried(folder: Path, mistake: Mistake, every_test: bool) -> tuple[str, str]:
     """Plant a mistake, run its tests, and take it back; return the outcome, and the first test."""
     path = folder / mistake.path
@@ -78,25 +87,25 @@ def tried(folder: Path, mistake: Mistake, every_test: bool) -> tuple[str, str]:
     kept = {
         file: file.read_bytes()
         for name in mistake.modules
-        for file in folder.glob(f"{'fastmlp.' + name}".replace(".", "/") + ".*.so")
+        for file in folder.glob(f"fastmlp/{name.replace('.', '/')}.*.so")
     }
     path.write_text(text.replace(mistake.right, mistake.wrong))
     try:
         if error := compiled(folder, mistake):
             return BROKEN, error
         tests = [f"tests/{name}" for name in mistake.tests.split()]
-        options = ["-q", "-x", "-n0", "-p", "no:cacheprovider", *(["-m", ""] if every_test else [])]
-        result = run(folder, "-m", "pytest", *options, *tests)
+        status, first = tested(folder, tests, every_test)
     finally:
         path.write_text(text)
         for file, content in kept.items():
             file.write_bytes(content)
-    if result.returncode == 0:
+    if status == 0:
         return MISSED, ""
-    if result.returncode in (4, 5) or "no tests ran" in result.stdout:
-        return BROKEN, result.stdout[-500:]
-    lines = [line for line in result.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return NOTICED, (lines or [f"status {result.returncode}"])[0][:160]
+    if status in (4, 5):
+        return BROKEN, "no tests ran"
+    if first and tested(folder, [first], True)[0] != 0:
+        return BROKEN, f"{first} fails without the mistake, too"
+    return NOTICED, first or f"status {status}"
 
 
 def main() -> int:
