@@ -1,4 +1,4 @@
-"""One kernel at a time, on the level in use: `pytest benchmarks/bench_kernels.py`.
+"""One kernel at a time, on the level in use: `pytest -n 0 benchmarks/bench_kernels.py`.
 
 Each result is compared with float64 NumPy before its time is taken. ``fraction_of_peak`` in the
 extra information is relative to the multiply-add peak measured in the same session.

@@ -1,4 +1,4 @@
-"""An epoch and a prediction of each case through the public API: `pytest benchmarks`."""
+"""An epoch and a prediction of each case through the public API: `pytest -n 0 benchmarks`."""
 
 from __future__ import annotations
 

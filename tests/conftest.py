@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import gc
 import os
+import re
 import signal
 import sys
 import threading
@@ -29,6 +31,40 @@ import fastmlp  # noqa: E402
 
 # The same for the processes that libraries start, whatever folder they start in.
 os.environ.update(children.importing(children.PACKAGE))
+
+
+def rows(item):
+    """Return which row of each of its tables of parameters a case has, and of each fixture's."""
+    left = dict(item.callspec.params) if hasattr(item, "callspec") else {}
+    if "trial" in left:  # its name says what there is of all combinations
+        group, name = left["trial"]
+        yield from ((group, word) for word in name.split(", "))
+        return
+    for mark in item.iter_markers("parametrize"):
+        names = re.findall(r"\w+", str(mark.args[0]))
+        yield tuple((name, id(left.pop(name))) for name in names)
+    yield from ((name, id(value)) for name, value in left.items())
+
+
+def sample(cases):
+    """Return few of a test's cases, in which each row of each of its tables occurs."""
+    left, found = {case: set(rows(case)) for case in cases}, []
+    while left:
+        found.append(max(left, key=lambda case: len(left[case])))
+        seen = left.pop(found[-1])
+        left = {case: rest for case in left if (rest := left[case] - seen)}
+    return found
+
+
+@pytest.hookimpl(tryfirst=True)  # before "-m" is applied
+def pytest_collection_modifyitems(items):
+    """Mark as slow what a sample of each test's cases leaves out: more combinations of the same."""
+    cases = collections.defaultdict(list)
+    for item in items:
+        cases[item.nodeid.partition("[")[0]].append(item)
+    for each in cases.values():
+        for case in set(each) - set(sample(each)):
+            case.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(params=[fastmlp.MLP, fastmlp.reference.MLP], ids=["native", "reference"])

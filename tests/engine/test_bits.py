@@ -8,7 +8,6 @@ results, and has to be said in the changelog; `python tests/engine/test_bits.py`
 import hashlib
 import itertools
 import json
-from pathlib import Path
 
 import children
 import numpy as np
@@ -215,9 +214,7 @@ def test_fresh_processes_agree(level):
     )
     here = [digest(name, level, dtype) for name in FITS for dtype in DTYPES]
     for extra in ({"PYTHONHASHSEED": "1"}, {"PYTHONHASHSEED": "2", "MALLOC_PERTURB_": "165"}):
-        found = children.python(
-            "-c", code, folders=[children.TESTS, Path(__file__).parent], FASTMLP_CPU=level, **extra
-        )
+        found = children.python("-c", code, folders=children.FOLDERS, FASTMLP_CPU=level, **extra)
         assert json.loads(children.printed(found)) == here
 
 

@@ -111,7 +111,7 @@ def interrupt():
 
 
 def run(*arguments):
-    return children.python(__file__, *arguments, folders=[children.TESTS], timeout=300)
+    return children.python(__file__, *arguments, folders=children.FOLDERS, timeout=300)
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])

@@ -153,10 +153,10 @@ def without(how, code, folder):
     program = f"import without_native; {code}"
     if how == "broken":
         program = f"import without_native; without_native.block(); {code}"
-        return children.printed(children.python("-c", program, folders=[children.TESTS]))
+        return children.printed(children.python("-c", program, folders=children.FOLDERS))
     sources = folder / "fastmlp"
     shutil.copytree(Path(fastmlp.__file__).parent, sources, ignore=shutil.ignore_patterns("*.so"))
-    paths = children.importing(folder, children.TESTS)
+    paths = children.importing(folder, *children.FOLDERS)
     # A package without compiled modules looks for an installed one that has them.
     alone = "import pkgutil; pkgutil.extend_path = lambda path, name: path; "
     return children.printed(children.python("-c", alone + program, **paths))

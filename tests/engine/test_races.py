@@ -225,6 +225,7 @@ INTRUSIONS = {
     "fit": lambda net: net.fit(X, Y, epochs=1),
     "partial_fit": lambda net: net.partial_fit(X, Y),
     "assignment": lambda net: setattr(net, "biases", [0 * b for b in net.biases]),
+    "load_state_dict": lambda net: net.load_state_dict(net.state_dict()),
 }
 
 

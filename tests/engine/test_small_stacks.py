@@ -101,7 +101,7 @@ def call_everything(level):
 
 @pytest.mark.parametrize("level", native_engine.available_levels())
 def test_threads_with_small_stacks(level):
-    result = children.python(__file__, level, folders=[children.TESTS])
+    result = children.python(__file__, level, folders=children.FOLDERS)
     assert result.returncode == 0, f"exit {result.returncode}\n{result.stderr}"
 
 

@@ -297,8 +297,8 @@ os._exit(0)
 
 FORK_BETWEEN_PREDICTIONS = """
 import gc
-from fastmlp import teams, threads
-threads.CALL_SECONDS = 0.0
+from fastmlp._engine import thread_count, thread_pool
+thread_count.CALL_SECONDS = 0.0
 p = fastmlp.MLP([20, 64, 64, 5], rng=0).predictor(n_threads=3)
 expected = p(x)
 for pause in (0, 0.05):  # helpers look for work, or have fallen asleep
@@ -306,7 +306,7 @@ for pause in (0, 0.05):  # helpers look for work, or have fallen asleep
     child = os.fork()
     if child == 0:
         same = (p(x) == expected).all()
-        teams._idle.clear()
+        thread_pool._idle.clear()
         gc.collect()
         os._exit(0 if same else 1)
     assert os.waitpid(child, 0)[1] == 0

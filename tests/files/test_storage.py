@@ -319,7 +319,7 @@ def test_loading_works_where_nothing_compiled_can_be_loaded(tmp_path: Path) -> N
         "except ImportError as error:\n"
         "    print(error)"
     )
-    said = children.printed(children.python("-c", program, folders=[children.TESTS]))
+    said = children.printed(children.python("-c", program, folders=children.FOLDERS))
     assert "use fastmlp.reference" in said
 
 

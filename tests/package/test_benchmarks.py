@@ -43,6 +43,7 @@ SMALL: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
     "cortex_m": (("--cases", "8-32-32-3", "--options=-O2"), (1, 2)),
     "inner_loops": (("--levels", "baseline"), (1, 2)),
 }
+QUICK = ("train", "predict")  # what is not slow
 NEEDS = {
     "estimators": find_spec("sklearn"),
     "tabular": find_spec("sklearn"),
@@ -63,7 +64,10 @@ def test_every_benchmark_is_run_here_and_on_the_page() -> None:
         assert f"| `{name}` | {shows} |" in page
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in SMALL],
+)
 def test_every_benchmark_runs(name: str, tmp_path: Path) -> None:
     if not NEEDS.get(name, True):
         pytest.skip("not all that it needs is installed")

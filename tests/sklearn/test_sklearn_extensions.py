@@ -322,6 +322,10 @@ def test_standardize_is_folded_into_the_weights(outputs, solver):
     undone = by_hand.predict(scaled) * y.std(axis=0) + y.mean(axis=0)
     np.testing.assert_allclose(net.predict(x), undone, rtol=1e-3, atol=1e-3 * y.std())
     assert regressor(max_iter=5).fit(x, y).score(x, y) < 0  # without, hopeless
+    scaling, shown = net._fitted.scaling, (net.coefs_, net.intercepts_)
+    for arrays, again in zip(shown, scaling.fold(*scaling.unfold(*shown)), strict=True):
+        for a, b in zip(arrays, again, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
 def test_standardize_with_weights_validation_and_further_training():
@@ -332,9 +336,9 @@ def test_standardize_with_weights_validation_and_further_training():
     part = classifier(standardize=True, shuffle=False, batch_size=200, max_iter=5)
     net.fit(x, y, weights, X_val=x, y_val=y)
     part.fit(x[:200], y[:200])
-    # Samples of weight 0 have no say in the scaling.
-    for a, b in zip(net.coefs_[:1], part.coefs_[:1], strict=True):
-        assert a.shape == b.shape
+    for name in ("x_mean", "x_scale"):  # samples of weight 0 have no say in the scaling
+        a, b = (getattr(each._fitted.scaling, name) for each in (net, part))
+        np.testing.assert_allclose(a, b, rtol=1e-12)
     log = net.predict_log_proba(x)[np.arange(300), y]
     assert np.isclose(net.validation_loss_curve_[-1], -log.mean())
     before = net.loss_curve_[-1]

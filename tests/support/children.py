@@ -17,6 +17,7 @@ from pathlib import Path
 import fastmlp
 
 TESTS = Path(__file__).resolve().parent  # the folder of the helpers
+FOLDERS = [TESTS, *sorted(TESTS.parent.glob("[a-z]*/"))]  # where test modules are found
 PACKAGE = Path(fastmlp.__file__).parents[1]  # the folder of the package under test
 RUNNER = shlex.split(os.environ.get("FASTMLP_TEST_RUNNER", ""))
 SLOWDOWN = 10 if RUNNER else 1  # of what may take only so long

@@ -131,7 +131,7 @@ CONTAINER: list[Row] = [
     ("seven bytes", lambda: valid("MLP")[:7], "has 7 bytes"),
     ("header cut off", lambda: valid("MLP")[:100], "the file has 100: cut off"),
     ("payload cut off", lambda: valid("MLP")[:-1], r"end at byte [\d,]+ of a payload"),
-    ("bytes after the end", lambda: valid("MLP") + b"\0" * 9, "9 bytes follow the last tensor"),
+    ("bytes after the end", lambda: valid("MLP") + b"\0", "1 bytes follow the last tensor"),
     ("length of 2 MiB", first(2 << 20), "said to have 2,097,152 bytes but 1,048,576 are the most"),
     ("length of 2**63", first(2**63), "said to have 9,223,372,036,854,775,808"),
     ("length of -1", first(2**64 - 1), "said to have 18,446,744,073,709,551,615"),

@@ -91,7 +91,9 @@ def test_quantiles_are_those_of_weighted_conformal_prediction():
     """The new row, which may lie beyond all, has the weight of one effective row."""
     for _ in range(50):
         w = RNG.lognormal(size=30)
-        found = Residuals(RNG.normal(size=30), np.zeros(30), w, np.ones(30))
+        y = RNG.normal(size=30)
+        found = Residuals(y, np.zeros(30), w, np.ones(30))
+        np.testing.assert_array_equal(found.z, np.sort(y))
         effective = w.sum() ** 2 / np.sum(w**2)
         assert found.w.sum() == pytest.approx(effective)
         shares = found.w / (effective + 1)

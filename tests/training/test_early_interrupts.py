@@ -20,7 +20,7 @@ Y = X.prod(axis=1)
 KINDS = [fastmlp.MLP, reference.MLP]
 DRAWS = {"Shuffles.__call__", "Shuffles.next_seed", "MemberSeeds.take", "SharedGenerator.draw"}
 READS = {
-    *(f"PrefetchedBlocks.{name}" for name in ("__enter__", "__exit__", "__iter__")),
+    *(f"PrefetchedBlocks.__{name}__" for name in ("enter", "exit", "iter")),
     "BlockStream.blocks",
     *("Worker.__init__", "Worker.has_ended"),
 }

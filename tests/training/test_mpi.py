@@ -99,7 +99,7 @@ def test_communicators_that_sum_over_no_group_are_refused(tmp_path):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_program_of_the_page_runs(size, tmp_path):
-    page = (children.TESTS.parent / "docs" / "processes.md").read_text()
+    page = (children.TESTS.parents[1] / "docs" / "processes.md").read_text()
     (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
     (tmp_path / "train.py").write_text(program)
     starter = [MPIEXEC, "-n", str(size)]

@@ -1,0 +1,136 @@
+"""The mistakes that `mutants.py` plants: what stands in a file once, and what is put in its place.
+
+A row whose text is gone is reported as not planted: give it a text of the new code. The tests of a
+row are those nearest to the code, not the whole suite; they have to notice alone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+KERNELS = "avx2"  # the level of the kernels that native mistakes are compiled for
+_LEVEL = tuple(f"_engine._kernels_{KERNELS}_{dtype}" for dtype in ("float32", "float64"))
+
+
+class Mistake(NamedTuple):
+    """One mistake."""
+
+    kind: str
+    path: str
+    right: str
+    wrong: str
+    tests: str  # below tests/
+    modules: tuple[str, ...] = ()  # compiled modules that it is in, below fastmlp
+
+
+def _rows(kind: str, *rows: tuple[str, str, str, str]) -> list[Mistake]:
+    return [Mistake(kind, f"fastmlp/{path}", *rest) for path, *rest in rows]
+
+
+def _native(kind: str, *rows: tuple[str, str, str, str, tuple[str, ...]]) -> list[Mistake]:
+    return [Mistake(kind, f"src_cython/{path}", *rest) for path, *rest in rows]
+
+
+# One line a mistake.
+# fmt: off
+_WRONG_SIGN = _rows(
+    "wrong sign",
+    ("_network/averaging.py", "/ (1 - self.decay**n)", "/ (1 + self.decay**n)", "network/test_averaging.py"),
+    ("_engine/numpy/layers.py", "dx = dx + last @", "dx = dx - last @", "network/test_skip.py engine/test_jacobian.py"),
+    ("sklearn/scaling.py", "biases[0] + self.x_mean @", "biases[0] - self.x_mean @", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("tabular/conformal.py", "(y - prediction) * shrink", "(prediction - y) * shrink", "tabular/test_tabular_numbers.py tabular/test_tabular.py"),
+    ("_models/ensemble/mixture.py", "return log_yes - log_no", "return log_yes + log_no", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
+    ("_export/onnx_nodes.py", "g.Sub(g.Exp(g.Min(z, 0.0)), 1.0)", "g.Add(g.Exp(g.Min(z, 0.0)), 1.0)", "export/test_onnx.py"),
+    ("_export/c_source.py", '"y[0] = 1.0 - y[1];"', '"y[0] = 1.0 + y[1];"', "export/test_c_estimators.py"),
+    ("tabular/temperature.py", "logits ** (1 / temperature)", "logits ** (-1 / temperature)", "tabular/test_tabular_numbers.py tabular/test_tabular.py"),
+)
+_OFF_BY_ONE = _rows(
+    "off by one",
+    ("_network/schedules.py", "drops = step //", "drops = (step + 1) //", "network/test_optimizers.py network/test_scheduled.py"),
+    ("_network/schedules.py", "/ (step + 1.0) **", "/ (step + 2.0) **", "network/test_optimizers.py network/test_scheduled.py"),
+    ("_training/callbacks.py", "if self.wait < self.patience:\n            return False", "if self.wait <= self.patience:\n            return False", "training/test_callbacks.py"),
+    ("_training/weight_average.py", "epoch - self.averaging.start + 1", "epoch - self.averaging.start", "network/test_averaging.py training/test_averaging_goes_on.py"),
+    ("_files/safetensors.py", "if at < payload:", "if at + 1 < payload:", "files/test_hostile.py"),
+    ("_validation/samples.py", "if not 0 <= extreme < n:", "if not 0 <= extreme <= n:", "validation models/test_ensemble.py"),
+    ("tabular/conformal.py", "room = tail * (n + 1) - 1", "room = tail * n - 1", "tabular/test_tabular_numbers.py tabular/test_tabular.py"),
+    ("tabular/encoding.py", "[: bins // 3]", "[: bins // 3 + 1]", "tabular/test_tabular_columns.py tabular/test_tabular_recipes.py"),
+    ("sklearn/stopping.py", "_no_improvement_count <= estimator", "_no_improvement_count < estimator", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+)
+_MISSING_LOCK = _rows(
+    "missing lock",
+    ("_models/base.py", "with self._turn.kept():\n            parameters = []", "if True:\n            parameters = []", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
+    ("_models/base.py", "with self._turn.kept():\n            kinds", "if True:\n            kinds", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
+    ("_models/fit.py", "with self._turn.taken(), self._kept():", "with self._kept():", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
+    ("_models/ensemble/fit.py", "with self._turns(), PublishedSnapshot(self), self._kept(None, True):", "with PublishedSnapshot(self), self._kept(None, True):", "models/test_ensemble.py models/test_ensemble_life.py"),
+    ("_core/fit_lock.py", "if not all(map(operator.is_, answers, repeat(mine))):", "if False and not all(map(operator.is_, answers, repeat(mine))):", "core/test_turn.py"),
+    ("sklearn/fitting.py", "with self._turn().taken():", "if True:", "sklearn/test_sklearn_threads.py core/test_turn.py"),
+    ("sklearn/estimator.py", "with self._turn().kept():", "if True:", "sklearn/test_sklearn_threads.py core/test_turn.py"),
+    ("sklearn/blas.py", "stack.enter_context(_turn.taken())", "pass", "sklearn/test_sklearn_threads.py sklearn/test_sklearn_extensions.py"),
+)
+_SWAPPED = _rows(
+    "swapped argument",
+    ("sklearn/packing.py", "for array in (*weights, *biases)]", "for array in (*biases, *weights)]", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("_network/schedules.py", "_half_cosine(self.peak / self.start_divisor, self.peak, share / warm)", "_half_cosine(self.peak, self.peak / self.start_divisor, share / warm)", "network/test_optimizers.py network/test_scheduled.py"),
+    ("_models/ensemble/member_data.py", "np.searchsorted(union, numbers)", "np.searchsorted(numbers, union)", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
+    ("_export/c_source.py", "{number}, {means}, {self.width})", "{number}, {self.width}, {means})", "export/test_ensemble_exports.py"),
+    ("_export/onnx_nodes.py", "return mean, g.Exp(logarithm)", "return logarithm, g.Exp(mean)", "export/test_onnx.py"),
+    ("_training/weight_average.py", "AveragingState(raw, mean, max(1, n))", "AveragingState(mean, raw, max(1, n))", "network/test_averaging.py training/test_averaging_goes_on.py"),
+    ("_training/metrics.py", "_number(name, f(y, p))", "_number(name, f(p, y))", "training/test_metrics.py"),
+    ("_training/distributed/processes.py", "[own * weight, weight])", "[weight, own * weight])", "training/test_processes.py training/test_processes_agree.py"),
+    ("tabular/blend.py", "of_all(alone, pair, target.averaging)", "of_all(pair, alone, target.averaging)", "tabular/test_tabular_recipes.py tabular/test_tabular_numbers.py tabular/test_tabular.py"),
+)
+_LOST_WEIGHT = _rows(
+    "lost weight",
+    ("_models/ensemble/mixture.py", "np.average(values.astype(np.float64), weights=weights)", "np.average(values.astype(np.float64))", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
+    ("_models/ensemble/member_data.py", "[replace(shared, weights=each) for each in checked]", "[shared for each in checked]", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
+    ("tabular/conformal.py", "np.ones(len(y)) if weights is None else weights", "np.ones(len(y))", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
+    ("tabular/temperature.py", "w = None if weights is None else weights[some]", "w = None", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
+    ("tabular/weights.py", "whole[rows] = 1.0 if kept is None else kept", "whole[rows] = 1.0", "tabular/test_tabular_numbers.py tabular/test_tabular.py tabular/test_tabular_misuse.py tabular/test_tabular_limits.py"),
+    ("sklearn/scaling.py", "np.average((unit - mean) ** 2, axis=0, weights=weights)", "np.average((unit - mean) ** 2, axis=0)", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("sklearn/lbfgs.py", "if data.weights is None else data.weights.sum(dtype=float)", "if True else 0", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("_training/callback_state.py", "(data.x[rows], data.targets, data.weights):", "(data.x[rows], data.targets):", "files/test_checkpoint.py files/test_resume.py"),
+    ("_training/distributed/processes.py", "data.rows if data.weights is None else float(data.weights.sum(dtype=float))", "data.rows", "training/test_processes.py training/test_processes_agree.py"),
+)
+_STALE = _rows(
+    "stale cache",
+    ("_models/base.py", "self._progress = self._progress._replace(averaged=None)", "pass", "network/test_averaging.py training/test_averaging_goes_on.py"),
+    ("sklearn/parameter_views.py", "return not np.array_equal(self._bits, self._before)", "return False", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("sklearn/parameter_views.py", "self._before = flat.view(self._bits.dtype)", "pass", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("sklearn/scaled_network.py", '"""Say that ``engine`` has other parameters now."""\n        self._view = {}', '"""Say that ``engine`` has other parameters now."""', "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("sklearn/stopping.py", "best = watched, self.engine.snapshot()", "best = watched, self.best or self.engine.snapshot()", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("_training/callbacks.py", "super().start(state)\n        self.best_epoch, self._snapshot = -1, None", "super().start(state)", "training/test_callbacks.py files/test_checkpoint.py"),
+    ("_models/ensemble/trainer.py", "        self.state.model._show()", "        pass", "engine/test_races.py models/test_ensemble.py models/test_ensemble_life.py"),
+)
+_NATIVE = [
+    *_native(
+        "wrong sign",
+        ("fastmlp/tabular/rows.pyx", "share = (scaled - middle[b])", "share = (middle[b] - scaled)", "tabular/test_tabular_rows.py", ("tabular.rows",)),
+        ("c/tables/optimizers.h", "return w + v_fma(v_set1(-s.rate), g, velocity", "return w - v_fma(v_set1(-s.rate), g, velocity", "network/test_optimizers.py engine/test_reference.py", _LEVEL),
+    ),
+    *_native(
+        "off by one",
+        ("fastmlp/tabular/rows.pyx", "if code >= self.values[j]:", "if code > self.values[j]:", "tabular/test_tabular_rows.py", ("tabular.rows",)),
+        ("c/random/shuffle.h", "draw_below(drawn, i + 1, seed);", "draw_below(drawn, i, seed);", "engine/test_bits.py engine/test_batches.py", _LEVEL),
+    ),
+    *_native(
+        "missing lock",
+        ("fastmlp/_engine/parameters.pyx", "if arena_of_old is None or not FM_IS_ONLY_HERE(arena_of_old):", "if arena_of_old is None:", "engine/test_races.py engine/test_native.py training/test_callbacks.py", ("_engine.native", "_engine.parameters", "_engine.predictor", "_engine.steps")),
+        ("c/threads/sync.h", "    if (b->size == 1) return;\n", "    return;\n", "engine/test_bits.py engine/test_threads.py", _LEVEL),
+    ),
+    *_native(
+        "swapped argument",
+        ("fastmlp/tabular/rows.pyx", "self.factor[m, j], self.clip, self.far)", "self.factor[m, j], self.far, self.clip)", "tabular/test_tabular_rows.py", ("tabular.rows",)),
+    ),
+    *_native(
+        "lost weight",
+        ("fastmlp/_engine/native.pyx", "if data.weights is not None:\n            c.weights", "if data.weights is None:\n            c.weights", "engine/test_reference.py engine/test_numpy_engine.py", ("_engine.native",)),
+    ),
+    *_native(
+        "stale cache",
+        ("fastmlp/_engine/native.pyx", "if shift.copied is not self.published:", "if shift.copied is None:", "engine/test_state.py engine/test_native.py models/test_mlp.py", ("_engine.native",)),
+        ("fastmlp/_engine/native.pyx", "or last.drops != drops):", "):", "network/test_scheduled.py engine/test_native.py", ("_engine.native",)),
+    ),
+]
+# fmt: on
+
+MISTAKES = [*_WRONG_SIGN, *_OFF_BY_ONE, *_MISSING_LOCK, *_SWAPPED, *_LOST_WEIGHT, *_STALE, *_NATIVE]
