@@ -55,7 +55,7 @@ class FitLock:
         RuntimeError
             If somebody has it, the same thread included.
         """
-        return taken([self])
+        return _taken([self._holders])
 
     def kept(self) -> AbstractContextManager[None]:
         """Have the turn, or go on having it: a callback changes the model from within its fit."""
@@ -65,8 +65,7 @@ class FitLock:
         return FitLock, ()
 
 
-@contextmanager
-def taken(turns: Iterable[FitLock]) -> Iterator[None]:
+def taken(turns: Iterable[FitLock]) -> AbstractContextManager[None]:
     """Have the turns of different models for the length of a ``with`` block: all, or none.
 
     Parameters
@@ -79,8 +78,14 @@ def taken(turns: Iterable[FitLock]) -> Iterator[None]:
     RuntimeError
         If somebody has one of them, the same thread included.
     """
+    return _taken([turn._holders for turn in turns])
+
+
+@contextmanager
+def _taken(holders: list[dict[int, tuple[int, int]]]) -> Iterator[None]:
+    """Have the turns of models, by what their locks hold."""
     mine = _me()
-    holders, process = [turn._holders for turn in turns], mine[0]
+    process = mine[0]
     # Each is one call, in C, within which Python looks for no interrupt; made ready before.
     those = map(operator.is_, map(dict.get, holders, repeat(process)), repeat(mine))
     empty: deque[None] = deque(maxlen=0)  # takes no memory, which may have run out by then

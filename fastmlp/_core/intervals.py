@@ -75,6 +75,10 @@ class Interval:
         ValueError
             If `value` is outside.
         """
+        if type(value) is float and (  # the usual case, without calls
+            self.low < value < self.high or (value == self.low > -math.inf and not self.low_open)
+        ):
+            return value
         remedy = f"pass for example {name}={example!r}"
         if isinstance(value, bool | np.bool_ | np.timedelta64) or not isinstance(value, Real):
             raise TypeError(f"{name} is {value!r} but must be a number in {self}: {remedy}")

@@ -113,4 +113,4 @@ class Plan:
 
     def n_steps(self, n: int) -> int:
         """Batches of n rows."""
-        return -(-self.rows(n) // self.batch_size)
+        return n // self.batch_size if self.drops_last else -(-n // self.batch_size)

@@ -37,5 +37,6 @@ class LearningRates:
             return schedules.learning_rates(rate, step, n) * self.scale
         rate *= self.scale
         if n != self._n or rate != self._rate:
-            self._n, self._rate, self._rates = n, rate, np.full(n, rate)
+            self._n, self._rate, self._rates = n, rate, np.empty(n)
+            self._rates.fill(rate)
         return self._rates

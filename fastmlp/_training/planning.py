@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,12 +12,32 @@ from fastmlp._core.intervals import NON_NEGATIVE, check_count
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.protocol import Engine
 from fastmlp._network.data import Data
-from fastmlp._network.functions.optimizer import CustomOptimizer
 from fastmlp._network.layer_options import dropouts_of_fit
 from fastmlp._network.spec import Spec
 from fastmlp._training.loop import next_seed
-from fastmlp._training.sources import BlockStream
 from fastmlp._validation import check
+
+if TYPE_CHECKING:
+    from fastmlp._training.metrics import Metric
+    from fastmlp._training.sources import BlockStream
+
+
+def data(x: Any, y: Any, sample_weight: Any, spec: Spec) -> Data | BlockStream:
+    """Return the checked data of a fit: arrays, or a stream of blocks from a source."""
+    if y is not None and hasattr(x, "__len__"):  # a source has no length, or comes without y
+        return check.data(x, y, sample_weight, spec)
+    from fastmlp._training.sources import resolve
+
+    return resolve(x, y, sample_weight, spec)
+
+
+def metrics(given: Any) -> dict[str, Metric]:
+    """Return the functions of the metrics by name."""
+    if isinstance(given, tuple) and not given:
+        return {}
+    from fastmlp._training.metrics import resolve
+
+    return resolve(given)
 
 
 def plan(
@@ -49,14 +69,14 @@ def plan(
     """
     rows = check_count("batch_size", batch_size, example=64)
     chosen = check.optimizer(optimizer)
-    if isinstance(chosen, CustomOptimizer) and groups is not None:
+    if chosen.is_custom and groups is not None:
         raise ValueError(
             f"groups is {groups!r} but {chosen!r} decides itself what moves how far: leave groups "
             "out, and look at the names of the parameters in the function"
         )
     return Plan(
         optimizer=chosen,
-        batch_size=rows if data.rows is None else min(rows, data.rows),
+        batch_size=rows if (n := data.rows) is None else min(rows, n),
         learning_rates=np.empty(0),
         l1=NON_NEGATIVE.check("l1", l1, example=1e-5),
         l2=NON_NEGATIVE.check("l2", l2, example=1e-4),
@@ -69,7 +89,7 @@ def plan(
 def begun(engine: Engine, plan: Plan, rng: np.random.Generator) -> ResumeState:
     """Return what a fit begins with: the start of an optimizer."""
     engine.start(plan.optimizer)
-    memory: Any = {} if isinstance(plan.optimizer, CustomOptimizer) else None
+    memory: Any = {} if plan.optimizer.is_custom else None
     return ResumeState(plan.optimizer.kind, 0, next_seed(rng), memory=memory)
 
 

@@ -11,11 +11,12 @@ import numpy as np
 
 from fastmlp._core.intervals import POSITIVE
 from fastmlp._network.averaging import AVERAGINGS, Averaging
-from fastmlp._network.functions.optimizer import CustomOptimizer
 from fastmlp._network.groups import PLAIN, Groups
 from fastmlp._network.optimizers import OPTIMIZERS, Adam, Optimizer
 from fastmlp._network.spec import Spec
 from fastmlp._validation.arrays import short
+
+DEFAULT_OPTIMIZER = Adam()  # made once: it cannot change
 
 
 def clip_norm(value: Any) -> float:
@@ -26,7 +27,7 @@ def clip_norm(value: Any) -> float:
 def optimizer(value: Any) -> Optimizer:
     """Return one of this package's optimizers; Adam() for None; not a class."""
     if value is None:
-        return Adam()
+        return DEFAULT_OPTIMIZER
     if isinstance(value, str):
         if value not in OPTIMIZERS:
             raise ValueError(
@@ -34,12 +35,15 @@ def optimizer(value: Any) -> Optimizer:
                 f"{', '.join(OPTIMIZERS)}"
             )
         return OPTIMIZERS[value]()
-    if type(value) not in (*OPTIMIZERS.values(), CustomOptimizer):
-        raise TypeError(
-            f"optimizer is {short(value)} but an object of one of the package's own optimizers is "
-            "expected, no subclass, whose step would never be called: for example "
-            "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
-        )
+    if type(value) not in OPTIMIZERS.values():
+        from fastmlp._network.functions.optimizer import CustomOptimizer
+
+        if type(value) is not CustomOptimizer:
+            raise TypeError(
+                f"optimizer is {short(value)} but an object of one of the package's own optimizers "
+                "is expected, no subclass, whose step would never be called: for example "
+                "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
+            )
     chosen: Optimizer = value
     return chosen
 

@@ -97,6 +97,7 @@ class CustomOptimizer(CustomFunction, Optimizer):
     True
     """
 
+    is_custom = True
     degree = 1
     function: Step  # type: ignore[misc]
     name: str  # type: ignore[misc]

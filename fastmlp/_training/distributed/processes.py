@@ -44,11 +44,8 @@ _CALLBACKS = "use the same callbacks on every rank, but for those that only look
 
 
 @contextlib.contextmanager
-def joined(communicator: Any, engine: Engine) -> Iterator[DistributedFit | None]:
-    """Take part in a fit of many processes, if there is a communicator; all end it together."""
-    if communicator is None:
-        yield None
-        return
+def joined(communicator: Any, engine: Engine) -> Iterator[DistributedFit]:
+    """Take part in a fit of many processes; all end it together."""
     exchange = Exchange(communicators.resolve(communicator), engine)
     try:
         if threading.current_thread().daemon:
