@@ -17,17 +17,6 @@ from fastmlp._network.spec import Spec
 
 Array: TypeAlias = NDArray[Any]
 
-# What the tensors of a layer are called, by their kind, wherever they have names.
-NAMES = {
-    "weights": "weight",
-    "biases": "bias",
-    "gains": "gain",
-    "shifts": "shift",
-    "scales": "scale",
-    "alphas": "alpha",
-    "linear_weights": "linear_weight",
-}
-
 
 @dataclass(frozen=True, eq=False)
 class Affine:
@@ -249,14 +238,3 @@ def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None)
     if labels is None and spec.loss.target_kind == "class":
         labels = Labels("largest", np.arange(spec.n_outputs))
     return Exported(spec, [*layers, Link(spec.loss.link_name)], labels)
-
-
-def name_of(kind: str, layer: int) -> str:
-    """Return the name of a tensor.
-
-    Examples
-    --------
-    >>> name_of("weights", 0)
-    'layers.0.weight'
-    """
-    return f"layers.{layer}.{NAMES[kind]}"

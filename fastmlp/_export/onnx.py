@@ -20,10 +20,10 @@ from fastmlp._export.layers import (
     Link,
     Normalization,
     Parametric,
-    name_of,
 )
 from fastmlp._export.onnx_nodes import Graph, Name, Names
 from fastmlp._files.files import write
+from fastmlp._network.names import name_of
 
 OPSET = 17
 MAX_BYTES = 2**31 - 1  # of a protobuf message

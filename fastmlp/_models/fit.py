@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from fastmlp._core.history import History, ResumeState, State
@@ -31,10 +31,9 @@ if TYPE_CHECKING:  # what few fits need is imported where they need it
     from fastmlp._network.groups import Groups
     from fastmlp._network.names import OptimizerName
     from fastmlp._network.optimizers import Optimizer
-    from fastmlp._network.schedules import Scheduled
+    from fastmlp._network.scheduled import Scheduled
     from fastmlp._training.callback_list import Callback
     from fastmlp._training.custom_steps import CustomSteps
-    from fastmlp._training.distributed.processes import DistributedFit
     from fastmlp._training.loop import Order
     from fastmlp._training.metrics import Metrics
     from fastmlp._training.sources import BlockStream, Source
@@ -162,7 +161,7 @@ class Learner(Model):
         has_others = bool(self._progress and self._progress.averaged)  # that learn
         changes = (resume is True and has_others) or not isinstance(resume, bool)
         with (
-            _joined(communicator, self._engine) as others,
+            planning.joined(communicator, self._engine) as others,
             self._turn.taken(),
             PublishedSnapshot(self),
             self._kept(lambda: len(history.loss) > n_before, changes),
@@ -193,7 +192,7 @@ class Learner(Model):
                     f"optimizer is {plan.optimizer!r} but gradients are summed over processes only "
                     "for fastmlp's own: use one of those, or leave communicator out"
                 )
-            fingerprint = functools.partial(_fingerprint, others, data, validation)
+            fingerprint = functools.partial(planning.fingerprint, others, data, validation)
             if resume if path is None else self._load(path):
                 stopped = self._history.stop_reason if self._history else ""
                 last = self._progress, self._history, self._engine
@@ -223,7 +222,7 @@ class Learner(Model):
             with lent as plan.team, course.reporter.watching():
                 if begun is None:
                     begun = planning.begun(self._engine, plan, self._rng)
-                elif hooks and _restored(begun, hooks, course.reporter.state):
+                elif hooks and planning.restored(begun, hooks, course.reporter.state):
                     history.stop_reason = stopped
                     return history
                 if path is not None or course.reporter.keeps:
@@ -380,46 +379,22 @@ class Learner(Model):
 
     def _own_steps(self, plan: Plan, course: FitStrategy, begun: ResumeState) -> CustomSteps | None:
         """Let an optimizer of the user's own train."""
-        if not plan.optimizer.is_custom:
+        optimizer: Any = plan.optimizer
+        if not optimizer.is_custom:
             return None
         from fastmlp._training.custom_steps import CustomSteps
 
         if course.reporter.keeps:  # said now, not after an epoch
             raise TypeError(
-                f"callbacks have a Checkpoint but a file cannot hold what {plan.optimizer!r} "
+                f"callbacks have a Checkpoint but a file cannot hold what {optimizer!r} "
                 "remembers: for a Checkpoint use an optimizer of fastmlp's own, or let a callback "
                 "pickle state.model"
             )
         (engine,) = course.learners((self._engine,))
-        own = CustomSteps(engine, plan.optimizer, begun.memory or {})
+        own = CustomSteps(engine, optimizer, begun.memory or {})
         course.train = own.epoch
         return own
 
     def _team(self, n_threads: Any, plan: Plan) -> AbstractContextManager[Team | None]:
         wanted = None if n_threads is None else check_count("n_threads", n_threads, example=2)
         return fit_team(wanted, self._n_weights, plan.batch_size)
-
-
-def _joined(
-    communicator: Communicator | Any, engine: Any
-) -> AbstractContextManager[DistributedFit | None]:
-    """Take part in a fit of many processes, if there is a communicator."""
-    if communicator is None:
-        return nullcontext()
-    from fastmlp._training.distributed.processes import joined
-
-    return joined(communicator, engine)
-
-
-def _fingerprint(others: DistributedFit | None, *datas: Any) -> int:
-    """Return 64 bits that tell the data of all processes from other data."""
-    from fastmlp._training.callback_state import fingerprint
-
-    return fingerprint(*datas) if others is None else others.fingerprint(*datas)
-
-
-def _restored(begun: ResumeState, callbacks: Sequence[Any], state: State) -> bool:
-    """Give callbacks back what a checkpoint has of them; return whether one has ended the fit."""
-    from fastmlp._training.callback_state import give_back
-
-    return give_back(begun.memories, callbacks, state)

@@ -10,10 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from fastmlp._network.functions.activation import CustomActivation
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -196,3 +199,8 @@ ACTIVATIONS: dict[str, Activation] = {
         Activation("mish", mish, mish_slope, "he_normal"),
     )
 }
+
+
+def row_of(activation: str | CustomActivation) -> Activation | CustomActivation:
+    """Return value and slope of an activation."""
+    return ACTIVATIONS[activation] if isinstance(activation, str) else activation

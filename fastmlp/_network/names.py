@@ -1,6 +1,7 @@
-"""The names that options take, as types: editors complete them, and type checkers find wrong ones.
+"""The names that options take, as types, and the names of tensors.
 
-A test compares them with the keys of the tables.
+Editors complete the names of options, and type checkers find wrong ones. A test compares them with
+the keys of the tables.
 """
 
 from __future__ import annotations
@@ -42,3 +43,25 @@ TableLossName: TypeAlias = Literal[
     "squared_error", "absolute_error", "quantile", "poisson", "gaussian"
 ]
 EstimatorLossName: TypeAlias = TableLossName | Literal["huber"]
+
+# What the tensors of a layer are called, by their kind, wherever they have names.
+TENSOR_NAMES = {
+    "weights": "weight",
+    "biases": "bias",
+    "gains": "gain",
+    "shifts": "shift",
+    "scales": "scale",
+    "alphas": "alpha",
+    "linear_weights": "linear_weight",
+}
+
+
+def name_of(kind: str, layer: int) -> str:
+    """Return the name of a tensor.
+
+    Examples
+    --------
+    >>> name_of("weights", 0)
+    'layers.0.weight'
+    """
+    return f"layers.{layer}.{TENSOR_NAMES[kind]}"

@@ -15,9 +15,9 @@ import numpy as np
 from fastmlp._engine.numpy.penalties import clip
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.protocol import Engine
-from fastmlp._export.layers import name_of
 from fastmlp._network.data import Data
 from fastmlp._network.functions.optimizer import CustomOptimizer, Named
+from fastmlp._network.names import name_of
 
 
 class CustomSteps:

@@ -17,13 +17,13 @@ import numpy as np
 
 from fastmlp._core.history import Batch, DivergenceError, History, State
 from fastmlp._engine.plan import Plan
-from fastmlp._engine.protocol import Engine
 from fastmlp._network.data import Data
 from fastmlp._training.callback_list import CallbackList
 from fastmlp._training.evaluator import Evaluator
 from fastmlp._training.learning_rates import LearningRates
 
 if TYPE_CHECKING:
+    from fastmlp._engine.protocol import Engine
     from fastmlp._training.sources import BlockStream
     from fastmlp._training.weight_average import WeightAverage
 

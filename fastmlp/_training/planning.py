@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp._core.history import History, ResumeState
+from fastmlp._core.history import History, ResumeState, State
 from fastmlp._core.intervals import NON_NEGATIVE, check_count
 from fastmlp._engine.plan import Plan
-from fastmlp._engine.protocol import Engine
 from fastmlp._network.data import Data
 from fastmlp._network.layer_options import dropouts_of_fit
 from fastmlp._network.spec import Spec
@@ -18,6 +18,9 @@ from fastmlp._training.loop import next_seed
 from fastmlp._validation import check
 
 if TYPE_CHECKING:
+    from fastmlp._core.communicators import Communicator
+    from fastmlp._engine.protocol import Engine
+    from fastmlp._training.distributed.processes import DistributedFit
     from fastmlp._training.metrics import Metric
     from fastmlp._training.sources import BlockStream
 
@@ -171,3 +174,28 @@ def resumed(
     copied = history.whole()
     copied.stop_reason = ""
     return progress, copied
+
+
+def joined(
+    communicator: Communicator | Any, engine: Any
+) -> AbstractContextManager[DistributedFit | None]:
+    """Take part in a fit of many processes, if there is a communicator."""
+    if communicator is None:
+        return nullcontext()
+    from fastmlp._training.distributed import processes
+
+    return processes.joined(communicator, engine)
+
+
+def fingerprint(others: DistributedFit | None, *datas: Any) -> int:
+    """Return 64 bits that tell the data of all processes from other data."""
+    from fastmlp._training import callback_state
+
+    return callback_state.fingerprint(*datas) if others is None else others.fingerprint(*datas)
+
+
+def restored(begun: ResumeState, callbacks: Sequence[Any], state: State) -> bool:
+    """Give callbacks back what a checkpoint has of them; return whether one has ended the fit."""
+    from fastmlp._training.callback_state import give_back
+
+    return give_back(begun.memories, callbacks, state)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastmlp._core.intervals import POSITIVE
-from fastmlp._network.averaging import AVERAGINGS, Averaging
 from fastmlp._network.groups import PLAIN, Groups
 from fastmlp._network.optimizers import OPTIMIZERS, Adam, Optimizer
 from fastmlp._network.spec import Spec
 from fastmlp._validation.arrays import short
+
+if TYPE_CHECKING:
+    from fastmlp._network.averaging import Averaging
 
 DEFAULT_OPTIMIZER = Adam()  # made once: it cannot change
 
@@ -50,12 +52,16 @@ def optimizer(value: Any) -> Optimizer:
 
 def averaging(value: Any) -> Averaging | None:
     """Return an object of one of the averagings, or None."""
-    if value is not None and type(value) not in AVERAGINGS:
+    if value is None:
+        return None
+    from fastmlp._network.averaging import AVERAGINGS
+
+    if type(value) not in AVERAGINGS:
         raise TypeError(
             f"averaging is {short(value)} but an object of fastmlp.EMA or fastmlp.SWA is expected: "
             "for example fastmlp.EMA(decay=0.9)"
         )
-    chosen: Averaging | None = value
+    chosen: Averaging = value
     return chosen
 
 

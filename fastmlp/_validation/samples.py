@@ -16,7 +16,7 @@ from fastmlp._validation.arrays import finite, is_plain, numeric, short
 # Rows of soft targets may miss the sum 1 by this much: what a float16 softmax leaves behind.
 SOFT_TARGET_TOLERANCE = 1e-3
 
-# Target kinds of a loss that have limits: smallest and largest value, and the remedy outside of them.
+# Target kinds with limits: smallest and largest value, and the remedy when one lies outside.
 TARGET_RANGES = {
     "count": (0.0, math.inf, "pass counts, or another loss such as squared_error"),
     "unit_interval": (0.0, 1.0, "rescale y, or use another loss such as squared_error"),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fastmlp._network.functions import results
 from fastmlp._network.functions.custom_function import CustomFunction
 from fastmlp._network.optimizers import Optimizer
-from fastmlp._network.schedules import LearningRate
+from fastmlp._network.scheduled import LearningRate
 
 Array = NDArray[Any]
 Named = dict[str, Array]

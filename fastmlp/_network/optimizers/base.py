@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from fastmlp._core.intervals import POSITIVE
 from fastmlp._network.activations import Array
-from fastmlp._network.schedules import LearningRate, check_scheduled
+from fastmlp._network.scheduled import LearningRate, check_scheduled
 
 N_HYPER = 4  # numbers of a step, as the C side takes them
 

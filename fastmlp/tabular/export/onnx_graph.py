@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._export import onnx_nodes as nodes
-from fastmlp._export.layers import Activation, Affine, Layer, Link, Parametric, name_of
+from fastmlp._export.layers import Activation, Affine, Layer, Link, Parametric
 from fastmlp._export.onnx import OPSET, Value, check_size, label, made, package
 from fastmlp._export.onnx_nodes import Graph, Name, Names
+from fastmlp._network.names import name_of
 from fastmlp.tabular.conformal import Residuals
 from fastmlp.tabular.encoding import CLIP, FAR, middles
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable
