@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.machinery import PathFinder
-from pkgutil import extend_path
 from typing import TYPE_CHECKING, Any
 
 from fastmlp._core import old_names
@@ -121,6 +120,8 @@ __version__ = "0.1.0"
 
 # Started in the source folder, which comes first: the compiled modules are where pip put them.
 if PathFinder.find_spec("predictor", [f"{folder}/_engine" for folder in __path__]) is None:
+    from pkgutil import extend_path
+
     __path__ = extend_path(__path__, __name__)
 
 # The public names of each module, in the order of the documentation. Estimators come last and are

@@ -7,7 +7,6 @@ from fastmlp._network.losses import (
     AbsoluteError,
     BinaryCrossEntropy,
     CrossEntropy,
-    CustomLoss,
     GaussianNLL,
     Huber,
     Loss,
@@ -15,6 +14,7 @@ from fastmlp._network.losses import (
     Quantile,
     SquaredError,
 )
+from fastmlp._network.losses.custom import CustomLoss
 
 __all__ = [
     "LOSSES",

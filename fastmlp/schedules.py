@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from fastmlp._network.scheduled import Schedule
 from fastmlp._network.schedules import (
     Constant,
     Cosine,
     InverseScaling,
     OneCycle,
-    Schedule,
     Step,
     WarmUp,
 )

@@ -230,7 +230,7 @@ cdef struct fm_kernels:
     void (*forward)(const fm_network*, const fm_buffers*, int32_t op, int64_t first, int64_t rows,
                     const fm_draws*, fm_watch*) noexcept nogil
     void (*output_loss)(const fm_network*, const fm_buffers*, int64_t first, int64_t last,
-                        int32_t thread, fm_watch*) noexcept nogil
+                        int32_t thread, bint is_weighted, fm_watch*) noexcept nogil
     void (*backward_input)(const fm_network*, const fm_buffers*, int32_t op, int64_t first,
                            int64_t rows, fm_watch*) noexcept nogil
     void (*piece_gradient)(const fm_network*, const fm_buffers*, const fm_piece*, int64_t first,

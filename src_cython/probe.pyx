@@ -294,7 +294,7 @@ cdef tuple _loss(level, dtype, loss, z, targets):
     else:
         rows = view(buffers.c.targets, n * buffers.c.target_stride, dtype).reshape(n, buffers.c.target_stride)
         rows[:, :targets.shape[1]] = targets
-    engine.kernels.output_loss(&net, &buffers.c, 0, n, 0, NULL)
+    engine.kernels.output_loss(&net, &buffers.c, 0, n, 0, True, NULL)
     return view(buffers.c.row_loss, n, dtype).copy(), from_panels(panels, n, columns)
 
 

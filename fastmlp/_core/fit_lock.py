@@ -38,7 +38,7 @@ class FitLock:
 
     def taken(self) -> AbstractContextManager[None]:
         """Hold the lock for a ``with`` block; raise RuntimeError if any thread already holds it."""
-        return taken([self])
+        return _taken([self._holders])
 
     def kept(self) -> AbstractContextManager[None]:
         """Hold the lock, or keep it if this thread has it, as a callback does during a fit."""
@@ -48,11 +48,16 @@ class FitLock:
         return FitLock, ()
 
 
-@contextmanager
-def taken(turns: Iterable[FitLock]) -> Iterator[None]:
+def taken(turns: Iterable[FitLock]) -> AbstractContextManager[None]:
     """Hold several locks for a ``with`` block; take none and raise RuntimeError if one is held."""
+    return _taken([turn._holders for turn in turns])
+
+
+@contextmanager
+def _taken(holders: list[dict[int, tuple[int, int]]]) -> Iterator[None]:
+    """Hold the locks whose dictionaries these are."""
     mine = _me()
-    holders, process = [turn._holders for turn in turns], mine[0]
+    process = mine[0]
     # Each of these runs in one C call, in which Python handles no interrupt. They are prepared
     # here.
     those = map(operator.is_, map(dict.get, holders, repeat(process)), repeat(mine))

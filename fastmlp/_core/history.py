@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(repr=False)
@@ -80,6 +80,8 @@ class History:
 
     def to_json(self) -> str:
         """Return the lists and ``stop_reason`` as a JSON object; NaN and infinity become null."""
+        import json
+
         columns = {
             name: [value if math.isfinite(value) else None for value in values]
             for name, values in self.columns().items()

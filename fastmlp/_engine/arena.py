@@ -22,5 +22,5 @@ def allocate(n_bytes: int) -> NDArray[np.uint8]:
     """
     size = -(-n_bytes // ALIGNMENT) * ALIGNMENT
     raw = np.zeros(size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
+    start = -raw.__array_interface__["data"][0] % ALIGNMENT
     return raw[start : start + size]

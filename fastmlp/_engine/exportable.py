@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastmlp._export.layers import Exported
-
 if TYPE_CHECKING:
     from fastmlp._export.c import CFiles
+    from fastmlp._export.layers import Exported
 
 
 class Exportable:

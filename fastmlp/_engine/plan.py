@@ -11,7 +11,7 @@ from fastmlp._core.intervals import FRACTION
 from fastmlp._engine.thread_pool import Team
 from fastmlp._network.groups import PLAIN, Groups
 from fastmlp._network.optimizers import Optimizer
-from fastmlp._network.schedules import Scheduled, learning_rates
+from fastmlp._network.scheduled import Scheduled, learning_rates
 from fastmlp._network.shard import Shard
 from fastmlp._network.spec import Spec
 
@@ -113,4 +113,4 @@ class Plan:
 
     def n_steps(self, n: int) -> int:
         """Batches of n rows."""
-        return -(-self.rows(n) // self.batch_size)
+        return n // self.batch_size if self.drops_last else -(-n // self.batch_size)

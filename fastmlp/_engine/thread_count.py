@@ -6,9 +6,12 @@ import functools
 import math
 import os
 from contextlib import AbstractContextManager
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastmlp._engine.thread_pool import MAX_THREADS, Team, borrowed_team
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # The native side's (jobs.pxd), known here without it; a test compares.
 CALL_ROWS = 64  # of a block, which one thread takes
@@ -64,8 +67,11 @@ def _cpus() -> int:
 
 
 @functools.cache  # read once: quotas hardly ever change, and reading takes half a millisecond
-def _quota(root: Path = Path("/")) -> int:
+def _quota(root: str | os.PathLike[str] = "/") -> int:
     """Return the whole CPUs that the control group grants, MAX_THREADS without a limit."""
+    from pathlib import Path  # slow to import, and small networks need no second thread
+
+    root = Path(root)
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:

@@ -9,27 +9,28 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.history import History, ResumeState
 from fastmlp._engine.exportable import Exportable
-from fastmlp._engine.protocol import Engine
-from fastmlp._export.layers import Exported, exported
-from fastmlp._files import storage
 from fastmlp._models.parameter_list import ParameterProperty
 from fastmlp._models.rollback import Rollback
 from fastmlp._models.snapshot import ModelSnapshot
-from fastmlp._models.summary import summary
-from fastmlp._network.functions.activation import CustomActivation
-from fastmlp._network.losses import Loss
-from fastmlp._network.names import ActivationName, NormPosition
 from fastmlp._network.spec import OPTIONS, Spec
 from fastmlp._network.tensors import TENSORS, name_of
 from fastmlp._validation import check
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from fastmlp._engine.protocol import Engine
+    from fastmlp._export.layers import Exported
+    from fastmlp._network.functions.activation import CustomActivation
+    from fastmlp._network.losses import Loss
+    from fastmlp._network.names import ActivationName, NormPosition
 
 
 def _compiled(spec: Spec) -> Engine:
@@ -92,6 +93,8 @@ class Model(Exportable):
             1      16        3  softmax                      51
         total                                               131
         """
+        from fastmlp._models.summary import summary
+
         return summary(self._spec)
 
     @property
@@ -195,6 +198,8 @@ class Model(Exportable):
             self._take(parameters)
 
     def _exported(self) -> Exported:
+        from fastmlp._export.layers import exported
+
         return exported(self._spec, *self._engine.parameters())
 
     def _assign(self, kind: str, change: Callable[[list[NDArray[Any]]], Any]) -> None:
@@ -265,6 +270,8 @@ class Model(Exportable):
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     net.save(os.path.join(folder, "net.safetensors"))
         """
+        from fastmlp._files import storage
+
         storage.save(self, path, training)
 
     def _show(self) -> ModelSnapshot:

@@ -4,43 +4,39 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from numpy.typing import ArrayLike
-
-from fastmlp._core.communicators import Communicator
 from fastmlp._core.history import History, ResumeState, State
 from fastmlp._core.intervals import check_count, check_flag
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_count import fit_team
 from fastmlp._engine.thread_pool import Team
-from fastmlp._files import storage
 from fastmlp._models.base import Model
 from fastmlp._models.snapshot import PublishedSnapshot
-from fastmlp._network.averaging import Averaging
 from fastmlp._network.data import Data
-from fastmlp._network.functions.optimizer import CustomOptimizer
-from fastmlp._network.groups import Groups
-from fastmlp._network.names import OptimizerName
-from fastmlp._network.optimizers import Optimizer
-from fastmlp._network.schedules import Scheduled
-from fastmlp._training import callback_state, loop, planning, sources
-from fastmlp._training.callback_list import Callback, CallbackList
-from fastmlp._training.callbacks import Progress
-from fastmlp._training.custom_steps import CustomSteps
-from fastmlp._training.distributed.processes import joined
+from fastmlp._training import loop, planning
+from fastmlp._training.callback_list import CallbackList
 from fastmlp._training.evaluator import Evaluator
 from fastmlp._training.learning_rates import LearningRates
-from fastmlp._training.loop import FitStrategy, Order, Shuffles
-from fastmlp._training.metrics import Metric, MetricEvaluator, resolve
-from fastmlp._training.sources import BlockStream, Source
-from fastmlp._training.weight_average import WeightAverage
+from fastmlp._training.loop import FitStrategy, Shuffles
 from fastmlp._validation import check
 
-Metrics: TypeAlias = Sequence[str | Metric] | Mapping[str, str | Metric]
+if TYPE_CHECKING:  # what few fits need is imported where they need it
+    from numpy.typing import ArrayLike
+
+    from fastmlp._core.communicators import Communicator
+    from fastmlp._network.averaging import Averaging
+    from fastmlp._network.groups import Groups
+    from fastmlp._network.names import OptimizerName
+    from fastmlp._network.optimizers import Optimizer
+    from fastmlp._network.scheduled import Scheduled
+    from fastmlp._training.callback_list import Callback
+    from fastmlp._training.custom_steps import CustomSteps
+    from fastmlp._training.loop import Order
+    from fastmlp._training.metrics import Metrics
+    from fastmlp._training.sources import BlockStream, Source
 
 
 class Learner(Model):
@@ -165,23 +161,23 @@ class Learner(Model):
         has_others = bool(self._progress and self._progress.averaged)  # that learn
         changes = (resume is True and has_others) or not isinstance(resume, bool)
         with (
-            joined(communicator, self._engine) as others,
+            planning.joined(communicator, self._engine) as others,
             self._turn.taken(),
             PublishedSnapshot(self),
             self._kept(lambda: len(history.loss) > n_before, changes),
         ):
             resume, path = check.resume(resume)
-            data = sources.resolve(X, y, sample_weight, self._spec)
+            data = planning.data(X, y, sample_weight, self._spec)
             given = batch_size, optimizer, l1, l2, clip_norm, groups, dropout
             plan = planning.plan(self._spec, data, *given)
             epochs = check_count("epochs", epochs, example=20)
             shuffle, verbose = check_flag("shuffle", shuffle), check_flag("verbose", verbose)
             averaging = check.averaging(averaging)
-            hooks, functions = check.callbacks(callbacks), resolve(metrics)
+            hooks, functions = check.callbacks(callbacks), planning.metrics(metrics)
             lent = self._team(1 if others and n_threads is None else n_threads, plan)
             validation = check.validation(validation_data, self._spec)
             measured = data if validation is None else validation
-            if functions and isinstance(measured, BlockStream):
+            if functions and not isinstance(measured, Data):
                 raise ValueError(
                     "metrics are given without validation_data, and X is a source, which is not "
                     "measured after an epoch: pass validation_data"
@@ -191,13 +187,12 @@ class Learner(Model):
                     "metrics are given with a communicator, but they cannot be summed over "
                     "processes: measure in a callback what state.model predicts"
                 )
-            if others and isinstance(plan.optimizer, CustomOptimizer):
+            if others and plan.optimizer.is_custom:
                 raise ValueError(
                     f"optimizer is {plan.optimizer!r} but gradients are summed over processes only "
                     "for fastmlp's own: use one of those, or leave communicator out"
                 )
-            print_of = others.fingerprint if others else callback_state.fingerprint
-            fingerprint = functools.partial(print_of, data, validation)
+            fingerprint = functools.partial(planning.fingerprint, others, data, validation)
             if resume if path is None else self._load(path):
                 stopped = self._history.stop_reason if self._history else ""
                 last = self._progress, self._history, self._engine
@@ -206,9 +201,13 @@ class Learner(Model):
                 n_before = len(history.loss)  # the user may have changed the lists
             self._progress, self._history = begun, history
             if verbose and not (others and others.rank):
+                from fastmlp._training.callbacks import Progress
+
                 hooks.append(Progress())
             course = self._course(history, plan, hooks, epochs, validation)
             if functions and isinstance(measured, Data):
+                from fastmlp._training.metrics import MetricEvaluator
+
                 course.judge = MetricEvaluator(
                     self._engine, validation, measured, functions, history
                 )
@@ -223,13 +222,18 @@ class Learner(Model):
             with lent as plan.team, course.reporter.watching():
                 if begun is None:
                     begun = planning.begun(self._engine, plan, self._rng)
-                elif callback_state.give_back(begun.memories, hooks, course.reporter.state):
+                elif hooks and planning.restored(begun, hooks, course.reporter.state):
                     history.stop_reason = stopped
                     return history
                 if path is not None or course.reporter.keeps:
                     begun = begun._replace(data=fingerprint())
                 if averaging is not None:
-                    course.averages = (WeightAverage(averaging, self._engine, begun.averaged),)
+                    from fastmlp._training.weight_average import WeightAverage
+
+                    average = WeightAverage(averaging, self._engine, begun.averaged)
+                    course.averages = (average,)
+                    if not others:
+                        course.train = average.twin.epoch
                 elif begun.averaged is not None:
                     self._engine.set_parameters(*begun.averaged.raw)
                 orders = others.shuffle if others else self._engine.shuffle
@@ -238,8 +242,10 @@ class Learner(Model):
 
     def _load(self, path: str) -> bool:
         """Become the model of a checkpoint; return False if there is none."""
-        if not Path(path).exists():
+        if not os.path.exists(path):  # noqa: PTH110 costs the import of a module less
             return False
+        from fastmlp._files import storage
+
         functions = {own.name: own for own in self._spec.functions}
         other = storage.load(os.path.realpath(path), functions=functions)  # as it was saved
         self._check_twin(other, path)
@@ -335,12 +341,7 @@ class Learner(Model):
         state = State(self, epochs, history, validation is not None, engine=engine)
         rates = LearningRates(plan.optimizer.learning_rate)
         reporter = CallbackList(state, callbacks)
-
-        def train(block: Data, plan: Plan) -> float:
-            return course.learners([engine])[0].epoch(block, plan)
-
-        course = FitStrategy(train, rates, Evaluator(engine, validation), reporter)
-        return course
+        return FitStrategy(engine.epoch, rates, Evaluator(engine, validation), reporter)
 
     def _go_on(
         self,
@@ -369,7 +370,7 @@ class Learner(Model):
             self._show()
 
         course.reporter.keep = keep
-        if isinstance(data, BlockStream):
+        if not isinstance(data, Data):
             data.begin(plan.batch_size, shuffles if shuffle else None, begun.rows)
         elif shuffle:
             course.reorder = shuffles
@@ -378,16 +379,19 @@ class Learner(Model):
 
     def _own_steps(self, plan: Plan, course: FitStrategy, begun: ResumeState) -> CustomSteps | None:
         """Let an optimizer of the user's own train."""
-        if not isinstance(plan.optimizer, CustomOptimizer):
+        optimizer: Any = plan.optimizer
+        if not optimizer.is_custom:
             return None
+        from fastmlp._training.custom_steps import CustomSteps
+
         if course.reporter.keeps:  # said now, not after an epoch
             raise TypeError(
-                f"callbacks have a Checkpoint but a file cannot hold what {plan.optimizer!r} "
+                f"callbacks have a Checkpoint but a file cannot hold what {optimizer!r} "
                 "remembers: for a Checkpoint use an optimizer of fastmlp's own, or let a callback "
                 "pickle state.model"
             )
         (engine,) = course.learners((self._engine,))
-        own = CustomSteps(engine, plan.optimizer, begun.memory or {})
+        own = CustomSteps(engine, optimizer, begun.memory or {})
         course.train = own.epoch
         return own
 

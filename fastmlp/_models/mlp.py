@@ -7,22 +7,26 @@ the NumPy one of ``fastmlp.reference``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastmlp._core.intervals import NON_NEGATIVE, check_count
 from fastmlp._core.keywords import explained
-from fastmlp._engine.protocol import Predictor
 from fastmlp._engine.thread_count import call_team, fit_team
 from fastmlp._models.fit import Learner
 from fastmlp._network import initializers
-from fastmlp._network.initializers import Initializer
-from fastmlp._network.losses import Loss
-from fastmlp._network.names import LossName, NormPosition
-from fastmlp._network.spec import Activations, build
+from fastmlp._network.spec import build
 from fastmlp._validation import check
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+    from fastmlp._engine.protocol import Predictor
+    from fastmlp._network.initializers import Initializer
+    from fastmlp._network.losses import Loss
+    from fastmlp._network.names import LossName, NormPosition
+    from fastmlp._network.spec import Activations
 
 
 @explained

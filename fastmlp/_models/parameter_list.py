@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
-from numpy.typing import ArrayLike, NDArray
-
-from fastmlp._engine.protocol import Engine
-from fastmlp._network.spec import Spec
 from fastmlp._network.tensors import TENSORS
 
+if TYPE_CHECKING:
+    from typing import Protocol
 
-class _Model(Protocol):
-    """What a list needs of its model."""
+    from numpy.typing import ArrayLike, NDArray
 
-    _engine: Engine
-    _spec: Spec
+    from fastmlp._engine.protocol import Engine
+    from fastmlp._network.spec import Spec
 
-    def _assign(self, kind: str, change: Callable[[list[Any]], Any]) -> None: ...
+    class _Model(Protocol):
+        """What a list needs of its model."""
+
+        _engine: Engine
+        _spec: Spec
+
+        def _assign(self, kind: str, change: Callable[[list[Any]], Any]) -> None: ...
 
 
-class ParameterList(Sequence[NDArray[Any]]):
+class ParameterList(Sequence["NDArray[Any]"]):
     """The weights, biases, gains or shifts of an MLP, one array a layer, seen as a list.
 
     Reading gives read-only copies. Assigning to an item or a slice checks shapes and values and

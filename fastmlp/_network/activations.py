@@ -196,3 +196,8 @@ ACTIVATIONS: dict[str, Activation] = {
         Activation("mish", mish, mish_slope, "he_normal"),
     )
 }
+
+
+def row_of(activation: Any) -> Any:
+    """Return value and slope of an activation: the row of a name; a custom activation is its own."""
+    return ACTIVATIONS[activation] if isinstance(activation, str) else activation

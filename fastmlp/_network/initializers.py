@@ -11,16 +11,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from fastmlp._network.activations import Array
-from fastmlp._network.functions.activation import row_of
+from fastmlp._network.activations import row_of
 from fastmlp._network.tensors import TENSORS
 
-if TYPE_CHECKING:  # only for the annotation: spec stands to the right of this module
+if TYPE_CHECKING:  # spec imports this module, and numpy.random takes time to load
+    import numpy.typing as npt
+
+    from fastmlp._network.activations import Array
     from fastmlp._network.spec import Spec
 
-Draw: TypeAlias = Callable[[np.random.Generator, int, int], npt.NDArray[np.float64]]
+Draw: TypeAlias = "Callable[[np.random.Generator, int, int], npt.NDArray[np.float64]]"
 Initializer: TypeAlias = str | Sequence[str | None] | None
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastmlp._core.intervals import FRACTION, check_count, check_flag
 from fastmlp._core.keywords import choices
 from fastmlp._network.activations import ACTIVATIONS
-from fastmlp._network.functions.activation import CustomActivation
 from fastmlp._network.layer_norm import POSITIONS
 from fastmlp._network.names import ActivationName, NormPosition
-from fastmlp._network.schedules import Scheduled, check_scheduled
+from fastmlp._network.scheduled import Scheduled, check_scheduled
+
+if TYPE_CHECKING:
+    from fastmlp._network.functions.activation import CustomActivation
 
 MAX_SIZES = 1024  # entries of layer_sizes
 MAX_SIZE = 2**31 - 1  # each of them: row indices are 32 bits in the kernels
@@ -67,9 +69,11 @@ def activations(activation: Any, n_hidden: int) -> tuple[ActivationName | Custom
     names = _each("activation", activation, n_hidden)
     # With no hidden layer a single name is not used, but a wrong one is still a mistake.
     for name in names or ([] if is_sequence(activation) else [activation]):
-        if isinstance(name, CustomActivation):
-            continue
         if not isinstance(name, str):
+            from fastmlp._network.functions.activation import CustomActivation as Custom
+
+            if isinstance(name, Custom):
+                continue
             raise TypeError(
                 f"activation is {name!r} but must be a name or a fastmlp.CustomActivation: "
                 f"choose from {', '.join(ACTIVATIONS)}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from fastmlp._network.functions.activation import CustomActivation
-from fastmlp._network.spec import Spec
 from fastmlp._network.tensors import TENSORS
+
+if TYPE_CHECKING:
+    from fastmlp._network.functions.activation import CustomActivation
+    from fastmlp._network.spec import Spec
 
 # Kinds of operators, in the order of the native table (network.pxd), and of their tensors.
 OPERATORS = {

@@ -8,10 +8,14 @@ arXiv:1502.01852), whose slope of the negative part is 1 - alpha.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from fastmlp._network.activations import Array
-from fastmlp._network.functions.activation import CustomActivation, row_of
+from fastmlp._network.activations import Array, row_of
+
+if TYPE_CHECKING:
+    from fastmlp._network.functions.activation import CustomActivation
 
 
 def blended(name: str | CustomActivation, alpha: Array, z: Array) -> Array:

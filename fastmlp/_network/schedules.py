@@ -7,30 +7,16 @@ here also take an integer array of steps, so a whole epoch's learning rates are 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp._core.intervals import INNER_FRACTION, NON_NEGATIVE, POSITIVE, Interval, check_count
+from fastmlp._core.intervals import INNER_FRACTION, NON_NEGATIVE, POSITIVE, check_count
+from fastmlp._network.scheduled import LearningRate, Schedule, check_scheduled, evaluate
 
 MOST_STEPS = 2**62  # no training gets there; arrays cannot count beyond
-
-Scheduled: TypeAlias = float | Callable[[int], float]
-LearningRate: TypeAlias = Scheduled
-
-
-class Schedule:
-    """Base of the built-in schedules, which are callables ``step -> learning rate``."""
-
-    def __call__(self, step: npt.ArrayLike) -> Any:
-        """Return the learning rate of a step, or the rates of an integer array of steps."""
-        return self._rate(np.asarray(step))
-
-    def _rate(self, step: npt.NDArray[Any]) -> Any:
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -226,107 +212,7 @@ class WarmUp(Schedule):
 
     def _rate(self, step: npt.NDArray[Any]) -> Any:
         ramp = np.minimum(1.0, _share(step + 1.0, self.n_steps))
-        return ramp * _evaluate(self.schedule, step)
-
-
-def check_scheduled(name: str, value: object, interval: Interval, example: float) -> None:
-    """Complain unless `value` is a number in an interval or a callable.
-
-    Parameters
-    ----------
-    name : str
-        What the user calls it.
-    value : object
-        What the user passed.
-    interval : Interval
-        Where a number has to lie.
-    example : float
-        A value that would do, for the message.
-
-    Raises
-    ------
-    TypeError
-        If `value` is neither a number nor a callable, or a class that was not built.
-    ValueError
-        If `value` is a number outside of the interval.
-    """
-    if isinstance(value, type):
-        raise TypeError(
-            f"{name} is the class {value.__name__} but must be a number or a callable "
-            f"of the step: build it first, for example schedules.Constant({example!r})"
-        )
-    if not callable(value):
-        interval.check(name, value, example)
-
-
-def learning_rates(
-    schedule: Scheduled,
-    first_step: int,
-    n: int,
-    name: str = "learning rate",
-    interval: Interval = NON_NEGATIVE,
-) -> npt.NDArray[np.float64]:
-    """Return the learning rates of `n` steps, or what else a schedule is for.
-
-    Parameters
-    ----------
-    schedule : float or callable
-        A rate, a schedule, or any callable ``step -> learning rate``; the latter is called once a
-        step, with an int.
-    first_step : int, >= 0
-        The first step.
-    n : int, >= 0
-        How many.
-    name : str
-        What the numbers are.
-    interval : Interval
-        Where they have to lie.
-
-    Returns
-    -------
-    array of float64, shape (n,)
-        In the interval.
-
-    Raises
-    ------
-    TypeError
-        If a callable returns something that is not a number.
-    ValueError
-        If a rate is outside of the interval or not finite.
-
-    Examples
-    --------
-    >>> learning_rates(lambda step: 1.0 / (step + 1), first_step=1, n=3).tolist()
-    [0.5, 0.3333333333333333, 0.25]
-    """
-    rates = _evaluate(schedule, np.arange(first_step, first_step + n))
-    bad = ~interval.has(rates)
-    if bad.any():
-        at = int(np.argmax(bad))
-        raise ValueError(
-            f"the {name} of step {first_step + at} is {float(rates[at])!r} but must be a finite "
-            f"number in {interval}: correct the schedule {schedule!r}"
-        )
-    return rates
-
-
-def _evaluate(schedule: Any, steps: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return the rates of an array of steps, as a fresh float64 array of the same shape."""
-    if isinstance(schedule, Schedule):
-        return np.array(schedule(steps), dtype=np.float64)
-    if not callable(schedule):
-        return np.full(steps.shape, float(schedule))
-    rates = np.empty(steps.shape)
-    for at, step in np.ndenumerate(steps):
-        rate = schedule(int(step))
-        try:
-            rates[at] = float(rate)
-        except (TypeError, ValueError):
-            raise TypeError(
-                f"the schedule {schedule!r} returned {rate!r} at step {int(step)} but must return "
-                "a number: return a float"
-            ) from None
-    return rates
+        return ramp * evaluate(self.schedule, step)
 
 
 def _share(step: npt.NDArray[Any], n_steps: int) -> Any:

@@ -11,25 +11,26 @@ from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmlp._core.intervals import check_count, check_flag
 from fastmlp._network import layer_options, losses
-from fastmlp._network.functions.activation import CustomActivation
-from fastmlp._network.functions.custom_function import CustomFunction
-from fastmlp._network.functions.verification import verify
-from fastmlp._network.losses import CustomLoss, Loss
+from fastmlp._network.losses import Loss
 from fastmlp._network.names import ActivationName, LossName, NormPosition
 from fastmlp._network.tensors import TENSORS, Shape
+
+if TYPE_CHECKING:
+    from fastmlp._network.functions.activation import CustomActivation
+    from fastmlp._network.losses.custom import CustomLoss
 
 MAX_PARAMETERS = 2**40 - 1
 DTYPES = ("float32", "float64")
 
 Activations: TypeAlias = (
-    ActivationName | CustomActivation | Sequence[ActivationName | CustomActivation]
+    "ActivationName | CustomActivation | Sequence[ActivationName | CustomActivation]"
 )
 
 
@@ -81,7 +82,8 @@ class Spec:
     @property
     def functions(self) -> list[CustomActivation | CustomLoss]:
         """The user's own functions, each once, the loss last."""
-        own = (each for each in (*self.activations, self.loss) if isinstance(each, CustomFunction))
+        own: list[Any] = [each for each in self.activations if not isinstance(each, str)]
+        own += [self.loss] * self.loss.is_custom
         return list(dict.fromkeys(own))
 
     @property
@@ -153,7 +155,10 @@ def build(
             f"layer_sizes ends in 1 but {spec.loss.name} needs one output per class: "
             "end it in the number of classes, or use loss='binary_cross_entropy'"
         )
-    verify(spec.activations, spec.parametric, spec.loss, spec.dtype, spec.n_outputs)
+    if spec.functions:
+        from fastmlp._network.functions.verification import verify
+
+        verify(spec.activations, spec.parametric, spec.loss, spec.dtype, spec.n_outputs)
     return spec
 
 

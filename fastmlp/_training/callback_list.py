@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,18 @@ class CallbackList:
         self.state = state
         self.callbacks = sorted(callbacks, key=lambda each: getattr(each, "runs_last", False))
         state.callbacks = self.callbacks
-        self.sees_batches = any(hasattr(each, "on_batch") for each in self.callbacks)
-        self.keeps = any(getattr(each, "runs_last", False) for each in self.callbacks)
+        self.sees_batches = self.keeps = False
+        for each in self.callbacks:
+            self.sees_batches |= hasattr(each, "on_batch")
+            self.keeps |= bool(getattr(each, "runs_last", False))
         self.keep: Callable[[], None] | None = None  # called before each callback and after all
 
-    @contextlib.contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self) -> AbstractContextManager[None]:
         """Call ``start`` before and ``finish`` after all epochs; ``finish`` also after an error."""
+        return self._watching() if self.callbacks else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def _watching(self) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             for callback in self.callbacks:
                 if getattr(callback, "finish", None) is not None:

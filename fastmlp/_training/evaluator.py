@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from fastmlp._engine.protocol import Engine
-from fastmlp._engine.thread_pool import Team
-from fastmlp._network.data import Data
+if TYPE_CHECKING:
+    from fastmlp._engine.protocol import Engine
+    from fastmlp._engine.thread_pool import Team
+    from fastmlp._network.data import Data
 
 
 class Evaluator:

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.intervals import NON_NEGATIVE
-from fastmlp._network import schedules
-from fastmlp._network.schedules import LearningRate
+from fastmlp._network import scheduled
+from fastmlp._network.scheduled import LearningRate
 
 
 class LearningRates:
@@ -26,8 +26,9 @@ class LearningRates:
         """Return the rates of n steps, beginning with ``step``."""
         rate = self.learning_rate
         if not isinstance(rate, float):
-            return schedules.learning_rates(rate, step, n) * self.scale
+            return scheduled.learning_rates(rate, step, n) * self.scale
         rate *= self.scale
         if n != self._n or rate != self._rate:
-            self._n, self._rate, self._rates = n, rate, np.full(n, rate)
+            self._n, self._rate, self._rates = n, rate, np.empty(n)
+            self._rates.fill(rate)
         return self._rates

@@ -10,21 +10,23 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp._core.history import Batch, DivergenceError, History, State
 from fastmlp._engine.plan import Plan
-from fastmlp._engine.protocol import Engine
 from fastmlp._network.data import Data
 from fastmlp._training.callback_list import CallbackList
 from fastmlp._training.evaluator import Evaluator
 from fastmlp._training.learning_rates import LearningRates
-from fastmlp._training.sources import BlockStream
-from fastmlp._training.weight_average import WeightAverage
 
-Order = NDArray[np.int64]
+if TYPE_CHECKING:
+    from fastmlp._engine.protocol import Engine
+    from fastmlp._training.sources import BlockStream
+    from fastmlp._training.weight_average import WeightAverage
+
+Order: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 
 _SEED_MASK = 2**64 - 1
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from fastmlp._training.evaluator import Evaluator
 
 Array = NDArray[Any]
 Metric = Callable[[Any, Any], Any]
+Metrics: TypeAlias = Sequence[str | Metric] | Mapping[str, str | Metric]
 
 
 def accuracy(y: Array, p: Array) -> float:

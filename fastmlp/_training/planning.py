@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp._core.history import History, ResumeState
+from fastmlp._core.history import History, ResumeState, State
 from fastmlp._core.intervals import NON_NEGATIVE, check_count
 from fastmlp._engine.plan import Plan
-from fastmlp._engine.protocol import Engine
 from fastmlp._network.data import Data
-from fastmlp._network.functions.optimizer import CustomOptimizer
 from fastmlp._network.layer_options import dropouts_of_fit
 from fastmlp._network.spec import Spec
 from fastmlp._training.loop import next_seed
-from fastmlp._training.sources import BlockStream
 from fastmlp._validation import check
+
+if TYPE_CHECKING:
+    from fastmlp._core.communicators import Communicator
+    from fastmlp._engine.protocol import Engine
+    from fastmlp._training.distributed.processes import DistributedFit
+    from fastmlp._training.metrics import Metric
+    from fastmlp._training.sources import BlockStream
+
+
+def data(x: Any, y: Any, sample_weight: Any, spec: Spec) -> Data | BlockStream:
+    """Return the checked data of a fit: arrays, or a stream of blocks from a source."""
+    if y is not None and hasattr(x, "__len__"):  # a source has no length, or comes without y
+        return check.data(x, y, sample_weight, spec)
+    from fastmlp._training.sources import resolve
+
+    return resolve(x, y, sample_weight, spec)
+
+
+def metrics(given: Any) -> dict[str, Metric]:
+    """Return the functions of the metrics by name."""
+    if isinstance(given, tuple) and not given:
+        return {}
+    from fastmlp._training.metrics import resolve
+
+    return resolve(given)
 
 
 def plan(
@@ -34,14 +57,14 @@ def plan(
     """Return the plan of a fit from the arguments of ``MLP.fit``, without values per epoch."""
     rows = check_count("batch_size", batch_size, example=64)
     chosen = check.optimizer(optimizer)
-    if isinstance(chosen, CustomOptimizer) and groups is not None:
+    if chosen.is_custom and groups is not None:
         raise ValueError(
             f"groups is {groups!r} but {chosen!r} decides itself what moves how far: leave groups "
             "out, and look at the names of the parameters in the function"
         )
     return Plan(
         optimizer=chosen,
-        batch_size=rows if data.rows is None else min(rows, data.rows),
+        batch_size=rows if (n := data.rows) is None else min(rows, n),
         learning_rates=np.empty(0),
         l1=NON_NEGATIVE.check("l1", l1, example=1e-5),
         l2=NON_NEGATIVE.check("l2", l2, example=1e-4),
@@ -54,7 +77,7 @@ def plan(
 def begun(engine: Engine, plan: Plan, rng: np.random.Generator) -> ResumeState:
     """Start the optimizer; return the initial state of a fit."""
     engine.start(plan.optimizer)
-    memory: Any = {} if isinstance(plan.optimizer, CustomOptimizer) else None
+    memory: Any = {} if plan.optimizer.is_custom else None
     return ResumeState(plan.optimizer.kind, 0, next_seed(rng), memory=memory)
 
 
@@ -131,3 +154,28 @@ def resumed(
     copied = history.whole()
     copied.stop_reason = ""
     return progress, copied
+
+
+def joined(
+    communicator: Communicator | Any, engine: Any
+) -> AbstractContextManager[DistributedFit | None]:
+    """Take part in a fit of many processes, if there is a communicator."""
+    if communicator is None:
+        return nullcontext()
+    from fastmlp._training.distributed import processes
+
+    return processes.joined(communicator, engine)
+
+
+def fingerprint(others: DistributedFit | None, *datas: Any) -> int:
+    """Return 64 bits that tell the data of all processes from other data."""
+    from fastmlp._training import callback_state
+
+    return callback_state.fingerprint(*datas) if others is None else others.fingerprint(*datas)
+
+
+def restored(begun: ResumeState, callbacks: Sequence[Any], state: State) -> bool:
+    """Give callbacks back what a checkpoint has of them; return whether one has ended the fit."""
+    from fastmlp._training.callback_state import give_back
+
+    return give_back(begun.memories, callbacks, state)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastmlp._core.intervals import POSITIVE
-from fastmlp._network.averaging import AVERAGINGS, Averaging
-from fastmlp._network.functions.optimizer import CustomOptimizer
 from fastmlp._network.groups import PLAIN, Groups
 from fastmlp._network.optimizers import OPTIMIZERS, Adam, Optimizer
 from fastmlp._network.spec import Spec
 from fastmlp._validation.arrays import short
+
+if TYPE_CHECKING:
+    from fastmlp._network.averaging import Averaging
+
+DEFAULT_OPTIMIZER = Adam()  # made once: it cannot change
 
 
 def clip_norm(value: Any) -> float:
@@ -26,7 +29,7 @@ def clip_norm(value: Any) -> float:
 def optimizer(value: Any) -> Optimizer:
     """Return an optimizer object from an object or a name; None gives Adam()."""
     if value is None:
-        return Adam()
+        return DEFAULT_OPTIMIZER
     if isinstance(value, str):
         if value not in OPTIMIZERS:
             raise ValueError(
@@ -34,24 +37,31 @@ def optimizer(value: Any) -> Optimizer:
                 f"{', '.join(OPTIMIZERS)}"
             )
         return OPTIMIZERS[value]()
-    if type(value) not in (*OPTIMIZERS.values(), CustomOptimizer):
-        raise TypeError(
-            f"optimizer is {short(value)} but an optimizer of this package is expected, not "
-            "a subclass, whose own methods would not be called: for example "
-            "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
-        )
+    if type(value) not in OPTIMIZERS.values():
+        from fastmlp._network.functions.optimizer import CustomOptimizer
+
+        if type(value) is not CustomOptimizer:
+            raise TypeError(
+                f"optimizer is {short(value)} but an optimizer of this package is expected, not "
+                "a subclass, whose own methods would not be called: for example "
+                "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
+            )
     chosen: Optimizer = value
     return chosen
 
 
 def averaging(value: Any) -> Averaging | None:
     """Return the weight-averaging object, EMA or SWA, or None."""
-    if value is not None and type(value) not in AVERAGINGS:
+    if value is None:
+        return None
+    from fastmlp._network.averaging import AVERAGINGS
+
+    if type(value) not in AVERAGINGS:
         raise TypeError(
             f"averaging is {short(value)} but an object of fastmlp.EMA or fastmlp.SWA is expected: "
             "for example fastmlp.EMA(decay=0.9)"
         )
-    chosen: Averaging | None = value
+    chosen: Averaging = value
     return chosen
 
 

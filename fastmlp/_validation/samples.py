@@ -18,7 +18,6 @@ SOFT_TARGET_TOLERANCE = 1e-3
 
 # Target kinds of losses: smallest value, largest value, and the remedy for one outside.
 TARGET_RANGES = {
-    "real": (-math.inf, math.inf, ""),
     "count": (0.0, math.inf, "pass counts, or another loss such as squared_error"),
     "unit_interval": (0.0, 1.0, "rescale y, or use another loss such as squared_error"),
     "class": (0.0, 1.0, "pass integer labels of shape (n,), or probabilities"),
@@ -32,7 +31,8 @@ def data(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Sequence[str] = 
     n = checked.shape[0]
     given = targets(y, spec, n, name=names[1]).view()
     weights = sample_weights(sample_weight, n, spec.dtype)
-    return Data(checked, given, weights, flat_y=given.ndim == 2 and np.ndim(y) == 1)
+    n_axes = y.ndim if isinstance(y, np.ndarray) else np.ndim(y)
+    return Data(checked, given, weights, flat_y=given.ndim == 2 and n_axes == 1)
 
 
 def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> NDArray[Any]:
@@ -83,6 +83,8 @@ def targets(value: Any, spec: Spec, n: int, *, name: str = "y") -> NDArray[Any]:
             f"({n}, {outputs}): {remedy}"
         )
     checked = np.ascontiguousarray(finite(array, spec.dtype, name))
+    if kind == "real":
+        return checked
     smallest, largest, remedy = TARGET_RANGES[kind]
     for extreme in (checked.min(), checked.max()):
         if not smallest <= extreme <= largest:

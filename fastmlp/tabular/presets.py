@@ -26,7 +26,7 @@ from fastmlp._core.intervals import (
 )
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.names import ActivationName
-from fastmlp._network.schedules import Schedule
+from fastmlp._network.scheduled import Schedule
 from fastmlp.tabular.clock import UNLIMITED, Clock
 
 

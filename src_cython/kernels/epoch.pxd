@@ -34,7 +34,10 @@ cdef inline void meet(fm_shift* shift, int32_t active) noexcept nogil:
 
 cdef inline int64_t first_row(int64_t rows, int64_t part, int64_t parts) noexcept nogil:
     """First row of a part when the rows of a block are divided in whole groups of ROW_MULTIPLE."""
-    return ceil_div(rows, ROW_MULTIPLE) * part // parts * ROW_MULTIPLE
+    cdef int64_t groups = ceil_div(rows, ROW_MULTIPLE) * part
+    if parts > 1:  # alone no step has a division
+        groups //= parts
+    return groups * ROW_MULTIPLE
 
 
 cdef inline double row_scale(double total, bint is_whole) noexcept nogil:
@@ -65,7 +68,7 @@ cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t 
     for r in range(first, last):
         (<real*>buffers.loss_share)[r] = (<real*>buffers.weight)[r] * <real>scale
     forward_layers(net, buffers, first, last, &draws, watch)
-    output_loss(net, buffers, first, last, thread, watch)
+    output_loss(net, buffers, first, last, thread, task.data.weights != NULL, watch)
     for l in range(net.n_operators - 1, task.first_trained, -1):
         backward_input(net, buffers, l, first, end - first, watch)
 

@@ -145,7 +145,7 @@ cdef inline void evaluate(const fm_network* net, const fm_buffers* buffers, cons
         forward_layers(net, buffers, 0, rows, NULL, watch)
         if out != NULL:
             linked_rows(net, buffers, rows, <real*>out + (start - first) * columns)
-        output_loss(net, buffers, 0, rows, 0, watch)
+        output_loss(net, buffers, 0, rows, 0, data.weights != NULL, watch)
         total = 0
         for r in range(rows):
             total += <double>(<real*>buffers.row_loss)[r] * <double>(<real*>buffers.weight)[r]

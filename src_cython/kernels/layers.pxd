@@ -108,14 +108,14 @@ cdef inline void table_loss(const fm_network* net, const fm_buffers* buffers, in
 
 
 cdef inline void output_loss(const fm_network* net, const fm_buffers* buffers, int64_t first, int64_t last,
-                             int32_t thread, fm_watch* watch) noexcept nogil:
+                             int32_t thread, bint is_weighted, fm_watch* watch) noexcept nogil:
     """Set row_loss, and turn the outputs z of rows [first, last) into their gradient."""
     cdef int64_t r
     if net.loss_function == NULL:
         table_loss(net, buffers, first, last, thread)
     else:
         apply_loss(net, buffers, first, last - first, watch)
-    if any_zero(<real*>buffers.weight + first, last - first):
+    if is_weighted and any_zero(<real*>buffers.weight + first, last - first):
         for r in range(first, last):
             if (<real*>buffers.weight)[r] == 0:
                 forget_row(net, buffers, r)

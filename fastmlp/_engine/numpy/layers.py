@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp._engine.numpy.random import Masks
-from fastmlp._network.activations import Array
-from fastmlp._network.functions.activation import row_of
+from fastmlp._network.activations import Array, row_of
 from fastmlp._network.layer_norm import layer_norm, layer_norm_gradient
 from fastmlp._network.parametric_activation import blended, blended_gradient
 from fastmlp._network.spec import BLOCK_ROWS, Spec

@@ -19,7 +19,8 @@ from fastmlp._files.strict_json import ModelFormatError
 from fastmlp._models.codecs.values import describe, value
 from fastmlp._network import spec
 from fastmlp._network.functions.activation import CustomActivation
-from fastmlp._network.losses import CustomLoss, Loss
+from fastmlp._network.losses import Loss
+from fastmlp._network.losses.custom import CustomLoss
 from fastmlp._network.optimizers import N_HYPER, SLOTS
 from fastmlp._network.spec import OPTIONS, Spec
 from fastmlp._network.tensors import name_of

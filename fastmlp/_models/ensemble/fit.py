@@ -33,7 +33,7 @@ from fastmlp._network.functions.optimizer import CustomOptimizer
 from fastmlp._network.groups import Groups
 from fastmlp._network.names import OptimizerName
 from fastmlp._network.optimizers import Optimizer
-from fastmlp._network.schedules import Scheduled
+from fastmlp._network.scheduled import Scheduled
 from fastmlp._network.spec import Spec
 from fastmlp._training import callback_state, planning
 from fastmlp._training.callback_list import Callback, CallbackList

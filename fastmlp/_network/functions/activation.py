@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp._network.activations import ACTIVATIONS, Activation, Array
+from fastmlp._network.activations import Array
 from fastmlp._network.functions import finite_differences, results
 from fastmlp._network.functions.c_functions import CFunction
 from fastmlp._network.functions.custom_function import CustomFunction
@@ -140,8 +140,3 @@ class CustomActivation(CustomFunction):
 
     def __repr__(self) -> str:
         return f"CustomActivation({self.name!r})"
-
-
-def row_of(activation: str | CustomActivation) -> Activation | CustomActivation:
-    """Return value and slope of an activation."""
-    return ACTIVATIONS[activation] if isinstance(activation, str) else activation

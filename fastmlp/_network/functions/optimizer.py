@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fastmlp._network.functions import results
 from fastmlp._network.functions.custom_function import CustomFunction
 from fastmlp._network.optimizers import Optimizer
-from fastmlp._network.schedules import LearningRate
+from fastmlp._network.scheduled import LearningRate
 
 Array = NDArray[Any]
 Named = dict[str, Array]
@@ -97,6 +97,7 @@ class CustomOptimizer(CustomFunction, Optimizer):
     True
     """
 
+    is_custom = True
     degree = 1
     function: Step  # type: ignore[misc]
     name: str  # type: ignore[misc]

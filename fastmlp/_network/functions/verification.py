@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp._network.functions.activation import CustomActivation
-from fastmlp._network.losses import CustomLoss
+from fastmlp._network.losses.custom import CustomLoss
 
 
 def verify(

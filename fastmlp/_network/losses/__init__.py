@@ -11,7 +11,6 @@ from __future__ import annotations
 from fastmlp._core.keywords import choices
 from fastmlp._network.losses.base import Loss
 from fastmlp._network.losses.classification import BinaryCrossEntropy, CrossEntropy
-from fastmlp._network.losses.custom import CustomLoss
 from fastmlp._network.losses.regression import (
     AbsoluteError,
     GaussianNLL,
@@ -33,7 +32,6 @@ __all__ = [
     "SquaredError",
     "BinaryCrossEntropy",
     "CrossEntropy",
-    "CustomLoss",
     "resolve",
 ]
 
@@ -85,7 +83,7 @@ def resolve(loss: str | Loss) -> Loss:
     >>> resolve("huber")
     Huber(delta=1.0)
     """
-    if isinstance(loss, Loss) and type(loss) in (*LOSSES.values(), CustomLoss):
+    if isinstance(loss, Loss) and (type(loss) in LOSSES.values() or _is_custom(loss)):
         return loss
     if not isinstance(loss, str):
         raise TypeError(
@@ -96,3 +94,12 @@ def resolve(loss: str | Loss) -> Loss:
     if loss not in LOSSES:
         raise ValueError(f"loss is {loss!r} but no loss has that name: {choices(loss, LOSSES)}")
     return LOSSES[loss]()
+
+
+def _is_custom(loss: Loss) -> bool:
+    """Whether it is a `CustomLoss`, and of no class derived from it."""
+    if not loss.is_custom:
+        return False
+    from fastmlp._network.losses.custom import CustomLoss
+
+    return type(loss) is CustomLoss

@@ -16,10 +16,12 @@ class Loss:
     """What every loss has; the subclasses are the rows.
 
     `name` is the key in `LOSSES`; `target_kind` says what targets may be: "real" numbers, a "count"
-    (>= 0), the "unit_interval" [0, 1], or a "class".
+    (>= 0), the "unit_interval" [0, 1], or a "class"; `is_custom`, whether the user wrote it. A loss
+    with parameters is a dataclass itself; the others inherit this one's methods.
     """
 
     name: ClassVar[str]
+    is_custom: ClassVar[bool] = False
     target_kind: ClassVar[str] = "real"
 
     @property

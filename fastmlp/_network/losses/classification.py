@@ -60,7 +60,6 @@ def _row_max(z: Array) -> Array:
     return np.asarray(np.max(z, axis=1, keepdims=True))
 
 
-@dataclass(frozen=True)
 class BinaryCrossEntropy(Loss):
     """-t log(p) - (1 - t) log(1 - p) with p = sigmoid(z), summed over outputs (multi-label).
 

@@ -77,6 +77,7 @@ class CustomLoss(CustomFunction, Loss):
     True
     """
 
+    is_custom = True
     function: Callable[[Array, Array], Any] | CFunction
     link_kind: str
     targets: str

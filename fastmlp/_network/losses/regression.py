@@ -15,7 +15,6 @@ from fastmlp._network.losses.base import Loss
 HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
 
 
-@dataclass(frozen=True)
 class SquaredError(Loss):
     """0.5 (z - t)**2, summed over outputs: the mean is fitted.
 
@@ -32,7 +31,6 @@ class SquaredError(Loss):
         return 0.5 * e * e, e
 
 
-@dataclass(frozen=True)
 class AbsoluteError(Loss):
     """abs(z - t), summed over outputs: the median is fitted. The slope at equality is 0.
 
@@ -116,7 +114,6 @@ class Quantile(Loss):
         return np.maximum(q * e, (q - 1) * e), slope
 
 
-@dataclass(frozen=True)
 class PoissonNLL(Loss):
     """exp(z) - t z, summed over outputs: Poisson likelihood of counts without log(t!); rate exp(z).
 

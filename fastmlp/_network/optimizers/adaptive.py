@@ -12,7 +12,7 @@ import numpy as np
 from fastmlp._core.intervals import FRACTION, NON_NEGATIVE, POSITIVE, check_flag
 from fastmlp._network.activations import Array
 from fastmlp._network.optimizers.base import Optimizer, Slots
-from fastmlp._network.schedules import LearningRate, Scheduled, check_scheduled
+from fastmlp._network.scheduled import LearningRate, Scheduled, check_scheduled
 
 
 @dataclass(frozen=True)

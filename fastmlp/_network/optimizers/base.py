@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, TypeAlias
 
 from fastmlp._core.intervals import POSITIVE
 from fastmlp._network.activations import Array
-from fastmlp._network.schedules import LearningRate, check_scheduled
+from fastmlp._network.scheduled import LearningRate, check_scheduled
 
 N_HYPER = 4  # numbers of a step, as the C side takes them
 
@@ -25,11 +26,14 @@ class Optimizer:
         A rate > 0, or a schedule ``step -> learning rate``.
     name : str
         The key in `OPTIMIZERS`.
+    is_custom : bool
+        Whether a Python function of the user's makes the step.
     degree : int
         With s times the gradients, and s times the epsilon, a step is s ** degree times as long.
     """
 
     name: ClassVar[str]
+    is_custom: ClassVar[bool] = False
     degree: ClassVar[int] = 0
     _slots_by_row: ClassVar[dict[str, Slots]] = {}
     _numbers: ClassVar[tuple[str, ...]] = ()
@@ -44,7 +48,7 @@ class Optimizer:
         """The row of `NATIVE_OPTIMIZERS`."""
         return self.name
 
-    @property
+    @cached_property
     def kind(self) -> tuple[Any, ...]:
         """What state it goes on with: all but learning rate and weight decay, which may change."""
         return self.native_row, self.hyper[:-1]
@@ -58,7 +62,7 @@ class Optimizer:
     def hyper(self) -> tuple[float, ...]:
         """At most 3 numbers of the step, zeros, and as the fourth the decay; 0 for a schedule."""
         decay = getattr(self, "weight_decay", 0.0)
-        numbers = tuple(float(getattr(self, name)) for name in self._numbers)
+        numbers = [float(getattr(self, name)) for name in self._numbers]
         zeros = (0.0,) * (N_HYPER - 1 - len(numbers))
         return *numbers, *zeros, 0.0 if callable(decay) else float(decay)
 

@@ -47,11 +47,8 @@ _CALLBACKS = "use the same callbacks on every rank, but for those that only look
 
 
 @contextlib.contextmanager
-def joined(communicator: Any, engine: Engine) -> Iterator[DistributedFit | None]:
-    """Join a distributed fit if there is a communicator; an error ends it on all ranks."""
-    if communicator is None:
-        yield None
-        return
+def joined(communicator: Any, engine: Engine) -> Iterator[DistributedFit]:
+    """Join a distributed fit; an error ends it on all ranks."""
     exchange = Exchange(communicators.resolve(communicator), engine)
     try:
         if threading.current_thread().daemon:

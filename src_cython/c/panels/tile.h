@@ -88,7 +88,8 @@ FM_INLINE void panel_nn_rows(const int m, const int nv, const int store, const r
 
 /* Batch rows taken through all panels at a time, so that they stay in the second-level cache. */
 FM_INLINE int64_t nn_rows(const int64_t k_len) {
-    const int64_t rows = 196608 / (k_len * FM_REAL_BYTES) / ROW_MULTIPLE * ROW_MULTIPLE;
+    /* Of 32 bits, which any layer's width has: a division of 64 takes several times as long. */
+    const int64_t rows = (uint32_t)(196608 / FM_REAL_BYTES) / (uint32_t)k_len / ROW_MULTIPLE * ROW_MULTIPLE;
     return rows > 4 * ROW_MULTIPLE ? rows : 4 * ROW_MULTIPLE;
 }
 

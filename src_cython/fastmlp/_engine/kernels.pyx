@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from network cimport *
 
+import functools
 import importlib
 import time
 
@@ -17,15 +18,20 @@ cdef int64_t SHUFFLE_MOST = 0xffffffff  # rows: what a draw of 32 bits reaches
 
 cdef const fm_kernels* load(str level, str dtype) except NULL:
     """The kernel table of a level. The caller has made sure that the CPU can run it."""
-    name = kernel_module(level, dtype)
-    capsule = importlib.import_module(name).table
-    cdef const fm_kernels* kernels = <const fm_kernels*>PyCapsule_GetPointer(capsule, FM_CAPSULE)
+    cdef const fm_kernels* kernels = <const fm_kernels*>PyCapsule_GetPointer(capsule(level, dtype), FM_CAPSULE)
     if kernels.abi != ABI:
-        raise ImportError(f"{name} has ABI {kernels.abi} but fastmlp expects {ABI}: "
+        raise ImportError(f"{kernel_module(level, dtype)} has ABI {kernels.abi} but fastmlp expects {ABI}: "
                           "it is left over from another build, install fastmlp again")
     return kernels
 
 
+@functools.cache
+def capsule(str level, str dtype):
+    """What a kernel module has to give; it is imported once, as imports are looked up slowly."""
+    return importlib.import_module(kernel_module(level, dtype)).table
+
+
+@functools.cache
 def tables(str level, str dtype="float32"):
     """Names of the native (activations, losses, optimizers), in row order."""
     cdef const fm_kernels* k = load(level, dtype)

@@ -17,9 +17,11 @@ cdef class Engine(Trained):
     cdef int typenum
     cdef int64_t row_bytes
     cdef Shift shift
+    cdef object groups, degree, table  # of the last epoch, see table_of
     cdef list call_buffers, call_shifts  # that calls from several threads at once take and give back
 
     cdef void describe(self, fm_data* c, data) except *
+    cdef object table_of(self, groups, degree)
     cdef tuple set_dropout(self, fm_task* task, dropouts)
     cdef Shift shift_for(self, Shift last, int64_t batch, int n_threads, tuple drops, bint stores)
     cdef Pass begin(self, data, plan, int n_threads)

@@ -127,12 +127,14 @@ cdef class Engine(Trained):
             raise RuntimeError("no optimizer was started")
         net[0] = self.net
         self.describe(&task.data, data)
-        self.choose_loss(net, task.data.labels != NULL)
+        if task.data.labels != NULL:
+            self.choose_loss(net, True)
         task.order = NULL
         if plan.order is not None:
             task.order = <int64_t*>cnp.PyArray_DATA(plan.order)
             task.data.n = len(plan.order)
-        task.data.n = plan.rows(task.data.n)
+        if plan.drops_last:
+            task.data.n -= task.data.n % <int64_t>plan.batch_size
         task.batch = plan.batch_size
         drops = self.set_dropout(task, plan.dropouts)
         stores = plan.clip_norm > 0 or plan.l1 > 0 or plan.share is not None
@@ -157,7 +159,7 @@ cdef class Engine(Trained):
         else:
             task.hyper[3] = plan.optimizer.decay(0)
         task.rates = <double*>cnp.PyArray_DATA(rates)
-        table = set_groups(task, net, groups_table(plan.groups, self.tensors, plan.optimizer.degree))
+        table = set_groups(task, net, self.table_of(plan.groups, plan.optimizer.degree))
         task.l1, task.clip_norm = plan.l1, plan.clip_norm
         task.l2, task.l2_per_batch = plan.l2, plan.l2_per_batch
         task.seed, task.step = plan.seed, plan.step
@@ -199,6 +201,13 @@ cdef class Engine(Trained):
             steps.is_whole = True
         self.shift = epoch.shift
         return 0
+
+    cdef object table_of(self, groups, degree):
+        """The table of the groups; that of the last epoch if they are the same object."""
+        if groups is not self.groups or degree != self.degree:
+            self.table = groups_table(groups, self.tensors, degree)
+            self.groups, self.degree = groups, degree
+        return self.table
 
     cdef tuple set_dropout(self, fm_task* task, dropouts):
         """Say what drops out, by (batches, hidden layers), or as the network has it; returns where."""

@@ -19,7 +19,6 @@ import numpy as np
 from fastmlp._engine import arena
 from fastmlp._engine.kernels import tables
 from fastmlp._network import tensors
-from fastmlp._network.losses import CustomLoss
 from fastmlp._network.operators import OPERATORS, operators as operators_of
 
 cnp.import_array()
@@ -97,7 +96,7 @@ cdef class Parameters:
         self.choose_loss(&self.net, False)
         self.net.targets_width = spec.n_outputs
         self.net.loss_parameter = spec.loss.parameter
-        if isinstance(spec.loss, CustomLoss):
+        if spec.loss.is_custom:
             self.net.loss_function = self.function_of(spec.loss, &self.loss_takes_lock)
         self.net.operators = self.operators
         self.lay_out_row()

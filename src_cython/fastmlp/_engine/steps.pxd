@@ -5,6 +5,9 @@ from fastmlp._engine.parameters cimport Parameters
 from fastmlp._engine.memory cimport Memory
 
 
+cdef class Trained
+
+
 cdef class Steps:
     cdef int32_t optimizer, n_slots  # its row, and what that has
     cdef double hyper[4]
@@ -16,12 +19,13 @@ cdef class Steps:
     cdef bint is_whole  # not in the middle of an epoch, nor left there
 
     @staticmethod
-    cdef Steps make(Parameters network, str row, int n_slots, hyper)
+    cdef Steps make(Trained network, str row, int n_slots, hyper)
 
     @staticmethod
-    cdef Steps of(Parameters network, memory)
-    cdef object remembered(self, Parameters network)
+    cdef Steps of(Trained network, memory)
+    cdef object remembered(self, Trained network)
 
 
 cdef class Trained(Parameters):
     cdef Steps steps
+    cdef tuple rows  # names of the native optimizers

@@ -14,10 +14,10 @@ cdef class Steps:
     """What an optimizer remembers; an engine makes it."""
 
     @staticmethod
-    cdef Steps make(Parameters network, str row, int n_slots, hyper):
+    cdef Steps make(Trained network, str row, int n_slots, hyper):
         """All zero, before the first step."""
         cdef Steps self = Steps.__new__(Steps)
-        self.optimizer = tables(network.level, network.spec.dtype.name)[2].index(row)
+        self.optimizer = network.rows.index(row)
         self.n_slots = n_slots
         self.memory, self.size = Memory(network.kernels.element_size), network.n_parameters
         for i in range(n_slots):
@@ -28,9 +28,9 @@ cdef class Steps:
         self.is_whole = True
         return self
 
-    cdef object remembered(self, Parameters network):
+    cdef object remembered(self, Trained network):
         """The same as plain arrays."""
-        row = tables(network.level, network.spec.dtype.name)[2][self.optimizer]
+        row = network.rows[self.optimizer]
         hyper = tuple(self.hyper[i] for i in range(4))
         slots = [network.unpack(self.slots[i]) for i in range(self.n_slots)]
         powers = self.powers[0], self.powers[1]
@@ -38,7 +38,7 @@ cdef class Steps:
         return optimizer_state.OptimizerState(row, hyper, self.taken, slots, sums, powers)
 
     @staticmethod
-    cdef Steps of(Parameters network, memory):
+    cdef Steps of(Trained network, memory):
         """What is remembered in plain arrays."""
         cdef Steps self = Steps.make(network, memory.row, len(memory.slots), memory.hyper)
         self.taken = memory.step
@@ -62,6 +62,10 @@ cdef class Steps:
 
 cdef class Trained(Parameters):
     """Parameters and the state of the optimizer that moves them; base of the engine."""
+
+    def __init__(self, spec, str level, bint transpose_all=False):
+        Parameters.__init__(self, spec, level, transpose_all)
+        self.rows = tables(level, spec.dtype.name)[2]
 
     def start(self, optimizer):
         """Zero the state of an optimizer, the one of the epochs to come. All of it, or nothing."""
