@@ -30,7 +30,7 @@ AVERAGES: list[Row] = [
     (
         "a mean beyond the dtype",
         filled("averaged", MEAN, np.array(-1e39)),
-        "progress.averaged has a mean beyond what float32 can hold",
+        "progress.averaged: it has a mean beyond what float32 can hold",
     ),
     (
         "infinite weights in training",

@@ -46,7 +46,7 @@ TABLES: list[Row] = [
     (
         "fewer reasons",
         changed(TWO, "fit.columns.reasons", "shape", to=lambda s: [1, s[0] * s[1]]),
-        "columns has 1 reasons for 2",
+        "columns: it has 1 reasons for 2",
     ),
     ("more numbers", columns("numbers", to=5), r"columns.numbers' is int64 of shape \(2,\) but"),
     ("numbers of 2**53", columns("numbers", to=2**53), r"of shape \(9007199254740992,\)"),
@@ -80,7 +80,7 @@ TABLES: list[Row] = [
         "categories.2.values.2 is uint64 of shape",
     ),
     ("tables without members", fit("members", to=0), "fit.members is 0 but must be from 1"),
-    ("members of 2**53", fit("members", to=2**53), "no tensor 'groups.0.members.3.layers.0.w"),
+    ("members of 2**53", fit("members", to=2**53), r"centre' is .* but .* \(9007199254740992, 2"),
     ("fewer members", fit("members", to=2), r"groups.0.centre' is float64 of shape \(3, 2\) but"),
     ("missing of 2", fit("with_missing", to=2), r"fit.with_missing' is int64 of shape \(1,\) but"),
     ("missing elsewhere", filled(TWO, "fit.with_missing", [2]), "with_missing' has other places"),
@@ -94,7 +94,6 @@ TABLES: list[Row] = [
     ),
     ("a share of 2", group("share", to=2.0), "groups have shares of [23]"),
     ("a share of -1", group("share", to=-1.0), "groups.0.share is -1.0 but must be a number from"),
-    ("bins of 2**40", group("bins", to=2**40), "groups.0.bins is 1099511627776 but must be from 0"),
     (
         "bins of no numbers of 2**40",
         model("fit", "groups", 0, "bins", to=2**40, name=TRUTHS),
@@ -105,7 +104,7 @@ TABLES: list[Row] = [
         model("fit", "groups", 0, "bins", to=2, name=TRUTHS),
         r"groups.0.edges' is float64 of shape \(3, 0, 4\) but",
     ),
-    ("other bins", group("bins", to=1), "groups.0 has 19 inputs but 15 come of its table"),
+    ("other bins", group("bins", to=1), "groups.0: it has 19 inputs but 15 come of its table"),
     (
         "another loss of a group",
         group("network", "loss", to={"object": {"class": "AbsoluteError"}}),
@@ -142,17 +141,17 @@ TABLES: list[Row] = [
     (
         "a row without a weight",
         filled(WEIGHTS, "fit.weights", np.zeros(2)),
-        "weights' has 0.0 but must be abov",
+        "weights' has 0.0 but must not be bel",
     ),
     (
         "a weight below 0",
         filled(WEIGHTS, "fit.weights", np.array(-1.0)),
         "weights' has -1.0 but must not",
     ),
-    ("fewer counts", fit("out", to=[20, 40]), "fit.out has 2 counts but 3 belong there"),
+    ("fewer counts", fit("out", to=[20, 40]), "fit.out has 2 entries but 3 belong there"),
     ("a count of 0", fit("out", 1, to=0), "fit.out.1 is 0 but must be from 1 to 60"),
     ("other counts", fit("out", to=[1, 1, 1]), r"fit.out' is int64 of shape \(60,\) but"),
-    ("no history of tables", fit("history", to=None), "model.fit has no history"),
+    ("no history of tables", fit("history", to=[]), r"fit.history is \[\] and no object"),
     (
         "a curve of floats",
         changed(TWO, "fit.curve.0", "dtype", to="F64"),
@@ -186,7 +185,7 @@ TABLES: list[Row] = [
         filled(TWO, "fit.unit", np.array(0.0)),
         "unit' has 0.0 but must be above 0",
     ),
-    ("judged by none", fit("judged", to=0), "fit.judged is 0 but must be from 1 to 60"),
+    ("judged by none", fit("judged", to=0), "fit.judged is 0 but must be from 1 to"),
     ("judged by fewer", fit("judged", to=59), r"residuals.z' is float64 of shape \(2, 60\) but"),
     (
         "residuals out of order",
@@ -201,7 +200,7 @@ TABLES: list[Row] = [
     ("a freedom of 0", filled(TWO, "fit.residuals.freedom", np.array(0.0)), "from 2.2 to 200.0"),
     ("a huge freedom", filled(TWO, "fit.residuals.freedom", np.array(1e306)), "from 2.2 to 200.0"),
     ("more places", fit("places", to=[1, 2]), r"residuals.places' is float64 of shape \(2,\) but"),
-    ("no places", fit("places", to=[0, 2]), "fit.places.0 is 0 but must be from 1 to 60"),
+    ("no places", fit("places", to=[0, 2]), "fit.places.0 is 0 but must be from 1 to"),
     ("a trust of 2", fit("trust", to=2.0), "the trust in predicted sizes is 2.0 but at most 1"),
     ("a trust in words", fit("trust", to="much"), "fit.trust is 'much' but must be a number"),
     (
@@ -242,6 +241,6 @@ TABLES: list[Row] = [
         "seconds has 're",
     ),
     ("seconds in a list", report("seconds", to=[]), "report.seconds is .* but dict belongs there"),
-    ("lines of numbers", report("more", to={"dict": [[1, "a"]]}), "report.more has 1 with 'a'"),
+    ("lines of numbers", report("more", to={"dict": [[1, "a"]]}), "report: more has 1 with 'a'"),
     ("a score in words", report("alone", to="good"), "report.alone is 'good' but float belongs"),
 ]

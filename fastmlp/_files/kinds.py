@@ -1,0 +1,247 @@
+"""Kinds of fields: how a value of each is written to a file, and read from it within its range.
+
+``write(value, place)`` returns JSON and puts arrays among the tensors; ``read(tree, place)``
+returns the value that some JSON describes, or refuses it. A limit may be a function of the fields
+that were read before: ``Count(1, lambda known: known["rows"])``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import ChainMap
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._files.strict_json import MOST_INTEGER, ModelFormatError, shown
+
+MOST_MESSAGE = 500  # characters of a constructor's complaint
+GONE: Any = object()  # stands for the value of a key that is not there
+
+
+class Place(NamedTuple):
+    """Where a value lies in a file.
+
+    Attributes
+    ----------
+    where : str
+        The model and the keys that lead to the value, as messages say it: "model.fit.history".
+    file : Tensors or Store
+        The tensors of the file.
+    known : ChainMap
+        The fields of the objects around the value, by their keys, innermost first.
+    name : str
+        Begins the names of the value's tensors: "fit.history".
+    prefix : str
+        Stands before the name in an ensemble: "members.0.".
+    """
+
+    where: str
+    file: Any
+    known: ChainMap[str, Any]
+    name: str = ""
+    prefix: str = ""
+
+    @property
+    def tensor(self) -> str:
+        """The name of the tensor that lies here."""
+        return self.prefix + self.name
+
+    def at(self, key: object) -> Place:
+        """Return the place of a part of this value."""
+        name = f"{self.name}.{key}" if self.name else str(key)
+        return self._replace(where=f"{self.where}.{key}", name=name)
+
+    def fail(self, what: str) -> ModelFormatError:
+        """Return the refusal of what is here."""
+        return ModelFormatError(f"{self.where} {what}")
+
+    def wrong(self, what: str) -> ModelFormatError:
+        """Return the refusal of the tensor that lies here."""
+        return ModelFormatError(f"tensor {shown(self.tensor)} {what}")
+
+
+class Kind:
+    """A kind of field; this one is any JSON, which a constructor checks later.
+
+    Attributes
+    ----------
+    needed : bool
+        Whether the key must be there.
+    hidden : bool
+        Whether the field has no key, but only tensors.
+    """
+
+    needed, hidden = True, False
+
+    def write(self, value: Any, place: Place) -> Any:
+        """Return the value as JSON; GONE if there is to be no key."""
+        del place
+        return value
+
+    def read(self, tree: Any, place: Place) -> Any:
+        """Return the value that some JSON describes; GONE if there is no key."""
+        del place
+        return tree
+
+
+class Hidden(Kind):
+    """A field of tensors alone."""
+
+    needed, hidden = False, True
+
+
+def limit(given: Any, place: Place) -> Any:
+    """Return a limit, which may depend on fields that are known."""
+    return given(place.known) if callable(given) else given
+
+
+# ---------------------------------------------------------------------------------- JSON alone
+
+
+class Count(Kind):
+    """An integer in a range; where the range goes beyond JSON's, it is a string of its digits."""
+
+    def __init__(self, least: Any = 0, most: Any = MOST_INTEGER) -> None:
+        self.least, self.most = least, most
+
+    def write(self, value: Any, place: Place) -> Any:
+        return hex(value) if not callable(self.most) and self.most > MOST_INTEGER else int(value)
+
+    def read(self, tree: Any, place: Place) -> int:
+        least, most = limit(self.least, place), limit(self.most, place)
+        value = from_digits(tree) if most > MOST_INTEGER else tree
+        if type(value) is not int or not least <= value <= most:
+            raise place.fail(f"is {shown(tree)} but must be from {least} to {most}")
+        return value
+
+
+class Number(Kind):
+    """A finite number, by default not negative."""
+
+    def __init__(self, least: float = 0.0) -> None:
+        self.least = least
+
+    def write(self, value: Any, place: Place) -> float:
+        return float(value)
+
+    def read(self, tree: Any, place: Place) -> float:
+        if type(tree) not in (int, float) or not self.least <= tree < math.inf:
+            raise place.fail(f"is {shown(tree)} but must be a number from {self.least:g} on")
+        return float(tree)
+
+
+class Flag(Kind):
+    """A truth value."""
+
+    def read(self, tree: Any, place: Place) -> bool:
+        if not isinstance(tree, bool):
+            raise place.fail(f"is {shown(tree)} and neither true nor false")
+        return tree
+
+
+class Text(Kind):
+    """A string."""
+
+    def write(self, value: str, place: Place) -> str:
+        check_characters(value, place.name)
+        return value
+
+    def read(self, tree: Any, place: Place) -> str:
+        if not isinstance(tree, str):
+            raise place.fail(f"is {shown(tree)} and no string")
+        return tree
+
+
+class Choice(Text):
+    """One of several strings."""
+
+    def __init__(self, choices: Any) -> None:
+        self.choices = choices
+
+    def write(self, value: Any, place: Place) -> str:
+        return str(value)
+
+    def read(self, tree: Any, place: Place) -> str:
+        value = super().read(tree, place)
+        if value not in self.choices:
+            raise place.fail(f"is {shown(value)} but must be one of {', '.join(self.choices)}")
+        return value
+
+
+# ---------------------------------------------------------------------------------- tensors
+
+
+class Tensor(Hidden):
+    """An array of known shape and dtype, of finite numbers."""
+
+    def __init__(self, shape: Any, dtype: Any = np.float64, positive: bool = False) -> None:
+        self.shape, self.dtype, self.positive = shape, np.dtype(dtype), positive
+
+    def write(self, value: NDArray[Any], place: Place) -> Any:
+        if not np.all(np.isfinite(value)):
+            raise ValueError(f"{place.name} of the fit is not finite: scale y, and fit again")
+        place.file[place.tensor] = value
+        return GONE
+
+    def read(self, tree: Any, place: Place) -> NDArray[Any]:
+        array = place.file.parameter(place.tensor, limit(self.shape, place), self.dtype)
+        if self.positive and array.min() <= 0:
+            raise place.wrong(f"has {array.min()} but must be above 0")
+        return array.copy()  # type: ignore[no-any-return]
+
+
+class Numbers(Hidden):
+    """A list of any length, of numbers that need not be finite."""
+
+    def __init__(self, dtype: Any = np.float64) -> None:
+        self.dtype = dtype
+
+    def write(self, value: Sequence[float], place: Place) -> Any:
+        place.file.put_list(place.tensor, value, self.dtype)
+        return GONE
+
+    def read(self, tree: Any, place: Place) -> list[Any]:
+        return place.file.numbers(place.tensor, self.dtype)  # type: ignore[no-any-return]
+
+
+# ---------------------------------------------------------------------------------- helpers
+
+
+def opened(tree: Any, place: Place) -> dict[str, Any]:
+    """Return a copy of a JSON object."""
+    if not isinstance(tree, dict):
+        raise place.fail(f"is {shown(tree)} and no object")
+    return dict(tree)
+
+
+def built(where: str, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Call a constructor that checks its arguments, which come from a file."""
+    try:
+        return make(*args, **options)
+    except ModelFormatError:
+        raise
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise ModelFormatError(f"{where}: {str(error)[:MOST_MESSAGE]}") from None
+
+
+def from_digits(text: Any) -> int:
+    """Return the integer whose hexadecimal digits a string has, or -1."""
+    try:
+        number = int(text, 16) if isinstance(text, str) else -1
+    except ValueError:
+        return -1
+    return number if hex(number) == text else -1
+
+
+def check_characters(text: str, name: str) -> None:
+    """Complain about half a character, which no file in UTF-8 has."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{name} has the text {shown(text)} with half a character (a lone surrogate), which a "
+            "file cannot hold: rename it, and fit again"
+        ) from None
