@@ -1,4 +1,4 @@
-"""Files stay as they are: the keys, tensors and their order of one model of each class."""
+"""Schemas: files have the keys and tensors that they ever had, and every field is checked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import json
 from typing import Any
 
 import hostile
+import hostile_fields
 import pytest
+
+from fastmlp._models.codecs import values
 
 # The digests of `facts`: a new field changes one, and so does a new order of the tensors.
 DIGESTS = {
@@ -60,3 +63,22 @@ def digest(name: str) -> str:
 @pytest.mark.parametrize("name", hostile.VALID)
 def test_a_file_has_the_same_keys_and_tensors_as_ever(name: str) -> None:
     assert digest(name) == DIGESTS[name]
+
+
+# Together they have every kind of field.
+CHECKED = (
+    *("averaged", "legacy generator", "predictor", "ensemble", "predictor of an ensemble"),
+    *("MLPClassifier schedule", "MLPClassifier callbacks", "checkpoint"),
+    *("TabMLPClassifier words", "TabMLPRegressor weights"),
+)
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_every_field_that_is_missing_or_wrong_is_refused_by_its_name(name: str) -> None:
+    found = list(hostile_fields.refusals(name))
+    for path, value, said in found:
+        key = [key for key in path if isinstance(key, str) and key not in values.TAGS][-1]
+        assert key in said or "nested more than" in said, (path, value, said)
+        assert len(said) < 800
+        assert said.isprintable()
+    assert len(found) > 40

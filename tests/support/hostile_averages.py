@@ -14,11 +14,6 @@ progress = functools.partial(model, "progress")
 averaged = functools.partial(model, "progress", "averaged", name="averaged")
 
 AVERAGES: list[Row] = [
-    ("averages in a list", averaged(to=[]), r"progress.averaged is \[\] and no object"),
-    ("a mean of no epochs", averaged("epochs", to=0), "averaged.epochs is 0 but must be from 1"),
-    ("a mean of half an epoch", averaged("epochs", to=0.5), "averaged.epochs is 0.5 but must be"),
-    ("a mean of no number", averaged(to={}), "progress.averaged has no 'epochs'"),
-    ("a mean with a decay", averaged("decay", to=0.5), "progress.averaged has 'decay', unknown"),
     ("a mean not told of", averaged(to=GONE), "'progress.averaged.mean.*' belongs to nothing"),
     ("a mean of nothing", progress("averaged", to={"epochs": 1}), "no tensor 'progress.averaged"),
     (

@@ -59,7 +59,7 @@ class Value(Kind):
             )
         if not tag:
             return _PLAIN[type(value)].write(value, place)
-        return {tag: _TAGS[tag].write(value, place)}
+        return {tag: TAGS[tag].write(value, place)}
 
     def read(self, tree: Any, place: Place) -> Any:
         found = self._found(tree, place)
@@ -75,9 +75,9 @@ class Value(Kind):
             return _LIST.read(tree, place)
         if not isinstance(tree, dict):
             return tree
-        if len(tree) != 1 or (tag := next(iter(tree))) not in _TAGS:
+        if len(tree) != 1 or (tag := next(iter(tree))) not in TAGS:
             raise place.fail(f"has the keys {shown(sorted(tree))}, which are no value")
-        return _TAGS[tag].read(tree[tag], place)
+        return TAGS[tag].read(tree[tag], place)
 
 
 def _tag(value: Any) -> str | None:
@@ -210,7 +210,7 @@ _TAG_OF = {str: "", list: "", tuple: "tuple", dict: "dict"} | {
     np.random.Generator: "generator",
     np.random.RandomState: "random state",
 }
-_TAGS: dict[str, Kind] = {
+TAGS: dict[str, Kind] = {
     "tuple": List(ANY, make=tuple),
     "dict": _Dict(),
     "int": _Integer(),
