@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp._files.strict_json import MOST_INTEGER, ModelFormatError, shown
 
@@ -22,27 +21,13 @@ GONE: Any = object()  # stands for the value of a key that is not there
 
 
 class Place(NamedTuple):
-    """Where a value lies in a file.
+    """Where a value lies in a file."""
 
-    Attributes
-    ----------
-    where : str
-        The model and the keys that lead to the value, as messages say it: "model.fit.history".
-    file : Tensors or Store
-        The tensors of the file.
-    known : ChainMap
-        The fields of the objects around the value, by their keys, innermost first.
-    name : str
-        Begins the names of the value's tensors: "fit.history".
-    prefix : str
-        Stands before the name in an ensemble: "members.0.".
-    """
-
-    where: str
-    file: Any
-    known: ChainMap[str, Any]
-    name: str = ""
-    prefix: str = ""
+    where: str  # the keys that lead to it, as messages say it: "model.fit.history"
+    file: Any  # its Tensors, or its Store
+    known: ChainMap[str, Any]  # the fields of the objects around the value, innermost first
+    name: str = ""  # begins the names of its tensors: "fit.history"
+    prefix: str = ""  # stands before the name in an ensemble: "members.0."
 
     @property
     def tensor(self) -> str:
@@ -64,26 +49,17 @@ class Place(NamedTuple):
 
 
 class Kind:
-    """A kind of field; this one is any JSON, which a constructor checks later.
+    """A kind of field; this one is any JSON, which a constructor checks later."""
 
-    Attributes
-    ----------
-    needed : bool
-        Whether the key must be there.
-    hidden : bool
-        Whether the field has no key, but only tensors.
-    """
-
-    needed, hidden = True, False
+    needed = True  # whether the key must be there
+    hidden = False  # whether there is no key, but only tensors
 
     def write(self, value: Any, place: Place) -> Any:
         """Return the value as JSON; GONE if there is to be no key."""
-        del place
         return value
 
     def read(self, tree: Any, place: Place) -> Any:
-        """Return the value that some JSON describes; GONE if there is no key."""
-        del place
+        """Return the value that some JSON describes; it is GONE if there is no key."""
         return tree
 
 
@@ -175,22 +151,26 @@ class Choice(Text):
 
 
 class Tensor(Hidden):
-    """An array of known shape and dtype, of finite numbers."""
+    """An array of known shape and dtype, of finite numbers; None if its shape is None."""
 
     def __init__(self, shape: Any, dtype: Any = np.float64, positive: bool = False) -> None:
         self.shape, self.dtype, self.positive = shape, np.dtype(dtype), positive
 
-    def write(self, value: NDArray[Any], place: Place) -> Any:
+    def write(self, value: Any, place: Place) -> Any:
+        if value is None:
+            return GONE
         if not np.all(np.isfinite(value)):
             raise ValueError(f"{place.name} of the fit is not finite: scale y, and fit again")
         place.file[place.tensor] = value
         return GONE
 
-    def read(self, tree: Any, place: Place) -> NDArray[Any]:
-        array = place.file.parameter(place.tensor, limit(self.shape, place), self.dtype)
+    def read(self, tree: Any, place: Place) -> Any:
+        if (shape := limit(self.shape, place)) is None:
+            return None
+        array = place.file.parameter(place.tensor, shape, self.dtype)
         if self.positive and array.min() <= 0:
             raise place.wrong(f"has {array.min()} but must be above 0")
-        return array.copy()  # type: ignore[no-any-return]
+        return array.copy()
 
 
 class Numbers(Hidden):

@@ -127,34 +127,20 @@ class Checked(Hidden):
     def __init__(self, check: Callable[[Any], Any]) -> None:
         self.check = check
 
-    def write(self, value: Any, place: Place) -> Any:
-        return GONE
-
     def read(self, tree: Any, place: Place) -> Any:
         return built(place.where.rpartition(".")[0], self.check, place.known)
 
 
 class Object(Kind):
-    """A JSON object: a table of fields; any other key is refused.
+    """A JSON object: a table of fields, in the order in which they are read; there is no other key.
 
-    Parameters
-    ----------
-    fields : mapping of str to Kind
-        In the order of the keys, which is the order in which they are read.
-    make : callable
-        Gets the fields by their keys and returns the value; what it complains of is a refusal.
-    values : callable
-        Returns the fields of a value, by their keys; by default those of a mapping, or attributes.
-    first : tuple of str
-        Fields whose tensors lie before those of the others.
+    ``make`` gets the fields by their keys and returns the value; its errors are refusals.
+    ``values`` returns the fields of a value, which are its items or attributes by default.
+    The tensors of the fields ``first`` lie before those of the others.
     """
 
     def __init__(
-        self,
-        fields: Mapping[str, Kind],
-        make: Callable[..., Any] = dict,
-        values: Callable[[Any], Any] | None = None,
-        first: Sequence[str] = (),
+        self, fields: Mapping[str, Kind], make: Any = dict, values: Any = None, first: Any = ()
     ) -> None:
         self.fields, self.make, self.values, self.first = fields, make, values, first
 
@@ -164,9 +150,10 @@ class Object(Kind):
         if not isinstance(value, Mapping):
             value = {key: getattr(value, key) for key in self.fields}
         inner = place._replace(known=place.known.new_child(value))
-        order = sorted(self.fields, key=lambda key: key not in self.first)
-        found = {key: self.fields[key].write(value.get(key), inner.at(key)) for key in order}
-        return {key: found[key] for key in self.fields if found[key] is not GONE}
+        written = [key for key, kind in self.fields.items() if not isinstance(kind, Checked)]
+        order = sorted(written, key=lambda key: key not in self.first)
+        found = {key: self.fields[key].write(value[key], inner.at(key)) for key in order}
+        return {key: found[key] for key in written if found[key] is not GONE}
 
     def read(self, tree: Any, place: Place) -> Any:
         left, values = opened(tree, place), dict[str, Any]()
@@ -196,15 +183,7 @@ class Chosen(Kind):
 
 
 class OneOf(Kind):
-    """A JSON object of one of several kinds; the key "class" says which.
-
-    Parameters
-    ----------
-    kinds : mapping of str to Object
-        By the name of the class.
-    name_of : callable
-        Returns the name of a value's class.
-    """
+    """A JSON object of one of several kinds; the key "class" says which."""
 
     def __init__(self, kinds: Mapping[str, Object], name_of: Callable[[Any], str]) -> None:
         self.kinds, self.name_of = kinds, name_of

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._files.kinds import GONE, Count, Flag, Kind, Number, Place, Tensor, limit
+from fastmlp._files.kinds import Count, Flag, Kind, Number, Place, Tensor, limit
 from fastmlp._files.schema import At, Checked, Each, Later, List, Object
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import mlp, parts
@@ -211,19 +211,11 @@ def _n_values(columns: Columns) -> list[int]:
     return [len(column.values or ()) for _, column in columns.categories]
 
 
-class _Scales(Tensor):
-    """The scales of the targets of each member, if the targets are numbers."""
-
-    def write(self, value: Any, place: Place) -> Any:
-        return GONE if value is None else super().write(value, place)
-
-    def read(self, tree: Any, place: Place) -> Any:
-        if place.known["network"].loss.target_kind not in ("real", "count"):
-            return None
-        scales = super().read(tree, place)
-        if scales[:, TargetScale._fields.index("factor")].min() <= 0:
-            raise place.wrong("has a factor that is no scale")
-        return scales
+def _scales_shape(known: Any) -> Any:
+    network = known["network"]
+    if network.loss.target_kind not in ("real", "count"):
+        return None
+    return known["members"], len(TargetScale._fields), network.n_outputs
 
 
 GROUP = Object(
@@ -238,13 +230,7 @@ GROUP = Object(
         "known": Tensor(
             lambda known: (known["members"], sum(_n_values(known["columns"]))), np.bool_
         ),
-        "scales": _Scales(
-            lambda known: (
-                known["members"],
-                len(TargetScale._fields),
-                known["network"].n_outputs,
-            )
-        ),
+        "scales": Tensor(_scales_shape),
         "nets": At("members", Each(parts.Parameters(), lambda known: known["members"])),
     }
 )
@@ -302,6 +288,8 @@ def blend_of(fit: dict[str, Any], target: Any) -> Blend:
         scales: list[Any] = [None] * len(ensemble)
         if group["scales"] is not None:
             scales = [TargetScale(*scale) for scale in group["scales"]]
+            if min(scale.factor.min() for scale in scales) <= 0:
+                raise ValueError("the scales of the targets have a factor that is not above 0")
         groups.append(TrainedMembers(ensemble, encodings, scales, target))
     return Blend(groups, np.array([group["share"] for group in fit["groups"]]))
 

@@ -110,7 +110,7 @@ TABLES: list[Row] = [
     (
         "a factor of 0",
         filled(TWO, "groups.0.scales", np.zeros(12)),
-        "groups.0.scales' has a factor that is no scale",
+        "scales of the targets have a factor that is not above 0",
     ),
     ("more rows", fit("rows", to=61), r"fit.out_of_fold' is float64 of shape \(60, 2\) but"),
     ("rows of no fold", filled(TWO, "fit.out", HUGE), "fit.out' has rows from 0 to 4611686018427"),

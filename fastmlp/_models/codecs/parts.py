@@ -16,17 +16,7 @@ from numpy.typing import NDArray
 from fastmlp._core.history import AveragingState, History
 from fastmlp._engine import optimizer_state
 from fastmlp._engine.optimizer_state import OptimizerState
-from fastmlp._files.kinds import (
-    GONE,
-    Choice,
-    Count,
-    Hidden,
-    Kind,
-    Number,
-    Numbers,
-    Place,
-    Text,
-)
+from fastmlp._files.kinds import GONE, Choice, Count, Hidden, Kind, Number, Numbers, Place, Text
 from fastmlp._files.schema import At, Flagged, Later, List, Object, OneOf
 from fastmlp._models.codecs.values import Value
 from fastmlp._network import spec
@@ -99,15 +89,7 @@ NETWORK = Object(
 
 
 class Parameters(Hidden):
-    """The parameters of the network that is known: finite, of the right shapes.
-
-    Parameters
-    ----------
-    dtype : dtype, optional
-        By default that of the network.
-    copy : bool
-        Whether they are arrays of their own, and no views of the file.
-    """
+    """The parameters of the network that is known, finite; views of the file unless copied."""
 
     def __init__(self, dtype: Any = None, copy: bool = False) -> None:
         self.dtype, self.copy = dtype, copy
@@ -179,7 +161,7 @@ HISTORY = Object(
 
 
 class _Slots(Hidden):
-    """What an optimizer remembers of each parameter, slot by slot."""
+    """The arrays of an optimizer, slot by slot."""
 
     def write(self, value: Any, place: Place) -> Any:
         for slot, parameters in zip(SLOTS[place.known["row"]], value, strict=True):

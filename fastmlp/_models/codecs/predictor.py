@@ -11,11 +11,7 @@ from fastmlp._files.schema import Maybe, Object
 from fastmlp._models.codecs import parts
 
 SCHEMA = Object(
-    {
-        "network": parts.NETWORK,
-        "n_threads": Maybe(Count(1)),
-        "parameters": parts.PARAMETERS,
-    }
+    {"network": parts.NETWORK, "n_threads": Maybe(Count(1)), "parameters": parts.PARAMETERS}
 )
 
 
