@@ -95,17 +95,19 @@ class Count(Kind):
 
 
 class Number(Kind):
-    """A finite number, by default not negative."""
+    """A finite number in a range, by default not negative."""
 
-    def __init__(self, least: float = 0.0) -> None:
-        self.least = least
+    def __init__(self, least: float = 0.0, most: float = math.inf) -> None:
+        self.least, self.most = least, most
 
     def write(self, value: Any, place: Place) -> float:
         return float(value)
 
     def read(self, tree: Any, place: Place) -> float:
-        if type(tree) not in (int, float) or not self.least <= tree < math.inf:
-            raise place.fail(f"is {shown(tree)} but must be a number from {self.least:g} on")
+        is_number = type(tree) in (int, float) and abs(tree) < math.inf
+        if not (is_number and self.least <= tree <= self.most):
+            to = "on" if self.most == math.inf else f"to {self.most:.3g}"
+            raise place.fail(f"is {shown(tree)} but must be a number from {self.least:.3g} {to}")
         return float(tree)
 
 
@@ -151,26 +153,62 @@ class Choice(Text):
 
 
 class Tensor(Hidden):
-    """An array of known shape and dtype, of finite numbers; None if its shape is None."""
+    """An array of known shape and dtype, of finite numbers in a range; None if its shape is None.
 
-    def __init__(self, shape: Any, dtype: Any = np.float64, positive: bool = False) -> None:
-        self.shape, self.dtype, self.positive = shape, np.dtype(dtype), positive
+    ``positive``: all are above 0. ``rising``: each is above the one before it.
+    """
+
+    def __init__(
+        self,
+        shape: Any,
+        dtype: Any = np.float64,
+        least: Any = -math.inf,
+        most: Any = math.inf,
+        positive: bool = False,
+        rising: bool = False,
+    ) -> None:
+        self.shape, self.dtype, self.least, self.most = shape, np.dtype(dtype), least, most
+        self.positive, self.rising = positive, rising
 
     def write(self, value: Any, place: Place) -> Any:
         if value is None:
             return GONE
         if not np.all(np.isfinite(value)):
             raise ValueError(f"{place.name} of the fit is not finite: scale y, and fit again")
-        place.file[place.tensor] = value
+        place.file[place.tensor] = np.asarray(value, self.dtype)
         return GONE
 
     def read(self, tree: Any, place: Place) -> Any:
-        if (shape := limit(self.shape, place)) is None:
-            return None
+        shape = limit(self.shape, place)
+        return None if shape is None else self.array(shape, place)
+
+    def array(self, shape: tuple[int, ...], place: Place) -> Any:
+        """Return the array, of this shape."""
         array = place.file.parameter(place.tensor, shape, self.dtype)
-        if self.positive and array.min() <= 0:
-            raise place.wrong(f"has {array.min()} but must be above 0")
+        least, most = limit(self.least, place), limit(self.most, place)
+        low, high = (array.min(), array.max()) if array.size else (least, most)
+        if self.positive and low <= 0:
+            raise place.wrong(f"has {low} but must be above 0")
+        if array.size and not least <= low <= high <= most:
+            raise place.wrong(f"has {low} to {high} but must have numbers from {least} to {most}")
+        if self.rising and not (array[:-1] < array[1:]).all():
+            raise place.wrong("is not in order, each number once")
         return array.copy()
+
+
+class Sized(Tensor):
+    """A list of numbers in a range; the key says how many they are."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(None, *args, **options)
+        self.needed, self.hidden = True, False
+
+    def write(self, value: Any, place: Place) -> int:
+        super().write(value, place)
+        return len(value)
+
+    def read(self, tree: Any, place: Place) -> Any:
+        return self.array((Count().read(tree, place),), place)
 
 
 class Numbers(Hidden):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._files.kinds import Choice, Count, Kind, Number, Numbers, Place, Tensor, Text
+from fastmlp._files.kinds import Choice, Count, Kind, Number, Numbers, Place, Sized, Tensor, Text
 from fastmlp._files.schema import At, Checked, Chosen, Flagged, Later, List, Maybe, Object
-from fastmlp._files.strict_json import ModelFormatError, shown
+from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
 from fastmlp.sklearn.codec import PARAMETERS
@@ -19,7 +19,6 @@ from fastmlp.tabular.codec_members import (
     COLUMNS,
     GROUP,
     PLACES,
-    WITH_MISSING,
     blend_of,
     check_groups,
     group_values,
@@ -47,9 +46,7 @@ class _Parts(Kind):
     def read(self, tree: Any, place: Place) -> list[NDArray[np.int64]]:
         n, rows = (place.known[key] for key in ("members", "rows"))
         counts = List(Count(1, rows), n).read(tree, place)
-        found = Tensor((sum(counts),), PLACES).read(tree, place)
-        if not 0 <= found.min() <= found.max() < rows:
-            raise place.wrong(f"has rows from {found.min()} to {found.max()}")
+        found = Tensor((sum(counts),), PLACES, 0, rows - 1).read(tree, place)
         return list(np.split(found, np.cumsum(counts)[:-1]))
 
 
@@ -91,26 +88,32 @@ def _out_of_fold(known: Any) -> tuple[int, int]:
 NUMBERS: dict[str, Kind] = {
     "target": Choice(NAMES),
     "judged": Count(1),
-    "trust": Later(Number(), 1.0, leave_out=False),
+    "trust": Later(Number(most=1.0), 1.0, leave_out=False),
     "places": List(Count(1), lambda known: known["outputs"]),
     "unit": Tensor(_of_outputs(), positive=True),
     "residuals.z": Tensor(_of_outputs("judged")),
     "residuals.w": Tensor(_of_outputs("judged"), positive=True),
     "residuals.places": Tensor(_n_places),
     "residuals.sizes": Tensor(_n_places, positive=True),
-    **{f"residuals.{key}": Tensor(_of_outputs(), positive=key == "spread") for key in FITTED},
+    "residuals.freedom": Tensor(_of_outputs(), float, FREEDOMS[0], FREEDOMS[-1]),
+    "residuals.spread": Tensor(_of_outputs(), positive=True),
+    "residuals.rms": Tensor(_of_outputs()),
 }
 LABELS: dict[str, Kind] = {
     "target": Choice(tuple(CLASSES.values())),
-    "temperature": Number(),
+    "temperature": Number(*np.exp([-LARGEST_LOG, LARGEST_LOG]).tolist()),
     "classes": Value(np.ndarray),
 }
+
+
+def _last_number(known: Any) -> int:
+    return len(known["columns"].numbers) - 1
 
 
 def _fit(task: dict[str, Kind]) -> Object:
     importance = Tensor(lambda known: (2, len(known["columns"].used)))
     later = {
-        "weighted": Flagged(At("weights", Tensor(lambda known: (known["rows"],)))),
+        "weighted": Flagged(At("weights", Tensor(lambda known: (known["rows"],), least=0.0))),
         "explained": Flagged(At("importance", importance)),
     }
     curve = {f"curve.{at}": Numbers(dtype) for at, dtype in enumerate(CURVE)}
@@ -118,7 +121,7 @@ def _fit(task: dict[str, Kind]) -> Object:
         {
             "columns": COLUMNS,
             "members": Count(1),
-            "with_missing": WITH_MISSING,
+            "with_missing": Sized(PLACES, 0, _last_number, rising=True),
             "groups": At("/groups", List(GROUP)),
             "outputs": Checked(check_groups),
             **task,
@@ -213,13 +216,8 @@ def build(cls: Any, fields: dict[str, Any]) -> Any:
 def _fitted(fit: dict[str, Any], target: Any, task: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes of a fit."""
     columns, names, weights = fit["columns"], fit["feature_names"], fit["weighted"]
-    if weights is not None:
-        used = weights[np.concatenate(fit["out"])]
-        if used.min() <= 0 or weights.min() < 0:
-            raise ValueError(
-                f"tensor 'fit.weights' has {weights.min()} but must not be below 0, nor 0 where "
-                "a row is used"
-            )
+    if weights is not None and weights[np.concatenate(fit["out"])].min() <= 0:
+        raise ValueError("tensor 'fit.weights' has 0.0 but must be above 0 where a row is used")
     n = len(columns.names)
     if names is not None and (names.shape != (n,) or names.dtype != object):
         raise ValueError(f"there are names for {names.shape} of {n} columns")
@@ -249,21 +247,16 @@ def _fitted(fit: dict[str, Any], target: Any, task: dict[str, Any]) -> dict[str,
 
 
 def _classes(model: Any, fit: dict[str, Any]) -> tuple[ClassTarget, dict[str, Any]]:
-    n, classes, found = fit["outputs"], fit["classes"], fit["temperature"]
+    n, classes = fit["outputs"], fit["classes"]
     labels = fit["target"] == CLASSES[True]
     target = MultiLabelTarget(np.zeros((1, n))) if labels else ClassTarget(np.zeros(1, int), n)
     _check_loss(fit, target)
     if classes.shape != (n,) or not (classes[:-1] < classes[1:]).all():
         raise ValueError(f"there are {classes.shape} classes, not {n} in order, each once")
-    limits = np.exp([-LARGEST_LOG, LARGEST_LOG])
-    if not limits[0] <= found <= limits[1]:
-        raise ValueError(
-            f"the temperature is {found:g} but from {limits[0]:.3g} to {limits[1]:.3g} is possible"
-        )
     return target, {
         "_trained_with": dict(vars(model)),
         "_has_labels": labels,
-        "temperature_": found,
+        "temperature_": fit["temperature"],
         "classes_": classes,
     }
 
@@ -276,21 +269,11 @@ def _numbers(model: Any, fit: dict[str, Any]) -> tuple[NumericTarget, dict[str, 
     for key, most in (("judged", judged), ("places", max(fit["places"]))):
         if most > rows:
             raise ValueError(f"fit.{key} is {most} but must be from 1 to {rows}")
-    if fit["trust"] > 1:
-        raise ValueError(
-            f"the trust in predicted sizes is {fit['trust']} but at most 1 is expected"
-        )
     effective = fit["residuals.w"].sum(axis=1)
     if not ((effective > 0.5) & (effective < judged + 0.5)).all():
         raise ValueError(
             f"tensor 'fit.residuals.w' sums to {effective.tolist()[:3]} but 1 to {judged} "
             "effective rows are possible"
-        )
-    freedom, low, high = fit["residuals.freedom"], FREEDOMS[0], FREEDOMS[-1]
-    if not ((low <= freedom) & (freedom <= high)).all():
-        raise ValueError(
-            f"tensor 'fit.residuals.freedom' has {freedom.tolist()[:3]} but numbers from "
-            f"{low} to {high} belong there"
         )
     ends = np.cumsum(fit["places"])[:-1]
     split = {key: np.split(fit[f"residuals.{key}"], ends) for key in ("places", "sizes")}
@@ -301,7 +284,7 @@ def _numbers(model: Any, fit: dict[str, Any]) -> tuple[NumericTarget, dict[str, 
         own |= {key: fit[f"residuals.{key}"][k] for key in ("z", "w")}
         vars(each).update(own, trust=fit["trust"], **{key: split[key][k] for key in split})
         if not ((each.z[:-1] <= each.z[1:]).all() and (each.places[:-1] < each.places[1:]).all()):
-            raise ModelFormatError(f"the residuals of output {k} are not in order")
+            raise ValueError(f"the residuals of output {k} are not in order")
         residuals.append(each)
     # The parameters may have been set since; of those of the fit, these matter after it.
     own = {"loss": name, "quantile": getattr(target.loss, "quantile", model.quantile)}

@@ -10,9 +10,8 @@ import itertools
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastmlp._files.kinds import Count, Flag, Kind, Number, Place, Tensor, limit
+from fastmlp._files.kinds import Count, Flag, Kind, Number, Place, Sized, Tensor
 from fastmlp._files.schema import At, Checked, Each, Later, List, Object
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import mlp, parts
@@ -34,35 +33,6 @@ RUNS = {str: np.dtype(object), int: PLACES, float: np.dtype(float), bool: np.dty
 
 
 # ---------------------------------------------------------------------------------- columns
-
-
-class _Ascending(Tensor):
-    """So many places below an end, each once, in order."""
-
-    def __init__(self, n: Any, end: Any) -> None:
-        super().__init__(lambda known: (n(known) if callable(n) else n,), PLACES)
-        self.end = end
-
-    def read(self, tree: Any, place: Place) -> NDArray[Any]:
-        places, end = super().read(tree, place), limit(self.end, place)
-        inside = not len(places) or (places[0] >= 0 and places[-1] < end)
-        if not (inside and (places[:-1] < places[1:]).all()):
-            raise place.wrong(f"has other places than those of 0 to {end - 1}")
-        return places
-
-
-class _Places(Kind):
-    """The same, where the key says how many they are."""
-
-    def __init__(self, end: Any) -> None:
-        self.end = end
-
-    def write(self, value: Any, place: Place) -> int:
-        _Ascending(None, None).write(np.array(value, PLACES), place)
-        return len(value)
-
-    def read(self, tree: Any, place: Place) -> Any:
-        return _Ascending(Count().read(tree, place), self.end).read(tree, place)
 
 
 class _Texts(Value):
@@ -141,7 +111,7 @@ def _column_values(columns: Columns) -> dict[str, Any]:
         **vars(columns),
         "left_out": tuple(columns.left_out),
         "reasons": tuple(columns.left_out.values()),
-        "numbers": [place for place, _ in columns.numbers],
+        "numbers": np.array([place for place, _ in columns.numbers], PLACES),
         "categories": [column for _, column in columns.categories],
         "places": np.array([place for place, _ in columns.categories], PLACES),
     }
@@ -167,17 +137,23 @@ def _columns(names: list[str], left_out: Any, reasons: Any, named: bool, **of: A
     )
 
 
+def _last(key: str) -> Any:
+    """Return the last place of what is at a key."""
+    return lambda known: len(known[key]) - 1
+
+
+def _n_categories(known: Any) -> tuple[int]:
+    return (len(known["categories"]),)
+
+
 COLUMNS = Object(
     {
         **dict.fromkeys(("names", "left_out", "reasons"), _Texts()),
         "named": Flag(),
         "numeric": Later(Flag(), None, leave_out=False),
-        "numbers": _Places(lambda known: len(known["names"])),
+        "numbers": Sized(PLACES, 0, _last("names"), rising=True),
         "categories": _Categories(),
-        "places": At(
-            "categories",
-            _Ascending(lambda known: len(known["categories"]), lambda known: len(known["names"])),
-        ),
+        "places": At("categories", Tensor(_n_categories, PLACES, 0, _last("names"), rising=True)),
     },
     _columns,
     _column_values,
@@ -202,9 +178,6 @@ def _shape(*more: Any) -> Any:
         len(known["columns"].numbers),
         *(known["bins"] + 1 for _ in more),
     )
-
-
-WITH_MISSING = _Places(lambda known: len(known["columns"].numbers))
 
 
 def _n_values(columns: Columns) -> list[int]:

@@ -79,6 +79,19 @@ def test_every_field_that_is_missing_or_wrong_is_refused_by_its_name(name: str) 
     for path, value, said in found:
         key = [key for key in path if isinstance(key, str) and key not in values.TAGS][-1]
         assert key in said or "nested more than" in said, (path, value, said)
-        assert len(said) < 800
-        assert said.isprintable()
+        check_words(said)
     assert len(found) > 40
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_every_tensor_that_is_missing_or_wrong_is_refused_by_its_name(name: str) -> None:
+    found = list(hostile_fields.refusals_of_tensors(name))
+    for tensor, value, said in found:
+        assert tensor in said, (tensor, value, said)
+        check_words(said)
+    assert len(found) > 10
+
+
+def check_words(said: str) -> None:
+    assert len(said) < 800
+    assert said.isprintable()

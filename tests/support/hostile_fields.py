@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import math
+import re
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from hostile import apart, load, valid
-from hostile_files import GONE, model
+from hostile_files import GONE, changed, model, renamed
 
 import fastmlp
 from fastmlp._files import kinds, schema, storage
@@ -32,6 +34,8 @@ WRONG: dict[type, list[Any]] = {
 }
 
 
+OTHER_DTYPES = {"F64": "I64", "F32": "I32", "I64": "F64", "U64": "I64", "U32": "I32", "BOOL": "I8"}
+
 # What a field of another kind may not be, by what it has.
 OTHERS: dict[type, list[Any]] = {
     int: WRONG[kinds.Count],
@@ -50,8 +54,8 @@ def wrong(kind: kinds.Kind, tree: Any) -> Iterator[Any]:
         most = MOST_INTEGER if callable(kind.most) else kind.most
         yield from [1, hex(most + 1)] if most > MOST_INTEGER else [most + 1] * (most < MOST_INTEGER)
         yield from [] if callable(kind.least) or most > MOST_INTEGER else [kind.least - 1]
-    if isinstance(kind, kinds.Number) and kind.least == 0:
-        yield -1.0
+    if isinstance(kind, kinds.Number):
+        yield from [end for end in (kind.least - 1, kind.most + 1) if math.isfinite(end)]
     if isinstance(kind, schema.List) and kind.n is not None:
         yield [*tree, *(tree[:1] or [0] * 9)]
     if isinstance(kind, values.Value) and object not in kind.kinds:
@@ -90,15 +94,31 @@ def inner(kind: kinds.Kind, tree: Any) -> Iterator[tuple[Any, kinds.Kind]]:
 
 
 def refusals(name: str) -> Iterator[tuple[Path, Any, str]]:
-    """Yield each change of a valid file, and what is said about it; "" if nothing is."""
+    """Yield each change of a description, and what is said about it; "" if nothing is."""
     description = apart(valid(name))[0]["__metadata__"]["model"]
     module = importlib.import_module(storage.CLASSES[description["class"]].module)
     cls = storage.class_of(description["class"], description["engine"])
     fields = {**storage.HEAD.fields, **module.SCHEMA.fields}
     for path, value in rows(schema.Object(fields), description, (), cls):
         if path:
-            try:
-                load(model(*path, to=value, name=name)())
-                yield path, value, ""
-            except fastmlp.ModelFormatError as error:
-                yield path, value, str(error)
+            yield path, value, said(model(*path, to=value, name=name)())
+
+
+def refusals_of_tensors(name: str) -> Iterator[tuple[str, Any, str]]:
+    """Yield each tensor with a change of it, and what is said about it."""
+    for tensor, entry in apart(valid(name))[0].items():
+        # Classes, categories and parameters of estimators may have any dtype.
+        if not re.search("__metadata__|classes|values|parameters", tensor):
+            wrong = {"shape": [1, *entry["shape"]], "dtype": OTHER_DTYPES[entry["dtype"]]}
+            for key, value in wrong.items():
+                yield tensor, value, said(changed(name, tensor, key, to=value)())
+            yield tensor, GONE, said(renamed(name, tensor, EXTRA)())
+
+
+def said(text: bytes) -> str:
+    """Return why a file is refused, "" if it is not."""
+    try:
+        load(text)
+    except fastmlp.ModelFormatError as error:
+        return str(error)
+    return ""
