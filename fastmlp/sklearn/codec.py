@@ -66,15 +66,25 @@ PARAMETERS = Chosen(lambda known: parameters_of(known["cls"]))
 # ---------------------------------------------------------------------------------- a fit
 
 
-def _scaling() -> Object:
-    shapes = [lambda known, at=at: (known["network"].layer_sizes[at],) for at in (0, -1)]
-    heads = lambda known: known["network"].loss.heads  # noqa: E731
-    fields: dict[str, Kind] = {
-        f"{name}_{moment}": Tensor(shape, positive=moment == "scale")
-        for name, shape in zip("xy", shapes, strict=True)
-        for moment in ("mean", "scale")
-    }
-    return Object({**fields, "heads": Count(heads, heads)}, Scaling)
+def _of_layer(at: int) -> Callable[[Any], tuple[int]]:
+    """Return the shape of what each unit of the first or the last layer has."""
+    return lambda known: (known["network"].layer_sizes[at],)
+
+
+def _heads(known: Any) -> int:
+    return known["network"].loss.heads  # type: ignore[no-any-return]
+
+
+SCALING = Object(
+    {
+        "x_mean": Tensor(_of_layer(0)),
+        "x_scale": Tensor(_of_layer(0), positive=True),
+        "y_mean": Tensor(_of_layer(-1)),
+        "y_scale": Tensor(_of_layer(-1), positive=True),
+        "heads": Count(_heads, _heads),
+    },
+    Scaling,
+)
 
 
 def _labels(**fields: Any) -> LabelBinarizer:
@@ -166,7 +176,7 @@ COURSE = Object(
     },
 )
 
-# What an estimator has not is not in its file either.
+# Attributes, with the kinds of value that they may have. A file has those that the estimator has.
 ATTRIBUTES: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("n_features_in_", "n_outputs_", "n_layers_", "n_iter_", "t_"), (int,)),
     **dict.fromkeys(("loss_", "best_loss_", "best_validation_score_"), (float, int, None)),
@@ -176,29 +186,21 @@ ATTRIBUTES: dict[str, tuple[Any, ...]] = {
 }
 LISTS = ("loss_curve_", "validation_loss_curve_", "validation_scores_")
 
-SCHEMA = Object(
+FIT = Object(
     {
-        "parameters": PARAMETERS,
-        "fit": Maybe(
-            Object(
-                {
-                    "network": parts.NETWORK,
-                    "parameters": parts.PARAMETERS,
-                    "scaling": Maybe(At("/scaling", _scaling())),
-                    "labels": Maybe(LABELS),
-                    "given": Flag(),
-                    "run": Maybe(RUN),
-                    "course": Maybe(COURSE),
-                    "history": parts.HISTORY,
-                    "attributes": Object(
-                        {name: Later(Value(*kinds)) for name, kinds in ATTRIBUTES.items()}
-                    ),
-                    "lists": Object(dict.fromkeys(LISTS, Later(Maybe(_Curve())))),
-                }
-            )
-        ),
+        "network": parts.NETWORK,
+        "parameters": parts.PARAMETERS,
+        "scaling": Maybe(At("/scaling", SCALING)),
+        "labels": Maybe(LABELS),
+        "given": Flag(),
+        "run": Maybe(RUN),
+        "course": Maybe(COURSE),
+        "history": parts.HISTORY,
+        "attributes": Object({name: Later(Value(*kinds)) for name, kinds in ATTRIBUTES.items()}),
+        "lists": Object(dict.fromkeys(LISTS, Later(Maybe(_Curve())))),
     }
 )
+SCHEMA = Object({"parameters": PARAMETERS, "fit": Maybe(FIT)})
 
 
 def values(model: Any, training: bool) -> dict[str, Any]:
@@ -212,8 +214,9 @@ def _fit_values(model: Any, training: bool) -> dict[str, Any]:
     goes_on = training and (turn.is_free() or turn.is_mine())  # else the optimizer is on the move
     known, network = vars(model), model._fitted
     state = network.__getstate__()
-    memory = optimizer_state.from_arrays(network.engine.state(), network.spec)[1]
-    has_run = goes_on and network.run is not None and memory is not None
+    memory = None
+    if goes_on and network.run is not None:
+        memory = optimizer_state.from_arrays(network.engine.state(), network.spec)[1]
     lists = {name: known.get(name, GONE) for name in LISTS}
     if not training:
         lists = {name: [] if isinstance(each, list) else each for name, each in lists.items()}
@@ -221,7 +224,7 @@ def _fit_values(model: Any, training: bool) -> dict[str, Any]:
         **{key: state[key] for key in ("parameters", "scaling", "given")},
         "network": state["spec"],
         "labels": state["decoder"],
-        "run": (network.run, memory) if has_run else None,
+        "run": None if memory is None else (network.run, memory),
         "course": network.course if goes_on else None,
         "history": (model.history_ if training else type(model.history_)()).whole(),
         "attributes": {name: known.get(name, GONE) for name in ATTRIBUTES},
