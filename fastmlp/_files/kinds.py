@@ -37,7 +37,7 @@ class Place(NamedTuple):
     def at(self, key: object) -> Place:
         """Return the place of a part of this value."""
         name = f"{self.name}.{key}" if self.name else str(key)
-        return self._replace(where=f"{self.where}.{key}", name=name)
+        return Place(f"{self.where}.{key}", self.file, self.known, name, self.prefix)
 
     def fail(self, what: str) -> ModelFormatError:
         """Return the refusal of what is here."""

@@ -34,9 +34,6 @@ TARGETS: dict[str, tuple[type[losses.Loss], Callable[[int], tuple[int, ...]]]] =
 }
 
 
-# ---------------------------------------------------------------------------------- parameters
-
-
 @functools.cache
 def parameters_of(cls: Any) -> Object:
     """Return the schema of the constructor's parameters; older files lack some of them."""
@@ -61,9 +58,6 @@ def _parameters(cls: Any, model: Any) -> dict[str, Any]:
 
 
 PARAMETERS = Chosen(lambda known: parameters_of(known["cls"]))
-
-
-# ---------------------------------------------------------------------------------- a fit
 
 
 def _of_layer(at: int) -> Callable[[Any], tuple[int]]:
@@ -119,9 +113,6 @@ class _Curve(Kind):
         if len(found) != n:
             raise place.fail(f"has {len(found)} entries and not {n}")
         return found
-
-
-# ---------------------------------------------------------------------------------- partial_fit
 
 
 def _run_values(run: Any) -> dict[str, Any]:

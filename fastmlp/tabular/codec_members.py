@@ -58,10 +58,10 @@ class _Categories(Kind):
         return [_runs(each, place.at(k).at("values")) for k, each in enumerate(value)]
 
     def read(self, tree: Any, place: Place) -> list[tuple[Any, ...]]:
-        found: list[tuple[Any, ...]] = []
+        found, room = list[tuple[Any, ...]](), MOST_CATEGORIES
         for k, runs in enumerate(List(Kind()).read(tree, place)):
-            room = MOST_CATEGORIES - sum(map(len, found))
             found.append(_categories(runs, place.at(k).at("values"), room))
+            room -= len(found[-1])
         return found
 
 

@@ -40,9 +40,6 @@ KINDS = {
 Arrays = list[NDArray[Any]]
 
 
-# ---------------------------------------------------------------------------------- the network
-
-
 class Function(Kind):
     """A function that the file names and whoever loads it has, or a value of another kind."""
 
@@ -119,9 +116,6 @@ def _names(kind: str, n: int, place: Place) -> Iterator[str]:
 PARAMETERS = At("/", Parameters())
 
 
-# ---------------------------------------------------------------------------------- the history
-
-
 class _Metrics(Kind):
     """Metrics by name, a number an epoch."""
 
@@ -155,9 +149,6 @@ HISTORY = Object(
     },
     _history,
 )
-
-
-# ---------------------------------------------------------------------------------- the optimizer
 
 
 class _Slots(Hidden):
@@ -199,9 +190,6 @@ OPTIMIZER = At(
 )
 
 
-# ---------------------------------------------------------------------------------- callbacks
-
-
 def _callback(name: str, parameters: Any, **values: Any) -> CallbackState:
     return CallbackState(name, values, parameters)
 
@@ -220,9 +208,6 @@ CALLBACKS = List(
         lambda state: state.name,
     )
 )
-
-
-# ---------------------------------------------------------------------------------- averages
 
 
 def _averaged(raw: Any, mean: Any, epochs: int) -> AveragingState:
