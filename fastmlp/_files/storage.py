@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import sys
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -20,8 +21,10 @@ from fastmlp._core.intervals import check_flag
 from fastmlp._core.user_warnings import warn
 from fastmlp._files import files, safetensors, strict_json
 from fastmlp._files.files import Content
-from fastmlp._files.record import Record, Store, Tensors
+from fastmlp._files.kinds import Choice, Place, built
+from fastmlp._files.record import Store, Tensors
 from fastmlp._files.safetensors import Header
+from fastmlp._files.schema import Object
 from fastmlp._files.strict_json import ModelFormatError, shown
 
 __all__ = ["ModelFormatError", "load", "save"]
@@ -38,7 +41,8 @@ class Row(NamedTuple):
     Attributes
     ----------
     module : str
-        Has ``describe(model, tensors, training)`` and ``rebuild(cls, record)``.
+        Has a ``SCHEMA``, ``values(model, training)`` and ``build(cls, fields)``. The values have
+        the engine if the class does not tell it.
     homes : tuple of str
         The modules that have the class, one for each of `ENGINES` that it has.
     """
@@ -67,6 +71,7 @@ CLASSES = {
     "TabMLPClassifier": Row("fastmlp.tabular.codec", ("fastmlp.tabular.classifier",)),
     "TabMLPRegressor": Row("fastmlp.tabular.codec", ("fastmlp.tabular.regressor",)),
 }
+HEAD = Object({"class": Choice(CLASSES), "engine": Choice(ENGINES)})  # of every description
 
 
 def save(model: Any, path: str | os.PathLike[str], training: bool = True) -> None:
@@ -110,11 +115,11 @@ def _content(model: Any, training: bool) -> tuple[dict[str, str], Tensors]:
     check_flag("training", training)
     tensors = Tensors()
     row, engine = row_of(model)
-    description = {
-        "class": type(model).__name__,
-        "engine": engine,
-        **importlib.import_module(row.module).describe(model, tensors, training),
-    }
+    codec = importlib.import_module(row.module)
+    fields = codec.values(model, training)
+    head = {"class": type(model).__name__, "engine": fields.pop("engine", engine)}
+    place = Place("model", tensors, ChainMap({"cls": type(model)}))
+    description = {**head, **codec.SCHEMA.write(fields, place)}
     text = json.dumps(description, separators=(",", ":"), allow_nan=False)
     try:
         strict_json.parse(text.encode(), "description")
@@ -232,14 +237,16 @@ def rebuild(
             "damaged, or was changed (then pass verify=False)"
         )
     store = Store(dict(safetensors.views(content.header, content.payload)), functions)
-    record = Record(description, "model", store)
-    name = record.choice("class", CLASSES)
-    row, saved = CLASSES[name], record.choice("engine", ENGINES)
-    record.engine = engine or saved
-    cls = class_of(name, record.engine)
+    known: dict[str, Any] = {}
+    place = Place("model", store, ChainMap(known))
+    head = HEAD.read(
+        {key: description.pop(key) for key in HEAD.fields if key in description}, place
+    )
+    name, known["engine"] = head["class"], engine or head["engine"]
+    known["cls"] = cls = class_of(name, known["engine"])
+    codec = importlib.import_module(CLASSES[name].module)
     with np.errstate(all="ignore"):  # of numbers at the ends of a dtype
-        model = importlib.import_module(row.module).rebuild(cls, record)
-    record.finish()
+        model = built("model", codec.build, cls, codec.SCHEMA.read(description, place) | known)
     store.finish()
     return model
 

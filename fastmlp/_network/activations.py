@@ -199,5 +199,5 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def row_of(activation: Any) -> Any:
-    """Return value and slope of an activation: the row of a name; a custom activation is its own."""
+    """Return the row of an activation's name; a custom activation is its own row."""
     return ACTIVATIONS[activation] if isinstance(activation, str) else activation

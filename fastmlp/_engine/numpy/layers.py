@@ -101,7 +101,8 @@ def backward(
 def _active(spec: Spec, own: dict[str, list[Array]], k: int, z: Array) -> Array:
     if spec.parametric[k]:
         return blended(spec.activations[k], own["alphas"][k], z)
-    return row_of(spec.activations[k]).value(z)
+    value: Array = row_of(spec.activations[k]).value(z)
+    return value
 
 
 def back(

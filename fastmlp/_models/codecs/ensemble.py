@@ -5,39 +5,51 @@ from __future__ import annotations
 from typing import Any
 
 from fastmlp._files import storage
-from fastmlp._files.record import Record, Tensors, built
-from fastmlp._files.strict_json import ModelFormatError
+from fastmlp._files.kinds import Count, Place, built
+from fastmlp._files.schema import List, Maybe, Object
 from fastmlp._models.codecs import mlp, parts
 
 
-def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
-    """Return an ensemble as JSON and tensors."""
+class _Member(Object):
+    """An MLP, whose tensors have the names of one that is saved alone behind those of its place."""
+
+    def write(self, value: Any, place: Place) -> dict[str, Any]:
+        return super().write(value, place._replace(prefix=f"{place.name}.", name=""))
+
+    def read(self, tree: Any, place: Place) -> Any:
+        fields = super().read(tree, place._replace(prefix=f"{place.name}.", name=""))
+        cls = storage.class_of("MLP", place.known["engine"])
+        return built(place.where, mlp.build, cls, fields)
+
+
+SCHEMA = Object(
+    {
+        "members": List(_Member(mlp.SCHEMA.fields)),
+        "generators": List(
+            Count(0, lambda known: len(known["members"]) - 1), lambda known: len(known["members"])
+        ),
+        "history": Maybe(parts.HISTORY),
+    }
+)
+
+
+def values(model: Any, training: bool) -> dict[str, Any]:
+    """Return the fields of an ensemble."""
     members, history = model._whole()
     generators = [id(member._rng.bit_generator) for member in members]
     return {
-        "engine": storage.row_of(members[0])[1],
-        "members": [
-            mlp.describe(member, tensors.under(f"members.{k}."), training)
-            for k, member in enumerate(members)
-        ],
+        "members": [mlp.values(member, training) for member in members],
         "generators": [generators.index(each) for each in generators],
-        "history": parts.describe_history(history if training else None, "history", tensors),
+        "history": history if training else None,
+        "engine": storage.row_of(members[0])[1],
     }
 
 
-def rebuild(cls: Any, record: Record) -> Any:
-    """Return the ensemble that a file describes."""
-    members = []
-    for k, tree in enumerate(record.items("members")):
-        own = Record(tree, f"members[{k}]", record.store.under(f"members.{k}."))
-        members.append(mlp.rebuild(storage.class_of("MLP", record.engine), own))
-        own.finish()
-    where, firsts = f"{record.where}.generators", record.items("generators")
-    part = Record(dict(enumerate(firsts)), where, record.store)
-    if len(firsts) != len(members):
-        raise ModelFormatError(f"{where} are {len(firsts)} for {len(members)} members")
-    for k, member in enumerate(members):
-        member._rng = members[part.count(k, most=k)]._rng
-    model = built(record.where, cls, members)
-    model._history = parts.rebuild_history(record, "history")
+def build(cls: Any, fields: dict[str, Any]) -> Any:
+    """Return the ensemble of some fields."""
+    members = fields["members"]
+    for member, first in zip(members, fields["generators"], strict=True):
+        member._rng = members[first]._rng
+    model = cls(members)
+    model._history = fields["history"]
     return model

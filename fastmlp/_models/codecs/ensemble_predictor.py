@@ -5,28 +5,36 @@ from __future__ import annotations
 from typing import Any
 
 from fastmlp._files import storage
-from fastmlp._files.record import Record, Tensors
+from fastmlp._files.kinds import Count
+from fastmlp._files.schema import At, Each, Object
 from fastmlp._models.codecs import parts, predictor
 
+SCHEMA = Object(
+    {
+        "members": Count(1),
+        **{key: predictor.SCHEMA.fields[key] for key in ("network", "n_threads")},
+        # Version 1 of the format has the parameters of the first member behind those of the others.
+        "others": At("members", Each(parts.Parameters(), lambda known: known["members"], 1)),
+        "first": At("members.0", parts.Parameters()),
+    }
+)
 
-def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
-    """Return the predictor as JSON and tensors; there is nothing to train with."""
-    del training
-    first, *others = model.members
-    for k, member in enumerate(others, start=1):
-        parts.put(model.spec, member.parameters(), tensors, f"members.{k}.")
+
+def values(model: Any, training: bool) -> dict[str, Any]:
+    """Return the fields of the predictor."""
+    each = [predictor.values(member, training) for member in model.members]
+    first, *others = [fields["parameters"] for fields in each]
+    tensors = {"first": first, "others": others}
     return {
-        "engine": storage.row_of(first)[1],
-        "members": len(model.members),
-        **predictor.describe(first, tensors.under("members.0."), False),
+        **each[0],
+        **tensors,
+        "members": len(each),
+        "engine": storage.row_of(model.members[0])[1],
     }
 
 
-def rebuild(cls: Any, record: Record) -> Any:
-    """Return the predictor that a file describes."""
-    network, n_threads = predictor.rebuild_head(record)
-    own = storage.class_of("Predictor", record.engine)
-    return cls(
-        predictor.of(own, network, parts.take(network, record.store, f"members.{k}."), n_threads)
-        for k in range(record.count("members", 1))
-    )
+def build(cls: Any, fields: dict[str, Any]) -> Any:
+    """Return the predictor of some fields."""
+    own = storage.class_of("Predictor", fields["engine"])
+    each = [fields["first"], *fields["others"]]
+    return cls(predictor.build(own, {**fields, "parameters": one}) for one in each)

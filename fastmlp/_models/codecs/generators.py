@@ -1,4 +1,4 @@
-"""NumPy's generators as values: their states, field by field, each with its range.
+"""NumPy's generators in a file: the fields of their states, each with its range.
 
 The ranges matter: NumPy's own setters take an index beyond the state, and read there.
 """
@@ -6,94 +6,85 @@ The ranges matter: NumPy's own setters take an index beyond the state, and read 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from fastmlp._files.record import Record, Tensors, digits
-from fastmlp._files.strict_json import MOST_INTEGER
+from fastmlp._files.kinds import Count, Kind, Number, Place, Tensor
+from fastmlp._files.schema import Object, OneOf
 
-_BUFFERED = {"has_uint32": 1, "uinteger": 2**32 - 1}
-_PCG64 = {"state.state": 2**128 - 1, "state.inc": 2**128 - 1, **_BUFFERED}
+BIT, WORD, LONG = Count(most=1), Count(most=2**32 - 1), Count(most=2**128 - 1)
+_BUFFERED: dict[str, Kind] = {"has_uint32": BIT, "uinteger": WORD}
+_PCG64: dict[str, Kind] = {"state.state": LONG, "state.inc": LONG, **_BUFFERED}
 
-# Bit generator -> the fields of its state: the largest integer, or dtype and length of an array.
-STATES: dict[str, dict[str, int | tuple[Any, int]]] = {
-    "PCG64": {**_PCG64},
-    "PCG64DXSM": {**_PCG64},
-    "MT19937": {"state.key": (np.uint32, 624), "state.pos": 624},
+# Bit generator -> the fields of its state, with dots between the keys of nested dictionaries.
+STATES: dict[str, dict[str, Kind]] = {
+    "PCG64": _PCG64,
+    "PCG64DXSM": _PCG64,
+    "MT19937": {"state.key": Tensor((624,), np.uint32), "state.pos": Count(most=624)},
     "Philox": {
-        **{"state.counter": (np.uint64, 4), "state.key": (np.uint64, 2)},
-        **{"buffer": (np.uint64, 4), "buffer_pos": 4, **_BUFFERED},
+        **{"state.counter": Tensor((4,), np.uint64), "state.key": Tensor((2,), np.uint64)},
+        **{"buffer": Tensor((4,), np.uint64), "buffer_pos": Count(most=4), **_BUFFERED},
     },
-    "SFC64": {"state.state": (np.uint64, 4), **_BUFFERED},
+    "SFC64": {"state.state": Tensor((4,), np.uint64), **_BUFFERED},
 }
 
 
-def describe(generator: np.random.Generator, name: str, tensors: Tensors) -> Any:
-    """Return a generator as JSON and tensors."""
-    bits = generator.bit_generator
-    return {"generator": _describe(bits.state, type(bits), STATES, name, tensors)}
+def _flat(state: Any) -> dict[str, Any]:
+    """Return a state without nested dictionaries."""
+    inner = {f"state.{key}": value for key, value in state["state"].items()}
+    return {**state, **inner}
 
 
-def describe_legacy(random_state: np.random.RandomState, name: str, tensors: Tensors) -> Any:
-    """Return a RandomState as JSON and tensors."""
-    state: Any = random_state.get_state(legacy=False)
-    bits = type(random_state._bit_generator)
-    described = _describe(state, bits, ("MT19937",), name, tensors)
-    return {"random state": {**described, "has_gauss": state["has_gauss"], "gauss": state["gauss"]}}
+def _nested(name: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the state that NumPy expects."""
+    state: dict[str, Any] = {"bit_generator": name, "state": {}}
+    for field, value in fields.items():
+        *folder, key = field.split(".")
+        (state["state"] if folder else state)[key] = value
+    return state
 
 
-def _describe(state: Any, bits: type, allowed: Any, name: str, tensors: Tensors) -> dict[str, Any]:
-    kind = state["bit_generator"]
-    if kind not in allowed or bits is not getattr(np.random, kind, None):
-        raise TypeError(
-            f"{name} draws from {bits.__name__} but a file holds the state of "
-            f"{', '.join(allowed)}: use one of these"
-        )
-    described: dict[str, Any] = {"class": kind}
-    for field, limit in STATES[kind].items():
-        value = state
-        for key in field.split("."):
-            value = value[key]
-        if isinstance(limit, tuple):
-            tensors[f"{name}.{field}"] = value
-        else:
-            described[field] = digits(value) if limit > MOST_INTEGER else int(value)
-    return described
-
-
-def rebuild(record: Record) -> np.random.Generator:
-    """Return the generator that a file describes."""
-    bits = _rebuild(record, STATES)
-    record.finish()
+def _generator(name: str, **fields: Any) -> np.random.Generator:
+    bits = getattr(np.random, name)(0)
+    bits.state = _nested(name, fields)
     return np.random.Generator(bits)
 
 
-def rebuild_legacy(record: Record) -> np.random.RandomState:
-    """Return the RandomState that a file describes."""
-    bits = _rebuild(record, ("MT19937",))
-    gauss = {
-        "has_gauss": record.count("has_gauss", 0, 1),
-        "gauss": record.number("gauss", -math.inf),
-    }
-    record.finish()
+def _random_state(**fields: Any) -> np.random.RandomState:
     random_state = np.random.RandomState(0)
-    random_state.set_state({**bits.state, **gauss})
+    random_state.set_state(_nested("MT19937", fields))
     return random_state
 
 
-def _rebuild(record: Record, allowed: Any) -> Any:
-    kind = record.choice("class", allowed)
-    state: dict[str, Any] = {"bit_generator": kind}
-    for field, limit in STATES[kind].items():
-        *folder, key = field.split(".")
-        room = state.setdefault(folder[0], {}) if folder else state
-        if isinstance(limit, tuple):
-            dtype, size = limit
-            name = f"{record.where}.{field}".partition(".")[2]
-            room[key] = record.store.parameter(name, (size,), np.dtype(dtype)).copy()
-        else:
-            room[key] = record.count(field, 0, limit)
-    bits = getattr(np.random, kind)(0)
-    bits.state = state
-    return bits
+def _legacy_state(random_state: np.random.RandomState) -> dict[str, Any]:
+    return _flat(random_state.get_state(legacy=False))
+
+
+class _Generator(OneOf):
+    """One of NumPy's generators, by the name of its bit generator."""
+
+    def __init__(self, kinds: dict[str, Object]) -> None:
+        super().__init__(kinds, lambda value: type(value._bit_generator).__name__)
+
+    def write(self, value: Any, place: Place) -> dict[str, Any]:
+        kind = type(value._bit_generator)
+        if kind.__name__ not in self.kinds or kind is not getattr(np.random, kind.__name__, None):
+            raise TypeError(
+                f"{place.name} draws from {kind.__name__} but a file holds the state of "
+                f"{', '.join(self.kinds)}: use one of these"
+            )
+        return super().write(value, place)
+
+
+GENERATOR = _Generator(
+    {
+        name: Object(fields, partial(_generator, name), lambda g: _flat(g.bit_generator.state))
+        for name, fields in STATES.items()
+    }
+)
+_GAUSS: dict[str, Kind] = {"has_gauss": BIT, "gauss": Number(-math.inf)}
+RANDOM_STATE = _Generator(
+    {"MT19937": Object({**STATES["MT19937"], **_GAUSS}, _random_state, _legacy_state)}
+)

@@ -6,7 +6,8 @@ so are the arrays of an optimizer, which belong to them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,265 +15,204 @@ from numpy.typing import NDArray
 
 from fastmlp._core.history import AveragingState, History
 from fastmlp._engine import optimizer_state
-from fastmlp._files.record import Record, Store, Tensors, built
-from fastmlp._files.strict_json import ModelFormatError
-from fastmlp._models.codecs.values import describe, value
+from fastmlp._engine.optimizer_state import OptimizerState
+from fastmlp._files.kinds import GONE, Choice, Count, Hidden, Kind, Number, Numbers, Place, Text
+from fastmlp._files.schema import At, Flagged, Later, List, Object, OneOf
+from fastmlp._models.codecs.values import Value
 from fastmlp._network import spec
 from fastmlp._network.functions.activation import CustomActivation
 from fastmlp._network.losses import Loss
 from fastmlp._network.losses.custom import CustomLoss
 from fastmlp._network.optimizers import N_HYPER, SLOTS
-from fastmlp._network.spec import OPTIONS, Spec
+from fastmlp._network.spec import Spec
 from fastmlp._network.tensors import name_of
 from fastmlp._training.callback_state import KEPT, CallbackState
 
-CURVES = ("loss", "val_loss", "seconds", "learning_rate")  # of a history
-
 Arrays = list[NDArray[Any]]
-States = dict[str, NDArray[Any]]
 
 
-# ---------------------------------------------------------------------------------- the network
+class Function(Kind):
+    """A function that the file names and whoever loads it has, or a value of another kind."""
+
+    def __init__(self, kind: type[Any], other: Kind) -> None:
+        self.kind, self.other = kind, other
+
+    def write(self, value: Any, place: Place) -> Any:
+        return value.facts if isinstance(value, self.kind) else self.other.write(value, place)
+
+    def read(self, tree: Any, place: Place) -> Any:
+        if isinstance(tree, dict) and "function" in tree:
+            return place.file.function(tree, self.kind)
+        return self.other.read(tree, place)
 
 
-def describe_spec(network: Spec, tensors: Tensors) -> dict[str, Any]:
-    """Return the constructor's arguments of a network."""
+def _network_values(network: Spec) -> dict[str, Any]:
     names = [own.name for own in network.functions]
     if len(set(names)) < len(names):
         raise ValueError(
             f"the model has several functions of the same name, {', '.join(names)}, which a file "
             "cannot tell apart: give each a name=, or pickle the model"
         )
-    found = {
-        "layer_sizes": list(network.layer_sizes),
-        "activations": [
-            each if isinstance(each, str) else each.facts for each in network.activations
-        ],
-        "dropout": list(network.dropout),
-        "layer_norm": list(network.layer_norm),
-        "loss": network.loss.facts
-        if isinstance(network.loss, CustomLoss)
-        else describe(network.loss, "loss", tensors),
-        "dtype": network.dtype.name,
-    }
-    options = {key: getattr(network, key) for key in OPTIONS}
-    found |= {key: option for key, option in options.items() if option}
-    if any(network.parametric):
-        found["parametric"] = list(network.parametric)
-    return found
+    parametric = any(network.parametric) and network.parametric
+    return {key: getattr(network, key) for key in NETWORK.fields} | {"parametric": parametric}
 
 
-def rebuild_spec(record: Record) -> Spec:
-    """Return the network that a file describes; nothing is allocated."""
-    arguments = {
-        "layer_sizes": record.items("layer_sizes"),
-        "activation": [
-            record.store.function(each, CustomActivation) if isinstance(each, dict) else each
-            for each in record.items("activations")
-        ],
-        "dropout": record.items("dropout"),
-        "layer_norm": record.items("layer_norm"),
-        "loss": _loss(record),
-        "dtype": record.choice("dtype", spec.DTYPES),
-        "parametric": record.there("parametric") and record.items("parametric"),
-    } | {key: record.plain(key) for key in OPTIONS if record.there(key)}
-    record.finish()
-    return built(record.where, spec.build, **arguments)  # type: ignore[no-any-return]
+# The lists are checked by `spec.build`. Nothing is allocated.
+NETWORK = Object(
+    {
+        "layer_sizes": List(Kind()),
+        "activations": List(Function(CustomActivation, Kind())),
+        "dropout": List(Kind()),
+        "layer_norm": List(Kind()),
+        "loss": Function(CustomLoss, Value(Loss)),
+        "dtype": Choice(spec.DTYPES),
+        "scale": Later(Kind(), False),
+        "skip": Later(Kind(), None),
+        "linear_path": Later(Kind(), False),
+        "parametric": Later(List(Kind()), False),
+    },
+    lambda activations, **others: spec.build(activation=activations, **others),
+    _network_values,
+)
 
 
-def _loss(record: Record) -> Any:
-    tree = record.look("loss")
-    if isinstance(tree, dict) and "function" in tree:
-        return record.store.function(record.plain("loss"), CustomLoss)
-    return value(record, "loss", Loss)
+class Parameters(Hidden):
+    """The parameters of the network that is known, finite; views of the file unless copied."""
+
+    def __init__(self, dtype: Any = None, copy: bool = False) -> None:
+        self.dtype, self.copy = dtype, copy
+
+    def write(self, value: Any, place: Place) -> Any:
+        network = place.known["network"]
+        for kind, arrays in zip(network.tensors, value, strict=True):
+            place.file.update(zip(_names(kind, len(arrays), place), arrays, strict=True))
+        return GONE
+
+    def read(self, tree: Any, place: Place) -> tuple[Arrays, ...]:
+        network, found = place.known["network"], []
+        for kind, shapes in network.tensors.items():
+            pairs = zip(_names(kind, len(shapes), place), shapes, strict=True)
+            dtype = self.dtype or network.dtype
+            arrays = [place.file.parameter(name, shape, dtype) for name, shape in pairs]
+            found.append([array.copy() for array in arrays] if self.copy else arrays)
+        return tuple(found)
 
 
-def put(network: Spec, parameters: Sequence[Arrays], tensors: Tensors, prefix: str = "") -> None:
-    """Put the parameters of a network among the tensors."""
-    for key, array in optimizer_state.to_arrays(network, tuple(parameters), None).items():
-        tensors[prefix + _name(key)] = array
+def _names(kind: str, n: int, place: Place) -> Iterator[str]:
+    """Yield the names of the parameters of one kind in all layers."""
+    begin = f"{place.tensor}." if place.name else place.prefix
+    return (f"{begin}{name_of(kind, layer)}" for layer in range(n))
 
 
-def take(
-    network: Spec, store: Store, prefix: str = "", dtype: np.dtype[Any] | None = None
-) -> tuple[Arrays, ...]:
-    """Return the parameters of a network: finite, of the right shapes; views of the file."""
-    return tuple(list(kind.values()) for kind in _taken("", network, store, prefix, dtype))
+PARAMETERS = At("/", Parameters())
 
 
-def _taken(
-    slot: str,
-    network: Spec,
-    store: Store,
-    prefix: str = "",
-    dtype: np.dtype[Any] | None = None,
-) -> list[dict[str, NDArray[Any]]]:
-    """Return what there is of each parameter, by its name in a state; one dictionary a kind."""
-    found, dtype = [], dtype or network.dtype
-    for kind, shapes in network.tensors.items():
-        keys = [f"{slot}{kind}.{layer}" for layer in range(len(shapes))]
-        pairs = zip(keys, shapes, strict=True)
-        found.append({k: store.parameter(prefix + _name(k), shape, dtype) for k, shape in pairs})
-    return found
+class _Metrics(Kind):
+    """Metrics by name, a number an epoch."""
+
+    def write(self, value: dict[str, list[float]], place: Place) -> Any:
+        for at, numbers in enumerate(value.values()):
+            Numbers().write(numbers, place.at(at))
+        return List(Text()).write(list(value), place)
+
+    def read(self, tree: Any, place: Place) -> dict[str, list[float]]:
+        names = List(Text()).read(tree, place)
+        columns = [Numbers().read(GONE, place.at(at)) for at in range(len(names))]
+        n = {len(place.known["loss"])}
+        if not names or len(set(names)) < len(names) or {len(column) for column in columns} != n:
+            raise place.fail("has other names than numbers of epochs")
+        return dict(zip(names, columns, strict=True))
 
 
-def _name(key: str) -> str:
-    """Return the name in a file of an array of a state (fastmlp/_engine/optimizer_state.py).
-
-    Examples
-    --------
-    >>> _name("weights.0"), _name("m.biases.1")
-    ('layers.0.weight', 'optimizer.m.layers.1.bias')
-    """
-    *slot, kind, number = key.split(".")
-    return ".".join([*(["optimizer", *slot] if slot else []), name_of(kind, int(number))])
+def _history(metrics: dict[str, list[float]], **lists: Any) -> History:
+    n, n_val = len(lists["loss"]), len(lists["val_loss"])
+    if {len(lists["seconds"]), len(lists["learning_rate"])} != {n} or n_val not in (0, n):
+        raise ValueError("its lists have different lengths")
+    rows = zip(*metrics.values(), strict=True)
+    return History(**lists, measured=[dict(zip(metrics, row, strict=True)) for row in rows])
 
 
-# ---------------------------------------------------------------------------------- the history
+HISTORY = Object(
+    {
+        **dict.fromkeys(("loss", "val_loss", "seconds", "learning_rate"), Numbers()),
+        "stop_reason": Text(),
+        "metrics": Later(_Metrics(), {}),
+    },
+    _history,
+)
 
 
-def describe_history(history: History | None, name: str, tensors: Tensors) -> Any:
-    """Return a history; its lists become tensors."""
-    if history is None:
-        return None
-    for curve in CURVES:
-        tensors.put_list(f"{name}.{curve}", getattr(history, curve))
-    facts = {"stop_reason": describe(history.stop_reason, f"{name}.stop_reason", tensors)}
-    if history.measured:
-        facts["metrics"] = [describe(key, f"{name}.metrics", tensors) for key in history.metrics]
-        for at, values in enumerate(history.metrics.values()):
-            tensors.put_list(f"{name}.metrics.{at}", values)
-    return facts
+class _Slots(Hidden):
+    """The arrays of an optimizer, slot by slot."""
+
+    def write(self, value: Any, place: Place) -> Any:
+        for slot, parameters in zip(SLOTS[place.known["row"]], value, strict=True):
+            Parameters().write(parameters, place.at(slot))
+        return GONE
+
+    def read(self, tree: Any, place: Place) -> list[Any]:
+        return [Parameters().read(tree, place.at(slot)) for slot in SLOTS[place.known["row"]]]
 
 
-def rebuild_history(record: Record, key: str) -> History | None:
-    """Return the history that a file describes, or None if it has none."""
-    if not record.has(key):
-        return None
-    part = record.part(key)
-    name = part.where.partition(".")[2]
-    lists = {curve: record.store.numbers(f"{name}.{curve}") for curve in CURVES}
-    history = History(**lists, stop_reason=part.text("stop_reason"))
-    n, n_val = len(history.loss), len(history.val_loss)
-    if {len(history.seconds), len(history.learning_rate)} != {n} or n_val not in (0, n):
-        raise ModelFormatError(f"the lists of {key} have different lengths")
-    if part.there("metrics"):
-        history.measured = _measured(part, name, n)
-    part.finish()
-    return history
-
-
-def _measured(part: Record, name: str, n_epochs: int) -> list[dict[str, float]]:
-    """Return the metrics of a history, a dictionary an epoch."""
-    names = part.texts("metrics")
-    columns = [part.store.numbers(f"{name}.metrics.{at}") for at in range(len(names))]
-    if not names or len(set(names)) < len(names) or {len(c) for c in columns} != {n_epochs}:
-        raise ModelFormatError(f"{part.where}.metrics has other names than numbers of epochs")
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-
-
-# ---------------------------------------------------------------------------------- the optimizer
-
-
-def describe_memory(state: States, tensors: Tensors) -> Any:
-    """Return what an optimizer remembers, of an engine's state; its slots become tensors."""
-    if "optimizer" not in state:
-        return None
-    row = str(state["optimizer"])
-    for key, array in state.items():
-        slot, _, rest = key.partition(".")
-        if slot in SLOTS[row] and rest != "unit":
-            tensors[_name(key)] = array
-    return {
-        "row": row,
-        "step": int(state["step"]),
-        **{key: np.asarray(state[key], float).tolist() for key in ("hyper", "powers")},
-        "units": [float(state[f"{slot}.unit"]) for slot in SLOTS[row]],
-    }
-
-
-def rebuild_memory(part: Record, network: Spec) -> States:
-    """Return the same, checked: an engine divides by such numbers, and reads so many slots."""
-    row = part.choice("row", SLOTS)
-    hyper, units = part.numbers("hyper", N_HYPER), part.numbers("units", len(SLOTS[row]))
-    powers = part.numbers("powers", 2 if part.length("powers") else 0)
+def _optimizer(**fields: Any) -> OptimizerState:
+    """Return what an optimizer remembers; an engine divides by such numbers."""
+    row, hyper, units = fields["row"], fields["hyper"], fields["units"]
     for at in SLOTS[row].values():
         if at is not None and hyper[at] >= 1:
-            raise ModelFormatError(f"{part.where}.hyper has a memory of {hyper[at]}, not below 1")
+            raise ValueError(f"hyper has a memory of {hyper[at]}, not below 1")
     if units not in (optimizer_state.textbook(row, hyper), optimizer_state.sums(row, hyper)):
-        raise ModelFormatError(f"{part.where}.units are {units}, which are those of no engine")
-    numbers = {"optimizer": row, "hyper": hyper, "step": part.count("step"), "powers": powers}
-    part.finish()
-    state = {key: np.array(number) for key, number in numbers.items()}
-    for slot, unit in zip(SLOTS[row], units, strict=True):
-        state[f"{slot}.unit"] = np.array(unit)
-        for kind in _taken(f"{slot}.", network, part.store):
-            state |= kind
-    return state
+        raise ValueError(f"units are {units}, which are those of no engine")
+    return OptimizerState(**fields)
 
 
-# ---------------------------------------------------------------------------------- callbacks
+OPTIMIZER = At(
+    "/optimizer",
+    Object(
+        {
+            "row": Choice(SLOTS),
+            "step": Count(),
+            "hyper": List(Number(), N_HYPER, tuple),
+            "powers": List(Number(), (0, optimizer_state.N_POWERS), tuple),
+            "units": List(Number(), lambda known: len(SLOTS[known["row"]]), tuple),
+            "slots": At("", _Slots()),
+        },
+        _optimizer,
+    ),
+)
 
 
-def describe_callbacks(
-    network: Spec, memories: Sequence[CallbackState], name: str, tensors: Tensors
-) -> list[Any]:
-    """Return what callbacks remember; the parameters of their best epochs become tensors."""
-    found: list[Any] = []
-    for at, memory in enumerate(memories):
-        if memory.parameters is not None:
-            put(network, memory.parameters, tensors, f"{name}.{at}.")
-        values = {key: describe(each, name, tensors) for key, each in memory.values.items()}
-        found.append({"class": memory.name, **values, "parameters": memory.parameters is not None})
-    return found
+def _callback(name: str, parameters: Any, **values: Any) -> CallbackState:
+    return CallbackState(name, values, parameters)
 
 
-def rebuild_callbacks(record: Record, network: Spec) -> list[CallbackState]:
-    """Return what callbacks remembered."""
-    found = []
-    for at, tree in enumerate(record.items("callbacks")):
-        part = Record(tree, f"{record.where}.callbacks.{at}", record.store)
-        name = part.choice("class", KEPT)
-        values = {key: value(part, key, kind) for key, kind in KEPT[name].items()}
-        parameters = copied(part, network) if part.flag("parameters") else None
-        part.finish()
-        found.append(CallbackState(name, values, parameters))
-    return found
+CALLBACKS = List(
+    OneOf(
+        {
+            name: Object(
+                {key: Value(kind) for key, kind in kinds.items()}
+                | {"parameters": Flagged(At("", Parameters(copy=True)))},
+                partial(_callback, name),
+                lambda state: {**state.values, "parameters": state.parameters},
+            )
+            for name, kinds in KEPT.items()
+        },
+        lambda state: state.name,
+    )
+)
 
 
-def copied(
-    record: Record, network: Spec, name: str = "", dtype: np.dtype[Any] | None = None
-) -> tuple[Arrays, ...]:
-    """Return parameters that belong to a part of a file, as arrays of their own."""
-    prefix = record.where.partition(".")[2]
-    kinds = take(network, record.store, f"{prefix}.{name}", dtype)
-    return tuple([array.copy() for array in arrays] for arrays in kinds)
-
-
-# ---------------------------------------------------------------------------------- averages
-
-
-def describe_averaged(
-    network: Spec, averaged: AveragingState | None, name: str, tensors: Tensors
-) -> dict[str, Any]:
-    """Return what a fit that averages goes on with, if it does; its parameters become tensors."""
-    if averaged is None:  # as other files have none
-        return {}
-    put(network, averaged.raw, tensors, f"{name}.raw.")
-    put(network, averaged.mean, tensors, f"{name}.mean.")
-    return {"averaged": {"epochs": averaged.epochs}}
-
-
-def rebuild_averaged(record: Record, network: Spec) -> AveragingState | None:
-    """Return the same, checked: the mean is to be rounded to the network's dtype."""
-    if not record.there("averaged"):
-        return None
-    part = record.part("averaged")
-    raw = copied(part, network, "raw.")
-    mean = copied(part, network, "mean.", np.dtype(np.float64))
-    most = float(np.finfo(network.dtype).max)
+def _averaged(raw: Any, mean: Any, epochs: int) -> AveragingState:
+    most = np.finfo(raw[0][0].dtype).max  # the mean is to be rounded to the network's dtype
     if any(np.any(np.abs(array) > most) for arrays in mean for array in arrays):
-        raise ModelFormatError(f"{part.where} has a mean beyond what {network.dtype} can hold")
-    averaged = AveragingState(raw, mean, part.count("epochs", least=1))
-    part.finish()
-    return averaged
+        raise ValueError(f"it has a mean beyond what {most.dtype} can hold")
+    return AveragingState(raw, mean, epochs)
+
+
+AVERAGED = Object(
+    {
+        "raw": Parameters(copy=True),
+        "mean": Parameters(np.dtype(np.float64), copy=True),
+        "epochs": Count(1),
+    },
+    _averaged,
+)

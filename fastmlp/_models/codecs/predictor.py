@@ -1,4 +1,4 @@
-"""A predictor in a file: its network and parameters."""
+"""A predictor in a file: its network and parameters. There is nothing to train with."""
 
 from __future__ import annotations
 
@@ -6,33 +6,25 @@ from typing import Any
 
 from fastmlp._engine import cpu_levels
 from fastmlp._engine.numpy import numpy_engine, predictor
-from fastmlp._files.record import Record, Tensors
+from fastmlp._files.kinds import Count
+from fastmlp._files.schema import Maybe, Object
 from fastmlp._models.codecs import parts
-from fastmlp._network.spec import Spec
+
+SCHEMA = Object(
+    {"network": parts.NETWORK, "n_threads": Maybe(Count(1)), "parameters": parts.PARAMETERS}
+)
 
 
-def describe(model: Any, tensors: Tensors, training: bool) -> dict[str, Any]:
-    """Return a predictor as JSON and tensors; there is nothing to train with."""
+def values(model: Any, training: bool) -> dict[str, Any]:
+    """Return the fields of a predictor."""
     del training
-    parts.put(model.spec, model.parameters(), tensors)
-    network = parts.describe_spec(model.spec, tensors)
-    return {"network": network, "n_threads": model.n_threads}
+    parameters = model.parameters()
+    return {"network": model.spec, "n_threads": model.n_threads, "parameters": parameters}
 
 
-def rebuild(cls: Any, record: Record) -> Any:
-    """Return the predictor that a file describes."""
-    network, n_threads = rebuild_head(record)
-    return of(cls, network, parts.take(network, record.store), n_threads)
-
-
-def rebuild_head(record: Record) -> tuple[Spec, int | None]:
-    """Return the network that a file describes, and the threads."""
-    network = parts.rebuild_spec(record.part("network"))
-    return network, record.count("n_threads", 1) if record.has("n_threads") else None
-
-
-def of(cls: Any, network: Spec, parameters: tuple[parts.Arrays, ...], n_threads: int | None) -> Any:
-    """Return a predictor of either engine."""
+def build(cls: Any, fields: dict[str, Any]) -> Any:
+    """Return the predictor of some fields, of either engine."""
+    network, n_threads, parameters = (fields[key] for key in SCHEMA.fields)
     if cls.__module__ != predictor.__name__:
         return cls(network, cpu_levels.level(), *parameters, n_threads=n_threads)
     engine = numpy_engine.Engine(network)

@@ -1,0 +1,97 @@
+"""Schemas: files have the keys and tensors that they ever had, and every field is checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import hostile
+import hostile_fields
+import pytest
+
+from fastmlp._models.codecs import values
+
+# The digests of `facts`: a new field changes one, and so does a new order of the tensors.
+DIGESTS = {
+    "MLP": "4f5d2ca0bb47a8df",
+    "MLP float64": "b5d58beea31480fd",
+    "fit": "c3f44e182c0a0631",
+    "reference": "d37b899db4317fad",
+    "generator": "df1fa1e53e3a7773",
+    "legacy generator": "e9184bfd58f7a909",
+    "layer norm": "b3a15dffea350e4f",
+    "averaged": "4707f456c6db3b43",
+    "predictor": "0bc51321b4c7b211",
+    "ensemble": "1423e556ac4c4559",
+    "predictor of an ensemble": "8caba5e1d8a357e2",
+    "reference ensemble": "bee20ee1e2a1dfe2",
+    "MLPClassifier words": "8bfb419e721a38e3",
+    "MLPClassifier word objects": "8bfb419e721a38e3",
+    "MLPClassifier schedule": "9c17c3153bac6b70",
+    "checkpoint": "a3ddd11200e2f8d4",
+    "MLPClassifier callbacks": "a70b4a7741e8c321",
+    "MLPRegressor plain": "4c06460eaa31d4b2",
+    "MLPRegressor loss gaussian": "6316839555b4b47d",
+    "names of features": "9c2e15e135313e57",
+    "TabMLPClassifier words": "99654d343e1d696b",
+    "TabMLPClassifier labels": "ffc78206c781884b",
+    "TabMLPRegressor two outputs": "cf09b73f32772a35",
+    "TabMLPRegressor loss gaussian": "3016b2abc1d28992",
+    "TabMLPRegressor weights": "f7fc6d97b6f4cb0c",
+    "TabMLPRegressor truths": "b8e9e73e9afb5a27",
+}
+
+
+def facts(tree: Any) -> Any:
+    """Return JSON without what arithmetic and the clock decide."""
+    if isinstance(tree, dict):
+        pairs = [(key, None if key.endswith("_") else value) for key, value in tree.items()]
+        return [[key, facts(value)] for key, value in pairs if key != "report"]
+    if isinstance(tree, list):
+        return [facts(value) for value in tree]
+    return "float" if isinstance(tree, float) else tree
+
+
+def digest(name: str) -> str:
+    header, _ = hostile.apart(hostile.valid(name))
+    metadata = header.pop("__metadata__")
+    text = json.dumps([facts(metadata["model"]), list(header.items())])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("name", hostile.VALID)
+def test_a_file_has_the_same_keys_and_tensors_as_ever(name: str) -> None:
+    assert digest(name) == DIGESTS[name]
+
+
+# Together they have every kind of field.
+CHECKED = (
+    *("averaged", "legacy generator", "predictor", "ensemble", "predictor of an ensemble"),
+    *("MLPClassifier schedule", "MLPClassifier callbacks", "checkpoint"),
+    *("TabMLPClassifier words", "TabMLPRegressor weights"),
+)
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_every_field_that_is_missing_or_wrong_is_refused_by_its_name(name: str) -> None:
+    found = list(hostile_fields.refusals(name))
+    for path, value, said in found:
+        key = [key for key in path if isinstance(key, str) and key not in values.TAGS][-1]
+        assert key in said or "nested more than" in said, (path, value, said)
+        check_words(said)
+    assert len(found) > 40
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_every_tensor_that_is_missing_or_wrong_is_refused_by_its_name(name: str) -> None:
+    found = list(hostile_fields.refusals_of_tensors(name))
+    for tensor, value, said in found:
+        assert tensor in said, (tensor, value, said)
+        check_words(said)
+    assert len(found) > 10
+
+
+def check_words(said: str) -> None:
+    assert len(said) < 800
+    assert said.isprintable()

@@ -1,0 +1,124 @@
+"""Hostile descriptions from the schemas: every field missing, of a wrong type, out of its range."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+from hostile import apart, load, valid
+from hostile_files import GONE, changed, model, renamed
+
+import fastmlp
+from fastmlp._files import kinds, schema, storage
+from fastmlp._files.strict_json import MOST_INTEGER
+from fastmlp._models.codecs import parts, values
+
+Path: TypeAlias = tuple[Any, ...]
+EXTRA = "exec"  # a key, a choice and a class that nothing knows
+
+# What no field of a kind may be; the limits of counts come besides.
+WRONG: dict[type, list[Any]] = {
+    kinds.Count: [None, True, 1.5, "1", [], -1],
+    kinds.Number: [None, True, "1", {"float": "inf"}],
+    kinds.Flag: [None, 0, "true", []],
+    schema.Flagged: [None, 0, "true", []],
+    kinds.Text: [None, 1, [EXTRA]],
+    kinds.Choice: [None, 1, [EXTRA], EXTRA],
+    schema.List: [None, 3, {}, EXTRA],
+    schema.Object: [None, 3, [], EXTRA],
+    schema.OneOf: [None, 3, [], {"class": EXTRA}],
+    values.Value: [{"pickle": EXTRA}],
+}
+
+
+OTHER_DTYPES = {"F64": "I64", "F32": "I32", "I64": "F64", "U64": "I64", "U32": "I32", "BOOL": "I8"}
+
+# What a field of another kind may not be, by what it has.
+OTHERS: dict[type, list[Any]] = {
+    int: WRONG[kinds.Count],
+    list: WRONG[schema.List],
+    str: [None, 1, [EXTRA], EXTRA],
+}
+
+
+def wrong(kind: kinds.Kind, tree: Any) -> Iterator[Any]:
+    """Yield JSON that a field of a kind must not have."""
+    known = [WRONG[cls] for cls in type(kind).__mro__ if cls in WRONG]
+    if not known and type(kind) not in (kinds.Kind, parts.Function):
+        known = [OTHERS[type(tree)]]
+    yield from known[0] if known else ()
+    if isinstance(kind, kinds.Count):
+        most = MOST_INTEGER if callable(kind.most) else kind.most
+        yield from [1, hex(most + 1)] if most > MOST_INTEGER else [most + 1] * (most < MOST_INTEGER)
+        yield from [] if callable(kind.least) or most > MOST_INTEGER else [kind.least - 1]
+    if isinstance(kind, kinds.Number):
+        yield from [end for end in (kind.least - 1, kind.most + 1) if math.isfinite(end)]
+    if isinstance(kind, schema.List) and kind.n is not None:
+        yield [*tree, *(tree[:1] or [0] * 9)]
+    if isinstance(kind, values.Value) and object not in kind.kinds:
+        yield from [True, {"object": {"class": EXTRA}}, {"tuple": 3}, {"a": 1, "b": 2}]
+
+
+def rows(kind: kinds.Kind, tree: Any, path: Path, cls: Any) -> Iterator[tuple[Path, Any]]:
+    """Yield each path in some JSON, with what must not be there; GONE if something must."""
+    if isinstance(kind, schema.Chosen):
+        yield from rows(kind.choose({"cls": cls}), tree, path, cls)
+    elif isinstance(kind, schema.Maybe):
+        yield from (row for row in rows(kind.kind, tree, path, cls) if row[0] != path or row[1])
+    elif isinstance(kind, schema.At | schema.Later):
+        yield from rows(kind.kind, tree, path, cls)
+    elif tree is not None:
+        yield from ((path, each) for each in wrong(kind, tree))
+        for key, each in inner(kind, tree):
+            if isinstance(tree, dict) and each.needed:
+                yield (*path, key), GONE
+            yield from rows(each, tree[key], (*path, key), cls)
+        if isinstance(kind, schema.Object | schema.OneOf):
+            yield (*path, EXTRA), 1
+
+
+def inner(kind: kinds.Kind, tree: Any) -> Iterator[tuple[Any, kinds.Kind]]:
+    """Yield the keys of some JSON, with the kinds of what they have."""
+    if isinstance(kind, schema.OneOf):
+        yield "class", kinds.Choice(kind.kinds)
+        kind = kind.kinds[tree["class"]]
+    if isinstance(kind, schema.Object):
+        yield from ((k, each) for k, each in kind.fields.items() if k in tree and not each.hidden)
+    elif isinstance(kind, values.Value) and isinstance(tree, dict):
+        yield from ((tag, values.TAGS[tag]) for tag in tree)
+    elif isinstance(kind, schema.List) and tree:
+        yield 0, kind.kind
+
+
+def refusals(name: str) -> Iterator[tuple[Path, Any, str]]:
+    """Yield each change of a description, and what is said about it; "" if nothing is."""
+    description = apart(valid(name))[0]["__metadata__"]["model"]
+    module = importlib.import_module(storage.CLASSES[description["class"]].module)
+    cls = storage.class_of(description["class"], description["engine"])
+    fields = {**storage.HEAD.fields, **module.SCHEMA.fields}
+    for path, value in rows(schema.Object(fields), description, (), cls):
+        if path:
+            yield path, value, said(model(*path, to=value, name=name)())
+
+
+def refusals_of_tensors(name: str) -> Iterator[tuple[str, Any, str]]:
+    """Yield each tensor with a change of it, and what is said about it."""
+    for tensor, entry in apart(valid(name))[0].items():
+        # Classes, categories and parameters of estimators may have any dtype.
+        if not re.search("__metadata__|classes|values|parameters", tensor):
+            wrong = {"shape": [1, *entry["shape"]], "dtype": OTHER_DTYPES[entry["dtype"]]}
+            for key, value in wrong.items():
+                yield tensor, value, said(changed(name, tensor, key, to=value)())
+            yield tensor, GONE, said(renamed(name, tensor, EXTRA)())
+
+
+def said(text: bytes) -> str:
+    """Return why a file is refused, "" if it is not."""
+    try:
+        load(text)
+    except fastmlp.ModelFormatError as error:
+        return str(error)
+    return ""
