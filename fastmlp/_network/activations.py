@@ -10,13 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    from fastmlp._network.functions.activation import CustomActivation
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -201,6 +198,9 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def row_of(activation: str | CustomActivation) -> Activation | CustomActivation:
-    """Return value and slope of an activation."""
+Own = TypeVar("Own")
+
+
+def row_of(activation: str | Own) -> Activation | Own:
+    """Return value and slope of an activation: its row, or the user's own object itself."""
     return ACTIVATIONS[activation] if isinstance(activation, str) else activation
