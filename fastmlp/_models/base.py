@@ -277,7 +277,7 @@ class Model(Exportable):
             self._progress = self._progress._replace(averaged=None)
 
     def _kept(self, is_done: Callable[[], bool] | None = None, parameters: bool = True) -> Rollback:
-        """Undo what a fit has changed if an error ends it before ``is_done`` (None: in any case)."""
+        """Undo what a fit has changed if an error ends it before it is done (None: whenever)."""
         return Rollback(self._undo(parameters), is_done)
 
     def _undo(self, parameters: bool) -> Callable[[], None]:

@@ -2,6 +2,7 @@
 
 import dis
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def python_calls(function, own, until=None):
         function()
     finally:
         sys.setprofile(None)
-    return calls[1 : calls.index(until) if until else None]
+    return calls[: calls.index(until) if until else None]
 
 
 def regressor():
@@ -49,10 +50,10 @@ def regressor():
 @pytest.mark.parametrize(
     ("prepare", "most", "own", "until"),
     [
-        (lambda: lambda: NET.fit(X, Y, epochs=1), 130, False, None),
-        (lambda: lambda: NET.partial_fit(X, Y), 82, False, None),
-        (lambda: lambda: NET.fit(X, Y, epochs=11), 130 + 10 * 32, False, None),
-        (lambda: lambda model=regressor(): model.fit(X, Y), 190, True, "train"),
+        (lambda: partial(NET.fit, X, Y, epochs=1), 130, False, None),
+        (lambda: partial(NET.partial_fit, X, Y), 82, False, None),
+        (lambda: partial(NET.fit, X, Y, epochs=11), 130 + 10 * 32, False, None),
+        (lambda: partial(regressor().fit, X, Y), 190, True, "train"),
     ],
     ids=["fit", "partial_fit", "epochs", "estimator"],
 )
