@@ -282,7 +282,7 @@ def test_rows_behind_the_last_whole_batch_are_left_out(mlp, shuffle):
     for net, other in zip(nets, members(mlp, "plain", 2), strict=True):
         if shuffle:  # an epoch at a time, of the rows that come first
             other._engine.start(fastmlp.Adam(0.01))
-            plan = fastmlp._network.spec.Plan(fastmlp.Adam(0.01), 16, np.full(3, 0.01))
+            plan = fastmlp._engine.plan.Plan(fastmlp.Adam(0.01), 16, np.full(3, 0.01))
             other._rng.bit_generator.random_raw()  # of dropout
             mixed = order.copy()
             for epoch in range(3):
