@@ -217,12 +217,7 @@ class Model(Exportable):
             self._progress = self._progress._replace(averaged=None)
 
     def _kept(self, is_done: Callable[[], bool] | None = None, parameters: bool = True) -> Rollback:
-        """Put back what a fit has changed if no epoch of it has ended.
-
-        Epochs put parameters back themselves; a pass that is not done before its call is over
-        (``is_done`` is None) may be interrupted after the epoch has ended, and is taken back here.
-        So are ``parameters`` that were loaded.
-        """
+        """Undo what a fit has changed if an error ends it before it is done (None: whenever)."""
         return Rollback(self._undo(parameters), is_done)
 
     def _undo(self, parameters: bool) -> Callable[[], None]:
@@ -286,11 +281,8 @@ class Model(Exportable):
     def __getstate__(self) -> dict[str, Any]:
         while True:
             moment = self._moment
-            if (
-                moment.parameters is not None
-                and not self._turn.is_free()
-                and not self._turn.is_mine()
-            ):
+            is_others = not (self._turn.is_free() or self._turn.is_mine())
+            if moment.parameters is not None and is_others:
                 return self._as_it_was(moment)._state()
             state = self._state()
             if self._moment is moment:  # else a fit has begun or ended meanwhile: look again

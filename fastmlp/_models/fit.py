@@ -22,6 +22,7 @@ from fastmlp._training.evaluator import Evaluator
 from fastmlp._training.learning_rates import LearningRates
 from fastmlp._training.loop import FitStrategy, Shuffles
 from fastmlp._validation import check
+from fastmlp._validation.compatibility import refusal
 
 if TYPE_CHECKING:  # what few fits need is imported where they need it
     from numpy.typing import ArrayLike
@@ -178,20 +179,11 @@ class Learner(Model):
             validation = check.validation(validation_data, self._spec)
             measured = data if validation is None else validation
             if functions and not isinstance(measured, Data):
-                raise ValueError(
-                    "metrics are given without validation_data, and X is a source, which is not "
-                    "measured after an epoch: pass validation_data"
-                )
+                raise refusal("metrics", "source without validation_data")
             if functions and others:
-                raise ValueError(
-                    "metrics are given with a communicator, but they cannot be summed over "
-                    "processes: measure in a callback what state.model predicts"
-                )
+                raise refusal("metrics", "communicator")
             if others and plan.optimizer.is_custom:
-                raise ValueError(
-                    f"optimizer is {plan.optimizer!r} but gradients are summed over processes only "
-                    "for fastmlp's own: use one of those, or leave communicator out"
-                )
+                raise refusal("CustomOptimizer", "communicator", optimizer=plan.optimizer)
             fingerprint = functools.partial(planning.fingerprint, others, data, validation)
             if resume if path is None else self._load(path):
                 stopped = self._history.stop_reason if self._history else ""
@@ -385,11 +377,7 @@ class Learner(Model):
         from fastmlp._training.custom_steps import CustomSteps
 
         if course.reporter.keeps:  # said now, not after an epoch
-            raise TypeError(
-                f"callbacks have a Checkpoint but a file cannot hold what {optimizer!r} "
-                "remembers: for a Checkpoint use an optimizer of fastmlp's own, or let a callback "
-                "pickle state.model"
-            )
+            raise refusal("CustomOptimizer", "Checkpoint", optimizer=optimizer)
         (engine,) = course.learners((self._engine,))
         own = CustomSteps(engine, optimizer, begun.memory or {})
         course.train = own.epoch

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -198,6 +198,9 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def row_of(activation: Any) -> Any:
+Own = TypeVar("Own")
+
+
+def row_of(activation: str | Own) -> Activation | Own:
     """Return the row of an activation's name; a custom activation is its own row."""
     return ACTIVATIONS[activation] if isinstance(activation, str) else activation

@@ -59,7 +59,7 @@ class Spec:
         """Of each hidden layer that ends a residual block the first one in it, else None."""
         return layer_options.blocks(self.skip, self.layer_sizes[1:-1])
 
-    @property
+    @cached_property
     def shapes(self) -> list[tuple[int, int]]:
         """(fan_in, fan_out) of each affine layer, the heads included."""
         widths = [*self.layer_sizes[:-1], self.loss.heads * self.layer_sizes[-1]]

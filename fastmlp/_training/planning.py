@@ -16,6 +16,7 @@ from fastmlp._network.layer_options import dropouts_of_fit
 from fastmlp._network.spec import Spec
 from fastmlp._training.loop import next_seed
 from fastmlp._validation import check
+from fastmlp._validation.compatibility import refusal
 
 if TYPE_CHECKING:
     from fastmlp._core.communicators import Communicator
@@ -58,10 +59,7 @@ def plan(
     rows = check_count("batch_size", batch_size, example=64)
     chosen = check.optimizer(optimizer)
     if chosen.is_custom and groups is not None:
-        raise ValueError(
-            f"groups is {groups!r} but {chosen!r} decides itself what moves how far: leave groups "
-            "out, and look at the names of the parameters in the function"
-        )
+        raise refusal("CustomOptimizer", "groups", groups=groups, optimizer=chosen)
     return Plan(
         optimizer=chosen,
         batch_size=rows if (n := data.rows) is None else min(rows, n),

@@ -22,6 +22,7 @@ from fastmlp._core.worker import PATIENCE, Worker
 from fastmlp._network.data import Data
 from fastmlp._network.spec import Spec
 from fastmlp._validation import check
+from fastmlp._validation.compatibility import refusal
 
 Block = Any  # (X, y) or (X, y, sample_weight), each array-like
 Source = Callable[[], Iterable[Block]] | Iterable[Block]
@@ -46,10 +47,7 @@ def resolve(x: Any, y: Any, sample_weight: Any, spec: Spec) -> Data | BlockStrea
         if (callable(x) or hasattr(x, "__iter__")) and not any(
             hasattr(x, name) for name in ("__len__", "__array__", "__next__")
         ):
-            raise TypeError(
-                f"y is given but X is a {name}, a source, whose blocks bring their targets: leave "
-                "y out"
-            )
+            raise refusal("source", "y", kind=name)
         return check.data(x, y, sample_weight, spec)
     if hasattr(x, "__next__"):
         raise TypeError(
@@ -65,10 +63,7 @@ def resolve(x: Any, y: Any, sample_weight: Any, spec: Spec) -> Data | BlockStrea
             "callable or an object that yields (X, y) or (X, y, sample_weight)"
         )
     if sample_weight is not None:
-        raise TypeError(
-            "sample_weight is given but X is a source, whose blocks bring their weights: "
-            "let it yield (X, y, sample_weight)"
-        )
+        raise refusal("source", "sample_weight")
     return BlockStream(x, spec)
 
 

@@ -14,6 +14,7 @@ from fastmlp._network.groups import PLAIN, Groups
 from fastmlp._network.optimizers import OPTIMIZERS, Adam, Optimizer
 from fastmlp._network.spec import Spec
 from fastmlp._validation.arrays import short
+from fastmlp._validation.compatibility import refusal
 
 if TYPE_CHECKING:
     from fastmlp._network.averaging import Averaging
@@ -97,8 +98,8 @@ def resume(value: Any) -> tuple[bool, str | None]:
     return True, os.fspath(value)
 
 
-def callbacks(value: Any, no_batches: str = "") -> list[Any]:
-    """Return callbacks as a list; a text in ``no_batches`` is the reason to reject ``on_batch``."""
+def callbacks(value: Any, without_batches: str = "") -> list[Any]:
+    """Return callbacks as a list; beside an option without batches none has ``on_batch``."""
     if callable(value) or not isinstance(value, Iterable):
         raise TypeError(f"callbacks is {short(value)} but a list of callables is expected")
     checked = list(value)
@@ -108,11 +109,9 @@ def callbacks(value: Any, no_batches: str = "") -> list[Any]:
                 f"callbacks[{position}] is {short(callback)} but a callable that takes the "
                 "training state is expected: for example fastmlp.EarlyStopping()"
             )
-        if no_batches and hasattr(callback, "on_batch"):
-            raise ValueError(
-                f"callbacks[{position}] is {short(callback)} and has on_batch but {no_batches}: "
-                "pass a callback that is called after epochs only"
-            )
+        if without_batches and hasattr(callback, "on_batch"):
+            values = {"position": position, "callback": short(callback)}
+            raise refusal("on_batch", without_batches, **values)
     return checked
 
 

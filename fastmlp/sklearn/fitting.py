@@ -27,6 +27,7 @@ from fastmlp._network.data import Data
 from fastmlp._network.losses import Loss
 from fastmlp._training import callback_state
 from fastmlp._validation import check
+from fastmlp._validation.compatibility import refusal
 from fastmlp.sklearn import hints, parameters, resume_state
 from fastmlp.sklearn.initialization import first_parameters, spec_of
 from fastmlp.sklearn.lbfgs import LbfgsFit
@@ -179,7 +180,7 @@ class Fitting(parameters.Validated):
         rng = check_random_state(self.random_state)
         stochastic = self.solver in parameters.STOCHASTIC
         if one_epoch and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
+            raise refusal("early_stopping", "partial_fit")
         if fresh:
             network = spec_of(self, samples.X.shape[1], samples.X.dtype)
             first = first_parameters(network, self.activation, rng)

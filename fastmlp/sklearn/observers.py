@@ -57,8 +57,8 @@ class Observers(CallbackList):
         self.estimator, self.draft, self.arguments = estimator, draft, arguments
         self.partial = partial
         has_batches = draft.solver in parameters.STOCHASTIC
-        no_batches = "" if has_batches else f"the solver {draft.solver} has no batches"
-        callbacks = check.callbacks(draft.callbacks or (), no_batches)
+        without_batches = "" if has_batches else "solver='lbfgs'"
+        callbacks = check.callbacks(draft.callbacks or (), without_batches)
         if draft.progress_bar:
             callbacks.append(Progress())
         epochs = 1 if partial else draft.max_iter

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tolerances import assert_close
 
-from fastmlp._network import initializers, optimizers, schedules
+from fastmlp._network import initializers, optimizers, scheduled, schedules
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.initializers import INITIALIZERS
 from fastmlp._validation import check
@@ -256,12 +256,12 @@ SCHEDULES = (
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
 def test_schedule_of_an_array_is_that_of_its_steps(schedule):
-    rates = schedules.learning_rates(schedule, first_step=3, n=15)
+    rates = scheduled.learning_rates(schedule, first_step=3, n=15)
     assert rates.dtype == np.float64
     assert rates.shape == (15,)
     assert_close(rates, [float(schedule(step)) for step in range(3, 18)], "elementwise", "float64")
     assert np.all(rates >= 0)
-    assert schedules.learning_rates(schedule, 0, 0).shape == (0,)
+    assert scheduled.learning_rates(schedule, 0, 0).shape == (0,)
 
 
 def test_every_built_in_schedule_has_a_case():
@@ -286,7 +286,7 @@ def test_every_built_in_schedule_has_a_case():
     ],
 )
 def test_schedules_by_hand(schedule, rates):
-    got = schedules.learning_rates(schedule, 0, len(rates))
+    got = scheduled.learning_rates(schedule, 0, len(rates))
     assert_close(got, rates, "elementwise", "float64")
 
 
@@ -302,7 +302,7 @@ def test_schedules_by_hand(schedule, rates):
 )
 def test_bad_schedules_are_reported(schedule, error, words):
     with pytest.raises(error, match=words):
-        schedules.learning_rates(schedule, 2, 5)
+        scheduled.learning_rates(schedule, 2, 5)
 
 
 def test_a_plain_callable_is_called_once_a_step_with_an_int():
@@ -312,7 +312,7 @@ def test_a_plain_callable_is_called_once_a_step_with_an_int():
         seen.append(step)
         return 0.1
 
-    schedules.learning_rates(schedule, 7, 3)
+    scheduled.learning_rates(schedule, 7, 3)
     assert seen == [7, 8, 9]
     assert all(type(step) is int for step in seen)
 

@@ -62,13 +62,25 @@ def test_only_what_is_used_is_loaded():
     }
     models = modules_after("import fastmlp; fastmlp.MLP")
     unused = (
-        "tabular",
-        "sklearn",
-        "_models.ensemble",
-        "_engine.native",
-        "_engine.numpy.numpy_engine",
+        *("tabular", "sklearn", "callbacks", "schedules", "reference", "digits", "predictor"),
+        *("_core.communicators", "_core.worker", "_core.user_warnings"),
+        *("_network.functions", "_network.schedules", "_network.averaging", "_network.operators"),
+        *("_network.losses.custom", "_engine.native", "_engine.numpy", "_engine.protocol"),
+        *("_files", "_export.layers", "_export.c", "_export.onnx"),
+        *("_training.callbacks", "_training.callback_state", "_training.metrics"),
+        *("_training.sources", "_training.custom_steps", "_training.weight_average"),
+        *("_training.distributed", "_training.loggers", "_training.readers"),
+        *("_models.ensemble", "_models.checkpoint", "_models.codecs", "_models.config"),
     )
     assert not [n for n in models if n.startswith(tuple(f"fastmlp.{part}" for part in unused))]
+    assert len(models) <= 53
+
+
+@pytest.mark.parametrize("name", ["json", "hashlib", "pathlib", "queue", "ctypes"])
+def test_costly_modules_are_loaded_by_what_needs_them(name):
+    program = "import sys, numpy; before = {*sys.modules}; import fastmlp; fastmlp.MLP"
+    program += f"; print({name!r} in {{*sys.modules}} - before)"
+    assert children.printed(children.python("-c", program)).strip() == "False"
 
 
 def test_a_name_that_is_not_public_is_an_error():

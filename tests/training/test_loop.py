@@ -1,6 +1,9 @@
 """The one loop over epochs: what it must be to everybody who brings something to it."""
 
 import dis
+import sys
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,50 @@ from fastmlp._training import evaluator, loop
 
 X = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
 Y = X.sum(axis=1)
+
+
+NET, PACKAGE = fastmlp.MLP([3, 16, 1], rng=0), str(Path(fastmlp.__file__).parent)
+
+
+def python_calls(function, own, until=None):
+    """Return the calls of Python functions that a call makes, before one of a name."""
+    calls = []
+
+    def note(frame, event, _):
+        file = frame.f_code.co_filename
+        if event == "call" and (not own or file.startswith(PACKAGE)):
+            calls.append(frame.f_code.co_name)
+
+    function()  # what the first call alone prepares
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return calls[: calls.index(until) if until else None]
+
+
+def regressor():
+    pytest.importorskip("sklearn")
+    sizes, solver = (16,), {"solver": "adam", "max_iter": 1, "tol": 0.0}
+    return fastmlp.MLPRegressor(hidden_layer_sizes=sizes, random_state=0, **solver)
+
+
+# What short calls take is the time of their calls: at most so many of them. Of the estimator those
+# of scikit-learn, which checks its arguments, are not counted.
+@pytest.mark.parametrize(
+    ("prepare", "most", "own", "until"),
+    [
+        (lambda: partial(NET.fit, X, Y, epochs=1), 130, False, None),
+        (lambda: partial(NET.partial_fit, X, Y), 82, False, None),
+        (lambda: partial(NET.fit, X, Y, epochs=11), 130 + 10 * 32, False, None),
+        (lambda: partial(regressor().fit, X, Y), 190, True, "train"),
+    ],
+    ids=["fit", "partial_fit", "epochs", "estimator"],
+)
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_a_call_makes_few_calls(prepare, most, own, until):
+    assert 0 < len(python_calls(prepare(), own, until)) <= most
 
 
 def judges():

@@ -29,7 +29,6 @@ from fastmlp._models.rollback import Rollback
 from fastmlp._models.snapshot import PublishedSnapshot
 from fastmlp._network.averaging import Averaging
 from fastmlp._network.data import Data
-from fastmlp._network.functions.optimizer import CustomOptimizer
 from fastmlp._network.groups import Groups
 from fastmlp._network.names import OptimizerName
 from fastmlp._network.optimizers import Optimizer
@@ -39,6 +38,7 @@ from fastmlp._training import callback_state, planning
 from fastmlp._training.callback_list import Callback, CallbackList
 from fastmlp._training.callbacks import Best, Progress
 from fastmlp._validation import check
+from fastmlp._validation.compatibility import refusal
 
 
 class EnsembleLearner:
@@ -176,7 +176,7 @@ class EnsembleLearner:
             epochs = check_count("epochs", epochs, example=20)
             shuffle, verbose = check_flag("shuffle", shuffle), check_flag("verbose", verbose)
             averaging = check.averaging(averaging)
-            hooks = check.callbacks(callbacks, "an ensemble trains whole epochs in one call")
+            hooks = check.callbacks(callbacks, "Ensemble")
             lent = self._team(n_threads)
             held = self._held(validation_data, validation_rows, judge, datas)
             if verbose:
@@ -278,11 +278,8 @@ class EnsembleLearner:
         """Return the plan of each member."""
         each = zip(datas, batch_sizes, strict=True)
         mine = [planning.plan(self._spec, data, rows, *given) for data, rows in each]
-        if isinstance(mine[0].optimizer, CustomOptimizer):
-            raise TypeError(
-                f"optimizer is {mine[0].optimizer!r} but an ensemble is trained in one native "
-                "call: fit the members one by one, each with MLP.fit"
-            )
+        if mine[0].optimizer.is_custom:
+            raise refusal("CustomOptimizer", "Ensemble", optimizer=mine[0].optimizer)
         return mine
 
     def _turns(self) -> AbstractContextManager[None]:
@@ -329,7 +326,7 @@ class EnsembleLearner:
                 f"judge is {judge!r} but a callable (epoch, predictions) -> float is expected"
             )
         if rows is not None and data is not None:
-            raise ValueError("validation_data and validation_rows are given: pass one of them")
+            raise refusal("validation_data", "validation_rows")
         if rows is not None:
             return member_data.held_out(rows, datas)
         checked = check.validation(data, self._spec)

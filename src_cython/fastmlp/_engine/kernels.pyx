@@ -18,7 +18,8 @@ cdef int64_t SHUFFLE_MOST = 0xffffffff  # rows: what a draw of 32 bits reaches
 
 cdef const fm_kernels* load(str level, str dtype) except NULL:
     """The kernel table of a level. The caller has made sure that the CPU can run it."""
-    cdef const fm_kernels* kernels = <const fm_kernels*>PyCapsule_GetPointer(capsule(level, dtype), FM_CAPSULE)
+    found = capsule(level, dtype)
+    cdef const fm_kernels* kernels = <const fm_kernels*>PyCapsule_GetPointer(found, FM_CAPSULE)
     if kernels.abi != ABI:
         raise ImportError(f"{kernel_module(level, dtype)} has ABI {kernels.abi} but fastmlp expects {ABI}: "
                           "it is left over from another build, install fastmlp again")

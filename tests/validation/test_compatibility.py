@@ -1,0 +1,79 @@
+"""Options that do not go together: every row of the table refuses, and a page prints it."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastmlp
+from fastmlp._validation.compatibility import REFUSALS, page
+
+X = np.random.default_rng(0).normal(size=(12, 2)).astype(np.float32)
+Y = X.sum(axis=1)
+
+
+class Looks:
+    def __call__(self, state):
+        """Look at an epoch."""
+
+    def on_batch(self, state, batch):
+        """Look at a batch."""
+
+
+class Alone:
+    """A communicator of one process."""
+
+    rank, size = 0, 1
+
+    def allreduce(self, array):
+        """Sum over one process."""
+
+
+def fit(x=X, y=Y, **options):
+    fastmlp.MLP([2, 4, 1], rng=0).fit(x, y, epochs=1, **options)
+
+
+def fit_ensemble(**options):
+    fastmlp.Ensemble([fastmlp.MLP([2, 4, 1], rng=0)]).fit(X, Y, epochs=1, **options)
+
+
+def regressor(**options):
+    pytest.importorskip("sklearn")
+    return fastmlp.MLPRegressor(max_iter=1, **options)
+
+
+OWN = {"optimizer": fastmlp.CustomOptimizer(lambda p, g, state, rate: None, name="own")}
+CALLS = {
+    ("metrics", "source without validation_data"): lambda: fit(
+        lambda: [(X, Y)], None, metrics=["r2"]
+    ),
+    ("metrics", "communicator"): lambda: fit(metrics=["r2"], communicator=Alone()),
+    ("CustomOptimizer", "communicator"): lambda: fit(communicator=Alone(), **OWN),
+    ("CustomOptimizer", "Checkpoint"): lambda: fit(callbacks=[fastmlp.Checkpoint("never")], **OWN),
+    ("CustomOptimizer", "groups"): lambda: fit(groups=fastmlp.Groups(), **OWN),
+    ("CustomOptimizer", "Ensemble"): lambda: fit_ensemble(**OWN),
+    ("on_batch", "Ensemble"): lambda: fit_ensemble(callbacks=[Looks()]),
+    ("on_batch", "solver='lbfgs'"): lambda: regressor(solver="lbfgs", callbacks=[Looks()]).fit(
+        X, Y
+    ),
+    ("source", "y"): lambda: fit(fastmlp.Blocks(X, Y)),
+    ("source", "sample_weight"): lambda: fit(fastmlp.Blocks(X, Y), None, sample_weight=Y),
+    ("validation_data", "validation_rows"): lambda: fit_ensemble(
+        validation_data=(X, Y), validation_rows=[[0]]
+    ),
+    ("early_stopping", "partial_fit"): lambda: regressor(early_stopping=True).partial_fit(X, Y),
+}
+
+
+@pytest.mark.parametrize("pair", REFUSALS, ids=" and ".join)
+def test_what_does_not_go_together_is_refused(pair):
+    error, message = REFUSALS[pair]
+    words = ".*".join(map(re.escape, re.split(r"{\w+}", message)))
+    with pytest.raises(error, match=f"^{words}$"):
+        CALLS[pair]()
+
+
+def test_the_page_is_the_table():
+    path = Path(__file__).parents[2] / "docs" / "compatibility.md"
+    assert path.read_text() == page()
