@@ -115,6 +115,46 @@ def test_copies_pickles_states_and_files_go_on_bit_for_bit(mlp, options, norm, t
             np.testing.assert_array_equal(p, q)
 
 
+# Groups, and which of the tensors move, kind by kind: weights, biases, and those of the operator.
+MOVED = [
+    ("scale", Groups(scale_rate=0), "1111110"),
+    ("scale", Groups(weight_rate=0, bias_rate=0), "0000001"),
+    ("scale", Groups(layer_rates=[0, 1, 1]), "0110110"),
+    ("scale", Groups(scale_rate=6, parametrization="ntk"), "1111111"),
+    ("parametric", Groups(activation_rate=0), "11111100"),
+    ("parametric", Groups(weight_rate=0, bias_rate=0), "00000011"),
+    ("parametric", Groups(layer_rates=[0, 1, 1]), "01101101"),
+    ("parametric", Groups(layer_rates=[1, 1, 0]), "11011011"),
+    ("parametric", Groups(activation_rate=0.1, parametrization="ntk"), "11111111"),
+    ("layer_norm", Groups(norm_rate=0), "1111110000"),
+    ("layer_norm", Groups(weight_rate=0, bias_rate=0), "0000001111"),
+    ("layer_norm", Groups(layer_rates=[0, 1, 0]), "0100100101"),
+]
+
+
+@pytest.mark.parametrize(("name", "chosen", "expected"), MOVED, ids=str)
+def test_groups(mlp, name, chosen, expected):
+    for clip_norm in (None, 0.1):
+        net = make(mlp, **OPTIONS.get(name, {name: "before"}))
+        before = everything(net)
+        net.fit(X, Y, epochs=1, groups=chosen, l2=0.1, clip_norm=clip_norm)
+        assert "".join(str(int(each)) for each in moved(net, before)) == expected
+
+
+@every_norm
+@every_option
+def test_the_penalty_is_of_weights_alone(mlp, options, norm):
+    net = make(mlp, layer_norm=norm, **options)
+    net.linear_weights = [np.ones(w.shape) for w in net.linear_weights]
+    weights = len(net.weights), len(net._spec.tensors.get("linear_weights", []))
+    value, *gradients = net.gradients(X, Y, l2=2.0)
+    free, *without = net.gradients(X, Y)
+    squares = sum(np.sum(w**2) for w in [*net.weights, *net.linear_weights])
+    assert value == pytest.approx(free + squares)
+    same = [not np.any(g != h) for g, h in zip(flat(gradients), flat(without), strict=True)]
+    assert same.count(False) == sum(weights)
+
+
 # ---- the native engine against the reference --------------------------------------------------
 
 # Widths: one; prime; less, equal and more than a panel of any level; no hidden layer.
