@@ -72,6 +72,14 @@ def mlp(request):
     return request.param
 
 
+@pytest.fixture(scope="session")
+def check(request):
+    """Run the trials that the session has chosen; a test calls it with its own."""
+    import trials
+
+    return trials.chosen(request.session)
+
+
 @pytest.fixture
 def interrupt_after(no_collections):
     """SIGINT to this process after some seconds; gives the time it was sent."""

@@ -28,7 +28,7 @@ from planted_mistakes import KERNELS, MISTAKES, Mistake  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("fastmlp", "src_cython", "tests", "docs", "examples", "benchmarks", ".ci", "build")
-LONGEST = 900  # seconds that tests may take; a mistake that makes them hang is noticed
+LONGEST = 600  # seconds that tests may take; a mistake that makes them hang is noticed
 ONLY_WANTED = """return [each for each in found if each.name in os.environ["WANTED"].split()]"""
 NOTICED, MISSED, BROKEN = "noticed", "MISSED", "not planted"
 

@@ -9,11 +9,6 @@ import trials
 GROUPS = ("divergence", "extreme values", "thread counts and batches")
 
 
-@pytest.fixture(scope="session")
-def check(request):
-    return trials.chosen(request.session)
-
-
 @pytest.mark.parametrize("trial", trials.every(*GROUPS), ids=", ".join)
 def test_trial(trial, check):
     check(trial)

@@ -10,11 +10,6 @@ import trials
 GROUPS = ("fuzz of MLP", "fuzz of the estimators")
 
 
-@pytest.fixture(scope="session")
-def check(request):
-    return trials.chosen(request.session)
-
-
 @pytest.mark.parametrize("trial", trials.every(*GROUPS), ids=", ".join)
 def test_trial(trial, check):
     check(trial)

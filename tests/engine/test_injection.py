@@ -22,11 +22,6 @@ GROUPS = (
 )
 
 
-@pytest.fixture(scope="session")
-def check(request):
-    return trials.chosen(request.session)
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="written for POSIX")
 @pytest.mark.parametrize("trial", trials.every(*GROUPS), ids=", ".join)
 def test_trial(trial, check):

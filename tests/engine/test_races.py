@@ -240,9 +240,11 @@ def test_one_fit_at_a_time():
 
     def intrude(intrusion):
         running.wait()
-        with pytest.raises(RuntimeError, match="a fit is running"):
-            intrusion(net)
-        refused.append(intrusion)
+        try:
+            with pytest.raises(RuntimeError, match="a fit is running"):
+                intrusion(net)
+        finally:  # or the fit would go on
+            refused.append(intrusion)
 
     history, *_ = at_once(
         lambda: net.fit(X, Y, epochs=10**6, n_threads=2, callbacks=[last_epoch]),

@@ -69,11 +69,6 @@ def test_every_reason_is_another() -> None:
     assert max(twice.values()) == 1, twice.most_common(1)
 
 
-@pytest.fixture(scope="session")
-def check(request: pytest.FixtureRequest) -> Any:
-    return trials.chosen(request.session)
-
-
 @pytest.mark.parametrize("trial", trials.every("hostile files"), ids=", ".join)
 def test_trial(trial: tuple[str, str], check: Any) -> None:
     check(trial)

@@ -20,11 +20,6 @@ import trials
 import fastmlp
 
 
-@pytest.fixture(scope="session")
-def check(request: pytest.FixtureRequest) -> Any:
-    return trials.chosen(request.session)
-
-
 @pytest.mark.parametrize("trial", trials.every("saves cut short"), ids=", ".join)
 def test_trial(trial: tuple[str, str], check: Any) -> None:
     check(trial)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import test_bits
 from models import X, Y, digest, network
-from test_blocks import engines, train
+from test_blocks import compare_training
 
 import fastmlp
 from fastmlp import reference
@@ -38,17 +38,9 @@ WAYS = (
 @pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
 def test_training_is_that_of_the_reference_on_any_threads(optimizer, level, dtype):
     for at, chosen in enumerate(MIXED):
-        sizes = NETWORKS[at % len(NETWORKS)]
         n, batch_size, options = WAYS[at % len(WAYS)]
-        options = {**options, "groups": chosen}
-        spec, _, slow = engines(level, dtype, sizes=sizes, dropout=0.2 * (at % 2))
-        data = cases.data(spec, n, np.random.default_rng(at), weighted=at % 3 == 1)
-        expected = train(slow, data, batch_size, optimizer, **options)
-        results = []
-        for n_threads in (1, 3):
-            _, fast, _ = engines(level, dtype, sizes=sizes, dropout=0.2 * (at % 2))
-            results.append(train(fast, data, batch_size, optimizer, n_threads, **options))
-        cases.agree(dtype, expected, *results)
+        way = n, batch_size, {**options, "groups": chosen}
+        compare_training(level, dtype, at, way, optimizer, sizes=NETWORKS[at % len(NETWORKS)])
 
 
 def test_a_single_output_has_groups_too():

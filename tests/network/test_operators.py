@@ -8,7 +8,7 @@ import cases
 import numpy as np
 import pytest
 from models import X, Y
-from test_blocks import train
+from test_blocks import compare_training
 from test_numpy_engine import engine_of, numeric_gradients
 from tolerances import assert_close
 
@@ -20,10 +20,12 @@ from fastmlp._engine.numpy.random import dropout_masks
 from fastmlp._engine.predictor import Predictor
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.groups import Groups
+from fastmlp._network.layer_norm import POSITIONS
 from fastmlp._network.spec import BLOCK_ROWS
 
 # What a network of two hidden layers may have besides a normalisation; a kind of operator is a row.
 OPTIONS = {
+    "plain": {},
     "scale": {"scale": True},
     "parametric": {"parametric": True},
     "one parametric, scale": {"parametric": [False, True], "scale": True},
@@ -31,7 +33,7 @@ OPTIONS = {
     "linear path": {"linear_path": True},
     "everything": {"parametric": True, "scale": True, "skip": 1, "linear_path": True},
 }
-NORMS = (None, "before", ["after", None])
+NORMS = (None, *POSITIONS, ["before", None], [None, "after"], ["after", "before"])
 every_option = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 every_norm = pytest.mark.parametrize("norm", NORMS, ids=str)
 
@@ -82,32 +84,75 @@ def moved(net, before):
 
 @every_norm
 @every_option
-def test_copies_pickles_and_states_go_on_bit_for_bit(mlp, options, norm):
+def test_the_jacobian_by_central_differences(mlp, options, norm):
+    net = make(mlp, layer_norm=norm, **options)
+    net.fit(X, Y, epochs=2)
+    h = 1e-6
+    for i in range(3):
+        step = h * np.eye(3)[i]
+        numeric = (net.predict(X + step) - net.predict(X - step)) / (2 * h)
+        np.testing.assert_allclose(net.jacobian(X)[:, :, i], numeric, rtol=1e-6, atol=1e-7)
+
+
+@every_norm
+@every_option
+def test_copies_pickles_states_and_files_go_on_bit_for_bit(mlp, options, norm, tmp_path):
     net = make(mlp, layer_norm=norm, **options, dropout=0.2)
     net.partial_fit(X, Y, batch_size=16)
-    twins = [copy.deepcopy(net), pickle.loads(pickle.dumps(net))]
+    net.save(tmp_path / "net")
+    twins = [copy.deepcopy(net), pickle.loads(pickle.dumps(net)), fastmlp.load(tmp_path / "net")]
     frozen = pickle.loads(pickle.dumps(net.predictor()))
-    np.testing.assert_array_equal(frozen(X), net.predict(X))
+    frozen.save(tmp_path / "frozen")
     other = make(mlp, layer_norm=norm, **options, dropout=0.2, rng=5)
     other.load_state_dict(net.state_dict())
-    np.testing.assert_array_equal(other.predict(X), net.predict(X))
+    for predict in (frozen, fastmlp.load(tmp_path / "frozen"), other.predict):
+        np.testing.assert_array_equal(predict(X), net.predict(X))
     net.partial_fit(X, Y, batch_size=16)
     for twin in twins:
+        assert repr(twin) == repr(net)
         twin.partial_fit(X, Y, batch_size=16)
         for p, q in zip(everything(twin), everything(net), strict=True):
             np.testing.assert_array_equal(p, q)
 
 
+# Groups, and which of the tensors move, kind by kind: weights, biases, and those of the operator.
+MOVED = [
+    ("scale", Groups(scale_rate=0), "1111110"),
+    ("scale", Groups(weight_rate=0, bias_rate=0), "0000001"),
+    ("scale", Groups(layer_rates=[0, 1, 1]), "0110110"),
+    ("scale", Groups(scale_rate=6, parametrization="ntk"), "1111111"),
+    ("parametric", Groups(activation_rate=0), "11111100"),
+    ("parametric", Groups(weight_rate=0, bias_rate=0), "00000011"),
+    ("parametric", Groups(layer_rates=[0, 1, 1]), "01101101"),
+    ("parametric", Groups(layer_rates=[1, 1, 0]), "11011011"),
+    ("parametric", Groups(activation_rate=0.1, parametrization="ntk"), "11111111"),
+    ("layer_norm", Groups(norm_rate=0), "1111110000"),
+    ("layer_norm", Groups(weight_rate=0, bias_rate=0), "0000001111"),
+    ("layer_norm", Groups(layer_rates=[0, 1, 0]), "0100100101"),
+]
+
+
+@pytest.mark.parametrize(("name", "chosen", "expected"), MOVED, ids=str)
+def test_groups(mlp, name, chosen, expected):
+    for clip_norm in (None, 0.1):
+        net = make(mlp, **OPTIONS.get(name, {name: "before"}))
+        before = everything(net)
+        net.fit(X, Y, epochs=1, groups=chosen, l2=0.1, clip_norm=clip_norm)
+        assert "".join(str(int(each)) for each in moved(net, before)) == expected
+
+
 @every_norm
 @every_option
-def test_a_file_holds_it(tmp_path, options, norm):
-    net = make(fastmlp.MLP, layer_norm=norm, **options)
-    net.fit(X, Y, epochs=2)
-    net.save(tmp_path / "net.json")
-    again = fastmlp.load(tmp_path / "net.json")
-    for p, q in zip(everything(again), everything(net), strict=True):
-        np.testing.assert_array_equal(p, q)
-    np.testing.assert_array_equal(again.predict(X), net.predict(X))
+def test_the_penalty_is_of_weights_alone(mlp, options, norm):
+    net = make(mlp, layer_norm=norm, **options)
+    net.linear_weights = [np.ones(w.shape) for w in net.linear_weights]
+    weights = len(net.weights), len(net._spec.tensors.get("linear_weights", []))
+    value, *gradients = net.gradients(X, Y, l2=2.0)
+    free, *without = net.gradients(X, Y)
+    squares = sum(np.sum(w**2) for w in [*net.weights, *net.linear_weights])
+    assert value == pytest.approx(free + squares)
+    same = [not np.any(g != h) for g, h in zip(flat(gradients), flat(without), strict=True)]
+    assert same.count(False) == sum(weights)
 
 
 # ---- the native engine against the reference --------------------------------------------------
@@ -129,15 +174,21 @@ NATIVE = [
     ((5, 33, 33, 33, 9, 9, 3), [None, "before", "after", None, None], OPTIONS["block"]),
     ((97, 32, 32, 40), None, {"skip": 1, "linear_path": True}),
     ((131, 97, 1), None, {"linear_path": True, "scale": True}),
+    ((3, 5, 4, 2), "before", {}),
+    ((3, 5, 4, 2), "after", {}),
+    ((5, 33, 1, 9, 3), ["before", "after", "before"], {}),
+    ((5, 32, 64, 9, 1), ["after", None, "after"], {}),
+    ((2, 131, 97, 2), ["before", "after"], {}),
     ((2, 64, 64, 64, 64, 70), ["after", *[None] * 3], OPTIONS["everything"]),
 ]
-SLOW = Groups(scale_rate=3.0, activation_rate=0.1)
+SLOW = Groups(scale_rate=3.0, activation_rate=0.1, norm_rate=3.0)
+DECAYED = Groups(weight_rate=0, bias_rate=0, scale_decay=1.0, norm_decay=1.0)
 WAYS = [
     (37, 16, {}),
     (37, 16, {"l2": 0.1, "clip_norm": 0.05}),
     (BLOCK_ROWS + 7, BLOCK_ROWS + 7, {"l2": 0.1}),
     (BLOCK_ROWS + 300, BLOCK_ROWS, {"clip_norm": 0.05, "groups": SLOW}),
-    (60, 20, {"groups": Groups(weight_rate=0, bias_rate=0, scale_decay=1.0), "l2": 1.0}),
+    (60, 20, {"groups": DECAYED, "l2": 1.0}),
     (40, 20, {"groups": Groups(activation_decay=1.0, parametrization="ntk"), "l2": 0.1}),
 ]
 
@@ -146,19 +197,10 @@ WAYS = [
 @pytest.mark.parametrize("level", native_engine.available_levels())
 @pytest.mark.parametrize(("sizes", "norm", "more"), NATIVE, ids=str)
 def test_training_is_that_of_the_reference_on_any_threads(sizes, norm, more, level, dtype):
-    for at, (name, (n, batch_size, options)) in enumerate(
-        zip(ACTIVATIONS, itertools.cycle(WAYS), strict=False)
-    ):
-        network = cases.build(sizes, name, "huber", dtype, 0.2 * (at % 2), norm, **more)
-        parameters = cases.parameters(network, np.random.default_rng(at))
-        data = cases.data(network, n, np.random.default_rng(at), weighted=at % 3 == 1)
-        results = []
-        for n_threads in (0, 1, 2):
-            engine = native.Engine(network, level) if n_threads else numpy_engine.Engine(network)
-            engine.set_parameters(*parameters)
-            optimizer = cases.OPTIMIZERS[4 * (at % 2)]
-            results.append(train(engine, data, batch_size, optimizer, max(n_threads, 1), **options))
-        cases.agree(dtype, *results)
+    kind = {"loss": "huber", "sizes": sizes, "layer_norm": norm, **more}
+    for at, (name, way) in enumerate(zip(ACTIVATIONS, itertools.cycle(WAYS), strict=False)):
+        optimizer = cases.OPTIMIZERS[4 * (at % 2)]
+        compare_training(level, dtype, at, way, optimizer, activation=name, **kind)
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)

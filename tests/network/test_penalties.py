@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import test_bits
 from models import X, Y, digest, network
-from test_blocks import engines, train
+from test_blocks import compare_training, train
 from test_parametrization import NTK
 from tolerances import assert_close, central_difference_step
 
@@ -34,18 +34,8 @@ WAYS = (
 @pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
 def test_training_is_that_of_the_reference_on_any_threads(optimizer, level, dtype):
     """Single outputs are in test_a_single_output."""
-    for at, (n, batch_size, options) in enumerate(WAYS):
-        kind = {"sizes": SIZES[at % len(SIZES)], "dropout": 0.2 * (at % 2)}
-        spec, _, slow = engines(level, dtype, **kind)
-        data = cases.data(spec, n, np.random.default_rng(at), weighted=at % 3 == 1)
-        expected = train(slow, data, batch_size, optimizer, **options)
-        results = []
-        for n_threads in (1, 2, 3):
-            _, fast, _ = engines(level, dtype, **kind)
-            results.append(train(fast, data, batch_size, optimizer, n_threads, **options))
-        cases.agree(dtype, expected, *results[:2])
-        assert results[2][0] == results[0][0]
-        np.testing.assert_array_equal(results[2][1], results[0][1])
+    for at, way in enumerate(WAYS):
+        compare_training(level, dtype, at, way, optimizer, sizes=SIZES[at % len(SIZES)])
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)

@@ -1,11 +1,9 @@
-"""The scale layer: what a user sees, and groups; the rest is in test_operators.py."""
+"""The scale layer as a user sees it; the rest is in test_operators.py."""
 
 import numpy as np
 import pytest
 from models import X, Y
-from test_operators import every_norm, everything, make, moved
-
-from fastmlp._network.groups import Groups
+from test_operators import every_norm, everything, make
 
 
 @every_norm
@@ -31,20 +29,3 @@ def test_what_a_user_sees(mlp, norm):
     assert len(frozen.parameters()) == (5 if norm else 3)
     with pytest.raises(TypeError, match="scale is 'yes'"):
         make(mlp, scale="yes")
-
-
-def test_groups(mlp):
-    for chosen, expected in (
-        (Groups(scale_rate=0), [True] * 6 + [False]),
-        (Groups(weight_rate=0, bias_rate=0), [False] * 6 + [True]),
-        (Groups(layer_rates=[0, 1, 1]), [False, True, True] * 2 + [False]),
-        (Groups(scale_rate=6, parametrization="ntk"), [True] * 7),
-    ):
-        for clip_norm in (None, 0.1):
-            net = make(mlp, scale=True)
-            before = everything(net)
-            net.fit(X, Y, epochs=1, groups=chosen, l2=0.1, clip_norm=clip_norm)
-            assert moved(net, before) == expected
-    free, *_ = net.gradients(X, Y)
-    value, *_ = net.gradients(X, Y, l2=2.0)
-    assert value == pytest.approx(free + sum(np.sum(w**2) for w in net.weights))

@@ -1,7 +1,6 @@
 """Residual blocks and the linear path: gradients, options, groups, exports, both engines."""
 
 import copy
-import pickle
 
 import cases
 import exports
@@ -159,39 +158,6 @@ def test_blocks_of_zeros_change_nothing(mlp):
         net.weights[k], net.biases[k] = plain.weights[at], plain.biases[at]
     net.weights[2], net.biases[2] = np.zeros((8, 8)), np.zeros(8)
     np.testing.assert_array_equal(net.predict(X), plain.predict(X))
-
-
-@EACH
-def test_the_jacobian_by_central_differences(mlp, sizes, options):
-    net = make(mlp, sizes, options)
-    net.fit(X, Y, epochs=2)
-    h = 1e-6
-    for i in range(3):
-        step = h * np.eye(3)[i]
-        numeric = (net.predict(X + step) - net.predict(X - step)) / (2 * h)
-        np.testing.assert_allclose(net.jacobian(X)[:, :, i], numeric, rtol=1e-6, atol=1e-7)
-
-
-@EACH
-def test_copies_pickles_states_and_files_go_on_bit_for_bit(mlp, sizes, options, tmp_path):
-    net = make(mlp, sizes, options)
-    net.partial_fit(X, Y, batch_size=16)
-    net.save(tmp_path / "net")
-    twins = [copy.deepcopy(net), pickle.loads(pickle.dumps(net)), fastmlp.load(tmp_path / "net")]
-    frozen = pickle.loads(pickle.dumps(net.predictor()))
-    np.testing.assert_array_equal(frozen(X), net.predict(X))
-    frozen.save(tmp_path / "frozen")
-    np.testing.assert_array_equal(fastmlp.load(tmp_path / "frozen")(X), net.predict(X))
-    other = make(mlp, sizes, options, rng=5)
-    other.load_state_dict(net.state_dict())
-    np.testing.assert_array_equal(other.predict(X), net.predict(X))
-    assert ("layers.0.linear_weight" in net.state_dict()) == ("linear_path" in options)
-    net.partial_fit(X, Y, batch_size=16)
-    for twin in twins:
-        assert repr(twin) == repr(net)
-        twin.partial_fit(X, Y, batch_size=16)
-        for p, q in zip(everything(twin), everything(net), strict=True):
-            np.testing.assert_array_equal(p, q)
 
 
 @EACH

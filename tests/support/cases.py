@@ -164,13 +164,14 @@ def small_integers(
     return rng.integers(-limit, limit + 1, shape).astype(dtype)
 
 
-def agree(dtype: str, expected: Any, once: Any, again: Any) -> None:
-    """Compare (objectives, weights) of trainings: near the expected, and twice the same bits."""
+def agree(dtype: str, expected: Any, once: Any, *others: Any) -> None:
+    """Compare (objectives, weights) of trainings: near the expected, and all of the same bits."""
     tolerance = 5e-5 if dtype == "float32" else 1e-10
     np.testing.assert_allclose(once[0], expected[0], rtol=tolerance)
     np.testing.assert_allclose(once[1], expected[1], rtol=0, atol=20 * tolerance)
-    assert again[0] == once[0]
-    np.testing.assert_array_equal(again[1], once[1])
+    for again in others:
+        assert again[0] == once[0]
+        np.testing.assert_array_equal(again[1], once[1])
 
 
 def before_link(loss: losses.Loss, p: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -209,6 +209,9 @@ def test_many_rows_are_calibrated_by_some(monkeypatch):
     target = targets.ClassTarget((p.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1), 3)
     sharp = temperature.applied(p, 0.5)
     whole = temperature.fitted(sharp, target, None)
+    half = np.repeat([1.0, 0.0], n // 2)  # the other half would be right as it is
+    mixed = np.where(half[:, np.newaxis], sharp, p)
+    assert temperature.fitted(mixed, target, half) == pytest.approx(2, rel=0.05)
     residuals = rng.standard_t(4, n)
     tails = conformal.Residuals(residuals, np.zeros(n), deviation=np.ones(n))
     looked = []
