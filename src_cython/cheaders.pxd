@@ -7,7 +7,12 @@ cdef extern from "network.h" nogil:
         int64_t n_rows, n_columns, rows, panels, offset, transposed, t_rows
         int32_t gradient, index
 
+    ctypedef struct fm_row_source:
+        void (*fill)(const void* context, int64_t row, void* out) noexcept nogil
+        const void* context
+
     ctypedef struct fm_data:
+        const fm_row_source* source
         const char* x
         int64_t x_row_stride, x_column_stride, n
         const void* targets

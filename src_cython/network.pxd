@@ -8,7 +8,7 @@ from cheaders cimport *
 
 
 cdef enum:
-    ABI = 17
+    ABI = 18
 
 
 cdef enum:  # kinds of operators, in the order of operators.OPERATORS
@@ -225,7 +225,7 @@ cdef struct fm_kernels:
     double (*peak)(int64_t rounds) noexcept nogil  # returns the number of floating-point operations done
     # single steps, for tests and benchmarks (probe.pyx)
     void (*gather)(const fm_network*, const fm_buffers*, const fm_data*, const int64_t* order,
-                   int64_t start, int64_t first, int64_t last) noexcept nogil
+                   int64_t start, int64_t first, int64_t last, int32_t thread) noexcept nogil
     void (*forward)(const fm_network*, const fm_buffers*, int32_t op, int64_t first, int64_t rows,
                     const fm_draws*, fm_watch*) noexcept nogil
     void (*output_loss)(const fm_network*, const fm_buffers*, int64_t first, int64_t last,
@@ -241,5 +241,7 @@ cdef struct fm_kernels:
 cdef extern from *:
     """
     #define FM_CAPSULE "fastmlp.kernels"
+    #define FM_ROWS_CAPSULE "fastmlp.row_source"
     """
     const char* FM_CAPSULE
+    const char* FM_ROWS_CAPSULE  # of an fm_row_source

@@ -28,18 +28,24 @@ TARGET_RANGES = {
 def data(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Sequence[str] = ("X", "y")) -> Data:
     """Return samples, targets and weights of one call, checked against each other and the model."""
     # Views: a caller who gives his array another shape during a fit must not reach the engine's.
-    checked = inputs(x, spec, name=names[0]).view()
+    checked = inputs(x, spec, name=names[0])
+    if isinstance(checked, np.ndarray):
+        checked = checked.view()
     n = checked.shape[0]
     given = targets(y, spec, n, name=names[1]).view()
     weights = sample_weights(sample_weight, n, spec.dtype)
     return Data(checked, given, weights, flat_y=given.ndim == 2 and np.ndim(y) == 1)
 
 
-def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> NDArray[Any]:
-    """Return an (n, fan-in) array of the model's dtype; ``empty`` allows n = 0."""
+def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> Any:
+    """Return an (n, fan-in) array of the model's dtype, or such a `RowSource` as it is.
+
+    ``empty`` allows n = 0.
+    """
     if is_plain(value, spec):
-        return value  # type: ignore[no-any-return]
-    array, expected = numeric(value, name), spec.layer_sizes[0]
+        return value
+    is_source = hasattr(value, "row_source") and value.dtype == spec.dtype
+    array, expected = value if is_source else numeric(value, name), spec.layer_sizes[0]
     if array.ndim == 1:
         raise ValueError(
             f"{name} has shape {array.shape} but a 2-D array of shape (n, {expected}) is expected: "
@@ -57,7 +63,7 @@ def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> N
         )
     if array.shape[0] == 0 and not empty:
         raise ValueError(f"{name} has 0 rows but at least one sample is expected")
-    return finite(array, spec.dtype, name)
+    return array if is_source else finite(array, spec.dtype, name)
 
 
 def targets(value: Any, spec: Spec, n: int, *, name: str = "y") -> NDArray[Any]:

@@ -76,7 +76,7 @@ class BestEpochSelector:
 
     Parameters
     ----------
-    inputs : sequence of arrays
+    inputs : sequence of EncodedRows
         Of each member, the inputs of the rows that it does not learn from.
     rows : sequence of arrays of int
         Which rows these are: of some members, one after the other, all, of the next again all.

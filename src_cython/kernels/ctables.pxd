@@ -78,7 +78,8 @@ cdef extern from "panels/panels.h" nogil:
     void transpose_rows(const fm_tensor*, const real*, real*, int64_t, int64_t, int64_t)
     void row_from_panels(const real*, int64_t, int64_t, real*)
     void row_to_panels(const real*, int64_t, int64_t, real*)
-    void gather_rows(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int64_t, int64_t, real*)
+    void gather_rows(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int64_t, int64_t, real* row,
+                     real*)
     void multiply_block(const real*, const real*, real*, int64_t, int)
     void square_columns(const real*, int64_t, int64_t, int64_t, double*)
     void magnitude_columns(const real*, int64_t, int64_t, int64_t, double*)

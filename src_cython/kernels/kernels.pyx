@@ -31,8 +31,8 @@ cdef extern from *:
 
 
 cdef int64_t scratch_size(const fm_network* net) noexcept nogil:
-    return (round_up(max(FM_LOSS_SCRATCH(net.operators[net.n_operators - 1].n_out), PIECE_ROWS * NR), 64) + 64
-            + scalars_size(net))
+    cdef int64_t of_rows = max(net.operators[0].n_in, FM_LOSS_SCRATCH(net.operators[net.n_operators - 1].n_out))
+    return round_up(max(of_rows, PIECE_ROWS * NR), 64) + 64 + scalars_size(net)
 
 
 cdef void pack(const fm_tensor* tensor, const void* plain, void* parameters) noexcept nogil:

@@ -105,7 +105,7 @@ def test_inputs_have_the_bits_of_plain_numpy(bins: int) -> None:
                 found = own.inputs(table)
                 assert (found.shape, found.dtype) == (expected.shape, np.float32)
                 assert found.tobytes() == expected.tobytes()
-                assert again.table(table.numbers, table.codes, m).tobytes() == expected.tobytes()
+                assert np.asarray(again.rows(table.numbers, table.codes, m)).tobytes() == expected.tobytes()
             for k in range(n):
                 row = np.stack([own[k] for own in right])
                 assert encoder(table.numbers[k], table.codes[k]).tobytes() == row.tobytes()
@@ -178,12 +178,12 @@ def test_an_encoder_looks_at_what_it_is_given() -> None:
         with pytest.raises(ValueError, match="expected"):
             encoder(*wrong)
         with pytest.raises(ValueError, match="expected"):
-            encoder.table(wrong[0][np.newaxis], wrong[1][np.newaxis])
+            encoder.rows(wrong[0][np.newaxis], wrong[1][np.newaxis])
     with pytest.raises(ValueError, match="1 rows of codes but 2 are expected"):
-        encoder.table(np.zeros((2, 7)), codes[np.newaxis])
+        encoder.rows(np.zeros((2, 7)), codes[np.newaxis])
     for m in (-1, 3):
         with pytest.raises(ValueError, match="is expected below 3"):
-            encoder.table(numbers[np.newaxis], codes[np.newaxis], m)
+            encoder.rows(numbers[np.newaxis], codes[np.newaxis], m)
     ((centre, factor, middle, half), known, *rest) = encoder.__reduce__()[1]
     for given in ((centre, factor[:, 1:], middle, half), (centre, factor, middle, half[:, :, 1:])):
         with pytest.raises(ValueError, match="of the same members and numbers"):

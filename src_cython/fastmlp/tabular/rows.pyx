@@ -3,14 +3,38 @@
 # for what is a microsecond of one row, and passes over all of a table for each of them.
 cimport numpy as cnp
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
+from cpython.pycapsule cimport PyCapsule_New
 from cpython.sequence cimport PySequence_GetItem
 from libc.math cimport isfinite, isnan, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
+from network cimport FM_ROWS_CAPSULE, fm_row_source
+
 import numpy as np
 
 cnp.import_array()
+
+
+cdef struct Encoding:  # how one member encodes; the arrays are those of an Encoder
+    Py_ssize_t numbers, bins, missing, categories, width
+    const double* centre  # (numbers,)
+    const double* factor
+    const double* middle  # (numbers, bins)
+    const double* half
+    const int64_t* with_missing  # (missing,)
+    const uint8_t* known  # (values of all categories,)
+    const int64_t* values  # (categories,): how many each has
+    const int64_t* widths  # (categories,): inputs of each
+    const float* inputs  # of all values of all categories
+    double clip, far
+
+
+cdef struct Rows:  # of a table, as the inputs of one member
+    Encoding encoding
+    const double* numbers  # (rows of the table, numbers)
+    const int32_t* codes  # (rows of the table, categories)
+    const int64_t* chosen  # which of these rows; NULL: all
 
 
 def plain(row, const int64_t[::1] places):
@@ -50,12 +74,115 @@ def smooth_clip(const double[::1] values, double centre, double factor, tuple li
     return found
 
 
+cdef inline void* start(cnp.ndarray array) noexcept:
+    return cnp.PyArray_DATA(array)
+
+
 cdef inline double clipped(double scaled, double clip, double far) noexcept nogil:
     if isnan(scaled):
         return scaled
     scaled = min(max(scaled, -far), far)
     cdef double share = scaled / clip
     return scaled / sqrt(1 + share * share)
+
+
+
+
+cdef inline void encode_number(const Encoding* c, Py_ssize_t j, double value, float* out, float* binned) noexcept nogil:
+    """A scaled number, and its piecewise linear parts; 0 where it is missing."""
+    cdef Py_ssize_t b
+    cdef double share
+    cdef double scaled = clipped((value - c.centre[j]) * c.factor[j], c.clip, c.far)
+    cdef const double* middle = c.middle + j * c.bins
+    cdef const double* half = c.half + j * c.bins
+    if isnan(scaled):
+        out[0] = 0
+        memset(binned, 0, c.bins * sizeof(float))
+        return
+    out[0] = <float>scaled
+    for b in range(c.bins):
+        share = (scaled - middle[b]) / half[b]
+        binned[b] = <float>min(max(share, -1.0), 1.0)
+
+
+cdef void encode(const Encoding* c, const double* numbers, const int32_t* codes, float* out) noexcept nogil:
+    """The inputs of a row: scaled numbers, which are missing, categories, parts of numbers."""
+    cdef Py_ssize_t j, k
+    cdef float* binned = out + c.width - c.numbers * c.bins
+    cdef const uint8_t* known = c.known
+    cdef const float* inputs = c.inputs
+    for j in range(c.numbers):
+        encode_number(c, j, numbers[j], out + j, binned + j * c.bins)
+    out += c.numbers
+    for j in range(c.missing):
+        k = c.with_missing[j]
+        out[j] = isnan((numbers[k] - c.centre[k]) * c.factor[k])
+    out += c.missing
+    for j in range(c.categories):
+        if codes[j] >= 0 and known[codes[j]]:
+            memcpy(out, inputs + codes[j] * c.widths[j], c.widths[j] * sizeof(float))
+        else:
+            memset(out, 0, c.widths[j] * sizeof(float))
+        out += c.widths[j]
+        known += c.values[j]
+        inputs += c.values[j] * c.widths[j]
+
+
+cdef void fill(const void* context, int64_t row, void* out) noexcept nogil:
+    """The inputs of a row, for the gather of an engine."""
+    cdef const Rows* c = <const Rows*>context
+    if c.chosen != NULL:
+        row = c.chosen[row]
+    (<float*>out)[0] = 0  # all that there is where nothing is known of a row: a network has an input
+    encode(&c.encoding, c.numbers + row * c.encoding.numbers, c.codes + row * c.encoding.categories, <float*>out)
+
+
+cdef class EncodedRows:
+    """The inputs of a member for rows of a table, computed whenever somebody asks for them.
+
+    Engines take it in the place of an array, see fastmlp._network.data.RowSource. Made by
+    ``Encoder.rows``.
+    """
+    cdef Rows c
+    cdef fm_row_source source
+    cdef object kept  # what the pointers point into
+    cdef object chosen
+    cdef readonly object row_source
+    cdef readonly tuple shape
+
+    dtype = np.dtype(np.float32)
+    ndim = 2
+
+    @staticmethod
+    cdef EncodedRows make(const Rows* c, kept, chosen, Py_ssize_t n):
+        cdef EncodedRows self = EncodedRows.__new__(EncodedRows)
+        self.c, self.kept, self.chosen = c[0], kept, chosen
+        if chosen is not None:
+            self.c.chosen = <const int64_t*>cnp.PyArray_DATA(chosen)
+        self.shape = n, max(c.encoding.width, 1)
+        self.source.fill, self.source.context = fill, &self.c
+        self.row_source = PyCapsule_New(&self.source, FM_ROWS_CAPSULE, NULL)
+        return self
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        """The same of some rows, by a slice, a mask or their numbers; nothing is computed."""
+        chosen = np.arange(len(self)) if self.chosen is None else self.chosen
+        chosen = np.ascontiguousarray(chosen[rows], np.int64)
+        return EncodedRows.make(&self.c, self.kept, chosen, len(chosen))
+
+    def __array__(self, dtype=None, copy=None):
+        """All of them, as an array of their own."""
+        cdef Py_ssize_t n = self.shape[0], k
+        cdef cnp.ndarray found = np.empty(self.shape, self.dtype)
+        cdef float* out = <float*>cnp.PyArray_DATA(found)
+        cdef Py_ssize_t width = self.shape[1]
+        with nogil:
+            for k in range(n):
+                fill(&self.c, k, out + k * width)
+        return found if dtype is None else found.astype(dtype, copy=False)
 
 
 cdef class Encoder:
@@ -76,38 +203,36 @@ cdef class Encoder:
         What scaled numbers are clipped to, smoothly; and before that.
     """
     cdef object given
-    cdef const double[:, ::1] centre, factor
-    cdef const double[:, :, ::1] middle, half
-    cdef const uint8_t[:, ::1] known
-    cdef const int64_t[::1] with_missing, values, widths
-    cdef const float[::1] inputs
-    cdef double clip, far
-    cdef Py_ssize_t members, numbers, categories, missing, bins, width
+    cdef tuple arrays  # what the pointers point into
+    cdef Encoding first  # of the first member
+    cdef Py_ssize_t members, n_values  # of all categories
 
     def __init__(self, numbers, known, tables, with_missing, limits):
+        cdef Encoding* c = &self.first
         self.given = numbers, known, tables, with_missing, limits
-        self.centre, self.factor, self.middle, self.half = (
-            np.ascontiguousarray(each, float) for each in numbers
-        )
-        self.known = np.ascontiguousarray(known).view(np.uint8)
-        self.with_missing = np.ascontiguousarray(with_missing, np.int64)
-        self.values = np.array([len(table) for table in tables], np.int64)
-        self.widths = np.array([table.shape[1] for table in tables], np.int64)
-        flat = [np.ravel(table) for table in tables]
-        self.inputs = np.ascontiguousarray(np.concatenate(flat) if flat else np.empty(0), np.float32)
-        self.clip, self.far = limits
-        self.members, self.numbers = self.centre.shape[0], self.centre.shape[1]
-        self.categories, self.missing = len(tables), self.with_missing.shape[0]
-        self.bins = self.middle.shape[2]
-        self.width = self.numbers * (1 + self.bins) + self.missing + np.sum(self.widths, dtype=int)
-        if self.missing and not 0 <= np.min(with_missing) <= np.max(with_missing) < self.numbers:
-            raise ValueError(f"with_missing is {with_missing} but places below {self.numbers} are expected")
-        if not (np.shape(self.factor) == np.shape(self.centre) == np.shape(self.middle)[:2]
-                and np.shape(self.half) == np.shape(self.middle)):
+        centre, factor, middle, half = (np.ascontiguousarray(each, float) for each in numbers)
+        seen = np.ascontiguousarray(known).view(np.uint8)
+        missing = np.ascontiguousarray(with_missing, np.int64)
+        values = np.array([len(table) for table in tables], np.int64)
+        widths = np.array([table.shape[1] for table in tables], np.int64)
+        inputs = np.concatenate([np.empty(0, np.float32), *map(np.ravel, tables)], dtype=np.float32)
+        self.members, self.n_values = len(centre), np.sum(values, dtype=int)
+        c.numbers, c.bins, c.missing, c.categories = centre.shape[1], middle.shape[2], len(missing), len(tables)
+        c.width = c.numbers * (1 + c.bins) + c.missing + np.sum(widths, dtype=int)
+        c.clip, c.far = limits
+        if c.missing and not 0 <= np.min(missing) <= np.max(missing) < c.numbers:
+            raise ValueError(f"with_missing is {with_missing} but places below {c.numbers} are expected")
+        if not factor.shape == centre.shape == middle.shape[:2] or half.shape != middle.shape:
             raise ValueError("centre, factor and bins are expected of the same members and numbers")
-        if self.known.shape[0] != self.members or self.known.shape[1] != np.sum(self.values):
-            wanted = self.members, int(np.sum(self.values))
+        if seen.shape != (self.members, self.n_values):
+            wanted = self.members, self.n_values
             raise ValueError(f"known has shape {known.shape} but {wanted} is expected")
+        self.arrays = centre, factor, middle, half, seen, missing, values, widths, inputs
+        c.centre, c.factor = <const double*>start(centre), <const double*>start(factor)
+        c.middle, c.half = <const double*>start(middle), <const double*>start(half)
+        c.known, c.with_missing = <const uint8_t*>start(seen), <const int64_t*>start(missing)
+        c.values, c.widths = <const int64_t*>start(values), <const int64_t*>start(widths)
+        c.inputs = <const float*>start(inputs)
 
     def __reduce__(self):
         return Encoder, self.given
@@ -122,18 +247,24 @@ cdef class Encoder:
         codes : array of int32
             Of the categories; negative where missing or unknown.
         """
-        self.check(numbers.shape[0], codes.shape[0])
+        cdef const double* number = &numbers[0] if numbers.shape[0] else NULL
+        cdef const int32_t* code = &codes[0] if codes.shape[0] else NULL
         cdef Py_ssize_t m
-        cdef cnp.ndarray found = self.array(self.members)
-        cdef float* out = <float*>cnp.PyArray_DATA(found)
-        self.check_codes(&codes[0] if self.categories else NULL, 1)
+        cdef cnp.npy_intp shape[2]
+        cdef Encoding own
+        self.check(numbers.shape[0], codes.shape[0])
+        self.check_codes(code, 1)
+        shape[0], shape[1] = self.members, max(self.first.width, 1)
+        cdef cnp.ndarray found = cnp.PyArray_ZEROS(2, shape, cnp.NPY_FLOAT, 0)
         for m in range(self.members):
-            self.encode(m, &numbers[0] if self.numbers else NULL, &codes[0] if self.categories else NULL,
-                        out + m * self.width)
+            own = self.member(m)
+            encode(&own, number, code, <float*>cnp.PyArray_DATA(found) + m * own.width)
         return found
 
-    def table(self, numbers, codes, Py_ssize_t m=0):
+    def rows(self, numbers, codes, Py_ssize_t m=0):
         """The inputs of one member for all rows of a table, float32, shape (n, inputs or 1).
+
+        They are computed when they are needed: ``numpy.asarray`` makes an array of them.
 
         Parameters
         ----------
@@ -143,83 +274,47 @@ cdef class Encoder:
             Of the categories; negative where missing or unknown.
         m : int
             Which member's.
+
+        Returns
+        -------
+        EncodedRows
+            It refers to both arrays, which must not change any more, if they are C-contiguous.
         """
         cdef const double[:, ::1] all_numbers = np.ascontiguousarray(numbers)
         cdef const int32_t[:, ::1] all_codes = np.ascontiguousarray(codes)
+        cdef Py_ssize_t n = all_numbers.shape[0]
+        cdef Rows c
         self.check(all_numbers.shape[1], all_codes.shape[1])
-        cdef Py_ssize_t n = all_numbers.shape[0], k
         if all_codes.shape[0] != n:
             raise ValueError(f"there are {all_codes.shape[0]} rows of codes but {n} are expected")
         if not 0 <= m < self.members:
             raise ValueError(f"member {m} is expected below {self.members}")
-        cdef const double* number = &all_numbers[0, 0] if n and self.numbers else NULL
-        cdef const int32_t* code = &all_codes[0, 0] if n and self.categories else NULL
-        cdef cnp.ndarray found = self.array(n)
-        cdef float* out = <float*>cnp.PyArray_DATA(found)
-        self.check_codes(code, n)
-        with nogil:
-            for k in range(n):
-                self.encode(m, number + k * self.numbers, code + k * self.categories, out + k * self.width)
-        return found
+        c.encoding, c.chosen = self.member(m), NULL
+        c.numbers = &all_numbers[0, 0] if n and c.encoding.numbers else NULL
+        c.codes = &all_codes[0, 0] if n and c.encoding.categories else NULL
+        self.check_codes(c.codes, n)
+        return EncodedRows.make(&c, (self, all_numbers, all_codes), None, n)
 
-    cdef void check(self, Py_ssize_t numbers, Py_ssize_t categories) except *:
-        if numbers != self.numbers or categories != self.categories:
+    cdef Encoding member(self, Py_ssize_t m) noexcept:
+        cdef Encoding c = self.first
+        c.centre += m * c.numbers
+        c.factor += m * c.numbers
+        c.middle += m * c.numbers * c.bins
+        c.half += m * c.numbers * c.bins
+        c.known += m * self.n_values
+        return c
+
+    cdef int check(self, Py_ssize_t numbers, Py_ssize_t categories) except -1:
+        if numbers != self.first.numbers or categories != self.first.categories:
             raise ValueError(f"there are {numbers} numbers and {categories} codes but "
-                             f"{self.numbers} and {self.categories} are expected")
+                             f"{self.first.numbers} and {self.first.categories} are expected")
+        return 0
 
-    cdef void check_codes(self, const int32_t* codes, Py_ssize_t n) except *:
+    cdef int check_codes(self, const int32_t* codes, Py_ssize_t n) except -1:
         cdef Py_ssize_t k, j, code
         for k in range(n):
-            for j in range(self.categories):
-                code = codes[k * self.categories + j]
-                if code >= self.values[j]:
-                    raise ValueError(f"code {code} of category {j} is expected below {self.values[j]}")
-
-    cdef cnp.ndarray array(self, Py_ssize_t n):
-        """Inputs of n rows, to be filled; zeros if nothing is known of a row: a network has an input."""
-        cdef cnp.npy_intp shape[2]
-        shape[0], shape[1] = n, max(self.width, 1)
-        if self.width:
-            return cnp.PyArray_SimpleNew(2, shape, cnp.NPY_FLOAT)
-        return cnp.PyArray_ZEROS(2, shape, cnp.NPY_FLOAT, 0)
-
-    cdef void encode(self, Py_ssize_t m, const double* numbers, const int32_t* codes,
-                     float* out) noexcept nogil:
-        """The inputs of member m: scaled numbers, which are missing, categories, parts of numbers."""
-        cdef Py_ssize_t j, k, first_value = 0, table = 0
-        cdef float* binned = out + self.width - self.numbers * self.bins
-        for j in range(self.numbers):
-            self.number(m, j, numbers[j], out + j, binned + j * self.bins)
-        out += self.numbers
-        for j in range(self.missing):
-            k = self.with_missing[j]
-            out[j] = isnan((numbers[k] - self.centre[m, k]) * self.factor[m, k])
-        out += self.missing
-        for j in range(self.categories):
-            if codes[j] >= 0 and self.known[m, first_value + codes[j]]:
-                memcpy(out, &self.inputs[table + codes[j] * self.widths[j]],
-                       self.widths[j] * sizeof(float))
-            else:
-                memset(out, 0, self.widths[j] * sizeof(float))
-            out += self.widths[j]
-            first_value += self.values[j]
-            table += self.values[j] * self.widths[j]
-
-    cdef inline void number(self, Py_ssize_t m, Py_ssize_t j, double value, float* out,
-                            float* binned) noexcept nogil:
-        """A scaled number, and its piecewise linear parts; 0 where it is missing."""
-        cdef Py_ssize_t b
-        cdef double share
-        cdef double scaled = clipped((value - self.centre[m, j]) * self.factor[m, j], self.clip, self.far)
-        cdef const double* middle
-        cdef const double* half
-        if isnan(scaled):
-            out[0] = 0
-            memset(binned, 0, self.bins * sizeof(float))
-            return
-        out[0] = <float>scaled
-        if self.bins:
-            middle, half = &self.middle[m, j, 0], &self.half[m, j, 0]
-            for b in range(self.bins):
-                share = (scaled - middle[b]) / half[b]
-                binned[b] = <float>min(max(share, -1.0), 1.0)
+            for j in range(self.first.categories):
+                code = codes[k * self.first.categories + j]
+                if code >= self.first.values[j]:
+                    raise ValueError(f"code {code} of category {j} is expected below {self.first.values[j]}")
+        return 0
