@@ -222,6 +222,8 @@ cdef struct fm_kernels:
     int32_t (*finite)(const void* arena, int64_t n) noexcept nogil
     int32_t (*finite_row)(const void* x, int64_t n) noexcept nogil  # any alignment and length
     void (*shuffle)(int64_t* order, int64_t n, uint64_t seed) noexcept nogil
+    # the inputs of a row of fm_encoded_rows, float32 whatever the dtype of the kernels
+    void (*encode_row)(const void* rows, int64_t row, void* inputs) noexcept nogil
     double (*peak)(int64_t rounds) noexcept nogil  # returns the number of floating-point operations done
     # single steps, for tests and benchmarks (probe.pyx)
     void (*gather)(const fm_network*, const fm_buffers*, const fm_data*, const int64_t* order,

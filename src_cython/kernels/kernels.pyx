@@ -68,6 +68,10 @@ cdef void shuffle(int64_t* order, int64_t n, uint64_t seed) noexcept nogil:
     shuffle_indices(order, n, seed)
 
 
+cdef void encode_row(const void* rows, int64_t row, void* inputs) noexcept nogil:
+    fm_encode_row(rows, row, inputs)
+
+
 cdef double peak(int64_t rounds) noexcept nogil:
     return fma_peak(rounds)
 
@@ -126,6 +130,7 @@ KERNELS.evaluate = evaluate
 KERNELS.finite = finite
 KERNELS.finite_row = finite_row
 KERNELS.shuffle = shuffle
+KERNELS.encode_row = encode_row
 KERNELS.peak = peak
 KERNELS.gather = gather
 KERNELS.forward = forward

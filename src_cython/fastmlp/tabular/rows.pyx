@@ -1,6 +1,5 @@
-# Rows of a table as the inputs of networks: the one home of the arithmetic that fastmlp/tabular/encoding.py
-# measures for. Tests compare it with NumPy, operation for operation and bit for bit. NumPy takes thirty calls
-# for what is a microsecond of one row, and passes over all of a table for each of them.
+# Rows of a table as the inputs of networks, of one row at once or whenever an engine gathers a batch. The
+# arithmetic is in c/encoding.h, compiled for each CPU level with the kernels.
 cimport numpy as cnp
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.pycapsule cimport PyCapsule_New
@@ -9,32 +8,35 @@ from libc.math cimport isfinite, isnan, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
+from fastmlp._engine.kernels cimport load
 from network cimport FM_ROWS_CAPSULE, fm_row_source
 
 import numpy as np
 
+from fastmlp._engine.cpu_levels import level
+
 cnp.import_array()
 
 
-cdef struct Encoding:  # how one member encodes; the arrays are those of an Encoder
-    Py_ssize_t numbers, bins, missing, categories, width
-    const double* centre  # (numbers,)
-    const double* factor
-    const double* middle  # (numbers, bins)
-    const double* half
-    const int64_t* with_missing  # (missing,)
-    const uint8_t* known  # (values of all categories,)
-    const int64_t* values  # (categories,): how many each has
-    const int64_t* widths  # (categories,): inputs of each
-    const float* inputs  # of all values of all categories
-    double clip, far
-
-
-cdef struct Rows:  # of a table, as the inputs of one member
-    Encoding encoding
-    const double* numbers  # (rows of the table, numbers)
-    const int32_t* codes  # (rows of the table, categories)
-    const int64_t* chosen  # which of these rows; NULL: all
+cdef extern from "encoding.h" nogil:
+    ctypedef struct fm_encoding:
+        int64_t numbers, bins, missing, categories, width
+        const double* centre
+        const double* factor
+        const double* middle
+        const double* half
+        const int64_t* with_missing
+        const int64_t* values
+        const int64_t* widths
+        const uint8_t* known
+        const float* inputs
+        double clip, far
+    ctypedef struct fm_encoded_rows:
+        fm_encoding encoding
+        const double* numbers
+        const int32_t* codes
+        const int64_t* chosen
+    double fm_clipped(double, double, double)
 
 
 def plain(row, const int64_t[::1] places):
@@ -70,7 +72,7 @@ def smooth_clip(const double[::1] values, double centre, double factor, tuple li
     cdef Py_ssize_t k
     with nogil:
         for k in range(n):
-            out[k] = clipped((values[k] - centre) * factor, clip, far)
+            out[k] = fm_clipped((values[k] - centre) * factor, clip, far)
     return found
 
 
@@ -78,63 +80,7 @@ cdef inline void* start(cnp.ndarray array) noexcept:
     return cnp.PyArray_DATA(array)
 
 
-cdef inline double clipped(double scaled, double clip, double far) noexcept nogil:
-    if isnan(scaled):
-        return scaled
-    scaled = min(max(scaled, -far), far)
-    cdef double share = scaled / clip
-    return scaled / sqrt(1 + share * share)
-
-
-
-
-cdef inline void encode_number(const Encoding* c, Py_ssize_t j, double value, float* out, float* binned) noexcept nogil:
-    """A scaled number, and its piecewise linear parts; 0 where it is missing."""
-    cdef Py_ssize_t b
-    cdef double share
-    cdef double scaled = clipped((value - c.centre[j]) * c.factor[j], c.clip, c.far)
-    cdef const double* middle = c.middle + j * c.bins
-    cdef const double* half = c.half + j * c.bins
-    if isnan(scaled):
-        out[0] = 0
-        memset(binned, 0, c.bins * sizeof(float))
-        return
-    out[0] = <float>scaled
-    for b in range(c.bins):
-        share = (scaled - middle[b]) / half[b]
-        binned[b] = <float>min(max(share, -1.0), 1.0)
-
-
-cdef void encode(const Encoding* c, const double* numbers, const int32_t* codes, float* out) noexcept nogil:
-    """The inputs of a row: scaled numbers, which are missing, categories, parts of numbers."""
-    cdef Py_ssize_t j, k
-    cdef float* binned = out + c.width - c.numbers * c.bins
-    cdef const uint8_t* known = c.known
-    cdef const float* inputs = c.inputs
-    for j in range(c.numbers):
-        encode_number(c, j, numbers[j], out + j, binned + j * c.bins)
-    out += c.numbers
-    for j in range(c.missing):
-        k = c.with_missing[j]
-        out[j] = isnan((numbers[k] - c.centre[k]) * c.factor[k])
-    out += c.missing
-    for j in range(c.categories):
-        if codes[j] >= 0 and known[codes[j]]:
-            memcpy(out, inputs + codes[j] * c.widths[j], c.widths[j] * sizeof(float))
-        else:
-            memset(out, 0, c.widths[j] * sizeof(float))
-        out += c.widths[j]
-        known += c.values[j]
-        inputs += c.values[j] * c.widths[j]
-
-
-cdef void fill(const void* context, int64_t row, void* out) noexcept nogil:
-    """The inputs of a row, for the gather of an engine."""
-    cdef const Rows* c = <const Rows*>context
-    if c.chosen != NULL:
-        row = c.chosen[row]
-    (<float*>out)[0] = 0  # all that there is where nothing is known of a row: a network has an input
-    encode(&c.encoding, c.numbers + row * c.encoding.numbers, c.codes + row * c.encoding.categories, <float*>out)
+cdef class Encoder
 
 
 cdef class EncodedRows:
@@ -143,10 +89,10 @@ cdef class EncodedRows:
     Engines take it in the place of an array, see fastmlp._network.data.RowSource. Made by
     ``Encoder.rows``.
     """
-    cdef Rows c
+    cdef fm_encoded_rows c
     cdef fm_row_source source
-    cdef object kept  # what the pointers point into
-    cdef object chosen
+    cdef Encoder encoder
+    cdef tuple arrays  # numbers, codes, and which rows of them (None: all)
     cdef readonly object row_source
     cdef readonly tuple shape
 
@@ -154,13 +100,17 @@ cdef class EncodedRows:
     ndim = 2
 
     @staticmethod
-    cdef EncodedRows make(const Rows* c, kept, chosen, Py_ssize_t n):
+    cdef EncodedRows make(Encoder encoder, const fm_encoding* encoding, tuple arrays):
         cdef EncodedRows self = EncodedRows.__new__(EncodedRows)
-        self.c, self.kept, self.chosen = c[0], kept, chosen
-        if chosen is not None:
-            self.c.chosen = <const int64_t*>cnp.PyArray_DATA(chosen)
-        self.shape = n, max(c.encoding.width, 1)
-        self.source.fill, self.source.context = fill, &self.c
+        cdef cnp.ndarray numbers, codes, chosen
+        self.encoder, self.arrays = encoder, arrays
+        numbers, codes, chosen = arrays
+        self.c.encoding = encoding[0]
+        self.c.numbers = <const double*>cnp.PyArray_DATA(numbers)
+        self.c.codes = <const int32_t*>cnp.PyArray_DATA(codes)
+        self.c.chosen = <const int64_t*>cnp.PyArray_DATA(chosen) if chosen is not None else NULL
+        self.shape = len(numbers) if chosen is None else len(chosen), max(encoding.width, 1)
+        self.source.fill, self.source.context = encoder.encode_row, &self.c
         self.row_source = PyCapsule_New(&self.source, FM_ROWS_CAPSULE, NULL)
         return self
 
@@ -169,9 +119,9 @@ cdef class EncodedRows:
 
     def __getitem__(self, rows):
         """The same of some rows, by a slice, a mask or their numbers; nothing is computed."""
-        chosen = np.arange(len(self)) if self.chosen is None else self.chosen
-        chosen = np.ascontiguousarray(chosen[rows], np.int64)
-        return EncodedRows.make(&self.c, self.kept, chosen, len(chosen))
+        numbers, codes, chosen = self.arrays
+        chosen = np.arange(len(self))[rows] if chosen is None else chosen[rows]
+        return EncodedRows.make(self.encoder, &self.c.encoding, (numbers, codes, np.ascontiguousarray(chosen)))
 
     def __array__(self, dtype=None, copy=None):
         """All of them, as an array of their own."""
@@ -181,7 +131,7 @@ cdef class EncodedRows:
         cdef Py_ssize_t width = self.shape[1]
         with nogil:
             for k in range(n):
-                fill(&self.c, k, out + k * width)
+                self.source.fill(&self.c, k, out + k * width)
         return found if dtype is None else found.astype(dtype, copy=False)
 
 
@@ -204,12 +154,14 @@ cdef class Encoder:
     """
     cdef object given
     cdef tuple arrays  # what the pointers point into
-    cdef Encoding first  # of the first member
+    cdef fm_encoding first  # of the first member
+    cdef void (*encode_row)(const void*, int64_t, void*) noexcept nogil
     cdef Py_ssize_t members, n_values  # of all categories
 
     def __init__(self, numbers, known, tables, with_missing, limits):
-        cdef Encoding* c = &self.first
+        cdef fm_encoding* c = &self.first
         self.given = numbers, known, tables, with_missing, limits
+        self.encode_row = load(level(), "float32").encode_row
         centre, factor, middle, half = (np.ascontiguousarray(each, float) for each in numbers)
         seen = np.ascontiguousarray(known).view(np.uint8)
         missing = np.ascontiguousarray(with_missing, np.int64)
@@ -247,18 +199,19 @@ cdef class Encoder:
         codes : array of int32
             Of the categories; negative where missing or unknown.
         """
-        cdef const double* number = &numbers[0] if numbers.shape[0] else NULL
-        cdef const int32_t* code = &codes[0] if codes.shape[0] else NULL
         cdef Py_ssize_t m
         cdef cnp.npy_intp shape[2]
-        cdef Encoding own
+        cdef fm_encoded_rows row
         self.check(numbers.shape[0], codes.shape[0])
-        self.check_codes(code, 1)
+        row.numbers = &numbers[0] if numbers.shape[0] else NULL
+        row.codes = &codes[0] if codes.shape[0] else NULL
+        row.chosen = NULL
+        self.check_codes(row.codes, 1)
         shape[0], shape[1] = self.members, max(self.first.width, 1)
-        cdef cnp.ndarray found = cnp.PyArray_ZEROS(2, shape, cnp.NPY_FLOAT, 0)
+        cdef cnp.ndarray found = cnp.PyArray_SimpleNew(2, shape, cnp.NPY_FLOAT)
         for m in range(self.members):
-            own = self.member(m)
-            encode(&own, number, code, <float*>cnp.PyArray_DATA(found) + m * own.width)
+            row.encoding = self.member(m)
+            self.encode_row(&row, 0, <float*>cnp.PyArray_DATA(found) + m * shape[1])
         return found
 
     def rows(self, numbers, codes, Py_ssize_t m=0):
@@ -280,23 +233,19 @@ cdef class Encoder:
         EncodedRows
             It refers to both arrays, which must not change any more, if they are C-contiguous.
         """
-        cdef const double[:, ::1] all_numbers = np.ascontiguousarray(numbers)
-        cdef const int32_t[:, ::1] all_codes = np.ascontiguousarray(codes)
-        cdef Py_ssize_t n = all_numbers.shape[0]
-        cdef Rows c
-        self.check(all_numbers.shape[1], all_codes.shape[1])
-        if all_codes.shape[0] != n:
-            raise ValueError(f"there are {all_codes.shape[0]} rows of codes but {n} are expected")
+        numbers = np.ascontiguousarray(numbers, np.float64)
+        codes = np.ascontiguousarray(codes, np.int32)
+        self.check(numbers.shape[1], codes.shape[1])
+        if len(codes) != len(numbers):
+            raise ValueError(f"there are {len(codes)} rows of codes but {len(numbers)} are expected")
         if not 0 <= m < self.members:
             raise ValueError(f"member {m} is expected below {self.members}")
-        c.encoding, c.chosen = self.member(m), NULL
-        c.numbers = &all_numbers[0, 0] if n and c.encoding.numbers else NULL
-        c.codes = &all_codes[0, 0] if n and c.encoding.categories else NULL
-        self.check_codes(c.codes, n)
-        return EncodedRows.make(&c, (self, all_numbers, all_codes), None, n)
+        self.check_codes(<const int32_t*>start(codes), len(codes))
+        cdef fm_encoding encoding = self.member(m)
+        return EncodedRows.make(self, &encoding, (numbers, codes, None))
 
-    cdef Encoding member(self, Py_ssize_t m) noexcept:
-        cdef Encoding c = self.first
+    cdef fm_encoding member(self, Py_ssize_t m) noexcept:
+        cdef fm_encoding c = self.first
         c.centre += m * c.numbers
         c.factor += m * c.numbers
         c.middle += m * c.numbers * c.bins
