@@ -9,6 +9,7 @@ cdef extern from "network.h" nogil:
 
     ctypedef struct fm_row_source:
         void (*fill)(const void* context, int64_t row, void* out) noexcept nogil
+        void (*fetch)(const void* context, int64_t row) noexcept nogil
         const void* context
 
     ctypedef struct fm_data:

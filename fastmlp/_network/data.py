@@ -16,8 +16,8 @@ class RowSource(Protocol):
     """Inputs that are computed row by row when a batch needs them, in the place of an array.
 
     The native engine calls the C function in `row_source`, from any thread; NumPy's engine asks
-    for ``numpy.asarray(source[rows])``. All numbers are finite, and the same whenever they are asked for.
-    An example is ``EncodedRows``: rows of a table, as the inputs of a network.
+    for ``numpy.asarray(source[rows])``. All numbers are finite, and the same whenever they are
+    asked for. An example is ``EncodedRows``: rows of a table, as the inputs of a network.
 
     Attributes
     ----------

@@ -37,13 +37,13 @@ def data(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Sequence[str] = 
     return Data(checked, given, weights, flat_y=given.ndim == 2 and np.ndim(y) == 1)
 
 
-def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> Any:
+def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> NDArray[Any]:
     """Return an (n, fan-in) array of the model's dtype, or such a `RowSource` as it is.
 
     ``empty`` allows n = 0.
     """
     if is_plain(value, spec):
-        return value
+        return value  # type: ignore[no-any-return]
     is_source = hasattr(value, "row_source") and value.dtype == spec.dtype
     array, expected = value if is_source else numeric(value, name), spec.layer_sizes[0]
     if array.ndim == 1:

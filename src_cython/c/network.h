@@ -25,6 +25,7 @@ typedef struct {
  * row, at any time, and does so under FM_DEFAULT_CONTROL. */
 typedef struct {
     void (*fill)(const void *context, int64_t row, void *out); /* writes the n_in elements of a row */
+    void (*fetch)(const void *context, int64_t row);           /* the row comes soon: its memory to the cache */
     const void *context;
 } fm_row_source;
 

@@ -31,8 +31,9 @@ cdef extern from *:
 
 
 cdef int64_t scratch_size(const fm_network* net) noexcept nogil:
-    cdef int64_t of_rows = max(net.operators[0].n_in, FM_LOSS_SCRATCH(net.operators[net.n_operators - 1].n_out))
-    return round_up(max(of_rows, PIECE_ROWS * NR), 64) + 64 + scalars_size(net)
+    cdef int64_t of_loss = FM_LOSS_SCRATCH(net.operators[net.n_operators - 1].n_out)
+    cdef int64_t size = max(of_loss, PIECE_ROWS * NR, net.operators[0].n_in)
+    return round_up(size, 64) + 64 + scalars_size(net)
 
 
 cdef void pack(const fm_tensor* tensor, const void* plain, void* parameters) noexcept nogil:

@@ -80,13 +80,18 @@ FM_INLINE void copy_piece(const char *from, int64_t stride, int64_t width, real 
 
 enum { GATHER_ROWS = 8 }; /* at once: a panel then gets a few lines together, instead of every panel one */
 
-/* The same as gather_rows, of rows that are computed: each into `row`, and from there into the panels. */
+/* The same as gather_rows, of rows that are computed: each into `row`, and from there into the panels. What
+ * they are computed of is fetched a few rows ahead, or waiting for it would take as long as computing. */
 static void compute_rows(const fm_data *data, const int64_t *order, int64_t first, int64_t from,
                          int64_t to, int64_t n_in, int64_t panel, real *row, real *x) {
+    const fm_row_source *source = data->source;
     const fm_control own = fm_get_control();
     fm_restore_control(FM_DEFAULT_CONTROL);
-    for (int64_t r = from; r < to; r++) {
-        data->source->fill(data->source->context, order ? order[first + r] : first + r, row);
+    for (int64_t r = from - GATHER_ROWS; r < to; r++) {
+        const int64_t ahead = first + r + GATHER_ROWS;
+        if (ahead < first + to) source->fetch(source->context, order ? order[ahead] : ahead);
+        if (r < from) continue;
+        source->fill(source->context, order ? order[first + r] : first + r, row);
         row_to_panels(row, panel, n_in, x + r * NR);
     }
     fm_restore_control(own);

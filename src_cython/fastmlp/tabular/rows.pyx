@@ -4,9 +4,8 @@ cimport numpy as cnp
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check
 from cpython.pycapsule cimport PyCapsule_New
 from cpython.sequence cimport PySequence_GetItem
-from libc.math cimport isfinite, isnan, sqrt
+from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t
-from libc.string cimport memcpy, memset
 
 from fastmlp._engine.kernels cimport load
 from network cimport FM_ROWS_CAPSULE, fm_row_source
@@ -37,6 +36,7 @@ cdef extern from "encoding.h" nogil:
         const int32_t* codes
         const int64_t* chosen
     double fm_clipped(double, double, double)
+    void fm_fetch_row(const void*, int64_t)
 
 
 def plain(row, const int64_t[::1] places):
@@ -80,6 +80,10 @@ cdef inline void* start(cnp.ndarray array) noexcept:
     return cnp.PyArray_DATA(array)
 
 
+cdef void fetch_row(const void* rows, int64_t row) noexcept nogil:
+    fm_fetch_row(rows, row)
+
+
 cdef class Encoder
 
 
@@ -110,7 +114,7 @@ cdef class EncodedRows:
         self.c.codes = <const int32_t*>cnp.PyArray_DATA(codes)
         self.c.chosen = <const int64_t*>cnp.PyArray_DATA(chosen) if chosen is not None else NULL
         self.shape = len(numbers) if chosen is None else len(chosen), max(encoding.width, 1)
-        self.source.fill, self.source.context = encoder.encode_row, &self.c
+        self.source.fill, self.source.fetch, self.source.context = encoder.encode_row, fetch_row, &self.c
         self.row_source = PyCapsule_New(&self.source, FM_ROWS_CAPSULE, NULL)
         return self
 
@@ -120,8 +124,9 @@ cdef class EncodedRows:
     def __getitem__(self, rows):
         """The same of some rows, by a slice, a mask or their numbers; nothing is computed."""
         numbers, codes, chosen = self.arrays
-        chosen = np.arange(len(self))[rows] if chosen is None else chosen[rows]
-        return EncodedRows.make(self.encoder, &self.c.encoding, (numbers, codes, np.ascontiguousarray(chosen)))
+        chosen = np.arange(len(self)) if chosen is None else chosen
+        chosen = np.ascontiguousarray(chosen[rows], np.int64)
+        return EncodedRows.make(self.encoder, &self.c.encoding, (numbers, codes, chosen))
 
     def __array__(self, dtype=None, copy=None):
         """All of them, as an array of their own."""
@@ -169,7 +174,8 @@ cdef class Encoder:
         widths = np.array([table.shape[1] for table in tables], np.int64)
         inputs = np.concatenate([np.empty(0, np.float32), *map(np.ravel, tables)], dtype=np.float32)
         self.members, self.n_values = len(centre), np.sum(values, dtype=int)
-        c.numbers, c.bins, c.missing, c.categories = centre.shape[1], middle.shape[2], len(missing), len(tables)
+        c.numbers, c.bins = centre.shape[1], middle.shape[2]
+        c.missing, c.categories = len(missing), len(tables)
         c.width = c.numbers * (1 + c.bins) + c.missing + np.sum(widths, dtype=int)
         c.clip, c.far = limits
         if c.missing and not 0 <= np.min(missing) <= np.max(missing) < c.numbers:
