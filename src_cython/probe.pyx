@@ -18,6 +18,7 @@ from rounding cimport ceil_div, round_up
 import numpy as np
 
 from fastmlp._network import spec
+from fastmlp._network.data import Data
 from fastmlp._engine import kernels
 
 cnp.import_array()
@@ -303,7 +304,7 @@ cdef object _gather(level, dtype, x, order):
     cdef fm_data data
     cdef cnp.ndarray indices = np.ascontiguousarray(order, np.int64)
     cdef int64_t nr = engine.kernels.nr
-    engine.describe(&data, spec.Data(x, None))
+    engine.describe(&data, Data(x, None))
     engine.kernels.gather(&engine.net, &buffers.c, &data, <int64_t*>cnp.PyArray_DATA(indices), 0, 0,
                           len(order), 0)
     panels = view(buffers.c.x, ceil_div(x.shape[1], nr) * buffers.c.panel_step, dtype)
