@@ -15,7 +15,13 @@ cdef extern from "network.h" nogil:
         fm_copy copies[COPIES]
         int32_t gradient, index
 
+    ctypedef struct fm_row_source:
+        void (*fill)(const void* context, int64_t row, void* out) noexcept nogil
+        void (*fetch)(const void* context, int64_t row) noexcept nogil
+        const void* context
+
     ctypedef struct fm_data:
+        const fm_row_source* source
         const char* x
         int64_t x_row_stride, x_column_stride, n
         const void* targets

@@ -223,10 +223,12 @@ cdef struct fm_kernels:
     int32_t (*finite)(const void* arena, int64_t n) noexcept nogil
     int32_t (*finite_row)(const void* x, int64_t n) noexcept nogil  # any alignment and length
     void (*shuffle)(int64_t* order, int64_t n, uint64_t seed) noexcept nogil
+    # the inputs of a row of fm_encoded_rows, float32 whatever the dtype of the kernels
+    void (*encode_row)(const void* rows, int64_t row, void* inputs) noexcept nogil
     double (*peak)(int64_t rounds) noexcept nogil  # returns the number of floating-point operations done
     # single steps, for tests and benchmarks (probe.pyx)
     void (*gather)(const fm_network*, const fm_buffers*, const fm_data*, const int64_t* order,
-                   int64_t start, int64_t first, int64_t last) noexcept nogil
+                   int64_t start, int64_t first, int64_t last, int32_t thread) noexcept nogil
     void (*forward)(const fm_network*, const fm_buffers*, int32_t op, int64_t first, int64_t rows,
                     const fm_draws*, fm_watch*) noexcept nogil
     void (*output_loss)(const fm_network*, const fm_buffers*, int64_t first, int64_t last,
@@ -242,5 +244,7 @@ cdef struct fm_kernels:
 cdef extern from *:
     """
     #define FM_CAPSULE "fastmlp.kernels"
+    #define FM_ROWS_CAPSULE "fastmlp.row_source"
     """
     const char* FM_CAPSULE
+    const char* FM_ROWS_CAPSULE  # of an fm_row_source

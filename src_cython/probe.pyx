@@ -306,7 +306,7 @@ cdef object _gather(level, dtype, x, order):
     cdef int64_t nr = engine.kernels.nr
     engine.describe(&data, Data(x, None))
     engine.kernels.gather(&engine.net, &buffers.c, &data, <int64_t*>cnp.PyArray_DATA(indices), 0, 0,
-                          len(order))
+                          len(order), 0)
     panels = view(buffers.c.x, ceil_div(x.shape[1], nr) * buffers.c.panel_step, dtype)
     return from_panels(panels.reshape(-1, buffers.c.panel_step // nr, nr), len(order), x.shape[1])
 

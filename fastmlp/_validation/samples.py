@@ -27,7 +27,9 @@ TARGET_RANGES = {
 def data(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Sequence[str] = ("X", "y")) -> Data:
     """Return checked samples, targets and weights of one call."""
     # Views, so that reshaping the user's array during a fit does not change the engine's.
-    checked = inputs(x, spec, name=names[0]).view()
+    checked = inputs(x, spec, name=names[0])
+    if isinstance(checked, np.ndarray):
+        checked = checked.view()
     n = checked.shape[0]
     given = targets(y, spec, n, name=names[1]).view()
     weights = sample_weights(sample_weight, n, spec.dtype)
@@ -36,10 +38,11 @@ def data(x: Any, y: Any, sample_weight: Any, spec: Spec, names: Sequence[str] = 
 
 
 def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> NDArray[Any]:
-    """Return an (n, inputs) array of the model's dtype; ``empty`` allows n = 0."""
+    """Return an (n, inputs) array of the model's dtype, or a `RowSource`; ``empty``: n may be 0."""
     if is_plain(value, spec):
         return value  # type: ignore[no-any-return]
-    array, expected = numeric(value, name), spec.layer_sizes[0]
+    is_source = hasattr(value, "row_source") and value.dtype == spec.dtype
+    array, expected = value if is_source else numeric(value, name), spec.layer_sizes[0]
     if array.ndim == 1:
         raise ValueError(
             f"{name} has shape {array.shape} but a 2-D array of shape (n, {expected}) is expected: "
@@ -57,7 +60,7 @@ def inputs(value: Any, spec: Spec, *, name: str = "X", empty: bool = False) -> N
         )
     if array.shape[0] == 0 and not empty:
         raise ValueError(f"{name} has 0 rows but at least one sample is expected")
-    return finite(array, spec.dtype, name)
+    return array if is_source else finite(array, spec.dtype, name)
 
 
 def targets(value: Any, spec: Spec, n: int, *, name: str = "y") -> NDArray[Any]:

@@ -21,7 +21,7 @@ from fastmlp._network.optimizers import Adam
 from fastmlp._network.schedules import OneCycle
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Columns, Table
-from fastmlp.tabular.encoding import Encoding, with_missing
+from fastmlp.tabular.encoding import Encoding, encoder_of, with_missing
 from fastmlp.tabular.members import TrainedMembers
 from fastmlp.tabular.presets import Recipe, even
 from fastmlp.tabular.targets import MultiLabelTarget, NumericTarget, TargetScale
@@ -44,7 +44,7 @@ def distilled(columns: Columns, blend: Blend, table: Table, seed: int) -> Blend:
     encoding = Encoding.of(table, columns, everyone, with_missing(table), STUDENT.bins)
     rows = _with_mixtures(table, rng)
     target, scale, loss, y = _lesson(blend, rows)
-    x = encoding.inputs(rows)
+    x = encoder_of([encoding]).rows(rows.numbers, rows.codes)
     net = MLP(
         [x.shape[1], *[STUDENT.width] * STUDENT.depth, target.outputs],
         activation=target.activation,

@@ -97,7 +97,7 @@ class Encoding:
 
         Scaled numbers, which are missing, categories, and the piecewise linear parts of numbers.
         """
-        return encoder_of([self]).table(table.numbers, table.codes)
+        return np.asarray(encoder_of([self]).rows(table.numbers, table.codes))
 
 
 def encoder_of(encodings: Sequence[Encoding]) -> Encoder:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fastmlp._core.history import State
 from fastmlp.tabular.clock import UNLIMITED, Clock
 from fastmlp.tabular.presets import CYCLE_ENDS, MOST_LOOKS
+from fastmlp.tabular.rows import EncodedRows
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
@@ -74,7 +75,7 @@ class BestEpochSelector:
 
     def __init__(
         self,
-        inputs: Sequence[Array],
+        inputs: Sequence[EncodedRows],
         rows: Sequence[Rows],
         scales: Sequence[Any],
         target: Any,

@@ -30,6 +30,7 @@ from fastmlp.tabular.presets import (
     batch_of,
     epochs_of,
 )
+from fastmlp.tabular.rows import Encoder
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
@@ -92,16 +93,15 @@ class TrainedMembers:
 
     def of_one(self, k: int, table: Table) -> Array:
         """Return the predictions of one member, (n, columns), in the user's units."""
-        return self._said(k, self.encodings[k].inputs(table))
+        return self._said(k, encoder_of(self.encodings), table)
 
     def each(self, table: Table) -> Array:
         """Return the predictions of every member, (members, n, columns)."""
-        encode = encoder_of(self.encodings).table
-        members = range(len(self.ensemble))
-        return np.stack([self._said(k, encode(table.numbers, table.codes, k)) for k in members])
+        encoder, members = encoder_of(self.encodings), range(len(self.ensemble))
+        return np.stack([self._said(k, encoder, table) for k in members])
 
-    def _said(self, k: int, inputs: Array) -> Array:
-        z = joined(self.ensemble[k].predict(inputs))
+    def _said(self, k: int, encoder: Encoder, table: Table) -> Array:
+        z = joined(self.ensemble[k].predict(encoder.rows(table.numbers, table.codes, k)))
         return np.asarray(self.target.decode(self.scales[k], z))
 
     def predict(self, table: Table) -> Array:
@@ -255,8 +255,8 @@ def train(
     learn, out, n = division.learn, division.out, len(table)
     missing = with_missing(table)
     encodings = [Encoding.of(table, columns, rows, missing, recipe.bins) for rows in learn]
-    encode = encoder_of(encodings).table
-    inputs = [encode(table.numbers, table.codes, k) for k in range(len(learn))]
+    encoder = encoder_of(encodings)
+    inputs = [encoder.rows(table.numbers, table.codes, k) for k in range(len(learn))]
     scales = [target.scale(rows, weights) for rows in learn]
     nets = [network(recipe, inputs[0].shape[1], target, request.rng) for _ in learn]
     members = TrainedMembers(Ensemble(nets), encodings, scales, target)

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
@@ -8,6 +9,16 @@ def plain(row: Sequence[Any], places: NDArray[Any]) -> NDArray[Any] | None: ...
 def smooth_clip(
     values: NDArray[Any], centre: float, factor: float, limits: tuple[float, float]
 ) -> NDArray[Any]: ...
+
+@disjoint_base
+class EncodedRows:
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    ndim: int
+    row_source: Any
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: Any) -> EncodedRows: ...
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]: ...
 
 @disjoint_base
 class Encoder:
@@ -20,4 +31,4 @@ class Encoder:
         limits: tuple[float, float],
     ) -> None: ...
     def __call__(self, numbers: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]: ...
-    def table(self, numbers: NDArray[Any], codes: NDArray[Any], m: int = 0) -> NDArray[Any]: ...
+    def rows(self, numbers: NDArray[Any], codes: NDArray[Any], m: int = 0) -> EncodedRows: ...

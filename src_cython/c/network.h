@@ -27,8 +27,17 @@ typedef struct {
     int32_t index;      /* among all tensors of the network, kind by kind: groups go by it */
 } fm_tensor;
 
+/* Rows that are computed one at a time, in the place of an array that holds them. Any thread may ask for any
+ * row, at any time, and does so under FM_DEFAULT_CONTROL. */
+typedef struct {
+    void (*fill)(const void *context, int64_t row, void *out); /* writes the n_in elements of a row */
+    void (*fetch)(const void *context, int64_t row);           /* the row comes soon: its memory to the cache */
+    const void *context;
+} fm_row_source;
+
 /* The user's data, as it lies in the user's memory. */
 typedef struct {
+    const fm_row_source *source; /* of the rows of X; NULL: they are in the array x */
     const char *x;
     int64_t x_row_stride, x_column_stride;
     int64_t n;

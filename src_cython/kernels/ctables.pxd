@@ -44,6 +44,9 @@ cdef extern from "tables/optimizers.h" nogil:
     void prepare_groups(int32_t, const double*, double, double, double, double*, const fm_group*, int32_t,
                         fm_scalars*)
 
+cdef extern from "encoding.h" nogil:
+    void fm_encode_row(const void*, int64_t, void*)
+
 cdef extern from "random/dropout.h" nogil:
     uint32_t dropout_key(uint64_t, uint64_t, uint32_t)
     void dropout_panel(real*, real*, int64_t, int, uint32_t, int64_t, int64_t, uint32_t, real)
@@ -77,7 +80,8 @@ cdef extern from "panels/panels.h" nogil:
     void column_tn(const real*, int64_t, int64_t, int64_t, const real*, int64_t, real*)
     void row_from_panels(const real*, int64_t, int64_t, real*)
     void row_to_panels(const real*, int64_t, int64_t, real*)
-    void gather_rows(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int64_t, int64_t, real*)
+    void gather_rows(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int64_t, int64_t, real* row,
+                     real*)
     void multiply_block(const real*, const real*, real*, int64_t, int)
     void square_columns(const real*, int64_t, int64_t, int64_t, double*)
     void magnitude_columns(const real*, int64_t, int64_t, int64_t, double*)

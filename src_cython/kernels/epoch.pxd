@@ -64,7 +64,7 @@ cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t 
         return
     draws.seed, draws.step, draws.row = task.seed, task.step + b, task.row + at
     draws.dropout = task.dropout + b * task.dropout_step
-    gather(net, buffers, &task.data, task.order, b * task.batch + at, first, last)
+    gather(net, buffers, &task.data, task.order, b * task.batch + at, first, last, thread)
     for r in range(first, last):
         (<real*>buffers.loss_share)[r] = (<real*>buffers.weight)[r] * <real>scale
     forward_layers(net, buffers, first, last, &draws, watch)

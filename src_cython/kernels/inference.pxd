@@ -27,7 +27,8 @@ cdef inline void predict(const fm_network* net, const fm_buffers* buffers, const
             break
         start = first + block * buffers.rows
         rows = min(buffers.rows, last - start)
-        gather_rows(data, NULL, start, 0, rows, net.operators[0].n_in, panel_step, <real*>buffers.x)
+        gather_rows(data, NULL, start, 0, rows, net.operators[0].n_in, panel_step, <real*>buffers.scratch,
+                    <real*>buffers.x)
         forward_layers(net, buffers, 0, rows, NULL, watch)
         for r in range(rows):
             row = <real*>buffers.y[top] + r * NR
@@ -107,7 +108,7 @@ cdef inline void jacobian(const fm_network* net, const fm_buffers* buffers, cons
         if fm_stopped(watch):
             break
         padded = round_up(rows, ROW_MULTIPLE)
-        gather_rows(data, NULL, start, 0, rows, n_in, panel_step, <real*>buffers.x)
+        gather_rows(data, NULL, start, 0, rows, n_in, panel_step, slope, <real*>buffers.x)
         forward_layers(net, buffers, 0, rows, &no_dropout, watch)
         linked_rows(net, buffers, rows, predictions)
         for c in range(columns):
@@ -139,7 +140,7 @@ cdef inline void evaluate(const fm_network* net, const fm_buffers* buffers, cons
             break
         start = first + block * buffers.rows
         rows = min(buffers.rows, last - start)
-        gather(net, buffers, data, NULL, start, 0, rows)
+        gather(net, buffers, data, NULL, start, 0, rows, 0)
         for r in range(rows):
             (<real*>buffers.loss_share)[r] = 0
         forward_layers(net, buffers, 0, rows, NULL, watch)

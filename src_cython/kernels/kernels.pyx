@@ -31,8 +31,9 @@ cdef extern from *:
 
 
 cdef int64_t scratch_size(const fm_network* net) noexcept nogil:
-    return (round_up(max(FM_LOSS_SCRATCH(net.operators[net.n_operators - 1].n_out), PIECE_ROWS * NR), 64) + 64
-            + scalars_size(net))
+    cdef int64_t of_loss = FM_LOSS_SCRATCH(net.operators[net.n_operators - 1].n_out)
+    cdef int64_t size = max(of_loss, PIECE_ROWS * NR, net.operators[0].n_in)
+    return round_up(size, 64) + 64 + scalars_size(net)
 
 
 cdef void pack(const fm_tensor* tensor, const void* plain, void* parameters) noexcept nogil:
@@ -66,6 +67,10 @@ cdef int32_t finite_row(const void* x, int64_t n) noexcept nogil:
 
 cdef void shuffle(int64_t* order, int64_t n, uint64_t seed) noexcept nogil:
     shuffle_indices(order, n, seed)
+
+
+cdef void encode_row(const void* rows, int64_t row, void* inputs) noexcept nogil:
+    fm_encode_row(rows, row, inputs)
 
 
 cdef double peak(int64_t rounds) noexcept nogil:
@@ -128,6 +133,7 @@ KERNELS.evaluate = evaluate
 KERNELS.finite = finite
 KERNELS.finite_row = finite_row
 KERNELS.shuffle = shuffle
+KERNELS.encode_row = encode_row
 KERNELS.peak = peak
 KERNELS.gather = gather
 KERNELS.forward = forward

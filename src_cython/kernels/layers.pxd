@@ -127,13 +127,15 @@ cdef inline int64_t row_of(const int64_t* order, int64_t i) noexcept nogil:
 
 cdef inline void gather(const fm_network* net, const fm_buffers* buffers, const fm_data* data,
                         const int64_t* order, int64_t start, int64_t first,
-                        int64_t last) noexcept nogil:
+                        int64_t last, int32_t thread) noexcept nogil:
     """Bring rows start + [first, last) of the data (through order, if any) into the batch."""
+    cdef real* scratch = <real*>buffers.scratch + thread * buffers.scratch_size
     cdef int64_t r
     cdef int64_t width = net.targets_width
     cdef real* weight = <real*>buffers.weight
     cdef real* targets = <real*>buffers.targets
-    gather_rows(data, order, start, first, last, net.operators[0].n_in, buffers.panel_step, <real*>buffers.x)
+    gather_rows(data, order, start, first, last, net.operators[0].n_in, buffers.panel_step, scratch,
+                <real*>buffers.x)
     if data.labels != NULL:
         for r in range(first, last):
             buffers.labels[r] = data.labels[row_of(order, start + r)]

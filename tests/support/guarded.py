@@ -32,6 +32,11 @@ from fastmlp._engine.thread_pool import borrowed_team
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.data import Data
 
+try:
+    from fastmlp.tabular import rows as rows_of_tables
+except ImportError:  # without scikit-learn there are no tables
+    rows_of_tables = None
+
 PAGE = mmap.PAGESIZE
 PROT_NONE = 0  # sys/mman.h
 VECTOR_BYTES = {"avx512": 64, "avx2": 32}  # others 16; all the alignment that a block needs
@@ -144,6 +149,8 @@ def install(level):
 
     arena.allocate = allocate
     parameters.np = native.np = predictor.np = GuardedNumPy()
+    if rows_of_tables:
+        rows_of_tables.level = lambda: level
 
 
 class Run:
@@ -232,6 +239,35 @@ def gather_cases(run):
         x = POOL.copy(run.random(rows, columns), layout)
         order = POOL.copy(np.arange(rows)[::-1].astype(np.int64))
         run.count("gather", kernels.gather(x, order))
+
+
+def table_cases(run):
+    """Rows that the gather computes from a table: numbers, missing ones and categories."""
+    every = itertools.product((0, 1, 3, 70), (0, 1, 4, 7, 70), (1, 9), PLACES)
+    has_tables = rows_of_tables and run.dtype == np.float32
+    for numbers, bins, rows, place in every if has_tables else ():
+        run.begin(place, "table", numbers, bins, rows)
+        shape, values = (1, numbers, bins), (2, 5)
+        of_numbers = (run.random(1, numbers), np.ones((1, numbers)), run.random(*shape))
+        of_numbers = [array.astype(float) for array in (*of_numbers, np.full(shape, 0.3))]
+        encoder = rows_of_tables.Encoder(
+            tuple(array if array.size == 0 else POOL.copy(array) for array in of_numbers),
+            POOL.copy(run.random(1, sum(values)) > 0),
+            [run.random(n, n) for n in values],
+            np.arange(numbers)[::2],
+            (3.0, 1e6),
+        )
+        table = run.random(rows, numbers).astype(float)
+        table[:, ::3] = np.nan
+        codes = [run.rng.integers(-1, n, rows) for n in values]
+        codes = POOL.copy(np.stack(codes, axis=1).astype(np.int32))
+        x = encoder.rows(POOL.copy(table) if numbers else table, codes)
+        engine = native.Engine(cases.build([x.shape[1], 3, 1], dtype=run.dtype), run.level)
+        run.count("predict a table", engine.predict(x[::-1]))
+        optimizer = cases.OPTIMIZERS[0]
+        engine.start(optimizer)
+        plan = Plan(optimizer, 4, np.full(-(-rows // 4), 1e-3))
+        run.count("fit a table", engine.epoch(Data(x, run.random(rows, 1)), plan))
 
 
 # ---- whole calls, on the user's arrays -----------------------------------------------------------
@@ -334,7 +370,15 @@ def predictor_cases(run):
                 run.count("jacobian of one row", predict.jacobian(POOL.copy(row)))
 
 
-KINDS = (affine_cases, loss_cases, step_cases, gather_cases, engine_cases, predictor_cases)
+KINDS = (
+    affine_cases,
+    loss_cases,
+    step_cases,
+    gather_cases,
+    table_cases,
+    engine_cases,
+    predictor_cases,
+)
 
 
 def main(level, dtype, note):

@@ -1,8 +1,9 @@
-"""Rows of a table as inputs: the bits of plain NumPy, and what is refused."""
+"""Rows of a table as inputs: the bits of plain NumPy, in engines too, and what is refused."""
 
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 from typing import Any
 
 import encoded_tables
@@ -11,6 +12,14 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+import fastmlp
+from fastmlp._engine import native_engine
+from fastmlp._engine.numpy import numpy_engine
+from fastmlp._engine.plan import Plan
+from fastmlp._engine.thread_pool import borrowed_team
+from fastmlp._network import losses, optimizers, spec
+from fastmlp._network.data import Data
+from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor, members
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.encoding import (
     LIMITS,
@@ -22,7 +31,7 @@ from fastmlp.tabular.encoding import (
 )
 from fastmlp.tabular.rows import plain, smooth_clip
 
-BINS = (0, 1, 2, 7, 16)
+BINS = (0, 1, 2, 7, 16, 70)
 MANY = 90  # rows of the table that is measured
 ROWS = (0, 1, 2, 53, MANY)  # of the one that is encoded
 
@@ -66,10 +75,11 @@ def table_of(*series: Any) -> tuple[Columns, Table]:
 
 
 def tables(rng: np.random.Generator) -> list[tuple[Columns, Table]]:
-    """Return a table of each kind of column, one of all, and one without a column that is used."""
+    """Return tables of each kind of column, of many, of all, and one without a used column."""
     kinds = columns_of_kinds(rng)
     each = [table_of(series) for series in kinds.values()]
-    return [*each, table_of(*kinds.values()), table_of(np.ones(MANY))]
+    many = table_of(*rng.normal(size=(70, MANY)))
+    return [*each, many, table_of(*kinds.values()), table_of(np.ones(MANY))]
 
 
 def encodings(
@@ -105,7 +115,8 @@ def test_inputs_have_the_bits_of_plain_numpy(bins: int) -> None:
                 found = own.inputs(table)
                 assert (found.shape, found.dtype) == (expected.shape, np.float32)
                 assert found.tobytes() == expected.tobytes()
-                assert again.table(table.numbers, table.codes, m).tobytes() == expected.tobytes()
+                copied = np.asarray(again.rows(table.numbers, table.codes, m))
+                assert copied.tobytes() == expected.tobytes()
             for k in range(n):
                 row = np.stack([own[k] for own in right])
                 assert encoder(table.numbers[k], table.codes[k]).tobytes() == row.tobytes()
@@ -178,12 +189,12 @@ def test_an_encoder_looks_at_what_it_is_given() -> None:
         with pytest.raises(ValueError, match="expected"):
             encoder(*wrong)
         with pytest.raises(ValueError, match="expected"):
-            encoder.table(wrong[0][np.newaxis], wrong[1][np.newaxis])
+            encoder.rows(wrong[0][np.newaxis], wrong[1][np.newaxis])
     with pytest.raises(ValueError, match="1 rows of codes but 2 are expected"):
-        encoder.table(np.zeros((2, 7)), codes[np.newaxis])
+        encoder.rows(np.zeros((2, 7)), codes[np.newaxis])
     for m in (-1, 3):
         with pytest.raises(ValueError, match="is expected below 3"):
-            encoder.table(numbers[np.newaxis], codes[np.newaxis], m)
+            encoder.rows(numbers[np.newaxis], codes[np.newaxis], m)
     ((centre, factor, middle, half), known, *rest) = encoder.__reduce__()[1]
     for given in ((centre, factor[:, 1:], middle, half), (centre, factor, middle, half[:, :, 1:])):
         with pytest.raises(ValueError, match="of the same members and numbers"):
@@ -192,3 +203,102 @@ def test_an_encoder_looks_at_what_it_is_given() -> None:
         type(encoder)((centre, factor, middle, half), known[:, 1:], *rest)
     with pytest.raises(ValueError, match="with_missing"):
         type(encoder)((centre, factor, middle, half), known, rest[0], np.array([7]), rest[2])
+
+
+def encoded(rng: np.random.Generator) -> Any:
+    """Return encoded rows of a table, one of whose columns holds numbers near the smallest."""
+    columns, table = tables(rng)[-2]
+    table = odd(table)
+    tiny = np.where(rng.random(MANY) < 0.2, 5e-310, 1e-299 * rng.normal(size=MANY))
+    table = table.replaced("numbers", np.c_[table.numbers, tiny])
+    return encoder_of(encodings(columns, table, rng, 7)).rows(table.numbers, table.codes, 1)
+
+
+def results(engine: Any, x: Any, y: Any, team: Any) -> list[bytes]:
+    """Return what an engine makes of inputs, in each way that it meets them."""
+    order = np.random.default_rng(1).permutation(len(x))
+    optimizer = optimizers.Adam()
+    plan = Plan(optimizer, 16, np.full(-(-len(x) // 16), 0.01), order)
+    plan.team = team
+    data = Data(x, y)
+    engine.start(optimizer)
+    found = [engine.epoch(data, plan), *engine.gradients(data)[1]]
+    held = [data.part(order[:50])]
+    found += engine.train_many([engine], [data], [plan], team, held=held)[2]
+    found += [engine.predict(x, team), engine.predict(x[:1]), engine.evaluate(data, team)]
+    found += [engine.jacobian(x), *engine.parameters()[0]]
+    return [np.asarray(each).tobytes() for each in found]
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("make", [native_engine.engine, numpy_engine.Engine])
+def test_engines_compute_rows_with_the_bits_of_their_array(make: Any, n_threads: int) -> None:
+    x = encoded(np.random.default_rng(6))
+    array, y = np.asarray(x), np.arange(len(x), dtype=np.int32) % 3
+    assert np.array_equal(array[::-7], np.asarray(x[::-7]))
+    assert np.array_equal(array[y == 1][1:], np.asarray(x[y == 1][1:]))
+    net = spec.build([x.shape[1], 33, 17, 3], "relu", losses.CrossEntropy(), scale=True)
+    first = fastmlp.MLP([x.shape[1], 33, 17, 3], loss="cross_entropy", scale=True, rng=0)
+    with borrowed_team(n_threads) as team:
+        both = []
+        for inputs in (x, array):
+            engine = make(net)
+            engine.set_parameters(*first._engine.parameters())
+            both.append(results(engine, inputs, y, team))
+    assert both[0] == both[1]
+
+
+def test_computed_rows_are_checked_like_an_array() -> None:
+    x = encoded(np.random.default_rng(6))
+    net = fastmlp.MLP([x.shape[1], 4, 1], dtype="float64", rng=0)
+    assert net.predict(x).tobytes() == net.predict(np.asarray(x)).tobytes()
+    for width, dtype in ((x.shape[1] + 1, "float32"), (x.shape[1] - 1, "float64")):
+        with pytest.raises(ValueError, match=f"X has {x.shape[1]} features but this MLP expects"):
+            fastmlp.MLP([width, 4, 1], dtype=dtype).fit(x, np.zeros(len(x)))
+    with pytest.raises(ValueError, match="X has 0 rows"):
+        fastmlp.MLP([x.shape[1], 4, 1]).fit(x[:0], np.zeros(0))
+
+
+def fitted(cls: Any) -> Any:
+    """Return an estimator of a table with missing values and categories, after a few epochs."""
+    rng = np.random.default_rng(2)
+    kinds = columns_of_kinds(rng)
+    X = np.empty((MANY, len(kinds)), object)
+    for k, values in enumerate(kinds.values()):
+        X[:, k] = values.tolist()
+    y = kinds["few values"] + (kinds["two words"] == "1") + rng.normal(size=MANY) / 9
+    y = y if cls is TabMLPRegressor else (y > 1).astype(int)
+    return cls(preset="fast", epochs=4, random_state=0).fit(X, y, rng.uniform(1, 2, MANY))
+
+
+@pytest.mark.parametrize("cls", [TabMLPRegressor, TabMLPClassifier])
+def test_a_fit_has_the_bits_of_one_whose_inputs_are_arrays(
+    cls: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def arrays(encodings: Any) -> Any:
+        encoder = encoder_of(encodings)
+        return type("", (), {"rows": lambda self, *given: np.asarray(encoder.rows(*given))})()
+
+    def bits(model: Any) -> list[bytes]:
+        nets = [net for group in model._members.groups for net in group.ensemble]
+        found = [array for net in nets for kind in net._engine.parameters() for array in kind]
+        return [array.tobytes() for array in (*found, model._out_of_fold)]
+
+    found = bits(fitted(cls))
+    monkeypatch.setattr(members, "encoder_of", arrays)
+    assert found == bits(fitted(cls))
+
+
+def test_a_fit_never_holds_the_inputs_of_its_members() -> None:
+    X = np.random.default_rng(0).normal(size=(8000, 20))
+    model = TabMLPRegressor(preset="fast", epochs=1, width=16, random_state=0)
+    model.fit(X[:99], X[:99, 0])  # imports, and what is kept for later calls
+    tracemalloc.start()
+    try:
+        model.fit(X, X[:, 0])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    ensemble = model._members.groups[0].ensemble
+    inputs = len(ensemble) * len(X) * ensemble[0].layer_sizes[0] * 4
+    assert peak < inputs / 2, (peak, inputs)

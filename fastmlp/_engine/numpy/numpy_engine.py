@@ -37,7 +37,7 @@ def forward(
         The network.
     parameters : (weights, biases), and the other kinds of `Spec.tensors` where there are any
         Lists of (I, O) and (O,) arrays.
-    x : array, shape (N, I)
+    x : array or RowSource, shape (N, I)
         The inputs.
     masks : list or None
         Dropout masks, from `dropout_masks`; None for a prediction.
@@ -51,6 +51,7 @@ def forward(
         outputs[k] = inputs[k] @ W[k] + b[k]; the last one, with the linear path, goes to the loss.
     """
     weights, biases = parameters[:2]
+    x = np.asarray(x)  # of a RowSource
     scaled = layers.scaled(spec, parameters, x)
     inputs, outputs = [x], [scaled @ weights[0] + biases[0]]
     for k in range(len(weights) - 1):

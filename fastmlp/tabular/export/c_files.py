@@ -15,6 +15,7 @@ from fastmlp.tabular.columns import MISSING, Table
 from fastmlp.tabular.export.c_source import TableSource
 from fastmlp.tabular.export.exported import ExportedTable
 from fastmlp.tabular.members import TrainedMembers
+from fastmlp.tabular.rows import EncodedRows
 
 RARELY = 0.1  # share of missing values in generated rows
 
@@ -25,10 +26,10 @@ class NumpyNetwork:
     def __init__(self, network: Exported, layers: list[Any]) -> None:
         self._layers, self._link = layers[:-1], network.spec.loss.link
 
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: EncodedRows) -> Array:
         """Return predictions in float64."""
         with np.errstate(all="ignore"):
-            return np.asarray(self._link(outputs(self._layers, x)))
+            return np.asarray(self._link(outputs(self._layers, np.asarray(x))))
 
 
 def write(

@@ -5,6 +5,7 @@
 
 #include "network.h"
 #include "panels/tile.h"
+#include "simd/control.h"
 
 /* Vectors that hold columns in the panel that starts at column `first`. */
 FM_INLINE int vectors(const int64_t columns, const int64_t first) {
@@ -64,11 +65,32 @@ FM_INLINE void copy_piece(const char *from, int64_t stride, int64_t width, real 
 
 enum { GATHER_ROWS = 8 }; /* at once: a panel then gets a few lines together, instead of every panel one */
 
+/* The same as gather_rows, of rows that are computed: each into `row`, and from there into the panels. What
+ * they are computed of is fetched a few rows ahead, or waiting for it would take as long as computing. */
+static void compute_rows(const fm_data *data, const int64_t *order, int64_t first, int64_t from,
+                         int64_t to, int64_t n_in, int64_t panel, real *row, real *x) {
+    const fm_row_source *source = data->source;
+    const fm_control own = fm_get_control();
+    fm_restore_control(FM_DEFAULT_CONTROL);
+    for (int64_t r = from - GATHER_ROWS; r < to; r++) {
+        const int64_t ahead = first + r + GATHER_ROWS;
+        if (ahead < first + to) source->fetch(source->context, order ? order[ahead] : ahead);
+        if (r < from) continue;
+        source->fill(source->context, order ? order[first + r] : first + r, row);
+        row_to_panels(row, panel, n_in, x + r * NR);
+    }
+    fm_restore_control(own);
+}
+
 /* Rows `first + i` (or order[first + i]) of the user's X become rows [from, to) of the input panels.
- * Padding columns are never touched: they stay zero. */
+ * Padding columns are never touched: they stay zero. `row` has room for n_in elements. */
 static void gather_rows(const fm_data *data, const int64_t *order, int64_t first, int64_t from,
-                        int64_t to, int64_t n_in, int64_t panel, real *x) {
+                        int64_t to, int64_t n_in, int64_t panel, real *row, real *x) {
     const int64_t stride = data->x_column_stride;
+    if (data->source) {
+        compute_rows(data, order, first, from, to, n_in, panel, row, x);
+        return;
+    }
     for (int64_t start = from; start < to; start += GATHER_ROWS) {
         const int n = to - start < GATHER_ROWS ? (int)(to - start) : GATHER_ROWS;
         const char *rows[GATHER_ROWS];

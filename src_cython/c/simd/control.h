@@ -1,5 +1,6 @@
 /* The floating-point control of a thread. Native calls have their own, or the bits would be the caller's choice:
- * round to nearest, denormals flushed, no traps. The caller's comes back with the result. */
+ * round to nearest, denormals flushed, no traps. The caller's comes back with the result.
+ * FM_DEFAULT_CONTROL is what a thread starts with: round to nearest, denormals kept, no traps. */
 #ifndef FM_CONTROL_H
 #define FM_CONTROL_H
 
@@ -9,11 +10,13 @@
 #include <immintrin.h>
 typedef unsigned int fm_control;
 #define FM_CONTROL 0x9fc0u /* MXCSR: FTZ, every exception masked, DAZ */
+#define FM_DEFAULT_CONTROL 0x1f80u
 static inline fm_control fm_get_control(void) { return _mm_getcsr(); }
 static inline void fm_restore_control(fm_control old) { _mm_setcsr(old); }
 #elif defined(__aarch64__)
 typedef uint64_t fm_control;
 #define FM_CONTROL (1u << 24) /* FPCR: FZ */
+#define FM_DEFAULT_CONTROL 0u
 static inline fm_control fm_get_control(void) {
     fm_control now;
     __asm__ volatile("mrs %0, fpcr" : "=r"(now));
@@ -23,6 +26,7 @@ static inline void fm_restore_control(fm_control old) { __asm__ volatile("msr fp
 #else
 typedef int fm_control;
 #define FM_CONTROL 0
+#define FM_DEFAULT_CONTROL 0
 static inline fm_control fm_get_control(void) { return 0; }
 static inline void fm_restore_control(fm_control old) { (void)old; }
 #endif

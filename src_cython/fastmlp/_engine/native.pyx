@@ -6,6 +6,7 @@
 # is checked here (fastmlp._validation.check has done that). parameters.pyx has the weights and biases.
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
@@ -86,12 +87,16 @@ cdef class Engine(Trained):
         return self.n_parameters + NOTES
 
     cdef void describe(self, fm_data* c, data) except *:
-        """Point a struct at the user's arrays; data must outlive it."""
-        cdef cnp.ndarray x = data.x
-        c.x = <const char*>cnp.PyArray_DATA(x)
-        c.n = x.shape[0]
-        c.x_row_stride = x.strides[0]
-        c.x_column_stride = x.strides[1]
+        """Point a struct at the user's arrays, or at a RowSource; data must outlive it."""
+        cdef cnp.ndarray x
+        c.source, c.x, c.x_row_stride, c.x_column_stride = NULL, NULL, 0, 0
+        if cnp.PyArray_Check(data.x):
+            x = data.x
+            c.x = <const char*>cnp.PyArray_DATA(x)
+            c.x_row_stride, c.x_column_stride = x.strides[0], x.strides[1]
+        else:
+            c.source = <const fm_row_source*>PyCapsule_GetPointer(data.x.row_source, FM_ROWS_CAPSULE)
+        c.n = data.x.shape[0]
         c.targets = NULL
         c.labels = NULL
         c.weights = NULL

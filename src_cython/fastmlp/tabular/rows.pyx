@@ -1,19 +1,42 @@
-# distutils: extra_compile_args = -O2 -ftree-vectorize
-# The loops over numbers are the compiler's to vectorise: that halves their time.
-#
-# Rows of a table as the inputs of networks: the one home of the arithmetic that fastmlp/tabular/encoding.py
-# measures for. Tests compare it with NumPy, operation for operation and bit for bit. NumPy takes thirty calls
-# for what is a microsecond of one row, and passes over all of a table for each of them.
+# Rows of a table as the inputs of networks, of one row at once or whenever an engine gathers a batch. The
+# arithmetic is in c/encoding.h, compiled for each CPU level with the kernels.
 cimport numpy as cnp
 from cpython.float cimport PyFloat_AsDouble, PyFloat_Check
+from cpython.pycapsule cimport PyCapsule_New
 from cpython.sequence cimport PySequence_GetItem
-from libc.math cimport isfinite, isnan, sqrt
+from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t
-from libc.string cimport memcpy, memset
+
+from fastmlp._engine.kernels cimport load
+from network cimport FM_ROWS_CAPSULE, fm_row_source
 
 import numpy as np
 
+from fastmlp._engine.cpu_levels import level
+
 cnp.import_array()
+
+
+cdef extern from "encoding.h" nogil:
+    ctypedef struct fm_encoding:
+        int64_t numbers, bins, missing, categories, width
+        const double* centre
+        const double* factor
+        const double* middle
+        const double* half
+        const int64_t* with_missing
+        const int64_t* values
+        const int64_t* widths
+        const uint8_t* known
+        const float* inputs
+        double clip, far
+    ctypedef struct fm_encoded_rows:
+        fm_encoding encoding
+        const double* numbers
+        const int32_t* codes
+        const int64_t* chosen
+    double fm_clipped(double, double, double)
+    void fm_fetch_row(const void*, int64_t)
 
 
 def plain(row, const int64_t[::1] places):
@@ -49,16 +72,72 @@ def smooth_clip(const double[::1] values, double centre, double factor, tuple li
     cdef Py_ssize_t k
     with nogil:
         for k in range(n):
-            out[k] = clipped((values[k] - centre) * factor, clip, far)
+            out[k] = fm_clipped((values[k] - centre) * factor, clip, far)
     return found
 
 
-cdef inline double clipped(double scaled, double clip, double far) noexcept nogil:
-    if isnan(scaled):
-        return scaled
-    scaled = min(max(scaled, -far), far)
-    cdef double share = scaled / clip
-    return scaled / sqrt(1 + share * share)
+cdef inline void* start(cnp.ndarray array) noexcept:
+    return cnp.PyArray_DATA(array)
+
+
+cdef void fetch_row(const void* rows, int64_t row) noexcept nogil:
+    fm_fetch_row(rows, row)
+
+
+cdef class Encoder
+
+
+cdef class EncodedRows:
+    """The inputs of a member for rows of a table, computed whenever somebody asks for them.
+
+    Engines take it in the place of an array, see fastmlp._network.data.RowSource. Made by
+    ``Encoder.rows``.
+    """
+    cdef fm_encoded_rows c
+    cdef fm_row_source source
+    cdef Encoder encoder
+    cdef tuple arrays  # numbers, codes, and which rows of them (None: all)
+    cdef readonly object row_source
+    cdef readonly tuple shape
+
+    dtype = np.dtype(np.float32)
+    ndim = 2
+
+    @staticmethod
+    cdef EncodedRows make(Encoder encoder, const fm_encoding* encoding, tuple arrays):
+        cdef EncodedRows self = EncodedRows.__new__(EncodedRows)
+        cdef cnp.ndarray numbers, codes, chosen
+        self.encoder, self.arrays = encoder, arrays
+        numbers, codes, chosen = arrays
+        self.c.encoding = encoding[0]
+        self.c.numbers = <const double*>cnp.PyArray_DATA(numbers)
+        self.c.codes = <const int32_t*>cnp.PyArray_DATA(codes)
+        self.c.chosen = <const int64_t*>cnp.PyArray_DATA(chosen) if chosen is not None else NULL
+        self.shape = len(numbers) if chosen is None else len(chosen), max(encoding.width, 1)
+        self.source.fill, self.source.fetch, self.source.context = encoder.encode_row, fetch_row, &self.c
+        self.row_source = PyCapsule_New(&self.source, FM_ROWS_CAPSULE, NULL)
+        return self
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        """The same of some rows, by a slice, a mask or their numbers; nothing is computed."""
+        numbers, codes, chosen = self.arrays
+        chosen = np.arange(len(self)) if chosen is None else chosen
+        chosen = np.ascontiguousarray(chosen[rows], np.int64)
+        return EncodedRows.make(self.encoder, &self.c.encoding, (numbers, codes, chosen))
+
+    def __array__(self, dtype=None, copy=None):
+        """All of them, as an array of their own."""
+        cdef Py_ssize_t n = self.shape[0], k
+        cdef cnp.ndarray found = np.empty(self.shape, self.dtype)
+        cdef float* out = <float*>cnp.PyArray_DATA(found)
+        cdef Py_ssize_t width = self.shape[1]
+        with nogil:
+            for k in range(n):
+                self.source.fill(&self.c, k, out + k * width)
+        return found if dtype is None else found.astype(dtype, copy=False)
 
 
 cdef class Encoder:
@@ -79,38 +158,39 @@ cdef class Encoder:
         What scaled numbers are clipped to, smoothly; and before that.
     """
     cdef object given
-    cdef const double[:, ::1] centre, factor
-    cdef const double[:, :, ::1] middle, half
-    cdef const uint8_t[:, ::1] known
-    cdef const int64_t[::1] with_missing, values, widths
-    cdef const float[::1] inputs
-    cdef double clip, far
-    cdef Py_ssize_t members, numbers, categories, missing, bins, width
+    cdef tuple arrays  # what the pointers point into
+    cdef fm_encoding first  # of the first member
+    cdef void (*encode_row)(const void*, int64_t, void*) noexcept nogil
+    cdef Py_ssize_t members, n_values  # of all categories
 
     def __init__(self, numbers, known, tables, with_missing, limits):
+        cdef fm_encoding* c = &self.first
         self.given = numbers, known, tables, with_missing, limits
-        self.centre, self.factor, self.middle, self.half = (
-            np.ascontiguousarray(each, float) for each in numbers
-        )
-        self.known = np.ascontiguousarray(known).view(np.uint8)
-        self.with_missing = np.ascontiguousarray(with_missing, np.int64)
-        self.values = np.array([len(table) for table in tables], np.int64)
-        self.widths = np.array([table.shape[1] for table in tables], np.int64)
-        flat = [np.ravel(table) for table in tables]
-        self.inputs = np.ascontiguousarray(np.concatenate(flat) if flat else np.empty(0), np.float32)
-        self.clip, self.far = limits
-        self.members, self.numbers = self.centre.shape[0], self.centre.shape[1]
-        self.categories, self.missing = len(tables), self.with_missing.shape[0]
-        self.bins = self.middle.shape[2]
-        self.width = self.numbers * (1 + self.bins) + self.missing + np.sum(self.widths, dtype=int)
-        if self.missing and not 0 <= np.min(with_missing) <= np.max(with_missing) < self.numbers:
-            raise ValueError(f"with_missing is {with_missing} but places below {self.numbers} are expected")
-        if not (np.shape(self.factor) == np.shape(self.centre) == np.shape(self.middle)[:2]
-                and np.shape(self.half) == np.shape(self.middle)):
+        self.encode_row = load(level(), "float32").encode_row
+        centre, factor, middle, half = (np.ascontiguousarray(each, float) for each in numbers)
+        seen = np.ascontiguousarray(known).view(np.uint8)
+        missing = np.ascontiguousarray(with_missing, np.int64)
+        values = np.array([len(table) for table in tables], np.int64)
+        widths = np.array([table.shape[1] for table in tables], np.int64)
+        inputs = np.concatenate([np.empty(0, np.float32), *map(np.ravel, tables)], dtype=np.float32)
+        self.members, self.n_values = len(centre), np.sum(values, dtype=int)
+        c.numbers, c.bins = centre.shape[1], middle.shape[2]
+        c.missing, c.categories = len(missing), len(tables)
+        c.width = c.numbers * (1 + c.bins) + c.missing + np.sum(widths, dtype=int)
+        c.clip, c.far = limits
+        if c.missing and not 0 <= np.min(missing) <= np.max(missing) < c.numbers:
+            raise ValueError(f"with_missing is {with_missing} but places below {c.numbers} are expected")
+        if not factor.shape == centre.shape == middle.shape[:2] or half.shape != middle.shape:
             raise ValueError("centre, factor and bins are expected of the same members and numbers")
-        if self.known.shape[0] != self.members or self.known.shape[1] != np.sum(self.values):
-            wanted = self.members, int(np.sum(self.values))
+        if seen.shape != (self.members, self.n_values):
+            wanted = self.members, self.n_values
             raise ValueError(f"known has shape {known.shape} but {wanted} is expected")
+        self.arrays = centre, factor, middle, half, seen, missing, values, widths, inputs
+        c.centre, c.factor = <const double*>start(centre), <const double*>start(factor)
+        c.middle, c.half = <const double*>start(middle), <const double*>start(half)
+        c.known, c.with_missing = <const uint8_t*>start(seen), <const int64_t*>start(missing)
+        c.values, c.widths = <const int64_t*>start(values), <const int64_t*>start(widths)
+        c.inputs = <const float*>start(inputs)
 
     def __reduce__(self):
         return Encoder, self.given
@@ -125,18 +205,25 @@ cdef class Encoder:
         codes : array of int32
             Of the categories; negative where missing or unknown.
         """
-        self.check(numbers.shape[0], codes.shape[0])
         cdef Py_ssize_t m
-        cdef cnp.ndarray found = self.array(self.members)
-        cdef float* out = <float*>cnp.PyArray_DATA(found)
-        self.check_codes(&codes[0] if self.categories else NULL, 1)
+        cdef cnp.npy_intp shape[2]
+        cdef fm_encoded_rows row
+        self.check(numbers.shape[0], codes.shape[0])
+        row.numbers = &numbers[0] if numbers.shape[0] else NULL
+        row.codes = &codes[0] if codes.shape[0] else NULL
+        row.chosen = NULL
+        self.check_codes(row.codes, 1)
+        shape[0], shape[1] = self.members, max(self.first.width, 1)
+        cdef cnp.ndarray found = cnp.PyArray_SimpleNew(2, shape, cnp.NPY_FLOAT)
         for m in range(self.members):
-            self.encode(m, &numbers[0] if self.numbers else NULL, &codes[0] if self.categories else NULL,
-                        out + m * self.width)
+            row.encoding = self.member(m)
+            self.encode_row(&row, 0, <float*>cnp.PyArray_DATA(found) + m * shape[1])
         return found
 
-    def table(self, numbers, codes, Py_ssize_t m=0):
+    def rows(self, numbers, codes, Py_ssize_t m=0):
         """The inputs of one member for all rows of a table, float32, shape (n, inputs or 1).
+
+        They are computed when they are needed: ``numpy.asarray`` makes an array of them.
 
         Parameters
         ----------
@@ -146,83 +233,43 @@ cdef class Encoder:
             Of the categories; negative where missing or unknown.
         m : int
             Which member's.
+
+        Returns
+        -------
+        EncodedRows
+            It refers to both arrays, which must not change any more, if they are C-contiguous.
         """
-        cdef const double[:, ::1] all_numbers = np.ascontiguousarray(numbers)
-        cdef const int32_t[:, ::1] all_codes = np.ascontiguousarray(codes)
-        self.check(all_numbers.shape[1], all_codes.shape[1])
-        cdef Py_ssize_t n = all_numbers.shape[0], k
-        if all_codes.shape[0] != n:
-            raise ValueError(f"there are {all_codes.shape[0]} rows of codes but {n} are expected")
+        numbers = np.ascontiguousarray(numbers, np.float64)
+        codes = np.ascontiguousarray(codes, np.int32)
+        self.check(numbers.shape[1], codes.shape[1])
+        if len(codes) != len(numbers):
+            raise ValueError(f"there are {len(codes)} rows of codes but {len(numbers)} are expected")
         if not 0 <= m < self.members:
             raise ValueError(f"member {m} is expected below {self.members}")
-        cdef const double* number = &all_numbers[0, 0] if n and self.numbers else NULL
-        cdef const int32_t* code = &all_codes[0, 0] if n and self.categories else NULL
-        cdef cnp.ndarray found = self.array(n)
-        cdef float* out = <float*>cnp.PyArray_DATA(found)
-        self.check_codes(code, n)
-        with nogil:
-            for k in range(n):
-                self.encode(m, number + k * self.numbers, code + k * self.categories, out + k * self.width)
-        return found
+        self.check_codes(<const int32_t*>start(codes), len(codes))
+        cdef fm_encoding encoding = self.member(m)
+        return EncodedRows.make(self, &encoding, (numbers, codes, None))
 
-    cdef void check(self, Py_ssize_t numbers, Py_ssize_t categories) except *:
-        if numbers != self.numbers or categories != self.categories:
+    cdef fm_encoding member(self, Py_ssize_t m) noexcept:
+        cdef fm_encoding c = self.first
+        c.centre += m * c.numbers
+        c.factor += m * c.numbers
+        c.middle += m * c.numbers * c.bins
+        c.half += m * c.numbers * c.bins
+        c.known += m * self.n_values
+        return c
+
+    cdef int check(self, Py_ssize_t numbers, Py_ssize_t categories) except -1:
+        if numbers != self.first.numbers or categories != self.first.categories:
             raise ValueError(f"there are {numbers} numbers and {categories} codes but "
-                             f"{self.numbers} and {self.categories} are expected")
+                             f"{self.first.numbers} and {self.first.categories} are expected")
+        return 0
 
-    cdef void check_codes(self, const int32_t* codes, Py_ssize_t n) except *:
+    cdef int check_codes(self, const int32_t* codes, Py_ssize_t n) except -1:
         cdef Py_ssize_t k, j, code
         for k in range(n):
-            for j in range(self.categories):
-                code = codes[k * self.categories + j]
-                if code >= self.values[j]:
-                    raise ValueError(f"code {code} of category {j} is expected below {self.values[j]}")
-
-    cdef cnp.ndarray array(self, Py_ssize_t n):
-        """Inputs of n rows, to be filled; zeros if nothing is known of a row: a network has an input."""
-        cdef cnp.npy_intp shape[2]
-        shape[0], shape[1] = n, max(self.width, 1)
-        if self.width:
-            return cnp.PyArray_SimpleNew(2, shape, cnp.NPY_FLOAT)
-        return cnp.PyArray_ZEROS(2, shape, cnp.NPY_FLOAT, 0)
-
-    cdef void encode(self, Py_ssize_t m, const double* numbers, const int32_t* codes,
-                     float* out) noexcept nogil:
-        """The inputs of member m: scaled numbers, which are missing, categories, parts of numbers."""
-        cdef Py_ssize_t j, k, first_value = 0, table = 0
-        cdef float* binned = out + self.width - self.numbers * self.bins
-        for j in range(self.numbers):
-            self.number(m, j, numbers[j], out + j, binned + j * self.bins)
-        out += self.numbers
-        for j in range(self.missing):
-            k = self.with_missing[j]
-            out[j] = isnan((numbers[k] - self.centre[m, k]) * self.factor[m, k])
-        out += self.missing
-        for j in range(self.categories):
-            if codes[j] >= 0 and self.known[m, first_value + codes[j]]:
-                memcpy(out, &self.inputs[table + codes[j] * self.widths[j]],
-                       self.widths[j] * sizeof(float))
-            else:
-                memset(out, 0, self.widths[j] * sizeof(float))
-            out += self.widths[j]
-            first_value += self.values[j]
-            table += self.values[j] * self.widths[j]
-
-    cdef inline void number(self, Py_ssize_t m, Py_ssize_t j, double value, float* out,
-                            float* binned) noexcept nogil:
-        """A scaled number, and its piecewise linear parts; 0 where it is missing."""
-        cdef Py_ssize_t b
-        cdef double share
-        cdef double scaled = clipped((value - self.centre[m, j]) * self.factor[m, j], self.clip, self.far)
-        cdef const double* middle
-        cdef const double* half
-        if isnan(scaled):
-            out[0] = 0
-            memset(binned, 0, self.bins * sizeof(float))
-            return
-        out[0] = <float>scaled
-        if self.bins:
-            middle, half = &self.middle[m, j, 0], &self.half[m, j, 0]
-            for b in range(self.bins):
-                share = (scaled - middle[b]) / half[b]
-                binned[b] = <float>min(max(share, -1.0), 1.0)
+            for j in range(self.first.categories):
+                code = codes[k * self.first.categories + j]
+                if code >= self.first.values[j]:
+                    raise ValueError(f"code {code} of category {j} is expected below {self.first.values[j]}")
+        return 0
