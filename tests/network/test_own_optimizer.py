@@ -269,7 +269,7 @@ def test_what_does_not_go_with_it(mlp, tmp_path):
         fastmlp.Ensemble([net]).fit(X, Y, optimizer=chosen)
     with pytest.raises(ValueError, match="learning_rate is -1"):
         CustomOptimizer(own.momentum, -1)
-    with pytest.raises(TypeError, match="no subclass"):
+    with pytest.raises(TypeError, match="not a subclass"):
         net.fit(X, Y, optimizer=type("Mine", (CustomOptimizer,), {})(own.momentum))
     assert digest(net) == before
     net.fit(X, Y, epochs=1, optimizer=chosen)

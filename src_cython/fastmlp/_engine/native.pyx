@@ -61,17 +61,7 @@ cdef object set_groups(fm_task* task, const fm_network* net, table):
 
 
 cdef class Engine(Trained):
-    """A network on the kernels of one CPU level; the contract is in docs/architecture.md.
-
-    Parameters
-    ----------
-    spec : fastmlp._network.spec.Spec
-        The network.
-    level : str
-        A level of ``fastmlp._engine.native_engine.available_levels()``.
-    transpose_all : bool
-        Keep the transposed weights of the first layer too: for derivatives with respect to inputs.
-    """
+    """A network on the kernels of one CPU level; the contract is in docs/architecture.md."""
 
     def __init__(self, spec, str level, bint transpose_all=False):
         Trained.__init__(self, spec, level, transpose_all)
@@ -97,9 +87,7 @@ cdef class Engine(Trained):
         else:
             c.source = <const fm_row_source*>PyCapsule_GetPointer(data.x.row_source, FM_ROWS_CAPSULE)
         c.n = data.x.shape[0]
-        c.targets = NULL
-        c.labels = NULL
-        c.weights = NULL
+        c.targets, c.labels, c.weights = NULL, NULL, NULL
         if data.targets is not None:
             if data.targets.ndim == 1:
                 c.labels = <const int32_t*>cnp.PyArray_DATA(data.targets)
