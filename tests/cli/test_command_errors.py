@@ -122,11 +122,19 @@ def test_full_disks_and_closed_pipes(
     assert {path.name for path in tmp_path.iterdir()} <= {"old.csv", "new.csv", MODEL, "p"}
 
 
-def test_an_interrupt_leaves_the_files_as_they_were(folder: Path) -> None:
-    before = (folder / MODEL).read_bytes()
+def test_an_interrupt_of_train_leaves_what_there_is(folder: Path, tmp_path: Path) -> None:
+    """A model of what was trained so far; or, if there is nothing yet, the old file."""
+    old = (folder / MODEL).read_bytes()
+    for name in ("old.csv", "new.csv", MODEL):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
     words = ("train", "old.csv", "--target", "rent", "--preset", "best", "-o", MODEL)
-    result = children.python("-c", INTERRUPTED, *words, cwd=folder)
-    assert result.returncode == 130
-    assert "fastmlp train: interrupted" in result.stderr
+    result = children.python("-c", INTERRUPTED, *words, cwd=tmp_path)
     assert "Traceback" not in result.stderr
-    assert (folder / MODEL).read_bytes() == before
+    if result.returncode == 130:
+        assert "fastmlp train: interrupted" in result.stderr
+        assert (tmp_path / MODEL).read_bytes() == old
+    else:
+        assert result.returncode == 0
+        assert "ended early because the user interrupted it" in result.stderr
+        assert (tmp_path / MODEL).read_bytes() != old
+        assert run(*PREDICT, folder=tmp_path).returncode == 0

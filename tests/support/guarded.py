@@ -306,11 +306,11 @@ def random_parameters(run, spec):
 def one_engine(run, layer_sizes, layout, turn, team):
     case, n = turn["loss"], turn["n"]
     names = cases.mixed_activations(len(layer_sizes) - 2, run.counts["fit"] % len(ACTIVATIONS))
-    options = turn["dropout"], turn["layer_norm"], turn["scale"], turn["parametric"]
+    options = {name: turn[name] for name in ("dropout", "layer_norm", "scale", "parametric")}
     hidden = layer_sizes[1:-1]
     skip = len(hidden) - 1 if len(hidden) > 1 and len(set(hidden)) == 1 else None
-    path = turn["linear_path"] and len(hidden) > 0
-    spec = cases.build(layer_sizes, names, case.loss, run.dtype, *options, skip, path)
+    options |= {"skip": skip, "linear_path": turn["linear_path"] and len(hidden) > 0}
+    spec = cases.build(layer_sizes, names, case.loss, run.dtype, **options)
     engine = native.Engine(spec, run.level)
     engine.set_parameters(*([POOL.copy(p) for p in kind] for kind in random_parameters(run, spec)))
     run.count("set_parameters")
@@ -354,10 +354,12 @@ def predictor_cases(run):
                 continue
             run.begin(place, "predictor", loss.name, sizes)
             names = cases.mixed_activations(1, size % len(ACTIVATIONS))
-            *option, skip = next(options)
+            norm, scale, parametric, skip = next(options)
             if skip:
                 sizes, names = [*sizes[:2], *sizes[1:]], names * 2
-            spec = cases.build(sizes, names, loss, run.dtype, 0.0, *option, skip, skip is not None)
+            more = {"scale": scale, "parametric": parametric, "skip": skip}
+            more |= {"layer_norm": norm, "linear_path": skip is not None}
+            spec = cases.build(sizes, names, loss, run.dtype, **more)
             predict = predictor.Predictor(spec, run.level, *random_parameters(run, spec))
             row, x = run.random(sizes[0]), run.random(9, sizes[0])
             run.count("one row", predict(POOL.copy(row)))

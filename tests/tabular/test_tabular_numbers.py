@@ -328,11 +328,11 @@ SCORINGS_REFUSED = {
     "a metric": (classifier, LABELS, metric, TypeError, "cannot be called .*make_scorer"),
     "one of classes": (
         *(regressor, Y, "neg_log_loss", ValueError),
-        "scoring='neg_log_loss' asks for what .*this has none of .*use a scorer of regressions",
+        "scoring='neg_log_loss' needs values that .*this has none of .*use a scorer of regressions",
     ),
     "a class of weight 0": (
         *(lambda **o: classifier(class_weight={2: 0}, **o), np.arange(N) % 3),
-        *("roc_auc_ovr", ValueError, r"classes of which no row has a weight above 0, \[2\] "),
+        *("roc_auc_ovr", ValueError, r"classes without a row of weight above 0, \[2\] "),
     ),
 }
 
