@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 __pyx_capi__: dict[str, Any]  # of what others cimport
 
+def capsule(level: str, dtype: str) -> Any: ...
 def tables(
     level: str, dtype: str = "float32"
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]: ...
