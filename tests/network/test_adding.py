@@ -52,8 +52,8 @@ everything = tests.OPTIONS["everything"] | own
 for norm in tests.NORMS:
     for options in (own, everything):
         tests.test_gradients_by_central_differences("tanh", options, norm)
-        tests.test_copies_pickles_and_states_go_on_bit_for_bit(fastmlp.MLP, options | single, norm)
-        tests.test_a_file_holds_it(Path(), options | single, norm)
+        goes_on = tests.test_copies_pickles_states_and_files_go_on_bit_for_bit
+        goes_on(fastmlp.MLP, options | single, norm, Path())
 for sizes, norm, options in [
     ((3, 5, 4, 2), None, own),
     ((131, 97, 1), "after", own),

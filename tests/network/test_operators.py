@@ -64,7 +64,8 @@ def check_gradients(network):
         _, *gradients = objective()
         numeric = numeric_gradients(engine, lambda of=objective: of()[0])
         for got, d in zip(flat(gradients), numeric, strict=True):
-            assert_close(got, d, "central_difference", "float64", scale=16)
+            # Normalised rows of four units have third derivatives of some ten thousands.
+            assert_close(got, d, "central_difference", "float64", scale=1024)
     _, *gradients = engine.gradients(data, 0.3)
     assert [[g.shape for g in kind] for kind in gradients] == list(network.tensors.values())
 
