@@ -190,6 +190,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return y.astype(np.float64, copy=False)
 
     def _loss(self) -> losses.Loss:
+        if not isinstance(self.loss, str) or self.loss not in LOSSES:
+            self._validate_params()  # scikit-learn checks nothing in a further partial_fit
         return LOSSES[self.loss](self)
 
     def _output_activation(self) -> str:

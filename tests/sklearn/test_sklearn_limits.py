@@ -341,3 +341,10 @@ def test_overlapping_limits_of_blas_are_taken_back():
         go_on.set()
         thread.join(60)
         assert blas_threads() == before
+
+
+@pytest.mark.parametrize("loss", [None, "strange", ()])
+def test_a_loss_that_was_set_after_a_fit_is_checked(loss):
+    net = MLPRegressor(max_iter=1, random_state=0).fit(np.eye(4), np.arange(4.0))
+    with pytest.raises(ValueError, match="The 'loss' parameter of MLPRegressor must be"):
+        net.set_params(loss=loss).partial_fit(np.eye(4), np.arange(4.0))
