@@ -16,10 +16,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def build() -> str:
-    """Compile what has changed; returns the folder."""
+    """Compile the module if its sources have changed, one process at a time; returns the folder."""
     folder = ROOT / "build" / "probe"
+    folder.mkdir(parents=True, exist_ok=True)
     command = "setup.py", "-q", "build_probe", "--build-lib", folder
-    result = children.python(*command, cwd=ROOT, timeout=600)
+    with (folder / "lock").open("w") as lock:
+        if sys.platform != "win32":
+            # pytest's workers collect at the same time, and write the same C files here.
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        result = children.python(*command, cwd=ROOT, timeout=600)
     if result.returncode:
         raise ImportError(
             f"src_cython/probe.pyx cannot be compiled: {result.stderr[-2000:]}\n"
