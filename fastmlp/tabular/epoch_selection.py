@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from fastmlp._core.history import State
 from fastmlp.tabular.clock import UNLIMITED, Clock
-from fastmlp.tabular.presets import CYCLE_ENDS, MOST_LOOKS
+from fastmlp.tabular.presets import LEAST_GAIN, MOST_LOOKS, NOISE, cycle_end
 from fastmlp.tabular.rows import EncodedRows
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
 TIME_WAS_OVER = "the time was over"
+ONLY_WORSE = "predictions of held-out rows only got worse"
+LITTLE_GAIN = "the last cycle of the rate gained less than its noise"
 
 
 class OutOfFold:
@@ -55,6 +57,13 @@ def of_all(alone: float, together: float, averaging: float) -> float:
     return alone - averaging * (alone - together)
 
 
+def mean_and_error(values: Array, weights: Array | None) -> tuple[float, float]:
+    """Return the mean over rows, and its standard error."""
+    mean = np.average(values, weights=weights)
+    variance = np.average((values - mean) ** 2, weights=weights)
+    return float(mean), float(np.sqrt(variance / len(values)))
+
+
 def ranked(cost: float) -> float:
     """Return a cost for comparisons, in which NaN is worse than any number."""
     return math.inf if math.isnan(cost) else cost
@@ -66,11 +75,11 @@ class BestEpochSelector:
     ``inputs`` and ``rows`` are each member's held-out inputs and their row numbers; successive
     members together cover all rows, once per repeat. ``scorer`` (higher is better) replaces the
     target's costs. A fit ends at the end of a cycle of the rate if the cost exceeds ``hopeless``
-    times the lowest.
+    times the lowest, or with ``measures`` if the cycle has gained less than its noise.
 
     ``curve`` lists epoch, cost of single members, joint cost, and the compared value. ``epoch`` is
-    the best one, from 1, ``held_out`` its out-of-fold predictions, and ``why`` the reason for an
-    early end.
+    the best one, from 1, ``held_out`` its out-of-fold predictions, ``gains`` whether the last
+    measured cycle has gained more than its noise, and ``why`` the reason for an early end.
     """
 
     def __init__(
@@ -83,6 +92,8 @@ class BestEpochSelector:
         scorer: Callable[[Array], float] | None = None,
         clock: Clock = UNLIMITED,
         hopeless: float = math.inf,
+        cycles: int = 4,
+        measures: bool = False,
     ) -> None:
         self.inputs, self.target = inputs, target
         sizes, n = list(map(len, rows)), len(target.y)
@@ -90,7 +101,11 @@ class BestEpochSelector:
         self._order = np.argsort(repeat * n + np.concatenate(rows))
         self._scale = target.scale_of(scales, sizes)
         self.weights, self.scorer, self.clock = weights, scorer, clock
-        self.hopeless, self._cycles, self.why = hopeless, 0, ""
+        self.hopeless, self.measures, self.why = hopeless, measures, ""
+        # The first cycle is too short for decisions, and the last ends the fit anyway.
+        self._ends = [cycle_end(cycle, cycles) for cycle in range(2, cycles + measures)]
+        self._cycle, self.gains = 0, False
+        self._before: tuple[float, Any] = math.inf, None
         self.curve: list[tuple[int, float, float, float]] = []
         self.epoch, self.best = 0, math.inf
         self.held_out: Any = None
@@ -102,8 +117,8 @@ class BestEpochSelector:
         epoch = state.epoch + 1
         # Rounded to the nearest epoch, because the rate restarts after a cycle.
         share = max((epoch + 0.5) / state.epochs, self.clock.passed())
-        cycles = sum(share >= end for end in CYCLE_ENDS)
-        annealed, self._cycles = cycles > self._cycles, cycles
+        cycle = sum(share >= end for end in self._ends)
+        annealed, self._cycle = cycle > self._cycle, cycle
         every = max(1, state.epochs // MOST_LOOKS)
         looks = annealed or epoch % every == 0 or epoch == state.epochs
         if looks:
@@ -112,17 +127,35 @@ class BestEpochSelector:
             self.why = TIME_WAS_OVER
             if not looks:
                 self._look(state)
-        if annealed and self._is_hopeless() and not self.why:
-            self.why = "predictions of held-out rows only got worse"
+        if annealed and self.measures:
+            self._measure()
+        if annealed and not self.why and epoch < state.epochs:
+            self.why = self._reason()
         if self.curve:
             state.val_loss = self.target.shown(self.curve[-1][2])
         return bool(self.why)
 
-    def _is_hopeless(self) -> bool:
-        """Whether the cost has only risen for long, so that training fits noise."""
+    def _measure(self) -> None:
+        """Compare the best epoch with the best one at the end of the cycle before."""
+        costs = self.target.costs(self.held_out.prediction(self.target))
+        (best, before), self._before = self._before, (self.best, costs)
+        if before is None:
+            self.gains = True
+        elif self.scorer is not None:
+            self.gains = self.best < best
+        else:
+            gain, noise = mean_and_error(before - costs, self.weights)
+            cost = abs(float(np.average(costs, weights=self.weights)))
+            self.gains = gain > max(NOISE * noise, LEAST_GAIN * cost)
+
+    def _reason(self) -> str:
+        """Return the reason to end the fit with this cycle of the rate, or an empty text."""
+        if self.measures:
+            return "" if self.gains else LITTLE_GAIN
         epoch, _, now, _ = self.curve[-1]
         lowest = min(self.curve, key=lambda look: look[2])
-        return self.scorer is None and now > self.hopeless * lowest[2] and 2 * lowest[0] <= epoch
+        is_late = self.scorer is None and 2 * lowest[0] <= epoch
+        return ONLY_WORSE if is_late and now > self.hopeless * lowest[2] else ""
 
     def _look(self, state: State) -> None:
         began = time.monotonic()

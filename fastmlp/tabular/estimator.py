@@ -29,12 +29,11 @@ from fastmlp.tabular.blend import Blend, BlendResult
 from fastmlp.tabular.columns import DATE_KINDS, Columns, Table
 from fastmlp.tabular.explained import Explained
 from fastmlp.tabular.frames import check_frame, gathered, is_frame
-from fastmlp.tabular.members import FitOptions, Splits
+from fastmlp.tabular.members import FitOptions
 from fastmlp.tabular.parameters import ADDED, CONSTRAINTS, check
 from fastmlp.tabular.persistence import like
 from fastmlp.tabular.presets import PRESETS, adapted
 from fastmlp.tabular.report import Report, Stopwatch
-from fastmlp.tabular.timing import in_time
 
 Array = NDArray[Any]
 
@@ -201,21 +200,19 @@ class BaseTabMLP(Explained, Validated):
         rows = table if len(used) == len(table) else table.take(used)
         copies, noted = (None, []) if groups is not None else folds.copied(rows, target.y)
         with watch("training"):
-            notes = in_time(request, rows, columns, target)
-            together = target.classes, grouped, copies
-            division = Splits.of(len(rows), request.preset, request.rng, *together)
-            division.notes.extend(notes + noted)
-            fitted = blend.fit(rows, columns, target, kept, division, request)
+            fitted = blend.fit(rows, columns, target, kept, (grouped, copies), request)
+            fitted.notes.extend(noted)
         with watch("calibration"):
             self._columns, self._members = columns, fitted.blend
-            more = self._finish(target, fitted, kept, copies if groups is None else grouped)
+            more = {"course": "; then ".join(fitted.course)} if preset.trial_folds else {}
+            more |= self._finish(target, fitted, kept, copies if groups is None else grouped)
             if request.scorer is not None:
                 more["scoring"] = (
                     f"{self._score_name} {request.scorer(fitted.out_of_fold):.4g}, out of fold"
                 )
             if judged is not None:
                 more["validation"] = self._judged(*judged)
-            self._set_fitted(fitted, division, target, table, used)
+            self._set_fitted(fitted, target, table, used)
             self._row_weights = weights.of_all(len(table), used, kept)
             self._rows, self._importance = (table, self._with_rows(target, y)), None
         self._report = self._reported(fitted, target, columns, len(table), watch.seconds, more)
@@ -264,9 +261,7 @@ class BaseTabMLP(Explained, Validated):
             )
         return weights.used(len(y), self._weights(y, given))
 
-    def _set_fitted(
-        self, fitted: BlendResult, division: Splits, target: Any, table: Table, used: Array
-    ) -> None:
+    def _set_fitted(self, fitted: BlendResult, target: Any, table: Table, used: Array) -> None:
         """Set the public attributes."""
         whole = np.empty((len(table), fitted.out_of_fold.shape[1]))
         whole[used] = fitted.out_of_fold
@@ -275,7 +270,7 @@ class BaseTabMLP(Explained, Validated):
         if unused.any():  # no member has seen them
             whole[unused] = self._members.predict(table.take(np.flatnonzero(unused)))
         self._out_of_fold = whole
-        self._out = [used[rows] for rows in division.out]
+        self._out = [used[rows] for rows in fitted.division.out]
         first = fitted.trained[0]
         self._curve = first.curve
         decoder = copy.copy(target)
