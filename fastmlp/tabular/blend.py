@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from fastmlp.tabular import members
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.encoding import width_of, with_missing
-from fastmlp.tabular.epoch_selection import TIME_WAS_OVER, of_all, ranked
+from fastmlp.tabular.epoch_selection import TIME_WAS_OVER, is_gain, of_all, ranked
 from fastmlp.tabular.members import INTERRUPTED, FitOptions, Splits, TrainedMembers, TrainingResult
-from fastmlp.tabular.presets import LEAST_GAIN, LEAST_SHARE, Preset, epochs_of, quick_epochs
+from fastmlp.tabular.presets import LEAST_SHARE, Preset, epochs_of, quick_epochs
 from fastmlp.tabular.progress import Progress
 from fastmlp.tabular.selection import greedy
 from fastmlp.tabular.timing import in_time, seconds_an_epoch
@@ -60,9 +60,9 @@ class BlendResult:
 
     ``out_of_fold`` has the blend's predictions for rows that its members were not trained on, (n,
     columns). ``alone``, ``together`` and ``all`` are mean costs of single members, of the blended
-    members that hold a row out, and (estimated) of all members; ``compared`` is the cost that
-    selects. ``trained`` lists the groups by descending weight, ``notes`` the deviations from the
-    preset, ``course`` a text per stage, and ``stopped`` the reason if the user ended the fit early.
+    members that hold a row out, and (estimated) of all members. ``trained`` lists the groups by
+    descending weight, ``notes`` the deviations from the preset, ``course`` a text per stage, and
+    ``stopped`` the reason if the user ended the fit early.
     """
 
     blend: Blend
@@ -70,7 +70,6 @@ class BlendResult:
     alone: float
     together: float
     all: float
-    compared: float
     trained: list[TrainingResult]
     division: Splits
     notes: list[str]
@@ -105,8 +104,8 @@ def fit(
     longer = stage(preset.longer(tuple(chosen)), trial)
     # At an equal score, more networks that learn from more rows predict new rows better; but a
     # stage that was cut may have a worse score.
-    most = trial.compared + LEAST_GAIN * abs(trial.compared)
-    kept, other = (longer, trial) if longer.compared <= most else (trial, longer)
+    before, after = (target.costs(each.out_of_fold) for each in (longer, trial))
+    kept, other = (trial, longer) if is_gain(before, after, weights) else (longer, trial)
     kept.notes, kept.stopped = kept.notes + other.notes, longer.stopped
     kept.course = trial.course + longer.course
     return kept
@@ -213,7 +212,6 @@ def _blended(
         float(np.dot(shares, [alone for alone, _ in scores])),
         together,
         together - float(np.dot(shares**2, gains)),
-        cost(found),
         groups,
         division,
         notes,

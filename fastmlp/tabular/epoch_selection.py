@@ -57,11 +57,12 @@ def of_all(alone: float, together: float, averaging: float) -> float:
     return alone - averaging * (alone - together)
 
 
-def mean_and_error(values: Array, weights: Array | None) -> tuple[float, float]:
-    """Return the mean over rows, and its standard error."""
-    mean = np.average(values, weights=weights)
-    variance = np.average((values - mean) ** 2, weights=weights)
-    return float(mean), float(np.sqrt(variance / len(values)))
+def is_gain(before: Array, after: Array, weights: Array | None) -> bool:
+    """Whether costs of rows have fallen by more than the noise; see `presets.NOISE`."""
+    gain = np.average(before - after, weights=weights)
+    variance = np.average((before - after - gain) ** 2, weights=weights)
+    cost = abs(np.average(after, weights=weights))
+    return bool(gain > max(NOISE * math.sqrt(variance / len(after)), LEAST_GAIN * cost))
 
 
 def ranked(cost: float) -> float:
@@ -144,18 +145,16 @@ class BestEpochSelector:
         elif self.scorer is not None:
             self.gains = self.best < best
         else:
-            gain, noise = mean_and_error(before - costs, self.weights)
-            cost = abs(float(np.average(costs, weights=self.weights)))
-            self.gains = gain > max(NOISE * noise, LEAST_GAIN * cost)
+            self.gains = is_gain(before, costs, self.weights)
 
     def _reason(self) -> str:
         """Return the reason to end the fit with this cycle of the rate, or an empty text."""
-        if self.measures:
-            return "" if self.gains else LITTLE_GAIN
         epoch, _, now, _ = self.curve[-1]
         lowest = min(self.curve, key=lambda look: look[2])
         is_late = self.scorer is None and 2 * lowest[0] <= epoch
-        return ONLY_WORSE if is_late and now > self.hopeless * lowest[2] else ""
+        if is_late and now > self.hopeless * lowest[2]:
+            return ONLY_WORSE
+        return LITTLE_GAIN if self.measures and not self.gains else ""
 
     def _look(self, state: State) -> None:
         began = time.monotonic()

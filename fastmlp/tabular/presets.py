@@ -168,15 +168,15 @@ FINE = Recipe(bins=16, rate=2.0)
 SHORT = Recipe(bins=8, dropout=0.3, decay=0.02, share=1 / 8)
 SHORT_PLAIN = Recipe(bins=0, dropout=0.15, decay=0.02, share=1 / 8)
 USUAL = (CAREFUL, PIECEWISE, PLAIN)
-NARROW = tuple(replace(recipe, width=64) for recipe in (PIECEWISE, PLAIN, CAREFUL))
-NARROW_FIRST = {
-    "numbers": (NARROW[0], replace(FINE, width=64)),
-    "classes": (NARROW[0], Recipe(bins=0, width=64, dropout=0.15, decay=0.02)),
+# For the first stage: narrow, and different from each other.
+NARROW = {
+    "numbers": (Recipe(bins=8, width=64), replace(FINE, width=64)),
+    "classes": (Recipe(bins=8, width=64), Recipe(bins=0, width=64, dropout=0.15, decay=0.02)),
 }
 
 PRESETS = {
     "fast": Preset(4, 2, 64, (Recipe(bins=8, width=64),)),
-    "default": Preset(8, 2, 256, NARROW, NARROW_FIRST, trial_folds=4),
+    "default": Preset(8, 2, 256, (Recipe(bins=0, width=64),), NARROW, trial_folds=4),
     "best": Preset(
         *(16, 2, 256),
         (
