@@ -171,7 +171,11 @@ USUAL = (CAREFUL, PIECEWISE, PLAIN)
 # For the first stage: narrow, and different from each other.
 NARROW = {
     "numbers": (Recipe(bins=8, width=64), replace(FINE, width=64)),
-    "classes": (Recipe(bins=8, width=64), Recipe(bins=0, width=64, dropout=0.15, decay=0.02)),
+    "classes": (
+        Recipe(bins=8, width=64),
+        Recipe(bins=0, width=64, dropout=0.15, decay=0.02),
+        Recipe(bins=8, width=64, dropout=0.3, decay=0.02, share=1 / 2),
+    ),
 }
 
 PRESETS = {
