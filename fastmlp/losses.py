@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastmlp._network.functions.loss import CustomLoss
 from fastmlp._network.losses import (
     LOSSES,
     AbsoluteError,
@@ -14,7 +15,6 @@ from fastmlp._network.losses import (
     Quantile,
     SquaredError,
 )
-from fastmlp._network.losses.custom import CustomLoss
 
 __all__ = [
     "LOSSES",

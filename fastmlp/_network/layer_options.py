@@ -101,7 +101,7 @@ def dropouts_of_fit(dropout: Any, n_hidden: int) -> tuple[Scheduled, ...] | None
         return None
     given = _each("dropout", dropout, n_hidden)
     for value in given or ([] if is_sequence(dropout) else [dropout]):
-        check_scheduled("dropout", value, FRACTION, example=0.2)
+        check_scheduled("dropout", value, 0.2, FRACTION)
     return tuple(given)
 
 

@@ -24,7 +24,7 @@ from fastmlp._network.tensors import TENSORS, Shape
 
 if TYPE_CHECKING:
     from fastmlp._network.functions.activation import CustomActivation
-    from fastmlp._network.losses.custom import CustomLoss
+    from fastmlp._network.functions.loss import CustomLoss
 
 MAX_PARAMETERS = 2**40 - 1
 DTYPES = ("float32", "float64")
@@ -155,10 +155,14 @@ def build(
             f"layer_sizes ends in 1 but {spec.loss.name} needs one output per class: "
             "end it in the number of classes, or use loss='binary_cross_entropy'"
         )
-    if spec.functions:
-        from fastmlp._network.functions.verification import verify
-
-        verify(spec.activations, spec.parametric, spec.loss, spec.dtype, spec.n_outputs)
+    for each, is_parametric in zip(spec.activations, spec.parametric, strict=True):
+        if is_parametric and not isinstance(each, str):
+            raise ValueError(
+                f"parametric is True for {each!r}, which is not blended: pass False there, "
+                "or use an activation by its name"
+            )
+    for own in spec.functions:
+        own.verify(spec.dtype, spec.n_outputs)
     return spec
 
 

@@ -38,15 +38,13 @@ def optimizer(value: Any) -> Optimizer:
                 f"{', '.join(OPTIMIZERS)}"
             )
         return OPTIMIZERS[value]()
-    if type(value) not in OPTIMIZERS.values():
-        from fastmlp._network.functions.optimizer import CustomOptimizer
-
-        if type(value) is not CustomOptimizer:
-            raise TypeError(
-                f"optimizer is {short(value)} but an optimizer of this package is expected, not "
-                "a subclass, whose own methods would not be called: for example "
-                "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
-            )
+    is_custom = isinstance(value, Optimizer) and value.is_custom
+    if type(value) not in OPTIMIZERS.values() and not is_custom:
+        raise TypeError(
+            f"optimizer is {short(value)} but an optimizer of this package is expected, not "
+            "a subclass, whose own methods would not be called: for example "
+            "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
+        )
     chosen: Optimizer = value
     return chosen
 

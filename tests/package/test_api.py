@@ -65,7 +65,7 @@ def test_only_what_is_used_is_loaded():
         *("tabular", "sklearn", "callbacks", "schedules", "reference", "digits", "predictor"),
         *("_core.communicators", "_core.worker", "_core.user_warnings"),
         *("_network.functions", "_network.schedules", "_network.averaging", "_network.operators"),
-        *("_network.losses.custom", "_engine.native", "_engine.numpy", "_engine.protocol"),
+        *("_network.functions.loss", "_engine.native", "_engine.numpy", "_engine.protocol"),
         *("_files", "_export.layers", "_export.c", "_export.onnx"),
         *("_training.callbacks", "_training.callback_state", "_training.metrics"),
         *("_training.sources", "_training.custom_steps", "_training.weight_average"),

@@ -21,8 +21,8 @@ from fastmlp._files.schema import At, Flagged, Later, List, Object, OneOf
 from fastmlp._models.codecs.values import Value
 from fastmlp._network import spec
 from fastmlp._network.functions.activation import CustomActivation
+from fastmlp._network.functions.loss import CustomLoss
 from fastmlp._network.losses import Loss
-from fastmlp._network.losses.custom import CustomLoss
 from fastmlp._network.optimizers import N_HYPER, SLOTS
 from fastmlp._network.spec import Spec
 from fastmlp._network.tensors import name_of
