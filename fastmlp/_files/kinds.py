@@ -23,11 +23,15 @@ GONE: Any = object()  # the value of a missing key
 class Place(NamedTuple):
     """The position of a value in a file."""
 
-    where: str  # the keys that lead to it, for messages: "model.fit.history"
     file: Any  # the Tensors or the Store
     known: ChainMap[str, Any]  # the fields of the enclosing objects, innermost first
     name: str = ""  # the beginning of the names of its tensors: "fit.history"
     prefix: str = ""  # precedes the name in an ensemble: "members.0."
+
+    @property
+    def where(self) -> str:
+        """The place in messages, by the names of its tensors: "model.fit.history"."""
+        return f"model.{self.tensor}".rstrip(".")
 
     @property
     def tensor(self) -> str:
@@ -37,7 +41,7 @@ class Place(NamedTuple):
     def at(self, key: object) -> Place:
         """Return the place of a part of this value."""
         name = f"{self.name}.{key}" if self.name else str(key)
-        return Place(f"{self.where}.{key}", self.file, self.known, name, self.prefix)
+        return Place(self.file, self.known, name, self.prefix)
 
     def fail(self, what: str) -> ModelFormatError:
         """Return the error for the value at this place."""
@@ -235,14 +239,14 @@ def opened(tree: Any, place: Place) -> dict[str, Any]:
     return dict(tree)
 
 
-def built(where: str, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
+def built(place: Place, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """Call a constructor with arguments from a file; its errors become ModelFormatError."""
     try:
         return make(*args, **options)
     except ModelFormatError:
         raise
     except (TypeError, ValueError, ArithmeticError) as error:
-        raise ModelFormatError(f"{where}: {str(error)[:MOST_MESSAGE]}") from None
+        raise ModelFormatError(f"{place.where}: {str(error)[:MOST_MESSAGE]}") from None
 
 
 def from_digits(text: Any) -> int:

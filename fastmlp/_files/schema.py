@@ -128,7 +128,8 @@ class Checked(Hidden):
         self.check = check
 
     def read(self, tree: Any, place: Place) -> Any:
-        return built(place.where.rpartition(".")[0], self.check, place.known)
+        parent = place._replace(name=place.name.rpartition(".")[0])
+        return built(parent, self.check, place.known)
 
 
 class Object(Kind):
@@ -166,7 +167,7 @@ class Object(Kind):
         if left:
             raise place.fail(f"has {shown(next(iter(left)))}, unknown here")
         values = {key: value for key, value in values.items() if value is not GONE}
-        return built(place.where, self.make, **values)
+        return built(place, self.make, **values)
 
 
 class Chosen(Kind):

@@ -101,7 +101,7 @@ def _content(model: Any, training: bool) -> tuple[dict[str, str], Tensors]:
     codec = importlib.import_module(row.module)
     fields = codec.values(model, training)
     head = {"class": type(model).__name__, "engine": fields.pop("engine", engine)}
-    place = Place("model", tensors, ChainMap({"cls": type(model)}))
+    place = Place(tensors, ChainMap({"cls": type(model)}))
     description = {**head, **codec.SCHEMA.write(fields, place)}
     text = json.dumps(description, separators=(",", ":"), allow_nan=False)
     try:
@@ -215,7 +215,7 @@ def rebuild(
         )
     store = Store(dict(safetensors.views(content.header, content.payload)), functions)
     known: dict[str, Any] = {}
-    place = Place("model", store, ChainMap(known))
+    place = Place(store, ChainMap(known))
     head = HEAD.read(
         {key: description.pop(key) for key in HEAD.fields if key in description}, place
     )
@@ -223,7 +223,7 @@ def rebuild(
     known["cls"] = cls = class_of(name, known["engine"])
     codec = importlib.import_module(CLASSES[name].module)
     with np.errstate(all="ignore"):  # numbers may be near the limits of a dtype
-        model = built("model", codec.build, cls, codec.SCHEMA.read(description, place) | known)
+        model = built(place, codec.build, cls, codec.SCHEMA.read(description, place) | known)
     store.finish()
     return model
 

@@ -165,19 +165,16 @@ def _optimizer(**fields: Any) -> OptimizerState:
     return OptimizerState(**fields)
 
 
-OPTIMIZER = At(
-    "/optimizer",
-    Object(
-        {
-            "row": Choice(SLOTS),
-            "step": Count(),
-            "hyper": List(Number(), N_HYPER, tuple),
-            "powers": List(Number(), (0, optimizer_state.N_POWERS), tuple),
-            "units": List(Number(), lambda known: len(SLOTS[known["row"]]), tuple),
-            "slots": At("", _Slots()),
-        },
-        _optimizer,
-    ),
+OPTIMIZER = Object(
+    {
+        "row": Choice(SLOTS),
+        "step": Count(),
+        "hyper": List(Number(), N_HYPER, tuple),
+        "powers": List(Number(), (0, optimizer_state.N_POWERS), tuple),
+        "units": List(Number(), lambda known: len(SLOTS[known["row"]]), tuple),
+        "slots": At("/optimizer", _Slots()),
+    },
+    _optimizer,
 )
 
 
