@@ -18,6 +18,7 @@ import numpy as np
 
 from fastmlp._core import atomic_files
 from fastmlp._core.intervals import check_flag
+from fastmlp._core.keywords import check_choice
 from fastmlp._core.user_warnings import warn
 from fastmlp._files import files, safetensors, strict_json
 from fastmlp._files.files import Content
@@ -186,8 +187,8 @@ def load(
     True
     """
     check_flag("verify", verify)
-    if engine not in (None, *ENGINES):
-        raise ValueError(f"engine is {engine!r} but must be one of {', '.join(ENGINES)}, or None")
+    if engine is not None:
+        check_choice("engine", engine, ENGINES, " or None")
     if not isinstance(functions, Mapping | None):
         raise TypeError(
             f"functions is {functions!r} but a dictionary is expected: pass for example "

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.intervals import NON_NEGATIVE
+from fastmlp._core.keywords import check_choice
+from fastmlp._network.layer_options import is_sequence
 from fastmlp._network.tensors import TENSORS, Shape, Tensors, each_tensor
 
 TensorItems: TypeAlias = tuple[tuple[str, tuple[Shape, ...]], ...]  # those of Tensors, hashable
@@ -111,11 +113,7 @@ class Groups:
         for name in ("layer_rates", "layer_decays"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _per_layer(name, getattr(self, name)))
-        if self.parametrization not in PARAMETRIZATIONS:
-            raise ValueError(
-                f"parametrization is {self.parametrization!r} but must be one of "
-                f"{', '.join(PARAMETRIZATIONS)}: leave it out for the usual one"
-            )
+        check_choice("parametrization", self.parametrization, PARAMETRIZATIONS)
 
     def factors(self, tensors: Tensors, degree: int) -> list[Factors]:
         """Return the factors of every tensor of a network for an optimizer of this degree."""
@@ -163,8 +161,7 @@ def table(groups: Groups, tensors: TensorItems, degree: int) -> GroupTable:
 
 
 def _per_layer(name: str, values: Any) -> tuple[float, ...]:
-    is_array = isinstance(values, np.ndarray) and values.ndim == 1
-    if not is_array and (not isinstance(values, Sequence) or isinstance(values, str | bytes)):
+    if not is_sequence(values):
         raise TypeError(
             f"{name} is {values!r} but a sequence of one factor for each layer is expected: "
             f"pass for example {name}=[0.0, 1.0]"

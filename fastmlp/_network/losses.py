@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from fastmlp._core.intervals import FRACTION, INNER_FRACTION, POSITIVE, Options, check_flag
-from fastmlp._core.keywords import choices
+from fastmlp._core.keywords import check_choice
 from fastmlp._network import links
 from fastmlp._network.activations import Array, sigmoid, softplus
 
@@ -349,6 +349,4 @@ def resolve(loss: str | Loss) -> Loss:
             "losses.Huber() is expected, no subclass, whose formula would never be called: "
             f"choose from {', '.join(LOSSES)}, or pass a fastmlp.CustomLoss"
         )
-    if loss not in LOSSES:
-        raise ValueError(f"loss is {loss!r} but no loss has that name: {choices(loss, LOSSES)}")
-    return LOSSES[loss]()
+    return LOSSES[check_choice("loss", loss, LOSSES)]()

@@ -25,8 +25,8 @@ class Schedule(Options):
         raise NotImplementedError
 
 
-def check_scheduled(name: str, value: object, example: float, interval: Interval) -> None:
-    """Raise TypeError or ValueError unless `value` is a callable or a number in an interval."""
+def check_scheduled(name: str, value: Any, example: float, interval: Interval) -> Scheduled:
+    """Return a callable or a number in an interval; raise TypeError or ValueError for others."""
     if isinstance(value, type):
         raise TypeError(
             f"{name} is the class {value.__name__} but must be a number or a callable "
@@ -34,6 +34,7 @@ def check_scheduled(name: str, value: object, example: float, interval: Interval
         )
     if not callable(value):
         interval.check(name, value, example)
+    return value  # type: ignore[no-any-return]
 
 
 def learning_rates(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp._core.keywords import check_choice
 from fastmlp._network import links
 from fastmlp._network.activations import Array
 from fastmlp._network.functions import finite_differences
@@ -94,9 +95,8 @@ class CustomLoss(CustomFunction, Loss):
         name: str | None = None,
         check: bool = True,
     ) -> None:
-        for key, value, choices in (("link", link, LINKS), ("targets", targets, TARGETS)):
-            if not isinstance(value, str) or value not in choices:
-                raise ValueError(f"{key} is {value!r} but must be one of {', '.join(choices)}")
+        link = check_choice("link", link, LINKS)
+        targets = check_choice("targets", targets, TARGETS)
         self._set(function, name, link_kind=link, targets=targets, check=check)
 
     @property
