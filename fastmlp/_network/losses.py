@@ -19,6 +19,9 @@ from fastmlp._core.keywords import check_choice
 from fastmlp._network import links
 from fastmlp._network.activations import Array, sigmoid, softplus
 
+__all__ = ["Loss", "SquaredError", "AbsoluteError", "Huber", "Quantile", "PoissonNLL"]
+__all__ += ["GaussianNLL", "CrossEntropy", "BinaryCrossEntropy"]
+
 HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
 
 

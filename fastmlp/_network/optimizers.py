@@ -22,6 +22,8 @@ from fastmlp._core.keywords import OPTIONS, explained
 from fastmlp._network.activations import Array
 from fastmlp._network.scheduled import LearningRate, Scheduled, check_scheduled
 
+__all__ = ["Optimizer", "SGD", "RMSprop", "Adam", "AdamW", "Lion"]
+
 N_HYPER = 4  # numbers of a step, as the C side takes them
 
 Slots: TypeAlias = dict[str, int | None]

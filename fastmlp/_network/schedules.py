@@ -16,6 +16,8 @@ import numpy.typing as npt
 from fastmlp._core.intervals import INNER_FRACTION, NON_NEGATIVE, POSITIVE, check_count
 from fastmlp._network.scheduled import LearningRate, Schedule, check_scheduled, evaluate
 
+__all__ = ["Schedule", "Constant", "Step", "Cosine", "OneCycle", "InverseScaling", "WarmUp"]
+
 MOST_STEPS = 2**62  # no training gets there; arrays cannot count beyond
 
 # Checks of options that several schedules have, with examples for the messages.
