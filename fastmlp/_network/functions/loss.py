@@ -1,4 +1,4 @@
-"""Losses of the user's own."""
+"""Custom losses."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp._core.keywords import check_choice
 from fastmlp._network import links
 from fastmlp._network.activations import Array
-from fastmlp._network.functions import finite_differences, results
+from fastmlp._network.functions import finite_differences
 from fastmlp._network.functions.c_functions import CFunction
 from fastmlp._network.functions.custom_function import CustomFunction
-from fastmlp._network.losses.base import Loss
+from fastmlp._network.losses import Loss
 
-# Of each link the rows of the native table that have it, with real targets and with labels.
+# Each link, with the rows of `NATIVE_LOSSES` that have it, for real targets and for labels.
 LINKS = {
     "identity": ("squared_error", "squared_error"),
     "exp": ("poisson_nll", "poisson_nll"),
@@ -24,46 +25,46 @@ LINKS = {
     "softmax": ("cross_entropy_soft", "cross_entropy_labels"),
 }
 TARGETS = ("real", "count", "unit_interval", "class")
-ROWS = 7  # that a function is looked at with
-MOST_COLUMNS = 8  # of these, whose differences are taken
-MOST_OUTPUTS = 2**16  # wider ones are not looked at: it would take much memory
+# The check of a function takes some rows, and differences of some columns; it is left out for more
+# outputs, which would take much memory.
+ROWS, MOST_COLUMNS, MOST_OUTPUTS = 7, 8, 2**16
 
 
 @dataclass(frozen=True, repr=False, init=False)
 class CustomLoss(CustomFunction, Loss):
     """A loss of your own: ``MLP(..., loss=CustomLoss(f))``.
 
-    Where a model is made with it, value and gradient are compared by central differences.
+    When a model is made with it, the gradient is compared with central differences of the value.
 
     Parameters
     ----------
     function : callable, or CFunction
-        ``function(z, t) -> value, gradient``, once a batch, of at most 1,024 rows: z, (n, columns),
-        are the network's outputs before the link; t, (n, outputs), the targets, or int32 labels
-        (n,). It returns the loss of each sample (n,), summed over its outputs, and its gradient
-        with respect to z, (n, columns): not divided by n, since the model takes the (weighted) mean
-        over samples.
-        z and t are copies. Such a model trains on one thread. Or C, see :class:`CFunction`.
+        ``function(z, t) -> value, gradient``, called once per batch of at most 1,024 rows: z, of
+        shape (n, columns), are the network's outputs before the link; t are the targets, of shape
+        (n, outputs), or int32 labels (n,). It returns the loss of each sample (n,), summed over its
+        outputs, and its gradient with respect to z, (n, columns), not divided by n: the model takes
+        the (weighted) mean over samples. z and t are copies. Such a model trains on one thread. A C
+        function has no such limit, see :class:`CFunction`.
     link : {"identity", "exp", "sigmoid", "softmax", "mean_and_variance"}
-        What makes predictions of z. The last needs two columns an output: means, then logarithms
-        of variances.
+        The function from z to predictions. The last one needs two columns per output: means, then
+        logarithms of variances.
     targets : {"real", "count", "unit_interval", "class"}
-        What targets are checked to be: any numbers, at least 0, from 0 to 1, or labels from 0 (or
+        The allowed targets: any numbers, at least 0, from 0 to 1, or labels from 0 (or
         probabilities) of as many classes as there are outputs.
     name : str, optional
-        For messages and files; by default that of the function.
+        Name in messages and files; by default that of the function.
     check : bool
-        False leaves the comparison out, for gradients that are meant to be others.
+        False omits the comparison, for gradients that differ from the derivative on purpose.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described.
+        If an argument has a wrong type or value.
 
     Notes
     -----
-    What the function raises is raised by ``fit`` or ``evaluate`` unchanged, and the model is at its
-    last whole epoch. It is pickled as Python pickles functions, by name.
+    An exception of the function passes through ``fit`` or ``evaluate`` unchanged, and the model is
+    left as after its last complete epoch. The function is pickled by name, as Python does.
 
     Examples
     --------
@@ -77,7 +78,6 @@ class CustomLoss(CustomFunction, Loss):
     True
     """
 
-    is_custom = True
     function: Callable[[Array, Array], Any] | CFunction
     link_kind: str
     targets: str
@@ -95,14 +95,13 @@ class CustomLoss(CustomFunction, Loss):
         name: str | None = None,
         check: bool = True,
     ) -> None:
-        for key, value, choices in (("link", link, LINKS), ("targets", targets, TARGETS)):
-            if not isinstance(value, str) or value not in choices:
-                raise ValueError(f"{key} is {value!r} but must be one of {', '.join(choices)}")
+        link = check_choice("link", link, LINKS)
+        targets = check_choice("targets", targets, TARGETS)
         self._set(function, name, link_kind=link, targets=targets, check=check)
 
     @property
     def target_kind(self) -> str:  # type: ignore[override]
-        """What targets may be."""
+        """The kind of targets, see `Loss`."""
         return self.targets
 
     @property
@@ -112,17 +111,11 @@ class CustomLoss(CustomFunction, Loss):
 
     @property
     def facts(self) -> dict[str, str]:
-        """What a file says of it; predictions depend on the link."""
+        """The entries that describe the loss in a file; predictions depend on the link."""
         return super().facts | {"link": self.link_kind, "targets": self.targets}
 
     def native_row(self, labels: bool) -> str:
-        """Return a row of `NATIVE_LOSSES` that has the link.
-
-        Parameters
-        ----------
-        labels : bool
-            Whether targets are integer labels.
-        """
+        """Return a row of `NATIVE_LOSSES` that has the link."""
         return LINKS[self.link_kind][labels]
 
     @property
@@ -130,45 +123,22 @@ class CustomLoss(CustomFunction, Loss):
         return links.BY_NAME[self.link_kind]
 
     def value_and_gradient(self, z: Array, t: Array) -> tuple[Array, Array]:
-        """Return the losses of the samples and their gradients, as they were found to be.
+        """Return the losses of the samples and their gradients; z and t are not changed.
 
-        Parameters
-        ----------
-        z : array of float32 or float64, shape (n, columns)
-            Not changed.
-        t : array of the dtype of z, shape (n, outputs), or of int32, shape (n,)
-            Not changed.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the function returns something else.
+        Raises TypeError or ValueError if the function returns something else.
         """
         own, targets = np.array(z, order="C"), np.array(t, order="C")
-        names, shapes = ("value", "gradient"), ((len(z),), z.shape)
+        shapes = ((len(z),), z.shape)
         if isinstance(self.function, CFunction):
             given = (targets, None) if t.ndim == 2 else (None, targets)
             width = z.shape[1] // self.heads
             value, gradient = (np.full(shape, np.nan, z.dtype) for shape in shapes)
             self.function(z.dtype, *z.shape, width, own, *given, value, gradient)
             return value, gradient
-        return results.pair(self.who, names, shapes, self.function(own, targets), z)
+        return self._pair(("value", "gradient"), shapes, self.function(own, targets), z)
 
     def verify(self, dtype: np.dtype[Any], outputs: int) -> None:
-        """Look at the function: at what it returns, and by central differences.
-
-        Parameters
-        ----------
-        dtype : numpy.dtype
-            Of the model.
-        outputs : int
-            Columns of the targets, or classes.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If it is no loss of each row and its gradient, or has none for this dtype.
-        """
+        """Raise TypeError or ValueError unless the function works for such a network."""
         if isinstance(self.function, CFunction):
             self.function.address(dtype)
         if outputs > MOST_OUTPUTS:
@@ -192,14 +162,15 @@ class CustomLoss(CustomFunction, Loss):
         finite_differences.alone(self.who, "value", value[:1], first)
 
     def _targets(self, outputs: int, dtype: np.dtype[Any]) -> Array:
-        rng = np.random.default_rng(1)
+        """Return random targets of the allowed kind."""
+        rng, shape = np.random.default_rng(1), (ROWS, outputs)
         if self.targets == "class":
             return rng.integers(0, outputs, ROWS).astype(np.int32)
         if self.targets == "count":
-            return rng.poisson(2.0, (ROWS, outputs)).astype(dtype)
+            return rng.poisson(2.0, shape).astype(dtype)
         if self.targets == "unit_interval":
-            return np.clip(rng.uniform(-0.5, 1.5, (ROWS, outputs)), 0, 1).astype(dtype)
-        return rng.normal(size=(ROWS, outputs)).astype(dtype)
+            return np.clip(rng.uniform(-0.5, 1.5, shape), 0, 1).astype(dtype)
+        return rng.normal(size=shape).astype(dtype)
 
     def __repr__(self) -> str:
         return f"CustomLoss({self.name!r}, link={self.link_name!r}, targets={self.targets!r})"
