@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -10,6 +9,7 @@ import numpy as np
 
 import fastmlp._export.onnx_nodes as nodes
 from fastmlp._core.atomic_files import write
+from fastmlp._core.optional import require
 from fastmlp._export.layers import (
     Activation,
     Add,
@@ -34,15 +34,9 @@ Kept: TypeAlias = dict[str, Name]  # values stored by Keep layers
 
 
 def package() -> Any:
-    """Return the onnx package, or raise an ImportError with the remedy."""
-    try:
-        importlib.import_module("onnx.numpy_helper")
-        return importlib.import_module("onnx")
-    except ImportError as error:
-        raise ImportError(
-            f"ONNX models need the onnx package, which cannot be imported ({error}): "
-            "pip install onnx"
-        ) from error
+    """Return the onnx package."""
+    require("to_onnx", "onnx.numpy_helper")
+    return require("to_onnx", "onnx")
 
 
 # Arguments of each writer: the graph, the current value, the layer, the number of affine layers

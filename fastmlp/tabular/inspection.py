@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core.optional import axes
 from fastmlp.tabular.columns import Table
 
 Array = NDArray[Any]
@@ -41,19 +41,6 @@ class Importance(NamedTuple):
         rows = zip(self.names, self.means, self.deviations, strict=True)
         lines = [f"{name:<{width}}  {mean:8.4f} +- {away:.4f}" for name, mean, away in rows]
         return "\n".join(["rise of the cost when a column is shuffled", *lines])
-
-
-def axes(ax: Any, method: str) -> Any:
-    """Return the given axes, or those of a new figure."""
-    if ax is not None:
-        return ax
-    try:
-        pyplot = importlib.import_module("matplotlib.pyplot")
-    except ImportError as error:
-        raise ImportError(
-            f"{method} needs matplotlib, which cannot be imported ({error}): pip install matplotlib"
-        ) from error
-    return pyplot.subplots()[1]
 
 
 def history(curve: list[tuple[int, float, float, float]], best: int, target: Any, ax: Any) -> Any:
