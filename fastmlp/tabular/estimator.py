@@ -29,7 +29,7 @@ from fastmlp.tabular.blend import Blend, BlendResult
 from fastmlp.tabular.columns import DATE_KINDS, Columns, Table
 from fastmlp.tabular.explained import Explained
 from fastmlp.tabular.frames import check_frame, gathered, is_frame
-from fastmlp.tabular.members import FitOptions, Splits
+from fastmlp.tabular.members import INTERRUPTED, FitOptions, Splits
 from fastmlp.tabular.parameters import ADDED, CONSTRAINTS, check
 from fastmlp.tabular.persistence import like
 from fastmlp.tabular.presets import PRESETS, adapted
@@ -68,10 +68,6 @@ class BaseTabMLP(Explained, Validated):
     def _calibrated(self, prediction: Array) -> Array:
         """Return predictions as they are scored, calibrated if the estimator calibrates."""
         return prediction
-
-    @property
-    def _score_name(self) -> str:
-        return str(getattr(self.scoring, "__name__", self.scoring))
 
     def _weights(self, y: Array, given: Array | None) -> Array | None:
         """Return the weights of rows in training."""
@@ -134,8 +130,8 @@ class BaseTabMLP(Explained, Validated):
         RuntimeError
             If another fit of this estimator is running.
         KeyboardInterrupt
-            If an interrupt comes before the first score of held-out rows or during the report; the
-            estimator is unchanged then.
+            If an interrupt comes before the first score of held-out rows, or again during the
+            calibration; the estimator is unchanged then.
 
         Warns
         -----
@@ -208,14 +204,15 @@ class BaseTabMLP(Explained, Validated):
             fitted = blend.fit(rows, columns, target, kept, division, request)
         with watch("calibration"):
             self._columns, self._members = columns, fitted.blend
-            more = self._finish(target, fitted, kept, copies if groups is None else grouped)
-            if request.scorer is not None:
-                more["scoring"] = (
-                    f"{self._score_name} {request.scorer(fitted.out_of_fold):.4g}, out of fold"
-                )
-            if judged is not None:
-                more["validation"] = self._judged(*judged)
-            self._set_fitted(fitted, division, target, table, used)
+            calibration = target, fitted, kept, copies if groups is None else grouped
+            try:
+                more = self._finish(*calibration) | self._scores(request.scorer, fitted, judged)
+                self._set_fitted(fitted, division, target, table, used)
+            except KeyboardInterrupt:  # once more, without the scores, which may take long
+                fitted.stopped = INTERRUPTED
+                fitted.notes.append(f"ended early because {INTERRUPTED}: there are no other scores")
+                more = self._finish(*calibration)
+                self._set_fitted(fitted, division, target, table, used)
             self._row_weights = weights.of_all(len(table), used, kept)
             self._rows, self._importance = (table, self._with_rows(target, y)), None
         self._report = self._reported(fitted, target, columns, len(table), watch.seconds, more)
@@ -234,14 +231,23 @@ class BaseTabMLP(Explained, Validated):
         check_consistent_length(table.numbers, other.y)
         return table, other
 
-    def _judged(self, table: Table, target: Any) -> str:
-        """Return the score on validation rows as text."""
-        found = self._calibrated(self._members.predict(table))
-        text = f"{target.metric} {target.shown(float(target.costs(found).mean())):.4g}"
-        if self.scoring is not None:
-            judge = self._scorer(self._given(target), None)
-            text += f", {self._score_name} {judge(found):.4g}"
-        return f"{text}, of {len(table):,} rows that were not learned from"
+    def _scores(
+        self, scorer: Any, fitted: BlendResult, validation: tuple[Table, Any] | None
+    ) -> dict[str, str]:
+        """Return lines for the report: the score by ``scoring``, and those on validation rows."""
+        name = str(getattr(self.scoring, "__name__", self.scoring))
+        more = {}
+        if scorer is not None:
+            more["scoring"] = f"{name} {scorer(fitted.out_of_fold):.4g}, out of fold"
+        if validation is not None:
+            table, target = validation
+            found = self._calibrated(self._members.predict(table))
+            text = f"{target.metric} {target.shown(float(target.costs(found).mean())):.4g}"
+            if scorer is not None:
+                score = self._scorer(self._given(target), None)(found)
+                text += f", {name} {score:.4g}"
+            more["validation"] = f"{text}, of {len(table):,} rows that were not learned from"
+        return more
 
     def _checked(self, X: Any, reset: bool) -> Any:
         """Return a table with checked column names; ``reset`` stores them, else they must match."""

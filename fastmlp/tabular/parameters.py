@@ -8,6 +8,7 @@ from typing import Any
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastmlp._engine.thread_count import of_jobs
+from fastmlp._training.callbacks import EarlyStopping, ReduceOnPlateau
 from fastmlp.sklearn.parameters import check_reals
 from fastmlp.tabular.presets import PRESETS
 
@@ -68,7 +69,8 @@ callbacks : list of callables, optional
     Called with a ``fastmlp.State`` after each epoch of each recipe; ``state.val_loss`` is the score
     of held-out rows, ``state.model`` the networks in training. Returning True ends the fit like
     Ctrl-C: the estimator keeps the networks trained so far and warns. Ctrl-C before the first
-    score leaves the estimator unchanged.
+    score leaves the estimator unchanged. ``EarlyStopping`` and ``ReduceOnPlateau`` of val_loss are
+    rejected, because a fit selects the best epoch itself.
 n_jobs : int, optional
     Number of threads; -1 uses all. By default all that are available. The result does not depend on
     it."""
@@ -85,11 +87,18 @@ def check(estimator: Any) -> None:
     for name in COUNTS:
         if isinstance(getattr(estimator, name), bool):
             raise ValueError(f"{name} is {getattr(estimator, name)} but a number is expected")
-    if any(getattr(each, "runs_last", False) for each in estimator.callbacks or ()):
-        raise ValueError(
-            "callbacks has a Checkpoint but a fit of a table cannot go on from one: leave it out, "
-            "and save the fitted model"
-        )
+    for each in estimator.callbacks or ():
+        if getattr(each, "runs_last", False):
+            raise ValueError(
+                "callbacks has a Checkpoint but a fit of a table cannot go on from one: leave it "
+                "out, and save the fitted model"
+            )
+        if isinstance(each, EarlyStopping | ReduceOnPlateau) and each.monitor == "val_loss":
+            raise ValueError(
+                f"callbacks has {type(each).__name__} of val_loss but a fit of a table has its own "
+                "learning rates, and keeps the epoch with the best score of held-out rows: leave "
+                "it out; epochs= or time_limit= make the fit shorter"
+            )
     if isinstance(estimator.time_limit, bool):
         raise ValueError(
             f"time_limit is {estimator.time_limit} but a number of seconds is expected: pass for "
