@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -17,6 +18,7 @@ from fastmlp._export.layers import (
     Exported,
     Keep,
     Labels,
+    Layer,
     Linear,
     Link,
     Normalization,
@@ -46,7 +48,10 @@ def package() -> Any:
 def _affine(g: Graph, z: Name, layer: Affine, k: int, kept: Kept) -> Names:
     del kept
     weights = g.constant(layer.weights, name_of("weights", k))
-    return (g.Gemm(z, weights, g.constant(layer.biases, name_of("biases", k))),)
+    biases = g.constant(layer.biases, name_of("biases", k))
+    if layer.weights.ndim > 2:  # a stack of networks, which Gemm does not multiply
+        return (g.Add(g.MatMul(z, weights), biases),)
+    return (g.Gemm(z, weights, biases),)
 
 
 def _normalization(g: Graph, z: Name, layer: Normalization, k: int, kept: Kept) -> Names:
@@ -122,15 +127,20 @@ def _called(g: Graph, index: Name, labels: Labels) -> Name:
     return index if labels.are_numbered else g.Gather(labels.values, index)
 
 
-def _prediction(g: Graph, number: int, model: Exported) -> Names:
-    """Add all layers of a network, and return the outputs of its link."""
-    names: Names = (INPUT,)
+def network(g: Graph, x: Name, layers: Iterable[Layer]) -> Names:
+    """Add all layers of a network, or of a stack of networks, and return the link's outputs."""
+    names: Names = (x,)
     kept: Kept = {}
-    g.prefix = f"members.{number}." if number else ""
-    for k, layer in enumerate(model.layers):
-        affine_before = sum(isinstance(each, Affine) for each in model.layers[:k])
+    affine_before = 0
+    for layer in layers:
         names = WRITERS[type(layer)](g, names[0], layer, affine_before, kept)
+        affine_before += isinstance(layer, Affine)
     return names
+
+
+def _prediction(g: Graph, number: int, model: Exported) -> Names:
+    g.prefix = f"members.{number}." if number else ""
+    return network(g, INPUT, model.layers)
 
 
 @dataclass(frozen=True)

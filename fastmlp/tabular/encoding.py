@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ SHARED = 16  # inputs of all categories of a column behind the first MOST_CATEGO
 SEED = 0  # of the codes of rare categories
 
 Inputs = NDArray[np.float32]
+Stack = TypeVar("Stack", bound=tuple[Any, ...])
 
 
 class NumericStatistics(NamedTuple):
@@ -100,12 +101,15 @@ class Encoding:
         return np.asarray(encoder_of([self]).rows(table.numbers, table.codes))
 
 
+def stacked(each: Sequence[Stack]) -> Stack:
+    """Return the named tuples of all members as one, of arrays whose first axis is the member."""
+    return type(each[0])(*map(np.stack, zip(*each, strict=True)))
+
+
 def encoder_of(encodings: Sequence[Encoding]) -> Encoder:
     """Return what makes inputs of rows, by encodings of the same columns and bins."""
     first = encodings[0]
-    centre, factor, edges = (
-        np.stack(each) for each in zip(*(own.numbers for own in encodings), strict=True)
-    )
+    centre, factor, edges = stacked([own.numbers for own in encodings])
     return Encoder(
         (centre, factor, *middles(edges)),
         np.stack([np.concatenate([np.empty(0, bool), *own.known]) for own in encodings]),
