@@ -23,10 +23,10 @@ from fastmlp.tabular import inspection
 from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.conformal import Residuals, level_of, levels_of
 from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers
-from fastmlp.tabular.export.c_methods import RegressorToC
 from fastmlp.tabular.export.exported import ExportedTable, exported
+from fastmlp.tabular.export.methods import RegressorExports
+from fastmlp.tabular.fitted import of_one_moment
 from fastmlp.tabular.parameters import TEXT
-from fastmlp.tabular.persistence import of_one_moment
 from fastmlp.tabular.scoring import FixedNumbers, scorer_of
 from fastmlp.tabular.targets import NumericTarget
 
@@ -38,7 +38,7 @@ LARGEST = 1e100  # largest magnitude of targets, so that sums of squares are fin
 
 
 @explained
-class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
+class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
     """Multi-layer perceptrons for regression on raw tables.
 
     Columns may be numbers, booleans, text or categories, of any scale, with missing values. Members
@@ -234,41 +234,9 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
             raise ValueError(f"y has {len(first)} rows but the {len(mean)} of the fit are expected")
         away = np.array([self._residuals[0].quantile(float(level)) for level in inspection.LEVELS])
         below = first[:, np.newaxis] <= mean[:, :1] + size[:, :1] * away
-        return inspection.coverage(np.average(below, axis=0, weights=self._row_weights), ax)
-
-    @of_one_moment
-    def to_onnx(self, path: Any = None, *, levels: Sequence[float] = ()) -> Any:
-        """Return the fitted estimator as an ONNX model for raw columns, which runs without fastmlp.
-
-        Outputs are float64: ``predictions`` and ``deviations``, (rows, outputs), the results of
-        ``predict(X, return_std=True)``, and with levels ``quantiles``, the result of
-        ``predict_quantiles(X, levels)``.
-
-        Parameters
-        ----------
-        path : str or path, optional
-            File to write, in addition to returning the model; it is replaced atomically.
-        levels : sequence of float in (0, 1), optional
-            Levels of the quantiles; [0.05, 0.95] are the ends of ``predict_interval(X, 0.9)``.
-
-        Returns
-        -------
-        onnx.ModelProto
-            The model; see :meth:`TabMLPClassifier.to_onnx` for inputs and errors.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from fastmlp import TabMLPRegressor
-        >>> X = np.random.default_rng(0).normal(size=(99, 2))
-        >>> model = TabMLPRegressor(preset="fast", random_state=0).fit(X, X[:, 0] * X[:, 1])
-        >>> proto = model.to_onnx(levels=[0.05, 0.95])
-        >>> [each.name for each in proto.graph.output]
-        ['predictions', 'deviations', 'quantiles']
-        """
-        from fastmlp.tabular.export import onnx_graph
-
-        return onnx_graph.model(self._exported(), path, levels_of(levels))
+        shares = np.average(below, axis=0, weights=self._row_weights)
+        labels = "quantile", "share of targets below"
+        return inspection.calibration(inspection.LEVELS, shares, *labels, ax)
 
     # ------------------------------------------------------------ used by fit
 
@@ -354,7 +322,7 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         found = mean[:, :, np.newaxis] + size[:, :, np.newaxis] * away
         return np.asarray(np.maximum(found, self._lowest))
 
-    def _said(self, outputs: Array, levels: Sequence[float]) -> Array:
+    def _all_outputs(self, outputs: Array, levels: Sequence[float]) -> Array:
         quantiles = self._quantiles(outputs, levels).reshape(len(outputs), -1)
         mean = outputs[:, : self.n_outputs_]
         return np.concatenate([mean, self._deviations(outputs), quantiles], axis=1)
@@ -363,7 +331,6 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         return functools.partial(_means, outputs=self.n_outputs_)
 
     def _exported(self) -> ExportedTable:
-        check_is_fitted(self, "_members")
         residuals = tuple(self._residuals)
         return exported(self._columns, self._members, residuals=residuals, lowest=self._lowest)
 
