@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -28,7 +27,7 @@ from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.export.methods import ClassifierExports
 from fastmlp.tabular.fitted import of_one_moment
-from fastmlp.tabular.parameters import TEXT
+from fastmlp.tabular.parameters import documented
 from fastmlp.tabular.presets import LABEL_SMOOTHING
 from fastmlp.tabular.scoring import FixedClasses, judges_labels, scorer_of
 from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget
@@ -37,6 +36,7 @@ Array = NDArray[Any]
 
 
 @explained
+@documented
 class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
     """Multi-layer perceptrons for classification of raw tables.
 
@@ -59,19 +59,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
         Calibrated out-of-fold probabilities: each row is predicted by members not trained on it.
     temperature_ : float
         Calibration temperature, the divisor of logits.
-    best_epoch_, n_iter_ : int
-        Selected epoch, counted from 1, and number of epochs run.
-    history_ : fastmlp.History
-        History of the members' mean loss.
-    n_features_in_, n_outputs_ : int
-        Number of columns of X, and of probabilities.
-    feature_importances_ : array of float64, shape (n_features_in_,)
-        Share of each column in ``importance()``, computed on first access.
-    feature_names_in_ : array of str
-        Names of the columns; only if X has names.
-
-    Notes ----- The method is RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04491)
-    with piecewise linear inputs (Gorishniy, Rubachev and Babenko 2022) and an ensemble over folds.
+    {attributes}
 
     Examples
     --------
@@ -313,8 +301,3 @@ def _check_objects(labels: Array) -> None:
         raise ValueError(
             f"y holds text and {other!r} but labels of one type are expected: convert them to text"
         )
-
-
-TabMLPClassifier.__doc__ = inspect.cleandoc(TabMLPClassifier.__doc__ or "").replace(
-    "{parameters}", TEXT
-)

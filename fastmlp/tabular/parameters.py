@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -14,6 +15,8 @@ from fastmlp.tabular.presets import PRESETS
 
 # Smallest and largest values of parameters that replace numbers of a preset.
 COUNTS = {"folds": (2, 1_000), "members": (2, 10_000), "epochs": (1, 10**6), "width": (1, 10**5)}
+
+Class = TypeVar("Class", bound=type)
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "preset": [StrOptions(set(PRESETS))],
@@ -75,9 +78,32 @@ n_jobs : int, optional
     Number of threads; -1 uses all. By default all that are available. The result does not depend on
     it."""
 
+ATTRIBUTES = """\
+best_epoch_, n_iter_ : int
+    Selected epoch, counted from 1, and number of epochs run.
+history_ : fastmlp.History
+    History of the members' mean loss.
+n_features_in_, n_outputs_ : int
+    Number of columns of X, and of columns of y or of probabilities.
+feature_importances_ : array of float64, shape (n_features_in_,)
+    Share of each column in ``importance()``, computed on first access.
+feature_names_in_ : array of str
+    Names of the columns; only if X has names.
+
+Notes
+-----
+The method is RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04491) with piecewise
+linear inputs (Gorishniy, Rubachev and Babenko 2022) and an ensemble over folds."""
 
 # Parameters that files of earlier versions lack; they get their defaults.
 ADDED = frozenset({"verbose", "callbacks", "recipes", *COUNTS})
+
+
+def documented(cls: Class) -> Class:
+    """Class decorator: insert the shared texts at {parameters} and {attributes}."""
+    doc = inspect.cleandoc(cls.__doc__ or "")
+    cls.__doc__ = doc.replace("{parameters}", TEXT).replace("{attributes}", ATTRIBUTES)
+    return cls
 
 
 def check(estimator: Any) -> None:

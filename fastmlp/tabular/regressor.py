@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, ClassVar, get_args
@@ -26,7 +25,7 @@ from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.export.methods import RegressorExports
 from fastmlp.tabular.fitted import of_one_moment
-from fastmlp.tabular.parameters import TEXT
+from fastmlp.tabular.parameters import documented
 from fastmlp.tabular.scoring import FixedNumbers, scorer_of
 from fastmlp.tabular.targets import NumericTarget
 
@@ -38,6 +37,7 @@ LARGEST = 1e100  # largest magnitude of targets, so that sums of squares are fin
 
 
 @explained
+@documented
 class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
     """Multi-layer perceptrons for regression on raw tables.
 
@@ -58,19 +58,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
     ----------
     oof_prediction_ : array, shape (n_samples,) or (n_samples, n_outputs)
         Out-of-fold predictions: each row is predicted by members not trained on it.
-    best_epoch_, n_iter_ : int
-        Selected epoch, counted from 1, and number of epochs run.
-    history_ : fastmlp.History
-        History of the members' mean loss.
-    n_features_in_, n_outputs_ : int
-        Number of columns of X, and of y.
-    feature_importances_ : array of float64, shape (n_features_in_,)
-        Share of each column in ``importance()``, computed on first access.
-    feature_names_in_ : array of str
-        Names of the columns; only if X has names.
-
-    Notes ----- The method is RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04491)
-    with piecewise linear inputs (Gorishniy, Rubachev and Babenko 2022) and an ensemble over folds.
+    {attributes}
 
     Examples
     --------
@@ -126,8 +114,9 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         return_std : bool
             Whether to also return the standard deviation of the target around the prediction.
 
-        Returns ------- array of float64, shape (n_samples,) or (n_samples, n_outputs), or tuple of
-        two arrays
+        Returns
+        -------
+        array of float64, shape (n_samples,) or (n_samples, n_outputs), or tuple of two arrays
             Means (or medians, quantiles or rates, depending on the loss), and with ``return_std``
             the standard deviations.
         """
@@ -282,22 +271,13 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         weights: Array | None,
         groups: Array | None,
     ) -> dict[str, str]:
-        found = fitted.out_of_fold
-        mean, m = found[:, : self.n_outputs_], self.n_outputs_
-        shrink = 1.0
+        found, m, shrink = fitted.out_of_fold, self.n_outputs_, 1.0
         if self.loss == "squared_error" and fitted.together > 0:
             share = max(fitted.all, 0.0) / fitted.together
             shrink = max(float(np.sqrt(share)), SMALLEST_SHRINK)
-        spread = np.sqrt(found[:, m:]) if self.loss == "gaussian" else None
+        sizes = np.sqrt(found[:, m:].T) if self.loss == "gaussian" else [None] * m
         self._residuals = [
-            Residuals(
-                target.y[:, k],
-                mean[:, k],
-                weights,
-                None if spread is None else spread[:, k],
-                shrink,
-                groups,
-            )
+            Residuals(target.y[:, k], found[:, k], weights, sizes[k], shrink, groups)
             for k in range(m)
         ]
         return {}
@@ -354,11 +334,6 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
-
-
-TabMLPRegressor.__doc__ = inspect.cleandoc(TabMLPRegressor.__doc__ or "").replace(
-    "{parameters}", TEXT
-)
 
 
 def _means(prediction: Array, outputs: int) -> Array:
