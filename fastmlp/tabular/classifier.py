@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -264,10 +264,6 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
             temperature.applied, temperature=self.temperature_, labels=self._has_labels
         )
 
-    def _all_outputs(self, outputs: Array, levels: Sequence[float]) -> Array:
-        del levels
-        return self._finisher()(outputs)
-
     def _exported(self) -> ExportedTable:
         kind = "each" if self._has_labels else "largest"
         return exported(
@@ -276,14 +272,6 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
             labels=export.Labels(kind, self.classes_),
             temperature=self.temperature_,
         )
-
-    @property
-    @of_one_moment
-    def oof_prediction_(self) -> Array:
-        """Out-of-fold probabilities: members not trained on a row of the fit predict it."""
-        if "_out_of_fold" not in vars(self):
-            raise AttributeError("there is no oof_prediction_: call fit first")
-        return temperature.applied(self._out_of_fold, self.temperature_, self._has_labels)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -21,7 +21,7 @@ from fastmlp._engine.thread_count import of_jobs
 from fastmlp._validation.check import callbacks
 from fastmlp.sklearn.fitting import fit_context, one_at_a_time
 from fastmlp.sklearn.validation import refuse_text
-from fastmlp.tabular import blend, data_warnings, folds, weights
+from fastmlp.tabular import blend, data_warnings, folds
 from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.columns import DATE_KINDS, Columns, Table
 from fastmlp.tabular.explained import Explained
@@ -33,6 +33,10 @@ from fastmlp.tabular.report import Report, Stopwatch
 from fastmlp.tabular.timing import in_time
 
 Array = NDArray[Any]
+
+# Rows with a smaller fraction of the largest weight count as 0: their influence is below rounding,
+# and they are 0 in float32.
+LIGHTEST = np.finfo(float).eps
 
 
 class BaseTabMLP(Explained):
@@ -161,7 +165,7 @@ class BaseTabMLP(Explained):
                 raise ValueError(f"n_samples={len(y)} but at least 2 rows are expected")
             self._columns = columns = Columns.of(X, self.categorical_features)
             table = columns.read(X)
-            used, kept = self._used(X, y, sample_weight)
+            used, kept = self._used(y, sample_weight)
             target = self._target(y[used], kept)
             judged = self._read_both(target, X_val, y_val, "X_val and y_val")
         random_state = check_random_state(self.random_state)
@@ -199,7 +203,10 @@ class BaseTabMLP(Explained):
                 fitted.notes.append(f"ended early because {INTERRUPTED}: there are no other scores")
                 more = self._finish(*calibration)
                 self._set_fitted(fitted, division, target, table, used)
-            self._row_weights = weights.of_all(len(table), used, kept)
+            self._row_weights = None
+            if kept is not None or len(used) < len(table):
+                self._row_weights = np.zeros(len(table))
+                self._row_weights[used] = 1.0 if kept is None else kept
             self._rows, self._importance = (table, self._with_rows(target, y)), None
         self._report = self._reported(fitted, target, columns, len(table), watch.seconds, more)
         return fitted.stopped
@@ -222,14 +229,34 @@ class BaseTabMLP(Explained):
             more["validation"] = f"{text}, of {len(table):,} rows that were not learned from"
         return more
 
-    def _used(self, X: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | None]:
-        """Return the rows with a positive weight, and their weights."""
+    def _used(self, y: Array, sample_weight: Any) -> tuple[Array, Array | None]:
+        """Return the rows with a positive weight, and their weights, mean 1; None if equal."""
         given = None
         if sample_weight is not None:
             given = _check_sample_weight(
                 sample_weight, y, dtype=np.float64, ensure_non_negative=True
             )
-        return weights.used(len(y), self._weights(y, given))
+        weights = self._weights(y, given)
+        if weights is None:
+            return np.arange(len(y)), None
+        with np.errstate(over="ignore"):
+            total = weights.sum()
+        if not np.isfinite(total) or np.any(weights < 0):
+            raise ValueError(
+                f"the weights of the rows are from {weights.min()} to {weights.max()}, in sum "
+                f"{total}, but numbers of at least 0 with a finite sum are expected: correct "
+                "sample_weight or class_weight"
+            )
+        heaviest = weights.max()
+        rows = np.flatnonzero(weights > LIGHTEST * heaviest)
+        if len(rows) < 2:
+            raise ValueError(
+                f"{len(rows)} rows have a weight above 0, and above {LIGHTEST:.1g} times that of "
+                f"the heaviest, {heaviest:g}, but at least 2 are expected: correct sample_weight "
+                "or class_weight"
+            )
+        kept = weights[rows]
+        return rows, None if np.all(kept == kept[0]) else kept / kept.mean()
 
     def _set_fitted(
         self, fitted: BlendResult, division: Splits, target: Any, table: Table, used: Array

@@ -109,6 +109,14 @@ class Fitted(Validated):
         check_is_fitted(self, "_members")
         return self._members.predict(self._read(X))
 
+    @property
+    @of_one_moment
+    def oof_prediction_(self) -> Array:
+        """Out-of-fold predictions: members not trained on a row of the fit predict it."""
+        if "_out_of_fold" not in vars(self):
+            raise AttributeError("there is no oof_prediction_: call fit first")
+        return self._finisher()(self._out_of_fold).copy()
+
     # ------------------------------------------------------------ copies and files
 
     @of_one_moment

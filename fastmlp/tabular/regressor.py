@@ -322,14 +322,6 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
     def _shaped(self, numbers: Array) -> Array:
         return _means(numbers, self.n_outputs_)
 
-    @property
-    @of_one_moment
-    def oof_prediction_(self) -> Array:
-        """Out-of-fold predictions: members not trained on a row of the fit predict it."""
-        if "_out_of_fold" not in vars(self):
-            raise AttributeError("there is no oof_prediction_: call fit first")
-        return self._shaped(self._out_of_fold).copy()
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True

@@ -26,7 +26,8 @@ class _Exports(Fitted):
 
     def _all_outputs(self, outputs: Array, levels: Sequence[float]) -> Array:
         """Return all outputs of the C file from predictions of all members, (n, columns)."""
-        raise NotImplementedError
+        del levels
+        return self._finisher()(outputs)
 
     def _to_c(self, path: Any, weights: str | None, X: Any, levels: Sequence[float] = ()) -> CFiles:
         from fastmlp.tabular.export import c_source
