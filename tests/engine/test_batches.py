@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import test_bits
 from models import X, Y, digest, network
-from test_resume import refused, same
+from states import same
+from test_resume import refused
 
 import fastmlp
 
