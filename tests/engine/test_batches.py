@@ -64,14 +64,6 @@ def test_the_bits_with_schedules_and_blocks(mlp, optimizer):
     same(nets[2], nets[3])
 
 
-def test_the_bits_with_more_rows_than_a_block(mlp):
-    x, y = np.tile(X, (30, 1)), np.tile(Y, (30, 1))
-    nets = [network(mlp) for _ in range(2)]
-    for net, callbacks in zip(nets, ([], [Watch()]), strict=True):
-        net.fit(x, y, epochs=2, batch_size=1300, callbacks=callbacks)
-    same(*nets)
-
-
 def test_what_they_are_told(mlp):
     """The loss is the objective of the batch under the weights before it."""
     watch, rate = Watch(), fastmlp.Cosine(0.1, n_steps=9)
@@ -172,15 +164,6 @@ def test_weights_may_be_assigned_and_the_model_saved(mlp, tmp_path):
         nets[1].partial_fit(X[rows], Y[rows], optimizer=fastmlp.Adam())
         nets[1].biases = [np.full_like(b, step) for b in nets[1].biases]
     assert digest(nets[0]) == digest(nets[1])
-
-
-def test_a_fit_goes_on_with_and_without(mlp):
-    nets = [network(mlp, dropout=0.2) for _ in range(2)]
-    nets[0].fit(X, Y, **OPTIONS)
-    for epochs, callbacks in ((1, [Watch()]), (2, []), (3, [Watch()])):
-        options = {**OPTIONS, "epochs": epochs, "callbacks": callbacks}
-        nets[1].fit(X, Y, resume=epochs > 1, **options)
-    same(*nets)
 
 
 def test_those_that_know_no_batches_say_so():

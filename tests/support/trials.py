@@ -45,7 +45,6 @@ GROUPS: dict[str, tuple[str, float]] = {
     "forks": ("disturbances.FORKS", 4),
     "exits with threads running": ("surroundings.EXITS", 3),
     "affinity changed meanwhile": ("surroundings.AFFINITY", 2),
-    "concurrent calls": ("surroundings.CONCURRENT", 3),
     "divergence": ("extremes.DIVERGENCE", 4),
     "extreme values": ("extremes.VALUES", 2),
     "thread counts and batches": ("extremes.SAME_BITS", 4),
