@@ -5,7 +5,6 @@ import copy
 import cases
 import numpy as np
 import pytest
-import test_bits
 from models import X, Y, digest, network
 from states import same
 from test_resume import refused
@@ -32,22 +31,6 @@ class Watch:
     @property
     def batches(self):
         return [each for each in self.seen if isinstance(each, fastmlp.Batch)]
-
-
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", test_bits.LEVELS)
-@pytest.mark.parametrize("name", test_bits.FITS)
-def test_the_bits_of_a_fit_without(name, level, dtype):
-    sizes, _, options = test_bits.FITS[name]
-    options = dict(options)
-    nets = [test_bits.model(name, level, dtype) for _ in range(3)]
-    x, t, weights = test_bits.data(sizes, nets[0].loss)
-    if options.pop("sample_weight", False):
-        options["sample_weight"] = weights
-    nets[0].fit(x, t, epochs=3, n_threads=1, **options)
-    for net, n_threads in zip(nets[1:], (1, 2), strict=True):
-        net.fit(x, t, epochs=3, n_threads=n_threads, callbacks=[Watch()], **options)
-        same(net, nets[0])
 
 
 @pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)

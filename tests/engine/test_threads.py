@@ -189,9 +189,12 @@ def test_idle_threads_are_no_crowd():
     tasks = Path("/proc/self/task")
     if not tasks.exists():
         pytest.skip("this system does not show its threads")
-    before = len(list(tasks.iterdir()))
+    before, weights = len(list(tasks.iterdir())), set()
     for n in range(2, 102):
-        network().fit(X, Y, epochs=1, n_threads=n)
+        net = network()
+        net.fit(X, Y, epochs=1, n_threads=n)
+        weights.add(net.weights[0].tobytes())
+    assert len(weights) == 1
     assert sum(n * len(idle) for n, idle in thread_pool._idle.items()) <= thread_count.MAX_THREADS
     end = time.monotonic() + 10
     while len(list(tasks.iterdir())) > before + thread_count.MAX_THREADS:

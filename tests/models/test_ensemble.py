@@ -32,9 +32,12 @@ FITS = {
         {"optimizer": fastmlp.AdamW(fastmlp.Cosine(0.1, 30), weight_decay=lambda s: 0.1 / (9 + s))},
         ("rows", "sample_weight"),
     ),
-    "parametric, scale": (
-        [5, 17, 9, 2],
-        {"parametric": [True, False], "scale": True, "activation": "mish", "dropout": 0.15},
+    "all operators": (
+        [5, 17, 17, 2],
+        {
+            **{"parametric": [True, False], "scale": True, "activation": "mish", "dropout": 0.15},
+            **{"skip": 1, "linear_path": True},
+        },
         {"groups": fastmlp.Groups(scale_rate=6.0, activation_rate=0.1)},
         ("rows",),
     ),

@@ -47,7 +47,6 @@ GROUPS: dict[str, tuple[str, float]] = {
     "affinity changed meanwhile": ("surroundings.AFFINITY", 2),
     "divergence": ("extremes.DIVERGENCE", 4),
     "extreme values": ("extremes.VALUES", 2),
-    "thread counts and batches": ("extremes.SAME_BITS", 4),
     "hostile files": ("hostile.TRIALS", 4),
     "saves cut short": ("cut.TRIALS", 2),
     "the machinery itself": ("trials.SELF", 0),
