@@ -135,8 +135,8 @@ class BuildExtensions(build_ext):
 
     def initialize_options(self) -> None:
         super().initialize_options()
-        if sys.platform == "win32":
-            self.compiler = "mingw32"  # gcc or clang: Microsoft's has no vector types
+        if TARGET.startswith("win"):
+            self.compiler = "mingw32"  # gcc or zig: Microsoft's C has no vector types
         self.parallel = 2
         self.failed: dict[str, str] = {}  # level -> first line of its error
         self.translating = threading.Lock()  # Cython works in one thread, and compilers beside it
