@@ -17,12 +17,10 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp._validation.check import callbacks
-from fastmlp.sklearn.fitting import fit_context, one_at_a_time
-from fastmlp.sklearn.parameters import Validated
+from fastmlp.sklearn.parameters import Validated, training
 from fastmlp.sklearn.validation import refuse_text
 from fastmlp.tabular import blend, data_warnings, folds, weights
 from fastmlp.tabular.blend import Blend, BlendResult
@@ -90,8 +88,7 @@ class BaseTabMLP(Explained, Validated):
 
     # ------------------------------------------------------------ fit
 
-    @one_at_a_time
-    @fit_context
+    @training
     def fit(
         self,
         X: Any,
@@ -335,17 +332,9 @@ class BaseTabMLP(Explained, Validated):
         other.y = like(self, vars(self) | self._trained_with)._encoded(y)
         return other
 
-    def _turn(self) -> FitLock:
-        """Return the lock of this estimator, created on first use; it is not part of the state."""
-        if vars(self).get("_fitting") is None:
-            self.__dict__["_fitting"] = FitLock()
-        turn: FitLock = vars(self)["_fitting"]
-        return turn
-
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        for name in ("_fitting", "_rows"):  # pickles contain no rows
-            state.pop(name, None)
+        state = super().__getstate__()
+        state.pop("_rows", None)  # pickles contain no rows
         return state
 
     def __sklearn_is_fitted__(self) -> bool:
