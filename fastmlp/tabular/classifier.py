@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils._param_validation import StrOptions
@@ -22,7 +21,7 @@ from fastmlp.sklearn.class_weights import weights_of_classes
 from fastmlp.sklearn.parameters import store
 from fastmlp.tabular import inspection, temperature
 from fastmlp.tabular.blend import BlendResult
-from fastmlp.tabular.columns import is_missing
+from fastmlp.tabular.columns import Array, is_missing
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.export.methods import ClassifierExports
@@ -31,8 +30,6 @@ from fastmlp.tabular.parameters import documented
 from fastmlp.tabular.presets import LABEL_SMOOTHING
 from fastmlp.tabular.scoring import FixedClasses, judges_labels, scorer_of
 from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget
-
-Array = NDArray[Any]
 
 
 @explained

@@ -12,7 +12,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
@@ -20,13 +19,11 @@ from fastmlp._network import losses
 from fastmlp._network.optimizers import Adam
 from fastmlp._network.schedules import OneCycle
 from fastmlp.tabular.blend import Blend
-from fastmlp.tabular.columns import Columns, Table
+from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.encoding import Encoding, encoder_of, with_missing
 from fastmlp.tabular.members import TrainedMembers
 from fastmlp.tabular.presets import Recipe, even
 from fastmlp.tabular.targets import MultiLabelTarget, NumericTarget, TargetScale
-
-Array = NDArray[Any]
 
 STUDENT = Recipe(bins=8)
 MIXTURES = 9  # mixtures per row

@@ -7,7 +7,6 @@ import time
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import (
@@ -23,7 +22,7 @@ from fastmlp.sklearn.fitting import fit_context, one_at_a_time
 from fastmlp.sklearn.validation import refuse_text
 from fastmlp.tabular import blend, data_warnings, folds
 from fastmlp.tabular.blend import BlendResult
-from fastmlp.tabular.columns import DATE_KINDS, Columns, Table
+from fastmlp.tabular.columns import DATE_KINDS, Array, Columns, Table
 from fastmlp.tabular.explained import Explained
 from fastmlp.tabular.fitted import like
 from fastmlp.tabular.members import INTERRUPTED, FitOptions, Splits
@@ -31,8 +30,6 @@ from fastmlp.tabular.parameters import ADDED, CONSTRAINTS, check
 from fastmlp.tabular.presets import PRESETS, adapted
 from fastmlp.tabular.report import Report, Stopwatch
 from fastmlp.tabular.timing import in_time
-
-Array = NDArray[Any]
 
 # Rows with a smaller fraction of the largest weight count as 0: their influence is below rounding,
 # and they are 0 in float32.

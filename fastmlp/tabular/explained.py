@@ -8,16 +8,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp._core.intervals import check_count
 from fastmlp.tabular import inspection
+from fastmlp.tabular.columns import Array
 from fastmlp.tabular.fitted import Fitted, like, of_one_moment
 from fastmlp.tabular.inspection import Importance
 from fastmlp.tabular.report import Report
-
-Array = NDArray[Any]
 
 IMPORTANCE_SEED = 0
 MOST_BARS = 20

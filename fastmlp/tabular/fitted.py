@@ -9,21 +9,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from fastmlp._core.intervals import check_count
 from fastmlp._files import storage
 from fastmlp.sklearn.parameters import Validated
 from fastmlp.tabular.blend import Blend
-from fastmlp.tabular.columns import Columns, Table
+from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.distilled import distilled
 from fastmlp.tabular.frames import check_frame, gathered, is_frame
 from fastmlp.tabular.inspection import Importance
 from fastmlp.tabular.predictor import RowPredictor
 from fastmlp.tabular.report import Report
-
-Array = NDArray[Any]
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 

@@ -8,7 +8,6 @@ from numbers import Real
 from typing import Any, ClassVar, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -20,6 +19,7 @@ from fastmlp.sklearn.parameters import store
 from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import inspection
 from fastmlp.tabular.blend import BlendResult
+from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import Residuals, level_of, levels_of
 from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers
 from fastmlp.tabular.export.exported import ExportedTable, exported
@@ -28,8 +28,6 @@ from fastmlp.tabular.fitted import of_one_moment
 from fastmlp.tabular.parameters import documented
 from fastmlp.tabular.scoring import FixedNumbers, scorer_of
 from fastmlp.tabular.targets import NumericTarget
-
-Array = NDArray[Any]
 
 NAMES = get_args(TableLossName)
 SMALLEST_SHRINK = 0.8

@@ -17,8 +17,6 @@ from fastmlp.tabular.encoding import NumericStatistics, inputs_of_values, stacke
 from fastmlp.tabular.members import TrainedMembers
 from fastmlp.tabular.targets import TargetScale
 
-Array = NDArray[Any]
-
 
 @dataclass(frozen=True, eq=False)
 class ExportedGroup:

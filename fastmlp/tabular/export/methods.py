@@ -6,15 +6,13 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp._export.c import CFiles
+from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import levels_of
 from fastmlp.tabular.export.exported import ExportedTable
 from fastmlp.tabular.fitted import Fitted, of_one_moment
-
-Array = NDArray[Any]
 
 
 class _Exports(Fitted):

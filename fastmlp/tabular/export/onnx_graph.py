@@ -10,21 +10,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp._export.layers import Layer
 from fastmlp._export.onnx import OPSET, Value, check_size, label, made, network, package
 from fastmlp._export.onnx_nodes import Graph, Name, Names
+from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import Residuals
 from fastmlp.tabular.encoding import CLIP, FAR, middles
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable
 from fastmlp.tabular.export.onnx_columns import ML, WIDE, Inputs
 from fastmlp.tabular.temperature import SMALLEST
-
-Array: TypeAlias = NDArray[Any]
 
 ROOT = "table."
 
