@@ -25,7 +25,7 @@ from fastmlp.tabular.columns import Array, is_missing
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.export.methods import ClassifierExports
-from fastmlp.tabular.fitted import of_one_moment
+from fastmlp.tabular.fitted import from_snapshot
 from fastmlp.tabular.parameters import documented
 from fastmlp.tabular.presets import LABEL_SMOOTHING
 from fastmlp.tabular.scoring import FixedClasses, judges_labels, scorer_of
@@ -95,7 +95,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
     ) -> None:
         store(self, locals())
 
-    @of_one_moment
+    @from_snapshot
     def predict(self, X: Any) -> Array:
         """Predict labels.
 
@@ -114,7 +114,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
             return (p > 0.5).astype(int)
         return np.asarray(self.classes_[p.argmax(axis=1)])
 
-    @of_one_moment
+    @from_snapshot
     def predict_proba(self, X: Any) -> Array:
         """Predict calibrated probabilities.
 
@@ -142,7 +142,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
         """
         return np.asarray(np.log(self.predict_proba(X)))
 
-    @of_one_moment
+    @from_snapshot
     def plot_calibration(self, y: Any, label: Any = None, ax: Any = None) -> Any:
         """Plot the observed frequency of a class against its out-of-fold probability.
 

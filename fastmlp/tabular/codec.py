@@ -215,8 +215,7 @@ def _fitted(fit: dict[str, Any], target: Any, task: dict[str, Any]) -> dict[str,
     curve = [fit[f"curve.{at}"] for at in range(len(CURVE))]
     if len(set(map(len, curve))) > 1:
         raise ValueError("fit has a curve of different lengths")
-    kinds = {key: len(getattr(columns, key)) for key in ("numbers", "categories")}
-    importance, table = fit["explained"], (fit["rows"], n, kinds, columns.left_out)
+    importance, table = fit["explained"], (fit["rows"], n, columns.kinds, columns.left_out)
     members = fit["report"].pop("members")
     kept = {name: fit[key] for key, name in ATTRIBUTES.items()}
     if names is None:

@@ -58,19 +58,15 @@ class Column:
         code = {value: k for k, value in enumerate(self.values)}
         items = series.tolist()
         values = _values(items, self.name)
+        known = {_family(v) for v in self.values if v is not None}
         for value in values.values():
-            if value is not None and value not in code and not self._is_like(value):
-                there = sorted({_family(v) for v in self.values if v is not None}, reverse=True)
+            if value is not None and _family(value) not in known:
                 raise ValueError(
-                    f"{self.name} holds {short(value)} but {' or '.join(there)} was there at fit: "
-                    "give the column the dtype that it had"
+                    f"{self.name} holds {short(value)} but {' or '.join(sorted(known)[::-1])} was "
+                    "there at fit: give the column the dtype that it had"
                 )
         codes = {item: code.get(value, MISSING) for item, value in values.items()}
         return np.fromiter(map(codes.__getitem__, items), np.int32, len(items))
-
-    def _is_like(self, value: Hashable) -> bool:
-        """Whether a known value has the same type (text, bytes or number) as this one."""
-        return any(v is not None and _family(v) == _family(value) for v in self.values or ())
 
 
 @dataclass(frozen=True)
@@ -134,6 +130,11 @@ class Columns:
                 seen[key] = name
                 (numbers if column.values is None else categories).append((k, column))
         return cls(tuple(numbers), tuple(categories), left_out, tuple(names), named, numeric)
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """The numbers of used numeric columns and of category columns."""
+        return {"numbers": len(self.numbers), "categories": len(self.categories)}
 
     @property
     def used(self) -> list[str]:

@@ -285,28 +285,16 @@ class BaseTabMLP(Explained):
         seconds: dict[str, float],
         more: dict[str, str],
     ) -> Report:
-        shares, parts = self._members.weights, []
-        for share, trained in zip(shares, fitted.trained, strict=True):
+        parts = []
+        for share, trained in zip(self._members.weights, fitted.trained, strict=True):
             ensemble = trained.members.ensemble
             size = f"{len(ensemble)} networks of {ensemble[0].layer_sizes[0]} inputs"
             epoch = f"epoch {trained.epoch} of {trained.run}"
             parts.append(f"{share:.0%}: {trained.recipe.title} ({size}), {epoch}")
-        return Report(
-            n,
-            len(columns.names),
-            {
-                "numbers": len(columns.numbers),
-                "categories": len(columns.categories),
-            },
-            columns.left_out,
-            parts,
-            target.metric,
-            target.shown(fitted.alone),
-            target.shown(fitted.together),
-            seconds,
-            more,
-            fitted.notes + data_warnings.texts(columns),
-        )
+        scores = target.shown(fitted.alone), target.shown(fitted.together)
+        notes = fitted.notes + data_warnings.texts(columns)
+        table = n, len(columns.names), columns.kinds, columns.left_out
+        return Report(*table, parts, target.metric, *scores, seconds, more, notes)
 
     def _turn(self) -> FitLock:
         """Return the lock of this estimator, created on first use; it is not part of the state."""

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastmlp._core.intervals import check_count
 from fastmlp.tabular import inspection
 from fastmlp.tabular.columns import Array
-from fastmlp.tabular.fitted import Fitted, like, of_one_moment
+from fastmlp.tabular.fitted import Fitted, from_snapshot, like
 from fastmlp.tabular.inspection import Importance
 from fastmlp.tabular.report import Report
 
@@ -76,7 +76,7 @@ class Explained(Fitted):
         y: Array = target.y
         return self.classes_[y] if y.ndim == 1 else y
 
-    @of_one_moment
+    @from_snapshot
     def importance(self, X: Any = None, y: Any = None, *, rounds: int = 3) -> Importance:
         """Return the permutation importance of each column, on held-out rows.
 
@@ -170,7 +170,7 @@ class Explained(Fitted):
         most = check_count("most", most, example=20)
         return inspection.bars(self.importance(X, y, rounds=rounds), most, ax)
 
-    @of_one_moment
+    @from_snapshot
     def plot_history(self, ax: Any = None) -> Any:
         """Plot the score of held-out rows by epoch, of single members and of their mean.
 

@@ -25,7 +25,7 @@ from fastmlp.tabular.report import Report
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def of_one_moment(method: Method) -> Method:
+def from_snapshot(method: Method) -> Method:
     """Decorate a method to read a snapshot of the fitted state, also during a concurrent fit."""
 
     @functools.wraps(method)
@@ -107,7 +107,7 @@ class Fitted(Validated):
         return self._members.predict(self._read(X))
 
     @property
-    @of_one_moment
+    @from_snapshot
     def oof_prediction_(self) -> Array:
         """Out-of-fold predictions: members not trained on a row of the fit predict it."""
         if "_out_of_fold" not in vars(self):
@@ -116,7 +116,7 @@ class Fitted(Validated):
 
     # ------------------------------------------------------------ copies and files
 
-    @of_one_moment
+    @from_snapshot
     def predictor(self) -> RowPredictor:
         """Return the fitted estimator as a function that is fast for single rows.
 
@@ -128,7 +128,7 @@ class Fitted(Validated):
         check_is_fitted(self, "_members")
         return RowPredictor(self._columns, self._members, self._finisher())
 
-    @of_one_moment
+    @from_snapshot
     def distill(self, X: Any, *, random_state: int = 0) -> RowPredictor:
         """Distil all members into one network, and return it as a function of one row.
 
@@ -163,7 +163,7 @@ class Fitted(Validated):
         one = distilled(self._columns, self._members, self._read(X), seed)
         return RowPredictor(self._columns, one, self._finisher())
 
-    @of_one_moment
+    @from_snapshot
     def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
         """Write the estimator to a file, for ``fastmlp.load``.
 

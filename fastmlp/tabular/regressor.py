@@ -24,7 +24,7 @@ from fastmlp.tabular.conformal import Residuals, level_of, levels_of
 from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.export.methods import RegressorExports
-from fastmlp.tabular.fitted import of_one_moment
+from fastmlp.tabular.fitted import from_snapshot
 from fastmlp.tabular.parameters import documented
 from fastmlp.tabular.scoring import FixedNumbers, scorer_of
 from fastmlp.tabular.targets import NumericTarget
@@ -101,7 +101,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
     ) -> None:
         store(self, locals())
 
-    @of_one_moment
+    @from_snapshot
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict targets.
 
@@ -148,7 +148,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
             )
         return self.predict_quantiles(X, [tail, 1 - tail])
 
-    @of_one_moment
+    @from_snapshot
     def predict_quantiles(self, X: Any, levels: float | Sequence[float]) -> Array:
         """Predict quantiles of the target; they never cross.
 
@@ -169,7 +169,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         found = found[:, 0] if self.n_outputs_ == 1 else found
         return found if np.iterable(levels) else found[..., 0]
 
-    @of_one_moment
+    @from_snapshot
     def log_density(self, X: Any, y: Any) -> Array:
         """Return the logarithm of the predicted density at targets.
 
@@ -198,7 +198,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         ]
         return np.asarray(np.sum(columns, axis=0))
 
-    @of_one_moment
+    @from_snapshot
     def plot_calibration(self, y: Any, ax: Any = None) -> Any:
         """Plot the share of the fit's targets below each out-of-fold quantile.
 

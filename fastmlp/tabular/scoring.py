@@ -77,11 +77,11 @@ def scorer_of(
     X = np.zeros((len(y), 1))
 
     def judge(prediction: Array) -> float:
-        said = kind(prediction, classes)
+        fixed = kind(prediction, classes)
         if y.ndim > 1 and kind is FixedClasses:
-            said.classes_ = np.eye(2, y.shape[1], dtype=int)  # a matrix marks labels
+            fixed.classes_ = np.eye(2, y.shape[1], dtype=int)  # a matrix marks labels
         try:
-            return float(score(said, X, y, **options))
+            return float(score(fixed, X, y, **options))
         except AttributeError as error:
             if kind.__name__ not in str(error):
                 raise

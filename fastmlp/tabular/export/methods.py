@@ -12,7 +12,7 @@ from fastmlp._export.c import CFiles
 from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import levels_of
 from fastmlp.tabular.export.exported import ExportedTable
-from fastmlp.tabular.fitted import Fitted, of_one_moment
+from fastmlp.tabular.fitted import Fitted, from_snapshot
 
 
 class _Exports(Fitted):
@@ -45,7 +45,7 @@ class _Exports(Fitted):
 class ClassifierExports(_Exports):
     """Exports of the classifier."""
 
-    @of_one_moment
+    @from_snapshot
     def to_c(self, path: Any, *, weights: str | None = None, X: Any = None) -> CFiles:
         """Write the fitted estimator as a C99 source file and header, for raw columns.
 
@@ -99,7 +99,7 @@ class ClassifierExports(_Exports):
         """
         return self._to_c(path, weights, X)
 
-    @of_one_moment
+    @from_snapshot
     def to_onnx(self, path: Any = None) -> Any:
         """Return the fitted estimator as an ONNX model for raw columns, which runs without fastmlp.
 
@@ -152,7 +152,7 @@ class ClassifierExports(_Exports):
 class RegressorExports(_Exports):
     """Exports of the regressor."""
 
-    @of_one_moment
+    @from_snapshot
     def to_c(
         self, path: Any, *, weights: str | None = None, X: Any = None, levels: Sequence[float] = ()
     ) -> CFiles:
@@ -191,7 +191,7 @@ class RegressorExports(_Exports):
         """
         return self._to_c(path, weights, X, levels_of(levels))
 
-    @of_one_moment
+    @from_snapshot
     def to_onnx(self, path: Any = None, *, levels: Sequence[float] = ()) -> Any:
         """Return the fitted estimator as an ONNX model for raw columns, which runs without fastmlp.
 
