@@ -14,11 +14,10 @@ from sklearn.utils.validation import (
     check_consistent_length,
 )
 
-from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp._validation.check import callbacks
-from fastmlp.sklearn.fitting import fit_context, one_at_a_time
+from fastmlp.sklearn.parameters import training
 from fastmlp.sklearn.validation import refuse_text
 from fastmlp.tabular import blend, data_warnings, folds
 from fastmlp.tabular.blend import BlendResult
@@ -73,8 +72,7 @@ class BaseTabMLP(Explained):
 
     # ------------------------------------------------------------ fit
 
-    @one_at_a_time
-    @fit_context
+    @training
     def fit(
         self,
         X: Any,
@@ -295,13 +293,6 @@ class BaseTabMLP(Explained):
         notes = fitted.notes + data_warnings.texts(columns)
         table = n, len(columns.names), columns.kinds, columns.left_out
         return Report(*table, parts, target.metric, *scores, seconds, more, notes)
-
-    def _turn(self) -> FitLock:
-        """Return the lock of this estimator, created on first use; it is not part of the state."""
-        if vars(self).get("_fitting") is None:
-            self.__dict__["_fitting"] = FitLock()
-        turn: FitLock = vars(self)["_fitting"]
-        return turn
 
 
 def finite_numbers(y: Any) -> Array:

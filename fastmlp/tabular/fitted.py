@@ -189,9 +189,8 @@ class Fitted(Validated):
         storage.save(self, path, training)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        for name in ("_fitting", "_rows"):  # pickles contain no rows
-            state.pop(name, None)
+        state = super().__getstate__()
+        state.pop("_rows", None)  # pickles contain no rows
         return state
 
     def __sklearn_is_fitted__(self) -> bool:

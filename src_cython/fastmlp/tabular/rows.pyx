@@ -39,38 +39,45 @@ cdef extern from "encoding.h" nogil:
     void fm_fetch_row(const void*, int64_t)
 
 
-def plain(row, const int64_t[::1] places):
-    """Return the values of a row at some places as an array, or None unless all are finite floats."""
-    cdef Py_ssize_t n = places.shape[0], k
-    cdef cnp.npy_intp size = n
-    cdef cnp.ndarray found = cnp.PyArray_SimpleNew(1, &size, cnp.NPY_DOUBLE)
-    cdef double* numbers = <double*>cnp.PyArray_DATA(found)
+cdef inline cnp.ndarray vector(array, int kind):
+    """Return a C-contiguous array with one axis and this NumPy type: the given one where it is so already."""
+    return cnp.PyArray_FROMANY(array, kind, 1, 1, cnp.NPY_ARRAY_CARRAY_RO)
+
+
+cdef inline void* start(cnp.ndarray array) noexcept:
+    return cnp.PyArray_DATA(array)
+
+
+def plain(row, places):
+    """Return the values of a row at some places (int64), or None unless all are finite floats."""
+    cdef cnp.ndarray wanted = vector(places, cnp.NPY_INT64)
+    cdef const int64_t* place = <const int64_t*>start(wanted)
+    cdef cnp.npy_intp n = cnp.PyArray_SIZE(wanted), k
+    cdef cnp.ndarray found = cnp.PyArray_SimpleNew(1, &n, cnp.NPY_DOUBLE)
+    cdef double* numbers = <double*>start(found)
     for k in range(n):
-        value = PySequence_GetItem(row, places[k])  # checks the length, unlike row[...] here
+        value = PySequence_GetItem(row, place[k])  # checks the length, unlike row[...] here
         if not PyFloat_Check(value) or not isfinite(PyFloat_AsDouble(value)):
             return None
         numbers[k] = PyFloat_AsDouble(value)
     return found
 
 
-def smooth_clip(const double[::1] values, double centre, double factor, tuple limits):
+def smooth_clip(values, double centre, double factor, tuple limits):
     """Return values of one column scaled and clipped: x / sqrt(1 + (x / clip)**2), NaN where missing.
 
     x is (value - centre) * factor, bounded by limits[1]; limits[0] is the clip.
     """
-    cdef cnp.npy_intp n = values.shape[0]
+    cdef cnp.ndarray column = vector(values, cnp.NPY_DOUBLE)
+    cdef const double* value = <const double*>start(column)
+    cdef cnp.npy_intp n = cnp.PyArray_SIZE(column), k
     cdef double clip = limits[0], far = limits[1]
     cdef cnp.ndarray found = cnp.PyArray_SimpleNew(1, &n, cnp.NPY_DOUBLE)
-    cdef double* out = <double*>cnp.PyArray_DATA(found)
-    cdef Py_ssize_t k
+    cdef double* out = <double*>start(found)
     with nogil:
         for k in range(n):
-            out[k] = fm_clipped((values[k] - centre) * factor, clip, far)
+            out[k] = fm_clipped((value[k] - centre) * factor, clip, far)
     return found
-
-
-cdef inline void* start(cnp.ndarray array) noexcept:
-    return cnp.PyArray_DATA(array)
 
 
 cdef void fetch_row(const void* rows, int64_t row) noexcept nogil:
@@ -178,17 +185,17 @@ cdef class Encoder:
     def __reduce__(self):
         return Encoder, self.given
 
-    def __call__(self, const double[::1] numbers, const int32_t[::1] codes):
-        """Return the inputs of each member for one row, float32, (members, inputs or 1).
+    def __call__(self, numbers, codes):
+        """The inputs of each member for one row, float32, shape (members, inputs or 1).
 
         Missing numbers are NaN; codes of missing and unknown categories are negative.
         """
         cdef Py_ssize_t m
         cdef cnp.npy_intp shape[2]
         cdef fm_encoded_rows row
-        self.check(numbers.shape[0], codes.shape[0])
-        row.numbers = &numbers[0] if numbers.shape[0] else NULL
-        row.codes = &codes[0] if codes.shape[0] else NULL
+        cdef cnp.ndarray number = vector(numbers, cnp.NPY_DOUBLE), code = vector(codes, cnp.NPY_INT32)
+        self.check(cnp.PyArray_SIZE(number), cnp.PyArray_SIZE(code))
+        row.numbers, row.codes = <const double*>start(number), <const int32_t*>start(code)
         row.chosen = NULL
         self.check_codes(row.codes, 1)
         shape[0], shape[1] = self.members, max(self.first.width, 1)
