@@ -11,7 +11,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_array
 
 from fastmlp._core.keywords import explained
 from fastmlp._export import layers as export
@@ -160,7 +160,6 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
         matplotlib.axes.Axes
             The axes, with legend and labels.
         """
-        check_is_fitted(self, "_members")
         p, target = self.oof_prediction_, self._with_rows(self._members.groups[0].target, y)
         if len(target.y) != len(p):
             raise ValueError(f"y has {len(target.y)} rows but the {len(p)} of the fit are expected")

@@ -26,10 +26,14 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def from_snapshot(method: Method) -> Method:
-    """Decorate a method to read a snapshot of the fitted state, also during a concurrent fit."""
+    """Decorate a method to read a snapshot of the fitted state, also during a concurrent fit.
+
+    Raises NotFittedError before the first fit.
+    """
 
     @functools.wraps(method)
     def reading(self: Any, *args: Any, **kwargs: Any) -> Any:
+        check_is_fitted(self, "_members")
         return method(like(self, vars(self)), *args, **kwargs)
 
     return reading  # type: ignore[return-value]
@@ -103,15 +107,12 @@ class Fitted(Validated):
 
     def _predictions(self, X: Any) -> Array:
         """Return the predictions of all members for a table."""
-        check_is_fitted(self, "_members")
         return self._members.predict(self._read(X))
 
     @property
     @from_snapshot
     def oof_prediction_(self) -> Array:
         """Out-of-fold predictions: members not trained on a row of the fit predict it."""
-        if "_out_of_fold" not in vars(self):
-            raise AttributeError("there is no oof_prediction_: call fit first")
         return self._finisher()(self._out_of_fold).copy()
 
     # ------------------------------------------------------------ copies and files
@@ -125,7 +126,6 @@ class Fitted(Validated):
         fastmlp.tabular.predictor.RowPredictor
             Computes ``predict``, for classifiers ``predict_proba``, of one row.
         """
-        check_is_fitted(self, "_members")
         return RowPredictor(self._columns, self._members, self._finisher())
 
     @from_snapshot
@@ -158,12 +158,10 @@ class Fitted(Validated):
         >>> bool(abs(p(X[0]) - model.predict(X[:1])[0]) < 0.2)
         True
         """
-        check_is_fitted(self, "_members")
         seed = check_count("random_state", random_state, example=1, least=0)
         one = distilled(self._columns, self._members, self._read(X), seed)
         return RowPredictor(self._columns, one, self._finisher())
 
-    @from_snapshot
     def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
         """Write the estimator to a file, for ``fastmlp.load``.
 
@@ -186,7 +184,7 @@ class Fitted(Validated):
             If a parameter is invalid, or a file cannot store it: a function as ``scoring``, or more
             than 65,536 categories. ``callbacks`` of other libraries are left out.
         """
-        storage.save(self, path, training)
+        storage.save(like(self, vars(self)), path, training)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from fastmlp._core.intervals import check_flag
 from fastmlp._core.keywords import explained
@@ -214,7 +213,6 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         matplotlib.axes.Axes
             The axes, with legend and labels.
         """
-        check_is_fitted(self, "_members")
         first = finite_numbers(y)[:, 0]
         mean, size = self._heads(self._out_of_fold)
         if len(first) != len(mean):

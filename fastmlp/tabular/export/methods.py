@@ -6,8 +6,6 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from sklearn.utils.validation import check_is_fitted
-
 from fastmlp._export.c import CFiles
 from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import levels_of
@@ -30,7 +28,6 @@ class _Exports(Fitted):
     def _to_c(self, path: Any, weights: str | None, X: Any, levels: Sequence[float] = ()) -> CFiles:
         from fastmlp.tabular.export import c_source
 
-        check_is_fitted(self, "_members")
         table = None if X is None else self._read(X)
         finish = functools.partial(self._all_outputs, levels=levels)
         return c_source.write(self._exported(), self._members, finish, path, weights, table, levels)
@@ -38,7 +35,6 @@ class _Exports(Fitted):
     def _to_onnx(self, path: Any, levels: Sequence[float] = ()) -> Any:
         from fastmlp.tabular.export import onnx_graph
 
-        check_is_fitted(self, "_members")
         return onnx_graph.model(self._exported(), path, levels)
 
 
