@@ -94,6 +94,7 @@ class TableSource(Emitter):
             "columns": model.outputs * (2 if model.has_variances else 1),
             "levels": len(levels),
             "and_quantiles": ", double *quantiles" if levels else "",
+            "and_levels": f", and {len(levels)} quantiles at {name}_levels" if levels else "",
             "temperature": repr(float(model.temperature)),
             "lowest": repr(model.lowest) if np.isfinite(model.lowest) else "-HUGE_VAL",
             "n_numbers": n_numbers,
@@ -101,6 +102,9 @@ class TableSource(Emitter):
             "n_with_missing": len(model.with_missing),
             "n_categories": len(self._categories),
         }
+        self._array = label_names(model.labels, name)  # declared in the header, and its values
+        if levels:
+            self._array = [f"const double {name}_levels[{len(levels)}]", *map(repr, levels)]
         self._measured()
         self._texts = self._written() if self._categories else ""
         for recipe in self._recipes:
@@ -182,14 +186,13 @@ class TableSource(Emitter):
             enums[kind] = "\n    ".join(f"{each}," for each in own)
         declared = [table_text.PREDICT]
         if self._kind is None:
-            declared.append(table_text.QUANTILES if self._levels else table_text.DISTRIBUTION)
+            declared.append(table_text.DISTRIBUTION)
         declared += [f"{text.LABELS[self._kind][0]}\n"] if self._kind else []
         declared += [table_text.CODE] if self._categories else []
-        labels = label_names(self.model.labels, fields["name"])[:1]
         return text.HEADER.format(
             defined=table_text.DEFINED.format(**enums, **fields),
             declared="".join(declared).format(**fields)
-            + "".join(f"extern {array};\n" for array in labels),
+            + "".join(f"extern {array};\n" for array in self._array[:1]),
             **fields,
         )
 
@@ -217,10 +220,7 @@ class TableSource(Emitter):
         ends += [table_text.LOOKUP.format(**fields)] if self._categories else []
         code = [self._texts, *self.constants, *functions, *own]
         code += [text.typed(each, DOUBLE) for each in ends]
-        array = label_names(self.model.labels, name)
-        if self._levels:
-            array = [f"const double {name}_levels[{len(self._levels)}]", *map(repr, self._levels)]
-        code += [f"{array[0]} = {{{', '.join(array[1:])}}};\n"] if array else []
+        code += [f"{self._array[0]} = {{{', '.join(self._array[1:])}}};\n"] if self._array else []
         head = f'/* {fields["title"]} */\n#include "{name}.h"\n\n#include <math.h>\n'
         return "\n".join([head, *filter(None, code), main])
 
