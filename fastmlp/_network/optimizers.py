@@ -27,6 +27,7 @@ __all__ = ["Optimizer", "SGD", "RMSprop", "Adam", "AdamW", "Lion"]
 N_HYPER = 4  # numbers of a step, as the C side takes them
 
 Slots: TypeAlias = dict[str, int | None]
+Arrays: TypeAlias = Sequence[Array]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Optimizer(Options):
         self,
         parameter: Array,
         gradient: Array,
-        slots: Sequence[Array],
+        slots: Arrays,
         learning_rate: float,
         t: int,
         decay: float,
@@ -119,9 +120,7 @@ class Optimizer(Options):
         decay = getattr(self, "weight_decay", 0.0)
         return float(decay(step) if callable(decay) else decay)
 
-    def _step(
-        self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
-    ) -> None:
+    def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
         raise NotImplementedError
 
 
@@ -188,10 +187,8 @@ class SGD(Optimizer):
         row = "nesterov" if self.nesterov else "momentum"
         return f"{row}_with_rate" if self.rate_in_velocity else row
 
-    def _step(
-        self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
-    ) -> None:
-        del t, factor  # there is no epsilon
+    def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
+        del t, scale  # there is no epsilon
         if not self.momentum:
             p -= rate * g
             return
@@ -235,14 +232,12 @@ class RMSprop(Optimizer):
     alpha: float = 0.99
     epsilon: float = 1e-8
 
-    def _step(
-        self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
-    ) -> None:
+    def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
         del t
         alpha, epsilon, *_ = self.hyper
         (v,) = slots
         v[...] = alpha * v + (1 - alpha) * g * g
-        p -= rate * g / (np.sqrt(v) + factor * epsilon)
+        p -= rate * g / (np.sqrt(v) + scale * epsilon)
 
 
 @dataclass(frozen=True)
@@ -293,15 +288,13 @@ class Adam(Optimizer):
         """The row of `NATIVE_OPTIMIZERS`, by the place of epsilon."""
         return f"{self.name}_hat" if self.epsilon_hat else self.name
 
-    def _step(
-        self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
-    ) -> None:
+    def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
         beta_1, beta_2, epsilon, *_ = self.hyper
         m, v = slots
         m[...] = beta_1 * m + (1 - beta_1) * g
         v[...] = beta_2 * v + (1 - beta_2) * g * g
         root = math.sqrt(1 - beta_2**t)
-        epsilon *= factor
+        epsilon *= scale
         if not self.epsilon_hat:
             epsilon *= root
         p -= rate * root / (1 - beta_1**t) * m / (np.sqrt(v) + epsilon)
@@ -371,10 +364,8 @@ class Lion(Optimizer):
     beta_2: float = 0.99
     weight_decay: Scheduled = 0.0
 
-    def _step(
-        self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
-    ) -> None:
-        del t, factor  # nothing to correct, no epsilon
+    def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
+        del t, scale  # nothing to correct, no epsilon
         beta_1, beta_2, *_ = self.hyper
         (m,) = slots
         direction = beta_1 * m + (1 - beta_1) * g

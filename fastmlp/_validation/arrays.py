@@ -16,16 +16,9 @@ from fastmlp._network.spec import Spec
 FEW_ELEMENTS = 1 << 12
 
 # Rejected dtype kinds of NumPy: a description of the content, and the remedy.
+_TO_NUMBERS = "convert them to numbers first, labels with np.unique(y, return_inverse=True)"
 REFUSED_KINDS = {
-    "U": (
-        "strings",
-        "convert them to numbers first, labels with np.unique(y, return_inverse=True)",
-    ),
-    "S": ("bytes", "convert them to numbers first, labels with np.unique(y, return_inverse=True)"),
-    "T": (
-        "strings",
-        "convert them to numbers first, labels with np.unique(y, return_inverse=True)",
-    ),
+    **{"U": ("strings", _TO_NUMBERS), "S": ("bytes", _TO_NUMBERS), "T": ("strings", _TO_NUMBERS)},
     "c": ("complex numbers", "pass the real and the imaginary parts as two columns"),
     "M": ("dates", "convert them to numbers, for example to days since a fixed date"),
     "m": ("time differences", "divide by a unit, for example by np.timedelta64(1, 's')"),
