@@ -204,14 +204,7 @@ FAILURES = {
 }
 
 
-@pytest.fixture
-def handler():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("handler", "no_collections")
+@pytest.mark.usefixtures("default_sigint", "no_collections")
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("kind", ["activation", "loss"])
 @pytest.mark.parametrize("name", FAILURES)
@@ -237,7 +230,7 @@ def test_a_failure_is_raised_unchanged_and_the_model_is_at_its_last_epoch(
     assert digest(net) == digest(twin)
 
 
-@pytest.mark.usefixtures("handler", "no_collections")
+@pytest.mark.usefixtures("default_sigint", "no_collections")
 @pytest.mark.parametrize("kind", ["activation", "loss"])
 @pytest.mark.parametrize("name", [name for name in FAILURES if "nan" not in name])
 def test_a_failure_in_other_calls(mlp, name, kind):
