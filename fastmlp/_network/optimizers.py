@@ -131,19 +131,19 @@ class SGD(Optimizer):
     Nesterov's variant takes p -= rate (g + mu b).
 
     With `rate_in_velocity` the velocity has the learning rate in it: b = mu b - rate g and p += b,
-    Nesterov's p += mu b - rate g. The same while the rate stays; after a change, the old steps live
-    on at the old rate. It is what scikit-learn and Sutskever et al. 2013 do.
+    Nesterov's p += mu b - rate g. Both forms agree while the rate is constant; after a change, this
+    one continues earlier steps at the old rate, as in scikit-learn and Sutskever et al. 2013.
 
     Parameters
     ----------
     learning_rate : float > 0 or callable
         The rate, or a schedule.
     momentum : float, in [0, 1)
-        mu.
+        The factor mu.
     nesterov : bool
-        Look ahead; needs momentum.
+        Use Nesterov's variant, which needs momentum.
     rate_in_velocity : bool
-        Which of the two forms; without momentum they are one.
+        Use the second form; without momentum both are equal.
 
     Examples
     --------
@@ -211,9 +211,9 @@ class RMSprop(Optimizer):
     learning_rate : float > 0 or callable
         The rate, or a schedule.
     alpha : float, in [0, 1)
-        Memory of the mean square.
+        Decay rate of the mean square.
     epsilon : float, > 0
-        Keeps the division finite.
+        Added to the divisor to keep the step finite.
 
     Examples
     --------
@@ -255,9 +255,9 @@ class Adam(Optimizer):
     learning_rate : float > 0 or callable
         The rate, or a schedule.
     beta_1, beta_2 : float, in [0, 1)
-        Memory of the mean and of the mean square.
+        Decay rates of the mean and of the mean square.
     epsilon : float, > 0
-        Keeps the division finite.
+        Added to the divisor to keep the step finite.
     epsilon_hat : bool
         Add epsilon before the bias correction of v, not after it.
 
@@ -309,7 +309,7 @@ class AdamW(Adam):
     learning_rate, beta_1, beta_2, epsilon, epsilon_hat
         As in `Adam`.
     weight_decay : float >= 0 or callable
-        The decay, or a schedule of it; decoupled from the gradient; biases are left alone.
+        The decay, or a schedule of it; decoupled from the gradient; biases do not decay.
 
     Examples
     --------
@@ -338,9 +338,9 @@ class Lion(Optimizer):
     learning_rate : float > 0 or callable
         The rate, or a schedule.
     beta_1, beta_2 : float, in [0, 1)
-        What the mean weighs beside the gradient in a step, and its memory.
+        Weight of the mean in a step, and its decay rate.
     weight_decay : float >= 0 or callable
-        The decay, or a schedule of it; decoupled from the gradient; biases are left alone.
+        The decay, or a schedule of it; decoupled from the gradient; biases do not decay.
 
     Examples
     --------
