@@ -93,7 +93,7 @@ def resume(value: Any) -> tuple[bool, str | None]:
 
 
 def callbacks(value: Any, without_batches: str = "") -> list[Any]:
-    """Return callbacks as a list; beside an option without batches none has ``on_batch``."""
+    """Return callbacks as a list; with an option without batches, refuse ``on_batch``."""
     if callable(value) or not isinstance(value, Iterable):
         raise TypeError(f"callbacks is {short(value)} but a list of callables is expected")
     checked = list(value)
