@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,12 +13,20 @@ if TYPE_CHECKING:
 
 
 class Evaluator:
-    """Computes the loss on validation data, plus a constant; never stops the fit."""
+    """Computes the loss on validation data, plus a constant; never stops the fit.
+
+    ``epochs`` is the number of epochs that were recorded, of a resumed fit those before included; 0
+    before the first one.
+    """
+
+    apart: Sequence[Data] | None = None  # of ensembles: data of each member to predict
+    linked = False
 
     def __init__(
         self, engine: Engine, validation: Data | None = None, loss_constant: float = 0.0
     ) -> None:
         self.engine, self.validation, self.loss_constant = engine, validation, loss_constant
+        self.epochs, self.measures = 0, validation is not None
 
     def measure(self, loss: float, team: Team | None) -> float:
         """Return the validation loss, or NaN; do here all work that may fail, for `record`."""

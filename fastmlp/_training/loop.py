@@ -187,6 +187,7 @@ def record(
     history.seconds += seconds
     history.learning_rate += rates
     history.loss += losses  # last, see History.whole
+    judge.epochs = epoch + 1
     state.loss, state.val_loss, state.learning_rate = losses[-1], val_losses[-1], rates[-1]
     state.epoch = epoch
 
@@ -196,36 +197,6 @@ def shorten(history: History, n: int) -> None:
     for values in vars(history).values():
         if isinstance(values, list):
             del values[n:]
-
-
-class Shuffles:
-    """Sample orders, each a shuffle of the last; a resumed fit skips the first ``used`` seeds."""
-
-    def __init__(
-        self,
-        shuffle: Callable[[Order, int], None],
-        rng: np.random.Generator,
-        seeds: Sequence[int] = (),
-        used: int = 0,
-    ) -> None:
-        self.shuffle, self.rng, self.seeds, self.used = shuffle, rng, [*seeds], used
-        self._is_fresh = True
-
-    def __call__(self, order: Order) -> Order:
-        """Shuffle the order in place and return it; the first call starts from 0, 1, 2, ..."""
-        for seed in self.seeds[: self.used] if self._is_fresh else ():
-            self.shuffle(order, seed)
-        self._is_fresh = False
-        self.shuffle(order, self.next_seed())
-        return order
-
-    def next_seed(self) -> int:
-        """Return the seed of the next epoch, drawing it if necessary."""
-        if self.used == len(self.seeds):
-            # One C call, so that no interrupt can come between drawing and storing the seed.
-            self.seeds.extend(map(self.rng.bit_generator.random_raw, (None,)))
-        self.used += 1
-        return self.seeds[self.used - 1]
 
 
 def next_seed(rng: np.random.Generator) -> int:

@@ -104,6 +104,7 @@ class MetricEvaluator(Evaluator):
         history: History,
     ) -> None:
         super().__init__(engine, validation)
+        self.measures = True
         _check_kinds(metrics, measured, engine.spec.loss.heads)
         self.measured = measured
         self.targets = measured.targets.view()

@@ -10,7 +10,7 @@ import pytest
 
 import fastmlp
 from fastmlp import DivergenceError
-from fastmlp._models.ensemble import trainer
+from fastmlp._models import runner
 from fastmlp._models.ensemble.members import EnsembleEvaluator
 from fastmlp._training import evaluator, loop
 
@@ -192,8 +192,8 @@ def test_an_epoch_that_cannot_be_written_down_did_not_happen(kind, name, monkeyp
     (nets, model), (expected, other), record = made(), made(), loop.record
     options = {} if kind == "leap" else {"validation_data": (X, Y)}
     other.fit(X, Y, epochs=1, **options)
-    monkeypatch.setattr(trainer, "LEAST_EPOCHS", 2)
-    monkeypatch.setattr(trainer, "LEAP_SECONDS", 60.0)
+    monkeypatch.setattr(runner, "LEAST_EPOCHS", 2)
+    monkeypatch.setattr(runner, "LEAP_SECONDS", 60.0)
     monkeypatch.setattr(loop, "record", full)
     with pytest.raises(MemoryError, match="injected"):
         model.fit(X, Y, epochs=9, **options)
