@@ -13,7 +13,7 @@ from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_count import fit_team
 from fastmlp._engine.thread_pool import Team
 from fastmlp._models.base import Model
-from fastmlp._models.runner import Runner, Trainer, one_pass
+from fastmlp._models.runner import Runner, one_pass
 from fastmlp._models.snapshot import PublishedSnapshot, Rollback
 from fastmlp._network.data import Data
 from fastmlp._training import planning
@@ -155,12 +155,11 @@ class Learner(Model):
             has the epochs until then. Without callbacks, validation, metrics and averaging, many
             short epochs run in one call; an interrupt then undoes about 0.05 s of training.
         """
-        run = Runner(self, (self,), resume)
         with (
             planning.joined(communicator, self._engine) as others,
             self._turn.taken(),
             PublishedSnapshot(self),
-            run.rollback(),
+            Runner(self, (self,), resume) as run,
         ):
             data = planning.data(X, y, sample_weight, self._spec)
             given = batch_size, optimizer, l1, l2, clip_norm, groups, dropout
@@ -240,10 +239,7 @@ class Learner(Model):
             rows = data.x.shape[0] if batch_size is None else batch_size
             given = rows, optimizer, l1, l2, clip_norm, groups, dropout
             plan = planning.plan(self._spec, data, *given)
-            lent = self._team(n_threads, plan)
-            state = State(self, 1, History(), False, engine=self._engine)
-            judge = Evaluator(self._engine)
-            return one_pass(Trainer(state, judge, (self,), (data,), (plan,)), lent)
+            return one_pass((self,), (data,), (plan,), self._team(n_threads, plan))
 
     def _engines(self) -> Engine:
         """Return what a fit trains: the engine, of an ensemble all of them."""

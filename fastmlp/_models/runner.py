@@ -32,7 +32,7 @@ from fastmlp._validation.compatibility import refusal
 
 if TYPE_CHECKING:
     from fastmlp._engine.plan import Plan
-    from fastmlp._engine.protocol import Epochs
+    from fastmlp._engine.protocol import Engine, Epochs
     from fastmlp._network.averaging import Averaging
     from fastmlp._training.custom_steps import CustomSteps
 
@@ -57,52 +57,41 @@ class Trainer(FitStrategy):
         hooks: Sequence[Any] = (),
         shuffle: bool = False,
     ) -> None:
-        engine = members[0]._engine
-        rates = LearningRates(plans[0].optimizer.learning_rate)
-        super().__init__(engine.epoch, rates, judge, CallbackList(state, hooks))
         self.state, self.members, self.datas, self.plans = state, members, datas, plans
-        self.engines = [engine] if len(members) == 1 else [each._engine for each in members]
-        self.permute: Callable[[Any, int], None] = engine.shuffle
-        self.shuffles: Shuffles | None = None
-        if shuffle:
-            self.shuffles = Shuffles([member._rng for member in members])
+        self.engines = [member._engine for member in members]
+        self.train, self.judge = self.engines[0].epoch, judge
+        self.rates = rates = LearningRates(plans[0].optimizer.learning_rate)
+        self.reporter = CallbackList(state, hooks)
+        self.permute: Callable[[Any, int], None] = self.engines[0].shuffle
+        self.shuffles = Shuffles([member._rng for member in members]) if shuffle else None
         self.begun: Sequence[ResumeState] = []
         self.own: CustomSteps | None = None
         self.leaders, self.rates_of = [0], {0: rates}
 
-    def average(self, averaging: Averaging | None) -> None:
-        """Create the weight averages, or without averaging continue from the raw weights."""
-        each = zip(self.engines, self.begun, strict=True)
+    def run(self, begun: Sequence[ResumeState], averaging: Averaging | None = None) -> None:
+        """Run all epochs from the members' initial or resumed states."""
+        self.begun, self.rates.step = begun, begun[0].step
+        for engine, plan, own in zip(self.engines, self.plans, begun, strict=True):
+            plan.seed = own.seed
+            if averaging is None and own.averaged is not None:
+                engine.set_parameters(*own.averaged.raw)
         if averaging is not None:
             from fastmlp._training.weight_average import WeightAverage
 
+            each = zip(self.engines, begun, strict=True)
             self.averages = [WeightAverage(averaging, engine, own.averaged) for engine, own in each]
             if self.train == self.engines[0].epoch:
                 self.train = self.averages[0].twin.epoch
-            return
-        for engine, own in each:
-            if own.averaged is not None:
-                engine.set_parameters(*own.averaged.raw)
-
-    def run(self, begun: Sequence[ResumeState]) -> None:
-        """Run all epochs from the members' initial or resumed states."""
-        self.begun, plan, data = begun, self.plans[0], self.datas[0]
-        self.rates.step = begun[0].step
-        for each, own in zip(self.plans, begun, strict=True):
-            each.seed = own.seed
+        plan = self.plans[0]
         if plan.optimizer.is_custom:
-            from fastmlp._training.custom_steps import CustomSteps
-
             if self.reporter.keeps:  # an error now, not after an epoch
                 raise refusal("CustomOptimizer", "Checkpoint", optimizer=plan.optimizer)
-            optimizer: Any = plan.optimizer
-            (engine,) = self.learners(self.engines)
-            self.own = CustomSteps(engine, optimizer, begun[0].memory or {})
+            self.own = custom_steps(self.learners(self.engines)[0], plan, begun[0])
             self.train = self.own.epoch
         if self.shuffles is not None and begun[0].shuffles:
             self.shuffles.resume([own.shuffles for own in begun], begun[0].shuffled)
         self._begin()
-        loop.run(data, plan, self)
+        loop.run(self.datas[0], plan, self)
 
     def _begin(self) -> None:
         """Prepare the orders of the samples, and decide whether leaps are possible."""
@@ -132,47 +121,25 @@ class Trainer(FitStrategy):
 
     def keep(self) -> None:
         """Store what the fit could be resumed with; repeated calls are harmless."""
-        if self.judge.epochs:
-            for k, member in enumerate(self.members):
-                member._progress = self._progress(k)
-                member._flat_y = self.datas[k].flat_y
-            self.state.model._show()
-
-    def _progress(self, k: int) -> ResumeState:
-        """Return a member's state for resuming after the recorded epochs."""
-        own, plan, epochs = self.begun[k], self.plans[k], self.judge.epochs
-        rows, n = self._rows(k), epochs - own.epochs
-        drawn, used = own.shuffles, own.shuffled
-        if self.shuffles is not None:
-            drawn, used = self.shuffles.drawn(k), used + n
-        return ResumeState(
-            own.kind,
-            own.step + n * plan.n_steps(rows),
-            own.seed,
-            rows,
-            epochs,
-            drawn,
-            used,
-            self.state.learning_rate_scale,
-            (),
-            plan.batch_size,
-            own.data,
-            self.averages[k].averaged if self.averages else None,
-            self.own.memory if self.own else None,
-        )
+        epochs = self.judge.epochs
+        if not epochs:
+            return
+        memory = self.own.memory if self.own else None
+        for k, (member, own) in enumerate(zip(self.members, self.begun, strict=True)):
+            plan, rows, n = self.plans[k], self._rows(k), epochs - own.epochs
+            drawn, used = own.shuffles, own.shuffled
+            if self.shuffles is not None:
+                drawn, used = self.shuffles.drawn(k), used + n
+            facts = own.kind, own.step + n * plan.n_steps(rows), own.seed, rows, epochs
+            last = self.state.learning_rate_scale, (), plan.batch_size, own.data
+            averaged = self.averages[k].averaged if self.averages else None
+            member._progress = ResumeState(*facts, drawn, used, *last, averaged, memory)
+            member._flat_y = self.datas[k].flat_y
+        self.state.model._show()
 
     def _rows(self, k: int) -> int:
         """Return the number of rows that a member is trained on."""
         return self.datas[k].rows  # type: ignore[no-any-return]
-
-    def end_pass(self) -> float:
-        """Store what the next ``partial_fit`` continues with; return the loss."""
-        memory = self.own.memory if self.own else None
-        for k, (member, own) in enumerate(zip(self.members, self.begun, strict=True)):
-            step = own.step + self.plans[k].n_steps(self._rows(k))
-            member._progress = ResumeState(own.kind, step, own.seed, memory=memory)
-            member._flat_y = self.datas[k].flat_y
-        return self.state.loss
 
     # ---- leaps -----------------------------------------------------------------------------------
 
@@ -248,8 +215,11 @@ class Trainer(FitStrategy):
             self.shuffles.go_back(seeds)
 
 
-class Runner:
-    """One fit of the model ``owner``, whose networks are ``members``."""
+class Runner(Rollback):
+    """One fit of the model ``owner``, whose networks are ``members``.
+
+    As a context it undoes all changes if an error ends the fit before its first new epoch.
+    """
 
     others: Any = None  # the other processes of a distributed fit
     batch_size: Any = None  # for them, as the user gave it
@@ -264,14 +234,11 @@ class Runner:
         self.owner, self.members, self.trainer = owner, members, trainer
         self.resumes, self.path = check.resume(resume)
         self.history, self.n_before = History(), 0
-
-    def rollback(self) -> Rollback:
-        """Undo all changes if an error ends the fit before its first new epoch."""
         changes = self.resumes and (  # of the weights
             self.path is not None
-            or any(each._progress and each._progress.averaged for each in self.members)
+            or any(own._progress and own._progress.averaged for own in members)
         )
-        return Rollback(self.owner._undo(changes), lambda: len(self.history.loss) > self.n_before)
+        super().__init__(owner._undo(changes), lambda: len(self.history.loss) > self.n_before)
 
     def options(
         self,
@@ -337,9 +304,7 @@ class Runner:
                 if self.path is not None or reporter.keeps:
                     each = enumerate(begun)
                     begun = [own._replace(data=self._fingerprint(k)) for k, own in each]
-                trainer.begun = begun
-                trainer.average(self.averaging)
-                trainer.run(begun)
+                trainer.run(begun, self.averaging)
         except BaseException:
             trainer.keep()  # it may have come just after an epoch
             raise
@@ -401,16 +366,50 @@ class Runner:
         return [own for own, _ in pairs]
 
 
-def one_pass(trainer: Trainer, lent: AbstractContextManager[Any]) -> float:
-    """Run the pass of a ``partial_fit``; return its loss."""
-    each = zip(trainer.members, trainer.plans, strict=True)
-    begun = [planning.of_pass(own._progress, own._engine, plan, own._rng) for own, plan in each]
-    with lent as trainer.plans[0].team:
-        trainer.run(begun)
-    return trainer.end_pass()
+def one_pass(
+    members: Sequence[Any],
+    datas: Sequence[Data],
+    plans: Sequence[Plan],
+    lent: AbstractContextManager[Any],
+) -> float:
+    """Run the pass of a ``partial_fit``, undone by the caller after an error; return its loss."""
+    begun, engines, steps = [], [], None
+    for member, data, plan in zip(members, datas, plans, strict=True):
+        own = planning.of_pass(member._progress, member._engine, plan, member._rng)
+        plan.seed = own.seed
+        rates = LearningRates(plan.optimizer.learning_rate)
+        n = loop.look_up(plan, data, rates, own.step)
+        begun.append((member, own, own.step + n, data.flat_y))
+        engines.append(member._engine)
+    with lent as plan.team:
+        if len(members) > 1:
+            found = type(engines[0]).train_many(engines, datas, plans, plan.team)
+            losses, total = found.losses[0].tolist(), mean(found.losses)[0]
+        else:
+            steps = custom_steps(engines[0], plan, own) if plan.optimizer.is_custom else None
+            losses = [total := (steps or engines[0]).epoch(data, plan)]
+    for k, loss in enumerate(losses):
+        if not math.isfinite(loss):
+            who = f"training of member {k}" if len(members) > 1 else "training"
+            raise loop.diverged(loss, plans[k], 0, History(), who)
+    memory = steps.memory if steps else None
+    for member, own, step, flat_y in begun:
+        member._progress = ResumeState(own.kind, step, own.seed, memory=memory)
+        member._flat_y = flat_y
+    return total
+
+
+def custom_steps(engine: Engine, plan: Plan, begun: ResumeState) -> CustomSteps:
+    """Return the training by an optimizer of the user's own."""
+    from fastmlp._training.custom_steps import CustomSteps
+
+    optimizer: Any = plan.optimizer
+    return CustomSteps(engine, optimizer, begun.memory or {})
 
 
 def mean(losses: Any) -> list[float]:
     """Return the mean over members per epoch; its bits do not depend on the number of epochs."""
+    if losses.shape[1] == 1:
+        return losses[:, 0].tolist()  # type: ignore[no-any-return]
     with np.errstate(over="ignore"):
         return np.asarray(sum(losses.T) / losses.shape[1]).tolist()  # type: ignore[no-any-return]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from fastmlp._core.history import History
 
@@ -18,8 +18,8 @@ class Rollback:
     def __init__(self, undo: Callable[[], None], is_done: Callable[[], bool] | None = None) -> None:
         self._undo, self._is_done = undo, is_done
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and (self._is_done is None or not self._is_done()):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -31,7 +30,6 @@ Order: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 _SEED_MASK = 2**64 - 1
 
 
-@dataclass
 class FitStrategy:
     """The parts in which fits differ.
 
@@ -85,7 +83,7 @@ def run(data: Data | BlockStream, plan: Plan, course: FitStrategy) -> bool:
                     n_steps, sums = look_up(plan, block, rates, step), plan.sums
                     loss = train(block, plan)
                     if not math.isfinite(loss):
-                        raise diverged(loss, plan, epoch, state)
+                        raise diverged(loss, plan, epoch, state.history)
                     step += n_steps
                     if reporter.sees_batches and reporter.batch_ended(
                         ended(plan, epoch, step - rates.step - 1, sums, judge.loss_constant)
@@ -152,7 +150,7 @@ def ended(plan: Plan, epoch: int, index: int, before: list[float], constant: flo
 
 
 def diverged(
-    loss: float, plan: Plan, epoch: int, state: State, who: str = "training"
+    loss: float, plan: Plan, epoch: int, history: History, who: str = "training"
 ) -> DivergenceError:
     """Return the error for an epoch with a non-finite loss."""
     rate = float(np.max(plan.learning_rates))
@@ -162,7 +160,7 @@ def diverged(
         "clip_norm=1.0, or scale X and y to mean 0 and variance 1. "
         "The model keeps the weights it had before this epoch"
     )
-    error.epoch, error.learning_rate, error.history = epoch, rate, state.history
+    error.epoch, error.learning_rate, error.history = epoch, rate, history
     return error
 
 

@@ -63,10 +63,11 @@ class Shuffles:
         for stream in self._streams.values():
             stream.draw(end * stream.members)
         self.used = end
-        return [
-            np.array(own.drawn[first * own.members + place : end * own.members : own.members])
+        each = [
+            own.drawn[first * own.members + place : end * own.members : own.members]
             for own, place in self._places
         ]
+        return [np.frombuffer(seeds, np.uint64) for seeds in each]
 
     def kept(self) -> tuple[Any, ...]:
         """Return the state of the generators and the numbers of seeds, for `go_back`."""

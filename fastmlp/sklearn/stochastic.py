@@ -92,7 +92,9 @@ def fit_by_batches(
     try:
         team = fit_team(of_jobs(e.n_jobs), network.n_weights, plan.batch_size)
         with team as plan.team, observers.watching():
-            course = FitStrategy(train, rates, judge, observers, reorder)
+            course = FitStrategy()
+            course.train, course.rates, course.judge = train, rates, judge
+            course.reporter, course.reorder = observers, reorder
             resume_state.note(course, network, fingerprint)
             ended = earlier is not None and resume_state.go_on(course, earlier, e, n, fingerprint)
             ended = ended or loop.run(data, plan, course)

@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from fastmlp._core.fit_lock import taken
-from fastmlp._core.history import History, State
+from fastmlp._core.history import History
 from fastmlp._core.intervals import check_count, check_flag
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_count import default_threads
@@ -151,8 +151,11 @@ class EnsembleLearner:
         >>> len(history.val_loss), min(history.val_loss) < history.val_loss[0]
         (20, True)
         """
-        run = Runner(self, self._members, resume, EnsembleTrainer)
-        with self._turns(), PublishedSnapshot(self), run.rollback():
+        with (
+            self._turns(),
+            PublishedSnapshot(self),
+            Runner(self, self._members, resume, EnsembleTrainer) as run,
+        ):
             datas = member_data.datas(X, y, sample_weight, self._spec, len(self._members))
             chosen = [] if rows is None else member_data.learned(rows, datas)
             given = optimizer, l1, l2, clip_norm, groups, dropout
@@ -210,10 +213,7 @@ class EnsembleLearner:
             given = optimizer, l1, l2, clip_norm, groups, dropout
             rows = [data.rows if batch_size is None else batch_size for data in datas]
             mine = self._plans(datas, rows, *given)
-            lent = self._team(n_threads)
-            state = State(self, 1, History(), False, engine=self._engines())
-            judge = EnsembleEvaluator(state)
-            return one_pass(EnsembleTrainer(state, judge, self._members, datas, mine), lent)
+            return one_pass(self._members, datas, mine, self._team(n_threads))
 
     def _plans(self, datas: list[Data], batch_sizes: list[Any], *given: Any) -> list[Plan]:
         """Return the plan of each member."""

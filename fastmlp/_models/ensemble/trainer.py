@@ -41,7 +41,7 @@ class EnsembleTrainer(Trainer):
         for k, loss in enumerate(found.losses[0]):
             if not math.isfinite(loss):
                 epoch, who = self.state.epoch + 1, f"training of member {k}"
-                raise loop.diverged(loss, self.plans[k], epoch, self.state, who)
+                raise loop.diverged(loss, self.plans[k], epoch, self.state.history, who)
         for k, n in steps.items():
             self.rates_of[k].step += n
         self._see(found)

@@ -140,10 +140,10 @@ class DistributedFit:
             if not error.error.startswith(DivergenceError.__name__):
                 raise
             who = f"training on rank {error.rank}"
-            raise loop.diverged(math.nan, plan, epoch, state, who) from None
+            raise loop.diverged(math.nan, plan, epoch, state.history, who) from None
         if not math.isfinite(loss):
             who = f"training on rank {self.rank}" if self.exchange.has_failed else "training"
-            raise loop.diverged(loss, plan, epoch, state, who)
+            raise loop.diverged(loss, plan, epoch, state.history, who)
         own, weight = plan.sums
         each = self.exchange.gather([_next("the loss of a block")], [own])
         plan.sums = [float(each[:, 0].sum()), weight]
