@@ -44,7 +44,8 @@ class Trainer(FitStrategy):
     """Trains one or more networks, each with its own data and plan; the first one's plan leads.
 
     Without callbacks and evaluation, many epochs run in one native call, a leap. An error in a leap
-    restores the state before it; after a divergence, the loop continues epoch by epoch to find it.
+    restores the state before it; after a divergence, or the error of a schedule, the loop continues
+    epoch by epoch to find it.
     """
 
     def __init__(
@@ -154,7 +155,11 @@ class Trainer(FitStrategy):
         before, n_epochs = self._kept(), len(state.history.loss)
         epoch, began = state.epoch + n, time.perf_counter()
         try:
-            for k, n_steps in self._prepare(n, self.rates_of.keys()).items():
+            try:
+                steps = self._prepare(n, self.rates_of.keys())
+            except Exception:  # of a schedule; the loop comes to it in its epoch
+                return 0
+            for k, n_steps in steps.items():
                 self.rates_of[k].step += n_steps
             found = self._epochs(n)
             if np.isfinite(found.losses).all():

@@ -131,8 +131,8 @@ class EnsembleLearner:
             If a member diverges; all members keep the weights from before that epoch.
         RuntimeError, KeyboardInterrupt
             As for ``MLP.fit``; all members are then at the end of the same epoch. Without callbacks
-            and validation, many short epochs run in one call; an interrupt or a failing schedule
-            then undoes about 0.05 s of training.
+            and validation, many short epochs run in one call; an interrupt then undoes about
+            0.05 s of training.
 
         Examples -------- Train on four folds, and select the epoch with the best out-of-fold
         predictions:
