@@ -17,7 +17,7 @@ from fastmlp._models.runner import Runner, one_pass
 from fastmlp._models.snapshot import PublishedSnapshot, Rollback
 from fastmlp._network.data import Data
 from fastmlp._training import planning
-from fastmlp._training.evaluator import Evaluator
+from fastmlp._training.loop import Evaluator
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 

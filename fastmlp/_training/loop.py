@@ -14,20 +14,79 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from fastmlp._core.history import Batch, DivergenceError, History, State
+from fastmlp._core.intervals import NON_NEGATIVE
 from fastmlp._engine.plan import Plan
+from fastmlp._network import scheduled
 from fastmlp._network.data import Data
+from fastmlp._network.scheduled import LearningRate
 from fastmlp._training.callback_list import CallbackList
-from fastmlp._training.evaluator import Evaluator
-from fastmlp._training.learning_rates import LearningRates
 
 if TYPE_CHECKING:
     from fastmlp._engine.protocol import Engine
+    from fastmlp._engine.thread_pool import Team
     from fastmlp._training.sources import BlockStream
     from fastmlp._training.weight_average import WeightAverage
 
 Order: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 
 _SEED_MASK = 2**64 - 1
+
+
+class LearningRates:
+    """Computes learning rates from a rate or schedule; ``step`` counts the steps taken before."""
+
+    def __init__(self, learning_rate: LearningRate, step: int = 0) -> None:
+        self.learning_rate = learning_rate if callable(learning_rate) else float(learning_rate)
+        self.step, self.scale = step, 1.0
+        self._n, self._rate, self._rates = 0, 0.0, np.empty(0)  # cache of n equal rates
+
+    def rescale(self, scale: float) -> None:
+        """Set the factor on all following rates."""
+        self.scale = NON_NEGATIVE.check("learning_rate_scale", scale, example=0.5)
+
+    def of_steps(self, step: int, n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the rates of n steps, beginning with ``step``."""
+        rate = self.learning_rate
+        if not isinstance(rate, float):
+            return scheduled.learning_rates(rate, step, n) * self.scale
+        rate *= self.scale
+        if n != self._n or rate != self._rate:
+            self._n, self._rate, self._rates = n, rate, np.empty(n)
+            self._rates.fill(rate)
+        return self._rates
+
+
+class Evaluator:
+    """Computes the loss on validation data, plus a constant; never stops the fit.
+
+    ``epochs`` is the number of epochs that were recorded, of a resumed fit those before included; 0
+    before the first one.
+    """
+
+    apart: Sequence[Data] | None = None  # of ensembles: data of each member to predict
+    linked = False
+
+    def __init__(
+        self, engine: Engine, validation: Data | None = None, loss_constant: float = 0.0
+    ) -> None:
+        self.engine, self.validation, self.loss_constant = engine, validation, loss_constant
+        self.epochs, self.measures = 0, validation is not None
+
+    def measure(self, loss: float, team: Team | None) -> float:
+        """Return the validation loss, or NaN; do here all work that may fail, for `record`."""
+        del loss
+        return math.nan if self.validation is None else self.loss(self.validation, team)
+
+    def loss(self, data: Data, team: Team | None) -> float:
+        """Return the loss on some data."""
+        return self.engine.evaluate(data, team) + self.loss_constant
+
+    def record(self) -> None:
+        """Store further measurements; must not make calls, so no interrupt can come between."""
+
+    def is_enough(self) -> bool:
+        """Return whether to stop; called after the callbacks."""
+        return False
 
 
 class FitStrategy:

@@ -12,7 +12,7 @@ from fastmlp._core.history import History
 from fastmlp._engine.protocol import Engine
 from fastmlp._engine.thread_pool import Team
 from fastmlp._network.data import Data
-from fastmlp._training.evaluator import Evaluator
+from fastmlp._training.loop import Evaluator
 
 Array = NDArray[Any]
 Metric = Callable[[Any, Any], Any]

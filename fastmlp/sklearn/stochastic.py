@@ -20,9 +20,8 @@ from fastmlp._network.optimizers import SGD, Adam, Optimizer
 from fastmlp._training import loop
 from fastmlp._training.loop import FitStrategy, Order
 from fastmlp.sklearn import resume_state
-from fastmlp.sklearn.learning_rate import LearningRate
 from fastmlp.sklearn.observers import Observers
-from fastmlp.sklearn.stopping import StopRule
+from fastmlp.sklearn.stopping import LearningRate, StopRule
 from fastmlp.sklearn.validation import Validation
 
 NON_FINITE = (

@@ -9,7 +9,7 @@ import test_bits
 from models import X, Y, digest, network
 
 import fastmlp
-from fastmlp._training.evaluator import Evaluator
+from fastmlp._training.loop import Evaluator
 
 TWINS = {
     "itself": lambda net: net,

@@ -15,7 +15,7 @@ from test_joint import FOLDS, KINDS, leaps
 import fastmlp
 from fastmlp import reference
 from fastmlp._engine.numpy import numpy_engine
-from fastmlp._models import runner
+from fastmlp._models import trainer
 
 EPOCHS = 8
 OPTIONS = {"batch_size": 16, "optimizer": fastmlp.AdamW(fastmlp.Cosine(0.05, 32), weight_decay=0.1)}
@@ -55,7 +55,7 @@ def make(mlp, shares=False):
 @pytest.mark.parametrize("mlp", KINDS)
 def test_a_fit_in_parts_is_a_fit(monkeypatch, mlp, twin, shares, held, tmp_path):
     leaps(monkeypatch)
-    monkeypatch.setattr(runner, "LEAST_EPOCHS", 2)
+    monkeypatch.setattr(trainer, "LEAST_EPOCHS", 2)
     whole, parts = make(mlp, shares), make(mlp, shares)
     options = {**OPTIONS, **held, "rows": [np.flatnonzero(np.arange(N) % 3 != k) for k in range(3)]}
     whole.fit(X, Y, epochs=EPOCHS, **options)

@@ -9,7 +9,7 @@ import fastmlp
 from fastmlp import reference
 from fastmlp._engine import native_engine
 from fastmlp._engine.numpy import numpy_engine
-from fastmlp._models import runner
+from fastmlp._models import trainer
 
 KINDS = [fastmlp.MLP, reference.MLP]
 EPOCHS = 14
@@ -17,7 +17,7 @@ EPOCHS = 14
 
 def leaps(monkeypatch, seconds=1e9):
     """Let all epochs after the first be one call, or none; return how many each call takes."""
-    monkeypatch.setattr(runner, "LEAP_SECONDS", seconds)
+    monkeypatch.setattr(trainer, "LEAP_SECONDS", seconds)
     taken = []
     for engine in (native_engine.Engine, numpy_engine.Engine):
         train_many = engine.train_many

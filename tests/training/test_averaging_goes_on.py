@@ -12,7 +12,7 @@ from test_resume import same, until
 
 import fastmlp
 from fastmlp import reference
-from fastmlp._training.evaluator import Evaluator
+from fastmlp._training.loop import Evaluator
 
 TWINS = {
     "itself": lambda net, path: net,

@@ -14,7 +14,7 @@ from fastmlp._engine.thread_pool import Team
 from fastmlp._models.ensemble import mixture
 from fastmlp._models.ensemble.member_data import ValidationData
 from fastmlp._network.data import Data
-from fastmlp._training.evaluator import Evaluator
+from fastmlp._training.loop import Evaluator
 
 Score = Callable[[int, list[Any]], Any]
 

@@ -8,10 +8,10 @@ from typing import Any
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.protocol import Epochs
 from fastmlp._models.ensemble.members import EnsembleEvaluator
-from fastmlp._models.runner import Trainer, mean
+from fastmlp._models.trainer import Trainer, mean
 from fastmlp._network.data import Data
 from fastmlp._training import loop
-from fastmlp._training.learning_rates import LearningRates
+from fastmlp._training.loop import LearningRates
 
 
 class EnsembleTrainer(Trainer):

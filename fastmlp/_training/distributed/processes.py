@@ -29,8 +29,7 @@ from fastmlp._network.shard import Shard
 from fastmlp._training import callback_state, loop
 from fastmlp._training.callback_list import Callback, CallbackList
 from fastmlp._training.distributed.exchange import AgreedValue, Exchange, RankError
-from fastmlp._training.evaluator import Evaluator
-from fastmlp._training.loop import FitStrategy
+from fastmlp._training.loop import Evaluator, FitStrategy
 
 # Distance between the seeds of two ranks: 2**64 over the golden ratio, far from the small numbers
 # added for blocks.
