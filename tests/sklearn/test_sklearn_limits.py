@@ -16,7 +16,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_info
 
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp.sklearn.blas import one_thread
+from fastmlp.sklearn.lbfgs import one_thread
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
