@@ -1,7 +1,5 @@
 """The command `fastmlp`, run as users run it: what it prints, writes, refuses and returns."""
 
-from __future__ import annotations
-
 import csv
 import importlib
 import io
@@ -11,7 +9,6 @@ import shlex
 import shutil
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import children
 import numpy as np
@@ -27,17 +24,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     return prepared(tmp_path_factory.mktemp("command"))
 
 
-def test_entry_point_is_the_module() -> None:
+def test_entry_point_is_the_module():
     with (ROOT / "pyproject.toml").open("rb") as file:
         module, _, name = tomllib.load(file)["project"]["scripts"]["fastmlp"].partition(":")
     assert getattr(importlib.import_module(module), name) is _cli.main
 
 
-def test_help_needs_numpy_alone() -> None:
+def test_help_needs_numpy_alone():
     program = (
         "import sys\nfrom fastmlp._cli import main\n"
         "try:\n    main(['--help'])\n"
@@ -49,7 +46,7 @@ def test_help_needs_numpy_alone() -> None:
         assert f"\n    {command} " in said
 
 
-def test_training_says_what_it_has_done(folder: Path) -> None:
+def test_training_says_what_it_has_done(folder):
     rent = json.loads((folder / "rent.json").read_text())
     dear = json.loads((folder / "dear.json").read_text())
     assert (rent["task"], dear["task"]) == ("regression", "classification")
@@ -75,9 +72,7 @@ PREDICTED = [
 
 
 @pytest.mark.parametrize(("model", "options", "names"), PREDICTED)
-def test_predictions_are_those_of_the_model(
-    model: str, options: list[str], names: list[str], folder: Path
-) -> None:
+def test_predictions_are_those_of_the_model(model, options, names, folder):
     words = ("predict", f"{model}.safetensors", "new.csv", *options)
     rows = list(csv.DictReader(io.StringIO(children.printed(run(*words, folder=folder)))))
     loaded = fastmlp.load(folder / f"{model}.safetensors")
@@ -94,7 +89,7 @@ def test_predictions_are_those_of_the_model(
         assert [[float(row["lower"]), float(row["upper"])] for row in rows] == ends.tolist()
 
 
-def test_pipes_and_files_are_alike(folder: Path) -> None:
+def test_pipes_and_files_are_alike(folder):
     words = ("predict", "rent.safetensors")
     printed = children.printed(run(*words, "new.csv", folder=folder))
     piped = children.printed(run(*words, "-", shell='cat new.csv | "$@"', folder=folder))
@@ -102,7 +97,7 @@ def test_pipes_and_files_are_alike(folder: Path) -> None:
     assert printed == piped == (folder / "said.csv").read_text()
 
 
-def test_every_reader_reads_the_same(folder: Path, tmp_path: Path) -> None:
+def test_every_reader_reads_the_same(folder, tmp_path):
     """With polars, pandas, or neither; with semicolons, gzip, and a byte order mark."""
     words = ("predict", folder / "dear.safetensors")
     right = children.printed(run(*words, "new.csv", folder=folder))
@@ -122,7 +117,7 @@ def test_every_reader_reads_the_same(folder: Path, tmp_path: Path) -> None:
             assert children.printed(said) == right
 
 
-def test_parquet(folder: Path) -> None:
+def test_parquet(folder):
     polars = pytest.importorskip("polars")
     polars.read_csv(folder / "new.csv", schema_overrides={"code": polars.String}).write_parquet(
         folder / "new.parquet"
@@ -135,14 +130,14 @@ def test_parquet(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["rent", "dear"])
-def test_evaluation_gives_the_scores_of_training(model: str, folder: Path) -> None:
+def test_evaluation_gives_the_scores_of_training(model, folder):
     right = json.loads((folder / f"{model}.json").read_text())["valid"]
     words = ("evaluate", f"{model}.safetensors", "new.csv", "--target", model)
     found = run(*words, "--weight", "weight", "--json", folder=folder)
     assert json.loads(children.printed(found)) == right
 
 
-def of_arrays(name: str) -> Any:
+def of_arrays(name):
     """Return a model that was fitted on arrays, or has just been made."""
     X = np.random.default_rng(0).normal(size=(30, 2))
     if name == "classifier":  # of labels that look like numbers
@@ -161,9 +156,7 @@ def of_arrays(name: str) -> Any:
         ("classifier", ["prediction"], ["accuracy", "log_loss", "roc_auc"]),
     ],
 )
-def test_models_of_arrays_are_used_too(
-    name: str, names: list[str], scores: list[str] | None, tmp_path: Path
-) -> None:
+def test_models_of_arrays_are_used_too(name, names, scores, tmp_path):
     X = np.random.default_rng(1).normal(size=(9, 2))
     model = of_arrays(name)
     model.save(tmp_path / "model")
@@ -187,7 +180,7 @@ def test_models_of_arrays_are_used_too(
         assert json.loads(result.stdout)["loss"] == pytest.approx(loss, rel=1e-6)
 
 
-def test_several_targets_are_predicted_but_not_scored(folder: Path) -> None:
+def test_several_targets_are_predicted_but_not_scored(folder):
     X = np.random.default_rng(0).normal(size=(40, 2))
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=["a", "b"])
@@ -209,7 +202,7 @@ def test_several_targets_are_predicted_but_not_scored(folder: Path) -> None:
         (["-o", "other.c", "--quantiles", "0.1,0.9"], ["other.c", "other.h"]),
     ],
 )
-def test_exports(options: list[str], files: list[str], folder: Path) -> None:
+def test_exports(options, files, folder):
     if "onnx" in options:
         pytest.importorskip("onnx")
     said = children.printed(run("export", "rent.safetensors", *options, "--json", folder=folder))
@@ -217,7 +210,7 @@ def test_exports(options: list[str], files: list[str], folder: Path) -> None:
     assert all((folder / name).stat().st_size for name in files)
 
 
-def test_info_is_what_show_config_prints(capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_is_what_show_config_prints(capsys):
     fastmlp.show_config()
     lines = set(capsys.readouterr().out.splitlines())
     assert lines <= set(children.printed(run("info")).splitlines())
@@ -232,7 +225,7 @@ def test_info_is_what_show_config_prints(capsys: pytest.CaptureFixture[str]) -> 
         (["predict", "rent.safetensors", "new.csv"], 1, "wrong version of the C library"),
     ],
 )
-def test_without_compiled_modules(words: list[str], code: int, said: str, folder: Path) -> None:
+def test_without_compiled_modules(words, code, said, folder):
     program = (
         "import sys, without_native\nwithout_native.block()\n"
         "from fastmlp._cli import main\nsys.exit(main(sys.argv[1:]))"
@@ -243,7 +236,7 @@ def test_without_compiled_modules(words: list[str], code: int, said: str, folder
     assert "Traceback" not in result.stderr
 
 
-def test_commands_of_the_documentation_run(tmp_path: Path) -> None:
+def test_commands_of_the_documentation_run(tmp_path):
     for seed, name in enumerate(("flats.csv", "new.csv")):
         (tmp_path / name).write_text(table(30, seed))
     for page in (ROOT / "README.md", ROOT / "docs" / "command-line.md"):
@@ -260,7 +253,7 @@ def test_commands_of_the_documentation_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("script") is None, reason="needs script, which has a terminal")
-def test_progress_is_shown_on_a_terminal(folder: Path) -> None:
+def test_progress_is_shown_on_a_terminal(folder):
     words = ("train", "old.csv", "--target", "rent", "--preset", "fast", "-o", "shown")
     result = run(*words, shell='script -qec "stty cols 80 rows 24; $*" /dev/null', folder=folder)
     assert re.search(r"recipe 1 of 1, \d+% done", children.printed(result))

@@ -1,7 +1,5 @@
 """TabMLPClassifier and TabMLPRegressor: raw tables, folds, calibration, machinery."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 from dataclasses import replace

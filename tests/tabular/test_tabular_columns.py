@@ -1,7 +1,5 @@
 """Columns of tables: which are categories, what is noted of them, and what is refused."""
 
-from __future__ import annotations
-
 import re
 from decimal import Decimal
 

@@ -1,7 +1,5 @@
 """Rows of a table that are copies of others: in one fold, so that none is judged by its copy."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Estimators of tables at their limits: odd columns, targets, weights; nothing leaks."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from fractions import Fraction
 

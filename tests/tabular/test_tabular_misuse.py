@@ -1,7 +1,5 @@
 """Estimators of tables as strangers use them: what is no use is refused, and says what would be."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Estimators of tables: what they say of a fit, and of new rows, is true to the last bit."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Fits of tables that people watch and end: progress, interrupts, callbacks, validation rows."""
 
-from __future__ import annotations
-
 import io
 import logging
 from dataclasses import replace

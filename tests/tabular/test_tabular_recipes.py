@@ -1,7 +1,5 @@
 """What tables are trained with: rates, bins, smoothed labels, and when a fit is given up."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +20,7 @@ RNG = np.random.default_rng(0)
 LONG = Recipe(bins=4, width=16, depth=1)
 
 
-def test_rates_have_four_cycles_and_end_at_zero() -> None:
+def test_rates_have_four_cycles_and_end_at_zero():
     """Zero where 1 + 15 t is a power of two; the highest half-way between, in its logarithm."""
     rates = presets.Cycles(0.3, n_steps=15 * 1000)
     peaks = (2.0 ** np.array([0.5, 1.5, 2.5, 3.5]) - 1) * 1000
@@ -90,10 +88,7 @@ def test_a_value_that_occurs_often_is_told_from_its_neighbours():
     assert np.abs(inputs).max() <= 1
 
 
-TASKS = {
-    "classes": lambda X: (X > 0).sum(axis=1),
-    "labels": lambda X: (X > 0).astype(int),
-}
+TASKS = {"classes": lambda X: (X > 0).sum(axis=1), "labels": lambda X: (X > 0).astype(int)}
 
 
 @pytest.mark.parametrize(
