@@ -254,31 +254,6 @@ def test_epochs_of_the_user_do_not_depend_on_rows_and_share_counts():
     assert model.n_iter_ in (4, 9)
 
 
-WRONG = {
-    "folds": ({"folds": 1}, "folds"),
-    "no folds": ({"folds": True}, "folds"),
-    "members": ({"members": 1}, "members"),
-    "epochs": ({"epochs": 0}, "epochs"),
-    "width": ({"width": 2.5}, "width"),
-    "no recipe": ({"recipes": []}, "recipes is empty"),
-    "no dict": ({"recipes": [8]}, r"recipes\[0\] is 8 but a dict is expected"),
-    "unknown": ({"recipes": [{"bins": 8}, {"layers": 3}]}, r"recipes\[1\] is .* any of bins, "),
-    "bins": ({"recipes": [{"bins": -1}]}, r"recipes\[0\]: bins is -1 but must be an integer"),
-    "activation": ({"recipes": [{"activation": "swish"}]}, "activation is 'swish' but None or "),
-    "dropout": ({"recipes": [{"dropout": 1.0}]}, "dropout is 1.0 but must be"),
-    "share": ({"recipes": [{"share": 0}]}, "share is 0 but must be"),
-    "checkpoint": ({"callbacks": [fastmlp.Checkpoint("x")]}, "callbacks has a Checkpoint"),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_wrong_choices_are_refused_before_the_fit(monkeypatch, case):
-    monkeypatch.setattr(members, "train", None)
-    options, words = WRONG[case]
-    with pytest.raises(ValueError, match=words):
-        TabMLPRegressor(preset="fast", **options).fit(TABLE, TABLE[:, 0])
-
-
 def test_tuning_by_any_search_improves_on_a_bad_choice():
     """With Optuna, as the page shows it; any other search calls the same constructor."""
     optuna = pytest.importorskip("optuna")
