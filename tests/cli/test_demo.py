@@ -1,7 +1,15 @@
 """`python -m fastmlp`: its report, its options, and the digits it learns from."""
 
+<<<<<<< HEAD
 import importlib.util
 import re
+=======
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+>>>>>>> main
 import time
 
 import children
@@ -94,14 +102,23 @@ def test_plot(tmp_path):
     assert file.read_bytes().startswith(b"\x89PNG")
 
 
+<<<<<<< HEAD
 def test_plot_needs_matplotlib(monkeypatch, capsys):
     find = importlib.util.find_spec
     missing = lambda name: None if name == "matplotlib" else find(name)  # noqa: E731
     monkeypatch.setattr(demo, "find_spec", missing)
+=======
+def test_plot_needs_matplotlib(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+>>>>>>> main
     with pytest.raises(SystemExit) as stop:
         _cli.main(["--plot", "digits.png"])
     assert stop.value.code == 2
-    assert "--plot needs matplotlib: pip install matplotlib" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "--plot needs matplotlib" in message
+    assert "pip install matplotlib" in message
 
 
 @pytest.mark.parametrize("file", ["no/such/folder/digits.png", "digits.nonsense"])

@@ -62,7 +62,9 @@ def test_results_that_are_no_arrays(mlp):
         network(mlp, activation=CustomActivation(ragged))
     with pytest.raises(TypeError, match="'masked' returned a value that is a masked array"):
         network(mlp, activation=CustomActivation(masked))
-    with pytest.raises(ValueError, match=r"link is \['exp'\] but must be one of identity"):
+    with pytest.raises(
+        TypeError, match=r"link is \['exp'\] but must be a name: choose from identity"
+    ):
         CustomLoss(own.square, link=["exp"])
 
 

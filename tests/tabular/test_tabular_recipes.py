@@ -56,6 +56,7 @@ def test_members_of_many_rows_are_fewer(preset, n, folds):
         (range(9), 4, [0, 2, 4, 6, 8]),  # quantiles
         ([5.0] * 50 + list(range(50)), 3, [0, 5, 5, 49]),  # half of the rows are 5
         ([0.0] * 40 + [7.0] * 40 + list(np.linspace(1, 6, 20)), 6, [0, 0, 1, 3.5, 6, 7, 7]),
+        ([0.0] * 40 + [7.0] * 40 + list(np.linspace(1, 6, 20)), 3, [0, 0, 1, 7]),  # one step alone
         ([0.0, 1.0] * 2 + list(range(2, 30)), 2, [0, 14, 29]),  # neither is as often as a bin
     ],
 )

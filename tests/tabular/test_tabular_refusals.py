@@ -102,6 +102,8 @@ OPTIONS = [
     ("dropout is 1.0 but must be", recipe(dropout=1.0)),
     ("share is 0 but must be", recipe(share=0)),
     ("callbacks has a Checkpoint", {"callbacks": [fastmlp.Checkpoint("x")]}),
+    ("EarlyStopping of val_loss .* epochs=", {"callbacks": [fastmlp.EarlyStopping()]}),
+    ("ReduceOnPlateau of val_loss", {"callbacks": [fastmlp.ReduceOnPlateau()]}),
 ]
 WEIGHTS = ({"high": -1, "low": 1}, {"high": np.nan, "low": 1}, {"high": np.inf, "low": 1})
 CASES = [

@@ -180,7 +180,10 @@ def test_an_encoder_looks_at_what_it_is_given():
     encoder = encoder_of(encodings(*tables(rng)[-2], rng, 7))
     numbers, codes = np.zeros(7), np.zeros(3, np.int32)
     assert encoder(numbers, codes).shape[0] == 3
-    for wrong in ((numbers[:2], codes), (numbers, codes[:2]), (numbers, codes + 99)):
+    sizes = np.diag([80, 2, 4]).astype(np.int32)  # codes are below the numbers of values
+    beyond = [(numbers, size) for size in sizes]
+    assert encoder(numbers, sizes.sum(axis=0, dtype=np.int32) - 1).shape[0] == 3
+    for wrong in ((numbers[:2], codes), (numbers, codes[:2]), *beyond):
         with pytest.raises(ValueError, match="expected"):
             encoder(*wrong)
         with pytest.raises(ValueError, match="expected"):
