@@ -2,7 +2,7 @@
 
 import children
 import pytest
-from commands import INTERRUPTED, prepared, run
+from commands import INTERRUPTED, here, prepared, run
 
 pytest.importorskip("sklearn", reason="tables need scikit-learn")
 
@@ -75,7 +75,7 @@ def test_what_is_wrong_is_said_in_a_sentence(content, words, code, said, folder)
     if content is not None:
         (folder / "bad").write_bytes(content)
     before = sorted(folder.rglob("*"))
-    result = run(*words, folder=folder)
+    result = here(*words, folder=folder)
     assert result.returncode == code
     assert said in result.stderr
     assert "Traceback" not in result.stderr
@@ -87,7 +87,7 @@ def test_a_model_of_a_later_version_is_refused(folder):
     content = (folder / MODEL).read_bytes()
     (folder / "later").write_bytes(content.replace(b'"version":"1"', b'"version":"2"', 1))
     for command in (["predict", "later", "new.csv"], ["inspect", "later"]):
-        result = run(*command, folder=folder)
+        result = here(*command, folder=folder)
         assert result.returncode == 1
         assert "it is of version 2 of the format" in result.stderr
         assert "Traceback" not in result.stderr

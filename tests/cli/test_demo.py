@@ -1,20 +1,13 @@
 """`python -m fastmlp`: its report, its options, and the digits it learns from."""
 
-<<<<<<< HEAD
-import importlib.util
 import re
-=======
-from __future__ import annotations
-
-import re
-import subprocess
 import sys
->>>>>>> main
 import time
 
 import children
 import numpy as np
 import pytest
+from commands import here
 
 from fastmlp import _cli, digits
 from fastmlp._cli import demo
@@ -72,7 +65,7 @@ def test_accuracy_is_no_luck(seed):
 
 
 def test_help_explains():
-    result = run("--help")
+    result = here("--help")
     assert result.returncode == 0
     for word in ("--plot", "--epochs", "--seed", "--threads", "CC BY 4.0"):
         assert word in result.stdout
@@ -88,7 +81,7 @@ def test_help_explains():
     ],
 )
 def test_wrong_options_are_told(arguments, complaint):
-    result = run(*arguments)
+    result = here(*arguments)
     assert result.returncode == 2
     assert complaint in result.stderr
     assert "Traceback" not in result.stderr
@@ -102,17 +95,8 @@ def test_plot(tmp_path):
     assert file.read_bytes().startswith(b"\x89PNG")
 
 
-<<<<<<< HEAD
 def test_plot_needs_matplotlib(monkeypatch, capsys):
-    find = importlib.util.find_spec
-    missing = lambda name: None if name == "matplotlib" else find(name)  # noqa: E731
-    monkeypatch.setattr(demo, "find_spec", missing)
-=======
-def test_plot_needs_matplotlib(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
->>>>>>> main
     with pytest.raises(SystemExit) as stop:
         _cli.main(["--plot", "digits.png"])
     assert stop.value.code == 2

@@ -120,10 +120,7 @@ def test_a_wheel_holds_nothing_of_earlier_builds(tmp_path, monkeypatch):
     assert not left.exists()
 
 
-<<<<<<< HEAD
-def test_kernels_are_translated_once(tmp_path):
-=======
-def test_a_wheel_has_a_bill_of_materials(tmp_path: Path) -> None:
+def test_a_wheel_has_a_bill_of_materials(tmp_path):
     import setuptools
 
     with (ROOT / "pyproject.toml").open("rb") as file:
@@ -139,8 +136,7 @@ def test_a_wheel_has_a_bill_of_materials(tmp_path: Path) -> None:
     assert [each["licenses"][0]["license"]["id"] for each in bill["components"]] == ["CC-BY-4.0"]
 
 
-def test_kernels_are_translated_once(tmp_path: Path) -> None:
->>>>>>> main
+def test_kernels_are_translated_once(tmp_path):
     """Their modules have C of their own, alike but for the name, and no Cython source."""
     build = commands()
     source = tmp_path / "kernels.c"
