@@ -49,10 +49,10 @@ def optimizer(value: Any) -> Optimizer:
     chosen: Optimizer = value
     if is_custom:
         return chosen
-    if type(chosen) is type(_last) and chosen == _last:
-        return _last
-    _last = chosen
-    return chosen
+    known = _last  # read once: other threads may change it
+    if type(chosen) is not type(known) or chosen != known:
+        _last = known = chosen
+    return known
 
 
 def averaging(value: Any) -> Averaging | None:

@@ -1,7 +1,5 @@
 """The estimators at the limits of numbers, and what is refused: weights, matrices, parameters."""
 
-from __future__ import annotations
-
 import itertools
 import threading
 import warnings

@@ -1,7 +1,5 @@
 """Sources: blocks of any size train as one array does; what is wrong with one is said, and ends."""
 
-from __future__ import annotations
-
 import itertools
 import re
 import sys
