@@ -17,8 +17,8 @@ from fastmlp._core.keywords import explained
 from fastmlp._export import layers as export
 from fastmlp._network.names import PresetName
 from fastmlp._validation.arrays import short
-from fastmlp.sklearn.class_weights import weights_of_classes
 from fastmlp.sklearn.parameters import store
+from fastmlp.sklearn.validation import weights_of_classes
 from fastmlp.tabular import inspection, temperature
 from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.columns import Array, is_missing
