@@ -79,8 +79,8 @@ class BestEpochSelector:
     times the lowest, or with ``measures`` if the cycle has gained less than its noise.
 
     ``curve`` lists epoch, cost of single members, joint cost, and the compared value. ``epoch`` is
-    the best one, from 1, ``held_out`` its out-of-fold predictions, ``gains`` whether the last
-    measured cycle has gained more than its noise, and ``why`` the reason for an early end.
+    the best one, from 1, ``held_out`` its out-of-fold predictions, and ``why`` the reason for an
+    early end.
     """
 
     def __init__(
@@ -104,8 +104,8 @@ class BestEpochSelector:
         self.weights, self.scorer, self.clock = weights, scorer, clock
         self.hopeless, self.measures, self.why = hopeless, measures, ""
         # The first cycle is too short for decisions, and the last ends the fit anyway.
-        self._ends = [cycle_end(cycle, cycles) for cycle in range(2, cycles + measures)]
-        self._cycle, self.gains = 0, False
+        self._ends = [cycle_end(cycle, cycles) for cycle in range(2, cycles)]
+        self._cycle = 0
         self._before: tuple[float, Any] = math.inf, None
         self.curve: list[tuple[int, float, float, float]] = []
         self.epoch, self.best = 0, math.inf
@@ -128,24 +128,11 @@ class BestEpochSelector:
             self.why = TIME_WAS_OVER
             if not looks:
                 self._look(state)
-        if annealed and self.measures:
-            self._measure()
-        if annealed and not self.why and epoch < state.epochs:
+        if annealed and not self.why:
             self.why = self._reason()
         if self.curve:
             state.val_loss = self.target.shown(self.curve[-1][2])
         return bool(self.why)
-
-    def _measure(self) -> None:
-        """Compare the best epoch with the best one at the end of the cycle before."""
-        costs = self.target.costs(self.held_out.prediction(self.target))
-        (best, before), self._before = self._before, (self.best, costs)
-        if before is None:
-            self.gains = True
-        elif self.scorer is not None:
-            self.gains = self.best < best
-        else:
-            self.gains = is_gain(before, costs, self.weights)
 
     def _reason(self) -> str:
         """Return the reason to end the fit with this cycle of the rate, or an empty text."""
@@ -154,7 +141,14 @@ class BestEpochSelector:
         is_late = self.scorer is None and 2 * lowest[0] <= epoch
         if is_late and now > self.hopeless * lowest[2]:
             return ONLY_WORSE
-        return LITTLE_GAIN if self.measures and not self.gains else ""
+        if not self.measures:
+            return ""
+        # Compare the best epoch with the best one at the end of the cycle before.
+        costs = self.target.costs(self.held_out.prediction(self.target))
+        (best, before), self._before = self._before, (self.best, costs)
+        by_score = self.scorer is not None and self.best < best
+        gains = before is None or by_score or is_gain(before, costs, self.weights)
+        return "" if gains else LITTLE_GAIN
 
     def _look(self, state: State) -> None:
         began = time.monotonic()

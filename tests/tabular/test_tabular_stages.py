@@ -12,7 +12,7 @@ pytest.importorskip("sklearn")
 from sklearn.exceptions import ConvergenceWarning
 
 from fastmlp import TabMLPRegressor
-from fastmlp.tabular import members, presets, timing
+from fastmlp.tabular import epoch_selection, members, presets, timing
 from fastmlp.tabular.presets import Preset, Recipe
 
 LONG = Recipe(bins=4, width=16, depth=1)
@@ -43,9 +43,28 @@ def in_stages(monkeypatch, y, preset=STAGED, at=None, **options):
     return model, trained
 
 
-def test_noise_is_not_trained_for_long(monkeypatch):
+@pytest.mark.parametrize(
+    ("gain", "noise", "is_real"),
+    [
+        (0.1, 0.1, True),
+        (0.1, 2.0, False),
+        (0.01, 0.0, False),
+        (0.03, 0.0, True),
+        (-0.1, 0.0, False),
+    ],
+)
+@pytest.mark.parametrize("weights", [None, np.repeat([3.0, 0.0], [300, 100])])
+def test_a_gain_is_real_if_it_exceeds_its_noise_and_two_percent(gain, noise, is_real, weights):
+    after = np.ones(400)
+    before = after + gain + noise * np.tile([1.0, -1.0], 200)  # standard error: noise / 20
+    assert epoch_selection.is_gain(before, after, weights) == is_real
+    assert not epoch_selection.is_gain(before, before, weights)
+
+
+@pytest.mark.parametrize("scoring", [None, "r2"])
+def test_noise_is_not_trained_for_long(monkeypatch, scoring):
     """Recipes end with the third cycle, which is the first to be compared with one before."""
-    model, trained = in_stages(monkeypatch, NOISE)
+    model, trained = in_stages(monkeypatch, NOISE, scoring=scoring)
     planned = presets.quick_epochs("numbers", 300)
     third = round(presets.cycle_end(3, 4) * planned)
     assert trained == [(bins, 6, third, planned) for bins in (4, 0)]
