@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import threading
 
 import cases
 import numpy as np
@@ -169,30 +168,6 @@ def test_batches_are_trained_behind_the_mean(mlp):
     stopped.fit(X, Y, epochs=3, batch_size=45, averaging=fastmlp.EMA(), callbacks=[watch])
     assert len(stopped.history.loss) == 1
     assert digest(stopped) == watch.means[-1]
-
-
-def test_readers_in_other_threads_see_means_alone():
-    """Of the native engine, which publishes parameters as a whole."""
-    net = network(fastmlp.MLP)
-    known, found, done = {digest(net)}, set(), threading.Event()
-
-    def read():
-        while not done.is_set():
-            found.add(digest(copy.deepcopy(net)))
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        net.fit(
-            *(X, Y),
-            epochs=60,
-            averaging=fastmlp.EMA(),
-            callbacks=[lambda state: known.add(digest(net))],
-        )
-    finally:
-        done.set()
-        reader.join()
-    assert found <= known
 
 
 def test_early_stopping_chooses_among_means(mlp):
