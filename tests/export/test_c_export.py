@@ -1,15 +1,16 @@
 """Models as C: compiled with all warnings, and run."""
 
 import ctypes
+import functools
 import itertools
 import shutil
 import subprocess
-import threading
 
 import cortex
 import exports
 import numpy as np
 import pytest
+from at_once import at_once
 from models import network as small_network
 
 import fastmlp
@@ -218,17 +219,9 @@ def test_many_threads_may_call(tmp_path):
     net = exports.network("tanh", "cross_entropy", "float32")
     net.to_c(tmp_path / "net.c")
     library, x = compiled(tmp_path), exports.rows(2000, 7, "float32")
-    wanted, found = predict(library, "net", x, 5, "float32"), [None] * 4
-
-    def work(k):
-        found[k] = predict(library, "net", x, 5, "float32")
-
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert all(np.array_equal(each, wanted) for each in found)
+    work = functools.partial(predict, library, "net", x, 5, "float32")
+    wanted = work()
+    assert all(np.array_equal(each, wanted) for each in at_once(*[work] * 4))
 
 
 @pytest.mark.parametrize("mlp", [fastmlp.MLP, reference.MLP])
