@@ -95,9 +95,7 @@ def _can_go_on(progress: ResumeState, engine: Engine) -> bool:
 
 
 def resumed(
-    progress: ResumeState | None,
-    history: History | None,
-    engine: Engine,
+    model: Any,
     plan: Plan,
     n_rows: int | None,
     is_validated: bool,
@@ -110,13 +108,15 @@ def resumed(
     A checkpoint's path requires the same data (by fingerprint) and batch size; otherwise both may
     change.
     """
+    progress: ResumeState | None = model._progress
+    history: History | None = model._history
     resume = f"resume is {True if path is None else path!r}"
     if history is None or progress is None or not progress.rows:
         raise ValueError(
             f"{resume} but there is no fit to resume, since the model was not trained, or not by "
             "fit: leave resume out"
         )
-    if not _can_go_on(progress, engine):
+    if not _can_go_on(progress, model._engine):
         raise ValueError(
             f"{resume} but the last fit ended within an epoch, and the state of its optimizer is "
             "lost: leave resume out, to start from the present weights with a new optimizer"
@@ -172,8 +172,13 @@ def fingerprint(others: DistributedFit | None, *datas: Any) -> int:
     return callback_state.fingerprint(*datas) if others is None else others.fingerprint(*datas)
 
 
-def restored(begun: ResumeState, callbacks: Sequence[Any], state: State) -> bool:
+def restored(
+    begun: Sequence[ResumeState], callbacks: Sequence[Any], state: State, owner: Any
+) -> bool:
     """Restore the callbacks from a checkpoint; return whether one of them has ended the fit."""
-    from fastmlp._training.callback_state import give_back
+    from fastmlp._training import callback_state
 
-    return give_back(begun.memories, callbacks, state)
+    is_joint = hasattr(owner, "members")
+    each = [own.memories for own in begun]
+    kept = callback_state.together(each) if is_joint else each[0]
+    return callback_state.give_back(kept, callbacks, state)

@@ -7,7 +7,6 @@ import time
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import (
@@ -15,15 +14,14 @@ from sklearn.utils.validation import (
     check_consistent_length,
 )
 
-from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp._validation.check import callbacks
-from fastmlp.sklearn.fitting import fit_context, one_at_a_time
+from fastmlp.sklearn.parameters import training
 from fastmlp.sklearn.validation import refuse_text
 from fastmlp.tabular import blend, data_warnings, folds
 from fastmlp.tabular.blend import BlendResult
-from fastmlp.tabular.columns import DATE_KINDS, Columns, Table
+from fastmlp.tabular.columns import DATE_KINDS, Array, Columns, Table
 from fastmlp.tabular.explained import Explained
 from fastmlp.tabular.fitted import like
 from fastmlp.tabular.members import INTERRUPTED, FitOptions, Splits
@@ -31,8 +29,6 @@ from fastmlp.tabular.parameters import ADDED, CONSTRAINTS, check
 from fastmlp.tabular.presets import PRESETS, adapted
 from fastmlp.tabular.report import Report, Stopwatch
 from fastmlp.tabular.timing import in_time
-
-Array = NDArray[Any]
 
 # Rows with a smaller fraction of the largest weight count as 0: their influence is below rounding,
 # and they are 0 in float32.
@@ -76,8 +72,7 @@ class BaseTabMLP(Explained):
 
     # ------------------------------------------------------------ fit
 
-    @one_at_a_time
-    @fit_context
+    @training
     def fit(
         self,
         X: Any,
@@ -288,35 +283,16 @@ class BaseTabMLP(Explained):
         seconds: dict[str, float],
         more: dict[str, str],
     ) -> Report:
-        shares, parts = self._members.weights, []
-        for share, trained in zip(shares, fitted.trained, strict=True):
+        parts = []
+        for share, trained in zip(self._members.weights, fitted.trained, strict=True):
             ensemble = trained.members.ensemble
             size = f"{len(ensemble)} networks of {ensemble[0].layer_sizes[0]} inputs"
             epoch = f"epoch {trained.epoch} of {trained.run}"
             parts.append(f"{share:.0%}: {trained.recipe.title} ({size}), {epoch}")
-        return Report(
-            n,
-            len(columns.names),
-            {
-                "numbers": len(columns.numbers),
-                "categories": len(columns.categories),
-            },
-            columns.left_out,
-            parts,
-            target.metric,
-            target.shown(fitted.alone),
-            target.shown(fitted.together),
-            seconds,
-            more,
-            fitted.notes + data_warnings.texts(columns),
-        )
-
-    def _turn(self) -> FitLock:
-        """Return the lock of this estimator, created on first use; it is not part of the state."""
-        if vars(self).get("_fitting") is None:
-            self.__dict__["_fitting"] = FitLock()
-        turn: FitLock = vars(self)["_fitting"]
-        return turn
+        scores = target.shown(fitted.alone), target.shown(fitted.together)
+        notes = fitted.notes + data_warnings.texts(columns)
+        table = n, len(columns.names), columns.kinds, columns.left_out
+        return Report(*table, parts, target.metric, *scores, seconds, more, notes)
 
 
 def finite_numbers(y: Any) -> Array:

@@ -5,7 +5,7 @@ from models import X, Y, digest, network
 from states import same
 
 import fastmlp
-from fastmlp._training.evaluator import Evaluator
+from fastmlp._training.loop import Evaluator
 
 
 def test_schedules_and_scales_go_on(mlp):

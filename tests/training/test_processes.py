@@ -1,7 +1,5 @@
 """Many ranks with their own rows against one process with all: weights, losses, who is told."""
 
-from __future__ import annotations
-
 import copy
 import sys
 
