@@ -10,7 +10,6 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import fastmlp
 from fastmlp import digits
 from fastmlp._cli.errors import UsageError
 from fastmlp._cli.internals import backend, for_fit
+from fastmlp._core.optional import require
 
 HIDDEN = (256, 128)
 DROPOUT = 0.3
@@ -85,8 +85,10 @@ def add_arguments(parser: Any) -> None:
 
 def check_plot(path: Path) -> None:
     """Refuse a plot that cannot be drawn, before anything is trained."""
-    if find_spec("matplotlib") is None:
-        raise UsageError("--plot needs matplotlib: pip install matplotlib")
+    try:
+        require("--plot", "matplotlib")
+    except ImportError as error:
+        raise UsageError(str(error)) from None
     if not path.absolute().parent.is_dir():
         raise UsageError(f"--plot {path}: there is no folder {path.parent}")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fastmlp._core.optional import axes, require
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +74,7 @@ class History:
         ImportError
             If pandas is not installed.
         """
-        pandas = _imported("pandas", "to_frame")
+        pandas = require("History.to_frame", "pandas")
         columns = self.columns()
         index = pandas.RangeIndex(len(self.loss), name="epoch")
         return pandas.DataFrame(columns, index=index)
@@ -106,8 +107,7 @@ class History:
         ImportError
             If matplotlib is not installed.
         """
-        if ax is None:
-            _, ax = _imported("matplotlib.pyplot", "plot").subplots()
+        ax = axes(ax, "History.plot")
         for label, losses in (("training", self.loss), ("validation", self.val_loss)):
             if losses:
                 ax.plot(range(1, len(losses) + 1), losses, label=label)
@@ -129,18 +129,6 @@ class History:
         ends = [f"{name} {v[0]:.4g} to {v[-1]:.4g}" for name, v in losses.items() if v]
         stopped = [f"stopped: {self.stop_reason}"] if self.stop_reason else []
         return f"History({', '.join([count, *ends, *stopped])})"
-
-
-def _imported(name: str, method: str) -> Any:
-    """Import an optional module, or raise an ImportError that names the method which needs it."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.partition(".")[0]
-        raise ImportError(
-            f"History.{method} needs {package}, which cannot be imported ({error}): "
-            f"pip install {package}"
-        ) from error
 
 
 class AveragingState(NamedTuple):

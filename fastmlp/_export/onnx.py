@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -10,6 +10,7 @@ import numpy as np
 
 import fastmlp._export.onnx_nodes as nodes
 from fastmlp._core.atomic_files import write
+from fastmlp._core.optional import require
 from fastmlp._export.layers import (
     Activation,
     Add,
@@ -17,6 +18,7 @@ from fastmlp._export.layers import (
     Exported,
     Keep,
     Labels,
+    Layer,
     Linear,
     Link,
     Normalization,
@@ -34,15 +36,9 @@ Kept: TypeAlias = dict[str, Name]  # values stored by Keep layers
 
 
 def package() -> Any:
-    """Return the onnx package, or raise an ImportError with the remedy."""
-    try:
-        importlib.import_module("onnx.numpy_helper")
-        return importlib.import_module("onnx")
-    except ImportError as error:
-        raise ImportError(
-            f"ONNX models need the onnx package, which cannot be imported ({error}): "
-            "pip install onnx"
-        ) from error
+    """Return the onnx package."""
+    require("to_onnx", "onnx.numpy_helper")
+    return require("to_onnx", "onnx")
 
 
 # Arguments of each writer: the graph, the current value, the layer, the number of affine layers
@@ -52,7 +48,10 @@ def package() -> Any:
 def _affine(g: Graph, z: Name, layer: Affine, k: int, kept: Kept) -> Names:
     del kept
     weights = g.constant(layer.weights, name_of("weights", k))
-    return (g.Gemm(z, weights, g.constant(layer.biases, name_of("biases", k))),)
+    biases = g.constant(layer.biases, name_of("biases", k))
+    if layer.weights.ndim > 2:  # a stack of networks, which Gemm does not multiply
+        return (g.Add(g.MatMul(z, weights), biases),)
+    return (g.Gemm(z, weights, biases),)
 
 
 def _normalization(g: Graph, z: Name, layer: Normalization, k: int, kept: Kept) -> Names:
@@ -128,15 +127,20 @@ def _called(g: Graph, index: Name, labels: Labels) -> Name:
     return index if labels.are_numbered else g.Gather(labels.values, index)
 
 
-def _prediction(g: Graph, number: int, model: Exported) -> Names:
-    """Add all layers of a network, and return the outputs of its link."""
-    names: Names = (INPUT,)
+def network(g: Graph, x: Name, layers: Iterable[Layer]) -> Names:
+    """Add all layers of a network, or of a stack of networks, and return the link's outputs."""
+    names: Names = (x,)
     kept: Kept = {}
-    g.prefix = f"members.{number}." if number else ""
-    for k, layer in enumerate(model.layers):
-        affine_before = sum(isinstance(each, Affine) for each in model.layers[:k])
+    affine_before = 0
+    for layer in layers:
         names = WRITERS[type(layer)](g, names[0], layer, affine_before, kept)
+        affine_before += isinstance(layer, Affine)
     return names
+
+
+def _prediction(g: Graph, number: int, model: Exported) -> Names:
+    g.prefix = f"members.{number}." if number else ""
+    return network(g, INPUT, model.layers)
 
 
 @dataclass(frozen=True)
