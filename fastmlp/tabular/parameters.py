@@ -10,7 +10,6 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp._training.callbacks import EarlyStopping, ReduceOnPlateau
-from fastmlp.sklearn.parameters import check_reals
 from fastmlp.tabular.presets import PRESETS
 
 # Smallest and largest values of parameters that replace numbers of a preset.
@@ -108,8 +107,7 @@ def documented(cls: Class) -> Class:
 
 
 def check(estimator: Any) -> None:
-    """Reject values within the ranges: bool as a number, n_jobs=0, integers beyond float64."""
-    check_reals(estimator)
+    """Reject values within the ranges: bool as a number, n_jobs=0."""
     of_jobs(estimator.n_jobs)
     for name in COUNTS:
         if isinstance(getattr(estimator, name), bool):
