@@ -25,10 +25,10 @@ from fastmlp._network import activations, losses, optimizers
 ROOT = Path(__file__).resolve().parents[2]
 
 # The packages of fastmlp from the bottom up: a module imports from its own package and from those
-# before it. "" are the modules of fastmlp itself, which only re-export.
+# before it. "" are the modules of fastmlp itself, which only re-export, and `__main__`.
 LAYERS = (
     *("_core", "_network", "_validation", "_files", "_export", "_engine", "_training", "_models"),
-    *("sklearn", "tabular", "", "_cli", "__main__"),
+    *("sklearn", "tabular", "_cli", ""),
 )
 SUFFIXES = (".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in", "run")
 NATIVE = ROOT / "src_cython"
