@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 import math
 from collections.abc import Sequence
@@ -73,7 +74,7 @@ class History:
         ImportError
             If pandas is not installed.
         """
-        pandas = _imported("pandas", "to_frame")
+        pandas = optional_module("pandas", "History.to_frame")
         columns = self.columns()
         index = pandas.RangeIndex(len(self.loss), name="epoch")
         return pandas.DataFrame(columns, index=index)
@@ -107,7 +108,7 @@ class History:
             If matplotlib is not installed.
         """
         if ax is None:
-            _, ax = _imported("matplotlib.pyplot", "plot").subplots()
+            _, ax = optional_module("matplotlib.pyplot", "History.plot").subplots()
         for label, losses in (("training", self.loss), ("validation", self.val_loss)):
             if losses:
                 ax.plot(range(1, len(losses) + 1), losses, label=label)
@@ -130,16 +131,23 @@ class History:
         stopped = [f"stopped: {self.stop_reason}"] if self.stop_reason else []
         return f"History({', '.join([count, *ends, *stopped])})"
 
+    def _repr_html_(self) -> str:
+        """Return the loss curves as a picture for notebooks; matplotlib is not needed."""
+        from fastmlp._core.charts import Axes
 
-def _imported(name: str, method: str) -> Any:
+        chart, text = Axes(), repr(self)
+        self.whole().plot(chart)
+        return f"<p>{html.escape(text)}</p>{chart.svg(text)}"
+
+
+def optional_module(name: str, user: str) -> Any:
     """Import an optional module, or raise an ImportError that names the method which needs it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
         package = name.partition(".")[0]
         raise ImportError(
-            f"History.{method} needs {package}, which cannot be imported ({error}): "
-            f"pip install {package}"
+            f"{user} needs {package}, which cannot be imported ({error}): pip install {package}"
         ) from error
 
 
