@@ -32,7 +32,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests on the installed package: `nox -s tests -- tests/test_mlp.py` runs some."""
+    """Test the installed package: `nox -s tests -- tests/models/test_mlp.py` runs some tests."""
     session.install(".[test]")
     session.run("pytest", *session.posargs)
 

@@ -56,6 +56,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code."""
+    if sys.stderr is None:  # it is closed
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     whole = parser()
     if "_ARGCOMPLETE" in os.environ:  # the shell asks for completions
         importlib.import_module("argcomplete").autocomplete(whole)

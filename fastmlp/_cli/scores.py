@@ -20,6 +20,8 @@ def of_model(model: Any, X: Any, y: Array, weights: Array | None) -> dict[str, f
         raise ValueError("the model predicts several targets but one can be scored: use Python")
     if hasattr(model, "predict_proba"):
         return of_classes(y, model.predict_proba(X), model.classes_, weights)
+    if y.dtype.kind not in "iufb":
+        raise ValueError("the target holds text but the model predicts numbers: name another one")
     found = of_numbers(y, prediction, weights)
     if hasattr(model, "predict_interval"):
         low, high = model.predict_interval(X, LEVEL).T
@@ -32,11 +34,9 @@ def of_numbers(y: Array, prediction: Array, weights: Array | None) -> dict[str, 
     """Return errors of predicted numbers, both of shape (n,)."""
     from sklearn import metrics
 
-    scorers = {
-        "rmse": metrics.root_mean_squared_error,
-        "mae": metrics.mean_absolute_error,
-        "r2": metrics.r2_score,
-    }
+    scorers = {"rmse": metrics.root_mean_squared_error, "mae": metrics.mean_absolute_error}
+    if len(y) > 1:  # one row has no variance
+        scorers["r2"] = metrics.r2_score
     return {
         name: float(score(y, prediction, sample_weight=weights)) for name, score in scorers.items()
     }

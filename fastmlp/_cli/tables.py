@@ -84,6 +84,8 @@ def read(path: str, text: Callable[[Sequence[str]], Collection[str]] = lambda na
         Given all columns of a CSV file, returns those to read as text even if they hold numbers.
     """
     source = "the standard input" if path == STANDARD else path
+    if path == STANDARD and sys.stdin is None:
+        raise CommandError("the standard input is closed: name a file, or pass it on")
     content = sys.stdin.buffer.read() if path == STANDARD else Path(path).read_bytes()
     try:
         if content.startswith(GZIP):
