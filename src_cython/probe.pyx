@@ -9,9 +9,8 @@ from libc.string cimport memset
 
 from fastmlp._engine.native cimport Engine
 from fastmlp._engine.crew cimport Crew
-from fastmlp._engine.buffers cimport Buffers
+from fastmlp._engine.buffers cimport Buffers, Memory
 from fastmlp._engine.kernels cimport load
-from fastmlp._engine.memory cimport Memory
 from network cimport *
 from rounding cimport ceil_div, round_up
 

@@ -6,7 +6,6 @@ import argparse
 import statistics
 import timeit
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from fastmlp._cli.arguments import COUNT, SEED, VERSION, UsageError, argument, command
 from fastmlp._core import digits
 from fastmlp._core.history import History, State
+from fastmlp._core.optional import require
 from fastmlp._engine import thread_count
 from fastmlp._models.mlp import MLP
 from fastmlp._network.losses import CrossEntropy
@@ -160,10 +160,13 @@ def plot(run: Run, path: Path, n: int = 6) -> None:
 def demo(options: argparse.Namespace) -> None:
     """Train on 1,198 handwritten digits, and print accuracy and speed."""
     path = options.plot
-    if path is not None and find_spec("matplotlib") is None:
-        raise UsageError("--plot needs matplotlib: pip install matplotlib")
-    if path is not None and not path.absolute().parent.is_dir():
-        raise UsageError(f"--plot {path}: there is no folder {path.parent}")
+    if path is not None:
+        try:
+            require("--plot", "matplotlib")
+        except ImportError as error:
+            raise UsageError(str(error)) from None
+        if not path.absolute().parent.is_dir():
+            raise UsageError(f"--plot {path}: there is no folder {path.parent}")
     run = train(options.epochs, options.seed, options.threads)
     report(run, options.threads)
     if path is not None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
-import importlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fastmlp._core.optional import axes, require
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +75,7 @@ class History:
         ImportError
             If pandas is not installed.
         """
-        pandas = optional_module("pandas", "History.to_frame")
+        pandas = require("History.to_frame", "pandas")
         columns = self.columns()
         index = pandas.RangeIndex(len(self.loss), name="epoch")
         return pandas.DataFrame(columns, index=index)
@@ -107,8 +108,7 @@ class History:
         ImportError
             If matplotlib is not installed.
         """
-        if ax is None:
-            _, ax = optional_module("matplotlib.pyplot", "History.plot").subplots()
+        ax = axes(ax, "History.plot")
         for label, losses in (("training", self.loss), ("validation", self.val_loss)):
             if losses:
                 ax.plot(range(1, len(losses) + 1), losses, label=label)
@@ -138,17 +138,6 @@ class History:
         chart, text = Axes(), repr(self)
         self.whole().plot(chart)
         return f"<p>{html.escape(text)}</p>{chart.svg(text)}"
-
-
-def optional_module(name: str, user: str) -> Any:
-    """Import an optional module, or raise an ImportError that names the method which needs it."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.partition(".")[0]
-        raise ImportError(
-            f"{user} needs {package}, which cannot be imported ({error}): pip install {package}"
-        ) from error
 
 
 class AveragingState(NamedTuple):

@@ -72,6 +72,22 @@ def choices(name: str, known: Collection[str]) -> str:
     return f"use {meant!r}, or " * (meant is not None) + f"choose from {', '.join(known)}"
 
 
+def check_choice(name: str, value: Any, known: Collection[str], other: str = "") -> str:
+    """Return a name of a table; raise TypeError or ValueError for a value that is none.
+
+    ``other`` names the values besides these, for the message: " or None".
+    """
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{name} is {value!r} but must be a name{other}: choose from {', '.join(known)}"
+        )
+    if value not in known:
+        raise ValueError(
+            f"{name} is {value!r} but no {name} has that name: {choices(value, known)}{other}"
+        )
+    return str(value)
+
+
 def explained(cls: Class, twins: Twins = TWINS) -> Class:
     """Class decorator: the constructor and inherited methods explain wrong arguments."""
     for name in dir(cls):

@@ -1,10 +1,10 @@
-"""The engines' side of the seam: the contract, and the compiled engine with all that it needs.
+"""The engines: their interface, the compiled engine and its modules, and the NumPy engine.
 
-Nothing compiled is imported here: ``backend`` does so on first use. Where a compiled module will be
-lies its stub (``.pyi``), which is shipped; its sources are in ``src_cython/fastmlp/_engine/``.
+Importing this package loads nothing compiled. The stub (``.pyi``) of a compiled module lies here;
+its source is in ``src_cython/fastmlp/_engine/``.
 """
 
 from pkgutil import extend_path
 
-# Started in the source folder: the compiled modules are where pip put them, as in fastmlp/__init__.
+# In the source folder, the compiled modules are where pip installed them (see fastmlp/__init__).
 __path__ = extend_path(__path__, __name__)

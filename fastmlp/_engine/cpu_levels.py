@@ -1,8 +1,8 @@
-"""Which compiled kernels this process uses: chosen once, at their first use, before any is loaded.
+"""The CPU level whose kernels this process uses, chosen at the first use, before any is loaded.
 
-A kernel module for instructions that the CPU lacks kills the process, so modules are looked up
-by name without importing them, and only one whose needs the CPU meets is ever imported (by
-``kernels.load``, on the level that stands here). ``FASTMLP_CPU`` forces a level.
+Loading kernels with instructions that the CPU lacks would end the process. So modules are looked up
+without importing them, and `kernels.load` imports only those of a level that the CPU supports.
+``FASTMLP_CPU`` overrides the choice.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Collection
 
 from fastmlp._engine import cpu
 
-# Best first; what a CPU must report for each.
+# The features that a CPU must report for each level; the best level comes first.
 LEVELS: dict[str, frozenset[str]] = {
     "avx512": frozenset({"avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"}),
     "avx2": frozenset({"avx2", "fma"}),
@@ -31,27 +31,20 @@ def kernel_module(level: str, dtype: str) -> str:
 
 @functools.cache
 def built_levels() -> tuple[str, ...]:
-    """Return the levels that are installed, best first, without importing any of them."""
+    """Return the levels that are installed, best first, without importing them."""
     modules = {level: [kernel_module(level, dtype) for dtype in DTYPES] for level in LEVELS}
     return tuple(level for level in LEVELS if all(map(importlib.util.find_spec, modules[level])))
 
 
 @functools.cache
 def available_levels() -> tuple[str, ...]:
-    """Return the levels that are built and that this CPU can run, best first."""
+    """Return the installed levels that this CPU supports, best first."""
     features = cpu.features()
     return tuple(level for level in built_levels() if LEVELS[level] <= features)
 
 
 def choose(forced: str | None, built: Collection[str], available: Collection[str]) -> str:
-    """Return the level to use.
-
-    Parameters
-    ----------
-    forced : str or None
-        Value of ``FASTMLP_CPU``; None or an empty string leaves the choice to the order.
-    built, available : collection of str
-        Levels that are installed, and those that also run here, best first.
+    """Return the level to use: `forced`, the value of ``FASTMLP_CPU``, or else the best available.
 
     Raises
     ------

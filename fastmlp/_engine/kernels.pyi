@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__pyx_capi__: dict[str, Any]  # of what others cimport
+__pyx_capi__: dict[str, Any]  # the functions for cimport
 
 def capsule(level: str, dtype: str) -> Any: ...
 def tables(

@@ -3,15 +3,15 @@ from typing import Any
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
+from fastmlp._engine.parameters import Parameters
 from fastmlp._engine.plan import Plan
-from fastmlp._engine.steps import Trained
 from fastmlp._engine.thread_pool import Team
 from fastmlp._network.data import Data
 
-__pyx_capi__: dict[str, Any]  # of what others cimport
+__pyx_capi__: dict[str, Any]  # the functions for cimport
 
 @disjoint_base
-class Engine(Trained):
+class Engine(Parameters):
     @property
     def n_summed(self) -> int: ...
     def epoch(self, data: Data, plan: Plan) -> float: ...

@@ -1,13 +1,13 @@
-"""An engine's state as plain named arrays: parameters, and what the optimizer remembers.
+"""The state of an engine as plain named arrays: the parameters, and the state of the optimizer.
 
-One dictionary, which ``numpy.savez`` takes too:
+It is one dictionary, which ``numpy.savez`` can write:
 
-- ``weights.0``, ``biases.0``, ``gains.0``, ...: parameters, the kinds of ``Spec.tensors``;
-- ``optimizer``, ``hyper``, ``step``: its native row, its numbers, the steps it has taken;
-- ``m.weights.0``, ``m.biases.0``, ... and so on for each of its slots, ``optimizers.SLOTS``;
-- ``m.unit``, ...: a slot times its unit is what the textbook calls by that name. The reference has
-  1 everywhere. The native engine has sums, m / (1 - beta_1), whose unit is 1 - beta_1: a product
-  would be rounded, and going on with it would change bits;
+- ``weights.0``, ``biases.0``, ``gains.0``, ...: the parameters, by the kinds of ``Spec.tensors``;
+- ``optimizer``, ``hyper``, ``step``: the native name, its numbers, the number of steps taken;
+- ``m.weights.0``, ``m.biases.0``, ...: the slots, by the names of ``optimizers.SLOTS``;
+- ``m.unit``, ...: a slot times its unit is the quantity of the textbook. The unit of the NumPy
+  engine is 1. The native engine stores the sum m / (1 - beta_1), with the unit 1 - beta_1:
+  multiplying by it before saving would round, and continuing would then give other bits;
 - ``powers``: running products of the betas; empty if the engine computes them from ``step``.
 """
 
@@ -31,19 +31,19 @@ Units: TypeAlias = Callable[[str, tuple[float, ...]], tuple[float, ...]]
 
 
 class OptimizerState(NamedTuple):
-    """What an optimizer remembers."""
+    """The state of an optimizer."""
 
-    row: str  # of NATIVE_OPTIMIZERS
+    row: str  # name in NATIVE_OPTIMIZERS
     hyper: tuple[float, ...]  # Optimizer.hyper
     step: int  # steps taken
     slots: list[Parameters]  # in the order of SLOTS
-    units: tuple[float, ...]  # one a slot
-    powers: tuple[float, ...] = ()  # running powers of the betas; empty for an engine without them
+    units: tuple[float, ...]  # of each slot
+    powers: tuple[float, ...] = ()  # running powers of the betas; empty in the NumPy engine
 
 
 @dataclass
 class OptimizerProgress:
-    """What the reference remembers, and whether an epoch is under way, or was left there."""
+    """The NumPy engine's optimizer, and whether its last epoch was completed."""
 
     memory: OptimizerState
     is_whole: bool = True
@@ -61,7 +61,7 @@ def sums(row: str, hyper: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def start(optimizer: Optimizer, parameters: Parameters) -> OptimizerState:
-    """Return what an optimizer remembers before the first step, in textbook units: all 0."""
+    """Return the state before the first step, in textbook units: all 0."""
     row, hyper = optimizer.native_row, optimizer.hyper
     slots = [tuple([np.zeros_like(p) for p in kind] for kind in parameters) for _ in SLOTS[row]]
     return OptimizerState(row, hyper, 0, slots, textbook(row, hyper))
@@ -70,7 +70,7 @@ def start(optimizer: Optimizer, parameters: Parameters) -> OptimizerState:
 def to_arrays(
     spec: Spec, parameters: Parameters, memory: OptimizerState | None
 ) -> dict[str, NDArray[Any]]:
-    """Return a state of its parts; the arrays are not copied."""
+    """Return a state as named arrays, which are not copied."""
     state = _named("", parameters, spec)
     if memory is not None:
         numbers = {"optimizer": memory.row, "hyper": memory.hyper, "step": memory.step}
@@ -85,13 +85,13 @@ def to_arrays(
 def from_arrays(
     state: Mapping[str, NDArray[Any]], spec: Spec
 ) -> tuple[Parameters, OptimizerState | None]:
-    """Return the parts of a state, C-contiguous and of the network's dtype; copied only if need be.
+    """Return the parts of a state, C-contiguous and in the network's dtype; copied only if needed.
 
     Raises
     ------
     ValueError
-        If an array is missing or has another shape than this network's, or if the optimizer's
-        numbers cannot be: the native engine reads them without a second look.
+        If an array is missing or has another shape than this network's, or if a number of the
+        optimizer is invalid: the native engine does not check them again.
     """
     parameters = _taken(state, "", spec)
     if "optimizer" not in state:
@@ -111,7 +111,7 @@ def from_arrays(
 
 
 def in_units(memory: OptimizerState, unit_of: Units) -> OptimizerState:
-    """Return what is remembered in other units; the very same arrays where the unit is the same."""
+    """Return a state in other units; slots whose unit stays the same are not copied."""
     units = unit_of(memory.row, memory.hyper)
     slots = [
         slot if own == unit else tuple(_times(kind, own / unit) for kind in slot)
@@ -132,7 +132,7 @@ def _named(prefix: str, parameters: Parameters, spec: Spec) -> dict[str, NDArray
 def _numbers(
     state: Mapping[str, NDArray[Any]], name: str, sizes: tuple[int, ...]
 ) -> tuple[float, ...]:
-    """Return numbers that the optimizer keeps, finite, at least 0, and as many as it has."""
+    """Return a state's numbers of one name, after checking their count, sign and finiteness."""
     found = np.asarray(state.get(name, "missing"))
     is_real = found.dtype.kind in "iuf" and found.size in sizes
     if not is_real or not np.all((found >= 0) & (found < np.inf)):

@@ -1,4 +1,4 @@
-"""Plan: everything that one epoch needs besides the data."""
+"""Plan: the options of one epoch."""
 
 from __future__ import annotations
 
@@ -18,74 +18,32 @@ from fastmlp._network.spec import Spec
 
 @dataclass
 class Plan:
-    """What one epoch needs besides data.
+    """Everything that one epoch needs besides the data."""
 
-    Attributes
-    ----------
-    optimizer : Optimizer
-        Whose state the engine holds since `start`.
-    batch_size : int
-        Rows of a batch; the last one may be shorter.
-    learning_rates : array of float64, shape (number of batches,)
-        One a batch.
-    order : array of int64, or None
-        Row of the data at each position, any number of them; None is 0, 1, 2, ... to the last.
-    l1, l2 : float
-        The objective has l1 sum(abs(W)) and 0.5 l2 sum(W**2).
-    l2_per_batch : bool
-        Divide l2 by the batch's sum of weights.
-    clip_norm : float
-        Gradients with a larger global norm are scaled down to it; 0 is off.
-    groups : Groups
-        Factors on rates, decay and penalties of each tensor.
-    dropout : tuple of float or callable, or None
-        Drop probabilities of the hidden layers, or schedules; None is those of the network.
-    seed : int
-        Of the dropout masks, 64 bits.
-    step : int
-        Global index of the first batch, from 0.
-    team : teams.Team or None
-        Who computes; None is the caller alone.
-    weight_decays : array of float64, shape (number of batches,), or None
-        The optimizer's, one a batch; None is its constant one.
-    dropouts : array of float64, shape (number of batches, hidden layers), or None
-        Drop probabilities, C-contiguous; None is those of the network.
-    sums : list of two float, or None
-        Of weighted objectives and of weights, over the batches of this epoch so far: `epoch`
-        goes on with them, for data that come in blocks. None begins anew.
-    drops_last : bool
-        Leave out the rows behind the last whole batch.
-    share : Share or None
-        This process's part, if many take the epoch together.
-    """
-
-    optimizer: Optimizer
-    batch_size: int
-    learning_rates: npt.NDArray[np.float64]
-    order: npt.NDArray[np.int64] | None = None
-    l1: float = 0.0
-    l2: float = 0.0
-    l2_per_batch: bool = False
-    clip_norm: float = 0.0
-    groups: Groups = PLAIN
-    dropout: tuple[Scheduled, ...] | None = None
-    seed: int = 0
-    step: int = 0
-    team: Team | None = None
-    weight_decays: npt.NDArray[np.float64] | None = None
-    dropouts: npt.NDArray[np.float64] | None = None
+    optimizer: Optimizer  # the engine has held its state since `start`
+    batch_size: int  # rows of a batch; the last batch may be shorter
+    learning_rates: npt.NDArray[np.float64]  # (batches,)
+    order: npt.NDArray[np.int64] | None = None  # row numbers of the data; None: 0, 1, 2, ...
+    l1: float = 0.0  # the objective includes l1 sum(abs(W))
+    l2: float = 0.0  # and 0.5 l2 sum(W**2)
+    l2_per_batch: bool = False  # divide l2 by the sum of the batch's sample weights
+    clip_norm: float = 0.0  # largest global norm of a gradient; 0: no limit
+    groups: Groups = PLAIN  # factors on rate, decay and penalties of each tensor
+    dropout: tuple[Scheduled, ...] | None = None  # of the hidden layers; None: the network's
+    seed: int = 0  # of the dropout masks, 64 bits
+    step: int = 0  # global index of the first batch
+    team: Team | None = None  # None: the calling thread alone
+    # The next two are computed by `look_up`; None: the constants of the optimizer and the network.
+    weight_decays: npt.NDArray[np.float64] | None = None  # (batches,)
+    dropouts: npt.NDArray[np.float64] | None = None  # (batches, hidden layers), C-contiguous
+    # Sums of the weighted objectives and of the weights over the earlier batches of this epoch, for
+    # data that come in blocks: `epoch` continues them. None: they start at 0.
     sums: list[float] | None = None
-    drops_last: bool = False
-    share: Shard | None = None
+    drops_last: bool = False  # leave out the rows after the last whole batch
+    share: Shard | None = None  # this process's part of an epoch that many processes share
 
     def look_up(self, n_steps: int) -> None:
-        """Set `weight_decays` and `dropouts` to what their schedules say from `step` on.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a schedule returns what it should not.
-        """
+        """Evaluate the schedules of weight decay and dropout for the batches from `step` on."""
         decay = getattr(self.optimizer, "weight_decay", None)
         if callable(decay):
             self.weight_decays = learning_rates(decay, self.step, n_steps, "weight decay")
@@ -108,9 +66,9 @@ class Plan:
         return replace(spec, dropout=tuple(self.dropouts[batch].tolist()))
 
     def rows(self, n: int) -> int:
-        """Rows of n that an epoch trains on."""
+        """Return the number of rows, out of n, that an epoch trains on."""
         return n - n % self.batch_size if self.drops_last else n
 
     def n_steps(self, n: int) -> int:
-        """Batches of n rows."""
+        """Return the number of batches that n rows make."""
         return n // self.batch_size if self.drops_last else -(-n // self.batch_size)

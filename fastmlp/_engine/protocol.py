@@ -1,7 +1,7 @@
-"""What an engine is: the seam between the native side and the reference, which both satisfy.
+"""The interface of an engine, which the native engine and the NumPy engine both implement.
 
-``native_engine.Engine`` and ``numpy_engine.Engine`` have these methods, with these names and
-defaults, and no others; the same ``MLP`` drives either. docs/architecture.md has the conventions.
+``native_engine.Engine`` and ``numpy_engine.Engine`` have exactly these methods, with these names
+and defaults, so the same ``MLP`` can use either. docs/architecture.md has the conventions.
 """
 
 from __future__ import annotations
@@ -23,21 +23,11 @@ Arrays = list[NDArray[Any]]
 
 
 class Epochs(NamedTuple):
-    """What epochs of many engines have come to.
+    """The results of `Engine.train_many`."""
 
-    Attributes
-    ----------
-    losses : array of float64, shape (epochs, engines)
-        What `epoch` returns.
-    held_losses : array of float64, shape (epochs, engines)
-        What `evaluate` returns on the rows that are held out; 0 without such.
-    predictions : list of arrays, shape (epochs, rows, heads * m)
-        Of these rows, of each engine; outputs before the link if these were asked for.
-    """
-
-    losses: NDArray[np.float64]
-    held_losses: NDArray[np.float64]
-    predictions: list[NDArray[Any]]
+    losses: NDArray[np.float64]  # (epochs, engines): results of `epoch`
+    held_losses: NDArray[np.float64]  # the same: results of `evaluate` on held-out rows, else 0
+    predictions: list[NDArray[Any]]  # per engine, (epochs, rows, heads * m): of the held-out rows
 
 
 class Predictor(Protocol):
@@ -46,142 +36,112 @@ class Predictor(Protocol):
     @property
     def spec(self) -> Spec:
         """The network."""
-        ...
 
     @property
     def level(self) -> str:
-        """CPU level of the kernels; of the reference "numpy"."""
-        ...
+        """CPU level of the kernels; "numpy" in the NumPy engine."""
 
     @property
     def n_threads(self) -> int | None:
         """The most threads for large batches; None is the default of the machine."""
-        ...
 
     @property
     def function_address(self) -> int:
-        """Of the C function; the native side has one, the reference raises AttributeError."""
-        ...
+        """Address of the C function; the NumPy engine has none and raises AttributeError."""
 
     @property
     def context_address(self) -> int:
         """First argument of the C function."""
-        ...
 
     @property
     def capsule(self) -> Any:
         """Both addresses as a PyCapsule."""
-        ...
 
     def parameters(self) -> tuple[Arrays, ...]:
         """Return copies of (weights, biases), as `Engine.parameters`."""
-        ...
 
     def _exported(self) -> Any:
         """Return the network as plain arrays, see `fastmlp._export.layers`."""
-        ...
 
     def to_onnx(self, path: Any = None) -> Any:
         """Return the network as ONNX, see `fastmlp._engine.exportable`."""
-        ...
 
     def to_c(self, path: Any, *, weights: str | None = None, X: Any = None) -> Any:
         """Write the network as C, see `fastmlp._engine.exportable`."""
-        ...
 
     def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Predict one row, (I,) to (C,), or a batch, (n, I) to (n, C)."""
-        ...
 
     def jacobian(self, x: ArrayLike) -> NDArray[Any]:
         """Return d prediction / d x, (C, I) for one row or (n, C, I)."""
-        ...
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the predictor to a file, for ``fastmlp.load``."""
-        ...
 
 
 class Engine(Protocol):
-    """A network's parameters and optimizer state; at first all parameters are 0."""
+    """The parameters of a network and the state of its optimizer; all parameters start at 0."""
 
     @property
     def spec(self) -> Spec:
         """The network."""
-        ...
 
     @property
     def level(self) -> str:
-        """CPU level of the kernels; of the reference "numpy"."""
-        ...
+        """CPU level of the kernels; "numpy" in the NumPy engine."""
 
     def parameters(self) -> tuple[Arrays, ...]:
-        """Return (weights, biases): fresh C-order arrays (fan_in, fan_out) and (fan_out,).
+        """Return fresh C-order arrays: weights (fan_in, fan_out), biases (fan_out,), ...
 
-        With layer normalisation (weights, biases, gains, shifts), and so on: the kinds of
-        `Spec.tensors`.
+        There is one list for each kind of `Spec.tensors`, for example gains and shifts.
         """
-        ...
 
     def set_parameters(self, *kinds: Sequence[NDArray[Any]]) -> None:
-        """Copy the like of what `parameters` returns in."""
-        ...
+        """Copy arrays like those of `parameters` in."""
 
     def snapshot(self) -> Any:
-        """Return the parameters of now, which later epochs do not change, for `restore`."""
-        ...
+        """Return the current parameters for `restore`; later epochs do not change them."""
 
     def restore(self, snapshot: Any) -> None:
-        """Return to the parameters of a snapshot."""
-        ...
+        """Go back to the parameters of a snapshot."""
 
     def finite(self) -> bool:
         """Return whether every parameter is finite."""
-        ...
 
     def shuffle(self, order: NDArray[np.int64], seed: int) -> None:
-        """Permute an index array in place; the seed alone (64 bits) says how."""
-        ...
+        """Permute an index array in place; the seed (64 bits) alone determines the result."""
 
     def start(self, optimizer: Optimizer) -> None:
-        """Zero the state of an optimizer, the one of the epochs to come; all of it, or nothing."""
-        ...
+        """Prepare an optimizer for the next epochs, with a state of 0; change nothing on error."""
 
     def optimizer_state(self) -> Any:
-        """Return the optimizer's state, which epochs go on to change; None before the start."""
-        ...
+        """Return the optimizer's state, which later epochs change; None before the start."""
 
     def set_optimizer_state(self, state: Any) -> None:
-        """Go on with what `optimizer_state` has returned."""
-        ...
+        """Continue with a result of `optimizer_state`."""
 
     def can_go_on(self, step: int) -> bool:
-        """Return whether there is such a state, of a whole epoch that ended after `step` steps."""
-        ...
+        """Return whether the state belongs to a complete epoch that ended after `step` steps."""
 
     def state(self, optimizer: bool = True) -> dict[str, NDArray[Any]]:
-        """Return parameters, and the optimizer's state if it can go on; see optimizer_state.py.
+        """Return the parameters, and the optimizer's state if it can be continued.
 
-        Without `optimizer`, parameters only, also while epochs go on.
+        optimizer_state.py describes the arrays. Without `optimizer` it may be called during epochs.
         """
-        ...
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on with a state of either engine: of the same kind, with the same bits."""
-        ...
+        """Continue with a state of either engine; one of the same engine continues bit by bit."""
 
     @property
     def n_summed(self) -> int:
-        """Elements of what `epoch` gives to `Share.add_up`."""
-        ...
+        """Number of elements that `epoch` passes to `Shard.add_up`."""
 
     def epoch(self, data: Data, plan: Plan) -> float:
         """Train on every batch once and return the mean objective, or one that is not finite.
 
-        In that case (NaN for a weight), and after any error, the parameters are those of before.
-        With a `Plan.share`, this process's part of that mean: those of all add up to it.
+        If it is not finite (NaN for a parameter), and after any error, the parameters are those
+        from before. With a `Plan.share` this is one process's part: the parts add up to the mean.
         """
-        ...
 
     @staticmethod
     def train_many(
@@ -194,14 +154,13 @@ class Engine(Protocol):
         held: Sequence[Data] | None = None,
         linked: bool = True,
     ) -> Epochs:
-        """Take epochs of each of many engines, each on one thread at a time; as `epoch` alone.
+        """Train each engine for some epochs, each on one thread at a time, as `epoch` does.
 
-        A plan has the rates of all of them. Before an epoch the plan's order is shuffled in its
-        place by its own seed, if there are seeds. After it the rows of `held` are predicted, linked
-        or not, and evaluated. If a result is not finite, and after any error, all have the
-        parameters of before; after several epochs their optimizers' states are lost.
+        A plan holds the rates of all its epochs. If there are `seeds`, the plan's order is shuffled
+        in place before each epoch. The rows of `held` are predicted, linked or not, and evaluated
+        after each epoch. If a result is not finite, and after any error, all engines have their
+        parameters from before; after several epochs the states of their optimizers are lost.
         """
-        ...
 
     def gradients(
         self,
@@ -213,32 +172,25 @@ class Engine(Protocol):
     ) -> tuple[Any, ...]:
         """Return (objective, [dW], [db], ...) of all rows as one batch.
 
-        Without dropout, or with that of the first batch of a plan.
+        Dropout is that of the first batch of the plan; without a plan there is none.
         """
-        ...
 
     def predict(
         self, x: NDArray[Any], team: Team | None = None, linked: bool = True
     ) -> NDArray[Any]:
         """Return the predictions (n, heads * m); if not linked, the outputs before the link."""
-        ...
 
     def predict_row(self, x: Any) -> NDArray[Any] | None:
-        """Return the prediction if x is one plain finite row, else None: a way past the checks."""
-        ...
+        """Return the prediction of one plain finite row, which needs no checks; None otherwise."""
 
     def evaluate(self, data: Data, team: Team | None = None) -> float:
         """Return the weighted mean loss, without penalty and dropout."""
-        ...
 
     def jacobian(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the derivatives of the predictions with respect to x, (n, heads * m, fan_in)."""
-        ...
 
     def twin(self) -> Engine:
-        """Return another engine for the same network; snapshots are for both."""
-        ...
+        """Return another engine for the same network; both can restore the same snapshots."""
 
     def predictor(self, n_threads: int | None = None) -> Predictor:
-        """Return a frozen copy behind a fast call."""
-        ...
+        """Return a frozen copy of the network with a fast call."""

@@ -1,4 +1,4 @@
-"""How many threads a call uses: what the machine allows, and what pays."""
+"""The number of threads of a call: limited by the machine and by the amount of work."""
 
 from __future__ import annotations
 
@@ -13,30 +13,20 @@ from fastmlp._engine.thread_pool import MAX_THREADS, Team, borrowed_team
 if TYPE_CHECKING:
     from pathlib import Path
 
-# The native side's (jobs.pxd), known here without it; a test compares.
-CALL_ROWS = 64  # of a block, which one thread takes
-
-# One thread is assumed to do this many floating-point operations a second (a cautious figure for
-# one AVX2 core); only used to guess whether a second thread can pay.
+CALL_ROWS = 64  # rows of a block, the unit of work of a prediction; jobs.pxd has the same number
+# Assumed operations per second of one thread, a cautious figure for an AVX2 core.
 FLOPS = 50e9
-# Below this much one-thread work a step, waiting for each other costs more than it gains.
+# Work that takes one thread less than this is not divided: waiting would cost more than it gains.
 STEP_SECONDS = 40e-6
-# Below this many rows a batch there is too little to divide.
-STEP_ROWS = 32
-# Below this much one-thread work a prediction has nothing to share.
 CALL_SECONDS = 1e-4
+STEP_ROWS = 32  # smaller batches are not divided
 
 
 def default_threads() -> int:
-    """Return the threads that a call may use when nobody said a number.
+    """Return the number of threads that a call may use by default.
 
-    The smaller of the CPUs this process may run on and the CPU quota of its control group.
-    ``OMP_NUM_THREADS`` lowers it; ``FASTMLP_NUM_THREADS`` replaces it.
-
-    Returns
-    -------
-    int
-        At least 1.
+    This is the smaller of the CPUs that the process may run on and the CPU quota of its control
+    group. ``OMP_NUM_THREADS`` lowers it; ``FASTMLP_NUM_THREADS`` replaces it.
 
     Raises
     ------
@@ -52,8 +42,8 @@ def default_threads() -> int:
             )
         return min(int(wanted), MAX_THREADS)
     limits = [_cpus(), _quota(), MAX_THREADS]
-    # OpenMP allows a list, one number a nesting level; the first one is ours. What OpenMP would
-    # not understand either is not ours to complain about.
+    # OpenMP allows a list with a number for each nesting level, of which the first applies. An
+    # invalid value is ignored, as OpenMP ignores it.
     openmp = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if openmp.isdecimal():
         limits.append(max(1, int(openmp)))
@@ -66,10 +56,10 @@ def _cpus() -> int:
     return os.cpu_count() or 1
 
 
-@functools.cache  # read once: quotas hardly ever change, and reading takes half a millisecond
+@functools.cache  # quotas hardly ever change, and reading them takes half a millisecond
 def _quota(root: str | os.PathLike[str] = "/") -> int:
-    """Return the whole CPUs that the control group grants, MAX_THREADS without a limit."""
-    from pathlib import Path  # slow to import, and small networks need no second thread
+    """Return the whole CPUs that the control group grants; MAX_THREADS if it sets no limit."""
+    from pathlib import Path  # slow to import, and only larger networks need threads
 
     root = Path(root)
     try:
@@ -83,7 +73,7 @@ def _quota(root: str | os.PathLike[str] = "/") -> int:
             continue
         base = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
         inner = base / group.lstrip("/")
-        # A limit of any group above holds too.
+        # The limits of all groups above apply as well.
         for folder in [inner, *inner.parents]:
             if base not in (folder, *folder.parents):
                 break
@@ -92,7 +82,7 @@ def _quota(root: str | os.PathLike[str] = "/") -> int:
 
 
 def _limit(folder: Path) -> float:
-    """Return the CPUs granted by one control group folder; infinity when it sets no limit."""
+    """Return the CPUs that the folder of one control group grants; infinity without a limit."""
     try:
         if (folder / "cpu.max").exists():
             quota, period = (folder / "cpu.max").read_text().split()
@@ -106,16 +96,9 @@ def _limit(folder: Path) -> float:
 
 
 def for_fit(n_threads: int | None, n_weights: int, batch_size: int) -> int:
-    """Return the threads for a fit: as asked for, else the default where that much can pay.
+    """Return the threads of a fit: `n_threads` if given, else the default where that can pay.
 
-    Parameters
-    ----------
-    n_threads : int or None
-        The user's wish, taken as it is (at most ``MAX_THREADS``).
-    n_weights : int
-        Sum of fan-in times fan-out over the layers; a step costs 6 operations a weight and row.
-    batch_size : int
-        Rows of one step.
+    A step takes 6 operations for each weight (fan-in times fan-out, all layers) and row.
     """
     if n_threads is not None:
         return min(n_threads, MAX_THREADS)
@@ -125,9 +108,9 @@ def for_fit(n_threads: int | None, n_weights: int, batch_size: int) -> int:
 
 
 def for_call(n_weights: int, n_rows: int, n_threads: int | None = None) -> int:
-    """Threads for one prediction or evaluation of ``n_rows`` rows (2 operations a weight and row).
+    """Return the threads of a prediction or evaluation: at most `n_threads`, or the default.
 
-    ``n_threads`` is the most that may be used; None is the default of the machine.
+    It takes 2 operations for each weight and row.
     """
     blocks = n_rows // CALL_ROWS
     if blocks < 2 or 2 * n_weights * n_rows < FLOPS * CALL_SECONDS:
@@ -138,14 +121,14 @@ def for_call(n_weights: int, n_rows: int, n_threads: int | None = None) -> int:
 def fit_team(
     n_threads: int | None, n_weights: int, batch_size: int
 ) -> AbstractContextManager[Team | None]:
-    """Return the team for a fit, to be borrowed with ``with``; see `for_fit`."""
+    """Lend the team of a fit, for a ``with`` statement; see `for_fit`."""
     return borrowed_team(for_fit(n_threads, n_weights, batch_size))
 
 
 def call_team(
     n_weights: int, n_rows: int, n_threads: int | None = None
 ) -> AbstractContextManager[Team | None]:
-    """Return the team for a prediction, to be borrowed with ``with``; see `for_call`."""
+    """Lend the team of a prediction, for a ``with`` statement; see `for_call`."""
     return borrowed_team(for_call(n_weights, n_rows, n_threads))
 
 
@@ -155,7 +138,7 @@ def of_jobs(n_jobs: int | None) -> int | None:
     Raises
     ------
     ValueError
-        If it is 0, or a truth value.
+        If it is 0 or a truth value.
     """
     if isinstance(n_jobs, bool) or n_jobs == 0:
         raise ValueError(

@@ -1,8 +1,7 @@
-"""Teams of threads, which sleep until somebody borrows one.
+"""Teams of threads, which sleep between the calls that borrow them.
 
-The threads are Python's own: each enters one native call, which gives the interpreter lock back,
-and waits there for jobs. Fits and predictions borrow a team that sleeps in between, and a forked
-child starts without any. How they wait is the native side's matter.
+The threads are Python's own. Each makes one native call, which releases the interpreter lock and
+waits for jobs (c/threads/sync.h). A forked child starts without any.
 """
 
 from __future__ import annotations
@@ -18,24 +17,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fastmlp._engine.crew import Crew
 
-MAX_THREADS = 256  # the native side's (jobs.pxd), known here without it; a test compares
+MAX_THREADS = 256  # jobs.pxd has the same number
 
 
 class Team:
-    """Threads that do the engine's native jobs together, each with its own index.
+    """Up to `n` threads, with the caller's, that do the engine's native jobs together.
 
-    The threads start when they are first needed. If the system refuses one, or it does not come
-    (a thread that starts without memory dies on its way), the team is smaller. A team serves one
-    caller at a time.
+    The threads start when they are first needed. If the system refuses one, or one dies before it
+    arrives, the team is smaller. A team serves one caller at a time.
 
-    Parameters
-    ----------
-    n : int
-        Wanted size, the calling thread included.
-
-    Examples
-    --------
-    >>> from fastmlp._engine.thread_pool import Team
     >>> with Team(2) as team:
     ...     team.size
     2
@@ -51,7 +41,7 @@ class Team:
 
     @property
     def crew(self) -> Crew:
-        """What the engine gives its jobs to; its threads are started here."""
+        """The native object that runs the jobs; its threads start at the first access."""
         if not self._is_here():  # a forked child: the threads stayed with the parent
             self._forget()
             self._process = os.getpid()
@@ -62,19 +52,19 @@ class Team:
             try:
                 self._helpers = crew.muster(_start(crew.serve, self._wanted - 1))
                 self._crew = crew
-            except BaseException:  # an interrupt: whoever has come, or still comes, goes home
+            except BaseException:  # an interrupt: the threads end, those still on their way too
                 crew.dismiss()
                 raise
         return self._crew
 
     @property
     def size(self) -> int:
-        """Threads of the team, the caller included; fixed from the first look on."""
+        """Number of threads with the caller's; fixed from the first access on."""
         _ = self.crew
         return 1 + self._helpers
 
     def is_whole(self) -> bool:
-        """Whether the team is, or can be, as large as it was meant to be."""
+        """Return whether the team has, or can still get, all the threads that were wanted."""
         return self._is_here() and (self._crew is None or self._helpers == self._wanted - 1)
 
     def close(self) -> None:
@@ -104,8 +94,8 @@ class Team:
 def _start(serve: Callable[[], None], n: int) -> int:
     """Start n threads and return how many the system has granted.
 
-    Not ``threading.Thread``, whose start waits for a thread that may never come. An interpreter
-    that exits does not wait for these.
+    ``threading.Thread.start`` would wait for a thread that may never run, and the interpreter's
+    exit for those that do.
     """
     for started in range(n):
         try:
@@ -115,14 +105,14 @@ def _start(serve: Callable[[], None], n: int) -> int:
     return n
 
 
-# Teams that sleep until somebody needs one, by size. A list's pop and append are atomic.
+# Sleeping teams by size. A list's pop and append are atomic.
 _idle: dict[int, list[Team]] = {}
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_idle.clear)  # their threads stay with the parent
 
 
 def _let_go(n: int) -> None:
-    """End idle teams, of the sizes known longest, until those and n more threads are no crowd."""
+    """End idle teams, the oldest sizes first, to make room for n threads below MAX_THREADS."""
     for teams in list(_idle.values()):
         while sum(each * len(others) for each, others in list(_idle.items())) + n > MAX_THREADS:
             try:
@@ -131,12 +121,12 @@ def _let_go(n: int) -> None:
                 break
 
 
-_NOBODY = contextlib.nullcontext()
+_ALONE = contextlib.nullcontext()
 
 
 def borrowed_team(n: int) -> AbstractContextManager[Team | None]:
-    """Lend a team for the length of one call, a fit for example; for 1 it is None."""
-    return _NOBODY if n == 1 else _borrowed(n)
+    """Lend a team of n threads for the length of one call; for n = 1 it is None."""
+    return _ALONE if n == 1 else _borrowed(n)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 import fastmlp._export.onnx_nodes as nodes
 from fastmlp._core.atomic_files import write
+from fastmlp._core.optional import require
 from fastmlp._export.layers import (
     Activation,
     Add,
@@ -17,7 +18,9 @@ from fastmlp._export.layers import (
     Exported,
     Keep,
     Labels,
+    Layer,
     Linear,
+    Link,
     Normalization,
     Parametric,
 )
@@ -31,15 +34,9 @@ ROWS = "rows"  # name of the axis of variable length
 
 
 def package() -> Any:
-    """Return the onnx package, or raise an ImportError with the remedy."""
-    try:
-        importlib.import_module("onnx.numpy_helper")
-        return importlib.import_module("onnx")
-    except ImportError as error:
-        raise ImportError(
-            f"ONNX models need the onnx package, which cannot be imported ({error}): "
-            "pip install onnx"
-        ) from error
+    """Return the onnx package."""
+    require("to_onnx", "onnx.numpy_helper")
+    return require("to_onnx", "onnx")
 
 
 def _parametric(g: Graph, z: Name, layer: Parametric, k: int) -> Name:
@@ -55,7 +52,10 @@ def _normalization(g: Graph, z: Name, layer: Normalization, k: int) -> Name:
 
 def _affine(g: Graph, z: Name, layer: Affine, k: int) -> Name:
     weights = g.constant(layer.weights, name_of("weights", k))
-    return g.Gemm(z, weights, g.constant(layer.biases, name_of("biases", k)))
+    biases = g.constant(layer.biases, name_of("biases", k))
+    if layer.weights.ndim > 2:  # a stack of networks, which Gemm does not multiply
+        return g.Add(g.MatMul(z, weights), biases)
+    return g.Gemm(z, weights, biases)
 
 
 def _linear(g: Graph, z: Name, layer: Linear, inputs: Name) -> Name:
@@ -96,15 +96,21 @@ def _called(g: Graph, index: Name, labels: Labels) -> Name:
     return index if labels.are_numbered else g.Gather(labels.values, index)
 
 
-def _prediction(g: Graph, number: int, model: Exported) -> Names:
-    """Add all layers of a network, and return the outputs of its link."""
-    g.prefix = f"members.{number}." if number else ""
-    z, k = INPUT, -1
+def network(g: Graph, x: Name, layers: Iterable[Layer]) -> Names:
+    """Add all layers of a network, or of a stack of networks, and return the outputs."""
+    z, k = x, -1
     kept: dict[str, Name] = {}
-    for layer in model.layers[:-1]:
+    for layer in layers:
+        if isinstance(layer, Link):
+            return nodes.LINKS[layer.name][0](g, z)
         k += isinstance(layer, Affine)
         z = WRITERS[type(layer)](g, z, layer, k, kept)
-    return nodes.LINKS[model.spec.loss.link_name][0](g, z)
+    return (z,)
+
+
+def _prediction(g: Graph, number: int, model: Exported) -> Names:
+    g.prefix = f"members.{number}." if number else ""
+    return network(g, INPUT, model.layers)
 
 
 @dataclass(frozen=True)

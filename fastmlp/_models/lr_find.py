@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastmlp._core.charts import Axes
-from fastmlp._core.history import Batch, DivergenceError, State, optional_module
+from fastmlp._core.history import Batch, DivergenceError, State
 from fastmlp._core.intervals import POSITIVE, check_count
+from fastmlp._core.optional import axes
 from fastmlp._models.fit import Learner
 from fastmlp._validation import check
 
@@ -58,8 +59,7 @@ class LRFind:
         ImportError
             If matplotlib is not installed.
         """
-        if ax is None:
-            ax = optional_module("matplotlib.pyplot", "LRFind.plot").subplots()[1]
+        ax = axes(ax, "LRFind.plot")
         ax.plot(self.learning_rates, self.losses)
         if self.suggestion == self.suggestion:
             ax.axvline(self.suggestion, linestyle=":", label="suggestion")

@@ -1,8 +1,8 @@
-"""The activations: one row each, a value and a slope as NumPy functions of the pre-activation z.
+"""The activations: one row each, with value and slope as NumPy functions of the pre-activation z.
 
-Row order is the row order of the C table. Every function keeps the dtype of z (float32 or float64),
-raises no floating-point warning on finite z, and is accurate in both tails: exp only ever sees a
-non-positive argument. Where the slope jumps (relu, leaky_relu, selu at z = 0) it is the left one.
+The order of the rows is that of the C table. Every function keeps the dtype of z (float32 or
+float64), raises no floating-point warning for finite z, and is accurate in both tails: exp only
+gets non-positive arguments. Where the slope jumps (relu, leaky_relu, selu at 0) it is the left one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SELU_SCALE = 1.0507009873554804934193349852946
 # Hendrycks and Gimpel 2016, "Gaussian error linear units", section 2.
 GELU_CUBIC = 0.044715
 SQRT_2_OVER_PI = math.sqrt(2.0 / math.pi)
-# Beyond this exp(-z**2/2) is 0 in float64, and z**3 would overflow float32 for no gain.
+# Beyond this exp(-z**2/2) is 0 in float64, and z**3 may overflow float32.
 GAUSSIAN_TAIL = 40.0
 # Beyond this exp(-2 z) is 0 in float64.
 TANH_TAIL = 400.0
@@ -32,26 +32,16 @@ TANH_TAIL = 400.0
 
 @dataclass(frozen=True)
 class Activation:
-    """One row: y = value(z) and dy/dz = slope(z), elementwise.
-
-    Parameters
-    ----------
-    name : str
-        The key in `ACTIVATIONS`.
-    value, slope : callable
-        Array of z, any shape, to array of the same shape and dtype.
-    initializer : str
-        The name of the initialiser that suits a layer with this activation.
-    """
+    """One row: y = value(z) and dy/dz = slope(z), elementwise, of the same shape and dtype as z."""
 
     name: str
     value: Callable[[Array], Array]
     slope: Callable[[Array], Array]
-    initializer: str
+    initializer: str  # the name of the initializer that suits layers with this activation
 
 
 def decay(z: Array) -> Array:
-    """Return exp(-abs(z)), in (0, 1]: what sigmoid, softplus and mish are made of."""
+    """Return exp(-abs(z)), in (0, 1], the common part of sigmoid, softplus and mish."""
     return np.exp(-np.abs(z))
 
 
@@ -109,7 +99,7 @@ def sigmoid_slope(z: Array) -> Array:
 
 def tanh_slope(z: Array) -> Array:
     """Return 1 - tanh(z)**2, accurate in both tails."""
-    # The slope of tanh is 4 times that of the sigmoid at 2 z; clipped, for 2 z would overflow.
+    # The slope of tanh is 4 times that of the sigmoid at 2 z; z is clipped so that 2 z is finite.
     return 4 * sigmoid_slope(2 * np.clip(z, -TANH_TAIL, TANH_TAIL))
 
 

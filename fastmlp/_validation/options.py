@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp._core.intervals import POSITIVE
+from fastmlp._core.keywords import check_choice
 from fastmlp._network.groups import PLAIN, Groups
 from fastmlp._network.optimizers import OPTIMIZERS, Adam, Optimizer
 from fastmlp._network.spec import Spec
@@ -32,21 +33,14 @@ def optimizer(value: Any) -> Optimizer:
     if value is None:
         return DEFAULT_OPTIMIZER
     if isinstance(value, str):
-        if value not in OPTIMIZERS:
-            raise ValueError(
-                f"optimizer is {value!r} but no optimizer has that name: choose from "
-                f"{', '.join(OPTIMIZERS)}"
-            )
-        return OPTIMIZERS[value]()
-    if type(value) not in OPTIMIZERS.values():
-        from fastmlp._network.functions.optimizer import CustomOptimizer
-
-        if type(value) is not CustomOptimizer:
-            raise TypeError(
-                f"optimizer is {short(value)} but an optimizer of this package is expected, not "
-                "a subclass, whose own methods would not be called: for example "
-                "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
-            )
+        return OPTIMIZERS[check_choice("optimizer", value, OPTIMIZERS)]()
+    is_custom = isinstance(value, Optimizer) and value.is_custom
+    if type(value) not in OPTIMIZERS.values() and not is_custom:
+        raise TypeError(
+            f"optimizer is {short(value)} but an optimizer of this package is expected, not "
+            "a subclass, whose own methods would not be called: for example "
+            "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
+        )
     chosen: Optimizer = value
     return chosen
 

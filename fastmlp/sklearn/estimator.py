@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastmlp._engine.exportable import Exportable
@@ -16,7 +17,7 @@ from fastmlp._files import storage
 from fastmlp._validation.check import is_plain
 from fastmlp.sklearn import parameters
 from fastmlp.sklearn.as_mlp import AsMLP
-from fastmlp.sklearn.fitting import CURVES, Fitting, fit_context, one_at_a_time
+from fastmlp.sklearn.fitting import CURVES, Fitting
 from fastmlp.sklearn.observers import CallbackSupportMixin, with_callbacks
 from fastmlp.sklearn.parameter_views import ParameterViews
 from fastmlp.sklearn.scaled_network import ScaledNetwork
@@ -32,7 +33,7 @@ LABELS = {"multiclass": "largest", "binary": "pair", "multilabel-indicator": "ea
 GROWING = ("_fitted", "history_", *CURVES)
 
 
-def is_stochastic(estimator: Any) -> bool:
+def _is_stochastic(estimator: Any) -> bool:
     """Return True for solvers with ``partial_fit``, else raise scikit-learn's AttributeError."""
     if estimator.solver not in parameters.STOCHASTIC:
         raise AttributeError(
@@ -42,6 +43,12 @@ def is_stochastic(estimator: Any) -> bool:
     return True
 
 
+def by_batches(method: parameters.Method) -> parameters.Method:
+    """Decorate a training method of the solvers sgd and adam, and keep its type."""
+    decorated: Any = available_if(_is_stochastic)(parameters.training(method))
+    return cast(parameters.Method, decorated)
+
+
 class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
     """Base class of both estimators; subclasses handle the targets."""
 
@@ -49,9 +56,8 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
 
     # ------------------------------------------------------------ fit
 
-    @one_at_a_time
+    @parameters.training
     @with_callbacks
-    @fit_context
     def fit(
         self,
         X: Any,
@@ -197,11 +203,6 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
             If a parameter is invalid, or is an object that a file cannot store, such as a function.
         """
         storage.save(self, path, training)
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        state.pop("_fitting", None)
-        return state
 
     def __copy__(self) -> Any:
         other = object.__new__(type(self))

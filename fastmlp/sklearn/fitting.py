@@ -8,20 +8,17 @@ continued fit and the lists of epochs change in place; ``undo`` restores them.
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.history import DivergenceError, History
 from fastmlp._network.data import Data
 from fastmlp._network.losses import Loss
@@ -38,27 +35,9 @@ from fastmlp.sklearn.stochastic import NON_FINITE, fit_by_batches
 from fastmlp.sklearn.validation import Samples, Validation, numbers_that_fit, sound, split
 
 Array = NDArray[Any]
-Method = TypeVar("Method", bound=Callable[..., Any])
 
 # Attributes with one entry per epoch, besides those of the history.
 CURVES = ("loss_curve_", "validation_loss_curve_", "validation_scores_")
-
-
-def fit_context(method: Method) -> Method:
-    """Decorate a fit with scikit-learn's checks, and keep its type, which theirs loses."""
-    decorated: Method = _fit_context(prefer_skip_nested_validation=True)(method)
-    return decorated
-
-
-def one_at_a_time(method: Method) -> Method:
-    """Decorate a training method: a second concurrent call raises RuntimeError."""
-
-    @functools.wraps(method)
-    def alone(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with self._turn().taken():
-            return method(self, *args, **kwargs)
-
-    return alone  # type: ignore[return-value]
 
 
 class Fitting(parameters.Validated):
@@ -108,11 +87,6 @@ class Fitting(parameters.Validated):
         return None
 
     # ------------------------------------------------------------ fit
-
-    def _turn(self) -> FitLock:
-        """Return the lock of this estimator, created on first use; it is not part of the state."""
-        turn: FitLock = self.__dict__.setdefault("_fitting", FitLock())
-        return turn
 
     def _fit(
         self,

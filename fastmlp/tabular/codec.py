@@ -32,6 +32,11 @@ from fastmlp.tabular.temperature import LARGEST_LOG
 
 CURVE = (np.int64, np.float64, np.float64, np.float64)  # dtypes of the columns of a curve
 COUNTS = ("best_epoch_", "n_iter_")
+ATTRIBUTES = {  # field -> attribute of the estimator
+    **{"columns": "_columns", "outputs": "n_outputs_", "out_of_fold": "_out_of_fold"},
+    **{"out": "_out", "weighted": "_row_weights", "feature_names": "feature_names_in_"},
+    **{"history": "history_", "report": "_report", **dict(zip(COUNTS, COUNTS, strict=True))},
+}
 FITTED = ("freedom", "spread", "rms")  # of residuals: a number an output
 CLASSES = {False: "classes", True: "labels"}  # names of targets, by whether labels are independent
 
@@ -161,21 +166,15 @@ def _fit_values(known: dict[str, Any], training: bool) -> dict[str, Any]:
         importance = np.stack([found.means, found.deviations])[:, order]
     curve = zip(*known["_curve"], strict=True) if training and known["_curve"] else [()] * 4
     return {
-        "columns": known["_columns"],
+        **{key: known.get(name) for key, name in ATTRIBUTES.items()},
         "members": len(blend.groups[0].ensemble),
         "with_missing": blend.groups[0].encodings[0].with_missing,  # of the whole table
         "groups": list(map(group_values, blend.groups, blend.weights)),
         **(_label_values(known) if "classes_" in known else _number_values(known)),
         "rows": len(known["_out_of_fold"]),
-        "out_of_fold": known["_out_of_fold"],
-        "weighted": known.get("_row_weights"),
         "explained": importance,
-        "out": known["_out"],
         **{f"curve.{at}": column for at, column in enumerate(curve)},
         "history": (history if training else type(history)()).whole(),
-        "report": known["_report"],
-        "feature_names": known.get("feature_names_in_"),
-        **{name: known[name] for name in COUNTS},
     }
 
 
@@ -226,23 +225,18 @@ def _fitted(fit: dict[str, Any], target: Any, task: dict[str, Any]) -> dict[str,
         raise ValueError("fit has a curve of different lengths")
     kinds = {key: len(getattr(columns, key)) for key in ("numbers", "categories")}
     importance, table = fit["explained"], (fit["rows"], n, kinds, columns.left_out)
-    report = fit["report"]
-    members = report.pop("members")
+    members = fit["report"].pop("members")
+    kept = {name: fit[key] for key, name in ATTRIBUTES.items()}
+    if names is None:
+        del kept["feature_names_in_"]
     return {
         **task,
-        **({} if names is None else {"feature_names_in_": names}),
-        **{name: fit[name] for name in COUNTS},
+        **kept,
         "n_features_in_": n,
-        "n_outputs_": fit["outputs"],
-        "history_": fit["history"],
-        "_columns": columns,
         "_members": blend_of(fit, target),
-        "_out_of_fold": fit["out_of_fold"],
-        "_out": fit["out"],
-        "_row_weights": weights,
         "_curve": list(zip(*curve, strict=True)),
         "_importance": None if importance is None else in_order(columns.used, *importance),
-        "_report": Report(*table, members, target.metric, **report),
+        "_report": Report(*table, members, target.metric, **fit["report"]),
     }
 
 
@@ -276,19 +270,19 @@ def _numbers(model: Any, fit: dict[str, Any]) -> tuple[NumericTarget, dict[str, 
             "effective rows are possible"
         )
     ends = np.cumsum(fit["places"])[:-1]
-    split = {key: np.split(fit[f"residuals.{key}"], ends) for key in ("places", "sizes")}
+    each = {key: fit[f"residuals.{key}"] for key in ("z", "w")}
+    each |= {key: fit[f"residuals.{key}"].tolist() for key in FITTED}
+    each |= {key: np.split(fit[f"residuals.{key}"], ends) for key in ("places", "sizes")}
     residuals = []
     for k in range(n):
-        each = Residuals.__new__(Residuals)
-        own = {key: float(fit[f"residuals.{key}"][k]) for key in FITTED}
-        own |= {key: fit[f"residuals.{key}"][k] for key in ("z", "w")}
-        vars(each).update(own, trust=fit["trust"], **{key: split[key][k] for key in split})
-        if not ((each.z[:-1] <= each.z[1:]).all() and (each.places[:-1] < each.places[1:]).all()):
+        own = Residuals.__new__(Residuals)
+        vars(own).update({key: values[k] for key, values in each.items()}, trust=fit["trust"])
+        if not ((own.z[:-1] <= own.z[1:]).all() and (own.places[:-1] < own.places[1:]).all()):
             raise ValueError(f"the residuals of output {k} are not in order")
-        residuals.append(each)
+        residuals.append(own)
     # The parameters may have been set since; of those of the fit, these matter after it.
-    own = {"loss": name, "quantile": getattr(target.loss, "quantile", model.quantile)}
-    return target, {"_trained_with": {**vars(model), **own}, "_residuals": residuals}
+    used = {"loss": name, "quantile": getattr(target.loss, "quantile", model.quantile)}
+    return target, {"_trained_with": {**vars(model), **used}, "_residuals": residuals}
 
 
 def _check_loss(fit: dict[str, Any], target: Any) -> Any:

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from fastmlp._core.intervals import check_count
 from fastmlp.tabular import inspection
-from fastmlp.tabular.columns import Table
+from fastmlp.tabular.fitted import Fitted, like, of_one_moment
 from fastmlp.tabular.inspection import Importance
-from fastmlp.tabular.persistence import Persistent, like, of_one_moment
 from fastmlp.tabular.report import Report
 
 Array = NDArray[Any]
@@ -29,34 +28,11 @@ NO_ROWS = (
 )
 
 
-class Explained(Persistent):
+class Explained(Fitted):
     """Explanation methods of both estimators."""
 
-    _row_weights: Array | None
-    _out: list[Array]
-    _out_of_fold: Array
-    _curve: list[tuple[int, float, float, float]]
-    best_epoch_: int
-    _rows: tuple[Table, Any]  # rows and target of the fit; not in copies and files
-    _importance: Importance | None
-    _report: Report
     classes_: Array  # of a classifier
-
-    def plot_calibration(self, y: Any, *, ax: Any = None) -> Any:
-        """Plot the calibration of the fit; each estimator has its own plot.
-
-        Parameters
-        ----------
-        y : array-like
-            Targets of the rows of the fit, in their order.
-        ax : matplotlib.axes.Axes, optional
-            Axes to draw on; by default those of a new figure.
-        """
-        raise NotImplementedError
-
-    def _target_of(self, y: Any) -> Any:
-        """Return a copy of the fitted target with the labels or numbers of these rows."""
-        raise NotImplementedError
+    plot_calibration: Callable[..., Any]  # each estimator has its own plot
 
     def report(self) -> Report:
         """Return a report of the fit: columns, networks, out-of-fold scores, seconds per phase.
@@ -82,23 +58,19 @@ class Explained(Persistent):
         report: Report = model._report
         return replace(report, pictures=tuple(model._pictures()))
 
-    def _pictures(self) -> Iterator[Callable[[Any], Any]]:
+    def _pictures(self) -> Iterator[Callable[..., Any]]:
         """Yield functions that draw a picture of the fit on axes."""
         if self._curve:
             yield self.plot_history
         cells = MOST_CELLS + 1
         if "_rows" in vars(self):
-            yield self._plot_own_calibration
+            yield partial(self.plot_calibration, self._given(self._rows[1]))
             cells = len(self._rows[0]) * len(self._columns.used)
         if self._importance is not None or cells <= MOST_CELLS:
             yield self._plot_own_importance
 
-    def _plot_own_calibration(self, ax: Any) -> Any:
-        """Plot the calibration on the rows of the fit."""
-        return self.plot_calibration(self._given(self._rows[1]), ax=ax)
-
     def _plot_own_importance(self, ax: Any) -> Any:
-        """Plot the importance on the rows of the fit, computed once."""
+        """Plot the importance on the rows of the fit, which is computed once."""
         return inspection.bars(self._own_importance(), MOST_BARS, ax)
 
     def _given(self, target: Any) -> Array:
@@ -132,11 +104,11 @@ class Explained(Persistent):
         """
         check_is_fitted(self, "_members")
         rounds = check_count("rounds", rounds, example=3)
-        if (X is None) != (y is None):
-            raise ValueError("X and y belong together: pass both, or neither for the rows of fit")
-        table, target = self._rows_of_fit() if X is None else self._read(X, y)
-        check_consistent_length(table.numbers, target.y)
         members, weights = self._members, self._row_weights
+        given = self._read_both(members.groups[0].target, X, y, "X and y")
+        if given is None and "_rows" not in vars(self):
+            raise ValueError(NO_ROWS.format("importance without X and y"))
+        table, target = given or self._rows
         parts: list[tuple[Any, Array]] = [
             (partial(members.of_division, k), rows) for k, rows in enumerate(self._out)
         ]
@@ -170,16 +142,6 @@ class Explained(Persistent):
                 self._importance = model._importance
         found: Importance = model._importance
         return found
-
-    def _rows_of_fit(self) -> tuple[Table, Any]:
-        """Return the rows of the fit and their target."""
-        if "_rows" not in vars(self):
-            raise ValueError(NO_ROWS.format("importance without X and y"))
-        return self._rows
-
-    def _read(self, X: Any, y: Any) -> tuple[Table, Any]:
-        """Return any rows and their target."""
-        return self._columns.read(self._checked(X, reset=False)), self._target_of(y)
 
     def plot_importance(
         self,

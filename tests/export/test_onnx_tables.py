@@ -18,7 +18,7 @@ import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular import presets
 from fastmlp.tabular.columns import Columns
-from fastmlp.tabular.persistence import like
+from fastmlp.tabular.fitted import like
 from fastmlp.tabular.presets import Preset, Recipe
 
 ReferenceEvaluator = pytest.importorskip("onnx.reference", reason="needs onnx").ReferenceEvaluator

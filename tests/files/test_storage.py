@@ -284,7 +284,7 @@ def test_bad_arguments(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="training is 1 but must be True or False"):
         net.save(tmp_path / "net", training=1)
     net.save(tmp_path / "net")
-    with pytest.raises(ValueError, match="engine is 'gpu' but must be one of native, reference"):
+    with pytest.raises(ValueError, match="engine is 'gpu' but .* choose from native, reference"):
         fastmlp.load(tmp_path / "net", engine="gpu")
     with pytest.raises(FileNotFoundError):
         fastmlp.load(tmp_path / "none")

@@ -1,7 +1,6 @@
 """Ensembles: every member as if it were alone, and all of them as one."""
 
 import copy
-import pickle
 
 import cases
 import numpy as np
@@ -33,9 +32,12 @@ FITS = {
         {"optimizer": fastmlp.AdamW(fastmlp.Cosine(0.1, 30), weight_decay=lambda s: 0.1 / (9 + s))},
         ("rows", "sample_weight"),
     ),
-    "parametric, scale": (
-        [5, 17, 9, 2],
-        {"parametric": [True, False], "scale": True, "activation": "mish", "dropout": 0.15},
+    "all operators": (
+        [5, 17, 17, 2],
+        {
+            **{"parametric": [True, False], "scale": True, "activation": "mish", "dropout": 0.15},
+            **{"skip": 1, "linear_path": True},
+        },
         {"groups": fastmlp.Groups(scale_rate=6.0, activation_rate=0.1)},
         ("rows",),
     ),
@@ -208,21 +210,11 @@ def test_an_interrupt_ends_all_members(interrupt_after, n_threads):
     assert [digest(net) for net in nets] == before
 
 
-def test_copies_and_pickles_are_whole():
-    together, _ = inputs("plain", 2)
+def test_members_of_an_ensemble_and_its_repr():
     ensemble = fastmlp.Ensemble(members(fastmlp.MLP, "plain", 2))
-    ensemble.fit(**together)
-    for other in (
-        copy.copy(ensemble),
-        copy.deepcopy(ensemble),
-        pickle.loads(pickle.dumps(ensemble)),
-    ):
-        assert np.array_equal(other.predict(X), ensemble.predict(X))
-        assert len(other) == 2
-        assert other.history == ensemble.history
-        assert other[0] is not ensemble[0]
     assert "2 x fastmlp.MLP([5, 7, 3]" in repr(ensemble)
     assert ensemble.members[1] is ensemble[1]
+    assert copy.copy(ensemble)[0] is not ensemble[0]
 
 
 MLP = fastmlp.MLP

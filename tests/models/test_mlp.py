@@ -4,7 +4,6 @@ import copy
 import pickle
 import re
 
-import cases
 import numpy as np
 import pytest
 from models import X, Y, digest, network
@@ -205,22 +204,6 @@ def test_partial_fit_begins_anew_with_another_optimizer_or_fit(mlp):
     used.partial_fit(X, Y, optimizer=fastmlp.SGD(0.2, momentum=0.9))
     fresh.partial_fit(X, Y, optimizer=fastmlp.SGD(0.2, momentum=0.9))
     assert digest(used) == digest(fresh)
-
-
-@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize(
-    "twin", [copy.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))],
-    ids=["copy", "deepcopy", "pickle"],
-)  # fmt: skip
-def test_copies_go_on_with_the_optimizer(mlp, twin, dtype, optimizer):
-    net = network(mlp, dtype=dtype, dropout=0.2)
-    for _ in range(3):
-        net.partial_fit(X, Y, optimizer=optimizer, batch_size=17)
-    other = twin(net)
-    for each in (net, other, net, other):
-        each.partial_fit(X, Y, optimizer=optimizer, batch_size=17)
-    assert digest(net) == digest(other)
 
 
 def test_the_learning_rate_may_change_between_passes(mlp):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import test_bits
 from models import X, Y, digest, network
-from test_resume import same
+from states import same
 
 import fastmlp
 

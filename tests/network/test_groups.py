@@ -12,7 +12,7 @@ from test_blocks import compare_training
 import fastmlp
 from fastmlp import reference
 from fastmlp._engine.plan import Plan
-from fastmlp._network import groups, optimizers
+from fastmlp._network import groups
 from fastmlp._network.groups import Groups
 from fastmlp._network.spec import BLOCK_ROWS
 
@@ -56,22 +56,6 @@ def test_a_single_output_has_groups_too():
             for a, b in zip([*fits[0].weights, *fits[0].biases],
                             [*fits[1].weights, *fits[1].biases], strict=True):  # fmt: skip
                 np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", test_bits.LEVELS)
-@pytest.mark.parametrize("name", test_bits.FITS)
-def test_factors_of_1_change_no_bit(name, level, dtype, monkeypatch):
-    """In whatever groups: the decays of the last differ, and nothing decays."""
-    sizes, model, options = test_bits.FITS[name]
-    n = len(sizes) - 1
-    same = [Groups(layer_rates=[1] * n, layer_decays=np.ones(n), weight_rate=1)]
-    if "l2" not in options and not isinstance(options.get("optimizer"), optimizers.AdamW):
-        same.append(Groups(layer_decays=range(n), bias_decay=7.0))
-    wanted = test_bits.digest(name, level, dtype)
-    for chosen in same:
-        monkeypatch.setitem(test_bits.FITS, name, (sizes, model, {**options, "groups": chosen}))
-        assert {test_bits.digest(name, level, dtype, threads) for threads in (1, 3)} == {wanted}
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
@@ -225,6 +209,8 @@ BAD = [
     ({"weight_rate": np.inf}, ValueError, "weight_rate"),
     ({"bias_rate": "1"}, TypeError, "bias_rate"),
     ({"bias_decay": np.nan}, ValueError, "bias_decay"),
+    ({"activation_rate": -1.0}, ValueError, "activation_rate"),
+    ({"activation_decay": np.nan}, ValueError, "activation_decay"),
 ]
 
 

@@ -104,15 +104,6 @@ def test_links():
     assert np.array_equal(losses.Huber().link(z), z)
 
 
-def test_unit_variance_gaussian_is_squared_error_plus_a_constant():
-    rng = np.random.default_rng(1)
-    z, t = rng.normal(size=(2, 9, 3))
-    square, dz = losses.SquaredError().value_and_gradient(z, t)
-    gauss, dz_gauss = losses.GaussianNLL(predict_variance=False).value_and_gradient(z, t)
-    assert_close(gauss - square, np.full(9, 1.5 * math.log(2 * math.pi)), "loss", "float64")
-    assert np.array_equal(dz, dz_gauss)
-
-
 def test_labels_are_one_hot_soft_targets():
     rng = np.random.default_rng(2)
     z, labels = rng.normal(size=(8, 5)), rng.integers(0, 5, 8).astype(np.int32)
@@ -142,28 +133,6 @@ def test_dtype_kept_inputs_untouched_and_float32_accurate(case, dtype):
     scale = 1 + np.max(np.abs(exact_values))
     assert_close(values, exact_values, "loss", dtype, scale)
     assert_close(dz, exact_dz, "loss", dtype, scale)
-
-
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize(
-    "case",
-    [c for c in cases.LOSSES if c.loss.target_kind in ("class", "unit_interval")],
-    ids=str,
-)
-def test_saturated_outputs_give_the_right_finite_loss(case, dtype):
-    z = np.array([[1e4, -1e4], [-1e4, 1e4], [1e30, 0]], dtype)
-    t = np.zeros(3, np.int32) if case.labels else np.array([[1, 0]] * 3, dtype)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        values, dz = case.loss.value_and_gradient(z, t)
-        prediction = case.loss.link(z)
-    assert np.isfinite(values).all()
-    assert np.all(np.abs(dz) <= 1)
-    assert np.all((prediction >= 0) & (prediction <= 1))
-    if not case.loss.parameter:
-        n_wrong = {"class": 1, "unit_interval": 2}[case.loss.target_kind]
-        mistake = 2e4 if n_wrong == 1 else 1e4 * n_wrong
-        assert_close(values[:2], [0, mistake], "elementwise", dtype)
 
 
 @pytest.mark.parametrize("loss", [losses.PoissonNLL(), losses.GaussianNLL()])

@@ -233,14 +233,7 @@ FAILURES = {
 }
 
 
-@pytest.fixture
-def handler():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("handler", "no_collections")
+@pytest.mark.usefixtures("default_sigint", "no_collections")
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_failure_leaves_the_last_whole_epoch_and_its_state(mlp, name):
     change, error, message = FAILURES[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import importlib.util
+import json
 import re
 import runpy
 import shutil
@@ -124,6 +125,22 @@ def test_a_wheel_holds_nothing_of_earlier_builds(
         command.run()
     run.assert_called_once_with()
     assert not left.exists()
+
+
+def test_a_wheel_has_a_bill_of_materials(tmp_path: Path) -> None:
+    import setuptools
+
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        licence = tomllib.load(file)["project"]["license"]
+    package = {"name": "fastmlp", "version": "1.2", "license_expression": licence}
+    wheel = commands()["BuildWheel"](setuptools.Distribution(package))
+    wheel.ensure_finalized()
+    wheel.write_wheelfile(str(tmp_path))
+    bill = json.loads((tmp_path / "sboms" / "fastmlp.cdx.json").read_text())
+    package = bill["metadata"]["component"]
+    assert package["purl"] == "pkg:pypi/fastmlp@1.2"
+    assert package["licenses"] == [{"expression": licence}]
+    assert [each["licenses"][0]["license"]["id"] for each in bill["components"]] == ["CC-BY-4.0"]
 
 
 def test_kernels_are_translated_once(tmp_path: Path) -> None:

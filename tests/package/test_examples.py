@@ -125,7 +125,7 @@ def test_cells_of_the_notebook_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_every_example_is_tested_and_listed() -> None:
     tests = Path(__file__).read_text()
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "examples" / "README.md").read_text()
     for name in EXAMPLES:
         assert f'run("{name}")' in tests
         assert f"{name}.py" in readme

@@ -18,7 +18,7 @@ import sys
 import numpy as np
 
 COMPILED = re.compile(
-    r"fastmlp\._engine\.(predictor|native|crew|parameters|steps|buffers|shift|memory|kernels|cpu|_kernels_\w+)"
+    r"fastmlp\._engine\.(predictor|native|crew|parameters|passes|buffers|kernels|cpu|_kernels_\w+)"
 )
 
 

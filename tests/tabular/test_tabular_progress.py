@@ -101,6 +101,32 @@ def test_an_interrupt_between_recipes_keeps_the_first(monkeypatch):
     assert model.report().notes == ["ended early because the user interrupted it: 1 of 2 recipes"]
 
 
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(("make", "y"), [(regressor, Y), (classifier, LABELS)])
+def test_an_interrupt_of_the_calibration(make, y, times, monkeypatch):
+    """One leaves the calibrated model without its scores, two leave the estimator as it was."""
+    whole, model = make().fit(X, y), make()
+    finish, left = type(model)._finish, [KeyboardInterrupt] * times
+
+    def interrupted(*args):
+        found = finish(*args)
+        if left:
+            raise left.pop()
+        return found
+
+    monkeypatch.setattr(type(model), "_finish", interrupted)
+    if times == 2:
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, y)
+        assert not hasattr(model, "_members")
+        return
+    with pytest.warns(ConvergenceWarning, match="the user interrupted it"):
+        model.fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), whole.predict(X))
+    np.testing.assert_array_equal(model.oof_prediction_, whole.oof_prediction_)
+    assert "the user interrupted it: there are no other scores" in str(model.report())
+
+
 def test_callbacks_are_checked_and_files_keep_those_of_fastmlp(tmp_path):
     with pytest.raises(TypeError, match=r"callbacks\[0\] is 3"):
         regressor(callbacks=[3]).fit(X, Y)

@@ -273,6 +273,8 @@ WRONG = {
     "dropout": ({"recipes": [{"dropout": 1.0}]}, "dropout is 1.0 but must be"),
     "share": ({"recipes": [{"share": 0}]}, "share is 0 but must be"),
     "checkpoint": ({"callbacks": [fastmlp.Checkpoint("x")]}, "callbacks has a Checkpoint"),
+    "stopping": ({"callbacks": [fastmlp.EarlyStopping()]}, "EarlyStopping of val_loss .* epochs="),
+    "plateau": ({"callbacks": [fastmlp.ReduceOnPlateau()]}, "ReduceOnPlateau of val_loss"),
 }
 
 

@@ -103,20 +103,12 @@ def test_batches_of_several_blocks_of_the_engine(batch):
     assert same(wanted, net)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.parametrize("sizes", SIZES)
-def test_a_fit_that_resumes_ends_as_one_that_was_not_cut(engine, shuffle, sizes):
+def test_a_source_of_other_rows_is_not_gone_on_with():
     x, y, _ = arrays()
-    source, common = split(SIZES[sizes], x, y), {"batch_size": 16, "shuffle": shuffle}
-    whole, cut = model(engine, dropout=0.2), model(engine, dropout=0.2)
-    whole.fit(source, epochs=5, **common)
-    cut.fit(source, epochs=2, **common)
-    cut.fit(source, epochs=5, resume=True, **common)
-    assert same(whole, cut)
-    assert whole.history.loss == cut.history.loss
+    net = model()
+    net.fit(split([N], x, y), epochs=1)
     with pytest.raises(ValueError, match="157"):
-        cut.fit(split([9], x, y), epochs=6, resume=True, **common)
+        net.fit(split([9], x, y), epochs=2, resume=True)
 
 
 def test_shuffling_stays_within_blocks_and_differs_by_epoch_and_block():

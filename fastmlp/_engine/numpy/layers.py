@@ -1,8 +1,8 @@
-"""What a hidden layer of the reference makes of z = x @ W + b, and how a gradient comes back.
+"""Hidden layers of the NumPy engine: from z = x @ W + b to the outputs, and the gradient back.
 
-Before the first, the scale layer (`scaled`). Activation, plain or parametric, with the
-normalisation before or after it, then dropout, then at the end of a residual block what entered it
-(`joined`): each its textbook formula. After the last, the linear path (`linear`).
+The scale layer comes before the first layer (`scaled`), the linear path after the last (`linear`).
+A hidden layer is an activation, plain or parametric, with a normalisation before or after it, then
+dropout, then the sum at the end of a residual block (`joined`), each by its textbook formula.
 """
 
 from __future__ import annotations
@@ -26,16 +26,15 @@ def named(spec: Spec, parameters: Parameters) -> dict[str, list[Array]]:
 
 
 def scaled(spec: Spec, parameters: Parameters, x: Array) -> Array:
-    """Return x, or where there is a scale layer each column times its parameter.
+    """Multiply each column of x by its parameter if there is a scale layer; also for gradients.
 
-    The same function brings a gradient back. Source: Holzmueller, Grinsztajn and Steinwart 2024,
-    "Better by default" (arXiv:2407.04491), section 3.
+    Source: Holzmueller, Grinsztajn and Steinwart 2024, "Better by default" (arXiv:2407.04491).
     """
     return np.multiply(x, named(spec, parameters)["scales"][0]) if spec.scale else x
 
 
 def linear(spec: Spec, parameters: Parameters, x: Array, z: Array) -> Array:
-    """Return z, or where there is a linear path z + x @ W of its own, x being scaled already.
+    """Return z, plus the scaled inputs x times their own weights if there is a linear path.
 
     Source: Cheng et al. 2016, "Wide & deep learning" (arXiv:1606.07792), section 3.
     """
@@ -43,7 +42,7 @@ def linear(spec: Spec, parameters: Parameters, x: Array, z: Array) -> Array:
 
 
 def joined(spec: Spec, k: int, y: Array, inputs: list[Array]) -> Array:
-    """Return what hidden layer k gives: at the end of a block y and what entered the block.
+    """Return y, at the end of a residual block plus the input of the block.
 
     Source: He, Zhang, Ren and Sun 2016, "Identity mappings in deep residual networks"
     (arXiv:1603.05027), equation 4.
@@ -53,9 +52,9 @@ def joined(spec: Spec, k: int, y: Array, inputs: list[Array]) -> Array:
 
 
 def parted(spec: Spec, k: int, dy: Array, around: dict[int, Array]) -> Array:
-    """Return the gradient of what hidden layer k gives, of dy that came through the layer after it.
+    """Return the gradient of hidden layer k's result, given the part from the layer after it.
 
-    Adds what came around a block, and remembers what goes around the one that ends here.
+    `around` holds the gradients that skip a block, by the number of the block's input.
     """
     if k + 1 in around:
         dy = dy + around.pop(k + 1)
@@ -66,7 +65,7 @@ def parted(spec: Spec, k: int, dy: Array, around: dict[int, Array]) -> Array:
 
 
 def forward(spec: Spec, parameters: Parameters, k: int, z: Array) -> Array:
-    """Return the activations of hidden layer k, normalised where it says so, before dropout."""
+    """Return the activations of hidden layer k, with its normalisation, before dropout."""
     own, position = named(spec, parameters), spec.layer_norm[k]
     if position == "before":
         z = layer_norm(z, own["gains"][k], own["shifts"][k])
@@ -79,7 +78,7 @@ def forward(spec: Spec, parameters: Parameters, k: int, z: Array) -> Array:
 def backward(
     spec: Spec, parameters: Parameters, k: int, z: Array, dy: Array
 ) -> tuple[Array, dict[str, Array]]:
-    """Return dz from the gradient dy of `forward`, and those of the layer's tensors by kind."""
+    """Return dz, given the gradient dy of `forward`, and the gradients of the tensors by kind."""
     own, position = named(spec, parameters), spec.layer_norm[k]
     found: dict[str, Array] = {}
     active = z  # what enters the activation
@@ -112,12 +111,11 @@ def back(
     dz: Array,
     masks: Masks | None = None,
 ) -> list[tuple[int, Array, dict[str, Array]]]:
-    """Return what a gradient becomes from the last layer to the first, by the chain rule.
+    """Return (k, gradient of outputs[k], gradients of tensors by kind) from the last layer back.
 
-    For each affine layer k its number, the gradient dz of outputs[k], and those of the other
-    tensors of hidden layer k by kind; arguments are those of `numpy_engine.backward`.
+    The arguments are those of `numpy_engine.backward`.
     """
-    # No generator: that would not let through what a user's activation raises, if StopIteration.
+    # A list, no generator: a user's activation may raise StopIteration.
     weights = parameters[0]
     around: dict[int, Array] = {}
     steps: list[tuple[int, Array, dict[str, Array]]] = [(len(weights) - 1, dz, {})]
@@ -131,7 +129,7 @@ def back(
 
 
 def to_inputs(spec: Spec, parameters: Parameters, first: Array, last: Array) -> Array:
-    """Return the gradient of the scaled inputs, of those of the first and the last outputs."""
+    """Return the gradient of the scaled inputs, given those of the first and the last outputs."""
     dx = first @ parameters[0][0].T
     if spec.linear_path:
         dx = dx + last @ named(spec, parameters)["linear_weights"][0].T

@@ -1,7 +1,7 @@
-"""The engine in NumPy: all that the native engine computes, for tests to compare it with.
+"""The engine in NumPy: computes the same as the native engine, for tests to compare with.
 
-Every function is the formula for a whole batch, in the dtype of the network; nothing is optimised.
-`fastmlp.reference` teaches the core of it. Axes: N rows, I fan-in, O fan-out.
+Each function is the textbook formula for a whole batch, in the dtype of the network, not optimised.
+`fastmlp.reference` explains the core of it. Axes: N rows, I fan-in, O fan-out.
 """
 
 from __future__ import annotations
@@ -29,26 +29,11 @@ from fastmlp._network.spec import Spec
 def forward(
     spec: Spec, parameters: Parameters, x: Array, masks: Masks | None = None
 ) -> tuple[list[Array], list[Array]]:
-    """Return what enters every affine layer and what leaves it.
+    """Return the inputs (N, I) and outputs (N, O) of every affine layer.
 
-    Parameters
-    ----------
-    spec : Spec
-        The network.
-    parameters : (weights, biases), and the other kinds of `Spec.tensors` where there are any
-        Lists of (I, O) and (O,) arrays.
-    x : array or RowSource, shape (N, I)
-        The inputs.
-    masks : list or None
-        Dropout masks, from `dropout_masks`; None for a prediction.
-
-    Returns
-    -------
-    inputs : list of arrays, shapes (N, I)
-        inputs[0] is x, not scaled yet, inputs[k] what hidden layer k - 1 gives, after dropout and
-        the sum at the end of a block.
-    outputs : list of arrays, shapes (N, O)
-        outputs[k] = inputs[k] @ W[k] + b[k]; the last one, with the linear path, goes to the loss.
+    inputs[0] is x, before scaling; inputs[k] is the result of hidden layer k - 1, after dropout and
+    the sum at the end of a block. outputs[k] = inputs[k] @ W[k] + b[k]; the last, with the linear
+    path, goes to the loss. The masks are those of `random.dropout_masks`; None for a prediction.
     """
     weights, biases = parameters[:2]
     x = np.asarray(x)  # of a RowSource
@@ -67,32 +52,14 @@ def forward(
 def loss(
     spec: Spec, z: Array, targets: Array, sample_weight: Array, total: float | None = None
 ) -> tuple[float, Array]:
-    """Return the weighted mean of the samples' losses and its gradient.
+    """Return sum(weight * loss) / total, in float64, and its gradient (N, O) with respect to z.
 
-    Parameters
-    ----------
-    spec : Spec
-        The network.
-    z : array, shape (N, O)
-        The last affine layer's output.
-    targets : array, shape (N, m), or int32 labels (N,)
-        The targets.
-    sample_weight : array, shape (N,)
-        All zero means loss 0 and gradient 0.
-    total : float, optional
-        To be divided by; by default their sum.
-
-    Returns
-    -------
-    value : float
-        sum(weight * loss) / total, summed in float64.
-    dz : array, shape (N, O)
-        Its gradient.
+    The default total is the sum of the weights; if that is 0, value and gradient are 0.
     """
     total = float(np.sum(sample_weight, dtype=np.float64)) if total is None else total
     if total == 0:
         return 0.0, np.zeros_like(z)
-    used = sample_weight != 0  # what overflows in another row is no part of a sum
+    used = sample_weight != 0  # an overflow in another row must not reach the sum
     values, dz = np.zeros(len(z), z.dtype), np.zeros_like(z)
     values[used], dz[used] = spec.loss.value_and_gradient(z[used], targets[used])
     share = (sample_weight / total).astype(z.dtype)
@@ -107,21 +74,9 @@ def backward(
     dz: Array,
     masks: Masks | None = None,
 ) -> Parameters:
-    """Return the gradient of the loss by the chain rule, from the last layer back.
+    """Return the gradient of the loss, lists like the parameters, by the chain rule.
 
-    Parameters
-    ----------
-    spec, parameters, masks
-        As in `forward`.
-    inputs, outputs : list of arrays
-        What `forward` returned.
-    dz : array, shape (N, O)
-        Gradient with respect to outputs[-1].
-
-    Returns
-    -------
-    (dW, db), and those of the other kinds of `Spec.tensors`
-        Lists like the parameters.
+    The inputs and outputs are the results of `forward`, dz (N, O) is the gradient of outputs[-1].
     """
     gradients: Parameters = tuple([np.zeros_like(p) for p in kind] for kind in parameters)
     of_kind, last = layers.named(spec, gradients), dz
@@ -149,13 +104,12 @@ def objective(
     l1: float = 0.0,
     total: float | None = None,
 ) -> tuple[Any, ...]:
-    """Return objective and gradient of one batch, (objective, [dW], [db]).
+    """Return the objective of one batch and its gradient, (objective, [dW], [db], ...).
 
-    With gains and shifts, their gradients follow. The factors are those of each tensor's group;
-    `total` is that of `loss`.
+    The factors are those of each tensor's group; `total` is that of `loss`.
     """
     factors = PLAIN.factors(spec.tensors, 0) if factors is None else factors
-    used = _sample_weight(data) != 0  # 0 times what overflows in another row would be NaN
+    used = _sample_weight(data) != 0  # 0 times an overflow in another row would be NaN
     data = Data(data.x[used], data.targets[used], _sample_weight(data)[used])
     masks = masks and [m if m is None else m[used] for m in masks]
     inputs, outputs = forward(spec, parameters, data.x, masks)
@@ -166,11 +120,7 @@ def objective(
 
 
 def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
-    """Return the derivatives of the predictions with respect to the inputs.
-
-    Once forward, then once backward for every output, from the link's slope: element [n, c, i] is
-    d prediction[n, c] / d x[n, i]; C counts the heads too.
-    """
+    """Return d prediction[n, c] / d x[n, i] at [n, c, i], by a backward pass for every output c."""
     _, outputs = forward(spec, parameters, x)
     prediction = spec.loss.link(outputs[-1])
     derivatives = []
@@ -183,33 +133,18 @@ def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
 
 
 class Engine(EngineState):
-    """A network's parameters and optimizer state, and what can be done with them.
-
-    The same methods as the compiled engine; `team` is accepted and not needed.
-
-    Parameters
-    ----------
-    spec : Spec
-        The network. All parameters are 0 at first.
-
-    Examples
-    --------
-    >>> from fastmlp import spec
-    >>> engine = Engine(spec.build([2, 3, 1], dtype="float64"))
-    >>> engine.predict(np.ones((1, 2)))
-    array([[0.]])
-    """
+    """The methods of `protocol.Engine` in NumPy; `team` is accepted and not used."""
 
     level = "numpy"
 
     def predict(self, x: Array, team: object = None, linked: bool = True) -> Array:
-        """Return the loss's link of the outputs, (n, heads * m), or the outputs before it."""
+        """Return the predictions (n, heads * m); if not linked, the outputs before the link."""
         del team
         _, outputs = forward(self.spec, self._parameters, x)
         return self.spec.loss.link(outputs[-1]) if linked else outputs[-1]
 
     def predict_row(self, x: Any) -> None:
-        """Offer no way around the checks, as the native engine does for one row."""
+        """Return None: there is no way past the checks."""
 
     def evaluate(self, data: Data, team: object = None) -> float:
         """Return the weighted mean loss, without penalty."""
@@ -226,28 +161,28 @@ class Engine(EngineState):
         l1: float = 0.0,
         plan: Plan | None = None,
     ) -> tuple[Any, ...]:
-        """Return the objective of one batch and its gradient, (objective, [dW], [db], ...)."""
+        """Return (objective, [dW], [db], ...) of all rows as one batch."""
         del team
         spec = plan.network_of(0, self.spec) if plan else self.spec
         masks = random.dropout_masks(spec, plan.seed, plan.step, data.rows) if plan else None
         return objective(spec, self._parameters, data, l2, masks, l1=l1)
 
     def jacobian(self, x: Array) -> Array:
-        """Return the derivatives of the predictions with respect to the inputs, (n, C, I)."""
+        """Return the derivatives of the predictions with respect to x, (n, heads * m, fan_in)."""
         return jacobian(self.spec, self._parameters, x)
 
     def twin(self) -> Engine:
-        """Return another engine for the same network; snapshots are for both."""
+        """Return another engine for the same network; both can restore the same snapshots."""
         return Engine(self.spec)
 
     def predictor(self, n_threads: int | None = None) -> Predictor:
-        """Return a frozen copy as a function."""
+        """Return a frozen copy of the network."""
         frozen = self.twin()
         frozen.set_parameters(*self._parameters)
         return Predictor(frozen, n_threads)
 
     def _step(self, plan: Plan, batch: int, factors: list[Factors], gradients: list[Array]) -> None:
-        """Move every parameter that is not frozen by one step of the optimizer."""
+        """Update every parameter that is not frozen."""
         assert self._steps is not None
         memory = self._steps.memory._replace(step=self._steps.memory.step + 1)
         self._steps.memory = memory
@@ -262,19 +197,15 @@ class Engine(EngineState):
 
     @property
     def n_summed(self) -> int:
-        """Elements of what `epoch` gives to `Shard.add_up`."""
+        """Number of elements that `epoch` passes to `Shard.add_up`."""
         return self.spec.n_parameters + Shard.NOTES
 
     def epoch(self, data: Data, plan: Plan) -> float:
-        """Take one step for every batch; return the weighted mean of the objectives before each.
-
-        As soon as a batch has an objective that is not finite, that one; NaN when a parameter is
-        not finite. Then, and after any error, the parameters are those of before.
-        """
+        """Train on every batch once and return the mean objective, or one that is not finite."""
         if self._steps is None:
             raise RuntimeError("no optimizer was started")
         self._steps.is_whole = False
-        learning = Engine(self.spec)  # meanwhile readers have the parameters of before
+        learning = Engine(self.spec)  # other threads see the old parameters meanwhile
         learning.set_parameters(*self._parameters)
         learning.set_optimizer_state(self._steps)
         value = learning._batches(data, plan)
@@ -293,15 +224,14 @@ class Engine(EngineState):
                 rows = order[first : first + plan.batch_size]
                 batch = Data(data.x[rows], data.targets[rows], _sample_weight(data)[rows])
                 weight = float(np.sum(_sample_weight(batch), dtype=np.float64))
+                l1, l2, at = float(plan.l1), float(plan.l2), 0
                 if share is not None:
-                    weight = float(share.totals[k])
-                l1, l2 = float(plan.l1), float(plan.l2)
-                if share is not None and not share.is_first:
-                    l1 = l2 = 0.0
+                    weight, at = float(share.totals[k]), share.row
+                    if not share.is_first:
+                        l1 = l2 = 0.0
                 if plan.l2_per_batch:
                     l2 = l2 / weight if weight else 0.0
                 spec = plan.network_of(k, self.spec)
-                at = share.row if share else 0
                 masks = random.dropout_masks(spec, plan.seed, plan.step + k, len(rows), at)
                 given = masks, factors, l1, weight
                 value, *gradients = objective(spec, self._parameters, batch, l2, *given)

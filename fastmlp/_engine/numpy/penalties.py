@@ -1,4 +1,4 @@
-"""What becomes of a gradient before the step, in NumPy: penalties, sums of processes, clipping."""
+"""Changes to a gradient before the step, in NumPy: penalties, sums over processes, clipping."""
 
 from __future__ import annotations
 
@@ -25,21 +25,10 @@ def penalized(
     l1: float,
     l2: float,
 ) -> float:
-    """Return an objective with its penalties, and add their gradients to those it has, in place.
+    """Return the objective plus penalties, and add the gradients of these in place.
 
     The penalties are l1 sum(factor abs(p)) + 0.5 l2 sum(factor p**2), with the factors of each
-    tensor. The derivative of abs(p) at 0 is taken as 0, one of its subgradients.
-
-    Examples
-    --------
-    >>> from fastmlp._network.groups import PLAIN
-    >>> tensors = {"weights": [(1, 3)], "biases": [(3,)]}
-    >>> parameters = [np.array([[2.0, 0.0, -1.0]]), np.ones(3)]
-    >>> gradients = [np.zeros((1, 3)), np.zeros(3)]
-    >>> penalized(1.0, parameters, gradients, PLAIN.factors(tensors, 0), l1=0.5, l2=0.0)
-    2.5
-    >>> gradients[0].tolist()
-    [[0.5, 0.0, -0.5]]
+    tensor; the derivative of abs(p) at 0 is taken as 0, one of its subgradients.
     """
     for p, g, own in zip(parameters, gradients, factors, strict=True):
         if l2 * own.l2:  # without a penalty nothing is added to infinity
@@ -54,7 +43,7 @@ def penalized(
 def clip(gradients: list[Array], norm: float, factors: Sequence[float]) -> list[Array]:
     """Return the gradients, scaled down together if their global 2-norm exceeds `norm`.
 
-    The squares of each gradient count by its factor.
+    The squares of each gradient are multiplied by its factor.
     """
     squares = [float(np.sum(np.square(g, dtype=np.float64))) for g in gradients]
     found = math.sqrt(sum(factor * s for factor, s in zip(factors, squares, strict=True)))
@@ -63,7 +52,7 @@ def clip(gradients: list[Array], norm: float, factors: Sequence[float]) -> list[
 
 
 def add_up(share: Shard, gradients: list[Array], failed: bool) -> None:
-    """Make of the gradients of this process those of all, in place."""
+    """Replace the gradients of this process, in place, by the sums over all processes."""
     summed = np.concatenate([*map(np.ravel, gradients), np.zeros(Shard.NOTES, gradients[0].dtype)])
     share.add_up(summed, failed)
     at = 0

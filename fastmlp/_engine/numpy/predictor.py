@@ -1,7 +1,4 @@
-"""The reference's predictor: a trained network as a function, in plain NumPy.
-
-The twin of the compiled ``fastmlp.predictor.Predictor``: the same calls, results and complaints.
-"""
+"""The predictor of the NumPy engine: the same calls, results and errors as the native one."""
 
 from __future__ import annotations
 
@@ -22,14 +19,8 @@ from fastmlp._validation import check
 class Predictor(Exportable):
     """A frozen copy of a model's weights as a function, made by ``reference.MLP.predictor``.
 
-    NaN in a row of x gives NaN in that row of the result; it is not searched for.
-
-    Parameters
-    ----------
-    engine : Engine
-        Belongs to the predictor from now on.
-    n_threads : int or None
-        Kept, and not needed.
+    Rows are not checked for NaN: NaN in a row of x gives NaN in that row of the result. The engine
+    then belongs to the predictor; `n_threads` is kept and not used.
     """
 
     level = "numpy"
@@ -44,7 +35,7 @@ class Predictor(Exportable):
 
     @property
     def n_threads(self) -> int | None:
-        """What was asked for."""
+        """The argument of that name."""
         return self._n_threads
 
     def parameters(self) -> tuple[Arrays, ...]:

@@ -1,7 +1,7 @@
-"""Everything that is drawn during a fit, as NumPy: which activations drop out, the order of rows.
+"""Random numbers of a fit in NumPy: dropout masks and the order of the rows.
 
-A number is a hash of a seed and of where it is used, so that neither the number of threads nor the
-order of work can change it. The compiled twins, in src_cython/c/random, give the same bits.
+A number is a hash of a seed and of the place where it is used, so that neither the number of
+threads nor the order of work changes it. src_cython/c/random computes the same bits.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import numpy.typing as npt
 
 from fastmlp._network.spec import Spec
 
-# One per hidden layer: which activations stay, or None for "all of them".
+# Per hidden layer: which activations are kept, (rows, width); None: all of them.
 Masks: TypeAlias = Sequence[npt.NDArray[np.bool_] | None]
 
-# Numbers that are drawn for the shuffle from one block of its 64-bit stream: two from each.
+# The shuffle draws this many numbers from a block of its stream, two from each 64 bits.
 DRAWS = 32
 
 
 def mix(x: npt.ArrayLike) -> npt.NDArray[np.uint32]:
     """Return a well-mixed 32-bit hash of each 32-bit x (a bijection: xor-shift and multiply)."""
-    # At least one dimension: NumPy warns about wrap-around in scalars, and it is wanted here.
+    # At least one dimension: NumPy would warn about the wrap-around in scalars.
     h = np.array(x, dtype=np.uint32, ndmin=1)
     h ^= h >> 16
     h *= np.uint32(0x7FEB352D)
@@ -34,28 +34,9 @@ def mix(x: npt.ArrayLike) -> npt.NDArray[np.uint32]:
 
 
 def dropout_masks(spec: Spec, seed: int, step: int, n_rows: int, first: int = 0) -> Masks:
-    """Return which activations each hidden layer keeps in one batch.
+    """Return which activations of the batch rows from `first` on each hidden layer keeps.
 
-    The random number of an activation is a hash of (seed, step, layer, row, column), so that it
-    does not depend on who computes it, or in which order.
-
-    Parameters
-    ----------
-    spec : Spec
-        The network.
-    seed : int, 64 bits
-        The fit's seed.
-    step : int
-        Global index of the batch.
-    n_rows : int
-        Rows of the batch.
-    first : int
-        Number of the first of them.
-
-    Returns
-    -------
-    list of (bool array, shape (n_rows, width), or None)
-        True where kept; None where the layer has no dropout.
+    The number of an activation is a hash of (64-bit seed, step, layer, row, column).
     """
     low, high, now = (np.uint32(v & 0xFFFFFFFF) for v in (seed, seed >> 32, step))
     masks: list[npt.NDArray[np.bool_] | None] = []
@@ -82,20 +63,11 @@ def split_mix(seed: int, first: int, count: int) -> npt.NDArray[np.uint64]:
 
 
 def shuffle(order: npt.NDArray[np.int64], seed: int) -> None:
-    """Permute an index array in place (Fisher-Yates from the end); the seed alone says how.
+    """Permute an index array in place (Fisher-Yates from the end); the seed alone decides.
 
     Row i changes places with a row drawn from [0, i]: the upper 32 bits of (i + 1) times a number
     of 32 bits. A block of 16 numbers of 64 bits gives first their upper halves, then the lower.
 
-    Parameters
-    ----------
-    order : array of int64, shape (n,)
-        What to permute.
-    seed : int, 64 bits
-        Of the stream.
-
-    Examples
-    --------
     >>> order = np.arange(12)
     >>> shuffle(order, seed=7)
     >>> order

@@ -1,4 +1,4 @@
-"""What the engine in NumPy holds: parameters, and what its optimizer remembers."""
+"""State of the NumPy engine: the parameters and the optimizer's state; runs of many engines."""
 
 from __future__ import annotations
 
@@ -12,23 +12,20 @@ import numpy.typing as npt
 from fastmlp._engine import optimizer_state
 from fastmlp._engine.numpy import random
 from fastmlp._engine.numpy.layers import Parameters
-from fastmlp._engine.numpy.many import SequentialTraining
 from fastmlp._engine.numpy.penalties import flat
+from fastmlp._engine.plan import Plan
+from fastmlp._engine.protocol import Epochs
+from fastmlp._engine.thread_pool import Team
 from fastmlp._network.activations import Array
+from fastmlp._network.data import Data
 from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.spec import Spec
 
 
-class EngineState(SequentialTraining):
-    """Base of the reference's engine, not for users.
+class EngineState:
+    """Base of the NumPy engine.
 
-    Parameters that are published are never written to, but replaced: whoever reads them, in another
-    thread too, has those of one moment.
-
-    Parameters
-    ----------
-    spec : Spec
-        The network. All parameters are 0 at first.
+    Parameters are replaced and never written to, so other threads always read a consistent state.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -38,20 +35,20 @@ class EngineState(SequentialTraining):
         self._steps: optimizer_state.OptimizerProgress | None = None
 
     def parameters(self) -> Parameters:
-        """Return copies of the (I, O) weights and (O,) biases; and of gains and shifts, if any."""
+        """Return copies of the weights (I, O), biases (O,) and other kinds of `Spec.tensors`."""
         return copy.deepcopy(self._parameters)
 
     def set_parameters(self, *kinds: Sequence[Array]) -> None:
-        """Take a copy of what `parameters` has returned, or the like of it."""
+        """Copy arrays like those of `parameters` in."""
         dtype = self.spec.dtype
         self._parameters = tuple([np.array(p, dtype, order="C") for p in kind] for kind in kinds)
 
     def snapshot(self) -> Any:
-        """Return something that `restore` takes: the parameters of now."""
+        """Return the current parameters for `restore`."""
         return self.parameters()
 
     def restore(self, snapshot: Any) -> None:
-        """Return to the parameters of a snapshot."""
+        """Go back to the parameters of a snapshot."""
         self.set_parameters(*snapshot)
 
     def finite(self) -> bool:
@@ -59,39 +56,87 @@ class EngineState(SequentialTraining):
         return all(np.isfinite(p).all() for p in flat(self._parameters))
 
     def shuffle(self, order: npt.NDArray[np.int64], seed: int) -> None:
-        """Permute an index array in place; the seed alone says how."""
+        """Permute an index array in place; the seed alone determines the result."""
         random.shuffle(order, seed)
 
     def start(self, optimizer: Optimizer) -> None:
-        """Forget the state of earlier steps and prepare for `optimizer`: all slots 0, t = 0."""
+        """Prepare an optimizer for the next epochs, with a state of 0."""
         self._steps = optimizer_state.OptimizerProgress(
             optimizer_state.start(optimizer, self.parameters())
         )
 
     def optimizer_state(self) -> Any:
-        """Return the optimizer's state, which epochs go on to change; None before the start."""
+        """Return the optimizer's state, which later epochs change; None before the start."""
         return self._steps
 
     def set_optimizer_state(self, state: Any) -> None:
-        """Go on with what `optimizer_state` has returned."""
+        """Continue with a result of `optimizer_state`."""
         self._steps = state
 
     def can_go_on(self, step: int) -> bool:
-        """Return whether there is such a state, of a whole epoch that ended after `step` steps."""
+        """Return whether the state belongs to a complete epoch that ended after `step` steps."""
         return bool(self._steps and self._steps.is_whole and self._steps.memory.step == step)
 
     def state(self, optimizer: bool = True) -> dict[str, Array]:
-        """Return parameters, and the optimizer's state if it can go on, as plain named arrays."""
+        """Return the parameters, and the optimizer's state if it can be continued."""
         steps = self._steps if optimizer and self._steps and self._steps.is_whole else None
         memory = copy.deepcopy(steps.memory) if steps else None
         return optimizer_state.to_arrays(self.spec, self.parameters(), memory)
 
     def set_state(self, state: Mapping[str, Array]) -> None:
-        """Go on with what `state` of an engine has returned."""
+        """Continue with a state of either engine."""
         parameters, memory = optimizer_state.from_arrays(state, self.spec)
         self.set_parameters(*parameters)
-        memory = copy.deepcopy(memory)  # whose arrays are the caller's
+        memory = copy.deepcopy(memory)  # its arrays belong to the caller
         self._steps = None
         if memory:
             memory = optimizer_state.in_units(memory, optimizer_state.textbook)
             self._steps = optimizer_state.OptimizerProgress(memory)
+
+    @staticmethod
+    def train_many(
+        engines: Sequence[Any],
+        datas: Sequence[Data],
+        plans: Sequence[Plan],
+        team: Team | None = None,
+        epochs: int = 1,
+        seeds: Sequence[npt.NDArray[np.uint64]] | None = None,
+        held: Sequence[Data] | None = None,
+        linked: bool = True,
+    ) -> Epochs:
+        """Train the engines one after the other."""
+        del team
+        before = [engine.snapshot() for engine in engines]
+        losses = np.full((epochs, len(engines)), np.nan)
+        found = Epochs(losses, np.zeros_like(losses), [])
+        try:
+            for k, (engine, data, plan) in enumerate(zip(engines, datas, plans, strict=True)):
+                predictions = []
+                for epoch, part in enumerate(_each_epoch(plan, data, epochs)):
+                    if seeds is not None:
+                        engine.shuffle(plan.order, int(seeds[k][epoch]))
+                    losses[epoch, k] = engine.epoch(data, part)
+                    if held is not None:
+                        predictions.append(engine.predict(held[k].x, None, linked))
+                        found.held_losses[epoch, k] = engine.evaluate(held[k])
+                if held is not None:
+                    found.predictions.append(np.stack(predictions))
+        finally:
+            if not np.isfinite(losses).all():
+                for engine, parameters in zip(engines, before, strict=True):
+                    engine.restore(parameters)
+        return found
+
+
+def _each_epoch(plan: Plan, data: Data, epochs: int) -> list[Plan]:
+    """Split a plan of several epochs into one plan for each."""
+    n = plan.n_steps(data.rows if plan.order is None else len(plan.order))
+    parts = []
+    for first in range(0, epochs * n, n):
+        part, own = copy.copy(plan), slice(first, first + n)
+        part.step += first
+        part.learning_rates = plan.learning_rates[own]
+        part.weight_decays = None if plan.weight_decays is None else plan.weight_decays[own]
+        part.dropouts = None if plan.dropouts is None else plan.dropouts[own]
+        parts.append(part)
+    return parts

@@ -14,12 +14,12 @@ class _Member(Object):
     """An MLP, whose tensors have the names of one that is saved alone behind those of its place."""
 
     def write(self, value: Any, place: Place) -> dict[str, Any]:
-        return super().write(value, place._replace(prefix=f"{place.name}.", name=""))
+        return super().write(value, place._replace(prefix=f"{place.tensor}.", name=""))
 
     def read(self, tree: Any, place: Place) -> Any:
-        fields = super().read(tree, place._replace(prefix=f"{place.name}.", name=""))
+        fields = super().read(tree, place._replace(prefix=f"{place.tensor}.", name=""))
         cls = storage.class_of("MLP", place.known["engine"])
-        return built(place.where, mlp.build, cls, fields)
+        return built(place, mlp.build, cls, fields)
 
 
 SCHEMA = Object(

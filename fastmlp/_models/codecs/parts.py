@@ -21,8 +21,8 @@ from fastmlp._files.schema import At, Flagged, Later, List, Object, OneOf
 from fastmlp._models.codecs.values import Value
 from fastmlp._network import spec
 from fastmlp._network.functions.activation import CustomActivation
+from fastmlp._network.functions.loss import CustomLoss
 from fastmlp._network.losses import Loss
-from fastmlp._network.losses.custom import CustomLoss
 from fastmlp._network.optimizers import N_HYPER, SLOTS
 from fastmlp._network.spec import Spec
 from fastmlp._network.tensors import name_of
@@ -165,19 +165,16 @@ def _optimizer(**fields: Any) -> OptimizerState:
     return OptimizerState(**fields)
 
 
-OPTIMIZER = At(
-    "/optimizer",
-    Object(
-        {
-            "row": Choice(SLOTS),
-            "step": Count(),
-            "hyper": List(Number(), N_HYPER, tuple),
-            "powers": List(Number(), (0, optimizer_state.N_POWERS), tuple),
-            "units": List(Number(), lambda known: len(SLOTS[known["row"]]), tuple),
-            "slots": At("", _Slots()),
-        },
-        _optimizer,
-    ),
+OPTIMIZER = Object(
+    {
+        "row": Choice(SLOTS),
+        "step": Count(),
+        "hyper": List(Number(), N_HYPER, tuple),
+        "powers": List(Number(), (0, optimizer_state.N_POWERS), tuple),
+        "units": List(Number(), lambda known: len(SLOTS[known["row"]]), tuple),
+        "slots": At("/optimizer", _Slots()),
+    },
+    _optimizer,
 )
 
 

@@ -1,24 +1,31 @@
-"""The C file of a fitted table: one function per recipe, with the members' data as constants."""
+"""Export to C: a file with one function per recipe, and the members' data as constants."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 import fastmlp._export.c_text as text
 import fastmlp.tabular.export.c_text as table_text
+from fastmlp._export.c import ROWS, CFiles, arithmetic, finish, kind_of, layers_of, some, source_of
 from fastmlp._export.c_emitter import SEVERAL, Emitter
+from fastmlp._export.c_layers import outputs
 from fastmlp._export.c_source import label_names, largest, self_check
-from fastmlp._export.layers import Array
-from fastmlp.tabular.columns import MISSING, MOST_CATEGORIES, Table
-from fastmlp.tabular.export.c_names import enumerators, in_order, texts_of
+from fastmlp._export.layers import SURROGATES, Array, Exported
+from fastmlp.tabular.blend import Blend
+from fastmlp.tabular.columns import MISSING, MOST_CATEGORIES, Column, Table
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable
+from fastmlp.tabular.members import TrainedMembers
+from fastmlp.tabular.rows import EncodedRows
 
 MEANINGS = {"largest": "Predict probabilities.", "each": "Predict probabilities.", None: "Predict."}
 UNKNOWN = -2  # code of an unknown value; MISSING may be a known one
 DOUBLE = np.dtype(np.float64)
+LONGEST = 4095  # bytes of the longest string that all compilers support
+RARELY = 0.1  # share of missing values in random rows
 
 
 class RecipeFunction(Emitter):
@@ -151,7 +158,8 @@ class TableSource(Emitter):
         order: list[int] = []
         for column in self._categories:
             own = texts_of(column)
-            order += [len(texts) + k for k in in_order(own)]
+            by_text = sorted(range(len(own)), key=lambda k: (own[k] is None, own[k] or b""))
+            order += [len(texts) + k for k in by_text]  # None is the last
             texts += own
         self.constant_bytes += sum(len(each) + 1 for each in texts if each is not None)
         written = ",\n    ".join("0" if each is None else text.string(each) for each in texts)
@@ -247,3 +255,92 @@ class TableSource(Emitter):
         if self._levels:
             return [[f"const double {name}_levels[{len(self._levels)}]", *map(repr, self._levels)]]
         return [names for names in [label_names(self.model.labels, name)] if names]
+
+
+def enumerators(prefix: str, names: Iterable[str]) -> list[str]:
+    """Return distinct C identifiers for names: "per cent" becomes PREFIX_per_cent."""
+    found: dict[str, None] = {}
+    for name in names:
+        identifier = prefix + "_" + re.sub(r"\W", "_", name, flags=re.ASCII)
+        while identifier in found:
+            identifier += "_"
+        found[identifier] = None
+    return list(found)
+
+
+def texts_of(column: Column) -> list[bytes | None]:
+    """Return a category's values as bytes, None if missing; raise ValueError if C has no form."""
+    texts: dict[bytes | None, None] = {}
+    for value in column.values or ():
+        each = _text(value, column.name)
+        if each in texts:
+            raise ValueError(
+                f"{column.name} has {value!r} and another category of the same text, which C "
+                "cannot tell apart: give the column values of one type, and fit again"
+            )
+        texts[each] = None
+    return list(texts)
+
+
+def _text(value: object, name: str) -> bytes | None:
+    plain = value.item() if isinstance(value, np.generic) else value
+    if plain is None:
+        return None
+    encoded = plain if isinstance(plain, bytes) else str(plain).encode(errors="replace")
+    if SURROGATES.search(str(plain)) or b"\0" in encoded or len(encoded) > LONGEST:
+        raise ValueError(
+            f"{name} has the category {str(plain)[:40]!r} but text of at most {LONGEST:,} bytes in "
+            "UTF-8, none of them 0, is expected: rename it, and fit again"
+        )
+    return encoded
+
+
+class NumpyNetwork:
+    """A network with the layers as written to C (cast or quantized), evaluated in NumPy."""
+
+    def __init__(self, network: Exported, layers: list[Any]) -> None:
+        self._layers, self._link = layers[:-1], network.spec.loss.link
+
+    def predict(self, x: EncodedRows) -> Array:
+        """Return predictions in float64."""
+        with np.errstate(all="ignore"):
+            return np.asarray(self._link(outputs(self._layers, np.asarray(x))))
+
+
+def write(
+    model: ExportedTable,
+    blend: Blend,
+    finisher: Callable[[Array], Array],
+    path: Any,
+    weights: str | None,
+    table: Table | None,
+    levels: Sequence[float],
+) -> CFiles:
+    """Write the files; ``finisher`` maps the blend's predictions to all outputs in C."""
+    kind, source = kind_of(weights, table, model), source_of(path)
+    rows = _made_up(model) if table is None else table
+    groups = []
+    each: list[list[list[Any]]] = []
+    for group, exported in zip(blend.groups, model.groups, strict=True):
+        pairs = zip(exported.networks, group.encodings, strict=True)
+        each.append([layers_of(net.layers, kind, own.inputs(rows)) for net, own in pairs])
+        nets = [NumpyNetwork(*pair) for pair in zip(exported.networks, each[-1], strict=True)]
+        groups.append(TrainedMembers(nets, group.encodings, group.scales, group.target))
+    made = TableSource(model, source.stem, arithmetic(kind), each, levels)
+    own = finisher(Blend(groups, blend.weights).predict(rows))
+    few = np.arange(len(rows))[some(rows)]
+    main = made.main(rows.take(few), own[few])
+    return finish(made, source, main, (own, finisher(blend.predict(rows))), made.unit)
+
+
+def _made_up(model: ExportedTable) -> Table:
+    """Return random rows like those of the fit, with some missing and unknown values."""
+    rng = np.random.default_rng(0)
+    numbers = model.groups[0].numbers
+    centre, factor = numbers.centre[0], numbers.factor[0]
+    unit = np.divide(1.0, factor, out=np.zeros_like(factor), where=factor > 0)
+    values = rng.normal(size=(ROWS, len(centre))) * np.minimum(unit, 1e300) + centre
+    values[rng.random(values.shape) < RARELY] = np.nan
+    counts = [len(column.values or ()) for _, column in model.columns.categories]
+    codes = rng.integers(MISSING, counts, size=(ROWS, len(counts)), dtype=np.int32)
+    return Table(values, codes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ from fastmlp._network.spec import Spec
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.conformal import Residuals
-from fastmlp.tabular.encoding import NumericStatistics, inputs_of_values
+from fastmlp.tabular.encoding import NumericStatistics, inputs_of_values, stacked
 from fastmlp.tabular.members import TrainedMembers
 from fastmlp.tabular.targets import TargetScale
 
@@ -91,19 +90,13 @@ def exported(columns: Columns, blend: Blend, **more: Any) -> ExportedTable:
 
 
 def _group(group: TrainedMembers, share: float) -> ExportedGroup:
-    numbers = zip(*(encoding.numbers for encoding in group.encodings), strict=True)
     known = zip(*(encoding.known for encoding in group.encodings), strict=True)
+    scales = [group.target.limited(scale) for scale in group.scales if scale is not None]
     return ExportedGroup(
         float(share),
         tuple(member._exported() for member in group.ensemble),
-        NumericStatistics(*map(np.stack, numbers)),
+        stacked([encoding.numbers for encoding in group.encodings]),
         group.encodings[0].bins,
         tuple(map(np.stack, known)),
-        _target(group.target, group.scales),
+        stacked(scales) if scales else None,
     )
-
-
-def _target(target: Any, scales: Sequence[TargetScale | None]) -> TargetScale | None:
-    """Return the stacked scales of all members, with the limits of their predictions."""
-    found = [target.limited(scale) for scale in scales if scale is not None]
-    return TargetScale(*map(np.stack, zip(*found, strict=True))) if found else None

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._export import onnx_nodes as nodes
-from fastmlp._export.layers import Activation, Affine, Layer, Link, Parametric
-from fastmlp._export.onnx import OPSET, Value, check_size, label, made, package
+from fastmlp._export.layers import Layer
+from fastmlp._export.onnx import OPSET, Value, check_size, label, made, network, package
 from fastmlp._export.onnx_nodes import Graph, Name, Names
-from fastmlp._network.tensors import name_of
 from fastmlp.tabular.conformal import Residuals
 from fastmlp.tabular.encoding import CLIP, FAR, middles
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable
@@ -105,54 +104,14 @@ def _binned(g: Graph, group: ExportedGroup, scaled: Name, missing: Name) -> Name
     return g.Where(g.Gather(missing, of_number, axis=2), 0.0, part)
 
 
-# -------------------------------------------------------------------------------- networks
-
-# Arguments of each writer: the graph, the current value, one layer per member, and the number of
-# affine layers before it.
-
-
-def _affine(g: Graph, z: Name, layers: Sequence[Affine], k: int) -> Names:
-    weights = g.constant(np.stack([each.weights for each in layers]), name_of("weights", k))
-    biases = _by_member(np.stack([each.biases for each in layers]))
-    return (g.Add(g.MatMul(z, weights), g.constant(biases, name_of("biases", k))),)
-
-
-def _activation(g: Graph, z: Name, layers: Sequence[Activation], k: int) -> Names:
-    del k
-    return (nodes.activations(g.dtype)[layers[0].name](g, z),)
-
-
-def _parametric(g: Graph, z: Name, layers: Sequence[Parametric], k: int) -> Names:
-    alphas = _by_member(np.stack([each.alphas for each in layers]))
-    name = g.constant(alphas, name_of("alphas", k - 1))  # of the preceding affine layer
-    linear = g.constant(1 - alphas, name_of("alphas", k - 1) + ".linear")
-    active = g.Mul(nodes.activations(g.dtype)[layers[0].name](g, z), name)
-    return (g.Add(g.Mul(z, linear), active),)
-
-
-def _link(g: Graph, z: Name, layers: Sequence[Link], k: int) -> Names:
-    del k
-    return nodes.LINKS[layers[0].name][0](g, z)
-
-
-WRITERS: dict[type, Any] = {
-    Affine: _affine,
-    Activation: _activation,
-    Parametric: _parametric,
-    Link: _link,
-}
-
-
-def _networks(g: Graph, group: ExportedGroup, x: Name) -> Names:
-    """Return the outputs of the link for all members, each (members, rows, outputs)."""
-    names: Names = (x,)
-    affine_before = 0
-    layers: Sequence[Layer]
-    for layers in zip(*(net.layers for net in group.networks), strict=True):
-        kind = type(layers[0])
-        names = WRITERS[kind](g, names[0], layers, affine_before)
-        affine_before += kind is Affine
-    return names
+def _stacked(layers: Sequence[Layer]) -> Any:
+    """Stack the layers of all members: matrices (members, I, O), vectors (members, 1, O)."""
+    found = {}
+    for name, first in vars(layers[0]).items():
+        if isinstance(first, np.ndarray):
+            stack = np.stack([getattr(layer, name) for layer in layers])
+            found[name] = _by_member(stack) if first.ndim == 1 else stack
+    return replace(cast(Any, layers[0]), **found)
 
 
 # -------------------------------------------------------------------------------- decoding
@@ -189,7 +148,9 @@ def _blended(g: Graph, model: ExportedTable, inputs: Inputs) -> Names:
     for k, group in enumerate(model.groups):
         g.prefix = f"groups.{k}."
         wide = _wide(g)
-        heads = _networks(g, group, _encoded(g, model, group, x, categories))
+        layers = zip(*(net.layers for net in group.networks), strict=True)
+        encoded = _encoded(g, model, group, x, categories)
+        heads = network(g, encoded, map(_stacked, layers))
         found = _predicted(wide, group, heads)
         parts.append([wide.Mul(name, group.share) for name in found])
     g.prefix = ""

@@ -1,8 +1,13 @@
-# The buffers of one batch: for native.pyx, and for probe.pyx, which looks at one kernel.
+# Native memory: aligned blocks, the buffers of a batch, and the shift (threads and pieces) of an epoch.
 from libc.stdint cimport int64_t
 
-from fastmlp._engine.memory cimport Memory
 from network cimport *
+
+
+cdef class Memory:
+    cdef list arrays
+    cdef int64_t itemsize
+    cdef void* take(self, int64_t count, int64_t itemsize=*) except NULL
 
 
 cdef class Buffers:
@@ -12,3 +17,18 @@ cdef class Buffers:
     @staticmethod
     cdef Buffers make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
                       bint training, bint for_jacobian=*, tuple drops=*)
+
+
+cdef class Shift:
+    cdef fm_shift c
+    cdef fm_pace pace
+    cdef Buffers buffers
+    cdef Memory memory
+    cdef tuple drops  # hidden layers that may have dropout; (): none
+    cdef void* working  # the parameters that an epoch updates; NULL before the first
+    cdef void* copies[COPIES]  # the arenas of their copies
+    cdef object copied  # the published arena that both are equal to, or None
+    cdef fm_counter* done  # completed parts of a run of many epochs
+
+    @staticmethod
+    cdef Shift make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads, tuple drops)

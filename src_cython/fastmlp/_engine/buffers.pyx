@@ -1,13 +1,36 @@
-# The buffers of one batch, laid out for a network. Offsets only, no arithmetic on data.
+# Native memory: aligned blocks, the buffers of a batch, and the shift (threads and pieces) of an epoch. Only
+# layouts are computed here.
+cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
 
-from fastmlp._engine.memory cimport Memory
 from network cimport *
 from rounding cimport ceil_div, round_up
 
+import numpy as np
+
+from fastmlp._engine import arena
+
+cnp.import_array()
+
+cdef enum:
+    LONG_PIECES = 16  # a network with fewer full pieces per thread has pieces of half the length
+
+
+cdef class Memory:
+    """Zeroed arrays that live as long as this object; `itemsize` bytes per element by default."""
+
+    def __init__(self, int64_t itemsize):
+        self.arrays = []
+        self.itemsize = itemsize
+
+    cdef void* take(self, int64_t count, int64_t itemsize=0) except NULL:
+        array = arena.allocate(max(count, 1) * (itemsize or self.itemsize))
+        self.arrays.append(array)
+        return cnp.PyArray_DATA(array)
+
 
 cdef class Buffers:
-    """Memory of one batch: see fm_buffers."""
+    """Memory of one batch, see fm_buffers."""
 
     @staticmethod
     cdef Buffers make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads,
@@ -16,7 +39,7 @@ cdef class Buffers:
         cdef Memory memory = Memory(k.element_size)
         cdef fm_buffers* c = &self.c
         cdef const fm_operator* op
-        # An odd number of row groups: panels a power of two apart would share a few sets of the cache.
+        # The number of row groups is odd: panels whose distance is a power of two share few sets of the cache.
         cdef int64_t padded = (ceil_div(rows, k.row_multiple) | 1) * k.row_multiple
         cdef int32_t n = net.n_operators
         cdef int32_t l
@@ -27,7 +50,7 @@ cdef class Buffers:
         c.y = <void**>memory.take(n + 1, sizeof(void*))
         c.dz = <void**>memory.take(n + 1, sizeof(void*))
         c.y[0] = c.dz[0] = c.x
-        c.y += 1  # what is before the first operator
+        c.y += 1  # so that element -1 is the input
         c.dz += 1
         c.slope = <void**>memory.take(n, sizeof(void*))
         c.statistics = <void**>memory.take(n, sizeof(void*))
@@ -44,8 +67,8 @@ cdef class Buffers:
                 c.slope[l] = memory.take(op.panels * c.panel_step)
             if op.kind == LAYER_NORM:
                 c.statistics[l] = memory.take(2 * padded)
-        # Losses read whole vectors: none may reach into the next row, which another thread may be writing.
-        # A function of the user's reads plain rows.
+        # Losses read whole vectors, which must not reach into a row that another thread may be writing. Custom
+        # losses read plain rows.
         is_plain = net.targets_width == 1 or net.loss_function != NULL
         c.target_stride = net.targets_width if is_plain else round_up(net.targets_width, k.lanes)
         c.targets = memory.take(padded * c.target_stride)
@@ -66,4 +89,59 @@ cdef class Buffers:
             columns = TENSORS * sum(net.operators[l].n_out for l in range(n))
             c.column_squares = <double*>memory.take(columns, sizeof(double))
             c.column_magnitudes = <double*>memory.take(columns, sizeof(double))
+        return self
+
+
+cdef class Shift:
+    """The buffers of a batch, and the panels of all tensors divided among threads, see fm_shift.
+
+    Epochs with the same batch size, threads and dropout layers share one.
+    """
+
+    @staticmethod
+    cdef Shift make(const fm_kernels* k, const fm_network* net, int64_t rows, int n_threads, tuple drops):
+        cdef Shift self = Shift.__new__(Shift)
+        cdef Memory memory = Memory(k.element_size)
+        cdef fm_shift* c = &self.c
+        cdef fm_piece* own
+        cdef const fm_tensor* tensor
+        cdef int64_t* first
+        self.memory, self.drops = memory, drops
+        self.buffers = Buffers.make(k, net, rows, n_threads, True, False, drops)
+        c.n_threads = n_threads
+        c.pace = &self.pace
+        # The update of a piece's last tile overlaps with no other tile, so long pieces are faster; short ones
+        # divide a small network more evenly.
+        weights = sum(net.operators[l].n_in * net.operators[l].n_out for l in range(net.n_operators))
+        is_large = weights >= LONG_PIECES * n_threads * k.piece_rows * k.nr
+        piece_rows = k.piece_rows if is_large else k.piece_rows // 2
+        pieces, costs = [], []
+        for l in range(net.n_operators):
+            for p in range(net.operators[l].panels):
+                width = ceil_div(min(net.operators[l].n_out - p * k.nr, k.nr), k.lanes)
+                for t in range(TENSORS):
+                    tensor = &net.operators[l].tensors[t]
+                    if tensor.n_columns == 0:
+                        continue
+                    rows = round_up(tensor.n_rows, k.mr) if tensor.gradient == TILES else tensor.rows
+                    for k_from in range(0, rows, piece_rows):
+                        k_to = min(k_from + piece_rows, rows)
+                        pieces.append((l, t, p, k_from, k_to, width * k.lanes if tensor.n_columns > 1 else 1))
+                        # A narrow tile costs more than its width: it shares its broadcasts with fewer columns.
+                        costs.append((k_to - k_from) * (0.5 + width))
+        own = <fm_piece*>memory.take(len(pieces), sizeof(fm_piece))
+        for i, (l, t, p, k_from, k_to, stride) in enumerate(pieces):
+            tensor = &net.operators[l].tensors[t]
+            own[i] = fm_piece(tensor, l, p, k_from, k_to,
+                              tensor.offset + p * tensor.rows * k.nr + k_from * stride,
+                              (k_to - k_from) * stride, 2.0 * k.nr * (k_to - k_from))
+        c.barrier = <fm_barrier*>memory.take(1, sizeof(fm_barrier))
+        c.counters = <fm_counter*>memory.take(n_threads, sizeof(fm_counter))
+        self.done = <fm_counter*>memory.take(1, sizeof(fm_counter))
+        first = <int64_t*>memory.take(n_threads + 1, sizeof(int64_t))
+        ends = np.cumsum(costs)
+        for t in range(1, n_threads):
+            first[t] = np.searchsorted(ends, ends[len(ends) - 1] * t / n_threads)
+        first[n_threads] = len(pieces)
+        c.pieces, c.piece_first = own, first
         return self

@@ -1,5 +1,5 @@
-# Threads that wait for native jobs: for native.pyx, which has them.
-from fastmlp._engine.memory cimport Memory
+# Threads that wait in native code for native jobs.
+from fastmlp._engine.buffers cimport Memory
 from network cimport *
 
 

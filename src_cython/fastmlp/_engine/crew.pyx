@@ -1,15 +1,13 @@
-# Threads that wait natively for the next native job: thread_pool.py starts them, the engine gives the jobs.
-from fastmlp._engine.memory cimport Memory
+# Threads that wait in native code for native jobs: thread_pool.py starts them, the engine provides the jobs.
+from fastmlp._engine.buffers cimport Memory
 from fastmlp._engine.jobs cimport CALL_ROWS as _CALL_ROWS, MAX_THREADS as _MAX_THREADS
 from network cimport *
 
-# For fastmlp._engine.thread_count, which decides how many threads pay.
-CALL_ROWS = _CALL_ROWS
-MAX_THREADS = _MAX_THREADS
+CALL_ROWS, MAX_THREADS = _CALL_ROWS, _MAX_THREADS
 
 
 cdef class Crew:
-    """A caller and its helpers. A helper is a thread that has entered serve()."""
+    """A caller and its helpers: threads that have called serve()."""
 
     def __cinit__(self):
         self.memory = Memory(1)
@@ -17,19 +15,19 @@ cdef class Crew:
         fm_crew_start(self.c)
 
     def serve(self):
-        """Do jobs until dismissed; the interpreter lock is not held."""
+        """Do jobs until dismissed, without the interpreter lock."""
         with nogil:
             fm_crew_serve(self.c)
 
     def muster(self, int wanted):
-        """Wait for the helpers that were started; how many came. Who comes later goes home."""
+        """Wait for the helpers that were started; return how many came. Later ones return at once."""
         cdef int came
         with nogil:
             came = fm_crew_muster(self.c, wanted)
         return came
 
     def dismiss(self):
-        """Let the helpers go, those too that are still on their way."""
+        """Let the helpers return, also those that have not come yet."""
         fm_crew_muster(self.c, 0)
         fm_crew_open(self.c, NULL, NULL)
 

@@ -1,6 +1,7 @@
-# What each thread of a team runs: a native function of the thread's index, without the interpreter.
+# The jobs of threads, native functions of the thread's index, and the prediction of single rows.
 from libc.math cimport isfinite, NAN
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from network cimport *
@@ -8,9 +9,12 @@ from rounding cimport ceil_div
 
 
 cdef enum:
-    MAX_THREADS = 256  # no more than this, whatever was asked for
-    CALL_ROWS = 64  # rows of a block in predict and evaluate; evaluate adds up block by block
+    MAX_THREADS = 256
+    CALL_ROWS = 64  # rows of a block in predict and evaluate; the sums of evaluate are by block
     MOST_BLOCKS = 16  # that a thread takes at a time
+    QUICK_WEIGHTS = 30000  # with fewer, a call is so short that releasing the interpreter lock costs more
+    STACK_BYTES = 8192  # of row buffers; larger ones use the heap, as some threads have stacks of 64 KiB
+    ALIGNMENT = 64
 
 
 cdef struct RowsJob:
@@ -19,11 +23,11 @@ cdef struct RowsJob:
     const fm_data* data
     int n_threads
     int64_t blocks  # that a thread takes at a time
-    fm_counter* counter  # of what is taken
-    const fm_buffers** buffers  # one a thread
+    fm_counter* counter  # blocks taken
+    const fm_buffers** buffers  # of each thread
     char* predictions
     double* block_losses  # NULL: predict, else evaluate
-    int (*poll)(void*) noexcept nogil  # of the caller
+    fm_poll poll  # of the calling thread
     void* poll_context
     atomic_int stop
 
@@ -33,30 +37,30 @@ cdef struct EpochJob:
     fm_task* task
     fm_shift* shift
     fm_report* report
-    void* fresh  # arena for the parameters of a good end; NULL: nobody wants them
+    void* fresh  # arena that receives the parameters if the epoch succeeds, or NULL
     int64_t n_parameters
 
 
-cdef struct Run:  # epochs of one network, one after the other
+cdef struct Run:  # consecutive epochs of one network
     EpochJob* job
     int64_t epochs
     int64_t* order
     int64_t n_order
-    const uint64_t* seeds  # of the shuffle before each epoch; NULL: the order stays
+    const uint64_t* seeds  # of the shuffle before each epoch; NULL: no shuffle
     double* losses  # of each epoch
-    const fm_network* measured  # the network as it is measured after each epoch; NULL: it is not
-    fm_data held  # on which
+    const fm_network* measured  # the network that is evaluated after each epoch, or NULL
+    fm_data held  # the rows for that
     const fm_buffers* buffers
     char* predictions  # (epochs, rows, columns)
     double* block_losses  # (epochs, blocks)
-    fm_counter* done  # parts
+    fm_counter* done  # parts completed
 
 
 cdef struct ManyJob:
-    Run** runs  # of each network, by one thread at a time
-    int64_t n, parts  # of each run: what a thread takes at a time
+    Run** runs
+    int64_t n, parts  # runs, and parts of each; a thread takes one part at a time
     fm_counter taken
-    fm_poll poll  # of the caller
+    fm_poll poll  # of the calling thread
     void* poll_context
     atomic_int stop
 
@@ -67,7 +71,7 @@ cdef inline void run_epoch(void* context, int32_t index) noexcept nogil:
 
 
 cdef inline void settle(EpochJob* job) noexcept nogil:
-    """Copy the parameters to where they will be published from, if the epoch has ended well."""
+    """Copy the parameters of a successful epoch to the arena that will be published."""
     cdef const fm_kernels* k = job.kernels
     if job.fresh == NULL or job.report.status != RUNNING:
         return
@@ -78,14 +82,14 @@ cdef inline void settle(EpochJob* job) noexcept nogil:
 
 
 cdef inline double objective_of(const fm_report* report) noexcept nogil:
-    """The mean objective of an epoch, or the first that is not finite; NaN for a weight."""
+    """Return the mean objective of an epoch, or the first that is not finite; NaN for a parameter."""
     if report.status == DIVERGED:
         return report.loss_sum if not isfinite(report.loss_sum) else NAN
     return fm_quotient(report.loss_sum, report.weight_sum) if report.weight_sum > 0 else 0.0
 
 
 cdef inline void measure(Run* run, int64_t epoch, fm_watch* watch) noexcept nogil:
-    """Predict and evaluate the rows that are held out."""
+    """Predict and evaluate the held-out rows."""
     cdef const fm_kernels* k = run.job.kernels
     cdef int64_t n = run.held.n
     cdef int64_t columns = run.measured.operators[run.measured.n_operators - 1].n_out
@@ -94,7 +98,7 @@ cdef inline void measure(Run* run, int64_t epoch, fm_watch* watch) noexcept nogi
 
 
 cdef inline void run_part(Run* run, int64_t part, int64_t parts, fm_watch* watch) noexcept nogil:
-    """Some of a network's epochs; none after one that has not ended well."""
+    """Run one part of a network's epochs; none after a failed one."""
     cdef EpochJob* job = run.job
     cdef fm_task* task = job.task
     cdef fm_report* report = job.report
@@ -122,9 +126,10 @@ cdef inline void run_part(Run* run, int64_t part, int64_t parts, fm_watch* watch
 
 
 cdef inline void run_many_epochs(void* context, int32_t index) noexcept nogil:
-    """Take parts of runs that nobody has taken, until there are none. Who takes a part while another thread
-    is at the one before waits for it. The caller looks up in between, and while it waits for the others: a
-    signal that comes then ends their work too."""
+    """Take parts of runs until none is left; wait if another thread still runs the part before.
+
+    The calling thread polls for signals between its parts, and while it waits for the other threads.
+    """
     cdef ManyJob* job = <ManyJob*>context
     cdef fm_poll asks = job.poll if index == 0 else NULL
     cdef Run* run
@@ -148,7 +153,7 @@ cdef inline void run_many_epochs(void* context, int32_t index) noexcept nogil:
 
 
 cdef inline bint wait_for(Run* run, int64_t parts, fm_watch* watch) noexcept nogil:
-    """Wait until so many parts are done; False: the work is to stop."""
+    """Wait until so many parts are done; false if the work must stop."""
     cdef int turn = 0
     while fm_counter_seen(run.done) < parts:
         if fm_watch_stop(watch, WATCH_WORK):
@@ -159,7 +164,7 @@ cdef inline bint wait_for(Run* run, int64_t parts, fm_watch* watch) noexcept nog
 
 
 cdef inline void run_rows(void* context, int32_t index) noexcept nogil:
-    """Predict or evaluate blocks of rows that nobody has taken, until there are none."""
+    """Take blocks of rows and predict or evaluate them, until none is left."""
     cdef RowsJob* job = <RowsJob*>context
     cdef const fm_kernels* k = job.kernels
     cdef int64_t row_bytes = job.net.operators[job.net.n_operators - 1].n_out * k.element_size
@@ -178,3 +183,24 @@ cdef inline void run_rows(void* context, int32_t index) noexcept nogil:
         else:
             k.predict(job.net, job.buffers[index], job.data, first, last, job.predictions + first * row_bytes,
                       &watch)
+
+
+cdef inline int predict_rows(const fm_kernels* k, const fm_network* net, int64_t scratch_bytes, const char* x,
+                             int64_t n, char* out) noexcept nogil:
+    """Predict contiguous rows one by one; -1 if the buffers of a wide network cannot be allocated."""
+    cdef char stack[STACK_BYTES + ALIGNMENT]
+    cdef char* raw = stack
+    cdef char* scratch
+    cdef int64_t i
+    cdef int64_t row_bytes = net.operators[0].n_in * k.element_size
+    cdef int64_t result_bytes = net.operators[net.n_operators - 1].n_out * k.element_size
+    if scratch_bytes > STACK_BYTES:
+        raw = <char*>malloc(scratch_bytes + ALIGNMENT)
+        if raw == NULL:
+            return -1
+    scratch = <char*>((<uintptr_t>raw + ALIGNMENT - 1) & ~<uintptr_t>(ALIGNMENT - 1))
+    for i in range(n):
+        k.predict_row(net, x + i * row_bytes, scratch, out + i * result_bytes)
+    if raw != stack:
+        free(raw)
+    return 0

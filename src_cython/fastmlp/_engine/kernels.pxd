@@ -1,4 +1,4 @@
-# The kernel modules of the CPU levels: for the engine, and for probe.pyx.
+# Loading of kernel modules.
 from network cimport fm_kernels
 
 

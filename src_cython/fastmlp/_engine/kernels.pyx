@@ -1,4 +1,4 @@
-# Where kernel modules are loaded, and what can be asked of one without a network.
+# Loading of kernel modules, and their functions that need no network.
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uint64_t
@@ -13,11 +13,11 @@ from fastmlp._engine.cpu_levels import kernel_module
 
 cnp.import_array()
 
-cdef int64_t SHUFFLE_MOST = 0xffffffff  # rows: what a draw of 32 bits reaches
+cdef int64_t SHUFFLE_MOST = 0xffffffff  # rows; a draw has 32 bits
 
 
 cdef const fm_kernels* load(str level, str dtype) except NULL:
-    """The kernel table of a level. The caller has made sure that the CPU can run it."""
+    """Return the kernel table of a level, which the CPU must support."""
     found = capsule(level, dtype)
     cdef const fm_kernels* kernels = <const fm_kernels*>PyCapsule_GetPointer(found, FM_CAPSULE)
     if kernels.abi != ABI:
@@ -28,13 +28,13 @@ cdef const fm_kernels* load(str level, str dtype) except NULL:
 
 @functools.cache
 def capsule(str level, str dtype):
-    """What a kernel module has to give; it is imported once, as imports are looked up slowly."""
+    """Import a kernel module and return its table; cached, because looking imports up is slow."""
     return importlib.import_module(kernel_module(level, dtype)).table
 
 
 @functools.cache
 def tables(str level, str dtype="float32"):
-    """Names of the native (activations, losses, optimizers), in row order."""
+    """Return the names of the native (activations, losses, optimizers), in row order."""
     cdef const fm_kernels* k = load(level, dtype)
     return (
         tuple(k.activation_name(i).decode() for i in range(k.n_activations)),
@@ -44,13 +44,13 @@ def tables(str level, str dtype="float32"):
 
 
 def compiler(str level, str dtype="float32"):
-    """Compiler of a kernel module, and the level it was built for."""
+    """Return the compiler of a kernel module, and the level that it was built for."""
     cdef const fm_kernels* k = load(level, dtype)
     return k.compiler.decode(), k.level.decode()
 
 
 def peak(str dtype, str level):
-    """Multiply-adds of one core, in GFLOP/s: the best of several short loops of independent chains."""
+    """Return the multiply-add rate of one core in GFLOP/s, the best of several short loops."""
     cdef const fm_kernels* k = load(level, dtype)
     cdef double operations
     best = 0.0
@@ -63,14 +63,14 @@ def peak(str dtype, str level):
 
 
 def check_shuffle(int64_t n):
-    """Complain about more rows than can be shuffled."""
+    """Raise ValueError if there are more rows than can be shuffled."""
     if n > SHUFFLE_MOST:
         raise ValueError(f"{n} rows cannot be shuffled but at most {SHUFFLE_MOST}: "
                          "pass shuffle=False, or fewer rows at a time to partial_fit")
 
 
 def shuffle(cnp.ndarray[int64_t, ndim=1, mode="c"] order, uint64_t seed, str level):
-    """Permute an index array in place; the seed alone says how."""
+    """Permute an index array in place; the seed alone determines the result."""
     cdef const fm_kernels* k = load(level, "float32")
     cdef int64_t* data = <int64_t*>cnp.PyArray_DATA(order)
     cdef int64_t n = order.shape[0]

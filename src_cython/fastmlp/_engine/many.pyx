@@ -1,4 +1,4 @@
-# Epochs of many networks in one native call, each network on one thread at a time.
+# Training of many networks in one native call, each network on one thread at a time.
 cimport numpy as cnp
 from libc.stdint cimport int64_t, uint64_t
 
@@ -19,7 +19,7 @@ cnp.import_array()
 
 def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=None,
                bint linked=True):
-    """Epochs of each of many engines; see the contract."""
+    """Train each engine for some epochs, see protocol.py."""
     cdef Engine engine
     cdef Pass each
     cdef int n_threads, k
@@ -28,7 +28,7 @@ def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=
     passes, sums, predictions = [], [], []
     for engine in engines:
         team = engine.helpers(team, True)
-    n_threads = 1 if team is None else team.size  # they start now, or never
+    n_threads = 1 if team is None else team.size  # the threads start now
     for k, engine in enumerate(engines):
         each = engine.begin(datas[k], plans[k], 1)
         repeat(each, plans[k].order, None if seeds is None else seeds[k], losses[k])
@@ -49,9 +49,9 @@ def train_many(engines, datas, plans, team=None, int epochs=1, seeds=None, held=
 
 
 cdef int repeat(Pass each, order, seeds, cnp.ndarray losses) except -1:
-    """Say how many epochs there are, for which there is room for losses, and how the order changes."""
+    """Set the number of epochs, the memory for their losses, and the seeds of the shuffles."""
     cdef Run* many = &each.many
-    many.job, many.epochs, many.measured, many.seeds = &each.job, len(losses), NULL, NULL
+    many.job, many.epochs = &each.job, len(losses)
     many.losses = <double*>cnp.PyArray_DATA(losses)
     if seeds is not None:
         check_shuffle(len(order))
@@ -62,7 +62,7 @@ cdef int repeat(Pass each, order, seeds, cnp.ndarray losses) except -1:
 
 
 cdef object hold_out(Engine engine, Pass each, data, cnp.ndarray sums, bint linked):
-    """Let rows be predicted, and their losses summed up, after each epoch; where predictions will be."""
+    """Evaluate held-out rows after each epoch; return the array that receives the predictions."""
     cdef Run* many = &each.many
     cdef Buffers buffers = engine.borrow_buffers()
     cdef cnp.ndarray out

@@ -1,27 +1,26 @@
-# The engine's own state, for predictor.pyx, and for probe.pyx, which looks at one kernel at a time.
+# The native engine: cimported by many.pyx, predictor.pyx and probe.pyx.
 cimport numpy as cnp
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int64_t
 
-from fastmlp._engine.buffers cimport Buffers
-from fastmlp._engine.passes cimport Pass
-from fastmlp._engine.shift cimport Shift
-from fastmlp._engine.steps cimport Trained
+from fastmlp._engine.buffers cimport Buffers, Shift
 from fastmlp._engine.jobs cimport RowsJob
+from fastmlp._engine.parameters cimport Parameters
+from fastmlp._engine.passes cimport Pass
 from network cimport *
 
 
 cdef double mean_loss(cnp.ndarray block_sums, data) except? -1
 
 
-cdef class Engine(Trained):
+cdef class Engine(Parameters):
     cdef int typenum
     cdef int64_t row_bytes
     cdef Shift shift
     cdef object groups, degree, table  # of the last epoch, see table_of
-    cdef list call_buffers, call_shifts  # that calls from several threads at once take and give back
+    cdef list call_buffers, call_shifts  # not in use; concurrent calls take and return them
 
     cdef void describe(self, fm_data* c, data) except *
-    cdef object table_of(self, groups, degree)
+    cdef object set_groups(self, Pass epoch, groups, degree)
     cdef tuple set_dropout(self, fm_task* task, dropouts)
     cdef Shift shift_for(self, Shift last, int64_t batch, int n_threads, tuple drops, bint stores)
     cdef Pass begin(self, data, plan, int n_threads)

@@ -1,9 +1,9 @@
 # distutils: extra_compile_args = -O1
-# A call of a microsecond is longer at -Os.
+# At -Os, a call of a microsecond would take longer.
 #
-# The native engine, seen from Python: fills the structs of network.pxd, and hands whole epochs and whole
-# batches of rows to the kernel table of one CPU level. Nothing numerical is here, and nothing the user wrote
-# is checked here (fastmlp._validation.check has done that). parameters.pyx has the weights and biases.
+# The native engine as Python sees it. It fills the structs of network.pxd and calls the kernel table of one CPU
+# level, with whole epochs and whole batches of rows. It computes nothing itself, and checks no user input:
+# fastmlp._validation.check has done that. parameters.pyx holds the parameters.
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetPointer
@@ -11,15 +11,13 @@ from libc.math cimport isfinite
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
-from fastmlp._engine.buffers cimport Buffers
+from fastmlp._engine.buffers cimport Buffers, Shift
 from fastmlp._engine.crew cimport Crew
-from fastmlp._engine.passes cimport Pass, Signals, poll_of_caller, run
-from fastmlp._engine.shift cimport Shift
-from fastmlp._engine.steps cimport Steps, Trained
 from fastmlp._engine.jobs cimport *
+from fastmlp._engine.parameters cimport Parameters, Steps
+from fastmlp._engine.passes cimport Pass, Signals, poll_of_caller, run
 from network cimport *
 from rounding cimport ceil_div
-from fastmlp._engine.rows cimport QUICK_WEIGHTS, predict_rows
 
 import numpy as np
 
@@ -35,7 +33,7 @@ cdef int64_t NOTES = Shard.NOTES
 
 
 cdef double sequential_sum(cnp.ndarray values) except? -1:
-    """In order, in double: the same bits whatever NumPy's summation does."""
+    """Sum in order, in float64, so that the bits do not depend on NumPy's way of summing."""
     cdef fm_control control = fm_own_control()
     try:
         return np.add.accumulate(values, dtype=float).item(len(values) - 1)
@@ -44,27 +42,16 @@ cdef double sequential_sum(cnp.ndarray values) except? -1:
 
 
 cdef double mean_loss(cnp.ndarray block_sums, data) except? -1:
-    """Of all rows, from the weighted sums of their blocks."""
+    """Return the mean loss of all rows from the weighted sums of their blocks."""
     total = data.rows if data.weights is None else sequential_sum(data.weights)
     return fm_quotient(sequential_sum(block_sums), total) if total > 0 else 0.0
 
 
-cdef object set_groups(fm_task* task, const fm_network* net, table):
-    """Say what is trained, and how fast; the table, which is returned, must outlive the epoch."""
-    task.groups = <const fm_group*>cnp.PyArray_DATA(table.factors)
-    task.n_groups = len(table.factors)
-    task.group_of = <const int32_t*>cnp.PyArray_DATA(table.group_of)
-    task.first_trained = 0
-    while net.operators[task.first_trained].hidden < table.first_trained:
-        task.first_trained += 1
-    return table
-
-
-cdef class Engine(Trained):
-    """A network on the kernels of one CPU level; the contract is in docs/architecture.md."""
+cdef class Engine(Parameters):
+    """A network on the kernels of one CPU level; protocol.py describes the methods."""
 
     def __init__(self, spec, str level, bint transpose_all=False):
-        Trained.__init__(self, spec, level, transpose_all)
+        Parameters.__init__(self, spec, level, transpose_all)
         self.call_buffers, self.call_shifts = [], []
         self.typenum = spec.dtype.num
         self.row_bytes = self.net.row_size * self.kernels.element_size
@@ -73,11 +60,11 @@ cdef class Engine(Trained):
 
     @property
     def n_summed(self):
-        """Elements of what an epoch of many processes gives to Shard.add_up."""
+        """Number of elements that an epoch passes to Shard.add_up."""
         return self.n_parameters + NOTES
 
     cdef void describe(self, fm_data* c, data) except *:
-        """Point a struct at the user's arrays, or at a RowSource; data must outlive it."""
+        """Describe the user's arrays or RowSource; `data` must outlive the struct."""
         cdef cnp.ndarray x
         c.source, c.x, c.x_row_stride, c.x_column_stride = NULL, NULL, 0, 0
         if cnp.PyArray_Check(data.x):
@@ -97,19 +84,16 @@ cdef class Engine(Trained):
             c.weights = cnp.PyArray_DATA(data.weights)
 
     def epoch(self, data, plan):
-        """Train on every batch once; the mean objective, or the first that is not finite (NaN for a weight).
-
-        In that case, and after any error, the parameters are those of before.
-        """
+        """Train on every batch once and return the mean objective, or one that is not finite."""
         team = self.helpers(plan.team, True)
         cdef Pass epoch = self.begin(data, plan, team.size if team is not None else 1)
-        self.steps.is_whole = False  # until the epoch has ended well
+        self.steps.is_whole = False  # until the epoch has succeeded
         result = run(epoch, team)
         self.end(epoch, plan, isfinite(result))
         return result
 
     cdef Pass begin(self, data, plan, int n_threads):
-        """All that an epoch needs; nothing that others see has changed yet."""
+        """Prepare an epoch; other threads see no change yet. Fields that are not set stay 0."""
         cdef Pass epoch = Pass.__new__(Pass)
         cdef fm_task* task = &epoch.task
         cdef fm_network* net = &epoch.net
@@ -122,7 +106,6 @@ cdef class Engine(Trained):
         self.describe(&task.data, data)
         if task.data.labels != NULL:
             self.choose_loss(net, True)
-        task.order = NULL
         if plan.order is not None:
             task.order = <int64_t*>cnp.PyArray_DATA(plan.order)
             task.data.n = len(plan.order)
@@ -140,23 +123,22 @@ cdef class Engine(Trained):
         if shift.copied is not self.published:
             memcpy(shift.working, cnp.PyArray_DATA(self.published),
                    self.n_parameters * self.kernels.element_size)
-            PyErr_CheckSignals()  # copies of many millions of weights take a while each
+            PyErr_CheckSignals()  # copying many millions of weights takes a while
             self.kernels.renew_copies(net)
             PyErr_CheckSignals()
-        shift.copied = None  # until the epoch has ended well
+        shift.copied = None  # until the epoch has succeeded
         task.optimizer = steps.optimizer
         task.hyper = steps.hyper
-        task.decays = NULL
         if plan.weight_decays is not None:
             task.decays = <double*>cnp.PyArray_DATA(plan.weight_decays)
         else:
             task.hyper[3] = plan.optimizer.decay(0)
         task.rates = <double*>cnp.PyArray_DATA(rates)
-        table = set_groups(task, net, self.table_of(plan.groups, plan.optimizer.degree))
+        table = self.set_groups(epoch, plan.groups, plan.optimizer.degree)
         task.l1, task.clip_norm = plan.l1, plan.clip_norm
         task.l2, task.l2_per_batch = plan.l2, plan.l2_per_batch
         task.seed, task.step = plan.seed, plan.step
-        for i in range(2):  # a slot the optimizer lacks is never touched
+        for i in range(2):  # the optimizer never touches a slot that it does not have
             task.slots[i] = steps.slots[i] if steps.slots[i] != NULL else net.parameters
         epoch.report.powers = steps.powers
         epoch.hand(self.kernels, shift, fresh, self.n_parameters, (data, plan, table, steps))
@@ -167,12 +149,12 @@ cdef class Engine(Trained):
         return epoch
 
     cdef int share(self, Pass epoch, share) except -1:
-        """Make an epoch one process's part of one of many; its sum of losses is that of its own rows."""
+        """Make an epoch one process's part of a shared epoch; it reports the losses of its own rows."""
         cdef fm_task* task = &epoch.task
         cdef void* gradients = epoch.shift.buffers.c.gradients
         cdef cnp.npy_intp size = self.n_parameters + NOTES
         cdef cnp.ndarray totals = share.totals
-        memset(gradients, 0, size * self.kernels.element_size)  # those of frozen layers are never stored
+        memset(gradients, 0, size * self.kernels.element_size)  # frozen layers store none
         task.stores, task.row = True, share.row
         task.totals = <double*>cnp.PyArray_DATA(totals)
         if not share.is_first:
@@ -183,7 +165,7 @@ cdef class Engine(Trained):
         return 0
 
     cdef int end(self, Pass epoch, plan, bint is_good) except -1:
-        """Publish what an epoch, or several, have made of the parameters, or drop it."""
+        """Publish the parameters after one or several epochs, or discard them."""
         cdef Steps steps = self.steps
         steps.powers = epoch.report.powers
         if plan.sums is not None:
@@ -195,15 +177,22 @@ cdef class Engine(Trained):
         self.shift = epoch.shift
         return 0
 
-    cdef object table_of(self, groups, degree):
-        """The table of the groups; that of the last epoch if they are the same object."""
+    cdef object set_groups(self, Pass epoch, groups, degree):
+        """Set the factors of each tensor; return their table, which must outlive the epoch."""
+        cdef fm_task* task = &epoch.task
         if groups is not self.groups or degree != self.degree:
             self.table = groups_table(groups, self.tensors, degree)
             self.groups, self.degree = groups, degree
-        return self.table
+        table = self.table
+        task.groups = <const fm_group*>cnp.PyArray_DATA(table.factors)
+        task.n_groups = len(table.factors)
+        task.group_of = <const int32_t*>cnp.PyArray_DATA(table.group_of)
+        while epoch.net.operators[task.first_trained].hidden < table.first_trained:
+            task.first_trained += 1
+        return table
 
     cdef tuple set_dropout(self, fm_task* task, dropouts):
-        """Say what drops out, by (batches, hidden layers), or as the network has it; returns where."""
+        """Set the dropout, (batches, hidden layers) or the network's; return which layers have any."""
         cdef cnp.ndarray given
         if dropouts is None:
             task.dropout, task.dropout_step = self.dropout, 0
@@ -213,7 +202,7 @@ cdef class Engine(Trained):
         return tuple(given.any(axis=0).tolist())
 
     cdef Shift shift_for(self, Shift last, int64_t batch, int n_threads, tuple drops, bint stores):
-        """The last shift if it fits, else a new one; with room for whole gradients if they are stored."""
+        """Return the last shift if it fits, else a new one; with memory for gradients if these are stored."""
         cdef int64_t rows = min(batch, BLOCK_ROWS)
         cdef Shift shift = last
         cdef fm_buffers* buffers
@@ -229,8 +218,7 @@ cdef class Engine(Trained):
         return shift
 
     def gradients(self, data, double l2=0.0, team=None, double l1=0.0, plan=None):
-        """(objective, weight gradients, bias gradients, ...) of all rows as one batch, the first of a plan:
-        with its dropout."""
+        """Return (objective, [dW], [db], ...) of all rows as one batch."""
         cdef Pass batch = Pass.__new__(Pass)
         cdef fm_task* task = &batch.task
         cdef Shift shift
@@ -238,19 +226,14 @@ cdef class Engine(Trained):
         self.describe(&task.data, data)
         keep = self.read(&batch.net)
         self.choose_loss(&batch.net, task.data.labels != NULL)
-        task.order = NULL
         task.batch = task.data.n
         task.optimizer = -1
-        task.slots[0] = task.slots[1] = NULL
-        task.rates = task.decays = task.dropout = NULL
-        task.dropout_step = 0
-        drops = ()
-        team = self.helpers(team, True)
+        task.l1, task.l2 = l1, l2
+        team, drops = self.helpers(team, True), ()
         if plan is not None:
             drops = self.set_dropout(task, plan.dropouts)
-        table = set_groups(task, &batch.net, groups_table(PLAIN, self.tensors, 0))
-        task.l1, task.l2, task.l2_per_batch, task.clip_norm = l1, l2, False, 0
-        task.seed, task.step = (plan.seed, plan.step) if plan is not None else (0, 0)
+            task.seed, task.step = plan.seed, plan.step
+        table = self.set_groups(batch, PLAIN, 0)
         shift = self.call_shifts.pop() if self.call_shifts else None
         shift = self.shift_for(shift, task.batch, team.size if team is not None else 1, drops, True)
         batch.net.copies = shift.copies
@@ -263,7 +246,7 @@ cdef class Engine(Trained):
         self.call_shifts.append(shift)
         return objective, *gradients
 
-    # ------------------------------------------------------------ without training
+    # ------------------------------------------------------------ predictions
 
     cdef Buffers borrow_buffers(self):
         try:
@@ -272,13 +255,13 @@ cdef class Engine(Trained):
             return Buffers.make(self.kernels, &self.net, CALL_ROWS, 1, False)
 
     def predict(self, x, team=None, bint linked=True):
-        """Predictions (n, C) after the link, or the outputs before it."""
+        """Return the predictions (n, C); if not linked, the outputs before the link."""
         out = np.empty((x.shape[0], self.operators[self.net.n_operators - 1].n_out), self.spec.dtype)
         self.predict_into(x, out, team, linked)
         return out
 
     def predict_into(self, x, cnp.ndarray out, team=None, bint linked=True):
-        """The same into a C-contiguous array."""
+        """Write the predictions into a C-contiguous array."""
         cdef fm_data data
         cdef fm_network net
         cdef RowsJob job
@@ -292,8 +275,7 @@ cdef class Engine(Trained):
         del keep
 
     def predict_row(self, x):
-        """The prediction (1, C) if x is one plain finite row (1, I), else None: the way of single
-        predictions around the checks, which look at everything else, and at Python's activations."""
+        """Return the prediction (1, C) of one plain finite row (1, I), which needs no checks; else None."""
         cdef const char* row
         cdef char* result
         cdef int status
@@ -322,9 +304,9 @@ cdef class Engine(Trained):
         return out if status == 0 else None
 
     def differentiate(self, x):
-        """Derivatives of the predictions with respect to the inputs, (n, C, I).
+        """Return the derivatives of the predictions with respect to x, (n, C, I).
 
-        For a network whose weights do not change and that keeps the transposed ones of every layer.
+        The parameters must be constant, with transposed weights of every layer.
         """
         cdef fm_data data
         cdef fm_watch watch
@@ -339,12 +321,12 @@ cdef class Engine(Trained):
         fm_watch_start(&watch, poll_of_caller(), <void*>signals, &stop)
         with nogil:
             self.kernels.jacobian(&self.net, &buffers.c, &data, 0, data.n, cnp.PyArray_DATA(out), &watch)
-        if signals.interrupt is not None:
-            raise signals.interrupt
+        if signals.error is not None:
+            raise signals.error
         return out
 
     def evaluate(self, data, team=None):
-        """Weighted mean loss, without penalty."""
+        """Return the weighted mean loss, without penalty and dropout."""
         cdef fm_data c
         cdef fm_network net
         self.describe(&c, data)
@@ -359,7 +341,7 @@ cdef class Engine(Trained):
         return mean_loss(sums, data)
 
     cdef void divide_rows(self, RowsJob* job, team) except *:
-        """Divide the rows among the team, each thread with buffers of its own."""
+        """Run a job on all rows with the team; each thread has its own buffers."""
         cdef Crew crew
         cdef Buffers buffers
         cdef Signals signals = Signals()
@@ -387,5 +369,5 @@ cdef class Engine(Trained):
             with nogil:
                 crew.call(run_rows, job)
         self.call_buffers.extend(borrowed)
-        if signals.interrupt is not None:
-            raise signals.interrupt
+        if signals.error is not None:
+            raise signals.error

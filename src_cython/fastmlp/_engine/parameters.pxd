@@ -1,28 +1,51 @@
-# Where a network's numbers lie: for native.pyx, predictor.pyx, and probe.pyx.
-from libc.stdint cimport int64_t
+# The parameters of a network and the state of its optimizer.
+from libc.stdint cimport int32_t, int64_t
 
-from fastmlp._engine.memory cimport Memory
+from fastmlp._engine.buffers cimport Memory
 from network cimport *
+
+
+cdef class Parameters
+
+
+cdef class Steps:
+    cdef int32_t optimizer, n_slots  # its row, and the number of its slots
+    cdef double hyper[4]
+    cdef Memory memory
+    cdef int64_t size  # elements of a slot
+    cdef void* slots[2]  # NULL: unused
+    cdef double powers[2]
+    cdef int64_t taken  # steps of complete epochs
+    cdef bint is_whole  # the last epoch was completed
+
+    @staticmethod
+    cdef Steps make(Parameters network, str row, int n_slots, hyper)
+
+    @staticmethod
+    cdef Steps of(Parameters network, memory)
+    cdef object remembered(self, Parameters network)
 
 
 cdef class Parameters:
     cdef readonly object spec
     cdef readonly str level
     cdef const fm_kernels* kernels
-    cdef fm_network net  # as published
+    cdef fm_network net  # with the published parameters
     cdef fm_operator* operators
-    cdef dict losses  # row of each
+    cdef dict losses  # name -> row
+    cdef tuple optimizers  # names by row
     cdef bint takes_lock  # an activation is a Python function: one thread computes
-    cdef bint loss_takes_lock  # the same of the loss
-    cdef tuple tensors  # Spec.tensors as items: kinds, and the shapes of each
+    cdef bint loss_takes_lock  # the loss is a Python function
+    cdef tuple tensors  # items of Spec.tensors: each kind and its shapes
     cdef const fm_tensor** flat  # the same, kind by kind; NULL: empty
     cdef double* dropout  # probability of each hidden layer
-    cdef tuple drops  # whether it is above 0
+    cdef tuple drops  # which of them are above 0
     cdef Memory memory
     cdef object published, spare  # arenas
-    cdef int64_t n_parameters  # elements of the arena, padding included
-    cdef int64_t copy_sizes[COPIES]  # the same of the arenas of copies
-    cdef int64_t weight_count  # true weights
+    cdef int64_t n_parameters  # elements of an arena, padding included
+    cdef int64_t copy_sizes[COPIES]  # elements of the arenas of copies
+    cdef int64_t weight_count  # weights without padding
+    cdef Steps steps
 
     cdef fm_function* function_of(self, function, bint* takes_lock) except NULL
     cdef int choose_loss(self, fm_network* net, bint has_labels) except -1

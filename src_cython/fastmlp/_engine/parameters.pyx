@@ -1,36 +1,37 @@
-# Where a network's numbers lie, and who may read them when: layout, published arenas, plain arrays.
+# The parameters of a network and the state of its optimizer: their layout, the published arenas, plain arrays.
 #
-# An arena of parameters holds the panels of all tensors; it is zero outside the true sizes and stays so. An
-# arena that `published` has named is never written again. An epoch works on a copy, which takes its place
-# when the epoch has ended well: whoever reads meanwhile sees the last whole epoch, and an epoch that fails
-# has changed nothing. Snapshots are published arenas.
+# An arena holds the panels of all tensors, with zeros as padding. A published arena is never written again: an
+# epoch works on a copy, which is published when the epoch has succeeded. So other threads always see the last
+# complete epoch, and a failed epoch changes nothing. Snapshots are published arenas. The slots of an optimizer
+# are arenas of the same layout.
 cimport cython
 cimport numpy as cnp
 from libc.stdint cimport int64_t, uintptr_t
+from libc.string cimport memcpy
 
-from fastmlp._engine.functions cimport describe_function
+from fastmlp._engine.buffers cimport Memory
 from fastmlp._engine.kernels cimport load
-from fastmlp._engine.memory cimport Memory
+from fastmlp._engine.passes cimport describe_function
 from network cimport *
 from rounding cimport ceil_div, round_up
 
 import numpy as np
 
-from fastmlp._engine import arena
+from fastmlp._engine import arena, optimizer_state
 from fastmlp._engine.kernels import tables
 from fastmlp._network import tensors
 from fastmlp._network.operators import OPERATORS, operators as operators_of
 
 cnp.import_array()
 
-# The ways of tensors.TENSORS to find a gradient; that of a matrix with one column is found by COLUMN.
+# How the gradients of tensors.TENSORS are computed; COLUMN replaces TILES for a matrix with one column.
 GRADIENTS = {"tiles": TILES, "sums": SUMS, "normal_products": NORMAL_PRODUCTS, "products": PRODUCTS}
 
 
 cdef extern from *:
     """
     #ifdef Py_GIL_DISABLED
-    #define FM_IS_ONLY_HERE(o) 0 /* other threads may count it without our seeing it */
+    #define FM_IS_ONLY_HERE(o) 0 /* other threads may hold references that are not counted yet */
     #else
     #define FM_IS_ONLY_HERE(o) (Py_REFCNT(o) == 1)
     #endif
@@ -38,17 +39,60 @@ cdef extern from *:
     bint FM_IS_ONLY_HERE(object)
 
 
-cdef class Parameters:
-    """The tensors of a network on the kernels of one CPU level, all 0 at first.
+cdef class Steps:
+    """The state of an optimizer."""
 
-    Parameters
-    ----------
-    spec : fastmlp._network.spec.Spec
-        The network.
-    level : str
-        A level of ``fastmlp._engine.native_engine.available_levels()``.
-    transpose_all : bool
-        Room for the transposed weights of the first layer too: for derivatives with respect to inputs.
+    @staticmethod
+    cdef Steps make(Parameters network, str row, int n_slots, hyper):
+        """The state before the first step: all 0."""
+        cdef Steps self = Steps.__new__(Steps)
+        self.optimizer = network.optimizers.index(row)
+        self.n_slots = n_slots
+        self.memory, self.size = Memory(network.kernels.element_size), network.n_parameters
+        for i in range(n_slots):
+            self.slots[i] = self.memory.take(network.n_parameters)
+        for i in range(4):
+            self.hyper[i] = hyper[i]
+        self.powers[0] = self.powers[1] = 1
+        self.is_whole = True
+        return self
+
+    cdef object remembered(self, Parameters network):
+        """The state as plain arrays."""
+        row = network.optimizers[self.optimizer]
+        hyper = tuple(self.hyper[i] for i in range(4))
+        slots = [network.unpack(self.slots[i]) for i in range(self.n_slots)]
+        powers = self.powers[0], self.powers[1]
+        sums = optimizer_state.sums(row, hyper)
+        return optimizer_state.OptimizerState(row, hyper, self.taken, slots, sums, powers)
+
+    @staticmethod
+    cdef Steps of(Parameters network, memory):
+        """A state from plain arrays."""
+        cdef Steps self = Steps.make(network, memory.row, len(memory.slots), memory.hyper)
+        self.taken = memory.step
+        self.powers[0], self.powers[1] = memory.powers or [beta**memory.step for beta in memory.hyper[:2]]
+        for i, kinds in enumerate(optimizer_state.in_units(memory, optimizer_state.sums).slots):
+            network.pack(kinds, self.slots[i])
+        return self
+
+    def __deepcopy__(self, memo):
+        """A copy with memory of its own."""
+        cdef Steps other = Steps.__new__(Steps)
+        other.optimizer, other.n_slots, other.size = self.optimizer, self.n_slots, self.size
+        other.hyper, other.powers = self.hyper, self.powers
+        other.taken, other.is_whole = self.taken, self.is_whole
+        other.memory = Memory(self.memory.itemsize)
+        for i in range(self.n_slots):
+            other.slots[i] = other.memory.take(self.size)
+            memcpy(other.slots[i], self.slots[i], self.size * self.memory.itemsize)
+        return other
+
+
+cdef class Parameters:
+    """The tensors of a network on the kernels of one CPU level, and the state of their optimizer.
+
+    With `transpose_all` the first layer has transposed weights too, for derivatives of the inputs.
     """
 
     def __init__(self, spec, str level, bint transpose_all=False):
@@ -58,7 +102,7 @@ cdef class Parameters:
         self.spec, self.level, self.kernels = spec, level, k
         self.tensors = tuple((kind, tuple(shapes)) for kind, shapes in spec.tensors.items())
         self.memory = Memory(k.element_size)
-        activations, losses, _ = tables(level, spec.dtype.name)
+        activations, losses, self.optimizers = tables(level, spec.dtype.name)
         self.losses = {name: row for row, name in enumerate(losses)}
         self.drops = tuple(p > 0 for p in spec.dropout)
         self.dropout = <double*>self.memory.take(len(spec.dropout), sizeof(double))
@@ -103,30 +147,30 @@ cdef class Parameters:
         self.publish(self.empty_arena())
 
     cdef fm_function* function_of(self, function, bint* takes_lock) except NULL:
-        """What the kernels call for a function of the user's, which the spec keeps alive."""
+        """Describe a custom function, which the spec keeps alive, for the kernels."""
         cdef fm_function* c = <fm_function*>self.memory.take(1, sizeof(fm_function))
         if describe_function(c, function, self.spec.dtype):
             takes_lock[0] = True
         return c
 
     cdef int choose_loss(self, fm_network* net, bint has_labels) except -1:
-        """Take the row of the loss that fits the targets."""
+        """Set the row of the loss for labels or other targets."""
         net.has_labels = has_labels
         net.loss = net.link = self.losses[self.spec.loss.native_row(has_labels)]
         return 0
 
     cdef int drop_link(self, fm_network* net) except -1:
-        """Let predictions be the outputs of the last layer as they are."""
+        """Make the predictions of a network its outputs before the link."""
         net.link = self.losses["squared_error"]
         return 0
 
     cdef object helpers(self, team, bint with_loss):
-        """The team, if it can help: Python functions are called by one thread, the caller."""
+        """Return the team, or None if there are Python functions, which only the caller may call."""
         return None if self.takes_lock or (with_loss and self.loss_takes_lock) else team
 
     cdef void lay_out(self, fm_tensor* tensor, int64_t n_rows, int64_t n_columns,
                       bint is_transposed) noexcept:
-        """Give a tensor its place behind all others, and its copies theirs in the arenas of copies."""
+        """Place a tensor at the end of the arena, and its copies at the ends of theirs."""
         cdef const fm_kernels* k = self.kernels
         cdef bint is_tiled = tensor.gradient == TILES
         cdef int c
@@ -151,8 +195,10 @@ cdef class Parameters:
             self.copy_sizes[TRANSPOSED] += round_up(n_rows, k.nr) * tensor.copies[TRANSPOSED].rows
 
     cdef int lay_out_row(self) except -1:
-        """Give the inputs and outputs of each operator a place in the scratch of one row, that of others
-        which nobody reads any more. Each holds any of them, and the link's padding."""
+        """Assign the outputs of each operator a place in the scratch memory of a single row.
+
+        A place is reused when the operators that read it have run. All have the same size.
+        """
         cdef fm_network* net = &self.net
         cdef fm_operator* op
         cdef int32_t l
@@ -163,7 +209,7 @@ cdef class Parameters:
             width = max(width, op.n_out)
             readers[l - 1] = readers[op.source] = l
             if op.source < 0 and (op.n_out == 1 or op.kind == SCALE):
-                net.row_at = 0  # they read whole vectors
+                net.row_at = 0  # this operator reads whole vectors
         width = round_up(round_up(width, self.kernels.nr) + 64, 64)
         place = {-1: 0} if net.row_at == 0 else {}
         used = len(place)
@@ -182,39 +228,40 @@ cdef class Parameters:
         return arena.allocate(self.n_parameters * self.kernels.element_size)
 
     cdef object read(self, fm_network* net):
-        """Describe the network of now; the returned arena must live as long as that is used."""
+        """Fill a network with the published parameters; keep the returned arena alive while it is used."""
         with cython.critical_section(self):
             net[0] = self.net
             return self.published
 
     cdef object publish(self, parameters):
-        """Let readers see these parameters from now on; returns what they saw before."""
+        """Make these parameters visible; return the arena that was visible before."""
         with cython.critical_section(self):
             before, self.published = self.published, parameters
             self.net.parameters = cnp.PyArray_DATA(parameters)
             return before
 
     cdef object unread_arena(self):
-        """An arena to publish next: that of an earlier epoch if nobody reads it any more."""
+        """Return an arena to publish next: that of an earlier epoch if it has no readers left."""
         arena_of_old, self.spare = self.spare, None
         if arena_of_old is None or not FM_IS_ONLY_HERE(arena_of_old):
             return self.empty_arena()
         return arena_of_old
 
     cdef int take_copies(self, Memory memory, void** copies) except -1:
-        """Take memory for the copies of all tensors, an arena for each kind of copy."""
+        """Allocate the copies of all tensors, one arena for each kind of copy."""
         cdef int c
         for c in range(COPIES):
             copies[c] = memory.take(self.copy_sizes[c], self.kernels.copy_element_size[c])
         return 0
 
     cdef int keep_copies(self) except -1:
-        """Make copies of the tensors of now; for networks that are not trained."""
+        """Compute copies of the current tensors, for networks that are not trained."""
         self.take_copies(self.memory, self.net.copies)
         self.kernels.renew_copies(&self.net)
         return 0
 
     cdef tuple unpack(self, const void* arena_start):
+        """Return the tensors of an arena as plain arrays, a list for each kind."""
         cdef int i = 0
         kinds = []
         for _, shapes in self.tensors:
@@ -226,7 +273,7 @@ cdef class Parameters:
         return tuple(kinds)
 
     cdef int pack(self, kinds, void* arena_start) except -1:
-        """Lay contiguous arrays of the right shapes and dtype out in an arena."""
+        """Copy contiguous arrays of the right shapes and dtype into an arena."""
         cdef int i = 0
         for arrays in kinds:
             for array in arrays:
@@ -236,7 +283,7 @@ cdef class Parameters:
         return 0
 
     def parameters(self):
-        """Copies of (weights, biases), and of the other kinds of Spec.tensors."""
+        """Return copies of (weights, biases) and the other kinds of Spec.tensors."""
         cdef fm_network net
         keep = self.read(&net)
         copies = self.unpack(net.parameters)
@@ -244,7 +291,7 @@ cdef class Parameters:
         return copies
 
     def set_parameters(self, *kinds):
-        """Copy plain arrays in: what parameters() has returned, or the like of it."""
+        """Copy arrays like those of `parameters` in."""
         plain = [[np.ascontiguousarray(a, self.spec.dtype) for a in arrays] for arrays in kinds]
         found = tuple(tuple(a.shape for a in arrays) for arrays in plain)
         if found != tuple(shapes for _, shapes in self.tensors):
@@ -254,21 +301,50 @@ cdef class Parameters:
         self.publish(fresh)
 
     def snapshot(self):
-        """The parameters of now, for restore: nothing is copied, and nothing will change them."""
+        """Return the current parameters for `restore`; nothing is copied."""
         return self.published
 
     def restore(self, snapshot):
-        """Put a snapshot, or a copy of one, back."""
-        if <uintptr_t>cnp.PyArray_DATA(snapshot) % <uintptr_t>arena.ALIGNMENT:  # of a copy or pickle
+        """Go back to the parameters of a snapshot, or of a copy of one."""
+        if <uintptr_t>cnp.PyArray_DATA(snapshot) % <uintptr_t>arena.ALIGNMENT:  # a copied or unpickled array
             aligned = self.empty_arena()
             aligned[:] = snapshot
             snapshot = aligned
         self.publish(snapshot)
 
     def finite(self):
-        """Whether every parameter is finite."""
+        """Return whether every parameter is finite."""
         cdef fm_network net
         keep = self.read(&net)
         answer = bool(self.kernels.finite(net.parameters, self.n_parameters))
         del keep
         return answer
+
+    def start(self, optimizer):
+        """Prepare an optimizer for the next epochs, with a state of 0; change nothing on error."""
+        self.steps = Steps.make(self, optimizer.native_row, optimizer.n_slots, optimizer.hyper)
+
+    def optimizer_state(self):
+        """Return the optimizer's state, which later epochs change; None before the start."""
+        return self.steps
+
+    def set_optimizer_state(self, state):
+        """Continue with a result of `optimizer_state`."""
+        self.steps = state
+
+    def can_go_on(self, int64_t step):
+        """Return whether the state belongs to a complete epoch that ended after `step` steps."""
+        return self.steps is not None and self.steps.is_whole and self.steps.taken == step
+
+    def state(self, bint optimizer=True):
+        """Return the parameters, and the optimizer's state if it can be continued, as named arrays."""
+        has = optimizer and self.steps is not None and self.steps.is_whole
+        state = self.steps.remembered(self) if has else None
+        return optimizer_state.to_arrays(self.spec, self.parameters(), state)
+
+    def set_state(self, state):
+        """Continue with a state of either engine; change nothing on error."""
+        parameters, memory = optimizer_state.from_arrays(state, self.spec)
+        steps = None if memory is None else Steps.of(self, memory)
+        self.set_parameters(*parameters)
+        self.steps = steps

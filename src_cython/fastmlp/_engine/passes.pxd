@@ -1,18 +1,18 @@
-# Epochs under way: for native.pyx, which prepares them and takes what they come to.
+# Native epochs and the calls from native code to Python: signals, sums over processes, custom functions.
 from libc.stdint cimport int64_t
 
+from fastmlp._engine.buffers cimport Shift
 from fastmlp._engine.jobs cimport EpochJob, Run
-from fastmlp._engine.shift cimport Shift
 from network cimport *
 
 
 cdef class Signals:
-    cdef object interrupt
-    cdef object add_up, summed  # of many processes: what sums, and the gradients
+    cdef object error
+    cdef object add_up, summed  # the function that sums over processes, and its argument
 
 
-cdef int poll(void* context) noexcept nogil
 cdef fm_poll poll_of_caller() except *
+cdef bint describe_function(fm_function* c, function, dtype) except? True
 
 
 cdef class Pass:
@@ -21,12 +21,12 @@ cdef class Pass:
     cdef fm_report report
     cdef EpochJob job
     cdef Run many
-    cdef fm_network measured  # the same network, with the loss for rows that are held out
+    cdef fm_network measured  # the same network with the loss for held-out rows
     cdef Shift shift
-    cdef object fresh  # the arena that a good end is copied to; None: nobody wants it
-    cdef object kept  # what the task points into
-    cdef object lent  # buffers for rows that are held out
-    cdef object add_up, summed  # as Signals has them; None: there is one process
+    cdef object fresh  # the arena that receives the parameters of a successful epoch, or None
+    cdef object kept  # objects that the task points into
+    cdef object lent  # buffers for held-out rows
+    cdef object add_up, summed  # as in Signals; None: there is one process
 
     cdef void hand(self, const fm_kernels* k, Shift shift, fresh, int64_t n_parameters, kept)
 

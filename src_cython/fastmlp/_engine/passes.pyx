@@ -1,12 +1,14 @@
-# Epochs under way, seen from Python: who runs them, and how a signal ends them. One epoch by all threads of a
-# team, or many, of as many networks, each by one thread. Touches nothing of any engine.
+# Native epochs and the calls from native code to Python: signals, sums over processes, custom functions.
+#
+# One epoch is run by all threads of a team; many epochs, of as many networks, by one thread each. An exception of
+# a signal handler or custom function is stored in a Signals object and raised when the native call has returned.
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t, uintptr_t
 
+from fastmlp._engine.buffers cimport Shift
 from fastmlp._engine.crew cimport Crew
 from fastmlp._engine.jobs cimport *
-from fastmlp._engine.shift cimport Shift
 from network cimport *
 
 from math import gcd
@@ -18,47 +20,49 @@ cnp.import_array()
 
 
 cdef class Signals:
-    """Keeps what a signal handler, or whoever sums, raised until the native call is over."""
+    """The first exception during a native call."""
 
 
 cdef int poll(void* context) noexcept nogil:
-    """Give Python a chance to raise KeyboardInterrupt; runs on the thread that made the native call."""
+    """Let Python handle signals; runs on the thread that made the native call."""
     with gil:
         try:
             PyErr_CheckSignals()
-        except BaseException as interrupt:
-            (<Signals>context).interrupt = interrupt
+        except BaseException as error:
+            (<Signals>context).error = error
             return 1
     return 0
 
 
 cdef int add_up(void* context, int failed) noexcept nogil:
-    """Sum the gradients of all processes; the error of another ends the epoch here as a signal does."""
+    """Sum the gradients of all processes; an error in one of them stops the epoch in all."""
     with gil:
         signals = <Signals>context
         try:
             signals.add_up(signals.summed, failed)
         except BaseException as error:
-            if signals.interrupt is None:
-                signals.interrupt = error
+            if signals.error is None:
+                signals.error = error
             return 1
     return 0
 
 
 cdef fm_poll poll_of_caller() except *:
-    """How the caller looks for signals: Python handles them in the main thread alone. Another thread that
-    asked for the interpreter in the middle of its call would be ended there when the process ends, while
-    helpers work on what lies on its stack."""
+    """Return the poll of the calling thread, NULL outside the main thread.
+
+    Python handles signals in the main thread alone. When the process ends, Python would end any other thread
+    that takes the interpreter lock, while helpers still use that thread's stack.
+    """
     if get_ident() == main_thread().ident:
         return poll
     return NULL
 
 
 cdef class Pass:
-    """One epoch of one network: what is to do, who does it, what has come out."""
+    """One epoch of one network: its task, shift and report."""
 
     cdef void hand(self, const fm_kernels* k, Shift shift, fresh, int64_t n_parameters, kept):
-        """Give the filled task to a shift; a good end is copied to a fresh arena, if there is one."""
+        """Complete the task for a shift; if the epoch succeeds, `fresh` receives the parameters."""
         cdef fm_task* task = &self.task
         self.shift, self.fresh, self.kept = shift, fresh, kept
         task.net = &self.net
@@ -66,9 +70,8 @@ cdef class Pass:
         task.stores = (task.optimizer < 0 or task.clip_norm > 0 or task.l1 > 0
                        or task.batch > task.buffers.rows)
         shift.c.add_up = NULL
-        self.report.status = RUNNING
-        self.report.loss_sum = self.report.weight_sum = 0
         shift.c.alone_from = -1
+        self.report.status = RUNNING
         fm_barrier_start(shift.c.barrier, shift.c.n_threads)
         self.job = EpochJob(k, task, &shift.c, &self.report, NULL, n_parameters)
         if fresh is not None:
@@ -76,7 +79,7 @@ cdef class Pass:
 
 
 cdef double run(Pass epoch, team) except? -1:
-    """Enter the native epoch with every thread of the team; its result."""
+    """Run an epoch with every thread of the team; return the mean objective."""
     cdef Signals signals = Signals()
     cdef EpochJob* job = &epoch.job
     cdef fm_shift* shift = job.shift
@@ -99,14 +102,14 @@ cdef double run(Pass epoch, team) except? -1:
             fm_crew_close(crew.c)
             settle(job)
     if epoch.report.status == INTERRUPTED:
-        raise signals.interrupt
+        raise signals.error
     return objective_of(&epoch.report)
 
 
 cdef int run_many(list passes, team, int n_threads) except -1:
     """Run the epochs of each pass, on one thread of the team at a time.
 
-    Cut into parts, as few as divide the work evenly among the threads.
+    A run is cut into as few parts as divide the work evenly among the threads.
     """
     cdef Signals signals = Signals()
     cdef cnp.ndarray runs = np.empty(len(passes), np.uintp)  # addresses
@@ -131,6 +134,74 @@ cdef int run_many(list passes, team, int n_threads) except -1:
         crew = team.crew
         with nogil:
             crew.call(run_many_epochs, &job)
-    if signals.interrupt is not None:
-        raise signals.interrupt
+    if signals.error is not None:
+        raise signals.error
     return 0
+
+
+# ---------------------------------------------------------------- custom functions: C functions are called as
+# they are, Python functions with the interpreter lock. docs/functions.md describes the types.
+
+ctypedef void (*c_activation)(const void* context, int64_t n, const void* z, void* value,
+                              void* slope) noexcept nogil
+ctypedef void (*c_loss)(const void* context, int64_t n, int64_t columns, int64_t width, const void* z,
+                        const void* targets, const int32_t* labels, void* value,
+                        void* gradient) noexcept nogil
+
+
+cdef int call_c_activation(const fm_function* f, const fm_block* b, void* signals) noexcept nogil:
+    (<c_activation>f.address)(f.context, b.rows * b.columns, b.z, b.value, b.gradient)
+    return 0
+
+
+cdef void call_c_row(const fm_function* f, int64_t n, const void* z, void* value,
+                     fm_control control) noexcept nogil:
+    cdef fm_control own = fm_get_control()
+    fm_restore_control(control)
+    (<c_activation>f.address)(f.context, n, z, value, NULL)
+    fm_restore_control(own)
+
+
+cdef int call_c_loss(const fm_function* f, const fm_block* b, void* signals) noexcept nogil:
+    (<c_loss>f.address)(f.context, b.rows, b.columns, b.width, b.z, b.targets, b.labels, b.value, b.gradient)
+    return 0
+
+
+cdef object view(const void* start, int64_t rows, int64_t columns, int typenum):
+    """Return native memory as an array, valid during the call; with 0 columns it has one dimension."""
+    cdef cnp.npy_intp[2] shape = [rows, columns]
+    return cnp.PyArray_SimpleNewFromData(2 if columns else 1, shape, typenum, <void*>start)
+
+
+cdef int call_python(const fm_function* f, const fm_block* b, void* signals) noexcept with gil:
+    """Call the method of a Python activation (0 targets wide) or loss, and copy its results."""
+    function = <object>f.address
+    try:
+        z = view(b.z, b.rows, b.columns, f.typenum)
+        if b.width == 0:
+            value, gradient = function.value_and_slope(z)
+        elif b.labels != NULL:
+            value, gradient = function.value_and_gradient(z, view(b.labels, b.rows, 0, cnp.NPY_INT32))
+        else:
+            value, gradient = function.value_and_gradient(z, view(b.targets, b.rows, b.width, f.typenum))
+        np.copyto(view(b.value, b.rows, 0 if b.width else b.columns, f.typenum), value)
+        if b.gradient != NULL:
+            np.copyto(view(b.gradient, b.rows, b.columns, f.typenum), gradient)
+        return 0
+    except BaseException as error:
+        (<Signals>signals).error = error
+        return 1
+
+
+cdef bint describe_function(fm_function* c, function, dtype) except? True:
+    """Describe a custom function, which must outlive `c`; true if it needs the interpreter lock."""
+    cdef uintptr_t address, context
+    c.typenum = dtype.num
+    if not function.is_c:
+        c.address, c.context, c.call = <const void*>function, NULL, call_python
+        return True
+    address, context = function.function.address(dtype), function.function.context_address
+    c.address, c.context = <const void*>address, <const void*>context
+    c.call = call_c_loss if hasattr(function, "value_and_gradient") else call_c_activation
+    c.row = call_c_row
+    return False

@@ -1,35 +1,34 @@
 # distutils: extra_compile_args = -O1
-# A call of a microsecond is longer at -Os.
+# At -Os, a call of a microsecond would take longer.
 #
-# Predictions at the price of their arithmetic: a frozen copy of a model's weights behind a fast call.
+# Predictions with little overhead: a frozen copy of a model's weights behind a fast call.
 #
-# The fast path asks NumPy's C API whether x is exactly what the kernels read, and hands the pointer on;
-# everything else (lists, other dtypes, wrong shapes) is converted and checked by fastmlp._validation.check.
-# One row needs no memory but a part of the stack, so calls from many threads share nothing they write to.
+# The fast path asks NumPy's C API whether x has exactly the layout that the kernels read, and passes the pointer
+# on. Everything else (lists, other dtypes, wrong shapes) is converted and checked by fastmlp._validation.check.
+# A single row needs stack memory alone, so calls from many threads write to nothing in common.
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_New, PyCapsule_SetContext
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport int64_t, uintptr_t
 
+from fastmlp._engine.jobs cimport QUICK_WEIGHTS, predict_rows
 from fastmlp._engine.native cimport Engine
 from network cimport *
-from fastmlp._engine.rows cimport QUICK_WEIGHTS, predict_rows
 
 import dataclasses
 
 import numpy as np
 
-from fastmlp._validation import check
-from fastmlp._files import storage
-from fastmlp._engine import thread_pool, thread_count
-from fastmlp._engine import cpu_levels
+from fastmlp._engine import cpu_levels, thread_count, thread_pool
 from fastmlp._engine.exportable import Exportable
 from fastmlp._export.layers import exported
+from fastmlp._files import storage
+from fastmlp._validation import check
 
 cnp.import_array()
 
 cdef enum:
-    FEW_ROWS = 4  # up to here, row by row costs less than setting a block up
+    FEW_ROWS = 4  # at most these are predicted one by one, which takes less than preparing a block
 
 
 cdef struct Context:
@@ -44,7 +43,7 @@ cdef int predict_context(const Context* c, const char* x, int64_t n, char* out) 
 
 
 cdef int predict_c(const void* context, const void* x, int64_t n, void* out) noexcept nogil:
-    """The function that C code calls: n rows of contiguous x into contiguous out; 0, or -1."""
+    """The function for C code: predict n contiguous rows; 0, or -1 if out of memory."""
     return predict_context(<const Context*>context, <const char*>x, n, <char*>out)
 
 
@@ -53,16 +52,16 @@ cdef void release_owner(object capsule) noexcept:
 
 
 def restored(spec, parameters, n_threads):
-    """A predictor from its pickle, on the CPU level of the process that loads it."""
+    """Return a predictor from its pickle, on the CPU level of this process."""
     return Predictor(spec, cpu_levels.level(), *parameters, n_threads=n_threads)
 
 
 cdef class Predictor:
     """A trained network as a function: a frozen copy of the weights, made by ``MLP.predictor``.
 
-    Calling it costs little more than the arithmetic. It is safe to call from many threads at once,
-    and long work does not hold the interpreter lock. NaN in a row of x gives NaN in that row of the
-    result; it is not searched for.
+    A call costs little more than the arithmetic. It is safe to call from many threads at once, and
+    long work releases the interpreter lock. Rows are not checked for NaN: NaN in a row of x gives NaN
+    in that row of the result.
 
     Parameters
     ----------
@@ -71,9 +70,9 @@ cdef class Predictor:
     level : str
         CPU level.
     *parameters : list of array
-        Weights, biases and the other kinds of ``Spec.tensors``, as those of the MLP; copied.
+        Weights, biases and the other kinds of ``Spec.tensors``, like those of the MLP; copied.
     n_threads : int or None
-        For large batches; None is the default of the machine.
+        Number of threads for large batches; None is the default of the machine.
 
     Examples
     --------
@@ -85,7 +84,7 @@ cdef class Predictor:
     (True, (2,))
     """
     cdef Engine engine
-    cdef Engine full  # with every transposed copy, made by the first jacobian
+    cdef Engine full  # has all transposed copies; made by the first jacobian
     cdef readonly object n_threads
     cdef Context context
     cdef int typenum
@@ -109,7 +108,7 @@ cdef class Predictor:
         return restored, (self.engine.spec, self.engine.parameters(), self.n_threads)
 
     def parameters(self):
-        """Copies of (weights, biases), and of what else the MLP has: gains, shifts, scales, alphas."""
+        """Return copies of (weights, biases), and of the MLP's gains, shifts, scales and alphas, if any."""
         return self.engine.parameters()
 
     to_onnx, to_c = Exportable.to_onnx, Exportable.to_c
@@ -128,19 +127,19 @@ cdef class Predictor:
         return self.engine.level
 
     cdef bint is_plain(self, x) noexcept:
-        """Whether x is an array that the kernels can read where it lies."""
+        """Return whether x is an array that the kernels can read without a copy."""
         return (cnp.PyArray_CheckExact(x) and cnp.PyArray_TYPE(<cnp.ndarray>x) == self.typenum
                 and cnp.PyArray_ISBEHAVED_RO(<cnp.ndarray>x))
 
     cdef bint is_row(self, cnp.ndarray x) noexcept:
-        """Whether a plain array is one contiguous row, (I,) or (1, I)."""
+        """Return whether a plain array is one contiguous row, (I,) or (1, I)."""
         cdef int ndim = cnp.PyArray_NDIM(x)
         return (ndim == 1 or (ndim == 2 and cnp.PyArray_DIM(x, 0) == 1)) \
             and cnp.PyArray_DIM(x, ndim - 1) == self.context.n_in \
             and (cnp.PyArray_STRIDE(x, ndim - 1) == self.itemsize or self.context.n_in == 1)
 
     cdef bint fits(self, out, int ndim, int64_t n) noexcept:
-        """Whether out can take the result of n rows (ndim 1: of one row)."""
+        """Return whether out can hold the result of n rows (ndim 1: of one row)."""
         return (self.is_plain(out) and cnp.PyArray_ISCARRAY(<cnp.ndarray>out)
                 and cnp.PyArray_NDIM(<cnp.ndarray>out) == ndim
                 and cnp.PyArray_DIM(<cnp.ndarray>out, ndim - 1) == self.context.n_out
@@ -152,9 +151,9 @@ cdef class Predictor:
         Parameters
         ----------
         x : array-like, shape (I,) for one row or (n, I)
-            An array of the model's dtype is read where it lies, whatever its strides.
+            An array of the model's dtype is not copied, whatever its strides.
         out : array of the model's dtype, C-contiguous, optional
-            Takes the result: shape (C,) for one row, else (n, C).
+            Receives the result: shape (C,) for one row, else (n, C).
 
         Returns
         -------
@@ -196,7 +195,7 @@ cdef class Predictor:
         return 0
 
     def _numbers(self, x):
-        """x as an array of the model's dtype and a shape that can be predicted, or the complaint."""
+        """Return x as an array of the model's dtype, or raise if its shape cannot be predicted."""
         if not self.is_plain(x):
             x = check.numeric(x, "x").astype(self.engine.spec.dtype, copy=False)
         if x.ndim not in (1, 2) or x.shape[x.ndim - 1] != self.context.n_in:
@@ -204,10 +203,10 @@ cdef class Predictor:
         return x
 
     def _general(self, x, out):
-        """Any x: converted if need be, then one row, a few rows, or blocks of rows shared by thread_count."""
+        """Convert x if necessary, then predict row by row, or blocks of rows with several threads."""
         x = self._numbers(x)
         if not self.is_plain(x):
-            x = np.array(x, self.engine.spec.dtype)  # misaligned, byte-swapped or a subclass
+            x = np.array(x, self.engine.spec.dtype)  # it was misaligned, byte-swapped or a subclass
         shape = (*x.shape[:x.ndim - 1], self.context.n_out)
         if out is None:
             out = np.empty(shape, self.engine.spec.dtype)
@@ -218,7 +217,7 @@ cdef class Predictor:
             raise check.bad_out(out, shape, self.engine.spec.dtype)
         rows = x.reshape(-1, self.context.n_in) if x.ndim == 1 else x
         n = rows.shape[0]
-        if np.may_share_memory(x, out):  # a row may be read after its result is written
+        if np.may_share_memory(x, out):  # results may be written before their rows are read
             rows = rows.copy()
         if n <= FEW_ROWS and not self.engine.takes_lock:
             rows = np.ascontiguousarray(rows)
@@ -234,14 +233,14 @@ cdef class Predictor:
         return out
 
     def jacobian(self, x):
-        """Derivatives of the predictions with respect to the inputs, by one backward pass an output.
+        """Return the derivatives of the predictions with respect to x, by a backward pass per output.
 
-        NaN in x is not searched for, and some derivatives (relu's) do not show it; ``MLP.jacobian`` does.
+        x is not checked for NaN, which some derivatives (relu's) hide; ``MLP.jacobian`` checks it.
 
         Parameters
         ----------
         x : array-like, shape (I,) for one row or (n, I)
-            Where to differentiate.
+            The points at which to differentiate.
 
         Returns
         -------
@@ -273,7 +272,7 @@ cdef class Predictor:
     # ------------------------------------------------------------ for other compiled code
 
     cdef int takes_no_lock(self) except -1:
-        """Complain about Python functions: C code that calls has no interpreter lock."""
+        """Raise if there are Python functions: C code calls without the interpreter lock."""
         if self.engine.takes_lock:
             names = [repr(own) for own in self.engine.spec.functions if not own.is_c]
             raise AttributeError(
