@@ -66,8 +66,12 @@ FLAGS = [
 # them larger, but no faster (those that gain by it ask for it in their first line). A kernel has no
 # array that a caller's number can overrun: no guard.
 PLAIN_FLAGS = ["-Os", "-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
-# Addresses of functions are read-only after loading; no page of stack is executable.
-LINK_FLAGS = ["-Wl,-z,relro,-z,now,-z,noexecstack"] if TARGET.startswith("linux") else []
+LINK_FLAGS = []
+if TARGET.startswith("linux"):
+    # Addresses of functions are found when a module is loaded, and read-only from then on, so that
+    # calls need no stubs; no page of stack is executable.
+    LINK_FLAGS = ["-Wl,-z,relro,-z,now,-z,noexecstack"]
+    FLAGS += ["-fno-plt"]
 # What is installed keeps no symbols but those that Python looks up; a development build keeps all.
 STRIP = ["-Wl,-x" if TARGET.startswith("macosx") else "-Wl,-s"]
 # FASTMLP_SANITIZE=address,undefined, or thread: modules that the compiler's sanitizers watch, for

@@ -1,4 +1,4 @@
-"""The handwritten digits that come with the package, see `fastmlp/data/digits.txt`."""
+"""Handwritten digits for the demo, examples and tests."""
 
 from __future__ import annotations
 

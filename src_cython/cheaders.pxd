@@ -1,4 +1,4 @@
-# Cython's view of the headers in c/ that know no dtype. Those that do are in kernels/ctables.pxd.
+# Declarations of the headers in c/ that do not depend on the dtype; kernels/ctables.pxd has the others.
 from libc.stdint cimport int32_t, int64_t
 
 

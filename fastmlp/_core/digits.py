@@ -1,6 +1,6 @@
-"""The handwritten digits that come with the package: data for the demo, examples and tests.
+"""Handwritten digits for the demo, examples and tests.
 
-Source and licence of the data are in `fastmlp/data/digits.txt`.
+`fastmlp/data/digits.txt` has the source and the licence of the data.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 
 def load() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Return 1,797 images of handwritten digits, 8 x 8 pixels each, and what they show.
+    """Return 1,797 images of handwritten digits, 8 x 8 pixels each, and their labels.
 
     Returns
     -------
     pixels : ndarray of uint8, shape (1797, 64)
-        Rows of an image one after the other, from 0 (white) to 16 (black).
+        The rows of each image one after the other, from 0 (white) to 16 (black).
     labels : ndarray of uint8, shape (1797,)
         The digit, 0 to 9.
 
@@ -47,7 +47,7 @@ def split(
     Parameters
     ----------
     seed : int, default 0
-        Of the random choice; at least 0.
+        Seed of the random choice, at least 0.
 
     Returns
     -------

@@ -13,7 +13,7 @@ import queue
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,23 +21,16 @@ from numpy.typing import NDArray
 from fastmlp._core.worker import PATIENCE, Worker
 from fastmlp._network.data import Data
 from fastmlp._network.spec import Spec
+from fastmlp._training.shuffles import Shuffles
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 
 Block = Any  # (X, y) or (X, y, sample_weight), each array-like
 Source = Callable[[], Iterable[Block]] | Iterable[Block]
+Permutation = Callable[[NDArray[np.int64], int], None]  # of an order, in place, by a seed
 Answers = queue.SimpleQueue[tuple[Data | None, BaseException | None]]
 
 _SEED_MASK = 2**64 - 1
-
-
-class ShuffleState(Protocol):
-    """The part of ``loop.Shuffles`` that a stream uses."""
-
-    shuffle: Callable[[NDArray[np.int64], int], None]
-
-    def next_seed(self) -> int:
-        """Return the seed of the next epoch."""
 
 
 def resolve(x: Any, y: Any, sample_weight: Any, spec: Spec) -> Data | BlockStream:
@@ -74,12 +67,16 @@ class BlockStream:
         self.source, self.spec = source, spec
         self.rows: int | None = None
         self.flat_y = False
-        self._batch_size, self._shuffles = 1, None  # type: int, ShuffleState | None
+        self._batch_size = 1
+        self._shuffles: Shuffles | None = None
         self._form: tuple[Any, ...] | None = None
 
-    def begin(self, batch_size: int, shuffles: ShuffleState | None, rows: int) -> None:
+    def begin(
+        self, batch_size: int, shuffles: Shuffles | None, permute: Permutation, rows: int
+    ) -> None:
         """Set batch size, shuffles and the required number of rows (0: unknown)."""
-        self._batch_size, self._shuffles, self.rows = batch_size, shuffles, rows or None
+        self._batch_size, self.rows = batch_size, rows or None
+        self._shuffles, self._permute = shuffles, permute
 
     def blocks(self) -> PrefetchedBlocks:
         """Start an epoch; yields blocks of whole batches, except for the last."""
@@ -93,9 +90,9 @@ class BlockStream:
             seen += block.rows
             if self.rows is not None and seen > self.rows:
                 raise self._bad_rows(f"yields {seen} rows or more")
-            if seed is not None and self._shuffles is not None:
+            if seed is not None:
                 order = np.arange(block.rows, dtype=np.int64)
-                self._shuffles.shuffle(order, (seed + at) & _SEED_MASK)
+                self._permute(order, (seed + at) & _SEED_MASK)
                 block = block.part(order)
             n += block.rows  # including the waiting rows
             whole = n - n % self._batch_size

@@ -23,9 +23,9 @@ from fastmlp._network import losses
 from fastmlp._network.names import SolverName
 from fastmlp._network.spec import Activations
 from fastmlp.sklearn import validation
-from fastmlp.sklearn.class_weights import weights_of_classes
 from fastmlp.sklearn.estimator import BaseMLP, by_batches
 from fastmlp.sklearn.parameters import documented, store
+from fastmlp.sklearn.validation import weights_of_classes
 
 Array = NDArray[Any]
 

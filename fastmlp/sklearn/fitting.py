@@ -26,10 +26,9 @@ from fastmlp._training import callback_state
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 from fastmlp.sklearn import hints, parameters, resume_state
-from fastmlp.sklearn.initialization import first_parameters, spec_of
 from fastmlp.sklearn.lbfgs import LbfgsFit
 from fastmlp.sklearn.observers import Observers
-from fastmlp.sklearn.scaled_network import ScaledNetwork
+from fastmlp.sklearn.scaled_network import ScaledNetwork, first_parameters, spec_of
 from fastmlp.sklearn.scaling import Scaling
 from fastmlp.sklearn.stochastic import NON_FINITE, fit_by_batches
 from fastmlp.sklearn.validation import Samples, Validation, numbers_that_fit, sound, split

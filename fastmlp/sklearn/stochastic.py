@@ -20,9 +20,8 @@ from fastmlp._network.optimizers import SGD, Adam, Optimizer
 from fastmlp._training import loop
 from fastmlp._training.loop import FitStrategy, Order
 from fastmlp.sklearn import resume_state
-from fastmlp.sklearn.learning_rate import LearningRate
 from fastmlp.sklearn.observers import Observers
-from fastmlp.sklearn.stopping import StopRule
+from fastmlp.sklearn.stopping import LearningRate, StopRule
 from fastmlp.sklearn.validation import Validation
 
 NON_FINITE = (
@@ -92,7 +91,9 @@ def fit_by_batches(
     try:
         team = fit_team(of_jobs(e.n_jobs), network.n_weights, plan.batch_size)
         with team as plan.team, observers.watching():
-            course = FitStrategy(train, rates, judge, observers, reorder)
+            course = FitStrategy()
+            course.train, course.rates, course.judge = train, rates, judge
+            course.reporter, course.reorder = observers, reorder
             resume_state.note(course, network, fingerprint)
             ended = earlier is not None and resume_state.go_on(course, earlier, e, n, fingerprint)
             ended = ended or loop.run(data, plan, course)

@@ -7,7 +7,6 @@ import time
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import (
@@ -22,7 +21,7 @@ from fastmlp.sklearn.parameters import training
 from fastmlp.sklearn.validation import refuse_text
 from fastmlp.tabular import blend, data_warnings, folds
 from fastmlp.tabular.blend import BlendResult
-from fastmlp.tabular.columns import DATE_KINDS, Columns, Table
+from fastmlp.tabular.columns import DATE_KINDS, Array, Columns, Table
 from fastmlp.tabular.explained import Explained
 from fastmlp.tabular.fitted import like
 from fastmlp.tabular.members import INTERRUPTED, FitOptions, Splits
@@ -30,8 +29,6 @@ from fastmlp.tabular.parameters import ADDED, CONSTRAINTS, check
 from fastmlp.tabular.presets import PRESETS, adapted
 from fastmlp.tabular.report import Report, Stopwatch
 from fastmlp.tabular.timing import in_time
-
-Array = NDArray[Any]
 
 # Rows with a smaller fraction of the largest weight count as 0: their influence is below rounding,
 # and they are 0 in float32.
@@ -286,28 +283,16 @@ class BaseTabMLP(Explained):
         seconds: dict[str, float],
         more: dict[str, str],
     ) -> Report:
-        shares, parts = self._members.weights, []
-        for share, trained in zip(shares, fitted.trained, strict=True):
+        parts = []
+        for share, trained in zip(self._members.weights, fitted.trained, strict=True):
             ensemble = trained.members.ensemble
             size = f"{len(ensemble)} networks of {ensemble[0].layer_sizes[0]} inputs"
             epoch = f"epoch {trained.epoch} of {trained.run}"
             parts.append(f"{share:.0%}: {trained.recipe.title} ({size}), {epoch}")
-        return Report(
-            n,
-            len(columns.names),
-            {
-                "numbers": len(columns.numbers),
-                "categories": len(columns.categories),
-            },
-            columns.left_out,
-            parts,
-            target.metric,
-            target.shown(fitted.alone),
-            target.shown(fitted.together),
-            seconds,
-            more,
-            fitted.notes + data_warnings.texts(columns),
-        )
+        scores = target.shown(fitted.alone), target.shown(fitted.together)
+        notes = fitted.notes + data_warnings.texts(columns)
+        table = n, len(columns.names), columns.kinds, columns.left_out
+        return Report(*table, parts, target.metric, *scores, seconds, more, notes)
 
 
 def finite_numbers(y: Any) -> Array:

@@ -3,8 +3,6 @@
 The oracle of every other test is tested here, in float64, without the native side.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 

@@ -1,7 +1,5 @@
 """The predictor for compiled code: address, capsule, and the programs of docs/prediction.md."""
 
-from __future__ import annotations
-
 import ctypes
 import importlib.util
 import re

@@ -1,7 +1,5 @@
 """Predictors over time: frozen, copied, called from many threads, and frugal with memory."""
 
-from __future__ import annotations
-
 import copy
 import functools
 import mmap

@@ -1,7 +1,5 @@
 """Activations: slope against value, value against textbook formulas, tails, dtypes."""
 
-from __future__ import annotations
-
 import math
 import warnings
 

@@ -1,7 +1,5 @@
 """Losses: gradients by central differences, hand-worked numbers, extremes, validation, names."""
 
-from __future__ import annotations
-
 import math
 import pickle
 import warnings

@@ -1,7 +1,5 @@
 """Optimizers, schedules and initialisers: formulas written again, by hand, in scalars."""
 
-from __future__ import annotations
-
 import math
 import pickle
 

@@ -1,7 +1,5 @@
 """scikit-learn's common checks, and the machinery that estimators are put into."""
 
-from __future__ import annotations
-
 import inspect
 import pickle
 

@@ -1,7 +1,5 @@
 """The estimators at the limits of numbers, and what is refused: weights, matrices, parameters."""
 
-from __future__ import annotations
-
 import itertools
 import threading
 import warnings
@@ -16,7 +14,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_info
 
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp.sklearn.blas import one_thread
+from fastmlp.sklearn.lbfgs import one_thread
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -1,7 +1,5 @@
 """The estimators' surface against the installed scikit-learn's: arguments, words, attributes."""
 
-from __future__ import annotations
-
 import inspect
 import pickle
 import re

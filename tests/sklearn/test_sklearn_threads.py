@@ -1,7 +1,5 @@
 """Estimators and threads: one fit at a time, and what who looks meanwhile sees."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import os

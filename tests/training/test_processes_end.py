@@ -1,7 +1,5 @@
 """How a fit of many ranks ends where one fails: on all of them, by name, without a hang."""
 
-from __future__ import annotations
-
 import math
 import sys
 
