@@ -7,6 +7,7 @@ A library has a function for each kind of work; it takes a task and a number of 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import itertools
 import warnings
 from collections.abc import Callable
@@ -290,30 +291,22 @@ def table() -> tuple[Array, Array, Array, Array]:
     return x[~test], y[~test], x[test], y[test]
 
 
-def _fit(model: Any) -> Timed:
-    x, y, x_test, _ = table()
-    names = {"model": model, "x": x, "y": y, "x_test": x_test}
-    return Timed("model.fit(x, y)", names, "model.fit(x, y).predict(x_test)")
+def _fit(module: str, name: str, **options: Any) -> Callable[[Task, int], Timed]:
+    """Return the function that fits an estimator to the table."""
+
+    def timed(task: Task, threads: int) -> Timed:
+        x, y, x_test, _ = table()
+        model = getattr(importlib.import_module(module), name)(**options)
+        names = {"model": model, "x": x, "y": y, "x_test": x_test}
+        return Timed("model.fit(x, y)", names, "model.fit(x, y).predict(x_test)")
+
+    return timed
 
 
-def _fastmlp_table(task: Task, threads: int) -> Timed:
-    from fastmlp.tabular import TabMLPRegressor
-
-    return _fit(TabMLPRegressor(preset="fast", random_state=0, n_jobs=threads))
-
-
-def _sklearn_table(task: Task, threads: int) -> Timed:
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    return _fit(HistGradientBoostingRegressor(random_state=0))
-
-
-def _catboost_table(task: Task, threads: int) -> Timed:
-    from catboost import CatBoostRegressor
-
-    fixed = {"random_seed": 0, "verbose": False, "allow_writing_files": False}
-    return _fit(CatBoostRegressor(thread_count=threads, **fixed))
-
+_fastmlp_table = _fit("fastmlp.tabular", "TabMLPRegressor", preset="fast", random_state=0, n_jobs=1)
+_sklearn_table = _fit("sklearn.ensemble", "HistGradientBoostingRegressor", random_state=0)
+_CATBOOST = {"random_seed": 0, "verbose": False, "allow_writing_files": False, "thread_count": 1}
+_catboost_table = _fit("catboost", "CatBoostRegressor", **_CATBOOST)
 
 # The modules that each library needs, and its functions by kind of work.
 LIBRARIES: dict[str, tuple[tuple[str, ...], dict[str, Callable[[Task, int], Timed]]]] = {
@@ -329,5 +322,8 @@ LIBRARIES: dict[str, tuple[tuple[str, ...], dict[str, Callable[[Task, int], Time
     "JAX": (("jax",), {"predict": _jax_predict, "train": _jax_train}),
     "ONNX Runtime": (("onnxruntime", "onnx"), {"predict": _onnx_predict}),
     "LiteRT": (("ai_edge_litert", "flatbuffers"), {"predict": _litert_predict}),
-    "CatBoost": (("catboost", "sklearn"), {"table": _catboost_table}),
+    "CatBoost": (
+        ("catboost", "sklearn"),
+        {"table": _catboost_table},
+    ),
 }

@@ -27,19 +27,8 @@ LAYERS = (
     *("sklearn", "tabular", "_cli", ""),
 )
 SUFFIXES = (
-    ".py",
-    ".pyi",
-    ".pyx",
-    ".pxd",
-    ".h",
-    ".c",
-    ".toml",
-    ".md",
-    ".txt",
-    ".in",
-    "run",
-    "wheels",
-    "aarch64",
+    *(".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in"),
+    *("run", "wheels", "aarch64"),
 )
 NATIVE = ROOT / "src_cython"
 FOLDERS = ("fastmlp", "src_cython", "tests", "benchmarks", "examples", "docs", ".ci")
