@@ -135,7 +135,7 @@ class GroupTable(NamedTuple):
     """The groups of one network in the form that the native engine reads."""
 
     factors: NDArray[np.float64]  # (groups, 6), sorted by rate and epsilon
-    group_of: NDArray[np.int32]  # of each tensor, kind by kind
+    group_of: NDArray[np.int32]  # the group of each tensor, kind by kind
     first_trained: int  # the first layer that is not frozen; the last one if all are
 
 

@@ -71,7 +71,7 @@ def averaging(value: Any) -> Averaging | None:
 
 
 def groups(value: Any, spec: Spec) -> Groups:
-    """Return the Groups, checked to have one factor per layer; None gives PLAIN."""
+    """Return the Groups after checking the number of factors; None gives PLAIN."""
     if value is None:
         return PLAIN
     if type(value) is not Groups:
