@@ -16,7 +16,7 @@ from at_once import at_once
 
 import fastmlp
 from fastmlp._engine import thread_count
-from fastmlp._models.ensemble import trainer
+from fastmlp._models import trainer
 from fastmlp._network import optimizers
 from fastmlp._network.activations import ACTIVATIONS
 

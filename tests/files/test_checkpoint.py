@@ -80,7 +80,7 @@ def test_another_model_is_refused_and_nothing_changes(mlp, tmp_path):
         assert (models.digest(net), repr(net._rng.bit_generator.state)) == before
     net = models.network(mlp)
     before = models.digest(net)
-    with pytest.raises(ValueError, match="epochs is 3 but the fit to go on with has had 8"):
+    with pytest.raises(ValueError, match="epochs is 3 but the fit to resume has had 8"):
         net.fit(X, Y, epochs=3, validation_data=(X[:20], Y[:20]), batch_size=32, resume=path)
     assert models.digest(net) == before
     assert net.history is None
@@ -98,10 +98,10 @@ def test_other_data_and_batches_are_those_of_another_job(mlp, tmp_path):
     moved[-1, 0] += 1e-6
     same_job = {"batch_size": 32, "validation_data": held}
     for data, options, words in (
-        ((X, moved), {}, "resume is '.*net' but X, y, sample_weight or validation_data are others"),
-        ((X[::-1], Y), {}, "are others than in the fit"),
-        ((X, Y), {"sample_weight": np.ones(90)}, "are others than in the fit"),
-        ((X, Y), {"validation_data": (X[:20], Y[1:21])}, "are others than in the fit"),
+        ((X, moved), {}, "resume is '.*net' but X, y, sample_weight or validation_data differ"),
+        ((X[::-1], Y), {}, "differ from those of the fit"),
+        ((X, Y), {"sample_weight": np.ones(90)}, "differ from those of the fit"),
+        ((X, Y), {"validation_data": (X[:20], Y[1:21])}, "differ from those of the fit"),
         ((X, Y), {"batch_size": 31}, "resume is '.*net' and batch_size is 31 but was 32"),
         ((X[1:], Y[1:]), {}, "resume is '.*net' and the number of rows of X is 89 but was 90"),
     ):

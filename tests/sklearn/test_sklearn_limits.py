@@ -9,11 +9,12 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+import sklearn
 from scipy import sparse
 from threadpoolctl import threadpool_info
 
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp.sklearn.blas import one_thread
+from fastmlp.sklearn.lbfgs import one_thread
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -310,8 +311,37 @@ def test_overlapping_limits_of_blas_are_taken_back():
         assert blas_threads() == before
 
 
-@pytest.mark.parametrize("loss", [None, "strange", ()])
-def test_a_loss_that_was_set_after_a_fit_is_checked(loss):
-    net = MLPRegressor(max_iter=1, random_state=0).fit(np.eye(4), np.arange(4.0))
-    with pytest.raises(ValueError, match="The 'loss' parameter of MLPRegressor must be"):
-        net.set_params(loss=loss).partial_fit(np.eye(4), np.arange(4.0))
+@pytest.mark.parametrize("method", ["partial_fit", "fit"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("loss", None), ("loss", "strange"), ("loss", ()), ("alpha", -1.0), ("batch_size", 0)),
+        *(("power_t", "x"), ("learning_rate_init", 0), ("beta_1", 1.0), ("shuffle", "yes")),
+        *(("clip_norm", -1.0), ("callbacks", print), ("n_jobs", 0.5), ("tol", None)),
+    ],
+)
+def test_parameters_set_after_a_fit_are_validated(name, value, method):
+    x, y = np.eye(4), np.arange(4.0)
+    net = MLPRegressor(max_iter=1, random_state=0).fit(x, y)
+    good, weights = getattr(net, name), net.coefs_[0].copy()
+    for _ in range(2):  # a refused value is not taken for a validated one
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of MLPRegressor must be"):
+            getattr(net.set_params(**{name: value}), method)(x, y)
+    assert np.array_equal(net.coefs_[0], weights)
+    assert net.set_params(**{name: good}).partial_fit(x, y).t_ == 8
+
+
+def test_parameters_that_stay_are_validated_once(monkeypatch):
+    x, y, calls = np.eye(4), np.arange(4.0), []
+    net = MLPRegressor(max_iter=1, random_state=0)
+    validate = type(net)._validate_params
+    monkeypatch.setattr(type(net), "_validate_params", lambda net: calls.append(validate(net)))
+    net.partial_fit(x, y).partial_fit(x, y)
+    assert len(calls) == 1
+    net.set_params(alpha=0.5).partial_fit(x, y)
+    assert len(calls) == 2
+    with sklearn.config_context(skip_parameter_validation=True):
+        net.set_params(alpha=0.25).partial_fit(x, y)
+    assert len(calls) == 2
+    net.partial_fit(x, y)
+    assert len(calls) == 3

@@ -12,7 +12,9 @@ pytest.importorskip("sklearn")
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAIR = re.compile(r"^```python\n(.*?)^```\n+^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES = {"coming-from.md": 5, "tabular.md": 9}  # and how many blocks they have
+# And how many blocks they have.
+PAGES = {"coming-from.md": 5, "tabular.md": 9, "guides/other-tools.md": 9}
+OTHERS = ("torch", "pandas", "optuna", "skops", "shap", "mapie", "imblearn", "dask", "duckdb")
 
 
 @pytest.mark.filterwarnings("ignore")  # of PyTorch; and a page's fits may end by max_iter
@@ -23,9 +25,9 @@ def test_the_page_prints_what_it_says(name):
     assert len(pairs) == page.count("```python") == PAGES[name]
     names = {}
     for code, expected in pairs:
-        needed = re.findall(r"^import (torch|pandas|optuna)", code, re.MULTILINE)
+        needed = re.findall(rf"^(?:import|from) ({'|'.join(OTHERS)})\b", code, re.M)
         if any(find_spec(each) is None for each in needed):
-            if "pandas" in needed:
+            if "pandas" in needed and name == "tabular.md":  # the rest of the page needs its frame
                 pytest.skip("pandas is not installed")
             continue
         with contextlib.redirect_stdout(io.StringIO()) as out:

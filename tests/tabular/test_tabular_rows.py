@@ -2,6 +2,7 @@
 
 import pickle
 import tracemalloc
+from dataclasses import replace
 
 import encoded_tables
 import numpy as np
@@ -208,7 +209,7 @@ def encoded(rng):
     columns, table = tables(rng)[-2]
     table = odd(table)
     tiny = np.where(rng.random(MANY) < 0.2, 5e-310, 1e-299 * rng.normal(size=MANY))
-    table = table.replaced("numbers", np.c_[table.numbers, tiny])
+    table = replace(table, numbers=np.c_[table.numbers, tiny])
     return encoder_of(encodings(columns, table, rng, 7)).rows(table.numbers, table.codes, 1)
 
 
