@@ -24,12 +24,7 @@ REFUSED = [
     (None, ["predict", MODEL, "new.csv", "--quantiles", "0.1,x"], 2, "'x' is no number between"),
     (None, ["evaluate", MODEL, "new.csv"], 2, "--target is needed: weight, rent, dear"),
     (None, ["export", MODEL], 2, "--to onnx or --to c is needed"),
-    (
-        b"x,x y\n1,a\n",
-        ["train", "bad", "--target", "y"],
-        1,
-        "no column 'y': the columns are x, x y",
-    ),
+    (b"x,x y\n1,a\n", ["train", "bad", "--target", "y"], 1, "no column 'y': the columns are x, x"),
     (None, [*TRAIN, "price"], 1, "--target: there is no column 'price': the columns are area,"),
     (None, [*TRAIN, "rent", "--drop", "a"], 1, "--drop: there is no column 'a'"),
     (None, [*TRAIN, "rent", "--weight", "code"], 1, "'code' of --weight needs finite numbers"),
