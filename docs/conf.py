@@ -27,7 +27,7 @@ project, author = "fastmlp", "fastmlp developers"
 copyright = author  # noqa: A001 the name that Sphinx reads
 version = release = fastmlp.__version__
 extensions = ["sphinx.ext.autodoc", "numpydoc", "myst_parser"]
-myst_enable_extensions = ["dollarmath", "deflist"]
+myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 # Signatures with types fill the screen; the docstrings say the types.

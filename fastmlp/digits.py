@@ -1,6 +1,6 @@
-"""The handwritten digits that come with the package: the data of the demo, of examples and tests.
+"""Handwritten digits for the demo, examples and tests.
 
-Where the numbers are from, and under which licence, is told by `data/digits.txt` beside them.
+`data/digits.txt` has the source and the licence of the data.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ __all__ = ["load", "split"]
 
 
 def load() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Return 1,797 images of handwritten digits, 8 x 8 pixels each, and what they show.
+    """Return 1,797 images of handwritten digits, 8 x 8 pixels each, and their labels.
 
     Returns
     -------
     pixels : ndarray of uint8, shape (1797, 64)
-        Rows of an image one after the other, from 0 (white) to 16 (black).
+        The rows of each image one after the other, from 0 (white) to 16 (black).
     labels : ndarray of uint8, shape (1797,)
         The digit, 0 to 9.
 
@@ -49,7 +49,7 @@ def split(
     Parameters
     ----------
     seed : int, default 0
-        Of the random choice; at least 0.
+        Seed of the random choice, at least 0.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-# Whole groups of things: the only integer arithmetic that more than one module needs.
+# Rounding of integers up to multiples.
 from libc.stdint cimport int64_t
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(repr=False)
 class History:
-    """Record of a fit, with one entry per epoch.
+    """Record of a fit, with one entry per epoch in each list.
 
     Attributes
     ----------
@@ -57,14 +57,8 @@ class History:
             Number of epochs to keep, from the first; by default all.
         """
         n = len(self.loss) if epochs is None else epochs
-        return History(
-            self.loss[:n],
-            self.val_loss[:n],
-            self.seconds[:n],
-            self.learning_rate[:n],
-            self.stop_reason,
-            self.measured[:n],
-        )
+        values = [v[:n] if isinstance(v, list) else v for v in vars(self).values()]
+        return History(*values)  # type: ignore[arg-type]
 
     def to_frame(self) -> Any:
         """Return a pandas.DataFrame with one row per epoch and one column per recorded value.
@@ -272,6 +266,11 @@ class State:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Set the model's parameters to those of a snapshot.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            A result of :meth:`snapshot`.
 
         Raises
         ------

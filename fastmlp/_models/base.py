@@ -17,7 +17,6 @@ from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.history import History, ResumeState
 from fastmlp._engine.exportable import Exportable
 from fastmlp._models.parameter_list import ParameterProperty
-from fastmlp._models.rollback import Rollback
 from fastmlp._models.snapshot import ModelSnapshot
 from fastmlp._network.spec import OPTIONS, Spec
 from fastmlp._network.tensors import TENSORS, name_of
@@ -216,11 +215,7 @@ class Model(Exportable):
         if self._progress is not None:
             self._progress = self._progress._replace(averaged=None)
 
-    def _kept(self, is_done: Callable[[], bool] | None = None, parameters: bool = True) -> Rollback:
-        """Undo what a fit has changed if an error ends it before it is done (None: whenever)."""
-        return Rollback(self._undo(parameters), is_done)
-
-    def _undo(self, parameters: bool) -> Callable[[], None]:
+    def _undo(self, parameters: bool = True) -> Callable[[], None]:
         """Return what puts back all that a fit changes, as it is now."""
         generator = self._rng.bit_generator.state
         snapshot = self._engine.snapshot() if parameters else None

@@ -7,32 +7,29 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_array
 
 from fastmlp._core.keywords import explained
 from fastmlp._export import layers as export
 from fastmlp._network.names import PresetName
 from fastmlp._validation.arrays import short
-from fastmlp.sklearn.class_weights import weights_of_classes
 from fastmlp.sklearn.parameters import store
+from fastmlp.sklearn.validation import weights_of_classes
 from fastmlp.tabular import inspection, temperature
 from fastmlp.tabular.blend import BlendResult
-from fastmlp.tabular.columns import is_missing
+from fastmlp.tabular.columns import Array, is_missing
 from fastmlp.tabular.estimator import BaseTabMLP
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.export.methods import ClassifierExports
-from fastmlp.tabular.fitted import of_one_moment
+from fastmlp.tabular.fitted import from_snapshot
 from fastmlp.tabular.parameters import documented
 from fastmlp.tabular.presets import LABEL_SMOOTHING
 from fastmlp.tabular.scoring import FixedClasses, judges_labels, scorer_of
 from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget
-
-Array = NDArray[Any]
 
 
 @explained
@@ -98,7 +95,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
     ) -> None:
         store(self, locals())
 
-    @of_one_moment
+    @from_snapshot
     def predict(self, X: Any) -> Array:
         """Predict labels.
 
@@ -117,7 +114,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
             return (p > 0.5).astype(int)
         return np.asarray(self.classes_[p.argmax(axis=1)])
 
-    @of_one_moment
+    @from_snapshot
     def predict_proba(self, X: Any) -> Array:
         """Predict calibrated probabilities.
 
@@ -145,7 +142,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
         """
         return np.asarray(np.log(self.predict_proba(X)))
 
-    @of_one_moment
+    @from_snapshot
     def plot_calibration(self, y: Any, label: Any = None, ax: Any = None) -> Any:
         """Plot the observed frequency of a class against its out-of-fold probability.
 
@@ -163,7 +160,6 @@ class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
         matplotlib.axes.Axes
             The axes, with legend and labels.
         """
-        check_is_fitted(self, "_members")
         p, target = self.oof_prediction_, self._with_rows(self._members.groups[0].target, y)
         if len(target.y) != len(p):
             raise ValueError(f"y has {len(target.y)} rows but the {len(p)} of the fit are expected")

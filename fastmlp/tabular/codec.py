@@ -1,8 +1,7 @@
-"""An estimator of tables in a file: its parameters, and all that its last fit has left."""
+"""An estimator of tables in a file: its parameters and the state of its last fit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from fastmlp.tabular.codec_members import (
     check_groups,
     group_values,
 )
+from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import FREEDOMS, Residuals
 from fastmlp.tabular.inspection import in_order
 from fastmlp.tabular.regressor import NAMES
@@ -44,7 +44,7 @@ CLASSES = {False: "classes", True: "labels"}  # names of targets, by whether lab
 class _Parts(Kind):
     """Rows of the table in parts: the key says how many rows each part has."""
 
-    def write(self, value: list[NDArray[Any]], place: Place) -> list[int]:
+    def write(self, value: list[Array], place: Place) -> list[int]:
         place.file[place.tensor] = np.concatenate(value)
         return [len(rows) for rows in value]
 
@@ -74,15 +74,15 @@ REPORT = Object(
 )
 
 
-# ---------------------------------------------------------------------------------- the fields
+def _of_outputs(known: Any) -> tuple[int]:
+    return (known["outputs"],)
 
 
-def _of_outputs(*more: Any) -> Callable[[Any], tuple[int, ...]]:
-    """Return the shape of what each output has: so many of the counts at a key."""
-    return lambda known: (known["outputs"], *(known[key] for key in more))
+def _of_residuals(known: Any) -> tuple[int, int]:
+    return known["outputs"], known["judged"]
 
 
-def _n_places(known: Any) -> tuple[int]:
+def _of_places(known: Any) -> tuple[int]:
     return (sum(known["places"]),)
 
 
@@ -95,24 +95,20 @@ NUMBERS: dict[str, Kind] = {
     "judged": Count(1),
     "trust": Later(Number(most=1.0), 1.0, leave_out=False),
     "places": List(Count(1), lambda known: known["outputs"]),
-    "unit": Tensor(_of_outputs(), positive=True),
-    "residuals.z": Tensor(_of_outputs("judged")),
-    "residuals.w": Tensor(_of_outputs("judged"), positive=True),
-    "residuals.places": Tensor(_n_places),
-    "residuals.sizes": Tensor(_n_places, positive=True),
-    "residuals.freedom": Tensor(_of_outputs(), float, FREEDOMS[0], FREEDOMS[-1]),
-    "residuals.spread": Tensor(_of_outputs(), positive=True),
-    "residuals.rms": Tensor(_of_outputs()),
+    "unit": Tensor(_of_outputs, positive=True),
+    "residuals.z": Tensor(_of_residuals),
+    "residuals.w": Tensor(_of_residuals, positive=True),
+    "residuals.places": Tensor(_of_places),
+    "residuals.sizes": Tensor(_of_places, positive=True),
+    "residuals.freedom": Tensor(_of_outputs, float, FREEDOMS[0], FREEDOMS[-1]),
+    "residuals.spread": Tensor(_of_outputs, positive=True),
+    "residuals.rms": Tensor(_of_outputs),
 }
 LABELS: dict[str, Kind] = {
     "target": Choice(tuple(CLASSES.values())),
     "temperature": Number(*np.exp([-LARGEST_LOG, LARGEST_LOG]).tolist()),
     "classes": Value(np.ndarray),
 }
-
-
-def _last_number(known: Any) -> int:
-    return len(known["columns"].numbers) - 1
 
 
 def _fit(task: dict[str, Kind]) -> Object:
@@ -126,7 +122,9 @@ def _fit(task: dict[str, Kind]) -> Object:
         {
             "columns": COLUMNS,
             "members": Count(1),
-            "with_missing": Sized(PLACES, 0, _last_number, rising=True),
+            "with_missing": Sized(
+                PLACES, 0, lambda known: len(known["columns"].numbers) - 1, rising=True
+            ),
             "groups": At("/groups", List(GROUP)),
             "outputs": Checked(check_groups),
             **task,
@@ -149,11 +147,8 @@ FIT = Chosen(lambda known: FITS[hasattr(known["cls"], "predict_proba")])
 SCHEMA = Object({"parameters": PARAMETERS, "fit": Maybe(FIT)})
 
 
-# ---------------------------------------------------------------------------------- writing
-
-
 def values(model: Any, training: bool) -> dict[str, Any]:
-    """Return the fields of an estimator of tables."""
+    """Return the fields of an estimator of tables, for writing."""
     fitted = _fit_values(vars(model), training) if "_members" in vars(model) else None
     return {"parameters": model, "fit": fitted}
 
@@ -200,11 +195,8 @@ def _number_values(known: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-# ---------------------------------------------------------------------------------- reading
-
-
 def build(cls: Any, fields: dict[str, Any]) -> Any:
-    """Return the estimator of some fields."""
+    """Return the estimator with these fields, which were read."""
     model, fit = cls(**fields["parameters"]), fields["fit"]
     if fit is not None:
         task = _classes if hasattr(cls, "predict_proba") else _numbers
@@ -223,8 +215,7 @@ def _fitted(fit: dict[str, Any], target: Any, task: dict[str, Any]) -> dict[str,
     curve = [fit[f"curve.{at}"] for at in range(len(CURVE))]
     if len(set(map(len, curve))) > 1:
         raise ValueError("fit has a curve of different lengths")
-    kinds = {key: len(getattr(columns, key)) for key in ("numbers", "categories")}
-    importance, table = fit["explained"], (fit["rows"], n, kinds, columns.left_out)
+    importance, table = fit["explained"], (fit["rows"], n, columns.kinds, columns.left_out)
     members = fit["report"].pop("members")
     kept = {name: fit[key] for key, name in ATTRIBUTES.items()}
     if names is None:

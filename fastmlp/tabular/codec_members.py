@@ -1,6 +1,6 @@
-"""Columns, encodings and networks of a table's estimator, as parts of a file.
+"""Columns, encodings and networks of an estimator of tables, as parts of a file.
 
-What each member of a group has is stacked, one row a member; weights lie under
+Arrays of the members of a group are stacked, one row per member; their parameters are under
 ``groups.G.members.K`` by the names of the layers.
 """
 
@@ -26,10 +26,10 @@ from fastmlp.tabular.members import TrainedMembers
 from fastmlp.tabular.targets import TargetScale
 
 PLACES = np.dtype(np.int64)
-MOST_CATEGORIES = 1 << 16  # of all columns: each takes ten times its place in the file
-MOST_BINS = 1 << 16  # of numbers where there are none: they take no place
+MOST_CATEGORIES = 1 << 16  # of all columns: in memory, each takes ten times its bytes in the file
+MOST_BINS = 1 << 16  # limits bins where there are no numbers, so that no array limits them
 
-# Values of a category: how a run of those of one type lies in a file.
+# Type of category values -> dtype of a run of them in a file.
 RUNS = {str: np.dtype(object), int: PLACES, float: np.dtype(float), bool: np.dtype(bool)}
 
 
@@ -135,10 +135,6 @@ def _columns(names: list[str], left_out: Any, reasons: Any, named: bool, **of: A
     )
 
 
-def _n_categories(known: Any) -> tuple[int]:
-    return (len(known["categories"]),)
-
-
 def _last_name(known: Any) -> int:
     return len(known["names"]) - 1
 
@@ -150,7 +146,10 @@ COLUMNS = Object(
         "numeric": Later(Flag(), None, leave_out=False),
         "numbers": Sized(PLACES, 0, _last_name, rising=True),
         "categories": List(_Category()),
-        "places": At("categories", Tensor(_n_categories, PLACES, 0, _last_name, rising=True)),
+        "places": At(
+            "categories",
+            Tensor(lambda known: (len(known["categories"]),), PLACES, 0, _last_name, rising=True),
+        ),
     },
     _columns,
     _column_values,
@@ -168,13 +167,9 @@ def _check_width(known: Any) -> None:
         raise ValueError(f"it has {inputs} inputs but {width} come of its table")
 
 
-def _shape(*more: Any) -> Any:
-    """Return the shape of what each member has of each number."""
-    return lambda known: (
-        known["members"],
-        len(known["columns"].numbers),
-        *(known["bins"] + 1 for _ in more),
-    )
+def _shape(known: Any) -> tuple[int, int]:
+    """Return the shape of one statistic per number of each member."""
+    return known["members"], len(known["columns"].numbers)
 
 
 def _n_values(columns: Columns) -> list[int]:
@@ -194,9 +189,9 @@ GROUP = Object(
         "bins": Count(most=MOST_BINS),
         "network": parts.NETWORK,
         "width": Checked(_check_width),
-        "centre": Tensor(_shape()),
-        "factor": Tensor(_shape()),
-        "edges": Tensor(_shape("bins")),
+        "centre": Tensor(_shape),
+        "factor": Tensor(_shape),
+        "edges": Tensor(lambda known: (*_shape(known), known["bins"] + 1)),
         "known": Tensor(
             lambda known: (known["members"], sum(_n_values(known["columns"]))), np.bool_
         ),
@@ -261,7 +256,7 @@ def blend_of(fit: dict[str, Any], target: Any) -> Blend:
 
 
 def _net(network: Any, parameters: Any) -> Any:
-    """Return a network that predicts; what its training needs is not kept."""
+    """Return a network for predictions, without the state of its training."""
     rng = np.random.default_rng(0)
     given = {"network": network, "parameters": parameters, "rng": rng}
     return mlp.build(MLP, {**dict.fromkeys(mlp.SCHEMA.fields), **given})

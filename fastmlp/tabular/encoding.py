@@ -187,5 +187,5 @@ def inputs_of_values(n: int) -> Inputs:
     return table
 
 
-# Pickles of version 0.1.0 have these names.
+# Name in pickles of version 0.1.0.
 Numbers = NumericStatistics

@@ -8,16 +8,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp._core.intervals import check_count
 from fastmlp.tabular import inspection
-from fastmlp.tabular.fitted import Fitted, like, of_one_moment
+from fastmlp.tabular.columns import Array
+from fastmlp.tabular.fitted import Fitted, from_snapshot, like
 from fastmlp.tabular.inspection import Importance
 from fastmlp.tabular.report import Report
-
-Array = NDArray[Any]
 
 IMPORTANCE_SEED = 0
 MOST_BARS = 20
@@ -34,6 +32,7 @@ class Explained(Fitted):
     classes_: Array  # of a classifier
     plot_calibration: Callable[..., Any]  # each estimator has its own plot
 
+    @from_snapshot
     def report(self) -> Report:
         """Return a report of the fit: columns, networks, out-of-fold scores, seconds per phase.
 
@@ -53,10 +52,7 @@ class Explained(Fitted):
         >>> model.report().kinds
         {'numbers': 2, 'categories': 0}
         """
-        check_is_fitted(self, "_members")
-        model = like(self, vars(self))  # protects the pictures from later fits
-        report: Report = model._report
-        return replace(report, pictures=tuple(model._pictures()))
+        return replace(self._report, pictures=tuple(self._pictures()))
 
     def _pictures(self) -> Iterator[Callable[..., Any]]:
         """Yield functions that draw a picture of the fit on axes."""
@@ -78,7 +74,7 @@ class Explained(Fitted):
         y: Array = target.y
         return self.classes_[y] if y.ndim == 1 else y
 
-    @of_one_moment
+    @from_snapshot
     def importance(self, X: Any = None, y: Any = None, *, rounds: int = 3) -> Importance:
         """Return the permutation importance of each column, on held-out rows.
 
@@ -102,7 +98,6 @@ class Explained(Fitted):
         ValueError
             If X and y are missing, and this estimator is a copy without the rows of the fit.
         """
-        check_is_fitted(self, "_members")
         rounds = check_count("rounds", rounds, example=3)
         members, weights = self._members, self._row_weights
         given = self._read_both(members.groups[0].target, X, y, "X and y")
@@ -168,11 +163,10 @@ class Explained(Fitted):
         matplotlib.axes.Axes
             The axes, with labels.
         """
-        check_is_fitted(self, "_members")
         most = check_count("most", most, example=20)
         return inspection.bars(self.importance(X, y, rounds=rounds), most, ax)
 
-    @of_one_moment
+    @from_snapshot
     def plot_history(self, ax: Any = None) -> Any:
         """Plot the score of held-out rows by epoch, of single members and of their mean.
 
@@ -186,5 +180,4 @@ class Explained(Fitted):
         matplotlib.axes.Axes
             The axes, with legend and labels.
         """
-        check_is_fitted(self, "_members")
         return inspection.history(self._curve, self.best_epoch_, self._members.groups[0].target, ax)

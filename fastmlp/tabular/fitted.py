@@ -9,30 +9,31 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from fastmlp._core.intervals import check_count
 from fastmlp._files import storage
 from fastmlp.sklearn.parameters import Validated
 from fastmlp.tabular.blend import Blend
-from fastmlp.tabular.columns import Columns, Table
+from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.distilled import distilled
 from fastmlp.tabular.frames import check_frame, gathered, is_frame
 from fastmlp.tabular.inspection import Importance
 from fastmlp.tabular.predictor import RowPredictor
 from fastmlp.tabular.report import Report
 
-Array = NDArray[Any]
-
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def of_one_moment(method: Method) -> Method:
-    """Decorate a method to read a snapshot of the fitted state, also during a concurrent fit."""
+def from_snapshot(method: Method) -> Method:
+    """Decorate a method to read a snapshot of the fitted state, also during a concurrent fit.
+
+    Raises NotFittedError before the first fit.
+    """
 
     @functools.wraps(method)
     def reading(self: Any, *args: Any, **kwargs: Any) -> Any:
+        check_is_fitted(self, "_members")
         return method(like(self, vars(self)), *args, **kwargs)
 
     return reading  # type: ignore[return-value]
@@ -106,20 +107,17 @@ class Fitted(Validated):
 
     def _predictions(self, X: Any) -> Array:
         """Return the predictions of all members for a table."""
-        check_is_fitted(self, "_members")
         return self._members.predict(self._read(X))
 
     @property
-    @of_one_moment
+    @from_snapshot
     def oof_prediction_(self) -> Array:
         """Out-of-fold predictions: members not trained on a row of the fit predict it."""
-        if "_out_of_fold" not in vars(self):
-            raise AttributeError("there is no oof_prediction_: call fit first")
         return self._finisher()(self._out_of_fold).copy()
 
     # ------------------------------------------------------------ copies and files
 
-    @of_one_moment
+    @from_snapshot
     def predictor(self) -> RowPredictor:
         """Return the fitted estimator as a function that is fast for single rows.
 
@@ -128,10 +126,9 @@ class Fitted(Validated):
         fastmlp.tabular.predictor.RowPredictor
             Computes ``predict``, for classifiers ``predict_proba``, of one row.
         """
-        check_is_fitted(self, "_members")
         return RowPredictor(self._columns, self._members, self._finisher())
 
-    @of_one_moment
+    @from_snapshot
     def distill(self, X: Any, *, random_state: int = 0) -> RowPredictor:
         """Distil all members into one network, and return it as a function of one row.
 
@@ -161,12 +158,10 @@ class Fitted(Validated):
         >>> bool(abs(p(X[0]) - model.predict(X[:1])[0]) < 0.2)
         True
         """
-        check_is_fitted(self, "_members")
         seed = check_count("random_state", random_state, example=1, least=0)
         one = distilled(self._columns, self._members, self._read(X), seed)
         return RowPredictor(self._columns, one, self._finisher())
 
-    @of_one_moment
     def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
         """Write the estimator to a file, for ``fastmlp.load``.
 
@@ -189,12 +184,11 @@ class Fitted(Validated):
             If a parameter is invalid, or a file cannot store it: a function as ``scoring``, or more
             than 65,536 categories. ``callbacks`` of other libraries are left out.
         """
-        storage.save(self, path, training)
+        storage.save(like(self, vars(self)), path, training)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        for name in ("_fitting", "_rows"):  # pickles contain no rows
-            state.pop(name, None)
+        state = super().__getstate__()
+        state.pop("_rows", None)  # pickles contain no rows
         return state
 
     def __sklearn_is_fitted__(self) -> bool:

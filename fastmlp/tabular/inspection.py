@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp._core.optional import axes
-from fastmlp.tabular.columns import Table
-
-Array = NDArray[Any]
+from fastmlp.tabular.columns import Array, Table
 
 CALIBRATION_PARTS = 10
 LEVELS = np.linspace(0.05, 0.95, 19)
@@ -121,7 +119,7 @@ def importance(
             for _ in range(rounds):
                 shuffled = values.copy()
                 shuffled[:, k] = rng.permutation(values[:, k])
-                costs.append(cost(table.replaced(kind, shuffled)) - plain)
+                costs.append(cost(replace(table, **{kind: shuffled})) - plain)
             rises[column.name] = costs
     means, deviations = ([of(costs) for costs in rises.values()] for of in (np.mean, np.std))
     return in_order(list(rises), np.array(means), np.array(deviations))

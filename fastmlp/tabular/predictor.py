@@ -6,17 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp._validation.arrays import short
 from fastmlp.tabular.blend import Blend, blended
-from fastmlp.tabular.columns import Column, Columns, columns_of
+from fastmlp.tabular.columns import Array, Column, Columns, columns_of
 from fastmlp.tabular.encoding import encoder_of, stacked
 from fastmlp.tabular.frames import check_frame, gathered, is_frame
 from fastmlp.tabular.members import TrainedMembers, mixed
 from fastmlp.tabular.rows import plain
-
-Array = NDArray[Any]
 
 
 class RowPredictor:

@@ -8,10 +8,8 @@ from numbers import Real
 from typing import Any, ClassVar, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from fastmlp._core.intervals import check_flag
 from fastmlp._core.keywords import explained
@@ -20,16 +18,15 @@ from fastmlp.sklearn.parameters import store
 from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import inspection
 from fastmlp.tabular.blend import BlendResult
+from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import Residuals, level_of, levels_of
 from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers
 from fastmlp.tabular.export.exported import ExportedTable, exported
 from fastmlp.tabular.export.methods import RegressorExports
-from fastmlp.tabular.fitted import of_one_moment
+from fastmlp.tabular.fitted import from_snapshot
 from fastmlp.tabular.parameters import documented
 from fastmlp.tabular.scoring import FixedNumbers, scorer_of
 from fastmlp.tabular.targets import NumericTarget
-
-Array = NDArray[Any]
 
 NAMES = get_args(TableLossName)
 SMALLEST_SHRINK = 0.8
@@ -103,7 +100,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
     ) -> None:
         store(self, locals())
 
-    @of_one_moment
+    @from_snapshot
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict targets.
 
@@ -150,7 +147,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
             )
         return self.predict_quantiles(X, [tail, 1 - tail])
 
-    @of_one_moment
+    @from_snapshot
     def predict_quantiles(self, X: Any, levels: float | Sequence[float]) -> Array:
         """Predict quantiles of the target; they never cross.
 
@@ -171,7 +168,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         found = found[:, 0] if self.n_outputs_ == 1 else found
         return found if np.iterable(levels) else found[..., 0]
 
-    @of_one_moment
+    @from_snapshot
     def log_density(self, X: Any, y: Any) -> Array:
         """Return the logarithm of the predicted density at targets.
 
@@ -200,7 +197,7 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         ]
         return np.asarray(np.sum(columns, axis=0))
 
-    @of_one_moment
+    @from_snapshot
     def plot_calibration(self, y: Any, ax: Any = None) -> Any:
         """Plot the share of the fit's targets below each out-of-fold quantile.
 
@@ -216,7 +213,6 @@ class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
         matplotlib.axes.Axes
             The axes, with legend and labels.
         """
-        check_is_fitted(self, "_members")
         first = finite_numbers(y)[:, 0]
         mean, size = self._heads(self._out_of_fold)
         if len(first) != len(mean):

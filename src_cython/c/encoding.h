@@ -1,44 +1,44 @@
-/* Rows of a table as the inputs of a network: the one home of the arithmetic that fastmlp/tabular/encoding.py
- * measures for. Tests compare it with NumPy, bit for bit. Numbers are scaled and clipped smoothly, and encoded
- * piecewise linearly: a number has one input for each of its bins, -1 below the bin, 1 above, linear inside. */
+/* Rows of a table as inputs of a network: the arithmetic for the values that fastmlp/tabular measures. Tests compare it
+ * with NumPy, bit for bit. Numbers are scaled, clipped smoothly, and encoded piecewise linearly: a number has one input
+ * for each of its bins, -1 below the bin, 1 above, linear inside. */
 #ifndef FM_ENCODING_H
 #define FM_ENCODING_H
 
 #include "simd/vec.h"
 
-/* How one network encodes. Bins are their middle and half of their width. */
+/* The encoding of one network. Bins are given by their middle and half their width. */
 typedef struct {
-    int64_t numbers, bins, missing, categories, width; /* width: inputs in all */
+    int64_t numbers, bins, missing, categories, width; /* width: all inputs */
     const double *centre, *factor;                     /* (numbers,) */
     const double *middle, *half;                       /* (numbers, bins) */
-    const int64_t *with_missing; /* (missing,): numbers with an input that says whether they are missing */
-    const int64_t *values, *widths; /* (categories,): how many values each has, and how many inputs */
-    const uint8_t *known;           /* (values of all categories,): which of them have inputs that are not 0 */
+    const int64_t *with_missing; /* (missing,): numbers with an input for missing values */
+    const int64_t *values, *widths; /* (categories,): numbers of values and of inputs of each */
+    const uint8_t *known;           /* (values of all categories,): 0: all inputs are 0 */
     const float *inputs;            /* of all values of all categories */
-    double clip, far;               /* scaled numbers are clipped to, smoothly; and before that */
+    double clip, far;               /* limits of scaled numbers: smooth, and before that hard */
 } fm_encoding;
 
-/* Rows of a table, and how they are encoded. */
+/* Rows of a table and their encoding. */
 typedef struct {
     fm_encoding encoding;
     const double *numbers; /* (rows of the table, numbers), NaN where missing */
     const int32_t *codes;  /* (rows of the table, categories), negative where missing or unknown */
-    const int64_t *chosen; /* which rows of the table; NULL: all */
+    const int64_t *chosen; /* rows of the table; NULL: all */
 } fm_encoded_rows;
 
 enum {
     DOUBLES = FM_VECTOR_BYTES < 32 ? 2 : 4,
-    FEW = 64, /* numbers, and bins of a number, that are encoded together */
+    FEW = 64, /* numbers, and bins of a number, encoded together */
 };
 typedef double vdouble __attribute__((vector_size(8 * DOUBLES)));
 
 #define SIGNS_OF(i) {(i) & 1 ? 1 : -1, (i) & 2 ? 1 : -1, (i) & 4 ? 1 : -1, (i) & 8 ? 1 : -1}
-/* 1 for a bit that is set, else -1. */
+/* 1 for a set bit, else -1. */
 static const float SIGNS[16][4] = {
     SIGNS_OF(0), SIGNS_OF(1), SIGNS_OF(2),  SIGNS_OF(3),  SIGNS_OF(4),  SIGNS_OF(5),  SIGNS_OF(6),  SIGNS_OF(7),
     SIGNS_OF(8), SIGNS_OF(9), SIGNS_OF(10), SIGNS_OF(11), SIGNS_OF(12), SIGNS_OF(13), SIGNS_OF(14), SIGNS_OF(15)};
 
-/* In which lanes a >= b, as bits. */
+/* The lanes with a >= b, as bits. */
 FM_INLINE uint64_t lanes_at_least(vdouble a, vdouble b) {
 #if defined(__AVX512F__)
     return _mm256_cmp_pd_mask((__m256d)a, (__m256d)b, _CMP_GE_OQ);
@@ -51,7 +51,7 @@ FM_INLINE uint64_t lanes_at_least(vdouble a, vdouble b) {
 #endif
 }
 
-/* x / sqrt(1 + (x / clip)^2) of an x from -far to far; NaN stays NaN. */
+/* x / sqrt(1 + (x / clip)^2), x limited to -far..far; NaN stays NaN. */
 FM_INLINE double fm_clipped(double x, double clip, double far) {
     x = x < -far ? -far : x;
     x = x > far ? far : x;
@@ -70,8 +70,8 @@ FM_INLINE vdouble load_doubles(const double *from) {
     return found;
 }
 
-/* Write -1 or 1 for each of at most FEW bins, whichever side of it x is on; returns, as bits, those bins that have
- * to be divided, because x is inside. */
+/* Write -1 or 1 for each of at most FEW bins, by the side of the bin that x is on; returns, as bits, the bins that contain
+ * x and need a division. */
 FM_INLINE uint64_t sign_bins(double x, const double *middle, const double *half, int64_t bins, float *out) {
     uint64_t inside = 0;
     int64_t b = 0;
@@ -85,9 +85,9 @@ FM_INLINE uint64_t sign_bins(double x, const double *middle, const double *half,
     return inside;
 }
 
-/* Encode at most FEW numbers, scaled and from number j on, by at most FEW of their bins, from bin `first` on. A
- * number is inside of one bin, mostly: these divisions are done together. Where it is inside of none, dividing the
- * last one is right too. */
+/* Encode at most FEW scaled numbers, from number j on, by at most FEW of their bins, from bin `first` on. A number is
+ * usually inside one bin: these divisions are done together. If it is inside none, the last bin is divided, which gives
+ * the same result. */
 FM_INLINE void encode_bins(const fm_encoding *c, int64_t j, int64_t n, int64_t first, const double *scaled,
                            float *binned) {
     const int64_t bins = c->bins - first < FEW ? c->bins - first : FEW;
@@ -111,7 +111,7 @@ FM_INLINE void encode_bins(const fm_encoding *c, int64_t j, int64_t n, int64_t f
     for (int64_t i = 0; i < n; i++) *place[i] = (float)share[i];
 }
 
-/* Encode at most FEW numbers, from number j on; missing ones are 0. */
+/* Encode at most FEW numbers, from number j on; missing ones become 0. */
 FM_INLINE void encode_numbers(const fm_encoding *c, int64_t j, int64_t n, const double *numbers, float *out) {
     double scaled[FEW];
     float *binned = out + c->width - c->numbers * c->bins;
@@ -129,7 +129,7 @@ FM_INLINE void fetch_bytes(const void *from, size_t size) {
     for (size_t at = 0; at < size; at += 64) __builtin_prefetch((const char *)from + at);
 }
 
-/* Fetch what the inputs of a row are computed of, as the `fetch` of an fm_row_source. */
+/* Prefetch the memory of a row, as the `fetch` of an fm_row_source. */
 FM_INLINE void fm_fetch_row(const void *rows, int64_t row) {
     const fm_encoded_rows *r = (const fm_encoded_rows *)rows;
     const int64_t at = r->chosen ? r->chosen[row] : row;
@@ -138,8 +138,8 @@ FM_INLINE void fm_fetch_row(const void *rows, int64_t row) {
     fetch_bytes(r->codes + at * r->encoding.categories, categories * sizeof(int32_t));
 }
 
-/* Write the inputs of a row, as the `fill` of an fm_row_source: scaled numbers, which are missing, categories, and
- * the numbers by bins. If nothing is known of a row there is one input, 0. */
+/* Write the inputs of a row, as the `fill` of an fm_row_source: scaled numbers, flags of missing ones, categories, and
+ * numbers by bins. A table without columns has one input, 0. */
 FM_INLINE void fm_encode_row(const void *rows, int64_t row, void *inputs) {
     const fm_encoded_rows *r = (const fm_encoded_rows *)rows;
     const fm_encoding *c = &r->encoding;

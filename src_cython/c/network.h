@@ -1,6 +1,6 @@
-/* How parameters and data lie in memory, as far as C reads it; all else that the Python-facing modules and
- * the kernels of every level agree on is in network.pxd. No dtype here: arrays are void*, each kernel module
- * knows its own. Lengths and offsets are in elements, strides of the user's arrays in bytes.
+/* The layout of parameters and data in memory, for C; network.pxd has the rest of the interface between the modules
+ * that Python sees and the kernels of every level. Nothing here depends on the dtype: arrays are void*, and each
+ * kernel module knows its own. Lengths and offsets are in elements, strides of the user's arrays in bytes.
  * B batch rows, I fan-in, O fan-out, NR panel width, C output columns. */
 #ifndef FM_NETWORK_H
 #define FM_NETWORK_H
@@ -9,13 +9,13 @@
 
 enum { FM_TRANSPOSED, FM_COPIES }; /* kinds of copies: rows of COPY_KINDS in panels/copies.h */
 
-/* A copy of a tensor in another layout or storage type, renewed with it. */
+/* A copy of a tensor in another layout or storage type, updated with it. */
 typedef struct {
-    int64_t offset; /* in the arena of its kind; -1: none is kept */
+    int64_t offset; /* in the arena of its kind; -1: there is no copy */
     int64_t rows;   /* of a panel */
 } fm_copy;
 
-/* Parameters that are used alike: a matrix, or a vector as its only row. */
+/* A matrix of parameters, or a vector as its only row. */
 typedef struct {
     int64_t n_rows, n_columns;
     int64_t rows;       /* of a panel: n_rows rounded up as the kernels need it */
@@ -23,19 +23,19 @@ typedef struct {
     int64_t offset;     /* in the arena of parameters: [panels][rows][NR, or fewer in the last];
                          * a single column: [rows] */
     fm_copy copies[FM_COPIES];
-    int32_t gradient;   /* how it is found: TILES, ... of network.pxd */
-    int32_t index;      /* among all tensors of the network, kind by kind: groups go by it */
+    int32_t gradient;   /* how it is computed: TILES, ... of network.pxd */
+    int32_t index;      /* among all tensors of the network, kind by kind; selects the group */
 } fm_tensor;
 
-/* Rows that are computed one at a time, in the place of an array that holds them. Any thread may ask for any
- * row, at any time, and does so under FM_DEFAULT_CONTROL. */
+/* Rows that are computed one at a time instead of read from an array. Any thread may ask for any row at any time,
+ * under FM_DEFAULT_CONTROL. */
 typedef struct {
     void (*fill)(const void *context, int64_t row, void *out); /* writes the n_in elements of a row */
-    void (*fetch)(const void *context, int64_t row);           /* the row comes soon: its memory to the cache */
+    void (*fetch)(const void *context, int64_t row);           /* prefetches the memory of a row */
     const void *context;
 } fm_row_source;
 
-/* The user's data, as it lies in the user's memory. */
+/* The user's data in the user's memory. */
 typedef struct {
     const fm_row_source *source; /* of the rows of X; NULL: they are in the array x */
     const char *x;
@@ -46,8 +46,8 @@ typedef struct {
     const void *weights;   /* (n,) contiguous or NULL */
 } fm_data;
 
-/* Tensors that are treated alike: factors on the learning rate (0: they stay as they are, and so does their
- * state), on epsilon, on what pulls them to 0, decoupled decay and penalties, and on the squares in the norm. */
+/* Factors of a group of tensors: on the learning rate (0: the tensors and their slots do not change), on epsilon, on
+ * decoupled decay and penalties, and on the squares in the gradient's norm. */
 typedef struct {
     double rate, epsilon, decay, l1, l2, norm;
 } fm_group;

@@ -1,12 +1,11 @@
-# Cython's view of the tables and tiles in c/: activations, losses, optimizers, panels. For kernels.pyx
-# and layers.pxd only, which are compiled once for each level and dtype.
+# Declarations of the headers in c/ that depend on the dtype and level.
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from network cimport *
 
 
 cdef extern from *:
-    bint unlikely(bint) nogil  # of Cython: what follows stands out of the way
+    bint unlikely(bint) nogil  # Cython's hint to the compiler
 
 
 cdef extern from "tables/losses.h" nogil:
@@ -72,8 +71,8 @@ cdef extern from "panels/panels.h" nogil:
     void column_sums(const real*, int64_t, real*)
     real dot_row(const real*, int64_t, const real*, int64_t, int64_t, real)
     void clear_padding(real*, int64_t, int64_t)
-    void pack_tensor(const fm_tensor*, const real*, real*)
-    void unpack_tensor(const fm_tensor*, const real*, real*)
+    void pack_tensor(const fm_tensor*, const void*, void*)
+    void unpack_tensor(const fm_tensor*, const void*, void*)
     int vectors(int64_t, int64_t)
     int64_t panel_stride(const fm_tensor*, int64_t)
     void dot_rows(const real*, int64_t, const real*, int64_t, int64_t, real, real*, int64_t)
@@ -83,12 +82,10 @@ cdef extern from "panels/panels.h" nogil:
     void gather_rows(const fm_data*, const int64_t*, int64_t, int64_t, int64_t, int64_t, int64_t, real* row,
                      real*)
     void multiply_block(const real*, const real*, real*, int64_t, int)
-    void square_columns(const real*, int64_t, int64_t, int64_t, double*)
-    void magnitude_columns(const real*, int64_t, int64_t, int64_t, double*)
+    void sum_columns(const real*, int64_t, int64_t, int64_t, int, double*)
     void add_penalty(const real*, real*, int64_t, real)
     void add_signs(const real*, real*, int64_t, real)
-    int32_t all_finite(const real*, int64_t)
-    int32_t row_finite(const real*, int64_t)
+    int32_t all_finite(const void*, int64_t)
     int32_t any_zero(const real*, int64_t)
     double fma_peak(int64_t)
 

@@ -1,8 +1,8 @@
-# The algorithm: one epoch of mini-batch training on packed column panels.
+# The training algorithm: one epoch of mini-batches on packed column panels.
 #
-# What is to do, who does it and what came out are structs of network.pxd. The steps of a batch are in
-# layers.pxd, those of the parameters in pieces.pxd. Threads: each takes its rows of a block of the batch
-# through all operators and back, then, after a barrier, pieces of the tensors (docs/architecture.md).
+# network.pxd has the structs of the task, the threads and the report; layers.pxd the steps of a batch;
+# pieces.pxd those of the parameters. Each thread takes its rows of a block through all operators and back,
+# then, after a barrier, pieces of the tensors (docs/architecture.md).
 from libc.math cimport ilogb, isfinite, ldexp, sqrt
 from libc.stdint cimport int32_t, int64_t
 
@@ -13,8 +13,12 @@ from rounding cimport ceil_div
 from pieces cimport *
 
 
+cdef enum:
+    CACHED_BYTES = 262144  # inputs of this size stay in the second-level cache and are not prefetched
+
+
 cdef inline double batch_weight(const fm_task* task, int64_t start, int64_t rows) noexcept nogil:
-    """Sum of the sample weights of a batch, in the order of its rows; other processes' included."""
+    """Return the sum of the sample weights of a batch, in the order of its rows, over all processes."""
     cdef double total = 0
     cdef int64_t r
     if task.totals != NULL:
@@ -27,22 +31,25 @@ cdef inline double batch_weight(const fm_task* task, int64_t start, int64_t rows
 
 
 cdef inline void meet(fm_shift* shift, int32_t active) noexcept nogil:
-    """Wait for the other threads of this step."""
+    """Wait for the other active threads."""
     if active > 1:
         fm_barrier_wait(shift.barrier)
 
 
 cdef inline int64_t first_row(int64_t rows, int64_t part, int64_t parts) noexcept nogil:
-    """First row of a part when the rows of a block are divided in whole groups of ROW_MULTIPLE."""
+    """Return the first row of a part; the rows of a block are divided in groups of ROW_MULTIPLE."""
     cdef int64_t groups = ceil_div(rows, ROW_MULTIPLE) * part
-    if parts > 1:  # alone no step has a division
+    if parts > 1:  # a single thread needs no division
         groups //= parts
     return groups * ROW_MULTIPLE
 
 
 cdef inline double row_scale(double total, bint is_whole) noexcept nogil:
-    """Factor on the sample weights of a batch. Where blocks are added up, only the power of two next to
-    1 / total: what is equal in many rows is then summed without rounding, and the rest comes at the end."""
+    """Return the factor on the sample weights of a batch.
+
+    For a batch of several blocks it is the power of two near 1 / total, so that equal terms of many rows are
+    summed without rounding; the remaining factor is applied at the end.
+    """
     if total <= 0:
         return 0
     return 1 / total if is_whole else ldexp(1, -ilogb(total))
@@ -50,13 +57,14 @@ cdef inline double row_scale(double total, bint is_whole) noexcept nogil:
 
 cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t rows, double scale,
                             fm_watch* watch, int32_t thread, int32_t active) noexcept nogil:
-    """Take this thread's rows of a block, `at` rows into batch b, forward, through the loss, and back to
-    every dz."""
+    """Gather this thread's rows of the block at row `at` of batch b; compute outputs, loss and every dz."""
     cdef const fm_network* net = task.net
     cdef const fm_buffers* buffers = task.buffers
     cdef int64_t first = first_row(rows, thread, active)
     cdef int64_t end = first_row(rows, thread + 1, active)
     cdef int64_t last = min(end, rows)
+    cdef real* loss_share = <real*>buffers.loss_share
+    cdef const real* weight = <real*>buffers.weight
     cdef fm_draws draws
     cdef int64_t r
     cdef int32_t l
@@ -66,7 +74,7 @@ cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t 
     draws.dropout = task.dropout + b * task.dropout_step
     gather(net, buffers, &task.data, task.order, b * task.batch + at, first, last, thread)
     for r in range(first, last):
-        (<real*>buffers.loss_share)[r] = (<real*>buffers.weight)[r] * <real>scale
+        loss_share[r] = weight[r] * <real>scale
     forward_layers(net, buffers, first, last, &draws, watch)
     output_loss(net, buffers, first, last, thread, task.data.weights != NULL, watch)
     for l in range(net.n_operators - 1, task.first_trained, -1):
@@ -75,8 +83,9 @@ cdef inline void rows_phase(const fm_task* task, int64_t b, int64_t at, int64_t 
 
 cdef inline fm_ahead next_rows(const fm_task* task, int64_t next, int32_t thread,
                                int32_t active) noexcept nogil:
-    """What to fetch ahead: this thread's rows of the block that starts at row `next` of the order."""
+    """Describe this thread's rows of the next block, at row `next` of the order, for prefetch."""
     cdef fm_ahead ahead
+    cdef bint is_cached
     cdef int64_t rows = min(task.buffers.rows, task.data.n - next)
     ahead.x = task.data.x
     ahead.order = task.order
@@ -85,7 +94,8 @@ cdef inline fm_ahead next_rows(const fm_task* task, int64_t next, int32_t thread
     ahead.at = 0
     ahead.row = next + first_row(rows, thread, active)
     ahead.end = next + min(first_row(rows, thread + 1, active), rows)
-    if task.order == NULL or task.data.x_column_stride != sizeof(real):
+    is_cached = task.data.n * ahead.row_bytes < CACHED_BYTES
+    if task.order == NULL or task.data.x_column_stride != sizeof(real) or is_cached:
         ahead.end = ahead.row
     return ahead
 
@@ -93,8 +103,7 @@ cdef inline fm_ahead next_rows(const fm_task* task, int64_t next, int32_t thread
 cdef inline void train_pieces(const fm_task* task, const fm_shift* shift, int64_t next, int64_t rows,
                               const fm_scalars* scalars, fm_watch* watch, int32_t thread,
                               int32_t active) noexcept nogil:
-    """Take pieces: gradient and, while it is in the cache, step and copies. `next` is
-    where the next batch starts."""
+    """Take pieces: compute the gradient, step and copies of each. `next` is the start of the next batch."""
     cdef real* scratch = <real*>task.buffers.scratch + thread * task.buffers.scratch_size
     cdef fm_ahead ahead = next_rows(task, next, thread, active)
     cdef int32_t done = 0
@@ -108,8 +117,11 @@ cdef inline void train_pieces(const fm_task* task, const fm_shift* shift, int64_
 cdef inline void store_gradients(const fm_task* task, const fm_shift* shift, int64_t next, int64_t rows,
                                  bint is_first, bint is_last, double rest, double l2, fm_watch* watch,
                                  int32_t thread, int32_t active) noexcept nogil:
-    """Take pieces: a block's gradients, added to those of the other blocks of the batch; after
-    the last one `rest` of their scale and those of the penalties. `next` is where the next block starts."""
+    """Take pieces: add the gradients of a block to those of the batch's earlier blocks.
+
+    After the last block they are multiplied by `rest`, the remaining scale, and those of the penalties are
+    added. `next` is the start of the next block.
+    """
     cdef bint is_whole = is_first and is_last
     cdef real* gradients = <real*>task.buffers.gradients
     cdef real* scratch = <real*>task.buffers.scratch + thread * task.buffers.scratch_size
@@ -129,7 +141,7 @@ cdef inline void store_gradients(const fm_task* task, const fm_shift* shift, int
 
 cdef inline void stored_step(const fm_task* task, fm_shift* shift, fm_scalars* scalars, int32_t thread,
                              int32_t active) noexcept nogil:
-    """Step this thread's own pieces along the stored gradients, no longer than clip_norm."""
+    """Update this thread's own pieces by the stored gradients, clipped to clip_norm."""
     cdef const real* gradients = <real*>task.buffers.gradients
     cdef const fm_piece* piece
     cdef double norm
@@ -143,7 +155,7 @@ cdef inline void stored_step(const fm_task* task, fm_shift* shift, fm_scalars* s
         if norm > task.clip_norm:
             scale = task.clip_norm / norm
     for i in range(task.n_groups):
-        scalars[i].l2 = 0  # is in the gradients
+        scalars[i].l2 = 0  # already in the gradients
         scalars[i].scale = <real>scale
     for i in range(shift.piece_first[thread], own_end(shift, thread, active)):
         piece = &shift.pieces[i]
@@ -153,19 +165,19 @@ cdef inline void stored_step(const fm_task* task, fm_shift* shift, fm_scalars* s
 
 cdef inline void report_block(const fm_task* task, fm_report* report, int64_t rows,
                               bint is_first) noexcept nogil:
-    """Add a block's losses to the batch's. Thread 0 only."""
+    """Add the losses of a block to those of its batch. Thread 0 only."""
     cdef const real* row_loss = <real*>task.buffers.row_loss
     cdef const real* weight = <real*>task.buffers.weight
+    cdef double total = 0 if is_first else report.objective
     cdef int64_t r
-    if is_first:
-        report.objective = 0
     for r in range(rows):
-        report.objective += <double>row_loss[r] * <double>weight[r]
+        total += <double>row_loss[r] * <double>weight[r]
+    report.objective = total
 
 
 cdef inline void report_batch(const fm_task* task, fm_report* report, double total,
                               double l2) noexcept nogil:
-    """Add the batch's objective to the epoch's; notice divergence. Thread 0 only."""
+    """Add the objective of a batch to that of the epoch; detect divergence. Thread 0 only."""
     cdef double objective = report.objective / total if total > 0 else 0 * report.objective
     if l2 > 0:
         objective += 0.5 * l2 * total_of(task, task.buffers.column_squares, l2_factor)
@@ -178,7 +190,7 @@ cdef inline void report_batch(const fm_task* task, fm_report* report, double tot
 
 
 cdef inline void add_up(fm_shift* shift, fm_report* report, const fm_watch* watch) noexcept nogil:
-    """Sum the stored gradients of all processes. Thread 0 only, when all are there."""
+    """Sum the stored gradients over all processes. Thread 0 only, after a barrier."""
     cdef fm_control own = fm_get_control()
     cdef bint failed = report.status != RUNNING or fm_stopped(watch)
     fm_restore_control(watch.control)
@@ -190,10 +202,10 @@ cdef inline void add_up(fm_shift* shift, fm_report* report, const fm_watch* watc
 cdef inline void one_batch(const fm_task* task, fm_shift* shift, fm_report* report, int64_t b, double* powers,
                            fm_scalars* scalars, fm_watch* watch, int32_t thread,
                            int32_t active) noexcept nogil:
-    """Take this thread's part in one step of training: gradients block by block, then the move.
+    """Do this thread's part of one step of training: the gradients, block by block, and the update.
 
-    Everybody comes to every meeting; who finds the work stopped only leaves out what lies between. Thread 0
-    says so in `status` before a meeting, and the others read it after.
+    Every thread reaches every barrier, also after a stop, which only skips the work between. Thread 0 sets
+    `status` before a barrier; the others read it after.
     """
     cdef int64_t start = b * task.batch
     cdef int64_t rows = min(task.batch, task.data.n - start)
@@ -247,7 +259,7 @@ cdef inline void one_batch(const fm_task* task, fm_shift* shift, fm_report* repo
 
 cdef inline void call_team(fm_shift* shift, fm_report* report, int64_t b,
                            const double* powers) noexcept nogil:
-    """Thread 0, alone so far, goes on with all the others at batch b."""
+    """Let the other threads join thread 0 at batch b."""
     shift.next_batch = b
     report.powers[0] = powers[0]
     report.powers[1] = powers[1]
@@ -260,9 +272,8 @@ cdef inline void epoch(const fm_task* task, fm_shift* shift, fm_report* report,
                        int32_t thread) noexcept nogil:
     """Train on every batch of the data once.
 
-    Thread 0 is in it from start to end. It calls the others and they join it; when it finds out that it is
-    faster alone (c/threads/pace.h), they leave, and are called again for the next trial: nobody waits for a
-    thread that is of no use.
+    Thread 0 runs from start to end and calls the others. They leave when it is faster alone
+    (c/threads/pace.h), and are called again for the next trial.
     """
     cdef fm_control control = fm_own_control()
     cdef int64_t n_batches = ceil_div(task.data.n, task.batch)
@@ -295,7 +306,7 @@ cdef inline void epoch(const fm_task* task, fm_shift* shift, fm_report* report,
                 break
             active = 1
         elif active == 1 and not fm_pace_step(shift.pace) and b < n_batches and report.status == RUNNING:
-            call_team(shift, report, b, powers)  # after the last batch the next epoch does
+            call_team(shift, report, b, powers)  # after the last batch, the next epoch calls them
             active = shift.n_threads
     if thread == 0:
         report.powers[0] = powers[0]

@@ -1,5 +1,5 @@
-# Functions of the user's, in the place of an activation or a loss: rows are brought from panels into plain
-# order, handed over all at once, and their results brought back.
+# Custom activations and losses: rows are copied from panels to plain order, passed to the function all at
+# once, and its results are copied back.
 from libc.stdint cimport int64_t
 
 from ctables cimport *
@@ -8,7 +8,7 @@ from operators cimport drop_out
 
 
 cdef inline bint succeeds(const fm_function* function, const fm_block* block, fm_watch* watch) noexcept nogil:
-    """Call it, with the caller's floating-point control; if it fails, all work is to be left."""
+    """Call a function with the caller's floating-point control; if it fails, request a stop."""
     cdef fm_control own
     cdef int failed
     if fm_stopped(watch):
@@ -23,14 +23,13 @@ cdef inline bint succeeds(const fm_function* function, const fm_block* block, fm
 
 
 cdef inline real* plain_rows(const fm_buffers* buffers, int which, int64_t first) noexcept nogil:
-    """Where rows from `first` on lie in plain order. Threads have places of their own, whatever widths the
-    functions have at which they are."""
+    """Return the memory of plain rows from `first` on; threads never overlap, whatever the widths."""
     return <real*>buffers.plain[which] + first * buffers.plain_step
 
 
 cdef inline void apply_activation(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                                   int64_t rows, const fm_draws* draws, fm_watch* watch) noexcept nogil:
-    """Make y = dropout(function(z)) of z in y[l], and keep the derivative if somebody wants it."""
+    """Compute y = dropout(function(z)) of z in y[l], and the derivative if it is needed."""
     cdef const fm_operator* op = &net.operators[l]
     cdef int64_t columns = op.n_out
     cdef int64_t panel_step = buffers.panel_step
@@ -60,7 +59,7 @@ cdef inline void apply_activation(const fm_network* net, const fm_buffers* buffe
 
 cdef inline void apply_loss(const fm_network* net, const fm_buffers* buffers, int64_t first, int64_t rows,
                             fm_watch* watch) noexcept nogil:
-    """Set row_loss, and turn the outputs z of the rows into their shares of the gradient."""
+    """Compute row_loss, and replace the outputs z of the rows by their shares of the gradient."""
     cdef int32_t top = net.n_operators - 1
     cdef int64_t columns = net.operators[top].n_out
     cdef int64_t panel_step = buffers.panel_step

@@ -1,7 +1,7 @@
 # Prediction, evaluation and derivatives with respect to the inputs, on packed column panels.
 #
-# Blocks of rows go through the same steps as in training (layers.pxd); a single row has a kernel of its
-# own (c/panels/row.h) with the same sums in the same order.
+# Blocks of rows use the same steps as training (layers.pxd). A single row has its own kernel (c/panels/row.h)
+# with the same sums in the same order.
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
@@ -32,7 +32,7 @@ cdef inline void predict(const fm_network* net, const fm_buffers* buffers, const
         forward_layers(net, buffers, 0, rows, NULL, watch)
         for r in range(rows):
             row = <real*>buffers.y[top] + r * NR
-            if columns > NR - LANES:  # several panels, or the link would reach the next row
+            if columns > NR - LANES:  # several panels, or the link would write into the next row
                 row_from_panels(row, panel_step, columns, <real*>buffers.scratch)
                 row = <real*>buffers.scratch
             LOSSES[net.link].link(row, columns)
@@ -43,7 +43,7 @@ cdef inline void predict(const fm_network* net, const fm_buffers* buffers, const
 
 cdef inline void linked_rows(const fm_network* net, const fm_buffers* buffers, int64_t rows,
                              real* result) noexcept nogil:
-    """Write the predictions of a block, and leave its outputs as they are."""
+    """Write the predictions of a block without changing its outputs."""
     cdef int32_t top = net.n_operators - 1
     cdef int64_t columns = net.operators[top].n_out
     cdef real* row = <real*>buffers.scratch
@@ -55,7 +55,7 @@ cdef inline void linked_rows(const fm_network* net, const fm_buffers* buffers, i
 
 
 cdef inline void predict_row(const fm_network* net, const void* x, void* scratch, void* out) noexcept nogil:
-    """Write the prediction of one contiguous row: the bits of predict, without its set-up."""
+    """Write the prediction of one contiguous row, with the bits of predict."""
     cdef fm_control control = fm_own_control()
     cdef const real* inputs = <const real*>x
     cdef const real* before

@@ -1,10 +1,9 @@
-# What is built once for each CPU level and dtype: the table of functions that a kernel module exports.
+# The kernels of one CPU level and dtype: a table of functions, exported in a capsule.
 #
-# Pointers in, nothing out but numbers: no Python object, no allocation, no globals. An epoch of training is
-# in epoch.pxd, prediction in inference.pxd; register tiles, activations, losses and optimizers are rows of
-# the tables in c/.
+# Kernels get pointers and return numbers: they use no Python objects, no globals, and allocate nothing.
+# epoch.pxd has training, inference.pxd prediction; tiles, activations, losses and optimizers are in c/.
 from cpython.pycapsule cimport PyCapsule_New
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t
 
 from ctables cimport *
 from epoch cimport *
@@ -36,16 +35,8 @@ cdef int64_t scratch_size(const fm_network* net) noexcept nogil:
     return round_up(size, 64) + 64 + scalars_size(net)
 
 
-cdef void pack(const fm_tensor* tensor, const void* plain, void* parameters) noexcept nogil:
-    pack_tensor(tensor, <real*>plain, <real*>parameters)
-
-
-cdef void unpack(const fm_tensor* tensor, const void* parameters, void* plain) noexcept nogil:
-    unpack_tensor(tensor, <real*>parameters, <real*>plain)
-
-
 cdef void renew_copies(const fm_network* net) noexcept nogil:
-    cdef fm_piece whole  # a panel of a tensor
+    cdef fm_piece whole  # a whole panel of a tensor
     cdef int32_t l, t
     cdef int64_t p
     for l in range(net.n_operators):
@@ -55,26 +46,6 @@ cdef void renew_copies(const fm_network* net) noexcept nogil:
             for p in range(whole.tensor.panels):
                 whole.panel = p
                 renew_piece(net, &whole)
-
-
-cdef int32_t finite(const void* arena, int64_t n) noexcept nogil:
-    return all_finite(<real*>arena, n)
-
-
-cdef int32_t finite_row(const void* x, int64_t n) noexcept nogil:
-    return row_finite(<real*>x, n)
-
-
-cdef void shuffle(int64_t* order, int64_t n, uint64_t seed) noexcept nogil:
-    shuffle_indices(order, n, seed)
-
-
-cdef void encode_row(const void* rows, int64_t row, void* inputs) noexcept nogil:
-    fm_encode_row(rows, row, inputs)
-
-
-cdef double peak(int64_t rounds) noexcept nogil:
-    return fma_peak(rounds)
 
 
 cdef void step(int32_t optimizer, const double* hyper, double rate, double* powers, double l2,
@@ -90,16 +61,13 @@ cdef bint activation_keeps_slope(int32_t row) noexcept nogil:
     return ACTIVATIONS[row].backward == NULL
 
 
-cdef const char* activation_name(int32_t row) noexcept nogil:
-    return ACTIVATIONS[row].name
-
-
-cdef const char* loss_name(int32_t row) noexcept nogil:
-    return LOSSES[row].name
-
-
-cdef const char* optimizer_name(int32_t row) noexcept nogil:
-    return OPTIMIZERS[row].name
+cdef const char* row_name(int32_t table, int32_t row) noexcept nogil:
+    """Return the name of an activation (table 0), loss (1) or optimizer (2); NULL after the last row."""
+    if table == 0:
+        return ACTIVATIONS[row].name if row < FM_COUNT(ACTIVATIONS) else NULL
+    if table == 1:
+        return LOSSES[row].name if row < FM_COUNT(LOSSES) else NULL
+    return OPTIMIZERS[row].name if row < FM_COUNT(OPTIMIZERS) else NULL
 
 
 cdef fm_kernels KERNELS
@@ -112,16 +80,11 @@ KERNELS.row_multiple = ROW_MULTIPLE
 KERNELS.piece_rows = PIECE_ROWS
 KERNELS.level = FM_LEVEL_NAME
 KERNELS.compiler = FM_COMPILER
-KERNELS.n_activations = FM_COUNT(ACTIVATIONS)
-KERNELS.n_losses = FM_COUNT(LOSSES)
-KERNELS.n_optimizers = FM_COUNT(OPTIMIZERS)
-KERNELS.activation_name = activation_name
-KERNELS.loss_name = loss_name
-KERNELS.optimizer_name = optimizer_name
+KERNELS.row_name = row_name
 KERNELS.activation_keeps_slope = activation_keeps_slope
 KERNELS.scratch_size = scratch_size
-KERNELS.pack = pack
-KERNELS.unpack = unpack
+KERNELS.pack = pack_tensor
+KERNELS.unpack = unpack_tensor
 KERNELS.renew_copies = renew_copies
 for c in range(COPIES):
     KERNELS.copy_element_size[c] = COPY_KINDS[c].element_size
@@ -130,11 +93,10 @@ KERNELS.predict = predict
 KERNELS.predict_row = predict_row
 KERNELS.jacobian = jacobian
 KERNELS.evaluate = evaluate
-KERNELS.finite = finite
-KERNELS.finite_row = finite_row
-KERNELS.shuffle = shuffle
-KERNELS.encode_row = encode_row
-KERNELS.peak = peak
+KERNELS.finite = all_finite
+KERNELS.shuffle = shuffle_indices
+KERNELS.encode_row = fm_encode_row
+KERNELS.peak = fma_peak
 KERNELS.gather = gather
 KERNELS.forward = forward
 KERNELS.output_loss = output_loss

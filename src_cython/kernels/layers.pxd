@@ -1,7 +1,8 @@
 # The steps of a batch on packed column panels: gather, forward, loss, backward, gradients.
 #
-# Each takes a range of batch rows (or one piece of a tensor), so that threads can divide the work without
-# asking each other. B batch rows; z before and y after the activation; prefix d = gradient.
+# Each takes a range of batch rows (or one piece of a tensor), so that threads can divide the work
+# independently.
+# B batch rows; z before and y after the activation; prefix d = gradient.
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
@@ -13,14 +14,14 @@ from rounding cimport ceil_div, round_up
 
 
 cdef inline double forward_work(const fm_network* net, int32_t l, int64_t rows) noexcept nogil:
-    """Floating-point operations of `rows` rows in an operator, about."""
+    """Return the approximate floating-point operations of `rows` rows in an operator."""
     cdef const fm_tensor* weights = &net.operators[l].tensors[WEIGHTS]
     return 2.0 * rows * weights.n_rows * weights.n_columns
 
 
 cdef inline void forward(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                          int64_t rows, const fm_draws* draws, fm_watch* watch) noexcept nogil:
-    """Set y[l] from y[l-1] for rows [first, first + rows); rows is padded."""
+    """Compute y[l] from y[l-1] for rows [first, first + rows); rows is padded."""
     cdef int64_t block = nn_rows(net.operators[l].n_in)
     cdef int64_t done = 0
     while done < rows and not fm_watch_stop(watch, forward_work(net, l, min(block, rows - done))):
@@ -30,7 +31,7 @@ cdef inline void forward(const fm_network* net, const fm_buffers* buffers, int32
 
 cdef inline void forward_layers(const fm_network* net, const fm_buffers* buffers, int64_t first, int64_t end,
                                 const fm_draws* draws, fm_watch* watch) noexcept nogil:
-    """Take rows [first, end) from the gathered inputs to the outputs before their link."""
+    """Compute the outputs before the link for the gathered rows [first, end)."""
     cdef int64_t rows = round_up(end - first, ROW_MULTIPLE)
     cdef int32_t l
     for l in range(net.n_operators):
@@ -41,7 +42,7 @@ cdef inline void forward_layers(const fm_network* net, const fm_buffers* buffers
 
 cdef inline void backward_input(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                                 int64_t rows, fm_watch* watch) noexcept nogil:
-    """Set dz[l-1] from dz[l] for the rows."""
+    """Compute dz[l-1] from dz[l] for the rows."""
     cdef int64_t block = nn_rows(net.operators[l].n_out)
     cdef int64_t done = 0
     while done < rows and not fm_watch_stop(watch, forward_work(net, l, min(block, rows - done))):
@@ -51,7 +52,7 @@ cdef inline void backward_input(const fm_network* net, const fm_buffers* buffers
 
 cdef inline void piece_gradient(const fm_network* net, const fm_buffers* buffers, const fm_piece* piece,
                                 int64_t first, int64_t rows, void* g, fm_ahead* ahead) noexcept nogil:
-    """Set g to the gradient of a piece over `rows` batch rows."""
+    """Compute the gradient g of a piece over `rows` batch rows."""
     cdef int32_t how = piece.tensor.gradient
     cdef int64_t panel_step = buffers.panel_step
     cdef const real* y = inputs_of(net, buffers, piece.op) + first * NR
@@ -77,7 +78,7 @@ cdef inline void clear_row(void* panels, int64_t r, int64_t panel_step, int64_t 
 
 
 cdef inline void forget_row(const fm_network* net, const fm_buffers* buffers, int64_t r) noexcept nogil:
-    """Leave no trace of a row of weight 0: 0 times what overflowed in it would be NaN."""
+    """Set all values of a row of weight 0 to 0: 0 times an overflow would be NaN."""
     cdef int32_t l
     (<real*>buffers.row_loss)[r] = 0
     clear_row(buffers.x, r, buffers.panel_step, net.operators[0].n_in)
@@ -109,7 +110,7 @@ cdef inline void table_loss(const fm_network* net, const fm_buffers* buffers, in
 
 cdef inline void output_loss(const fm_network* net, const fm_buffers* buffers, int64_t first, int64_t last,
                              int32_t thread, bint is_weighted, fm_watch* watch) noexcept nogil:
-    """Set row_loss, and turn the outputs z of rows [first, last) into their gradient."""
+    """Compute row_loss, and replace the outputs z of rows [first, last) by their gradient."""
     cdef int64_t r
     if net.loss_function == NULL:
         table_loss(net, buffers, first, last, thread)
@@ -128,7 +129,7 @@ cdef inline int64_t row_of(const int64_t* order, int64_t i) noexcept nogil:
 cdef inline void gather(const fm_network* net, const fm_buffers* buffers, const fm_data* data,
                         const int64_t* order, int64_t start, int64_t first,
                         int64_t last, int32_t thread) noexcept nogil:
-    """Bring rows start + [first, last) of the data (through order, if any) into the batch."""
+    """Copy rows start + [first, last) of the data (through order, if any) into the batch."""
     cdef real* scratch = <real*>buffers.scratch + thread * buffers.scratch_size
     cdef int64_t r
     cdef int64_t width = net.targets_width

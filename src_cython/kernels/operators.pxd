@@ -1,9 +1,10 @@
-# The operators of a network: what turns y[l-1] into y[l], and the gradient back, for blocks of rows and for
-# one row. An operator makes z of its inputs and its two tensors; activation and dropout follow, alike for
-# all; a function of the user's in the place of the activation is in functions.pxd.
+# The operators of a network: y[l] from y[l-1], and the gradient back, for blocks of rows and for one row. An
+# operator computes z from its inputs and its two tensors; activation and dropout follow, the same for all.
+# functions.pxd has custom activations.
 #
-# Each kind is a row: {forward, backward, one row} here, the gradients of its tensors in piece_gradient. The
-# rows meet in the last three functions, as branches: calls through pointers could not be inlined.
+# Each kind of operator has {forward, backward, one row} here, and the gradients of its tensors in
+# piece_gradient. The last three functions select by kind with branches, because calls through pointers could
+# not be inlined.
 # B batch rows, I fan-in, O fan-out; z before and y after the activation; prefix d = gradient.
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memset
@@ -14,17 +15,17 @@ from rounding cimport ceil_div
 
 
 cdef inline const real* inputs_of(const fm_network* net, const fm_buffers* buffers, int32_t l) noexcept nogil:
-    """What the tensors of an operator meet: the outputs of the one before, or of an earlier one."""
+    """Return the inputs of an operator's tensors: the outputs of its source."""
     return <real*>buffers.y[net.operators[l].source]
 
 
 cdef inline const real* tensor_at(const fm_network* net, const fm_operator* op, int which) noexcept nogil:
-    """The first element of a tensor."""
+    """Return the first element of a tensor."""
     return <real*>net.parameters + op.tensors[which].offset
 
 
 cdef inline const real* transposed(const fm_network* net, const fm_operator* op, int64_t p) noexcept nogil:
-    """Panel p of W^T, whose columns are the fan-in; a single column of W is its own."""
+    """Return panel p of W^T, whose columns are the fan-in; a single column of W is its own transpose."""
     cdef const fm_copy* copy = &op.tensors[WEIGHTS].copies[TRANSPOSED]
     cdef const real* first
     if op.n_out == 1:
@@ -39,8 +40,10 @@ cdef inline const real* transposed(const fm_network* net, const fm_operator* op,
 
 cdef inline real* kept_slope(const fm_operator* op, const fm_buffers* buffers, int32_t l, int64_t at,
                              const fm_draws* draws) noexcept nogil:
-    """Where the derivative of a block is kept; NULL where it is not, nobody wants it, or a parametric
-    activation comes next and will see to it."""
+    """Return the memory for the derivative of a block; NULL if it is not stored here.
+
+    A parametric activation stores the derivative of the operator before it.
+    """
     if buffers.slope[l] == NULL or draws == NULL:
         return NULL
     if not op.ends and ACTIVATIONS[op.activation].fused == FUSED_IDENTITY:
@@ -50,7 +53,7 @@ cdef inline real* kept_slope(const fm_operator* op, const fm_buffers* buffers, i
 
 cdef inline void drop_out(const fm_operator* op, real* y, real* slope, int64_t p, int64_t rows, int64_t first,
                           const fm_draws* draws) noexcept nogil:
-    """Drop some of a block of a panel, and of its derivative, if this is where that is done."""
+    """Apply the dropout of the layer, if any, to a block of a panel and its derivative."""
     cdef double drop = draws.dropout[op.hidden] if op.ends and draws.dropout != NULL else 0
     if drop > 0:
         dropout_panel(y, slope, rows, <int>min(op.n_out - p * NR, NR),
@@ -60,7 +63,7 @@ cdef inline void drop_out(const fm_operator* op, real* y, real* slope, int64_t p
 
 cdef inline void finish_panel(const fm_operator* op, real* y, real* slope, int64_t p, int64_t rows,
                               int64_t first, const fm_draws* draws) noexcept nogil:
-    """Turn a block of z into y = dropout(activation(z)), and keep the derivative if there is room for it."""
+    """Replace a block of z by y = dropout(activation(z)), and store the derivative if slope is not NULL."""
     cdef const fm_activation* activation = &ACTIVATIONS[op.activation]
     cdef int64_t left = op.n_out - p * NR
     cdef int nv = vectors(op.n_out, p * NR)
@@ -75,7 +78,7 @@ cdef inline void finish_panel(const fm_operator* op, real* y, real* slope, int64
 
 cdef inline void finish_panels(const fm_operator* op, const fm_buffers* buffers, int32_t l, int64_t first,
                                int64_t rows, const fm_draws* draws) noexcept nogil:
-    """The same for all panels."""
+    """Apply activation and dropout to all panels."""
     cdef int64_t p, at
     for p in range(op.panels):
         at = p * buffers.panel_step + first * NR
@@ -84,7 +87,7 @@ cdef inline void finish_panels(const fm_operator* op, const fm_buffers* buffers,
 
 
 cdef inline void finish_row(const fm_operator* op, real* y) noexcept nogil:
-    """The same for one row, panel after panel."""
+    """Apply the activation to one row, panel after panel."""
     cdef const fm_activation* activation = &ACTIVATIONS[op.activation]
     cdef int64_t last = (op.n_out - 1) // NR
     cdef int64_t whole = op.n_out // NR
@@ -99,7 +102,7 @@ cdef inline void finish_row(const fm_operator* op, real* y) noexcept nogil:
 cdef inline void add_readers_gradient(const fm_network* net, const fm_buffers* buffers, int32_t reader,
                                       int64_t p, int64_t first, int64_t rows, int nv,
                                       real* out) noexcept nogil:
-    """Add to a block of a panel of a gradient what comes back from a later operator that read the same."""
+    """Add the gradient from a later operator that reads the same values to a block of a panel."""
     cdef const fm_operator* op = &net.operators[reader]
     add_gradient(<real*>buffers.dz[reader] + first * NR, buffers.panel_step, op.n_out, p,
                  &op.tensors[WEIGHTS], transposed(net, op, p), rows, nv, out)
@@ -107,7 +110,7 @@ cdef inline void add_readers_gradient(const fm_network* net, const fm_buffers* b
 
 cdef inline void apply_slope(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t p,
                              int64_t first, int64_t rows) noexcept nogil:
-    """Make the gradient of z of that of y, a block of a panel of dz[l]; the next operator's part is there."""
+    """Complete a block of a panel of dz[l], which holds the next operator's gradient of y."""
     cdef const fm_operator* op = &net.operators[l]
     cdef const fm_activation* activation = &ACTIVATIONS[op.activation]
     cdef int64_t at = p * buffers.panel_step + first * NR
@@ -143,6 +146,8 @@ cdef inline void affine_forward(const fm_network* net, const fm_buffers* buffers
         slope = kept_slope(op, buffers, l, at, draws)
         if op.n_out == 1:
             dot_rows(a, panel_step, w, NR, op.n_in, b[0], y, rows)
+            if slope == NULL and ACTIVATIONS[op.activation].fused == FUSED_IDENTITY:
+                continue  # the padding is still 0
         elif slope == NULL and ACTIVATIONS[op.activation].fused == FUSED_RELU:
             panel_relu(a, panel_step, op.n_in, w + p * w_step, b + p * NR, y, y, rows, nv)
             continue
@@ -200,7 +205,7 @@ cdef inline void norm_forward(const fm_network* net, const fm_buffers* buffers, 
 
 cdef inline void norm_or_sum_backward(const fm_network* net, const fm_buffers* buffers, int32_t l,
                                       int64_t first, int64_t rows) noexcept nogil:
-    """Of a sum, the first term: where the second was made, its gradient is added in apply_slope."""
+    """Backward pass of a normalisation or a sum's first term; apply_slope adds that of the second."""
     cdef const fm_operator* op = &net.operators[l]
     cdef const real* dz = <real*>buffers.dz[l] + first * NR
     cdef real* out = <real*>buffers.dz[l - 1] + first * NR
@@ -220,7 +225,7 @@ cdef inline void norm_or_sum_backward(const fm_network* net, const fm_buffers* b
 
 cdef inline void scale_panels(const fm_network* net, const fm_operator* op, const real* a,
                               int64_t panel_step, int64_t rows, real* out) noexcept nogil:
-    """Multiply the columns of rows in panels: forward, backward, and one row."""
+    """Multiply the columns of rows in panels; for the forward and backward pass and for one row."""
     cdef int64_t p
     for p in range(op.panels):
         scale_block(a + p * panel_step, tensor_at(net, op, WEIGHTS) + p * NR, out + p * panel_step, rows,
@@ -229,7 +234,7 @@ cdef inline void scale_panels(const fm_network* net, const fm_operator* op, cons
 
 cdef inline void input_gradient(const fm_network* net, const fm_buffers* buffers,
                                 int64_t rows) noexcept nogil:
-    """Make x the gradient of the inputs, of dz[0]; the first operator keeps its transposed weights."""
+    """Compute the gradient of the inputs in x from dz[0]; the first operator has transposed weights."""
     cdef const fm_operator* op = net.operators
     cdef real* out
     cdef int64_t p
@@ -249,7 +254,7 @@ cdef inline void input_gradient(const fm_network* net, const fm_buffers* buffers
 
 cdef inline void sum_panels(const fm_network* net, const fm_operator* op, const real* y, const real* a,
                             int64_t panel_step, int64_t rows, real* out) noexcept nogil:
-    """Add to y, of the operator before, what is made of a, of an earlier one: forward."""
+    """Add a or a W, a from an earlier operator, to the outputs y of the operator before."""
     if op.kind == SKIP:
         add_panels(y, a, panel_step, op.n_out, rows, out)
     else:
@@ -269,8 +274,10 @@ cdef inline void sum_row(const fm_network* net, const fm_operator* op, const rea
 
 cdef inline void blend_panels(const fm_network* net, const fm_operator* op, real* x, int64_t panel_step,
                               int64_t rows, real* z, real* slope) noexcept nogil:
-    """Forward, and one row (c/panels/parametric.h). With `slope` that gets the derivative, and x the one with
-    respect to a: what PRODUCTS needs."""
+    """Forward pass, also of one row (c/panels/parametric.h).
+
+    If slope is not NULL, it receives the derivative, and x the derivative by alpha, which PRODUCTS reads.
+    """
     cdef const fm_activation* f = &ACTIVATIONS[op.inner]
     cdef const real* alpha
     cdef int64_t p, r, at, n
@@ -311,12 +318,12 @@ cdef inline void parametric_backward(const fm_network* net, const fm_buffers* bu
                        <real*>buffers.dz[l - 1] + at, rows, vectors(op.n_out, p * NR))
 
 
-# ---------------------------------------------------------------- the table
+# ---------------------------------------------------------------- all kinds
 
 
 cdef inline void forward_block(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                                int64_t rows, const fm_draws* draws) noexcept nogil:
-    """Set y[l] for rows that fit in the cache together."""
+    """Compute y[l] for rows that fit in the cache together."""
     if net.operators[l].kind == AFFINE:
         affine_forward(net, buffers, l, first, rows, draws)
     elif net.operators[l].kind == PARAMETRIC:
@@ -334,7 +341,7 @@ cdef inline void forward_block(const fm_network* net, const fm_buffers* buffers,
 
 cdef inline void backward_block(const fm_network* net, const fm_buffers* buffers, int32_t l, int64_t first,
                                 int64_t rows) noexcept nogil:
-    """Set dz[l-1] for rows that fit in the cache together."""
+    """Compute dz[l-1] for rows that fit in the cache together."""
     if net.operators[l].kind == AFFINE:
         affine_backward(net, buffers, l, first, rows)
     elif net.operators[l].kind == PARAMETRIC:
@@ -345,8 +352,10 @@ cdef inline void backward_block(const fm_network* net, const fm_buffers* buffers
 
 cdef inline void one_row(const fm_network* net, const fm_operator* op, const real* before, const real* a,
                          real* y) noexcept nogil:
-    """The outputs of one contiguous row, in whole vectors; their padding may be anything. `before` are those
-    of the operator before, a what the tensors meet."""
+    """Compute the outputs of one contiguous row, in whole vectors; their padding may have any value.
+
+    `before` are the outputs of the operator before, `a` those of the source.
+    """
     if op.kind == AFFINE:
         affine_row(net, op, a, y)
     elif op.kind == LAYER_NORM:

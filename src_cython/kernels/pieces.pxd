@@ -1,5 +1,5 @@
-# What happens to the parameters in a step: gradient, optimizer, copies and norms, of one piece (some rows
-# of one panel of a tensor) at a time, so that threads can share them out.
+# The parameters in a step: gradient, optimizer, copies and norms, of one piece (some rows of one panel of a
+# tensor) at a time, so that threads can divide them.
 from libc.stdint cimport int32_t, int64_t
 
 from ctables cimport *
@@ -13,12 +13,12 @@ cdef enum:
 
 
 cdef inline int64_t scalars_size(const fm_network* net) noexcept nogil:
-    """Room for the scalars of every group, at most one a tensor, in elements."""
+    """Return the memory for the scalars of all groups, at most one per tensor, in elements."""
     return round_up(TENSORS * net.n_operators * <int64_t>sizeof(fm_scalars) // <int64_t>sizeof(real), 64)
 
 
 cdef inline fm_scalars* scalars_of(const fm_task* task, int32_t thread) noexcept nogil:
-    """A thread's copy of the scalars of the groups."""
+    """Return a thread's copy of the scalars of the groups."""
     cdef const fm_buffers* buffers = task.buffers
     cdef real* end = <real*>buffers.scratch + (thread + 1) * buffers.scratch_size
     return <fm_scalars*>(end - scalars_size(task.net))
@@ -29,40 +29,46 @@ cdef inline const fm_group* group_of(const fm_task* task, const fm_tensor* tenso
 
 
 cdef inline bint moves(const fm_task* task, const fm_piece* piece) noexcept nogil:
-    """Whether the tensor of a piece is trained."""
+    """Return whether the tensor of a piece is trained."""
     return group_of(task, piece.tensor).rate != 0
 
 
 cdef inline int64_t own_end(const fm_shift* shift, int32_t thread, int32_t active) noexcept nogil:
-    """The piece after the last of a thread's own; alone it has all."""
+    """Return the end of a thread's own pieces; a single thread has all."""
     return shift.piece_first[thread + 1 if active > 1 else shift.n_threads]
 
 
 cdef inline const fm_piece* next_piece(const fm_shift* shift, int32_t* done, int32_t thread, int32_t active,
                                        int64_t rows, fm_watch* watch) noexcept nogil:
-    """A piece that nobody has taken: of the thread's own, or else of another's. NULL: there is none, or
-    the work is to be left.
+    """Take a piece of this thread, or else of another; NULL if none is left or the work must stop.
 
-    `done` counts the threads whose pieces are used up, 0 at first. Own pieces are the same in every step:
-    their weights and slots are in this core's cache.
+    `done`, 0 at first, counts the threads without pieces left, or the pieces if there is one thread. Own
+    pieces are the same in every step, so that their weights and slots stay in this core's cache.
     """
     cdef int32_t owner
-    cdef int64_t i
-    while done[0] < active:
-        owner = thread + done[0]
-        if owner >= active:
-            owner -= active
-        i = shift.piece_first[owner] + fm_counter_take(&shift.counters[owner], active > 1)
-        if i < own_end(shift, owner, active):
-            if fm_watch_stop(watch, rows * shift.pieces[i].work):
-                return NULL
-            return &shift.pieces[i]
+    cdef int64_t i, end
+    if active == 1:
+        i, end = done[0], own_end(shift, 0, 1)
         done[0] += 1
-    return NULL
+    else:
+        while done[0] < active:
+            owner = thread + done[0]
+            if owner >= active:
+                owner -= active
+            i = shift.piece_first[owner] + fm_counter_take(&shift.counters[owner])
+            end = own_end(shift, owner, active)
+            if i < end:
+                break
+            done[0] += 1
+        else:
+            return NULL
+    if i >= end or fm_watch_stop(watch, rows * shift.pieces[i].work):
+        return NULL
+    return &shift.pieces[i]
 
 
 cdef inline void renew_piece(const fm_network* net, const fm_piece* piece) noexcept nogil:
-    """Renew the copies of a piece that are kept."""
+    """Update the copies of a piece."""
     cdef const fm_tensor* tensor = piece.tensor
     cdef int32_t c
     for c in range(COPIES):
@@ -73,7 +79,7 @@ cdef inline void renew_piece(const fm_network* net, const fm_piece* piece) noexc
 
 cdef inline void update_piece(const fm_task* task, const fm_piece* piece, const real* g,
                               const fm_scalars* scalars) noexcept nogil:
-    """Step the parameters of a piece and renew their copies."""
+    """Update the parameters of a piece and their copies."""
     cdef int64_t at = piece.offset
     OPTIMIZERS[task.optimizer].step(<real*>task.net.parameters + at, g, <real*>task.slots[0] + at,
                                     <real*>task.slots[1] + at, piece.size,
@@ -83,7 +89,7 @@ cdef inline void update_piece(const fm_task* task, const fm_piece* piece, const 
 
 cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t rows, real* scratch,
                              const fm_scalars* scalars, fm_ahead* ahead) noexcept nogil:
-    """Gradient and step of a piece, at once where the level has registers for both."""
+    """Compute gradient and step of a piece, together if the level has registers for both."""
     cdef const fm_buffers* buffers = task.buffers
     cdef int64_t at = piece.offset
     if piece.tensor.gradient != TILES or OPTIMIZERS[task.optimizer].block == NULL:
@@ -99,34 +105,29 @@ cdef inline void train_piece(const fm_task* task, const fm_piece* piece, int64_t
     renew_piece(task.net, piece)
 
 
-cdef inline void add_to_sums(double* sums, const real* g, int64_t n, bint is_first) noexcept nogil:
-    cdef int64_t i
-    if is_first:
-        for i in range(n):
-            sums[i] = g[i]
-    else:
-        for i in range(n):
-            sums[i] += g[i]
-
-
 cdef inline void add_piece(const fm_task* task, const fm_piece* piece, int64_t rows, bint is_first,
                            real* scratch, fm_ahead* ahead) noexcept nogil:
-    """Add a block's gradient of a piece to the sums of its batch: in the dtype over CHAIN_ROWS rows, so that
-    rounding stays small, in double from there on."""
+    """Add a block's gradient of a piece to the sums of its batch, which are double.
+
+    The dtype sums at most CHAIN_ROWS rows, so that rounding errors stay small.
+    """
     cdef double* sums = task.buffers.sums + piece.offset
     cdef int64_t first = 0
-    cdef int64_t size
+    cdef int64_t size, i
+    if is_first:
+        for i in range(piece.size):
+            sums[i] = 0
     while first < rows:
         size = min(rows - first, <int64_t>CHAIN_ROWS)
         piece_gradient(task.net, task.buffers, piece, first, size, scratch, ahead)
-        add_to_sums(sums, scratch, piece.size, is_first and first == 0)
+        for i in range(piece.size):
+            sums[i] += scratch[i]
         first += size
 
 
 cdef inline void finish_gradient(const fm_task* task, const fm_piece* piece, bint is_whole, double rest,
                                  double l2) noexcept nogil:
-    """Make the gradient of a piece of its sums, if there are any, with what is left of their scale, and add
-    those of the penalties."""
+    """Complete the gradient of a piece: from its sums, if there are any, and with those of the penalties."""
     cdef const double* sums = task.buffers.sums + piece.offset
     cdef real* gradients = <real*>task.buffers.gradients + piece.offset
     cdef const real* w = <real*>task.net.parameters + piece.offset
@@ -143,8 +144,7 @@ cdef inline void finish_gradient(const fm_task* task, const fm_piece* piece, bin
 
 cdef inline void sum_all(const fm_task* task, const real* arena, bint are_squares, int32_t thread,
                          int32_t active) noexcept nogil:
-    """Sums of squares of the columns of all tensors in an arena, or of absolute values; panels dealt to the
-    threads in turn."""
+    """Sum the squares or absolute values of each column of an arena; the threads take panels in turn."""
     cdef int64_t p, turn = 0
     cdef double* sums = task.buffers.column_squares if are_squares else task.buffers.column_magnitudes
     cdef int64_t width, stride
@@ -158,10 +158,7 @@ cdef inline void sum_all(const fm_task* task, const real* arena, bint are_square
                 if turn % active == thread:
                     panel = arena + tensor.offset + p * tensor.rows * NR
                     width, stride = min(NR, tensor.n_columns - p * NR), panel_stride(tensor, p * NR)
-                    if are_squares:
-                        square_columns(panel, tensor.rows, width, stride, sums + p * NR)
-                    else:
-                        magnitude_columns(panel, tensor.rows, width, stride, sums + p * NR)
+                    sum_columns(panel, tensor.rows, width, stride, are_squares, sums + p * NR)
                 turn += 1
             sums += tensor.n_columns
 
@@ -180,7 +177,7 @@ cdef inline double norm_factor(const fm_group* group) noexcept nogil:
 
 cdef inline double total_of(const fm_task* task, const double* sums,
                             double (*factor)(const fm_group*) noexcept nogil) noexcept nogil:
-    """Total of the sums of columns, each group's times its factor; operator by operator, column by column."""
+    """Return the sum of all columns times the factors of their groups, by operator, then by column."""
     cdef double total = 0
     cdef double weights, biases
     cdef bint has_biases

@@ -1,18 +1,14 @@
 """What `fastmlp` refuses, and what it leaves behind: a sentence, an exit code, no traceback."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import children
 import pytest
-from commands import INTERRUPTED, prepared, run
+from commands import INTERRUPTED, here, prepared, run
 
 pytest.importorskip("sklearn", reason="tables need scikit-learn")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     return prepared(tmp_path_factory.mktemp("command"))
 
 
@@ -75,13 +71,11 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("content", "words", "code", "said"), REFUSED)
-def test_what_is_wrong_is_said_in_a_sentence(
-    content: bytes | None, words: list[str], code: int, said: str, folder: Path
-) -> None:
+def test_what_is_wrong_is_said_in_a_sentence(content, words, code, said, folder):
     if content is not None:
         (folder / "bad").write_bytes(content)
     before = sorted(folder.rglob("*"))
-    result = run(*words, folder=folder)
+    result = here(*words, folder=folder)
     assert result.returncode == code
     assert said in result.stderr
     assert "Traceback" not in result.stderr
@@ -89,11 +83,11 @@ def test_what_is_wrong_is_said_in_a_sentence(
     assert sorted(folder.rglob("*")) == before
 
 
-def test_a_model_of_a_later_version_is_refused(folder: Path) -> None:
+def test_a_model_of_a_later_version_is_refused(folder):
     content = (folder / MODEL).read_bytes()
     (folder / "later").write_bytes(content.replace(b'"version":"1"', b'"version":"2"', 1))
     for command in (["predict", "later", "new.csv"], ["inspect", "later"]):
-        result = run(*command, folder=folder)
+        result = here(*command, folder=folder)
         assert result.returncode == 1
         assert "it is of version 2 of the format" in result.stderr
         assert "Traceback" not in result.stderr
@@ -110,9 +104,7 @@ DISTURBED = [
 
 
 @pytest.mark.parametrize(("words", "shell", "said"), DISTURBED)
-def test_full_disks_and_closed_pipes(
-    words: list[str], shell: str, said: str, folder: Path, tmp_path: Path
-) -> None:
+def test_full_disks_and_closed_pipes(words, shell, said, folder, tmp_path):
     for name in ("old.csv", "new.csv", MODEL):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     result = run(*words, shell=shell, folder=tmp_path)
@@ -122,7 +114,7 @@ def test_full_disks_and_closed_pipes(
     assert {path.name for path in tmp_path.iterdir()} <= {"old.csv", "new.csv", MODEL, "p"}
 
 
-def test_an_interrupt_of_train_leaves_what_there_is(folder: Path, tmp_path: Path) -> None:
+def test_an_interrupt_of_train_leaves_what_there_is(folder, tmp_path):
     """A model of what was trained so far; or, if there is nothing yet, the old file."""
     old = (folder / MODEL).read_bytes()
     for name in ("old.csv", "new.csv", MODEL):

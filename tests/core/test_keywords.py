@@ -1,7 +1,5 @@
 """Wrong arguments and names: the message tells the user's class, and how fastmlp calls it."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from pathlib import Path

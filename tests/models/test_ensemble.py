@@ -43,6 +43,7 @@ FITS = {
     ),
     "classes, own data": ([5, 8, 3], {"loss": "cross_entropy"}, {"shuffle": False}, ("X",)),
 }  # fmt: skip
+EACH_EPOCH = {"callbacks": [lambda state: None]}
 TRIALS = [(3, 2), (1, 1), (2, 3), (5, 3), (2, 1)]
 
 
@@ -86,7 +87,9 @@ def compare(mlp, name, m, n_threads, dtype, leap=0):
     ensemble = fastmlp.Ensemble(members(mlp, name, m, dtype))
     history = ensemble.fit(**together, n_threads=n_threads)
     assert len(history.loss) == leap or len(history.loss) == len(history.val_loss) == 3
-    for member, single, own in zip(ensemble, members(mlp, name, m, dtype), alone, strict=True):
+    pairs = [*zip(ensemble, members(mlp, name, m, dtype), alone, strict=True)]
+    pairs.append((pairs[0][0], members(mlp, name, 1, dtype)[0], {**alone[0], **EACH_EPOCH}))
+    for member, single, own in pairs:
         expected = single.fit(**own, n_threads=1)
         assert digest(member) == digest(single)
         for column in ("loss", "val_loss", "learning_rate"):

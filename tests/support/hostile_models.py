@@ -41,7 +41,7 @@ MODELS: list[Row] = [
     (network("activations", [1]), "activation is 1 but must be a name"),
     (network("dropout", [1.0]), r"dropout is 1.0 but must be a finite number in"),
     (network("dropout", ["0"]), "dropout is '0' but must be a number in"),
-    (network("layer_norm", ["within"]), "layer_norm is 'within' but th"),
+    (network("layer_norm", ["within"]), "layer_norm is 'within' but no"),
     (network("scale", 1), "scale is 1 but must be True or False"),
     (network("parametric", True), "network.parametric is True and no list"),
     (network("parametric", ["yes"]), "parametric is 'yes' but must be True"),

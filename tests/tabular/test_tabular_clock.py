@@ -1,7 +1,5 @@
 """A limited time: by a clock that tests set, so that nothing depends on the machine's."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
 

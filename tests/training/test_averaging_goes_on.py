@@ -10,7 +10,7 @@ from test_averaging import EPOCHS, HELD, arrays, mean, path_of
 
 import fastmlp
 from fastmlp import reference
-from fastmlp._training.evaluator import Evaluator
+from fastmlp._training.loop import Evaluator
 
 
 def test_the_other_engine_goes_on_with_it(tmp_path):

@@ -1,7 +1,5 @@
 """Sources: blocks of any size train as one array does; what is wrong with one is said, and ends."""
 
-from __future__ import annotations
-
 import itertools
 import re
 import sys
@@ -15,6 +13,7 @@ from cases import DTYPES
 
 import fastmlp
 from fastmlp._training import sources
+from fastmlp._training.shuffles import Shuffles
 
 ENGINES = {"native": fastmlp.MLP, "reference": fastmlp.reference.MLP}
 N = 157
@@ -114,9 +113,9 @@ def test_a_source_of_other_rows_is_not_gone_on_with():
 def test_shuffling_stays_within_blocks_and_differs_by_epoch_and_block():
     x = np.arange(12.0, dtype="float32")[:, np.newaxis]
     net, stream = fastmlp.MLP([1, 1], rng=0), None
-    shuffles = fastmlp._training.loop.Shuffles(net._engine.shuffle, np.random.default_rng(0))
+    shuffles = Shuffles([np.random.default_rng(0)])
     stream = sources.resolve(fastmlp.Blocks(x, x, rows=4), None, None, net._spec)
-    stream.begin(5, shuffles, 0)
+    stream.begin(5, shuffles, net._engine.shuffle, 0)
     orders = []
     for _ in range(2):
         with stream.blocks() as blocks:

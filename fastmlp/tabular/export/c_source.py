@@ -82,7 +82,9 @@ class TableSource(Emitter):
         ]
         self._categories = [column for _, column in model.columns.categories]
         n_numbers = len(model.columns.numbers)
+        sizes = " and ".join("{n} of {sizes}".format(**each.fields) for each in self._recipes)
         self.fields: dict[str, Any] = {
+            "title": f"Multi-layer perceptrons of a table, {sizes} units, written by fastmlp.",
             "name": name,
             "macro": name.upper(),
             "parameters": table_text.PARAMETERS,
@@ -92,6 +94,7 @@ class TableSource(Emitter):
             "columns": model.outputs * (2 if model.has_variances else 1),
             "levels": len(levels),
             "and_quantiles": ", double *quantiles" if levels else "",
+            "and_levels": f", and {len(levels)} quantiles at {name}_levels" if levels else "",
             "temperature": repr(float(model.temperature)),
             "lowest": repr(model.lowest) if np.isfinite(model.lowest) else "-HUGE_VAL",
             "n_numbers": n_numbers,
@@ -99,6 +102,9 @@ class TableSource(Emitter):
             "n_with_missing": len(model.with_missing),
             "n_categories": len(self._categories),
         }
+        self._array = label_names(model.labels, name)  # declared in the header, and its values
+        if levels:
+            self._array = [f"const double {name}_levels[{len(levels)}]", *map(repr, levels)]
         self._measured()
         self._texts = self._written() if self._categories else ""
         for recipe in self._recipes:
@@ -173,24 +179,20 @@ class TableSource(Emitter):
     def header(self) -> str:
         """Return the text of the header."""
         fields = self.fields
-        columns = self.model.columns
-        places = {"numbers": columns.numbers, "categories": columns.categories}
         enums = {}
         for kind, word in (("numbers", "NUMBER"), ("categories", "CATEGORY")):
-            names = [column.name for _, column in places[kind]]
+            names = [column.name for _, column in getattr(self.model.columns, kind)]
             own = enumerators(f"{fields['macro']}_{word}", names)
             enums[kind] = "\n    ".join(f"{each}," for each in own)
         declared = [table_text.PREDICT]
         if self._kind is None:
-            declared.append(table_text.QUANTILES if self._levels else table_text.DISTRIBUTION)
+            declared.append(table_text.DISTRIBUTION)
         declared += [f"{text.LABELS[self._kind][0]}\n"] if self._kind else []
         declared += [table_text.CODE] if self._categories else []
-        labels = label_names(self.model.labels, fields["name"])[:1]
         return text.HEADER.format(
-            title=self._title(),
             defined=table_text.DEFINED.format(**enums, **fields),
             declared="".join(declared).format(**fields)
-            + "".join(f"extern {array};\n" for array in labels),
+            + "".join(f"extern {array};\n" for array in self._array[:1]),
             **fields,
         )
 
@@ -201,11 +203,12 @@ class TableSource(Emitter):
         functions = [text.typed(each, self.dtype) for each in self.functions.values()]
         pieces = [table_text.ENCODE, table_text.DECODE[self._kind]]
         own = [text.with_real(each.format(**fields), self.dtype) for each in pieces]
-        own += [self._member(recipe) for recipe in self._recipes]
-        groups = "".join(
-            table_text.GROUP.format(**{**fields, **each.fields, "share": repr(each.share)})
-            for each in self._recipes
-        )
+        groups = ""
+        for each in self._recipes:
+            every = {**fields, **each.fields, "share": repr(each.share)}
+            body = text.typed(each.body(), self.dtype)
+            own.append(table_text.MEMBER.format(body=body, **every))
+            groups += table_text.GROUP.format(**every)
         ends = [text.MIX, table_text.BLEND.format(groups=groups, **fields)]
         power = self.model.residuals[0].trust / 2 if self.model.has_variances else None
         more = {
@@ -217,8 +220,8 @@ class TableSource(Emitter):
         ends += [table_text.LOOKUP.format(**fields)] if self._categories else []
         code = [self._texts, *self.constants, *functions, *own]
         code += [text.typed(each, DOUBLE) for each in ends]
-        code += [f"{names[0]} = {{{', '.join(names[1:])}}};\n" for names in self._arrays()]
-        head = f'/* {self._title()} */\n#include "{name}.h"\n\n#include <math.h>\n'
+        code += [f"{self._array[0]} = {{{', '.join(self._array[1:])}}};\n"] if self._array else []
+        head = f'/* {fields["title"]} */\n#include "{name}.h"\n\n#include <math.h>\n'
         return "\n".join([head, *filter(None, code), main])
 
     def main(self, rows: Table, expected: Array) -> str:
@@ -238,23 +241,6 @@ class TableSource(Emitter):
         expected = expected[finite]
         unit = max(self.unit, largest(expected - expected[:1]))  # ranges may be wider
         return self_check(arrays, expected, predict, fields, DOUBLE, self.dtype, unit)
-
-    def _title(self) -> str:
-        counts = " and ".join(
-            f"{each.fields['n']} of {each.fields['sizes']}" for each in self._recipes
-        )
-        return f"Multi-layer perceptrons of a table, {counts} units, written by fastmlp."
-
-    def _member(self, recipe: RecipeFunction) -> str:
-        body = text.typed(recipe.body(), self.dtype)
-        return table_text.MEMBER.format(body=body, **{**self.fields, **recipe.fields})
-
-    def _arrays(self) -> list[list[str]]:
-        """Return the arrays that the header declares, class names or levels, with their values."""
-        name = self.fields["name"]
-        if self._levels:
-            return [[f"const double {name}_levels[{len(self._levels)}]", *map(repr, self._levels)]]
-        return [names for names in [label_names(self.model.labels, name)] if names]
 
 
 def enumerators(prefix: str, names: Iterable[str]) -> list[str]:

@@ -17,19 +17,13 @@ from fastmlp.tabular.encoding import NumericStatistics, inputs_of_values, stacke
 from fastmlp.tabular.members import TrainedMembers
 from fastmlp.tabular.targets import TargetScale
 
-Array = NDArray[Any]
-
 
 @dataclass(frozen=True, eq=False)
 class ExportedGroup:
-    """The members of one recipe, each with its own encoding; see `fastmlp.tabular.encoding`.
+    """The members of one recipe; the first axis of arrays is the member.
 
-    ``share`` is the group's weight. ``networks`` are float32 and include their links. ``numbers``
-    holds float64 statistics: ``centre`` and ``factor`` (members, numbers), ``edges`` (members,
-    numbers, bins + 1). ``known`` has one (members, values) boolean array per category column:
-    values in a member's training rows. ``target`` maps outputs of regression networks to
-    predictions, arrays (members, outputs): z * factor + centre, clipped to ``low`` and ``high``;
-    variances times factor**2.
+    ``share`` is the group's weight; ``networks`` are float32 and include their links; ``known``
+    has an array (members, values) per category column; ``target`` has the limits of predictions.
     """
 
     share: float
@@ -44,10 +38,9 @@ class ExportedGroup:
 class ExportedTable:
     """All that a prediction of a table needs.
 
-    ``with_missing`` are the numeric columns with a missing-value input. ``inputs_of_values`` has
-    one (values, inputs) float32 array per category column, for values that the member knows; others
-    get 0. Network inputs are, in order: numbers, missing flags, categories, piecewise linear parts.
-    ``residuals`` has one entry per output of a regressor; its quantiles are at least ``lowest``.
+    ``inputs_of_values`` has an array (values, inputs) per category column, for values that the
+    member knows; others get 0. ``residuals`` has one entry per output of a regressor; its quantiles
+    are at least ``lowest``. For the order of inputs see ``Encoding.inputs``.
     """
 
     columns: Columns

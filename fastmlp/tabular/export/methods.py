@@ -6,15 +6,11 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
-
 from fastmlp._export.c import CFiles
+from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import levels_of
 from fastmlp.tabular.export.exported import ExportedTable
-from fastmlp.tabular.fitted import Fitted, of_one_moment
-
-Array = NDArray[Any]
+from fastmlp.tabular.fitted import Fitted, from_snapshot
 
 
 class _Exports(Fitted):
@@ -32,7 +28,6 @@ class _Exports(Fitted):
     def _to_c(self, path: Any, weights: str | None, X: Any, levels: Sequence[float] = ()) -> CFiles:
         from fastmlp.tabular.export import c_source
 
-        check_is_fitted(self, "_members")
         table = None if X is None else self._read(X)
         finish = functools.partial(self._all_outputs, levels=levels)
         return c_source.write(self._exported(), self._members, finish, path, weights, table, levels)
@@ -40,14 +35,13 @@ class _Exports(Fitted):
     def _to_onnx(self, path: Any, levels: Sequence[float] = ()) -> Any:
         from fastmlp.tabular.export import onnx_graph
 
-        check_is_fitted(self, "_members")
         return onnx_graph.model(self._exported(), path, levels)
 
 
 class ClassifierExports(_Exports):
     """Exports of the classifier."""
 
-    @of_one_moment
+    @from_snapshot
     def to_c(self, path: Any, *, weights: str | None = None, X: Any = None) -> CFiles:
         """Write the fitted estimator as a C99 source file and header, for raw columns.
 
@@ -101,7 +95,7 @@ class ClassifierExports(_Exports):
         """
         return self._to_c(path, weights, X)
 
-    @of_one_moment
+    @from_snapshot
     def to_onnx(self, path: Any = None) -> Any:
         """Return the fitted estimator as an ONNX model for raw columns, which runs without fastmlp.
 
@@ -154,7 +148,7 @@ class ClassifierExports(_Exports):
 class RegressorExports(_Exports):
     """Exports of the regressor."""
 
-    @of_one_moment
+    @from_snapshot
     def to_c(
         self, path: Any, *, weights: str | None = None, X: Any = None, levels: Sequence[float] = ()
     ) -> CFiles:
@@ -193,7 +187,7 @@ class RegressorExports(_Exports):
         """
         return self._to_c(path, weights, X, levels_of(levels))
 
-    @of_one_moment
+    @from_snapshot
     def to_onnx(self, path: Any = None, *, levels: Sequence[float] = ()) -> Any:
         """Return the fitted estimator as an ONNX model for raw columns, which runs without fastmlp.
 

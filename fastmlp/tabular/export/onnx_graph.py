@@ -10,21 +10,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp._export.layers import Layer
 from fastmlp._export.onnx import OPSET, Value, check_size, label, made, network, package
 from fastmlp._export.onnx_nodes import Graph, Name, Names
+from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import Residuals
 from fastmlp.tabular.encoding import CLIP, FAR, middles
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable
 from fastmlp.tabular.export.onnx_columns import ML, WIDE, Inputs
 from fastmlp.tabular.temperature import SMALLEST
-
-Array: TypeAlias = NDArray[Any]
 
 ROOT = "table."
 
@@ -47,36 +45,31 @@ def _wide(g: Graph) -> Graph:
     return g.of(WIDE, "wide.")
 
 
-def _cast(g: Graph, x: Name, dtype: np.dtype[Any]) -> Name:
-    return g.Cast(x, to=package().helper.np_dtype_to_tensor_dtype(dtype))
+def _cast(g: Graph, x: Name, dtype: Any = None) -> Name:
+    """Cast values to a dtype, by default that of the graph's networks."""
+    return g.Cast(x, to=package().helper.np_dtype_to_tensor_dtype(dtype or g.dtype))
 
 
 # -------------------------------------------------------------------------------- encoding
 
 
-def _categories(g: Graph, model: ExportedTable, inputs: Inputs) -> list[Names]:
-    """Return the codes of each category column, and their inputs if a member knows the values."""
-    found: list[Names] = []
-    for code, of_values in zip(inputs.codes(g), model.inputs_of_values, strict=True):
-        found.append((code, g.Gather(np.pad(of_values, ((0, 1), (0, 0))), code, axis=0)))
-    return found
-
-
 def _encoded(
     g: Graph, model: ExportedTable, group: ExportedGroup, x: Name, categories: Sequence[Names]
 ) -> Name:
-    """Return the inputs of all members, (members, rows, inputs), like ``Encoding.inputs``."""
+    """Return the inputs of all members, (members, rows, inputs), like ``Encoding.inputs``.
+
+    ``categories`` are the codes of each category column, and the inputs of known values.
+    """
     parts: list[Name] = []
     binned: list[Name] = []
     if model.columns.numbers:
         wide = _wide(g)
         scaled, missing = _scaled(wide, group, x)
-        parts.append(_cast(g, scaled, g.dtype))
+        parts.append(_cast(g, scaled))
         if len(model.with_missing):
-            said = g.Gather(missing, model.with_missing, axis=2)
-            parts.append(_cast(g, said, g.dtype))
+            parts.append(_cast(g, g.Gather(missing, model.with_missing, axis=2)))
         if group.bins:
-            binned.append(_cast(g, _binned(wide, group, scaled, missing), g.dtype))
+            binned.append(_cast(g, _binned(wide, group, scaled, missing)))
     for (code, inputs), known in zip(categories, group.known, strict=True):
         is_known = np.pad(known, ((0, 0), (0, 1)))[..., np.newaxis].astype(g.dtype)
         parts.append(g.Mul(inputs, g.Gather(is_known, code, axis=1)))
@@ -143,7 +136,9 @@ def _predicted(g: Graph, group: ExportedGroup, heads: Names) -> Names:
 def _blended(g: Graph, model: ExportedTable, inputs: Inputs) -> Names:
     """Return the blended prediction, each part (rows, outputs), float64."""
     x = inputs.numbers(g) if model.columns.numbers else ""
-    categories = _categories(g, model, inputs)
+    tables = [np.pad(each, ((0, 1), (0, 0))) for each in model.inputs_of_values]
+    pairs = zip(inputs.codes(g), tables, strict=True)
+    categories = [(code, g.Gather(table, code, axis=0)) for code, table in pairs]
     parts = []
     for k, group in enumerate(model.groups):
         g.prefix = f"groups.{k}."

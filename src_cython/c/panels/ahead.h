@@ -1,19 +1,19 @@
-/* The rows of the next batch are fetched while the weight gradients of this one are computed: shuffled rows
- * lie anywhere in memory, and a core has room for only so many misses at a time. So a few cache lines a tile,
- * never a burst; a batch that was not fetched in time is merely gathered more slowly. */
+/* Prefetch of the next batch's rows during the weight gradients of this batch. Shuffled rows lie anywhere in memory and
+ * a core can wait for few cache misses at a time, so each tile fetches a few lines. Rows that were not fetched in time
+ * are only gathered more slowly. */
 #ifndef FM_AHEAD_H
 #define FM_AHEAD_H
 
 #include <stdint.h>
 
-enum { AHEAD_LINES = 8, LINE_BYTES = 64 }; /* lines a tile; of a cache line, wrong is slow but not wrong */
+enum { AHEAD_LINES = 8, LINE_BYTES = 64 }; /* lines per tile; a wrong line size costs only speed */
 
 typedef struct {
     const char *x;
-    const int64_t *order; /* NULL: rows in their own order, which the hardware fetches by itself */
+    const int64_t *order; /* NULL: sequential rows, which the hardware prefetches */
     int64_t row_stride, row_bytes;
-    int64_t row, end; /* of the order: the next row to fetch, and the first that is not wanted */
-    int64_t at;       /* bytes of that row done */
+    int64_t row, end; /* positions in the order: the next row to fetch, and the end */
+    int64_t at;       /* bytes of that row fetched */
 } fm_ahead;
 
 static inline void fm_fetch_ahead(fm_ahead *f) {

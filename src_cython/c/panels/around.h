@@ -1,6 +1,6 @@
-/* What goes around operators: sums of two outputs, or of one and another times weights, and the gradients back.
+/* Skip connections and the linear path: sums of two outputs, or of one and another times weights, and the gradients.
  *
- * Few networks have them: out of line, so that what all networks have is inlined as if these were not there. */
+ * Few networks have them, so they are not inlined, which leaves the inlining of the common code unchanged. */
 #ifndef FM_AROUND_H
 #define FM_AROUND_H
 
@@ -13,7 +13,7 @@ static __attribute__((noinline)) void add_panels(const real *y, const real *a, c
         EACH_VECTOR(rows, vectors(columns, c)) v_store(out + at, v_load(y + at) + v_load(a + at));
 }
 
-/* out = y + a w: the chain of each sum goes on from y. */
+/* out = y + a w; each chain of multiply-adds starts from y. */
 static __attribute__((noinline)) void add_affine_panels(const real *y, const real *a, const int64_t panel_step,
                                                         const fm_tensor *weights, const real *parameters,
                                                         const int64_t rows, real *out) {
@@ -28,14 +28,14 @@ static __attribute__((noinline)) void add_affine_panels(const real *y, const rea
         panel_added(a, panel_step, weights->n_rows, w, NULL, y, out, rows, vectors(columns, c));
 }
 
-/* The gradient of a sum is that of its first term. */
+/* The gradient of the first term of a sum is that of the sum. */
 static __attribute__((noinline)) void copy_panels(const real *dz, const int64_t panel_step, const int64_t columns,
                                                   const int64_t rows, real *out) {
     for (int64_t c = 0; c < columns; c += NR, dz += panel_step, out += panel_step)
         EACH_VECTOR(rows, vectors(columns, c)) v_store(out + at, v_load(dz + at));
 }
 
-/* And of its second, added to panel p of what comes from elsewhere: dz, or dz times panel p of w^T. */
+/* Add the gradient of the second term, dz or dz times panel p of w^T, to panel p of another gradient. */
 static __attribute__((noinline)) void add_gradient(const real *dz, const int64_t panel_step, const int64_t n_columns,
                                                    const int64_t p, const fm_tensor *weights, const real *w_t,
                                                    const int64_t rows, const int nv, real *out) {

@@ -1,4 +1,4 @@
-/* Copies of parameters that kernels read in their place, in another layout or storage type; each kind is a row. */
+/* Copies of parameters in another layout or storage type; each kind is a row of a table. */
 #ifndef FM_COPIES_H
 #define FM_COPIES_H
 
@@ -6,17 +6,17 @@
 
 typedef struct {
     int64_t element_size;
-    /* Renew rows [k_from, k_to) of panel p; arenas of parameters and of this kind of copy. */
+    /* updates the copy of rows [k_from, k_to) of panel p */
     void (*renew)(const fm_tensor *t, const real *parameters, void *copies, int64_t p, int64_t k_from, int64_t k_to);
 } fm_copy_kind;
 
-/* W^T, [ceil(n_rows / NR)][copy.rows][NR]. Both sides have room for whole squares. */
+/* W^T, [ceil(n_rows / NR)][copy.rows][NR]. Both arenas have room for whole squares. */
 static void transpose_rows(const fm_tensor *t, const real *parameters, void *copies, int64_t p, int64_t k_from,
                            int64_t k_to) {
     const fm_copy *copy = &t->copies[FM_TRANSPOSED];
     const real *panel = parameters + t->offset + p * t->rows * NR;
     const int64_t stride = panel_stride(t, p * NR);
-    if (k_to > t->n_rows) k_to = t->n_rows; /* rows of padding have no place in the copy */
+    if (k_to > t->n_rows) k_to = t->n_rows; /* the copy has no padding rows */
     for (int64_t k = k_from; k < k_to; k += LANES) {
         const int64_t to_panel = k / NR * NR;
         const int64_t to_stride = vectors(t->n_rows, to_panel) * LANES;

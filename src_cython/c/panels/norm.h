@@ -1,28 +1,28 @@
-/* Layer normalisation (Ba, Kiros and Hinton 2016) of rows in panel_steps, and its gradient.
+/* Layer normalisation (Ba, Kiros and Hinton 2016) of rows in panels, and its gradient.
  *
- * The formulas are those of fastmlp/_network/layer_norm.py. Every sum over a row is in double, over the virtual lanes of the
- * fixed tree, column c in lane c % TREE_LANES, and over the true width: padding may hold anything. So the bits depend
- * on nothing but the row. A row alone is one with panel_steps NR apart. */
+ * The formulas are those of fastmlp/_network/layer_norm.py. Every sum over a row is in double, by the virtual lanes of
+ * the fixed tree (column c in lane c % TREE_LANES), over the true width, so the bits depend on the row alone; padding
+ * may have any value. A single row has panel_step NR. */
 #ifndef FM_NORM_H
 #define FM_NORM_H
 
 #include "scale.h"
 #include "tile.h"
 
-#define NORM_EPSILON 1e-5 /* of fastmlp/_network/layer_norm.py: a test compares */
+#define NORM_EPSILON 1e-5 /* the same as in fastmlp/_network/layer_norm.py */
 
 typedef double wide __attribute__((vector_size(8 * LANES)));
 FM_INLINE wide v_wide(v a) { return __builtin_convertvector(a, wide); }
 
-/* The vectors of a row: c is the first column, `at` where that lies in the panel_steps, u the vector's place in the tree.
- * (An index that is no constant would put the sums in memory.) */
+/* Loop over the vectors of a row: c is the first column, `at` its place in the panels, u the vector's place in the tree,
+ * a constant in each turn, so that the sums stay in registers. */
 #define EACH_VECTOR_OF_ROW(width, panel_step) \
     for (int64_t start = 0; start < (width); start += TREE_LANES) \
         UNROLL \
         for (int u = 0; u < TREE_VECTORS; u++) \
             for (int64_t c = start + u * LANES, at = c / NR * (panel_step) + c % NR, once = 1; once && c < (width); once = 0)
 
-/* The first `count` lanes, and zeros: padding may hold anything. */
+/* The first `count` lanes; the others become 0. */
 FM_INLINE v v_true(v a, int64_t count) { return (v)((vi)a & v_first(count)); }
 
 FM_INLINE double wide_sum(const wide acc[TREE_VECTORS]) {
@@ -36,8 +36,8 @@ FM_INLINE double wide_sum(const wide acc[TREE_VECTORS]) {
     return lane[0];
 }
 
-/* y = (z - mean) / sqrt(variance + epsilon) * gain + shift. Where the gradient will be wanted, `statistics` (rows, 2)
- * gets the mean of each row and one over that root. */
+/* y = (z - mean) / sqrt(variance + epsilon) * gain + shift. `statistics` (rows, 2), unless NULL, receives the mean of
+ * each row and the inverse of that root, for the gradient. */
 static __attribute__((noinline)) void normalize_rows(const real *z, const int64_t panel_step, const int64_t width,
                                                    const real *gain, const real *shift, const int64_t rows, real *y,
                                                    real *statistics) {
@@ -81,7 +81,7 @@ static __attribute__((noinline)) void normalize_rows_backward(const real *dy, co
     }
 }
 
-/* The gradient of gains. */
+/* The gradient of the gains. */
 static __attribute__((noinline)) void normalized_sums(const real *dy, const real *z, const real *statistics,
                                                     const int64_t batch, real *g) {
     sum_products(1, dy, z, statistics, batch, g);

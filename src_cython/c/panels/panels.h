@@ -1,5 +1,5 @@
-/* Between the user's row-major world and column panels: packing of parameters, gather of rows,
- * and a few passes over whole arenas. */
+/* Conversion between row-major arrays and column panels (packing of parameters, gather of rows), and passes over
+ * whole arenas. */
 #ifndef FM_PANELS_H
 #define FM_PANELS_H
 
@@ -7,41 +7,36 @@
 #include "panels/tile.h"
 #include "simd/control.h"
 
-/* Vectors that hold columns in the panel that starts at column `first`. */
+/* Number of vectors in the panel that starts at column `first`. */
 FM_INLINE int vectors(const int64_t columns, const int64_t first) {
     const int64_t left = columns - first;
     return left >= NR ? NV : (int)((left + LANES - 1) / LANES);
 }
 
-/* Distance of the rows of the panel of a tensor that starts at column `first`. A single column is a plain vector:
+/* Distance of the rows in a tensor's panel that starts at column `first`. A single column is a plain vector, which is
  * its own transposed copy. */
 FM_INLINE int64_t panel_stride(const fm_tensor *t, const int64_t first) {
     return t->n_columns == 1 ? 1 : vectors(t->n_columns, first) * LANES;
 }
 
-static void pack_tensor(const fm_tensor *t, const real *plain, real *parameters) {
+/* Copy between a plain (n_rows, n_columns) array and the panels of a tensor in its arena. */
+FM_INLINE void copy_tensor(const int packs, const fm_tensor *t, real *plain, real *parameters) {
     for (int64_t p = 0; p < t->panels; p++) {
-        const int64_t first = p * NR;
-        const int64_t width = t->n_columns - first < NR ? t->n_columns - first : NR;
-        const int64_t stride = panel_stride(t, first);
-        real *panel = parameters + t->offset + p * t->rows * NR;
-        for (int64_t k = 0; k < t->n_rows; k++)
-            memcpy(panel + k * stride, plain + k * t->n_columns + first, sizeof(real) * (size_t)width);
+        const int64_t first = p * NR, stride = panel_stride(t, first);
+        const size_t size = sizeof(real) * (size_t)(t->n_columns - first < NR ? t->n_columns - first : NR);
+        real *panel = parameters + t->offset + p * t->rows * NR, *row = plain + first;
+        for (int64_t k = 0; k < t->n_rows; k++, panel += stride, row += t->n_columns)
+            packs ? memcpy(panel, row, size) : memcpy(row, panel, size);
     }
 }
-
-static void unpack_tensor(const fm_tensor *t, const real *parameters, real *plain) {
-    for (int64_t p = 0; p < t->panels; p++) {
-        const int64_t first = p * NR;
-        const int64_t width = t->n_columns - first < NR ? t->n_columns - first : NR;
-        const int64_t stride = panel_stride(t, first);
-        const real *panel = parameters + t->offset + p * t->rows * NR;
-        for (int64_t k = 0; k < t->n_rows; k++)
-            memcpy(plain + k * t->n_columns + first, panel + k * stride, sizeof(real) * (size_t)width);
-    }
+static void pack_tensor(const fm_tensor *t, const void *plain, void *parameters) {
+    copy_tensor(1, t, (real *)plain, (real *)parameters);
+}
+static void unpack_tensor(const fm_tensor *t, const void *parameters, void *plain) {
+    copy_tensor(0, t, (real *)plain, (real *)parameters);
 }
 
-/* Copy a row out of, or into, panels. */
+/* Copy a row from or into panels. */
 FM_INLINE void row_from_panels(const real *z, int64_t panel, int64_t columns, real *row) {
     for (int64_t c = 0; c < columns; c += NR, z += panel)
         copy_values(row + c, z, columns - c < NR ? columns - c : NR);
@@ -51,7 +46,7 @@ FM_INLINE void row_to_panels(const real *row, int64_t panel, int64_t columns, re
         copy_values(z, row + c, columns - c < NR ? columns - c : NR);
 }
 
-/* `width` values, `stride` bytes apart, into a row of a panel. */
+/* Copy `width` values, `stride` bytes apart, into a row of a panel. */
 FM_INLINE void copy_piece(const char *from, int64_t stride, int64_t width, real *to) {
     if (stride != (int64_t)sizeof(real)) {
         for (int64_t j = 0; j < width; j++) to[j] = *(const real *)(from + j * stride);
@@ -63,10 +58,10 @@ FM_INLINE void copy_piece(const char *from, int64_t stride, int64_t width, real 
     }
 }
 
-enum { GATHER_ROWS = 8 }; /* at once: a panel then gets a few lines together, instead of every panel one */
+enum { GATHER_ROWS = 8 }; /* rows copied together, so that several lines of a panel are written at a time */
 
-/* The same as gather_rows, of rows that are computed: each into `row`, and from there into the panels. What
- * they are computed of is fetched a few rows ahead, or waiting for it would take as long as computing. */
+/* gather_rows for rows that are computed: each into `row`, then into the panels. The memory that they are computed
+ * from is prefetched some rows ahead, or waiting for it would take as long as computing. */
 static void compute_rows(const fm_data *data, const int64_t *order, int64_t first, int64_t from,
                          int64_t to, int64_t n_in, int64_t panel, real *row, real *x) {
     const fm_row_source *source = data->source;
@@ -82,8 +77,8 @@ static void compute_rows(const fm_data *data, const int64_t *order, int64_t firs
     fm_restore_control(own);
 }
 
-/* Rows `first + i` (or order[first + i]) of the user's X become rows [from, to) of the input panels.
- * Padding columns are never touched: they stay zero. `row` has room for n_in elements. */
+/* Copy rows `first + i` (or order[first + i]) of the user's X to rows i = from..to-1 of the input panels. Padding
+ * columns are not written and stay 0. `row` has room for n_in elements. */
 static void gather_rows(const fm_data *data, const int64_t *order, int64_t first, int64_t from,
                         int64_t to, int64_t n_in, int64_t panel, real *row, real *x) {
     const int64_t stride = data->x_column_stride;
@@ -110,45 +105,33 @@ static void multiply_block(const real *factor, const real *d, real *out, int64_t
     EACH_VECTOR(rows, nv) v_store(out + at, v_load(d + at) * v_load(factor + at));
 }
 
-/* One sum of squares a column, each a sequential chain in double: independent of the panel width. */
-static void square_columns(const real *panel, int64_t rows, int64_t width, int64_t stride, double *sums) {
+/* Sums of the squares of each column, or of the absolute values. Each is a sequential chain in double, so that it does
+ * not depend on the panel width. */
+static void sum_columns(const real *panel, int64_t rows, int64_t width, int64_t stride, int are_squares, double *sums) {
     double acc[NR] = {0};
     for (int64_t k = 0; k < rows; k++, panel += stride)
-        for (int64_t j = 0; j < stride; j++) acc[j] += (double)panel[j] * (double)panel[j];
+        for (int64_t j = 0; j < stride; j++) {
+            const double value = (double)panel[j];
+            acc[j] += are_squares ? value * value : fabs(value);
+        }
     memcpy(sums, acc, sizeof(double) * (size_t)width);
 }
 
-/* The same of absolute values. */
-static void magnitude_columns(const real *panel, int64_t rows, int64_t width, int64_t stride, double *sums) {
-    double acc[NR] = {0};
-    for (int64_t k = 0; k < rows; k++, panel += stride)
-        for (int64_t j = 0; j < stride; j++) acc[j] += fabs((double)panel[j]);
-    memcpy(sums, acc, sizeof(double) * (size_t)width);
-}
-
-/* g += l2 * w, for gradients that are stored before use. */
+/* g += l2 * w, for stored gradients. */
 static void add_penalty(const real *w, real *g, int64_t n, real l2) {
     for (int64_t i = 0; i < n; i += LANES)
         v_store(g + i, v_fma(v_set1(l2), v_load(w + i), v_load(g + i)));
 }
 
-/* g += l1 * sign(w), the subgradient that is 0 at 0. */
+/* g += l1 * sign(w), the subgradient that is 0 at 0, for stored gradients. */
 static void add_signs(const real *w, real *g, int64_t n, real l1) {
     for (int64_t i = 0; i < n; i += LANES)
         v_store(g + i, v_fma(v_set1(l1), v_sign(v_load(w + i)), v_load(g + i)));
 }
 
-/* x - x is 0 for finite x only. */
-static int32_t all_finite(const real *arena, int64_t n) {
-    v sum = {0};
-    for (int64_t i = 0; i < n; i += LANES) sum += v_load(arena + i) - v_load(arena + i);
-    real total = 0;
-    for (int i = 0; i < LANES; i++) total += sum[i];
-    return total == 0;
-}
-
-/* The same for a row of the user's: any alignment, any length. */
-static int32_t row_finite(const real *x, int64_t n) {
+/* Whether n numbers, at any alignment, are finite: x - x is 0 for finite x only. */
+static int32_t all_finite(const void *numbers, int64_t n) {
+    const real *x = (const real *)numbers;
     v sum = {0};
     int64_t i = 0;
     real total = 0;
@@ -169,11 +152,11 @@ static int32_t any_zero(const real *a, int64_t n) {
     return total != 0;
 }
 
-/* 10 independent FMA chains: the peak of one core at this level. */
+/* 10 independent chains of multiply-adds, the peak of one core; returns the number of operations. */
 static __attribute__((noinline)) double fma_peak(int64_t rounds) {
     v acc[10];
     const v a = v_set1((real)0.999), b = v_set1((real)0.001);
-    for (int i = 0; i < 10; i++) acc[i] = v_set1((real)(i + 2)); /* 1 would stay 1 */
+    for (int i = 0; i < 10; i++) acc[i] = v_set1((real)(i + 2)); /* a 1 would stay 1 */
     for (int64_t r = 0; r < rounds; r++) {
         UNROLL
         for (int i = 0; i < 10; i++) acc[i] = v_fma(acc[i], a, b);

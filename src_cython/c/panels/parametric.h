@@ -1,12 +1,13 @@
-/* Parametric activations, y = (1 - alpha) z + alpha f(z), an alpha a column: what is left when there is f(z).
+/* Parametric activations, y = (1 - alpha) z + alpha f(z) with an alpha per column, computed from f(z).
  *
- * The formulas are those of fastmlp/_network/parametric_activation.py. At alpha = 1 the results are f(z) and f'(z) to the bit. */
+ * The formulas are those of fastmlp/_network/parametric_activation.py. With alpha = 1 the results have the bits of f(z)
+ * and f'(z). */
 #ifndef FM_PARAMETRIC_H
 #define FM_PARAMETRIC_H
 
 #include "panels.h"
 
-enum { BLEND_ROWS = 16 }; /* of a panel at a time, so that they stay in the first-level cache */
+enum { BLEND_ROWS = 16 }; /* rows of a panel at a time, which fit in the first-level cache */
 
 static void copy_block(const real *z, real *out, int64_t rows, int nv) {
     EACH_VECTOR(rows, nv) v_store(out + at, v_load(z + at));
@@ -15,13 +16,13 @@ static void copy_block(const real *z, real *out, int64_t rows, int nv) {
 /* (1 - alpha) a + alpha b */
 FM_INLINE v v_blend(v alpha, v a, v b) { return v_fma(alpha, b, (1 - alpha) * a); }
 
-/* f(z) in y becomes the result, a block of a panel. */
+/* Replace f(z) in y, a block of a panel, by the result. */
 static __attribute__((noinline)) void blend_block(const real *z, const real *alpha, real *y, int64_t rows, int nv) {
     for (int64_t r = 0; r < rows; r++, z += NR, y += NR)
         for (int j = 0; j < nv * LANES; j += LANES) v_store(y + j, v_blend(v_load(alpha + j), v_load(z + j), v_load(y + j)));
 }
 
-/* The same; f'(z) in slopes becomes the derivative of the result, z becomes f(z) - z, that with respect to alpha. */
+/* And replace f'(z) in slopes by the derivative of the result, and z by f(z) - z, the derivative by alpha. */
 static __attribute__((noinline)) void blend_keeping(real *z, const real *alpha, real *y, real *slopes, int64_t rows,
                                                     int nv) {
     for (int64_t r = 0; r < rows; r++, z += NR, y += NR, slopes += NR)

@@ -1,8 +1,7 @@
-/* One row through one layer: the kernel of single predictions.
+/* One row through one affine layer, for predictions of single rows.
  *
- * Same sums in the same order as the tiles (one chain an output, the tree for a single output), so a row
- * alone equals the row in a batch bit for bit. What hides the latency of the chains is taking up to four
- * panels at once. */
+ * The sums have the order of those of the tiles (a chain per output, the tree for a single output), so a row has the
+ * same bits alone and in a batch. Up to four panels at a time hide the latency of the chains. */
 #ifndef FM_ROW_H
 #define FM_ROW_H
 
@@ -43,7 +42,7 @@ FM_INLINE void row_tile(const int full, const int nv, const real *x, const int64
 static void row_affine(const fm_tensor *weights, const real *bias, const real *x, const real *parameters, real *out) {
     const int64_t w_panel = weights->rows * NR;
     const real *w = parameters + weights->offset;
-    int64_t left = (weights->n_columns + LANES - 1) / LANES; /* vectors to go */
+    int64_t left = (weights->n_columns + LANES - 1) / LANES; /* vectors */
     while (left > 0) {
         const int64_t here = left < 4 * NV ? left : 4 * NV;
         switch (here) {

@@ -1,4 +1,4 @@
-/* A factor a column, and its gradient. */
+/* Multiplication of each column by a factor, and the gradient of the factors. */
 #ifndef FM_SCALE_H
 #define FM_SCALE_H
 
@@ -10,8 +10,8 @@ static void scale_block(const real *z, const real *scale, real *out, int64_t row
         for (int j = 0; j < nv; j++) v_store(out + j * LANES, v_load(z + j * LANES) * v_load(scale + j * LANES));
 }
 
-/* g (NR) = sums over the rows of d times z, of one panel; `normalised` takes the mean off z and divides by the
- * deviation first, both from the row's two statistics. Row r goes to sum r % 4, as in column_sums. */
+/* g (NR) = sums over the rows of d times z, of one panel. If `normalised`, z is first normalised by the row's mean and
+ * inverse deviation in `statistics`. Row r is added to sum r % 4, as in column_sums. */
 FM_INLINE void sum_products(const int normalised, const real *d, const real *z, const real *statistics,
                             const int64_t batch, real *g) {
     v acc[4][NV];
@@ -37,7 +37,7 @@ FM_INLINE void sum_products(const int normalised, const real *d, const real *z, 
     for (int j = 0; j < NV; j++) v_store(g + j * LANES, (acc[0][j] + acc[1][j]) + (acc[2][j] + acc[3][j]));
 }
 
-/* The gradient of factors of the columns. */
+/* The gradient of the factors. */
 static void product_sums(const real *d, const real *z, const int64_t batch, real *g) {
     sum_products(0, d, z, NULL, batch, g);
 }

@@ -1,24 +1,23 @@
-/* Register tiles of the dense affine passes, on column panels (docs/kernels.md draws them).
+/* Register tiles of the dense affine passes, on column panels (docs/kernels.md has drawings).
  *
- * A panel holds NR columns of a matrix, rows contiguous: element (row, column j) of a panel is at
- * row * NR + j. Every output element is one sequential chain of fused multiply-adds over the
- * reduction index, so tile shape, level, thread count and batch split cannot change its bits.
- * Tiles are always full in rows (buffers are padded). The last panel of a matrix uses nv = 1..NV vectors;
- * weights (and their gradients and optimizer slots) are then stored that narrow, activations are not.
- * Constant arguments plus always_inline keep accumulators in registers: `acc[8][4]` is a fixed
- * maximum, the literal m and nv cut it down. */
+ * A panel holds NR columns of a matrix: element (row, column j) is at row * NR + j. Every output element is one
+ * sequential chain of fused multiply-adds over the reduction index, so its bits do not depend on tile shape, level,
+ * thread count and batch split. Tiles always have all their rows, because buffers are padded. The last panel of a
+ * matrix has nv = 1..NV vectors; weights, their gradients and slots are stored that narrow, activations are not.
+ * Constant arguments and always_inline keep the accumulators in registers: `acc[8][4]` is the largest size, and the
+ * constants m and nv reduce it. */
 #ifndef FM_TILE_H
 #define FM_TILE_H
 
 #include "tables/activations.h"
 #include "panels/ahead.h"
 
-/* What happens to a finished accumulator. */
+/* How a finished accumulator is stored. */
 enum { STORE_PLAIN = 0, STORE_RELU = 1, STORE_RELU_SLOPE = 2, STORE_ADDED = 3 };
 
 /* out (m x NR) = epilogue(bias + a (m x k_len) @ w (k_len x nv vectors)).
- * a: panels of row stride a_row, the next NR columns are a_panel further; gate: of the same shape
- * as out, y, whose sign switches the gradient of a relu, or what each chain begins with instead of the bias. */
+ * a has panels with rows a_row apart, a_panel from panel to panel. gate has the shape of out: the outputs y of a relu,
+ * for its gradient, or the start of each chain instead of the bias. */
 FM_INLINE void tile_nn(const int m, const int nv, const int store, const real *a, const int64_t a_row,
                        const int64_t a_panel, const int64_t k_len, const real *w, const real *bias,
                        const real *gate, real *out) {
@@ -31,7 +30,7 @@ FM_INLINE void tile_nn(const int m, const int nv, const int store, const real *a
             acc[i][j] = store == STORE_ADDED ? v_load(gate + i * NR + j * LANES) : start;
     }
     for (int64_t done = 0; done < k_len; done += NR, a += a_panel) {
-        /* pointers, not an index: the inner loop must not run out of registers */
+        /* pointers instead of an index, to save registers in the inner loop */
         const real *const end = a + (k_len - done < NR ? k_len - done : NR);
         for (const real *at = a; at < end; at++, w += nv * LANES) {
             v b[4];
@@ -43,7 +42,7 @@ FM_INLINE void tile_nn(const int m, const int nv, const int store, const real *a
                 UNROLL
                 for (int j = 0; j < nv; j++) {
                     acc[i][j] = v_fma(s, b[j], acc[i][j]);
-                    if (nv > 1) HOLD(acc[i][j]); /* one is so few that it costs a register instead */
+                    if (nv > 1) HOLD(acc[i][j]); /* a single vector needs no protection */
                 }
             }
         }
@@ -70,8 +69,8 @@ FM_INLINE void panel_nn_rows(const int m, const int nv, const int store, const r
                 out + r * NR);
 }
 
-/* One output panel for `rows` rows (a multiple of ROW_MULTIPLE). Narrow panels take more rows a tile:
- * one vector of columns needs 8 independent chains to hide the latency of an FMA. */
+/* One output panel for `rows` rows (a multiple of ROW_MULTIPLE). Tiles of one vector have 8 rows: 8 independent chains
+ * hide the latency of a multiply-add. */
 #define PANEL_NN(name, store) \
     static __attribute__((noinline)) void name( \
         const real *a, const int64_t a_panel, const int64_t k_len, const real *w, const real *bias, \
@@ -86,9 +85,9 @@ FM_INLINE void panel_nn_rows(const int m, const int nv, const int store, const r
             panel_nn_rows(MR, 3, store, a, NR, a_panel, k_len, w, bias, gate, out, rows); \
     }
 
-/* Batch rows taken through all panels at a time, so that they stay in the second-level cache. */
+/* Batch rows that go through all panels together and fit in the second-level cache. */
 FM_INLINE int64_t nn_rows(const int64_t k_len) {
-    /* Of 32 bits, which any layer's width has: a division of 64 takes several times as long. */
+    /* 32 bits hold any layer's width; a division of 64 bits takes several times as long. */
     const int64_t rows = (uint32_t)(196608 / FM_REAL_BYTES) / (uint32_t)k_len / ROW_MULTIPLE * ROW_MULTIPLE;
     return rows > 4 * ROW_MULTIPLE ? rows : 4 * ROW_MULTIPLE;
 }
@@ -98,7 +97,7 @@ PANEL_NN(panel_relu, STORE_RELU)
 PANEL_NN(panel_relu_slope, STORE_RELU_SLOPE)
 PANEL_NN(panel_added, STORE_ADDED)
 
-/* acc (m x nv vectors) += a^T d of one row: a is m adjacent columns of an activation panel, d a gradient panel. */
+/* acc (m x nv vectors) += a^T d for one row: m adjacent columns of an activation panel, and a gradient panel. */
 FM_INLINE void accumulate_row(const int m, const int nv, const real *a, const real *d, v acc[8][4]) {
     v b[4];
     UNROLL
@@ -119,7 +118,7 @@ FM_INLINE void accumulate_tn(const int m, const int nv, const real *a, const rea
     for (; rows > 0; rows--, a += NR, d += NR) accumulate_row(m, nv, a, d, acc);
 }
 
-/* A tile of a gradient lies in its arena as m rows of nv vectors. */
+/* A tile of a gradient is stored in its arena as m rows of nv vectors. */
 FM_INLINE void start_tile(const int m, const int nv, const int more, const real *g, v acc[8][4]) {
     UNROLL
     for (int i = 0; i < m; i++) {
@@ -136,7 +135,7 @@ FM_INLINE void store_tile(const int m, const int nv, v acc[8][4], real *g) {
     }
 }
 
-/* g = a^T d, added to what g holds if `more`. */
+/* g = a^T d, or g += a^T d if `more`. */
 FM_INLINE void tile_tn(const int m, const int nv, const real *a, const real *d, const int64_t rows,
                        const int more, real *g) {
     v acc[8][4];
@@ -145,8 +144,8 @@ FM_INLINE void tile_tn(const int m, const int nv, const real *a, const real *d, 
     store_tile(m, nv, acc, g);
 }
 
-/* Batch rows taken at a time, so that an activation and a gradient panel stay in 32 KiB of first-level cache.
- * The chain of a sum goes on through memory: the same bits. */
+/* Batch rows at a time for which an activation and a gradient panel fit in 32 KiB of first-level cache. The chains
+ * continue through memory, with the same bits. */
 enum { TN_ROWS = 16384 / (NR * FM_REAL_BYTES) };
 
 FM_INLINE void block_tn_rows(const int m, const int nv, const real *a, const int64_t a_panel,
@@ -173,8 +172,8 @@ static __attribute__((noinline)) void block_tn(const real *a, const int64_t a_pa
     else if (NV > 3) block_tn_rows(MR, 3, a, a_panel, k_from, k_to, d, batch, g, ahead);
 }
 
-/* The vector in front goes to the back: the next one of the virtual lanes has its turn. (An index would
- * put the accumulators in memory, and so would a loop that clang takes for a memmove.) */
+/* Rotate the accumulators: `front` replaces the first and moves to the end. (An index would keep the accumulators in
+ * memory, and so would a loop that clang turns into a memmove.) */
 FM_INLINE void tree_turn(v acc[TREE_VECTORS], v front) {
     UNROLL
     for (int u = TREE_VECTORS - 1; u >= 0; u--) {
@@ -184,8 +183,8 @@ FM_INLINE void tree_turn(v acc[TREE_VECTORS], v front) {
     }
 }
 
-/* One output column: bias + y . w by the fixed tree, both in pieces of a panel row. A tile would leave most
- * lanes idle. The tail is masked: padding of y may hold anything. */
+/* One output column: bias + y . w by the fixed tree, since a tile would leave most lanes idle. The tail is masked,
+ * because padding of y may have any value. */
 FM_INLINE real dot_row(const real *y, const int64_t y_panel, const real *w, const int64_t w_panel,
                        const int64_t k_len, const real bias) {
     v acc[TREE_VECTORS];
@@ -197,8 +196,9 @@ FM_INLINE real dot_row(const real *y, const int64_t y_panel, const real *w, cons
         for (int j = 0; j < NV; j++)
             tree_turn(acc, v_fma(v_load(y + j * LANES), v_load(w + j * LANES), acc[0]));
     }
-    for (; left > 0; left -= LANES, y += LANES, w += LANES)
-        tree_turn(acc, v_fma((v)((vi)v_load(y) & v_first(left)), v_load(w), acc[0]));
+    for (; left >= LANES; left -= LANES, y += LANES, w += LANES)
+        tree_turn(acc, v_fma(v_load(y), v_load(w), acc[0]));
+    if (left > 0) tree_turn(acc, v_fma((v)((vi)v_load(y) & v_first(left)), v_load(w), acc[0]));
     /* vector 0 back to the front */
     for (int64_t done = (k_len + LANES - 1) / LANES; done % TREE_VECTORS; done++)
         tree_turn(acc, acc[0]);
@@ -211,8 +211,7 @@ static void dot_rows(const real *y, const int64_t y_panel, const real *w, const 
         out[r * NR] = dot_row(y + r * NR, y_panel, w, w_panel, k_len, bias);
 }
 
-/* The weight gradient of one output column, rows [k_from, k_to), multiples of NR: vectors run over k, not
- * over columns. */
+/* The weight gradient of one output column, rows [k_from, k_to), multiples of NR; vectors run over k. */
 static __attribute__((noinline)) void column_tn(const real *a, const int64_t a_panel, const int64_t k_from,
                                                 const int64_t k_to, const real *d, const int64_t batch, real *g) {
     for (int64_t k = k_from; k < k_to; k += NR, g += NR) {
@@ -230,8 +229,8 @@ static __attribute__((noinline)) void column_tn(const real *a, const int64_t a_p
     }
 }
 
-/* g (NR) = sum of the rows of a gradient panel: the gradient of a bias panel. Row r goes to sum r % 4, or the
- * latency of one addition a row would be all the time this takes. */
+/* g (NR) = sum of the rows of a gradient panel, the gradient of the biases. Row r is added to sum r % 4: a single chain
+ * would wait for the latency of each addition. */
 static void column_sums(const real *d, const int64_t batch, real *g) {
     v acc[4][NV];
     UNROLL
@@ -257,7 +256,7 @@ static void column_sums(const real *d, const int64_t batch, real *g) {
     for (int j = 0; j < NV; j++) v_store(g + j * LANES, (acc[0][j] + acc[1][j]) + (acc[2][j] + acc[3][j]));
 }
 
-/* Columns [valid, nv vectors) of a block become 0, so that padding never reaches a gradient. */
+/* Set the columns of a block from `valid` on to 0, so that padding never reaches a gradient. */
 static void clear_padding(real *y, const int64_t rows, const int64_t valid) {
     const int64_t start = valid / LANES * LANES;
     const vi keep = v_first(valid - start);
@@ -265,8 +264,8 @@ static void clear_padding(real *y, const int64_t rows, const int64_t valid) {
         v_store(y + start, (v)((vi)v_load(y + start) & keep));
 }
 
-/* Transpose LANES x LANES in registers: log2(LANES) rounds of interleaving row i with row i + half. Rows past
- * `from_rows` count as zeros, those past `to_rows` are not written. */
+/* Transpose LANES x LANES in registers by log2(LANES) rounds of interleaving row i with row i + half. Rows from
+ * `from_rows` on are read as zeros, rows from `to_rows` on are not written. */
 FM_INLINE void transpose_square(const real *from, const int64_t from_row, const int64_t from_rows, real *to,
                                 const int64_t to_row, const int64_t to_rows) {
     v a[LANES], b[LANES];

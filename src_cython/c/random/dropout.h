@@ -1,6 +1,5 @@
-/* Counter-based randomness: a value is a hash of where it is used, so that neither the number of threads
- * nor the order of work can change it. The 32-bit mixer is the one of Wellons' hash-prospector
- * search ("lowbias32", 2018). */
+/* Counter-based random numbers: a value is a hash of the place where it is used, so that neither the number of threads
+ * nor the order of work changes it. The 32-bit mixer is "lowbias32" of Wellons' hash-prospector search (2018). */
 #ifndef FM_RANDOM_H
 #define FM_RANDOM_H
 
@@ -19,7 +18,7 @@ FM_INLINE uint32_t dropout_key(uint64_t seed, uint64_t step, uint32_t layer) {
     return mix32((uint32_t)seed ^ mix32((uint32_t)(seed >> 32) ^ inner));
 }
 
-/* Dropout on rows [first, first + rows) of one panel: y and slopes are multiplied by 0 or `keep`. */
+/* Multiply y and slopes, rows [first, first + rows) of one panel, by 0 or `keep`. */
 static void dropout_panel(real *y, real *slopes, int64_t rows, int width, uint32_t key, int64_t first,
                           int64_t first_column, uint32_t threshold, real keep) {
     for (int64_t r = 0; r < rows; r++, y += NR, slopes += NR) {

@@ -1,14 +1,14 @@
-/* The order of rows in an epoch: Fisher-Yates with SplitMix64 (Steele, Lea and Flood 2014) and Lemire's
- * bounded draw by multiplication (2019), two draws of 32 bits from each 64; their bias, below n 2^-32, is
- * accepted. Draws depend neither on the data nor on each other, so that the compiler makes vectors of them. */
+/* The order of rows in an epoch: Fisher-Yates with SplitMix64 (Steele, Lea and Flood 2014) and Lemire's bounded draw by
+ * multiplication (2019), two draws of 32 bits from each 64. Their bias, below n 2^-32, is accepted. The draws depend
+ * neither on the data nor on each other, so the compiler can vectorise them. */
 #ifndef FM_SHUFFLE_H
 #define FM_SHUFFLE_H
 
 #include <stdint.h>
 
-enum { DRAWS = 32 }; /* at a time */
+enum { DRAWS = 32 }; /* computed together */
 
-/* Draw k is below bound - k, as long as that is positive. */
+/* Draw number k is below bound - k, if that is positive. */
 static inline void draw_below(uint32_t drawn[DRAWS], int64_t bound, uint64_t seed) {
     for (int k = 0; k < DRAWS / 2; k++) {
         uint64_t x = seed + (uint64_t)(k + 1) * 0x9e3779b97f4a7c15u;

@@ -1,6 +1,6 @@
-/* The floating-point control of a thread. Native calls have their own, or the bits would be the caller's choice:
- * round to nearest, denormals flushed, no traps. The caller's comes back with the result.
- * FM_DEFAULT_CONTROL is what a thread starts with: round to nearest, denormals kept, no traps. */
+/* The floating-point control of a thread. Native code sets its own and restores the caller's, so that the bits do not
+ * depend on the caller: round to nearest, flush denormals, no traps. FM_DEFAULT_CONTROL is that of a new thread: round
+ * to nearest, keep denormals, no traps. */
 #ifndef FM_CONTROL_H
 #define FM_CONTROL_H
 
@@ -31,14 +31,14 @@ static inline fm_control fm_get_control(void) { return 0; }
 static inline void fm_restore_control(fm_control old) { (void)old; }
 #endif
 
-/* Take the control of native calls; returns the caller's, for fm_restore_control. */
+/* Set the control of native code; returns the caller's for fm_restore_control. */
 static inline fm_control fm_own_control(void) {
     const fm_control old = fm_get_control();
     fm_restore_control(FM_CONTROL);
     return old;
 }
 
-/* a / b under our control; volatile, or the division might be moved out of it. */
+/* a / b under the control of native code; volatile keeps the division inside. */
 static inline double fm_quotient(double a, double b) {
     const fm_control old = fm_own_control();
     const volatile double divisor = b;

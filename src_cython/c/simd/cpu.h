@@ -1,5 +1,5 @@
-/* What this processor can do and its system saves, asked of the processor itself: the compilers' own check has no
- * answers in a program linked by zig. */
+/* The instruction sets that the processor has and the system supports. The CPUID instruction is used directly, because
+ * the compilers' own check does not work in a program linked by zig. */
 #ifndef FM_CPU_H
 #define FM_CPU_H
 
@@ -10,16 +10,16 @@ enum { FM_MOST_FEATURES = 8 };
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-/* Intel's manual, volume 2, CPUID: of leaf 1 register ECX, of leaf 7 register EBX. */
+/* Intel's manual, volume 2, CPUID: register ECX of leaf 1 and EBX of leaf 7. */
 static const struct {
     const char *name;
     int leaf, bit;
-    uint64_t state; /* bits of XCR0: the system saves the lower halves of ZMM, YMM; all of ZMM and the masks */
+    uint64_t state; /* required bits of XCR0: the system saves YMM (0x06), also ZMM and masks (0xe6) */
 } FM_FEATURES[] = {
     {"fma", 1, 12, 0x06},      {"avx2", 7, 5, 0x06},      {"avx512f", 7, 16, 0xe6},
     {"avx512dq", 7, 17, 0xe6}, {"avx512bw", 7, 30, 0xe6}, {"avx512vl", 7, 31, 0xe6},
 };
-enum { FM_OSXSAVE = 27 }; /* of leaf 1: there is an XCR0, and it can be read */
+enum { FM_OSXSAVE = 27 }; /* bit of leaf 1: XCR0 can be read */
 
 static int fm_features_of(unsigned int leaf_1, unsigned int leaf_7, uint64_t state, const char **names) {
     int n = 0;

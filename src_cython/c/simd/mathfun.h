@@ -1,9 +1,9 @@
 /* exp, expm1, log, log1p, sigmoid, tanh and the normal distribution on vectors.
  *
- * Own functions, never libm's: the bits must not depend on the C library. Range reduction is Cody
- * and Waite's (Software Manual for the Elementary Functions, 1980), the logarithm is 2 atanh of
- * (m-1)/(m+1), polynomials come from coefficients.py. Largest errors are stated in docs/kernels.md.
- * NaN passes through everywhere: a diverged network must never look healthy. */
+ * libm is not used, because the bits must not depend on the C library. Range reduction is Cody and Waite's (Software
+ * Manual for the Elementary Functions, 1980), the logarithm is 2 atanh of (m-1)/(m+1), and the polynomials come from
+ * coefficients.py. docs/kernels.md states the largest errors. NaN passes through every function, so that a diverged
+ * network cannot look healthy. */
 #ifndef FM_MATHFUN_H
 #define FM_MATHFUN_H
 
@@ -47,7 +47,7 @@ FM_INLINE v v_expm1_reduced(v r) {
     return v_fma(r * r, v_horner(c, FM_COUNT(c), r), r);
 }
 
-/* exp(r) - 1 on the reduced range, and the power of two that belongs to it (as shifted integer k). */
+/* exp(r) - 1 on the reduced range, and the exponent of its power of two (as shifted integer k). */
 FM_INLINE v v_exp_reduce(v x, vi *k) {
     v shifted = v_fma(x, v_set1((real)1.44269504088896340736), v_set1(ROUND_MAGIC));
     v n = shifted - v_set1(ROUND_MAGIC);
@@ -59,7 +59,7 @@ FM_INLINE v v_exp_reduce(v x, vi *k) {
 
 FM_INLINE v v_power_of_two(vi k) { return (v)((k + EXPONENT_BIAS) << MANTISSA_BITS); }
 
-/* Results below 2^(1-EXPONENT_BIAS) times two are 0; above the largest number, infinity. */
+/* Results below 2^(2-EXPONENT_BIAS) become 0, results above the largest number infinity. */
 FM_INLINE v v_exp(v x) {
     vi k;
     v bounded = v_min(v_set1(EXP_HIGHEST), v_max(v_set1(EXP_LOWEST), x));
@@ -70,8 +70,8 @@ FM_INLINE v v_exp(v x) {
     return v_select(x > v_set1(EXP_HIGHEST), v_set1((real)INFINITY), y);
 }
 
-/* exp(x) = m power^3 rest, with m near 1 and powers of two, for factors that bring it back into the range of the
- * dtype. Farther out than EXP_FAR even the square of the smallest number or of the largest cannot. */
+/* exp(x) = m power^3 rest, with m near 1 and powers of two, for products with other factors that are in the range of the
+ * dtype. Beyond EXP_FAR not even the square of the smallest or largest number gives such a product. */
 FM_INLINE v v_exp_parts(v x, v *power, v *rest) {
     vi k;
     v p = v_exp_reduce(v_min(v_set1(EXP_FAR), v_max(v_set1(-EXP_FAR), x)), &k);
@@ -128,8 +128,7 @@ FM_INLINE v v_sigmoid(v z) {
     return v_select(z >= 0, v_set1(1), e) / (e + 1);
 }
 
-/* exp(2x) - 1 for x <= 0, accurate near 0: where n is so large that ln 2 would need its second part, the
- * result is -1. */
+/* exp(2x) - 1 for x <= 0, accurate near 0. One part of ln 2 suffices: where it would not, the result is -1. */
 FM_INLINE v v_expm1_twice(v x) {
     v bounded = v_max(v_set1(-25), x);
     v shifted = v_fma(bounded, v_set1((real)(2 * 1.44269504088896340736)), v_set1(ROUND_MAGIC));
@@ -148,7 +147,7 @@ FM_INLINE v v_softplus(v z) {
     return v_max(v_set1(0), z) + v_log1p_unit(v_exp(-v_abs(z)));
 }
 
-/* Distribution function of the standard normal and, through density, its density. */
+/* The distribution function of the standard normal and its density. */
 FM_INLINE v v_normal(v z, v *density) {
     static const real c[] = NORMAL_TAIL;
     v a = v_min(v_set1(40), v_abs(z));

@@ -1,10 +1,9 @@
-/* One SIMD vocabulary for every CPU level and both dtypes.
+/* The SIMD operations of every CPU level and both dtypes.
  *
- * The build sets FM_DOUBLE; the compiler's own macros tell the level. A vector is a GCC/Clang
- * vector-extension type, so +, -, *, /, comparisons and shifts are the language's own; only what
- * those lack (fused multiply-add, min, max, sqrt) is an intrinsic. Every multiply-add in the
- * library is v_fma, because the build forbids contraction: the bits then do not depend on compiler,
- * level or thread. The tile sizes MR x (NV vectors) of each level stand here and nowhere else. */
+ * The build sets FM_DOUBLE; the compiler's macros tell the level. A vector is a vector-extension type of GCC and
+ * Clang: +, -, *, /, comparisons and shifts are operators, the rest (fused multiply-add, min, max, sqrt) are
+ * intrinsics. Every multiply-add is v_fma, as the build forbids contraction, so that the bits do not depend on
+ * compiler, level or thread. The tile sizes MR x (NV vectors) of the levels are defined here only. */
 #ifndef FM_VEC_H
 #define FM_VEC_H
 
@@ -25,8 +24,8 @@
 #define UNROLL _Pragma("GCC unroll 32")
 #define ROLLED _Pragma("GCC unroll 1")
 #endif
-/* Keeps accumulators where they are. Without, clang moves the multiply-adds of a tile apart, which takes more
- * registers than there are of 16: one accumulator goes to the stack and back, and the tile is half as fast. */
+/* Keeps an accumulator in its register. Otherwise clang reorders the multiply-adds of a tile, needs more than the 16
+ * registers, and spills an accumulator to the stack, which makes the tile half as fast. */
 #if defined(__clang__) && defined(__AVX2__) && !defined(__AVX512F__)
 #define HOLD(accumulator) __asm__("" : "+x"(accumulator))
 #else
@@ -68,7 +67,7 @@ typedef int32_t bits;
 #endif
 #define LANES (FM_VECTOR_BYTES / FM_REAL_BYTES)
 #define NR (NV * LANES)    /* columns of a panel */
-#define ROW_MULTIPLE 8     /* batch rows are padded to this; MR divides it */
+#define ROW_MULTIPLE 8     /* batch rows are padded to a multiple of this; MR divides it */
 #define TREE_LANES 16      /* horizontal sums use this many virtual lanes at every level */
 #define TREE_VECTORS (TREE_LANES / LANES)
 
@@ -98,7 +97,7 @@ FM_INLINE v v_select(vi mask, v a, v b) { return (v)((mask & (vi)a) | (~mask & (
 #else
 #define FM_OP(name) FM_SUFFIX(_mm_##name)
 #endif
-/* x86 returns the SECOND operand when either is NaN: the bound goes first, so NaN passes through. */
+/* x86 returns the second operand if either is NaN, so with the bound first, NaN passes through. */
 FM_INLINE v v_min(v bound, v a) { return (v)FM_OP(min)(bound, a); }
 FM_INLINE v v_max(v bound, v a) { return (v)FM_OP(max)(bound, a); }
 FM_INLINE v v_sqrt(v a) { return (v)FM_OP(sqrt)(a); }
@@ -128,14 +127,15 @@ FM_INLINE v v_fma(v a, v b, v c) { return a * b + c; }
 #endif
 
 FM_INLINE v v_abs(v a) { return (v)((vi)a & ~(vi)v_set1((real)-0.0)); }
-/* 1 with the sign of a, 0 of 0. */
+/* The sign of a: 1, -1, or 0 for 0. */
 FM_INLINE v v_sign(v a) { return (v)(((vi)v_set1(1) & (vi)(a != 0)) | ((vi)a & (vi)v_set1((real)-0.0))); }
 
-/* A few values, in pieces of fixed sizes: calling memcpy for each row would take longer. */
+/* Copy a few values in vectors and pieces of fixed sizes, which takes less time than a call of memcpy. */
 FM_INLINE void copy_values(real *to, const real *from, int64_t n) {
-    for (; n >= 32; n -= 32, to += 32, from += 32) memcpy(to, from, 32 * sizeof(real));
+    for (; n >= LANES; n -= LANES, to += LANES, from += LANES) v_storeu(to, v_loadu(from));
+    if (n == 0) return;
     UNROLL
-    for (int piece = 16; piece >= 1; piece /= 2) {
+    for (int piece = LANES / 2; piece >= 1; piece /= 2) {
         if (n & piece) {
             memcpy(to, from, (size_t)piece * sizeof(real));
             to += piece, from += piece;
@@ -158,7 +158,7 @@ FM_INLINE v v_rows(const real *p, int64_t count) {
     return a;
 }
 
-/* Lanes of the first half of a and b, or of the second, in turn. */
+/* The lanes of the first or second halves of a and b, interleaved. */
 #if LANES == 2
 #define ZIP_LOW 0, 2
 #define ZIP_HIGH 1, 3
@@ -180,8 +180,8 @@ FM_INLINE v v_rows(const real *p, int64_t count) {
 FM_INLINE v v_zip_low(v a, v b) { return ZIP(a, b, ZIP_LOW); }
 FM_INLINE v v_zip_high(v a, v b) { return ZIP(a, b, ZIP_HIGH); }
 
-/* Horizontal sum of TREE_LANES virtual lanes by one fixed tree: 16 -> 8 -> 4 -> 2 -> 1. Zipped with itself, a
- * vector has lane i in its first half twice and lane i + half in its second. */
+/* Horizontal sum of TREE_LANES virtual lanes by a fixed tree: 16 -> 8 -> 4 -> 2 -> 1. Zipping a vector with itself
+ * aligns lane i with lane i + half. */
 FM_INLINE real v_tree_sum(v acc[TREE_VECTORS]) {
     UNROLL
     for (int half = TREE_VECTORS / 2; half >= 1; half /= 2) {

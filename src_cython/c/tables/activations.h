@@ -1,24 +1,22 @@
-/* Activations: one row each. A row says how a finished block of pre-activations becomes outputs and
- * how an incoming gradient meets the derivative.
+/* Activations, one table row each: how a block of pre-activations z becomes outputs y, and how a gradient is multiplied
+ * by the derivative.
  *
- * Two kinds. FROM_Y: the derivative is a function of the output, nothing else is kept. FROM_Z: the
- * derivative needs the pre-activation; the training forward then writes it to a second buffer
- * (slopes) while the exponentials are at hand, and backward is one multiplication. Dropout also uses
- * slopes, so a FROM_Y row can fill it too.
- * A block is `rows` rows of a panel, `nv` vectors wide, row stride NR. */
+ * Either the derivative is a function of y (FROM_Y), or it needs z (FROM_Z): then the forward pass of training also
+ * writes it to a second buffer, slopes, and the backward pass is one multiplication. Dropout changes the slopes, so FROM_Y
+ * activations can write them too. A block is `rows` rows of a panel, `nv` vectors wide, row stride NR. */
 #ifndef FM_ACTIVATIONS_H
 #define FM_ACTIVATIONS_H
 
 #include "simd/mathfun.h"
 
-enum { FUSED_NONE = 0, FUSED_IDENTITY = 1, FUSED_RELU = 2 }; /* what a tile's epilogue does itself */
+enum { FUSED_NONE = 0, FUSED_IDENTITY = 1, FUSED_RELU = 2 }; /* computed by the epilogue of a tile */
 
 typedef struct {
     const char *name;
     int fused;
-    void (*forward)(real *z, int64_t rows, int nv);                      /* z becomes y, in place */
-    void (*forward_keeping)(real *z, real *slopes, int64_t rows, int nv); /* and slopes becomes dy/dz */
-    void (*backward)(const real *y, real *d, int64_t rows, int nv);      /* d *= dy/dz; NULL: use slopes */
+    void (*forward)(real *z, int64_t rows, int nv);                      /* z to y, in place */
+    void (*forward_keeping)(real *z, real *slopes, int64_t rows, int nv); /* also dy/dz to slopes */
+    void (*backward)(const real *y, real *d, int64_t rows, int nv);      /* d *= dy/dz; NULL: slopes are used */
 } fm_activation;
 
 #define EACH_VECTOR(rows, nv) \
@@ -54,7 +52,7 @@ typedef struct {
 FM_INLINE v identity_value(v z) { return z; }
 FM_INLINE v identity_slope(v y) { (void)y; return v_set1(1); }
 
-/* z & ~(z < 0), not max(z, 0): NaN stays NaN on every machine. */
+/* max(z, 0) would not keep NaN on every machine. */
 FM_INLINE v relu_value(v z) { return (v)((vi)z & ~(z < 0)); }
 FM_INLINE v relu_slope(v y) { return (v)((y > 0) & (vi)v_set1(1)); }
 
@@ -115,7 +113,7 @@ FM_INLINE v mish_value_slope(v z, v *slope) {
     v w = n * (n + 2);
     v t = w / (w + 2);
     v rise = 4 * (w + 1) / ((w + 2) * (w + 2)) * n / (n + 1);
-    *slope = v_select(z > 20, v_set1(1), v_fma(z, rise, t)); /* n stops at 20, z does not */
+    *slope = v_select(z > 20, v_set1(1), v_fma(z, rise, t)); /* n is bounded, z is not */
     return z * t;
 }
 FM_INLINE v mish_value(v z) { v slope; return mish_value_slope(z, &slope); }

@@ -1,23 +1,22 @@
-/* Losses: one row each, link included (the output layer itself is linear).
+/* Losses, one table row each, including the link (the output layer itself is linear).
  *
- * A loss reads the pre-link outputs z of rows [first, last), writes each row's loss and replaces z by
- * the gradient times the row's share of the batch. It takes LANES rows at once, row i in lane i: a column
- * is one vector, and no sum crosses the lanes of a vector. The columns of a row are added up by the
- * virtual lanes and the fixed tree of vec.h. */
+ * A loss reads the outputs z before the link, of rows [first, last), writes each row's loss, and replaces z by the
+ * gradient times the row's share of the batch. It processes LANES rows at once, row i in lane i, so that each column
+ * is a vector and no sum crosses lanes. The columns of a row are summed by the virtual lanes and the fixed tree of vec.h. */
 #ifndef FM_LOSSES_H
 #define FM_LOSSES_H
 
 #include "simd/mathfun.h"
 #include "panels/tile.h"
 
-/* LANES rows of outputs, and as many of targets. */
+/* LANES rows of outputs and of targets. */
 #define FM_LOSS_SCRATCH(columns) (2 * LANES * padded(columns))
 
 typedef struct {
-    const real *targets;   /* (batch, width), target_stride apart; NULL with labels */
-    const int32_t *labels; /* (batch,), NULL with real targets */
-    const real *loss_share;     /* (batch,) weight of a row over the batch's sum of weights */
-    real *z;               /* output panels, z in, gradient out */
+    const real *targets;    /* (batch, width), target_stride apart; NULL with labels */
+    const int32_t *labels;  /* (batch,), NULL with real targets */
+    const real *loss_share; /* (batch,) weight of a row over the batch's sum of weights */
+    real *z;                /* output panels: z, then the gradient */
     real *row_loss;        /* (batch,) */
     real *scratch;         /* FM_LOSS_SCRATCH(columns) values */
     int64_t panel_step;    /* distance of panels in z */
@@ -30,7 +29,7 @@ typedef struct {
 typedef struct {
     const char *name;
     void (*backward)(const fm_loss_call *call, int64_t first, int64_t last);
-    /* in place on a contiguous row; reads and writes whole vectors, the last up to LANES - 1 past the columns */
+    /* in place on a contiguous row; accesses whole vectors, up to LANES - 1 values past the columns */
     void (*link)(real *row, int64_t columns);
     /* d[j] = d prediction[c] / d z[j], from the row of predictions */
     void (*link_slope)(const real *prediction, int64_t columns, int64_t c, real *d);
@@ -40,8 +39,8 @@ FM_INLINE int64_t padded(int64_t columns) {
     return (columns + TREE_LANES - 1) / TREE_LANES * TREE_LANES;
 }
 
-/* Rows of `width` values, row_stride apart and in panels, into columns of LANES; lanes without a row hold zeros
- * or what they held. Rows of several end at a whole vector: the values in it past the row are read, not used. */
+/* Transpose rows of `width` values, row_stride apart and in panels, into columns of LANES; lanes without a row are 0 or
+ * unchanged. If width > 1, a row ends at a whole vector, and the values in it past the row are read and not used. */
 FM_INLINE void to_columns(const real *from, int64_t row_stride, int64_t panel, int64_t rows, int64_t width,
                           real *columns) {
     if (width == 1) {
@@ -52,7 +51,7 @@ FM_INLINE void to_columns(const real *from, int64_t row_stride, int64_t panel, i
         transpose_square(from + c / NR * panel + c % NR, row_stride, rows, columns + c * LANES, LANES, LANES);
 }
 
-/* The way back, into panels; what is behind the columns of a row was zero and stays so. */
+/* The opposite, into panels; values past the columns of a row stay 0. */
 FM_INLINE void from_columns(const real *columns, int64_t panel, int64_t rows, int64_t width, real *to) {
     if (width == 1) {
         for (int64_t i = 0; i < rows; i++) to[i * NR] = columns[i];
@@ -62,7 +61,7 @@ FM_INLINE void from_columns(const real *columns, int64_t panel, int64_t rows, in
         transpose_square(columns + c * LANES, LANES, width - c, to + c / NR * panel + c % NR, NR, rows);
 }
 
-/* The virtual lanes of the tree, for LANES rows: column c belongs to number c % TREE_LANES. */
+/* Sum the virtual lanes of LANES rows; column c belongs to lane c % TREE_LANES. */
 FM_INLINE v tree_of_columns(v lane[TREE_LANES]) {
     UNROLL
     for (int half = TREE_LANES / 2; half >= 1; half /= 2) {
@@ -72,8 +71,8 @@ FM_INLINE v tree_of_columns(v lane[TREE_LANES]) {
     return lane[0];
 }
 
-/* Each block of LANES rows, or what is left: `compute` turns their outputs z, by columns, into the gradient and sets
- * `value`, the losses of the rows. t holds their targets in the same way. */
+/* Define a loss: for each block of at most LANES rows, `compute` replaces z, by columns, by the gradient and sets `value`,
+ * the losses of the rows. t has the targets by columns. */
 #define LOSS(name, compute) \
     static void name##_backward(const fm_loss_call *call, int64_t first, int64_t last) { \
         const fm_loss_call q = *call; \
@@ -93,12 +92,12 @@ FM_INLINE v tree_of_columns(v lane[TREE_LANES]) {
         } \
     }
 
-/* Every vector of a row: c is the column, u the vector's place in the tree. */
+/* Loop over the vectors of a row: c is the column, u the vector's place in the tree. */
 #define EACH_COLUMN(columns) \
     for (int64_t c = 0, u = 0; c < (columns); c += LANES, u = (u + 1) % TREE_VECTORS)
 
-/* Losses that treat every output alike: name_point(z, t, parameter, &d) gives loss and slope. Rows that fill their
- * vectors stay as they are, which saves the way into columns and back; the same sums in the same order. */
+/* Define a loss that is a sum over outputs: name_point(z, t, parameter, &d) returns the loss and sets its slope d. Wider
+ * rows are not transposed, which is faster; the sums have the same order. */
 #define ELEMENTWISE_LOSS(name) \
     LOSS(name##_columns, { \
         const v parameter = v_set1(q.parameter); \
@@ -166,7 +165,7 @@ FM_INLINE v poisson_nll_point(v z, v t, v parameter, v *d) {
     (void)parameter;
     const v rate = v_exp(z);
     *d = rate - t;
-    return v_select(z > EXP_HIGHEST, rate, v_fma(-t, z, rate)); /* infinity less infinity would be NaN */
+    return v_select(z > EXP_HIGHEST, rate, v_fma(-t, z, rate)); /* infinity minus infinity would be NaN */
 }
 
 FM_INLINE v gaussian_nll_unit_point(v z, v t, v parameter, v *d) {
@@ -199,7 +198,7 @@ LOSS(gaussian_nll, {
         v power;
         v rest;
         const v m = v_exp_parts(-s, &power, &rest);
-        /* near * far is half the scaled square; each product is as large as it must be, no larger */
+        /* near * far is half the scaled square; no factor overflows if the product does not */
         const v near = e * power * m * power;
         const v far = e * power * rest * (real)0.5;
         lane[c % TREE_LANES] += v_fma(far, near, s * (real)0.5) + (real)0.91893853320467274178;
@@ -215,7 +214,7 @@ FM_INLINE v columns_max(const real *z, int64_t columns) {
     return highest;
 }
 
-/* z becomes exp(z - max); returns the sums of the exponentials. */
+/* Replace z by exp(z - max); returns the sums of the exponentials. */
 FM_INLINE v columns_exponentials(real *z, int64_t columns, v max) {
     v lane[TREE_LANES] = {0};
     for (int64_t c = 0; c < columns; c++) {
@@ -226,13 +225,13 @@ FM_INLINE v columns_exponentials(real *z, int64_t columns, v max) {
     return tree_of_columns(lane);
 }
 
-/* Differences of logits are added up in units of their own, or one above the dtype would be infinite, and NaN
- * where its target is 0: a power of two, so that nothing else changes. */
+/* Differences of logits are summed in larger units, because an infinite difference times a target of 0 would be NaN. The
+ * units are powers of two, so that no rounding changes. */
 #define UNIT_OF_SUM ((real)4294967296.0) /* up to 2^31 classes, each with a weight below 1 */
 #define UNIT_OF_MEAN ((real)4.0)         /* targets of a sum of 1 */
 
-/* Labels: -log softmax(z)[label], with smoothing s: targets (1 - s) onehot + s / columns. Everything is
- * relative to the largest z, or large logits would cost the loss its digits. */
+/* Labels: -log softmax(z)[label], with smoothing s: targets (1 - s) onehot + s / columns. Differences from the largest z
+ * keep the loss accurate for large logits. */
 LOSS(cross_entropy_labels, {
     const int32_t *label = q.labels + start;
     const v max = columns_max(z, q.columns);
@@ -281,7 +280,7 @@ LOSS(cross_entropy_soft, {
     }
 })
 
-/* Links act on rows, as predictions come. */
+/* Links are applied to rows. */
 FM_INLINE real row_max(const real *z, int64_t columns) {
     const v lowest = v_set1((real)-INFINITY);
     v highest = lowest;
@@ -292,7 +291,7 @@ FM_INLINE real row_max(const real *z, int64_t columns) {
     return v_highest(highest);
 }
 
-/* z becomes exp(z - max); returns the sum of the exponentials. */
+/* Replace z by exp(z - max); returns the sum of the exponentials. */
 FM_INLINE real exponentials(real *z, int64_t columns, real max) {
     v sum[TREE_VECTORS];
     for (int i = 0; i < TREE_VECTORS; i++) sum[i] = (v){0};
@@ -306,7 +305,7 @@ FM_INLINE real exponentials(real *z, int64_t columns, real max) {
 
 static void identity_link(real *row, int64_t columns) { (void)row, (void)columns; }
 
-/* Links that act on each output alone: everything but the diagonal is 0. */
+/* Slopes of links that act on each output alone: all but element c are 0. */
 FM_INLINE void diagonal(int64_t columns, int64_t c, real value, real *d) {
     memset(d, 0, sizeof(real) * (size_t)columns);
     d[c] = value;

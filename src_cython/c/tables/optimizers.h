@@ -1,12 +1,12 @@
-/* Optimizers: one row each, elementwise and blind to shapes. Formulas are PyTorch's; the rows
- * _with_rate and _hat are the other forms of SGD and Adam (see fastmlp/optimizers/).
+/* Optimizers, one table row each, elementwise. The formulas are PyTorch's; the rows _with_rate and _hat are the other
+ * forms of SGD and Adam (see fastmlp/_network/optimizers/).
  *
- * `prepare` turns hyper-parameters, learning rate and the running powers of the betas into scalars
- * once a group and step, in double; `step` updates n elements (a multiple of LANES). The bias corrections of
- * Adam (Kingma and Ba 2015) are folded into rate and epsilon, which is the same formula exactly; so are
- * the factors 1 - beta of its means: the slots hold the sums m / (1 - beta_1) and v / (1 - beta_2), one
- * operation less each, RMSprop's the sum v / (1 - alpha), Lion's m / (1 - beta_2). They overflow for smaller gradients: in float32
- * above 5e17 with beta_2 = 0.999, where v does above 1e19; either way the parameter then stays where it is. */
+ * `prepare` computes the scalars of a group and step, in double, from hyper-parameters, learning rate and the running
+ * powers of the betas; `step` updates n elements (a multiple of LANES). Adam's bias corrections (Kingma and Ba 2015) are
+ * folded into rate and epsilon, which is the same formula exactly. So are the factors 1 - beta of the means: the slots
+ * hold the sums m / (1 - beta_1) and v / (1 - beta_2), RMSprop's v / (1 - alpha), Lion's m / (1 - beta_2), which saves an
+ * operation each. They overflow at smaller gradients: in float32 with beta_2 = 0.999 above 5e17 instead of 1e19; in both
+ * cases the parameter then does not change. */
 #ifndef FM_OPTIMIZERS_H
 #define FM_OPTIMIZERS_H
 
@@ -24,17 +24,17 @@ typedef struct {
     const char *name;
     void (*prepare)(const double hyper[4], double rate, double powers[2], fm_scalars *s);
     void (*step)(real *w, const real *g, real *s0, real *s1, int64_t n, const fm_scalars *s);
-    /* gradient and step of rows [k_from, k_to) of a weight panel at once; g is scratch. NULL: not here */
+    /* gradient and step of rows [k_from, k_to) of a weight panel together; g is scratch memory. May be NULL. */
     void (*block)(const real *a, int64_t a_panel, int64_t k_from, int64_t k_to, const real *d, int64_t batch,
                   int nv, real *w, real *g, real *s0, real *s1, const fm_scalars *s, fm_ahead *ahead);
 } fm_optimizer;
 
 typedef v (*fm_update)(v w, v g, real *s0, real *s1, const fm_scalars s);
 
-/* The gradient is taken as it is: worth a loop of its own, multiplying by 1 and adding 0 w takes 1.5 % of a step. */
+/* Whether the gradient is used unchanged: multiplying by 1 and adding 0 w would take 1.5 % of a step. */
 FM_INLINE int is_plain(const fm_scalars s) { return s.scale == 1 && s.l2 == 0; }
 
-/* One vector of parameters; `update` and `plain` are constants and inlined. */
+/* Update one vector of parameters; `update` and `plain` are constants and inlined. */
 FM_INLINE void update_vector(fm_update update, const int plain, real *w, const real *g, real *s0, real *s1,
                              const fm_scalars s) {
     const v old = v_load(w);
@@ -50,7 +50,7 @@ FM_INLINE void update_all(fm_update update, const int plain, real *w, const real
 }
 
 #if FM_REGISTERS >= 32
-/* What the step of a tile needs is fetched before its gradient is computed. */
+/* Prefetch the parameters and slots of a tile before its gradient is computed. */
 FM_INLINE void fetch_for_step(const real *w, const real *s0, const real *s1, int64_t n) {
     for (int64_t i = 0; i < n; i += LANES) {
         __builtin_prefetch(w + i, 1);
@@ -59,14 +59,14 @@ FM_INLINE void fetch_for_step(const real *w, const real *s0, const real *s1, int
     }
 }
 
-/* The tile at g, and meanwhile, a vector every few rows, the step of the tile before it, so that square root,
- * division and memory run beside the multiply-adds. What this tile's own step needs is fetched. */
+/* Compute the gradient tile at g and, one vector every few rows, the step of the tile before it, so that square root,
+ * division and memory access overlap with the multiply-adds. The memory of this tile's own step is prefetched. */
 FM_INLINE void tile_tn_beside(const int m, const int nv, fm_update update, const int plain, const real *a,
                               const real *d, const int64_t rows, const int more, real *w, real *g,
                               real *s0, real *s1, const fm_scalars s) {
     const int64_t count = m * nv, size = count * LANES;
     const int64_t every = rows < count ? 1 : rows / count;
-    const int64_t beside = (rows < count ? rows : count) * LANES; /* the rest of the step has no rows left */
+    const int64_t beside = (rows < count ? rows : count) * LANES; /* the rest of the step comes at the end */
     int64_t left = rows;
     v acc[8][4];
     start_tile(m, nv, more, g, acc);
@@ -75,7 +75,7 @@ FM_INLINE void tile_tn_beside(const int m, const int nv, fm_update update, const
         const int64_t at = i - size;
         update_vector(update, plain, w + at, g + at, s0 + at, s1 + at, s);
         int64_t r = every;
-        do { /* a loop with a test in front would keep its bound on the stack */
+        do { /* a loop with the test first would keep its bound on the stack */
             accumulate_row(m, nv, a, d, acc);
             a += NR, d += NR;
         } while (--r > 0);
@@ -130,7 +130,7 @@ _Static_assert(NV == 2, "BLOCK has a case for each number of vectors");
 #define BLOCK_OF(name) NULL
 #endif
 
-/* The scalars are copied to a local: stores through vectors may alias the caller's. */
+/* The scalars are copied to a local variable, which vector stores cannot alias. */
 #define OPTIMIZER(name) \
     BLOCK(name) \
     static void name##_step(real *w, const real *g, real *s0, real *s1, int64_t n, \

@@ -1,9 +1,9 @@
-/* Whether the team or thread 0 alone is faster, found out while training: results do not depend on it.
+/* Decides during training whether the team or thread 0 alone is faster; results do not depend on it.
  *
- * On a machine with other work a barrier waits for a thread that the scheduler has put aside, and two threads
- * can be slower than one. So time is taken in windows; the mode that is not in use gets a short one now and
- * then, rarely while nothing changes, and the faster mode goes on. A short trial of the team may fall between
- * two times that a thread is put aside: the team is then on probation for some windows. */
+ * On a busy machine a barrier may wait for a thread that the scheduler has suspended, so that two threads are slower than
+ * one. Time is measured in windows. The mode that is not in use gets a short trial now and then, more rarely while the
+ * decision stays the same, and the faster mode continues. A short trial of the team may miss the suspensions, so the
+ * team is on probation for some windows after it. */
 #ifndef FM_PACE_H
 #define FM_PACE_H
 
@@ -13,33 +13,33 @@
 
 #define PACE_WINDOW 2e-3 /* seconds */
 #define PACE_TRIAL 5e-4  /* seconds; at least one step */
-#define PACE_MARGIN 0.9  /* of the cost of thread 0 alone: a team that costs more is not worth its helpers */
-#define PACE_MEMORY 0.75 /* weight of a window when the next one comes */
+#define PACE_MARGIN 0.9  /* a team that takes more than this share of the time of thread 0 alone is slow */
+#define PACE_MEMORY 0.75 /* factor on the weight of the earlier windows after each window */
 enum {
-    PACE_SHORTEST = 4, /* windows between two trials of the other mode, and of a probation */
+    PACE_SHORTEST = 4, /* windows between two trials of the other mode, and windows of a probation */
     PACE_LONGEST = 128,
-    PACE_DOUBT = 8 /* what a window counts in which the team was not worth it */
+    PACE_DOUBT = 8 /* a window in which the team was slow counts as this many */
 };
 
 typedef struct {
-    int32_t alone;     /* mode of now: 1 is thread 0 alone */
-    int32_t trial;     /* this window tries the mode that is not in use */
-    int32_t probation; /* windows left of the team's */
+    int32_t alone;     /* the current mode; 1: thread 0 alone */
+    int32_t trial;     /* this window is a trial of the mode that is not in use */
+    int32_t probation; /* windows left of the team's probation */
     int64_t steps;     /* in this window */
     int64_t left;      /* windows until the next trial */
     int64_t wait[2];   /* windows of each mode before the other is tried */
     double began;
-    double used_seconds, used_steps; /* of the mode in use, older windows counting less and less */
-    double cost[2];                  /* seconds a step of each mode; 0: not known */
+    double used_seconds, used_steps; /* sums of the mode in use, older windows with less weight */
+    double cost[2];                  /* seconds per step of each mode; 0: not known */
 } fm_pace;
 
-/* At the start of an epoch, and when the team has come: time before it does not count. */
+/* Start a window: at the start of an epoch, and when the team has come. */
 static inline void fm_pace_resume(fm_pace *p) {
     p->steps = 0;
     p->began = fm_now();
 }
 
-/* A mode goes on, or begins; the longer it has been right, the later it is doubted. */
+/* Continue or begin a mode; each time it is confirmed, the next trial comes later. */
 static inline void fm_pace_use(fm_pace *p, int32_t alone, int is_again) {
     int64_t *const wait = &p->wait[alone];
     if (is_again) *wait = 2 * *wait < PACE_LONGEST ? 2 * *wait : PACE_LONGEST;
@@ -61,7 +61,7 @@ static inline void fm_pace_end_trial(fm_pace *p) {
     if (alone != used && !alone) p->probation = PACE_SHORTEST;
 }
 
-/* The end of a window of the mode in use. */
+/* End a window of the mode in use. */
 static inline void fm_pace_end_window(fm_pace *p) {
     const int is_slow = !p->alone && fm_pace_team_is_slow(p);
     if (p->probation > 0 && is_slow) {
@@ -81,7 +81,7 @@ static inline void fm_pace_end_window(fm_pace *p) {
     }
 }
 
-/* A step has ended: the mode of the next. */
+/* End a step; returns the mode of the next. */
 static inline int32_t fm_pace_step_at(fm_pace *p, double now) {
     const double length = now - p->began;
     p->steps++;

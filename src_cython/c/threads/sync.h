@@ -1,8 +1,7 @@
-/* How threads wait for each other. Threads are Python's own, each inside a native call.
+/* Synchronisation of threads. The threads are Python's own, each inside a native call.
  *
- * Within an epoch there is a barrier, and counters of the work that is taken. Between calls a crew waits for
- * the next job. Waiting spins first (a step is microseconds), then yields, then sleeps, so that an
- * oversubscribed machine is not burnt. */
+ * An epoch has a barrier, and counters of the work taken. Between calls a crew waits for the next job. A waiting thread
+ * first spins (a step takes microseconds), then yields, then sleeps, to leave the CPU to others. */
 #ifndef FM_SYNC_H
 #define FM_SYNC_H
 
@@ -22,7 +21,7 @@
 
 enum { SPINS = 2000, YIELDS = 200 };
 
-/* A turn of waiting; the first is turn 0. */
+/* Wait once; `turn` counts from 0. */
 static inline void fm_wait_a_little(int turn) {
     if (turn < SPINS) {
         fm_pause();
@@ -39,25 +38,22 @@ typedef struct {
     int size;
 } fm_barrier;
 
-/* Of one thread's share of the work: how much of it is taken, by itself or by one that had finished. */
+/* How much of one thread's work has been taken, by this thread or by others that have finished theirs. */
 typedef struct {
     _Alignas(64) atomic_llong taken;
 } fm_counter;
 
 static inline void fm_counter_reset(fm_counter *c) { atomic_store_explicit(&c->taken, 0, memory_order_relaxed); }
 
-/* Of what is done: who sees the number sees the work. */
+/* Count completed work; a thread that sees the number also sees the results. */
 static inline void fm_counter_done(fm_counter *c) { atomic_fetch_add_explicit(&c->taken, 1, memory_order_release); }
 static inline long long fm_counter_seen(const fm_counter *c) {
     return atomic_load_explicit(&c->taken, memory_order_acquire);
 }
 
-/* Returns how much was taken before. */
-static inline long long fm_counter_take(fm_counter *c, int shared) {
-    if (shared) return atomic_fetch_add_explicit(&c->taken, 1, memory_order_relaxed);
-    const long long before = atomic_load_explicit(&c->taken, memory_order_relaxed);
-    atomic_store_explicit(&c->taken, before + 1, memory_order_relaxed);
-    return before;
+/* Take one item; returns how many were taken before. */
+static inline long long fm_counter_take(fm_counter *c) {
+    return atomic_fetch_add_explicit(&c->taken, 1, memory_order_relaxed);
 }
 
 static inline void fm_barrier_start(fm_barrier *b, int size) {
@@ -80,15 +76,14 @@ static inline void fm_barrier_wait(fm_barrier *b) {
 
 typedef void (*fm_job)(void *context, int32_t index);
 
-/* Helpers that wait for jobs; one caller at a time. A helper that comes late, when the caller has done all the
- * work alone, finds the job closed: nobody waits for it. A job may be offered again while it is open, to helpers
- * that have left it. */
+/* Helpers that wait for jobs; there is one caller at a time. A helper that comes after the caller has done all the work
+ * finds the job closed, so the caller never waits for it. An open job may be offered again to helpers that left it. */
 typedef struct {
     _Alignas(64) atomic_ullong state; /* number of the job << 32 | CREW_OPEN | helpers inside it */
-    atomic_int members;               /* helpers that have come; CREW_FULL: who comes later goes home */
+    atomic_int members;               /* helpers that have come; CREW_FULL: later ones return */
     atomic_int asleep;
     atomic_int caller_cpu; /* -1: not known */
-    fm_job job; /* NULL: go home */
+    fm_job job; /* NULL: helpers return */
     void *context;
     fm_mutex mutex;
     fm_condition called;
@@ -98,10 +93,10 @@ typedef struct {
 #define CREW_OPEN (1ULL << 31)
 #define CREW_INSIDE (CREW_OPEN - 1)
 #define CREW_FULL (1 << 30)
-#define CREW_PATIENCE 1.0 /* seconds until a helper that has not come is given up */
+#define CREW_PATIENCE 1.0 /* seconds to wait for helpers */
 
-/* Nothing undoes this: the two own no memory, and a forked child that destroyed its copy of `called` would wait
- * for threads that stayed with the parent. */
+/* There is no opposite of this: mutex and condition own no memory, and a forked child that destroyed its copy of `called`
+ * would wait for threads of its parent. */
 static inline void fm_crew_start(fm_crew *c) {
     atomic_init(&c->state, 0);
     atomic_init(&c->members, 0);
@@ -111,7 +106,7 @@ static inline void fm_crew_start(fm_crew *c) {
     fm_condition_start(&c->called);
 }
 
-/* Wait for a job other than number `seen`. */
+/* Wait for another job than number `seen`. */
 static inline void fm_crew_wait(fm_crew *c, unsigned long long seen) {
     for (int turn = 0; turn < SPINS + YIELDS; turn++) {
         if (atomic_load(&c->state) >> 32 != seen) return;
@@ -124,8 +119,8 @@ static inline void fm_crew_wait(fm_crew *c, unsigned long long seen) {
     fm_unlock(&c->mutex);
 }
 
-/* Wait until so many helpers have come, or for a second: a thread that the system has started may die before it
- * gets here, of lack of memory for example. Returns how many there are from now on. */
+/* Wait at most CREW_PATIENCE for `wanted` helpers: a thread may die on its way, for example out of memory. Returns the
+ * final number of helpers. */
 static inline int fm_crew_muster(fm_crew *c, int wanted) {
     const double began = fm_now();
     for (int turn = 0; atomic_load(&c->members) < wanted && fm_now() - began < CREW_PATIENCE; turn++)
@@ -133,8 +128,8 @@ static inline int fm_crew_muster(fm_crew *c, int wanted) {
     return atomic_fetch_or(&c->members, CREW_FULL) & ~CREW_FULL;
 }
 
-/* The life of a helper; its index is the order of coming. Where the other CPUs are busy for a moment, the system
- * wakes it on its caller's, and takes 10 to 20 ms to part the two: it leaves by itself. */
+/* Run a helper until it is dismissed; indices follow the order of coming. If the other CPUs are busy, the system may wake
+ * a helper on the CPU of the caller and separate the two only after 10 to 20 ms, so the helper moves by itself. */
 static inline void fm_crew_serve(fm_crew *c) {
     const int index = atomic_fetch_add(&c->members, 1) + 1;
     if (index > CREW_FULL) return;
@@ -153,26 +148,26 @@ static inline void fm_crew_serve(fm_crew *c) {
     }
 }
 
-/* Offer a job, or the same once more to the helpers that have left it; some may still be on their way out. */
+/* Offer a job, or the same job again to helpers that have left it; some may still be leaving. */
 static inline void fm_crew_open(fm_crew *c, fm_job job, void *context) {
     c->job = job;
     c->context = context;
     atomic_store_explicit(&c->caller_cpu, fm_this_cpu(), memory_order_relaxed);
     atomic_fetch_add(&c->state, CREW_NEXT + (atomic_load(&c->state) & CREW_OPEN ? 0 : CREW_OPEN));
-    if (atomic_load(&c->asleep)) { /* who is about to fall asleep looks for jobs once more, under the lock */
+    if (atomic_load(&c->asleep)) { /* a helper checks for jobs under the lock before it sleeps */
         fm_lock(&c->mutex);
         fm_condition_wake(&c->called);
         fm_unlock(&c->mutex);
     }
 }
 
-/* Let nobody else in, and wait for those inside. */
+/* Close the job and wait for the helpers inside. */
 static inline void fm_crew_close(fm_crew *c) {
     atomic_fetch_and(&c->state, ~CREW_OPEN);
     for (int turn = 0; atomic_load(&c->state) & CREW_INSIDE; turn++) fm_wait_a_little(turn);
 }
 
-/* Do a job together, the caller with index 0. Returns when it is done there and in every helper inside. */
+/* Run a job on the caller, with index 0, and the helpers; returns when all of them are done. */
 static inline void fm_crew_call(fm_crew *c, fm_job job, void *context) {
     fm_crew_open(c, job, context);
     job(context, 0);

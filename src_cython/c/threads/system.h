@@ -1,5 +1,5 @@
-/* What threads need of the system: a clock, giving way and sleeping, a mutex with a condition, and another CPU.
- * POSIX and Windows differ here and nowhere else. Nothing here owns memory, so nothing is destroyed. */
+/* Threads and the operating system: a clock, yielding and sleeping, a mutex with a condition, and changing the CPU. Only
+ * this file distinguishes POSIX and Windows. Nothing here owns memory, so nothing is destroyed. */
 #ifndef FM_SYSTEM_H
 #define FM_SYSTEM_H
 
@@ -7,21 +7,21 @@
 #define WIN32_LEAN_AND_MEAN
 #define NOMINMAX
 #include <windows.h>
-#undef near /* words of 16-bit Windows that are names of variables */
+#undef near /* macros from 16-bit Windows */
 #undef far
 #undef small
 
 typedef SRWLOCK fm_mutex;
 typedef CONDITION_VARIABLE fm_condition;
 
-static inline double fm_now(void) { /* seconds since some moment */
+static inline double fm_now(void) { /* seconds since an arbitrary time */
     LARGE_INTEGER ticks, frequency;
     QueryPerformanceCounter(&ticks);
     QueryPerformanceFrequency(&frequency);
     return (double)ticks.QuadPart / (double)frequency.QuadPart;
 }
 static inline void fm_yield(void) { SwitchToThread(); }
-static inline void fm_nap(void) { Sleep(1); } /* the shortest there is: until the system's next tick */
+static inline void fm_nap(void) { Sleep(1); } /* the shortest sleep, until the next tick of the system */
 static inline void fm_mutex_start(fm_mutex *m) { InitializeSRWLock(m); }
 static inline void fm_lock(fm_mutex *m) { AcquireSRWLockExclusive(m); }
 static inline void fm_unlock(fm_mutex *m) { ReleaseSRWLockExclusive(m); }
@@ -37,7 +37,7 @@ static inline void fm_condition_wake(fm_condition *c) { WakeAllConditionVariable
 typedef pthread_mutex_t fm_mutex;
 typedef pthread_cond_t fm_condition;
 
-static inline double fm_now(void) { /* seconds since some moment; about 25 ns a look */
+static inline double fm_now(void) { /* seconds since an arbitrary time; takes about 25 ns */
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
@@ -58,8 +58,8 @@ static inline void fm_condition_wake(fm_condition *c) { pthread_cond_broadcast(c
 #if defined(__linux__) && defined(CPU_CLR)
 static inline int fm_this_cpu(void) { return sched_getcpu(); }
 
-/* Go to another CPU of those that are allowed, if there is one, free to come back later; unless somebody else
- * has just said where this thread may run. */
+/* Move this thread to another allowed CPU, if there is one; it may return later. The check keeps an affinity that another
+ * thread or process sets meanwhile. */
 static inline void fm_leave_cpu(int cpu) {
     cpu_set_t allowed, others;
     if (sched_getaffinity(0, sizeof allowed, &allowed)) return;

@@ -1,5 +1,5 @@
-/* Long native work looks up now and then: whether a signal has come, or another thread has been stopped by one.
- * Each thread has a watch of its own; `stop` is shared. Only a thread that may call Python has a `poll`. */
+/* Interruption of long native work. Each thread has a watch, which looks from time to time for a signal, or for a stop that
+ * another thread has requested through the shared `stop`. Only a thread that may call Python has a `poll`. */
 #ifndef FM_WATCH_H
 #define FM_WATCH_H
 
@@ -12,14 +12,14 @@
 #define WATCH_WORK 2e7     /* floating-point operations before the next look at the clock: 10 ms at 2 GFLOP/s */
 #define WATCH_SECONDS 2e-2 /* between two polls: each waits for the interpreter lock */
 
-typedef int (*fm_poll)(void *); /* true: stop */
+typedef int (*fm_poll)(void *); /* returns whether to stop */
 
 typedef struct {
-    fm_poll poll; /* NULL: nothing to ask */
+    fm_poll poll; /* or NULL */
     void *context;
     atomic_int *stop;
-    double work, asked; /* since the last look at the clock; time of the last poll */
-    fm_control control; /* of the caller: signal handlers have that, not ours */
+    double work, asked; /* operations since the last look at the clock; time of the last poll */
+    fm_control control; /* of the caller, for signal handlers */
 } fm_watch;
 
 static inline void fm_watch_start(fm_watch *w, fm_poll poll, void *context, atomic_int *stop) {
@@ -45,7 +45,7 @@ static inline void fm_watch_ask(fm_watch *w) {
     fm_restore_control(own);
 }
 
-/* Whether to leave early; before so much more work. */
+/* Whether to stop; called before `work` more operations. */
 static inline int fm_watch_stop(fm_watch *w, double work) {
     if (w->poll && (w->work += work) >= WATCH_WORK) fm_watch_ask(w);
     return fm_stopped(w);

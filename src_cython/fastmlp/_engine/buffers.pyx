@@ -39,7 +39,8 @@ cdef class Buffers:
         cdef Memory memory = Memory(k.element_size)
         cdef fm_buffers* c = &self.c
         cdef const fm_operator* op
-        # The number of row groups is odd: panels whose distance is a power of two share few sets of the cache.
+        # The number of row groups is odd: panels whose distance is a power of two share few sets of the
+        # cache.
         cdef int64_t padded = (ceil_div(rows, k.row_multiple) | 1) * k.row_multiple
         cdef int32_t n = net.n_operators
         cdef int32_t l
@@ -67,8 +68,8 @@ cdef class Buffers:
                 c.slope[l] = memory.take(op.panels * c.panel_step)
             if op.kind == LAYER_NORM:
                 c.statistics[l] = memory.take(2 * padded)
-        # Losses read whole vectors, which must not reach into a row that another thread may be writing. Custom
-        # losses read plain rows.
+        # Losses read whole vectors, which must not reach into a row that another thread may be writing.
+        # Custom losses read plain rows.
         is_plain = net.targets_width == 1 or net.loss_function != NULL
         c.target_stride = net.targets_width if is_plain else round_up(net.targets_width, k.lanes)
         c.targets = memory.take(padded * c.target_stride)
@@ -127,7 +128,8 @@ cdef class Shift:
                     for k_from in range(0, rows, piece_rows):
                         k_to = min(k_from + piece_rows, rows)
                         pieces.append((l, t, p, k_from, k_to, width * k.lanes if tensor.n_columns > 1 else 1))
-                        # A narrow tile costs more than its width: it shares its broadcasts with fewer columns.
+                        # A narrow tile costs more than its width: it shares its broadcasts with fewer
+                        # columns.
                         costs.append((k_to - k_from) * (0.5 + width))
         own = <fm_piece*>memory.take(len(pieces), sizeof(fm_piece))
         for i, (l, t, p, k_from, k_to, stride) in enumerate(pieces):

@@ -36,11 +36,12 @@ def capsule(str level, str dtype):
 def tables(str level, str dtype="float32"):
     """Return the names of the native (activations, losses, optimizers), in row order."""
     cdef const fm_kernels* k = load(level, dtype)
-    return (
-        tuple(k.activation_name(i).decode() for i in range(k.n_activations)),
-        tuple(k.loss_name(i).decode() for i in range(k.n_losses)),
-        tuple(k.optimizer_name(i).decode() for i in range(k.n_optimizers)),
-    )
+    cdef const char* name
+    found = [], [], []
+    for table, names in enumerate(found):
+        while (name := k.row_name(table, len(names))) != NULL:
+            names.append(name.decode())
+    return tuple(map(tuple, found))
 
 
 def compiler(str level, str dtype="float32"):

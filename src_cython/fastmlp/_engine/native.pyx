@@ -1,9 +1,9 @@
 # distutils: extra_compile_args = -O1
 # At -Os, a call of a microsecond would take longer.
 #
-# The native engine as Python sees it. It fills the structs of network.pxd and calls the kernel table of one CPU
-# level, with whole epochs and whole batches of rows. It computes nothing itself, and checks no user input:
-# fastmlp._validation.check has done that. parameters.pyx holds the parameters.
+# The native engine as Python sees it. It fills the structs of network.pxd and calls the kernel table of one
+# CPU level, with whole epochs and whole batches of rows. It computes nothing itself, and checks no user
+# input: fastmlp._validation.check has done that. parameters.pyx holds the parameters.
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.pycapsule cimport PyCapsule_GetPointer
@@ -288,7 +288,7 @@ cdef class Engine(Parameters):
         a = <cnp.ndarray>x
         if (self.takes_lock or cnp.PyArray_TYPE(a) != self.typenum or cnp.PyArray_NDIM(a) != 2
                 or a.shape[0] != 1 or a.shape[1] != self.operators[0].n_in or not cnp.PyArray_ISCARRAY_RO(a)
-                or not k.finite_row(cnp.PyArray_DATA(a), a.shape[1])):
+                or not k.finite(cnp.PyArray_DATA(a), a.shape[1])):
             return None
         dims[0] = 1
         dims[1] = self.operators[self.net.n_operators - 1].n_out

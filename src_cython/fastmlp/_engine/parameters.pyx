@@ -1,9 +1,10 @@
-# The parameters of a network and the state of its optimizer: their layout, the published arenas, plain arrays.
+# The parameters of a network and the state of its optimizer: their layout, the published arenas, plain
+# arrays.
 #
-# An arena holds the panels of all tensors, with zeros as padding. A published arena is never written again: an
-# epoch works on a copy, which is published when the epoch has succeeded. So other threads always see the last
-# complete epoch, and a failed epoch changes nothing. Snapshots are published arenas. The slots of an optimizer
-# are arenas of the same layout.
+# An arena holds the panels of all tensors, with zeros as padding. A published arena is never written again:
+# an epoch works on a copy, which is published when the epoch has succeeded. So other threads always see the
+# last complete epoch, and a failed epoch changes nothing. Snapshots are published arenas. The slots of an
+# optimizer are arenas of the same layout.
 cimport cython
 cimport numpy as cnp
 from libc.stdint cimport int64_t, uintptr_t

@@ -1,7 +1,8 @@
 # Native epochs and the calls from native code to Python: signals, sums over processes, custom functions.
 #
-# One epoch is run by all threads of a team; many epochs, of as many networks, by one thread each. An exception of
-# a signal handler or custom function is stored in a Signals object and raised when the native call has returned.
+# One epoch is run by all threads of a team; many epochs, of as many networks, by one thread each. An
+# exception of a signal handler or custom function is stored in a Signals object and raised when the native
+# call has returned.
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uintptr_t

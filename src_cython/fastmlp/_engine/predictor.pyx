@@ -3,9 +3,10 @@
 #
 # Predictions with little overhead: a frozen copy of a model's weights behind a fast call.
 #
-# The fast path asks NumPy's C API whether x has exactly the layout that the kernels read, and passes the pointer
-# on. Everything else (lists, other dtypes, wrong shapes) is converted and checked by fastmlp._validation.check.
-# A single row needs stack memory alone, so calls from many threads write to nothing in common.
+# The fast path asks NumPy's C API whether x has exactly the layout that the kernels read, and passes the
+# pointer on. Everything else (lists, other dtypes, wrong shapes) is converted and checked by
+# fastmlp._validation.check. A single row needs stack memory alone, so calls from many threads write to
+# nothing in common.
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_New, PyCapsule_SetContext
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
