@@ -82,8 +82,10 @@ if SANITIZE := os.environ.get("FASTMLP_SANITIZE"):
     PLAIN_FLAGS = STRIP = []  # guards and sanitizers do not go together; reports name functions
 # FASTMLP_ABI3=1: modules under the limited API, for every CPython from 3.11 on. FASTMLP_KERNELS: a
 # folder of kernels that were compiled so already, and are copied (.ci/wheels sets both).
+# FASTMLP_ALL_LEVELS=1: a CPU level that does not compile is an error.
 ABI3 = bool(os.environ.get("FASTMLP_ABI3"))
 READY = os.environ.get("FASTMLP_KERNELS")
+ALL_LEVELS = bool(os.environ.get("FASTMLP_ALL_LEVELS"))
 DIRECTIVES = {
     "language_level": 3,
     "auto_pickle": False,  # nothing native is pickled by guesswork
@@ -228,9 +230,9 @@ class BuildExtensions(build_ext):
                 built = Path(self.get_ext_fullpath(ext.name))
                 for path in (built, ROOT / "fastmlp" / "_engine" / built.name):
                     path.unlink(missing_ok=True)
-        if len(self.failed) == len(levels):
-            names = ", ".join(levels)
-            raise PlatformError(f"none of the CPU levels {names} compiled: see the messages above")
+        if len(self.failed) == len(levels) or (self.failed and ALL_LEVELS):
+            names = ", ".join(self.failed)
+            raise PlatformError(f"the CPU levels {names} did not compile: see the messages above")
 
 
 class BuildProbe(BuildExtensions):

@@ -68,6 +68,7 @@ HELP = {
     "splits": "of each set",
     "fits": "of each case",
     "plot": "draw the results into this file",
+    "curve": "draw error over CPU time into this file",
     "levels": "whose kernels are examined",
     "compiler": "compile the tiles with each, instead of examining the build",
 }

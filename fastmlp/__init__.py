@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # the same table for type checkers
     from fastmlp._network.losses import *  # noqa: F403
     from fastmlp._network.optimizers import *  # noqa: F403
     from fastmlp._network.schedules import *  # noqa: F403
+    from fastmlp._training.arrow import ArrowBlocks as ArrowBlocks
     from fastmlp._training.distributed.exchange import RankError as RankError
     from fastmlp._training.loggers import (
         CSVLog as CSVLog,
@@ -94,6 +95,7 @@ _NAMES = {
     "_models.mlp": "MLP",
     "_models.ensemble.ensemble": "Ensemble",
     "_files.storage": "load ModelFormatError",
+    "_training.arrow": "ArrowBlocks",
     "_training.readers": "Blocks",
     "_core.history": "History State Batch DivergenceError",
     "_core.communicators": "Communicator",

@@ -56,6 +56,7 @@ class Learner(Model):
         validation_data: Sequence[ArrayLike] | None = None,
         sample_weight: ArrayLike | None = None,
         shuffle: bool = True,
+        shuffle_buffer: int | None = None,
         metrics: Metrics = (),
         callbacks: Iterable[Callback] = (),
         n_threads: int | None = None,
@@ -109,6 +110,9 @@ class Learner(Model):
             At least 0, not all 0; none above 0 but below the smallest normal number of the dtype.
         shuffle : bool
             Visit the samples in a new random order each epoch; those of a source within blocks.
+        shuffle_buffer : int, optional
+            Of a source: shuffle through a buffer of so many rows, at least 1, which lies in memory
+            beside the blocks. Needed where the source's rows are sorted.
         metrics : sequence of str or callables, or dict, optional
             Measured after each epoch, for ``History.metrics``: accuracy, mean_squared_error,
             mean_absolute_error, r2, or callables ``(y, prediction) -> float`` that get checked
@@ -161,7 +165,7 @@ class Learner(Model):
             PublishedSnapshot(self),
             Runner(self, (self,), resume) as run,
         ):
-            data = planning.data(X, y, sample_weight, self._spec)
+            data = planning.data(X, y, sample_weight, self._spec, shuffle, shuffle_buffer)
             given = batch_size, optimizer, l1, l2, clip_norm, groups, dropout
             plan = planning.plan(self._spec, data, *given)
             run.options(epochs, shuffle, verbose, averaging, callbacks)

@@ -90,13 +90,13 @@ class Spec:
     @property
     def n_weights(self) -> int:
         """Elements of all matrices, which is also the number of multiply-adds per row."""
-        each = (shape for shapes in self.tensors.values() for shape in shapes)
-        return sum(math.prod(shape) for shape in each if len(shape) == 2)
+        each = [shape for shapes in self.tensors.values() for shape in shapes if len(shape) == 2]
+        return sum(map(math.prod, each))
 
     @property
     def n_parameters(self) -> int:
         """Elements of all tensors together."""
-        return sum(math.prod(shape) for shapes in self.tensors.values() for shape in shapes)
+        return sum([sum(map(math.prod, shapes)) for shapes in self.tensors.values()])
 
     @property
     def n_outputs(self) -> int:

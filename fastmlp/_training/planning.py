@@ -26,13 +26,19 @@ if TYPE_CHECKING:
     from fastmlp._training.sources import BlockStream
 
 
-def data(x: Any, y: Any, sample_weight: Any, spec: Spec) -> Data | BlockStream:
+def data(
+    x: Any, y: Any, sample_weight: Any, spec: Spec, shuffle: Any = True, buffer: Any = None
+) -> Data | BlockStream:
     """Return the checked data of a fit: arrays, or a stream of blocks from a source."""
-    if y is not None and hasattr(x, "__len__"):  # a source has no length, or comes without y
+    if buffer is not None and not shuffle:
+        raise refusal("shuffle_buffer", "shuffle=False")
+    # A source has no length, or comes without y.
+    if buffer is None and y is not None and hasattr(x, "__len__"):
         return check.data(x, y, sample_weight, spec)
     from fastmlp._training.sources import resolve
 
-    return resolve(x, y, sample_weight, spec)
+    rows = 0 if buffer is None else check_count("shuffle_buffer", buffer, example=131_072)
+    return resolve(x, y, sample_weight, spec, rows)
 
 
 def metrics(given: Any) -> dict[str, Metric]:

@@ -60,6 +60,15 @@ REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
         "sample_weight is given but X is a source, whose blocks contain the weights: let it yield "
         "(X, y, sample_weight)",
     ),
+    ("shuffle_buffer", "arrays"): (
+        ValueError,
+        "shuffle_buffer is given but X is an array, all rows of which are shuffled: leave "
+        "shuffle_buffer out",
+    ),
+    ("shuffle_buffer", "shuffle=False"): (
+        ValueError,
+        "shuffle_buffer is given but shuffle is False: leave one of them out",
+    ),
     ("validation_data", "validation_rows"): (
         ValueError,
         "validation_data and validation_rows are given: pass one of them",

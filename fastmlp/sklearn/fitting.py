@@ -145,7 +145,6 @@ class Fitting(parameters.Validated):
         """Run a whole fit on this draft of the estimator ``owner``; return hints for the user."""
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         parameters.hidden_sizes(self.hidden_layer_sizes)
-        parameters.check_reals(self)
         earlier = None if resume is None else resume_state.checkpoint_of(self, resume)
         is_new = not hasattr(self, "_fitted") or not (self.warm_start or one_epoch)
         fresh = is_new or earlier is not None
@@ -210,7 +209,7 @@ class Fitting(parameters.Validated):
 
     def _undo(self) -> Callable[[], None]:
         """Return a function that restores what training changes in place: weights and lists."""
-        lists = [*vars(self.history_).values(), *(vars(self).get(name) for name in CURVES)]
+        lists = [*vars(self.history_).values(), *map(vars(self).get, CURVES)]
         lengths = [(each, len(each)) for each in lists if isinstance(each, list)]
         network_back = self._fitted.undo()
 
@@ -236,7 +235,8 @@ class Fitting(parameters.Validated):
             )
             if sample_weight is not None:
                 sample_weight = _check_sample_weight(sample_weight, X)
-        return Samples(_dense(X), y, self._encode(y, known), sample_weight)
+        X = sound(X, "X").toarray() if hasattr(X, "toarray") else X
+        return Samples(X, y, self._encode(y, known), sample_weight)
 
     def _given_validation(self, X: Any, y: Any, sample_weight: Any) -> Samples | None:
         if X is None and y is None and sample_weight is None:
@@ -306,8 +306,3 @@ def _fingerprint(*given: Samples | None) -> int:
     return callback_state.fingerprint(
         *(None if each is None else Data(each.X, each.targets, each.weights) for each in given)
     )
-
-
-def _dense(X: Any) -> Array:
-    dense: Array = sound(X, "X").toarray() if hasattr(X, "toarray") else X
-    return dense

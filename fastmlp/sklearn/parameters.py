@@ -189,9 +189,10 @@ def training(method: Method) -> Method:
 
     @functools.wraps(method)
     def alone(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with self._turn().taken():
+        turn = self._turn()
+        with turn.taken():
             if not get_config()["skip_parameter_validation"]:
-                self._validate_changes()
+                self._validate_changes(turn)
             with config_context(skip_parameter_validation=True):  # of scikit-learn's functions
                 return method(self, *args, **kwargs)
 
@@ -213,24 +214,25 @@ class Validated(BaseEstimator):
 
     def _turn(self) -> TrainingLock:
         """Return the lock of this estimator, created on first use; it is not part of the state."""
-        turn: TrainingLock = self.__dict__.setdefault("_fitting", TrainingLock())
-        return turn
+        known: TrainingLock | None = vars(self).get("_fitting")
+        return known or self.__dict__.setdefault("_fitting", TrainingLock())
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         state.pop("_fitting", None)
         return state
 
-    def _validate_changes(self) -> None:
+    def _validate_changes(self, turn: TrainingLock) -> None:
         """Validate the parameters unless they are the objects that were validated last."""
         kind: Any = type(self)
-        turn, now = self._turn(), [getattr(self, name) for name in _names(kind)]
+        now = [getattr(self, name) for name in _names(kind)]
         if len(turn.validated) != len(now) or not all(map(operator.is_, turn.validated, now)):
             self._validate_params()
             turn.validated = now
 
     def _validate_params(self) -> None:
         """Raise scikit-learn's error for an invalid parameter, extended by a likely remedy."""
+        check_reals(self)
         try:
             super()._validate_params()
         except InvalidParameterError as error:

@@ -6,6 +6,7 @@ are equal, and weights are equal up to rounding.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -32,15 +33,13 @@ NON_FINITE = (
 INTERRUPTED = "Training interrupted by user."
 
 
+_adam = functools.lru_cache(functools.partial(Adam, epsilon_hat=True))
+
+
 def optimizer_of(estimator: Any) -> Optimizer:
     """Return the optimizer with the estimator's parameters, in scikit-learn's variant."""
     if estimator.solver == "adam":
-        return Adam(
-            beta_1=estimator.beta_1,
-            beta_2=estimator.beta_2,
-            epsilon=estimator.epsilon,
-            epsilon_hat=True,
-        )
+        return _adam(beta_1=estimator.beta_1, beta_2=estimator.beta_2, epsilon=estimator.epsilon)
     # scikit-learn allows a momentum of 1; the next smaller float differs only by rounding.
     momentum = min(float(estimator.momentum), math.nextafter(1.0, 0.0))
     nesterov = bool(estimator.nesterovs_momentum) and momentum > 0
@@ -94,7 +93,8 @@ def fit_by_batches(
             course = FitStrategy()
             course.train, course.rates, course.judge = train, rates, judge
             course.reporter, course.reorder = observers, reorder
-            resume_state.note(course, network, fingerprint)
+            if observers.keeps:
+                resume_state.note(course, network, fingerprint)
             ended = earlier is not None and resume_state.go_on(course, earlier, e, n, fingerprint)
             ended = ended or loop.run(data, plan, course)
             if not (ended or one_epoch):

@@ -6,7 +6,7 @@ import functools
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from fastmlp.tabular import members
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.encoding import width_of, with_missing
-from fastmlp.tabular.epoch_selection import TIME_WAS_OVER, of_all, ranked
+from fastmlp.tabular.epoch_selection import TIME_WAS_OVER, is_gain, of_all, ranked
 from fastmlp.tabular.members import INTERRUPTED, FitOptions, Splits, TrainedMembers, TrainingResult
-from fastmlp.tabular.presets import epochs_of, quick_epochs
+from fastmlp.tabular.presets import LEAST_SHARE, Preset, epochs_of, quick_epochs
 from fastmlp.tabular.progress import Progress
 from fastmlp.tabular.selection import greedy
-from fastmlp.tabular.timing import seconds_an_epoch
+from fastmlp.tabular.timing import in_time, seconds_an_epoch
 
 Array = NDArray[Any]
 
@@ -61,8 +61,8 @@ class BlendResult:
     ``out_of_fold`` has the blend's predictions for rows that its members were not trained on, (n,
     columns). ``alone``, ``together`` and ``all`` are mean costs of single members, of the blended
     members that hold a row out, and (estimated) of all members. ``trained`` lists the groups by
-    descending weight, ``notes`` the deviations from the preset, and ``stopped`` the reason if the
-    user ended the fit early.
+    descending weight, ``notes`` the deviations from the preset, ``course`` a text per stage, and
+    ``stopped`` the reason if the user ended the fit early.
     """
 
     blend: Blend
@@ -71,7 +71,9 @@ class BlendResult:
     together: float
     all: float
     trained: list[TrainingResult]
+    division: Splits
     notes: list[str]
+    course: list[str] = field(default_factory=list)
     stopped: str = ""
 
 
@@ -80,16 +82,58 @@ def fit(
     columns: Columns,
     target: Any,
     weights: Array | None,
-    division: Splits,
+    together: tuple[Array | None, Array | None],
     request: FitOptions,
 ) -> BlendResult:
-    """Train the recipes of a preset until the time is over or the user stops, and blend them."""
+    """Train the recipes of a preset in one or two stages, and blend them.
+
+    ``together`` are the groups and the copies of rows, which share their folds.
+    """
+    stage = functools.partial(_stage, table, columns, target, weights, together, request)
+    preset = request.preset
+    if not preset.trial_folds:
+        notes = in_time(request, table, columns, target)
+        result = stage(request.preset)
+        return replace(result, notes=notes + result.notes, course=[])
+    trial = stage(preset.trial)
+    strong = trial.blend.weights >= LEAST_SHARE * trial.blend.weights[0]
+    chosen = [group.recipe for group in trial.trained[: strong.sum()] if not group.why]
+    if trial.stopped or not chosen:
+        trial.course.append(f"no second stage, because {trial.stopped or trial.trained[0].why}")
+        return trial
+    longer = stage(preset.longer(tuple(chosen)), trial)
+    # At an equal score, more networks that learn from more rows predict new rows better; but a
+    # stage that was cut may have a worse score.
+    before, after = (target.costs(each.out_of_fold) for each in (longer, trial))
+    kept, other = (trial, longer) if is_gain(before, after, weights) else (longer, trial)
+    kept.notes, kept.stopped = kept.notes + other.notes, longer.stopped
+    kept.course = trial.course + longer.course
+    return kept
+
+
+def _stage(
+    table: Table,
+    columns: Columns,
+    target: Any,
+    weights: Array | None,
+    together: tuple[Array | None, Array | None],
+    request: FitOptions,
+    preset: Preset,
+    before: BlendResult | None = None,
+) -> BlendResult:
+    """Train the recipes of a preset until the time is over or the user stops, and blend them.
+
+    If there is nothing to blend, the result is that of the stage ``before``.
+    """
+    began = time.monotonic()
     groups: list[TrainingResult] = []
-    over = ""
-    recipes = request.preset.of(target.kind, len(columns.numbers))
+    over = stopped = ""
+    division = Splits.of(len(table), preset, request.rng, target.classes, *together)
+    request = replace(request, preset=preset)
+    recipes = preset.of(target.kind, len(columns.numbers))
     n, size, rows = len(table), len(division.learn), max(map(len, division.learn))
     width = functools.partial(width_of, columns, len(with_missing(table)))
-    epochs = [epochs_of(request.preset, recipe, n) for recipe in recipes]
+    epochs = [epochs_of(preset, recipe, n) for recipe in recipes]
     work = [e * r.work(width(r.bins)) for e, r in zip(epochs, recipes, strict=True)]
     progress = Progress(work, target, request.deadline, request.n_threads, request.verbose)
     request = replace(request, callbacks=[*request.callbacks, progress])
@@ -99,23 +143,31 @@ def fit(
             # A recipe with less than half of its epochs, and fewer than "fast" has, adds little.
             needed = epoch * min(epochs[k] / 2, quick_epochs(target.kind, n))
             end = math.inf if request.deadline is None else request.deadline
-            if groups and end - time.monotonic() < needed:
+            if (groups or before) and end - time.monotonic() < needed:
                 over = TIME_WAS_OVER
                 break
             progress.begin(k)
             data = table, columns, target, weights
             groups.append(members.train(recipe, *data, division, request, epoch))
-            if groups[-1].stopped:
+            stopped = groups[-1].stopped
+            if stopped:
                 break
     except KeyboardInterrupt:
-        if not groups:
+        if not (groups or before):
             raise
-        groups[-1].stopped = INTERRUPTED
+        stopped = INTERRUPTED
     finally:
         progress.close()
-    stopped = groups[-1].stopped
-    notes = [*division.notes, *_cut(groups, stopped or over, len(recipes))]
-    return replace(_blended(groups, target, weights, request, notes), stopped=stopped)
+    over = stopped or over
+    if before and not groups:
+        return replace(before, course=[f"no second stage, because {over}"], stopped=stopped)
+    notes = [*division.notes, *_cut(groups, over, len(recipes))]
+    result = _blended(groups, target, weights, request, division, notes)
+    text = (
+        f"{len(groups)} x {size} networks in {time.monotonic() - began:.1f} s, "
+        f"{target.metric} {target.shown(result.together):.4g}"
+    )
+    return replace(result, course=[text], stopped=stopped)
 
 
 def _cut(groups: list[TrainingResult], why: str, count: int) -> list[str]:
@@ -135,6 +187,7 @@ def _blended(
     target: Any,
     weights: Array | None,
     request: FitOptions,
+    division: Splits,
     notes: list[str],
 ) -> BlendResult:
     said = [group.held_out.prediction(target) for group in groups]
@@ -160,5 +213,6 @@ def _blended(
         together,
         together - float(np.dot(shares**2, gains)),
         groups,
+        division,
         notes,
     )

@@ -10,7 +10,6 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp._training.callbacks import EarlyStopping, ReduceOnPlateau
-from fastmlp.sklearn.parameters import check_reals
 from fastmlp.tabular.presets import PRESETS
 
 # Smallest and largest values of parameters that replace numbers of a preset.
@@ -47,7 +46,8 @@ folds : int from 2 to 1000, optional
 members : int from 2 to 10000, optional
     Number of networks per recipe, rounded up to a multiple of the folds.
 epochs : int from 1 to 1000000, optional
-    Number of epochs of a recipe with share 1, whatever the number of rows.
+    Number of epochs of a recipe with share 1, whatever the number of rows. With ``recipes`` or
+    ``epochs``, the default preset trains in one stage and ends no recipe early for little gain.
 width : int from 1 to 100000, optional
     Units of each hidden layer, in all recipes.
 categorical_features : "from_dtype", array-like or None, default="from_dtype"
@@ -107,8 +107,7 @@ def documented(cls: Class) -> Class:
 
 
 def check(estimator: Any) -> None:
-    """Reject values within the ranges: bool as a number, n_jobs=0, integers beyond float64."""
-    check_reals(estimator)
+    """Reject values within the ranges: bool as a number, n_jobs=0."""
     of_jobs(estimator.n_jobs)
     for name in COUNTS:
         if isinstance(getattr(estimator, name), bool):

@@ -106,6 +106,7 @@ def compilers():
     return [name for name in ("cc", "clang", *newest) if shutil.which(name)]
 
 
+@pytest.mark.slow
 @needs_objdump
 @pytest.mark.skipif(not compilers(), reason="no C compiler is installed")
 @pytest.mark.parametrize("dtype", native_engine.DTYPES)

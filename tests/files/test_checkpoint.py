@@ -3,7 +3,6 @@
 import os
 import unittest.mock
 import warnings
-from pathlib import Path
 
 import cut
 import models
@@ -65,23 +64,6 @@ def test_by_seconds(tmp_path, monkeypatch):
     net = models.network(fastmlp.MLP)
     net.fit(X, Y, epochs=9, callbacks=[fastmlp.Checkpoint(tmp_path / "net", seconds=3)])
     assert saved == [3, 6, 9]
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "words"),
-    [
-        ({"every": 0}, ValueError, "every is 0"),
-        ({"keep": 1.5}, TypeError, "keep is 1.5"),
-        ({"seconds": -1.0}, ValueError, "seconds is -1.0"),
-        ({"monitor": "accuracy"}, ValueError, "monitor is 'accuracy' but one of"),
-        ({"best": 3}, TypeError, r"best is 3 \(int\) but a path"),
-        ({"best": Path("folder/../x")}, ValueError, "best is 'folder/../x', the file of the last"),
-        ({"path": b"x"}, TypeError, "path is b'x'"),
-    ],
-)
-def test_bad_arguments(options, error, words):
-    with pytest.raises(error, match=words):
-        fastmlp.Checkpoint(**{"path": "x", **options})
 
 
 def test_another_model_is_refused_and_nothing_changes(mlp, tmp_path):

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import cut
 import models
 import pytest
 import trials
+from at_once import at_once
 
 import fastmlp
 
@@ -129,23 +129,15 @@ def test_exports_are_replaced_as_a_whole_too(suffix, call, tmp_path, monkeypatch
 
 
 def test_threads_that_save_to_one_file_do_not_mix_their_models(tmp_path):
-    path, failed = tmp_path / "model", []
+    path = tmp_path / "model"
 
     def save(net):
-        try:
-            for _ in range(20):
-                net.save(path)
-                cut.whole(path)
-        except Exception as error:
-            failed.append(error)
+        for _ in range(20):
+            net.save(path)
+            cut.whole(path)
 
     nets = [cut.model(sizes) for sizes in (cut.OLD, cut.NEW, cut.OLD)]
-    threads = [threading.Thread(target=save, args=(net,)) for net in nets]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failed
+    at_once(*(functools.partial(save, net) for net in nets))
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 

@@ -279,18 +279,6 @@ def test_bad_arguments(tmp_path):
         fastmlp.load(tmp_path / "model", engine="reference")
 
 
-def test_a_save_during_a_fit_has_the_last_whole_epoch(tmp_path):
-    seen = []
-
-    def look(state):
-        again = saved(state.model, tmp_path / "net")
-        seen.append(models.digest(again) == models.digest(state.model))
-        assert again.history.loss == state.history.loss
-
-    models.network(fastmlp.MLP).fit(X, stored.Y, epochs=3, callbacks=[look])
-    assert seen == [True] * 3
-
-
 def test_loading_works_where_nothing_compiled_can_be_loaded(tmp_path):
     stored.mlp(fastmlp.reference.MLP).save(tmp_path / "reference")
     stored.mlp().save(tmp_path / "native")

@@ -11,7 +11,7 @@ from states import digest, same, state
 
 import fastmlp
 from fastmlp import reference
-from fastmlp._models.ensemble import trainer
+from fastmlp._models import trainer
 
 EPOCHS = 8
 HELD = X[:20], Y[:20]

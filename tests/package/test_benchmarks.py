@@ -23,7 +23,7 @@ SMALL = {
     "train": ((*TINY, "--threads", "1", "--rivals", "NumPy"), (1, 2)),
     "predict": ((*TINY, "--rivals", "NumPy"), (2, 8)),
     "estimators": ((*SHORT, "--cases", "batch 32", "100 samples"), (2, 5)),
-    "tabular": (("--cases", "wine", "--models", "fast", "HistGB", "--splits", "1"), (3, 3)),
+    "tabular": (("--cases", "wine", "--models", "fast", "HistGB", "--splits", "1"), (4, 5)),
     "distilled": (("--cases", "wine", "--models", "fast", "--rounds", "2"), (1, 1)),
     "coverage": (("--cases", "lognormal 2", "--rounds", "9", "--fits", "1"), (2, 2)),
     "latency": (("--cases", "tiny", "--calls", "1000"), (1, 4)),
@@ -163,6 +163,23 @@ def test_networks_of_the_scaling_have_about_so_many_parameters(parameters):
     scaling = pytest.importorskip("scaling")
     case = scaling.network(parameters, 2_048)
     assert scaling.count(case) == pytest.approx(parameters, rel=0.05)
+
+
+def test_errors_over_time_are_means_of_ratios(tmp_path):
+    tabular = pytest.importorskip("tabular")
+    made = {"one": {"fast": (2, 1), "other": (1, 4)}, "two": {"fast": (8, 4), "other": (16, 16)}}
+    tried = {
+        name: {model: [tabular.Trial(*map(float, pair), 0.0, {})] for model, pair in row.items()}
+        for name, row in made.items()
+    }
+    points = tabular.over_time(tried, ["fast", "other"])
+    assert [list(row.values()) for row in points.values()] == [
+        pytest.approx([2.0, 1.0]),
+        pytest.approx([8.0, 1.0]),
+    ]
+    pytest.importorskip("matplotlib")
+    tabular.draw(str(tmp_path / "curve.svg"), points, "two sets")
+    assert "<svg" in (tmp_path / "curve.svg").read_text()
 
 
 def test_a_table_is_prepared_as_each_rival_wants_it():

@@ -26,6 +26,9 @@ def test_rates_have_four_cycles_and_end_at_zero():
     peaks = (2.0 ** np.array([0.5, 1.5, 2.5, 3.5]) - 1) * 1000
     assert np.allclose(rates(peaks.round().astype(int)), 0.3, rtol=1e-4)
     assert np.allclose(rates(np.array([0, 1000, 3000, 7000, 15000, 20000])), 0, atol=1e-12)
+    longer = presets.Cycles(0.3, n_steps=63 * 1000, cycles=6)  # goes on where the four end
+    np.testing.assert_allclose(longer(np.arange(15_000)), rates(np.arange(15_000)), atol=1e-12)
+    assert np.allclose(longer(np.array([31_000, 63_000])), 0, atol=1e-12)
     flat = presets.FlatCosine(0.3, n_steps=1000)
     assert np.allclose(flat(np.array([0, 499, 750, 1000])), [0.3, 0.3, 0.15, 0], atol=1e-3)
 
@@ -140,7 +143,7 @@ def test_a_fit_that_learns_noise_is_given_up(monkeypatch):
     noise, smooth = RNG.normal(size=1500), np.sin(X[:, 0]) + X[:, 1]
     wide = replace(LONG, width=64, depth=2)
     model, found = trained(monkeypatch, wide, noise, X)
-    ends = [round(end * found.planned) for end in presets.CYCLE_ENDS]
+    ends = [round(presets.cycle_end(cycle, 4) * found.planned) for cycle in (2, 3)]
     assert found.run in ends
     assert 2 * found.epoch <= found.run
     assert found.curve[-1][2] > presets.HOPELESS * min(cost for _, _, cost, _ in found.curve)

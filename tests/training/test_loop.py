@@ -52,8 +52,8 @@ def regressor():
     [
         (lambda: partial(NET.fit, X, Y, epochs=1), 130, False, None),
         (lambda: partial(NET.partial_fit, X, Y), 82, False, None),
-        (lambda: partial(NET.fit, X, Y, epochs=11), 130 + 10 * 32, False, None),
-        (lambda: partial(regressor().fit, X, Y), 195, True, "train"),
+        (lambda: partial(NET.fit, X, Y, epochs=11), 130 + 64, False, None),
+        (lambda: partial(regressor().fit, X, Y), 150, True, "train"),
     ],
     ids=["fit", "partial_fit", "epochs", "estimator"],
 )

@@ -52,11 +52,8 @@ static inline long long fm_counter_seen(const fm_counter *c) {
 }
 
 /* Take one item; returns how many were taken before. */
-static inline long long fm_counter_take(fm_counter *c, int shared) {
-    if (shared) return atomic_fetch_add_explicit(&c->taken, 1, memory_order_relaxed);
-    const long long before = atomic_load_explicit(&c->taken, memory_order_relaxed);
-    atomic_store_explicit(&c->taken, before + 1, memory_order_relaxed);
-    return before;
+static inline long long fm_counter_take(fm_counter *c) {
+    return atomic_fetch_add_explicit(&c->taken, 1, memory_order_relaxed);
 }
 
 static inline void fm_barrier_start(fm_barrier *b, int size) {
