@@ -1,5 +1,5 @@
-# Rows of a table as the inputs of networks, of one row at once or whenever an engine gathers a batch. The
-# arithmetic is in c/encoding.h, compiled for each CPU level with the kernels.
+# Rows of a table as inputs of networks: of a single row, or computed when an engine gathers a batch. The
+# kernel modules contain the arithmetic (c/encoding.h).
 cimport numpy as cnp
 from cpython.float cimport PyFloat_AsDouble, PyFloat_Check
 from cpython.pycapsule cimport PyCapsule_New
@@ -40,13 +40,13 @@ cdef extern from "encoding.h" nogil:
 
 
 def plain(row, const int64_t[::1] places):
-    """The values of a row at places, if all are finite floats: an array; else None."""
+    """Return the values of a row at places as an array if all are finite floats, else None."""
     cdef Py_ssize_t n = places.shape[0], k
     cdef cnp.npy_intp size = n
     cdef cnp.ndarray found = cnp.PyArray_SimpleNew(1, &size, cnp.NPY_DOUBLE)
     cdef double* numbers = <double*>cnp.PyArray_DATA(found)
     for k in range(n):
-        value = PySequence_GetItem(row, places[k])  # which looks at the length, as row[...] here does not
+        value = PySequence_GetItem(row, places[k])  # checks the length, unlike row[...] in this module
         if not PyFloat_Check(value) or not isfinite(PyFloat_AsDouble(value)):
             return None
         numbers[k] = PyFloat_AsDouble(value)
@@ -54,16 +54,9 @@ def plain(row, const int64_t[::1] places):
 
 
 def smooth_clip(const double[::1] values, double centre, double factor, tuple limits):
-    """Values of one column scaled, and clipped smoothly: x / sqrt(1 + (x / clip)**2).
+    """Return x / sqrt(1 + (x / clip)**2), x = (value - centre) * factor, for the values of one column.
 
-    Parameters
-    ----------
-    values : array of float64, shape (n,)
-        NaN stays NaN.
-    centre, factor : float
-        x is (value - centre) * factor.
-    limits : tuple of float
-        What scaled numbers are clipped to, smoothly; and before that.
+    `limits` are clip and the range to which x is limited before that. NaN stays NaN.
     """
     cdef cnp.npy_intp n = values.shape[0]
     cdef double clip = limits[0], far = limits[1]
@@ -88,15 +81,14 @@ cdef class Encoder
 
 
 cdef class EncodedRows:
-    """The inputs of a member for rows of a table, computed whenever somebody asks for them.
+    """The inputs of a member for rows of a table, computed on demand; made by ``Encoder.rows``.
 
-    Engines take it in the place of an array, see fastmlp._network.data.RowSource. Made by
-    ``Encoder.rows``.
+    Engines accept it instead of an array, see fastmlp._network.data.RowSource.
     """
     cdef fm_encoded_rows c
     cdef fm_row_source source
     cdef Encoder encoder
-    cdef tuple arrays  # numbers, codes, and which rows of them (None: all)
+    cdef tuple arrays  # numbers, codes, chosen rows (None: all)
     cdef readonly object row_source
     cdef readonly tuple shape
 
@@ -122,14 +114,14 @@ cdef class EncodedRows:
         return self.shape[0]
 
     def __getitem__(self, rows):
-        """The same of some rows, by a slice, a mask or their numbers; nothing is computed."""
+        """Select rows by a slice, a mask or their numbers; nothing is computed."""
         numbers, codes, chosen = self.arrays
         chosen = np.arange(len(self)) if chosen is None else chosen
         chosen = np.ascontiguousarray(chosen[rows], np.int64)
         return EncodedRows.make(self.encoder, &self.c.encoding, (numbers, codes, chosen))
 
     def __array__(self, dtype=None, copy=None):
-        """All of them, as an array of their own."""
+        """Compute all rows as an array."""
         cdef Py_ssize_t n = self.shape[0], k
         cdef cnp.ndarray found = np.empty(self.shape, self.dtype)
         cdef float* out = <float*>cnp.PyArray_DATA(found)
@@ -141,24 +133,23 @@ cdef class EncodedRows:
 
 
 cdef class Encoder:
-    """Encodings of many members as a function of rows.
+    """The encodings of many members, as a function of rows.
 
     Parameters
     ----------
     numbers : tuple of arrays of float64
-        Centre and factor, shape (members, numbers), and of the bins the middles and half the widths,
-        (members, numbers, bins).
+        Centre and factor, (members, numbers); middles and half widths of the bins, (members, numbers, bins).
     known : array of bool, shape (members, values)
-        Of all category columns, one after the other: which values each member has seen.
+        The values that each member has seen, of all category columns one after the other.
     tables : list of arrays of float32, shape (values, inputs)
-        Of each category column, the inputs of its values.
+        The inputs of the values of each category column.
     with_missing : array of int64
-        Numbers that have an input that says that they are missing.
+        The numbers with an input for missing values.
     limits : tuple of float
-        What scaled numbers are clipped to, smoothly; and before that.
+        Limits of scaled numbers, as in `smooth_clip`.
     """
     cdef object given
-    cdef tuple arrays  # what the pointers point into
+    cdef tuple arrays  # the memory of the pointers
     cdef fm_encoding first  # of the first member
     cdef void (*encode_row)(const void*, int64_t, void*) noexcept nogil
     cdef Py_ssize_t members, n_values  # of all categories
@@ -196,14 +187,9 @@ cdef class Encoder:
         return Encoder, self.given
 
     def __call__(self, const double[::1] numbers, const int32_t[::1] codes):
-        """The inputs of each member for one row, float32, shape (members, inputs or 1).
+        """Return the inputs of each member for one row, float32, shape (members, inputs or 1).
 
-        Parameters
-        ----------
-        numbers : array of float64
-            NaN where missing.
-        codes : array of int32
-            Of the categories; negative where missing or unknown.
+        Missing numbers are NaN; codes of missing or unknown categories are negative.
         """
         cdef Py_ssize_t m
         cdef cnp.npy_intp shape[2]
@@ -221,23 +207,10 @@ cdef class Encoder:
         return found
 
     def rows(self, numbers, codes, Py_ssize_t m=0):
-        """The inputs of one member for all rows of a table, float32, shape (n, inputs or 1).
+        """Return the inputs of member m for all rows of a table, as `EncodedRows`.
 
-        They are computed when they are needed: ``numpy.asarray`` makes an array of them.
-
-        Parameters
-        ----------
-        numbers : array of float64, shape (n, numbers)
-            NaN where missing.
-        codes : array of int32, shape (n, categories)
-            Of the categories; negative where missing or unknown.
-        m : int
-            Which member's.
-
-        Returns
-        -------
-        EncodedRows
-            It refers to both arrays, which must not change any more, if they are C-contiguous.
+        The numbers are (n, numbers), the codes (n, categories), with missing ones as for one row. If they are
+        C-contiguous, the result refers to them and they must not change.
         """
         numbers = np.ascontiguousarray(numbers, np.float64)
         codes = np.ascontiguousarray(codes, np.int32)
