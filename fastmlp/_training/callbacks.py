@@ -123,7 +123,7 @@ class EarlyStopping(_Monitor):
 class Best(EarlyStopping):
     """Restore the weights of the lowest val_loss when the fit ends; of equal epochs, the last.
 
-    ``judge`` of ``Ensemble.fit`` adds this callback, which never ends a fit. NaN is never the lowest.
+    ``judge`` of ``Ensemble.fit`` adds this callback, which never ends a fit. NaN is never best.
     """
 
     def improved(self, state: State) -> bool:
