@@ -240,7 +240,7 @@ class Learner(Model):
             return one_pass((self,), (data,), (plan,), self._team(n_threads, plan))
 
     def _engines(self) -> Engine:
-        """Return what a fit trains: the engine, of an ensemble all of them."""
+        """Return the engine; an ensemble returns those of all members as one."""
         return self._engine
 
     def _team(self, n_threads: Any, plan: Plan) -> AbstractContextManager[Team | None]:
