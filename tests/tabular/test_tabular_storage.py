@@ -123,11 +123,7 @@ def categories(*values):
 
 
 REFUSED = {
-    "a function": (
-        lambda: TabMLPRegressor(scoring=len),
-        TypeError,
-        "parameters.scoring is <built-in .* use numbers, strings",
-    ),
+    "a function": (lambda: TabMLPRegressor(scoring=len), TypeError, "parameters.scoring is"),
     "a wrong parameter": (lambda: TabMLPRegressor(loss="x"), ValueError, "'loss' parameter"),
     "half a character": (
         half_a_character,
@@ -152,11 +148,7 @@ REFUSED = {
         "the category 9223372036854",
     ),
     "a larger one": (lambda: categories(0.5, 1e300, "b"), TypeError, r"category 1\d{39}\.\.\., wh"),
-    "long text": (
-        lambda: categories("a", "b" * 2000),
-        ValueError,
-        "the column 'column 0': .* of up to 2,000 characters",
-    ),
+    "long text": (lambda: categories("a", "b" * 2000), ValueError, "the column 'column 0': .* of"),
     "a null": (lambda: categories("a", "b\0"), ValueError, "without a null at the end"),
     "a subclass": (lambda: type("Own", (TabMLPRegressor,), {})(), TypeError, "class .*Own"),
 }
