@@ -123,11 +123,7 @@ def categories(*values):
 
 
 REFUSED = {
-    "a function": (
-        lambda: TabMLPRegressor(scoring=len),
-        TypeError,
-        "parameters.scoring is <built-in .* use numbers, strings",
-    ),
+    "a function": (lambda: TabMLPRegressor(scoring=len), TypeError, "parameters.scoring is"),
     "a wrong parameter": (lambda: TabMLPRegressor(loss="x"), ValueError, "'loss' parameter"),
     "half a character": (
         half_a_character,
@@ -152,11 +148,7 @@ REFUSED = {
         "the category 9223372036854",
     ),
     "a larger one": (lambda: categories(0.5, 1e300, "b"), TypeError, r"category 1\d{39}\.\.\., wh"),
-    "long text": (
-        lambda: categories("a", "b" * 2000),
-        ValueError,
-        "the column 'column 0': .* of up to 2,000 characters",
-    ),
+    "long text": (lambda: categories("a", "b" * 2000), ValueError, "the column 'column 0': .* of"),
     "a null": (lambda: categories("a", "b\0"), ValueError, "without a null at the end"),
     "a subclass": (lambda: type("Own", (TabMLPRegressor,), {})(), TypeError, "class .*Own"),
 }
@@ -165,7 +157,10 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_a_file_cannot_hold_is_refused(name, tmp_path):
     make, error, words = REFUSED[name]
-    with pytest.raises(error, match=words):
+    pandas = __import__("pandas")
+    # Strings of PyArrow, which pandas uses where it is installed, cannot have half a character.
+    python_strings = pandas.option_context("mode.string_storage", "python")
+    with python_strings, pytest.raises(error, match=words):
         make().save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
