@@ -174,7 +174,7 @@ NARROW = {
     "classes": (
         Recipe(bins=8, width=64),
         Recipe(bins=0, width=64, dropout=0.15, decay=0.02),
-        Recipe(bins=8, width=64, dropout=0.3, decay=0.02, share=1 / 2),
+        replace(CAREFUL, width=64),
     ),
 }
 
