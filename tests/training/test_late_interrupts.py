@@ -29,7 +29,7 @@ def net(request):
 def interrupted_late(monkeypatch):
     """Let the next epoch end well, and an interrupt be noticed right after it."""
 
-    def record(*_):
+    def record(*_, **__):
         monkeypatch.undo()
         raise KeyboardInterrupt
 
