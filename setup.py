@@ -66,8 +66,12 @@ FLAGS = [
 # them larger, but no faster (those that gain by it ask for it in their first line). A kernel has no
 # array that a caller's number can overrun: no guard.
 PLAIN_FLAGS = ["-Os", "-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
-# Addresses of functions are read-only after loading; no page of stack is executable.
-LINK_FLAGS = ["-Wl,-z,relro,-z,now,-z,noexecstack"] if TARGET.startswith("linux") else []
+LINK_FLAGS = []
+if TARGET.startswith("linux"):
+    # Addresses of functions are found when a module is loaded, and read-only from then on, so that
+    # calls need no stubs; no page of stack is executable.
+    LINK_FLAGS = ["-Wl,-z,relro,-z,now,-z,noexecstack"]
+    FLAGS += ["-fno-plt"]
 # What is installed keeps no symbols but those that Python looks up; a development build keeps all.
 STRIP = ["-Wl,-x" if TARGET.startswith("macosx") else "-Wl,-s"]
 # FASTMLP_SANITIZE=address,undefined, or thread: modules that the compiler's sanitizers watch, for
@@ -78,8 +82,10 @@ if SANITIZE := os.environ.get("FASTMLP_SANITIZE"):
     PLAIN_FLAGS = STRIP = []  # guards and sanitizers do not go together; reports name functions
 # FASTMLP_ABI3=1: modules under the limited API, for every CPython from 3.11 on. FASTMLP_KERNELS: a
 # folder of kernels that were compiled so already, and are copied (.ci/wheels sets both).
+# FASTMLP_ALL_LEVELS=1: a CPU level that does not compile is an error.
 ABI3 = bool(os.environ.get("FASTMLP_ABI3"))
 READY = os.environ.get("FASTMLP_KERNELS")
+ALL_LEVELS = bool(os.environ.get("FASTMLP_ALL_LEVELS"))
 DIRECTIVES = {
     "language_level": 3,
     "auto_pickle": False,  # nothing native is pickled by guesswork
@@ -224,16 +230,16 @@ class BuildExtensions(build_ext):
                 built = Path(self.get_ext_fullpath(ext.name))
                 for path in (built, ROOT / "fastmlp" / "_engine" / built.name):
                     path.unlink(missing_ok=True)
-        if len(self.failed) == len(levels):
-            names = ", ".join(levels)
-            raise PlatformError(f"none of the CPU levels {names} compiled: see the messages above")
+        if len(self.failed) == len(levels) or (self.failed and ALL_LEVELS):
+            names = ", ".join(self.failed)
+            raise PlatformError(f"the CPU levels {names} did not compile: see the messages above")
 
 
 class BuildProbe(BuildExtensions):
     """Build `probe` alone, for tests and benchmarks; see tests/support/probing.py."""
 
     def wanted(self) -> list[Extension]:
-        return [plain_module(SOURCES / "probe.pyx")]
+        return [Extension("probe", ["tests/support/probe.pyx"], extra_compile_args=PLAIN_FLAGS)]
 
 
 class BuildWheel(bdist_wheel):

@@ -16,7 +16,7 @@ def rate(threads: int) -> float:
     gate = threading.Barrier(threads + 1)
 
     def work() -> None:
-        predictor = fastmlp.MLP([8, 32, 32, 1], seed=0).predictor()
+        predictor = fastmlp.MLP([8, 32, 32, 1], rng=0).predictor()
         row = np.ones(8, np.float32)
         gate.wait()
         for _ in range(CALLS):

@@ -59,7 +59,7 @@ cdef extern from "threads/sync.h" nogil:
     ctypedef struct fm_counter:
         pass
     void fm_counter_reset(fm_counter*)
-    int64_t fm_counter_take(fm_counter*, int)
+    int64_t fm_counter_take(fm_counter*)
     void fm_counter_done(fm_counter*)
     int64_t fm_counter_seen(const fm_counter*)
     void fm_wait_a_little(int)

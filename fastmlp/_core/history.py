@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(repr=False)
 class History:
-    """Record of a fit, with one entry per epoch.
+    """Record of a fit, with one entry per epoch in each list.
 
     Attributes
     ----------
@@ -57,14 +58,8 @@ class History:
             Number of epochs to keep, from the first; by default all.
         """
         n = len(self.loss) if epochs is None else epochs
-        return History(
-            self.loss[:n],
-            self.val_loss[:n],
-            self.seconds[:n],
-            self.learning_rate[:n],
-            self.stop_reason,
-            self.measured[:n],
-        )
+        values = [v[:n] if isinstance(v, list) else v for v in vars(self).values()]
+        return History(*values)  # type: ignore[arg-type]
 
     def to_frame(self) -> Any:
         """Return a pandas.DataFrame with one row per epoch and one column per recorded value.
@@ -129,6 +124,14 @@ class History:
         ends = [f"{name} {v[0]:.4g} to {v[-1]:.4g}" for name, v in losses.items() if v]
         stopped = [f"stopped: {self.stop_reason}"] if self.stop_reason else []
         return f"History({', '.join([count, *ends, *stopped])})"
+
+    def _repr_html_(self) -> str:
+        """Return the loss curves as a picture for notebooks; matplotlib is not needed."""
+        from fastmlp._core.charts import Axes
+
+        chart, text = Axes(), repr(self)
+        self.whole().plot(chart)
+        return f"<p>{html.escape(text)}</p>{chart.svg(text)}"
 
 
 class AveragingState(NamedTuple):
@@ -272,6 +275,11 @@ class State:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Set the model's parameters to those of a snapshot.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            A result of :meth:`snapshot`.
 
         Raises
         ------

@@ -85,10 +85,10 @@ def check_count(name: str, value: object, example: int, least: int = 1) -> int:
 
 
 class Options:
-    """Base of dataclasses whose fields are checked when an object is made.
+    """Base of dataclasses that check their fields at construction.
 
-    ``_checks`` has for each checked field a function of its name, its value and the arguments that
-    follow, such as an example for the message.
+    ``_checks`` maps a field to a function of its name, its value and some further arguments, such
+    as an example for the message.
     """
 
     _checks: ClassVar[Mapping[str, tuple[Any, ...]]] = {}

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 Twins: TypeAlias = tuple[tuple[tuple[str, ...], str], ...]
 Class = TypeVar("Class", bound=type)
 
-# Equivalent names: those of fastmlp, with a value where an example helps, then those of others.
+# Equivalent names: fastmlp's, with a value where an example helps, then other libraries'.
 TWINS: Twins = (
     (("rng", "random_state"), "seed random_seed"),
     (("epochs", "max_iter"), "n_epochs num_epochs max_epochs nb_epoch iterations n_iter"),

@@ -19,7 +19,7 @@ MOST_INTEGER = 2**53  # JSON readers of other languages round larger ones
 LONGEST_INTEGER = len(str(-MOST_INTEGER))
 MOST_TOKENS = 1 << 17  # commas, colons, opening brackets: at most one object in memory each
 
-# A string that never ends matches to the end of the text; otherwise the search were quadratic.
+# A string without an end matches up to the end of the text, or the search would be quadratic.
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _SURROGATES = re.compile(rb"\\u[dD][89a-fA-F]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))

@@ -88,6 +88,12 @@ class Model(Exportable):
 
         return summary(self._spec)
 
+    def _repr_html_(self) -> str:
+        """Return the table of the layers for notebooks."""
+        from fastmlp._models.summary import as_html
+
+        return as_html(self._spec)
+
     @property
     def layer_sizes(self) -> tuple[int, ...]:
         """Inputs, hidden layers, outputs."""

@@ -56,6 +56,7 @@ class Learner(Model):
         validation_data: Sequence[ArrayLike] | None = None,
         sample_weight: ArrayLike | None = None,
         shuffle: bool = True,
+        shuffle_buffer: int | None = None,
         metrics: Metrics = (),
         callbacks: Iterable[Callback] = (),
         n_threads: int | None = None,
@@ -109,6 +110,9 @@ class Learner(Model):
         shuffle : bool
             Whether to visit the samples in a new random order in each epoch; the rows of a source
             are shuffled within blocks.
+        shuffle_buffer : int, optional
+            Number of rows, at least 1, in a buffer through which a source is shuffled, beside the
+            blocks in memory. Needed where the rows of the source are sorted.
         metrics : sequence of str or callables, or dict, optional
             Metrics for ``History.metrics``, computed after each epoch: accuracy,
             mean_squared_error, mean_absolute_error, r2, or callables ``(y, prediction) -> float``
@@ -159,7 +163,7 @@ class Learner(Model):
             PublishedSnapshot(self),
             Runner(self, (self,), resume) as run,
         ):
-            data = planning.data(X, y, sample_weight, self._spec)
+            data = planning.data(X, y, sample_weight, self._spec, shuffle, shuffle_buffer)
             given = batch_size, optimizer, l1, l2, clip_norm, groups, dropout
             plan = planning.plan(self._spec, data, *given)
             run.options(epochs, shuffle, verbose, averaging, callbacks)

@@ -45,11 +45,6 @@ def decay(z: Array) -> Array:
     return np.exp(-np.abs(z))
 
 
-def relu_slope(z: Array) -> Array:
-    """Return 1 where z > 0, else 0."""
-    return (z > 0).astype(z.dtype)
-
-
 def leaky_relu(z: Array) -> Array:
     """Return z where z > 0, else 0.01 z."""
     return np.where(z > 0, z, LEAK * z)
@@ -109,13 +104,8 @@ def normal_cdf(z: Array) -> Array:
     return np.asarray(0.5 * erfc(z.astype(np.float64) * -math.sqrt(0.5))).astype(z.dtype)
 
 
-def gelu(z: Array) -> Array:
-    """Return z P(Z <= z)."""
-    return z * normal_cdf(z)
-
-
 def gelu_slope(z: Array) -> Array:
-    """Return P(Z <= z) + z times the normal density at z."""
+    """Return P(Z <= z) + z times the normal density at z, the slope of z P(Z <= z)."""
     z = np.clip(z, -GAUSSIAN_TAIL, GAUSSIAN_TAIL)
     return normal_cdf(z) + z * np.exp(-0.5 * z * z) * math.sqrt(0.5 / math.pi)
 
@@ -135,11 +125,6 @@ def gelu_tanh_slope(z: Array) -> Array:
     return sigmoid(u2) + z * sigmoid_slope(u2) * du2
 
 
-def silu(z: Array) -> Array:
-    """Return z sigmoid(z)."""
-    return z * sigmoid(z)
-
-
 def silu_slope(z: Array) -> Array:
     """Return s (1 + z (1 - s)) with s = sigmoid(z)."""
     return np.asarray(sigmoid(z) * (1 + z * sigmoid(-z)))
@@ -157,11 +142,6 @@ def _mish_denominator(z: Array, e: Array) -> Array:
     return np.asarray(np.where(z > 0, 1 + 2 * e + 2 * e * e, e * e + 2 * e + 2))
 
 
-def mish(z: Array) -> Array:
-    """Return z tanh(softplus(z))."""
-    return z * tanh_softplus(z)
-
-
 def mish_slope(z: Array) -> Array:
     """Return the derivative of mish."""
     e = decay(z)
@@ -173,17 +153,19 @@ ACTIVATIONS: dict[str, Activation] = {
     row.name: row
     for row in (
         Activation("identity", np.copy, np.ones_like, "glorot_uniform"),
-        Activation("relu", lambda z: np.maximum(z, 0), relu_slope, "he_normal"),
+        Activation(
+            "relu", lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(z.dtype), "he_normal"
+        ),
         Activation("leaky_relu", leaky_relu, leaky_relu_slope, "he_normal"),
         Activation("elu", elu, elu_slope, "he_normal"),
         Activation("selu", selu, selu_slope, "lecun_normal"),
         Activation("softplus", softplus, sigmoid, "he_normal"),
         Activation("sigmoid", sigmoid, sigmoid_slope, "glorot_uniform"),
         Activation("tanh", np.tanh, tanh_slope, "glorot_uniform"),
-        Activation("gelu", gelu, gelu_slope, "he_normal"),
+        Activation("gelu", lambda z: z * normal_cdf(z), gelu_slope, "he_normal"),
         Activation("gelu_tanh", gelu_tanh, gelu_tanh_slope, "he_normal"),
-        Activation("silu", silu, silu_slope, "he_normal"),
-        Activation("mish", mish, mish_slope, "he_normal"),
+        Activation("silu", lambda z: z * sigmoid(z), silu_slope, "he_normal"),
+        Activation("mish", lambda z: z * tanh_softplus(z), mish_slope, "he_normal"),
     )
 }
 

@@ -39,9 +39,9 @@ class Factors(NamedTuple):
 def _factors(rate: float, decay: float, scale: float, degree: int) -> Factors:
     """Return the factors of a tensor that is ``scale`` times the one that the optimizer sees.
 
-    By the chain rule the gradient of the latter is ``scale`` times that of the tensor, and the
-    tensor moves ``scale`` times as far as the latter. The optimizer's state stays in units of the
-    tensor's own gradient, and epsilon is converted to these units.
+    By the chain rule the optimizer's gradient is ``scale`` times the gradient of the tensor, and
+    the tensor moves ``scale`` times as far as the optimizer's tensor. The optimizer's state stays
+    in units of the tensor's own gradient, and epsilon is converted to these units.
     """
     turned = scale ** (1 + degree)
     norm = scale**2 if rate else 0.0
@@ -53,8 +53,8 @@ def _factors(rate: float, decay: float, scale: float, degree: int) -> Factors:
 class Groups:
     """Learning rates and decay by layer and by kind of tensor, as factors on those of the fit.
 
-    The rate of the weights of layer k is ``learning_rate * layer_rates[k] * weight_rate``, that of
-    its biases ``learning_rate * layer_rates[k] * bias_rate``, and so on. A factor 0 freezes a
+    The rate of the weights of layer k is ``learning_rate * layer_rates[k] * weight_rate``, the rate
+    of its biases ``learning_rate * layer_rates[k] * bias_rate``, and so on. A factor 0 freezes a
     tensor: it and its optimizer state stay unchanged, and the gradient norm for clipping omits it.
 
     Parameters
@@ -135,7 +135,7 @@ class GroupTable(NamedTuple):
     """The groups of one network in the form that the native engine reads."""
 
     factors: NDArray[np.float64]  # (groups, 6), sorted by rate and epsilon
-    group_of: NDArray[np.int32]  # of each tensor, kind by kind
+    group_of: NDArray[np.int32]  # the group of each tensor, kind by kind
     first_trained: int  # the first layer that is not frozen; the last one if all are
 
 

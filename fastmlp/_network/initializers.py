@@ -45,7 +45,7 @@ def _normal(variance: Variance) -> Draw:
 VARIANCES: dict[str, Variance] = {
     "glorot": lambda fan_in, fan_out: 2.0 / (fan_in + fan_out),  # Glorot and Bengio 2010, eq. 12
     "he": lambda fan_in, fan_out: 2.0 / fan_in,  # He et al. 2015, equation 10
-    "lecun": lambda fan_in, fan_out: 1.0 / fan_in,  # LeCun et al. 1998, "Efficient BackProp", 4.6
+    "lecun": lambda fan_in, fan_out: 1.0 / fan_in,  # LeCun et al. 1998, section 4.6
 }
 INITIALIZERS: dict[str, Draw] = {
     "glorot_uniform": _uniform(VARIANCES["glorot"]),

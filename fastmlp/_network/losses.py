@@ -169,7 +169,7 @@ class Quantile(Loss):
     Parameters
     ----------
     quantile : float, in (0, 1)
-        Share of the targets that shall lie below the prediction.
+        Fraction of the targets below the prediction.
 
     Examples
     --------

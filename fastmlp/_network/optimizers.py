@@ -27,6 +27,7 @@ __all__ = ["Optimizer", "SGD", "RMSprop", "Adam", "AdamW", "Lion"]
 N_HYPER = 4  # numbers of a step, as the C side takes them
 
 Slots: TypeAlias = dict[str, int | None]
+Arrays: TypeAlias = Sequence[Array]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Optimizer(Options):
         self,
         parameter: Array,
         gradient: Array,
-        slots: Sequence[Array],
+        slots: Arrays,
         learning_rate: float,
         t: int,
         decay: float,
@@ -119,9 +120,7 @@ class Optimizer(Options):
         decay = getattr(self, "weight_decay", 0.0)
         return float(decay(step) if callable(decay) else decay)
 
-    def _step(
-        self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
-    ) -> None:
+    def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
         raise NotImplementedError
 
 
@@ -132,19 +131,19 @@ class SGD(Optimizer):
     Nesterov's variant takes p -= rate (g + mu b).
 
     With `rate_in_velocity` the velocity has the learning rate in it: b = mu b - rate g and p += b,
-    Nesterov's p += mu b - rate g. The same while the rate stays; after a change, the old steps live
-    on at the old rate. It is what scikit-learn and Sutskever et al. 2013 do.
+    Nesterov's p += mu b - rate g. Both forms agree while the rate is constant; after a change, this
+    one continues earlier steps at the old rate, as in scikit-learn and Sutskever et al. 2013.
 
     Parameters
     ----------
     learning_rate : float > 0 or callable
         The rate, or a schedule.
     momentum : float, in [0, 1)
-        mu.
+        The factor mu.
     nesterov : bool
-        Look ahead; needs momentum.
+        Use Nesterov's variant, which needs momentum.
     rate_in_velocity : bool
-        Which of the two forms; without momentum they are one.
+        Use the second form; without momentum both are equal.
 
     Examples
     --------
@@ -188,10 +187,8 @@ class SGD(Optimizer):
         row = "nesterov" if self.nesterov else "momentum"
         return f"{row}_with_rate" if self.rate_in_velocity else row
 
-    def _step(
-        self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
-    ) -> None:
-        del t, factor  # there is no epsilon
+    def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
+        del t, scale  # there is no epsilon
         if not self.momentum:
             p -= rate * g
             return
@@ -214,9 +211,9 @@ class RMSprop(Optimizer):
     learning_rate : float > 0 or callable
         The rate, or a schedule.
     alpha : float, in [0, 1)
-        Memory of the mean square.
+        Decay rate of the mean square.
     epsilon : float, > 0
-        Keeps the division finite.
+        Added to the divisor to keep the step finite.
 
     Examples
     --------
@@ -235,14 +232,12 @@ class RMSprop(Optimizer):
     alpha: float = 0.99
     epsilon: float = 1e-8
 
-    def _step(
-        self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
-    ) -> None:
+    def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
         del t
         alpha, epsilon, *_ = self.hyper
         (v,) = slots
         v[...] = alpha * v + (1 - alpha) * g * g
-        p -= rate * g / (np.sqrt(v) + factor * epsilon)
+        p -= rate * g / (np.sqrt(v) + scale * epsilon)
 
 
 @dataclass(frozen=True)
@@ -260,9 +255,9 @@ class Adam(Optimizer):
     learning_rate : float > 0 or callable
         The rate, or a schedule.
     beta_1, beta_2 : float, in [0, 1)
-        Memory of the mean and of the mean square.
+        Decay rates of the mean and of the mean square.
     epsilon : float, > 0
-        Keeps the division finite.
+        Added to the divisor to keep the step finite.
     epsilon_hat : bool
         Add epsilon before the bias correction of v, not after it.
 
@@ -293,15 +288,13 @@ class Adam(Optimizer):
         """The row of `NATIVE_OPTIMIZERS`, by the place of epsilon."""
         return f"{self.name}_hat" if self.epsilon_hat else self.name
 
-    def _step(
-        self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
-    ) -> None:
+    def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
         beta_1, beta_2, epsilon, *_ = self.hyper
         m, v = slots
         m[...] = beta_1 * m + (1 - beta_1) * g
         v[...] = beta_2 * v + (1 - beta_2) * g * g
         root = math.sqrt(1 - beta_2**t)
-        epsilon *= factor
+        epsilon *= scale
         if not self.epsilon_hat:
             epsilon *= root
         p -= rate * root / (1 - beta_1**t) * m / (np.sqrt(v) + epsilon)
@@ -316,7 +309,7 @@ class AdamW(Adam):
     learning_rate, beta_1, beta_2, epsilon, epsilon_hat
         As in `Adam`.
     weight_decay : float >= 0 or callable
-        The decay, or a schedule of it; decoupled from the gradient; biases are left alone.
+        The decay, or a schedule of it; decoupled from the gradient; biases do not decay.
 
     Examples
     --------
@@ -345,9 +338,9 @@ class Lion(Optimizer):
     learning_rate : float > 0 or callable
         The rate, or a schedule.
     beta_1, beta_2 : float, in [0, 1)
-        What the mean weighs beside the gradient in a step, and its memory.
+        Weight of the mean in a step, and its decay rate.
     weight_decay : float >= 0 or callable
-        The decay, or a schedule of it; decoupled from the gradient; biases are left alone.
+        The decay, or a schedule of it; decoupled from the gradient; biases do not decay.
 
     Examples
     --------
@@ -371,10 +364,8 @@ class Lion(Optimizer):
     beta_2: float = 0.99
     weight_decay: Scheduled = 0.0
 
-    def _step(
-        self, p: Array, g: Array, slots: Sequence[Array], rate: float, t: int, factor: float
-    ) -> None:
-        del t, factor  # nothing to correct, no epsilon
+    def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
+        del t, scale  # nothing to correct, no epsilon
         beta_1, beta_2, *_ = self.hyper
         (m,) = slots
         direction = beta_1 * m + (1 - beta_1) * g

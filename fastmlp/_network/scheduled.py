@@ -46,7 +46,7 @@ def learning_rates(
 ) -> npt.NDArray[np.float64]:
     """Return the float64 values of `n` steps; raise ValueError for one outside the interval.
 
-    ``name`` is the option whose values these are. A callable is called once a step, with an int.
+    ``name`` is the name of the option. A callable is called once per step, with an int.
 
     Examples
     --------

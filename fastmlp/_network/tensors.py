@@ -23,7 +23,7 @@ class TensorKind(NamedTuple):
     label: str  # its name in files and state_dict: layers.0.weight
     operator: str  # the kind of operator that uses it, a key of operators.OPERATORS
     layers: slice  # EVERY, HIDDEN, FIRST or LAST
-    shape: Callable[[int, int, int], Shape]  # of the network's inputs, and the layer's fans
+    shape: Callable[[int, int, int], Shape]  # function of network inputs, fan_in and fan_out
     option: str  # attribute of Spec: whether, or which, layers have one; "": all have
     gradient: str  # how the native engine computes its gradient: GRADIENTS in parameters.pyx
     group: str  # prefix of its factors in Groups, ..._rate and ..._decay; weights always decay

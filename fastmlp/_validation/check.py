@@ -6,7 +6,6 @@ user's arrays are never modified. A wrong type raises TypeError and a wrong valu
 message gives the value, the expectation and a remedy.
 """
 
-from fastmlp._core.finite import first_non_finite as first_non_finite
 from fastmlp._validation.arrays import *  # noqa: F403
 from fastmlp._validation.options import *  # noqa: F403
 from fastmlp._validation.samples import *  # noqa: F403

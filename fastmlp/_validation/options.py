@@ -46,12 +46,13 @@ def optimizer(value: Any) -> Optimizer:
             "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
         )
     global _last
-    known, chosen = _last, value
-    if not is_custom:
-        if type(value) is type(known) and value == known:
-            return known
-        _last = chosen
-    return chosen  # type: ignore[no-any-return]
+    chosen: Optimizer = value
+    if is_custom:
+        return chosen
+    known = _last  # read once: other threads may change it
+    if type(chosen) is not type(known) or chosen != known:
+        _last = known = chosen
+    return known
 
 
 def averaging(value: Any) -> Averaging | None:
@@ -70,7 +71,7 @@ def averaging(value: Any) -> Averaging | None:
 
 
 def groups(value: Any, spec: Spec) -> Groups:
-    """Return the Groups, checked to have one factor per layer; None gives PLAIN."""
+    """Return the Groups after checking the number of factors; None gives PLAIN."""
     if value is None:
         return PLAIN
     if type(value) is not Groups:
@@ -102,7 +103,7 @@ def resume(value: Any) -> tuple[bool, str | None]:
 
 
 def callbacks(value: Any, without_batches: str = "") -> list[Any]:
-    """Return callbacks as a list; beside an option without batches none has ``on_batch``."""
+    """Return callbacks as a list; with an option without batches, refuse ``on_batch``."""
     if callable(value) or not isinstance(value, Iterable):
         raise TypeError(f"callbacks is {short(value)} but a list of callables is expected")
     checked = list(value)

@@ -52,7 +52,7 @@ class Column:
 
     def read(self, series: Array) -> Array:
         """Return numbers, float64 with NaN where missing, or category codes, int32."""
-        _check_kind(series, self.name)
+        _types(series, self.name)
         if self.values is None:
             return _numbers(series, self.name)
         code = {value: k for k, value in enumerate(self.values)}
@@ -266,9 +266,8 @@ def _wanted(categorical: Any, names: Sequence[str], given_names: Sequence[Any]) 
 
 def _categories(series: Array, wanted: bool, name: str) -> tuple[Hashable, ...] | None:
     """Return a category's values, including None if some are missing; None for numeric columns."""
-    _check_kind(series, name)
-    kind = series.dtype.kind
-    if not wanted and (kind in "iuf" or (kind == "O" and _are_numbers(_types(series)))):
+    types, kind = _types(series, name), series.dtype.kind
+    if not wanted and (kind in "iuf" or (kind == "O" and _are_numbers(types))):
         return None
     items = series.tolist()
     meant = _values(items, name)
@@ -281,9 +280,13 @@ def _categories(series: Array, wanted: bool, name: str) -> tuple[Hashable, ...] 
     return tuple(values)
 
 
-def _check_kind(series: Array, name: str) -> None:
-    """Raise an error for dates and complex numbers, which NumPy would convert silently."""
-    for kind in _types(series):
+def _types(series: Array, name: str) -> set[type]:
+    """Return the types of a column's items; raise an error for dates and complex numbers.
+
+    NumPy would convert them silently.
+    """
+    types = set(map(type, series.tolist())) if series.dtype.kind == "O" else {series.dtype.type}
+    for kind in types:
         if kind.__name__ in MISSING_TYPES:  # NaT has the methods of a date
             continue
         if hasattr(kind, "isoformat") or issubclass(kind, np.datetime64 | np.timedelta64):
@@ -292,11 +295,7 @@ def _check_kind(series: Array, name: str) -> None:
             )
         if issubclass(kind, complex | np.complexfloating):
             raise ValueError(f"Complex data not supported: {name} holds complex numbers")
-
-
-def _types(series: Array) -> set[type]:
-    """Return the types of all items of a column."""
-    return set(map(type, series.tolist())) if series.dtype.kind == "O" else {series.dtype.type}
+    return types
 
 
 def _are_numbers(kinds: set[type]) -> bool:

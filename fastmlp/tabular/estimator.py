@@ -24,11 +24,10 @@ from fastmlp.tabular.blend import BlendResult
 from fastmlp.tabular.columns import DATE_KINDS, Array, Columns, Table
 from fastmlp.tabular.explained import Explained
 from fastmlp.tabular.fitted import like
-from fastmlp.tabular.members import INTERRUPTED, FitOptions, Splits
+from fastmlp.tabular.members import INTERRUPTED, FitOptions
 from fastmlp.tabular.parameters import ADDED, CONSTRAINTS, check
 from fastmlp.tabular.presets import PRESETS, adapted
 from fastmlp.tabular.report import Report, Stopwatch
-from fastmlp.tabular.timing import in_time
 
 # Rows with a smaller fraction of the largest weight count as 0: their influence is below rounding,
 # and they are 0 in float32.
@@ -182,22 +181,19 @@ class BaseTabMLP(Explained):
         rows = table if len(used) == len(table) else table.take(used)
         copies, noted = (None, []) if groups is not None else folds.copied(rows, target.y)
         with watch("training"):
-            notes = in_time(request, rows, columns, target)
-            together = target.classes, grouped, copies
-            division = Splits.of(len(rows), request.preset, request.rng, *together)
-            division.notes.extend(notes + noted)
-            fitted = blend.fit(rows, columns, target, kept, division, request)
+            fitted = blend.fit(rows, columns, target, kept, (grouped, copies), request)
+            fitted.notes.extend(noted)
         with watch("calibration"):
             self._members = fitted.blend
             calibration = target, fitted, kept, copies if groups is None else grouped
             try:
                 more = self._finish(*calibration) | self._scores(request.scorer, fitted, judged)
-                self._set_fitted(fitted, division, target, table, used)
+                self._set_fitted(fitted, target, table, used)
             except KeyboardInterrupt:  # once more, without the scores, which may take long
                 fitted.stopped = INTERRUPTED
                 fitted.notes.append(f"ended early because {INTERRUPTED}: there are no other scores")
                 more = self._finish(*calibration)
-                self._set_fitted(fitted, division, target, table, used)
+                self._set_fitted(fitted, target, table, used)
             self._row_weights = None
             if kept is not None or len(used) < len(table):
                 self._row_weights = np.zeros(len(table))
@@ -253,9 +249,7 @@ class BaseTabMLP(Explained):
         kept = weights[rows]
         return rows, None if np.all(kept == kept[0]) else kept / kept.mean()
 
-    def _set_fitted(
-        self, fitted: BlendResult, division: Splits, target: Any, table: Table, used: Array
-    ) -> None:
+    def _set_fitted(self, fitted: BlendResult, target: Any, table: Table, used: Array) -> None:
         """Set the public attributes."""
         whole = np.empty((len(table), fitted.out_of_fold.shape[1]))
         whole[used] = fitted.out_of_fold
@@ -264,7 +258,7 @@ class BaseTabMLP(Explained):
         if unused.any():  # no member has seen them
             whole[unused] = self._members.predict(table.take(np.flatnonzero(unused)))
         self._out_of_fold = whole
-        self._out = [used[rows] for rows in division.out]
+        self._out = [used[rows] for rows in fitted.division.out]
         first = fitted.trained[0]
         self._curve = first.curve
         decoder = copy.copy(target)
@@ -292,7 +286,8 @@ class BaseTabMLP(Explained):
         scores = target.shown(fitted.alone), target.shown(fitted.together)
         notes = fitted.notes + data_warnings.texts(columns)
         table = n, len(columns.names), columns.kinds, columns.left_out
-        return Report(*table, parts, target.metric, *scores, seconds, more, notes)
+        course = {"course": "; then ".join(fitted.course)} if fitted.course else {}
+        return Report(*table, parts, target.metric, *scores, seconds, course | more, notes)
 
 
 def finite_numbers(y: Any) -> Array:

@@ -204,7 +204,8 @@ def train(
     steps = epochs * math.ceil(min(map(len, learn)) / batch)
     after = AFTER[target.kind] * min(1.0, 2 * MOST_ROWS / n)
     clock = Clock(request.deadline, epoch=epoch, after=after)
-    rate = Cycles(target.rate * recipe.rate, steps, clock)
+    preset = request.preset
+    rate = Cycles(target.rate * recipe.rate, steps, clock, preset.cycles)
     optimizer: Optimizer = Adam(learning_rate=rate, beta_2=BETA_2)
     if recipe.decay:
         decay = FlatCosine(recipe.decay, steps)
@@ -218,6 +219,8 @@ def train(
         request.scorer,
         clock,
         target.hopeless if recipe.share == 1 else math.inf,
+        preset.cycles,
+        bool(preset.trial_folds),
     )
     stopped = ""
     try:

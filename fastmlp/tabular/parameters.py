@@ -46,7 +46,8 @@ folds : int from 2 to 1000, optional
 members : int from 2 to 10000, optional
     Number of networks per recipe, rounded up to a multiple of the folds.
 epochs : int from 1 to 1000000, optional
-    Number of epochs of a recipe with share 1, whatever the number of rows.
+    Number of epochs of a recipe with share 1, whatever the number of rows. With ``recipes`` or
+    ``epochs``, the default preset trains in one stage and ends no recipe early for little gain.
 width : int from 1 to 100000, optional
     Units of each hidden layer, in all recipes.
 categorical_features : "from_dtype", array-like or None, default="from_dtype"

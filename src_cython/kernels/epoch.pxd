@@ -13,6 +13,10 @@ from rounding cimport ceil_div
 from pieces cimport *
 
 
+cdef enum:
+    CACHED_BYTES = 262144  # inputs of this size stay in the second-level cache and are not prefetched
+
+
 cdef inline double batch_weight(const fm_task* task, int64_t start, int64_t rows) noexcept nogil:
     """Return the sum of the sample weights of a batch, in the order of its rows, over all processes."""
     cdef double total = 0
@@ -81,6 +85,7 @@ cdef inline fm_ahead next_rows(const fm_task* task, int64_t next, int32_t thread
                                int32_t active) noexcept nogil:
     """Describe this thread's rows of the next block, at row `next` of the order, for prefetch."""
     cdef fm_ahead ahead
+    cdef bint is_cached
     cdef int64_t rows = min(task.buffers.rows, task.data.n - next)
     ahead.x = task.data.x
     ahead.order = task.order
@@ -89,7 +94,8 @@ cdef inline fm_ahead next_rows(const fm_task* task, int64_t next, int32_t thread
     ahead.at = 0
     ahead.row = next + first_row(rows, thread, active)
     ahead.end = next + min(first_row(rows, thread + 1, active), rows)
-    if task.order == NULL or task.data.x_column_stride != sizeof(real):
+    is_cached = task.data.n * ahead.row_bytes < CACHED_BYTES
+    if task.order == NULL or task.data.x_column_stride != sizeof(real) or is_cached:
         ahead.end = ahead.row
     return ahead
 

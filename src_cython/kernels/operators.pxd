@@ -146,6 +146,8 @@ cdef inline void affine_forward(const fm_network* net, const fm_buffers* buffers
         slope = kept_slope(op, buffers, l, at, draws)
         if op.n_out == 1:
             dot_rows(a, panel_step, w, NR, op.n_in, b[0], y, rows)
+            if slope == NULL and ACTIVATIONS[op.activation].fused == FUSED_IDENTITY:
+                continue  # the padding is still 0
         elif slope == NULL and ACTIVATIONS[op.activation].fused == FUSED_RELU:
             panel_relu(a, panel_step, op.n_in, w + p * w_step, b + p * NR, y, y, rows, nv)
             continue

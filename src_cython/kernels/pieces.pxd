@@ -42,22 +42,29 @@ cdef inline const fm_piece* next_piece(const fm_shift* shift, int32_t* done, int
                                        int64_t rows, fm_watch* watch) noexcept nogil:
     """Take a piece of this thread, or else of another; NULL if none is left or the work must stop.
 
-    `done` counts the threads without pieces left, 0 at first. Own pieces are the same in every step, so that
-    their weights and slots stay in this core's cache.
+    `done`, 0 at first, counts the threads without pieces left, or the pieces if there is one thread. Own
+    pieces are the same in every step, so that their weights and slots stay in this core's cache.
     """
     cdef int32_t owner
-    cdef int64_t i
-    while done[0] < active:
-        owner = thread + done[0]
-        if owner >= active:
-            owner -= active
-        i = shift.piece_first[owner] + fm_counter_take(&shift.counters[owner], active > 1)
-        if i < own_end(shift, owner, active):
-            if fm_watch_stop(watch, rows * shift.pieces[i].work):
-                return NULL
-            return &shift.pieces[i]
+    cdef int64_t i, end
+    if active == 1:
+        i, end = done[0], own_end(shift, 0, 1)
         done[0] += 1
-    return NULL
+    else:
+        while done[0] < active:
+            owner = thread + done[0]
+            if owner >= active:
+                owner -= active
+            i = shift.piece_first[owner] + fm_counter_take(&shift.counters[owner])
+            end = own_end(shift, owner, active)
+            if i < end:
+                break
+            done[0] += 1
+        else:
+            return NULL
+    if i >= end or fm_watch_stop(watch, rows * shift.pieces[i].work):
+        return NULL
+    return &shift.pieces[i]
 
 
 cdef inline void renew_piece(const fm_network* net, const fm_piece* piece) noexcept nogil:

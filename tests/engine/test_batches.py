@@ -85,7 +85,7 @@ def test_true_ends_the_fit_at_the_last_whole_epoch(mlp, step):
     if step >= 3:
         whole.fit(X, Y, **{**OPTIONS, "epochs": step // 3})
     assert digest(net) == digest(whole)
-    refused(net, "ended within an epoch" if step >= 3 else "no fit to go on with")
+    refused(net, "ended within an epoch" if step >= 3 else "no fit to resume")
     net.fit(X, Y, **OPTIONS)
 
 

@@ -1,7 +1,5 @@
 """The reference's predictor and shuffle beside the compiled ones, and all of it without these."""
 
-from __future__ import annotations
-
 import copy
 import json
 import pickle

@@ -1,7 +1,5 @@
 """Jacobians against central differences, known maps, and each other."""
 
-from __future__ import annotations
-
 import cases
 import numpy as np
 import odd

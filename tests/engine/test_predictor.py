@@ -1,7 +1,5 @@
 """Predictors: the bits of a batch row by row, any input, any misuse of out, threads, memory."""
 
-from __future__ import annotations
-
 import cases
 import numpy as np
 import odd

@@ -8,11 +8,11 @@ import functools
 import itertools
 import pickle
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import cases
 import numpy as np
 import pytest
+from at_once import at_once
 
 import fastmlp
 from fastmlp._engine import thread_count
@@ -24,18 +24,6 @@ RNG = np.random.default_rng(11)
 X = RNG.normal(size=(1000, 6)).astype(np.float32)
 Y = np.column_stack([X[:, 0] * X[:, 1], np.sin(X[:, 2]), X[:, 3]]).astype(np.float32)
 READERS = 8
-
-
-def at_once(*calls):
-    """Run functions at the same time, each in a thread of its own; return their results."""
-    start = threading.Barrier(len(calls))
-
-    def run(call):
-        start.wait()
-        return call()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return [future.result() for future in [pool.submit(run, call) for call in calls]]
 
 
 def beside(work, reads):

@@ -95,7 +95,7 @@ def refused(net, words, data=(X, Y), **options):
 
 def test_there_must_be_a_fit_to_go_on_with(mlp):
     net = network(mlp)
-    refused(net, "no fit to go on with")
+    refused(net, "no fit to resume")
     net.fit(X, Y, epochs=2)
     refused(net, "optimizer .* was .*adam", optimizer=fastmlp.SGD())
     refused(net, "optimizer", optimizer=fastmlp.Adam(beta_1=0.8))
@@ -104,7 +104,7 @@ def test_there_must_be_a_fit_to_go_on_with(mlp):
     refused(net, "epochs is 1 .* 2 epochs", epochs=1)
     net.fit(X, Y, epochs=3, optimizer=fastmlp.Adam(0.5), batch_size=10, resume=True)
     net.partial_fit(X, Y)
-    refused(net, "no fit to go on with")
+    refused(net, "no fit to resume")
 
 
 def test_partial_fit_begins_anew_after_a_fit(mlp):

@@ -91,7 +91,7 @@ def test_a_file_may_be_without_what_trains(tmp_path):
     again = fastmlp.load(tmp_path / "small")
     assert again.history is None
     assert np.array_equal(again.predict(stored.X), ensemble.predict(stored.X))
-    with pytest.raises(ValueError, match="no fit to go on with"):
+    with pytest.raises(ValueError, match="no fit to resume"):
         again.fit(stored.X, stored.Y, resume=True)
 
 
@@ -125,7 +125,7 @@ def test_a_checkpoint_of_another_model_is_refused(name, tmp_path):
 
 def test_a_fit_that_goes_on_is_the_same_fit():
     ensemble = make(fastmlp.MLP)
-    with pytest.raises(ValueError, match="there is no fit to go on with"):
+    with pytest.raises(ValueError, match="there is no fit to resume"):
         ensemble.fit(X, Y, resume=True)
     together, _ = inputs("plain", 3)
     ensemble.fit(**together)
@@ -135,7 +135,7 @@ def test_a_fit_that_goes_on_is_the_same_fit():
         {"validation_data": None},
         {"epochs": 2},
     ):
-        with pytest.raises(ValueError, match="fit to go on with"):
+        with pytest.raises(ValueError, match="fit to resume"):
             ensemble.fit(**together | wrong, resume=True)
 
 

@@ -1,7 +1,5 @@
 """Training that goes on after any cut has the bits of training that was not interrupted."""
 
-from __future__ import annotations
-
 import warnings
 
 import cases

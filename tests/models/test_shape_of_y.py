@@ -1,7 +1,5 @@
 """Predictions of a network have the shape of the y that it was fitted with, see docs/adr/0024."""
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np

@@ -200,26 +200,6 @@ def test_tensors_of_equal_factors_are_one_group():
     assert Plan(fastmlp.SGD(), 1, np.ones(1)).groups == Groups()
 
 
-BAD = [
-    ({"layer_rates": 2.0}, TypeError, "layer_rates is 2.0"),
-    ({"layer_rates": "12"}, TypeError, "layer_rates is '12'"),
-    ({"layer_rates": [1, True]}, TypeError, r"layer_rates\[1\]"),
-    ({"layer_rates": []}, ValueError, "layer_rates is empty"),
-    ({"layer_decays": [-1.0, 1.0]}, ValueError, r"layer_decays\[0\]"),
-    ({"weight_rate": np.inf}, ValueError, "weight_rate"),
-    ({"bias_rate": "1"}, TypeError, "bias_rate"),
-    ({"bias_decay": np.nan}, ValueError, "bias_decay"),
-    ({"activation_rate": -1.0}, ValueError, "activation_rate"),
-    ({"activation_decay": np.nan}, ValueError, "activation_decay"),
-]
-
-
-@pytest.mark.parametrize(("options", "error", "words"), BAD)
-def test_factors_are_checked(options, error, words):
-    with pytest.raises(error, match=words):
-        Groups(**options)
-
-
 def test_groups_must_fit_the_network(mlp):
     net = network(mlp)
     before = digest(net)

@@ -1,7 +1,5 @@
 """What `spec.build` takes, what it refuses, and how it counts."""
 
-from __future__ import annotations
-
 import math
 import time
 

@@ -1,7 +1,5 @@
 """The public names: one table, which completion, type checkers and docs/api.md share."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import re
@@ -50,7 +48,7 @@ def test_what_is_documented_exists(name):
     assert thing.__doc__
 
 
-def modules_after(statement: str) -> set[str]:
+def modules_after(statement):
     """Return the modules of the package that a program has loaded."""
     program = (
         f"{statement}; import sys; print(*[n for n in sys.modules if n.startswith('fastmlp')])"

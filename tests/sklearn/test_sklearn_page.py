@@ -1,13 +1,10 @@
 """Pages about the estimators: their blocks run in order, and print what stands below them."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,11 +19,11 @@ OTHERS = ("torch", "pandas", "optuna", "skops", "shap", "mapie", "imblearn", "da
 
 @pytest.mark.filterwarnings("ignore")  # of PyTorch; and a page's fits may end by max_iter
 @pytest.mark.parametrize("name", PAGES)
-def test_the_page_prints_what_it_says(name: str) -> None:
+def test_the_page_prints_what_it_says(name):
     page = (DOCS / name).read_text()
     pairs = PAIR.findall(page)
     assert len(pairs) == page.count("```python") == PAGES[name]
-    names: dict[str, Any] = {}
+    names = {}
     for code, expected in pairs:
         needed = re.findall(rf"^(?:import|from) ({'|'.join(OTHERS)})\b", code, re.M)
         if any(find_spec(each) is None for each in needed):

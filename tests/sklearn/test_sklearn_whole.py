@@ -1,7 +1,5 @@
 """Fitted state changes as a whole: when a fit has succeeded, or not at all; and early ends."""
 
-from __future__ import annotations
-
 import copy
 import signal
 import time

@@ -1,7 +1,5 @@
 """Fits of tables that people watch and end: progress, interrupts, callbacks, validation rows."""
 
-from __future__ import annotations
-
 import io
 import logging
 from dataclasses import replace
@@ -241,19 +239,3 @@ def test_validation_rows_of_numbers_are_scored():
         several = np.exp(np.c_[Y, Y])
         model = regressor(loss=loss).fit(X, several, X_val=X, y_val=several)
         assert "of 60 rows" in model.report().more["validation"]
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"X_val": X}, "X_val and y_val belong together"),
-        ({"y_val": Y}, "X_val and y_val belong together"),
-        ({"X_val": X, "y_val": Y[1:]}, "inconsistent numbers"),
-        ({"X_val": X[:, 1:], "y_val": Y}, "2 features"),
-        ({"X_val": X, "y_val": np.c_[Y, Y]}, "y has 2 outputs but 1"),
-    ],
-)
-def test_wrong_validation_rows_are_refused_before_the_fit(monkeypatch, given, words):
-    monkeypatch.setattr(members, "train", None)
-    with pytest.raises(ValueError, match=words):
-        regressor().fit(X, Y, **given)

@@ -23,11 +23,11 @@ class CFunction:
     """A C function for ``CustomActivation`` or ``CustomLoss``, called by any thread, without locks.
 
     It must write all results, may change nothing else, and cannot report errors except as NaN. With
-    ``real`` for float or double, that of an activation is ::
+    ``real`` for float or double, an activation is a function ::
 
         void f(const void *context, int64_t n, const real *z, real *value, real *slope);
 
-    z, value and slope have n elements; slope is NULL if it is not needed. That of a loss is ::
+    z, value and slope have n elements; slope is NULL if it is not needed. A loss is a function ::
 
         void f(const void *context, int64_t n, int64_t columns, int64_t width, const real *z,
                const real *targets, const int32_t *labels, real *value, real *gradient);

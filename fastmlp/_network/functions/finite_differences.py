@@ -1,8 +1,8 @@
 """Compare the derivative that a custom function returns with central differences of its value.
 
 At a corner between two points, any slope from the left one to the right one is accepted. Where the
-first comparison fails, nearer points are tried: the first differences say little of a function that
-turns quickly or has a corner at one side.
+first comparison fails, nearer points are tried, since distant ones are inaccurate where a function
+changes quickly or has a corner at one side.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ class CustomLoss(CustomFunction, Loss):
         return self._pair(("value", "gradient"), shapes, self.function(own, targets), z)
 
     def verify(self, dtype: np.dtype[Any], outputs: int) -> None:
-        """Raise TypeError or ValueError unless the function works for such a network."""
+        """Raise TypeError or ValueError unless the function works for this dtype and width."""
         if isinstance(self.function, CFunction):
             self.function.address(dtype)
         if outputs > MOST_OUTPUTS:

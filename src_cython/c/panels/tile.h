@@ -196,8 +196,9 @@ FM_INLINE real dot_row(const real *y, const int64_t y_panel, const real *w, cons
         for (int j = 0; j < NV; j++)
             tree_turn(acc, v_fma(v_load(y + j * LANES), v_load(w + j * LANES), acc[0]));
     }
-    for (; left > 0; left -= LANES, y += LANES, w += LANES)
-        tree_turn(acc, v_fma((v)((vi)v_load(y) & v_first(left)), v_load(w), acc[0]));
+    for (; left >= LANES; left -= LANES, y += LANES, w += LANES)
+        tree_turn(acc, v_fma(v_load(y), v_load(w), acc[0]));
+    if (left > 0) tree_turn(acc, v_fma((v)((vi)v_load(y) & v_first(left)), v_load(w), acc[0]));
     /* vector 0 back to the front */
     for (int64_t done = (k_len + LANES - 1) / LANES; done % TREE_VECTORS; done++)
         tree_turn(acc, acc[0]);

@@ -52,11 +52,8 @@ static inline long long fm_counter_seen(const fm_counter *c) {
 }
 
 /* Take one item; returns how many were taken before. */
-static inline long long fm_counter_take(fm_counter *c, int shared) {
-    if (shared) return atomic_fetch_add_explicit(&c->taken, 1, memory_order_relaxed);
-    const long long before = atomic_load_explicit(&c->taken, memory_order_relaxed);
-    atomic_store_explicit(&c->taken, before + 1, memory_order_relaxed);
-    return before;
+static inline long long fm_counter_take(fm_counter *c) {
+    return atomic_fetch_add_explicit(&c->taken, 1, memory_order_relaxed);
 }
 
 static inline void fm_barrier_start(fm_barrier *b, int size) {
@@ -98,8 +95,8 @@ typedef struct {
 #define CREW_FULL (1 << 30)
 #define CREW_PATIENCE 1.0 /* seconds to wait for helpers */
 
-/* There is no opposite of this: mutex and condition own no memory, and a forked child that destroyed its copy of `called`
- * would wait for threads of its parent. */
+/* There is no opposite of this: mutex and condition own no memory, and a forked child that destroyed its copy of
+ * `called` would wait for threads of its parent. */
 static inline void fm_crew_start(fm_crew *c) {
     atomic_init(&c->state, 0);
     atomic_init(&c->members, 0);
@@ -131,8 +128,8 @@ static inline int fm_crew_muster(fm_crew *c, int wanted) {
     return atomic_fetch_or(&c->members, CREW_FULL) & ~CREW_FULL;
 }
 
-/* Run a helper until it is dismissed; indices follow the order of coming. If the other CPUs are busy, the system may wake
- * a helper on the CPU of the caller and separate the two only after 10 to 20 ms, so the helper moves by itself. */
+/* Run a helper until it is dismissed; indices follow the order of coming. If the other CPUs are busy, the system may
+ * wake a helper on the CPU of the caller and separate the two only after 10 to 20 ms, so the helper moves by itself. */
 static inline void fm_crew_serve(fm_crew *c) {
     const int index = atomic_fetch_add(&c->members, 1) + 1;
     if (index > CREW_FULL) return;

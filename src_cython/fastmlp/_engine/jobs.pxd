@@ -138,7 +138,7 @@ cdef inline void run_many_epochs(void* context, int32_t index) noexcept nogil:
     fm_watch_start(&watch, asks, job.poll_context, &job.stop)
     watch.control = fm_get_control()
     while not fm_watch_stop(&watch, WATCH_WORK):
-        i = fm_counter_take(&job.taken, True)
+        i = fm_counter_take(&job.taken)
         if i >= job.n * job.parts:
             break
         run = job.runs[i % job.n]
@@ -172,7 +172,7 @@ cdef inline void run_rows(void* context, int32_t index) noexcept nogil:
     cdef fm_watch watch
     fm_watch_start(&watch, job.poll if index == 0 else NULL, job.poll_context, &job.stop)
     while not fm_stopped(&watch):
-        block = fm_counter_take(job.counter, job.n_threads > 1) * job.blocks
+        block = fm_counter_take(job.counter) * job.blocks
         first = block * CALL_ROWS
         if first >= job.data.n:
             return
