@@ -16,11 +16,12 @@ def group(name: str) -> list[str]:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and format, of Python and Cython."""
+    """Check style and format, of Python and Cython, and the hosted workflows."""
     session.install(*group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("cython-lint", "src_cython", "tests/support/probe.pyx")
+    session.run("zizmor", "--offline", ".github")
 
 
 @nox.session
@@ -32,7 +33,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests on the installed package: `nox -s tests -- tests/test_mlp.py` runs some."""
+    """Run the tests on the installed package: `nox -s tests -- tests/engine` runs some."""
     session.install(".[test]")
     session.run("pytest", *session.posargs)
 
@@ -42,3 +43,9 @@ def wheels(session: nox.Session) -> None:
     """Build and test all files of a release."""
     session.run(".ci/wheels", external=True)
     session.run(".ci/test-wheels", external=True)
+
+
+@nox.session(default=False)
+def cross(session: nox.Session) -> None:
+    """Compile and link all modules for Windows and macOS."""
+    session.run(".ci/cross", external=True)

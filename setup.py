@@ -12,6 +12,7 @@ message; `fastmlp._engine.cpu_levels` chooses among the levels that exist.
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import os
 import shutil
@@ -19,6 +20,7 @@ import sys
 import sysconfig
 import threading
 from pathlib import Path
+from typing import Any
 
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
@@ -35,6 +37,8 @@ KERNEL = "_kernels_LEVEL_DTYPE"  # stands in the C of the kernels for a name of 
 sys.path.append(str(ROOT / SOURCES))
 import build_backend  # noqa: E402
 
+# The platform that is built for, such as "linux-x86_64"; a cross build sets it (.ci/cross).
+TARGET = sysconfig.get_platform().lower()
 # Levels by machine, each a name and its flags. The names are those of _engine/cpu_levels.py.
 AVX2 = ("-mavx2", "-mfma")
 AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", *AVX2)
@@ -62,10 +66,14 @@ FLAGS = [
 # them larger, but no faster (those that gain by it ask for it in their first line). A kernel has no
 # array that a caller's number can overrun: no guard.
 PLAIN_FLAGS = ["-Os", "-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
-# Addresses of functions are read-only after loading; no page of stack is executable.
-LINK_FLAGS = ["-Wl,-z,relro,-z,now,-z,noexecstack"] if sys.platform == "linux" else []
+LINK_FLAGS = []
+if TARGET.startswith("linux"):
+    # Addresses of functions are found when a module is loaded, and read-only from then on, so that
+    # calls need no stubs; no page of stack is executable.
+    LINK_FLAGS = ["-Wl,-z,relro,-z,now,-z,noexecstack"]
+    FLAGS += ["-fno-plt"]
 # What is installed keeps no symbols but those that Python looks up; a development build keeps all.
-STRIP = ["-Wl,-x" if sys.platform == "darwin" else "-Wl,-s"]
+STRIP = ["-Wl,-x" if TARGET.startswith("macosx") else "-Wl,-s"]
 # FASTMLP_SANITIZE=address,undefined, or thread: modules that the compiler's sanitizers watch, for
 # an interpreter that has their run-time library preloaded (.ci/sanitize).
 if SANITIZE := os.environ.get("FASTMLP_SANITIZE"):
@@ -74,8 +82,10 @@ if SANITIZE := os.environ.get("FASTMLP_SANITIZE"):
     PLAIN_FLAGS = STRIP = []  # guards and sanitizers do not go together; reports name functions
 # FASTMLP_ABI3=1: modules under the limited API, for every CPython from 3.11 on. FASTMLP_KERNELS: a
 # folder of kernels that were compiled so already, and are copied (.ci/wheels sets both).
+# FASTMLP_ALL_LEVELS=1: a CPU level that does not compile is an error.
 ABI3 = bool(os.environ.get("FASTMLP_ABI3"))
 READY = os.environ.get("FASTMLP_KERNELS")
+ALL_LEVELS = bool(os.environ.get("FASTMLP_ALL_LEVELS"))
 DIRECTIVES = {
     "language_level": 3,
     "auto_pickle": False,  # nothing native is pickled by guesswork
@@ -89,9 +99,8 @@ DIRECTIVES = {
 
 
 def machine_levels() -> dict[str, tuple[str, ...]]:
-    """Return the levels of the machine built for, by its platform tag (a cross build sets it)."""
-    platform = sysconfig.get_platform().lower()
-    return next((levels for name, levels in LEVELS.items() if platform.endswith(name)), ELSEWHERE)
+    """Return the levels of the machine that is built for."""
+    return next((levels for name, levels in LEVELS.items() if TARGET.endswith(name)), ELSEWHERE)
 
 
 def dependencies() -> list[str]:
@@ -132,8 +141,8 @@ class BuildExtensions(build_ext):
 
     def initialize_options(self) -> None:
         super().initialize_options()
-        if sys.platform == "win32":
-            self.compiler = "mingw32"  # gcc or clang: Microsoft's has no vector types
+        if TARGET.startswith("win"):
+            self.compiler = "mingw32"  # gcc or zig: Microsoft's C has no vector types
         self.parallel = 2
         self.failed: dict[str, str] = {}  # level -> first line of its error
         self.translating = threading.Lock()  # Cython works in one thread, and compilers beside it
@@ -221,9 +230,9 @@ class BuildExtensions(build_ext):
                 built = Path(self.get_ext_fullpath(ext.name))
                 for path in (built, ROOT / "fastmlp" / "_engine" / built.name):
                     path.unlink(missing_ok=True)
-        if len(self.failed) == len(levels):
-            names = ", ".join(levels)
-            raise PlatformError(f"none of the CPU levels {names} compiled: see the messages above")
+        if len(self.failed) == len(levels) or (self.failed and ALL_LEVELS):
+            names = ", ".join(self.failed)
+            raise PlatformError(f"the CPU levels {names} did not compile: see the messages above")
 
 
 class BuildProbe(BuildExtensions):
@@ -234,11 +243,47 @@ class BuildProbe(BuildExtensions):
 
 
 class BuildWheel(bdist_wheel):
-    """Build from nothing: modules left by an earlier build, and gone since, would be shipped."""
+    """Build from nothing, and add a bill of materials."""
 
     def run(self) -> None:
+        """Remove the modules of an earlier build: those that are gone since would be shipped."""
         shutil.rmtree(self.get_finalized_command("build").build_lib, ignore_errors=True)
         super().run()
+
+    def write_wheelfile(self, wheelfile_base: str, *generator: str) -> None:
+        """Write the bill of materials beside WHEEL, where PEP 770 expects it."""
+        super().write_wheelfile(wheelfile_base, *generator)
+        sboms = Path(wheelfile_base, "sboms")
+        sboms.mkdir(exist_ok=True)
+        bill = bill_of_materials(self.distribution.metadata)
+        Path(sboms, "fastmlp.cdx.json").write_text(json.dumps(bill, indent=1) + "\n")
+
+
+def bill_of_materials(metadata: Any) -> dict[str, object]:
+    """Return, as CycloneDX, the package and the one part of it that others made: the digits."""
+    package = {
+        "type": "library",
+        "bom-ref": "fastmlp",
+        "name": "fastmlp",
+        "version": metadata.version,
+        "purl": f"pkg:pypi/fastmlp@{metadata.version}",
+        "licenses": [{"expression": metadata.license_expression}],
+    }
+    digits = {
+        "type": "data",
+        "bom-ref": "digits",
+        "name": "Optical Recognition of Handwritten Digits",
+        "authors": [{"name": "E. Alpaydin"}, {"name": "C. Kaynak"}],
+        "licenses": [{"license": {"id": "CC-BY-4.0"}}],
+    }
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {"component": package},
+        "components": [digits],
+        "dependencies": [{"ref": "fastmlp", "dependsOn": ["digits"]}, {"ref": "digits"}],
+    }
 
 
 def plain_module(path: Path) -> Extension:

@@ -1,4 +1,4 @@
-"""Sets for the benchmark of tables: scikit-learn's own, and those of a folder.
+"""Sets for the benchmark of tables: scikit-learn's own, simulated ones, and those of a folder.
 
 A folder may have ``NAME.npz`` (X, y and, with a row for each published split, test_index:
 regressions) and ``NAME.csv``, which ``tables.json`` describes: {"NAME": {"target": column, "drop":
@@ -63,6 +63,40 @@ def built_in() -> Iterator[Set]:
     ):
         X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
         yield Set(name, classes, random_splits(X, y, classes))
+
+
+def simulated(n: int = 1_000) -> Iterator[Set]:
+    """Yield sets without noise from physics, and one of overlapping classes.
+
+    The cycle time of a piston and the voltage of a push-pull circuit are usual functions of
+    computer experiments (Ben-Ari and Steinberg 2007), ringnorm is Breiman's (1996).
+    """
+    rng = np.random.default_rng(0)
+
+    def uniform(*ranges: tuple[float, float]) -> Any:
+        return rng.uniform(*np.transpose(ranges), (n, len(ranges)))
+
+    X = uniform(
+        (30, 60), (0.005, 0.02), (0.002, 0.01), (1e3, 5e3), (9e4, 1.1e5), (290, 296), (340, 360)
+    )
+    mass, area, volume, spring, pressure, ambient, filling = X.T
+    force = pressure * area + 19.62 * mass - spring * volume / area
+    gas = pressure * volume / filling * ambient
+    height = area / (2 * spring) * (np.sqrt(force**2 + 4 * spring * gas) - force)
+    yield _simulated("piston", X, 2 * np.pi * np.sqrt(mass / (spring + area**2 * gas / height**2)))
+    X = uniform((50, 150), (25, 70), (0.5, 3), (1.2, 2.5), (0.25, 1.2), (50, 300))
+    b1, b2, f, c1, c2, gain = X.T  # resistances, and the gain of the current
+    base, load = 12 * b2 / (b1 + b2), gain * (c2 + 9)
+    y = ((base + 0.74) * load + 11.35 * f + 0.74 * f * load / c1) / (load + f)
+    yield _simulated("circuit", X, y)
+    y = rng.integers(0, 2, n)
+    X = rng.normal(size=(n, 20))
+    X = np.where(y[:, np.newaxis] == 0, 2 * X, X + 2 / np.sqrt(20))
+    yield _simulated("ringnorm", X, y, classes=True)
+
+
+def _simulated(name: str, X: Any, y: Any, classes: bool = False) -> Set:
+    return Set(name, classes, random_splits(X, y, classes))
 
 
 def of_folder(folder: Path) -> Iterator[Set]:

@@ -3,7 +3,8 @@
 Regressions by root mean squared error, classes by log loss, on rows that nobody has learned from.
 In every split the models take turns, in one process, in rotating order. Ratios are ours to theirs;
 means are geometric. Without --data the sets are scikit-learn's; tables.py says what a folder of
-sets is. The table "promised" has the ratios that we aim at.
+sets is. The table "promised" has the ratios that we aim at. With --curve, a picture of error over
+CPU time, geometric means over all sets, is drawn; a limit of ours is in wall seconds.
 """
 
 from __future__ import annotations
@@ -72,6 +73,18 @@ def catboost(classes: bool, threads: int, X: Any) -> Any:
     return kind(verbose=0, random_seed=0, **options)
 
 
+def boosting(module: str, prefix: str, **options: Any) -> Callable[[bool, int, Any], Any]:
+    """Return what builds the estimator of LightGBM or XGBoost."""
+
+    def build(classes: bool, threads: int, X: Any) -> Any:
+        kind = getattr(
+            importlib.import_module(module), prefix + ("Classifier" if classes else "Regressor")
+        )
+        return kind(n_jobs=threads, random_state=0, **options)
+
+    return build
+
+
 def real_mlp(members: int) -> Callable[[bool, int, Any], Any]:
     def build(classes: bool, threads: int, X: Any) -> Any:
         import pytabkit
@@ -82,17 +95,22 @@ def real_mlp(members: int) -> Callable[[bool, int, Any], Any]:
     return build
 
 
+LIMITS = (1, 4, 16)  # seconds
+PRESETS = ("fast", "default", "best")
 MODELS = {
     "default": ours("default"),
     "fast": ours("fast"),
     "best 60 s": ours("best", time_limit=60),
+    **{f"best {s} s": ours("best", time_limit=s) for s in LIMITS},
+    **{f"default {s} s": ours("default", time_limit=s) for s in LIMITS},
     "sklearn MLP": Model(scikit_mlp, "one_hot"),
     "HistGB": Model(hist_gradient_boosting, "category"),
+    "LightGBM": Model(boosting("lightgbm", "LGBM", verbose=-1), "category", "lightgbm"),
+    "XGBoost": Model(boosting("xgboost", "XGB", enable_categorical=True), "category", "xgboost"),
     "CatBoost": Model(catboost, "text", "catboost"),
     "RealMLP": Model(real_mlp(1), "filled", "pytabkit"),
     "RealMLP x8": Model(real_mlp(8), "filled", "pytabkit"),
 }
-OURS = ("default", "fast", "best 60 s")
 # Largest ratio of "default" to a rival: regression, classes.
 PROMISED = {
     "sklearn MLP": (0.60, 0.75),
@@ -155,7 +173,7 @@ def geometric(values: Any) -> float:
     return math.exp(np.mean(np.log(np.maximum(list(values), SMALLEST))))
 
 
-ALL_MODELS = Names.of(MODELS, *(name for name in MODELS if name != "best 60 s"))
+ALL_MODELS = Names.of(MODELS, *(name for name in MODELS if not name.endswith(" s")))
 
 
 def measure(
@@ -164,6 +182,7 @@ def measure(
     models: Names = ALL_MODELS,
     splits: int = 2,
     threads: int = 2,
+    curve: str | None = None,
 ) -> Iterator[tuple[str, Rows]]:
     """Compare errors and seconds of models, set by set."""
     if importlib.util.find_spec("sklearn") is None:
@@ -171,11 +190,14 @@ def measure(
     warnings.simplefilter("ignore")  # scikit-learn's MLP does not converge at its defaults
     with harness.limited(threads):  # before scikit-learn's threads are made
         sets = list(tables.built_in() if data is None else tables.of_folder(Path(data)))
+        if curve is not None:
+            sets += tables.simulated()
         chosen = [each for each in sets if "all" in cases or each.name in cases]
         if not chosen:
             raise CannotRunError(f"no set is called {cases}: there are {[s.name for s in sets]}")
         there = [name for name in models if importlib.util.find_spec(MODELS[name].needs)]
         turns = itertools.cycle(harness.rotations(there, len(there)))
+        every: Tried = {}
         for classes, title in ((False, "regression, RMSE"), (True, "classes, log loss")):
             tried: Tried = {}
             for each in (s for s in chosen if s.classes == classes):
@@ -184,8 +206,48 @@ def measure(
                     for name in next(turns):
                         found[name].append(trial(MODELS[name], split, classes, threads))
                 tried[each.name] = {name: found[name] for name in there}
+            every |= tried
             if tried:
                 yield from results(title, tried, there, classes)
+        points = over_time(every, there)
+        yield f"means of {len(every)} sets", points
+        if curve is not None:
+            means = f"geometric means of {harness.counted(len(every), 'set')}"
+            draw(curve, points, f"{means}, {harness.counted(threads, 'thread')}")
+
+
+def over_time(tried: Tried, names: list[str]) -> Rows:
+    """Return each model's CPU seconds and error, as a multiple of the first model's."""
+    return {
+        name: {
+            "cpu seconds": geometric(t.cpu for found in tried.values() for t in found[name]),
+            f"error to {names[0]}": geometric(
+                t.error / max(first.error, SMALLEST)
+                for found in tried.values()
+                for t, first in zip(found[name], found[names[0]], strict=True)
+            ),
+        }
+        for name in names
+    }
+
+
+def draw(path: str, points: Rows, title: str) -> None:
+    """Draw error over CPU time: ours, by preset and time limit, and the others."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.5, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(xscale="log", yscale="log", xlabel="CPU seconds of a fit", title=title)
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
+    for name, row in points.items():
+        (seconds, error), (_, label) = row.values(), row
+        is_ours = name.split()[0] in PRESETS
+        axes.plot(seconds, error, "o" if is_ours else "s", color="C0" if is_ours else "C1")
+        axes.annotate(name, (seconds, error), (4, 4), textcoords="offset points", fontsize=8)
+        axes.set_ylabel(label)
+    axes.grid(alpha=0.3)
+    figure.savefig(path)
 
 
 def results(

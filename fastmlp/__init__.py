@@ -1,8 +1,7 @@
 """Multi-layer perceptrons, compiled for CPUs.
 
-``MLP`` is the model. ``fastmlp.reference`` is the textbook in NumPy alone, with the whole model
-as its ``MLP``, to compare with.
-The public names are listed here, and each is loaded when it is first used.
+``MLP`` is the model. ``fastmlp.reference`` is a textbook version in NumPy alone, to compare with;
+its ``MLP`` has all options. The public names are listed here and loaded on first use.
 """
 
 from __future__ import annotations
@@ -41,12 +40,18 @@ if TYPE_CHECKING:  # the same table for type checkers
     from fastmlp._models.ensemble.ensemble import Ensemble as Ensemble
     from fastmlp._models.ensemble.predictor import EnsemblePredictor
     from fastmlp._models.from_torch import from_torch as from_torch
+    from fastmlp._models.lr_find import lr_find as lr_find
     from fastmlp._models.mlp import MLP as MLP
     from fastmlp._network.averaging import EMA as EMA, SWA as SWA
     from fastmlp._network.functions.activation import CustomActivation as CustomActivation
     from fastmlp._network.functions.c_functions import CFunction as CFunction
+    from fastmlp._network.functions.loss import CustomLoss as CustomLoss
     from fastmlp._network.functions.optimizer import CustomOptimizer as CustomOptimizer
     from fastmlp._network.groups import Groups as Groups
+    from fastmlp._network.losses import *  # noqa: F403
+    from fastmlp._network.optimizers import *  # noqa: F403
+    from fastmlp._network.schedules import *  # noqa: F403
+    from fastmlp._training.arrow import ArrowBlocks as ArrowBlocks
     from fastmlp._training.distributed.exchange import RankError as RankError
     from fastmlp._training.loggers import (
         CSVLog as CSVLog,
@@ -54,50 +59,11 @@ if TYPE_CHECKING:  # the same table for type checkers
         TensorBoardLog as TensorBoardLog,
     )
     from fastmlp._training.readers import Blocks as Blocks
-    from fastmlp.callbacks import (
-        EarlyStopping as EarlyStopping,
-        Progress as Progress,
-        ReduceOnPlateau as ReduceOnPlateau,
-    )
-    from fastmlp.losses import (
-        AbsoluteError as AbsoluteError,
-        BinaryCrossEntropy as BinaryCrossEntropy,
-        CrossEntropy as CrossEntropy,
-        CustomLoss as CustomLoss,
-        GaussianNLL as GaussianNLL,
-        Huber as Huber,
-        Loss as Loss,
-        PoissonNLL as PoissonNLL,
-        Quantile as Quantile,
-        SquaredError as SquaredError,
-    )
-    from fastmlp.optimizers import (
-        SGD as SGD,
-        Adam as Adam,
-        AdamW as AdamW,
-        Lion as Lion,
-        Optimizer as Optimizer,
-        RMSprop as RMSprop,
-    )
-    from fastmlp.schedules import (
-        Constant as Constant,
-        Cosine as Cosine,
-        InverseScaling as InverseScaling,
-        OneCycle as OneCycle,
-        Schedule as Schedule,
-        Step as Step,
-        WarmUp as WarmUp,
-    )
-    from fastmlp.sklearn import (
-        HintWarning as HintWarning,
-        MLPClassifier as MLPClassifier,
-        MLPRegressor as MLPRegressor,
-        from_sklearn as from_sklearn,
-    )
-    from fastmlp.tabular import (
-        TabMLPClassifier as TabMLPClassifier,
-        TabMLPRegressor as TabMLPRegressor,
-    )
+    from fastmlp.callbacks import *  # noqa: F403
+    from fastmlp.sklearn import *  # noqa: F403
+    from fastmlp.sklearn import MLPClassifier, MLPRegressor
+    from fastmlp.tabular import *  # noqa: F403
+    from fastmlp.tabular import TabMLPClassifier, TabMLPRegressor
 
     _Arguments = ParamSpec("_Arguments")
     _Loaded: TypeAlias = (
@@ -112,17 +78,17 @@ if TYPE_CHECKING:  # the same table for type checkers
     )
 
     def _loads(load: Callable[_Arguments, object]) -> Callable[_Arguments, _Loaded]:
-        """Say what classes a file can hold, which the storage knows by name only."""
+        """Give `load` its return type; the storage knows the classes by name only."""
 
     load = _loads(_load)
 
 __version__ = "0.1.0"
 
-# Started in the source folder, which comes first: the compiled modules are where pip put them.
-if PathFinder.find_spec("predictor", [f"{folder}/_engine" for folder in __path__]) is None:
+# If Python finds the source folder first, the compiled modules are where pip has installed them.
+if PathFinder.find_spec("predictor", [f"{folder}/_engine" for folder in __path__]) is None:  # noqa: F405
     from pkgutil import extend_path
 
-    __path__ = extend_path(__path__, __name__)
+    __path__ = extend_path(__path__, __name__)  # noqa: F405
 
 # The public names of each module, in the order of the documentation. Estimators come last and are
 # not in __all__: a star import must not need scikit-learn.
@@ -130,11 +96,13 @@ _NAMES = {
     "_models.mlp": "MLP",
     "_models.ensemble.ensemble": "Ensemble",
     "_files.storage": "load ModelFormatError",
+    "_training.arrow": "ArrowBlocks",
     "_training.readers": "Blocks",
     "_core.history": "History State Batch DivergenceError",
     "_core.communicators": "Communicator",
     "_training.distributed.exchange": "RankError",
     "_models.from_torch": "from_torch",
+    "_models.lr_find": "lr_find",
     "_models.config": "show_config",
     "optimizers": "Optimizer SGD RMSprop Adam AdamW Lion",
     "_network.averaging": "EMA SWA",
@@ -166,10 +134,10 @@ __all__ = [*" ".join(_NAMES.values()).split(), "reference", "__version__"]
 old_names.install()
 
 
-if not TYPE_CHECKING:  # to type checkers it would say that every name is there, and Any
+if not TYPE_CHECKING:  # type checkers would take every name for an attribute of type Any
 
     def __getattr__(name: str) -> Any:
-        """Load a public name when it is first used."""
+        """Load a public name on first use."""
         if name in _MODULES:
             return import_module(f"fastmlp.{name}")
         if name not in _HOMES:

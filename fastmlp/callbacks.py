@@ -1,15 +1,7 @@
-"""Callbacks that are told about each epoch of a fit."""
+"""Callbacks that are called after each epoch of a fit."""
 
 from __future__ import annotations
 
-from fastmlp._training.callbacks import (
-    EarlyStopping,
-    Progress,
-    ReduceOnPlateau,
-)
+from fastmlp._training.callbacks import EarlyStopping, Progress, ReduceOnPlateau
 
-__all__ = [
-    "EarlyStopping",
-    "ReduceOnPlateau",
-    "Progress",
-]
+__all__ = ["EarlyStopping", "ReduceOnPlateau", "Progress"]

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from fastmlp._network.initializers import (
-    INITIALIZERS,
-)
+from fastmlp._network.initializers import INITIALIZERS
 
-__all__ = [
-    "INITIALIZERS",
-]
+__all__ = ["INITIALIZERS"]

@@ -2,34 +2,11 @@
 
 from __future__ import annotations
 
-from fastmlp._network.losses import (
-    LOSSES,
-    AbsoluteError,
-    BinaryCrossEntropy,
-    CrossEntropy,
-    GaussianNLL,
-    Huber,
-    Loss,
-    PoissonNLL,
-    Quantile,
-    SquaredError,
-)
-from fastmlp._network.losses.custom import CustomLoss
+from fastmlp._network import losses as _losses
+from fastmlp._network.functions.loss import CustomLoss
+from fastmlp._network.losses import *  # noqa: F403
+from fastmlp._network.losses import LOSSES
 
-__all__ = [
-    "LOSSES",
-    "Loss",
-    "SquaredError",
-    "AbsoluteError",
-    "Huber",
-    "Quantile",
-    "PoissonNLL",
-    "GaussianNLL",
-    "CrossEntropy",
-    "BinaryCrossEntropy",
-    "CustomLoss",
-]
-
-__path__: list[
-    str
-] = []  # pickles of version 0.1.0 name fastmlp.losses.base: see fastmlp._core.old_names
+__all__ = ["LOSSES", "CustomLoss"]
+__all__ += _losses.__all__
+__path__: list[str] = []  # pickles of version 0.1.0 name fastmlp.losses.base: see old_names

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from fastmlp._network.optimizers import (
-    OPTIMIZERS,
-    SGD,
-    Adam,
-    AdamW,
-    Lion,
-    Optimizer,
-    RMSprop,
-)
+from fastmlp._network import optimizers as _optimizers
+from fastmlp._network.optimizers import *  # noqa: F403
+from fastmlp._network.optimizers import OPTIMIZERS
 
-__all__ = [
-    "OPTIMIZERS",
-    "Optimizer",
-    "SGD",
-    "RMSprop",
-    "Adam",
-    "AdamW",
-    "Lion",
-]
-
-__path__: list[
-    str
-] = []  # pickles of version 0.1.0 name fastmlp.optimizers.base: see fastmlp._core.old_names
+__all__ = ["OPTIMIZERS"]
+__all__ += _optimizers.__all__
+__path__: list[str] = []  # pickles of version 0.1.0 name fastmlp.optimizers.base: see old_names

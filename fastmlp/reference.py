@@ -63,7 +63,7 @@ def gaussian_nll(z: Array, t: Array) -> tuple[float, Array]:
     """Return L = 1/N sum (s + (m - t)^2 / v + log 2 pi) / 2 and dz = (dm, ds).
 
     This is the negative logarithm of a normal density: half of the columns of z are its means m,
-    the others s = log v are the logarithms of its variances.
+    the other half s = log v the logarithms of its variances.
     """
     m, s = np.split(z, 2, axis=1)
     e, v = m - t, np.exp(s)

@@ -2,22 +2,8 @@
 
 from __future__ import annotations
 
-from fastmlp._network.scheduled import Schedule
-from fastmlp._network.schedules import (
-    Constant,
-    Cosine,
-    InverseScaling,
-    OneCycle,
-    Step,
-    WarmUp,
-)
+from fastmlp._network import schedules as _schedules
+from fastmlp._network.schedules import *  # noqa: F403
 
-__all__ = [
-    "Schedule",
-    "Constant",
-    "Step",
-    "Cosine",
-    "OneCycle",
-    "InverseScaling",
-    "WarmUp",
-]
+__all__: list[str] = []
+__all__ += _schedules.__all__

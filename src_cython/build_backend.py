@@ -27,13 +27,14 @@ vector twice(vector a) { return a + a; }
 REMEDY = (
     "install a C compiler and Python's headers (Debian and Ubuntu: apt install gcc libc6-dev "
     "python3-dev; Fedora: dnf install gcc python3-devel; Alpine: apk add gcc musl-dev python3-dev; "
-    "macOS: xcode-select --install), or name another compiler, as in CC=clang pip install ."
+    "macOS: xcode-select --install; Windows: pip install ziglang, and set CC=python-zig cc -target "
+    "x86_64-windows-gnu), or name another compiler, as in CC=clang pip install ."
 )
 
 
 def check_compiler() -> None:
     """Compile a few lines, and say what to do if that fails, before minutes have been spent."""
-    command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "gcc")
     headers = {sysconfig.get_path("include"), sysconfig.get_path("platinclude")}
     flags = [*shlex.split(os.environ.get("CFLAGS", "")), *(f"-I{folder}" for folder in headers)]
     with tempfile.TemporaryDirectory() as folder:

@@ -81,9 +81,8 @@ def check(request):
 
 
 @pytest.fixture
-def interrupt_after(no_collections):
+def interrupt_after(default_sigint, no_collections):
     """SIGINT to this process after some seconds; gives the time it was sent."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     sent, timers = [], []
 
     def arm(seconds):
@@ -98,6 +97,13 @@ def interrupt_after(no_collections):
     yield arm
     for timer in timers:
         timer.join()
+
+
+@pytest.fixture
+def default_sigint():
+    """SIGINT raises KeyboardInterrupt, whoever has started the tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
     signal.signal(signal.SIGINT, before)
 
 

@@ -1,9 +1,9 @@
-"""Write files as a whole or not at all.
+"""Write files completely or not at all.
 
 A save writes a temporary file beside the old one, flushes it to the disk and renames it, so that
-the path always leads to the old file or to the new one. The process that writes a temporary file
-holds its lock. Nobody waits for a lock: if one name is taken, the next one is used. A later save
-removes what a killed process has left.
+the path always leads to the old file or to the new one. A process holds a lock on its temporary
+file. Saves do not wait for locks: if one name is taken, the next one is used. A later save removes
+the temporary files of processes that were killed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-fcntl: Any = None  # no locks: two processes must not save to one file at the same time
+fcntl: Any = None  # without locks two processes must not save to one file at the same time
 if find_spec("fcntl"):
     fcntl = import_module("fcntl")
 
@@ -31,18 +31,15 @@ CHUNK = 1 << 20
 
 
 def write(path: str | os.PathLike[str], pieces: Sequence[Any]) -> None:
-    """Replace a file by some pieces, at one moment; a link leads to the file that is replaced.
+    """Replace a file by some pieces atomically; a link leads to the file that is replaced.
 
-    Raises
-    ------
-    OSError
-        If that is not possible: the old file is as it was, and nothing is left beside it.
+    Raises OSError if that fails; then the old file is unchanged and no temporary file remains.
     """
     write_together({path: pieces})
 
 
 def write_together(contents: Mapping[Any, Sequence[Any]]) -> None:
-    """Replace several files, given by their paths, as `write` does: none before all are written."""
+    """Replace the files at several paths as `write` does, after all of them are written."""
     with contextlib.ExitStack() as stack:
         for path, pieces in contents.items():
             stack.enter_context(_replacing(path, pieces))
@@ -52,9 +49,9 @@ def write_together(contents: Mapping[Any, Sequence[Any]]) -> None:
 def _replacing(path: str | os.PathLike[str], pieces: Sequence[Any]) -> Iterator[None]:
     """Write a temporary file on entry, and rename it to the path on exit without an error."""
     target = Path(os.path.realpath(path))
-    if not target.parent.is_dir():  # of which the error of the temporary file would not tell
-        what = "the folder of the file is not there: make it"
-        raise FileNotFoundError(errno.ENOENT, what, str(target.parent))
+    if not target.parent.is_dir():  # the error for the temporary file would be misleading
+        message = "the folder of the file does not exist: make it"
+        raise FileNotFoundError(errno.ENOENT, message, str(target.parent))
     old = target.stat().st_mode if target.exists() else None
     if old is not None and not stat.S_ISREG(old):
         raise OSError(errno.EINVAL, "only a file can be replaced", str(target))
@@ -74,17 +71,17 @@ def _replacing(path: str | os.PathLike[str], pieces: Sequence[Any]) -> Iterator[
         with contextlib.suppress(OSError):
             if _is_at(descriptor, temporary):
                 temporary.unlink()
-        if isinstance(error, OSError) and error.filename is None:  # the system names no file
+        if isinstance(error, OSError) and error.filename is None:
             error.filename = str(target)
         raise
     finally:
-        os.close(descriptor)  # and with it the lock
+        os.close(descriptor)  # this also releases the lock
 
 
 def _temporary(target: Path) -> tuple[Path, int]:
-    """Open and lock the first temporary file that nobody else writes; return its path, too.
+    """Return path and descriptor of the first temporary file that is not locked, and lock it.
 
-    Files under later names that killed processes have left are removed.
+    Files of killed processes under later names are removed.
     """
     first = TEMPORARY.format(target.name)
     names = (first + (f".{n}" if n else "") for n in itertools.count())
@@ -99,13 +96,13 @@ def _temporary(target: Path) -> tuple[Path, int]:
 
 
 def _locked(temporary: Path) -> int | None:
-    """Open a file and lock it; return None if somebody else holds its lock."""
+    """Open a file and lock it; return None if it is locked already."""
     while True:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, NEW_FILE)
         try:
             if fcntl is not None:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Who had the lock before may have renamed or removed it: then it is another file.
+            # The previous holder of the lock may have renamed or removed the file.
             if _is_at(descriptor, temporary):
                 return descriptor
         except BlockingIOError:
@@ -118,7 +115,7 @@ def _locked(temporary: Path) -> int | None:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether an open file is the one that a path leads to."""
+    """Whether a path leads to this open file."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
@@ -131,7 +128,7 @@ def _write_all(descriptor: int, chunk: memoryview) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the new name put on the disk."""
+    """Flush the new name to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -140,7 +137,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def chunks(piece: Any) -> Iterator[memoryview]:
-    """Yield the bytes of a piece, a few at a time."""
+    """Yield the bytes of a piece in chunks."""
     whole = memoryview(piece)
     for start in range(0, len(whole), CHUNK):
         yield whole[start : start + CHUNK]

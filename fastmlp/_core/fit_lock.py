@@ -55,7 +55,7 @@ def taken(turns: Iterable[FitLock]) -> AbstractContextManager[None]:
 
 @contextmanager
 def _taken(holders: list[dict[int, tuple[int, int]]]) -> Iterator[None]:
-    """Hold the locks whose dictionaries these are."""
+    """Hold the locks with these dictionaries of holders."""
     mine = _me()
     process = mine[0]
     # Each of these runs in one C call, in which Python handles no interrupt. They are prepared

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
+import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fastmlp._core.optional import axes, require
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(repr=False)
 class History:
-    """Record of a fit, with one entry per epoch.
+    """Record of a fit, with one entry per epoch in each list.
 
     Attributes
     ----------
@@ -56,14 +58,8 @@ class History:
             Number of epochs to keep, from the first; by default all.
         """
         n = len(self.loss) if epochs is None else epochs
-        return History(
-            self.loss[:n],
-            self.val_loss[:n],
-            self.seconds[:n],
-            self.learning_rate[:n],
-            self.stop_reason,
-            self.measured[:n],
-        )
+        values = [v[:n] if isinstance(v, list) else v for v in vars(self).values()]
+        return History(*values)  # type: ignore[arg-type]
 
     def to_frame(self) -> Any:
         """Return a pandas.DataFrame with one row per epoch and one column per recorded value.
@@ -73,7 +69,7 @@ class History:
         ImportError
             If pandas is not installed.
         """
-        pandas = _imported("pandas", "to_frame")
+        pandas = require("History.to_frame", "pandas")
         columns = self.columns()
         index = pandas.RangeIndex(len(self.loss), name="epoch")
         return pandas.DataFrame(columns, index=index)
@@ -106,8 +102,7 @@ class History:
         ImportError
             If matplotlib is not installed.
         """
-        if ax is None:
-            _, ax = _imported("matplotlib.pyplot", "plot").subplots()
+        ax = axes(ax, "History.plot")
         for label, losses in (("training", self.loss), ("validation", self.val_loss)):
             if losses:
                 ax.plot(range(1, len(losses) + 1), losses, label=label)
@@ -130,17 +125,13 @@ class History:
         stopped = [f"stopped: {self.stop_reason}"] if self.stop_reason else []
         return f"History({', '.join([count, *ends, *stopped])})"
 
+    def _repr_html_(self) -> str:
+        """Return the loss curves as a picture for notebooks; matplotlib is not needed."""
+        from fastmlp._core.charts import Axes
 
-def _imported(name: str, method: str) -> Any:
-    """Import an optional module, or raise an ImportError that names the method which needs it."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.partition(".")[0]
-        raise ImportError(
-            f"History.{method} needs {package}, which cannot be imported ({error}): "
-            f"pip install {package}"
-        ) from error
+        chart, text = Axes(), repr(self)
+        self.whole().plot(chart)
+        return f"<p>{html.escape(text)}</p>{chart.svg(text)}"
 
 
 class AveragingState(NamedTuple):
@@ -284,6 +275,11 @@ class State:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Set the model's parameters to those of a snapshot.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            A result of :meth:`snapshot`.
 
         Raises
         ------

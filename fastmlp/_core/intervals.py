@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -81,3 +82,17 @@ def check_count(name: str, value: object, example: int, least: int = 1) -> int:
     if count < least:
         raise ValueError(f"{name} is {value!r} but {wanted}")
     return count
+
+
+class Options:
+    """Base of dataclasses that check their fields at construction.
+
+    ``_checks`` maps a field to a function of its name, its value and some further arguments, such
+    as an example for the message.
+    """
+
+    _checks: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+
+    def __post_init__(self) -> None:
+        for name, (check, *arguments) in self._checks.items():
+            check(name, getattr(self, name), *arguments)

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 Twins: TypeAlias = tuple[tuple[tuple[str, ...], str], ...]
 Class = TypeVar("Class", bound=type)
 
-# Equivalent names: those of fastmlp, with a value where an example helps, then those of others.
+# Equivalent names: fastmlp's, with a value where an example helps, then other libraries'.
 TWINS: Twins = (
     (("rng", "random_state"), "seed random_seed"),
     (("epochs", "max_iter"), "n_epochs num_epochs max_epochs nb_epoch iterations n_iter"),
@@ -70,6 +70,22 @@ def choices(name: str, known: Collection[str]) -> str:
     """Return advice for an unknown name: its equivalent, if any, and all names of the table."""
     meant = twin(name, known)
     return f"use {meant!r}, or " * (meant is not None) + f"choose from {', '.join(known)}"
+
+
+def check_choice(name: str, value: Any, known: Collection[str], other: str = "") -> str:
+    """Return a name of a table; raise TypeError or ValueError for a value that is none.
+
+    ``other`` names the values besides these, for the message: " or None".
+    """
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{name} is {value!r} but must be a name{other}: choose from {', '.join(known)}"
+        )
+    if value not in known:
+        raise ValueError(
+            f"{name} is {value!r} but no {name} has that name: {choices(value, known)}{other}"
+        )
+    return str(value)
 
 
 def explained(cls: Class, twins: Twins = TWINS) -> Class:

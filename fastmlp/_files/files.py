@@ -1,4 +1,4 @@
-"""Read a file of the format: once, from its beginning to its end, and by nothing but ``open``."""
+"""Read a file of the format once, from beginning to end, with nothing but ``open``."""
 
 from __future__ import annotations
 
@@ -21,45 +21,27 @@ from fastmlp._files import safetensors
 from fastmlp._files.safetensors import Entry, Header
 from fastmlp._files.strict_json import MOST_STRING, ModelFormatError
 
-FIRST_ROWS, LONGEST_ROW = 16, 4 * MOST_STRING  # of an array that is looked at; bytes
+FIRST_ROWS, LONGEST_ROW = 16, 4 * MOST_STRING  # rows and bytes that an inspection reads
 
 
 @dataclass
 class Content:
-    """A file that was read.
-
-    Attributes
-    ----------
-    header : Header
-        What it says.
-    payload : array of uint8
-        The bytes of the arrays; empty if only some of them were wanted.
-    size : int
-        Of the file, in bytes.
-    digest : str
-        Of what was read, see ``safetensors.encoded``; empty without the payload.
-    firsts : dict of str to array
-        The first rows of those that were wanted, at most `FIRST_ROWS`, where there are such.
-    """
+    """A file that was read."""
 
     header: Header
-    payload: NDArray[np.uint8]
-    size: int
-    digest: str
-    firsts: dict[str, NDArray[Any]] = field(default_factory=dict)
+    payload: NDArray[np.uint8]  # the bytes of the arrays; empty if only some arrays were wanted
+    size: int  # of the file, in bytes
+    digest: str  # of the bytes that were read, see safetensors.encoded; empty without the payload
+    firsts: dict[str, NDArray[Any]] = field(default_factory=dict)  # first rows of wanted arrays
 
 
 def read(path: str | os.PathLike[str], only: Sequence[str] | None = None) -> Content:
-    """Read a file, once, from the beginning on; or its header, and the first rows of some arrays.
+    """Read a whole file, or only its header and the first rows of some arrays.
 
-    Raises
-    ------
-    OSError
-        If it cannot be opened or read.
-    ModelFormatError
-        If it is not a file in the right form, or changes meanwhile.
+    Raises OSError if the file cannot be read, and ModelFormatError if its form is wrong or it
+    changes meanwhile.
     """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe is not waited for
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # do not wait for a pipe
     try:
         descriptor = os.open(path, flags)
     except OSError as error:
@@ -84,7 +66,7 @@ def read(path: str | os.PathLike[str], only: Sequence[str] | None = None) -> Con
 
 
 def _first_rows(descriptor: int, start: int, entry: Entry) -> NDArray[Any]:
-    """Return the first rows of an array, or none if they are too long; the payload is at start."""
+    """Return the first rows of an array, none if they are long; the payload begins at start."""
     width = math.prod(entry.shape[1:]) * entry.dtype.itemsize
     rows = min(*entry.shape[:1], FIRST_ROWS) if entry.shape and 0 < width <= LONGEST_ROW else 0
     if not rows:
@@ -96,12 +78,12 @@ def _first_rows(descriptor: int, start: int, entry: Entry) -> NDArray[Any]:
 
 
 def decode(text: bytes) -> Content:
-    """Return the content of a file that is in memory already."""
+    """Return the content of a file that is already in memory."""
     return _content(io.BytesIO(text).readinto, len(text), header_only=False)
 
 
 def _content(fill: Callable[[memoryview], int], size: int, header_only: bool) -> Content:
-    """Read by ``fill``, which puts the next bytes into the room that it is given."""
+    """Read with ``fill``, which puts the next bytes into a buffer and returns their number."""
     prefix = bytes(_next(fill, min(size, safetensors.PREFIX.size)))
     length = safetensors.header_length(prefix, size)
     text = bytes(_next(fill, length))
@@ -118,7 +100,7 @@ def _content(fill: Callable[[memoryview], int], size: int, header_only: bool) ->
 
 
 def _room(size: int) -> NDArray[np.uint8]:
-    """Return memory for so many bytes; a file with holes says any number, and takes no disk."""
+    """Return a buffer; a sparse file may claim any size, so the size is checked first."""
     with contextlib.suppress(MemoryError):
         if size <= memory():
             return np.empty(size, np.uint8)
@@ -126,7 +108,7 @@ def _room(size: int) -> NDArray[np.uint8]:
 
 
 def memory() -> int:
-    """Return the bytes of this machine's memory, as far as the system tells."""
+    """Return the bytes of this machine's memory, or 2**63 where the system does not tell."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -134,7 +116,7 @@ def memory() -> int:
 
 
 def _next(fill: Callable[[memoryview], int], size: int, digest: Any = None) -> NDArray[np.uint8]:
-    """Return the next bytes, of which the digest is told."""
+    """Return the next bytes, and update the digest with them."""
     room = _room(size)
     for chunk in chunks(room.data):
         left = chunk

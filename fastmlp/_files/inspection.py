@@ -1,6 +1,6 @@
-"""What is in a file: its header as text, for people. Of the arrays only some names are read.
+"""Describe a file for people: its header as text; of the arrays only some names are read.
 
-Everything from the file is shown in ASCII with escapes: a terminal obeys nothing of it.
+Text from the file is shown in ASCII with escapes, so that it cannot control the terminal.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from fastmlp._files.files import Content
 from fastmlp._files.safetensors import NAMES
 from fastmlp._files.strict_json import ModelFormatError, shown
 
-WIDTH = 17  # of the names
-TABLE = ("target", "rows", "members", "temperature")  # of an estimator of tables
-LONGEST = 40  # characters of a name
+WIDTH = 17  # of the column of names
+TABLE = ("target", "rows", "members", "temperature")  # entries of table estimators
+LONGEST = 40  # characters shown of a name
 
-# Where estimators have names, and of tables which columns are what.
+# The arrays with the names of columns and classes, and with the kinds of a table's columns.
 NAMES_AT = {
     "columns": ("fit.columns.names", "fit.attributes.feature_names_in_"),
     "classes": ("fit.classes", "fit.labels.classes"),
@@ -31,13 +31,7 @@ WANTED = (*(name for names in NAMES_AT.values() for name in names), *KINDS_AT.va
 
 
 def report(path: str | os.PathLike[str]) -> str:
-    """Return what is in a file.
-
-    Raises
-    ------
-    OSError, ModelFormatError
-        If it cannot be read, or its header is wrong; as ``fastmlp.load``.
-    """
+    """Return the report of a file; raise OSError or ModelFormatError as ``fastmlp.load`` does."""
     try:
         content = files.read(path, only=WANTED)
         description = storage.described(content.header)
@@ -61,7 +55,7 @@ def report(path: str | os.PathLike[str]) -> str:
 
 
 def _facts(description: dict[str, Any]) -> dict[str, Any]:
-    """Return what is to say of a model of any class; a hostile description says less."""
+    """Return the facts about a model of any class that a description, perhaps hostile, has."""
     fit, members = description.get("fit"), description.get("members")
     holder = fit if isinstance(fit, dict) else description
     names = ("engine", "parameters")
@@ -81,7 +75,7 @@ def _facts(description: dict[str, Any]) -> dict[str, Any]:
 
 
 def _named(content: Content) -> dict[str, str]:
-    """Return the names of columns, with their kinds, and of classes: how many, and the first."""
+    """Return the number and the first names of columns, with their kinds, and of classes."""
     found = {}
     for fact, places in NAMES_AT.items():
         at = next((name for name in places if name in content.firsts), None)
@@ -102,7 +96,7 @@ def _named(content: Content) -> dict[str, str]:
 
 
 def _names(array: NDArray[Any]) -> list[str]:
-    """Return rows of code points, or numbers, as text that is not too long."""
+    """Return rows of code points, or numbers, as short texts."""
     if array.dtype == np.uint32 and array.ndim == 2:
         points = (row[row > 0].tolist() for row in array[:, : LONGEST + 1])
         texts = ["".join(chr(p) if p <= sys.maxunicode else "?" for p in row) for row in points]
@@ -116,7 +110,7 @@ def _line(name: str, value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return a value as people write it: objects like calls, and nothing of their tags."""
+    """Return a readable text of a value: objects look like calls, and tags are left out."""
     if isinstance(value, list):
         return ", ".join(map(_text, value))
     if not isinstance(value, dict):

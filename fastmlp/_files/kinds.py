@@ -1,8 +1,8 @@
-"""Kinds of fields: how a value of each is written to a file, and read from it within its range.
+"""Kinds of fields: each writes a value to a file, and reads it back within its range.
 
-``write(value, place)`` returns JSON and puts arrays among the tensors; ``read(tree, place)``
-returns the value that some JSON describes, or refuses it. A limit may be a function of the fields
-that were read before: ``Count(1, lambda known: known["rows"])``.
+``write(value, place)`` returns JSON and adds arrays to the tensors; ``read(tree, place)`` returns
+the value that some JSON describes, or raises ModelFormatError. A limit may be a function of the
+fields that were read before: ``Count(1, lambda known: known["rows"])``.
 """
 
 from __future__ import annotations
@@ -16,61 +16,65 @@ import numpy as np
 
 from fastmlp._files.strict_json import MOST_INTEGER, ModelFormatError, shown
 
-MOST_MESSAGE = 500  # characters of a constructor's complaint
-GONE: Any = object()  # stands for the value of a key that is not there
+MOST_MESSAGE = 500  # characters of a constructor's error message
+GONE: Any = object()  # the value of a missing key
 
 
 class Place(NamedTuple):
-    """Where a value lies in a file."""
+    """The position of a value in a file."""
 
-    where: str  # the keys that lead to it, as messages say it: "model.fit.history"
-    file: Any  # its Tensors, or its Store
-    known: ChainMap[str, Any]  # the fields of the objects around the value, innermost first
-    name: str = ""  # begins the names of its tensors: "fit.history"
-    prefix: str = ""  # stands before the name in an ensemble: "members.0."
+    file: Any  # the Tensors or the Store
+    known: ChainMap[str, Any]  # the fields of the enclosing objects, innermost first
+    name: str = ""  # the beginning of the names of its tensors: "fit.history"
+    prefix: str = ""  # precedes the name in an ensemble: "members.0."
+
+    @property
+    def where(self) -> str:
+        """The place in messages, by the names of its tensors: "model.fit.history"."""
+        return f"model.{self.tensor}".rstrip(".")
 
     @property
     def tensor(self) -> str:
-        """The name of the tensor that lies here."""
+        """The name of the tensor at this place."""
         return self.prefix + self.name
 
     def at(self, key: object) -> Place:
         """Return the place of a part of this value."""
         name = f"{self.name}.{key}" if self.name else str(key)
-        return Place(f"{self.where}.{key}", self.file, self.known, name, self.prefix)
+        return Place(self.file, self.known, name, self.prefix)
 
     def fail(self, what: str) -> ModelFormatError:
-        """Return the refusal of what is here."""
+        """Return the error for the value at this place."""
         return ModelFormatError(f"{self.where} {what}")
 
     def wrong(self, what: str) -> ModelFormatError:
-        """Return the refusal of the tensor that lies here."""
+        """Return the error for the tensor at this place."""
         return ModelFormatError(f"tensor {shown(self.tensor)} {what}")
 
 
 class Kind:
-    """A kind of field; this one is any JSON, which a constructor checks later."""
+    """A kind of field; the base class itself stands for any JSON, checked by a constructor."""
 
-    needed = True  # whether the key must be there
-    hidden = False  # whether there is no key, but only tensors
+    needed = True  # whether the key must be present
+    hidden = False  # whether the field consists of tensors alone, without a key
 
     def write(self, value: Any, place: Place) -> Any:
-        """Return the value as JSON; GONE if there is to be no key."""
+        """Return the value as JSON, or GONE for no key."""
         return value
 
     def read(self, tree: Any, place: Place) -> Any:
-        """Return the value that some JSON describes; it is GONE if there is no key."""
+        """Return the value that some JSON describes; the JSON is GONE without a key."""
         return tree
 
 
 class Hidden(Kind):
-    """A field of tensors alone."""
+    """A field that consists of tensors alone."""
 
     needed, hidden = False, True
 
 
 def limit(given: Any, place: Place) -> Any:
-    """Return a limit, which may depend on fields that are known."""
+    """Return a limit, which may be a function of the known fields."""
     return given(place.known) if callable(given) else given
 
 
@@ -78,7 +82,7 @@ def limit(given: Any, place: Place) -> Any:
 
 
 class Count(Kind):
-    """An integer in a range; where the range goes beyond JSON's, it is a string of its digits."""
+    """An integer in a range; if the range exceeds JSON's, a string of hexadecimal digits."""
 
     def __init__(self, least: Any = 0, most: Any = MOST_INTEGER) -> None:
         self.least, self.most = least, most
@@ -95,7 +99,7 @@ class Count(Kind):
 
 
 class Number(Kind):
-    """A finite number in a range, by default not negative."""
+    """A finite number in a range, by default at least 0."""
 
     def __init__(self, least: float = 0.0, most: float = math.inf) -> None:
         self.least, self.most = least, most
@@ -155,7 +159,7 @@ class Choice(Text):
 class Tensor(Hidden):
     """An array of known shape and dtype, of finite numbers in a range; None if its shape is None.
 
-    ``positive``: all are above 0. ``rising``: each is above the one before it.
+    ``positive`` numbers are above 0; of ``rising`` ones each is above the one before it.
     """
 
     def __init__(
@@ -197,7 +201,7 @@ class Tensor(Hidden):
 
 
 class Sized(Tensor):
-    """A list of numbers in a range; the key says how many they are."""
+    """A list of numbers in a range; the key holds their count."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(None, *args, **options)
@@ -212,7 +216,7 @@ class Sized(Tensor):
 
 
 class Numbers(Hidden):
-    """A list of any length, of numbers that need not be finite."""
+    """A list of any length; the numbers need not be finite."""
 
     def __init__(self, dtype: Any = np.float64) -> None:
         self.dtype = dtype
@@ -235,18 +239,18 @@ def opened(tree: Any, place: Place) -> dict[str, Any]:
     return dict(tree)
 
 
-def built(where: str, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Call a constructor that checks its arguments, which come from a file."""
+def built(place: Place, make: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Call a constructor with arguments from a file; its errors become ModelFormatError."""
     try:
         return make(*args, **options)
     except ModelFormatError:
         raise
     except (TypeError, ValueError, ArithmeticError) as error:
-        raise ModelFormatError(f"{where}: {str(error)[:MOST_MESSAGE]}") from None
+        raise ModelFormatError(f"{place.where}: {str(error)[:MOST_MESSAGE]}") from None
 
 
 def from_digits(text: Any) -> int:
-    """Return the integer whose hexadecimal digits a string has, or -1."""
+    """Return the integer of a string of hexadecimal digits, or -1."""
     try:
         number = int(text, 16) if isinstance(text, str) else -1
     except ValueError:
@@ -255,7 +259,7 @@ def from_digits(text: Any) -> int:
 
 
 def check_characters(text: str, name: str) -> None:
-    """Complain about half a character, which no file in UTF-8 has."""
+    """Raise ValueError for half a character (a lone surrogate), which UTF-8 cannot hold."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,6 +1,6 @@
-"""The tensors of a file: those that are being written, and those that are being read.
+"""The tensors of a file: `Tensors` while it is written, `Store` while it is read.
 
-Each tensor of a file is read once, and one that belongs to nothing is refused at the end.
+Each tensor of a file is read once, and a tensor that nothing has read is refused at the end.
 """
 
 from __future__ import annotations
@@ -11,20 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._core.finite import first_non_finite
 from fastmlp._files.strict_json import ModelFormatError, shown
+from fastmlp._validation.arrays import first_non_finite
 
-# Numbers in lists, which take 32 bytes each in Python and 8 in the file.
-MOST_NUMBERS = 400_000
+MOST_NUMBERS = 400_000  # numbers in lists, which take 32 bytes each in Python and 8 in the file
 
 
 class Tensors(dict[str, NDArray[Any]]):
-    """The tensors of a file that is being written."""
+    """The tensors of a file that is being written, by name."""
 
     n_numbers = 0
 
     def put_list(self, name: str, values: Sequence[float], dtype: Any = np.float64) -> None:
-        """Put a list of numbers among the tensors; complain about too many of them."""
+        """Add a list of numbers; raise ValueError for more than `MOST_NUMBERS` in all lists."""
         self[name] = np.array(values, dtype)
         self.n_numbers += len(values)
         if self.n_numbers > MOST_NUMBERS:
@@ -34,20 +33,12 @@ class Tensors(dict[str, NDArray[Any]]):
             )
 
     def room(self, epochs: int) -> int:
-        """Return for how many epochs a file has room, if these lists are of so many epochs."""
+        """Return the number of epochs for which a file has room, given the lists of ``epochs``."""
         return MOST_NUMBERS * epochs // self.n_numbers
 
 
 class Store:
-    """The tensors of a file that is being read.
-
-    Parameters
-    ----------
-    tensors : dict
-        Views of the file's bytes.
-    functions : mapping
-        The functions of whoever loads the file, by name.
-    """
+    """The tensors of a file that is being read, and the functions of the caller, by name."""
 
     def __init__(
         self, tensors: dict[str, NDArray[Any]], functions: Mapping[str, Any] | None = None
@@ -56,7 +47,7 @@ class Store:
         self._functions, self._named = dict(functions or {}), set[str]()
 
     def function(self, tree: dict[str, Any], kind: type[Any]) -> Any:
-        """Return the function, of a class, that stands under a name in the file."""
+        """Return the caller's function of a class for the description in the file."""
         name = tree.get("function")
         if not isinstance(name, str):
             raise ModelFormatError(f"a function is described by {shown(tree)}")
@@ -77,7 +68,7 @@ class Store:
         return found
 
     def take(self, name: str) -> NDArray[Any]:
-        """Return a tensor that may have any dtype and shape."""
+        """Return a tensor of any dtype and shape."""
         if name not in self._left:
             raise ModelFormatError(f"there is no tensor {shown(name)}")
         return self._left.pop(name)
@@ -107,7 +98,7 @@ class Store:
         return array.tolist()  # type: ignore[no-any-return]
 
     def finish(self) -> None:
-        """Refuse tensors and functions that nothing has used."""
+        """Refuse tensors and functions that were not used."""
         if odd := sorted(self._functions.keys() - self._named):
             raise ModelFormatError(f"it has no function {odd[0]!r}: leave it out of functions")
         if self._left:

@@ -1,8 +1,8 @@
-"""The container: safetensors, a header of JSON and then the arrays, one after the other.
+"""The safetensors container: a JSON header, then the arrays one after the other.
 
-Eight bytes with the header's length, the header, the payload; https://github.com/huggingface/
-safetensors has the format. What is written here is read by every safetensors reader; what is read
-here is stricter: names, offsets, sizes and alignment have one right form.
+Eight bytes hold the header's length, then come the header and the payload; the format is described
+at https://github.com/huggingface/safetensors. Every safetensors reader reads these files. Reading
+is stricter than the format: names, offsets, sizes and alignment have one right form.
 """
 
 from __future__ import annotations
@@ -31,8 +31,6 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
-# Bytes that are worked on at a time: they stay in the cache, and an interrupt does not wait long.
-
 MOST_HEADER = 1 << 20  # bytes
 MOST_TENSORS = 8192  # an MLP of 1,024 sizes has 6,138 with Adam's moments
 MOST_NAME = 256  # characters
@@ -42,9 +40,9 @@ PREFIX = struct.Struct("<Q")
 DIGEST_DIGITS = 2 * hashlib.sha256().digest_size
 METADATA = "__metadata__"
 DESCRIPTION = "model"  # in the metadata
-BLANK = "0" * DIGEST_DIGITS  # what stands for the digest while it is computed
+BLANK = "0" * DIGEST_DIGITS  # placeholder for the digest while it is computed
 
-# How files of other kinds begin.
+# First bytes of files of other kinds.
 STRANGERS = {
     b"PK\x03\x04": "a zip archive (of PyTorch, Keras or NumPy, perhaps)",
     b"\x1f\x8b": "gzip",
@@ -63,7 +61,7 @@ STRANGERS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """Where one array lies: dtype, shape, first byte of the payload and the one after its last."""
+    """Dtype and shape of one array, and its bytes of the payload, from start to stop - 1."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -73,7 +71,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says before the payload."""
+    """The part of a file before the payload."""
 
     metadata: dict[str, str]
     entries: dict[str, Entry]
@@ -88,11 +86,11 @@ class Header:
 
 
 def encoded(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> list[Any]:
-    """Return a file as its pieces, header first; ``metadata`` gets a digest of the whole.
+    """Return a file as its pieces, header first, with a digest of the whole in the metadata.
 
-    The digest is SHA-256 of the file in which its own digits are zeros.
+    The digest is the SHA-256 of the file with zeros in place of the digest.
     """
-    # Large elements first: then each array is aligned wherever the last one ends.
+    # Arrays with large elements come first, which aligns each array without gaps.
     order = sorted(tensors, key=lambda name: -tensors[name].dtype.itemsize)
     arrays = [_plain(tensors[name]) for name in order]
     header: dict[str, Any] = {METADATA: {"digest": BLANK, **metadata}}
@@ -124,7 +122,7 @@ def encoded(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) ->
 
 
 def _plain(array: NDArray[Any]) -> NDArray[Any]:
-    """Return the elements one after the other, in C order and little-endian."""
+    """Return the elements as a flat little-endian array, in C order."""
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1)
 
 
@@ -139,7 +137,7 @@ def header_length(prefix: bytes, size: int) -> int:
         )
     (length,) = PREFIX.unpack(prefix)
     if length > MOST_HEADER:
-        # Only then: a length may begin with any bytes.
+        # Only here: a valid length may begin with any bytes.
         kinds = (kind for start, kind in STRANGERS.items() if prefix.startswith(start))
         raise ModelFormatError(
             f"the header is said to have {length:,} bytes but {MOST_HEADER:,} are the most: "
@@ -155,7 +153,7 @@ def header_length(prefix: bytes, size: int) -> int:
 
 
 def read_header(text: bytes, payload: int) -> Header:
-    """Return what a header says, checked against the bytes that follow it."""
+    """Return a header, checked against the number of bytes that follow it."""
     found = parse(text, "header", long_strings=1)  # the description
     metadata = found.pop(METADATA, None)
     if not isinstance(metadata, dict):
@@ -169,7 +167,10 @@ def read_header(text: bytes, payload: int) -> Header:
         raise ModelFormatError(f"it has {len(found):,} tensors but {MOST_TENSORS:,} are the most")
     entries, at = {}, 0
     for name, description in found.items():
-        entries[name] = entry = _entry(name, description, at)
+        try:
+            entries[name] = entry = _entry(name, description, at)
+        except ModelFormatError as error:
+            raise ModelFormatError(f"tensor {shown(name)} {error}") from None
         at = entry.stop
     if at > payload:
         raise ModelFormatError(f"the tensors end at byte {at:,} of a payload of {payload:,}")
@@ -179,31 +180,30 @@ def read_header(text: bytes, payload: int) -> Header:
 
 
 def _entry(name: str, description: Any, at: int) -> Entry:
-    what = f"tensor {shown(name)}"
     if not 0 < len(name) <= MOST_NAME:
-        raise ModelFormatError(f"{what} has a name of {len(name)} characters")
+        raise ModelFormatError(f"has a name of {len(name)} characters")
     if not isinstance(description, dict):
-        raise ModelFormatError(f"{what} is {shown(description)} and no object")
+        raise ModelFormatError(f"is {shown(description)} and no object")
     if description.keys() != {"dtype", "shape", "data_offsets"}:
-        raise ModelFormatError(f"{what} has the keys {shown(sorted(description))}")
+        raise ModelFormatError(f"has the keys {shown(sorted(description))}")
     dtype, shape, offsets = (description[key] for key in ("dtype", "shape", "data_offsets"))
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise ModelFormatError(f"{what} has the dtype {shown(dtype)}, which is none of ours")
+        raise ModelFormatError(f"has the dtype {shown(dtype)}, which is none of ours")
     if not _are_counts(shape) or len(shape) > MOST_DIMENSIONS:
-        raise ModelFormatError(f"{what} has the shape {shown(shape)}")
+        raise ModelFormatError(f"has the shape {shown(shape)}")
     if not _are_counts(offsets) or len(offsets) != 2:
-        raise ModelFormatError(f"{what} has the offsets {shown(offsets)}")
+        raise ModelFormatError(f"has the offsets {shown(offsets)}")
     start, stop = offsets
     if start != at:
         how = "overlaps what is" if start < at else "leaves a hole"
-        raise ModelFormatError(f"{what} begins at byte {start:,} and {how} before {at:,}")
+        raise ModelFormatError(f"begins at byte {start:,} and {how} before {at:,}")
     n_bytes = math.prod(shape) * DTYPES[dtype].itemsize  # Python's integers do not overflow
     if stop - start != n_bytes:
         raise ModelFormatError(
-            f"{what} has {stop - start:,} bytes but its shape {shown(shape)} has {n_bytes:,}"
+            f"has {stop - start:,} bytes but its shape {shown(shape)} has {n_bytes:,}"
         )
     if start % DTYPES[dtype].itemsize:
-        raise ModelFormatError(f"{what} begins at byte {start:,}: misaligned for {dtype}")
+        raise ModelFormatError(f"begins at byte {start:,}: misaligned for {dtype}")
     return Entry(DTYPES[dtype], tuple(shape), start, stop)
 
 

@@ -1,6 +1,6 @@
-"""Schemas: a class that a file can hold is declared once, as an `Object`, a table of its fields.
+"""Schemas: each class that a file can hold is declared once, as an `Object`, a table of its fields.
 
-One walk over the table writes the class, and reads it. The kinds here are made of other kinds; the
+The table is used for writing and for reading. The kinds here are composed of other kinds; the
 simple ones are in fastmlp/_files/kinds.py.
 """
 
@@ -14,14 +14,14 @@ from fastmlp._files.strict_json import shown
 
 
 class Of(Kind):
-    """A kind that is made of another one."""
+    """A kind that wraps another one."""
 
     def __init__(self, kind: Kind) -> None:
         self.kind, self.needed, self.hidden = kind, kind.needed, kind.hidden
 
 
 class Maybe(Of):
-    """A value, or None: null."""
+    """A value or None, which is null in JSON."""
 
     def write(self, value: Any, place: Place) -> Any:
         return None if value is None else self.kind.write(value, place)
@@ -31,10 +31,10 @@ class Maybe(Of):
 
 
 class Later(Of):
-    """A field that a file may lack: it has its default then.
+    """A field with a default for files that lack it.
 
-    Nothing is written for GONE; nor for false, 0, None or nothing if the default is of these and
-    ``leave_out`` is true. Files of models without the feature stay as they were.
+    With ``leave_out``, an empty value (such as False, 0 or None) is not written if the default is
+    empty too, so that files of models without the feature stay as they were.
     """
 
     def __init__(self, kind: Kind, default: Any = GONE, leave_out: bool = True) -> None:
@@ -51,7 +51,7 @@ class Later(Of):
 
 
 class At(Of):
-    """A field whose tensors have another name than its key: "/x" from the top, "x" beside it."""
+    """A field whose tensors are named "x", beside its key, or "/x", from the top."""
 
     def __init__(self, name: str, kind: Kind) -> None:
         super().__init__(kind)
@@ -69,7 +69,7 @@ class At(Of):
 
 
 class Flagged(Of):
-    """Tensors that may be missing: the key says whether they are there."""
+    """Tensors that may be missing; the key holds whether they are present."""
 
     def __init__(self, kind: Kind) -> None:
         super().__init__(kind)
@@ -85,7 +85,7 @@ class Flagged(Of):
 
 
 class List(Of):
-    """A list of values of one kind; ``n`` is its length, or the lengths that it may have."""
+    """A list of values of one kind; ``n`` is its length, or a tuple of allowed lengths."""
 
     def __init__(self, kind: Kind, n: Any = None, make: Callable[[Any], Any] = list) -> None:
         super().__init__(kind)
@@ -107,7 +107,7 @@ class List(Of):
 
 
 class Each(Hidden):
-    """A list of values that are tensors, under the numbers ``first`` to ``n`` - 1."""
+    """A list of values that are tensors, named by the numbers ``first`` to ``n`` - 1."""
 
     def __init__(self, kind: Kind, n: Any, first: int = 0) -> None:
         self.kind, self.n, self.first = kind, n, first
@@ -122,21 +122,22 @@ class Each(Hidden):
 
 
 class Checked(Hidden):
-    """No field, but a check of those that were read before it; it returns what to remember."""
+    """A check of the fields before it; the result is available to later fields."""
 
     def __init__(self, check: Callable[[Any], Any]) -> None:
         self.check = check
 
     def read(self, tree: Any, place: Place) -> Any:
-        return built(place.where.rpartition(".")[0], self.check, place.known)
+        parent = place._replace(name=place.name.rpartition(".")[0])
+        return built(parent, self.check, place.known)
 
 
 class Object(Kind):
-    """A JSON object: a table of fields, in the order in which they are read; there is no other key.
+    """A JSON object with exactly these fields, which are read in this order.
 
-    ``make`` gets the fields by their keys and returns the value; its errors are refusals.
-    ``values`` returns the fields of a value, which are its items or attributes by default.
-    The tensors of the fields ``first`` lie before those of the others.
+    ``make`` returns the value, given the fields by name; its errors become ModelFormatError.
+    ``values`` returns the fields of a value, by default its items or attributes.
+    The tensors of the fields in ``first`` are written before the others.
     """
 
     def __init__(
@@ -166,11 +167,11 @@ class Object(Kind):
         if left:
             raise place.fail(f"has {shown(next(iter(left)))}, unknown here")
         values = {key: value for key, value in values.items() if value is not GONE}
-        return built(place.where, self.make, **values)
+        return built(place, self.make, **values)
 
 
 class Chosen(Kind):
-    """The kind that a function chooses by what is known."""
+    """A kind that a function chooses, given the known fields."""
 
     def __init__(self, choose: Callable[[Any], Kind]) -> None:
         self.choose = choose
@@ -183,7 +184,7 @@ class Chosen(Kind):
 
 
 class OneOf(Kind):
-    """A JSON object of one of several kinds; the key "class" says which."""
+    """A JSON object of one of several kinds, selected by the key "class"."""
 
     def __init__(self, kinds: Mapping[str, Object], name_of: Callable[[Any], str]) -> None:
         self.kinds, self.name_of = kinds, name_of

@@ -1,7 +1,7 @@
-"""Models in files: ``save``, ``load``, and what is in a file without loading it.
+"""Save models to files and load them.
 
-A file is safetensors: plain arrays, and a description in JSON in the metadata. It names one class
-of the table here and no code, and whatever is wrong with it is a ``ModelFormatError``.
+A file is a safetensors file: plain arrays, and a JSON description in the metadata. It names one
+class of the table `CLASSES` and no code, and anything wrong with it raises ``ModelFormatError``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from fastmlp._core import atomic_files
 from fastmlp._core.intervals import check_flag
+from fastmlp._core.keywords import check_choice
 from fastmlp._core.user_warnings import warn
 from fastmlp._files import files, safetensors, strict_json
 from fastmlp._files.files import Content
@@ -36,22 +37,15 @@ ENGINES = ("native", "reference")
 
 
 class Row(NamedTuple):
-    """A class that can be in a file.
+    """A class that files can hold."""
 
-    Attributes
-    ----------
-    module : str
-        Has a ``SCHEMA``, ``values(model, training)`` and ``build(cls, fields)``. The values have
-        the engine if the class does not tell it.
-    homes : tuple of str
-        The modules that have the class, one for each of `ENGINES` that it has.
-    """
-
+    # The codec's module, with SCHEMA, values(model, training) and build(cls, fields). The values
+    # contain the engine if the class does not determine it.
     module: str
-    homes: tuple[str, ...]
+    homes: tuple[str, ...]  # the module of the class for each of its `ENGINES`
 
 
-# Modules by name: they are imported when a model of theirs is met, for scikit-learn's sake.
+# Modules are given by name and imported on demand, because some need scikit-learn.
 CLASSES = {
     "MLP": Row("fastmlp._models.codecs.mlp", ("fastmlp._models.mlp", "fastmlp._models.numpy_mlp")),
     "Ensemble": Row(
@@ -80,23 +74,13 @@ def save(model: Any, path: str | os.PathLike[str], training: bool = True) -> Non
 
 
 def saving(model: Any, path: str | os.PathLike[str], training: bool = True) -> Callable[[], None]:
-    """Return what writes the model of now to a file, later or in another thread."""
+    """Return a function that writes the present model to a file, in any thread, at any time."""
     content = _content(model, training)
     return lambda: atomic_files.write(path, safetensors.encoded(*content))
 
 
 def check_room(model: Any, epochs: int, wanted: int) -> None:
-    """Warn if a file will not have room for the lists of so many epochs.
-
-    Parameters
-    ----------
-    model : any
-        In training, with callbacks that have just been told of an epoch.
-    epochs : int
-        Those that it has had, at least 1.
-    wanted : int
-        Those that it is to have.
-    """
+    """Warn if a file has no room for ``wanted`` epochs of a model that has had ``epochs``."""
     room = _content(model, training=True)[1].room(epochs)
     if wanted > room:
         warn(
@@ -106,19 +90,19 @@ def check_room(model: Any, epochs: int, wanted: int) -> None:
 
 
 def pieces(model: Any, training: bool = True) -> list[Any]:
-    """Return the file of a model, piece by piece."""
+    """Return the bytes of a model's file, in pieces."""
     return safetensors.encoded(*_content(model, training))
 
 
 def _content(model: Any, training: bool) -> tuple[dict[str, str], Tensors]:
-    """Return metadata and arrays, in memory of their own."""
+    """Return copies of the metadata and arrays."""
     check_flag("training", training)
     tensors = Tensors()
     row, engine = row_of(model)
     codec = importlib.import_module(row.module)
     fields = codec.values(model, training)
     head = {"class": type(model).__name__, "engine": fields.pop("engine", engine)}
-    place = Place("model", tensors, ChainMap({"cls": type(model)}))
+    place = Place(tensors, ChainMap({"cls": type(model)}))
     description = {**head, **codec.SCHEMA.write(fields, place)}
     text = json.dumps(description, separators=(",", ":"), allow_nan=False)
     try:
@@ -135,13 +119,7 @@ def _content(model: Any, training: bool) -> tuple[dict[str, str], Tensors]:
 
 
 def row_of(model: Any) -> tuple[Row, str]:
-    """Return how a model's class is written down, and which engine it has.
-
-    Raises
-    ------
-    TypeError
-        If a file cannot hold it.
-    """
+    """Return the row of a model's class, and the model's engine; raise TypeError without a row."""
     cls = type(model)
     row = CLASSES.get(cls.__name__)
     if row is None or cls.__module__ not in row.homes:
@@ -153,7 +131,7 @@ def row_of(model: Any) -> tuple[Row, str]:
 
 
 def class_of(name: str, engine: str) -> Any:
-    """Return the class of a name that computes with an engine."""
+    """Return the class with a name and an engine."""
     homes = CLASSES[name].homes
     if ENGINES.index(engine) >= len(homes):
         raise ModelFormatError(f"a {name} has no engine {engine!r}")
@@ -167,20 +145,20 @@ def load(
     verify: bool = True,
     functions: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Return the model that ``save`` has written to a file; safe whatever is in the file.
+    """Return the model that ``save`` has written to a file; safe for files of any origin.
 
     Parameters
     ----------
     path : str or path
         A file; not a symbolic link.
     engine : {"native", "reference"}, optional
-        Which engine computes, for MLPs and predictors; by default the one that it was saved
-        with. On the other one training goes on too, but not with the same bits.
+        The engine of MLPs and predictors; by default the one with which the model was saved. With
+        the other one training continues too, but not with the same bits.
     verify : bool
-        Compare the file with its digest. False is for files that another program has changed on
+        Compare the file with its digest; pass False for files that another program has changed on
         purpose.
     functions : dict of str to CustomActivation or CustomLoss, optional
-        Your own functions of the model, by their names: a file has no code in it.
+        The model's custom functions by name, since a file contains no code.
 
     Returns
     -------
@@ -193,9 +171,9 @@ def load(
     OSError
         If the file cannot be read.
     ModelFormatError
-        If it is no whole, unchanged model of this or an older version; the message says why.
+        If it is no complete, unchanged model of this or an older version; the message says why.
     ImportError
-        If it needs scikit-learn or the compiled modules, which are not there.
+        If it needs scikit-learn or the compiled modules, and they are missing.
 
     Examples
     --------
@@ -209,8 +187,8 @@ def load(
     True
     """
     check_flag("verify", verify)
-    if engine not in (None, *ENGINES):
-        raise ValueError(f"engine is {engine!r} but must be one of {', '.join(ENGINES)}, or None")
+    if engine is not None:
+        check_choice("engine", engine, ENGINES, " or None")
     if not isinstance(functions, Mapping | None):
         raise TypeError(
             f"functions is {functions!r} but a dictionary is expected: pass for example "
@@ -228,7 +206,7 @@ def rebuild(
     verify: bool = True,
     functions: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Return the model that is in a file."""
+    """Return the model in a file."""
     description = described(content.header)
     digest = content.header.metadata["digest"]
     if verify and content.digest != digest:
@@ -238,21 +216,21 @@ def rebuild(
         )
     store = Store(dict(safetensors.views(content.header, content.payload)), functions)
     known: dict[str, Any] = {}
-    place = Place("model", store, ChainMap(known))
+    place = Place(store, ChainMap(known))
     head = HEAD.read(
         {key: description.pop(key) for key in HEAD.fields if key in description}, place
     )
     name, known["engine"] = head["class"], engine or head["engine"]
     known["cls"] = cls = class_of(name, known["engine"])
     codec = importlib.import_module(CLASSES[name].module)
-    with np.errstate(all="ignore"):  # of numbers at the ends of a dtype
-        model = built("model", codec.build, cls, codec.SCHEMA.read(description, place) | known)
+    with np.errstate(all="ignore"):  # numbers may be near the limits of a dtype
+        model = built(place, codec.build, cls, codec.SCHEMA.read(description, place) | known)
     store.finish()
     return model
 
 
 def described(header: Header) -> dict[str, Any]:
-    """Return the description in a file's metadata, which are looked at."""
+    """Return the description in a file's metadata, after checking the metadata."""
     metadata = header.metadata
     if metadata.get("format") != FORMAT:
         kind = shown(metadata.get("format", "without a format"))

@@ -1,7 +1,7 @@
-"""JSON as a model file has it, read strictly: what is odd is refused before it is built.
+"""Strict JSON for model files: unusual input is refused before objects are built.
 
-Python's own parser does the work; what it lets through (duplicate keys, NaN, huge numbers, any
-depth) is looked for around it. The limits bound time and memory: a header costs a few megabytes.
+Python's own parser does the work; checks around it refuse what it would accept: duplicate keys,
+NaN, huge numbers, deep nesting. The limits bound time and memory: a header costs a few megabytes.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from typing import Any, NoReturn
 
 MOST_DEPTH = 8
 MOST_STRING = 1024  # bytes
-MOST_INTEGER = 2**53  # beyond, other languages' readers round
+MOST_INTEGER = 2**53  # JSON readers of other languages round larger ones
 LONGEST_INTEGER = len(str(-MOST_INTEGER))
-# Commas, colons and opening brackets: each is at most one more object in memory.
-MOST_TOKENS = 1 << 17
+MOST_TOKENS = 1 << 17  # commas, colons, opening brackets: at most one object in memory each
 
-# One that never ends is matched to the end of the text: without it the search would be quadratic.
+# A string without an end matches up to the end of the text, or the search would be quadratic.
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _SURROGATES = re.compile(rb"\\u[dD][89a-fA-F]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -32,21 +31,10 @@ class ModelFormatError(ValueError):
 
 
 def parse(text: bytes, what: str, long_strings: int = 0) -> dict[str, Any]:
-    """Return the JSON object that a text is.
+    """Return the JSON object in a UTF-8 text, called ``what`` in messages.
 
-    Parameters
-    ----------
-    text : bytes
-        UTF-8, from the opening brace on.
-    what : str
-        What it is called in complaints.
-    long_strings : int
-        How many strings may be longer than others.
-
-    Raises
-    ------
-    ModelFormatError
-        If it is not one, has a key twice, or is beyond a limit.
+    ``long_strings`` strings may be longer than `MOST_STRING`. Raises ModelFormatError for anything
+    else, for a duplicate key, and beyond a limit.
 
     Examples
     --------
@@ -72,13 +60,13 @@ def parse(text: bytes, what: str, long_strings: int = 0) -> dict[str, Any]:
         raise ModelFormatError(
             f"the {what} is not JSON: {error.msg} at character {error.pos}"
         ) from None
-    if _SURROGATES.search(text):  # else the encoding has seen to that
+    if _SURROGATES.search(text):  # unescaped ones are no valid UTF-8
         _refuse_surrogates(found)
     return found  # type: ignore[no-any-return]  # it begins with a brace
 
 
 def _measure(text: bytes, what: str, long_strings: int) -> None:
-    """Refuse what is too long, too deep or has too many parts, before anything is built."""
+    """Refuse text that is too long, too deep or has too many parts, before parsing it."""
     long = [each for each in _STRINGS.findall(text) if len(each) > MOST_STRING + len('""')]
     if len(long) > long_strings:
         raise ModelFormatError(
@@ -120,19 +108,15 @@ def _constant(text: str) -> NoReturn:
 
 
 def _refuse_surrogates(tree: Any) -> None:
-    left = [tree]
-    while left:
-        value = left.pop()
-        if isinstance(value, dict):
-            left += [*value.values(), *value]
-        elif isinstance(value, list):
-            left += value
-        elif isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value):
-            raise ModelFormatError(f"the string {shown(value)} has half a character in it")
+    try:
+        json.dumps(tree, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        text = shown(error.object[max(error.start - 20, 0) : error.end])
+        raise ModelFormatError(f"a string has half a character in it: {text}") from None
 
 
 def shown(value: object) -> str:
-    """Return a value for a message: short, and without what a terminal would obey.
+    """Return a short text of a value for a message, in ASCII, without control characters.
 
     Examples
     --------

@@ -1,43 +1,39 @@
-"""A model that learns: ``fit`` and ``partial_fit``, and what they bring to the loop over epochs."""
+"""Training of one network: ``fit`` and ``partial_fit``."""
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from fastmlp._core.history import History, ResumeState, State
-from fastmlp._core.intervals import check_count, check_flag
+from fastmlp._core.history import History, State
+from fastmlp._core.intervals import check_count
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_count import fit_team
 from fastmlp._engine.thread_pool import Team
 from fastmlp._models.base import Model
-from fastmlp._models.snapshot import PublishedSnapshot
+from fastmlp._models.runner import Runner, one_pass
+from fastmlp._models.snapshot import PublishedSnapshot, Rollback
 from fastmlp._network.data import Data
-from fastmlp._training import loop, planning
-from fastmlp._training.callback_list import CallbackList
-from fastmlp._training.evaluator import Evaluator
-from fastmlp._training.learning_rates import LearningRates
-from fastmlp._training.loop import FitStrategy, Shuffles
+from fastmlp._training import planning
+from fastmlp._training.loop import Evaluator
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 
-if TYPE_CHECKING:  # what few fits need is imported where they need it
+if TYPE_CHECKING:  # imported where few fits need it
     from numpy.typing import ArrayLike
 
     from fastmlp._core.communicators import Communicator
+    from fastmlp._engine.protocol import Engine
     from fastmlp._network.averaging import Averaging
     from fastmlp._network.groups import Groups
     from fastmlp._network.names import OptimizerName
     from fastmlp._network.optimizers import Optimizer
     from fastmlp._network.scheduled import Scheduled
     from fastmlp._training.callback_list import Callback
-    from fastmlp._training.custom_steps import CustomSteps
-    from fastmlp._training.loop import Order
     from fastmlp._training.metrics import Metrics
-    from fastmlp._training.sources import BlockStream, Source
+    from fastmlp._training.sources import Source
 
 
 class Learner(Model):
@@ -60,6 +56,7 @@ class Learner(Model):
         validation_data: Sequence[ArrayLike] | None = None,
         sample_weight: ArrayLike | None = None,
         shuffle: bool = True,
+        shuffle_buffer: int | None = None,
         metrics: Metrics = (),
         callbacks: Iterable[Callback] = (),
         n_threads: int | None = None,
@@ -67,74 +64,76 @@ class Learner(Model):
         resume: bool | str | os.PathLike[str] = False,
         communicator: Communicator | Any = None,
     ) -> History:
-        """Train, beginning with the weights of now and a fresh optimizer, or going on.
+        """Train from the current weights with a new optimizer state, or resume the last fit.
 
         Parameters
         ----------
         X : array-like, shape (n, fan-in)
-            Samples, finite. Never changed, and not copied if of the model's dtype (any strides).
-            Or, without y, a source of blocks: a callable that is called once an epoch and returns
-            an iterable, or an object that is iterated once an epoch, of tuples ``(X, y)`` or
-            ``(X, y, sample_weight)``; see ``fastmlp.Blocks`` for arrays larger than memory. A
-            thread reads, checks and copies one block ahead. Batches run on from block to block;
-            every epoch must have the same number of rows. Errors of the source are raised here.
+            Finite inputs. They are never changed, and not copied if they have the model's dtype.
+            Without y, a source of blocks: a callable that returns an iterable, or an object that is
+            iterated, once per epoch, of tuples ``(X, y)`` or ``(X, y, sample_weight)``; see
+            ``fastmlp.Blocks`` for arrays larger than memory. A thread reads, checks and copies one
+            block ahead. Batches continue from block to block; every epoch must have the same number
+            of rows. Errors of the source are raised here.
         y : array-like, optional
-            Targets, shape (n, outputs), or (n,) with one output: then predictions are (n,) too,
-            and ``predict(X) - y`` is what it says. For cross_entropy integer labels (n,) from 0,
-            or probabilities (n, classes) whose rows sum to 1.
+            Targets, shape (n, outputs), or (n,) for one output: then predictions are (n,), too. For
+            cross_entropy integer labels (n,) from 0, or probabilities (n, classes) whose rows sum
+            to 1.
         epochs : int
-            Passes over the data, at least 1; with ``resume`` those before included.
+            Passes over the data, at least 1; with ``resume`` including those of the resumed fit.
         batch_size : int
-            Samples a step, at least 1; larger than n means n.
+            Samples per step, at least 1; larger than n means n.
         optimizer : SGD, RMSprop, Adam, AdamW, Lion, CustomOptimizer or str, optional
             ``Adam()`` by default. The names sgd, rmsprop, adam, adamw and lion stand for the
             optimizers with their default options.
         l1, l2 : float
-            The objective has l1 * sum(abs(W)) and 0.5 * l2 * sum(W**2) added, over weights alone;
-            at least 0. The derivative of abs(W) at 0 is taken as 0: steps along it bring a weight
-            near 0, and seldom to it.
+            Penalties l1 * sum(abs(W)) and 0.5 * l2 * sum(W**2) in the objective, over weights only;
+            at least 0. The derivative of abs(W) at 0 is taken as 0, so weights come near 0 but
+            rarely reach it.
         clip_norm : float, optional
-            Gradients with a larger norm (over all parameters together) are scaled down to it.
+            Largest norm of the gradient over all parameters; larger gradients are scaled down.
         groups : Groups, optional
-            Rates and decay by layer and by kind of parameter; frozen layers.
+            Learning rates and decay by layer and by kind of parameter; frozen layers.
         dropout : float, callable ``step -> float``, or sequence of them, optional
-            Of this fit, in place of the model's, which is a number: dropout is part of training,
-            predictions know none. For all hidden layers or for each; values from 0 to below 1.
+            Dropout of this fit, in place of the model's, for all hidden layers or per layer; values
+            from 0 to below 1.
         averaging : EMA or SWA, optional
-            Give the model after each epoch a mean of the weights that training has gone through, in
-            place of the last ones: validation, metrics and callbacks see it (``on_batch`` that of
-            the epoch before), ``EarlyStopping`` chooses among such means, and the fit ends with
-            one. Training, and its loss, know nothing of it; ``resume`` goes on with the weights in
-            training, unless others were assigned since. What callbacks assign stays until the next
-            epoch. ``partial_fit`` has no averaging.
+            After each epoch, give the model a mean of its weights over the training so far:
+            validation, metrics and callbacks see the mean (``on_batch`` that of the epoch before),
+            ``EarlyStopping`` selects among means, and the fit ends with one. Training and its loss
+            use the weights without averaging; ``resume`` continues with these, unless others were
+            assigned since. Weights that callbacks assign stay until the next epoch.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
-            Evaluated after each epoch.
+            Data on which the loss is evaluated after each epoch.
         sample_weight : array-like, shape (n,), optional
-            At least 0, not all 0; none above 0 but below the smallest normal number of the dtype.
+            Weights of at least 0, not all 0; positive ones must be normal numbers of the dtype.
         shuffle : bool
-            Visit the samples in a new random order each epoch; those of a source within blocks.
+            Whether to visit the samples in a new random order in each epoch; the rows of a source
+            are shuffled within blocks.
+        shuffle_buffer : int, optional
+            Number of rows, at least 1, in a buffer through which a source is shuffled, beside the
+            blocks in memory. Needed where the rows of the source are sorted.
         metrics : sequence of str or callables, or dict, optional
-            Measured after each epoch, for ``History.metrics``: accuracy, mean_squared_error,
-            mean_absolute_error, r2, or callables ``(y, prediction) -> float`` that get checked
-            targets, (n, outputs) or labels (n,), and predictions (n, outputs). On the validation
-            data, as ``val_NAME``; without such, on all of X, which takes the time of a prediction
-            and must be arrays.
+            Metrics for ``History.metrics``, computed after each epoch: accuracy,
+            mean_squared_error, mean_absolute_error, r2, or callables ``(y, prediction) -> float``
+            that get checked targets, (n, outputs) or labels (n,), and predictions (n, outputs).
+            They use the validation data, with names ``val_NAME``, or else all of X, which must be
+            an array; this takes the time of a prediction.
         callbacks : iterable of callables
-            Called with a ``fastmlp.State`` after each epoch; True ends the fit. A method
-            ``on_batch(state, batch)`` is called with a ``fastmlp.Batch`` after each batch, and True
-            undoes the epoch so far and ends the fit.
+            Called with a ``fastmlp.State`` after each epoch; returning True ends the fit. A method
+            ``on_batch(state, batch)`` is called with a ``fastmlp.Batch`` after each batch; True
+            undoes the current epoch and ends the fit.
         n_threads : int, optional
-            Threads to use; by default what the machine allows, and one where more cannot pay.
+            Number of threads; by default as many as the machine allows and the network can use.
         verbose : bool
-            Show progress: a tqdm bar if tqdm is installed, else a line an epoch.
+            Whether to show progress: a tqdm bar if tqdm is installed, else a line per epoch.
         resume : bool, str or path
-            Go on where the last fit ended, also in a copy or a pickle: with its optimizer's state,
-            steps of schedules, order of samples, history. The same call again ends as one that was
-            not cut. All may change but the optimizer's kind, the number of samples, and whether
-            there is validation data. Callbacks begin anew, but for those that a
-            ``fastmlp.Checkpoint`` has saved. A path is that of a checkpoint, which is loaded into
-            this model first, and must be of the same data and ``batch_size``; if there is no such
-            file, the fit begins at the beginning.
+            True continues the last fit, also in a copy or pickle, with its optimizer state,
+            schedules, order of samples and history, and gives the result of an uninterrupted fit.
+            All options may change but the optimizer's kind, the number of samples, and whether
+            there is validation data. Callbacks start anew, except for those saved by a
+            ``fastmlp.Checkpoint``. A path loads that checkpoint into this model first, and requires
+            the same data and ``batch_size``; without such a file the fit starts anew.
         communicator : mpi4py communicator or fastmlp.Communicator, optional
             Train with other processes, which call ``fit`` alike, each with its own rows of every
             batch of ``size * batch_size``; docs/processes.md. One thread each by default.
@@ -142,39 +141,33 @@ class Learner(Model):
         Returns
         -------
         History
-            Lists ``loss``, ``val_loss``, ``seconds``, ``learning_rate``, one entry an epoch, and
-            such lists of the ``metrics``.
+            Losses, seconds, learning rates and metrics, one entry per epoch.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described; the model is unchanged.
+            If an argument is invalid; the model is unchanged.
         DivergenceError
-            In the epoch in which the loss or a weight is no longer finite; the model keeps the
-            weights from before that epoch.
+            If the loss or a weight becomes non-finite; the model keeps the weights from before that
+            epoch.
         RuntimeError
             If another fit is running on this model; a RankError if another process has failed.
         KeyboardInterrupt
-            When interrupted; the model is at its last whole epoch, and usable, and ``history``
-            has the epochs until then.
+            If interrupted; model and ``history`` are then at the last completed epoch. Without
+            callbacks, validation, metrics and averaging, many short epochs run in one call; an
+            interrupt then undoes about 0.05 s of training.
         """
-        history, begun, n_before, stopped = History(), None, 0, ""
-        has_others = bool(self._progress and self._progress.averaged)  # that learn
-        changes = (resume is True and has_others) or not isinstance(resume, bool)
         with (
             planning.joined(communicator, self._engine) as others,
             self._turn.taken(),
             PublishedSnapshot(self),
-            self._kept(lambda: len(history.loss) > n_before, changes),
+            Runner(self, (self,), resume) as run,
         ):
-            resume, path = check.resume(resume)
-            data = planning.data(X, y, sample_weight, self._spec)
+            data = planning.data(X, y, sample_weight, self._spec, shuffle, shuffle_buffer)
             given = batch_size, optimizer, l1, l2, clip_norm, groups, dropout
             plan = planning.plan(self._spec, data, *given)
-            epochs = check_count("epochs", epochs, example=20)
-            shuffle, verbose = check_flag("shuffle", shuffle), check_flag("verbose", verbose)
-            averaging = check.averaging(averaging)
-            hooks, functions = check.callbacks(callbacks), planning.metrics(metrics)
+            run.options(epochs, shuffle, verbose, averaging, callbacks)
+            functions = planning.metrics(metrics)
             lent = self._team(1 if others and n_threads is None else n_threads, plan)
             validation = check.validation(validation_data, self._spec)
             measured = data if validation is None else validation
@@ -184,81 +177,21 @@ class Learner(Model):
                 raise refusal("metrics", "communicator")
             if others and plan.optimizer.is_custom:
                 raise refusal("CustomOptimizer", "communicator", optimizer=plan.optimizer)
-            fingerprint = functools.partial(planning.fingerprint, others, data, validation)
-            if resume if path is None else self._load(path):
-                stopped = self._history.stop_reason if self._history else ""
-                last = self._progress, self._history, self._engine
-                facts = data.rows, validation is not None
-                begun, history = planning.resumed(*last, plan, *facts, epochs, path, fingerprint)
-                n_before = len(history.loss)  # the user may have changed the lists
-            self._progress, self._history = begun, history
-            if verbose and not (others and others.rank):
-                from fastmlp._training.callbacks import Progress
+            run.others, run.batch_size = others, batch_size
 
-                hooks.append(Progress())
-            course = self._course(history, plan, hooks, epochs, validation)
-            if functions and isinstance(measured, Data):
+            def judge(state: State) -> Evaluator:
+                if not (functions and isinstance(measured, Data)):
+                    return Evaluator(self._engine, validation)
                 from fastmlp._training.metrics import MetricEvaluator
 
-                course.judge = MetricEvaluator(
-                    self._engine, validation, measured, functions, history
-                )
-            if others:
-                options: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size}
-                options |= {"shuffle": shuffle, "averaging": averaging}
-                options["validation_data"] = validation is not None
-                others.agree(self, plan, course, begun, **options)
-            if begun is not None:
-                state = course.reporter.state
-                state.epoch, state.learning_rate_scale = begun.epochs - 1, begun.scale
-            with lent as plan.team, course.reporter.watching():
-                if begun is None:
-                    begun = planning.begun(self._engine, plan, self._rng)
-                elif hooks and planning.restored(begun, hooks, course.reporter.state):
-                    history.stop_reason = stopped
-                    return history
-                if path is not None or course.reporter.keeps:
-                    begun = begun._replace(data=fingerprint())
-                if averaging is not None:
-                    from fastmlp._training.weight_average import WeightAverage
+                given = functions, state.history
+                return MetricEvaluator(self._engine, validation, measured, *given)
 
-                    average = WeightAverage(averaging, self._engine, begun.averaged)
-                    course.averages = (average,)
-                    if not others:
-                        course.train = average.twin.epoch
-                elif begun.averaged is not None:
-                    self._engine.set_parameters(*begun.averaged.raw)
-                orders = others.shuffle if others else self._engine.shuffle
-                self._go_on(data, plan, course, begun, orders if shuffle else None)
-            return history
-
-    def _load(self, path: str) -> bool:
-        """Become the model of a checkpoint; return False if there is none."""
-        if not os.path.exists(path):  # noqa: PTH110 costs the import of a module less
-            return False
-        from fastmlp._files import storage
-
-        functions = {own.name: own for own in self._spec.functions}
-        other = storage.load(os.path.realpath(path), functions=functions)  # as it was saved
-        self._check_twin(other, path)
-        self._become(other)
-        return True
-
-    def _check_twin(self, other: Any, path: str) -> None:
-        """Complain if the model of a file is not like this one."""
-        if type(other) is not type(self) or other._spec != self._spec:
-            raise ValueError(
-                f"resume is {path!r}, which has {other!r}, but this is {self!r}: "
-                "make the model as it was made, or use fastmlp.load"
-            )
-        if type(self._rng.bit_generator) is not type(other._rng.bit_generator):
-            raise ValueError(
-                f"resume is {path!r}, whose model draws from {other._rng}, but this one "
-                f"from {self._rng}: pass the same kind of generator as rng"
-            )
+            seen = [(data, validation)]
+            return run.run([data], [plan], lent, judge, validation is not None, seen)
 
     def _become(self, other: Any) -> None:
-        """Take over all that such a model has."""
+        """Take over the state of another model of the same shape."""
         state = other.__getstate__()
         self._rng.bit_generator.state = other._rng.bit_generator.state
         self._engine.set_state(state["engine"])
@@ -280,18 +213,18 @@ class Learner(Model):
         dropout: Scheduled | Sequence[Scheduled] | None = None,
         n_threads: int | None = None,
     ) -> float:
-        """Take one pass over the samples, in their order, and keep the optimizer's state.
+        """Train for one pass over the samples, in their order, and keep the optimizer's state.
 
-        The state (moments, step count) lives on from call to call, in copies and in pickles, while
-        ``optimizer`` is that of the last call; its learning rate and weight decay may change.
-        Another optimizer, or a fit, begins anew.
+        The state (moments, step count) lasts from call to call, also in copies and pickles. The
+        learning rate and the weight decay of ``optimizer`` may change between calls; another kind
+        of optimizer, or a fit, starts anew.
 
         Parameters
         ----------
         X, y, sample_weight, optimizer, l1, l2, clip_norm, groups, dropout, n_threads
             As for :meth:`fit`.
         batch_size : int, optional
-            Samples a step; by default all: one step.
+            Samples per step; by default all, in one step.
 
         Returns
         -------
@@ -303,85 +236,16 @@ class Learner(Model):
         TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
             As for :meth:`fit`; the model then has the weights from before the call.
         """
-        with self._turn.taken(), self._kept():
+        with self._turn.taken(), Rollback(self._undo()):
             data = check.data(X, y, sample_weight, self._spec)
             rows = data.x.shape[0] if batch_size is None else batch_size
             given = rows, optimizer, l1, l2, clip_norm, groups, dropout
             plan = planning.plan(self._spec, data, *given)
-            lent = self._team(n_threads, plan)
-            begun = planning.of_pass(self._progress, self._engine, plan, self._rng)
-            plan.seed = begun.seed
-            course = self._course(History(), plan)
-            course.rates.step = begun.step
-            own = self._own_steps(plan, course, begun)
-            with lent as plan.team:
-                loop.run(data, plan, course)
-            memory = own.memory if own else None
-            self._progress = ResumeState(begun.kind, course.rates.step, begun.seed, memory=memory)
-            self._flat_y = data.flat_y
-            return course.reporter.state.loss
+            return one_pass((self,), (data,), (plan,), self._team(n_threads, plan))
 
-    def _course(
-        self,
-        history: History,
-        plan: Plan,
-        callbacks: Sequence[Callback] = (),
-        epochs: int = 1,
-        validation: Data | None = None,
-    ) -> FitStrategy:
-        engine = self._engine
-        state = State(self, epochs, history, validation is not None, engine=engine)
-        rates = LearningRates(plan.optimizer.learning_rate)
-        reporter = CallbackList(state, callbacks)
-        return FitStrategy(engine.epoch, rates, Evaluator(engine, validation), reporter)
-
-    def _go_on(
-        self,
-        data: Data | BlockStream,
-        plan: Plan,
-        course: FitStrategy,
-        begun: ResumeState,
-        shuffle: Callable[[Order, int], None] | None,
-    ) -> None:
-        """Run the epochs of a fit, and note after each with what one that resumes would go on."""
-        rates, state = course.rates, course.reporter.state
-        own = self._own_steps(plan, course, begun)
-        permute = shuffle or self._engine.shuffle
-        shuffles = Shuffles(permute, self._rng, begun.shuffles, begun.shuffled)
-
-        def keep() -> None:
-            assert data.rows is not None  # an epoch has ended
-            epochs = begun.epochs + (rates.step - begun.step) // plan.n_steps(data.rows)
-            facts = begun.kind, rates.step, begun.seed, data.rows, epochs
-            orders = shuffles.seeds, shuffles.used, state.learning_rate_scale
-            averaged = course.averages[0].averaged if course.averages else None
-            memory = own.memory if own else None
-            last = (), plan.batch_size, begun.data
-            self._progress = ResumeState(*facts, *orders, *last, averaged, memory)
-            self._flat_y = data.flat_y
-            self._show()
-
-        course.reporter.keep = keep
-        if not isinstance(data, Data):
-            data.begin(plan.batch_size, shuffles if shuffle else None, begun.rows)
-        elif shuffle:
-            course.reorder = shuffles
-        plan.seed, rates.step = begun.seed, begun.step
-        loop.run(data, plan, course)
-
-    def _own_steps(self, plan: Plan, course: FitStrategy, begun: ResumeState) -> CustomSteps | None:
-        """Let an optimizer of the user's own train."""
-        optimizer: Any = plan.optimizer
-        if not optimizer.is_custom:
-            return None
-        from fastmlp._training.custom_steps import CustomSteps
-
-        if course.reporter.keeps:  # said now, not after an epoch
-            raise refusal("CustomOptimizer", "Checkpoint", optimizer=optimizer)
-        (engine,) = course.learners((self._engine,))
-        own = CustomSteps(engine, optimizer, begun.memory or {})
-        course.train = own.epoch
-        return own
+    def _engines(self) -> Engine:
+        """Return the engine; an ensemble returns those of all members as one."""
+        return self._engine
 
     def _team(self, n_threads: Any, plan: Plan) -> AbstractContextManager[Team | None]:
         wanted = None if n_threads is None else check_count("n_threads", n_threads, example=2)

@@ -1,32 +1,49 @@
-"""The state that other threads copy while a fit changes a model: the end of its last epoch."""
+"""What protects a model during a fit: undoing a failed change, and snapshots for other threads."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 from fastmlp._core.history import History
 
 
-class ModelSnapshot:
-    """Parameters and history at the end of one epoch; they are copied only when a reader asks.
+class Rollback:
+    """Undoes the changes of a ``with`` block if an error ends it before ``is_done`` returns True.
 
-    Parameters
-    ----------
-    parameters : any
-        A snapshot. None says that no fit is running: the model itself can be copied.
-    history : History, optional
-        To which a fit appends later epochs.
-    flat_y : bool
-        Whether predictions have the shape (n,).
+    This is no generator: one that an interrupt has kept from being ended would undo the changes
+    when it is collected, which may be much later.
     """
 
-    __slots__ = ("_epochs", "_history", "flat_y", "parameters")
+    def __init__(self, undo: Callable[[], None], is_done: Callable[[], bool] | None = None) -> None:
+        self._undo, self._is_done = undo, is_done
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and (self._is_done is None or not self._is_done()):
+            self._undo()
+
+
+class ModelSnapshot:
+    """Parameters and history at the end of an epoch, which are copied only when a reader asks.
+
+    ``parameters`` is a snapshot of the engine; None means that no fit is running, so the model
+    itself can be copied. ``members`` are the snapshots of an ensemble's members.
+    """
+
+    __slots__ = ("_epochs", "_history", "flat_y", "members", "parameters")
 
     def __init__(
-        self, parameters: Any = None, history: History | None = None, flat_y: bool = False
+        self,
+        parameters: Any = None,
+        history: History | None = None,
+        flat_y: bool = False,
+        members: tuple[ModelSnapshot, ...] = (),
     ) -> None:
         self.parameters, self._history, self.flat_y = parameters, history, flat_y
-        self._epochs = 0 if history is None else len(history.loss)
+        self.members, self._epochs = members, 0 if history is None else len(history.loss)
 
     def history(self) -> History | None:
         """Return a copy of the history as it was."""
@@ -34,13 +51,7 @@ class ModelSnapshot:
 
 
 class PublishedSnapshot:
-    """Lets other threads copy a model as it was before a ``with`` block, or at a later `_show`.
-
-    Parameters
-    ----------
-    model : Model or Ensemble
-        Which the block changes.
-    """
+    """Shows other threads the model as it was before a ``with`` block, or at a later `_show`."""
 
     def __init__(self, model: Any) -> None:
         self._model = model

@@ -1,8 +1,8 @@
-"""The activations: one row each, a value and a slope as NumPy functions of the pre-activation z.
+"""The activations: one row each, with value and slope as NumPy functions of the pre-activation z.
 
-Row order is the row order of the C table. Every function keeps the dtype of z (float32 or float64),
-raises no floating-point warning on finite z, and is accurate in both tails: exp only ever sees a
-non-positive argument. Where the slope jumps (relu, leaky_relu, selu at z = 0) it is the left one.
+The order of the rows is that of the C table. Every function keeps the dtype of z (float32 or
+float64), raises no floating-point warning for finite z, and is accurate in both tails: exp only
+gets non-positive arguments. Where the slope jumps (relu, leaky_relu, selu at 0) it is the left one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SELU_SCALE = 1.0507009873554804934193349852946
 # Hendrycks and Gimpel 2016, "Gaussian error linear units", section 2.
 GELU_CUBIC = 0.044715
 SQRT_2_OVER_PI = math.sqrt(2.0 / math.pi)
-# Beyond this exp(-z**2/2) is 0 in float64, and z**3 would overflow float32 for no gain.
+# Beyond this exp(-z**2/2) is 0 in float64, and z**3 may overflow float32.
 GAUSSIAN_TAIL = 40.0
 # Beyond this exp(-2 z) is 0 in float64.
 TANH_TAIL = 400.0
@@ -32,32 +32,17 @@ TANH_TAIL = 400.0
 
 @dataclass(frozen=True)
 class Activation:
-    """One row: y = value(z) and dy/dz = slope(z), elementwise.
-
-    Parameters
-    ----------
-    name : str
-        The key in `ACTIVATIONS`.
-    value, slope : callable
-        Array of z, any shape, to array of the same shape and dtype.
-    initializer : str
-        The name of the initialiser that suits a layer with this activation.
-    """
+    """One row: y = value(z) and dy/dz = slope(z), elementwise, of the same shape and dtype as z."""
 
     name: str
     value: Callable[[Array], Array]
     slope: Callable[[Array], Array]
-    initializer: str
+    initializer: str  # the name of the initializer that suits layers with this activation
 
 
 def decay(z: Array) -> Array:
-    """Return exp(-abs(z)), in (0, 1]: what sigmoid, softplus and mish are made of."""
+    """Return exp(-abs(z)), in (0, 1], the common part of sigmoid, softplus and mish."""
     return np.exp(-np.abs(z))
-
-
-def relu_slope(z: Array) -> Array:
-    """Return 1 where z > 0, else 0."""
-    return (z > 0).astype(z.dtype)
 
 
 def leaky_relu(z: Array) -> Array:
@@ -109,7 +94,7 @@ def sigmoid_slope(z: Array) -> Array:
 
 def tanh_slope(z: Array) -> Array:
     """Return 1 - tanh(z)**2, accurate in both tails."""
-    # The slope of tanh is 4 times that of the sigmoid at 2 z; clipped, for 2 z would overflow.
+    # The slope of tanh is 4 times that of the sigmoid at 2 z; z is clipped so that 2 z is finite.
     return 4 * sigmoid_slope(2 * np.clip(z, -TANH_TAIL, TANH_TAIL))
 
 
@@ -119,13 +104,8 @@ def normal_cdf(z: Array) -> Array:
     return np.asarray(0.5 * erfc(z.astype(np.float64) * -math.sqrt(0.5))).astype(z.dtype)
 
 
-def gelu(z: Array) -> Array:
-    """Return z P(Z <= z)."""
-    return z * normal_cdf(z)
-
-
 def gelu_slope(z: Array) -> Array:
-    """Return P(Z <= z) + z times the normal density at z."""
+    """Return P(Z <= z) + z times the normal density at z, the slope of z P(Z <= z)."""
     z = np.clip(z, -GAUSSIAN_TAIL, GAUSSIAN_TAIL)
     return normal_cdf(z) + z * np.exp(-0.5 * z * z) * math.sqrt(0.5 / math.pi)
 
@@ -145,11 +125,6 @@ def gelu_tanh_slope(z: Array) -> Array:
     return sigmoid(u2) + z * sigmoid_slope(u2) * du2
 
 
-def silu(z: Array) -> Array:
-    """Return z sigmoid(z)."""
-    return z * sigmoid(z)
-
-
 def silu_slope(z: Array) -> Array:
     """Return s (1 + z (1 - s)) with s = sigmoid(z)."""
     return np.asarray(sigmoid(z) * (1 + z * sigmoid(-z)))
@@ -167,11 +142,6 @@ def _mish_denominator(z: Array, e: Array) -> Array:
     return np.asarray(np.where(z > 0, 1 + 2 * e + 2 * e * e, e * e + 2 * e + 2))
 
 
-def mish(z: Array) -> Array:
-    """Return z tanh(softplus(z))."""
-    return z * tanh_softplus(z)
-
-
 def mish_slope(z: Array) -> Array:
     """Return the derivative of mish."""
     e = decay(z)
@@ -183,17 +153,19 @@ ACTIVATIONS: dict[str, Activation] = {
     row.name: row
     for row in (
         Activation("identity", np.copy, np.ones_like, "glorot_uniform"),
-        Activation("relu", lambda z: np.maximum(z, 0), relu_slope, "he_normal"),
+        Activation(
+            "relu", lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(z.dtype), "he_normal"
+        ),
         Activation("leaky_relu", leaky_relu, leaky_relu_slope, "he_normal"),
         Activation("elu", elu, elu_slope, "he_normal"),
         Activation("selu", selu, selu_slope, "lecun_normal"),
         Activation("softplus", softplus, sigmoid, "he_normal"),
         Activation("sigmoid", sigmoid, sigmoid_slope, "glorot_uniform"),
         Activation("tanh", np.tanh, tanh_slope, "glorot_uniform"),
-        Activation("gelu", gelu, gelu_slope, "he_normal"),
+        Activation("gelu", lambda z: z * normal_cdf(z), gelu_slope, "he_normal"),
         Activation("gelu_tanh", gelu_tanh, gelu_tanh_slope, "he_normal"),
-        Activation("silu", silu, silu_slope, "he_normal"),
-        Activation("mish", mish, mish_slope, "he_normal"),
+        Activation("silu", lambda z: z * sigmoid(z), silu_slope, "he_normal"),
+        Activation("mish", lambda z: z * tanh_softplus(z), mish_slope, "he_normal"),
     )
 }
 

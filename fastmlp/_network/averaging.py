@@ -1,31 +1,24 @@
-"""Means of the weights that a fit goes through, for the model in place of the last ones.
+"""Averages of the weights over the epochs of a fit, which replace the last weights in the model.
 
-They are taken once an epoch, in float64, of all parameters; training goes on with its own weights.
+All parameters are averaged once per epoch, in float64; training continues with its own weights.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from fastmlp._core.intervals import FRACTION, check_count
+from fastmlp._core.intervals import FRACTION, Options, check_count
 
 
-class Averaging:
-    """What both have; the subclasses are the rows.
+class Averaging(Options):
+    """Base of the averages. ``start`` is the first epoch that counts, from 0."""
 
-    Attributes
-    ----------
-    start : int
-        The first epoch that counts, from 0; up to it the model has the weights of the last epoch.
-    """
-
+    _checks: ClassVar = {"start": (check_count, 10, 0)}
     start: int
 
-    def __post_init__(self) -> None:
-        check_count("start", self.start, example=10, least=0)
-
     def share(self, n: int) -> float:
-        """Return the share of the last weights in a mean of n, at least 1; that of others shrinks.
+        """Return the factor of the last weights in the mean of n epochs, n at least 1.
 
         The mean is ``mean + share(n) * (weights - mean)``.
         """
@@ -34,7 +27,7 @@ class Averaging:
 
 @dataclass(frozen=True)
 class SWA(Averaging):
-    """Stochastic weight averaging: the mean of the weights after each epoch, all alike.
+    """Stochastic weight averaging: the mean, with equal factors, of the weights after each epoch.
 
     Sources: Polyak and Juditsky 1992; Izmailov et al. 2018, "Averaging weights leads to wider
     optima and better generalization" (arXiv:1803.05407).
@@ -42,7 +35,7 @@ class SWA(Averaging):
     Parameters
     ----------
     start : int
-        The first epoch that counts, from 0: about three quarters of all is usual. Up to it the
+        The first epoch that counts, from 0; three quarters of all epochs is usual. Before it, the
         model has the weights of the last epoch.
 
     Examples
@@ -70,18 +63,18 @@ class SWA(Averaging):
 class EMA(Averaging):
     """Exponential moving average of the weights after each epoch, corrected for its start.
 
-    After n epochs those of epoch k, from 1, weigh decay**(n - k) (1 - decay) / (1 - decay**n): as
-    m = decay m + (1 - decay) weights from m = 0, divided by 1 - decay**n, what it is short of 1
-    (Kingma and Ba 2015 have this for gradients). A mean over the steps with decay d a step, as
-    deep learning often has it, remembers as long with ``decay=d**steps`` of an epoch: 0.999 a step
-    and 100 steps an epoch are 0.905.
+    After n epochs, the weights of epoch k (from 1) have the factor
+    decay**(n - k) (1 - decay) / (1 - decay**n). This is m = decay m + (1 - decay) weights, started
+    at m = 0 and divided by 1 - decay**n, the sum of its factors (Kingma and Ba 2015 do this for
+    gradients). An average over steps with decay d corresponds to ``decay=d**steps`` with the steps
+    per epoch: d = 0.999 and 100 steps give 0.905.
 
     Parameters
     ----------
     decay : float, in [0, 1)
-        Memory, per epoch; 1 / (1 - decay) epochs count, about.
+        Decay per epoch; about 1 / (1 - decay) epochs count.
     start : int
-        The first epoch that counts, from 0; up to it the model has the weights of the last epoch.
+        The first epoch that counts, from 0. Before it, the model has the weights of the last epoch.
 
     Examples
     --------
@@ -93,12 +86,9 @@ class EMA(Averaging):
     [1.0, 0.56, 0.41, 0.2]
     """
 
+    _checks: ClassVar = {"decay": (FRACTION.check, 0.9), **Averaging._checks}
     decay: float = 0.9
     start: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        FRACTION.check("decay", self.decay, example=0.9)
 
     def share(self, n: int) -> float:
         """Return (1 - decay) / (1 - decay**n)."""

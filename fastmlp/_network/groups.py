@@ -1,7 +1,7 @@
-"""Groups of tensors: factors on rates and decay, by layer and by kind of tensor; parametrisations.
+"""Factors on learning rates and decay by layer and kind of tensor, and parametrisations.
 
-Both engines read the factors of each tensor; the native one prepares its optimizer's numbers once
-for each group of equal factors.
+Both engines read the factors of each tensor; the native one prepares the numbers of its optimizer
+once for each group of tensors with equal factors.
 """
 
 from __future__ import annotations
@@ -16,30 +16,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._core.intervals import NON_NEGATIVE
+from fastmlp._core.keywords import check_choice
+from fastmlp._network.layer_options import is_sequence
 from fastmlp._network.tensors import TENSORS, Shape, Tensors, each_tensor
 
-TensorItems: TypeAlias = tuple[tuple[str, tuple[Shape, ...]], ...]  # those of Tensors, hashable
+TensorItems: TypeAlias = tuple[tuple[str, tuple[Shape, ...]], ...]  # Tensors as a hashable
 
 PARAMETRIZATIONS = ("standard", "ntk")
 
 
 class Factors(NamedTuple):
-    """The factors on the numbers of a fit for one tensor: ``fm_group`` in c/network.h."""
+    """The factors on a fit's options for one tensor: ``fm_group`` in c/network.h."""
 
     rate: float  # on the learning rate; 0 freezes
     epsilon: float  # on the optimizer's epsilon
-    decay: float  # on decoupled weight decay, which `rate` multiplies too
+    decay: float  # on decoupled weight decay, besides `rate`
     l1: float  # on the penalties
     l2: float
-    norm: float  # on the squares of the gradient in the norm that clipping looks at
+    norm: float  # on the squared gradient in the norm that is clipped
 
 
 def _factors(rate: float, decay: float, scale: float, degree: int) -> Factors:
-    """Return what a tensor gets that is ``scale`` times the one that the optimizer is to see.
+    """Return the factors of a tensor that is ``scale`` times the one that the optimizer sees.
 
-    By the chain rule the latter's gradient is ``scale`` times that of the tensor, and the tensor
-    moves ``scale`` times as far as the latter. The state of the optimizer stays that of the
-    tensor's own gradient, and epsilon is brought into its units.
+    By the chain rule the optimizer's gradient is ``scale`` times the gradient of the tensor, and
+    the tensor moves ``scale`` times as far as the optimizer's tensor. The optimizer's state stays
+    in units of the tensor's own gradient, and epsilon is converted to these units.
     """
     turned = scale ** (1 + degree)
     norm = scale**2 if rate else 0.0
@@ -49,24 +51,23 @@ def _factors(rate: float, decay: float, scale: float, degree: int) -> Factors:
 
 @dataclass(frozen=True)
 class Groups:
-    """Learning rates and decay by layer and by kind of tensor, as factors of those of the fit.
+    """Learning rates and decay by layer and by kind of tensor, as factors on those of the fit.
 
-    The rate of the weights of layer k is ``learning_rate * layer_rates[k] * weight_rate``, that of
-    its biases ``learning_rate * layer_rates[k] * bias_rate``, and so on. A factor 0 freezes: the
-    tensor and the optimizer's state for it stay as they are, and clipping leaves its gradient out
-    of the norm.
+    The rate of the weights of layer k is ``learning_rate * layer_rates[k] * weight_rate``, the rate
+    of its biases ``learning_rate * layer_rates[k] * bias_rate``, and so on. A factor 0 freezes a
+    tensor: it and its optimizer state stay unchanged, and the gradient norm for clipping omits it.
 
     Parameters
     ----------
     layer_rates : sequence of float >= 0, optional
         One factor for each layer, the first one first; by default 1.
     weight_rate, bias_rate : float, >= 0
-        Factors for all weights, those of a linear path too, and for all biases.
+        Factors for all weights, including those of a linear path, and for all biases.
     layer_decays : sequence of float >= 0, optional
         One factor for each layer on ``l1``, ``l2`` and the optimizer's ``weight_decay``; by default
         1.
     bias_decay : float, >= 0
-        A further one for biases; 0 leaves them alone, 1 treats them as weights.
+        A further factor for biases; 0 switches their decay off, 1 treats them as weights.
     norm_rate, norm_decay : float, >= 0
         The same for the gains and shifts of layer normalisation.
     scale_rate, scale_decay : float, >= 0
@@ -74,11 +75,10 @@ class Groups:
     activation_rate, activation_decay : float, >= 0
         The same for the alphas of parametric activations; RealMLP has a rate of 0.1.
     parametrization : {"standard", "ntk"}
-        What the optimizer sees of weights W: themselves, or ``W * sqrt(fan_in)``, of which the
-        network computes with ``1 / sqrt(fan_in)`` times as much. Gradients, epsilon, ``l1``,
-        ``l2``, ``weight_decay`` and ``clip_norm`` are then those of what it sees;
-        ``MLP.weights`` stay W, and biases as they are. Source: Jacot, Gabriel and Hongler 2018,
-        "Neural tangent kernel".
+        The optimizer works with the weights W ("standard"), or with ``V = W * sqrt(fan_in)``
+        ("ntk"), where the network computes with ``V / sqrt(fan_in)``. Gradients, epsilon, ``l1``,
+        ``l2``, ``weight_decay`` and ``clip_norm`` then refer to V; ``MLP.weights`` remain W, and
+        biases are not changed. Source: Jacot, Gabriel and Hongler 2018, "Neural tangent kernel".
 
     Examples
     --------
@@ -111,11 +111,7 @@ class Groups:
         for name in ("layer_rates", "layer_decays"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _per_layer(name, getattr(self, name)))
-        if self.parametrization not in PARAMETRIZATIONS:
-            raise ValueError(
-                f"parametrization is {self.parametrization!r} but must be one of "
-                f"{', '.join(PARAMETRIZATIONS)}: leave it out for the usual one"
-            )
+        check_choice("parametrization", self.parametrization, PARAMETRIZATIONS)
 
     def factors(self, tensors: Tensors, degree: int) -> list[Factors]:
         """Return the factors of every tensor of a network for an optimizer of this degree."""
@@ -132,20 +128,20 @@ class Groups:
         return found
 
 
-PLAIN = Groups()  # what a fit does that is told nothing: all alike, but biases do not decay
+PLAIN = Groups()  # the default: equal factors, but biases do not decay
 
 
 class GroupTable(NamedTuple):
-    """The groups of one network, as the native engine reads them."""
+    """The groups of one network in the form that the native engine reads."""
 
-    factors: NDArray[np.float64]  # (groups, 6); groups of the same rate and epsilon in a row
-    group_of: NDArray[np.int32]  # of each tensor, kind by kind
-    first_trained: int  # the first layer that is not frozen, or else the last one
+    factors: NDArray[np.float64]  # (groups, 6), sorted by rate and epsilon
+    group_of: NDArray[np.int32]  # the group of each tensor, kind by kind
+    first_trained: int  # the first layer that is not frozen; the last one if all are
 
 
 @lru_cache
 def table(groups: Groups, tensors: TensorItems, degree: int) -> GroupTable:
-    """Return the groups of a network with these tensors; nobody may write to them."""
+    """Return the groups of a network with these tensors, as read-only arrays."""
     kinds = dict(tensors)
     per_tensor = groups.factors(kinds, degree)
     factors = sorted(set(per_tensor))
@@ -163,8 +159,7 @@ def table(groups: Groups, tensors: TensorItems, degree: int) -> GroupTable:
 
 
 def _per_layer(name: str, values: Any) -> tuple[float, ...]:
-    is_array = isinstance(values, np.ndarray) and values.ndim == 1
-    if not is_array and (not isinstance(values, Sequence) or isinstance(values, str | bytes)):
+    if not is_sequence(values):
         raise TypeError(
             f"{name} is {values!r} but a sequence of one factor for each layer is expected: "
             f"pass for example {name}=[0.0, 1.0]"

@@ -1,7 +1,7 @@
-"""The initialisers: the first weights of a layer, drawn in float64 from its fan-in and fan-out.
+"""The initializers draw the first weights of a layer in float64, given its fan-in and fan-out.
 
 They keep the variance of the signal (and, for Glorot, of the gradient) about the same from layer
-to layer, so the right one depends on the activation: each activation's row names its own.
+to layer, so the right one depends on the activation, whose row in `ACTIVATIONS` names it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from fastmlp._core.keywords import check_choice
 from fastmlp._network.activations import row_of
 from fastmlp._network.tensors import TENSORS
 
@@ -22,61 +23,45 @@ if TYPE_CHECKING:  # spec imports this module, and numpy.random takes time to lo
     from fastmlp._network.spec import Spec
 
 Draw: TypeAlias = "Callable[[np.random.Generator, int, int], npt.NDArray[np.float64]]"
+Variance: TypeAlias = Callable[[int, int], float]  # of the weights, given fan_in and fan_out
 Initializer: TypeAlias = str | Sequence[str | None] | None
 
 
-def _uniform(standard_deviation: Callable[[int, int], float]) -> Draw:
+def _uniform(variance: Variance) -> Draw:
     def draw(rng: np.random.Generator, fan_in: int, fan_out: int) -> npt.NDArray[np.float64]:
-        limit = math.sqrt(3.0) * standard_deviation(fan_in, fan_out)
+        limit = math.sqrt(3.0) * math.sqrt(variance(fan_in, fan_out))
         return rng.uniform(-limit, limit, (fan_in, fan_out))
 
     return draw
 
 
-def _normal(standard_deviation: Callable[[int, int], float]) -> Draw:
+def _normal(variance: Variance) -> Draw:
     def draw(rng: np.random.Generator, fan_in: int, fan_out: int) -> npt.NDArray[np.float64]:
-        return rng.normal(0.0, standard_deviation(fan_in, fan_out), (fan_in, fan_out))
+        return rng.normal(0.0, math.sqrt(variance(fan_in, fan_out)), (fan_in, fan_out))
 
     return draw
 
 
-def _zeros(rng: np.random.Generator, fan_in: int, fan_out: int) -> npt.NDArray[np.float64]:
-    del rng
-    return np.zeros((fan_in, fan_out))
-
-
-def glorot(fan_in: int, fan_out: int) -> float:
-    """Return the standard deviation of Glorot and Bengio 2010, equation 12."""
-    return math.sqrt(2.0 / (fan_in + fan_out))
-
-
-def he(fan_in: int, fan_out: int) -> float:
-    """Return the standard deviation of He et al. 2015, equation 10."""
-    del fan_out
-    return math.sqrt(2.0 / fan_in)
-
-
-def lecun(fan_in: int, fan_out: int) -> float:
-    """Return the standard deviation of LeCun et al. 1998, "Efficient BackProp", section 4.6."""
-    del fan_out
-    return math.sqrt(1.0 / fan_in)
-
-
+VARIANCES: dict[str, Variance] = {
+    "glorot": lambda fan_in, fan_out: 2.0 / (fan_in + fan_out),  # Glorot and Bengio 2010, eq. 12
+    "he": lambda fan_in, fan_out: 2.0 / fan_in,  # He et al. 2015, equation 10
+    "lecun": lambda fan_in, fan_out: 1.0 / fan_in,  # LeCun et al. 1998, section 4.6
+}
 INITIALIZERS: dict[str, Draw] = {
-    "glorot_uniform": _uniform(glorot),
-    "glorot_normal": _normal(glorot),
-    "he_uniform": _uniform(he),
-    "he_normal": _normal(he),
-    "lecun_normal": _normal(lecun),
-    "zeros": _zeros,
+    "glorot_uniform": _uniform(VARIANCES["glorot"]),
+    "glorot_normal": _normal(VARIANCES["glorot"]),
+    "he_uniform": _uniform(VARIANCES["he"]),
+    "he_normal": _normal(VARIANCES["he"]),
+    "lecun_normal": _normal(VARIANCES["lecun"]),
+    "zeros": lambda rng, fan_in, fan_out: np.zeros((fan_in, fan_out)),
 }
 
 
 def names(spec: Spec, initializer: Initializer) -> list[str]:
-    """Return the name of each affine layer's initializer, of what the user asks for.
+    """Return the name of each affine layer's initializer for the user's choice.
 
-    None takes every layer's by its activation; one name is for every layer, but "zeros" for the
-    output layer alone, because hidden layers of zeros would never learn.
+    None selects it by the activation of each layer. One name is for every layer, except that
+    "zeros" is for the output layer alone, because hidden layers of zeros would never learn.
 
     Examples
     --------
@@ -104,21 +89,10 @@ def names(spec: Spec, initializer: Initializer) -> list[str]:
             f"initializer has {len(wanted)} entries but this MLP has {n_layers} affine layers: "
             "pass one name for all of them, or one per layer with the output layer last"
         )
-    chosen = [
-        default if name is None else name for name, default in zip(wanted, defaults, strict=True)
+    return [
+        default if name is None else check_choice("initializer", name, INITIALIZERS, " or None")
+        for name, default in zip(wanted, defaults, strict=True)
     ]
-    for name in chosen:
-        if not isinstance(name, str):
-            raise TypeError(
-                f"initializer has the entry {name!r} but each must be a name or None: "
-                f"choose from {', '.join(INITIALIZERS)}"
-            )
-        if name not in INITIALIZERS:
-            raise ValueError(
-                f"initializer is {name!r} but no initialiser has that name: "
-                f"choose from {', '.join(INITIALIZERS)}"
-            )
-    return chosen
 
 
 def draw(
@@ -126,7 +100,7 @@ def draw(
 ) -> tuple[list[Array], ...]:
     """Return the first parameters of a network, one list for each kind in `Spec.tensors`.
 
-    The generator gives one number per weight, first layer first, the same for both dtypes.
+    One random number is drawn per weight, first layer first, the same for both dtypes.
 
     Examples
     --------

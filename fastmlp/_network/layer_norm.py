@@ -1,8 +1,7 @@
 """Layer normalisation in NumPy: the formula and its gradient, which the native operator follows.
 
-Source: Ba, Kiros and Hinton 2016, "Layer normalization" (arXiv:1607.06450). It scales each row of
-a hidden layer by the mean and the variance of that row, so that a prediction needs no statistics
-of other rows: the same in training and afterwards.
+Source: Ba, Kiros and Hinton 2016, "Layer normalization" (arXiv:1607.06450). Each row of a hidden
+layer is scaled by its own mean and variance, so training and prediction are the same.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import numpy as np
 
 from fastmlp._network.activations import Array
 
-POSITIONS = ("before", "after")  # the activation of the same layer
+POSITIONS = ("before", "after")  # relative to the activation of the same layer
 
 # Added to the variance of a row, so that a constant one stays finite; PyTorch's default too.
 EPSILON = 1e-5
@@ -20,8 +19,8 @@ EPSILON = 1e-5
 def normalized(z: Array) -> tuple[Array, Array]:
     """Return (z - mean) / sqrt(variance + EPSILON) by rows, and one over that root, (N, 1).
 
-    Sums are in float64. The variance is the mean square of what is left after subtracting the
-    rounded mean: a large common part of a row does not drown it.
+    Sums are in float64. The variance is the mean square after subtracting the rounded mean, which
+    keeps it accurate for rows with a large common offset.
     """
     wide = np.float64
     centered = z - np.mean(z, axis=1, dtype=wide, keepdims=True).astype(z.dtype)
@@ -44,11 +43,9 @@ def layer_norm(z: Array, gain: Array, shift: Array) -> Array:
 def layer_norm_gradient(z: Array, gain: Array, dy: Array) -> tuple[Array, Array, Array]:
     """Return (dz, dgain, dshift), the gradient of a sum over rows whose gradient at y is dy.
 
-    With n = (z - mean) / deviation and g = dy * gain, both of which mean and deviation depend on,
-
-        dz = (g - mean(g) - n * mean(g * n)) / deviation,
-
-    means over each row; dgain = sum(dy * n) and dshift = sum(dy), sums over the rows.
+    With n = (z - mean) / deviation and g = dy * gain:
+    dz = (g - mean(g) - n * mean(g * n)) / deviation, with means over each row;
+    dgain = sum(dy * n) and dshift = sum(dy), with sums over the rows.
     """
     wide = np.float64
     n, scale = normalized(z)

@@ -1,44 +1,44 @@
-"""What the user says of layers, once for all of them or for each: checked, one for each."""
+"""Options of the hidden layers: one value for all or one per layer, checked and broadcast."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from fastmlp._core.intervals import FRACTION, check_count, check_flag
-from fastmlp._core.keywords import choices
+from fastmlp._core.intervals import FRACTION, check_count
+from fastmlp._core.keywords import check_choice
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.layer_norm import POSITIONS
-from fastmlp._network.names import ActivationName, NormPosition
 from fastmlp._network.scheduled import Scheduled, check_scheduled
 
-if TYPE_CHECKING:
-    from fastmlp._network.functions.activation import CustomActivation
+Checked = TypeVar("Checked")
 
 MAX_SIZES = 1024  # entries of layer_sizes
 MAX_SIZE = 2**31 - 1  # each of them: row indices are 32 bits in the kernels
 
 
 def is_sequence(value: object) -> bool:
-    """Whether there may be one for each."""
+    """Whether the value may hold one entry for each layer."""
     if isinstance(value, np.ndarray):
         return value.ndim == 1
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
-def _each(name: str, value: Any, n_hidden: int) -> list[Any]:
-    """Return one entry per hidden layer, from one for all or from a sequence."""
+def per_layer(
+    name: str, value: Any, n_hidden: int, check: Callable[[str, Any], Checked]
+) -> tuple[Checked, ...]:
+    """Return one checked entry per hidden layer, from one for all or from a sequence."""
     if not is_sequence(value):
-        return [value] * n_hidden
+        return (check(name, value),) * n_hidden  # checked even without hidden layers
     if len(value) != n_hidden:
         raise ValueError(
             f"{name} has {len(value)} entries but this MLP has {n_hidden} hidden layers: "
             "pass one for all of them, or one per hidden layer"
         )
-    return list(value)
+    return tuple(check(name, entry) for entry in value)
 
 
 def sizes(layer_sizes: Any) -> tuple[int, ...]:
@@ -64,76 +64,39 @@ def sizes(layer_sizes: Any) -> tuple[int, ...]:
     return found
 
 
-def activations(activation: Any, n_hidden: int) -> tuple[ActivationName | CustomActivation, ...]:
-    """Return the name of each one's activation, or one of the user's own."""
-    names = _each("activation", activation, n_hidden)
-    # With no hidden layer a single name is not used, but a wrong one is still a mistake.
-    for name in names or ([] if is_sequence(activation) else [activation]):
-        if not isinstance(name, str):
-            from fastmlp._network.functions.activation import CustomActivation as Custom
+def activation(name: str, value: Any) -> Any:
+    """Return the name of an activation, or a custom activation."""
+    if not isinstance(value, str):
+        from fastmlp._network.functions.activation import CustomActivation
 
-            if isinstance(name, Custom):
-                continue
-            raise TypeError(
-                f"activation is {name!r} but must be a name or a fastmlp.CustomActivation: "
-                f"choose from {', '.join(ACTIVATIONS)}"
-            )
-        if name not in ACTIVATIONS:
-            raise ValueError(
-                f"activation is {name!r} but no activation has that name: "
-                f"{choices(name, ACTIVATIONS)}"
-            )
-    plain: list[Any] = [str(name) if isinstance(name, str) else name for name in names]
-    return tuple(plain)
+        if isinstance(value, CustomActivation):
+            return value
+    return check_choice(name, value, ACTIVATIONS, " or a fastmlp.CustomActivation")
 
 
-def dropouts(dropout: Any, n_hidden: int) -> tuple[float, ...]:
-    """Return the drop probability of each."""
-    if not is_sequence(dropout):
-        FRACTION.check("dropout", dropout, example=0.2)
-    rates = _each("dropout", dropout, n_hidden)
-    return tuple(FRACTION.check("dropout", rate, example=0.2) for rate in rates)
+def dropout(name: str, value: Any) -> float:
+    """Return a drop probability."""
+    return FRACTION.check(name, value, example=0.2)
 
 
-def dropouts_of_fit(dropout: Any, n_hidden: int) -> tuple[Scheduled, ...] | None:
+def dropouts_of_fit(value: Any, n_hidden: int) -> tuple[Scheduled, ...] | None:
     """Return one number or schedule for each hidden layer; None for None."""
-    if dropout is None:
+    if value is None:
         return None
-    given = _each("dropout", dropout, n_hidden)
-    for value in given or ([] if is_sequence(dropout) else [dropout]):
-        check_scheduled("dropout", value, FRACTION, example=0.2)
-    return tuple(given)
+    return per_layer(
+        "dropout", value, n_hidden, lambda name, each: check_scheduled(name, each, 0.2, FRACTION)
+    )
 
 
-def flags(name: str, value: Any, n_hidden: int) -> tuple[bool, ...]:
-    """Return whether each has it."""
-    if not is_sequence(value):
-        check_flag(name, value)
-    return tuple(check_flag(name, each) for each in _each(name, value, n_hidden))
-
-
-def positions(layer_norm: Any, n_hidden: int) -> tuple[NormPosition | None, ...]:
-    """Return where each is normalised, None for nowhere."""
-    chosen = _each("layer_norm", layer_norm, n_hidden)
-    for position in chosen or ([] if is_sequence(layer_norm) else [layer_norm]):
-        if position is not None and not isinstance(position, str):
-            raise TypeError(
-                f"layer_norm is {position!r} but must be None or a place: "
-                f"choose from {', '.join(POSITIONS)} (the activation)"
-            )
-        if position is not None and position not in POSITIONS:
-            raise ValueError(
-                f"layer_norm is {position!r} but there is no such place: "
-                f"choose from {', '.join(POSITIONS)} (the activation), or None"
-            )
-    plain: list[Any] = [position and str(position) for position in chosen]
-    return tuple(plain)
+def position(name: str, value: Any) -> Any:
+    """Return the position of layer normalisation relative to the activation, None for none."""
+    return value if value is None else check_choice(name, value, POSITIONS, " or None")
 
 
 def blocks(skip: Any, widths: Sequence[int]) -> tuple[int | None, ...]:
-    """Return for each the first one of the block that it ends, None where it ends none.
+    """Return for each hidden layer the first layer of the block that it ends, or None.
 
-    The first of equally wide layers in a row is in no block: what enters it has another width.
+    The first of several equally wide layers is in no block: its inputs have another width.
 
     Examples
     --------
@@ -150,7 +113,7 @@ def blocks(skip: Any, widths: Sequence[int]) -> tuple[int | None, ...]:
         if (n - 1) % length:
             raise ValueError(
                 f"skip is {length} but layer_sizes has {n} hidden layers of width {width} in a "
-                f"row, and after the first, which brings that width about, a multiple of {length} "
+                f"row, and after the first one, which changes the width, a multiple of {length} "
                 "is expected: change their number, or pass skip=1"
             )
         for last in range(first + length, first + n, length):
@@ -158,8 +121,8 @@ def blocks(skip: Any, widths: Sequence[int]) -> tuple[int | None, ...]:
         first += n
     if not any(found):
         raise ValueError(
-            f"skip is {length} but no two hidden layers in a row have the same width, and what "
-            "enters a block is added to what leaves it: pass for example skip=1 and "
+            f"skip is {length} but no two hidden layers in a row have the same width, and the "
+            "input of a block is added to its output: pass for example skip=1 and "
             "layer_sizes=[8, 64, 64, 1]"
         )
     return tuple(found)

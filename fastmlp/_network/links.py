@@ -1,6 +1,6 @@
-"""The links: what turns the network's last affine output z into a prediction, and its slope.
+"""The links turn the network's last affine output z into a prediction; each has its slope.
 
-A link belongs to a loss, which names it. All act on whole batches, (N, C) with C = heads * m.
+A link belongs to a loss. All links act on whole batches, (N, C) with C = heads * m.
 """
 
 from __future__ import annotations
@@ -15,24 +15,15 @@ from fastmlp._network.activations import Array, sigmoid
 
 @dataclass(frozen=True)
 class Link:
-    """One row: the link and its derivative.
-
-    Attributes
-    ----------
-    name : str
-    value : function of z
-        The prediction p, a new array.
-    slope : function of (p, c)
-        The derivative of column c of p with respect to every column of z, (N, C).
-    """
+    """One row: the link and its derivative."""
 
     name: str
-    value: Callable[[Array], Array]
-    slope: Callable[[Array, int], Array]
+    value: Callable[[Array], Array]  # of z: the prediction p, a new array
+    slope: Callable[[Array, int], Array]  # of (p, c): d p[:, c] / d z, (N, C)
 
 
 def _exp(z: Array) -> Array:
-    with np.errstate(over="ignore"):  # a rate beyond the dtype is infinity, rightly
+    with np.errstate(over="ignore"):  # infinity is right beyond the dtype
         return np.exp(z)
 
 
@@ -42,7 +33,7 @@ def _exp_of_second_half(z: Array) -> Array:
 
 
 def _softmax(z: Array) -> Array:
-    with np.errstate(over="ignore"):  # so far below the largest that exp is 0
+    with np.errstate(over="ignore"):  # the difference may overflow; exp is 0 then
         e = np.exp(z - np.max(z, axis=1, keepdims=True))
     return np.asarray(e / np.sum(e, axis=1, keepdims=True))
 
@@ -54,7 +45,7 @@ def _softmax_slope(p: Array, c: int) -> Array:
 
 
 def _elementwise(slope: Callable[[Array], Array]) -> Callable[[Array, int], Array]:
-    """Return the slope of a link that acts on each column alone, from that of one column."""
+    """Return the slope of an elementwise link, given the slope of one column."""
 
     def diagonal(p: Array, c: int) -> Array:
         d = np.zeros_like(p)
@@ -69,7 +60,7 @@ _itself = _elementwise(np.positive)
 
 IDENTITY = Link("identity", np.copy, _one)
 EXP = Link("exp", _exp, _itself)
-# Means, followed by variances whose logarithms the network gives.
+# Means, followed by variances; the network computes the logarithms of the variances.
 MEAN_AND_VARIANCE = Link(
     "mean_and_variance",
     _exp_of_second_half,

@@ -1,4 +1,4 @@
-"""The names that options take, as types: editors complete them, and type checkers find wrong ones.
+"""The names of options as types, so that editors complete them and type checkers check them.
 
 A test compares them with the keys of the tables.
 """
@@ -37,7 +37,7 @@ EngineName: TypeAlias = Literal["native", "reference"]
 PresetName: TypeAlias = Literal["fast", "default", "best"]
 SolverName: TypeAlias = Literal["adam", "sgd", "lbfgs"]
 
-# scikit-learn's names of losses, which the estimators take; those of a table have no huber.
+# scikit-learn's names of losses, which the estimators accept; table estimators have no huber.
 TableLossName: TypeAlias = Literal[
     "squared_error", "absolute_error", "quantile", "poisson", "gaussian"
 ]

@@ -1,4 +1,4 @@
-"""A network as a list of operators: the steps of the native engine from inputs to outputs."""
+"""A network as a list of operators, the steps of the native engine from inputs to outputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from fastmlp._network.functions.activation import CustomActivation
     from fastmlp._network.spec import Spec
 
-# Kinds of operators, in the order of the native table (network.pxd), and of their tensors.
+# Kinds of operators with their kinds of tensors, in the order of the native table (network.pxd).
 OPERATORS = {
     operator: tuple(kind for kind, row in TENSORS.items() if row.operator == operator)
     for operator in ("affine", "layer_norm", "scale", "parametric", "skip", "linear")
@@ -18,21 +18,19 @@ OPERATORS = {
 
 
 class Operator(NamedTuple):
-    """One step: z from what the step before gives, then activation(z).
+    """One step: z, computed from the output y of the previous step, then activation(z).
 
-    Two kinds read an earlier step as well, a: of the step before's y, skip makes y + a, and linear
-    y + a @ W.
-
+    Two kinds also read the output a of an earlier step: skip gives y + a, and linear y + a @ W.
     """
 
     kind: str  # a key of OPERATORS
-    layer: int  # that it belongs to, and its tensors
+    layer: int  # the layer of the operator and its tensors
     n_in: int
     n_out: int
     activation: str | CustomActivation = "identity"
-    ends: bool = False  # a hidden layer, but for the sum of a block: dropout, if any, follows
-    inner: str | CustomActivation = "identity"  # f of a parametric (1 - alphas) x + alphas f(x)
-    source: int | None = None  # the earlier step that it reads, -1: the inputs; None: reads none
+    ends: bool = False  # whether it ends a hidden layer (except for a skip): dropout follows
+    inner: str | CustomActivation = "identity"  # f in a parametric (1 - alphas) x + alphas f(x)
+    source: int | None = None  # index of the earlier step that it reads; -1: the inputs
 
 
 def operators(spec: Spec) -> list[Operator]:
@@ -49,7 +47,7 @@ def operators(spec: Spec) -> list[Operator]:
     """
     n = spec.layer_sizes[0]
     steps = [Operator("scale", 0, n, n)] if spec.scale else []
-    entering = []  # the step before each hidden layer
+    entering = []  # index of the step before each hidden layer
     hidden = zip(spec.activations, spec.layer_norm, spec.parametric, spec.blocks, strict=True)
     for k, (activation, position, is_parametric, first) in enumerate(hidden):
         n_in, n_out = spec.shapes[k]

@@ -1,9 +1,9 @@
 """Parametric activations in NumPy: the formula and its gradient, which the native operator follows.
 
 Source: Holzmueller, Grinsztajn and Steinwart 2024, "Better by default" (arXiv:2407.04491), section
-3. Each unit of a hidden layer has a parameter, alpha: how much of the activation it takes. At 1 it
-is the activation, at 0 the unit is linear. That of relu is PReLU (He, Zhang, Ren and Sun 2015,
-arXiv:1502.01852), whose slope of the negative part is 1 - alpha.
+3. Each unit of a hidden layer has a parameter alpha, the share of the activation: at 1 the unit is
+the activation, at 0 it is linear. With relu this is PReLU (He, Zhang, Ren and Sun 2015,
+arXiv:1502.01852) with the slope 1 - alpha on the negative side.
 """
 
 from __future__ import annotations

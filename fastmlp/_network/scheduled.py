@@ -8,13 +8,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp._core.intervals import NON_NEGATIVE, Interval
+from fastmlp._core.intervals import NON_NEGATIVE, Interval, Options
 
 Scheduled: TypeAlias = float | Callable[[int], float]
 LearningRate: TypeAlias = Scheduled
 
 
-class Schedule:
+class Schedule(Options):
     """Base of the built-in schedules, which are callables ``step -> learning rate``."""
 
     def __call__(self, step: npt.ArrayLike) -> Any:
@@ -25,27 +25,8 @@ class Schedule:
         raise NotImplementedError
 
 
-def check_scheduled(name: str, value: object, interval: Interval, example: float) -> None:
-    """Complain unless `value` is a number in an interval or a callable.
-
-    Parameters
-    ----------
-    name : str
-        What the user calls it.
-    value : object
-        What the user passed.
-    interval : Interval
-        Where a number has to lie.
-    example : float
-        A value that would do, for the message.
-
-    Raises
-    ------
-    TypeError
-        If `value` is neither a number nor a callable, or a class that was not built.
-    ValueError
-        If `value` is a number outside of the interval.
-    """
+def check_scheduled(name: str, value: Any, example: float, interval: Interval) -> Scheduled:
+    """Return a callable or a number in an interval; raise TypeError or ValueError for others."""
     if isinstance(value, type):
         raise TypeError(
             f"{name} is the class {value.__name__} but must be a number or a callable "
@@ -53,6 +34,7 @@ def check_scheduled(name: str, value: object, interval: Interval, example: float
         )
     if not callable(value):
         interval.check(name, value, example)
+    return value  # type: ignore[no-any-return]
 
 
 def learning_rates(
@@ -62,33 +44,9 @@ def learning_rates(
     name: str = "learning rate",
     interval: Interval = NON_NEGATIVE,
 ) -> npt.NDArray[np.float64]:
-    """Return the learning rates of `n` steps, or what else a schedule is for.
+    """Return the float64 values of `n` steps; raise ValueError for one outside the interval.
 
-    Parameters
-    ----------
-    schedule : float or callable
-        A rate, a schedule, or any callable ``step -> learning rate``; the latter is called once a
-        step, with an int.
-    first_step : int, >= 0
-        The first step.
-    n : int, >= 0
-        How many.
-    name : str
-        What the numbers are.
-    interval : Interval
-        Where they have to lie.
-
-    Returns
-    -------
-    array of float64, shape (n,)
-        In the interval.
-
-    Raises
-    ------
-    TypeError
-        If a callable returns something that is not a number.
-    ValueError
-        If a rate is outside of the interval or not finite.
+    ``name`` is the name of the option. A callable is called once per step, with an int.
 
     Examples
     --------
@@ -107,7 +65,7 @@ def learning_rates(
 
 
 def evaluate(schedule: Any, steps: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Return the rates of an array of steps, as a fresh float64 array of the same shape."""
+    """Return the rates of an array of steps as a new float64 array; raise TypeError for others."""
     if isinstance(schedule, Schedule):
         return np.array(schedule(steps), dtype=np.float64)
     if not callable(schedule):

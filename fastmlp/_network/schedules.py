@@ -1,14 +1,14 @@
 """Schedules: functions of the step, a step being one batch, counted from 0.
 
-Any callable ``step -> learning rate`` is a schedule; weight decay and dropout take the same. Those
-here also take an integer array of steps, so a whole epoch's learning rates are one call.
+Any callable ``step -> learning rate`` is a schedule; weight decay and dropout take schedules, too.
+Those here also accept an integer array of steps, so one call gives the rates of a whole epoch.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,12 @@ import numpy.typing as npt
 from fastmlp._core.intervals import INNER_FRACTION, NON_NEGATIVE, POSITIVE, check_count
 from fastmlp._network.scheduled import LearningRate, Schedule, check_scheduled, evaluate
 
+__all__ = ["Schedule", "Constant", "Step", "Cosine", "OneCycle", "InverseScaling", "WarmUp"]
+
 MOST_STEPS = 2**62  # no training gets there; arrays cannot count beyond
+
+# Checks of options that several schedules have, with examples for the messages.
+RATE, STEPS = (POSITIVE.check, 0.001), (check_count, 1000)
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,8 @@ class Constant(Schedule):
     0.1
     """
 
+    _checks: ClassVar = {"learning_rate": RATE}
     learning_rate: float
-
-    def __post_init__(self) -> None:
-        POSITIVE.check("learning_rate", self.learning_rate, example=0.001)
 
     def _rate(self, step: npt.NDArray[Any]) -> Any:
         return np.full(step.shape, float(self.learning_rate))[()]
@@ -54,7 +57,7 @@ class Step(Schedule):
     every : int, >= 1
         Steps between two drops.
     factor : float, in (0, 1)
-        What the rate is multiplied by.
+        Factor of each drop.
 
     Examples
     --------
@@ -62,14 +65,14 @@ class Step(Schedule):
     [1.0, 1.0, 0.5, 0.5, 0.25]
     """
 
+    _checks: ClassVar = {
+        "learning_rate": RATE,
+        "every": STEPS,
+        "factor": (INNER_FRACTION.check, 0.1),
+    }
     learning_rate: float
     every: int
     factor: float = 0.1
-
-    def __post_init__(self) -> None:
-        POSITIVE.check("learning_rate", self.learning_rate, example=0.001)
-        check_count("every", self.every, example=1000)
-        INNER_FRACTION.check("factor", self.factor, example=0.1)
 
     def _rate(self, step: npt.NDArray[Any]) -> Any:
         drops = step // min(self.every, MOST_STEPS)
@@ -97,14 +100,14 @@ class Cosine(Schedule):
     [1.0, 0.5, 0.0, 0.0]
     """
 
+    _checks: ClassVar = {
+        "learning_rate": RATE,
+        "n_steps": STEPS,
+        "final": (NON_NEGATIVE.check, 0.0),
+    }
     learning_rate: float
     n_steps: int
     final: float = 0.0
-
-    def __post_init__(self) -> None:
-        POSITIVE.check("learning_rate", self.learning_rate, example=0.001)
-        check_count("n_steps", self.n_steps, example=1000)
-        NON_NEGATIVE.check("final", self.final, example=0.0)
 
     def _rate(self, step: npt.NDArray[Any]) -> Any:
         return _half_cosine(self.learning_rate, self.final, _share(step, self.n_steps))
@@ -112,7 +115,7 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """Half a cosine up to `peak`, then half a cosine down to nearly nothing.
+    """Half a cosine up to `peak`, then half a cosine down to nearly zero.
 
     Source: Smith and Topin 2018, "Super-convergence". The rate starts at ``peak / start_divisor``,
     is `peak` at the step ``warm_fraction * n_steps`` and ends, at `n_steps`, at
@@ -127,7 +130,7 @@ class OneCycle(Schedule):
     warm_fraction : float, in (0, 1)
         Share of the cycle that climbs.
     start_divisor, final_divisor : float, > 0
-        What `peak` is divided by at the start and at the end.
+        The rate at the start, and at the end, is `peak` divided by this.
 
     Examples
     --------
@@ -135,18 +138,18 @@ class OneCycle(Schedule):
     [0.04, 1.0, 0.0001]
     """
 
+    _checks: ClassVar = {
+        "peak": (POSITIVE.check, 0.01),
+        "n_steps": STEPS,
+        "warm_fraction": (INNER_FRACTION.check, 0.3),
+        "start_divisor": (POSITIVE.check, 25.0),
+        "final_divisor": (POSITIVE.check, 1e4),
+    }
     peak: float
     n_steps: int
     warm_fraction: float = 0.3
     start_divisor: float = 25.0
     final_divisor: float = 1e4
-
-    def __post_init__(self) -> None:
-        POSITIVE.check("peak", self.peak, example=0.01)
-        check_count("n_steps", self.n_steps, example=1000)
-        INNER_FRACTION.check("warm_fraction", self.warm_fraction, example=0.3)
-        POSITIVE.check("start_divisor", self.start_divisor, example=25.0)
-        POSITIVE.check("final_divisor", self.final_divisor, example=1e4)
 
     def _rate(self, step: npt.NDArray[Any]) -> Any:
         share = _share(step, self.n_steps)
@@ -175,12 +178,9 @@ class InverseScaling(Schedule):
     [1.0, 0.5]
     """
 
+    _checks: ClassVar = {"learning_rate": RATE, "power": (POSITIVE.check, 0.5)}
     learning_rate: float
     power: float = 0.5
-
-    def __post_init__(self) -> None:
-        POSITIVE.check("learning_rate", self.learning_rate, example=0.01)
-        POSITIVE.check("power", self.power, example=0.5)
 
     def _rate(self, step: npt.NDArray[Any]) -> Any:
         return self.learning_rate / (step + 1.0) ** self.power
@@ -193,7 +193,7 @@ class WarmUp(Schedule):
     Parameters
     ----------
     schedule : float or callable
-        What is warmed up. Step 0 of the warm-up is its step 0.
+        The schedule to warm up, or a rate. Both count their steps from the same step 0.
     n_steps : int, >= 1
         Steps of the ramp; the last of them has the full rate.
 
@@ -203,12 +203,12 @@ class WarmUp(Schedule):
     [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
     """
 
+    _checks: ClassVar = {
+        "schedule": (check_scheduled, 0.001, POSITIVE),
+        "n_steps": STEPS,
+    }
     schedule: LearningRate
     n_steps: int
-
-    def __post_init__(self) -> None:
-        check_scheduled("schedule", self.schedule, POSITIVE, example=0.001)
-        check_count("n_steps", self.n_steps, example=100)
 
     def _rate(self, step: npt.NDArray[Any]) -> Any:
         ramp = np.minimum(1.0, _share(step + 1.0, self.n_steps))
@@ -216,7 +216,7 @@ class WarmUp(Schedule):
 
 
 def _share(step: npt.NDArray[Any], n_steps: int) -> Any:
-    """Return which part of the steps has passed, of as many as a float can still count."""
+    """Return the fraction of the steps that has passed."""
     return step / float(min(n_steps, MOST_STEPS))
 
 

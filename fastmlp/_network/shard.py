@@ -1,4 +1,4 @@
-"""A part of an epoch that many processes take together; see `training.processes`."""
+"""One process's part of a data-parallel epoch; see fastmlp/_training/distributed/processes.py."""
 
 from __future__ import annotations
 
@@ -14,28 +14,18 @@ from fastmlp._network.activations import Array
 
 @dataclass
 class Shard:
-    """What this process has of an epoch that many take together, each with its own rows.
+    """One rank's shard of a data-parallel epoch: batch weight totals, row offset, all-reduce hook.
 
-    The gradient of a batch is a sum over all rows of all processes, each row with its part of the
-    sum of weights of the whole batch; so is the objective. Every process then takes the same step.
-
-    Attributes
-    ----------
-    totals : array of float64, shape (number of batches,)
-        Sums of the sample weights of each batch, over all processes.
-    row : int
-        Rows of a batch that other processes have before this one's: dropout draws by them.
-    is_first : bool
-        Whether the penalty, and its gradient, are of this process.
-    add_up : callable (array, bool) -> None
-        Called once a step with the gradients of this process, flat, and `NOTES` more elements at
-        the end, for itself: sums over all processes in place. True says that this one has failed;
-        raises if another has.
+    The gradient and the objective of a batch are sums over the rows of all processes, each row
+    weighted by its part of the batch's total weight. Every process then takes the same step.
     """
 
     NOTES: ClassVar[int] = 2
 
-    totals: npt.NDArray[np.float64]
-    row: int
-    is_first: bool
+    totals: npt.NDArray[np.float64]  # sample weights of each batch, summed over all processes
+    row: int  # rows of a batch on lower ranks, for the random numbers of dropout
+    is_first: bool  # whether this process adds the penalty and its gradient
+    # Called once per step with this process's flat gradients and `NOTES` more elements for its own
+    # use; replaces them by sums over all processes. True reports that this process has failed; the
+    # call raises if another one has.
     add_up: Callable[[Array, bool], None]

@@ -1,7 +1,7 @@
-"""What a network is (Spec), what an epoch is to do (Plan) and to what (Data): plain values.
+"""The description of a network, `Spec`, which both engines, native and reference, read.
 
-`build` is the only way from the user's arguments to a Spec, and refuses nonsense before anything
-is allocated. Nothing here computes; both engines, native and reference, read these three.
+`build` is the only way from the user's arguments to a Spec, and refuses wrong ones before anything
+is allocated. Nothing here computes.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import numpy.typing as npt
 
 from fastmlp._core.intervals import check_count, check_flag
 from fastmlp._network import layer_options, losses
+from fastmlp._network.layer_options import per_layer
 from fastmlp._network.losses import Loss
 from fastmlp._network.names import ActivationName, LossName, NormPosition
 from fastmlp._network.tensors import TENSORS, Shape
 
 if TYPE_CHECKING:
     from fastmlp._network.functions.activation import CustomActivation
-    from fastmlp._network.losses.custom import CustomLoss
+    from fastmlp._network.functions.loss import CustomLoss
 
 MAX_PARAMETERS = 2**40 - 1
 DTYPES = ("float32", "float64")
@@ -34,8 +35,8 @@ Activations: TypeAlias = (
 )
 
 
-# Rows that go through the network together. A larger batch is a sum over such blocks, in double
-# and in their order: float32 sums of a million rows in one chain would be wrong by a percent.
+# Rows that pass through the network together. A larger batch is a float64 sum over such blocks, in
+# their order: a float32 sum over a million rows would be wrong by a percent.
 BLOCK_ROWS = 1024
 
 
@@ -48,15 +49,15 @@ class Spec:
     dropout: tuple[float, ...]  # drop probability of each hidden layer, in [0, 1)
     layer_norm: tuple[NormPosition | None, ...]  # of each hidden layer, one of layer_norm.POSITIONS
     parametric: tuple[bool, ...]  # whether the activation of each hidden layer is parametric
-    loss: Loss  # which has the link and the number of heads
+    loss: Loss  # which also determines the link and the number of heads
     dtype: np.dtype[Any]
     scale: bool = False  # whether parameters multiply the inputs
-    skip: int | None = None  # hidden layers of a residual block; None: there are no blocks
-    linear_path: bool = False  # whether weights lead from the inputs to the outputs, too
+    skip: int | None = None  # hidden layers per residual block; None: no blocks
+    linear_path: bool = False  # whether further weights connect the inputs with the outputs
 
     @property
     def blocks(self) -> tuple[int | None, ...]:
-        """Of each hidden layer that ends a residual block the first one in it, else None."""
+        """For each hidden layer, the first layer of the residual block that it ends, or None."""
         return layer_options.blocks(self.skip, self.layer_sizes[1:-1])
 
     @cached_property
@@ -66,12 +67,12 @@ class Spec:
         return list(pairwise(widths))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out of copies and pickles what `tensors` has computed."""
+        """Leave the cached properties out of copies and pickles."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property  # six calls of it take a third of the time that a small MLP takes to make
     def tensors(self) -> dict[str, list[Shape]]:
-        """Shapes of the parameters by kind, one a layer; without the kinds that it has none of."""
+        """Shapes of the parameters by kind, one per layer, without kinds that are not used."""
         found = {}
         for kind, row in TENSORS.items():
             option = not row.option or getattr(self, row.option)
@@ -81,21 +82,21 @@ class Spec:
 
     @property
     def functions(self) -> list[CustomActivation | CustomLoss]:
-        """The user's own functions, each once, the loss last."""
+        """The custom functions, each once, the loss last."""
         own: list[Any] = [each for each in self.activations if not isinstance(each, str)]
         own += [self.loss] * self.loss.is_custom
         return list(dict.fromkeys(own))
 
     @property
     def n_weights(self) -> int:
-        """Elements of all matrices: multiply-adds of a row."""
-        each = (shape for shapes in self.tensors.values() for shape in shapes)
-        return sum(math.prod(shape) for shape in each if len(shape) == 2)
+        """Elements of all matrices, which is also the number of multiply-adds per row."""
+        each = [shape for shapes in self.tensors.values() for shape in shapes if len(shape) == 2]
+        return sum(map(math.prod, each))
 
     @property
     def n_parameters(self) -> int:
         """Elements of all tensors together."""
-        return sum(math.prod(shape) for shapes in self.tensors.values() for shape in shapes)
+        return sum([sum(map(math.prod, shapes)) for shapes in self.tensors.values()])
 
     @property
     def n_outputs(self) -> int:
@@ -103,7 +104,7 @@ class Spec:
         return self.layer_sizes[-1]
 
 
-# The options that have a default: files and the text of a model name them where they are in use.
+# Options with a default; files and the repr of a model mention them only where they are used.
 OPTIONS = tuple(field.name for field in fields(Spec) if field.default is not MISSING)
 
 
@@ -119,7 +120,7 @@ def build(
     skip: int | None = None,
     linear_path: bool = False,
 ) -> Spec:
-    """Return the Spec of the arguments of `MLP`, or raise TypeError or ValueError.
+    """Return the Spec for the arguments of `MLP`; raise TypeError or ValueError for wrong ones.
 
     Examples
     --------
@@ -130,17 +131,17 @@ def build(
     n_hidden = len(sizes) - 2
     spec = Spec(
         layer_sizes=sizes,
-        activations=layer_options.activations(activation, n_hidden),
-        dropout=layer_options.dropouts(dropout, n_hidden),
-        layer_norm=layer_options.positions(layer_norm, n_hidden),
-        parametric=layer_options.flags("parametric", parametric, n_hidden),
+        activations=per_layer("activation", activation, n_hidden, layer_options.activation),
+        dropout=per_layer("dropout", dropout, n_hidden, layer_options.dropout),
+        layer_norm=per_layer("layer_norm", layer_norm, n_hidden, layer_options.position),
+        parametric=per_layer("parametric", parametric, n_hidden, check_flag),
         loss=losses.resolve(loss),
         dtype=_dtype(dtype),
         scale=check_flag("scale", scale),
         skip=None if skip is None else check_count("skip", skip, example=2),
         linear_path=check_flag("linear_path", linear_path),
     )
-    layer_options.blocks(skip, sizes[1:-1])  # complains
+    layer_options.blocks(skip, sizes[1:-1])  # raises ValueError if the widths do not fit
     if spec.linear_path and not n_hidden:
         raise ValueError(
             "linear_path is True but without a hidden layer the network is linear: leave it out"
@@ -155,16 +156,20 @@ def build(
             f"layer_sizes ends in 1 but {spec.loss.name} needs one output per class: "
             "end it in the number of classes, or use loss='binary_cross_entropy'"
         )
-    if spec.functions:
-        from fastmlp._network.functions.verification import verify
-
-        verify(spec.activations, spec.parametric, spec.loss, spec.dtype, spec.n_outputs)
+    for each, is_parametric in zip(spec.activations, spec.parametric, strict=True):
+        if is_parametric and not isinstance(each, str):
+            raise ValueError(
+                f"parametric is True for {each!r}, which is not blended: pass False there, "
+                "or use an activation by its name"
+            )
+    for own in spec.functions:
+        own.verify(spec.dtype, spec.n_outputs)
     return spec
 
 
 def _dtype(dtype: Any) -> np.dtype[Any]:
     try:
-        # np.dtype(None) is float64, which nobody means by None.
+        # np.dtype(None) is float64, but None is more likely a mistake.
         found: np.dtype[Any] | None = None if dtype is None else np.dtype(dtype)
     except (TypeError, ValueError):
         found = None

@@ -1,7 +1,7 @@
 """The kinds of parameters that a network may have: one row of `TENSORS` each.
 
 Shapes, factors in a fit, first values, names in files and properties of models follow from the
-row. A new kind of parameter is a row here and the operator that uses it: see docs/adding.md.
+row. A new kind of parameter is a row here and an operator that uses it: see docs/adding.md.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from typing import Any, NamedTuple, TypeAlias
 Shape: TypeAlias = tuple[int, ...]
 Tensors: TypeAlias = Mapping[str, Sequence[Shape]]  # the shapes of each kind: see Spec.tensors
 
-# Which of the affine layers a kind of tensor belongs to: at most one tensor to each of them.
+# The affine layers that have a kind of tensor, at most one each.
 EVERY, HIDDEN = slice(None), slice(0, -1)
 FIRST, LAST = slice(0, 1), slice(-1, None)
 
 
 class TensorKind(NamedTuple):
-    """One kind of parameter: `TENSORS` has its name, which is also that of a model's property."""
+    """One kind of parameter; its key in `TENSORS` is also the name of a model's property."""
 
     label: str  # its name in files and state_dict: layers.0.weight
-    operator: str  # the kind of operator that computes with it, of operators.OPERATORS
+    operator: str  # the kind of operator that uses it, a key of operators.OPERATORS
     layers: slice  # EVERY, HIDDEN, FIRST or LAST
-    shape: Callable[[int, int, int], Shape]  # of the network's inputs, and the layer's fans
-    option: str  # attribute of Spec that says which layers, or whether all, have one; "": all have
-    gradient: str  # how the native engine finds its gradient: a name of GRADIENTS, parameters.pyx
-    group: str  # Groups has its factors as ..._rate and ..._decay; those of "weight" always decay
-    first: float  # value before training; then initializers draw the weights
-    meaning: str  # what users read about the property
+    shape: Callable[[int, int, int], Shape]  # function of network inputs, fan_in and fan_out
+    option: str  # attribute of Spec: whether, or which, layers have one; "": all have
+    gradient: str  # how the native engine computes its gradient: GRADIENTS in parameters.pyx
+    group: str  # prefix of its factors in Groups, ..._rate and ..._decay; weights always decay
+    first: float  # value before training; initializers then draw the weights
+    meaning: str  # docstring of the property
 
     def shapes(self, fans: list[tuple[int, int]], option: Any) -> list[Shape]:
         """Return the shapes of all tensors of this kind; (0,) where a layer has none.
@@ -57,8 +57,8 @@ def _across(inputs: int, fan_in: int, fan_out: int) -> Shape:
     return inputs, fan_out
 
 
-# In the order of everything that has one list for each kind. Of the tensors of one operator the
-# first multiplies and the second, if there is one, is added.
+# The order of all lists by kind. Of an operator's tensors the first multiplies, the second, if
+# there is one, is added.
 TENSORS = {
     "weights": TensorKind(
         *("weight", "affine", EVERY, _in_out, "", "tiles", "weight", 0.0),

@@ -120,32 +120,18 @@ class EarlyStopping(_Monitor):
             state.restore(snapshot)
 
 
-class Best:
+class Best(EarlyStopping):
     """Restore the weights of the lowest val_loss when the fit ends; of equal epochs, the last.
 
-    ``judge`` of ``Ensemble.fit`` adds this callback. NaN is never the lowest; after an error or an
-    interrupt the weights stay.
+    ``judge`` of ``Ensemble.fit`` adds this callback, which never ends a fit. NaN is never best.
     """
 
-    def __init__(self) -> None:
-        self.best, self.best_epoch = math.inf, -1
-        self._snapshot: Any = None
-
-    def start(self, state: State) -> None:
-        """Reset the state from an earlier fit."""
-        self.best, self.best_epoch, self._snapshot = math.inf, -1, None
-
-    def __call__(self, state: State) -> None:
-        """Compare the epoch with the best one."""
-        if state.val_loss <= self.best:
-            self.best, self.best_epoch = state.val_loss, state.epoch
-            self._snapshot = state.snapshot()
-
-    def finish(self, state: State) -> None:
-        """Restore the best weights."""
-        snapshot, self._snapshot = self._snapshot, None
-        if state.completed and snapshot is not None:
-            state.restore(snapshot)
+    def improved(self, state: State) -> bool:
+        """Whether no epoch was better."""
+        is_best = state.val_loss <= self.best
+        if is_best:
+            self.best = state.val_loss
+        return is_best
 
 
 class ReduceOnPlateau(_Monitor):
@@ -211,7 +197,7 @@ class Progress:
     def start(self, state: State) -> None:
         """Open the progress bar."""
         try:
-            tqdm = importlib.import_module("tqdm").tqdm
+            tqdm = importlib.import_module("tqdm.auto").tqdm  # a widget in notebooks
         except ImportError:
             return
         file = self.file or sys.stderr

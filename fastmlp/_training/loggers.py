@@ -6,12 +6,12 @@ They log the values in the history: losses, learning rate, seconds, metrics.
 from __future__ import annotations
 
 import csv
-import importlib
 import os
 from pathlib import Path
 from typing import Any, TextIO
 
 from fastmlp._core.history import State
+from fastmlp._core.optional import require
 
 # Packages that write TensorBoard files, the smaller one first.
 WRITERS = ("tensorboardX", "torch.utils.tensorboard")
@@ -118,7 +118,7 @@ class TensorBoardLog:
 
     def start(self, state: State) -> None:
         """Open the file of this run."""
-        writer = _one_of(WRITERS, "TensorBoardLog", "tensorboardX").SummaryWriter
+        writer = require("TensorBoardLog", *WRITERS).SummaryWriter
         later = {"purge_step": state.epoch + 1} if state.epoch >= 0 else {}
         self._writer = writer(self.folder, **later)
 
@@ -153,7 +153,7 @@ class MLflowLog:
 
     def start(self, state: State) -> None:
         """Use the active run, or start a new one."""
-        self._mlflow = _one_of(("mlflow",), "MLflowLog", "mlflow")
+        self._mlflow = require("MLflowLog", "mlflow")
         self._is_own = self._mlflow.active_run() is None
         if self._is_own:
             self._mlflow.start_run()
@@ -170,17 +170,3 @@ class MLflowLog:
         if self._is_own and self._mlflow is not None:
             self._mlflow.end_run("FINISHED" if state.completed else "FAILED")
         self._is_own = False
-
-
-def _one_of(modules: tuple[str, ...], callback: str, package: str) -> Any:
-    """Return the first module that can be imported."""
-    errors = []
-    for name in modules:
-        try:
-            return importlib.import_module(name)
-        except ImportError as error:
-            errors.append(str(error))
-    raise ImportError(
-        f"{callback} needs {' or '.join(modules)}, which cannot be imported "
-        f"({'; '.join(errors)}): pip install {package}"
-    )

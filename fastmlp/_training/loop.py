@@ -9,20 +9,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from fastmlp._core.history import Batch, DivergenceError, History, State
+from fastmlp._core.intervals import NON_NEGATIVE
 from fastmlp._engine.plan import Plan
+from fastmlp._network import scheduled
 from fastmlp._network.data import Data
+from fastmlp._network.scheduled import LearningRate
 from fastmlp._training.callback_list import CallbackList
-from fastmlp._training.evaluator import Evaluator
-from fastmlp._training.learning_rates import LearningRates
 
 if TYPE_CHECKING:
     from fastmlp._engine.protocol import Engine
+    from fastmlp._engine.thread_pool import Team
     from fastmlp._training.sources import BlockStream
     from fastmlp._training.weight_average import WeightAverage
 
@@ -31,7 +32,63 @@ Order: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 _SEED_MASK = 2**64 - 1
 
 
-@dataclass
+class LearningRates:
+    """Computes learning rates from a rate or schedule; ``step`` counts the steps taken before."""
+
+    def __init__(self, learning_rate: LearningRate, step: int = 0) -> None:
+        self.learning_rate = learning_rate if callable(learning_rate) else float(learning_rate)
+        self.step, self.scale = step, 1.0
+        self._n, self._rate, self._rates = 0, 0.0, np.empty(0)  # cache of n equal rates
+
+    def rescale(self, scale: float) -> None:
+        """Set the factor on all following rates."""
+        self.scale = NON_NEGATIVE.check("learning_rate_scale", scale, example=0.5)
+
+    def of_steps(self, step: int, n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the rates of n steps, beginning with ``step``."""
+        rate = self.learning_rate
+        if not isinstance(rate, float):
+            return scheduled.learning_rates(rate, step, n) * self.scale
+        rate *= self.scale
+        if n != self._n or rate != self._rate:
+            self._n, self._rate, self._rates = n, rate, np.empty(n)
+            self._rates.fill(rate)
+        return self._rates
+
+
+class Evaluator:
+    """Computes the loss on validation data, plus a constant; never stops the fit.
+
+    ``epochs`` is the number of epochs that were recorded, of a resumed fit those before included; 0
+    before the first one.
+    """
+
+    apart: Sequence[Data] | None = None  # of ensembles: data of each member to predict
+    linked = False
+
+    def __init__(
+        self, engine: Engine, validation: Data | None = None, loss_constant: float = 0.0
+    ) -> None:
+        self.engine, self.validation, self.loss_constant = engine, validation, loss_constant
+        self.epochs, self.measures = 0, validation is not None
+
+    def measure(self, loss: float, team: Team | None) -> float:
+        """Return the validation loss, or NaN; do here all work that may fail, for `record`."""
+        del loss
+        return math.nan if self.validation is None else self.loss(self.validation, team)
+
+    def loss(self, data: Data, team: Team | None) -> float:
+        """Return the loss on some data."""
+        return self.engine.evaluate(data, team) + self.loss_constant
+
+    def record(self) -> None:
+        """Store further measurements; must not make calls, so no interrupt can come between."""
+
+    def is_enough(self) -> bool:
+        """Return whether to stop; called after the callbacks."""
+        return False
+
+
 class FitStrategy:
     """The parts in which fits differ.
 
@@ -85,7 +142,7 @@ def run(data: Data | BlockStream, plan: Plan, course: FitStrategy) -> bool:
                     n_steps, sums = look_up(plan, block, rates, step), plan.sums
                     loss = train(block, plan)
                     if not math.isfinite(loss):
-                        raise diverged(loss, plan, epoch, state)
+                        raise diverged(loss, plan, epoch, state.history)
                     step += n_steps
                     if reporter.sees_batches and reporter.batch_ended(
                         ended(plan, epoch, step - rates.step - 1, sums, judge.loss_constant)
@@ -152,7 +209,7 @@ def ended(plan: Plan, epoch: int, index: int, before: list[float], constant: flo
 
 
 def diverged(
-    loss: float, plan: Plan, epoch: int, state: State, who: str = "training"
+    loss: float, plan: Plan, epoch: int, history: History, who: str = "training"
 ) -> DivergenceError:
     """Return the error for an epoch with a non-finite loss."""
     rate = float(np.max(plan.learning_rates))
@@ -162,7 +219,7 @@ def diverged(
         "clip_norm=1.0, or scale X and y to mean 0 and variance 1. "
         "The model keeps the weights it had before this epoch"
     )
-    error.epoch, error.learning_rate, error.history = epoch, rate, state.history
+    error.epoch, error.learning_rate, error.history = epoch, rate, history
     return error
 
 
@@ -187,6 +244,7 @@ def record(
     history.seconds += seconds
     history.learning_rate += rates
     history.loss += losses  # last, see History.whole
+    judge.epochs = epoch + 1
     state.loss, state.val_loss, state.learning_rate = losses[-1], val_losses[-1], rates[-1]
     state.epoch = epoch
 
@@ -196,36 +254,6 @@ def shorten(history: History, n: int) -> None:
     for values in vars(history).values():
         if isinstance(values, list):
             del values[n:]
-
-
-class Shuffles:
-    """Sample orders, each a shuffle of the last; a resumed fit skips the first ``used`` seeds."""
-
-    def __init__(
-        self,
-        shuffle: Callable[[Order, int], None],
-        rng: np.random.Generator,
-        seeds: Sequence[int] = (),
-        used: int = 0,
-    ) -> None:
-        self.shuffle, self.rng, self.seeds, self.used = shuffle, rng, [*seeds], used
-        self._is_fresh = True
-
-    def __call__(self, order: Order) -> Order:
-        """Shuffle the order in place and return it; the first call starts from 0, 1, 2, ..."""
-        for seed in self.seeds[: self.used] if self._is_fresh else ():
-            self.shuffle(order, seed)
-        self._is_fresh = False
-        self.shuffle(order, self.next_seed())
-        return order
-
-    def next_seed(self) -> int:
-        """Return the seed of the next epoch, drawing it if necessary."""
-        if self.used == len(self.seeds):
-            # One C call, so that no interrupt can come between drawing and storing the seed.
-            self.seeds.extend(map(self.rng.bit_generator.random_raw, (None,)))
-        self.used += 1
-        return self.seeds[self.used - 1]
 
 
 def next_seed(rng: np.random.Generator) -> int:

@@ -12,7 +12,7 @@ from fastmlp._core.history import History
 from fastmlp._engine.protocol import Engine
 from fastmlp._engine.thread_pool import Team
 from fastmlp._network.data import Data
-from fastmlp._training.evaluator import Evaluator
+from fastmlp._training.loop import Evaluator
 
 Array = NDArray[Any]
 Metric = Callable[[Any, Any], Any]
@@ -104,6 +104,7 @@ class MetricEvaluator(Evaluator):
         history: History,
     ) -> None:
         super().__init__(engine, validation)
+        self.measures = True
         _check_kinds(metrics, measured, engine.spec.loss.heads)
         self.measured = measured
         self.targets = measured.targets.view()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp._core.history import History, ResumeState, State
+from fastmlp._core.history import History, ResumeState
 from fastmlp._core.intervals import NON_NEGATIVE, check_count
 from fastmlp._engine.plan import Plan
 from fastmlp._network.data import Data
@@ -26,13 +26,19 @@ if TYPE_CHECKING:
     from fastmlp._training.sources import BlockStream
 
 
-def data(x: Any, y: Any, sample_weight: Any, spec: Spec) -> Data | BlockStream:
+def data(
+    x: Any, y: Any, sample_weight: Any, spec: Spec, shuffle: Any = True, buffer: Any = None
+) -> Data | BlockStream:
     """Return the checked data of a fit: arrays, or a stream of blocks from a source."""
-    if y is not None and hasattr(x, "__len__"):  # a source has no length, or comes without y
+    if buffer is not None and not shuffle:
+        raise refusal("shuffle_buffer", "shuffle=False")
+    # A source has no length, or comes without y.
+    if buffer is None and y is not None and hasattr(x, "__len__"):
         return check.data(x, y, sample_weight, spec)
     from fastmlp._training.sources import resolve
 
-    return resolve(x, y, sample_weight, spec)
+    rows = 0 if buffer is None else check_count("shuffle_buffer", buffer, example=131_072)
+    return resolve(x, y, sample_weight, spec, rows)
 
 
 def metrics(given: Any) -> dict[str, Metric]:
@@ -95,9 +101,7 @@ def _can_go_on(progress: ResumeState, engine: Engine) -> bool:
 
 
 def resumed(
-    progress: ResumeState | None,
-    history: History | None,
-    engine: Engine,
+    model: Any,
     plan: Plan,
     n_rows: int | None,
     is_validated: bool,
@@ -110,16 +114,18 @@ def resumed(
     A checkpoint's path requires the same data (by fingerprint) and batch size; otherwise both may
     change.
     """
+    progress: ResumeState | None = model._progress
+    history: History | None = model._history
     resume = f"resume is {True if path is None else path!r}"
     if history is None or progress is None or not progress.rows:
         raise ValueError(
-            f"{resume} but there is no fit to go on with: it would have to be the last thing "
-            "that this model was trained by. Leave resume out"
+            f"{resume} but there is no fit to resume, since the model was not trained, or not by "
+            "fit: leave resume out"
         )
-    if not _can_go_on(progress, engine):
+    if not _can_go_on(progress, model._engine):
         raise ValueError(
-            f"{resume} but the last fit ended within an epoch, and what its optimizer knew is "
-            "lost: leave resume out, to begin with the weights of now and a fresh optimizer"
+            f"{resume} but the last fit ended within an epoch, and the state of its optimizer is "
+            "lost: leave resume out, to start from the present weights with a new optimizer"
         )
     given = {True: "given", False: None}
     n = progress.rows if n_rows is None else n_rows  # a stream counts its rows while reading
@@ -133,21 +139,21 @@ def resumed(
     for name, now, before in facts:
         if now != before:
             raise ValueError(
-                f"{resume} and {name} is {now} but was {before} in the fit to go on with: "
-                "pass what it was given, or leave resume out"
+                f"{resume} and {name} is {now} but was {before} in the fit to resume: "
+                "pass the same as before, or leave resume out"
             )
     is_same_job = path is not None and progress.data
     now = fingerprint() if is_same_job else 0
     if now and now != progress.data:
         raise ValueError(
-            f"{resume} but X, y, sample_weight or validation_data are others than in the fit to go "
-            "on with: pass the same, or go on with fastmlp.load(path).fit(..., resume=True), which "
-            "takes any"
+            f"{resume} but X, y, sample_weight or validation_data differ from those of the fit to "
+            "resume: pass the same, or use fastmlp.load(path).fit(..., resume=True), which accepts "
+            "other data"
         )
     if epochs < progress.epochs:
         raise ValueError(
-            f"epochs is {epochs} but the fit to go on with has had {progress.epochs} epochs, "
-            f"which count: pass more than that"
+            f"epochs is {epochs} but the fit to resume has had {progress.epochs} epochs, "
+            f"which count: pass a larger number"
         )
     copied = history.whole()
     copied.stop_reason = ""
@@ -163,17 +169,3 @@ def joined(
     from fastmlp._training.distributed import processes
 
     return processes.joined(communicator, engine)
-
-
-def fingerprint(others: DistributedFit | None, *datas: Any) -> int:
-    """Return 64 bits that tell the data of all processes from other data."""
-    from fastmlp._training import callback_state
-
-    return callback_state.fingerprint(*datas) if others is None else others.fingerprint(*datas)
-
-
-def restored(begun: ResumeState, callbacks: Sequence[Any], state: State) -> bool:
-    """Give callbacks back what a checkpoint has of them; return whether one has ended the fit."""
-    from fastmlp._training.callback_state import give_back
-
-    return give_back(begun.memories, callbacks, state)

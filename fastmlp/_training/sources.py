@@ -9,45 +9,45 @@ unless rows are shuffled, which happens within the source's blocks. An array is 
 from __future__ import annotations
 
 import functools
+import itertools
 import queue
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmlp._core.user_warnings import warn
 from fastmlp._core.worker import PATIENCE, Worker
 from fastmlp._network.data import Data
 from fastmlp._network.spec import Spec
+from fastmlp._training.shuffles import Shuffles
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 
 Block = Any  # (X, y) or (X, y, sample_weight), each array-like
 Source = Callable[[], Iterable[Block]] | Iterable[Block]
+Permutation = Callable[[NDArray[np.int64], int], None]  # of an order, in place, by a seed
 Answers = queue.SimpleQueue[tuple[Data | None, BaseException | None]]
 
 _SEED_MASK = 2**64 - 1
 
 
-class ShuffleState(Protocol):
-    """The part of ``loop.Shuffles`` that a stream uses."""
+def resolve(x: Any, y: Any, sample_weight: Any, spec: Spec, buffer: int = 0) -> Data | BlockStream:
+    """Return the checked data of a fit: arrays, or a stream if there is no y and x is a source.
 
-    shuffle: Callable[[NDArray[np.int64], int], None]
-
-    def next_seed(self) -> int:
-        """Return the seed of the next epoch."""
-
-
-def resolve(x: Any, y: Any, sample_weight: Any, spec: Spec) -> Data | BlockStream:
-    """Return the checked data of a fit: arrays, or a stream if there is no y and x is a source."""
+    A stream shuffles its rows through a buffer of ``buffer`` rows; 0: within its blocks.
+    """
     name = type(x).__name__
     if y is not None:
         if (callable(x) or hasattr(x, "__iter__")) and not any(
             hasattr(x, name) for name in ("__len__", "__array__", "__next__")
         ):
             raise refusal("source", "y", kind=name)
+        if buffer:
+            raise refusal("shuffle_buffer", "arrays")
         return check.data(x, y, sample_weight, spec)
     if hasattr(x, "__next__"):
         raise TypeError(
@@ -64,39 +64,43 @@ def resolve(x: Any, y: Any, sample_weight: Any, spec: Spec) -> Data | BlockStrea
         )
     if sample_weight is not None:
         raise refusal("source", "sample_weight")
-    return BlockStream(x, spec)
+    return BlockStream(x, spec, buffer)
 
 
 class BlockStream:
     """A source for the loop: checked blocks in own memory; ``rows`` is None before a full epoch."""
 
-    def __init__(self, source: Source, spec: Spec) -> None:
-        self.source, self.spec = source, spec
+    def __init__(self, source: Source, spec: Spec, buffer: int = 0) -> None:
+        self.source, self.spec, self.buffer = source, spec, buffer
         self.rows: int | None = None
         self.flat_y = False
-        self._batch_size, self._shuffles = 1, None  # type: int, ShuffleState | None
+        self._batch_size = 1
+        self._shuffles: Shuffles | None = None
+        self._summary: BlockSummary | None = None
         self._form: tuple[Any, ...] | None = None
 
-    def begin(self, batch_size: int, shuffles: ShuffleState | None, rows: int) -> None:
+    def begin(
+        self, batch_size: int, shuffles: Shuffles | None, permute: Permutation, rows: int
+    ) -> None:
         """Set batch size, shuffles and the required number of rows (0: unknown)."""
-        self._batch_size, self._shuffles, self.rows = batch_size, shuffles, rows or None
+        self._batch_size, self.rows = batch_size, rows or None
+        self._shuffles, self._permute = shuffles, permute
 
     def blocks(self) -> PrefetchedBlocks:
         """Start an epoch; yields blocks of whole batches, except for the last."""
+        if self._summary is not None:  # here rather than in the reading thread: it names a line
+            summary, self._summary = self._summary, None
+            summary.warn()
         seed = None if self._shuffles is None else self._shuffles.next_seed()
         return PrefetchedBlocks(self._whole_batches(seed))
 
     def _whole_batches(self, seed: int | None) -> Iterator[Data]:
         waiting: list[Data] = []  # rows that do not fill a batch yet
         seen = n = 0
-        for at, block in enumerate(self._checked()):
+        for block in self._shuffled(seed):
             seen += block.rows
             if self.rows is not None and seen > self.rows:
                 raise self._bad_rows(f"yields {seen} rows or more")
-            if seed is not None and self._shuffles is not None:
-                order = np.arange(block.rows, dtype=np.int64)
-                self._shuffles.shuffle(order, (seed + at) & _SEED_MASK)
-                block = block.part(order)
             n += block.rows  # including the waiting rows
             whole = n - n % self._batch_size
             if not whole:
@@ -115,6 +119,54 @@ class BlockStream:
         self.rows = seen
         if waiting:
             yield _joined(waiting)
+
+    def _shuffled(self, seed: int | None) -> Iterator[Data]:
+        """Yield the blocks with their rows shuffled; None: as they are."""
+        if seed is None:
+            yield from self._checked()
+            return
+        seeds = itertools.count(seed)
+        if self.buffer:
+            yield from self._mixed(seeds)
+            return
+        summary = BlockSummary() if self.rows is None else None  # of the first epoch
+        for block in self._checked():
+            if summary is not None:
+                summary.add(block.targets)
+            yield block.part(self._order(block.rows, seeds))
+        self._summary = summary
+
+    def _mixed(self, seeds: Iterator[int]) -> Iterator[Data]:
+        """Yield rows drawn at random from a buffer, where the source's rows replace them."""
+        waiting: list[Data] = []
+        pool, size = None, 1
+        for block in self._checked():
+            size = max(size, block.rows)
+            if pool is None:
+                waiting.append(_joined([block]))
+                if sum(each.rows for each in waiting) >= self.buffer:
+                    pool, waiting = _joined(waiting), []
+                continue
+            for first in range(0, block.rows, pool.rows):
+                part = block.part(slice(first, first + pool.rows))
+                chosen = self._order(pool.rows, seeds)[: part.rows]
+                drawn = pool.part(chosen)
+                pool.x[chosen], pool.targets[chosen] = part.x, part.targets
+                if pool.weights is not None:
+                    pool.weights[chosen] = part.weights
+                yield drawn
+        if pool is None and waiting:
+            pool = _joined(waiting)
+        if pool is not None:
+            order = self._order(pool.rows, seeds)
+            for first in range(0, pool.rows, size):
+                yield pool.part(order[first : first + size])
+
+    def _order(self, n: int, seeds: Iterator[int]) -> NDArray[np.int64]:
+        """Return a random order of n rows."""
+        order = np.arange(n, dtype=np.int64)
+        self._permute(order, next(seeds) & _SEED_MASK)
+        return order
 
     def _bad_rows(self, what: str) -> ValueError:
         return ValueError(
@@ -169,6 +221,37 @@ class BlockStream:
                 )
         self._form, self.flat_y = form, data.flat_y
         return data
+
+
+class BlockSummary:
+    """Tells whether the targets of the blocks differ more than chance lets them."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.means: list[float] = []
+        self.spreads: list[float] = []  # sums of squared deviations from a block's mean
+
+    def add(self, targets: NDArray[Any]) -> None:
+        """Add a block."""
+        values = targets.reshape(len(targets), -1).mean(axis=1, dtype=np.float64)
+        self.rows.append(len(values))
+        self.means.append(float(values.mean()))
+        self.spreads.append(float(np.square(values - values.mean()).sum()))
+
+    def warn(self) -> None:
+        """Warn if blocks explain a tenth of the variance of targets, and ten times chance."""
+        rows, means = np.array(self.rows), np.array(self.means)
+        if len(rows) < 2:
+            return
+        between = float(rows @ np.square(means - rows @ means / rows.sum()))
+        total = between + sum(self.spreads)
+        by_chance = total * (len(rows) - 1) / max(1, rows.sum() - 1)
+        if between > 0.1 * total and between > 10 * by_chance:
+            warn(
+                "the blocks of the source differ in their targets, and shuffling within blocks "
+                "leaves batches one-sided: pass fit(..., shuffle_buffer=131_072), or let the "
+                "source yield its rows in random order"
+            )
 
 
 def _dtype(array: Any) -> str:

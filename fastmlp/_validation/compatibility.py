@@ -1,6 +1,6 @@
-"""Which options of a fit do not go together: one row for each two, from which every refusal comes.
+"""Pairs of options of a fit that exclude each other: one row for each pair, with its error.
 
-docs/compatibility.md prints the table; a test compares it, and makes every row refuse.
+docs/compatibility.md shows the table; a test compares the two, and provokes every error.
 """
 
 from __future__ import annotations
@@ -9,32 +9,32 @@ import re
 
 WHOLE_EPOCHS = "pass a callback that is called after epochs only"
 
-# (option, other option): the error, and its message, in which names in braces stand for values.
+# (option, other option): the error class and its message, with names of values in braces.
 REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
     ("metrics", "source without validation_data"): (
         ValueError,
-        "metrics are given without validation_data, and X is a source, which is not measured after "
-        "an epoch: pass validation_data",
+        "metrics are given without validation_data, but X is a source, which is not evaluated "
+        "after an epoch: pass validation_data",
     ),
     ("metrics", "communicator"): (
         ValueError,
-        "metrics are given with a communicator, but they cannot be summed over processes: measure "
-        "in a callback what state.model predicts",
+        "metrics are given with a communicator, but they cannot be summed over processes: compute "
+        "them in a callback from the predictions of state.model",
     ),
     ("CustomOptimizer", "communicator"): (
         ValueError,
-        "optimizer is {optimizer} but gradients are summed over processes only for fastmlp's own: "
-        "use one of those, or leave communicator out",
+        "optimizer is {optimizer} but processes can sum gradients only for fastmlp's own: "
+        "use an optimizer of fastmlp, or leave communicator out",
     ),
     ("CustomOptimizer", "Checkpoint"): (
         TypeError,
-        "callbacks have a Checkpoint but a file cannot hold what {optimizer} remembers: for a "
+        "callbacks have a Checkpoint but a file cannot hold the state of {optimizer}: for a "
         "Checkpoint use an optimizer of fastmlp's own, or let a callback pickle state.model",
     ),
     ("CustomOptimizer", "groups"): (
         ValueError,
-        "groups is {groups} but {optimizer} decides itself what moves how far: leave groups out, "
-        "and look at the names of the parameters in the function",
+        "groups is {groups} but {optimizer} decides itself about learning rates: leave groups out, "
+        "and select parameters by name in the function",
     ),
     ("CustomOptimizer", "Ensemble"): (
         TypeError,
@@ -53,12 +53,21 @@ REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
     ),
     ("source", "y"): (
         TypeError,
-        "y is given but X is a {kind}, a source, whose blocks bring their targets: leave y out",
+        "y is given but X is a {kind}, a source, whose blocks contain the targets: leave y out",
     ),
     ("source", "sample_weight"): (
         TypeError,
-        "sample_weight is given but X is a source, whose blocks bring their weights: let it yield "
+        "sample_weight is given but X is a source, whose blocks contain the weights: let it yield "
         "(X, y, sample_weight)",
+    ),
+    ("shuffle_buffer", "arrays"): (
+        ValueError,
+        "shuffle_buffer is given but X is an array, all rows of which are shuffled: leave "
+        "shuffle_buffer out",
+    ),
+    ("shuffle_buffer", "shuffle=False"): (
+        ValueError,
+        "shuffle_buffer is given but shuffle is False: leave one of them out",
     ),
     ("validation_data", "validation_rows"): (
         ValueError,
@@ -72,7 +81,7 @@ REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
 
 
 def refusal(option: str, other: str, **values: object) -> Exception:
-    """Return the error for two options that a call has together, with the values it was given.
+    """Return the error for a call with both options, given the values in its message.
 
     Examples
     --------
@@ -91,11 +100,11 @@ def page() -> str:
     ]
     return "\n".join(
         [
-            "# What does not go together",
+            "# Options that exclude each other",
             "",
-            "A call that has both options of a row is refused, before anything changes.",
+            "A call with both options of a row is refused before anything changes.",
             "",
-            "| option | with | what the error says |",
+            "| option | with | error message |",
             "|---|---|---|",
             *rows,
             "",

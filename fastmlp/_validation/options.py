@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp._core.intervals import POSITIVE
+from fastmlp._core.keywords import check_choice
 from fastmlp._network.groups import PLAIN, Groups
 from fastmlp._network.optimizers import OPTIMIZERS, Adam, Optimizer
 from fastmlp._network.spec import Spec
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 DEFAULT_OPTIMIZER = Adam()  # made once: it cannot change
 
 
+# The optimizer of the last call: equal ones are one object, whose kind is computed once.
+_last: Optimizer = DEFAULT_OPTIMIZER
+
+
 def clip_norm(value: Any) -> float:
     """Return the largest allowed gradient norm; None becomes 0.0, which engines read as "off"."""
     return 0.0 if value is None else POSITIVE.check("clip_norm", value, example=1.0)
@@ -32,23 +37,22 @@ def optimizer(value: Any) -> Optimizer:
     if value is None:
         return DEFAULT_OPTIMIZER
     if isinstance(value, str):
-        if value not in OPTIMIZERS:
-            raise ValueError(
-                f"optimizer is {value!r} but no optimizer has that name: choose from "
-                f"{', '.join(OPTIMIZERS)}"
-            )
-        return OPTIMIZERS[value]()
-    if type(value) not in OPTIMIZERS.values():
-        from fastmlp._network.functions.optimizer import CustomOptimizer
-
-        if type(value) is not CustomOptimizer:
-            raise TypeError(
-                f"optimizer is {short(value)} but an optimizer of this package is expected, not "
-                "a subclass, whose own methods would not be called: for example "
-                "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
-            )
+        return OPTIMIZERS[check_choice("optimizer", value, OPTIMIZERS)]()
+    is_custom = isinstance(value, Optimizer) and value.is_custom
+    if type(value) not in OPTIMIZERS.values() and not is_custom:
+        raise TypeError(
+            f"optimizer is {short(value)} but an optimizer of this package is expected, not "
+            "a subclass, whose own methods would not be called: for example "
+            "fastmlp.Adam(learning_rate=1e-3), or a fastmlp.CustomOptimizer"
+        )
+    global _last
     chosen: Optimizer = value
-    return chosen
+    if is_custom:
+        return chosen
+    known = _last  # read once: other threads may change it
+    if type(chosen) is not type(known) or chosen != known:
+        _last = known = chosen
+    return known
 
 
 def averaging(value: Any) -> Averaging | None:
@@ -67,7 +71,7 @@ def averaging(value: Any) -> Averaging | None:
 
 
 def groups(value: Any, spec: Spec) -> Groups:
-    """Return the Groups, checked to have one factor per layer; None gives PLAIN."""
+    """Return the Groups after checking the number of factors; None gives PLAIN."""
     if value is None:
         return PLAIN
     if type(value) is not Groups:
@@ -99,7 +103,7 @@ def resume(value: Any) -> tuple[bool, str | None]:
 
 
 def callbacks(value: Any, without_batches: str = "") -> list[Any]:
-    """Return callbacks as a list; beside an option without batches none has ``on_batch``."""
+    """Return callbacks as a list; with an option without batches, refuse ``on_batch``."""
     if callable(value) or not isinstance(value, Iterable):
         raise TypeError(f"callbacks is {short(value)} but a list of callables is expected")
     checked = list(value)

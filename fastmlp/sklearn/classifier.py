@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     type_of_target,
@@ -24,10 +23,9 @@ from fastmlp._network import losses
 from fastmlp._network.names import SolverName
 from fastmlp._network.spec import Activations
 from fastmlp.sklearn import validation
-from fastmlp.sklearn.class_weights import weights_of_classes
-from fastmlp.sklearn.estimator import BaseMLP, is_stochastic
-from fastmlp.sklearn.fitting import fit_context, one_at_a_time
+from fastmlp.sklearn.estimator import BaseMLP, by_batches
 from fastmlp.sklearn.parameters import documented, store
+from fastmlp.sklearn.validation import weights_of_classes
 
 Array = NDArray[Any]
 
@@ -121,12 +119,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ) -> None:
         store(self, locals())
 
-    @available_if(is_stochastic)
-    @one_at_a_time
-    @fit_context
-    def partial_fit(
-        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
-    ) -> MLPClassifier:
+    @by_batches
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train for one epoch, continuing with the weights and optimizer of the last call.
 
         Parameters
@@ -138,7 +132,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         Returns
         -------
-        MLPClassifier
+        estimator
             The estimator itself.
         """
         if self.class_weight == "balanced":
@@ -146,8 +140,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 "class_weight 'balanced' is not supported for partial_fit: pass a dict, for "
                 "example from sklearn.utils.compute_class_weight"
             )
-        self._fit(X, y, sample_weight, classes=classes, one_epoch=True)
-        return self
+        return self._fit(X, y, sample_weight, classes=classes, one_epoch=True)
 
     def predict(self, X: Any) -> Array:
         """Predict labels.

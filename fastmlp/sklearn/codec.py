@@ -21,10 +21,10 @@ from fastmlp._models.codecs.values import ANY, Value, is_object
 from fastmlp._network import losses
 from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.spec import Spec
-from fastmlp.sklearn.learning_rate import SCHEDULES, LearningRate
 from fastmlp.sklearn.parameters import LEARNING_RATES
 from fastmlp.sklearn.scaled_network import EstimatorProgress, ScaledNetwork
 from fastmlp.sklearn.scaling import Scaling
+from fastmlp.sklearn.stopping import SCHEDULES, LearningRate
 
 # What a LabelBinarizer has found -> the loss, and how many classes the outputs can stand for.
 TARGETS: dict[str, tuple[type[losses.Loss], Callable[[int], tuple[int, ...]]]] = {

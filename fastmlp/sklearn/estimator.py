@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastmlp._engine.exportable import Exportable
+from fastmlp._engine.protocol import Predictor
 from fastmlp._export.layers import Exported, Labels, exported
 from fastmlp._files import storage
+from fastmlp._models.mlp import MLP
 from fastmlp._validation.check import is_plain
 from fastmlp.sklearn import parameters
-from fastmlp.sklearn.as_mlp import AsMLP
-from fastmlp.sklearn.fitting import CURVES, Fitting, fit_context, one_at_a_time
+from fastmlp.sklearn.fitting import CURVES, Fitting
 from fastmlp.sklearn.observers import CallbackSupportMixin, with_callbacks
 from fastmlp.sklearn.parameter_views import ParameterViews
 from fastmlp.sklearn.scaled_network import ScaledNetwork
@@ -32,7 +34,7 @@ LABELS = {"multiclass": "largest", "binary": "pair", "multilabel-indicator": "ea
 GROWING = ("_fitted", "history_", *CURVES)
 
 
-def is_stochastic(estimator: Any) -> bool:
+def _is_stochastic(estimator: Any) -> bool:
     """Return True for solvers with ``partial_fit``, else raise scikit-learn's AttributeError."""
     if estimator.solver not in parameters.STOCHASTIC:
         raise AttributeError(
@@ -42,16 +44,21 @@ def is_stochastic(estimator: Any) -> bool:
     return True
 
 
-class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
+def by_batches(method: parameters.Method) -> parameters.Method:
+    """Decorate a training method of the solvers sgd and adam, and keep its type."""
+    decorated: Any = available_if(_is_stochastic)(parameters.training(method))
+    return cast(parameters.Method, decorated)
+
+
+class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
     """Base class of both estimators; subclasses handle the targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = parameters.CONSTRAINTS
 
     # ------------------------------------------------------------ fit
 
-    @one_at_a_time
+    @parameters.training
     @with_callbacks
-    @fit_context
     def fit(
         self,
         X: Any,
@@ -145,6 +152,72 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
         parameters = network.predictor.parameters()
         return exported(network.spec, *parameters, labels=labels_of(network.decoder))
 
+    # ------------------------------------------------------------ conversion
+
+    def to_mlp(self) -> MLP:
+        """Return a ``fastmlp.MLP`` with a copy of the current weights.
+
+        Returns
+        -------
+        fastmlp.MLP
+            Independent of the estimator. It predicts like ``predict`` of a regressor or
+            ``predict_proba`` of a classifier; for two classes, only the probability of the second.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastmlp import MLPRegressor
+        >>> X = np.random.default_rng(0).normal(size=(50, 2))
+        >>> model = MLPRegressor(solver="lbfgs", random_state=0).fit(X, X[:, 0])
+        >>> net = model.to_mlp()
+        >>> net.layer_sizes, bool((net.predict(X)[:, 0] == model.predict(X)).all())
+        ((2, 100, 1), True)
+        """
+        check_is_fitted(self, "_fitted")
+        network = self._fitted
+        spec = network.spec
+        net = MLP(
+            spec.layer_sizes,
+            activation=spec.activations,
+            loss=spec.loss,
+            dtype=spec.dtype,
+            dropout=spec.dropout,
+            rng=0,
+        )
+        net.weights, net.biases = network.predictor.parameters()
+        return net
+
+    def predictor(self, n_threads: int | None = None) -> Predictor:
+        """Return the network as a function that is fast for single rows; see ``MLP.predictor``.
+
+        Parameters
+        ----------
+        n_threads : int, optional
+            Largest number of threads for large batches.
+
+        Returns
+        -------
+        fastmlp.predictor.Predictor
+            Predicts like :meth:`to_mlp`. Later fits do not change it.
+        """
+        return self.to_mlp().predictor(n_threads)
+
+    def jacobian(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the derivatives of the predictions with respect to the inputs.
+
+        Parameters
+        ----------
+        X : array-like, shape (n_features,) for one sample or (n, n_features)
+            Points at which to differentiate.
+
+        Returns
+        -------
+        array of the dtype of the fit, shape (outputs, n_features) or (n, outputs, n_features)
+            Derivatives of the predictions of :meth:`to_mlp` by the raw inputs, also with
+            ``standardize``. For many calls use ``predictor().jacobian``.
+        """
+        return np.asarray(self.to_mlp().jacobian(X))
+
     # ------------------------------------------------------------ attributes
 
     @property
@@ -197,11 +270,6 @@ class BaseMLP(AsMLP, Exportable, CallbackSupportMixin, Fitting):
             If a parameter is invalid, or is an object that a file cannot store, such as a function.
         """
         storage.save(self, path, training)
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        state.pop("_fitting", None)
-        return state
 
     def __copy__(self) -> Any:
         other = object.__new__(type(self))

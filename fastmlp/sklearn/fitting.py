@@ -8,20 +8,17 @@ continued fit and the lists of epochs change in place; ``undo`` restores them.
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.history import DivergenceError, History
 from fastmlp._network.data import Data
 from fastmlp._network.losses import Loss
@@ -29,36 +26,17 @@ from fastmlp._training import callback_state
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 from fastmlp.sklearn import hints, parameters, resume_state
-from fastmlp.sklearn.initialization import first_parameters, spec_of
 from fastmlp.sklearn.lbfgs import LbfgsFit
 from fastmlp.sklearn.observers import Observers
-from fastmlp.sklearn.scaled_network import ScaledNetwork
+from fastmlp.sklearn.scaled_network import ScaledNetwork, first_parameters, spec_of
 from fastmlp.sklearn.scaling import Scaling
 from fastmlp.sklearn.stochastic import NON_FINITE, fit_by_batches
 from fastmlp.sklearn.validation import Samples, Validation, numbers_that_fit, sound, split
 
 Array = NDArray[Any]
-Method = TypeVar("Method", bound=Callable[..., Any])
 
 # Attributes with one entry per epoch, besides those of the history.
 CURVES = ("loss_curve_", "validation_loss_curve_", "validation_scores_")
-
-
-def fit_context(method: Method) -> Method:
-    """Decorate a fit with scikit-learn's checks, and keep its type, which theirs loses."""
-    decorated: Method = _fit_context(prefer_skip_nested_validation=True)(method)
-    return decorated
-
-
-def one_at_a_time(method: Method) -> Method:
-    """Decorate a training method: a second concurrent call raises RuntimeError."""
-
-    @functools.wraps(method)
-    def alone(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with self._turn().taken():
-            return method(self, *args, **kwargs)
-
-    return alone  # type: ignore[return-value]
 
 
 class Fitting(parameters.Validated):
@@ -108,11 +86,6 @@ class Fitting(parameters.Validated):
         return None
 
     # ------------------------------------------------------------ fit
-
-    def _turn(self) -> FitLock:
-        """Return the lock of this estimator, created on first use; it is not part of the state."""
-        turn: FitLock = self.__dict__.setdefault("_fitting", FitLock())
-        return turn
 
     def _fit(
         self,
@@ -172,7 +145,6 @@ class Fitting(parameters.Validated):
         """Run a whole fit on this draft of the estimator ``owner``; return hints for the user."""
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         parameters.hidden_sizes(self.hidden_layer_sizes)
-        parameters.check_reals(self)
         earlier = None if resume is None else resume_state.checkpoint_of(self, resume)
         is_new = not hasattr(self, "_fitted") or not (self.warm_start or one_epoch)
         fresh = is_new or earlier is not None
@@ -237,7 +209,7 @@ class Fitting(parameters.Validated):
 
     def _undo(self) -> Callable[[], None]:
         """Return a function that restores what training changes in place: weights and lists."""
-        lists = [*vars(self.history_).values(), *(vars(self).get(name) for name in CURVES)]
+        lists = [*vars(self.history_).values(), *map(vars(self).get, CURVES)]
         lengths = [(each, len(each)) for each in lists if isinstance(each, list)]
         network_back = self._fitted.undo()
 
@@ -263,7 +235,8 @@ class Fitting(parameters.Validated):
             )
             if sample_weight is not None:
                 sample_weight = _check_sample_weight(sample_weight, X)
-        return Samples(_dense(X), y, self._encode(y, known), sample_weight)
+        X = sound(X, "X").toarray() if hasattr(X, "toarray") else X
+        return Samples(X, y, self._encode(y, known), sample_weight)
 
     def _given_validation(self, X: Any, y: Any, sample_weight: Any) -> Samples | None:
         if X is None and y is None and sample_weight is None:
@@ -333,8 +306,3 @@ def _fingerprint(*given: Samples | None) -> int:
     return callback_state.fingerprint(
         *(None if each is None else Data(each.X, each.targets, each.weights) for each in given)
     )
-
-
-def _dense(X: Any) -> Array:
-    dense: Array = sound(X, "X").toarray() if hasattr(X, "toarray") else X
-    return dense

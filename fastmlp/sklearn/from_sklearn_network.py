@@ -10,9 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastmlp._core.history import History
 from fastmlp.sklearn.classifier import MLPClassifier
-from fastmlp.sklearn.initialization import spec_of
 from fastmlp.sklearn.regressor import MLPRegressor
-from fastmlp.sklearn.scaled_network import ScaledNetwork
+from fastmlp.sklearn.scaled_network import ScaledNetwork, spec_of
 
 KINDS: dict[type, type[MLPClassifier | MLPRegressor]] = {
     neural_network.MLPClassifier: MLPClassifier,

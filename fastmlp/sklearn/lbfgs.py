@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import ThreadpoolController
 
+from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine import native_engine
 from fastmlp._engine.thread_count import fit_team, of_jobs
 from fastmlp._network.data import Data
 from fastmlp._training.loop import record
-from fastmlp.sklearn.blas import one_thread
 from fastmlp.sklearn.observers import Observers
-from fastmlp.sklearn.packing import pack, unpack
+from fastmlp.sklearn.parameter_views import pack, unpack
 from fastmlp.sklearn.stochastic import INTERRUPTED, NON_FINITE
 from fastmlp.sklearn.stopping import BestWeights
 from fastmlp.sklearn.validation import Validation
@@ -133,3 +137,21 @@ class LbfgsFit:
         if self.estimator.n_iter_ < self.estimator.max_iter:
             self.observers.epoch_begins()
         self.began = time.perf_counter()
+
+
+_blas = FitLock()  # the limit holds for the whole process; the first of several fits sets it
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Limit BLAS to one thread: vectors are short, and idle threads would spin beside ours."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(RuntimeError):  # another fit holds the limit
+            stack.enter_context(_blas.taken())
+            stack.enter_context(_libraries().limit(limits=1, user_api="blas"))
+        yield
+
+
+@functools.cache  # finding them takes milliseconds
+def _libraries() -> Any:
+    return ThreadpoolController()

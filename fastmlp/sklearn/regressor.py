@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ from scipy.special import xlogy
 from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 
 from fastmlp._core.intervals import check_flag
 from fastmlp._core.keywords import explained
@@ -20,8 +19,7 @@ from fastmlp._network import losses
 from fastmlp._network.names import EstimatorLossName, SolverName
 from fastmlp._network.spec import Activations
 from fastmlp.sklearn import validation
-from fastmlp.sklearn.estimator import BaseMLP, is_stochastic
-from fastmlp.sklearn.fitting import fit_context, one_at_a_time
+from fastmlp.sklearn.estimator import BaseMLP, by_batches
 from fastmlp.sklearn.parameters import documented, store
 from fastmlp.sklearn.validation import Samples
 
@@ -128,10 +126,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     ) -> None:
         store(self, locals())
 
-    @available_if(is_stochastic)
-    @one_at_a_time
-    @fit_context
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+    @by_batches
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch, continuing with the weights and optimizer of the last call.
 
         Parameters
@@ -141,11 +137,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
         Returns
         -------
-        MLPRegressor
+        estimator
             The estimator itself.
         """
-        self._fit(X, y, sample_weight, one_epoch=True)
-        return self
+        return self._fit(X, y, sample_weight, one_epoch=True)
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict targets.
@@ -190,8 +185,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return y.astype(np.float64, copy=False)
 
     def _loss(self) -> losses.Loss:
-        if not isinstance(self.loss, str) or self.loss not in LOSSES:
-            self._validate_params()  # scikit-learn checks nothing in a further partial_fit
         return LOSSES[self.loss](self)
 
     def _output_activation(self) -> str:

@@ -66,8 +66,7 @@ def note(course: FitStrategy, network: Any, data: int) -> None:
             judge.lowest, best, state.learning_rate_scale, kept, data
         )
 
-    if reporter.keeps:
-        reporter.keep = keep
+    reporter.keep = keep
 
 
 def go_on(course: FitStrategy, earlier: Any, estimator: Any, n: int, data: int) -> bool:

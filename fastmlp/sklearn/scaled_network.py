@@ -6,6 +6,7 @@ the holder of the estimator's lock uses ``engine``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,10 +16,43 @@ from numpy.typing import NDArray
 from fastmlp._engine import native_engine
 from fastmlp._engine.thread_count import call_team, of_jobs
 from fastmlp._network.data import Data
-from fastmlp._network.spec import Spec
+from fastmlp._network.spec import Spec, build
 from fastmlp._validation import check
+from fastmlp.sklearn import parameters
 from fastmlp.sklearn.parameter_views import ParameterViews
 from fastmlp.sklearn.scaling import Arrays, Scaling
+
+
+def spec_of(estimator: Any, n_features: int, dtype: Any) -> Spec:
+    """Return the spec of the network that the estimator's parameters describe."""
+    hidden = parameters.hidden_sizes(estimator.hidden_layer_sizes)
+    return build(
+        [n_features, *hidden, estimator.n_outputs_],
+        parameters.activation_names(estimator.activation),
+        estimator._loss(),
+        # SciPy minimises in float64, so lbfgs uses float64.
+        np.float64 if estimator.solver == "lbfgs" else dtype,
+        estimator.dropout,
+    )
+
+
+def first_parameters(
+    network: Spec, activation: Any, random_state: np.random.RandomState
+) -> tuple[Arrays, Arrays]:
+    """Draw initial weights after Glorot and Bengio (2010); logistic gets a third of the variance.
+
+    As in scikit-learn, the output layer uses the factor of the last hidden activation, and each
+    layer's weights are drawn before its biases.
+    """
+    names = list(network.activations) or [parameters.activation_names(activation)]
+    weights: Arrays = []
+    biases: Arrays = []
+    for layer, (fan_in, fan_out) in enumerate(network.shapes):
+        factor = 2.0 if names[min(layer, len(names) - 1)] == "sigmoid" else 6.0
+        bound = math.sqrt(factor / (fan_in + fan_out))
+        for arrays, shape in ((weights, (fan_in, fan_out)), (biases, (fan_out,))):
+            arrays.append(random_state.uniform(-bound, bound, shape).astype(network.dtype))
+    return weights, biases
 
 
 class EstimatorProgress(NamedTuple):

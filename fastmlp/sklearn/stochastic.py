@@ -6,6 +6,7 @@ are equal, and weights are equal up to rounding.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -20,9 +21,8 @@ from fastmlp._network.optimizers import SGD, Adam, Optimizer
 from fastmlp._training import loop
 from fastmlp._training.loop import FitStrategy, Order
 from fastmlp.sklearn import resume_state
-from fastmlp.sklearn.learning_rate import LearningRate
 from fastmlp.sklearn.observers import Observers
-from fastmlp.sklearn.stopping import StopRule
+from fastmlp.sklearn.stopping import LearningRate, StopRule
 from fastmlp.sklearn.validation import Validation
 
 NON_FINITE = (
@@ -33,15 +33,13 @@ NON_FINITE = (
 INTERRUPTED = "Training interrupted by user."
 
 
+_adam = functools.lru_cache(functools.partial(Adam, epsilon_hat=True))
+
+
 def optimizer_of(estimator: Any) -> Optimizer:
     """Return the optimizer with the estimator's parameters, in scikit-learn's variant."""
     if estimator.solver == "adam":
-        return Adam(
-            beta_1=estimator.beta_1,
-            beta_2=estimator.beta_2,
-            epsilon=estimator.epsilon,
-            epsilon_hat=True,
-        )
+        return _adam(beta_1=estimator.beta_1, beta_2=estimator.beta_2, epsilon=estimator.epsilon)
     # scikit-learn allows a momentum of 1; the next smaller float differs only by rounding.
     momentum = min(float(estimator.momentum), math.nextafter(1.0, 0.0))
     nesterov = bool(estimator.nesterovs_momentum) and momentum > 0
@@ -92,8 +90,11 @@ def fit_by_batches(
     try:
         team = fit_team(of_jobs(e.n_jobs), network.n_weights, plan.batch_size)
         with team as plan.team, observers.watching():
-            course = FitStrategy(train, rates, judge, observers, reorder)
-            resume_state.note(course, network, fingerprint)
+            course = FitStrategy()
+            course.train, course.rates, course.judge = train, rates, judge
+            course.reporter, course.reorder = observers, reorder
+            if observers.keeps:
+                resume_state.note(course, network, fingerprint)
             ended = earlier is not None and resume_state.go_on(course, earlier, e, n, fingerprint)
             ended = ended or loop.run(data, plan, course)
             if not (ended or one_epoch):

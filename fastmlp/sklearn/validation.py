@@ -1,4 +1,4 @@
-"""Validation data of a fit, and its scores after each epoch."""
+"""Samples of a fit: checks, the validation split and its scores, weights of classes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
+from sklearn.utils.class_weight import compute_sample_weight
 
+from fastmlp._core.user_warnings import warn
 from fastmlp._network.data import Data
 
 Array = NDArray[Any]
+
+MOST_NAMED = 5  # classes in a message
 
 
 @dataclass
@@ -163,3 +167,22 @@ def r2(outputs: Array, targets: Array, weights: Array | None) -> float:
         total = np.sum(share * (targets - mean) ** 2, axis=0)
         values = np.where(total > 0, 1 - residual / total, np.where(residual > 0, 0.0, 1.0))
     return float(values.mean())
+
+
+def weights_of_classes(class_weight: Any, y: Array, classes: Array) -> Array:
+    """Return the weight of each sample by its class; warn of weights for unknown classes."""
+    weights = np.asarray(compute_sample_weight(class_weight, y))
+    if isinstance(class_weight, dict):
+        unknown = [label for label in class_weight if label not in set(classes.tolist())]
+        if unknown:
+            warn(
+                f"class_weight has {_listed(unknown)} but y has the classes "
+                f"{_listed(classes.tolist())}: the other entries have no effect"
+            )
+    return weights
+
+
+def _listed(labels: list[Any]) -> str:
+    """Return the first few labels as text."""
+    more = ", ..." if len(labels) > MOST_NAMED else ""
+    return ", ".join(map(repr, labels[:MOST_NAMED])) + more

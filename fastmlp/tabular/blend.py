@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from fastmlp.tabular import members
 from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.encoding import width_of, with_missing
-from fastmlp.tabular.epoch_selection import TIME_WAS_OVER, of_all, ranked
+from fastmlp.tabular.epoch_selection import TIME_WAS_OVER, is_gain, of_all, ranked
 from fastmlp.tabular.members import INTERRUPTED, FitOptions, Splits, TrainedMembers, TrainingResult
-from fastmlp.tabular.presets import epochs_of, quick_epochs
+from fastmlp.tabular.networks import seconds_of_epoch
+from fastmlp.tabular.presets import LEAST_SHARE, PRESETS, Preset, epochs_of, quick_epochs
 from fastmlp.tabular.progress import Progress
 from fastmlp.tabular.selection import greedy
-from fastmlp.tabular.timing import seconds_an_epoch
 
 Array = NDArray[Any]
 
@@ -61,8 +61,8 @@ class BlendResult:
     ``out_of_fold`` has the blend's predictions for rows that its members were not trained on, (n,
     columns). ``alone``, ``together`` and ``all`` are mean costs of single members, of the blended
     members that hold a row out, and (estimated) of all members. ``trained`` lists the groups by
-    descending weight, ``notes`` the deviations from the preset, and ``stopped`` the reason if the
-    user ended the fit early.
+    descending weight, ``notes`` the deviations from the preset, ``course`` a text per stage, and
+    ``stopped`` the reason if the user ended the fit early.
     """
 
     blend: Blend
@@ -71,7 +71,9 @@ class BlendResult:
     together: float
     all: float
     trained: list[TrainingResult]
+    division: Splits
     notes: list[str]
+    course: list[str] = field(default_factory=list)
     stopped: str = ""
 
 
@@ -80,42 +82,113 @@ def fit(
     columns: Columns,
     target: Any,
     weights: Array | None,
-    division: Splits,
+    together: tuple[Array | None, Array | None],
     request: FitOptions,
 ) -> BlendResult:
-    """Train the recipes of a preset until the time is over or the user stops, and blend them."""
+    """Train the recipes of a preset in stages, and blend them.
+
+    ``together`` are the groups and the copies of rows, which share their folds. Within a time
+    limit, "best" begins like the default preset, which needs less time for a good result.
+    """
+    stage = functools.partial(_stage, table, columns, target, weights, together, request)
+    preset = request.preset
+    is_best = preset is PRESETS["best"] and request.deadline is not None
+    if not preset.trial_folds and not is_best:
+        return replace(stage(preset), course=[])
+    first = _in_stages(PRESETS["default"] if is_best else preset, stage, target, weights)
+    if first.stopped or not is_best:
+        return first
+    return _better(first, stage(preset, first), target, weights)
+
+
+def _in_stages(
+    preset: Preset, stage: Callable[..., BlendResult], target: Any, weights: Array | None
+) -> BlendResult:
+    """Train all recipes shortly, and the best ones longer if that pays."""
+    trial = stage(preset.trial)
+    strong = trial.blend.weights >= LEAST_SHARE * trial.blend.weights[0]
+    chosen = [group.recipe for group in trial.trained[: strong.sum()] if not group.why]
+    if trial.stopped or not chosen:
+        trial.course.append(f"no further stage, because {trial.stopped or trial.trained[0].why}")
+        return trial
+    return _better(trial, stage(preset.longer(tuple(chosen)), trial), target, weights)
+
+
+def _better(
+    first: BlendResult, then: BlendResult, target: Any, weights: Array | None
+) -> BlendResult:
+    """Return the result of the later stage unless the first is better by more than the noise.
+
+    At an equal score, more networks that learn from more rows predict new rows better; but a stage
+    that was cut may have a worse score.
+    """
+    before, after = (target.costs(each.out_of_fold) for each in (then, first))
+    kept, other = (first, then) if is_gain(before, after, weights) else (then, first)
+    kept.notes, kept.stopped = kept.notes + other.notes, then.stopped
+    kept.course = first.course + then.course
+    return kept
+
+
+def _stage(
+    table: Table,
+    columns: Columns,
+    target: Any,
+    weights: Array | None,
+    together: tuple[Array | None, Array | None],
+    request: FitOptions,
+    preset: Preset,
+    before: BlendResult | None = None,
+) -> BlendResult:
+    """Train the recipes of a preset until the time is over or the user stops, and blend them.
+
+    If there is nothing to blend, the result is that of the stage ``before``.
+    """
+    began = time.monotonic()
     groups: list[TrainingResult] = []
-    over = ""
-    recipes = request.preset.of(target.kind, len(columns.numbers))
+    over = stopped = ""
+    division = Splits.of(len(table), preset, request.rng, target.classes, *together)
+    request = replace(request, preset=preset)
+    recipes = preset.of(target.kind, len(columns.numbers))
     n, size, rows = len(table), len(division.learn), max(map(len, division.learn))
     width = functools.partial(width_of, columns, len(with_missing(table)))
-    epochs = [epochs_of(request.preset, recipe, n) for recipe in recipes]
+    epochs = [epochs_of(preset, recipe, n) for recipe in recipes]
     work = [e * r.work(width(r.bins)) for e, r in zip(epochs, recipes, strict=True)]
     progress = Progress(work, target, request.deadline, request.n_threads, request.verbose)
     request = replace(request, callbacks=[*request.callbacks, progress])
     try:
         for k, recipe in enumerate(recipes):
-            epoch = seconds_an_epoch(recipe, rows, size, table, columns, target, request)
+            epoch = 0.0
+            if request.deadline is not None:
+                trial = recipe, width(recipe.bins), target, rows, size, request.n_threads
+                epoch = seconds_of_epoch(*trial)
             # A recipe with less than half of its epochs, and fewer than "fast" has, adds little.
             needed = epoch * min(epochs[k] / 2, quick_epochs(target.kind, n))
             end = math.inf if request.deadline is None else request.deadline
-            if groups and end - time.monotonic() < needed:
+            if (groups or before) and end - time.monotonic() < needed:
                 over = TIME_WAS_OVER
                 break
             progress.begin(k)
             data = table, columns, target, weights
             groups.append(members.train(recipe, *data, division, request, epoch))
-            if groups[-1].stopped:
+            stopped = groups[-1].stopped
+            if stopped:
                 break
     except KeyboardInterrupt:
-        if not groups:
+        if not (groups or before):
             raise
-        groups[-1].stopped = INTERRUPTED
+        stopped = INTERRUPTED
     finally:
         progress.close()
-    stopped = groups[-1].stopped
-    notes = [*division.notes, *_cut(groups, stopped or over, len(recipes))]
-    return replace(_blended(groups, target, weights, request, notes), stopped=stopped)
+    over = stopped or over
+    if before and not groups:
+        return replace(before, course=[f"no further stage, because {over}"], stopped=stopped)
+    notes = [*division.notes, *_cut(groups, over, len(recipes))]
+    result = _blended(groups, target, weights, request, division, notes)
+    text = (
+        f"{len(groups)} x {size} networks in {time.monotonic() - began:.1f} s, "
+        f"{target.metric} {target.shown(result.together):.4g}"
+    )
+    return replace(result, course=[text], stopped=stopped)
 
 
 def _cut(groups: list[TrainingResult], why: str, count: int) -> list[str]:
@@ -135,6 +208,7 @@ def _blended(
     target: Any,
     weights: Array | None,
     request: FitOptions,
+    division: Splits,
     notes: list[str],
 ) -> BlendResult:
     said = [group.held_out.prediction(target) for group in groups]
@@ -160,5 +234,6 @@ def _blended(
         together,
         together - float(np.dot(shares**2, gains)),
         groups,
+        division,
         notes,
     )

@@ -3,41 +3,38 @@
 from __future__ import annotations
 
 import functools
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_array
 
 from fastmlp._core.keywords import explained
 from fastmlp._export import layers as export
 from fastmlp._network.names import PresetName
 from fastmlp._validation.arrays import short
-from fastmlp.sklearn.class_weights import weights_of_classes
 from fastmlp.sklearn.parameters import store
+from fastmlp.sklearn.validation import weights_of_classes
 from fastmlp.tabular import inspection, temperature
 from fastmlp.tabular.blend import BlendResult
-from fastmlp.tabular.columns import is_missing
+from fastmlp.tabular.columns import Array, is_missing
 from fastmlp.tabular.estimator import BaseTabMLP
-from fastmlp.tabular.export.c_methods import ClassifierToC
 from fastmlp.tabular.export.exported import ExportedTable, exported
-from fastmlp.tabular.parameters import TEXT
-from fastmlp.tabular.persistence import of_one_moment
+from fastmlp.tabular.export.methods import ClassifierExports
+from fastmlp.tabular.fitted import from_snapshot
+from fastmlp.tabular.parameters import documented
 from fastmlp.tabular.presets import LABEL_SMOOTHING
 from fastmlp.tabular.scoring import FixedClasses, judges_labels, scorer_of
 from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget
 
-Array = NDArray[Any]
-
 
 @explained
-class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
+@documented
+class TabMLPClassifier(ClassifierMixin, ClassifierExports, BaseTabMLP):
     """Multi-layer perceptrons for classification of raw tables.
 
     Columns may be numbers, booleans, text or categories, of any scale, with missing values. Members
@@ -59,19 +56,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         Calibrated out-of-fold probabilities: each row is predicted by members not trained on it.
     temperature_ : float
         Calibration temperature, the divisor of logits.
-    best_epoch_, n_iter_ : int
-        Selected epoch, counted from 1, and number of epochs run.
-    history_ : fastmlp.History
-        History of the members' mean loss.
-    n_features_in_, n_outputs_ : int
-        Number of columns of X, and of probabilities.
-    feature_importances_ : array of float64, shape (n_features_in_,)
-        Share of each column in ``importance()``, computed on first access.
-    feature_names_in_ : array of str
-        Names of the columns; only if X has names.
-
-    Notes ----- The method is RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04491)
-    with piecewise linear inputs (Gorishniy, Rubachev and Babenko 2022) and an ensemble over folds.
+    {attributes}
 
     Examples
     --------
@@ -110,7 +95,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
     ) -> None:
         store(self, locals())
 
-    @of_one_moment
+    @from_snapshot
     def predict(self, X: Any) -> Array:
         """Predict labels.
 
@@ -129,7 +114,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
             return (p > 0.5).astype(int)
         return np.asarray(self.classes_[p.argmax(axis=1)])
 
-    @of_one_moment
+    @from_snapshot
     def predict_proba(self, X: Any) -> Array:
         """Predict calibrated probabilities.
 
@@ -157,7 +142,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         """
         return np.asarray(np.log(self.predict_proba(X)))
 
-    @of_one_moment
+    @from_snapshot
     def plot_calibration(self, y: Any, label: Any = None, ax: Any = None) -> Any:
         """Plot the observed frequency of a class against its out-of-fold probability.
 
@@ -175,8 +160,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         matplotlib.axes.Axes
             The axes, with legend and labels.
         """
-        check_is_fitted(self, "_members")
-        p, target = self.oof_prediction_, self._target_of(y)
+        p, target = self.oof_prediction_, self._with_rows(self._members.groups[0].target, y)
         if len(target.y) != len(p):
             raise ValueError(f"y has {len(target.y)} rows but the {len(p)} of the fit are expected")
         places = np.flatnonzero(self.classes_ == (self.classes_[-1] if label is None else label))
@@ -185,55 +169,6 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
         k = int(places[0])
         happened = target.y[:, k] > 0 if self._has_labels else target.y == k
         return inspection.reliability(p[:, k], happened, self._row_weights, ax)
-
-    @of_one_moment
-    def to_onnx(self, path: Any = None) -> Any:
-        """Return the fitted estimator as an ONNX model for raw columns, which runs without fastmlp.
-
-        Outputs are ``label`` and, in float64, ``probabilities``, the results of :meth:`predict` and
-        :meth:`predict_proba`.
-
-        Parameters
-        ----------
-        path : str or path, optional
-            File to write, in addition to returning the model; it is replaced atomically.
-
-        Returns
-        -------
-        onnx.ModelProto
-            The model, of opset 17, checked. Text and integer categories need ai.onnx.ml 3, float64
-            categories ai.onnx.ml 4.
-
-        Raises
-        ------
-        ImportError
-            If the onnx package is missing: ``pip install onnx``.
-        TypeError, ValueError
-            If ONNX has no type for the classes or a column's categories, if a column has both empty
-            and missing text or a name that is not valid in ONNX, if no column is used, or if the
-            parameters exceed 2 GiB.
-
-        Notes ----- If X was a numeric array, the input is ``X``, float64, (rows, columns of the
-        fit). Otherwise each used column is an input of its own name, (rows, 1): float64 for numbers
-        of any dtype, so that large numbers with small differences, such as times, are not rounded;
-        string, int64 or bool for categories, or float64 for numeric categories with fractions or
-        missing values. Missing numbers are NaN, missing text is empty. Categories that the fit has
-        not seen are unknown, as for :meth:`predict`. Infinity, which ``predict`` rejects, counts as
-        a very large number.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from fastmlp import TabMLPClassifier
-        >>> X = np.random.default_rng(0).normal(size=(99, 2))
-        >>> model = TabMLPClassifier(preset="fast", random_state=0).fit(X, X[:, 0] > 0)
-        >>> proto = model.to_onnx()
-        >>> [each.name for each in proto.graph.input], [each.name for each in proto.graph.output]
-        (['X'], ['label', 'probabilities'])
-        """
-        from fastmlp.tabular.export import onnx_graph
-
-        return onnx_graph.model(self._exported(), path)
 
     # ------------------------------------------------------------ used by fit
 
@@ -325,12 +260,7 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
             temperature.applied, temperature=self.temperature_, labels=self._has_labels
         )
 
-    def _said(self, outputs: Array, levels: Sequence[float]) -> Array:
-        del levels
-        return self._finisher()(outputs)
-
     def _exported(self) -> ExportedTable:
-        check_is_fitted(self, "_members")
         kind = "each" if self._has_labels else "largest"
         return exported(
             self._columns,
@@ -338,14 +268,6 @@ class TabMLPClassifier(ClassifierMixin, ClassifierToC, BaseTabMLP):
             labels=export.Labels(kind, self.classes_),
             temperature=self.temperature_,
         )
-
-    @property
-    @of_one_moment
-    def oof_prediction_(self) -> Array:
-        """Out-of-fold probabilities: members not trained on a row of the fit predict it."""
-        if "_out_of_fold" not in vars(self):
-            raise AttributeError("there is no oof_prediction_: call fit first")
-        return temperature.applied(self._out_of_fold, self.temperature_, self._has_labels)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -363,8 +285,3 @@ def _check_objects(labels: Array) -> None:
         raise ValueError(
             f"y holds text and {other!r} but labels of one type are expected: convert them to text"
         )
-
-
-TabMLPClassifier.__doc__ = inspect.cleandoc(TabMLPClassifier.__doc__ or "").replace(
-    "{parameters}", TEXT
-)

@@ -1,8 +1,7 @@
-"""An estimator of tables in a file: its parameters, and all that its last fit has left."""
+"""An estimator of tables in a file: its parameters and the state of its last fit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from fastmlp.tabular.codec_members import (
     check_groups,
     group_values,
 )
+from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import FREEDOMS, Residuals
 from fastmlp.tabular.inspection import in_order
 from fastmlp.tabular.regressor import NAMES
@@ -32,6 +32,11 @@ from fastmlp.tabular.temperature import LARGEST_LOG
 
 CURVE = (np.int64, np.float64, np.float64, np.float64)  # dtypes of the columns of a curve
 COUNTS = ("best_epoch_", "n_iter_")
+ATTRIBUTES = {  # field -> attribute of the estimator
+    **{"columns": "_columns", "outputs": "n_outputs_", "out_of_fold": "_out_of_fold"},
+    **{"out": "_out", "weighted": "_row_weights", "feature_names": "feature_names_in_"},
+    **{"history": "history_", "report": "_report", **dict(zip(COUNTS, COUNTS, strict=True))},
+}
 FITTED = ("freedom", "spread", "rms")  # of residuals: a number an output
 CLASSES = {False: "classes", True: "labels"}  # names of targets, by whether labels are independent
 
@@ -39,7 +44,7 @@ CLASSES = {False: "classes", True: "labels"}  # names of targets, by whether lab
 class _Parts(Kind):
     """Rows of the table in parts: the key says how many rows each part has."""
 
-    def write(self, value: list[NDArray[Any]], place: Place) -> list[int]:
+    def write(self, value: list[Array], place: Place) -> list[int]:
         place.file[place.tensor] = np.concatenate(value)
         return [len(rows) for rows in value]
 
@@ -69,15 +74,15 @@ REPORT = Object(
 )
 
 
-# ---------------------------------------------------------------------------------- the fields
+def _of_outputs(known: Any) -> tuple[int]:
+    return (known["outputs"],)
 
 
-def _of_outputs(*more: Any) -> Callable[[Any], tuple[int, ...]]:
-    """Return the shape of what each output has: so many of the counts at a key."""
-    return lambda known: (known["outputs"], *(known[key] for key in more))
+def _of_residuals(known: Any) -> tuple[int, int]:
+    return known["outputs"], known["judged"]
 
 
-def _n_places(known: Any) -> tuple[int]:
+def _of_places(known: Any) -> tuple[int]:
     return (sum(known["places"]),)
 
 
@@ -90,24 +95,20 @@ NUMBERS: dict[str, Kind] = {
     "judged": Count(1),
     "trust": Later(Number(most=1.0), 1.0, leave_out=False),
     "places": List(Count(1), lambda known: known["outputs"]),
-    "unit": Tensor(_of_outputs(), positive=True),
-    "residuals.z": Tensor(_of_outputs("judged")),
-    "residuals.w": Tensor(_of_outputs("judged"), positive=True),
-    "residuals.places": Tensor(_n_places),
-    "residuals.sizes": Tensor(_n_places, positive=True),
-    "residuals.freedom": Tensor(_of_outputs(), float, FREEDOMS[0], FREEDOMS[-1]),
-    "residuals.spread": Tensor(_of_outputs(), positive=True),
-    "residuals.rms": Tensor(_of_outputs()),
+    "unit": Tensor(_of_outputs, positive=True),
+    "residuals.z": Tensor(_of_residuals),
+    "residuals.w": Tensor(_of_residuals, positive=True),
+    "residuals.places": Tensor(_of_places),
+    "residuals.sizes": Tensor(_of_places, positive=True),
+    "residuals.freedom": Tensor(_of_outputs, float, FREEDOMS[0], FREEDOMS[-1]),
+    "residuals.spread": Tensor(_of_outputs, positive=True),
+    "residuals.rms": Tensor(_of_outputs),
 }
 LABELS: dict[str, Kind] = {
     "target": Choice(tuple(CLASSES.values())),
     "temperature": Number(*np.exp([-LARGEST_LOG, LARGEST_LOG]).tolist()),
     "classes": Value(np.ndarray),
 }
-
-
-def _last_number(known: Any) -> int:
-    return len(known["columns"].numbers) - 1
 
 
 def _fit(task: dict[str, Kind]) -> Object:
@@ -121,7 +122,9 @@ def _fit(task: dict[str, Kind]) -> Object:
         {
             "columns": COLUMNS,
             "members": Count(1),
-            "with_missing": Sized(PLACES, 0, _last_number, rising=True),
+            "with_missing": Sized(
+                PLACES, 0, lambda known: len(known["columns"].numbers) - 1, rising=True
+            ),
             "groups": At("/groups", List(GROUP)),
             "outputs": Checked(check_groups),
             **task,
@@ -144,11 +147,8 @@ FIT = Chosen(lambda known: FITS[hasattr(known["cls"], "predict_proba")])
 SCHEMA = Object({"parameters": PARAMETERS, "fit": Maybe(FIT)})
 
 
-# ---------------------------------------------------------------------------------- writing
-
-
 def values(model: Any, training: bool) -> dict[str, Any]:
-    """Return the fields of an estimator of tables."""
+    """Return the fields of an estimator of tables, for writing."""
     fitted = _fit_values(vars(model), training) if "_members" in vars(model) else None
     return {"parameters": model, "fit": fitted}
 
@@ -161,21 +161,15 @@ def _fit_values(known: dict[str, Any], training: bool) -> dict[str, Any]:
         importance = np.stack([found.means, found.deviations])[:, order]
     curve = zip(*known["_curve"], strict=True) if training and known["_curve"] else [()] * 4
     return {
-        "columns": known["_columns"],
+        **{key: known.get(name) for key, name in ATTRIBUTES.items()},
         "members": len(blend.groups[0].ensemble),
         "with_missing": blend.groups[0].encodings[0].with_missing,  # of the whole table
         "groups": list(map(group_values, blend.groups, blend.weights)),
         **(_label_values(known) if "classes_" in known else _number_values(known)),
         "rows": len(known["_out_of_fold"]),
-        "out_of_fold": known["_out_of_fold"],
-        "weighted": known.get("_row_weights"),
         "explained": importance,
-        "out": known["_out"],
         **{f"curve.{at}": column for at, column in enumerate(curve)},
         "history": (history if training else type(history)()).whole(),
-        "report": known["_report"],
-        "feature_names": known.get("feature_names_in_"),
-        **{name: known[name] for name in COUNTS},
     }
 
 
@@ -201,11 +195,8 @@ def _number_values(known: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-# ---------------------------------------------------------------------------------- reading
-
-
 def build(cls: Any, fields: dict[str, Any]) -> Any:
-    """Return the estimator of some fields."""
+    """Return the estimator with these fields, which were read."""
     model, fit = cls(**fields["parameters"]), fields["fit"]
     if fit is not None:
         task = _classes if hasattr(cls, "predict_proba") else _numbers
@@ -224,25 +215,19 @@ def _fitted(fit: dict[str, Any], target: Any, task: dict[str, Any]) -> dict[str,
     curve = [fit[f"curve.{at}"] for at in range(len(CURVE))]
     if len(set(map(len, curve))) > 1:
         raise ValueError("fit has a curve of different lengths")
-    kinds = {key: len(getattr(columns, key)) for key in ("numbers", "categories")}
-    importance, table = fit["explained"], (fit["rows"], n, kinds, columns.left_out)
-    report = fit["report"]
-    members = report.pop("members")
+    importance, table = fit["explained"], (fit["rows"], n, columns.kinds, columns.left_out)
+    members = fit["report"].pop("members")
+    kept = {name: fit[key] for key, name in ATTRIBUTES.items()}
+    if names is None:
+        del kept["feature_names_in_"]
     return {
         **task,
-        **({} if names is None else {"feature_names_in_": names}),
-        **{name: fit[name] for name in COUNTS},
+        **kept,
         "n_features_in_": n,
-        "n_outputs_": fit["outputs"],
-        "history_": fit["history"],
-        "_columns": columns,
         "_members": blend_of(fit, target),
-        "_out_of_fold": fit["out_of_fold"],
-        "_out": fit["out"],
-        "_row_weights": weights,
         "_curve": list(zip(*curve, strict=True)),
         "_importance": None if importance is None else in_order(columns.used, *importance),
-        "_report": Report(*table, members, target.metric, **report),
+        "_report": Report(*table, members, target.metric, **fit["report"]),
     }
 
 
@@ -276,19 +261,19 @@ def _numbers(model: Any, fit: dict[str, Any]) -> tuple[NumericTarget, dict[str, 
             "effective rows are possible"
         )
     ends = np.cumsum(fit["places"])[:-1]
-    split = {key: np.split(fit[f"residuals.{key}"], ends) for key in ("places", "sizes")}
+    each = {key: fit[f"residuals.{key}"] for key in ("z", "w")}
+    each |= {key: fit[f"residuals.{key}"].tolist() for key in FITTED}
+    each |= {key: np.split(fit[f"residuals.{key}"], ends) for key in ("places", "sizes")}
     residuals = []
     for k in range(n):
-        each = Residuals.__new__(Residuals)
-        own = {key: float(fit[f"residuals.{key}"][k]) for key in FITTED}
-        own |= {key: fit[f"residuals.{key}"][k] for key in ("z", "w")}
-        vars(each).update(own, trust=fit["trust"], **{key: split[key][k] for key in split})
-        if not ((each.z[:-1] <= each.z[1:]).all() and (each.places[:-1] < each.places[1:]).all()):
+        own = Residuals.__new__(Residuals)
+        vars(own).update({key: values[k] for key, values in each.items()}, trust=fit["trust"])
+        if not ((own.z[:-1] <= own.z[1:]).all() and (own.places[:-1] < own.places[1:]).all()):
             raise ValueError(f"the residuals of output {k} are not in order")
-        residuals.append(each)
+        residuals.append(own)
     # The parameters may have been set since; of those of the fit, these matter after it.
-    own = {"loss": name, "quantile": getattr(target.loss, "quantile", model.quantile)}
-    return target, {"_trained_with": {**vars(model), **own}, "_residuals": residuals}
+    used = {"loss": name, "quantile": getattr(target.loss, "quantile", model.quantile)}
+    return target, {"_trained_with": {**vars(model), **used}, "_residuals": residuals}
 
 
 def _check_loss(fit: dict[str, Any], target: Any) -> Any:

@@ -1,12 +1,13 @@
-"""Columns, encodings and networks of a table's estimator, as parts of a file.
+"""Columns, encodings and networks of an estimator of tables, as parts of a file.
 
-What each member of a group has is stacked, one row a member; weights lie under
+Arrays of the members of a group are stacked, one row per member; their parameters are under
 ``groups.G.members.K`` by the names of the layers.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,15 @@ from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Column, Columns
-from fastmlp.tabular.encoding import Encoding, NumericStatistics, width_of
+from fastmlp.tabular.encoding import Encoding, NumericStatistics, stacked, width_of
 from fastmlp.tabular.members import TrainedMembers
 from fastmlp.tabular.targets import TargetScale
 
 PLACES = np.dtype(np.int64)
-MOST_CATEGORIES = 1 << 16  # of all columns: each takes ten times its place in the file
-MOST_BINS = 1 << 16  # of numbers where there are none: they take no place
+MOST_CATEGORIES = 1 << 16  # of all columns: in memory, each takes ten times its bytes in the file
+MOST_BINS = 1 << 16  # limits bins where there are no numbers, so that no array limits them
 
-# Values of a category: how a run of those of one type lies in a file.
+# Type of category values -> dtype of a run of them in a file.
 RUNS = {str: np.dtype(object), int: PLACES, float: np.dtype(float), bool: np.dtype(bool)}
 
 
@@ -51,69 +52,65 @@ class _Texts(Value):
         return array.tolist()  # type: ignore[no-any-return]
 
 
-class _Categories(Kind):
-    """The values of each category: runs of one type in their order, or null for missing."""
+class _Category(Kind):
+    """The values of a category column: runs of one type in their order, or null for missing."""
 
-    def write(self, value: list[Column], place: Place) -> list[Any]:
-        return [_runs(each, place.at(k).at("values")) for k, each in enumerate(value)]
-
-    def read(self, tree: Any, place: Place) -> list[tuple[Any, ...]]:
-        found, room = list[tuple[Any, ...]](), MOST_CATEGORIES
-        for k, runs in enumerate(List(Kind()).read(tree, place)):
-            found.append(_categories(runs, place.at(k).at("values"), room))
-            room -= len(found[-1])
+    def write(self, value: Column, place: Place) -> list[Any]:
+        plain = [v.item() if isinstance(v, np.generic) else v for v in value.values or ()]
+        found: list[Any] = []
+        for at, (kind, run) in enumerate(itertools.groupby(plain, type)):
+            values: tuple[Any, ...] = tuple(run)
+            odd = [v for v in values if kind not in RUNS or (kind is int and abs(v) >= 2**63)]
+            if odd and values != (None,):
+                raise TypeError(
+                    f"{value.name} has the category {shown(odd[0])}, which a file cannot hold: "
+                    "make the column one of strings, or of numbers below 2**63"
+                )
+            array = None if odd else np.array(values, RUNS[kind])
+            try:
+                found.append(Value().write(array, place.at("values").at(at)))
+            except ValueError as error:
+                raise ValueError(f"the column {value.name!r}: {error}") from None
         return found
 
-
-def _runs(column: Column, place: Place) -> list[Any]:
-    plain = [v.item() if isinstance(v, np.generic) else v for v in column.values or ()]
-    found: list[Any] = []
-    for at, (kind, run) in enumerate(itertools.groupby(plain, type)):
-        values: tuple[Any, ...] = tuple(run)
-        odd = [v for v in values if kind not in RUNS or (kind is int and abs(v) >= 2**63)]
-        if odd and values != (None,):
-            raise TypeError(
-                f"{column.name} has the category {shown(odd[0])}, which a file cannot hold: make "
-                "the column one of strings, or of numbers below 2**63"
-            )
-        array = None if odd else np.array(values, RUNS[kind])
-        try:
-            found.append(Value().write(array, place.at(at)))
-        except ValueError as error:
-            raise ValueError(f"the column {column.name!r}: {error}") from None
-    return found
-
-
-def _categories(tree: Any, place: Place, most: int) -> tuple[Any, ...]:
-    found: list[Any] = []
-    for at, each in enumerate(List(Kind()).read(tree, place)):
-        run = Value(np.ndarray, None).read(each, place.at(at))
-        run = np.array([None]) if run is None else run
-        if run.ndim != 1 or run.dtype not in RUNS.values() or len(found) + len(run) > most:
-            raise place.at(at).fail(
-                f"is {run.dtype} of shape {run.shape} but at most {most:,} "
-                "categories, strings, int64, float64 or bool, belong there"
-            )
-        found += run.tolist()
-    if not found or len(set(found)) < len(found) or any(each != each for each in found):
-        raise place.fail(f"are {len(found)} categories, not each once")
-    return tuple(found)
+    def read(self, tree: Any, place: Place) -> tuple[Any, ...]:
+        found: list[Any] = []
+        for at, run in enumerate(List(Value(np.ndarray, None)).read(tree, place.at("values"))):
+            values = np.array([None]) if run is None else run
+            if values.ndim != 1 or values.dtype not in RUNS.values():
+                raise (
+                    place.at("values")
+                    .at(at)
+                    .fail(
+                        f"is {values.dtype} of shape {values.shape} but strings, int64, float64 or "
+                        "bool belong there"
+                    )
+                )
+            found += values.tolist()
+        if not found or len(set(found)) < len(found) or any(each != each for each in found):
+            raise place.at("values").fail(f"are {len(found)} categories, not each once")
+        return tuple(found)
 
 
-def _column_values(columns: Columns) -> dict[str, Any]:
-    total = sum(len(column.values or ()) for _, column in columns.categories)
+def _check_count(categories: Sequence[Column]) -> None:
+    total = sum(len(column.values or ()) for column in categories)
     if total > MOST_CATEGORIES:
         raise ValueError(
             f"the columns have {total:,} categories but a file has room for {MOST_CATEGORIES:,}: "
             "pickle the model, or leave out columns that name each row"
         )
+
+
+def _column_values(columns: Columns) -> dict[str, Any]:
+    places, categories = zip(*columns.categories, strict=True) if columns.categories else ((), ())
+    _check_count(categories)
     return {
         **vars(columns),
         "left_out": tuple(columns.left_out),
         "reasons": tuple(columns.left_out.values()),
         "numbers": np.array([place for place, _ in columns.numbers], PLACES),
-        "categories": [column for _, column in columns.categories],
-        "places": np.array([place for place, _ in columns.categories], PLACES),
+        "categories": categories,
+        "places": np.array(places, PLACES),
     }
 
 
@@ -124,6 +121,7 @@ def _columns(names: list[str], left_out: Any, reasons: Any, named: bool, **of: A
     if set(numbers) & set(places):
         raise ValueError("it has a column as numbers and as categories")
     categories = [Column(names[k], v) for k, v in zip(places, of["categories"], strict=True)]
+    _check_count(categories)
     numeric = of["numeric"]
     if numeric is None:
         numeric = not named and not any(column.has_text for column in categories)
@@ -137,13 +135,8 @@ def _columns(names: list[str], left_out: Any, reasons: Any, named: bool, **of: A
     )
 
 
-def _last(key: str) -> Any:
-    """Return the last place of what is at a key."""
-    return lambda known: len(known[key]) - 1
-
-
-def _n_categories(known: Any) -> tuple[int]:
-    return (len(known["categories"]),)
+def _last_name(known: Any) -> int:
+    return len(known["names"]) - 1
 
 
 COLUMNS = Object(
@@ -151,9 +144,12 @@ COLUMNS = Object(
         **dict.fromkeys(("names", "left_out", "reasons"), _Texts()),
         "named": Flag(),
         "numeric": Later(Flag(), None, leave_out=False),
-        "numbers": Sized(PLACES, 0, _last("names"), rising=True),
-        "categories": _Categories(),
-        "places": At("categories", Tensor(_n_categories, PLACES, 0, _last("names"), rising=True)),
+        "numbers": Sized(PLACES, 0, _last_name, rising=True),
+        "categories": List(_Category()),
+        "places": At(
+            "categories",
+            Tensor(lambda known: (len(known["categories"]),), PLACES, 0, _last_name, rising=True),
+        ),
     },
     _columns,
     _column_values,
@@ -171,13 +167,9 @@ def _check_width(known: Any) -> None:
         raise ValueError(f"it has {inputs} inputs but {width} come of its table")
 
 
-def _shape(*more: Any) -> Any:
-    """Return the shape of what each member has of each number."""
-    return lambda known: (
-        known["members"],
-        len(known["columns"].numbers),
-        *(known["bins"] + 1 for _ in more),
-    )
+def _shape(known: Any) -> tuple[int, int]:
+    """Return the shape of one statistic per number of each member."""
+    return known["members"], len(known["columns"].numbers)
 
 
 def _n_values(columns: Columns) -> list[int]:
@@ -197,9 +189,9 @@ GROUP = Object(
         "bins": Count(most=MOST_BINS),
         "network": parts.NETWORK,
         "width": Checked(_check_width),
-        "centre": Tensor(_shape()),
-        "factor": Tensor(_shape()),
-        "edges": Tensor(_shape("bins")),
+        "centre": Tensor(_shape),
+        "factor": Tensor(_shape),
+        "edges": Tensor(lambda known: (*_shape(known), known["bins"] + 1)),
         "known": Tensor(
             lambda known: (known["members"], sum(_n_values(known["columns"]))), np.bool_
         ),
@@ -216,17 +208,13 @@ def group_values(group: TrainedMembers, share: float) -> dict[str, Any]:
     if not all(np.isfinite(a).all() for net in nets for arrays in net for a in arrays):
         raise ValueError("the weights of the fit are not finite: scale y, and fit again")
     known = [np.concatenate([[], *each.known]).astype(bool) for each in group.encodings]
-    scales = None if group.scales[0] is None else np.array([np.stack(s) for s in group.scales])
     return {
         "share": share,
         "bins": group.encodings[0].bins,
         "network": members[0]["network"],
-        **{
-            key: np.stack([getattr(encoding.numbers, key) for encoding in group.encodings])
-            for key in NumericStatistics._fields
-        },
+        **stacked([encoding.numbers for encoding in group.encodings])._asdict(),
         "known": np.stack(known),
-        "scales": scales,
+        "scales": None if group.scales[0] is None else np.array(group.scales),
         "nets": nets,
     }
 
@@ -268,7 +256,7 @@ def blend_of(fit: dict[str, Any], target: Any) -> Blend:
 
 
 def _net(network: Any, parameters: Any) -> Any:
-    """Return a network that predicts; what its training needs is not kept."""
+    """Return a network for predictions, without the state of its training."""
     rng = np.random.default_rng(0)
     given = {"network": network, "parameters": parameters, "rng": rng}
     return mlp.build(MLP, {**dict.fromkeys(mlp.SCHEMA.fields), **given})

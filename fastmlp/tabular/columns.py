@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._validation.arrays import short
 from fastmlp.tabular.frames import is_frame
+
+Array: TypeAlias = NDArray[Any]
 
 MISSING = -1  # code of a missing or unknown category
 
@@ -48,27 +50,23 @@ class Column:
         """Whether one of the values is text."""
         return any(isinstance(value, str) for value in self.values or ())
 
-    def read(self, series: NDArray[Any]) -> NDArray[Any]:
+    def read(self, series: Array) -> Array:
         """Return numbers, float64 with NaN where missing, or category codes, int32."""
-        _check_kind(series, self.name)
+        _types(series, self.name)
         if self.values is None:
             return _numbers(series, self.name)
         code = {value: k for k, value in enumerate(self.values)}
         items = series.tolist()
         values = _values(items, self.name)
+        known = {_family(v) for v in self.values if v is not None}
         for value in values.values():
-            if value is not None and value not in code and not self._is_like(value):
-                there = sorted({_family(v) for v in self.values if v is not None}, reverse=True)
+            if value is not None and _family(value) not in known:
                 raise ValueError(
-                    f"{self.name} holds {short(value)} but {' or '.join(there)} was there at fit: "
-                    "give the column the dtype that it had"
+                    f"{self.name} holds {short(value)} but {' or '.join(sorted(known)[::-1])} was "
+                    "there at fit: give the column the dtype that it had"
                 )
         codes = {item: code.get(value, MISSING) for item, value in values.items()}
         return np.fromiter(map(codes.__getitem__, items), np.int32, len(items))
-
-    def _is_like(self, value: Hashable) -> bool:
-        """Whether a known value has the same type (text, bytes or number) as this one."""
-        return any(v is not None and _family(v) == _family(value) for v in self.values or ())
 
 
 @dataclass(frozen=True)
@@ -84,10 +82,6 @@ class Table:
     def take(self, rows: NDArray[np.int64]) -> Table:
         """Return some rows."""
         return Table(self.numbers[rows], self.codes[rows])
-
-    def replaced(self, kind: str, values: NDArray[Any]) -> Table:
-        """Return the table with ``"numbers"`` or ``"codes"`` replaced."""
-        return replace(self, **{kind: values})
 
 
 @dataclass(frozen=True)
@@ -138,6 +132,11 @@ class Columns:
         return cls(tuple(numbers), tuple(categories), left_out, tuple(names), named, numeric)
 
     @property
+    def kinds(self) -> dict[str, int]:
+        """The numbers of used numeric columns and of category columns."""
+        return {"numbers": len(self.numbers), "categories": len(self.categories)}
+
+    @property
     def used(self) -> list[str]:
         """The names of the used numeric columns, then of the category columns."""
         return [column.name for _, column in self.numbers + self.categories]
@@ -159,7 +158,7 @@ class Columns:
         )
 
 
-def columns_of(X: Any) -> tuple[list[str], list[NDArray[Any]]]:
+def columns_of(X: Any) -> tuple[list[str], list[Array]]:
     """Return the names of a table's columns, and their values, of any dtype."""
     if not is_frame(X):
         array = np.asarray(X)
@@ -175,7 +174,7 @@ def columns_of(X: Any) -> tuple[list[str], list[NDArray[Any]]]:
     return names, series
 
 
-def _array(series: Any, name: str) -> NDArray[Any]:
+def _array(series: Any, name: str) -> Array:
     """Return a series as a numeric array if it is numeric, else as an object array."""
     kind = str(series.dtype)
     if _is_category(series.dtype):
@@ -265,11 +264,10 @@ def _wanted(categorical: Any, names: Sequence[str], given_names: Sequence[Any]) 
     return places
 
 
-def _categories(series: NDArray[Any], wanted: bool, name: str) -> tuple[Hashable, ...] | None:
+def _categories(series: Array, wanted: bool, name: str) -> tuple[Hashable, ...] | None:
     """Return a category's values, including None if some are missing; None for numeric columns."""
-    _check_kind(series, name)
-    kind = series.dtype.kind
-    if not wanted and (kind in "iuf" or (kind == "O" and _are_numbers(_types(series)))):
+    types, kind = _types(series, name), series.dtype.kind
+    if not wanted and (kind in "iuf" or (kind == "O" and _are_numbers(types))):
         return None
     items = series.tolist()
     meant = _values(items, name)
@@ -282,9 +280,13 @@ def _categories(series: NDArray[Any], wanted: bool, name: str) -> tuple[Hashable
     return tuple(values)
 
 
-def _check_kind(series: NDArray[Any], name: str) -> None:
-    """Raise an error for dates and complex numbers, which NumPy would convert silently."""
-    for kind in _types(series):
+def _types(series: Array, name: str) -> set[type]:
+    """Return the types of a column's items; raise an error for dates and complex numbers.
+
+    NumPy would convert them silently.
+    """
+    types = set(map(type, series.tolist())) if series.dtype.kind == "O" else {series.dtype.type}
+    for kind in types:
         if kind.__name__ in MISSING_TYPES:  # NaT has the methods of a date
             continue
         if hasattr(kind, "isoformat") or issubclass(kind, np.datetime64 | np.timedelta64):
@@ -293,11 +295,7 @@ def _check_kind(series: NDArray[Any], name: str) -> None:
             )
         if issubclass(kind, complex | np.complexfloating):
             raise ValueError(f"Complex data not supported: {name} holds complex numbers")
-
-
-def _types(series: NDArray[Any]) -> set[type]:
-    """Return the types of all items of a column."""
-    return set(map(type, series.tolist())) if series.dtype.kind == "O" else {series.dtype.type}
+    return types
 
 
 def _are_numbers(kinds: set[type]) -> bool:
@@ -308,7 +306,7 @@ def _are_numbers(kinds: set[type]) -> bool:
     )
 
 
-def _numbers(series: NDArray[Any], name: str) -> NDArray[np.float64]:
+def _numbers(series: Array, name: str) -> NDArray[np.float64]:
     n = len(series)
     try:
         if series.dtype.kind == "O":
@@ -331,7 +329,7 @@ def _numbers(series: NDArray[Any], name: str) -> NDArray[np.float64]:
     return numbers
 
 
-def _is_constant(read: NDArray[Any]) -> bool:
+def _is_constant(read: Array) -> bool:
     """Whether all values are equal; missing counts as a value."""
     if not len(read):
         return True

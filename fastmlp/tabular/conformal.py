@@ -13,9 +13,8 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from fastmlp.tabular.columns import Array
 
 ROWS_OF_A_PLACE = 60  # fewest rows per place at which the size of residuals is measured
 MOST_PLACES = 12

@@ -12,7 +12,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp._models.ensemble.ensemble import Ensemble
 from fastmlp._models.mlp import MLP
@@ -20,13 +19,11 @@ from fastmlp._network import losses
 from fastmlp._network.optimizers import Adam
 from fastmlp._network.schedules import OneCycle
 from fastmlp.tabular.blend import Blend
-from fastmlp.tabular.columns import Columns, Table
+from fastmlp.tabular.columns import Array, Columns, Table
 from fastmlp.tabular.encoding import Encoding, encoder_of, with_missing
 from fastmlp.tabular.members import TrainedMembers
 from fastmlp.tabular.presets import Recipe, even
-from fastmlp.tabular.targets import MultiLabelTarget, NumericTarget, TargetScale
-
-Array = NDArray[Any]
+from fastmlp.tabular.targets import NumericTarget, TargetScale
 
 STUDENT = Recipe(bins=8)
 MIXTURES = 9  # mixtures per row
@@ -73,18 +70,12 @@ def _with_mixtures(table: Table, rng: np.random.Generator) -> Table:
 def _lesson(blend: Blend, rows: Table) -> tuple[Any, Any, Any, Array]:
     """Return target, scale and loss of the network, and the predictions that it learns."""
     target = copy.copy(blend.groups[0].target)
-    said = blend.predict(rows)[:, : target.outputs]
-    if isinstance(
-        target, NumericTarget
-    ):  # predictions are means, medians or rates, whatever the loss
-        target.name, target.loss = "squared_error", losses.SquaredError()
-        centre, factor = said.mean(axis=0), said.std(axis=0)
-        factor = np.where(factor > 0, factor, 1.0)
-        scale = TargetScale(centre, factor, said.min(axis=0), said.max(axis=0))
-        return target, scale, target.loss, ((said - centre) / factor).astype(np.float32)
-    loss = (
-        losses.BinaryCrossEntropy()
-        if isinstance(target, MultiLabelTarget)
-        else losses.CrossEntropy()
-    )
-    return target, None, loss, said.astype(np.float32)
+    y = blend.predict(rows)[:, : target.outputs]
+    if not isinstance(target, NumericTarget):
+        return target, None, type(target.loss)(), y.astype(np.float32)
+    # Predictions are means, medians or rates, whatever the loss of the members was.
+    target.name, target.loss = "squared_error", losses.SquaredError()
+    centre, factor = y.mean(axis=0), y.std(axis=0)
+    factor = np.where(factor > 0, factor, 1.0)
+    scale = TargetScale(centre, factor, y.min(axis=0), y.max(axis=0))
+    return target, scale, target.loss, ((y - centre) / factor).astype(np.float32)

@@ -1,8 +1,8 @@
-"""From a table to the inputs of a network: what a fit measures on its training rows, and applies.
+"""The encoding of tables: statistics of training rows, and the network inputs made with them.
 
 Numbers are scaled robustly and clipped smoothly (RealMLP, Holzmueller, Grinsztajn and Steinwart
-2024, arXiv 2407.04491); beside that each may be encoded piecewise linearly (Gorishniy, Rubachev
-and Babenko 2022, "On embeddings for numerical features"); categories are one-hot.
+2024, arXiv 2407.04491), and may also be encoded piecewise linearly (Gorishniy, Rubachev and Babenko
+2022, "On embeddings for numerical features"); categories are one-hot.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,26 +18,24 @@ from numpy.typing import NDArray
 from fastmlp.tabular.columns import MOST_CATEGORIES, SMALLEST_RANGE, Columns, Table
 from fastmlp.tabular.rows import Encoder, smooth_clip
 
-CLIP = 3.0  # no scaled number is larger
-FAR = 1e6  # before the clip, so that nothing overflows
+CLIP = 3.0  # bound of scaled numbers
+FAR = 1e6  # bound before the clip, so that nothing overflows
 LIMITS = CLIP, FAR
 QUARTILES = np.array([0.25, 0.5, 0.75])
-NARROWEST = 1e-8  # half of a bin: rounding errors of what is scaled elsewhere do not show
-SHARED = 16  # inputs of all categories of a column behind the first MOST_CATEGORIES
-SEED = 0  # of the codes of rare categories
+NARROWEST = 1e-8  # least half width of a bin, above the rounding errors of scaled numbers
+SHARED = 16  # inputs that the categories of a column after the first MOST_CATEGORIES share
+SEED = 0  # of the signs of these inputs
 
 Inputs = NDArray[np.float32]
+Stack = TypeVar("Stack", bound=tuple[Any, ...])
 
 
 class NumericStatistics(NamedTuple):
-    """What is measured of the numeric columns of some rows.
+    """Statistics of the numeric columns of some rows.
 
-    Attributes
-    ----------
-    centre, factor : arrays, shape (numbers,)
-        Median, and one over the distance of the quartiles (or half the range).
-    edges : array, shape (numbers, bins + 1)
-        Of the scaled and clipped values; equal ones are a bin of no width, which is a step.
+    ``centre`` is the median; ``factor`` is 1 / interquartile range, or 1 / half the range; both
+    (numbers,). ``edges`` of the bins, (numbers, bins + 1), are those of scaled and clipped values;
+    two equal edges are a step.
     """
 
     centre: NDArray[np.float64]
@@ -47,18 +45,11 @@ class NumericStatistics(NamedTuple):
 
 @dataclass(frozen=True)
 class Encoding:
-    """How rows become inputs; the same width for whatever rows it was measured on.
+    """Conversion of rows to inputs; its width is the same for all training rows.
 
-    Attributes
-    ----------
-    numbers : Numbers
-        Of the training rows.
-    known : tuple of boolean arrays
-        Of each category column, which values occur in the training rows.
-    with_missing : array of int
-        Places of the numeric columns that have an input that says that the number is missing.
-    bins : int
-        Piecewise linear inputs of each number; 0 for none.
+    ``known`` tells for each category column which values occur in the training rows;
+    ``with_missing`` are the indices of the numeric columns with an input for missing numbers;
+    ``bins`` is the number of piecewise linear inputs per number.
     """
 
     numbers: NumericStatistics
@@ -70,21 +61,7 @@ class Encoding:
     def of(
         cls, table: Table, columns: Columns, rows: NDArray[np.int64], with_missing: Any, bins: int
     ) -> Encoding:
-        """Measure some rows of a table.
-
-        Parameters
-        ----------
-        table : Table
-            All rows.
-        columns : Columns
-            Which categories there are.
-        rows : array of int
-            Those that are measured.
-        with_missing : array of int
-            See the class.
-        bins : int
-            See the class.
-        """
+        """Measure some rows of a table; for ``with_missing`` and ``bins`` see the class."""
         known = []
         for k, (_, column) in enumerate(columns.categories):
             assert column.values is not None
@@ -93,19 +70,22 @@ class Encoding:
         return cls(_measured(table.numbers[rows], bins), tuple(known), with_missing, bins)
 
     def inputs(self, table: Table) -> Inputs:
-        """Return the inputs of the rows of a table, float32, shape (n, width), of width 1 or more.
+        """Return network inputs, float32, (n, width of at least 1).
 
-        Scaled numbers, which are missing, categories, and the piecewise linear parts of numbers.
+        The order is: scaled numbers, flags of missing ones, categories, piecewise linear parts.
         """
         return np.asarray(encoder_of([self]).rows(table.numbers, table.codes))
 
 
+def stacked(each: Sequence[Stack]) -> Stack:
+    """Return the named tuples of all members as one, of arrays whose first axis is the member."""
+    return type(each[0])(*map(np.stack, zip(*each, strict=True)))
+
+
 def encoder_of(encodings: Sequence[Encoding]) -> Encoder:
-    """Return what makes inputs of rows, by encodings of the same columns and bins."""
+    """Return the encoder of several members, whose encodings have the same columns and bins."""
     first = encodings[0]
-    centre, factor, edges = (
-        np.stack(each) for each in zip(*(own.numbers for own in encodings), strict=True)
-    )
+    centre, factor, edges = stacked([own.numbers for own in encodings])
     return Encoder(
         (centre, factor, *middles(edges)),
         np.stack([np.concatenate([np.empty(0, bool), *own.known]) for own in encodings]),
@@ -124,7 +104,7 @@ def _measured(values: NDArray[np.float64], bins: int) -> NumericStatistics:
         there = there[: len(there) - np.count_nonzero(np.isnan(there))]
         if not there.size:
             continue
-        low, centre[k], high = quantiles(there, QUARTILES) + 0.0  # of two zeros, the one
+        low, centre[k], high = quantiles(there, QUARTILES) + 0.0  # turns -0.0 into 0.0
         with np.errstate(over="ignore"):
             spread = min(high - low, np.finfo(float).max)
             if spread < SMALLEST_RANGE:
@@ -136,26 +116,12 @@ def _measured(values: NDArray[np.float64], bins: int) -> NumericStatistics:
 
 
 def edges_of(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
-    """Return the edges of the bins of a column: quantiles, but for what occurs often.
+    """Return the bin edges of a column, (bins + 1,): quantiles, except for frequent values.
 
-    A few values are an edge each. A value of as many rows as a bin holds has a bin of its own, of
-    no width: a step, which tells it from all that are a little more or less.
-
-    Parameters
-    ----------
-    values : array, shape (n,)
-        At least one, none of them missing.
-    bins : int
-        How many there are to be.
-
-    Examples
-    --------
-    >>> edges_of(np.array([1.0, 5.0, 5.0, 7.0]), bins=2).tolist()
-    [1.0, 5.0, 7.0]
-    >>> edges_of(np.array([0.0] * 5 + [1.0, 2.0, 3.0, 5.0, 9.0]), bins=3).tolist()
-    [0.0, 0.0, 1.0, 9.0]
+    Each of few distinct values is an edge. A value that occurs in as many rows as a bin holds gets
+    a bin of width 0: a step, which separates it from slightly larger and smaller values.
     """
-    values = np.sort(values) + 0.0  # of two zeros, the one
+    values = np.sort(values) + 0.0  # turns -0.0 into 0.0
     first = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
     distinct, count = values[first], np.diff(first, append=len(values))
     if len(distinct) <= bins + 1:
@@ -170,20 +136,7 @@ def edges_of(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
 
 
 def quantiles(values: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return quantiles of sorted values as ``numpy.quantile`` does, which sorts them anew.
-
-    Parameters
-    ----------
-    values : array, shape (n,)
-        At least one, ascending.
-    shares : array of float from 0 to 1
-        Of the values that are below.
-
-    Examples
-    --------
-    >>> quantiles(np.array([1.0, 2.0, 4.0]), np.array([0.0, 0.25, 1.0])).tolist()
-    [1.0, 1.5, 4.0]
-    """
+    """Return quantiles as ``numpy.quantile`` does, of values that are sorted already."""
     at = shares * (len(values) - 1)
     before = np.floor(at).astype(np.intp)
     low, high = values[before], values[np.minimum(before + 1, len(values) - 1)]
@@ -193,24 +146,24 @@ def quantiles(values: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArr
 
 
 def middles(edges: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the middle of each bin and half of its width, from edges of shape (..., bins + 1)."""
+    """Return the middles and half widths of bins, (..., bins), from edges, (..., bins + 1)."""
     low, high = edges[..., :-1], edges[..., 1:]
     return (low + high) / 2, np.maximum((high - low) / 2, NARROWEST)
 
 
 def with_missing(table: Table) -> NDArray[np.int64]:
-    """Return the places of the numeric columns that have missing numbers."""
+    """Return the indices of the numeric columns with missing numbers."""
     return np.flatnonzero(np.isnan(table.numbers).any(axis=0))
 
 
 def width_of(columns: Columns, missing: int, bins: int) -> int:
-    """Return how many inputs a row has, of which `missing` say that a number is."""
+    """Return the number of inputs of a row; ``missing`` of them are flags of missing numbers."""
     categories = (width_of_values(len(column.values or ())) for _, column in columns.categories)
     return max(len(columns.numbers) * (1 + bins) + missing + sum(categories), 1)
 
 
 def width_of_values(n: int) -> int:
-    """Return how many inputs a category column of n values has."""
+    """Return the number of inputs of a category column with n values."""
     if n <= 2:
         return 1
     return n if n <= MOST_CATEGORIES else MOST_CATEGORIES + SHARED
@@ -234,5 +187,5 @@ def inputs_of_values(n: int) -> Inputs:
     return table
 
 
-# Pickles of version 0.1.0 have these names.
+# Name in pickles of version 0.1.0.
 Numbers = NumericStatistics

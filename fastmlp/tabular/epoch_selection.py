@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from fastmlp._core.history import State
 from fastmlp.tabular.clock import UNLIMITED, Clock
-from fastmlp.tabular.presets import CYCLE_ENDS, MOST_LOOKS
+from fastmlp.tabular.presets import LEAST_GAIN, MOST_LOOKS, NOISE, cycle_end
 from fastmlp.tabular.rows import EncodedRows
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
 TIME_WAS_OVER = "the time was over"
+ONLY_WORSE = "predictions of held-out rows only got worse"
+LITTLE_GAIN = "the last cycle of the rate gained less than its noise"
 
 
 class OutOfFold:
@@ -55,6 +57,14 @@ def of_all(alone: float, together: float, averaging: float) -> float:
     return alone - averaging * (alone - together)
 
 
+def is_gain(before: Array, after: Array, weights: Array | None) -> bool:
+    """Whether costs of rows have fallen by more than the noise; see `presets.NOISE`."""
+    gain = np.average(before - after, weights=weights)
+    variance = np.average((before - after - gain) ** 2, weights=weights)
+    cost = abs(np.average(after, weights=weights))
+    return bool(gain > max(NOISE * math.sqrt(variance / len(after)), LEAST_GAIN * cost))
+
+
 def ranked(cost: float) -> float:
     """Return a cost for comparisons, in which NaN is worse than any number."""
     return math.inf if math.isnan(cost) else cost
@@ -66,7 +76,7 @@ class BestEpochSelector:
     ``inputs`` and ``rows`` are each member's held-out inputs and their row numbers; successive
     members together cover all rows, once per repeat. ``scorer`` (higher is better) replaces the
     target's costs. A fit ends at the end of a cycle of the rate if the cost exceeds ``hopeless``
-    times the lowest.
+    times the lowest, or with ``measures`` if the cycle has gained less than its noise.
 
     ``curve`` lists epoch, cost of single members, joint cost, and the compared value. ``epoch`` is
     the best one, from 1, ``held_out`` its out-of-fold predictions, and ``why`` the reason for an
@@ -83,6 +93,8 @@ class BestEpochSelector:
         scorer: Callable[[Array], float] | None = None,
         clock: Clock = UNLIMITED,
         hopeless: float = math.inf,
+        cycles: int = 4,
+        measures: bool = False,
     ) -> None:
         self.inputs, self.target = inputs, target
         sizes, n = list(map(len, rows)), len(target.y)
@@ -90,7 +102,11 @@ class BestEpochSelector:
         self._order = np.argsort(repeat * n + np.concatenate(rows))
         self._scale = target.scale_of(scales, sizes)
         self.weights, self.scorer, self.clock = weights, scorer, clock
-        self.hopeless, self._cycles, self.why = hopeless, 0, ""
+        self.hopeless, self.measures, self.why = hopeless, measures, ""
+        # The first cycle is too short for decisions, and the last ends the fit anyway.
+        self._ends = [cycle_end(cycle, cycles) for cycle in range(2, cycles)]
+        self._cycle = 0
+        self._before: tuple[float, Any] = math.inf, None
         self.curve: list[tuple[int, float, float, float]] = []
         self.epoch, self.best = 0, math.inf
         self.held_out: Any = None
@@ -102,8 +118,8 @@ class BestEpochSelector:
         epoch = state.epoch + 1
         # Rounded to the nearest epoch, because the rate restarts after a cycle.
         share = max((epoch + 0.5) / state.epochs, self.clock.passed())
-        cycles = sum(share >= end for end in CYCLE_ENDS)
-        annealed, self._cycles = cycles > self._cycles, cycles
+        cycle = sum(share >= end for end in self._ends)
+        annealed, self._cycle = cycle > self._cycle, cycle
         every = max(1, state.epochs // MOST_LOOKS)
         looks = annealed or epoch % every == 0 or epoch == state.epochs
         if looks:
@@ -112,17 +128,27 @@ class BestEpochSelector:
             self.why = TIME_WAS_OVER
             if not looks:
                 self._look(state)
-        if annealed and self._is_hopeless() and not self.why:
-            self.why = "predictions of held-out rows only got worse"
+        if annealed and not self.why:
+            self.why = self._reason()
         if self.curve:
             state.val_loss = self.target.shown(self.curve[-1][2])
         return bool(self.why)
 
-    def _is_hopeless(self) -> bool:
-        """Whether the cost has only risen for long, so that training fits noise."""
+    def _reason(self) -> str:
+        """Return the reason to end the fit with this cycle of the rate, or an empty text."""
         epoch, _, now, _ = self.curve[-1]
         lowest = min(self.curve, key=lambda look: look[2])
-        return self.scorer is None and now > self.hopeless * lowest[2] and 2 * lowest[0] <= epoch
+        is_late = self.scorer is None and 2 * lowest[0] <= epoch
+        if is_late and now > self.hopeless * lowest[2]:
+            return ONLY_WORSE
+        if not self.measures:
+            return ""
+        # Compare the best epoch with the best one at the end of the cycle before.
+        costs = self.target.costs(self.held_out.prediction(self.target))
+        (best, before), self._before = self._before, (self.best, costs)
+        by_score = self.scorer is not None and self.best < best
+        gains = before is None or by_score or is_gain(before, costs, self.weights)
+        return "" if gains else LITTLE_GAIN
 
     def _look(self, state: State) -> None:
         began = time.monotonic()

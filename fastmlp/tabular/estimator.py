@@ -7,49 +7,38 @@ import time
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_consistent_length,
-    check_is_fitted,
-    validate_data,
 )
 
-from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.user_warnings import warn
 from fastmlp._engine.thread_count import of_jobs
 from fastmlp._validation.check import callbacks
-from fastmlp.sklearn.fitting import fit_context, one_at_a_time
-from fastmlp.sklearn.parameters import Validated
+from fastmlp.sklearn.parameters import training
 from fastmlp.sklearn.validation import refuse_text
-from fastmlp.tabular import blend, data_warnings, folds, weights
-from fastmlp.tabular.blend import Blend, BlendResult
-from fastmlp.tabular.columns import DATE_KINDS, Columns, Table
+from fastmlp.tabular import blend, data_warnings, folds
+from fastmlp.tabular.blend import BlendResult
+from fastmlp.tabular.columns import DATE_KINDS, Array, Columns, Table
 from fastmlp.tabular.explained import Explained
-from fastmlp.tabular.frames import check_frame, gathered, is_frame
-from fastmlp.tabular.members import FitOptions, Splits
+from fastmlp.tabular.fitted import like
+from fastmlp.tabular.members import INTERRUPTED, FitOptions
 from fastmlp.tabular.parameters import ADDED, CONSTRAINTS, check
-from fastmlp.tabular.persistence import like
 from fastmlp.tabular.presets import PRESETS, adapted
 from fastmlp.tabular.report import Report, Stopwatch
-from fastmlp.tabular.timing import in_time
 
-Array = NDArray[Any]
+# Rows with a smaller fraction of the largest weight count as 0: their influence is below rounding,
+# and they are 0 in float32.
+LIGHTEST = np.finfo(float).eps
 
 
-class BaseTabMLP(Explained, Validated):
+class BaseTabMLP(Explained):
     """Base class of both estimators; subclasses handle the targets."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
     _added = ADDED
-
-    _members: Blend
-    _columns: Columns
-    _trained_with: dict[str, Any]  # parameters at the time of the fit
-    _row_weights: Array | None = None  # of the fit; None if all are equal
-    n_outputs_: int
 
     # ------------------------------------------------------------ hooks of subclasses
 
@@ -61,17 +50,9 @@ class BaseTabMLP(Explained, Validated):
         """Return checked labels or numbers; set ``classes_`` and the like."""
         raise NotImplementedError
 
-    def _encoded(self, y: Any) -> Array:
-        """Return labels or numbers of any rows in the form of the fitted target."""
-        raise NotImplementedError
-
     def _calibrated(self, prediction: Array) -> Array:
         """Return predictions as they are scored, calibrated if the estimator calibrates."""
         return prediction
-
-    @property
-    def _score_name(self) -> str:
-        return str(getattr(self.scoring, "__name__", self.scoring))
 
     def _weights(self, y: Array, given: Array | None) -> Array | None:
         """Return the weights of rows in training."""
@@ -90,8 +71,7 @@ class BaseTabMLP(Explained, Validated):
 
     # ------------------------------------------------------------ fit
 
-    @one_at_a_time
-    @fit_context
+    @training
     def fit(
         self,
         X: Any,
@@ -134,8 +114,8 @@ class BaseTabMLP(Explained, Validated):
         RuntimeError
             If another fit of this estimator is running.
         KeyboardInterrupt
-            If an interrupt comes before the first score of held-out rows or during the report; the
-            estimator is unchanged then.
+            If an interrupt comes before the first score of held-out rows, or again during the
+            calibration; the estimator is unchanged then.
 
         Warns
         -----
@@ -177,11 +157,11 @@ class BaseTabMLP(Explained, Validated):
             check_consistent_length(X, y)
             if len(y) < 2:
                 raise ValueError(f"n_samples={len(y)} but at least 2 rows are expected")
-            columns = Columns.of(X, self.categorical_features)
+            self._columns = columns = Columns.of(X, self.categorical_features)
             table = columns.read(X)
-            used, kept = self._used(X, y, sample_weight)
+            used, kept = self._used(y, sample_weight)
             target = self._target(y[used], kept)
-            judged = self._validation(columns, target, X_val, y_val)
+            judged = self._read_both(target, X_val, y_val, "X_val and y_val")
         random_state = check_random_state(self.random_state)
         seed = random_state.randint(2**31 - 1, size=4)
         request = FitOptions(
@@ -201,72 +181,75 @@ class BaseTabMLP(Explained, Validated):
         rows = table if len(used) == len(table) else table.take(used)
         copies, noted = (None, []) if groups is not None else folds.copied(rows, target.y)
         with watch("training"):
-            notes = in_time(request, rows, columns, target)
-            together = target.classes, grouped, copies
-            division = Splits.of(len(rows), request.preset, request.rng, *together)
-            division.notes.extend(notes + noted)
-            fitted = blend.fit(rows, columns, target, kept, division, request)
+            fitted = blend.fit(rows, columns, target, kept, (grouped, copies), request)
+            fitted.notes.extend(noted)
         with watch("calibration"):
-            self._columns, self._members = columns, fitted.blend
-            more = self._finish(target, fitted, kept, copies if groups is None else grouped)
-            if request.scorer is not None:
-                more["scoring"] = (
-                    f"{self._score_name} {request.scorer(fitted.out_of_fold):.4g}, out of fold"
-                )
-            if judged is not None:
-                more["validation"] = self._judged(*judged)
-            self._set_fitted(fitted, division, target, table, used)
-            self._row_weights = weights.of_all(len(table), used, kept)
+            self._members = fitted.blend
+            calibration = target, fitted, kept, copies if groups is None else grouped
+            try:
+                more = self._finish(*calibration) | self._scores(request.scorer, fitted, judged)
+                self._set_fitted(fitted, target, table, used)
+            except KeyboardInterrupt:  # once more, without the scores, which may take long
+                fitted.stopped = INTERRUPTED
+                fitted.notes.append(f"ended early because {INTERRUPTED}: there are no other scores")
+                more = self._finish(*calibration)
+                self._set_fitted(fitted, target, table, used)
+            self._row_weights = None
+            if kept is not None or len(used) < len(table):
+                self._row_weights = np.zeros(len(table))
+                self._row_weights[used] = 1.0 if kept is None else kept
             self._rows, self._importance = (table, self._with_rows(target, y)), None
         self._report = self._reported(fitted, target, columns, len(table), watch.seconds, more)
         return fitted.stopped
 
-    def _validation(
-        self, columns: Columns, target: Any, X: Any, y: Any
-    ) -> tuple[Table, Any] | None:
-        """Return the validation rows as a table and a target."""
-        if (X is None) != (y is None):
-            raise ValueError("X_val and y_val belong together: pass both to fit, or neither")
-        if X is None:
-            return None
-        table = columns.read(self._checked(X, reset=False))
-        other = self._with_rows(target, y)
-        check_consistent_length(table.numbers, other.y)
-        return table, other
+    def _scores(
+        self, scorer: Any, fitted: BlendResult, validation: tuple[Table, Any] | None
+    ) -> dict[str, str]:
+        """Return lines for the report: the score by ``scoring``, and those on validation rows."""
+        name = str(getattr(self.scoring, "__name__", self.scoring))
+        more = {}
+        if scorer is not None:
+            more["scoring"] = f"{name} {scorer(fitted.out_of_fold):.4g}, out of fold"
+        if validation is not None:
+            table, target = validation
+            found = self._calibrated(self._members.predict(table))
+            text = f"{target.metric} {target.shown(float(target.costs(found).mean())):.4g}"
+            if scorer is not None:
+                score = self._scorer(self._given(target), None)(found)
+                text += f", {name} {score:.4g}"
+            more["validation"] = f"{text}, of {len(table):,} rows that were not learned from"
+        return more
 
-    def _judged(self, table: Table, target: Any) -> str:
-        """Return the score on validation rows as text."""
-        found = self._calibrated(self._members.predict(table))
-        text = f"{target.metric} {target.shown(float(target.costs(found).mean())):.4g}"
-        if self.scoring is not None:
-            judge = self._scorer(self._given(target), None)
-            text += f", {self._score_name} {judge(found):.4g}"
-        return f"{text}, of {len(table):,} rows that were not learned from"
-
-    def _checked(self, X: Any, reset: bool) -> Any:
-        """Return a table with checked column names; ``reset`` stores them, else they must match."""
-        X = gathered(X)
-        if is_frame(X):
-            check_frame(X)
-            validate_data(self, X, reset=reset, skip_check_array=True)
-            return X
-        with np.errstate(invalid="ignore"):  # raised by a sum in scikit-learn
-            return validate_data(
-                self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan", ensure_2d=True
-            )
-
-    def _used(self, X: Any, y: Array, sample_weight: Any) -> tuple[Array, Array | None]:
-        """Return the rows with a positive weight, and their weights."""
+    def _used(self, y: Array, sample_weight: Any) -> tuple[Array, Array | None]:
+        """Return the rows with a positive weight, and their weights, mean 1; None if equal."""
         given = None
         if sample_weight is not None:
             given = _check_sample_weight(
                 sample_weight, y, dtype=np.float64, ensure_non_negative=True
             )
-        return weights.used(len(y), self._weights(y, given))
+        weights = self._weights(y, given)
+        if weights is None:
+            return np.arange(len(y)), None
+        with np.errstate(over="ignore"):
+            total = weights.sum()
+        if not np.isfinite(total) or np.any(weights < 0):
+            raise ValueError(
+                f"the weights of the rows are from {weights.min()} to {weights.max()}, in sum "
+                f"{total}, but numbers of at least 0 with a finite sum are expected: correct "
+                "sample_weight or class_weight"
+            )
+        heaviest = weights.max()
+        rows = np.flatnonzero(weights > LIGHTEST * heaviest)
+        if len(rows) < 2:
+            raise ValueError(
+                f"{len(rows)} rows have a weight above 0, and above {LIGHTEST:.1g} times that of "
+                f"the heaviest, {heaviest:g}, but at least 2 are expected: correct sample_weight "
+                "or class_weight"
+            )
+        kept = weights[rows]
+        return rows, None if np.all(kept == kept[0]) else kept / kept.mean()
 
-    def _set_fitted(
-        self, fitted: BlendResult, division: Splits, target: Any, table: Table, used: Array
-    ) -> None:
+    def _set_fitted(self, fitted: BlendResult, target: Any, table: Table, used: Array) -> None:
         """Set the public attributes."""
         whole = np.empty((len(table), fitted.out_of_fold.shape[1]))
         whole[used] = fitted.out_of_fold
@@ -275,7 +258,7 @@ class BaseTabMLP(Explained, Validated):
         if unused.any():  # no member has seen them
             whole[unused] = self._members.predict(table.take(np.flatnonzero(unused)))
         self._out_of_fold = whole
-        self._out = [used[rows] for rows in division.out]
+        self._out = [used[rows] for rows in fitted.division.out]
         first = fitted.trained[0]
         self._curve = first.curve
         decoder = copy.copy(target)
@@ -294,70 +277,17 @@ class BaseTabMLP(Explained, Validated):
         seconds: dict[str, float],
         more: dict[str, str],
     ) -> Report:
-        shares, parts = self._members.weights, []
-        for share, trained in zip(shares, fitted.trained, strict=True):
+        parts = []
+        for share, trained in zip(self._members.weights, fitted.trained, strict=True):
             ensemble = trained.members.ensemble
             size = f"{len(ensemble)} networks of {ensemble[0].layer_sizes[0]} inputs"
             epoch = f"epoch {trained.epoch} of {trained.run}"
             parts.append(f"{share:.0%}: {trained.recipe.title} ({size}), {epoch}")
-        return Report(
-            n,
-            len(columns.names),
-            {
-                "numbers": len(columns.numbers),
-                "categories": len(columns.categories),
-            },
-            columns.left_out,
-            parts,
-            target.metric,
-            target.shown(fitted.alone),
-            target.shown(fitted.together),
-            seconds,
-            more,
-            fitted.notes + data_warnings.texts(columns),
-        )
-
-    # ------------------------------------------------------------ after a fit
-
-    def _predictions(self, X: Any) -> Array:
-        """Return the predictions of all members for a table."""
-        check_is_fitted(self, "_members")
-        checked = self._checked(X, reset=False)
-        return self._members.predict(self._columns.read(checked))
-
-    def _target_of(self, y: Any) -> Any:
-        """Return a copy of the fitted target with the labels or numbers of these rows."""
-        return self._with_rows(self._members.groups[0].target, y)
-
-    def _with_rows(self, target: Any, y: Any) -> Any:
-        """Return a copy of a target with other labels or numbers."""
-        other = copy.copy(target)
-        other.y = like(self, vars(self) | self._trained_with)._encoded(y)
-        return other
-
-    def _turn(self) -> FitLock:
-        """Return the lock of this estimator, created on first use; it is not part of the state."""
-        if vars(self).get("_fitting") is None:
-            self.__dict__["_fitting"] = FitLock()
-        turn: FitLock = vars(self)["_fitting"]
-        return turn
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(super().__getstate__())
-        for name in ("_fitting", "_rows"):  # pickles contain no rows
-            state.pop(name, None)
-        return state
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return "_members" in vars(self)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.string = True
-        tags.input_tags.categorical = True
-        tags.non_deterministic = False
-        return tags
+        scores = target.shown(fitted.alone), target.shown(fitted.together)
+        notes = fitted.notes + data_warnings.texts(columns)
+        table = n, len(columns.names), columns.kinds, columns.left_out
+        course = {"course": "; then ".join(fitted.course)} if fitted.course else {}
+        return Report(*table, parts, target.metric, *scores, seconds, course | more, notes)
 
 
 def finite_numbers(y: Any) -> Array:

@@ -8,17 +8,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from fastmlp._core.intervals import check_count
 from fastmlp.tabular import inspection
-from fastmlp.tabular.columns import Table
+from fastmlp.tabular.columns import Array
+from fastmlp.tabular.fitted import Fitted, from_snapshot, like
 from fastmlp.tabular.inspection import Importance
-from fastmlp.tabular.persistence import Persistent, like, of_one_moment
 from fastmlp.tabular.report import Report
-
-Array = NDArray[Any]
 
 IMPORTANCE_SEED = 0
 MOST_BARS = 20
@@ -29,35 +26,13 @@ NO_ROWS = (
 )
 
 
-class Explained(Persistent):
+class Explained(Fitted):
     """Explanation methods of both estimators."""
 
-    _row_weights: Array | None
-    _out: list[Array]
-    _out_of_fold: Array
-    _curve: list[tuple[int, float, float, float]]
-    best_epoch_: int
-    _rows: tuple[Table, Any]  # rows and target of the fit; not in copies and files
-    _importance: Importance | None
-    _report: Report
     classes_: Array  # of a classifier
+    plot_calibration: Callable[..., Any]  # each estimator has its own plot
 
-    def plot_calibration(self, y: Any, *, ax: Any = None) -> Any:
-        """Plot the calibration of the fit; each estimator has its own plot.
-
-        Parameters
-        ----------
-        y : array-like
-            Targets of the rows of the fit, in their order.
-        ax : matplotlib.axes.Axes, optional
-            Axes to draw on; by default those of a new figure.
-        """
-        raise NotImplementedError
-
-    def _target_of(self, y: Any) -> Any:
-        """Return a copy of the fitted target with the labels or numbers of these rows."""
-        raise NotImplementedError
-
+    @from_snapshot
     def report(self) -> Report:
         """Return a report of the fit: columns, networks, out-of-fold scores, seconds per phase.
 
@@ -77,28 +52,21 @@ class Explained(Persistent):
         >>> model.report().kinds
         {'numbers': 2, 'categories': 0}
         """
-        check_is_fitted(self, "_members")
-        model = like(self, vars(self))  # protects the pictures from later fits
-        report: Report = model._report
-        return replace(report, pictures=tuple(model._pictures()))
+        return replace(self._report, pictures=tuple(self._pictures()))
 
-    def _pictures(self) -> Iterator[Callable[[Any], Any]]:
+    def _pictures(self) -> Iterator[Callable[..., Any]]:
         """Yield functions that draw a picture of the fit on axes."""
         if self._curve:
             yield self.plot_history
         cells = MOST_CELLS + 1
         if "_rows" in vars(self):
-            yield self._plot_own_calibration
+            yield partial(self.plot_calibration, self._given(self._rows[1]))
             cells = len(self._rows[0]) * len(self._columns.used)
         if self._importance is not None or cells <= MOST_CELLS:
             yield self._plot_own_importance
 
-    def _plot_own_calibration(self, ax: Any) -> Any:
-        """Plot the calibration on the rows of the fit."""
-        return self.plot_calibration(self._given(self._rows[1]), ax=ax)
-
     def _plot_own_importance(self, ax: Any) -> Any:
-        """Plot the importance on the rows of the fit, computed once."""
+        """Plot the importance on the rows of the fit, which is computed once."""
         return inspection.bars(self._own_importance(), MOST_BARS, ax)
 
     def _given(self, target: Any) -> Array:
@@ -106,7 +74,7 @@ class Explained(Persistent):
         y: Array = target.y
         return self.classes_[y] if y.ndim == 1 else y
 
-    @of_one_moment
+    @from_snapshot
     def importance(self, X: Any = None, y: Any = None, *, rounds: int = 3) -> Importance:
         """Return the permutation importance of each column, on held-out rows.
 
@@ -130,13 +98,12 @@ class Explained(Persistent):
         ValueError
             If X and y are missing, and this estimator is a copy without the rows of the fit.
         """
-        check_is_fitted(self, "_members")
         rounds = check_count("rounds", rounds, example=3)
-        if (X is None) != (y is None):
-            raise ValueError("X and y belong together: pass both, or neither for the rows of fit")
-        table, target = self._rows_of_fit() if X is None else self._read(X, y)
-        check_consistent_length(table.numbers, target.y)
         members, weights = self._members, self._row_weights
+        given = self._read_both(members.groups[0].target, X, y, "X and y")
+        if given is None and "_rows" not in vars(self):
+            raise ValueError(NO_ROWS.format("importance without X and y"))
+        table, target = given or self._rows
         parts: list[tuple[Any, Array]] = [
             (partial(members.of_division, k), rows) for k, rows in enumerate(self._out)
         ]
@@ -171,16 +138,6 @@ class Explained(Persistent):
         found: Importance = model._importance
         return found
 
-    def _rows_of_fit(self) -> tuple[Table, Any]:
-        """Return the rows of the fit and their target."""
-        if "_rows" not in vars(self):
-            raise ValueError(NO_ROWS.format("importance without X and y"))
-        return self._rows
-
-    def _read(self, X: Any, y: Any) -> tuple[Table, Any]:
-        """Return any rows and their target."""
-        return self._columns.read(self._checked(X, reset=False)), self._target_of(y)
-
     def plot_importance(
         self,
         X: Any = None,
@@ -206,11 +163,10 @@ class Explained(Persistent):
         matplotlib.axes.Axes
             The axes, with labels.
         """
-        check_is_fitted(self, "_members")
         most = check_count("most", most, example=20)
         return inspection.bars(self.importance(X, y, rounds=rounds), most, ax)
 
-    @of_one_moment
+    @from_snapshot
     def plot_history(self, ax: Any = None) -> Any:
         """Plot the score of held-out rows by epoch, of single members and of their mean.
 
@@ -224,5 +180,4 @@ class Explained(Persistent):
         matplotlib.axes.Axes
             The axes, with legend and labels.
         """
-        check_is_fitted(self, "_members")
         return inspection.history(self._curve, self.best_epoch_, self._members.groups[0].target, ax)

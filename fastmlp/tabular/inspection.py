@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastmlp.tabular.columns import Table
-
-Array = NDArray[Any]
+from fastmlp._core.optional import axes
+from fastmlp.tabular.columns import Array, Table
 
 CALIBRATION_PARTS = 10
 LEVELS = np.linspace(0.05, 0.95, 19)
@@ -43,19 +41,6 @@ class Importance(NamedTuple):
         return "\n".join(["rise of the cost when a column is shuffled", *lines])
 
 
-def axes(ax: Any, method: str) -> Any:
-    """Return the given axes, or those of a new figure."""
-    if ax is not None:
-        return ax
-    try:
-        pyplot = importlib.import_module("matplotlib.pyplot")
-    except ImportError as error:
-        raise ImportError(
-            f"{method} needs matplotlib, which cannot be imported ({error}): pip install matplotlib"
-        ) from error
-    return pyplot.subplots()[1]
-
-
 def history(curve: list[tuple[int, float, float, float]], best: int, target: Any, ax: Any) -> Any:
     """Plot the out-of-fold scores by epoch."""
     ax = axes(ax, "plot_history")
@@ -70,29 +55,23 @@ def history(curve: list[tuple[int, float, float, float]], best: int, target: Any
 
 def reliability(probability: Array, happened: Array, weights: Array | None, ax: Any) -> Any:
     """Plot the observed frequency of events against their predicted probability."""
-    ax = axes(ax, "plot_calibration")
     w = np.ones(len(probability)) if weights is None else weights
     order = np.argsort(probability, kind="stable")
     order = order[w[order] > 0]
     parts = np.array_split(order, min(CALIBRATION_PARTS, len(order)))
-    ax.plot([0, 1], [0, 1], color="gray", linestyle=":")
-    ax.plot(
-        [np.average(probability[rows], weights=w[rows]) for rows in parts],
-        [np.average(happened[rows], weights=w[rows]) for rows in parts],
-        marker="o",
-        label="out of fold",
+    x, y = (
+        [np.average(values[rows], weights=w[rows]) for rows in parts]
+        for values in (probability, happened)
     )
-    ax.set(xlabel="probability", ylabel="share that happened")
-    ax.legend()
-    return ax
+    return calibration(x, y, "probability", "share that happened", ax)
 
 
-def coverage(shares: Array, ax: Any) -> Any:
-    """Plot the share of targets below each quantile."""
+def calibration(x: Any, y: Any, xlabel: str, ylabel: str, ax: Any) -> Any:
+    """Plot observed against predicted shares, with the diagonal where they agree."""
     ax = axes(ax, "plot_calibration")
     ax.plot([0, 1], [0, 1], color="gray", linestyle=":")
-    ax.plot(LEVELS, shares, marker="o", label="out of fold")
-    ax.set(xlabel="quantile", ylabel="share of targets below")
+    ax.plot(x, y, marker="o", label="out of fold")
+    ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.legend()
     return ax
 
@@ -140,7 +119,7 @@ def importance(
             for _ in range(rounds):
                 shuffled = values.copy()
                 shuffled[:, k] = rng.permutation(values[:, k])
-                costs.append(cost(table.replaced(kind, shuffled)) - plain)
+                costs.append(cost(replace(table, **{kind: shuffled})) - plain)
             rises[column.name] = costs
     means, deviations = ([of(costs) for costs in rises.values()] for of in (np.mean, np.std))
     return in_order(list(rises), np.array(means), np.array(deviations))

@@ -41,24 +41,11 @@ INTERRUPTED = "the user interrupted it"
 
 @dataclass
 class FitOptions:
-    """What a fit is asked for, besides its data.
+    """The options of a fit.
 
-    Attributes
-    ----------
-    preset : Preset
-        What is trained.
-    rng : numpy.random.Generator
-        Of folds, first weights, orders.
-    deadline : float or None
-        Of ``time.monotonic``.
-    scorer : callable or None
-        See `BestEpochSelector`.
-    n_threads : int or None
-        Of ``Ensemble.fit``.
-    callbacks : sequence of callables
-        Of ``Ensemble.fit``; one that returns True ends the fit of all recipes.
-    verbose : bool
-        Whether lines tell of the progress.
+    ``deadline`` is a time of ``time.monotonic``. For ``scorer`` see `BestEpochSelector`, for
+    ``n_threads`` and ``callbacks`` `Ensemble.fit`; a callback that returns True ends the fit of all
+    recipes. ``verbose`` shows lines of progress.
     """
 
     preset: Preset
@@ -71,18 +58,9 @@ class FitOptions:
 
 
 class TrainedMembers:
-    """Trained networks with their encodings, which predict tables.
+    """Trained networks, each with its encoding and its scale of the target, which predict tables.
 
-    Parameters
-    ----------
-    ensemble : Ensemble
-        The networks.
-    encodings : list of Encoding
-        Of each.
-    scales : list
-        Of the target of each.
-    target : Numbers or Classes
-        Without rows: what decodes.
+    ``target`` has no rows; it decodes the networks' outputs.
     """
 
     def __init__(
@@ -105,7 +83,7 @@ class TrainedMembers:
         return np.asarray(self.target.decode(self.scales[k], z))
 
     def predict(self, table: Table) -> Array:
-        """Return the prediction of all, (n, columns)."""
+        """Return the joint prediction of all members, (n, columns)."""
         found = []
         for at in range(0, max(len(table), 1), ROWS_AT_A_TIME):
             part = table.take(np.arange(at, min(at + ROWS_AT_A_TIME, len(table))))
@@ -114,43 +92,29 @@ class TrainedMembers:
 
 
 def mixed(target: Any, each: Array) -> Array:
-    """Return the prediction of all from those of every member, (members, n, columns)."""
+    """Return the joint prediction from those of every member, (members, n, columns)."""
     mean, m = _summed(each) / len(each), target.outputs
-    if mean.shape[1] == m:  # all are means, whose spread nobody asks for
+    if mean.shape[1] == m:  # means only: no variances to add the spread to
         return np.asarray(mean)
     away = each[:, :, :m] - mean[:, :m]
     return np.asarray(target.mixed(mean, _summed(away * away) / len(each)))
 
 
 def _summed(each: Array) -> Array:
-    """Return the sum over members, in their order however many rows there are."""
-    if each[0].size == 1:  # which reduce would add in pairs
+    """Return the sum over members, added in their order for any number of rows."""
+    if each[0].size == 1:  # reduce would add these in pairs
         return np.asarray(np.add.accumulate(each, axis=0)[-1])
     return np.asarray(np.add.reduce(each, axis=0))
 
 
 @dataclass
 class TrainingResult:
-    """What training leaves behind.
+    """The result of training one recipe.
 
-    Attributes
-    ----------
-    recipe : Recipe
-        What the members are.
-    members : Members
-        At their joint epoch.
-    held_out : HeldOut
-        What members say of rows that they have not learned from.
-    history : History
-        Of the ensemble.
-    curve : list of tuples
-        See `BestEpochSelector`.
-    epoch, run, planned : int
-        The one that was kept, of how many, and how many there were to be.
-    why : str
-        Why there were less.
-    stopped : str
-        Why no other recipe is to be trained: an interrupt, or a callback; empty if none did.
+    ``members`` have the weights of the best joint ``epoch`` of ``run``; ``planned`` is the number
+    of epochs intended. ``held_out`` are out-of-fold predictions; for ``curve`` see
+    `BestEpochSelector`. ``why`` is the reason for fewer epochs, and ``stopped`` the reason why no
+    other recipe is trained: an interrupt or a callback.
     """
 
     recipe: Recipe
@@ -166,7 +130,7 @@ class TrainingResult:
 
 
 def joined(prediction: Any) -> Array:
-    """Return what a network predicts as one array: means, then variances if any."""
+    """Return a network's predictions as one array: means, then variances if any."""
     if isinstance(prediction, tuple):
         return np.concatenate(prediction, axis=1)
     return np.asarray(prediction)
@@ -174,15 +138,7 @@ def joined(prediction: Any) -> Array:
 
 @dataclass(frozen=True)
 class Splits:
-    """Who learns from which rows.
-
-    Attributes
-    ----------
-    learn, out : list of arrays of int
-        Of each member the rows that it learns from, and those that it does not.
-    notes : list of str
-        What is otherwise than the preset says.
-    """
+    """The rows that each member is trained on, and those held out; notes on unusual folds."""
 
     learn: list[Rows]
     out: list[Rows]
@@ -198,7 +154,7 @@ class Splits:
         groups: Any,
         copies: Any = None,
     ) -> Splits:
-        """Divide n rows, evenly by classes, or whole groups or copies of them."""
+        """Split n rows, evenly by class; rows of a group and copies of a row stay together."""
         together = copies if groups is None else groups
         parts = n if together is None else len(np.unique(together))
         wanted, notes = preset.folds_of(n), []
@@ -231,26 +187,9 @@ def train(
     request: FitOptions,
     epoch: float = 0.0,
 ) -> TrainingResult:
-    """Train the members of one recipe.
+    """Train the members of one recipe on a table and its target.
 
-    Parameters
-    ----------
-    recipe : Recipe
-        What they are.
-    table : Table
-        All rows.
-    columns : Columns
-        Of the table.
-    target : Numbers or Classes
-        Of the rows.
-    weights : array, shape (n,), or None
-        All above 0.
-    division : Division
-        Who learns from which rows.
-    request : Request
-        What is asked for.
-    epoch : float
-        Seconds that an epoch is thought to take, if the time is limited.
+    ``weights`` are above 0; ``epoch`` is the estimated time of an epoch if the time is limited.
     """
     learn, out, n = division.learn, division.out, len(table)
     missing = with_missing(table)
@@ -265,7 +204,8 @@ def train(
     steps = epochs * math.ceil(min(map(len, learn)) / batch)
     after = AFTER[target.kind] * min(1.0, 2 * MOST_ROWS / n)
     clock = Clock(request.deadline, epoch=epoch, after=after)
-    rate = Cycles(target.rate * recipe.rate, steps, clock)
+    preset = request.preset
+    rate = Cycles(target.rate * recipe.rate, steps, clock, preset.cycles)
     optimizer: Optimizer = Adam(learning_rate=rate, beta_2=BETA_2)
     if recipe.decay:
         decay = FlatCosine(recipe.decay, steps)
@@ -279,6 +219,8 @@ def train(
         request.scorer,
         clock,
         target.hopeless if recipe.share == 1 else math.inf,
+        preset.cycles,
+        bool(preset.trial_folds),
     )
     stopped = ""
     try:
@@ -300,7 +242,7 @@ def train(
             raise
         stopped = members.ensemble.history.stop_reason = INTERRUPTED
     for member in members.ensemble:
-        member._progress = None  # nothing goes on with it: a pickle has no optimizer's state
+        member._progress = None  # pickles need no optimizer state
     history: History = members.ensemble.history
     if history.stop_reason == f"{type(follow).__name__} returned True":
         history.stop_reason = follow.why
@@ -324,5 +266,5 @@ def train(
     )
 
 
-# Pickles of version 0.1.0 have these names.
+# Name in pickles of version 0.1.0.
 Members = TrainedMembers

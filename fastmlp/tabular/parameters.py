@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastmlp._engine.thread_count import of_jobs
-from fastmlp.sklearn.parameters import check_reals
+from fastmlp._training.callbacks import EarlyStopping, ReduceOnPlateau
 from fastmlp.tabular.presets import PRESETS
 
 # Smallest and largest values of parameters that replace numbers of a preset.
 COUNTS = {"folds": (2, 1_000), "members": (2, 10_000), "epochs": (1, 10**6), "width": (1, 10**5)}
+
+Class = TypeVar("Class", bound=type)
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "preset": [StrOptions(set(PRESETS))],
@@ -43,7 +46,8 @@ folds : int from 2 to 1000, optional
 members : int from 2 to 10000, optional
     Number of networks per recipe, rounded up to a multiple of the folds.
 epochs : int from 1 to 1000000, optional
-    Number of epochs of a recipe with share 1, whatever the number of rows.
+    Number of epochs of a recipe with share 1, whatever the number of rows. With ``recipes`` or
+    ``epochs``, the default preset trains in one stage and ends no recipe early for little gain.
 width : int from 1 to 100000, optional
     Units of each hidden layer, in all recipes.
 categorical_features : "from_dtype", array-like or None, default="from_dtype"
@@ -68,28 +72,58 @@ callbacks : list of callables, optional
     Called with a ``fastmlp.State`` after each epoch of each recipe; ``state.val_loss`` is the score
     of held-out rows, ``state.model`` the networks in training. Returning True ends the fit like
     Ctrl-C: the estimator keeps the networks trained so far and warns. Ctrl-C before the first
-    score leaves the estimator unchanged.
+    score leaves the estimator unchanged. ``EarlyStopping`` and ``ReduceOnPlateau`` of val_loss are
+    rejected, because a fit selects the best epoch itself.
 n_jobs : int, optional
     Number of threads; -1 uses all. By default all that are available. The result does not depend on
     it."""
 
+ATTRIBUTES = """\
+best_epoch_, n_iter_ : int
+    Selected epoch, counted from 1, and number of epochs run.
+history_ : fastmlp.History
+    History of the members' mean loss.
+n_features_in_, n_outputs_ : int
+    Number of columns of X, and of columns of y or of probabilities.
+feature_importances_ : array of float64, shape (n_features_in_,)
+    Share of each column in ``importance()``, computed on first access.
+feature_names_in_ : array of str
+    Names of the columns; only if X has names.
+
+Notes
+-----
+The method is RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04491) with piecewise
+linear inputs (Gorishniy, Rubachev and Babenko 2022) and an ensemble over folds."""
 
 # Parameters that files of earlier versions lack; they get their defaults.
 ADDED = frozenset({"verbose", "callbacks", "recipes", *COUNTS})
 
 
+def documented(cls: Class) -> Class:
+    """Class decorator: insert the shared texts at {parameters} and {attributes}."""
+    doc = inspect.cleandoc(cls.__doc__ or "")
+    cls.__doc__ = doc.replace("{parameters}", TEXT).replace("{attributes}", ATTRIBUTES)
+    return cls
+
+
 def check(estimator: Any) -> None:
-    """Reject values within the ranges: bool as a number, n_jobs=0, integers beyond float64."""
-    check_reals(estimator)
+    """Reject values within the ranges: bool as a number, n_jobs=0."""
     of_jobs(estimator.n_jobs)
     for name in COUNTS:
         if isinstance(getattr(estimator, name), bool):
             raise ValueError(f"{name} is {getattr(estimator, name)} but a number is expected")
-    if any(getattr(each, "runs_last", False) for each in estimator.callbacks or ()):
-        raise ValueError(
-            "callbacks has a Checkpoint but a fit of a table cannot go on from one: leave it out, "
-            "and save the fitted model"
-        )
+    for each in estimator.callbacks or ():
+        if getattr(each, "runs_last", False):
+            raise ValueError(
+                "callbacks has a Checkpoint but a fit of a table cannot go on from one: leave it "
+                "out, and save the fitted model"
+            )
+        if isinstance(each, EarlyStopping | ReduceOnPlateau) and each.monitor == "val_loss":
+            raise ValueError(
+                f"callbacks has {type(each).__name__} of val_loss but a fit of a table has its own "
+                "learning rates, and keeps the epoch with the best score of held-out rows: leave "
+                "it out; epochs= or time_limit= make the fit shorter"
+            )
     if isinstance(estimator.time_limit, bool):
         raise ValueError(
             f"time_limit is {estimator.time_limit} but a number of seconds is expected: pass for "

@@ -6,18 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastmlp._validation.arrays import short
 from fastmlp.tabular.blend import Blend, blended
-from fastmlp.tabular.columns import Column, Columns, columns_of
-from fastmlp.tabular.encoding import encoder_of
+from fastmlp.tabular.columns import Array, Column, Columns, columns_of
+from fastmlp.tabular.encoding import encoder_of, stacked
 from fastmlp.tabular.frames import check_frame, gathered, is_frame
 from fastmlp.tabular.members import TrainedMembers, mixed
 from fastmlp.tabular.rows import plain
-from fastmlp.tabular.targets import TargetScale
-
-Array = NDArray[Any]
 
 
 class RowPredictor:
@@ -155,10 +151,7 @@ class _Group:
 
     def __init__(self, group: TrainedMembers) -> None:
         self._target, self._encoder = group.target, encoder_of(group.encodings)
-        scaled = group.scales[0] is not None
-        self._scale = (
-            TargetScale(*map(np.stack, zip(*group.scales, strict=True))) if scaled else None
-        )
+        self._scale = None if group.scales[0] is None else stacked(group.scales)
         self._predictors = [member.predictor() for member in group.ensemble]
         spec = self._predictors[0].spec
         self._shape = len(self._predictors), spec.loss.heads * spec.n_outputs

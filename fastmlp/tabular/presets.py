@@ -2,7 +2,9 @@
 
 The method is RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04491): NTK
 parametrisation, a learned scale per input, Adam with a short memory of squares, four cosine cycles
-of the rate, 256 epochs. Members are trained on folds and averaged.
+of the rate, 256 epochs. Members are trained on folds and averaged. A preset with stages trains all
+recipes shortly and, where that pays, the best ones longer: each cycle of the rate is twice as long
+as the one before, and its end is a place to stop.
 """
 
 from __future__ import annotations
@@ -116,7 +118,9 @@ class Preset:
     trained on all folds but one. ``epochs`` holds for `FEW_ROWS` rows, and falls for more if
     ``scaled``. ``first`` are recipes that come before ``recipes`` for "classes" or "numbers". The
     number of folds is halved above each number in ``many_rows``. ``members`` is the least number of
-    networks per recipe; folds are repeated for it.
+    networks per recipe; folds are repeated for it. ``epochs`` are those of the first four of
+    ``cycles`` of the rate. With ``trial_folds``, training has two stages, see `trial` and `longer`,
+    and each recipe ends with the first cycle that gains less than its noise.
     """
 
     folds: int
@@ -127,6 +131,18 @@ class Preset:
     many_rows: tuple[int, ...] = (50_000,)
     members: int | None = None
     scaled: bool = True
+    cycles: int = 4
+    trial_folds: int = 0
+
+    @property
+    def trial(self) -> Preset:
+        """The first stage: all recipes, on few folds, with the epochs of "fast"."""
+        return replace(self, folds=self.trial_folds, epochs=PRESETS["fast"].epochs)
+
+    def longer(self, recipes: tuple[Recipe, ...]) -> Preset:
+        """Return the second stage: some of the recipes, on all folds, with further cycles."""
+        epochs = PRESETS["fast"].epochs
+        return replace(self, recipes=recipes, first={}, epochs=epochs, cycles=MOST_CYCLES)
 
     def of(self, kind: str, numbers: int = 0) -> tuple[Recipe, ...]:
         """Return the recipes for "classes" or "numbers", with fewer bins for many columns."""
@@ -152,10 +168,19 @@ FINE = Recipe(bins=16, rate=2.0)
 SHORT = Recipe(bins=8, dropout=0.3, decay=0.02, share=1 / 8)
 SHORT_PLAIN = Recipe(bins=0, dropout=0.15, decay=0.02, share=1 / 8)
 USUAL = (CAREFUL, PIECEWISE, PLAIN)
+# For the first stage: narrow, and different from each other.
+NARROW = {
+    "numbers": (Recipe(bins=8, width=64), replace(FINE, width=64)),
+    "classes": (
+        Recipe(bins=8, width=64),
+        Recipe(bins=0, width=64, dropout=0.15, decay=0.02),
+        Recipe(bins=8, width=64, dropout=0.3, decay=0.02, share=1 / 2),
+    ),
+}
 
 PRESETS = {
     "fast": Preset(4, 2, 64, (Recipe(bins=8, width=64),)),
-    "default": Preset(8, 2, 256, USUAL, {"numbers": (FINE,), "classes": (SHORT, SHORT_PLAIN)}),
+    "default": Preset(8, 2, 256, (Recipe(bins=0, width=64),), NARROW, trial_folds=4),
     "best": Preset(
         *(16, 2, 256),
         (
@@ -189,8 +214,14 @@ ACTIVATION = {"classes": "selu", "numbers": "mish"}
 RATE = {"classes": 0.04, "numbers": 0.07, "gaussian": 0.02}
 # A long fit that only learns noise ends early: if the cost at the end of a cycle of the rate, where
 # costs are comparable, exceeds this multiple of the lowest cost, which came in the first half.
-CYCLE_ENDS = (3 / 15, 7 / 15)
 HOPELESS = 1.15
+# With stages, a recipe goes on if the last cycle has reduced the cost by more than this multiple of
+# the standard error of the reduction, and by more than this share of the cost.
+NOISE, LEAST_GAIN = 2.0, 0.02
+MOST_CYCLES = 6
+# Recipes take part in the second stage if their weight in the blend of the first stage is at least
+# this share of the largest.
+LEAST_SHARE = 1 / 3
 BETA_2 = 0.95
 BIAS_RATE = 0.1
 SCALE_RATE = 6.0
@@ -217,14 +248,15 @@ def adapted(
         own = tuple(_recipe(k, given) for k, given in enumerate(recipes))
         if not own:
             raise ValueError("recipes is empty but at least one is expected: pass [{'bins': 8}]")
-        preset = replace(preset, recipes=own, first={})
+        preset = replace(preset, recipes=own, first={}, trial_folds=0)
     if width is not None:
         wide = {kind: _of_width(first, width) for kind, first in preset.first.items()}
         preset = replace(preset, recipes=_of_width(preset.recipes, width), first=wide)
     if folds is not None:
-        preset = replace(preset, folds=folds, many_rows=())
+        trial_folds = folds if preset.trial_folds else 0
+        preset = replace(preset, folds=folds, many_rows=(), trial_folds=trial_folds)
     if epochs is not None:
-        preset = replace(preset, epochs=epochs, scaled=False)
+        preset = replace(preset, epochs=epochs, scaled=False, trial_folds=0)
     return preset if members is None else replace(preset, members=members)
 
 
@@ -250,7 +282,13 @@ def epochs_of(preset: Preset, recipe: Recipe, n: int) -> int:
     if not preset.scaled:
         return max(1, round(recipe.share * preset.epochs))
     epochs = round(recipe.share * preset.epochs * math.sqrt(FEW_ROWS / n))
-    return min(max(FEWEST_EPOCHS, epochs), MOST_EPOCHS)
+    epochs = min(max(FEWEST_EPOCHS, epochs), MOST_EPOCHS)
+    return round(epochs * cycle_end(preset.cycles, 4))
+
+
+def cycle_end(cycle: int, cycles: int) -> float:
+    """Return the end of a cycle of the rate as a share of the length of ``cycles`` cycles."""
+    return float((2**cycle - 1) / (2**cycles - 1))
 
 
 def quick_epochs(kind: str, n: int) -> int:
@@ -271,22 +309,25 @@ def even(n: int, most: int) -> int:
 
 @dataclass(frozen=True)
 class Cycles(Schedule):
-    """Four cosine cycles, each twice as long as the one before ("coslog4").
+    """Cosine cycles, each twice as long as the one before; four are "coslog4".
 
-    The rate is ``rate * (1 - cos(2 pi log2(1 + 15 t))) / 2``, with t from 0 to 1 over ``n_steps``
-    steps, or over the time if it is too short for them.
+    The rate is ``rate * (1 - cos(2 pi log2(1 + (2**cycles - 1) t))) / 2``, with t from 0 to 1 over
+    ``n_steps`` steps, or over the time if it is too short for them.
     """
 
     rate: float
     n_steps: int
     clock: Clock = UNLIMITED
+    cycles: int = 4
 
     def __post_init__(self) -> None:
         POSITIVE.check("rate", self.rate, example=0.04)
 
     def _rate(self, step: NDArray[np.int64]) -> NDArray[np.float64]:
         t = np.minimum(self.clock.shares(step, self.n_steps), 1.0)
-        return np.asarray(self.rate * 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + 15 * t))))
+        return np.asarray(
+            self.rate * 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + (2**self.cycles - 1) * t)))
+        )
 
 
 @dataclass(frozen=True)

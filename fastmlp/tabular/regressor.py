@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, ClassVar, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from fastmlp._core.intervals import check_flag
 from fastmlp._core.keywords import explained
@@ -21,16 +18,15 @@ from fastmlp.sklearn.parameters import store
 from fastmlp.sklearn.regressor import LOSSES
 from fastmlp.tabular import inspection
 from fastmlp.tabular.blend import BlendResult
+from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import Residuals, level_of, levels_of
 from fastmlp.tabular.estimator import BaseTabMLP, finite_numbers
-from fastmlp.tabular.export.c_methods import RegressorToC
 from fastmlp.tabular.export.exported import ExportedTable, exported
-from fastmlp.tabular.parameters import TEXT
-from fastmlp.tabular.persistence import of_one_moment
+from fastmlp.tabular.export.methods import RegressorExports
+from fastmlp.tabular.fitted import from_snapshot
+from fastmlp.tabular.parameters import documented
 from fastmlp.tabular.scoring import FixedNumbers, scorer_of
 from fastmlp.tabular.targets import NumericTarget
-
-Array = NDArray[Any]
 
 NAMES = get_args(TableLossName)
 SMALLEST_SHRINK = 0.8
@@ -38,7 +34,8 @@ LARGEST = 1e100  # largest magnitude of targets, so that sums of squares are fin
 
 
 @explained
-class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
+@documented
+class TabMLPRegressor(RegressorMixin, RegressorExports, BaseTabMLP):
     """Multi-layer perceptrons for regression on raw tables.
 
     Columns may be numbers, booleans, text or categories, of any scale, with missing values. Members
@@ -58,19 +55,7 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
     ----------
     oof_prediction_ : array, shape (n_samples,) or (n_samples, n_outputs)
         Out-of-fold predictions: each row is predicted by members not trained on it.
-    best_epoch_, n_iter_ : int
-        Selected epoch, counted from 1, and number of epochs run.
-    history_ : fastmlp.History
-        History of the members' mean loss.
-    n_features_in_, n_outputs_ : int
-        Number of columns of X, and of y.
-    feature_importances_ : array of float64, shape (n_features_in_,)
-        Share of each column in ``importance()``, computed on first access.
-    feature_names_in_ : array of str
-        Names of the columns; only if X has names.
-
-    Notes ----- The method is RealMLP (Holzmueller, Grinsztajn and Steinwart 2024, arXiv 2407.04491)
-    with piecewise linear inputs (Gorishniy, Rubachev and Babenko 2022) and an ensemble over folds.
+    {attributes}
 
     Examples
     --------
@@ -115,7 +100,7 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
     ) -> None:
         store(self, locals())
 
-    @of_one_moment
+    @from_snapshot
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict targets.
 
@@ -126,8 +111,9 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         return_std : bool
             Whether to also return the standard deviation of the target around the prediction.
 
-        Returns ------- array of float64, shape (n_samples,) or (n_samples, n_outputs), or tuple of
-        two arrays
+        Returns
+        -------
+        array of float64, shape (n_samples,) or (n_samples, n_outputs), or tuple of two arrays
             Means (or medians, quantiles or rates, depending on the loss), and with ``return_std``
             the standard deviations.
         """
@@ -161,7 +147,7 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
             )
         return self.predict_quantiles(X, [tail, 1 - tail])
 
-    @of_one_moment
+    @from_snapshot
     def predict_quantiles(self, X: Any, levels: float | Sequence[float]) -> Array:
         """Predict quantiles of the target; they never cross.
 
@@ -182,7 +168,7 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         found = found[:, 0] if self.n_outputs_ == 1 else found
         return found if np.iterable(levels) else found[..., 0]
 
-    @of_one_moment
+    @from_snapshot
     def log_density(self, X: Any, y: Any) -> Array:
         """Return the logarithm of the predicted density at targets.
 
@@ -211,7 +197,7 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         ]
         return np.asarray(np.sum(columns, axis=0))
 
-    @of_one_moment
+    @from_snapshot
     def plot_calibration(self, y: Any, ax: Any = None) -> Any:
         """Plot the share of the fit's targets below each out-of-fold quantile.
 
@@ -227,48 +213,15 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         matplotlib.axes.Axes
             The axes, with legend and labels.
         """
-        check_is_fitted(self, "_members")
         first = finite_numbers(y)[:, 0]
         mean, size = self._heads(self._out_of_fold)
         if len(first) != len(mean):
             raise ValueError(f"y has {len(first)} rows but the {len(mean)} of the fit are expected")
         away = np.array([self._residuals[0].quantile(float(level)) for level in inspection.LEVELS])
         below = first[:, np.newaxis] <= mean[:, :1] + size[:, :1] * away
-        return inspection.coverage(np.average(below, axis=0, weights=self._row_weights), ax)
-
-    @of_one_moment
-    def to_onnx(self, path: Any = None, *, levels: Sequence[float] = ()) -> Any:
-        """Return the fitted estimator as an ONNX model for raw columns, which runs without fastmlp.
-
-        Outputs are float64: ``predictions`` and ``deviations``, (rows, outputs), the results of
-        ``predict(X, return_std=True)``, and with levels ``quantiles``, the result of
-        ``predict_quantiles(X, levels)``.
-
-        Parameters
-        ----------
-        path : str or path, optional
-            File to write, in addition to returning the model; it is replaced atomically.
-        levels : sequence of float in (0, 1), optional
-            Levels of the quantiles; [0.05, 0.95] are the ends of ``predict_interval(X, 0.9)``.
-
-        Returns
-        -------
-        onnx.ModelProto
-            The model; see :meth:`TabMLPClassifier.to_onnx` for inputs and errors.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from fastmlp import TabMLPRegressor
-        >>> X = np.random.default_rng(0).normal(size=(99, 2))
-        >>> model = TabMLPRegressor(preset="fast", random_state=0).fit(X, X[:, 0] * X[:, 1])
-        >>> proto = model.to_onnx(levels=[0.05, 0.95])
-        >>> [each.name for each in proto.graph.output]
-        ['predictions', 'deviations', 'quantiles']
-        """
-        from fastmlp.tabular.export import onnx_graph
-
-        return onnx_graph.model(self._exported(), path, levels_of(levels))
+        shares = np.average(below, axis=0, weights=self._row_weights)
+        labels = "quantile", "share of targets below"
+        return inspection.calibration(inspection.LEVELS, shares, *labels, ax)
 
     # ------------------------------------------------------------ used by fit
 
@@ -314,22 +267,13 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         weights: Array | None,
         groups: Array | None,
     ) -> dict[str, str]:
-        found = fitted.out_of_fold
-        mean, m = found[:, : self.n_outputs_], self.n_outputs_
-        shrink = 1.0
+        found, m, shrink = fitted.out_of_fold, self.n_outputs_, 1.0
         if self.loss == "squared_error" and fitted.together > 0:
             share = max(fitted.all, 0.0) / fitted.together
             shrink = max(float(np.sqrt(share)), SMALLEST_SHRINK)
-        spread = np.sqrt(found[:, m:]) if self.loss == "gaussian" else None
+        sizes = np.sqrt(found[:, m:].T) if self.loss == "gaussian" else [None] * m
         self._residuals = [
-            Residuals(
-                target.y[:, k],
-                mean[:, k],
-                weights,
-                None if spread is None else spread[:, k],
-                shrink,
-                groups,
-            )
+            Residuals(target.y[:, k], found[:, k], weights, sizes[k], shrink, groups)
             for k in range(m)
         ]
         return {}
@@ -354,7 +298,7 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         found = mean[:, :, np.newaxis] + size[:, :, np.newaxis] * away
         return np.asarray(np.maximum(found, self._lowest))
 
-    def _said(self, outputs: Array, levels: Sequence[float]) -> Array:
+    def _all_outputs(self, outputs: Array, levels: Sequence[float]) -> Array:
         quantiles = self._quantiles(outputs, levels).reshape(len(outputs), -1)
         mean = outputs[:, : self.n_outputs_]
         return np.concatenate([mean, self._deviations(outputs), quantiles], axis=1)
@@ -363,7 +307,6 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
         return functools.partial(_means, outputs=self.n_outputs_)
 
     def _exported(self) -> ExportedTable:
-        check_is_fitted(self, "_members")
         residuals = tuple(self._residuals)
         return exported(self._columns, self._members, residuals=residuals, lowest=self._lowest)
 
@@ -375,23 +318,10 @@ class TabMLPRegressor(RegressorMixin, RegressorToC, BaseTabMLP):
     def _shaped(self, numbers: Array) -> Array:
         return _means(numbers, self.n_outputs_)
 
-    @property
-    @of_one_moment
-    def oof_prediction_(self) -> Array:
-        """Out-of-fold predictions: members not trained on a row of the fit predict it."""
-        if "_out_of_fold" not in vars(self):
-            raise AttributeError("there is no oof_prediction_: call fit first")
-        return self._shaped(self._out_of_fold).copy()
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
-
-
-TabMLPRegressor.__doc__ = inspect.cleandoc(TabMLPRegressor.__doc__ or "").replace(
-    "{parameters}", TEXT
-)
 
 
 def _means(prediction: Array, outputs: int) -> Array:

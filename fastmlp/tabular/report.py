@@ -51,7 +51,7 @@ class Report:
     more: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    pictures: tuple[Callable[[Any], Any], ...] = field(default=(), repr=False, compare=False)
+    pictures: tuple[Callable[..., Any], ...] = field(default=(), repr=False, compare=False)
 
     def lines(self) -> list[tuple[str, str]]:
         """Return the facts, each with its name; some have several lines."""
@@ -80,13 +80,13 @@ class Report:
         return "".join(["<table>", *rows, "</table>", *map(_picture, self.pictures)])
 
 
-def _picture(draw: Callable[[Any], Any]) -> str:
+def _picture(draw: Callable[..., Any]) -> str:
     """Return a drawing on axes as an HTML image, or an empty text without matplotlib."""
     try:
         figure = importlib.import_module("matplotlib.figure").Figure(figsize=(5, 3.5))
     except ImportError:
         return ""
-    draw(figure.add_subplot())
+    draw(ax=figure.add_subplot())
     file = io.BytesIO()
     figure.savefig(file, format="png", bbox_inches="tight")
     return f'<img src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer
 
-Array = NDArray[Any]
+from fastmlp.tabular.columns import Array
 
 # Prefixes of scorers of scikit-learn that use labels instead of probabilities.
 OF_LABELS = ("accuracy", "balanced_accuracy", "f1", "jaccard", "matthews", "precision", "recall")
@@ -78,11 +77,11 @@ def scorer_of(
     X = np.zeros((len(y), 1))
 
     def judge(prediction: Array) -> float:
-        said = kind(prediction, classes)
+        fixed = kind(prediction, classes)
         if y.ndim > 1 and kind is FixedClasses:
-            said.classes_ = np.eye(2, y.shape[1], dtype=int)  # a matrix marks labels
+            fixed.classes_ = np.eye(2, y.shape[1], dtype=int)  # a matrix marks labels
         try:
-            return float(score(said, X, y, **options))
+            return float(score(fixed, X, y, **options))
         except AttributeError as error:
             if kind.__name__ not in str(error):
                 raise

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from fastmlp._network import losses
 from fastmlp._network.losses import Loss
+from fastmlp.tabular.columns import Array
 from fastmlp.tabular.presets import ACTIVATION, AVERAGING, HOPELESS, RATE
 
-Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
 SMALLEST = 1e-7  # smallest probability or rate in a logarithm
@@ -157,11 +157,10 @@ class ClassTarget:
         self.y, self.outputs, self.classes = y, n, y
         self.loss: Loss = losses.CrossEntropy(label_smoothing=smoothing)
 
-    def scale(self, rows: Rows, weights: Array | None) -> None:
+    def scale(self, *_: Any) -> None:
         """Return None, since classes have no scale."""
 
-    def scale_of(self, scales: Sequence[None], sizes: Sequence[int]) -> None:
-        """Return None, since classes have no scale."""
+    scale_of = scale
 
     def encode(self, scale: None) -> Array:
         """Return the classes as int32."""

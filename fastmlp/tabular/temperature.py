@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from fastmlp.tabular.columns import Array
 
 SMALLEST = 1e-9
 LARGEST_LOG = 2.0  # bound of the temperature's logarithm: 0.14 to 7.4

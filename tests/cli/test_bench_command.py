@@ -1,9 +1,6 @@
 """The command `fastmlp bench`, run as users run it."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
 
 import children
 import pytest
@@ -14,7 +11,7 @@ pytest.importorskip("sklearn", reason="compares with scikit-learn")
 FASTMLP = ("-m", "fastmlp")
 
 
-def test_bench_compares_what_is_installed(tmp_path: Path) -> None:
+def test_bench_compares_what_is_installed(tmp_path):
     more = ("-o", "b.json", "--report", "b.html")
     words = ("bench", "--seconds", "1", "--only", "scikit-learn", *more)
     said = children.printed(children.python(*FASTMLP, *words, cwd=tmp_path, timeout=600))
@@ -30,7 +27,7 @@ def test_bench_compares_what_is_installed(tmp_path: Path) -> None:
     assert children.python(*FASTMLP, "bench", "--only", "abacus").returncode == 2
 
 
-def test_an_interrupted_bench_prints_what_it_has(tmp_path: Path) -> None:
+def test_an_interrupted_bench_prints_what_it_has(tmp_path):
     words = ("bench", "--seconds", "1000", "--only", "fastmlp", "--json", "-o", "b.json")
     result = children.python("-c", INTERRUPTED, *words, cwd=tmp_path)
     assert result.returncode == 130

@@ -1,18 +1,14 @@
 """What `fastmlp` refuses, and what it leaves behind: a sentence, an exit code, no traceback."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import children
 import pytest
-from commands import INTERRUPTED, prepared, run
+from commands import INTERRUPTED, here, prepared, run
 
 pytest.importorskip("sklearn", reason="tables need scikit-learn")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     return prepared(tmp_path_factory.mktemp("command"))
 
 
@@ -28,12 +24,7 @@ REFUSED = [
     (None, ["predict", MODEL, "new.csv", "--quantiles", "0.1,x"], 2, "'x' is no number between"),
     (None, ["evaluate", MODEL, "new.csv"], 2, "--target is needed: weight, rent, dear"),
     (None, ["export", MODEL], 2, "--to onnx or --to c is needed"),
-    (
-        b"x,x y\n1,a\n",
-        ["train", "bad", "--target", "y"],
-        1,
-        "no column 'y': the columns are x, x y",
-    ),
+    (b"x,x y\n1,a\n", ["train", "bad", "--target", "y"], 1, "no column 'y': the columns are x, x"),
     (None, [*TRAIN, "price"], 1, "--target: there is no column 'price': the columns are area,"),
     (None, [*TRAIN, "rent", "--drop", "a"], 1, "--drop: there is no column 'a'"),
     (None, [*TRAIN, "rent", "--weight", "code"], 1, "'code' of --weight needs finite numbers"),
@@ -46,9 +37,16 @@ REFUSED = [
     (None, ["train", ".", "--target", "y"], 1, ".: Is a directory"),
     (None, ["predict", "none", "new.csv"], 1, "none: No such file or directory"),
     (None, ["predict", "new.csv", "new.csv"], 1, "'new.csv' cannot be loaded"),
-    (None, ["predict", MODEL, "new.csv", "--proba"], 1, "--proba is not for the TabMLPRegressor"),
-    (None, ["predict", OTHER, "new.csv", "--interval", "0.9"], 1, "is not for the TabMLPClass"),
+    (None, ["predict", MODEL, "new.csv", "--proba"], 1, "--proba is not for a TabMLPRegressor"),
+    (
+        None,
+        ["predict", OTHER, "new.csv", "--interval", "0.9"],
+        1,
+        "--interval is not for a TabMLPClass",
+    ),
     (None, ["export", OTHER, "--to", "c", "--quantiles", "0.1"], 1, "--quantiles is not for a Tab"),
+    (None, ["evaluate", MODEL, "new.csv", "--target", "dear"], 1, "but the model predicts numbers"),
+    (None, ["predict", MODEL, "new.csv", "-o", "."], 1, "it is a folder: name a file"),
     (b"", ["train", "bad", "--target", "y"], 1, "bad has no rows"),
     (b"x,y\n", ["train", "bad", "--target", "y"], 1, "bad has no rows"),
     (b"x,y\n1,2\n", ["train", "bad", "--target", "y"], 1, "at least two are expected"),
@@ -75,13 +73,11 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("content", "words", "code", "said"), REFUSED)
-def test_what_is_wrong_is_said_in_a_sentence(
-    content: bytes | None, words: list[str], code: int, said: str, folder: Path
-) -> None:
+def test_what_is_wrong_is_said_in_a_sentence(content, words, code, said, folder):
     if content is not None:
         (folder / "bad").write_bytes(content)
     before = sorted(folder.rglob("*"))
-    result = run(*words, folder=folder)
+    result = here(*words, folder=folder)
     assert result.returncode == code
     assert said in result.stderr
     assert "Traceback" not in result.stderr
@@ -89,11 +85,11 @@ def test_what_is_wrong_is_said_in_a_sentence(
     assert sorted(folder.rglob("*")) == before
 
 
-def test_a_model_of_a_later_version_is_refused(folder: Path) -> None:
+def test_a_model_of_a_later_version_is_refused(folder):
     content = (folder / MODEL).read_bytes()
     (folder / "later").write_bytes(content.replace(b'"version":"1"', b'"version":"2"', 1))
     for command in (["predict", "later", "new.csv"], ["inspect", "later"]):
-        result = run(*command, folder=folder)
+        result = here(*command, folder=folder)
         assert result.returncode == 1
         assert "it is of version 2 of the format" in result.stderr
         assert "Traceback" not in result.stderr
@@ -101,6 +97,7 @@ def test_a_model_of_a_later_version_is_refused(folder: Path) -> None:
 
 PREDICT = ["predict", MODEL, "new.csv"]
 DISTURBED = [
+    (["predict", MODEL, "-"], '"$@" <&-', "the standard input is closed"),
     (PREDICT, '"$@" > /dev/full', "the standard output: No space left on device"),
     (PREDICT, '"$@" >&-', "the standard output is closed"),
     (PREDICT, 'mkfifo p; (: < p) & { sleep 1; exec "$@"; } > p', "has closed it before its end"),
@@ -110,9 +107,7 @@ DISTURBED = [
 
 
 @pytest.mark.parametrize(("words", "shell", "said"), DISTURBED)
-def test_full_disks_and_closed_pipes(
-    words: list[str], shell: str, said: str, folder: Path, tmp_path: Path
-) -> None:
+def test_full_disks_and_closed_pipes(words, shell, said, folder, tmp_path):
     for name in ("old.csv", "new.csv", MODEL):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     result = run(*words, shell=shell, folder=tmp_path)
@@ -122,7 +117,7 @@ def test_full_disks_and_closed_pipes(
     assert {path.name for path in tmp_path.iterdir()} <= {"old.csv", "new.csv", MODEL, "p"}
 
 
-def test_an_interrupt_of_train_leaves_what_there_is(folder: Path, tmp_path: Path) -> None:
+def test_an_interrupt_of_train_leaves_what_there_is(folder, tmp_path):
     """A model of what was trained so far; or, if there is nothing yet, the old file."""
     old = (folder / MODEL).read_bytes()
     for name in ("old.csv", "new.csv", MODEL):

@@ -1,13 +1,10 @@
 """The page of `fastmlp train --report`: whole, safe, and readable in a browser."""
 
-from __future__ import annotations
-
 import html
 import json
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import children
 import numpy as np
@@ -50,7 +47,7 @@ document.body.innerHTML = "<pre>" + JSON.stringify(found) + "</pre>";
 
 
 @pytest.fixture(scope="module", params=["regression", "two classes", "four classes"])
-def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+def page(request, tmp_path_factory):
     """The text of a report; names in the table are hostile."""
     folder = tmp_path_factory.mktemp("page")
     rng = np.random.default_rng(0)
@@ -70,7 +67,7 @@ def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
-def test_page_has_all_parts_and_needs_nothing_else(page: str) -> None:
+def test_page_has_all_parts_and_needs_nothing_else(page):
     found = re.findall(r"<h2>(.*?)</h2>", page)
     assert set(SECTIONS) < set(found)
     assert len({"Residuals", "Confusion"} & set(found)) == 1
@@ -80,7 +77,7 @@ def test_page_has_all_parts_and_needs_nothing_else(page: str) -> None:
     assert "fastmlp.load(&#x27;model.safetensors&#x27;)" in page
 
 
-def measured(page: str, folder: Path, *options: str) -> dict[str, dict[str, object]]:
+def measured(page, folder, *options):
     """Return what a browser shows of a page at the widths of a phone and of a desktop."""
     frames = "".join(
         f'<iframe width="{width}" height="900" srcdoc="{html.escape(page)}"></iframe>'
@@ -98,9 +95,7 @@ def measured(page: str, folder: Path, *options: str) -> dict[str, dict[str, obje
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium")
-def test_page_is_readable_on_desktops_and_phones_in_light_and_dark(
-    page: str, tmp_path: Path
-) -> None:
+def test_page_is_readable_on_desktops_and_phones_in_light_and_dark(page, tmp_path):
     light, dark = measured(page, tmp_path), measured(page, tmp_path, DARK)
     for view in (light, dark):
         for width, found in view.items():

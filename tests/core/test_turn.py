@@ -5,23 +5,14 @@ import copy
 import os
 import pickle
 import signal
-import sys
 import threading
 import time
 import warnings
 
 import pytest
+from at_once import at_once, switching
 
 from fastmlp._core.fit_lock import FitLock
-
-
-def in_thread(function):
-    """Return what a function returns in another thread."""
-    found = []
-    thread = threading.Thread(target=lambda: found.append(function()))
-    thread.start()
-    thread.join(60)
-    return found[0]
 
 
 def refused(turn):
@@ -55,9 +46,9 @@ def test_one_at_a_time():
     assert not turn.is_mine()
     with turn.taken():
         assert turn.is_mine()
-        assert not in_thread(turn.is_mine)
+        assert not at_once(turn.is_mine)[0]
         assert refused(turn)
-        assert in_thread(lambda: refused(turn))
+        assert at_once(lambda: refused(turn))[0]
         assert turn.is_mine()  # who was refused has taken nothing away
     assert not turn.is_mine()
     with held_by_another(turn):
@@ -71,7 +62,7 @@ def test_an_error_gives_it_back():
     for error in (ValueError, KeyboardInterrupt, SystemExit):
         with pytest.raises(error), turn.taken():
             raise error
-        assert not in_thread(lambda: refused(turn))
+        assert not at_once(lambda: refused(turn))[0]
 
 
 def test_never_two():
@@ -85,16 +76,8 @@ def test_never_two():
                 inside.pop()
         began.append(None)
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-    finally:
-        sys.setswitchinterval(interval)
+    with switching(1e-6):
+        at_once(*[work] * 8)
     assert len(began) == 8
     assert set(most) == {1}
 

@@ -13,38 +13,8 @@ from fastmlp._models import config
 from fastmlp._network import spec
 
 
-def test_public_names():
-    for name in fastmlp.__all__:
-        assert getattr(fastmlp, name) is not None
-    assert fastmlp.__version__.count(".") == 2
-    assert "MLPClassifier" in dir(fastmlp)
-    with pytest.raises(AttributeError, match="no attribute 'MLPTransformer'"):
-        fastmlp.MLPTransformer
-
-
 def run_python(code, **environment):
     return children.python("-c", code, **environment)
-
-
-def test_import_is_lean():
-    code = (
-        "import sys, fastmlp; print([m for m in ('sklearn', 'tqdm', 'scipy') if m in sys.modules])"
-    )
-    assert run_python(code).stdout == "[]\n"
-
-
-def test_estimators_without_scikit_learn():
-    code = """
-import sys
-sys.modules["sklearn"] = None
-import fastmlp
-try:
-    fastmlp.MLPClassifier
-except ImportError as error:
-    print(error)
-"""
-    result = run_python(code)
-    assert "need scikit-learn, which is not installed" in result.stdout, result.stderr
 
 
 def test_show_config(capsys):

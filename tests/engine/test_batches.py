@@ -5,9 +5,9 @@ import copy
 import cases
 import numpy as np
 import pytest
-import test_bits
 from models import X, Y, digest, network
-from test_resume import refused, same
+from states import same
+from test_resume import refused
 
 import fastmlp
 
@@ -33,22 +33,6 @@ class Watch:
         return [each for each in self.seen if isinstance(each, fastmlp.Batch)]
 
 
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", test_bits.LEVELS)
-@pytest.mark.parametrize("name", test_bits.FITS)
-def test_the_bits_of_a_fit_without(name, level, dtype):
-    sizes, _, options = test_bits.FITS[name]
-    options = dict(options)
-    nets = [test_bits.model(name, level, dtype) for _ in range(3)]
-    x, t, weights = test_bits.data(sizes, nets[0].loss)
-    if options.pop("sample_weight", False):
-        options["sample_weight"] = weights
-    nets[0].fit(x, t, epochs=3, n_threads=1, **options)
-    for net, n_threads in zip(nets[1:], (1, 2), strict=True):
-        net.fit(x, t, epochs=3, n_threads=n_threads, callbacks=[Watch()], **options)
-        same(net, nets[0])
-
-
 @pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
 def test_the_bits_with_schedules_and_blocks(mlp, optimizer):
     options = {**OPTIONS, "optimizer": optimizer, "dropout": fastmlp.Cosine(0.5, n_steps=8)}
@@ -61,14 +45,6 @@ def test_the_bits_with_schedules_and_blocks(mlp, optimizer):
         net.fit(*data, callbacks=callbacks, **options)
     same(nets[0], nets[1])
     same(nets[2], nets[3])
-
-
-def test_the_bits_with_more_rows_than_a_block(mlp):
-    x, y = np.tile(X, (30, 1)), np.tile(Y, (30, 1))
-    nets = [network(mlp) for _ in range(2)]
-    for net, callbacks in zip(nets, ([], [Watch()]), strict=True):
-        net.fit(x, y, epochs=2, batch_size=1300, callbacks=callbacks)
-    same(*nets)
 
 
 def test_what_they_are_told(mlp):
@@ -109,7 +85,7 @@ def test_true_ends_the_fit_at_the_last_whole_epoch(mlp, step):
     if step >= 3:
         whole.fit(X, Y, **{**OPTIONS, "epochs": step // 3})
     assert digest(net) == digest(whole)
-    refused(net, "ended within an epoch" if step >= 3 else "no fit to go on with")
+    refused(net, "ended within an epoch" if step >= 3 else "no fit to resume")
     net.fit(X, Y, **OPTIONS)
 
 
@@ -171,15 +147,6 @@ def test_weights_may_be_assigned_and_the_model_saved(mlp, tmp_path):
         nets[1].partial_fit(X[rows], Y[rows], optimizer=fastmlp.Adam())
         nets[1].biases = [np.full_like(b, step) for b in nets[1].biases]
     assert digest(nets[0]) == digest(nets[1])
-
-
-def test_a_fit_goes_on_with_and_without(mlp):
-    nets = [network(mlp, dropout=0.2) for _ in range(2)]
-    nets[0].fit(X, Y, **OPTIONS)
-    for epochs, callbacks in ((1, [Watch()]), (2, []), (3, [Watch()])):
-        options = {**OPTIONS, "epochs": epochs, "callbacks": callbacks}
-        nets[1].fit(X, Y, resume=epochs > 1, **options)
-    same(*nets)
 
 
 def test_those_that_know_no_batches_say_so():

@@ -1,7 +1,5 @@
 """One seam, two sides: what the native engine and the reference must have in common, and have."""
 
-from __future__ import annotations
-
 import inspect
 
 import cases

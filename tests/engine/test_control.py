@@ -3,8 +3,6 @@
 Each case runs in a process of its own, as a program: ``python test_control.py MODE THREADS``.
 """
 
-from __future__ import annotations
-
 import ctypes
 import hashlib
 import platform

@@ -1,7 +1,5 @@
 """The question what the processor can do: answered by the kernel, the compiler, and made up."""
 
-from __future__ import annotations
-
 import platform
 import shutil
 import subprocess
@@ -23,7 +21,7 @@ with_compiler = pytest.mark.skipif(
 )
 
 
-def run(program: str, folder: Path, *arguments: str, compiler: str = "cc") -> set[str]:
+def run(program, folder, *arguments, compiler="cc"):
     """Compile and run a C program, and return the words that it prints."""
     source, target = folder / "ask.c", folder / "ask"
     source.write_text(program)
@@ -34,13 +32,13 @@ def run(program: str, folder: Path, *arguments: str, compiler: str = "cc") -> se
 
 
 @pytest.mark.skipif(platform.machine().lower() not in {"aarch64", "arm64"}, reason="not aarch64")
-def test_every_aarch64_has_neon() -> None:
+def test_every_aarch64_has_neon():
     assert cpu.features() == {"neon"}
 
 
 @on_x86
 @pytest.mark.skipif(not CPUINFO.exists(), reason="only Linux says what it knows")
-def test_the_kernel_agrees() -> None:
+def test_the_kernel_agrees():
     """It leaves out what it does not save."""
     flags = next(line for line in CPUINFO.read_text().splitlines() if line.startswith("flags"))
     assert cpu.features() == {*NAMES} & {*flags.split()}
@@ -48,7 +46,7 @@ def test_the_kernel_agrees() -> None:
 
 @with_compiler
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc's check is the one that is compared")
-def test_the_compiler_agrees(tmp_path: Path) -> None:
+def test_the_compiler_agrees(tmp_path):
     asks = "".join(f'if (__builtin_cpu_supports("{name}")) puts("{name}");' for name in NAMES)
     program = f"#include <stdio.h>\nint main(void) {{ __builtin_cpu_init(); {asks} return 0; }}"
     assert run(program, tmp_path, compiler="gcc") == cpu.features()
@@ -73,7 +71,7 @@ ALL = AVX2 | AVX512F | THE_REST
 
 
 @with_compiler
-def test_only_what_the_system_saves(tmp_path: Path) -> None:
+def test_only_what_the_system_saves(tmp_path):
     """A processor with everything, under systems that save less and less, and less of one."""
     cases = [
         (FMA, ALL, X87 | SSE | YMM | MASKS_AND_ZMM, {*NAMES}),
@@ -92,6 +90,6 @@ def test_only_what_the_system_saves(tmp_path: Path) -> None:
         assert found == wanted, (hex(leaf_1), hex(leaf_7), hex(state))
 
 
-def test_every_level_asks_for_known_names() -> None:
+def test_every_level_asks_for_known_names():
     wanted = set().union(*native_engine.LEVELS.values())
     assert wanted <= {*NAMES, "neon"}

@@ -1,4 +1,4 @@
-"""Divergence, the ends of the range, thread counts and batches: tables over dtypes and levels.
+"""Divergence and the ends of the range: tables over dtypes and levels.
 
 What is tried, and what must hold, is said in `extremes`.
 """
@@ -6,7 +6,7 @@ What is tried, and what must hold, is said in `extremes`.
 import pytest
 import trials
 
-GROUPS = ("divergence", "extreme values", "thread counts and batches")
+GROUPS = ("divergence", "extreme values")
 
 
 @pytest.mark.parametrize("trial", trials.every(*GROUPS), ids=", ".join)

@@ -1,11 +1,8 @@
 """Options that are True or False: "no" is true to Python, and no answer to any of them."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,30 +15,30 @@ LABELS = Y > 0.3
 has_sklearn = pytest.mark.skipif(find_spec("sklearn") is None, reason="needs scikit-learn")
 
 
-def net() -> Any:
+def net():
     return fastmlp.MLP([1, 3, 1], rng=0)
 
 
-def ensemble() -> Any:
+def ensemble():
     return fastmlp.Ensemble([net()])
 
 
-def softsign(z: Any) -> Any:
+def softsign(z):
     return z / (1 + np.abs(z)), 1 / (1 + np.abs(z)) ** 2
 
 
-def square(z: Any, t: Any) -> Any:
+def square(z, t):
     return np.sum((z - t) ** 2, axis=1), 2 * (z - t)
 
 
-def estimator(name: str) -> Any:
+def estimator(name):
     """Return what fits such an estimator with an option of its own."""
     small = {"preset": "fast"} if "Tab" in name else {"hidden_layer_sizes": 3, "max_iter": 2}
     y = LABELS if name.endswith("Classifier") else Y
     return lambda **option: getattr(fastmlp, name)(**small, **option).fit(X, y)
 
 
-def fitted() -> Any:
+def fitted():
     return estimator("MLPRegressor")()
 
 
@@ -71,10 +68,7 @@ CALLS = {
 }
 # Of those that are not called here: why.
 OTHERS = {
-    **dict.fromkeys(
-        [f"{name}.get_params" for name in ESTIMATORS],
-        "scikit-learn's",
-    ),
+    **dict.fromkeys([f"{name}.get_params" for name in ESTIMATORS], "scikit-learn's"),
     "State": "made by a fit",
     **dict.fromkeys(
         ("TabMLPClassifier.save", "TabMLPRegressor.save", "TabMLPRegressor.predict"),
@@ -87,7 +81,7 @@ WRONG = ("no", 1, 0, None, [True], np.array([True]), np.int64(1), 1.0)
 ALSO = {"parametric": (list, np.ndarray), "resume": str, "verbose": (int, np.int64)}
 
 
-def options() -> list[tuple[str, str]]:
+def options():
     """Return all options of the public API whose default is True or False."""
     found = []
     for name in (name for name in dir(fastmlp) if name[0] != "_"):
@@ -108,7 +102,7 @@ def options() -> list[tuple[str, str]]:
 OPTIONS = options()
 
 
-def test_every_option_is_in_the_table() -> None:
+def test_every_option_is_in_the_table():
     assert {path for path, _ in OPTIONS} <= {*CALLS, *OTHERS}
     assert len(OPTIONS) >= 20
 
@@ -122,7 +116,7 @@ def test_every_option_is_in_the_table() -> None:
         if each[0] in CALLS
     ],
 )
-def test_only_true_and_false_answer(path: str, name: str) -> None:
+def test_only_true_and_false_answer(path, name):
     also = ALSO.get(name, ()) if name != "verbose" or path in ESTIMATORS else ()
     for wrong in WRONG:
         if isinstance(wrong, also):
@@ -134,7 +128,7 @@ def test_only_true_and_false_answer(path: str, name: str) -> None:
         assert re.search("True(, False| or False)|'bool'", message)
 
 
-def test_those_of_numpy_are_as_good() -> None:
+def test_those_of_numpy_are_as_good():
     given = {"batch_size": 15, "epochs": 2}
     history = net().fit(X, Y, **given, shuffle=np.False_, verbose=np.False_, resume=np.False_)
     assert history.loss == net().fit(X, Y, **given, shuffle=False).loss

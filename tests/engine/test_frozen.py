@@ -1,7 +1,5 @@
 """The reference's predictor and shuffle beside the compiled ones, and all of it without these."""
 
-from __future__ import annotations
-
 import copy
 import json
 import pickle
@@ -106,14 +104,17 @@ def test_bad_input_raises_the_same(name):
 
 
 @pytest.mark.parametrize("name", BAD_OUTS)
-def test_bad_out_raises_the_same(name):
-    for x in (X[0], X[:1], X):
-        messages = set()
+def test_bad_out_raises_the_same_and_stays(name):
+    for x in (X[0], X[:1], X[:2], X):
+        out, messages = BAD_OUTS[name]((*x.shape[:-1], 3)), set()
+        before = repr(out)
         for predictor in both((4, 8, 3), "float32"):
-            with pytest.raises(ValueError, match="^out ") as caught:
-                predictor(x, BAD_OUTS[name]((*x.shape[:-1], 3)))
-            messages.add(str(caught.value))
+            for form in (x, x.astype("f8"), x.tolist()):
+                with pytest.raises(ValueError, match="^out ") as caught:
+                    predictor(form, out)
+                messages.add(str(caught.value))
         assert len(messages) == 1
+        assert repr(out) == before
 
 
 def test_out_takes_the_result(tmp_path):

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
     not hasattr(os, "fork"), reason="needs mprotect and fork, which this system lacks"
 )
 # A case is one native call at one size and one placement; one level and dtype alone has this many.
-FEWEST_CASES = 40_000
+FEWEST_CASES = 25_000
 
 
 def run(program, level, dtype, folder):

@@ -18,7 +18,6 @@ GROUPS = (
     "forks",
     "exits with threads running",
     "affinity changed meanwhile",
-    "concurrent calls",
 )
 
 

@@ -1,7 +1,5 @@
 """The compiler kept the accumulators of the tiles in registers: see benchmarks/inner_loops.py."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys
@@ -32,14 +30,14 @@ LISTING = """
 """
 
 
-def loops(listing: str) -> list[list[inner_loops.Instruction]]:
+def loops(listing):
     (name, body), *more = inner_loops.functions(listing)
     assert name == "column_tn"
     assert not more
     return list(inner_loops.inner_loops(body))
 
 
-def test_a_loop_is_found_and_its_multiply_adds_are_counted() -> None:
+def test_a_loop_is_found_and_its_multiply_adds_are_counted():
     (loop,) = loops(LISTING.format(middle="add    $0x60,%rsi"))
     assert (loop[0].address, loop[-1].address) == (0x20, 0x37)
     assert inner_loops.fmas(loop, fused=True) == 2
@@ -55,24 +53,24 @@ def test_a_loop_is_found_and_its_multiply_adds_are_counted() -> None:
         ("vmovaps %ymm3,(%rdx)", "stores a vector"),
     ],
 )
-def test_spills_are_faults(middle: str, fault: str) -> None:
+def test_spills_are_faults(middle, fault):
     (loop,) = loops(LISTING.format(middle=middle))
     (text,) = inner_loops.faults(loop, framed=True)
     assert text.startswith(fault)
 
 
-def test_a_frame_pointer_that_is_none_is_any_register() -> None:
+def test_a_frame_pointer_that_is_none_is_any_register():
     (loop,) = loops(LISTING.format(middle="vmovaps (%rbp,%rax,4),%ymm3"))
     assert inner_loops.faults(loop, framed=False) == []
 
 
-def test_a_loop_entered_in_its_middle_is_found() -> None:
+def test_a_loop_entered_in_its_middle_is_found():
     listing = LISTING.format(middle="add    $0x60,%rsi").replace("jmp    20", "jmp    25")
     (loop,) = loops(listing)
     assert inner_loops.fmas(loop, fused=True) == 2
 
 
-def test_a_wrong_number_of_multiply_adds_is_a_fault() -> None:
+def test_a_wrong_number_of_multiply_adds_is_a_fault():
     level = "avx2"
     count, wrong = inner_loops.examine(LISTING.format(middle="add    $0x60,%rsi"), level)
     assert count == 1
@@ -91,7 +89,7 @@ needs_objdump = pytest.mark.skipif(
     inner_loops.modules(),
     ids=lambda value: getattr(value, "name", value),
 )
-def test_inner_loops_of_the_build(level: str, dtype: str, path: Path) -> None:
+def test_inner_loops_of_the_build(level, dtype, path):
     listing = inner_loops.disassemble(path)
     if "<fma_peak" not in listing and "<_fma_peak" not in listing:
         pytest.skip("the modules are stripped of their symbols")
@@ -99,7 +97,7 @@ def test_inner_loops_of_the_build(level: str, dtype: str, path: Path) -> None:
     assert not wrong
 
 
-def compilers() -> list[str]:
+def compilers():
     """Return the default compiler, clang, and the newest clang with a number: spills differ."""
     folders = [Path(folder) for folder in os.get_exec_path()]
     paths = (path.name for folder in folders for path in folder.glob("clang-*"))
@@ -108,11 +106,12 @@ def compilers() -> list[str]:
     return [name for name in ("cc", "clang", *newest) if shutil.which(name)]
 
 
+@pytest.mark.slow
 @needs_objdump
 @pytest.mark.skipif(not compilers(), reason="no C compiler is installed")
 @pytest.mark.parametrize("dtype", native_engine.DTYPES)
 @pytest.mark.parametrize("level", inner_loops.fused_levels())
-def test_inner_loops_by_compiler(level: str, dtype: str, tmp_path: Path) -> None:
+def test_inner_loops_by_compiler(level, dtype, tmp_path):
     for compiler in compilers():
         path = inner_loops.compile_tiles(compiler, level, dtype, tmp_path)
         _, wrong = inner_loops.examine(inner_loops.disassemble(path), level)

@@ -1,9 +1,8 @@
 """Jacobians against central differences, known maps, and each other."""
 
-from __future__ import annotations
-
 import cases
 import numpy as np
+import odd
 import pytest
 from test_predictor import LOSSES, assert_same_bits, every_dtype, every_level, make, rows_of
 from tolerances import assert_close, central_difference_step
@@ -134,11 +133,15 @@ def test_any_form_of_input(dtype):
     predictor = make((7, 33, 5), dtype, "silu")
     x = rows_of(70, predictor)
     wanted = predictor.jacobian(x)
-    swapped = x.astype(x.dtype.newbyteorder())
-    misaligned = np.zeros(x.nbytes + 1, np.uint8)[1:].view(dtype).reshape(x.shape)
-    misaligned[...] = x
-    mirrored = np.flip(np.flip(x).copy())
-    for form in (np.asfortranarray(x), swapped, misaligned, mirrored, x.tolist(), x.astype("g")):
+    for name in (
+        "F order",
+        "byte-swapped",
+        "misaligned",
+        "negative strides",
+        "lists",
+        "longdouble",
+    ):
+        form = odd.SAME[name](x)
         assert_same_bits(predictor.jacobian(form), wanted)
         assert_same_bits(predictor.jacobian(form[5]), wanted[5])
     assert predictor.jacobian(x[:0]).shape == (0, 5, 7)

@@ -3,8 +3,6 @@
 The oracle of every other test is tested here, in float64, without the native side.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 
@@ -17,7 +15,6 @@ from fastmlp._engine.numpy import numpy_engine
 from fastmlp._engine.numpy.numpy_engine import Engine
 from fastmlp._engine.numpy.random import dropout_masks
 from fastmlp._engine.plan import Plan
-from fastmlp._models.numpy_mlp import MLP
 from fastmlp._network import optimizers
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.data import Data
@@ -370,12 +367,3 @@ def test_float64_options_do_not_promote_float32():
         for slots in engine._steps.memory.slots
         for s in itertools.chain(*slots)
     )
-
-
-def test_reference_mlp_fits_a_line():
-    x = np.linspace(-1, 1, 20)[:, np.newaxis]
-    net = MLP([1, 1], dtype="float64", rng=0)
-    assert net._engine_type is Engine
-    net.fit(x, 3 * x - 2, epochs=100, batch_size=5, optimizer=optimizers.SGD(0.3))
-    assert_close(net.weights[0], [[3.0]], "fit", "float64")
-    assert_close(net.biases[0], [-2.0], "fit", "float64")

@@ -1,19 +1,18 @@
 """The predictor for compiled code: address, capsule, and the programs of docs/prediction.md."""
 
-from __future__ import annotations
-
 import ctypes
+import functools
 import importlib.util
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from at_once import at_once
 from test_predictor import assert_same_bits, every_dtype, every_level, make, rows_of
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "prediction.md"
@@ -119,11 +118,7 @@ def test_from_many_threads_without_the_interpreter():
     predictor = make((7, 33, 5))
     x = rows_of(2000, predictor)
     outs = [np.empty((2000, 5), np.float32) for _ in range(8)]
-    crew = [threading.Thread(target=call, args=(predictor, x, out)) for out in outs]
-    for thread in crew:
-        thread.start()
-    for thread in crew:
-        thread.join()
+    at_once(*(functools.partial(call, predictor, x, out) for out in outs))
     for out in outs:
         assert_same_bits(out, predictor(x))
 

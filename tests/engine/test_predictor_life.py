@@ -1,7 +1,5 @@
 """Predictors over time: frozen, copied, called from many threads, and frugal with memory."""
 
-from __future__ import annotations
-
 import copy
 import functools
 import mmap
@@ -15,6 +13,7 @@ import cases
 import children
 import numpy as np
 import pytest
+from at_once import at_once
 from hypothesis import given, settings, strategies as st
 from test_predictor import assert_same_bits, every_dtype, every_level, make, rows_of
 
@@ -125,27 +124,6 @@ def test_a_pickle_runs_on_the_level_of_the_process_that_loads_it(tmp_path):
 # ---- threads -------------------------------------------------------------------------------------
 
 
-def run_all(functions):
-    """Run functions at once, each in a thread; raise what one of them raised."""
-    errors = []
-    gate = threading.Barrier(len(functions))
-
-    def guarded(function):
-        gate.wait()
-        try:
-            function()
-        except BaseException as error:
-            errors.append(error)
-
-    crew = [threading.Thread(target=guarded, args=(function,)) for function in functions]
-    for thread in crew:
-        thread.start()
-    for thread in crew:
-        thread.join()
-    for error in errors:
-        raise error
-
-
 @every_dtype
 @pytest.mark.parametrize("sizes", [(7, 33, 5), (200, 300, 5)], ids=["lock kept", "lock released"])
 def test_eight_threads_of_a_thousand_calls(sizes, dtype):
@@ -169,7 +147,7 @@ def test_eight_threads_of_a_thousand_calls(sizes, dtype):
                 got[i] = predictor(x[first : first + 65])[row - first]
         assert_same_bits(got, wanted[order])
 
-    run_all([lambda seed=seed: calls(seed) for seed in range(8)])
+    at_once(*(functools.partial(calls, seed) for seed in range(8)))
 
 
 def test_threads_with_teams_of_their_own(monkeypatch):
@@ -182,7 +160,7 @@ def test_threads_with_teams_of_their_own(monkeypatch):
         for _ in range(20):
             assert_same_bits(predictor(x), wanted)
 
-    run_all([calls] * 8)
+    at_once(*[calls] * 8)
 
 
 def test_first_jacobians_at_once():
@@ -193,7 +171,7 @@ def test_first_jacobians_at_once():
         assert_same_bits(predictor.jacobian(x), wanted)
 
     for _ in range(5):
-        run_all([functools.partial(first, make((7, 33, 5)))] * 8)
+        at_once(*[functools.partial(first, make((7, 33, 5)))] * 8)
 
 
 @pytest.mark.parametrize("what", ["one row", "two rows", "batch", "jacobian"])

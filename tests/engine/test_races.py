@@ -8,15 +8,15 @@ import functools
 import itertools
 import pickle
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import cases
 import numpy as np
 import pytest
+from at_once import at_once
 
 import fastmlp
 from fastmlp._engine import thread_count
-from fastmlp._models.ensemble import trainer
+from fastmlp._models import trainer
 from fastmlp._network import optimizers
 from fastmlp._network.activations import ACTIVATIONS
 
@@ -24,18 +24,6 @@ RNG = np.random.default_rng(11)
 X = RNG.normal(size=(1000, 6)).astype(np.float32)
 Y = np.column_stack([X[:, 0] * X[:, 1], np.sin(X[:, 2]), X[:, 3]]).astype(np.float32)
 READERS = 8
-
-
-def at_once(*calls):
-    """Run functions at the same time, each in a thread of its own; return their results."""
-    start = threading.Barrier(len(calls))
-
-    def run(call):
-        start.wait()
-        return call()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return [future.result() for future in [pool.submit(run, call) for call in calls]]
 
 
 def beside(work, reads):
@@ -219,95 +207,6 @@ def test_reading_beside_a_fit(call_threads, train):
     seen = beside(lambda: train(net, lambda: None), bound(READS, net))
     assert strays(seen, expected) == {}
     assert parameters(net) == parameters(twin)
-
-
-INTRUSIONS = {
-    "fit": lambda net: net.fit(X, Y, epochs=1),
-    "partial_fit": lambda net: net.partial_fit(X, Y),
-    "assignment": lambda net: setattr(net, "biases", [0 * b for b in net.biases]),
-    "load_state_dict": lambda net: net.load_state_dict(net.state_dict()),
-}
-
-
-def test_one_fit_at_a_time():
-    """Others are refused, and it is as if they had never been."""
-    net, alone = small_network(), small_network()
-    running, refused = threading.Event(), []
-
-    def last_epoch(state):
-        running.set()
-        return len(refused) == len(INTRUSIONS)
-
-    def intrude(intrusion):
-        running.wait()
-        try:
-            with pytest.raises(RuntimeError, match="a fit is running"):
-                intrusion(net)
-        finally:  # or the fit would go on
-            refused.append(intrusion)
-
-    history, *_ = at_once(
-        lambda: net.fit(X, Y, epochs=10**6, n_threads=2, callbacks=[last_epoch]),
-        *[functools.partial(intrude, intrusion) for intrusion in INTRUSIONS.values()],
-    )
-    alone.fit(X, Y, epochs=len(history.loss), n_threads=2)
-    assert parameters(net) == parameters(alone)
-
-
-# ---- estimators ---------------------------------------------------------------------------------
-
-LABELS = (Y[:, 0] > 0).astype(int) + (Y[:, 1] > 0)
-ESTIMATORS = {"MLPRegressor": Y, "MLPClassifier": LABELS}
-ESTIMATOR_READS = {
-    "predict a row": lambda e: raw(e.predict(X[:1])),
-    "predict": lambda e: raw(e.predict(X)),
-    "score": lambda e: e.score(X, ESTIMATORS[type(e).__name__]),
-    "coefs": lambda e: raw(*e.coefs_),
-    "copy": lambda e: raw(copy.deepcopy(e).predict(X)),
-    "pickle": lambda e: raw(pickle.loads(pickle.dumps(e)).predict(X)),
-}
-
-
-def estimator(name, solver="adam", **options):
-    sklearn = pytest.importorskip("fastmlp.sklearn")
-    fixed = {"hidden_layer_sizes": (40, 30), "random_state": 0, "max_iter": 25, "tol": 0}
-    return getattr(sklearn, name)(solver=solver, n_jobs=2, **fixed | options)
-
-
-@pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:lbfgs failed")
-@pytest.mark.parametrize("standardize", [False, True])
-@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
-@pytest.mark.parametrize("name", ESTIMATORS)
-def test_reading_beside_a_refit(name, solver, standardize):
-    """A fit that has not ended has changed nothing."""
-    options = {"solver": solver, "standardize": standardize, "early_stopping": solver == "sgd"}
-    refitted = estimator(name, **options).fit(X[:300], ESTIMATORS[name][:300])
-    again = estimator(name, **options).fit(X, ESTIMATORS[name])
-    expected = {key: (read(refitted), read(again)) for key, read in ESTIMATOR_READS.items()}
-    seen = beside(lambda: refitted.fit(X, ESTIMATORS[name]), bound(ESTIMATOR_READS, refitted))
-    assert strays(seen, expected) == {}
-    assert raw(*refitted.coefs_) == raw(*again.coefs_)
-
-
-@pytest.mark.parametrize("standardize", [False, True])
-@pytest.mark.parametrize("name", ESTIMATORS)
-def test_reading_beside_partial_fit(name, standardize):
-    """What is read is as after one of the calls."""
-    known = {"classes": np.unique(LABELS)} if name == "MLPClassifier" else {}
-    both = [estimator(name, standardize=standardize) for _ in range(2)]
-    learner, twin = (e.partial_fit(X, ESTIMATORS[name], **known) for e in both)
-    expected = {key: [read(twin)] for key, read in ESTIMATOR_READS.items()}
-    for _ in range(30):
-        twin.partial_fit(X, ESTIMATORS[name])
-        for key, read in ESTIMATOR_READS.items():
-            expected[key].append(read(twin))
-
-    def work():
-        for _ in range(30):
-            learner.partial_fit(X, ESTIMATORS[name])
-
-    assert strays(beside(work, bound(ESTIMATOR_READS, learner)), expected) == {}
-    assert raw(*learner.coefs_) == raw(*twin.coefs_)
 
 
 @pytest.mark.parametrize(("m", "n_threads"), [(2, 2), (3, 2), (5, 4)])

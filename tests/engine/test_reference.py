@@ -1,7 +1,5 @@
 """The textbook computes what the library computes, from the same weights, and needs NumPy alone."""
 
-from __future__ import annotations
-
 import ast
 import copy
 import pickle

@@ -4,8 +4,6 @@ A thread that runs out of stack kills its process, so each level runs in one of 
 program: ``python test_small_stacks.py LEVEL``.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import sys

@@ -1,13 +1,9 @@
 """Estimators of tables as C: raw columns in, what the estimator says out."""
 
-from __future__ import annotations
-
 import ctypes
 import re
 import shutil
 import subprocess
-from pathlib import Path
-from typing import Any
 
 import exports
 import numpy as np
@@ -32,7 +28,7 @@ UNKNOWN = -2
 RNG = np.random.default_rng(1)
 
 
-def many_values() -> np.ndarray:
+def many_values():
     """Return rows whose columns are hard: 180 categories, times, tiny, large and whole numbers."""
     n = 300
     tiny, large = RNG.normal(size=(2, n))
@@ -43,7 +39,7 @@ def many_values() -> np.ndarray:
 
 HARD = many_values()
 HARD_Y = 1e6 + np.sin(HARD[:, 1]) + HARD[:, 0] % 3
-CASES: dict[str, Any] = {
+CASES = {
     **{name: make for name, make in stored.tables().items() if name != "unfitted table"},
     "hard columns": lambda: stored.table(
         fastmlp.TabMLPRegressor, HARD_Y, HARD, categorical_features=[0]
@@ -57,7 +53,7 @@ KINDS = {"float32": CASES, "float64": ["hard columns"], "int8": ["TabMLPClassifi
 RUNS = [(name, kind) for kind, names in KINDS.items() for name in names]
 
 
-def rows_of(model: Any, n: int = ROWS) -> Any:
+def rows_of(model, n=ROWS):
     """Return rows of known and odd values, each column shuffled by itself."""
     if not hasattr(model, "feature_names_in_"):
         given = {5: HARD, 3: np.round(stored.X), 2: np.ones((60, 2))}[model.n_features_in_]
@@ -66,7 +62,7 @@ def rows_of(model: Any, n: int = ROWS) -> Any:
             columns[0] = RNG.choice([*range(190), np.nan, 1e9], n)
         return np.column_stack(columns)
     frame = stored.frame()
-    odd: dict[str, list[Any]] = dict.fromkeys(("a", "ü", "same", "again"), ODD)
+    odd = dict.fromkeys(("a", "ü", "same", "again"), ODD)
     odd |= {"text": ["no", None, "", "bee", "be"], "truth": [True], "mixed": [3, "y", None, 1.0]}
     names = model.feature_names_in_
     drawn = {}
@@ -78,7 +74,7 @@ def rows_of(model: Any, n: int = ROWS) -> Any:
     return pandas.DataFrame(drawn)[list(names)]
 
 
-def written_as(value: Any) -> bytes | None:
+def written_as(value):
     """Return a category as a program reads it in a file; None where there is nothing."""
     if value is None or value != value:
         return None
@@ -90,17 +86,17 @@ def written_as(value: Any) -> bytes | None:
 class Library:
     """The functions of a file that is compiled."""
 
-    def __init__(self, library: Any, name: str, model: Any, levels: int) -> None:
+    def __init__(self, library, name, model, levels):
         self.library, self.name, self.levels = library, name, levels
         self.columns, self.outputs = model._columns, model.n_outputs_
         self.is_regressor = isinstance(model, fastmlp.TabMLPRegressor)
 
-    def function(self, name: str, restype: Any = None) -> Any:
+    def function(self, name, restype=None):
         found = getattr(self.library, f"{self.name}_{name}")
         found.restype = restype
         return found
 
-    def read(self, X: Any) -> tuple[Any, Any]:
+    def read(self, X):
         """Return numbers and codes, as a program has them."""
         array = X.to_numpy(object) if hasattr(X, "iloc") else np.asarray(X)
         numbers = [array[:, k].astype(float) for k, _ in self.columns.numbers]
@@ -115,7 +111,7 @@ class Library:
             np.array(codes, np.int32).reshape(-1, n).T.copy(),
         )
 
-    def predict(self, numbers: Any, codes: Any) -> Any:
+    def predict(self, numbers, codes):
         """Return all that a file says of rows, (n, columns)."""
         m = self.outputs
         y = np.zeros((len(numbers), m * (2 + self.levels) if self.is_regressor else m))
@@ -128,7 +124,7 @@ class Library:
         return y
 
 
-def said(model: Any, X: Any, levels: list[float]) -> Any:
+def said(model, X, levels):
     """Return the same of an estimator, by its public methods."""
     if not isinstance(model, fastmlp.TabMLPRegressor):
         return model.predict_proba(X)
@@ -138,22 +134,22 @@ def said(model: Any, X: Any, levels: list[float]) -> Any:
     return np.concatenate([part.reshape(n, -1) for part in parts], axis=1)
 
 
-def deviation(model: Any) -> float:
+def deviation(model):
     """Return the unit of a network's output."""
     scales = [scale for group in model._members.groups for scale in group.scales]
     return max((float(scale.factor.max()) for scale in scales if scale is not None), default=1.0)
 
 
-def unit_of(model: Any, wanted: Any) -> float:
+def unit_of(model, wanted):
     """Return in which unit predictions may differ: that, or their range if it is wider."""
     return max(deviation(model), float(np.ptp(wanted, axis=0).max()))
 
 
-def name_of(run: tuple[str, str]) -> str:
+def name_of(run):
     return f"net{RUNS.index(run)}"
 
 
-def pronounced(model: Any) -> Any:
+def pronounced(model):
     """Return a model, hardly trained, that says more of its inputs: last weights are larger."""
     for group in model._members.groups:
         for net in group.ensemble:
@@ -162,7 +158,7 @@ def pronounced(model: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: Any) -> Any:
+def made(tmp_path_factory):
     """Return a folder, models and `Library` objects of all runs, and what `to_c` returned."""
     folder = tmp_path_factory.mktemp("tables")
     models = {name: pronounced(make()) for name, make in CASES.items()}
@@ -187,7 +183,7 @@ def made(tmp_path_factory: Any) -> Any:
 
 
 @pytest.mark.parametrize("run", RUNS, ids=" ".join)
-def test_rows_are_predicted_as_by_the_estimator(run: tuple[str, str], made: Any) -> None:
+def test_rows_are_predicted_as_by_the_estimator(run, made):
     _, models, libraries, files = made
     model, library = models[run[0]], libraries[run]
     X = rows_of(model)
@@ -208,7 +204,7 @@ CLASSIFIERS = [name for name in CASES if "Classifier" in name or name == "catego
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_labels_are_those_of_predict(name: str, made: Any) -> None:
+def test_labels_are_those_of_predict(name, made):
     _, models, libraries, files = made
     model, library = models[name], libraries[name, "float32"]
     X = rows_of(model, 200)
@@ -232,7 +228,7 @@ def test_labels_are_those_of_predict(name: str, made: Any) -> None:
     exports.assert_same_labels(found, model.predict(X), top[:, -1] - top[:, -2] > 1e-4)
 
 
-def test_infinities_are_as_the_largest_number(made: Any) -> None:
+def test_infinities_are_as_the_largest_number(made):
     _, models, libraries, _ = made
     model, library = models["hard columns"], libraries["hard columns", "float64"]
     X = np.column_stack([np.zeros(2), *[[1e300, -1e300]] * 4])
@@ -244,7 +240,7 @@ def test_infinities_are_as_the_largest_number(made: Any) -> None:
     assert np.array_equal(found, library.predict(largest, codes))
 
 
-def test_codes_and_texts_are_those_of_the_columns(made: Any) -> None:
+def test_codes_and_texts_are_those_of_the_columns(made):
     _, models, libraries, _ = made
     for name in ("TabMLPClassifier words", "hard columns", "TabMLPClassifier categories"):
         library = libraries[name, "float32"]
@@ -263,7 +259,7 @@ def test_codes_and_texts_are_those_of_the_columns(made: Any) -> None:
         assert [text(k, 0) for k in (-1, outside)] == [None] * 2
 
 
-def test_missing_is_a_category_of_its_own_where_it_was_at_fit(made: Any) -> None:
+def test_missing_is_a_category_of_its_own_where_it_was_at_fit(made):
     _, models, libraries, _ = made
     model, library = models["categories only"], libraries["categories only", "float32"]
     frame = pandas.DataFrame({"text": ["bee"] * 2, "mixed": [None, "never seen"]})
@@ -286,7 +282,7 @@ CHECKED = [
 
 
 @pytest.mark.parametrize("command", COMPILERS)
-def test_no_warnings_and_the_self_check_passes(command: Any, made: Any, tmp_path: Path) -> None:
+def test_no_warnings_and_the_self_check_passes(command, made, tmp_path):
     is_here, linked, started = RUN.get(command[0], HERE)
     if not is_here():
         pytest.skip("needs an emulator")
@@ -304,7 +300,7 @@ CONSTANTS = ["weights_0_1", "number_centre_0_0", r"target_low_\d_0", "offsets"]
 
 
 @pytest.mark.parametrize("constant", CONSTANTS)
-def test_the_self_check_finds_a_wrong_number(constant: str, made: Any, tmp_path: Path) -> None:
+def test_the_self_check_finds_a_wrong_number(constant, made, tmp_path):
     name = name_of(("hard columns", "float32"))
     text = (made[0] / f"{name}.c").read_text()
     found = re.search(rf" {constant}\[.*?{{", text, re.DOTALL)
@@ -319,7 +315,7 @@ def test_the_self_check_finds_a_wrong_number(constant: str, made: Any, tmp_path:
     assert subprocess.run([program], capture_output=True, check=False).returncode == 1
 
 
-def test_members_are_data_and_files_are_of_what_was_saved(made: Any, tmp_path: Path) -> None:
+def test_members_are_data_and_files_are_of_what_was_saved(made, tmp_path):
     folder, models, _, _ = made
     run = ("TabMLPRegressor loss gaussian", "float32")
     model, name = models[run[0]], name_of(run)
@@ -330,7 +326,7 @@ def test_members_are_data_and_files_are_of_what_was_saved(made: Any, tmp_path: P
     assert (tmp_path / f"{name}.c").read_text() == text
 
 
-def test_without_levels_there_are_no_quantiles(made: Any, tmp_path: Path) -> None:
+def test_without_levels_there_are_no_quantiles(made, tmp_path):
     model = made[1]["TabMLPRegressor two outputs"]
     model.to_c(tmp_path / "net.c")
     assert "quantile" not in (tmp_path / "net.h").read_text()
@@ -355,9 +351,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("columns", "options", "words"), WRONG)
-def test_what_c_cannot_have_is_refused(
-    columns: Any, options: Any, words: str, tmp_path: Path
-) -> None:
+def test_what_c_cannot_have_is_refused(columns, options, words, tmp_path):
     X = pandas.DataFrame({"a": stored.X[:, 0], **columns})
     model = stored.table(fastmlp.TabMLPRegressor, stored.Y[:, 0], X)
     path = options.pop("path", "net.c") if "path" in options else "net.c"
@@ -367,6 +361,6 @@ def test_what_c_cannot_have_is_refused(
 
 
 @pytest.mark.parametrize("make", [fastmlp.TabMLPClassifier, fastmlp.TabMLPRegressor])
-def test_what_is_not_fitted_says_so(make: Any, tmp_path: Path) -> None:
+def test_what_is_not_fitted_says_so(make, tmp_path):
     with pytest.raises(NotFittedError):
         make().to_c(tmp_path / "net.c")

@@ -1,10 +1,7 @@
 """Estimators of tables as ONNX: a runtime that gets raw columns predicts what fastmlp predicts."""
 
-from __future__ import annotations
-
 import functools
 from dataclasses import replace
-from typing import Any
 
 import exports
 import numpy as np
@@ -18,7 +15,7 @@ import fastmlp
 from fastmlp import TabMLPClassifier, TabMLPRegressor
 from fastmlp.tabular import presets
 from fastmlp.tabular.columns import Columns
-from fastmlp.tabular.persistence import like
+from fastmlp.tabular.fitted import like
 from fastmlp.tabular.presets import Preset, Recipe
 
 ReferenceEvaluator = pytest.importorskip("onnx.reference", reason="needs onnx").ReferenceEvaluator
@@ -43,7 +40,7 @@ TYPES = {
 }
 
 
-def frame(n: int, seed: int = 0) -> Any:
+def frame(n, seed=0):
     """Return columns of all kinds; names that a graph's own tensors could have."""
     rng = np.random.default_rng(seed)
     words = np.array(["", "ä", "None", "\U0001f600", "b\0c"], object)
@@ -65,7 +62,7 @@ def frame(n: int, seed: int = 0) -> Any:
     return pandas.DataFrame(columns)
 
 
-def odd(table: Any) -> Any:
+def odd(table):
     """Return a table of other rows, some with what was not there at fit."""
     table = table.copy()
     table.loc[:9, "x"] = [1e300, -1e300, 5e-324, -0.0, np.nan, 1e18, 1e-9, 0, 1e38, -1e39]
@@ -77,7 +74,7 @@ def odd(table: Any) -> Any:
     return table
 
 
-def array(n: int, seed: int = 0) -> Any:
+def array(n, seed=0):
     """Return numbers of all scales, with missing ones; the second column has few values."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, 5)) * [1, 2, 1e-5, 1e5, 0] + [0, 0, 1, 1e9, 4]
@@ -86,14 +83,14 @@ def array(n: int, seed: int = 0) -> Any:
     return x
 
 
-def objects(n: int, seed: int = 0) -> Any:
+def objects(n, seed=0):
     """Return text beside numbers, in one array."""
     table = frame(n, seed)
     return table[["x", "text", "truth"]].to_numpy(dtype=object)
 
 
 # How to make a table, and what is said of it.
-TABLES: dict[str, tuple[Any, dict[str, Any]]] = {
+TABLES = {
     "frame": (frame, {}),
     "text": (lambda *args: frame(*args)[["text", "none"]], {}),
     "numbers": (lambda *args: frame(*args)[["x", "0", "time"]], {}),
@@ -102,7 +99,7 @@ TABLES: dict[str, tuple[Any, dict[str, Any]]] = {
     "objects": (objects, {}),
 }
 # Made of a table's first column that is a number, and of noise.
-TARGETS: dict[str, Any] = {
+TARGETS = {
     "squared_error": lambda z: 1e6 + 3 * z,
     "absolute_error": lambda z: np.column_stack([z, 1e-3 * z**2]),
     "quantile": lambda z: z,
@@ -123,7 +120,7 @@ CASES = [
 
 
 @functools.cache
-def fitted(table: str, target: str, recipes: str = "piecewise") -> Any:
+def fitted(table, target, recipes="piecewise"):
     """Return an estimator whose two groups both count."""
     make, options = TABLES[table]
     X, rng = make(N), np.random.default_rng(1)
@@ -138,7 +135,7 @@ def fitted(table: str, target: str, recipes: str = "piecewise") -> Any:
         return TabMLPRegressor(loss=loss or "squared_error", quantile=0.8, **options).fit(X, y)
 
 
-def feed(session: Any, X: Any) -> dict[str, Any]:
+def feed(session, X):
     """Return the inputs of a session: as docs/deploying.md says."""
     if not hasattr(X, "columns"):
         if [each.name for each in session.get_inputs()] == ["X"]:
@@ -153,7 +150,7 @@ def feed(session: Any, X: Any) -> dict[str, Any]:
     return found
 
 
-def session_of(proto: Any) -> Any:
+def session_of(proto):
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
     return runtime.InferenceSession(
@@ -161,13 +158,13 @@ def session_of(proto: Any) -> Any:
     )
 
 
-def run(session: Any, X: Any) -> dict[str, Any]:
+def run(session, X):
     """Return what ONNX Runtime predicts, by name."""
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, feed(session, X)), strict=True))
 
 
-def rows(table: str) -> Any:
+def rows(table):
     X = TABLES[table][0](ROWS, 5)
     if table == "frame":
         return odd(X)
@@ -177,7 +174,7 @@ def rows(table: str) -> Any:
     return X
 
 
-def assert_same(found: dict[str, Any], model: Any, X: Any) -> None:
+def assert_same(found, model, X):
     """Fail unless a runtime has predicted what the model predicts."""
     if isinstance(model, TabMLPClassifier):
         p, y = model.predict_proba(X), model.predict(X)
@@ -199,7 +196,7 @@ def assert_same(found: dict[str, Any], model: Any, X: Any) -> None:
     assert np.all(error <= RELATIVE * (unit[..., np.newaxis] + away))
 
 
-def exported(model: Any) -> Any:
+def exported(model):
     return model.to_onnx() if hasattr(model, "classes_") else model.to_onnx(levels=LEVELS)
 
 

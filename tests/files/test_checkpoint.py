@@ -1,135 +1,30 @@
-"""A fit that was cut, in whatever epoch, goes on in a new model with the bits of a whole one."""
-
-from __future__ import annotations
+"""Checkpoints: what is kept, when, of which fit; and which fits can go on with one."""
 
 import os
 import unittest.mock
 import warnings
-from pathlib import Path
-from typing import Any
 
-import cases
 import cut
 import models
 import numpy as np
 import pytest
-import test_bits
 from models import X, Y
-from test_resume import same
+from states import same, state
 
 import fastmlp
 from fastmlp._files import storage
 
-EPOCHS = 8
 
-
-class CutError(Exception):
-    pass
-
-
-def job(mlp: Any, path: Path, stop: int = -1, callbacks: Any = list, **options: Any) -> Any:
+def job(mlp, path, callbacks=list, **options):
     """Fit a new model as the same command line does again and again; the process may end."""
-    net = models.network(mlp, **options.pop("model", {}))
-
-    def end(state: Any) -> None:
-        if state.epoch == stop:
-            raise CutError
-
-    end.runs_last = True  # type: ignore[attr-defined]
-    options = {"epochs": EPOCHS, "batch_size": 32, "validation_data": (X[:20], Y[:20])} | options
-    net.fit(X, Y, resume=path, callbacks=[fastmlp.Checkpoint(path), *callbacks(), end], **options)
+    net = models.network(mlp)
+    options = {"epochs": 8, "batch_size": 32, "validation_data": (X[:20], Y[:20])} | options
+    net.fit(X, Y, resume=path, callbacks=[fastmlp.Checkpoint(path), *callbacks()], **options)
     return net
 
 
-KINDS: dict[str, Any] = {
-    "plain": {},
-    "dropout": {"model": {"dropout": 0.3, "dtype": "float64"}},
-    "no shuffle": {"shuffle": False, "n_threads": 2},
-    "schedules": {
-        "optimizer": fastmlp.AdamW(
-            fastmlp.Cosine(0.05, 24), weight_decay=lambda step: 0.001 * step
-        ),
-        "dropout": fastmlp.Cosine(0.4, 20),
-    },
-    "averaging": {"averaging": fastmlp.SWA(start=2), "optimizer": fastmlp.Lion(0.01)},
-    "early stopping": {
-        "optimizer": fastmlp.SGD(0.3, momentum=0.9),
-        "callbacks": lambda: [fastmlp.EarlyStopping(patience=2, min_delta=0.01)],
-    },
-    "early stopping among means": {
-        "optimizer": fastmlp.SGD(0.3, momentum=0.9),
-        "averaging": fastmlp.EMA(decay=0.3),
-        "callbacks": lambda: [fastmlp.EarlyStopping(patience=2, min_delta=0.01)],
-    },
-    "plateaus": {
-        "callbacks": lambda: [fastmlp.ReduceOnPlateau("loss", patience=1, factor=0.3)],
-        "optimizer": fastmlp.SGD(1.0),
-    },
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_cut_at_every_epoch_it_ends_the_same(mlp: Any, kind: str, tmp_path: Path) -> None:
-    whole = job(mlp, tmp_path / "whole", **KINDS[kind])
-    n = len(whole.history.loss)
-    assert (n < EPOCHS) == kind.startswith("early stopping")
-    for stop in range(n):
-        path = tmp_path / f"cut {stop}"
-        with pytest.raises(CutError):
-            job(mlp, path, stop, **KINDS[kind])
-        again = job(mlp, path, **KINDS[kind])
-        same(again, whole)
-        assert again.history.stop_reason == whole.history.stop_reason
-        same(job(mlp, path, **KINDS[kind]), whole)  # nothing is left to do
-
-
-@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
-def test_cut_again_and_again_with_every_optimizer(mlp: Any, optimizer: Any, tmp_path: Path) -> None:
-    whole = job(mlp, tmp_path / "whole", optimizer=optimizer)
-    for stop in range(EPOCHS):
-        with pytest.raises(CutError):
-            job(mlp, tmp_path / "cut", stop, optimizer=optimizer)
-    same(job(mlp, tmp_path / "cut", optimizer=optimizer), whole)
-
-
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("name", test_bits.FITS)
-def test_the_golden_fits_go_on(name: str, dtype: str, tmp_path: Path) -> None:
-    sizes, given, options = test_bits.FITS[name]
-    options = dict(options)
-    whole, first, second = (fastmlp.MLP(sizes, **given, dtype=dtype, rng=3) for _ in range(3))
-    x, t, weights = test_bits.data(sizes, whole.loss)
-    if options.pop("sample_weight", False):
-        options["sample_weight"] = weights
-    path = tmp_path / "net"
-    whole.fit(x, t, epochs=4, **options)
-    first.fit(x, t, epochs=2, callbacks=[fastmlp.Checkpoint(path)], **options)
-    second.fit(x, t, epochs=4, resume=path, **options)
-    same(second, whole)
-
-
-def test_a_checkpoint_is_a_model_that_can_be_loaded_and_gone_on_with(
-    mlp: Any, tmp_path: Path
-) -> None:
-    path = tmp_path / "net"
-    callbacks = lambda: [fastmlp.EarlyStopping(patience=3)]  # noqa: E731
-    whole = job(mlp, tmp_path / "whole", callbacks=callbacks)
-    with pytest.raises(CutError):
-        job(mlp, path, 4, callbacks=callbacks)
-    again = fastmlp.load(path)
-    again.fit(
-        *(X, Y),
-        epochs=EPOCHS,
-        batch_size=32,
-        validation_data=(X[:20], Y[:20]),
-        resume=True,
-        callbacks=callbacks(),
-    )
-    same(again, whole)
-
-
 @pytest.mark.parametrize("where", ["here", "behind a link", "on another disk"])
-def test_what_is_kept(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_kept(where, tmp_path, monkeypatch):
     path, best = tmp_path / "net.safetensors", tmp_path / "best.safetensors"
     if where != "here":
         (tmp_path / "folder").mkdir()
@@ -148,7 +43,7 @@ def test_what_is_kept(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert fastmlp.load(best).history.val_loss[-1] == min(history.val_loss)
 
 
-def test_what_is_kept_beside_a_longer_fit_of_before(tmp_path: Path) -> None:
+def test_what_is_kept_beside_a_longer_fit_of_before(tmp_path):
     path = tmp_path / "net[1].safetensors"  # brackets have a meaning in a pattern
     for epochs in (6, 3):
         checkpoint = fastmlp.Checkpoint(path, keep=2)
@@ -157,11 +52,11 @@ def test_what_is_kept_beside_a_longer_fit_of_before(tmp_path: Path) -> None:
     assert names == [*(f"net[1]-{n:06}.safetensors" for n in (2, 3, 5, 6)), path.name]
 
 
-def test_by_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_seconds(tmp_path, monkeypatch):
     monkeypatch.setattr("time.monotonic", iter(range(1000)).__next__)
     saved, saving = [], storage.saving
 
-    def noted(net: Any, path: Path) -> Any:
+    def noted(net, path):
         saved.append(len(net.history.loss))
         return saving(net, path)
 
@@ -171,24 +66,7 @@ def test_by_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert saved == [3, 6, 9]
 
 
-@pytest.mark.parametrize(
-    ("options", "error", "words"),
-    [
-        ({"every": 0}, ValueError, "every is 0"),
-        ({"keep": 1.5}, TypeError, "keep is 1.5"),
-        ({"seconds": -1.0}, ValueError, "seconds is -1.0"),
-        ({"monitor": "accuracy"}, ValueError, "monitor is 'accuracy' but one of"),
-        ({"best": 3}, TypeError, r"best is 3 \(int\) but a path"),
-        ({"best": Path("folder/../x")}, ValueError, "best is 'folder/../x', the file of the last"),
-        ({"path": b"x"}, TypeError, "path is b'x'"),
-    ],
-)
-def test_bad_arguments(options: Any, error: type[Exception], words: str) -> None:
-    with pytest.raises(error, match=words):
-        fastmlp.Checkpoint(**{"path": "x", **options})
-
-
-def test_another_model_is_refused_and_nothing_changes(mlp: Any, tmp_path: Path) -> None:
+def test_another_model_is_refused_and_nothing_changes(mlp, tmp_path):
     path = tmp_path / "net"
     job(mlp, path)
     wider, other = (
@@ -202,7 +80,7 @@ def test_another_model_is_refused_and_nothing_changes(mlp: Any, tmp_path: Path) 
         assert (models.digest(net), repr(net._rng.bit_generator.state)) == before
     net = models.network(mlp)
     before = models.digest(net)
-    with pytest.raises(ValueError, match="epochs is 3 but the fit to go on with has had 8"):
+    with pytest.raises(ValueError, match="epochs is 3 but the fit to resume has had 8"):
         net.fit(X, Y, epochs=3, validation_data=(X[:20], Y[:20]), batch_size=32, resume=path)
     assert models.digest(net) == before
     assert net.history is None
@@ -213,17 +91,17 @@ def test_another_model_is_refused_and_nothing_changes(mlp: Any, tmp_path: Path) 
         net.fit(X, Y, callbacks=[fastmlp.Checkpoint(path, monitor="val_loss")])
 
 
-def test_other_data_and_batches_are_those_of_another_job(mlp: Any, tmp_path: Path) -> None:
+def test_other_data_and_batches_are_those_of_another_job(mlp, tmp_path):
     path, held = tmp_path / "net", (X[:20], Y[:20])
     job(mlp, path)
     moved = Y.copy()
     moved[-1, 0] += 1e-6
     same_job = {"batch_size": 32, "validation_data": held}
     for data, options, words in (
-        ((X, moved), {}, "resume is '.*net' but X, y, sample_weight or validation_data are others"),
-        ((X[::-1], Y), {}, "are others than in the fit"),
-        ((X, Y), {"sample_weight": np.ones(90)}, "are others than in the fit"),
-        ((X, Y), {"validation_data": (X[:20], Y[1:21])}, "are others than in the fit"),
+        ((X, moved), {}, "resume is '.*net' but X, y, sample_weight or validation_data differ"),
+        ((X[::-1], Y), {}, "differ from those of the fit"),
+        ((X, Y), {"sample_weight": np.ones(90)}, "differ from those of the fit"),
+        ((X, Y), {"validation_data": (X[:20], Y[1:21])}, "differ from those of the fit"),
         ((X, Y), {"batch_size": 31}, "resume is '.*net' and batch_size is 31 but was 32"),
         ((X[1:], Y[1:]), {}, "resume is '.*net' and the number of rows of X is 89 but was 90"),
     ):
@@ -237,7 +115,7 @@ def test_other_data_and_batches_are_those_of_another_job(mlp: Any, tmp_path: Pat
     fastmlp.load(path).fit(X, moved, epochs=9, resume=True, validation_data=held)
 
 
-def test_a_source_is_not_asked_for_its_data(mlp: Any, tmp_path: Path) -> None:
+def test_a_source_is_not_asked_for_its_data(mlp, tmp_path):
     path = tmp_path / "net"
     for epochs, blocks in ((1, [(X, Y)]), (2, [(X[:40], Y[:40]), (X[40:], Y[40:])])):
         callbacks = [fastmlp.Checkpoint(path)]
@@ -248,7 +126,7 @@ def test_a_source_is_not_asked_for_its_data(mlp: Any, tmp_path: Path) -> None:
         net.fit(lambda: [(X, Y)], epochs=3, resume=path, batch_size=7)
 
 
-def test_a_killed_job_ends_as_one_that_was_not(tmp_path: Path) -> None:
+def test_a_killed_job_ends_as_one_that_was_not(tmp_path):
     """The process ends by SIGKILL, in whatever it does, and the same work is started again."""
     path, rng = tmp_path / "net", np.random.default_rng(0)
     options = {"callbacks": lambda: [fastmlp.EarlyStopping(patience=40)], "epochs": 60}
@@ -266,59 +144,15 @@ def test_a_killed_job_ends_as_one_that_was_not(tmp_path: Path) -> None:
 SAMPLES = np.random.default_rng(0).normal(size=(90, 4))
 WORDS = np.where(SAMPLES[:, 0] * SAMPLES[:, 1] > 0, "same", "other")
 
-ESTIMATORS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "early stopping": {"early_stopping": True, "tol": 0.05, "n_iter_no_change": 2},
-    "adaptive": {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.1, "n_iter_no_change": 1},
-    "by samples": {"solver": "sgd", "learning_rate": "invscaling", "shuffle": False},
-    "best, scaled, dropout": {"restore_best": True, "standardize": True, "dropout": 0.2},
-    "schedule": {"learning_rate": "one_cycle", "solver": "sgd"},
-    "callbacks": {
-        "callbacks": lambda: [
-            fastmlp.ReduceOnPlateau("loss", patience=1),
-            fastmlp.EarlyStopping("loss", patience=3, min_delta=0.02),
-        ],
-        "learning_rate_init": 0.1,
-    },
-}
 
-
-def estimator_job(path: Path, y: Any, stop: int = -1, callbacks: Any = list, **options: Any) -> Any:
+def estimator_job(path, y, **options):
     """Fit a new estimator, as above."""
-
-    def end(state: Any) -> None:
-        if state.epoch == stop:
-            raise CutError
-
-    end.runs_last = True  # type: ignore[attr-defined]
     make = fastmlp.MLPClassifier if y.dtype.kind == "U" else fastmlp.MLPRegressor
     options = {"hidden_layer_sizes": (6,), "random_state": 0, "max_iter": 8} | options
-    model = make(callbacks=[fastmlp.Checkpoint(path), *callbacks(), end], **options)
+    model = make(callbacks=[fastmlp.Checkpoint(path)], **options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return model.fit(SAMPLES, y, resume=path)
-
-
-def same_estimators(a: Any, b: Any) -> None:
-    """Fail unless two estimators have the same bits and have seen the same."""
-    for mine, other in zip([*a.coefs_, *a.intercepts_], [*b.coefs_, *b.intercepts_], strict=True):
-        assert np.array_equal(mine, other)
-    names = ("n_iter_", "t_", "loss_curve_", "validation_scores_", "best_loss_")
-    for name in (*names, "best_validation_score_", "validation_loss_curve_"):
-        assert getattr(a, name) == getattr(b, name), name
-    assert a.history_.stop_reason == b.history_.stop_reason
-
-
-@pytest.mark.parametrize("y", [WORDS, SAMPLES[:, :2] ** 2], ids=["classifier", "regressor"])
-@pytest.mark.parametrize("kind", ESTIMATORS)
-def test_an_estimator_that_was_cut_ends_the_same(kind: str, y: Any, tmp_path: Path) -> None:
-    whole = estimator_job(tmp_path / "whole", y, **ESTIMATORS[kind])
-    for stop in range(whole.n_iter_):
-        path = tmp_path / f"cut {stop}"
-        with pytest.raises(CutError):
-            estimator_job(path, y, stop, **ESTIMATORS[kind])
-        same_estimators(estimator_job(path, y, **ESTIMATORS[kind]), whole)
-        same_estimators(estimator_job(path, y, **ESTIMATORS[kind]), whole)  # nothing is left to do
 
 
 @pytest.mark.parametrize(
@@ -330,13 +164,13 @@ def test_an_estimator_that_was_cut_ends_the_same(kind: str, y: Any, tmp_path: Pa
         ({"hidden_layer_sizes": (7,)}, r"hidden_layer_sizes is \(7,\) but was \(6,\)"),
     ],
 )
-def test_an_estimator_of_another_fit_is_refused(options: Any, words: str, tmp_path: Path) -> None:
+def test_an_estimator_of_another_fit_is_refused(options, words, tmp_path):
     estimator_job(tmp_path / "model", WORDS)
     with pytest.raises(ValueError, match=words):
         estimator_job(tmp_path / "model", WORDS, **options)
 
 
-def test_data_of_another_fit_are_refused(tmp_path: Path) -> None:
+def test_data_of_another_fit_are_refused(tmp_path):
     model = estimator_job(tmp_path / "model", WORDS)
     with pytest.raises(ValueError, match="90 samples, but this one has .* 60: pass the same data"):
         model.fit(SAMPLES[:60], WORDS[:60], resume=tmp_path / "model")
@@ -360,7 +194,7 @@ def test_data_of_another_fit_are_refused(tmp_path: Path) -> None:
     "options",
     [{"early_stopping": True}, {"restore_best": True, "solver": "sgd", "learning_rate_init": 5.0}],
 )
-def test_the_best_file_is_what_the_fit_returns(options: Any, tmp_path: Path) -> None:
+def test_the_best_file_is_what_the_fit_returns(options, tmp_path):
     path, best = tmp_path / "model", tmp_path / "best"
     options = {"random_state": 1, "learning_rate_init": 0.05, "max_iter": 30, **options}
     model = fastmlp.MLPClassifier(callbacks=[fastmlp.Checkpoint(path, best=best)], **options)
@@ -369,10 +203,10 @@ def test_the_best_file_is_what_the_fit_returns(options: Any, tmp_path: Path) -> 
     assert np.array_equal(found.predict_proba(SAMPLES), model.predict_proba(SAMPLES))
     assert not np.array_equal(last.predict_proba(SAMPLES), model.predict_proba(SAMPLES))
     again = fastmlp.MLPClassifier(**options).fit(SAMPLES, WORDS, resume=path)
-    same_estimators(again, model)
+    assert state(again) == state(model)
 
 
-def test_a_checkpoint_of_an_estimator_goes_on_with_partial_fit(tmp_path: Path) -> None:
+def test_a_checkpoint_of_an_estimator_goes_on_with_partial_fit(tmp_path):
     model = estimator_job(tmp_path / "model", SAMPLES[:, :2] ** 2)
     again = fastmlp.load(tmp_path / "model")
     assert again.n_iter_ == 8

@@ -1,12 +1,8 @@
 """Checkpoints are written by a thread: what they hold, where, and what becomes of an error."""
 
-from __future__ import annotations
-
 import _thread
 import copy
 import threading
-from pathlib import Path
-from typing import Any
 
 import models
 import pytest
@@ -22,17 +18,15 @@ class CutError(Exception):
     pass
 
 
-def test_training_goes_on_while_a_thread_writes(
-    mlp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_goes_on_while_a_thread_writes(mlp, tmp_path, monkeypatch):
     """What is written is what was, though the model changes and is copied meanwhile."""
     path, write, may_write = tmp_path / "net", atomic_files.write, threading.Event()
 
-    def slow(*arguments: Any) -> None:
+    def slow(*arguments):
         assert may_write.wait(60)
         write(*arguments)
 
-    def third(state: Any) -> None:
+    def third(state):
         if state.epoch == 2:
             assert not path.exists()
             copy.deepcopy((state.model, state.callbacks))
@@ -40,7 +34,7 @@ def test_training_goes_on_while_a_thread_writes(
 
     monkeypatch.setattr(atomic_files, "write", slow)
     net, whole = models.network(mlp), models.network(mlp)
-    options: dict[str, Any] = {"optimizer": fastmlp.SGD(0.1, momentum=0.9)}
+    options = {"optimizer": fastmlp.SGD(0.1, momentum=0.9)}
     callbacks = [fastmlp.Checkpoint(path, every=2, keep=2), third]
     net.fit(X, Y, epochs=4, callbacks=callbacks, **options)
     whole.fit(X, Y, epochs=2, **options)
@@ -51,19 +45,17 @@ def test_training_goes_on_while_a_thread_writes(
 
 
 @pytest.mark.parametrize("stop", [None, 4, 5])
-def test_an_error_of_the_thread_is_that_of_the_fit(
-    stop: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_of_the_thread_is_that_of_the_fit(stop, tmp_path, monkeypatch):
     """By the next save, or at the end; there not in place of what has ended the fit."""
     path, net = tmp_path / "net", models.network(fastmlp.MLP)
     checkpoint, write = fastmlp.Checkpoint(path, every=3), atomic_files.write
 
-    def fails(path: Any, pieces: Any) -> None:
+    def fails(path, pieces):
         if path.exists():
             raise OSError(28, "no space left")
         write(path, pieces)
 
-    def end(state: Any) -> bool:
+    def end(state):
         if state.epoch == stop == 5:
             raise CutError
         return state.epoch == stop
@@ -83,8 +75,8 @@ def test_an_error_of_the_thread_is_that_of_the_fit(
     assert len(fastmlp.load(path).history.loss) == 20
 
 
-def test_without_a_thread_the_fit_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any) -> None:
+def test_without_a_thread_the_fit_writes(tmp_path, monkeypatch):
+    def refuse(*_):
         raise RuntimeError("can't start new thread")
 
     path = tmp_path / "net"
@@ -96,14 +88,14 @@ def test_without_a_thread_the_fit_writes(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(("kind", "epochs"), [("source", 0), ("a save", 2), ("the last save", 1)])
 def test_a_thread_that_dies_before_its_first_line_is_out_of_memory(
-    kind: str, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    kind, epochs, tmp_path, monkeypatch
+):
     """It is missed by the next save, or by the end of the fit; nobody waits for it."""
     start, net = _thread.start_new_thread, models.network(fastmlp.MLP)
-    data: Any = (lambda: iter([(X, Y)]),) if kind == "source" else (X, Y)
+    data = (lambda: iter([(X, Y)]),) if kind == "source" else (X, Y)
     callbacks = [] if kind == "source" else [fastmlp.Checkpoint(tmp_path / "net")]
 
-    def fit() -> None:
+    def fit():
         with pytest.raises(MemoryError, match="memory ran out"):
             net.fit(
                 *data, epochs=1 if kind == "the last save" else 5, n_threads=1, callbacks=callbacks
@@ -116,9 +108,7 @@ def test_a_thread_that_dies_before_its_first_line_is_out_of_memory(
 
 
 @pytest.mark.parametrize("name", ["path", "best"])
-def test_a_folder_that_is_not_there_is_missed_before_the_first_epoch(
-    mlp: Any, name: str, tmp_path: Path
-) -> None:
+def test_a_folder_that_is_not_there_is_missed_before_the_first_epoch(mlp, name, tmp_path):
     net, paths = models.network(mlp), {"path": tmp_path / "net", name: tmp_path / "none" / "net"}
     with pytest.raises(FileNotFoundError, match="into a folder that is not there: .*none'"):
         net.fit(X, Y, callbacks=[fastmlp.Checkpoint(**paths)])
@@ -128,12 +118,10 @@ def test_a_folder_that_is_not_there_is_missed_before_the_first_epoch(
 
 @pytest.mark.filterwarnings("ignore:.*onverge")
 @pytest.mark.parametrize("kind", ["net", "ensemble", "estimator"])
-def test_a_job_whose_checkpoint_is_behind_a_link_is_started_again(
-    kind: str, tmp_path: Path
-) -> None:
+def test_a_job_whose_checkpoint_is_behind_a_link_is_started_again(kind, tmp_path):
     link = tmp_path / "link"
     link.symlink_to("net")
-    options: dict[str, Any] = {"resume": link}
+    options = {"resume": link}
     for epochs in (2, 5):
         callbacks = [fastmlp.Checkpoint(link)]
         if kind == "estimator":
@@ -162,9 +150,7 @@ MODELS = {
 
 @pytest.mark.parametrize("every", [1, 100])
 @pytest.mark.parametrize("name", MODELS)
-def test_more_epochs_than_a_file_has_room_for_are_told_at_once(
-    name: str, every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_epochs_than_a_file_has_room_for_are_told_at_once(name, every, tmp_path, monkeypatch):
     make, options, numbers = MODELS[name]
     path, net = tmp_path / "net", make()
     monkeypatch.setattr(record, "MOST_NUMBERS", 6 * numbers)

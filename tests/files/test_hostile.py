@@ -1,21 +1,15 @@
 """Hostile files: each is refused for its own reason, in little time and memory; none runs code."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
 import tracemalloc
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import children
 import hostile
-import hostile_averages
-import hostile_ensembles
 import hostile_files
-import hostile_functions
 import hostile_models
 import hostile_tables
 import numpy as np
@@ -26,32 +20,20 @@ import trials
 import fastmlp
 from fastmlp._files import files, storage
 
-ROWS = [
-    *hostile_files.CONTAINER,
-    *hostile_averages.AVERAGES,
-    *hostile_models.NETWORKS,
-    *hostile_functions.FUNCTIONS,
-    *hostile_models.TRAINING,
-    *hostile_ensembles.ENSEMBLES,
-    *hostile_models.ESTIMATORS,
-    *hostile_tables.TABLES,
-]
-VALID = (
-    *("MLP", "ensemble", "predictor"),
-    *("MLPClassifier words", "TabMLPRegressor two outputs"),
-)
+ROWS = [*hostile_files.CONTAINER, *hostile_models.MODELS, *hostile_tables.TABLES]
+VALID = (*("MLP", "ensemble", "predictor"), *("MLPClassifier words", "TabMLPRegressor two outputs"))
 ALLOWED = 16 << 20  # bytes of memory, beside twice the file
 
 
-def complaint(text: bytes) -> str:
+def complaint(text):
     """Return why a file is refused."""
     with pytest.raises(fastmlp.ModelFormatError) as caught:
         hostile.load(text)
     return str(caught.value)
 
 
-@pytest.mark.parametrize(("make", "words"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
-def test_a_file_by_hand_is_refused_for_its_reason(make: Any, words: str) -> None:
+@pytest.mark.parametrize(("make", "words"), ROWS, ids=[words for _, words in ROWS])
+def test_a_file_by_hand_is_refused_for_its_reason(make, words):
     text = make()
     tracemalloc.start()
     said = complaint(text)
@@ -63,21 +45,21 @@ def test_a_file_by_hand_is_refused_for_its_reason(make: Any, words: str) -> None
     assert peak < 2 * len(text) + ALLOWED
 
 
-def test_every_reason_is_another() -> None:
-    assert len({row[0] for row in ROWS}) == len(ROWS) > 200
-    twice = Counter(complaint(make()) for _, make, _ in ROWS)
+def test_every_reason_is_another():
+    assert len(ROWS) > 180
+    twice = Counter(complaint(make()) for make, _ in ROWS)
     assert max(twice.values()) == 1, twice.most_common(1)
 
 
 @pytest.mark.parametrize("trial", trials.every("hostile files"), ids=", ".join)
-def test_trial(trial: tuple[str, str], check: Any) -> None:
+def test_trial(trial, check):
     check(trial)
 
 
 SMALL = fastmlp.MLP([4, 12, 12, 2], rng=0)  # 2 KiB
 
 
-def test_every_flipped_bit_is_seen() -> None:
+def test_every_flipped_bit_is_seen():
     text = bytearray(b"".join(storage.pieces(SMALL)))
     for at in range(8 * len(text)):
         text[at // 8] ^= 1 << at % 8
@@ -85,7 +67,7 @@ def test_every_flipped_bit_is_seen() -> None:
         text[at // 8] ^= 1 << at % 8
 
 
-def test_every_truncation_and_every_extreme_byte_is_seen() -> None:
+def test_every_truncation_and_every_extreme_byte_is_seen():
     text = b"".join(storage.pieces(SMALL))
     for at in range(len(text)):
         hostile.refused(text[:at])
@@ -94,7 +76,7 @@ def test_every_truncation_and_every_extreme_byte_is_seen() -> None:
 
 
 @pytest.mark.parametrize("name", hostile.VALID)
-def test_a_valid_file_costs_twice_its_size(name: str) -> None:
+def test_a_valid_file_costs_twice_its_size(name):
     text = hostile.valid(name)
     tracemalloc.start()
     hostile.load(text)
@@ -104,7 +86,7 @@ def test_a_valid_file_costs_twice_its_size(name: str) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say")
-def test_a_large_file_with_moments_costs_twice_its_size(tmp_path: Path) -> None:
+def test_a_large_file_with_moments_costs_twice_its_size(tmp_path):
     net = fastmlp.MLP([512, 1024, 1024, 64], rng=0)
     x = np.zeros((2, 512), np.float32)
     net.partial_fit(x, np.zeros((2, 64)))
@@ -143,12 +125,12 @@ print(json.dumps(events))
 """
 
 
-def test_a_load_opens_its_file_and_does_nothing_else(tmp_path: Path) -> None:
+def test_a_load_opens_its_file_and_does_nothing_else(tmp_path):
     paths = []
     for at, name in enumerate(VALID):
         paths.append(tmp_path / f"valid {at}")
         paths[-1].write_bytes(hostile.valid(name))
-    for at, (_, make, _) in enumerate(ROWS):
+    for at, (make, _) in enumerate(ROWS):
         paths.append(tmp_path / f"hostile {at}")
         paths[-1].write_bytes(make())
     said = json.loads(children.printed(children.python("-c", AUDITED, *paths)))
@@ -158,7 +140,7 @@ def test_a_load_opens_its_file_and_does_nothing_else(tmp_path: Path) -> None:
         assert arguments == [path]
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_file_is_refused(tmp_path):
     (tmp_path / "net").write_bytes(hostile.valid("MLP"))
     (tmp_path / "link").symlink_to("net")
     os.mkfifo(tmp_path / "pipe")
@@ -173,7 +155,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         fastmlp.load(tmp_path / "text")
 
 
-def test_a_file_that_is_mostly_a_hole_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_a_file_that_is_mostly_a_hole_is_refused_before_it_is_read(tmp_path):
     """A file system gives a file any size, and it takes no room on the disk."""
     path, size = tmp_path / "net", 10**12
     header, payload = hostile.apart(hostile.valid("predictor"))
@@ -195,8 +177,8 @@ def test_a_file_that_is_mostly_a_hole_is_refused_before_it_is_read(tmp_path: Pat
     assert files.read(path, only=()).size == len(text) + 4 * n
 
 
-def test_a_file_for_which_there_is_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(size: int, dtype: Any) -> Any:
+def test_a_file_for_which_there_is_no_memory(monkeypatch):
+    def fail(size, dtype):
         if size > 10_000:
             raise MemoryError
         return empty(size, dtype)
@@ -208,14 +190,12 @@ def test_a_file_for_which_there_is_no_memory(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(("change", "words"), [(-8, "was cut off"), (4, "it grew while")])
-def test_a_file_that_changes_meanwhile_is_refused(
-    change: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_changes_meanwhile_is_refused(change, words, tmp_path, monkeypatch):
     path, text = tmp_path / "net", hostile.valid("MLP")
     path.write_bytes(text)
     read, calls = os.readv, []
 
-    def readv(descriptor: int, rooms: Any) -> int:
+    def readv(descriptor, rooms):
         calls.append(len(rooms[0]))
         if len(calls) == 2:
             with path.open("r+b") as file:
@@ -229,7 +209,7 @@ def test_a_file_that_changes_meanwhile_is_refused(
     assert files.read(path).size == len(text)
 
 
-def test_moments_that_do_not_belong_to_the_optimizer_are_not_used(tmp_path: Path) -> None:
+def test_moments_that_do_not_belong_to_the_optimizer_are_not_used(tmp_path):
     net = stored.mlp()
     net.save(tmp_path / "net")
     again, fresh = (fastmlp.load(tmp_path / "net") for _ in range(2))

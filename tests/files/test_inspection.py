@@ -1,9 +1,6 @@
 """What `python -m fastmlp inspect` says of files: enough, and nothing of what a terminal obeys."""
 
-from __future__ import annotations
-
 import re
-from pathlib import Path
 
 import hostile
 import models
@@ -16,9 +13,7 @@ from fastmlp import _cli
 from fastmlp._files import files, inspection, storage
 
 
-def test_inspect_says_what_is_in_a_file_and_reads_no_weights(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_inspect_says_what_is_in_a_file_and_reads_no_weights(tmp_path, capsys):
     path = tmp_path / "net"
     fastmlp.MLP([3, 500, 2], loss=fastmlp.Huber(0.5), rng=0).save(path)
     assert _cli.main(["inspect", str(path)]) == 0
@@ -39,7 +34,7 @@ def test_inspect_says_what_is_in_a_file_and_reads_no_weights(
     assert "No such file" in capsys.readouterr().err
 
 
-def test_inspect_shows_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
+def test_inspect_shows_nothing_that_a_terminal_obeys(tmp_path):
     net = models.network(fastmlp.MLP)
     header, payload = hostile.apart(b"".join(storage.pieces(net)))
     header["__metadata__"]["fastmlp"] = header["__metadata__"]["model"]["class"] = "\x1b[2J"
@@ -47,7 +42,7 @@ def test_inspect_shows_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
     assert "\x1b" not in inspection.report(tmp_path / "net")
 
 
-def strange_names(width: int, kind: str, point: int) -> bytes:
+def strange_names(width, kind, point):
     """Return a file whose names of columns are so many numbers of a dtype each."""
     header, payload = hostile.apart(hostile.valid("TabMLPClassifier words"))
     at = len(payload)
@@ -69,9 +64,7 @@ def strange_names(width: int, kind: str, point: int) -> bytes:
         *((2000, "<u4", 65), (30_000, "<f8", 7)),
     ],
 )
-def test_inspect_is_brief_whatever_the_names_are(
-    width: int, kind: str, point: int, tmp_path: Path
-) -> None:
+def test_inspect_is_brief_whatever_the_names_are(width, kind, point, tmp_path):
     (tmp_path / "model").write_bytes(strange_names(width, kind, point))
     text = inspection.report(tmp_path / "model")
     assert text.replace("\n", "").isprintable()

@@ -1,7 +1,5 @@
 """Pickles that version 0.1.0 has made, of every class, load under the names of now."""
 
-from __future__ import annotations
-
 import json
 import pickle
 from pathlib import Path

@@ -1,77 +1,22 @@
 """A fit goes on where it ended: the bits of one that was not cut, in both engines."""
 
-import copy
-import pickle
-
-import cases
 import pytest
-import test_bits
 from models import X, Y, digest, network
+from states import same
 
 import fastmlp
-from fastmlp._training.evaluator import Evaluator
-
-TWINS = {
-    "itself": lambda net: net,
-    "copy": copy.copy,
-    "deepcopy": copy.deepcopy,
-    "pickle": lambda net: pickle.loads(pickle.dumps(net)),
-}
-OPTIONS = {"epochs": 7, "batch_size": 32, "l2": 0.01, "validation_data": (X[:20], Y[:20])}
-
-
-def until(epochs):
-    """Return a callback that ends a fit after so many epochs."""
-    return lambda state: state.epoch + 1 == epochs
-
-
-def same(net, other):
-    """Whether two models have the same bits, will draw the same, and have seen the same."""
-    for name in ("loss", "val_loss", "learning_rate"):
-        assert getattr(net.history, name) == getattr(other.history, name)
-    assert net._rng.bit_generator.state == other._rng.bit_generator.state
-    assert digest(net) == digest(other)
-
-
-@pytest.mark.parametrize("twin", TWINS)
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
-def test_a_fit_in_parts_is_a_fit(mlp, optimizer, dtype, twin):
-    options = {**OPTIONS, "optimizer": optimizer}
-    whole, parts = (network(mlp, dtype=dtype, dropout=0.2) for _ in range(2))
-    history = whole.fit(X, Y, **options)
-    first = parts.fit(X, Y, callbacks=[until(2)], **options)
-    assert len(first.loss) == 2
-    parts = TWINS[twin](parts)
-    parts.fit(X, Y, resume=True, callbacks=[until(4)], **options)
-    parts = TWINS[twin](parts)
-    found = parts.fit(X, Y, resume=True, **options)
-    assert found is parts.history
-    assert found.loss == history.loss
-    assert (len(first.loss), len(found.seconds), found.stop_reason) == (2, 7, "")
-    same(parts, whole)
-
-
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", test_bits.LEVELS)
-@pytest.mark.parametrize("name", test_bits.FITS)
-def test_on_any_level_and_threads(name, level, dtype):
-    sizes, _, options = test_bits.FITS[name]
-    options = dict(options)
-    nets = [test_bits.model(name, level, dtype) for _ in range(2)]
-    x, t, weights = test_bits.data(sizes, nets[0].loss)
-    if options.pop("sample_weight", False):
-        options["sample_weight"] = weights
-    nets[0].fit(x, t, epochs=4, n_threads=1, **options)
-    for n_threads, epochs in ((2, 1), (1, 3), (2, 4)):
-        nets[1].fit(x, t, epochs=epochs, n_threads=n_threads, resume=epochs > 1, **options)
-    same(*nets)
+from fastmlp._training.loop import Evaluator
 
 
 def test_schedules_and_scales_go_on(mlp):
     rate = fastmlp.Cosine(0.05, n_steps=21)
     optimizer = fastmlp.AdamW(rate, weight_decay=lambda step: 0.01 * step)
-    options = {**OPTIONS, "optimizer": optimizer, "dropout": fastmlp.Cosine(0.5, n_steps=15)}
+    options = {
+        "epochs": 7,
+        "batch_size": 32,
+        "optimizer": optimizer,
+        "dropout": fastmlp.Cosine(0.5, n_steps=15),
+    }
 
     def halve(state):
         state.learning_rate_scale *= 0.5
@@ -82,15 +27,6 @@ def test_schedules_and_scales_go_on(mlp):
         net.goes_through = whole
         net.fit(X, Y, callbacks=[halve], **options)
     nets[1].fit(X, Y, callbacks=[halve], resume=True, **options)
-    same(*nets)
-
-
-@pytest.mark.parametrize("shuffle", [True, False])
-def test_more_epochs_are_those_of_a_longer_fit(mlp, shuffle):
-    nets = [network(mlp) for _ in range(2)]
-    nets[0].fit(X, Y, epochs=5, shuffle=shuffle)
-    for epochs in (1, 3, 3, 5):  # no epoch is left the second time
-        nets[1].fit(X, Y, epochs=epochs, shuffle=shuffle, resume=epochs > 1)
     same(*nets)
 
 
@@ -130,25 +66,6 @@ def test_a_schedule_that_fails_between_epochs_is_a_cut(mlp):
     same(cut, whole)
 
 
-def test_a_resumed_fit_that_fails_at_once_has_changed_nothing(mlp):
-    def twice(step):
-        if step >= 9 and fails:
-            raise KeyboardInterrupt
-        return 0.1
-
-    fails = True
-    options = {"batch_size": 30, "optimizer": fastmlp.SGD(twice, momentum=0.5)}
-    whole, cut = (network(mlp) for _ in range(2))
-    cut.fit(X, Y, epochs=3, **options)
-    for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
-            cut.fit(X, Y, epochs=5, resume=True, **options)
-    fails = False
-    cut.fit(X, Y, epochs=5, resume=True, **options)
-    whole.fit(X, Y, epochs=5, **options)
-    same(cut, whole)
-
-
 def test_what_a_divergence_or_a_cut_validation_leaves_is_not_gone_on_with(mlp, monkeypatch):
     net = network(mlp)
     rate = fastmlp.SGD(lambda step: 0.1 if step < 4 else 1e30)
@@ -178,7 +95,7 @@ def refused(net, words, data=(X, Y), **options):
 
 def test_there_must_be_a_fit_to_go_on_with(mlp):
     net = network(mlp)
-    refused(net, "no fit to go on with")
+    refused(net, "no fit to resume")
     net.fit(X, Y, epochs=2)
     refused(net, "optimizer .* was .*adam", optimizer=fastmlp.SGD())
     refused(net, "optimizer", optimizer=fastmlp.Adam(beta_1=0.8))
@@ -187,7 +104,7 @@ def test_there_must_be_a_fit_to_go_on_with(mlp):
     refused(net, "epochs is 1 .* 2 epochs", epochs=1)
     net.fit(X, Y, epochs=3, optimizer=fastmlp.Adam(0.5), batch_size=10, resume=True)
     net.partial_fit(X, Y)
-    refused(net, "no fit to go on with")
+    refused(net, "no fit to resume")
 
 
 def test_partial_fit_begins_anew_after_a_fit(mlp):
@@ -224,18 +141,3 @@ def test_a_history_that_its_user_has_changed_does_not_hide_a_failure(mlp):
         cut.fit(X, Y, epochs=3, optimizer=fastmlp.SGD(rate), resume=True)
     assert cut.history is history
     assert cut._rng.bit_generator.state == whole._rng.bit_generator.state
-
-
-@pytest.mark.parametrize("twin", ["copy", "pickle"])
-def test_a_copy_made_by_a_callback_goes_on(mlp, twin):
-    copies = []
-
-    def take(state):
-        if not copies:
-            copies.append(TWINS[twin](state.model))
-
-    whole = network(mlp, dropout=0.2)
-    whole.fit(X, Y, callbacks=[take], **OPTIONS)
-    for net in copies:
-        net.fit(X, Y, resume=True, **OPTIONS)
-        same(net, whole)

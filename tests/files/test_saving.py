@@ -1,44 +1,41 @@
 """A save replaces a file at one moment: full disks, kills, short writes, others that save too."""
 
-from __future__ import annotations
-
 import functools
 import os
 import shutil
 import signal
 import subprocess
-import threading
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import cut
 import models
 import pytest
 import trials
+from at_once import at_once
 
 import fastmlp
 
 
 @pytest.mark.parametrize("trial", trials.every("saves cut short"), ids=", ".join)
-def test_trial(trial: tuple[str, str], check: Any) -> None:
+def test_trial(trial, check):
     check(trial)
 
 
-def test_the_file_is_on_the_disk_before_it_has_its_name_and_the_folder_after() -> None:
+def test_the_file_is_on_the_disk_before_it_has_its_name_and_the_folder_after():
     calls = [name for name in cut.calls_of_a_save() if name in ("write", "fsync", "replace")]
     assert calls.index("fsync") == len([name for name in calls if name == "write"])
     assert calls[calls.index("fsync") :] == ["fsync", "replace", "fsync"]
 
 
-def test_short_writes_are_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_writes_are_gone_on_with(tmp_path, monkeypatch):
     net, write = cut.model(cut.NEW), os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:1000]))
     net.save(tmp_path / "net")
     assert models.digest(fastmlp.load(tmp_path / "net")) == models.digest(net)
 
 
-def test_a_link_leads_to_the_file_that_is_replaced(tmp_path: Path) -> None:
+def test_a_link_leads_to_the_file_that_is_replaced(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("folder/net")
     cut.model(cut.OLD).save(tmp_path / "link")
@@ -46,7 +43,7 @@ def test_a_link_leads_to_the_file_that_is_replaced(tmp_path: Path) -> None:
     assert fastmlp.load(tmp_path / "folder" / "net").layer_sizes == tuple(cut.OLD)
 
 
-def test_the_mode_of_a_file_stays(tmp_path: Path) -> None:
+def test_the_mode_of_a_file_stays(tmp_path):
     path = tmp_path / "net"
     cut.model(cut.OLD).save(path)
     path.chmod(0o600)
@@ -54,7 +51,7 @@ def test_the_mode_of_a_file_stays(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_only_files_are_replaced(tmp_path: Path) -> None:
+def test_only_files_are_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe", Path("/dev/full"), Path(os.devnull)):
         with pytest.raises(OSError, match="only a file can be replaced"):
@@ -73,7 +70,7 @@ def test_only_files_are_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["save", "to_c"])
-def test_a_full_disk_keeps_the_old_files(kind: str, tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_old_files(kind, tmp_path):
     command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("no disk can be mounted here")
@@ -88,18 +85,16 @@ def test_a_full_disk_keeps_the_old_files(kind: str, tmp_path: Path) -> None:
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def contents(folder):
     return {each.name: each.read_bytes() for each in folder.iterdir()}
 
 
 @pytest.mark.parametrize("nth", [1, 2])
-def test_c_has_both_its_files_or_none(
-    nth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_c_has_both_its_files_or_none(nth, tmp_path, monkeypatch):
     """The header or the source cannot be put on the disk."""
     calls, fsync = iter(range(1, 9)), os.fsync
 
-    def fail(descriptor: int) -> None:
+    def fail(descriptor):
         if next(calls) == nth:
             raise OSError(28, "no space left")
         fsync(descriptor)
@@ -112,9 +107,7 @@ def test_c_has_both_its_files_or_none(
 
 @pytest.mark.parametrize("call", ["write", "fsync", "replace"])
 @pytest.mark.parametrize("suffix", ["c", "onnx"])
-def test_exports_are_replaced_as_a_whole_too(
-    suffix: str, call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_exports_are_replaced_as_a_whole_too(suffix, call, tmp_path, monkeypatch):
     if suffix == "onnx":
         pytest.importorskip("onnx", reason="needs onnx")
     path = tmp_path / f"net.{suffix}"
@@ -122,7 +115,7 @@ def test_exports_are_replaced_as_a_whole_too(
     getattr(cut.model(cut.OLD), export)(path)
     before = contents(tmp_path)
 
-    def fail(*arguments: object) -> None:
+    def fail(*arguments):
         raise OSError(28, "no space left")
 
     with monkeypatch.context() as broken:
@@ -135,34 +128,24 @@ def test_exports_are_replaced_as_a_whole_too(
     assert contents(tmp_path).keys() == before.keys()
 
 
-def test_threads_that_save_to_one_file_do_not_mix_their_models(tmp_path: Path) -> None:
-    path, failed = tmp_path / "model", []
+def test_threads_that_save_to_one_file_do_not_mix_their_models(tmp_path):
+    path = tmp_path / "model"
 
-    def save(net: fastmlp.MLP) -> None:
-        try:
-            for _ in range(20):
-                net.save(path)
-                cut.whole(path)
-        except Exception as error:
-            failed.append(error)
+    def save(net):
+        for _ in range(20):
+            net.save(path)
+            cut.whole(path)
 
     nets = [cut.model(sizes) for sizes in (cut.OLD, cut.NEW, cut.OLD)]
-    threads = [threading.Thread(target=save, args=(net,)) for net in nets]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failed
+    at_once(*(functools.partial(save, net) for net in nets))
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_child_that_is_forked_within_a_save_can_save_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_child_that_is_forked_within_a_save_can_save_too(tmp_path, monkeypatch):
     """It inherits the open temporary file, and with it the lock. The last save to end wins."""
     path, fsync = tmp_path / "model", os.fsync
 
-    def fork(descriptor: int) -> None:
+    def fork(descriptor):
         monkeypatch.setattr(os, "fsync", fsync)
         trials.forked(functools.partial(cut.model(cut.OLD).save, path))
         assert cut.whole(path) == cut.OLD
@@ -174,11 +157,11 @@ def test_a_child_that_is_forked_within_a_save_can_save_too(
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_worker_of_a_killed_job_holds_up_no_save(tmp_path: Path) -> None:
+def test_a_worker_of_a_killed_job_holds_up_no_save(tmp_path):
     """The job was killed within a save, and the worker that it had forked there lives on."""
     path, (asleep, wake) = tmp_path / "model", os.pipe()
 
-    def end(descriptor: int) -> None:
+    def end(descriptor):
         if os.fork():
             os.kill(os.getpid(), signal.SIGKILL)
         os.close(wake)
@@ -194,7 +177,7 @@ def test_a_worker_of_a_killed_job_holds_up_no_save(tmp_path: Path) -> None:
     assert cut.whole(path) == cut.NEW
     os.close(wake)
 
-    def is_tidy() -> bool:  # after a save, once the worker has ended
+    def is_tidy():  # after a save, once the worker has ended
         cut.model(cut.OLD).save(path)
         return [each.name for each in tmp_path.iterdir()] == [path.name]
 
@@ -202,7 +185,7 @@ def test_a_worker_of_a_killed_job_holds_up_no_save(tmp_path: Path) -> None:
     os.close(asleep)
 
 
-def test_a_save_removes_all_that_killed_savers_have_left(tmp_path: Path) -> None:
+def test_a_save_removes_all_that_killed_savers_have_left(tmp_path):
     for name in (".model.saving", ".model.saving.1", ".model.saving.2"):
         (tmp_path / name).write_bytes(b"a part of a model")
     cut.model(cut.NEW).save(tmp_path / "model")

@@ -1,10 +1,7 @@
 """Schemas: files have the keys and tensors that they ever had, and every field is checked."""
 
-from __future__ import annotations
-
 import hashlib
 import json
-from typing import Any
 
 import hostile
 import hostile_fields
@@ -43,7 +40,7 @@ DIGESTS = {
 }
 
 
-def facts(tree: Any) -> Any:
+def facts(tree):
     """Return JSON without what arithmetic and the clock decide."""
     if isinstance(tree, dict):
         pairs = [(key, None if key.endswith("_") else value) for key, value in tree.items()]
@@ -53,7 +50,7 @@ def facts(tree: Any) -> Any:
     return "float" if isinstance(tree, float) else tree
 
 
-def digest(name: str) -> str:
+def digest(name):
     header, _ = hostile.apart(hostile.valid(name))
     metadata = header.pop("__metadata__")
     text = json.dumps([facts(metadata["model"]), list(header.items())])
@@ -61,7 +58,7 @@ def digest(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", hostile.VALID)
-def test_a_file_has_the_same_keys_and_tensors_as_ever(name: str) -> None:
+def test_a_file_has_the_same_keys_and_tensors_as_ever(name):
     assert digest(name) == DIGESTS[name]
 
 
@@ -74,7 +71,7 @@ CHECKED = (
 
 
 @pytest.mark.parametrize("name", CHECKED)
-def test_every_field_that_is_missing_or_wrong_is_refused_by_its_name(name: str) -> None:
+def test_every_field_that_is_missing_or_wrong_is_refused_by_its_name(name):
     found = list(hostile_fields.refusals(name))
     for path, value, said in found:
         key = [key for key in path if isinstance(key, str) and key not in values.TAGS][-1]
@@ -84,7 +81,7 @@ def test_every_field_that_is_missing_or_wrong_is_refused_by_its_name(name: str) 
 
 
 @pytest.mark.parametrize("name", CHECKED)
-def test_every_tensor_that_is_missing_or_wrong_is_refused_by_its_name(name: str) -> None:
+def test_every_tensor_that_is_missing_or_wrong_is_refused_by_its_name(name):
     found = list(hostile_fields.refusals_of_tensors(name))
     for tensor, value, said in found:
         assert tensor in said, (tensor, value, said)
@@ -92,6 +89,6 @@ def test_every_tensor_that_is_missing_or_wrong_is_refused_by_its_name(name: str)
     assert len(found) > 10
 
 
-def check_words(said: str) -> None:
+def check_words(said):
     assert len(said) < 800
     assert said.isprintable()

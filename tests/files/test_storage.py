@@ -1,12 +1,8 @@
 """Files: what is saved comes back with the same bits, and goes on with the same bits."""
 
-from __future__ import annotations
-
 import copy
 import json
 import re
-from pathlib import Path
-from typing import Any
 
 import children
 import models
@@ -22,13 +18,13 @@ from fastmlp._files import record, storage
 X = stored.X
 
 
-def saved(model: Any, path: Path, **options: Any) -> Any:
+def saved(model, path, **options):
     """Return a model that has been in a file."""
     model.save(path, **options)
     return fastmlp.load(path)
 
 
-def same(a: Any, b: Any) -> bool:
+def same(a, b):
     """Whether arrays, or lists and tuples of them, have the same bits."""
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
@@ -37,9 +33,7 @@ def same(a: Any, b: Any) -> bool:
 
 @pytest.mark.parametrize("name", stored.MLPS)
 @pytest.mark.parametrize("engine", stored.KINDS)
-def test_mlp_comes_back_and_goes_on_with_the_same_bits(
-    name: str, engine: str, tmp_path: Path
-) -> None:
+def test_mlp_comes_back_and_goes_on_with_the_same_bits(name, engine, tmp_path):
     net = stored.MLPS[name](stored.KINDS[engine])
     again = saved(net, tmp_path / "net")
     assert type(again) is type(net)
@@ -57,9 +51,7 @@ def test_mlp_comes_back_and_goes_on_with_the_same_bits(
 
 @pytest.mark.parametrize("options", [{"engine": "native"}, {"engine": "reference"}])
 @pytest.mark.parametrize("engine", stored.KINDS)
-def test_a_file_is_loaded_by_either_engine(
-    engine: str, options: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_file_is_loaded_by_either_engine(engine, options, tmp_path):
     net = stored.mlp(stored.KINDS[engine])
     net.save(tmp_path / "net")
     again = fastmlp.load(tmp_path / "net", **options)
@@ -74,7 +66,7 @@ def test_a_file_is_loaded_by_either_engine(
 
 @pytest.mark.parametrize("n_threads", [None, 3])
 @pytest.mark.parametrize("engine", stored.KINDS)
-def test_predictor_comes_back(engine: str, n_threads: int | None, tmp_path: Path) -> None:
+def test_predictor_comes_back(engine, n_threads, tmp_path):
     p = stored.mlp(stored.KINDS[engine]).predictor(n_threads)
     again = saved(p, tmp_path / "p")
     assert type(again) is type(p)
@@ -85,9 +77,7 @@ def test_predictor_comes_back(engine: str, n_threads: int | None, tmp_path: Path
 
 @pytest.mark.parametrize("n_threads", [None, 3])
 @pytest.mark.parametrize("engine", stored.KINDS)
-def test_predictor_of_an_ensemble_comes_back(
-    engine: str, n_threads: int | None, tmp_path: Path
-) -> None:
+def test_predictor_of_an_ensemble_comes_back(engine, n_threads, tmp_path):
     ensemble = stored.ensemble(stored.KINDS[engine], loss="gaussian_nll")
     p = ensemble.predictor(n_threads)
     again = saved(p, tmp_path / "p")
@@ -100,12 +90,12 @@ def test_predictor_of_an_ensemble_comes_back(
     np.testing.assert_allclose(other(X), p(X), rtol=1e-4)
 
 
-def no_address(thing: Any) -> str:
+def no_address(thing):
     """Return a repr in which objects have no addresses."""
     return re.sub(r" at 0x\w+|\(MT19937\) at 0x\w+", "", repr(thing))
 
 
-def outputs(model: Any, X: Any = X) -> Any:
+def outputs(model, X=X):
     """Return all that an estimator predicts."""
     if hasattr(model, "predict_proba"):
         return [model.predict_proba(X), model.predict(X)]
@@ -113,7 +103,7 @@ def outputs(model: Any, X: Any = X) -> Any:
 
 
 @pytest.mark.parametrize("name", stored.estimators())
-def test_estimator_comes_back_and_goes_on_with_the_same_bits(name: str, tmp_path: Path) -> None:
+def test_estimator_comes_back_and_goes_on_with_the_same_bits(name, tmp_path):
     model = stored.estimators()[name]()
     again = saved(model, tmp_path / "model")
     assert type(again) is type(model)
@@ -125,7 +115,7 @@ def test_estimator_comes_back_and_goes_on_with_the_same_bits(name: str, tmp_path
         assert same(a, b) if isinstance(b, np.ndarray) else no_address(a) == no_address(b), key
     if name == "unfitted":
         return
-    data: Any = X
+    data = X
     if hasattr(model, "feature_names_in_"):
         data = __import__("pandas").DataFrame(X, columns=model.feature_names_in_)
     assert same(outputs(again, data), outputs(model, data))
@@ -141,7 +131,7 @@ def test_estimator_comes_back_and_goes_on_with_the_same_bits(name: str, tmp_path
     assert same(outputs(again, data), outputs(model, data))
 
 
-def test_without_training_a_file_is_smaller_and_predicts_the_same(tmp_path: Path) -> None:
+def test_without_training_a_file_is_smaller_and_predicts_the_same(tmp_path):
     net = stored.mlp()
     small = saved(net, tmp_path / "small", training=False)
     net.save(tmp_path / "whole")
@@ -155,7 +145,7 @@ def test_without_training_a_file_is_smaller_and_predicts_the_same(tmp_path: Path
     small.partial_fit(X, stored.Y)
 
 
-def test_other_readers_see_plain_weights(tmp_path: Path) -> None:
+def test_other_readers_see_plain_weights(tmp_path):
     reader = pytest.importorskip("safetensors.numpy")
     net = stored.mlp(dtype="float64")
     net.save(tmp_path / "net.safetensors")
@@ -170,7 +160,7 @@ def test_other_readers_see_plain_weights(tmp_path: Path) -> None:
     assert same(found["scaling.x_mean"], model._fitted.scaling.x_mean)
 
 
-def test_what_another_writer_makes_of_a_file_is_loaded_without_its_digest(tmp_path: Path) -> None:
+def test_what_another_writer_makes_of_a_file_is_loaded_without_its_digest(tmp_path):
     numpy_files = pytest.importorskip("safetensors.numpy")
     safetensors = pytest.importorskip("safetensors")
     net, path = stored.mlp(), tmp_path / "net"
@@ -187,7 +177,7 @@ def test_what_another_writer_makes_of_a_file_is_loaded_without_its_digest(tmp_pa
     assert same(again.biases[1], net.biases[1] + 1)
 
 
-def test_a_file_depends_on_the_model_alone(tmp_path: Path) -> None:
+def test_a_file_depends_on_the_model_alone(tmp_path):
     net = stored.mlp()
     pieces = b"".join(storage.pieces(net))
     assert b"".join(storage.pieces(copy.deepcopy(net))) == pieces
@@ -200,22 +190,10 @@ def test_a_file_depends_on_the_model_alone(tmp_path: Path) -> None:
     ("make", "error", "words"),
     [
         (lambda: type("Own", (fastmlp.MLP,), {})([1, 1]), TypeError, "class .*Own"),
-        (
-            lambda: fastmlp.MLPRegressor(learning_rate=lambda step: 0.1),
-            TypeError,
-            "learning_rate is .*lambda",
-        ),
+        (lambda: fastmlp.MLPRegressor(learning_rate=lambda step: 0.1), TypeError, "is .*lambda"),
         (lambda: fastmlp.MLPRegressor(alpha=-1.0), ValueError, "alpha"),
-        (
-            lambda: fastmlp.MLPRegressor(scoring="x" * 2000),
-            ValueError,
-            "has a string of 2,000 bytes",
-        ),
-        (
-            lambda: long_history(),
-            ValueError,
-            "have 400,002 numbers but a file has room for 400,000",
-        ),
+        (lambda: fastmlp.MLPRegressor(scoring="x" * 2000), ValueError, "has a string of 2,000"),
+        (lambda: long_history(), ValueError, "have 400,002 .* room for 400,000"),
         (lambda: fastmlp.MLPClassifier(class_weight={(1, 2): 3}), TypeError, r"the key \(1, 2\)"),
         (
             lambda: stored.fitted(
@@ -227,15 +205,13 @@ def test_a_file_depends_on_the_model_alone(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_a_file_cannot_hold_is_refused(
-    make: Any, error: type[Exception], words: str, tmp_path: Path
-) -> None:
+def test_what_a_file_cannot_hold_is_refused(make, error, words, tmp_path):
     with pytest.raises(error, match=words):
         make().save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
 
-def long_history(epochs: int = record.MOST_NUMBERS // 3 + 1) -> Any:
+def long_history(epochs=record.MOST_NUMBERS // 3 + 1):
     """Return a model after more epochs than a file has room for."""
     net = models.network(fastmlp.MLP)
     net.fit(X, stored.Y, epochs=2, batch_size=64)
@@ -245,7 +221,7 @@ def long_history(epochs: int = record.MOST_NUMBERS // 3 + 1) -> Any:
     return net
 
 
-def test_a_long_history_is_saved_and_loaded(tmp_path: Path) -> None:
+def test_a_long_history_is_saved_and_loaded(tmp_path):
     """Nearly as many numbers as a file has room for."""
     net = long_history(epochs=130_000)
     net.history.loss[:] = np.arange(130_000.0).tolist()
@@ -256,11 +232,9 @@ def test_a_long_history_is_saved_and_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("many", [False, True])
-def test_a_history_that_was_shortened_is_not_saved_as_a_file_that_nobody_can_load(
-    many: bool, tmp_path: Path
-) -> None:
+def test_a_history_that_was_shortened_is_not_saved_as_a_file_that_nobody_can_load(many, tmp_path):
     net = fastmlp.MLP([X.shape[1], 2], rng=0)
-    model: Any = fastmlp.Ensemble([net]) if many else net
+    model = fastmlp.Ensemble([net]) if many else net
     model.fit(X, X[:, :2], epochs=2)
     net.history.loss.clear()
     with pytest.raises(ValueError, match="history has 0 epochs but the fit 2, and a file must"):
@@ -269,7 +243,7 @@ def test_a_history_that_was_shortened_is_not_saved_as_a_file_that_nobody_can_loa
     assert same(saved(model, tmp_path / "model", training=False).predict(X), model.predict(X))
 
 
-def test_a_long_reason_of_any_letters_comes_back(tmp_path: Path) -> None:
+def test_a_long_reason_of_any_letters_comes_back(tmp_path):
     net = models.network(fastmlp.MLP)
     net.fit(X, stored.Y, epochs=1)
     net.history.stop_reason = "ä" * 150
@@ -279,12 +253,12 @@ def test_a_long_reason_of_any_letters_comes_back(tmp_path: Path) -> None:
         net.save(tmp_path / "net")
 
 
-def test_bad_arguments(tmp_path: Path) -> None:
+def test_bad_arguments(tmp_path):
     net = models.network(fastmlp.MLP)
     with pytest.raises(TypeError, match="training is 1 but must be True or False"):
         net.save(tmp_path / "net", training=1)
     net.save(tmp_path / "net")
-    with pytest.raises(ValueError, match="engine is 'gpu' but must be one of native, reference"):
+    with pytest.raises(ValueError, match="engine is 'gpu' but .* choose from native, reference"):
         fastmlp.load(tmp_path / "net", engine="gpu")
     with pytest.raises(FileNotFoundError):
         fastmlp.load(tmp_path / "none")
@@ -293,19 +267,7 @@ def test_bad_arguments(tmp_path: Path) -> None:
         fastmlp.load(tmp_path / "model", engine="reference")
 
 
-def test_a_save_during_a_fit_has_the_last_whole_epoch(tmp_path: Path) -> None:
-    seen = []
-
-    def look(state: Any) -> None:
-        again = saved(state.model, tmp_path / "net")
-        seen.append(models.digest(again) == models.digest(state.model))
-        assert again.history.loss == state.history.loss
-
-    models.network(fastmlp.MLP).fit(X, stored.Y, epochs=3, callbacks=[look])
-    assert seen == [True] * 3
-
-
-def test_loading_works_where_nothing_compiled_can_be_loaded(tmp_path: Path) -> None:
+def test_loading_works_where_nothing_compiled_can_be_loaded(tmp_path):
     stored.mlp(fastmlp.reference.MLP).save(tmp_path / "reference")
     stored.mlp().save(tmp_path / "native")
     program = (
@@ -326,7 +288,7 @@ def test_loading_works_where_nothing_compiled_can_be_loaded(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "path", sorted(stored.KEPT.glob("*.safetensors")), ids=lambda path: path.stem
 )
-def test_files_of_old_versions_are_loaded_with_the_same_predictions(path: Path) -> None:
+def test_files_of_old_versions_are_loaded_with_the_same_predictions(path):
     kept = json.loads(path.with_suffix(".json").read_text())
     model = fastmlp.load(path)
     dtype = path.stem.rpartition("-")[2]

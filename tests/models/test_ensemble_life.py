@@ -1,68 +1,27 @@
 """Ensembles live on: in parts, in files, after cuts, as predictors, in the terms of others."""
 
 import copy
-import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import stored
+from models import COPIES
 from states import state
-from test_ensemble import N, X, digest, inputs, members
-from test_joint import FOLDS, KINDS, leaps
+from test_ensemble import X, digest, inputs, members
+from test_joint import FOLDS, KINDS
 
 import fastmlp
 from fastmlp import reference
 from fastmlp._engine.numpy import numpy_engine
-from fastmlp._models.ensemble import trainer
 
-EPOCHS = 8
 OPTIONS = {"batch_size": 16, "optimizer": fastmlp.AdamW(fastmlp.Cosine(0.05, 32), weight_decay=0.1)}
 Y = X[:, :3]
 
 
-def through_a_file(ensemble, path):
-    ensemble.save(path)
-    return fastmlp.load(path)
-
-
-TWINS = {
-    "itself": lambda ensemble, path: ensemble,
-    "copy": lambda ensemble, path: copy.copy(ensemble),
-    "pickle": lambda ensemble, path: pickle.loads(pickle.dumps(ensemble)),
-    "file": through_a_file,
-}
-
-
-def same(a, b):
-    """Fail unless two ensembles have the same bits, will draw the same, and have seen the same."""
-    for one, other in ((a, b), *zip(a, b, strict=True)):
-        for name in ("loss", "val_loss", "learning_rate"):
-            assert getattr(one.history, name) == getattr(other.history, name), name
-    assert state(a) == state(b)
-
-
-def make(mlp, shares=False):
-    rng = np.random.default_rng(4)
-    seeds = [0, rng, rng] if shares else range(3)
-    return fastmlp.Ensemble([mlp([5, 7, 3], dropout=0.2, rng=seed) for seed in seeds])
-
-
-@pytest.mark.parametrize("held", [{}, {"validation_rows": FOLDS}], ids=["leaps", "held out"])
-@pytest.mark.parametrize("shares", [False, True])
-@pytest.mark.parametrize("twin", TWINS)
-@pytest.mark.parametrize("mlp", KINDS)
-def test_a_fit_in_parts_is_a_fit(monkeypatch, mlp, twin, shares, held, tmp_path):
-    leaps(monkeypatch)
-    monkeypatch.setattr(trainer, "LEAST_EPOCHS", 2)
-    whole, parts = make(mlp, shares), make(mlp, shares)
-    options = {**OPTIONS, **held, "rows": [np.flatnonzero(np.arange(N) % 3 != k) for k in range(3)]}
-    whole.fit(X, Y, epochs=EPOCHS, **options)
-    for epochs in (1, 4, EPOCHS):
-        parts.fit(X, Y, epochs=epochs, resume=epochs > 1, n_threads=2, **options)
-        parts = TWINS[twin](parts, tmp_path / "nets")
-    same(parts, whole)
+def make(mlp):
+    return fastmlp.Ensemble([mlp([5, 7, 3], dropout=0.2, rng=seed) for seed in range(3)])
 
 
 def test_a_member_goes_on_alone_as_if_it_had_always_been():
@@ -73,54 +32,6 @@ def test_a_member_goes_on_alone_as_if_it_had_always_been():
     assert digest(ensemble[1]) == digest(other)
     with pytest.raises(ValueError, match="members have been trained by themselves since"):
         ensemble.fit(X, Y, epochs=6, resume=True, **OPTIONS)
-
-
-class CutError(Exception):
-    pass
-
-
-def job(mlp, path, stop=-1, **options):
-    """Fit as the same command line does again and again; the process may end."""
-    ensemble = make(mlp)
-
-    def end(state):
-        if state.epoch == stop:
-            raise CutError
-
-    end.runs_last = True
-    callbacks = [fastmlp.Checkpoint(path), *options.pop("callbacks", list)(), end]
-    options = {"epochs": EPOCHS, "resume": path, **OPTIONS, **options}
-    ensemble.fit(X, Y, callbacks=callbacks, **options)
-    return ensemble
-
-
-JOBS = {
-    "means": {"averaging": fastmlp.EMA(0.7), "validation_rows": FOLDS},
-    "plain": {},
-    "stops": {
-        "validation_rows": FOLDS,
-        "callbacks": lambda: [fastmlp.EarlyStopping(patience=1, min_delta=0.02)],
-    },
-    "judge": {
-        "validation_rows": FOLDS,
-        "judge": lambda epoch, predictions: [3, 1, 2, 1, 4, 5, 6, 7][epoch],
-        "callbacks": lambda: [fastmlp.ReduceOnPlateau(patience=1)],
-    },
-}
-
-
-@pytest.mark.parametrize("kind", JOBS)
-@pytest.mark.parametrize("mlp", KINDS)
-def test_cut_at_every_epoch_it_ends_the_same(mlp, kind, tmp_path):
-    whole = job(mlp, tmp_path / "whole", **JOBS[kind])
-    n = len(whole.history.loss)
-    assert (n < EPOCHS) == (kind == "stops")
-    for stop in range(n):
-        path = tmp_path / f"cut {stop}"
-        with pytest.raises(CutError):
-            job(mlp, path, stop, **JOBS[kind])
-        same(job(mlp, path, **JOBS[kind]), whole)
-    assert whole.history.stop_reason == fastmlp.load(path).history.stop_reason
 
 
 @pytest.mark.parametrize("mlp", KINDS)
@@ -180,7 +91,7 @@ def test_a_file_may_be_without_what_trains(tmp_path):
     again = fastmlp.load(tmp_path / "small")
     assert again.history is None
     assert np.array_equal(again.predict(stored.X), ensemble.predict(stored.X))
-    with pytest.raises(ValueError, match="no fit to go on with"):
+    with pytest.raises(ValueError, match="no fit to resume"):
         again.fit(stored.X, stored.Y, resume=True)
 
 
@@ -214,7 +125,7 @@ def test_a_checkpoint_of_another_model_is_refused(name, tmp_path):
 
 def test_a_fit_that_goes_on_is_the_same_fit():
     ensemble = make(fastmlp.MLP)
-    with pytest.raises(ValueError, match="there is no fit to go on with"):
+    with pytest.raises(ValueError, match="there is no fit to resume"):
         ensemble.fit(X, Y, resume=True)
     together, _ = inputs("plain", 3)
     ensemble.fit(**together)
@@ -224,7 +135,7 @@ def test_a_fit_that_goes_on_is_the_same_fit():
         {"validation_data": None},
         {"epochs": 2},
     ):
-        with pytest.raises(ValueError, match="fit to go on with"):
+        with pytest.raises(ValueError, match="fit to resume"):
             ensemble.fit(**together | wrong, resume=True)
 
 
@@ -239,8 +150,7 @@ def facts(ensemble):
 READS = {
     **{
         name: lambda ensemble, path, twin=twin: facts(twin(ensemble, path))
-        for name, twin in TWINS.items()
-        if name != "itself"
+        for name, twin in COPIES.items()
     },
     "state_dict": lambda e, _: {name: a.tobytes() for name, a in e.state_dict().items()},
     "predictor": lambda e, _: e.predictor()(X).tobytes(),

@@ -1,15 +1,13 @@
 """What a fit leaves behind, for other programs: frames, JSON, curves; parameters by name."""
 
-import copy
 import json
 import math
-import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from models import X, Y, digest, network
+from models import COPIES, X, Y, digest, network
 
 import fastmlp
 from fastmlp import reference
@@ -31,6 +29,18 @@ def test_a_frame():
     assert frame["val_loss"].tolist() == found.val_loss
     assert "val_loss" not in history(validation_data=None).to_frame().columns
     assert len(fastmlp.History().to_frame()) == 0
+
+
+def test_curves_in_notebooks_need_no_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    text = history()._repr_html_()
+    assert text.count("stroke-width: 2") == 4  # two curves, two lines of the legend
+    assert "nan" not in text
+    assert ">validation</text>" in text
+    diverged = fastmlp.History([1.0, math.nan, math.inf], stop_reason="<b>")
+    assert "nan" not in diverged._repr_html_().partition("<svg")[2].partition(">")[2]
+    assert "<b>" not in diverged._repr_html_()
+    assert fastmlp.History()._repr_html_().startswith("<p>History(0 epochs)</p><svg")
 
 
 def test_json():
@@ -128,19 +138,7 @@ def test_parameters_that_do_not_fit_change_nothing(state, error, words):
     assert digest(net) == before
 
 
-def through_a_file(net, path):
-    net.save(path)
-    return fastmlp.load(path)
-
-
-TWINS = {
-    "copy": lambda net, _: copy.deepcopy(net),
-    "pickle": lambda net, _: pickle.loads(pickle.dumps(net)),
-    "file": through_a_file,
-}
-
-
-@pytest.mark.parametrize("twin", TWINS)
+@pytest.mark.parametrize("twin", COPIES)
 @pytest.mark.parametrize("kind", ["native", "reference", "member"])
 def test_a_copy_during_a_fit_has_weights_and_history_of_one_epoch(
     kind, twin, tmp_path, monkeypatch
@@ -152,7 +150,7 @@ def test_a_copy_during_a_fit_has_weights_and_history_of_one_epoch(
 
     def look(*given):
         with ThreadPoolExecutor(1) as pool:
-            copies.append(pool.submit(TWINS[twin], net, tmp_path / "net").result())
+            copies.append(pool.submit(COPIES[twin], net, tmp_path / "net").result())
         record(*given)
 
     def end(state):
@@ -164,7 +162,7 @@ def test_a_copy_during_a_fit_has_weights_and_history_of_one_epoch(
     assert [len(each.history.loss) if each.history else 0 for each in copies] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("twin", TWINS)
+@pytest.mark.parametrize("twin", COPIES)
 def test_a_copy_that_a_fit_overtakes_has_weights_and_history_of_one_epoch(
     twin, tmp_path, monkeypatch
 ):
@@ -177,6 +175,6 @@ def test_a_copy_that_a_fit_overtakes_has_weights_and_history_of_one_epoch(
         return whole(history)
 
     monkeypatch.setattr(fastmlp.History, "whole", overtaken)
-    found = TWINS[twin](net, tmp_path / "net")
+    found = COPIES[twin](net, tmp_path / "net")
     assert len(found.history.loss) == 3
     assert digest(found) == digest(net)

@@ -1,7 +1,5 @@
 """Fitted estimators through other people's writers: skops, MLflow, joblib, cloudpickle, pickle."""
 
-from __future__ import annotations
-
 import functools
 import io
 import pickle

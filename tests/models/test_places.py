@@ -1,7 +1,5 @@
 """Unusual programs: thousands of classes, workers of joblib, hash seeds, more interpreters."""
 
-from __future__ import annotations
-
 import hashlib
 
 import children

@@ -1,12 +1,10 @@
 """Predictions of a network have the shape of the y that it was fitted with, see docs/adr/0024."""
 
-from __future__ import annotations
-
 import copy
-import pickle
 
 import numpy as np
 import pytest
+from models import WAYS
 
 import fastmlp
 
@@ -15,14 +13,13 @@ X = np.linspace(-1, 1, N * 2).reshape(N, 2)
 FLAT, COLUMN = X[:, 0] > 0, X[:, :1] > 0
 
 
-def saved(net, tmp_path, **options):
-    net.save(tmp_path / "net", **options)
-    return fastmlp.load(tmp_path / "net")
+def for_predictions(net, path):
+    net.save(path, training=False)
+    return fastmlp.load(path)
 
 
-def resumed(net, tmp_path):
+def resumed(net, path):
     """The model of a checkpoint; its fit has no epoch left."""
-    path = tmp_path / "checkpoint"
     net.fit(X, FLAT, epochs=1, callbacks=[fastmlp.Checkpoint(path)])
     twin = copy.deepcopy(net)
     twin._flat_y = False
@@ -36,12 +33,8 @@ FITS = {
     "partial_fit": lambda net, y: net.partial_fit(X, y),
     "source": lambda net, y: net.fit(lambda: [(X[:5], y[:5]), (X[5:], y[5:])], epochs=1),
 }
-TWINS = {
-    "itself": lambda net, _: net,
-    "copy": lambda net, _: copy.copy(net),
-    "pickle": lambda net, _: pickle.loads(pickle.dumps(net)),
-    "file": saved,
-    "file for predictions": lambda net, tmp_path: saved(net, tmp_path, training=False),
+TWINS = WAYS | {
+    "file for predictions": for_predictions,
     "checkpoint": resumed,
 }
 LOSSES = ("squared_error", "gaussian_nll", "binary_cross_entropy")
@@ -70,7 +63,7 @@ def test_predictions_have_the_shape_of_y(mlp, fit, loss):
 def test_twins_predict_in_the_same_shape(mlp, twin, tmp_path):
     net = mlp([2, 3, 1], rng=0)
     net.fit(X, FLAT, epochs=1)
-    other = TWINS[twin](net, tmp_path)
+    other = TWINS[twin](net, tmp_path / "net")
     assert np.array_equal(other.predict(X), net.predict(X))
     assert other.predict(X).shape == (N,)
 
@@ -84,7 +77,7 @@ def test_ensembles(twin, tmp_path):
         ensemble[0].fit(X, COLUMN, epochs=1)
         assert shapes(ensemble.predict(X)) == {(N, 1)}
         train(X, FLAT, sample_weight=[np.ones(N), np.ones(N)])
-        other = TWINS[twin](ensemble, tmp_path)
+        other = TWINS[twin](ensemble, tmp_path / "net")
         assert shapes(other.predict(X)) == shapes(other[1].predict(X)) == {(N,)}
         assert shapes(other.member_predictions(X)) == {(2, N)}
 

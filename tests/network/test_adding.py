@@ -3,8 +3,6 @@
 toy_operator.patch adds "stretch", z = (x @ W + b) * stretches in each hidden layer.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import pickle
 import re
@@ -73,7 +71,7 @@ print("done")
 """
 
 
-def apply(patch: str, root: Path) -> list[str]:
+def apply(patch, root):
     """Change files as a patch says, wherever in them its lines stand; return their names."""
     names = []
     for part in re.split(r"^--- .*\n", patch, flags=re.MULTILINE)[1:]:
@@ -90,7 +88,7 @@ def apply(patch: str, root: Path) -> list[str]:
     return names
 
 
-def test_rows_of_tensors_name_what_there_is() -> None:
+def test_rows_of_tensors_name_what_there_is():
     fields = {field.name for field in dataclasses.fields(fastmlp.Groups)}
     spec = cases.build([3, 4, 4, 2], layer_norm="after", scale=True, parametric=True, skip=1)
     for kind, row in TENSORS.items():
@@ -103,7 +101,7 @@ def test_rows_of_tensors_name_what_there_is() -> None:
     assert len({row.label for row in TENSORS.values()}) == len(TENSORS)
 
 
-def test_shapes_are_computed_once_and_not_pickled() -> None:
+def test_shapes_are_computed_once_and_not_pickled():
     spec = cases.build([3, 4, 2], scale=True, linear_path=True)
     assert spec.tensors is spec.tensors
     twin = pickle.loads(pickle.dumps(spec))
@@ -113,7 +111,7 @@ def test_shapes_are_computed_once_and_not_pickled() -> None:
 
 
 @pytest.mark.slow
-def test_a_toy_operator_takes_few_files(tmp_path: Path) -> None:
+def test_a_toy_operator_takes_few_files(tmp_path):
     """With gradients, training, predictions, copies and files; but no exports."""
     package = Path(fastmlp.__file__).parent
     for folder in ("fastmlp", "src_cython"):

@@ -2,14 +2,13 @@
 
 import copy
 import pickle
-import threading
 
 import cases
 import numpy as np
 import pytest
 import test_bits
 from models import X, Y, digest, network
-from test_resume import same
+from states import same
 
 import fastmlp
 
@@ -171,30 +170,6 @@ def test_batches_are_trained_behind_the_mean(mlp):
     assert digest(stopped) == watch.means[-1]
 
 
-def test_readers_in_other_threads_see_means_alone():
-    """Of the native engine, which publishes parameters as a whole."""
-    net = network(fastmlp.MLP)
-    known, found, done = {digest(net)}, set(), threading.Event()
-
-    def read():
-        while not done.is_set():
-            found.add(digest(copy.deepcopy(net)))
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        net.fit(
-            *(X, Y),
-            epochs=60,
-            averaging=fastmlp.EMA(),
-            callbacks=[lambda state: known.add(digest(net))],
-        )
-    finally:
-        done.set()
-        reader.join()
-    assert found <= known
-
-
 def test_early_stopping_chooses_among_means(mlp):
     averaging = fastmlp.EMA(0.5)
     options = {"epochs": 40, "optimizer": fastmlp.SGD(0.9, momentum=0.9), "validation_data": HELD}
@@ -221,23 +196,6 @@ def test_what_is_frozen_keeps_its_bytes(mlp, dtype):
 
 
 # ---- arguments ----------------------------------------------------------------------------------
-
-
-BAD = [
-    (lambda: fastmlp.SWA(start=-1), ValueError, "start is -1 but must be an integer of at least 0"),
-    (lambda: fastmlp.SWA(start=1.0), TypeError, "start is 1.0"),
-    (lambda: fastmlp.EMA(start=True), TypeError, "start is True"),
-    (lambda: fastmlp.EMA(1.0), ValueError, "decay is 1.0"),
-    (lambda: fastmlp.EMA(-0.1), ValueError, "decay is -0.1"),
-    (lambda: fastmlp.EMA("0.9"), TypeError, "decay is '0.9'"),
-    (lambda: fastmlp.EMA(np.nan), ValueError, "decay is nan"),
-]
-
-
-@pytest.mark.parametrize(("make", "error", "words"), BAD)
-def test_numbers_are_checked(make, error, words):
-    with pytest.raises(error, match=words):
-        make()
 
 
 @pytest.mark.parametrize("averaging", [0.9, "EMA", fastmlp.EMA, True, {"decay": 0.9}])

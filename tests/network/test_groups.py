@@ -12,7 +12,7 @@ from test_blocks import compare_training
 import fastmlp
 from fastmlp import reference
 from fastmlp._engine.plan import Plan
-from fastmlp._network import groups, optimizers
+from fastmlp._network import groups
 from fastmlp._network.groups import Groups
 from fastmlp._network.spec import BLOCK_ROWS
 
@@ -56,22 +56,6 @@ def test_a_single_output_has_groups_too():
             for a, b in zip([*fits[0].weights, *fits[0].biases],
                             [*fits[1].weights, *fits[1].biases], strict=True):  # fmt: skip
                 np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", test_bits.LEVELS)
-@pytest.mark.parametrize("name", test_bits.FITS)
-def test_factors_of_1_change_no_bit(name, level, dtype, monkeypatch):
-    """In whatever groups: the decays of the last differ, and nothing decays."""
-    sizes, model, options = test_bits.FITS[name]
-    n = len(sizes) - 1
-    same = [Groups(layer_rates=[1] * n, layer_decays=np.ones(n), weight_rate=1)]
-    if "l2" not in options and not isinstance(options.get("optimizer"), optimizers.AdamW):
-        same.append(Groups(layer_decays=range(n), bias_decay=7.0))
-    wanted = test_bits.digest(name, level, dtype)
-    for chosen in same:
-        monkeypatch.setitem(test_bits.FITS, name, (sizes, model, {**options, "groups": chosen}))
-        assert {test_bits.digest(name, level, dtype, threads) for threads in (1, 3)} == {wanted}
 
 
 @pytest.mark.parametrize("dtype", cases.DTYPES)
@@ -214,24 +198,6 @@ def test_tensors_of_equal_factors_are_one_group():
         assert ntk.group_of.tolist() == [1, 0, 2, 2]
     assert Groups(layer_rates=[1, 2]) == Groups(layer_rates=np.array([1.0, 2.0]))
     assert Plan(fastmlp.SGD(), 1, np.ones(1)).groups == Groups()
-
-
-BAD = [
-    ({"layer_rates": 2.0}, TypeError, "layer_rates is 2.0"),
-    ({"layer_rates": "12"}, TypeError, "layer_rates is '12'"),
-    ({"layer_rates": [1, True]}, TypeError, r"layer_rates\[1\]"),
-    ({"layer_rates": []}, ValueError, "layer_rates is empty"),
-    ({"layer_decays": [-1.0, 1.0]}, ValueError, r"layer_decays\[0\]"),
-    ({"weight_rate": np.inf}, ValueError, "weight_rate"),
-    ({"bias_rate": "1"}, TypeError, "bias_rate"),
-    ({"bias_decay": np.nan}, ValueError, "bias_decay"),
-]
-
-
-@pytest.mark.parametrize(("options", "error", "words"), BAD)
-def test_factors_are_checked(options, error, words):
-    with pytest.raises(error, match=words):
-        Groups(**options)
 
 
 def test_groups_must_fit_the_network(mlp):

@@ -4,8 +4,6 @@ The truth is computed in 60 digits. A loss is also infinite where the error z - 
 is. Rows of weight 0 count for nothing, whatever overflows in them.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 

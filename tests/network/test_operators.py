@@ -116,6 +116,57 @@ def test_copies_pickles_states_and_files_go_on_bit_for_bit(mlp, options, norm, t
             np.testing.assert_array_equal(p, q)
 
 
+# Kinds of tensors: the option, the attribute that shows it, the first value of all elements.
+KINDS = {
+    "gains": ({"layer_norm": "before"}, "layer_norm", 1),
+    "shifts": ({"layer_norm": [None, "after"]}, "layer_norm", 0),
+    "scales": ({"scale": True}, "scale", 1),
+    "alphas": ({"parametric": [False, True]}, "parametric", 1),
+    "linear_weights": ({"linear_path": True}, "linear_path", 0),
+}
+
+
+@every_norm
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_user_sees(mlp, kind, norm):
+    options, name, first = KINDS[kind]
+    net, plain = make(mlp, **{"layer_norm": norm} | options), make(mlp)
+    assert len(getattr(plain, kind)) == 0
+    assert len(plain.gradients(X, Y)) == 3
+    assert len(plain.predictor().parameters()) == 2
+    assert name not in repr(plain)
+    shown = getattr(net, name)
+    assert f"{name}={list(shown) if isinstance(shown, tuple) else shown}" in repr(net)
+    tensors = list(getattr(net, kind))
+    assert any(p.size for p in tensors)
+    assert all((p == first).all() for p in tensors)
+    before = net.predict(X)
+    if "layer_norm" not in options and not norm:
+        np.testing.assert_array_equal(before, plain.predict(X))
+    setattr(net, kind, [p + np.linspace(0.5, 2, p.size).reshape(p.shape) for p in tensors])
+    assert not np.allclose(net.predict(X), before)
+    _, *gradients = net.gradients(X, Y)
+    assert [g.shape for g in flat(gradients)] == [p.shape for p in everything(net)]
+    wrong = [np.ones(p.size + 1) for p in tensors], [np.full(p.shape, np.nan) for p in tensors], []
+    for bad in wrong:
+        with pytest.raises(ValueError, match=kind):
+            setattr(net, kind, bad)
+    with pytest.raises(ValueError, match=f"{kind} has 1 arrays but 0 are expected"):
+        setattr(plain, kind, [np.ones(3)])
+    frozen = net.predictor()
+    np.testing.assert_array_equal(frozen(X), net.predict(X))
+    np.testing.assert_array_equal(frozen.jacobian(X), net.jacobian(X))
+    for p, q in zip(flat(frozen.parameters()), everything(net), strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+def test_scales_are_factors_of_the_inputs(mlp):
+    net, plain, factors = make(mlp, scale=True), make(mlp), np.array([2.0, -0.5, 0.0])
+    net.scales = [factors]
+    np.testing.assert_array_equal(net.predict(X), plain.predict(X * factors))
+    np.testing.assert_allclose(net.jacobian(X), plain.jacobian(X * factors) * factors)
+
+
 # Groups, and which of the tensors move, kind by kind: weights, biases, and those of the operator.
 MOVED = [
     ("scale", Groups(scale_rate=0), "1111110"),

@@ -108,16 +108,6 @@ def test_weights_that_nothing_needs_go_to_0(mlp):
     assert np.all(np.abs(net.weights[0]) <= 0.01 + 1e-12)
 
 
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", test_bits.LEVELS)
-@pytest.mark.parametrize("name", test_bits.FITS)
-def test_l1_of_0_changes_no_bit(name, level, dtype, monkeypatch):
-    sizes, model, options = test_bits.FITS[name]
-    wanted = test_bits.digest(name, level, dtype)
-    monkeypatch.setitem(test_bits.FITS, name, (sizes, model, {**options, "l1": 0.0}))
-    assert {test_bits.digest(name, level, dtype, threads) for threads in (1, 3)} == {wanted}
-
-
 @pytest.mark.parametrize(
     ("l1", "error"), [(-1.0, ValueError), ("1", TypeError), (np.nan, ValueError), (True, TypeError)]
 )

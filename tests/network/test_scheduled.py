@@ -43,24 +43,6 @@ def test_training_is_that_of_the_reference_on_any_threads(level, dtype):
             cases.agree(dtype, expected, *results)
 
 
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("level", test_bits.LEVELS)
-@pytest.mark.parametrize("name", test_bits.FITS)
-def test_a_constant_schedule_changes_no_bit(name, level, dtype, monkeypatch):
-    """Nor does dropout that is given to the fit instead of the model, on any threads."""
-    wanted = test_bits.digest(name, level, dtype)
-    sizes, model, options = test_bits.FITS[name]
-    model, options = dict(model), dict(options)
-    n_hidden = len(sizes) - 2
-    dropout = np.broadcast_to(model.get("dropout", 0.0), n_hidden)
-    model["dropout"] = 0.4  # not what is used
-    options["dropout"] = [Constant(p) if p else (lambda step: 0) for p in dropout.tolist()]
-    if isinstance(options.get("optimizer"), optimizers.AdamW):
-        options["optimizer"] = optimizers.AdamW(0.01, weight_decay=Constant(0.01))
-    monkeypatch.setitem(test_bits.FITS, name, (sizes, model, options))
-    assert {test_bits.digest(name, level, dtype, threads) for threads in (1, 3)} == {wanted}
-
-
 def fit(net, dropout, **options):
     net.fit(X, Y, epochs=3, batch_size=25, dropout=dropout, **options)
     return digest(net)

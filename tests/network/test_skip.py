@@ -1,7 +1,5 @@
 """Residual blocks and the linear path: gradients, options, groups, exports, both engines."""
 
-import copy
-
 import cases
 import exports
 import numpy as np
@@ -13,7 +11,6 @@ from test_operators import check_gradients, everything, moved
 import fastmlp
 from fastmlp import reference
 from fastmlp._engine.numpy import layers, numpy_engine
-from fastmlp._engine.numpy.numpy_engine import flat
 from fastmlp._engine.numpy.random import dropout_masks
 from fastmlp._network.activations import ACTIVATIONS
 from fastmlp._network.groups import Groups
@@ -82,59 +79,9 @@ def test_which_layers_are_blocks(mlp, widths, skip, expected):
     assert f"skip={int(skip)}" in repr(net)
 
 
-BAD = [
-    ({"skip": 0}, ValueError, "skip is 0 but must be an integer of at least 1"),
-    ({"skip": -2}, ValueError, "skip is -2 but must be an integer of at least 1"),
-    ({"skip": True}, TypeError, "skip is True but must be an integer"),
-    ({"skip": 2.0}, TypeError, "skip is 2.0 but must be an integer"),
-    ({"skip": [2]}, TypeError, r"skip is \[2\] but must be an integer"),
-    ({"skip": 3}, ValueError, "has 3 hidden layers of width 8 in a row.*or pass skip=1"),
-    ({"skip": 10**30}, ValueError, "skip is 10000.* has 3 hidden layers of width 8 in a row"),
-    ({"skip": 2, "sizes": [3, 8, 9, 8, 2]}, ValueError, "no two hidden layers in a row have the"),
-    ({"skip": 1, "sizes": [3, 8, 2]}, ValueError, "pass for example skip=1 and layer"),
-    ({"skip": 1, "sizes": [3, 2]}, ValueError, "no two hidden layers in a row have the same"),
-    ({"linear_path": 1}, TypeError, "linear_path is 1 but must be True or False"),
-    ({"linear_path": True, "sizes": [3, 2]}, ValueError, "without a hidden layer the network is"),
-]
-
-
-@pytest.mark.parametrize(("options", "error", "words"), BAD, ids=str)
-def test_bad_choices(mlp, options, error, words):
-    with pytest.raises(error, match=words):
-        mlp(**{"layer_sizes": options.get("sizes", [3, 8, 8, 8, 2])} | without_sizes(options))
-
-
-def without_sizes(options):
-    return {name: value for name, value in options.items() if name != "sizes"}
-
-
 def make(mlp, sizes, options, **more):
     defaults = {"activation": "tanh", "dtype": "float64", "rng": 0}
     return mlp([3, *sizes[1:-1], 2], **defaults | options | more)
-
-
-@EACH
-def test_what_a_user_sees(mlp, sizes, options):
-    net = make(mlp, sizes, options)
-    for name in ("skip", "linear_path"):
-        assert (f"{name}={options.get(name)}" in repr(net)) == (name in options)
-    assert [w.shape for w in net.linear_weights] == [(3, 2)] * ("linear_path" in options)
-    assert not any(w.any() for w in net.linear_weights)
-    net.fit(X, Y, epochs=1, l2=0.1)
-    assert all(w.all() for w in net.linear_weights)
-    assert not np.allclose(net.predict(X), make(mlp, sizes, options).predict(X))
-    value, *gradients = net.gradients(X, Y, l2=2.0)
-    free, *_ = net.gradients(X, Y)
-    squares = sum(np.sum(w**2) for w in [*net.weights, *net.linear_weights])
-    assert value == pytest.approx(free + squares)
-    assert [g.shape for g in flat(gradients)] == [p.shape for p in everything(net)]
-    for bad in ([np.ones((2, 3))], [np.full((3, 2), np.nan)], [], [np.ones((3, 2))] * 2):
-        with pytest.raises(ValueError, match="linear_weights"):
-            net.linear_weights = bad if "linear_path" in options else [*bad, np.ones((3, 2))]
-    frozen = net.predictor()
-    np.testing.assert_array_equal(frozen(X), net.predict(X))
-    np.testing.assert_array_equal(frozen.jacobian(X), net.jacobian(X))
-    assert len(frozen.parameters()) == len(net._spec.tensors)
 
 
 def test_the_path_is_linear_and_scaled(mlp):
@@ -158,27 +105,6 @@ def test_blocks_of_zeros_change_nothing(mlp):
         net.weights[k], net.biases[k] = plain.weights[at], plain.biases[at]
     net.weights[2], net.biases[2] = np.zeros((8, 8)), np.zeros(8)
     np.testing.assert_array_equal(net.predict(X), plain.predict(X))
-
-
-@EACH
-def test_engines_go_on_for_each_other(sizes, options):
-    nets = [make(kind, sizes, options) for kind in (fastmlp.MLP, reference.MLP)]
-    for net, other in (nets, nets[::-1]):
-        net.partial_fit(X, Y, batch_size=16)
-        other._engine.set_state(net._engine.state())
-        for p, q in zip(everything(net), everything(other), strict=True):
-            np.testing.assert_array_equal(p, q)
-
-
-def test_an_ensemble_of_them():
-    sizes, options = NETWORKS["all"]
-    alone = [make(fastmlp.MLP, sizes, options, rng=seed) for seed in range(3)]
-    members = copy.deepcopy(alone)
-    fastmlp.Ensemble(members).fit(X, Y, epochs=3)
-    for net, member in zip(alone, members, strict=True):
-        net.fit(X, Y, epochs=3)
-        for p, q in zip(everything(net), everything(member), strict=True):
-            np.testing.assert_array_equal(p, q)
 
 
 def test_groups(mlp):
@@ -266,21 +192,3 @@ def test_frozen_lower_layers_leave_the_steps_of_the_upper_ones():
             net.fit(X, Y, epochs=2, groups=groups, optimizer=fastmlp.SGD(0.05))
         for p, q in zip(*map(everything, nets), strict=True):
             np.testing.assert_allclose(p, q, rtol=1e-9, atol=1e-12)
-
-
-def test_it_learns(mlp):
-    for sizes, options in NETWORKS.values():
-        net = make(mlp, sizes, options, dropout=0.0)
-        history = net.fit(X, Y, epochs=60, optimizer=fastmlp.Adam(learning_rate=1e-2))
-        assert history.loss[-1] < 0.5 * history.loss[0]
-
-
-def test_what_a_model_says_of_itself(mlp):
-    net = mlp([3, 8, 8, 2], skip=1, scale=True)
-    assert (net.scale, net.skip, net.linear_path) == (True, 1, False)
-    plain = mlp([3, 8, 2], linear_path=True)
-    assert (plain.scale, plain.skip, plain.linear_path) == (False, None, True)
-    with pytest.raises(
-        ValueError, match="scales has 1 arrays but 0 are expected: all of the model"
-    ):
-        plain.scales = [np.ones(3)]

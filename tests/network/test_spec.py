@@ -1,7 +1,5 @@
 """What `spec.build` takes, what it refuses, and how it counts."""
 
-from __future__ import annotations
-
 import math
 import time
 
@@ -43,6 +41,9 @@ def test_one_or_one_per_hidden_layer():
     assert cases.build([3, 2], []).activations == ()
     assert hash(network) == hash(cases.build([3, 4, 5, 2], ["relu", "tanh"], dropout=(0, 0.25)))
     assert spec.build([3, 2], dtype=np.float64).dtype == np.dtype("float64")
+
+
+EIGHTS = {"layer_sizes": [3, 8, 8, 8, 2]}
 
 
 @pytest.mark.parametrize(
@@ -87,6 +88,34 @@ def test_one_or_one_per_hidden_layer():
         ({"dropout": [0.1, 0.1]}, ValueError, "2 entries"),
         ({"dropout": [1.5]}, ValueError, "dropout"),
         ({"layer_sizes": [3, 4, 1], "loss": "cross_entropy"}, ValueError, "binary_cross_entropy"),
+        ({"layer_norm": "both"}, ValueError, "layer_norm is 'both'"),
+        ({"layer_sizes": [3, 2], "layer_norm": "both"}, ValueError, "layer_norm is 'both'"),
+        ({"layer_norm": True}, TypeError, "layer_norm is True"),
+        ({"layer_norm": [["before"]]}, TypeError, "layer_norm is"),
+        ({"layer_norm": np.ones(1)}, TypeError, "layer_norm is .*1.0"),
+        ({"layer_norm": ["before"] * 2}, ValueError, "layer_norm has 2 entries but this MLP has 1"),
+        ({"scale": "yes"}, TypeError, "scale is 'yes'"),
+        ({"parametric": "yes"}, TypeError, "parametric is 'yes' but must be True or False"),
+        ({"parametric": 1}, TypeError, "parametric is 1 but"),
+        ({"parametric": None}, TypeError, "parametric is None but"),
+        ({"parametric": ["no"]}, TypeError, "parametric is 'no' but"),
+        ({"parametric": [True] * 2}, ValueError, "parametric has 2 entries but this MLP has 1"),
+        ({"skip": 0, **EIGHTS}, ValueError, "skip is 0 but must be an integer of at least 1"),
+        ({"skip": -2, **EIGHTS}, ValueError, "skip is -2 but must be an integer of at least 1"),
+        ({"skip": True, **EIGHTS}, TypeError, "skip is True but must be an integer"),
+        ({"skip": 2.0, **EIGHTS}, TypeError, "skip is 2.0 but must be an integer"),
+        ({"skip": [2], **EIGHTS}, TypeError, r"skip is \[2\] but must be an integer"),
+        ({"skip": 3, **EIGHTS}, ValueError, "has 3 hidden layers of width 8 in a row.*pass skip=1"),
+        ({"skip": 10**30, **EIGHTS}, ValueError, "skip is 10000.* has 3 hidden layers of width 8"),
+        ({"skip": 2, "layer_sizes": [3, 8, 9, 8, 2]}, ValueError, "no two hidden layers in a row"),
+        ({"skip": 1}, ValueError, "pass for example skip=1 and layer"),
+        ({"skip": 1, "layer_sizes": [3, 2]}, ValueError, "no two hidden layers in a row have the"),
+        ({"linear_path": 1}, TypeError, "linear_path is 1 but must be True or False"),
+        (
+            {"layer_sizes": [3, 2], "linear_path": True},
+            ValueError,
+            "without a hidden layer",
+        ),
     ],
 )
 def test_nonsense_is_refused_at_once(arguments, error, words):

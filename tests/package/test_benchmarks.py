@@ -1,13 +1,10 @@
 """Every benchmark runs, at a small size; and the benchmarks' own small parts."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import children
 import cortex
@@ -22,11 +19,11 @@ SHORT = ("--rounds", "2", "--turn", "0.001")
 PARTIAL_FIT = "partial_fit of 256 rows"
 TINY = (*SHORT, "--cases", "tiny")
 # Arguments that make it short; the tables and rows that come out.
-SMALL: dict[str, tuple[tuple[str, ...], tuple[int, int]]] = {
+SMALL = {
     "train": ((*TINY, "--threads", "1", "--rivals", "NumPy"), (1, 2)),
     "predict": ((*TINY, "--rivals", "NumPy"), (2, 8)),
     "estimators": ((*SHORT, "--cases", "batch 32", "100 samples"), (2, 5)),
-    "tabular": (("--cases", "wine", "--models", "fast", "HistGB", "--splits", "1"), (3, 3)),
+    "tabular": (("--cases", "wine", "--models", "fast", "HistGB", "--splits", "1"), (4, 5)),
     "distilled": (("--cases", "wine", "--models", "fast", "--rounds", "2"), (1, 1)),
     "coverage": (("--cases", "lognormal 2", "--rounds", "9", "--fits", "1"), (2, 2)),
     "latency": (("--cases", "tiny", "--calls", "1000"), (1, 4)),
@@ -57,7 +54,7 @@ NEEDS = {
 }
 
 
-def test_every_benchmark_is_run_here_and_on_the_page() -> None:
+def test_every_benchmark_is_run_here_and_on_the_page():
     assert SMALL.keys() == run.BENCHMARKS.keys()
     page = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
     for name, (_, shows) in run.BENCHMARKS.items():
@@ -65,10 +62,9 @@ def test_every_benchmark_is_run_here_and_on_the_page() -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in SMALL],
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in SMALL]
 )
-def test_every_benchmark_runs(name: str, tmp_path: Path) -> None:
+def test_every_benchmark_runs(name, tmp_path):
     if not NEEDS.get(name, True):
         pytest.skip("not all that it needs is installed")
     arguments, (tables, rows) = SMALL[name]
@@ -78,7 +74,7 @@ def test_every_benchmark_runs(name: str, tmp_path: Path) -> None:
     assert found.returncode in {0, 1}  # 1: targets are for quiet machines
     content = json.loads((tmp_path / "results.json").read_text())
     assert content["environment"].keys() >= {"processor", "versions", "fastmlp"}
-    results: dict[str, dict[str, Any]] = content["results"]
+    results = content["results"]
     assert len(results) == tables
     assert sum(map(len, results.values())) >= rows
     for title, table in results.items():
@@ -88,7 +84,7 @@ def test_every_benchmark_runs(name: str, tmp_path: Path) -> None:
             assert "NOT TIMED" not in row.get("fault", "")
 
 
-def test_a_table_is_aligned_and_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_is_aligned_and_says_what_is_wrong(capsys):
     rows = {
         "one": {"us": 1.23456, "turns": 3, "timing": harness.Timing.of([1.0])},
         "another": {"us": 22345.6, "fault": "MISSED"},
@@ -116,16 +112,14 @@ def test_a_table_is_aligned_and_says_what_is_wrong(capsys: pytest.CaptureFixture
         (("busy", "--threads", "1"), "--threads must be at least 2"),
     ],
 )
-def test_what_cannot_run_ends_with_two(
-    arguments: tuple[str, ...], complaint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_run_ends_with_two(arguments, complaint, capsys):
     with pytest.raises(SystemExit) as caught:
         run.main(arguments)
     assert caught.value.code == 2
     assert complaint in capsys.readouterr().err
 
 
-def test_timing_of_several_turns() -> None:
+def test_timing_of_several_turns():
     timing = harness.Timing.of([4.0, 1.0, 2.0, 3.0, 5.0])
     assert (timing.median, timing.best, timing.turns) == (3.0, 1.0, 5)
     assert timing.spread == pytest.approx(0.5)  # quartiles 1.5 and 4.5
@@ -133,8 +127,8 @@ def test_timing_of_several_turns() -> None:
     assert timing.row("ms/step", 4) == {"ms/step": 750, "spread, %": 50, "timing": timing}
 
 
-def test_candidates_take_turns_and_only_after_the_check() -> None:
-    calls: list[str] = []
+def test_candidates_take_turns_and_only_after_the_check():
+    calls = []
     candidates = {name: (lambda name=name: calls.append(name)) for name in "ab"}
     timings = harness.interleave(candidates, check=lambda: calls.append("!"), rounds=3, turn=1e-6)
     assert calls[0] == "!"
@@ -142,7 +136,7 @@ def test_candidates_take_turns_and_only_after_the_check() -> None:
     assert [timing.turns for timing in timings.values()] == [3, 3]
     assert list(harness.rotations("abc", 4)) == [list("abc"), list("bca"), list("cab"), list("abc")]
 
-    def fail() -> None:
+    def fail():
         raise AssertionError("wrong result")
 
     calls.clear()
@@ -151,27 +145,44 @@ def test_candidates_take_turns_and_only_after_the_check() -> None:
     assert calls == []
 
 
-def test_wrong_results_get_no_time() -> None:
+def test_wrong_results_get_no_time():
     rivals = pytest.importorskip("rivals")
     workloads = pytest.importorskip("workloads")
     case = workloads.Case("few", (3, 4, 2), "relu", "cross_entropy", 8, 32)
-    weights, _ = rivals.load_training(rivals.NumpyTrainer, case, 1)
-    assert rivals.wrong_losses(case, weights) == ""
-    still = dict.fromkeys(weights, case.parameters())
-    assert "in row order instead of" in rivals.wrong_losses(case, still)
+    found, _ = rivals.load_training(rivals.numpy_train, case, 1)
+    assert rivals.wrong_losses(case, found) == ""
     right = rivals.expected(case, case.data()[0])
+    still = dict.fromkeys(found, right)
+    assert "in row order instead of" in rivals.wrong_losses(case, still)
     assert rivals.wrong_predictions(case, right) == ""
     assert rivals.wrong_predictions(case, right * 1.01).endswith("of 64 predictions are wrong")
 
 
 @pytest.mark.parametrize("parameters", [1_000, 100_000, 10_000_000])
-def test_networks_of_the_scaling_have_about_so_many_parameters(parameters: int) -> None:
+def test_networks_of_the_scaling_have_about_so_many_parameters(parameters):
     scaling = pytest.importorskip("scaling")
     case = scaling.network(parameters, 2_048)
     assert scaling.count(case) == pytest.approx(parameters, rel=0.05)
 
 
-def test_a_table_is_prepared_as_each_rival_wants_it() -> None:
+def test_errors_over_time_are_means_of_ratios(tmp_path):
+    tabular = pytest.importorskip("tabular")
+    made = {"one": {"fast": (2, 1), "other": (1, 4)}, "two": {"fast": (8, 4), "other": (16, 16)}}
+    tried = {
+        name: {model: [tabular.Trial(*map(float, pair), 0.0, {})] for model, pair in row.items()}
+        for name, row in made.items()
+    }
+    points = tabular.over_time(tried, ["fast", "other"])
+    assert [list(row.values()) for row in points.values()] == [
+        pytest.approx([2.0, 1.0]),
+        pytest.approx([8.0, 1.0]),
+    ]
+    pytest.importorskip("matplotlib")
+    tabular.draw(str(tmp_path / "curve.svg"), points, "two sets")
+    assert "<svg" in (tmp_path / "curve.svg").read_text()
+
+
+def test_a_table_is_prepared_as_each_rival_wants_it():
     pandas = pytest.importorskip("pandas")
     tables = pytest.importorskip("tables")
     frame = pandas.DataFrame({"size": [1.0, None, 3.0], "kind": ["a", None, "b"]})

@@ -1,10 +1,8 @@
 """What is shipped: a source distribution that can be built, and an installation that is lean."""
 
-from __future__ import annotations
-
 import ast
 import importlib.metadata
-import importlib.util
+import json
 import re
 import runpy
 import shutil
@@ -12,7 +10,6 @@ import subprocess
 import tarfile
 import tomllib
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import children
@@ -28,7 +25,7 @@ COMPILED = pytest.mark.parametrize("path", BINARIES, ids=lambda p: p.name.split(
 
 
 @pytest.fixture(scope="module")
-def sdist(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+def sdist(tmp_path_factory):
     """Return the names in a source distribution, made from a copy of the sources."""
     pytest.importorskip("Cython")
     if not (ROOT / "setup.py").exists():
@@ -42,7 +39,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         return {name.partition("/")[2] for name in tar.getnames()}
 
 
-def test_source_distribution_has_every_source(sdist: set[str]) -> None:
+def test_source_distribution_has_every_source(sdist):
     native = {path for path in (ROOT / "src_cython").rglob("*") if path.is_file()}
     wanted = {str(p.relative_to(ROOT)) for p in native if p.suffix in {".pyx", ".pxd", ".h"}}
     python = (ROOT / "fastmlp").rglob("*.py*")
@@ -53,7 +50,7 @@ def test_source_distribution_has_every_source(sdist: set[str]) -> None:
     assert sorted(wanted - sdist) == []
 
 
-def test_source_distribution_has_no_products(sdist: set[str]) -> None:
+def test_source_distribution_has_no_products(sdist):
     products = {".c", ".so", ".o", ".pyc"}
     assert [n for n in sorted(sdist) if Path(n).suffix in products or n.startswith("build/")] == []
 
@@ -67,7 +64,7 @@ BUILDS = {
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Path:
+def recipe(tmp_path):
     """Return a folder with what says how to build, and no source: Cython would find nothing."""
     if not (ROOT / "setup.py").exists():
         pytest.skip("the sources are not here")
@@ -82,9 +79,7 @@ def recipe(tmp_path: Path) -> Path:
     ("environment", "compiler"),
     [({"CC": "nonexistent-cc"}, "nonexistent-cc"), ({"PATH": ""}, ""), ({"CC": "false"}, "false")],
 )
-def test_a_missing_compiler_is_told_before_anything_is_done(
-    environment: dict[str, str], compiler: str, build: str, recipe: Path
-) -> None:
+def test_a_missing_compiler_is_told_before_anything_is_done(environment, compiler, build, recipe):
     result = children.python(*BUILDS[build], cwd=recipe, **{"CC": None, **environment})
     assert result.returncode == 1
     last = result.stderr.splitlines()[-1]
@@ -94,13 +89,13 @@ def test_a_missing_compiler_is_told_before_anything_is_done(
     assert not (recipe / "build").exists()
 
 
-def test_a_build_asks_for_what_the_tests_build_with(recipe: Path) -> None:
+def test_a_build_asks_for_what_the_tests_build_with(recipe):
     asked = ast.literal_eval(children.printed(children.python(*BUILDS["pip"], cwd=recipe)))
     project = tomllib.loads((recipe / "pyproject.toml").read_text())["project"]
     assert {*asked} - {"numpy>=2.0"} <= {*project["optional-dependencies"]["test"]}
 
 
-def commands() -> dict[str, Any]:
+def commands():
     """Return what setup.py defines."""
     if not (ROOT / "setup.py").exists():
         pytest.skip("the sources are not here")
@@ -108,9 +103,7 @@ def commands() -> dict[str, Any]:
         return runpy.run_path(str(ROOT / "setup.py"))
 
 
-def test_a_wheel_holds_nothing_of_earlier_builds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wheel_holds_nothing_of_earlier_builds(tmp_path, monkeypatch):
     wheel = commands()["BuildWheel"]
     import setuptools
 
@@ -126,7 +119,24 @@ def test_a_wheel_holds_nothing_of_earlier_builds(
     assert not left.exists()
 
 
-def test_kernels_are_translated_once(tmp_path: Path) -> None:
+def test_a_wheel_has_a_bill_of_materials(tmp_path):
+    build = commands()
+    import setuptools
+
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        licence = tomllib.load(file)["project"]["license"]
+    package = {"name": "fastmlp", "version": "1.2", "license_expression": licence}
+    wheel = build["BuildWheel"](setuptools.Distribution(package))
+    wheel.ensure_finalized()
+    wheel.write_wheelfile(str(tmp_path))
+    bill = json.loads((tmp_path / "sboms" / "fastmlp.cdx.json").read_text())
+    package = bill["metadata"]["component"]
+    assert package["purl"] == "pkg:pypi/fastmlp@1.2"
+    assert package["licenses"] == [{"expression": licence}]
+    assert [each["licenses"][0]["license"]["id"] for each in bill["components"]] == ["CC-BY-4.0"]
+
+
+def test_kernels_are_translated_once(tmp_path):
     """Their modules have C of their own, alike but for the name, and no Cython source."""
     build = commands()
     source = tmp_path / "kernels.c"
@@ -137,14 +147,14 @@ def test_kernels_are_translated_once(tmp_path: Path) -> None:
     assert path.read_text() == "PyInit__kernels_avx2_float32"
 
 
-def test_one_header_knows_the_system() -> None:
+def test_one_header_knows_the_system():
     """Threads, clock and affinity differ between POSIX and Windows in one place."""
     known = re.compile(r"pthread|windows\.h|<(time|sched|unistd)\.h>")
     sources = [path for path in (ROOT / "src_cython").rglob("*") if path.is_file()]
     assert {path.name for path in sources if known.search(path.read_text())} <= {"system.h"}
 
 
-def test_workflows_use_actions_by_digest() -> None:
+def test_workflows_use_actions_by_digest():
     workflows = list((ROOT / ".github" / "workflows").glob("*.yml"))
     if not workflows:
         pytest.skip("the workflows are not here")
@@ -155,13 +165,13 @@ def test_workflows_use_actions_by_digest() -> None:
 
 @pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf is not installed")
 @COMPILED
-def test_installed_modules_are_stripped(path: Path) -> None:
+def test_installed_modules_are_stripped(path):
     if path.is_relative_to(ROOT / "fastmlp"):
         pytest.skip("a development build keeps its symbols")
     assert ".symtab" not in dynamic(path, "-S")
 
 
-def test_the_demo_starts_in_the_source_folder(tmp_path: Path) -> None:
+def test_the_demo_starts_in_the_source_folder(tmp_path):
     """There the sources come first on the path, and the compiled modules are in another place."""
     sources = tmp_path / "fastmlp"
     shutil.copytree(Path(fastmlp.__file__).parent, sources, ignore=shutil.ignore_patterns("*.so"))
@@ -170,13 +180,13 @@ def test_the_demo_starts_in_the_source_folder(tmp_path: Path) -> None:
     found = children.printed(children.python("-c", program, **there))
     assert found.startswith(f"{sources / '__init__.py'} fastmlp.MLP(")
     children.printed(children.python("-m", "fastmlp", "--help", **there))
-    if importlib.util.find_spec("sklearn"):
-        program = "import fastmlp; print(fastmlp.TabMLPRegressor())"
-        found = children.printed(children.python("-c", program, **there))
-        assert found.startswith("TabMLPRegressor(")
+    pytest.importorskip("sklearn.base")
+    program = "import fastmlp; print(fastmlp.TabMLPRegressor())"
+    found = children.printed(children.python("-c", program, **there))
+    assert found.startswith("TabMLPRegressor(")
 
 
-def test_numpy_is_the_only_requirement_at_run_time() -> None:
+def test_numpy_is_the_only_requirement_at_run_time():
     try:
         metadata = importlib.metadata.metadata("fastmlp")
     except importlib.metadata.PackageNotFoundError:
@@ -186,7 +196,7 @@ def test_numpy_is_the_only_requirement_at_run_time() -> None:
     assert metadata["Version"] == fastmlp.__version__
 
 
-def test_installation_is_complete() -> None:
+def test_installation_is_complete():
     stubs = "_engine/predictor.pyi", "_engine/native.pyi", "tabular/rows.pyi"
     for name in ("py.typed", "data/digits.npz", "data/digits.txt", *stubs):
         assert (INSTALLED / name).exists(), name
@@ -194,27 +204,27 @@ def test_installation_is_complete() -> None:
     assert (INSTALLED / "data" / "digits.npz").stat().st_size < 60_000
 
 
-def test_levels_are_built_and_the_best_is_used() -> None:
+def test_levels_are_built_and_the_best_is_used():
     assert native_engine.built_levels()
     assert set(native_engine.available_levels()) <= set(native_engine.built_levels())
     assert native_engine.level() in native_engine.available_levels()
     assert cpu.features() >= native_engine.LEVELS[native_engine.level()]
 
 
-def test_setup_builds_the_levels_that_the_library_knows() -> None:
+def test_setup_builds_the_levels_that_the_library_knows():
     build = commands()
     known = {*build["X86_64"], *build["AARCH64"], *build["ELSEWHERE"]}
     assert known == {*native_engine.LEVELS}
 
 
-def dynamic(path: Path, what: str = "-d") -> str:
+def dynamic(path, what="-d"):
     command = ["readelf", "-W", what, str(path)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf is not installed")
 @COMPILED
-def test_modules_need_the_c_library_only(path: Path) -> None:
+def test_modules_need_the_c_library_only(path):
     needed = re.findall(r"\(NEEDED\).*\[(.+?)\]", dynamic(path))
     allowed = re.compile(r"(libc|libm|libpthread|libpython[\d.]+t?|ld-linux.*)\.so.*|libc\.musl.*")
     assert [name for name in needed if not allowed.fullmatch(name)] == []
@@ -222,7 +232,7 @@ def test_modules_need_the_c_library_only(path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf is not installed")
 @COMPILED
-def test_modules_are_hardened(path: Path) -> None:
+def test_modules_are_hardened(path):
     """Addresses are read-only after loading, the code is never written, the stack never run."""
     segments = dynamic(path, "-l")
     assert "GNU_RELRO" in segments
@@ -233,6 +243,6 @@ def test_modules_are_hardened(path: Path) -> None:
     assert "TEXTREL" not in found
 
 
-def test_loading_leaves_denormals_alone() -> None:
+def test_loading_leaves_denormals_alone():
     # A library linked with -ffast-math would flush them in the whole process.
     assert 5e-324 * 2 == 1e-323

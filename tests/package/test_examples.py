@@ -3,13 +3,12 @@
 Also: the Python blocks of pages run, one after the other, as a reader would paste them.
 """
 
-from __future__ import annotations
-
+import ast
 import importlib.util
+import json
 import math
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 
 
-def run(name: str) -> Any:
+def run(name):
     """Run an example's main, and return its numbers."""
     specification = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
     assert specification is not None
@@ -30,7 +29,7 @@ def run(name: str) -> Any:
     return module.main()
 
 
-def test_gradient_descent_finds_the_line_and_a_large_step_size_is_reported() -> None:
+def test_gradient_descent_finds_the_line_and_a_large_step_size_is_reported():
     found = run("line_by_gradient_descent")
     lines = found["lines"]
     np.testing.assert_allclose(lines["fastmlp"], lines["truth"], rtol=1e-9)
@@ -47,21 +46,21 @@ def test_gradient_descent_finds_the_line_and_a_large_step_size_is_reported() -> 
     assert np.all(np.isfinite(found["kept"]))
 
 
-def test_linear_map_is_recovered() -> None:
+def test_linear_map_is_recovered():
     found = run("linear_map")
     assert found["recovered"] < 1e-12
     assert found["least_squares"] < 1e-12
     assert found["truth"] > 1e-3  # noise is not removed by magic
 
 
-def test_deep_identity_stack_is_one_affine_map() -> None:
+def test_deep_identity_stack_is_one_affine_map():
     found = run("deep_identity")
     assert max(found["before"], found["after"]) < 1e-12
     assert found["best_affine"] - 1e-12 < found["identity"] < 1.01 * found["best_affine"]
     assert found["tanh"] < 0.1 * found["best_affine"]
 
 
-def test_mlp_fits_what_no_linear_network_can() -> None:
+def test_mlp_fits_what_no_linear_network_can():
     found = run("nonlinear")
     for name in ("linear", "deep linear"):
         assert found["losses"][name] == pytest.approx(1 / 8, abs=1e-9)
@@ -71,7 +70,7 @@ def test_mlp_fits_what_no_linear_network_can() -> None:
     np.testing.assert_allclose(found["predictions"]["MLP"], [0, 1, 1, 0], atol=1e-4)
 
 
-def test_wider_networks_approximate_better() -> None:
+def test_wider_networks_approximate_better():
     found = run("universal_approximation")
     built, trained = (np.array(found[name]) for name in ("built", "trained"))
     for errors in (built[:, 0], built[:, 1], trained[:, 1]):
@@ -79,7 +78,7 @@ def test_wider_networks_approximate_better() -> None:
         assert errors[-1] < 0.05 * errors[0]
 
 
-def test_the_three_tasks() -> None:
+def test_the_three_tasks():
     found = run("three_tasks")
     regression = found["regression"]
     assert regression["floor"] * 0.9 < regression["loss"] < regression["floor"] * 1.25
@@ -94,27 +93,47 @@ def test_the_three_tasks() -> None:
     np.testing.assert_allclose(predicted["deviation_ratio"], 1, atol=0.2)
 
 
-def test_online_learning_follows_the_stream() -> None:
+def test_online_learning_follows_the_stream():
     found = run("online_learning")
     assert found["before"] < 0.2 * found["first"]
     assert found["after"] > 5 * found["before"]
     assert found["last"] < 0.2 * found["after"]
 
 
-def test_every_example_is_tested_and_listed() -> None:
+def test_cells_of_the_notebook_run(tmp_path, monkeypatch):
+    """Each cell runs as in Jupyter, which shows the value of its last line as HTML if it can."""
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((ROOT / "examples" / "first_steps.ipynb").read_text())
+    assert notebook["nbformat"] == 4
+    names, shown = {}, []
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            *lines, last = ast.parse("".join(cell["source"])).body
+            exec(compile(ast.Module(lines, []), "cell", "exec"), names)
+            if isinstance(last, ast.Expr):
+                value = eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+                shown.append(getattr(value, "_repr_html_", lambda: "")())
+    assert [text[:4] for text in shown if text] == ["<tab", "<svg", "<p>H"]
+    assert names["accuracy"] > 0.95
+    assert [path.name for path in tmp_path.iterdir()] == ["digits.safetensors"]
+
+
+def test_every_example_is_tested_and_listed():
     tests = Path(__file__).read_text()
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "examples" / "README.md").read_text()
     for name in EXAMPLES:
         assert f'run("{name}")' in tests
         assert f"{name}.py" in readme
+    assert "first_steps.ipynb" in readme
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/saving.md"])
-def test_python_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
     blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S)
     assert blocks
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
+    names = {}
     for block in blocks:
         exec(compile(block, page, "exec"), names)
     assert names["fastmlp"] is fastmlp

@@ -1,7 +1,5 @@
 """The rules of the house as code: who imports whom, how long files are, that tables agree."""
 
-from __future__ import annotations
-
 import ast
 import dataclasses
 import doctest
@@ -10,9 +8,7 @@ import importlib
 import importlib.util
 import inspect
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import children
 import pytest
@@ -25,19 +21,22 @@ from fastmlp._network import activations, losses, optimizers
 ROOT = Path(__file__).resolve().parents[2]
 
 # The packages of fastmlp from the bottom up: a module imports from its own package and from those
-# before it. "" are the modules of fastmlp itself, which only re-export.
+# before it. "" are the modules of fastmlp itself, which only re-export, and `__main__`.
 LAYERS = (
     *("_core", "_network", "_validation", "_files", "_export", "_engine", "_training", "_models"),
-    *("sklearn", "tabular", "", "_cli", "__main__"),
+    *("sklearn", "tabular", "_cli", ""),
 )
-SUFFIXES = (".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in", "run")
+SUFFIXES = (
+    *(".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in"),
+    *("run", "wheels", "aarch64"),
+)
 NATIVE = ROOT / "src_cython"
 FOLDERS = ("fastmlp", "src_cython", "tests", "benchmarks", "examples", "docs", ".ci")
 CODE = (".py", ".pyi", ".pyx", ".pxd", ".h", ".c")
 MOST_LINES = 400
 
 
-def sources() -> list[Path]:
+def sources():
     """Return every file that people read, as a path below the root."""
     found = [path for path in ROOT.iterdir() if path.is_file()]
     for folder in FOLDERS:
@@ -45,9 +44,9 @@ def sources() -> list[Path]:
     return sorted(p.relative_to(ROOT) for p in found if p.name.endswith(SUFFIXES))
 
 
-def module_files() -> dict[str, list[Path]]:
+def module_files():
     """Return the files of each module of the package: Python, or Cython's .pyx and .pxd."""
-    found: dict[str, list[Path]] = {}
+    found = {}
     for root in (ROOT, NATIVE):
         for path in sorted((root / "fastmlp").rglob("*.p[yx]*")):
             if path.suffix in (".py", ".pyx", ".pxd"):
@@ -59,13 +58,13 @@ def module_files() -> dict[str, list[Path]]:
 MODULES = module_files()
 
 
-def layer_of(module: str) -> int:
+def layer_of(module):
     """Return the number of a module's layer, from 0 at the bottom."""
     package = module.split(".")[1:2]
     return LAYERS.index(package[0] if package and package[0] in LAYERS else "")
 
 
-def names_in_python(text: str) -> Iterator[str]:
+def names_in_python(text):
     """Yield what a Python file imports, wherever in it, as package.module.name."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -75,7 +74,7 @@ def names_in_python(text: str) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def names_in_cython(text: str) -> Iterator[str]:
+def names_in_cython(text):
     """Yield the same of a Cython file, cimports too."""
     text = re.sub(r"\\\n|#.*", " ", text)
     statement = r"^[ \t]*(?:from[ \t]+(\S+)[ \t]+)?c?import[ \t]+(\([^)]*\)|.*)"
@@ -85,9 +84,9 @@ def names_in_cython(text: str) -> Iterator[str]:
             yield f"{source}.{name[0]}" if source else name[0]
 
 
-def imported(text: str, cython: bool) -> set[str]:
+def imported(text, cython):
     """Return the modules of the package that a file imports."""
-    found: set[str] = set()
+    found = set()
     for name in (names_in_cython if cython else names_in_python)(text):
         parts = name.split(".")
         if parts[0] == "fastmlp":
@@ -96,12 +95,12 @@ def imported(text: str, cython: bool) -> set[str]:
     return found
 
 
-def wrong_imports(module: str, text: str, cython: bool) -> set[str]:
+def wrong_imports(module, text, cython):
     """Return the modules of higher layers that a file imports."""
     return {name for name in imported(text, cython) if layer_of(name) > layer_of(module)}
 
 
-def test_imports_point_down() -> None:
+def test_imports_point_down():
     wrong = {
         f"{module} imports {name}"
         for module, paths in MODULES.items()
@@ -111,7 +110,7 @@ def test_imports_point_down() -> None:
     assert not wrong
 
 
-def test_imports_make_no_circle() -> None:
+def test_imports_make_no_circle():
     graph = {
         module: {
             name
@@ -124,7 +123,7 @@ def test_imports_make_no_circle() -> None:
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
-def test_kernels_know_nothing_of_the_package() -> None:
+def test_kernels_know_nothing_of_the_package():
     """What is compiled for each CPU level, and the headers that it shares."""
     paths = [*NATIVE.glob("*.pxd"), *(NATIVE / "kernels").iterdir()]
     assert len(paths) > 8
@@ -169,30 +168,28 @@ PLANTED = [
 
 
 @pytest.mark.parametrize(("module", "cython", "text", "wrong"), PLANTED)
-def test_an_import_that_points_up_is_found(
-    module: str, cython: bool, text: str, wrong: str
-) -> None:
+def test_an_import_that_points_up_is_found(module, cython, text, wrong):
     assert wrong_imports(module, text, cython) == set(wrong.split())
 
 
-def test_children_are_started_in_one_place() -> None:
+def test_children_are_started_in_one_place():
     """So that the suite runs under an emulator: see children.py."""
     for path in sorted((ROOT / "tests").rglob("*.py")):
         names = {ast.unparse(n) for n in ast.walk(ast.parse(path.read_text())) if is_name(n)}
         assert "sys.executable" not in names or path.name == "children.py", path.name
 
 
-def test_blas_has_one_thread() -> None:
+def test_blas_has_one_thread():
     """See conftest.py; test_sklearn_checks takes five times as long with more on a busy machine."""
     pools = pytest.importorskip("threadpoolctl").threadpool_info()
     assert {pool["num_threads"] for pool in pools if pool["user_api"] == "blas"} <= {1}
 
 
-def is_name(node: ast.AST) -> bool:
+def is_name(node):
     return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
 
 
-def test_importing_fastmlp_needs_numpy_only() -> None:
+def test_importing_fastmlp_needs_numpy_only():
     program = (
         "import sys, fastmlp\n"
         "optional = {'sklearn', 'scipy', 'matplotlib', 'tqdm', 'pandas', 'torch', 'jax', 'onnx'}\n"
@@ -202,7 +199,7 @@ def test_importing_fastmlp_needs_numpy_only() -> None:
     assert children.printed(children.python("-c", program)).strip() == ""
 
 
-def test_files_are_short_and_say_no_machine_paths() -> None:
+def test_files_are_short_and_say_no_machine_paths():
     # The homes and scratch folders of the machines that this was written on.
     place = r"(?<![\w.~/-])/(?:home|root|Users|work|mnt|tmp)/\w"
     texts = {path: (ROOT / path).read_text(encoding="utf-8") for path in sources()}
@@ -211,27 +208,34 @@ def test_files_are_short_and_say_no_machine_paths() -> None:
     assert not [path for path, text in texts.items() if re.search(place, text)]
 
 
-def test_every_package_is_in_the_wheel() -> None:
+def test_tests_that_pages_and_scripts_name_are_there():
+    for path in sources():
+        if path.parts[0] != "tests":
+            for name in re.findall(r"\btests/[\w/]+\.py\b", (ROOT / path).read_text("utf-8")):
+                assert (ROOT / name).exists() or "FOLDER" in name, f"{path} names {name}"
+
+
+def test_every_package_is_in_the_wheel():
     """setuptools finds folders with an __init__.py: none with modules may lack it."""
     modules = {path.parent for path in (ROOT / "fastmlp").rglob("*.py")}
     assert not [folder for folder in modules if not (folder / "__init__.py").exists()]
 
 
-def test_no_build_products_among_the_sources() -> None:
+def test_no_build_products_among_the_sources():
     assert not [path for path in (ROOT / "src_cython").rglob("*") if path.suffix in {".so", ".o"}]
     assert not list((ROOT / "src_cython").rglob("*.c"))
 
 
 @pytest.mark.parametrize("dtype", native_engine.DTYPES)
 @pytest.mark.parametrize("level", native_engine.available_levels())
-def test_tables_in_c_and_python_have_the_same_rows(level: str, dtype: str) -> None:
+def test_tables_in_c_and_python_have_the_same_rows(level, dtype):
     rows, loss_rows, optimizer_rows = kernels.tables(level, dtype)
     assert tuple(rows) == tuple(activations.ACTIVATIONS)
     assert tuple(loss_rows) == losses.NATIVE_LOSSES
     assert tuple(optimizer_rows) == optimizers.NATIVE_OPTIMIZERS
 
 
-def test_tables_of_the_exporters_have_the_same_rows() -> None:
+def test_tables_of_the_exporters_have_the_same_rows():
     assert (
         onnx_nodes.ACTIVATIONS.keys() == activations.ACTIVATIONS.keys() == c_text.ACTIVATIONS.keys()
     )
@@ -244,7 +248,7 @@ def test_tables_of_the_exporters_have_the_same_rows() -> None:
 # ---- documentation -------------------------------------------------------------------------------
 
 
-def public() -> dict[str, Any]:
+def public():
     """Return every public class and function, by its full name."""
     places = [fastmlp, importlib.import_module("fastmlp.digits")]
     if importlib.util.find_spec("sklearn") is not None:
@@ -258,7 +262,7 @@ def public() -> dict[str, Any]:
     return found
 
 
-def methods() -> dict[str, Any]:
+def methods():
     """Return the public methods and properties of the public classes, those of our bases too."""
     found = {}
     for name, thing in public().items():
@@ -272,7 +276,7 @@ def methods() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", public())
-def test_public_names_are_documented(name: str) -> None:
+def test_public_names_are_documented(name):
     thing = public()[name]
     text = inspect.getdoc(thing) or ""
     assert text.partition("\n")[0].endswith((".", ":")), "a summary sentence on the first line"
@@ -284,7 +288,7 @@ def test_public_names_are_documented(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", methods())
-def test_public_methods_are_documented(name: str) -> None:
+def test_public_methods_are_documented(name):
     method = methods()[name]
     text = inspect.getdoc(method) or ""
     assert text, f"{name} has no docstring"
@@ -293,7 +297,7 @@ def test_public_methods_are_documented(name: str) -> None:
             assert parameter in documented_parameters(text), f"{name} does not explain {parameter}"
 
 
-def parameters(thing: Any) -> list[str]:
+def parameters(thing):
     """Return the parameters that a caller gives; what a record hides from its repr is internal."""
     if isinstance(thing, type) and issubclass(thing, BaseException):
         return []
@@ -302,14 +306,14 @@ def parameters(thing: Any) -> list[str]:
     return [n for n in inspect.signature(thing).parameters if n[0] != "_" and n not in hidden]
 
 
-def documented_parameters(text: str) -> set[str]:
+def documented_parameters(text):
     """Return the names of numpydoc's entries, ``name : type`` or ``name, name``, then a text."""
     entry = r"^ *((?:\*{0,2}\w+)(?:, \*{0,2}\w+)*)(?: :.*)?\n +\S"
     found = re.findall(entry, text, re.MULTILINE)
     return {name.strip(" *") for names in found for name in names.split(",")}
 
 
-def test_examples_run() -> None:
+def test_examples_run():
     optional = importlib.util.find_spec("sklearn") is None
     for name in MODULES:
         if name == "fastmlp.__main__" or (
@@ -322,17 +326,17 @@ def test_examples_run() -> None:
             assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0, name
 
 
-def is_python(name: str) -> bool:
+def is_python(name):
     return MODULES[name][0].suffix == ".py"
 
 
-def name_is_importable(name: str) -> bool:
+def name_is_importable(name):
     """A .pxd alone is no module."""
     return any(path.suffix != ".pxd" for path in MODULES[name])
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs"])
-def test_examples_of_the_documentation_run(name: str) -> None:
+def test_examples_of_the_documentation_run(name):
     path = ROOT / name
     for page in sorted(path.rglob("*.md")) if path.is_dir() else [path]:
         result = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)

@@ -1,7 +1,5 @@
 """Type checkers see what users may write: they find planted mistakes, and no others."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -30,12 +28,12 @@ TABLES = [
 ]
 
 
-def test_types_have_the_names_of_the_tables() -> None:
+def test_types_have_the_names_of_the_tables():
     for name, table in TABLES:
         assert get_args(name) == tuple(table)
 
 
-def test_types_have_the_names_of_the_estimators() -> None:
+def test_types_have_the_names_of_the_estimators():
     pytest.importorskip("sklearn")
     from fastmlp.sklearn import parameters, regressor
     from fastmlp.tabular import presets
@@ -45,18 +43,18 @@ def test_types_have_the_names_of_the_estimators() -> None:
     assert set(names_of(names.EstimatorLossName)) == set(regressor.LOSSES)
 
 
-def names_of(union: object) -> list[str]:
+def names_of(union):
     """Return the names in a union of literals."""
     return [n for part in get_args(union) for n in get_args(part) or [part]]
 
 
-def lines_of_mypy(program: Path) -> set[int]:
+def lines_of_mypy(program):
     given = ["--strict", "--no-incremental", "--config-file=", program]
     text = children.python("-m", "mypy", *given, cwd=program.parent).stdout
     return {int(n) for n in re.findall(r"\.py:(\d+): error", text)}
 
 
-def lines_of_pyright(program: Path) -> set[int]:
+def lines_of_pyright(program):
     given = ["--outputjson", "--pythonpath", f"{sys.prefix}/bin/python3", program]
     text = children.python("-m", "pyright", *given, cwd=program.parent).stdout
     found = json.loads(text)["generalDiagnostics"]
@@ -67,7 +65,7 @@ CHECKERS = {"mypy": lines_of_mypy, "pyright": lines_of_pyright}
 
 
 @pytest.mark.parametrize("checker", CHECKERS)
-def test_type_checkers_find_the_mistakes_and_nothing_else(checker, tmp_path) -> None:
+def test_type_checkers_find_the_mistakes_and_nothing_else(checker, tmp_path):
     for module in (checker, "sklearn"):
         pytest.importorskip(module)
     assert len(MISTAKES) >= 10

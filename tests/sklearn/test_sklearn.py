@@ -3,8 +3,6 @@
 The installed scikit-learn is the reference: whatever it does is what is expected here.
 """
 
-from __future__ import annotations
-
 import inspect
 
 import numpy as np

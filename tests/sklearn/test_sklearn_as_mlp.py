@@ -1,7 +1,5 @@
 """Fitted estimators as networks: the same predictions, for raw data, and independent of them."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,19 +1,14 @@
 """scikit-learn's common checks, and the machinery that estimators are put into."""
 
-from __future__ import annotations
-
 import inspect
-import pickle
 
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
 
-import joblib
 import sklearn
 from sklearn import config_context
-from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
 from sklearn.ensemble import StackingRegressor
@@ -79,24 +74,6 @@ def classifier(**options):
 def regressor(**options):
     options = {"max_iter": 20, "random_state": 0, "learning_rate_init": 0.01, **options}
     return MLPRegressor(hidden_layer_sizes=(16,), **options)
-
-
-@pytest.mark.parametrize("options", [{}, {"standardize": True}, {"early_stopping": True}])
-def test_copies_predict_the_same_bits(options, digits, tmp_path):
-    x, y = digits
-    net = classifier(**options).fit(x, y)
-    expected = net.predict_proba(x)
-    joblib.dump(net, tmp_path / "net")
-    for copy in (pickle.loads(pickle.dumps(net)), joblib.load(tmp_path / "net")):
-        assert np.array_equal(copy.predict_proba(x), expected)
-        assert copy.n_iter_ == net.n_iter_
-        assert copy.loss_curve_ == net.loss_curve_
-        copy.set_params(early_stopping=False).partial_fit(x, y)
-        assert not np.array_equal(copy.predict_proba(x), expected)
-    assert np.array_equal(net.predict_proba(x), expected)
-    fresh = clone(net)
-    assert not hasattr(fresh, "coefs_")
-    assert np.array_equal(fresh.fit(x, y).predict_proba(x), expected)
 
 
 def test_pipeline_grid_search_and_cross_validation(digits):

@@ -1,7 +1,5 @@
 """What the estimators have beyond scikit-learn's: each option does what it says, off by default."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

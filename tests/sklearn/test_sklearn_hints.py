@@ -1,7 +1,5 @@
 """Hints of estimators, which a fit logs at its end, and the lines that warnings point to."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 

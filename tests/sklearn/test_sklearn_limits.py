@@ -1,7 +1,5 @@
 """The estimators at the limits of numbers, and what is refused: weights, matrices, parameters."""
 
-from __future__ import annotations
-
 import itertools
 import threading
 import warnings
@@ -11,11 +9,12 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+import sklearn
 from scipy import sparse
 from threadpoolctl import threadpool_info
 
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp.sklearn.blas import one_thread
+from fastmlp.sklearn.lbfgs import one_thread
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -247,37 +246,6 @@ def test_targets_too_large_for_float32():
         regressor().fit(X.astype("f"), np.full(100, 1e100))
 
 
-RATES = (1e0, 1e3, 1e8, 1e16, 1e30, 1e38)
-UNITS = (1.0, 1e12)
-
-
-@DTYPES
-@pytest.mark.parametrize("standardize", [False, True])
-@pytest.mark.parametrize(("early_stopping", "restore_best"), [(0, 0), (0, 1), (1, 0), (1, 1)])
-@pytest.mark.parametrize("solver", ["adam", "sgd"])
-def test_divergence_leaves_finite_parameters(
-    solver, early_stopping, restore_best, standardize, dtype
-):
-    for rate, unit in itertools.product(RATES, UNITS):
-        for make, y in ((regressor, (unit * Y).astype(dtype)), (classifier, LABELS)):
-            net = make(
-                solver=solver,
-                learning_rate_init=rate,
-                early_stopping=bool(early_stopping),
-                restore_best=bool(restore_best),
-                standardize=standardize,
-                max_iter=20,
-            )
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", RuntimeWarning)
-                try:
-                    net.fit(X.astype(dtype), y)
-                except ValueError as error:
-                    assert "non-finite parameter weights" in str(error)  # noqa: PT017
-            assert all(np.isfinite(array).all() for array in (*net.coefs_, *net.intercepts_))
-            assert np.isfinite(net.loss_curve_).all()
-
-
 @pytest.mark.parametrize("fitted", [False, True])
 @pytest.mark.parametrize("make", [regressor, classifier])
 def test_lbfgs_that_overflows_says_so(make, fitted):
@@ -343,8 +311,37 @@ def test_overlapping_limits_of_blas_are_taken_back():
         assert blas_threads() == before
 
 
-@pytest.mark.parametrize("loss", [None, "strange", ()])
-def test_a_loss_that_was_set_after_a_fit_is_checked(loss):
-    net = MLPRegressor(max_iter=1, random_state=0).fit(np.eye(4), np.arange(4.0))
-    with pytest.raises(ValueError, match="The 'loss' parameter of MLPRegressor must be"):
-        net.set_params(loss=loss).partial_fit(np.eye(4), np.arange(4.0))
+@pytest.mark.parametrize("method", ["partial_fit", "fit"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("loss", None), ("loss", "strange"), ("loss", ()), ("alpha", -1.0), ("batch_size", 0)),
+        *(("power_t", "x"), ("learning_rate_init", 0), ("beta_1", 1.0), ("shuffle", "yes")),
+        *(("clip_norm", -1.0), ("callbacks", print), ("n_jobs", 0.5), ("tol", None)),
+    ],
+)
+def test_parameters_set_after_a_fit_are_validated(name, value, method):
+    x, y = np.eye(4), np.arange(4.0)
+    net = MLPRegressor(max_iter=1, random_state=0).fit(x, y)
+    good, weights = getattr(net, name), net.coefs_[0].copy()
+    for _ in range(2):  # a refused value is not taken for a validated one
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of MLPRegressor must be"):
+            getattr(net.set_params(**{name: value}), method)(x, y)
+    assert np.array_equal(net.coefs_[0], weights)
+    assert net.set_params(**{name: good}).partial_fit(x, y).t_ == 8
+
+
+def test_parameters_that_stay_are_validated_once(monkeypatch):
+    x, y, calls = np.eye(4), np.arange(4.0), []
+    net = MLPRegressor(max_iter=1, random_state=0)
+    validate = type(net)._validate_params
+    monkeypatch.setattr(type(net), "_validate_params", lambda net: calls.append(validate(net)))
+    net.partial_fit(x, y).partial_fit(x, y)
+    assert len(calls) == 1
+    net.set_params(alpha=0.5).partial_fit(x, y)
+    assert len(calls) == 2
+    with sklearn.config_context(skip_parameter_validation=True):
+        net.set_params(alpha=0.25).partial_fit(x, y)
+    assert len(calls) == 2
+    net.partial_fit(x, y)
+    assert len(calls) == 3

@@ -1,16 +1,14 @@
 """Estimators and threads: one fit at a time, and what who looks meanwhile sees."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import os
-import sys
 import threading
 import warnings
 
 import numpy as np
 import pytest
+from at_once import at_once, switching
 
 pytest.importorskip("sklearn")
 
@@ -101,16 +99,8 @@ def test_many_fits_at_once_end(n_jobs):
             except RuntimeError as error:
                 results.append("refused" if BUSY in str(error) else error)
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        workers = [threading.Thread(target=work) for _ in range(3)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join(120)
-    finally:
-        sys.setswitchinterval(interval)
+    with switching():
+        at_once(*[work] * 3)
     assert len(results) == 120
     assert set(results) <= {"fitted", "refused"}
     assert len(net.loss_curve_) == 3 * results.count("fitted")
@@ -177,19 +167,17 @@ def test_predictions_belong_to_one_fit():
             rounds.append(None)
 
     readers = [threading.Thread(target=look) for _ in range(4)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
+    with switching():
         for reader in readers:
             reader.start()
-        while len(rounds) < 40 and not errors:
-            for x, y in fits:
-                net.fit(x, y)
-    finally:
-        done.set()
-        sys.setswitchinterval(interval)
-        for reader in readers:
-            reader.join(60)
+        try:
+            while len(rounds) < 40 and not errors:
+                for x, y in fits:
+                    net.fit(x, y)
+        finally:
+            done.set()
+            for reader in readers:
+                reader.join(60)
     assert not errors
 
 
@@ -247,17 +235,7 @@ def test_many_threads_predict_the_same(standardize, written):
             net.coefs_[0][:] = round_ + 1
             net.intercepts_[1] = np.array([0.5])
         expected = copy.deepcopy(net).predict(X)
-        results, start = [], threading.Barrier(8)
-
-        def look(net=net, results=results, start=start):
-            start.wait(60)
-            results.append((net.predict(X), net.coefs_))
-
-        readers = [threading.Thread(target=look) for _ in range(8)]
-        for reader in readers:
-            reader.start()
-        for reader in readers:
-            reader.join(60)
+        results = at_once(*[lambda net=net: (net.predict(X), net.coefs_)] * 8)
         assert all(np.array_equal(predicted, expected) for predicted, _ in results)
         shown = results[0][1]
         assert all(coefs is shown for _, coefs in results)  # what one writes, all see

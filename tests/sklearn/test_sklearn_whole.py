@@ -1,9 +1,6 @@
 """Fitted state changes as a whole: when a fit has succeeded, or not at all; and early ends."""
 
-from __future__ import annotations
-
 import copy
-import itertools
 import signal
 import time
 
@@ -15,7 +12,6 @@ pytest.importorskip("sklearn")
 from sklearn import set_config
 from small_estimators import OTHER, WIDE, X, Y, classifier, state
 
-from fastmlp._engine import arena, native_engine
 from fastmlp.sklearn import fitting
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -34,28 +30,6 @@ def fail(*args, **kwargs):
 
 def no_memory(*args, **kwargs):
     raise MemoryError
-
-
-def failing_epoch(monkeypatch, after, error):
-    """Let the engine's epochs raise after some of them."""
-    real, calls = native_engine.engine, []
-
-    def engine(spec):
-        inner = real(spec)
-
-        class Failing:
-            def __getattr__(self, name):
-                return getattr(inner, name)
-
-            def epoch(self, data, plan):
-                calls.append(None)
-                if len(calls) > after:
-                    raise error
-                return inner.epoch(data, plan)
-
-        return Failing()
-
-    monkeypatch.setattr(native_engine, "engine", engine)
 
 
 NAN = np.where(np.arange(5) == 2, np.nan, X)
@@ -133,24 +107,6 @@ def test_a_failed_first_partial_fit_leaves_no_classes():
     assert not hasattr(net, "classes_")
     net.partial_fit(X, OTHER, classes=["high", "low"])
     assert list(net.classes_) == ["high", "low"]
-
-
-@pytest.mark.parametrize("method", ["fit", "partial_fit"])
-@pytest.mark.parametrize("after", [0, 1])
-def test_an_epoch_that_fails(method, after, monkeypatch):
-    failing_epoch(monkeypatch, 5 + after, MemoryError())
-    net = classifier(warm_start=True).fit(X, Y).partial_fit(X, Y)  # five epochs
-    before = state(net)
-    for _ in range(1 + after * (method == "partial_fit")):
-        try:
-            getattr(net, method)(X, Y)
-        except MemoryError:
-            break
-        before = state(net)
-    else:
-        pytest.fail("no error")
-    assert state(net) == before
-    monkeypatch.undo()
 
 
 def test_memory_that_ends_at_the_start_of_an_optimizer(monkeypatch):
@@ -289,37 +245,3 @@ def test_what_comes_after_the_last_epoch_takes_nothing_back(name, error, monkeyp
         getattr(net, method)(*data)
     assert state(net) == state(whole)
     assert net.history_.loss == whole.history_.loss
-
-
-@pytest.mark.parametrize("for_good", [False, True], ids=["once", "for good"])
-@pytest.mark.parametrize("name", INTERRUPTED)
-def test_memory_that_ends_anywhere(name, for_good, monkeypatch):
-    """Each native allocation of a fit fails in turn: a MemoryError, and the old estimator."""
-    method, options = INTERRUPTED[name]
-    data = (X, Y) if name in ("warm", "partial") else (WIDE, OTHER)
-    fitted = classifier(n_iter_no_change=np.inf).set_params(**options).fit(X, Y)
-    allocate, failing = arena.allocate, True
-    for n in itertools.count():
-        # A copy has no optimizer: another one begins.
-        net = copy.deepcopy(fitted)
-        net.predict(X)
-        before, count = state(net), itertools.count()
-
-        def short(n_bytes, n=n, count=count):
-            at = next(count)
-            if at == n or (for_good and at > n):
-                raise MemoryError
-            return allocate(n_bytes)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(arena, "allocate", short)
-            try:
-                getattr(net, method)(*data)
-                failing = False
-            except MemoryError:
-                pass
-        if not failing:
-            break
-        assert state(net) == before
-        getattr(net, method)(*data)
-    assert n > 2

@@ -1,7 +1,4 @@
-"""What happens to a process in the middle of a call: signals, forks, exits, moves between CPUs.
-
-And other threads that call the same model.
-"""
+"""What happens to a process in the middle of a call: signals and forks."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import contextlib
 import copy
 import functools
 import itertools
-import os
 import signal
 import threading
 import time
@@ -25,7 +21,6 @@ import fastmlp
 from fastmlp.sklearn import MLPRegressor
 
 LATENCY = 2.0  # seconds until an interrupt is seen: 0.2 is promised, the rest is for a busy machine
-FORK = hasattr(os, "fork")
 
 
 def rows(n: int, width: int) -> np.ndarray:
@@ -291,8 +286,8 @@ def repeat(call: Callable[[], Any], stop: Callable[[], bool]) -> None:
 
 
 @contextlib.contextmanager
-def busy(work: Callable[[Callable[[], bool]], Any], n: int = 1) -> Iterator[list[Any]]:
-    """Let threads work meanwhile; what they raise is raised at the end, or listed."""
+def busy(work: Callable[[Callable[[], bool]], Any]) -> Iterator[None]:
+    """Let a thread work meanwhile; what it raises is raised at the end."""
     end, errors = threading.Event(), []
 
     def run() -> None:
@@ -301,17 +296,15 @@ def busy(work: Callable[[Callable[[], bool]], Any], n: int = 1) -> Iterator[list
         except BaseException as error:
             errors.append(error)
 
-    workers = [threading.Thread(target=run, daemon=True) for _ in range(n)]
-    for worker in workers:
-        worker.start()
+    worker = threading.Thread(target=run, daemon=True)
+    worker.start()
     time.sleep(0.05)
     try:
-        yield errors
+        yield
     finally:
         end.set()
-        for worker in workers:
-            worker.join(trials.FORK_SECONDS)
-            assert not worker.is_alive(), "a thread hangs"
+        worker.join(trials.FORK_SECONDS)
+        assert not worker.is_alive(), "the thread hangs"
     if errors:
         raise errors[0]
 

@@ -1,4 +1,4 @@
-"""Training that diverges, values at the ends of the range, thread counts and batches: as tables."""
+"""Training that diverges, and values at the ends of the range: as tables."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
-import cases
 import numpy as np
 import trials
 from injection import REAL, X, Y
-from states import digest, finite, state
+from states import digest, finite
 
 import fastmlp
 from fastmlp._engine import native_engine
@@ -22,8 +21,6 @@ from fastmlp.sklearn import MLPClassifier, MLPRegressor
 
 LEVELS = native_engine.available_levels()
 DTYPES = native_engine.DTYPES
-FMA_LEVELS = [level for level in LEVELS if native_engine.LEVELS[level] - {"avx2"}]
-THREAD_COUNTS = (1, 2, 3, 4, 8, 64)
 
 
 @contextlib.contextmanager
@@ -195,50 +192,6 @@ def ends_of_the_range(dtype: str, level: str) -> trials.Trial:
     return trial
 
 
-# Loss, last outputs, targets, weights; "huge" is nearly the largest number of the dtype. Cases in
-# which some term overflows and the answer does not.
-FINITE_LOSSES: dict[str, tuple[str, Any, Any, Any]] = {
-    "soft one-hot targets": (
-        "cross_entropy", [["huge", "-huge", 0]], [[1.0, 0.0, 0.0]], None,
-    ),
-    "labels": ("cross_entropy", [["huge", "-huge", 0]], [0], None),
-    "probabilities": ("binary_cross_entropy", [["huge", "-huge"]], [[1.0, 0.0]], None),
-    "a row of weight 0": (
-        "squared_error", [[1.0], ["huge"]], [[0.5], ["-huge"]], [1.0, 0.0],
-    ),
-    "a rate of weight 0": ("poisson_nll", [[1.0], ["huge"]], [[1.0], [0.0]], [1.0, 0.0]),
-    "no error, tiny variance": ("gaussian_nll", [[1.0, -2000.0]], [[1.0]], None),
-}  # fmt: skip
-
-
-def finite_losses(dtype: str, level: str) -> trials.Trial:
-    """Evaluate losses, and their gradients, where the answer is finite and a term is not."""
-
-    def trial(rng: np.random.Generator) -> Iterator[float]:
-        huge = float(np.finfo(dtype).max) * 0.9
-
-        def numbers(table: Any) -> Any:
-            spelled = {"huge": huge, "-huge": -huge}
-            return [[spelled.get(value, value) for value in row] for row in table]
-
-        for name, (loss, x, y, weights) in FINITE_LOSSES.items():
-            x = numbers(x)
-            width = len(x[0])
-            for model in (fastmlp.MLP, fastmlp.reference.MLP):
-                with at(level):
-                    outputs = width // 2 if loss == "gaussian_nll" else width
-                    net = model([width, outputs], loss=loss, dtype=dtype, rng=0)
-                net.weights = [np.eye(width)]
-                y_plain = y if name == "labels" else numbers(y)
-                given = np.array(x, dtype), np.array(y_plain), weights
-                with np.errstate(all="ignore"):
-                    found = [net.evaluate(*given), *net.gradients(*given)]
-                assert finite(found), f"{name}, {model.__module__}: {found}"
-                yield 0.0
-
-    return trial
-
-
 VALUES: dict[str, trials.Trial] = {
     **{f"sums over a million rows, {level}": big_sums(level) for level in LEVELS},
     **{
@@ -246,60 +199,4 @@ VALUES: dict[str, trials.Trial] = {
         for dtype in DTYPES
         for level in LEVELS
     },
-    **{
-        f"finite losses, {dtype}, {level}": finite_losses(dtype, level)
-        for dtype in DTYPES
-        for level in LEVELS
-    },
-}
-
-# ---- the same bits -----------------------------------------------------------------------------
-
-
-def thread_counts(dtype: str) -> trials.Trial:
-    """Train and predict with each number of threads, on each level: one digest."""
-
-    def trial(rng: np.random.Generator) -> Iterator[float]:
-        for optimizer in cases.OPTIMIZERS:
-            found: dict[str, set[str]] = {}
-            for level, n_threads in itertools.product(LEVELS, THREAD_COUNTS):
-                with at(level):
-                    net = fastmlp.MLP([5, 40, 9, 3], loss="cross_entropy", dtype=dtype, rng=0)
-                    net.fit(
-                        X, Y, epochs=2, batch_size=70, optimizer=optimizer,
-                        clip_norm=0.5, n_threads=n_threads,
-                    )  # fmt: skip
-                    found.setdefault("FMA" if level in FMA_LEVELS else level, set()).add(
-                        digest([state(net), net.predictor(n_threads)(X), net.evaluate(X, Y)])
-                    )
-                yield 0.0
-            assert all(len(digests) == 1 for digests in found.values()), optimizer
-
-    return trial
-
-
-def batches(dtype: str, level: str) -> trials.Trial:
-    """Predict rows alone, split in two anywhere, and in another order: the same bits."""
-
-    def trial(rng: np.random.Generator) -> Iterator[float]:
-        x = rng.normal(size=(257, 5)).astype(dtype)
-        for loss, outputs in (("cross_entropy", 3), ("gaussian_nll", 1), ("squared_error", 17)):
-            with at(level):
-                net = fastmlp.MLP([5, 40, 9, outputs], loss=loss, dtype=dtype, rng=0)
-                predictor = net.predictor()
-            whole = predictor(x)
-            order = rng.permutation(257)
-            assert np.array_equal(predictor(x[order]), whole[order])
-            for row in range(257):
-                assert np.array_equal(predictor(x[row]), whole[row])
-                both = predictor(x[:row]), predictor(x[row:])
-                assert np.array_equal(np.concatenate(both), whole)
-                yield 0.0
-
-    return trial
-
-
-SAME_BITS: dict[str, trials.Trial] = {
-    **{f"thread counts, {dtype}": thread_counts(dtype) for dtype in DTYPES},
-    **{f"batches, {dtype}, {level}": batches(dtype, level) for dtype in DTYPES for level in LEVELS},
 }

@@ -40,7 +40,8 @@ except ImportError:  # without scikit-learn there are no tables
 PAGE = mmap.PAGESIZE
 PROT_NONE = 0  # sys/mman.h
 VECTOR_BYTES = {"avx512": 64, "avx2": 32}  # others 16; all the alignment that a block needs
-SIZES = (*range(1, 71), 127, 128, 129, 255, 256, 257)
+# All rests of vectors and tiles, and around the panels and blocks of several.
+SIZES = (*range(1, 35), 47, 48, 49, 63, 64, 65, 70, 127, 128, 129, 255, 256, 257)
 PLACES = ("end", "start")
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.mprotect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int

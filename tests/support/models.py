@@ -1,6 +1,11 @@
 """A small regression and its network, for the tests of what a user sees and of what goes wrong."""
 
+import copy
+import pickle
+
 import numpy as np
+
+import fastmlp
 
 RNG = np.random.default_rng(7)
 X = RNG.normal(size=(90, 3))
@@ -10,6 +15,23 @@ Y = np.column_stack([X[:, 0] * X[:, 1], np.sin(X[:, 2])])
 def network(mlp, **options):
     """Return the network for X and Y, of the native kind or of the reference."""
     return mlp(**{"layer_sizes": [3, 8, 2], "activation": "tanh", "rng": 0} | options)
+
+
+def through_a_file(model, path):
+    """Save a model, and load it."""
+    model.save(path)
+    return fastmlp.load(path)
+
+
+# How a model of any class may go on: as it is, or as another that was made of it.
+WAYS = {
+    "itself": lambda model, path: model,
+    "copy": lambda model, path: copy.copy(model),
+    "deepcopy": lambda model, path: copy.deepcopy(model),
+    "pickle": lambda model, path: pickle.loads(pickle.dumps(model)),
+    "file": through_a_file,
+}
+COPIES = {name: way for name, way in WAYS.items() if name != "itself"}
 
 
 def digest(net):

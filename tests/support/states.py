@@ -27,6 +27,15 @@ def state(model: Any) -> str:
     return digest(fitted)
 
 
+def same(a: Any, b: Any) -> None:
+    """Fail unless two models have the same bits, will draw the same, and have seen the same."""
+    members = zip(a, b, strict=True) if isinstance(a, Ensemble) else ()
+    for one, other in ((a, b), *members):
+        for name in ("loss", "val_loss", "learning_rate"):
+            assert getattr(one.history, name) == getattr(other.history, name), name
+    assert state(a) == state(b)
+
+
 def digest(value: Any) -> str:
     """Return a digest of arrays, numbers, histories, and lists and dictionaries of them."""
     found = hashlib.sha256()

@@ -1,26 +1,20 @@
-"""What goes on around a call: the process ends, CPUs are taken away, other threads call too."""
+"""What goes on around a call: the process ends, or CPUs are taken away."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
-import pickle
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import children
 import numpy as np
 import trials
-from disturbances import busy, fit_until, network, repeat, stop_after
-from injection import REAL, X, estimator, many_threads
+from disturbances import busy, network, repeat
+from injection import REAL, X, many_threads
 from states import digest, state
-
-from fastmlp.sklearn import MLPRegressor
 
 # ---- exits -------------------------------------------------------------------------------------
 
@@ -134,102 +128,3 @@ def affinity(rng: np.random.Generator) -> Iterator[float]:
 AFFINITY: dict[str, trials.Trial] = (
     {"sched_setaffinity": affinity} if hasattr(os, "sched_setaffinity") else {}
 )
-
-# ---- other threads -----------------------------------------------------------------------------
-
-# What a thread may do with a model that another one fits: it sees the last whole epoch.
-READS: dict[str, Callable[[Any], Any]] = {
-    "predict": lambda model: model.predict(X),
-    "predict one row": lambda model: model.predict(X[:1]),
-    "copy": lambda model: copy.deepcopy(model).predict(X),
-}
-MLP_READS: dict[str, Callable[[Any], Any]] = {
-    "pickle": lambda model: pickle.loads(pickle.dumps(model)).predict(X),
-    "predictor": lambda net: net.predictor()(X),
-    "evaluate": lambda net: net.evaluate(X, REAL),
-    "gradients": lambda net: net.gradients(X, REAL)[1][0],
-    "weights": lambda net: net.weights[1],
-}
-KINDS: dict[str, tuple[Callable[[], Any], dict[str, Callable[[Any], Any]]]] = {
-    "MLP": (lambda: network(5, 64, 64, 1), READS | MLP_READS),
-    "MLPRegressor": (lambda: estimator(MLPRegressor, warm_start=True), READS),
-}
-
-
-def reads_during_a_fit(make: Callable[[], Any], read: Callable[[Any], Any]) -> trials.Trial:
-    """Read from two threads while a third one fits: what was read is what some whole epoch gave."""
-
-    def trial(rng: np.random.Generator) -> Iterator[float]:
-        model, seen = make(), []
-        fit_until(model, stop_after(1))  # the first fit settles the shape of predictions
-        whole = {digest(read(model))}
-        stop = stop_after(200)
-
-        def after_an_epoch() -> bool:
-            whole.add(digest(read(model)))
-            return stop()
-
-        with busy(lambda end: repeat(lambda: seen.append(digest(read(model))), end), n=2):
-            fit_until(model, after_an_epoch)
-        torn = sum(found not in whole for found in seen)
-        assert not torn, f"{torn} of {len(seen)} reads saw no whole epoch"
-        yield 0.0
-
-    return trial
-
-
-def two_fits(make: Callable[[], Any]) -> trials.Trial:
-    """Fit one model from two threads: one of them is refused, or comes later."""
-
-    def trial(rng: np.random.Generator) -> Iterator[float]:
-        interval = sys.getswitchinterval()
-        sys.setswitchinterval(1e-5)
-        try:
-            model, refused = make(), []
-
-            def fit(stop: Callable[[], bool]) -> None:
-                for _ in range(20):
-                    try:
-                        fit_until(model, stop_after(3))
-                    except RuntimeError as error:
-                        refused.append(str(error))
-
-            with busy(fit, n=2):
-                pass
-            assert all("a fit is running" in message for message in refused), refused
-            assert np.isfinite(model.predict(X)).all()
-        finally:
-            sys.setswitchinterval(interval)
-        yield 0.0
-
-    return trial
-
-
-def predictions(rng: np.random.Generator) -> Iterator[float]:
-    """Eight threads predict with one model: the bits of one."""
-    net = network(5, 64, 64, 1)
-    predictor, classifier = net.predictor(), estimator()
-    calls = [lambda: net.predict(X), lambda: predictor(X), lambda: classifier.predict_proba(X)]
-    expected = [digest(call()) for call in calls]
-    wrong: list[int] = []
-
-    def work(stop: Callable[[], bool]) -> None:
-        for turn in range(60):
-            which = turn % len(calls)
-            wrong.extend([which] * (digest(calls[which]()) != expected[which]))
-
-    with many_threads(), busy(work, n=8):
-        pass
-    assert not wrong
-    yield 0.0
-
-
-CONCURRENT: dict[str, trials.Trial] = {
-    "predictions": predictions,
-    **{f"{kind}, two fits": two_fits(make) for kind, (make, _) in KINDS.items()},
-    **{
-        f"{kind}, {name} during a fit": reads_during_a_fit(make, read)
-        for kind, (make, reads) in KINDS.items()
-        for name, read in reads.items()
-    },
-}

@@ -1,7 +1,5 @@
 """TabMLPClassifier and TabMLPRegressor: raw tables, folds, calibration, machinery."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 from dataclasses import replace
@@ -11,7 +9,6 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-import joblib
 from sklearn.base import clone
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -189,31 +186,6 @@ def test_frames_of_all_kinds_of_columns():
         model.predict(frame[frame.columns[::-1]])
 
 
-def test_what_is_refused():
-    pandas = pytest.importorskip("pandas")
-    frame = mixed(pandas)
-    dates = frame.assign(date=pandas.Timestamp("2020-01-01"))
-    with pytest.raises(TypeError, match="date holds dates"):
-        regressor().fit(dates, Y)
-    with pytest.raises(ValueError, match="infinity"):
-        regressor().fit(frame.assign(number=np.inf), Y)
-    with pytest.raises(ValueError, match="categorical_features has 'colour'"):
-        regressor(categorical_features=["colour"]).fit(frame, Y)
-    with pytest.raises(ValueError, match="one class"):
-        classifier().fit(X, np.zeros(N, int))
-    with pytest.raises(ValueError, match="two groups"):
-        regressor().fit(X, Y, groups=np.zeros(N))
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        regressor().fit(X, Y).predict_interval(X, coverage=1)
-    model = regressor().fit(frame, Y)
-    with pytest.raises(ValueError, match="number was numbers at fit"):
-        model.predict(frame.assign(number="x"))
-    before = model.predict(frame)
-    with pytest.raises(TypeError, match="dates"):
-        model.fit(dates, Y)
-    np.testing.assert_array_equal(model.predict(frame), before)
-
-
 def test_numbers_that_are_called_categories():
     codes = RNG.integers(0, 5, (N, 1))
     y = np.array([3.0, -1, 2, -2, 0])[codes[:, 0]]
@@ -257,25 +229,18 @@ def test_same_bits_for_any_threads_and_copies():
     first = regressor(n_jobs=1).fit(X, Y)
     right = first.predict(X)
     np.testing.assert_array_equal(regressor(n_jobs=2).fit(X, Y).predict(X), right)
-    for other in (copy.deepcopy(first), pickle.loads(pickle.dumps(first))):
-        np.testing.assert_array_equal(other.predict(X), right)
-        np.testing.assert_array_equal(other.predict_interval(X), first.predict_interval(X))
-        other.fit(X, -Y)
+    copy.deepcopy(first).fit(X, -Y)
     np.testing.assert_array_equal(first.predict(X), right)
     assert not hasattr(clone(first), "oof_prediction_")
     assert b"_fitting" not in pickle.dumps(first)
 
 
-def test_machinery_of_scikit_learn(tmp_path):
+def test_machinery_of_scikit_learn():
     pipeline = make_pipeline(FunctionTransformer(np.abs), regressor())
     assert np.isfinite(pipeline.fit(X, Y).score(X, Y))
     search = GridSearchCV(regressor(), {"loss": ["squared_error", "absolute_error"]}, cv=2)
     assert search.fit(X, Y).best_score_ > 0.3
     assert cross_val_score(classifier(), X, LABELS, cv=2, n_jobs=2).min() > 0.5
-    model = classifier().fit(X, LABELS)
-    joblib.dump(model, tmp_path / "model")
-    loaded = joblib.load(tmp_path / "model")
-    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
 
 
 def test_weights():
@@ -291,26 +256,6 @@ def test_weights():
     )
 
 
-def test_nothing_is_learned_from_rows_that_are_held_out():
-    """Change the rows that the first member has not seen: that member does not notice."""
-    first = regressor().fit(X, Y)
-    rows = first._out[0]
-    x, y = X.copy(), Y.copy()
-    x[rows] *= 7
-    y[rows] += 100
-    second = regressor().fit(x, y)
-    np.testing.assert_array_equal(second._out[0], rows)
-    one, two = (
-        min(model._members.groups, key=lambda group: group.encodings[0].bins)
-        for model in (first, second)
-    )
-    for a, b in zip(one.encodings[0].numbers, two.encodings[0].numbers, strict=True):
-        np.testing.assert_array_equal(a, b)
-    for a, b in zip(one.scales[0], two.scales[0], strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert not np.array_equal(one.encodings[1].numbers[0], two.encodings[1].numbers[0])
-
-
 def test_scoring_chooses_the_epoch():
     by_loss = classifier().fit(X, LABELS)
     by_accuracy = classifier(scoring="accuracy").fit(X, LABELS)
@@ -320,13 +265,6 @@ def test_scoring_chooses_the_epoch():
     assert by_accuracy.best_epoch_ == last  # the last of ties
     assert by_loss.best_epoch_ == min(by_loss._curve, key=lambda row: (row[3], -row[0]))[0]
     assert np.isfinite(regressor(scoring="r2").fit(X, Y).predict(X)).all()
-
-
-def test_time_limit_ends_the_fit():
-    model = regressor(time_limit=1e-3).fit(X, Y)
-    assert model.n_iter_ < TINY.epochs
-    assert any("the time was over" in note for note in model.report().notes)
-    assert np.isfinite(model.predict(X)).all()
 
 
 def test_importance_and_plots():

@@ -1,7 +1,5 @@
 """Columns of tables: which are categories, what is noted of them, and what is refused."""
 
-from __future__ import annotations
-
 import re
 from decimal import Decimal
 
@@ -10,9 +8,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
-from tiny_tables import TINY, N, X, Y, regressor
-
-from fastmlp.tabular import presets
+from tiny_tables import N, X, Y, regressor
 
 pandas = pytest.importorskip("pandas", reason="needs pandas")
 
@@ -20,24 +16,11 @@ RNG = np.random.default_rng(1)
 COLOURS = np.array(["red", "blue", "green"] * (N // 3))
 
 
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    monkeypatch.setitem(presets.PRESETS, "fast", TINY)
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 def frame_of(**more):
     return pandas.DataFrame(X, columns=list("abc")).assign(**more)
-
-
-def test_intervals_and_integers_of_128_bits_are_refused_with_a_remedy():
-    polars = pytest.importorskip("polars")
-    with pytest.raises(
-        TypeError, match=r"a holds a Interval, .* or to categories by astype\(str\)"
-    ):
-        regressor().fit(frame_of(a=pandas.cut(X[:, 0], 4)), Y)
-    frame = polars.DataFrame({"a": np.arange(N), "b": X[:, 1]})
-    with pytest.raises(TypeError, match=r"a holds a Int128, .* in polars by cast\(Float64\) or"):
-        regressor().fit(frame.with_columns(polars.col("a").cast(polars.Int128)), Y)
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

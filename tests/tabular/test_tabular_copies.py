@@ -1,20 +1,13 @@
 """Rows of a table that are copies of others: in one fold, so that none is judged by its copy."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
 
-from tiny_tables import LABELS, TINY, X, Y, classifier, regressor
+from tiny_tables import LABELS, X, Y, classifier, regressor
 
-from fastmlp.tabular import presets
-
-
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    monkeypatch.setitem(presets.PRESETS, "fast", TINY)
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 COPIED = np.repeat(np.arange(20), 3)
@@ -29,12 +22,7 @@ EQUAL = {
     "other targets": (X[COPIED], NOISE, False, ""),
     "few categories": (GRID, GRID @ [1.0, 2.0], True, "45 rows are equal to other rows, target"),
     "text": (np.char.mod("v%d", COPIED)[:, np.newaxis], Y[COPIED], False, "40 rows are copies"),
-    "few values": (
-        X[np.arange(60) % 4],
-        Y[np.arange(60) % 4],
-        True,
-        "56 rows are equal to other rows",
-    ),
+    "few values": (X[np.arange(60) % 4], Y[np.arange(60) % 4], True, "56 rows are equal to other"),
     "none": (X, Y, False, ""),
 }
 

@@ -1,7 +1,5 @@
 """What a fit tells: importance of columns, for selectors too, and reports."""
 
-from __future__ import annotations
-
 import base64
 import copy
 import dataclasses

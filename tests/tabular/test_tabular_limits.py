@@ -1,9 +1,6 @@
 """Estimators of tables at their limits: odd columns, targets, weights; nothing leaks."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,16 +10,14 @@ pytest.importorskip("sklearn")
 from tiny_tables import LABELS, SMALL, TINY, N, X, Y, classifier, regressor
 
 from fastmlp import TabMLPClassifier
-from fastmlp.tabular import epoch_selection, presets
+from fastmlp.tabular import presets
 from fastmlp.tabular.blend import Blend
 
 RNG = np.random.default_rng(1)
 COLOURS = np.array(["red", "blue", "green"] * (N // 3))
 
 
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    monkeypatch.setitem(presets.PRESETS, "fast", TINY)
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 def frame_of(pandas, **more):
@@ -93,24 +88,6 @@ def test_lists_of_numbers_beside_text_are_numbers_and_text():
     np.testing.assert_array_equal(model.predict(rows), model.predict(np.array(rows, object)))
 
 
-# A column at fit, and what is said of it.
-REFUSED_AT_FIT = {
-    "lists": ([[1, 2]] * N, TypeError, r"a holds a list, which is neither: .* astype\(float\), or"),
-    "fractions": ([Fraction(1, 3)] * N, TypeError, r"holds a Fraction, .* astype\(float\), or to"),
-    "dicts": ([{}] * N, TypeError, "a holds a dict, which is neither"),
-    "huge integers": ([10**400] * N, ValueError, "too large for dtype.*: a has such"),
-    "dates of NumPy": ([np.datetime64("2020-01-01")] * N, TypeError, "a holds dates"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED_AT_FIT)
-def test_columns_that_are_refused_at_fit(case):
-    pandas = pytest.importorskip("pandas")
-    values, error, words = REFUSED_AT_FIT[case]
-    with pytest.raises(error, match=words):
-        regressor().fit(frame_of(pandas, a=pandas.Series(values, dtype=object)), Y)
-
-
 # A column at fit, the same later, and what is said of it.
 REFUSED_LATER = {
     "text becomes numbers": (COLOURS, X[:, 0], ValueError, r"a holds .* but text was there at fit"),
@@ -126,12 +103,7 @@ REFUSED_LATER = {
         "holds dates",
     ),
     "numbers become complex": (X[:, 0], X[:, 0] + 1j, ValueError, "a holds complex numbers"),
-    "categories become text": (
-        "category",
-        COLOURS,
-        ValueError,
-        r"holds 'red' \(str\) but a number was there",
-    ),
+    "categories become text": ("category", COLOURS, ValueError, r"holds 'red' \(str\) but a"),
 }
 
 
@@ -169,44 +141,14 @@ def test_names_that_are_no_text_are_checked_too():
     with pytest.raises(ValueError, match="X has the columns 1, 0, 2 but 0, 1, 2 are expected"):
         model.predict(frame[[1, 0, 2]])
     np.testing.assert_array_equal(model.predict(frame), model.predict(X))
-    for names in (["a", "a", "b"], [1, 1, 2]):
-        with pytest.raises(ValueError, match="several columns with the name"):
-            regressor().fit(frame.set_axis(names, axis=1), Y)
-
-
-def test_frames_of_polars_that_hold_no_numbers():
-    polars = pytest.importorskip("polars")
-    frame = polars.DataFrame(dict(zip("abc", X.T, strict=True)))
-    with pytest.raises(TypeError, match="X is a LazyFrame but .* pass X.collect"):
-        regressor().fit(frame.lazy(), Y)
-    for values in ([{"k": 1}, {"k": 2}] * (N // 2), [[1, 2]] * N):
-        with pytest.raises(TypeError, match="argument must be a string or a number: d holds"):
-            regressor().fit(frame.with_columns(d=polars.Series(values)), Y)
 
 
 def test_booleans_say_of_every_column_whether_it_is_a_category():
     model = regressor(categorical_features=[True, False, False]).fit(X.round(), Y)
     assert model.report().kinds == {"numbers": 2, "categories": 1}
-    with pytest.raises(ValueError, match="booleans of shape"):
-        regressor(categorical_features=[True, False]).fit(X.round(), Y)
 
 
 # ------------------------------------------------------------ targets
-
-NUMBERS_REFUSED = {
-    "too large": (Y * 1e160, "rescale y"),
-    "too small": (Y * 1e-160, "rescale y"),
-    "one column too small": (np.c_[Y, Y * 1e-160], "rescale y"),
-    "huge integers": ([10**400 + k for k in range(N)], "too large for float64"),
-    "dates": (np.arange(N).astype("M8[D]"), "y holds dates"),
-}
-
-
-@pytest.mark.parametrize("case", NUMBERS_REFUSED)
-def test_numbers_that_are_refused(case):
-    y, words = NUMBERS_REFUSED[case]
-    with pytest.raises(ValueError, match=words):
-        regressor().fit(X, y)
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "poisson", "gaussian"])
@@ -222,22 +164,6 @@ def test_the_scale_of_y_does_not_matter(loss):
         np.testing.assert_allclose(interval, right.predict_interval(X), rtol=1e-5, atol=1e-6)
     constant = regressor(loss=loss).fit(X, np.full(N, 3.7))
     np.testing.assert_allclose(constant.predict(X), 3.7, rtol=1e-14)
-
-
-LABELS_REFUSED = {
-    "None": (["a", None, "b"] * (N // 3), "y contains NaN, None or NA"),
-    "NaN beside text": (np.array(["a", np.nan] * (N // 2), object), "y contains NaN, None or NA"),
-    "text and numbers": (np.array(["a", 1] * (N // 2), object), "y holds text and 1 but"),
-    "labels of 1 and 2": (np.c_[1 + (Y > 0), 1 + (Y > 1)], "but 0 and 1 are expected"),
-    "labels of -1 and 1": (np.sign(np.c_[Y, -Y]).astype(int), "but 0 and 1 are expected"),
-}
-
-
-@pytest.mark.parametrize("case", LABELS_REFUSED)
-def test_labels_that_are_refused(case):
-    y, words = LABELS_REFUSED[case]
-    with pytest.raises(ValueError, match=words):
-        classifier().fit(X, y)
 
 
 @pytest.mark.parametrize("scoring", ["accuracy", "roc_auc", "f1_macro", "average_precision"])
@@ -278,41 +204,6 @@ def test_epochs_without_a_score_are_never_chosen():
         regressor(scoring=lambda *_: np.nan).fit(X, Y)
 
 
-# ------------------------------------------------------------ weights and groups
-
-WEIGHTS_REFUSED = {
-    "negative": {"high": -1, "low": 1},
-    "not a number": {"high": np.nan, "low": 1},
-    "infinite": {"high": np.inf, "low": 1},
-}
-
-
-@pytest.mark.parametrize("case", WEIGHTS_REFUSED)
-def test_weights_of_classes_that_are_refused(case):
-    with pytest.raises(ValueError, match="weights of the rows are from"):
-        classifier(class_weight=WEIGHTS_REFUSED[case]).fit(X, LABELS)
-
-
-def test_weights_of_rows_whose_sum_is_infinite():
-    with pytest.raises(ValueError, match="in sum inf"):
-        regressor().fit(X, Y, sample_weight=np.full(N, 1e308))
-
-
-GROUPS_REFUSED = {
-    "None": ([None, 1] * (N // 2), "groups has missing ones"),
-    "NaN": (np.where(np.arange(N) < 3, np.nan, 1.0), "groups has missing ones"),
-    "mixed": (np.array(["a", 1] * (N // 2), object), "do not compare"),
-    "two columns": (np.zeros((N, 2)), r"groups has shape \(60, 2\)"),
-}
-
-
-@pytest.mark.parametrize("case", GROUPS_REFUSED)
-def test_groups_that_are_refused(case):
-    groups, words = GROUPS_REFUSED[case]
-    with pytest.raises(ValueError, match=words):
-        regressor().fit(X, Y, groups=groups)
-
-
 # ------------------------------------------------------------ after the fit
 
 
@@ -349,26 +240,6 @@ def test_importance_wants_the_targets_of_the_fit():
     ):
         with pytest.raises(ValueError, match=words):
             found.importance(X, y)
-
-
-def test_a_fit_that_fails_changes_nothing(monkeypatch):
-    model = regressor().fit(X, Y)
-    before, right = dict(vars(model)), model.predict(X)
-    look, looks = epoch_selection.BestEpochSelector._look, []
-
-    def interrupted(self, state):
-        looks.append(state.epoch)
-        if len(looks) == 3:
-            raise MemoryError
-        look(self, state)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(epoch_selection.BestEpochSelector, "_look", interrupted)
-        with pytest.raises(MemoryError):
-            model.fit(X, -Y)
-    assert vars(model) == before
-    np.testing.assert_array_equal(model.predict(X), right)
-    assert not np.array_equal(model.fit(X, -Y).predict(X), right)
 
 
 READ = {

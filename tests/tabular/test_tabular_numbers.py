@@ -1,7 +1,5 @@
 """Estimators of tables: what they say of a fit, and of new rows, is true to the last bit."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -18,9 +16,7 @@ from fastmlp.tabular.conformal import Residuals
 RNG = np.random.default_rng(2)
 
 
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch):
-    monkeypatch.setitem(presets.PRESETS, "fast", TINY)
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 # ------------------------------------------------------------ intervals
@@ -237,17 +233,6 @@ def test_what_is_shown_of_a_fit_is_of_rows_that_count(task, light):
     pyplot.close("all")
 
 
-HEAVY = {"hopeless": 1e300, "too heavy": 1e20}
-
-
-@pytest.mark.parametrize("heavy", HEAVY)
-@pytest.mark.parametrize("task", ["a mean", "two classes"])
-def test_one_row_that_outweighs_all_is_named(task, heavy):
-    make, options, y = TASKS[task]
-    with pytest.raises(ValueError, match=r"1 rows have a weight above 0, and above 2e-16 times"):
-        make(**options).fit(X, y, sample_weight=np.r_[HEAVY[heavy], np.ones(N - 1)])
-
-
 @pytest.mark.parametrize("task", TASKS)
 def test_rows_of_very_different_weights_are_learned_from(task):
     make, options, y = TASKS[task]
@@ -343,17 +328,6 @@ def test_scorings_that_are_refused(case):
     with pytest.raises(error, match=words) as caught:
         make(scoring=scoring).fit(X, y)
     assert "Said" not in str(caught.value)
-
-
-def test_calibration_is_plotted_of_the_labels_of_the_fit():
-    model = classifier().fit(X, LABELS)
-    with pytest.raises(ValueError, match="y has '(HIGH|LOW)', which is no class of the fit"):
-        model.plot_calibration(np.char.upper(LABELS))
-
-
-def test_one_epoch_is_no_epochs():
-    notes = regressor(time_limit=1e-9).fit(X, Y).report().notes
-    assert [note for note in notes if "after 1 of 23 epochs" in note]
 
 
 def test_importance_is_in_variances_of_the_rows_that_count():

@@ -1,9 +1,6 @@
 """Estimators of tables as functions of one row."""
 
-from __future__ import annotations
-
 import pickle
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,12 +16,12 @@ TABLES = {name: make for name, make in stored.tables().items() if name != "unfit
 ODD = [1e300, np.nan, "unknown", None, True, 1.0, 0.0]  # for the columns of stored.frame
 
 
-def batch(model: Any) -> Any:
+def batch(model):
     """Return what predicts a table as its predictor does a row."""
     return getattr(model, "predict_proba", None) or model.predict
 
 
-def rows_of(model: Any) -> list[tuple[list[Any], Any]]:
+def rows_of(model):
     """Return rows as lists, and as tables of one row."""
     if not hasattr(model, "feature_names_in_"):
         return [(row.tolist(), row[np.newaxis]) for row in np.round(stored.X)]
@@ -35,7 +32,7 @@ def rows_of(model: Any) -> list[tuple[list[Any], Any]]:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_row_has_the_bits_of_a_table_of_this_row(name: str) -> None:
+def test_a_row_has_the_bits_of_a_table_of_this_row(name):
     model = TABLES[name]()
     p, again = model.predictor(), pickle.loads(pickle.dumps(model.predictor()))
     for row, table in rows_of(model):
@@ -45,7 +42,7 @@ def test_a_row_has_the_bits_of_a_table_of_this_row(name: str) -> None:
         assert np.array_equal(again(tuple(row)), found)
 
 
-def test_categories_that_share_inputs_agree() -> None:
+def test_categories_that_share_inputs_agree():
     rng = np.random.default_rng(0)
     X = np.column_stack([rng.integers(0, 200, 600), rng.normal(size=600)])
     model = fastmlp.TabMLPRegressor(preset="fast", random_state=0, categorical_features=[0])
@@ -55,7 +52,7 @@ def test_categories_that_share_inputs_agree() -> None:
         assert p(row) == model.predict(row[np.newaxis])[0]
 
 
-def test_another_fit_does_not_change_it() -> None:
+def test_another_fit_does_not_change_it():
     model = TABLES["TabMLPClassifier array"]()
     p, row = model.predictor(), stored.X[0]
     before = p(row)
@@ -65,7 +62,7 @@ def test_another_fit_does_not_change_it() -> None:
     assert model.predictor()(row).shape == (2,)
 
 
-def test_what_is_no_row_is_refused() -> None:
+def test_what_is_no_row_is_refused():
     model = TABLES["TabMLPRegressor two outputs"]()
     p, (row, _) = model.predictor(), rows_of(model)[0]
     with pytest.raises(ValueError, match="the row has 6 values but 7 are expected"):
@@ -78,7 +75,7 @@ def test_what_is_no_row_is_refused() -> None:
         fastmlp.TabMLPRegressor().predictor()
 
 
-def test_rows_of_floats_and_of_others_are_the_same() -> None:
+def test_rows_of_floats_and_of_others_are_the_same():
     model = TABLES["TabMLPClassifier array"]()
     p = model.predictor()
     row = np.round(stored.X[0]).tolist()
@@ -90,7 +87,7 @@ def test_rows_of_floats_and_of_others_are_the_same() -> None:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_one_network_says_nearly_what_all_members_say(name: str, monkeypatch: Any) -> None:
+def test_one_network_says_nearly_what_all_members_say(name, monkeypatch):
     """Few epochs: nearer to all members than what knows nothing of the row, but for 0.05."""
     from fastmlp.tabular import distilled
 
@@ -109,7 +106,7 @@ def test_one_network_says_nearly_what_all_members_say(name: str, monkeypatch: An
     assert not np.array_equal(model.distill(X, random_state=1)(row), said[-1])
 
 
-def test_what_cannot_be_distilled() -> None:
+def test_what_cannot_be_distilled():
     model = TABLES["TabMLPRegressor two outputs"]()
     with pytest.raises(ValueError, match="random_state is -1 but must be an integer of at least 0"):
         model.distill(stored.frame(), random_state=-1)
@@ -119,7 +116,7 @@ def test_what_cannot_be_distilled() -> None:
         fastmlp.TabMLPRegressor().distill(stored.X)
 
 
-def test_many_rows_are_distilled_by_some(monkeypatch: Any) -> None:
+def test_many_rows_are_distilled_by_some(monkeypatch):
     from fastmlp.tabular import distilled
 
     monkeypatch.setattr(distilled, "EPOCHS", 1)
@@ -134,13 +131,13 @@ def test_many_rows_are_distilled_by_some(monkeypatch: Any) -> None:
     assert looked == [600, 250, 60, 59, 7]
 
 
-def test_batches_of_the_lesson_are_even(monkeypatch: Any) -> None:
+def test_batches_of_the_lesson_are_even(monkeypatch):
     from fastmlp.tabular import distilled
 
     model, given = TABLES["TabMLPRegressor two outputs"](), []
 
     class Student(fastmlp.MLP):
-        def fit(self, X: Any, y: Any, **options: Any) -> Any:
+        def fit(self, X, y, **options):
             given.append((len(X), options["batch_size"], options["optimizer"].learning_rate))
             return super().fit(X, y, **options)
 
@@ -155,7 +152,7 @@ def test_batches_of_the_lesson_are_even(monkeypatch: Any) -> None:
         assert rate.n_steps == 2 * len(batches)
 
 
-def test_rows_by_name() -> None:
+def test_rows_by_name():
     model = TABLES["TabMLPRegressor two outputs"]()
     p, frame = model.predictor(), stored.frame()
     right = p(frame.iloc[3].tolist())
@@ -176,7 +173,7 @@ def test_rows_by_name() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in TABLES if "Regressor" in name])
-def test_a_frame_of_one_row_is_a_row(name: str) -> None:
+def test_a_frame_of_one_row_is_a_row(name):
     model, frame = TABLES[name](), stored.frame()
     p = model.predictor()
     for k in range(9):
@@ -184,7 +181,7 @@ def test_a_frame_of_one_row_is_a_row(name: str) -> None:
         assert np.array_equal(p(frame.iloc[k : k + 1, ::-1]), p(frame.iloc[k]))
 
 
-def test_frames_of_one_row_of_other_libraries_and_of_more_rows() -> None:
+def test_frames_of_one_row_of_other_libraries_and_of_more_rows():
     polars = pytest.importorskip("polars")
     model = TABLES["TabMLPRegressor two outputs"]()
     p, frame = model.predictor(), stored.frame()
@@ -205,7 +202,7 @@ def test_frames_of_one_row_of_other_libraries_and_of_more_rows() -> None:
 
 
 @pytest.mark.parametrize("row", ["text", 5, None, {1.0, 2.0}, iter([1.0])])
-def test_what_has_no_values_in_order_is_no_row(row: Any) -> None:
+def test_what_has_no_values_in_order_is_no_row(row):
     p = TABLES["TabMLPClassifier array"]().predictor()
     with pytest.raises(TypeError, match=r"the row is .* but \d values are expected: pass a list"):
         p(row)

@@ -1,7 +1,5 @@
 """Fits of tables that people watch and end: progress, interrupts, callbacks, validation rows."""
 
-from __future__ import annotations
-
 import io
 import logging
 from dataclasses import replace
@@ -99,6 +97,32 @@ def test_an_interrupt_between_recipes_keeps_the_first(monkeypatch):
         model = regressor().fit(X, Y)
     assert len(model._members) == 6
     assert model.report().notes == ["ended early because the user interrupted it: 1 of 2 recipes"]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(("make", "y"), [(regressor, Y), (classifier, LABELS)])
+def test_an_interrupt_of_the_calibration(make, y, times, monkeypatch):
+    """One leaves the calibrated model without its scores, two leave the estimator as it was."""
+    whole, model = make().fit(X, y), make()
+    finish, left = type(model)._finish, [KeyboardInterrupt] * times
+
+    def interrupted(*args):
+        found = finish(*args)
+        if left:
+            raise left.pop()
+        return found
+
+    monkeypatch.setattr(type(model), "_finish", interrupted)
+    if times == 2:
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, y)
+        assert not hasattr(model, "_members")
+        return
+    with pytest.warns(ConvergenceWarning, match="the user interrupted it"):
+        model.fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), whole.predict(X))
+    np.testing.assert_array_equal(model.oof_prediction_, whole.oof_prediction_)
+    assert "the user interrupted it: there are no other scores" in str(model.report())
 
 
 def test_callbacks_are_checked_and_files_keep_those_of_fastmlp(tmp_path):
@@ -215,19 +239,3 @@ def test_validation_rows_of_numbers_are_scored():
         several = np.exp(np.c_[Y, Y])
         model = regressor(loss=loss).fit(X, several, X_val=X, y_val=several)
         assert "of 60 rows" in model.report().more["validation"]
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"X_val": X}, "X_val and y_val belong together"),
-        ({"y_val": Y}, "X_val and y_val belong together"),
-        ({"X_val": X, "y_val": Y[1:]}, "inconsistent numbers"),
-        ({"X_val": X[:, 1:], "y_val": Y}, "2 features"),
-        ({"X_val": X, "y_val": np.c_[Y, Y]}, "y has 2 outputs but 1"),
-    ],
-)
-def test_wrong_validation_rows_are_refused_before_the_fit(monkeypatch, given, words):
-    monkeypatch.setattr(members, "train", None)
-    with pytest.raises(ValueError, match=words):
-        regressor().fit(X, Y, **given)

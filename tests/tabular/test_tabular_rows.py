@@ -1,10 +1,8 @@
 """Rows of a table as inputs: the bits of plain NumPy, in engines too, and what is refused."""
 
-from __future__ import annotations
-
 import pickle
 import tracemalloc
-from typing import Any
+from dataclasses import replace
 
 import encoded_tables
 import numpy as np
@@ -36,7 +34,7 @@ MANY = 90  # rows of the table that is measured
 ROWS = (0, 1, 2, 53, MANY)  # of the one that is encoded
 
 
-def test_plain_rows_are_read_and_others_left_to_others() -> None:
+def test_plain_rows_are_read_and_others_left_to_others():
     places = np.array([2, 0])
     for row in ([1.5, "a", 2.5], (1.5, None, 2.5), np.array([1.5, 0, 2.5])):
         np.testing.assert_array_equal(plain(row, places), [2.5, 1.5])
@@ -47,7 +45,7 @@ def test_plain_rows_are_read_and_others_left_to_others() -> None:
         plain([1.0], places)
 
 
-def columns_of_kinds(rng: np.random.Generator) -> dict[str, np.ndarray]:
+def columns_of_kinds(rng):
     """Return columns of `MANY` rows, of each kind that is told from others."""
     n = MANY
     rare = np.zeros(n)
@@ -66,7 +64,7 @@ def columns_of_kinds(rng: np.random.Generator) -> dict[str, np.ndarray]:
     }
 
 
-def table_of(*series: Any) -> tuple[Columns, Table]:
+def table_of(*series):
     X = np.empty((MANY, len(series)), object)
     for k, values in enumerate(series):
         X[:, k] = values.tolist()
@@ -74,7 +72,7 @@ def table_of(*series: Any) -> tuple[Columns, Table]:
     return columns, columns.read(X)
 
 
-def tables(rng: np.random.Generator) -> list[tuple[Columns, Table]]:
+def tables(rng):
     """Return tables of each kind of column, of many, of all, and one without a used column."""
     kinds = columns_of_kinds(rng)
     each = [table_of(series) for series in kinds.values()]
@@ -82,16 +80,14 @@ def tables(rng: np.random.Generator) -> list[tuple[Columns, Table]]:
     return [*each, many, table_of(*kinds.values()), table_of(np.ones(MANY))]
 
 
-def encodings(
-    columns: Columns, table: Table, rng: np.random.Generator, bins: int
-) -> list[Encoding]:
+def encodings(columns, table, rng, bins):
     """Return encodings of a table, each by some of its rows; one by a single row."""
     with_missing = np.flatnonzero(np.isnan(table.numbers).any(axis=0))
     parts = [rng.permutation(MANY)[:k] for k in (MANY // 2, 61, 1)]
     return [Encoding.of(table, columns, rows, with_missing, bins) for rows in parts]
 
 
-def odd(table: Table) -> Table:
+def odd(table):
     """Return a table with numbers and codes that are seldom."""
     values = np.array([np.nan, 0.0, -0.0, 5e-324, 1e300, -1e300, 1.7e308, -1.7e308])
     numbers, codes = table.numbers.copy(), table.codes.copy()
@@ -102,7 +98,7 @@ def odd(table: Table) -> Table:
 
 
 @pytest.mark.parametrize("bins", BINS)
-def test_inputs_have_the_bits_of_plain_numpy(bins: int) -> None:
+def test_inputs_have_the_bits_of_plain_numpy(bins):
     rng = np.random.default_rng(bins)
     for columns, whole in tables(rng):
         each = encodings(columns, whole, rng, bins)
@@ -122,7 +118,7 @@ def test_inputs_have_the_bits_of_plain_numpy(bins: int) -> None:
                 assert encoder(table.numbers[k], table.codes[k]).tobytes() == row.tobytes()
 
 
-def test_tables_of_any_strides_are_read() -> None:
+def test_tables_of_any_strides_are_read():
     rng = np.random.default_rng(3)
     columns, table = tables(rng)[-2]
     own = encodings(columns, table, rng, 7)[0]
@@ -131,7 +127,7 @@ def test_tables_of_any_strides_are_read() -> None:
 
 
 @pytest.mark.parametrize("bins", BINS)
-def test_what_is_measured_is_that_of_plain_numpy(bins: int) -> None:
+def test_what_is_measured_is_that_of_plain_numpy(bins):
     rng = np.random.default_rng(bins)
     for columns, table in tables(rng):
         for n in (1, 2, 3, 53, MANY):
@@ -147,7 +143,7 @@ def test_what_is_measured_is_that_of_plain_numpy(bins: int) -> None:
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 97, 1000])
-def test_quantiles_are_those_of_numpy(n: int) -> None:
+def test_quantiles_are_those_of_numpy(n):
     rng = np.random.default_rng(n)
     for values in (rng.normal(size=n), rng.integers(0, 3, n) * 1.0, rng.standard_cauchy(n) ** 9):
         for shares in (np.array([0.25, 0.5, 0.75]), np.linspace(0, 1, 9), rng.random(7)):
@@ -158,7 +154,7 @@ def test_quantiles_are_those_of_numpy(n: int) -> None:
             np.testing.assert_array_equal(edges_of(values, bins), right)
 
 
-def test_of_two_zeros_the_one_is_measured() -> None:
+def test_of_two_zeros_the_one_is_measured():
     """Sorting leaves them in any order, another one on another machine."""
     rng = np.random.default_rng(4)
     zeros, others = rng.choice([-0.0, 0.0], 400), np.arange(-30.0, 31.0)
@@ -172,7 +168,7 @@ def test_of_two_zeros_the_one_is_measured() -> None:
         assert not np.signbit(edges[edges == 0]).any()
 
 
-def test_smooth_clip_of_a_column() -> None:
+def test_smooth_clip_of_a_column():
     values = np.array([np.nan, 0.0, -0.0, 1.0, -7.5, 1e300, -1e300, 5e-324])
     numbers = NumericStatistics(np.float64(0.25), np.float64(3.5), np.zeros(0))
     found = smooth_clip(values, numbers.centre, numbers.factor, LIMITS)
@@ -180,12 +176,15 @@ def test_smooth_clip_of_a_column() -> None:
     assert smooth_clip(values[:0], 0.0, 1.0, LIMITS).shape == (0,)
 
 
-def test_an_encoder_looks_at_what_it_is_given() -> None:
+def test_an_encoder_looks_at_what_it_is_given():
     rng = np.random.default_rng(1)
     encoder = encoder_of(encodings(*tables(rng)[-2], rng, 7))
     numbers, codes = np.zeros(7), np.zeros(3, np.int32)
     assert encoder(numbers, codes).shape[0] == 3
-    for wrong in ((numbers[:2], codes), (numbers, codes[:2]), (numbers, codes + 99)):
+    sizes = np.diag([80, 2, 4]).astype(np.int32)  # codes are below the numbers of values
+    beyond = [(numbers, size) for size in sizes]
+    assert encoder(numbers, sizes.sum(axis=0, dtype=np.int32) - 1).shape[0] == 3
+    for wrong in ((numbers[:2], codes), (numbers, codes[:2]), *beyond):
         with pytest.raises(ValueError, match="expected"):
             encoder(*wrong)
         with pytest.raises(ValueError, match="expected"):
@@ -205,16 +204,16 @@ def test_an_encoder_looks_at_what_it_is_given() -> None:
         type(encoder)((centre, factor, middle, half), known, rest[0], np.array([7]), rest[2])
 
 
-def encoded(rng: np.random.Generator) -> Any:
+def encoded(rng):
     """Return encoded rows of a table, one of whose columns holds numbers near the smallest."""
     columns, table = tables(rng)[-2]
     table = odd(table)
     tiny = np.where(rng.random(MANY) < 0.2, 5e-310, 1e-299 * rng.normal(size=MANY))
-    table = table.replaced("numbers", np.c_[table.numbers, tiny])
+    table = replace(table, numbers=np.c_[table.numbers, tiny])
     return encoder_of(encodings(columns, table, rng, 7)).rows(table.numbers, table.codes, 1)
 
 
-def results(engine: Any, x: Any, y: Any, team: Any) -> list[bytes]:
+def results(engine, x, y, team):
     """Return what an engine makes of inputs, in each way that it meets them."""
     order = np.random.default_rng(1).permutation(len(x))
     optimizer = optimizers.Adam()
@@ -232,7 +231,7 @@ def results(engine: Any, x: Any, y: Any, team: Any) -> list[bytes]:
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 @pytest.mark.parametrize("make", [native_engine.engine, numpy_engine.Engine])
-def test_engines_compute_rows_with_the_bits_of_their_array(make: Any, n_threads: int) -> None:
+def test_engines_compute_rows_with_the_bits_of_their_array(make, n_threads):
     x = encoded(np.random.default_rng(6))
     array, y = np.asarray(x), np.arange(len(x), dtype=np.int32) % 3
     assert np.array_equal(array[::-7], np.asarray(x[::-7]))
@@ -248,7 +247,7 @@ def test_engines_compute_rows_with_the_bits_of_their_array(make: Any, n_threads:
     assert both[0] == both[1]
 
 
-def test_computed_rows_are_checked_like_an_array() -> None:
+def test_computed_rows_are_checked_like_an_array():
     x = encoded(np.random.default_rng(6))
     net = fastmlp.MLP([x.shape[1], 4, 1], dtype="float64", rng=0)
     assert net.predict(x).tobytes() == net.predict(np.asarray(x)).tobytes()
@@ -259,7 +258,7 @@ def test_computed_rows_are_checked_like_an_array() -> None:
         fastmlp.MLP([x.shape[1], 4, 1]).fit(x[:0], np.zeros(0))
 
 
-def fitted(cls: Any) -> Any:
+def fitted(cls):
     """Return an estimator of a table with missing values and categories, after a few epochs."""
     rng = np.random.default_rng(2)
     kinds = columns_of_kinds(rng)
@@ -272,14 +271,12 @@ def fitted(cls: Any) -> Any:
 
 
 @pytest.mark.parametrize("cls", [TabMLPRegressor, TabMLPClassifier])
-def test_a_fit_has_the_bits_of_one_whose_inputs_are_arrays(
-    cls: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def arrays(encodings: Any) -> Any:
+def test_a_fit_has_the_bits_of_one_whose_inputs_are_arrays(cls, monkeypatch):
+    def arrays(encodings):
         encoder = encoder_of(encodings)
         return type("", (), {"rows": lambda self, *given: np.asarray(encoder.rows(*given))})()
 
-    def bits(model: Any) -> list[bytes]:
+    def bits(model):
         nets = [net for group in model._members.groups for net in group.ensemble]
         found = [array for net in nets for kind in net._engine.parameters() for array in kind]
         return [array.tobytes() for array in (*found, model._out_of_fold)]
@@ -289,7 +286,7 @@ def test_a_fit_has_the_bits_of_one_whose_inputs_are_arrays(
     assert found == bits(fitted(cls))
 
 
-def test_a_fit_never_holds_the_inputs_of_its_members() -> None:
+def test_a_fit_never_holds_the_inputs_of_its_members():
     X = np.random.default_rng(0).normal(size=(8000, 20))
     model = TabMLPRegressor(preset="fast", epochs=1, width=16, random_state=0)
     model.fit(X[:99], X[:99, 0])  # imports, and what is kept for later calls

@@ -1,10 +1,5 @@
 """Estimators of tables in files: they come back with the same bits."""
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 import stored
@@ -20,14 +15,14 @@ TABLES = stored.tables()
 FITTED = [name for name in TABLES if name != "unfitted table"]
 
 
-def same(a: Any, b: Any) -> bool:
+def same(a, b):
     """Whether arrays, or tuples of them, have the same bits."""
     if isinstance(a, tuple):
         return len(a) == len(b) and all(map(same, a, b))
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-def table_of(model: Any) -> Any:
+def table_of(model):
     """Return rows like those of the fit, and some with values that were not there."""
     if not hasattr(model, "feature_names_in_"):
         return np.r_[stored.X, np.round(stored.X), stored.X[:3] * np.nan]
@@ -36,7 +31,7 @@ def table_of(model: Any) -> Any:
     return __import__("pandas").concat([frame, other.astype({"truth": object})])
 
 
-def outputs(model: Any, X: Any) -> tuple[Any, ...]:
+def outputs(model, X):
     """Return all that an estimator predicts."""
     if isinstance(model, TabMLPClassifier):
         found = model.predict(X), model.predict_proba(X), model.predict_log_proba(X)
@@ -50,7 +45,7 @@ def outputs(model: Any, X: Any) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", FITTED)
-def test_all_comes_back_with_the_same_bits(name: str, training: bool, tmp_path: Path) -> None:
+def test_all_comes_back_with_the_same_bits(name, training, tmp_path):
     model, path = TABLES[name](), tmp_path / "model"
     model.save(path, training=training)
     again = fastmlp.load(path)
@@ -79,7 +74,7 @@ def test_all_comes_back_with_the_same_bits(name: str, training: bool, tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["TabMLPClassifier words", "TabMLPRegressor two outputs"])
-def test_importance_and_another_fit_are_those_of_before(name: str, tmp_path: Path) -> None:
+def test_importance_and_another_fit_are_those_of_before(name, tmp_path):
     model, frame = TABLES[name](), stored.frame()
     model.save(tmp_path / "model")
     again = fastmlp.load(tmp_path / "model")
@@ -91,7 +86,7 @@ def test_importance_and_another_fit_are_those_of_before(name: str, tmp_path: Pat
         assert same(again.fit(frame, y).oof_prediction_, model.fit(frame, y).oof_prediction_)
 
 
-def test_one_that_was_not_fitted_comes_back(tmp_path: Path) -> None:
+def test_one_that_was_not_fitted_comes_back(tmp_path):
     model = TABLES["unfitted table"]()
     model.save(tmp_path / "model")
     again = fastmlp.load(tmp_path / "model")
@@ -99,7 +94,7 @@ def test_one_that_was_not_fitted_comes_back(tmp_path: Path) -> None:
     assert not again.__sklearn_is_fitted__()
 
 
-def test_inspect_shows_tables(tmp_path: Path) -> None:
+def test_inspect_shows_tables(tmp_path):
     TABLES["TabMLPClassifier words"]().save(tmp_path / "model")
     text = inspection.report(tmp_path / "model")
     for words in ("TabMLPClassifier", "preset=fast", "rows              60", "members           3"):
@@ -115,24 +110,20 @@ def test_inspect_shows_tables(tmp_path: Path) -> None:
 HALF = "\ud800"
 
 
-def half_a_character() -> Any:
+def half_a_character():
     frame = stored.frame().assign(text=np.array([HALF, "b"])[stored.LABELS % 2])
     return stored.table(TabMLPRegressor, stored.Y, frame)
 
 
-def categories(*values: Any) -> Any:
+def categories(*values):
     """Return a model of a table with one column, of such categories in turn."""
     column = np.empty((60, 1), object)
     column[:, 0] = [values[k % len(values)] for k in range(60)]
     return stored.table(TabMLPRegressor, stored.Y, column)
 
 
-REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
-    "a function": (
-        lambda: TabMLPRegressor(scoring=len),
-        TypeError,
-        "parameters.scoring is <built-in .* use numbers, strings",
-    ),
+REFUSED = {
+    "a function": (lambda: TabMLPRegressor(scoring=len), TypeError, "parameters.scoring is"),
     "a wrong parameter": (lambda: TabMLPRegressor(loss="x"), ValueError, "'loss' parameter"),
     "half a character": (
         half_a_character,
@@ -157,27 +148,21 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
         "the category 9223372036854",
     ),
     "a larger one": (lambda: categories(0.5, 1e300, "b"), TypeError, r"category 1\d{39}\.\.\., wh"),
-    "long text": (
-        lambda: categories("a", "b" * 2000),
-        ValueError,
-        "the column 'column 0': .* of up to 2,000 characters",
-    ),
+    "long text": (lambda: categories("a", "b" * 2000), ValueError, "the column 'column 0': .* of"),
     "a null": (lambda: categories("a", "b\0"), ValueError, "without a null at the end"),
     "a subclass": (lambda: type("Own", (TabMLPRegressor,), {})(), TypeError, "class .*Own"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_a_file_cannot_hold_is_refused(name: str, tmp_path: Path) -> None:
+def test_what_a_file_cannot_hold_is_refused(name, tmp_path):
     make, error, words = REFUSED[name]
     with pytest.raises(error, match=words):
         make().save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
 
-def test_too_many_categories_and_infinite_numbers_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_categories_and_infinite_numbers_are_refused(tmp_path, monkeypatch):
     model = TABLES["TabMLPRegressor two outputs"]()
     model._out_of_fold[3, 1] = np.inf
     with pytest.raises(ValueError, match=r"fit.out_of_fold .* is not finite: scale y"):
@@ -188,7 +173,7 @@ def test_too_many_categories_and_infinite_numbers_are_refused(
         model.save(tmp_path / "model")
 
 
-def few_inputs() -> Any:
+def few_inputs():
     """Return a table of fewer inputs than there are bins of numbers."""
     return stored.frame()[["truth"]]
 
@@ -197,7 +182,7 @@ FEW = {"one category": few_inputs, "constant": lambda: np.ones((60, 2))}
 
 
 @pytest.mark.parametrize("table", FEW)
-def test_tables_without_numbers_come_back(table: str, tmp_path: Path) -> None:
+def test_tables_without_numbers_come_back(table, tmp_path):
     X = FEW[table]()
     model = stored.table(TabMLPClassifier, stored.LABELS, X)
     model.save(tmp_path / "model")

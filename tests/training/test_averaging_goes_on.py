@@ -1,48 +1,16 @@
 """A fit that averages weights goes on where it was cut; what fails leaves a whole model."""
 
 import copy
-import pickle
 
-import cases
 import numpy as np
 import pytest
 from models import X, Y, digest, network
-from test_averaging import EACH_AVERAGING, EPOCHS, HELD, arrays, mean, path_of
-from test_resume import same, until
+from states import same
+from test_averaging import EPOCHS, HELD, arrays, mean, path_of
 
 import fastmlp
 from fastmlp import reference
-from fastmlp._training.evaluator import Evaluator
-
-TWINS = {
-    "itself": lambda net, path: net,
-    "copy": lambda net, path: copy.deepcopy(net),
-    "pickle": lambda net, path: pickle.loads(pickle.dumps(net)),
-    "file": lambda net, path: (net.save(path), fastmlp.load(path))[1],
-}
-
-
-def kept(net):
-    """Return the arrays that a fit which resumes goes on with."""
-    raw, mean_, _ = net._progress.averaged
-    return [p for kind in (*raw, *mean_) for p in kind]
-
-
-@EACH_AVERAGING
-@pytest.mark.parametrize("dtype", cases.DTYPES)
-@pytest.mark.parametrize("twin", TWINS)
-def test_cut_at_every_epoch_it_ends_the_same(mlp, twin, dtype, averaging, tmp_path):
-    options = {"epochs": EPOCHS, "batch_size": 32, "validation_data": HELD, "averaging": averaging}
-    whole = network(mlp, dtype=dtype, dropout=0.2)
-    whole.fit(X, Y, **options)
-    for cut in range(1, EPOCHS):
-        parts = network(mlp, dtype=dtype, dropout=0.2)
-        parts.fit(X, Y, callbacks=[until(cut)], **options)
-        parts = TWINS[twin](parts, tmp_path / "net")
-        parts.fit(X, Y, resume=True, **options)
-        same(parts, whole)
-        for a, b in zip(kept(parts), kept(whole), strict=True):
-            np.testing.assert_array_equal(a, b)
+from fastmlp._training.loop import Evaluator
 
 
 def test_the_other_engine_goes_on_with_it(tmp_path):
@@ -148,9 +116,10 @@ def test_an_interrupt_leaves_the_mean_of_the_epochs_before(mlp, resume, monkeypa
     assert len(net.history.loss) == len(seen) == 3
 
 
+@pytest.mark.parametrize("before", [None, fastmlp.EMA()])
 @pytest.mark.parametrize("averaging", [None, fastmlp.SWA()])
 @pytest.mark.parametrize("resume", [False, True])
-def test_an_epoch_that_fails_at_once_has_changed_nothing(mlp, averaging, resume):
+def test_an_epoch_that_fails_at_once_has_changed_nothing(mlp, before, averaging, resume):
     def rate(step):
         if fails:
             raise ZeroDivisionError
@@ -159,12 +128,12 @@ def test_an_epoch_that_fails_at_once_has_changed_nothing(mlp, averaging, resume)
     fails, options = False, {"optimizer": fastmlp.SGD(rate, momentum=0.5), "batch_size": 45}
     whole, net = network(mlp), network(mlp)
     for each in (whole, net):
-        each.fit(X, Y, epochs=2, averaging=fastmlp.EMA(), **options)
-    before, history = digest(net), net.history
+        each.fit(X, Y, epochs=2, averaging=before, **options)
+    bits, history = digest(net), net.history
     fails = True
     with pytest.raises(ZeroDivisionError):
         net.fit(X, Y, epochs=4, averaging=averaging, resume=resume, **options)
-    assert (digest(net), net.history) == (before, history)
+    assert (digest(net), net.history) == (bits, history)
     fails = False
     for each in (whole, net):
         each.fit(X, Y, epochs=4, averaging=averaging, resume=True, **options)

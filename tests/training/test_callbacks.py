@@ -100,25 +100,6 @@ def test_monitor_needs_validation_data(net, callback):
     net.fit(X, Y, epochs=1)
 
 
-@pytest.mark.parametrize(
-    ("callback", "options", "exception"),
-    [
-        (fastmlp.EarlyStopping, {"monitor": "accuracy"}, ValueError),
-        (fastmlp.EarlyStopping, {"patience": 0}, ValueError),
-        (fastmlp.EarlyStopping, {"patience": 1.5}, TypeError),
-        (fastmlp.EarlyStopping, {"min_delta": -1.0}, ValueError),
-        (fastmlp.ReduceOnPlateau, {"factor": 1.0}, ValueError),
-        (fastmlp.ReduceOnPlateau, {"factor": 0.0}, ValueError),
-        (fastmlp.ReduceOnPlateau, {"factor": "half"}, TypeError),
-        (fastmlp.ReduceOnPlateau, {"min_learning_rate": -1.0}, ValueError),
-        (fastmlp.ReduceOnPlateau, {"patience": -2}, ValueError),
-    ],
-)
-def test_bad_arguments(callback, options, exception):
-    with pytest.raises(exception, match=next(iter(options))):
-        callback(**options)
-
-
 def test_plateau(net):
     plateau = fastmlp.ReduceOnPlateau(factor=0.5, patience=2)
     losses = [5, 5, 5, 5, 5, 1, 2, 2]
@@ -255,7 +236,7 @@ def test_a_callback_may_not_fit_the_same_model(net):
 
 
 def test_progress_lines(net, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "tqdm", None)  # importing it fails
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)  # importing it fails
     net.fit(X, Y, epochs=12, validation_data=(X, Y), verbose=True)
     out, err = capsys.readouterr()
     lines = err.splitlines()
@@ -282,7 +263,7 @@ def test_progress_bar(net, monkeypatch):
             self.closed = True
 
     bars = []
-    monkeypatch.setitem(sys.modules, "tqdm", type("Module", (), {"tqdm": Bar}))
+    monkeypatch.setitem(sys.modules, "tqdm.auto", type("Module", (), {"tqdm": Bar}))
     net.fit(X, Y, epochs=4, callbacks=[lambda state: state.epoch == 2], verbose=True)
     (bar,) = bars
     assert (bar.total, bar.n, bar.closed) == (4, 3, True)
@@ -290,7 +271,7 @@ def test_progress_bar(net, monkeypatch):
 
 
 def test_progress_to_a_file(net, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     text = io.StringIO()
     net.fit(X, Y, epochs=2, callbacks=[fastmlp.Progress(text)])
     assert text.getvalue().count("\n") == 2

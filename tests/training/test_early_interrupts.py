@@ -18,7 +18,7 @@ from fastmlp._models.ensemble.members import EnsembleEvaluator
 X = np.linspace(-1, 1, 60).reshape(30, 2)
 Y = X.prod(axis=1)
 KINDS = [fastmlp.MLP, reference.MLP]
-DRAWS = {"Shuffles.__call__", "Shuffles.next_seed", "MemberSeeds.take", "SharedGenerator.draw"}
+DRAWS = {"Trainer._reorder", "Shuffles.next_seed", "Shuffles.take", "SharedGenerator.draw"}
 READS = {
     *(f"PrefetchedBlocks.__{name}__" for name in ("enter", "exit", "iter")),
     "BlockStream.blocks",

@@ -1,7 +1,5 @@
 """Real processes, started by mpiexec: what threads as ranks cannot show (test_processes.py)."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import re

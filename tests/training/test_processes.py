@@ -1,7 +1,5 @@
 """Many ranks with their own rows against one process with all: weights, losses, who is told."""
 
-from __future__ import annotations
-
 import copy
 import sys
 
@@ -286,7 +284,7 @@ def test_a_batch_may_end_the_fit_of_all(mlp):
 
 
 def test_progress_is_shown_on_rank_0_only(mlp, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     x, y = regression()
     ranks.good(
         ranks.run(
@@ -352,7 +350,7 @@ def test_a_checkpoint_is_refused_on_all_ranks_if_one_has_other_data(mlp, tmp_pat
 
     ranks.good(ranks.run(2, lambda c: work(c, 0)))
     for error in ranks.raised(ranks.run(2, lambda c: work(c, 1))):
-        assert "are others than in the fit to go on with" in str(error)
+        assert "differ from those of the fit to resume" in str(error)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])

@@ -1,7 +1,5 @@
 """What all ranks of a fit must have alike: by name, with both values, on every rank."""
 
-from __future__ import annotations
-
 import threading
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How a fit of many ranks ends where one fails: on all of them, by name, without a hang."""
 
-from __future__ import annotations
-
 import math
 import sys
 
@@ -20,51 +18,42 @@ from fastmlp._training.distributed.exchange import AgreedValue, Exchange
 # ---- one that fails ------------------------------------------------------------------------------
 
 
+class Hook:
+    """A callback that raises an error in an epoch, or at the end."""
+
+    def __init__(self, error, epoch=0, at_end=False):
+        self.error, self.epoch, self.at_end = error, epoch, at_end
+
+    def __call__(self, state):
+        if state.epoch == self.epoch and not self.at_end:
+            raise self.error
+
+    def finish(self, state):
+        if self.at_end:
+            raise self.error
+
+
+def hooked(error, **where):
+    return lambda model, communicator: train(model, communicator, callbacks=[Hook(error, **where)])
+
+
 def bad_rows(model, communicator):
     model.fit(np.full((8, 3), np.nan), np.zeros(8), communicator=communicator)
 
 
-def bad_epochs(model, communicator):
-    train(model, communicator, epochs=0)
+def scheduled(fails_at=None):
+    optimizer = fastmlp.Adam(schedule(1e-3, fails_at=fails_at))
+    return lambda model, communicator: train(model, communicator, optimizer=optimizer)
 
 
-def bad_resume(model, communicator):
-    train(model, communicator, resume=1.5)
+def bad_source():
+    yield X[:16], Y[:16]
+    raise BlockingIOError("source")
 
 
-def bad_callback(model, communicator):
-    def fail(state):
-        if state.epoch == 1:
-            raise KeyError("callback")
-
-    train(model, communicator, callbacks=[fail])
-
-
-def bad_finish(model, communicator):
-    class Fails:
-        def __call__(self, state):
-            pass
-
-        def finish(self, state):
-            raise ZeroDivisionError("finish")
-
-    train(model, communicator, callbacks=[Fails()])
-
-
-def bad_schedule(model, communicator):
-    train(model, communicator, optimizer=fastmlp.Adam(schedule(1e-3, fails_at=4)))
-
-
-def bad_source(model, communicator):
-    def source():
-        yield X[:16], Y[:16]
-        raise BlockingIOError("source")
-
-    train_source(model, communicator, source)
-
-
-def train_source(model, communicator, source):
-    model.fit(source, epochs=3, batch_size=16, communicator=communicator)
+def from_source(source):
+    given = {"epochs": 3, "batch_size": 16}
+    return lambda model, communicator: model.fit(source, communicator=communicator, **given)
 
 
 class UnsayableError(Exception):
@@ -72,40 +61,22 @@ class UnsayableError(Exception):
         raise RuntimeError("cannot say")
 
 
-def bad_words(model, communicator, error):
-    def fail(state):
-        raise error
-
-    train(model, communicator, callbacks=[fail])
-
-
-def interrupted(model, communicator):
-    def stop(state):
-        raise KeyboardInterrupt
-
-    train(model, communicator, callbacks=[stop])
-
-
 # What rank 1 does; epochs after which the model is left; what the others do.
 FAILURES = {
     "ValueError": (bad_rows, 0, train),
-    "ValueError: epochs is 0": (bad_epochs, 0, train),
-    "TypeError: resume is 1.5": (bad_resume, 0, train),
-    "KeyError: 'callback'": (bad_callback, 2, train),
-    "ZeroDivisionError: finish": (bad_finish, 3, train),
-    "LookupError: schedule": (
-        bad_schedule,
-        1,
-        lambda m, c: train(m, c, optimizer=fastmlp.Adam(schedule(1e-3))),
-    ),
+    "ValueError: epochs is 0": (lambda m, c: train(m, c, epochs=0), 0, train),
+    "TypeError: resume is 1.5": (lambda m, c: train(m, c, resume=1.5), 0, train),
+    "KeyError: 'callback'": (hooked(KeyError("callback"), epoch=1), 2, train),
+    "ZeroDivisionError: finish": (hooked(ZeroDivisionError("finish"), at_end=True), 3, train),
+    "LookupError: schedule": (scheduled(fails_at=4), 1, scheduled()),
     "BlockingIOError: source": (
-        bad_source,
+        from_source(bad_source),
         0,
-        lambda m, c: train_source(m, c, fastmlp.Blocks(X, Y, rows=16)),
+        from_source(fastmlp.Blocks(X, Y, rows=16)),
     ),
-    "KeyboardInterrupt": (interrupted, 1, train),
-    "UnsayableError": (lambda m, c: bad_words(m, c, UnsayableError()), 1, train),
-    "OSError: caf?": (lambda m, c: bad_words(m, c, OSError("caf\udce9")), 1, train),
+    "KeyboardInterrupt": (hooked(KeyboardInterrupt), 1, train),
+    "UnsayableError": (hooked(UnsayableError()), 1, train),
+    "OSError: caf?": (hooked(OSError("caf\udce9")), 1, train),
 }
 
 

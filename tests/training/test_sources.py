@@ -1,7 +1,5 @@
 """Sources: blocks of any size train as one array does; what is wrong with one is said, and ends."""
 
-from __future__ import annotations
-
 import itertools
 import re
 import sys
@@ -15,6 +13,7 @@ from cases import DTYPES
 
 import fastmlp
 from fastmlp._training import sources
+from fastmlp._training.shuffles import Shuffles
 
 ENGINES = {"native": fastmlp.MLP, "reference": fastmlp.reference.MLP}
 N = 157
@@ -103,28 +102,20 @@ def test_batches_of_several_blocks_of_the_engine(batch):
     assert same(wanted, net)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.parametrize("sizes", SIZES)
-def test_a_fit_that_resumes_ends_as_one_that_was_not_cut(engine, shuffle, sizes):
+def test_a_source_of_other_rows_is_not_gone_on_with():
     x, y, _ = arrays()
-    source, common = split(SIZES[sizes], x, y), {"batch_size": 16, "shuffle": shuffle}
-    whole, cut = model(engine, dropout=0.2), model(engine, dropout=0.2)
-    whole.fit(source, epochs=5, **common)
-    cut.fit(source, epochs=2, **common)
-    cut.fit(source, epochs=5, resume=True, **common)
-    assert same(whole, cut)
-    assert whole.history.loss == cut.history.loss
+    net = model()
+    net.fit(split([N], x, y), epochs=1)
     with pytest.raises(ValueError, match="157"):
-        cut.fit(split([9], x, y), epochs=6, resume=True, **common)
+        net.fit(split([9], x, y), epochs=2, resume=True)
 
 
 def test_shuffling_stays_within_blocks_and_differs_by_epoch_and_block():
     x = np.arange(12.0, dtype="float32")[:, np.newaxis]
     net, stream = fastmlp.MLP([1, 1], rng=0), None
-    shuffles = fastmlp._training.loop.Shuffles(net._engine.shuffle, np.random.default_rng(0))
+    shuffles = Shuffles([np.random.default_rng(0)])
     stream = sources.resolve(fastmlp.Blocks(x, x, rows=4), None, None, net._spec)
-    stream.begin(5, shuffles, 0)
+    stream.begin(5, shuffles, net._engine.shuffle, 0)
     orders = []
     for _ in range(2):
         with stream.blocks() as blocks:
@@ -200,11 +191,7 @@ WRONG = {
     "no rows": (lambda: lambda: [(X[:0], Y[:0])], ValueError, "0 rows"),
     "dtype": (lambda: lambda: [(X, Y), (X.astype("float64"), Y)], ValueError, "dtype of X"),
     "y dtype": (lambda: lambda: [(X, Y), (X, Y.astype("int8"))], ValueError, "dtype of y"),
-    "weights": (
-        lambda: lambda: [(X, Y, W), (X, Y)],
-        ValueError,
-        "sample_weight is None in a block but was an arr",
-    ),
+    "weights": (lambda: lambda: [(X, Y, W), (X, Y)], ValueError, "sample_weight is None in a"),
     "NaN": (lambda: lambda: [(X, Y), (X * np.nan, Y)], ValueError, "block 1"),
     "raises": (lambda: raising, OSError, "on fire"),
     "says where": (lambda: raising, OSError, "block 1"),
@@ -213,7 +200,7 @@ WRONG = {
     "block stops": (
         lambda: lambda: [(X, Y), (Stopping(), Y)],
         RuntimeError,
-        "the source .* raised StopIteration for block 1",
+        "StopIteration .* block 1",
     ),
     "generator stops": (lambda: generating, RuntimeError, "(?s)StopIteration.*in the source .* 1"),
     "exits": (lambda: lambda: sys.exit(3), SystemExit, "3"),

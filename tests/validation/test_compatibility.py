@@ -59,6 +59,10 @@ CALLS = {
     ),
     ("source", "y"): lambda: fit(fastmlp.Blocks(X, Y)),
     ("source", "sample_weight"): lambda: fit(fastmlp.Blocks(X, Y), None, sample_weight=Y),
+    ("shuffle_buffer", "arrays"): lambda: fit(shuffle_buffer=10),
+    ("shuffle_buffer", "shuffle=False"): lambda: fit(
+        fastmlp.Blocks(X, Y), None, shuffle=False, shuffle_buffer=10
+    ),
     ("validation_data", "validation_rows"): lambda: fit_ensemble(
         validation_data=(X, Y), validation_rows=[[0]]
     ),

@@ -1,4 +1,4 @@
-"""An ensemble in a file: its members, each as an MLP, and who of them has whose generator."""
+"""The schema of ensembles: the members, each an MLP, and the generators that they share."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from fastmlp._models.codecs import mlp, parts
 
 
 class _Member(Object):
-    """An MLP, whose tensors have the names of one that is saved alone behind those of its place."""
+    """An MLP; its tensors have the names in an MLP's own file, after a prefix for the member."""
 
     def write(self, value: Any, place: Place) -> dict[str, Any]:
-        return super().write(value, place._replace(prefix=f"{place.name}.", name=""))
+        return super().write(value, place._replace(prefix=f"{place.tensor}.", name=""))
 
     def read(self, tree: Any, place: Place) -> Any:
-        fields = super().read(tree, place._replace(prefix=f"{place.name}.", name=""))
+        fields = super().read(tree, place._replace(prefix=f"{place.tensor}.", name=""))
         cls = storage.class_of("MLP", place.known["engine"])
-        return built(place.where, mlp.build, cls, fields)
+        return built(place, mlp.build, cls, fields)
 
 
 SCHEMA = Object(
@@ -46,7 +46,7 @@ def values(model: Any, training: bool) -> dict[str, Any]:
 
 
 def build(cls: Any, fields: dict[str, Any]) -> Any:
-    """Return the ensemble of some fields."""
+    """Return the ensemble with these fields."""
     members = fields["members"]
     for member, first in zip(members, fields["generators"], strict=True):
         member._rng = members[first]._rng

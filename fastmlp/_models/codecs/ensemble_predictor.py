@@ -1,4 +1,4 @@
-"""The predictor of an ensemble in a file: one network, and the parameters of each member."""
+"""The schema of an ensemble's predictor: one network, and the parameters of each member."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SCHEMA = Object(
     {
         "members": Count(1),
         **{key: predictor.SCHEMA.fields[key] for key in ("network", "n_threads")},
-        # Version 1 of the format has the parameters of the first member behind those of the others.
+        # In version 1 of the format, the parameters of the first member follow the others.
         "others": At("members", Each(parts.Parameters(), lambda known: known["members"], 1)),
         "first": At("members.0", parts.Parameters()),
     }
@@ -34,7 +34,7 @@ def values(model: Any, training: bool) -> dict[str, Any]:
 
 
 def build(cls: Any, fields: dict[str, Any]) -> Any:
-    """Return the predictor of some fields."""
+    """Return the predictor with these fields."""
     own = storage.class_of("Predictor", fields["engine"])
     each = [fields["first"], *fields["others"]]
     return cls(predictor.build(own, {**fields, "parameters": one}) for one in each)

@@ -1,4 +1,4 @@
-"""An MLP in a file: constructor arguments, parameters, generator, history, optimizer."""
+"""The schema of MLPs: constructor arguments, parameters, generator, history, optimizer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastmlp._files.schema import Later, Maybe, Object
 from fastmlp._models.codecs import parts
 from fastmlp._models.codecs.values import Value
 
-LARGE = Count(1, 2**64 - 1)  # in digits
+LARGE = Count(1, 2**64 - 1)  # written as hexadecimal digits
 
 PROGRESS = Object(
     {
@@ -44,7 +44,7 @@ SCHEMA = Object(
 
 
 def values(model: Any, training: bool) -> dict[str, Any]:
-    """Return the fields of an MLP; as a pickle has it, while a fit runs the last epoch."""
+    """Return the fields of an MLP; during a fit, those after the last complete epoch."""
     state = model.__getstate__()
     parameters, memory = optimizer_state.from_arrays(state["engine"], state["_spec"])
     progress: ResumeState | None = state["progress"]
@@ -71,7 +71,7 @@ def values(model: Any, training: bool) -> dict[str, Any]:
 
 
 def build(cls: Any, fields: dict[str, Any]) -> Any:
-    """Return the MLP of some fields."""
+    """Return the MLP with these fields."""
     network, history = fields["network"], fields["history"]
     memory, progress = fields["optimizer"], fields["progress"]
     if progress is not None:

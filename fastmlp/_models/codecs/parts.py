@@ -1,7 +1,7 @@
-"""What models are made of, as parts of a file: networks, parameters, histories, optimizers.
+"""Schemas of the parts of models: networks, parameters, histories, optimizers.
 
-Parameters are plain (fan_in, fan_out) weights and (fan_out,) biases, under the names of the layers;
-so are the arrays of an optimizer, which belong to them.
+Parameters are plain (fan_in, fan_out) weights and (fan_out,) biases, named by their layers. The
+arrays of an optimizer have the same shapes and names, after a prefix.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from fastmlp._files.schema import At, Flagged, Later, List, Object, OneOf
 from fastmlp._models.codecs.values import Value
 from fastmlp._network import spec
 from fastmlp._network.functions.activation import CustomActivation
+from fastmlp._network.functions.loss import CustomLoss
 from fastmlp._network.losses import Loss
-from fastmlp._network.losses.custom import CustomLoss
 from fastmlp._network.optimizers import N_HYPER, SLOTS
 from fastmlp._network.spec import Spec
 from fastmlp._network.tensors import name_of
@@ -32,7 +32,7 @@ Arrays = list[NDArray[Any]]
 
 
 class Function(Kind):
-    """A function that the file names and whoever loads it has, or a value of another kind."""
+    """A custom function, which a file contains by name only, or a value of another kind."""
 
     def __init__(self, kind: type[Any], other: Kind) -> None:
         self.kind, self.other = kind, other
@@ -57,7 +57,7 @@ def _network_values(network: Spec) -> dict[str, Any]:
     return {key: getattr(network, key) for key in NETWORK.fields} | {"parametric": parametric}
 
 
-# The lists are checked by `spec.build`. Nothing is allocated.
+# `spec.build` checks the lists; nothing is allocated.
 NETWORK = Object(
     {
         "layer_sizes": List(Kind()),
@@ -77,7 +77,7 @@ NETWORK = Object(
 
 
 class Parameters(Hidden):
-    """The parameters of the network that is known, finite; views of the file unless copied."""
+    """The finite parameters of the known network; views of the file's bytes unless copied."""
 
     def __init__(self, dtype: Any = None, copy: bool = False) -> None:
         self.dtype, self.copy = dtype, copy
@@ -108,7 +108,7 @@ PARAMETERS = At("/", Parameters())
 
 
 class _Metrics(Kind):
-    """Metrics by name, a number an epoch."""
+    """Metrics by name, with one number per epoch."""
 
     def write(self, value: dict[str, list[float]], place: Place) -> Any:
         for at, numbers in enumerate(value.values()):
@@ -155,7 +155,7 @@ class _Slots(Hidden):
 
 
 def _optimizer(**fields: Any) -> OptimizerState:
-    """Return what an optimizer remembers; an engine divides by such numbers."""
+    """Return the state of an optimizer; check numbers by which an engine divides."""
     row, hyper, units = fields["row"], fields["hyper"], fields["units"]
     for at in SLOTS[row].values():
         if at is not None and hyper[at] >= 1:
@@ -165,19 +165,16 @@ def _optimizer(**fields: Any) -> OptimizerState:
     return OptimizerState(**fields)
 
 
-OPTIMIZER = At(
-    "/optimizer",
-    Object(
-        {
-            "row": Choice(SLOTS),
-            "step": Count(),
-            "hyper": List(Number(), N_HYPER, tuple),
-            "powers": List(Number(), (0, optimizer_state.N_POWERS), tuple),
-            "units": List(Number(), lambda known: len(SLOTS[known["row"]]), tuple),
-            "slots": At("", _Slots()),
-        },
-        _optimizer,
-    ),
+OPTIMIZER = Object(
+    {
+        "row": Choice(SLOTS),
+        "step": Count(),
+        "hyper": List(Number(), N_HYPER, tuple),
+        "powers": List(Number(), (0, optimizer_state.N_POWERS), tuple),
+        "units": List(Number(), lambda known: len(SLOTS[known["row"]]), tuple),
+        "slots": At("/optimizer", _Slots()),
+    },
+    _optimizer,
 )
 
 

@@ -1,4 +1,4 @@
-"""A predictor in a file: its network and parameters. There is nothing to train with."""
+"""The schema of predictors: network and parameters, without a state of training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def values(model: Any, training: bool) -> dict[str, Any]:
 
 
 def build(cls: Any, fields: dict[str, Any]) -> Any:
-    """Return the predictor of some fields, of either engine."""
+    """Return the predictor with these fields, for either engine."""
     network, n_threads, parameters = (fields[key] for key in SCHEMA.fields)
     if cls.__module__ != predictor.__name__:
         return cls(network, cpu_levels.level(), *parameters, n_threads=n_threads)

@@ -1,6 +1,6 @@
-"""Values in a file: what JSON has as it is, everything else under a tag; arrays become tensors.
+"""Kinds of general values: plain JSON where possible, else JSON with a tag; arrays are tensors.
 
-A file chooses among the tags and classes in the tables here, and names nothing else.
+A file can select only among the tags and classes in the tables here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fastmlp._training import callbacks
 MOST_STRINGS = 1 << 16  # in an array
 _KEYS = (str, int, float, np.generic, type(None))  # of a dict
 
-# The objects that a file may have in it. Each keeps its constructor's arguments, and checks them.
+# Classes of objects in files. Each keeps its constructor's arguments and checks them.
 OBJECTS: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
@@ -36,12 +36,12 @@ OBJECTS: dict[str, type[Any]] = {
 
 
 def is_object(value: Any) -> bool:
-    """Whether a file can have this object, by its class, in it."""
+    """Whether a file can hold this object."""
     return OBJECTS.get(type(value).__name__) is type(value)
 
 
 class Value(Kind):
-    """A value of one of several classes, None among them, which tells its kind itself."""
+    """A value of one of several classes (None for None); the value determines its kind."""
 
     def __init__(self, *kinds: Any) -> None:
         self.kinds = kinds
@@ -81,7 +81,7 @@ class Value(Kind):
 
 
 def _tag(value: Any) -> str | None:
-    """Return the tag of a value; "" if JSON has it as it is, None if a file cannot hold it."""
+    """Return the tag of a value; "" for plain JSON, None if a file cannot hold it."""
     if is_object(value):
         return "object"
     if type(value) is int:
@@ -116,7 +116,7 @@ class _Dict(Kind):
 
 
 class _Integer(Kind):
-    """An integer that JSON's readers would round, as hexadecimal digits."""
+    """An integer that JSON readers would round, as hexadecimal digits."""
 
     def write(self, value: int, place: Place) -> str:
         return hex(value)
@@ -129,7 +129,7 @@ class _Integer(Kind):
 
 
 class _Float(Kind):
-    """A number that JSON does not have."""
+    """An infinite number or NaN, which JSON lacks."""
 
     def write(self, value: float, place: Place) -> str:
         return str(value)
@@ -141,7 +141,7 @@ class _Float(Kind):
 
 
 class _Array(Kind):
-    """An array of numbers: a tensor, whose name is there once more."""
+    """An array of numbers, stored as a tensor; the JSON repeats the tensor's name."""
 
     def write(self, value: NDArray[Any], place: Place) -> str:
         if value.dtype.kind not in "biuf" or value.dtype.itemsize > 8 or not value.ndim:
@@ -159,7 +159,7 @@ class _Array(Kind):
 
 
 class _Strings(_Array):
-    """A list of strings: a matrix of their characters, 0 behind the last one."""
+    """An array of strings, stored as a matrix of their code points, padded with 0."""
 
     def write(self, value: NDArray[Any], place: Place) -> str:
         name, texts = place.name, value.tolist()
@@ -190,7 +190,7 @@ class _Strings(_Array):
 
 
 class _StringObjects(_Strings):
-    """The same strings, as an array of Python's objects."""
+    """The same for an array of dtype object."""
 
     def read(self, tree: Any, place: Place) -> NDArray[Any]:
         return super().read(tree, place).astype(object)

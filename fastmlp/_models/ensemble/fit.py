@@ -7,26 +7,23 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import ArrayLike
 
 from fastmlp._core.fit_lock import taken
-from fastmlp._core.history import History, ResumeState, State
+from fastmlp._core.history import History
 from fastmlp._core.intervals import check_count, check_flag
 from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_count import default_threads
 from fastmlp._engine.thread_pool import Team, borrowed_team
-from fastmlp._files import storage
 from fastmlp._models.ensemble import member_data
 from fastmlp._models.ensemble.member_data import ValidationData
-from fastmlp._models.ensemble.members import MemberEngines, Score
-from fastmlp._models.ensemble.snapshot import EnsembleSnapshot
+from fastmlp._models.ensemble.members import EnsembleEvaluator, MemberEngines, Score
 from fastmlp._models.ensemble.trainer import EnsembleTrainer
 from fastmlp._models.mlp import MLP
-from fastmlp._models.rollback import Rollback
-from fastmlp._models.snapshot import PublishedSnapshot
+from fastmlp._models.runner import Runner, one_pass
+from fastmlp._models.snapshot import ModelSnapshot, PublishedSnapshot, Rollback
 from fastmlp._network.averaging import Averaging
 from fastmlp._network.data import Data
 from fastmlp._network.groups import Groups
@@ -34,9 +31,9 @@ from fastmlp._network.names import OptimizerName
 from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.scheduled import Scheduled
 from fastmlp._network.spec import Spec
-from fastmlp._training import callback_state, planning
-from fastmlp._training.callback_list import Callback, CallbackList
-from fastmlp._training.callbacks import Best, Progress
+from fastmlp._training import planning
+from fastmlp._training.callback_list import Callback
+from fastmlp._training.callbacks import Best
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 
@@ -46,7 +43,7 @@ class EnsembleLearner:
 
     _members: tuple[MLP, ...]
     _history: History | None
-    _moment: EnsembleSnapshot | None = None  # seen by other threads during a change
+    _moment: ModelSnapshot | None = None  # seen by other threads during a change
 
     @property
     def _spec(self) -> Spec:
@@ -134,8 +131,8 @@ class EnsembleLearner:
             If a member diverges; all members keep the weights from before that epoch.
         RuntimeError, KeyboardInterrupt
             As for ``MLP.fit``; all members are then at the end of the same epoch. Without callbacks
-            and validation, many short epochs run in one call; an interrupt or a failing schedule
-            then undoes about 0.05 s of training.
+            and validation, many short epochs run in one call; an interrupt then undoes about
+            0.05 s of training.
 
         Examples -------- Train on four folds, and select the epoch with the best out-of-fold
         predictions:
@@ -154,15 +151,10 @@ class EnsembleLearner:
         >>> len(history.val_loss), min(history.val_loss) < history.val_loss[0]
         (20, True)
         """
-        history, begun, n_before, stopped = History(), None, 0, ""
-        resume, path = check.resume(resume)
-        has_others = any(each._progress and each._progress.averaged for each in self._members)
-        changes = path is not None or (resume and has_others)  # weights change, see MLP.fit
         with (
             self._turns(),
             PublishedSnapshot(self),
-            self._kept(lambda: len(history.loss) > n_before, changes),
-            contextlib.ExitStack() as stack,
+            Runner(self, self._members, resume, EnsembleTrainer) as run,
         ):
             datas = member_data.datas(X, y, sample_weight, self._spec, len(self._members))
             chosen = [] if rows is None else member_data.learned(rows, datas)
@@ -173,51 +165,14 @@ class EnsembleLearner:
                 if rows is not None:
                     plan.order = chosen[k]
                     plan.batch_size = min(plan.batch_size, len(plan.order))
-            epochs = check_count("epochs", epochs, example=20)
-            shuffle, verbose = check_flag("shuffle", shuffle), check_flag("verbose", verbose)
-            averaging = check.averaging(averaging)
-            hooks = check.callbacks(callbacks, "Ensemble")
+            run.options(epochs, shuffle, verbose, averaging, callbacks, "Ensemble")
             lent = self._team(n_threads)
             held = self._held(validation_data, validation_rows, judge, datas)
-            if verbose:
-                hooks.append(Progress())
             if judge is not None:
-                hooks.insert(0, Best())  # the first to start is the last to finish
+                run.hooks.insert(0, Best())  # the first to start is the last to finish
             seen = [member_data.seen(k, datas, mine, held) for k in range(len(mine))]
-            prints = [functools.partial(callback_state.fingerprint, *each) for each in seen]
-            if resume if path is None else self._load(path):
-                stopped = self._history.stop_reason if self._history else ""
-                begun, history = self._resumed(datas, mine, held, prints, epochs, path)
-                n_before = len(history.loss)
-            else:
-                for member in self._members:
-                    member._progress, member._history = None, History()
-            self._history = history
-            state = State(self, epochs, history, held is not None, engine=self._engines())
-            if begun is not None:
-                state.epoch, state.learning_rate_scale = begun[0].epochs - 1, begun[0].scale
-            reporter = CallbackList(state, hooks)
-            joint = EnsembleTrainer(self._members, datas, mine, reporter, held, judge, shuffle)
-            stack.callback(joint.keep)  # also if an interrupt comes after an epoch
-            with lent as mine[0].team, reporter.watching():
-                if begun is None:
-                    begun = [
-                        planning.begun(member._engine, plan, member._rng)
-                        for member, plan in zip(self._members, mine, strict=True)
-                    ]
-                else:
-                    kept = callback_state.together([each.memories for each in begun])
-                    if callback_state.give_back(kept, hooks, state):
-                        history.stop_reason = stopped
-                        return history
-                if path is not None or reporter.keeps:
-                    begun = [
-                        own._replace(data=fingerprint())
-                        for own, fingerprint in zip(begun, prints, strict=True)
-                    ]
-                joint.average(averaging, begun)
-                joint.run(begun)
-        return history
+            evaluator = functools.partial(EnsembleEvaluator, held=held, score=judge)
+            return run.run(datas, mine, lent, evaluator, held is not None, seen)
 
     def partial_fit(
         self,
@@ -253,26 +208,12 @@ class EnsembleLearner:
         TypeError, ValueError, DivergenceError, RuntimeError, KeyboardInterrupt
             As for :meth:`fit`; all members then have the weights from before the call.
         """
-        with self._turns(), PublishedSnapshot(self), self._kept(None, True):
+        with self._turns(), PublishedSnapshot(self), Rollback(self._undo()):
             datas = member_data.datas(X, y, sample_weight, self._spec, len(self._members))
             given = optimizer, l1, l2, clip_norm, groups, dropout
             rows = [data.rows if batch_size is None else batch_size for data in datas]
             mine = self._plans(datas, rows, *given)
-            lent = self._team(n_threads)
-            begun = [
-                planning.of_pass(member._progress, member._engine, plan, member._rng)
-                for member, plan in zip(self._members, mine, strict=True)
-            ]
-            reporter = CallbackList(State(self, 1, History(), False, engine=self._engines()))
-            joint = EnsembleTrainer(self._members, datas, mine, reporter, None, None, False)
-            reporter.keep = None  # only fits have histories
-            with lent as mine[0].team:
-                joint.run(begun)
-            each = zip(self._members, begun, joint.taken(), datas, strict=True)
-            for member, own, step, data in each:
-                member._progress = ResumeState(own.kind, step, own.seed)
-                member._flat_y = data.flat_y
-            return reporter.state.loss
+            return one_pass(self._members, datas, mine, self._team(n_threads))
 
     def _plans(self, datas: list[Data], batch_sizes: list[Any], *given: Any) -> list[Plan]:
         """Return the plan of each member."""
@@ -287,7 +228,8 @@ class EnsembleLearner:
 
     def _show(self) -> None:
         """Let other threads read all members in their current state during changes."""
-        self._moment = EnsembleSnapshot.of(self._members, self._history)
+        members = tuple(member._show() for member in self._members)
+        self._moment = ModelSnapshot(history=self._history, members=members)
 
     def _hide(self) -> None:
         """Let other threads read the members themselves again."""
@@ -300,10 +242,11 @@ class EnsembleLearner:
         turn, moment = self._members[0]._turn, self._moment
         if moment is None or turn.is_free() or turn.is_mine():
             return self._members, self._history and self._history.whole()
-        return moment.whole(self._members)
+        pairs = zip(self._members, moment.members, strict=True)
+        return tuple(member._as_it_was(then) for member, then in pairs), moment.history()
 
-    def _kept(self, is_done: Callable[[], bool] | None, parameters: bool) -> Rollback:
-        """Do the same as `Model._kept` for all members."""
+    def _undo(self, parameters: bool = True) -> Callable[[], None]:
+        """Return a function that undoes the changes of all members, see `Model._undo`."""
         before, undos = self._history, [member._undo(parameters) for member in self._members]
 
         def undo() -> None:
@@ -312,7 +255,7 @@ class EnsembleLearner:
                 for each in undos:
                     stack.callback(each)
 
-        return Rollback(undo, is_done)
+        return undo
 
     def _team(self, n_threads: Any) -> AbstractContextManager[Team | None]:
         wanted = default_threads() if n_threads is None else n_threads
@@ -336,52 +279,3 @@ class EnsembleLearner:
                 "validation_data=(X, y)"
             )
         return None if checked is None else ValidationData.shared(checked, len(self._members))
-
-    def _resumed(
-        self,
-        datas: list[Data],
-        mine: list[Plan],
-        held: ValidationData | None,
-        prints: Sequence[Callable[[], int]],
-        epochs: int,
-        path: str | None,
-    ) -> tuple[list[ResumeState], History]:
-        """Return the state of each member to resume, and a copy of the ensemble's history."""
-        begun, histories = [], []
-        for k, (member, data, plan) in enumerate(zip(self._members, datas, mine, strict=True)):
-            n = data.rows if plan.order is None else len(plan.order)
-            last = member._progress, member._history, member._engine
-            is_validated = held is not None
-            own, history = planning.resumed(*last, plan, n, is_validated, epochs, path, prints[k])
-            begun.append(own)
-            histories.append(history)
-        n_epochs = {own.epochs for own in begun} | {len(history.loss) for history in histories}
-        if self._history is None or n_epochs != {len(self._history.loss)}:
-            raise ValueError(
-                "resume is True but members have been trained by themselves since the last fit of "
-                "the ensemble: leave resume out, to begin with the weights of now"
-            )
-        for member, own, history in zip(self._members, begun, histories, strict=True):
-            member._progress, member._history = own, history
-        copied = self._history.whole()
-        copied.stop_reason = ""
-        return begun, copied
-
-    def _load(self, path: str) -> bool:
-        """Load members and history from a checkpoint; return False if it does not exist."""
-        if not Path(path).exists():
-            return False
-        functions = {own.name: own for own in self._spec.functions}
-        other = storage.load(os.path.realpath(path), functions=functions)  # follows links
-        if type(other) is not type(self) or len(other._members) != len(self._members):
-            raise ValueError(
-                f"resume is {path!r}, which has {other!r}, but this is {self!r}: "
-                "make the ensemble as it was made, or use fastmlp.load"
-            )
-        pairs = list(zip(self._members, other._members, strict=True))
-        for member, own in pairs:
-            member._check_twin(own, path)
-        for member, own in pairs:
-            member._become(own)
-        self._history = other._history
-        return True

@@ -14,7 +14,7 @@ from fastmlp._engine.thread_pool import Team
 from fastmlp._models.ensemble import mixture
 from fastmlp._models.ensemble.member_data import ValidationData
 from fastmlp._network.data import Data
-from fastmlp._training.evaluator import Evaluator
+from fastmlp._training.loop import Evaluator
 
 Score = Callable[[int, list[Any]], Any]
 
@@ -105,14 +105,11 @@ class EnsembleEvaluator(Evaluator):
     engine: Any
 
     def __init__(
-        self,
-        engine: Any,
-        state: State,
-        held: ValidationData | None = None,
-        score: Score | None = None,
+        self, state: State, held: ValidationData | None = None, score: Score | None = None
     ) -> None:
-        super().__init__(engine)
+        super().__init__(state.engine)
         self.state, self.held, self.score = state, held, score
+        self.measures, self.apart = held is not None, None if held is None else held.apart
         self.linked = score is not None
         self.written: EpochRecord | None = None
         self._seen: EpochRecord | None = None

@@ -1,4 +1,4 @@
-"""Activations of the user's own."""
+"""Custom activations."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from typing import Any
 import numpy as np
 
 from fastmlp._network.activations import Array
-from fastmlp._network.functions import finite_differences, results
+from fastmlp._network.functions import finite_differences
 from fastmlp._network.functions.c_functions import CFunction
 from fastmlp._network.functions.custom_function import CustomFunction
 
-CHECKED = (13, 7)  # the shape of the z that a function is looked at with
+CHECKED = (13, 7)  # the shape of the z with which a function is checked
 
 
 @dataclass(frozen=True, repr=False, init=False)
 class CustomActivation(CustomFunction):
     """An activation of your own, elementwise: ``MLP(..., activation=CustomActivation(f))``.
 
-    Where a model is made with it, value and slope are compared by central differences.
+    When a model is made with it, the slope is compared with central differences of the value.
 
     Parameters
     ----------
     function : callable, or CFunction
-        ``function(z) -> value, slope`` on an array (rows, width) of the model's dtype, once a batch
-        and layer, of at most 1,024 rows; z is a copy, which it may write to and return. With such a
-        function a model uses one thread, and predictions take blocks of 64 rows. Or C, see
-        :class:`CFunction`.
+        ``function(z) -> value, slope`` on an array (rows, width) of the model's dtype, called once
+        per batch and layer, with at most 1,024 rows; z is a copy that the function may change and
+        return. A model with such a function uses one thread and predicts blocks of 64 rows. A
+        C function has neither limit, see :class:`CFunction`.
     name : str, optional
-        For messages and files; by default that of the function.
+        Name in messages and files; by default that of the function.
     initializer : str
-        How the weights of such a layer are drawn by default, see ``fastmlp.initializers``.
+        Default initializer of layers with this activation, see ``fastmlp.initializers``.
     check : bool
-        False leaves the comparison out, for slopes that are meant to be others.
+        False omits the comparison, for slopes that differ from the derivative on purpose.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described.
+        If an argument has a wrong type or value.
 
     Notes
     -----
-    What the function raises is raised by ``fit`` or ``predict`` unchanged. It is pickled as Python
-    pickles functions, by name. Exports to ONNX and C refuse it.
+    An exception of the function passes through ``fit`` or ``predict`` unchanged. The function is
+    pickled by name, as Python pickles functions. Exports to ONNX and C refuse it.
 
     Examples
     --------
@@ -76,67 +76,35 @@ class CustomActivation(CustomFunction):
         self._set(function, name, initializer=initializer, check=check)
 
     def value_and_slope(self, z: Array) -> tuple[Array, Array]:
-        """Return value and slope, as they were found to be; z is not changed.
+        """Return value and slope at z, of any shape, as two new arrays; z is not changed.
 
-        Parameters
-        ----------
-        z : array of float32 or float64
-            Any shape; a C function needs no other.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the function returns something else.
+        Raises TypeError or ValueError if the function returns something else.
         """
         own = np.array(z, order="C")
-        names, shapes = ("value", "slope"), (z.shape, z.shape)
         if isinstance(self.function, CFunction):
-            value, slope = (np.full_like(own, np.nan) for _ in names)
+            value, slope = np.full_like(own, np.nan), np.full_like(own, np.nan)
             self.function(z.dtype, z.size, own, value, slope)
             return value, slope
-        return results.pair(self.who, names, shapes, self.function(own), z)
+        return self._pair(("value", "slope"), (z.shape, z.shape), self.function(own), z)
 
     def value(self, z: Array) -> Array:
-        """Return the value at z, a new array.
-
-        Parameters
-        ----------
-        z : array of float32 or float64
-            As above.
-        """
+        """Return the value at z, a new array."""
         return self.value_and_slope(z)[0]
 
     def slope(self, z: Array) -> Array:
-        """Return the slope at z, a new array.
-
-        Parameters
-        ----------
-        z : array of float32 or float64
-            As above.
-        """
+        """Return the slope at z, a new array."""
         return self.value_and_slope(z)[1]
 
-    def verify(self, dtype: np.dtype[Any]) -> None:
-        """Look at the function: at what it returns, and by central differences.
-
-        Parameters
-        ----------
-        dtype : numpy.dtype
-            Of the model.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If it is no value and slope of each element, or has none for this dtype.
-        """
+    def verify(self, dtype: np.dtype[Any], outputs: int) -> None:
+        """Raise TypeError or ValueError unless the function works for networks of this dtype."""
+        del outputs  # which matter to a loss
         z = finite_differences.points(CHECKED, dtype)
         with np.errstate(all="ignore"):
             value, slope = self.value_and_slope(z)
             first = self.value(z[:1])
-        if not self.check:
-            return
-        finite_differences.compare(self.who, "slope", self.value, z, slope)
-        finite_differences.alone(self.who, "value", value[:1], first)
+        if self.check:
+            finite_differences.compare(self.who, "slope", self.value, z, slope)
+            finite_differences.alone(self.who, "value", value[:1], first)
 
     def __repr__(self) -> str:
         return f"CustomActivation({self.name!r})"

@@ -1,4 +1,4 @@
-"""C functions of the user's: addresses, one for each dtype, and what keeps them alive."""
+"""C functions of the user: one address for each dtype, and the objects that keep them alive."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _LARGEST = 2 ** (8 * ctypes.sizeof(ctypes.c_void_p)) - 1
 class CFunction:
     """A C function for ``CustomActivation`` or ``CustomLoss``, called by any thread, without locks.
 
-    It has to write all results, may touch nothing else, and cannot report errors: NaN is what it
-    has for them. With ``real`` for float or double, that of an activation is ::
+    It must write all results, may change nothing else, and cannot report errors except as NaN. With
+    ``real`` for float or double, an activation is a function ::
 
         void f(const void *context, int64_t n, const real *z, real *value, real *slope);
 
-    z, value and slope have n elements; slope is NULL where nobody wants it. That of a loss is ::
+    z, value and slope have n elements; slope is NULL if it is not needed. A loss is a function ::
 
         void f(const void *context, int64_t n, int64_t columns, int64_t width, const real *z,
                const real *targets, const int32_t *labels, real *value, real *gradient);
@@ -38,20 +38,20 @@ class CFunction:
     Parameters
     ----------
     float32, float64 : int, PyCapsule, ctypes function, or object with ``address``
-        The function for models of this dtype; at least one. What is given is kept alive; an
-        integer cannot be: then see to it that the code stays loaded.
+        The function for models of this dtype; at least one. Objects are kept alive; with an
+        integer, the caller has to keep the code loaded.
     context : int or object as above, optional
-        First argument of each call; NULL by default. Threads share it.
+        First argument of each call, shared by all threads; NULL by default.
 
     Raises
     ------
     TypeError, ValueError
-        If none is given, or something is no address.
+        If no function is given, or an argument is not an address.
 
     Notes
     -----
-    An address that is wrong ends the process: nobody can check it. It cannot be pickled, since it
-    is one of this process.
+    A wrong address cannot be detected and ends the process. A CFunction cannot be pickled, since
+    its addresses belong to this process.
 
     Examples
     --------
@@ -79,18 +79,7 @@ class CFunction:
         self._kept = float32, float64, context
 
     def address(self, dtype: np.dtype[Any]) -> int:
-        """Return the address of the function for a dtype.
-
-        Parameters
-        ----------
-        dtype : numpy.dtype
-            float32 or float64.
-
-        Raises
-        ------
-        ValueError
-            If there is none.
-        """
+        """Return the address of the function for a dtype; raise ValueError if there is none."""
         if dtype.name not in self._addresses:
             (other,) = self._addresses
             raise ValueError(
@@ -100,7 +89,7 @@ class CFunction:
         return self._addresses[dtype.name]
 
     def __call__(self, dtype: np.dtype[Any], *arguments: Array | int | None) -> None:
-        """Call it from Python: integers and C-contiguous arrays, None for NULL."""
+        """Call the function from Python with integers and C-contiguous arrays; None is NULL."""
         kinds = [ctypes.c_int64 if isinstance(a, int) else ctypes.c_void_p for a in arguments]
         call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *kinds)(self.address(dtype))
         call(self.context_address or None, *map(_plain, arguments))
@@ -112,7 +101,7 @@ class CFunction:
         )
 
     def __deepcopy__(self, memo: object) -> CFunction:
-        return self  # nothing of it changes
+        return self  # it is immutable
 
     def __repr__(self) -> str:
         given = [f"{name}={address:#x}" for name, address in self._addresses.items()]
@@ -124,7 +113,7 @@ def _plain(argument: Array | int | None) -> int | None:
 
 
 def _address(name: str, value: Any) -> int:
-    """Return the address that a value means."""
+    """Return the address in an integer, capsule, ctypes function or object with one."""
     found = value
     if type(value).__name__ == "PyCapsule":
         found = _of_capsule(value)
@@ -140,7 +129,7 @@ def _address(name: str, value: Any) -> int:
 
 
 def _of_capsule(capsule: Any) -> int | None:
-    """Return what a PyCapsule of any name points at."""
+    """Return the pointer of a PyCapsule of any name."""
     api = ctypes.pythonapi
     results: Sequence[tuple[str, Any, Any]] = (
         ("PyCapsule_GetName", ctypes.c_char_p, (ctypes.py_object,)),

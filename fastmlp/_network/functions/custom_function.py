@@ -1,12 +1,17 @@
-"""What the functions of users have in common: a callable or C function, and a name."""
+"""The common part of custom functions: a function, a name, and checks of returned arrays."""
 
 from __future__ import annotations
 
 from _ctypes import CFuncPtr
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fastmlp._core.intervals import check_flag
 from fastmlp._network.functions.c_functions import CFunction
+
+Array = NDArray[Any]
 
 
 class CustomFunction:
@@ -16,22 +21,27 @@ class CustomFunction:
     name: Any
 
     @property
+    def is_custom(self) -> bool:
+        """True, except for subclasses of these three classes, whose methods might differ."""
+        return CustomFunction in type(self).__bases__
+
+    @property
     def is_c(self) -> bool:
-        """Whether any thread may call it without the interpreter's lock."""
+        """Whether any thread may call the function without the interpreter's lock."""
         return isinstance(self.function, CFunction)
 
     @property
     def who(self) -> str:
-        """Class and name, for complaints."""
+        """Class and name, for error messages."""
         return f"{type(self).__name__} {self.name!r}"
 
     @property
     def facts(self) -> dict[str, str]:
-        """What a file says of it: never the function itself."""
+        """The entries that describe the function in a file, which never holds the function."""
         return {"function": self.name}
 
     def _set(self, function: Any, name: Any, **others: Any) -> None:
-        """Keep function, name and others; the first two are checked, and a name is found."""
+        """Set the attributes; check function and name, and take the function's name for None."""
         kind = type(self).__name__
         if isinstance(function, CFuncPtr):
             raise TypeError(
@@ -51,8 +61,51 @@ class CustomFunction:
         for key, value in {"function": function, "name": name, **others}.items():
             object.__setattr__(self, key, value)
 
+    def _pair(
+        self, names: tuple[str, str], shapes: tuple[tuple[int, ...], ...], result: Any, like: Array
+    ) -> tuple[Array, Array]:
+        """Return the two arrays that the function returned, checked, in the dtype of ``like``."""
+        if not isinstance(result, tuple | list) or len(result) != 2:
+            shown = f"{len(result)} things" if isinstance(result, tuple | list) else type(result)
+            raise TypeError(
+                f"{self.who} returned {shown} but two arrays are expected: "
+                f"return {names[0]}, {names[1]}"
+            )
+        first, second = (
+            self._real(name, shape, value, like.dtype)
+            for name, shape, value in zip(names, shapes, result, strict=True)
+        )
+        return first, second
+
+    def _real(self, name: str, shape: tuple[int, ...], value: Any, dtype: np.dtype[Any]) -> Array:
+        """Return one result as a real array of this dtype, or raise TypeError or ValueError."""
+        returned = f"{self.who} returned a {name}"
+        if isinstance(value, np.ma.MaskedArray):
+            raise TypeError(
+                f"{returned} that is a masked array but its mask would be ignored: "
+                f"return {name}.filled(number)"
+            )
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{returned} that is no array ({error}): return an array of shape {shape}"
+            ) from None
+        if not np.can_cast(array.dtype, dtype, "same_kind"):
+            raise TypeError(
+                f"{returned} of {array.dtype} but {dtype} is expected: "
+                "return an array of the dtype that was given"
+            )
+        if array.shape != shape:
+            raise ValueError(
+                f"{returned} of shape {array.shape} but {shape} is expected: "
+                "return an array of that shape"
+            )
+        with np.errstate(all="ignore"):  # infinity and 0 are right beyond the range of the dtype
+            return array.astype(dtype, copy=False)
+
     def __hash__(self) -> int:
         return hash((type(self), self.name))
 
     def __deepcopy__(self, memo: object) -> Any:
-        return self  # nothing of it changes, and copies of models call the same function
+        return self  # it is immutable, and copies of models call the same function

@@ -1,8 +1,8 @@
-"""Whether a function and its derivative, which a user has written, belong together.
+"""Compare the derivative that a custom function returns with central differences of its value.
 
-By central differences; where the function has a corner between the points, any slope from the left
-one to the right one is right. What is not right is looked at once more with points that are nearer:
-of a function that turns quickly, or has a corner at one side, the first differences say little.
+At a corner between two points, any slope from the left one to the right one is accepted. Where the
+first comparison fails, nearer points are tried, since distant ones are inaccurate where a function
+changes quickly or has a corner at one side.
 """
 
 from __future__ import annotations
@@ -15,32 +15,18 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# Of derivatives, relative to the larger of the two one-sided differences. Those are wrong by
-# h f'' / 2, which is inside, and by rounding, NOISE eps f / h.
+# Tolerance relative to the larger of the two one-sided differences. Their error is h f'' / 2, which
+# the tolerance covers, and rounding, NOISE eps f / h.
 TOLERANCE = 1e-3
 NOISE = 16.0
-NEARER = 8  # by what rounding weighs more there
+NEARER = 8  # divides h in the second comparison, and so multiplies the rounding error
 REMEDY = "or pass check=False if that is meant"
 
 
-def compare(who: str, what: str, value: Callable[[Array], Array], z: Array, says: Array) -> None:
-    """Compare derivatives with differences of a function of each element of ``z``.
-
-    Parameters
-    ----------
-    who, what : str
-        The function and the derivative, for complaints.
-    value : callable
-        Of an array like z, like z.
-    z : array of float32 or float64
-        Where.
-    says : array like z
-        The derivatives there.
-
-    Raises
-    ------
-    ValueError
-        If something is not finite, or a derivative is no slope of the function.
+def compare(
+    who: str, what: str, value: Callable[[Array], Array], z: Array, derivative: Array
+) -> None:
+    """Raise ValueError if ``derivative``, named ``what``, is no slope of ``value`` at some z.
 
     Examples
     --------
@@ -51,26 +37,26 @@ def compare(who: str, what: str, value: Callable[[Array], Array], z: Array, says
     ValueError: f says that its slope is 1.5 but the central difference is 1 at z=0.5: ...
     """
     h = float(np.finfo(z.dtype).eps) ** (1 / 3) * np.maximum(1, np.abs(z))
-    wrong, central = _differs(who, what, value, z, says, h)
+    wrong, central = _differs(who, what, value, z, derivative, h)
     if wrong.any():
-        wrong &= _differs(who, what, value, z, says, h / NEARER)[0]
+        wrong &= _differs(who, what, value, z, derivative, h / NEARER)[0]
     if wrong.any():
         at = np.unravel_index(int(wrong.argmax()), z.shape)
         raise ValueError(
-            f"{who} says that its {what} is {says[at]:.6g} but the central difference is "
+            f"{who} says that its {what} is {derivative[at]:.6g} but the central difference is "
             f"{central[at]:.6g} at z={z[at]:.6g}: correct the {what}, {REMEDY}"
         )
 
 
 def _differs(
-    who: str, what: str, value: Callable[[Array], Array], z: Array, says: Array, h: Array
+    who: str, what: str, value: Callable[[Array], Array], z: Array, derivative: Array, h: Array
 ) -> tuple[Array, Array]:
-    """Return where derivatives are no slopes between points h away, and the central differences."""
+    """Return a mask of wrong derivatives, from points h away, and the central differences."""
     below, above = (z - h).astype(z.dtype), (z + h).astype(z.dtype)
     with np.errstate(all="ignore"):
         low, middle, high = (value(at).astype(float) for at in (below, z, above))
     finite(who, "value", middle, z)
-    finite(who, what, says, z)
+    finite(who, what, derivative, z)
     with np.errstate(all="ignore"):
         left, right = (middle - low) / (z - below), (high - middle) / (above - z)
         central = (high - low) / (above - below)
@@ -78,12 +64,12 @@ def _differs(
         slack = TOLERANCE * np.maximum(np.abs(left), np.abs(right))
         slack += NOISE * float(np.finfo(z.dtype).eps) * np.maximum(size, 1) / h
         smallest, largest = np.minimum(left, right) - slack, np.maximum(left, right) + slack
-        inside = (smallest <= says) & (says <= largest)
+        inside = (smallest <= derivative) & (derivative <= largest)
     return np.isfinite(central) & ~inside, central
 
 
 def finite(who: str, what: str, found: Array, z: Array) -> None:
-    """Complain about what is not finite, at finite z of ordinary size."""
+    """Raise ValueError for results that are not finite; z is finite and of ordinary size."""
     wrong = ~np.isfinite(found)
     if wrong.any():
         at = np.unravel_index(int(wrong.argmax()), found.shape)
@@ -94,7 +80,7 @@ def finite(who: str, what: str, found: Array, z: Array) -> None:
 
 
 def alone(who: str, what: str, together: Array, apart: Array) -> None:
-    """Complain if the first row has other results among others than alone."""
+    """Raise ValueError if a row has other results in a batch (``together``) than alone."""
     scale = np.maximum(np.abs(together), np.abs(apart))
     far = np.abs(together - apart) > TOLERANCE * np.maximum(scale, TOLERANCE)
     if far.any():
@@ -107,6 +93,6 @@ def alone(who: str, what: str, together: Array, apart: Array) -> None:
 
 
 def points(shape: tuple[int, ...], dtype: np.dtype[Any], seed: int = 0) -> Array:
-    """Return where functions are looked at: from about -6 to 6, corners such as 0 and 1 missed."""
+    """Return random test points from about -6 to 6, which miss corners such as 0 and 1."""
     z: Array = np.random.default_rng(seed).normal(scale=2.0, size=shape).astype(dtype)
     return z

@@ -1,4 +1,4 @@
-"""Optimizers of the user's own."""
+"""Custom optimizers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from fastmlp._network.functions import results
 from fastmlp._network.functions.custom_function import CustomFunction
 from fastmlp._network.optimizers import Optimizer
 from fastmlp._network.scheduled import LearningRate
@@ -21,10 +20,10 @@ Step = Callable[[Named, Named, dict[str, Any], float], Mapping[str, Any] | None]
 
 
 class FunctionIdentity(NamedTuple):
-    """What tells whose a state is: the function, the same one in copies of a model, or one alike.
+    """The function to which an optimizer's state belongs; equal if it is the same or alike.
 
-    Objects and ``functools.partial`` come out of a pickle as others, which are not equal unless
-    their class says so; they are alike if they are pickled alike.
+    Objects and ``functools.partial`` come out of a pickle as new objects, which are unequal unless
+    their class defines equality; they count as alike if they are pickled to the same bytes.
     """
 
     function: Step
@@ -45,10 +44,8 @@ class FunctionIdentity(NamedTuple):
 def _are_alike(one: Step, other: Step) -> bool:
     if one is other or one == other:
         return True
-    if type(one) is not type(other):
-        return False
-    with contextlib.suppress(Exception):  # of what cannot be pickled
-        return pickle.dumps(one) == pickle.dumps(other)
+    with contextlib.suppress(Exception):  # some objects cannot be pickled
+        return type(one) is type(other) and pickle.dumps(one) == pickle.dumps(other)
     return False
 
 
@@ -59,29 +56,29 @@ class CustomOptimizer(CustomFunction, Optimizer):
     Parameters
     ----------
     function : callable
-        ``function(parameters, gradients, state, learning_rate)`` after the gradient of each batch.
-        The first two are dictionaries of arrays by the names of ``MLP.state_dict``, copies that it
-        may change and keep. It writes into the parameters, or returns a dictionary like them.
-        ``state`` is a dictionary of its own, empty at first, in which it keeps what it has to
-        remember: it is that of the fit, and copied and pickled with the model.
+        ``function(parameters, gradients, state, learning_rate)``, called with the gradient of each
+        batch. The first two arguments are dictionaries of arrays by the names of
+        ``MLP.state_dict``, copies that it may change and keep. It changes the parameters in place,
+        or returns a dictionary like them. ``state`` is a dictionary for its own use, empty at
+        first; it belongs to the fit, and is copied and pickled with the model.
     learning_rate : float > 0 or callable
-        A rate, or a schedule ``step -> learning rate``, handed on to the function.
+        A rate, or a schedule ``step -> learning rate``, passed to the function.
     name : str, optional
-        For messages; by default that of the function.
+        Name in messages; by default that of the function.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described.
+        If an argument has a wrong type or value.
 
     Notes
     -----
-    A batch takes a Python call more, and copies of all parameters. ``l2``, ``clip_norm`` and
-    dropout are in the gradient; ``groups`` is refused, as the function decides. What it raises,
-    ``fit`` raises unchanged, and the model is at its last whole epoch. ``partial_fit`` and
-    ``resume`` go on with the state while the function is the same, or alike, as out of a pickle: of
-    its class, with the same attributes; what changes belongs into ``state``, not into these.
-    ``save`` needs ``training=False``.
+    Each batch costs one more Python call, and copies of all parameters. The gradient includes
+    ``l2``, ``clip_norm`` and dropout; ``groups`` is refused, since the function decides about
+    rates. An exception of the function passes through ``fit`` unchanged, and the model is left as
+    after its last complete epoch. ``partial_fit`` and ``resume`` continue with the state while the
+    function is the same, or an equal one from a pickle (same class, same attributes); so keep
+    values that change in ``state``, not in attributes. ``save`` needs ``training=False``.
 
     Examples
     --------
@@ -97,7 +94,6 @@ class CustomOptimizer(CustomFunction, Optimizer):
     True
     """
 
-    is_custom = True
     degree = 1
     function: Step  # type: ignore[misc]
     name: str  # type: ignore[misc]
@@ -118,41 +114,29 @@ class CustomOptimizer(CustomFunction, Optimizer):
                 "pass a Python function"
             )
         object.__setattr__(self, "learning_rate", learning_rate)
-        super().__post_init__()
+        self.__post_init__()
 
     @property
     def native_row(self) -> str:
-        """The row that an engine is started with, and never asked for a step of."""
+        """A row with which an engine can start; the engine is never asked for a step."""
         return "sgd"
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """What state it goes on with: that of the same function."""
+        """Identifies the state that it can continue: that of the same function."""
         return FunctionIdentity(self.function)
 
     @property
     def n_slots(self) -> int:
-        """What it remembers is no matter of the engine's."""
+        """0: the state is not kept by the engine."""
         return 0
 
     def moved(
         self, parameters: Named, gradients: Named, state: dict[str, Any], learning_rate: float
     ) -> Named:
-        """Return the parameters of after a step; those given may change.
+        """Return the parameters after a step; the function may change all but the rate in place.
 
-        Parameters
-        ----------
-        parameters, gradients : dict of str to array of float32 or float64
-            Nobody else's.
-        state : dict
-            Changed.
-        learning_rate : float
-            Of this step.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the function returns, or leaves behind, something else.
+        Raises TypeError or ValueError if the function returns, or leaves behind, something else.
         """
         shapes = {name: (p.shape, p.dtype) for name, p in parameters.items()}
         returned = self.function(parameters, gradients, state, learning_rate)
@@ -169,7 +153,7 @@ class CustomOptimizer(CustomFunction, Optimizer):
                 f"or unknown; return all of {', '.join(shapes)}"
             )
         return {
-            name: results.real(self.who, name, shape, found[name], dtype)
+            name: self._real(name, shape, found[name], dtype)
             for name, (shape, dtype) in shapes.items()
         }
 

@@ -29,8 +29,7 @@ from fastmlp._network.shard import Shard
 from fastmlp._training import callback_state, loop
 from fastmlp._training.callback_list import Callback, CallbackList
 from fastmlp._training.distributed.exchange import AgreedValue, Exchange, RankError
-from fastmlp._training.evaluator import Evaluator
-from fastmlp._training.loop import FitStrategy
+from fastmlp._training.loop import Evaluator, FitStrategy
 
 # Distance between the seeds of two ranks: 2**64 over the golden ratio, far from the small numbers
 # added for blocks.
@@ -140,10 +139,10 @@ class DistributedFit:
             if not error.error.startswith(DivergenceError.__name__):
                 raise
             who = f"training on rank {error.rank}"
-            raise loop.diverged(math.nan, plan, epoch, state, who) from None
+            raise loop.diverged(math.nan, plan, epoch, state.history, who) from None
         if not math.isfinite(loss):
             who = f"training on rank {self.rank}" if self.exchange.has_failed else "training"
-            raise loop.diverged(loss, plan, epoch, state, who)
+            raise loop.diverged(loss, plan, epoch, state.history, who)
         own, weight = plan.sums
         each = self.exchange.gather([_next("the loss of a block")], [own])
         plan.sums = [float(each[:, 0].sum()), weight]

@@ -1,24 +1,31 @@
-"""The C file of a fitted table: one function per recipe, with the members' data as constants."""
+"""Export to C: a file with one function per recipe, and the members' data as constants."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 import fastmlp._export.c_text as text
 import fastmlp.tabular.export.c_text as table_text
+from fastmlp._export.c import ROWS, CFiles, arithmetic, finish, kind_of, layers_of, some, source_of
 from fastmlp._export.c_emitter import SEVERAL, Emitter
+from fastmlp._export.c_layers import outputs
 from fastmlp._export.c_source import label_names, largest, self_check
-from fastmlp._export.layers import Array
-from fastmlp.tabular.columns import MISSING, MOST_CATEGORIES, Table
-from fastmlp.tabular.export.c_names import enumerators, in_order, texts_of
+from fastmlp._export.layers import SURROGATES, Array, Exported
+from fastmlp.tabular.blend import Blend
+from fastmlp.tabular.columns import MISSING, MOST_CATEGORIES, Column, Table
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable
+from fastmlp.tabular.members import TrainedMembers
+from fastmlp.tabular.rows import EncodedRows
 
 MEANINGS = {"largest": "Predict probabilities.", "each": "Predict probabilities.", None: "Predict."}
 UNKNOWN = -2  # code of an unknown value; MISSING may be a known one
 DOUBLE = np.dtype(np.float64)
+LONGEST = 4095  # bytes of the longest string that all compilers support
+RARELY = 0.1  # share of missing values in random rows
 
 
 class RecipeFunction(Emitter):
@@ -75,7 +82,9 @@ class TableSource(Emitter):
         ]
         self._categories = [column for _, column in model.columns.categories]
         n_numbers = len(model.columns.numbers)
+        sizes = " and ".join("{n} of {sizes}".format(**each.fields) for each in self._recipes)
         self.fields: dict[str, Any] = {
+            "title": f"Multi-layer perceptrons of a table, {sizes} units, written by fastmlp.",
             "name": name,
             "macro": name.upper(),
             "parameters": table_text.PARAMETERS,
@@ -85,6 +94,7 @@ class TableSource(Emitter):
             "columns": model.outputs * (2 if model.has_variances else 1),
             "levels": len(levels),
             "and_quantiles": ", double *quantiles" if levels else "",
+            "and_levels": f", and {len(levels)} quantiles at {name}_levels" if levels else "",
             "temperature": repr(float(model.temperature)),
             "lowest": repr(model.lowest) if np.isfinite(model.lowest) else "-HUGE_VAL",
             "n_numbers": n_numbers,
@@ -92,6 +102,9 @@ class TableSource(Emitter):
             "n_with_missing": len(model.with_missing),
             "n_categories": len(self._categories),
         }
+        self._array = label_names(model.labels, name)  # declared in the header, and its values
+        if levels:
+            self._array = [f"const double {name}_levels[{len(levels)}]", *map(repr, levels)]
         self._measured()
         self._texts = self._written() if self._categories else ""
         for recipe in self._recipes:
@@ -151,7 +164,8 @@ class TableSource(Emitter):
         order: list[int] = []
         for column in self._categories:
             own = texts_of(column)
-            order += [len(texts) + k for k in in_order(own)]
+            by_text = sorted(range(len(own)), key=lambda k: (own[k] is None, own[k] or b""))
+            order += [len(texts) + k for k in by_text]  # None is the last
             texts += own
         self.constant_bytes += sum(len(each) + 1 for each in texts if each is not None)
         written = ",\n    ".join("0" if each is None else text.string(each) for each in texts)
@@ -165,24 +179,20 @@ class TableSource(Emitter):
     def header(self) -> str:
         """Return the text of the header."""
         fields = self.fields
-        columns = self.model.columns
-        places = {"numbers": columns.numbers, "categories": columns.categories}
         enums = {}
         for kind, word in (("numbers", "NUMBER"), ("categories", "CATEGORY")):
-            names = [column.name for _, column in places[kind]]
+            names = [column.name for _, column in getattr(self.model.columns, kind)]
             own = enumerators(f"{fields['macro']}_{word}", names)
             enums[kind] = "\n    ".join(f"{each}," for each in own)
         declared = [table_text.PREDICT]
         if self._kind is None:
-            declared.append(table_text.QUANTILES if self._levels else table_text.DISTRIBUTION)
+            declared.append(table_text.DISTRIBUTION)
         declared += [f"{text.LABELS[self._kind][0]}\n"] if self._kind else []
         declared += [table_text.CODE] if self._categories else []
-        labels = label_names(self.model.labels, fields["name"])[:1]
         return text.HEADER.format(
-            title=self._title(),
             defined=table_text.DEFINED.format(**enums, **fields),
             declared="".join(declared).format(**fields)
-            + "".join(f"extern {array};\n" for array in labels),
+            + "".join(f"extern {array};\n" for array in self._array[:1]),
             **fields,
         )
 
@@ -193,11 +203,12 @@ class TableSource(Emitter):
         functions = [text.typed(each, self.dtype) for each in self.functions.values()]
         pieces = [table_text.ENCODE, table_text.DECODE[self._kind]]
         own = [text.with_real(each.format(**fields), self.dtype) for each in pieces]
-        own += [self._member(recipe) for recipe in self._recipes]
-        groups = "".join(
-            table_text.GROUP.format(**{**fields, **each.fields, "share": repr(each.share)})
-            for each in self._recipes
-        )
+        groups = ""
+        for each in self._recipes:
+            every = {**fields, **each.fields, "share": repr(each.share)}
+            body = text.typed(each.body(), self.dtype)
+            own.append(table_text.MEMBER.format(body=body, **every))
+            groups += table_text.GROUP.format(**every)
         ends = [text.MIX, table_text.BLEND.format(groups=groups, **fields)]
         power = self.model.residuals[0].trust / 2 if self.model.has_variances else None
         more = {
@@ -209,8 +220,8 @@ class TableSource(Emitter):
         ends += [table_text.LOOKUP.format(**fields)] if self._categories else []
         code = [self._texts, *self.constants, *functions, *own]
         code += [text.typed(each, DOUBLE) for each in ends]
-        code += [f"{names[0]} = {{{', '.join(names[1:])}}};\n" for names in self._arrays()]
-        head = f'/* {self._title()} */\n#include "{name}.h"\n\n#include <math.h>\n'
+        code += [f"{self._array[0]} = {{{', '.join(self._array[1:])}}};\n"] if self._array else []
+        head = f'/* {fields["title"]} */\n#include "{name}.h"\n\n#include <math.h>\n'
         return "\n".join([head, *filter(None, code), main])
 
     def main(self, rows: Table, expected: Array) -> str:
@@ -231,19 +242,91 @@ class TableSource(Emitter):
         unit = max(self.unit, largest(expected - expected[:1]))  # ranges may be wider
         return self_check(arrays, expected, predict, fields, DOUBLE, self.dtype, unit)
 
-    def _title(self) -> str:
-        counts = " and ".join(
-            f"{each.fields['n']} of {each.fields['sizes']}" for each in self._recipes
+
+def enumerators(prefix: str, names: Iterable[str]) -> list[str]:
+    """Return distinct C identifiers for names: "per cent" becomes PREFIX_per_cent."""
+    found: dict[str, None] = {}
+    for name in names:
+        identifier = prefix + "_" + re.sub(r"\W", "_", name, flags=re.ASCII)
+        while identifier in found:
+            identifier += "_"
+        found[identifier] = None
+    return list(found)
+
+
+def texts_of(column: Column) -> list[bytes | None]:
+    """Return a category's values as bytes, None if missing; raise ValueError if C has no form."""
+    texts: dict[bytes | None, None] = {}
+    for value in column.values or ():
+        each = _text(value, column.name)
+        if each in texts:
+            raise ValueError(
+                f"{column.name} has {value!r} and another category of the same text, which C "
+                "cannot tell apart: give the column values of one type, and fit again"
+            )
+        texts[each] = None
+    return list(texts)
+
+
+def _text(value: object, name: str) -> bytes | None:
+    plain = value.item() if isinstance(value, np.generic) else value
+    if plain is None:
+        return None
+    encoded = plain if isinstance(plain, bytes) else str(plain).encode(errors="replace")
+    if SURROGATES.search(str(plain)) or b"\0" in encoded or len(encoded) > LONGEST:
+        raise ValueError(
+            f"{name} has the category {str(plain)[:40]!r} but text of at most {LONGEST:,} bytes in "
+            "UTF-8, none of them 0, is expected: rename it, and fit again"
         )
-        return f"Multi-layer perceptrons of a table, {counts} units, written by fastmlp."
+    return encoded
 
-    def _member(self, recipe: RecipeFunction) -> str:
-        body = text.typed(recipe.body(), self.dtype)
-        return table_text.MEMBER.format(body=body, **{**self.fields, **recipe.fields})
 
-    def _arrays(self) -> list[list[str]]:
-        """Return the arrays that the header declares, class names or levels, with their values."""
-        name = self.fields["name"]
-        if self._levels:
-            return [[f"const double {name}_levels[{len(self._levels)}]", *map(repr, self._levels)]]
-        return [names for names in [label_names(self.model.labels, name)] if names]
+class NumpyNetwork:
+    """A network with the layers as written to C (cast or quantized), evaluated in NumPy."""
+
+    def __init__(self, network: Exported, layers: list[Any]) -> None:
+        self._layers, self._link = layers[:-1], network.spec.loss.link
+
+    def predict(self, x: EncodedRows) -> Array:
+        """Return predictions in float64."""
+        with np.errstate(all="ignore"):
+            return np.asarray(self._link(outputs(self._layers, np.asarray(x))))
+
+
+def write(
+    model: ExportedTable,
+    blend: Blend,
+    finisher: Callable[[Array], Array],
+    path: Any,
+    weights: str | None,
+    table: Table | None,
+    levels: Sequence[float],
+) -> CFiles:
+    """Write the files; ``finisher`` maps the blend's predictions to all outputs in C."""
+    kind, source = kind_of(weights, table, model), source_of(path)
+    rows = _made_up(model) if table is None else table
+    groups = []
+    each: list[list[list[Any]]] = []
+    for group, exported in zip(blend.groups, model.groups, strict=True):
+        pairs = zip(exported.networks, group.encodings, strict=True)
+        each.append([layers_of(net.layers, kind, own.inputs(rows)) for net, own in pairs])
+        nets = [NumpyNetwork(*pair) for pair in zip(exported.networks, each[-1], strict=True)]
+        groups.append(TrainedMembers(nets, group.encodings, group.scales, group.target))
+    made = TableSource(model, source.stem, arithmetic(kind), each, levels)
+    own = finisher(Blend(groups, blend.weights).predict(rows))
+    few = np.arange(len(rows))[some(rows)]
+    main = made.main(rows.take(few), own[few])
+    return finish(made, source, main, (own, finisher(blend.predict(rows))), made.unit)
+
+
+def _made_up(model: ExportedTable) -> Table:
+    """Return random rows like those of the fit, with some missing and unknown values."""
+    rng = np.random.default_rng(0)
+    numbers = model.groups[0].numbers
+    centre, factor = numbers.centre[0], numbers.factor[0]
+    unit = np.divide(1.0, factor, out=np.zeros_like(factor), where=factor > 0)
+    values = rng.normal(size=(ROWS, len(centre))) * np.minimum(unit, 1e300) + centre
+    values[rng.random(values.shape) < RARELY] = np.nan
+    counts = [len(column.values or ()) for _, column in model.columns.categories]
+    codes = rng.integers(MISSING, counts, size=(ROWS, len(counts)), dtype=np.int32)
+    return Table(values, codes)

@@ -35,16 +35,10 @@ PREDICT = """\
 void {name}_predict({parameters}, double *y);
 """
 
-# For regressors, without and with quantiles.
 DISTRIBUTION = """\
-/* The same, and as many standard deviations. */
-void {name}_distribution({parameters}, double *y, double *deviations);
-"""
-QUANTILES = """\
-/* The same, as many standard deviations, and {levels} quantiles of each, at these levels. */
+/* The same, and as many standard deviations{and_levels}. */
 void {name}_distribution(
-    {parameters}, double *y, double *deviations, double *quantiles);
-extern const double {name}_levels[{levels}];
+    {parameters}, double *y, double *deviations{and_quantiles});
 """
 
 CODE = """\

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,23 +13,17 @@ from fastmlp._network.spec import Spec
 from fastmlp.tabular.blend import Blend
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.conformal import Residuals
-from fastmlp.tabular.encoding import NumericStatistics, inputs_of_values
+from fastmlp.tabular.encoding import NumericStatistics, inputs_of_values, stacked
 from fastmlp.tabular.members import TrainedMembers
 from fastmlp.tabular.targets import TargetScale
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class ExportedGroup:
-    """The members of one recipe, each with its own encoding; see `fastmlp.tabular.encoding`.
+    """The members of one recipe; the first axis of arrays is the member.
 
-    ``share`` is the group's weight. ``networks`` are float32 and include their links. ``numbers``
-    holds float64 statistics: ``centre`` and ``factor`` (members, numbers), ``edges`` (members,
-    numbers, bins + 1). ``known`` has one (members, values) boolean array per category column:
-    values in a member's training rows. ``target`` maps outputs of regression networks to
-    predictions, arrays (members, outputs): z * factor + centre, clipped to ``low`` and ``high``;
-    variances times factor**2.
+    ``share`` is the group's weight; ``networks`` are float32 and include their links; ``known``
+    has an array (members, values) per category column; ``target`` has the limits of predictions.
     """
 
     share: float
@@ -45,10 +38,9 @@ class ExportedGroup:
 class ExportedTable:
     """All that a prediction of a table needs.
 
-    ``with_missing`` are the numeric columns with a missing-value input. ``inputs_of_values`` has
-    one (values, inputs) float32 array per category column, for values that the member knows; others
-    get 0. Network inputs are, in order: numbers, missing flags, categories, piecewise linear parts.
-    ``residuals`` has one entry per output of a regressor; its quantiles are at least ``lowest``.
+    ``inputs_of_values`` has an array (values, inputs) per category column, for values that the
+    member knows; others get 0. ``residuals`` has one entry per output of a regressor; its quantiles
+    are at least ``lowest``. For the order of inputs see ``Encoding.inputs``.
     """
 
     columns: Columns
@@ -91,19 +83,13 @@ def exported(columns: Columns, blend: Blend, **more: Any) -> ExportedTable:
 
 
 def _group(group: TrainedMembers, share: float) -> ExportedGroup:
-    numbers = zip(*(encoding.numbers for encoding in group.encodings), strict=True)
     known = zip(*(encoding.known for encoding in group.encodings), strict=True)
+    scales = [group.target.limited(scale) for scale in group.scales if scale is not None]
     return ExportedGroup(
         float(share),
         tuple(member._exported() for member in group.ensemble),
-        NumericStatistics(*map(np.stack, numbers)),
+        stacked([encoding.numbers for encoding in group.encodings]),
         group.encodings[0].bins,
         tuple(map(np.stack, known)),
-        _target(group.target, group.scales),
+        stacked(scales) if scales else None,
     )
-
-
-def _target(target: Any, scales: Sequence[TargetScale | None]) -> TargetScale | None:
-    """Return the stacked scales of all members, with the limits of their predictions."""
-    found = [target.limited(scale) for scale in scales if scale is not None]
-    return TargetScale(*map(np.stack, zip(*found, strict=True))) if found else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,17 +33,22 @@ class ValueType:
     opset: int
 
 
+def _codes(g: Graph, x: Name, values: Sequence[Any], **keys: Any) -> Name:
+    n = len(values)
+    return g.LabelEncoder(x, domain=ML, **keys, values_int64s=list(range(n)), default_int64=n)
+
+
 def _text_codes(g: Graph, values: Sequence[Any], x: Name) -> Name:
     keys = [MISSING_TEXT if value is None else value for value in values]
-    return _looked_up(g, x, keys_strings=keys)
+    return _codes(g, x, values, keys_strings=keys)
+
+
+def _integer_codes(g: Graph, values: Sequence[Any], x: Name) -> Name:
+    return _codes(g, x, values, keys_int64s=list(map(int, values)))
 
 
 def _bool_codes(g: Graph, values: Sequence[Any], x: Name) -> Name:
     return _integer_codes(g, values, g.Cast(x, to=package().TensorProto.INT64))
-
-
-def _integer_codes(g: Graph, values: Sequence[Any], x: Name) -> Name:
-    return _looked_up(g, x, keys_int64s=[int(value) for value in values])
 
 
 def _number_codes(g: Graph, values: Sequence[Any], x: Name) -> Name:
@@ -62,15 +67,6 @@ def _number_codes(g: Graph, values: Sequence[Any], x: Name) -> Name:
     if len(there) == len(values):
         return code
     return g.Where(g.IsNaN(x), np.array(values.index(None)), code)  # NaN as a key is not portable
-
-
-def _looked_up(g: Graph, x: Name, **keys: Any) -> Name:
-    n = len(next(iter(keys.values())))
-    return g.LabelEncoder(x, domain=ML, **keys, values_int64s=list(range(n)), default_int64=n)
-
-
-def _is_bool(value: Any) -> bool:
-    return isinstance(value, bool | np.bool_)
 
 
 def _is_integer(value: Any) -> bool:
@@ -93,7 +89,7 @@ def _is_text(value: Any) -> bool:
 
 # The first type that can represent all values of a column is that of its input.
 KINDS = (
-    ValueType(np.dtype(bool), _is_bool, _bool_codes, 3),
+    ValueType(np.dtype(bool), lambda v: isinstance(v, bool | np.bool_), _bool_codes, 3),
     ValueType(np.dtype(np.int64), _is_integer, _integer_codes, 3),
     ValueType(np.dtype(object), _is_text, _text_codes, 3),
     ValueType(WIDE, _is_number, _number_codes, 4),
@@ -117,25 +113,20 @@ class Inputs:
                 "the model uses no column, for all were constant at fit, but a graph needs an "
                 "input: fit on columns that vary"
             )
-        values = [(column.name, column.values or ()) for _, column in columns.categories]
-        if columns.numeric:
-            kinds = tuple(_kind(name, each, (NUMBERS,)) for name, each in values)
-            return cls(columns, kinds, True)
-        return cls(columns, tuple(_kind(name, each, KINDS) for name, each in values), False)
+        accepted = (NUMBERS,) if columns.numeric else KINDS
+        kinds = tuple(_kind(column, accepted) for _, column in columns.categories)
+        return cls(columns, kinds, columns.numeric)
 
     @property
     def values(self) -> dict[Name, Value]:
         """The inputs by name."""
         if self.whole:
             return {INPUT: Value(WIDE, (len(self.columns.names),))}
-        places = [(place, column, NUMBERS) for place, column in self.columns.numbers]
-        places += [
-            (place, column, kind)
-            for (place, column), kind in zip(self.columns.categories, self.kinds, strict=True)
-        ]
+        kinds = [NUMBERS] * len(self.columns.numbers) + list(self.kinds)
+        used = zip(self.columns.numbers + self.columns.categories, kinds, strict=True)
         return {
             column.name: Value(kind.dtype, (1,))
-            for _, column, kind in sorted(places, key=lambda each: each[0])
+            for (_, column), kind in sorted(used, key=lambda each: each[0][0])
         }
 
     @property
@@ -172,8 +163,9 @@ class Inputs:
         return g.Squeeze(column.name, np.array([1]))
 
 
-def _kind(name: str, values: Sequence[Hashable], kinds: Sequence[ValueType]) -> ValueType:
+def _kind(column: Column, kinds: Sequence[ValueType]) -> ValueType:
     """Return the first type that can represent all values of a column."""
+    name, values = column.name, column.values or ()
     if MISSING_TEXT in values and None in values:
         raise ValueError(
             f"{name} had empty strings and missing values at fit but in ONNX, which has no missing "

@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastmlp._export import onnx_nodes as nodes
-from fastmlp._export.layers import Activation, Affine, Layer, Link, Parametric
-from fastmlp._export.onnx import OPSET, Value, check_size, label, made, package
+from fastmlp._export.layers import Layer
+from fastmlp._export.onnx import OPSET, Value, check_size, label, made, network, package
 from fastmlp._export.onnx_nodes import Graph, Name, Names
-from fastmlp._network.tensors import name_of
+from fastmlp.tabular.columns import Array
 from fastmlp.tabular.conformal import Residuals
 from fastmlp.tabular.encoding import CLIP, FAR, middles
 from fastmlp.tabular.export.exported import ExportedGroup, ExportedTable
 from fastmlp.tabular.export.onnx_columns import ML, WIDE, Inputs
 from fastmlp.tabular.temperature import SMALLEST
-
-Array: TypeAlias = NDArray[Any]
 
 ROOT = "table."
 
@@ -48,36 +45,31 @@ def _wide(g: Graph) -> Graph:
     return g.of(WIDE, "wide.")
 
 
-def _cast(g: Graph, x: Name, dtype: np.dtype[Any]) -> Name:
-    return g.Cast(x, to=package().helper.np_dtype_to_tensor_dtype(dtype))
+def _cast(g: Graph, x: Name, dtype: Any = None) -> Name:
+    """Cast values to a dtype, by default that of the graph's networks."""
+    return g.Cast(x, to=package().helper.np_dtype_to_tensor_dtype(dtype or g.dtype))
 
 
 # -------------------------------------------------------------------------------- encoding
 
 
-def _categories(g: Graph, model: ExportedTable, inputs: Inputs) -> list[Names]:
-    """Return the codes of each category column, and their inputs if a member knows the values."""
-    found: list[Names] = []
-    for code, of_values in zip(inputs.codes(g), model.inputs_of_values, strict=True):
-        found.append((code, g.Gather(np.pad(of_values, ((0, 1), (0, 0))), code, axis=0)))
-    return found
-
-
 def _encoded(
     g: Graph, model: ExportedTable, group: ExportedGroup, x: Name, categories: Sequence[Names]
 ) -> Name:
-    """Return the inputs of all members, (members, rows, inputs), like ``Encoding.inputs``."""
+    """Return the inputs of all members, (members, rows, inputs), like ``Encoding.inputs``.
+
+    ``categories`` are the codes of each category column, and the inputs of known values.
+    """
     parts: list[Name] = []
     binned: list[Name] = []
     if model.columns.numbers:
         wide = _wide(g)
         scaled, missing = _scaled(wide, group, x)
-        parts.append(_cast(g, scaled, g.dtype))
+        parts.append(_cast(g, scaled))
         if len(model.with_missing):
-            said = g.Gather(missing, model.with_missing, axis=2)
-            parts.append(_cast(g, said, g.dtype))
+            parts.append(_cast(g, g.Gather(missing, model.with_missing, axis=2)))
         if group.bins:
-            binned.append(_cast(g, _binned(wide, group, scaled, missing), g.dtype))
+            binned.append(_cast(g, _binned(wide, group, scaled, missing)))
     for (code, inputs), known in zip(categories, group.known, strict=True):
         is_known = np.pad(known, ((0, 0), (0, 1)))[..., np.newaxis].astype(g.dtype)
         parts.append(g.Mul(inputs, g.Gather(is_known, code, axis=1)))
@@ -105,54 +97,14 @@ def _binned(g: Graph, group: ExportedGroup, scaled: Name, missing: Name) -> Name
     return g.Where(g.Gather(missing, of_number, axis=2), 0.0, part)
 
 
-# -------------------------------------------------------------------------------- networks
-
-# Arguments of each writer: the graph, the current value, one layer per member, and the number of
-# affine layers before it.
-
-
-def _affine(g: Graph, z: Name, layers: Sequence[Affine], k: int) -> Names:
-    weights = g.constant(np.stack([each.weights for each in layers]), name_of("weights", k))
-    biases = _by_member(np.stack([each.biases for each in layers]))
-    return (g.Add(g.MatMul(z, weights), g.constant(biases, name_of("biases", k))),)
-
-
-def _activation(g: Graph, z: Name, layers: Sequence[Activation], k: int) -> Names:
-    del k
-    return (nodes.activations(g.dtype)[layers[0].name](g, z),)
-
-
-def _parametric(g: Graph, z: Name, layers: Sequence[Parametric], k: int) -> Names:
-    alphas = _by_member(np.stack([each.alphas for each in layers]))
-    name = g.constant(alphas, name_of("alphas", k - 1))  # of the preceding affine layer
-    linear = g.constant(1 - alphas, name_of("alphas", k - 1) + ".linear")
-    active = g.Mul(nodes.activations(g.dtype)[layers[0].name](g, z), name)
-    return (g.Add(g.Mul(z, linear), active),)
-
-
-def _link(g: Graph, z: Name, layers: Sequence[Link], k: int) -> Names:
-    del k
-    return nodes.LINKS[layers[0].name][0](g, z)
-
-
-WRITERS: dict[type, Any] = {
-    Affine: _affine,
-    Activation: _activation,
-    Parametric: _parametric,
-    Link: _link,
-}
-
-
-def _networks(g: Graph, group: ExportedGroup, x: Name) -> Names:
-    """Return the outputs of the link for all members, each (members, rows, outputs)."""
-    names: Names = (x,)
-    affine_before = 0
-    layers: Sequence[Layer]
-    for layers in zip(*(net.layers for net in group.networks), strict=True):
-        kind = type(layers[0])
-        names = WRITERS[kind](g, names[0], layers, affine_before)
-        affine_before += kind is Affine
-    return names
+def _stacked(layers: Sequence[Layer]) -> Any:
+    """Stack the layers of all members: matrices (members, I, O), vectors (members, 1, O)."""
+    found = {}
+    for name, first in vars(layers[0]).items():
+        if isinstance(first, np.ndarray):
+            stack = np.stack([getattr(layer, name) for layer in layers])
+            found[name] = _by_member(stack) if first.ndim == 1 else stack
+    return replace(cast(Any, layers[0]), **found)
 
 
 # -------------------------------------------------------------------------------- decoding
@@ -184,12 +136,16 @@ def _predicted(g: Graph, group: ExportedGroup, heads: Names) -> Names:
 def _blended(g: Graph, model: ExportedTable, inputs: Inputs) -> Names:
     """Return the blended prediction, each part (rows, outputs), float64."""
     x = inputs.numbers(g) if model.columns.numbers else ""
-    categories = _categories(g, model, inputs)
+    tables = [np.pad(each, ((0, 1), (0, 0))) for each in model.inputs_of_values]
+    pairs = zip(inputs.codes(g), tables, strict=True)
+    categories = [(code, g.Gather(table, code, axis=0)) for code, table in pairs]
     parts = []
     for k, group in enumerate(model.groups):
         g.prefix = f"groups.{k}."
         wide = _wide(g)
-        heads = _networks(g, group, _encoded(g, model, group, x, categories))
+        layers = zip(*(net.layers for net in group.networks), strict=True)
+        encoded = _encoded(g, model, group, x, categories)
+        heads = network(g, encoded, map(_stacked, layers))
         found = _predicted(wide, group, heads)
         parts.append([wide.Mul(name, group.share) for name in found])
     g.prefix = ""

@@ -1,5 +1,5 @@
-# Rows of a table as inputs of networks: of a single row, or computed when an engine gathers a batch. The
-# kernel modules contain the arithmetic (c/encoding.h).
+# Encoding of rows of a table: of one row, or of each batch that an engine gathers. The arithmetic is in
+# c/encoding.h, compiled for each CPU level with the kernels.
 cimport numpy as cnp
 from cpython.float cimport PyFloat_AsDouble, PyFloat_Check
 from cpython.pycapsule cimport PyCapsule_New
@@ -39,38 +39,45 @@ cdef extern from "encoding.h" nogil:
     void fm_fetch_row(const void*, int64_t)
 
 
-def plain(row, const int64_t[::1] places):
-    """Return the values of a row at places as an array if all are finite floats, else None."""
-    cdef Py_ssize_t n = places.shape[0], k
-    cdef cnp.npy_intp size = n
-    cdef cnp.ndarray found = cnp.PyArray_SimpleNew(1, &size, cnp.NPY_DOUBLE)
-    cdef double* numbers = <double*>cnp.PyArray_DATA(found)
+cdef inline cnp.ndarray vector(array, int kind):
+    """Return a C-contiguous array with one axis and this NumPy type: the given one where it is so already."""
+    return cnp.PyArray_FROMANY(array, kind, 1, 1, cnp.NPY_ARRAY_CARRAY_RO)
+
+
+cdef inline void* start(cnp.ndarray array) noexcept:
+    return cnp.PyArray_DATA(array)
+
+
+def plain(row, places):
+    """Return the values of a row at some places (int64), or None unless all are finite floats."""
+    cdef cnp.ndarray wanted = vector(places, cnp.NPY_INT64)
+    cdef const int64_t* place = <const int64_t*>start(wanted)
+    cdef cnp.npy_intp n = cnp.PyArray_SIZE(wanted), k
+    cdef cnp.ndarray found = cnp.PyArray_SimpleNew(1, &n, cnp.NPY_DOUBLE)
+    cdef double* numbers = <double*>start(found)
     for k in range(n):
-        value = PySequence_GetItem(row, places[k])  # checks the length, unlike row[...] in this module
+        value = PySequence_GetItem(row, place[k])  # checks the length, unlike row[...] here
         if not PyFloat_Check(value) or not isfinite(PyFloat_AsDouble(value)):
             return None
         numbers[k] = PyFloat_AsDouble(value)
     return found
 
 
-def smooth_clip(const double[::1] values, double centre, double factor, tuple limits):
-    """Return x / sqrt(1 + (x / clip)**2), x = (value - centre) * factor, for the values of one column.
+def smooth_clip(values, double centre, double factor, tuple limits):
+    """Return values of one column scaled and clipped: x / sqrt(1 + (x / clip)**2), NaN where missing.
 
-    `limits` are clip and the range to which x is limited before that. NaN stays NaN.
+    x is (value - centre) * factor, bounded by limits[1]; limits[0] is the clip.
     """
-    cdef cnp.npy_intp n = values.shape[0]
+    cdef cnp.ndarray column = vector(values, cnp.NPY_DOUBLE)
+    cdef const double* value = <const double*>start(column)
+    cdef cnp.npy_intp n = cnp.PyArray_SIZE(column), k
     cdef double clip = limits[0], far = limits[1]
     cdef cnp.ndarray found = cnp.PyArray_SimpleNew(1, &n, cnp.NPY_DOUBLE)
-    cdef double* out = <double*>cnp.PyArray_DATA(found)
-    cdef Py_ssize_t k
+    cdef double* out = <double*>start(found)
     with nogil:
         for k in range(n):
-            out[k] = fm_clipped((values[k] - centre) * factor, clip, far)
+            out[k] = fm_clipped((value[k] - centre) * factor, clip, far)
     return found
-
-
-cdef inline void* start(cnp.ndarray array) noexcept:
-    return cnp.PyArray_DATA(array)
 
 
 cdef void fetch_row(const void* rows, int64_t row) noexcept nogil:
@@ -81,14 +88,14 @@ cdef class Encoder
 
 
 cdef class EncodedRows:
-    """The inputs of a member for rows of a table, computed on demand; made by ``Encoder.rows``.
+    """The inputs of a member for rows of a table, made by ``Encoder.rows`` and computed on access.
 
-    Engines accept it instead of an array, see fastmlp._network.data.RowSource.
+    Engines accept it in place of an array, see fastmlp._network.data.RowSource.
     """
     cdef fm_encoded_rows c
     cdef fm_row_source source
     cdef Encoder encoder
-    cdef tuple arrays  # numbers, codes, chosen rows (None: all)
+    cdef tuple arrays  # numbers, codes, and the indices of the rows (None: all)
     cdef readonly object row_source
     cdef readonly tuple shape
 
@@ -114,14 +121,14 @@ cdef class EncodedRows:
         return self.shape[0]
 
     def __getitem__(self, rows):
-        """Select rows by a slice, a mask or their numbers; nothing is computed."""
+        """Return some rows, by a slice, a mask or indices; nothing is computed."""
         numbers, codes, chosen = self.arrays
         chosen = np.arange(len(self)) if chosen is None else chosen
         chosen = np.ascontiguousarray(chosen[rows], np.int64)
         return EncodedRows.make(self.encoder, &self.c.encoding, (numbers, codes, chosen))
 
     def __array__(self, dtype=None, copy=None):
-        """Compute all rows as an array."""
+        """Return all rows as a new array."""
         cdef Py_ssize_t n = self.shape[0], k
         cdef cnp.ndarray found = np.empty(self.shape, self.dtype)
         cdef float* out = <float*>cnp.PyArray_DATA(found)
@@ -133,23 +140,15 @@ cdef class EncodedRows:
 
 
 cdef class Encoder:
-    """The encodings of many members, as a function of rows.
+    """The encodings of several members.
 
-    Parameters
-    ----------
-    numbers : tuple of arrays of float64
-        Centre and factor, (members, numbers); middles and half widths of the bins, (members, numbers, bins).
-    known : array of bool, shape (members, values)
-        The values that each member has seen, of all category columns one after the other.
-    tables : list of arrays of float32, shape (values, inputs)
-        The inputs of the values of each category column.
-    with_missing : array of int64
-        The numbers with an input for missing values.
-    limits : tuple of float
-        Limits of scaled numbers, as in `smooth_clip`.
+    ``numbers`` are centre and factor, (members, numbers), then middles and half widths of the bins,
+    (members, numbers, bins). ``known`` tells which values of all category columns each member has seen,
+    (members, values). ``tables`` are the inputs of each column's values, (values, inputs) float32.
+    ``with_missing`` are the indices of numbers with a flag for missing ones; ``limits`` see `smooth_clip`.
     """
     cdef object given
-    cdef tuple arrays  # the memory of the pointers
+    cdef tuple arrays  # own the memory of the pointers
     cdef fm_encoding first  # of the first member
     cdef void (*encode_row)(const void*, int64_t, void*) noexcept nogil
     cdef Py_ssize_t members, n_values  # of all categories
@@ -186,17 +185,17 @@ cdef class Encoder:
     def __reduce__(self):
         return Encoder, self.given
 
-    def __call__(self, const double[::1] numbers, const int32_t[::1] codes):
-        """Return the inputs of each member for one row, float32, shape (members, inputs or 1).
+    def __call__(self, numbers, codes):
+        """The inputs of each member for one row, float32, shape (members, inputs or 1).
 
-        Missing numbers are NaN; codes of missing or unknown categories are negative.
+        Missing numbers are NaN; codes of missing and unknown categories are negative.
         """
         cdef Py_ssize_t m
         cdef cnp.npy_intp shape[2]
         cdef fm_encoded_rows row
-        self.check(numbers.shape[0], codes.shape[0])
-        row.numbers = &numbers[0] if numbers.shape[0] else NULL
-        row.codes = &codes[0] if codes.shape[0] else NULL
+        cdef cnp.ndarray number = vector(numbers, cnp.NPY_DOUBLE), code = vector(codes, cnp.NPY_INT32)
+        self.check(cnp.PyArray_SIZE(number), cnp.PyArray_SIZE(code))
+        row.numbers, row.codes = <const double*>start(number), <const int32_t*>start(code)
         row.chosen = NULL
         self.check_codes(row.codes, 1)
         shape[0], shape[1] = self.members, max(self.first.width, 1)
@@ -207,10 +206,9 @@ cdef class Encoder:
         return found
 
     def rows(self, numbers, codes, Py_ssize_t m=0):
-        """Return the inputs of member m for all rows of a table, as `EncodedRows`.
+        """Return the inputs of member m for all rows of a table as EncodedRows, (n, inputs or 1).
 
-        The numbers are (n, numbers), the codes (n, categories), with missing ones as for one row. If they are
-        C-contiguous, the result refers to them and they must not change.
+        It refers to both arrays if they are C-contiguous; they must not change then.
         """
         numbers = np.ascontiguousarray(numbers, np.float64)
         codes = np.ascontiguousarray(codes, np.int32)

@@ -1,0 +1,188 @@
+"""Check the built site: links, sizes and servers in its files; layout and search in a browser.
+
+    python docs/check_site.py docs/_build
+
+Without Chromium the second half is left out, and the output says so.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import html.parser
+import http.server
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+LARGEST_PAGE = 1_000_000  # bytes
+WIDTHS = (1280, 390)  # pixels of a desktop and of a phone
+# What people look for, and a page that the search must offer.
+SEARCHES = {
+    "install": "install",
+    "confidence interval": "ten-minutes",
+    "early stopping": "EarlyStopping",
+    "save": "saving",
+    "onnx": "deploying",
+    "learning rate": "schedules",
+    "missing values": "tabular",
+    "ensemble": "Ensemble",
+    "backpropagation": "backpropagation",
+    "scikit-learn": "coming-from",
+}
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=600000")
+
+# Loads each page in a frame of each width, and writes what is wrong into the document.
+HARNESS = """<!doctype html><meta charset="utf-8"><pre id="found"></pre><script>
+const pages = PAGES, widths = WIDTHS, searches = SEARCHES, found = [];
+const frame = document.createElement("iframe");
+frame.style.cssText = "border: 0; height: 900px";
+document.body.append(frame);
+const loaded = () => new Promise(done => frame.onload = done);
+const listen = "<script>window.wrong=[];addEventListener('error',e=>wrong.push(" +
+  "e.message||'cannot load '+(e.target.src||e.target.href)),true)<\\/script>";
+async function look(page, width) {
+  frame.style.width = width + "px";
+  const text = await (await fetch(page)).text();
+  const done = loaded();
+  frame.srcdoc = text.replace("<head>", `<head><base href="/${page}">` + listen);
+  await done;
+  const inside = frame.contentWindow;
+  for (const each of inside.wrong ?? ["no script of ours ran"])
+    found.push(`${page}, ${width} px: ${each}`);
+  const { scrollWidth, clientWidth } = inside.document.documentElement;
+  if (scrollWidth > clientWidth + 1)
+    found.push(`${page}, ${width} px: scrolls sideways, ${scrollWidth} px wide`);
+}
+async function search(words, wanted) {
+  frame.removeAttribute("srcdoc");
+  const done = loaded();
+  frame.src = "/search.html?q=" + encodeURIComponent(words);
+  await done;
+  for (let k = 0; k < 100; k++) {
+    const links = [...frame.contentDocument.querySelectorAll("#search-results li a")];
+    if (links.some(link => link.href.includes(wanted))) return;
+    await new Promise(later => setTimeout(later, 100));
+  }
+  found.push(`search for "${words}": does not offer ${wanted}`);
+}
+(async () => {
+  for (const page of pages) for (const width of widths) await look(page, width);
+  for (const [words, wanted] of Object.entries(searches)) await search(words, wanted);
+  document.getElementById("found").textContent = JSON.stringify(found);
+  document.title = "done";
+})();
+</script>"""
+
+
+class Page(html.parser.HTMLParser):
+    """The links, the anchors, and what a page loads."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        """Keep what a tag links to."""
+        found = dict(attributes)
+        self.anchors |= {each for name in ("id", "name") if (each := found.get(name))}
+        link = found.get("src") or (found.get("href") if tag in ("a", "link") else None)
+        if link:
+            self.links.append(link)
+            if tag != "a" and found.get("rel") not in ("canonical", "prev", "next"):
+                self.loaded.append(link)
+
+
+def pages_of(site: Path) -> list[Path]:
+    """Return the pages, without the templates of the theme."""
+    return [path for path in sorted(site.rglob("*.html")) if "_static" not in path.parts]
+
+
+def wrong_files(site: Path) -> list[str]:
+    """Return what is wrong with links, sizes and servers."""
+    pages = {path: Page(path.read_text(encoding="utf-8")) for path in pages_of(site)}
+    found = []
+    for path, page in pages.items():
+        name = path.relative_to(site)
+        if path.stat().st_size > LARGEST_PAGE:
+            found.append(f"{name}: {path.stat().st_size:,} bytes")
+        found += [f"{name}: loads {url}" for url in page.loaded if urlsplit(url).netloc]
+        for url in page.links:
+            parts = urlsplit(url)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            if target.is_dir():
+                target /= "index.html"
+            anchors = pages[target].anchors if target in pages else None
+            missing = anchors is not None and parts.fragment and parts.fragment not in anchors
+            if not target.exists() or missing:
+                found.append(f"{name}: links to {url}, which is not there")
+    return found
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves the site, and the page that looks at it."""
+
+    harness = b""
+
+    def do_GET(self) -> None:
+        """Answer a request."""
+        if self.path != "/harness":
+            return super().do_GET()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(self.harness)
+        return None
+
+    def log_message(self, *arguments: Any) -> None:
+        """Print nothing for each request."""
+
+
+def wrong_in_browser(site: Path, browser: str) -> list[str]:
+    """Return what is wrong with pages that a browser shows."""
+    pages = [path.relative_to(site).as_posix() for path in pages_of(site)]
+    text = HARNESS
+    for name, value in (("PAGES", pages), ("WIDTHS", WIDTHS), ("SEARCHES", SEARCHES)):
+        text = text.replace(name, json.dumps(value), 1)
+    Quiet.harness = text.encode()
+    handler = functools.partial(Quiet, directory=str(site))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}/harness"
+    command = [browser, *OPTIONS, "--dump-dom", address]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True).stdout
+    server.shutdown()
+    result = re.search(r'<pre id="found">(.*?)</pre>', shown, re.DOTALL)
+    if result is None or not result[1]:
+        return ["the browser did not come to an end"]
+    found: list[str] = json.loads(html.unescape(result[1]))
+    return found
+
+
+def main(folder: str) -> int:
+    """Print what is wrong; return 1 if anything is."""
+    site = Path(folder).resolve()
+    found = wrong_files(site)
+    browser = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if browser:
+        found += wrong_in_browser(site, browser)
+    else:
+        print("no Chromium here: pages were not looked at in a browser")
+    print("\n".join(found) or "the site is whole")
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,131 @@
+"""The settings of the site: `.ci/docs` builds it, with warnings as errors."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import latex2mathml.converter
+from docutils import nodes
+from pygments.lexers import PythonLexer
+from sphinx.application import Sphinx
+
+import fastmlp
+
+DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS / "course"))
+
+import pictures  # noqa: E402
+
+ROOT = DOCS.parent
+SOURCES = "https://github.com/fastmlp/fastmlp/blob/main"
+
+project, author = "fastmlp", "fastmlp developers"
+copyright = author  # noqa: A001 the name that Sphinx reads
+version = release = fastmlp.__version__
+extensions = ["sphinx.ext.autodoc", "numpydoc", "myst_parser"]
+myst_enable_extensions = ["deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+# Signatures with types fill the screen; the docstrings say the types.
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = "fastmlp"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "show_prev_next": True,
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_sidebars = {"index": [], "start/**": ["sidebar-nav-bs"]}
+html_math_renderer = "mathml"
+
+NAMES = sorted(set(re.findall(r"`(fastmlp\.[\w.]+)`", (DOCS / "api.md").read_text("utf-8"))))
+
+
+def page_of(name: str) -> str:
+    """Return the directives that document a public name from its docstring."""
+    thing = fastmlp
+    for part in name.split(".")[1:]:
+        thing = getattr(thing, part, None) or sys.modules[f"{thing.__name__}.{part}"]
+    if inspect.isclass(thing):
+        directive = f".. autoclass:: {name}\n   :members:\n   :inherited-members:"
+    elif inspect.ismodule(thing):
+        directive = f".. automodule:: {name}"
+    elif callable(thing):
+        directive = f".. autofunction:: {name}"
+    else:
+        directive = f".. autodata:: {name}"
+    title = name.rpartition(".")[2] if "._" in name else name.removeprefix("fastmlp.")
+    return f"{title}\n{'=' * len(title)}\n\n{directive}\n"
+
+
+def write_reference(app: Sphinx) -> None:
+    """Write one page for each public name; docs/api.md is the list."""
+    folder = DOCS / "reference" / "names"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in NAMES:
+        page, text = folder / f"{name}.rst", page_of(name)
+        if not page.exists() or page.read_text("utf-8") != text:
+            page.write_text(text, "utf-8")
+
+
+def link_names(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Link public names in code type to their pages, and files outside the site to the sources."""
+    if docname.startswith("reference/names"):
+        return
+    depth = docname.count("/")
+    known = "|".join(re.escape(name.removeprefix("fastmlp.")) for name in NAMES)
+    blocks = re.split(r"(^```.*?^```$)", source[0], flags=re.M | re.S)
+    for k in range(0, len(blocks), 2):
+        blocks[k] = re.sub(
+            rf"(?<!\[)`(fastmlp\.(?:{known}))`(?!\])",
+            lambda found: f"[`{found[1]}`](/reference/names/{found[1]}.rst)",
+            blocks[k],
+        )
+        blocks[k] = re.sub(
+            rf"\]\((?:\.\./){{{depth + 1}}}([\w./#-]+)\)", rf"]({SOURCES}/\1)", blocks[k]
+        )
+    source[0] = "".join(blocks)
+
+
+def leave_out(app: Sphinx, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool:
+    """Leave out the methods that estimators inherit: scikit-learn documents them."""
+    return skip or (getattr(thing, "__module__", None) or "").startswith("sklearn.")
+
+
+def escape(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Keep powers and final underscores in docstrings, which would be read as markup."""
+    for k, line in enumerate(lines):
+        if "``" not in line and ">>>" not in line:
+            line = re.sub(r"(?<=[\w)])\*\*(?=[\w(])", r"\\*\\*", line)
+            lines[k] = re.sub(r"(?<=\w)_(?=[,)])", r"\\_", line)
+
+
+def formula(translator: Any, node: Any) -> None:
+    """Write a formula as MathML, which browsers draw without a script."""
+    display = "inline" if isinstance(node, nodes.math) else "block"
+    translator.body.append(latex2mathml.converter.convert(node.astext(), display=display))
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    """Connect the functions above with Sphinx."""
+    app.connect("builder-inited", write_reference)
+    app.connect("builder-inited", lambda app: pictures.draw())
+    app.connect("source-read", link_names)
+    app.connect("autodoc-skip-member", leave_out)
+    app.connect("autodoc-process-docstring", escape, priority=900)  # after numpydoc
+    app.add_html_math_renderer("mathml", (formula, None), (formula, None))
+    app.add_lexer("numba", PythonLexer)  # blocks that need numba, which a test skips without it

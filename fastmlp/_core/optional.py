@@ -1,0 +1,26 @@
+"""Imports of optional packages; an error names the feature and the package to install."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+
+def require(feature: str, *modules: str) -> Any:
+    """Return the first of these modules that can be imported; ``feature`` needs one of them."""
+    errors = []
+    for name in modules:
+        try:
+            return import_module(name)
+        except ImportError as error:
+            errors.append(str(error))
+    packages = [name.partition(".")[0] for name in modules]
+    raise ImportError(
+        f"{feature} needs {' or '.join(packages)}, which cannot be imported ({'; '.join(errors)}): "
+        f"pip install {packages[0]}"
+    )
+
+
+def axes(ax: Any, feature: str) -> Any:
+    """Return the given matplotlib axes, or those of a new figure."""
+    return require(feature, "matplotlib.pyplot").subplots()[1] if ax is None else ax

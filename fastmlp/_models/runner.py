@@ -1,0 +1,223 @@
+"""The course of every fit, of one network or of the members of an ensemble.
+
+The models check their data and options; here a fit begins or resumes, runs the loop over epochs,
+and keeps what it could be resumed with. Fits differ in their `Trainer`, evaluator and callbacks.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from fastmlp._core.history import History, ResumeState, State
+from fastmlp._core.intervals import check_count, check_flag
+from fastmlp._models.snapshot import Rollback
+from fastmlp._models.trainer import Trainer, custom_steps, mean
+from fastmlp._network.data import Data
+from fastmlp._training import loop, planning
+from fastmlp._training.loop import Evaluator, LearningRates
+from fastmlp._validation import check
+
+if TYPE_CHECKING:
+    from fastmlp._engine.plan import Plan
+
+
+class Runner(Rollback):
+    """One fit of the model ``owner``, whose networks are ``members``.
+
+    As a context it undoes all changes if an error ends the fit before its first new epoch.
+    """
+
+    others: Any = None  # the other processes of a distributed fit
+    batch_size: Any = None  # for them, as the user gave it
+
+    def __init__(
+        self,
+        owner: Any,
+        members: Sequence[Any],
+        resume: Any,
+        trainer: Callable[..., Trainer] = Trainer,
+    ) -> None:
+        self.owner, self.members, self.trainer = owner, members, trainer
+        self.resumes, self.path = check.resume(resume)
+        self.history, self.n_before = History(), 0
+        changes = self.resumes and (  # of the weights
+            self.path is not None
+            or any(own._progress and own._progress.averaged for own in members)
+        )
+        super().__init__(owner._undo(changes), lambda: len(self.history.loss) > self.n_before)
+
+    def options(
+        self,
+        epochs: Any,
+        shuffle: Any,
+        verbose: Any,
+        averaging: Any,
+        callbacks: Any,
+        joint: str = "",
+    ) -> None:
+        """Check the options that all fits have; ``joint`` forbids callbacks with ``on_batch``."""
+        self.epochs = check_count("epochs", epochs, example=20)
+        self.shuffle, self.verbose = check_flag("shuffle", shuffle), check_flag("verbose", verbose)
+        self.averaging = check.averaging(averaging)
+        self.hooks = check.callbacks(callbacks, joint)
+
+    def run(
+        self,
+        datas: Sequence[Any],
+        plans: Sequence[Plan],
+        lent: AbstractContextManager[Any],
+        judge: Callable[[State], Evaluator],
+        is_validated: bool,
+        seen: Sequence[Sequence[Any]],
+    ) -> History:
+        """Run the fit; ``seen`` is the data of each member for the fingerprint of a checkpoint."""
+        owner, others, stopped = self.owner, self.others, ""
+        self.seen = seen
+        begun: Sequence[ResumeState] | None = None
+        if self.resumes if self.path is None else self._load():
+            stopped = owner._history.stop_reason if owner._history else ""
+            begun = self._resumed(datas, plans, is_validated)
+        else:
+            for member in self.members:
+                member._progress, member._history = None, History()
+        owner._history = history = self.history
+        if self.verbose and not (others and others.rank):
+            from fastmlp._training.callbacks import Progress
+
+            self.hooks.append(Progress())
+        state = State(owner, self.epochs, history, is_validated, engine=owner._engines())
+        given = state, judge(state), self.members, datas, plans, self.hooks, self.shuffle
+        trainer = self.trainer(*given)
+        if others:
+            options = {"epochs": self.epochs, "batch_size": self.batch_size}
+            options |= {"shuffle": self.shuffle, "averaging": self.averaging}
+            options["validation_data"] = is_validated
+            others.agree(owner, plans[0], trainer, begun and begun[0], **options)
+            trainer.permute = others.shuffle
+        if begun is not None:
+            state.epoch, state.learning_rate_scale = begun[0].epochs - 1, begun[0].scale
+        reporter = trainer.reporter
+        reporter.keep = trainer.keep
+        try:
+            with lent as plans[0].team, reporter.watching():
+                if begun is None:
+                    begun = []
+                    for member, plan in zip(self.members, plans, strict=True):
+                        begun.append(planning.begun(member._engine, plan, member._rng))
+                elif self.hooks and self._had_enough(begun, state):
+                    history.stop_reason = stopped
+                    return history
+                if self.path is not None or reporter.keeps:
+                    each = enumerate(begun)
+                    begun = [own._replace(data=self._fingerprint(k)) for k, own in each]
+                trainer.run(begun, self.averaging)
+        except BaseException:
+            trainer.keep()  # it may have come just after an epoch
+            raise
+        return history
+
+    def _load(self) -> bool:
+        """Become the model of the checkpoint; return False if there is none."""
+        path, owner = self.path, self.owner
+        if path is None or not os.path.exists(path):  # noqa: PTH110 costs an import less
+            return False
+        from fastmlp._files import storage
+
+        functions = {own.name: own for own in owner._spec.functions}
+        other = storage.load(os.path.realpath(path), functions=functions)  # follows links
+        theirs = getattr(other, "members", (other,))
+        if (type(other), len(theirs)) != (type(owner), len(self.members)) or any(
+            own._spec != member._spec for own, member in zip(theirs, self.members, strict=True)
+        ):
+            raise ValueError(
+                f"resume is {path!r}, which has {other!r}, but this is {owner!r}: "
+                "make the model as it was made, or use fastmlp.load"
+            )
+        for member, own in zip(self.members, theirs, strict=True):
+            if type(member._rng.bit_generator) is not type(own._rng.bit_generator):
+                raise ValueError(
+                    f"resume is {path!r}, whose model draws from {own._rng}, but this one "
+                    f"from {member._rng}: pass the same kind of generator as rng"
+                )
+        for member, own in zip(self.members, theirs, strict=True):
+            member._become(own)
+        owner._history = other._history
+        return True
+
+    def _fingerprint(self, k: int) -> int:
+        """Return 64 bits that tell a member's data, those of all processes, from other data."""
+        from fastmlp._training import callback_state
+
+        found: int = (self.others or callback_state).fingerprint(*self.seen[k])
+        return found
+
+    def _had_enough(self, begun: Sequence[ResumeState], state: State) -> bool:
+        """Restore the callbacks from a checkpoint; return whether one had ended the fit."""
+        from fastmlp._training import callback_state
+
+        kept = begun[0].memories
+        if self.owner is not self.members[0]:
+            kept = callback_state.together([own.memories for own in begun])
+        return callback_state.give_back(kept, self.hooks, state)
+
+    def _resumed(
+        self, datas: Sequence[Any], plans: Sequence[Plan], is_validated: bool
+    ) -> list[ResumeState]:
+        """Return the state of each member to resume; set the histories."""
+        facts, pairs = (is_validated, self.epochs, self.path), []
+        for k, (member, plan) in enumerate(zip(self.members, plans, strict=True)):
+            n = datas[k].rows if plan.order is None else len(plan.order)
+            fingerprint = functools.partial(self._fingerprint, k)
+            pairs.append(planning.resumed(member, plan, n, *facts, fingerprint))
+        owner, history = self.owner, pairs[0][1]
+        if owner is not self.members[0]:
+            n_epochs = {own.epochs for own, _ in pairs} | {len(each.loss) for _, each in pairs}
+            if owner._history is None or n_epochs != {len(owner._history.loss)}:
+                raise ValueError(
+                    "resume is True but members have been trained by themselves since the last fit "
+                    "of the ensemble: leave resume out, to begin with the weights of now"
+                )
+            history = owner._history.whole()
+            history.stop_reason = ""
+        for member, (own, each) in zip(self.members, pairs, strict=True):
+            member._progress, member._history = own, each
+        self.history, self.n_before = history, len(history.loss)
+        return [own for own, _ in pairs]
+
+
+def one_pass(
+    members: Sequence[Any],
+    datas: Sequence[Data],
+    plans: Sequence[Plan],
+    lent: AbstractContextManager[Any],
+) -> float:
+    """Run the pass of a ``partial_fit``, undone by the caller after an error; return its loss."""
+    begun, engines, steps = [], [], None
+    for member, data, plan in zip(members, datas, plans, strict=True):
+        own = planning.of_pass(member._progress, member._engine, plan, member._rng)
+        plan.seed = own.seed
+        rates = LearningRates(plan.optimizer.learning_rate)
+        n = loop.look_up(plan, data, rates, own.step)
+        begun.append((member, own, own.step + n, data.flat_y))
+        engines.append(member._engine)
+    with lent as plan.team:
+        if len(members) > 1:
+            found = type(engines[0]).train_many(engines, datas, plans, plan.team)
+            losses, total = found.losses[0].tolist(), mean(found.losses)[0]
+        else:
+            steps = custom_steps(engines[0], plan, own) if plan.optimizer.is_custom else None
+            losses = [total := (steps or engines[0]).epoch(data, plan)]
+    for k, loss in enumerate(losses):
+        if not math.isfinite(loss):
+            who = f"training of member {k}" if len(members) > 1 else "training"
+            raise loop.diverged(loss, plans[k], 0, History(), who)
+    memory = steps.memory if steps else None
+    for member, own, step, flat_y in begun:
+        member._progress = ResumeState(own.kind, step, own.seed, memory=memory)
+        member._flat_y = flat_y
+    return total

@@ -1,0 +1,224 @@
+"""The training of a fit in the loop over epochs: one network, or the members of an ensemble."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastmlp._core.history import ResumeState, State
+from fastmlp._network.data import Data
+from fastmlp._training import loop
+from fastmlp._training.callback_list import CallbackList
+from fastmlp._training.loop import Evaluator, FitStrategy, LearningRates
+from fastmlp._training.shuffles import Shuffles
+from fastmlp._validation.compatibility import refusal
+
+if TYPE_CHECKING:
+    from fastmlp._engine.plan import Plan
+    from fastmlp._engine.protocol import Engine, Epochs
+    from fastmlp._network.averaging import Averaging
+    from fastmlp._training.custom_steps import CustomSteps
+
+LEAP_SECONDS = 0.05  # approximate length of a leap, which an interrupt may undo
+LEAST_EPOCHS = 8  # shorter leaps are not worth the snapshot before them
+
+
+class Trainer(FitStrategy):
+    """Trains one or more networks, each with its own data and plan; the first one's plan leads.
+
+    Without callbacks and evaluation, many epochs run in one native call, a leap. An error in a leap
+    restores the state before it; after a divergence, or the error of a schedule, the loop continues
+    epoch by epoch to find it.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        judge: Evaluator,
+        members: Sequence[Any],
+        datas: Sequence[Any],
+        plans: Sequence[Plan],
+        hooks: Sequence[Any] = (),
+        shuffle: bool = False,
+    ) -> None:
+        self.state, self.members, self.datas, self.plans = state, members, datas, plans
+        self.engines = [member._engine for member in members]
+        self.train, self.judge = self.engines[0].epoch, judge
+        self.rates = rates = LearningRates(plans[0].optimizer.learning_rate)
+        self.reporter = CallbackList(state, hooks)
+        self.permute: Callable[[Any, int], None] = self.engines[0].shuffle
+        self.shuffles = Shuffles([member._rng for member in members]) if shuffle else None
+        self.begun: Sequence[ResumeState] = []
+        self.own: CustomSteps | None = None
+        self.leaders, self.rates_of = [0], {0: rates}
+
+    def run(self, begun: Sequence[ResumeState], averaging: Averaging | None = None) -> None:
+        """Run all epochs from the members' initial or resumed states."""
+        self.begun, self.rates.step = begun, begun[0].step
+        for engine, plan, own in zip(self.engines, self.plans, begun, strict=True):
+            plan.seed = own.seed
+            if averaging is None and own.averaged is not None:
+                engine.set_parameters(*own.averaged.raw)
+        if averaging is not None:
+            from fastmlp._training.weight_average import WeightAverage
+
+            each = zip(self.engines, begun, strict=True)
+            self.averages = [WeightAverage(averaging, engine, own.averaged) for engine, own in each]
+            if self.train == self.engines[0].epoch:
+                self.train = self.averages[0].twin.epoch
+        plan = self.plans[0]
+        if plan.optimizer.is_custom:
+            if self.reporter.keeps:  # an error now, not after an epoch
+                raise refusal("CustomOptimizer", "Checkpoint", optimizer=plan.optimizer)
+            self.own = custom_steps(self.learners(self.engines)[0], plan, begun[0])
+            self.train = self.own.epoch
+        if self.shuffles is not None and begun[0].shuffles:
+            self.shuffles.resume([own.shuffles for own in begun], begun[0].shuffled)
+        self._begin()
+        loop.run(self.datas[0], plan, self)
+
+    def _begin(self) -> None:
+        """Prepare the orders of the samples, and decide whether leaps are possible."""
+        shuffles, stream = self.shuffles, self.datas[0]
+        if not isinstance(stream, Data):
+            stream.begin(self.plans[0].batch_size, shuffles, self.permute, self.begun[0].rows)
+            return
+        if shuffles is not None:
+            for plan, data, own in zip(self.plans, self.datas, self.begun, strict=True):
+                if plan.order is None:
+                    plan.order = np.arange(data.rows, dtype=np.int64)
+                for seed in own.shuffles[: own.shuffled]:
+                    self.permute(plan.order, seed)
+            self.reorder = self._reorder
+        if self.state.epochs > LEAST_EPOCHS and self._may_leap():
+            self.leap = self._leap
+
+    def _may_leap(self) -> bool:
+        """Whether nothing is to be done between epochs; a team would be idle in a leap."""
+        busy = self.reporter.callbacks or self.judge.measures or self.averages
+        return not busy and self.plans[0].team is None and self.train == self.engines[0].epoch
+
+    def _reorder(self, order: loop.Order) -> loop.Order:
+        assert self.shuffles is not None
+        self.permute(order, self.shuffles.next_seed())
+        return order
+
+    def keep(self) -> None:
+        """Store what the fit could be resumed with; repeated calls are harmless."""
+        epochs = self.judge.epochs
+        if not epochs:
+            return
+        memory = self.own.memory if self.own else None
+        for k, (member, own) in enumerate(zip(self.members, self.begun, strict=True)):
+            plan, rows, n = self.plans[k], self._rows(k), epochs - own.epochs
+            drawn, used = own.shuffles, own.shuffled
+            if self.shuffles is not None:
+                drawn, used = self.shuffles.drawn(k), used + n
+            facts = own.kind, own.step + n * plan.n_steps(rows), own.seed, rows, epochs
+            last = self.state.learning_rate_scale, (), plan.batch_size, own.data
+            averaged = self.averages[k].averaged if self.averages else None
+            member._progress = ResumeState(*facts, drawn, used, *last, averaged, memory)
+            member._flat_y = self.datas[k].flat_y
+        self.state.model._show()
+
+    def _rows(self, k: int) -> int:
+        """Return the number of rows that a member is trained on."""
+        return self.datas[k].rows  # type: ignore[no-any-return]
+
+    # ---- leaps -----------------------------------------------------------------------------------
+
+    def _leap(self, left: int) -> int:
+        """Train several epochs in one call of about `LEAP_SECONDS`; return how many, maybe 0."""
+        state = self.state
+        seconds = state.history.seconds[-1:] or [math.inf]
+        n = min(left, int(LEAP_SECONDS / max(seconds[0], 1e-6)))
+        if self.leap is None or n < LEAST_EPOCHS:
+            return 0
+        self.plans[0].sums = None  # of the epoch before
+        before, n_epochs = self._kept(), len(state.history.loss)
+        epoch, began = state.epoch + n, time.perf_counter()
+        try:
+            try:
+                steps = self._prepare(n, self.rates_of.keys())
+            except Exception:  # of a schedule; the loop comes to it in its epoch
+                return 0
+            for k, n_steps in steps.items():
+                self.rates_of[k].step += n_steps
+            found = self._epochs(n)
+            if np.isfinite(found.losses).all():
+                rates, losses = self._see(found), mean(found.losses)
+                each = [(time.perf_counter() - began) / n] * n
+                loop.record(state, self.judge, epoch, losses, [math.nan] * n, rates, each)
+        finally:
+            if state.epoch < epoch:
+                self._go_back(before)
+                loop.shorten(state.history, n_epochs)
+                self.leap, n = None, 0
+        self.reporter.epoch_ended()
+        return n
+
+    def _prepare(self, n: int, leaders: Any) -> dict[int, int]:
+        """Set the rates of n epochs; return the number of new steps of each leader."""
+        steps = {}
+        for k in leaders:
+            rates, plan = self.rates_of[k], self.plans[k]
+            loop.begin(plan, rates, None, self.state.learning_rate_scale)
+            steps[k] = loop.look_up(plan, self.datas[k], rates, rates.step, n)
+        return steps
+
+    def _epochs(self, n: int) -> Epochs:
+        """Train all members for n epochs in one native call."""
+        engines, judge = self.learners(self.engines), self.judge
+        seeds = None if self.shuffles is None else self.shuffles.take(n)
+        apart = None if self.averages else judge.apart  # the loop evaluates averages
+        team = self.plans[0].team
+        given = engines, self.datas, self.plans, team, n, seeds, apart, judge.linked
+        return type(engines[0]).train_many(*given)
+
+    def _see(self, found: Epochs) -> list[float]:
+        """Return the learning rate of the last step of each epoch."""
+        n = self.plans[0].n_steps(self._rows(0))
+        return self.plans[0].learning_rates[n - 1 :: n].tolist()  # type: ignore[no-any-return]
+
+    def _kept(self) -> tuple[Any, ...]:
+        """Return all state that a leap changes."""
+        return (
+            self.state.engine.snapshot(),
+            [copy.deepcopy(engine.optimizer_state()) for engine in self.engines],
+            [None if plan.order is None else plan.order.copy() for plan in self.plans],
+            {k: rates.step for k, rates in self.rates_of.items()},
+            self.shuffles and self.shuffles.kept(),
+        )
+
+    def _go_back(self, kept: tuple[Any, ...]) -> None:
+        parameters, states, orders, steps, seeds = kept
+        self.state.engine.restore(parameters)
+        for engine, state in zip(self.engines, states, strict=True):
+            engine.set_optimizer_state(state)
+        for plan, order in zip(self.plans, orders, strict=True):
+            plan.order = order
+        for k, step in steps.items():
+            self.rates_of[k].step = step
+        if self.shuffles is not None:
+            self.shuffles.go_back(seeds)
+
+
+def custom_steps(engine: Engine, plan: Plan, begun: ResumeState) -> CustomSteps:
+    """Return the training by an optimizer of the user's own."""
+    from fastmlp._training.custom_steps import CustomSteps
+
+    optimizer: Any = plan.optimizer
+    return CustomSteps(engine, optimizer, begun.memory or {})
+
+
+def mean(losses: Any) -> list[float]:
+    """Return the mean over members per epoch; its bits do not depend on the number of epochs."""
+    if losses.shape[1] == 1:
+        return losses[:, 0].tolist()  # type: ignore[no-any-return]
+    with np.errstate(over="ignore"):
+        return np.asarray(sum(losses.T) / losses.shape[1]).tolist()  # type: ignore[no-any-return]

@@ -1,0 +1,355 @@
+"""The losses: value of each sample, gradient with respect to the last affine output z, and link.
+
+The loss of a sample is the SUM over its outputs; the loss of a batch is the weighted MEAN over its
+samples, which the engine computes. The link turns z into what `predict` returns. It belongs to the
+loss so that the gradient is taken through the link in closed form and never overflows on the way.
+Targets arrive checked, of shape (n, m) in the dtype of z, or as int32 labels (n,).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from fastmlp._core.intervals import FRACTION, INNER_FRACTION, POSITIVE, Options, check_flag
+from fastmlp._core.keywords import check_choice
+from fastmlp._network import links
+from fastmlp._network.activations import Array, sigmoid, softplus
+
+__all__ = ["Loss", "SquaredError", "AbsoluteError", "Huber", "Quantile", "PoissonNLL"]
+__all__ += ["GaussianNLL", "CrossEntropy", "BinaryCrossEntropy"]
+
+HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
+
+
+@dataclass(frozen=True)
+class Loss(Options):
+    """Base of all losses; `LOSSES` has one subclass for each name.
+
+    `name` is the key in `LOSSES`; `target_kind` is the kind of targets: "real" numbers, a "count"
+    (>= 0), the "unit_interval" [0, 1], or a "class". A loss with parameters is a dataclass of its
+    own; the others inherit the methods of this one.
+    """
+
+    name: ClassVar[str]
+    target_kind: ClassVar[str] = "real"
+    _number: ClassVar[str] = ""  # the field that is the parameter of the C function, if any
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether the user wrote the loss."""
+        return False
+
+    @property
+    def _link(self) -> links.Link:
+        return links.IDENTITY
+
+    @property
+    def heads(self) -> int:
+        """Columns of the last affine layer per output."""
+        return 1
+
+    @property
+    def parameter(self) -> float:
+        """The one number of the loss, or 0."""
+        return float(getattr(self, self._number)) if self._number else 0.0
+
+    def native_row(self, labels: bool) -> str:
+        """Return the row of `NATIVE_LOSSES`; `labels` says whether targets are integer labels."""
+        del labels  # only cross_entropy has two kinds of target
+        return self.name
+
+    @property
+    def link_name(self) -> str:
+        """The name of the link, see `fastmlp._network.links`."""
+        return self._link.name
+
+    def link(self, z: Array) -> Array:
+        """Return the prediction that belongs to z, (n, heads * m), same dtype."""
+        return self._link.value(z)
+
+    def link_slope(self, prediction: Array, c: int) -> Array:
+        """Return the derivatives of column c of the prediction with respect to z, like z."""
+        return self._link.slope(prediction, c)
+
+    def value_and_gradient(self, z: Array, t: Array) -> tuple[Array, Array]:
+        """Return the losses of the samples and their gradients, not yet weighted or averaged.
+
+        Parameters
+        ----------
+        z : array of float32 or float64, shape (n, heads * m)
+            Outputs of the last affine layer.
+        t : array of the dtype of z, shape (n, m), or of int32, shape (n,)
+            Targets.
+
+        Returns
+        -------
+        values : array, shape (n,)
+            Summed over the outputs of a sample.
+        dz : array, shape (n, heads * m)
+            Row i is d values[i] / d z[i].
+        """
+        with np.errstate(over="ignore", invalid="ignore"):  # infinity is right beyond the dtype
+            terms, dz = self._terms(z, t)
+            return np.sum(terms, axis=1), dz
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        """Return terms whose sum over a row is the loss of the sample, and the gradient."""
+        raise NotImplementedError
+
+
+class SquaredError(Loss):
+    """0.5 (z - t)**2, summed over outputs: the mean is fitted.
+
+    Examples
+    --------
+    >>> SquaredError().value_and_gradient(np.array([[3.0]]), np.array([[1.0]]))
+    (array([2.]), array([[2.]]))
+    """
+
+    name = "squared_error"
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        e = z - t
+        return 0.5 * e * e, e
+
+
+class AbsoluteError(Loss):
+    """abs(z - t), summed over outputs: the median is fitted. The slope at equality is 0.
+
+    Examples
+    --------
+    >>> AbsoluteError().value_and_gradient(np.array([[3.0]]), np.array([[1.0]]))
+    (array([2.]), array([[1.]]))
+    """
+
+    name = "absolute_error"
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        e = z - t
+        return np.abs(e), np.sign(e)
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """0.5 e**2 up to abs(e) = delta, a straight line beyond, with e = z - t; summed over outputs.
+
+    Parameters
+    ----------
+    delta : float, > 0
+        Where the parabola becomes a line of slope delta.
+
+    Examples
+    --------
+    >>> Huber(delta=1.0).value_and_gradient(np.array([[3.0]]), np.array([[1.0]]))
+    (array([1.5]), array([[1.]]))
+    """
+
+    name = "huber"
+    _number = "delta"
+    _checks: ClassVar = {"delta": (POSITIVE.check, 1.0)}
+    delta: float = 1.0
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        e = z - t
+        # The slope is e cut to [-delta, delta]; slope * (e - slope / 2) is both branches at once.
+        slope = np.clip(e, -self.parameter, self.parameter)
+        return slope * (e - 0.5 * slope), slope
+
+
+@dataclass(frozen=True)
+class Quantile(Loss):
+    """The pinball loss max(q (t - z), (q - 1)(t - z)), summed over outputs: a quantile is fitted.
+
+    The slope at equality is 0.
+
+    Parameters
+    ----------
+    quantile : float, in (0, 1)
+        Fraction of the targets below the prediction.
+
+    Examples
+    --------
+    >>> Quantile(quantile=0.9).value_and_gradient(np.array([[1.0]]), np.array([[3.0]]))
+    (array([1.8]), array([[-0.9]]))
+    """
+
+    name = "quantile"
+    _number = "quantile"
+    _checks: ClassVar = {"quantile": (INNER_FRACTION.check, 0.5)}
+    quantile: float = 0.5
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        e, q = t - z, self.parameter
+        slope = np.where(e > 0, -q, np.where(e < 0, 1 - q, 0)).astype(z.dtype)
+        return np.maximum(q * e, (q - 1) * e), slope
+
+
+class PoissonNLL(Loss):
+    """exp(z) - t z, summed over outputs: Poisson likelihood of counts without log(t!); rate exp(z).
+
+    Examples
+    --------
+    >>> PoissonNLL().value_and_gradient(np.array([[0.0]]), np.array([[3.0]]))
+    (array([1.]), array([[-2.]]))
+    """
+
+    name = "poisson_nll"
+    target_kind = "count"
+    _link = links.EXP
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        rate = self.link(z)
+        return np.where(np.isinf(rate), rate, rate - t * z), rate - t
+
+
+@dataclass(frozen=True)
+class GaussianNLL(Loss):
+    """Negative log-likelihood of a Gaussian, constant included, summed over outputs.
+
+    With `predict_variance` the network has two heads: columns [0, m) of z are the means, [m, 2 m)
+    the log-variances s: 0.5 (s + (t - mean)**2 exp(-s) + log(2 pi)), Nix and Weigend 1994.
+    Without, the variance is 1 and this is squared_error plus a constant.
+
+    Parameters
+    ----------
+    predict_variance : bool
+        Whether the variance is an output too.
+
+    Examples
+    --------
+    >>> loss = GaussianNLL(predict_variance=False)
+    >>> loss.value_and_gradient(np.array([[3.0]]), np.array([[1.0]]))[1]
+    array([[2.]])
+    """
+
+    name = "gaussian_nll"
+    _checks: ClassVar = {"predict_variance": (check_flag,)}
+    predict_variance: bool = True
+
+    @property
+    def heads(self) -> int:
+        """2 if the variance is predicted, else 1."""
+        return 2 if self.predict_variance else 1
+
+    def native_row(self, labels: bool) -> str:
+        """Return the row of `NATIVE_LOSSES`, by whether the variance is predicted."""
+        del labels
+        return "gaussian_nll" if self.predict_variance else "gaussian_nll_unit"
+
+    @property
+    def _link(self) -> links.Link:
+        return links.MEAN_AND_VARIANCE if self.predict_variance else links.IDENTITY
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        if not self.predict_variance:
+            e = z - t
+            return 0.5 * e * e + HALF_LOG_2_PI, e
+        mean, s = np.split(z, 2, axis=1)
+        e = mean - t
+        # In four parts, or exp(-s) would overflow before a small error is multiplied.
+        root = np.where(e == 0, 1, np.exp(-s / 4)).astype(z.dtype)
+        near = e * root * root
+        half_square = 0.5 * near * near
+        terms = 0.5 * s + half_square + HALF_LOG_2_PI
+        return terms, np.concatenate([near * root * root, 0.5 - half_square], axis=1)
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Loss):
+    """-sum_c t_c log softmax(z)_c, with t integer labels or rows of probabilities that sum to 1.
+
+    Parameters
+    ----------
+    label_smoothing : float, in [0, 1)
+        Targets become (1 - label_smoothing) t + label_smoothing / C (Szegedy et al. 2016).
+
+    Examples
+    --------
+    >>> CrossEntropy().value_and_gradient(np.zeros((1, 2)), np.array([1]))
+    (array([0.69314718]), array([[ 0.5, -0.5]]))
+    """
+
+    name = "cross_entropy"
+    target_kind = "class"
+    _link = links.SOFTMAX
+    _number = "label_smoothing"
+    _checks: ClassVar = {"label_smoothing": (FRACTION.check, 0.1)}
+    label_smoothing: float = 0.0
+
+    def native_row(self, labels: bool) -> str:
+        """Return the row of `NATIVE_LOSSES`, by the kind of target."""
+        return "cross_entropy_labels" if labels else "cross_entropy_soft"
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        n_classes = z.shape[1]
+        if t.ndim == 1:
+            t = np.eye(n_classes, dtype=z.dtype)[t]
+        t = (1 - self.parameter) * t + self.parameter / n_classes
+        largest = np.asarray(np.max(z, axis=1, keepdims=True))
+        log_sum = np.log(np.sum(np.exp(z - largest), axis=1, keepdims=True))
+        # In quarters: a difference beyond the dtype may have a target of 0.
+        below = 4 * np.sum(t * (largest / 4 - z / 4), axis=1, keepdims=True)
+        return below + log_sum, self.link(z) - t
+
+
+class BinaryCrossEntropy(Loss):
+    """-t log(p) - (1 - t) log(1 - p) with p = sigmoid(z), summed over outputs (multi-label).
+
+    Examples
+    --------
+    >>> BinaryCrossEntropy().value_and_gradient(np.array([[0.0]]), np.array([[1.0]]))
+    (array([0.69314718]), array([[-0.5]]))
+    """
+
+    name = "binary_cross_entropy"
+    target_kind = "unit_interval"
+    _link = links.SIGMOID
+
+    def _terms(self, z: Array, t: Array) -> tuple[Array, Array]:
+        return softplus(z) - z * t, sigmoid(z) - t
+
+
+# Row order of the C table. One class may have several rows (labels or soft targets, for example).
+NATIVE_LOSSES = (
+    "squared_error",
+    "absolute_error",
+    "huber",
+    "quantile",
+    "poisson_nll",
+    "gaussian_nll_unit",
+    "gaussian_nll",
+    "cross_entropy_labels",
+    "cross_entropy_soft",
+    "binary_cross_entropy",
+)
+
+LOSSES: dict[str, type[Loss]] = {
+    row.name: row
+    for row in (
+        *(SquaredError, AbsoluteError, Huber, Quantile, PoissonNLL, GaussianNLL),
+        *(CrossEntropy, BinaryCrossEntropy),
+    )
+}
+
+
+def resolve(loss: str | Loss) -> Loss:
+    """Return an instance for a key of `LOSSES` or an instance; raise TypeError or ValueError.
+
+    Examples
+    --------
+    >>> resolve("huber")
+    Huber(delta=1.0)
+    """
+    if isinstance(loss, Loss) and (type(loss) in LOSSES.values() or loss.is_custom):
+        return loss
+    if not isinstance(loss, str):
+        raise TypeError(
+            f"loss is {loss!r} ({type(loss).__name__}) but a name or an instance such as "
+            "losses.Huber() is expected, no subclass, whose formula would never be called: "
+            f"choose from {', '.join(LOSSES)}, or pass a fastmlp.CustomLoss"
+        )
+    return LOSSES[check_choice("loss", loss, LOSSES)]()

@@ -1,0 +1,390 @@
+"""The optimizers: one row each, with the elementwise step in NumPy and PyTorch's formulas.
+
+SGD and Adam have a second form each, which scikit-learn and others compute; a keyword selects it.
+
+The state of an optimizer is `n_slots` arrays per parameter, zero at the start, kept by the engine;
+the optimizer itself is frozen and can be shared by models. g is the gradient of the objective, L2
+penalty included; t counts the steps from 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+
+from fastmlp._core.intervals import FRACTION, NON_NEGATIVE, POSITIVE, Options, check_flag
+from fastmlp._core.keywords import OPTIONS, explained
+from fastmlp._network.activations import Array
+from fastmlp._network.scheduled import LearningRate, Scheduled, check_scheduled
+
+__all__ = ["Optimizer", "SGD", "RMSprop", "Adam", "AdamW", "Lion"]
+
+N_HYPER = 4  # numbers of a step, as the C side takes them
+
+Slots: TypeAlias = dict[str, int | None]
+Arrays: TypeAlias = Sequence[Array]
+
+
+@dataclass(frozen=True)
+class Optimizer(Options):
+    """Base of all optimizers; `OPTIMIZERS` has one subclass for each name.
+
+    Attributes
+    ----------
+    learning_rate : float or callable
+        A rate > 0, or a schedule ``step -> learning rate``.
+    name : str
+        The key in `OPTIMIZERS`.
+    degree : int
+        With s times the gradients, and s times the epsilon, a step is s ** degree times as long.
+    """
+
+    name: ClassVar[str]
+    degree: ClassVar[int] = 0
+    _slots_by_row: ClassVar[dict[str, Slots]] = {}
+    _numbers: ClassVar[tuple[str, ...]] = ()  # at most 3 fields, as the C side takes them
+    _checks = {"learning_rate": (check_scheduled, 0.001, POSITIVE)}  # noqa: RUF012
+
+    learning_rate: LearningRate = 0.01
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether a Python function of the user makes the step."""
+        return False
+
+    @property
+    def native_row(self) -> str:
+        """The row of `NATIVE_OPTIMIZERS`."""
+        return self.name
+
+    @cached_property
+    def kind(self) -> tuple[Any, ...]:
+        """Identifies the state that it can continue: all but learning rate and weight decay."""
+        return self.native_row, self.hyper[:-1]
+
+    @property
+    def n_slots(self) -> int:
+        """Number of state arrays per parameter."""
+        return len(self._slots_by_row[self.native_row])
+
+    @property
+    def hyper(self) -> tuple[float, ...]:
+        """The 4 numbers of a step: those of `_numbers`, zeros, and the decay (0 for a schedule)."""
+        decay = getattr(self, "weight_decay", 0.0)
+        numbers = [float(getattr(self, name)) for name in self._numbers]
+        zeros = (0.0,) * (N_HYPER - 1 - len(numbers))
+        return *numbers, *zeros, 0.0 if callable(decay) else float(decay)
+
+    def step(
+        self,
+        parameter: Array,
+        gradient: Array,
+        slots: Arrays,
+        learning_rate: float,
+        t: int,
+        decay: float,
+        epsilon: float = 1.0,
+    ) -> None:
+        """Move `parameter` and its `slots` by one step, in place.
+
+        Parameters
+        ----------
+        parameter : array of float32 or float64, any shape
+            Changed in place.
+        gradient : array like `parameter`
+            Only read.
+        slots : sequence of `n_slots` arrays like `parameter`
+            The state, changed in place.
+        learning_rate : float, >= 0
+            The rate of this step.
+        t : int, >= 1
+            The number of this step since the state was zero.
+        decay : float, >= 0
+            Factor on decoupled weight decay: by default 1 for weights and 0 for biases.
+        epsilon : float, > 0
+            Factor on the optimizer's epsilon, if it has one.
+        """
+        # Python floats, so that float32 parameters are moved in float32.
+        rate, weight_decay = float(learning_rate), float(decay * self.decay(t - 1))
+        if weight_decay:
+            parameter *= 1 - rate * weight_decay
+        self._step(parameter, gradient, slots, rate, t, epsilon)
+
+    def decay(self, step: int) -> float:
+        """Return the decoupled weight decay of a step, counted from 0; 0.0 for those without."""
+        decay = getattr(self, "weight_decay", 0.0)
+        return float(decay(step) if callable(decay) else decay)
+
+    def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent: p -= rate g; with momentum b = mu b + g and p -= rate b.
+
+    Nesterov's variant takes p -= rate (g + mu b).
+
+    With `rate_in_velocity` the velocity has the learning rate in it: b = mu b - rate g and p += b,
+    Nesterov's p += mu b - rate g. Both forms agree while the rate is constant; after a change, this
+    one continues earlier steps at the old rate, as in scikit-learn and Sutskever et al. 2013.
+
+    Parameters
+    ----------
+    learning_rate : float > 0 or callable
+        The rate, or a schedule.
+    momentum : float, in [0, 1)
+        The factor mu.
+    nesterov : bool
+        Use Nesterov's variant, which needs momentum.
+    rate_in_velocity : bool
+        Use the second form; without momentum both are equal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> p = np.array([1.0])
+    >>> SGD(0.1).step(p, np.array([2.0]), [], 0.1, 1, decay=True)
+    >>> p
+    array([0.8])
+    """
+
+    name = "sgd"
+    degree = 1
+    _slots_by_row: ClassVar = {
+        "sgd": {},
+        **{"momentum": {"b": None}, "momentum_with_rate": {"b": None}},
+        **{"nesterov": {"b": None}, "nesterov_with_rate": {"b": None}},
+    }
+    _numbers = ("momentum",)
+    _checks: ClassVar = {
+        **Optimizer._checks,
+        "momentum": (FRACTION.check, 0.9),
+        **dict.fromkeys(("nesterov", "rate_in_velocity"), (check_flag,)),
+    }
+    momentum: float = 0.0
+    nesterov: bool = False
+    rate_in_velocity: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nesterov and self.momentum == 0:
+            raise ValueError(
+                "nesterov is True but momentum is 0, which leaves nothing to look ahead with: "
+                "pass for example momentum=0.9"
+            )
+
+    @property
+    def native_row(self) -> str:
+        """The row of `NATIVE_OPTIMIZERS`, by momentum, nesterov and form."""
+        if self.momentum == 0:
+            return "sgd"
+        row = "nesterov" if self.nesterov else "momentum"
+        return f"{row}_with_rate" if self.rate_in_velocity else row
+
+    def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
+        del t, scale  # there is no epsilon
+        if not self.momentum:
+            p -= rate * g
+            return
+        mu = float(self.momentum)
+        (b,) = slots
+        if self.rate_in_velocity:
+            b[...] = mu * b - rate * g
+            p += mu * b - rate * g if self.nesterov else b
+        else:
+            b[...] = mu * b + g
+            p -= rate * (g + mu * b if self.nesterov else b)
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """v = alpha v + (1 - alpha) g**2; p -= rate g / (sqrt(v) + epsilon). Source: Hinton 2012.
+
+    Parameters
+    ----------
+    learning_rate : float > 0 or callable
+        The rate, or a schedule.
+    alpha : float, in [0, 1)
+        Decay rate of the mean square.
+    epsilon : float, > 0
+        Added to the divisor to keep the step finite.
+
+    Examples
+    --------
+    >>> RMSprop(alpha=0.9).hyper
+    (0.9, 1e-08, 0.0, 0.0)
+    """
+
+    name = "rmsprop"
+    _slots_by_row: ClassVar = {"rmsprop": {"v": 0}}
+    _numbers = ("alpha", "epsilon")
+    _checks: ClassVar = {
+        **Optimizer._checks,
+        "alpha": (FRACTION.check, 0.99),
+        "epsilon": (POSITIVE.check, 1e-8),
+    }
+    alpha: float = 0.99
+    epsilon: float = 1e-8
+
+    def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
+        del t
+        alpha, epsilon, *_ = self.hyper
+        (v,) = slots
+        v[...] = alpha * v + (1 - alpha) * g * g
+        p -= rate * g / (np.sqrt(v) + scale * epsilon)
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adaptive moments with bias correction. Source: Kingma and Ba 2015.
+
+    m = beta_1 m + (1 - beta_1) g; v = beta_2 v + (1 - beta_2) g**2;
+    p -= rate / (1 - beta_1**t) m / (sqrt(v) / sqrt(1 - beta_2**t) + epsilon).
+
+    With `epsilon_hat` the last line is the paper's shorter form (end of its section 2), which
+    scikit-learn computes: p -= rate sqrt(1 - beta_2**t) / (1 - beta_1**t) m / (sqrt(v) + epsilon).
+
+    Parameters
+    ----------
+    learning_rate : float > 0 or callable
+        The rate, or a schedule.
+    beta_1, beta_2 : float, in [0, 1)
+        Decay rates of the mean and of the mean square.
+    epsilon : float, > 0
+        Added to the divisor to keep the step finite.
+    epsilon_hat : bool
+        Add epsilon before the bias correction of v, not after it.
+
+    Examples
+    --------
+    >>> Adam().hyper
+    (0.9, 0.999, 1e-08, 0.0)
+    """
+
+    name = "adam"
+    _slots_by_row: ClassVar = {"adam": {"m": 0, "v": 1}, "adam_hat": {"m": 0, "v": 1}}
+    _numbers = ("beta_1", "beta_2", "epsilon")
+    _checks: ClassVar = {
+        **Optimizer._checks,
+        "beta_1": (FRACTION.check, 0.9),
+        "beta_2": (FRACTION.check, 0.999),
+        "epsilon": (POSITIVE.check, 1e-8),
+        "epsilon_hat": (check_flag,),
+    }
+    learning_rate: LearningRate = 1e-3
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    epsilon_hat: bool = field(default=False, kw_only=True)
+
+    @property
+    def native_row(self) -> str:
+        """The row of `NATIVE_OPTIMIZERS`, by the place of epsilon."""
+        return f"{self.name}_hat" if self.epsilon_hat else self.name
+
+    def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
+        beta_1, beta_2, epsilon, *_ = self.hyper
+        m, v = slots
+        m[...] = beta_1 * m + (1 - beta_1) * g
+        v[...] = beta_2 * v + (1 - beta_2) * g * g
+        root = math.sqrt(1 - beta_2**t)
+        epsilon *= scale
+        if not self.epsilon_hat:
+            epsilon *= root
+        p -= rate * root / (1 - beta_1**t) * m / (np.sqrt(v) + epsilon)
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam after p *= 1 - rate weight_decay, on weights only. Source: Loshchilov and Hutter 2019.
+
+    Parameters
+    ----------
+    learning_rate, beta_1, beta_2, epsilon, epsilon_hat
+        As in `Adam`.
+    weight_decay : float >= 0 or callable
+        The decay, or a schedule of it; decoupled from the gradient; biases do not decay.
+
+    Examples
+    --------
+    >>> AdamW(weight_decay=0.1).hyper
+    (0.9, 0.999, 1e-08, 0.1)
+    """
+
+    name = "adamw"
+    _slots_by_row: ClassVar = {"adamw": {"m": 0, "v": 1}, "adamw_hat": {"m": 0, "v": 1}}
+    _checks: ClassVar = {**Adam._checks, "weight_decay": (check_scheduled, 0.01, NON_NEGATIVE)}
+    weight_decay: Scheduled = 0.01
+
+
+@dataclass(frozen=True)
+class Lion(Optimizer):
+    """Steps of one length, by the sign of a mean of gradients. Source: Chen et al. 2023.
+
+    p *= 1 - rate weight_decay, on weights only;
+    p -= rate sign(beta_1 m + (1 - beta_1) g); m = beta_2 m + (1 - beta_2) g.
+
+    The paper (arXiv 2302.06675) advises a rate 3 to 10 times smaller than that of AdamW, and a
+    decay as many times larger.
+
+    Parameters
+    ----------
+    learning_rate : float > 0 or callable
+        The rate, or a schedule.
+    beta_1, beta_2 : float, in [0, 1)
+        Weight of the mean in a step, and its decay rate.
+    weight_decay : float >= 0 or callable
+        The decay, or a schedule of it; decoupled from the gradient; biases do not decay.
+
+    Examples
+    --------
+    >>> p = np.array([1.0, 2.0, 3.0])
+    >>> Lion().step(p, np.array([1e-3, -20.0, 0.0]), [np.zeros(3)], 0.1, 1, decay=1.0)
+    >>> p
+    array([0.9, 2.1, 3. ])
+    """
+
+    name = "lion"
+    _slots_by_row: ClassVar = {"lion": {"m": 1}}
+    _numbers = ("beta_1", "beta_2")
+    _checks: ClassVar = {
+        **Optimizer._checks,
+        "beta_1": (FRACTION.check, 0.9),
+        "beta_2": (FRACTION.check, 0.99),
+        "weight_decay": (check_scheduled, 0.1, NON_NEGATIVE),
+    }
+    learning_rate: LearningRate = 1e-4
+    beta_1: float = 0.9
+    beta_2: float = 0.99
+    weight_decay: Scheduled = 0.0
+
+    def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
+        del t, scale  # nothing to correct, no epsilon
+        beta_1, beta_2, *_ = self.hyper
+        (m,) = slots
+        direction = beta_1 * m + (1 - beta_1) * g
+        m[...] = beta_2 * m + (1 - beta_2) * g
+        p -= rate * (np.sign(direction) + 0 * direction)  # NaN, not a step, once it is infinite
+
+
+# Row order of the C table.
+NATIVE_OPTIMIZERS = (
+    *("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"),
+    *("momentum_with_rate", "nesterov_with_rate", "adam_hat", "adamw_hat", "lion"),
+)
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    row.name: explained(row, OPTIONS) for row in (SGD, RMSprop, Adam, AdamW, Lion)
+}
+
+# The slots of each native row, by their names in the formulas. The native engine keeps a mean as a
+# sum (c/tables/optimizers.h): the number is the index in `hyper` of the decay rate of that mean.
+SLOTS: dict[str, Slots] = {
+    row: slots for kind in OPTIMIZERS.values() for row, slots in kind._slots_by_row.items()
+}

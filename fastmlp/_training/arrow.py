@@ -1,0 +1,176 @@
+"""A reader of tables in Arrow's memory format: Parquet files, frames, query results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmlp._core.intervals import check_count
+from fastmlp._core.optional import require
+
+Array = NDArray[Any]
+Path = str | os.PathLike[str]
+
+
+class ArrowBlocks:
+    """Read a table of numbers in blocks of rows; a fit holds two blocks in memory at a time.
+
+    Needs pyarrow.
+
+    Parameters
+    ----------
+    data : path, sequence of paths, Arrow table, or callable
+        Parquet files, which are opened one after the other; an object that exports an Arrow stream
+        (``__arrow_c_stream__``: tables of pyarrow, polars, pandas 3, DuckDB), which must do so in
+        every epoch; or a callable that returns such an object, and is called once an epoch.
+    target : str or sequence of str
+        The column with the targets, or several columns: y then has shape (n, len(target)).
+    features : sequence of str, optional
+        The columns of X; by default all that are not target or weight, in the table's order.
+    weight : str, optional
+        The column with sample weights.
+    rows : int
+        Largest number of rows in a block, at least 1.
+
+    Raises
+    ------
+    ImportError
+        If pyarrow is missing.
+    TypeError, ValueError
+        If ``data`` is none of these; while reading, if a column is missing, holds no numbers, or
+        has missing values. The error names file, row group, row and column.
+
+    Notes
+    -----
+    Blocks come in the order of the rows. If that order is not random, let
+    ``fit(source, shuffle_buffer=131_072)`` mix them.
+
+    Examples
+    --------
+    >>> import fastmlp, numpy as np, pytest
+    >>> pyarrow = pytest.importorskip("pyarrow")
+    >>> x = np.linspace(-1, 1, 1000, dtype=np.float32)
+    >>> table = pyarrow.table({"x": x, "y": x**2})
+    >>> net = fastmlp.MLP([1, 8, 1], rng=0)
+    >>> source = fastmlp.ArrowBlocks(table, "y", rows=300)
+    >>> history = net.fit(source, epochs=2, shuffle_buffer=1000)
+    >>> len(history.loss)
+    2
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        target: str | Sequence[str],
+        *,
+        features: Sequence[str] | None = None,
+        weight: str | None = None,
+        rows: int = 65_536,
+    ) -> None:
+        self.pyarrow = require("ArrowBlocks", "pyarrow")
+        self.target, self.weight = target, weight
+        self.features = None if features is None else list(features)
+        self.rows = check_count("rows", rows, example=65_536)
+        self.paths: list[Path] | None = None
+        self.make: Callable[[], Any] = data if callable(data) else lambda: data
+        if isinstance(data, (str, os.PathLike)):
+            self.paths = [data]
+        elif isinstance(data, (list, tuple)) and data:
+            self.paths = list(data)
+        elif not callable(data) and not hasattr(data, "__arrow_c_stream__"):
+            raise TypeError(
+                f"data is a {type(data).__name__} but paths of Parquet files, an Arrow table or a "
+                "callable that returns one is expected: pass for example a polars or pyarrow table"
+            )
+        for path in self.paths or ():
+            if not isinstance(path, (str, os.PathLike)):
+                raise TypeError(
+                    f"data has a {type(path).__name__} but paths are expected: pass names of files"
+                )
+
+    def __iter__(self) -> Iterator[tuple[Array, ...]]:
+        """Yield the blocks, from the first row to the last."""
+        if self.paths is not None:
+            for path in self.paths:
+                yield from self._of_file(path)
+            return
+        reader = self.pyarrow.RecordBatchReader.from_stream(self.make())
+        names = self._names(reader.schema.names, "the table")
+        row = 0
+        for batch in reader:
+            for first in range(0, batch.num_rows, self.rows):
+                start = row + first
+                part = batch.slice(first, self.rows)
+                yield self._block(part, names, lambda k, start=start: f"row {start + k}")  # type: ignore[misc]
+            row += batch.num_rows
+
+    def _of_file(self, path: Path) -> Iterator[tuple[Array, ...]]:
+        """Yield the blocks of a Parquet file; one thread and no read ahead need least memory."""
+        parquet = require("ArrowBlocks", "pyarrow.parquet")
+        with parquet.ParquetFile(path, pre_buffer=False) as file:
+            names = self._names(file.schema_arrow.names, str(path))
+            ends = np.cumsum(
+                [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
+            )
+            row = 0
+
+            def place(k: int) -> str:
+                group = int(np.searchsorted(ends, row + k, side="right"))
+                return f"{path}, row group {group}, row {row + k}"
+
+            columns = list(dict.fromkeys(names))
+            for batch in file.iter_batches(self.rows, columns=columns, use_threads=False):
+                yield self._block(batch, names, place)
+                row += batch.num_rows
+
+    def _names(self, known: Sequence[str], where: str) -> list[str]:
+        """Return the columns to read: those of X, then targets, then the weight."""
+        targets = [self.target] if isinstance(self.target, str) else list(self.target)
+        others = targets if self.weight is None else [*targets, self.weight]
+        features = self.features
+        if features is None:
+            features = [name for name in known if name not in others]
+        for name in (*features, *others):
+            if name not in known:
+                raise ValueError(
+                    f"{where} has no column {name!r}: its columns are {', '.join(known)}"
+                )
+        if not features:
+            raise ValueError(f"{where} has no columns besides target and weight: name features")
+        return [*features, *others]
+
+    def _block(
+        self, batch: Any, names: list[str], place: Callable[[int], str]
+    ) -> tuple[Array, ...]:
+        """Return X, y, and the weights if there are any, of some rows."""
+        columns = [_numbers(batch.column(name), name, place) for name in names]
+        weights = [columns.pop()] if self.weight is not None else []
+        n_targets = 1 if isinstance(self.target, str) else len(self.target)
+        features, targets = columns[:-n_targets], columns[-n_targets:]
+        y = targets[0] if isinstance(self.target, str) else np.column_stack(targets)
+        dtype = np.result_type(*(each.dtype for each in features))
+        X = np.empty((len(y), len(features)), dtype if dtype.kind == "f" else np.float64)
+        for k, column in enumerate(features):
+            X[:, k] = column
+        return (X, y, *weights)
+
+
+def _numbers(column: Any, name: str, place: Callable[[int], str]) -> Array:
+    """Return a column's numbers; raise an error that names the first row without one."""
+    if column.null_count:
+        first = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
+        raise ValueError(
+            f"{place(first)}, column {name!r}: a value is missing but a number is expected: fill "
+            "missing values first, or train a fastmlp.TabMLPRegressor, which takes them"
+        )
+    found: Array = column.to_numpy(zero_copy_only=False)
+    if found.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{place(0)}, column {name!r}: {column.type} but numbers are expected: turn it into "
+            "numbers first, or leave it out by features=[...]"
+        )
+    return found

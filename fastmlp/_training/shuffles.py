@@ -1,0 +1,82 @@
+"""The seeds of the shuffles of a fit, drawn from the generators of its members."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from itertools import repeat, zip_longest
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class SharedGenerator:
+    """The numbers drawn from a generator, dealt in turn to the members that share it."""
+
+    def __init__(self, source: np.random.BitGenerator) -> None:
+        self.source, self.members = source, 0
+        self.drawn: array[int] = array("Q")
+
+    def draw(self, n: int) -> None:
+        """Draw until there are n seeds, as 64 raw bits, which are the same in every NumPy."""
+        raw = map(self.source.random_raw, repeat(None, n - len(self.drawn)))
+        any(map(self.drawn.append, raw))  # in C: no interrupt between drawing and storing
+
+
+class Shuffles:
+    """Seeds of the members' shuffles; ``used`` counts those of each member that were used."""
+
+    def __init__(self, generators: Sequence[np.random.Generator]) -> None:
+        self.used = 0
+        self._streams: dict[int, SharedGenerator] = {}
+        self._places: list[tuple[SharedGenerator, int]] = []  # per member
+        for rng in generators:
+            source = rng.bit_generator
+            stream = self._streams.setdefault(id(source), SharedGenerator(source))
+            self._places.append((stream, stream.members))
+            stream.members += 1
+
+    def resume(self, drawn: Sequence[Sequence[int]], used: int) -> None:
+        """Continue with the seeds drawn before."""
+        self.used = used
+        for stream in self._streams.values():
+            places = zip(drawn, self._places, strict=True)
+            turns = zip_longest(*(own for own, (its, _) in places if its is stream))
+            stream.drawn = array("Q", (seed for turn in turns for seed in turn if seed is not None))
+
+    def drawn(self, k: int) -> Sequence[int]:
+        """Return a member's seeds: the used ones, and perhaps more."""
+        stream, place = self._places[k]
+        return stream.drawn if stream.members == 1 else stream.drawn[place :: stream.members]
+
+    def next_seed(self) -> int:
+        """Return the seed of the next epoch of a single member."""
+        stream = self._places[0][0]
+        self.used += 1
+        stream.draw(self.used)
+        return stream.drawn[self.used - 1]
+
+    def take(self, n: int) -> list[NDArray[np.uint64]]:
+        """Return the seeds of the next n epochs of each member."""
+        first, end = self.used, self.used + n
+        for stream in self._streams.values():
+            stream.draw(end * stream.members)
+        self.used = end
+        each = [
+            own.drawn[first * own.members + place : end * own.members : own.members]
+            for own, place in self._places
+        ]
+        return [np.frombuffer(seeds, np.uint64) for seeds in each]
+
+    def kept(self) -> tuple[Any, ...]:
+        """Return the state of the generators and the numbers of seeds, for `go_back`."""
+        streams = self._streams.values()
+        return [(each.source.state, len(each.drawn)) for each in streams], self.used
+
+    def go_back(self, kept: tuple[Any, ...]) -> None:
+        """Restore the state that `kept` has returned."""
+        places, self.used = kept
+        for stream, (state, n) in zip(self._streams.values(), places, strict=True):
+            stream.source.state = state
+            del stream.drawn[n:]

@@ -1,0 +1,282 @@
+"""Training that goes on after any cut has the bits of training that was not interrupted."""
+
+import warnings
+
+import cases
+import numpy as np
+import pytest
+import test_bits
+from models import WAYS, X, Y, network
+from states import digest, same, state
+
+import fastmlp
+from fastmlp import reference
+from fastmlp._models import trainer
+
+EPOCHS = 8
+HELD = X[:20], Y[:20]
+FOLDS = np.array_split(np.random.default_rng(8).permutation(len(X)), 3)
+
+
+class CutError(Exception):
+    """Ends a fit, as a job that is killed between two epochs."""
+
+
+def cut_in(epoch):
+    """Return a callback that ends the fit after the other callbacks of an epoch."""
+
+    def end(state):
+        if state.epoch == epoch:
+            raise CutError
+
+    end.runs_last = True
+    return end
+
+
+# ---- networks and ensembles ----------------------------------------------------------------------
+
+
+def ensemble(mlp, **options):
+    """Return three members, of which two draw from one generator."""
+    rng = np.random.default_rng(4)
+    return fastmlp.Ensemble([network(mlp, **options | {"rng": seed}) for seed in (0, rng, rng)])
+
+
+MODELS = {
+    "MLP": lambda **options: network(fastmlp.MLP, **options),
+    "reference MLP": lambda **options: network(reference.MLP, **options),
+    "Ensemble": lambda **options: ensemble(fastmlp.MLP, **options),
+    "reference Ensemble": lambda **options: ensemble(reference.MLP, **options),
+}
+SCHEDULE = fastmlp.AdamW(fastmlp.Cosine(0.05, 24), weight_decay=lambda step: 0.001 * step)
+# Options of `fit`; "model" has those of the model.
+FITS = {
+    "plain": {},
+    "float64, dropout": {"model": {"dropout": 0.3, "dtype": "float64"}, "l2": 0.01},
+    "float64, norm": {"model": {"layer_norm": "before", "scale": True, "dtype": "float64"}},
+    "in order, two threads": {"shuffle": False, "n_threads": 2},
+    "schedules": {"optimizer": SCHEDULE, "dropout": fastmlp.Cosine(0.4, 20)},
+    "validation": {"validation_data": HELD},
+    **{
+        repr(averaging): {"averaging": averaging, "validation_data": HELD}
+        for averaging in (fastmlp.EMA(0.7), fastmlp.EMA(0.9, start=3), fastmlp.SWA(start=2))
+    },
+    **{cases.optimizer_id(each): {"optimizer": each} for each in cases.OPTIMIZERS},
+}
+EARLY = {
+    "optimizer": fastmlp.SGD(0.3, momentum=0.9),
+    "callbacks": lambda: [fastmlp.EarlyStopping(patience=2, min_delta=0.01)],
+    "validation_data": HELD,
+}
+PLATEAUS = {
+    "callbacks": lambda: [fastmlp.ReduceOnPlateau("loss", patience=1, factor=0.3)],
+    "optimizer": fastmlp.SGD(1.0),
+}
+WATCHED = {
+    "early stopping": EARLY,
+    "early stopping among means": EARLY | {"averaging": fastmlp.EMA(0.3)},
+    "plateaus": PLATEAUS,
+}
+# Of some models alone.
+OWN = {
+    "blocks": {"data": [fastmlp.Blocks(X, Y, rows=37)], "model": {"dropout": 0.2}},
+    "folds": {"validation_rows": FOLDS, "averaging": fastmlp.EMA(0.7)},
+    "judge": {
+        "validation_rows": FOLDS,
+        "judge": lambda epoch, predictions: [3, 1, 2, 1, 4, 5, 6, 7][epoch],
+        "callbacks": lambda: [fastmlp.ReduceOnPlateau(patience=1)],
+    },
+}
+ALL = FITS | WATCHED | OWN
+OWN_PAIRS = [(name, fit) for name in MODELS for fit in OWN if ("Ens" in name) == (fit != "blocks")]
+
+
+def train(model, fit, epochs=EPOCHS, callbacks=(), **more):
+    """Train a model as one of the fits says."""
+    own = {"batch_size": 32, **ALL[fit], "epochs": epochs, **more}
+    own.pop("model", None)
+    data = own.pop("data", (X, Y))
+    model.fit(*data, callbacks=[*own.pop("callbacks", list)(), *callbacks], **own)
+    return model
+
+
+def made(name, fit):
+    return MODELS[name](**ALL[fit].get("model", {}))
+
+
+def kept(model):
+    """Return what a fit that goes on has of the mean of weights, of each network."""
+    nets = model if isinstance(model, fastmlp.Ensemble) else [model]
+    return digest([[*net._progress.averaged[:2]] if net._progress.averaged else 0 for net in nets])
+
+
+@pytest.fixture(autouse=True)
+def many_epochs_a_call(monkeypatch):
+    """Let an ensemble take all epochs after the first in one call, where it can."""
+    monkeypatch.setattr(trainer, "LEAP_SECONDS", 1e9)
+    monkeypatch.setattr(trainer, "LEAST_EPOCHS", 2)
+
+
+def check_parts(name, fit, way, path):
+    whole, parts = made(name, fit), made(name, fit)
+    train(whole, fit)
+    for epochs in (1, 4, 4, EPOCHS):  # no epoch is left the third time
+        train(parts, fit, epochs, resume=parts.history is not None)
+        assert len(parts.history.loss) == len(parts.history.seconds) == epochs
+        parts = WAYS[way](parts, path)
+    same(parts, whole)
+    assert kept(parts) == kept(whole)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_fit_in_parts_is_a_fit(name, fit, way, tmp_path):
+    check_parts(name, fit, way, tmp_path / "model")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("name", "fit"), [pair for pair in OWN_PAIRS if "judge" not in pair])
+def test_a_fit_of_its_own_kind_in_parts_is_a_fit(name, fit, way, tmp_path):
+    check_parts(name, fit, way, tmp_path / "model")
+
+
+def check_cuts(name, fit, folder):
+    """Start the same job again and again; it is cut in each epoch once."""
+
+    def job(path, epoch=-1):
+        callbacks = [fastmlp.Checkpoint(path), cut_in(epoch)]
+        return train(made(name, fit), fit, callbacks=callbacks, resume=path)
+
+    whole, path = job(folder / "whole"), folder / "cut"
+    n = len(whole.history.loss)
+    assert (n < EPOCHS) == fit.startswith("early stopping")
+    for epoch in range(n):
+        with pytest.raises(CutError):
+            job(path, epoch)
+        if epoch == 2:
+            loaded = train(fastmlp.load(path), fit, resume=True)
+    for again in (loaded, job(path), job(path)):  # no epoch is left for the last
+        same(again, whole)
+        assert again.history.stop_reason == whole.history.stop_reason
+        assert kept(again) == kept(whole)
+
+
+@pytest.mark.parametrize("fit", FITS | WATCHED)
+@pytest.mark.parametrize("name", MODELS)
+def test_cut_in_every_epoch_it_ends_the_same(name, fit, tmp_path):
+    check_cuts(name, fit, tmp_path)
+
+
+@pytest.mark.parametrize(("name", "fit"), OWN_PAIRS)
+def test_a_fit_of_its_own_kind_cut_in_every_epoch_ends_the_same(name, fit, tmp_path):
+    check_cuts(name, fit, tmp_path)
+
+
+@pytest.mark.parametrize("dtype", cases.DTYPES)
+@pytest.mark.parametrize("level", test_bits.LEVELS)
+@pytest.mark.parametrize("fit", test_bits.FITS)
+def test_the_golden_fits_go_on_on_any_level_and_threads(fit, level, dtype):
+    sizes, _, options = test_bits.FITS[fit]
+    options = dict(options)
+    whole, parts = (test_bits.model(fit, level, dtype) for _ in range(2))
+    x, t, weights = test_bits.data(sizes, whole.loss)
+    if options.pop("sample_weight", False):
+        options["sample_weight"] = weights
+    whole.fit(x, t, epochs=4, n_threads=1, **options)
+    for n_threads, epochs in ((2, 1), (1, 3), (2, 4)):
+        parts.fit(x, t, epochs=epochs, n_threads=n_threads, resume=epochs > 1, **options)
+    same(parts, whole)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("optimizer", cases.OPTIMIZERS, ids=cases.optimizer_id)
+@pytest.mark.parametrize(("name", "dtype"), [(name, d) for name in MODELS for d in cases.DTYPES])
+def test_passes_go_on_with_the_optimizer(name, dtype, optimizer, way, tmp_path):
+    whole, parts = (MODELS[name](dtype=dtype, dropout=0.2) for _ in range(2))
+    for _ in range(3):
+        for each in (whole, parts):
+            each.partial_fit(X, Y, optimizer=optimizer, batch_size=17)
+        parts = WAYS[way](parts, tmp_path / "model")
+    assert state(parts) == state(whole)
+
+
+@pytest.mark.parametrize("way", ["copy", "pickle", "file"])
+def test_a_copy_made_by_a_callback_goes_on(mlp, way, tmp_path):
+    copies = []
+
+    def take(state):
+        if not copies:
+            copies.append(WAYS[way](state.model, tmp_path / "model"))
+
+    whole = train(network(mlp, dropout=0.2), "validation", callbacks=[take])
+    same(train(copies[0], "validation", resume=True), whole)
+
+
+# ---- estimators ----------------------------------------------------------------------------------
+
+SAMPLES = np.random.default_rng(0).normal(size=(90, 4))
+WORDS = np.where(SAMPLES[:, 0] * SAMPLES[:, 1] > 0, "same", "other")
+SQUARES = SAMPLES[:, :2] ** 2
+ESTIMATORS = {
+    "plain": {},
+    "early stopping": {"early_stopping": True, "tol": 0.05, "n_iter_no_change": 2},
+    "adaptive": {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.1, "n_iter_no_change": 1},
+    "by samples": {"solver": "sgd", "learning_rate": "invscaling", "shuffle": False},
+    "best, scaled, dropout": {"restore_best": True, "standardize": True, "dropout": 0.2},
+    "schedule": {"learning_rate": "one_cycle", "solver": "sgd"},
+    "callbacks": {
+        "callbacks": lambda: [
+            fastmlp.ReduceOnPlateau("loss", patience=1),
+            fastmlp.EarlyStopping("loss", patience=3, min_delta=0.02),
+        ],
+        "learning_rate_init": 0.1,
+    },
+}
+EACH_TARGET = pytest.mark.parametrize("y", [WORDS, SQUARES], ids=["classifier", "regressor"])
+
+
+def estimator(y, callbacks=list, **options):
+    """Return an estimator for the targets."""
+    pytest.importorskip("sklearn")
+    make = fastmlp.MLPClassifier if y.dtype.kind == "U" else fastmlp.MLPRegressor
+    options = {"hidden_layer_sizes": (6,), "random_state": 0, "max_iter": EPOCHS} | options
+    return make(callbacks=callbacks(), **options)
+
+
+def fitted(model, y, **more):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # not converged
+        return model.fit(SAMPLES, y, **more)
+
+
+@EACH_TARGET
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_an_estimator_that_was_cut_ends_the_same(kind, y, tmp_path):
+    def job(path, epoch=-1):
+        model = estimator(y, **ESTIMATORS[kind])
+        model.callbacks += [fastmlp.Checkpoint(path), cut_in(epoch)]
+        return fitted(model, y, resume=path)
+
+    whole, path = job(tmp_path / "whole"), tmp_path / "cut"
+    for epoch in range(whole.n_iter_):
+        with pytest.raises(CutError):
+            job(path, epoch)
+    for again in (job(path), job(path)):  # no epoch is left for the last
+        assert state(again) == state(whole)
+        assert again.history_.stop_reason == whole.history_.stop_reason
+
+
+@EACH_TARGET
+@pytest.mark.parametrize("way", ["copy", "pickle", "file"])
+@pytest.mark.parametrize("kind", [kind for kind in ESTIMATORS if kind != "callbacks"])
+def test_an_estimator_goes_on_with_passes(kind, way, y, tmp_path):
+    """A file has the moments of the optimizer; a copy and a pickle begin with fresh ones."""
+    options = ESTIMATORS[kind] | {"early_stopping": False}
+    whole, parts = (fitted(estimator(y, **options), y) for _ in range(2))
+    for _ in range(3):
+        whole = WAYS["itself" if way == "file" else "deepcopy"](whole, tmp_path)
+        parts = WAYS[way](parts, tmp_path / "model")
+        for each in (whole, parts):
+            each.partial_fit(SAMPLES, y)
+    assert state(parts) == state(whole)

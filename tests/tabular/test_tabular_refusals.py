@@ -1,0 +1,133 @@
+"""What the estimators of tables refuse before they train: columns, targets, weights, options."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from tiny_tables import LABELS, N, X, Y, classifier, regressor
+
+import fastmlp
+from fastmlp.tabular import members
+
+pandas = pytest.importorskip("pandas", reason="needs pandas")
+polars = pytest.importorskip("polars", reason="needs polars")
+pytestmark = pytest.mark.usefixtures("tiny")
+
+FRAME = pandas.DataFrame(X, columns=list("abc"))
+OTHER = polars.DataFrame(dict(zip("abc", X.T, strict=True)))
+REGRESSOR, CLASSIFIER = {"X": X, "y": Y}, {"X": X, "y": LABELS}
+
+
+def column(values):
+    """Return a table one of whose columns holds such objects."""
+    return {"X": FRAME.assign(a=pandas.Series(values, dtype=object))}
+
+
+def recipe(**fields):
+    return {"recipes": [fields]}
+
+
+# The error, its words, and what a fit of a regressor is given besides.
+DATA = [
+    (TypeError, r"a holds a list, which is neither: .* astype\(float\), or", column([[1, 2]] * N)),
+    (TypeError, r"holds a Fraction, .* astype\(float\), or to", column([Fraction(1, 3)] * N)),
+    (TypeError, "a holds a dict, which is neither", column([{}] * N)),
+    (TypeError, "a holds dates", column([np.datetime64("2020-01-01")] * N)),
+    (TypeError, r"a holds a Interval, .* by astype\(str\)", column(pandas.cut(X[:, 0], 4))),
+    (ValueError, "too large for dtype.*: a has such", column([10**400] * N)),
+    (ValueError, "infinity", {"X": FRAME.assign(a=np.inf)}),
+    (ValueError, "several columns with the name", {"X": FRAME.set_axis(["a", "a", "b"], axis=1)}),
+    (ValueError, "several columns with the name", {"X": FRAME.set_axis([1, 1, 2], axis=1)}),
+    (TypeError, "X is a LazyFrame but .* pass X.collect", {"X": OTHER.lazy()}),
+    *(
+        (TypeError, "string or a number: d holds", {"X": OTHER.with_columns(d=polars.Series(d))})
+        for d in ([{"k": 1}, {"k": 2}] * (N // 2), [[1, 2]] * N)
+    ),
+    (
+        *(TypeError, r"a holds a Int128, .* in polars by cast\(Float64\) or"),
+        {"X": polars.DataFrame({"a": np.arange(N)}).cast(polars.Int128)},
+    ),
+    (ValueError, "rescale y", {"y": Y * 1e160}),
+    (ValueError, "rescale y", {"y": Y * 1e-160}),
+    (ValueError, "rescale y", {"y": np.c_[Y, Y * 1e-160]}),
+    (ValueError, "too large for float64", {"y": [10**400 + k for k in range(N)]}),
+    (ValueError, "y holds dates", {"y": np.arange(N).astype("M8[D]")}),
+    (ValueError, "y has masked entries", {"y": np.ma.masked_array(Y, Y > 1)}),
+    (ValueError, "in sum inf", {"sample_weight": np.full(N, 1e308)}),
+    *(
+        (ValueError, "1 rows have a weight above 0, and above 2e-16 times", {"sample_weight": w})
+        for w in (np.r_[1e300, np.ones(N - 1)], np.r_[1e20, np.ones(N - 1)])
+    ),
+    (ValueError, "two groups", {"groups": np.zeros(N)}),
+    (ValueError, "groups has missing ones", {"groups": [None, 1] * (N // 2)}),
+    (ValueError, "groups has missing ones", {"groups": np.where(np.arange(N) < 3, np.nan, 1.0)}),
+    (ValueError, "do not compare", {"groups": np.array(["a", 1] * (N // 2), object)}),
+    (ValueError, r"groups has shape \(60, 2\)", {"groups": np.zeros((N, 2))}),
+    (ValueError, "X_val and y_val belong together", {"X_val": X}),
+    (ValueError, "X_val and y_val belong together", {"y_val": Y}),
+    (ValueError, "inconsistent numbers", {"X_val": X, "y_val": Y[1:]}),
+    (ValueError, "2 features", {"X_val": X[:, 1:], "y_val": Y}),
+    (ValueError, "y has 2 outputs but 1", {"X_val": X, "y_val": np.c_[Y, Y]}),
+]
+# The same of a classifier.
+CLASSES = [
+    ("one class", np.zeros(N, int)),
+    ("y contains NaN, None or NA", ["a", None, "b"] * (N // 3)),
+    ("y contains NaN, None or NA", np.array(["a", np.nan] * (N // 2), object)),
+    ("y holds text and 1 but", np.array(["a", 1] * (N // 2), object)),
+    ("y has masked entries", np.ma.masked_array(LABELS, Y > 1)),
+    ("but 0 and 1 are expected", np.c_[1 + (Y > 0), 1 + (Y > 1)]),
+    ("but 0 and 1 are expected", np.sign(np.c_[Y, -Y]).astype(int)),
+]
+OPTIONS = [
+    ("n_jobs is 0 but a number of threads", {"n_jobs": 0}),
+    ("n_jobs is True but a number of threads", {"n_jobs": True}),
+    ("time_limit is True but a number of seconds", {"time_limit": True}),
+    ("time_limit is 1000", {"time_limit": 10**400}),
+    ("booleans of shape", {"categorical_features": [True, False]}),
+    ("categorical_features has 'colour'", {"categorical_features": ["colour"]}),
+    ("folds", {"folds": 1}),
+    ("folds", {"folds": True}),
+    ("members", {"members": 1}),
+    ("epochs", {"epochs": 0}),
+    ("width", {"width": 2.5}),
+    ("recipes is empty", {"recipes": []}),
+    (r"recipes\[0\] is 8 but a dict is expected", {"recipes": [8]}),
+    (r"recipes\[1\] is .* any of bins, ", {"recipes": [{"bins": 8}, {"layers": 3}]}),
+    (r"recipes\[0\]: bins is -1 but must be an integer", recipe(bins=-1)),
+    ("activation is 'swish' but None or ", recipe(activation="swish")),
+    ("dropout is 1.0 but must be", recipe(dropout=1.0)),
+    ("share is 0 but must be", recipe(share=0)),
+    ("callbacks has a Checkpoint", {"callbacks": [fastmlp.Checkpoint("x")]}),
+    ("EarlyStopping of val_loss .* epochs=", {"callbacks": [fastmlp.EarlyStopping()]}),
+    ("ReduceOnPlateau of val_loss", {"callbacks": [fastmlp.ReduceOnPlateau()]}),
+]
+WEIGHTS = ({"high": -1, "low": 1}, {"high": np.nan, "low": 1}, {"high": np.inf, "low": 1})
+CASES = [
+    *((error, words, regressor, {}, REGRESSOR | given) for error, words, given in DATA),
+    *((ValueError, words, classifier, {}, {"X": X, "y": y}) for words, y in CLASSES),
+    *((ValueError, words, regressor, options, {"X": FRAME, "y": Y}) for words, options in OPTIONS),
+    *(
+        (*(ValueError, "weights of the rows are from"), classifier, {"class_weight": w}, CLASSIFIER)
+        for w in WEIGHTS
+    ),
+]
+
+
+@pytest.mark.parametrize(("error", "words", "make", "options", "data"), CASES)
+def test_it_is_refused_before_anything_is_trained(error, words, make, options, data, monkeypatch):
+    monkeypatch.setattr(members, "train", None)
+    with pytest.raises(error, match=words):
+        make(**options).fit(**data)
+
+
+@pytest.mark.parametrize("given", [column([np.datetime64("2020-01-01")] * N), {"y": Y * 1e160}])
+def test_a_fit_that_is_refused_changes_nothing(given):
+    model = regressor().fit(FRAME, Y)
+    before = dict(vars(model))
+    with pytest.raises((TypeError, ValueError)):
+        model.fit(**{"X": FRAME, "y": Y} | given)
+    assert vars(model) == before

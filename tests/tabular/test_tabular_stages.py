@@ -1,0 +1,138 @@
+"""Presets with two stages: which recipes are trained, for how long, and why it ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from sklearn.exceptions import ConvergenceWarning
+
+from fastmlp import TabMLPRegressor
+from fastmlp.tabular import blend, epoch_selection, members, presets
+from fastmlp.tabular.presets import Preset, Recipe
+
+LONG = Recipe(bins=4, width=16, depth=1)
+STAGED = Preset(6, 2, 64, (LONG, replace(LONG, bins=0)), trial_folds=3)
+ROWS = np.random.default_rng(2).normal(size=(300, 2))
+NOISE = np.random.default_rng(3).normal(size=300)
+SMOOTH = np.sin(2 * ROWS[:, 0]) + ROWS[:, 1]
+
+
+def in_stages(monkeypatch, y, default=STAGED, at=None, **options):
+    """Fit the default preset; return the model, and the networks and epochs of each training.
+
+    ``at`` counts the trainings before an interrupt.
+    """
+    trained, train = [], members.train
+
+    def noting(recipe, *args):
+        if len(trained) == at:
+            raise KeyboardInterrupt
+        found = train(recipe, *args)
+        trained.append((recipe.bins, len(args[4].learn), found.run, found.planned))
+        return found
+
+    monkeypatch.setitem(presets.PRESETS, "default", default)
+    monkeypatch.setattr(members, "train", noting)
+    model = TabMLPRegressor(random_state=0, **options).fit(ROWS, y)
+    monkeypatch.setattr(members, "train", train)
+    return model, trained
+
+
+@pytest.mark.parametrize(
+    ("gain", "noise", "is_real"),
+    [
+        (0.1, 0.1, True),
+        (0.1, 2.0, False),
+        (0.01, 0.0, False),
+        (0.03, 0.0, True),
+        (-0.1, 0.0, False),
+    ],
+)
+@pytest.mark.parametrize("weights", [None, np.repeat([3.0, 0.0], [300, 100])])
+def test_a_gain_is_real_if_it_exceeds_its_noise_and_two_percent(gain, noise, is_real, weights):
+    after = np.ones(400)
+    before = after + gain + noise * np.tile([1.0, -1.0], 200)  # standard error: noise / 20
+    assert epoch_selection.is_gain(before, after, weights) == is_real
+    assert not epoch_selection.is_gain(before, before, weights)
+
+
+@pytest.mark.parametrize("scoring", [None, "r2"])
+def test_noise_is_not_trained_for_long(monkeypatch, scoring):
+    """Recipes end with the third cycle, which is the first to be compared with one before."""
+    model, trained = in_stages(monkeypatch, NOISE, scoring=scoring)
+    planned = presets.quick_epochs("numbers", 300)
+    third = round(presets.cycle_end(3, 4) * planned)
+    assert trained == [(bins, 6, third, planned) for bins in (4, 0)]
+    assert "no further stage, because the last cycle of the rate" in model.report().more["course"]
+
+
+def test_a_relation_is_trained_on_more_folds_for_as_long_as_that_pays(monkeypatch):
+    model, trained = in_stages(monkeypatch, SMOOTH)
+    base = presets.quick_epochs("numbers", 300)
+    trial, longer = trained[:2], trained[2:]
+    assert {(size, planned) for _, size, _, planned in trial} == {(6, base)}
+    assert {(size, planned) for _, size, _, planned in longer} == {(12, round(base * 63 / 15))}
+    assert max(run for _, _, run, _ in longer) > base
+    assert {group.ensemble[0].layer_sizes[0] for group in model._members.groups} <= {2, 10}
+    assert len(model._members) % 12 == 0
+    course = model.report().more["course"].split("; then ")
+    assert [text.split(" in ")[0] for text in course] == [
+        "2 x 6 networks",
+        f"{len(longer)} x 12 networks",
+    ]
+    fast = TabMLPRegressor(
+        preset="fast", random_state=0, recipes=[{"bins": 4, "width": 16, "depth": 1}]
+    )
+    fast.fit(ROWS, SMOOTH)
+    error = [np.mean((m.oof_prediction_ - SMOOTH) ** 2) for m in (model, fast)]
+    assert error[0] < 0.8 * error[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [
+        ({"epochs": 20}, [12, 12]),
+        ({"recipes": [{"width": 8, "depth": 1}]}, [12]),
+        ({"folds": 4}, [8, 8, 8]),
+        ({"members": 4}, [6, 6, 6]),
+        ({"width": 20}, [6, 6, 12]),
+    ],
+)
+def test_stages_follow_the_choices_of_the_user(monkeypatch, options, sizes):
+    model, trained = in_stages(monkeypatch, SMOOTH, **options)
+    assert [size for _, size, _, _ in trained][: len(sizes)] == sizes
+    if {"epochs", "recipes"} & options.keys():  # one stage, as of any other preset
+        plain, _ = in_stages(monkeypatch, SMOOTH, replace(STAGED, trial_folds=0), **options)
+        np.testing.assert_array_equal(model.predict(ROWS), plain.predict(ROWS))
+        assert "course" not in model.report().more
+
+
+def test_without_a_second_stage_the_first_counts(monkeypatch):
+    """An interrupt before its first score, or a time that is too short, leaves the first stage."""
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        ended, _ = in_stages(monkeypatch, SMOOTH, at=2)
+    monkeypatch.setattr(blend, "seconds_of_epoch", lambda recipe, *_: 1.0)
+    late, trained = in_stages(monkeypatch, SMOOTH, time_limit=100)
+    assert len(trained) == 2
+    for model, why in ((ended, "the user interrupted it"), (late, "the time was over")):
+        assert f"; then no further stage, because {why}" in model.report().more["course"]
+        assert len(model._members) == 12
+        assert np.isfinite(model.predict(ROWS)).all()
+
+
+@pytest.mark.parametrize(("seconds", "sizes"), [(1e-9, [6, 6, 8]), (1.0, [6, 6])])
+def test_best_begins_like_the_default_within_a_time_limit(monkeypatch, seconds, sizes):
+    """Its own recipes come last, if there is time for them."""
+    best = Preset(4, 2, 256, (replace(LONG, width=8),))
+    monkeypatch.setitem(presets.PRESETS, "best", best)
+    monkeypatch.setattr(blend, "seconds_of_epoch", lambda *_: seconds)
+    model, trained = in_stages(monkeypatch, NOISE, preset="best", time_limit=100)
+    assert [size for _, size, _, _ in trained] == sizes
+    course = model.report().more["course"]
+    assert course.endswith("because the time was over") == (len(sizes) == 2)
+    assert np.isfinite(model.predict(ROWS)).all()
