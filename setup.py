@@ -239,7 +239,7 @@ class BuildProbe(BuildExtensions):
     """Build `probe` alone, for tests and benchmarks; see tests/support/probing.py."""
 
     def wanted(self) -> list[Extension]:
-        return [plain_module(SOURCES / "probe.pyx")]
+        return [Extension("probe", ["tests/support/probe.pyx"], extra_compile_args=PLAIN_FLAGS)]
 
 
 class BuildWheel(bdist_wheel):

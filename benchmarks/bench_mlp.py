@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 from harness import peak
 from predictors import expected
-from rivals import load_training, wrong_losses
-from trainers import FastmlpTrainer
+from rivals import TRAINERS, load_training, wrong_losses
 from workloads import CASES
 
+from fastmlp._cli.rivals import fastmlp_net
 from fastmlp._engine.thread_count import default_threads
 
 
 @pytest.mark.parametrize("threads", sorted({1, default_threads()}))
 @pytest.mark.parametrize("name", CASES)
 def bench_epoch(benchmark: Any, name: str, threads: int) -> None:
-    case = CASES[name]
-    assert not wrong_losses(case, load_training(FastmlpTrainer, case, threads)[0])
-    benchmark(FastmlpTrainer(case, threads).train, 1, True)
+    case, (_, make) = CASES[name], TRAINERS["fastmlp"]
+    assert not wrong_losses(case, load_training(make, case, threads)[0])
+    benchmark(make(case, threads).names["train"], 1, True)
     if benchmark.stats is not None:  # absent under --benchmark-disable
         seconds = benchmark.stats.stats.median / case.steps
         fraction = case.flops / seconds / peak() / threads
@@ -30,8 +30,7 @@ def bench_epoch(benchmark: Any, name: str, threads: int) -> None:
 @pytest.mark.parametrize("rows", [1, 32, 1024])
 @pytest.mark.parametrize("name", CASES)
 def bench_predict(benchmark: Any, name: str, rows: int) -> None:
-    trainer = FastmlpTrainer(CASES[name], 1)
-    x = trainer.x[:rows]
-    right = expected(trainer.case, x)
-    np.testing.assert_allclose(trainer.net.predict(x), right, rtol=1e-3, atol=1e-5)
-    benchmark(trainer.net.predict, x)
+    case = CASES[name]
+    net, x = fastmlp_net(case), case.data()[0][:rows]
+    np.testing.assert_allclose(net.predict(x), expected(case, x), rtol=1e-3, atol=1e-5)
+    benchmark(net.predict, x)

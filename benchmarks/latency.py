@@ -46,9 +46,9 @@ def time_calls(case: Case, calls: int) -> dict[str, Array]:
     right = expected(case, x)
     runs = {CLOCK: runner("pass", {})}
     for way, make in WAYS.items():
-        statement, names = make(case, x, 1)
-        np.testing.assert_allclose(eval(statement, names), right, rtol=1e-3, atol=1e-4)
-        runs[way] = runner(statement, names)
+        timed = make(case, 1)
+        np.testing.assert_allclose(timed.predictions(), right, rtol=1e-3, atol=1e-4)
+        runs[way] = runner(timed.statement, timed.names)
     spent = {way: array("q", bytes(8 * calls)) for way in runs}
     for way, run in runs.items():  # warm up; overwritten later
         run(spent[way], 0, min(calls, TURN))

@@ -3,8 +3,8 @@
 Each library lives in a process of its own, pinned to as many CPUs as it has threads, which are
 limited before it is imported. Its result is checked before anything is timed. Training: all start
 from the same weights on the same data; after an epoch in row order and one shuffled the loss of
-the weights, computed in float64, has to agree with that of a float64 training; a turn is one or
-more whole shuffled epochs. Prediction: NumPy array in, NumPy array out, link included, through
+the predictions has to agree with that of a float64 training; a turn is one or more whole shuffled
+epochs. Prediction: NumPy array in, NumPy array out, link included, through
 Python; compared with float64 NumPy.
 """
 
@@ -24,8 +24,9 @@ import numpy as np
 import workers
 from harness import FAULT, Names, Rows
 from predictors import PREDICTED, PREDICTORS, expected
-from trainers import TRAINERS
-from workloads import CASES, Array, Case, NumpyTrainer, Parameters, loss
+from workloads import CASES, Array, Case, NumpyTrainer
+
+from fastmlp._cli.rivals import LIBRARIES, Timed
 
 # Relative difference of the loss allowed after one epoch: in row order (the same sums, in float32)
 # and in a random order of the library's own.
@@ -33,42 +34,57 @@ TOLERANCES = {"in row order": 0.01, "shuffled": 0.1}
 PREDICTION_TOLERANCE = 1e-3  # relative, and a tenth of it absolute, of predictions of order one
 
 
+def numpy_train(case: Case, threads: int) -> Timed:
+    """Train in NumPy, by hand."""
+    trainer = NumpyTrainer(case)
+    names = {"train": trainer.train, "predict": lambda: expected(case, trainer.x, trainer.get())}
+    return Timed("train(1, True)", names, "predict()")
+
+
 def load_training(make: Any, case: Case, threads: int) -> tuple[Any, Callable[[int], float]]:
-    """Return the weights after one epoch of each kind, and what times whole shuffled epochs."""
-    trainer = make(case, threads)
-    weights = {}
+    """Return the predictions after one epoch of each kind, and what times shuffled epochs."""
+    found = {}
     for kind in TOLERANCES:
-        trainer.reset()
-        trainer.train(1, kind == "shuffled")
-        weights[kind] = [(w.copy(), b.copy()) for w, b in trainer.get()]
-    return weights, lambda epochs: harness.repeat(lambda: trainer.train(epochs, True), 1)
+        timed = make(case, threads)
+        timed.names["train"](1, kind == "shuffled")
+        found[kind] = timed.predictions().reshape(case.n_rows, -1).copy()
+    train = timed.names["train"]
+    return found, lambda epochs: harness.repeat(lambda: train(epochs, True), 1)
 
 
 def load_prediction(make: Any, case: Case, threads: int) -> tuple[Any, Callable[[int], float]]:
     """Return the predictions of all rows, and what times so many calls."""
-    statement, names = make(case, case.data()[0], threads)
-    result = np.array(eval(statement, names)).reshape(case.n_rows, -1)
-    return result, timeit.Timer(statement, globals=names).timeit
+    timed = make(case, threads)
+    result = timed.predictions().reshape(case.n_rows, -1).copy()
+    return result, timeit.Timer(timed.statement, globals=timed.names).timeit
+
+
+def loss(case: Case, predictions: Array) -> float:
+    """Return the mean loss of predictions over all data, in float64."""
+    y, p = case.data()[1], predictions.astype(np.float64)
+    if case.classifies:
+        return float(-np.mean(np.log(p[np.arange(len(y)), y])))
+    return float(0.5 * np.mean((p - y) ** 2))
 
 
 @functools.cache
 def right_losses(case: Case) -> dict[str, float]:
     """Return the losses after one epoch of each kind, by NumPy in float64, and the first loss."""
     trainer = NumpyTrainer(case, dtype=np.float64)
-    losses = {"at first": loss(case, trainer.get(), *case.data())}
+    losses = {"at first": loss(case, expected(case, trainer.x, trainer.get()))}
     for kind in TOLERANCES:
         trainer.reset()
         trainer.train(1, kind == "shuffled")
-        losses[kind] = loss(case, trainer.get(), *case.data())
+        losses[kind] = loss(case, expected(case, trainer.x, trainer.get()))
     return losses
 
 
-def wrong_losses(case: Case, weights: Mapping[str, Parameters]) -> str:
-    """Say where the losses of these weights differ from the float64 training."""
+def wrong_losses(case: Case, predictions: Mapping[str, Array]) -> str:
+    """Say where the losses of these predictions differ from the float64 training."""
     right = right_losses(case)
     found = []
     for kind, tolerance in TOLERANCES.items():
-        value = loss(case, weights[kind], *case.data())
+        value = loss(case, predictions[kind])
         # The tolerance is part of what the epoch achieved too: a rival that stands still fails.
         allowed = tolerance * min(right[kind], abs(right["at first"] - right[kind]))
         if not abs(value - right[kind]) <= allowed:
@@ -161,6 +177,14 @@ class Contest:
         return rows | wrong
 
 
+TRAINERS = {
+    **{
+        name: (modules or ("fastmlp",), kinds["train"])
+        for name, (modules, kinds) in LIBRARIES.items()
+        if "train" in kinds
+    },
+    "NumPy": (("numpy",), numpy_train),
+}
 TRAINING = Contest(
     TRAINERS,
     load_training,

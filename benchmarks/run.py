@@ -149,6 +149,7 @@ def show(title: str, rows: Rows) -> None:
 
 def environment() -> dict[str, Any]:
     """Return what a figure depends on: machine, interpreter, versions, fastmlp's configuration."""
+    from fastmlp._cli.bench import cpu
     from fastmlp._models import config
 
     versions = {}
@@ -158,23 +159,13 @@ def environment() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return {
-        "processor": processor(),
+        "processor": cpu(),
         "cpus": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": versions,
         "fastmlp": config.config(),
     }
-
-
-def processor() -> str:
-    """Return the processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
 
 
 def main(argv: Sequence[str]) -> int:

@@ -212,7 +212,8 @@ def measure(
         points = over_time(every, there)
         yield f"means of {len(every)} sets", points
         if curve is not None:
-            draw(curve, points, f"geometric means of {len(every)} sets, {threads} threads")
+            means = f"geometric means of {harness.counted(len(every), 'set')}"
+            draw(curve, points, f"{means}, {harness.counted(threads, 'thread')}")
 
 
 def over_time(tried: Tried, names: list[str]) -> Rows:
@@ -236,7 +237,9 @@ def draw(path: str, points: Rows, title: str) -> None:
 
     figure = Figure(figsize=(6.5, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    axes.set(xscale="log", xlabel="CPU seconds of a fit", title=title)
+    axes.set(xscale="log", yscale="log", xlabel="CPU seconds of a fit", title=title)
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
     for name, row in points.items():
         (seconds, error), (_, label) = row.values(), row
         is_ours = name.split()[0] in PRESETS

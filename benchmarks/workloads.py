@@ -1,8 +1,8 @@
 """The four networks that every training benchmark runs, and a plain float64 account of them.
 
 tiny is all overhead, small lives in the first-level cache, mnist in the second, wide beyond it.
-The data are drawn from a fixed seed, with targets that can be learned. The loss that judges every
-library is computed here, from its weights, in float64.
+The data are drawn from a fixed seed, with targets that can be learned. The training that judges
+every library is computed here, in float64.
 """
 
 from __future__ import annotations
@@ -10,28 +10,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Parameters = list[tuple[Array, Array]]  # of each layer: weights (fan_in, fan_out), bias (fan_out,)
-
-LEARNING_RATE = 1e-3
+from fastmlp._cli.rivals import LEARNING_RATE, Array, Parameters, Task
 
 
-@dataclass(frozen=True)
-class Case:
-    """One network with its loss, batch and number of rows (a multiple of the batch)."""
-
-    name: str
-    layer_sizes: tuple[int, ...]
-    activation: str
-    loss: str
-    batch_size: int
-    n_rows: int
+class Case(Task):
+    """One network with its loss, batch and number of rows, and the arithmetic of its training."""
 
     @property
     def title(self) -> str:
@@ -58,31 +45,6 @@ class Case:
     def flops(self) -> int:
         """Floating-point operations of one step: three products a layer, the first has but two."""
         return 2 * self.batch_size * (3 * self.n_weights - math.prod(self.layer_sizes[:2]))
-
-    @property
-    def classifies(self) -> bool:
-        """Whether the targets are labels and a softmax follows the last layer."""
-        return self.loss == "cross_entropy"
-
-    def data(self, seed: int = 0) -> tuple[Array, Array]:
-        """Return inputs, float32 (rows, features), and targets: float32 (rows, 1) or labels."""
-        rng = np.random.default_rng(seed)
-        n_in, n_out = self.layer_sizes[0], self.layer_sizes[-1]
-        x = rng.standard_normal((self.n_rows, n_in), dtype=np.float32)
-        teacher = rng.standard_normal((n_in, n_out)).astype(np.float32) / np.float32(n_in**0.5)
-        if not self.classifies:
-            return x, np.sin(x @ teacher * 2)
-        return x, np.argmax(x @ teacher, axis=1).astype(np.int32)
-
-    def parameters(self, seed: int = 1) -> Parameters:
-        """Return the float32 weights and biases from which everybody starts (Glorot uniform)."""
-        rng = np.random.default_rng(seed)
-        layers = []
-        for i, o in self.layers:
-            bound = (6 / (i + o)) ** 0.5
-            weights = rng.uniform(-bound, bound, (i, o)).astype(np.float32)
-            layers.append((weights, np.zeros(o, np.float32)))
-        return layers
 
 
 CASES = {

@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # the same table for type checkers
     from fastmlp._models.ensemble.ensemble import Ensemble as Ensemble
     from fastmlp._models.ensemble.predictor import EnsemblePredictor
     from fastmlp._models.from_torch import from_torch as from_torch
+    from fastmlp._models.lr_find import lr_find as lr_find
     from fastmlp._models.mlp import MLP as MLP
     from fastmlp._network.averaging import EMA as EMA, SWA as SWA
     from fastmlp._network.functions.activation import CustomActivation as CustomActivation
@@ -101,6 +102,7 @@ _NAMES = {
     "_core.communicators": "Communicator",
     "_training.distributed.exchange": "RankError",
     "_models.from_torch": "from_torch",
+    "_models.lr_find": "lr_find",
     "_models.config": "show_config",
     "optimizers": "Optimizer SGD RMSprop Adam AdamW Lion",
     "_network.averaging": "EMA SWA",

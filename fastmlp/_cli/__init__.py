@@ -1,7 +1,7 @@
-"""The command line: `fastmlp`, or `python -m fastmlp`. One module a command; argparse alone.
+"""The command line: `fastmlp`, or `python -m fastmlp`; it uses argparse alone.
 
 Exit codes: 0, 1 (something is wrong with the data, the model or the machine), 2 (wrong usage), 130
-(Ctrl-C). Results go to the standard output, progress and complaints to the standard error stream.
+(Ctrl-C). Results go to the standard output, progress and messages to the standard error stream.
 """
 # PYTHON_ARGCOMPLETE_OK
 
@@ -14,21 +14,17 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-import fastmlp
-from fastmlp._cli import bench, demo, evaluate, export, info, inspection, predict, train
-from fastmlp._cli.errors import CommandError, UsageError
+from fastmlp._cli import bench, demo, info, models, train
+from fastmlp._cli.arguments import VERSION, CommandError, UsageError
 
 COMMANDS = {
-    "demo": demo,
-    "info": info,
-    "bench": bench,
-    "train": train,
-    "predict": predict,
-    "evaluate": evaluate,
-    "inspect": inspection,
-    "export": export,
+    each.run.__name__: each
+    for each in (
+        *(demo.demo, info.info, bench.bench, train.train),
+        *(models.predict, models.evaluate, models.inspect, models.export),
+    )
 }
-# What the library raises about data, models and files; anything else is a fault of ours.
+# The errors that the library raises about data, models and files; any other is a defect.
 REPORTED = (
     *(CommandError, ArithmeticError, ImportError, MemoryError, OSError, RuntimeError),
     *(TypeError, ValueError),
@@ -44,20 +40,24 @@ def parser() -> argparse.ArgumentParser:
         "demo runs. fastmlp COMMAND --help explains a command.",
         epilog=demo.SOURCE,
     )
-    whole.add_argument("--version", action="version", version=f"fastmlp {fastmlp.__version__}")
-    whole.set_defaults(run=demo.run, parser=whole)
+    whole.add_argument("--version", action="version", version=f"fastmlp {VERSION}")
+    whole.set_defaults(run=demo.demo.run, parser=whole)
     commands = whole.add_subparsers(metavar="COMMAND", title="commands")
-    demo.add_arguments(whole.add_argument_group("options of demo"))
-    for name, module in COMMANDS.items():
-        text = (module.__doc__ or "").partition("\n")[0].partition(": ")[2].removesuffix(".")
-        one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:])
-        module.add_arguments(one)
-        one.set_defaults(run=module.run, parser=one)
+    demo.demo.add_to(whole.add_argument_group("options of demo"))
+    for name, each in COMMANDS.items():
+        text = (each.run.__doc__ or "").partition("\n")[0]
+        one = commands.add_parser(
+            name, help=text[0].lower() + text[1:].removesuffix("."), description=text
+        )
+        each.add_to(one)
+        one.set_defaults(run=each.run, parser=one)
     return whole
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code."""
+    if sys.stderr is None:  # it is closed
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     whole = parser()
     if "_ARGCOMPLETE" in os.environ:  # the shell asks for completions
         importlib.import_module("argcomplete").autocomplete(whole)
@@ -79,19 +79,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\n{name}: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        _to_nowhere()
-        print(f"{name}: whoever read the output has closed it before its end", file=sys.stderr)
+        _discard_output()
+        print(f"{name}: the reader of the output has closed it before its end", file=sys.stderr)
         return 1
     except REPORTED as error:
         print(f"{name}: error: {_sentence(error)}", file=sys.stderr)
         if isinstance(error, OSError) and error.filename is None:
-            _to_nowhere()
+            _discard_output()
         return 1
     return 0
 
 
 def _sentence(error: BaseException) -> str:
-    """Return what an error says, as one sentence without a number of the system."""
+    """Return the message of an error as one sentence, without a system's error number."""
     if isinstance(error, MemoryError):
         return f"there is not enough memory: {error}"
     if isinstance(error, OSError) and error.strerror:
@@ -100,6 +100,6 @@ def _sentence(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _to_nowhere() -> None:
+def _discard_output() -> None:
     """Redirect the standard output: Python flushes it once more when it ends, and must not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

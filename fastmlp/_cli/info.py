@@ -1,4 +1,4 @@
-"""The command info: print versions, the CPU level and threads, as a bug report needs them."""
+"""The command info."""
 
 from __future__ import annotations
 
@@ -8,32 +8,22 @@ import json
 import platform
 from typing import Any
 
-from fastmlp._cli.internals import config
+from fastmlp._cli.arguments import JSON, command
+from fastmlp._models.config import config
 
-# Packages that commands use where they are installed, and the extra or package that brings them.
+# Packages that commands use if they are installed.
 OPTIONAL = ("scikit-learn", "polars", "pandas", "pyarrow", "onnx", "matplotlib", "tqdm")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments."""
-    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
-
-
 def facts() -> dict[str, Any]:
-    """Return what the command prints."""
-    return {
-        **config(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        **{name: version(name) or "not installed" for name in OPTIONAL},
-    }
-
-
-def version(package: str) -> str | None:
-    """Return the version of a package, None if it is not installed; nothing is imported."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    """Return the facts that the command prints; no optional package is imported."""
+    found = {**config(), "machine": f"{platform.system()} {platform.machine()}"}
+    for name in OPTIONAL:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
 
 
 def as_text(value: Any) -> str:
@@ -41,8 +31,9 @@ def as_text(value: Any) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Print the facts."""
+@command(JSON)
+def info(options: argparse.Namespace) -> None:
+    """Print versions, the CPU level and threads, as a bug report needs them."""
     if options.json:
         print(json.dumps(facts(), indent=2))
         return

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import fastmlp
 from fastmlp._cli import scores, tables
-from fastmlp._cli.charts import Axes
-from fastmlp._cli.internals import write as write_file
+from fastmlp._cli.arguments import VERSION
+from fastmlp._core.atomic_files import write as write_file
+from fastmlp._core.charts import Axes
 
 Array = NDArray[Any]
 
@@ -22,7 +22,7 @@ MOST_CLASSES = 12  # of a confusion matrix
 MOST_BARS = 15
 MOST_CURVES = 4  # classes with a curve of their own; columns with a partial dependence
 SAMPLE, GRID = 100, 15  # rows and values of a partial dependence
-MANY_CELLS = 200_000  # of a table whose columns are shuffled but once
+MANY_CELLS = 200_000  # a table with more has its columns shuffled only once
 STYLE = Path(__file__).with_name("report.css")
 SCORES = {
     "rmse": "root mean squared error, in the units of the target: less is better",
@@ -33,21 +33,27 @@ SCORES = {
     "log_loss": "mean negative logarithm of the probability of the true class: less is better",
     "roc_auc": "probability that a row of the last class is ranked above one of the first",
 }
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>
+{style}</style></head>
+<body><h1>{title}</h1>
+<main>
+{sections}
+</main>
+<footer>Made by fastmlp {version}.</footer></body></html>
+"""
 
 
 def write(
     path: str, model: Any, X: Any, y: Array, weights: Array | None, found: dict[str, Any]
 ) -> None:
-    """Write the page.
+    """Write the page of a model that was fitted on X, y and weights.
 
-    Parameters
-    ----------
-    path : str
-        Of the file.
-    model : TabMLPRegressor or TabMLPClassifier
-        Fitted on X, y and weights.
-    found : dict
-        What the command train has found: model, task, target, seconds, scores.
+    ``found`` are the results of the command train: model, task, target, seconds, scores.
     """
     write_page(path, f"A model of {found['target']}", sections(model, X, y, weights, found))
 
@@ -55,13 +61,11 @@ def write(
 def write_page(path: str, title: str, sections: Iterable[tuple[str, str]]) -> None:
     """Write a page of sections, each a title and HTML."""
     parts = [f"<section><h2>{html.escape(name)}</h2>{body}</section>" for name, body in sections]
-    page = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{html.escape(title)}</title>\n<style>\n{STYLE.read_text()}</style></head>\n"
-        f"<body><h1>{html.escape(title)}</h1>\n<main>\n" + "\n".join(parts) + "\n</main>\n"
-        f"<footer>Made by fastmlp {fastmlp.__version__}.</footer></body></html>\n"
+    page = PAGE.format(
+        title=html.escape(title),
+        style=STYLE.read_text(encoding="utf-8"),
+        sections="\n".join(parts),
+        version=VERSION,
     )
     write_file(path, [page.encode()])
 
@@ -75,39 +79,26 @@ def sections(
     importance = model.importance(X, y, rounds=rounds)
     yield "What was done", _facts(report, found)
     yield "How well it does", _scores(found, y, weights)
-    yield "Calibration", _calibration(model, y)
+    yield "Calibration", _calibration(model, y, classes)
     if classes is None:
         yield "Residuals", _residuals(y, model.oof_prediction_)
     else:
         yield "Confusion", _confusion(y, model.oof_prediction_, classes)
-    names, ax = importance.names[:MOST_BARS], Axes()
+    names = importance.names[:MOST_BARS]
     if names:
-        ends = slice(len(names) - 1, None, -1) if len(names) > 1 else slice(None)
-        ax.barh(names[::-1], importance.means[ends], xerr=importance.deviations[ends])
+        ax = Axes()
+        each = zip(names, importance.means, importance.deviations, strict=False)
+        ax.barh(*zip(*list(each)[::-1], strict=True))
         ax.set(xlabel="rise of the loss when the column is shuffled")
-        yield (
-            "Importance",
-            (
-                "<p>How much worse predictions of unseen rows get when a column is shuffled.</p>"
-                + ax.svg("Importance of the columns")
-            ),
-        )
-        yield (
-            "Partial dependence",
-            (
-                "<p>The mean prediction if a column had one value in all rows.</p>"
-                + "".join(_dependence(model, X, name) for name in names[:MOST_CURVES])
-            ),
-        )
+        text = "How much worse predictions of unseen rows get when a column is shuffled."
+        yield "Importance", f"<p>{text}</p>{ax.svg('Importance of the columns')}"
+        curves = "".join(_dependence(model, X, name) for name in names[:MOST_CURVES])
+        text = "The mean prediction if a column had one value in all rows."
+        yield "Partial dependence", f"<p>{text}</p>{curves}"
     ax = Axes()
     model.plot_history(ax=ax)
-    yield (
-        "Learning curves",
-        (
-            "<p>The score of held-out rows, epoch by epoch. The weights of the marked epoch "
-            f"were kept.</p>{ax.svg('Score by epoch')}"
-        ),
-    )
+    text = "The score of held-out rows, epoch by epoch. The weights of the marked epoch were kept."
+    yield "Learning curves", f"<p>{text}</p>{ax.svg('Score by epoch')}"
     ax = Axes()
     ax.barh(list(report.seconds)[::-1], list(report.seconds.values())[::-1])
     ax.set(xlabel="seconds")
@@ -141,7 +132,7 @@ def _facts(report: Any, found: dict[str, Any]) -> str:
 def _scores(found: dict[str, Any], y: Array, weights: Array | None) -> str:
     parts = {"out_of_fold": "out of fold", "valid": "validation file"}
     parts = {key: name for key, name in parts.items() if key in found}
-    names = list(dict.fromkeys(name for part in parts for name in found[part]))
+    names = dict.fromkeys(name for part in parts for name in found[part])
     rows = [
         [name, *(f"{found[p][name]:.4g}" if name in found[p] else "" for p in parts), SCORES[name]]
         for name in names
@@ -150,50 +141,40 @@ def _scores(found: dict[str, Any], y: Array, weights: Array | None) -> str:
         spread = np.sqrt(np.average((y - np.average(y, weights=weights)) ** 2, weights=weights))
         simple = f"always predicting the mean has an rmse of {spread:.4g}"
     else:
-        _, places = np.unique(y, return_inverse=True)
-        counts = np.bincount(places, weights)
-        simple = (
-            f"always predicting the largest class is right in {counts.max() / counts.sum():.1%}"
-        )
+        counts = np.bincount(np.unique(y, return_inverse=True)[1], weights)
+        share = counts.max() / counts.sum()
+        simple = f"always predicting the largest class is right in {share:.1%}"
     return table(rows, ["score", *parts.values(), "meaning"]) + f"<p>To compare: {simple}.</p>"
 
 
-def _calibration(model: Any, y: Array) -> str:
-    if not hasattr(model, "classes_"):
-        ax = Axes()
+def _calibration(model: Any, y: Array, classes: Array | None) -> str:
+    ax = Axes()
+    if classes is None:
         model.plot_calibration(y, ax=ax)
         text = "The share of targets below each predicted quantile; on the diagonal it is right."
         return f"<p>{text}</p>{ax.svg('Calibration of quantiles')}"
     text = "How often rows with a predicted probability are of the class; ideal is the diagonal."
     labels, counts = np.unique(y, return_counts=True)
-    often = labels[np.argsort(-counts, kind="stable")[:MOST_CURVES]]
-    ax = Axes()
-    for label in often if len(labels) > 2 else labels[-1:]:
+    frequent = labels[np.argsort(-counts, kind="stable")[:MOST_CURVES]]
+    for label in frequent if len(labels) > 2 else labels[-1:]:
         ax.label = str(label)
         model.plot_calibration(y, label=label, ax=ax)
     return f"<p>{text}</p>{ax.svg('Calibration of classes')}"
 
 
-def _figure(title: str, picture: str) -> str:
-    return f"<figure><figcaption>{html.escape(title)}</figcaption>{picture}</figure>"
-
-
 def _residuals(y: Array, prediction: Array) -> str:
-    every = slice(None, None, -(-len(y) // MOST_POINTS))
-    ax = Axes()
+    every, ax = slice(None, None, -(-len(y) // MOST_POINTS)), Axes()
     ax.plot([prediction.min(), prediction.max()], [0, 0], color="gray")
     ax.scatter(prediction[every], (y - prediction)[every])
     ax.set(xlabel="prediction, out of fold", ylabel="target minus prediction")
-    return "<p>The errors of the predictions; no pattern should be left.</p>" + ax.svg(
-        "Residuals by prediction"
-    )
+    text = "The errors of the predictions; no pattern should be left."
+    return f"<p>{text}</p>{ax.svg('Residuals by prediction')}"
 
 
 def _confusion(y: Array, p: Array, classes: Array) -> str:
     """Return the table of true and predicted classes; the cells are shaded by their share."""
-    truth, said = scores.codes_of(y, classes), p.argmax(axis=1)
     counts = np.zeros((len(classes), len(classes)), int)
-    np.add.at(counts, (truth, said), 1)
+    np.add.at(counts, (scores.codes_of(y, classes), p.argmax(axis=1)), 1)
     shown = np.sort(np.argsort(-counts.sum(axis=1), kind="stable")[:MOST_CLASSES])
     head = "".join(f"<th>{html.escape(str(classes[k]))}</th>" for k in shown)
     body = ""
@@ -201,10 +182,10 @@ def _confusion(y: Array, p: Array, classes: Array) -> str:
         shares = counts[k] / max(counts[k].sum(), 1)
         cells = [f'<td style="--share:{shares[j]:.2f}">{counts[k, j]:,}</td>' for j in shown]
         body += f"<tr><th>{html.escape(str(classes[k]))}</th>{''.join(cells)}</tr>"
-    more = len(classes) - len(shown)
-    note = f" The {len(shown)} largest of {len(classes)} classes are shown." if more else ""
+    note = f" The {len(shown)} largest of {len(classes)} classes are shown."
     return (
-        f"<p>Rows are true classes, columns predicted ones, out of fold.{note}</p>"
+        "<p>Rows are true classes, columns predicted ones, out of fold."
+        f"{note * (len(classes) > len(shown))}</p>"
         f'<div class="wide"><table class="confusion"><tr><th></th>{head}</tr>{body}</table></div>'
     )
 
@@ -213,31 +194,32 @@ def _dependence(model: Any, X: Any, name: str) -> str:
     """Return the chart of the mean prediction by the value of one column."""
     values = tables.column(X, name, "the data")
     sample, ax = X[:: -(-len(X) // SAMPLE)], Axes()
-    number = values.dtype.kind in "iuf"
-    if number:
+    is_number = values.dtype.kind in "iuf"
+    if is_number:
         present = values[~np.isnan(values)] if values.dtype.kind == "f" else values
         grid = np.unique(np.quantile(present, np.linspace(0.02, 0.98, GRID), method="nearest"))
     else:
         present = np.array([v for v in values.tolist() if v is not None and v == v], object)
         kinds, counts = np.unique(present, return_counts=True)
         grid = kinds[np.argsort(-counts, kind="stable")[:MOST_BARS]]
-    classes = getattr(model, "classes_", np.empty(0))
+    classes: Any = getattr(model, "classes_", ())
     predict = model.predict_proba if len(classes) else model.predict
     means = [predict(tables.replaced(sample, name, v)).mean(axis=0) for v in grid.tolist()]
     found = np.reshape(means, (len(grid), -1))
-    columns = range(found.shape[1])[-1:] if len(classes) <= 2 else range(len(classes))[:MOST_CURVES]
-    what = "probability" if len(classes) else "prediction"
-    if len(columns) == 1 and len(classes):
-        what += f" of {classes[-1]}"
-    if number:
+    several = len(classes) > 2 and is_number
+    columns = range(found.shape[1])[:MOST_CURVES] if several else [found.shape[1] - 1]
+    label = "prediction"
+    if len(classes):
+        label = "probability" if several else f"probability of {classes[-1]}"
+    if is_number:
         for k in columns:
-            ax.plot(grid, found[:, k], label=str(classes[k]) if len(classes) > 2 else "")
-        ax.set(xlabel=name, ylabel=what)
+            ax.plot(grid, found[:, k], label=str(classes[k]) if several else "")
+        ax.set(xlabel=name, ylabel=label)
     else:
-        last = columns[-1]
-        ax.barh([str(v) for v in grid[::-1]], found[::-1, last])
-        ax.set(xlabel=f"probability of {classes[last]}" if len(classes) else what)
-    return _figure(name, ax.svg(f"Partial dependence on {name}"))
+        ax.barh([str(v) for v in grid[::-1]], found[::-1, columns[0]])
+        ax.set(xlabel=label)
+    picture = ax.svg(f"Partial dependence on {name}")
+    return f"<figure><figcaption>{html.escape(name)}</figcaption>{picture}</figure>"
 
 
 def _usage(found: dict[str, Any]) -> str:

@@ -1,219 +1,285 @@
-"""What `fastmlp bench` times: libraries, each in its own way and in a process of its own.
+"""The libraries that `fastmlp bench` and the benchmarks of the repository time.
 
-A library's function for a kind of task takes the task and returns two callables: what is timed,
-and what gives predictions to check. Libraries are imported where they are used.
+A library has a function for each kind of work; it takes a task and a number of threads and returns
+`Timed`. Libraries are imported where they are used: a process holds one of them.
 """
 
 from __future__ import annotations
 
-import time
+import contextlib
+import importlib
+import itertools
+import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-import fastmlp
 from fastmlp._cli import litert
+from fastmlp._models.mlp import MLP
+from fastmlp._network.optimizers import Adam
 
-Array = NDArray[Any]
-Calls = tuple[Callable[[], Any], Callable[[], Array]]
+Array: TypeAlias = NDArray[Any]
+Parameters: TypeAlias = list[tuple[Array, Array]]  # per layer: weights (fan_in, fan_out), bias
 
-RATE = 1e-3  # of Adam, everywhere
-TOLERANCE = 1e-3  # of predictions, relative to the largest
+LEARNING_RATE = 1e-3  # of Adam, everywhere
 
 
-class Task(NamedTuple):
-    """One thing to do: "predict" rows, "train" one epoch, or fit a "table"."""
+class Timed(NamedTuple):
+    """A statement to time, the names in it, and the expression of the predictions to check.
 
-    kind: str
-    sizes: tuple[int, ...] = ()  # of the layers; relu between them, squared error behind
-    rows: int = 0
-    batch: int = 0
+    The statement of training is a call of ``train(epochs, shuffle)``. Timing a statement instead of
+    a function adds no call.
+    """
+
+    statement: str
+    names: dict[str, Any]
+    result: str = ""
+
+    def predictions(self) -> Array:
+        """Return the predictions."""
+        return np.asarray(eval(self.result or self.statement, self.names))
+
+
+@dataclass(frozen=True)
+class Task:
+    """One network with its loss, batch and number of rows (a multiple of the batch)."""
+
+    name: str
+    layer_sizes: tuple[int, ...]
+    activation: str  # relu or tanh
+    loss: Any  # squared_error or cross_entropy
+    batch_size: int
+    n_rows: int
 
     @property
-    def title(self) -> str:
-        """The task in a table."""
-        if self.kind == "table":
-            return "fit of a table, 295 rows x 10"
-        net = "-".join(map(str, self.sizes))
-        if self.kind == "train":
-            return f"epoch of {self.rows:,} rows, batch {self.batch}, {net}"
-        return f"prediction of {self.rows:,} row{'s' * (self.rows > 1)}, {net}"
+    def classifies(self) -> bool:
+        """Whether the targets are labels and a softmax follows the last layer."""
+        return bool(self.loss == "cross_entropy")
 
-    def net(self) -> fastmlp.MLP:
-        """Return the network from which everybody starts."""
-        return fastmlp.MLP(list(self.sizes), activation="relu", rng=0)
+    def data(self, seed: int = 0) -> tuple[Array, Array]:
+        """Return inputs, float32 (rows, features), and targets: float32 (rows, n) or labels."""
+        rng = np.random.default_rng(seed)
+        n_in, n_out = self.layer_sizes[0], self.layer_sizes[-1]
+        x = rng.standard_normal((self.n_rows, n_in), dtype=np.float32)
+        teacher = rng.standard_normal((n_in, n_out)).astype(np.float32) / np.float32(n_in**0.5)
+        if not self.classifies:
+            return x, np.sin(x @ teacher * 2)
+        return x, np.argmax(x @ teacher, axis=1).astype(np.int32)
 
-    def parameters(self) -> list[tuple[Array, Array]]:
-        """Return its weights, (fan_in, fan_out), and biases by layer."""
-        net = self.net()
-        return list(zip(net.weights, net.biases, strict=True))
-
-    def data(self) -> tuple[Array, Array]:
-        """Return inputs and targets, float32."""
-        x = np.random.default_rng(0).standard_normal((self.rows, self.sizes[0]), np.float32)
-        return x, np.sin(2 * x[:, : self.sizes[-1]])
-
-
-SIZES = ((8, 32, 32, 1), (64, 128, 128, 10), (784, 256, 128, 10))
-TASKS = [
-    *(Task("predict", sizes, rows) for rows in (1, 1024) for sizes in SIZES),
-    *(
-        Task("train", sizes, 4096, batch)
-        for sizes, batch in zip(SIZES, (32, 128, 128), strict=True)
-    ),
-    Task("table"),
-]
+    def parameters(self, seed: int = 1) -> Parameters:
+        """Return the float32 parameters from which all libraries start (Glorot uniform)."""
+        rng = np.random.default_rng(seed)
+        layers = []
+        for i, o in itertools.pairwise(self.layer_sizes):
+            bound = (6 / (i + o)) ** 0.5
+            weights = rng.uniform(-bound, bound, (i, o)).astype(np.float32)
+            layers.append((weights, np.zeros(o, np.float32)))
+        return layers
 
 
-def _fastmlp_predict(task: Task) -> Calls:
-    predict, x = task.net().predictor(n_threads=1), task.data()[0]
-    return lambda: predict(x), lambda: np.asarray(predict(x))
+def fastmlp_net(task: Task) -> MLP:
+    """Return an MLP with the parameters of a task."""
+    net = MLP(task.layer_sizes, activation=task.activation, loss=task.loss, rng=2)  # type: ignore[arg-type]
+    net.weights, net.biases = map(list, zip(*task.parameters(), strict=True))
+    return net
 
 
-def _fastmlp_train(task: Task) -> Calls:
-    net, (x, y) = task.net(), task.data()
-    fit: Any = {"batch_size": task.batch, "optimizer": fastmlp.Adam(RATE), "n_threads": 1}
-    return lambda: net.fit(x, y, epochs=1, **fit), lambda: np.asarray(net.predict(x))
+def _fastmlp_predict(task: Task, threads: int) -> Timed:
+    return Timed("p(x)", {"p": fastmlp_net(task).predictor(threads), "x": task.data()[0]})
+
+
+def _fastmlp_train(task: Task, threads: int) -> Timed:
+    del threads  # FASTMLP_NUM_THREADS limits them
+    net, (x, y), adam = fastmlp_net(task), task.data(), Adam(LEARNING_RATE)
+    fixed: Any = {"batch_size": task.batch_size, "optimizer": adam}
+
+    def train(epochs: int, shuffle: bool) -> None:
+        net.fit(x, y, epochs=epochs, shuffle=shuffle, **fixed)
+
+    return Timed("train(1, True)", {"train": train, "net": net, "x": x}, "net.predict(x)")
 
 
 def _sklearn_net(task: Task) -> Any:
-    from sklearn.neural_network import MLPRegressor
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-    x, y = task.data()
-    net = MLPRegressor(
-        hidden_layer_sizes=task.sizes[1:-1],
-        batch_size=task.batch or 1,
-        learning_rate_init=RATE,
-        alpha=0,
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    net = (MLPClassifier if task.classifies else MLPRegressor)(
+        hidden_layer_sizes=task.layer_sizes[1:-1],
+        activation=task.activation,
+        batch_size=task.batch_size,
+        alpha=0.0,
+        learning_rate_init=LEARNING_RATE,
+        max_iter=1,
+        warm_start=True,
+        tol=0.0,
+        n_iter_no_change=10**9,
+        random_state=2,
     )
-    return net.partial_fit(x, y.ravel() if y.shape[1] == 1 else y)
-
-
-def _sklearn_predict(task: Task) -> Calls:
-    net, x = _sklearn_net(task), task.data()[0]
+    inputs, *_, outputs = task.layer_sizes
+    labels = np.arange(max(outputs, task.batch_size, 2)) % outputs  # each class occurs
+    y = labels if task.classifies else np.eye(outputs, dtype=np.float32)[labels].squeeze()
+    net.fit(np.zeros((len(labels), inputs), np.float32), y)
     net.coefs_, net.intercepts_ = map(list, zip(*task.parameters(), strict=True))
-    return lambda: net.predict(x), lambda: net.predict(x)
+    return net
 
 
-def _sklearn_train(task: Task) -> Calls:
-    net, (x, y) = _sklearn_net(task), task.data()
-    y = y.ravel() if y.shape[1] == 1 else y
-    return lambda: net.partial_fit(x, y), lambda: net.predict(x)
+def _sklearn_predict(task: Task, threads: int) -> Timed:
+    method = "predict_proba" if task.classifies else "predict"
+    return Timed(f"net.{method}(x)", {"net": _sklearn_net(task), "x": task.data()[0]})
 
 
-def _torch_net(task: Task) -> tuple[Any, Any]:
+def _sklearn_train(task: Task, threads: int) -> Timed:
+    (statement, names, _), (x, y) = _sklearn_predict(task, threads), task.data()
+
+    def train(epochs: int, shuffle: bool) -> None:
+        names["net"].set_params(max_iter=epochs, shuffle=shuffle).fit(x, y.squeeze())
+
+    return Timed("train(1, True)", {**names, "train": train}, statement)
+
+
+_modes = contextlib.ExitStack()  # PyTorch's inference mode, from a task to the next
+
+
+def torch_net(task: Task, threads: int) -> tuple[Any, Any]:
+    """Return torch, and a network whose last module is the link."""
     import torch
 
-    torch.set_num_threads(1)
+    _modes.close()
+    torch.set_num_threads(threads)
+    torch.manual_seed(2)
     layers: list[Any] = []
-    with torch.no_grad():
-        for weights, bias in task.parameters():
-            layers += [torch.nn.Linear(*weights.shape), torch.nn.ReLU()]
-            layers[-2].weight.copy_(torch.from_numpy(weights.T.copy()))
-            layers[-2].bias.copy_(torch.from_numpy(bias.copy()))
-    return torch, torch.nn.Sequential(*layers[:-1])
+    for weights, bias in task.parameters():
+        linear = torch.nn.Linear(*weights.shape)
+        linear.weight.data, linear.bias.data = map(torch.tensor, (weights.T, bias))
+        layers += [linear, torch.nn.Tanh() if task.activation == "tanh" else torch.nn.ReLU()]
+    layers[-1] = torch.nn.Softmax(dim=1) if task.classifies else torch.nn.Identity()
+    return torch, torch.nn.Sequential(*layers)
 
 
-def _torch_predict(task: Task) -> Calls:
-    torch, net = _torch_net(task)
+def torch_jit(task: Task, threads: int, jit: bool = True) -> Timed:
+    """PyTorch in inference mode, traced, frozen and optimised, or module by module."""
+    torch, net = torch_net(task, threads)
     x = task.data()[0]
-    with torch.no_grad():
-        traced = torch.jit.freeze(torch.jit.trace(net.eval(), torch.from_numpy(x)))
-
-    def predict() -> Array:
-        with torch.inference_mode():
-            return np.asarray(traced(torch.from_numpy(x)).numpy())
-
-    return predict, predict
-
-
-def _torch_train(task: Task) -> Calls:
-    torch, net = _torch_net(task)
-    x, y = map(torch.from_numpy, task.data())
-    optimizer, loss = torch.optim.Adam(net.parameters(), lr=RATE, fused=True), torch.nn.MSELoss()
-
-    def epoch() -> None:
-        for rows in torch.randperm(task.rows).split(task.batch):
-            optimizer.zero_grad(set_to_none=True)
-            loss(net(x[rows]), y[rows]).backward()
-            optimizer.step()
-
-    return epoch, lambda: np.asarray(net(x).detach().numpy())
+    _modes.enter_context(torch.inference_mode())
+    if jit:
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced = torch.jit.trace(net.eval(), torch.from_numpy(x))
+        net = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
+    names = {"net": net, "from_numpy": torch.from_numpy, "x": x}
+    return Timed("net(from_numpy(x)).numpy()", names)
 
 
-def _jax_forward(parameters: Any, x: Any) -> Any:
+def _torch_train(task: Task, threads: int) -> Timed:
+    torch, net = torch_net(task, threads)
+    x, y = task.data()
+    inputs, targets = torch.tensor(x), torch.tensor(y)
+    targets = targets.long() if task.classifies else targets
+    optimizer = torch.optim.Adam(net.parameters(), lr=LEARNING_RATE, fused=True)
+    loss = torch.nn.CrossEntropyLoss() if task.classifies else torch.nn.MSELoss()
+    factor = 1.0 if task.classifies else 0.5
+
+    def train(epochs: int, shuffle: bool) -> None:
+        for _ in range(epochs):
+            order = torch.randperm(task.n_rows) if shuffle else torch.arange(task.n_rows)
+            for rows in order.split(task.batch_size):
+                optimizer.zero_grad(set_to_none=True)
+                (factor * loss(net[:-1](inputs[rows]), targets[rows])).backward()
+                optimizer.step()
+
+    names = {"train": train, "net": net, "x": inputs}
+    return Timed("train(1, True)", names, "net(x).detach().numpy()")
+
+
+def _jax_network(task: Task) -> tuple[Any, Callable[..., Any], Callable[[Any], Any]]:
+    """Return jax, a function of parameters and inputs before the link, and the link."""
     import jax
 
-    for weights, bias in parameters[:-1]:
-        x = jax.nn.relu(x @ weights + bias)
-    return x @ parameters[-1][0] + parameters[-1][1]
+    hidden = jax.numpy.tanh if task.activation == "tanh" else jax.nn.relu
+
+    def outputs(parameters: Any, x: Any) -> Any:
+        for weights, bias in parameters[:-1]:
+            x = hidden(x @ weights + bias)
+        return x @ parameters[-1][0] + parameters[-1][1]
+
+    return jax, outputs, jax.nn.softmax if task.classifies else (lambda z: z)
 
 
-def _jax_predict(task: Task) -> Calls:
-    import jax
+def _jax_predict(task: Task, threads: int) -> Timed:
+    jax, outputs, link = _jax_network(task)
+    parameters = jax.tree.map(jax.numpy.asarray, task.parameters())
+    predict = jax.jit(lambda x: link(outputs(parameters, x)))
+    return Timed("asarray(p(x))", {"p": predict, "asarray": np.asarray, "x": task.data()[0]})
 
-    parameters, x = task.parameters(), task.data()[0]
-    forward = jax.jit(lambda rows: _jax_forward(parameters, rows))
-    return lambda: np.asarray(forward(x)), lambda: np.asarray(forward(x))
 
-
-def _jax_train(task: Task) -> Calls:
-    import jax
-    import jax.numpy as jnp
-
+def _jax_train(task: Task, threads: int) -> Timed:
+    """Make an epoch one jitted scan that gathers its shuffled batches; its state is donated."""
+    jax, outputs, link = _jax_network(task)
+    jnp, tree, rng = jax.numpy, jax.tree.map, np.random.default_rng(2)
     x, y = map(jnp.asarray, task.data())
-    zeros = jax.tree.map(jnp.zeros_like, task.parameters())
-    state = [jax.tree.map(jnp.asarray, task.parameters()), zeros, zeros, jnp.zeros(())]
-    rng = np.random.default_rng(0)
+    start = tree(jnp.asarray, task.parameters())
+    states = [(start, tree(jnp.zeros_like, start), tree(jnp.zeros_like, start), jnp.float32(0))]
+
+    def objective(parameters: Any, rows: Any) -> Any:
+        z, targets = outputs(parameters, x[rows]), y[rows]
+        if not task.classifies:
+            return 0.5 * jnp.mean((z - targets) ** 2)
+        chosen = jnp.take_along_axis(z, targets[:, None], axis=1)[:, 0]
+        return jnp.mean(jax.nn.logsumexp(z, axis=1) - chosen)
 
     def step(state: Any, rows: Any) -> Any:
-        p, m, v, t = state
-        gradient = jax.grad(lambda q: jnp.mean((_jax_forward(q, x[rows]) - y[rows]) ** 2))(p)
+        parameters, m, v, t = state
+        gradients = jax.grad(objective)(parameters, rows)
         t = t + 1
-        m = jax.tree.map(lambda a, g: 0.9 * a + 0.1 * g, m, gradient)
-        v = jax.tree.map(lambda a, g: 0.999 * a + 0.001 * g * g, v, gradient)
-        rate = RATE * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
-        p = jax.tree.map(lambda w, a, b: w - rate * a / (jnp.sqrt(b) + 1e-8), p, m, v)
-        return (p, m, v, t), None
+        root = jnp.sqrt(1 - 0.999**t)
+        rate = LEARNING_RATE * root / (1 - 0.9**t)
+        m = tree(lambda a, g: 0.9 * a + 0.1 * g, m, gradients)
+        v = tree(lambda a, g: 0.999 * a + 0.001 * g * g, v, gradients)
+        moved = tree(lambda p, a, b: p - rate * a / (jnp.sqrt(b) + 1e-8 * root), parameters, m, v)
+        return (moved, m, v, t), None
 
-    run = jax.jit(lambda state, order: jax.lax.scan(step, state, order)[0])
+    epoch = jax.jit(lambda state, order: jax.lax.scan(step, state, order)[0], donate_argnums=0)
 
-    def epoch() -> None:
-        order = rng.permutation(task.rows).reshape(-1, task.batch)
-        state[:] = jax.block_until_ready(run(tuple(state), order))
+    def train(epochs: int, shuffle: bool) -> None:
+        for _ in range(epochs):
+            order = rng.permutation(task.n_rows) if shuffle else np.arange(task.n_rows)
+            states[0] = epoch(states[0], order.astype(np.int32).reshape(-1, task.batch_size))
+        jax.block_until_ready(states[0])
 
-    return epoch, lambda: np.asarray(_jax_forward(state[0], x))
+    names = {"train": train, "predict": lambda: link(outputs(states[0][0], x))}
+    return Timed("train(1, True)", names, "predict()")
 
 
-def _onnx_predict(task: Task) -> Calls:
+def _onnx_predict(task: Task, threads: int) -> Timed:
     import onnxruntime
 
-    options, x = onnxruntime.SessionOptions(), task.data()[0]
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    content = task.net().to_onnx().SerializeToString()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    content = fastmlp_net(task).to_onnx().SerializeToString()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    predict = lambda: np.asarray(session.run(None, {name: x})[0])  # noqa: E731
-    return predict, predict
+    outputs = [each.name for each in session.get_outputs() if each.name != "label"]
+    names = {"run": session.run, "outputs": outputs, "x": task.data()[0]}
+    return Timed("run(outputs, {'X': x})[0]", names)
 
 
-def _litert_predict(task: Task) -> Calls:
-    predict = litert.predictor(task.parameters(), task.data()[0], threads=1)
-    return predict, predict
+def _litert_predict(task: Task, threads: int) -> Timed:
+    from ai_edge_litert.interpreter import Interpreter
 
+    content = litert.model(task.parameters(), task.n_rows, task.classifies)
+    machine = Interpreter(model_content=content, num_threads=threads)  # with XNNPACK
+    machine.allocate_tensors()
+    ends = machine.get_input_details(), machine.get_output_details()
+    (first, last), x = (details[0]["index"] for details in ends), task.data()[0]
 
-def _table(make: Callable[[], Any]) -> Callable[[Task], Calls]:
-    """Return the calls of an estimator: a fit of two thirds of a set, predictions of the rest."""
+    def predict() -> Array:
+        machine.set_tensor(first, x)
+        machine.invoke()
+        return np.asarray(machine.get_tensor(last))
 
-    def calls(task: Task) -> Calls:
-        del task
-        x, y, x_test, _ = table()
-        model = make()
-        return lambda: model.fit(x, y), lambda: np.asarray(model.predict(x_test))
-
-    return calls
+    return Timed("predict()", {"predict": predict})
 
 
 def table() -> tuple[Array, Array, Array, Array]:
@@ -225,81 +291,39 @@ def table() -> tuple[Array, Array, Array, Array]:
     return x[~test], y[~test], x[test], y[test]
 
 
-def _boosting() -> Any:
-    from sklearn.ensemble import HistGradientBoostingRegressor
+def _fit(module: str, name: str, **options: Any) -> Callable[[Task, int], Timed]:
+    """Return the function that fits an estimator to the table."""
 
-    return HistGradientBoostingRegressor(random_state=0)
+    def timed(task: Task, threads: int) -> Timed:
+        x, y, x_test, _ = table()
+        model = getattr(importlib.import_module(module), name)(**options)
+        names = {"model": model, "x": x, "y": y, "x_test": x_test}
+        return Timed("model.fit(x, y)", names, "model.fit(x, y).predict(x_test)")
 
-
-def _catboost() -> Any:
-    from catboost import CatBoostRegressor
-
-    return CatBoostRegressor(
-        random_seed=0, verbose=False, thread_count=1, allow_writing_files=False
-    )
+    return timed
 
 
-def _tabmlp() -> Any:
-    return fastmlp.TabMLPRegressor(preset="fast", random_state=0, n_jobs=1)
+_fastmlp_table = _fit("fastmlp.tabular", "TabMLPRegressor", preset="fast", random_state=0, n_jobs=1)
+_sklearn_table = _fit("sklearn.ensemble", "HistGradientBoostingRegressor", random_state=0)
+_CATBOOST = {"random_seed": 0, "verbose": False, "allow_writing_files": False, "thread_count": 1}
+_catboost_table = _fit("catboost", "CatBoostRegressor", **_CATBOOST)
 
-
-# Name -> the modules it needs, and its functions by kind of task.
-LIBRARIES: dict[str, tuple[tuple[str, ...], dict[str, Callable[[Task], Calls]]]] = {
+# The modules that each library needs, and its functions by kind of work.
+LIBRARIES: dict[str, tuple[tuple[str, ...], dict[str, Callable[[Task, int], Timed]]]] = {
     "fastmlp": (
         (),
-        {"predict": _fastmlp_predict, "train": _fastmlp_train, "table": _table(_tabmlp)},
+        {"predict": _fastmlp_predict, "train": _fastmlp_train, "table": _fastmlp_table},
     ),
     "scikit-learn": (
         ("sklearn",),
-        {"predict": _sklearn_predict, "train": _sklearn_train, "table": _table(_boosting)},
+        {"predict": _sklearn_predict, "train": _sklearn_train, "table": _sklearn_table},
     ),
-    "PyTorch": (("torch",), {"predict": _torch_predict, "train": _torch_train}),
+    "PyTorch": (("torch",), {"predict": torch_jit, "train": _torch_train}),
     "JAX": (("jax",), {"predict": _jax_predict, "train": _jax_train}),
     "ONNX Runtime": (("onnxruntime", "onnx"), {"predict": _onnx_predict}),
     "LiteRT": (("ai_edge_litert", "flatbuffers"), {"predict": _litert_predict}),
-    "CatBoost": (("catboost", "sklearn"), {"table": _table(_catboost)}),
+    "CatBoost": (
+        ("catboost", "sklearn"),
+        {"table": _catboost_table},
+    ),
 }
-
-_timed: dict[str, Callable[[], Any]] = {}  # what this process times now
-
-
-def prepare(library: str, task: Task) -> Array:
-    """Make what is timed, call it once, and return its predictions."""
-    call, predictions = LIBRARIES[library][1][task.kind](task)
-    call()
-    _timed["call"] = call
-    return predictions()
-
-
-def measure(seconds: float) -> float:
-    """Return the seconds of a call, the mean over about so many seconds."""
-    call, calls, began = _timed["call"], 0, time.perf_counter()
-    while True:
-        for _ in range(max(calls, 1)):  # twice as many each time: the clock is read seldom
-            call()
-        calls = max(2 * calls, 1)
-        spent = time.perf_counter() - began
-        if spent >= seconds / 2:
-            return spent / calls
-
-
-def error(predictions: Any) -> float:
-    """Return the root mean squared error of predictions of the table."""
-    return float(np.sqrt(np.mean((predictions - table()[3]) ** 2)))
-
-
-def fault(task: Task, predictions: Array) -> str:
-    """Return what is wrong with predictions, if anything: what is wrong is not timed."""
-    if task.kind == "table":
-        better = error(predictions) < error(np.mean(table()[1]))
-        return "" if better else "it predicts no better than the mean"
-    x, y = task.data()
-    right = x.astype(float)
-    for k, (weights, bias) in enumerate(task.parameters()):
-        right = right @ weights.astype(float) + bias
-        right = np.maximum(right, 0) if k < len(task.sizes) - 2 else right
-    got = predictions.reshape(right.shape)
-    if task.kind == "predict":
-        away = np.max(np.abs(got - right)) / np.max(np.abs(right))
-        return "" if away < TOLERANCE else f"predictions are wrong by {away:.2g}"
-    return "" if np.mean((got - y) ** 2) < np.mean((right - y) ** 2) else "it does not learn"

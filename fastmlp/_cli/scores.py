@@ -1,4 +1,4 @@
-"""Scores of predictions, by the names that scikit-learn and its users know."""
+"""Scores of predictions, named as in scikit-learn."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 LEVEL = 0.9  # of the prediction intervals whose coverage is counted
+MOST_SHOWN = 10  # known classes in an error message
 
 
 def of_model(model: Any, X: Any, y: Array, weights: Array | None) -> dict[str, float]:
     """Return the scores of a fitted estimator on rows that it has not seen."""
-    if np.ndim(model.predict(X[:1])) > 1:
+    prediction = model.predict(X)
+    if np.ndim(prediction) > 1:
         raise ValueError("the model predicts several targets but one can be scored: use Python")
     if hasattr(model, "predict_proba"):
         return of_classes(y, model.predict_proba(X), model.classes_, weights)
-    found = of_numbers(y, model.predict(X), weights)
+    if y.dtype.kind not in "iufb":
+        raise ValueError("the target holds text but the model predicts numbers: name another one")
+    found = of_numbers(y, prediction, weights)
     if hasattr(model, "predict_interval"):
         low, high = model.predict_interval(X, LEVEL).T
-        found[f"coverage_{LEVEL:.0%}"] = float(
-            np.average((low <= y) & (y <= high), weights=weights)
-        )
+        inside = np.average((low <= y) & (y <= high), weights=weights)
+        found[f"coverage_{LEVEL:.0%}"] = float(inside)
     return found
 
 
@@ -31,11 +34,11 @@ def of_numbers(y: Array, prediction: Array, weights: Array | None) -> dict[str, 
     """Return errors of predicted numbers, both of shape (n,)."""
     from sklearn import metrics
 
-    arguments: Any = {"sample_weight": weights}
+    scorers = {"rmse": metrics.root_mean_squared_error, "mae": metrics.mean_absolute_error}
+    if len(y) > 1:  # one row has no variance
+        scorers["r2"] = metrics.r2_score
     return {
-        "rmse": float(metrics.root_mean_squared_error(y, prediction, **arguments)),
-        "mae": float(metrics.mean_absolute_error(y, prediction, **arguments)),
-        "r2": float(metrics.r2_score(y, prediction, **arguments)),
+        name: float(score(y, prediction, sample_weight=weights)) for name, score in scorers.items()
     }
 
 
@@ -44,10 +47,9 @@ def of_classes(y: Array, p: Array, classes: Array, weights: Array | None) -> dic
     from sklearn import metrics
 
     truth = codes_of(y, classes)
-    right = p.argmax(axis=1) == truth
     given = np.maximum(p[np.arange(len(p)), truth], np.finfo(float).tiny)
     found = {
-        "accuracy": float(np.average(right, weights=weights)),
+        "accuracy": float(np.average(p.argmax(axis=1) == truth, weights=weights)),
         "log_loss": float(np.average(-np.log(given), weights=weights)),
     }
     if len(classes) == 2 and len(np.unique(truth)) == 2:
@@ -56,23 +58,16 @@ def of_classes(y: Array, p: Array, classes: Array, weights: Array | None) -> dic
 
 
 def codes_of(y: Array, classes: Array) -> NDArray[np.int64]:
-    """Return the place of each label among the classes.
-
-    Raises
-    ------
-    ValueError
-        If a label is not among them.
-    """
+    """Return the index of each label in the classes; raise ValueError for an unknown label."""
     place = {label: k for k, label in enumerate(classes.tolist())}
-    labels = y.tolist()
-    unknown = next((label for label in labels if label not in place), None)
-    if unknown is not None:
-        known = ", ".join(map(repr, classes.tolist()[:10]))
-        raise ValueError(
-            f"the target holds {unknown!r} but the model knows {len(place)} classes ({known}"
-            f"{', ...' * (len(place) > 10)}): remove such rows"
-        )
-    return np.fromiter(map(place.__getitem__, labels), np.int64, len(labels))
+    for label in y.tolist():
+        if label not in place:
+            known = ", ".join(map(repr, classes.tolist()[:MOST_SHOWN]))
+            raise ValueError(
+                f"the target holds {label!r} but the model knows {len(place)} classes ({known}"
+                f"{', ...' * (len(place) > MOST_SHOWN)}): remove such rows"
+            )
+    return np.fromiter(map(place.__getitem__, y.tolist()), np.int64, len(y))
 
 
 def lines(scores: dict[str, float]) -> str:

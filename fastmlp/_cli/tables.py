@@ -1,7 +1,7 @@
 """Tables in and out of files: CSV and Parquet, by polars, else pandas, else the csv module.
 
-Every reader gives a frame with `columns`, `frame[name]`, `frame[list of names]`, `frame[::step]`
-and `len(frame)`; nothing else of it is used outside this file.
+Every reader returns a frame with `columns`, `frame[name]`, `frame[list of names]`, `frame[::step]`
+and `len(frame)`; other modules use nothing else of it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import csv
 import gzip
 import importlib
 import io
+import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,45 +20,43 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmlp._cli.errors import CommandError
-from fastmlp._cli.internals import write
+from fastmlp._cli.arguments import CommandError
+from fastmlp._core.atomic_files import write
 
 Array = NDArray[Any]
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
 SEPARATORS = ",;\t|"
-PARQUET, GZIP = b"PAR1", b"\x1f\x8b"  # what such files begin with
+PARQUET, GZIP = b"PAR1", b"\x1f\x8b"  # first bytes of such files
 FLAGS = {"true": True, "false": False}
 STANDARD = "-"  # the name of standard input and output
 
 
+class Series(np.ndarray):
+    """A column of `Frame`."""
+
+    def to_numpy(self) -> Array:
+        """Return the plain array."""
+        return self.view(np.ndarray)
+
+
 class Frame:
-    """A table of NumPy arrays by name, for where neither polars nor pandas is installed."""
+    """A table of NumPy arrays by name, for use without polars and pandas."""
 
     def __init__(self, values: Mapping[str, Array]) -> None:
         self.values = dict(values)
 
-    @property
-    def columns(self) -> list[str]:
-        """The names."""
-        return list(self.values)
-
-    @property
-    def dtypes(self) -> list[np.dtype[Any]]:
-        """The dtype of each column."""
-        return [column.dtype for column in self.values.values()]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return len(self), len(self.values)
+    # Estimators know frames by the properties of their class.
+    columns = property(lambda self: list(self.values))
+    dtypes = property(lambda self: [column.dtype for column in self.values.values()])
+    shape = property(lambda self: (len(self), len(self.values)))
 
     def __len__(self) -> int:
         return len(next(iter(self.values.values()), ()))
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str):
-            return _Series(self.values[key])
+            return self.values[key].view(Series)
         if isinstance(key, slice):
             return Frame({name: column[key] for name, column in self.values.items()})
         return Frame({name: self.values[name] for name in key})
@@ -66,24 +65,15 @@ class Frame:
         return np.column_stack(list(self.values.values())).astype(dtype or float)
 
 
-class _Series(np.ndarray):
-    """A column with the method that frames' columns have."""
-
-    def __new__(cls, values: Array) -> _Series:
-        return values.view(cls)
-
-    def to_numpy(self) -> Array:
-        """Return the plain array."""
-        return self.view(np.ndarray)
-
-
-def engine() -> Any:
-    """Return polars, else pandas, else None."""
+def engine(needed: bool = False) -> Any:
+    """Return polars, else pandas, else None; raise an error if one is needed for Parquet."""
     name = next((name for name in ("polars", "pandas") if find_spec(name)), None)
+    if name is None and needed:
+        raise CommandError("Parquet needs polars, or pandas and pyarrow: pip install polars")
     return name and importlib.import_module(name)
 
 
-def read(path: str, text: Callable[[Sequence[str]], Sequence[str]] = lambda names: ()) -> Any:
+def read(path: str, text: Callable[[Sequence[str]], Collection[str]] = lambda names: ()) -> Any:
     """Return the table in a file, or in the standard input if the path is "-".
 
     Parameters
@@ -91,14 +81,19 @@ def read(path: str, text: Callable[[Sequence[str]], Sequence[str]] = lambda name
     path : str
         CSV (separated by comma, semicolon, tab or bar; UTF-8) or Parquet, also gzipped.
     text : callable (names) -> names
-        Of all columns of a CSV file, those that are text even where they look like numbers.
+        Given all columns of a CSV file, returns those to read as text even if they hold numbers.
     """
     source = "the standard input" if path == STANDARD else path
+    if path == STANDARD and sys.stdin is None:
+        raise CommandError("the standard input is closed: name a file, or pass it on")
     content = sys.stdin.buffer.read() if path == STANDARD else Path(path).read_bytes()
     try:
         if content.startswith(GZIP):
             content = gzip.decompress(content)
-        frame = _parquet(content) if content.startswith(PARQUET) else _csv(content, text)
+        if content.startswith(PARQUET):
+            frame = engine(needed=True).read_parquet(io.BytesIO(content))
+        else:
+            frame = _csv(content.decode("utf-8-sig"), text)
     except (CommandError, MemoryError):
         raise
     except UnicodeDecodeError as error:
@@ -111,56 +106,32 @@ def read(path: str, text: Callable[[Sequence[str]], Sequence[str]] = lambda name
     return frame
 
 
-def _parquet(content: bytes) -> Any:
-    module = engine()
-    if module is None:
-        raise CommandError("Parquet needs polars, or pandas and pyarrow: pip install polars")
-    return module.read_parquet(io.BytesIO(content))
-
-
-def _csv(content: bytes, text: Callable[[Sequence[str]], Sequence[str]]) -> Any:
-    lines = content.decode("utf-8-sig")
-    head = lines[: lines.find("\n")] if "\n" in lines else lines
-    separator = max(SEPARATORS, key=head.count)
-    names = next(csv.reader(io.StringIO(lines), delimiter=separator), [])
-    if not names:
-        return Frame({})
+def _csv(lines: str, text: Callable[[Sequence[str]], Collection[str]]) -> Any:
+    separator = max(SEPARATORS, key=lines.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(lines), delimiter=separator)
+    names = next(reader, [])
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ValueError(f"two columns have the name {twice[0]!r}: rename one")
-    module, as_text = engine(), text(names)
-    if module is None:
-        return _plain(lines, separator, as_text)
-    source = io.BytesIO(lines.encode())
+    module, as_text = engine(), {*text(names)} & {*names}
+    if module is None or not names:
+        return _plain(names, [row for row in reader if row], as_text)
+    source, missing = io.BytesIO(lines.encode()), list(MISSING)
     if module.__name__ == "polars":
-        return module.read_csv(
-            source,
-            separator=separator,
-            null_values=list(MISSING),
-            infer_schema_length=None,
-            schema_overrides=dict.fromkeys(set(as_text) & set(names), module.String),
-        )
-    return module.read_csv(
-        source,
-        sep=separator,
-        na_values=list(MISSING),
-        keep_default_na=False,
-        dtype=dict.fromkeys(as_text, "str"),
-        index_col=False,
-    )
+        kinds = dict.fromkeys(as_text, module.String)
+        options = {"null_values": missing, "schema_overrides": kinds, "infer_schema_length": None}
+        return module.read_csv(source, separator=separator, **options)
+    options = {"na_values": missing, "dtype": dict.fromkeys(as_text, "str")}
+    return module.read_csv(source, sep=separator, keep_default_na=False, index_col=False, **options)
 
 
-def _plain(lines: str, separator: str, text: Sequence[str]) -> Frame:
-    """Return a table by the csv module alone."""
-    names, *rows = csv.reader(io.StringIO(lines), delimiter=separator)
-    rows = [row for row in rows if row]
-    for number, row in enumerate(rows, 1):
+def _plain(names: Sequence[str], rows: list[list[str]], text: Collection[str]) -> Frame:
+    """Return a table read by the csv module alone."""
+    for count, row in enumerate(rows, 1):
         if len(row) != len(names):
-            raise ValueError(f"row {number} has {len(row)} values instead of {len(names)}")
+            raise ValueError(f"row {count} has {len(row)} values instead of {len(names)}")
     columns = zip(*rows, strict=True) if rows else [()] * len(names)
-    return Frame(
-        {name: _typed(column, name in text) for name, column in zip(names, columns, strict=True)}
-    )
+    return Frame({name: _typed(c, name in text) for name, c in zip(names, columns, strict=True)})
 
 
 def _typed(values: Sequence[str], is_text: bool) -> Array:
@@ -181,7 +152,7 @@ def _typed(values: Sequence[str], is_text: bool) -> Array:
 
 
 def column(frame: Any, name: str, option: str) -> Array:
-    """Return a column of a frame as an array; `option` is what named it."""
+    """Return a column of a frame as an array; `option` names it in the error message."""
     require(frame, [name], option)
     series = frame[name]
     if str(series.dtype).lower().startswith(("cat", "enum")):
@@ -189,12 +160,12 @@ def column(frame: Any, name: str, option: str) -> Array:
     return np.asarray(series.to_numpy())
 
 
-def require(frame: Any, names: Sequence[str], what: str) -> None:
-    """Complain of columns that a frame lacks."""
+def require(frame: Any, names: Sequence[str], option: str) -> None:
+    """Raise an error for columns that a frame lacks."""
     lacking = [name for name in names if name not in list(frame.columns)]
     if lacking:
         raise CommandError(
-            f"{what}: there is no column {', '.join(map(repr, lacking))}: the columns are "
+            f"{option}: there is no column {', '.join(map(repr, lacking))}: the columns are "
             f"{', '.join(map(str, frame.columns))}"
         )
 
@@ -204,44 +175,29 @@ def replaced(frame: Any, name: str, value: Any) -> Any:
     if isinstance(frame, Frame):
         old = frame.values[name]
         return Frame({**frame.values, name: np.full(len(frame), value, old.dtype)})
+    kind = frame[name].dtype
     if hasattr(frame, "with_columns"):
         polars = importlib.import_module("polars")
-        kind = frame[name].dtype
         new = polars.Series(name, [value] * len(frame), dtype=kind, strict=False)
         return frame.with_columns(new)
-    return frame.assign(**{name: value}).astype({name: frame[name].dtype})
+    return frame.assign(**{name: value}).astype({name: kind})
 
 
 def save(columns: Mapping[str, Array], path: str, as_json: bool = False) -> None:
     """Write columns as CSV, JSON records or Parquet to a file, or to the standard output ("-")."""
     if path.endswith(".parquet"):
-        module = engine()
-        if module is None:
-            raise CommandError("Parquet needs polars, or pandas and pyarrow: pip install polars")
-        frame, binary = module.DataFrame(dict(columns)), io.BytesIO()
+        frame, binary = engine(needed=True).DataFrame(dict(columns)), io.BytesIO()
         (frame.write_parquet if hasattr(frame, "write_parquet") else frame.to_parquet)(binary)
         write(path, [binary.getvalue()])
         return
-    text = _as_json(columns) if as_json else _as_csv(columns)
-    if path == STANDARD:
-        sys.stdout.write(text)
-    else:
-        write(path, [text.encode()])
-
-
-def _as_csv(columns: Mapping[str, Array]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(_rows(columns))
-    return text.getvalue()
-
-
-def _as_json(columns: Mapping[str, Array]) -> str:
-    json = importlib.import_module("json")
-    rows = (json.dumps(dict(zip(columns, row, strict=True))) for row in _rows(columns))
-    return "[" + ",\n ".join(rows) + "]\n"
-
-
-def _rows(columns: Mapping[str, Array]) -> Any:
-    return zip(*(array.tolist() for array in columns.values()), strict=True)
+    rows = zip(*(array.tolist() for array in columns.values()), strict=True)
+    if as_json:
+        records = (json.dumps(dict(zip(columns, row, strict=True))) for row in rows)
+        text.write("[" + ",\n ".join(records) + "]\n")
+    else:
+        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    if path == STANDARD:
+        sys.stdout.write(text.getvalue())
+    else:
+        write(path, [text.getvalue().encode()])

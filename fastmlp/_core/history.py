@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -123,6 +124,14 @@ class History:
         ends = [f"{name} {v[0]:.4g} to {v[-1]:.4g}" for name, v in losses.items() if v]
         stopped = [f"stopped: {self.stop_reason}"] if self.stop_reason else []
         return f"History({', '.join([count, *ends, *stopped])})"
+
+    def _repr_html_(self) -> str:
+        """Return the loss curves as a picture for notebooks; matplotlib is not needed."""
+        from fastmlp._core.charts import Axes
+
+        chart, text = Axes(), repr(self)
+        self.whole().plot(chart)
+        return f"<p>{html.escape(text)}</p>{chart.svg(text)}"
 
 
 class AveragingState(NamedTuple):

@@ -88,91 +88,73 @@ class Emitter:
             self.buffers[self.at] = max(self.buffers.get(self.at, 0), width)
         return source, self.at
 
-    def affine(self, name: str, piece: str, layer: Any, *more: str) -> None:
+    def affine(self, piece: str, layer: Any, *units: str) -> None:
         """Add an affine layer, or a linear path, which adds to current values instead of biases."""
         n, m = layer.weights.shape
         blocks = [layer.weights[:, j : j + text.BLOCK].ravel() for j in range(0, m, text.BLOCK)]
         is_path = not hasattr(layer, "biases")
         weights = self.constant("linear" if is_path else "weights", np.concatenate(blocks))
-        self.functions[name] = piece
+        self.functions["affine"] = piece
         if is_path:
             biases, source, target = self.at, self.kept["inputs"], self.at
         else:
             biases = self.constant("biases", layer.biases)
             source, target = self.move(m, last=self._k == self._last)
-        arguments = ", ".join([source, weights, *more, biases, target, str(n), str(m)])
+        arguments = ", ".join([source, weights, *units, biases, target, str(n), str(m)])
         self.calls.append(f"affine({arguments});")
+
+    def quantized(self, layer: Any, unit: str) -> None:
+        """Add an affine layer or a linear path with int8 weights."""
+        self.affine(text.QUANTIZED_AFFINE, layer, self.constant(unit, layer.unit))
+
+    def scale_inputs(self, layer: InputScaling) -> None:
+        """Add the scaling of inputs."""
+        n = len(layer.mean)
+        mean, factor = self.constant("mean", layer.mean), self.constant("factor", layer.factor)
+        self.functions["shift"] = text.SHIFT
+        before, after = self.move(n)
+        self.calls.append(f"shift({before}, {mean}, {factor}, {after}, {n});")
+
+    def call(self, name: str, piece: str, *arguments: str) -> None:
+        """Add a call of a helper function that changes the current values in place."""
+        self.functions[name] = piece
+        self.calls.append(f"{name}({', '.join([self.at, *arguments, str(self.width)])});")
 
     def apply(self, name: str, body: str, frame: str = text.FUNCTION, *more: str) -> None:
         """Add a function that changes the current values in place."""
         if "sigmoid(" in body:
             self.functions["sigmoid()"] = text.SIGMOID
-        self.functions[name] = frame.format(name=f"apply_{name}", body=body)
-        arguments = ", ".join([self.at, *more, str(self.width)])
-        self.calls.append(f"apply_{name}({arguments});")
+        name = f"apply_{name}"
+        self.call(name, frame.format(name=name, body=body), *more)
 
+    def normalize(self, layer: Normalization) -> None:
+        """Add a layer normalisation."""
+        names = self.constant("gains", layer.gains), self.constant("shifts", layer.shifts)
+        self.call("normalize", text.NORMALIZE, *names)
 
-def _shift(emitter: Emitter, layer: InputScaling) -> None:
-    n = len(layer.mean)
-    mean, factor = emitter.constant("mean", layer.mean), emitter.constant("factor", layer.factor)
-    emitter.functions["shift"] = text.SHIFT
-    before, after = emitter.move(n)
-    emitter.calls.append(f"shift({before}, {mean}, {factor}, {after}, {n});")
+    def parametric(self, layer: Parametric) -> None:
+        """Add a parametric activation."""
+        alphas, body = self.constant("alphas", layer.alphas), text.ACTIVATIONS[layer.name]
+        self.apply(f"parametric_{layer.name}", body, text.PARAMETRIC, alphas)
 
-
-def _affine(emitter: Emitter, layer: Affine | Linear) -> None:
-    emitter.affine("affine", text.AFFINE, layer)
-
-
-def _quantized(emitter: Emitter, layer: Quantized) -> None:
-    emitter.affine("affine", text.QUANTIZED_AFFINE, layer, emitter.constant("unit", layer.unit))
-
-
-def _quantized_linear(emitter: Emitter, layer: QuantizedLinear) -> None:
-    unit = emitter.constant("linear_unit", layer.unit)
-    emitter.affine("affine", text.QUANTIZED_AFFINE, layer, unit)
-
-
-def _keep(emitter: Emitter, layer: Keep) -> None:
-    emitter.kept[layer.name] = emitter.at
-
-
-def _add(emitter: Emitter, layer: Add) -> None:
-    emitter.functions["add"] = text.ADD
-    emitter.calls.append(f"add({emitter.at}, {emitter.kept.pop(layer.name)}, {emitter.width});")
-
-
-def _normalization(emitter: Emitter, layer: Normalization) -> None:
-    emitter.functions["normalize"] = text.NORMALIZE
-    names = emitter.constant("gains", layer.gains), emitter.constant("shifts", layer.shifts)
-    emitter.calls.append(f"normalize({emitter.at}, {', '.join(names)}, {emitter.width});")
-
-
-def _activation(emitter: Emitter, layer: Activation) -> None:
-    emitter.apply(layer.name, text.EACH.format(text.ACTIVATIONS[layer.name]))
-
-
-def _parametric(emitter: Emitter, layer: Parametric) -> None:
-    alphas = emitter.constant("alphas", layer.alphas)
-    body = text.ACTIVATIONS[layer.name]
-    emitter.apply(f"parametric_{layer.name}", body, text.PARAMETRIC, alphas)
-
-
-def _link(emitter: Emitter, layer: Link) -> None:
-    if text.LINKS[layer.name]:
-        emitter.apply(layer.name, text.LINKS[layer.name])
+    def link(self, layer: Link) -> None:
+        """Add the link."""
+        if text.LINKS[layer.name]:
+            self.apply(layer.name, text.LINKS[layer.name])
 
 
 WRITERS: dict[type, Any] = {
-    InputScaling: _shift,
-    Affine: _affine,
-    Quantized: _quantized,
-    Normalization: _normalization,
-    Keep: _keep,
-    Add: _add,
-    Linear: _affine,
-    QuantizedLinear: _quantized_linear,
-    Activation: _activation,
-    Parametric: _parametric,
-    Link: _link,
+    InputScaling: Emitter.scale_inputs,
+    Affine: lambda emitter, layer: emitter.affine(text.AFFINE, layer),
+    Quantized: lambda emitter, layer: emitter.quantized(layer, "unit"),
+    Normalization: Emitter.normalize,
+    Keep: lambda emitter, layer: emitter.kept.update({layer.name: emitter.at}),
+    Add: lambda emitter, layer: emitter.call("add", text.ADD, emitter.kept.pop(layer.name)),
+    Linear: lambda emitter, layer: emitter.affine(text.AFFINE, layer),
+    QuantizedLinear: lambda emitter, layer: emitter.quantized(layer, "linear_unit"),
+    Activation: lambda emitter, layer: emitter.apply(
+        layer.name, text.EACH.format(text.ACTIVATIONS[layer.name])
+    ),
+    Parametric: Emitter.parametric,
+    Link: Emitter.link,
 }

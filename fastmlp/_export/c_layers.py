@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -50,55 +50,25 @@ class QuantizedLinear:
     unit: Array
 
 
-Kept: TypeAlias = dict[str, Array]  # values stored by Keep layers
-
-
-def _shift(layer: InputScaling, x: Array, kept: Kept) -> Array:
-    del kept
-    return np.asarray((x - layer.mean) * layer.factor)
-
-
-def _affine(layer: Affine, x: Array, kept: Kept) -> Array:
-    del kept
-    return np.asarray(x @ layer.weights.astype(x.dtype) + layer.biases)
-
-
-def _quantized(layer: Quantized, x: Array, kept: Kept) -> Array:
-    del kept
-    return np.asarray((x @ layer.weights.astype(x.dtype)) * layer.unit + layer.biases)
-
-
-def _normalization(layer: Normalization, x: Array, kept: Kept) -> Array:
-    del kept
-    return layer_norm(x, layer.gains, layer.shifts)
-
-
-def _keep(layer: Keep, x: Array, kept: Kept) -> Array:
-    kept[layer.name] = x
-    return x
-
-
-def _linear(layer: Linear, x: Array, kept: Kept) -> Array:
-    return np.asarray(x + kept["inputs"] @ layer.weights.astype(x.dtype))
-
-
-def _quantized_linear(layer: QuantizedLinear, x: Array, kept: Kept) -> Array:
-    return np.asarray(x + (kept["inputs"] @ layer.weights.astype(x.dtype)) * layer.unit)
-
-
-# The value of each layer except the link.
+# The value of each layer except the link, from the layer, its input, and the values that `Keep`
+# layers have stored.
 VALUES: dict[type, Any] = {
-    InputScaling: _shift,
-    Affine: _affine,
-    Quantized: _quantized,
-    Normalization: _normalization,
-    Keep: _keep,
+    InputScaling: lambda layer, x, kept: (x - layer.mean) * layer.factor,
+    Affine: lambda layer, x, kept: x @ layer.weights.astype(x.dtype) + layer.biases,
+    Quantized: lambda layer, x, kept: _in_full(layer, x) + layer.biases,
+    Normalization: lambda layer, x, kept: layer_norm(x, layer.gains, layer.shifts),
+    Keep: lambda layer, x, kept: kept.update({layer.name: x}) or x,
     Add: lambda layer, x, kept: x + kept[layer.name],
-    Linear: _linear,
-    QuantizedLinear: _quantized_linear,
+    Linear: lambda layer, x, kept: x + kept["inputs"] @ layer.weights.astype(x.dtype),
+    QuantizedLinear: lambda layer, x, kept: x + _in_full(layer, kept["inputs"]),
     Activation: lambda layer, x, kept: ACTIVATIONS[layer.name].value(x),
     Parametric: lambda layer, x, kept: blended(layer.name, layer.alphas, x),
 }
+
+
+def _in_full(layer: Any, x: Array) -> Array:
+    """Return x times quantized weights."""
+    return np.asarray((x @ layer.weights.astype(x.dtype)) * layer.unit)
 
 
 def predict(model: Exported, each: list[list[Any]], rows: Array) -> Array:
@@ -116,7 +86,7 @@ def predict(model: Exported, each: list[list[Any]], rows: Array) -> Array:
 def outputs(layers: list[Any], rows: Array) -> Array:
     """Return the output of these layers for some rows, in float64."""
     z = rows.astype(np.float64)
-    kept: Kept = {}
+    kept: dict[str, Array] = {}
     for layer in layers:
         z = VALUES[type(layer)](layer, z, kept)
     return z

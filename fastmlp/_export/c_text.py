@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from string import Template
 from typing import Any
 
 import numpy as np
@@ -129,92 +130,41 @@ static void mix(const real *p, real *y, int k, int m, int n)
 }
 """
 
-BEGIN = f"""\
-enum {{ BLOCK = {BLOCK} }};
+_AFFINE = Template("""\
+enum { BLOCK = $block };
 
-/* Where nothing is vectorised: four sums at a time, in registers; the bits are the same. */
+/* Without vector instructions: four sums at a time, in registers; the bits are the same. */
 #if defined __OPTIMIZE_SIZE__ || (defined __ARM_ARCH && !defined __ARM_NEON)
 #define FEW_SUMS
 #endif
-"""
 
-AFFINE = """\
-@begin
-
-/* m <= BLOCK sums over n inputs; w has a row of m weights for each. */
-static inline void block(const real *x, const real *w, const real *b, real *y, int n, int m)
+/* y = b + x w: m <= BLOCK sums over n inputs; w has a row of m weights for each input$note. */
+static inline void block(const real *x, const $kind *w,$parameter const real *b, real *y,
+                         int n, int m)
 {
     int i, j = 0;
 #ifdef FEW_SUMS
-    for (; j + 4 <= m; j += 4) {
-        real s0 = b[j], s1 = b[j + 1], s2 = b[j + 2], s3 = b[j + 3];
-        for (i = 0; i < n; i++) {
-            const real xi = x[i], *wi = w + i * m + j;
-            s0 += xi * wi[0];
-            s1 += xi * wi[1];
-            s2 += xi * wi[2];
-            s3 += xi * wi[3];
-        }
-        y[j] = s0;
-        y[j + 1] = s1;
-        y[j + 2] = s2;
-        y[j + 3] = s3;
-    }
-    for (; j < m; j++) {
-        real sum = b[j];
-        for (i = 0; i < n; i++) sum += x[i] * w[i * m + j];
-        y[j] = sum;
-    }
-#else
-    real sum[BLOCK];
-    for (j = 0; j < m; j++) sum[j] = b[j];
-    for (i = 0; i < n; i++, w += m) {
-        const real xi = x[i];
-        for (j = 0; j < m; j++) sum[j] += xi * w[j];
-    }
-    for (j = 0; j < m; j++) y[j] = sum[j];
-#endif
-}
-
-/* y = x w + b, block after block; x and y do not overlap. */
-static inline void affine(const real *x, const real *w, const real *b, real *y, int n, int m)
-{
-    int j = 0;
-    for (; j + BLOCK <= m; j += BLOCK, w += n * BLOCK) block(x, w, b + j, y + j, n, BLOCK);
-    if (j < m) block(x, w, b + j, y + j, n, m - j);
-}
-""".replace("@begin", BEGIN)
-
-QUANTIZED_AFFINE = """\
-@begin
-
-/* m <= BLOCK sums over n inputs; w has a row of m weights for each, in units of their column. */
-static inline void block(const real *x, const signed char *w, const real *unit, const real *b,
-                         real *y, int n, int m)
-{
-    int i, j = 0;
-#ifdef FEW_SUMS
-#ifdef __ARM_ARCH /* x86 would wait: its conversion keeps, and needs, the rest of a register */
+#if $four
     for (; j + 4 <= m; j += 4) {
         real s0 = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0;
         for (i = 0; i < n; i++) {
-            const signed char *wi = w + i * m + j;
+            const $kind *wi = w + i * m + j;
             const real xi = x[i];
             s0 += xi * (real)wi[0];
             s1 += xi * (real)wi[1];
             s2 += xi * (real)wi[2];
             s3 += xi * (real)wi[3];
         }
-        y[j] = b[j] + unit[j] * s0;
-        y[j + 1] = b[j + 1] + unit[j + 1] * s1;
-        y[j + 2] = b[j + 2] + unit[j + 2] * s2;
-        y[j + 3] = b[j + 3] + unit[j + 3] * s3;
+        y[j] = b[j] + ${unit}s0;
+        y[j + 1] = b[j + 1] + ${unit1}s1;
+        y[j + 2] = b[j + 2] + ${unit2}s2;
+        y[j + 3] = b[j + 3] + ${unit3}s3;
     }
 #endif
     for (; j < m; j++) {
         real sum = 0.0;
         for (i = 0; i < n; i++) sum += x[i] * (real)w[i * m + j];
-        y[j] = b[j] + unit[j] * sum;
+        y[j] = b[j] + ${unit}sum;
     }
 #else
     real sum[BLOCK];
@@ -223,20 +173,32 @@ static inline void block(const real *x, const signed char *w, const real *unit, 
         const real xi = x[i];
         for (j = 0; j < m; j++) sum[j] += xi * (real)w[j];
     }
-    for (j = 0; j < m; j++) y[j] = b[j] + unit[j] * sum[j];
+    for (j = 0; j < m; j++) y[j] = b[j] + ${unit}sum[j];
 #endif
 }
 
-/* y = x w + b, block after block; x and y do not overlap. */
-static inline void affine(const real *x, const signed char *w, const real *unit, const real *b,
-                          real *y, int n, int m)
+/* The same block after block; x and y do not overlap. */
+static inline void affine(const real *x, const $kind *w,$parameter const real *b, real *y,
+                          int n, int m)
 {
     int j = 0;
     for (; j + BLOCK <= m; j += BLOCK, w += n * BLOCK)
-        block(x, w, unit + j, b + j, y + j, n, BLOCK);
-    if (j < m) block(x, w, unit + j, b + j, y + j, n, m - j);
+        block(x, w,$argument b + j, y + j, n, BLOCK);
+    if (j < m) block(x, w,$argument b + j, y + j, n, m - j);
 }
-""".replace("@begin", BEGIN)
+""")
+PLAIN = dict.fromkeys(("note", "parameter", "argument", "unit", "unit1", "unit2", "unit3"), "")
+AFFINE = _AFFINE.substitute(PLAIN, block=BLOCK, kind="real", four=1)
+# x86 has slow conversions of single bytes: it takes one sum at a time.
+QUANTIZED_AFFINE = _AFFINE.substitute(
+    {f"unit{k or ''}": f"unit[j{f' + {k}' if k else ''}] * " for k in range(4)},
+    block=BLOCK,
+    kind="signed char",
+    four="defined __ARM_ARCH",
+    note=", in units of\n * their column",
+    parameter=" const real *unit,",
+    argument=" unit + j,",
+)
 
 # For each kind of labels: the declaration for the header, and the definition.
 LABELS = {

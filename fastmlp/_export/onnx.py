@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +32,6 @@ MAX_BYTES = 2**31 - 1  # limit of a protobuf message
 INPUT = "X"
 ROWS = "rows"  # name of the axis of variable length
 
-Kept: TypeAlias = dict[str, Name]  # values stored by Keep layers
-
 
 def package() -> Any:
     """Return the onnx package."""
@@ -41,68 +39,39 @@ def package() -> Any:
     return require("to_onnx", "onnx")
 
 
-# Arguments of each writer: the graph, the current value, the layer, the number of affine layers
-# before it, and the values stored by Keep.
+def _parametric(g: Graph, z: Name, layer: Parametric, k: int) -> Name:
+    alphas = g.constant(layer.alphas, name_of("alphas", k))
+    active = g.Mul(nodes.activations(g.dtype)[layer.name](g, z), alphas)
+    return g.Add(g.Mul(z, g.Sub(1.0, alphas)), active)
 
 
-def _affine(g: Graph, z: Name, layer: Affine, k: int, kept: Kept) -> Names:
-    del kept
+def _normalization(g: Graph, z: Name, layer: Normalization, k: int) -> Name:
+    gains = g.constant(layer.gains, name_of("gains", k))
+    return nodes.layer_norm(g, z, gains, g.constant(layer.shifts, name_of("shifts", k)))
+
+
+def _affine(g: Graph, z: Name, layer: Affine, k: int) -> Name:
     weights = g.constant(layer.weights, name_of("weights", k))
     biases = g.constant(layer.biases, name_of("biases", k))
     if layer.weights.ndim > 2:  # a stack of networks, which Gemm does not multiply
-        return (g.Add(g.MatMul(z, weights), biases),)
-    return (g.Gemm(z, weights, biases),)
+        return g.Add(g.MatMul(z, weights), biases)
+    return g.Gemm(z, weights, biases)
 
 
-def _normalization(g: Graph, z: Name, layer: Normalization, k: int, kept: Kept) -> Names:
-    del kept
-    gains = g.constant(layer.gains, name_of("gains", k - 1))  # of the preceding affine layer
-    return (nodes.layer_norm(g, z, gains, g.constant(layer.shifts, name_of("shifts", k - 1))),)
+def _linear(g: Graph, z: Name, layer: Linear, inputs: Name) -> Name:
+    return g.Gemm(inputs, g.constant(layer.weights, name_of("linear_weights", 0)), z)
 
 
-def _keep(g: Graph, z: Name, layer: Keep, k: int, kept: Kept) -> Names:
-    del g, k
-    kept[layer.name] = z
-    return (z,)
-
-
-def _add(g: Graph, z: Name, layer: Add, k: int, kept: Kept) -> Names:
-    del k
-    return (g.Add(z, kept[layer.name]),)
-
-
-def _linear(g: Graph, z: Name, layer: Linear, k: int, kept: Kept) -> Names:
-    del k
-    weights = g.constant(layer.weights, name_of("linear_weights", 0))
-    return (g.Gemm(kept["inputs"], weights, z),)
-
-
-def _activation(g: Graph, z: Name, layer: Activation, k: int, kept: Kept) -> Names:
-    del k, kept
-    return (nodes.activations(g.dtype)[layer.name](g, z),)
-
-
-def _parametric(g: Graph, z: Name, layer: Parametric, k: int, kept: Kept) -> Names:
-    del kept
-    alphas = g.constant(layer.alphas, name_of("alphas", k - 1))
-    active = g.Mul(nodes.activations(g.dtype)[layer.name](g, z), alphas)
-    return (g.Add(g.Mul(z, g.Sub(1.0, alphas)), active),)
-
-
-def _link(g: Graph, z: Name, layer: Link, k: int, kept: Kept) -> Names:
-    del k, kept
-    return nodes.LINKS[layer.name][0](g, z)
-
-
+# The nodes of each layer: arguments are the graph, the current value, the layer, the index of the
+# affine layer at or before it, and the values stored by `Keep`.
 WRITERS: dict[type, Any] = {
-    Affine: _affine,
-    Normalization: _normalization,
-    Keep: _keep,
-    Add: _add,
-    Linear: _linear,
-    Activation: _activation,
-    Parametric: _parametric,
-    Link: _link,
+    Affine: lambda g, z, layer, k, kept: _affine(g, z, layer, k),
+    Normalization: lambda g, z, layer, k, kept: _normalization(g, z, layer, k),
+    Keep: lambda g, z, layer, k, kept: kept.update({layer.name: z}) or z,
+    Add: lambda g, z, layer, k, kept: g.Add(z, kept[layer.name]),
+    Linear: lambda g, z, layer, k, kept: _linear(g, z, layer, kept["inputs"]),
+    Activation: lambda g, z, layer, k, kept: nodes.activations(g.dtype)[layer.name](g, z),
+    Parametric: lambda g, z, layer, k, kept: _parametric(g, z, layer, k),
 }
 
 
@@ -128,14 +97,15 @@ def _called(g: Graph, index: Name, labels: Labels) -> Name:
 
 
 def network(g: Graph, x: Name, layers: Iterable[Layer]) -> Names:
-    """Add all layers of a network, or of a stack of networks, and return the link's outputs."""
-    names: Names = (x,)
-    kept: Kept = {}
-    affine_before = 0
+    """Add all layers of a network, or of a stack of networks, and return the outputs."""
+    z, k = x, -1
+    kept: dict[str, Name] = {}
     for layer in layers:
-        names = WRITERS[type(layer)](g, names[0], layer, affine_before, kept)
-        affine_before += isinstance(layer, Affine)
-    return names
+        if isinstance(layer, Link):
+            return nodes.LINKS[layer.name][0](g, z)
+        k += isinstance(layer, Affine)
+        z = WRITERS[type(layer)](g, z, layer, k, kept)
+    return (z,)
 
 
 def _prediction(g: Graph, number: int, model: Exported) -> Names:

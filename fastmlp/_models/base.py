@@ -1,7 +1,7 @@
-"""What a model is, without what it does: spec, engine, generator, parameters, copies, turns.
+"""The state of a model: spec, engine, generator, parameters, copies, lock.
 
-``Learner`` adds training, ``MLP`` prediction. Users see weights and biases as plain lists of arrays
-(``parameter_list``); how the engine keeps them is the engine's own matter.
+``Learner`` adds training, ``MLP`` prediction. Users see the parameters as lists of arrays
+(``parameter_list``), whatever the engine's layout.
 """
 
 from __future__ import annotations
@@ -39,15 +39,7 @@ def _compiled(spec: Spec) -> Engine:
 
 
 class Model(Exportable):
-    """Parameters of one network in one engine; base of ``MLP``, not for users.
-
-    Parameters
-    ----------
-    spec : Spec
-        The shape of the network; all parameters are 0 at first.
-    rng : numpy.random.Generator
-        Source of everything random.
-    """
+    """Parameters of one network in one engine, initially 0; the base of ``MLP``, not for users."""
 
     _engine_type: Callable[[Spec], Engine] = staticmethod(_compiled)
     _flat_y = False  # whether y of the last fit was (n,): predictions are, too (docs/adr/0024)
@@ -58,7 +50,7 @@ class Model(Exportable):
         self._attach()
 
     def _attach(self) -> None:
-        """Make what is not part of the model's state, and so is neither copied nor pickled."""
+        """Create the attributes that are not part of the state: not copied, not pickled."""
         self._engine = self._engine_type(self._spec)
         self._n_weights = self._spec.n_weights
         self._two_headed = self._spec.loss.heads == 2
@@ -77,7 +69,7 @@ class Model(Exportable):
 
     @property
     def n_parameters(self) -> int:
-        """Numbers that training changes: elements of all weights, biases and so on."""
+        """Number of elements of all weights, biases and other parameters."""
         return self._spec.n_parameters
 
     def summary(self) -> str:
@@ -95,6 +87,12 @@ class Model(Exportable):
         from fastmlp._models.summary import summary
 
         return summary(self._spec)
+
+    def _repr_html_(self) -> str:
+        """Return the table of the layers for notebooks."""
+        from fastmlp._models.summary import as_html
+
+        return as_html(self._spec)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -133,7 +131,7 @@ class Model(Exportable):
 
     @property
     def linear_path(self) -> bool:
-        """Whether weights of their own lead from the inputs to the outputs."""
+        """Whether a linear path leads from the inputs to the outputs."""
         return self._spec.linear_path
 
     @property
@@ -148,7 +146,7 @@ class Model(Exportable):
 
     @property
     def history(self) -> History | None:
-        """Of the last fit, also of one that was interrupted or diverged; None before the first."""
+        """History of the last fit, also of an interrupted or diverged one; None without any."""
         return self._history
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
@@ -173,12 +171,12 @@ class Model(Exportable):
         return {name: a for _, name, a in sorted(named, key=lambda one: one[0]) if a.size}
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Take all parameters over, or none.
+        """Set all parameters, or none if there is an error.
 
         Parameters
         ----------
         state : mapping of str to array
-            With the names and shapes of :meth:`state_dict`, and no others.
+            Arrays with exactly the names and shapes of :meth:`state_dict`.
 
         Raises
         ------
@@ -202,7 +200,7 @@ class Model(Exportable):
         return exported(self._spec, *self._engine.parameters())
 
     def _assign(self, kind: str, change: Callable[[list[NDArray[Any]]], Any]) -> None:
-        """Put what ``change`` makes of the arrays of now in their place."""
+        """Replace the arrays of one kind by the result of ``change``."""
         with self._turn.kept():
             kinds = self._spec.tensors
             parameters = dict(zip(kinds, self._engine.parameters(), strict=True))
@@ -210,13 +208,13 @@ class Model(Exportable):
             self._take([parameters[each] for each in kinds])
 
     def _take(self, parameters: Sequence[Sequence[NDArray[Any]]]) -> None:
-        """Take parameters that the user gives: a fit that resumes goes on with them."""
+        """Set parameters given by the user; a resumed fit continues with them."""
         self._engine.set_parameters(*parameters)
         if self._progress is not None:
             self._progress = self._progress._replace(averaged=None)
 
     def _undo(self, parameters: bool = True) -> Callable[[], None]:
-        """Return what puts back all that a fit changes, as it is now."""
+        """Return a function that restores all state that a fit changes."""
         generator = self._rng.bit_generator.state
         snapshot = self._engine.snapshot() if parameters else None
         progress, history, flat_y = self._progress, self._history, self._flat_y
@@ -234,24 +232,24 @@ class Model(Exportable):
     def save(self, path: str | os.PathLike[str], *, training: bool = True) -> None:
         """Write the model to a file, for :func:`fastmlp.load`.
 
-        The file is safetensors, which many programs read. It replaces an older one at one moment,
-        and after a failure there is the older one. During a fit in another thread it has the last
-        whole epoch, and no optimizer state.
+        The format is safetensors, which many programs read. The file replaces an older one
+        atomically; after a failure the older one is still there. During a fit in another thread it
+        has the last completed epoch, and no optimizer state.
 
         Parameters
         ----------
         path : str or path
-            Where.
+            Path of the file.
         training : bool
-            Write what ``partial_fit`` goes on with, and the history; else the file is a third of
-            the size after Adam, and good for predictions.
+            Whether to write the history and the state from which ``partial_fit`` and ``resume``
+            continue; without them, the file is a third of the size after Adam.
 
         Raises
         ------
         OSError
-            If it cannot be written.
+            If the file cannot be written.
         TypeError
-            If the class or the generator is none of fastmlp's or NumPy's.
+            If the class is not fastmlp's, or the generator is not NumPy's.
 
         Examples
         --------
@@ -265,7 +263,7 @@ class Model(Exportable):
         storage.save(self, path, training)
 
     def _show(self) -> ModelSnapshot:
-        """Let other threads copy the model as it is now, whatever becomes of it."""
+        """Publish a snapshot of the current state, which other threads copy."""
         self._moment = ModelSnapshot(self._engine.snapshot(), self._history, self._flat_y)
         return self._moment
 
@@ -304,7 +302,7 @@ class Model(Exportable):
         self._progress = progress
 
     def _as_it_was(self, moment: ModelSnapshot) -> Self:
-        """Return the model of an earlier moment; its generator is that of this one."""
+        """Return the model of a snapshot, with this model's generator."""
         model = type(self).__new__(type(self))
         vars(model).update(vars(self))
         model._attach()

@@ -1,7 +1,6 @@
-"""Checkpoints: a fit writes down where it is, and another process goes on from there.
+"""Checkpoints: a fit saves its state, and another process resumes it.
 
-What is written is taken at the end of an epoch; digest, writing and waiting for the disk are a
-thread's work, beside the next epochs.
+The state is copied at the end of an epoch; a thread writes it to the disk during the next epochs.
 """
 
 from __future__ import annotations
@@ -25,10 +24,7 @@ from fastmlp._training import callback_state
 
 
 class BackgroundWriter:
-    """Does one thing after the other, by a thread; the next call raises what went wrong.
-
-    Copies and pickles are those of a writer that has nothing to do.
-    """
+    """Runs one job at a time in a thread; the next call raises its error. Copies are idle."""
 
     def __init__(self) -> None:
         self._worker: Worker | None = None
@@ -37,7 +33,7 @@ class BackgroundWriter:
         return BackgroundWriter, ()
 
     def do(self, *work: Callable[[], None]) -> None:
-        """Wait for what was to do before, and begin; or do it now if there can be no thread."""
+        """Wait for the previous job, and start this one; without a thread if none can start."""
         self.wait()
         try:
             self._worker = Worker(functools.partial(_do, work))
@@ -45,7 +41,7 @@ class BackgroundWriter:
             _do(work)
 
     def wait(self) -> None:
-        """Return when nothing is left to do."""
+        """Wait for the end of the job."""
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.finish()
@@ -59,29 +55,28 @@ def _do(work: tuple[Callable[[], None], ...]) -> None:
 class Checkpoint:
     """Save the model during a fit, as a callback: ``fit(..., resume=path)`` goes on from there.
 
-    Of an MLP, an ensemble, or an estimator with the solver sgd or adam. It is called after all
-    other callbacks. What they remember is saved too, if they are ``EarlyStopping`` or
-    ``ReduceOnPlateau``, and what an ensemble's ``judge`` has found best; others begin anew. A
-    thread writes; the next save waits for it, and raises what went wrong, as does the end of the
-    fit.
+    It works for an MLP, an ensemble, and an estimator with the solver sgd or adam, and is called
+    after all other callbacks. The file also contains the state of ``EarlyStopping`` and
+    ``ReduceOnPlateau``, and the best epoch of an ensemble's ``judge``; other callbacks start anew.
+    A thread writes the file; its errors are raised by the next save or the end of the fit.
 
     Parameters
     ----------
     path : str or path
-        The last checkpoint; replaced at one moment.
+        File of the last checkpoint, which is replaced atomically.
     every : int
-        Save after so many epochs, at least 1.
+        Number of epochs from one save to the next, at least 1.
     seconds : float, optional
-        Save after the epochs at whose end so much time has passed since the last save, instead.
+        Time from one save to the next, in place of ``every``; saves come at ends of epochs.
     keep : int
-        How many of the last ones to keep, at least 1: beyond the first as
-        ``name-<epoch>.suffix`` beside it, the epochs counted from 1.
+        Number of checkpoints to keep, at least 1; if more than 1, also under the names
+        ``name-<epoch>.suffix``, with epochs counted from 1.
     best : str or path, optional
-        Save there whenever the loss is the lowest so far: what ``EarlyStopping`` and
-        ``restore_best`` give back at the end. With ``early_stopping`` of an estimator the score
-        counts, the highest.
+        File for the model with the lowest loss so far, which ``EarlyStopping`` and
+        ``restore_best`` restore at the end; with ``early_stopping`` of an estimator, that with the
+        highest score.
     monitor : {"val_loss", "loss"}, optional
-        Which loss is meant; by default that of the validation data, if there are any.
+        The loss that ``best`` compares; by default that of the validation data, if there are any.
 
     Examples
     --------
@@ -99,7 +94,7 @@ class Checkpoint:
     9
     """
 
-    runs_last = True  # of the callbacks: so that it sees what they have come to
+    runs_last = True  # it saves the state of the other callbacks
 
     def __init__(
         self,
@@ -133,7 +128,7 @@ class Checkpoint:
         self._writer = BackgroundWriter()
 
     def start(self, state: State) -> None:
-        """Begin to measure the time; what could not be written, say now and not after an epoch."""
+        """Start the clock; raise errors that would otherwise come after an epoch."""
         if self.monitor == "val_loss" and not state.has_validation:
             raise ValueError(
                 "Checkpoint monitors val_loss but there is no validation data: "
@@ -167,30 +162,27 @@ class Checkpoint:
             self._writer.do(*work)
 
     def finish(self, state: State) -> None:
-        """Wait until all is on the disk."""
+        """Wait until the file is on the disk."""
         try:
             self._writer.wait()
         except (OSError, MemoryError) as error:
             if state.completed:
                 raise
-            # Not in place of what has ended the fit.
+            # A warning, since the fit has already ended with another error.
             warn(f"the last checkpoint was not written: {type(error).__name__}: {error}")
 
     def _remember(self, state: State) -> None:
-        """Put what the other callbacks remember among what the fit goes on with."""
+        """Add the state of the other callbacks to the state for resuming."""
         models = getattr(state.model, "members", (state.model,))
         if any(getattr(model, "_progress", None) is None for model in models):
-            return  # an estimator has a course instead
+            return  # an estimator stores its own state
         kept = callback_state.memories(state.callbacks, state.engine)
         for k, model in enumerate(models):
             own = kept if model is state.model else callback_state.apart(kept, k)
             model._progress = model._progress._replace(memories=own)
 
     def _is_best(self, state: State) -> bool:
-        """Whether the last loss is below those of all epochs before, of those before a cut too.
-
-        An estimator with early_stopping chooses by its score. NaN is never the best.
-        """
+        """Whether the last loss, or negative score, is the lowest of the history; NaN never is."""
         name = self.monitor or ("val_loss" if state.has_validation else "loss")
         losses = getattr(state.history, name)
         scores = getattr(state.model, "validation_scores_", None)
@@ -209,7 +201,7 @@ class Checkpoint:
         except OSError:  # on another disk, or on a file system without links
             atomic_files.write(numbered, [path.read_bytes()])
         pattern = f"{glob.escape(path.stem)}-{'[0-9]' * 6}{glob.escape(path.suffix)}"
-        # Files of later epochs are of an earlier, longer fit, and none of the last ones of this.
+        # Files of later epochs belong to an earlier, longer fit.
         names = sorted(each.name for each in path.parent.glob(pattern))
         for old in [name for name in names if name <= numbered.name][: -self.keep]:
             path.with_name(old).unlink()

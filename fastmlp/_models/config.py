@@ -1,4 +1,4 @@
-"""What a report of a fault should say: versions, CPU level, threads, compiler."""
+"""Versions, CPU level, threads and compiler, for bug reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastmlp._engine import thread_count
 
 
 def config() -> dict[str, Any]:
-    """Return what :func:`show_config` prints, as a dictionary."""
+    """Return the values that :func:`show_config` prints."""
     return {
         "fastmlp": sys.modules["fastmlp"].__version__,
         **_native(),
@@ -23,7 +23,7 @@ def config() -> dict[str, Any]:
 
 
 def _native() -> dict[str, Any]:
-    """Return what is to say of the compiled side, or why it is not there."""
+    """Return facts about the compiled modules, or the reason why they cannot be loaded."""
     try:
         from fastmlp._engine import native_engine
 

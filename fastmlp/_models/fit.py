@@ -64,77 +64,76 @@ class Learner(Model):
         resume: bool | str | os.PathLike[str] = False,
         communicator: Communicator | Any = None,
     ) -> History:
-        """Train, beginning with the weights of now and a fresh optimizer, or going on.
+        """Train from the current weights with a new optimizer state, or resume the last fit.
 
         Parameters
         ----------
         X : array-like, shape (n, fan-in)
-            Samples, finite. Never changed, and not copied if of the model's dtype (any strides).
-            Or, without y, a source of blocks: a callable that is called once an epoch and returns
-            an iterable, or an object that is iterated once an epoch, of tuples ``(X, y)`` or
-            ``(X, y, sample_weight)``; see ``fastmlp.Blocks`` for arrays larger than memory. A
-            thread reads, checks and copies one block ahead. Batches run on from block to block;
-            every epoch must have the same number of rows. Errors of the source are raised here.
+            Finite inputs. They are never changed, and not copied if they have the model's dtype.
+            Without y, a source of blocks: a callable that returns an iterable, or an object that is
+            iterated, once per epoch, of tuples ``(X, y)`` or ``(X, y, sample_weight)``; see
+            ``fastmlp.Blocks`` for arrays larger than memory. A thread reads, checks and copies one
+            block ahead. Batches continue from block to block; every epoch must have the same number
+            of rows. Errors of the source are raised here.
         y : array-like, optional
-            Targets, shape (n, outputs), or (n,) with one output: then predictions are (n,) too,
-            and ``predict(X) - y`` is what it says. For cross_entropy integer labels (n,) from 0,
-            or probabilities (n, classes) whose rows sum to 1.
+            Targets, shape (n, outputs), or (n,) for one output: then predictions are (n,), too. For
+            cross_entropy integer labels (n,) from 0, or probabilities (n, classes) whose rows sum
+            to 1.
         epochs : int
-            Passes over the data, at least 1; with ``resume`` those before included.
+            Passes over the data, at least 1; with ``resume`` including those of the resumed fit.
         batch_size : int
-            Samples a step, at least 1; larger than n means n.
+            Samples per step, at least 1; larger than n means n.
         optimizer : SGD, RMSprop, Adam, AdamW, Lion, CustomOptimizer or str, optional
             ``Adam()`` by default. The names sgd, rmsprop, adam, adamw and lion stand for the
             optimizers with their default options.
         l1, l2 : float
-            The objective has l1 * sum(abs(W)) and 0.5 * l2 * sum(W**2) added, over weights alone;
-            at least 0. The derivative of abs(W) at 0 is taken as 0: steps along it bring a weight
-            near 0, and seldom to it.
+            Penalties l1 * sum(abs(W)) and 0.5 * l2 * sum(W**2) in the objective, over weights only;
+            at least 0. The derivative of abs(W) at 0 is taken as 0, so weights come near 0 but
+            rarely reach it.
         clip_norm : float, optional
-            Gradients with a larger norm (over all parameters together) are scaled down to it.
+            Largest norm of the gradient over all parameters; larger gradients are scaled down.
         groups : Groups, optional
-            Rates and decay by layer and by kind of parameter; frozen layers.
+            Learning rates and decay by layer and by kind of parameter; frozen layers.
         dropout : float, callable ``step -> float``, or sequence of them, optional
-            Of this fit, in place of the model's, which is a number: dropout is part of training,
-            predictions know none. For all hidden layers or for each; values from 0 to below 1.
+            Dropout of this fit, in place of the model's, for all hidden layers or per layer; values
+            from 0 to below 1.
         averaging : EMA or SWA, optional
-            Give the model after each epoch a mean of the weights that training has gone through, in
-            place of the last ones: validation, metrics and callbacks see it (``on_batch`` that of
-            the epoch before), ``EarlyStopping`` chooses among such means, and the fit ends with
-            one. Training, and its loss, know nothing of it; ``resume`` goes on with the weights in
-            training, unless others were assigned since. What callbacks assign stays until the next
-            epoch. ``partial_fit`` has no averaging.
+            After each epoch, give the model a mean of its weights over the training so far:
+            validation, metrics and callbacks see the mean (``on_batch`` that of the epoch before),
+            ``EarlyStopping`` selects among means, and the fit ends with one. Training and its loss
+            use the weights without averaging; ``resume`` continues with these, unless others were
+            assigned since. Weights that callbacks assign stay until the next epoch.
         validation_data : tuple (X, y) or (X, y, sample_weight), optional
-            Evaluated after each epoch.
+            Data on which the loss is evaluated after each epoch.
         sample_weight : array-like, shape (n,), optional
-            At least 0, not all 0; none above 0 but below the smallest normal number of the dtype.
+            Weights of at least 0, not all 0; positive ones must be normal numbers of the dtype.
         shuffle : bool
-            Visit the samples in a new random order each epoch; those of a source within blocks.
+            Whether to visit the samples in a new random order in each epoch; the rows of a source
+            are shuffled within blocks.
         shuffle_buffer : int, optional
-            Of a source: shuffle through a buffer of so many rows, at least 1, which lies in memory
-            beside the blocks. Needed where the source's rows are sorted.
+            Number of rows, at least 1, in a buffer through which a source is shuffled, beside the
+            blocks in memory. Needed where the rows of the source are sorted.
         metrics : sequence of str or callables, or dict, optional
-            Measured after each epoch, for ``History.metrics``: accuracy, mean_squared_error,
-            mean_absolute_error, r2, or callables ``(y, prediction) -> float`` that get checked
-            targets, (n, outputs) or labels (n,), and predictions (n, outputs). On the validation
-            data, as ``val_NAME``; without such, on all of X, which takes the time of a prediction
-            and must be arrays.
+            Metrics for ``History.metrics``, computed after each epoch: accuracy,
+            mean_squared_error, mean_absolute_error, r2, or callables ``(y, prediction) -> float``
+            that get checked targets, (n, outputs) or labels (n,), and predictions (n, outputs).
+            They use the validation data, with names ``val_NAME``, or else all of X, which must be
+            an array; this takes the time of a prediction.
         callbacks : iterable of callables
-            Called with a ``fastmlp.State`` after each epoch; True ends the fit. A method
-            ``on_batch(state, batch)`` is called with a ``fastmlp.Batch`` after each batch, and True
-            undoes the epoch so far and ends the fit.
+            Called with a ``fastmlp.State`` after each epoch; returning True ends the fit. A method
+            ``on_batch(state, batch)`` is called with a ``fastmlp.Batch`` after each batch; True
+            undoes the current epoch and ends the fit.
         n_threads : int, optional
-            Threads to use; by default what the machine allows, and one where more cannot pay.
+            Number of threads; by default as many as the machine allows and the network can use.
         verbose : bool
-            Show progress: a tqdm bar if tqdm is installed, else a line an epoch.
+            Whether to show progress: a tqdm bar if tqdm is installed, else a line per epoch.
         resume : bool, str or path
-            Go on where the last fit ended, also in a copy or a pickle: with its optimizer's state,
-            steps of schedules, order of samples, history. The same call again ends as one that was
-            not cut. All may change but the optimizer's kind, the number of samples, and whether
-            there is validation data. Callbacks begin anew, but for those that a
-            ``fastmlp.Checkpoint`` has saved. A path is that of a checkpoint, which is loaded into
-            this model first, and must be of the same data and ``batch_size``; if there is no such
-            file, the fit begins at the beginning.
+            True continues the last fit, also in a copy or pickle, with its optimizer state,
+            schedules, order of samples and history, and gives the result of an uninterrupted fit.
+            All options may change but the optimizer's kind, the number of samples, and whether
+            there is validation data. Callbacks start anew, except for those saved by a
+            ``fastmlp.Checkpoint``. A path loads that checkpoint into this model first, and requires
+            the same data and ``batch_size``; without such a file the fit starts anew.
         communicator : mpi4py communicator or fastmlp.Communicator, optional
             Train with other processes, which call ``fit`` alike, each with its own rows of every
             batch of ``size * batch_size``; docs/processes.md. One thread each by default.
@@ -142,22 +141,21 @@ class Learner(Model):
         Returns
         -------
         History
-            Lists ``loss``, ``val_loss``, ``seconds``, ``learning_rate``, one entry an epoch, and
-            such lists of the ``metrics``.
+            Losses, seconds, learning rates and metrics, one entry per epoch.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described; the model is unchanged.
+            If an argument is invalid; the model is unchanged.
         DivergenceError
-            In the epoch in which the loss or a weight is no longer finite; the model keeps the
-            weights from before that epoch.
+            If the loss or a weight becomes non-finite; the model keeps the weights from before that
+            epoch.
         RuntimeError
             If another fit is running on this model; a RankError if another process has failed.
         KeyboardInterrupt
-            When interrupted; the model is at its last whole epoch, and usable, and ``history``
-            has the epochs until then. Without callbacks, validation, metrics and averaging, many
-            short epochs run in one call; an interrupt then undoes about 0.05 s of training.
+            If interrupted; model and ``history`` are then at the last completed epoch. Without
+            callbacks, validation, metrics and averaging, many short epochs run in one call; an
+            interrupt then undoes about 0.05 s of training.
         """
         with (
             planning.joined(communicator, self._engine) as others,
@@ -215,18 +213,18 @@ class Learner(Model):
         dropout: Scheduled | Sequence[Scheduled] | None = None,
         n_threads: int | None = None,
     ) -> float:
-        """Take one pass over the samples, in their order, and keep the optimizer's state.
+        """Train for one pass over the samples, in their order, and keep the optimizer's state.
 
-        The state (moments, step count) lives on from call to call, in copies and in pickles, while
-        ``optimizer`` is that of the last call; its learning rate and weight decay may change.
-        Another optimizer, or a fit, begins anew.
+        The state (moments, step count) lasts from call to call, also in copies and pickles. The
+        learning rate and the weight decay of ``optimizer`` may change between calls; another kind
+        of optimizer, or a fit, starts anew.
 
         Parameters
         ----------
         X, y, sample_weight, optimizer, l1, l2, clip_norm, groups, dropout, n_threads
             As for :meth:`fit`.
         batch_size : int, optional
-            Samples a step; by default all: one step.
+            Samples per step; by default all, in one step.
 
         Returns
         -------
@@ -246,7 +244,7 @@ class Learner(Model):
             return one_pass((self,), (data,), (plan,), self._team(n_threads, plan))
 
     def _engines(self) -> Engine:
-        """Return what a fit trains: the engine, of an ensemble all of them."""
+        """Return the engine; an ensemble returns those of all members as one."""
         return self._engine
 
     def _team(self, n_threads: Any, plan: Plan) -> AbstractContextManager[Team | None]:

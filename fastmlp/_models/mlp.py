@@ -1,8 +1,4 @@
-"""The MLP: what a user holds. Arguments are checked (check), one engine does the arithmetic.
-
-Nothing numerical happens here, and nothing here knows which engine it drives: the native one, or
-the NumPy one of ``fastmlp.reference``.
-"""
+"""The class MLP: checked arguments go to an engine, native or NumPy's, which computes."""
 
 from __future__ import annotations
 
@@ -50,50 +46,49 @@ class MLP(Learner):
     dtype : {"float32", "float64"}
         Of weights, arithmetic and predictions.
     dropout : float or sequence of float, for all hidden layers or for each
-        Probability, from 0 to below 1, that what a hidden layer gives is dropped in training.
+        Probability of dropping a hidden output in training, from 0 to below 1.
     layer_norm : None, "before", "after" or sequence of these
         Scale each row of a hidden layer to mean 0 and variance 1, times ``gains`` plus ``shifts``
         (Ba, Kiros and Hinton 2016), before or after the activation, in all of them or each.
     scale : bool
-        Multiply each input by a parameter of its own, at first 1, before the first layer:
-        ``scales[0]``. It learns which inputs matter (Holzmueller, Grinsztajn and Steinwart 2024,
-        RealMLP); its rate is ``Groups(scale_rate=...)``.
+        Multiply each input by a parameter, initially 1, before the first layer: ``scales[0]``. It
+        learns which inputs matter (Holzmueller, Grinsztajn and Steinwart 2024, RealMLP); its rate
+        is ``Groups(scale_rate=...)``.
     parametric : bool or sequence of bool, for all hidden layers or for each
-        Make the activation f of a hidden layer ``(1 - a) z + a f(z)``, with a parameter a for each
-        unit, at first 1: ``alphas``. At 0 a unit is linear (RealMLP, as above); their rate is
-        ``Groups(activation_rate=...)``.
+        Replace the activation f of a hidden layer by ``(1 - a) z + a f(z)``, with one parameter a
+        per unit, initially 1: ``alphas``. A unit with a = 0 is linear (RealMLP, as above); the rate
+        is ``Groups(activation_rate=...)``.
     skip : int, optional
-        Residual blocks of so many hidden layers: what enters a block is added to what its last
-        layer gives, ``y = dropout(activation(x @ W + b)) + y_in`` (He, Zhang, Ren and Sun 2016,
-        identity mappings). Of equally wide hidden layers in a row the first is in no block, the
-        others are blocks: ``MLP([8, 64, 64, 64, 64, 64, 1], skip=2)`` has two.
+        Number of hidden layers in a residual block: the input of a block is added to the output of
+        its last layer, ``y = dropout(activation(x @ W + b)) + y_in`` (He, Zhang, Ren and Sun 2016,
+        identity mappings). Of successive hidden layers of equal width the first is in no block:
+        ``MLP([8, 64, 64, 64, 64, 64, 1], skip=2)`` has two blocks.
     linear_path : bool
-        Add the inputs times weights of their own to the outputs of the last layer, before the
-        link: ``z = y @ W + b + x @ linear_weights[0]`` (Cheng et al. 2016, wide and deep). These
-        weights are 0 at first; x is scaled already, with ``scale``.
+        Add a linear function of the inputs to the outputs of the last layer, before the link:
+        ``z = y @ W + b + x @ linear_weights[0]`` (Cheng et al. 2016, wide and deep). These weights
+        are initially 0; with ``scale``, x is the scaled input.
     initializer : str or sequence, optional
-        How first weights are drawn, see ``fastmlp.initializers``; by default it fits the
-        activation. Biases start at 0.
+        Distribution of the initial weights, see ``fastmlp.initializers``; the default depends on
+        the activation. Biases start at 0.
     rng : int, numpy.random.Generator or None
-        Source of first weights, shuffling and dropout. A generator is used, not copied; None
+        Source of initial weights, shuffling and dropout. A generator is used, not copied; None
         takes a seed from the system.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is not as described; before anything is allocated.
+        If an argument is invalid; before anything is allocated.
     MemoryError
         If the weights do not fit into memory.
 
     Notes
     -----
     The same program gives the same bits, whatever the number of threads. Predictions may run
-    concurrently. A fit is exclusive: a second one, or an assignment of weights from another
-    thread while one runs, raises RuntimeError. Predictions meanwhile use the weights of the last
-    whole epoch (of a source: block); copies, pickles and files taken meanwhile have weights and
-    history of the same epoch. Models can be saved, copied and pickled (parameters,
-    generator, history, and what ``partial_fit`` and ``resume`` go on with); unpickle only what you
-    trust, while ``fastmlp.load`` is safe.
+    concurrently. A fit is exclusive: meanwhile a second fit, or an assignment of weights from
+    another thread, raises RuntimeError; predictions use the weights of the last completed epoch (of
+    a source: block), and copies, pickles and files have weights and history of the same epoch.
+    Copies, pickles and files contain parameters, generator, history, and the state from which
+    ``partial_fit`` and ``resume`` continue. Unpickle only trusted data; ``fastmlp.load`` is safe.
 
     Examples
     --------
@@ -150,7 +145,7 @@ class MLP(Learner):
         Raises
         ------
         TypeError, ValueError
-            If X is not as described.
+            If X is invalid.
         """
         z: Any = self._engine.predict_row(X)  # None: not that plain
         if z is None:
@@ -164,12 +159,12 @@ class MLP(Learner):
         return (z[:, :m], z[:, m:]) if m else (z[:, 0], z[:, 1])
 
     def predictor(self, n_threads: int | None = None) -> Predictor:
-        """Return a function of the weights of now: the fast way to many single predictions.
+        """Return a function with a copy of the weights, fast for many single predictions.
 
         Parameters
         ----------
         n_threads : int, optional
-            The most threads for large batches; by default as many as the machine has.
+            Largest number of threads for large batches; by default all of the machine.
 
         Returns
         -------
@@ -207,7 +202,7 @@ class MLP(Learner):
         Raises
         ------
         TypeError, ValueError
-            If X is not as described.
+            If X is invalid.
         """
         x = check.numeric(X, "X")
         rows = check.inputs(x[np.newaxis] if x.ndim == 1 else x, self._spec, empty=True)
@@ -225,7 +220,7 @@ class MLP(Learner):
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described.
+            If an argument is invalid.
         """
         data = check.data(X, y, sample_weight, self._spec)
         with call_team(self._n_weights, data.x.shape[0]) as team:
@@ -259,7 +254,7 @@ class MLP(Learner):
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described.
+            If an argument is invalid.
         """
         data = check.data(X, y, sample_weight, self._spec)
         l2 = NON_NEGATIVE.check("l2", l2, example=1e-4)

@@ -109,7 +109,7 @@ class Runner(Rollback):
                     begun = []
                     for member, plan in zip(self.members, plans, strict=True):
                         begun.append(planning.begun(member._engine, plan, member._rng))
-                elif self.hooks and planning.restored(begun, self.hooks, state, owner):
+                elif self.hooks and self._had_enough(begun, state):
                     history.stop_reason = stopped
                     return history
                 if self.path is not None or reporter.keeps:
@@ -150,7 +150,20 @@ class Runner(Rollback):
         return True
 
     def _fingerprint(self, k: int) -> int:
-        return planning.fingerprint(self.others, *self.seen[k])
+        """Return 64 bits that tell a member's data, those of all processes, from other data."""
+        from fastmlp._training import callback_state
+
+        found: int = (self.others or callback_state).fingerprint(*self.seen[k])
+        return found
+
+    def _had_enough(self, begun: Sequence[ResumeState], state: State) -> bool:
+        """Restore the callbacks from a checkpoint; return whether one had ended the fit."""
+        from fastmlp._training import callback_state
+
+        kept = begun[0].memories
+        if self.owner is not self.members[0]:
+            kept = callback_state.together([own.memories for own in begun])
+        return callback_state.give_back(kept, self.hooks, state)
 
     def _resumed(
         self, datas: Sequence[Any], plans: Sequence[Plan], is_validated: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 
 from fastmlp._network.spec import Spec
@@ -24,6 +25,23 @@ def summary(spec: Spec) -> str:
         2      16        3  softmax                          51
     total                                                   403
     """
+    rows = table(spec)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = zip(HEADS, row, widths, strict=True)
+        lines.append("  ".join(c.ljust(w) if h in TEXT else c.rjust(w) for h, c, w in cells))
+    return "\n".join(lines)
+
+
+def as_html(spec: Spec) -> str:
+    """Return the table as HTML, for notebooks."""
+    rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in table(spec))
+    return f"<table><tr>{'</tr><tr>'.join(rows)}</tr></table>"
+
+
+def table(spec: Spec) -> list[tuple[str, ...]]:
+    """Return the cells: the heads, a row for each layer, and the total."""
     last = len(spec.shapes) - 1
     own = [0] * (last + 1)
     for tensor in each_tensor(spec.tensors):
@@ -33,13 +51,7 @@ def summary(spec: Spec) -> str:
         (str(k), *map(str, spec.shapes[k]), str(names[k]), _options(spec, k), f"{own[k]:,}")
         for k in range(last + 1)
     ]
-    rows = [HEADS, *rows, ("total", "", "", "", "", f"{spec.n_parameters:,}")]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = zip(HEADS, row, widths, strict=True)
-        lines.append("  ".join(c.ljust(w) if h in TEXT else c.rjust(w) for h, c, w in cells))
-    return "\n".join(lines)
+    return [HEADS, *rows, ("total", "", "", "", "", f"{spec.n_parameters:,}")]
 
 
 def _options(spec: Spec, k: int) -> str:

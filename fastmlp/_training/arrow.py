@@ -56,7 +56,8 @@ class ArrowBlocks:
     >>> x = np.linspace(-1, 1, 1000, dtype=np.float32)
     >>> table = pyarrow.table({"x": x, "y": x**2})
     >>> net = fastmlp.MLP([1, 8, 1], rng=0)
-    >>> history = net.fit(fastmlp.ArrowBlocks(table, "y", rows=300), epochs=2)
+    >>> source = fastmlp.ArrowBlocks(table, "y", rows=300)
+    >>> history = net.fit(source, epochs=2, shuffle_buffer=1000)
     >>> len(history.loss)
     2
     """

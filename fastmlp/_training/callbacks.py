@@ -197,7 +197,7 @@ class Progress:
     def start(self, state: State) -> None:
         """Open the progress bar."""
         try:
-            tqdm = importlib.import_module("tqdm").tqdm
+            tqdm = importlib.import_module("tqdm.auto").tqdm  # a widget in notebooks
         except ImportError:
             return
         file = self.file or sys.stderr

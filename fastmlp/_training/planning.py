@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmlp._core.history import History, ResumeState, State
+from fastmlp._core.history import History, ResumeState
 from fastmlp._core.intervals import NON_NEGATIVE, check_count
 from fastmlp._engine.plan import Plan
 from fastmlp._network.data import Data
@@ -169,22 +169,3 @@ def joined(
     from fastmlp._training.distributed import processes
 
     return processes.joined(communicator, engine)
-
-
-def fingerprint(others: DistributedFit | None, *datas: Any) -> int:
-    """Return a 64-bit fingerprint of the data of all processes."""
-    from fastmlp._training import callback_state
-
-    return callback_state.fingerprint(*datas) if others is None else others.fingerprint(*datas)
-
-
-def restored(
-    begun: Sequence[ResumeState], callbacks: Sequence[Any], state: State, owner: Any
-) -> bool:
-    """Restore the callbacks from a checkpoint; return whether one of them has ended the fit."""
-    from fastmlp._training import callback_state
-
-    is_joint = hasattr(owner, "members")
-    each = [own.memories for own in begun]
-    kept = callback_state.together(each) if is_joint else each[0]
-    return callback_state.give_back(kept, callbacks, state)

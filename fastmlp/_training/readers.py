@@ -43,7 +43,7 @@ class Blocks:
     Examples
     --------
     >>> import numpy as np, fastmlp
-    >>> x = np.linspace(-1, 1, 1000, dtype=np.float32)[:, np.newaxis]
+    >>> x = np.random.default_rng(0).uniform(-1, 1, (1000, 1)).astype(np.float32)
     >>> net = fastmlp.MLP([1, 8, 1], rng=0)
     >>> history = net.fit(fastmlp.Blocks(x, x**2, rows=300), epochs=2)
     >>> len(history.loss)

@@ -76,6 +76,7 @@ class BlockStream:
         self.flat_y = False
         self._batch_size = 1
         self._shuffles: Shuffles | None = None
+        self._summary: BlockSummary | None = None
         self._form: tuple[Any, ...] | None = None
 
     def begin(
@@ -87,6 +88,9 @@ class BlockStream:
 
     def blocks(self) -> PrefetchedBlocks:
         """Start an epoch; yields blocks of whole batches, except for the last."""
+        if self._summary is not None:  # here rather than in the reading thread: it names a line
+            summary, self._summary = self._summary, None
+            summary.warn()
         seed = None if self._shuffles is None else self._shuffles.next_seed()
         return PrefetchedBlocks(self._whole_batches(seed))
 
@@ -125,13 +129,12 @@ class BlockStream:
         if self.buffer:
             yield from self._mixed(seeds)
             return
-        first_epoch = self.rows is None
-        summary = BlockSummary()
+        summary = BlockSummary() if self.rows is None else None  # of the first epoch
         for block in self._checked():
-            if first_epoch:
+            if summary is not None:
                 summary.add(block.targets)
             yield block.part(self._order(block.rows, seeds))
-        summary.warn()
+        self._summary = summary
 
     def _mixed(self, seeds: Iterator[int]) -> Iterator[Data]:
         """Yield rows drawn at random from a buffer, where the source's rows replace them."""

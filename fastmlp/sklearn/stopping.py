@@ -66,21 +66,23 @@ class BestWeights(Evaluator):
     def measure(self, loss: float, team: Any) -> float:
         """Return the validation loss, and keep the results for `record`."""
         val_loss = super().measure(loss, team)
-        self._put_aside(loss, val_loss, loss if self.validation is None else val_loss)
-        return val_loss
+        now = {"n_iter_": self.estimator.n_iter_ + 1, "loss_": loss}
+        return self._put_aside(val_loss, loss if self.validation is None else val_loss, now)
 
-    def _put_aside(self, loss: float, val_loss: float, watched: float) -> None:
+    def _put_aside(self, val_loss: float, watched: float, now: dict[str, Any]) -> float:
+        """Keep the attributes of ``now`` and the best weights for `record`."""
         best = self.lowest, self.best
         if self.restores and watched < self.lowest:
             best = watched, self.engine.snapshot()
-        self.after: Any = (self.estimator.n_iter_ + 1, loss, val_loss, best)
+        self.after: Any = now, val_loss, best
+        return val_loss
 
     def record(self) -> None:
         """Store the epoch's results in the estimator."""
-        estimator = self.estimator
-        estimator.n_iter_, estimator.loss_, val_loss, (self.lowest, self.best) = self.after
+        now, val_loss, (self.lowest, self.best) = self.after
+        self.estimator.__dict__ |= now
         if self.validation is not None:
-            estimator.validation_loss_curve_ += [val_loss]
+            self.estimator.validation_loss_curve_ += [val_loss]
 
     def restore_best(self) -> None:
         """Restore the best weights, if they were kept."""
@@ -108,35 +110,31 @@ class StopRule(BestWeights):
 
     def measure(self, loss: float, team: Any) -> float:
         """Return the validation loss, and compare the loss or score with the best one."""
-        estimator, held_out = self.estimator, self.held_out
+        estimator, held_out, known = self.estimator, self.held_out, "best_loss_"
         val_loss = math.nan if self.validation is None else self.loss(self.validation, team)
-        score, t = math.nan, estimator.t_ + self.n
+        now = {"n_iter_": estimator.n_iter_ + 1, "t_": estimator.t_ + self.n, "loss_": loss}
         if estimator.early_stopping and held_out is not None:
-            now = {"n_iter_": estimator.n_iter_ + 1, "t_": t, "loss_": loss}
-            score = held_out.score(estimator, now, self.engine, team, val_loss)
-            best, watched = estimator.best_validation_score_, -score
-            worse = not score >= best + estimator.tol  # also true for NaN
-            best = max(best, score)
+            known = "best_validation_score_"
+            self.score = held_out.score(estimator, now, self.engine, team, val_loss)
+            best, watched = getattr(estimator, known), -self.score
+            worse = not self.score >= best + estimator.tol  # also true for NaN
+            best = max(best, self.score)
         else:
             best, watched = estimator.best_loss_, loss if self.validation is None else val_loss
             worse = loss > best - estimator.tol
             best = min(best, loss)
-        self._put_aside(loss, val_loss, watched)
-        self.more = t, estimator._no_improvement_count + 1 if worse else 0, score, best
-        return val_loss
+        count = estimator._no_improvement_count + 1 if worse else 0
+        now |= {known: best, "_no_improvement_count": count}
+        return self._put_aside(val_loss, watched, now)
 
     def record(self) -> None:
         """Store the epoch's results in the estimator."""
         BestWeights.record(self)
         estimator = self.estimator
-        t, estimator._no_improvement_count, score, best = self.more
-        self.rates.samples_seen = estimator.t_ = t
+        self.rates.samples_seen = estimator.t_
         estimator.loss_curve_ += [estimator.loss_]
         if estimator.early_stopping:
-            estimator.validation_scores_ += [score]
-            estimator.best_validation_score_ = best
-        else:
-            estimator.best_loss_ = best
+            estimator.validation_scores_ += [self.score]
 
     def is_enough(self) -> bool:
         """Return whether there were too many epochs without improvement."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,10 +17,10 @@ from fastmlp.tabular.columns import Columns, Table
 from fastmlp.tabular.encoding import width_of, with_missing
 from fastmlp.tabular.epoch_selection import TIME_WAS_OVER, is_gain, of_all, ranked
 from fastmlp.tabular.members import INTERRUPTED, FitOptions, Splits, TrainedMembers, TrainingResult
-from fastmlp.tabular.presets import LEAST_SHARE, Preset, epochs_of, quick_epochs
+from fastmlp.tabular.networks import seconds_of_epoch
+from fastmlp.tabular.presets import LEAST_SHARE, PRESETS, Preset, epochs_of, quick_epochs
 from fastmlp.tabular.progress import Progress
 from fastmlp.tabular.selection import greedy
-from fastmlp.tabular.timing import in_time, seconds_an_epoch
 
 Array = NDArray[Any]
 
@@ -85,29 +85,47 @@ def fit(
     together: tuple[Array | None, Array | None],
     request: FitOptions,
 ) -> BlendResult:
-    """Train the recipes of a preset in one or two stages, and blend them.
+    """Train the recipes of a preset in stages, and blend them.
 
-    ``together`` are the groups and the copies of rows, which share their folds.
+    ``together`` are the groups and the copies of rows, which share their folds. Within a time
+    limit, "best" begins like the default preset, which needs less time for a good result.
     """
     stage = functools.partial(_stage, table, columns, target, weights, together, request)
     preset = request.preset
-    if not preset.trial_folds:
-        notes = in_time(request, table, columns, target)
-        result = stage(request.preset)
-        return replace(result, notes=notes + result.notes, course=[])
+    is_best = preset is PRESETS["best"] and request.deadline is not None
+    if not preset.trial_folds and not is_best:
+        return replace(stage(preset), course=[])
+    first = _in_stages(PRESETS["default"] if is_best else preset, stage, target, weights)
+    if first.stopped or not is_best:
+        return first
+    return _better(first, stage(preset, first), target, weights)
+
+
+def _in_stages(
+    preset: Preset, stage: Callable[..., BlendResult], target: Any, weights: Array | None
+) -> BlendResult:
+    """Train all recipes shortly, and the best ones longer if that pays."""
     trial = stage(preset.trial)
     strong = trial.blend.weights >= LEAST_SHARE * trial.blend.weights[0]
     chosen = [group.recipe for group in trial.trained[: strong.sum()] if not group.why]
     if trial.stopped or not chosen:
-        trial.course.append(f"no second stage, because {trial.stopped or trial.trained[0].why}")
+        trial.course.append(f"no further stage, because {trial.stopped or trial.trained[0].why}")
         return trial
-    longer = stage(preset.longer(tuple(chosen)), trial)
-    # At an equal score, more networks that learn from more rows predict new rows better; but a
-    # stage that was cut may have a worse score.
-    before, after = (target.costs(each.out_of_fold) for each in (longer, trial))
-    kept, other = (trial, longer) if is_gain(before, after, weights) else (longer, trial)
-    kept.notes, kept.stopped = kept.notes + other.notes, longer.stopped
-    kept.course = trial.course + longer.course
+    return _better(trial, stage(preset.longer(tuple(chosen)), trial), target, weights)
+
+
+def _better(
+    first: BlendResult, then: BlendResult, target: Any, weights: Array | None
+) -> BlendResult:
+    """Return the result of the later stage unless the first is better by more than the noise.
+
+    At an equal score, more networks that learn from more rows predict new rows better; but a stage
+    that was cut may have a worse score.
+    """
+    before, after = (target.costs(each.out_of_fold) for each in (then, first))
+    kept, other = (first, then) if is_gain(before, after, weights) else (then, first)
+    kept.notes, kept.stopped = kept.notes + other.notes, then.stopped
+    kept.course = first.course + then.course
     return kept
 
 
@@ -139,7 +157,10 @@ def _stage(
     request = replace(request, callbacks=[*request.callbacks, progress])
     try:
         for k, recipe in enumerate(recipes):
-            epoch = seconds_an_epoch(recipe, rows, size, table, columns, target, request)
+            epoch = 0.0
+            if request.deadline is not None:
+                trial = recipe, width(recipe.bins), target, rows, size, request.n_threads
+                epoch = seconds_of_epoch(*trial)
             # A recipe with less than half of its epochs, and fewer than "fast" has, adds little.
             needed = epoch * min(epochs[k] / 2, quick_epochs(target.kind, n))
             end = math.inf if request.deadline is None else request.deadline
@@ -160,7 +181,7 @@ def _stage(
         progress.close()
     over = stopped or over
     if before and not groups:
-        return replace(before, course=[f"no second stage, because {over}"], stopped=stopped)
+        return replace(before, course=[f"no further stage, because {over}"], stopped=stopped)
     notes = [*division.notes, *_cut(groups, over, len(recipes))]
     result = _blended(groups, target, weights, request, division, notes)
     text = (

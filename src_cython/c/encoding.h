@@ -70,8 +70,8 @@ FM_INLINE vdouble load_doubles(const double *from) {
     return found;
 }
 
-/* Write -1 or 1 for each of at most FEW bins, by the side of the bin that x is on; returns, as bits, the bins that contain
- * x and need a division. */
+/* Write -1 or 1 for each of at most FEW bins, by the side of the bin that x is on; returns, as bits, the bins that
+ * contain x and need a division. */
 FM_INLINE uint64_t sign_bins(double x, const double *middle, const double *half, int64_t bins, float *out) {
     uint64_t inside = 0;
     int64_t b = 0;

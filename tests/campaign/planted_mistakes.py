@@ -60,16 +60,16 @@ _MISSING_LOCK = _rows(
     "missing lock",
     ("_models/base.py", "with self._turn.kept():\n            parameters = []", "if True:\n            parameters = []", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
     ("_models/base.py", "with self._turn.kept():\n            kinds", "if True:\n            kinds", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
-    ("_models/fit.py", "with self._turn.taken(), self._kept():", "with self._kept():", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
-    ("_models/ensemble/fit.py", "with self._turns(), PublishedSnapshot(self), self._kept(None, True):", "with PublishedSnapshot(self), self._kept(None, True):", "models/test_ensemble.py models/test_ensemble_life.py"),
+    ("_models/fit.py", "with self._turn.taken(), Rollback(self._undo()):", "with Rollback(self._undo()):", "engine/test_races.py training/test_callbacks.py engine/test_faults.py"),
+    ("_models/ensemble/fit.py", "with self._turns(), PublishedSnapshot(self), Rollback(self._undo()):", "with PublishedSnapshot(self), Rollback(self._undo()):", "models/test_ensemble.py models/test_ensemble_life.py"),
     ("_core/fit_lock.py", "if not all(map(operator.is_, answers, repeat(mine))):", "if False and not all(map(operator.is_, answers, repeat(mine))):", "core/test_turn.py"),
-    ("sklearn/fitting.py", "with self._turn().taken():", "if True:", "sklearn/test_sklearn_threads.py core/test_turn.py"),
+    ("sklearn/parameters.py", "with turn.taken():", "if True:", "sklearn/test_sklearn_threads.py core/test_turn.py"),
     ("sklearn/estimator.py", "with self._turn().kept():", "if True:", "sklearn/test_sklearn_threads.py core/test_turn.py"),
-    ("sklearn/blas.py", "stack.enter_context(_turn.taken())", "pass", "sklearn/test_sklearn_threads.py sklearn/test_sklearn_extensions.py"),
+    ("sklearn/lbfgs.py", "stack.enter_context(_blas.taken())", "pass", "sklearn/test_sklearn_threads.py sklearn/test_sklearn_extensions.py"),
 )
 _SWAPPED = _rows(
     "swapped argument",
-    ("sklearn/packing.py", "for array in (*weights, *biases)]", "for array in (*biases, *weights)]", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("sklearn/parameter_views.py", "for array in (*weights, *biases)]", "for array in (*biases, *weights)]", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("_network/schedules.py", "_half_cosine(self.peak / self.start_divisor, self.peak, share / warm)", "_half_cosine(self.peak, self.peak / self.start_divisor, share / warm)", "network/test_optimizers.py network/test_scheduled.py"),
     ("_models/ensemble/member_data.py", "np.searchsorted(union, numbers)", "np.searchsorted(numbers, union)", "models/test_ensemble.py models/test_joint.py models/test_ensemble_life.py"),
     ("_export/c_source.py", "{number}, {means}, {self.width})", "{number}, {self.width}, {means})", "export/test_ensemble_exports.py"),
@@ -96,10 +96,10 @@ _STALE = _rows(
     ("_models/base.py", "self._progress = self._progress._replace(averaged=None)", "pass", "network/test_averaging.py training/test_averaging_goes_on.py"),
     ("sklearn/parameter_views.py", "return not np.array_equal(self._bits, self._before)", "return False", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/parameter_views.py", "self._before = flat.view(self._bits.dtype)", "pass", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
-    ("sklearn/scaled_network.py", '"""Say that ``engine`` has other parameters now."""\n        self._view = {}', '"""Say that ``engine`` has other parameters now."""', "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
+    ("sklearn/scaled_network.py", '"""Drop caches after ``engine`` has changed."""\n        self._view = {}', '"""Drop caches after ``engine`` has changed."""', "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("sklearn/stopping.py", "best = watched, self.engine.snapshot()", "best = watched, self.best or self.engine.snapshot()", "sklearn/test_sklearn_extensions.py sklearn/test_sklearn.py sklearn/test_sklearn_threads.py sklearn/test_sklearn_whole.py sklearn/test_sklearn_limits.py"),
     ("_training/callbacks.py", "super().start(state)\n        self.best_epoch, self._snapshot = -1, None", "super().start(state)", "training/test_callbacks.py files/test_checkpoint.py"),
-    ("_models/ensemble/trainer.py", "        self.state.model._show()", "        pass", "engine/test_races.py models/test_ensemble.py models/test_ensemble_life.py"),
+    ("_models/trainer.py", "        self.state.model._show()", "        pass", "engine/test_races.py models/test_ensemble.py models/test_ensemble_life.py"),
 )
 _NATIVE = [
     *_native(

@@ -24,12 +24,7 @@ REFUSED = [
     (None, ["predict", MODEL, "new.csv", "--quantiles", "0.1,x"], 2, "'x' is no number between"),
     (None, ["evaluate", MODEL, "new.csv"], 2, "--target is needed: weight, rent, dear"),
     (None, ["export", MODEL], 2, "--to onnx or --to c is needed"),
-    (
-        b"x,x y\n1,a\n",
-        ["train", "bad", "--target", "y"],
-        1,
-        "no column 'y': the columns are x, x y",
-    ),
+    (b"x,x y\n1,a\n", ["train", "bad", "--target", "y"], 1, "no column 'y': the columns are x, x"),
     (None, [*TRAIN, "price"], 1, "--target: there is no column 'price': the columns are area,"),
     (None, [*TRAIN, "rent", "--drop", "a"], 1, "--drop: there is no column 'a'"),
     (None, [*TRAIN, "rent", "--weight", "code"], 1, "'code' of --weight needs finite numbers"),
@@ -42,9 +37,16 @@ REFUSED = [
     (None, ["train", ".", "--target", "y"], 1, ".: Is a directory"),
     (None, ["predict", "none", "new.csv"], 1, "none: No such file or directory"),
     (None, ["predict", "new.csv", "new.csv"], 1, "'new.csv' cannot be loaded"),
-    (None, ["predict", MODEL, "new.csv", "--proba"], 1, "--proba is not for the TabMLPRegressor"),
-    (None, ["predict", OTHER, "new.csv", "--interval", "0.9"], 1, "is not for the TabMLPClass"),
+    (None, ["predict", MODEL, "new.csv", "--proba"], 1, "--proba is not for a TabMLPRegressor"),
+    (
+        None,
+        ["predict", OTHER, "new.csv", "--interval", "0.9"],
+        1,
+        "--interval is not for a TabMLPClass",
+    ),
     (None, ["export", OTHER, "--to", "c", "--quantiles", "0.1"], 1, "--quantiles is not for a Tab"),
+    (None, ["evaluate", MODEL, "new.csv", "--target", "dear"], 1, "but the model predicts numbers"),
+    (None, ["predict", MODEL, "new.csv", "-o", "."], 1, "it is a folder: name a file"),
     (b"", ["train", "bad", "--target", "y"], 1, "bad has no rows"),
     (b"x,y\n", ["train", "bad", "--target", "y"], 1, "bad has no rows"),
     (b"x,y\n1,2\n", ["train", "bad", "--target", "y"], 1, "at least two are expected"),
@@ -95,6 +97,7 @@ def test_a_model_of_a_later_version_is_refused(folder):
 
 PREDICT = ["predict", MODEL, "new.csv"]
 DISTURBED = [
+    (["predict", MODEL, "-"], '"$@" <&-', "the standard input is closed"),
     (PREDICT, '"$@" > /dev/full', "the standard output: No space left on device"),
     (PREDICT, '"$@" >&-', "the standard output is closed"),
     (PREDICT, 'mkfifo p; (: < p) & { sleep 1; exec "$@"; } > p', "has closed it before its end"),

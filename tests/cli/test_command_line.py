@@ -61,6 +61,8 @@ def test_training_says_what_it_has_done(folder):
     for line in ("task         regression of rent", "left out", "out of fold", "m.safetensors"):
         assert line in children.printed(said)
     assert said.stderr == ""  # progress is for terminals
+    silent = run("train", *words, "-o", "m.safetensors", shell='"$@" 2>&-', folder=folder)
+    assert "m.safetensors" in children.printed(silent)
 
 
 PREDICTED = [
@@ -134,6 +136,10 @@ def test_evaluation_gives_the_scores_of_training(model, folder):
     words = ("evaluate", f"{model}.safetensors", "new.csv", "--target", model)
     found = here(*words, "--weight", "weight", "--json", folder=folder)
     assert json.loads(children.printed(found)) == right
+    lines = (folder / "new.csv").read_text().splitlines()
+    (folder / "one.csv").write_text("\n".join(lines[:2]))
+    found = run("evaluate", f"{model}.safetensors", "one.csv", "--target", model, folder=folder)
+    assert "nan" not in children.printed(found)
 
 
 def of_arrays(name):

@@ -100,6 +100,11 @@ def test_errors_within_a_call_stay_as_they_are():
         ({"loss": "mse"}, "use 'squared_error', or choose from"),
         ({"loss": "strange"}, "no loss has that name: choose from squared_error"),
         ({"activation": "swish"}, "no activation has that name: use 'silu', or choose from"),
+        (
+            {"layer_norm": "within"},
+            "no layer_norm has that name: choose from before, after or None",
+        ),
+        ({"initializer": "strange"}, "no initializer has that name: choose from glorot_uniform"),
     ],
 )
 def test_wrong_names(options, words):

@@ -190,22 +190,10 @@ def test_a_file_depends_on_the_model_alone(tmp_path):
     ("make", "error", "words"),
     [
         (lambda: type("Own", (fastmlp.MLP,), {})([1, 1]), TypeError, "class .*Own"),
-        (
-            lambda: fastmlp.MLPRegressor(learning_rate=lambda step: 0.1),
-            TypeError,
-            "learning_rate is .*lambda",
-        ),
+        (lambda: fastmlp.MLPRegressor(learning_rate=lambda step: 0.1), TypeError, "is .*lambda"),
         (lambda: fastmlp.MLPRegressor(alpha=-1.0), ValueError, "alpha"),
-        (
-            lambda: fastmlp.MLPRegressor(scoring="x" * 2000),
-            ValueError,
-            "has a string of 2,000 bytes",
-        ),
-        (
-            lambda: long_history(),
-            ValueError,
-            "have 400,002 numbers but a file has room for 400,000",
-        ),
+        (lambda: fastmlp.MLPRegressor(scoring="x" * 2000), ValueError, "has a string of 2,000"),
+        (lambda: long_history(), ValueError, "have 400,002 .* room for 400,000"),
         (lambda: fastmlp.MLPClassifier(class_weight={(1, 2): 3}), TypeError, r"the key \(1, 2\)"),
         (
             lambda: stored.fitted(

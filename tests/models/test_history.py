@@ -31,6 +31,18 @@ def test_a_frame():
     assert len(fastmlp.History().to_frame()) == 0
 
 
+def test_curves_in_notebooks_need_no_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    text = history()._repr_html_()
+    assert text.count("stroke-width: 2") == 4  # two curves, two lines of the legend
+    assert "nan" not in text
+    assert ">validation</text>" in text
+    diverged = fastmlp.History([1.0, math.nan, math.inf], stop_reason="<b>")
+    assert "nan" not in diverged._repr_html_().partition("<svg")[2].partition(">")[2]
+    assert "<b>" not in diverged._repr_html_()
+    assert fastmlp.History()._repr_html_().startswith("<p>History(0 epochs)</p><svg")
+
+
 def test_json():
     found = history(callbacks=[lambda state: state.epoch == 1])
     read = json.loads(found.to_json())

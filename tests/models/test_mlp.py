@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -344,6 +345,8 @@ def test_summary_and_number_of_parameters(mlp):
         **options,
     )
     assert net.summary() == SUMMARY
+    cells = re.findall(r"<td>(.*?)</td>", net._repr_html_())
+    assert [cell for cell in cells if cell] == re.split(r"(?: {2,}|\n) *", SUMMARY)
     assert net.n_parameters == sum(each.size for each in net.state_dict().values()) == 79
     ensemble = fastmlp.Ensemble([net, copy.deepcopy(net)])
     assert ensemble.n_parameters == 158

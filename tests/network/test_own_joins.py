@@ -55,7 +55,7 @@ def test_an_own_optimizer_is_of_one_process(mlp):
 
     for error in ranks.raised(ranks.run(2, work)):
         assert isinstance(error, ValueError)
-        assert "summed over processes only for fastmlp's own" in str(error)
+        assert "processes can sum gradients only for fastmlp's own" in str(error)
 
 
 def test_callbacks_of_batches_see_an_own_optimizer(mlp):

@@ -222,7 +222,7 @@ FAILURES = {
     "shape": (
         lambda p: p | {"layers.1.bias": np.zeros(3)},
         ValueError,
-        r"layers.1.bias of shape \(3,\) but \(2,\)",
+        r"of shape \(3,\) but \(2,\)",
     ),
     "dtype": (lambda p: p | {"layers.1.bias": [1j, 2]}, TypeError, "complex128"),
     "nan": (

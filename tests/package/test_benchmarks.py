@@ -149,11 +149,11 @@ def test_wrong_results_get_no_time():
     rivals = pytest.importorskip("rivals")
     workloads = pytest.importorskip("workloads")
     case = workloads.Case("few", (3, 4, 2), "relu", "cross_entropy", 8, 32)
-    weights, _ = rivals.load_training(rivals.NumpyTrainer, case, 1)
-    assert rivals.wrong_losses(case, weights) == ""
-    still = dict.fromkeys(weights, case.parameters())
-    assert "in row order instead of" in rivals.wrong_losses(case, still)
+    found, _ = rivals.load_training(rivals.numpy_train, case, 1)
+    assert rivals.wrong_losses(case, found) == ""
     right = rivals.expected(case, case.data()[0])
+    still = dict.fromkeys(found, right)
+    assert "in row order instead of" in rivals.wrong_losses(case, still)
     assert rivals.wrong_predictions(case, right) == ""
     assert rivals.wrong_predictions(case, right * 1.01).endswith("of 64 predictions are wrong")
 

@@ -3,7 +3,9 @@
 Also: the Python blocks of pages run, one after the other, as a reader would paste them.
 """
 
+import ast
 import importlib.util
+import json
 import math
 import re
 from pathlib import Path
@@ -98,12 +100,32 @@ def test_online_learning_follows_the_stream():
     assert found["last"] < 0.2 * found["after"]
 
 
+def test_cells_of_the_notebook_run(tmp_path, monkeypatch):
+    """Each cell runs as in Jupyter, which shows the value of its last line as HTML if it can."""
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((ROOT / "examples" / "first_steps.ipynb").read_text())
+    assert notebook["nbformat"] == 4
+    names, shown = {}, []
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            *lines, last = ast.parse("".join(cell["source"])).body
+            exec(compile(ast.Module(lines, []), "cell", "exec"), names)
+            if isinstance(last, ast.Expr):
+                value = eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+                shown.append(getattr(value, "_repr_html_", lambda: "")())
+    assert [text[:4] for text in shown if text] == ["<tab", "<svg", "<p>H"]
+    assert names["accuracy"] > 0.95
+    assert [path.name for path in tmp_path.iterdir()] == ["digits.safetensors"]
+
+
 def test_every_example_is_tested_and_listed():
     tests = Path(__file__).read_text()
     readme = (ROOT / "examples" / "README.md").read_text()
     for name in EXAMPLES:
         assert f'run("{name}")' in tests
         assert f"{name}.py" in readme
+    assert "first_steps.ipynb" in readme
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/saving.md"])

@@ -21,12 +21,15 @@ from fastmlp._network import activations, losses, optimizers
 ROOT = Path(__file__).resolve().parents[2]
 
 # The packages of fastmlp from the bottom up: a module imports from its own package and from those
-# before it. "" are the modules of fastmlp itself, which only re-export.
+# before it. "" are the modules of fastmlp itself, which only re-export, and `__main__`.
 LAYERS = (
     *("_core", "_network", "_validation", "_files", "_export", "_engine", "_training", "_models"),
-    *("sklearn", "tabular", "", "_cli", "__main__"),
+    *("sklearn", "tabular", "_cli", ""),
 )
-SUFFIXES = (".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in", "run")
+SUFFIXES = (
+    *(".py", ".pyi", ".pyx", ".pxd", ".h", ".c", ".toml", ".md", ".txt", ".in"),
+    *("run", "wheels", "aarch64"),
+)
 NATIVE = ROOT / "src_cython"
 FOLDERS = ("fastmlp", "src_cython", "tests", "benchmarks", "examples", "docs", ".ci")
 CODE = (".py", ".pyi", ".pyx", ".pxd", ".h", ".c")
@@ -203,6 +206,13 @@ def test_files_are_short_and_say_no_machine_paths():
     long = [path for path, text in texts.items() if text.count("\n") > MOST_LINES]
     assert not [path for path in long if path.suffix in CODE]
     assert not [path for path, text in texts.items() if re.search(place, text)]
+
+
+def test_tests_that_pages_and_scripts_name_are_there():
+    for path in sources():
+        if path.parts[0] != "tests":
+            for name in re.findall(r"\btests/[\w/]+\.py\b", (ROOT / path).read_text("utf-8")):
+                assert (ROOT / name).exists() or "FOLDER" in name, f"{path} names {name}"
 
 
 def test_every_package_is_in_the_wheel():

@@ -77,31 +77,16 @@ MODELS: list[Row] = [
     (progress("epochs", to=3, name="fit"), "3 epochs but the history 2"),
     (progress("shuffled", to=9), "shuffled is 9, more than there are"),
     (progress("callbacks", to=[{"class": "print"}]), "'print' but must be one"),
-    (
-        model("progress", "averaged", to=GONE, name="averaged"),
-        "'progress.averaged.mean.*' belongs to nothing",
-    ),
+    (model("progress", "averaged", to=GONE, name="averaged"), "mean.*' belongs to nothing"),
     (filled("averaged", MEAN, np.array(np.nan)), r"mean.* has nan at \(0, 0"),
-    (
-        filled("averaged", MEAN, np.array(-1e39)),
-        "progress.averaged: it has a mean beyond what float32 can hold",
-    ),
-    (
-        filled("averaged", RAW, np.array(np.inf, np.float32)),
-        r"raw.layers.0.weight' has inf at \(0, 0\)",
-    ),
+    (filled("averaged", MEAN, np.array(-1e39)), "progress.averaged: it has a mean beyond what"),
+    (filled("averaged", RAW, np.array(np.inf, np.float32)), r"raw.layers.0.weight' has inf at"),
     (
         model("members", 1, "network", "activations", to=["relu"], name="ensemble"),
         r"members.1. is .* is expected: all need the same layers",
     ),
-    (
-        filled("ensemble", "members.1.layers.0.weight", NAN),
-        r"'members.1.layers.0.weight' has nan at",
-    ),
-    (
-        model("members", 0, "progress", "epochs", to=7, name="ensemble"),
-        r"members.0: progress has 7 epochs but the history 2",
-    ),
+    (filled("ensemble", "members.1.layers.0.weight", NAN), r"'members.1.layers.0.weight' has nan"),
+    (model("members", 0, "progress", "epochs", to=7, name="ensemble"), r"members.0: progress has"),
     (parameter("alpha", to=-1.0), "The 'alpha' parameter of MLPClassifier must"),
     (parameter("solver", to="exec"), "The 'solver' parameter of MLPCl"),
     (parameter("n_jobs", to="all"), "The 'n_jobs' parameter of MLPClassifier"),
@@ -121,31 +106,16 @@ MODELS: list[Row] = [
     (model("fit", "labels", to=None, name=WORDS), "the labels are of another estimator"),
     (labels("type", to="binary"), r"\(3,\) classes, binary, for 3 outputs"),
     (labels("type", to="multilabel-indicator"), "multilabel-indicator, for"),
-    (
-        filled(WORDS, "fit.labels.classes", np.array([0x2000], np.uint32)),
-        "the classes are not in order, each once",
-    ),
-    (
-        filled(WORDS, "fit.labels.classes", np.array([0x110000], np.uint32)),
-        "classes has a character that does not exist",
-    ),
-    (
-        filled(OBJECTS, "fit.labels.classes", np.array([0xD800], np.uint32)),
-        "has a character that does not exist",
-    ),
+    (filled(WORDS, "fit.labels.classes", np.array([0x2000], np.uint32)), "the classes are not in"),
+    (filled(WORDS, "fit.labels.classes", np.array([0x110000], np.uint32)), "classes has a"),
+    (filled(OBJECTS, "fit.labels.classes", np.array([0xD800], np.uint32)), "has a character that"),
     (changed(SCHEDULE, "fit.labels.classes", "shape", to=[3, 1]), r"there are \(3, 1\) classes"),
     (model("fit", "scaling", to=None, name=WORDS), "'scaling.x_mean' belongs to noth"),
     (filled(WORDS, "scaling.x_scale", 0.0), "scaling.x_scale' has 0.0 but must be"),
     (filled(WORDS, "scaling.x_mean", np.nan), "'scaling.x_mean' has nan at"),
     (filled(WORDS, "scaling.x_scale", 5e-324), "a parameter is no longer finite"),
-    (
-        model("fit", "attributes", "n_features_in_", to=4, name=WORDS),
-        "n_features_in_ is 4 but the network has 3",
-    ),
-    (
-        model("fit", "attributes", "n_outputs_", to=GONE, name=WORDS),
-        "n_outputs_ is None but the network has 3",
-    ),
+    (model("fit", "attributes", "n_features_in_", to=4, name=WORDS), "n_features_in_ is 4 but"),
+    (model("fit", "attributes", "n_outputs_", to=GONE, name=WORDS), "n_outputs_ is None but the"),
     (
         changed("names of features", "fit.attributes.feature_names_in_", "shape", to=[1, 3]),
         r"there are names for \(1,\) of 3 features",

@@ -39,10 +39,7 @@ TABLES: list[Row] = [
         filled(TWO, "fit.columns.categories.0.values.1", np.array([0xE4, 0, 0, 0xE4], np.uint32)),
         "categories.0.values are 4 categories, not each once",
     ),
-    (
-        filled(TWO, "fit.columns.categories.2.values.2", NAN),
-        "categories.2.values are 5 categories, not each once",
-    ),
+    (filled(TWO, "fit.columns.categories.2.values.2", NAN), "categories.2.values are 5"),
     (
         changed(TWO, "fit.columns.categories.2.values.2", "dtype", to="U64"),
         "categories.2.values.2 is uint64 of shape",
@@ -57,19 +54,13 @@ TABLES: list[Row] = [
         group("network", "loss", to={"object": {"class": "AbsoluteError"}}),
         "the networks have the loss absolute_error but|groups have different outputs",
     ),
-    (
-        group("network", "layer_sizes", to=[2**21, 2**21, 2**21, 2]),
-        "groups.0.network: .* parameters",
-    ),
+    (group("network", "layer_sizes", to=[2**21, 2**21, 2**21, 2]), "0.network: .* parameters"),
     (
         filled(TWO, "groups.0.members.1.layers.0.weight", np.array(np.nan, np.float32)),
         "groups.0.members.1.layers.0.weight' has nan at",
     ),
     (filled(TWO, "groups.0.edges", NAN), "groups.0.edges' has nan at"),
-    (
-        filled(TWO, "groups.0.scales", np.zeros(12)),
-        "scales of the targets have a factor that is not above 0",
-    ),
+    (filled(TWO, "groups.0.scales", np.zeros(12)), "scales of the targets have a factor that is"),
     (filled(TWO, "fit.out", HUGE), "fit.out' has 0 to 4611686018427"),
     (filled(TWO, "fit.out", np.array(-1)), "fit.out' has -1 to 59 but must"),
     (filled(WEIGHTS, "fit.weights", np.zeros(2)), "weights' has 0.0 but must be above"),
@@ -88,18 +79,9 @@ TABLES: list[Row] = [
     (filled(TWO, "fit.residuals.sizes", np.array(0.0)), "sizes' has 0"),
     (filled(TWO, "fit.residuals.freedom", np.array(0.0)), "from 2.2 to 200.0"),
     (filled(TWO, "fit.residuals.freedom", np.array(1e306)), "from 2.2 to 200.0"),
-    (
-        model("fit", "target", to="squared_error", name=GAUSSIAN),
-        "the networks have the loss gaussian",
-    ),
-    (
-        filled(WORDS, "fit.classes", np.array([0x2000], np.uint32)),
-        r"there are \(3,\) classes, not 3 in order",
-    ),
-    (
-        changed(LABELS, "fit.classes", "shape", to=[1, 2]),
-        r"there are \(1, 2\) classes, not 2 in order",
-    ),
+    (model("fit", "target", to="squared_error", name=GAUSSIAN), "the networks have the loss"),
+    (filled(WORDS, "fit.classes", np.array([0x2000], np.uint32)), r"there are \(3,\) classes,"),
+    (changed(LABELS, "fit.classes", "shape", to=[1, 2]), r"there are \(1, 2\) classes, not 2 in"),
     (classes("target", to="labels"), "cross_entropy but the target that of"),
     (report("seconds", to={"dict": [["reading", "long"]]}), "seconds has 're"),
     (report("more", to={"dict": [[1, "a"]]}), "report: more has 1 with 'a'"),

@@ -1,4 +1,4 @@
-"""`probe`, one kernel at a time: compiled from src_cython/probe.pyx when it is wanted, not shipped.
+"""`probe`, one kernel at a time: compiled from probe.pyx when it is needed, not shipped.
 
 ``FASTMLP_PROBE`` names a folder where it lies already, by ``python setup.py build_probe``: for
 another machine (.ci/aarch64), by other flags (.ci/sanitize), or for the process that started this.
@@ -29,7 +29,7 @@ def build() -> str:
         result = children.python(*command, cwd=ROOT, timeout=600)
     if result.returncode:
         raise ImportError(
-            f"src_cython/probe.pyx cannot be compiled: {result.stderr[-2000:]}\n"
+            f"tests/support/probe.pyx cannot be compiled: {result.stderr[-2000:]}\n"
             "install what tests need: pip install '.[test]', and a C compiler"
         )
     return str(folder)

@@ -1,7 +1,6 @@
 """A limited time: by a clock that tests set, so that nothing depends on the machine's."""
 
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,25 +10,15 @@ pytest.importorskip("sklearn")
 from tiny_tables import LABELS, SMALL, TINY, N, X, Y, classifier, regressor
 
 from fastmlp._network import losses
-from fastmlp.tabular import members, presets, timing
+from fastmlp.tabular import blend, presets
 from fastmlp.tabular.clock import Clock
 from fastmlp.tabular.columns import Columns
 from fastmlp.tabular.encoding import Encoding, width_of, with_missing
-from fastmlp.tabular.members import FitOptions
 from fastmlp.tabular.networks import seconds_of_epoch
 from fastmlp.tabular.targets import ClassTarget, MultiLabelTarget, NumericTarget
 
 AMPLE = 1e6  # seconds
 STEPS = 7  # of an epoch
-OTHER = replace(TINY, folds=4, recipes=(replace(SMALL, width=12),))
-
-
-@pytest.fixture
-def takes(monkeypatch):
-    """Return what sets how long an epoch is thought to take; "fast" and "default" are tiny."""
-    monkeypatch.setitem(presets.PRESETS, "fast", TINY)
-    monkeypatch.setitem(presets.PRESETS, "default", OTHER)
-    return lambda seconds: monkeypatch.setattr(timing, "seconds_of_epoch", lambda *_: seconds)
 
 
 class Watch:
@@ -139,44 +128,10 @@ def test_ample_time_changes_no_bit(monkeypatch):
         assert one.report().notes == other.report().notes
 
 
-@pytest.mark.parametrize(("make", "y"), [(regressor, Y), (classifier, LABELS)])
-@pytest.mark.parametrize(
-    ("seconds", "count", "widths"),
-    [
-        (1e-9, 8, {12}),  # there is time for the preset
-        (1e-3 * AMPLE, 6, {8, 12}),  # for 999 epochs: the preset is to have 1,000, a recipe 8
-        (AMPLE, 6, {8}),  # for none
-    ],
-)
-def test_fast_comes_first_where_there_is_no_time_for_the_preset(
-    takes, monkeypatch, make, y, seconds, count, widths
-):
-    takes(seconds)
-    monkeypatch.setattr(timing, "quick_epochs", lambda *_: 1_000)
-    monkeypatch.setattr(timing, "epochs_of", lambda *_: 1_000)
-    trained = []
-    monkeypatch.setattr(members, "train", noting_recipes(members.train, trained))
-    model = make(preset="default", time_limit=AMPLE).fit(X, y)
-    assert {recipe.width for recipe, _ in trained} == widths
-    assert {size for _, size in trained} == {count}
-    assert any("fast first" in each for each in model.report().notes) == (8 in widths)
-    assert np.isfinite(model._out_of_fold).all()
-    assert model.preset == "default"
-
-
-def noting_recipes(train, trained):
-    """Return what trains, and notes each recipe and its members."""
-
-    def training(recipe, *args):
-        trained.append((recipe, len(args[4].learn)))
-        return train(recipe, *args)
-
-    return training
-
-
-def test_reading_counts_as_time(takes, monkeypatch):
+def test_reading_counts_as_time(monkeypatch):
     """The deadline is that of the whole fit: whoever reads for long has less for training."""
-    takes(1e-9)
+    monkeypatch.setitem(presets.PRESETS, "fast", TINY)
+    monkeypatch.setattr(blend, "seconds_of_epoch", lambda *_: 1e-9)
     deadlines = []
     monkeypatch.setattr(Clock, "__init__", noting(Clock.__init__, deadlines))
     read, began = Columns.read, []
@@ -219,16 +174,10 @@ def test_an_epoch_of_any_target_is_tried(name):
         assert 0 < seconds < np.inf
 
 
-def test_nothing_is_tried_without_a_limit(takes):
-    takes(np.nan)
-    columns = Columns.of(X)
-    target, rng = TARGETS["numbers"], np.random.default_rng(0)
-    request = FitOptions(OTHER, rng)
-    assert timing.in_time(request, columns.read(X), columns, target) == []
-    assert request.preset is OTHER
-    assert timing.seconds_an_epoch(SMALL, N, 6, columns.read(X), columns, target, request) == 0
-    request = FitOptions(TINY, rng, deadline=0.0)
-    assert timing.in_time(request, columns.read(X), columns, target) == []
+def test_nothing_is_tried_without_a_limit(monkeypatch):
+    monkeypatch.setattr(blend, "seconds_of_epoch", None)
+    monkeypatch.setitem(presets.PRESETS, "fast", TINY)
+    assert np.isfinite(regressor().fit(X, Y).predict(X)).all()
 
 
 @pytest.mark.parametrize("bins", [0, 3])

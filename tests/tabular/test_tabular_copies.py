@@ -22,12 +22,7 @@ EQUAL = {
     "other targets": (X[COPIED], NOISE, False, ""),
     "few categories": (GRID, GRID @ [1.0, 2.0], True, "45 rows are equal to other rows, target"),
     "text": (np.char.mod("v%d", COPIED)[:, np.newaxis], Y[COPIED], False, "40 rows are copies"),
-    "few values": (
-        X[np.arange(60) % 4],
-        Y[np.arange(60) % 4],
-        True,
-        "56 rows are equal to other rows",
-    ),
+    "few values": (X[np.arange(60) % 4], Y[np.arange(60) % 4], True, "56 rows are equal to other"),
     "none": (X, Y, False, ""),
 }
 

@@ -103,12 +103,7 @@ REFUSED_LATER = {
         "holds dates",
     ),
     "numbers become complex": (X[:, 0], X[:, 0] + 1j, ValueError, "a holds complex numbers"),
-    "categories become text": (
-        "category",
-        COLOURS,
-        ValueError,
-        r"holds 'red' \(str\) but a number was there",
-    ),
+    "categories become text": ("category", COLOURS, ValueError, r"holds 'red' \(str\) but a"),
 }
 
 

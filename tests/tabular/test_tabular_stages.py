@@ -12,7 +12,7 @@ pytest.importorskip("sklearn")
 from sklearn.exceptions import ConvergenceWarning
 
 from fastmlp import TabMLPRegressor
-from fastmlp.tabular import epoch_selection, members, presets, timing
+from fastmlp.tabular import blend, epoch_selection, members, presets
 from fastmlp.tabular.presets import Preset, Recipe
 
 LONG = Recipe(bins=4, width=16, depth=1)
@@ -22,7 +22,7 @@ NOISE = np.random.default_rng(3).normal(size=300)
 SMOOTH = np.sin(2 * ROWS[:, 0]) + ROWS[:, 1]
 
 
-def in_stages(monkeypatch, y, preset=STAGED, at=None, **options):
+def in_stages(monkeypatch, y, default=STAGED, at=None, **options):
     """Fit the default preset; return the model, and the networks and epochs of each training.
 
     ``at`` counts the trainings before an interrupt.
@@ -36,7 +36,7 @@ def in_stages(monkeypatch, y, preset=STAGED, at=None, **options):
         trained.append((recipe.bins, len(args[4].learn), found.run, found.planned))
         return found
 
-    monkeypatch.setitem(presets.PRESETS, "default", preset)
+    monkeypatch.setitem(presets.PRESETS, "default", default)
     monkeypatch.setattr(members, "train", noting)
     model = TabMLPRegressor(random_state=0, **options).fit(ROWS, y)
     monkeypatch.setattr(members, "train", train)
@@ -68,7 +68,7 @@ def test_noise_is_not_trained_for_long(monkeypatch, scoring):
     planned = presets.quick_epochs("numbers", 300)
     third = round(presets.cycle_end(3, 4) * planned)
     assert trained == [(bins, 6, third, planned) for bins in (4, 0)]
-    assert "no second stage, because the last cycle of the rate" in model.report().more["course"]
+    assert "no further stage, because the last cycle of the rate" in model.report().more["course"]
 
 
 def test_a_relation_is_trained_on_more_folds_for_as_long_as_that_pays(monkeypatch):
@@ -116,10 +116,23 @@ def test_without_a_second_stage_the_first_counts(monkeypatch):
     """An interrupt before its first score, or a time that is too short, leaves the first stage."""
     with pytest.warns(ConvergenceWarning, match="interrupted"):
         ended, _ = in_stages(monkeypatch, SMOOTH, at=2)
-    monkeypatch.setattr(timing, "seconds_of_epoch", lambda recipe, *_: 1.0)
+    monkeypatch.setattr(blend, "seconds_of_epoch", lambda recipe, *_: 1.0)
     late, trained = in_stages(monkeypatch, SMOOTH, time_limit=100)
     assert len(trained) == 2
     for model, why in ((ended, "the user interrupted it"), (late, "the time was over")):
-        assert f"; then no second stage, because {why}" in model.report().more["course"]
+        assert f"; then no further stage, because {why}" in model.report().more["course"]
         assert len(model._members) == 12
         assert np.isfinite(model.predict(ROWS)).all()
+
+
+@pytest.mark.parametrize(("seconds", "sizes"), [(1e-9, [6, 6, 8]), (1.0, [6, 6])])
+def test_best_begins_like_the_default_within_a_time_limit(monkeypatch, seconds, sizes):
+    """Its own recipes come last, if there is time for them."""
+    best = Preset(4, 2, 256, (replace(LONG, width=8),))
+    monkeypatch.setitem(presets.PRESETS, "best", best)
+    monkeypatch.setattr(blend, "seconds_of_epoch", lambda *_: seconds)
+    model, trained = in_stages(monkeypatch, NOISE, preset="best", time_limit=100)
+    assert [size for _, size, _, _ in trained] == sizes
+    course = model.report().more["course"]
+    assert course.endswith("because the time was over") == (len(sizes) == 2)
+    assert np.isfinite(model.predict(ROWS)).all()

@@ -111,7 +111,17 @@ HALF = "\ud800"
 
 
 def half_a_character():
-    frame = stored.frame().assign(text=np.array([HALF, "b"])[stored.LABELS % 2])
+    pandas = pytest.importorskip("pandas")
+    text = np.array([HALF, "b"], object)[stored.LABELS % 2]
+    frame = stored.frame().assign(text=pandas.Series(text, dtype=object))
+    return stored.table(TabMLPRegressor, stored.Y, frame)
+
+
+def half_a_name():
+    pandas = pytest.importorskip("pandas")
+    frame = stored.frame()
+    names = [HALF if name == "ü" else name for name in frame.columns]
+    frame.columns = pandas.Index(names, dtype=object)
     return stored.table(TabMLPRegressor, stored.Y, frame)
 
 
@@ -123,11 +133,7 @@ def categories(*values):
 
 
 REFUSED = {
-    "a function": (
-        lambda: TabMLPRegressor(scoring=len),
-        TypeError,
-        "parameters.scoring is <built-in .* use numbers, strings",
-    ),
+    "a function": (lambda: TabMLPRegressor(scoring=len), TypeError, "parameters.scoring is"),
     "a wrong parameter": (lambda: TabMLPRegressor(loss="x"), ValueError, "'loss' parameter"),
     "half a character": (
         half_a_character,
@@ -135,7 +141,7 @@ REFUSED = {
         r"the column 'text': .* has the text '\\ud800' with half a character .* rename it",
     ),
     "half a character in a name": (
-        lambda: stored.table(TabMLPRegressor, stored.Y, stored.frame().rename(columns={"ü": HALF})),
+        half_a_name,
         ValueError,
         r"fit.columns.names has the text '\\ud800' with half",
     ),
@@ -152,11 +158,7 @@ REFUSED = {
         "the category 9223372036854",
     ),
     "a larger one": (lambda: categories(0.5, 1e300, "b"), TypeError, r"category 1\d{39}\.\.\., wh"),
-    "long text": (
-        lambda: categories("a", "b" * 2000),
-        ValueError,
-        "the column 'column 0': .* of up to 2,000 characters",
-    ),
+    "long text": (lambda: categories("a", "b" * 2000), ValueError, "the column 'column 0': .* of"),
     "a null": (lambda: categories("a", "b\0"), ValueError, "without a null at the end"),
     "a subclass": (lambda: type("Own", (TabMLPRegressor,), {})(), TypeError, "class .*Own"),
 }
@@ -165,7 +167,10 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_a_file_cannot_hold_is_refused(name, tmp_path):
     make, error, words = REFUSED[name]
-    with pytest.raises(error, match=words):
+    pandas = __import__("pandas")
+    # Strings of PyArrow, which pandas uses where it is installed, cannot have half a character.
+    python_strings = pandas.option_context("mode.string_storage", "python")
+    with python_strings, pytest.raises(error, match=words):
         make().save(tmp_path / "model")
     assert not list(tmp_path.iterdir())
 

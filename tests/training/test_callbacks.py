@@ -83,6 +83,8 @@ def test_early_stopping_begins_anew_with_each_fit(net):
     for _ in range(2):
         _, history = play(net, stop, [3, 4, 5, 6])
         assert len(history.loss) == 3
+    play(net, stop, [np.nan, np.nan])
+    assert stop.best_epoch == -1
 
 
 def test_early_stopping_on_the_training_loss(net):
@@ -236,7 +238,7 @@ def test_a_callback_may_not_fit_the_same_model(net):
 
 
 def test_progress_lines(net, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "tqdm", None)  # importing it fails
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)  # importing it fails
     net.fit(X, Y, epochs=12, validation_data=(X, Y), verbose=True)
     out, err = capsys.readouterr()
     lines = err.splitlines()
@@ -263,7 +265,7 @@ def test_progress_bar(net, monkeypatch):
             self.closed = True
 
     bars = []
-    monkeypatch.setitem(sys.modules, "tqdm", type("Module", (), {"tqdm": Bar}))
+    monkeypatch.setitem(sys.modules, "tqdm.auto", type("Module", (), {"tqdm": Bar}))
     net.fit(X, Y, epochs=4, callbacks=[lambda state: state.epoch == 2], verbose=True)
     (bar,) = bars
     assert (bar.total, bar.n, bar.closed) == (4, 3, True)
@@ -271,7 +273,7 @@ def test_progress_bar(net, monkeypatch):
 
 
 def test_progress_to_a_file(net, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     text = io.StringIO()
     net.fit(X, Y, epochs=2, callbacks=[fastmlp.Progress(text)])
     assert text.getvalue().count("\n") == 2

@@ -284,7 +284,7 @@ def test_a_batch_may_end_the_fit_of_all(mlp):
 
 
 def test_progress_is_shown_on_rank_0_only(mlp, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     x, y = regression()
     ranks.good(
         ranks.run(

@@ -74,8 +74,9 @@ def test_sorted_rows_are_learned_through_a_buffer():
         net.fit(fastmlp.Blocks(x, t, rows=100), epochs=20, batch_size=50, optimizer=adam, **options)
         return np.mean((net.predict(x) - t) ** 2)
 
-    with pytest.warns(UserWarning, match="blocks of the source differ"):
+    with pytest.warns(UserWarning, match="blocks of the source differ") as found:
         without = error()
+    assert found[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert error(shuffle_buffer=2000) < 0.5 * without

@@ -14,8 +14,8 @@
 typedef double wide __attribute__((vector_size(8 * LANES)));
 FM_INLINE wide v_wide(v a) { return __builtin_convertvector(a, wide); }
 
-/* Loop over the vectors of a row: c is the first column, `at` its place in the panels, u the vector's place in the tree,
- * a constant in each turn, so that the sums stay in registers. */
+/* Loop over the vectors of a row: c is the first column, `at` its place in the panels, u the vector's place in the
+ * tree, a constant in each turn, so that the sums stay in registers. */
 #define EACH_VECTOR_OF_ROW(width, panel_step) \
     for (int64_t start = 0; start < (width); start += TREE_LANES) \
         UNROLL \

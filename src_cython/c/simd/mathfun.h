@@ -70,8 +70,8 @@ FM_INLINE v v_exp(v x) {
     return v_select(x > v_set1(EXP_HIGHEST), v_set1((real)INFINITY), y);
 }
 
-/* exp(x) = m power^3 rest, with m near 1 and powers of two, for products with other factors that are in the range of the
- * dtype. Beyond EXP_FAR not even the square of the smallest or largest number gives such a product. */
+/* exp(x) = m power^3 rest, with m near 1 and powers of two, for products with other factors that are in the range of
+ * the dtype. Beyond EXP_FAR not even the square of the smallest or largest number gives such a product. */
 FM_INLINE v v_exp_parts(v x, v *power, v *rest) {
     vi k;
     v p = v_exp_reduce(v_min(v_set1(EXP_FAR), v_max(v_set1(-EXP_FAR), x)), &k);

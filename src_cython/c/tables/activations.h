@@ -2,8 +2,8 @@
  * by the derivative.
  *
  * Either the derivative is a function of y (FROM_Y), or it needs z (FROM_Z): then the forward pass of training also
- * writes it to a second buffer, slopes, and the backward pass is one multiplication. Dropout changes the slopes, so FROM_Y
- * activations can write them too. A block is `rows` rows of a panel, `nv` vectors wide, row stride NR. */
+ * writes it to a second buffer, slopes, and the backward pass is one multiplication. Dropout changes the slopes, so
+ * FROM_Y activations can write them too. A block is `rows` rows of a panel, `nv` vectors wide, row stride NR. */
 #ifndef FM_ACTIVATIONS_H
 #define FM_ACTIVATIONS_H
 

@@ -1,8 +1,8 @@
 /* Losses, one table row each, including the link (the output layer itself is linear).
  *
  * A loss reads the outputs z before the link, of rows [first, last), writes each row's loss, and replaces z by the
- * gradient times the row's share of the batch. It processes LANES rows at once, row i in lane i, so that each column
- * is a vector and no sum crosses lanes. The columns of a row are summed by the virtual lanes and the fixed tree of vec.h. */
+ * gradient times the row's share of the batch. It processes LANES rows at once, row i in lane i, so that each column is
+ * a vector and no sum crosses lanes. The columns of a row are summed by the virtual lanes and fixed tree of vec.h. */
 #ifndef FM_LOSSES_H
 #define FM_LOSSES_H
 
@@ -71,8 +71,8 @@ FM_INLINE v tree_of_columns(v lane[TREE_LANES]) {
     return lane[0];
 }
 
-/* Define a loss: for each block of at most LANES rows, `compute` replaces z, by columns, by the gradient and sets `value`,
- * the losses of the rows. t has the targets by columns. */
+/* Define a loss: for each block of at most LANES rows, `compute` replaces z, by columns, by the gradient and sets
+ * `value`, the losses of the rows. t has the targets by columns. */
 #define LOSS(name, compute) \
     static void name##_backward(const fm_loss_call *call, int64_t first, int64_t last) { \
         const fm_loss_call q = *call; \
@@ -96,8 +96,8 @@ FM_INLINE v tree_of_columns(v lane[TREE_LANES]) {
 #define EACH_COLUMN(columns) \
     for (int64_t c = 0, u = 0; c < (columns); c += LANES, u = (u + 1) % TREE_VECTORS)
 
-/* Define a loss that is a sum over outputs: name_point(z, t, parameter, &d) returns the loss and sets its slope d. Wider
- * rows are not transposed, which is faster; the sums have the same order. */
+/* Define a loss that is a sum over outputs: name_point(z, t, parameter, &d) returns the loss and sets its slope d.
+ * Wider rows are not transposed, which is faster; the sums have the same order. */
 #define ELEMENTWISE_LOSS(name) \
     LOSS(name##_columns, { \
         const v parameter = v_set1(q.parameter); \
@@ -225,13 +225,13 @@ FM_INLINE v columns_exponentials(real *z, int64_t columns, v max) {
     return tree_of_columns(lane);
 }
 
-/* Differences of logits are summed in larger units, because an infinite difference times a target of 0 would be NaN. The
- * units are powers of two, so that no rounding changes. */
+/* Differences of logits are summed in larger units, because an infinite difference times a target of 0 would be NaN.
+ * The units are powers of two, so that no rounding changes. */
 #define UNIT_OF_SUM ((real)4294967296.0) /* up to 2^31 classes, each with a weight below 1 */
 #define UNIT_OF_MEAN ((real)4.0)         /* targets of a sum of 1 */
 
-/* Labels: -log softmax(z)[label], with smoothing s: targets (1 - s) onehot + s / columns. Differences from the largest z
- * keep the loss accurate for large logits. */
+/* Labels: -log softmax(z)[label], with smoothing s: targets (1 - s) onehot + s / columns. Differences from the largest
+ * z keep the loss accurate for large logits. */
 LOSS(cross_entropy_labels, {
     const int32_t *label = q.labels + start;
     const v max = columns_max(z, q.columns);

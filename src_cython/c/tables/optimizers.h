@@ -2,11 +2,11 @@
  * forms of SGD and Adam (see fastmlp/_network/optimizers/).
  *
  * `prepare` computes the scalars of a group and step, in double, from hyper-parameters, learning rate and the running
- * powers of the betas; `step` updates n elements (a multiple of LANES). Adam's bias corrections (Kingma and Ba 2015) are
- * folded into rate and epsilon, which is the same formula exactly. So are the factors 1 - beta of the means: the slots
- * hold the sums m / (1 - beta_1) and v / (1 - beta_2), RMSprop's v / (1 - alpha), Lion's m / (1 - beta_2), which saves an
- * operation each. They overflow at smaller gradients: in float32 with beta_2 = 0.999 above 5e17 instead of 1e19; in both
- * cases the parameter then does not change. */
+ * powers of the betas; `step` updates n elements (a multiple of LANES). Adam's bias corrections (Kingma and Ba 2015)
+ * are folded into rate and epsilon, which is the same formula exactly. So are the factors 1 - beta of the means: the
+ * slots hold the sums m / (1 - beta_1) and v / (1 - beta_2), RMSprop's v / (1 - alpha), Lion's m / (1 - beta_2), which
+ * saves an operation each. They overflow at smaller gradients: in float32 with beta_2 = 0.999 above 5e17 instead of
+ * 1e19; in both cases the parameter then does not change. */
 #ifndef FM_OPTIMIZERS_H
 #define FM_OPTIMIZERS_H
 

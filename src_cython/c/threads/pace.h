@@ -1,9 +1,9 @@
 /* Decides during training whether the team or thread 0 alone is faster; results do not depend on it.
  *
- * On a busy machine a barrier may wait for a thread that the scheduler has suspended, so that two threads are slower than
- * one. Time is measured in windows. The mode that is not in use gets a short trial now and then, more rarely while the
- * decision stays the same, and the faster mode continues. A short trial of the team may miss the suspensions, so the
- * team is on probation for some windows after it. */
+ * On a busy machine a barrier may wait for a thread that the scheduler has suspended, so that two threads are slower
+ * than one. Time is measured in windows. The mode that is not in use gets a short trial now and then, more rarely while
+ * the decision stays the same, and the faster mode continues. A short trial of the team may miss the suspensions, so
+ * the team is on probation for some windows after it. */
 #ifndef FM_PACE_H
 #define FM_PACE_H
 

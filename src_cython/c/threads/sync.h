@@ -95,8 +95,8 @@ typedef struct {
 #define CREW_FULL (1 << 30)
 #define CREW_PATIENCE 1.0 /* seconds to wait for helpers */
 
-/* There is no opposite of this: mutex and condition own no memory, and a forked child that destroyed its copy of `called`
- * would wait for threads of its parent. */
+/* There is no opposite of this: mutex and condition own no memory, and a forked child that destroyed its copy of
+ * `called` would wait for threads of its parent. */
 static inline void fm_crew_start(fm_crew *c) {
     atomic_init(&c->state, 0);
     atomic_init(&c->members, 0);
@@ -128,8 +128,8 @@ static inline int fm_crew_muster(fm_crew *c, int wanted) {
     return atomic_fetch_or(&c->members, CREW_FULL) & ~CREW_FULL;
 }
 
-/* Run a helper until it is dismissed; indices follow the order of coming. If the other CPUs are busy, the system may wake
- * a helper on the CPU of the caller and separate the two only after 10 to 20 ms, so the helper moves by itself. */
+/* Run a helper until it is dismissed; indices follow the order of coming. If the other CPUs are busy, the system may
+ * wake a helper on the CPU of the caller and separate the two only after 10 to 20 ms, so the helper moves by itself. */
 static inline void fm_crew_serve(fm_crew *c) {
     const int index = atomic_fetch_add(&c->members, 1) + 1;
     if (index > CREW_FULL) return;

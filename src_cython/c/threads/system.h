@@ -1,5 +1,5 @@
-/* Threads and the operating system: a clock, yielding and sleeping, a mutex with a condition, and changing the CPU. Only
- * this file distinguishes POSIX and Windows. Nothing here owns memory, so nothing is destroyed. */
+/* Threads and the operating system: a clock, yielding and sleeping, a mutex with a condition, and changing the CPU.
+ * Only this file distinguishes POSIX and Windows. Nothing here owns memory, so nothing is destroyed. */
 #ifndef FM_SYSTEM_H
 #define FM_SYSTEM_H
 
@@ -58,8 +58,8 @@ static inline void fm_condition_wake(fm_condition *c) { pthread_cond_broadcast(c
 #if defined(__linux__) && defined(CPU_CLR)
 static inline int fm_this_cpu(void) { return sched_getcpu(); }
 
-/* Move this thread to another allowed CPU, if there is one; it may return later. The check keeps an affinity that another
- * thread or process sets meanwhile. */
+/* Move this thread to another allowed CPU, if there is one; it may return later. The check keeps an affinity that
+ * another thread or process sets meanwhile. */
 static inline void fm_leave_cpu(int cpu) {
     cpu_set_t allowed, others;
     if (sched_getaffinity(0, sizeof allowed, &allowed)) return;

@@ -1,5 +1,5 @@
-/* Interruption of long native work. Each thread has a watch, which looks from time to time for a signal, or for a stop that
- * another thread has requested through the shared `stop`. Only a thread that may call Python has a `poll`. */
+/* Interruption of long native work. Each thread has a watch, which looks from time to time for a signal, or for a stop
+ * that another thread has requested through the shared `stop`. Only a thread that may call Python has a `poll`. */
 #ifndef FM_WATCH_H
 #define FM_WATCH_H
 

@@ -1,0 +1,92 @@
+"""The parts of a command: its arguments, their types, and the errors that end it."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+VERSION: str = sys.modules["fastmlp"].__version__  # the package is loaded before this module
+
+
+class CommandError(Exception):
+    """Something is wrong with the data, the model or the machine; the exit code is 1."""
+
+
+class UsageError(Exception):
+    """The arguments do not go together; the exit code is 2."""
+
+
+Argument: TypeAlias = tuple[tuple[str, ...], dict[str, Any]]
+
+
+class Command(NamedTuple):
+    """A function that runs a command, whose docstring is the help, and its arguments."""
+
+    run: Callable[[argparse.Namespace], None]
+    arguments: tuple[Argument, ...]
+
+    def add_to(self, parser: Any) -> None:
+        """Declare the arguments to argparse."""
+        for names, options in self.arguments:
+            parser.add_argument(*names, **options)
+
+
+def command(*arguments: Argument) -> Callable[[Callable[[argparse.Namespace], None]], Command]:
+    """Return a decorator that makes a command of a function."""
+    return lambda run: Command(run, arguments)
+
+
+def argument(*names: str, **options: Any) -> Argument:
+    """Return the arguments of argparse's `add_argument`."""
+    return names, options
+
+
+def number(kind: Callable[[str], Any], low: float, high: float, expected: str) -> Any:
+    """Return an argparse type: numbers above `low` and below `high`."""
+
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not low < value < high:
+            raise argparse.ArgumentTypeError(f"{text!r} is no {expected}")
+        return value
+
+    return read
+
+
+COUNT = number(int, 0, math.inf, "integer of at least 1")
+SEED = number(int, -1, math.inf, "integer of at least 0")
+SECONDS = number(float, 0, math.inf, "number of seconds above 0")
+LEVEL = number(float, 0, 1, "number between 0 and 1")
+
+
+def levels(text: str) -> list[float]:
+    """Read levels that are separated by commas, as an argparse type."""
+    return [LEVEL(part) for part in text.split(",")]
+
+
+MODEL = argument("model", metavar="MODEL", help="a file of a model")
+DATA = argument("data", metavar="DATA", help="a CSV or Parquet file; - is the standard input")
+WEIGHT = argument("--weight", metavar="COLUMN", help="weights of the rows")
+JSON = argument("--json", action="store_true", help="print JSON, for programs")
+
+
+def check_writable(*paths: str | None) -> None:
+    """Refuse output files whose folder is missing or read-only, before any work is done."""
+    for path in filter(None, paths):
+        folder = Path(path).absolute().parent
+        if not folder.is_dir():
+            raise CommandError(f"{path} cannot be written: there is no folder {folder}: make it")
+        if not os.access(folder, os.W_OK):
+            raise CommandError(
+                f"{path} cannot be written: the folder {folder} is read-only: choose another one"
+            )
+        if Path(path).is_dir():
+            raise CommandError(f"{path} cannot be written: it is a folder: name a file")
