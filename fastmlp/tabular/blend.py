@@ -161,10 +161,11 @@ def _stage(
             if request.deadline is not None:
                 trial = recipe, width(recipe.bins), target, rows, size, request.n_threads
                 epoch = seconds_of_epoch(*trial)
-            # A recipe with less than half of its epochs, and fewer than "fast" has, adds little.
-            needed = epoch * min(epochs[k] / 2, quick_epochs(target.kind, n))
+            # A recipe with less than half of its epochs, and fewer than "fast" has, adds little; a
+            # later stage with fewer is no better than the first.
+            needed = epochs[k] / 2 if before else min(epochs[k] / 2, quick_epochs(target.kind, n))
             end = math.inf if request.deadline is None else request.deadline
-            if (groups or before) and end - time.monotonic() < needed:
+            if (groups or before) and end - time.monotonic() < needed * epoch:
                 over = TIME_WAS_OVER
                 break
             progress.begin(k)
