@@ -102,7 +102,9 @@ class Runner(Rollback):
         if begun is not None:
             state.epoch, state.learning_rate_scale = begun[0].epochs - 1, begun[0].scale
         reporter = trainer.reporter
-        reporter.keep = trainer.keep
+        # Nobody looks at one model within a fit but callbacks, and other threads at its snapshot.
+        is_watched = reporter.callbacks or owner is not self.members[0]
+        reporter.keep = trainer.keep if is_watched else owner._show
         try:
             with lent as plans[0].team, reporter.watching():
                 if begun is None:
@@ -116,9 +118,8 @@ class Runner(Rollback):
                     each = enumerate(begun)
                     begun = [own._replace(data=self._fingerprint(k)) for k, own in each]
                 trainer.run(begun, self.averaging)
-        except BaseException:
-            trainer.keep()  # it may have come just after an epoch
-            raise
+        finally:
+            trainer.keep()
         return history
 
     def _load(self) -> bool:

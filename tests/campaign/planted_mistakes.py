@@ -114,7 +114,7 @@ _NATIVE = [
     ),
     *_native(
         "missing lock",
-        ("fastmlp/_engine/parameters.pyx", "if arena_of_old is None or not FM_IS_ONLY_HERE(arena_of_old):", "if arena_of_old is None:", "engine/test_races.py engine/test_native.py training/test_callbacks.py", ("_engine.native", "_engine.parameters", "_engine.predictor", "_engine.steps")),
+        ("fastmlp/_engine/parameters.pyx", "if arena_of_old is None or not FM_IS_ONLY_HERE(arena_of_old):", "if arena_of_old is None:", "engine/test_races.py engine/test_native.py training/test_callbacks.py", ("_engine.native", "_engine.parameters", "_engine.predictor")),
         ("c/threads/sync.h", "    if (b->size == 1) return;\n", "    return;\n", "engine/test_bits.py engine/test_threads.py", _LEVEL),
     ),
     *_native(

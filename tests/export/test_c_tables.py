@@ -352,7 +352,8 @@ WRONG = [
 
 @pytest.mark.parametrize(("columns", "options", "words"), WRONG)
 def test_what_c_cannot_have_is_refused(columns, options, words, tmp_path):
-    X = pandas.DataFrame({"a": stored.X[:, 0], **columns})
+    texts = {name: pandas.Series(values, dtype=object) for name, values in columns.items()}
+    X = pandas.DataFrame({"a": stored.X[:, 0], **texts})
     model = stored.table(fastmlp.TabMLPRegressor, stored.Y[:, 0], X)
     path = options.pop("path", "net.c") if "path" in options else "net.c"
     with pytest.raises(ValueError, match=words):

@@ -136,6 +136,11 @@ def test_parameters_that_mean_nothing_are_refused(name, standardize):
             use(X)
     net.coefs_[0] = good
     assert np.array_equal(net.predict(X), before)
+    kept = good.copy()
+    good[:] = 0  # and so can values
+    assert not np.array_equal(net.predict(X), before)
+    good[:] = kept
+    assert np.array_equal(net.predict(X), before)
 
 
 # ---- sparse matrices -----------------------------------------------------------------------------

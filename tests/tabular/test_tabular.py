@@ -79,6 +79,12 @@ def test_losses(loss, several):
     assert model.log_density(X, y).shape == (N,)
 
 
+def test_all_members_err_less_than_those_that_hold_a_row_out():
+    model = regressor().fit(X, Y)
+    _, deviation = model.predict(X, return_std=True)
+    assert np.mean(deviation**2) < np.mean((Y - model.oof_prediction_) ** 2)
+
+
 def test_a_large_common_part_of_y_does_not_drown_deviations():
     """Times are such targets: squares of 2**30 differ by less than rounding."""
     model, part = regressor(loss="gaussian").fit(X, Y), 2.0**30

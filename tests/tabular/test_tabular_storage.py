@@ -111,7 +111,17 @@ HALF = "\ud800"
 
 
 def half_a_character():
-    frame = stored.frame().assign(text=np.array([HALF, "b"])[stored.LABELS % 2])
+    pandas = pytest.importorskip("pandas")
+    text = np.array([HALF, "b"], object)[stored.LABELS % 2]
+    frame = stored.frame().assign(text=pandas.Series(text, dtype=object))
+    return stored.table(TabMLPRegressor, stored.Y, frame)
+
+
+def half_a_name():
+    pandas = pytest.importorskip("pandas")
+    frame = stored.frame()
+    names = [HALF if name == "ü" else name for name in frame.columns]
+    frame.columns = pandas.Index(names, dtype=object)
     return stored.table(TabMLPRegressor, stored.Y, frame)
 
 
@@ -131,7 +141,7 @@ REFUSED = {
         r"the column 'text': .* has the text '\\ud800' with half a character .* rename it",
     ),
     "half a character in a name": (
-        lambda: stored.table(TabMLPRegressor, stored.Y, stored.frame().rename(columns={"ü": HALF})),
+        half_a_name,
         ValueError,
         r"fit.columns.names has the text '\\ud800' with half",
     ),

@@ -83,6 +83,8 @@ def test_early_stopping_begins_anew_with_each_fit(net):
     for _ in range(2):
         _, history = play(net, stop, [3, 4, 5, 6])
         assert len(history.loss) == 3
+    play(net, stop, [np.nan, np.nan])
+    assert stop.best_epoch == -1
 
 
 def test_early_stopping_on_the_training_loss(net):

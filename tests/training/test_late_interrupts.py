@@ -9,6 +9,7 @@ from states import state
 
 import fastmlp
 from fastmlp import reference
+from fastmlp._models import runner
 from fastmlp._training import loop
 
 X = np.linspace(-1, 1, 40, dtype=np.float32).reshape(20, 2)
@@ -28,11 +29,15 @@ def net(request):
 def interrupted_late(monkeypatch):
     """Let the next epoch end well, and an interrupt be noticed right after it."""
 
-    def record(*_):
+    def record(*_, **__):
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    return lambda: monkeypatch.setattr(loop, "record", record)
+    def late():
+        monkeypatch.setattr(loop, "record", record)  # of a fit
+        monkeypatch.setattr(runner, "ResumeState", record)  # of partial_fit
+
+    return late
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)

@@ -140,13 +140,9 @@ _Static_assert(NV == 2, "BLOCK has a case for each number of vectors");
         else update_all(name##_update, 0, w, g, s0, s1, n, s); \
     }
 
-FM_INLINE void set_rate(double rate, fm_scalars *s) {
-    s->rate = (real)rate;
-}
-
 static void sgd_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
     (void)powers;
-    set_rate(rate, s);
+    s->rate = (real)rate;
     s->epsilon = 0;
     s->first = (real)hyper[0];
 }
@@ -186,7 +182,7 @@ FM_INLINE v nesterov_with_rate_update(v w, v g, real *s0, real *s1, const fm_sca
 
 /* A step rate * mean / (sqrt(share * squares) + epsilon), with the root of share taken out of the fraction. */
 static void set_root_rate(double rate, double epsilon, double share, fm_scalars *s) {
-    set_rate(rate / sqrt(share), s);
+    s->rate = (real)(rate / sqrt(share));
     s->epsilon = (real)(epsilon / sqrt(share));
 }
 
@@ -232,7 +228,7 @@ static void adam_hat_prepare(const double hyper[4], double rate, double powers[2
 /* Chen et al. 2023. A positive factor changes no sign: beta_1 m + (1 - beta_1) g is divided by 1 - beta_1. */
 static void lion_prepare(const double hyper[4], double rate, double powers[2], fm_scalars *s) {
     (void)powers;
-    set_rate(rate, s);
+    s->rate = (real)rate;
     s->epsilon = 0;
     s->first = (real)(hyper[0] * (1 - hyper[1]) / (1 - hyper[0]));
     s->second = (real)hyper[1];
