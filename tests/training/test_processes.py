@@ -354,6 +354,7 @@ def test_a_checkpoint_is_refused_on_all_ranks_if_one_has_other_data(mlp, tmp_pat
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.filterwarnings("ignore:the blocks of the source differ")
 def test_each_rank_may_have_a_source(mlp, shuffle):
     x, y = regression(200)
 
