@@ -17,7 +17,7 @@ from fastmlp._files.files import Content
 from fastmlp._files.safetensors import NAMES
 from fastmlp._files.strict_json import ModelFormatError, shown
 
-WIDTH = 17  # of the column of names
+WIDTH = 17  # characters of the column of names
 TABLE = ("target", "rows", "members", "temperature")  # entries of table estimators
 LONGEST = 40  # characters shown of a name
 

@@ -94,7 +94,7 @@ class Checkpoint:
     9
     """
 
-    runs_last = True  # it saves the state of the other callbacks
+    runs_last = True  # because it saves the state of the other callbacks
 
     def __init__(
         self,
@@ -197,8 +197,8 @@ class Checkpoint:
         numbered = path.with_name(f"{path.stem}-{n:06}{path.suffix}")
         numbered.unlink(missing_ok=True)
         try:
-            numbered.hardlink_to(os.path.realpath(path))  # of a symbolic link: its file
-        except OSError:  # on another disk, or on a file system without links
+            numbered.hardlink_to(os.path.realpath(path))  # the file, not a symbolic link to it
+        except OSError:  # another disk, or a file system without links
             atomic_files.write(numbered, [path.read_bytes()])
         pattern = f"{glob.escape(path.stem)}-{'[0-9]' * 6}{glob.escape(path.suffix)}"
         # Files of later epochs belong to an earlier, longer fit.

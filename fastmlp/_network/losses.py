@@ -92,7 +92,7 @@ class Loss(Options):
         dz : array, shape (n, heads * m)
             Row i is d values[i] / d z[i].
         """
-        with np.errstate(over="ignore", invalid="ignore"):  # infinity is right beyond the dtype
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow becomes infinite
             terms, dz = self._terms(z, t)
             return np.sum(terms, axis=1), dz
 

@@ -63,7 +63,7 @@ class Evaluator:
     before the first one.
     """
 
-    apart: Sequence[Data] | None = None  # of ensembles: data of each member to predict
+    apart: Sequence[Data] | None = None  # for ensembles: the data that each member predicts
     linked = False
 
     def __init__(

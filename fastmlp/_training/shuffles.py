@@ -21,7 +21,7 @@ class SharedGenerator:
     def draw(self, n: int) -> None:
         """Draw until there are n seeds, as 64 raw bits, which are the same in every NumPy."""
         raw = map(self.source.random_raw, repeat(None, n - len(self.drawn)))
-        any(map(self.drawn.append, raw))  # in C: no interrupt between drawing and storing
+        any(map(self.drawn.append, raw))  # C calls: no interrupt between drawing and storing
 
 
 class Shuffles:

@@ -15,7 +15,7 @@ from rounding cimport ceil_div
 
 
 cdef inline const real* inputs_of(const fm_network* net, const fm_buffers* buffers, int32_t l) noexcept nogil:
-    """Return the inputs of an operator's tensors: the outputs of its source."""
+    """Return the values that an operator's tensors multiply: the outputs of its source."""
     return <real*>buffers.y[net.operators[l].source]
 
 
@@ -205,7 +205,7 @@ cdef inline void norm_forward(const fm_network* net, const fm_buffers* buffers, 
 
 cdef inline void norm_or_sum_backward(const fm_network* net, const fm_buffers* buffers, int32_t l,
                                       int64_t first, int64_t rows) noexcept nogil:
-    """Backward pass of a normalisation or a sum's first term; apply_slope adds that of the second."""
+    """Backward pass of a normalisation, or of a sum's first term; apply_slope does the second term's."""
     cdef const fm_operator* op = &net.operators[l]
     cdef const real* dz = <real*>buffers.dz[l] + first * NR
     cdef real* out = <real*>buffers.dz[l - 1] + first * NR
@@ -274,7 +274,7 @@ cdef inline void sum_row(const fm_network* net, const fm_operator* op, const rea
 
 cdef inline void blend_panels(const fm_network* net, const fm_operator* op, real* x, int64_t panel_step,
                               int64_t rows, real* z, real* slope) noexcept nogil:
-    """Forward pass, also of one row (c/panels/parametric.h).
+    """Forward pass of rows or of one row (c/panels/parametric.h).
 
     If slope is not NULL, it receives the derivative, and x the derivative by alpha, which PRODUCTS reads.
     """

@@ -72,7 +72,7 @@ class EnsembleTrainer(Trainer):
         return self.datas[k].rows if order is None else len(order)
 
     def keep(self) -> None:
-        """Write the members' histories, and store what the fit could be resumed with."""
+        """Write the members' histories, and store the state for resuming."""
         written = self.judge.written
         if written is None or written.first + len(written.losses) > len(self.state.history.loss):
             return  # nothing was recorded, or not completely

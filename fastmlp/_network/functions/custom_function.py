@@ -101,7 +101,7 @@ class CustomFunction:
                 f"{returned} of shape {array.shape} but {shape} is expected: "
                 "return an array of that shape"
             )
-        with np.errstate(all="ignore"):  # infinity and 0 are right beyond the range of the dtype
+        with np.errstate(all="ignore"):  # values outside the dtype's range become infinite or 0
             return array.astype(dtype, copy=False)
 
     def __hash__(self) -> int:

@@ -115,7 +115,7 @@ class Exchange:
         try:
             if not (message is not None and went_through and self._is_bad(message, before)):
                 if left == _NOTHING:
-                    return  # the others have ended normally
+                    return  # all ranks have sent their last message
                 last = self._empty(left)
                 last[-Shard.NOTES :] = 1
                 self._communicator.allreduce(last)

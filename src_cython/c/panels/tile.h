@@ -16,8 +16,8 @@
 enum { STORE_PLAIN = 0, STORE_RELU = 1, STORE_RELU_SLOPE = 2, STORE_ADDED = 3 };
 
 /* out (m x NR) = epilogue(bias + a (m x k_len) @ w (k_len x nv vectors)).
- * a has panels with rows a_row apart, a_panel from panel to panel. gate has the shape of out: the outputs y of a relu,
- * for its gradient, or the start of each chain instead of the bias. */
+ * In a, rows of a panel are a_row apart, and panels a_panel. gate has the shape of out. It holds the outputs y of a
+ * relu, for the gradient, or the values at which the sums start instead of the bias. */
 FM_INLINE void tile_nn(const int m, const int nv, const int store, const real *a, const int64_t a_row,
                        const int64_t a_panel, const int64_t k_len, const real *w, const real *bias,
                        const real *gate, real *out) {

@@ -30,16 +30,16 @@ cdef class Parameters:
     cdef readonly object spec
     cdef readonly str level
     cdef const fm_kernels* kernels
-    cdef fm_network net  # with the published parameters
+    cdef fm_network net  # with the published parameters' arena
     cdef fm_operator* operators
     cdef dict losses  # name -> row
     cdef tuple optimizers  # names by row
     cdef bint takes_lock  # an activation is a Python function: one thread computes
     cdef bint loss_takes_lock  # the loss is a Python function
     cdef tuple tensors  # items of Spec.tensors: each kind and its shapes
-    cdef const fm_tensor** flat  # the same, kind by kind; NULL: empty
+    cdef const fm_tensor** flat  # all tensors, kind by kind; NULL for an empty one
     cdef double* dropout  # probability of each hidden layer
-    cdef tuple drops  # which of them are above 0
+    cdef tuple drops  # indices of the probabilities above 0
     cdef Memory memory
     cdef object published, spare  # arenas
     cdef int64_t n_parameters  # elements of an arena, padding included
