@@ -55,7 +55,7 @@ def report(path: str | os.PathLike[str]) -> str:
 
 
 def _facts(description: dict[str, Any]) -> dict[str, Any]:
-    """Return the facts about a model of any class that a description, perhaps hostile, has."""
+    """Return the facts in the description of a model of any class, which may be hostile."""
     fit, members = description.get("fit"), description.get("members")
     holder = fit if isinstance(fit, dict) else description
     names = ("engine", "parameters")
@@ -96,7 +96,7 @@ def _named(content: Content) -> dict[str, str]:
 
 
 def _names(array: NDArray[Any]) -> list[str]:
-    """Return rows of code points, or numbers, as short texts."""
+    """Return strings, stored as rows of code points, or numbers as short texts."""
     if array.dtype == np.uint32 and array.ndim == 2:
         points = (row[row > 0].tolist() for row in array[:, : LONGEST + 1])
         texts = ["".join(chr(p) if p <= sys.maxunicode else "?" for p in row) for row in points]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 Shape: TypeAlias = tuple[int, ...]
 Tensors: TypeAlias = Mapping[str, Sequence[Shape]]  # the shapes of each kind: see Spec.tensors
 
-# The affine layers that have a kind of tensor, at most one each.
+# Affine layers that may have a tensor of a kind; each has at most one.
 EVERY, HIDDEN = slice(None), slice(0, -1)
 FIRST, LAST = slice(0, 1), slice(-1, None)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 class SharedGenerator:
-    """The numbers drawn from a generator, dealt in turn to the members that share it."""
+    """Random numbers of one generator, given in turn to the members that share it."""
 
     def __init__(self, source: np.random.BitGenerator) -> None:
         self.source, self.members = source, 0

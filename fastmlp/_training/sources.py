@@ -29,7 +29,7 @@ from fastmlp._validation.compatibility import refusal
 
 Block = Any  # (X, y) or (X, y, sample_weight), each array-like
 Source = Callable[[], Iterable[Block]] | Iterable[Block]
-Permutation = Callable[[NDArray[np.int64], int], None]  # of an order, in place, by a seed
+Permutation = Callable[[NDArray[np.int64], int], None]  # (order, seed): shuffles in place
 Answers = queue.SimpleQueue[tuple[Data | None, BaseException | None]]
 
 _SEED_MASK = 2**64 - 1

@@ -144,7 +144,7 @@ class Columns:
     def read(self, X: Any) -> Table:
         """Read a table with these columns; raise TypeError or ValueError if they differ."""
         names, series = columns_of(X)
-        if self.named and is_frame(X) and tuple(names) != self.names:  # others are not checked
+        if self.named and is_frame(X) and tuple(names) != self.names:  # arrays have no names
             raise ValueError(
                 f"X has the columns {', '.join(names)} but {', '.join(self.names)} are expected: "
                 "give those of the fit, in their order"
@@ -311,7 +311,7 @@ def _numbers(series: Array, name: str) -> NDArray[np.float64]:
     try:
         if series.dtype.kind == "O":
             values = (np.nan if is_missing(v) else v for v in series)
-            series = np.fromiter(values, dtype=object, count=n)  # keeps lists, to reject them
+            series = np.fromiter(values, dtype=object, count=n)  # keeps lists, rejected later
         with np.errstate(over="ignore"):
             numbers = series.astype(np.float64).reshape(n)
     except OverflowError:  # integers of Python

@@ -37,7 +37,7 @@ class NumericTarget:
 
     kind = "numbers"
     activation = ACTIVATION[kind]
-    classes = None  # no stratification of folds
+    classes = None  # folds are not stratified
 
     def __init__(self, y: Array, loss: Loss, name: str, weights: Array | None = None) -> None:
         self.y, self.loss, self.name = y, loss, name

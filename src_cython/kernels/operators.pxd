@@ -147,7 +147,7 @@ cdef inline void affine_forward(const fm_network* net, const fm_buffers* buffers
         if op.n_out == 1:
             dot_rows(a, panel_step, w, NR, op.n_in, b[0], y, rows)
             if slope == NULL and ACTIVATIONS[op.activation].fused == FUSED_IDENTITY:
-                continue  # the padding is still 0
+                continue  # nothing has written to the padding
         elif slope == NULL and ACTIVATIONS[op.activation].fused == FUSED_RELU:
             panel_relu(a, panel_step, op.n_in, w + p * w_step, b + p * NR, y, y, rows, nv)
             continue
@@ -254,7 +254,7 @@ cdef inline void input_gradient(const fm_network* net, const fm_buffers* buffers
 
 cdef inline void sum_panels(const fm_network* net, const fm_operator* op, const real* y, const real* a,
                             int64_t panel_step, int64_t rows, real* out) noexcept nogil:
-    """Add a or a W, a from an earlier operator, to the outputs y of the operator before."""
+    """Add an earlier operator's outputs a, or a W, to the outputs y of the previous operator."""
     if op.kind == SKIP:
         add_panels(y, a, panel_step, op.n_out, rows, out)
     else:

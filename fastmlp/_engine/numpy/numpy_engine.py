@@ -144,7 +144,7 @@ class Engine(EngineState):
         return self.spec.loss.link(outputs[-1]) if linked else outputs[-1]
 
     def predict_row(self, x: Any) -> None:
-        """Return None: there is no way past the checks."""
+        """Return None: this engine has no fast path around the checks."""
 
     def evaluate(self, data: Data, team: object = None) -> float:
         """Return the weighted mean loss, without penalty."""

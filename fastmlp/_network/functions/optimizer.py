@@ -118,7 +118,7 @@ class CustomOptimizer(CustomFunction, Optimizer):
 
     @property
     def native_row(self) -> str:
-        """A row with which an engine can start; the engine is never asked for a step."""
+        """A placeholder with which engines start; only the user's function makes steps."""
         return "sgd"
 
     @property
@@ -128,7 +128,7 @@ class CustomOptimizer(CustomFunction, Optimizer):
 
     @property
     def n_slots(self) -> int:
-        """0: the state is not kept by the engine."""
+        """0, since engines do not keep the state."""
         return 0
 
     def moved(

@@ -22,7 +22,7 @@ from fastmlp._network.shard import Shard
 
 FACTS, VALUES = 32, 3  # largest number per rank in a control message
 TEXT = 1000  # largest length of a rank's error text, in bytes
-_NOTHING = -1  # steps left after the last control message
+_NOTHING = -1  # number of steps left that marks the end of the fit
 
 Message = NDArray[Any]
 
