@@ -90,7 +90,7 @@ cdef struct fm_network:
 
 
 cdef struct fm_buffers:  # of one batch
-    int64_t rows  # capacity; panels have some more for padding
+    int64_t rows  # most rows of a block; panels have further rows as padding
     int64_t panel_step  # elements from the start of a panel to the next
     void* x  # [ceil(I / NR)][panel_step / NR][NR] gathered inputs
     void** y  # per operator, [panels][panel_step / NR][NR]: outputs; the last z, then its gradient; y[-1]: x
@@ -109,7 +109,7 @@ cdef struct fm_buffers:  # of one batch
     void* scratch  # per thread, scratch_size elements, which end with the scalars of the groups
     int64_t scratch_size
     void* gradients  # an arena; NULL: gradients are not stored
-    double* sums  # of the gradients of a batch's blocks; NULL: no batch is larger than a block
+    double* sums  # gradients summed over the blocks of a batch; NULL: no batch is larger than a block
     void* plain[3]  # for custom functions: rows of z, of values, and of slopes or gradients; or NULL
     int64_t plain_step  # largest length of a row there
     double* column_squares  # sum of squares of each column, for penalty and clipping; NULL in predictions
@@ -134,7 +134,7 @@ cdef struct fm_draws:
 
 cdef struct fm_task:  # the task of an epoch, constant during it
     const fm_network* net
-    const fm_buffers* buffers  # if they have fewer rows than a batch, it is processed in blocks
+    const fm_buffers* buffers  # a batch with more rows than the buffers is processed in blocks
     fm_data data
     const int64_t* order  # (n,) or NULL
     int64_t batch
@@ -148,7 +148,7 @@ cdef struct fm_task:  # the task of an epoch, constant during it
     int32_t first_trained  # operator at which the backward pass ends
     const double* rates  # of each batch
     const double* dropout  # probability of each hidden layer; NULL: no dropout
-    int64_t dropout_step  # distance from one batch to the next; 0: the same in all
+    int64_t dropout_step  # elements from one batch's to the next one's; 0: all batches share them
     double l1, l2, clip_norm
     bint l2_per_batch
     bint stores  # compute all gradients before the step

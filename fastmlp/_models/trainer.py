@@ -163,7 +163,7 @@ class Trainer(FitStrategy):
         return n
 
     def _prepare(self, n: int, leaders: Any) -> dict[int, int]:
-        """Set the rates of n epochs; return the number of new steps of each leader."""
+        """Set the rates of n epochs; return the new steps of leaders (members with own rates)."""
         steps = {}
         for k in leaders:
             rates, plan = self.rates_of[k], self.plans[k]

@@ -78,7 +78,7 @@ class Encoding:
 
 
 def stacked(each: Sequence[Stack]) -> Stack:
-    """Return the named tuples of all members as one, of arrays whose first axis is the member."""
+    """Stack the arrays of the members' named tuples along a new first axis, the member."""
     return type(each[0])(*map(np.stack, zip(*each, strict=True)))
 
 

@@ -133,7 +133,7 @@ def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
 
 
 class Engine(EngineState):
-    """The methods of `protocol.Engine` in NumPy; `team` is accepted and not used."""
+    """The methods of `protocol.Engine` in NumPy; `team` has no effect."""
 
     level = "numpy"
 

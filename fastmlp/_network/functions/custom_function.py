@@ -108,4 +108,4 @@ class CustomFunction:
         return hash((type(self), self.name))
 
     def __deepcopy__(self, memo: object) -> Any:
-        return self  # it is immutable, and copies of models call the same function
+        return self  # immutable; copies of models call the same function

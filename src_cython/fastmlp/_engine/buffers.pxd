@@ -24,7 +24,7 @@ cdef class Shift:
     cdef fm_pace pace
     cdef Buffers buffers
     cdef Memory memory
-    cdef tuple drops  # hidden layers that may have dropout; (): none
+    cdef tuple drops  # for each hidden layer, whether it may have dropout; (): none may
     cdef void* working  # arena of the parameters that an epoch updates; NULL before the first epoch
     cdef void* copies[COPIES]  # arenas of the copies of these parameters
     cdef object copied  # the published arena to which `working` and `copies` are equal, or None
