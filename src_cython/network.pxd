@@ -153,7 +153,7 @@ cdef struct fm_task:  # the task of an epoch, constant during it
     bint l2_per_batch
     bint stores  # compute all gradients before the step
     const double* totals  # sum of the weights of each batch over all processes; NULL: there is one process
-    uint64_t seed, step  # of dropout; number of the first step
+    uint64_t seed, step  # seed of dropout, and number of the first step
     int64_t row  # number, in a batch, of the first row of this process
 
 

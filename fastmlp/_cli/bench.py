@@ -92,7 +92,7 @@ def bench(options: argparse.Namespace) -> None:
     try:
         for row in rows(result["libraries"], options.seconds):
             result["results"].append(row)
-    finally:  # also after Ctrl-C, with the rows so far
+    finally:  # after Ctrl-C, print the rows so far
         text = json.dumps(result, indent=2)
         print(text if options.json else as_table(result))
         if options.output:

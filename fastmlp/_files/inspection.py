@@ -61,7 +61,7 @@ def _facts(description: dict[str, Any]) -> dict[str, Any]:
     names = ("engine", "parameters")
     facts: dict[str, Any] = {name: description[name] for name in names if name in description}
     if isinstance(members, list) and members and isinstance(members[0], dict):
-        facts["members"], holder = len(members), members[0]  # of one shape
+        facts["members"], holder = len(members), members[0]  # all members have one shape
     if isinstance(holder.get("network"), dict):
         facts.update(holder["network"])
     if isinstance(holder.get("labels"), dict):
@@ -82,7 +82,7 @@ def _named(content: Content) -> dict[str, str]:
         if at is None:
             continue
         names, n = _names(content.firsts[at]), content.header.entries[at].shape[:1]
-        if fact == "columns" and at == NAMES_AT[fact][0]:  # of a table
+        if fact == "columns" and at == NAMES_AT[fact][0]:  # an estimator of tables
             kinds = {
                 place: kind
                 for kind, name in KINDS_AT.items()

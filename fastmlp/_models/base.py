@@ -190,7 +190,7 @@ class Model(Exportable):
             parameters = []
             for kind, shapes in self._spec.tensors.items():
                 names = [name_of(kind, k) for k in range(len(shapes))]
-                arrays = [state.get(name, np.zeros(0)) for name in names]  # of layers without
+                arrays = [state.get(name, np.zeros(0)) for name in names]  # (0,) where missing
                 parameters.append(check.parameters(arrays, self._spec, kind))
             self._take(parameters)
 

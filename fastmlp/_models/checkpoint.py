@@ -37,7 +37,7 @@ class BackgroundWriter:
         self.wait()
         try:
             self._worker = Worker(functools.partial(_do, work))
-        except RuntimeError:  # of a limit on threads
+        except RuntimeError:  # the system limits threads
             _do(work)
 
     def wait(self) -> None:
@@ -53,7 +53,7 @@ def _do(work: tuple[Callable[[], None], ...]) -> None:
 
 
 class Checkpoint:
-    """Save the model during a fit, as a callback: ``fit(..., resume=path)`` goes on from there.
+    """Save the model during a fit, as a callback; ``fit(..., resume=path)`` continues from it.
 
     It works for an MLP, an ensemble, and an estimator with the solver sgd or adam, and is called
     after all other callbacks. The file also contains the state of ``EarlyStopping`` and

@@ -45,7 +45,7 @@ class Runner(Rollback):
         self.owner, self.members, self.trainer = owner, members, trainer
         self.resumes, self.path = check.resume(resume)
         self.history, self.n_before = History(), 0
-        changes = self.resumes and (  # of the weights
+        changes = self.resumes and (  # whether the weights change before the first epoch
             self.path is not None
             or any(own._progress and own._progress.averaged for own in members)
         )

@@ -139,7 +139,7 @@ class Trainer(FitStrategy):
         n = min(left, int(LEAP_SECONDS / max(seconds[0], 1e-6)))
         if self.leap is None or n < LEAST_EPOCHS:
             return 0
-        self.plans[0].sums = None  # of the epoch before
+        self.plans[0].sums = None  # drop those of the epoch before
         before, n_epochs = self._kept(), len(state.history.loss)
         epoch, began = state.epoch + n, time.perf_counter()
         try:

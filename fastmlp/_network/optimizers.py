@@ -64,7 +64,7 @@ class Optimizer(Options):
 
     @cached_property
     def kind(self) -> tuple[Any, ...]:
-        """Identifies the state that it can continue: all but learning rate and weight decay."""
+        """Key of the state: optimizers of equal kind (any rate and decay) continue each other's."""
         return self.native_row, self.hyper[:-1]
 
     @property

@@ -163,7 +163,7 @@ def _fit_values(known: dict[str, Any], training: bool) -> dict[str, Any]:
     return {
         **{key: known.get(name) for key, name in ATTRIBUTES.items()},
         "members": len(blend.groups[0].ensemble),
-        "with_missing": blend.groups[0].encodings[0].with_missing,  # of the whole table
+        "with_missing": blend.groups[0].encodings[0].with_missing,  # equal for all members
         "groups": list(map(group_values, blend.groups, blend.weights)),
         **(_label_values(known) if "classes_" in known else _number_values(known)),
         "rows": len(known["_out_of_fold"]),

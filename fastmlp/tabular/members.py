@@ -35,7 +35,7 @@ from fastmlp.tabular.rows import Encoder
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
-ROWS_AT_A_TIME = 8_192  # of a prediction
+ROWS_AT_A_TIME = 8_192  # rows per call, which limits the memory of a prediction
 INTERRUPTED = "the user interrupted it"
 
 

@@ -36,7 +36,7 @@ def forward(
     path, goes to the loss. The masks are those of `random.dropout_masks`; None for a prediction.
     """
     weights, biases = parameters[:2]
-    x = np.asarray(x)  # of a RowSource
+    x = np.asarray(x)  # computes the rows of a RowSource
     scaled = layers.scaled(spec, parameters, x)
     inputs, outputs = [x], [scaled @ weights[0] + biases[0]]
     for k in range(len(weights) - 1):

@@ -123,7 +123,7 @@ class CustomOptimizer(CustomFunction, Optimizer):
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """Identifies the state that it can continue: that of the same function."""
+        """Key of the state: optimizers with the same function continue each other's."""
         return FunctionIdentity(self.function)
 
     @property

@@ -16,7 +16,7 @@ cdef class Engine(Parameters):
     cdef int typenum
     cdef int64_t row_bytes
     cdef Shift shift
-    cdef object groups, degree, table  # the last epoch's group table and its arguments, see table_of
+    cdef object groups, degree, table  # of the last epoch; table_of makes the table from the other two
     cdef list call_buffers, call_shifts  # free objects, which concurrent calls take and return
 
     cdef void describe(self, fm_data* c, data) except *

@@ -40,7 +40,7 @@ cdef extern from "encoding.h" nogil:
 
 
 cdef inline cnp.ndarray vector(array, int kind):
-    """Return a C-contiguous array with one axis and this NumPy type: the given one where it is so already."""
+    """Return a C-contiguous array with one axis and this NumPy type; copied only if needed."""
     return cnp.PyArray_FROMANY(array, kind, 1, 1, cnp.NPY_ARRAY_CARRAY_RO)
 
 
@@ -151,7 +151,7 @@ cdef class Encoder:
     cdef tuple arrays  # keeps the memory alive to which the structs point
     cdef fm_encoding first  # of the first member
     cdef void (*encode_row)(const void*, int64_t, void*) noexcept nogil
-    cdef Py_ssize_t members, n_values  # of all categories
+    cdef Py_ssize_t members, n_values  # n_values counts the values of all categories
 
     def __init__(self, numbers, known, tables, with_missing, limits):
         cdef fm_encoding* c = &self.first
