@@ -32,7 +32,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 MOST_HEADER = 1 << 20  # bytes
-MOST_TENSORS = 8192  # an MLP of 1,024 sizes has 6,138 with Adam's moments
+MOST_TENSORS = 8192  # an MLP with 1,024 entries of layer_sizes and Adam's moments has 6,138
 MOST_NAME = 256  # characters
 MOST_DIMENSIONS = 4
 ALIGNMENT = 8  # bytes; the payload's offset in the file is a multiple of it

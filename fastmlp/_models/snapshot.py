@@ -46,7 +46,7 @@ class ModelSnapshot:
         self.members, self._epochs = members, 0 if history is None else len(history.loss)
 
     def history(self) -> History | None:
-        """Return a copy of the history as it was."""
+        """Return a copy of the history up to the snapshot's epoch."""
         return self._history and self._history.whole(self._epochs)
 
 

@@ -291,7 +291,7 @@ class CrossEntropy(Loss):
         t = (1 - self.parameter) * t + self.parameter / n_classes
         largest = np.asarray(np.max(z, axis=1, keepdims=True))
         log_sum = np.log(np.sum(np.exp(z - largest), axis=1, keepdims=True))
-        # In quarters: a difference beyond the dtype may have a target of 0.
+        # In quarters, since infinity times a target of 0 would be NaN.
         below = 4 * np.sum(t * (largest / 4 - z / 4), axis=1, keepdims=True)
         return below + log_sum, self.link(z) - t
 
