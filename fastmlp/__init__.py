@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastmlp._core import old_names
 
-if TYPE_CHECKING:  # the same table for type checkers
+if TYPE_CHECKING:  # type checkers read these imports instead of the table below
     from collections.abc import Callable
     from typing import ParamSpec, TypeAlias
 
@@ -134,7 +134,7 @@ __all__ = [*" ".join(_NAMES.values()).split(), "reference", "__version__"]
 old_names.install()
 
 
-if not TYPE_CHECKING:  # type checkers would take every name for an attribute of type Any
+if not TYPE_CHECKING:  # with it, type checkers would accept any name, as Any
 
     def __getattr__(name: str) -> Any:
         """Load a public name on first use."""
@@ -143,7 +143,7 @@ if not TYPE_CHECKING:  # type checkers would take every name for an attribute of
         if name not in _HOMES:
             raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
         value = getattr(import_module(f"fastmlp.{_HOMES[name]}"), name)
-        globals()[name] = value  # the next look-up finds it without a call
+        globals()[name] = value  # later look-ups do not call this function
         return value
 
 

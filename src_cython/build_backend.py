@@ -1,7 +1,7 @@
-"""The build backend: setuptools', after a look for a C compiler that comes before any download.
+"""The build backend: setuptools', which it loads only after checking for a C compiler.
 
-pip asks `get_requires_for_build_wheel` what a build needs, and installs that: a missing compiler is
-told at once. Everything else is setuptools' own.
+pip calls `get_requires_for_build_wheel` before it downloads anything, so a missing compiler is
+reported at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 SETUPTOOLS = ["setuptools>=77"]
 COMPILING = [*SETUPTOOLS, "Cython>=3.3", "numpy>=2.0"]
 
-# What every module needs of the compiler and the system.
+# The features of compiler and system that every module needs.
 TRIAL = """
 #include <Python.h>
 typedef float vector __attribute__((vector_size(16)));
@@ -33,7 +33,7 @@ REMEDY = (
 
 
 def check_compiler() -> None:
-    """Compile a few lines, and say what to do if that fails, before minutes have been spent."""
+    """Compile a few lines; raise an error with a remedy if that fails."""
     command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "gcc")
     headers = {sysconfig.get_path("include"), sysconfig.get_path("platinclude")}
     flags = [*shlex.split(os.environ.get("CFLAGS", "")), *(f"-I{folder}" for folder in headers)]
@@ -55,7 +55,7 @@ def check_compiler() -> None:
 
 
 def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
-    """Return what a build needs, if there is a compiler."""
+    """Return the packages that a build requires; raise an error without a compiler."""
     check_compiler()
     return COMPILING
 
@@ -64,12 +64,12 @@ get_requires_for_build_editable = get_requires_for_build_wheel
 
 
 def get_requires_for_build_sdist(config_settings: Any = None) -> list[str]:
-    """Return what a source distribution needs: no compiler."""
+    """Return the packages that a source distribution requires; it needs no compiler."""
     return SETUPTOOLS
 
 
 def __getattr__(name: str) -> Any:
-    """Return any other hook from setuptools, which is not there before its requirement is met."""
+    """Return any other hook from setuptools, which pip has installed by then."""
     from setuptools import build_meta
 
     return getattr(build_meta, name)

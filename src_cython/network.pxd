@@ -38,7 +38,7 @@ cdef enum:  # how the gradient of a tensor is computed
 cdef struct fm_block:
     int64_t rows, columns
     const void* z  # (rows, columns)
-    int64_t width  # of the targets; 0 for an activation
+    int64_t width  # columns of the targets; 0 for an activation
     const void* targets  # (rows, width); NULL with labels, and for an activation
     const int32_t* labels  # (rows,) or NULL
     void* value  # (rows, columns) of an activation, (rows,) losses
@@ -82,7 +82,7 @@ cdef struct fm_network:
     const fm_function* loss_function  # custom loss, or NULL; the link is that of the row
     bint has_labels  # the targets are labels
     int64_t row_size  # elements of the scratch memory of a single row
-    int64_t row_at  # place there of a copy of the inputs; -1: no operator reads whole vectors of them
+    int64_t row_at  # place there of a copy of the inputs, if an operator reads whole vectors of them; else -1
     int64_t function_at  # place there of z for custom functions
     const fm_operator* operators
     void* parameters
@@ -90,7 +90,7 @@ cdef struct fm_network:
 
 
 cdef struct fm_buffers:  # of one batch
-    int64_t rows  # capacity; panels have some more for padding
+    int64_t rows  # most rows of a block; panels have further rows as padding
     int64_t panel_step  # elements from the start of a panel to the next
     void* x  # [ceil(I / NR)][panel_step / NR][NR] gathered inputs
     void** y  # per operator, [panels][panel_step / NR][NR]: outputs; the last z, then its gradient; y[-1]: x
@@ -109,7 +109,7 @@ cdef struct fm_buffers:  # of one batch
     void* scratch  # per thread, scratch_size elements, which end with the scalars of the groups
     int64_t scratch_size
     void* gradients  # an arena; NULL: gradients are not stored
-    double* sums  # of the gradients of a batch's blocks; NULL: no batch is larger than a block
+    double* sums  # gradients summed over the blocks of a batch; NULL: no batch is larger than a block
     void* plain[3]  # for custom functions: rows of z, of values, and of slopes or gradients; or NULL
     int64_t plain_step  # largest length of a row there
     double* column_squares  # sum of squares of each column, for penalty and clipping; NULL in predictions
@@ -125,7 +125,7 @@ cdef struct fm_piece:
     double work  # floating-point operations of its gradient per batch row
 
 
-# What the random numbers of dropout depend on; NULL in predictions.
+# The arguments of the hash that decides dropout; NULL in predictions.
 cdef struct fm_draws:
     uint64_t seed, step
     int64_t row  # number, in the batch, of the first row of the buffers
@@ -134,13 +134,13 @@ cdef struct fm_draws:
 
 cdef struct fm_task:  # the task of an epoch, constant during it
     const fm_network* net
-    const fm_buffers* buffers  # if they have fewer rows than a batch, it is processed in blocks
+    const fm_buffers* buffers  # a batch with more rows than the buffers is processed in blocks
     fm_data data
     const int64_t* order  # (n,) or NULL
     int64_t batch
     int32_t optimizer  # row of OPTIMIZERS, -1: gradients only
-    double hyper[4]  # the last is the decoupled decay of any optimizer
-    const double* decays  # of each batch, instead of that; or NULL
+    double hyper[4]  # numbers of the optimizer; the last is its decoupled decay
+    const double* decays  # decoupled decay of each batch, which replaces hyper[3]; or NULL
     void* slots[2]
     const fm_group* groups
     int32_t n_groups
@@ -148,12 +148,12 @@ cdef struct fm_task:  # the task of an epoch, constant during it
     int32_t first_trained  # operator at which the backward pass ends
     const double* rates  # of each batch
     const double* dropout  # probability of each hidden layer; NULL: no dropout
-    int64_t dropout_step  # distance from one batch to the next; 0: the same in all
+    int64_t dropout_step  # elements from one batch's to the next one's; 0: all batches share them
     double l1, l2, clip_norm
     bint l2_per_batch
     bint stores  # compute all gradients before the step
     const double* totals  # sum of the weights of each batch over all processes; NULL: there is one process
-    uint64_t seed, step  # of dropout; number of the first step
+    uint64_t seed, step  # seed of dropout, and number of the first step
     int64_t row  # number, in a batch, of the first row of this process
 
 
@@ -163,11 +163,11 @@ cdef struct fm_shift:  # the threads of an epoch and their work
     const int64_t* piece_first  # (n_threads + 1,): the first of each thread's own pieces
     fm_counter* counters  # (n_threads,): pieces taken of each thread
     fm_barrier* barrier
-    fm_crew* crew  # with a job, for thread 0 to call the others
+    fm_crew* crew  # with the next two, lets thread 0 call the other threads
     fm_job job
     void* job_context
-    int64_t next_batch  # where they join
-    int64_t alone_from  # where they leave; -1: nowhere
+    int64_t next_batch  # the batch at which the others join
+    int64_t alone_from  # the batch at which they leave; -1: none
     fm_pace* pace
     fm_poll poll  # of thread 0
     void* poll_context

@@ -38,7 +38,7 @@ ONE_THREAD = (
     *("VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS"),
 )
 OURS = "fastmlp"
-CLEAR = "\r\x1b[K"  # to the beginning of the terminal's line, which is emptied
+CLEAR = "\r\x1b[K"  # moves to the start of the terminal's line and erases it
 SIZES = ((8, 32, 32, 1), (64, 128, 128, 10), (784, 256, 128, 10))
 TABLE = Task("fit of a table, 295 rows x 10", (), "", "", 0, 0)
 
@@ -92,7 +92,7 @@ def bench(options: argparse.Namespace) -> None:
     try:
         for row in rows(result["libraries"], options.seconds):
             result["results"].append(row)
-    finally:  # also after Ctrl-C, with the rows so far
+    finally:  # after Ctrl-C, print the rows so far
         text = json.dumps(result, indent=2)
         print(text if options.json else as_table(result))
         if options.output:
@@ -117,7 +117,7 @@ def rows(names: list[str], budget: float) -> Iterator[dict[str, Any]]:
             for name in able:
                 try:
                     errors[name], most = pools[name].submit(prepare, name, kind, task).result()
-                except Exception as error:  # of a library, or the end of its process
+                except Exception as error:  # the library failed, or its process ended
                     faults[name] = f"{type(error).__name__}: {error}"
                 else:
                     if errors[name] < most:
@@ -140,7 +140,7 @@ def rows(names: list[str], budget: float) -> Iterator[dict[str, Any]]:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-_timer = timeit.Timer("pass")  # of this process: its current task
+_timer = timeit.Timer("pass")  # of this process's current task
 
 
 def _start_worker() -> None:

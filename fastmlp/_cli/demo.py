@@ -31,7 +31,7 @@ SOURCE = (
     "Data of demo (CC BY 4.0): E. Alpaydin, C. Kaynak (1998), Optical Recognition of Handwritten "
     "Digits, UCI Machine Learning Repository, doi:10.24432/C50P49."
 )
-SHADES = " .:-=+*#%@"  # of a pixel, from white to black
+SHADES = " .:-=+*#%@"  # characters for pixels, from white to black
 
 
 @dataclass

@@ -27,7 +27,7 @@ def facts() -> dict[str, Any]:
 
 
 def as_text(value: Any) -> str:
-    """Return a fact as people read it."""
+    """Return a fact as text."""
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 

@@ -24,7 +24,7 @@ def model(parameters: Sequence[tuple[Array, Array]], rows: int, classifies: bool
     tensors: list[Any] = []
     operators: list[Any] = []
     codes: list[Any] = []
-    buffers = [schema.BufferT()]  # the first is that of tensors without constants
+    buffers = [schema.BufferT()]  # tensors without constants use the first buffer
 
     def made(kind: str, **fields: Any) -> Any:
         table = getattr(schema, f"{kind}T")()

@@ -21,8 +21,8 @@ MOST_POINTS = 600  # of a scatter plot
 MOST_CLASSES = 12  # of a confusion matrix
 MOST_BARS = 15
 MOST_CURVES = 4  # classes with a curve of their own; columns with a partial dependence
-SAMPLE, GRID = 100, 15  # rows and values of a partial dependence
-MANY_CELLS = 200_000  # a table with more has its columns shuffled only once
+SAMPLE, GRID = 100, 15  # rows and values from which a partial dependence is computed
+MANY_CELLS = 200_000  # with more cells, each column is shuffled only once for its importance
 STYLE = Path(__file__).with_name("report.css")
 SCORES = {
     "rmse": "root mean squared error, in the units of the target: less is better",

@@ -28,10 +28,10 @@ LEARNING_RATE = 1e-3  # of Adam, everywhere
 
 
 class Timed(NamedTuple):
-    """A statement to time, the names in it, and the expression of the predictions to check.
+    """A statement to time, its names, and the expression of the predictions to check.
 
-    The statement of training is a call of ``train(epochs, shuffle)``. Timing a statement instead of
-    a function adds no call.
+    The statement of training is a call of ``train(epochs, shuffle)``. A statement, unlike a
+    function, is timed without the cost of a further call.
     """
 
     statement: str
@@ -141,7 +141,7 @@ def _sklearn_train(task: Task, threads: int) -> Timed:
     return Timed("train(1, True)", {**names, "train": train}, statement)
 
 
-_modes = contextlib.ExitStack()  # PyTorch's inference mode, from a task to the next
+_modes = contextlib.ExitStack()  # keeps PyTorch's inference mode until the next task
 
 
 def torch_net(task: Task, threads: int) -> tuple[Any, Any]:
@@ -216,7 +216,7 @@ def _jax_predict(task: Task, threads: int) -> Timed:
 
 
 def _jax_train(task: Task, threads: int) -> Timed:
-    """Make an epoch one jitted scan that gathers its shuffled batches; its state is donated."""
+    """Run an epoch as one jitted scan over shuffled batches, with donated buffers."""
     jax, outputs, link = _jax_network(task)
     jnp, tree, rng = jax.numpy, jax.tree.map, np.random.default_rng(2)
     x, y = map(jnp.asarray, task.data())

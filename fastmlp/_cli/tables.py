@@ -46,7 +46,7 @@ class Frame:
     def __init__(self, values: Mapping[str, Array]) -> None:
         self.values = dict(values)
 
-    # Estimators know frames by the properties of their class.
+    # Estimators recognise a frame by these properties of its class.
     columns = property(lambda self: list(self.values))
     dtypes = property(lambda self: [column.dtype for column in self.values.values()])
     shape = property(lambda self: (len(self), len(self.values)))
@@ -98,7 +98,7 @@ def read(path: str, text: Callable[[Sequence[str]], Collection[str]] = lambda na
         raise
     except UnicodeDecodeError as error:
         raise CommandError(f"{source} is neither Parquet nor text in UTF-8: {error}") from None
-    except Exception as error:  # every reader has its own
+    except Exception as error:  # each reader raises its own errors
         reason = str(error).strip().partition("\n")[0]
         raise CommandError(f"{source} cannot be read as a table: {reason}") from None
     if len(frame) == 0:

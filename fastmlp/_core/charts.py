@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-WIDTH = 460  # of a picture, in its own units, as all lengths here
+WIDTH = 460  # of a picture, in SVG units, like all lengths here
 PLOT = 222  # height of lines and points
 LEGEND = 20  # height of a row of the legend, above them
 LEFT, RIGHT, TOP, BOTTOM = 80, 16, 14, 46  # margins
 BAR = 26  # height of a bar and the gap below it
 NAMES = 156  # left margin for the names of bars
-LONGEST = 16  # characters of such a name
+LONGEST = 16  # characters shown of the name of a bar
 MOST_TICKS = 6
 COLORS = ("--c0, #3b7dd8", "--c1, #d9661f", "--c2, #2a9d5c", "--c3, #a35fc4")
 GRID = "stroke: var(--edge, #8885)"

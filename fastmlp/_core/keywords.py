@@ -73,7 +73,7 @@ def choices(name: str, known: Collection[str]) -> str:
 
 
 def check_choice(name: str, value: Any, known: Collection[str], other: str = "") -> str:
-    """Return a name of a table; raise TypeError or ValueError for a value that is none.
+    """Return the value if it is a name of the table, else raise TypeError or ValueError.
 
     ``other`` names the values besides these, for the message: " or None".
     """

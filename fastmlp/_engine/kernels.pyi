@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__pyx_capi__: dict[str, Any]  # the functions for cimport
+__pyx_capi__: dict[str, Any]  # the functions that other modules cimport
 
 def capsule(level: str, dtype: str) -> Any: ...
 def tables(

@@ -8,7 +8,7 @@ from fastmlp._engine.plan import Plan
 from fastmlp._engine.thread_pool import Team
 from fastmlp._network.data import Data
 
-__pyx_capi__: dict[str, Any]  # the functions for cimport
+__pyx_capi__: dict[str, Any]  # the functions that other modules cimport
 
 @disjoint_base
 class Engine(Parameters):

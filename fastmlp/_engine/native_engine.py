@@ -28,7 +28,7 @@ __all__ = ["DTYPES", "LEVELS", "Engine", "available_levels", "built_levels", "en
 
 
 class Engine(native.Engine):
-    """The compiled engine; the methods here need other compiled modules than the engine's own."""
+    """The compiled engine, with the methods that need further compiled modules."""
 
     __slots__ = ()
 

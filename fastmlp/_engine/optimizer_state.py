@@ -50,18 +50,18 @@ class OptimizerProgress:
 
 
 def textbook(row: str, hyper: tuple[float, ...]) -> tuple[float, ...]:
-    """Return the units of the formulas in ``fastmlp.optimizers``."""
+    """Return the unit of each state array in the formulas of ``fastmlp.optimizers``: 1."""
     del hyper
     return (1.0,) * len(SLOTS[row])
 
 
 def sums(row: str, hyper: tuple[float, ...]) -> tuple[float, ...]:
-    """Return the units of the native engine's slots."""
+    """Return the unit of each state array in the native engine, which stores means as sums."""
     return tuple(1.0 if at is None else 1.0 - hyper[at] for at in SLOTS[row].values())
 
 
 def start(optimizer: Optimizer, parameters: Parameters) -> OptimizerState:
-    """Return the state before the first step, in textbook units: all 0."""
+    """Return the state before the first step, all 0, in units of the formulas."""
     row, hyper = optimizer.native_row, optimizer.hyper
     slots = [tuple([np.zeros_like(p) for p in kind] for kind in parameters) for _ in SLOTS[row]]
     return OptimizerState(row, hyper, 0, slots, textbook(row, hyper))
@@ -111,7 +111,7 @@ def from_arrays(
 
 
 def in_units(memory: OptimizerState, unit_of: Units) -> OptimizerState:
-    """Return a state in other units; slots whose unit stays the same are not copied."""
+    """Return a state in other units; arrays whose unit stays the same are not copied."""
     units = unit_of(memory.row, memory.hyper)
     slots = [
         slot if own == unit else tuple(_times(kind, own / unit) for kind in slot)

@@ -20,7 +20,7 @@ from fastmlp._network.spec import Spec
 class Plan:
     """Everything that one epoch needs besides the data."""
 
-    optimizer: Optimizer  # the engine has held its state since `start`
+    optimizer: Optimizer  # its state is in the engine since `start`
     batch_size: int  # rows of a batch; the last batch may be shorter
     learning_rates: npt.NDArray[np.float64]  # (batches,)
     order: npt.NDArray[np.int64] | None = None  # row numbers of the data; None: 0, 1, 2, ...

@@ -52,7 +52,7 @@ class Team:
             try:
                 self._helpers = crew.muster(_start(crew.serve, self._wanted - 1))
                 self._crew = crew
-            except BaseException:  # an interrupt: the threads end, those still on their way too
+            except BaseException:  # an interrupt: end even the threads that still start
                 crew.dismiss()
                 raise
         return self._crew

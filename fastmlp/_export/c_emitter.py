@@ -20,7 +20,7 @@ from fastmlp._export.layers import (
     Parametric,
 )
 
-# C types of arrays by dtype; float32 becomes the type of the arithmetic.
+# C types of arrays by dtype; float32, which is not listed, becomes the type of the arithmetic.
 KINDS = {
     "float64": "double",
     "int8": "signed char",
@@ -37,7 +37,7 @@ class Emitter:
     def __init__(self, dtype: np.dtype[Any], output: str) -> None:
         self.dtype, self.output = dtype, output
         self.constants: list[str] = []
-        self.functions: dict[str, str] = {}  # by name, so that each is written once
+        self.functions: dict[str, str] = {}  # a dictionary by name, so that each is written once
         self.calls: list[str] = []
         self.constant_bytes = 0
         self.buffers: dict[str, int] = {}  # name -> size; two alternate, one more per kept value

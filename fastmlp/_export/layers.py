@@ -142,7 +142,7 @@ class Exported:
     spec: Spec
     layers: list[Layer]  # from the inputs to the prediction; the link is the last
     labels: Labels | None = None  # of a classifier
-    members: tuple[Exported, ...] = ()  # of an ensemble, which has no layers: it mixes theirs
+    members: tuple[Exported, ...] = ()  # of an ensemble, whose own `layers` are empty
 
     @property
     def each(self) -> tuple[Exported, ...]:
@@ -174,7 +174,7 @@ def exported(spec: Spec, *parameters: list[Array], labels: Labels | None = None)
     layers: list[Layer] = [Keep("inputs")] if spec.linear_path else []
     for at, step in enumerate(steps):
         found = [tensors[kind, step.layer] for kind in OPERATORS[step.kind]]
-        if step.kind == "scale":  # the weights that meet the inputs can carry it
+        if step.kind == "scale":  # folded into the weights that multiply the inputs
             for place in {("weights", 0), ("linear_weights", last)} & tensors.keys():
                 tensors[place] = found[0][:, np.newaxis] * tensors[place]
             continue

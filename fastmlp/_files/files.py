@@ -31,7 +31,7 @@ class Content:
     header: Header
     payload: NDArray[np.uint8]  # the bytes of the arrays; empty if only some arrays were wanted
     size: int  # of the file, in bytes
-    digest: str  # of the bytes that were read, see safetensors.encoded; empty without the payload
+    digest: str  # SHA-256 as in safetensors.encoded; empty if the payload was not read
     firsts: dict[str, NDArray[Any]] = field(default_factory=dict)  # first rows of wanted arrays
 
 
@@ -41,7 +41,7 @@ def read(path: str | os.PathLike[str], only: Sequence[str] | None = None) -> Con
     Raises OSError if the file cannot be read, and ModelFormatError if its form is wrong or it
     changes meanwhile.
     """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # do not wait for a pipe
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe must not block
     try:
         descriptor = os.open(path, flags)
     except OSError as error:

@@ -17,7 +17,7 @@ from fastmlp._files.files import Content
 from fastmlp._files.safetensors import NAMES
 from fastmlp._files.strict_json import ModelFormatError, shown
 
-WIDTH = 17  # of the column of names
+WIDTH = 17  # characters of the column of names
 TABLE = ("target", "rows", "members", "temperature")  # entries of table estimators
 LONGEST = 40  # characters shown of a name
 
@@ -55,13 +55,13 @@ def report(path: str | os.PathLike[str]) -> str:
 
 
 def _facts(description: dict[str, Any]) -> dict[str, Any]:
-    """Return the facts about a model of any class that a description, perhaps hostile, has."""
+    """Return the facts in the description of a model of any class, which may be hostile."""
     fit, members = description.get("fit"), description.get("members")
     holder = fit if isinstance(fit, dict) else description
     names = ("engine", "parameters")
     facts: dict[str, Any] = {name: description[name] for name in names if name in description}
     if isinstance(members, list) and members and isinstance(members[0], dict):
-        facts["members"], holder = len(members), members[0]  # of one shape
+        facts["members"], holder = len(members), members[0]  # all members have one shape
     if isinstance(holder.get("network"), dict):
         facts.update(holder["network"])
     if isinstance(holder.get("labels"), dict):
@@ -82,7 +82,7 @@ def _named(content: Content) -> dict[str, str]:
         if at is None:
             continue
         names, n = _names(content.firsts[at]), content.header.entries[at].shape[:1]
-        if fact == "columns" and at == NAMES_AT[fact][0]:  # of a table
+        if fact == "columns" and at == NAMES_AT[fact][0]:  # an estimator of tables
             kinds = {
                 place: kind
                 for kind, name in KINDS_AT.items()
@@ -96,7 +96,7 @@ def _named(content: Content) -> dict[str, str]:
 
 
 def _names(array: NDArray[Any]) -> list[str]:
-    """Return rows of code points, or numbers, as short texts."""
+    """Return strings, stored as rows of code points, or numbers as short texts."""
     if array.dtype == np.uint32 and array.ndim == 2:
         points = (row[row > 0].tolist() for row in array[:, : LONGEST + 1])
         texts = ["".join(chr(p) if p <= sys.maxunicode else "?" for p in row) for row in points]

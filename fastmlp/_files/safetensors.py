@@ -32,10 +32,10 @@ DTYPES: dict[str, np.dtype[Any]] = {
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 MOST_HEADER = 1 << 20  # bytes
-MOST_TENSORS = 8192  # an MLP of 1,024 sizes has 6,138 with Adam's moments
+MOST_TENSORS = 8192  # an MLP with 1,024 entries of layer_sizes and Adam's moments has 6,138
 MOST_NAME = 256  # characters
 MOST_DIMENSIONS = 4
-ALIGNMENT = 8  # of the payload in the file
+ALIGNMENT = 8  # bytes; the payload's offset in the file is a multiple of it
 PREFIX = struct.Struct("<Q")
 DIGEST_DIGITS = 2 * hashlib.sha256().digest_size
 METADATA = "__metadata__"
@@ -137,7 +137,7 @@ def header_length(prefix: bytes, size: int) -> int:
         )
     (length,) = PREFIX.unpack(prefix)
     if length > MOST_HEADER:
-        # Only here: a valid length may begin with any bytes.
+        # Only for invalid lengths: a valid one may begin with the same bytes.
         kinds = (kind for start, kind in STRANGERS.items() if prefix.startswith(start))
         raise ModelFormatError(
             f"the header is said to have {length:,} bytes but {MOST_HEADER:,} are the most: "

@@ -171,7 +171,7 @@ class Object(Kind):
 
 
 class Chosen(Kind):
-    """A kind that a function chooses, given the known fields."""
+    """A field whose kind a function chooses, given the fields that were read before."""
 
     def __init__(self, choose: Callable[[Any], Kind]) -> None:
         self.choose = choose

@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 
 MOST_DEPTH = 8
 MOST_STRING = 1024  # bytes
-MOST_INTEGER = 2**53  # JSON readers of other languages round larger ones
+MOST_INTEGER = 2**53  # JSON readers of other languages round larger integers
 LONGEST_INTEGER = len(str(-MOST_INTEGER))
-MOST_TOKENS = 1 << 17  # commas, colons, opening brackets: at most one object in memory each
+MOST_TOKENS = 1 << 17  # limits memory: each comma, colon or opening bracket adds at most one object
 
 # A string without an end matches up to the end of the text, or the search would be quadratic.
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)

@@ -54,8 +54,8 @@ class Model(Exportable):
         self._engine = self._engine_type(self._spec)
         self._n_weights = self._spec.n_weights
         self._two_headed = self._spec.loss.heads == 2
-        self._turn = FitLock()  # one fit at a time, and no assignment by others meanwhile
-        self._progress: ResumeState | None = None  # between calls of partial_fit
+        self._turn = FitLock()  # allows one fit at a time, and no assignment by other threads
+        self._progress: ResumeState | None = None  # for the next partial_fit or a resumed fit
         self._moment = ModelSnapshot()
 
     # One for each row of TENSORS, made below; declared here for type checkers.
@@ -141,12 +141,12 @@ class Model(Exportable):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of weights, arithmetic and predictions."""
+        """The dtype of weights, arithmetic and predictions."""
         return self._spec.dtype
 
     @property
     def history(self) -> History | None:
-        """History of the last fit, also of an interrupted or diverged one; None without any."""
+        """History of the last fit, even if interrupted or diverged; None before the first."""
         return self._history
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
@@ -190,7 +190,7 @@ class Model(Exportable):
             parameters = []
             for kind, shapes in self._spec.tensors.items():
                 names = [name_of(kind, k) for k in range(len(shapes))]
-                arrays = [state.get(name, np.zeros(0)) for name in names]  # of layers without
+                arrays = [state.get(name, np.zeros(0)) for name in names]  # (0,) where missing
                 parameters.append(check.parameters(arrays, self._spec, kind))
             self._take(parameters)
 
@@ -225,7 +225,7 @@ class Model(Exportable):
             self._engine.set_optimizer_state(state)
             if snapshot is not None:
                 self._engine.restore(snapshot)
-            self._rng.bit_generator.state = generator  # last: it needs memory, and may fail
+            self._rng.bit_generator.state = generator  # last: it allocates memory, so may fail
 
         return undo
 
@@ -269,7 +269,7 @@ class Model(Exportable):
 
     def _hide(self) -> None:
         """Let other threads copy the model itself again."""
-        self._moment = ModelSnapshot()  # another one than before: see __getstate__
+        self._moment = ModelSnapshot()  # a new object: `__getstate__` compares identities
 
     def __getstate__(self) -> dict[str, Any]:
         while True:
@@ -278,7 +278,7 @@ class Model(Exportable):
             if moment.parameters is not None and is_others:
                 return self._as_it_was(moment)._state()
             state = self._state()
-            if self._moment is moment:  # else a fit has begun or ended meanwhile: look again
+            if self._moment is moment:  # else a fit began or ended meanwhile: repeat
                 return state
 
     def _state(self) -> dict[str, Any]:
@@ -287,7 +287,7 @@ class Model(Exportable):
         for name in ("_engine", "_n_weights", "_two_headed", "_turn", "_progress", "_moment"):
             del state[name]
         state["_history"] = self._history and self._history.whole()
-        at_rest = self._turn.is_free() or self._turn.is_mine()  # or its state is on the move
+        at_rest = self._turn.is_free() or self._turn.is_mine()  # else a fit changes the optimizer
         progress = self._progress if at_rest else None
         state["engine"] = self._engine.state(optimizer=progress is not None)
         state["progress"] = progress if "optimizer" in state["engine"] else None

@@ -37,7 +37,7 @@ class BackgroundWriter:
         self.wait()
         try:
             self._worker = Worker(functools.partial(_do, work))
-        except RuntimeError:  # of a limit on threads
+        except RuntimeError:  # the system limits threads
             _do(work)
 
     def wait(self) -> None:
@@ -53,7 +53,7 @@ def _do(work: tuple[Callable[[], None], ...]) -> None:
 
 
 class Checkpoint:
-    """Save the model during a fit, as a callback: ``fit(..., resume=path)`` goes on from there.
+    """Save the model during a fit, as a callback; ``fit(..., resume=path)`` continues from it.
 
     It works for an MLP, an ensemble, and an estimator with the solver sgd or adam, and is called
     after all other callbacks. The file also contains the state of ``EarlyStopping`` and
@@ -94,7 +94,7 @@ class Checkpoint:
     9
     """
 
-    runs_last = True  # it saves the state of the other callbacks
+    runs_last = True  # because it saves the state of the other callbacks
 
     def __init__(
         self,
@@ -197,8 +197,8 @@ class Checkpoint:
         numbered = path.with_name(f"{path.stem}-{n:06}{path.suffix}")
         numbered.unlink(missing_ok=True)
         try:
-            numbered.hardlink_to(os.path.realpath(path))  # of a symbolic link: its file
-        except OSError:  # on another disk, or on a file system without links
+            numbered.hardlink_to(os.path.realpath(path))  # the file, not a symbolic link to it
+        except OSError:  # another disk, or a file system without links
             atomic_files.write(numbered, [path.read_bytes()])
         pattern = f"{glob.escape(path.stem)}-{'[0-9]' * 6}{glob.escape(path.suffix)}"
         # Files of later epochs belong to an earlier, longer fit.

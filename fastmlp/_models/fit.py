@@ -21,7 +21,7 @@ from fastmlp._training.loop import Evaluator
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 
-if TYPE_CHECKING:  # imported where few fits need it
+if TYPE_CHECKING:  # imported on use: few fits need the rest
     from numpy.typing import ArrayLike
 
     from fastmlp._core.communicators import Communicator

@@ -1,4 +1,4 @@
-"""PyTorch's modules as an MLP; they are known by their names, and torch is not imported."""
+"""Conversion of PyTorch modules to an MLP, by their classes' names, without importing torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastmlp._network.layer_norm import EPSILON
 from fastmlp._network.losses import Loss
 from fastmlp._network.names import LossName, NormPosition
 
-# Class, what its options must be, and the activation.
+# PyTorch class, required values of its options, and the activation.
 ACTIVATIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("Identity", {}, "identity"),
     ("ReLU", {}, "relu"),
@@ -30,14 +30,14 @@ ACTIVATIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("SiLU", {}, "silu"),
     ("Mish", {}, "mish"),
 )
-# The same for what may stand at the end.
+# The same for the links, which may follow the last layer.
 LINKS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("Softmax", {"dim": -1}, "softmax"),
     ("Softmax", {"dim": 1}, "softmax"),
     ("Sigmoid", {}, "sigmoid"),
 )
 FLATTEN = (("Flatten", {"start_dim": 1, "end_dim": -1}, "identity"),)
-# Attributes of an instance that make it compute something else than its class, and the remedies.
+# Attributes that make an instance compute something else than its class, and the remedies.
 HOOKS = (
     "remove it (prune.remove, remove_weight_norm, remove_spectral_norm, or remove() of its handle)"
 )
@@ -55,7 +55,7 @@ def from_torch(
     loss: LossName | Loss | None = None,
     rng: int | np.random.Generator | None = None,
 ) -> MLP:
-    """Return the MLP that a module of PyTorch is.
+    """Convert a PyTorch module to an equal MLP.
 
     Parameters
     ----------

@@ -82,6 +82,6 @@ def network(
 
 
 def refusal(what: str, remedy: str) -> ValueError:
-    """Return the complaint about a network that is no plain MLP."""
+    """Return the error for a network that is no plain MLP."""
     known = "affine layers, an activation of fastmlp between each two, and a softmax or sigmoid"
     return ValueError(f"{what}, but a plain MLP has {known}: {remedy}")

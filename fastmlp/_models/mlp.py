@@ -121,7 +121,7 @@ class MLP(Learner):
     ) -> None:
         options = dropout, layer_norm, scale, parametric, skip, linear_path
         spec = build(layer_sizes, activation, loss, dtype, *options)
-        names = initializers.names(spec, initializer)  # complains before memory is taken
+        names = initializers.names(spec, initializer)  # raises errors before memory is allocated
         super().__init__(spec, check.generator(rng))
         self._engine.set_parameters(*initializers.draw(spec, self._rng, names))
 

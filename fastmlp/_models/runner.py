@@ -1,7 +1,7 @@
 """The course of every fit, of one network or of the members of an ensemble.
 
 The models check their data and options; here a fit begins or resumes, runs the loop over epochs,
-and keeps what it could be resumed with. Fits differ in their `Trainer`, evaluator and callbacks.
+and keeps the state for resuming. Fits differ in their `Trainer`, evaluator and callbacks.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Runner(Rollback):
     """
 
     others: Any = None  # the other processes of a distributed fit
-    batch_size: Any = None  # for them, as the user gave it
+    batch_size: Any = None  # as the user gave it, to compare between processes
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Runner(Rollback):
         self.owner, self.members, self.trainer = owner, members, trainer
         self.resumes, self.path = check.resume(resume)
         self.history, self.n_before = History(), 0
-        changes = self.resumes and (  # of the weights
+        changes = self.resumes and (  # whether the weights change before the first epoch
             self.path is not None
             or any(own._progress and own._progress.averaged for own in members)
         )
@@ -119,11 +119,11 @@ class Runner(Rollback):
                     begun = [own._replace(data=self._fingerprint(k)) for k, own in each]
                 trainer.run(begun, self.averaging)
         finally:
-            trainer.keep()
+            trainer.keep()  # an error may have come just after an epoch
         return history
 
     def _load(self) -> bool:
-        """Become the model of the checkpoint; return False if there is none."""
+        """Load the checkpoint into the model; return False if there is none."""
         path, owner = self.path, self.owner
         if path is None or not os.path.exists(path):  # noqa: PTH110 costs an import less
             return False
@@ -151,7 +151,7 @@ class Runner(Rollback):
         return True
 
     def _fingerprint(self, k: int) -> int:
-        """Return 64 bits that tell a member's data, those of all processes, from other data."""
+        """Return a 64-bit hash of a member's data on all processes."""
         from fastmlp._training import callback_state
 
         found: int = (self.others or callback_state).fingerprint(*self.seen[k])

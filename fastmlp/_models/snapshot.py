@@ -1,4 +1,4 @@
-"""What protects a model during a fit: undoing a failed change, and snapshots for other threads."""
+"""Protection of a model during a fit: undoing failed changes, and snapshots for other threads."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from fastmlp._core.history import History
 class Rollback:
     """Undoes the changes of a ``with`` block if an error ends it before ``is_done`` returns True.
 
-    This is no generator: one that an interrupt has kept from being ended would undo the changes
-    when it is collected, which may be much later.
+    This is no generator, because an interrupt may prevent a generator's end: it would undo the
+    changes only when it is garbage-collected, which may be much later.
     """
 
     def __init__(self, undo: Callable[[], None], is_done: Callable[[], bool] | None = None) -> None:
@@ -46,7 +46,7 @@ class ModelSnapshot:
         self.members, self._epochs = members, 0 if history is None else len(history.loss)
 
     def history(self) -> History | None:
-        """Return a copy of the history as it was."""
+        """Return a copy of the history up to the snapshot's epoch."""
         return self._history and self._history.whole(self._epochs)
 
 

@@ -55,7 +55,7 @@ def table(spec: Spec) -> list[tuple[str, ...]]:
 
 
 def _options(spec: Spec, k: int) -> str:
-    """Return what layer k has besides its weights, biases and activation."""
+    """Return the names of layer k's options: normalisation, dropout and the like."""
     found = ["scale"] if spec.scale and k == 0 else []
     if k == len(spec.activations):
         return ", ".join([*found, *(["linear_path"] if spec.linear_path else [])])

@@ -32,8 +32,8 @@ class Trainer(FitStrategy):
     """Trains one or more networks, each with its own data and plan; the first one's plan leads.
 
     Without callbacks and evaluation, many epochs run in one native call, a leap. An error in a leap
-    restores the state before it; after a divergence, or the error of a schedule, the loop continues
-    epoch by epoch to find it.
+    restores the state before it; after a divergence or a schedule's error, the loop repeats the
+    epochs one by one to find the failing one.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Trainer(FitStrategy):
                 self.train = self.averages[0].twin.epoch
         plan = self.plans[0]
         if plan.optimizer.is_custom:
-            if self.reporter.keeps:  # an error now, not after an epoch
+            if self.reporter.keeps:  # raise now, not after an epoch
                 raise refusal("CustomOptimizer", "Checkpoint", optimizer=plan.optimizer)
             self.own = custom_steps(self.learners(self.engines)[0], plan, begun[0])
             self.train = self.own.epoch
@@ -109,7 +109,7 @@ class Trainer(FitStrategy):
         return order
 
     def keep(self) -> None:
-        """Store what the fit could be resumed with; repeated calls are harmless."""
+        """Store the state for resuming; repeated calls are harmless."""
         epochs = self.judge.epochs
         if not epochs:
             return
@@ -139,13 +139,13 @@ class Trainer(FitStrategy):
         n = min(left, int(LEAP_SECONDS / max(seconds[0], 1e-6)))
         if self.leap is None or n < LEAST_EPOCHS:
             return 0
-        self.plans[0].sums = None  # of the epoch before
+        self.plans[0].sums = None  # drop those of the epoch before
         before, n_epochs = self._kept(), len(state.history.loss)
         epoch, began = state.epoch + n, time.perf_counter()
         try:
             try:
                 steps = self._prepare(n, self.rates_of.keys())
-            except Exception:  # of a schedule; the loop comes to it in its epoch
+            except Exception:  # a schedule failed; the loop raises the error in its epoch
                 return 0
             for k, n_steps in steps.items():
                 self.rates_of[k].step += n_steps
@@ -163,7 +163,7 @@ class Trainer(FitStrategy):
         return n
 
     def _prepare(self, n: int, leaders: Any) -> dict[int, int]:
-        """Set the rates of n epochs; return the number of new steps of each leader."""
+        """Set the rates of n epochs; return the new steps of leaders (members with own rates)."""
         steps = {}
         for k in leaders:
             rates, plan = self.rates_of[k], self.plans[k]

@@ -26,7 +26,7 @@ PARAMETRIZATIONS = ("standard", "ntk")
 
 
 class Factors(NamedTuple):
-    """The factors on a fit's options for one tensor: ``fm_group`` in c/network.h."""
+    """Factors that multiply a fit's options for one tensor (``fm_group`` in c/network.h)."""
 
     rate: float  # on the learning rate; 0 freezes
     epsilon: float  # on the optimizer's epsilon

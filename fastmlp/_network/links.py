@@ -23,7 +23,7 @@ class Link:
 
 
 def _exp(z: Array) -> Array:
-    with np.errstate(over="ignore"):  # infinity is right beyond the dtype
+    with np.errstate(over="ignore"):  # overflow becomes infinite
         return np.exp(z)
 
 

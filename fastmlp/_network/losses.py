@@ -58,7 +58,7 @@ class Loss(Options):
         return float(getattr(self, self._number)) if self._number else 0.0
 
     def native_row(self, labels: bool) -> str:
-        """Return the row of `NATIVE_LOSSES`; `labels` says whether targets are integer labels."""
+        """Return the row of `NATIVE_LOSSES`; `labels`: targets are integer labels."""
         del labels  # only cross_entropy has two kinds of target
         return self.name
 
@@ -92,7 +92,7 @@ class Loss(Options):
         dz : array, shape (n, heads * m)
             Row i is d values[i] / d z[i].
         """
-        with np.errstate(over="ignore", invalid="ignore"):  # infinity is right beyond the dtype
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow becomes infinite
             terms, dz = self._terms(z, t)
             return np.sum(terms, axis=1), dz
 
@@ -291,7 +291,7 @@ class CrossEntropy(Loss):
         t = (1 - self.parameter) * t + self.parameter / n_classes
         largest = np.asarray(np.max(z, axis=1, keepdims=True))
         log_sum = np.log(np.sum(np.exp(z - largest), axis=1, keepdims=True))
-        # In quarters: a difference beyond the dtype may have a target of 0.
+        # In quarters, since infinity times a target of 0 would be NaN.
         below = 4 * np.sum(t * (largest / 4 - z / 4), axis=1, keepdims=True)
         return below + log_sum, self.link(z) - t
 

@@ -64,7 +64,7 @@ class Optimizer(Options):
 
     @cached_property
     def kind(self) -> tuple[Any, ...]:
-        """Identifies the state that it can continue: all but learning rate and weight decay."""
+        """Key of the state: optimizers of equal kind (any rate and decay) continue each other's."""
         return self.native_row, self.hyper[:-1]
 
     @property
@@ -116,7 +116,7 @@ class Optimizer(Options):
         self._step(parameter, gradient, slots, rate, t, epsilon)
 
     def decay(self, step: int) -> float:
-        """Return the decoupled weight decay of a step, counted from 0; 0.0 for those without."""
+        """Return the decoupled weight decay of a step, counted from 0; 0.0 without such a decay."""
         decay = getattr(self, "weight_decay", 0.0)
         return float(decay(step) if callable(decay) else decay)
 
@@ -365,12 +365,12 @@ class Lion(Optimizer):
     weight_decay: Scheduled = 0.0
 
     def _step(self, p: Array, g: Array, slots: Arrays, rate: float, t: int, scale: float) -> None:
-        del t, scale  # nothing to correct, no epsilon
+        del t, scale  # Lion has no bias correction and no epsilon
         beta_1, beta_2, *_ = self.hyper
         (m,) = slots
         direction = beta_1 * m + (1 - beta_1) * g
         m[...] = beta_2 * m + (1 - beta_2) * g
-        p -= rate * (np.sign(direction) + 0 * direction)  # NaN, not a step, once it is infinite
+        p -= rate * (np.sign(direction) + 0 * direction)  # NaN if the direction is infinite
 
 
 # Row order of the C table.

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 Shape: TypeAlias = tuple[int, ...]
 Tensors: TypeAlias = Mapping[str, Sequence[Shape]]  # the shapes of each kind: see Spec.tensors
 
-# The affine layers that have a kind of tensor, at most one each.
+# Affine layers that may have a tensor of a kind; each has at most one.
 EVERY, HIDDEN = slice(None), slice(0, -1)
 FIRST, LAST = slice(0, 1), slice(-1, None)
 
@@ -24,9 +24,9 @@ class TensorKind(NamedTuple):
     operator: str  # the kind of operator that uses it, a key of operators.OPERATORS
     layers: slice  # EVERY, HIDDEN, FIRST or LAST
     shape: Callable[[int, int, int], Shape]  # function of network inputs, fan_in and fan_out
-    option: str  # attribute of Spec: whether, or which, layers have one; "": all have
+    option: str  # attribute of Spec that selects the layers with such a tensor; "": all layers
     gradient: str  # how the native engine computes its gradient: GRADIENTS in parameters.pyx
-    group: str  # prefix of its factors in Groups, ..._rate and ..._decay; weights always decay
+    group: str  # prefix of its factors, ..._rate and ..._decay, in Groups; weights always decay
     first: float  # value before training; initializers then draw the weights
     meaning: str  # docstring of the property
 
@@ -57,8 +57,8 @@ def _across(inputs: int, fan_in: int, fan_out: int) -> Shape:
     return inputs, fan_out
 
 
-# The order of all lists by kind. Of an operator's tensors the first multiplies, the second, if
-# there is one, is added.
+# All lists by kind have this order. An operator multiplies by its first tensor and adds the second,
+# if there is one.
 TENSORS = {
     "weights": TensorKind(
         *("weight", "affine", EVERY, _in_out, "", "tiles", "weight", 0.0),
@@ -98,7 +98,7 @@ class Tensor(NamedTuple):
     """One tensor of a network."""
 
     kind: str
-    number: int  # among those of its kind
+    number: int  # index among the tensors of its kind
     layer: int
     shape: Shape
 

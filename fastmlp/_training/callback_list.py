@@ -45,7 +45,7 @@ class CallbackList:
     def _call(self, callback: Any, hook: str) -> None:
         try:
             getattr(callback, hook)(self.state)
-        except StopIteration as error:  # it would end the generator `watching`
+        except StopIteration as error:  # StopIteration would end the generator `watching`
             raise RuntimeError(
                 f"{hook} of {_name(callback)} raised StopIteration but must return: it is no "
                 "iterator; a callback ends a fit by returning True"

@@ -18,7 +18,7 @@ from fastmlp._training import callbacks as own
 
 Parameters: TypeAlias = tuple[Any, ...]  # lists of arrays; for ensembles, per member
 
-ROWS = 1000  # rows of X in a fingerprint
+ROWS = 1000  # rows of X that a fingerprint covers
 
 # Callbacks with state between epochs: the attributes and their types.
 KEPT: dict[str, dict[str, type]] = {

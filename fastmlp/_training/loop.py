@@ -59,11 +59,10 @@ class LearningRates:
 class Evaluator:
     """Computes the loss on validation data, plus a constant; never stops the fit.
 
-    ``epochs`` is the number of epochs that were recorded, of a resumed fit those before included; 0
-    before the first one.
+    ``epochs`` is the number of recorded epochs, including those before a resumed fit.
     """
 
-    apart: Sequence[Data] | None = None  # of ensembles: data of each member to predict
+    apart: Sequence[Data] | None = None  # for ensembles: the data that each member predicts
     linked = False
 
     def __init__(

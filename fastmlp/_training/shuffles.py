@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 class SharedGenerator:
-    """The numbers drawn from a generator, dealt in turn to the members that share it."""
+    """Random numbers of one generator, given in turn to the members that share it."""
 
     def __init__(self, source: np.random.BitGenerator) -> None:
         self.source, self.members = source, 0
@@ -21,7 +21,7 @@ class SharedGenerator:
     def draw(self, n: int) -> None:
         """Draw until there are n seeds, as 64 raw bits, which are the same in every NumPy."""
         raw = map(self.source.random_raw, repeat(None, n - len(self.drawn)))
-        any(map(self.drawn.append, raw))  # in C: no interrupt between drawing and storing
+        any(map(self.drawn.append, raw))  # C calls: no interrupt between drawing and storing
 
 
 class Shuffles:

@@ -29,7 +29,7 @@ from fastmlp._validation.compatibility import refusal
 
 Block = Any  # (X, y) or (X, y, sample_weight), each array-like
 Source = Callable[[], Iterable[Block]] | Iterable[Block]
-Permutation = Callable[[NDArray[np.int64], int], None]  # of an order, in place, by a seed
+Permutation = Callable[[NDArray[np.int64], int], None]  # (order, seed): shuffles in place
 Answers = queue.SimpleQueue[tuple[Data | None, BaseException | None]]
 
 _SEED_MASK = 2**64 - 1
@@ -88,7 +88,7 @@ class BlockStream:
 
     def blocks(self) -> PrefetchedBlocks:
         """Start an epoch; yields blocks of whole batches, except for the last."""
-        if self._summary is not None:  # here rather than in the reading thread: it names a line
+        if self._summary is not None:  # here the warning finds the user's line
             summary, self._summary = self._summary, None
             summary.warn()
         seed = None if self._shuffles is None else self._shuffles.next_seed()
@@ -190,7 +190,7 @@ class BlockStream:
                 at += 1
         except GeneratorExit:
             raise
-        except StopIteration as error:  # it would end this generator
+        except StopIteration as error:  # StopIteration would end this generator
             raise RuntimeError(
                 f"the source of this fit raised StopIteration for block {at} (counted from 0), but "
                 "only __next__ may: return an iterable, which ends by itself"

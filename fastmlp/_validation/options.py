@@ -20,7 +20,7 @@ from fastmlp._validation.compatibility import refusal
 if TYPE_CHECKING:
     from fastmlp._network.averaging import Averaging
 
-DEFAULT_OPTIMIZER = Adam()  # made once: it cannot change
+DEFAULT_OPTIMIZER = Adam()  # shared: optimizers are immutable
 
 
 # The optimizer of the last call: equal ones are one object, whose kind is computed once.

@@ -26,7 +26,7 @@ from fastmlp.sklearn.scaled_network import EstimatorProgress, ScaledNetwork
 from fastmlp.sklearn.scaling import Scaling
 from fastmlp.sklearn.stopping import SCHEDULES, LearningRate
 
-# What a LabelBinarizer has found -> the loss, and how many classes the outputs can stand for.
+# A LabelBinarizer's type of target -> the loss, and the possible numbers of classes by outputs.
 TARGETS: dict[str, tuple[type[losses.Loss], Callable[[int], tuple[int, ...]]]] = {
     "multiclass": (losses.CrossEntropy, lambda width: (width,)),
     "multilabel-indicator": (losses.BinaryCrossEntropy, lambda width: (width,)),
@@ -44,7 +44,7 @@ def parameters_of(cls: Any) -> Object:
 
 
 def _checked(cls: Any, **given: Any) -> dict[str, Any]:
-    """Refuse parameters that a fit, or a prediction, would refuse."""
+    """Refuse parameters that a fit or a prediction would refuse."""
     validate_parameter_constraints(cls._parameter_constraints, given, cls.__name__)
     of_jobs(given["n_jobs"])
     return given
@@ -52,7 +52,7 @@ def _checked(cls: Any, **given: Any) -> dict[str, Any]:
 
 def _parameters(cls: Any, model: Any) -> dict[str, Any]:
     given = _checked(cls, **model.get_params(deep=False))
-    # Not those of others; and no checkpoints: a file does not say where the next fit writes to.
+    # Only callbacks of fastmlp, and no checkpoints, which contain a path of this machine.
     own = [each for each in given["callbacks"] or () if is_object(each)]
     return {**given, "callbacks": own or None}
 
@@ -61,7 +61,7 @@ PARAMETERS = Chosen(lambda known: parameters_of(known["cls"]))
 
 
 def _of_layer(at: int) -> Callable[[Any], tuple[int]]:
-    """Return the shape of what each unit of the first or the last layer has."""
+    """Return the shape of arrays with one entry per unit of the first or last layer."""
     return lambda known: (known["network"].layer_sizes[at],)
 
 
@@ -128,7 +128,7 @@ def _run_values(run: Any) -> dict[str, Any]:
 
 
 def _run(rule: Any, n_steps: int, current: float, optimizer: Any, memory: Any, **own: Any) -> Any:
-    """Return what ``partial_fit`` goes on with, and what the optimizer remembers."""
+    """Return the state with which ``partial_fit`` continues: rates, optimizer and its memory."""
     if not (callable(rule) or (isinstance(rule, str) and rule in LEARNING_RATES)):
         raise ValueError(f"the learning rate has the rule {shown(rule)}")
     rates = LearningRate(rule, own["initial"], own["power_t"], n_steps)
@@ -167,7 +167,7 @@ COURSE = Object(
     },
 )
 
-# Attributes, with the kinds of value that they may have. A file has those that the estimator has.
+# Attributes and the allowed kinds of their values. A file has those that the estimator has.
 ATTRIBUTES: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("n_features_in_", "n_outputs_", "n_layers_", "n_iter_", "t_"), (int,)),
     **dict.fromkeys(("loss_", "best_loss_", "best_validation_score_"), (float, int, None)),
@@ -202,7 +202,7 @@ def values(model: Any, training: bool) -> dict[str, Any]:
 
 def _fit_values(model: Any, training: bool) -> dict[str, Any]:
     turn = model._turn()
-    goes_on = training and (turn.is_free() or turn.is_mine())  # else the optimizer is on the move
+    goes_on = training and (turn.is_free() or turn.is_mine())  # else a fit changes the optimizer
     known, network = vars(model), model._fitted
     state = network.__getstate__()
     memory = None
@@ -224,7 +224,7 @@ def _fit_values(model: Any, training: bool) -> dict[str, Any]:
 
 
 def build(cls: Any, fields: dict[str, Any]) -> Any:
-    """Return the estimator of some fields."""
+    """Return the estimator with these fields."""
     model = cls(**fields["parameters"])
     if fields["fit"] is not None:
         vars(model).update(_fitted(cls, **fields["fit"]))
@@ -234,7 +234,7 @@ def build(cls: Any, fields: dict[str, Any]) -> Any:
 def _fitted(
     cls: Any, network: Spec, labels: Any, run: Any, course: Any, history: Any, **others: Any
 ) -> dict[str, Any]:
-    """Return the attributes that a fit has left."""
+    """Return the attributes that a fit has set."""
     kind, n_outputs = network.loss.target_kind, network.n_outputs
     if (labels is not None) != hasattr(cls, "predict_proba") or (
         labels is None and kind not in ("real", "count")
@@ -265,7 +265,7 @@ def _fitted(
 
 
 def _check_sizes(attributes: dict[str, Any], sizes: tuple[int, ...]) -> None:
-    """Refuse attributes that say something else than the network."""
+    """Refuse attributes that contradict the network."""
     right = {"n_features_in_": sizes[0], "n_outputs_": sizes[-1], "n_layers_": len(sizes)}
     for name, size in right.items():
         if attributes.get(name) != size:

@@ -132,7 +132,7 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
                 dtype=(np.float64, np.float32),
                 reset=False,
             )
-        if checked.shape[1] != known.layer_sizes[0]:  # features of another fit
+        if checked.shape[1] != known.layer_sizes[0]:  # another fit has ended meanwhile
             return self._outputs(X)
         if not hasattr(checked, "toarray"):
             outputs = network.predict(network.cast(checked), self.n_jobs)

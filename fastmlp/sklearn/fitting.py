@@ -43,7 +43,7 @@ class Fitting(parameters.Validated):
     """The training part of both estimators."""
 
     _target_checks: ClassVar[dict[str, Any]] = {}  # further arguments of validate_data
-    _complete = False  # of a draft: training is finished
+    _complete = False  # whether the draft's training has finished
 
     _fitted: ScaledNetwork
     history_: History
@@ -129,7 +129,7 @@ class Fitting(parameters.Validated):
         self.__dict__.update(
             {name: new for name, new in after.items() if before.get(name, nothing) is not new}
         )
-        for name in before.keys() - after.keys():  # names of columns that no longer exist
+        for name in before.keys() - after.keys():  # such as column names that no longer exist
             self.__dict__.pop(name, None)
 
     def _train(
@@ -292,7 +292,7 @@ class Fitting(parameters.Validated):
         if wanted != known:
             self._fitted = self._fitted.again(wanted)
         self._fitted.take_over()
-        # The lists are continued, but the stop reason belongs to one fit.
+        # The history's lists continue, but the stop reason is of an earlier fit.
         self.history_ = replace(self.history_, stop_reason="")
         if self.solver in parameters.STOCHASTIC:
             self.loss_curve_ = getattr(self, "loss_curve_", [])

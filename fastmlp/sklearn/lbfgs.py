@@ -146,12 +146,12 @@ _blas = FitLock()  # the limit holds for the whole process; the first of several
 def one_thread() -> Iterator[None]:
     """Limit BLAS to one thread: vectors are short, and idle threads would spin beside ours."""
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(RuntimeError):  # another fit holds the limit
+        with contextlib.suppress(RuntimeError):  # another fit has already set the limit
             stack.enter_context(_blas.taken())
             stack.enter_context(_libraries().limit(limits=1, user_api="blas"))
         yield
 
 
-@functools.cache  # finding them takes milliseconds
+@functools.cache  # searching the libraries takes milliseconds
 def _libraries() -> Any:
     return ThreadpoolController()

@@ -167,7 +167,7 @@ def documented(*, standardized: str, own: str = "") -> Callable[[Class], Class]:
     text = TEXT.format(standardized=standardized, own=inspect.cleandoc(own) + "\n" if own else "")
 
     def decorate(cls: Class) -> Class:
-        # Without indentation; compilers since Python 3.13 strip it as well.
+        # cleandoc removes the indentation, as Python 3.13's compiler does.
         for mark, shared in (("{parameters}", text), ("{attributes}", ATTRIBUTES)):
             before, found, after = inspect.cleandoc(cls.__doc__ or "").partition(mark)
             assert found
@@ -193,7 +193,7 @@ def training(method: Method) -> Method:
         with turn.taken():
             if not get_config()["skip_parameter_validation"]:
                 self._validate_changes(turn)
-            with config_context(skip_parameter_validation=True):  # of scikit-learn's functions
+            with config_context(skip_parameter_validation=True):  # in scikit-learn
                 return method(self, *args, **kwargs)
 
     return alone  # type: ignore[return-value]

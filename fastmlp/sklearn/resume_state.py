@@ -24,7 +24,7 @@ STATISTICS = (
     *("n_iter_", "t_", "loss_", "best_loss_", "best_validation_score_", "_no_improvement_count"),
     *("loss_curve_", "validation_loss_curve_", "validation_scores_"),
 )
-# Parameters that may differ from the process before.
+# Parameters that may change when a fit is resumed.
 FREE = ("callbacks", "max_iter", "n_jobs", "progress_bar", "random_state", "verbose")
 
 

@@ -175,7 +175,7 @@ class ScaledNetwork:
         view = self._view
         shown: ParameterViews | None = view.get("shown")
         if shown is not None and shown.changed():
-            # In this order, a concurrent reader just repeats the work.
+            # With this order of assignments, a concurrent reader just repeats the work.
             weights, biases, remember = shown.read(self._checked)
             view["predictor"] = self._engine_with(weights, biases)
             view["given"] = view["news"] = True

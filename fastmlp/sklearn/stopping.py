@@ -1,6 +1,6 @@
 """scikit-learn's rules for learning rates and for stopping, and the best weights.
 
-``record`` stores all results of an epoch in the estimator; an interrupt cannot come in between.
+``record`` stores all results of an epoch in the estimator; an interrupt cannot store only some.
 """
 
 from __future__ import annotations

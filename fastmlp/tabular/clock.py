@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 TICK = 1e-9  # shortest time of an epoch, for coarse clocks
 FIRST_LOOK = 0.25  # assumed time of the first evaluation, in epochs
-RECENT = 3  # number of epochs and evaluations in the median, which ignores one slow one
+RECENT = 3  # epochs, and evaluations, whose median time is used: one slow one does not count
 
 
 class Clock:

@@ -37,8 +37,8 @@ ATTRIBUTES = {  # field -> attribute of the estimator
     **{"out": "_out", "weighted": "_row_weights", "feature_names": "feature_names_in_"},
     **{"history": "history_", "report": "_report", **dict(zip(COUNTS, COUNTS, strict=True))},
 }
-FITTED = ("freedom", "spread", "rms")  # of residuals: a number an output
-CLASSES = {False: "classes", True: "labels"}  # names of targets, by whether labels are independent
+FITTED = ("freedom", "spread", "rms")  # fields of residuals with one number per output
+CLASSES = {False: "classes", True: "labels"}  # names of targets: are labels independent?
 
 
 class _Parts(Kind):
@@ -163,7 +163,7 @@ def _fit_values(known: dict[str, Any], training: bool) -> dict[str, Any]:
     return {
         **{key: known.get(name) for key, name in ATTRIBUTES.items()},
         "members": len(blend.groups[0].ensemble),
-        "with_missing": blend.groups[0].encodings[0].with_missing,  # of the whole table
+        "with_missing": blend.groups[0].encodings[0].with_missing,  # equal for all members
         "groups": list(map(group_values, blend.groups, blend.weights)),
         **(_label_values(known) if "classes_" in known else _number_values(known)),
         "rows": len(known["_out_of_fold"]),
@@ -196,7 +196,7 @@ def _number_values(known: dict[str, Any]) -> dict[str, Any]:
 
 
 def build(cls: Any, fields: dict[str, Any]) -> Any:
-    """Return the estimator with these fields, which were read."""
+    """Return the estimator with these fields of a file."""
     model, fit = cls(**fields["parameters"]), fields["fit"]
     if fit is not None:
         task = _classes if hasattr(cls, "predict_proba") else _numbers
@@ -271,7 +271,7 @@ def _numbers(model: Any, fit: dict[str, Any]) -> tuple[NumericTarget, dict[str, 
         if not ((own.z[:-1] <= own.z[1:]).all() and (own.places[:-1] < own.places[1:]).all()):
             raise ValueError(f"the residuals of output {k} are not in order")
         residuals.append(own)
-    # The parameters may have been set since; of those of the fit, these matter after it.
+    # Parameters may have been set after the fit; predictions need these two as they were in it.
     used = {"loss": name, "quantile": getattr(target.loss, "quantile", model.quantile)}
     return target, {"_trained_with": {**vars(model), **used}, "_residuals": residuals}
 

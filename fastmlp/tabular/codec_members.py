@@ -26,10 +26,10 @@ from fastmlp.tabular.members import TrainedMembers
 from fastmlp.tabular.targets import TargetScale
 
 PLACES = np.dtype(np.int64)
-MOST_CATEGORIES = 1 << 16  # of all columns: in memory, each takes ten times its bytes in the file
-MOST_BINS = 1 << 16  # limits bins where there are no numbers, so that no array limits them
+MOST_CATEGORIES = 1 << 16  # in all columns; each takes ten times its bytes in memory
+MOST_BINS = 1 << 16  # needed if no column is numeric: then no array limits the bins
 
-# Type of category values -> dtype of a run of them in a file.
+# Type of category values -> dtype of consecutive values of that type in a file.
 RUNS = {str: np.dtype(object), int: PLACES, float: np.dtype(float), bool: np.dtype(bool)}
 
 
@@ -53,7 +53,7 @@ class _Texts(Value):
 
 
 class _Category(Kind):
-    """The values of a category column: runs of one type in their order, or null for missing."""
+    """The values of a category column: consecutive values of one type, or null for missing."""
 
     def write(self, value: Column, place: Place) -> list[Any]:
         plain = [v.item() if isinstance(v, np.generic) else v for v in value.values or ()]

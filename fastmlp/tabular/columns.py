@@ -71,7 +71,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers (n, columns) with NaN where missing, and codes (n, columns), `MISSING` or from 0."""
+    """Numbers (n, columns), NaN if missing, and codes (n, columns), from 0, or `MISSING`."""
 
     numbers: NDArray[np.float64]
     codes: NDArray[np.int32]
@@ -144,7 +144,7 @@ class Columns:
     def read(self, X: Any) -> Table:
         """Read a table with these columns; raise TypeError or ValueError if they differ."""
         names, series = columns_of(X)
-        if self.named and is_frame(X) and tuple(names) != self.names:  # others are not checked
+        if self.named and is_frame(X) and tuple(names) != self.names:  # arrays have no names
             raise ValueError(
                 f"X has the columns {', '.join(names)} but {', '.join(self.names)} are expected: "
                 "give those of the fit, in their order"
@@ -185,7 +185,7 @@ def _array(series: Any, name: str) -> Array:
         raise
     except Exception:  # libraries raise various errors for types unknown to NumPy
         raise _neither(name, kind) from None
-    if array.dtype.kind == "O" and kind.startswith(("Int", "UInt", "Float")):  # with missing values
+    if array.dtype.kind == "O" and kind.startswith(("Int", "UInt", "Float")):  # pandas.NA
         return np.array([np.nan if is_missing(v) else v for v in array], np.float64)
     return array
 
@@ -287,7 +287,7 @@ def _types(series: Array, name: str) -> set[type]:
     """
     types = set(map(type, series.tolist())) if series.dtype.kind == "O" else {series.dtype.type}
     for kind in types:
-        if kind.__name__ in MISSING_TYPES:  # NaT has the methods of a date
+        if kind.__name__ in MISSING_TYPES:  # NaT has a date's methods, but counts as missing
             continue
         if hasattr(kind, "isoformat") or issubclass(kind, np.datetime64 | np.timedelta64):
             raise TypeError(
@@ -311,7 +311,7 @@ def _numbers(series: Array, name: str) -> NDArray[np.float64]:
     try:
         if series.dtype.kind == "O":
             values = (np.nan if is_missing(v) else v for v in series)
-            series = np.fromiter(values, dtype=object, count=n)  # keeps lists, to reject them
+            series = np.fromiter(values, dtype=object, count=n)  # keeps lists, rejected later
         with np.errstate(over="ignore"):
             numbers = series.astype(np.float64).reshape(n)
     except OverflowError:  # integers of Python

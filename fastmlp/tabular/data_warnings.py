@@ -12,7 +12,7 @@ from fastmlp.tabular.columns import REMEDY_OF_DATES, Columns
 
 FEWEST_TEXTS = 21  # fewest values of a category to be examined; post codes have many, too
 MOST_OTHERS = 0.1  # largest share of values that do not fit the form, such as "?"
-MOST_SHOWN = 3  # number of these in the message
+MOST_SHOWN = 3  # number of such values in the message
 
 
 def check_order(X: Any, **others: Any) -> None:

@@ -73,7 +73,7 @@ def _lesson(blend: Blend, rows: Table) -> tuple[Any, Any, Any, Array]:
     y = blend.predict(rows)[:, : target.outputs]
     if not isinstance(target, NumericTarget):
         return target, None, type(target.loss)(), y.astype(np.float32)
-    # Predictions are means, medians or rates, whatever the loss of the members was.
+    # Predictions are means, medians or rates, so the loss need not be that of the members.
     target.name, target.loss = "squared_error", losses.SquaredError()
     centre, factor = y.mean(axis=0), y.std(axis=0)
     factor = np.where(factor > 0, factor, 1.0)

@@ -24,7 +24,7 @@ LIMITS = CLIP, FAR
 QUARTILES = np.array([0.25, 0.5, 0.75])
 NARROWEST = 1e-8  # least half width of a bin, above the rounding errors of scaled numbers
 SHARED = 16  # inputs that the categories of a column after the first MOST_CATEGORIES share
-SEED = 0  # of the signs of these inputs
+SEED = 0  # determines the signs of the shared inputs
 
 Inputs = NDArray[np.float32]
 Stack = TypeVar("Stack", bound=tuple[Any, ...])
@@ -78,7 +78,7 @@ class Encoding:
 
 
 def stacked(each: Sequence[Stack]) -> Stack:
-    """Return the named tuples of all members as one, of arrays whose first axis is the member."""
+    """Stack the arrays of the members' named tuples along a new first axis, the member."""
     return type(each[0])(*map(np.stack, zip(*each, strict=True)))
 
 
@@ -100,7 +100,7 @@ def _measured(values: NDArray[np.float64], bins: int) -> NumericStatistics:
     centre, factor = np.zeros(n), np.zeros(n)
     edges = np.zeros((n, bins + 1))
     for k in range(n):
-        there = np.sort(values[:, k])  # missing ones at the end
+        there = np.sort(values[:, k])  # NaN is sorted to the end
         there = there[: len(there) - np.count_nonzero(np.isnan(there))]
         if not there.size:
             continue

@@ -162,9 +162,9 @@ class BestEpochSelector:
             cost = -self.scorer(held_out.prediction(self.target))
         self.curve.append((state.epoch + 1, alone, together, cost))
         cost = ranked(cost)
-        if cost <= self.best:  # of equal epochs the last
+        if cost <= self.best:  # the last of equal epochs
             best = cost, state.epoch + 1, held_out, state.snapshot()
-            # One statement without calls, so that an interrupt cannot separate the four.
+            # One statement without calls: an interrupt cannot assign only some of the four.
             self.best, self.epoch, self.held_out, self._snapshot = best
         self.clock.looked(time.monotonic() - began)
 

@@ -189,7 +189,7 @@ class BaseTabMLP(Explained):
             try:
                 more = self._finish(*calibration) | self._scores(request.scorer, fitted, judged)
                 self._set_fitted(fitted, target, table, used)
-            except KeyboardInterrupt:  # once more, without the scores, which may take long
+            except KeyboardInterrupt:  # repeat without the scores, which may take long
                 fitted.stopped = INTERRUPTED
                 fitted.notes.append(f"ended early because {INTERRUPTED}: there are no other scores")
                 more = self._finish(*calibration)
@@ -255,7 +255,7 @@ class BaseTabMLP(Explained):
         whole[used] = fitted.out_of_fold
         unused = np.full(len(table), True)
         unused[used] = False
-        if unused.any():  # no member has seen them
+        if unused.any():  # rows in no member's folds
             whole[unused] = self._members.predict(table.take(np.flatnonzero(unused)))
         self._out_of_fold = whole
         self._out = [used[rows] for rows in fitted.division.out]

@@ -66,7 +66,7 @@ class Explained(Fitted):
             yield self._plot_own_importance
 
     def _plot_own_importance(self, ax: Any) -> Any:
-        """Plot the importance on the rows of the fit, which is computed once."""
+        """Plot the importance on the rows of the fit."""
         return inspection.bars(self._own_importance(), MOST_BARS, ax)
 
     def _given(self, target: Any) -> Array:
@@ -133,7 +133,7 @@ class Explained(Fitted):
             if "_rows" not in vars(model):
                 raise AttributeError(NO_ROWS.format("feature_importances_"))
             model._importance = model.importance()
-            if vars(self).get("_members") is model._members:  # there was no other fit meanwhile
+            if vars(self).get("_members") is model._members:  # no other fit has ended meanwhile
                 self._importance = model._importance
         found: Importance = model._importance
         return found

@@ -1,4 +1,4 @@
-"""What a fit leaves in an estimator of tables: read as one snapshot, saved, made predictors of."""
+"""The fitted state of an estimator of tables: read as one snapshot, saved, or made a predictor."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Fitted(Validated):
     _columns: Columns
     _members: Blend
     _row_weights: Array | None = None  # None if all are equal
-    _out: list[Array]  # rows that the members at each place hold out
+    _out: list[Array]  # rows that the k-th member of every group holds out
     _out_of_fold: Array
     _curve: list[tuple[int, float, float, float]]
     _rows: tuple[Table, Any]  # rows and target of the fit; not in copies and files
@@ -65,7 +65,7 @@ class Fitted(Validated):
     # ------------------------------------------------------------ hooks of the estimators
 
     def _encoded(self, y: Any) -> Array:
-        """Return labels or numbers of any rows in the form of the fitted target."""
+        """Return labels or numbers of any rows, encoded like the fitted target."""
         raise NotImplementedError
 
     def _finisher(self) -> Callable[[Array], Array]:
@@ -81,7 +81,7 @@ class Fitted(Validated):
             check_frame(X)
             validate_data(self, X, reset=reset, skip_check_array=True)
             return X
-        with np.errstate(invalid="ignore"):  # raised by a sum in scikit-learn
+        with np.errstate(invalid="ignore"):  # scikit-learn sums infinities
             return validate_data(
                 self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan", ensure_2d=True
             )
@@ -112,7 +112,7 @@ class Fitted(Validated):
     @property
     @from_snapshot
     def oof_prediction_(self) -> Array:
-        """Out-of-fold predictions: members not trained on a row of the fit predict it."""
+        """Out-of-fold predictions: members not trained on a row of the fit predict that row."""
         return self._finisher()(self._out_of_fold).copy()
 
     # ------------------------------------------------------------ copies and files

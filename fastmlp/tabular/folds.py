@@ -35,7 +35,7 @@ def assign(
     order = rng.permutation(n)
     if groups is not None:
         return _by_groups(order, folds, groups)
-    if classes is not None:  # class after class, each in random order
+    if classes is not None:  # sort by class; each class keeps its random order
         order = order[np.argsort(classes[order], kind="stable")]
     fold = np.empty(n, np.int64)
     fold[order] = np.arange(n) % folds
@@ -105,7 +105,7 @@ def _by_groups(order: Rows, folds: int, groups: NDArray[Any]) -> Rows:
     _, number = np.unique(groups, return_inverse=True)
     sizes = np.bincount(number)
     of_group, filled = np.empty(len(sizes), np.int64), np.zeros(folds, np.int64)
-    first_seen = dict.fromkeys(number[order].tolist())  # random order for equal sizes
+    first_seen = dict.fromkeys(number[order].tolist())  # groups of equal size are in random order
     for group in sorted(first_seen, key=lambda g: -sizes[g]):
         of_group[group] = np.argmin(filled)
         filled[of_group[group]] += sizes[group]

@@ -35,7 +35,7 @@ from fastmlp.tabular.rows import Encoder
 Array = NDArray[Any]
 Rows = NDArray[np.int64]
 
-ROWS_AT_A_TIME = 8_192  # of a prediction
+ROWS_AT_A_TIME = 8_192  # rows per call, which limits the memory of a prediction
 INTERRUPTED = "the user interrupted it"
 
 
@@ -102,7 +102,7 @@ def mixed(target: Any, each: Array) -> Array:
 
 def _summed(each: Array) -> Array:
     """Return the sum over members, added in their order for any number of rows."""
-    if each[0].size == 1:  # reduce would add these in pairs
+    if each[0].size == 1:  # NumPy's reduce would add single numbers in pairs
         return np.asarray(np.add.accumulate(each, axis=0)[-1])
     return np.asarray(np.add.reduce(each, axis=0))
 

@@ -140,7 +140,7 @@ def _code(value: Any, column: Column, codes: dict[Any, int]) -> int:
 
 
 def _series(value: Any) -> Array:
-    """Return an object array with this single value."""
+    """Return an object array with one element, the value."""
     series = np.empty(1, object)
     series[0] = value
     return series

@@ -215,7 +215,7 @@ RATE = {"classes": 0.04, "numbers": 0.07, "gaussian": 0.02}
 # A long fit that only learns noise ends early: if the cost at the end of a cycle of the rate, where
 # costs are comparable, exceeds this multiple of the lowest cost, which came in the first half.
 HOPELESS = 1.15
-# With stages, a recipe goes on if the last cycle has reduced the cost by more than this multiple of
+# With stages, a recipe continues if its last cycle reduced the cost by more than this multiple of
 # the standard error of the reduction, and by more than this share of the cost.
 NOISE, LEAST_GAIN = 2.0, 0.02
 MOST_CYCLES = 6

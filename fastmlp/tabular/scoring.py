@@ -17,9 +17,9 @@ OF_LABELS = ("accuracy", "balanced_accuracy", "f1", "jaccard", "matthews", "prec
 
 
 class _FixedPredictions(BaseEstimator):
-    """An estimator that returns fixed predictions, whatever X is."""
+    """An estimator that returns fixed predictions for any X."""
 
-    remedy: ClassVar[str]  # for scorers that need other predictions
+    remedy: ClassVar[str]  # message for scorers that need other predictions
 
     def __init__(self, prediction: Any = None, classes: Any = None) -> None:
         self.prediction, self.classes = prediction, classes

@@ -20,7 +20,7 @@ from fastmlp.tabular.presets import ACTIVATION, AVERAGING, HOPELESS, RATE
 Rows = NDArray[np.int64]
 
 SMALLEST = 1e-7  # smallest probability or rate in a logarithm
-FARTHEST = 1e18  # bound of scaled targets; only held-out rows can be so far from a member's own
+FARTHEST = 1e18  # bound of scaled targets; only held-out rows can be as far from the training rows
 
 
 class TargetScale(NamedTuple):
@@ -37,7 +37,7 @@ class NumericTarget:
 
     kind = "numbers"
     activation = ACTIVATION[kind]
-    classes = None  # no stratification of folds
+    classes = None  # folds are not stratified
 
     def __init__(self, y: Array, loss: Loss, name: str, weights: Array | None = None) -> None:
         self.y, self.loss, self.name = y, loss, name
@@ -56,7 +56,7 @@ class NumericTarget:
             factor, centre = centre, np.zeros_like(centre)
         else:
             factor = _deviation(y, centre, w)
-        factor = np.where(factor > 0, factor, self.unit)  # equal targets have no scale
+        factor = np.where(factor > 0, factor, self.unit)  # constant targets have no deviation
         return TargetScale(centre, factor, y.min(axis=0), y.max(axis=0))
 
     def scale_of(self, scales: Sequence[TargetScale], sizes: Sequence[int]) -> TargetScale:
@@ -139,7 +139,7 @@ METRICS = {
     "poisson": "poisson loss",
     "gaussian": "negative log-likelihood",
 }
-OF_SEVERAL = {  # for several outputs, each in its own unit
+OF_SEVERAL = {  # metrics of several outputs, each output in its own unit
     "squared_error": "root mean squared error, in deviations of y",
     "gaussian": "negative log-likelihood, mean over outputs",
 }

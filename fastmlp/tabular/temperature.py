@@ -37,7 +37,7 @@ def _logits(probabilities: Array, labels: bool) -> tuple[Array, Array | None]:
 
 
 def _divided(logits: Array, highest: Array | None, temperature: float) -> Array:
-    """Return the probabilities from the result of `_logits`, divided by a temperature."""
+    """Divide the result of `_logits` by a temperature, and return probabilities."""
     if highest is None:
         with np.errstate(over="ignore"):
             return np.asarray(1 / (1 + logits ** (1 / temperature)))

@@ -13,9 +13,9 @@ typedef struct {
     const double *middle, *half;                       /* (numbers, bins) */
     const int64_t *with_missing; /* (missing,): numbers with an input for missing values */
     const int64_t *values, *widths; /* (categories,): numbers of values and of inputs of each */
-    const uint8_t *known;           /* (values of all categories,): 0: all inputs are 0 */
-    const float *inputs;            /* of all values of all categories */
-    double clip, far;               /* limits of scaled numbers: smooth, and before that hard */
+    const uint8_t *known;           /* (values of all categories,); an unknown value, 0, has inputs 0 */
+    const float *inputs;            /* inputs of all values of all categories */
+    double clip, far;               /* limit of the smooth clip, and of the hard clip before it */
 } fm_encoding;
 
 /* Rows of a table and their encoding. */
@@ -28,7 +28,7 @@ typedef struct {
 
 enum {
     DOUBLES = FM_VECTOR_BYTES < 32 ? 2 : 4,
-    FEW = 64, /* numbers, and bins of a number, encoded together */
+    FEW = 64, /* most numbers, and most bins of a number, encoded together */
 };
 typedef double vdouble __attribute__((vector_size(8 * DOUBLES)));
 

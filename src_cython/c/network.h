@@ -11,7 +11,7 @@ enum { FM_TRANSPOSED, FM_COPIES }; /* kinds of copies: rows of COPY_KINDS in pan
 
 /* A copy of a tensor in another layout or storage type, updated with it. */
 typedef struct {
-    int64_t offset; /* in the arena of its kind; -1: there is no copy */
+    int64_t offset; /* in the arena of this kind of copy; -1: there is no copy */
     int64_t rows;   /* of a panel */
 } fm_copy;
 
@@ -23,7 +23,7 @@ typedef struct {
     int64_t offset;     /* in the arena of parameters: [panels][rows][NR, or fewer in the last];
                          * a single column: [rows] */
     fm_copy copies[FM_COPIES];
-    int32_t gradient;   /* how it is computed: TILES, ... of network.pxd */
+    int32_t gradient;   /* how its gradient is computed: TILES, ... of network.pxd */
     int32_t index;      /* among all tensors of the network, kind by kind; selects the group */
 } fm_tensor;
 
@@ -37,7 +37,7 @@ typedef struct {
 
 /* The user's data in the user's memory. */
 typedef struct {
-    const fm_row_source *source; /* of the rows of X; NULL: they are in the array x */
+    const fm_row_source *source; /* computes the rows of X; NULL: the array x holds them */
     const char *x;
     int64_t x_row_stride, x_column_stride;
     int64_t n;

@@ -9,7 +9,7 @@ cdef extern from *:
 
 
 cdef extern from "tables/losses.h" nogil:
-    ctypedef float real  # double where the build says so
+    ctypedef float real  # the build may define it as double
     enum:
         LANES, MR, NR, NV, ROW_MULTIPLE
     ctypedef struct fm_loss_call:

@@ -155,7 +155,7 @@ cdef inline void stored_step(const fm_task* task, fm_shift* shift, fm_scalars* s
         if norm > task.clip_norm:
             scale = task.clip_norm / norm
     for i in range(task.n_groups):
-        scalars[i].l2 = 0  # already in the gradients
+        scalars[i].l2 = 0  # the stored gradients include the penalty
         scalars[i].scale = <real>scale
     for i in range(shift.piece_first[thread], own_end(shift, thread, active)):
         piece = &shift.pieces[i]

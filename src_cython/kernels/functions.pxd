@@ -23,7 +23,7 @@ cdef inline bint succeeds(const fm_function* function, const fm_block* block, fm
 
 
 cdef inline real* plain_rows(const fm_buffers* buffers, int which, int64_t first) noexcept nogil:
-    """Return the memory of plain rows from `first` on; threads never overlap, whatever the widths."""
+    """Return the memory of plain rows from `first` on; threads do not overlap for any width."""
     return <real*>buffers.plain[which] + first * buffers.plain_step
 
 

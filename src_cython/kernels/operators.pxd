@@ -15,7 +15,7 @@ from rounding cimport ceil_div
 
 
 cdef inline const real* inputs_of(const fm_network* net, const fm_buffers* buffers, int32_t l) noexcept nogil:
-    """Return the inputs of an operator's tensors: the outputs of its source."""
+    """Return the values that an operator's tensors multiply: the outputs of its source."""
     return <real*>buffers.y[net.operators[l].source]
 
 
@@ -147,7 +147,7 @@ cdef inline void affine_forward(const fm_network* net, const fm_buffers* buffers
         if op.n_out == 1:
             dot_rows(a, panel_step, w, NR, op.n_in, b[0], y, rows)
             if slope == NULL and ACTIVATIONS[op.activation].fused == FUSED_IDENTITY:
-                continue  # the padding is still 0
+                continue  # nothing has written to the padding
         elif slope == NULL and ACTIVATIONS[op.activation].fused == FUSED_RELU:
             panel_relu(a, panel_step, op.n_in, w + p * w_step, b + p * NR, y, y, rows, nv)
             continue
@@ -205,7 +205,7 @@ cdef inline void norm_forward(const fm_network* net, const fm_buffers* buffers, 
 
 cdef inline void norm_or_sum_backward(const fm_network* net, const fm_buffers* buffers, int32_t l,
                                       int64_t first, int64_t rows) noexcept nogil:
-    """Backward pass of a normalisation or a sum's first term; apply_slope adds that of the second."""
+    """Backward pass of a normalisation, or of a sum's first term; apply_slope does the second term's."""
     cdef const fm_operator* op = &net.operators[l]
     cdef const real* dz = <real*>buffers.dz[l] + first * NR
     cdef real* out = <real*>buffers.dz[l - 1] + first * NR
@@ -254,7 +254,7 @@ cdef inline void input_gradient(const fm_network* net, const fm_buffers* buffers
 
 cdef inline void sum_panels(const fm_network* net, const fm_operator* op, const real* y, const real* a,
                             int64_t panel_step, int64_t rows, real* out) noexcept nogil:
-    """Add a or a W, a from an earlier operator, to the outputs y of the operator before."""
+    """Add an earlier operator's outputs a, or a W, to the outputs y of the previous operator."""
     if op.kind == SKIP:
         add_panels(y, a, panel_step, op.n_out, rows, out)
     else:
@@ -274,7 +274,7 @@ cdef inline void sum_row(const fm_network* net, const fm_operator* op, const rea
 
 cdef inline void blend_panels(const fm_network* net, const fm_operator* op, real* x, int64_t panel_step,
                               int64_t rows, real* z, real* slope) noexcept nogil:
-    """Forward pass, also of one row (c/panels/parametric.h).
+    """Forward pass of rows or of one row (c/panels/parametric.h).
 
     If slope is not NULL, it receives the derivative, and x the derivative by alpha, which PRODUCTS reads.
     """

@@ -127,7 +127,7 @@ cdef inline void add_piece(const fm_task* task, const fm_piece* piece, int64_t r
 
 cdef inline void finish_gradient(const fm_task* task, const fm_piece* piece, bint is_whole, double rest,
                                  double l2) noexcept nogil:
-    """Complete the gradient of a piece: from its sums, if there are any, and with those of the penalties."""
+    """Complete the gradient of a piece: take the sums over blocks, if any, and add those of the penalties."""
     cdef const double* sums = task.buffers.sums + piece.offset
     cdef real* gradients = <real*>task.buffers.gradients + piece.offset
     cdef const real* w = <real*>task.net.parameters + piece.offset

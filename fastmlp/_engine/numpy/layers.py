@@ -81,7 +81,7 @@ def backward(
     """Return dz, given the gradient dy of `forward`, and the gradients of the tensors by kind."""
     own, position = named(spec, parameters), spec.layer_norm[k]
     found: dict[str, Array] = {}
-    active = z  # what enters the activation
+    active = z  # the input of the activation
     if position == "before":
         active = layer_norm(z, own["gains"][k], own["shifts"][k])
     if position == "after":

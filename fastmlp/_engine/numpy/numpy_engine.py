@@ -36,7 +36,7 @@ def forward(
     path, goes to the loss. The masks are those of `random.dropout_masks`; None for a prediction.
     """
     weights, biases = parameters[:2]
-    x = np.asarray(x)  # of a RowSource
+    x = np.asarray(x)  # computes the rows of a RowSource
     scaled = layers.scaled(spec, parameters, x)
     inputs, outputs = [x], [scaled @ weights[0] + biases[0]]
     for k in range(len(weights) - 1):
@@ -133,7 +133,7 @@ def jacobian(spec: Spec, parameters: Parameters, x: Array) -> Array:
 
 
 class Engine(EngineState):
-    """The methods of `protocol.Engine` in NumPy; `team` is accepted and not used."""
+    """The methods of `protocol.Engine` in NumPy; `team` has no effect."""
 
     level = "numpy"
 
@@ -144,7 +144,7 @@ class Engine(EngineState):
         return self.spec.loss.link(outputs[-1]) if linked else outputs[-1]
 
     def predict_row(self, x: Any) -> None:
-        """Return None: there is no way past the checks."""
+        """Return None: this engine has no fast path around the checks."""
 
     def evaluate(self, data: Data, team: object = None) -> float:
         """Return the weighted mean loss, without penalty."""

@@ -31,7 +31,7 @@ def penalized(
     tensor; the derivative of abs(p) at 0 is taken as 0, one of its subgradients.
     """
     for p, g, own in zip(parameters, gradients, factors, strict=True):
-        if l2 * own.l2:  # without a penalty nothing is added to infinity
+        if l2 * own.l2:  # 0 times an infinite weight would be NaN
             value += 0.5 * l2 * own.l2 * float(np.sum(np.square(p, dtype=np.float64)))
             g += l2 * own.l2 * p
         if l1 * own.l1:

@@ -35,7 +35,7 @@ class Predictor(Exportable):
 
     @property
     def n_threads(self) -> int | None:
-        """The argument of that name."""
+        """The constructor's argument, which has no effect."""
         return self._n_threads
 
     def parameters(self) -> tuple[Arrays, ...]:

@@ -1,4 +1,4 @@
-"""State of the NumPy engine: the parameters and the optimizer's state; runs of many engines."""
+"""State of the NumPy engine (parameters and optimizer), and training of many such engines."""
 
 from __future__ import annotations
 

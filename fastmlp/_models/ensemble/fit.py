@@ -43,7 +43,7 @@ class EnsembleLearner:
 
     _members: tuple[MLP, ...]
     _history: History | None
-    _moment: ModelSnapshot | None = None  # seen by other threads during a change
+    _moment: ModelSnapshot | None = None  # the state that other threads read during a change
 
     @property
     def _spec(self) -> Spec:
@@ -169,7 +169,7 @@ class EnsembleLearner:
             lent = self._team(n_threads)
             held = self._held(validation_data, validation_rows, judge, datas)
             if judge is not None:
-                run.hooks.insert(0, Best())  # the first to start is the last to finish
+                run.hooks.insert(0, Best())  # first, because hooks finish in reverse order
             seen = [member_data.seen(k, datas, mine, held) for k in range(len(mine))]
             evaluator = functools.partial(EnsembleEvaluator, held=held, score=judge)
             return run.run(datas, mine, lent, evaluator, held is not None, seen)

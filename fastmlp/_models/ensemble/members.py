@@ -126,7 +126,7 @@ class EnsembleEvaluator(Evaluator):
         """Return the ensemble's validation loss or score after an epoch."""
         if self.held is None or self._seen is None:
             return super().measure(loss, None)
-        if not self._predictions:  # with averaging, twins have trained
+        if not self._predictions:  # with averaging, these engines have not trained
             pairs = list(zip(self.engine.engines, self.held.apart, strict=True))
             self._predictions = [engine.predict(d.x, team, self.linked) for engine, d in pairs]
             losses = [engine.evaluate(data, team) for engine, data in pairs]

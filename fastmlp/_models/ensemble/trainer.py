@@ -23,7 +23,7 @@ class EnsembleTrainer(Trainer):
         super()._begin()
         self.train, self.reorder = self._train, None  # the native call shuffles
         self.steps = [plan.n_steps(self._rows(k)) for k, plan in enumerate(self.plans)]
-        # Members at the same step and with equal steps per epoch share the first one's rates.
+        # Members with equal steps so far and per epoch share the rates of the first, the leader.
         places = [(n, own.step) for n, own in zip(self.steps, self.begun, strict=True)]
         self.leaders = [places.index(place) for place in places]
         for k in {*self.leaders} - {0}:
@@ -48,7 +48,7 @@ class EnsembleTrainer(Trainer):
         return mean(found.losses)[0]
 
     def _prepare(self, n: int, leaders: Any) -> dict[int, int]:
-        """Set the rates of n epochs; return the number of new steps of each leader."""
+        """Set the rates of n epochs; return the new steps of leaders (members with own rates)."""
         steps = super()._prepare(n, leaders)
         for plan, k in zip(self.plans, self.leaders, strict=True):
             led = self.plans[k]
@@ -72,10 +72,10 @@ class EnsembleTrainer(Trainer):
         return self.datas[k].rows if order is None else len(order)
 
     def keep(self) -> None:
-        """Write the members' histories, and store what the fit could be resumed with."""
+        """Write the members' histories, and store the state for resuming."""
         written = self.judge.written
         if written is None or written.first + len(written.losses) > len(self.state.history.loss):
-            return  # nothing was recorded, or not completely
+            return  # no epoch was recorded completely
         first, losses, held_losses, rates = written
         seconds = self.state.history.seconds[first:]
         for k, member in enumerate(self.members):

@@ -101,11 +101,11 @@ class CustomFunction:
                 f"{returned} of shape {array.shape} but {shape} is expected: "
                 "return an array of that shape"
             )
-        with np.errstate(all="ignore"):  # infinity and 0 are right beyond the range of the dtype
+        with np.errstate(all="ignore"):  # values outside the dtype's range become infinite or 0
             return array.astype(dtype, copy=False)
 
     def __hash__(self) -> int:
         return hash((type(self), self.name))
 
     def __deepcopy__(self, memo: object) -> Any:
-        return self  # it is immutable, and copies of models call the same function
+        return self  # immutable; copies of models call the same function

@@ -118,17 +118,17 @@ class CustomOptimizer(CustomFunction, Optimizer):
 
     @property
     def native_row(self) -> str:
-        """A row with which an engine can start; the engine is never asked for a step."""
+        """A placeholder with which engines start; only the user's function makes steps."""
         return "sgd"
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """Identifies the state that it can continue: that of the same function."""
+        """Key of the state: optimizers with the same function continue each other's."""
         return FunctionIdentity(self.function)
 
     @property
     def n_slots(self) -> int:
-        """0: the state is not kept by the engine."""
+        """0, since engines do not keep the state."""
         return 0
 
     def moved(

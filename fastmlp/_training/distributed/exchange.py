@@ -22,7 +22,7 @@ from fastmlp._network.shard import Shard
 
 FACTS, VALUES = 32, 3  # largest number per rank in a control message
 TEXT = 1000  # largest length of a rank's error text, in bytes
-_NOTHING = -1  # steps left after the last control message
+_NOTHING = -1  # number of steps left that marks the end of the fit
 
 Message = NDArray[Any]
 
@@ -115,7 +115,7 @@ class Exchange:
         try:
             if not (message is not None and went_through and self._is_bad(message, before)):
                 if left == _NOTHING:
-                    return  # the others have ended normally
+                    return  # all ranks have sent their last message
                 last = self._empty(left)
                 last[-Shard.NOTES :] = 1
                 self._communicator.allreduce(last)

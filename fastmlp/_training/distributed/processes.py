@@ -131,7 +131,7 @@ class DistributedFit:
         self.exchange.gather(facts, steps=n_steps)
         totals = self.exchange.add(_totals(block, plan, rows))
         loss_sum, weight = plan.sums or (0.0, 0.0)
-        plan.sums = [loss_sum if self.rank == 0 else 0.0, weight]  # the sums so far, only once
+        plan.sums = [loss_sum if self.rank == 0 else 0.0, weight]  # added once, by rank 0
         plan.share = Shard(totals, self._row, self.rank == 0, self.exchange.add_up)
         try:
             loss = learner.epoch(block, plan)

@@ -22,14 +22,14 @@ from fastmlp.tabular.members import TrainedMembers
 from fastmlp.tabular.rows import EncodedRows
 
 MEANINGS = {"largest": "Predict probabilities.", "each": "Predict probabilities.", None: "Predict."}
-UNKNOWN = -2  # code of an unknown value; MISSING may be a known one
+UNKNOWN = -2  # code of an unknown value; MISSING may be the code of a known one
 DOUBLE = np.dtype(np.float64)
 LONGEST = 4095  # bytes of the longest string that all compilers support
 RARELY = 0.1  # share of missing values in random rows
 
 
 class RecipeFunction(Emitter):
-    """The function of one recipe; member k uses the k-th part of each constant array."""
+    """Writes the C function of one recipe; member k uses the k-th part of each constant array."""
 
     def __init__(
         self, number: int, group: ExportedGroup, each: list[list[Any]], dtype: np.dtype[Any]
@@ -102,7 +102,7 @@ class TableSource(Emitter):
             "n_with_missing": len(model.with_missing),
             "n_categories": len(self._categories),
         }
-        self._array = label_names(model.labels, name)  # declared in the header, and its values
+        self._array = label_names(model.labels, name)  # a declaration, then the values
         if levels:
             self._array = [f"const double {name}_levels[{len(levels)}]", *map(repr, levels)]
         self._measured()

@@ -115,7 +115,7 @@ static void encode(const double *numbers, const int *codes, const double *centre
 }}}}
 """
 
-# From the output of a network to the prediction of a member, by the kind of labels.
+# C code that turns a network's output into a member's prediction, by the kind of labels.
 DECODE = {
     "largest": """\
 /* Probabilities that sum to 1 in double, too. */
@@ -177,7 +177,7 @@ GROUP = """\
     for (j = 0; j < {columns}; j++) y[j] += {share} * mean[j];
 """
 
-# The final outputs, by the kind of labels.
+# C code that computes the final outputs, by the kind of labels.
 FINISH: dict[Any, str] = {
     "largest": text.FUNCTION.format(name="softmax", body=text.LINKS["softmax"])
     .replace("{", "{{")

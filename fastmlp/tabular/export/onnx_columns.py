@@ -66,7 +66,7 @@ def _number_codes(g: Graph, values: Sequence[Any], x: Name) -> Name:
     code = g.Cast(g.LabelEncoder(x, domain=ML, **arrays), to=onnx.TensorProto.INT64)
     if len(there) == len(values):
         return code
-    return g.Where(g.IsNaN(x), np.array(values.index(None)), code)  # NaN as a key is not portable
+    return g.Where(g.IsNaN(x), np.array(values.index(None)), code)  # NaN is no portable key
 
 
 def _is_integer(value: Any) -> bool:
@@ -87,7 +87,7 @@ def _is_text(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not SURROGATES.search(value))
 
 
-# The first type that can represent all values of a column is that of its input.
+# An input has the first type that can represent all values of its column.
 KINDS = (
     ValueType(np.dtype(bool), lambda v: isinstance(v, bool | np.bool_), _bool_codes, 3),
     ValueType(np.dtype(np.int64), _is_integer, _integer_codes, 3),

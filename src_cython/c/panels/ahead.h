@@ -13,7 +13,7 @@ typedef struct {
     const int64_t *order; /* NULL: sequential rows, which the hardware prefetches */
     int64_t row_stride, row_bytes;
     int64_t row, end; /* positions in the order: the next row to fetch, and the end */
-    int64_t at;       /* bytes of that row fetched */
+    int64_t at;       /* bytes of the next row that were fetched */
 } fm_ahead;
 
 static inline void fm_fetch_ahead(fm_ahead *f) {

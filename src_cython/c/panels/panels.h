@@ -60,8 +60,8 @@ FM_INLINE void copy_piece(const char *from, int64_t stride, int64_t width, real 
 
 enum { GATHER_ROWS = 8 }; /* rows copied together, so that several lines of a panel are written at a time */
 
-/* gather_rows for rows that are computed: each into `row`, then into the panels. The memory that they are computed
- * from is prefetched some rows ahead, or waiting for it would take as long as computing. */
+/* Like gather_rows, for computed rows: compute each into `row`, then copy it into the panels. The memory that it is
+ * computed from is prefetched some rows ahead, because waiting for it would take as long as computing. */
 static void compute_rows(const fm_data *data, const int64_t *order, int64_t first, int64_t from,
                          int64_t to, int64_t n_in, int64_t panel, real *row, real *x) {
     const fm_row_source *source = data->source;

@@ -22,7 +22,7 @@ static __attribute__((noinline)) void blend_block(const real *z, const real *alp
         for (int j = 0; j < nv * LANES; j += LANES) v_store(y + j, v_blend(v_load(alpha + j), v_load(z + j), v_load(y + j)));
 }
 
-/* And replace f'(z) in slopes by the derivative of the result, and z by f(z) - z, the derivative by alpha. */
+/* Also replace f'(z) in slopes by the derivative of the result by z, and z by f(z) - z, its derivative by alpha. */
 static __attribute__((noinline)) void blend_keeping(real *z, const real *alpha, real *y, real *slopes, int64_t rows,
                                                     int nv) {
     for (int64_t r = 0; r < rows; r++, z += NR, y += NR, slopes += NR)

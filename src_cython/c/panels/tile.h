@@ -16,8 +16,8 @@
 enum { STORE_PLAIN = 0, STORE_RELU = 1, STORE_RELU_SLOPE = 2, STORE_ADDED = 3 };
 
 /* out (m x NR) = epilogue(bias + a (m x k_len) @ w (k_len x nv vectors)).
- * a has panels with rows a_row apart, a_panel from panel to panel. gate has the shape of out: the outputs y of a relu,
- * for its gradient, or the start of each chain instead of the bias. */
+ * In a, rows of a panel are a_row apart, and panels a_panel. gate has the shape of out. It holds the outputs y of a
+ * relu, for the gradient, or the values at which the sums start instead of the bias. */
 FM_INLINE void tile_nn(const int m, const int nv, const int store, const real *a, const int64_t a_row,
                        const int64_t a_panel, const int64_t k_len, const real *w, const real *bias,
                        const real *gate, real *out) {
@@ -42,7 +42,7 @@ FM_INLINE void tile_nn(const int m, const int nv, const int store, const real *a
                 UNROLL
                 for (int j = 0; j < nv; j++) {
                     acc[i][j] = v_fma(s, b[j], acc[i][j]);
-                    if (nv > 1) HOLD(acc[i][j]); /* a single vector needs no protection */
+                    if (nv > 1) HOLD(acc[i][j]); /* with one vector per row there are enough registers */
                 }
             }
         }
@@ -118,7 +118,7 @@ FM_INLINE void accumulate_tn(const int m, const int nv, const real *a, const rea
     for (; rows > 0; rows--, a += NR, d += NR) accumulate_row(m, nv, a, d, acc);
 }
 
-/* A tile of a gradient is stored in its arena as m rows of nv vectors. */
+/* Set the accumulators to 0, or if `more` to the gradient in its arena. A stored tile is m rows of nv vectors. */
 FM_INLINE void start_tile(const int m, const int nv, const int more, const real *g, v acc[8][4]) {
     UNROLL
     for (int i = 0; i < m; i++) {

@@ -152,7 +152,7 @@ FM_INLINE v v_normal(v z, v *density) {
     static const real c[] = NORMAL_TAIL;
     v a = v_min(v_set1(40), v_abs(z));
     v square = a * a;
-    v rest = v_fma(a, a, -square); /* exp(-(square + rest) / 2) without the rounding of a * a */
+    v rest = v_fma(a, a, -square); /* rounding error of square; e is exp(-(square + rest) / 2) */
     v e = v_exp(square * (real)-0.5);
     e = v_fma(e, rest * (real)-0.5, e);
     v t = 1 / v_fma(a, v_set1((real)0.2), v_set1(1));

@@ -198,7 +198,7 @@ LOSS(gaussian_nll, {
         v power;
         v rest;
         const v m = v_exp_parts(-s, &power, &rest);
-        /* near * far is half the scaled square; no factor overflows if the product does not */
+        /* near * far is e^2 exp(-s) / 2; neither factor overflows unless the product does */
         const v near = e * power * m * power;
         const v far = e * power * rest * (real)0.5;
         lane[c % TREE_LANES] += v_fma(far, near, s * (real)0.5) + (real)0.91893853320467274178;

@@ -234,7 +234,7 @@ static void lion_prepare(const double hyper[4], double rate, double powers[2], f
     s->second = (real)hyper[1];
 }
 
-/* 0 times what is not finite is NaN, which is noticed; a sign alone would hide it. */
+/* 0 times infinity is NaN, which is detected later; the sign alone would hide a divergence. */
 FM_INLINE v lion_update(v w, v g, real *s0, real *s1, const fm_scalars s) {
     (void)s1;
     const v sum = v_load(s0);

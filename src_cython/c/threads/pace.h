@@ -16,9 +16,9 @@
 #define PACE_MARGIN 0.9  /* a team that takes more than this share of the time of thread 0 alone is slow */
 #define PACE_MEMORY 0.75 /* factor on the weight of the earlier windows after each window */
 enum {
-    PACE_SHORTEST = 4, /* windows between two trials of the other mode, and windows of a probation */
+    PACE_SHORTEST = 4, /* fewest windows between two trials of the other mode; length of a probation */
     PACE_LONGEST = 128,
-    PACE_DOUBT = 8 /* a window in which the team was slow counts as this many */
+    PACE_DOUBT = 8 /* weight of a window in which the team was slow */
 };
 
 typedef struct {

@@ -38,7 +38,7 @@ typedef struct {
     int size;
 } fm_barrier;
 
-/* How much of one thread's work has been taken, by this thread or by others that have finished theirs. */
+/* Number of one thread's work items that were taken, by itself or by threads that have finished their own. */
 typedef struct {
     _Alignas(64) atomic_llong taken;
 } fm_counter;
@@ -95,7 +95,7 @@ typedef struct {
 #define CREW_FULL (1 << 30)
 #define CREW_PATIENCE 1.0 /* seconds to wait for helpers */
 
-/* There is no opposite of this: mutex and condition own no memory, and a forked child that destroyed its copy of
+/* Nothing destroys it: mutex and condition own no memory, and a forked child that destroyed its copy of
  * `called` would wait for threads of its parent. */
 static inline void fm_crew_start(fm_crew *c) {
     atomic_init(&c->state, 0);
@@ -148,7 +148,7 @@ static inline void fm_crew_serve(fm_crew *c) {
     }
 }
 
-/* Offer a job, or the same job again to helpers that have left it; some may still be leaving. */
+/* Offer a job, or offer the same job again to helpers that have left it or are leaving it. */
 static inline void fm_crew_open(fm_crew *c, fm_job job, void *context) {
     c->job = job;
     c->context = context;

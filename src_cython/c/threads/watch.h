@@ -10,7 +10,7 @@
 #include "simd/control.h"
 
 #define WATCH_WORK 2e7     /* floating-point operations before the next look at the clock: 10 ms at 2 GFLOP/s */
-#define WATCH_SECONDS 2e-2 /* between two polls: each waits for the interpreter lock */
+#define WATCH_SECONDS 2e-2 /* seconds between two polls; each poll waits for the interpreter lock */
 
 typedef int (*fm_poll)(void *); /* returns whether to stop */
 
@@ -19,7 +19,7 @@ typedef struct {
     void *context;
     atomic_int *stop;
     double work, asked; /* operations since the last look at the clock; time of the last poll */
-    fm_control control; /* of the caller, for signal handlers */
+    fm_control control; /* the caller's, which signal handlers need */
 } fm_watch;
 
 static inline void fm_watch_start(fm_watch *w, fm_poll poll, void *context, atomic_int *stop) {

@@ -24,10 +24,10 @@ cdef class Shift:
     cdef fm_pace pace
     cdef Buffers buffers
     cdef Memory memory
-    cdef tuple drops  # hidden layers that may have dropout; (): none
-    cdef void* working  # the parameters that an epoch updates; NULL before the first
-    cdef void* copies[COPIES]  # the arenas of their copies
-    cdef object copied  # the published arena that both are equal to, or None
+    cdef tuple drops  # for each hidden layer, whether it may have dropout; (): none may
+    cdef void* working  # arena of the parameters that an epoch updates; NULL before the first epoch
+    cdef void* copies[COPIES]  # arenas of the copies of these parameters
+    cdef object copied  # the published arena to which `working` and `copies` are equal, or None
     cdef fm_counter* done  # completed parts of a run of many epochs
 
     @staticmethod

@@ -51,7 +51,7 @@ cdef class Buffers:
         c.y = <void**>memory.take(n + 1, sizeof(void*))
         c.dz = <void**>memory.take(n + 1, sizeof(void*))
         c.y[0] = c.dz[0] = c.x
-        c.y += 1  # so that element -1 is the input
+        c.y += 1  # now element -1 is the input
         c.dz += 1
         c.slope = <void**>memory.take(n, sizeof(void*))
         c.statistics = <void**>memory.take(n, sizeof(void*))
@@ -128,8 +128,7 @@ cdef class Shift:
                     for k_from in range(0, rows, piece_rows):
                         k_to = min(k_from + piece_rows, rows)
                         pieces.append((l, t, p, k_from, k_to, width * k.lanes if tensor.n_columns > 1 else 1))
-                        # A narrow tile costs more than its width: it shares its broadcasts with fewer
-                        # columns.
+                        # A narrow tile costs more per column, because fewer columns share its broadcasts.
                         costs.append((k_to - k_from) * (0.5 + width))
         own = <fm_piece*>memory.take(len(pieces), sizeof(fm_piece))
         for i, (l, t, p, k_from, k_to, stride) in enumerate(pieces):

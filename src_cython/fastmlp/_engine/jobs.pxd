@@ -11,9 +11,9 @@ from rounding cimport ceil_div
 cdef enum:
     MAX_THREADS = 256
     CALL_ROWS = 64  # rows of a block in predict and evaluate; the sums of evaluate are by block
-    MOST_BLOCKS = 16  # that a thread takes at a time
+    MOST_BLOCKS = 16  # most blocks that a thread takes at a time
     QUICK_WEIGHTS = 30000  # with fewer, a call is so short that releasing the interpreter lock costs more
-    STACK_BYTES = 8192  # of row buffers; larger ones use the heap, as some threads have stacks of 64 KiB
+    STACK_BYTES = 8192  # row buffers above this size use the heap, as some threads have stacks of 64 KiB
     ALIGNMENT = 64
 
 
@@ -22,11 +22,11 @@ cdef struct RowsJob:
     const fm_network* net
     const fm_data* data
     int n_threads
-    int64_t blocks  # that a thread takes at a time
+    int64_t blocks  # number that a thread takes at a time
     fm_counter* counter  # blocks taken
     const fm_buffers** buffers  # of each thread
     char* predictions
-    double* block_losses  # NULL: predict, else evaluate
+    double* block_losses  # NULL for a prediction; an evaluation writes its losses here
     fm_poll poll  # of the calling thread
     void* poll_context
     atomic_int stop

@@ -16,8 +16,8 @@ cdef class Engine(Parameters):
     cdef int typenum
     cdef int64_t row_bytes
     cdef Shift shift
-    cdef object groups, degree, table  # of the last epoch, see table_of
-    cdef list call_buffers, call_shifts  # not in use; concurrent calls take and return them
+    cdef object groups, degree, table  # of the last epoch; table_of makes the table from the other two
+    cdef list call_buffers, call_shifts  # free objects, which concurrent calls take and return
 
     cdef void describe(self, fm_data* c, data) except *
     cdef object set_groups(self, Pass epoch, groups, degree)

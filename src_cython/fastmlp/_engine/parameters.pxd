@@ -9,14 +9,14 @@ cdef class Parameters
 
 
 cdef class Steps:
-    cdef int32_t optimizer, n_slots  # its row, and the number of its slots
+    cdef int32_t optimizer, n_slots  # the optimizer's row, and the number of its state arrays, the slots
     cdef double hyper[4]
     cdef Memory memory
     cdef int64_t size  # elements of a slot
     cdef void* slots[2]  # NULL: unused
     cdef double powers[2]
-    cdef int64_t taken  # steps of complete epochs
-    cdef bint is_whole  # the last epoch was completed
+    cdef int64_t taken  # number of steps in complete epochs
+    cdef bint is_whole  # whether the last epoch was completed
 
     @staticmethod
     cdef Steps make(Parameters network, str row, int n_slots, hyper)
@@ -30,16 +30,16 @@ cdef class Parameters:
     cdef readonly object spec
     cdef readonly str level
     cdef const fm_kernels* kernels
-    cdef fm_network net  # with the published parameters
+    cdef fm_network net  # with the published parameters' arena
     cdef fm_operator* operators
     cdef dict losses  # name -> row
     cdef tuple optimizers  # names by row
-    cdef bint takes_lock  # an activation is a Python function: one thread computes
-    cdef bint loss_takes_lock  # the loss is a Python function
+    cdef bint takes_lock  # whether an activation is a Python function, so that only one thread computes
+    cdef bint loss_takes_lock  # whether the loss is a Python function
     cdef tuple tensors  # items of Spec.tensors: each kind and its shapes
-    cdef const fm_tensor** flat  # the same, kind by kind; NULL: empty
+    cdef const fm_tensor** flat  # all tensors, kind by kind; NULL for an empty one
     cdef double* dropout  # probability of each hidden layer
-    cdef tuple drops  # which of them are above 0
+    cdef tuple drops  # for each of them, whether it is above 0
     cdef Memory memory
     cdef object published, spare  # arenas
     cdef int64_t n_parameters  # elements of an arena, padding included

@@ -155,7 +155,7 @@ cdef class Parameters:
         return c
 
     cdef int choose_loss(self, fm_network* net, bint has_labels) except -1:
-        """Set the row of the loss for labels or other targets."""
+        """Select the table row of the loss: some losses have one for labels and one for other targets."""
         net.has_labels = has_labels
         net.loss = net.link = self.losses[self.spec.loss.native_row(has_labels)]
         return 0

@@ -26,7 +26,7 @@ cdef class Pass:
     cdef object fresh  # the arena that receives the parameters of a successful epoch, or None
     cdef object kept  # objects that the task points into
     cdef object lent  # buffers for held-out rows
-    cdef object add_up, summed  # as in Signals; None: there is one process
+    cdef object add_up, summed  # see Signals; None with a single process
 
     cdef void hand(self, const fm_kernels* k, Shift shift, fresh, int64_t n_parameters, kept)
 

@@ -63,7 +63,7 @@ cdef class Pass:
     """One epoch of one network: its task, shift and report."""
 
     cdef void hand(self, const fm_kernels* k, Shift shift, fresh, int64_t n_parameters, kept):
-        """Complete the task for a shift; if the epoch succeeds, `fresh` receives the parameters."""
+        """Set the task's buffers and threads; if the epoch succeeds, `fresh` receives the parameters."""
         cdef fm_task* task = &self.task
         self.shift, self.fresh, self.kept = shift, fresh, kept
         task.net = &self.net
@@ -175,7 +175,7 @@ cdef object view(const void* start, int64_t rows, int64_t columns, int typenum):
 
 
 cdef int call_python(const fm_function* f, const fm_block* b, void* signals) noexcept with gil:
-    """Call the method of a Python activation (0 targets wide) or loss, and copy its results."""
+    """Call a Python activation (if the targets' width is 0) or loss, and copy its results."""
     function = <object>f.address
     try:
         z = view(b.z, b.rows, b.columns, f.typenum)

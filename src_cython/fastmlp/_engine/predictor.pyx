@@ -207,7 +207,7 @@ cdef class Predictor:
         """Convert x if necessary, then predict row by row, or blocks of rows with several threads."""
         x = self._numbers(x)
         if not self.is_plain(x):
-            x = np.array(x, self.engine.spec.dtype)  # it was misaligned, byte-swapped or a subclass
+            x = np.array(x, self.engine.spec.dtype)  # x is misaligned, byte-swapped or of a subclass
         shape = (*x.shape[:x.ndim - 1], self.context.n_out)
         if out is None:
             out = np.empty(shape, self.engine.spec.dtype)

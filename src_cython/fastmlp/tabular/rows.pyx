@@ -40,7 +40,7 @@ cdef extern from "encoding.h" nogil:
 
 
 cdef inline cnp.ndarray vector(array, int kind):
-    """Return a C-contiguous array with one axis and this NumPy type: the given one where it is so already."""
+    """Return a C-contiguous array with one axis and this NumPy type; copied only if needed."""
     return cnp.PyArray_FROMANY(array, kind, 1, 1, cnp.NPY_ARRAY_CARRAY_RO)
 
 
@@ -56,7 +56,7 @@ def plain(row, places):
     cdef cnp.ndarray found = cnp.PyArray_SimpleNew(1, &n, cnp.NPY_DOUBLE)
     cdef double* numbers = <double*>start(found)
     for k in range(n):
-        value = PySequence_GetItem(row, place[k])  # checks the length, unlike row[...] here
+        value = PySequence_GetItem(row, place[k])  # row[...] would not check the length here
         if not PyFloat_Check(value) or not isfinite(PyFloat_AsDouble(value)):
             return None
         numbers[k] = PyFloat_AsDouble(value)
@@ -148,10 +148,10 @@ cdef class Encoder:
     ``with_missing`` are the indices of numbers with a flag for missing ones; ``limits`` see `smooth_clip`.
     """
     cdef object given
-    cdef tuple arrays  # own the memory of the pointers
+    cdef tuple arrays  # keeps the memory alive to which the structs point
     cdef fm_encoding first  # of the first member
     cdef void (*encode_row)(const void*, int64_t, void*) noexcept nogil
-    cdef Py_ssize_t members, n_values  # of all categories
+    cdef Py_ssize_t members, n_values  # n_values counts the values of all categories
 
     def __init__(self, numbers, known, tables, with_missing, limits):
         cdef fm_encoding* c = &self.first
@@ -208,7 +208,7 @@ cdef class Encoder:
     def rows(self, numbers, codes, Py_ssize_t m=0):
         """Return the inputs of member m for all rows of a table as EncodedRows, (n, inputs or 1).
 
-        It refers to both arrays if they are C-contiguous; they must not change then.
+        C-contiguous arrays are not copied, so they must not change.
         """
         numbers = np.ascontiguousarray(numbers, np.float64)
         codes = np.ascontiguousarray(codes, np.int32)
