@@ -3,6 +3,7 @@
 Needs node, Cython, and ziglang in this Python or in the one that ``ZIG`` names.
 """
 
+import importlib
 import importlib.util
 import itertools
 import json
@@ -77,6 +78,77 @@ answers.refused = refusals.filter(([sizes, batch, activation]) => {
 }).length;
 console.log(JSON.stringify(answers));
 """
+
+# Works with the page as a visitor does, and writes down what is wrong.
+HARNESS = """<!doctype html><meta charset="utf-8"><pre id="found"></pre>
+<iframe style="border: 0; width: 390px; height: 1800px"></iframe><script type="module">
+const found = [], frame = document.querySelector("iframe");
+const check = (truth, text) => truth || found.push(text + ": " + state());
+const $ = selector => frame.contentDocument.querySelector(selector);
+const text = id => $("#" + id).textContent;
+const state = () => ["epoch", "loss", "accuracy", "message"].map(text).join(" | ");
+const tick = () => new Promise(done => setTimeout(done, 20));
+const until = async truth => { for (let k = 0; k < 3000 && !truth(); k++) await tick(); };
+const open = async scene => {
+  const before = text("task");
+  frame.contentWindow.location.hash = "#scene=" + scene;
+  await until(() => text("task") !== before);
+};
+const set = (name, value) => {
+  $(`[name=${name}]`).value = value;
+  $(`[name=${name}]`).dispatchEvent(new Event("change", { bubbles: true }));
+};
+try {
+  frame.src = "/playground.html#scene=xor";
+  await new Promise(done => frame.onload = done);
+  await until(() => $("body").dataset.ready);
+  const root = frame.contentDocument.documentElement;
+  check(root.scrollWidth <= 390, "scrolls sideways at 390 px");
+  for (const link of [...frame.contentDocument.querySelectorAll("nav a")].reverse()) {
+    await open(link.hash.slice(7));
+    $("#step").click();
+    check(text("epoch") === "1" && Number(text("loss")) > 0, link.hash + " does not train");
+  }
+  await open("spirals");
+  $("#run").click();
+  await until(() => text("accuracy") === "100.0 %");
+  check(text("accuracy") === "100.0 %", "spirals are not learned");
+  check(text("run") === "Pause", "the button does not say Pause");
+  $("#reset").click();
+  check(text("epoch") === "0" && text("accuracy") !== "100.0 %", "Reset does not reset");
+  await open("divergence");
+  $("#run").click();
+  await until(() => text("message"));
+  check(text("message").includes("diverged"), "no word about divergence");
+  check(text("run") === "Run", "goes on after divergence");
+  $("#smaller").click();
+  check($("[name=rate]").value === "0.25" && text("epoch") === "0", "offers no smaller step");
+  $("#run").click();
+  await until(() => Number(text("loss")) < 1e-4);
+  check(Number(text("loss")) < 1e-4 && !text("message"), "does not recover");
+  $("#run").click();
+  const bad = [["layers", "8, x", "8"], ["rate", "-1", "0.1"], ["batch", "0", "9"]];
+  for (const [name, wrong, right] of bad) {
+    set(name, wrong);
+    $("#reset").click();
+    check(text("message"), `says nothing about ${name} ${wrong}`);
+    set(name, right);
+    check(!text("message"), `complains about ${name} ${right}`);
+  }
+  set("data", "own");
+  const press = key =>
+    $("#map").dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  ["ArrowLeft", "Enter"].forEach(press);
+  $("#class select").value = "0";
+  ["ArrowRight", "ArrowRight", "Enter"].forEach(press);
+  set("rate", "0.5");
+  for (let k = 0; k < 200; k++) $("#step").click();
+  check(text("accuracy") === "100.0 %", "own points are not learned");
+} catch (error) {
+  found.push(String(error));
+}
+document.getElementById("found").textContent = JSON.stringify(found);
+</script>"""
 
 
 def task(name):
@@ -184,3 +256,13 @@ def test_recovers_from_divergence(name, answers):
 
 def test_refuses_what_it_cannot_hold(answers):
     assert answers["refused"] == 5
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+def test_the_page_can_be_used(built, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    check_site = importlib.import_module("check_site")
+    site = shutil.copytree(PAGE, tmp_path / "site")
+    shutil.copy(built, site / "play.wasm")
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    assert check_site.told_by_browser(site, "chromium", HARNESS, profile) == []
