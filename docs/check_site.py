@@ -150,25 +150,30 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         """Print nothing for each request."""
 
 
+def told_by_browser(site: Path, browser: str, harness: str, *options: str) -> list[str]:
+    """Return the list that a page writes into its element `found`; the site is served beside it."""
+    Quiet.harness = harness.encode()
+    handler = functools.partial(Quiet, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/harness"
+        command = [browser, *OPTIONS, *options, "--dump-dom", address]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True)
+        server.shutdown()
+    result = re.search(r'<pre id="found">(.*?)</pre>', run.stdout, re.DOTALL)
+    if result is None or not result[1]:
+        return ["the browser did not come to an end"]
+    found: list[str] = json.loads(html.unescape(result[1]))
+    return found
+
+
 def wrong_in_browser(site: Path, browser: str) -> list[str]:
     """Return what is wrong with pages that a browser shows."""
     pages = [path.relative_to(site).as_posix() for path in pages_of(site)]
     text = HARNESS
     for name, value in (("PAGES", pages), ("WIDTHS", WIDTHS), ("SEARCHES", SEARCHES)):
         text = text.replace(name, json.dumps(value), 1)
-    Quiet.harness = text.encode()
-    handler = functools.partial(Quiet, directory=str(site))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_address[1]}/harness"
-    command = [browser, *OPTIONS, "--dump-dom", address]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True).stdout
-    server.shutdown()
-    result = re.search(r'<pre id="found">(.*?)</pre>', shown, re.DOTALL)
-    if result is None or not result[1]:
-        return ["the browser did not come to an end"]
-    found: list[str] = json.loads(html.unescape(result[1]))
-    return found
+    return told_by_browser(site, browser, text)
 
 
 def main(folder: str) -> int:

@@ -58,6 +58,5 @@ cdef class Parameters:
     cdef object unread_arena(self)
     cdef int take_copies(self, Memory memory, void** copies) except -1
     cdef int keep_copies(self) except -1
-    cdef void lay_out(self, fm_tensor* tensor, int64_t n_rows, int64_t n_columns, bint is_transposed) noexcept
     cdef int pack(self, kinds, void* arena_start) except -1
     cdef tuple unpack(self, const void* arena_start)

@@ -13,6 +13,7 @@ from libc.string cimport memcpy
 from fastmlp._engine.buffers cimport Memory
 from fastmlp._engine.kernels cimport load
 from fastmlp._engine.passes cimport describe_function
+from layout cimport lay_out
 from network cimport *
 from rounding cimport ceil_div, round_up
 
@@ -133,8 +134,9 @@ cdef class Parameters:
                 tensor.gradient = GRADIENTS[tensors.TENSORS[kind].gradient]
                 tensor.index = numbers[kind, operator.layer]
                 is_matrix = tensor.gradient == TILES
-                self.lay_out(tensor, op.n_in if is_matrix else 1, op.n_out,
-                             is_matrix and (op.source >= 0 or transpose_all))
+                lay_out(k, tensor, op.n_in if is_matrix else 1, op.n_out,
+                        is_matrix and (op.source >= 0 or transpose_all),
+                        &self.n_parameters, self.copy_sizes)
                 self.flat[tensor.index] = tensor
         self.weight_count = spec.n_weights
         self.net.n_operators = len(operators)
@@ -168,32 +170,6 @@ cdef class Parameters:
     cdef object helpers(self, team, bint with_loss):
         """Return the team, or None if there are Python functions, which only the caller may call."""
         return None if self.takes_lock or (with_loss and self.loss_takes_lock) else team
-
-    cdef void lay_out(self, fm_tensor* tensor, int64_t n_rows, int64_t n_columns,
-                      bint is_transposed) noexcept:
-        """Place a tensor at the end of the arena, and its copies at the ends of theirs."""
-        cdef const fm_kernels* k = self.kernels
-        cdef bint is_tiled = tensor.gradient == TILES
-        cdef int c
-        for c in range(COPIES):
-            tensor.copies[c].offset = -1
-        is_transposed = is_transposed and n_columns > 1
-        tensor.n_rows, tensor.n_columns = n_rows, n_columns
-        tensor.panels = ceil_div(n_columns, k.nr)
-        tensor.offset = self.n_parameters
-        tensor.copies[TRANSPOSED].rows = round_up(n_columns, k.lanes) if n_columns > 1 else 1
-        if n_columns == 1:
-            tensor.rows = round_up(n_rows, k.nr)
-            self.n_parameters += tensor.rows
-            if is_tiled:
-                tensor.gradient = COLUMN
-            return
-        square = max(k.mr, k.lanes) if is_transposed else k.mr
-        tensor.rows = round_up(n_rows, square) if is_tiled else n_rows
-        self.n_parameters += tensor.panels * tensor.rows * k.nr
-        if is_transposed:
-            tensor.copies[TRANSPOSED].offset = self.copy_sizes[TRANSPOSED]
-            self.copy_sizes[TRANSPOSED] += round_up(n_rows, k.nr) * tensor.copies[TRANSPOSED].rows
 
     cdef int lay_out_row(self) except -1:
         """Assign the outputs of each operator a place in the scratch memory of a single row.

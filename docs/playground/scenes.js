@@ -1,0 +1,77 @@
+// The data sets of the playground, and the scenes that links open.
+
+// Uniform numbers from 0 to 1 that depend on the seed alone (a linear congruential generator).
+export function numbers(seed) {
+  let state = seed >>> 0;
+  return () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+}
+
+const angle = 2 * Math.PI;
+const normal = draw => Math.sqrt(-2 * Math.log(1 - draw())) * Math.cos(angle * draw());
+const sign = k => k % 2 ? 1 : -1;
+
+// Each draws one row: the inputs and the target, or the class (1 or 0). Inputs are between -1 and 1.
+export const DATA = {
+  line: { title: "line", inputs: 1, row: draw => {
+    const x = 2 * draw() - 1;
+    return [x, 0.7 * x + 0.1];
+  } },
+  curve: { title: "noisy curve", inputs: 1, row: draw => {
+    const x = 2 * draw() - 1;
+    return [x, 0.6 * Math.sin(5 * x) + 0.2 * x];
+  } },
+  xor: { title: "exclusive or", inputs: 2, row: draw => {
+    const x = 2 * draw() - 1, y = 2 * draw() - 1;
+    return [x, y, +(x * y > 0)];
+  } },
+  circles: { title: "circles", inputs: 2, row: (draw, k) => {
+    const r = (k % 2 ? 0.3 : 0.75) + 0.15 * draw(), t = angle * draw();
+    return [r * Math.cos(t), r * Math.sin(t), k % 2];
+  } },
+  spirals: { title: "spirals", inputs: 2, row: (draw, k) => {
+    const r = 0.1 + 0.85 * draw(), t = 1.5 * angle * r;
+    return [sign(k) * r * Math.cos(t), sign(k) * r * Math.sin(t), k % 2];
+  } },
+  own: { title: "own points", inputs: 2, row: null },
+};
+
+// Return n rows of a data set: x, and the targets t. Noise moves the targets of curves, and the inputs of classes.
+export function rowsOf(name, noise, points, n = 256) {
+  const { inputs, row } = DATA[name];
+  const draw = numbers(7);
+  const rows = row ? Array.from({ length: n }, (_, k) => row(draw, k)) : points;
+  const moved = rows.map(each => each.map((value, k) =>
+    row && (inputs === 1 ? k === 1 : k < 2) ? value + noise * normal(draw) : value));
+  return {
+    x: Float32Array.from(moved.flatMap(each => each.slice(0, inputs))),
+    t: Float32Array.from(moved, each => each[inputs]),
+  };
+}
+
+const small = { noise: 0, layers: "8", activation: "tanh", optimizer: "adam", rate: 0.02, batch: 32 };
+const regression = { ...small, loss: "squared_error", data: "curve" };
+const classes = { ...small, loss: "binary_cross_entropy", data: "xor" };
+const straight = { ...regression, data: "line", layers: "", optimizer: "sgd", batch: 256 };
+
+export const SCENES = {
+  examples: { ...regression, noise: 0.1, layers: "16",
+    task: "The points are examples of an unknown rule. Run, and see the curve find it. What does it do between the points if you take 64, 64 as layers?" },
+  step: { ...straight, noise: 0.1, rate: 0.1,
+    task: "A straight line has two parameters. Press One epoch several times: each press is one step down the slope. Then try step sizes of 1 and 3." },
+  divergence: { ...straight, rate: 2.5,
+    task: "The step size is larger than 2 divided by the curvature. Run, and each step lands farther from the minimum. Then take the smaller step that is offered." },
+  maps: { ...classes, data: "circles", layers: "3",
+    task: "Three neurons map the plane into a space of three dimensions, where one plane separates ring and disc. Are two neurons enough?" },
+  stacked: { ...classes, activation: "identity", layers: "8, 8",
+    task: "Without a nonlinearity, three layers are one affine map: the border stays a straight line. Choose another activation, and run again." },
+  xor: { ...classes, layers: "4",
+    task: "One neuron cannot separate these classes: remove the hidden layers and see. With four hidden neurons it is easy." },
+  approximation: { ...regression, activation: "relu", layers: "6", rate: 0.01,
+    task: "Each relu neuron adds a kink to the curve. Count them, then take 2 or 30 neurons." },
+  probability: { ...classes, data: "circles", noise: 0.15, layers: "8, 8",
+    task: "The classes overlap. The shade is the probability of class 1: between the classes it is near one half. Compare with squared error as loss." },
+  backpropagation: { ...classes, layers: "2", batch: 256, optimizer: "sgd", rate: 0.5,
+    task: "A tiny network: watch each weight change by its own derivative. Does it always find a solution? Press Reset for other first weights." },
+  spirals: { ...classes, data: "spirals", layers: "32, 32",
+    task: "A network of 1,185 parameters on 256 points. The same kernels, at another level, run in the library." },
+};
