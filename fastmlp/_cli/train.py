@@ -82,7 +82,7 @@ def train(options: argparse.Namespace) -> None:
     """Train a model on a table, and save it."""
     from fastmlp import tabular  # needs scikit-learn
 
-    check_writable(options.output, options.report)
+    check_writable(options.output, options.report, inputs=[options.data, options.valid])
     frame = tables.read(options.data)
     y = models.present(tables.column(frame, options.target, "--target"), options.target)
     weights = models.weights_of(frame, options.weight)

@@ -47,6 +47,17 @@ REFUSED = [
     (None, ["export", OTHER, "--to", "c", "--quantiles", "0.1"], 1, "--quantiles is not for a Tab"),
     (None, ["evaluate", MODEL, "new.csv", "--target", "dear"], 1, "but the model predicts numbers"),
     (None, ["predict", MODEL, "new.csv", "-o", "."], 1, "it is a folder: name a file"),
+    *(
+        (None, [*words, "-o", output], 1, f"{output} cannot be written: the command names this")
+        for words, output in (
+            ([*TRAIN, "rent"], "old.csv"),
+            ([*TRAIN, "rent", "--valid", "new.csv"], "./new.csv"),
+            ([*TRAIN, "rent", "--report", "page"], "page"),
+            (["predict", MODEL, "new.csv"], "new.csv"),
+            (["predict", MODEL, "new.csv"], MODEL),
+            (["export", MODEL, "--to", "c"], MODEL),
+        )
+    ),
     (b"", ["train", "bad", "--target", "y"], 1, "bad has no rows"),
     (b"x,y\n", ["train", "bad", "--target", "y"], 1, "bad has no rows"),
     (b"x,y\n1,2\n", ["train", "bad", "--target", "y"], 1, "at least two are expected"),
@@ -76,13 +87,13 @@ REFUSED = [
 def test_what_is_wrong_is_said_in_a_sentence(content, words, code, said, folder):
     if content is not None:
         (folder / "bad").write_bytes(content)
-    before = sorted(folder.rglob("*"))
+    before = {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
     result = here(*words, folder=folder)
     assert result.returncode == code
     assert said in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
-    assert sorted(folder.rglob("*")) == before
+    assert {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")} == before
 
 
 def test_a_model_of_a_later_version_is_refused(folder):
