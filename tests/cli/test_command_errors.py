@@ -62,6 +62,18 @@ REFUSED = [
     (b"x,y\n", ["train", "bad", "--target", "y"], 1, "bad has no rows"),
     (b"x,y\n1,2\n", ["train", "bad", "--target", "y"], 1, "at least two are expected"),
     (b"y\n1\n2\n", ["train", "bad", "--target", "y"], 1, "no columns are left to learn from"),
+    (
+        b"x,y\n" + b"".join(b"u%d,%d\n" % (k, k) for k in range(70_000)),
+        ["train", "bad", "--target", "y"],
+        1,
+        "the columns have 70,000 categories but a file has room for",
+    ),
+    (
+        b"x,y\n" + b"".join(b"%s,%d\n" % (b"x" * (1020 + k), k) for k in range(12)),
+        ["train", "bad", "--target", "y"],
+        1,
+        "has 12 strings of up to 1,031 characters but a file holds",
+    ),
     (b"x,x\n1,2\n", ["train", "bad", "--target", "y"], 1, "two columns have the name 'x'"),
     (b"x,y\n1,2\n3,4,5\n", ["train", "bad", "--target", "y"], 1, "bad cannot be read as a table"),
     (b"\xff\xfex,y", ["train", "bad", "--target", "y"], 1, "bad is neither Parquet nor text"),
@@ -94,6 +106,14 @@ def test_what_is_wrong_is_said_in_a_sentence(content, words, code, said, folder)
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
     assert {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")} == before
+
+
+def test_a_target_of_decimal_commas_is_warned_of(tmp_path):
+    lines = [f"{k};{k},5" for k in range(30)]
+    (tmp_path / "excel.csv").write_text("\n".join(["x;y", *lines]))
+    words = ["train", "excel.csv", "--target", "y", "--preset", "fast", "--time-limit", "0.01"]
+    said = "y is a category of 30 texts that are numbers with commas"
+    assert said in here(*words, folder=tmp_path).stderr
 
 
 def test_a_model_of_a_later_version_is_refused(folder):
