@@ -6,7 +6,7 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -78,9 +78,16 @@ WEIGHT = argument("--weight", metavar="COLUMN", help="weights of the rows")
 JSON = argument("--json", action="store_true", help="print JSON, for programs")
 
 
-def check_writable(*paths: str | None) -> None:
-    """Refuse output files whose folder is missing or read-only, before any work is done."""
+def check_writable(*paths: str | None, inputs: Sequence[str | None] = ()) -> None:
+    """Refuse outputs that cannot be written, or would replace an input, before any work is done."""
+    taken = {Path(path).resolve() for path in filter(None, inputs)}
     for path in filter(None, paths):
+        if Path(path).resolve() in taken:
+            raise CommandError(
+                f"{path} cannot be written: the command names this file twice, as an input or as "
+                "another output: name a new file"
+            )
+        taken.add(Path(path).resolve())
         folder = Path(path).absolute().parent
         if not folder.is_dir():
             raise CommandError(f"{path} cannot be written: there is no folder {folder}: make it")

@@ -45,7 +45,7 @@ SUFFIXES = {"onnx": ".onnx", "c": ".c"}
 def predict(options: argparse.Namespace) -> None:
     """Predict the rows of a table with a saved model."""
     if options.output != tables.STANDARD:
-        check_writable(options.output)
+        check_writable(options.output, inputs=[options.model, options.data])
     model, _, X = load_with_table(options.model, options.data)
     prediction = (model.predict if hasattr(model, "predict") else model)(X)
     means, *variances = prediction if isinstance(prediction, tuple) else (prediction,)
@@ -117,7 +117,7 @@ def export(options: argparse.Namespace) -> None:
     if kind is None:
         raise UsageError("--to onnx or --to c is needed, or -o with such a name")
     output = options.output or str(Path(options.model).with_suffix(SUFFIXES[kind]))
-    check_writable(output)
+    check_writable(output, inputs=[options.model])
     model = load(options.model)
     arguments: dict[str, Any] = {}
     if options.quantiles is not None:

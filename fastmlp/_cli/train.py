@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+import warnings
 from typing import Any
 
 import numpy as np
@@ -81,8 +82,10 @@ def text_columns(frame: Any) -> list[str]:
 def train(options: argparse.Namespace) -> None:
     """Train a model on a table, and save it."""
     from fastmlp import tabular  # needs scikit-learn
+    from fastmlp.tabular import data_warnings
+    from fastmlp.tabular.codec_members import check_room
 
-    check_writable(options.output, options.report)
+    check_writable(options.output, options.report, inputs=[options.data, options.valid])
     frame = tables.read(options.data)
     y = models.present(tables.column(frame, options.target, "--target"), options.target)
     weights = models.weights_of(frame, options.weight)
@@ -103,6 +106,9 @@ def train(options: argparse.Namespace) -> None:
         n_jobs=options.threads,
         verbose=int(sys.stderr.isatty()),
     )
+    check_room(frame[names])  # before the fit: what is trained could not be saved
+    if task == "classification" and (note := data_warnings.note(options.target, [*{*y.tolist()}])):
+        warnings.warn(note, stacklevel=2)
     began = time.perf_counter()
     model.fit(frame[names], y, sample_weight=weights, groups=groups)
     seconds = round(time.perf_counter() - began, 3)

@@ -132,7 +132,8 @@ def _complaint(
         remedy = _remedy(name, list(own), cls, twins)
         return f"{who}() got an unexpected keyword argument {name!r}: {remedy}"
     places = [key for key, each in own.items() if each.kind == each.POSITIONAL_OR_KEYWORD][1:]
-    return f"{who}(): {words}: pass {', '.join(places)} by position, all others by name"
+    rule = f"{', '.join(places)} by position, all others by name" if places else "all by name"
+    return f"{who}(): {words}: pass {rule}"
 
 
 def _remedy(name: str, own: list[str], cls: Any, twins: Twins) -> str:

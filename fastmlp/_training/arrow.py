@@ -30,7 +30,8 @@ class ArrowBlocks:
     target : str or sequence of str
         The column with the targets, or several columns: y then has shape (n, len(target)).
     features : sequence of str, optional
-        The columns of X; by default all that are not target or weight, in the table's order.
+        The columns of X; by default all of the first table that are not target or weight, in its
+        order. Later tables and files are read by these names.
     weight : str, optional
         The column with sample weights.
     rows : int
@@ -41,8 +42,8 @@ class ArrowBlocks:
     ImportError
         If pyarrow is missing.
     TypeError, ValueError
-        If ``data`` is none of these; while reading, if a column is missing, holds no numbers, or
-        has missing values. The error names file, row group, row and column.
+        If an argument is none of these; while reading, if a column is missing, occurs twice, holds
+        no numbers, or has missing values. The error names file, row group, row and column.
 
     Notes
     -----
@@ -72,15 +73,25 @@ class ArrowBlocks:
         rows: int = 65_536,
     ) -> None:
         self.pyarrow = require("ArrowBlocks", "pyarrow")
+        self.targets = _columns("target", target)
         self.target, self.weight = target, weight
-        self.features = None if features is None else list(features)
+        self.features = None if features is None else _columns("features", features)
+        if isinstance(features, str):
+            raise TypeError(
+                f"features is {features!r} but a list of names is expected: pass [{features!r}]"
+            )
         self.rows = check_count("rows", rows, example=65_536)
         self.paths: list[Path] | None = None
         self.make: Callable[[], Any] = data if callable(data) else lambda: data
         if isinstance(data, (str, os.PathLike)):
             self.paths = [data]
-        elif isinstance(data, (list, tuple)) and data:
+        elif isinstance(data, (list, tuple)):
             self.paths = list(data)
+            if not data:
+                raise ValueError(
+                    "data is an empty list but at least one path is expected: correct the pattern, "
+                    "if glob made the list"
+                )
         elif not callable(data) and not hasattr(data, "__arrow_c_stream__"):
             raise TypeError(
                 f"data is a {type(data).__name__} but paths of Parquet files, an Arrow table or a "
@@ -129,18 +140,19 @@ class ArrowBlocks:
 
     def _names(self, known: Sequence[str], where: str) -> list[str]:
         """Return the columns to read: those of X, then targets, then the weight."""
-        targets = [self.target] if isinstance(self.target, str) else list(self.target)
-        others = targets if self.weight is None else [*targets, self.weight]
+        others = self.targets if self.weight is None else [*self.targets, self.weight]
         features = self.features
         if features is None:
             features = [name for name in known if name not in others]
         for name in (*features, *others):
-            if name not in known:
+            if (count := list(known).count(name)) != 1:
                 raise ValueError(
-                    f"{where} has no column {name!r}: its columns are {', '.join(known)}"
+                    f"{where} has {count or 'no'} column{'s' * (count > 1)} {name!r}: its columns "
+                    f"are {', '.join(known)}"
                 )
         if not features:
             raise ValueError(f"{where} has no columns besides target and weight: name features")
+        self.features = features  # later files may have their columns in another order
         return [*features, *others]
 
     def _block(
@@ -149,14 +161,23 @@ class ArrowBlocks:
         """Return X, y, and the weights if there are any, of some rows."""
         columns = [_numbers(batch.column(name), name, place) for name in names]
         weights = [columns.pop()] if self.weight is not None else []
-        n_targets = 1 if isinstance(self.target, str) else len(self.target)
-        features, targets = columns[:-n_targets], columns[-n_targets:]
+        features, targets = columns[: -len(self.targets)], columns[-len(self.targets) :]
         y = targets[0] if isinstance(self.target, str) else np.column_stack(targets)
         dtype = np.result_type(*(each.dtype for each in features))
         X = np.empty((len(y), len(features)), dtype if dtype.kind == "f" else np.float64)
         for k, column in enumerate(features):
             X[:, k] = column
         return (X, y, *weights)
+
+
+def _columns(name: str, value: str | Sequence[str]) -> list[str]:
+    """Return names of columns as a list; raise TypeError or ValueError if they are none."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, Sequence) or not all(isinstance(each, str) for each in names):
+        raise TypeError(f"{name} is {value!r} but names of columns are expected: pass strings")
+    if not names:
+        raise ValueError(f"{name} is empty but at least one name of a column is expected")
+    return list(names)
 
 
 def _numbers(column: Any, name: str, place: Callable[[int], str]) -> Array:

@@ -136,7 +136,13 @@ def _check_kinds(metrics: dict[str, Metric], data: Data, heads: int) -> None:
                 f"the metric {name} is of classes but this loss predicts means and variances: use "
                 "mean_squared_error, mean_absolute_error or r2"
             )
-        if data.targets.ndim == 1 and metric is not accuracy and metric in METRICS.values():
+        y = data.targets
+        if metric is accuracy and y.ndim == 2 and not 0 <= y.min() <= y.max() <= 1:
+            raise ValueError(
+                f"the metric {name} is of classes but y holds numbers from {y.min():g} to "
+                f"{y.max():g}: use mean_squared_error, mean_absolute_error or r2"
+            )
+        if y.ndim == 1 and metric is not accuracy and metric in METRICS.values():
             raise ValueError(
                 f"the metric {name} is of numbers but y has labels of classes: use accuracy, or a "
                 "callable (y, prediction) -> float"

@@ -56,9 +56,9 @@ class Blocks:
             self.arrays["sample_weight"] = sample_weight
         for name, array in self.arrays.items():
             shape = getattr(array, "shape", ())
-            if not shape:
+            if not shape or not hasattr(array, "dtype"):
                 raise TypeError(
-                    f"{name} is a {type(array).__name__} without rows but an array is expected: "
+                    f"{name} has type {type(array).__name__} but an array with rows is expected: "
                     f"pass np.asarray({name})"
                 )
             if shape[0] != X.shape[0]:

@@ -7,12 +7,14 @@ Arrays of the members of a group are stacked, one row per member; their paramete
 from __future__ import annotations
 
 import itertools
+from collections import ChainMap
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from fastmlp._files.kinds import Count, Flag, Kind, Number, Place, Sized, Tensor
+from fastmlp._files.record import Tensors
 from fastmlp._files.schema import At, Checked, Each, Later, List, Object
 from fastmlp._files.strict_json import shown
 from fastmlp._models.codecs import mlp, parts
@@ -155,6 +157,11 @@ COLUMNS = Object(
     _column_values,
     first=("numbers", "places"),
 )
+
+
+def check_room(X: Any) -> None:
+    """Raise an error if a file cannot hold the categories of a table; nothing is written."""
+    COLUMNS.write(Columns.of(X), Place(Tensors(), ChainMap()))
 
 
 # ---------------------------------------------------------------------------------- members

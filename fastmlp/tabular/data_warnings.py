@@ -77,11 +77,11 @@ FORMS = (
 
 def texts(columns: Columns) -> list[str]:
     """Return notes about category columns whose values are mostly numbers or dates."""
-    notes = (_note(column.name, column.values or ()) for _, column in columns.categories)
-    return [note for note in notes if note]
+    notes = (note(column.name, column.values or ()) for _, column in columns.categories)
+    return [each for each in notes if each]
 
 
-def _note(name: str, values: Sequence[Any]) -> str:
+def note(name: str, values: Sequence[Any]) -> str:
     """Return the note for one category column; empty if there is nothing suspicious."""
     there = [value for value in values if value is not None]
     if len(there) < FEWEST_TEXTS or not any(isinstance(value, str) for value in there):

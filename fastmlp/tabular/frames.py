@@ -41,7 +41,7 @@ def gathered(X: Any) -> Any:
     if issparse(X):
         raise TypeError(
             f"X is a sparse {X.format} matrix of {X.shape[1]} columns but a table is expected: "
-            "pass the columns of before it was encoded, text and categories included, or "
+            "pass the table as it was before encoding, with text and categories, or "
             "X.toarray() if it has few columns"
         )
     if isinstance(X, np.ma.MaskedArray):

@@ -47,10 +47,33 @@ REFUSED = [
     (None, ["export", OTHER, "--to", "c", "--quantiles", "0.1"], 1, "--quantiles is not for a Tab"),
     (None, ["evaluate", MODEL, "new.csv", "--target", "dear"], 1, "but the model predicts numbers"),
     (None, ["predict", MODEL, "new.csv", "-o", "."], 1, "it is a folder: name a file"),
+    *(
+        (None, [*words, "-o", output], 1, f"{output} cannot be written: the command names this")
+        for words, output in (
+            ([*TRAIN, "rent"], "old.csv"),
+            ([*TRAIN, "rent", "--valid", "new.csv"], "./new.csv"),
+            ([*TRAIN, "rent", "--report", "page"], "page"),
+            (["predict", MODEL, "new.csv"], "new.csv"),
+            (["predict", MODEL, "new.csv"], MODEL),
+            (["export", MODEL, "--to", "c"], MODEL),
+        )
+    ),
     (b"", ["train", "bad", "--target", "y"], 1, "bad has no rows"),
     (b"x,y\n", ["train", "bad", "--target", "y"], 1, "bad has no rows"),
     (b"x,y\n1,2\n", ["train", "bad", "--target", "y"], 1, "at least two are expected"),
     (b"y\n1\n2\n", ["train", "bad", "--target", "y"], 1, "no columns are left to learn from"),
+    (
+        b"x,y\n" + b"".join(b"u%d,%d\n" % (k, k) for k in range(70_000)),
+        ["train", "bad", "--target", "y"],
+        1,
+        "the columns have 70,000 categories but a file has room for",
+    ),
+    (
+        b"x,y\n" + b"".join(b"%s,%d\n" % (b"x" * (1020 + k), k) for k in range(12)),
+        ["train", "bad", "--target", "y"],
+        1,
+        "has 12 strings of up to 1,031 characters but a file holds",
+    ),
     (b"x,x\n1,2\n", ["train", "bad", "--target", "y"], 1, "two columns have the name 'x'"),
     (b"x,y\n1,2\n3,4,5\n", ["train", "bad", "--target", "y"], 1, "bad cannot be read as a table"),
     (b"\xff\xfex,y", ["train", "bad", "--target", "y"], 1, "bad is neither Parquet nor text"),
@@ -76,13 +99,21 @@ REFUSED = [
 def test_what_is_wrong_is_said_in_a_sentence(content, words, code, said, folder):
     if content is not None:
         (folder / "bad").write_bytes(content)
-    before = sorted(folder.rglob("*"))
+    before = {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
     result = here(*words, folder=folder)
     assert result.returncode == code
     assert said in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
-    assert sorted(folder.rglob("*")) == before
+    assert {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")} == before
+
+
+def test_a_target_of_decimal_commas_is_warned_of(tmp_path):
+    lines = [f"{k};{k},5" for k in range(30)]
+    (tmp_path / "excel.csv").write_text("\n".join(["x;y", *lines]))
+    words = ["train", "excel.csv", "--target", "y", "--preset", "fast", "--time-limit", "0.01"]
+    said = "y is a category of 30 texts that are numbers with commas"
+    assert said in here(*words, folder=tmp_path).stderr
 
 
 def test_a_model_of_a_later_version_is_refused(folder):

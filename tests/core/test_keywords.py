@@ -43,6 +43,7 @@ CALLS = [
     (lambda: fastmlp.RMSprop(eps=0.1), "RMSprop() got .* 'eps': pass epsilon=...$"),
 ]
 ESTIMATORS = [
+    (lambda f: f.TabMLPRegressor("fast"), "too many positional arguments: pass all by name$"),
     (lambda f: f.MLPClassifier(rng=0), "MLPClassifier() got .* 'rng': pass random_state=...$"),
     (lambda f: f.MLPRegressor(epochs=3), "MLPRegressor() got .* 'epochs': pass max_iter=...$"),
     (lambda f: f.MLPRegressor(lr=3), "'lr': pass learning_rate_init=...$"),

@@ -81,7 +81,11 @@ def test_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     ("options", "error", "message"),
     [
         ({"model": "net"}, TypeError, "model is a str but an MLP is expected"),
-        ({"epochs": 3}, TypeError, "no option 'epochs': it takes sample_weight, l1"),
+        (
+            {"epochs": 3},
+            TypeError,
+            "no option 'epochs': it takes optimizer, batch_size, start, end, s",
+        ),
         ({"start": 0}, ValueError, "start is 0 but must be a finite number"),
         ({"end": "1"}, TypeError, "end is '1' but must be a number"),
         ({"start": 1.0, "end": 0.1}, ValueError, "start is 1 but must be below end, 0.1"),

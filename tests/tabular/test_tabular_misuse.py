@@ -128,7 +128,7 @@ def test_sparse_matrices_are_refused_with_a_remedy():
     for kind in (sparse.csr_matrix, sparse.csc_array, sparse.coo_array):
         for call in (lambda x: regressor().fit(x, Y), model.predict):
             with pytest.raises(
-                TypeError, match=r"X is a sparse .* of before it was encoded, .*toa"
+                TypeError, match=r"X is a sparse .* as it was before encoding, .*toa"
             ):
                 call(kind(X))
 

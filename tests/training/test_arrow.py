@@ -80,6 +80,23 @@ def test_features_are_chosen_by_name():
     assert y.shape == (N,)
 
 
+def files(folder, *tables):
+    """Write the tables as Parquet files, and return their paths."""
+    for k, table in enumerate(tables):
+        parquet.write_table(table, folder / f"{k}.parquet")
+    return [folder / f"{k}.parquet" for k in range(len(tables))]
+
+
+def test_later_tables_are_read_by_the_names_of_the_first(tmp_path):
+    turned = TABLE.select(TABLE.column_names[::-1])
+    blocks = [*fastmlp.ArrowBlocks(files(tmp_path, TABLE, turned), "y")]
+    assert len(blocks) == 2
+    assert np.array_equal(*(x for x, _ in blocks))
+    epochs = iter([TABLE, turned])
+    source = fastmlp.ArrowBlocks(lambda: next(epochs), "y")
+    assert np.array_equal(next(iter(source))[0], next(iter(source))[0])
+
+
 def test_float32_stays_float32():
     table = pyarrow.table({"x": np.ones(3, "float32"), "y": np.arange(3)})
     ((x, y),) = fastmlp.ArrowBlocks(table, "y")
@@ -109,6 +126,16 @@ WRONG = {
         ValueError,
         "name features",
     ),
+    "a name twice": (
+        lambda folder: fastmlp.ArrowBlocks(TABLE.rename_columns(list("aaybw")), "y"),
+        ValueError,
+        "the table has 2 columns 'a': its columns are a, a, y, b, w",
+    ),
+    "a later file lacks a column": (
+        lambda folder: fastmlp.ArrowBlocks(files(folder, TABLE, TABLE.drop(["b"])), "y"),
+        ValueError,
+        r"1\.parquet has no column 'b'",
+    ),
     "no file": (
         lambda folder: fastmlp.ArrowBlocks(folder / "none", "y"),
         FileNotFoundError,
@@ -128,8 +155,16 @@ def test_what_is_wrong_is_said_with_its_place(make, error, message, tmp_path):
 
 @pytest.mark.parametrize("data", [3, [], [3], {"a": 1}], ids=str)
 def test_other_data_are_refused(data):
-    with pytest.raises(TypeError, match="expected"):
+    with pytest.raises((TypeError, ValueError), match="expected"):
         fastmlp.ArrowBlocks(data, "y")
+
+
+@pytest.mark.parametrize(
+    "names", [{"target": 3}, {"target": []}, {"target": ["y", 3]}, {"features": "ab"}], ids=str
+)
+def test_names_of_columns_are_strings(names):
+    with pytest.raises((TypeError, ValueError), match=f"{next(iter(names))} is .*expected"):
+        fastmlp.ArrowBlocks(TABLE, **{"target": "y"} | names)
 
 
 def test_a_file_needs_no_more_memory_than_its_blocks(tmp_path):

@@ -105,12 +105,13 @@ def test_bad_ones_change_nothing(metrics, error, words):
     [
         ("cross_entropy", "r2", "is of numbers but y has labels"),
         ("cross_entropy", METRICS["mean_absolute_error"], "is of numbers but y has labels"),
+        ("squared_error", "accuracy", "is of classes but y holds numbers from -"),
         ("gaussian_nll", "accuracy", "is of classes but this loss predicts means and variances"),
     ],
 )
 def test_those_that_are_not_of_such_targets_are_refused_at_once(loss, metric, words):
     net = network(fastmlp.MLP, loss=loss)
-    before, y = digest(net), Y if loss == "gaussian_nll" else np.zeros(len(Y), int)
+    before, y = digest(net), Y if loss != "cross_entropy" else np.zeros(len(Y), int)
     with pytest.raises(ValueError, match=words):
         net.fit(X, y, metrics=[metric], callbacks=[lambda state: pytest.fail("it began")])
     assert digest(net) == before

@@ -4,6 +4,7 @@ import itertools
 import re
 import sys
 import threading
+from types import SimpleNamespace
 
 import children
 import numpy as np
@@ -332,10 +333,11 @@ def test_blocks_of_a_mapped_file(tmp_path, mode):
 @pytest.mark.parametrize(
     ("given", "kind", "message"),
     [
-        (([[1.0]], Y), TypeError, "X is a list"),
-        ((X, 3), TypeError, "y is a int"),
-        ((X, None), TypeError, "y is a NoneType"),
-        ((None, Y), TypeError, "X is a NoneType"),
+        (([[1.0]], Y), TypeError, "X has type list"),
+        ((SimpleNamespace(shape=X.shape), Y), TypeError, "X has type SimpleNamespace"),  # a frame
+        ((X, 3), TypeError, "y has type int"),
+        ((X, None), TypeError, "y has type NoneType"),
+        ((None, Y), TypeError, "X has type NoneType"),
         ((X, Y[:9]), ValueError, "y has 9 rows but X has 157"),
         ((X, Y, W[:9]), ValueError, "sample_weight has 9 rows"),
     ],
