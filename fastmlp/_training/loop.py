@@ -67,7 +67,10 @@ class Evaluator:
     linked = False
 
     def __init__(
-        self, engine: Engine, validation: Data | None = None, loss_constant: float = 0.0
+        self,
+        engine: Engine,
+        validation: Data | BlockStream | None = None,
+        loss_constant: float = 0.0,
     ) -> None:
         self.engine, self.validation, self.loss_constant = engine, validation, loss_constant
         self.epochs, self.measures = 0, validation is not None
@@ -77,9 +80,9 @@ class Evaluator:
         del loss
         return math.nan if self.validation is None else self.loss(self.validation, team)
 
-    def loss(self, data: Data, team: Team | None) -> float:
+    def loss(self, data: Data | BlockStream, team: Team | None) -> float:
         """Return the loss on some data."""
-        return self.engine.evaluate(data, team) + self.loss_constant
+        return data.measure(self.engine, team) + self.loss_constant
 
     def record(self) -> None:
         """Store further measurements; must not make calls, so no interrupt can come between."""

@@ -13,6 +13,7 @@ from fastmlp._engine.protocol import Engine
 from fastmlp._engine.thread_pool import Team
 from fastmlp._network.data import Data
 from fastmlp._training.loop import Evaluator
+from fastmlp._training.sources import BlockStream
 
 Array = NDArray[Any]
 Metric = Callable[[Any, Any], Any]
@@ -98,7 +99,7 @@ class MetricEvaluator(Evaluator):
     def __init__(
         self,
         engine: Engine,
-        validation: Data | None,
+        validation: Data | BlockStream | None,
         measured: Data,
         metrics: dict[str, Metric],
         history: History,

@@ -27,9 +27,15 @@ if TYPE_CHECKING:
 
 
 def data(
-    x: Any, y: Any, sample_weight: Any, spec: Spec, shuffle: Any = True, buffer: Any = None
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    spec: Spec,
+    shuffle: Any = True,
+    buffer: Any = None,
+    once: bool = False,
 ) -> Data | BlockStream:
-    """Return the checked data of a fit: arrays, or a stream of blocks from a source."""
+    """Return the checked data of a call: arrays, or a stream of blocks, perhaps read only once."""
     if buffer is not None and not shuffle:
         raise refusal("shuffle_buffer", "shuffle=False")
     # A source has no length, or comes without y.
@@ -38,7 +44,16 @@ def data(
     from fastmlp._training.sources import resolve
 
     rows = 0 if buffer is None else check_count("shuffle_buffer", buffer, example=131_072)
-    return resolve(x, y, sample_weight, spec, rows)
+    return resolve(x, y, sample_weight, spec, rows, once)
+
+
+def validation(given: Any, spec: Spec) -> Data | BlockStream | None:
+    """Return the checked validation data of a fit."""
+    if not check.is_source(given):
+        return check.validation(given, spec)
+    from fastmlp._training.sources import of_epochs
+
+    return of_epochs(given, spec, "validation_data")
 
 
 def metrics(given: Any) -> dict[str, Metric]:

@@ -14,7 +14,7 @@ import queue
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,10 @@ from fastmlp._training.shuffles import Shuffles
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
 
+if TYPE_CHECKING:
+    from fastmlp._engine.protocol import Engine
+    from fastmlp._engine.thread_pool import Team
+
 Block = Any  # (X, y) or (X, y, sample_weight), each array-like
 Source = Callable[[], Iterable[Block]] | Iterable[Block]
 Permutation = Callable[[NDArray[np.int64], int], None]  # of an order, in place, by a seed
@@ -35,43 +39,50 @@ Answers = queue.SimpleQueue[tuple[Data | None, BaseException | None]]
 _SEED_MASK = 2**64 - 1
 
 
-def resolve(x: Any, y: Any, sample_weight: Any, spec: Spec, buffer: int = 0) -> Data | BlockStream:
-    """Return the checked data of a fit: arrays, or a stream if there is no y and x is a source.
+def resolve(
+    x: Any, y: Any, sample_weight: Any, spec: Spec, buffer: int = 0, once: bool = False
+) -> Data | BlockStream:
+    """Return the checked data of a call: arrays, or a stream if there is no y and x is a source.
 
-    A stream shuffles its rows through a buffer of ``buffer`` rows; 0: within its blocks.
+    A stream shuffles its rows through a buffer of ``buffer`` rows; 0: within its blocks. A call
+    that reads ``once`` takes iterators, too.
     """
-    name = type(x).__name__
+    name, is_source = type(x).__name__, check.is_source(x)
     if y is not None:
-        if (callable(x) or hasattr(x, "__iter__")) and not any(
-            hasattr(x, name) for name in ("__len__", "__array__", "__next__")
-        ):
+        if is_source:
             raise refusal("source", "y", kind=name)
         if buffer:
             raise refusal("shuffle_buffer", "arrays")
         return check.data(x, y, sample_weight, spec)
-    if hasattr(x, "__next__"):
+    if not is_source:
         raise TypeError(
-            f"X is a {name}, which can be read only once, but a source gives its blocks in every "
-            "epoch: pass the function that makes it, for example fit(lambda: read(path))"
-        )
-    is_array = isinstance(x, (list, tuple, str, bytes)) or any(
-        hasattr(x, attribute) for attribute in ("__array__", "__dataframe__", "toarray")
-    )
-    if is_array or not (callable(x) or hasattr(x, "__iter__")):
-        raise TypeError(
-            f"y is None and X is a {name}, no source of blocks: pass fit(X, y), or as X a "
+            f"y is None and X is a {name}, no source of blocks: pass X and y, or as X a "
             "callable or an object that yields (X, y) or (X, y, sample_weight)"
         )
     if sample_weight is not None:
         raise refusal("source", "sample_weight")
-    return BlockStream(x, spec, buffer)
+    return BlockStream(x, spec, buffer) if once else of_epochs(x, spec, "X", buffer)
+
+
+def of_epochs(source: Any, spec: Spec, name: str, buffer: int = 0) -> BlockStream:
+    """Return the stream of a source that is read in every epoch."""
+    if hasattr(source, "__next__"):
+        raise TypeError(
+            f"{name} is a {type(source).__name__}, which can be read only once, but a source gives "
+            "its blocks in every epoch: pass the function that makes it, for example "
+            "lambda: read(path)"
+        )
+    return BlockStream(source, spec, buffer, name)
 
 
 class BlockStream:
     """A source for the loop: checked blocks in own memory; ``rows`` is None before a full epoch."""
 
-    def __init__(self, source: Source, spec: Spec, buffer: int = 0) -> None:
+    total_weight = 0.0  # of the last `measure`
+
+    def __init__(self, source: Source, spec: Spec, buffer: int = 0, name: str = "X") -> None:
         self.source, self.spec, self.buffer = source, spec, buffer
+        self.name = f"the source of {name}"
         self.rows: int | None = None
         self.flat_y = False
         self._batch_size = 1
@@ -94,6 +105,16 @@ class BlockStream:
         seed = None if self._shuffles is None else self._shuffles.next_seed()
         return PrefetchedBlocks(self._whole_batches(seed))
 
+    def measure(self, engine: Engine, team: Team | None) -> float:
+        """Return the weighted mean loss of an engine over all blocks."""
+        total = weight = 0.0
+        with self.blocks() as blocks:
+            for block in blocks:
+                total += block.measure(engine, team) * block.total_weight
+                weight += block.total_weight
+        self.total_weight = weight
+        return total / weight
+
     def _whole_batches(self, seed: int | None) -> Iterator[Data]:
         waiting: list[Data] = []  # rows that do not fill a batch yet
         seen = n = 0
@@ -115,7 +136,7 @@ class BlockStream:
         if self.rows is not None and seen < self.rows:
             raise self._bad_rows(f"ended after {seen} rows")
         if not seen:
-            raise ValueError("the source yields no block but at least one is expected, with rows")
+            raise ValueError(f"{self.name} yields no block but at least one is expected, with rows")
         self.rows = seen
         if waiting:
             yield _joined(waiting)
@@ -170,7 +191,7 @@ class BlockStream:
 
     def _bad_rows(self, what: str) -> ValueError:
         return ValueError(
-            f"the source {what} but had {self.rows} in the epochs before: it must yield the same "
+            f"{self.name} {what} but had {self.rows} in the epochs before: it must yield the same "
             "number each epoch; a callable must return a new iterable whenever it is called"
         )
 
@@ -192,11 +213,11 @@ class BlockStream:
             raise
         except StopIteration as error:  # it would end this generator
             raise RuntimeError(
-                f"the source of this fit raised StopIteration for block {at} (counted from 0), but "
+                f"{self.name} raised StopIteration for block {at} (counted from 0), but "
                 "only __next__ may: return an iterable, which ends by itself"
             ) from error
         except BaseException as error:
-            error.add_note(f"in the source of this fit, block {at} (counted from 0)")
+            error.add_note(f"in {self.name}, block {at} (counted from 0)")
             raise
         finally:
             if isinstance(blocks, Generator):

@@ -75,7 +75,7 @@ class BaseTabMLP(Explained):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         *,
         groups: Any = None,

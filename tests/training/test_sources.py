@@ -334,7 +334,7 @@ def test_blocks_of_a_mapped_file(tmp_path, mode):
     [
         (([[1.0]], Y), TypeError, "X is a list"),
         ((X, 3), TypeError, "y is a int"),
-        ((X, None), TypeError, "y is a NoneType"),
+        ((X, None, W), TypeError, "y is a NoneType"),
         ((None, Y), TypeError, "X is a NoneType"),
         ((X, Y[:9]), ValueError, "y has 9 rows but X has 157"),
         ((X, Y, W[:9]), ValueError, "sample_weight has 9 rows"),
