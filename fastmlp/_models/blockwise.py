@@ -25,29 +25,27 @@ def predict(model: Any, X: Any, out: Any) -> Any:
     """Return the predictions of a source or an array, in ``out`` if it is given."""
     model = model._still()
     one = _heads(model.predict(np.zeros((1, model.layer_sizes[0]), model.dtype)))
-    outs = () if out is None else _checked(out, one)
+    outs = () if out is None else _checked(_heads(out), one)
+    room = min((each.shape[0] for each in outs), default=np.inf)
     source = X if check.is_source(X) else Blocks(check.inputs(X, model._spec))
-    parts, row = [], 0
+    parts, row, end = [], 0, 0
     with InputStream(source, model._spec).blocks() as blocks:
         for block in blocks:
-            found, end = _heads(model.predict(block.x)), row + block.rows
+            found, row, end = _heads(model.predict(block.x)), end, end + block.rows
+            if end > room:
+                break
             for each, p in zip(outs, found, strict=False):
-                if end > each.shape[0]:
-                    raise ValueError(
-                        f"out has {each.shape[0]} rows but X has {end} or more: pass a longer one"
-                    )
                 each[row:end] = p
             if out is None:
                 parts.append(found)
-            row = end
-    if any(each.shape[0] > row for each in outs):
-        raise ValueError(
-            f"out has more rows than X, which has {row}: pass out[:{row}], whose rows are written"
-        )
-    if out is not None:
-        return out
+    for each in outs:
+        if each.shape[0] != end:
+            raise ValueError(
+                f"out has {each.shape[0]} rows but {end} rows of X were read: pass an array with "
+                "one row for each row of X"
+            )
     joined = tuple(map(np.concatenate, zip(*parts, strict=True)))
-    return joined if len(joined) > 1 else joined[0]
+    return out if out is not None else joined if len(joined) > 1 else joined[0]
 
 
 def _heads(found: Any) -> tuple[Any, ...]:
@@ -55,27 +53,20 @@ def _heads(found: Any) -> tuple[Any, ...]:
     return found if isinstance(found, tuple) else (found,)
 
 
-def _checked(out: Any, wanted: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return ``out`` as a tuple of arrays that can take predictions like the wanted ones."""
-    outs = _heads(out)
+def _checked(outs: tuple[Any, ...], wanted: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the arrays if they can take predictions like the wanted ones."""
     if len(outs) != len(wanted):
+        remedy = "a tuple (means, variances)" if len(wanted) > 1 else "one array"
         raise TypeError(
-            f"out has {len(outs)} arrays but this loss predicts {len(wanted)}: pass "
-            + ("a tuple (means, variances)" if len(wanted) > 1 else "one array")
+            f"out is {len(outs)} arrays but this loss predicts {len(wanted)}: pass {remedy}"
         )
     for each, p in zip(outs, wanted, strict=True):
-        shape, dtype = getattr(each, "shape", None), getattr(each, "dtype", p.dtype)
-        if not shape or not hasattr(each, "__setitem__"):
+        shape, dtype = getattr(each, "shape", ()), getattr(each, "dtype", p.dtype)
+        if not shape or shape[1:] != p.shape[1:] or not np.can_cast(p.dtype, dtype, "same_kind"):
+            has = f"has shape {shape} and dtype {dtype}" if shape else f"is {check.short(each)}"
+            expected = "(n,)" if p.ndim == 1 else f"(n, {p.shape[1]})"
             raise TypeError(
-                f"out is {check.short(each)} but an array is expected: pass for example "
-                "np.lib.format.open_memmap(path, mode='w+', dtype=net.dtype, shape=shape)"
+                f"out {has} but an array of floats of shape {expected} is expected: pass for "
+                f"example np.empty(shape, {p.dtype}), or what np.lib.format.open_memmap returns"
             )
-        if tuple(shape[1:]) != p.shape[1:]:
-            expected = ", ".join(["n", *map(str, p.shape[1:])]) + "," * (p.ndim == 1)
-            raise ValueError(
-                f"out has shape {tuple(shape)} but ({expected}) is expected: pass an array with "
-                "one row for each sample"
-            )
-        if not np.can_cast(p.dtype, dtype, "same_kind"):
-            raise TypeError(f"out has dtype {dtype}, which cannot hold {p.dtype}: pass floats")
     return outs

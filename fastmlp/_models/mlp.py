@@ -168,7 +168,7 @@ class MLP(Learner):
         >>> net.predict(np.zeros((2, 3))).shape
         (2, 1)
         >>> out = np.empty((30, 1), np.float32)  # or np.lib.format.open_memmap(path, "w+", ...)
-        >>> net.predict((np.ones((10, 3)) for _ in range(3)), out=out) is out
+        >>> net.predict(lambda: [np.ones((10, 3))] * 3, out=out) is out
         True
         """
         z: Any = None if out is not None else self._engine.predict_row(X)  # None: not that plain
@@ -269,13 +269,10 @@ class MLP(Learner):
         >>> abs(net.evaluate(fastmlp.Blocks(x, x[:, 0], rows=30)) - whole) < 1e-6
         True
         """
-        data = planning.data(X, y, sample_weight, self._spec, once=True)
-        if isinstance(data, Data):
-            engine, rows = self._engine, data.rows
-        else:
-            engine, rows = self._still()._engine, MANY_ROWS
-        with call_team(self._n_weights, rows) as team:
-            return data.measure(engine, team)
+        data = planning.data(X, y, sample_weight, self._spec)
+        model = self if isinstance(data, Data) else self._still()
+        with call_team(self._n_weights, data.rows or MANY_ROWS) as team:
+            return data.measure(model._engine, team)
 
     def _still(self) -> Self:
         """Return a copy for predictions, which a fit in another thread does not change."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fastmlp._training.sources import BlockStream
     from fastmlp._training.weight_average import WeightAverage
 
+Measured: TypeAlias = "Data | BlockStream"
 Order: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 
 _SEED_MASK = 2**64 - 1
@@ -67,10 +68,7 @@ class Evaluator:
     linked = False
 
     def __init__(
-        self,
-        engine: Engine,
-        validation: Data | BlockStream | None = None,
-        loss_constant: float = 0.0,
+        self, engine: Engine, validation: Measured | None = None, loss_constant: float = 0.0
     ) -> None:
         self.engine, self.validation, self.loss_constant = engine, validation, loss_constant
         self.epochs, self.measures = 0, validation is not None
@@ -80,7 +78,7 @@ class Evaluator:
         del loss
         return math.nan if self.validation is None else self.loss(self.validation, team)
 
-    def loss(self, data: Data | BlockStream, team: Team | None) -> float:
+    def loss(self, data: Measured, team: Team | None) -> float:
         """Return the loss on some data."""
         return data.measure(self.engine, team) + self.loss_constant
 

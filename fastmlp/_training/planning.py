@@ -27,15 +27,9 @@ if TYPE_CHECKING:
 
 
 def data(
-    x: Any,
-    y: Any,
-    sample_weight: Any,
-    spec: Spec,
-    shuffle: Any = True,
-    buffer: Any = None,
-    once: bool = False,
+    x: Any, y: Any, sample_weight: Any, spec: Spec, shuffle: Any = True, buffer: Any = None
 ) -> Data | BlockStream:
-    """Return the checked data of a call: arrays, or a stream of blocks, perhaps read only once."""
+    """Return the checked data of a call: arrays, or a stream of blocks from a source."""
     if buffer is not None and not shuffle:
         raise refusal("shuffle_buffer", "shuffle=False")
     # A source has no length, or comes without y.
@@ -44,16 +38,16 @@ def data(
     from fastmlp._training.sources import resolve
 
     rows = 0 if buffer is None else check_count("shuffle_buffer", buffer, example=131_072)
-    return resolve(x, y, sample_weight, spec, rows, once)
+    return resolve(x, y, sample_weight, spec, rows)
 
 
 def validation(given: Any, spec: Spec) -> Data | BlockStream | None:
     """Return the checked validation data of a fit."""
     if not check.is_source(given):
         return check.validation(given, spec)
-    from fastmlp._training.sources import of_epochs
+    from fastmlp._training.sources import BlockStream
 
-    return of_epochs(given, spec, "validation_data")
+    return BlockStream(given, spec, name="validation_data")
 
 
 def metrics(given: Any) -> dict[str, Metric]:

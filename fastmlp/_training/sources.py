@@ -39,40 +39,26 @@ Answers = queue.SimpleQueue[tuple[Data | None, BaseException | None]]
 _SEED_MASK = 2**64 - 1
 
 
-def resolve(
-    x: Any, y: Any, sample_weight: Any, spec: Spec, buffer: int = 0, once: bool = False
-) -> Data | BlockStream:
+def resolve(x: Any, y: Any, sample_weight: Any, spec: Spec, buffer: int = 0) -> Data | BlockStream:
     """Return the checked data of a call: arrays, or a stream if there is no y and x is a source.
 
-    A stream shuffles its rows through a buffer of ``buffer`` rows; 0: within its blocks. A call
-    that reads ``once`` takes iterators, too.
+    A stream shuffles its rows through a buffer of ``buffer`` rows; 0: within its blocks.
     """
-    name, is_source = type(x).__name__, check.is_source(x)
+    kind, is_source = type(x).__name__, check.is_source(x)
     if y is not None:
         if is_source:
-            raise refusal("source", "y", kind=name)
+            raise refusal("source", "y", kind=kind)
         if buffer:
             raise refusal("shuffle_buffer", "arrays")
         return check.data(x, y, sample_weight, spec)
     if not is_source:
         raise TypeError(
-            f"y is None and X is a {name}, no source of blocks: pass X and y, or as X a "
+            f"y is None and X is a {kind}, no source of blocks: pass X and y, or as X a "
             "callable or an object that yields (X, y) or (X, y, sample_weight)"
         )
     if sample_weight is not None:
         raise refusal("source", "sample_weight")
-    return BlockStream(x, spec, buffer) if once else of_epochs(x, spec, "X", buffer)
-
-
-def of_epochs(source: Any, spec: Spec, name: str, buffer: int = 0) -> BlockStream:
-    """Return the stream of a source that is read in every epoch."""
-    if hasattr(source, "__next__"):
-        raise TypeError(
-            f"{name} is a {type(source).__name__}, which can be read only once, but a source gives "
-            "its blocks in every epoch: pass the function that makes it, for example "
-            "lambda: read(path)"
-        )
-    return BlockStream(source, spec, buffer, name)
+    return BlockStream(x, spec, buffer)
 
 
 class BlockStream:
@@ -81,6 +67,11 @@ class BlockStream:
     total_weight = 0.0  # of the last `measure`
 
     def __init__(self, source: Source, spec: Spec, buffer: int = 0, name: str = "X") -> None:
+        if hasattr(source, "__next__"):
+            raise TypeError(
+                f"{name} is a {type(source).__name__}, which can be read only once: pass the "
+                "function that makes it, for example fit(lambda: read(path))"
+            )
         self.source, self.spec, self.buffer = source, spec, buffer
         self.name = f"the source of {name}"
         self.rows: int | None = None

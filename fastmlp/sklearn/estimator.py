@@ -62,7 +62,7 @@ class BaseMLP(Exportable, CallbackSupportMixin, Fitting):
     def fit(
         self,
         X: Any,
-        y: Any = None,
+        y: Any,
         sample_weight: Any = None,
         *,
         X_val: Any = None,

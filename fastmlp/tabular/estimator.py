@@ -75,7 +75,7 @@ class BaseTabMLP(Explained):
     def fit(
         self,
         X: Any,
-        y: Any = None,
+        y: Any,
         sample_weight: Any = None,
         *,
         groups: Any = None,
