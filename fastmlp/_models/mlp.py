@@ -248,12 +248,8 @@ class MLP(Learner):
         Parameters
         ----------
         X, y, sample_weight
-            As for :meth:`fit`. A source is read once, with the memory of two blocks.
-
-        Returns
-        -------
-        float
-            The mean; of a source, that of an array with all its rows, but for rounding.
+            As for :meth:`fit`. The mean over the blocks of a source is that of an array with all
+            its rows, but for rounding.
 
         Raises
         ------

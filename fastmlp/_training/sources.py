@@ -14,7 +14,7 @@ import queue
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,6 @@ from fastmlp._network.spec import Spec
 from fastmlp._training.shuffles import Shuffles
 from fastmlp._validation import check
 from fastmlp._validation.compatibility import refusal
-
-if TYPE_CHECKING:
-    from fastmlp._engine.protocol import Engine
-    from fastmlp._engine.thread_pool import Team
 
 Block = Any  # (X, y) or (X, y, sample_weight), each array-like
 Source = Callable[[], Iterable[Block]] | Iterable[Block]
@@ -96,7 +92,7 @@ class BlockStream:
         seed = None if self._shuffles is None else self._shuffles.next_seed()
         return PrefetchedBlocks(self._whole_batches(seed))
 
-    def measure(self, engine: Engine, team: Team | None) -> float:
+    def measure(self, engine: Any, team: Any) -> float:
         """Return the weighted mean loss of an engine over all blocks."""
         total = weight = 0.0
         with self.blocks() as blocks:
