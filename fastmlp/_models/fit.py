@@ -104,8 +104,7 @@ class Learner(Model):
             use the weights without averaging; ``resume`` continues with these, unless others were
             assigned since. Weights that callbacks assign stay until the next epoch.
         validation_data : tuple (X, y) or (X, y, sample_weight), or source of such, optional
-            Data on which the loss is evaluated after each epoch. Of a source, which is read anew
-            each time, it is the weighted mean over all blocks.
+            Data on which the loss is evaluated after each epoch; a source is read anew each time.
         sample_weight : array-like, shape (n,), optional
             Weights of at least 0, not all 0; positive ones must be normal numbers of the dtype.
         shuffle : bool

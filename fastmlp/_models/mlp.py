@@ -261,8 +261,8 @@ class MLP(Learner):
         >>> import numpy as np, fastmlp
         >>> net = fastmlp.MLP([3, 8, 1], rng=0)
         >>> x = np.random.default_rng(0).uniform(-1, 1, (100, 3))
-        >>> whole = net.evaluate(x, x[:, 0])
-        >>> abs(net.evaluate(fastmlp.Blocks(x, x[:, 0], rows=30)) - whole) < 1e-6
+        >>> source = fastmlp.Blocks(x, x[:, 0], rows=30)
+        >>> abs(net.evaluate(source) - net.evaluate(x, x[:, 0])) < 1e-6
         True
         """
         data = planning.data(X, y, sample_weight, self._spec)

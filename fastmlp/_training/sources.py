@@ -13,7 +13,6 @@ import itertools
 import queue
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -25,7 +24,6 @@ from fastmlp._network.data import Data
 from fastmlp._network.spec import Spec
 from fastmlp._training.shuffles import Shuffles
 from fastmlp._validation import check
-from fastmlp._validation.compatibility import refusal
 
 Block = Any  # (X, y) or (X, y, sample_weight), each array-like
 Source = Callable[[], Iterable[Block]] | Iterable[Block]
@@ -33,28 +31,6 @@ Permutation = Callable[[NDArray[np.int64], int], None]  # of an order, in place,
 Answers = queue.SimpleQueue[tuple[Data | None, BaseException | None]]
 
 _SEED_MASK = 2**64 - 1
-
-
-def resolve(x: Any, y: Any, sample_weight: Any, spec: Spec, buffer: int = 0) -> Data | BlockStream:
-    """Return the checked data of a call: arrays, or a stream if there is no y and x is a source.
-
-    A stream shuffles its rows through a buffer of ``buffer`` rows; 0: within its blocks.
-    """
-    kind, is_source = type(x).__name__, check.is_source(x)
-    if y is not None:
-        if is_source:
-            raise refusal("source", "y", kind=kind)
-        if buffer:
-            raise refusal("shuffle_buffer", "arrays")
-        return check.data(x, y, sample_weight, spec)
-    if not is_source:
-        raise TypeError(
-            f"y is None and X is a {kind}, no source of blocks: pass X and y, or as X a "
-            "callable or an object that yields (X, y) or (X, y, sample_weight)"
-        )
-    if sample_weight is not None:
-        raise refusal("source", "sample_weight")
-    return BlockStream(x, spec, buffer)
 
 
 class BlockStream:
@@ -293,12 +269,7 @@ class PrefetchedBlocks:
         self._worker = Worker(self._work)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._wanted.put(False)
         self._worker.has_ended()  # a thread inside the source ends when the source returns
 

@@ -32,12 +32,10 @@ REFUSED_KINDS = {
 
 def is_source(x: Any) -> bool:
     """Whether this is a source of blocks: a callable or an iterable that is no array or list."""
-    return (
-        not isinstance(x, np.ndarray)
-        and (callable(x) or hasattr(x, "__iter__"))
-        and not isinstance(x, (Sequence, Mapping))
-        and not any(hasattr(x, name) for name in ("__array__", "__dataframe__", "toarray"))
-    )
+    if isinstance(x, (np.ndarray, Sequence, Mapping)):
+        return False
+    is_array = any(hasattr(x, name) for name in ("__array__", "__dataframe__", "toarray"))
+    return not is_array and (callable(x) or hasattr(x, "__iter__"))
 
 
 def no_source(x: Any, name: str = "X") -> None:

@@ -12,7 +12,7 @@ import trials
 from cases import DTYPES
 
 import fastmlp
-from fastmlp._training import sources
+from fastmlp._training import planning
 from fastmlp._training.shuffles import Shuffles
 
 ENGINES = {"native": fastmlp.MLP, "reference": fastmlp.reference.MLP}
@@ -114,7 +114,7 @@ def test_shuffling_stays_within_blocks_and_differs_by_epoch_and_block():
     x = np.arange(12.0, dtype="float32")[:, np.newaxis]
     net, stream = fastmlp.MLP([1, 1], rng=0), None
     shuffles = Shuffles([np.random.default_rng(0)])
-    stream = sources.resolve(fastmlp.Blocks(x, x, rows=4), None, None, net._spec)
+    stream = planning.data(fastmlp.Blocks(x, x, rows=4), None, None, net._spec)
     stream.begin(5, shuffles, net._engine.shuffle, 0)
     orders = []
     for _ in range(2):

@@ -161,8 +161,8 @@ class DistributedEvaluator(Evaluator):
         own, data = super().measure(loss, team), self.validation
         if data is None:
             return own
-        weights = data.total_weight
-        each = self.exchange.gather([_next("the validation loss")], [own * weights, weights])
+        weight = data.total_weight
+        each = self.exchange.gather([_next("the validation loss")], [own * weight, weight])
         total, weights, *_ = each.sum(axis=0).tolist()
         return float(total / weights)
 
