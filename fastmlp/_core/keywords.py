@@ -105,9 +105,9 @@ def _explained(cls: type, method: Callable[..., Any], twins: Twins) -> Callable[
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return method(*args, **kwargs)
-        except TypeError:
+        except TypeError as error:
             complaint = _complaint(cls, method, twins, args, kwargs)
-            if complaint is None:
+            if complaint is None or f"{method.__name__}() " not in str(error):  # not of the call
                 raise
         raise TypeError(complaint)
 

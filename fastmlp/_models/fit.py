@@ -53,7 +53,7 @@ class Learner(Model):
         groups: Groups | None = None,
         dropout: Scheduled | Sequence[Scheduled] | None = None,
         averaging: Averaging | None = None,
-        validation_data: Sequence[ArrayLike] | None = None,
+        validation_data: Sequence[ArrayLike] | Source | None = None,
         sample_weight: ArrayLike | None = None,
         shuffle: bool = True,
         shuffle_buffer: int | None = None,
@@ -103,8 +103,8 @@ class Learner(Model):
             ``EarlyStopping`` selects among means, and the fit ends with one. Training and its loss
             use the weights without averaging; ``resume`` continues with these, unless others were
             assigned since. Weights that callbacks assign stay until the next epoch.
-        validation_data : tuple (X, y) or (X, y, sample_weight), optional
-            Data on which the loss is evaluated after each epoch.
+        validation_data : tuple (X, y) or (X, y, sample_weight), or source of such, optional
+            Data on which the loss is evaluated after each epoch; a source is read anew each time.
         sample_weight : array-like, shape (n,), optional
             Weights of at least 0, not all 0; positive ones must be normal numbers of the dtype.
         shuffle : bool
@@ -117,8 +117,8 @@ class Learner(Model):
             Metrics for ``History.metrics``, computed after each epoch: accuracy,
             mean_squared_error, mean_absolute_error, r2, or callables ``(y, prediction) -> float``
             that get checked targets, (n, outputs) or labels (n,), and predictions (n, outputs).
-            They use the validation data, with names ``val_NAME``, or else all of X, which must be
-            an array; this takes the time of a prediction.
+            They use the validation data, with names ``val_NAME``, or else all of X; these must
+            be arrays. This takes the time of a prediction.
         callbacks : iterable of callables
             Called with a ``fastmlp.State`` after each epoch; returning True ends the fit. A method
             ``on_batch(state, batch)`` is called with a ``fastmlp.Batch`` after each batch; True
@@ -169,10 +169,11 @@ class Learner(Model):
             run.options(epochs, shuffle, verbose, averaging, callbacks)
             functions = planning.metrics(metrics)
             lent = self._team(1 if others and n_threads is None else n_threads, plan)
-            validation = check.validation(validation_data, self._spec)
+            validation = planning.validation(validation_data, self._spec)
             measured = data if validation is None else validation
             if functions and not isinstance(measured, Data):
-                raise refusal("metrics", "source without validation_data")
+                name = "X" if validation is None else "validation_data"
+                raise refusal("metrics", "source", name=name)
             if functions and others:
                 raise refusal("metrics", "communicator")
             if others and plan.optimizer.is_custom:
@@ -201,7 +202,7 @@ class Learner(Model):
     def partial_fit(
         self,
         X: ArrayLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         *,
         sample_weight: ArrayLike | None = None,
         batch_size: int | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -11,8 +11,11 @@ from fastmlp._core.intervals import NON_NEGATIVE, check_count
 from fastmlp._core.keywords import explained
 from fastmlp._engine.thread_count import call_team, fit_team
 from fastmlp._models.fit import Learner
+from fastmlp._models.snapshot import ModelSnapshot
 from fastmlp._network import initializers
+from fastmlp._network.data import Data
 from fastmlp._network.spec import build
+from fastmlp._training import planning
 from fastmlp._validation import check
 
 if TYPE_CHECKING:
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from fastmlp._network.losses import Loss
     from fastmlp._network.names import LossName, NormPosition
     from fastmlp._network.spec import Activations
+    from fastmlp._training.sources import Source
+
+MANY_ROWS = 1 << 30  # stands for the unknown number of rows of a source
 
 
 @explained
@@ -125,13 +131,20 @@ class MLP(Learner):
         super().__init__(spec, check.generator(rng))
         self._engine.set_parameters(*initializers.draw(spec, self._rng, names))
 
-    def predict(self, X: ArrayLike) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
+    def predict(
+        self, X: ArrayLike | Source, *, out: Any = None
+    ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
         """Predict: the loss's link applied to the network's output.
 
         Parameters
         ----------
         X : array-like, shape (n, fan-in)
-            Samples; 0 rows give an empty result.
+            Samples; 0 rows give an empty result. Or a source, a callable or an iterable of blocks:
+            arrays of this kind, or tuples that begin with one, as for :meth:`fit`.
+        out : array of floats, shape of the result, or tuple of two, optional
+            Where to write the predictions, block by block, with the memory of a block: a NumPy
+            array, a memory map, or another object with a shape and assignment to slices of rows.
+            It is returned. If an error comes in the middle, its first rows are written.
 
         Returns
         -------
@@ -145,10 +158,25 @@ class MLP(Learner):
         Raises
         ------
         TypeError, ValueError
-            If X is invalid.
+            If X is invalid, or ``out`` has another shape or no floats. Errors of a source are
+            raised here.
+
+        Examples
+        --------
+        >>> import numpy as np, fastmlp
+        >>> net = fastmlp.MLP([3, 8, 1], rng=0)
+        >>> net.predict(np.zeros((2, 3))).shape
+        (2, 1)
+        >>> out = np.empty((30, 1), np.float32)  # or np.lib.format.open_memmap(path, "w+", ...)
+        >>> net.predict(lambda: [np.ones((10, 3))] * 3, out=out) is out
+        True
         """
-        z: Any = self._engine.predict_row(X)  # None: not that plain
+        z: Any = None if out is not None else self._engine.predict_row(X)  # None: not that plain
         if z is None:
+            if out is not None or check.is_source(X):
+                from fastmlp._models import blockwise
+
+                return blockwise.predict(self, X, out)  # type: ignore[no-any-return]
             x = check.inputs(X, self._spec, empty=True)
             with call_team(self._n_weights, x.shape[0]) as team:
                 z = self._engine.predict(x, team)
@@ -209,22 +237,42 @@ class MLP(Learner):
         derivatives = self._engine.jacobian(rows)
         return derivatives[0] if x.ndim == 1 else derivatives
 
-    def evaluate(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def evaluate(
+        self,
+        X: ArrayLike | Source,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
         """Return the loss on data: weighted mean over samples, no penalty, no dropout.
 
         Parameters
         ----------
         X, y, sample_weight
-            As for :meth:`fit`.
+            As for :meth:`fit`. The mean over the blocks of a source is that of an array with all
+            its rows, but for rounding.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is invalid.
+            If an argument is invalid. Errors of a source are raised here.
+
+        Examples
+        --------
+        >>> import numpy as np, fastmlp
+        >>> net = fastmlp.MLP([3, 8, 1], rng=0)
+        >>> x = np.random.default_rng(0).uniform(-1, 1, (100, 3))
+        >>> source = fastmlp.Blocks(x, x[:, 0], rows=30)
+        >>> abs(net.evaluate(source) - net.evaluate(x, x[:, 0])) < 1e-6
+        True
         """
-        data = check.data(X, y, sample_weight, self._spec)
-        with call_team(self._n_weights, data.x.shape[0]) as team:
-            return float(self._engine.evaluate(data, team))
+        data = planning.data(X, y, sample_weight, self._spec)
+        model = self if isinstance(data, Data) else self._still()
+        with call_team(self._n_weights, data.rows or MANY_ROWS) as team:
+            return data.measure(model._engine, team)
+
+    def _still(self) -> Self:
+        """Return a copy for predictions, which a fit in another thread does not change."""
+        return self._as_it_was(ModelSnapshot(self._engine.snapshot(), None, self._flat_y))
 
     def gradients(
         self,

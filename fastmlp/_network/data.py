@@ -49,6 +49,15 @@ class Data:
         """Samples."""
         return int(self.x.shape[0])
 
+    @property
+    def total_weight(self) -> float:
+        """Sum of the sample weights; the number of samples without weights."""
+        return self.rows if self.weights is None else float(self.weights.sum(dtype=float))
+
+    def measure(self, engine: Any, team: Any) -> float:
+        """Return the weighted mean loss of an engine on this data."""
+        return float(engine.evaluate(self, team))
+
     def part(self, rows: Any) -> Data:
         """Return the rows in a slice or array of row numbers."""
         weights = None if self.weights is None else self.weights[rows]

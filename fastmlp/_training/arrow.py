@@ -27,8 +27,9 @@ class ArrowBlocks:
         Parquet files, which are opened one after the other; an object that exports an Arrow stream
         (``__arrow_c_stream__``: tables of pyarrow, polars, pandas 3, DuckDB), which must do so in
         every epoch; or a callable that returns such an object, and is called once an epoch.
-    target : str or sequence of str
-        The column with the targets, or several columns: y then has shape (n, len(target)).
+    target : str or sequence of str, optional
+        The column with the targets, or several columns: y then has shape (n, len(target)). Without
+        targets, the blocks serve ``MLP.predict`` alone.
     features : sequence of str, optional
         The columns of X; by default all of the first table that are not target or weight, in its
         order. Later tables and files are read by these names.
@@ -66,14 +67,14 @@ class ArrowBlocks:
     def __init__(
         self,
         data: Any,
-        target: str | Sequence[str],
+        target: str | Sequence[str] | None = None,
         *,
         features: Sequence[str] | None = None,
         weight: str | None = None,
         rows: int = 65_536,
     ) -> None:
         self.pyarrow = require("ArrowBlocks", "pyarrow")
-        self.targets = _columns("target", target)
+        self.targets = [] if target is None else _columns("target", target)
         self.target, self.weight = target, weight
         self.features = None if features is None else _columns("features", features)
         if isinstance(features, str):
@@ -161,12 +162,15 @@ class ArrowBlocks:
         """Return X, y, and the weights if there are any, of some rows."""
         columns = [_numbers(batch.column(name), name, place) for name in names]
         weights = [columns.pop()] if self.weight is not None else []
-        features, targets = columns[: -len(self.targets)], columns[-len(self.targets) :]
-        y = targets[0] if isinstance(self.target, str) else np.column_stack(targets)
+        n_features = len(columns) - len(self.targets)
+        features, targets = columns[:n_features], columns[n_features:]
         dtype = np.result_type(*(each.dtype for each in features))
-        X = np.empty((len(y), len(features)), dtype if dtype.kind == "f" else np.float64)
+        X = np.empty((batch.num_rows, len(features)), dtype if dtype.kind == "f" else np.float64)
         for k, column in enumerate(features):
             X[:, k] = column
+        if not targets:
+            return (X,)
+        y = targets[0] if isinstance(self.target, str) else np.column_stack(targets)
         return (X, y, *weights)
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fastmlp._training.sources import BlockStream
     from fastmlp._training.weight_average import WeightAverage
 
+Measured: TypeAlias = "Data | BlockStream"
 Order: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 
 _SEED_MASK = 2**64 - 1
@@ -66,7 +67,7 @@ class Evaluator:
     linked = False
 
     def __init__(
-        self, engine: Engine, validation: Data | None = None, loss_constant: float = 0.0
+        self, engine: Engine, validation: Measured | None = None, loss_constant: float = 0.0
     ) -> None:
         self.engine, self.validation, self.loss_constant = engine, validation, loss_constant
         self.epochs, self.measures = 0, validation is not None
@@ -76,9 +77,9 @@ class Evaluator:
         del loss
         return math.nan if self.validation is None else self.loss(self.validation, team)
 
-    def loss(self, data: Data, team: Team | None) -> float:
+    def loss(self, data: Measured, team: Team | None) -> float:
         """Return the loss on some data."""
-        return self.engine.evaluate(data, team) + self.loss_constant
+        return data.measure(self.engine, team) + self.loss_constant
 
     def record(self) -> None:
         """Store further measurements; must not make calls, so no interrupt can come between."""

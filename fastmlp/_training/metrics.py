@@ -12,7 +12,7 @@ from fastmlp._core.history import History
 from fastmlp._engine.protocol import Engine
 from fastmlp._engine.thread_pool import Team
 from fastmlp._network.data import Data
-from fastmlp._training.loop import Evaluator
+from fastmlp._training.loop import Evaluator, Measured
 
 Array = NDArray[Any]
 Metric = Callable[[Any, Any], Any]
@@ -98,7 +98,7 @@ class MetricEvaluator(Evaluator):
     def __init__(
         self,
         engine: Engine,
-        validation: Data | None,
+        validation: Measured | None,
         measured: Data,
         metrics: dict[str, Metric],
         history: History,

@@ -29,16 +29,39 @@ if TYPE_CHECKING:
 def data(
     x: Any, y: Any, sample_weight: Any, spec: Spec, shuffle: Any = True, buffer: Any = None
 ) -> Data | BlockStream:
-    """Return the checked data of a fit: arrays, or a stream of blocks from a source."""
-    if buffer is not None and not shuffle:
-        raise refusal("shuffle_buffer", "shuffle=False")
-    # A source has no length, or comes without y.
-    if buffer is None and y is not None and hasattr(x, "__len__"):
-        return check.data(x, y, sample_weight, spec)
-    from fastmlp._training.sources import resolve
+    """Return the checked data of a call: arrays, or a stream if there is no y and x is a source.
 
+    A stream shuffles its rows through a buffer of ``buffer`` rows; None: within its blocks.
+    """
     rows = 0 if buffer is None else check_count("shuffle_buffer", buffer, example=131_072)
-    return resolve(x, y, sample_weight, spec, rows)
+    if rows and not shuffle:
+        raise refusal("shuffle_buffer", "shuffle=False")
+    is_source = check.is_source(x)
+    if y is not None:
+        if is_source and not hasattr(x, "__len__"):
+            raise refusal("source", "y", kind=type(x).__name__)
+        if rows:
+            raise refusal("shuffle_buffer", "arrays")
+        return check.data(x, y, sample_weight, spec)
+    if not is_source:
+        raise TypeError(
+            f"y is None and X is a {type(x).__name__}, no source of blocks: pass X and y, or as X "
+            "a callable or an object that yields (X, y) or (X, y, sample_weight)"
+        )
+    if sample_weight is not None:
+        raise refusal("source", "sample_weight")
+    from fastmlp._training.sources import BlockStream
+
+    return BlockStream(x, spec, rows)
+
+
+def validation(given: Any, spec: Spec) -> Data | BlockStream | None:
+    """Return the checked validation data of a fit."""
+    if not check.is_source(given):
+        return check.validation(given, spec)
+    from fastmlp._training.sources import BlockStream
+
+    return BlockStream(given, spec, name="validation_data")
 
 
 def metrics(given: Any) -> dict[str, Metric]:

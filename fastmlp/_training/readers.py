@@ -27,8 +27,8 @@ class Blocks:
     X : array, shape (n, fan-in)
         NumPy array, possibly memory-mapped (``np.load(path, mmap_mode="r")``), or any object with a
         shape, a dtype and row slices (h5py, zarr).
-    y : array, shape (n,) or (n, outputs)
-        Targets, of the same types as X.
+    y : array, shape (n,) or (n, outputs), optional
+        Targets, of the same types as X; without them, the blocks serve ``MLP.predict`` alone.
     sample_weight : array, shape (n,), optional
         Weights of at least 0; no block may have only zeros.
     rows : int, optional
@@ -50,8 +50,12 @@ class Blocks:
     2
     """
 
-    def __init__(self, X: Any, y: Any, sample_weight: Any = None, *, rows: int | None = None):
-        self.arrays = {"X": X, "y": y}
+    def __init__(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, rows: int | None = None
+    ):
+        self.arrays = {"X": X}
+        if y is not None or sample_weight is not None:
+            self.arrays["y"] = y
         if sample_weight is not None:
             self.arrays["sample_weight"] = sample_weight
         for name, array in self.arrays.items():

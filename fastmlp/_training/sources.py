@@ -13,7 +13,6 @@ import itertools
 import queue
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -25,7 +24,6 @@ from fastmlp._network.data import Data
 from fastmlp._network.spec import Spec
 from fastmlp._training.shuffles import Shuffles
 from fastmlp._validation import check
-from fastmlp._validation.compatibility import refusal
 
 Block = Any  # (X, y) or (X, y, sample_weight), each array-like
 Source = Callable[[], Iterable[Block]] | Iterable[Block]
@@ -35,43 +33,19 @@ Answers = queue.SimpleQueue[tuple[Data | None, BaseException | None]]
 _SEED_MASK = 2**64 - 1
 
 
-def resolve(x: Any, y: Any, sample_weight: Any, spec: Spec, buffer: int = 0) -> Data | BlockStream:
-    """Return the checked data of a fit: arrays, or a stream if there is no y and x is a source.
-
-    A stream shuffles its rows through a buffer of ``buffer`` rows; 0: within its blocks.
-    """
-    name = type(x).__name__
-    if y is not None:
-        if (callable(x) or hasattr(x, "__iter__")) and not any(
-            hasattr(x, name) for name in ("__len__", "__array__", "__next__")
-        ):
-            raise refusal("source", "y", kind=name)
-        if buffer:
-            raise refusal("shuffle_buffer", "arrays")
-        return check.data(x, y, sample_weight, spec)
-    if hasattr(x, "__next__"):
-        raise TypeError(
-            f"X is a {name}, which can be read only once, but a source gives its blocks in every "
-            "epoch: pass the function that makes it, for example fit(lambda: read(path))"
-        )
-    is_array = isinstance(x, (list, tuple, str, bytes)) or any(
-        hasattr(x, attribute) for attribute in ("__array__", "__dataframe__", "toarray")
-    )
-    if is_array or not (callable(x) or hasattr(x, "__iter__")):
-        raise TypeError(
-            f"y is None and X is a {name}, no source of blocks: pass fit(X, y), or as X a "
-            "callable or an object that yields (X, y) or (X, y, sample_weight)"
-        )
-    if sample_weight is not None:
-        raise refusal("source", "sample_weight")
-    return BlockStream(x, spec, buffer)
-
-
 class BlockStream:
     """A source for the loop: checked blocks in own memory; ``rows`` is None before a full epoch."""
 
-    def __init__(self, source: Source, spec: Spec, buffer: int = 0) -> None:
+    total_weight = 0.0  # of the last `measure`
+
+    def __init__(self, source: Source, spec: Spec, buffer: int = 0, name: str = "X") -> None:
+        if hasattr(source, "__next__"):
+            raise TypeError(
+                f"{name} is a {type(source).__name__}, which can be read only once: pass the "
+                "function that makes it, for example fit(lambda: read(path))"
+            )
         self.source, self.spec, self.buffer = source, spec, buffer
+        self.name = f"the source of {name}"
         self.rows: int | None = None
         self.flat_y = False
         self._batch_size = 1
@@ -94,6 +68,16 @@ class BlockStream:
         seed = None if self._shuffles is None else self._shuffles.next_seed()
         return PrefetchedBlocks(self._whole_batches(seed))
 
+    def measure(self, engine: Any, team: Any) -> float:
+        """Return the weighted mean loss of an engine over all blocks."""
+        total = weight = 0.0
+        with self.blocks() as blocks:
+            for block in blocks:
+                total += block.measure(engine, team) * block.total_weight
+                weight += block.total_weight
+        self.total_weight = weight
+        return total / weight
+
     def _whole_batches(self, seed: int | None) -> Iterator[Data]:
         waiting: list[Data] = []  # rows that do not fill a batch yet
         seen = n = 0
@@ -115,7 +99,7 @@ class BlockStream:
         if self.rows is not None and seen < self.rows:
             raise self._bad_rows(f"ended after {seen} rows")
         if not seen:
-            raise ValueError("the source yields no block but at least one is expected, with rows")
+            raise ValueError(f"{self.name} yields no block but at least one is expected, with rows")
         self.rows = seen
         if waiting:
             yield _joined(waiting)
@@ -170,7 +154,7 @@ class BlockStream:
 
     def _bad_rows(self, what: str) -> ValueError:
         return ValueError(
-            f"the source {what} but had {self.rows} in the epochs before: it must yield the same "
+            f"{self.name} {what} but had {self.rows} in the epochs before: it must yield the same "
             "number each epoch; a callable must return a new iterable whenever it is called"
         )
 
@@ -192,11 +176,11 @@ class BlockStream:
             raise
         except StopIteration as error:  # StopIteration would end this generator
             raise RuntimeError(
-                f"the source of this fit raised StopIteration for block {at} (counted from 0), but "
+                f"{self.name} raised StopIteration for block {at} (counted from 0), but "
                 "only __next__ may: return an iterable, which ends by itself"
             ) from error
         except BaseException as error:
-            error.add_note(f"in the source of this fit, block {at} (counted from 0)")
+            error.add_note(f"in {self.name}, block {at} (counted from 0)")
             raise
         finally:
             if isinstance(blocks, Generator):
@@ -285,12 +269,7 @@ class PrefetchedBlocks:
         self._worker = Worker(self._work)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._wanted.put(False)
         self._worker.has_ended()  # a thread inside the source ends when the source returns
 

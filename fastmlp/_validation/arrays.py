@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmlp._network.spec import Spec
+from fastmlp._validation.compatibility import refusal
 
 # Elements per block in the search: the temporary array stays in cache.
 FINITE_BLOCK = 1 << 16
@@ -27,6 +28,21 @@ REFUSED_KINDS = {
     "m": ("time differences", "divide by a unit, for example by np.timedelta64(1, 's')"),
     "V": ("records", "pass a plain 2-D array, one column a field"),
 }
+
+
+def is_source(x: Any) -> bool:
+    """Whether this is a source of blocks: a callable or an iterable that is no array or list."""
+    if isinstance(x, (np.ndarray, Sequence, Mapping)):
+        return False
+    is_array = any(hasattr(x, name) for name in ("__array__", "__dataframe__", "toarray"))
+    return not is_array and (callable(x) or hasattr(x, "__iter__"))
+
+
+def no_source(x: Any, name: str = "X") -> None:
+    """Raise TypeError for a source where arrays are expected."""
+    if is_source(x):
+        kind = type(x).__name__
+        raise refusal("source", "Ensemble, estimator or partial_fit", name=name, kind=kind)
 
 
 def numeric(value: Any, name: str) -> NDArray[Any]:
@@ -62,6 +78,7 @@ def numeric(value: Any, name: str) -> NDArray[Any]:
 def _numbers(array: NDArray[Any], value: Any, name: str) -> NDArray[Any]:
     """Return an object array as float64; strings are rejected, even if they contain numbers."""
     if array.ndim == 0:
+        no_source(value, name)
         raise TypeError(f"{name} is {short(value)} but an array of numbers is expected")
     for item in array.flat:
         if isinstance(item, (str, bytes)):

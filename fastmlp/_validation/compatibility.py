@@ -11,10 +11,10 @@ WHOLE_EPOCHS = "pass a callback that is called after epochs only"
 
 # (option, other option): the error class and its message, with names of values in braces.
 REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
-    ("metrics", "source without validation_data"): (
+    ("metrics", "source"): (
         ValueError,
-        "metrics are given without validation_data, but X is a source, which is not evaluated "
-        "after an epoch: pass validation_data",
+        "metrics are given, but {name} is a source, whose predictions are not kept: pass arrays, "
+        "validation_data=(X, y)",
     ),
     ("metrics", "communicator"): (
         ValueError,
@@ -59,6 +59,11 @@ REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
         TypeError,
         "sample_weight is given but X is a source, whose blocks contain the weights: let it yield "
         "(X, y, sample_weight)",
+    ),
+    ("source", "Ensemble, estimator or partial_fit"): (
+        TypeError,
+        "{name} is a {kind}, a source of blocks, but arrays or a table in memory are expected: "
+        "MLP.fit, MLP.evaluate and MLP.predict take sources, or pass the rows as arrays",
     ),
     ("shuffle_buffer", "arrays"): (
         ValueError,

@@ -190,7 +190,7 @@ def validation(value: Any, spec: Spec) -> Data | None:
     if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
         raise TypeError(
             f"validation_data is {short(value)} but a tuple (X, y) or (X, y, sample_weight) "
-            "is expected"
+            "is expected; MLP.fit takes a source, too"
         )
     x, y, weights = (*value, None)[:3]
     return data(x, y, weights, spec, names=("validation X", "validation y"))

@@ -23,6 +23,7 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError, Opt
 from fastmlp._core.fit_lock import FitLock
 from fastmlp._core.keywords import twin
 from fastmlp._network.activations import ACTIVATIONS
+from fastmlp._validation import check
 
 STOCHASTIC = ("sgd", "adam")
 
@@ -189,6 +190,7 @@ def training(method: Method) -> Method:
 
     @functools.wraps(method)
     def alone(self: Any, *args: Any, **kwargs: Any) -> Any:
+        check.no_source(kwargs.get("X", args[0] if args else None))
         turn = self._turn()
         with turn.taken():
             if not get_config()["skip_parameter_validation"]:

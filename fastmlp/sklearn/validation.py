@@ -16,6 +16,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from fastmlp._core.user_warnings import warn
 from fastmlp._network.data import Data
+from fastmlp._validation import check
 
 Array = NDArray[Any]
 
@@ -92,10 +93,11 @@ def refuse_text(y: Any, classifier: str) -> None:
 
 
 def sound(X: Any, name: str) -> Any:
-    """Return X; raise ValueError for a sparse matrix with indices out of range.
+    """Return X; raise an error for a source, or a sparse matrix with indices out of range.
 
     SciPy and scikit-learn do not check them before native code uses them.
     """
+    check.no_source(X)
     if issparse(X) and not _SOUND.get(X.format, lambda _: True)(X):
         raise ValueError(
             f"{name} is a {X.format} matrix of shape {X.shape} with indices outside of it: "

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
+from fastmlp._validation import check
+
 
 def is_frame(X: Any) -> bool:
     """Whether this is a data frame: named columns, each a series of its own dtype."""
@@ -32,8 +34,9 @@ def check_frame(X: Any) -> None:
 def gathered(X: Any) -> Any:
     """Return lists of rows as arrays that keep numbers beside text, with masked values as missing.
 
-    Other tables are returned unchanged. Raises TypeError for lazy frames and sparse matrices.
+    Other tables are returned unchanged. Sources, lazy frames and sparse matrices raise TypeError.
     """
+    check.no_source(X)
     if hasattr(type(X), "collect"):
         raise TypeError(
             f"X is a {type(X).__name__} but a frame of rows is expected: pass X.collect()"

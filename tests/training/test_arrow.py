@@ -1,5 +1,9 @@
 """Tables in Arrow's format as sources: the blocks of one array, and errors with their place."""
 
+import importlib
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -80,7 +84,7 @@ def test_features_are_chosen_by_name():
     assert y.shape == (N,)
 
 
-def files(folder, *tables):
+def written(folder, *tables):
     """Write the tables as Parquet files, and return their paths."""
     for k, table in enumerate(tables):
         parquet.write_table(table, folder / f"{k}.parquet")
@@ -89,7 +93,7 @@ def files(folder, *tables):
 
 def test_later_tables_are_read_by_the_names_of_the_first(tmp_path):
     turned = TABLE.select(TABLE.column_names[::-1])
-    blocks = [*fastmlp.ArrowBlocks(files(tmp_path, TABLE, turned), "y")]
+    blocks = [*fastmlp.ArrowBlocks(written(tmp_path, TABLE, turned), "y")]
     assert len(blocks) == 2
     assert np.array_equal(*(x for x, _ in blocks))
     epochs = iter([TABLE, turned])
@@ -178,3 +182,63 @@ def test_a_file_needs_no_more_memory_than_its_blocks(tmp_path):
     for _ in fastmlp.ArrowBlocks(tmp_path / "large.parquet", "y", rows=10_000):
         most = max(most, pyarrow.total_allocated_bytes() - before)
     assert most < size / 3
+
+
+def test_predictions_of_a_table_without_targets():
+    net = fastmlp.MLP([2, 4, 1], rng=0)
+    x = np.column_stack([columns()["b"], columns()["a"]])
+    out = np.empty((N, 1), np.float32)
+    net.predict(fastmlp.ArrowBlocks(TABLE, features=["b", "a"], rows=50), out=out)
+    assert np.allclose(out, net.predict(x), atol=1e-6)
+    with pytest.raises(TypeError, match="1 entries"):
+        net.fit(fastmlp.ArrowBlocks(TABLE, features=["b", "a"]))
+
+
+# ---- the recipes of docs/sources.md --------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "sources.md").read_text()
+RECIPES = re.findall(r"`([^`]+)`", PAGE.partition("| data | source |")[2].partition("\n\n")[0])
+RECIPES = [recipe for recipe in RECIPES if "(" in recipe]
+NEEDED = {
+    "duckdb": "duckdb",
+    "frame": "polars",
+    "lazy": "polars",
+    "group": "zarr",
+    "loader": "torch",
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_recipes_of_the_page_give_the_rows(recipe, tmp_path, monkeypatch):
+    needed = [NEEDED[word] for word in re.findall(r"\w+", recipe) if word in NEEDED]
+    names = {name: pytest.importorskip(name) for name in needed}  # skipped with the reason
+    names |= {"fastmlp": fastmlp, "np": np, "glob": importlib.import_module("glob")}
+    names["pyarrow"] = pyarrow
+    importlib.import_module("pyarrow.csv").write_csv(TABLE, tmp_path / "data.csv")
+    (tmp_path / "data").mkdir()
+    files(tmp_path / "data")
+    given = columns()
+    x = np.column_stack([given[name] for name in "anbw"])
+    np.save(tmp_path / "X.npy", x)
+    np.save(tmp_path / "y.npy", given["y"])
+    if "polars" in names:
+        names["frame"] = names["polars"].from_arrow(TABLE)
+        names["lazy"] = names["frame"].lazy()
+    if "zarr" in names:
+        names["group"] = names["zarr"].group()
+        for name, array in (("X", x), ("y", given["y"])):
+            names["group"].create_array(name, data=array)
+    if "torch" in names:
+        tensors = map(names["torch"].from_numpy, (x, given["y"]))
+        set_of_rows = names["torch"].utils.data.TensorDataset(*tensors)
+        names["loader"] = names["torch"].utils.data.DataLoader(set_of_rows, batch_size=50)
+    monkeypatch.chdir(tmp_path)
+    source = eval(recipe, names)
+    net = fastmlp.MLP([4, 4, 1], rng=0, dtype="float64")
+    net.fit(source, epochs=2, validation_data=source, shuffle_buffer=500)
+    assert net.evaluate(source) == pytest.approx(net.evaluate(x, given["y"]), rel=1e-9)
+    assert np.allclose(net.predict(source), net.predict(x))
+
+
+def test_all_recipes_of_the_page_are_run():
+    assert len(RECIPES) == 8

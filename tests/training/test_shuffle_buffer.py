@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastmlp
-from fastmlp._training import sources
+from fastmlp._training import planning
 from fastmlp._training.shuffles import Shuffles
 
 N = 157
@@ -28,7 +28,7 @@ def epochs(sizes, buffer, n_epochs=2, seed=0):
     net = fastmlp.MLP([1, 1], rng=seed)
     x = np.arange(N, dtype="float32")[:, np.newaxis]
     source = blocks_of(sizes, x, 2 * x, np.ravel(x) + 1)
-    stream = sources.resolve(source, None, None, net._spec, buffer)
+    stream = planning.data(source, None, None, net._spec, buffer=buffer)
     stream.begin(10, Shuffles([net._rng]), net._engine.shuffle, 0)
     found = []
     for _ in range(n_epochs):

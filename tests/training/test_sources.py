@@ -13,7 +13,7 @@ import trials
 from cases import DTYPES
 
 import fastmlp
-from fastmlp._training import sources
+from fastmlp._training import planning
 from fastmlp._training.shuffles import Shuffles
 
 ENGINES = {"native": fastmlp.MLP, "reference": fastmlp.reference.MLP}
@@ -115,7 +115,7 @@ def test_shuffling_stays_within_blocks_and_differs_by_epoch_and_block():
     x = np.arange(12.0, dtype="float32")[:, np.newaxis]
     net, stream = fastmlp.MLP([1, 1], rng=0), None
     shuffles = Shuffles([np.random.default_rng(0)])
-    stream = sources.resolve(fastmlp.Blocks(x, x, rows=4), None, None, net._spec)
+    stream = planning.data(fastmlp.Blocks(x, x, rows=4), None, None, net._spec)
     stream.begin(5, shuffles, net._engine.shuffle, 0)
     orders = []
     for _ in range(2):
@@ -336,7 +336,7 @@ def test_blocks_of_a_mapped_file(tmp_path, mode):
         (([[1.0]], Y), TypeError, "X has type list"),
         ((SimpleNamespace(shape=X.shape), Y), TypeError, "X has type SimpleNamespace"),  # a frame
         ((X, 3), TypeError, "y has type int"),
-        ((X, None), TypeError, "y has type NoneType"),
+        ((X, None, W), TypeError, "y has type NoneType"),
         ((None, Y), TypeError, "X has type NoneType"),
         ((X, Y[:9]), ValueError, "y has 9 rows but X has 157"),
         ((X, Y, W[:9]), ValueError, "sample_weight has 9 rows"),

@@ -34,8 +34,8 @@ def fit(x=X, y=Y, **options):
     fastmlp.MLP([2, 4, 1], rng=0).fit(x, y, epochs=1, **options)
 
 
-def fit_ensemble(**options):
-    fastmlp.Ensemble([fastmlp.MLP([2, 4, 1], rng=0)]).fit(X, Y, epochs=1, **options)
+def fit_ensemble(x=X, **options):
+    fastmlp.Ensemble([fastmlp.MLP([2, 4, 1], rng=0)]).fit(x, Y, epochs=1, **options)
 
 
 def regressor(**options):
@@ -45,9 +45,7 @@ def regressor(**options):
 
 OWN = {"optimizer": fastmlp.CustomOptimizer(lambda p, g, state, rate: None, name="own")}
 CALLS = {
-    ("metrics", "source without validation_data"): lambda: fit(
-        lambda: [(X, Y)], None, metrics=["r2"]
-    ),
+    ("metrics", "source"): lambda: fit(validation_data=fastmlp.Blocks(X, Y), metrics=["r2"]),
     ("metrics", "communicator"): lambda: fit(metrics=["r2"], communicator=Alone()),
     ("CustomOptimizer", "communicator"): lambda: fit(communicator=Alone(), **OWN),
     ("CustomOptimizer", "Checkpoint"): lambda: fit(callbacks=[fastmlp.Checkpoint("never")], **OWN),
@@ -59,6 +57,7 @@ CALLS = {
     ),
     ("source", "y"): lambda: fit(fastmlp.Blocks(X, Y)),
     ("source", "sample_weight"): lambda: fit(fastmlp.Blocks(X, Y), None, sample_weight=Y),
+    ("source", "Ensemble, estimator or partial_fit"): lambda: fit_ensemble(fastmlp.Blocks(X, Y)),
     ("shuffle_buffer", "arrays"): lambda: fit(shuffle_buffer=10),
     ("shuffle_buffer", "shuffle=False"): lambda: fit(
         fastmlp.Blocks(X, Y), None, shuffle=False, shuffle_buffer=10

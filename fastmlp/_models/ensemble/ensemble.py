@@ -149,7 +149,9 @@ class Ensemble(EnsembleLearner, Exportable):
         """
         return self._heads(self._predictions(X))
 
-    def evaluate(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def evaluate(
+        self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Return the loss of the ensemble's prediction, a weighted mean over samples.
 
         Parameters

@@ -55,7 +55,7 @@ class EnsembleLearner:
     def fit(
         self,
         X: ArrayLike | Sequence[ArrayLike],
-        y: ArrayLike | Sequence[ArrayLike],
+        y: ArrayLike | Sequence[ArrayLike] | None = None,
         *,
         rows: Sequence[ArrayLike] | None = None,
         validation_rows: Sequence[ArrayLike] | None = None,
@@ -177,7 +177,7 @@ class EnsembleLearner:
     def partial_fit(
         self,
         X: ArrayLike | Sequence[ArrayLike],
-        y: ArrayLike | Sequence[ArrayLike],
+        y: ArrayLike | Sequence[ArrayLike] | None = None,
         *,
         sample_weight: ArrayLike | Sequence[ArrayLike] | None = None,
         batch_size: int | None = None,

@@ -29,7 +29,7 @@ from fastmlp._network.shard import Shard
 from fastmlp._training import callback_state, loop
 from fastmlp._training.callback_list import Callback, CallbackList
 from fastmlp._training.distributed.exchange import AgreedValue, Exchange, RankError
-from fastmlp._training.loop import Evaluator, FitStrategy
+from fastmlp._training.loop import Evaluator, FitStrategy, Measured
 
 # Distance between the seeds of two ranks: 2**64 over the golden ratio, far from the small numbers
 # added for blocks.
@@ -152,7 +152,7 @@ class DistributedFit:
 class DistributedEvaluator(Evaluator):
     """Computes the validation loss over the validation data of all ranks."""
 
-    def __init__(self, engine: Engine, validation: Data | None, exchange: Exchange) -> None:
+    def __init__(self, engine: Engine, validation: Measured | None, exchange: Exchange) -> None:
         super().__init__(engine, validation)
         self.exchange = exchange
 
@@ -161,7 +161,7 @@ class DistributedEvaluator(Evaluator):
         own, data = super().measure(loss, team), self.validation
         if data is None:
             return own
-        weight = data.rows if data.weights is None else float(data.weights.sum(dtype=float))
+        weight = data.total_weight
         each = self.exchange.gather([_next("the validation loss")], [own * weight, weight])
         total, weights, *_ = each.sum(axis=0).tolist()
         return float(total / weights)

@@ -1,0 +1,64 @@
+"""Predictions of a source: one block after the other, into any array."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastmlp._network.data import Data
+from fastmlp._training.readers import Blocks
+from fastmlp._training.sources import BlockStream
+from fastmlp._validation import check
+
+
+class InputStream(BlockStream):
+    """A source of samples: its blocks are arrays X, or tuples that begin with X."""
+
+    def _check(self, block: Any) -> Data:
+        is_tuple = isinstance(block, (tuple, list)) and len(block) and np.ndim(block[0]) == 2
+        x = check.inputs(block[0] if is_tuple else block, self.spec)
+        return Data(x, np.empty((len(x), 0)))  # without targets
+
+
+def predict(model: Any, X: Any, out: Any) -> Any:
+    """Return the predictions of a source or an array, in ``out`` if it is given."""
+    model = model._still()
+    source = X if check.is_source(X) else Blocks(check.inputs(X, model._spec))
+    parts, end = [], 0
+    with InputStream(source, model._spec).blocks() as blocks:
+        for block in blocks:
+            found, row, end = _heads(model.predict(block.x)), end, end + block.rows
+            if out is None:
+                parts.append(found)
+            else:
+                _write(_heads(out), found, row, end)
+    if out is None:
+        joined = tuple(map(np.concatenate, zip(*parts, strict=True)))
+        return joined if len(joined) > 1 else joined[0]
+    for each in _heads(out):
+        if each.shape[0] > end:
+            raise ValueError(f"out has {each.shape[0]} rows but X has {end}: pass out[:{end}]")
+    return out
+
+
+def _heads(found: Any) -> tuple[Any, ...]:
+    """Return the predictions as a tuple of one array, or two."""
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _write(outs: tuple[Any, ...], found: tuple[Any, ...], row: int, end: int) -> None:
+    """Write predictions to the rows from ``row`` to ``end``."""
+    if len(outs) != len(found):
+        remedy = "a tuple (means, variances)" if len(found) > 1 else "one array"
+        raise TypeError(f"out is {len(outs)} arrays but {len(found)} are predicted: pass {remedy}")
+    for each, p in zip(outs, found, strict=True):
+        shape, dtype = getattr(each, "shape", ()), getattr(each, "dtype", p.dtype)
+        fits = shape and shape[0] >= end and tuple(shape[1:]) == p.shape[1:]
+        if not (fits and np.can_cast(p.dtype, dtype, "same_kind")):
+            raise ValueError(
+                f"out is a {type(each).__name__} of shape {shape} and dtype {dtype} but floats of "
+                f"shape {(end, *p.shape[1:])}, or more rows, are expected: pass for example a "
+                "np.lib.format.open_memmap with one row for each row of X"
+            )
+        each[row:end] = p

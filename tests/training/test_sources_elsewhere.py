@@ -1,0 +1,271 @@
+"""Sources as validation data, in `evaluate` and `predict`, and where only arrays are taken."""
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+import trials
+
+import fastmlp
+
+ENGINES = {"native": fastmlp.MLP, "reference": fastmlp.reference.MLP}
+N = 157
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((N, 3)).astype("float32")
+Y = np.sin(X[:, :2])
+W = RNG.uniform(0.1, 9, N).astype("float32")
+LOSSES = {  # the network's layers and options, and targets
+    "squared_error": ([3, 7, 2], {}, Y),
+    "flat": ([3, 7, 1], {}, Y[:, 0]),
+    "labels": ([3, 7, 2], {"loss": "cross_entropy"}, (Y[:, 0] > 0).astype(int)),
+    "variances": ([3, 7, 2], {"loss": "gaussian_nll"}, Y),
+    "flat variances": ([3, 7, 1], {"loss": "gaussian_nll"}, Y[:, 0]),
+}
+
+
+def trained(loss="squared_error", engine="native"):
+    """Return a network after an epoch, and its targets."""
+    sizes, options, y = LOSSES[loss]
+    net = ENGINES[engine](sizes, rng=0, **options)
+    net.fit(X, y, epochs=1, shuffle=False)
+    return net, y
+
+
+def cut(*arrays, rows=40):
+    """Return a source that uses the same memory for each block."""
+
+    def source():
+        for first in range(0, len(arrays[0]), rows):
+            block = tuple(a[first : first + rows].copy() for a in arrays)
+            yield block if len(block) > 1 else block[0]
+            for a in block:
+                a[...] = -1
+
+    return source
+
+
+def tuple_of(value):
+    return value if isinstance(value, tuple) else (value,)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_stays():
+    yield
+    trials.until(lambda: not trials.workers())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("rows", [1, 40, N])
+def test_the_loss_of_a_source_is_that_of_the_rows(engine, loss, rows):
+    net, y = trained(loss, engine)
+    for given in ((X, y), (X, y, W)):
+        wanted = net.evaluate(*given)
+        assert net.evaluate(cut(*given, rows=rows)) == pytest.approx(wanted, rel=1e-6)
+    assert net.evaluate(cut(X, y, rows=N)) == net.evaluate(X, y)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_validation_on_a_source_is_that_on_its_rows(engine, loss):
+    sizes, options, y = LOSSES[loss]
+    one, two = (ENGINES[engine](sizes, rng=0, **options) for _ in "ab")
+    common = {"epochs": 3, "callbacks": [fastmlp.EarlyStopping("val_loss", patience=9)]}
+    one.fit(X, y, validation_data=(X, y, W), **common)
+    two.fit(X, y, validation_data=cut(X, y, W), **common)
+    assert two.history.val_loss == pytest.approx(one.history.val_loss, rel=1e-6)
+    assert np.array_equal(one.weights[0], two.weights[0])
+    two.fit(cut(X, y), validation_data=cut(X, y, W), epochs=5, resume=True)
+    assert len(two.history.val_loss) == 5
+
+
+SOURCES = {
+    "tuples": cut(X, Y, W),
+    "arrays": cut(X),
+    "rows": cut(X, rows=1),
+    "lists": lambda: [X[:50].tolist(), [X[50:], Y[50:]]],
+    "Blocks": fastmlp.Blocks(X, rows=50),
+    "array": X,
+    "float64": X.astype(float),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("kind", SOURCES)
+def test_predictions_of_a_source_are_those_of_its_rows(engine, loss, kind):
+    net, _ = trained(loss, engine)
+    wanted = tuple_of(net.predict(X))
+    outs = tuple(np.full_like(p, np.nan) for p in wanted)
+    out = outs if len(outs) > 1 else outs[0]
+    assert net.predict(SOURCES[kind], out=out) is out
+    for found in (outs, tuple_of(net.predict(SOURCES[kind]))):
+        for p, q in zip(found, wanted, strict=True):
+            assert (p.shape, p.dtype) == (q.shape, q.dtype)
+            assert np.allclose(p, q, rtol=1e-5, atol=1e-6)
+
+
+class Slices:
+    """An array with a shape and assignment to slices alone, as a file's."""
+
+    def __init__(self, shape):
+        self.shape, self.kept, self.most = shape, np.full(shape, np.nan), 0
+
+    def __setitem__(self, rows, values):
+        self.kept[rows] = values
+        self.most = max(self.most, len(values))
+
+
+def test_predictions_go_anywhere_block_by_block(tmp_path):
+    net, _ = trained()
+    wanted, path = net.predict(X), tmp_path / "p.npy"
+    mapped = np.lib.format.open_memmap(path, mode="w+", dtype="float32", shape=(N, 2))
+    net.predict(cut(X), out=mapped)
+    mapped.flush()
+    assert np.allclose(np.load(path), wanted)
+    slices = Slices((N, 2))
+    net.predict(fastmlp.Blocks(X, rows=30), out=slices)
+    assert slices.most == 30
+    assert np.allclose(slices.kept, wanted)
+
+
+def failing():
+    yield X[:9], Y[:9]
+    raise OSError("disk on fire")
+
+
+WRONG = {
+    "nothing": (lambda: (), ValueError, "the source of X yields no block"),
+    "raises": (failing, OSError, "(?s)on fire.*source of X, block 1"),
+    "columns": (lambda: [(X, Y), (X[:, :2], Y)], ValueError, "(?s)2 features.*block 1"),
+    "NaN": (lambda: [(X * np.nan, Y)], ValueError, "block 0"),
+    "generator": (failing(), TypeError, "X is a generator, which can be read only once"),
+    "no iterable": (lambda: 3, TypeError, "an iterable of blocks is expected"),
+}
+
+
+CALLS = {
+    "evaluate": lambda net, source, out: net.evaluate(source),
+    "predict": lambda net, source, out: net.predict(source),
+    "predict into": lambda net, source, out: net.predict(source, out=out),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_source_changes_nothing(call, case):
+    source, kind, message = WRONG[case]
+    net, _ = trained()
+    before, history, out = net.state_dict(), net.history.loss[:], np.full((N, 2), np.nan)
+    with pytest.raises(kind, match=message):
+        CALLS[call](net, source, out)
+    assert all(np.array_equal(before[name], a) for name, a in net.state_dict().items())
+    assert net.history.loss == history
+    assert np.isfinite(net.predict(X)).all()
+    if case == "raises":
+        assert np.isfinite(out).all(axis=1).sum() == (9 if call == "predict into" else 0)
+
+
+CHANGING = {
+    "nothing": (lambda k: () if k else [(X, Y)], ValueError, "of validation_data ended after 0"),
+    "more": (lambda k: [(X, Y)] * (1 + k), ValueError, "of validation_data yields 314 rows or"),
+    "raises": (lambda k: failing() if k else [(X, Y)], OSError, "source of validation_data, bl"),
+    "dtype": (lambda k: [(X.astype("f8") if k else X, Y)], ValueError, "dtype of X"),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("case", CHANGING)
+def test_validation_that_changes_leaves_the_last_whole_epoch(engine, case):
+    change, kind, message = CHANGING[case]
+    calls, net, kept = itertools.count(), ENGINES[engine]([3, 7, 2], rng=0), []
+    with pytest.raises(kind, match=message):
+        net.fit(
+            X,
+            Y,
+            epochs=3,
+            validation_data=lambda: change(next(calls)),
+            callbacks=[lambda state: kept.append(state.model.weights[0].copy())],
+        )
+    assert len(net.history.loss) == len(net.history.val_loss) == len(kept) == 1
+    assert np.array_equal(net.weights[0], kept[0])
+
+
+def test_validation_data_can_be_read_in_each_epoch():
+    net = fastmlp.MLP([3, 7, 2], rng=0)
+    with pytest.raises(TypeError, match="validation_data is a generator, which can be read only"):
+        net.fit(X, Y, validation_data=failing())
+    assert net.history is None
+
+
+OUTS = {
+    "short": (np.empty((99, 2)), ValueError, r"shape \(99, 2\) .* \(120, 2\), or more rows"),
+    "long": (np.empty((200, 2)), ValueError, r"200 rows but X has 157: pass out\[:157\]"),
+    "columns": (np.empty((N, 3)), ValueError, r"\(157, 3\) and dtype float64 but .* \(40, 2\)"),
+    "flat": (np.empty(N), ValueError, r"\(157,\) and .* of shape \(40, 2\), or more"),
+    "integers": (np.empty((N, 2), int), ValueError, "dtype int64 but floats of shape"),
+    "list": ([0.0] * N, ValueError, "out is a list of shape"),
+    "tuple": ((np.empty((N, 2)),) * 2, TypeError, "2 arrays but 1 are predicted: pass one"),
+}
+
+
+@pytest.mark.parametrize("case", OUTS)
+def test_a_wrong_out_is_refused(case):
+    out, kind, message = OUTS[case]
+    net, _ = trained()
+    with pytest.raises(kind, match=message):
+        net.predict(cut(X), out=out)
+
+
+def test_variances_need_a_tuple():
+    net, _ = trained("flat variances")
+    with pytest.raises(TypeError, match=re.escape("a tuple (means, variances)")):
+        net.predict(cut(X), out=np.empty(N))
+    with pytest.raises(ValueError, match=re.escape("floats of shape (40,), or more")):
+        net.predict(cut(X), out=(np.empty(N), np.empty((N, 1))))
+
+
+def test_a_prediction_is_of_one_state():
+    net, _ = trained()
+    wanted = net.predict(X)
+
+    def source():
+        yield X[:80]
+        net.fit(X, Y, epochs=1)
+        yield X[80:]
+
+    assert np.allclose(net.predict(source), wanted)
+    assert not np.allclose(net.predict(X), wanted)
+
+
+BLOCKS = fastmlp.Blocks(X, Y)
+REFUSED = {
+    "Ensemble.fit": lambda: fastmlp.Ensemble([trained()[0]]).fit(BLOCKS),
+    "Ensemble.partial_fit": lambda: fastmlp.Ensemble([trained()[0]]).partial_fit(BLOCKS),
+    "Ensemble.predict": lambda: fastmlp.Ensemble([trained()[0]]).predict(BLOCKS),
+    "Ensemble.evaluate": lambda: fastmlp.Ensemble([trained()[0]]).evaluate(BLOCKS),
+    "MLP.partial_fit": lambda: trained()[0].partial_fit(BLOCKS),
+    "MLP.jacobian": lambda: trained()[0].jacobian(cut(X)),
+}
+
+
+@pytest.mark.parametrize("call", REFUSED)
+def test_arrays_are_asked_for(call):
+    with pytest.raises(TypeError, match="a source of blocks, but arrays .* MLP.fit, MLP.evaluate"):
+        REFUSED[call]()
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor", "TabMLPRegressor"])
+def test_estimators_ask_for_arrays(name):
+    pytest.importorskip("sklearn")
+    options = {"preset": "fast", "epochs": 1, "folds": 2} if "Tab" in name else {"max_iter": 1}
+    estimator = getattr(fastmlp, name)(**options)
+    expected = "X is a Blocks, a source of blocks, but arrays or a table"
+    for call in (lambda: estimator.fit(BLOCKS), lambda: estimator.fit(BLOCKS, Y)):
+        with pytest.raises(TypeError, match=expected):
+            call()
+    estimator.fit(X, (Y[:, 0] > 0).astype(int))
+    with pytest.raises(TypeError, match=expected):
+        estimator.predict(BLOCKS)
