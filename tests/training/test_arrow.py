@@ -136,7 +136,7 @@ WRONG = {
         "the table has 2 columns 'a': its columns are a, a, y, b, w",
     ),
     "a later file lacks a column": (
-        lambda folder: fastmlp.ArrowBlocks(files(folder, TABLE, TABLE.drop(["b"])), "y"),
+        lambda folder: fastmlp.ArrowBlocks(written(folder, TABLE, TABLE.drop(["b"])), "y"),
         ValueError,
         r"1\.parquet has no column 'b'",
     ),
