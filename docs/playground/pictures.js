@@ -3,7 +3,7 @@ const CLASSES = [[230, 126, 34], [31, 119, 200]]; // orange and blue differ for 
 const GRID = 60; // cells of the map on each side
 const MOST_NODES = 10; // drawn of a layer
 
-const color = (rgb, alpha = 1) => `rgb(${rgb} / ${alpha})`;
+const color = (rgb, alpha = 1) => `rgb(${rgb.join(" ")} / ${alpha})`;
 const ink = name => getComputedStyle(document.documentElement).getPropertyValue(name);
 
 function clean(canvas) {
@@ -40,7 +40,7 @@ export function drawMap(canvas, predict, { x, t }, cursor) {
   values.forEach((value, k) => {
     const p = Math.min(1, Math.max(0, value));
     pen.fillStyle = color(CLASSES[+(p > 0.5)], 0.08 + 1.1 * Math.abs(p - 0.5));
-    pen.fillRect(k % GRID * cell, Math.floor(k / GRID) * cell, cell + 1, cell + 1);
+    pen.fillRect(k % GRID * cell, Math.floor(k / GRID) * cell, cell, cell);
   });
   t.forEach((label, k) =>
     dot(pen, place(canvas, x[2 * k]), place(canvas, -x[2 * k + 1]), 4, color(CLASSES[label]), "#fff"));
