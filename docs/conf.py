@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ html_theme = "pydata_sphinx_theme"
 html_title = "fastmlp"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_extra_path = ["playground"]
+exclude_patterns = ["**.pyx"]  # the source of play.wasm
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
@@ -58,7 +61,7 @@ def page_of(name: str) -> str:
     """Return the directives that document a public name from its docstring."""
     thing = fastmlp
     for part in name.split(".")[1:]:
-        thing = getattr(thing, part, None) or sys.modules[f"{thing.__name__}.{part}"]
+        thing = getattr(thing, part, None) or import_module(f"{thing.__name__}.{part}")
     if inspect.isclass(thing):
         directive = f".. autoclass:: {name}\n   :members:\n   :inherited-members:"
     elif inspect.ismodule(thing):
@@ -109,7 +112,7 @@ def escape(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: l
     """Keep powers and final underscores in docstrings, which would be read as markup."""
     for k, line in enumerate(lines):
         if "``" not in line and ">>>" not in line:
-            line = re.sub(r"(?<=[\w)])\*\*(?=[\w(])", r"\\*\\*", line)
+            line = re.sub(r"(?<=[\w)])\*\*(?=[\w(])", r"\\*\\*", line).replace(" *= ", r" \*= ")
             lines[k] = re.sub(r"(?<=\w)_(?=[,)])", r"\\_", line)
 
 

@@ -21,6 +21,7 @@ class Engine {
   // Copy an array into the memory of the instance; returns its address.
   put(array) {
     const at = this.wasm.malloc(array.byteLength || 1);
+    if (!at) throw new RangeError(`no memory for ${array.byteLength} bytes`);
     new Uint8Array(this.wasm.memory.buffer, at, array.byteLength)
       .set(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
     return at;

@@ -2,8 +2,9 @@
 const CLASSES = [[230, 126, 34], [31, 119, 200]]; // orange and blue differ for the color-blind too
 const GRID = 60; // cells of the map on each side
 const MOST_NODES = 10; // drawn of a layer
+const MOST_LOSSES = 1000; // drawn, evenly chosen from all
 
-const color = (rgb, alpha = 1) => `rgb(${rgb} / ${alpha})`;
+const color = (rgb, alpha = 1) => `rgb(${rgb.join(" ")} / ${alpha})`;
 const ink = name => getComputedStyle(document.documentElement).getPropertyValue(name);
 
 function clean(canvas) {
@@ -40,7 +41,7 @@ export function drawMap(canvas, predict, { x, t }, cursor) {
   values.forEach((value, k) => {
     const p = Math.min(1, Math.max(0, value));
     pen.fillStyle = color(CLASSES[+(p > 0.5)], 0.08 + 1.1 * Math.abs(p - 0.5));
-    pen.fillRect(k % GRID * cell, Math.floor(k / GRID) * cell, cell + 1, cell + 1);
+    pen.fillRect(k % GRID * cell, Math.floor(k / GRID) * cell, cell, cell);
   });
   t.forEach((label, k) =>
     dot(pen, place(canvas, x[2 * k]), place(canvas, -x[2 * k + 1]), 4, color(CLASSES[label]), "#fff"));
@@ -95,9 +96,11 @@ export function drawNetwork(canvas, sizes, weights) {
 // The losses of all epochs, on a logarithmic scale with a line for each power of ten.
 export function drawLosses(canvas, losses) {
   const pen = clean(canvas);
-  const logs = losses.filter(loss => loss > 0).map(Math.log10);
+  const stride = Math.ceil(losses.length / MOST_LOSSES);
+  const shown = Array.from({ length: Math.ceil(losses.length / stride) || 0 }, (_, k) => losses[k * stride]);
+  const logs = shown.filter(loss => loss > 0).map(Math.log10);
   if (!logs.length) return;
-  const low = Math.floor(logs.reduce((a, b) => Math.min(a, b))), high = Math.ceil(logs.reduce((a, b) => Math.max(a, b)));
+  const low = Math.floor(Math.min(...logs)), high = Math.ceil(Math.max(...logs));
   const y = log => 10 + (canvas.height - 20) * (high - log) / Math.max(high - low, 1);
   const every = Math.ceil((high - low + 1) / 6);
   pen.font = "12px system-ui, sans-serif";

@@ -6,7 +6,7 @@
 include "kernels.pyx"
 
 from libc.stdint cimport uintptr_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport abort, calloc, free
 from libc.string cimport memcpy, memset, strcmp
 
 from fastmlp._engine.jobs cimport *
@@ -47,6 +47,8 @@ cdef void* take(int64_t count, int64_t size) noexcept nogil:
     """Return zeroed, aligned memory, valid until the next network is made."""
     global N_TAKEN
     cdef void* start = calloc(max(count, 1) * size + 2 * ALIGNED, 1)
+    if start == NULL:
+        abort()  # an exception in JavaScript
     TAKEN[N_TAKEN] = start
     N_TAKEN += 1
     return <void*>((<uintptr_t>start + ALIGNED - 1) & ~<uintptr_t>(ALIGNED - 1))

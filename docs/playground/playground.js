@@ -72,7 +72,10 @@ function reset() {
     state.rows = null; // until the form is right
     return say(error.message);
   }
-  element("class").hidden = fields.data.value !== "own";
+  const isOwn = fields.data.value === "own";
+  element("class").hidden = !isOwn;
+  map.tabIndex = isOwn ? 0 : -1;
+  map.setAttribute("role", isOwn ? "application" : "img");
   element("smaller").hidden = true;
   say(state.rows.t.length ? "" : "Add points: click the map, or move the frame by the arrow keys and press Enter.");
   draw();

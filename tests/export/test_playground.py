@@ -114,6 +114,11 @@ try {
   await until(() => text("accuracy") === "100.0 %");
   check(text("accuracy") === "100.0 %", "spirals are not learned");
   check(text("run") === "Pause", "the button does not say Pause");
+  const { data } = $("#map").getContext("2d").getImageData(0, 0, 360, 360);
+  const colors = [0, 0]; // pixels that are more red than blue, and the others
+  for (let k = 0; k < data.length; k += 4)
+    if (Math.abs(data[k] - data[k + 2]) > 50) colors[+(data[k] < data[k + 2])]++;
+  check(Math.min(...colors) > 9000, `the map is not orange and blue: ${colors} pixels`);
   $("#reset").click();
   check(text("epoch") === "0" && text("accuracy") !== "100.0 %", "Reset does not reset");
   await open("divergence");
