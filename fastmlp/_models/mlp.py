@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from fastmlp._network.spec import Activations
     from fastmlp._training.sources import Source
 
-MANY_ROWS = 1 << 30  # stands for the unknown number of rows of a source
-
 
 @explained
 class MLP(Learner):
@@ -267,7 +265,7 @@ class MLP(Learner):
         """
         data = planning.data(X, y, sample_weight, self._spec)
         model = self if isinstance(data, Data) else self._still()
-        with call_team(self._n_weights, data.rows or MANY_ROWS) as team:
+        with call_team(self._n_weights, data.rows or 1 << 30) as team:  # None: many
             return data.measure(model._engine, team)
 
     def _still(self) -> Self:
