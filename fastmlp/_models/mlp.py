@@ -130,7 +130,7 @@ class MLP(Learner):
         self._engine.set_parameters(*initializers.draw(spec, self._rng, names))
 
     def predict(
-        self, X: ArrayLike | Source, *, out: Any = None
+        self, X: ArrayLike | Source, out: Any = None
     ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
         """Predict: the loss's link applied to the network's output.
 
@@ -169,8 +169,8 @@ class MLP(Learner):
         >>> net.predict(lambda: [np.ones((10, 3))] * 3, out=out) is out
         True
         """
-        z: Any = None if out is not None else self._engine.predict_row(X)  # None: not that plain
-        if z is None:
+        z: Any = self._engine.predict_row(X)  # None: not that plain
+        if z is None or out is not None:
             if out is not None or check.is_source(X):
                 from fastmlp._models import blockwise
 
