@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from fastmlp._network.spec import Activations
     from fastmlp._training.sources import Source
 
-MANY_ROWS = 1 << 30  # stands for the unknown number of rows of a source
-
 
 @explained
 class MLP(Learner):
@@ -132,7 +130,7 @@ class MLP(Learner):
         self._engine.set_parameters(*initializers.draw(spec, self._rng, names))
 
     def predict(
-        self, X: ArrayLike | Source, *, out: Any = None
+        self, X: ArrayLike | Source, out: Any = None
     ) -> NDArray[Any] | tuple[NDArray[Any], NDArray[Any]]:
         """Predict: the loss's link applied to the network's output.
 
@@ -171,8 +169,8 @@ class MLP(Learner):
         >>> net.predict(lambda: [np.ones((10, 3))] * 3, out=out) is out
         True
         """
-        z: Any = None if out is not None else self._engine.predict_row(X)  # None: not that plain
-        if z is None:
+        z: Any = self._engine.predict_row(X)  # None: not that plain
+        if z is None or out is not None:
             if out is not None or check.is_source(X):
                 from fastmlp._models import blockwise
 
@@ -267,7 +265,7 @@ class MLP(Learner):
         """
         data = planning.data(X, y, sample_weight, self._spec)
         model = self if isinstance(data, Data) else self._still()
-        with call_team(self._n_weights, data.rows or MANY_ROWS) as team:
+        with call_team(self._n_weights, data.rows or 1 << 30) as team:  # None: many
             return data.measure(model._engine, team)
 
     def _still(self) -> Self:

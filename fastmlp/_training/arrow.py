@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastmlp._core.intervals import check_count
 from fastmlp._core.optional import require
+from fastmlp._validation import check
 
 Array = NDArray[Any]
 Path = str | os.PathLike[str]
@@ -82,31 +83,24 @@ class ArrowBlocks:
                 f"features is {features!r} but a list of names is expected: pass [{features!r}]"
             )
         self.rows = check_count("rows", rows, example=65_536)
-        self.paths: list[Path] | None = None
         self.make: Callable[[], Any] = data if callable(data) else lambda: data
-        if isinstance(data, (str, os.PathLike)):
-            self.paths = [data]
-        elif isinstance(data, (list, tuple)):
-            self.paths = list(data)
-            if not data:
-                raise ValueError(
-                    "data is an empty list but at least one path is expected: correct the pattern, "
-                    "if glob made the list"
-                )
-        elif not callable(data) and not hasattr(data, "__arrow_c_stream__"):
+        if isinstance(data, (list, tuple)) and not data:
+            raise ValueError(
+                "data is an empty list but at least one path is expected: correct the pattern, "
+                "if glob made the list"
+            )
+        self.paths: list[Path] = list(data) if isinstance(data, (list, tuple)) else [data]
+        if not all(isinstance(path, (str, os.PathLike)) for path in self.paths):
+            self.paths = []
+        if not (self.paths or callable(data) or hasattr(data, "__arrow_c_stream__")):
             raise TypeError(
-                f"data is a {type(data).__name__} but paths of Parquet files, an Arrow table or a "
+                f"data is {check.short(data)} but paths of Parquet files, an Arrow table or a "
                 "callable that returns one is expected: pass for example a polars or pyarrow table"
             )
-        for path in self.paths or ():
-            if not isinstance(path, (str, os.PathLike)):
-                raise TypeError(
-                    f"data has a {type(path).__name__} but paths are expected: pass names of files"
-                )
 
     def __iter__(self) -> Iterator[tuple[Array, ...]]:
         """Yield the blocks, from the first row to the last."""
-        if self.paths is not None:
+        if self.paths:
             for path in self.paths:
                 yield from self._of_file(path)
             return

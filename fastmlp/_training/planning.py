@@ -29,10 +29,7 @@ if TYPE_CHECKING:
 def data(
     x: Any, y: Any, sample_weight: Any, spec: Spec, shuffle: Any = True, buffer: Any = None
 ) -> Data | BlockStream:
-    """Return the checked data of a call: arrays, or a stream if there is no y and x is a source.
-
-    A stream shuffles its rows through a buffer of ``buffer`` rows; None: within its blocks.
-    """
+    """Return the checked data of a call: arrays, or without y the stream of a source."""
     rows = 0 if buffer is None else check_count("shuffle_buffer", buffer, example=131_072)
     if rows and not shuffle:
         raise refusal("shuffle_buffer", "shuffle=False")

@@ -36,8 +36,6 @@ _SEED_MASK = 2**64 - 1
 class BlockStream:
     """A source for the loop: checked blocks in own memory; ``rows`` is None before a full epoch."""
 
-    total_weight = 0.0  # of the last `measure`
-
     def __init__(self, source: Source, spec: Spec, buffer: int = 0, name: str = "X") -> None:
         if hasattr(source, "__next__"):
             raise TypeError(
@@ -47,7 +45,7 @@ class BlockStream:
         self.source, self.spec, self.buffer = source, spec, buffer
         self.name = f"the source of {name}"
         self.rows: int | None = None
-        self.flat_y = False
+        self.flat_y, self.total_weight = False, 0.0  # the weight of the last `measure`
         self._batch_size = 1
         self._shuffles: Shuffles | None = None
         self._summary: BlockSummary | None = None
@@ -70,13 +68,12 @@ class BlockStream:
 
     def measure(self, engine: Any, team: Any) -> float:
         """Return the weighted mean loss of an engine over all blocks."""
-        total = weight = 0.0
+        total = self.total_weight = 0.0
         with self.blocks() as blocks:
             for block in blocks:
                 total += block.measure(engine, team) * block.total_weight
-                weight += block.total_weight
-        self.total_weight = weight
-        return total / weight
+                self.total_weight += block.total_weight
+        return total / self.total_weight
 
     def _whole_batches(self, seed: int | None) -> Iterator[Data]:
         waiting: list[Data] = []  # rows that do not fill a batch yet

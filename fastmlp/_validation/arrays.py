@@ -41,8 +41,7 @@ def is_source(x: Any) -> bool:
 def no_source(x: Any, name: str = "X") -> None:
     """Raise TypeError for a source where arrays are expected."""
     if is_source(x):
-        kind = type(x).__name__
-        raise refusal("source", "Ensemble, estimator or partial_fit", name=name, kind=kind)
+        raise refusal("source", "Ensemble or estimator", name=name, kind=type(x).__name__)
 
 
 def numeric(value: Any, name: str) -> NDArray[Any]:

@@ -60,7 +60,7 @@ REFUSALS: dict[tuple[str, str], tuple[type[Exception], str]] = {
         "sample_weight is given but X is a source, whose blocks contain the weights: let it yield "
         "(X, y, sample_weight)",
     ),
-    ("source", "Ensemble, estimator or partial_fit"): (
+    ("source", "Ensemble or estimator"): (
         TypeError,
         "{name} is a {kind}, a source of blocks, but arrays or a table in memory are expected: "
         "MLP.fit, MLP.evaluate and MLP.predict take sources, or pass the rows as arrays",

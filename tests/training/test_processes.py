@@ -353,6 +353,7 @@ def test_a_checkpoint_is_refused_on_all_ranks_if_one_has_other_data(mlp, tmp_pat
         assert "differ from those of the fit to resume" in str(error)
 
 
+@pytest.mark.filterwarnings("ignore:the blocks of the source differ")  # they are sorted
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.filterwarnings("ignore:the blocks of the source differ")
 def test_each_rank_may_have_a_source(mlp, shuffle):

@@ -57,7 +57,7 @@ CALLS = {
     ),
     ("source", "y"): lambda: fit(fastmlp.Blocks(X, Y)),
     ("source", "sample_weight"): lambda: fit(fastmlp.Blocks(X, Y), None, sample_weight=Y),
-    ("source", "Ensemble, estimator or partial_fit"): lambda: fit_ensemble(fastmlp.Blocks(X, Y)),
+    ("source", "Ensemble or estimator"): lambda: fit_ensemble(fastmlp.Blocks(X, Y)),
     ("shuffle_buffer", "arrays"): lambda: fit(shuffle_buffer=10),
     ("shuffle_buffer", "shuffle=False"): lambda: fit(
         fastmlp.Blocks(X, Y), None, shuffle=False, shuffle_buffer=10
