@@ -118,7 +118,7 @@ class Learner(Model):
             mean_squared_error, mean_absolute_error, r2, or callables ``(y, prediction) -> float``
             that get checked targets, (n, outputs) or labels (n,), and predictions (n, outputs).
             They use the validation data, with names ``val_NAME``, or else all of X; these must
-            be arrays. This takes the time of a prediction.
+            be arrays. Sample weights are not used. This takes the time of a prediction.
         callbacks : iterable of callables
             Called with a ``fastmlp.State`` after each epoch; returning True ends the fit. A method
             ``on_batch(state, batch)`` is called with a ``fastmlp.Batch`` after each batch; True

@@ -139,8 +139,9 @@ def resumed(
     resume = f"resume is {True if path is None else path!r}"
     if history is None or progress is None or not progress.rows:
         raise ValueError(
-            f"{resume} but there is no fit to resume, since the model was not trained, or not by "
-            "fit: leave resume out"
+            f"{resume} but there is no fit to resume, since the model was not trained, not by "
+            "fit, or copied or saved by another thread than that of a running fit: leave resume "
+            "out, or use a Checkpoint"
         )
     if not _can_go_on(progress, model._engine):
         raise ValueError(

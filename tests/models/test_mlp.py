@@ -351,3 +351,5 @@ def test_summary_and_number_of_parameters(mlp):
     ensemble = fastmlp.Ensemble([net, copy.deepcopy(net)])
     assert ensemble.n_parameters == 158
     assert ensemble.summary() == f"2 members, 158 parameters; each member:\n{SUMMARY}"
+    html = f"<p>2 members, 158 parameters; each member:</p>{net._repr_html_()}"
+    assert ensemble._repr_html_() == html

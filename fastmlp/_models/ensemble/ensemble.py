@@ -112,6 +112,10 @@ class Ensemble(EnsembleLearner, Exportable):
         head = f"{len(self)} members, {self.n_parameters:,} parameters; each member:"
         return f"{head}\n{summary(self._spec)}"
 
+    def _repr_html_(self) -> str:
+        """Return the summary for notebooks."""
+        return f"<p>{self.summary().splitlines()[0]}</p>{self[0]._repr_html_()}"
+
     def __len__(self) -> int:
         return len(self._members)
 
