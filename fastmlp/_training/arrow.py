@@ -29,7 +29,7 @@ class ArrowBlocks:
         every epoch; or a callable that returns such an object, and is called once an epoch.
     target : str or sequence of str
         The column with the targets, or several columns: y then has shape (n, len(target)).
-    features : sequence of str, optional
+    features : str or sequence of str, optional
         The columns of X; by default all of the first table that are not target or weight, in its
         order. Later tables and files are read by these names.
     weight : str, optional
@@ -68,7 +68,7 @@ class ArrowBlocks:
         data: Any,
         target: str | Sequence[str],
         *,
-        features: Sequence[str] | None = None,
+        features: str | Sequence[str] | None = None,
         weight: str | None = None,
         rows: int = 65_536,
     ) -> None:
@@ -76,10 +76,6 @@ class ArrowBlocks:
         self.targets = _columns("target", target)
         self.target, self.weight = target, weight
         self.features = None if features is None else _columns("features", features)
-        if isinstance(features, str):
-            raise TypeError(
-                f"features is {features!r} but a list of names is expected: pass [{features!r}]"
-            )
         self.rows = check_count("rows", rows, example=65_536)
         self.paths: list[Path] | None = None
         self.make: Callable[[], Any] = data if callable(data) else lambda: data
@@ -172,12 +168,12 @@ class ArrowBlocks:
 
 def _columns(name: str, value: str | Sequence[str]) -> list[str]:
     """Return names of columns as a list; raise TypeError or ValueError if they are none."""
-    names = [value] if isinstance(value, str) else value
-    if not isinstance(names, Sequence) or not all(isinstance(each, str) for each in names):
+    names = [value] if isinstance(value, str) else list(value) if np.iterable(value) else [value]
+    if not all(isinstance(each, str) for each in names):
         raise TypeError(f"{name} is {value!r} but names of columns are expected: pass strings")
     if not names:
         raise ValueError(f"{name} is empty but at least one name of a column is expected")
-    return list(names)
+    return names
 
 
 def _numbers(column: Any, name: str, place: Callable[[int], str]) -> Array:

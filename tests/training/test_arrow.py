@@ -75,7 +75,7 @@ def test_blocks_are_those_of_the_arrays(kind, rows, target, tmp_path):
 
 
 def test_features_are_chosen_by_name():
-    ((x, y),) = fastmlp.ArrowBlocks(TABLE, "y", features=["b", "a"])
+    ((x, y),) = fastmlp.ArrowBlocks(TABLE, "y", features=np.array(["b", "a"]))
     assert np.array_equal(x, np.column_stack([columns()["b"], columns()["a"]]))
     assert y.shape == (N,)
 
@@ -121,6 +121,11 @@ WRONG = {
         ValueError,
         "no column 'z': its columns are a, n, y, b, w",
     ),
+    "one feature that is no column": (
+        lambda folder: fastmlp.ArrowBlocks(TABLE, "y", features="ab"),
+        ValueError,
+        "no column 'ab'",
+    ),
     "no features": (
         lambda folder: fastmlp.ArrowBlocks(TABLE.select(["y"]), "y"),
         ValueError,
@@ -160,7 +165,7 @@ def test_other_data_are_refused(data):
 
 
 @pytest.mark.parametrize(
-    "names", [{"target": 3}, {"target": []}, {"target": ["y", 3]}, {"features": "ab"}], ids=str
+    "names", [{"target": 3}, {"target": []}, {"target": ["y", 3]}, {"features": [1]}], ids=str
 )
 def test_names_of_columns_are_strings(names):
     with pytest.raises((TypeError, ValueError), match=f"{next(iter(names))} is .*expected"):
