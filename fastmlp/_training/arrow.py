@@ -31,7 +31,7 @@ class ArrowBlocks:
     target : str or sequence of str, optional
         The column with the targets, or several columns: y then has shape (n, len(target)). Without
         targets, the blocks serve ``MLP.predict`` alone.
-    features : sequence of str, optional
+    features : str or sequence of str, optional
         The columns of X; by default all of the first table that are not target or weight, in its
         order. Later tables and files are read by these names.
     weight : str, optional
@@ -70,20 +70,16 @@ class ArrowBlocks:
         data: Any,
         target: str | Sequence[str] | None = None,
         *,
-        features: Sequence[str] | None = None,
+        features: str | Sequence[str] | None = None,
         weight: str | None = None,
         rows: int = 65_536,
     ) -> None:
-        self.pyarrow = require("ArrowBlocks", "pyarrow")
+        require("ArrowBlocks", "pyarrow")  # now, not when a thread reads the first block
         self.targets = [] if target is None else _columns("target", target)
         self.target, self.weight = target, weight
         self.features = None if features is None else _columns("features", features)
-        if isinstance(features, str):
-            raise TypeError(
-                f"features is {features!r} but a list of names is expected: pass [{features!r}]"
-            )
         self.rows = check_count("rows", rows, example=65_536)
-        self.make: Callable[[], Any] = data if callable(data) else lambda: data
+        self.data = data
         if isinstance(data, (list, tuple)) and not data:
             raise ValueError(
                 "data is an empty list but at least one path is expected: correct the pattern, "
@@ -104,7 +100,9 @@ class ArrowBlocks:
             for path in self.paths:
                 yield from self._of_file(path)
             return
-        reader = self.pyarrow.RecordBatchReader.from_stream(self.make())
+        reader = require("ArrowBlocks", "pyarrow").RecordBatchReader.from_stream(
+            self.data() if callable(self.data) else self.data
+        )
         names = self._names(reader.schema.names, "the table")
         row = 0
         for batch in reader:
@@ -170,12 +168,12 @@ class ArrowBlocks:
 
 def _columns(name: str, value: str | Sequence[str]) -> list[str]:
     """Return names of columns as a list; raise TypeError or ValueError if they are none."""
-    names = [value] if isinstance(value, str) else value
-    if not isinstance(names, Sequence) or not all(isinstance(each, str) for each in names):
+    names = [value] if isinstance(value, str) else list(value) if np.iterable(value) else [value]
+    if not all(isinstance(each, str) for each in names):
         raise TypeError(f"{name} is {value!r} but names of columns are expected: pass strings")
     if not names:
         raise ValueError(f"{name} is empty but at least one name of a column is expected")
-    return list(names)
+    return names
 
 
 def _numbers(column: Any, name: str, place: Callable[[int], str]) -> Array:

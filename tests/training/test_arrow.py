@@ -1,6 +1,7 @@
 """Tables in Arrow's format as sources: the blocks of one array, and errors with their place."""
 
 import importlib
+import pickle
 import re
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def test_blocks_are_those_of_the_arrays(kind, rows, target, tmp_path):
 
 
 def test_features_are_chosen_by_name():
-    ((x, y),) = fastmlp.ArrowBlocks(TABLE, "y", features=["b", "a"])
+    ((x, y),) = fastmlp.ArrowBlocks(TABLE, "y", features=np.array(["b", "a"]))
     assert np.array_equal(x, np.column_stack([columns()["b"], columns()["a"]]))
     assert y.shape == (N,)
 
@@ -99,6 +100,14 @@ def test_later_tables_are_read_by_the_names_of_the_first(tmp_path):
     epochs = iter([TABLE, turned])
     source = fastmlp.ArrowBlocks(lambda: next(epochs), "y")
     assert np.array_equal(next(iter(source))[0], next(iter(source))[0])
+
+
+@pytest.mark.parametrize("kind", ["table", "files"])
+def test_copies_yield_the_same(kind, tmp_path):
+    source = fastmlp.ArrowBlocks(KINDS[kind](tmp_path), "y")
+    for (x, y), (other, z) in zip(source, pickle.loads(pickle.dumps(source)), strict=True):
+        assert np.array_equal(x, other)
+        assert np.array_equal(y, z)
 
 
 def test_float32_stays_float32():
@@ -124,6 +133,11 @@ WRONG = {
         lambda folder: fastmlp.ArrowBlocks(TABLE, "z"),
         ValueError,
         "no column 'z': its columns are a, n, y, b, w",
+    ),
+    "one feature that is no column": (
+        lambda folder: fastmlp.ArrowBlocks(TABLE, "y", features="ab"),
+        ValueError,
+        "no column 'ab'",
     ),
     "no features": (
         lambda folder: fastmlp.ArrowBlocks(TABLE.select(["y"]), "y"),
@@ -164,7 +178,7 @@ def test_other_data_are_refused(data):
 
 
 @pytest.mark.parametrize(
-    "names", [{"target": 3}, {"target": []}, {"target": ["y", 3]}, {"features": "ab"}], ids=str
+    "names", [{"target": 3}, {"target": []}, {"target": ["y", 3]}, {"features": [1]}], ids=str
 )
 def test_names_of_columns_are_strings(names):
     with pytest.raises((TypeError, ValueError), match=f"{next(iter(names))} is .*expected"):
