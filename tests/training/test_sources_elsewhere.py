@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import ranks
 import trials
 
 import fastmlp
@@ -190,6 +191,19 @@ def test_validation_that_changes_leaves_the_last_whole_epoch(engine, case):
         )
     assert len(net.history.loss) == len(net.history.val_loss) == len(kept) == 1
     assert np.array_equal(net.weights[0], kept[0])
+
+
+def test_each_rank_may_validate_on_a_source():
+    def work(communicator, is_source):
+        own = slice(30 * communicator.rank, None)  # the ranks have 157 and 127 rows
+        held = X[own], Y[own], W[own]
+        net = fastmlp.MLP([3, 7, 2], rng=0)
+        options = {"validation_data": cut(*held) if is_source else held}
+        net.fit(X, Y, epochs=2, batch_size=10, communicator=communicator, **options)
+        return net.history.val_loss
+
+    one, two = (ranks.good(ranks.run(2, lambda c, s=s: work(c, s))) for s in (False, True))
+    np.testing.assert_allclose(one, two, rtol=1e-6)
 
 
 def test_validation_data_can_be_read_in_each_epoch():
